@@ -9,6 +9,7 @@ use crate::support::rust_source::{self, Token};
 
 /// A room of the service: its floor, and its place from the left. Imports go down, or left on the same floor.
 const ROOMS: &[(&str, u8, u8)] = &[
+    ("ambient", 0, 0),
     ("config", 1, 0),
     ("telemetry", 1, 0),
     ("store", 2, 0),
