@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::support::installation::{Installation, Service, base64url};
+use crate::support::installation::{Installation, PUBLISH_SAFETY, Service, base64url};
 use crate::support::verifier::Verifier;
 
 const RING: &str = "integrity";
@@ -124,4 +124,16 @@ fn strangers_accept_detached_signatures() {
             verifier.name
         );
     }
+}
+
+#[test]
+fn jwks_may_be_cached_for_a_quarter_of_publish_safety() {
+    let installation = Installation::new();
+    installation.open_ring(RING, "ES256");
+    let service = installation.serve();
+    let answer = service.get("/.well-known/jwks.json");
+    let cache = answer.header("cache-control").expect("a cache time");
+    let max_age = format!("max-age={}", PUBLISH_SAFETY.as_secs() / 4);
+    assert!(cache.split(", ").any(|word| word == max_age), "{cache}");
+    assert!(answer.header("etag").is_some());
 }

@@ -70,8 +70,8 @@ fn ssh_keygen_verifies_each_approval_and_acceptance_of_a_transcript() {
             .collect();
         assert_eq!(signatures.len(), signers.len(), "{part}");
         for (signature, custodian) in signatures.iter().zip(signers) {
-            let bytes = fs::read(installation.file(&format!("{id}.{}.{written}", custodian.id)))
-                .expect("what was signed");
+            let bytes =
+                fs::read(installation.paper(&id, custodian, written)).expect("what was signed");
             let good = ssh_keygen_verify(&installation, &custodian.id, purpose, signature, &bytes);
             assert_eq!(good.code, Some(0), "{part}: {good:?}");
             let changed = ssh_keygen_verify(

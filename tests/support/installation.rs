@@ -116,14 +116,15 @@ impl Installation {
             "--out",
             text(&draft),
         ];
+        new.extend(["--service", SERVICE, "--environment", ENVIRONMENT]);
         members
             .iter()
             .for_each(|m| new.extend(["--member", m.as_str()]));
-        self.chancery(new);
+        let namespace = member(&self.chancery(new).json(), "namespace");
         let signatures: Vec<PathBuf> = self
             .custodians
             .iter()
-            .map(|c| c.sign(&draft, &namespace("roster")))
+            .map(|c| c.sign(&draft, &namespace))
             .collect();
         let mut assemble = vec![
             "ceremony",
@@ -136,11 +137,7 @@ impl Installation {
         signatures
             .iter()
             .for_each(|s| assemble.extend(["--signature", text(s)]));
-        let said = self.chancery(assemble).json();
-        said["genesis"]
-            .as_str()
-            .expect("the digest to pin")
-            .to_owned()
+        member(&self.chancery(assemble).json(), "genesis")
     }
 
     /// A file of this installation.
@@ -194,11 +191,7 @@ impl Installation {
         for custodian in &self.custodians[1..] {
             self.accept(&id, custodian);
         }
-        let shown = self.chancery(["ceremony", "show", &id]).json();
-        shown["kid"]
-            .as_str()
-            .expect("the kid of an accepted key")
-            .to_owned()
+        member(&self.chancery(["ceremony", "show", &id]).json(), "kid")
     }
 
     /// A request by the first custodian, who therefore does not count.
@@ -212,29 +205,31 @@ impl Installation {
             ring,
             "--proposer",
             proposer,
-            "--reason",
-            "test",
         ];
-        let said = self
-            .chancery(new.into_iter().chain(["--activate-in", "1s"]))
-            .json();
-        said["id"].as_str().expect("the ceremony's id").to_owned()
+        let said = self.chancery(new.into_iter().chain(["--reason", "test"]));
+        member(&said.json(), "ceremony")
     }
 
     /// Approves with plain `ssh-keygen` over the exact bytes.
     pub fn approve(&self, id: &str, custodian: &Custodian) {
-        let bytes = self.file(&format!("{id}.{}.request", custodian.id));
-        self.chancery(["ceremony", "request", id, "--out", text(&bytes)]);
-        let signature = custodian.sign(&bytes, &namespace("approve"));
-        self.chancery(["ceremony", "approve", id, "--signature", text(&signature)]);
+        self.vote("request", "approve", id, custodian);
     }
 
     /// The same for what came out of the token.
     pub fn accept(&self, id: &str, custodian: &Custodian) {
-        let bytes = self.file(&format!("{id}.{}.acceptance", custodian.id));
-        self.chancery(["ceremony", "acceptance", id, "--out", text(&bytes)]);
-        let signature = custodian.sign(&bytes, &namespace("accept"));
-        self.chancery(["ceremony", "accept", id, "--signature", text(&signature)]);
+        self.vote("acceptance", "accept", id, custodian);
+    }
+
+    fn vote(&self, paper: &str, verb: &str, id: &str, custodian: &Custodian) {
+        let bytes = self.paper(id, custodian, paper);
+        let said = self.chancery(["ceremony", paper, id, "--out", text(&bytes)]);
+        let signature = custodian.sign(&bytes, &member(&said.json(), "namespace"));
+        self.chancery(["ceremony", verb, id, "--signature", text(&signature)]);
+    }
+
+    /// What a custodian signed: the `request` or the `acceptance`.
+    pub fn paper(&self, id: &str, custodian: &Custodian, paper: &str) -> PathBuf {
+        self.file(&format!("{id}.{}.{paper}", custodian.id))
     }
 
     /// The next key becomes primary as soon as it has been published long enough, and not before.
@@ -253,13 +248,8 @@ impl Installation {
 
     /// An access token for a principal.
     pub fn grant(&self, principal: &str, role: &str) -> String {
-        let said = self
-            .chancery(["access", "grant", principal, "--role", role])
-            .json();
-        said["access_token"]
-            .as_str()
-            .expect("an access token")
-            .to_owned()
+        let said = self.chancery(["access", "grant", principal, "--role", role]);
+        member(&said.json(), "access_token")
     }
 
     /// `chancery serve`, ready.
@@ -334,14 +324,13 @@ impl Service {
 
     /// A compact JWS over `payload`.
     pub fn jws(&self, ring: &str, access_token: &str, payload: &[u8]) -> String {
-        let answer = self.sign(ring, access_token, "jws", payload);
-        answer["jws"].as_str().expect("a JWS").to_owned()
+        member(&self.sign(ring, access_token, "jws", payload), "jws")
     }
 
     /// What the service itself says of a JWS.
     pub fn verdict(&self, jws: &str) -> String {
-        let answer = self.post("/v1/verify", None, &json!({"jws": jws})).ok();
-        answer["verdict"].as_str().expect("a verdict").to_owned()
+        let answer = self.post("/v1/verify", None, &json!({"jws": jws}));
+        member(&answer.ok(), "verdict")
     }
 }
 
@@ -352,6 +341,13 @@ pub fn namespace(purpose: &str) -> String {
 
 pub fn base64url(bytes: &[u8]) -> String {
     Base64UrlUnpadded::encode_string(bytes)
+}
+
+/// A member of an answer that is text.
+pub fn member(answer: &Value, name: &str) -> String {
+    let text = answer[name].as_str();
+    text.unwrap_or_else(|| panic!("no {name} in {answer}"))
+        .to_owned()
 }
 
 /// Paths of the tests are UTF-8: they are made here.
