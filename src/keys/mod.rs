@@ -14,6 +14,7 @@ use arc_swap::ArcSwap;
 use trust::{Algorithm, KeySpec, KeyState, Kid, PublicKey, Verifier};
 
 use crate::access::Credentials;
+use crate::token::Handle;
 
 pub use load::{Error, Keys, Refused, Settings};
 pub use publish::Document;
@@ -39,6 +40,8 @@ pub struct Key {
     pub ceremony: String,
     /// SPKI, DER.
     pub spki: Vec<u8>,
+    /// How the token layer finds it.
+    pub handle: Handle,
 }
 
 /// A named purpose with one algorithm.
