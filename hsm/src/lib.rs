@@ -9,10 +9,13 @@
 //! call consumes a [`Warrant`].
 
 mod api;
+mod ckr;
 mod config;
 mod error;
+mod frame;
 mod health;
 mod key;
+mod profile;
 mod supervisor;
 mod uri;
 mod worker;
