@@ -1,1 +1,5 @@
+//! Wires everything; the only file that names everything.
+
+mod store;
+
 fn main() {}
