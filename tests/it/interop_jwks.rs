@@ -31,7 +31,7 @@ fn accepted(verifiers: &mut [Verifier], jws: &str) -> String {
 #[test]
 fn strangers_accept_every_signature_through_a_rotation() {
     let installation = Installation::new();
-    let first = installation.open_ring(RING, "ES256");
+    let first = installation.open_ring(RING);
     let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
     let service = installation.serve();
     let mut verifiers = verifiers(&service);
@@ -84,7 +84,7 @@ fn verifiers_of(warm: [Verifier; 2], service: &Service) -> Vec<Verifier> {
 #[test]
 fn strangers_reject_what_was_changed() {
     let installation = Installation::new();
-    installation.open_ring(RING, "ES256");
+    installation.open_ring(RING);
     let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
     let service = installation.serve();
     let jws = service.jws(RING, &signer, b"a record");
@@ -103,7 +103,7 @@ fn strangers_reject_what_was_changed() {
 #[test]
 fn strangers_accept_detached_signatures() {
     let installation = Installation::new();
-    let kid = installation.open_ring(RING, "ES256");
+    let kid = installation.open_ring(RING);
     let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
     let service = installation.serve();
     let payload = b"bytes that are no JSON \xff";
@@ -129,7 +129,7 @@ fn strangers_accept_detached_signatures() {
 #[test]
 fn jwks_may_be_cached_for_a_quarter_of_publish_safety() {
     let installation = Installation::new();
-    installation.open_ring(RING, "ES256");
+    installation.open_ring(RING);
     let service = installation.serve();
     let answer = service.get("/.well-known/jwks.json");
     let cache = answer.header("cache-control").expect("a cache time");

@@ -14,16 +14,7 @@ const RING: &str = "seals";
 #[test]
 fn openssl_verifies_a_der_signature_over_a_digest() {
     let installation = Installation::new();
-    installation.chancery([
-        "ring",
-        "create",
-        RING,
-        "--algorithm",
-        "ES256",
-        "--usage",
-        "raw",
-        "--apply",
-    ]);
+    installation.create_ring(RING, &["--usage", "raw"]);
     let kid = installation.give_birth(RING);
     installation.rotate_when_safe(RING);
     let signer = installation.grant("integrity-service", &format!("signer:{RING}"));

@@ -1,21 +1,33 @@
-//! Every approval and acceptance of a transcript is an ordinary SSH signature: `ssh-keygen -Y verify` says so itself.
+//! Every approval and acceptance of a transcript is an ordinary SSH signature: `ssh-keygen -Y verify` says so itself,
+//! over bytes put together here from the transcript alone.
 
 use std::fs;
 use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::installation::{Installation, namespace, text};
+use crate::support::installation::{ENVIRONMENT, Installation, SERVICE, member, text};
 use crate::support::process::{Said, run};
 
 const RING: &str = "integrity";
 
+/// `chancery/approve.v1@chancery/test`
+fn namespace(purpose: &str) -> String {
+    format!("chancery/{purpose}.v1@{SERVICE}/{ENVIRONMENT}")
+}
+
+/// DSSE v1 pre-authentication encoding.
+fn pae(payload_type: &str, body: &str) -> String {
+    let (kind, length) = (payload_type.len(), body.len());
+    format!("DSSEv1 {kind} {payload_type} {length} {body}")
+}
+
 fn ssh_keygen_verify(
     installation: &Installation,
-    member: &str,
+    who: &str,
     purpose: &str,
     signature: &str,
-    bytes: &[u8],
+    bytes: &str,
 ) -> Said {
     let (allowed, armored) = (
         installation.file("allowed_signers"),
@@ -29,62 +41,58 @@ fn ssh_keygen_verify(
     fs::write(&allowed, lines.concat()).expect("allowed signers");
     fs::write(&armored, signature).expect("a signature");
     let mut command = Command::new("ssh-keygen");
-    command.args([
-        "-Y",
-        "verify",
-        "-f",
-        text(&allowed),
-        "-I",
-        member,
-        "-n",
-        &namespace(purpose),
-        "-s",
-        text(&armored),
-    ]);
-    run(&mut command, bytes)
+    command.args(["-Y", "verify", "-f", text(&allowed), "-I", who]);
+    command.args(["-n", &namespace(purpose), "-s", text(&armored)]);
+    run(&mut command, bytes.as_bytes())
+}
+
+/// A ceremony held to its end; the file of its transcript.
+fn transcript(installation: &Installation) -> std::path::PathBuf {
+    installation.create_ring(RING, &[]);
+    let (id, _) = installation.hold(RING);
+    let file = installation.file("transcript.json");
+    installation.chancery(["ceremony", "transcript", &id, "--out", text(&file)]);
+    file
 }
 
 #[test]
 fn ssh_keygen_verifies_each_approval_and_acceptance_of_a_transcript() {
     let installation = Installation::new();
-    installation.chancery(["ring", "create", RING, "--algorithm", "ES256", "--apply"]);
-    let id = installation.propose(RING);
-    let signers = &installation.custodians[1..];
-    signers.iter().for_each(|c| installation.approve(&id, c));
-    installation.chancery(["ceremony", "execute", &id]);
-    signers.iter().for_each(|c| installation.accept(&id, c));
+    let bytes = fs::read(transcript(&installation)).expect("the transcript");
+    let transcript: Value = serde_json::from_slice(&bytes).expect("JSON");
+    let record = &transcript["record"];
+    let list = |value: &Value| value.as_array().expect("a list").clone();
+    let approvals: Vec<String> = list(&record["approvals"])
+        .iter()
+        .map(|a| member(a, "signature"))
+        .collect();
+    let acceptances: Vec<String> = list(&transcript["acceptance"]["signatures"])
+        .iter()
+        .map(|s| s.as_str().expect("armour").to_owned())
+        .collect();
 
-    let file = installation.file("transcript.json");
-    installation.chancery(["ceremony", "transcript", &id, "--out", text(&file)]);
-    let transcript: Value =
-        serde_json::from_slice(&fs::read(&file).expect("the transcript")).expect("JSON");
-    for (part, purpose, written) in [
-        ("approvals", "approve", "request"),
-        ("acceptances", "accept", "acceptance"),
+    for (purpose, body, signatures) in [
+        ("approve", member(record, "request"), approvals),
+        (
+            "accept",
+            member(&transcript["acceptance"], "statement"),
+            acceptances,
+        ),
     ] {
-        let signatures: Vec<&str> = transcript[part]
-            .as_array()
-            .expect("a list")
-            .iter()
-            .map(|entry| entry["signature"].as_str().expect("an armored signature"))
-            .collect();
-        assert_eq!(signatures.len(), signers.len(), "{part}");
+        let signers = installation.signers();
+        assert_eq!(signatures.len(), signers.len(), "{purpose}");
+        let bytes = pae(&namespace(purpose), &body);
         for (signature, custodian) in signatures.iter().zip(signers) {
-            let bytes =
-                fs::read(installation.paper(&id, custodian, written)).expect("what was signed");
-            let good = ssh_keygen_verify(&installation, &custodian.id, purpose, signature, &bytes);
-            assert_eq!(good.code, Some(0), "{part}: {good:?}");
-            let changed = ssh_keygen_verify(
-                &installation,
-                &custodian.id,
-                purpose,
-                signature,
-                &[bytes.as_slice(), b" "].concat(),
+            let check = |purpose: &str, bytes: &str| {
+                ssh_keygen_verify(&installation, &custodian.id, purpose, signature, bytes).code
+                    == Some(0)
+            };
+            assert!(check(purpose, &bytes), "{purpose} by {}", custodian.id);
+            assert!(
+                !check(purpose, &format!("{bytes} ")),
+                "{purpose}: a byte more"
             );
-            assert_ne!(changed.code, Some(0), "{part}: a changed byte");
-            let elsewhere =
-                ssh_keygen_verify(&installation, &custodian.id, "reject", signature, &bytes);
-            assert_ne!(elsewhere.code, Some(0), "{part}: another purpose");
+            assert!(!check("reject", &bytes), "{purpose}: another purpose");
         }
     }
 }
@@ -92,18 +100,7 @@ fn ssh_keygen_verifies_each_approval_and_acceptance_of_a_transcript() {
 #[test]
 fn a_transcript_is_checked_offline_and_refused_after_a_change() {
     let installation = Installation::new();
-    installation.chancery(["ring", "create", RING, "--algorithm", "ES256", "--apply"]);
-    let id = installation.propose(RING);
-    installation.custodians[1..]
-        .iter()
-        .for_each(|c| installation.approve(&id, c));
-    installation.chancery(["ceremony", "execute", &id]);
-    installation.custodians[1..]
-        .iter()
-        .for_each(|c| installation.accept(&id, c));
-    let file = installation.file("transcript.json");
-    installation.chancery(["ceremony", "transcript", &id, "--out", text(&file)]);
-
+    let file = transcript(&installation);
     let verify = [
         "ceremony",
         "verify",
@@ -111,9 +108,18 @@ fn a_transcript_is_checked_offline_and_refused_after_a_change() {
         "--genesis",
         &installation.genesis,
     ];
-    installation.chancery(verify);
-    let bytes = fs::read(&file).expect("the transcript");
+    let said = installation.chancery(verify).json();
+    assert_eq!(said["approved_by"], serde_json::json!(["berta", "carl"]));
+
+    let elsewhere = "0".repeat(64);
+    let pinned = ["ceremony", "verify", text(&file), "--genesis", &elsewhere];
+    assert_eq!(
+        installation.try_chancery(pinned).code,
+        Some(5),
+        "another genesis"
+    );
     // The trust crate's own tests change every byte; here a few, through the command.
+    let bytes = fs::read(&file).expect("the transcript");
     for at in (0..bytes.len()).step_by(bytes.len() / 7 + 1) {
         let mut changed = bytes.clone();
         changed[at] ^= 1;

@@ -173,25 +173,46 @@ impl Installation {
         command
     }
 
-    /// A ring with its first key active.
-    pub fn open_ring(&self, ring: &str, algorithm: &str) -> String {
-        self.chancery(["ring", "create", ring, "--algorithm", algorithm, "--apply"]);
+    pub fn create_ring(&self, ring: &str, settings: &[&str]) {
+        let create = ["ring", "create", ring, "--algorithm", "ES256"];
+        self.chancery(
+            create
+                .into_iter()
+                .chain(settings.iter().copied())
+                .chain(["--apply"]),
+        );
+    }
+
+    /// An ES256 ring with its first key active; returns the kid.
+    pub fn open_ring(&self, ring: &str) -> String {
+        self.create_ring(ring, &[]);
         let kid = self.give_birth(ring);
         self.rotate_when_safe(ring);
         kid
     }
 
-    /// One key, from the request to its acceptance by two of three; returns its kid.
+    /// One key, published; returns its kid.
     pub fn give_birth(&self, ring: &str) -> String {
+        self.hold(ring).1
+    }
+
+    /// A ceremony from the request to its acceptance by two of three; returns its id and the kid.
+    pub fn hold(&self, ring: &str) -> (String, String) {
         let id = self.propose(ring);
-        for custodian in &self.custodians[1..] {
+        for custodian in self.signers() {
             self.approve(&id, custodian);
         }
         self.chancery(["ceremony", "execute", &id]);
-        for custodian in &self.custodians[1..] {
+        for custodian in self.signers() {
             self.accept(&id, custodian);
         }
-        member(&self.chancery(["ceremony", "show", &id]).json(), "kid")
+        let kid = member(&self.chancery(["ceremony", "show", &id]).json(), "kid");
+        (id, kid)
+    }
+
+    /// The custodians that sign; the other one proposes and does not count.
+    pub fn signers(&self) -> &[Custodian] {
+        &self.custodians[1..]
     }
 
     /// A request by the first custodian, who therefore does not count.
@@ -221,15 +242,10 @@ impl Installation {
     }
 
     fn vote(&self, paper: &str, verb: &str, id: &str, custodian: &Custodian) {
-        let bytes = self.paper(id, custodian, paper);
+        let bytes = self.file(&format!("{id}.{}.{paper}", custodian.id));
         let said = self.chancery(["ceremony", paper, id, "--out", text(&bytes)]);
         let signature = custodian.sign(&bytes, &member(&said.json(), "namespace"));
         self.chancery(["ceremony", verb, id, "--signature", text(&signature)]);
-    }
-
-    /// What a custodian signed: the `request` or the `acceptance`.
-    pub fn paper(&self, id: &str, custodian: &Custodian, paper: &str) -> PathBuf {
-        self.file(&format!("{id}.{}.{paper}", custodian.id))
     }
 
     /// The next key becomes primary as soon as it has been published long enough, and not before.
@@ -332,11 +348,6 @@ impl Service {
         let answer = self.post("/v1/verify", None, &json!({"jws": jws}));
         member(&answer.ok(), "verdict")
     }
-}
-
-/// `chancery/approve.v1@chancery/test`
-pub fn namespace(purpose: &str) -> String {
-    format!("chancery/{purpose}.v1@{SERVICE}/{ENVIRONMENT}")
 }
 
 pub fn base64url(bytes: &[u8]) -> String {
