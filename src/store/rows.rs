@@ -67,9 +67,7 @@ pub struct IdempotentAnswer {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignatureOutcome {
-    Committed {
-        index: i64,
-    },
+    Committed { index: i64 },
     /// The key is not active any more (or never was): the signature must not leave.
     KeyMayNotSign,
     /// The idempotency key was used before, perhaps by another replica a moment ago.
