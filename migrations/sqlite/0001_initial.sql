@@ -138,7 +138,7 @@ CREATE TABLE signing_key (
     CHECK (state <> 'archived' OR archived_at IS NOT NULL),
     CHECK ((state = 'revoked') = (revoked_at IS NOT NULL)),
     CHECK ((state = 'revoked') = (revocation_reason IS NOT NULL)),
-    CHECK (compromised_since IS NULL OR revocation_reason = 'compromised')
+    CHECK (compromised_since IS NULL OR COALESCE(revocation_reason, '') = 'compromised')
 ) STRICT;
 CREATE UNIQUE INDEX signing_key_one_primary ON signing_key (ring) WHERE role = 'primary';
 

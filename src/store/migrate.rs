@@ -1,5 +1,6 @@
 //! The schema: forward only, numbered, checked against what was applied.
 
+use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 
 use super::engine::{Columns, Connection, Engine};
@@ -32,12 +33,17 @@ impl Schema {
     }
 }
 
-/// On its own connection, because a migration may take longer than a statement may.
+/// sqlx locks nothing on SQLite, so two processes that start at once would both apply the first
+/// migration: the write lock is taken around all of them, which also makes them one transaction.
 pub(super) async fn sqlite(engine: &SqliteEngine) -> Result<(), Error> {
     let mut connection = engine.writer.acquire().await.map_err(failed)?;
-    SQLITE.run(&mut *connection).await.map_err(failed)
+    let begin = connection.begin_with("BEGIN IMMEDIATE");
+    let mut transaction = begin.await.map_err(failed)?;
+    SQLITE.run(&mut *transaction).await.map_err(failed)?;
+    transaction.commit().await.map_err(failed)
 }
 
+/// On a connection without time-outs, because a migration may take longer than a statement may.
 /// Replicas that start at once queue at the migrator's advisory lock.
 pub(super) async fn postgres(engine: &PostgresEngine) -> Result<(), Error> {
     let mut connection = engine.unhurried().await?;

@@ -71,7 +71,7 @@ statements! {
     LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
     LEAVES_OF_SEVERAL = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
-        WHERE ($1 IS NULL OR kid = $1) AND ($2 IS NULL OR ring = $2)
+        WHERE (CAST($1 AS TEXT) IS NULL OR kid = $1) AND (CAST($2 AS TEXT) IS NULL OR ring = $2)
             AND ($3 = 0 OR kind <> 'sign')
             AND idx >= $4 AND time >= $5 AND time <= $6 ORDER BY idx LIMIT $7");
     ANSWER = "SELECT request_hash, response, idx, time FROM idempotency
