@@ -10,6 +10,7 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod documents;
 mod interop_jwks;
 mod interop_openssl;
 mod interop_ssh;
