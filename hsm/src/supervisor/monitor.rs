@@ -17,6 +17,8 @@ const BUSY: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(100);
 /// Kills within a minute that open the circuit.
 const KILLS: usize = 3;
+/// Between proofs of a worker that failed the last one.
+const PROVE_AGAIN: Duration = Duration::from_millis(50);
 const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long ended workers may take before they are killed.
 const FAREWELL: Duration = Duration::from_millis(500);
@@ -150,7 +152,8 @@ fn kill_hung(pool: &mut Pool, now: Instant) {
     }
 }
 
-/// Opens when nobody is ready for too long or too many processes had to be killed; closes when somebody is.
+/// Opens when nobody is ready for too long, or when process after process had to be killed and no signature came between;
+/// closes when a worker has proved itself.
 fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
     let circuit = &mut pool.circuit;
     while circuit
@@ -160,26 +163,39 @@ fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
     {
         circuit.kills.pop_front();
     }
-    if pool.places.iter().any(|place| place.phase == Phase::Ready) {
+    let killing = circuit.kills.len() >= KILLS;
+    if !killing && pool.places.iter().any(|place| place.phase == Phase::Ready) {
         if circuit.open {
             tracing::info!("circuit closed");
             circuit.open = false;
-            circuit.kills.clear();
         }
         circuit.down_since = None;
-        circuit.pause = Duration::from_secs(1);
         return;
     }
     let since = *circuit.down_since.get_or_insert(now);
-    if !circuit.open && (circuit.kills.len() >= KILLS || now - since > circuit.after) {
-        tracing::error!("circuit open: the token is out of service");
-        circuit.open = true;
-        pool.counters.circuit_opened += 1;
-        let error = Error::CircuitOpen {
-            retry_after: pool.circuit.pause,
-        };
+    let error = Error::CircuitOpen {
+        retry_after: circuit.pause,
+    };
+    if circuit.open {
+        // Work that came back from a worker that was killed meanwhile.
         pool.refuse_all(&error, after);
+        return;
     }
+    if !killing && now - since <= circuit.after {
+        return;
+    }
+    tracing::error!("circuit open: the token is out of service");
+    circuit.open = true;
+    circuit.kills.clear();
+    pool.counters.circuit_opened += 1;
+    pool.refuse_all(&error, after);
+    // Those that look ready are asked to prove it as well.
+    let ready: Vec<usize> = (0..pool.places.len())
+        .filter(|index| pool.places[*index].phase == Phase::Ready)
+        .collect();
+    ready
+        .into_iter()
+        .for_each(|index| pool.prove(index, now, after));
 }
 
 /// Whether a process may be started now. Starts are one at a time.
@@ -256,14 +272,15 @@ fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
 fn probe(pool: &mut Pool, now: Instant, after: &mut After) {
     let key = pool.probe_key.or(pool.last_key);
     for place in &mut pool.places {
-        let key = match place.phase {
-            Phase::Ready => key,
-            Phase::Down => None,
+        let (key, pause) = match place.phase {
+            Phase::Ready => (key, pool.limits.probe),
+            Phase::Proving => (key, PROVE_AGAIN),
+            Phase::Down => (None, pool.limits.probe),
             _ => continue,
         };
-        if place.in_flight() == 0 && now - place.last_answer > pool.limits.probe && !place.probing()
-        {
+        if place.in_flight() == 0 && now - place.last_answer > pause {
             let job = Job::new(Task::Probe { key }, now + pool.limits.hard, Waiter::Nobody);
+            // Fails only without a process, and then there is nothing to probe.
             drop(place.send(job, &pool.keys, now));
             after.touch(place.link.as_ref());
         }

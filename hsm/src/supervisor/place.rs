@@ -166,14 +166,4 @@ impl Place {
     pub fn flights(&mut self) -> impl Iterator<Item = &mut InFlight> {
         self.slots.iter_mut().flatten()
     }
-
-    pub fn probing(&self) -> bool {
-        let is_probe = |flight: &InFlight| {
-            flight
-                .job
-                .as_ref()
-                .is_some_and(|job| matches!(job.task, Task::Probe { .. }))
-        };
-        self.slots.iter().flatten().any(is_probe)
-    }
 }

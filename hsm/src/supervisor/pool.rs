@@ -43,14 +43,14 @@ impl After {
     }
 }
 
-/// Why the circuit is open and until when nothing is started.
+/// Whether work is refused at once, and what that depends on.
 pub struct Circuit {
     pub open: bool,
     /// Without a ready worker for this long, it opens.
     pub after: Duration,
     /// What callers are told to wait.
     pub pause: Duration,
-    /// When processes had to be killed, within the last minute.
+    /// When processes had to be killed, within the last minute and since the last signature.
     pub kills: VecDeque<Instant>,
     /// Since when no worker is ready.
     pub down_since: Option<Instant>,
@@ -101,7 +101,7 @@ impl Pool {
         if self.stopping {
             return Some(Error::Stopping);
         }
-        if self.any_ready() {
+        if self.any_ready() && !self.circuit.open {
             return None;
         }
         if let Some((error, ..)) = &self.stopped {
@@ -193,6 +193,7 @@ impl Pool {
                 self.places[place].failures = 0;
                 if let Outcome::Signature(_) = good {
                     self.counters.signatures += 1;
+                    self.circuit.kills.clear();
                 }
                 if job.waiter.is_somebody() {
                     after.tell.push((job.waiter, good));
@@ -232,6 +233,24 @@ impl Pool {
         if place.phase == Phase::Proving && token_answers {
             place.phase = Phase::Ready;
         }
+    }
+
+    /// Half-open: one signature of our own before anybody else's depends on this worker. Without a key to try, its word
+    /// must do.
+    pub fn prove(&mut self, place: usize, now: Instant, after: &mut After) {
+        let Some(key) = self.probe_key.or(self.last_key) else {
+            return;
+        };
+        let place = &mut self.places[place];
+        place.phase = Phase::Proving;
+        let probe = Job::new(
+            Task::Probe { key: Some(key) },
+            now + self.limits.hard,
+            Waiter::Nobody,
+        );
+        // Fails only without a process; then there is nobody to prove anything.
+        drop(place.send(probe, &self.keys, now));
+        after.touch(place.link.as_ref());
     }
 
     /// The process in `place` is gone.
@@ -356,7 +375,7 @@ impl Pool {
     }
 
     pub fn health(&self) -> Health {
-        let state = match (&self.stopped, self.any_ready()) {
+        let state = match (&self.stopped, self.any_ready() && !self.circuit.open) {
             (_, true) => State::Ready,
             (Some((error, ..)), _) => State::Stopped {
                 error: error.clone(),

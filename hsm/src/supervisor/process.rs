@@ -10,7 +10,7 @@ use std::thread;
 use std::time::Instant;
 
 use super::Shared;
-use super::job::{Job, Outcome, Task, Waiter};
+use super::job::Outcome;
 use super::link::Link;
 use super::place::Phase;
 use super::pool::{After, Pool};
@@ -191,25 +191,12 @@ fn status(
             tracing::info!(token = %identity.label, profile = %identity.profile, generation, "token ready");
             pool.identity = Some(identity);
             pool.limits = shared.limits(limits);
-            let prove = pool
-                .circuit
-                .open
-                .then_some(pool.probe_key.or(pool.last_key))
-                .flatten();
             let place = &mut pool.places[index];
             place.generation = generation;
             place.sessions = sessions;
             place.phase = Phase::Ready;
-            if let Some(key) = prove {
-                // Half-open: one signature of our own before anybody else's depends on it.
-                place.phase = Phase::Proving;
-                let probe = Job::new(
-                    Task::Probe { key: Some(key) },
-                    now + pool.limits.hard,
-                    Waiter::Nobody,
-                );
-                drop(place.send(probe, &pool.keys, now));
-                after.touch(place.link.as_ref());
+            if pool.circuit.open {
+                pool.prove(index, now, after);
             }
             pool.ever_ready = true;
         }

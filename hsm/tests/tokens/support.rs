@@ -1,7 +1,5 @@
 //! Tokens for tests: fresh ones on tmpfs (a key pair takes 1.3 ms there, 188 on disk), and what every test does with them.
 
-// Each test binary uses its part; what one leaves out another needs, so this module is compiled once, in `lib`-like form.
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
