@@ -1,0 +1,62 @@
+//! Chancery's rules: keys, ceremonies, transcripts, verdicts.
+//!
+//! This crate is what an auditor has to trust and all that an offline check needs. It is pure: no
+//! clock, no network, no database, no randomness. Time is an argument, documents are bytes, and the
+//! service, the command line and a stranger's offline check run the same functions.
+//!
+//! Reading order: [`json`] and [`dsse`] say which bytes are signed, [`sshsig`] who signed them,
+//! [`roster`], [`policy`] and [`chain`] whose signature counts, [`request`] what is asked,
+//! [`tally`](mod@tally) whether it may happen, [`transcript`] how to check that afterwards, [`state`]
+//! what becomes of a key, [`publication`] what verifiers see of it and [`verdict`](mod@verdict) what a
+//! signature made with it is worth.
+
+pub mod alg;
+pub mod approval;
+pub mod base64url;
+pub mod bytes16;
+pub mod chain;
+pub mod digest;
+pub mod dsse;
+pub mod format;
+pub mod hex;
+pub mod json;
+pub mod jwk;
+pub mod life;
+pub mod name;
+pub mod namespace;
+pub mod plan;
+pub mod policy;
+pub mod publication;
+pub mod request;
+pub mod review;
+pub mod roster;
+pub mod signature;
+pub mod sshkey;
+pub mod sshsig;
+pub mod state;
+pub mod tally;
+pub mod template;
+pub mod time;
+pub mod transcript;
+pub mod verdict;
+pub mod words;
+
+pub use alg::{Algorithm, Hash, KeySpec};
+pub use approval::{Acceptance, Approval, Outcome, Rejection};
+pub use base64url::Base64Url;
+pub use chain::{ChainError, Chains, Pin, SignedDocument, Trusted};
+pub use digest::Sha256Digest;
+pub use json::JsonError;
+pub use jwk::{Jwk, Kid, PublicKey};
+pub use name::Name;
+pub use namespace::{Namespace, Purpose};
+pub use policy::{Policy, Threshold};
+pub use request::{Destroy, DocumentRef, Generate, Operation, Request, Revoke};
+pub use roster::{Member, MemberId, MemberKey, Role, Roster};
+pub use signature::{BadSignature, Verifier};
+pub use state::{KeyState, Safety};
+pub use tally::{Accepted, Approved, ApprovedOperation, Ceremony, History, Tally, tally};
+pub use template::{ReadBack, Template};
+pub use time::Time;
+pub use transcript::{Transcript, TranscriptError, VerifiedTranscript, verify_transcript};
+pub use verdict::{Verdict, verdict};

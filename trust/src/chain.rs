@@ -1,0 +1,217 @@
+//! The chain of rosters and policies from the pinned genesis to today.
+//!
+//! After The Update Framework's root role: the first document is trusted because its digest is
+//! pinned and all members signed it; every later one because enough members of the one before, and
+//! enough of itself, signed it. A database only keeps copies.
+
+mod walk;
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256Digest;
+use crate::format::V1;
+use crate::json::{self, JsonError};
+use crate::name::Name;
+use crate::policy::{Policy, Threshold};
+use crate::request::DocumentRef;
+use crate::roster::{Roster, RosterError};
+
+pub use walk::walk;
+
+/// What is configured in every replica, and printed: where trust starts.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pin {
+    /// SHA-256 of the genesis document.
+    pub genesis: Sha256Digest,
+    /// The service.
+    pub service: Name,
+    /// The environment.
+    pub environment: Name,
+}
+
+/// A document as it was signed, with its signatures.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignedDocument {
+    /// Canonical JSON, the very text that was signed.
+    pub body: String,
+    /// Armored SSH signatures over `pae(namespace, body)`.
+    pub signatures: Vec<String>,
+}
+
+/// The first document: roster 1 and policy 1, signed by all members.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Genesis {
+    /// Format version.
+    pub v: V1,
+    /// Version 1.
+    pub roster: Roster,
+    /// Version 1.
+    pub policy: Policy,
+}
+
+impl Genesis {
+    /// The canonical bytes; their digest is what is pinned.
+    pub fn encode(&self) -> Result<Vec<u8>, JsonError> {
+        json::canonical(self)
+    }
+}
+
+/// One later document.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Change {
+    /// The next [`Roster`].
+    Roster(SignedDocument),
+    /// The next [`Policy`].
+    Policy(SignedDocument),
+}
+
+/// All documents, oldest first. One line, not two: each document names the one before it, so there
+/// is one answer to which roster a policy was changed under.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Chains {
+    /// The pinned one.
+    pub genesis: SignedDocument,
+    /// Everything since.
+    pub changes: Vec<Change>,
+}
+
+/// The roster and policy that hold. Only [`walk`] makes it.
+#[derive(Debug)]
+pub struct Trusted {
+    roster: Roster,
+    roster_ref: DocumentRef,
+    policy: Policy,
+    policy_ref: DocumentRef,
+    /// Digests of all documents, oldest first.
+    documents: Vec<Sha256Digest>,
+}
+
+impl Trusted {
+    /// The current roster.
+    pub fn roster(&self) -> &Roster {
+        &self.roster
+    }
+
+    /// Version and digest of the current roster.
+    pub fn roster_ref(&self) -> DocumentRef {
+        self.roster_ref
+    }
+
+    /// The current policy.
+    pub fn policy(&self) -> &Policy {
+        &self.policy
+    }
+
+    /// Version and digest of the current policy.
+    pub fn policy_ref(&self) -> DocumentRef {
+        self.policy_ref
+    }
+
+    /// The service.
+    pub fn service(&self) -> &Name {
+        &self.roster.service
+    }
+
+    /// The environment.
+    pub fn environment(&self) -> &Name {
+        &self.roster.environment
+    }
+
+    /// Digest of the newest document; a successor names it as `previous`.
+    pub fn head(&self) -> Sha256Digest {
+        self.documents
+            .last()
+            .copied()
+            .unwrap_or(self.roster_ref.digest)
+    }
+
+    /// How many documents the chain has.
+    pub fn length(&self) -> u64 {
+        self.documents.len() as u64
+    }
+
+    /// Whether `older` is this chain at an earlier time. A transcript whose chain is not a
+    /// beginning of today's was made by people who split off.
+    pub fn extends(&self, older: &Self) -> bool {
+        self.documents.starts_with(&older.documents)
+    }
+}
+
+/// A chain that cannot be trusted.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChainError {
+    /// Not the genesis that is pinned.
+    #[error("the genesis is {found}, pinned is {pinned}")]
+    Genesis {
+        /// Digest of the one found.
+        found: Sha256Digest,
+        /// Digest in the configuration.
+        pinned: Sha256Digest,
+    },
+    /// A body that is not canonical JSON of the expected form.
+    #[error("document {index}: {source}")]
+    Json {
+        /// Place in the chain, 0 for the genesis.
+        index: usize,
+        /// What is wrong.
+        source: JsonError,
+    },
+    /// For another service or environment.
+    #[error("document {index} is for {service}/{environment}")]
+    Elsewhere {
+        /// Place in the chain.
+        index: usize,
+        /// The service it is for.
+        service: Name,
+        /// The environment it is for.
+        environment: Name,
+    },
+    /// The version is not exactly the next one.
+    #[error("document {index} has version {found}, expected {expected}")]
+    Version {
+        /// Place in the chain.
+        index: usize,
+        /// The version it has.
+        found: u64,
+        /// The version it should have.
+        expected: u64,
+    },
+    /// It does not follow the document before it.
+    #[error("document {index} does not name the document before it")]
+    Previous {
+        /// Place in the chain.
+        index: usize,
+    },
+    /// A roster that cannot be trusted whoever signs it.
+    #[error("document {index}: {source}")]
+    Roster {
+        /// Place in the chain.
+        index: usize,
+        /// What is wrong.
+        source: RosterError,
+    },
+    /// A threshold that the roster's custodians could never reach.
+    #[error(
+        "document {index}: threshold {threshold} needs more than the {custodians} custodians there are"
+    )]
+    Unreachable {
+        /// Place in the chain.
+        index: usize,
+        /// The largest threshold.
+        threshold: Threshold,
+        /// Active custodians.
+        custodians: usize,
+    },
+    /// Not signed by enough.
+    #[error("document {index} lacks signatures: {what}")]
+    Signatures {
+        /// Place in the chain.
+        index: usize,
+        /// Whose.
+        what: String,
+    },
+}

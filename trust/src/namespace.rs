@@ -1,0 +1,87 @@
+//! Namespaces: what a signature is for, and where.
+
+use std::fmt;
+
+use crate::name::Name;
+
+/// What a signature is for. The word stands in the bytes that are signed, so a signature for one
+/// purpose is worthless for every other.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Purpose {
+    /// The first roster and policy, by all members.
+    Genesis,
+    /// A later roster.
+    Roster,
+    /// A later policy.
+    Policy,
+    /// Permits what a request asks.
+    Approve,
+    /// Forbids what a request asks.
+    Reject,
+    /// Accepts what was done.
+    Accept,
+    /// Made by a new key itself: it has the private half.
+    Possession,
+}
+
+impl Purpose {
+    /// The word inside the namespace.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Genesis => "genesis",
+            Self::Roster => "roster",
+            Self::Policy => "policy",
+            Self::Approve => "approve",
+            Self::Reject => "reject",
+            Self::Accept => "accept",
+            Self::Possession => "possession",
+        }
+    }
+}
+
+/// `chancery/<purpose>.v1@<service>/<environment>`: the SSHSIG namespace and the DSSE payload type
+/// of everything that is signed, so that an approval for staging is worthless in production.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Namespace {
+    /// What the signature is for.
+    pub purpose: Purpose,
+    /// The service's name.
+    pub service: Name,
+    /// The environment's name, for instance `production`.
+    pub environment: Name,
+}
+
+impl Namespace {
+    /// The namespace of `purpose` at a service in an environment.
+    pub fn new(purpose: Purpose, service: &Name, environment: &Name) -> Self {
+        Self {
+            purpose,
+            service: service.clone(),
+            environment: environment.clone(),
+        }
+    }
+}
+
+impl fmt::Display for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            purpose,
+            service,
+            environment,
+        } = self;
+        write!(f, "chancery/{}.v1@{service}/{environment}", purpose.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn spelled_as_documented() {
+        let service = "seal".parse().unwrap();
+        let environment = "production".parse().unwrap();
+        let namespace = Namespace::new(Purpose::Approve, &service, &environment);
+        assert_eq!(namespace.to_string(), "chancery/approve.v1@seal/production");
+    }
+}

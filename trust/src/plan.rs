@@ -1,0 +1,244 @@
+//! Plans for a ring's keys: facts in, steps with reasons out. Nothing happens here.
+
+#[cfg(test)]
+mod tests;
+
+use std::fmt;
+
+use crate::jwk::Kid;
+use crate::state::{KeyState, Safety};
+use crate::time::Time;
+
+/// One key of a ring, as far as planning needs it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RingKey {
+    /// The key.
+    pub kid: Kid,
+    /// Its number in the ring.
+    pub number: u32,
+    /// Its state.
+    pub state: KeyState,
+}
+
+/// One step of a plan. All steps of a plan are one transaction.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Step {
+    /// The key.
+    pub kid: Kid,
+    /// What happens to it.
+    pub action: Action,
+    /// Why, for people and for the audit.
+    pub reason: String,
+}
+
+/// What happens to a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// [`KeyState::activate`]
+    Activate,
+    /// [`KeyState::demote`]
+    Demote,
+    /// [`KeyState::roll_back`]
+    RollBack,
+    /// [`KeyState::retire`]
+    Retire,
+    /// Destroy the private half under `Approved<Destroy>`, then [`KeyState::archive`].
+    Archive,
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Activate => "activate",
+            Self::Demote => "demote",
+            Self::RollBack => "roll back to",
+            Self::Retire => "retire",
+            Self::Archive => "archive",
+        })
+    }
+}
+
+/// Why there is no plan.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Blocked {
+    /// No accepted key waits to take over.
+    #[error("the ring has no published standby key")]
+    NoStandby,
+    /// Verifiers may not have it yet, or callers may still use it.
+    #[error("key {kid} is not ready before {ready_at}")]
+    NotReady {
+        /// The key.
+        kid: Kid,
+        /// When it will be.
+        ready_at: Time,
+    },
+    /// Nothing to go back to.
+    #[error("the ring has no secondary key to roll back to")]
+    NothingToRollBackTo,
+    /// No key with this kid in the ring.
+    #[error("the ring has no key {0}")]
+    UnknownKey(Kid),
+    /// Not in the state that this needs.
+    #[error("key {kid} is {found}, expected {expected}")]
+    State {
+        /// The key.
+        kid: Kid,
+        /// The state's word.
+        found: &'static str,
+        /// The word of the state needed.
+        expected: &'static str,
+    },
+    /// More than one primary: the store is damaged, and nothing is done by guessing.
+    #[error("the ring has {0} primary keys")]
+    Primaries(usize),
+}
+
+/// Plans to make the oldest standby key the primary.
+pub fn plan_rotate(keys: &[RingKey], safety: &Safety, now: Time) -> Result<Vec<Step>, Blocked> {
+    let primary = primary(keys)?;
+    let newest = primary.map_or(0, |key| key.number);
+    let (standby, published_at) = keys
+        .iter()
+        .filter(|key| key.number > newest)
+        .filter_map(|key| match key.state {
+            KeyState::Prepared {
+                published_at: Some(published_at),
+                ..
+            } => Some((key, published_at)),
+            _ => None,
+        })
+        .min_by_key(|(key, _)| key.number)
+        .ok_or(Blocked::NoStandby)?;
+    let ready_at = published_at + safety.publish_safety();
+    if now < ready_at {
+        return Err(Blocked::NotReady {
+            kid: standby.kid.clone(),
+            ready_at,
+        });
+    }
+    let mut steps = Vec::new();
+    if let Some(primary) = primary {
+        let reason = format!(
+            "key {} takes over from key {}",
+            standby.number, primary.number
+        );
+        steps.push(Step {
+            kid: primary.kid.clone(),
+            action: Action::Demote,
+            reason,
+        });
+    }
+    let reason = format!(
+        "published at {published_at}, {} s ago; publish_safety is {} s",
+        now.since(published_at).as_secs(),
+        safety.publish_safety().as_secs()
+    );
+    steps.push(Step {
+        kid: standby.kid.clone(),
+        action: Action::Activate,
+        reason,
+    });
+    Ok(steps)
+}
+
+/// Plans to go back to the key that was primary before.
+pub fn plan_roll_back(keys: &[RingKey]) -> Result<Vec<Step>, Blocked> {
+    let primary = primary(keys)?;
+    let (secondary, demoted_at) = keys
+        .iter()
+        .filter_map(|key| match key.state {
+            KeyState::Secondary { demoted_at, .. } => Some((key, demoted_at)),
+            _ => None,
+        })
+        .max_by_key(|(key, demoted_at)| (*demoted_at, key.number))
+        .ok_or(Blocked::NothingToRollBackTo)?;
+    let mut steps = Vec::new();
+    if let Some(primary) = primary {
+        let reason = format!("rolled back to key {}", secondary.number);
+        steps.push(Step {
+            kid: primary.kid.clone(),
+            action: Action::Demote,
+            reason,
+        });
+    }
+    let reason = format!("was primary until {demoted_at}");
+    steps.push(Step {
+        kid: secondary.kid.clone(),
+        action: Action::RollBack,
+        reason,
+    });
+    Ok(steps)
+}
+
+/// Plans to end the signing of a secondary key.
+pub fn plan_retire(
+    keys: &[RingKey],
+    kid: &Kid,
+    safety: &Safety,
+    now: Time,
+) -> Result<Vec<Step>, Blocked> {
+    let key = find(keys, kid)?;
+    let KeyState::Secondary { demoted_at, .. } = key.state else {
+        return Err(wrong_state(key, "secondary"));
+    };
+    let ready_at = demoted_at + safety.retire_safety();
+    if now < ready_at {
+        return Err(Blocked::NotReady {
+            kid: kid.clone(),
+            ready_at,
+        });
+    }
+    let reason = format!(
+        "secondary since {demoted_at}; retire_safety is {} s",
+        safety.retire_safety().as_secs()
+    );
+    Ok(vec![Step {
+        kid: kid.clone(),
+        action: Action::Retire,
+        reason,
+    }])
+}
+
+/// Plans to destroy the private half of a retired key and archive it.
+pub fn plan_archive(keys: &[RingKey], kid: &Kid) -> Result<Vec<Step>, Blocked> {
+    let key = find(keys, kid)?;
+    let KeyState::Retired(retired) = key.state else {
+        return Err(wrong_state(key, "retired"));
+    };
+    let reason = format!(
+        "retired at {}; verifies for ever, signs never again",
+        retired.retired_at
+    );
+    Ok(vec![Step {
+        kid: kid.clone(),
+        action: Action::Archive,
+        reason,
+    }])
+}
+
+fn primary(keys: &[RingKey]) -> Result<Option<&RingKey>, Blocked> {
+    let mut primaries = keys.iter().filter(|key| key.state.is_primary());
+    match (primaries.next(), primaries.count()) {
+        (primary, 0) => Ok(primary),
+        (_, more) => Err(Blocked::Primaries(1 + more)),
+    }
+}
+
+fn find<'a>(keys: &'a [RingKey], kid: &Kid) -> Result<&'a RingKey, Blocked> {
+    keys.iter()
+        .find(|key| key.kid == *kid)
+        .ok_or_else(|| Blocked::UnknownKey(kid.clone()))
+}
+
+fn wrong_state(key: &RingKey, expected: &'static str) -> Blocked {
+    let found = match key.state {
+        KeyState::Primary(_) => "primary",
+        KeyState::Secondary { .. } => "secondary",
+        ref other => other.word(),
+    };
+    Blocked::State {
+        kid: key.kid.clone(),
+        found,
+        expected,
+    }
+}

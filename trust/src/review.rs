@@ -1,0 +1,119 @@
+//! A request as custodians read it, rendered from its bytes.
+
+use std::fmt::Write as _;
+
+use crate::digest::Sha256Digest;
+use crate::json::JsonError;
+use crate::request::{Operation, Request, request_digest};
+use crate::words;
+
+/// A request for reading: what it says, what it changes, and the digest to read aloud.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Review {
+    /// Member and value, in the request's order.
+    pub lines: Vec<(String, String)>,
+    /// What is different from the last verified state, in words.
+    pub changes: Vec<String>,
+    /// Digest of the bytes.
+    pub digest: Sha256Digest,
+    /// The digest in PGP words.
+    pub words: String,
+}
+
+/// Renders a request from its bytes; `before` is the last verified request about the same ring.
+pub fn review(request: &[u8], before: Option<&Request>) -> Result<Review, JsonError> {
+    let digest = request_digest(request);
+    let request = Request::decode(request)?;
+    let lines = lines(&request)?;
+    let changes = match before {
+        None => vec!["nothing verified to compare with".to_owned()],
+        Some(before) => differences(
+            &lines_of_operation(&before.operation)?,
+            &lines_of_operation(&request.operation)?,
+        ),
+    };
+    Ok(Review {
+        lines,
+        changes,
+        digest,
+        words: words::words(digest.as_bytes()),
+    })
+}
+
+fn lines(request: &Request) -> Result<Vec<(String, String)>, JsonError> {
+    flatten(&serde_json::to_value(request).map_err(|error| JsonError::Write(error.to_string()))?)
+}
+
+fn lines_of_operation(operation: &Operation) -> Result<Vec<(String, String)>, JsonError> {
+    flatten(&serde_json::to_value(operation).map_err(|error| JsonError::Write(error.to_string()))?)
+}
+
+/// Every member with its path; nothing is left out, because what is not shown is not approved.
+fn flatten(value: &serde_json::Value) -> Result<Vec<(String, String)>, JsonError> {
+    fn visit(path: &str, value: &serde_json::Value, out: &mut Vec<(String, String)>) {
+        match value {
+            serde_json::Value::Object(members) => {
+                for (name, value) in members {
+                    let path = if path.is_empty() {
+                        name.clone()
+                    } else {
+                        format!("{path}.{name}")
+                    };
+                    visit(&path, value, out);
+                }
+            }
+            serde_json::Value::String(text) => out.push((path.to_owned(), text.clone())),
+            other => out.push((path.to_owned(), other.to_string())),
+        }
+    }
+    let mut out = Vec::new();
+    visit("", value, &mut out);
+    Ok(out)
+}
+
+fn differences(before: &[(String, String)], after: &[(String, String)]) -> Vec<String> {
+    let value = |lines: &[(String, String)], path: &str| {
+        lines
+            .iter()
+            .find(|(name, _)| name == path)
+            .map(|(_, value)| value.clone())
+    };
+    let mut out: Vec<String> = after
+        .iter()
+        .filter_map(|(path, new)| match value(before, path) {
+            None => Some(format!("{path}: new, {new}")),
+            Some(old) if old != *new => Some(format!("{path}: {old} -> {new}")),
+            Some(_) => None,
+        })
+        .collect();
+    out.extend(
+        before
+            .iter()
+            .filter(|(path, _)| value(after, path).is_none())
+            .map(|(path, old)| format!("{path}: gone, was {old}")),
+    );
+    out
+}
+
+impl Review {
+    /// The review as text.
+    pub fn render(&self) -> String {
+        let width = self
+            .lines
+            .iter()
+            .map(|(path, _)| path.len())
+            .max()
+            .unwrap_or(0);
+        let mut out = String::new();
+        for (path, value) in &self.lines {
+            // Writing to a String cannot fail.
+            let _ = writeln!(out, "{path:width$}  {value}");
+        }
+        out.push_str("\nChanges:\n");
+        for change in &self.changes {
+            let _ = writeln!(out, "  {change}");
+        }
+        let _ = writeln!(out, "\nSHA-256  {}\n{}", self.digest, self.words);
+        out
+    }
+}

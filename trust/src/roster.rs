@@ -1,0 +1,145 @@
+//! The roster: who the custodians are and by which keys they are known.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use crate::digest::Sha256Digest;
+use crate::format::V1;
+use crate::name::Name;
+use crate::sshkey::SshKey;
+use crate::time::Time;
+
+/// A member's short name. Members are counted by it, never by keys or signatures.
+pub type MemberId = Name;
+
+/// One version of the roster.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Roster {
+    /// Format version.
+    pub v: V1,
+    /// The service it is for.
+    pub service: Name,
+    /// The environment it is for.
+    pub environment: Name,
+    /// Version, from 1.
+    pub version: u64,
+    /// Digest of the document before it in the chain; `null` in the genesis.
+    pub previous: Option<Sha256Digest>,
+    /// All members, former ones as not active.
+    pub members: Vec<Member>,
+    /// No request is approved under it later.
+    pub expires_at: Option<Time>,
+}
+
+/// One person.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Member {
+    /// Short name, unique in the roster.
+    pub id: MemberId,
+    /// The person's name, for people.
+    pub name: String,
+    /// What the person may do.
+    pub roles: Vec<Role>,
+    /// The keys the person is known by.
+    pub keys: Vec<MemberKey>,
+    /// Former members stay listed, so that their ids are not given away again.
+    pub active: bool,
+}
+
+/// A key that a member signs with.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum MemberKey {
+    /// An OpenSSH key, used by `ssh-keygen -Y sign`; not a browser.
+    Ssh {
+        /// `type base64`, without a comment.
+        public: SshKey,
+    },
+}
+
+/// What a member may do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// Counts in the tally.
+    Custodian,
+    /// One of the two who order an emergency rotation.
+    SecurityLead,
+    /// The other one.
+    OnCallManager,
+    /// May stop signing.
+    OnCall,
+    /// May propose.
+    Operator,
+}
+
+/// A roster that cannot be trusted whoever signs it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum RosterError {
+    /// The same id twice.
+    #[error("members[{0}]: the id is already taken")]
+    DuplicateId(usize),
+    /// Two members, or one member twice, with the same key material. Comparing material and not
+    /// text finds the same key under another type as well.
+    #[error("members {0} and {1} share key material")]
+    SharedKey(MemberId, MemberId),
+    /// An active member nobody could recognise.
+    #[error("member {0} is active but has no key")]
+    NoKey(MemberId),
+    /// A role twice: two spellings of one roster.
+    #[error("member {0} has the same role twice")]
+    DuplicateRole(MemberId),
+}
+
+impl Roster {
+    /// Refuses duplicate ids and shared key material, former members included: a key that has
+    /// belonged to one person must not come to count for another.
+    pub fn check(&self) -> Result<(), RosterError> {
+        let mut ids = BTreeSet::new();
+        let mut materials: BTreeMap<Vec<u8>, &MemberId> = BTreeMap::new();
+        for (index, member) in self.members.iter().enumerate() {
+            if !ids.insert(&member.id) {
+                return Err(RosterError::DuplicateId(index));
+            }
+            if member.active && member.keys.is_empty() {
+                return Err(RosterError::NoKey(member.id.clone()));
+            }
+            let roles: BTreeSet<_> = member.roles.iter().collect();
+            if roles.len() != member.roles.len() {
+                return Err(RosterError::DuplicateRole(member.id.clone()));
+            }
+            for MemberKey::Ssh { public } in &member.keys {
+                if let Some(other) = materials.insert(public.material(), &member.id) {
+                    return Err(RosterError::SharedKey(other.clone(), member.id.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The member with this id.
+    pub fn member(&self, id: &MemberId) -> Option<&Member> {
+        self.members.iter().find(|member| member.id == *id)
+    }
+
+    /// The member, active or not, to whom a key belongs.
+    pub fn owner(&self, key: &SshKey) -> Option<&Member> {
+        let owns = |member: &&Member| {
+            member
+                .keys
+                .iter()
+                .any(|MemberKey::Ssh { public }| public == key)
+        };
+        self.members.iter().find(owns)
+    }
+
+    /// The active members with a role.
+    pub fn active(&self, role: Role) -> impl Iterator<Item = &Member> {
+        self.members
+            .iter()
+            .filter(move |member| member.active && member.roles.contains(&role))
+    }
+}

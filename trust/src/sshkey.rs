@@ -1,0 +1,134 @@
+//! OpenSSH public keys as members are known by them: `type base64`, one spelling.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use ssh_key::public::{EcdsaPublicKey, KeyData};
+
+/// An OpenSSH public key in its one spelling: type, space, base64; no comment.
+///
+/// Kinds: `ssh-ed25519`, `ecdsa-sha2-nistp256`, `ecdsa-sha2-nistp384`, `ssh-rsa` with 2048 to 8192
+/// bits, `sk-ssh-ed25519@openssh.com`, `sk-ecdsa-sha2-nistp256@openssh.com`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SshKey {
+    text: String,
+    data: KeyData,
+}
+
+/// A public key that was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum SshKeyError {
+    /// Not `type base64`.
+    #[error("not an OpenSSH public key")]
+    Malformed,
+    /// A comment, white space or another spelling of the same key.
+    #[error("expected the OpenSSH public key as `type base64` without a comment")]
+    Spelling,
+    /// The kind of key is not allowed.
+    #[error("OpenSSH keys of type {0} are not allowed")]
+    Kind(String),
+    /// RSA under 2048 or over 8192 bits.
+    #[error("RSA keys have 2048 to 8192 bits, this one has {0}")]
+    RsaSize(usize),
+}
+
+impl SshKey {
+    /// Reads a public key, with or without a comment, as people paste it from a `.pub` file.
+    pub fn from_pub_file(text: &str) -> Result<Self, SshKeyError> {
+        let mut words = text.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            (Some(kind), Some(base64)) => format!("{kind} {base64}").parse(),
+            _ => Err(SshKeyError::Malformed),
+        }
+    }
+
+    /// The wire form (RFC 4253 section 6.6).
+    pub(crate) fn from_wire(blob: &[u8]) -> Result<Self, SshKeyError> {
+        let key = ssh_key::PublicKey::from_bytes(blob).map_err(|_| SshKeyError::Malformed)?;
+        if key.to_bytes().ok().as_deref() != Some(blob) {
+            return Err(SshKeyError::Spelling);
+        }
+        Self::from_key(key)
+    }
+
+    fn from_key(mut key: ssh_key::PublicKey) -> Result<Self, SshKeyError> {
+        key.set_comment("");
+        let text = key.to_openssh().map_err(|_| SshKeyError::Malformed)?;
+        let data = key.key_data().clone();
+        match &data {
+            KeyData::Ed25519(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {}
+            KeyData::Ecdsa(EcdsaPublicKey::NistP256(_) | EcdsaPublicKey::NistP384(_)) => {}
+            KeyData::Rsa(rsa) => {
+                let n = rsa.n.as_positive_bytes().ok_or(SshKeyError::Malformed)?;
+                let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
+                if !(2048..=8192).contains(&bits) {
+                    return Err(SshKeyError::RsaSize(bits));
+                }
+            }
+            other => return Err(SshKeyError::Kind(other.algorithm().to_string())),
+        }
+        Ok(Self { text, data })
+    }
+
+    /// The one spelling.
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    pub(crate) fn data(&self) -> &KeyData {
+        &self.data
+    }
+
+    /// The bytes that make two keys the same key whatever type they are listed under: the point,
+    /// or the modulus.
+    pub fn material(&self) -> Vec<u8> {
+        match &self.data {
+            KeyData::Ed25519(key) => key.0.to_vec(),
+            KeyData::SkEd25519(key) => key.public_key().0.to_vec(),
+            KeyData::Ecdsa(key) => key.as_sec1_bytes().to_vec(),
+            KeyData::SkEcdsaSha2NistP256(key) => key.ec_point().as_bytes().to_vec(),
+            KeyData::Rsa(key) => key.n.as_bytes().to_vec(),
+            _ => self.text.clone().into_bytes(),
+        }
+    }
+}
+
+impl FromStr for SshKey {
+    type Err = SshKeyError;
+
+    fn from_str(text: &str) -> Result<Self, SshKeyError> {
+        let key = ssh_key::PublicKey::from_openssh(text).map_err(|_| SshKeyError::Malformed)?;
+        let key = Self::from_key(key)?;
+        if key.text == text {
+            Ok(key)
+        } else {
+            Err(SshKeyError::Spelling)
+        }
+    }
+}
+
+impl fmt::Display for SshKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl fmt::Debug for SshKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.text)
+    }
+}
+
+impl Serialize for SshKey {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.text)
+    }
+}
+
+impl<'de> Deserialize<'de> for SshKey {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}

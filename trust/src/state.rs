@@ -1,0 +1,517 @@
+//! The states of a key and the transitions between them.
+//!
+//! A state carries exactly what exists in it; a transition consumes the state and gives it back
+//! unchanged if it refuses. NIST SP 800-57 part 1 section 7 has the same states by other names.
+
+#[cfg(test)]
+mod tests;
+
+use std::time::Duration;
+
+use crate::jwk::Kid;
+use crate::life::{Contradiction, Life, Revocation};
+use crate::request::{Destroy, Revoke};
+use crate::tally::{Accepted, Approved};
+use crate::time::Time;
+
+/// The state of a key.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum KeyState {
+    /// Generated, does not sign. Published once it was accepted; then it is a standby.
+    Prepared {
+        /// When it was generated.
+        prepared_at: Time,
+        /// When it was first in JWKS.
+        published_at: Option<Time>,
+    },
+    /// The one key of the ring that signs.
+    Primary(Active),
+    /// Was primary. Signs only so that a roll-back, or a replica seconds behind, works.
+    Secondary {
+        /// As when it was primary.
+        active: Active,
+        /// When it ceased to be primary.
+        demoted_at: Time,
+    },
+    /// Does not sign; verifies.
+    Retired(Retired),
+    /// Private half destroyed; verifies for ever.
+    Archived {
+        /// As when it was retired.
+        retired: Retired,
+        /// When the private half was destroyed.
+        archived_at: Time,
+    },
+    /// Not trusted, except as the verdict allows.
+    Revoked {
+        /// Where it stood.
+        before: Box<KeyState>,
+        /// Why and when.
+        revocation: Revocation,
+    },
+}
+
+/// What every key has that has been primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Active {
+    /// When it was generated.
+    pub prepared_at: Time,
+    /// When it was first in JWKS.
+    pub published_at: Time,
+    /// When it was first primary.
+    pub activated_at: Time,
+}
+
+/// What every key has that must not sign any more.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Retired {
+    /// As when it was active.
+    pub active: Active,
+    /// When it ceased to be primary.
+    pub demoted_at: Time,
+    /// The end of its signing.
+    pub retired_at: Time,
+}
+
+/// Waiting times that keep verifiers ahead of signers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Safety {
+    publish_safety: Duration,
+    retire_safety: Duration,
+}
+
+/// `publish_safety` under its floor.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("publish_safety is {given:?}; verifiers that cache JWKS need at least {floor:?}")]
+pub struct TooShort {
+    /// What was asked for.
+    pub given: Duration,
+    /// JWKS max-age plus clock skew.
+    pub floor: Duration,
+}
+
+impl Safety {
+    /// A key signs `publish_safety` after it was published and stops signing `retire_safety` after
+    /// it ceased to be primary. The floor follows from its reason: a verifier that fetched JWKS
+    /// just before the publication keeps it for `max_age`, and its clock may be off by `skew`.
+    pub fn new(
+        publish_safety: Duration,
+        retire_safety: Duration,
+        max_age: Duration,
+        skew: Duration,
+    ) -> Result<Self, TooShort> {
+        let floor = max_age + skew;
+        if publish_safety < floor {
+            return Err(TooShort {
+                given: publish_safety,
+                floor,
+            });
+        }
+        Ok(Self {
+            publish_safety,
+            retire_safety,
+        })
+    }
+
+    /// How long a key is published before it signs.
+    pub fn publish_safety(&self) -> Duration {
+        self.publish_safety
+    }
+
+    /// How long a key stays secondary.
+    pub fn retire_safety(&self) -> Duration {
+        self.retire_safety
+    }
+}
+
+/// Why a transition was refused.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// There is no such transition.
+    #[error("a {from} key cannot be {what}")]
+    NoSuchTransition {
+        /// The state's word.
+        from: &'static str,
+        /// For instance `retired`.
+        what: &'static str,
+    },
+    /// It would be before something that came earlier.
+    #[error("{at} is before {last}, when the key last changed")]
+    Backwards {
+        /// The instant given.
+        at: Time,
+        /// The last change.
+        last: Time,
+    },
+    /// Verifiers might not have the key yet, or callers still use it.
+    #[error("not before {0}")]
+    TooEarly(Time),
+    /// The proof is about another key.
+    #[error("the proof is about key {0}")]
+    OtherKey(Kid),
+}
+
+/// A transition that was refused, with the state as it was.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}")]
+pub struct Refused {
+    /// Unchanged.
+    pub state: Box<KeyState>,
+    /// Why.
+    pub why: Refusal,
+}
+
+type Transition = Result<KeyState, Refused>;
+
+impl KeyState {
+    /// A key just generated.
+    pub fn prepared(prepared_at: Time) -> Self {
+        Self::Prepared {
+            prepared_at,
+            published_at: None,
+        }
+    }
+
+    /// Publishes key `kid`; the proof that custodians accepted it is used up.
+    pub fn publish(self, kid: &Kid, proof: Accepted, at: Time) -> Transition {
+        match self {
+            Self::Prepared {
+                prepared_at,
+                published_at: None,
+            } => {
+                if proof.kid() != kid {
+                    return self.refuse(Refusal::OtherKey(proof.kid().clone()));
+                }
+                if at < proof.order().publish_at {
+                    return self.refuse(Refusal::TooEarly(proof.order().publish_at));
+                }
+                self.forward(
+                    at,
+                    Self::Prepared {
+                        prepared_at,
+                        published_at: Some(at),
+                    },
+                )
+            }
+            _ => self.no_such("published"),
+        }
+    }
+
+    /// Makes a standby the primary, `publish_safety` after its publication.
+    pub fn activate(self, safety: &Safety, at: Time) -> Transition {
+        match self {
+            Self::Prepared {
+                prepared_at,
+                published_at: Some(published_at),
+            } => {
+                let ready = published_at + safety.publish_safety;
+                if at < ready {
+                    return self.refuse(Refusal::TooEarly(ready));
+                }
+                self.forward(
+                    at,
+                    Self::Primary(Active {
+                        prepared_at,
+                        published_at,
+                        activated_at: at,
+                    }),
+                )
+            }
+            _ => self.no_such("activated"),
+        }
+    }
+
+    /// Makes the primary a secondary, in the same transaction in which another becomes primary.
+    pub fn demote(self, at: Time) -> Transition {
+        match self {
+            Self::Primary(active) => self.forward(
+                at,
+                Self::Secondary {
+                    active,
+                    demoted_at: at,
+                },
+            ),
+            _ => self.no_such("demoted"),
+        }
+    }
+
+    /// Makes a secondary the primary again.
+    pub fn roll_back(self, at: Time) -> Transition {
+        match self {
+            Self::Secondary { active, .. } => self.forward(at, Self::Primary(active)),
+            _ => self.no_such("rolled back to"),
+        }
+    }
+
+    /// Ends a secondary's signing, `retire_safety` after it ceased to be primary.
+    pub fn retire(self, safety: &Safety, at: Time) -> Transition {
+        match self {
+            Self::Secondary { active, demoted_at } => {
+                let ready = demoted_at + safety.retire_safety;
+                if at < ready {
+                    return self.refuse(Refusal::TooEarly(ready));
+                }
+                self.forward(
+                    at,
+                    Self::Retired(Retired {
+                        active,
+                        demoted_at,
+                        retired_at: at,
+                    }),
+                )
+            }
+            _ => self.no_such("retired"),
+        }
+    }
+
+    /// Records that the private half of key `kid` was destroyed.
+    pub fn archive(self, kid: &Kid, proof: &Approved<Destroy>, at: Time) -> Transition {
+        match self {
+            Self::Retired(retired) => {
+                if proof.order().kid != *kid {
+                    return self.refuse(Refusal::OtherKey(proof.order().kid.clone()));
+                }
+                self.forward(
+                    at,
+                    Self::Archived {
+                        retired,
+                        archived_at: at,
+                    },
+                )
+            }
+            _ => self.no_such("archived"),
+        }
+    }
+
+    /// Revokes key `kid`, from any state. A revoked key stays revoked; a revocation for another
+    /// reason may still become one for compromise, which says more.
+    pub fn revoke(self, kid: &Kid, proof: &Approved<Revoke>, at: Time) -> Transition {
+        let order = proof.order();
+        if order.kid != *kid {
+            return self.refuse(Refusal::OtherKey(order.kid.clone()));
+        }
+        let revocation = Revocation {
+            reason: order.reason,
+            revoked_at: at,
+            compromised_since: order.compromised_since,
+        };
+        match self {
+            Self::Revoked {
+                ref before,
+                revocation: earlier,
+            } => {
+                if earlier.compromised_since.is_some() || revocation.compromised_since.is_none() {
+                    return self.no_such("revoked again");
+                }
+                let revocation = Revocation {
+                    revoked_at: earlier.revoked_at,
+                    ..revocation
+                };
+                Ok(Self::Revoked {
+                    before: before.clone(),
+                    revocation,
+                })
+            }
+            state => {
+                let revoked = Self::Revoked {
+                    before: Box::new(state.clone()),
+                    revocation,
+                };
+                state.forward(at, revoked)
+            }
+        }
+    }
+
+    /// The state's word in documents and columns.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Prepared { .. } => "prepared",
+            Self::Primary(_) | Self::Secondary { .. } => "active",
+            Self::Retired(_) => "retired",
+            Self::Archived { .. } => "archived",
+            Self::Revoked { .. } => "revoked",
+        }
+    }
+
+    /// Whether it is the key that signs.
+    pub fn is_primary(&self) -> bool {
+        matches!(self, Self::Primary(_))
+    }
+
+    /// Whether a signature by it may leave the building.
+    pub fn can_sign(&self) -> bool {
+        matches!(self, Self::Primary(_) | Self::Secondary { .. })
+    }
+
+    /// Whether it may be in JWKS: accepted and not revoked.
+    pub fn is_publishable(&self) -> bool {
+        match self {
+            Self::Prepared { published_at, .. } => published_at.is_some(),
+            Self::Revoked { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// The instant after which no signature by it is genuine: retired, archived or revoked.
+    pub fn ended_at(&self) -> Option<Time> {
+        match self {
+            Self::Retired(retired) | Self::Archived { retired, .. } => Some(retired.retired_at),
+            Self::Revoked { before, revocation } => Some(
+                before
+                    .ended_at()
+                    .map_or(revocation.revoked_at, |end| end.min(revocation.revoked_at)),
+            ),
+            _ => None,
+        }
+    }
+
+    /// The row to store.
+    pub fn life(&self) -> Life {
+        match self {
+            Self::Prepared {
+                prepared_at,
+                published_at,
+            } => Life {
+                published_at: *published_at,
+                ..Life::prepared(*prepared_at)
+            },
+            Self::Primary(active) => Life {
+                published_at: Some(active.published_at),
+                activated_at: Some(active.activated_at),
+                ..Life::prepared(active.prepared_at)
+            },
+            Self::Secondary { active, demoted_at } => Life {
+                demoted_at: Some(*demoted_at),
+                ..Self::Primary(*active).life()
+            },
+            Self::Retired(retired) => Life {
+                demoted_at: Some(retired.demoted_at),
+                retired_at: Some(retired.retired_at),
+                ..Self::Primary(retired.active).life()
+            },
+            Self::Archived {
+                retired,
+                archived_at,
+            } => Life {
+                archived_at: Some(*archived_at),
+                ..Self::Retired(*retired).life()
+            },
+            Self::Revoked { before, revocation } => Life {
+                revocation: Some(*revocation),
+                ..before.life()
+            },
+        }
+    }
+
+    /// Reads a stored row. Only the instants' consistency is checked here; that a key was accepted
+    /// is checked against its transcript.
+    pub(crate) fn from_life(life: Life) -> Result<Self, Contradiction> {
+        let Life {
+            prepared_at,
+            published_at,
+            activated_at,
+            demoted_at,
+            retired_at,
+            archived_at,
+            ..
+        } = life;
+        let instants = [
+            Some(prepared_at),
+            published_at,
+            activated_at,
+            demoted_at,
+            retired_at,
+            archived_at,
+        ];
+        if instants.iter().flatten().collect::<Vec<_>>().is_sorted() {
+        } else {
+            return Err(Contradiction(
+                "an instant is before one that must precede it",
+            ));
+        }
+        if instants
+            .windows(2)
+            .any(|pair| pair[0].is_none() && pair[1].is_some())
+        {
+            return Err(Contradiction("a step is missing"));
+        }
+        let mut state = Self::Prepared {
+            prepared_at,
+            published_at,
+        };
+        if let (Some(published_at), Some(activated_at)) = (published_at, activated_at) {
+            let active = Active {
+                prepared_at,
+                published_at,
+                activated_at,
+            };
+            state = match (demoted_at, retired_at, archived_at) {
+                (None, ..) => Self::Primary(active),
+                (Some(demoted_at), None, _) => Self::Secondary { active, demoted_at },
+                (Some(demoted_at), Some(retired_at), archived_at) => {
+                    let retired = Retired {
+                        active,
+                        demoted_at,
+                        retired_at,
+                    };
+                    match archived_at {
+                        None => Self::Retired(retired),
+                        Some(archived_at) => Self::Archived {
+                            retired,
+                            archived_at,
+                        },
+                    }
+                }
+            };
+        }
+        match life.revocation {
+            None => Ok(state),
+            Some(revocation) => Ok(Self::Revoked {
+                before: Box::new(state),
+                revocation,
+            }),
+        }
+    }
+
+    /// The instant of the last change.
+    fn last_change(&self) -> Time {
+        let life = self.life();
+        let revoked_at = life.revocation.map(|revocation| revocation.revoked_at);
+        [
+            life.published_at,
+            life.activated_at,
+            life.demoted_at,
+            life.retired_at,
+            life.archived_at,
+            revoked_at,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(life.prepared_at, Time::max)
+    }
+
+    fn forward(self, at: Time, next: Self) -> Transition {
+        let last = self.last_change();
+        if at < last {
+            self.refuse(Refusal::Backwards { at, last })
+        } else {
+            Ok(next)
+        }
+    }
+
+    fn no_such(self, what: &'static str) -> Transition {
+        let from = match &self {
+            Self::Primary(_) => "primary",
+            Self::Secondary { .. } => "secondary",
+            other => other.word(),
+        };
+        self.refuse(Refusal::NoSuchTransition { from, what })
+    }
+
+    fn refuse(self, why: Refusal) -> Transition {
+        Err(Refused {
+            state: Box::new(self),
+            why,
+        })
+    }
+}

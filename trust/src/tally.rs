@@ -1,0 +1,335 @@
+//! The one tally: may this happen?
+//!
+//! Used by the service when it acts, by every replica when it loads a key, and by the offline
+//! check. It walks no chain itself; it takes [`Trusted`], which only the walk makes.
+
+mod accept;
+mod count;
+mod proof;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+
+use crate::approval::{Approval, Rejection, RejectionBody, rejection_message};
+use crate::chain::Trusted;
+use crate::digest::Sha256Digest;
+use crate::json::{self, JsonError};
+use crate::namespace::Purpose;
+use crate::policy::Threshold;
+use crate::request::{DocumentRef, Nonce, Request, RequestError, request_digest};
+use crate::roster::MemberId;
+use crate::time::Time;
+
+pub use accept::{AcceptanceError, AcceptanceTally, Finished, NotAccepted, tally_acceptance};
+pub(crate) use count::{Ballot, Electorate, count};
+pub use count::{Counted, NotCounted, WhyNot};
+pub use proof::{Accepted, Approved, ApprovedOperation};
+
+/// What is kept about a ceremony before it is carried out. Everything in it is unverified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Ceremony {
+    /// The request's bytes exactly as they were proposed.
+    pub request: Vec<u8>,
+    /// Approvals, in the order received.
+    pub approvals: Vec<Approval>,
+    /// Rejections, in the order received.
+    pub rejections: Vec<Rejection>,
+}
+
+/// What happened before, as far as it forbids something now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct History {
+    /// Sequence number of the last ceremony that was carried out; 0 if there was none.
+    pub last_sequence: u64,
+    /// Digest of its transcript.
+    pub last_transcript: Option<Sha256Digest>,
+    /// Nonces of all ceremonies carried out.
+    pub nonces: BTreeSet<Nonce>,
+    /// The newest roster version ever acted under. An older chain is a roll-back.
+    pub roster_version: u64,
+    /// The newest policy version ever acted under.
+    pub policy_version: u64,
+}
+
+/// Why a request cannot be approved by any number of signatures.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Obstacle {
+    /// The bytes are not a canonical request.
+    #[error("the request cannot be read: {0}")]
+    Unreadable(#[from] JsonError),
+    /// It asks for what no quorum can approve.
+    #[error("{0}")]
+    Content(#[from] RequestError),
+    /// For another service or environment.
+    #[error("the request is for another service or environment")]
+    Elsewhere,
+    /// Not written under the current roster.
+    #[error("the request names roster {found}, current is {current}")]
+    Roster {
+        /// Version named.
+        found: u64,
+        /// Version that holds.
+        current: u64,
+    },
+    /// Not written under the current policy.
+    #[error("the request names policy {found}, current is {current}")]
+    Policy {
+        /// Version named.
+        found: u64,
+        /// Version that holds.
+        current: u64,
+    },
+    /// The chain is older than one acted under before.
+    #[error(
+        "the {what} chain was rolled back: version {seen} was acted under, now it ends at {found}"
+    )]
+    RolledBack {
+        /// `roster` or `policy`.
+        what: &'static str,
+        /// Newest version ever acted under.
+        seen: u64,
+        /// Version the chain ends at.
+        found: u64,
+    },
+    /// The roster has expired.
+    #[error("the roster expired at {0}")]
+    RosterExpired(Time),
+    /// Not the next ceremony.
+    #[error("the request has sequence {found}, next is {expected}")]
+    Sequence {
+        /// The request's.
+        found: u64,
+        /// The next.
+        expected: u64,
+    },
+    /// Written after another ceremony than the last.
+    #[error("the request does not follow the last transcript")]
+    PreviousTranscript,
+    /// Used before.
+    #[error("the request's nonce was used before")]
+    NonceUsed,
+    /// Nobody the roster knows.
+    #[error("the proposer {0} is not an active member")]
+    Proposer(MemberId),
+}
+
+/// Where a ceremony stands.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// Enough approvals, in time, and nothing against it.
+    Approved,
+    /// Not yet enough.
+    Waiting {
+        /// How many more.
+        missing: usize,
+    },
+    /// A custodian rejected it.
+    Rejected {
+        /// Who.
+        by: MemberId,
+        /// Why.
+        reason: String,
+    },
+    /// A deadline has passed.
+    Expired {
+        /// `approve_by` or `execute_by`.
+        deadline: &'static str,
+        /// When that was.
+        at: Time,
+    },
+    /// Cannot be approved by any number of signatures.
+    Refused(Vec<Obstacle>),
+}
+
+/// The result of the tally: who counted, who did not and why.
+#[derive(Debug)]
+pub struct Tally {
+    /// Who counted, each member once.
+    pub counted: Vec<Counted>,
+    /// What did not count, and why.
+    pub not_counted: Vec<NotCounted>,
+    /// How many are needed; unknown if the request cannot be read.
+    pub needed: Option<Threshold>,
+    /// Where the ceremony stands.
+    pub standing: Standing,
+    /// Kept so that the approved value is made of exactly what was tallied.
+    request: Option<Request>,
+    digest: Sha256Digest,
+}
+
+/// A tally that does not permit the operation.
+#[derive(Debug, thiserror::Error)]
+#[error("not approved: {standing:?}")]
+pub struct Refused {
+    /// Where the ceremony stands.
+    pub standing: Standing,
+}
+
+/// Counts. `now` is the log's time.
+pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Time) -> Tally {
+    let digest = request_digest(&ceremony.request);
+    let request = match Request::decode(&ceremony.request) {
+        Ok(request) => request,
+        Err(error) => {
+            return Tally {
+                counted: Vec::new(),
+                not_counted: Vec::new(),
+                needed: None,
+                standing: Standing::Refused(vec![error.into()]),
+                request: None,
+                digest,
+            };
+        }
+    };
+    let needed = trusted.policy().to_approve(&request.operation);
+    let namespace =
+        crate::Namespace::new(Purpose::Approve, trusted.service(), trusted.environment());
+    // The bytes that were stored, not the request written anew.
+    let message = crate::dsse::pae(&namespace.to_string(), &ceremony.request);
+    let ballots = ceremony.approvals.iter().map(|approval| Ballot {
+        signature: &approval.signature,
+        // After its deadline, or after the instant this tally is about.
+        late: approval.received_at > request.approve_by || approval.received_at > now,
+    });
+    let electorate = Electorate::custodians(trusted.roster()).without(&request.proposer);
+    let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
+
+    let obstacles = obstacles(trusted, &request, history, now);
+    let standing = if !obstacles.is_empty() {
+        Standing::Refused(obstacles)
+    } else if let Some((by, reason)) = rejection(trusted, &request, digest, &ceremony.rejections) {
+        Standing::Rejected { by, reason }
+    } else if now > request.execute_by {
+        Standing::Expired {
+            deadline: "execute_by",
+            at: request.execute_by,
+        }
+    } else if counted.len() >= needed.get() {
+        Standing::Approved
+    } else if now > request.approve_by {
+        Standing::Expired {
+            deadline: "approve_by",
+            at: request.approve_by,
+        }
+    } else {
+        Standing::Waiting {
+            missing: needed.get() - counted.len(),
+        }
+    };
+    Tally {
+        counted,
+        not_counted,
+        needed: Some(needed),
+        standing,
+        request: Some(request),
+        digest,
+    }
+}
+
+impl Tally {
+    /// Turns the tally into the value that the dangerous call takes; only [`Standing::Approved`]
+    /// permits it.
+    pub fn into_approved(self) -> Result<ApprovedOperation, Refused> {
+        match (self.standing, self.request) {
+            (Standing::Approved, Some(request)) => {
+                let by = self
+                    .counted
+                    .into_iter()
+                    .map(|counted| counted.member)
+                    .collect();
+                Ok(proof::approved(request, self.digest, by))
+            }
+            (standing, _) => Err(Refused { standing }),
+        }
+    }
+
+    /// The digest of the request that was tallied.
+    pub fn request_digest(&self) -> Sha256Digest {
+        self.digest
+    }
+}
+
+fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time) -> Vec<Obstacle> {
+    let mut found = Vec::new();
+    if let Err(error) = request.check() {
+        found.push(error.into());
+    }
+    if (&request.service, &request.environment) != (trusted.service(), trusted.environment()) {
+        found.push(Obstacle::Elsewhere);
+    }
+    let (roster, policy) = (trusted.roster_ref(), trusted.policy_ref());
+    if request.roster != roster {
+        found.push(Obstacle::Roster {
+            found: request.roster.version,
+            current: roster.version,
+        });
+    }
+    if request.policy != policy {
+        found.push(Obstacle::Policy {
+            found: request.policy.version,
+            current: policy.version,
+        });
+    }
+    for (what, seen, now) in [
+        ("roster", history.roster_version, roster),
+        ("policy", history.policy_version, policy),
+    ] {
+        let DocumentRef { version, .. } = now;
+        if version < seen {
+            found.push(Obstacle::RolledBack {
+                what,
+                seen,
+                found: version,
+            });
+        }
+    }
+    if let Some(at) = trusted.roster().expires_at.filter(|at| now > *at) {
+        found.push(Obstacle::RosterExpired(at));
+    }
+    let expected = history.last_sequence + 1;
+    if request.sequence != expected {
+        found.push(Obstacle::Sequence {
+            found: request.sequence,
+            expected,
+        });
+    }
+    if request.previous_transcript != history.last_transcript {
+        found.push(Obstacle::PreviousTranscript);
+    }
+    if history.nonces.contains(&request.nonce) {
+        found.push(Obstacle::NonceUsed);
+    }
+    if !trusted
+        .roster()
+        .member(&request.proposer)
+        .is_some_and(|member| member.active)
+    {
+        found.push(Obstacle::Proposer(request.proposer.clone()));
+    }
+    found
+}
+
+/// The first rejection that is really a custodian's. The proposer may reject too: withdrawing is
+/// not counting.
+fn rejection(
+    trusted: &Trusted,
+    request: &Request,
+    digest: Sha256Digest,
+    rejections: &[Rejection],
+) -> Option<(MemberId, String)> {
+    let namespace =
+        crate::Namespace::new(Purpose::Reject, trusted.service(), trusted.environment());
+    let electorate = Electorate::custodians(trusted.roster());
+    rejections.iter().find_map(|rejection| {
+        let message = rejection_message(request, rejection.body.as_bytes());
+        let ballot = Ballot {
+            signature: &rejection.signature,
+            late: false,
+        };
+        let (counted, _) = count(&electorate, &namespace, &message, [ballot]);
+        let body: RejectionBody = json::require_canonical(rejection.body.as_bytes()).ok()?;
+        let by = counted.into_iter().next()?.member;
+        (body.request_digest == digest).then_some((by, body.reason))
+    })
+}

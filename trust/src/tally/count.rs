@@ -1,0 +1,144 @@
+//! Counting members: every signature verified, every member once.
+//!
+//! The counter-example is CVE-2020-15093: a verifier that counted signatures, so that one key could
+//! reach any threshold. Here a ballot is worth its member, and a member is counted once.
+
+use std::collections::BTreeSet;
+
+use crate::namespace::Namespace;
+use crate::roster::{Member, MemberId, Role, Roster};
+use crate::sshkey::SshKey;
+use crate::sshsig::{self, SshSigError};
+
+/// One signature, not yet verified.
+pub(crate) struct Ballot<'a> {
+    pub signature: &'a str,
+    /// It came after its deadline.
+    pub late: bool,
+}
+
+/// Who may be counted.
+pub(crate) struct Electorate<'a> {
+    roster: &'a Roster,
+    /// `None`: every active member, whatever the role.
+    role: Option<Role>,
+    excluded: Option<&'a MemberId>,
+}
+
+impl<'a> Electorate<'a> {
+    pub fn everybody(roster: &'a Roster) -> Self {
+        Self {
+            roster,
+            role: None,
+            excluded: None,
+        }
+    }
+
+    pub fn custodians(roster: &'a Roster) -> Self {
+        Self {
+            roster,
+            role: Some(Role::Custodian),
+            excluded: None,
+        }
+    }
+
+    pub fn without(self, proposer: &'a MemberId) -> Self {
+        Self {
+            excluded: Some(proposer),
+            ..self
+        }
+    }
+
+    fn admit(&self, key: &SshKey) -> Result<&'a Member, (Option<MemberId>, WhyNot)> {
+        let member = self.roster.owner(key).ok_or((None, WhyNot::UnknownKey))?;
+        let why = if !member.active {
+            WhyNot::Inactive
+        } else if self.role.is_some_and(|role| !member.roles.contains(&role)) {
+            WhyNot::Role
+        } else if self.excluded == Some(&member.id) {
+            WhyNot::Proposer
+        } else {
+            return Ok(member);
+        };
+        Err((Some(member.id.clone()), why))
+    }
+}
+
+/// A member who counted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// The member.
+    pub member: MemberId,
+    /// The key the member signed with.
+    pub key: SshKey,
+}
+
+/// A signature that did not count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NotCounted {
+    /// Its place in the list, from 0.
+    pub index: usize,
+    /// Whose key it was, as far as the roster knows.
+    pub member: Option<MemberId>,
+    /// Why it did not count.
+    pub why: WhyNot,
+}
+
+/// Why a signature did not count.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum WhyNot {
+    /// It does not verify over these bytes in this namespace.
+    #[error("{0}")]
+    Signature(#[from] SshSigError),
+    /// Nobody on the roster has this key.
+    #[error("the key is nobody's on the roster")]
+    UnknownKey,
+    /// A former member.
+    #[error("the member is no longer active")]
+    Inactive,
+    /// Not a custodian.
+    #[error("the member is not a custodian")]
+    Role,
+    /// Proposed the request.
+    #[error("the proposer does not count")]
+    Proposer,
+    /// Counted before, by the same or another key.
+    #[error("the member was counted already")]
+    Again,
+    /// Received after the deadline.
+    #[error("received after the deadline")]
+    Late,
+}
+
+/// Verifies every ballot over `message` and counts distinct members.
+pub(crate) fn count<'a>(
+    electorate: &Electorate<'_>,
+    namespace: &Namespace,
+    message: &[u8],
+    ballots: impl IntoIterator<Item = Ballot<'a>>,
+) -> (Vec<Counted>, Vec<NotCounted>) {
+    let (mut counted, mut not_counted) = (Vec::new(), Vec::new());
+    let mut seen = BTreeSet::new();
+    for (index, ballot) in ballots.into_iter().enumerate() {
+        let judged = sshsig::verify(ballot.signature, namespace, message)
+            .map_err(|error| (None, WhyNot::from(error)))
+            .and_then(|key| {
+                let id = &electorate.admit(&key)?.id;
+                if ballot.late {
+                    return Err((Some(id.clone()), WhyNot::Late));
+                }
+                if !seen.insert(id.clone()) {
+                    return Err((Some(id.clone()), WhyNot::Again));
+                }
+                Ok(Counted {
+                    member: id.clone(),
+                    key,
+                })
+            });
+        match judged {
+            Ok(member) => counted.push(member),
+            Err((member, why)) => not_counted.push(NotCounted { index, member, why }),
+        }
+    }
+    (counted, not_counted)
+}

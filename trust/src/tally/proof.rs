@@ -1,0 +1,118 @@
+//! Proof values. The dangerous calls take them, and only the tally makes them.
+//!
+//! Their fields are private, they are not `Clone` and nothing deserialises them: to have one is to
+//! have been through the tally, and to use one is to have it no more.
+
+use crate::digest::Sha256Digest;
+use crate::jwk::{Kid, PublicKey};
+use crate::request::{Destroy, Generate, Operation, Request, Revoke};
+use crate::roster::MemberId;
+
+/// A quorum approved `order`, once.
+#[derive(Debug)]
+#[must_use = "an approval that is not used has to be recorded as such"]
+pub struct Approved<O> {
+    order: O,
+    request: Request,
+    digest: Sha256Digest,
+    by: Vec<MemberId>,
+}
+
+impl<O> Approved<O> {
+    /// What exactly was approved.
+    pub fn order(&self) -> &O {
+        &self.order
+    }
+
+    /// The whole request.
+    pub fn request(&self) -> &Request {
+        &self.request
+    }
+
+    /// Digest of the request's bytes.
+    pub fn request_digest(&self) -> Sha256Digest {
+        self.digest
+    }
+
+    /// Who approved.
+    pub fn approved_by(&self) -> &[MemberId] {
+        &self.by
+    }
+}
+
+/// An approved operation of any kind.
+#[derive(Debug)]
+#[must_use = "an approval that is not used has to be recorded as such"]
+pub enum ApprovedOperation {
+    /// Generate.
+    Generate(Approved<Generate>),
+    /// Destroy.
+    Destroy(Approved<Destroy>),
+    /// Revoke.
+    Revoke(Approved<Revoke>),
+}
+
+pub(super) fn approved(
+    request: Request,
+    digest: Sha256Digest,
+    by: Vec<MemberId>,
+) -> ApprovedOperation {
+    match request.operation.clone() {
+        Operation::Generate(order) => ApprovedOperation::Generate(Approved {
+            order,
+            request,
+            digest,
+            by,
+        }),
+        Operation::Destroy(order) => ApprovedOperation::Destroy(Approved {
+            order,
+            request,
+            digest,
+            by,
+        }),
+        Operation::Revoke(order) => ApprovedOperation::Revoke(Approved {
+            order,
+            request,
+            digest,
+            by,
+        }),
+    }
+}
+
+/// A quorum accepted this key: it may be published.
+#[derive(Debug)]
+#[must_use = "an accepted key is meant to be published"]
+pub struct Accepted {
+    pub(super) kid: Kid,
+    pub(super) public_key: PublicKey,
+    pub(super) order: Generate,
+    pub(super) transcript_digest: Sha256Digest,
+    pub(super) by: Vec<MemberId>,
+}
+
+impl Accepted {
+    /// The key.
+    pub fn kid(&self) -> &Kid {
+        &self.kid
+    }
+
+    /// Its public half.
+    pub fn public_key(&self) -> &PublicKey {
+        &self.public_key
+    }
+
+    /// What was ordered.
+    pub fn order(&self) -> &Generate {
+        &self.order
+    }
+
+    /// The digest that names the finished ceremony.
+    pub fn transcript_digest(&self) -> Sha256Digest {
+        self.transcript_digest
+    }
+
+    /// Who accepted.
+    pub fn accepted_by(&self) -> &[MemberId] {
+        &self.by
+    }
+}

@@ -1,0 +1,1 @@
+//! Ceremonies end to end.
