@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use trust::Time;
 
@@ -40,8 +40,8 @@ pub struct App {
 /// The keys in memory.
 pub trait ReadModel: Send + Sync {
     fn current(&self) -> Arc<Snapshot>;
-    /// When the database last said that [`Self::current`] is current.
-    fn confirmed_at(&self) -> Time;
+    /// How long ago the database last said that [`Self::current`] is current.
+    fn confirmed_ago(&self) -> Duration;
 }
 
 /// One request to sign, complete.

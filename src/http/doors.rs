@@ -1,6 +1,6 @@
 //! The rooms below, as the edge's doors.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::app::{Archive, Later, Order, ReadModel, Results, Sign, Token, Verify};
 use crate::keys::{Keys, Snapshot};
@@ -14,8 +14,8 @@ impl ReadModel for Keys {
         Keys::current(self)
     }
 
-    fn confirmed_at(&self) -> trust::Time {
-        Keys::confirmed_at(self)
+    fn confirmed_ago(&self) -> Duration {
+        Keys::confirmed_ago(self)
     }
 }
 

@@ -27,6 +27,7 @@ mod server;
 mod settings;
 mod sign;
 mod sign_batch;
+mod state;
 mod tls;
 mod verify;
 mod verify_batch;
@@ -50,6 +51,7 @@ struct Edge {
     limits: limits::Limits,
     request_ids: edge::RequestIds,
     jwks: jwks::Cache,
+    history: history::Cache,
 }
 
 type Shared = Arc<Edge>;
@@ -60,6 +62,7 @@ impl Edge {
             limits: limits::Limits::new(settings.max_in_flight, settings.requests_per_second),
             request_ids: edge::RequestIds::new(app.instance.clone()),
             jwks: jwks::Cache::default(),
+            history: history::Cache::default(),
             app,
             settings,
         })

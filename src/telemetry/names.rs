@@ -27,11 +27,15 @@ pub const HSM_UP: &str = "chancery_hsm_up";
 pub const HSM_QUEUE: &str = "chancery_hsm_queue_length";
 /// Gauge: rises with every re-initialisation of the token's library.
 pub const HSM_GENERATION: &str = "chancery_hsm_generation";
+/// Gauge: worker processes that run.
+pub const HSM_PROCESSES: &str = "chancery_hsm_processes";
+/// Counter, label `what`: signatures, failures and each rung of the recovery ladder.
+pub const HSM_EVENTS: &str = "chancery_hsm_events_total";
 /// Gauge: the database's version that the read model stands at.
 pub const SNAPSHOT_VERSION: &str = "chancery_snapshot_version";
 /// Gauge: how long ago the read model was last confirmed by the database.
 pub const SNAPSHOT_AGE_SECONDS: &str = "chancery_snapshot_age_seconds";
-/// Gauge, labels `ring`, `kid`, `state`: time since the key was published.
+/// Gauge, labels `ring`, `kid`: time since the key was published.
 pub const KEY_AGE_SECONDS: &str = "chancery_key_age_seconds";
 /// Gauge: keys in the database that the read model did not believe.
 pub const KEYS_REFUSED: &str = "chancery_keys_refused";
@@ -53,6 +57,11 @@ pub(super) fn describe() {
     describe_gauge!(
         HSM_GENERATION,
         "Rises with every re-initialisation of the token's library."
+    );
+    describe_gauge!(HSM_PROCESSES, "Worker processes that run.");
+    describe_counter!(
+        HSM_EVENTS,
+        "Signatures, failures and recoveries at the token, by kind."
     );
     describe_gauge!(
         SNAPSHOT_VERSION,
