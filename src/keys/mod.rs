@@ -16,7 +16,7 @@ use trust::{Algorithm, KeySpec, KeyState, Kid, PublicKey, Verifier};
 use crate::access::Credentials;
 use crate::token::Handle;
 
-pub use load::{Error, Keys, Refused, Settings};
+pub use load::{Error, Keys, Refused, Settings, unverified_chains};
 pub use publish::Document;
 
 /// One version in a ring.
@@ -24,7 +24,7 @@ pub use publish::Document;
 pub struct Key {
     pub kid: Kid,
     pub ring: Arc<str>,
-    pub number: u64,
+    pub number: u32,
     pub algorithm: Algorithm,
     pub state: KeyState,
     pub public: PublicKey,

@@ -13,7 +13,7 @@ use crate::store::IdempotentAnswer;
 struct Stored {
     signature: Shape,
     kid: Kid,
-    number: u64,
+    number: u32,
     algorithm: Algorithm,
     salt: String,
     time: Time,

@@ -27,7 +27,7 @@ const CHUNK: usize = 256;
 pub struct Signed {
     pub signature: Serialised,
     pub kid: Kid,
-    pub number: u64,
+    pub number: u32,
     pub algorithm: Algorithm,
     /// Place in the audit log.
     pub index: i64,

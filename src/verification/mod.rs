@@ -39,7 +39,7 @@ pub struct Answer {
     pub verdict: trust::verdict::Verdict,
     pub kid: Option<Kid>,
     pub ring: Option<Arc<str>>,
-    pub number: Option<u64>,
+    pub number: Option<u32>,
     /// Earliest proof that the signature existed, and its place in the log.
     pub existed_at: Option<Time>,
     pub index: Option<i64>,
