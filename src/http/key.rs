@@ -24,7 +24,7 @@ pub struct KeyView {
     #[schema(value_type = String)]
     pub kid: Kid,
     pub ring: String,
-    pub key_number: u64,
+    pub key_number: u32,
     #[schema(value_type = String)]
     pub algorithm: Algorithm,
     #[schema(value_type = String)]

@@ -54,6 +54,7 @@ fn routes() -> OpenApiRouter<Shared> {
     );
     components.add_security_scheme("mtls", SecurityScheme::MutualTls {
         description: Some("A client certificate whose name is mapped to a principal".to_owned()),
+        deprecated: None,
         extensions: None,
     });
     OpenApiRouter::with_openapi(head)

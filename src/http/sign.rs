@@ -96,7 +96,7 @@ pub struct SignAnswer {
     envelope: Option<serde_json::Value>,
     #[schema(value_type = String)]
     kid: Kid,
-    key_number: u64,
+    key_number: u32,
     alg: &'static str,
     /// Place in the log.
     log_index: i64,
@@ -331,5 +331,267 @@ impl From<Signed> for SignAnswer {
             salt: trust::base64url::encode(&signed.salt),
             time: signed.time,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use serde_json::json;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::http::front::Peer;
+    use crate::http::testing::{self, Fixture, OPERATOR, SIGNER};
+
+    const PATH: &str = "/v1/rings/records/sign";
+    const GOOD: &str = r#"{"format":"jws","payload":"AQID"}"#;
+
+    #[tokio::test]
+    async fn a_signature_carries_kid_number_index_salt_and_time() {
+        let fixture = Fixture::new();
+        let answered = fixture.sign(PATH, GOOD).await;
+        assert_eq!(answered.status, StatusCode::OK);
+        assert_eq!(answered.header("cache-control"), "no-store");
+        assert_eq!(
+            answered.json(),
+            json!({
+                "signature": "AQID",
+                "kid": fixture.kid(),
+                "key_number": 1,
+                "alg": "ES256",
+                "log_index": 7,
+                "salt": "CQkJCQkJCQkJCQkJCQkJCQ",
+                "time": "2027-01-15T08:00:00.000Z",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn each_format_reaches_the_sign_path_as_it_was_meant() {
+        let digest = trust::base64url::encode(&[7; 32]);
+        let cases = [
+            (
+                json!({"format": "jws", "payload": "AQI"}),
+                Format::Jws {
+                    payload: vec![1, 2],
+                },
+            ),
+            (
+                json!({"format": "jws-detached", "payload": "AQI"}),
+                Format::JwsDetached {
+                    payload: vec![1, 2],
+                    unencoded: true,
+                },
+            ),
+            (
+                json!({"format": "jws-detached", "payload": "AQI", "b64": true}),
+                Format::JwsDetached {
+                    payload: vec![1, 2],
+                    unencoded: false,
+                },
+            ),
+            (
+                json!({"format": "raw", "digest": digest, "hash": "sha-256", "encoding": "der"}),
+                Format::RawDigest {
+                    digest: vec![7; 32],
+                    encoding: Encoding::Der,
+                },
+            ),
+            (
+                json!({"format": "raw", "payload": "AQI"}),
+                Format::RawMessage {
+                    payload: vec![1, 2],
+                    encoding: Encoding::P1363,
+                },
+            ),
+            (
+                json!({"format": "dsse", "payload": "AQI", "payload_type": "text/plain"}),
+                Format::Dsse {
+                    payload_type: "text/plain".to_owned(),
+                    payload: vec![1, 2],
+                },
+            ),
+        ];
+        for (body, expected) in cases {
+            let fixture = Fixture::new();
+            let answered = fixture.sign(PATH, &body.to_string()).await;
+            assert_eq!(answered.status, StatusCode::OK, "{body}");
+            let orders = fixture.world.orders.lock().unwrap();
+            assert_eq!(orders[0].what, expected, "{body}");
+            assert_eq!(orders[0].ring, "records");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_wrong_body_names_its_member_and_signs_nothing() {
+        let digest = trust::base64url::encode(&[7; 32]);
+        let short = trust::base64url::encode(&[7; 31]);
+        let cases = [
+            (r#"{"format":"jws"}"#.to_owned(), "bad_member", "payload"),
+            (r#"{"format":"jws","payload":"AQI="}"#.to_owned(), "bad_member", "payload"),
+            (r#"{"format":"jws","payload":"AQI","x":1}"#.to_owned(), "bad_member", "x"),
+            (r#"{"format":"jws","payload":"AQI","payload":"AQI"}"#.to_owned(), "bad_json", "payload"),
+            (r#"{"format":"pgp","payload":"AQI"}"#.to_owned(), "bad_member", "format"),
+            (r#"{"format":"jws","payload":"AQI","digest":"AQI"}"#.to_owned(), "bad_member", "digest"),
+            (r#"{"format":"jws","payload":"AQI","b64":true}"#.to_owned(), "bad_member", "b64"),
+            (r#"{"format":"dsse","payload":"AQI"}"#.to_owned(), "bad_member", "payload_type"),
+            (format!(r#"{{"format":"raw","digest":"{digest}"}}"#), "bad_member", "hash"),
+            (format!(r#"{{"format":"raw","digest":"{digest}","hash":"md5"}}"#), "bad_member", "hash"),
+            (format!(r#"{{"format":"raw","digest":"{short}","hash":"sha-256"}}"#), "bad_member", "digest"),
+            (format!(r#"{{"format":"raw","digest":"{digest}","payload":"AQI","hash":"sha-256"}}"#), "bad_member", "payload"),
+        ];
+        for (body, code, member) in cases {
+            let fixture = Fixture::new();
+            let answered = fixture.sign(PATH, &body).await;
+            assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{body}");
+            assert_eq!(answered.code(), code, "{body}");
+            assert_eq!(answered.member(), member, "{body}");
+            assert!(fixture.world.orders.lock().unwrap().is_empty(), "{body}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_digest_of_another_hash_than_the_rings_is_refused() {
+        let fixture = Fixture::new();
+        let digest = trust::base64url::encode(&[7; 48]);
+        let body = format!(r#"{{"format":"raw","digest":"{digest}","hash":"sha-384"}}"#);
+        assert_eq!(fixture.sign(PATH, &body).await.code(), "wrong_hash");
+        let answered = fixture.sign("/v1/rings/digests/sign", &body).await;
+        assert_eq!(answered.code(), "wrong_hash", "Ed25519 has no digest");
+    }
+
+    #[tokio::test]
+    async fn only_a_signer_of_the_ring_gets_past_the_door() {
+        let fixture = Fixture::new();
+        let answered = fixture.post(PATH, GOOD).await;
+        assert_eq!(answered.status, StatusCode::UNAUTHORIZED);
+        assert_eq!(answered.code(), "unauthenticated");
+        assert_eq!(answered.header("www-authenticate"), "Bearer realm=\"chancery\"");
+
+        let mut request = testing::post(PATH, GOOD);
+        request
+            .headers_mut()
+            .insert("authorization", "Bearer wrong".parse().unwrap());
+        assert_eq!(fixture.send(request).await.code(), "invalid_credentials");
+
+        let mut request = testing::post(PATH, GOOD);
+        let operator = format!("Bearer {OPERATOR}").parse().unwrap();
+        request.headers_mut().insert("authorization", operator);
+        assert_eq!(fixture.send(request).await.code(), "forbidden");
+
+        // The body is not even looked at: who may not sign learns nothing.
+        let answered = fixture.sign("/v1/rings/others/sign", "nonsense").await;
+        assert_eq!(answered.status, StatusCode::FORBIDDEN);
+        assert!(fixture.world.orders.lock().unwrap().is_empty());
+
+        let refusals = fixture.world.refusals.lock().unwrap();
+        let seen: Vec<_> = refusals
+            .iter()
+            .map(|refusal| {
+                let code = refusal.reason.split(':').next().unwrap();
+                (refusal.principal.as_deref(), refusal.ring.as_deref(), code)
+            })
+            .collect();
+        assert_eq!(
+            seen,
+            [
+                (None, Some("records"), "unauthenticated"),
+                (None, Some("records"), "invalid_credentials"),
+                (Some("olga"), Some("records"), "forbidden"),
+                (Some("integrity"), Some("others"), "forbidden"),
+            ]
+        );
+        assert_eq!(refusals[0].action, "POST /v1/rings/{ring}/sign");
+    }
+
+    #[tokio::test]
+    async fn a_client_certificate_is_as_good_as_a_token_until_a_bad_token_comes_with_it() {
+        let peer = Peer {
+            sans: vec!["signer.example".to_owned()],
+            ..Peer::default()
+        };
+        let fixture = Fixture::over(testing::settings(), testing::snapshot(), peer);
+        assert_eq!(fixture.post(PATH, GOOD).await.status, StatusCode::OK);
+        let mut request = testing::post(PATH, GOOD);
+        request
+            .headers_mut()
+            .insert("authorization", "Bearer wrong".parse().unwrap());
+        assert_eq!(fixture.send(request).await.code(), "invalid_credentials");
+    }
+
+    #[tokio::test]
+    async fn an_idempotency_key_is_one_string_in_either_spelling() {
+        for (given, expected) in [
+            ("\"8e03978e-40d5\"", Some("8e03978e-40d5")),
+            ("8e03978e-40d5", Some("8e03978e-40d5")),
+            ("\"unfinished", None),
+            ("\"\"", None),
+            ("a b", None),
+            ("a\"b", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(IDEMPOTENCY_KEY, given.parse().unwrap());
+            match (idempotency_key(&headers), expected) {
+                (Ok(Some(IdempotencyKey(key))), Some(expected)) => assert_eq!(key, expected),
+                (Err(problem), None) => assert_eq!(problem.code, Code::BadHeader),
+                (other, _) => panic!("{given}: {other:?}"),
+            }
+        }
+        let mut headers = HeaderMap::new();
+        headers.append(IDEMPOTENCY_KEY, "a".parse().unwrap());
+        headers.append(IDEMPOTENCY_KEY, "b".parse().unwrap());
+        assert!(idempotency_key(&headers).is_err());
+        headers.clear();
+        headers.insert(IDEMPOTENCY_KEY, "a".repeat(129).parse().unwrap());
+        assert!(idempotency_key(&headers).is_err());
+    }
+
+    #[tokio::test]
+    async fn a_5xx_says_nothing_of_the_inside() {
+        let fixture = Fixture::new();
+        *fixture.world.sign.lock().unwrap() =
+            Box::new(|| Err(signing_broken("row 17 of table leaves")));
+        let answered = fixture.sign(PATH, GOOD).await;
+        assert_eq!(answered.status, StatusCode::INTERNAL_SERVER_ERROR);
+        assert_eq!(answered.code(), "internal");
+        assert!(!String::from_utf8_lossy(&answered.body).contains("row 17"));
+    }
+
+    fn signing_broken(what: &str) -> crate::signing::Error {
+        crate::signing::Error::Broken(what.to_owned())
+    }
+
+    #[tokio::test]
+    async fn a_client_that_disconnects_leaves_the_signature_to_be_finished() {
+        let fixture = Fixture::new();
+        let capacity = fixture.edge.limits.in_flight();
+        let world = Arc::clone(&fixture.world);
+        // No signature is finished before a permit comes.
+        world.gate.forget_permits(1_000);
+        let mut request = testing::post(PATH, Body::from(GOOD));
+        let bearer = format!("Bearer {SIGNER}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        let front = fixture.front();
+        let answering = tokio::spawn(front.oneshot(request));
+        while world.orders.lock().unwrap().is_empty() {
+            tokio::task::yield_now().await;
+        }
+        answering.abort();
+        let _ = answering.await;
+        tokio::task::yield_now().await;
+        assert_eq!(
+            fixture.edge.limits.in_flight(),
+            capacity + 1,
+            "the place is the work's"
+        );
+        world.gate.add_permits(1);
+        for _ in 0..100 {
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(fixture.edge.limits.in_flight(), capacity, "and is given back");
     }
 }

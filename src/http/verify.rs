@@ -55,7 +55,7 @@ pub struct VerifyAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     ring: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    key_number: Option<u64>,
+    key_number: Option<u32>,
     /// The earliest proof that the signature existed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
