@@ -36,6 +36,33 @@ pub struct Occurrence {
     pub kid: String,
 }
 
+/// Which leaves to read, oldest first. `kid` is served by an index, `acts_only` too; a ring alone
+/// is searched for along the log, so give it bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafFilter {
+    pub kid: Option<String>,
+    pub ring: Option<String>,
+    /// Everything but signatures.
+    pub acts_only: bool,
+    pub from_index: i64,
+    /// Both ends count.
+    pub since: i64,
+    pub until: i64,
+}
+
+impl Default for LeafFilter {
+    fn default() -> Self {
+        Self {
+            kid: None,
+            ring: None,
+            acts_only: false,
+            from_index: 0,
+            since: i64::MIN,
+            until: i64::MAX,
+        }
+    }
+}
+
 /// One signature on its way out: released only when its leaf is committed.
 #[derive(Debug, Clone)]
 pub struct SignatureRecord {
@@ -67,7 +94,9 @@ pub struct IdempotentAnswer {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignatureOutcome {
-    Committed { index: i64 },
+    Committed {
+        index: i64,
+    },
     /// The key is not active any more (or never was): the signature must not leave.
     KeyMayNotSign,
     /// The idempotency key was used before, perhaps by another replica a moment ago.
@@ -129,6 +158,38 @@ pub enum CeremonyState {
     Expired,
     Cancelled,
     Failed,
+}
+
+impl CeremonyState {
+    /// As the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proposed => "proposed",
+            Self::Approved => "approved",
+            Self::Executing => "executing",
+            Self::Executed => "executed",
+            Self::Closed => "closed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "proposed" => Self::Proposed,
+            "approved" => Self::Approved,
+            "executing" => Self::Executing,
+            "executed" => Self::Executed,
+            "closed" => Self::Closed,
+            "rejected" => Self::Rejected,
+            "expired" => Self::Expired,
+            "cancelled" => Self::Cancelled,
+            "failed" => Self::Failed,
+            _ => return None,
+        })
+    }
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,176 @@
+//! The embedded default: one file in WAL mode, one writer, a few readers.
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Pool, Sqlite};
+
+use super::engine::{Columns, Connection, Dialect, Engine, Value, connection, within};
+use super::error::{self, Error, Subject};
+use super::{reads, statements};
+
+/// Waiting for another process that holds the file, a backup for instance.
+const BUSY: Duration = Duration::from_secs(5);
+/// Waiting for our own writer. Longer than a full batch on a slow disk.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// One statement. Longer than `BUSY`, so that a locked file is reported as locked.
+const STATEMENT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+#[derive(Clone)]
+pub(super) struct SqliteEngine {
+    /// One connection: writers queue here in order and never meet SQLITE_BUSY among themselves.
+    pub writer: Pool<Sqlite>,
+    pub readers: Pool<Sqlite>,
+}
+
+impl SqliteEngine {
+    pub async fn connect(path: &Path) -> Result<Self, Error> {
+        create_private(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            // FULL: a commit that returned survives a power cut, not only a crash.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            // REPLACE then fires the triggers that forbid deletion.
+            .pragma("recursive_triggers", "ON")
+            .pragma("trusted_schema", "OFF");
+        let pool = || {
+            SqlitePoolOptions::new()
+                .acquire_timeout(ACQUIRE)
+                .test_before_acquire(false)
+        };
+        let writer = pool()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await
+            .map_err(|source| classify("connect", source))?;
+        let readers = pool()
+            .max_connections(READERS)
+            .connect_with(options.pragma("query_only", "ON"))
+            .await
+            .map_err(|source| classify("connect", source))?;
+        Ok(Self { writer, readers })
+    }
+}
+
+/// The file and, after it, its WAL are nobody else's to read: they hold token hashes.
+fn create_private(path: &Path) -> Result<(), Error> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|source| Error::Unavailable {
+            operation: "connect",
+            source: sqlx::Error::Io(source),
+        })
+}
+
+impl Engine for SqliteEngine {
+    type Reader = Held;
+    type Transaction = Held;
+
+    const DIALECT: Dialect = Dialect {
+        insert_leaves: "INSERT INTO log_leaf (idx, time, kind, ring, kid, sig_hash, body)
+            SELECT $1 + key, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
+            FROM json_each($2)",
+        insert_answers: "INSERT INTO idempotency
+                (principal, key, request_hash, response, idx, time)
+            SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
+            FROM json_each($1)",
+        known_answers: "SELECT asked.key, known.request_hash, known.response, known.idx, known.time
+            FROM json_each($1) AS asked CROSS JOIN idempotency AS known
+            ON known.principal = asked.value->>0 AND known.key = asked.value->>1",
+        active_of: "SELECT kid FROM signing_key
+            WHERE state = 'active' AND kid IN (SELECT value FROM json_each($1))",
+        occurrences: "SELECT asked.value, leaf.idx, leaf.time, leaf.kid
+            FROM json_each($1) AS asked CROSS JOIN log_leaf AS leaf
+            ON leaf.idx = (SELECT MIN(idx) FROM log_leaf WHERE sig_hash = asked.value)",
+        has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+    };
+
+    async fn reader(&self) -> Result<Held, Error> {
+        Held::acquire(&self.readers, STATEMENT).await
+    }
+
+    /// IMMEDIATE: the write lock is taken here, so nothing read inside can be out of date.
+    async fn begin(&self) -> Result<Held, Error> {
+        Held::acquire(&self.writer, STATEMENT)
+            .await?
+            .begin("BEGIN IMMEDIATE")
+            .await
+    }
+
+    async fn commit(&self, tx: Held) -> Result<(), Error> {
+        tx.end("COMMIT").await.map_err(Error::at_commit)
+    }
+
+    /// Where SQLite has rolled back by itself (disk full), this fails and the connection is
+    /// closed, which does the same.
+    async fn rollback(&self, tx: Held) {
+        let _ = tx.end("ROLLBACK").await;
+    }
+}
+
+connection!(Sqlite, SqliteRow, classify);
+
+fn not_acquired(_pool: &Pool<Sqlite>, source: sqlx::Error) -> Error {
+    classify("connect", source)
+}
+
+/// By the primary result code (<https://sqlite.org/rescode.html>): the low byte.
+pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
+    let code = source
+        .as_database_error()
+        .and_then(|error| error.code())
+        .and_then(|code| code.parse::<i32>().ok())
+        .map(|code| code & 0xff);
+    match code {
+        // BUSY, LOCKED
+        Some(5 | 6) => Error::Busy { operation, source },
+        Some(13) => Error::Full { operation, source },
+        // IOERR, CANTOPEN
+        Some(10 | 14) => Error::Unavailable { operation, source },
+        // CORRUPT, NOTADB
+        Some(11 | 26) => Error::Corrupt {
+            what: "the database file",
+            source: Some(source),
+        },
+        Some(19) => Error::Conflict {
+            what: Subject::Constraint,
+            source: Some(source),
+        },
+        _ => error::classify(operation, source),
+    }
+}
+
+/// How soon a change by another process is seen.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Polls: a file has nobody who could call. One row of one page in the cache each time.
+pub(super) async fn wait_for_change(
+    engine: &SqliteEngine,
+    since: i64,
+    at_most: Duration,
+) -> Result<i64, Error> {
+    let until = tokio::time::Instant::now() + at_most;
+    loop {
+        let version = reads::head(engine, statements::VERSION).await?;
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if version > since || left.is_zero() {
+            return Ok(version);
+        }
+        tokio::time::sleep(POLL.min(left)).await;
+    }
+}
