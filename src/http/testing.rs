@@ -39,7 +39,7 @@ pub const AUDITOR: &str = "auditor-token";
 /// Public keys of RFC 7515 appendix A.3 and RFC 8037 appendix A.2.
 const P256: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
 const ED25519: &str =
-    r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwaaPJHURo"}"#;
+    r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
 
 type Outcome<T, E> = Mutex<Box<dyn Fn() -> Result<T, E> + Send>>;
 
