@@ -228,7 +228,7 @@ impl VerifiedTranscript {
     /// whose transcript is another key's, or no generation, is refused.
     pub fn into_accepted(self, kid: &Kid) -> Result<Accepted, TranscriptError> {
         match self.finished {
-            Finished::Generated(accepted) if accepted.kid() == kid => Ok(accepted),
+            Finished::Generated(accepted) if accepted.kid() == kid => Ok(*accepted),
             Finished::Generated(accepted) => Err(TranscriptError::OtherKey(accepted.kid().clone())),
             Finished::Destroyed(_) | Finished::Revoked(_) => Err(TranscriptError::NotAKey),
         }

@@ -76,7 +76,7 @@ pub struct AcceptanceTally {
 #[derive(Debug)]
 pub enum Finished {
     /// The key may be published.
-    Generated(Accepted),
+    Generated(Box<Accepted>),
     /// The private half is gone.
     Destroyed(Kid),
     /// The key is revoked.
@@ -270,13 +270,13 @@ impl AcceptanceTally {
             self.public_key,
         ) {
             (Operation::Generate(order), Outcome::Generated(generated), Some(public_key)) => {
-                Ok(Finished::Generated(Accepted {
+                Ok(Finished::Generated(Box::new(Accepted {
                     kid: generated.kid,
                     public_key,
                     order,
                     transcript_digest: self.digest,
                     by,
-                }))
+                })))
             }
             (_, Outcome::Destroyed { kid }, _) => Ok(Finished::Destroyed(kid)),
             (_, Outcome::Revoked { kid }, _) => Ok(Finished::Revoked(kid)),

@@ -499,14 +499,14 @@ impl NewKey {
     }
 
     /// What the executor reports about it.
-    pub fn generated(&self, request: &Request) -> Generated {
+    pub fn generated(&self, request: &Request) -> Box<Generated> {
         let Operation::Generate(order) = &request.operation else {
             panic!("not a generation");
         };
         let key = self.public();
         let digest = request_digest(&request.encode().unwrap());
         let challenge = possession_message(request, digest, &key.kid()).unwrap();
-        Generated {
+        Box::new(Generated {
             kid: key.kid(),
             spki_digest: key.spki_digest(),
             public_key: Base64Url(key.to_spki_der()),
@@ -523,7 +523,7 @@ impl NewKey {
             },
             possession: Base64Url(self.sign(&challenge)),
             attestation: None,
-        }
+        })
     }
 }
 
