@@ -2,3 +2,5 @@
 
 mod ceremony;
 mod support;
+mod threats;
+mod transcripts;
