@@ -17,7 +17,6 @@ use crate::{ambient, keys, store, token};
 
 pub use office::{Office, Paper, open_file};
 pub use propose::{Draft, Proposal};
-pub use reconcile::Finding;
 pub use report::Report;
 
 /// Why a ceremony does not go on.
