@@ -24,14 +24,17 @@ use crate::token::{Executor, Generated, Handle};
 impl Office {
     /// Carries an approved ceremony out. `snapshot` says what is, for revocation and destruction.
     /// What an earlier executor left half done is settled first: a new act on top of an unknown
-    /// one would leave two unknowns.
+    /// one would leave two unknowns. A revocation needs no token: it has to be possible when the
+    /// token is gone, and just then.
     pub async fn execute(
         &self,
         id: &str,
-        executor: &Executor,
+        executor: Option<&Executor>,
         snapshot: &Snapshot,
     ) -> Result<Report, Error> {
-        self.reconcile(executor).await?;
+        if let Some(executor) = executor {
+            self.reconcile(executor).await?;
+        }
         let held = self.held(id).await?;
         needs(
             &held,
@@ -58,9 +61,11 @@ impl Office {
         }
         match approved {
             ApprovedOperation::Generate(approved) => {
-                self.generate(&held, approved, executor).await?
+                let executor = executor.ok_or(Error::NoExecutor)?;
+                self.generate(&held, approved, executor).await?;
             }
             ApprovedOperation::Destroy(approved) => {
+                let executor = executor.ok_or(Error::NoExecutor)?;
                 self.destroy(&held, approved, executor, snapshot).await?;
             }
             ApprovedOperation::Revoke(approved) => self.revoke(&held, &approved, snapshot).await?,

@@ -44,6 +44,8 @@ pub enum Error {
     Chain(#[from] trust::ChainError),
     #[error("{0}")]
     Plan(#[from] trust::plan::Blocked),
+    #[error("generation and destruction need the executor's way to the token")]
+    NoExecutor,
     /// What was asked for contradicts what is.
     #[error("{0}")]
     Unfit(String),

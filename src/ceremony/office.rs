@@ -158,6 +158,12 @@ impl Office {
         })
     }
 
+    /// Whether carrying it out touches the token; a revocation does not.
+    pub async fn touches_token(&self, id: &str) -> Result<bool, Error> {
+        let request = Request::decode(&self.row(id).await?.request)?;
+        Ok(!matches!(request.operation, trust::Operation::Revoke(_)))
+    }
+
     /// The request's bytes, and those of the last ceremony about the same ring.
     pub async fn request(&self, id: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
         let row = self.row(id).await?;
