@@ -84,7 +84,10 @@ mod tests {
         let page = fixture.get("/docs/").await;
         assert_eq!(page.status, StatusCode::OK);
         let html = String::from_utf8(page.body.clone()).unwrap();
-        assert!(!html.contains("http://") && !html.contains("https://"), "{html}");
+        assert!(
+            !html.contains("http://") && !html.contains("https://"),
+            "{html}"
+        );
         assert!(!html.contains("<script>"), "{html}");
         let policy = page.header("content-security-policy");
         assert!(policy.starts_with("default-src 'none'"), "{policy}");
@@ -92,6 +95,9 @@ mod tests {
         let script = String::from_utf8(script.body).unwrap();
         assert!(script.contains("/openapi.json"), "{script}");
         assert_eq!(fixture.get("/docs/none.js").await.code(), "not_found");
-        assert_eq!(fixture.get("/openapi.json").await.json()["openapi"], "3.1.0");
+        assert_eq!(
+            fixture.get("/openapi.json").await.json()["openapi"],
+            "3.1.0"
+        );
     }
 }

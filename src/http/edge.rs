@@ -308,7 +308,11 @@ mod tests {
         let fixture = Fixture::new();
         let long = format!(r#"{{"format":"jws","payload":"{}"}}"#, "A".repeat(4_096));
         for (body, status, code) in [
-            (long.as_str(), StatusCode::PAYLOAD_TOO_LARGE, "body_too_large"),
+            (
+                long.as_str(),
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+            ),
             (r#"{"format":"jws""#, StatusCode::BAD_REQUEST, "bad_json"),
             ("", StatusCode::BAD_REQUEST, "bad_json"),
         ] {

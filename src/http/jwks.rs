@@ -250,7 +250,12 @@ mod tests {
     async fn an_unchanged_set_is_not_sent_again() {
         let fixture = Fixture::new();
         let etag = fixture.get(PATH).await.header("etag").to_owned();
-        for tag in [etag.clone(), format!("W/{etag}"), format!("\"x\", {etag}"), "*".to_owned()] {
+        for tag in [
+            etag.clone(),
+            format!("W/{etag}"),
+            format!("\"x\", {etag}"),
+            "*".to_owned(),
+        ] {
             let answered = get_with_tag(&fixture, &tag).await;
             assert_eq!(answered.status, StatusCode::NOT_MODIFIED, "{tag}");
             assert!(answered.body.is_empty());

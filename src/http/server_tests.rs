@@ -94,7 +94,10 @@ async fn a_body_that_does_not_come_is_408_and_one_that_breaks_off_signs_nothing(
     stream.shutdown().await.unwrap();
     let mut text = String::new();
     stream.read_to_string(&mut text).await.unwrap();
-    assert!(text.is_empty() || text.starts_with("HTTP/1.1 400 "), "{text}");
+    assert!(
+        text.is_empty() || text.starts_with("HTTP/1.1 400 "),
+        "{text}"
+    );
     assert!(running.fixture.world.orders.lock().unwrap().is_empty());
 }
 
@@ -153,7 +156,16 @@ async fn an_address_in_use_is_an_error_that_names_it() {
     let fixture = Fixture::with(settings.clone());
     let served = serve(fixture.edge.app.clone(), settings, std::future::pending());
     let error = served.await.unwrap_err();
-    assert!(matches!(error, Error::Listen { listener: "API", .. }), "{error}");
+    assert!(
+        matches!(
+            error,
+            Error::Listen {
+                listener: "API",
+                ..
+            }
+        ),
+        "{error}"
+    );
 }
 
 /// A client certificate with these names, by an authority of its own.

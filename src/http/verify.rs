@@ -22,7 +22,6 @@ use crate::verification::{Answer, Claim, Covered};
 pub struct VerifyRequest {
     /// A string (compact) or an object (JSON serialisation with one signature, RFC 7515
     /// section 7.2).
-    #[schema(value_type = Option<Object>)]
     jws: Option<Value>,
     /// A DSSE envelope.
     #[schema(value_type = Option<Object>)]
@@ -207,9 +206,15 @@ mod tests {
         let kid = "k".repeat(43);
         let cases = [
             (json!({"jws": "a..c", "payload": "AQI"}), "Jws"),
-            (json!({"jws": {"protected": "x", "signature": "y"}}), "JwsJson"),
+            (
+                json!({"jws": {"protected": "x", "signature": "y"}}),
+                "JwsJson",
+            ),
             (json!({"envelope": {"payload": ""}}), "Dsse"),
-            (json!({"signature": "AQI", "kid": kid, "digest": "AQI"}), "Raw"),
+            (
+                json!({"signature": "AQI", "kid": kid, "digest": "AQI"}),
+                "Raw",
+            ),
         ];
         for (body, form) in cases {
             let request: VerifyRequest = serde_json::from_value(body.clone()).unwrap();
@@ -230,7 +235,10 @@ mod tests {
             (json!({"jws": "a", "kid": "b"}), "kid"),
             (json!({"signature": "AQI", "digest": "AQI"}), "kid"),
             (json!({"signature": "AQI", "kid": "k"}), "digest"),
-            (json!({"signature": "AQ==", "kid": "k", "digest": "AQI"}), "signature"),
+            (
+                json!({"signature": "AQ==", "kid": "k", "digest": "AQI"}),
+                "signature",
+            ),
         ] {
             let answered = fixture.post("/v1/verify", body.to_string()).await;
             assert_eq!(answered.code(), "bad_member", "{body}");
