@@ -73,7 +73,7 @@ CREATE TABLE ring (
 
 CREATE TABLE ceremony (
     id         TEXT PRIMARY KEY CHECK (length(id) = 64),
-    seq        BIGINT NOT NULL UNIQUE CHECK (seq >= 1),
+    seq        BIGINT NOT NULL CHECK (seq >= 1),
     operation  TEXT NOT NULL CHECK (operation IN ('generate', 'destroy', 'revoke')),
     ring       TEXT NOT NULL REFERENCES ring (name),
     state      TEXT NOT NULL CHECK (state IN ('proposed', 'approved', 'executing', 'executed',
@@ -86,6 +86,10 @@ CREATE TABLE ceremony (
     CHECK ((state = 'closed') = (transcript IS NOT NULL)),
     CHECK (state <> 'executed' OR execution IS NOT NULL)
 );
+-- Many may be proposed as the next ceremony; one of them is. A number is used up when the token is
+-- touched or the act takes effect, and free again when that has failed.
+CREATE UNIQUE INDEX ceremony_sequence ON ceremony (seq)
+    WHERE state IN ('executing', 'executed', 'closed');
 
 CREATE TABLE ceremony_signature (
     ceremony    TEXT NOT NULL REFERENCES ceremony (id),

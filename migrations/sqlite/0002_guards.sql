@@ -52,10 +52,8 @@ WHEN NEW.state <> OLD.state AND NOT CASE OLD.state
     WHEN 'proposed' THEN NEW.state IN ('approved', 'rejected', 'expired', 'cancelled')
     WHEN 'approved' THEN NEW.state IN ('rejected', 'expired', 'cancelled', 'failed')
         OR (NEW.state = 'executing' AND OLD.operation <> 'revoke')
-        OR (NEW.state = 'closed' AND OLD.operation = 'revoke')
-    WHEN 'executing' THEN NEW.state = 'failed'
-        OR (NEW.state = 'executed' AND OLD.operation = 'generate')
-        OR (NEW.state = 'closed' AND OLD.operation = 'destroy')
+        OR (NEW.state = 'executed' AND OLD.operation = 'revoke')
+    WHEN 'executing' THEN NEW.state IN ('executed', 'failed')
     WHEN 'executed' THEN NEW.state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed')
     ELSE 0 END
 BEGIN SELECT RAISE(ABORT, 'illegal transition of ceremony'); END;

@@ -156,6 +156,15 @@ impl Credentials {
 }
 
 impl Principal {
+    /// The service itself, for what it signs on its own account.
+    pub fn signer(name: &str, ring: &str) -> Self {
+        Self {
+            name: name.into(),
+            roles: [Role::Signer(ring.to_owned())].into(),
+            expires_at: None,
+        }
+    }
+
     fn is_live(&self, now: i64) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }

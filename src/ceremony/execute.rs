@@ -204,7 +204,7 @@ impl Office {
             .get(order.ring.as_str())
             .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
         let key = super::propose::find(ring, &order.kid)?;
-        let successor = key.state.is_primary().then(|| ring.successor(at)).flatten();
+        let successor = key.state.is_primary().then(|| ring.successor(&self.safety, at)).flatten();
         let draft = held.draft(Outcome::Revoked { kid: order.kid.clone() }, at, "revoked")?;
         let reason = serde_json::to_value(order.reason)
             .ok()

@@ -5,13 +5,13 @@ use std::collections::BTreeSet;
 use trust::approval::{Approval, Rejection, RejectionBody, acceptance_message, rejection_message};
 use trust::format::V1;
 use trust::{
-    Ceremony, Chains, History, Namespace, Pin, Purpose, Request, Sha256Digest, Time, Transcript,
+    Ceremony, Chains, History, Namespace, Pin, Purpose, Request, Safety, Sha256Digest, Time, Transcript,
     Trusted, dsse, json,
 };
 
 use super::Error;
 use crate::ambient::Ambient;
-use crate::keys::unverified_chains;
+use crate::keys::{Settings, unverified_chains};
 use crate::log::{Event, Log};
 use crate::store::{
     CeremonyRow, CeremonySignatureRow, CeremonyState, Change, DocumentRow, Store,
@@ -23,6 +23,7 @@ pub struct Office {
     pub(super) log: Log,
     pub(super) ambient: Ambient,
     pub(super) pin: Pin,
+    pub(super) safety: Safety,
     /// Who operates, for the audit trail.
     pub(super) actor: String,
 }
@@ -46,12 +47,13 @@ pub(super) struct Held {
 }
 
 impl Office {
-    pub fn new(store: Store, log: Log, ambient: Ambient, pin: Pin, actor: String) -> Self {
+    pub fn new(store: Store, ambient: Ambient, settings: &Settings, actor: String) -> Self {
         Self {
+            log: Log::new(store.clone()),
             store,
-            log,
             ambient,
-            pin,
+            pin: settings.pin.clone(),
+            safety: settings.safety,
             actor,
         }
     }

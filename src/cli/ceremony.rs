@@ -184,8 +184,7 @@ pub async fn run(
         Command::Verify(verify) => self::verify(&verify, output),
         Command::Review { ceremony } if Path::new(&ceremony).is_file() => {
             let (_, request) = ceremony::open_file(&read(Path::new(&ceremony))?).map_err(failed)?;
-            review(&request, None, output);
-            Ok(())
+            review(&request, None, output)
         }
         command => with_office(path, command, world, output).await,
     }
@@ -209,8 +208,7 @@ async fn with_office(
         }
         Command::Review { ceremony } => {
             let (request, before) = office.request(&ceremony).await.map_err(failed)?;
-            review(&request, before.as_deref(), output);
-            Ok(())
+            review(&request, before.as_deref(), output)
         }
         Command::Request(export) => {
             let paper = office.approval_paper(&export.ceremony).await.map_err(failed)?;
@@ -249,7 +247,11 @@ async fn with_office(
         }
         Command::Execute { ceremony } => {
             let executor = open.executor()?;
-            let report = office.execute(&ceremony, &executor).await.map_err(failed)?;
+            let snapshot = open.snapshot().await?;
+            let report = office
+                .execute(&ceremony, &executor, &snapshot)
+                .await
+                .map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
@@ -368,10 +370,16 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn review(request: &[u8], before: Option<&[u8]>, output: &Output) {
-    let text = trust::review::review(request, before);
-    let digest = Sha256Digest::of(request);
-    output.result(&json!({"review": text, "digest": digest}), || text.clone());
+fn review(request: &[u8], before: Option<&[u8]>, output: &Output) -> Result<(), Failure> {
+    let failed = |e: trust::JsonError| Failure::new(Code::Refused, e);
+    let before = before.map(trust::Request::decode).transpose().map_err(failed)?;
+    let review = trust::review::review(request, before.as_ref()).map_err(failed)?;
+    let shown = json!({
+        "lines": review.lines, "changes": review.changes,
+        "digest": review.digest, "words": review.words,
+    });
+    output.result(&shown, || review.render());
+    Ok(())
 }
 
 fn exported(paper: &Paper, out: &Path, output: &Output) -> Result<(), Failure> {
@@ -395,7 +403,11 @@ fn signature(vote: &Vote, paper: &Paper) -> Result<String, Failure> {
 fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
     let bytes = read(&verify.file)?;
     let not_valid = |e: trust::TranscriptError| Failure::new(Code::NotValid, e);
-    let (service, environment) = trust::transcript::addressee(&bytes).map_err(not_valid)?;
+    // Whom it says it is for; what it is for is decided by the pinned genesis.
+    let unverified = trust::Transcript::decode(&bytes)
+        .and_then(|transcript| trust::Request::decode(transcript.record.request.as_bytes()))
+        .map_err(|e| Failure::new(Code::NotValid, e))?;
+    let (service, environment) = (unverified.service, unverified.environment);
     let pin = Pin {
         genesis: verify.genesis,
         service: verify.service.clone().unwrap_or(service),

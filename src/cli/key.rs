@@ -2,9 +2,10 @@ use std::path::Path;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use trust::{KeyState, Time};
+use trust::KeyState;
 
 use super::output::{Failure, Output, table};
+use super::ring::may_sign_from;
 use super::{Open, World};
 use crate::keys::Key;
 
@@ -30,7 +31,7 @@ pub async fn run(
         Command::List => {
             let mut keys: Vec<_> = snapshot.keys.values().collect();
             keys.sort_by(|a, b| (&a.ring, a.number).cmp(&(&b.ring, b.number)));
-            let shown: Vec<Value> = keys.iter().map(|key| describe(key)).collect();
+            let shown: Vec<Value> = keys.iter().map(|key| describe(key, &open)).collect();
             let refused: Vec<Value> = snapshot
                 .refused
                 .iter()
@@ -45,7 +46,7 @@ pub async fn run(
                             key.number.to_string(),
                             key.kid.to_string(),
                             key.algorithm.to_string(),
-                            key.state.to_string(),
+                            key.status().to_owned(),
                             key.published_at.to_string(),
                         ]
                     }),
@@ -61,7 +62,7 @@ pub async fn run(
                 .ok()
                 .and_then(|kid: trust::Kid| snapshot.keys.get(&kid))
                 .ok_or_else(|| Failure::usage(format!("there is no key {kid:?}")))?;
-            let shown = describe(key);
+            let shown = describe(key, &open);
             output.result(&shown, || {
                 let members = shown.as_object().into_iter().flatten();
                 table(
@@ -77,23 +78,16 @@ pub async fn run(
     Ok(())
 }
 
-pub fn describe(key: &Key) -> Value {
+pub fn describe(key: &Key, open: &Open) -> Value {
     let mut shown = json!({
         "kid": key.kid, "ring": key.ring, "number": key.number, "algorithm": key.algorithm,
-        "state": key.state.to_string(), "published_at": key.published_at,
-        "activate_at": key.activate_at, "retire_at": key.retire_at,
+        "state": key.status(), "published_at": key.published_at,
+        "activate_at": may_sign_from(key, open), "retire_at": key.retire_at,
         "ceremony": key.ceremony, "token_label": key.token_label,
         "token_serial": key.token_serial,
     });
-    let since = |name: &str, at: Option<Time>, shown: &mut Value| {
-        if let Some(at) = at {
-            shown[name] = json!(at);
-        }
-    };
-    if let KeyState::Revoked { reason, revoked_at, compromised_since, .. } = &key.state {
-        shown["revocation_reason"] = json!(reason);
-        since("revoked_at", Some(*revoked_at), &mut shown);
-        since("compromised_since", *compromised_since, &mut shown);
+    if let KeyState::Revoked { revocation, .. } = &key.state {
+        shown["revocation"] = json!(revocation);
     }
     shown
 }

@@ -21,7 +21,7 @@ pub struct Open {
     /// Who types, for the audit trail: the login name, which proves nothing. What counts is
     /// signed by custodians.
     pub actor: String,
-    settings: Settings,
+    pub settings: Settings,
     program: std::path::PathBuf,
 }
 
@@ -36,7 +36,7 @@ impl Open {
                 anyhow::anyhow!("the database's schema is not current: run `chancery migrate`"),
             ));
         }
-        let settings = Settings::from_config(&config);
+        let settings = Settings::from_config(&config).map_err(Failure::usage)?;
         let name = variable(world, "SUDO_USER")
             .or_else(|| variable(world, "USER"))
             .unwrap_or_else(|| "unknown".to_owned());
@@ -64,9 +64,8 @@ impl Open {
     pub fn office(&self, world: &World) -> Office {
         Office::new(
             self.store.clone(),
-            self.log.clone(),
             world.ambient.clone(),
-            self.settings.pin.clone(),
+            &self.settings,
             self.actor.clone(),
         )
     }

@@ -1,8 +1,8 @@
 //! From the database into memory, believing nothing on the way.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::{error, info};
@@ -103,6 +103,8 @@ pub struct Keys {
     certified: Mutex<HashMap<String, Arc<Certified>>>,
     /// One refresh at a time; those that wait get the result of the next.
     refreshing: tokio::sync::Mutex<()>,
+    /// When the database last said that `current` is current.
+    confirmed: Mutex<Instant>,
 }
 
 impl Keys {
@@ -117,12 +119,22 @@ impl Keys {
             settings,
             certified,
             refreshing: tokio::sync::Mutex::new(()),
+            confirmed: Mutex::new(Instant::now()),
         }))
     }
 
     /// The present snapshot: one atomic load.
     pub fn current(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// How long ago the database last said that [`Keys::current`] is current.
+    pub fn confirmed_ago(&self) -> Duration {
+        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+    }
+
+    fn confirm(&self) {
+        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     pub fn settings(&self) -> &Settings {
@@ -135,7 +147,7 @@ impl Keys {
         let _one = self.refreshing.lock().await;
         let seen = self.current.load().version;
         match self.store.version().await {
-            Ok(version) if version == seen => {}
+            Ok(version) if version == seen => self.confirm(),
             Ok(_) => self.replace().await,
             Err(error) => error!(error = &error as &dyn std::error::Error, "cannot ask for the database's version"),
         }
@@ -149,6 +161,7 @@ impl Keys {
                     error!(kid = refused.kid, why = refused.why, "key refused");
                 }
                 self.current.store(Arc::new(snapshot));
+                self.confirm();
             }
             Err(error) => error!(error = &error as &dyn std::error::Error, "the old keys stay in use"),
         }
@@ -159,7 +172,7 @@ impl Keys {
         loop {
             let seen = self.current.load().version;
             match self.store.wait_for_change(seen, POLL).await {
-                Ok(version) if version == seen => {}
+                Ok(version) if version == seen => self.confirm(),
                 Ok(_) => self.refresh().await,
                 Err(error) => {
                     error!(error = &error as &dyn std::error::Error, "cannot follow the database");
@@ -227,7 +240,7 @@ async fn certify(
     certified: &Mutex<HashMap<String, Arc<Certified>>>,
     row: &KeyRow,
 ) -> Result<Result<Arc<Certified>, String>, Error> {
-    let lock = || certified.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+    let lock = || certified.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = lock().get(&row.kid) {
         return Ok(Ok(known.clone()));
     }

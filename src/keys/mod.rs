@@ -11,7 +11,8 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use trust::{Algorithm, KeySpec, KeyState, Kid, PublicKey, Verifier};
+use trust::plan::RingKey;
+use trust::{Algorithm, KeySpec, KeyState, Kid, PublicKey, Safety, Time, Verifier};
 
 use crate::access::Credentials;
 use crate::token::Handle;
@@ -29,10 +30,10 @@ pub struct Key {
     pub state: KeyState,
     pub public: PublicKey,
     pub verifier: Verifier,
-    pub published_at: trust::Time,
+    pub published_at: Time,
     /// Not before this instant may it become primary (from the approved request).
-    pub activate_at: trust::Time,
-    pub retire_at: trust::Time,
+    pub activate_at: Time,
+    pub retire_at: Time,
     pub cka_id: [u8; 16],
     pub token_serial: String,
     pub token_label: String,
@@ -52,7 +53,7 @@ pub struct Ring {
     pub key_spec: KeySpec,
     pub usage: Usage,
     pub critical: bool,
-    pub created_at: trust::Time,
+    pub created_at: Time,
     /// Rises with each change; a plan is applied only to the version it was made on.
     pub version: i64,
     pub primary: Option<Arc<Key>>,
@@ -84,3 +85,45 @@ pub struct Snapshot {
 
 /// Where readers find the present [`Snapshot`]; one atomic load per request.
 pub type Current = ArcSwap<Snapshot>;
+
+impl Ring {
+    /// The ring as the planner sees it.
+    pub fn plan_keys(&self) -> Vec<RingKey> {
+        self.keys
+            .iter()
+            .map(|key| RingKey {
+                kid: key.kid.clone(),
+                number: key.number,
+                state: key.state.clone(),
+            })
+            .collect()
+    }
+
+    /// Who takes over when the primary is revoked: the oldest standby that verifiers have had for
+    /// `publish_safety`, else the newest secondary; nobody, if there is none.
+    pub fn successor(&self, safety: &Safety, now: Time) -> Option<Arc<Key>> {
+        let ready = |key: &&Arc<Key>| match key.state {
+            KeyState::Prepared {
+                published_at: Some(at),
+                ..
+            } => at + safety.publish_safety() <= now,
+            _ => false,
+        };
+        let secondary = |key: &&Arc<Key>| matches!(key.state, KeyState::Secondary { .. });
+        let standby = self.keys.iter().find(ready);
+        standby
+            .or_else(|| self.keys.iter().rfind(secondary))
+            .cloned()
+    }
+}
+
+impl Key {
+    /// The state in one word, with the role of an active key.
+    pub fn status(&self) -> &'static str {
+        match self.state {
+            KeyState::Primary(_) => "primary",
+            KeyState::Secondary { .. } => "secondary",
+            ref other => other.word(),
+        }
+    }
+}

@@ -76,6 +76,7 @@ pub(super) fn request_hash(ring: &str, format: &Format) -> Sha256Digest {
     };
     field(ring.as_bytes());
     match format {
+        Format::KeyHistory { claims } => [b"history".as_slice(), claims].into_iter().for_each(field),
         Format::Jws { payload } => [b"jws".as_slice(), payload].into_iter().for_each(field),
         Format::JwsDetached { payload, unencoded } => {
             let name: &[u8] = if *unencoded { b"rfc7797" } else { b"appendix-f" };

@@ -23,6 +23,8 @@ pub enum Format {
         payload_type: String,
         payload: Vec<u8>,
     },
+    /// The signed key history, OpenID Federation 1.0 section 8.7; only the service asks for it.
+    KeyHistory { claims: Vec<u8> },
 }
 
 /// Form of a raw ECDSA signature; without meaning for the other algorithms.
@@ -77,15 +79,13 @@ impl Format {
         Ok(match self {
             Self::Jws { payload } => {
                 let header = json!({"alg": algorithm.jws_alg(), "kid": kid.as_str()});
-                let mut signing_input = encode(header.to_string().as_bytes());
-                signing_input.push('.');
-                signing_input.push_str(&encode(payload));
-                let signing_input = signing_input.into_bytes();
-                Prepared {
-                    token_input: token_input(algorithm, &signing_input),
-                    committed: signing_input.clone(),
-                    shape: Shape::Compact { signing_input },
-                }
+                compact(algorithm, &header, payload)
+            }
+            Self::KeyHistory { claims } => {
+                let header = json!({
+                    "alg": algorithm.jws_alg(), "kid": kid.as_str(), "typ": "jwk-set+jwt",
+                });
+                compact(algorithm, &header, claims)
             }
             Self::JwsDetached { payload, unencoded } => {
                 let header = if *unencoded {
@@ -182,6 +182,18 @@ impl Prepared {
                 }],
             })),
         })
+    }
+}
+
+fn compact(algorithm: Algorithm, header: &serde_json::Value, payload: &[u8]) -> Prepared {
+    let mut signing_input = encode(header.to_string().as_bytes());
+    signing_input.push('.');
+    signing_input.push_str(&encode(payload));
+    let signing_input = signing_input.into_bytes();
+    Prepared {
+        token_input: token_input(algorithm, &signing_input),
+        committed: signing_input.clone(),
+        shape: Shape::Compact { signing_input },
     }
 }
 

@@ -171,6 +171,18 @@ impl Signing {
         Ok(results)
     }
 
+    /// A JWT with `typ: jwk-set+jwt` over the history's claims, by the primary of `ring`.
+    pub async fn sign_history(
+        &self,
+        ring: &str,
+        claims: Vec<u8>,
+        deadline: Instant,
+    ) -> Result<Signed, Error> {
+        let service = Principal::signer("chancery", ring);
+        let format = Format::KeyHistory { claims };
+        self.sign(&service, ring, format, None, None, deadline).await
+    }
+
     async fn chunk(
         &self,
         request: &Request<'_>,

@@ -77,6 +77,19 @@ impl Error {
         matches!(self, Self::Busy { .. } | Self::Unavailable { .. })
     }
 
+    /// A rule of the database said no, not its machine.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::NotFound { .. })
+    }
+
+    /// The writer is gone because the service is stopping; nothing was written.
+    pub fn closed() -> Self {
+        Self::Unavailable {
+            operation: "stopping",
+            source: sqlx::Error::PoolClosed,
+        }
+    }
+
     pub(super) fn conflict(what: Subject) -> Self {
         Self::Conflict { what, source: None }
     }

@@ -271,7 +271,7 @@ pub enum Change {
     Record,
     InstallDocuments(Vec<DocumentRow>),
     CreateRing(RingRow),
-    /// `seq` must be the highest so far plus one.
+    /// `seq` must be one more than that of the last ceremony that was carried out.
     ProposeCeremony(CeremonyRow),
     /// Only while proposed or approved (approve, reject) or executed (accept).
     AddCeremonySignature(CeremonySignatureRow),
@@ -324,16 +324,16 @@ pub enum Change {
         cka_id: String,
         at: i64,
     },
-    /// executing → closed; retired → archived; destroying → destroyed.
+    /// executing → executed; retired → archived; destroying → destroyed.
     ArchiveKey {
         ceremony: String,
         ring: String,
         kid: String,
         cka_id: String,
-        transcript: Vec<u8>,
+        execution: Vec<u8>,
         at: i64,
     },
-    /// approved → closed; any but revoked → revoked. A revoked primary leaves the ring without a
+    /// approved → executed; any but revoked → revoked. A revoked primary leaves the ring without a
     /// primary until the next switch, unless `successor` (a prepared or secondary key) takes over
     /// in the same transaction.
     RevokeKey {
@@ -343,6 +343,12 @@ pub enum Change {
         reason: String,
         compromised_since: Option<i64>,
         successor: Option<String>,
+        execution: Vec<u8>,
+        at: i64,
+    },
+    /// executed → closed, for what took effect when it was carried out: destruction, revocation.
+    CloseCeremony {
+        ceremony: String,
         transcript: Vec<u8>,
         at: i64,
     },
@@ -360,4 +366,10 @@ pub enum Change {
         value: String,
         at: i64,
     },
+}
+
+impl std::fmt::Display for CeremonyState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
 }

@@ -99,7 +99,8 @@ statements! {
     CREDENTIAL_EXISTS = "SELECT 1 FROM credential WHERE kind = $1 AND value = $2";
 
     // --- ceremonies
-    LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM ceremony";
+    LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM ceremony
+        WHERE state IN ('executing', 'executed', 'closed')";
     INSERT_CEREMONY = "INSERT INTO ceremony
         (id, seq, operation, ring, state, request, created_at, updated_at)
         VALUES ($1, $2, $3, $4, 'proposed', $5, $6, $7) ON CONFLICT DO NOTHING";
@@ -108,10 +109,10 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6)";
     CEREMONY_STATE = "SELECT operation, ring, state FROM ceremony WHERE id = $1";
     MOVE_CEREMONY = "UPDATE ceremony SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
-    EXECUTED = "UPDATE ceremony SET state = 'executed', execution = $2, updated_at = $3
-        WHERE id = $1 AND state = 'executing'";
-    CLOSE = "UPDATE ceremony SET state = 'closed', transcript = $3, updated_at = $4
+    EXECUTED = "UPDATE ceremony SET state = 'executed', execution = $3, updated_at = $4
         WHERE id = $1 AND state = $2";
+    CLOSE = "UPDATE ceremony SET state = 'closed', transcript = $2, updated_at = $3
+        WHERE id = $1 AND state = 'executed'";
     /// A ceremony that has ended otherwise already stays as it is.
     FAIL = "UPDATE ceremony SET state = 'failed', updated_at = $2
         WHERE id = $1 AND state IN ('approved', 'executing', 'executed')";

@@ -1,8 +1,14 @@
 //! Gathers the facts about a signature and lets `trust` decide the verdict.
 
+mod jws;
+mod verify;
+
 use std::sync::Arc;
 
 use trust::{Kid, Time};
+
+pub use jws::{UnverifiedJws, parse_jws, parse_jws_json};
+pub use verify::Verification;
 
 /// A signature somebody asks about. Everything in it is unverified.
 #[derive(Debug, Clone)]
@@ -57,20 +63,5 @@ pub enum Error {
         problem: String,
     },
     #[error("the audit log could not be asked")]
-    Log(#[source] crate::store::Error),
-}
-
-/// Cheap to clone.
-#[derive(Clone)]
-pub struct Verification(Arc<()>);
-
-impl Verification {
-    pub async fn verify(&self, claim: Claim) -> Result<Answer, Error> {
-        unimplemented!()
-    }
-
-    /// Up to some hundreds of claims, asked of the log in one query.
-    pub async fn verify_batch(&self, claims: Vec<Result<Claim, Error>>) -> Vec<Result<Answer, Error>> {
-        unimplemented!()
-    }
+    Log(#[source] Arc<crate::store::Error>),
 }

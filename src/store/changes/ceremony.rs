@@ -160,21 +160,45 @@ async fn advance<C: Connection>(
     .await
 }
 
-/// Ends a ceremony with its transcript.
-pub(super) async fn close<C: Connection>(
+/// What was done is written down; custodians have yet to accept it.
+pub(super) async fn executed<C: Connection>(
     tx: &mut C,
     id: &str,
     from: CeremonyState,
-    transcript: &[u8],
+    execution: &[u8],
     at: i64,
 ) -> Result<(), Error> {
     let values = [
         Value::Text(id),
         Value::Text(from.as_str()),
-        Value::Blob(transcript),
+        Value::Blob(execution),
         Value::Int(at),
     ];
+    guarded(tx, statements::EXECUTED, &values, Subject::CeremonyState).await
+}
+
+/// Ends a ceremony with its transcript.
+pub(super) async fn close<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    transcript: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    let values = [Value::Text(id), Value::Blob(transcript), Value::Int(at)];
     guarded(tx, statements::CLOSE, &values, Subject::CeremonyState).await
+}
+
+/// For what took effect when it was carried out; a generated key is accepted instead.
+pub(super) async fn close_effective<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    transcript: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    if standing(tx, id).await?.operation == "generate" {
+        return Err(Error::conflict(Subject::Ceremony));
+    }
+    close(tx, id, transcript, at).await
 }
 
 /// If we die after this commit the object may or may not exist: reconciliation looks.
@@ -262,12 +286,7 @@ pub(super) async fn record_generation<C: Connection>(
         Subject::TokenObjectState,
     )
     .await?;
-    let values = [
-        Value::Text(ceremony),
-        Value::Blob(execution),
-        Value::Int(at),
-    ];
-    guarded(tx, statements::EXECUTED, &values, Subject::CeremonyState).await
+    executed(tx, ceremony, CeremonyState::Executing, execution, at).await
 }
 
 /// Only for a key that has ended: retired, or revoked. If we die after this commit the object may

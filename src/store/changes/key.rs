@@ -4,7 +4,7 @@ use super::super::engine::{Columns, Connection, Value};
 use super::super::error::{Error, Subject};
 use super::super::rows::{CeremonyState, KeyRow};
 use super::super::statements;
-use super::ceremony::{close, expect, move_object, object};
+use super::ceremony::{close, executed, expect, move_object, object};
 use super::guarded;
 
 pub(super) async fn ring_version<C: Connection>(tx: &mut C, ring: &str) -> Result<i64, Error> {
@@ -102,7 +102,7 @@ pub(super) async fn accept<C: Connection>(
         }
         other => other.map(drop)?,
     }
-    close(tx, ceremony, CeremonyState::Executed, transcript, at).await?;
+    close(tx, ceremony, transcript, at).await?;
     touch(tx, &key.ring).await
 }
 
@@ -156,7 +156,7 @@ pub(super) async fn archive<C: Connection>(
     ceremony: &str,
     ring: &str,
     (kid, cka_id): (&str, &str),
-    transcript: &[u8],
+    execution: &[u8],
     at: i64,
 ) -> Result<(), Error> {
     let standing = expect(tx, ceremony, "destroy", CeremonyState::Executing).await?;
@@ -168,7 +168,7 @@ pub(super) async fn archive<C: Connection>(
     let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
     guarded(tx, statements::ARCHIVE, &values, Subject::KeyState).await?;
     move_object(tx, cka_id, "destroying", "destroyed", at).await?;
-    close(tx, ceremony, CeremonyState::Executing, transcript, at).await?;
+    executed(tx, ceremony, CeremonyState::Executing, execution, at).await?;
     touch(tx, ring).await
 }
 
@@ -187,7 +187,7 @@ pub(super) async fn revoke<C: Connection>(
     ring: &str,
     revocation: &Revocation<'_>,
     successor: Option<&str>,
-    transcript: &[u8],
+    execution: &[u8],
 ) -> Result<(), Error> {
     let Revocation {
         kid,
@@ -216,6 +216,6 @@ pub(super) async fn revoke<C: Connection>(
         Some(successor) => promote(tx, ring, successor, at).await?,
         None => {}
     }
-    close(tx, ceremony, CeremonyState::Approved, transcript, at).await?;
+    executed(tx, ceremony, CeremonyState::Approved, execution, at).await?;
     touch(tx, ring).await
 }

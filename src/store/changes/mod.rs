@@ -116,9 +116,9 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             ring,
             kid,
             cka_id,
-            transcript,
+            execution,
             at,
-        } => key::archive(tx, ceremony, ring, (kid, cka_id), transcript, *at).await,
+        } => key::archive(tx, ceremony, ring, (kid, cka_id), execution, *at).await,
         Change::RevokeKey {
             ceremony,
             ring,
@@ -126,7 +126,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             reason,
             compromised_since,
             successor,
-            transcript,
+            execution,
             at,
         } => {
             let revocation = key::Revocation {
@@ -141,10 +141,15 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
                 ring,
                 &revocation,
                 successor.as_deref(),
-                transcript,
+                execution,
             )
             .await
         }
+        Change::CloseCeremony {
+            ceremony,
+            transcript,
+            at,
+        } => ceremony::close_effective(tx, ceremony, transcript, *at).await,
     }
 }
 
