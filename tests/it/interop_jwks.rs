@@ -3,7 +3,9 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 
-use crate::support::installation::{Installation, PUBLISH_SAFETY, Service, base64url};
+use serde_json::json;
+
+use crate::support::installation::{Installation, PUBLISH_SAFETY, Service, base64url, member};
 use crate::support::verifier::Verifier;
 
 const RING: &str = "integrity";
@@ -107,22 +109,24 @@ fn strangers_accept_detached_signatures() {
     let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
     let service = installation.serve();
     let payload = b"bytes that are no JSON \xff";
-    let answer = service.sign(RING, &signer, "jws-detached", payload);
-    let jws = answer["jws"].as_str().expect("a JWS");
-    for mut verifier in verifiers(&service) {
-        assert_eq!(
-            verifier.verify_detached(jws, &base64url(payload)),
-            Ok(kid.clone()),
-            "{}",
-            verifier.name
-        );
-        assert!(
-            verifier
-                .verify_detached(jws, &base64url(b"other bytes"))
-                .is_err(),
-            "{}",
-            verifier.name
-        );
+    // RFC 7797, where the payload enters the signature as it is, and RFC 7515 appendix F, where it is only left out.
+    for encoded in [false, true] {
+        let body = json!({"format": "jws-detached", "payload": base64url(payload), "b64": encoded});
+        let jws = member(&service.sign(RING, &signer, &body), "jws");
+        for mut verifier in verifiers(&service) {
+            let name = verifier.name;
+            assert_eq!(
+                verifier.verify_detached(&jws, &base64url(payload)),
+                Ok(kid.clone()),
+                "{name}"
+            );
+            assert!(
+                verifier
+                    .verify_detached(&jws, &base64url(b"other bytes"))
+                    .is_err(),
+                "{name}"
+            );
+        }
     }
 }
 
