@@ -39,7 +39,9 @@ impl Treatment {
 /// `CKR_…`, made from the binding's own word for the code.
 pub fn name(code: RvError) -> String {
     match code {
-        RvError::VendorDefined(value) | RvError::UnknownErrorCode(value) => format!("{value:#010x}"),
+        RvError::VendorDefined(value) | RvError::UnknownErrorCode(value) => {
+            format!("{value:#010x}")
+        }
         known => {
             let mut name = String::from("CKR");
             for letter in format!("{known:?}").chars() {
@@ -58,32 +60,58 @@ pub fn treatment(code: RvError) -> Treatment {
     use Rung::*;
     use RvError::*;
     match code {
-        OperationActive | OperationNotInitialized | BufferTooSmall | SessionHandleInvalid | SessionClosed => {
-            Treatment::new(Reopen, Reinitialise, Class::SessionLost)
-        }
+        OperationActive
+        | OperationNotInitialized
+        | BufferTooSmall
+        | SessionHandleInvalid
+        | SessionClosed => Treatment::new(Reopen, Reinitialise, Class::SessionLost),
         // A stale handle can also be a live handle of another kind of object, hence the two after GENERAL_ERROR; for
         // them a fresh bind is all that can help.
         ObjectHandleInvalid | UserNotLoggedIn | GeneralError => {
             Treatment::new(Rebind, Reinitialise, Class::LoginRequired)
         }
         KeyHandleInvalid => Treatment::new(Rebind, Reinitialise, Class::Transient),
-        KeyTypeInconsistent | KeyFunctionNotPermitted => Treatment::new(Rebind, Rebind, Class::Misconfigured),
-        DeviceError | DeviceRemoved | DeviceMemory | TokenNotPresent | TokenNotRecognized | FunctionFailed
-        | FunctionCanceled | CryptokiNotInitialized | SlotIdInvalid | HostMemory => {
-            Treatment::new(Reinitialise, Reinitialise, Class::Transient)
+        KeyTypeInconsistent | KeyFunctionNotPermitted => {
+            Treatment::new(Rebind, Rebind, Class::Misconfigured)
         }
+        DeviceError
+        | DeviceRemoved
+        | DeviceMemory
+        | TokenNotPresent
+        | TokenNotRecognized
+        | FunctionFailed
+        | FunctionCanceled
+        | CryptokiNotInitialized
+        | SlotIdInvalid
+        | HostMemory => Treatment::new(Reinitialise, Reinitialise, Class::Transient),
         // Somebody else holds the sessions; forcing our way in would make it worse.
         SessionCount | FunctionRejected => Treatment::new(Stop, Stop, Class::Transient),
-        PinIncorrect | PinInvalid | PinLenRange | PinExpired | PinLocked | UserPinNotInitialized | PinTooWeak
-        | UserTypeInvalid | UserAnotherAlreadyLoggedIn | UserTooManyTypes => {
-            Treatment::new(Stop, Stop, Class::Misconfigured)
-        }
-        MechanismInvalid | MechanismParamInvalid | FunctionNotSupported | KeySizeRange | DataInvalid
-        | DataLenRange | CurveNotSupported | AttributeTypeInvalid | AttributeValueInvalid
-        | AttributeReadOnly | TemplateIncomplete | TemplateInconsistent | ActionProhibited
-        | DomainParamsInvalid | TokenWriteProtected | SessionReadOnly => {
-            Treatment::new(Stop, Stop, Class::Unsupported)
-        }
+        PinIncorrect
+        | PinInvalid
+        | PinLenRange
+        | PinExpired
+        | PinLocked
+        | UserPinNotInitialized
+        | PinTooWeak
+        | UserTypeInvalid
+        | UserAnotherAlreadyLoggedIn
+        | UserTooManyTypes => Treatment::new(Stop, Stop, Class::Misconfigured),
+        MechanismInvalid
+        | MechanismParamInvalid
+        | FunctionNotSupported
+        | KeySizeRange
+        | DataInvalid
+        | DataLenRange
+        | CurveNotSupported
+        | AttributeTypeInvalid
+        | AttributeValueInvalid
+        | AttributeReadOnly
+        | TemplateIncomplete
+        | TemplateInconsistent
+        | ActionProhibited
+        | DomainParamsInvalid
+        | TokenWriteProtected
+        | SessionReadOnly => Treatment::new(Stop, Stop, Class::Unsupported),
         // Vendor codes and everything rare: try the whole ladder once.
         _ => Treatment::new(Rebind, Reinitialise, Class::Transient),
     }
@@ -112,8 +140,14 @@ mod tests {
     #[test]
     fn codes_have_the_names_of_the_standard() {
         assert_eq!(name(RvError::PinIncorrect), "CKR_PIN_INCORRECT");
-        assert_eq!(name(RvError::OperationNotInitialized), "CKR_OPERATION_NOT_INITIALIZED");
-        assert_eq!(name(RvError::UserPinNotInitialized), "CKR_USER_PIN_NOT_INITIALIZED");
+        assert_eq!(
+            name(RvError::OperationNotInitialized),
+            "CKR_OPERATION_NOT_INITIALIZED"
+        );
+        assert_eq!(
+            name(RvError::UserPinNotInitialized),
+            "CKR_USER_PIN_NOT_INITIALIZED"
+        );
         assert_eq!(name(RvError::VendorDefined(0x8000_0a01)), "0x80000a01");
     }
 
@@ -122,7 +156,11 @@ mod tests {
         use RvError::*;
         for code in [PinIncorrect, PinLocked, PinExpired, PinInvalid, PinLenRange] {
             let treatment = treatment(code);
-            assert_eq!((treatment.first, treatment.last), (Rung::Stop, Rung::Stop), "{code:?}");
+            assert_eq!(
+                (treatment.first, treatment.last),
+                (Rung::Stop, Rung::Stop),
+                "{code:?}"
+            );
         }
     }
 }

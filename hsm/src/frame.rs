@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::api::{DestroyOrder, GenerateOrder, Generated, ObjectInfo, TokenIdentity};
 use crate::config::Power;
 use crate::error::Error;
-use crate::key::{CkaId, KeyRef};
+use crate::key::CkaId;
 use crate::profile::Limits;
 use crate::uri::Pkcs11Uri;
 
@@ -26,7 +26,7 @@ pub type KeyNumber = u32;
 pub enum Kind {
     /// To the worker. Body: [`StartOrder`].
     Start = 1,
-    /// To the worker. `id` is the key number, body a [`KeyRef`].
+    /// To the worker. `id` is the key number, body a [`crate::KeyRef`].
     Define = 2,
     /// To the worker. Body: key number, milliseconds left, input.
     Sign = 3,
@@ -51,9 +51,11 @@ pub enum Kind {
 impl Kind {
     fn from_byte(byte: u8) -> Option<Kind> {
         use Kind::*;
-        [Start, Define, Sign, Prepare, Probe, Call, Signed, Done, Failed, Status, Event]
-            .into_iter()
-            .find(|kind| *kind as u8 == byte)
+        [
+            Start, Define, Sign, Prepare, Probe, Call, Signed, Done, Failed, Status, Event,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
     }
 }
 
@@ -93,7 +95,12 @@ pub enum Status {
     Queued,
     /// Holds the start lock; from here on a hang is a hang.
     Starting,
-    Ready { generation: u64, sessions: usize, identity: TokenIdentity, limits: Limits },
+    Ready {
+        generation: u64,
+        sessions: usize,
+        identity: TokenIdentity,
+        limits: Limits,
+    },
     /// The token does not answer; the worker keeps trying in place.
     Down { error: Error },
     /// A person must act first. The worker ends after this.
@@ -123,7 +130,12 @@ pub fn put(out: &mut Vec<u8>, kind: Kind, id: u64, parts: &[&[u8]]) {
 /// Appends one frame with a JSON body. Our own types always serialise; should one not, the peer sees an empty body,
 /// cannot read it and ends the connection.
 pub fn put_json(out: &mut Vec<u8>, kind: Kind, id: u64, body: &impl Serialize) {
-    put(out, kind, id, &[&serde_json::to_vec(body).unwrap_or_default()]);
+    put(
+        out,
+        kind,
+        id,
+        &[&serde_json::to_vec(body).unwrap_or_default()],
+    );
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -136,12 +148,6 @@ pub struct Frame<'a> {
 impl Frame<'_> {
     pub fn json<T: serde::de::DeserializeOwned>(&self) -> io::Result<T> {
         serde_json::from_slice(self.body).map_err(io::Error::from)
-    }
-
-    /// The leading `u32` of the body and the rest.
-    pub fn number(&self) -> io::Result<(u32, &[u8])> {
-        let (number, rest) = self.body.split_first_chunk::<4>().ok_or_else(broken)?;
-        Ok((u32::from_le_bytes(*number), rest))
     }
 }
 
@@ -203,18 +209,17 @@ impl Incoming {
         let (kind, rest) = frame[4..].split_first().ok_or_else(broken)?;
         let (id, body) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
         let kind = Kind::from_byte(*kind).ok_or_else(broken)?;
-        Ok(Some(Frame { kind, id: u64::from_le_bytes(*id), body }))
+        Ok(Some(Frame {
+            kind,
+            id: u64::from_le_bytes(*id),
+            body,
+        }))
     }
 }
 
 /// The one complaint about a peer's bytes.
 pub fn broken() -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, "broken frame")
-}
-
-/// A key as it travels in [`Kind::Define`].
-pub fn put_define(out: &mut Vec<u8>, number: KeyNumber, key: &KeyRef) {
-    put_json(out, Kind::Define, u64::from(number), key);
 }
 
 #[cfg(test)]
@@ -246,7 +251,11 @@ mod tests {
 
     #[test]
     fn nonsense_is_an_error_and_not_a_wait() {
-        for bytes in [&[0xff; 16][..], &[0, 0, 0, 0, 1], &[9, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0]] {
+        for bytes in [
+            &[0xff; 16][..],
+            &[0, 0, 0, 0, 1],
+            &[9, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0],
+        ] {
             let mut incoming = Incoming::default();
             incoming.fill(bytes).unwrap();
             assert!(incoming.next().is_err(), "{bytes:?}");

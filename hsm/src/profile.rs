@@ -17,10 +17,22 @@ const FILES: &[(&str, &str)] = &[
     ("kryoptic", include_str!("../profiles/kryoptic.toml")),
     ("luna", include_str!("../profiles/luna.toml")),
     ("azure-mhsm", include_str!("../profiles/azure-mhsm.toml")),
-    ("azure-tls-offload", include_str!("../profiles/azure-tls-offload.toml")),
-    ("azure-cloud-hsm", include_str!("../profiles/azure-cloud-hsm.toml")),
-    ("aws-cloudhsm", include_str!("../profiles/aws-cloudhsm.toml")),
-    ("opencryptoki", include_str!("../profiles/opencryptoki.toml")),
+    (
+        "azure-tls-offload",
+        include_str!("../profiles/azure-tls-offload.toml"),
+    ),
+    (
+        "azure-cloud-hsm",
+        include_str!("../profiles/azure-cloud-hsm.toml"),
+    ),
+    (
+        "aws-cloudhsm",
+        include_str!("../profiles/aws-cloudhsm.toml"),
+    ),
+    (
+        "opencryptoki",
+        include_str!("../profiles/opencryptoki.toml"),
+    ),
     ("tpm2", include_str!("../profiles/tpm2.toml")),
     ("generic", include_str!("../profiles/generic.toml")),
 ];
@@ -157,7 +169,10 @@ fn cores() -> usize {
 impl Profile {
     /// By name; unknown names and profiles without a PKCS#11 library are refused.
     pub fn named(name: &str) -> Result<Profile, Error> {
-        let refuse = |reason: String| Error::Profile { name: name.to_owned(), reason };
+        let refuse = |reason: String| Error::Profile {
+            name: name.to_owned(),
+            reason,
+        };
         let (_, text) = FILES
             .iter()
             .find(|(file, _)| *file == name)
@@ -165,7 +180,9 @@ impl Profile {
         let profile: Profile = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
         match profile.backend {
             Backend::Pkcs11 => Ok(profile),
-            Backend::Rest => Err(refuse("this service has no PKCS#11 library; it is reached over REST".to_owned())),
+            Backend::Rest => Err(refuse(
+                "this service has no PKCS#11 library; it is reached over REST".to_owned(),
+            )),
         }
     }
 
@@ -173,13 +190,18 @@ impl Profile {
     pub fn detect(manufacturer: &str, model: &str) -> Result<Profile, Error> {
         let mut best: Option<(usize, Profile)> = None;
         for (name, text) in FILES {
-            let profile: Profile = toml::from_str(text)
-                .map_err(|error| Error::Profile { name: (*name).to_owned(), reason: error.to_string() })?;
+            let profile: Profile = toml::from_str(text).map_err(|error| Error::Profile {
+                name: (*name).to_owned(),
+                reason: error.to_string(),
+            })?;
             // The longest fitting description wins: "IBM" alone is opencryptoki, "IBM" with "SW   TPM" is not.
             let fit = profile
                 .detect
                 .iter()
-                .filter(|detect| manufacturer.starts_with(&detect.manufacturer) && model.starts_with(&detect.model))
+                .filter(|detect| {
+                    manufacturer.starts_with(&detect.manufacturer)
+                        && model.starts_with(&detect.model)
+                })
                 .map(|detect| detect.manufacturer.len() + detect.model.len())
                 .max();
             if let Some(fit) = fit
@@ -195,22 +217,48 @@ impl Profile {
         Profile::named("generic")
     }
 
+    /// Every environment variable that some vendor's library reads.
+    pub fn environment() -> Vec<String> {
+        let read = |(_, text): &(&str, &str)| toml::from_str::<Profile>(text).ok();
+        FILES
+            .iter()
+            .filter_map(read)
+            .flat_map(|profile| profile.env)
+            .collect()
+    }
+
     pub fn treatment(&self, code: RvError) -> Treatment {
         let usual = ckr::treatment(code);
         match self.codes.get(&ckr::name(code)) {
             None => usual,
-            Some(Rung::Stop) => Treatment { first: Rung::Stop, last: Rung::Stop, ..usual },
-            Some(rung) => Treatment { first: *rung, last: Rung::Reinitialise, ..usual },
+            Some(Rung::Stop) => Treatment {
+                first: Rung::Stop,
+                last: Rung::Stop,
+                ..usual
+            },
+            Some(rung) => Treatment {
+                first: *rung,
+                last: Rung::Reinitialise,
+                ..usual
+            },
         }
     }
 
     pub fn sessions(&self) -> usize {
-        if self.workers.sessions == 0 { cores() } else { self.workers.sessions }
+        if self.workers.sessions == 0 {
+            cores()
+        } else {
+            self.workers.sessions
+        }
     }
 
     pub fn limits(&self) -> Limits {
         Limits {
-            processes: if self.workers.processes == 0 { cores() } else { self.workers.processes },
+            processes: if self.workers.processes == 0 {
+                cores()
+            } else {
+                self.workers.processes
+            },
             depth: self.workers.depth.max(1),
             hard: Duration::from_millis(self.times.hard_ms),
             stall: Duration::from_millis(self.times.stall_ms),
@@ -226,16 +274,22 @@ mod tests {
     #[test]
     fn every_profile_is_readable_and_carries_its_own_name() {
         for (name, text) in FILES {
-            let profile: Profile = toml::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
+            let profile: Profile =
+                toml::from_str(text).unwrap_or_else(|error| panic!("{name}: {error}"));
             assert_eq!(&profile.name, name);
             assert!(profile.times.stall_ms < profile.times.hard_ms, "{name}");
-            assert!(profile.times.pause_ms.0 <= profile.times.pause_ms.1, "{name}");
+            assert!(
+                profile.times.pause_ms.0 <= profile.times.pause_ms.1,
+                "{name}"
+            );
         }
     }
 
     #[test]
     fn unknown_keys_and_unknown_names_are_refused() {
-        let text = FILES[0].1.replace("destroy = true", "destroy = true\ncolour = \"red\"");
+        let text = FILES[0]
+            .1
+            .replace("destroy = true", "destroy = true\ncolour = \"red\"");
         assert!(toml::from_str::<Profile>(&text).is_err());
         assert!(Profile::named("no-such-token").is_err());
         assert!(Profile::named("azure-mhsm").is_err(), "REST only");
@@ -256,7 +310,12 @@ mod tests {
     #[test]
     fn a_profile_moves_a_code() {
         let mut profile = Profile::named("generic").unwrap();
-        profile.codes.insert("CKR_GENERAL_ERROR".to_owned(), Rung::Reinitialise);
-        assert_eq!(profile.treatment(RvError::GeneralError).first, Rung::Reinitialise);
+        profile
+            .codes
+            .insert("CKR_GENERAL_ERROR".to_owned(), Rung::Reinitialise);
+        assert_eq!(
+            profile.treatment(RvError::GeneralError).first,
+            Rung::Reinitialise
+        );
     }
 }

@@ -47,23 +47,33 @@ impl FromStr for Pkcs11Uri {
     fn from_str(text: &str) -> Result<Self, UriError> {
         let rest = text.strip_prefix("pkcs11:").ok_or(UriError::Scheme)?;
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
-        let attributes = path.split(';').chain(query.split('&')).filter(|part| !part.is_empty());
+        let attributes = path
+            .split(';')
+            .chain(query.split('&'))
+            .filter(|part| !part.is_empty());
         let mut found = Parts::default();
         for attribute in attributes {
-            let (name, value) = attribute
-                .split_once('=')
-                .ok_or_else(|| UriError::Value { name: attribute.to_owned() })?;
+            let (name, value) = attribute.split_once('=').ok_or_else(|| UriError::Value {
+                name: attribute.to_owned(),
+            })?;
             found.take(name, decode(name, value)?)?;
         }
         if found.token.is_none() && found.serial.is_none() {
-            return Err(UriError::Missing { name: "token or serial" });
+            return Err(UriError::Missing {
+                name: "token or serial",
+            });
         }
         Ok(Pkcs11Uri {
             token: found.token,
             serial: found.serial,
             manufacturer: found.manufacturer,
             model: found.model,
-            module_path: found.module_path.ok_or(UriError::Missing { name: "module-path" })?.into(),
+            module_path: found
+                .module_path
+                .ok_or(UriError::Missing {
+                    name: "module-path",
+                })?
+                .into(),
             pin_source: found.pin_source.map(|path| PinSource::File(path.into())),
         })
     }
@@ -81,7 +91,12 @@ struct Parts {
 
 impl Parts {
     fn take(&mut self, name: &str, value: String) -> Result<(), UriError> {
-        let refused = |reason| Err(UriError::Refused { name: name.to_owned(), reason });
+        let refused = |reason| {
+            Err(UriError::Refused {
+                name: name.to_owned(),
+                reason,
+            })
+        };
         let (place, value) = match name {
             "token" => (&mut self.token, value),
             "serial" => (&mut self.serial, value),
@@ -107,21 +122,31 @@ impl Parts {
                 return refused("slots move; name the token by label or serial");
             }
             "object" | "id" | "type" => return refused("keys are named by the inventory"),
-            _ => return Err(UriError::Unknown { name: name.to_owned() }),
+            _ => {
+                return Err(UriError::Unknown {
+                    name: name.to_owned(),
+                });
+            }
         };
         if value.is_empty() {
-            return Err(UriError::Value { name: name.to_owned() });
+            return Err(UriError::Value {
+                name: name.to_owned(),
+            });
         }
         match place.replace(value) {
             None => Ok(()),
-            Some(_) => Err(UriError::Repeated { name: name.to_owned() }),
+            Some(_) => Err(UriError::Repeated {
+                name: name.to_owned(),
+            }),
         }
     }
 }
 
 /// Percent-decoding; the result must be UTF-8 without NUL.
 fn decode(name: &str, value: &str) -> Result<String, UriError> {
-    let bad = || UriError::Value { name: name.to_owned() };
+    let bad = || UriError::Value {
+        name: name.to_owned(),
+    };
     let mut bytes = Vec::with_capacity(value.len());
     let mut rest = value.as_bytes();
     while let Some((first, tail)) = rest.split_first() {

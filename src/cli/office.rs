@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
 
 use super::output::{Code, Failure};
 use super::{World, config};
@@ -104,15 +105,36 @@ pub fn database(
     if let Some(path) = config.store.sqlite_path() {
         return Ok(Database::Sqlite { path });
     }
-    let password = config
+    let Some(secret) = &config.store.password else {
+        return Ok(Database::Postgres {
+            url: config.store.url.clone().into(),
+            connections: config.store.connections,
+        });
+    };
+    let password = secret.read(variable)?;
+    let (user, rest) = config
         .store
-        .password
-        .as_ref()
-        .map(|secret| secret.read(variable))
-        .transpose()?;
+        .url
+        .split_once('@')
+        .ok_or("store.url: expected postgres://user@host/database")?;
+    let escaped = percent_encode(password.expose_secret());
     Ok(Database::Postgres {
-        url: config.store.url.clone(),
-        password,
+        url: format!("{user}:{escaped}@{rest}").into(),
+        connections: config.store.connections,
+    })
+}
+
+/// A password inside a URL, RFC 3986 section 2.1: everything but unreserved characters.
+fn percent_encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
     })
 }
 

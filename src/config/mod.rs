@@ -174,7 +174,7 @@ mod duration {
     }
 
     /// Hours and smaller as [`jiff`] reads them, and whole days of 24 hours.
-    pub(crate) fn parse(text: &str) -> Result<Duration, String> {
+    pub fn parse(text: &str) -> Result<Duration, String> {
         let shown = || format!("{text:?} is not a duration such as \"24h\", \"90d\" or \"300s\"");
         if let Some(days) = text.strip_suffix('d').and_then(|n| n.parse::<u32>().ok()) {
             return Ok(Duration::from_secs(u64::from(days) * 86_400));

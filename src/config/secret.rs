@@ -2,7 +2,7 @@ use std::fmt;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// Where a secret is found. The value itself is read when it is needed and not kept here, and
 /// printing the configuration never shows an inline one.
@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize, Serializer};
 pub enum Secret {
     File(FromFile),
     Env(FromEnv),
+    #[serde(deserialize_with = "inline")]
     Inline(SecretString),
 }
 
@@ -24,6 +25,10 @@ pub struct FromFile {
 #[serde(deny_unknown_fields)]
 pub struct FromEnv {
     pub env: String,
+}
+
+fn inline<'de, D: Deserializer<'de>>(from: D) -> Result<SecretString, D::Error> {
+    String::deserialize(from).map(SecretString::from)
 }
 
 impl Secret {

@@ -11,6 +11,13 @@ use super::{Error, Profile, Secret, refuse};
 pub struct Store {
     pub url: String,
     pub password: Option<Secret>,
+    /// Connections to PostgreSQL.
+    #[serde(default = "connections")]
+    pub connections: u32,
+}
+
+fn connections() -> u32 {
+    10
 }
 
 impl Store {

@@ -21,7 +21,6 @@ pub use load::{Error, Keys, Refused, Settings, unverified_chains};
 pub use publish::Document;
 
 /// One version in a ring.
-#[derive(Debug)]
 pub struct Key {
     pub kid: Kid,
     pub ring: Arc<str>,
@@ -46,7 +45,6 @@ pub struct Key {
 }
 
 /// A named purpose with one algorithm.
-#[derive(Debug)]
 pub struct Ring {
     pub name: Arc<str>,
     pub algorithm: Algorithm,
@@ -70,7 +68,6 @@ pub enum Usage {
 }
 
 /// Everything at one version of the database.
-#[derive(Debug)]
 pub struct Snapshot {
     /// The database's version that this was read at.
     pub version: i64,

@@ -20,7 +20,8 @@ pub struct Document {
 
 impl Document {
     pub(super) fn new(published: trust::publication::Published, max_age: Duration) -> Self {
-        let tag = &Sha256Digest::of(&published.document).as_bytes()[..16];
+        let digest = Sha256Digest::of(&published.document);
+        let tag = &digest.as_bytes()[..16];
         Self {
             etag: format!("\"{}\"", base64ct::Base64UrlUnpadded::encode_string(tag)),
             bytes: published.document.into(),

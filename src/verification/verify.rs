@@ -154,7 +154,10 @@ fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
     };
     let envelope =
         trust::dsse::Envelope::decode(envelope).map_err(|e| malformed(e.to_string()))?;
-    let message = envelope.bytes().map_err(|e| malformed(e.to_string()))?;
+    let payload = envelope
+        .unverified_payload()
+        .map_err(|e| malformed(e.to_string()))?;
+    let message = trust::dsse::pae(&envelope.payload_type, &payload);
     let [signature] = envelope.signatures.as_slice() else {
         return Err(malformed("expected exactly one signature".to_owned()));
     };

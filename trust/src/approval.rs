@@ -91,7 +91,7 @@ pub struct Statement {
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Outcome {
     /// A key was generated.
-    Generated(Generated),
+    Generated(Box<Generated>),
     /// The private half is gone.
     Destroyed {
         /// The key.

@@ -22,6 +22,7 @@ use crate::roster::MemberId;
 use crate::time::Time;
 
 pub use accept::{AcceptanceError, AcceptanceTally, Finished, NotAccepted, tally_acceptance};
+pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count};
 pub use count::{Counted, NotCounted, WhyNot};
 pub use proof::{Accepted, Approved, ApprovedOperation};

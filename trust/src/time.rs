@@ -17,14 +17,14 @@ pub struct Time(i64);
 #[error("expected an instant like 2026-11-22T09:00:00.123Z (RFC 3339, UTC, three decimals)")]
 pub struct NotATime;
 
-/// The first instant of the year 10000, which RFC 3339 cannot spell.
-const END: i64 = 253_402_300_800_000;
+/// The last instant of `jiff`: a day before the year 10000, which RFC 3339 cannot spell in any zone.
+const LAST: i64 = 253_402_207_199_999;
 
 impl Time {
-    /// The instant `millis` after the epoch, clamped to the years 1970 to 9999 that RFC 3339 and
-    /// this service can spell.
+    /// The instant `millis` after the epoch, clamped to the years 1970 to 9999 that RFC 3339
+    /// can spell.
     pub fn from_millis(millis: i64) -> Self {
-        Self(millis.clamp(0, END - 1))
+        Self(millis.clamp(0, LAST))
     }
 
     /// Milliseconds since the Unix epoch.
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn sums_saturate() {
         let end = Time::from_millis(i64::MAX);
-        assert_eq!(end.to_string(), "9999-12-31T23:59:59.999Z");
+        assert_eq!(end.to_string(), "9999-12-30T21:59:59.999Z");
         assert_eq!(end + Duration::from_secs(1), end);
         assert_eq!(
             Time::from_millis(5) - Duration::from_secs(1),

@@ -15,7 +15,8 @@ use crate::jwk::{Kid, PublicKey};
 use crate::request::Request;
 use crate::roster::MemberId;
 use crate::tally::{
-    AcceptanceError, Accepted, Ceremony, Finished, NotAccepted, WhyNot, tally_acceptance,
+    AcceptanceError, Accepted, Ceremony, Finished, NotAccepted, WhyNot, statement_about,
+    tally_statement,
 };
 use crate::time::Time;
 
@@ -154,8 +155,12 @@ pub fn verify_transcript(bytes: &[u8], pin: &Pin) -> Result<VerifiedTranscript, 
     if !unverified.log_proofs.is_empty() {
         return Err(TranscriptError::LogProofs);
     }
-    let trusted = walk(&unverified.record.chains, pin)?;
-    let tally = tally_acceptance(&trusted, &unverified.record, &unverified.acceptance)?;
+    let Transcript {
+        record, acceptance, ..
+    } = unverified;
+    let statement = statement_about(&record, &acceptance)?;
+    let trusted = walk(&record.chains, pin)?;
+    let tally = tally_statement(&trusted, &record, &acceptance, statement)?;
     if let Some(each) = tally.not_counted.first() {
         return Err(TranscriptError::Superfluous {
             index: each.index,
@@ -228,7 +233,7 @@ impl VerifiedTranscript {
     /// whose transcript is another key's, or no generation, is refused.
     pub fn into_accepted(self, kid: &Kid) -> Result<Accepted, TranscriptError> {
         match self.finished {
-            Finished::Generated(accepted) if accepted.kid() == kid => Ok(accepted),
+            Finished::Generated(accepted) if accepted.kid() == kid => Ok(*accepted),
             Finished::Generated(accepted) => Err(TranscriptError::OtherKey(accepted.kid().clone())),
             Finished::Destroyed(_) | Finished::Revoked(_) => Err(TranscriptError::NotAKey),
         }

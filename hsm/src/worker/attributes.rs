@@ -22,7 +22,11 @@ pub fn find(session: &Session, class: ObjectClass, cka_id: CkaId) -> Result<Vec<
 pub fn find_pair(session: &Session, cka_id: CkaId) -> Result<Vec<(ObjectClass, ObjectHandle)>, Ck> {
     let mut all = Vec::new();
     for class in [ObjectClass::PrivateKey, ObjectClass::PublicKey] {
-        all.extend(find(session, class, cka_id)?.into_iter().map(|handle| (class, handle)));
+        all.extend(
+            find(session, class, cka_id)?
+                .into_iter()
+                .map(|handle| (class, handle)),
+        );
     }
     Ok(all)
 }
@@ -31,7 +35,9 @@ pub fn find_pair(session: &Session, cka_id: CkaId) -> Result<Vec<(ObjectClass, O
 pub fn list(session: &Session, form: EcPoint) -> Result<Vec<ObjectInfo>, Ck> {
     let mut all = Vec::new();
     for class in [ObjectClass::PrivateKey, ObjectClass::PublicKey] {
-        for handle in session.find_objects(&[Attribute::Token(true), Attribute::Class(ck_class(class))])? {
+        for handle in
+            session.find_objects(&[Attribute::Token(true), Attribute::Class(ck_class(class))])?
+        {
             all.push(describe(session, class, handle, form)?);
         }
     }
@@ -44,7 +50,13 @@ pub fn describe(
     handle: ObjectHandle,
     form: EcPoint,
 ) -> Result<ObjectInfo, Ck> {
-    let mut info = ObjectInfo { class, cka_id: Vec::new(), label: String::new(), spki: None, attributes: None };
+    let mut info = ObjectInfo {
+        class,
+        cka_id: Vec::new(),
+        label: String::new(),
+        spki: None,
+        attributes: None,
+    };
     for attribute in session.get_attributes(handle, &[AttributeType::Id, AttributeType::Label])? {
         match attribute {
             Attribute::Id(id) => info.cka_id = id,
@@ -82,7 +94,9 @@ pub fn read(session: &Session, handle: ObjectHandle) -> Result<Attributes, Ck> {
             Attribute::Local(value) => found.local = Some(value),
             Attribute::AlwaysSensitive(value) => found.always_sensitive = Some(value),
             Attribute::NeverExtractable(value) => found.never_extractable = Some(value),
-            Attribute::KeyGenMechanism(value) => found.key_gen_mechanism = Some(mechanism::name(value)),
+            Attribute::KeyGenMechanism(value) => {
+                found.key_gen_mechanism = Some(mechanism::name(value))
+            }
             Attribute::Token(value) => found.token = Some(value),
             Attribute::Private(value) => found.private = Some(value),
             Attribute::Sensitive(value) => found.sensitive = Some(value),

@@ -23,7 +23,11 @@ pub struct Key {
 impl Key {
     pub fn new(reference: KeyRef) -> Result<Self, Error> {
         let verifier = Verifier::new(&reference)?;
-        Ok(Self { reference, verifier, binding: Mutex::new(None) })
+        Ok(Self {
+            reference,
+            verifier,
+            binding: Mutex::new(None),
+        })
     }
 
     /// Length first: tokens cut a digest that is too long instead of refusing it.
@@ -59,7 +63,9 @@ impl Keys {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         match entries.get(number as usize) {
             Some(Some(entry)) => entry.clone(),
-            _ => Err(Error::Protocol { what: format!("key number {number} was never defined") }),
+            _ => Err(Error::Protocol {
+                what: format!("key number {number} was never defined"),
+            }),
         }
     }
 }

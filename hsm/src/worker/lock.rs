@@ -35,7 +35,10 @@ pub fn open(directory: Option<&Path>, uri: &Pkcs11Uri) -> io::Result<TokenFile> 
     private_directory(&directory, user)?;
     let name = format!("{}\0{uri}", uri.module_path.display());
     let digest = digest::digest(&digest::SHA256, name.as_bytes());
-    let name: String = digest.as_ref()[..16].iter().map(|byte| format!("{byte:02x}")).collect();
+    let name: String = digest.as_ref()[..16]
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect();
     let path: PathBuf = directory.join(name + ".lock");
     let file = OpenOptions::new()
         .read(true)
@@ -63,11 +66,19 @@ fn private_directory(path: &Path, user: u32) -> io::Result<()> {
 impl TokenFile {
     /// Waits for the lock; `None` when `gone` says that waiting has lost its point. `queued` is called once if the lock
     /// is not free at once.
-    pub fn lock(&mut self, gone: impl Fn() -> bool, queued: impl Fn()) -> io::Result<Option<StartLock<'_>>> {
+    pub fn lock(
+        &mut self,
+        gone: impl Fn() -> bool,
+        queued: impl Fn(),
+    ) -> io::Result<Option<StartLock<'_>>> {
         let mut told = false;
         loop {
             match flock(&self.file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(Some(StartLock { file: &mut self.file })),
+                Ok(()) => {
+                    return Ok(Some(StartLock {
+                        file: &mut self.file,
+                    }));
+                }
                 Err(rustix::io::Errno::WOULDBLOCK | rustix::io::Errno::INTR) => {}
                 Err(error) => return Err(error.into()),
             }
@@ -96,14 +107,17 @@ impl StartLock<'_> {
         let from = lines.len().saturating_sub(REMEMBERED);
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.file.write_all((lines[from..].join("\n") + "\n").as_bytes())?;
+        self.file
+            .write_all((lines[from..].join("\n") + "\n").as_bytes())?;
         self.file.sync_data()
     }
 
     fn read(&mut self) -> io::Result<String> {
         let mut text = String::new();
         self.file.rewind()?;
-        Read::by_ref(&mut *self.file).take(16 * 1024).read_to_string(&mut text)?;
+        Read::by_ref(&mut *self.file)
+            .take(16 * 1024)
+            .read_to_string(&mut text)?;
         Ok(text)
     }
 }
@@ -111,6 +125,6 @@ impl StartLock<'_> {
 impl Drop for StartLock<'_> {
     fn drop(&mut self) {
         // Closing the file would do the same; an error leaves it to that.
-        drop(flock(&*self.file, FlockOperation::Unlock));
+        let _ = flock(&*self.file, FlockOperation::Unlock);
     }
 }

@@ -12,7 +12,8 @@ use crate::key::{KeySpec, Scheme};
 
 /// DER of `DigestInfo` up to the digest, SHA-256 (RFC 8017, section 9.2, note 1).
 const SHA256_DIGEST_INFO: [u8; 19] = [
-    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05, 0x00, 0x04, 0x20,
+    0x30, 0x31, 0x30, 0x0d, 0x06, 0x09, 0x60, 0x86, 0x48, 0x01, 0x65, 0x03, 0x04, 0x02, 0x01, 0x05,
+    0x00, 0x04, 0x20,
 ];
 
 /// Named curves as CKA_EC_PARAMS wants them: DER object identifiers, and for Ed25519 the PrintableString that both older
@@ -22,9 +23,16 @@ const P384: &[u8] = &[0x06, 0x05, 0x2b, 0x81, 0x04, 0x00, 0x22];
 const ED25519: &[u8] = b"\x13\x0cedwards25519";
 
 /// One C_Sign. The mechanism is made here because it is bound to its thread.
-pub fn sign(session: &Session, scheme: Scheme, key: ObjectHandle, input: &[u8]) -> Result<Vec<u8>, Ck> {
+pub fn sign(
+    session: &Session,
+    scheme: Scheme,
+    key: ObjectHandle,
+    input: &[u8],
+) -> Result<Vec<u8>, Ck> {
     match scheme {
-        Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha384 => session.sign(&Mechanism::Ecdsa, key, input),
+        Scheme::EcdsaP256Sha256 | Scheme::EcdsaP384Sha384 => {
+            session.sign(&Mechanism::Ecdsa, key, input)
+        }
         Scheme::RsaPssSha256 => {
             // Salt as long as the hash: what RFC 7518 asks of PS256.
             let parameters = PkcsPssParams {
@@ -52,7 +60,10 @@ pub fn generation(spec: KeySpec) -> (Mechanism<'static>, Vec<Attribute>) {
     let curve = |parameters: &[u8]| vec![Attribute::EcParams(parameters.to_vec())];
     let rsa = |bits: u64| {
         // 65537: smaller exponents are refused by FIPS tokens, larger ones by some verifiers.
-        vec![Attribute::ModulusBits(bits.into()), Attribute::PublicExponent(vec![1, 0, 1])]
+        vec![
+            Attribute::ModulusBits(bits.into()),
+            Attribute::PublicExponent(vec![1, 0, 1]),
+        ]
     };
     match spec {
         KeySpec::P256 => (Mechanism::EccKeyPairGen, curve(P256)),
@@ -67,7 +78,9 @@ pub fn generation(spec: KeySpec) -> (Mechanism<'static>, Vec<Attribute>) {
 /// What CKA_EC_PARAMS may say for each curve, as tokens spell it.
 pub fn curve_of(parameters: &[u8]) -> Option<KeySpec> {
     const ED25519_OID: &[u8] = &[0x06, 0x03, 0x2b, 0x65, 0x70];
-    const ED25519_OLD_OID: &[u8] = &[0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01];
+    const ED25519_OLD_OID: &[u8] = &[
+        0x06, 0x09, 0x2b, 0x06, 0x01, 0x04, 0x01, 0xda, 0x47, 0x0f, 0x01,
+    ];
     match parameters {
         P256 => Some(KeySpec::P256),
         P384 => Some(KeySpec::P384),

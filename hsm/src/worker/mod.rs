@@ -9,7 +9,7 @@ mod lock;
 mod mechanism;
 mod module;
 mod mutate;
-mod pin;
+pub mod pin;
 mod public_key;
 mod seat;
 mod verify;
@@ -72,17 +72,32 @@ fn run() -> io::Result<()> {
     let order: StartOrder = serde_json::from_slice(&first.body)?;
     let power = order.power;
     let module = Module::new(order)?;
-    let worker = Worker { inbox, outbox, module, keys, power };
+    let worker = Worker {
+        inbox,
+        outbox,
+        module,
+        keys,
+        power,
+    };
     watch(&worker, &socket)
 }
 
 /// Whether the supervisor has closed its end. Waits for that, or for our own thread's call, at most so long.
-fn supervisor_gone(socket: &UnixStream, wake: Option<&OwnedFd>, wait: Option<Duration>) -> io::Result<bool> {
-    let wait = wait.map(|wait| Timespec { tv_sec: wait.as_secs() as i64, tv_nsec: i64::from(wait.subsec_nanos()) });
+fn supervisor_gone(
+    socket: &UnixStream,
+    wake: Option<&OwnedFd>,
+    wait: Option<Duration>,
+) -> io::Result<bool> {
+    let wait = wait.map(|wait| Timespec {
+        tv_sec: wait.as_secs() as i64,
+        tv_nsec: i64::from(wait.subsec_nanos()),
+    });
     let mut fds = vec![PollFd::new(socket, PollFlags::RDHUP)];
     fds.extend(wake.map(|wake| PollFd::new(wake, PollFlags::IN)));
     match poll(&mut fds, wait.as_ref()) {
-        Ok(_) => Ok(fds[0].revents().intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)),
+        Ok(_) => Ok(fds[0]
+            .revents()
+            .intersects(PollFlags::RDHUP | PollFlags::HUP | PollFlags::ERR)),
         Err(rustix::io::Errno::INTR) => Ok(false),
         Err(error) => Err(error.into()),
     }
@@ -128,7 +143,10 @@ enum End {
 fn bring_up(worker: &Worker, socket: &UnixStream) -> Result<(), End> {
     let gone = || supervisor_gone(socket, None, Some(Duration::from_millis(2))).unwrap_or(true);
     let queued = || worker.outbox.status(&Status::Queued);
-    match worker.module.start(gone, queued, || worker.outbox.status(&Status::Starting)) {
+    match worker
+        .module
+        .start(gone, queued, || worker.outbox.status(&Status::Starting))
+    {
         Ok(ready) => {
             worker.outbox.status(&ready);
             Ok(())

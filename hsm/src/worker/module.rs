@@ -93,7 +93,8 @@ impl Module {
     }
 
     pub fn woken(&self) {
-        drop(rustix::io::read(&self.wake, &mut [0; 8]));
+        // Nothing to read is the usual case.
+        let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 
     pub fn sessions(&self) -> usize {
@@ -107,13 +108,20 @@ impl Module {
     }
 
     pub fn ec_point(&self) -> EcPoint {
-        self.profile.get().map_or(EcPoint::Either, |profile| profile.ec_point)
+        self.profile
+            .get()
+            .map_or(EcPoint::Either, |profile| profile.ec_point)
     }
 
     /// Pause before the next attempt, growing with the attempts and never quite the same in two processes.
     pub fn pause(&self, attempts: u32) -> Duration {
-        let (first, longest) = self.profile.get().map_or((20, 200), |profile| profile.times.pause_ms);
-        let pause = first.saturating_mul(u64::from(attempts.max(1))).min(longest);
+        let (first, longest) = self
+            .profile
+            .get()
+            .map_or((20, 200), |profile| profile.times.pause_ms);
+        let pause = first
+            .saturating_mul(u64::from(attempts.max(1)))
+            .min(longest);
         let jitter = u64::from(std::process::id()).wrapping_mul(0x9e37_79b9) % (pause / 4 + 1);
         Duration::from_millis(pause - jitter)
     }
@@ -141,7 +149,10 @@ impl Module {
         begins: impl Fn(),
     ) -> Result<Status, Error> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lock = file.lock(gone, queued).map_err(lock_failed)?.ok_or(Error::Stopping)?;
+        let mut lock = file
+            .lock(gone, queued)
+            .map_err(lock_failed)?
+            .ok_or(Error::Stopping)?;
         begins();
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if live.is_none() || !self.is_up() {
@@ -168,22 +179,35 @@ impl Module {
     pub fn reinitialise(&self, seen: u64) -> Result<Option<Status>, Error> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
         // Whoever holds the lock is starting on this token; its supervisor kills it should it hang.
-        let mut lock = file.lock(|| false, || {}).map_err(lock_failed)?.ok_or(Error::Stopping)?;
+        let mut lock = file
+            .lock(|| false, || {})
+            .map_err(lock_failed)?
+            .ok_or(Error::Stopping)?;
         let mut live = self.live.write().unwrap_or_else(PoisonError::into_inner);
         if live.as_ref().is_some_and(|live| live.generation > seen) {
             return Ok(None);
         }
-        let recent = self.last_start.lock().unwrap_or_else(PoisonError::into_inner).map(|at| at.elapsed());
-        let (_, longest) = self.profile.get().map_or((0, 25), |profile| profile.times.pause_ms);
-        if self.is_up() && recent.is_some_and(|recent| recent < Duration::from_millis(longest * 10)) {
+        let recent = self
+            .last_start
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .map(|at| at.elapsed());
+        let (_, longest) = self
+            .profile
+            .get()
+            .map_or((0, 25), |profile| profile.times.pause_ms);
+        if self.is_up() && recent.is_some_and(|recent| recent < Duration::from_millis(longest * 10))
+        {
             // A fault that survives a fresh library is not cured by another one; do not stop every thread for it.
             return Ok(None);
         }
         if let Err(error) = self.raise(&mut live, &mut lock) {
-            drop(rustix::io::write(&self.wake, &1u64.to_ne_bytes()));
+            // Full means that the call is already pending.
+            let _ = rustix::io::write(&self.wake, &1u64.to_ne_bytes());
             return Err(error);
         }
-        self.ready(live.as_ref().ok_or(Error::WorkerLost)?).map(Some)
+        self.ready(live.as_ref().ok_or(Error::WorkerLost)?)
+            .map(Some)
     }
 
     /// Finalise, initialise, find the token, log in. All threads are parked: the caller holds the writer's lock. Sessions
@@ -205,14 +229,26 @@ impl Module {
             match self.login(&keeper, lock) {
                 Ok(()) => {
                     let generation = self.generation.fetch_add(1, Ordering::AcqRel) + 1;
-                    *live = Some(Live { pkcs11, slot, generation, identity, keeper: Mutex::new(keeper) });
-                    *self.last_start.lock().unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
+                    *live = Some(Live {
+                        pkcs11,
+                        slot,
+                        generation,
+                        identity,
+                        keeper: Mutex::new(keeper),
+                    });
+                    *self
+                        .last_start
+                        .lock()
+                        .unwrap_or_else(PoisonError::into_inner) = Some(Instant::now());
                     self.up.store(true, Ordering::Release);
                     return Ok(());
                 }
                 Err(Refusal::Race(_)) if race_allowed => {
                     race_allowed = false;
-                    let pause = self.profile.get().map_or(0, |profile| profile.login.race_pause_ms);
+                    let pause = self
+                        .profile
+                        .get()
+                        .map_or(0, |profile| profile.login.race_pause_ms);
                     std::thread::sleep(Duration::from_millis(pause));
                 }
                 Err(Refusal::Race(error) | Refusal::Final(error)) => return Err(error),
@@ -225,8 +261,10 @@ impl Module {
             return Ok(library);
         }
         let path = &self.order.uri.module_path;
-        let library = Pkcs11::new(path)
-            .map_err(|error| Error::Module { path: path.clone(), reason: error.to_string() })?;
+        let library = Pkcs11::new(path).map_err(|error| Error::Module {
+            path: path.clone(),
+            reason: error.to_string(),
+        })?;
         Ok(self.library.get_or_init(|| library))
     }
 
@@ -234,8 +272,12 @@ impl Module {
     /// not hide the others.
     fn find_token(&self, pkcs11: &Pkcs11) -> Result<(Slot, TokenIdentity), Error> {
         let uri = &self.order.uri;
-        let slots = pkcs11.get_slots_with_token().map_err(|error| ckr::error(&error, Some(Class::Transient)))?;
-        let fits = |wanted: &Option<String>, found: &str| wanted.as_deref().is_none_or(|wanted| wanted == found);
+        let slots = pkcs11
+            .get_slots_with_token()
+            .map_err(|error| ckr::error(&error, Some(Class::Transient)))?;
+        let fits = |wanted: &Option<String>, found: &str| {
+            wanted.as_deref().is_none_or(|wanted| wanted == found)
+        };
         let mut found: Vec<(Slot, TokenInfo)> = slots
             .into_iter()
             .filter_map(|slot| pkcs11.get_token_info(slot).ok().map(|info| (slot, info)))
@@ -247,9 +289,14 @@ impl Module {
             })
             .collect();
         if found.len() > 1 {
-            return Err(Error::TokenAmbiguous { uri: uri.to_string(), count: found.len() });
+            return Err(Error::TokenAmbiguous {
+                uri: uri.to_string(),
+                count: found.len(),
+            });
         }
-        let (slot, info) = found.pop().ok_or_else(|| Error::TokenAbsent { uri: uri.to_string() })?;
+        let (slot, info) = found.pop().ok_or_else(|| Error::TokenAbsent {
+            uri: uri.to_string(),
+        })?;
         let profile = match (self.profile.get(), &self.order.profile) {
             (Some(profile), _) => profile,
             (None, Some(name)) => {
@@ -266,11 +313,15 @@ impl Module {
 
     /// A session that nobody closes by accident. Read-only, unless this worker administers or the token has no other.
     pub fn open(&self, pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Error> {
-        self.open_session(pkcs11, slot).map_err(|error| ckr::error(&error, None))
+        self.open_session(pkcs11, slot)
+            .map_err(|error| ckr::error(&error, None))
     }
 
     pub fn open_session(&self, pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Ck> {
-        let read_only = self.profile.get().is_none_or(|profile| profile.read_only_sessions);
+        let read_only = self
+            .profile
+            .get()
+            .is_none_or(|profile| profile.read_only_sessions);
         if self.order.power == Power::Use && read_only {
             pkcs11.open_ro_session_no_drop(slot)
         } else {
@@ -282,7 +333,10 @@ impl Module {
     /// anything to do.
     pub fn login_again(&self) -> Result<bool, Error> {
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut lock = file.lock(|| false, || {}).map_err(lock_failed)?.ok_or(Error::Stopping)?;
+        let mut lock = file
+            .lock(|| false, || {})
+            .map_err(lock_failed)?
+            .ok_or(Error::Stopping)?;
         let hold = self.share();
         let Some(live) = hold.live() else {
             return Ok(false);
@@ -297,13 +351,19 @@ impl Module {
 
     /// Tries the PIN, unless this content of its source was rejected before.
     fn login(&self, session: &Session, lock: &mut StartLock<'_>) -> Result<(), Refusal> {
-        let profile = self.profile.get().ok_or(Refusal::Final(Error::WorkerLost))?;
+        let profile = self
+            .profile
+            .get()
+            .ok_or(Refusal::Final(Error::WorkerLost))?;
         let source = match (&self.order.uri.pin_source, profile.login.pin) {
             (Some(source), _) => source,
             (None, PinForm::None) => return Ok(()),
             (None, _) => {
                 let reason = "the URI names no pin-source".to_owned();
-                return Err(Refusal::Final(Error::PinSource { path: Default::default(), reason }));
+                return Err(Refusal::Final(Error::PinSource {
+                    path: Default::default(),
+                    reason,
+                }));
             }
         };
         let stamp = pin::stamp(source).map_err(Refusal::Final)?;
@@ -327,7 +387,11 @@ impl Module {
                 }))
             }
             Err(Ck::Pkcs11(
-                RvError::PinIncorrect | RvError::PinInvalid | RvError::PinLenRange | RvError::PinLocked | RvError::PinExpired,
+                RvError::PinIncorrect
+                | RvError::PinInvalid
+                | RvError::PinLenRange
+                | RvError::PinLocked
+                | RvError::PinExpired,
                 _,
             )) => {
                 // Should writing fail, this process and its supervisor still remember.
@@ -341,14 +405,17 @@ impl Module {
     /// Whether the token behind this library is still the one it was. C_GetSessionInfo would say yes with the token's
     /// storage gone.
     pub fn token_is_there(&self, live: &Live) -> bool {
-        live.pkcs11
-            .get_token_info(live.slot)
-            .is_ok_and(|info| clean(info.serial_number()) == live.identity.serial && clean(info.label()) == live.identity.label)
+        live.pkcs11.get_token_info(live.slot).is_ok_and(|info| {
+            clean(info.serial_number()) == live.identity.serial
+                && clean(info.label()) == live.identity.label
+        })
     }
 }
 
 fn lock_failed(error: io::Error) -> Error {
-    Error::WorkerStart { reason: error.to_string() }
+    Error::WorkerStart {
+        reason: error.to_string(),
+    }
 }
 
 enum Refusal {

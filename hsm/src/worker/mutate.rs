@@ -8,7 +8,9 @@ use super::mechanism;
 use super::module::Live;
 use super::public_key;
 use super::seat::{Fault, Seat};
-use crate::api::{DestroyOrder, GenerateOrder, Generated, ObjectClass, ObjectInfo, PrivateTemplate};
+use crate::api::{
+    DestroyOrder, GenerateOrder, Generated, ObjectClass, ObjectInfo, PrivateTemplate,
+};
 use crate::ckr::{self, Rung};
 use crate::config::Power;
 use crate::error::{Act, Error, ObjectWord};
@@ -18,17 +20,24 @@ use crate::key::CkaId;
 impl Seat<'_> {
     pub fn call(&mut self, call: Call) -> Result<Answer, Error> {
         match call {
-            Call::Generate(order) => self.generate(&order).map(|born| Answer::Generated(Box::new(born))),
+            Call::Generate(order) => self
+                .generate(&order)
+                .map(|born| Answer::Generated(Box::new(born))),
             Call::Destroy(order) => self.destroy(&order).map(|()| Answer::Nothing),
             Call::Find(cka_id) => self.find(cka_id).map(Answer::Objects),
-            Call::ReadBack(cka_id) => {
-                self.climb(None, |seat, live| seat.read_back(live, cka_id)).map(|born| Answer::Generated(Box::new(born)))
-            }
+            Call::ReadBack(cka_id) => self
+                .climb(None, |seat, live| seat.read_back(live, cka_id))
+                .map(|born| Answer::Generated(Box::new(born))),
             Call::List => {
                 let form = self.worker.module.ec_point();
-                self.climb(None, |seat, live| Ok(attributes::list(seat.session(live)?, form)?)).map(Answer::Objects)
+                self.climb(None, |seat, live| {
+                    Ok(attributes::list(seat.session(live)?, form)?)
+                })
+                .map(Answer::Objects)
             }
-            Call::Token => self.climb(None, |_, live| Ok(live.identity.clone())).map(Answer::Token),
+            Call::Token => self
+                .climb(None, |_, live| Ok(live.identity.clone()))
+                .map(Answer::Token),
         }
     }
 
@@ -43,7 +52,9 @@ impl Seat<'_> {
             }
             // "No object" decides whether a key is generated; a token whose storage is gone says it too.
             if found.is_empty() && !there {
-                return Err(Fault::Error(Error::TokenAbsent { uri: live.identity.label.clone() }));
+                return Err(Fault::Error(Error::TokenAbsent {
+                    uri: live.identity.label.clone(),
+                }));
             }
             Ok(found)
         })
@@ -57,7 +68,10 @@ impl Seat<'_> {
         // Recovers the session if need be; from here on nothing is repeated.
         let before = self.find(order.cka_id)?;
         if !before.is_empty() {
-            return Err(Error::AlreadyExists { cka_id: order.cka_id, count: before.len() });
+            return Err(Error::AlreadyExists {
+                cka_id: order.cka_id,
+                count: before.len(),
+            });
         }
         let worker = self.worker;
         let hold = worker.module.change();
@@ -65,29 +79,48 @@ impl Seat<'_> {
         self.right_token(live, &order.token_serial, &order.token_label)?;
         self.offered(order)?;
         let (mechanism, of_the_kind) = mechanism::generation(order.spec);
-        let session = self.session(live).map_err(|error| ckr::error(&error, None))?;
+        let session = self
+            .session(live)
+            .map_err(|error| ckr::error(&error, None))?;
         // If we die inside this call the pair may exist, whole or half: the intent with its CKA_ID was written by the
         // executor before, and reconciliation finds what is there by it.
-        match session.generate_key_pair(&mechanism, &public_template(order, of_the_kind), &private_template(order)) {
+        match session.generate_key_pair(
+            &mechanism,
+            &public_template(order, of_the_kind),
+            &private_template(order),
+        ) {
             Ok(_) => {}
             Err(error) => return Err(self.after_failure(live, order.cka_id, &error)),
         }
         // The pair exists. Whatever fails now must not look like a failed generation.
         self.read_back(live, order.cka_id)
-            .map_err(|_| Error::OutcomeUnknown { act: Act::Generate, cka_id: order.cka_id })
+            .map_err(|_| Error::OutcomeUnknown {
+                act: Act::Generate,
+                cka_id: order.cka_id,
+            })
     }
 
     /// The library refused. Nothing was made only if it said so in a way that leaves no doubt, and nothing is there.
     fn after_failure(&mut self, live: &Live, cka_id: CkaId, error: &Ck) -> Error {
-        let unknown = Error::OutcomeUnknown { act: Act::Generate, cka_id };
+        let unknown = Error::OutcomeUnknown {
+            act: Act::Generate,
+            cka_id,
+        };
         let Ck::Pkcs11(code, _) = error else {
             return ckr::error(error, None);
         };
         let refused_before_acting = ckr::treatment(*code).first == Rung::Stop;
-        let found = self.session(live).and_then(|session| attributes::find_pair(session, cka_id));
+        let found = self
+            .session(live)
+            .and_then(|session| attributes::find_pair(session, cka_id));
         let nothing = matches!(found, Ok(found) if found.is_empty());
-        let local_failure = matches!(code, RvError::GeneralError | RvError::TemplateInconsistent | RvError::FunctionFailed);
-        if nothing && (refused_before_acting || local_failure && self.worker.module.token_is_there(live)) {
+        let local_failure = matches!(
+            code,
+            RvError::GeneralError | RvError::TemplateInconsistent | RvError::FunctionFailed
+        );
+        if nothing
+            && (refused_before_acting || local_failure && self.worker.module.token_is_there(live))
+        {
             return ckr::error(error, None);
         }
         unknown
@@ -103,7 +136,11 @@ impl Seat<'_> {
             match (found.len(), found.pop()) {
                 (1, Some(only)) => Ok(only),
                 (0, _) => Err(Fault::Error(Error::NotFound { cka_id, what })),
-                (count, _) => Err(Fault::Error(Error::Ambiguous { cka_id, what, count })),
+                (count, _) => Err(Fault::Error(Error::Ambiguous {
+                    cka_id,
+                    what,
+                    count,
+                })),
             }
         };
         let private = single(ObjectClass::PrivateKey, ObjectWord::PrivateKey)?;
@@ -126,12 +163,20 @@ impl Seat<'_> {
         }
         let found = self.find(order.cka_id)?;
         if found.is_empty() {
-            return Err(Error::NotFound { cka_id: order.cka_id, what: ObjectWord::PrivateKey });
+            return Err(Error::NotFound {
+                cka_id: order.cka_id,
+                what: ObjectWord::PrivateKey,
+            });
         }
         // A lone private key, left by an interrupted destruction, has nothing to compare; its CKA_ID was agreed.
-        let others = found.iter().filter_map(|object| object.spki.as_deref()).any(|spki| spki != order.spki);
+        let others = found
+            .iter()
+            .filter_map(|object| object.spki.as_deref())
+            .any(|spki| spki != order.spki);
         if others {
-            return Err(Error::WrongKey { cka_id: order.cka_id });
+            return Err(Error::WrongKey {
+                cka_id: order.cka_id,
+            });
         }
         let worker = self.worker;
         let hold = worker.module.change();
@@ -139,9 +184,15 @@ impl Seat<'_> {
         self.right_token(live, &order.token_serial, &order.token_label)?;
         let profile = worker.module.profile().ok_or(Error::WorkerLost)?;
         if !profile.destroy {
-            return Err(Error::NotOffered { profile: profile.name.clone(), what: "destruction".to_owned() });
+            return Err(Error::NotOffered {
+                profile: profile.name.clone(),
+                what: "destruction".to_owned(),
+            });
         }
-        let unknown = |_| Error::OutcomeUnknown { act: Act::Destroy, cka_id: order.cka_id };
+        let unknown = |_| Error::OutcomeUnknown {
+            act: Act::Destroy,
+            cka_id: order.cka_id,
+        };
         let session = self.session(live).map_err(unknown)?;
         // Private key first: if we die between the two, what is left cannot sign.
         for (_, handle) in attributes::find_pair(session, order.cka_id).map_err(unknown)? {
@@ -149,7 +200,10 @@ impl Seat<'_> {
         }
         match attributes::find_pair(session, order.cka_id).map_err(unknown)? {
             left if left.is_empty() => Ok(()),
-            _ => Err(Error::OutcomeUnknown { act: Act::Destroy, cka_id: order.cka_id }),
+            _ => Err(Error::OutcomeUnknown {
+                act: Act::Destroy,
+                cka_id: order.cka_id,
+            }),
         }
     }
 
@@ -158,7 +212,10 @@ impl Seat<'_> {
         let found = &live.identity;
         for (wanted, found) in [(serial, &found.serial), (label, &found.label)] {
             if wanted != found {
-                return Err(Error::OtherToken { wanted: wanted.to_owned(), found: found.clone() });
+                return Err(Error::OtherToken {
+                    wanted: wanted.to_owned(),
+                    found: found.clone(),
+                });
             }
         }
         Ok(())
@@ -169,7 +226,10 @@ impl Seat<'_> {
         if profile.generates.contains(&order.spec) && profile.schemes.contains(&order.scheme) {
             return Ok(());
         }
-        Err(Error::NotOffered { profile: profile.name.clone(), what: format!("{:?} for {:?}", order.spec, order.scheme) })
+        Err(Error::NotOffered {
+            profile: profile.name.clone(),
+            what: format!("{:?} for {:?}", order.spec, order.scheme),
+        })
     }
 }
 
@@ -179,10 +239,14 @@ fn check(order: &GenerateOrder) -> Result<(), Error> {
     }
     let printable = order.label.bytes().all(|byte| (0x20..0x7f).contains(&byte));
     if order.label.is_empty() || order.label.len() > 64 || !printable {
-        return Err(Error::BadLabel { label: order.label.clone() });
+        return Err(Error::BadLabel {
+            label: order.label.clone(),
+        });
     }
     if !order.scheme.allows(order.spec) {
-        return Err(Error::BadKeyRef { cka_id: order.cka_id });
+        return Err(Error::BadKeyRef {
+            cka_id: order.cka_id,
+        });
     }
     Ok(())
 }

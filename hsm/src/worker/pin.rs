@@ -13,7 +13,10 @@ use crate::uri::PinSource;
 /// Reads the PIN for one C_Login. It lives as long as the returned value, which wipes itself.
 pub fn read(source: &PinSource) -> Result<AuthPin, Error> {
     let PinSource::File(path) = source;
-    let fail = |reason: String| Error::PinSource { path: path.clone(), reason };
+    let fail = |reason: String| Error::PinSource {
+        path: path.clone(),
+        reason,
+    };
     let bytes = Zeroizing::new(fs::read(path).map_err(|error| fail(error.to_string()))?);
     let mut text = match String::from_utf8(bytes.to_vec()) {
         Ok(text) => text,
@@ -37,7 +40,10 @@ pub fn read(source: &PinSource) -> Result<AuthPin, Error> {
 /// rejected, so that a service restarted in a loop does not lock the token.
 pub fn stamp(source: &PinSource) -> Result<String, Error> {
     let PinSource::File(path) = source;
-    stamp_of(path).map_err(|error| Error::PinSource { path: path.clone(), reason: error.to_string() })
+    stamp_of(path).map_err(|error| Error::PinSource {
+        path: path.clone(),
+        reason: error.to_string(),
+    })
 }
 
 fn stamp_of(path: &Path) -> std::io::Result<String> {

@@ -12,15 +12,18 @@ use crate::profile::EcPoint;
 
 /// `SubjectPublicKeyInfo` up to the key itself (RFC 5480, RFC 8410).
 const P256: &[u8] = &[
-    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a, 0x86, 0x48, 0xce,
-    0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
+    0x30, 0x59, 0x30, 0x13, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x08, 0x2a,
+    0x86, 0x48, 0xce, 0x3d, 0x03, 0x01, 0x07, 0x03, 0x42, 0x00,
 ];
 const P384: &[u8] = &[
-    0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b, 0x81, 0x04, 0x00,
-    0x22, 0x03, 0x62, 0x00,
+    0x30, 0x76, 0x30, 0x10, 0x06, 0x07, 0x2a, 0x86, 0x48, 0xce, 0x3d, 0x02, 0x01, 0x06, 0x05, 0x2b,
+    0x81, 0x04, 0x00, 0x22, 0x03, 0x62, 0x00,
 ];
-const ED25519: &[u8] = &[0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00];
-const RSA_OID: der::asn1::ObjectIdentifier = der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
+const ED25519: &[u8] = &[
+    0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00,
+];
+const RSA_OID: der::asn1::ObjectIdentifier =
+    der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
 #[derive(Sequence)]
 struct RsaPublicKey<'a> {
@@ -65,7 +68,9 @@ fn from_point(parameters: &[u8], point: &[u8], form: EcPoint) -> Option<Vec<u8>>
         _ => return None,
     };
     // All lengths here are under 128: the DER form is exactly the bare point behind two bytes, so length alone decides.
-    let wrapped = |point: &'_ [u8]| point.len() == length + 2 && point[0] == 0x04 && usize::from(point[1]) == length;
+    let wrapped = |point: &'_ [u8]| {
+        point.len() == length + 2 && point[0] == 0x04 && usize::from(point[1]) == length
+    };
     let bare = match form {
         EcPoint::Der | EcPoint::Either if wrapped(point) => &point[2..],
         EcPoint::Raw | EcPoint::Either if point.len() == length => point,
@@ -85,7 +90,10 @@ fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
     };
     let key = key.to_der().ok()?;
     let info = spki::SubjectPublicKeyInfoRef {
-        algorithm: spki::AlgorithmIdentifierRef { oid: RSA_OID, parameters: Some(der::asn1::AnyRef::NULL) },
+        algorithm: spki::AlgorithmIdentifierRef {
+            oid: RSA_OID,
+            parameters: Some(der::asn1::AnyRef::NULL),
+        },
         subject_public_key: der::asn1::BitStringRef::from_bytes(&key).ok()?,
     };
     info.to_der().ok()
@@ -122,6 +130,9 @@ mod tests {
     fn leading_zeros_of_a_modulus_do_not_change_the_key() {
         let modulus = [&[0x80u8][..], &[9; 255]].concat();
         let padded = [&[0u8][..], &modulus].concat();
-        assert_eq!(from_rsa(&modulus, &[1, 0, 1]), from_rsa(&padded, &[0, 1, 0, 1]));
+        assert_eq!(
+            from_rsa(&modulus, &[1, 0, 1]),
+            from_rsa(&padded, &[0, 1, 0, 1])
+        );
     }
 }

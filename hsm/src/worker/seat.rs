@@ -20,7 +20,7 @@ use super::wire::Request;
 use crate::api::ObjectClass;
 use crate::ckr::{self, Rung, Treatment};
 use crate::error::{Class, Error, ObjectWord};
-use crate::frame::{Answer, Event, Kind, KeyNumber, broken};
+use crate::frame::{Answer, Event, KeyNumber, Kind, broken};
 use crate::key::KeyRef;
 
 /// What can go wrong in one attempt.
@@ -53,12 +53,21 @@ pub struct Seat<'w> {
 
 impl<'w> Seat<'w> {
     pub fn new(worker: &'w Worker) -> Self {
-        Self { worker, session: None, handles: Vec::new(), challenges: 0 }
+        Self {
+            worker,
+            session: None,
+            handles: Vec::new(),
+            challenges: 0,
+        }
     }
 
     /// Works until the supervisor is gone; then the main thread ends the process, whatever hangs.
     pub fn work(mut self) {
-        while let Ok(request) = self.worker.inbox.next(&self.worker.outbox, &self.worker.keys) {
+        while let Ok(request) = self
+            .worker
+            .inbox
+            .next(&self.worker.outbox, &self.worker.keys)
+        {
             if self.serve(&request).is_err() {
                 return;
             }
@@ -96,7 +105,9 @@ impl<'w> Seat<'w> {
         }
         Ok(self.worker.keys.get(number).and_then(|key| {
             key.check_input(input)?;
-            self.climb(Some(&key), |seat, live| seat.sign_once(live, number, &key, input))
+            self.climb(Some(&key), |seat, live| {
+                seat.sign_once(live, number, &key, input)
+            })
         }))
     }
 
@@ -107,19 +118,29 @@ impl<'w> Seat<'w> {
                 if seat.worker.module.token_is_there(live) {
                     Ok(())
                 } else {
-                    Err(Fault::Error(Error::TokenAbsent { uri: live.identity.label.clone() }))
+                    Err(Fault::Error(Error::TokenAbsent {
+                        uri: live.identity.label.clone(),
+                    }))
                 }
             }));
         };
         let number = KeyNumber::from_le_bytes(*number);
         Ok(self.worker.keys.get(number).and_then(|key| {
             let challenge = self.challenge(&key.reference);
-            self.climb(Some(&key), |seat, live| seat.sign_once(live, number, &key, &challenge).map(drop))
+            self.climb(Some(&key), |seat, live| {
+                seat.sign_once(live, number, &key, &challenge).map(drop)
+            })
         }))
     }
 
     /// One attempt: session, handle, C_Sign, verification.
-    fn sign_once(&mut self, live: &Live, number: KeyNumber, key: &Arc<Key>, input: &[u8]) -> Result<Vec<u8>, Fault> {
+    fn sign_once(
+        &mut self,
+        live: &Live,
+        number: KeyNumber,
+        key: &Arc<Key>,
+        input: &[u8],
+    ) -> Result<Vec<u8>, Fault> {
         let handle = self.handle(live, number, key)?;
         let session = self.session(live)?;
         let signature = mechanism::sign(session, key.reference.scheme, handle, input)?;
@@ -130,7 +151,8 @@ impl<'w> Seat<'w> {
     /// The session of this generation. One from before is forgotten: its number may be somebody else's by now, and
     /// closing it would close theirs.
     pub fn session(&mut self, live: &Live) -> Result<&Session, Ck> {
-        let current = matches!(&self.session, Some((generation, _)) if *generation == live.generation);
+        let current =
+            matches!(&self.session, Some((generation, _)) if *generation == live.generation);
         if !current {
             mem::forget(self.session.take());
             let session = self.worker.module.open_session(&live.pkcs11, live.slot)?;
@@ -142,7 +164,12 @@ impl<'w> Seat<'w> {
         }
     }
 
-    fn handle(&mut self, live: &Live, number: KeyNumber, key: &Arc<Key>) -> Result<ObjectHandle, Fault> {
+    fn handle(
+        &mut self,
+        live: &Live,
+        number: KeyNumber,
+        key: &Arc<Key>,
+    ) -> Result<ObjectHandle, Fault> {
         let epoch = self.worker.module.epoch();
         let index = number as usize;
         if let Some(Some((found_in, handle))) = self.handles.get(index)
@@ -174,11 +201,22 @@ impl<'w> Seat<'w> {
         let form = self.worker.module.ec_point();
         let challenge = self.challenge(reference);
         let session = self.session(live)?;
-        let private = one(reference, ObjectWord::PrivateKey, attributes::find(session, ObjectClass::PrivateKey, reference.cka_id)?)?;
-        let public = one(reference, ObjectWord::PublicKey, attributes::find(session, ObjectClass::PublicKey, reference.cka_id)?)?;
+        let private = one(
+            reference,
+            ObjectWord::PrivateKey,
+            attributes::find(session, ObjectClass::PrivateKey, reference.cka_id)?,
+        )?;
+        let public = one(
+            reference,
+            ObjectWord::PublicKey,
+            attributes::find(session, ObjectClass::PublicKey, reference.cka_id)?,
+        )?;
         if public_key::read(session, public, form)?.as_deref() != Some(reference.spki.as_slice()) {
             self.worker.outbox.event(Event::Mismatch);
-            return Err(Error::WrongKey { cka_id: reference.cka_id }.into());
+            return Err(Error::WrongKey {
+                cka_id: reference.cka_id,
+            }
+            .into());
         }
         let signature = mechanism::sign(session, reference.scheme, private, &challenge)?;
         key.verifier.verify(&challenge, &signature)?;
@@ -227,7 +265,11 @@ impl<'w> Seat<'w> {
                 Some(_) => treatment.first.max(Rung::Reinitialise),
             };
             let exhausted = stood_on == Some(Rung::Reinitialise);
-            if exhausted || next > treatment.last || next == Rung::Stop || treatment.first == Rung::Stop {
+            if exhausted
+                || next > treatment.last
+                || next == Rung::Stop
+                || treatment.first == Rung::Stop
+            {
                 return Err(error);
             }
             match next {
@@ -250,7 +292,9 @@ impl<'w> Seat<'w> {
                         }
                         Ok(None) => self.reopen(),
                         Err(error) => {
-                            worker.outbox.status(&crate::frame::Status::Down { error: error.clone() });
+                            worker.outbox.status(&crate::frame::Status::Down {
+                                error: error.clone(),
+                            });
                             return Err(error);
                         }
                     }
@@ -262,20 +306,34 @@ impl<'w> Seat<'w> {
 
     /// What to do about a fault, and the error it is if nothing helps.
     fn judge(&self, live: &Live, fault: Fault) -> (Treatment, Error) {
-        let stop = |class| Treatment { first: Rung::Stop, last: Rung::Stop, class };
+        let stop = |class| Treatment {
+            first: Rung::Stop,
+            last: Rung::Stop,
+            class,
+        };
         match fault {
             Fault::Code(Ck::Pkcs11(code, function)) => {
                 let treatment = match self.worker.module.profile() {
                     Some(profile) => profile.treatment(code),
                     None => ckr::treatment(code),
                 };
-                (treatment, ckr::error(&Ck::Pkcs11(code, function), Some(treatment.class)))
+                (
+                    treatment,
+                    ckr::error(&Ck::Pkcs11(code, function), Some(treatment.class)),
+                )
             }
             Fault::Code(other) => (stop(Class::Unsupported), ckr::error(&other, None)),
             Fault::Error(error @ Error::WrongSignature { .. }) => {
                 // The handle may be stale: bind afresh, once. That it happened at all is told in any case.
                 self.worker.outbox.event(Event::Mismatch);
-                (Treatment { first: Rung::Rebind, last: Rung::Rebind, class: Class::Fatal }, error)
+                (
+                    Treatment {
+                        first: Rung::Rebind,
+                        last: Rung::Rebind,
+                        class: Class::Fatal,
+                    },
+                    error,
+                )
             }
             Fault::Error(error @ (Error::NotFound { .. } | Error::TokenAbsent { .. })) => {
                 // A token whose storage is gone finds nothing and says so without an error. Ask whether it is still there
@@ -284,9 +342,16 @@ impl<'w> Seat<'w> {
                     (stop(error.class()), error)
                 } else {
                     let class = Class::Transient;
-                    (Treatment { first: Rung::Reinitialise, last: Rung::Reinitialise, class }, Error::TokenAbsent {
-                        uri: live.identity.label.clone(),
-                    })
+                    (
+                        Treatment {
+                            first: Rung::Reinitialise,
+                            last: Rung::Reinitialise,
+                            class,
+                        },
+                        Error::TokenAbsent {
+                            uri: live.identity.label.clone(),
+                        },
+                    )
                 }
             }
             Fault::Error(error) => (stop(error.class()), error),
@@ -296,7 +361,10 @@ impl<'w> Seat<'w> {
     fn reopen(&mut self) {
         if let Some((generation, session)) = self.session.take() {
             let hold = self.worker.module.share();
-            if hold.live().is_some_and(|live| live.generation == generation) {
+            if hold
+                .live()
+                .is_some_and(|live| live.generation == generation)
+            {
                 // It is dead or about to be; an error says only that.
                 drop(session.close());
             } else {
@@ -314,10 +382,21 @@ impl<'w> Seat<'w> {
 }
 
 /// Zero or two objects are an error; never "take the first".
-pub fn one(key: &KeyRef, what: ObjectWord, found: Vec<ObjectHandle>) -> Result<ObjectHandle, Error> {
+pub fn one(
+    key: &KeyRef,
+    what: ObjectWord,
+    found: Vec<ObjectHandle>,
+) -> Result<ObjectHandle, Error> {
     match found.as_slice() {
         [only] => Ok(*only),
-        [] => Err(Error::NotFound { cka_id: key.cka_id, what }),
-        many => Err(Error::Ambiguous { cka_id: key.cka_id, what, count: many.len() }),
+        [] => Err(Error::NotFound {
+            cka_id: key.cka_id,
+            what,
+        }),
+        many => Err(Error::Ambiguous {
+            cka_id: key.cka_id,
+            what,
+            count: many.len(),
+        }),
     }
 }

@@ -7,8 +7,8 @@ use std::os::unix::net::UnixStream;
 use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 use std::time::{Duration, Instant};
 
-use crate::error::Error;
 use super::keys::Keys;
+use crate::error::Error;
 use crate::frame::{self, Answer, Event, Incoming, KeyNumber, Kind, Status};
 
 /// Answers that may wait for company, and how long the first of them may.
@@ -28,13 +28,17 @@ pub struct Inbox {
 }
 
 /// A poisoned lock here only means that another session thread panicked between two frames; the bytes are whole.
-fn unpoisoned<'a, T>(guard: Result<MutexGuard<'a, T>, PoisonError<MutexGuard<'a, T>>>) -> MutexGuard<'a, T> {
+fn unpoisoned<'a, T>(
+    guard: Result<MutexGuard<'a, T>, PoisonError<MutexGuard<'a, T>>>,
+) -> MutexGuard<'a, T> {
     guard.unwrap_or_else(PoisonError::into_inner)
 }
 
 impl Inbox {
     pub fn new(socket: UnixStream) -> Self {
-        Self { state: Mutex::new((socket, Incoming::default())) }
+        Self {
+            state: Mutex::new((socket, Incoming::default())),
+        }
     }
 
     /// The next frame. Before it waits, for the socket or for its turn, the answers so far are sent. Definitions of keys
@@ -56,7 +60,10 @@ impl Inbox {
             }
             let frame = incoming.next()?.ok_or_else(frame::broken)?;
             if frame.kind == Kind::Define {
-                keys.define(KeyNumber::try_from(frame.id).map_err(|_| frame::broken())?, frame.json()?);
+                keys.define(
+                    KeyNumber::try_from(frame.id).map_err(|_| frame::broken())?,
+                    frame.json()?,
+                );
                 continue;
             }
             return Ok(Request {
@@ -82,7 +89,14 @@ pub struct Outbox {
 
 impl Outbox {
     pub fn new(socket: UnixStream) -> Self {
-        Self { pending: Mutex::new(Pending { socket, bytes: Vec::new(), answers: 0, since: None }) }
+        Self {
+            pending: Mutex::new(Pending {
+                socket,
+                bytes: Vec::new(),
+                answers: 0,
+                since: None,
+            }),
+        }
     }
 
     pub fn signed(&self, id: u64, signature: &[u8]) -> io::Result<()> {
@@ -116,7 +130,11 @@ impl Outbox {
         pending.answers += 1;
         let now = Instant::now();
         let since = *pending.since.get_or_insert(now);
-        if pending.answers >= COMPANY || now.duration_since(since) >= PATIENCE { pending.flush() } else { Ok(()) }
+        if pending.answers >= COMPANY || now.duration_since(since) >= PATIENCE {
+            pending.flush()
+        } else {
+            Ok(())
+        }
     }
 
     pub fn flush(&self) -> io::Result<()> {

@@ -76,7 +76,7 @@ pub struct AcceptanceTally {
 #[derive(Debug)]
 pub enum Finished {
     /// The key may be published.
-    Generated(Accepted),
+    Generated(Box<Accepted>),
     /// The private half is gone.
     Destroyed(Kid),
     /// The key is revoked.
@@ -93,6 +93,20 @@ pub struct NotAccepted {
     pub needed: Threshold,
 }
 
+/// A statement that is about this record. Cheap, and it settles every change of the record: an
+/// offline check does it before it verifies a single signature.
+pub(crate) fn statement_about(
+    record: &Record,
+    acceptance: &Acceptance,
+) -> Result<Statement, AcceptanceError> {
+    let statement: Statement = json::require_canonical(acceptance.statement.as_bytes())
+        .map_err(AcceptanceError::Unreadable)?;
+    if statement.record_digest != record.digest().map_err(AcceptanceError::Record)? {
+        return Err(AcceptanceError::OtherRecord);
+    }
+    Ok(statement)
+}
+
 /// Counts acceptances of what `acceptance` states about `record`. The approvals in the record are
 /// tallied again, as of the time of execution, by the same function that permitted it.
 pub fn tally_acceptance(
@@ -100,12 +114,21 @@ pub fn tally_acceptance(
     record: &Record,
     acceptance: &Acceptance,
 ) -> Result<AcceptanceTally, AcceptanceError> {
+    tally_statement(
+        trusted,
+        record,
+        acceptance,
+        statement_about(record, acceptance)?,
+    )
+}
+
+pub(crate) fn tally_statement(
+    trusted: &Trusted,
+    record: &Record,
+    acceptance: &Acceptance,
+    statement: Statement,
+) -> Result<AcceptanceTally, AcceptanceError> {
     let bytes = acceptance.statement.as_bytes();
-    let statement: Statement =
-        json::require_canonical(bytes).map_err(AcceptanceError::Unreadable)?;
-    if statement.record_digest != record.digest().map_err(AcceptanceError::Record)? {
-        return Err(AcceptanceError::OtherRecord);
-    }
     let ceremony = record.ceremony();
     let history = History::claimed_by(&ceremony.request);
     let approval = tally(trusted, &ceremony, &history, statement.executed_at);
@@ -270,13 +293,13 @@ impl AcceptanceTally {
             self.public_key,
         ) {
             (Operation::Generate(order), Outcome::Generated(generated), Some(public_key)) => {
-                Ok(Finished::Generated(Accepted {
+                Ok(Finished::Generated(Box::new(Accepted {
                     kid: generated.kid,
                     public_key,
                     order,
                     transcript_digest: self.digest,
                     by,
-                }))
+                })))
             }
             (_, Outcome::Destroyed { kid }, _) => Ok(Finished::Destroyed(kid)),
             (_, Outcome::Revoked { kid }, _) => Ok(Finished::Revoked(kid)),

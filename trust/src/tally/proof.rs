@@ -116,3 +116,30 @@ impl Accepted {
         &self.by
     }
 }
+
+/// Proofs without a ceremony, for tests of this crate that are about something else.
+#[cfg(test)]
+impl<O> Approved<O> {
+    pub(crate) fn for_test(order: O, request: Request) -> Self {
+        Self {
+            order,
+            digest: Sha256Digest::of(b"test"),
+            request,
+            by: Vec::new(),
+        }
+    }
+}
+
+#[cfg(test)]
+impl Accepted {
+    pub(crate) fn for_test(public_key: PublicKey, order: Generate) -> Self {
+        let transcript_digest = Sha256Digest::of(b"test");
+        Self {
+            kid: public_key.kid(),
+            public_key,
+            order,
+            transcript_digest,
+            by: Vec::new(),
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! `GET /v1/audit`: the trail, page by page, for auditors.
+
+use axum::extract::State;
+use axum::http::Uri;
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use trust::Time;
+use utoipa::{IntoParams, ToSchema};
+
+use super::Shared;
+use super::codes::Code;
+use super::edge::Present;
+use super::problem::{self, Problem};
+use super::respond::{json, query};
+use crate::store::LeafRow;
+
+const PAGE: i64 = 100;
+const PAGE_MAX: i64 = 1_000;
+
+#[derive(Debug, Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+pub struct AuditQuery {
+    /// Index of the first leaf of the page; 0 if nothing is said.
+    from: Option<i64>,
+    /// Most leaves in the page, 1 to 1000; 100 if nothing is said.
+    limit: Option<i64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct AuditAnswer {
+    /// In order and without gaps.
+    leaves: Vec<LeafView>,
+    /// `from` of the next page; none at the end of the trail.
+    next: Option<i64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct LeafView {
+    index: i64,
+    #[schema(value_type = String, format = DateTime)]
+    time: Time,
+    kind: String,
+    ring: Option<String>,
+    kid: Option<String>,
+    /// The leaf itself: canonical JSON of which the members beside it are copies.
+    #[schema(value_type = Object)]
+    leaf: Value,
+}
+
+/// Audit trail
+#[utoipa::path(
+    get,
+    path = "/v1/audit",
+    tag = "operation",
+    params(AuditQuery),
+    responses(
+        (status = 200, body = AuditAnswer),
+        (status = "4XX", description = "Not an auditor, or a wrong parameter", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database does not answer", body = problem::Document, content_type = "application/problem+json"),
+    ),
+    security(("access_token" = []), ("mtls" = [])),
+)]
+pub async fn handle(
+    State(edge): State<Shared>,
+    present: Present,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    present.caller.auditor()?;
+    let asked: AuditQuery = query(&uri)?;
+    let from = asked.from.unwrap_or(0);
+    let limit = asked.limit.unwrap_or(PAGE);
+    if from < 0 {
+        return Err(Problem::new(Code::BadQuery, "expected an index").about("from"));
+    }
+    if !(1..=PAGE_MAX).contains(&limit) {
+        let text = format!("expected 1 to {PAGE_MAX}");
+        return Err(Problem::new(Code::BadQuery, text).about("limit"));
+    }
+    let rows = edge.app.archive.audit(from, limit).await?;
+    let full = i64::try_from(rows.len()).is_ok_and(|found| found == limit);
+    let next = rows.last().filter(|_| full).map(|row| row.index + 1);
+    json(&AuditAnswer {
+        leaves: rows.into_iter().map(LeafView::of).collect(),
+        next,
+    })
+}
+
+impl LeafView {
+    fn of(row: LeafRow) -> Self {
+        Self {
+            index: row.index,
+            time: Time::from_millis(row.time),
+            kind: row.kind,
+            ring: row.ring,
+            kid: row.kid,
+            // A body that is not JSON is shown as it is; an auditor wants to see it.
+            leaf: serde_json::from_str(&row.body).unwrap_or(Value::String(row.body)),
+        }
+    }
+}

@@ -1,0 +1,675 @@
+//! The threats of the trust design, each a test of its name. Attacks on a database end here in
+//! attacks on the bytes a database hands over: trust comes from walking the chain, not from rows.
+
+use trust::approval::{Approval, Outcome, Statement};
+use trust::chain::{ChainError, Change, Genesis, walk};
+use trust::format::V1;
+use trust::policy::{Threshold, Thresholds};
+use trust::request::{Operation, Request};
+use trust::roster::RosterError;
+use trust::sshsig::SshSigError;
+use trust::tally::{AcceptanceError, History, Obstacle, Standing, WhyNot, tally_acceptance};
+use trust::*;
+
+use crate::support::{
+    Custodian, NewKey, World, first_policy, first_roster, minute, name, sign_all,
+};
+
+/// Why each approval did not count.
+fn reasons(tally: &Tally) -> Vec<WhyNot> {
+    tally
+        .not_counted
+        .iter()
+        .map(|each| each.why.clone())
+        .collect()
+}
+
+fn obstacles(tally: &Tally) -> &[Obstacle] {
+    match &tally.standing {
+        Standing::Refused(obstacles) => obstacles,
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn replay() {
+    let world = World::quick();
+    let request = world.request();
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    assert_eq!(world.tally(&ceremony).standing, Standing::Approved);
+
+    // The same ceremony once more, after it was carried out.
+    let history = History {
+        last_sequence: 1,
+        last_transcript: Some(Sha256Digest::of(b"its transcript")),
+        nonces: [request.nonce].into(),
+        ..History::default()
+    };
+    let again = tally(&world.trusted(), &ceremony, &history, minute(10));
+    assert_eq!(
+        obstacles(&again),
+        [
+            Obstacle::Sequence {
+                found: 1,
+                expected: 2
+            },
+            Obstacle::PreviousTranscript,
+            Obstacle::NonceUsed
+        ]
+    );
+    // Each of the three alone is enough.
+    for history in [
+        History {
+            last_sequence: 1,
+            ..History::default()
+        },
+        History {
+            last_transcript: Some(Sha256Digest::of(b"another")),
+            ..History::default()
+        },
+        History {
+            nonces: [request.nonce].into(),
+            ..History::default()
+        },
+    ] {
+        let again = tally(&world.trusted(), &ceremony, &history, minute(10));
+        assert_eq!(obstacles(&again).len(), 1);
+        assert!(again.into_approved().is_err());
+    }
+}
+
+#[test]
+fn other_environment() {
+    let staging = World::at(
+        ["alice", "bob", "carol", "dave"].map(Custodian::quick),
+        "staging",
+    );
+    let production = World::quick();
+    // The same people and keys, the same request but for the environment.
+    let request = production.request();
+    let mut ceremony = production.ceremony(&request, &[]);
+    for signer in [&staging.alice, &staging.bob] {
+        ceremony
+            .approvals
+            .push(staging.approval(&ceremony.request, signer));
+    }
+    let tally = production.tally(&ceremony);
+    assert_eq!(tally.standing, Standing::Waiting { missing: 2 });
+    assert!(
+        reasons(&tally)
+            .iter()
+            .all(|why| matches!(why, WhyNot::Signature(SshSigError::Namespace { .. })))
+    );
+    // A whole ceremony of staging, carried over with its signatures.
+    let foreign = staging.ceremony(&staging.request(), &[&staging.alice, &staging.bob]);
+    let tally = production.tally(&foreign);
+    assert!(obstacles(&tally).contains(&Obstacle::Elsewhere));
+    assert_eq!(tally.counted, []);
+    // And the whole chain of staging.
+    assert!(matches!(
+        walk(&staging.chains, &production.pin),
+        Err(ChainError::Genesis { .. })
+    ));
+    let pin = Pin {
+        genesis: staging.pin.genesis,
+        ..production.pin.clone()
+    };
+    assert!(matches!(
+        walk(&staging.chains, &pin),
+        Err(ChainError::Elsewhere { .. })
+    ));
+}
+
+#[test]
+fn other_purpose() {
+    let world = World::quick();
+    let request = world.request();
+    let mut ceremony = world.ceremony(&request, &[&world.alice]);
+    for purpose in [
+        Purpose::Genesis,
+        Purpose::Roster,
+        Purpose::Policy,
+        Purpose::Reject,
+        Purpose::Accept,
+        Purpose::Possession,
+    ] {
+        let namespace = world.namespace(purpose).to_string();
+        // Bob signed the same body for something else.
+        let signature = world
+            .bob
+            .sign(&namespace, &dsse::pae(&namespace, &ceremony.request));
+        ceremony.approvals.push(Approval {
+            signature,
+            received_at: minute(5),
+        });
+    }
+    let tally = world.tally(&ceremony);
+    assert_eq!(tally.standing, Standing::Waiting { missing: 1 });
+    assert_eq!(tally.not_counted.len(), 6);
+    // The right namespace over bytes that name another payload type.
+    let approve = world.namespace(Purpose::Approve).to_string();
+    let reject = world.namespace(Purpose::Reject).to_string();
+    let signature = world
+        .bob
+        .sign(&approve, &dsse::pae(&reject, &ceremony.request));
+    ceremony.approvals = vec![Approval {
+        signature,
+        received_at: minute(5),
+    }];
+    let tally = world.tally(&ceremony);
+    assert_eq!(
+        reasons(&tally),
+        [WhyNot::Signature(SshSigError::BadSignature)]
+    );
+}
+
+#[test]
+fn proposer_approves_own_request() {
+    let world = World::quick();
+    let request = world.request();
+    let ceremony = world.ceremony(&request, &[&world.carol, &world.alice]);
+    let tally = world.tally(&ceremony);
+    assert_eq!(tally.standing, Standing::Waiting { missing: 1 });
+    assert_eq!(reasons(&tally), [WhyNot::Proposer]);
+
+    // Nor does the proposer count when the result is accepted.
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    let record = world.record(&ceremony);
+    let statement = world.statement(
+        &record,
+        Outcome::Generated(NewKey::generate().generated(&request)),
+    );
+    let acceptance = world.acceptance(&statement, &[&world.carol, &world.alice]);
+    let tally = tally_acceptance(&world.trusted(), &record, &acceptance).unwrap();
+    assert!(!tally.is_complete());
+
+    // Nor can the request be signed off as proposed by nobody.
+    let mut anonymous = request;
+    anonymous.proposer = name("mallory");
+    let ceremony = world.ceremony(&anonymous, &[&world.carol, &world.alice]);
+    assert_eq!(
+        obstacles(&world.tally(&ceremony)),
+        [Obstacle::Proposer(name("mallory"))]
+    );
+}
+
+#[test]
+fn one_person_with_two_keys() {
+    let mut world = World::quick();
+    let second = Custodian::quick_with_seed("alice", "alice's second key");
+    let document = world.next_roster(
+        |roster| {
+            roster.members[0].keys.push(MemberKey::Ssh {
+                public: second.public.clone(),
+            })
+        },
+        &[&world.alice, &world.bob, &second],
+    );
+    world.chains.changes.push(Change::Roster(document));
+    let ceremony = world.ceremony(&world.request(), &[&world.alice, &second]);
+    let tally = world.tally(&ceremony);
+    assert_eq!(tally.standing, Standing::Waiting { missing: 1 });
+    assert_eq!(reasons(&tally), [WhyNot::Again]);
+    // Either key alone is hers.
+    let ceremony = world.ceremony(&world.request(), &[&second, &world.bob]);
+    assert_eq!(world.tally(&ceremony).standing, Standing::Approved);
+}
+
+#[test]
+fn same_signature_twice() {
+    let world = World::quick();
+    let mut ceremony = world.ceremony(&world.request(), &[&world.alice]);
+    ceremony.approvals.push(ceremony.approvals[0].clone());
+    let tally = world.tally(&ceremony);
+    assert_eq!(tally.standing, Standing::Waiting { missing: 1 });
+    assert_eq!(reasons(&tally), [WhyNot::Again]);
+
+    let transcript = world.transcript();
+    let mut acceptance = transcript.acceptance;
+    acceptance.signatures[1] = acceptance.signatures[0].clone();
+    let tally = tally_acceptance(&world.trusted(), &transcript.record, &acceptance).unwrap();
+    assert!(!tally.is_complete());
+}
+
+#[test]
+fn two_members_sharing_key_material() {
+    let world = World::quick();
+    let shared = Custodian::quick_with_seed("eve", "bob");
+    let document = world.next_roster(
+        |roster| roster.members.push(shared.member(&[Role::Custodian])),
+        &[&world.alice, &world.bob, &world.carol, &shared],
+    );
+    let mut chains = world.chains.clone();
+    chains.changes.push(Change::Roster(document));
+    let expected = ChainError::Roster {
+        index: 1,
+        source: RosterError::SharedKey(name("bob"), name("eve")),
+    };
+    assert_eq!(walk(&chains, &world.pin).unwrap_err(), expected);
+}
+
+#[test]
+fn roster_rolled_back() {
+    let mut world = World::quick();
+    let old = world.trusted();
+    let rolled_back_chains = world.chains.clone();
+    let document = world.next_roster(
+        |roster| roster.members[1].active = false,
+        &[&world.alice, &world.bob, &world.carol],
+    );
+    // Bob left; the two who remain are enough for a threshold of two.
+    world.chains.changes.push(Change::Roster(document));
+    let history = History {
+        roster_version: 2,
+        policy_version: 1,
+        ..History::default()
+    };
+
+    // The database hands over the old chain again. Its signatures are all genuine.
+    let rolled_back = walk(&rolled_back_chains, &world.pin).unwrap();
+    let mut request = world.request();
+    request.roster = rolled_back.roster_ref();
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    let refused = tally(&rolled_back, &ceremony, &history, minute(10));
+    let expected = Obstacle::RolledBack {
+        what: "roster",
+        seen: 2,
+        found: 1,
+    };
+    assert_eq!(obstacles(&refused), [expected]);
+
+    // Under the current chain the old roster is not current, and Bob does not count.
+    let refused = tally(&world.trusted(), &ceremony, &history, minute(10));
+    assert!(obstacles(&refused).contains(&Obstacle::Roster {
+        found: 1,
+        current: 2
+    }));
+    assert_eq!(reasons(&refused), [WhyNot::Inactive]);
+    // A transcript made under the old chain is recognised as older, not as current.
+    assert!(world.trusted().extends(&old));
+    assert!(!old.extends(&world.trusted()));
+}
+
+#[test]
+fn roster_edited_in_the_database() {
+    let world = World::quick();
+    let mallory = Custodian::quick("mallory");
+    let replaced = |text: &str| text.replace(world.bob.public.as_str(), mallory.public.as_str());
+    // In the genesis: the pin does not fit.
+    let mut chains = world.chains.clone();
+    chains.genesis.body = replaced(&chains.genesis.body);
+    assert!(matches!(
+        walk(&chains, &world.pin),
+        Err(ChainError::Genesis { .. })
+    ));
+    // In a later roster: the signatures do not fit.
+    let mut chains = world.chains.clone();
+    let mut document = world.next_roster(|_| {}, &[&world.alice, &world.bob]);
+    document.body = replaced(&document.body);
+    chains.changes.push(Change::Roster(document));
+    assert!(matches!(
+        walk(&chains, &world.pin),
+        Err(ChainError::Signatures { index: 1, .. })
+    ));
+    // A new roster by outsiders only.
+    let document = world.next_roster(
+        |roster| {
+            for member in &mut roster.members {
+                member.keys = vec![];
+                member.active = false;
+            }
+            let ids = ["mallory", "eve"].map(Custodian::quick);
+            roster
+                .members
+                .extend(ids.iter().map(|each| each.member(&[Role::Custodian])));
+        },
+        &[&mallory, &Custodian::quick("eve")],
+    );
+    let mut chains = world.chains.clone();
+    chains.changes.push(Change::Roster(document));
+    assert!(matches!(
+        walk(&chains, &world.pin),
+        Err(ChainError::Signatures { index: 1, .. })
+    ));
+}
+
+#[test]
+fn threshold_lowered_in_the_database() {
+    // A policy with a threshold of one cannot even be read, whoever signs it.
+    let world = World::quick();
+    let document = world.next_policy(|_| {}, &[]);
+    let body = document.body.replace(r#""generate":2"#, r#""generate":1"#);
+    assert_ne!(body, document.body);
+    let document = world.signed(
+        Purpose::Policy,
+        body.into_bytes(),
+        &[&world.alice, &world.bob, &world.carol],
+    );
+    let mut chains = world.chains.clone();
+    chains.changes.push(Change::Policy(document));
+    let error = walk(&chains, &world.pin).unwrap_err();
+    assert!(
+        matches!(error, ChainError::Json { index: 1, .. }),
+        "{error}"
+    );
+    assert!(error.to_string().contains("thresholds.generate"), "{error}");
+    assert!(Threshold::try_from(1).is_err() && Threshold::try_from(0).is_err());
+
+    // Lowering three to two needs three.
+    let people = ["alice", "bob", "carol", "dave"].map(Custodian::quick);
+    let environment = name("production");
+    let members = people
+        .iter()
+        .map(|each| each.member(&[Role::Custodian]))
+        .collect();
+    let genesis = Genesis {
+        v: V1,
+        roster: first_roster(&environment, members),
+        policy: first_policy(&environment, 3),
+    };
+    let body = String::from_utf8(genesis.encode().unwrap()).unwrap();
+    let namespace = Namespace::new(Purpose::Genesis, &name("seal"), &environment);
+    let everybody: Vec<_> = people.iter().collect();
+    let signatures = sign_all(&everybody, &namespace, body.as_bytes());
+    let pin = Pin {
+        genesis: Sha256Digest::of(body.as_bytes()),
+        service: name("seal"),
+        environment,
+    };
+    let genesis = SignedDocument { body, signatures };
+    let [alice, bob, carol, dave] = people;
+    let three = World {
+        alice,
+        bob,
+        carol,
+        dave,
+        chains: Chains {
+            genesis,
+            changes: vec![],
+        },
+        pin,
+    };
+    let lower = |policy: &mut Policy| policy.thresholds = Thresholds::uniform(Threshold::FLOOR);
+    for (signers, holds) in [
+        (vec![&three.alice, &three.bob], false),
+        (vec![&three.alice, &three.bob, &three.carol], true),
+    ] {
+        let mut chains = three.chains.clone();
+        chains
+            .changes
+            .push(Change::Policy(three.next_policy(lower, &signers)));
+        assert_eq!(walk(&chains, &three.pin).is_ok(), holds);
+    }
+}
+
+#[test]
+fn approvals_fabricated_in_the_database_by_its_superuser() {
+    let world = World::quick();
+    let request = world.request();
+    let honest = world.ceremony(&request, &[&world.alice, &world.bob]);
+    let mallory = Custodian::quick("mallory");
+    let impostor = Custodian::quick_with_seed("bob", "not bob's key");
+    let mut unrelated = request.clone();
+    unrelated.reason = "another request".to_owned();
+    let of_another = world
+        .ceremony(&unrelated, &[&world.bob])
+        .approvals
+        .remove(0);
+    let rows = [
+        world.approval(&honest.request, &mallory),
+        world.approval(&honest.request, &impostor),
+        of_another,
+        world.approval(&honest.request, &world.dave),
+        Approval {
+            signature: String::new(),
+            received_at: minute(5),
+        },
+        Approval {
+            signature: "-----BEGIN SSH SIGNATURE-----\n".to_owned(),
+            received_at: minute(5),
+        },
+    ];
+    let mut ceremony = world.ceremony(&request, &[&world.alice]);
+    ceremony.approvals.extend(rows);
+    let tally = world.tally(&ceremony);
+    assert_eq!(tally.standing, Standing::Waiting { missing: 1 });
+    assert_eq!(
+        reasons(&tally),
+        [
+            WhyNot::UnknownKey,
+            WhyNot::UnknownKey,
+            WhyNot::Signature(SshSigError::BadSignature),
+            WhyNot::Role,
+            WhyNot::Signature(SshSigError::Armor),
+            WhyNot::Signature(SshSigError::Armor),
+        ]
+    );
+}
+
+#[test]
+fn request_changed_after_approval() {
+    let world = World::quick();
+    let request = world.request();
+    let honest = world.ceremony(&request, &[&world.alice, &world.bob]);
+    let changes: [fn(&mut Request); 6] = [
+        |request| request.reason.push('!'),
+        |request| request.execute_by = minute(600),
+        |request| request.proposer = name("dave"),
+        |request| {
+            if let Operation::Generate(order) = &mut request.operation {
+                order.token_serial = "another".to_owned();
+            }
+        },
+        |request| {
+            if let Operation::Generate(order) = &mut request.operation {
+                order.critical = false;
+            }
+        },
+        |request| {
+            if let Operation::Generate(order) = &mut request.operation {
+                order.ring = name("oauth-tokens");
+            }
+        },
+    ];
+    for change in changes {
+        let mut changed = request.clone();
+        change(&mut changed);
+        let ceremony = Ceremony {
+            request: changed.encode().unwrap(),
+            ..honest.clone()
+        };
+        let tally = world.tally(&ceremony);
+        assert_eq!(tally.standing, Standing::Waiting { missing: 2 });
+        assert!(tally.into_approved().is_err());
+    }
+    // A second spelling of the same request is no request at all.
+    let spaced = [honest.request.as_slice(), b"\n"].concat();
+    let tally = world.tally(&Ceremony {
+        request: spaced,
+        ..honest
+    });
+    assert!(matches!(obstacles(&tally), [Obstacle::Unreadable(_)]));
+}
+
+#[test]
+fn approval_after_the_deadline() {
+    let world = World::quick();
+    let request = world.request();
+    let mut ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    ceremony.approvals[1].received_at = minute(31);
+    let at = |now| tally(&world.trusted(), &ceremony, &History::default(), now);
+    let late = at(minute(32));
+    assert_eq!(
+        late.standing,
+        Standing::Expired {
+            deadline: "approve_by",
+            at: minute(30)
+        }
+    );
+    assert_eq!(reasons(&late), [WhyNot::Late]);
+
+    // In time, but carried out too late.
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    for (now, approved) in [(minute(60), true), (minute(61), false)] {
+        let tally = tally(&world.trusted(), &ceremony, &History::default(), now);
+        assert_eq!(tally.into_approved().is_ok(), approved);
+    }
+    // Nor does an approval count before it was received.
+    let early = tally(&world.trusted(), &ceremony, &History::default(), minute(4));
+    assert_eq!(reasons(&early), [WhyNot::Late, WhyNot::Late]);
+}
+
+#[test]
+fn key_swapped_between_execution_and_acceptance() {
+    let world = World::quick();
+    let request = world.request();
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    let record = world.record(&ceremony);
+    let signers = [&world.alice, &world.bob];
+    let (honest, swapped) = (NewKey::generate(), NewKey::generate());
+    let refused = |change: &dyn Fn(&mut trust::approval::Generated)| {
+        let mut generated = honest.generated(&request);
+        change(&mut generated);
+        let statement = world.statement(&record, Outcome::Generated(generated));
+        let acceptance = world.acceptance(&statement, &signers);
+        tally_acceptance(&world.trusted(), &record, &acceptance).unwrap_err()
+    };
+    // The statement names one key and holds another.
+    let error = refused(&|generated| {
+        generated.public_key = Base64Url(swapped.public().to_spki_der());
+    });
+    assert!(matches!(error, AcceptanceError::KeyMismatch(_)), "{error}");
+    let error = refused(&|generated| generated.spki_digest = swapped.public().spki_digest());
+    assert!(matches!(error, AcceptanceError::KeyMismatch(_)), "{error}");
+    // The whole key is swapped, but the proof of possession is the old one's.
+    let error = refused(&|generated| {
+        let possession = generated.possession.clone();
+        *generated = *swapped.generated(&request);
+        generated.possession = possession;
+    });
+    assert!(matches!(error, AcceptanceError::Possession), "{error}");
+    // A proof of possession from another ceremony.
+    let mut other = request.clone();
+    other.nonce = bytes16::Nonce([1; 16]);
+    let error = refused(&|generated| {
+        generated.possession = honest.generated(&other).possession;
+    });
+    assert!(matches!(error, AcceptanceError::Possession), "{error}");
+    // The key is on another token, can be extracted, or was imported.
+    for change in [
+        (|generated| generated.read_back.token_serial = "another".to_owned())
+            as fn(&mut trust::approval::Generated),
+        |generated| generated.read_back.template.extractable = true,
+        |generated| generated.read_back.never_extractable = Some(false),
+        |generated| generated.read_back.local = Some(false),
+        |generated| generated.read_back.cka_id = bytes16::CkaId([1; 16]),
+    ] {
+        let error = refused(&change);
+        assert!(matches!(error, AcceptanceError::ReadBack(_)), "{error}");
+    }
+    // Swapped after the custodians signed.
+    let statement = world.statement(&record, Outcome::Generated(honest.generated(&request)));
+    let mut acceptance = world.acceptance(&statement, &signers);
+    let other = world.statement(&record, Outcome::Generated(swapped.generated(&request)));
+    acceptance.statement = String::from_utf8(other.encode().unwrap()).unwrap();
+    let tally = tally_acceptance(&world.trusted(), &record, &acceptance).unwrap();
+    assert_eq!(tally.counted, []);
+    assert!(tally.into_finished().is_err());
+}
+
+#[test]
+fn key_generated_without_a_ceremony_and_inserted() {
+    let world = World::quick();
+    let transcript = world.transcript();
+    let bytes = transcript.encode().unwrap();
+    let rogue = NewKey::generate().public().kid();
+    // A row with somebody else's transcript.
+    let verified = verify_transcript(&bytes, &world.pin).unwrap();
+    assert!(matches!(
+        verified.into_accepted(&rogue),
+        Err(TranscriptError::OtherKey(_))
+    ));
+    // A transcript whose acceptances the server made up.
+    let request = world.request();
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    let record = world.record(&ceremony);
+    let statement = world.statement(
+        &record,
+        Outcome::Generated(NewKey::generate().generated(&request)),
+    );
+    let mallory = [Custodian::quick("mallory"), Custodian::quick("eve")];
+    let acceptance = world.acceptance(&statement, &[&mallory[0], &mallory[1]]);
+    let forged = Transcript {
+        record,
+        acceptance,
+        ..transcript.clone()
+    };
+    let error = verify_transcript(&forged.encode().unwrap(), &world.pin).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TranscriptError::Superfluous {
+                why: WhyNot::UnknownKey,
+                ..
+            }
+        ),
+        "{error}"
+    );
+    // A ceremony that nobody approved, with genuine acceptances of something else.
+    let ceremony = world.ceremony(&request, &[]);
+    let record = world.record(&ceremony);
+    let forged = Transcript {
+        record,
+        ..transcript
+    };
+    let error = verify_transcript(&forged.encode().unwrap(), &world.pin).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            TranscriptError::Ceremony(AcceptanceError::OtherRecord)
+        ),
+        "{error}"
+    );
+}
+
+#[test]
+fn accepted_without_having_been_approved() {
+    let world = World::quick();
+    let request = world.request();
+    let ceremony = world.ceremony(&request, &[&world.alice]);
+    let record = world.record(&ceremony);
+    let outcome = Outcome::Generated(NewKey::generate().generated(&request));
+    let signers = [&world.alice, &world.bob];
+    let acceptance = world.acceptance(&world.statement(&record, outcome.clone()), &signers);
+    let error = tally_acceptance(&world.trusted(), &record, &acceptance).unwrap_err();
+    assert!(
+        matches!(
+            error,
+            AcceptanceError::NotApproved(Standing::Waiting { .. })
+        ),
+        "{error}"
+    );
+
+    // Carried out after the deadline, or before it was asked for.
+    let ceremony = world.ceremony(&request, &signers);
+    let record = world.record(&ceremony);
+    for (executed_at, early) in [(minute(61), false), (Time::from_millis(0), true)] {
+        let statement = Statement {
+            executed_at,
+            ..world.statement(&record, outcome.clone())
+        };
+        let acceptance = world.acceptance(&statement, &signers);
+        let error = tally_acceptance(&world.trusted(), &record, &acceptance).unwrap_err();
+        let expired = matches!(
+            error,
+            AcceptanceError::NotApproved(Standing::Expired { .. })
+        );
+        assert!(expired || early, "{error}");
+    }
+    // An outcome of another operation.
+    let kid = NewKey::generate().public().kid();
+    let statement = world.statement(&record, Outcome::Revoked { kid });
+    let acceptance = world.acceptance(&statement, &signers);
+    let error = tally_acceptance(&world.trusted(), &record, &acceptance).unwrap_err();
+    assert!(matches!(error, AcceptanceError::OtherOutcome), "{error}");
+}
