@@ -110,14 +110,14 @@ impl Office {
         let message = possession_message(&request, digest, &kid)?;
         let handle = Handle::new(order.cka_id.0, born.spki.clone(), order.algorithm);
         let possession = executor.prove(&handle, order.algorithm, &message).await?;
-        let outcome = Outcome::Generated(GeneratedOutcome {
+        let outcome = Outcome::Generated(Box::new(GeneratedOutcome {
             kid: kid.clone(),
             spki_digest: born.public.spki_digest(),
             public_key: Base64Url(born.spki.clone()),
             read_back: born.read_back.clone(),
             possession: Base64Url(possession),
             attestation: born.attestation.clone().map(Base64Url),
-        });
+        }));
         let draft = held.draft(outcome, executed_at, how)?;
         // What custodians could not accept is not even put before them.
         trust::tally::tally_acceptance(&held.trusted, &draft.record, &draft.acceptance)?;

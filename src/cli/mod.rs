@@ -20,7 +20,7 @@ mod verify;
 use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
-pub use office::Open;
+pub use office::{Open, database, variable};
 pub use output::{Failure, Output};
 
 use crate::ambient::Ambient;

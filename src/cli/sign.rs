@@ -107,11 +107,11 @@ async fn lines(
             .collect();
         let path = format!("/v1/rings/{}/sign-batch", command.ring);
         let answer = client.post(&path, &json!({"items": items})).await?;
-        let results = answer["results"].as_array().cloned().unwrap_or_default();
+        let results = answer["items"].as_array().cloned().unwrap_or_default();
         if results.len() != batch.len() || results.iter().any(|r| r["jws"].as_str().is_none()) {
             return Err(Failure::new(
                 Code::Failed,
-                anyhow::anyhow!("not every line was signed: {answer}"),
+                anyhow::anyhow!("not every line was signed, first: {}", results.iter().find(|r| r["jws"].as_str().is_none()).unwrap_or(&answer)),
             ));
         }
         signed.extend(results);

@@ -86,7 +86,7 @@ async fn ask(
             })
             .collect();
         let answer = client.post("/v1/verify-batch", &json!({"items": items})).await?;
-        results.extend(answer["results"].as_array().cloned().unwrap_or_default());
+        results.extend(answer["items"].as_array().cloned().unwrap_or_default());
         bar.inc(batch.len() as u64);
     }
     bar.finish_and_clear();
@@ -132,9 +132,11 @@ fn summary(results: &[Value]) -> String {
     let mut groups: Vec<(String, String, usize)> = Vec::new();
     for result in results {
         let verdict = result["verdict"].as_str().unwrap_or("?").to_owned();
-        let reason = result["reason"].as_str().or(result["explanation"].as_str());
+        let reasons = result["reasons"].as_array().into_iter().flatten();
+        let reasons: Vec<&str> = reasons.filter_map(Value::as_str).collect();
         let kid = result["kid"].as_str().unwrap_or("-");
-        let shown = format!("{kid} {}", reason.unwrap_or_default());
+        let explanation = result["explanation"].as_str().unwrap_or_default();
+        let shown = format!("{kid} {} {explanation}", reasons.join(" "));
         match groups.iter_mut().find(|(v, s, _)| *v == verdict && *s == shown) {
             Some((_, _, count)) => *count += 1,
             None => groups.push((verdict, shown, 1)),

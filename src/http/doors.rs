@@ -2,7 +2,11 @@
 
 use std::time::{Duration, Instant};
 
-use super::app::{Archive, Later, Order, ReadModel, Results, Sign, Token, Verify};
+use super::app::{
+    Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token, Verify,
+};
+use crate::ambient::Ambient;
+use crate::log::Log;
 use crate::keys::{Keys, Snapshot};
 use crate::signing::{self, Format, Signed, Signing};
 use crate::store::{self, LeafRow, Store};
@@ -101,5 +105,34 @@ impl Archive for Store {
 impl Token for Pool {
     fn status(&self) -> Status {
         Pool::status(self)
+    }
+}
+
+/// Refusals into the audit trail.
+pub struct AuditedRefusals {
+    log: Log,
+    ambient: Ambient,
+}
+
+impl AuditedRefusals {
+    pub fn new(log: Log, ambient: Ambient) -> Self {
+        Self { log, ambient }
+    }
+}
+
+impl Refusals for AuditedRefusals {
+    fn record(&self, refusal: Refusal) -> Later<Result<(), BoxError>> {
+        let log = self.log.clone();
+        let now = self.ambient.now();
+        Box::pin(async move {
+            let actor = match &refusal.principal {
+                Some(principal) => principal.to_string(),
+                None => format!("anonymous@{}", refusal.from),
+            };
+            let ring = refusal.ring.as_deref();
+            log.record_refusal(now, &actor, &refusal.action, ring, &refusal.reason)
+                .await?;
+            Ok(())
+        })
     }
 }

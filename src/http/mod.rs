@@ -41,6 +41,7 @@ pub use app::{
     App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
     Verify,
 };
+pub use doors::AuditedRefusals;
 pub use server::{Error, serve};
 pub use settings::{Settings, Tls};
 

@@ -175,12 +175,18 @@ impl Signing {
     pub async fn sign_history(
         &self,
         ring: &str,
-        claims: Vec<u8>,
+        claims: &[u8],
         deadline: Instant,
-    ) -> Result<Signed, Error> {
+    ) -> Result<String, Error> {
         let service = Principal::signer("chancery", ring);
-        let format = Format::KeyHistory { claims };
-        self.sign(&service, ring, format, None, None, deadline).await
+        let format = Format::KeyHistory {
+            claims: claims.to_vec(),
+        };
+        let signed = self.sign(&service, ring, format, None, None, deadline);
+        match signed.await?.signature {
+            Serialised::Jws(text) => Ok(text),
+            _ => Err(Error::Broken("the history is no JWS".to_owned())),
+        }
     }
 
     async fn chunk(
