@@ -35,12 +35,13 @@ pub enum Code {
     DeadlineExceeded,
     TokenUnavailable,
     DatabaseUnavailable,
+    OutcomeUnknown,
     NotReady,
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 31] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -69,6 +70,7 @@ impl Code {
         Self::DeadlineExceeded,
         Self::TokenUnavailable,
         Self::DatabaseUnavailable,
+        Self::OutcomeUnknown,
         Self::NotReady,
         Self::Internal,
     ];
@@ -192,6 +194,11 @@ impl Code {
                 "database_unavailable",
                 "The database does not answer at the moment",
             ),
+            Self::OutcomeUnknown => (
+                S::SERVICE_UNAVAILABLE,
+                "outcome_unknown",
+                "It is not known whether the request took effect",
+            ),
             Self::NotReady => (
                 S::SERVICE_UNAVAILABLE,
                 "not_ready",
@@ -213,6 +220,7 @@ impl Code {
             | Self::DeadlineExceeded
             | Self::TokenUnavailable
             | Self::DatabaseUnavailable
+            | Self::OutcomeUnknown
             | Self::NotReady => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -226,7 +234,7 @@ impl Code {
             | Self::DatabaseUnavailable
             | Self::NotReady => Some("Nothing was signed or changed. Try again after Retry-After."),
             // The work may have been finished after the answer was given up.
-            Self::DeadlineExceeded => {
+            Self::DeadlineExceeded | Self::OutcomeUnknown => {
                 Some("The outcome is not known. Try again with the same Idempotency-Key.")
             }
             Self::Internal => Some("Report the request id to the operators."),

@@ -9,6 +9,7 @@ mod codes;
 mod docs;
 mod doors;
 mod edge;
+mod figures;
 mod front;
 mod health;
 mod history;
@@ -57,6 +58,7 @@ struct Edge {
     request_ids: edge::RequestIds,
     jwks: jwks::Cache,
     history: history::Cache,
+    figures: figures::Figures,
 }
 
 type Shared = Arc<Edge>;
@@ -68,6 +70,7 @@ impl Edge {
             request_ids: edge::RequestIds::new(app.instance.clone()),
             jwks: jwks::Cache::default(),
             history: history::Cache::default(),
+            figures: figures::Figures::new(router::paths()),
             app,
             settings,
         })

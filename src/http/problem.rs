@@ -237,7 +237,7 @@ impl From<signing::Error> for Problem {
             }
             E::KeyMayNotSign(_) => Self::new(Code::KeyMayNotSign, text),
             E::Token(ref cause) => from_token(cause, &error),
-            E::Log(_) => Self::caused_by(Code::DatabaseUnavailable, &error),
+            E::Log(ref cause) => Self::caused_by(of_store(&cause.0), &error),
             E::Randomness(_) | E::Broken(_) => Self::caused_by(Code::Internal, &error),
         }
     }
@@ -259,13 +259,23 @@ impl From<verification::Error> for Problem {
     fn from(error: verification::Error) -> Self {
         match error {
             verification::Error::Malformed { member, problem } => Self::member(member, problem),
-            verification::Error::Log(_) => Self::caused_by(Code::DatabaseUnavailable, &error),
+            verification::Error::Log(ref cause) => Self::caused_by(of_store(cause), &error),
         }
     }
 }
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
-        Self::caused_by(Code::DatabaseUnavailable, &error)
+        Self::caused_by(of_store(&error), &error)
+    }
+}
+
+/// What the database's failure means to a caller: whether to come back, and whether to look first.
+fn of_store(error: &store::Error) -> Code {
+    match error {
+        store::Error::OutcomeUnknown { .. } => Code::OutcomeUnknown,
+        store::Error::Full { .. } => Code::DatabaseUnavailable,
+        error if error.is_transient() => Code::DatabaseUnavailable,
+        _ => Code::Internal,
     }
 }

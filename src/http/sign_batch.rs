@@ -104,7 +104,7 @@ pub async fn handle(
         .map(|(index, (own, result))| match (own, result) {
             (Some(problem), _) => failed(&problem),
             (None, Ok(signed)) => {
-                sign::count(&ring, &signed);
+                edge.figures.signed(&ring, &signed.kid);
                 SignItemAnswer::Signed(Box::new(signed.into()))
             }
             (None, Err(error)) => failed(&Problem::from(error).in_item(index)),
