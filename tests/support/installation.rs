@@ -331,16 +331,16 @@ impl Service {
         .expect("the service answers")
     }
 
-    /// Signs `payload` in `format`; the whole answer.
-    pub fn sign(&self, ring: &str, access_token: &str, format: &str, payload: &[u8]) -> Value {
-        let body = json!({"format": format, "payload": base64url(payload)});
-        self.post(&format!("/v1/rings/{ring}/sign"), Some(access_token), &body)
+    /// One signature; the whole answer.
+    pub fn sign(&self, ring: &str, access_token: &str, body: &Value) -> Value {
+        self.post(&format!("/v1/rings/{ring}/sign"), Some(access_token), body)
             .ok()
     }
 
     /// A compact JWS over `payload`.
     pub fn jws(&self, ring: &str, access_token: &str, payload: &[u8]) -> String {
-        member(&self.sign(ring, access_token, "jws", payload), "jws")
+        let body = json!({"format": "jws", "payload": base64url(payload)});
+        member(&self.sign(ring, access_token, &body), "jws")
     }
 
     /// What the service itself says of a JWS.
