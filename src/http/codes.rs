@@ -36,12 +36,11 @@ pub enum Code {
     TokenUnavailable,
     DatabaseUnavailable,
     OutcomeUnknown,
-    NotReady,
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 30] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -71,7 +70,6 @@ impl Code {
         Self::TokenUnavailable,
         Self::DatabaseUnavailable,
         Self::OutcomeUnknown,
-        Self::NotReady,
         Self::Internal,
     ];
 
@@ -199,11 +197,6 @@ impl Code {
                 "outcome_unknown",
                 "It is not known whether the request took effect",
             ),
-            Self::NotReady => (
-                S::SERVICE_UNAVAILABLE,
-                "not_ready",
-                "The service is not ready for this",
-            ),
             Self::Internal => (
                 S::INTERNAL_SERVER_ERROR,
                 "internal",
@@ -220,8 +213,7 @@ impl Code {
             | Self::DeadlineExceeded
             | Self::TokenUnavailable
             | Self::DatabaseUnavailable
-            | Self::OutcomeUnknown
-            | Self::NotReady => Some(Duration::from_secs(1)),
+            | Self::OutcomeUnknown => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -229,10 +221,9 @@ impl Code {
     /// What a caller can do about a 5xx; fixed text, so that nothing of the inside shows.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
-            Self::Overloaded
-            | Self::TokenUnavailable
-            | Self::DatabaseUnavailable
-            | Self::NotReady => Some("Nothing was signed or changed. Try again after Retry-After."),
+            Self::Overloaded | Self::TokenUnavailable | Self::DatabaseUnavailable => {
+                Some("Nothing was signed or changed. Try again after Retry-After.")
+            }
             // The work may have been finished after the answer was given up.
             Self::DeadlineExceeded | Self::OutcomeUnknown => {
                 Some("The outcome is not known. Try again with the same Idempotency-Key.")

@@ -16,12 +16,13 @@ use axum::response::{IntoResponse as _, Response};
 use metrics::counter;
 use tracing::Instrument as _;
 
+use super::app::Refusal;
 use super::auth::{self, Caller};
 use super::codes::Code;
 use super::front::Peer;
 use super::limits::Place;
 use super::problem::{self, Problem};
-use super::{Edge, Refusal, Shared};
+use super::{Edge, Shared};
 use crate::telemetry;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -351,11 +352,10 @@ mod tests {
         }
         assert_eq!(codes[0], "forbidden");
         assert_eq!(codes[299], "rate_limited");
-        let refusals = fixture.world.refusals.lock().unwrap();
+        let refusals = std::mem::take(&mut *fixture.world.refusals.lock().unwrap());
         assert!(refusals.len() < 300);
         assert!(refusals[0].reason.len() <= REASON_MAX);
         // Whoever is let in does not notice.
-        drop(refusals);
         assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
     }
 

@@ -42,13 +42,10 @@ mod testing;
 
 use std::sync::Arc;
 
-pub use app::{
-    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
-    Verify,
-};
+pub use app::App;
 pub use doors::AuditedRefusals;
-pub use server::{Error, serve};
-pub use settings::{Settings, Tls};
+pub use server::serve;
+pub use settings::Settings;
 
 /// What handlers share.
 struct Edge {

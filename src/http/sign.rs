@@ -142,11 +142,12 @@ pub async fn handle(
         ring,
     };
     let ring = order.ring.clone();
+    let place = present.place.clone();
     let work = edge.app.signing.sign(order);
     // The client may go away; what was begun is finished, recorded and gives its place back.
     let done = tokio::spawn(async move {
         let done = work.await;
-        drop(present);
+        drop(place);
         done
     })
     .await

@@ -88,10 +88,11 @@ pub async fn handle(
         deadline: present.deadline,
         ring: ring.clone(),
     };
+    let place = present.place.clone();
     let work = edge.app.signing.sign_batch(order);
     let results = tokio::spawn(async move {
         let done = work.await;
-        drop(present);
+        drop(place);
         done
     })
     .await
