@@ -114,6 +114,26 @@ async fn a_declared_length_over_the_limit_is_refused_unread() {
 }
 
 #[tokio::test]
+async fn a_body_of_no_declared_length_is_cut_at_the_limit() {
+    let running = run(testing::settings()).await;
+    let head = sign_request(0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    let chunk = format!("800\r\n{}\r\n", "A".repeat(0x800));
+    let text = exchange(
+        running.api,
+        &format!("{head}{}", chunk.repeat(3)),
+        "body_too_large",
+    )
+    .await;
+    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
+    let split = GOOD.split_at(9);
+    let whole = [split.0, split.1, ""]
+        .map(|part| format!("{:x}\r\n{part}\r\n", part.len()))
+        .concat();
+    let text = exchange(running.api, &format!("{head}{whole}"), "log_index").await;
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+}
+
+#[tokio::test]
 async fn head_has_the_length_and_not_the_body() {
     let running = run(testing::settings()).await;
     let request = "HEAD /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
