@@ -10,6 +10,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api_forgery;
+mod api_input;
 mod documents;
 mod interop_jwks;
 mod interop_openssl;

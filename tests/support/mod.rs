@@ -6,3 +6,4 @@ pub mod installation;
 pub mod process;
 pub mod rust_source;
 pub mod verifier;
+pub mod world;
