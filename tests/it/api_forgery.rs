@@ -301,6 +301,19 @@ fn a_stranger_verifying_offline_is_as_strict() {
     ] {
         assert_eq!(verify(&forged(&header, by_forger), &good), 5, "{header}");
     }
+    // What the header asks for and we do not do is refused also where the signature is good.
+    let mut own = jwk.clone();
+    let public = trust::PublicKey::from_jwk_json(jwk.to_string().as_bytes()).expect("a JWK");
+    own["kid"] = json!(public.kid());
+    let owned = json!({"keys": [own]}).to_string();
+    let plain = json!({"alg": "ES256", "kid": public.kid()});
+    assert_eq!(verify(&forged(&plain, by_forger), &owned), 0);
+    for (name, value) in [("crit", json!(["exp"])), ("jwk", jwk), ("jku", json!("http://127.0.0.1:1/"))] {
+        let mut header = plain.clone();
+        header["exp"] = json!(1);
+        header[name] = value;
+        assert_eq!(verify(&forged(&header, by_forger), &owned), 5, "{header}");
+    }
     // Malformed keys under a kid of ours: nobody's signature is good by them.
     let mut set: Value = serde_json::from_str(&good).expect("JSON");
     let at = set["keys"].as_array().expect("keys").iter().position(|key| key["kid"] == kid).expect("it");

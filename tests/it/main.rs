@@ -11,6 +11,7 @@
 mod support;
 
 mod api_forgery;
+mod api_formats;
 mod api_input;
 mod documents;
 mod interop_jwks;
