@@ -13,6 +13,8 @@ mod support;
 mod api_forgery;
 mod api_formats;
 mod api_input;
+mod api_limits;
+mod api_publication;
 mod documents;
 mod interop_jwks;
 mod interop_openssl;

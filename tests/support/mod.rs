@@ -1,6 +1,7 @@
 //! What the integration tests share: a whole installation, made as an operator would make it, by the real binary.
 
 pub mod custodian;
+pub mod database;
 pub mod http;
 pub mod installation;
 pub mod process;
