@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use crate::support::http::{connect, receive, send};
 use crate::support::installation::{Installation, Service};
+use crate::support::process::until;
 
 /// A request whose body does not come.
 fn unfinished(service: &Service) -> TcpStream {
@@ -48,7 +49,7 @@ fn limits_answer_at_once_and_in_so_many_words() {
     let service = installation.serve_with(&[("CHANCERY_HTTP__MAX_IN_FLIGHT", "2")]);
     let mut held = vec![unfinished(&service), unfinished(&service)];
     let overloaded = || ask(&service, Some(&auditor)).status == 503;
-    until(overloaded, "the two are in flight");
+    until("the two are in flight", overloaded);
     ask(&service, Some(&auditor)).problem(503, "overloaded");
     assert_eq!(service.get(jwks).status, 200, "publication takes no place");
     let mut finished = held.pop().expect("one");
@@ -58,9 +59,9 @@ fn limits_answer_at_once_and_in_so_many_words() {
     // The other client goes away.
     drop(held);
     let two = [unfinished(&service), unfinished(&service)];
-    until(overloaded, "the place of the one that left is free");
+    until("the place of the one that left is free", overloaded);
     drop(two);
-    until(|| !overloaded(), "both places are free");
+    until("both places are free", || !overloaded());
     drop(service);
 
     // And for so long.
@@ -68,12 +69,4 @@ fn limits_answer_at_once_and_in_so_many_words() {
     let mut slow = unfinished(&service);
     receive(&mut slow).expect("an answer").problem(408, "body_timeout");
     assert_eq!(ask(&service, Some(&auditor)).status, 200);
-}
-
-fn until(mut done: impl FnMut() -> bool, what: &str) {
-    let end = std::time::Instant::now() + std::time::Duration::from_secs(20);
-    while !done() {
-        assert!(std::time::Instant::now() < end, "never: {what}");
-        std::thread::sleep(std::time::Duration::from_millis(20));
-    }
 }
