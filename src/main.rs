@@ -39,7 +39,10 @@ fn main() -> ExitCode {
     }
     // Reqwest, axum-server and sqlx all look for it; without it they panic at the first use.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
         Ok(runtime) => runtime,
         Err(error) => {
             eprintln!("chancery: {error}");
@@ -74,8 +77,8 @@ async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
     let figures = telemetry::record_metrics()?;
     let ambient = world.ambient.clone();
 
-    let database = cli::database(&config, |name| cli::variable(&world, name))
-        .map_err(anyhow::Error::msg)?;
+    let database =
+        cli::database(&config, |name| cli::variable(&world, name)).map_err(anyhow::Error::msg)?;
     let store = Store::connect(&database).await.context("the database")?;
     anyhow::ensure!(
         store.schema().await?.is_current(),
@@ -86,10 +89,18 @@ async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
     let pool = Pool::start(&config.token, &world.program).context("the token")?;
     let log = Log::new(store.clone());
     let group = Group::start(store.clone());
-    let signing = Signing::new(keys.clone(), pool.clone(), group, store.clone(), ambient.clone());
+    let signing = Signing::new(
+        keys.clone(),
+        pool.clone(),
+        group,
+        store.clone(),
+        ambient.clone(),
+    );
     let verification = Verification::new(keys.clone(), store.clone());
 
     let following = tokio::spawn(keys.clone().follow());
+    let forgetting = tokio::spawn(signing::forget_old_answers(store.clone(), ambient.clone()));
+    warn_of_unfinished(&store).await?;
     let clock = {
         let ambient = ambient.clone();
         Arc::new(move || ambient.now())
@@ -109,7 +120,23 @@ async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
     edge.history_ring = config.service.history_ring.clone();
     let served = http::serve(app, edge, told_to_stop()).await;
     following.abort();
+    forgetting.abort();
     Ok(served?)
+}
+
+/// A ceremony that a crash stopped half way needs the executor's power to be settled; a replica
+/// has not got it, so it says so.
+async fn warn_of_unfinished(store: &Store) -> anyhow::Result<()> {
+    for row in store.ceremonies().await? {
+        if row.state == store::CeremonyState::Executing {
+            tracing::warn!(
+                ceremony = row.id,
+                ring = row.ring,
+                "a ceremony was interrupted: run `chancery ceremony reconcile`"
+            );
+        }
+    }
+    Ok(())
 }
 
 /// Ctrl-C, or what systemd and Kubernetes send.
@@ -128,7 +155,10 @@ async fn told_to_stop() {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that reads the wall clock")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the wall clock"
+)]
 fn now() -> trust::Time {
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
@@ -136,7 +166,10 @@ fn now() -> trust::Time {
     trust::Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
 
-#[expect(clippy::disallowed_methods, reason = "the one place that draws randomness")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that draws randomness"
+)]
 fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     aws_lc_rs::rand::fill(bytes).map_err(|_| NoRandomness)
 }

@@ -25,7 +25,7 @@ pub use api::{
     PrivateTemplate, Reply, Sign, SignRequest, TokenIdentity, Warrant,
 };
 pub use config::{Power, TokenConfig};
-pub use error::{Class, Error};
+pub use error::{Act, Class, Error, ObjectWord};
 pub use health::{Counters, Health, ProcessHealth, State};
 pub use key::{CkaId, KeyRef, KeySpec, Scheme, Signature};
 pub use supervisor::Supervisor;

@@ -176,7 +176,9 @@ pub fn access_token_hash(access_token: &str) -> String {
 }
 
 fn base16(hex: &str) -> Option<[u8; 32]> {
-    hex.parse::<trust::Sha256Digest>().ok().map(|digest| *digest.as_bytes())
+    hex.parse::<trust::Sha256Digest>()
+        .ok()
+        .map(|digest| *digest.as_bytes())
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@ use trust::base64url::Base64Url;
 use trust::format::V1;
 use trust::transcript::{Record, Step};
 use trust::{
-    ApprovedOperation, Approved, Destroy, Generate, Outcome, Request, Revoke, Sha256Digest, Time,
+    Approved, ApprovedOperation, Destroy, Generate, Outcome, Request, Revoke, Sha256Digest, Time,
     Transcript,
 };
 
@@ -23,14 +23,24 @@ use crate::token::{Executor, Generated, Handle};
 
 impl Office {
     /// Carries an approved ceremony out. `snapshot` says what is, for revocation and destruction.
+    /// What an earlier executor left half done is settled first: a new act on top of an unknown
+    /// one would leave two unknowns. A revocation needs no token: it has to be possible when the
+    /// token is gone, and just then.
     pub async fn execute(
         &self,
         id: &str,
-        executor: &Executor,
+        executor: Option<&Executor>,
         snapshot: &Snapshot,
     ) -> Result<Report, Error> {
+        if let Some(executor) = executor {
+            self.reconcile(executor).await?;
+        }
         let held = self.held(id).await?;
-        needs(&held, &[CeremonyState::Proposed, CeremonyState::Approved], "approved")?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "approved",
+        )?;
         // Counted here and now, from the stored bytes: the row's state is nobody's permission.
         let approved = match held.tally(self.ambient.now()).into_approved() {
             Ok(approved) => approved,
@@ -41,12 +51,21 @@ impl Office {
             }
         };
         if held.row.state == CeremonyState::Proposed {
-            self.move_to(&held, CeremonyState::Proposed, CeremonyState::Approved, "approved")
-                .await?;
+            self.move_to(
+                &held,
+                CeremonyState::Proposed,
+                CeremonyState::Approved,
+                "approved",
+            )
+            .await?;
         }
         match approved {
-            ApprovedOperation::Generate(approved) => self.generate(&held, approved, executor).await?,
+            ApprovedOperation::Generate(approved) => {
+                let executor = executor.ok_or(Error::NoExecutor)?;
+                self.generate(&held, approved, executor).await?;
+            }
             ApprovedOperation::Destroy(approved) => {
+                let executor = executor.ok_or(Error::NoExecutor)?;
                 self.destroy(&held, approved, executor, snapshot).await?;
             }
             ApprovedOperation::Revoke(approved) => self.revoke(&held, &approved, snapshot).await?,
@@ -81,13 +100,19 @@ impl Office {
             object,
             at: intended_at.millis(),
         };
-        self.log.commit(&change, &self.about(held, "intend-generation")).await?;
+        self.log
+            .commit(&change, &self.about(held, "intend-generation"))
+            .await?;
         match executor.generate(approved).await {
-            Ok(born) => self.record_birth(held, &order, &born, executor, intended_at, "generated").await,
+            Ok(born) => {
+                self.record_birth(held, &order, &born, executor, intended_at, "generated")
+                    .await
+            }
             // Nobody knows whether there is a key now: reconciliation looks.
             Err(error) if error.is_outcome_unknown() => Err(error.into()),
             Err(error) => {
-                self.abandon(held, &order.cka_id.to_string(), &error.to_string()).await?;
+                self.abandon(held, &order.cka_id.to_string(), &error.to_string())
+                    .await?;
                 Err(error.into())
             }
         }
@@ -158,9 +183,12 @@ impl Office {
             cka_id: cka_id.clone(),
             at: intended_at.millis(),
         };
-        self.log.commit(&change, &self.about(held, "intend-destruction")).await?;
+        self.log
+            .commit(&change, &self.about(held, "intend-destruction"))
+            .await?;
         executor.destroy(approved, key.spki.clone()).await?;
-        self.record_destruction(held, &order, intended_at, "destroyed").await
+        self.record_destruction(held, &order, intended_at, "destroyed")
+            .await
     }
 
     pub(super) async fn record_destruction(
@@ -170,7 +198,9 @@ impl Office {
         executed_at: Time,
         how: &str,
     ) -> Result<(), Error> {
-        let outcome = Outcome::Destroyed { kid: order.kid.clone() };
+        let outcome = Outcome::Destroyed {
+            kid: order.kid.clone(),
+        };
         let draft = held.draft(outcome, executed_at, how)?;
         let change = Change::ArchiveKey {
             ceremony: held.row.id.clone(),
@@ -204,8 +234,18 @@ impl Office {
             .get(order.ring.as_str())
             .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
         let key = super::propose::find(ring, &order.kid)?;
-        let successor = key.state.is_primary().then(|| ring.successor(&self.safety, at)).flatten();
-        let draft = held.draft(Outcome::Revoked { kid: order.kid.clone() }, at, "revoked")?;
+        let successor = key
+            .state
+            .is_primary()
+            .then(|| ring.successor(&self.safety, at))
+            .flatten();
+        let draft = held.draft(
+            Outcome::Revoked {
+                kid: order.kid.clone(),
+            },
+            at,
+            "revoked",
+        )?;
         let reason = serde_json::to_value(order.reason)
             .ok()
             .and_then(|word| word.as_str().map(str::to_owned))

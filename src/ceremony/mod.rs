@@ -17,7 +17,6 @@ use crate::{ambient, keys, store, token};
 
 pub use office::{Office, Paper, open_file};
 pub use propose::{Draft, Proposal};
-pub use reconcile::Finding;
 pub use report::Report;
 
 /// Why a ceremony does not go on.
@@ -45,6 +44,8 @@ pub enum Error {
     Chain(#[from] trust::ChainError),
     #[error("{0}")]
     Plan(#[from] trust::plan::Blocked),
+    #[error("generation and destruction need the executor's way to the token")]
+    NoExecutor,
     /// What was asked for contradicts what is.
     #[error("{0}")]
     Unfit(String),

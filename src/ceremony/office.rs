@@ -1,21 +1,17 @@
 //! Where ceremonies are held: the database, the log, the clock, and the pin.
 
-use std::collections::BTreeSet;
-
 use trust::approval::{Approval, Rejection, RejectionBody, acceptance_message, rejection_message};
 use trust::format::V1;
 use trust::{
-    Ceremony, Chains, History, Namespace, Pin, Purpose, Request, Safety, Sha256Digest, Time, Transcript,
-    Trusted, dsse, json,
+    Ceremony, Chains, History, Namespace, Pin, Purpose, Request, Safety, Sha256Digest, Time,
+    Transcript, Trusted, dsse, json,
 };
 
 use super::Error;
 use crate::ambient::Ambient;
 use crate::keys::{Settings, unverified_chains};
 use crate::log::{Event, Log};
-use crate::store::{
-    CeremonyRow, CeremonySignatureRow, CeremonyState, Change, DocumentRow, Store,
-};
+use crate::store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, DocumentRow, Store};
 
 /// Holds ceremonies. Cheap to make.
 pub struct Office {
@@ -63,7 +59,9 @@ impl Office {
         let chains: Chains = json::require_canonical(bytes)?;
         trust::chain::walk(&chains, &self.pin)?;
         if !chains.changes.is_empty() {
-            return Err(Error::Unfit("the file holds more than a genesis".to_owned()));
+            return Err(Error::Unfit(
+                "the file holds more than a genesis".to_owned(),
+            ));
         }
         let row = DocumentRow {
             kind: "genesis".to_owned(),
@@ -158,6 +156,12 @@ impl Office {
             trusted,
             history,
         })
+    }
+
+    /// Whether carrying it out touches the token; a revocation does not.
+    pub async fn touches_token(&self, id: &str) -> Result<bool, Error> {
+        let request = Request::decode(&self.row(id).await?.request)?;
+        Ok(!matches!(request.operation, trust::Operation::Revoke(_)))
     }
 
     /// The request's bytes, and those of the last ceremony about the same ring.

@@ -74,16 +74,21 @@ impl Office {
         Ok(match (object.state.as_str(), found) {
             ("intended", Some(pair)) if pair.is_complete() => {
                 self.adopt(object, executor).await?;
-                finding("generated, not recorded", "adopted; custodians accept it or not")
+                finding(
+                    "generated, not recorded",
+                    "adopted; custodians accept it or not",
+                )
             }
             ("intended", None) => {
                 let held = self.held(&object.ceremony).await?;
-                self.abandon(&held, &object.cka_id, "not on the token after a crash").await?;
+                self.abandon(&held, &object.cka_id, "not on the token after a crash")
+                    .await?;
                 finding("intended, never generated", "abandoned; propose it anew")
             }
-            ("intended", Some(_)) => {
-                finding("half a pair", "reported; remove it by hand, then reconcile again")
-            }
+            ("intended", Some(_)) => finding(
+                "half a pair",
+                "reported; remove it by hand, then reconcile again",
+            ),
             ("destroying", None) => {
                 let held = self.held(&object.ceremony_in_progress(self).await?).await?;
                 let request = Request::decode(&held.row.request)?;
@@ -109,12 +114,21 @@ impl Office {
         let held = self.held(&object.ceremony).await?;
         let request = Request::decode(&held.row.request)?;
         let Operation::Generate(order) = &request.operation else {
-            return Err(Error::Unfit("an intended object belongs to no generation".to_owned()));
+            return Err(Error::Unfit(
+                "an intended object belongs to no generation".to_owned(),
+            ));
         };
         let born = executor.read_back(order.cka_id.0).await?;
         let intended_at = Time::from_millis(object.created_at);
-        self.record_birth(&held, order, &born, executor, intended_at, "adopted after a crash")
-            .await
+        self.record_birth(
+            &held,
+            order,
+            &born,
+            executor,
+            intended_at,
+            "adopted after a crash",
+        )
+        .await
     }
 }
 
@@ -123,13 +137,17 @@ impl TokenObjectRow {
     async fn ceremony_in_progress(&self, office: &Office) -> Result<String, Error> {
         for row in office.store.ceremonies().await? {
             let request = Request::decode(&row.request)?;
-            if let (CeremonyState::Executing, Operation::Destroy(order)) = (row.state, &request.operation)
+            if let (CeremonyState::Executing, Operation::Destroy(order)) =
+                (row.state, &request.operation)
                 && order.cka_id.to_string() == self.cka_id
             {
                 return Ok(row.id);
             }
         }
-        Err(Error::Unfit(format!("no ceremony is destroying {}", self.cka_id)))
+        Err(Error::Unfit(format!(
+            "no ceremony is destroying {}",
+            self.cka_id
+        )))
     }
 }
 

@@ -48,7 +48,11 @@ impl Office {
         };
         if held.row.execution.is_some() {
             let (transcript, tally) = held.acceptances()?;
-            report.approved_by = tally.approved_by().iter().map(ToString::to_string).collect();
+            report.approved_by = tally
+                .approved_by()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
             report.accepted_by = members(tally.counted.iter().map(|c| &c.member));
             report.acceptances_needed = Some(tally.needed.get());
             report.not_counted = not_counted(&tally.not_counted);
@@ -110,9 +114,17 @@ pub(super) fn standing(standing: &Standing) -> String {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |all: &[String]| {
-            if all.is_empty() { "nobody yet".to_owned() } else { all.join(", ") }
+            if all.is_empty() {
+                "nobody yet".to_owned()
+            } else {
+                all.join(", ")
+            }
         };
-        writeln!(f, "ceremony     {} (number {})", self.ceremony, self.sequence)?;
+        writeln!(
+            f,
+            "ceremony     {} (number {})",
+            self.ceremony, self.sequence
+        )?;
         writeln!(f, "operation    {} on ring {}", self.operation, self.ring)?;
         writeln!(f, "state        {}: {}", self.state, self.standing)?;
         writeln!(f, "approved by  {}", list(&self.approved_by))?;

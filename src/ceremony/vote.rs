@@ -14,7 +14,11 @@ impl Office {
     /// Takes a custodian's approval. When it completes the quorum the ceremony is approved.
     pub async fn approve(&self, id: &str, signature: &str) -> Result<Report, Error> {
         let mut held = self.held(id).await?;
-        needs(&held, &[CeremonyState::Proposed, CeremonyState::Approved], "proposed")?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "proposed",
+        )?;
         let signature = normal(signature)?;
         let received_at = self.ambient.now();
         held.ceremony.approvals.push(Approval {
@@ -33,8 +37,13 @@ impl Office {
         }
         self.keep(&held, "approve", Vec::new(), signature).await?;
         if tally.standing == Standing::Approved && held.row.state == CeremonyState::Proposed {
-            self.move_to(&held, CeremonyState::Proposed, CeremonyState::Approved, "approved")
-                .await?;
+            self.move_to(
+                &held,
+                CeremonyState::Proposed,
+                CeremonyState::Approved,
+                "approved",
+            )
+            .await?;
         }
         self.report(&held.row.id).await
     }
@@ -42,7 +51,11 @@ impl Office {
     /// Takes a custodian's rejection; one blocks for good.
     pub async fn reject(&self, id: &str, reason: &str, signature: &str) -> Result<Report, Error> {
         let mut held = self.held(id).await?;
-        needs(&held, &[CeremonyState::Proposed, CeremonyState::Approved], "proposed")?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "proposed",
+        )?;
         let signature = normal(signature)?;
         let body = rejection_body(&held.row.request, reason)?;
         let received_at = self.ambient.now();
@@ -90,7 +103,13 @@ impl Office {
 
     pub(super) async fn refused(&self, action: &str, held: &Held, why: &str) -> Result<(), Error> {
         self.log
-            .record_refusal(self.ambient.now(), &self.actor, action, Some(&held.row.ring), why)
+            .record_refusal(
+                self.ambient.now(),
+                &self.actor,
+                action,
+                Some(&held.row.ring),
+                why,
+            )
             .await?;
         Ok(())
     }

@@ -60,12 +60,7 @@ pub async fn run(
     }
 }
 
-async fn grant(
-    open: &Open,
-    world: &World,
-    grant: Grant,
-    output: &Output,
-) -> Result<(), Failure> {
+async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Result<(), Failure> {
     let now = world.ambient.now();
     let secret = world
         .ambient
@@ -112,7 +107,11 @@ async fn grant(
 }
 
 async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
-    let rows = open.store.credentials().await.map_err(Failure::unavailable)?;
+    let rows = open
+        .store
+        .credentials()
+        .await
+        .map_err(Failure::unavailable)?;
     let shown: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -128,7 +127,11 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
         table(
             &["principal", "kind", "value", "roles", "state"],
             rows.iter().map(|row| {
-                let state = if row.withdrawn_at.is_some() { "withdrawn" } else { "live" };
+                let state = if row.withdrawn_at.is_some() {
+                    "withdrawn"
+                } else {
+                    "live"
+                };
                 [&row.principal, &row.kind, &row.value, &row.roles, state].map(str::to_owned)
             }),
         )

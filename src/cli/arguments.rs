@@ -15,7 +15,12 @@ rule (quorum, state, policy); 4 token, database or network not available; 5 veri
 #[command(name = "chancery", version, after_help = EXIT_CODES)]
 pub struct Arguments {
     /// The configuration file.
-    #[arg(long, global = true, env = "CHANCERY_CONFIG", default_value = "chancery.toml")]
+    #[arg(
+        long,
+        global = true,
+        env = "CHANCERY_CONFIG",
+        default_value = "chancery.toml"
+    )]
     pub config: PathBuf,
     /// Tables for people or JSON for programs.
     #[arg(long, global = true, value_enum, default_value = "human")]

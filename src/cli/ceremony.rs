@@ -3,10 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use clap::{ArgGroup, Args, Subcommand, ValueEnum};
+use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
-use trust::request::RevocationReason;
-use trust::{Kid, Name, Pin, Sha256Digest, Time};
+use trust::{Name, Pin, Sha256Digest, Time};
 
 use super::genesis::{self, read, write};
 use super::output::{Code, Failure, Output, table};
@@ -19,7 +18,7 @@ pub enum Command {
     /// The first document: roster and policy, signed by all members.
     #[command(subcommand)]
     Genesis(genesis::Command),
-    /// Propose a ceremony: everything is resolved now, nothing is defaulted later.
+    /// Propose a ceremony about a key's birth; its end is `ring archive` and `ring revoke`.
     #[command(subcommand)]
     New(New),
     /// Every ceremony and its state.
@@ -53,16 +52,11 @@ pub enum Command {
 pub enum New {
     /// A new key for a ring.
     Generate(Generate),
-    /// The end of a retired key's private half.
-    Destroy(Destroy),
-    /// Withdraw trust from a key.
-    Revoke(Revoke),
 }
 
+/// What every proposal says.
 #[derive(Debug, Args)]
-pub struct Common {
-    #[arg(long)]
-    ring: Name,
+pub struct Wish {
     /// The member who proposes, and who does not count.
     #[arg(long)]
     proposer: Name,
@@ -83,42 +77,16 @@ pub struct Common {
 
 #[derive(Debug, Args)]
 pub struct Generate {
+    #[arg(long)]
+    ring: Name,
     #[command(flatten)]
-    common: Common,
+    wish: Wish,
     /// From now until it may become primary; at least `publish_safety` after its publication.
     #[arg(long, value_parser = parse_duration)]
     activate_in: Option<Duration>,
     /// How long it signs once active.
     #[arg(long, default_value = "90d", value_parser = parse_duration)]
     lifetime: Duration,
-}
-
-#[derive(Debug, Args)]
-pub struct Destroy {
-    #[command(flatten)]
-    common: Common,
-    #[arg(long)]
-    kid: Kid,
-}
-
-#[derive(Debug, Clone, Copy, ValueEnum)]
-enum Because {
-    Unspecified,
-    Compromised,
-    Superseded,
-}
-
-#[derive(Debug, Args)]
-pub struct Revoke {
-    #[command(flatten)]
-    common: Common,
-    #[arg(long)]
-    kid: Kid,
-    #[arg(long, value_enum, default_value = "unspecified")]
-    because: Because,
-    /// Since when somebody else may have signed with it; with `--because compromised`.
-    #[arg(long)]
-    compromised_since: Option<Time>,
 }
 
 #[derive(Debug, Args)]
@@ -199,7 +167,7 @@ async fn with_office(
     let open = Open::new(path, world).await?;
     let office = open.office(world);
     match command {
-        Command::New(new) => propose(&open, &office, new, world, output).await,
+        Command::New(New::Generate(new)) => generate(&open, new, world, output).await,
         Command::List => list(&open, output).await,
         Command::Show { ceremony } => {
             let report = office.report(&ceremony).await.map_err(failed)?;
@@ -211,24 +179,42 @@ async fn with_office(
             review(&request, before.as_deref(), output)
         }
         Command::Request(export) => {
-            let paper = office.approval_paper(&export.ceremony).await.map_err(failed)?;
+            let paper = office
+                .approval_paper(&export.ceremony)
+                .await
+                .map_err(failed)?;
             exported(&paper, &export.out, output)
         }
         Command::Acceptance(export) => {
-            let paper = office.acceptance_paper(&export.ceremony).await.map_err(failed)?;
+            let paper = office
+                .acceptance_paper(&export.ceremony)
+                .await
+                .map_err(failed)?;
             exported(&paper, &export.out, output)
         }
         Command::Approve(vote) => {
-            let paper = office.approval_paper(&vote.ceremony).await.map_err(failed)?;
+            let paper = office
+                .approval_paper(&vote.ceremony)
+                .await
+                .map_err(failed)?;
             let signature = signature(&vote, &paper)?;
-            let report = office.approve(&vote.ceremony, &signature).await.map_err(failed)?;
+            let report = office
+                .approve(&vote.ceremony, &signature)
+                .await
+                .map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
         Command::Accept(vote) => {
-            let paper = office.acceptance_paper(&vote.ceremony).await.map_err(failed)?;
+            let paper = office
+                .acceptance_paper(&vote.ceremony)
+                .await
+                .map_err(failed)?;
             let signature = signature(&vote, &paper)?;
-            let report = office.accept(&vote.ceremony, &signature).await.map_err(failed)?;
+            let report = office
+                .accept(&vote.ceremony, &signature)
+                .await
+                .map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
@@ -246,10 +232,13 @@ async fn with_office(
             Ok(())
         }
         Command::Execute { ceremony } => {
-            let executor = open.executor()?;
+            let executor = match office.touches_token(&ceremony).await.map_err(failed)? {
+                true => Some(open.executor()?),
+                false => None,
+            };
             let snapshot = open.snapshot().await?;
             let report = office
-                .execute(&ceremony, &executor, &snapshot)
+                .execute(&ceremony, executor.as_ref(), &snapshot)
                 .await
                 .map_err(failed)?;
             output.result(&report, || report.to_string());
@@ -262,9 +251,9 @@ async fn with_office(
                 0 => "Database and token agree.".to_owned(),
                 _ => table(
                     &["object", "ring", "finding", "action"],
-                    findings.iter().map(|f| {
-                        [&f.cka_id, &f.ring, &f.finding, &f.action].map(String::clone)
-                    }),
+                    findings
+                        .iter()
+                        .map(|f| [&f.cka_id, &f.ring, &f.finding, &f.action].map(String::clone)),
                 ),
             });
             Ok(())
@@ -281,59 +270,52 @@ async fn with_office(
     }
 }
 
-async fn propose(
+async fn generate(
     open: &Open,
-    office: &ceremony::Office,
-    new: New,
+    generate: Generate,
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
-    let (common, draft) = match new {
-        New::Generate(generate) => {
-            let executor = open.executor()?;
-            let (token_serial, token_label) =
-                executor.identity().await.map_err(Failure::unavailable)?;
-            let safety = open.config.publication.publish_safety;
-            let draft = Draft::Generate {
-                token_serial,
-                token_label,
-                activate_in: generate.activate_in.unwrap_or(safety).max(safety),
-                lifetime: generate.lifetime,
-            };
-            (generate.common, draft)
-        }
-        New::Destroy(destroy) => (destroy.common, Draft::Destroy { kid: destroy.kid }),
-        New::Revoke(revoke) => {
-            let draft = Draft::Revoke {
-                kid: revoke.kid,
-                reason: match revoke.because {
-                    Because::Unspecified => RevocationReason::Unspecified,
-                    Because::Compromised => RevocationReason::Compromised,
-                    Because::Superseded => RevocationReason::Superseded,
-                },
-                compromised_since: revoke.compromised_since,
-            };
-            (revoke.common, draft)
-        }
+    let executor = open.executor()?;
+    let (token_serial, token_label) = executor.identity().await.map_err(Failure::unavailable)?;
+    let safety = open.config.publication.publish_safety;
+    let draft = Draft::Generate {
+        token_serial,
+        token_label,
+        activate_in: generate.activate_in.unwrap_or(safety).max(safety),
+        lifetime: generate.lifetime,
     };
+    propose(open, world, generate.ring, generate.wish, draft, output).await
+}
+
+/// Files the request and tells custodians what to do.
+pub async fn propose(
+    open: &Open,
+    world: &World,
+    ring: Name,
+    wish: Wish,
+    draft: Draft,
+    output: &Output,
+) -> Result<(), Failure> {
+    let office = open.office(world);
     let now = world.ambient.now();
     let snapshot = open.snapshot().await?;
     let proposal = Proposal {
-        ring: common.ring,
-        proposer: common.proposer,
-        reason: common.reason,
-        ticket: common.ticket,
-        approve_by: now + common.approve_within,
-        execute_by: now + common.execute_within,
+        ring,
+        proposer: wish.proposer,
+        reason: wish.reason,
+        ticket: wish.ticket,
+        approve_by: now + wish.approve_within,
+        execute_by: now + wish.execute_within,
         draft,
     };
     let id = office.propose(proposal, &snapshot).await.map_err(failed)?;
     let paper = office.approval_paper(&id).await.map_err(failed)?;
-    if let Some(out) = &common.out {
+    if let Some(out) = &wish.out {
         write(out, &paper.bytes)?;
     }
     output.result(
-        &json!({"ceremony": id, "namespace": paper.namespace, "file": common.out}),
+        &json!({"ceremony": id, "namespace": paper.namespace, "file": wish.out}),
         || id.clone(),
     );
     output.remark(format!(
@@ -343,7 +325,11 @@ async fn propose(
 }
 
 async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
-    let rows = open.store.ceremonies().await.map_err(Failure::unavailable)?;
+    let rows = open
+        .store
+        .ceremonies()
+        .await
+        .map_err(Failure::unavailable)?;
     let shown: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -354,7 +340,14 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
         .collect();
     output.result(&shown, || {
         table(
-            &["sequence", "ceremony", "operation", "ring", "state", "proposed"],
+            &[
+                "sequence",
+                "ceremony",
+                "operation",
+                "ring",
+                "state",
+                "proposed",
+            ],
             rows.iter().map(|row| {
                 [
                     row.seq.to_string(),
@@ -372,7 +365,10 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
 
 fn review(request: &[u8], before: Option<&[u8]>, output: &Output) -> Result<(), Failure> {
     let failed = |e: trust::JsonError| Failure::new(Code::Refused, e);
-    let before = before.map(trust::Request::decode).transpose().map_err(failed)?;
+    let before = before
+        .map(trust::Request::decode)
+        .transpose()
+        .map_err(failed)?;
     let review = trust::review::review(request, before.as_ref()).map_err(failed)?;
     let shown = json!({
         "lines": review.lines, "changes": review.changes,
@@ -415,7 +411,11 @@ fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
     };
     let verified = trust::verify_transcript(&bytes, &pin).map_err(not_valid)?;
     let names = |members: &[Name]| {
-        members.iter().map(Name::to_string).collect::<Vec<_>>().join(", ")
+        members
+            .iter()
+            .map(Name::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
     };
     output.result(
         &json!({

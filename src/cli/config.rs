@@ -2,8 +2,8 @@ use std::path::Path;
 
 use clap::Subcommand;
 
-use super::output::{Code, Failure, Output};
 use super::World;
+use super::output::{Code, Failure, Output};
 use crate::config::Config;
 
 #[derive(Debug, Subcommand)]

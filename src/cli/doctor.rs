@@ -72,7 +72,10 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
     });
     match wrong {
         0 => Ok(()),
-        n => Err(Failure::new(Code::Failed, anyhow::anyhow!("{n} check(s) say no"))),
+        n => Err(Failure::new(
+            Code::Failed,
+            anyhow::anyhow!("{n} check(s) say no"),
+        )),
     }
 }
 
@@ -99,7 +102,11 @@ async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Op
             None
         }
         Err(error) => {
-            checks.push(bad("database", error.to_string(), "look at the database's log"));
+            checks.push(bad(
+                "database",
+                error.to_string(),
+                "look at the database's log",
+            ));
             None
         }
     }
@@ -122,12 +129,27 @@ async fn trust_and_keys(config: &Config, store: Store, checks: &mut Vec<Check>) 
     match Keys::load(store, settings).await {
         Ok(keys) => {
             let snapshot = keys.current();
-            checks.push(good("trust", format!("{documents} document(s), chain holds")));
+            checks.push(good(
+                "trust",
+                format!("{documents} document(s), chain holds"),
+            ));
             checks.push(match snapshot.refused.first() {
-                None => good("keys", format!("{} in {} ring(s)", snapshot.keys.len(), snapshot.rings.len())),
+                None => good(
+                    "keys",
+                    format!(
+                        "{} in {} ring(s)",
+                        snapshot.keys.len(),
+                        snapshot.rings.len()
+                    ),
+                ),
                 Some(refused) => bad(
                     "keys",
-                    format!("{} refused, first {}: {}", snapshot.refused.len(), refused.kid, refused.why),
+                    format!(
+                        "{} refused, first {}: {}",
+                        snapshot.refused.len(),
+                        refused.kid,
+                        refused.why
+                    ),
                     "the database holds keys that no ceremony bore: find out who wrote them",
                 ),
             });
@@ -143,7 +165,13 @@ async fn trust_and_keys(config: &Config, store: Store, checks: &mut Vec<Check>) 
 async fn token(config: &Config, world: &World) -> Check {
     let pool = match Pool::start(&config.token, &world.program) {
         Ok(pool) => pool,
-        Err(error) => return bad("token", format!("{:#}", anyhow::Error::from(error)), "mend [token]"),
+        Err(error) => {
+            return bad(
+                "token",
+                format!("{:#}", anyhow::Error::from(error)),
+                "mend [token]",
+            );
+        }
     };
     let deadline = Instant::now() + PATIENCE;
     loop {

@@ -78,8 +78,13 @@ pub async fn run(
             let open = Open::new(path, world).await?;
             let bytes = read(&file)?;
             let office: Office = open.office(world);
-            let digest = office.install_genesis(&bytes).await.map_err(super::ceremony::failed)?;
-            output.result(&json!({"genesis": digest}), || format!("Genesis {digest} installed."));
+            let digest = office
+                .install_genesis(&bytes)
+                .await
+                .map_err(super::ceremony::failed)?;
+            output.result(&json!({"genesis": digest}), || {
+                format!("Genesis {digest} installed.")
+            });
             Ok(())
         }
     }
@@ -93,7 +98,11 @@ fn new(new: &New, output: &Output) -> Result<(), Failure> {
         environment: new.environment.clone(),
         version: 1,
         previous: None,
-        members: new.members.iter().map(|text| member(text)).collect::<Result<_, _>>()?,
+        members: new
+            .members
+            .iter()
+            .map(|text| member(text))
+            .collect::<Result<_, _>>()?,
         expires_at: new.expires_at,
     };
     roster.check().map_err(Failure::refused)?;
@@ -111,9 +120,13 @@ fn new(new: &New, output: &Output) -> Result<(), Failure> {
         previous: None,
         thresholds: Thresholds::uniform(threshold),
     };
-    let body = Genesis { v: V1, roster, policy }
-        .encode()
-        .map_err(|e| Failure::new(Code::Failed, e))?;
+    let body = Genesis {
+        v: V1,
+        roster,
+        policy,
+    }
+    .encode()
+    .map_err(|e| Failure::new(Code::Failed, e))?;
     let namespace = Namespace::new(Purpose::Genesis, &new.service, &new.environment).to_string();
     write(&new.out, &dsse::pae(&namespace, &body))?;
     let digest = Sha256Digest::of(&body);
@@ -150,7 +163,9 @@ fn member(text: &str) -> Result<Member, Failure> {
         roles.insert(0, Role::Custodian);
     }
     Ok(Member {
-        id: id.parse().map_err(|e| Failure::usage(format!("{id:?}: {e}")))?,
+        id: id
+            .parse()
+            .map_err(|e| Failure::usage(format!("{id:?}: {e}")))?,
         name: id.to_owned(),
         roles,
         keys: vec![MemberKey::Ssh { public }],

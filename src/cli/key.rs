@@ -14,9 +14,7 @@ pub enum Command {
     /// Every key that its transcript vouches for, and every one that was refused.
     List,
     /// One key.
-    Show {
-        kid: String,
-    },
+    Show { kid: String },
 }
 
 pub async fn run(
@@ -68,7 +66,9 @@ pub async fn run(
                 table(
                     &["", ""],
                     members.map(|(name, value)| {
-                        let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
+                        let text = value
+                            .as_str()
+                            .map_or_else(|| value.to_string(), str::to_owned);
                         [name.clone(), text]
                     }),
                 )

@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
 pub use office::{Open, database, variable};
-pub use output::{Failure, Output};
+use output::Output;
 
 use crate::ambient::Ambient;
 

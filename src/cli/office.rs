@@ -140,6 +140,10 @@ fn percent_encode(text: &str) -> String {
 
 /// A conflict is a rule that said no; the rest is the database's trouble.
 pub fn from_store(error: store::Error) -> Failure {
-    let code = if error.is_conflict() { Code::Refused } else { Code::Unavailable };
+    let code = if error.is_conflict() {
+        Code::Refused
+    } else {
+        Code::Unavailable
+    };
     Failure::new(code, error)
 }

@@ -4,11 +4,13 @@ use std::path::Path;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use trust::request::RevocationReason;
 use trust::{Algorithm, KeySpec, Kid, Name, Time};
 
 use super::office::from_store;
 use super::output::{Failure, Output, table};
-use super::{Open, World, key};
+use super::{Open, World, ceremony, key};
+use crate::ceremony::Draft;
 use crate::keys::Ring;
 use crate::log::Event;
 use crate::rotation::{self, Wish};
@@ -23,11 +25,15 @@ pub enum Command {
     /// One ring and the life of its keys.
     Show { name: Name },
     /// Make the next standby key the primary; the present one becomes secondary.
-    Rotate(Change1),
+    Rotate(Pointer),
     /// Make the key that was primary before the primary again.
-    RollBack(Change1),
+    RollBack(Pointer),
     /// End the signing of a secondary key.
     Retire(Retire),
+    /// Destroy the private half of a retired key: shows the plan and proposes the ceremony.
+    Archive(Archive),
+    /// Withdraw trust from a key: shows the plan and proposes the ceremony.
+    Revoke(Revoke),
 }
 
 #[derive(Debug, Args)]
@@ -56,7 +62,7 @@ enum Usage {
 }
 
 #[derive(Debug, Args)]
-pub struct Change1 {
+pub struct Pointer {
     name: Name,
     /// For the audit trail.
     #[arg(long)]
@@ -69,9 +75,45 @@ pub struct Change1 {
 #[derive(Debug, Args)]
 pub struct Retire {
     #[command(flatten)]
-    change: Change1,
+    change: Pointer,
     #[arg(long)]
     kid: Kid,
+}
+
+#[derive(Debug, Args)]
+pub struct Archive {
+    name: Name,
+    #[arg(long)]
+    kid: Kid,
+    #[command(flatten)]
+    wish: ceremony::Wish,
+    /// Propose it; without it the plan is only shown.
+    #[arg(long)]
+    apply: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Because {
+    Unspecified,
+    Compromised,
+    Superseded,
+}
+
+#[derive(Debug, Args)]
+pub struct Revoke {
+    name: Name,
+    #[arg(long)]
+    kid: Kid,
+    #[arg(long, value_enum, default_value = "unspecified")]
+    because: Because,
+    /// Since when somebody else may have signed with it; needed with `--because compromised`.
+    #[arg(long)]
+    compromised_since: Option<Time>,
+    #[command(flatten)]
+    wish: ceremony::Wish,
+    /// Propose it; without it the plan is only shown.
+    #[arg(long)]
+    apply: bool,
 }
 
 pub async fn run(
@@ -85,13 +127,22 @@ pub async fn run(
         Command::Create(create) => self::create(&open, world, create, output).await,
         Command::List => list(&open, output).await,
         Command::Show { name } => show(&open, &name, output).await,
-        Command::Rotate(change) => self::change(&open, world, Wish::Rotate, change, output).await,
+        Command::Rotate(change) => change_pointer(&open, world, Wish::Rotate, change, output).await,
         Command::RollBack(change) => {
-            self::change(&open, world, Wish::RollBack, change, output).await
+            change_pointer(&open, world, Wish::RollBack, change, output).await
         }
         Command::Retire(retire) => {
-            self::change(&open, world, Wish::Retire(retire.kid), retire.change, output).await
+            change_pointer(
+                &open,
+                world,
+                Wish::Retire(retire.kid),
+                retire.change,
+                output,
+            )
+            .await
         }
+        Command::Archive(archive) => self::archive(&open, world, archive, output).await,
+        Command::Revoke(revoke) => self::revoke(&open, world, revoke, output).await,
     }
 }
 
@@ -139,7 +190,10 @@ async fn create(
         open.commit(&Change::CreateRing(row), &event).await?;
     }
     output.result(&shown, || {
-        format!("create ring {} with {} ({key_spec})", create.name, create.algorithm)
+        format!(
+            "create ring {} with {} ({key_spec})",
+            create.name, create.algorithm
+        )
     });
     output.remark(match create.apply {
         true => "Created. Its first key: `chancery ceremony new generate`.",
@@ -148,11 +202,11 @@ async fn create(
     Ok(())
 }
 
-async fn change(
+async fn change_pointer(
     open: &Open,
     world: &World,
     wish: Wish,
-    change: Change1,
+    change: Pointer,
     output: &Output,
 ) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
@@ -176,13 +230,101 @@ async fn change(
         table(
             &["action", "kid", "reason"],
             plan.steps.iter().map(|step| {
-                [step.action.to_string(), step.kid.to_string(), step.reason.clone()]
+                [
+                    step.action.to_string(),
+                    step.kid.to_string(),
+                    step.reason.clone(),
+                ]
             }),
         )
     });
     if !change.apply {
         output.remark("Only shown; --apply carries it out.");
     }
+    Ok(())
+}
+
+async fn archive(
+    open: &Open,
+    world: &World,
+    archive: Archive,
+    output: &Output,
+) -> Result<(), Failure> {
+    let snapshot = open.snapshot().await?;
+    let ring = find(&snapshot.rings, &archive.name)?;
+    let steps =
+        trust::plan::plan_archive(&ring.plan_keys(), &archive.kid).map_err(Failure::refused)?;
+    for step in &steps {
+        output.remark(format!("{} {}: {}", step.action, step.kid, step.reason));
+    }
+    let draft = Draft::Destroy { kid: archive.kid };
+    let apply = archive.apply;
+    proposed(
+        open,
+        world,
+        archive.name,
+        archive.wish,
+        draft,
+        apply,
+        output,
+    )
+    .await
+}
+
+async fn revoke(
+    open: &Open,
+    world: &World,
+    revoke: Revoke,
+    output: &Output,
+) -> Result<(), Failure> {
+    let snapshot = open.snapshot().await?;
+    let ring = find(&snapshot.rings, &revoke.name)?;
+    let key = ring
+        .keys
+        .iter()
+        .find(|key| key.kid == revoke.kid)
+        .ok_or_else(|| Failure::usage(format!("ring {} has no key {}", revoke.name, revoke.kid)))?;
+    output.remark(format!(
+        "revoke {}: it is {} and leaves JWKS at once; no signature by it is released any more",
+        key.kid,
+        key.status()
+    ));
+    if key.state.is_primary() {
+        let successor = ring.successor(&open.settings.safety, world.ambient.now());
+        output.remark(match successor {
+            Some(next) => format!("{} ({}) takes over", next.kid, next.status()),
+            None => {
+                "NOBODY takes over: the ring stops signing until a new key is active".to_owned()
+            }
+        });
+    }
+    let draft = Draft::Revoke {
+        kid: revoke.kid,
+        reason: match revoke.because {
+            Because::Unspecified => RevocationReason::Unspecified,
+            Because::Compromised => RevocationReason::Compromised,
+            Because::Superseded => RevocationReason::Superseded,
+        },
+        compromised_since: revoke.compromised_since,
+    };
+    let apply = revoke.apply;
+    proposed(open, world, revoke.name, revoke.wish, draft, apply, output).await
+}
+
+async fn proposed(
+    open: &Open,
+    world: &World,
+    ring: Name,
+    wish: ceremony::Wish,
+    draft: Draft,
+    apply: bool,
+    output: &Output,
+) -> Result<(), Failure> {
+    if apply {
+        return ceremony::propose(open, world, ring, wish, draft, output).await;
+    }
+    output.result(&json!({"ring": ring, "applied": false}), String::new);
+    output.remark("Only shown; --apply proposes the ceremony.");
     Ok(())
 }
 
@@ -227,12 +369,23 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
 async fn show(open: &Open, name: &Name, output: &Output) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
     let ring = find(&snapshot.rings, name)?;
-    let keys: Vec<Value> = ring.keys.iter().map(|key| key::describe(key, open)).collect();
+    let keys: Vec<Value> = ring
+        .keys
+        .iter()
+        .map(|key| key::describe(key, open))
+        .collect();
     output.result(
         &json!({"ring": ring.name, "algorithm": ring.algorithm, "keys": keys}),
         || {
             table(
-                &["number", "kid", "state", "published", "may sign from", "due to retire"],
+                &[
+                    "number",
+                    "kid",
+                    "state",
+                    "published",
+                    "may sign from",
+                    "due to retire",
+                ],
                 ring.keys.iter().map(|key| {
                     [
                         key.number.to_string(),

@@ -111,7 +111,13 @@ async fn lines(
         if results.len() != batch.len() || results.iter().any(|r| r["jws"].as_str().is_none()) {
             return Err(Failure::new(
                 Code::Failed,
-                anyhow::anyhow!("not every line was signed, first: {}", results.iter().find(|r| r["jws"].as_str().is_none()).unwrap_or(&answer)),
+                anyhow::anyhow!(
+                    "not every line was signed, first: {}",
+                    results
+                        .iter()
+                        .find(|r| r["jws"].as_str().is_none())
+                        .unwrap_or(&answer)
+                ),
             ));
         }
         signed.extend(results);

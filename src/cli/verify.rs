@@ -46,13 +46,16 @@ pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
         (Some(url), _) => ask(url, &all, payload.as_deref(), output).await?,
         (None, jwks) => {
             let path = jwks.clone().unwrap_or_default();
-            let jwks = std::fs::read(&path)
-                .with_context(|| format!("cannot read {}", path.display()))?;
+            let jwks =
+                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
             offline(&jwks, &all, payload.as_deref())?
         }
     };
     let good = |result: &Value| {
-        matches!(result["verdict"].as_str(), Some("VALID" | "VALID_RETIRED_KEY"))
+        matches!(
+            result["verdict"].as_str(),
+            Some("VALID" | "VALID_RETIRED_KEY")
+        )
     };
     let bad = results.iter().filter(|result| !good(result)).count();
     output.result(&results, || summary(&results));
@@ -85,7 +88,9 @@ async fn ask(
                 item
             })
             .collect();
-        let answer = client.post("/v1/verify-batch", &json!({"items": items})).await?;
+        let answer = client
+            .post("/v1/verify-batch", &json!({"items": items}))
+            .await?;
         results.extend(answer["items"].as_array().cloned().unwrap_or_default());
         bar.inc(batch.len() as u64);
     }
@@ -97,7 +102,9 @@ async fn ask(
 /// its type allows.
 fn offline(jwks: &[u8], all: &[&str], payload: Option<&[u8]>) -> Result<Vec<Value>, Failure> {
     let set: Value = serde_json::from_slice(jwks).context("the JWKS file is not JSON")?;
-    let keys = set["keys"].as_array().context("the JWKS file has no member \"keys\"")?;
+    let keys = set["keys"]
+        .as_array()
+        .context("the JWKS file has no member \"keys\"")?;
     Ok(all
         .iter()
         .map(|jws| match check(keys, jws, payload) {
@@ -141,13 +148,18 @@ fn summary(results: &[Value]) -> String {
         let kid = result["kid"].as_str().unwrap_or("-");
         let explanation = result["explanation"].as_str().unwrap_or_default();
         let shown = format!("{kid} {} {explanation}", reasons.join(" "));
-        match groups.iter_mut().find(|(v, s, _)| *v == verdict && *s == shown) {
+        match groups
+            .iter_mut()
+            .find(|(v, s, _)| *v == verdict && *s == shown)
+        {
             Some((_, _, count)) => *count += 1,
             None => groups.push((verdict, shown, 1)),
         }
     }
     table(
         &["verdict", "kid and reason", "signatures"],
-        groups.into_iter().map(|(verdict, shown, count)| [verdict, shown, count.to_string()]),
+        groups
+            .into_iter()
+            .map(|(verdict, shown, count)| [verdict, shown, count.to_string()]),
     )
 }

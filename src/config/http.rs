@@ -58,14 +58,23 @@ impl Http {
             ));
         }
         if !self.operations_listen.ip().is_loopback() {
-            return Err(refuse("http.operations_listen", "must be a loopback address"));
+            return Err(refuse(
+                "http.operations_listen",
+                "must be a loopback address",
+            ));
         }
         for (setting, value) in [
             ("http.body_limit_bytes", self.body_limit_bytes),
             ("http.max_in_flight", self.max_in_flight),
             ("http.batch_limit", self.batch_limit),
-            ("http.requests_per_second", self.requests_per_second as usize),
-            ("http.request_timeout_ms", usize::try_from(self.request_timeout_ms).unwrap_or(0)),
+            (
+                "http.requests_per_second",
+                self.requests_per_second as usize,
+            ),
+            (
+                "http.request_timeout_ms",
+                usize::try_from(self.request_timeout_ms).unwrap_or(0),
+            ),
         ] {
             if value == 0 {
                 return Err(refuse(setting, "must not be zero"));

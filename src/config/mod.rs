@@ -15,7 +15,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-pub use http::{Http, Tls};
+pub use http::Http;
 pub use publication::Publication;
 pub use secret::Secret;
 pub use service::Service;

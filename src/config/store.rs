@@ -40,8 +40,10 @@ impl Store {
             return Err(refuse("store.url", "expected sqlite:PATH or postgres://…"));
         }
         let authority = postgres.and_then(|rest| rest.split('/').next());
-        if authority.is_some_and(|a| a.rsplit_once('@').is_some_and(|(user, _)| user.contains(':')))
-        {
+        if authority.is_some_and(|a| {
+            a.rsplit_once('@')
+                .is_some_and(|(user, _)| user.contains(':'))
+        }) {
             return Err(refuse(
                 "store.url",
                 "must not hold the password: use store.password = { file = \"…\" }",

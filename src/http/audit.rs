@@ -100,3 +100,65 @@ impl LeafView {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::{AUDITOR, Fixture, NOW, OPERATOR, SIGNER};
+
+    fn leaf(index: i64) -> LeafRow {
+        LeafRow {
+            index,
+            time: NOW,
+            kind: "sign".to_owned(),
+            ring: Some("records".to_owned()),
+            kid: None,
+            sig_hash: None,
+            body: r#"{"kind":"sign"}"#.to_owned(),
+        }
+    }
+
+    #[tokio::test]
+    async fn the_trail_is_read_to_its_end_page_by_page() {
+        let fixture = Fixture::new();
+        *fixture.world.leaves.lock().unwrap() = (0..5).map(leaf).collect();
+        let mut path = "/v1/audit?limit=2".to_owned();
+        let mut seen = Vec::new();
+        loop {
+            let page = fixture.get_as(AUDITOR, &path).await.json();
+            for leaf in page["leaves"].as_array().unwrap() {
+                assert_eq!(leaf["leaf"]["kind"], "sign");
+                seen.push(leaf["index"].as_i64().unwrap());
+            }
+            match page["next"].as_i64() {
+                Some(next) => path = format!("/v1/audit?limit=2&from={next}"),
+                None => break,
+            }
+        }
+        assert_eq!(seen, [0, 1, 2, 3, 4]);
+    }
+
+    #[tokio::test]
+    async fn only_an_auditor_reads_it() {
+        let fixture = Fixture::new();
+        for access_token in [SIGNER, OPERATOR] {
+            let answered = fixture.get_as(access_token, "/v1/audit").await;
+            assert_eq!(answered.code(), "forbidden");
+        }
+        assert_eq!(fixture.get("/v1/audit").await.code(), "unauthenticated");
+        for path in ["/v1/rings", "/v1/rings/records", "/v1/inventory"] {
+            let answered = fixture.get_as(AUDITOR, path).await;
+            assert_eq!(answered.code(), "forbidden", "{path}");
+        }
+        assert_eq!(fixture.world.refusals.lock().unwrap().len(), 6);
+    }
+
+    #[tokio::test]
+    async fn a_wrong_parameter_is_refused() {
+        let fixture = Fixture::new();
+        for query in ["limit=0", "limit=1001", "from=-1", "from=x", "page=2"] {
+            let answered = fixture.get_as(AUDITOR, &format!("/v1/audit?{query}")).await;
+            assert_eq!(answered.code(), "bad_query", "{query}");
+        }
+    }
+}

@@ -9,10 +9,10 @@ use axum::http::HeaderMap;
 use axum::http::header::CONTENT_TYPE;
 use serde::de::DeserializeOwned;
 
+use super::Edge;
 use super::codes::Code;
 use super::edge::Context;
 use super::problem::Problem;
-use super::Edge;
 
 /// Reads the body as `T` with [`trust::json::parse_strict`].
 pub async fn strict<T: DeserializeOwned>(
@@ -58,12 +58,7 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// One frame, the usual case, is passed on without a copy.
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let too_large = || {
-        Problem::new(
-            Code::BodyTooLarge,
-            format!("a body may have {limit} bytes"),
-        )
-    };
+    let too_large = || Problem::new(Code::BodyTooLarge, format!("a body may have {limit} bytes"));
     // A declared length over the limit is refused before a byte of it is read.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());

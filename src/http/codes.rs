@@ -116,7 +116,11 @@ impl Code {
             ),
             Self::BadJson => (S::BAD_REQUEST, "bad_json", "The body is not strict JSON"),
             Self::BadMember => (S::BAD_REQUEST, "bad_member", "A member is not as expected"),
-            Self::BadQuery => (S::BAD_REQUEST, "bad_query", "A query parameter is not as expected"),
+            Self::BadQuery => (
+                S::BAD_REQUEST,
+                "bad_query",
+                "A query parameter is not as expected",
+            ),
             Self::BadHeader => (S::BAD_REQUEST, "bad_header", "A header is not as expected"),
             Self::Unauthenticated => (
                 S::UNAUTHORIZED,
@@ -131,11 +135,7 @@ impl Code {
             Self::Forbidden => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
             Self::UnknownRing => (S::NOT_FOUND, "unknown_ring", "There is no such ring"),
             Self::UnknownKey => (S::NOT_FOUND, "unknown_key", "There is no such key"),
-            Self::NoCertificate => (
-                S::NOT_FOUND,
-                "no_certificate",
-                "The key has no certificate",
-            ),
+            Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
             Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
             Self::NoActiveKey => (
                 S::CONFLICT,
@@ -221,13 +221,14 @@ impl Code {
     /// What a caller can do about a 5xx; fixed text, so that nothing of the inside shows.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
-            Self::Overloaded | Self::TokenUnavailable | Self::DatabaseUnavailable | Self::NotReady => {
-                Some("Nothing was signed or changed. Try again after Retry-After.")
-            }
+            Self::Overloaded
+            | Self::TokenUnavailable
+            | Self::DatabaseUnavailable
+            | Self::NotReady => Some("Nothing was signed or changed. Try again after Retry-After."),
             // The work may have been finished after the answer was given up.
-            Self::DeadlineExceeded => Some(
-                "The outcome is not known. Try again with the same Idempotency-Key.",
-            ),
+            Self::DeadlineExceeded => {
+                Some("The outcome is not known. Try again with the same Idempotency-Key.")
+            }
             Self::Internal => Some("Report the request id to the operators."),
             _ => None,
         }
@@ -237,9 +238,7 @@ impl Code {
     pub const fn challenge(self) -> Option<&'static str> {
         match self {
             Self::Unauthenticated => Some("Bearer realm=\"chancery\""),
-            Self::InvalidCredentials => {
-                Some("Bearer realm=\"chancery\", error=\"invalid_token\"")
-            }
+            Self::InvalidCredentials => Some("Bearer realm=\"chancery\", error=\"invalid_token\""),
             _ => None,
         }
     }

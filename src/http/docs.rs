@@ -69,3 +69,35 @@ fn asset(path: &str, config: Arc<Config<'static>>) -> Result<Response, Problem> 
         .insert(CONTENT_SECURITY_POLICY, POLICY);
     Ok(response)
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+
+    use crate::http::testing::Fixture;
+
+    #[tokio::test]
+    async fn the_page_loads_nothing_from_elsewhere() {
+        let fixture = Fixture::new();
+        let redirect = fixture.get("/docs").await;
+        assert_eq!(redirect.header("location"), "/docs/");
+        let page = fixture.get("/docs/").await;
+        assert_eq!(page.status, StatusCode::OK);
+        let html = String::from_utf8(page.body.clone()).unwrap();
+        assert!(
+            !html.contains("http://") && !html.contains("https://"),
+            "{html}"
+        );
+        assert!(!html.contains("<script>"), "{html}");
+        let policy = page.header("content-security-policy");
+        assert!(policy.starts_with("default-src 'none'"), "{policy}");
+        let script = fixture.get("/docs/swagger-initializer.js").await;
+        let script = String::from_utf8(script.body).unwrap();
+        assert!(script.contains("/openapi.json"), "{script}");
+        assert_eq!(fixture.get("/docs/none.js").await.code(), "not_found");
+        assert_eq!(
+            fixture.get("/openapi.json").await.json()["openapi"],
+            "3.1.0"
+        );
+    }
+}

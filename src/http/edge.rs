@@ -221,3 +221,122 @@ fn count(route: &str, response: &Response, started: Instant) {
 
 /// The address of a caller that came without a connection (tests).
 pub const NOWHERE: IpAddr = IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED);
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use axum::body::Body;
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::http::testing::{self, Fixture, SIGNER};
+
+    const SIGN: &str = "/v1/rings/records/sign";
+    const GOOD: &str = r#"{"format":"jws","payload":"AQID"}"#;
+
+    #[tokio::test]
+    async fn a_sane_request_id_is_kept_and_another_is_replaced() {
+        let fixture = Fixture::new();
+        for (given, kept) in [("a-b_c.1", true), ("a b", false), ("", false)] {
+            let request = Request::get("/nothing")
+                .header("x-request-id", given)
+                .body(Body::empty())
+                .unwrap();
+            let answered = fixture.send(request).await;
+            assert_eq!(answered.code(), "not_found");
+            let id = answered.header("x-request-id");
+            assert_eq!(id == given, kept, "{given:?} became {id:?}");
+            assert!(kept || id.starts_with("test-"), "{id}");
+        }
+        let request = Request::get("/nothing").header("x-request-id", "a".repeat(65));
+        let answered = fixture.send(request.body(Body::empty()).unwrap()).await;
+        assert!(answered.header("x-request-id").starts_with("test-"));
+    }
+
+    #[tokio::test]
+    async fn another_method_is_told_which_are_allowed() {
+        let fixture = Fixture::new();
+        let answered = fixture.get(SIGN).await;
+        assert_eq!(answered.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answered.code(), "method_not_allowed");
+        assert_eq!(answered.header("allow"), "POST");
+    }
+
+    #[tokio::test]
+    async fn more_than_the_callers_rate_is_429_with_a_time_to_wait() {
+        let mut settings = testing::settings();
+        settings.requests_per_second = NonZeroU32::new(1);
+        let fixture = Fixture::with(settings);
+        assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+        let answered = fixture.sign(SIGN, GOOD).await;
+        assert_eq!(answered.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answered.code(), "rate_limited");
+        assert_eq!(answered.header("retry-after"), "1");
+        // Another caller has a rate of its own, and strangers share none with principals.
+        let answered = fixture.get_as(testing::OPERATOR, "/v1/rings").await;
+        assert_eq!(answered.status, StatusCode::OK);
+        assert_eq!(fixture.get("/nothing").await.code(), "not_found");
+    }
+
+    #[tokio::test]
+    async fn more_than_fits_in_flight_is_503_with_a_time_to_wait() {
+        let mut settings = testing::settings();
+        settings.max_in_flight = 1;
+        let fixture = Fixture::with(settings);
+        let place = fixture.edge.limits.enter().unwrap();
+        let answered = fixture.sign(SIGN, GOOD).await;
+        assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answered.code(), "overloaded");
+        assert_eq!(answered.header("retry-after"), "1");
+        drop(place);
+        assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn work_that_does_not_end_is_answered_in_its_time() {
+        let fixture = Fixture::new();
+        fixture.world.gate.forget_permits(1_000);
+        let answered = fixture.sign(SIGN, GOOD).await;
+        assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answered.code(), "deadline_exceeded");
+        assert!(!answered.header("retry-after").is_empty());
+    }
+
+    #[tokio::test]
+    async fn wrong_bodies_are_told_apart() {
+        let fixture = Fixture::new();
+        let long = format!(r#"{{"format":"jws","payload":"{}"}}"#, "A".repeat(4_096));
+        for (body, status, code) in [
+            (
+                long.as_str(),
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+            ),
+            (r#"{"format":"jws""#, StatusCode::BAD_REQUEST, "bad_json"),
+            ("", StatusCode::BAD_REQUEST, "bad_json"),
+        ] {
+            let answered = fixture.sign(SIGN, body).await;
+            assert_eq!((answered.status, answered.code().as_str()), (status, code));
+        }
+        let mut request = testing::post(SIGN, GOOD);
+        let bearer = format!("Bearer {SIGNER}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        request
+            .headers_mut()
+            .insert("content-type", "text/plain".parse().unwrap());
+        let answered = fixture.send(request).await;
+        assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(answered.code(), "unsupported_media_type");
+        let answered = fixture.sign(&format!("{SIGN}?receipt=wait"), GOOD).await;
+        assert_eq!(answered.code(), "bad_query");
+    }
+
+    #[test]
+    fn a_ring_from_a_path_fits_into_a_leaf() {
+        let long = format!("/v1/rings/{}/sign", "a".repeat(500));
+        let ring = ring_of("/v1/rings/{ring}/sign", &long).unwrap();
+        assert_eq!(ring.len(), 64);
+        assert_eq!(ring_of("/v1/verify", "/v1/verify"), None);
+    }
+}

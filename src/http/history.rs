@@ -115,3 +115,50 @@ fn entry(key: &Key) -> Value {
 fn seconds(time: Time) -> i64 {
     time.millis().div_euclid(1_000)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::http::testing::{self, Fixture, NOW};
+
+    #[test]
+    fn the_history_holds_every_key_with_its_end_and_its_revocation() {
+        let snapshot = testing::snapshot_with_revoked_key();
+        let claims = claims(&snapshot, "https://x.example", Time::from_millis(NOW));
+        assert_eq!(claims["iss"], "https://x.example");
+        assert_eq!(claims["iat"], NOW / 1_000);
+        let keys = claims["keys"].as_array().unwrap();
+        assert_eq!(keys.len(), 2);
+        let revoked = keys.iter().find(|key| key["ring"] == "records").unwrap();
+        assert_eq!(
+            revoked["revoked"],
+            json!({
+                "revoked_at": (NOW - 10_000) / 1_000,
+                "reason": "compromised",
+                "compromised_since": (NOW - 50_000) / 1_000,
+            })
+        );
+        assert_eq!(revoked["exp"], (NOW - 10_000) / 1_000);
+        let standby = keys.iter().find(|key| key["ring"] == "digests").unwrap();
+        assert_eq!(standby["exp"], (NOW + 7_776_000_000) / 1_000);
+        assert!(standby.get("revoked").is_none());
+        for key in keys {
+            assert!(key["kid"].is_string() && key["iat"].is_i64() && key["nbf"].is_i64());
+        }
+    }
+
+    #[tokio::test]
+    async fn it_is_signed_once_per_snapshot() {
+        let fixture = Fixture::new();
+        for _ in 0..3 {
+            let answered = fixture.get("/v1/keys/history").await;
+            assert_eq!(answered.header("content-type"), "application/jwk-set+jwt");
+            assert_eq!(answered.body, b"head.claims.signature");
+        }
+        assert_eq!(fixture.world.histories.lock().unwrap().len(), 1);
+        let next = testing::snapshot_with_revoked_key();
+        fixture.world.snapshot.store(Arc::new(next));
+        fixture.get("/v1/keys/history").await;
+        assert_eq!(fixture.world.histories.lock().unwrap().len(), 2);
+    }
+}

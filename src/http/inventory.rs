@@ -87,3 +87,28 @@ pub async fn handle(
             .collect(),
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use crate::http::testing::{Fixture, OPERATOR};
+
+    #[tokio::test]
+    async fn an_operator_sees_where_every_key_is() {
+        let fixture = Fixture::new();
+        let inventory = fixture.get_as(OPERATOR, "/v1/inventory").await.json();
+        let keys = inventory["keys"].as_array().unwrap();
+        assert_eq!(keys.len(), 2);
+        assert_eq!(keys[1]["kid"], fixture.kid());
+        assert_eq!(keys[1]["age_seconds"], 200);
+        assert_eq!(keys[1]["cka_id"], "03".repeat(16));
+
+        let ring = fixture.get_as(OPERATOR, "/v1/rings/records").await.json();
+        assert_eq!(ring["ring"]["primary"], fixture.kid());
+        assert_eq!(ring["keys"][0]["state"], "active");
+        let rings = fixture.get_as(OPERATOR, "/v1/rings").await.json();
+        assert_eq!(rings["rings"][0]["name"], "digests");
+        assert_eq!(rings["rings"][0]["usage"], "raw");
+        let answered = fixture.get_as(OPERATOR, "/v1/rings/none").await;
+        assert_eq!(answered.code(), "unknown_ring");
+    }
+}

@@ -216,3 +216,103 @@ fn matches_tag(list: &str, etag: &str) -> bool {
                 == Some(etag)
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::extract::Request;
+
+    use super::*;
+    use crate::http::testing::{self, Answered, Fixture};
+
+    const PATH: &str = "/.well-known/jwks.json";
+
+    async fn get_with_tag(fixture: &Fixture, tag: &str) -> Answered {
+        let request = Request::get(PATH).header("if-none-match", tag);
+        fixture.send(request.body(Body::empty()).unwrap()).await
+    }
+
+    #[tokio::test]
+    async fn a_set_says_how_long_it_may_be_kept_and_anyone_may_read_it() {
+        let fixture = Fixture::new();
+        let answered = fixture.get(PATH).await;
+        assert_eq!(answered.status, StatusCode::OK);
+        assert_eq!(answered.header("content-type"), "application/jwk-set+json");
+        assert_eq!(
+            answered.header("cache-control"),
+            "public, max-age=300, stale-while-revalidate=86400, stale-if-error=86400"
+        );
+        assert_eq!(answered.header("access-control-allow-origin"), "*");
+        assert_eq!(answered.json()["keys"][0]["kid"], fixture.kid());
+        assert_eq!(answered.header("x-chancery-keys-left-out"), "");
+    }
+
+    #[tokio::test]
+    async fn an_unchanged_set_is_not_sent_again() {
+        let fixture = Fixture::new();
+        let etag = fixture.get(PATH).await.header("etag").to_owned();
+        for tag in [
+            etag.clone(),
+            format!("W/{etag}"),
+            format!("\"x\", {etag}"),
+            "*".to_owned(),
+        ] {
+            let answered = get_with_tag(&fixture, &tag).await;
+            assert_eq!(answered.status, StatusCode::NOT_MODIFIED, "{tag}");
+            assert!(answered.body.is_empty());
+            assert_eq!(answered.header("etag"), etag);
+            assert!(answered.header("cache-control").starts_with("public"));
+        }
+        let answered = get_with_tag(&fixture, "\"other\"").await;
+        assert_eq!(answered.status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn the_next_snapshot_is_served_at_once() {
+        let fixture = Fixture::new();
+        let before = fixture.get(PATH).await.header("etag").to_owned();
+        let revoked = testing::snapshot_with_revoked_key();
+        fixture.world.snapshot.store(Arc::new(revoked));
+        let answered = get_with_tag(&fixture, &before).await;
+        assert_eq!(answered.status, StatusCode::OK, "the old tag is void");
+        assert_eq!(answered.json()["keys"], serde_json::json!([]));
+    }
+
+    #[tokio::test]
+    async fn each_ring_has_a_set_of_its_own() {
+        let fixture = Fixture::new();
+        let answered = fixture.get("/v1/rings/digests/jwks.json").await;
+        assert_eq!(answered.json()["keys"][0]["crv"], "Ed25519");
+        let answered = fixture.get("/v1/rings/nothing/jwks.json").await;
+        assert_eq!(answered.status, StatusCode::NOT_FOUND);
+        assert_eq!(answered.code(), "unknown_ring");
+        let request = Request::post(PATH).body(Body::empty()).unwrap();
+        let answered = fixture.send(request).await;
+        assert_eq!(answered.code(), "method_not_allowed");
+        assert_eq!(answered.header("allow"), "GET,HEAD");
+    }
+
+    #[tokio::test]
+    async fn keys_that_did_not_fit_are_counted_and_linked() {
+        let mut snapshot = testing::snapshot();
+        snapshot.jwks.left_out = 12;
+        let fixture = Fixture::over(testing::settings(), snapshot, Default::default());
+        let answered = fixture.get(PATH).await;
+        assert_eq!(answered.header("x-chancery-keys-left-out"), "12");
+        assert_eq!(
+            answered.header("link"),
+            "</v1/keys/history>; rel=\"archives\""
+        );
+    }
+
+    #[tokio::test]
+    async fn verifiers_are_served_while_everything_else_is_down_or_full() {
+        let mut settings = testing::settings();
+        settings.max_in_flight = 1;
+        let fixture = Fixture::over(settings, testing::snapshot(), Default::default());
+        *fixture.world.token_ready.lock().unwrap() = false;
+        *fixture.world.database_up.lock().unwrap() = false;
+        let _full = fixture.edge.limits.enter().unwrap();
+        assert_eq!(fixture.get(PATH).await.status, StatusCode::OK);
+        assert_eq!(fixture.get("/v1/rings").await.code(), "overloaded");
+    }
+}

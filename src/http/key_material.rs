@@ -137,3 +137,72 @@ fn to_pem(spki: &[u8]) -> String {
     pem.push_str("-----END PUBLIC KEY-----\n");
     pem
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use trust::PublicKey;
+
+    use super::*;
+    use crate::http::testing::{self, Fixture};
+
+    #[tokio::test]
+    async fn a_key_is_served_with_its_state_and_alone() {
+        let fixture = Fixture::new();
+        let path = format!("/v1/keys/{}", fixture.kid());
+        let view = fixture.get(&path).await.json();
+        assert_eq!(view["state"], "active");
+        assert_eq!(view["role"], "primary");
+        assert_eq!(view["jwk"]["kid"], view["kid"]);
+
+        let jwk = fixture.get(&format!("{path}/jwk")).await;
+        assert_eq!(jwk.header("content-type"), "application/jwk+json");
+        assert_eq!(jwk.json(), view["jwk"]);
+
+        let pem = fixture.get(&format!("{path}/pem")).await;
+        let text = String::from_utf8(pem.body).unwrap();
+        assert!(text.lines().all(|line| line.len() <= 64), "{text}");
+        let spki: String = text.lines().filter(|l| !l.starts_with('-')).collect();
+        use base64ct::Encoding as _;
+        let spki = base64ct::Base64::decode_vec(&spki).unwrap();
+        let key = PublicKey::from_spki_der(&spki).unwrap();
+        assert_eq!(key.kid().as_str(), fixture.kid());
+
+        let certificate = fixture.get(&format!("{path}/certificate")).await;
+        assert_eq!(certificate.code(), "no_certificate");
+
+        let provenance = fixture.get(&format!("{path}/provenance")).await;
+        assert_eq!(provenance.json()["of"], "ab".repeat(32));
+        assert!(provenance.header("cache-control").contains("immutable"));
+    }
+
+    #[tokio::test]
+    async fn a_revoked_key_is_shown_only_with_its_revocation() {
+        let snapshot = testing::snapshot_with_revoked_key();
+        let fixture = Fixture::over(testing::settings(), snapshot, Default::default());
+        let path = format!("/v1/keys/{}", fixture.kid());
+        let view = fixture.get(&path).await.json();
+        assert_eq!(view["state"], "revoked");
+        assert_eq!(view["revocation"]["reason"], "compromised");
+        assert_eq!(
+            view["revocation"]["compromised_since"],
+            "2027-01-15T07:59:10.000Z"
+        );
+        for part in ["jwk", "pem"] {
+            let answered = fixture.get(&format!("{path}/{part}")).await;
+            assert_eq!(answered.status, StatusCode::GONE);
+            assert_eq!(answered.code(), "key_revoked");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_similar_kid_is_no_kid() {
+        let fixture = Fixture::new();
+        let other = "A".repeat(43);
+        for kid in ["x", &other, "..", "%ff"] {
+            let answered = fixture.get(&format!("/v1/keys/{kid}")).await;
+            assert_eq!(answered.status, StatusCode::NOT_FOUND, "{kid}");
+            answered.code();
+        }
+    }
+}

@@ -33,6 +33,10 @@ mod verify;
 mod verify_batch;
 
 #[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod server_tests;
+#[cfg(test)]
 mod testing;
 
 use std::sync::Arc;

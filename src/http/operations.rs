@@ -85,3 +85,58 @@ fn read_gauges(edge: &Edge) {
 
 /// Newest keys of a ring whose ages are shown.
 const AGES_PER_RING: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use serde_json::Value;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::http::testing::Fixture;
+
+    async fn get(fixture: &Fixture, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router(&fixture.edge).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_part_is_ready_by_itself() {
+        let fixture = Fixture::new();
+        let parts = ["", "/publication", "/verification", "/signing"];
+        for (token, database, expected) in [
+            (true, true, [200, 200, 200, 200]),
+            (false, true, [200, 200, 200, 503]),
+            (true, false, [200, 200, 503, 503]),
+        ] {
+            *fixture.world.token_ready.lock().unwrap() = token;
+            *fixture.world.database_up.lock().unwrap() = database;
+            for (part, expected) in parts.iter().zip(expected) {
+                let (status, body) = get(&fixture, &format!("/health/ready{part}")).await;
+                assert_eq!(status, expected, "{part} token {token} database {database}");
+                let body: Value = serde_json::from_str(&body).unwrap();
+                assert_eq!(body["parts"]["token"]["ok"], token);
+                assert_eq!(body["parts"]["database"]["ok"], database);
+                assert_eq!(body["ready"], expected == 200);
+            }
+        }
+        assert_eq!(get(&fixture, "/health/live").await.0, StatusCode::OK);
+        let (status, body) = get(&fixture, "/health/ready/tea").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.contains("\"code\":\"not_found\""), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_scrape_is_text_and_a_wrong_method_is_a_problem() {
+        let fixture = Fixture::new();
+        assert_eq!(get(&fixture, "/metrics").await.0, StatusCode::OK);
+        let request = Request::post("/metrics").body(Body::empty()).unwrap();
+        let response = router(&fixture.edge).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()["allow"], "GET,HEAD");
+    }
+}

@@ -203,9 +203,11 @@ impl From<JsonError> for Problem {
             JsonError::Float { path } => {
                 (Code::BadJson, path, "only integers are allowed".to_owned())
             }
-            JsonError::Integer { path } => {
-                (Code::BadJson, path, "the integer is beyond 2^53-1".to_owned())
-            }
+            JsonError::Integer { path } => (
+                Code::BadJson,
+                path,
+                "the integer is beyond 2^53-1".to_owned(),
+            ),
             JsonError::Depth { path } => (Code::BadJson, path, "nested too deep".to_owned()),
             JsonError::Content { path, what } => (Code::BadMember, path, what),
             other => (Code::BadJson, String::new(), other.to_string()),
@@ -247,8 +249,9 @@ fn from_token(cause: &token::Error, error: &signing::Error) -> Problem {
             .retry_after(Duration::from_millis(millis)),
         Advice::TimedOut => Problem::caused_by(Code::DeadlineExceeded, error),
         // A person has to look; a caller can only come back later.
-        Advice::Alert => Problem::caused_by(Code::TokenUnavailable, error)
-            .retry_after(Duration::from_secs(30)),
+        Advice::Alert => {
+            Problem::caused_by(Code::TokenUnavailable, error).retry_after(Duration::from_secs(30))
+        }
     }
 }
 

@@ -36,8 +36,12 @@ pub async fn handle(
     let ceremony = find(&edge.app.keys.current(), &kid)?.ceremony.clone();
     let transcript = edge.app.archive.transcript(ceremony).await?;
     // The read model believed the key for this transcript, so it was there.
-    let bytes = transcript
-        .ok_or_else(|| Problem::new(Code::Internal, "a key's transcript is gone from the archive"))?;
+    let bytes = transcript.ok_or_else(|| {
+        Problem::new(
+            Code::Internal,
+            "a key's transcript is gone from the archive",
+        )
+    })?;
     let etag = format!("\"{}\"", Sha256Digest::of(&bytes));
     // A closed transcript never changes.
     let mut response = bytes_of(

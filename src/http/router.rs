@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 use super::codes::Code;
 use super::problem::Problem;
 use super::{
-    Shared, audit, docs, edge, history, inventory, jwks, key, key_material, provenance, rings, sign,
-    sign_batch, verify, verify_batch,
+    Shared, audit, docs, edge, history, inventory, jwks, key, key_material, provenance, rings,
+    sign, sign_batch, verify, verify_batch,
 };
 
 /// What stands at the head of the description.
@@ -52,11 +52,16 @@ fn routes() -> OpenApiRouter<Shared> {
                 .build(),
         ),
     );
-    components.add_security_scheme("mtls", SecurityScheme::MutualTls {
-        description: Some("A client certificate whose name is mapped to a principal".to_owned()),
-        deprecated: None,
-        extensions: None,
-    });
+    components.add_security_scheme(
+        "mtls",
+        SecurityScheme::MutualTls {
+            description: Some(
+                "A client certificate whose name is mapped to a principal".to_owned(),
+            ),
+            deprecated: None,
+            extensions: None,
+        },
+    );
     OpenApiRouter::with_openapi(head)
         .routes(routes!(sign::handle))
         .routes(routes!(sign_batch::handle))

@@ -116,7 +116,17 @@ async fn run_api(
     };
     let address = edge.settings.listen;
     match acceptor {
-        None => run("API", address, listener, NoDelayAcceptor, handle, connections).await,
+        None => {
+            run(
+                "API",
+                address,
+                listener,
+                NoDelayAcceptor,
+                handle,
+                connections,
+            )
+            .await
+        }
         Some(acceptor) => run("API", address, listener, acceptor, handle, connections).await,
     }
 }
@@ -210,11 +220,7 @@ impl Service<SocketAddr> for Connections {
             address: address.ip(),
             sans: Vec::new(),
         };
-        std::future::ready(Ok(Front::new(
-            self.edge.clone(),
-            self.router.clone(),
-            peer,
-        )))
+        std::future::ready(Ok(Front::new(self.edge.clone(), self.router.clone(), peer)))
     }
 }
 

@@ -227,7 +227,9 @@ impl SignRequest {
                 payload_type: self
                     .payload_type
                     .filter(|kind| !kind.is_empty())
-                    .ok_or_else(|| Problem::member("payload_type", "expected the payload's type"))?,
+                    .ok_or_else(|| {
+                        Problem::member("payload_type", "expected the payload's type")
+                    })?,
             }),
             FormatName::Raw => self.into_raw(algorithm),
         }
@@ -432,17 +434,63 @@ mod tests {
         let short = trust::base64url::encode(&[7; 31]);
         let cases = [
             (r#"{"format":"jws"}"#.to_owned(), "bad_member", "payload"),
-            (r#"{"format":"jws","payload":"AQI="}"#.to_owned(), "bad_member", "payload"),
-            (r#"{"format":"jws","payload":"AQI","x":1}"#.to_owned(), "bad_member", "x"),
-            (r#"{"format":"jws","payload":"AQI","payload":"AQI"}"#.to_owned(), "bad_json", "payload"),
-            (r#"{"format":"pgp","payload":"AQI"}"#.to_owned(), "bad_member", "format"),
-            (r#"{"format":"jws","payload":"AQI","digest":"AQI"}"#.to_owned(), "bad_member", "digest"),
-            (r#"{"format":"jws","payload":"AQI","b64":true}"#.to_owned(), "bad_member", "b64"),
-            (r#"{"format":"dsse","payload":"AQI"}"#.to_owned(), "bad_member", "payload_type"),
-            (format!(r#"{{"format":"raw","digest":"{digest}"}}"#), "bad_member", "hash"),
-            (format!(r#"{{"format":"raw","digest":"{digest}","hash":"md5"}}"#), "bad_member", "hash"),
-            (format!(r#"{{"format":"raw","digest":"{short}","hash":"sha-256"}}"#), "bad_member", "digest"),
-            (format!(r#"{{"format":"raw","digest":"{digest}","payload":"AQI","hash":"sha-256"}}"#), "bad_member", "payload"),
+            (
+                r#"{"format":"jws","payload":"AQI="}"#.to_owned(),
+                "bad_member",
+                "payload",
+            ),
+            (
+                r#"{"format":"jws","payload":"AQI","x":1}"#.to_owned(),
+                "bad_member",
+                "x",
+            ),
+            (
+                r#"{"format":"jws","payload":"AQI","payload":"AQI"}"#.to_owned(),
+                "bad_json",
+                "payload",
+            ),
+            (
+                r#"{"format":"pgp","payload":"AQI"}"#.to_owned(),
+                "bad_member",
+                "format",
+            ),
+            (
+                r#"{"format":"jws","payload":"AQI","digest":"AQI"}"#.to_owned(),
+                "bad_member",
+                "digest",
+            ),
+            (
+                r#"{"format":"jws","payload":"AQI","b64":true}"#.to_owned(),
+                "bad_member",
+                "b64",
+            ),
+            (
+                r#"{"format":"dsse","payload":"AQI"}"#.to_owned(),
+                "bad_member",
+                "payload_type",
+            ),
+            (
+                format!(r#"{{"format":"raw","digest":"{digest}"}}"#),
+                "bad_member",
+                "hash",
+            ),
+            (
+                format!(r#"{{"format":"raw","digest":"{digest}","hash":"md5"}}"#),
+                "bad_member",
+                "hash",
+            ),
+            (
+                format!(r#"{{"format":"raw","digest":"{short}","hash":"sha-256"}}"#),
+                "bad_member",
+                "digest",
+            ),
+            (
+                format!(
+                    r#"{{"format":"raw","digest":"{digest}","payload":"AQI","hash":"sha-256"}}"#
+                ),
+                "bad_member",
+                "payload",
+            ),
         ];
         for (body, code, member) in cases {
             let fixture = Fixture::new();
@@ -470,7 +518,10 @@ mod tests {
         let answered = fixture.post(PATH, GOOD).await;
         assert_eq!(answered.status, StatusCode::UNAUTHORIZED);
         assert_eq!(answered.code(), "unauthenticated");
-        assert_eq!(answered.header("www-authenticate"), "Bearer realm=\"chancery\"");
+        assert_eq!(
+            answered.header("www-authenticate"),
+            "Bearer realm=\"chancery\""
+        );
 
         let mut request = testing::post(PATH, GOOD);
         request
@@ -592,6 +643,10 @@ mod tests {
         for _ in 0..100 {
             tokio::task::yield_now().await;
         }
-        assert_eq!(fixture.edge.limits.in_flight(), capacity, "and is given back");
+        assert_eq!(
+            fixture.edge.limits.in_flight(),
+            capacity,
+            "and is given back"
+        );
     }
 }

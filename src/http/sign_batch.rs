@@ -152,3 +152,46 @@ fn failed(problem: &Problem) -> SignItemAnswer {
         problem: problem.document(None),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    use crate::http::testing::Fixture;
+
+    const PATH: &str = "/v1/rings/records/sign-batch";
+
+    #[tokio::test]
+    async fn one_bad_item_does_not_stop_the_others() {
+        let fixture = Fixture::new();
+        let body = json!({"items": [
+            {"format": "jws", "payload": "AQI"},
+            {"format": "jws", "payload": "AQI="},
+            {"format": "jws", "payload": "AQI", "alg": "HS256"},
+        ]});
+        let answered = fixture.sign(PATH, &body.to_string()).await;
+        assert_eq!(answered.status, StatusCode::OK);
+        let items = answered.json()["items"].clone();
+        assert_eq!(items[0]["kid"], fixture.kid());
+        assert_eq!(items[1]["problem"]["code"], "bad_member");
+        assert_eq!(items[1]["problem"]["member"], "items[1].payload");
+        assert_eq!(items[2]["problem"]["code"], "wrong_algorithm");
+        assert_eq!(items[2]["problem"]["member"], "items[2].alg");
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_one_item_at_least_and_the_limit_at_most() {
+        let fixture = Fixture::new();
+        let item = json!({"format": "jws", "payload": "AQI"});
+        for count in [0, 4] {
+            let body = json!({"items": vec![item.clone(); count]});
+            let answered = fixture.sign(PATH, &body.to_string()).await;
+            assert_eq!(answered.code(), "bad_member", "{count}");
+            assert_eq!(answered.member(), "items");
+        }
+        let body = r#"{"items":[{"format":"jws","payload":"AQI","x":1}]}"#;
+        let answered = fixture.sign(PATH, body).await;
+        assert_eq!(answered.member(), "items[0].x");
+    }
+}

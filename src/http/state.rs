@@ -52,9 +52,13 @@ pub fn life(key: &Key) -> Life {
     let life = state.life();
     Life {
         state: state.word(),
-        role: state
-            .can_sign()
-            .then(|| if state.is_primary() { "primary" } else { "secondary" }),
+        role: state.can_sign().then(|| {
+            if state.is_primary() {
+                "primary"
+            } else {
+                "secondary"
+            }
+        }),
         activated_at: life.activated_at,
         demoted_at: life.demoted_at,
         retired_at: life.retired_at,

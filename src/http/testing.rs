@@ -94,7 +94,10 @@ impl Answered {
     }
 
     pub fn member(&self) -> String {
-        self.json()["member"].as_str().unwrap_or_default().to_owned()
+        self.json()["member"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned()
     }
 }
 
@@ -165,7 +168,10 @@ impl Fixture {
         Answered {
             status: parts.status,
             headers: parts.headers,
-            body: axum::body::to_bytes(body, usize::MAX).await.unwrap().to_vec(),
+            body: axum::body::to_bytes(body, usize::MAX)
+                .await
+                .unwrap()
+                .to_vec(),
         }
     }
 
@@ -191,10 +197,9 @@ impl Fixture {
     /// A request by the signer.
     pub async fn sign(&self, path: &str, body: &str) -> Answered {
         let mut request = post(path, body.to_owned());
-        request.headers_mut().insert(
-            "authorization",
-            format!("Bearer {SIGNER}").parse().unwrap(),
-        );
+        request
+            .headers_mut()
+            .insert("authorization", format!("Bearer {SIGNER}").parse().unwrap());
         self.send(request).await
     }
 
@@ -339,7 +344,11 @@ fn credentials() -> Credentials {
         row("access-token", access_token_hash(secret), principal, roles)
     };
     Credentials::new(&[
-        token(SIGNER, "integrity", r#"["signer:records","signer:digests","signer:none"]"#),
+        token(
+            SIGNER,
+            "integrity",
+            r#"["signer:records","signer:digests","signer:none"]"#,
+        ),
         token(OPERATOR, "olga", r#"["operator"]"#),
         token(AUDITOR, "anna", r#"["auditor"]"#),
         row(

@@ -145,3 +145,43 @@ fn name(name: &GeneralName) -> Option<String> {
         _ => None,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    fn names_of(sans: Vec<SanType>) -> Vec<String> {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.subject_alt_names = sans;
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        names(certificate.der()).unwrap()
+    }
+
+    #[test]
+    fn a_name_of_one_kind_cannot_pass_for_another() {
+        let text = |text: &str| text.try_into().unwrap();
+        assert_eq!(
+            names_of(vec![
+                SanType::DnsName(text("Signer.Example")),
+                SanType::URI(text("spiffe://x/y")),
+                SanType::Rfc822Name(text("a@b.example")),
+                SanType::IpAddress("10.0.0.1".parse().unwrap()),
+            ]),
+            ["signer.example", "spiffe://x/y", "a@b.example", "10.0.0.1"]
+        );
+        assert_eq!(
+            names_of(vec![
+                SanType::DnsName(text("10.0.0.1")),
+                SanType::DnsName(text("a@b.example")),
+                SanType::DnsName(text("spiffe://x/y")),
+                SanType::URI(text("signer.example")),
+                SanType::Rfc822Name(text("signer.example")),
+            ]),
+            Vec::<String>::new()
+        );
+        assert!(names_of(Vec::new()).is_empty());
+    }
+}

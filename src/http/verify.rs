@@ -22,7 +22,6 @@ use crate::verification::{Answer, Claim, Covered};
 pub struct VerifyRequest {
     /// A string (compact) or an object (JSON serialisation with one signature, RFC 7515
     /// section 7.2).
-    #[schema(value_type = Option<Object>)]
     jws: Option<Value>,
     /// A DSSE envelope.
     #[schema(value_type = Option<Object>)]
@@ -176,5 +175,75 @@ impl From<Answer> for VerifyAnswer {
             log_index: answer.index,
             explanation: answer.explanation,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    use super::*;
+    use crate::http::testing::Fixture;
+
+    #[tokio::test]
+    async fn a_verdict_is_an_answer_and_needs_no_credentials() {
+        let fixture = Fixture::new();
+        let answered = fixture.post("/v1/verify", r#"{"jws":"a.b.c"}"#).await;
+        assert_eq!(answered.status, StatusCode::OK);
+        assert_eq!(
+            answered.json(),
+            json!({
+                "verdict": "INVALID",
+                "reasons": ["unknown_key"],
+                "explanation": "no key has this kid",
+            })
+        );
+    }
+
+    #[tokio::test]
+    async fn each_form_becomes_its_claim() {
+        let kid = "k".repeat(43);
+        let cases = [
+            (json!({"jws": "a..c", "payload": "AQI"}), "Jws"),
+            (
+                json!({"jws": {"protected": "x", "signature": "y"}}),
+                "JwsJson",
+            ),
+            (json!({"envelope": {"payload": ""}}), "Dsse"),
+            (
+                json!({"signature": "AQI", "kid": kid, "digest": "AQI"}),
+                "Raw",
+            ),
+        ];
+        for (body, form) in cases {
+            let request: VerifyRequest = serde_json::from_value(body.clone()).unwrap();
+            let claim = format!("{:?}", request.into_claim().unwrap());
+            assert!(claim.starts_with(form), "{body}: {claim}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_claim_of_no_form_or_of_two_names_the_member() {
+        let fixture = Fixture::new();
+        for (body, member) in [
+            (json!({}), "jws"),
+            (json!({"jws": "a", "envelope": {}}), "jws"),
+            (json!({"jws": 1}), "jws"),
+            (json!({"envelope": "x"}), "envelope"),
+            (json!({"envelope": {}, "payload": "AQI"}), "payload"),
+            (json!({"jws": "a", "kid": "b"}), "kid"),
+            (json!({"signature": "AQI", "digest": "AQI"}), "kid"),
+            (json!({"signature": "AQI", "kid": "k"}), "digest"),
+            (
+                json!({"signature": "AQ==", "kid": "k", "digest": "AQI"}),
+                "signature",
+            ),
+        ] {
+            let answered = fixture.post("/v1/verify", body.to_string()).await;
+            assert_eq!(answered.code(), "bad_member", "{body}");
+            assert_eq!(answered.member(), member, "{body}");
+        }
+        assert!(fixture.world.claims.lock().unwrap().is_empty());
     }
 }

@@ -83,3 +83,21 @@ pub async fn handle(
         .collect();
     json(&VerifyBatchAnswer { items })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use crate::http::testing::Fixture;
+
+    #[tokio::test]
+    async fn each_item_keeps_its_place() {
+        let fixture = Fixture::new();
+        let body = json!({"items": [{"jws": 1}, {"jws": "a.b.c"}, {"signature": "AQI"}]});
+        let answered = fixture.post("/v1/verify-batch", body.to_string()).await;
+        let items = answered.json()["items"].clone();
+        assert_eq!(items[0]["problem"]["member"], "items[0].jws");
+        assert_eq!(items[1]["verdict"], "INVALID");
+        assert_eq!(items[2]["problem"]["member"], "items[2].kid");
+    }
+}

@@ -130,15 +130,17 @@ impl Keys {
 
     /// How long ago the database last said that [`Keys::current`] is current.
     pub fn confirmed_ago(&self) -> Duration {
-        self.confirmed.lock().unwrap_or_else(PoisonError::into_inner).elapsed()
+        self.confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
     }
 
     fn confirm(&self) {
-        *self.confirmed.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-    }
-
-    pub fn settings(&self) -> &Settings {
-        &self.settings
+        *self
+            .confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
     /// Reads again now if the database has changed. A failure keeps the old snapshot, which is
@@ -149,21 +151,31 @@ impl Keys {
         match self.store.version().await {
             Ok(version) if version == seen => self.confirm(),
             Ok(_) => self.replace().await,
-            Err(error) => error!(error = &error as &dyn std::error::Error, "cannot ask for the database's version"),
+            Err(error) => error!(
+                error = &error as &dyn std::error::Error,
+                "cannot ask for the database's version"
+            ),
         }
     }
 
     async fn replace(&self) {
         match read(&self.store, &self.settings, &self.certified).await {
             Ok(snapshot) => {
-                info!(version = snapshot.version, keys = snapshot.keys.len(), "keys read");
+                info!(
+                    version = snapshot.version,
+                    keys = snapshot.keys.len(),
+                    "keys read"
+                );
                 for refused in &snapshot.refused {
                     error!(kid = refused.kid, why = refused.why, "key refused");
                 }
                 self.current.store(Arc::new(snapshot));
                 self.confirm();
             }
-            Err(error) => error!(error = &error as &dyn std::error::Error, "the old keys stay in use"),
+            Err(error) => error!(
+                error = &error as &dyn std::error::Error,
+                "the old keys stay in use"
+            ),
         }
     }
 
@@ -175,7 +187,10 @@ impl Keys {
                 Ok(version) if version == seen => self.confirm(),
                 Ok(_) => self.refresh().await,
                 Err(error) => {
-                    error!(error = &error as &dyn std::error::Error, "cannot follow the database");
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot follow the database"
+                    );
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -187,13 +202,19 @@ impl Keys {
 pub fn unverified_chains(rows: &[DocumentRow]) -> Result<Option<trust::Chains>, Error> {
     let mut chains: Option<trust::Chains> = None;
     for row in rows {
-        let document = trust::json::require_canonical(&row.body).map_err(|source| Error::Document {
-            kind: row.kind.clone(),
-            version: row.version,
-            source,
-        })?;
+        let document =
+            trust::json::require_canonical(&row.body).map_err(|source| Error::Document {
+                kind: row.kind.clone(),
+                version: row.version,
+                source,
+            })?;
         match (&mut chains, row.kind.as_str()) {
-            (None, _) => chains = Some(trust::Chains { genesis: document, changes: Vec::new() }),
+            (None, _) => {
+                chains = Some(trust::Chains {
+                    genesis: document,
+                    changes: Vec::new(),
+                })
+            }
             (Some(chains), "policy") => chains.changes.push(trust::chain::Change::Policy(document)),
             (Some(chains), _) => chains.changes.push(trust::chain::Change::Roster(document)),
         }
@@ -245,7 +266,9 @@ async fn certify(
         return Ok(Ok(known.clone()));
     }
     let Some(trusted) = trusted else {
-        return Ok(Err("there is no roster that it could have been accepted under".to_owned()));
+        return Ok(Err(
+            "there is no roster that it could have been accepted under".to_owned(),
+        ));
     };
     let Some(bytes) = store.transcript(&row.ceremony).await? else {
         return Ok(Err("it has no transcript".to_owned()));
@@ -258,13 +281,21 @@ async fn certify(
     Ok(Ok(known))
 }
 
-fn tally(bytes: &[u8], settings: &Settings, trusted: &Trusted, row: &KeyRow) -> Result<Certified, String> {
+fn tally(
+    bytes: &[u8],
+    settings: &Settings,
+    trusted: &Trusted,
+    row: &KeyRow,
+) -> Result<Certified, String> {
     let verified = trust::verify_transcript(bytes, &settings.pin).map_err(|e| chain_of(&e))?;
     if !trusted.extends(verified.trusted()) {
         return Err("its ceremony was held under another line of rosters".to_owned());
     }
     let prepared_at = verified.statement().executed_at;
-    let kid: Kid = row.kid.parse().map_err(|_| "the kid is malformed".to_owned())?;
+    let kid: Kid = row
+        .kid
+        .parse()
+        .map_err(|_| "the kid is malformed".to_owned())?;
     let accepted = verified.into_accepted(&kid).map_err(|e| chain_of(&e))?;
     Ok(Certified {
         order: accepted.order().clone(),
@@ -292,7 +323,9 @@ fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
     }
     let public = trust::PublicKey::from_spki_der(&row.spki).map_err(|e| e.to_string())?;
     let verifier = trust::Verifier::new(&public, order.algorithm).map_err(|e| e.to_string())?;
-    let state = life(row, known.prepared_at)?.state().map_err(|e| e.to_string())?;
+    let state = life(row, known.prepared_at)?
+        .state()
+        .map_err(|e| e.to_string())?;
     let primary = row.role.as_deref() == Some("primary");
     if state.word() != row.state || state.is_primary() != primary {
         return Err("its state and its instants contradict each other".to_owned());
@@ -351,7 +384,11 @@ fn assemble(
     keys.sort_by(|a, b| (&a.ring, a.number).cmp(&(&b.ring, b.number)));
     let mut rings = BTreeMap::new();
     for row in rows {
-        let mine: Vec<_> = keys.iter().filter(|key| *key.ring == *row.name).cloned().collect();
+        let mine: Vec<_> = keys
+            .iter()
+            .filter(|key| *key.ring == *row.name)
+            .cloned()
+            .collect();
         let ring = ring(settings, row, mine)?;
         rings.insert(ring.name.clone(), Arc::new(ring));
     }
@@ -367,7 +404,10 @@ fn assemble(
 }
 
 fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring, Error> {
-    let broken = |why: String| Error::Ring { name: row.name.clone(), why };
+    let broken = |why: String| Error::Ring {
+        name: row.name.clone(),
+        why,
+    };
     let algorithm = row.algorithm.parse().map_err(|e| broken(format!("{e}")))?;
     let key_spec = row.key_spec.parse().map_err(|e| broken(format!("{e}")))?;
     let usage = match row.usage.as_str() {

@@ -145,6 +145,9 @@ mod tests {
         let body = event.leaf().body;
         assert!(body.len() <= 1_024, "{}", body.len());
         let value: serde_json::Value = serde_json::from_str(&body).expect("JSON");
-        assert_eq!(trust::json::canonical(&value).expect("canonical"), body.as_bytes());
+        assert_eq!(
+            trust::json::canonical(&value).expect("canonical"),
+            body.as_bytes()
+        );
     }
 }

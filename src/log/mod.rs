@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use crate::store::{self, Change, Store};
 
-pub use group::{Expected, Group};
+pub use group::Group;
 pub use leaf::{Event, SignatureLeaf};
 
 /// The act was not recorded, so it did not happen; or, with `OutcomeUnknown` inside, it may have
@@ -16,13 +16,6 @@ pub use leaf::{Event, SignatureLeaf};
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the audit trail could not be written")]
 pub struct Error(#[source] pub Arc<store::Error>);
-
-impl Error {
-    /// Whether the same request may succeed a little later.
-    pub fn is_transient(&self) -> bool {
-        self.0.is_transient()
-    }
-}
 
 /// The write side of the trail; cheap to clone.
 #[derive(Clone)]

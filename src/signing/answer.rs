@@ -62,7 +62,9 @@ pub(super) fn from_stored(answer: &IdempotentAnswer, request_hash: &str) -> Resu
         number: stored.number,
         algorithm: stored.algorithm,
         index: answer.index,
-        salt: bytes(&stored.salt)?.try_into().map_err(|_| broken("salt"))?,
+        salt: bytes(&stored.salt)?
+            .try_into()
+            .map_err(|_| broken("salt"))?,
         time: stored.time,
     })
 }
@@ -76,21 +78,35 @@ pub(super) fn request_hash(ring: &str, format: &Format) -> Sha256Digest {
     };
     field(ring.as_bytes());
     match format {
-        Format::KeyHistory { claims } => [b"history".as_slice(), claims].into_iter().for_each(field),
+        Format::KeyHistory { claims } => {
+            [b"history".as_slice(), claims].into_iter().for_each(field)
+        }
         Format::Jws { payload } => [b"jws".as_slice(), payload].into_iter().for_each(field),
         Format::JwsDetached { payload, unencoded } => {
-            let name: &[u8] = if *unencoded { b"rfc7797" } else { b"appendix-f" };
+            let name: &[u8] = if *unencoded {
+                b"rfc7797"
+            } else {
+                b"appendix-f"
+            };
             [name, payload].into_iter().for_each(field);
         }
         Format::RawDigest { digest, encoding } => {
-            [b"digest", digest.as_slice(), format!("{encoding:?}").as_bytes()]
-                .into_iter()
-                .for_each(field);
+            [
+                b"digest",
+                digest.as_slice(),
+                format!("{encoding:?}").as_bytes(),
+            ]
+            .into_iter()
+            .for_each(field);
         }
         Format::RawMessage { payload, encoding } => {
-            [b"message", payload.as_slice(), format!("{encoding:?}").as_bytes()]
-                .into_iter()
-                .for_each(field);
+            [
+                b"message",
+                payload.as_slice(),
+                format!("{encoding:?}").as_bytes(),
+            ]
+            .into_iter()
+            .for_each(field);
         }
         Format::Dsse {
             payload_type,

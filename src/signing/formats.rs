@@ -17,7 +17,10 @@ pub enum Format {
     /// A signature over a digest that the caller made, with the algorithm's own hash.
     RawDigest { digest: Vec<u8>, encoding: Encoding },
     /// A signature over bytes; for Ed25519 the only raw form.
-    RawMessage { payload: Vec<u8>, encoding: Encoding },
+    RawMessage {
+        payload: Vec<u8>,
+        encoding: Encoding,
+    },
     /// A DSSE envelope.
     Dsse {
         payload_type: String,
@@ -58,9 +61,15 @@ pub(super) struct Prepared {
 }
 
 enum Shape {
-    Compact { signing_input: Vec<u8> },
-    Detached { header: String },
-    Raw { encoding: Encoding },
+    Compact {
+        signing_input: Vec<u8>,
+    },
+    Detached {
+        header: String,
+    },
+    Raw {
+        encoding: Encoding,
+    },
     Dsse {
         payload_type: String,
         payload: Vec<u8>,
@@ -122,13 +131,17 @@ impl Format {
                 Prepared {
                     committed: digest.clone(),
                     token_input: digest.clone(),
-                    shape: Shape::Raw { encoding: *encoding },
+                    shape: Shape::Raw {
+                        encoding: *encoding,
+                    },
                 }
             }
             Self::RawMessage { payload, encoding } => Prepared {
                 token_input: token_input(algorithm, payload),
                 committed: payload.clone(),
-                shape: Shape::Raw { encoding: *encoding },
+                shape: Shape::Raw {
+                    encoding: *encoding,
+                },
             },
             Self::Dsse {
                 payload_type,

@@ -2,7 +2,9 @@
 
 mod answer;
 mod formats;
+mod retention;
 mod sign;
 
 pub use formats::{Encoding, Format, Serialised};
+pub use retention::forget_old_answers;
 pub use sign::{Error, IdempotencyKey, Signed, Signing};

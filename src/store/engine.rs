@@ -5,6 +5,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use super::error::Error;
+use super::rows::{Idempotency, Leaf};
 
 /// A parameter. The schema knows integers, text and bytes only, on either engine.
 #[derive(Debug, Clone, Copy)]
@@ -53,16 +54,19 @@ pub(super) trait Connection: Send {
     }
 }
 
-/// The statements that each engine writes in its own way. Each takes (first index, JSON array)
-/// or (JSON array); see the engine for the elements.
+/// The statements that each engine writes in its own way. All but the last take a JSON array.
 pub(super) struct Dialect {
-    pub insert_leaves: &'static str,
-    pub insert_answers: &'static str,
+    /// Of [principal, key]; answers with the place in the array first.
     pub known_answers: &'static str,
+    /// Of kids.
     pub active_of: &'static str,
+    /// Of hashes.
     pub occurrences: &'static str,
     pub has_migrations: &'static str,
 }
+
+/// An answer on its way in: with the index of its leaf and its time.
+pub(super) type PlacedAnswer<'a> = (&'a Idempotency, i64, i64);
 
 pub(super) trait Engine: Send + Sync {
     type Reader: Connection;
@@ -73,6 +77,20 @@ pub(super) trait Engine: Send + Sync {
 
     /// Sees, statement by statement, what others have committed before it took the log head.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, Error>> + Send;
+
+    /// All in one statement; the number of rows. At most [`MAX_BATCH`] of them.
+    ///
+    /// [`MAX_BATCH`]: super::MAX_BATCH
+    fn insert_leaves(
+        tx: &mut Self::Transaction,
+        first: i64,
+        leaves: &[&Leaf],
+    ) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    fn insert_answers(
+        tx: &mut Self::Transaction,
+        answers: &[PlacedAnswer<'_>],
+    ) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Durable when it returns. If we die here the transaction is there whole or not at all.
     fn commit(&self, tx: Self::Transaction) -> impl Future<Output = Result<(), Error>> + Send;

@@ -29,6 +29,13 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// Wrong account, password, database name or privilege: the configuration is wrong.
+    #[error("the database refused this account ({operation})")]
+    Refused {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
     /// The connection was lost during COMMIT: written whole or not at all, and only a later
     /// read can tell which.
     #[error("the outcome of a commit is unknown")]

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::engine::{Columns, Connection, Engine, Value};
+use super::engine::{Columns, Connection, Engine, PlacedAnswer, Value};
 use super::error::Error;
 use super::rows::{Idempotency, IdempotentAnswer, Leaf, SignatureOutcome, SignatureRecord};
 use super::statements;
@@ -78,15 +78,13 @@ async fn write<E: Engine>(
     let mut leaves = Vec::with_capacity(batch.len());
     let mut answers = Vec::new();
     // Two records of one batch may carry the same idempotency key; the first one wins.
-    let mut in_batch: HashMap<(&str, &str), IdempotentAnswer> = HashMap::new();
+    let mut in_batch: HashMap<(&str, &str), PlacedAnswer<'_>> = HashMap::new();
     let mut outcomes = Vec::with_capacity(batch.len());
     for (at, record) in batch.iter().enumerate() {
         let asked = record.idempotency.as_ref();
-        let earlier = known
-            .get(&at)
-            .or_else(|| asked.and_then(|key| in_batch.get(&name(key))));
-        if let Some(answer) = earlier {
-            outcomes.push(SignatureOutcome::AnsweredBefore(answer.clone()));
+        let just_now = asked.and_then(|key| in_batch.get(&name(key)));
+        if let Some(answer) = known.get(&at).cloned().or_else(|| just_now.map(answer)) {
+            outcomes.push(SignatureOutcome::AnsweredBefore(answer));
             continue;
         }
         if !active.contains(record.kid.as_str()) {
@@ -95,18 +93,11 @@ async fn write<E: Engine>(
         }
         let index = next;
         next += 1;
-        leaves.push(columns(&record.leaf));
+        leaves.push(&record.leaf);
         if let Some(key) = asked {
             let time = record.leaf.time;
-            answers.push((
-                &key.principal,
-                &key.key,
-                &key.request_hash,
-                &key.response,
-                index,
-                time,
-            ));
-            in_batch.insert(name(key), answer(key, index, time));
+            answers.push((key, index, time));
+            in_batch.insert(name(key), (key, index, time));
         }
         outcomes.push(SignatureOutcome::Committed { index });
     }
@@ -117,13 +108,11 @@ async fn write<E: Engine>(
             .await?;
     }
     if !leaves.is_empty() {
-        let values = [Value::Int(first), Value::Text(&json(&leaves)?)];
-        let written = tx.execute(E::DIALECT.insert_leaves, &values).await?;
+        let written = E::insert_leaves(tx, first, &leaves).await?;
         expect_rows(written, leaves.len())?;
     }
     if !answers.is_empty() {
-        let values = [Value::Text(&json(&answers)?)];
-        let written = tx.execute(E::DIALECT.insert_answers, &values).await?;
+        let written = E::insert_answers(tx, &answers).await?;
         expect_rows(written, answers.len())?;
     }
     Ok(outcomes)
@@ -148,34 +137,13 @@ fn name(key: &Idempotency) -> (&str, &str) {
     (&key.principal, &key.key)
 }
 
-fn answer(key: &Idempotency, index: i64, time: i64) -> IdempotentAnswer {
+fn answer(&(key, index, time): &PlacedAnswer<'_>) -> IdempotentAnswer {
     IdempotentAnswer {
         request_hash: key.request_hash.clone(),
         response: key.response.clone(),
         index,
         time,
     }
-}
-
-type LeafColumns<'a> = (
-    i64,
-    &'static str,
-    Option<&'a str>,
-    Option<&'a str>,
-    Option<&'a str>,
-    &'a str,
-);
-
-pub(super) fn columns(leaf: &Leaf) -> LeafColumns<'_> {
-    let (ring, kid) = (leaf.ring.as_deref(), leaf.kid.as_deref());
-    (
-        leaf.time,
-        leaf.kind,
-        ring,
-        kid,
-        leaf.sig_hash.as_deref(),
-        &leaf.body,
-    )
 }
 
 /// Which records of the batch were answered before, by their place in the batch.

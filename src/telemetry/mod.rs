@@ -103,7 +103,9 @@ mod tests {
             "{text}"
         );
         assert!(
-            text.contains("chancery_http_request_duration_seconds_bucket{route=\"sign\",le=\"0.002\"} 1"),
+            text.contains(
+                "chancery_http_request_duration_seconds_bucket{route=\"sign\",le=\"0.002\"} 1"
+            ),
             "{text}"
         );
         assert!(text.contains("# HELP chancery_signatures_total "), "{text}");

@@ -49,7 +49,10 @@ pub(super) fn describe() {
     );
     describe_counter!(REQUESTS, "Requests answered, by route and status.");
     describe_counter!(PROBLEMS, "Requests answered with a problem document.");
-    describe_counter!(REFUSALS, "Requests refused for lack of credentials, role or standing.");
+    describe_counter!(
+        REFUSALS,
+        "Requests refused for lack of credentials, role or standing."
+    );
     describe_gauge!(IN_FLIGHT, "Requests being answered now.");
     describe_counter!(JWKS_REQUESTS, "JWKS requests, by kind of answer.");
     describe_gauge!(HSM_UP, "1 while the token answers.");

@@ -153,9 +153,7 @@ impl Executor {
 
     /// What is there under one `CKA_ID`; nothing when there is nothing.
     pub async fn find(&self, cka_id: [u8; 16]) -> Result<Option<Found>, Error> {
-        let objects = self
-            .call(move |hsm| hsm.find(hsm::CkaId(cka_id)))
-            .await?;
+        let objects = self.call(move |hsm| hsm.find(hsm::CkaId(cka_id))).await?;
         Ok(group(objects).pop())
     }
 

@@ -62,7 +62,10 @@ impl Error {
 }
 
 /// The configuration's token as the `hsm` crate wants it.
-fn token_config(section: &config::Token, program: &std::path::Path) -> Result<hsm::TokenConfig, Error> {
+fn token_config(
+    section: &config::Token,
+    program: &std::path::Path,
+) -> Result<hsm::TokenConfig, Error> {
     let uri = section
         .uri
         .parse::<hsm::Pkcs11Uri>()

@@ -37,9 +37,8 @@ impl Pool {
     /// Starts the worker processes. A token that is absent is not an error here: the service
     /// comes up without it, publishes and verifies, and signs when it appears.
     pub fn start(section: &config::Token, program: &Path) -> Result<Self, Error> {
-        let supervisor =
-            hsm::Supervisor::start(token_config(section, program)?, hsm::Power::Use)
-                .map_err(Error::Token)?;
+        let supervisor = hsm::Supervisor::start(token_config(section, program)?, hsm::Power::Use)
+            .map_err(Error::Token)?;
         Ok(Self {
             supervisor: Arc::new(supervisor),
         })
@@ -54,8 +53,7 @@ impl Pool {
         deadline: Instant,
     ) -> Result<Vec<u8>, Error> {
         let (done, outcome) = oneshot::channel();
-        self.supervisor
-            .submit(&key.0, input, deadline, reply(done));
+        self.supervisor.submit(&key.0, input, deadline, reply(done));
         outcome.await.map_err(|_| Error::Stopped)?
     }
 
@@ -106,7 +104,12 @@ impl Pool {
             queued: health.queued,
             queue_limit: health.queue_limit,
             processes: health.processes.len(),
-            generation: health.processes.iter().map(|p| p.generation).max().unwrap_or(0),
+            generation: health
+                .processes
+                .iter()
+                .map(|p| p.generation)
+                .max()
+                .unwrap_or(0),
             last_error: health.last_error.map(|e| e.to_string()),
             counters: vec![
                 ("signatures", c.signatures),

@@ -86,7 +86,12 @@ pub fn parse_jws_json(json: &[u8], detached: Option<&[u8]>) -> Result<Unverified
             let [one] = one;
             (one.protected, one.signature, one.header)
         }
-        _ => return Err(malformed("jws", "expected protected and signature, or signatures")),
+        _ => {
+            return Err(malformed(
+                "jws",
+                "expected protected and signature, or signatures",
+            ));
+        }
     };
     let payload = form.payload.unwrap_or_default();
     let mut jws = assemble(&protected, &payload, &signature, detached)?;
@@ -152,7 +157,9 @@ fn objection(header: &Header) -> Option<String> {
     match (header.b64, crit) {
         (Some(_), None) => Some("\"b64\" without \"crit\"".to_owned()),
         (Some(_), Some([_])) | (None, None) => None,
-        (_, Some(_)) => Some("\"crit\" is empty, repeats a name or names what is absent".to_owned()),
+        (_, Some(_)) => {
+            Some("\"crit\" is empty, repeats a name or names what is absent".to_owned())
+        }
     }
 }
 
@@ -173,11 +180,16 @@ mod tests {
     use super::*;
 
     fn jws(header: &str) -> String {
-        format!("{}.cGF5bG9hZA.c2ln", Base64UrlUnpadded::encode_string(header.as_bytes()))
+        format!(
+            "{}.cGF5bG9hZA.c2ln",
+            Base64UrlUnpadded::encode_string(header.as_bytes())
+        )
     }
 
     fn objection(header: &str) -> Option<String> {
-        parse_jws(&jws(header), None).expect("well-formed").objection
+        parse_jws(&jws(header), None)
+            .expect("well-formed")
+            .objection
     }
 
     #[test]
@@ -200,7 +212,10 @@ mod tests {
         ] {
             assert!(objection(bad).is_some(), "{bad}");
         }
-        assert_eq!(objection(r#"{"alg":"ES256","b64":true,"crit":["b64"]}"#), None);
+        assert_eq!(
+            objection(r#"{"alg":"ES256","b64":true,"crit":["b64"]}"#),
+            None
+        );
     }
 
     #[test]

@@ -30,7 +30,9 @@ pub enum Claim {
         signature: Vec<u8>,
         der: bool,
     },
-    Dsse { envelope: Vec<u8> },
+    Dsse {
+        envelope: Vec<u8>,
+    },
 }
 
 #[derive(Debug, Clone)]

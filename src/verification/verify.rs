@@ -92,7 +92,10 @@ fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
         Claim::JwsJson {
             json,
             detached_payload,
-        } => jws(snapshot, parse_jws_json(&json, detached_payload.as_deref())?),
+        } => jws(
+            snapshot,
+            parse_jws_json(&json, detached_payload.as_deref())?,
+        ),
         Claim::Raw {
             kid,
             covered,
@@ -115,7 +118,10 @@ fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Result<Checked, Error> {
     let objection = jws.objection.clone().or_else(|| {
         let algorithm = key.as_ref()?.algorithm;
         (!is_alg(algorithm, &jws.alg)).then(|| {
-            format!("the header says {:?}, the ring signs with {algorithm}", jws.alg)
+            format!(
+                "the header says {:?}, the ring signs with {algorithm}",
+                jws.alg
+            )
         })
     });
     let input = Input::Message(jws.signing_input);
@@ -138,7 +144,13 @@ fn raw(
                 Ok(fixed) => fixed,
                 Err(_) => {
                     let objection = Some("the signature is not DER".to_owned());
-                    return Ok(finish(key.clone().into(), kid, input, &signature, objection));
+                    return Ok(finish(
+                        key.clone().into(),
+                        kid,
+                        input,
+                        &signature,
+                        objection,
+                    ));
                 }
             }
         }
@@ -152,8 +164,7 @@ fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
         member: "envelope",
         problem,
     };
-    let envelope =
-        trust::dsse::Envelope::decode(envelope).map_err(|e| malformed(e.to_string()))?;
+    let envelope = trust::dsse::Envelope::decode(envelope).map_err(|e| malformed(e.to_string()))?;
     let payload = envelope
         .unverified_payload()
         .map_err(|e| malformed(e.to_string()))?;

@@ -101,6 +101,23 @@ impl Server {
         Ok(())
     }
 
+    /// To every process that serves a client.
+    pub fn signal_backends(&self, signal: &str) -> io::Result<()> {
+        let mut pgrep = Command::new("pgrep");
+        pgrep.args([
+            "-P",
+            &self.child().as_ref().map_or(0, Child::id).to_string(),
+        ]);
+        let children = pgrep.output()?.stdout;
+        for id in String::from_utf8_lossy(&children).split_whitespace() {
+            let title = fs::read_to_string(format!("/proc/{id}/cmdline")).unwrap_or_default();
+            if let (true, Ok(id)) = (title.contains("127.0.0.1"), id.parse()) {
+                run(kill(signal, id))?;
+            }
+        }
+        Ok(())
+    }
+
     pub fn create_database(&self, name: &str) -> io::Result<String> {
         run(self.psql("postgres", &format!("CREATE DATABASE {name}")))?;
         Ok(self.url(name))

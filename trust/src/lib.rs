@@ -36,6 +36,8 @@ pub mod sshsig;
 pub mod state;
 pub mod tally;
 pub mod template;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod transcript;
 pub mod verdict;

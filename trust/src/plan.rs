@@ -44,6 +44,17 @@ pub enum Action {
     Retire,
     /// Destroy the private half under `Approved<Destroy>`, then [`KeyState::archive`].
     Archive,
+    /// [`KeyState::revoke`] under `Approved<Revoke>`.
+    Revoke,
+}
+
+/// What revoking the primary does when no standby key can take over.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum IfNoStandby {
+    /// Nothing; the ring keeps its primary.
+    Refuse,
+    /// The ring stops signing until a new key is activated. For a compromise that cannot wait.
+    StopSigning,
 }
 
 impl fmt::Display for Action {
@@ -54,6 +65,7 @@ impl fmt::Display for Action {
             Self::RollBack => "roll back to",
             Self::Retire => "retire",
             Self::Archive => "archive",
+            Self::Revoke => "revoke",
         })
     }
 }
@@ -214,6 +226,34 @@ pub fn plan_archive(keys: &[RingKey], kid: &Kid) -> Result<Vec<Step>, Blocked> {
         action: Action::Archive,
         reason,
     }])
+}
+
+/// Plans to revoke a key. If it is the primary, a standby key takes over in the same transaction.
+pub fn plan_revoke(
+    keys: &[RingKey],
+    kid: &Kid,
+    safety: &Safety,
+    now: Time,
+    if_no_standby: IfNoStandby,
+) -> Result<Vec<Step>, Blocked> {
+    let key = find(keys, kid)?;
+    let mut reason = "no longer trusted".to_owned();
+    let mut steps = Vec::new();
+    if key.state.is_primary() {
+        match plan_rotate(keys, safety, now) {
+            Ok(rotation) => steps = rotation,
+            Err(blocked) if if_no_standby == IfNoStandby::Refuse => return Err(blocked),
+            Err(blocked) => {
+                reason = format!("no longer trusted; the ring stops signing: {blocked}")
+            }
+        }
+    }
+    steps.push(Step {
+        kid: kid.clone(),
+        action: Action::Revoke,
+        reason,
+    });
+    Ok(steps)
 }
 
 fn primary(keys: &[RingKey]) -> Result<Option<&RingKey>, Blocked> {

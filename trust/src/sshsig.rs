@@ -5,8 +5,6 @@
 
 mod armor;
 mod check;
-#[cfg(test)]
-mod tests;
 mod wire;
 
 use crate::alg::Hash;

@@ -6,8 +6,6 @@
 mod accept;
 mod count;
 mod proof;
-#[cfg(test)]
-mod tests;
 
 use std::collections::BTreeSet;
 

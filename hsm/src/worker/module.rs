@@ -44,6 +44,7 @@ pub struct Module {
     epoch: AtomicU64,
     generation: AtomicU64,
     up: AtomicBool,
+    initialised: AtomicBool,
     last_start: Mutex<Option<Instant>>,
     wake: OwnedFd,
 }
@@ -75,6 +76,7 @@ impl Module {
             epoch: AtomicU64::new(0),
             generation: AtomicU64::new(0),
             up: AtomicBool::new(false),
+            initialised: AtomicBool::new(false),
             last_start: Mutex::new(None),
             wake: eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?,
         })
@@ -218,12 +220,15 @@ impl Module {
         let mut race_allowed = true;
         loop {
             *live = None;
-            // Fails when nothing was initialised; what matters is whether C_Initialize succeeds.
-            drop(pkcs11.clone().finalize());
+            if self.initialised.swap(false, Ordering::AcqRel) {
+                // What matters is whether C_Initialize succeeds afterwards.
+                drop(pkcs11.clone().finalize());
+            }
             self.epoch.fetch_add(1, Ordering::AcqRel);
             pkcs11
                 .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
                 .map_err(|error| ckr::error(&error, Some(Class::Transient)))?;
+            self.initialised.store(true, Ordering::Release);
             let (slot, identity) = self.find_token(&pkcs11)?;
             let keeper = self.open(&pkcs11, slot)?;
             match self.login(&keeper, lock) {

@@ -27,7 +27,9 @@ pub struct Report {
     pub requests: usize,
     pub failed: usize,
     pub by_new_key: usize,
-    /// Between the last answer by the key of the first answer and the first by another.
+    /// From the rotation's command to the first answer by the new key.
+    pub switch: Duration,
+    /// The longest time in which nobody got an answer.
     pub gap: Duration,
 }
 
@@ -58,7 +60,7 @@ impl Load {
         Self { stop, callers }
     }
 
-    pub async fn stop(mut self) -> Result<Report, Failure> {
+    pub async fn stop(mut self, commanded: Instant) -> Result<Report, Failure> {
         self.stop.store(true, Ordering::Relaxed);
         let mut answers = Vec::new();
         while let Some(part) = self.callers.join_next().await {
@@ -67,16 +69,17 @@ impl Load {
         answers.sort_by_key(|answer| answer.at);
         let old = answers.iter().find_map(|answer| answer.kid.clone());
         let is_new = |answer: &&Answer| answer.kid.is_some() && answer.kid != old;
-        let last_old = answers.iter().rfind(|answer| answer.kid == old);
         let first_new = answers.iter().find(is_new);
         Ok(Report {
             requests: answers.len(),
             failed: answers.iter().filter(|answer| answer.kid.is_none()).count(),
             by_new_key: answers.iter().filter(is_new).count(),
-            gap: match (last_old, first_new) {
-                (Some(old), Some(new)) => new.at.saturating_duration_since(old.at),
-                _ => Duration::ZERO,
-            },
+            switch: first_new.map_or(Duration::ZERO, |new| new.at.duration_since(commanded)),
+            gap: answers
+                .windows(2)
+                .map(|pair| pair[1].at.duration_since(pair[0].at))
+                .max()
+                .unwrap_or_default(),
         })
     }
 }

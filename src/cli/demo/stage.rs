@@ -47,7 +47,10 @@ impl<'a> Stage<'a> {
         let directory = match directory {
             Some(directory) => directory,
             None => {
-                let id = world.ambient.random::<8>().map_err(|e| Failure::new(Code::Failed, e))?;
+                let id = world
+                    .ambient
+                    .random::<8>()
+                    .map_err(|e| Failure::new(Code::Failed, e))?;
                 let name = format!("chancery-demo-{:016x}", u64::from_be_bytes(id));
                 std::env::temp_dir().join(name)
             }
@@ -81,7 +84,8 @@ impl<'a> Stage<'a> {
     }
 
     pub fn token(&mut self) -> Result<(), Failure> {
-        self.output.remark("$ softhsm/init-token token demonstration");
+        self.output
+            .remark("$ softhsm/init-token token demonstration");
         let mut child = Command::new("sh")
             .args(["-s", "token", "demonstration"])
             .current_dir(&self.directory)
@@ -93,7 +97,9 @@ impl<'a> Stage<'a> {
         }
         let said = child.wait_with_output()?;
         if !said.status.success() {
-            return Err(Failure::unavailable(anyhow!("the token could not be initialised")));
+            return Err(Failure::unavailable(anyhow!(
+                "the token could not be initialised"
+            )));
         }
         self.module = String::from_utf8_lossy(&said.stdout).trim().to_owned();
         Ok(())
@@ -101,7 +107,8 @@ impl<'a> Stage<'a> {
 
     pub fn custodians(&self, names: &[&str]) -> Result<(), Failure> {
         for name in names {
-            self.output.remark(format!("$ ssh-keygen -t ed25519 -C {name} -f {name}"));
+            self.output
+                .remark(format!("$ ssh-keygen -t ed25519 -C {name} -f {name}"));
             let status = Command::new("ssh-keygen")
                 .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", name])
                 .current_dir(&self.directory)
@@ -119,19 +126,37 @@ impl<'a> Stage<'a> {
         let threshold = threshold.to_string();
         let members = ["ada", "grace", "mary"].map(|name| format!("{name}={name}.pub"));
         let mut new = vec![
-            "ceremony", "genesis", "new", "--service", "chancery", "--environment",
-            "demonstration", "--threshold", &threshold, "--out", "genesis.pae",
+            "ceremony",
+            "genesis",
+            "new",
+            "--service",
+            "chancery",
+            "--environment",
+            "demonstration",
+            "--threshold",
+            &threshold,
+            "--out",
+            "genesis.pae",
         ];
         for member in &members {
             new.extend(["--member", member]);
         }
         let said = self.chancery(&new)?;
         let namespace = text(&said, "namespace")?;
-        let mut assemble = vec!["ceremony", "genesis", "assemble", "genesis.pae", "--out", "genesis.json"];
+        let mut assemble = vec![
+            "ceremony",
+            "genesis",
+            "assemble",
+            "genesis.pae",
+            "--out",
+            "genesis.json",
+        ];
         let mut signatures = Vec::new();
         for name in ["ada", "grace", "mary"] {
             let bytes = fs::read(self.directory.join("genesis.pae"))?;
-            self.output.remark(format!("$ ssh-keygen -Y sign -n {namespace} -f {name} genesis.pae"));
+            self.output.remark(format!(
+                "$ ssh-keygen -Y sign -n {namespace} -f {name} genesis.pae"
+            ));
             let key = self.directory.join(name);
             let signature = crate::cli::ssh::sign(&key, &namespace, &bytes)?;
             let file = format!("genesis.{name}.sig");
@@ -142,7 +167,10 @@ impl<'a> Stage<'a> {
             assemble.extend(["--signature", file]);
         }
         let genesis = text(&self.chancery(&assemble)?, "genesis")?;
-        fs::write(self.directory.join("chancery.toml"), self.configuration(&genesis))?;
+        fs::write(
+            self.directory.join("chancery.toml"),
+            self.configuration(&genesis),
+        )?;
         Ok(genesis)
     }
 
@@ -177,7 +205,8 @@ impl<'a> Stage<'a> {
 
     /// Runs this program as a person would, in the directory, and returns its JSON.
     pub fn chancery(&self, arguments: &[&str]) -> Result<Value, Failure> {
-        self.output.remark(format!("$ chancery {}", arguments.join(" ")));
+        self.output
+            .remark(format!("$ chancery {}", arguments.join(" ")));
         let said = Command::new(&self.world.program)
             .args(["--output", "json"])
             .args(arguments)
@@ -186,7 +215,9 @@ impl<'a> Stage<'a> {
             .output()?;
         let value: Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
         if !said.status.success() {
-            let why = value["error"]["message"].as_str().unwrap_or("no reason given");
+            let why = value["error"]["message"]
+                .as_str()
+                .unwrap_or("no reason given");
             return Err(anyhow!("`chancery {}` failed: {why}", arguments.join(" ")).into());
         }
         Ok(value)
@@ -201,7 +232,15 @@ impl<'a> Stage<'a> {
         reason: &str,
     ) -> Result<Born, Failure> {
         let said = self.chancery(&[
-            "ceremony", "new", "generate", "--ring", ring, "--proposer", proposer, "--reason", reason,
+            "ceremony",
+            "new",
+            "generate",
+            "--ring",
+            ring,
+            "--proposer",
+            proposer,
+            "--reason",
+            reason,
         ])?;
         let ceremony = text(&said, "ceremony")?;
         for custodian in custodians {
@@ -240,14 +279,19 @@ impl<'a> Stage<'a> {
             if client.get("/health/ready").await.is_ok() {
                 return Ok(());
             }
-            let exited = self.service.as_mut().and_then(|child| child.try_wait().ok().flatten());
+            let exited = self
+                .service
+                .as_mut()
+                .and_then(|child| child.try_wait().ok().flatten());
             if exited.is_some() {
                 break;
             }
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let log = fs::read_to_string(self.directory.join("service.log")).unwrap_or_default();
-        Err(Failure::unavailable(anyhow!("the service did not become ready:\n{log}")))
+        Err(Failure::unavailable(anyhow!(
+            "the service did not become ready:\n{log}"
+        )))
     }
 
     pub fn access_token(&self, principal: &str, ring: &str) -> Result<(), Failure> {
@@ -294,8 +338,19 @@ impl<'a> Stage<'a> {
     pub async fn sign_lines(&self, input: &str, out: &str, ring: &str) -> Result<(), Failure> {
         let url = self.url();
         self.chancery(&[
-            "sign", input, "--lines", "--format", "jws", "--ring", ring, "--url", &url,
-            "--access-token-file", "access-token", "--out", out,
+            "sign",
+            input,
+            "--lines",
+            "--format",
+            "jws",
+            "--ring",
+            ring,
+            "--url",
+            &url,
+            "--access-token-file",
+            "access-token",
+            "--out",
+            out,
         ])?;
         Ok(())
     }
@@ -321,9 +376,18 @@ impl<'a> Stage<'a> {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         fs::write(self.directory.join("tampered.transcript"), bytes)?;
-        let verdict =
-            self.chancery(&["ceremony", "verify", "tampered.transcript", "--genesis", genesis]);
-        Ok(if verdict.is_err() { "refused" } else { "ACCEPTED" })
+        let verdict = self.chancery(&[
+            "ceremony",
+            "verify",
+            "tampered.transcript",
+            "--genesis",
+            genesis,
+        ]);
+        Ok(if verdict.is_err() {
+            "refused"
+        } else {
+            "ACCEPTED"
+        })
     }
 
     /// Stops the service and removes what is not to be kept.
@@ -352,5 +416,7 @@ fn text(value: &Value, member: &str) -> Result<String, Failure> {
 }
 
 fn free_port() -> Result<u16, Failure> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?.local_addr()?.port())
+    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
+        .local_addr()?
+        .port())
 }

@@ -11,7 +11,7 @@ mod register;
 use super::engine::{Connection, Engine, Value};
 use super::error::{Error, Subject};
 use super::rows::{Change, Leaf};
-use super::signatures::{check_leaf, columns, expect_rows, json, take_head};
+use super::signatures::{check_leaf, expect_rows, take_head};
 use super::statements;
 
 /// If we die before COMMIT nothing has happened; after it, everything has, the leaf included.
@@ -44,8 +44,7 @@ async fn write<E: Engine>(
     let news = i64::from(!matches!(change, Change::Record));
     let index = take_head(tx, statements::HEAD_CHANGE, news).await? - 1;
     apply(tx, change, index).await?;
-    let values = [Value::Int(index), Value::Text(&json(&[columns(leaf)])?)];
-    expect_rows(tx.execute(E::DIALECT.insert_leaves, &values).await?, 1)?;
+    expect_rows(E::insert_leaves(tx, index, &[leaf]).await?, 1)?;
     Ok(index)
 }
 

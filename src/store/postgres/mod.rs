@@ -10,8 +10,12 @@ use sqlx::{ConnectOptions, Pool, Postgres};
 use tokio::sync::Mutex;
 use tokio::time::Instant;
 
-use super::engine::{Columns, Connection, Dialect, Engine, Value, connection, within};
+use super::engine::{
+    Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+};
 use super::error::{self, Error, Subject};
+use super::rows::Leaf;
+use super::signatures::json;
 use super::{reads, statements};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -42,12 +46,12 @@ impl PostgresEngine {
             ("lock_timeout", LOCK),
             ("idle_in_transaction_session_timeout", IDLE),
         ]);
+        // Once by hand, because a pool would go on trying and then not say why it could not.
+        within(ACQUIRE, "connect", hurried.connect(), classify).await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(2) + 1)
             .acquire_timeout(ACQUIRE)
-            .connect_with(hurried)
-            .await
-            .map_err(|source| classify("connect", source))?;
+            .connect_lazy_with(hurried);
         Ok(Self {
             pool,
             options,
@@ -61,20 +65,22 @@ impl PostgresEngine {
     }
 }
 
+/// A batch is one parameter: a JSON array of arrays.
+pub(super) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
+        (idx, time, kind, ring, kid, sig_hash, body)
+    SELECT $1 + place - 1, (value->>0)::bigint, value->>1, value->>2, value->>3, value->>4,
+        value->>5
+    FROM json_array_elements($2::json) WITH ORDINALITY AS given (value, place)";
+pub(super) const INSERT_ANSWERS: &str = "INSERT INTO idempotency
+        (principal, key, request_hash, response, idx, time)
+    SELECT value->>0, value->>1, value->>2, value->>3, (value->>4)::bigint, (value->>5)::bigint
+    FROM json_array_elements($1::json) AS given (value)";
+
 impl Engine for PostgresEngine {
     type Reader = Held;
     type Transaction = Held;
 
     const DIALECT: Dialect = Dialect {
-        insert_leaves: "INSERT INTO log_leaf (idx, time, kind, ring, kid, sig_hash, body)
-            SELECT $1 + place - 1, (value->>0)::bigint, value->>1, value->>2, value->>3,
-                value->>4, value->>5
-            FROM json_array_elements($2::json) WITH ORDINALITY AS given (value, place)",
-        insert_answers: "INSERT INTO idempotency
-                (principal, key, request_hash, response, idx, time)
-            SELECT value->>0, value->>1, value->>2, value->>3, (value->>4)::bigint,
-                (value->>5)::bigint
-            FROM json_array_elements($1::json) AS given (value)",
         known_answers: "SELECT asked.place - 1, known.request_hash, known.response, known.idx,
                 known.time
             FROM json_array_elements($1::json) WITH ORDINALITY AS asked (value, place)
@@ -84,8 +90,9 @@ impl Engine for PostgresEngine {
             AND kid IN (SELECT json_array_elements_text($1::json))",
         occurrences: "SELECT asked.hash, leaf.idx, leaf.time, leaf.kid
             FROM json_array_elements_text($1::json) AS asked (hash)
-            JOIN LATERAL (SELECT idx, time, kid FROM log_leaf WHERE sig_hash = asked.hash
-                ORDER BY idx LIMIT 1) AS leaf ON TRUE",
+            JOIN LATERAL (SELECT idx, time, kid FROM log_leaf 
+                WHERE substr(sig_hash, 1, 12) = substr(asked.hash, 1, 12)
+                    AND sig_hash = asked.hash ORDER BY idx LIMIT 1) AS leaf ON TRUE",
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
     };
 
@@ -102,6 +109,45 @@ impl Engine for PostgresEngine {
 
     async fn commit(&self, tx: Held) -> Result<(), Error> {
         tx.end("COMMIT").await.map_err(Error::at_commit)
+    }
+
+    async fn insert_leaves(tx: &mut Held, first: i64, leaves: &[&Leaf]) -> Result<u64, Error> {
+        let columns: Vec<_> = leaves
+            .iter()
+            .map(|leaf| {
+                (
+                    leaf.time,
+                    leaf.kind,
+                    &leaf.ring,
+                    &leaf.kid,
+                    &leaf.sig_hash,
+                    &leaf.body,
+                )
+            })
+            .collect();
+        tx.execute(
+            INSERT_LEAVES,
+            &[Value::Int(first), Value::Text(&json(&columns)?)],
+        )
+        .await
+    }
+
+    async fn insert_answers(tx: &mut Held, answers: &[PlacedAnswer<'_>]) -> Result<u64, Error> {
+        let columns: Vec<_> = answers
+            .iter()
+            .map(|(key, index, time)| {
+                (
+                    &key.principal,
+                    &key.key,
+                    &key.request_hash,
+                    &key.response,
+                    index,
+                    time,
+                )
+            })
+            .collect();
+        tx.execute(INSERT_ANSWERS, &[Value::Text(&json(&columns)?)])
+            .await
     }
 
     /// Where this fails the connection is closed, which does the same.
@@ -151,6 +197,9 @@ pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
         code if code.starts_with("08") || code.starts_with("58") => {
             Error::Unavailable { operation, source }
         }
+        // invalid_authorization_specification, invalid_password, invalid_catalog_name,
+        // insufficient_privilege
+        "28000" | "28P01" | "3D000" | "42501" => Error::Refused { operation, source },
         // class 23, and what our triggers raise
         code if code.starts_with("23") => Error::Conflict {
             what: Subject::Constraint,

@@ -1,5 +1,7 @@
 //! The embedded default: one file in WAL mode, one writer, a few readers.
 
+pub(super) mod bulk;
+
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
@@ -10,8 +12,11 @@ use sqlx::sqlite::{
 };
 use sqlx::{Pool, Sqlite};
 
-use super::engine::{Columns, Connection, Dialect, Engine, Value, connection, within};
+use super::engine::{
+    Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+};
 use super::error::{self, Error, Subject};
+use super::rows::Leaf;
 use super::{reads, statements};
 
 /// Waiting for another process that holds the file, a backup for instance.
@@ -41,7 +46,10 @@ impl SqliteEngine {
             .busy_timeout(BUSY)
             // REPLACE then fires the triggers that forbid deletion.
             .pragma("recursive_triggers", "ON")
-            .pragma("trusted_schema", "OFF");
+            .pragma("trusted_schema", "OFF")
+            // In pages of 4 KiB. A page of an index is written by many batches; it reaches the
+            // file once per checkpoint.
+            .pragma("wal_autocheckpoint", "4000");
         let pool = || {
             SqlitePoolOptions::new()
                 .acquire_timeout(ACQUIRE)
@@ -82,13 +90,6 @@ impl Engine for SqliteEngine {
     type Transaction = Held;
 
     const DIALECT: Dialect = Dialect {
-        insert_leaves: "INSERT INTO log_leaf (idx, time, kind, ring, kid, sig_hash, body)
-            SELECT $1 + key, value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
-            FROM json_each($2)",
-        insert_answers: "INSERT INTO idempotency
-                (principal, key, request_hash, response, idx, time)
-            SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5
-            FROM json_each($1)",
         known_answers: "SELECT asked.key, known.request_hash, known.response, known.idx, known.time
             FROM json_each($1) AS asked CROSS JOIN idempotency AS known
             ON known.principal = asked.value->>0 AND known.key = asked.value->>1",
@@ -96,7 +97,9 @@ impl Engine for SqliteEngine {
             WHERE state = 'active' AND kid IN (SELECT value FROM json_each($1))",
         occurrences: "SELECT asked.value, leaf.idx, leaf.time, leaf.kid
             FROM json_each($1) AS asked CROSS JOIN log_leaf AS leaf
-            ON leaf.idx = (SELECT MIN(idx) FROM log_leaf WHERE sig_hash = asked.value)",
+            ON leaf.idx = (SELECT MIN(idx) FROM log_leaf
+                WHERE substr(sig_hash, 1, 12) = substr(asked.value, 1, 12)
+                    AND sig_hash = asked.value)",
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
     };
 
@@ -114,6 +117,35 @@ impl Engine for SqliteEngine {
 
     async fn commit(&self, tx: Held) -> Result<(), Error> {
         tx.end("COMMIT").await.map_err(Error::at_commit)
+    }
+
+    async fn insert_leaves(tx: &mut Held, first: i64, leaves: &[&Leaf]) -> Result<u64, Error> {
+        let rows = leaves.iter().zip(first..).map(|(leaf, index)| {
+            [
+                Value::Int(index),
+                Value::Int(leaf.time),
+                Value::Text(leaf.kind),
+                Value::MaybeText(leaf.ring.as_deref()),
+                Value::MaybeText(leaf.kid.as_deref()),
+                Value::MaybeText(leaf.sig_hash.as_deref()),
+                Value::Text(&leaf.body),
+            ]
+        });
+        bulk::LEAVES.insert(tx, rows).await
+    }
+
+    async fn insert_answers(tx: &mut Held, answers: &[PlacedAnswer<'_>]) -> Result<u64, Error> {
+        let rows = answers.iter().map(|(key, index, time)| {
+            [
+                Value::Int(*index),
+                Value::Int(*time),
+                Value::Text(&key.principal),
+                Value::Text(&key.key),
+                Value::Text(&key.request_hash),
+                Value::Text(&key.response),
+            ]
+        });
+        bulk::ANSWERS.insert(tx, rows).await
     }
 
     /// Where SQLite has rolled back by itself (disk full), this fails and the connection is

@@ -2,6 +2,7 @@
 //! starts. What concerns one engine only stands in a file of its own.
 
 mod conflicts;
+mod faults;
 mod life;
 mod place;
 mod races;

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use secrecy::ExposeSecret;
 use sqlx::postgres::PgConnectOptions;
 use sqlx::sqlite::SqliteConnectOptions;
 use sqlx::{AssertSqlSafe, ConnectOptions, Connection};
@@ -72,7 +73,6 @@ impl Place {
                 done.map(|done| done.rows_affected())
             }
             Database::Postgres { url, .. } => {
-                use secrecy::ExposeSecret;
                 let options = PgConnectOptions::from_str(url.expose_secret())?;
                 let mut connection = options.connect().await?;
                 let done = sqlx::query(AssertSqlSafe(sql))
@@ -82,6 +82,15 @@ impl Place {
                 done.map(|done| done.rows_affected())
             }
         }
+    }
+
+    /// Beside the store, on PostgreSQL.
+    pub async fn other_connection(&self) -> sqlx::PgConnection {
+        let Database::Postgres { url, .. } = &self.database else {
+            panic!("no server");
+        };
+        let options = PgConnectOptions::from_str(url.expose_secret()).unwrap();
+        options.connect().await.unwrap()
     }
 
     /// The database itself must say no.

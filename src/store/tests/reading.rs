@@ -94,8 +94,6 @@ pub async fn every_statement_prepares(place: Place) {
     use sqlx::{Executor, SqlSafeStr};
     let dialect = |dialect: Dialect| {
         [
-            dialect.insert_leaves,
-            dialect.insert_answers,
             dialect.known_answers,
             dialect.active_of,
             dialect.occurrences,
@@ -103,8 +101,23 @@ pub async fn every_statement_prepares(place: Place) {
         ]
     };
     let own = match &place.store.engine {
-        AnyEngine::Sqlite(_) => dialect(SqliteEngine::DIALECT),
-        AnyEngine::Postgres(_) => dialect(PostgresEngine::DIALECT),
+        AnyEngine::Sqlite(_) => {
+            let bulk = sqlite::bulk::LEAVES
+                .all()
+                .into_iter()
+                .chain(sqlite::bulk::ANSWERS.all());
+            dialect(SqliteEngine::DIALECT)
+                .into_iter()
+                .chain(bulk)
+                .collect::<Vec<_>>()
+        }
+        AnyEngine::Postgres(_) => {
+            let bulk = [postgres::INSERT_LEAVES, postgres::INSERT_ANSWERS];
+            dialect(PostgresEngine::DIALECT)
+                .into_iter()
+                .chain(bulk)
+                .collect()
+        }
     };
     for &sql in statements::ALL.iter().chain(&own) {
         let text = sql.into_sql_str();

@@ -6,6 +6,9 @@ mod postgres;
 pub use postgres::Server;
 
 use std::sync::OnceLock;
+
+use super::super::Database;
+use super::place::Place;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -21,4 +24,23 @@ pub async fn fresh_database() -> String {
     tokio::task::spawn_blocking(move || server().create_database(&name).unwrap())
         .await
         .unwrap()
+}
+
+/// A server that a test may stop.
+pub async fn own() -> Server {
+    tokio::task::spawn_blocking(|| Server::start().unwrap())
+        .await
+        .unwrap()
+}
+
+pub async fn place_on(server: &Server) -> Place {
+    let url = server.create_database("chancery").unwrap().into();
+    Place::open(
+        Database::Postgres {
+            url,
+            connections: 4,
+        },
+        None,
+    )
+    .await
 }

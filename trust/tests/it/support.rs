@@ -19,7 +19,7 @@ use trust::approval::{
     possession_message, rejection_message,
 };
 use trust::bytes16::{CkaId, Nonce};
-use trust::chain::{Change, Genesis, SignedDocument, walk};
+use trust::chain::{Genesis, SignedDocument, walk};
 use trust::format::V1;
 use trust::jwk::Curve;
 use trust::policy::Thresholds;
@@ -266,11 +266,6 @@ impl World {
             body: String::from_utf8(body).unwrap(),
             signatures,
         }
-    }
-
-    pub fn push_roster(&mut self, change: impl FnOnce(&mut Roster), signers: &[&Custodian]) {
-        let document = self.next_roster(change, signers);
-        self.chains.changes.push(Change::Roster(document));
     }
 
     pub fn next_roster(

@@ -31,12 +31,13 @@ fn any_single_byte_changed_is_refused() {
         assert!(verify_transcript(original, &world.pin).is_ok());
         let places: Vec<usize> = (0..original.len()).step_by(step).collect();
         std::thread::scope(|scope| {
+            let pin = &world.pin;
             for half in places.chunks(places.len().div_ceil(2)) {
-                scope.spawn(|| {
+                scope.spawn(move || {
                     let mut bytes = original.clone();
                     for &at in half {
                         bytes[at] ^= 1 << (at % 8);
-                        assert!(verify_transcript(&bytes, &world.pin).is_err(), "byte {at}");
+                        assert!(verify_transcript(&bytes, pin).is_err(), "byte {at}");
                         bytes[at] = original[at];
                     }
                 });

@@ -1,0 +1,144 @@
+//! What must hold for every input of every parser of outside bytes. Used by the fuzz targets and by
+//! the mutation test that runs with the ordinary tests.
+//!
+//! No input panics; what is read is written back byte for byte; nothing unsigned verifies.
+
+use trust::chain::Genesis;
+use trust::jwk::PublicKey;
+use trust::request::Request;
+use trust::review::review;
+use trust::roster::Roster;
+use trust::sshkey::SshKey;
+use trust::transcript::Transcript;
+use trust::{
+    Algorithm, JsonError, Namespace, Pin, Policy, Purpose, Sha256Digest, dsse, json, signature,
+    sshsig, verify_transcript,
+};
+
+/// Strict JSON: what is accepted has a canonical form that is accepted and is its own.
+pub fn json(data: &[u8]) {
+    let Ok(value) = json::parse_strict::<serde_json::Value>(data) else {
+        return;
+    };
+    let canonical = json::canonical(&value).expect("what was read can be written");
+    let again: serde_json::Value = json::require_canonical(&canonical).expect("canonical");
+    assert_eq!(value, again);
+    // serde_json reads whatever we read: we are only stricter.
+    assert_eq!(
+        serde_json::from_slice::<serde_json::Value>(data).expect("stricter"),
+        value
+    );
+}
+
+/// Public keys, as JWK and as SubjectPublicKeyInfo; signatures between their two forms.
+pub fn jwk(data: &[u8]) {
+    let keys = [
+        PublicKey::from_jwk_json(data),
+        PublicKey::from_spki_der(data),
+    ];
+    if let Ok(key) = &keys[1] {
+        assert_eq!(key.to_spki_der(), data, "one encoding");
+    }
+    for key in keys.into_iter().flatten() {
+        assert_eq!(
+            PublicKey::from_spki_der(&key.to_spki_der()).expect("our own"),
+            key
+        );
+        let algorithm = Algorithm::ALL
+            .into_iter()
+            .find(|each| each.allows(key.spec()))
+            .expect("one");
+        let jwk = serde_json::to_vec(&key.to_jwk(algorithm, &key.kid())).expect("writes");
+        assert_eq!(PublicKey::from_jwk_json(&jwk).expect("our own"), key);
+        if let Ok(verifier) = trust::Verifier::new(&key, algorithm) {
+            assert!(verifier.verify_message(data, data).is_err());
+        }
+    }
+    for len in [32, 48] {
+        if let Ok(fixed) = signature::der_to_p1363(data, len) {
+            assert_eq!(
+                signature::p1363_to_der(&fixed).expect("back"),
+                data,
+                "one encoding"
+            );
+        }
+    }
+}
+
+/// SSH signatures and public keys.
+pub fn sshsig(data: &[u8]) {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let (service, environment) = (name("seal"), name("test"));
+    let namespace = Namespace::new(Purpose::Approve, &service, &environment);
+    assert!(sshsig::verify(text, &namespace, b"a message nobody signed").is_err());
+    if let Ok(normal) = sshsig::normalize(text) {
+        assert_eq!(sshsig::normalize(&normal).expect("normal"), normal);
+        sshsig::unverified_signer(&normal);
+    }
+    if let Ok(key) = text.parse::<SshKey>() {
+        assert_eq!(key.as_str(), text, "one spelling");
+    }
+    if let Ok(key) = SshKey::from_pub_file(text) {
+        assert_eq!(key.as_str().parse::<SshKey>().expect("our own"), key);
+    }
+}
+
+/// DSSE: the pre-authentication encoding and the envelope.
+pub fn pae(data: &[u8]) {
+    if let Ok((payload_type, body)) = dsse::parse_pae(data) {
+        assert_eq!(dsse::pae(payload_type, body), data, "one encoding");
+    }
+    if let Ok(envelope) = dsse::Envelope::decode(data) {
+        let written = envelope.encode().expect("writes");
+        assert_eq!(dsse::Envelope::decode(&written).expect("our own"), envelope);
+        let _ = envelope.unverified_payload();
+    }
+}
+
+/// Transcripts: one encoding, and none verifies from a genesis nobody signed.
+pub fn transcript(data: &[u8]) {
+    if let Ok(transcript) = Transcript::decode(data) {
+        assert_eq!(transcript.encode().expect("writes"), data, "one encoding");
+    }
+    let pin = Pin {
+        genesis: Sha256Digest::of(b"nobody's genesis"),
+        service: name("seal"),
+        environment: name("test"),
+    };
+    assert!(verify_transcript(data, &pin).is_err());
+}
+
+/// Requests: one encoding; checking and rendering take whatever was read.
+pub fn request(data: &[u8]) {
+    let Ok(request) = Request::decode(data) else {
+        return;
+    };
+    assert_eq!(request.encode().expect("writes"), data, "one encoding");
+    let _ = request.check();
+    let review = review(data, Some(&request)).expect("renders");
+    assert!(review.changes.is_empty(), "no difference to itself");
+    assert!(review.render().contains(&review.digest.to_string()));
+}
+
+/// Rosters, policies and the genesis.
+pub fn roster(data: &[u8]) {
+    let same = |written: Result<Vec<u8>, JsonError>| assert_eq!(written.expect("writes"), data);
+    if let Ok(roster) = json::require_canonical::<Roster>(data) {
+        let _ = roster.check();
+        same(json::canonical(&roster));
+    }
+    if let Ok(policy) = json::require_canonical::<Policy>(data) {
+        assert!(policy.thresholds.largest().get() >= 2);
+        same(json::canonical(&policy));
+    }
+    if let Ok(genesis) = json::require_canonical::<Genesis>(data) {
+        let _ = genesis.roster.check();
+        same(genesis.encode());
+    }
+}
+
+fn name(text: &str) -> trust::Name {
+    text.parse().expect("a name")
+}

@@ -1,0 +1,159 @@
+//! Every parser of outside bytes against mutations of what it reads. The same assertions as the
+//! fuzz targets, which need more time and another compiler than an ordinary test run has.
+
+use proptest::prelude::*;
+use trust::*;
+
+use crate::support::{Custodian, NewKey, World};
+
+#[path = "../../../tests/fuzz/parsers.rs"]
+mod parsers;
+
+/// Each parser with something that it reads.
+fn seeds() -> Vec<(fn(&[u8]), Vec<u8>)> {
+    let world = World::quick();
+    let trusted = world.trusted();
+    let key = NewKey::generate().public();
+    let jwk = serde_json::to_vec(&key.to_jwk(Algorithm::Es256, &key.kid())).unwrap();
+    let approval = world.approval(b"body", &world.alice).signature;
+    let envelope = dsse::Envelope::new("type", b"body", "kid", &[1, 2, 3]);
+    let canonical = |value: &serde_json::Value| json::canonical(value).unwrap();
+    vec![
+        (
+            parsers::json as fn(&[u8]),
+            canonical(&serde_json::json!({"a": [1, -2, "x\u{e9}\n", null, true], "b": {"c": {}}})),
+        ),
+        (parsers::jwk, jwk),
+        (parsers::jwk, key.to_spki_der()),
+        (parsers::jwk, signature::p1363_to_der(&[0x81; 64]).unwrap()),
+        (parsers::sshsig, approval.into_bytes()),
+        (parsers::sshsig, world.alice.public.to_string().into_bytes()),
+        (
+            parsers::sshsig,
+            Custodian::ssh_keygen("a", "ecdsa-256")
+                .public
+                .to_string()
+                .into_bytes(),
+        ),
+        (parsers::pae, dsse::pae("type", b"body")),
+        (parsers::pae, envelope.encode().unwrap()),
+        (parsers::transcript, world.transcript().encode().unwrap()),
+        (parsers::request, world.request().encode().unwrap()),
+        (parsers::roster, json::canonical(trusted.roster()).unwrap()),
+        (parsers::roster, json::canonical(trusted.policy()).unwrap()),
+        (parsers::roster, world.chains.genesis.body.into_bytes()),
+    ]
+}
+
+#[test]
+fn every_parser_takes_its_seed() {
+    for (parser, seed) in seeds() {
+        parser(&seed);
+        for length in 0..seed.len().min(600) {
+            parser(&seed[..length]);
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Edit {
+    Flip(prop::sample::Index, u8),
+    Insert(prop::sample::Index, Vec<u8>),
+    Delete(prop::sample::Index, u8),
+    Repeat(prop::sample::Index, u8),
+    /// Something that means something to one of the formats.
+    Token(prop::sample::Index, prop::sample::Index),
+}
+
+const TOKENS: [&str; 18] = [
+    "{",
+    "}",
+    "[",
+    "]",
+    "\"",
+    ",",
+    ":",
+    "\\u0061",
+    "\\ud800",
+    "9007199254740993",
+    "1e9",
+    "-0",
+    "null",
+    "\u{0}",
+    " ",
+    "DSSEv1 ",
+    "-----",
+    "=",
+];
+
+fn edit() -> impl Strategy<Value = Edit> {
+    let index = any::<prop::sample::Index>;
+    prop_oneof![
+        (index(), 1..=255u8).prop_map(|(at, by)| Edit::Flip(at, by)),
+        (index(), prop::collection::vec(any::<u8>(), 1..8))
+            .prop_map(|(at, what)| Edit::Insert(at, what)),
+        (index(), 1..40u8).prop_map(|(at, length)| Edit::Delete(at, length)),
+        (index(), 1..40u8).prop_map(|(at, length)| Edit::Repeat(at, length)),
+        (index(), index()).prop_map(|(at, token)| Edit::Token(at, token)),
+    ]
+}
+
+fn apply(bytes: &mut Vec<u8>, edit: &Edit) {
+    let place = |at: &prop::sample::Index| at.index(bytes.len() + 1);
+    let part = |at: &prop::sample::Index, length: u8| {
+        let start = at.index(bytes.len() + 1);
+        start..(start + usize::from(length)).min(bytes.len())
+    };
+    match edit {
+        Edit::Flip(at, by) => {
+            let at = place(at);
+            if let Some(byte) = bytes.get_mut(at) {
+                *byte ^= by;
+            }
+        }
+        Edit::Insert(at, what) => {
+            let at = place(at);
+            bytes.splice(at..at, what.clone());
+        }
+        Edit::Delete(at, length) => {
+            let range = part(at, *length);
+            bytes.drain(range);
+        }
+        Edit::Repeat(at, length) => {
+            let range = part(at, *length);
+            let copy = bytes[range.clone()].to_vec();
+            bytes.splice(range.start..range.start, copy);
+        }
+        Edit::Token(at, token) => {
+            let at = place(at);
+            bytes.splice(at..at, TOKENS[token.index(TOKENS.len())].bytes());
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 40, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_mutation_breaks_a_parser(edits in prop::collection::vec(prop::collection::vec(edit(), 1..4), 25)) {
+        for (parser, seed) in seeds() {
+            for edits in &edits {
+                let mut bytes = seed.clone();
+                for edit in edits {
+                    apply(&mut bytes, edit);
+                }
+                parser(&bytes);
+            }
+        }
+    }
+
+    #[test]
+    fn no_noise_breaks_a_parser(noise in prop::collection::vec(any::<u8>(), 0..300)) {
+        for parser in [
+            parsers::json, parsers::jwk, parsers::sshsig, parsers::pae, parsers::transcript,
+            parsers::request, parsers::roster,
+        ] {
+            parser(&noise);
+        }
+    }
+}

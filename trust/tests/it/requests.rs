@@ -1,0 +1,188 @@
+//! Requests that no quorum can approve, and requests as people read them.
+
+use trust::request::{Operation, Request, RequestError, RevocationReason};
+use trust::review::review;
+use trust::tally::{Obstacle, Standing};
+use trust::*;
+
+use crate::support::{NewKey, World, minute, revoke};
+
+fn refused(world: &World, change: impl FnOnce(&mut Request)) -> RequestError {
+    let mut request = world.request();
+    change(&mut request);
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    match world.tally(&ceremony).standing {
+        Standing::Refused(obstacles) => match &obstacles[..] {
+            [Obstacle::Content(error), ..] => error.clone(),
+            other => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    }
+}
+
+fn order(request: &mut Request) -> &mut Generate {
+    match &mut request.operation {
+        Operation::Generate(order) => order,
+        _ => panic!("not a generation"),
+    }
+}
+
+#[test]
+fn unsafe_templates_cannot_be_approved() {
+    let world = World::quick();
+    let edits: [(&str, fn(&mut Template)); 8] = [
+        ("CKA_TOKEN", |template| template.token = false),
+        ("CKA_PRIVATE", |template| template.private = false),
+        ("CKA_SENSITIVE", |template| template.sensitive = false),
+        ("CKA_EXTRACTABLE", |template| template.extractable = true),
+        ("CKA_SIGN", |template| template.sign = false),
+        ("CKA_DECRYPT", |template| template.decrypt = true),
+        ("CKA_UNWRAP", |template| template.unwrap = true),
+        ("CKA_DERIVE", |template| template.derive = true),
+    ];
+    for (attribute, edit) in edits {
+        let error = refused(&world, |request| edit(&mut order(request).template));
+        assert_eq!(error, RequestError::Template(attribute));
+    }
+}
+
+#[test]
+fn contradictions_cannot_be_approved() {
+    let world = World::quick();
+    let error = refused(&world, |request| order(request).key_spec = KeySpec::Rsa2048);
+    assert_eq!(
+        error,
+        RequestError::KeySpec(Algorithm::Es256, KeySpec::Rsa2048)
+    );
+    assert_eq!(
+        refused(&world, |r| order(r).number = 0),
+        RequestError::Number(0)
+    );
+    assert_eq!(
+        refused(&world, |r| order(r).number = 2),
+        RequestError::Number(2)
+    );
+    let error = refused(&world, |r| {
+        order(r).predecessor = Some(NewKey::generate().public().kid())
+    });
+    assert_eq!(error, RequestError::Number(1));
+    assert_eq!(
+        refused(&world, |r| r.sequence = 2),
+        RequestError::Sequence(2)
+    );
+    assert_eq!(
+        refused(&world, |r| r.sequence = 0),
+        RequestError::Sequence(0)
+    );
+    for edit in [
+        (|r| r.approve_by = minute(61)) as fn(&mut Request),
+        |r| r.created_at = minute(31),
+        |r| order(r).activate_at = minute(0) - std::time::Duration::from_millis(1),
+        |r| order(r).retire_at = minute(0),
+    ] {
+        let error = refused(&world, edit);
+        assert!(matches!(error, RequestError::Order { .. }), "{error}");
+    }
+    for reason in [RevocationReason::Superseded, RevocationReason::Compromised] {
+        let error = refused(&world, |request| {
+            request.operation = revoke(&NewKey::generate().public().kid());
+            if let Operation::Revoke(order) = &mut request.operation {
+                order.reason = reason;
+                order.compromised_since = match reason {
+                    RevocationReason::Compromised => None,
+                    _ => Some(minute(0)),
+                };
+            }
+        });
+        assert_eq!(error, RequestError::CompromisedSince);
+    }
+}
+
+/// What a terminal shows must be what is signed.
+#[test]
+fn text_that_hides_something_cannot_be_approved() {
+    let world = World::quick();
+    for hidden in [
+        "",
+        "a\u{1b}[2Jb",
+        "a\nb",
+        "a\u{202e}b",
+        "a\u{200b}b",
+        "a\u{feff}b",
+        &"a".repeat(1001),
+    ] {
+        let error = refused(&world, |request| request.reason = hidden.to_owned());
+        assert_eq!(error, RequestError::Text("reason", 1000), "{hidden:?}");
+    }
+    let error = refused(&world, |request| {
+        order(request).token_label = "\u{7}".to_owned()
+    });
+    assert_eq!(
+        error,
+        RequestError::Text("operation.generate.token_label", 64)
+    );
+}
+
+#[test]
+fn every_member_is_required_and_no_other_is_read() {
+    let bytes = World::quick().request().encode().unwrap();
+    let value: serde_json::Value = serde_json::from_slice(&bytes).unwrap();
+    for (path, _) in review(&bytes, None).unwrap().lines {
+        let mut pruned = value.clone();
+        let (parent, member) = match path.rsplit_once('.') {
+            Some((parent, member)) => (format!("/{}", parent.replace('.', "/")), member),
+            None => (String::new(), path.as_str()),
+        };
+        let object = pruned
+            .pointer_mut(&parent)
+            .unwrap()
+            .as_object_mut()
+            .unwrap();
+        object.remove(member).unwrap();
+        let without = json::canonical(&pruned).unwrap();
+        assert!(Request::decode(&without).is_err(), "without {path}");
+        pruned.pointer_mut(&parent).unwrap()["extra"] = serde_json::Value::Null;
+    }
+    for parent in [
+        "",
+        "/operation/generate",
+        "/operation/generate/template",
+        "/roster",
+    ] {
+        let mut extended = value.clone();
+        extended.pointer_mut(parent).unwrap()["extra"] = 1.into();
+        let error = Request::decode(&json::canonical(&extended).unwrap()).unwrap_err();
+        assert!(error.to_string().contains("extra"), "{error}");
+    }
+}
+
+#[test]
+fn a_review_shows_every_member_the_difference_and_the_words() {
+    let world = World::quick();
+    let first = world.request();
+    let mut second = first.clone();
+    order(&mut second).number = 2;
+    order(&mut second).token_serial = "another".to_owned();
+    let bytes = second.encode().unwrap();
+    let review = review(&bytes, Some(&first)).unwrap();
+    assert_eq!(review.digest, Sha256Digest::of(&bytes));
+    assert_eq!(
+        review.changes,
+        [
+            "generate.number: 1 -> 2",
+            "generate.token_serial: 0a1b2c3d -> another"
+        ]
+    );
+    let text = review.render();
+    for shown in [
+        "operation.generate.token_serial",
+        "operation.generate.template.extractable",
+        "proposer",
+        "2026-11-22T10:00:00.000Z",
+        &review.digest.to_string(),
+        &review.words,
+    ] {
+        assert!(text.contains(shown), "{shown} in\n{text}");
+    }
+    assert_eq!(review.words.split_whitespace().count(), 32);
+}
