@@ -5,12 +5,17 @@ use super::installation::{Installation, member, text};
 use super::process::Said;
 
 impl Installation {
-    /// A request by the first custodian, as these words say it: `revoke --ring … --kid …`.
+    /// A request by the first custodian, by the command of these words.
     pub fn propose_words(&self, words: &[&str]) -> String {
-        let proposer = self.custodians[0].id.as_str();
-        let new = ["ceremony", "new"].into_iter().chain(words.iter().copied());
-        let said = self.chancery(new.chain(["--proposer", proposer, "--reason", "test"]));
+        let said = self.try_propose_words(words);
+        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
         member(&said.json(), "ceremony")
+    }
+
+    pub fn try_propose_words(&self, words: &[&str]) -> Said {
+        let proposer = self.custodians[0].id.as_str();
+        let more = ["--proposer", proposer, "--reason", "test"];
+        self.try_chancery(words.iter().copied().chain(more))
     }
 
     /// `ceremony approve` or `accept` with the custodian's key, whatever comes of it.
@@ -37,7 +42,7 @@ impl Installation {
 
     /// Revokes a key; it takes effect with the execution.
     pub fn revoke(&self, ring: &str, kid: &str, more: &[&str]) -> String {
-        let words = ["revoke", "--ring", ring, "--kid", kid];
+        let words = ["ring", "revoke", ring, "--kid", kid, "--apply"];
         self.hold_words(&[&words, more].concat())
     }
 
