@@ -284,6 +284,7 @@ fn key(ring: &str, jwk: &str, algorithm: Algorithm, life: Life) -> Key {
         ring: ring.into(),
         number: 1,
         algorithm,
+        usage: crate::keys::Usage::Structured,
         state: life.state().unwrap(),
         verifier: Verifier::new(&public, algorithm).unwrap(),
         published_at: life.published_at.unwrap(),
