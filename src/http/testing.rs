@@ -20,6 +20,7 @@ use super::app::{
     App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
     Verify,
 };
+use super::auth::Caller;
 use super::front::{Front, Peer};
 use super::settings::Settings;
 use super::{Edge, Shared, router};
@@ -201,6 +202,13 @@ impl Fixture {
             .headers_mut()
             .insert("authorization", format!("Bearer {SIGNER}").parse().unwrap());
         self.send(request).await
+    }
+
+    /// The caller behind an access token.
+    pub fn caller(&self, access_token: &str) -> Caller {
+        let snapshot = self.world.snapshot.load();
+        let principal = snapshot.credentials.by_access_token(access_token, NOW);
+        Caller::Known(principal.unwrap().clone())
     }
 
     pub fn front(&self) -> Front {
