@@ -9,13 +9,14 @@ mod proof;
 
 use std::collections::BTreeSet;
 
-use crate::approval::{Approval, Rejection, RejectionBody, rejection_message};
+use crate::approval::{Approval, Rejection, RejectionBody};
 use crate::chain::Trusted;
 use crate::digest::Sha256Digest;
+use crate::dsse;
 use crate::json::{self, JsonError};
-use crate::namespace::Purpose;
+use crate::namespace::{Namespace, Purpose};
 use crate::policy::Threshold;
-use crate::request::{DocumentRef, Nonce, Request, RequestError, request_digest};
+use crate::request::{Nonce, Request, RequestError, request_digest};
 use crate::roster::MemberId;
 use crate::time::Time;
 
@@ -182,10 +183,9 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
         }
     };
     let needed = trusted.policy().to_approve(&request.operation);
-    let namespace =
-        crate::Namespace::new(Purpose::Approve, trusted.service(), trusted.environment());
+    let namespace = Namespace::new(Purpose::Approve, trusted.service(), trusted.environment());
     // The bytes that were stored, not the request written anew.
-    let message = crate::dsse::pae(&namespace.to_string(), &ceremony.request);
+    let message = dsse::pae(&namespace.to_string(), &ceremony.request);
     let ballots = ceremony.approvals.iter().map(|approval| Ballot {
         signature: &approval.signature,
         // After its deadline, or after the instant this tally is about.
@@ -197,7 +197,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
     let obstacles = obstacles(trusted, &request, history, now);
     let standing = if !obstacles.is_empty() {
         Standing::Refused(obstacles)
-    } else if let Some((by, reason)) = rejection(trusted, &request, digest, &ceremony.rejections) {
+    } else if let Some((by, reason)) = rejection(trusted, digest, &ceremony.rejections) {
         Standing::Rejected { by, reason }
     } else if now > request.execute_by {
         Standing::Expired {
@@ -270,16 +270,15 @@ fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time)
             current: policy.version,
         });
     }
-    for (what, seen, now) in [
-        ("roster", history.roster_version, roster),
-        ("policy", history.policy_version, policy),
+    for (what, seen, found_version) in [
+        ("roster", history.roster_version, roster.version),
+        ("policy", history.policy_version, policy.version),
     ] {
-        let DocumentRef { version, .. } = now;
-        if version < seen {
+        if found_version < seen {
             found.push(Obstacle::RolledBack {
                 what,
                 seen,
-                found: version,
+                found: found_version,
             });
         }
     }
@@ -313,15 +312,13 @@ fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time)
 /// not counting.
 fn rejection(
     trusted: &Trusted,
-    request: &Request,
     digest: Sha256Digest,
     rejections: &[Rejection],
 ) -> Option<(MemberId, String)> {
-    let namespace =
-        crate::Namespace::new(Purpose::Reject, trusted.service(), trusted.environment());
+    let namespace = Namespace::new(Purpose::Reject, trusted.service(), trusted.environment());
     let electorate = Electorate::custodians(trusted.roster());
     rejections.iter().find_map(|rejection| {
-        let message = rejection_message(request, rejection.body.as_bytes());
+        let message = dsse::pae(&namespace.to_string(), rejection.body.as_bytes());
         let ballot = Ballot {
             signature: &rejection.signature,
             late: false,

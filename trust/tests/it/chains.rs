@@ -185,7 +185,11 @@ fn rosters_that_nobody_should_sign() {
     let world = World::quick();
     let everybody = [&world.alice, &world.bob, &world.carol];
     type Edit = fn(&mut Roster);
-    let edits: [(Edit, RosterError); 3] = [
+    let edits: [(Edit, RosterError); 4] = [
+        (
+            |roster| roster.members[1].name = "B\u{202e}ob".to_owned(),
+            RosterError::Name(name("bob")),
+        ),
         (
             |roster| roster.members[1].id = name("alice"),
             RosterError::DuplicateId(1),
