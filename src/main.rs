@@ -1,1 +1,175 @@
-fn main() {}
+//! Wires everything; the only file that names everything.
+
+mod access;
+mod ambient;
+mod ceremony;
+mod cli;
+mod config;
+mod http;
+mod keys;
+mod log;
+mod rotation;
+mod signing;
+mod store;
+mod telemetry;
+mod token;
+mod verification;
+
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use clap::Parser as _;
+
+use crate::ambient::{Ambient, NoRandomness};
+use crate::cli::{Arguments, Command, World};
+use crate::config::Config;
+use crate::keys::Keys;
+use crate::log::{Group, Log};
+use crate::signing::Signing;
+use crate::store::Store;
+use crate::token::Pool;
+use crate::verification::Verification;
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if matches!(arguments.command, Command::HsmWorker) {
+        return token::worker();
+    }
+    // Reqwest, axum-server and sqlx all look for it; without it they panic at the first use.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("chancery: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    let world = World {
+        ambient: Ambient::new(now, fill),
+        environment: std::env::vars().collect(),
+        program: std::env::current_exe().unwrap_or_else(|_| "chancery".into()),
+    };
+    if matches!(arguments.command, Command::Serve) {
+        return match runtime.block_on(serve(&arguments.config, world)) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("chancery: {error:#}");
+                ExitCode::FAILURE
+            }
+        };
+    }
+    runtime.block_on(cli::run(arguments, &world))
+}
+
+/// Builds the house from the ground up, and serves from it until it is told to stop.
+async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
+    let config = Config::load(path, world.environment.iter().cloned())?;
+    let format = match config.telemetry.format {
+        config::Format::Json => telemetry::Format::Json,
+        config::Format::Text => telemetry::Format::Text,
+    };
+    telemetry::init(&config.telemetry.filter, format)?;
+    let figures = telemetry::record_metrics()?;
+    let ambient = world.ambient.clone();
+
+    let database =
+        cli::database(&config, |name| cli::variable(&world, name)).map_err(anyhow::Error::msg)?;
+    let store = Store::connect(&database).await.context("the database")?;
+    anyhow::ensure!(
+        store.schema().await?.is_current(),
+        "the database's schema is not current: run `chancery migrate`"
+    );
+    let settings = keys::Settings::from_config(&config).map_err(anyhow::Error::msg)?;
+    let keys = Keys::load(store.clone(), settings).await?;
+    let pool = Pool::start(&config.token, &world.program).context("the token")?;
+    let log = Log::new(store.clone());
+    let group = Group::start(store.clone());
+    let signing = Signing::new(
+        keys.clone(),
+        pool.clone(),
+        group,
+        store.clone(),
+        ambient.clone(),
+    );
+    let verification = Verification::new(keys.clone(), store.clone());
+
+    let following = tokio::spawn(keys.clone().follow());
+    let forgetting = tokio::spawn(signing::forget_old_answers(store.clone(), ambient.clone()));
+    warn_of_unfinished(&store).await?;
+    let clock = {
+        let ambient = ambient.clone();
+        Arc::new(move || ambient.now())
+    };
+    let app = http::App {
+        keys,
+        signing: Arc::new(signing),
+        verification: Arc::new(verification),
+        archive: Arc::new(store),
+        refusals: Arc::new(http::AuditedRefusals::new(log, ambient.clone())),
+        token: Arc::new(pool),
+        clock,
+        figures,
+        instance: format!("{:08x}", u32::from_be_bytes(ambient.random()?)),
+    };
+    let mut edge = http::Settings::new(&config.http, config.service.issuer.clone());
+    edge.history_ring = config.service.history_ring.clone();
+    let served = http::serve(app, edge, told_to_stop()).await;
+    following.abort();
+    forgetting.abort();
+    Ok(served?)
+}
+
+/// A ceremony that a crash stopped half way needs the executor's power to be settled; a replica
+/// has not got it, so it says so.
+async fn warn_of_unfinished(store: &Store) -> anyhow::Result<()> {
+    for row in store.ceremonies().await? {
+        if row.state == store::CeremonyState::Executing {
+            tracing::warn!(
+                ceremony = row.id,
+                ring = row.ring,
+                "a ceremony was interrupted: run `chancery ceremony reconcile`"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// Ctrl-C, or what systemd and Kubernetes send.
+async fn told_to_stop() {
+    let interrupt = tokio::signal::ctrl_c();
+    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = interrupt => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = interrupt.await;
+        }
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that reads the wall clock"
+)]
+fn now() -> trust::Time {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    trust::Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place that draws randomness"
+)]
+fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
+    aws_lc_rs::rand::fill(bytes).map_err(|_| NoRandomness)
+}

@@ -1,0 +1,17 @@
+//! The integration tests: one binary, one module for each subject.
+
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on ends"
+)]
+
+#[path = "../support/mod.rs"]
+mod support;
+
+mod documents;
+mod interop_jwks;
+mod interop_openssl;
+mod interop_ssh;
+mod layering;

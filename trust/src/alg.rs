@@ -83,6 +83,11 @@ impl Algorithm {
         }
     }
 
+    /// Whether signatures are pairs r and s, which also have a DER form.
+    pub fn is_ecdsa(self) -> bool {
+        matches!(self, Self::Es256 | Self::Es384)
+    }
+
     /// Whether a key of this shape can sign with this algorithm.
     pub fn allows(self, spec: KeySpec) -> bool {
         match self {

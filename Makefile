@@ -1,0 +1,46 @@
+# Everything is done by cargo and the scripts named here; each target first sees to what it needs (`.ci/setup`),
+# which prints nothing and needs no network once all is there.
+
+CARGO ?= cargo
+ONLY  ?=
+
+.PHONY: all check test demo run bench setup clean
+
+all: check test
+
+## format, lints, documents, licences: what a reviewer should not have to look for
+check:
+	@.ci/setup build
+	$(CARGO) fmt --all --check
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+	RUSTDOCFLAGS="-D warnings" $(CARGO) doc --workspace --no-deps --document-private-items --locked
+	@if command -v cargo-deny >/dev/null 2>&1; then $(CARGO) deny --locked check bans licenses sources; \
+	else printf '\n*** NOT CHECKED: licences, bans and sources (cargo-deny is not installed) ***\n\n'; fi
+
+## every test of the workspace; the last line is `N passed, N failed`
+test:
+	@.ci/setup build token test
+	@tests/run.sh
+
+## a ceremony, signatures on a real log file, a rotation under load, and what outside verifiers say
+demo:
+	@.ci/setup build token
+	$(CARGO) run --locked --bin chancery -- demo
+
+## the same installation, left running in .run/
+run:
+	@.ci/setup build token
+	$(CARGO) run --locked --bin chancery -- demo --directory .run --keep
+
+## figures as ratios within one run; ONLY=id,id runs a part; the report is target/bench/report.md
+bench:
+	@.ci/setup build token bench
+	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY))
+
+## install all that any of the above needs
+setup:
+	@.ci/setup build token test bench
+
+clean:
+	$(CARGO) clean
+	rm -rf .run .demo

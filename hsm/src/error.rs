@@ -1,0 +1,166 @@
+//! Errors that cross the process boundary, and what to do about each.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::key::CkaId;
+
+/// What to do about an error. The recovery ladder and the service decide by this and by nothing else.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub enum Class {
+    /// May pass by itself; try again later.
+    Transient,
+    /// The session is dead; open another.
+    SessionLost,
+    /// Log in again and bind again.
+    LoginRequired,
+    /// The object is not there.
+    NotFound,
+    /// More than one object is there, or one that is not what it should be.
+    Ambiguous,
+    /// The token cannot do this.
+    Unsupported,
+    /// Somebody has to change a setting, a PIN or a request first; repeating is useless or harmful.
+    Misconfigured,
+    /// It may have happened. Look before acting again.
+    OutcomeUnknown,
+    /// A promise was broken (wrong key, wrong signature); alert.
+    Fatal,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
+pub enum Error {
+    #[error("the signing queue is full ({limit} requests)")]
+    Overloaded { limit: usize },
+    #[error("the deadline passed before the token answered")]
+    DeadlineExceeded,
+    #[error("the token is out of service; worth another try in {retry_after:?}")]
+    CircuitOpen { retry_after: Duration },
+    #[error("the supervisor has stopped")]
+    Stopping,
+    #[error("this worker was started without the power to administer")]
+    Powerless,
+    #[error("the input of key {cka_id} has {got} bytes, its scheme takes {expected}")]
+    InputLength {
+        cka_id: CkaId,
+        expected: usize,
+        got: usize,
+    },
+    #[error("the public key of {cka_id} cannot be read or does not fit its scheme")]
+    BadKeyRef { cka_id: CkaId },
+    #[error("the order asks for a private key template other than the signing template")]
+    TemplateRefused,
+    #[error("the order names token serial {wanted:?}, this one is {found:?}")]
+    OtherToken { wanted: String, found: String },
+    #[error("label {label:?} is not 1 to 64 printable ASCII characters")]
+    BadLabel { label: String },
+    #[error("objects with CKA_ID {cka_id} exist already ({count})")]
+    AlreadyExists { cka_id: CkaId, count: usize },
+    #[error("no {what} with CKA_ID {cka_id}")]
+    NotFound { cka_id: CkaId, what: ObjectWord },
+    #[error("{count} objects of kind {what} with CKA_ID {cka_id}")]
+    Ambiguous {
+        cka_id: CkaId,
+        what: ObjectWord,
+        count: usize,
+    },
+    #[error("the object with CKA_ID {cka_id} holds another public key")]
+    WrongKey { cka_id: CkaId },
+    #[error("the token's signature for {cka_id} does not verify")]
+    WrongSignature { cka_id: CkaId },
+    #[error("the token rejected the PIN; it will not be tried again until its source changes")]
+    PinRejected,
+    #[error("the PIN source {path} cannot be read: {reason}")]
+    PinSource { path: PathBuf, reason: String },
+    #[error("the PKCS#11 module {path} cannot be loaded: {reason}")]
+    Module { path: PathBuf, reason: String },
+    #[error("no token matches {uri}")]
+    TokenAbsent { uri: String },
+    #[error("{count} tokens match {uri}")]
+    TokenAmbiguous { uri: String, count: usize },
+    #[error("{call} answered {code}")]
+    Token {
+        call: String,
+        code: String,
+        class: Class,
+    },
+    #[error("profile {name}: {reason}")]
+    Profile { name: String, reason: String },
+    #[error("the profile {profile} does not offer {what}")]
+    NotOffered { profile: String, what: String },
+    #[error("it is unknown whether {act} of {cka_id} happened")]
+    OutcomeUnknown { act: Act, cka_id: CkaId },
+    #[error("the worker process was lost")]
+    WorkerLost,
+    #[error("the worker cannot be started: {reason}")]
+    WorkerStart { reason: String },
+    #[error("the worker broke the frame protocol: {what}")]
+    Protocol { what: String },
+}
+
+/// The kinds of object an error can be about.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ObjectWord {
+    PrivateKey,
+    PublicKey,
+}
+
+impl std::fmt::Display for ObjectWord {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            ObjectWord::PrivateKey => "private key",
+            ObjectWord::PublicKey => "public key",
+        })
+    }
+}
+
+/// The acts whose outcome can be unknown.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Act {
+    Generate,
+    Destroy,
+}
+
+impl std::fmt::Display for Act {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Act::Generate => "generation",
+            Act::Destroy => "destruction",
+        })
+    }
+}
+
+impl Error {
+    pub fn class(&self) -> Class {
+        match self {
+            Error::Overloaded { .. }
+            | Error::DeadlineExceeded
+            | Error::CircuitOpen { .. }
+            | Error::Stopping
+            | Error::TokenAbsent { .. }
+            | Error::WorkerLost
+            | Error::Protocol { .. } => Class::Transient,
+            Error::Powerless
+            | Error::InputLength { .. }
+            | Error::BadKeyRef { .. }
+            | Error::TemplateRefused
+            | Error::OtherToken { .. }
+            | Error::BadLabel { .. }
+            | Error::PinRejected
+            | Error::PinSource { .. }
+            | Error::Module { .. }
+            | Error::WorkerStart { .. }
+            | Error::Profile { .. } => Class::Misconfigured,
+            Error::AlreadyExists { .. }
+            | Error::Ambiguous { .. }
+            | Error::TokenAmbiguous { .. } => Class::Ambiguous,
+            Error::NotFound { .. } => Class::NotFound,
+            Error::WrongKey { .. } | Error::WrongSignature { .. } => Class::Fatal,
+            Error::NotOffered { .. } => Class::Unsupported,
+            Error::OutcomeUnknown { .. } => Class::OutcomeUnknown,
+            Error::Token { class, .. } => *class,
+        }
+    }
+}

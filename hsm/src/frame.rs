@@ -1,0 +1,264 @@
+//! Frames between supervisor and worker: a small fixed binary form, so that a signature costs some hundred nanoseconds of
+//! packing; what is rare carries JSON in its body.
+//!
+//! `u32 length of the rest | u8 kind | u64 id | body`, little endian. Both ends are one binary, so there is no version;
+//! a frame that cannot be read ends the connection and with it the worker.
+
+use std::io::{self, Read};
+
+use serde::{Deserialize, Serialize};
+
+use crate::api::{DestroyOrder, GenerateOrder, Generated, ObjectInfo, TokenIdentity};
+use crate::config::Power;
+use crate::error::Error;
+use crate::key::CkaId;
+use crate::profile::Limits;
+use crate::uri::Pkcs11Uri;
+
+const HEADER: usize = 4 + 1 + 8;
+/// Longest frame: a 64 KiB message fits many times; anything longer is a broken peer.
+const LONGEST: usize = 16 * 1024 * 1024;
+
+/// A number for a key between one supervisor and its workers, so that a request need not carry the public key.
+pub type KeyNumber = u32;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    /// To the worker. Body: [`StartOrder`].
+    Start = 1,
+    /// To the worker. `id` is the key number, body a [`crate::KeyRef`].
+    Define = 2,
+    /// To the worker. Body: key number, milliseconds left, input.
+    Sign = 3,
+    /// To the worker. Body: key number. Binds and signs a challenge.
+    Prepare = 4,
+    /// To the worker. Body: key number or nothing. A real signature, verified, or a look at the token.
+    Probe = 5,
+    /// To the worker. Body: [`Call`].
+    Call = 6,
+    /// To the supervisor. Body: the signature.
+    Signed = 16,
+    /// To the supervisor. Body: [`Answer`].
+    Done = 17,
+    /// To the supervisor. Body: [`Error`].
+    Failed = 18,
+    /// To the supervisor, `id` 0. Body: [`Status`].
+    Status = 19,
+    /// To the supervisor, `id` 0. Body: [`Event`].
+    Event = 20,
+}
+
+impl Kind {
+    fn from_byte(byte: u8) -> Option<Kind> {
+        use Kind::*;
+        [
+            Start, Define, Sign, Prepare, Probe, Call, Signed, Done, Failed, Status, Event,
+        ]
+        .into_iter()
+        .find(|kind| *kind as u8 == byte)
+    }
+}
+
+/// First frame to a worker: everything it must know. The PIN is not in it, only where to read it.
+#[derive(Debug, Serialize, Deserialize)]
+pub struct StartOrder {
+    pub uri: Pkcs11Uri,
+    pub profile: Option<String>,
+    pub power: Power,
+    pub sessions: Option<usize>,
+    pub lock_dir: Option<std::path::PathBuf>,
+}
+
+/// Acts of the executor and of reconciliation.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Call {
+    Generate(GenerateOrder),
+    Destroy(DestroyOrder),
+    Find(CkaId),
+    ReadBack(CkaId),
+    List,
+    Token,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Answer {
+    Nothing,
+    Generated(Box<Generated>),
+    Objects(Vec<ObjectInfo>),
+    Token(TokenIdentity),
+}
+
+/// How the worker stands; sent at every change, before the replies that the change caused.
+#[derive(Debug, Serialize, Deserialize)]
+pub enum Status {
+    /// Waits for another worker to finish its start on this token.
+    Queued,
+    /// Holds the start lock; from here on a hang is a hang.
+    Starting,
+    Ready {
+        generation: u64,
+        sessions: usize,
+        identity: TokenIdentity,
+        limits: Limits,
+    },
+    /// The token does not answer; the worker keeps trying in place.
+    Down { error: Error },
+    /// A person must act first. The worker ends after this.
+    Stopped { error: Error },
+}
+
+/// Things worth counting and logging that no caller gets as an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Event {
+    SessionReopened,
+    LoggedIn,
+    Reinitialised,
+    Mismatch,
+}
+
+/// Appends one frame.
+pub fn put(out: &mut Vec<u8>, kind: Kind, id: u64, parts: &[&[u8]]) {
+    let body: usize = parts.iter().map(|part| part.len()).sum();
+    let length = u32::try_from(HEADER - 4 + body).unwrap_or(u32::MAX);
+    out.reserve(HEADER + body);
+    out.extend_from_slice(&length.to_le_bytes());
+    out.push(kind as u8);
+    out.extend_from_slice(&id.to_le_bytes());
+    parts.iter().for_each(|part| out.extend_from_slice(part));
+}
+
+/// Appends one frame with a JSON body. Our own types always serialise; should one not, the peer sees an empty body,
+/// cannot read it and ends the connection.
+pub fn put_json(out: &mut Vec<u8>, kind: Kind, id: u64, body: &impl Serialize) {
+    put(
+        out,
+        kind,
+        id,
+        &[&serde_json::to_vec(body).unwrap_or_default()],
+    );
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub struct Frame<'a> {
+    pub kind: Kind,
+    pub id: u64,
+    pub body: &'a [u8],
+}
+
+impl Frame<'_> {
+    pub fn json<T: serde::de::DeserializeOwned>(&self) -> io::Result<T> {
+        serde_json::from_slice(self.body).map_err(io::Error::from)
+    }
+}
+
+/// Bytes read and not yet taken. One read fills it with as many frames as the socket held.
+#[derive(Default)]
+pub struct Incoming {
+    bytes: Vec<u8>,
+    start: usize,
+    end: usize,
+}
+
+impl Incoming {
+    /// Reads once, blocking. End of file is an error: the peer is gone.
+    pub fn fill(&mut self, mut from: impl Read) -> io::Result<()> {
+        if self.start > 0 {
+            self.bytes.copy_within(self.start..self.end, 0);
+            self.end -= self.start;
+            self.start = 0;
+        }
+        if self.bytes.len() - self.end < 16 * 1024 {
+            self.bytes.resize((self.bytes.len() * 2).max(64 * 1024), 0);
+        }
+        loop {
+            match from.read(&mut self.bytes[self.end..]) {
+                Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
+                Ok(count) => {
+                    self.end += count;
+                    return Ok(());
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+
+    /// Length of the complete frame at the front, if there is one.
+    fn complete(&self) -> io::Result<Option<usize>> {
+        let Some(length) = self.bytes[self.start..self.end].first_chunk::<4>() else {
+            return Ok(None);
+        };
+        let length = u32::from_le_bytes(*length) as usize + 4;
+        if !(HEADER..=LONGEST).contains(&length) {
+            return Err(broken());
+        }
+        Ok((self.end - self.start >= length).then_some(length))
+    }
+
+    /// Whether [`Incoming::next`] would give a frame without reading.
+    pub fn has_frame(&self) -> bool {
+        matches!(self.complete(), Ok(Some(_)) | Err(_))
+    }
+
+    pub fn next(&mut self) -> io::Result<Option<Frame<'_>>> {
+        let Some(length) = self.complete()? else {
+            return Ok(None);
+        };
+        let frame = &self.bytes[self.start..self.start + length];
+        self.start += length;
+        let (kind, rest) = frame[4..].split_first().ok_or_else(broken)?;
+        let (id, body) = rest.split_first_chunk::<8>().ok_or_else(broken)?;
+        let kind = Kind::from_byte(*kind).ok_or_else(broken)?;
+        Ok(Some(Frame {
+            kind,
+            id: u64::from_le_bytes(*id),
+            body,
+        }))
+    }
+}
+
+/// The one complaint about a peer's bytes.
+pub fn broken() -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, "broken frame")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn frames_survive_any_cut_of_the_stream() {
+        let mut wire = Vec::new();
+        put(&mut wire, Kind::Sign, 7, &[&9u32.to_le_bytes(), b"digest"]);
+        put(&mut wire, Kind::Signed, u64::MAX, &[]);
+        for cut in 0..wire.len() {
+            let mut incoming = Incoming::default();
+            let mut seen = Vec::new();
+            for part in [&wire[..cut], &wire[cut..]] {
+                if part.is_empty() {
+                    continue;
+                }
+                incoming.fill(part).unwrap();
+                while let Some(frame) = incoming.next().unwrap() {
+                    seen.push((frame.kind, frame.id, frame.body.to_vec()));
+                }
+            }
+            assert_eq!(seen.len(), 2, "cut at {cut}");
+            assert_eq!(seen[0], (Kind::Sign, 7, b"\x09\0\0\0digest".to_vec()));
+            assert_eq!(seen[1], (Kind::Signed, u64::MAX, Vec::new()));
+        }
+    }
+
+    #[test]
+    fn nonsense_is_an_error_and_not_a_wait() {
+        for bytes in [
+            &[0xff; 16][..],
+            &[0, 0, 0, 0, 1],
+            &[9, 0, 0, 0, 99, 0, 0, 0, 0, 0, 0, 0, 0],
+        ] {
+            let mut incoming = Incoming::default();
+            incoming.fill(bytes).unwrap();
+            assert!(incoming.next().is_err(), "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,140 @@
+//! One piece of work. It holds its own answer, so that whatever happens to workers and callers, it is answered exactly
+//! once and its place in the queue is given back exactly once.
+
+use std::time::{Duration, Instant};
+
+use crate::api::Reply;
+use crate::error::{Act, Class, Error};
+use crate::frame::{Answer, Call, KeyNumber};
+use crate::key::Signature;
+
+/// A request that was in flight when so many workers died is taken for the cause.
+const DEATHS: u32 = 8;
+
+pub enum Task {
+    Sign { key: KeyNumber, input: Vec<u8> },
+    Prepare { key: KeyNumber },
+    Probe { key: Option<KeyNumber> },
+    Call(Call),
+}
+
+/// Who waits for the outcome.
+pub enum Waiter {
+    Signature(Reply),
+    Answer(Box<dyn FnOnce(Result<Answer, Error>) + Send>),
+    Nobody,
+}
+
+pub struct Job {
+    pub task: Task,
+    pub deadline: Instant,
+    pub waiter: Waiter,
+    /// Failed attempts, for the pause before the next.
+    pub attempts: u32,
+    /// Workers that died under it.
+    pub deaths: u32,
+    /// Given to a second worker because the first was silent. Once only: twice would multiply load in an overload.
+    pub stolen: bool,
+}
+
+/// What came back for a job.
+pub enum Outcome {
+    Signature(Vec<u8>),
+    Answer(Answer),
+    Error(Error),
+}
+
+impl Job {
+    pub fn new(task: Task, deadline: Instant, waiter: Waiter) -> Box<Job> {
+        Box::new(Job {
+            task,
+            deadline,
+            waiter,
+            attempts: 0,
+            deaths: 0,
+            stolen: false,
+        })
+    }
+
+    /// Signing may be repeated: a second valid signature harms nobody. Changes of objects may not.
+    pub fn repeatable(&self) -> bool {
+        match &self.task {
+            Task::Sign { .. } | Task::Prepare { .. } => true,
+            Task::Call(Call::Find(_) | Call::List | Call::ReadBack(_) | Call::Token) => true,
+            Task::Call(Call::Generate(_) | Call::Destroy(_)) | Task::Probe { .. } => false,
+        }
+    }
+
+    /// Whether another attempt may succeed where this error came from.
+    pub fn may_retry(&self, error: &Error) -> bool {
+        let passing = matches!(
+            error.class(),
+            Class::Transient | Class::SessionLost | Class::LoginRequired
+        );
+        passing && self.repeatable() && !matches!(error, Error::DeadlineExceeded | Error::Stopping)
+    }
+
+    /// The pause before the next attempt: 5, 10, 20 … 160 ms.
+    pub fn pause(&self) -> Duration {
+        Duration::from_millis(5 << self.attempts.min(5))
+    }
+
+    /// The error of a job whose worker died, or `None` when it should be done again.
+    pub fn after_death(&mut self) -> Option<Error> {
+        self.deaths += 1;
+        match &self.task {
+            Task::Call(Call::Generate(order)) => Some(Error::OutcomeUnknown {
+                act: Act::Generate,
+                cka_id: order.cka_id,
+            }),
+            Task::Call(Call::Destroy(order)) => Some(Error::OutcomeUnknown {
+                act: Act::Destroy,
+                cka_id: order.cka_id,
+            }),
+            _ if !self.repeatable() || self.deaths >= DEATHS => Some(Error::WorkerLost),
+            _ => None,
+        }
+    }
+
+    /// What is told to a caller whose deadline passed while a worker had the job.
+    pub fn overdue(&self) -> Error {
+        match &self.task {
+            Task::Call(Call::Generate(order)) => Error::OutcomeUnknown {
+                act: Act::Generate,
+                cka_id: order.cka_id,
+            },
+            Task::Call(Call::Destroy(order)) => Error::OutcomeUnknown {
+                act: Act::Destroy,
+                cka_id: order.cka_id,
+            },
+            _ => Error::DeadlineExceeded,
+        }
+    }
+}
+
+impl Waiter {
+    pub fn is_somebody(&self) -> bool {
+        !matches!(self, Waiter::Nobody)
+    }
+
+    /// Outside the pool's lock, always: this runs the caller's code.
+    pub fn tell(self, outcome: Outcome) {
+        match (self, outcome) {
+            (Waiter::Nobody, _) => {}
+            (Waiter::Signature(reply), Outcome::Signature(bytes)) => reply(Ok(Signature(bytes))),
+            (Waiter::Signature(reply), Outcome::Error(error)) => reply(Err(error)),
+            (Waiter::Signature(reply), Outcome::Answer(_)) => {
+                reply(Err(Error::Protocol {
+                    what: "no signature for a signing request".to_owned(),
+                }));
+            }
+            (Waiter::Answer(reply), Outcome::Answer(answer)) => reply(Ok(answer)),
+            (Waiter::Answer(reply), Outcome::Error(error)) => reply(Err(error)),
+            (Waiter::Answer(reply), Outcome::Signature(_)) => {
+                reply(Err(Error::Protocol {
+                    what: "a signature where none was asked for".to_owned(),
+                }));
+            }
+        }
+    }
+}

@@ -1,0 +1,35 @@
+//! Numbers for keys, so that a request carries four bytes instead of a public key.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use crate::frame::KeyNumber;
+use crate::key::{CkaId, KeyRef};
+
+/// Grows by one entry for each different key ever used; never shrinks, since a number must mean one key for ever.
+#[derive(Default)]
+pub struct KeyBook {
+    keys: Vec<Arc<KeyRef>>,
+    by_id: HashMap<CkaId, Vec<KeyNumber>>,
+}
+
+impl KeyBook {
+    pub fn number(&mut self, key: &Arc<KeyRef>) -> KeyNumber {
+        let numbers = self.by_id.entry(key.cka_id).or_default();
+        let known = numbers.iter().find(|number| {
+            let known = &self.keys[**number as usize];
+            Arc::ptr_eq(known, key) || known == key
+        });
+        if let Some(number) = known {
+            return *number;
+        }
+        let number = self.keys.len() as KeyNumber;
+        self.keys.push(Arc::clone(key));
+        numbers.push(number);
+        number
+    }
+
+    pub fn get(&self, number: KeyNumber) -> Option<&KeyRef> {
+        self.keys.get(number as usize).map(Arc::as_ref)
+    }
+}

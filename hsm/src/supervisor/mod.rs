@@ -1,0 +1,342 @@
+//! The service's end: starts, feeds, watches and replaces worker processes.
+
+mod job;
+mod keybook;
+mod link;
+mod monitor;
+mod place;
+mod pool;
+mod process;
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use crate::api::{
+    Administer, DestroyOrder, GenerateOrder, Generated, ObjectInfo, Reply, Sign, SignRequest,
+    TokenIdentity, Warrant,
+};
+use crate::config::{Power, TokenConfig};
+use crate::error::Error;
+use crate::frame::{Answer, Call};
+use crate::health::{Counters, Health, State};
+use crate::key::{CkaId, KeyRef, Signature};
+use crate::profile::{Limits, Profile};
+use job::{Job, Outcome, Task, Waiter};
+use keybook::KeyBook;
+use place::Phase;
+use pool::{After, Circuit, Pool};
+
+/// A message for Ed25519; digests are shorter by nature.
+const LONGEST_INPUT: usize = 64 * 1024;
+
+/// What the threads of one supervisor share.
+struct Shared {
+    config: TokenConfig,
+    power: Power,
+    pool: Mutex<Pool>,
+    /// Calls the monitor.
+    tick: Condvar,
+    /// Calls whoever waits for readiness or rest.
+    ready: Condvar,
+}
+
+impl Shared {
+    fn pool(&self) -> MutexGuard<'_, Pool> {
+        // A panic under the lock is a defect of ours; refusing every later signature would not mend it.
+        self.pool.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The profile's limits with the configuration's word over them.
+    fn limits(&self, profile: Limits) -> Limits {
+        let hard = self.config.hard_timeout.unwrap_or(profile.hard);
+        Limits {
+            // One executor is enough, and one mutation at a time is what the lock inside the worker assumes.
+            processes: match self.power {
+                Power::Use => self.config.processes.unwrap_or(profile.processes),
+                Power::Administer => 1,
+            },
+            hard,
+            stall: profile.stall.min(hard / 4),
+            probe: self.config.probe_interval.unwrap_or(profile.probe),
+            ..profile
+        }
+    }
+}
+
+/// A pool of workers on one token. Cheap to clone; the last clone stops the workers.
+#[derive(Clone)]
+pub struct Supervisor {
+    owner: Arc<Owner>,
+}
+
+struct Owner {
+    shared: Arc<Shared>,
+    monitor: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl Supervisor {
+    /// Returns at once with settings errors only; a token that is absent or slow is waited for in the background.
+    pub fn start(mut config: TokenConfig, power: Power) -> Result<Supervisor, Error> {
+        let profile = match &config.profile {
+            Some(name) => Profile::named(name)?,
+            None => Profile::named("generic")?,
+        };
+        if power == Power::Administer {
+            config.sessions = Some(1);
+        }
+        let mut keys = KeyBook::default();
+        let pool = Pool {
+            queue: VecDeque::new(),
+            queue_limit: config.queue_limit,
+            delayed: Vec::new(),
+            places: Vec::new(),
+            probe_key: config.probe.as_ref().map(|key| keys.number(key)),
+            keys,
+            last_key: None,
+            limits: profile.limits(),
+            identity: None,
+            counters: Counters::default(),
+            circuit: Circuit::new(config.circuit_after),
+            last_error: None,
+            stopped: None,
+            stopping: false,
+            ever_ready: false,
+        };
+        let shared = Shared {
+            config,
+            power,
+            pool: Mutex::new(pool),
+            tick: Condvar::new(),
+            ready: Condvar::new(),
+        };
+        let shared = Arc::new(shared);
+        let limits = shared.limits(profile.limits());
+        shared.pool().limits = limits;
+        let watched = Arc::clone(&shared);
+        let monitor = thread::Builder::new()
+            .name("hsm-monitor".to_owned())
+            .spawn(move || monitor::run(&watched))
+            .map_err(|error| Error::WorkerStart {
+                reason: error.to_string(),
+            })?;
+        Ok(Supervisor {
+            owner: Arc::new(Owner {
+                shared,
+                monitor: Mutex::new(Some(monitor)),
+            }),
+        })
+    }
+
+    fn shared(&self) -> &Shared {
+        &self.owner.shared
+    }
+
+    /// Waits until a worker is ready, or says why none is.
+    pub fn wait_ready(&self, deadline: Instant) -> Result<TokenIdentity, Error> {
+        let mut pool = self.shared().pool();
+        loop {
+            match (pool.health().state, &pool.identity) {
+                (State::Ready, Some(identity)) => return Ok(identity.clone()),
+                (State::Stopped { error }, _) => return Err(error),
+                _ => {}
+            }
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(pool.last_error.clone().unwrap_or(Error::DeadlineExceeded));
+            }
+            (pool, _) = self
+                .shared()
+                .ready
+                .wait_timeout(pool, left)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+
+    pub fn health(&self) -> Health {
+        self.shared().pool().health()
+    }
+
+    /// Binds ahead of the first use: in every ready worker the key is found, compared and has signed a challenge when
+    /// this returns. Workers that start later bind at their first use.
+    pub fn prepare(&self, key: &Arc<KeyRef>, deadline: Instant) -> Result<(), Error> {
+        self.wait_ready(deadline)?;
+        let (sender, receiver) = mpsc::channel();
+        let now = Instant::now();
+        let mut after = After::default();
+        let mut pool = self.shared().pool();
+        let number = pool.keys.number(key);
+        let Pool { places, keys, .. } = &mut *pool;
+        for place in places
+            .iter_mut()
+            .filter(|place| place.phase == Phase::Ready)
+        {
+            let sender = sender.clone();
+            let waiter = Waiter::Answer(Box::new(move |outcome| drop(sender.send(outcome))));
+            let job = Job::new(Task::Prepare { key: number }, deadline, waiter);
+            if place.send(job, keys, now).is_ok() {
+                after.touch(place.link.as_ref());
+            }
+        }
+        drop(pool);
+        after.run();
+        drop(sender);
+        receiver.iter().try_for_each(|outcome| outcome.map(drop))
+    }
+
+    /// Refuses new work, waits for the accepted until `deadline`, ends the workers.
+    pub fn stop(&self, deadline: Instant) {
+        let mut pool = self.shared().pool();
+        while !pool.is_idle() && Instant::now() < deadline {
+            let step = Duration::from_millis(5);
+            (pool, _) = self
+                .shared()
+                .ready
+                .wait_timeout(pool, step)
+                .unwrap_or_else(PoisonError::into_inner);
+        }
+        drop(pool);
+        self.owner.end();
+    }
+
+    fn admit(&self, jobs: impl IntoIterator<Item = (Arc<KeyRef>, Vec<u8>, Instant, Reply)>) {
+        let now = Instant::now();
+        let mut after = After::default();
+        let mut pool = self.shared().pool();
+        for (key, input, deadline, reply) in jobs {
+            if input.len() > LONGEST_INPUT {
+                let (cka_id, got) = (key.cka_id, input.len());
+                let error = Error::InputLength {
+                    cka_id,
+                    expected: LONGEST_INPUT,
+                    got,
+                };
+                after
+                    .tell
+                    .push((Waiter::Signature(reply), Outcome::Error(error)));
+                continue;
+            }
+            let key = pool.keys.number(&key);
+            let job = Job::new(
+                Task::Sign { key, input },
+                deadline,
+                Waiter::Signature(reply),
+            );
+            pool.admit(job, now, &mut after);
+        }
+        drop(pool);
+        after.run();
+    }
+
+    /// One call of the executor or of reconciliation, to its end.
+    fn call(&self, call: Call) -> Result<Answer, Error> {
+        let shared = self.shared();
+        if pool::changes(&call) && shared.power != Power::Administer {
+            return Err(Error::Powerless);
+        }
+        let (sender, receiver) = mpsc::sync_channel(1);
+        let waiter = Waiter::Answer(Box::new(move |outcome| drop(sender.send(outcome))));
+        let now = Instant::now();
+        let mut after = After::default();
+        let mut pool = shared.pool();
+        let deadline = now + pool.hard_limit(true) + shared.config.circuit_after;
+        pool.admit(
+            Job::new(Task::Call(call), deadline, waiter),
+            now,
+            &mut after,
+        );
+        drop(pool);
+        after.run();
+        receiver.recv().unwrap_or(Err(Error::Stopping))
+    }
+}
+
+impl Owner {
+    fn end(&self) {
+        self.shared.pool().stopping = true;
+        self.shared.tick.notify_all();
+        let monitor = self
+            .monitor
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        if let Some(monitor) = monitor {
+            // A panic there has been reported on standard error already.
+            drop(monitor.join());
+        }
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.end();
+    }
+}
+
+impl Sign for Supervisor {
+    fn submit(&self, key: &Arc<KeyRef>, input: &[u8], deadline: Instant, reply: Reply) {
+        self.admit([(Arc::clone(key), input.to_vec(), deadline, reply)]);
+    }
+
+    fn submit_all(&self, requests: Vec<SignRequest>) {
+        self.admit(
+            requests
+                .into_iter()
+                .map(|request| (request.key, request.input, request.deadline, request.reply)),
+        );
+    }
+}
+
+/// An answer of another kind than the question.
+fn odd() -> Error {
+    Error::Protocol {
+        what: "an answer to another question".to_owned(),
+    }
+}
+
+impl Administer for Supervisor {
+    fn generate(&self, warrant: impl Warrant<GenerateOrder>) -> Result<Generated, Error> {
+        match self.call(Call::Generate(warrant.order().clone()))? {
+            Answer::Generated(born) => Ok(*born),
+            _ => Err(odd()),
+        }
+    }
+
+    fn destroy(&self, warrant: impl Warrant<DestroyOrder>) -> Result<(), Error> {
+        self.call(Call::Destroy(warrant.order().clone())).map(drop)
+    }
+
+    fn find(&self, cka_id: CkaId) -> Result<Vec<ObjectInfo>, Error> {
+        match self.call(Call::Find(cka_id))? {
+            Answer::Objects(found) => Ok(found),
+            _ => Err(odd()),
+        }
+    }
+
+    fn list(&self) -> Result<Vec<ObjectInfo>, Error> {
+        match self.call(Call::List)? {
+            Answer::Objects(found) => Ok(found),
+            _ => Err(odd()),
+        }
+    }
+
+    fn read_back(&self, cka_id: CkaId) -> Result<Generated, Error> {
+        match self.call(Call::ReadBack(cka_id))? {
+            Answer::Generated(born) => Ok(*born),
+            _ => Err(odd()),
+        }
+    }
+
+    fn prove(&self, key: &KeyRef, input: &[u8]) -> Result<Signature, Error> {
+        let limit = self.shared().pool().hard_limit(true);
+        self.sign(&Arc::new(key.clone()), input, Instant::now() + limit)
+    }
+
+    fn token(&self) -> Result<TokenIdentity, Error> {
+        match self.call(Call::Token)? {
+            Answer::Token(identity) => Ok(identity),
+            _ => Err(odd()),
+        }
+    }
+}

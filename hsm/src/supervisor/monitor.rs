@@ -1,0 +1,291 @@
+//! The watching thread: deadlines, hung processes, starts, probes, the circuit.
+
+use std::process::Child;
+use std::sync::{Arc, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Shared;
+use super::job::{Job, Task, Waiter};
+use super::place::{Phase, Place};
+use super::pool::{After, Pool};
+use super::process;
+use crate::error::Error;
+use crate::worker::pin;
+
+/// Between looks while there is work or trouble, and while there is none.
+const BUSY: Duration = Duration::from_millis(5);
+const IDLE: Duration = Duration::from_millis(100);
+/// Kills within a minute that open the circuit.
+const KILLS: usize = 3;
+/// Between proofs of a worker that failed the last one.
+const PROVE_AGAIN: Duration = Duration::from_millis(50);
+const LONGEST_PAUSE: Duration = Duration::from_secs(10);
+/// How long ended workers may take before they are killed.
+const FAREWELL: Duration = Duration::from_millis(500);
+
+/// Before the next start after so many fruitless ones: at once, then 50 ms doubling up to 10 s, each a little different.
+pub fn back_off(failures: u32) -> Duration {
+    if failures <= 1 {
+        return Duration::ZERO;
+    }
+    let pause = Duration::from_millis(50 << (failures - 2).min(8)).min(LONGEST_PAUSE);
+    // The jitter only has to keep two processes apart; the low bits of their clocks do that.
+    let jitter = Instant::now().elapsed().subsec_nanos() % 256;
+    pause - pause / 4 * jitter / 256
+}
+
+pub fn run(shared: &Arc<Shared>) {
+    let mut ended: Vec<Child> = Vec::new();
+    loop {
+        let mut pool = shared.pool();
+        if pool.stopping {
+            break;
+        }
+        let now = Instant::now();
+        let mut after = After::default();
+        pool.expire(now, &mut after);
+        reap(&mut pool, &mut ended);
+        kill_hung(&mut pool, now);
+        circuit(&mut pool, now, &mut after);
+        if may_start(shared, &mut pool, now, &mut after) {
+            start_one(shared, &mut pool, now);
+        }
+        probe(&mut pool, now, &mut after);
+        pool.revive(now, &mut after);
+        // What a full socket did not take the last time.
+        pool.places
+            .iter()
+            .for_each(|place| after.touch(place.link.as_ref()));
+        let calm = pool.is_idle() && pool.places.iter().all(|place| place.phase == Phase::Ready);
+        drop(pool);
+        after.run();
+        shared.ready.notify_all();
+        ended.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        let pool = shared.pool();
+        if !pool.stopping {
+            let wait = if calm { IDLE } else { BUSY };
+            drop(
+                shared
+                    .tick
+                    .wait_timeout(pool, wait)
+                    .unwrap_or_else(PoisonError::into_inner),
+            );
+        }
+    }
+    farewell(shared, ended);
+}
+
+/// Ends all workers: their sockets close, they leave by themselves; who does not is killed.
+fn farewell(shared: &Shared, mut ended: Vec<Child>) {
+    let mut after = After::default();
+    let mut pool = shared.pool();
+    pool.refuse_all(&Error::Stopping, &mut after);
+    for index in 0..pool.places.len() {
+        let place = &mut pool.places[index];
+        place.incarnation += 1;
+        place.phase = Phase::Vacant {
+            from: Instant::now(),
+        };
+        if let Some(link) = place.link.take() {
+            link.close();
+        }
+        ended.extend(place.child.take());
+        for job in place.take_all() {
+            let error = job.overdue();
+            let error = if error == Error::DeadlineExceeded {
+                Error::Stopping
+            } else {
+                error
+            };
+            after
+                .tell
+                .push((job.waiter, super::job::Outcome::Error(error)));
+        }
+    }
+    drop(pool);
+    after.run();
+    shared.ready.notify_all();
+    let until = Instant::now() + FAREWELL;
+    while !ended.is_empty() {
+        ended.retain_mut(|child| matches!(child.try_wait(), Ok(None)));
+        if Instant::now() > until {
+            ended.iter_mut().for_each(process::kill);
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+}
+
+/// Collects children whose place is vacant, so that none stays a zombie.
+fn reap(pool: &mut Pool, ended: &mut Vec<Child>) {
+    for place in &mut pool.places {
+        if matches!(place.phase, Phase::Vacant { .. }) {
+            ended.extend(place.child.take());
+        }
+    }
+}
+
+/// A call that takes longer than the hard limit will never end. Killing the process is the only thing that ends it: a
+/// black-holed HSM blocks C_Finalize as well as C_Sign.
+fn kill_hung(pool: &mut Pool, now: Instant) {
+    for index in 0..pool.places.len() {
+        let (hard, slow) = (pool.hard_limit(false), pool.hard_limit(true));
+        let place = &mut pool.places[index];
+        if place.phase == Phase::Dying {
+            continue;
+        }
+        let starting = match place.phase {
+            Phase::Starting { since } => now - since > hard,
+            _ => false,
+        };
+        // One long call (a generation) holds up what came behind it.
+        let limit = if place.flights().any(|flight| flight.slow) {
+            slow
+        } else {
+            hard
+        };
+        let hung = starting || place.flights().any(|flight| now - flight.sent > limit);
+        if hung && let Some(child) = &mut place.child {
+            tracing::warn!(pid = child.id(), "worker hung; killed");
+            process::kill(child);
+            pool.counters.processes_killed += 1;
+            pool.circuit.kills.push_back(now);
+            // The listening thread sees the socket close and does the rest.
+            place.phase = Phase::Dying;
+        }
+    }
+}
+
+/// Opens when nobody is ready for too long, or when process after process had to be killed and no signature came between;
+/// closes when a worker has proved itself.
+fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
+    let circuit = &mut pool.circuit;
+    while circuit
+        .kills
+        .front()
+        .is_some_and(|at| now - *at > Duration::from_secs(60))
+    {
+        circuit.kills.pop_front();
+    }
+    let killing = circuit.kills.len() >= KILLS;
+    if !killing && pool.places.iter().any(|place| place.phase == Phase::Ready) {
+        if circuit.open {
+            tracing::info!("circuit closed");
+            circuit.open = false;
+        }
+        circuit.down_since = None;
+        return;
+    }
+    let since = *circuit.down_since.get_or_insert(now);
+    let error = Error::CircuitOpen {
+        retry_after: circuit.pause,
+    };
+    if circuit.open {
+        // Work that came back from a worker that was killed meanwhile.
+        pool.refuse_all(&error, after);
+        return;
+    }
+    if !killing && now - since <= circuit.after {
+        return;
+    }
+    tracing::error!("circuit open: the token is out of service");
+    circuit.open = true;
+    circuit.kills.clear();
+    pool.counters.circuit_opened += 1;
+    pool.refuse_all(&error, after);
+    // Those that look ready are asked to prove it as well.
+    let ready: Vec<usize> = (0..pool.places.len())
+        .filter(|index| pool.places[*index].phase == Phase::Ready)
+        .collect();
+    ready
+        .into_iter()
+        .for_each(|index| pool.prove(index, now, after));
+}
+
+/// Whether a process may be started now. Starts are one at a time.
+fn may_start(shared: &Shared, pool: &mut Pool, now: Instant, after: &mut After) -> bool {
+    if let Some((error, ..)) = &pool.stopped {
+        if !pool.any_ready() {
+            let error = error.clone();
+            pool.refuse_all(&error, after);
+            return reconsider(shared, pool, now);
+        }
+
+        return reconsider(shared, pool, now);
+    }
+    let starting = |place: &Place| matches!(place.phase, Phase::Queued | Phase::Starting { .. });
+    !pool.places.iter().any(starting)
+}
+
+/// Looks whether the reason to stop has gone: another PIN in the source, or for everything else simply some time.
+fn reconsider(shared: &Shared, pool: &mut Pool, now: Instant) -> bool {
+    let Some((error, stamp, seen)) = &mut pool.stopped else {
+        return true;
+    };
+    let about_pin = matches!(error, Error::PinRejected | Error::PinSource { .. });
+    let pause = if about_pin {
+        Duration::from_millis(250)
+    } else {
+        Duration::from_secs(5)
+    };
+    if now - *seen < pause {
+        return false;
+    }
+    *seen = now;
+    let current = shared
+        .config
+        .uri
+        .pin_source
+        .as_ref()
+        .and_then(|source| pin::stamp(source).ok());
+    if about_pin && current == *stamp {
+        return false;
+    }
+    pool.stopped = None;
+    true
+}
+
+fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
+    // One until the profile is known, then as many as it says.
+    let wanted = if pool.identity.is_some() {
+        pool.limits.processes.max(1)
+    } else {
+        1
+    };
+    while pool.places.len() < wanted {
+        pool.places.push(Place::new(now));
+    }
+    let due = |place: &Place| {
+        matches!(place.phase, Phase::Vacant { from } if from <= now) && place.child.is_none()
+    };
+    let Some(index) = pool.places.iter().position(due) else {
+        return;
+    };
+    if let Err(error) = process::start(shared, pool, index, now) {
+        let place = &mut pool.places[index];
+        place.failures += 1;
+        place.phase = Phase::Vacant {
+            from: now + back_off(place.failures + 1),
+        };
+        tracing::error!(%error, "worker not started");
+        pool.last_error = Some(error);
+    }
+}
+
+/// An idle worker signs something of ours now and then; one that waits for its token shows that it is alive.
+fn probe(pool: &mut Pool, now: Instant, after: &mut After) {
+    let key = pool.probe_key.or(pool.last_key);
+    for place in &mut pool.places {
+        let (key, pause) = match place.phase {
+            Phase::Ready => (key, pool.limits.probe),
+            Phase::Proving => (key, PROVE_AGAIN),
+            Phase::Down => (None, pool.limits.probe),
+            _ => continue,
+        };
+        if place.in_flight() == 0 && now - place.last_answer > pause {
+            let job = Job::new(Task::Probe { key }, now + pool.limits.hard, Waiter::Nobody);
+            // Fails only without a process, and then there is nothing to probe.
+            drop(place.send(job, &pool.keys, now));
+            after.touch(place.link.as_ref());
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! A place for one worker process, and what is in flight there.
+
+use std::collections::VecDeque;
+use std::process::Child;
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::job::{Job, Task};
+use super::keybook::KeyBook;
+use super::link::Link;
+use crate::frame::{self, Kind};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// No process; one may be started from this moment on.
+    Vacant {
+        from: Instant,
+    },
+    /// Waits for another process of this token to finish its start.
+    Queued,
+    /// Inside the library for the first time.
+    Starting {
+        since: Instant,
+    },
+    /// Up again after an open circuit; signs a probe before it gets work.
+    Proving,
+    Ready,
+    /// The process lives, the token does not answer.
+    Down,
+    /// Killed; its socket has not closed yet.
+    Dying,
+}
+
+pub struct InFlight {
+    serial: u64,
+    pub sent: Instant,
+    /// Empty when the request was given to another worker: the answer, should it come, is dropped, but until then the
+    /// room in this worker is taken.
+    pub job: Option<Box<Job>>,
+    pub slow: bool,
+}
+
+pub struct Place {
+    pub phase: Phase,
+    /// Distinguishes the processes that have had this place, so that a late word of one is not taken for the next one's.
+    pub incarnation: u64,
+    pub link: Option<Arc<Link>>,
+    pub child: Option<Child>,
+    pub sessions: usize,
+    pub generation: u64,
+    /// Starts in a row that came to nothing.
+    pub failures: u32,
+    pub last_answer: Instant,
+    slots: Vec<Option<InFlight>>,
+    used: usize,
+    serial: u64,
+    defined: Vec<bool>,
+}
+
+impl Place {
+    pub fn new(now: Instant) -> Self {
+        Self {
+            phase: Phase::Vacant { from: now },
+            incarnation: 0,
+            link: None,
+            child: None,
+            sessions: 1,
+            generation: 0,
+            failures: 0,
+            last_answer: now,
+            slots: Vec::new(),
+            used: 0,
+            serial: 0,
+            defined: Vec::new(),
+        }
+    }
+
+    pub fn in_flight(&self) -> usize {
+        self.used
+    }
+
+    pub fn has_room(&self, depth: usize) -> bool {
+        self.phase == Phase::Ready && self.used < self.sessions * depth
+    }
+
+    /// Puts the job on the wire (the caller flushes) and remembers it.
+    pub fn send(&mut self, job: Box<Job>, keys: &KeyBook, now: Instant) -> Result<(), Box<Job>> {
+        let Some(link) = self.link.clone() else {
+            return Err(job);
+        };
+        self.serial += 1;
+        let index = match self.slots.iter().position(Option::is_none) {
+            Some(free) => free,
+            None => {
+                self.slots.push(None);
+                self.slots.len() - 1
+            }
+        };
+        let id = self.serial << 16 | index as u64;
+        let key = match &job.task {
+            Task::Sign { key, .. } | Task::Prepare { key } => Some(*key),
+            Task::Probe { key } => *key,
+            Task::Call(_) => None,
+        };
+        let define = key.filter(|key| !self.defined.get(*key as usize).is_some_and(|known| *known));
+        link.put(|out| {
+            if let Some(reference) = define.and_then(|key| keys.get(key)) {
+                frame::put_json(out, Kind::Define, u64::from(define.unwrap_or(0)), reference);
+            }
+            match &job.task {
+                Task::Sign { key, input } => {
+                    let left = job.deadline.saturating_duration_since(now).as_millis();
+                    let left = u32::try_from(left).unwrap_or(u32::MAX);
+                    frame::put(
+                        out,
+                        Kind::Sign,
+                        id,
+                        &[&key.to_le_bytes(), &left.to_le_bytes(), input],
+                    );
+                }
+                Task::Prepare { key } => frame::put(out, Kind::Prepare, id, &[&key.to_le_bytes()]),
+                Task::Probe { key: Some(key) } => {
+                    frame::put(out, Kind::Probe, id, &[&key.to_le_bytes()])
+                }
+                Task::Probe { key: None } => frame::put(out, Kind::Probe, id, &[]),
+                Task::Call(call) => frame::put_json(out, Kind::Call, id, call),
+            }
+        });
+        if let Some(key) = define {
+            let index = key as usize;
+            if self.defined.len() <= index {
+                self.defined.resize(index + 1, false);
+            }
+            self.defined[index] = true;
+        }
+        let slow = matches!(job.task, Task::Call(_));
+        self.slots[index] = Some(InFlight {
+            serial: self.serial,
+            sent: now,
+            job: Some(job),
+            slow,
+        });
+        self.used += 1;
+        Ok(())
+    }
+
+    /// The job that an answer is for, and its room back. `None` for an answer to nothing we know.
+    pub fn take(&mut self, id: u64, now: Instant) -> Option<InFlight> {
+        let slot = self.slots.get_mut((id & 0xffff) as usize)?;
+        if slot.as_ref()?.serial != id >> 16 {
+            return None;
+        }
+        self.used -= 1;
+        self.last_answer = now;
+        slot.take()
+    }
+
+    /// Everything in flight, when the process is gone.
+    pub fn take_all(&mut self) -> VecDeque<Box<Job>> {
+        self.used = 0;
+        self.defined.clear();
+        self.slots
+            .drain(..)
+            .flatten()
+            .filter_map(|flight| flight.job)
+            .collect()
+    }
+
+    pub fn flights(&mut self) -> impl Iterator<Item = &mut InFlight> {
+        self.slots.iter_mut().flatten()
+    }
+}

@@ -1,0 +1,418 @@
+//! The state behind the supervisor's lock, and the decisions over it: who gets which work, and what becomes of it.
+//!
+//! Nothing here blocks, calls back or touches a process; what must be done outside the lock is handed back as [`After`].
+
+use std::collections::VecDeque;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::job::{Job, Outcome, Task, Waiter};
+use super::keybook::KeyBook;
+use super::link::Link;
+use super::place::{Phase, Place};
+use crate::api::TokenIdentity;
+use crate::error::Error;
+use crate::frame::{Call, KeyNumber};
+use crate::health::{Counters, Health, ProcessHealth, State};
+use crate::profile::Limits;
+
+/// A generation of RSA-4096 on a busy machine takes many times as long as a signature.
+const SLOW: u32 = 12;
+
+/// To be done when the lock is free again: first the wire, then the callers.
+#[derive(Default)]
+pub struct After {
+    pub flush: Vec<Arc<Link>>,
+    pub tell: Vec<(Waiter, Outcome)>,
+}
+
+impl After {
+    pub fn run(self) {
+        self.flush.iter().for_each(|link| link.flush());
+        self.tell
+            .into_iter()
+            .for_each(|(waiter, outcome)| waiter.tell(outcome));
+    }
+
+    pub fn touch(&mut self, link: Option<&Arc<Link>>) {
+        if let Some(link) = link
+            && !self.flush.iter().any(|known| Arc::ptr_eq(known, link))
+        {
+            self.flush.push(Arc::clone(link));
+        }
+    }
+}
+
+/// Whether work is refused at once, and what that depends on.
+pub struct Circuit {
+    pub open: bool,
+    /// Without a ready worker for this long, it opens.
+    pub after: Duration,
+    /// What callers are told to wait.
+    pub pause: Duration,
+    /// When processes had to be killed, within the last minute and since the last signature.
+    pub kills: VecDeque<Instant>,
+    /// Since when no worker is ready.
+    pub down_since: Option<Instant>,
+}
+
+impl Circuit {
+    pub fn new(after: Duration) -> Self {
+        Self {
+            open: false,
+            after,
+            pause: Duration::from_secs(1),
+            kills: VecDeque::new(),
+            down_since: None,
+        }
+    }
+}
+
+pub struct Pool {
+    pub queue: VecDeque<Box<Job>>,
+    pub queue_limit: usize,
+    pub delayed: Vec<(Instant, Box<Job>)>,
+    pub places: Vec<Place>,
+    pub keys: KeyBook,
+    pub probe_key: Option<KeyNumber>,
+    pub last_key: Option<KeyNumber>,
+    pub limits: Limits,
+    pub identity: Option<TokenIdentity>,
+    pub counters: Counters,
+    pub circuit: Circuit,
+    pub last_error: Option<Error>,
+    /// A person must act; with the stamp of the PIN source at that time, and when to look again.
+    pub stopped: Option<(Error, Option<String>, Instant)>,
+    pub stopping: bool,
+    pub ever_ready: bool,
+}
+
+impl Pool {
+    pub fn any_ready(&self) -> bool {
+        self.places.iter().any(|place| place.phase == Phase::Ready)
+    }
+
+    pub fn hard_limit(&self, slow: bool) -> Duration {
+        self.limits.hard * if slow { SLOW } else { 1 }
+    }
+
+    /// Why new work is refused, if it is.
+    fn refusal(&self) -> Option<Error> {
+        if self.stopping {
+            return Some(Error::Stopping);
+        }
+        if self.any_ready() && !self.circuit.open {
+            return None;
+        }
+        if let Some((error, ..)) = &self.stopped {
+            return Some(error.clone());
+        }
+        self.circuit.open.then_some(Error::CircuitOpen {
+            retry_after: self.circuit.pause,
+        })
+    }
+
+    /// Takes new work, or answers why not.
+    pub fn admit(&mut self, job: Box<Job>, now: Instant, after: &mut After) {
+        if let Some(error) = self.refusal() {
+            after.tell.push((job.waiter, Outcome::Error(error)));
+            return;
+        }
+        if let Task::Sign { key, .. } = &job.task {
+            self.last_key = Some(*key);
+        }
+        // Whoever waits goes first.
+        let job = match self.queue.is_empty() {
+            true => match self.place_job(job, now, after) {
+                Ok(()) => return,
+                Err(job) => job,
+            },
+            false => job,
+        };
+        if self.queue.len() + self.delayed.len() >= self.queue_limit {
+            self.counters.overloaded += 1;
+            after.tell.push((
+                job.waiter,
+                Outcome::Error(Error::Overloaded {
+                    limit: self.queue_limit,
+                }),
+            ));
+        } else {
+            self.queue.push_back(job);
+        }
+    }
+
+    /// To the ready worker with the least in flight.
+    fn place_job(
+        &mut self,
+        job: Box<Job>,
+        now: Instant,
+        after: &mut After,
+    ) -> Result<(), Box<Job>> {
+        let depth = self.limits.depth;
+        let best = self
+            .places
+            .iter_mut()
+            .filter(|place| place.has_room(depth))
+            .min_by_key(|place| place.in_flight() / place.sessions.max(1));
+        let Some(place) = best else {
+            return Err(job);
+        };
+        place.send(job, &self.keys, now)?;
+        after.touch(place.link.as_ref());
+        Ok(())
+    }
+
+    /// Moves waiting work to workers with room.
+    pub fn dispatch(&mut self, now: Instant, after: &mut After) {
+        while let Some(job) = self.queue.pop_front() {
+            if let Err(job) = self.place_job(job, now, after) {
+                self.queue.push_front(job);
+                return;
+            }
+        }
+    }
+
+    /// An answer from the worker in `place`.
+    pub fn settle(
+        &mut self,
+        place: usize,
+        id: u64,
+        outcome: Outcome,
+        now: Instant,
+        after: &mut After,
+    ) {
+        let Some(flight) = self.places[place].take(id, now) else {
+            return;
+        };
+        let Some(job) = flight.job else {
+            return;
+        };
+        if let Task::Probe { .. } = job.task {
+            self.probed(place, &outcome);
+            return;
+        }
+        match outcome {
+            Outcome::Error(error) => self.failed(job, error, now, after),
+            good => {
+                self.places[place].failures = 0;
+                if let Outcome::Signature(_) = good {
+                    self.counters.signatures += 1;
+                    self.circuit.kills.clear();
+                }
+                if job.waiter.is_somebody() {
+                    after.tell.push((job.waiter, good));
+                }
+            }
+        }
+    }
+
+    fn failed(&mut self, mut job: Box<Job>, error: Error, now: Instant, after: &mut After) {
+        self.last_error = Some(error.clone());
+        if job.waiter.is_somebody() && job.may_retry(&error) && now + job.pause() < job.deadline {
+            let due = now + job.pause();
+            job.attempts += 1;
+            self.counters.resubmitted += 1;
+            self.delayed.push((due, job));
+            return;
+        }
+        self.counters.failures += 1;
+        after.tell.push((job.waiter, Outcome::Error(error)));
+    }
+
+    fn probed(&mut self, place: usize, outcome: &Outcome) {
+        self.counters.probes += 1;
+        let place = &mut self.places[place];
+        let token_answers = match outcome {
+            Outcome::Error(error) => {
+                self.counters.probes_failed += 1;
+                self.last_error = Some(error.clone());
+                // A key that is gone is that key's trouble; the token has answered.
+                !matches!(
+                    error,
+                    Error::WorkerLost | Error::TokenAbsent { .. } | Error::Token { .. }
+                )
+            }
+            _ => true,
+        };
+        if place.phase == Phase::Proving && token_answers {
+            place.phase = Phase::Ready;
+        }
+    }
+
+    /// Half-open: one signature of our own before anybody else's depends on this worker. Without a key to try, its word
+    /// must do.
+    pub fn prove(&mut self, place: usize, now: Instant, after: &mut After) {
+        let Some(key) = self.probe_key.or(self.last_key) else {
+            return;
+        };
+        let place = &mut self.places[place];
+        place.phase = Phase::Proving;
+        let probe = Job::new(
+            Task::Probe { key: Some(key) },
+            now + self.limits.hard,
+            Waiter::Nobody,
+        );
+        // Fails only without a process; then there is nobody to prove anything.
+        drop(place.send(probe, &self.keys, now));
+        after.touch(place.link.as_ref());
+    }
+
+    /// The process in `place` is gone.
+    pub fn lost(&mut self, place: usize, now: Instant, after: &mut After) {
+        let jobs = self.places[place].take_all();
+        self.places[place].link = None;
+        for mut job in jobs.into_iter().rev() {
+            match job.after_death() {
+                _ if !job.waiter.is_somebody() => {}
+                Some(error) => {
+                    self.counters.failures += 1;
+                    after.tell.push((job.waiter, Outcome::Error(error)));
+                }
+                None => {
+                    // In front: it has waited longest. The limit is for newcomers; these were let in before.
+                    self.counters.resubmitted += 1;
+                    self.queue.push_front(job);
+                }
+            }
+        }
+        self.dispatch(now, after);
+    }
+
+    /// Answers everything whose deadline has passed. What a worker still has keeps its room there until the worker
+    /// answers or dies: the permit lives with the work.
+    pub fn expire(&mut self, now: Instant, after: &mut After) {
+        let before = after.tell.len();
+        let late = |job: &Job| job.deadline <= now;
+        let mut kept = VecDeque::with_capacity(self.queue.len());
+        for job in self.queue.drain(..) {
+            match late(&job) {
+                true => after
+                    .tell
+                    .push((job.waiter, Outcome::Error(Error::DeadlineExceeded))),
+                false => kept.push_back(job),
+            }
+        }
+        self.queue = kept;
+        for place in &mut self.places {
+            for flight in place.flights() {
+                if let Some(job) = &mut flight.job
+                    && late(job)
+                    && job.waiter.is_somebody()
+                {
+                    let error = job.overdue();
+                    let waiter = std::mem::replace(&mut job.waiter, Waiter::Nobody);
+                    after.tell.push((waiter, Outcome::Error(error)));
+                }
+            }
+        }
+        self.counters.deadline_exceeded += (after.tell.len() - before) as u64;
+    }
+
+    /// Delayed work whose pause is over, and requests that a silent worker sits on, go back to the front.
+    pub fn revive(&mut self, now: Instant, after: &mut After) {
+        let mut index = 0;
+        while index < self.delayed.len() {
+            if self.delayed[index].0 <= now || self.delayed[index].1.deadline <= now {
+                let (_, job) = self.delayed.swap_remove(index);
+                self.queue.push_front(job);
+            } else {
+                index += 1;
+            }
+        }
+        self.steal(now);
+        self.dispatch(now, after);
+    }
+
+    /// Only when somebody else is there to take it: otherwise the request is where it has the best chance.
+    fn steal(&mut self, now: Instant) {
+        let (stall, depth) = (self.limits.stall, self.limits.depth);
+        if self
+            .places
+            .iter()
+            .filter(|place| place.phase == Phase::Ready)
+            .count()
+            < 2
+        {
+            return;
+        }
+        let free = |places: &[Place], but: usize| {
+            let others = places.iter().enumerate().filter(|(index, _)| *index != but);
+            others
+                .filter(|(_, place)| place.has_room(depth) && now - place.last_answer < stall)
+                .count()
+                > 0
+        };
+        for index in 0..self.places.len() {
+            if now - self.places[index].last_answer < stall || !free(&self.places, index) {
+                continue;
+            }
+            for flight in self.places[index].flights() {
+                let worth = |job: &Job| job.repeatable() && !job.stolen && job.waiter.is_somebody();
+                if now - flight.sent >= stall
+                    && flight.job.as_deref().is_some_and(worth)
+                    && let Some(mut job) = flight.job.take()
+                {
+                    job.stolen = true;
+                    self.counters.resubmitted += 1;
+                    self.queue.push_front(job);
+                }
+            }
+        }
+    }
+
+    /// Refuses everything that waits, when the circuit opens, a person must act, or we stop.
+    pub fn refuse_all(&mut self, error: &Error, after: &mut After) {
+        let waiting = self
+            .queue
+            .drain(..)
+            .chain(self.delayed.drain(..).map(|(_, job)| job));
+        for job in waiting {
+            self.counters.failures += 1;
+            after.tell.push((job.waiter, Outcome::Error(error.clone())));
+        }
+    }
+
+    pub fn is_idle(&self) -> bool {
+        self.queue.is_empty()
+            && self.delayed.is_empty()
+            && self.places.iter().all(|place| place.in_flight() == 0)
+    }
+
+    pub fn health(&self) -> Health {
+        let state = match (&self.stopped, self.any_ready() && !self.circuit.open) {
+            (_, true) => State::Ready,
+            (Some((error, ..)), _) => State::Stopped {
+                error: error.clone(),
+            },
+            _ if self.stopping => State::Stopped {
+                error: Error::Stopping,
+            },
+            _ if self.circuit.open => State::CircuitOpen {
+                retry_after: self.circuit.pause,
+            },
+            _ if !self.ever_ready => State::Starting,
+            _ => State::Recovering,
+        };
+        let process = |place: &Place| ProcessHealth {
+            pid: place.child.as_ref().map(std::process::Child::id),
+            ready: place.phase == Phase::Ready,
+            generation: place.generation,
+            in_flight: place.in_flight(),
+        };
+        Health {
+            state,
+            token: self.identity.clone(),
+            processes: self.places.iter().map(process).collect(),
+            queued: self.queue.len() + self.delayed.len(),
+            queue_limit: self.queue_limit,
+            last_error: self.last_error.clone(),
+            counters: self.counters,
+        }
+    }
+}
+
+/// Whether this call changes the token.
+pub fn changes(call: &Call) -> bool {
+    matches!(call, Call::Generate(_) | Call::Destroy(_))
+}

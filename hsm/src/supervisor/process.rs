@@ -1,0 +1,241 @@
+//! Starting a worker process, and listening to it.
+
+use std::io;
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::os::unix::process::CommandExt;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::thread;
+use std::time::Instant;
+
+use super::Shared;
+use super::job::Outcome;
+use super::link::Link;
+use super::place::Phase;
+use super::pool::{After, Pool};
+use crate::error::Error;
+use crate::frame::{self, Event, Frame, Incoming, Kind, StartOrder, Status};
+use crate::profile::Profile;
+use crate::worker::pin;
+
+/// What every program may need; everything else of our environment (which may hold secrets) stays here.
+const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"];
+
+/// Starts the process for a place and the thread that listens to it. The pool's lock is held by the caller: a start is
+/// some hundred microseconds, and happens rarely.
+pub fn start(
+    shared: &Arc<Shared>,
+    pool: &mut Pool,
+    index: usize,
+    now: Instant,
+) -> Result<(), Error> {
+    let failed = |error: io::Error| Error::WorkerStart {
+        reason: error.to_string(),
+    };
+    let (ours, theirs) = UnixStream::pair().map_err(failed)?;
+    let child = command(shared, theirs).spawn().map_err(failed)?;
+    let link = Arc::new(Link::new(ours));
+    let reader = link.reader().map_err(failed)?;
+    link.put(|out| frame::put_json(out, Kind::Start, 0, &order(shared)));
+
+    let place = &mut pool.places[index];
+    place.incarnation += 1;
+    place.phase = Phase::Starting { since: now };
+    place.last_answer = now;
+    let incarnation = place.incarnation;
+    place.child = Some(child);
+    place.link = Some(Arc::clone(&link));
+    pool.counters.processes_started += 1;
+    link.flush();
+    let shared = Arc::clone(shared);
+    thread::Builder::new()
+        .name(format!("hsm-{index}"))
+        .spawn(move || listen(&shared, index, incarnation, &link, &reader))
+        .map_err(failed)?;
+    Ok(())
+}
+
+fn command(shared: &Shared, socket: UnixStream) -> Command {
+    let config = &shared.config;
+    let mut command = Command::new(&config.worker_exe);
+    command
+        .args(&config.worker_args)
+        .stdin(Stdio::from(OwnedFd::from(socket)))
+        // Nothing a vendor's library prints belongs on our output.
+        .stdout(Stdio::null())
+        .env_clear()
+        // A Ctrl-C at the terminal is for the service, which then ends its workers in order.
+        .process_group(0);
+    let known = Profile::environment();
+    for name in ENVIRONMENT
+        .iter()
+        .copied()
+        .chain(known.iter().map(String::as_str))
+    {
+        if let Some(value) = std::env::var_os(name) {
+            command.env(name, value);
+        }
+    }
+    command.envs(config.env.iter().map(|(name, value)| (name, value)));
+    command
+}
+
+fn order(shared: &Shared) -> StartOrder {
+    let config = &shared.config;
+    StartOrder {
+        uri: config.uri.clone(),
+        profile: config.profile.clone(),
+        power: shared.power,
+        sessions: config.sessions,
+        lock_dir: config.lock_dir.clone(),
+    }
+}
+
+/// Ends a process that no longer answers. It is reaped by the monitor.
+pub fn kill(child: &mut Child) {
+    // It may have ended by itself just now.
+    let _ = child.kill();
+}
+
+/// The listening thread: reads answers in bulk, settles them under one lock, refills the worker, then tells the callers.
+fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, reader: &UnixStream) {
+    let mut incoming = Incoming::default();
+    loop {
+        let read = incoming.fill(reader).and_then(|()| {
+            let now = Instant::now();
+            let mut after = After::default();
+            let mut pool = shared.pool();
+            if pool.places[index].incarnation != incarnation {
+                return Err(io::ErrorKind::ConnectionAborted.into());
+            }
+            while let Some(frame) = incoming.next()? {
+                hear(shared, &mut pool, index, &frame, now, &mut after)?;
+            }
+            pool.dispatch(now, &mut after);
+            drop(pool);
+            after.run();
+            Ok(())
+        });
+        if read.is_err() {
+            break;
+        }
+    }
+    link.close();
+    let mut pool = shared.pool();
+    if pool.places[index].incarnation == incarnation {
+        gone(&mut pool, index).run();
+        drop(pool);
+        shared.tick.notify_all();
+    }
+}
+
+fn hear(
+    shared: &Shared,
+    pool: &mut Pool,
+    index: usize,
+    frame: &Frame<'_>,
+    now: Instant,
+    after: &mut After,
+) -> io::Result<()> {
+    match frame.kind {
+        Kind::Signed => pool.settle(
+            index,
+            frame.id,
+            Outcome::Signature(frame.body.to_vec()),
+            now,
+            after,
+        ),
+        Kind::Done => pool.settle(index, frame.id, Outcome::Answer(frame.json()?), now, after),
+        Kind::Failed => pool.settle(index, frame.id, Outcome::Error(frame.json()?), now, after),
+        Kind::Event => match frame.json()? {
+            Event::SessionReopened => pool.counters.sessions_reopened += 1,
+            Event::LoggedIn => pool.counters.logins += 1,
+            Event::Reinitialised => pool.counters.reinitialised += 1,
+            Event::Mismatch => {
+                pool.counters.mismatches += 1;
+                tracing::error!(
+                    "the token used another key than it was asked to; the signature was withheld"
+                );
+            }
+        },
+        Kind::Status => status(shared, pool, index, frame.json()?, now, after),
+        Kind::Start | Kind::Define | Kind::Sign | Kind::Prepare | Kind::Probe | Kind::Call => {
+            return Err(frame::broken());
+        }
+    }
+    Ok(())
+}
+
+fn status(
+    shared: &Shared,
+    pool: &mut Pool,
+    index: usize,
+    status: Status,
+    now: Instant,
+    after: &mut After,
+) {
+    match status {
+        Status::Queued => pool.places[index].phase = Phase::Queued,
+        Status::Starting => {
+            if !matches!(pool.places[index].phase, Phase::Down) {
+                pool.places[index].phase = Phase::Starting { since: now };
+            }
+        }
+        Status::Ready {
+            generation,
+            sessions,
+            identity,
+            limits,
+        } => {
+            tracing::info!(token = %identity.label, profile = %identity.profile, generation, "token ready");
+            pool.identity = Some(identity);
+            pool.limits = shared.limits(limits);
+            let place = &mut pool.places[index];
+            place.generation = generation;
+            place.sessions = sessions;
+            place.phase = Phase::Ready;
+            if pool.circuit.open {
+                pool.prove(index, now, after);
+            }
+            pool.ever_ready = true;
+        }
+        Status::Down { error } => {
+            if pool.places[index].phase != Phase::Down {
+                tracing::warn!(%error, "token down");
+            }
+            pool.last_error = Some(error);
+            pool.places[index].phase = Phase::Down;
+        }
+        Status::Stopped { error } => {
+            tracing::error!(%error, "token unusable until somebody acts");
+            let stamp = shared
+                .config
+                .uri
+                .pin_source
+                .as_ref()
+                .and_then(|source| pin::stamp(source).ok());
+            pool.last_error = Some(error.clone());
+            pool.stopped = Some((error, stamp, now));
+        }
+    }
+    shared.tick.notify_all();
+}
+
+/// The socket is closed: the process has ended or is about to. Its work goes to others; the monitor starts the next.
+fn gone(pool: &mut Pool, index: usize) -> After {
+    let now = Instant::now();
+    let mut after = After::default();
+    let place = &mut pool.places[index];
+    let gave_way = matches!(place.phase, Phase::Down);
+    if !gave_way {
+        place.failures += 1;
+    }
+    let pause = super::monitor::back_off(place.failures);
+    place.phase = Phase::Vacant { from: now + pause };
+    if let Some(child) = &mut place.child {
+        kill(child);
+    }
+    pool.lost(index, now, &mut after);
+    after
+}

@@ -1,0 +1,156 @@
+//! The worker's end of the socket. Session threads read it in turn (whoever finds a request works on it, the next one
+//! reads), so a request costs no thread switch inside the worker; answers wait for each other for a fraction of a
+//! millisecond, so that many leave in one write.
+
+use std::io::{self, Write};
+use std::os::unix::net::UnixStream;
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
+use std::time::{Duration, Instant};
+
+use super::keys::Keys;
+use crate::error::Error;
+use crate::frame::{self, Answer, Event, Incoming, KeyNumber, Kind, Status};
+
+/// Answers that may wait for company, and how long the first of them may.
+const COMPANY: usize = 8;
+const PATIENCE: Duration = Duration::from_micros(300);
+
+/// A frame taken off the socket, owned.
+pub struct Request {
+    pub kind: Kind,
+    pub id: u64,
+    pub body: Vec<u8>,
+    pub received: Instant,
+}
+
+pub struct Inbox {
+    state: Mutex<(UnixStream, Incoming)>,
+}
+
+/// A poisoned lock here only means that another session thread panicked between two frames; the bytes are whole.
+fn unpoisoned<'a, T>(
+    guard: Result<MutexGuard<'a, T>, PoisonError<MutexGuard<'a, T>>>,
+) -> MutexGuard<'a, T> {
+    guard.unwrap_or_else(PoisonError::into_inner)
+}
+
+impl Inbox {
+    pub fn new(socket: UnixStream) -> Self {
+        Self {
+            state: Mutex::new((socket, Incoming::default())),
+        }
+    }
+
+    /// The next frame. Before it waits, for the socket or for its turn, the answers so far are sent. Definitions of keys
+    /// are taken in here, under the lock, so that no other thread meets a request before its key.
+    pub fn next(&self, outbox: &Outbox, keys: &Keys) -> io::Result<Request> {
+        let mut guard = match self.state.try_lock() {
+            Ok(guard) => guard,
+            Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
+            Err(TryLockError::WouldBlock) => {
+                outbox.flush()?;
+                unpoisoned(self.state.lock())
+            }
+        };
+        let (socket, incoming) = &mut *guard;
+        loop {
+            while !incoming.has_frame() {
+                outbox.flush()?;
+                incoming.fill(&*socket)?;
+            }
+            let frame = incoming.next()?.ok_or_else(frame::broken)?;
+            if frame.kind == Kind::Define {
+                keys.define(
+                    KeyNumber::try_from(frame.id).map_err(|_| frame::broken())?,
+                    frame.json()?,
+                );
+                continue;
+            }
+            return Ok(Request {
+                kind: frame.kind,
+                id: frame.id,
+                body: frame.body.to_vec(),
+                received: Instant::now(),
+            });
+        }
+    }
+}
+
+struct Pending {
+    socket: UnixStream,
+    bytes: Vec<u8>,
+    answers: usize,
+    since: Option<Instant>,
+}
+
+pub struct Outbox {
+    pending: Mutex<Pending>,
+}
+
+impl Outbox {
+    pub fn new(socket: UnixStream) -> Self {
+        Self {
+            pending: Mutex::new(Pending {
+                socket,
+                bytes: Vec::new(),
+                answers: 0,
+                since: None,
+            }),
+        }
+    }
+
+    pub fn signed(&self, id: u64, signature: &[u8]) -> io::Result<()> {
+        self.answer(|bytes| frame::put(bytes, Kind::Signed, id, &[signature]))
+    }
+
+    pub fn done(&self, id: u64, answer: &Answer) -> io::Result<()> {
+        self.answer(|bytes| frame::put_json(bytes, Kind::Done, id, answer))
+    }
+
+    pub fn failed(&self, id: u64, error: &Error) -> io::Result<()> {
+        self.answer(|bytes| frame::put_json(bytes, Kind::Failed, id, error))
+    }
+
+    /// Sent at once; should the supervisor be gone, the main thread will notice by itself.
+    pub fn status(&self, status: &Status) {
+        let mut pending = unpoisoned(self.pending.lock());
+        frame::put_json(&mut pending.bytes, Kind::Status, 0, status);
+        drop(pending.flush());
+    }
+
+    /// Travels with the next answer.
+    pub fn event(&self, event: Event) {
+        let mut pending = unpoisoned(self.pending.lock());
+        frame::put_json(&mut pending.bytes, Kind::Event, 0, &event);
+    }
+
+    fn answer(&self, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
+        let mut pending = unpoisoned(self.pending.lock());
+        put(&mut pending.bytes);
+        pending.answers += 1;
+        let now = Instant::now();
+        let since = *pending.since.get_or_insert(now);
+        if pending.answers >= COMPANY || now.duration_since(since) >= PATIENCE {
+            pending.flush()
+        } else {
+            Ok(())
+        }
+    }
+
+    pub fn flush(&self) -> io::Result<()> {
+        unpoisoned(self.pending.lock()).flush()
+    }
+}
+
+impl Pending {
+    fn flush(&mut self) -> io::Result<()> {
+        self.answers = 0;
+        self.since = None;
+        if self.bytes.is_empty() {
+            return Ok(());
+        }
+        let sent = (&self.socket).write_all(&self.bytes);
+        self.bytes.clear();
+        sent
+    }
+}

@@ -1,0 +1,11 @@
+//! What real HSMs, networks and operators do. Asserted throughout: no wrong signature ever leaves, and no request is lost
+//! that its deadline allowed.
+
+mod birth;
+mod load;
+mod memory;
+mod network;
+mod pin;
+mod shim;
+mod storage;
+mod workers;

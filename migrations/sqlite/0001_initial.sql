@@ -1,0 +1,161 @@
+-- The database keeps and orders; it also refuses half states, so that a defect above it, or a hand
+-- in it, meets a constraint and not a wrong signature. Never edit this file once it has landed.
+--
+-- Instants are milliseconds since the Unix epoch, digests lower-case hex, flags 0 or 1.
+
+-- Whoever writes takes this row first. `size` is the next index of the log, so indexes are
+-- contiguous and a revocation and a signature are strictly ordered. `version` rises with every
+-- change that a replica's read model may have to see.
+CREATE TABLE log_head (
+    id      INTEGER PRIMARY KEY CHECK (id = 1),
+    size    INTEGER NOT NULL CHECK (size >= 0),
+    version INTEGER NOT NULL CHECK (version >= 0)
+) STRICT;
+INSERT INTO log_head (id, size, version) VALUES (1, 0, 0);
+
+CREATE TABLE log_leaf (
+    idx      INTEGER PRIMARY KEY CHECK (idx >= 0),
+    time     INTEGER NOT NULL,
+    kind     TEXT NOT NULL CHECK (kind IN
+             ('sign', 'key', 'ring', 'ceremony', 'roster', 'access', 'refusal', 'admin')),
+    ring     TEXT,
+    kid      TEXT,
+    sig_hash TEXT CHECK (length(sig_hash) = 64),
+    body     TEXT NOT NULL CHECK (octet_length(body) <= 1024),
+    CHECK ((kind = 'sign') = (sig_hash IS NOT NULL)),
+    CHECK (kind <> 'sign' OR (kid IS NOT NULL AND ring IS NOT NULL))
+) STRICT;
+-- The hashes fall all over this index, so what a signature costs here is the pages it touches:
+-- twelve digits find one leaf in 2^48, and the index stays small.
+CREATE INDEX log_leaf_sig_hash ON log_leaf (substr(sig_hash, 1, 12)) WHERE sig_hash IS NOT NULL;
+CREATE INDEX log_leaf_kid ON log_leaf (kid, idx) WHERE kid IS NOT NULL;
+CREATE INDEX log_leaf_act ON log_leaf (idx) WHERE kind <> 'sign';
+
+-- The first answer to a request. Pruned after its time, so it is no part of the trail.
+CREATE TABLE idempotency (
+    principal    TEXT NOT NULL,
+    key          TEXT NOT NULL,
+    request_hash TEXT NOT NULL,
+    response     TEXT NOT NULL,
+    idx          INTEGER NOT NULL,
+    time         INTEGER NOT NULL,
+    PRIMARY KEY (principal, key)
+) STRICT;
+CREATE INDEX idempotency_time ON idempotency (time);
+
+-- Copies only: trust comes from walking the chain from the pinned genesis.
+CREATE TABLE trust_document (
+    kind    TEXT NOT NULL CHECK (kind IN ('genesis', 'roster', 'policy')),
+    version INTEGER NOT NULL CHECK (version >= 1),
+    body    BLOB NOT NULL,
+    CHECK (kind <> 'genesis' OR version = 1),
+    PRIMARY KEY (kind, version)
+) STRICT;
+
+CREATE TABLE ring (
+    name       TEXT NOT NULL PRIMARY KEY CHECK (name <> ''),
+    algorithm  TEXT NOT NULL CHECK (algorithm IN ('ES256', 'ES384', 'PS256', 'RS256', 'Ed25519')),
+    key_spec   TEXT NOT NULL CHECK (key_spec IN
+               ('P-256', 'P-384', 'RSA-2048', 'RSA-3072', 'RSA-4096', 'Ed25519')),
+    -- A ring that signs bare digests never signs structures: a digest could be one of a structure.
+    usage      TEXT NOT NULL CHECK (usage IN ('structured', 'raw')),
+    critical   INTEGER NOT NULL CHECK (critical IN (0, 1)),
+    created_at INTEGER NOT NULL,
+    version    INTEGER NOT NULL
+) STRICT;
+
+CREATE TABLE ceremony (
+    id         TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 64),
+    seq        INTEGER NOT NULL CHECK (seq >= 1),
+    operation  TEXT NOT NULL CHECK (operation IN ('generate', 'destroy', 'revoke')),
+    ring       TEXT NOT NULL REFERENCES ring (name),
+    state      TEXT NOT NULL CHECK (state IN ('proposed', 'approved', 'executing', 'executed',
+               'closed', 'rejected', 'expired', 'cancelled', 'failed')),
+    request    BLOB NOT NULL,
+    execution  BLOB,
+    transcript BLOB,
+    created_at INTEGER NOT NULL,
+    updated_at INTEGER NOT NULL,
+    CHECK ((state = 'closed') = (transcript IS NOT NULL)),
+    CHECK (state <> 'executed' OR execution IS NOT NULL)
+) STRICT;
+-- Many may be proposed as the next ceremony; one of them is. A number is used up when the token is
+-- touched or the act takes effect, and free again when that has failed.
+CREATE UNIQUE INDEX ceremony_sequence ON ceremony (seq)
+    WHERE state IN ('executing', 'executed', 'closed');
+
+CREATE TABLE ceremony_signature (
+    ceremony    TEXT NOT NULL REFERENCES ceremony (id),
+    purpose     TEXT NOT NULL CHECK (purpose IN ('approve', 'reject', 'accept')),
+    body        BLOB NOT NULL,
+    signature   TEXT NOT NULL,
+    received_at INTEGER NOT NULL,
+    -- The leaf that tells of it, and with it the order in which they came.
+    idx         INTEGER NOT NULL UNIQUE,
+    UNIQUE (ceremony, purpose, signature)
+) STRICT;
+
+CREATE TABLE token_object (
+    cka_id       TEXT NOT NULL PRIMARY KEY CHECK (length(cka_id) = 32),
+    token_serial TEXT NOT NULL,
+    token_label  TEXT NOT NULL,
+    label        TEXT NOT NULL,
+    ring         TEXT NOT NULL REFERENCES ring (name),
+    number       INTEGER NOT NULL CHECK (number >= 1),
+    ceremony     TEXT NOT NULL UNIQUE REFERENCES ceremony (id),
+    state        TEXT NOT NULL CHECK (state IN
+                 ('intended', 'present', 'destroying', 'destroyed', 'abandoned')),
+    kid          TEXT UNIQUE,
+    created_at   INTEGER NOT NULL,
+    updated_at   INTEGER NOT NULL,
+    CHECK (state NOT IN ('present', 'destroying') OR kid IS NOT NULL)
+) STRICT;
+CREATE UNIQUE INDEX token_object_label ON token_object (token_serial, label)
+    WHERE state IN ('intended', 'present', 'destroying');
+CREATE UNIQUE INDEX token_object_number ON token_object (ring, number)
+    WHERE state IN ('intended', 'present', 'destroying');
+
+CREATE TABLE signing_key (
+    kid               TEXT NOT NULL PRIMARY KEY CHECK (length(kid) = 43),
+    ring              TEXT NOT NULL REFERENCES ring (name),
+    number            INTEGER NOT NULL CHECK (number >= 1),
+    state             TEXT NOT NULL CHECK (state IN
+                      ('prepared', 'active', 'retired', 'archived', 'revoked')),
+    role              TEXT CHECK (role IN ('primary', 'secondary')),
+    spki              BLOB NOT NULL UNIQUE,
+    cka_id            TEXT NOT NULL UNIQUE REFERENCES token_object (cka_id),
+    token_serial      TEXT NOT NULL,
+    token_label       TEXT NOT NULL,
+    published_at      INTEGER NOT NULL,
+    activate_at       INTEGER NOT NULL,
+    retire_at         INTEGER NOT NULL,
+    activated_at      INTEGER,
+    demoted_at        INTEGER,
+    retired_at        INTEGER,
+    archived_at       INTEGER,
+    revoked_at        INTEGER,
+    revocation_reason TEXT CHECK (revocation_reason IN ('unspecified', 'compromised', 'superseded')),
+    compromised_since INTEGER,
+    ceremony          TEXT NOT NULL UNIQUE REFERENCES ceremony (id),
+    UNIQUE (ring, number),
+    CHECK ((state = 'active') = (role IS NOT NULL)),
+    CHECK (state <> 'active' OR activated_at IS NOT NULL),
+    CHECK (state NOT IN ('retired', 'archived') OR retired_at IS NOT NULL),
+    CHECK (state <> 'archived' OR archived_at IS NOT NULL),
+    CHECK ((state = 'revoked') = (revoked_at IS NOT NULL)),
+    CHECK ((state = 'revoked') = (revocation_reason IS NOT NULL)),
+    CHECK (compromised_since IS NULL OR COALESCE(revocation_reason, '') = 'compromised')
+) STRICT;
+CREATE UNIQUE INDEX signing_key_one_primary ON signing_key (ring) WHERE role = 'primary';
+
+CREATE TABLE credential (
+    kind         TEXT NOT NULL CHECK (kind IN ('access-token', 'mtls-san')),
+    value        TEXT NOT NULL,
+    principal    TEXT NOT NULL,
+    roles        TEXT NOT NULL,
+    created_at   INTEGER NOT NULL,
+    expires_at   INTEGER,
+    withdrawn_at INTEGER,
+    CHECK (kind <> 'access-token' OR length(value) = 64),
+    PRIMARY KEY (kind, value)
+) STRICT;

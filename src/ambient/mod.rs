@@ -1,0 +1,42 @@
+//! The clock and the randomness, handed in from `main`; nothing else may reach for them. Tests
+//! hand in their own.
+
+use std::sync::Arc;
+
+use trust::Time;
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Ambient {
+    now: Arc<dyn Fn() -> Time + Send + Sync>,
+    fill: Arc<dyn Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync>,
+}
+
+/// The operating system gave no randomness. Nothing that needs it may go on.
+#[derive(Debug, Clone, Copy, thiserror::Error)]
+#[error("no randomness to be had from the operating system")]
+pub struct NoRandomness;
+
+impl Ambient {
+    pub fn new(
+        now: impl Fn() -> Time + Send + Sync + 'static,
+        fill: impl Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            now: Arc::new(now),
+            fill: Arc::new(fill),
+        }
+    }
+
+    /// The wall clock.
+    pub fn now(&self) -> Time {
+        (self.now)()
+    }
+
+    /// `N` random bytes.
+    pub fn random<const N: usize>(&self) -> Result<[u8; N], NoRandomness> {
+        let mut bytes = [0; N];
+        (self.fill)(&mut bytes)?;
+        Ok(bytes)
+    }
+}

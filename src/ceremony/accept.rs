@@ -1,0 +1,104 @@
+//! Acceptances: only with them does what was done take effect, for a key: is it published.
+
+use trust::approval::Acceptance;
+use trust::tally::{AcceptanceTally, tally_acceptance};
+use trust::{Transcript, verify_transcript};
+
+use super::office::{Held, draft};
+use super::vote::{needs, normal};
+use super::{Error, Office, Report};
+use crate::log::Event;
+use crate::store::{CeremonyState, Change, KeyRow};
+
+impl Office {
+    /// Takes a custodian's acceptance. When it completes the quorum the transcript is closed, and
+    /// a generated key appears in JWKS as a standby.
+    pub async fn accept(&self, id: &str, signature: &str) -> Result<Report, Error> {
+        let mut held = self.held(id).await?;
+        needs(&held, &[CeremonyState::Executed], "executed")?;
+        let signature = normal(signature)?;
+        held.accepts.push(signature.clone());
+        let (transcript, tally) = held.acceptances()?;
+        let last = held.accepts.len() - 1;
+        if let Some(not) = tally.not_counted.iter().find(|not| not.index == last) {
+            let why = not.why.to_string();
+            self.refused("accept", &held, &why).await?;
+            return Err(Error::DoesNotCount(why));
+        }
+        self.keep(&held, "accept", Vec::new(), signature).await?;
+        if tally.is_complete() {
+            self.close(&held, transcript).await?;
+        }
+        self.report(&held.row.id).await
+    }
+
+    /// Verifies the finished transcript as a stranger would, from its bytes, and only then lets
+    /// it take effect.
+    async fn close(&self, held: &Held, transcript: Transcript) -> Result<(), Error> {
+        let bytes = transcript.encode()?;
+        let verified = verify_transcript(&bytes, &self.pin)?;
+        let at = self.ambient.now();
+        let kid = verified.kid().clone();
+        let change = match &verified.request().operation {
+            trust::Operation::Generate(order) => {
+                let order = order.clone();
+                let accepted = verified.into_accepted(&kid)?;
+                let key = KeyRow {
+                    kid: kid.as_str().to_owned(),
+                    ring: order.ring.to_string(),
+                    number: i64::from(order.number),
+                    state: "prepared".to_owned(),
+                    role: None,
+                    spki: accepted.public_key().to_spki_der(),
+                    cka_id: order.cka_id.to_string(),
+                    token_serial: order.token_serial.clone(),
+                    token_label: order.token_label.clone(),
+                    published_at: at.millis(),
+                    activate_at: order.activate_at.millis(),
+                    retire_at: order.retire_at.millis(),
+                    activated_at: None,
+                    demoted_at: None,
+                    retired_at: None,
+                    archived_at: None,
+                    revoked_at: None,
+                    revocation_reason: None,
+                    compromised_since: None,
+                    ceremony: held.row.id.clone(),
+                };
+                Change::AcceptKey {
+                    ceremony: held.row.id.clone(),
+                    key: Box::new(key),
+                    transcript: bytes,
+                    at: at.millis(),
+                }
+            }
+            _ => Change::CloseCeremony {
+                ceremony: held.row.id.clone(),
+                transcript: bytes,
+                at: at.millis(),
+            },
+        };
+        let event = Event {
+            action: "accepted",
+            reference: Some(&held.row.id),
+            ring: Some(&held.row.ring),
+            kid: Some(kid.as_str()),
+            ..self.event()
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+}
+
+impl Held {
+    /// The transcript with the acceptances so far, and their tally.
+    pub(super) fn acceptances(&self) -> Result<(Transcript, AcceptanceTally), Error> {
+        let mut transcript = draft(&self.row)?;
+        transcript.acceptance = Acceptance {
+            statement: transcript.acceptance.statement,
+            signatures: self.accepts.clone(),
+        };
+        let tally = tally_acceptance(&self.trusted, &transcript.record, &transcript.acceptance)?;
+        Ok((transcript, tally))
+    }
+}

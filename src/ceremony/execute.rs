@@ -1,0 +1,346 @@
+//! The executor: an approved request becomes an act on the token.
+//!
+//! Intent first, then the act, then the result. If we die after the intent, the ceremony is
+//! `executing` and its object is named by the `CKA_ID` that the custodians signed, so
+//! [`Office::reconcile`] finds out what happened; nothing is ever repeated blindly.
+
+use trust::approval::{Acceptance, Generated as GeneratedOutcome, Statement, possession_message};
+use trust::base64url::Base64Url;
+use trust::format::V1;
+use trust::transcript::{Record, Step};
+use trust::{
+    Approved, ApprovedOperation, Destroy, Generate, Outcome, Request, Revoke, Sha256Digest, Time,
+    Transcript,
+};
+
+use super::office::Held;
+use super::vote::needs;
+use super::{Error, Office, Report};
+use crate::keys::Snapshot;
+use crate::log::Event;
+use crate::store::{CeremonyState, Change, TokenObjectRow};
+use crate::token::{Executor, Generated, Handle};
+
+impl Office {
+    /// Carries an approved ceremony out. `snapshot` says what is, for revocation and destruction.
+    /// What an earlier executor left half done is settled first: a new act on top of an unknown
+    /// one would leave two unknowns. A revocation needs no token: it has to be possible when the
+    /// token is gone, and just then.
+    pub async fn execute(
+        &self,
+        id: &str,
+        executor: Option<&Executor>,
+        snapshot: &Snapshot,
+    ) -> Result<Report, Error> {
+        if let Some(executor) = executor {
+            self.reconcile(executor).await?;
+        }
+        let held = self.held(id).await?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "approved",
+        )?;
+        // Counted here and now, from the stored bytes: the row's state is nobody's permission.
+        let approved = match held.tally(self.ambient.now()).into_approved() {
+            Ok(approved) => approved,
+            Err(refused) => {
+                let why = super::report::standing(&refused.standing);
+                self.refused("execute", &held, &why).await?;
+                return Err(Error::NotApproved(refused.standing));
+            }
+        };
+        if held.row.state == CeremonyState::Proposed {
+            self.move_to(
+                &held,
+                CeremonyState::Proposed,
+                CeremonyState::Approved,
+                "approved",
+            )
+            .await?;
+        }
+        match approved {
+            ApprovedOperation::Generate(approved) => {
+                let executor = executor.ok_or(Error::NoExecutor)?;
+                self.generate(&held, approved, executor).await?;
+            }
+            ApprovedOperation::Destroy(approved) => {
+                let executor = executor.ok_or(Error::NoExecutor)?;
+                self.destroy(&held, approved, executor, snapshot).await?;
+            }
+            ApprovedOperation::Revoke(approved) => self.revoke(&held, &approved, snapshot).await?,
+        }
+        self.report(&held.row.id).await
+    }
+
+    async fn generate(
+        &self,
+        held: &Held,
+        approved: Approved<Generate>,
+        executor: &Executor,
+    ) -> Result<(), Error> {
+        let order = approved.order().clone();
+        right_token(executor, &order.token_serial, &order.token_label).await?;
+        let intended_at = self.ambient.now();
+        let object = TokenObjectRow {
+            cka_id: order.cka_id.to_string(),
+            token_serial: order.token_serial.clone(),
+            token_label: order.token_label.clone(),
+            label: order.label.clone(),
+            ring: order.ring.to_string(),
+            number: i64::from(order.number),
+            ceremony: held.row.id.clone(),
+            state: "intended".to_owned(),
+            kid: None,
+            created_at: intended_at.millis(),
+            updated_at: intended_at.millis(),
+        };
+        let change = Change::IntendGeneration {
+            ceremony: held.row.id.clone(),
+            object,
+            at: intended_at.millis(),
+        };
+        self.log
+            .commit(&change, &self.about(held, "intend-generation"))
+            .await?;
+        match executor.generate(approved).await {
+            Ok(born) => {
+                self.record_birth(held, &order, &born, executor, intended_at, "generated")
+                    .await
+            }
+            // Nobody knows whether there is a key now: reconciliation looks.
+            Err(error) if error.is_outcome_unknown() => Err(error.into()),
+            Err(error) => {
+                self.abandon(held, &order.cka_id.to_string(), &error.to_string())
+                    .await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes down what was born, with the key's own proof that it can sign. Also how an
+    /// interrupted birth is adopted: the instant is that of the intent, when the quorum held.
+    pub(super) async fn record_birth(
+        &self,
+        held: &Held,
+        order: &Generate,
+        born: &Generated,
+        executor: &Executor,
+        executed_at: Time,
+        how: &str,
+    ) -> Result<(), Error> {
+        let request = Request::decode(&held.row.request)?;
+        let digest = Sha256Digest::of(&held.row.request);
+        let kid = born.public.kid();
+        let message = possession_message(&request, digest, &kid)?;
+        let handle = Handle::new(order.cka_id.0, born.spki.clone(), order.algorithm);
+        let possession = executor.prove(&handle, order.algorithm, &message).await?;
+        let outcome = Outcome::Generated(Box::new(GeneratedOutcome {
+            kid: kid.clone(),
+            spki_digest: born.public.spki_digest(),
+            public_key: Base64Url(born.spki.clone()),
+            read_back: born.read_back.clone(),
+            possession: Base64Url(possession),
+            attestation: born.attestation.clone().map(Base64Url),
+        }));
+        let draft = held.draft(outcome, executed_at, how)?;
+        // What custodians could not accept is not even put before them.
+        trust::tally::tally_acceptance(&held.trusted, &draft.record, &draft.acceptance)?;
+        let change = Change::RecordGeneration {
+            ceremony: held.row.id.clone(),
+            cka_id: order.cka_id.to_string(),
+            kid: kid.as_str().to_owned(),
+            execution: draft.encode()?,
+            at: self.ambient.now().millis(),
+        };
+        let event = Event {
+            kid: Some(kid.as_str()),
+            ..self.about(held, how)
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    async fn destroy(
+        &self,
+        held: &Held,
+        approved: Approved<Destroy>,
+        executor: &Executor,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        let order = approved.order().clone();
+        let ring = snapshot
+            .rings
+            .get(order.ring.as_str())
+            .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
+        let key = super::propose::find(ring, &order.kid)?;
+        trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
+        right_token(executor, &order.token_serial, &order.token_label).await?;
+        let intended_at = self.ambient.now();
+        let cka_id = order.cka_id.to_string();
+        let change = Change::IntendDestruction {
+            ceremony: held.row.id.clone(),
+            cka_id: cka_id.clone(),
+            at: intended_at.millis(),
+        };
+        self.log
+            .commit(&change, &self.about(held, "intend-destruction"))
+            .await?;
+        executor.destroy(approved, key.spki.clone()).await?;
+        self.record_destruction(held, &order, intended_at, "destroyed")
+            .await
+    }
+
+    pub(super) async fn record_destruction(
+        &self,
+        held: &Held,
+        order: &Destroy,
+        executed_at: Time,
+        how: &str,
+    ) -> Result<(), Error> {
+        let outcome = Outcome::Destroyed {
+            kid: order.kid.clone(),
+        };
+        let draft = held.draft(outcome, executed_at, how)?;
+        let change = Change::ArchiveKey {
+            ceremony: held.row.id.clone(),
+            ring: order.ring.to_string(),
+            kid: order.kid.as_str().to_owned(),
+            cka_id: order.cka_id.to_string(),
+            execution: draft.encode()?,
+            at: self.ambient.now().millis(),
+        };
+        let event = Event {
+            kind: "key",
+            kid: Some(order.kid.as_str()),
+            ..self.about(held, "archive")
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    /// A revocation takes effect when it is approved: two may act in a hurry, and acceptance only
+    /// closes the record.
+    async fn revoke(
+        &self,
+        held: &Held,
+        approved: &Approved<Revoke>,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        let order = approved.order();
+        let at = self.ambient.now();
+        let ring = snapshot
+            .rings
+            .get(order.ring.as_str())
+            .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
+        let key = super::propose::find(ring, &order.kid)?;
+        let successor = key
+            .state
+            .is_primary()
+            .then(|| ring.successor(&self.safety, at))
+            .flatten();
+        let draft = held.draft(
+            Outcome::Revoked {
+                kid: order.kid.clone(),
+            },
+            at,
+            "revoked",
+        )?;
+        let reason = serde_json::to_value(order.reason)
+            .ok()
+            .and_then(|word| word.as_str().map(str::to_owned))
+            .unwrap_or_default();
+        let change = Change::RevokeKey {
+            ceremony: held.row.id.clone(),
+            ring: order.ring.to_string(),
+            kid: order.kid.as_str().to_owned(),
+            reason: reason.clone(),
+            compromised_since: order.compromised_since.map(Time::millis),
+            successor: successor.as_ref().map(|key| key.kid.as_str().to_owned()),
+            execution: draft.encode()?,
+            at: at.millis(),
+        };
+        let event = Event {
+            kind: "key",
+            kid: successor.as_ref().map(|key| key.kid.as_str()),
+            previous_kid: Some(order.kid.as_str()),
+            reason: Some(&reason),
+            ..self.about(held, "revoke")
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    /// A birth that certainly did not happen: the number is used up, the ceremony has failed.
+    pub(super) async fn abandon(&self, held: &Held, cka_id: &str, why: &str) -> Result<(), Error> {
+        let change = Change::ResolveObject {
+            ceremony: held.row.id.clone(),
+            cka_id: cka_id.to_owned(),
+            state: "abandoned".to_owned(),
+            at: self.ambient.now().millis(),
+        };
+        let event = Event {
+            reason: Some(why),
+            ..self.about(held, "abandon")
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    pub(super) fn about<'a>(&'a self, held: &'a Held, action: &'a str) -> Event<'a> {
+        Event {
+            action,
+            reference: Some(&held.row.id),
+            ring: Some(&held.row.ring),
+            ..self.event()
+        }
+    }
+}
+
+impl Held {
+    /// The transcript as it will be, without acceptances. From here on the record is frozen.
+    fn draft(&self, outcome: Outcome, executed_at: Time, how: &str) -> Result<Transcript, Error> {
+        let record = Record {
+            v: V1,
+            chains: self.chains.clone(),
+            request: String::from_utf8(self.row.request.clone())
+                .map_err(|_| Error::Unfit("the request is not text".to_owned()))?,
+            approvals: self.ceremony.approvals.clone(),
+            rejections: self.ceremony.rejections.clone(),
+            steps: vec![Step {
+                at: executed_at,
+                what: how.to_owned(),
+                witness: None,
+            }],
+        };
+        let statement = Statement {
+            v: V1,
+            request_digest: Sha256Digest::of(&self.row.request),
+            record_digest: record.digest()?,
+            executed_at,
+            outcome,
+        };
+        let statement = String::from_utf8(statement.encode()?)
+            .map_err(|_| Error::Unfit("the statement is not text".to_owned()))?;
+        Ok(Transcript {
+            v: V1,
+            record,
+            acceptance: Acceptance {
+                statement,
+                signatures: Vec::new(),
+            },
+            log_proofs: Vec::new(),
+        })
+    }
+}
+
+/// Asked immediately before the token is touched: custodians approved this device and no other.
+async fn right_token(executor: &Executor, serial: &str, label: &str) -> Result<(), Error> {
+    let (found_serial, found_label) = executor.identity().await?;
+    if (found_serial.as_str(), found_label.as_str()) == (serial, label) {
+        return Ok(());
+    }
+    Err(Error::Unfit(format!(
+        "the request is for token {label} ({serial}), this is {found_label} ({found_serial})"
+    )))
+}

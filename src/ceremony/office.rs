@@ -1,0 +1,276 @@
+//! Where ceremonies are held: the database, the log, the clock, and the pin.
+
+use trust::approval::{Approval, Rejection, RejectionBody, acceptance_message, rejection_message};
+use trust::format::V1;
+use trust::{
+    Ceremony, Chains, History, Namespace, Pin, Purpose, Request, Safety, Sha256Digest, Time,
+    Transcript, Trusted, dsse, json,
+};
+
+use super::Error;
+use crate::ambient::Ambient;
+use crate::keys::{Settings, unverified_chains};
+use crate::log::{Event, Log};
+use crate::store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, DocumentRow, Store};
+
+/// Holds ceremonies. Cheap to make.
+pub struct Office {
+    pub(super) store: Store,
+    pub(super) log: Log,
+    pub(super) ambient: Ambient,
+    pub(super) pin: Pin,
+    pub(super) safety: Safety,
+    /// Who operates, for the audit trail.
+    pub(super) actor: String,
+}
+
+/// Exact bytes for a custodian to sign, and the namespace to sign them under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paper {
+    pub namespace: String,
+    pub bytes: Vec<u8>,
+}
+
+/// Everything about a ceremony that a tally needs, fresh from the database and unverified but for
+/// the chain.
+pub(super) struct Held {
+    pub(super) row: CeremonyRow,
+    pub(super) ceremony: Ceremony,
+    pub(super) accepts: Vec<String>,
+    pub(super) chains: Chains,
+    pub(super) trusted: Trusted,
+    pub(super) history: History,
+}
+
+impl Office {
+    pub fn new(store: Store, ambient: Ambient, settings: &Settings, actor: String) -> Self {
+        Self {
+            log: Log::new(store.clone()),
+            store,
+            ambient,
+            pin: settings.pin.clone(),
+            safety: settings.safety,
+            actor,
+        }
+    }
+
+    /// Puts the signed genesis into the database; it has to be the one that is pinned.
+    pub async fn install_genesis(&self, bytes: &[u8]) -> Result<Sha256Digest, Error> {
+        let chains: Chains = json::require_canonical(bytes)?;
+        trust::chain::walk(&chains, &self.pin)?;
+        if !chains.changes.is_empty() {
+            return Err(Error::Unfit(
+                "the file holds more than a genesis".to_owned(),
+            ));
+        }
+        let row = DocumentRow {
+            kind: "genesis".to_owned(),
+            version: 1,
+            body: json::canonical(&chains.genesis)?,
+        };
+        let genesis = self.pin.genesis.to_string();
+        let event = Event {
+            kind: "roster",
+            action: "install-genesis",
+            reference: Some(&genesis),
+            ..self.event()
+        };
+        self.log
+            .commit(&Change::InstallDocuments(vec![row]), &event)
+            .await?;
+        Ok(self.pin.genesis)
+    }
+
+    pub(super) fn event(&self) -> Event<'_> {
+        Event {
+            kind: "ceremony",
+            actor: &self.actor,
+            time: self.ambient.now(),
+            ..Event::default()
+        }
+    }
+
+    pub(super) async fn trusted(&self) -> Result<(Chains, Trusted), Error> {
+        let documents = self.store.documents().await?;
+        let chains = unverified_chains(&documents)
+            .map_err(Error::Roster)?
+            .ok_or(Error::NoGenesis)?;
+        let trusted = trust::chain::walk(&chains, &self.pin)?;
+        Ok((chains, trusted))
+    }
+
+    /// What was carried out before, from the rows of ceremonies that reached the token or took
+    /// effect. An attempt that failed or never started leaves no mark.
+    pub(super) async fn history(&self) -> Result<History, Error> {
+        let mut history = History::default();
+        for row in self.store.ceremonies().await? {
+            let counts = matches!(row.state, CeremonyState::Executed | CeremonyState::Closed);
+            let Some(draft) = row.execution.as_deref().filter(|_| counts) else {
+                continue;
+            };
+            let request = Request::decode(&row.request)?;
+            history.nonces.insert(request.nonce);
+            history.roster_version = history.roster_version.max(request.roster.version);
+            history.policy_version = history.policy_version.max(request.policy.version);
+            if request.sequence > history.last_sequence {
+                let draft = Transcript::decode(draft)?;
+                history.last_sequence = request.sequence;
+                history.last_transcript =
+                    Some(Sha256Digest::of(draft.acceptance.statement.as_bytes()));
+            }
+        }
+        Ok(history)
+    }
+
+    pub(super) async fn row(&self, id: &str) -> Result<CeremonyRow, Error> {
+        if let Some(row) = self.store.ceremony(id).await? {
+            return Ok(row);
+        }
+        // A beginning that only one id has will do: ids are 64 digits long.
+        let mut found = self.store.ceremonies().await?;
+        found.retain(|row| id.len() >= 8 && row.id.starts_with(id));
+        match (found.pop(), found.is_empty()) {
+            (Some(row), true) => Ok(row),
+            _ => Err(Error::Unknown(id.to_owned())),
+        }
+    }
+
+    pub(super) async fn held(&self, id: &str) -> Result<Held, Error> {
+        let row = self.row(id).await?;
+        let (chains, trusted) = self.trusted().await?;
+        let mut ceremony = Ceremony {
+            request: row.request.clone(),
+            approvals: Vec::new(),
+            rejections: Vec::new(),
+        };
+        let mut accepts = Vec::new();
+        for signature in self.store.ceremony_signatures(&row.id).await? {
+            sort(signature, &mut ceremony, &mut accepts)?;
+        }
+        let history = self.history().await?;
+        Ok(Held {
+            row,
+            ceremony,
+            accepts,
+            chains,
+            trusted,
+            history,
+        })
+    }
+
+    /// Whether carrying it out touches the token; a revocation does not.
+    pub async fn touches_token(&self, id: &str) -> Result<bool, Error> {
+        let request = Request::decode(&self.row(id).await?.request)?;
+        Ok(!matches!(request.operation, trust::Operation::Revoke(_)))
+    }
+
+    /// The request's bytes, and those of the last ceremony about the same ring.
+    pub async fn request(&self, id: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
+        let row = self.row(id).await?;
+        let before = self
+            .store
+            .ceremonies()
+            .await?
+            .into_iter()
+            .filter(|other| other.ring == row.ring && other.state == CeremonyState::Closed)
+            .filter(|other| other.seq < row.seq)
+            .max_by_key(|other| other.seq);
+        Ok((row.request, before.map(|other| other.request)))
+    }
+
+    pub async fn approval_paper(&self, id: &str) -> Result<Paper, Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        Ok(Paper {
+            namespace: request.namespace(Purpose::Approve).to_string(),
+            bytes: request.approval_message(&row.request),
+        })
+    }
+
+    pub async fn rejection_paper(&self, id: &str, reason: &str) -> Result<Paper, Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        let body = rejection_body(&row.request, reason)?;
+        Ok(Paper {
+            namespace: request.namespace(Purpose::Reject).to_string(),
+            bytes: rejection_message(&request, &body),
+        })
+    }
+
+    pub async fn acceptance_paper(&self, id: &str) -> Result<Paper, Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        let draft = draft(&row)?;
+        Ok(Paper {
+            namespace: request.namespace(Purpose::Accept).to_string(),
+            bytes: acceptance_message(&request, draft.acceptance.statement.as_bytes()),
+        })
+    }
+
+    /// The transcript of a finished ceremony.
+    pub async fn transcript(&self, id: &str) -> Result<Vec<u8>, Error> {
+        let row = self.row(id).await?;
+        self.store
+            .transcript(&row.id)
+            .await?
+            .ok_or_else(|| Error::State {
+                found: row.state.to_string(),
+                needed: "closed",
+            })
+    }
+}
+
+/// What the executor wrote: the transcript as it will be, without acceptances.
+pub(super) fn draft(row: &CeremonyRow) -> Result<Transcript, Error> {
+    let bytes = row.execution.as_deref().ok_or_else(|| Error::State {
+        found: row.state.to_string(),
+        needed: "executed",
+    })?;
+    Ok(Transcript::decode(bytes)?)
+}
+
+pub(super) fn rejection_body(request: &[u8], reason: &str) -> Result<Vec<u8>, Error> {
+    let body = RejectionBody {
+        v: V1,
+        request_digest: Sha256Digest::of(request),
+        reason: reason.to_owned(),
+    };
+    Ok(body.encode()?)
+}
+
+fn sort(
+    row: CeremonySignatureRow,
+    ceremony: &mut Ceremony,
+    accepts: &mut Vec<String>,
+) -> Result<(), Error> {
+    let received_at = Time::from_millis(row.received_at);
+    match row.purpose.as_str() {
+        "approve" => ceremony.approvals.push(Approval {
+            signature: row.signature,
+            received_at,
+        }),
+        "reject" => ceremony.rejections.push(Rejection {
+            body: String::from_utf8(row.body)
+                .map_err(|_| Error::Unfit("a stored rejection is not text".to_owned()))?,
+            signature: row.signature,
+            received_at,
+        }),
+        _ => accepts.push(row.signature),
+    }
+    Ok(())
+}
+
+/// Opens the file that `ceremony request` wrote: the namespace and the request's bytes. Nothing
+/// about it is verified; it is for reading.
+pub fn open_file(bytes: &[u8]) -> Result<(String, Vec<u8>), Error> {
+    let (namespace, body) =
+        dsse::parse_pae(bytes).map_err(|e| Error::Unfit(format!("not a request file: {e}")))?;
+    let request = Request::decode(body)?;
+    let expected = Namespace::new(Purpose::Approve, &request.service, &request.environment);
+    if namespace != expected.to_string() {
+        return Err(Error::Unfit(format!(
+            "the file is for {namespace}, the request in it for {expected}"
+        )));
+    }
+    Ok((namespace.to_owned(), body.to_vec()))
+}

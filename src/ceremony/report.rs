@@ -1,0 +1,142 @@
+//! How far a ceremony is, for people and programs.
+
+use std::fmt;
+
+use serde::Serialize;
+use trust::tally::{NotCounted, Standing};
+use trust::{Kid, Request};
+
+use super::{Error, Office};
+use crate::store::CeremonyState;
+
+#[derive(Debug, Clone, Serialize)]
+pub struct Report {
+    pub ceremony: String,
+    pub sequence: u64,
+    pub operation: &'static str,
+    pub ring: String,
+    pub state: String,
+    /// Said in words by the tally, as of now.
+    pub standing: String,
+    pub approvals_needed: Option<usize>,
+    pub approved_by: Vec<String>,
+    pub acceptances_needed: Option<usize>,
+    pub accepted_by: Vec<String>,
+    /// Signatures that do not count, each with its reason.
+    pub not_counted: Vec<String>,
+    pub kid: Option<Kid>,
+}
+
+impl Office {
+    /// Counts everything anew.
+    pub async fn report(&self, id: &str) -> Result<Report, Error> {
+        let held = self.held(id).await?;
+        let request = Request::decode(&held.row.request)?;
+        let mut report = Report {
+            ceremony: held.row.id.clone(),
+            sequence: request.sequence,
+            operation: request.operation.word(),
+            ring: request.operation.ring().to_string(),
+            state: held.row.state.to_string(),
+            standing: String::new(),
+            approvals_needed: None,
+            approved_by: Vec::new(),
+            acceptances_needed: None,
+            accepted_by: Vec::new(),
+            not_counted: Vec::new(),
+            kid: None,
+        };
+        if held.row.execution.is_some() {
+            let (transcript, tally) = held.acceptances()?;
+            report.approved_by = tally
+                .approved_by()
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+            report.accepted_by = members(tally.counted.iter().map(|c| &c.member));
+            report.acceptances_needed = Some(tally.needed.get());
+            report.not_counted = not_counted(&tally.not_counted);
+            report.kid = Some(kid(&tally.statement().outcome));
+            report.standing = match (held.row.state, tally.is_complete()) {
+                (CeremonyState::Closed, _) => "finished".to_owned(),
+                (_, true) => "accepted".to_owned(),
+                (_, false) => format!(
+                    "waiting for {} more acceptance(s)",
+                    tally.needed.get().saturating_sub(tally.counted.len())
+                ),
+            };
+            drop(transcript);
+        } else {
+            let tally = held.tally(self.ambient.now());
+            report.approved_by = members(tally.counted.iter().map(|c| &c.member));
+            report.approvals_needed = tally.needed.map(trust::Threshold::get);
+            report.not_counted = not_counted(&tally.not_counted);
+            report.standing = standing(&tally.standing);
+        }
+        Ok(report)
+    }
+}
+
+fn kid(outcome: &trust::Outcome) -> Kid {
+    match outcome {
+        trust::Outcome::Generated(generated) => generated.kid.clone(),
+        trust::Outcome::Destroyed { kid } | trust::Outcome::Revoked { kid } => kid.clone(),
+    }
+}
+
+fn members<'a>(ids: impl Iterator<Item = &'a trust::MemberId>) -> Vec<String> {
+    ids.map(ToString::to_string).collect()
+}
+
+fn not_counted(all: &[NotCounted]) -> Vec<String> {
+    all.iter()
+        .map(|not| match &not.member {
+            Some(member) => format!("{member}: {}", not.why),
+            None => not.why.to_string(),
+        })
+        .collect()
+}
+
+pub(super) fn standing(standing: &Standing) -> String {
+    match standing {
+        Standing::Approved => "approved".to_owned(),
+        Standing::Waiting { missing } => format!("waiting for {missing} more approval(s)"),
+        Standing::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
+        Standing::Expired { deadline, at } => format!("{deadline} was {at}"),
+        Standing::Refused(obstacles) => obstacles
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; "),
+    }
+}
+
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let list = |all: &[String]| {
+            if all.is_empty() {
+                "nobody yet".to_owned()
+            } else {
+                all.join(", ")
+            }
+        };
+        writeln!(
+            f,
+            "ceremony     {} (number {})",
+            self.ceremony, self.sequence
+        )?;
+        writeln!(f, "operation    {} on ring {}", self.operation, self.ring)?;
+        writeln!(f, "state        {}: {}", self.state, self.standing)?;
+        writeln!(f, "approved by  {}", list(&self.approved_by))?;
+        if self.acceptances_needed.is_some() {
+            writeln!(f, "accepted by  {}", list(&self.accepted_by))?;
+        }
+        if let Some(kid) = &self.kid {
+            writeln!(f, "kid          {kid}")?;
+        }
+        for not in &self.not_counted {
+            writeln!(f, "not counted  {not}")?;
+        }
+        Ok(())
+    }
+}

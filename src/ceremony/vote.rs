@@ -1,0 +1,164 @@
+//! Approvals and rejections. A signature that would not count is refused at once, with the
+//! reason; what is kept is counted again whenever it matters.
+
+use trust::approval::{Approval, Rejection};
+use trust::sshsig;
+use trust::tally::{Standing, Tally};
+
+use super::office::{Held, rejection_body};
+use super::{Error, Office, Report};
+use crate::log::Event;
+use crate::store::{CeremonySignatureRow, CeremonyState, Change};
+
+impl Office {
+    /// Takes a custodian's approval. When it completes the quorum the ceremony is approved.
+    pub async fn approve(&self, id: &str, signature: &str) -> Result<Report, Error> {
+        let mut held = self.held(id).await?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "proposed",
+        )?;
+        let signature = normal(signature)?;
+        let received_at = self.ambient.now();
+        held.ceremony.approvals.push(Approval {
+            signature: signature.clone(),
+            received_at,
+        });
+        let tally = held.tally(received_at);
+        if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
+            return Err(Error::NotApproved(tally.standing));
+        }
+        let last = held.ceremony.approvals.len() - 1;
+        if let Some(not) = tally.not_counted.iter().find(|not| not.index == last) {
+            let why = not.why.to_string();
+            self.refused("approve", &held, &why).await?;
+            return Err(Error::DoesNotCount(why));
+        }
+        self.keep(&held, "approve", Vec::new(), signature).await?;
+        if tally.standing == Standing::Approved && held.row.state == CeremonyState::Proposed {
+            self.move_to(
+                &held,
+                CeremonyState::Proposed,
+                CeremonyState::Approved,
+                "approved",
+            )
+            .await?;
+        }
+        self.report(&held.row.id).await
+    }
+
+    /// Takes a custodian's rejection; one blocks for good.
+    pub async fn reject(&self, id: &str, reason: &str, signature: &str) -> Result<Report, Error> {
+        let mut held = self.held(id).await?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "proposed",
+        )?;
+        let signature = normal(signature)?;
+        let body = rejection_body(&held.row.request, reason)?;
+        let received_at = self.ambient.now();
+        held.ceremony.rejections = vec![Rejection {
+            body: String::from_utf8_lossy(&body).into_owned(),
+            signature: signature.clone(),
+            received_at,
+        }];
+        if !matches!(held.tally(received_at).standing, Standing::Rejected { .. }) {
+            let why = "it is not by an active custodian over this request";
+            self.refused("reject", &held, why).await?;
+            return Err(Error::DoesNotCount(why.to_owned()));
+        }
+        self.keep(&held, "reject", body, signature).await?;
+        self.move_to(&held, held.row.state, CeremonyState::Rejected, "rejected")
+            .await?;
+        self.report(&held.row.id).await
+    }
+
+    pub(super) async fn keep(
+        &self,
+        held: &Held,
+        purpose: &str,
+        body: Vec<u8>,
+        signature: String,
+    ) -> Result<(), Error> {
+        let row = CeremonySignatureRow {
+            ceremony: held.row.id.clone(),
+            purpose: purpose.to_owned(),
+            body,
+            signature,
+            received_at: self.ambient.now().millis(),
+        };
+        let event = Event {
+            action: purpose,
+            reference: Some(&held.row.id),
+            ring: Some(&held.row.ring),
+            ..self.event()
+        };
+        self.log
+            .commit(&Change::AddCeremonySignature(row), &event)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn refused(&self, action: &str, held: &Held, why: &str) -> Result<(), Error> {
+        self.log
+            .record_refusal(
+                self.ambient.now(),
+                &self.actor,
+                action,
+                Some(&held.row.ring),
+                why,
+            )
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn move_to(
+        &self,
+        held: &Held,
+        from: CeremonyState,
+        to: CeremonyState,
+        action: &str,
+    ) -> Result<(), Error> {
+        let change = Change::MoveCeremony {
+            id: held.row.id.clone(),
+            from,
+            to,
+            at: self.ambient.now().millis(),
+        };
+        let event = Event {
+            action,
+            reference: Some(&held.row.id),
+            ring: Some(&held.row.ring),
+            ..self.event()
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+}
+
+impl Held {
+    pub(super) fn tally(&self, now: trust::Time) -> Tally {
+        trust::tally(&self.trusted, &self.ceremony, &self.history, now)
+    }
+}
+
+pub(super) fn needs(
+    held: &Held,
+    states: &[CeremonyState],
+    needed: &'static str,
+) -> Result<(), Error> {
+    if states.contains(&held.row.state) {
+        return Ok(());
+    }
+    Err(Error::State {
+        found: held.row.state.to_string(),
+        needed,
+    })
+}
+
+/// One spelling for each signature, so that the same one is recognised.
+pub(super) fn normal(signature: &str) -> Result<String, Error> {
+    sshsig::normalize(signature).map_err(|e| Error::DoesNotCount(e.to_string()))
+}

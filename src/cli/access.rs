@@ -1,0 +1,169 @@
+use std::path::Path;
+
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::json;
+
+use super::output::{Code, Failure, Output, table};
+use super::{Open, World};
+use crate::access::{Role, access_token_hash};
+use crate::config::parse_duration;
+use crate::log::Event;
+use crate::store::{Change, CredentialRow};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Give a principal an access token (printed once) or map a client certificate's SAN to it.
+    Grant(Grant),
+    /// Every credential and what it opens.
+    List,
+    /// End a credential.
+    Withdraw(Withdraw),
+}
+
+#[derive(Debug, Args)]
+pub struct Grant {
+    /// Who it is for, such as the name of a service.
+    principal: String,
+    /// `signer:<ring>`, `operator` or `auditor`; may be repeated.
+    #[arg(long = "role", required = true)]
+    roles: Vec<Role>,
+    /// Map this SAN of a client certificate instead of making an access token.
+    #[arg(long)]
+    san: Option<String>,
+    /// When the credential ends.
+    #[arg(long, default_value = "365d", value_parser = parse_duration)]
+    expires_in: std::time::Duration,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("which").required(true))]
+pub struct Withdraw {
+    /// The access token's SHA-256, as `access list` shows it.
+    #[arg(long, group = "which")]
+    token_hash: Option<String>,
+    #[arg(long, group = "which")]
+    san: Option<String>,
+}
+
+pub async fn run(
+    path: &Path,
+    command: Command,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
+    let open = Open::new(path, world).await?;
+    match command {
+        Command::Grant(grant) => self::grant(&open, world, grant, output).await,
+        Command::List => list(&open, output).await,
+        Command::Withdraw(withdraw) => self::withdraw(&open, world, withdraw, output).await,
+    }
+}
+
+async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Result<(), Failure> {
+    let now = world.ambient.now();
+    let secret = world
+        .ambient
+        .random::<32>()
+        .map_err(|e| Failure::new(Code::Failed, e))?;
+    let access_token = format!("chancery_{}", Base64UrlUnpadded::encode_string(&secret));
+    let (kind, value) = match &grant.san {
+        Some(san) => ("mtls-san", san.clone()),
+        None => ("access-token", access_token_hash(&access_token)),
+    };
+    let roles: Vec<String> = grant.roles.iter().map(Role::to_string).collect();
+    let row = CredentialRow {
+        kind: kind.to_owned(),
+        value: value.clone(),
+        principal: grant.principal.clone(),
+        roles: json!(roles).to_string(),
+        created_at: now.millis(),
+        expires_at: Some((now + grant.expires_in).millis()),
+        withdrawn_at: None,
+    };
+    let event = Event {
+        kind: "access",
+        action: "grant",
+        actor: &open.actor,
+        reference: Some(&grant.principal),
+        time: now,
+        ..Event::default()
+    };
+    open.commit(&Change::GrantCredential(row), &event).await?;
+    let shown = json!({
+        "principal": grant.principal,
+        "roles": roles,
+        "access_token": grant.san.is_none().then_some(&access_token),
+        "san": grant.san,
+    });
+    output.result(&shown, || match &grant.san {
+        Some(san) => format!("Certificates with SAN {san} are {}.", grant.principal),
+        None => access_token.clone(),
+    });
+    if grant.san.is_none() {
+        output.remark("Keep it: it is stored only as a hash and is not shown again.");
+    }
+    Ok(())
+}
+
+async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
+    let rows = open
+        .store
+        .credentials()
+        .await
+        .map_err(Failure::unavailable)?;
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            json!({
+                "principal": row.principal, "kind": row.kind, "value": row.value,
+                "roles": serde_json::from_str::<serde_json::Value>(&row.roles).unwrap_or_default(),
+                "expires_at": row.expires_at.map(trust::Time::from_millis),
+                "withdrawn_at": row.withdrawn_at.map(trust::Time::from_millis),
+            })
+        })
+        .collect();
+    output.result(&shown, || {
+        table(
+            &["principal", "kind", "value", "roles", "state"],
+            rows.iter().map(|row| {
+                let state = if row.withdrawn_at.is_some() {
+                    "withdrawn"
+                } else {
+                    "live"
+                };
+                [&row.principal, &row.kind, &row.value, &row.roles, state].map(str::to_owned)
+            }),
+        )
+    });
+    Ok(())
+}
+
+async fn withdraw(
+    open: &Open,
+    world: &World,
+    withdraw: Withdraw,
+    output: &Output,
+) -> Result<(), Failure> {
+    let at = world.ambient.now();
+    let (kind, value) = match (withdraw.token_hash, withdraw.san) {
+        (Some(hash), _) => ("access-token", hash),
+        (None, san) => ("mtls-san", san.unwrap_or_default()),
+    };
+    let event = Event {
+        kind: "access",
+        action: "withdraw",
+        actor: &open.actor,
+        reference: Some(&value),
+        time: at,
+        ..Event::default()
+    };
+    let change = Change::WithdrawCredential {
+        kind: kind.to_owned(),
+        value: value.clone(),
+        at: at.millis(),
+    };
+    open.commit(&change, &event).await?;
+    output.result(&json!({"withdrawn": value}), || "Withdrawn.".to_owned());
+    Ok(())
+}

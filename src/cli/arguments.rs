@@ -1,0 +1,64 @@
+//! What can be typed.
+
+use std::path::PathBuf;
+
+use clap::{Parser, Subcommand};
+
+use super::output::Style;
+use super::{access, ceremony, config, demo, key, ring, sign, verify};
+
+const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 refused by a \
+rule (quorum, state, policy); 4 token, database or network not available; 5 verification says no.";
+
+/// Chancery: signs with keys that never leave their HSM, publishes them, and keeps them verifiable.
+#[derive(Debug, Parser)]
+#[command(name = "chancery", version, after_help = EXIT_CODES)]
+pub struct Arguments {
+    /// The configuration file.
+    #[arg(
+        long,
+        global = true,
+        env = "CHANCERY_CONFIG",
+        default_value = "chancery.toml"
+    )]
+    pub config: PathBuf,
+    /// Tables for people or JSON for programs.
+    #[arg(long, global = true, value_enum, default_value = "human")]
+    pub output: Style,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run the service.
+    Serve,
+    /// Check configuration, database, trust and token, and say what to do.
+    Doctor,
+    /// Bring the database's schema up to date.
+    Migrate,
+    /// Show the configuration in force.
+    #[command(subcommand)]
+    Config(config::Command),
+    /// Rings: create, rotate, roll back, retire. Each plan is shown; `--apply` carries it out.
+    #[command(subcommand)]
+    Ring(ring::Command),
+    /// Keys and their life.
+    #[command(subcommand)]
+    Key(key::Command),
+    /// Ceremonies: keys are born, destroyed and revoked only under a quorum of custodians.
+    #[command(subcommand)]
+    Ceremony(ceremony::Command),
+    /// Credentials of programs and people.
+    #[command(subcommand)]
+    Access(access::Command),
+    /// Have a running service sign a file.
+    Sign(sign::Sign),
+    /// Verify a signature, by a running service or with a JWKS file alone.
+    Verify(verify::Verify),
+    /// Hold a whole ceremony, sign, rotate and verify, on a token made for the purpose.
+    Demo(demo::Demo),
+    /// A worker process around the vendor's PKCS#11 library.
+    #[command(hide = true)]
+    HsmWorker,
+}

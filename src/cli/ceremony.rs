@@ -1,0 +1,443 @@
+//! Ceremonies from proposal to transcript.
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::json;
+use trust::{Name, Pin, Sha256Digest, Time};
+
+use super::genesis::{self, read, write};
+use super::output::{Code, Failure, Output, table};
+use super::{Open, World, ssh};
+use crate::ceremony::{self, Draft, Paper, Proposal};
+use crate::config::parse_duration;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// The first document: roster and policy, signed by all members.
+    #[command(subcommand)]
+    Genesis(genesis::Command),
+    /// Propose a ceremony about a key's birth; its end is `ring archive` and `ring revoke`.
+    #[command(subcommand)]
+    New(New),
+    /// Every ceremony and its state.
+    List,
+    /// One ceremony: who counted, who did not and why, what is missing.
+    Show { ceremony: String },
+    /// Render a request from its bytes, with the digest to read aloud. Takes a ceremony's id or
+    /// the file that `ceremony request` wrote.
+    Review { ceremony: String },
+    /// Write the exact bytes that a custodian signs to approve.
+    Request(Export),
+    /// Approve with your own key, or hand in a signature made elsewhere.
+    Approve(Vote),
+    /// Reject; one rejection blocks.
+    Reject(Reject),
+    /// Carry an approved ceremony out on the token.
+    Execute { ceremony: String },
+    /// Write the exact bytes that a custodian signs to accept the result.
+    Acceptance(Export),
+    /// Accept the result; with enough acceptances it counts and the transcript is closed.
+    Accept(Vote),
+    /// Look for what a crash left between database and token; report it, adopt it or resolve it.
+    Reconcile,
+    /// Write the transcript, the key's birth certificate.
+    Transcript(Export),
+    /// Check a transcript offline, against nothing but the pinned digest of the genesis.
+    Verify(Verify),
+}
+
+#[derive(Debug, Subcommand)]
+pub enum New {
+    /// A new key for a ring.
+    Generate(Generate),
+}
+
+/// What every proposal says.
+#[derive(Debug, Args)]
+pub struct Wish {
+    /// The member who proposes, and who does not count.
+    #[arg(long)]
+    proposer: Name,
+    #[arg(long)]
+    reason: String,
+    #[arg(long)]
+    ticket: Option<String>,
+    /// Approvals after this do not count.
+    #[arg(long, default_value = "72h", value_parser = parse_duration)]
+    approve_within: Duration,
+    /// It is not carried out after this.
+    #[arg(long, default_value = "96h", value_parser = parse_duration)]
+    execute_within: Duration,
+    /// Also write the bytes to sign to this file.
+    #[arg(long)]
+    out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Generate {
+    #[arg(long)]
+    ring: Name,
+    #[command(flatten)]
+    wish: Wish,
+    /// From now until it may become primary; at least `publish_safety` after its publication.
+    #[arg(long, value_parser = parse_duration)]
+    activate_in: Option<Duration>,
+    /// How long it signs once active.
+    #[arg(long, default_value = "90d", value_parser = parse_duration)]
+    lifetime: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Export {
+    ceremony: String,
+    /// Never overwritten.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("how").required(true))]
+pub struct Vote {
+    ceremony: String,
+    /// Your SSH key; `ssh-keygen` signs with it, or with the agent or hardware key behind it.
+    #[arg(long, group = "how")]
+    key: Option<PathBuf>,
+    /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
+    #[arg(long, group = "how")]
+    signature: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub struct Reject {
+    ceremony: String,
+    #[arg(long)]
+    key: PathBuf,
+    #[arg(long)]
+    reason: String,
+}
+
+#[derive(Debug, Args)]
+pub struct Verify {
+    file: PathBuf,
+    /// The digest that is pinned and published.
+    #[arg(long)]
+    genesis: Sha256Digest,
+    /// The service it has to be for; what the transcript says when left out.
+    #[arg(long)]
+    service: Option<Name>,
+    #[arg(long)]
+    environment: Option<Name>,
+}
+
+/// A rule that said no is not a failure of the machine, and an absent token is neither.
+pub fn failed(error: ceremony::Error) -> Failure {
+    let code = match error.kind() {
+        ceremony::Kind::Refused => Code::Refused,
+        ceremony::Kind::Unavailable => Code::Unavailable,
+        ceremony::Kind::Failed => Code::Failed,
+    };
+    Failure::new(code, error)
+}
+
+pub async fn run(
+    path: &Path,
+    command: Command,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
+    match command {
+        Command::Genesis(command) => genesis::run(path, command, world, output).await,
+        Command::Verify(verify) => self::verify(&verify, output),
+        Command::Review { ceremony } if Path::new(&ceremony).is_file() => {
+            let (_, request) = ceremony::open_file(&read(Path::new(&ceremony))?).map_err(failed)?;
+            review(&request, None, output)
+        }
+        command => with_office(path, command, world, output).await,
+    }
+}
+
+async fn with_office(
+    path: &Path,
+    command: Command,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
+    let open = Open::new(path, world).await?;
+    let office = open.office(world);
+    match command {
+        Command::New(New::Generate(new)) => generate(&open, new, world, output).await,
+        Command::List => list(&open, output).await,
+        Command::Show { ceremony } => {
+            let report = office.report(&ceremony).await.map_err(failed)?;
+            output.result(&report, || report.to_string());
+            Ok(())
+        }
+        Command::Review { ceremony } => {
+            let (request, before) = office.request(&ceremony).await.map_err(failed)?;
+            review(&request, before.as_deref(), output)
+        }
+        Command::Request(export) => {
+            let paper = office
+                .approval_paper(&export.ceremony)
+                .await
+                .map_err(failed)?;
+            exported(&paper, &export.out, output)
+        }
+        Command::Acceptance(export) => {
+            let paper = office
+                .acceptance_paper(&export.ceremony)
+                .await
+                .map_err(failed)?;
+            exported(&paper, &export.out, output)
+        }
+        Command::Approve(vote) => {
+            let paper = office
+                .approval_paper(&vote.ceremony)
+                .await
+                .map_err(failed)?;
+            let signature = signature(&vote, &paper)?;
+            let report = office
+                .approve(&vote.ceremony, &signature)
+                .await
+                .map_err(failed)?;
+            output.result(&report, || report.to_string());
+            Ok(())
+        }
+        Command::Accept(vote) => {
+            let paper = office
+                .acceptance_paper(&vote.ceremony)
+                .await
+                .map_err(failed)?;
+            let signature = signature(&vote, &paper)?;
+            let report = office
+                .accept(&vote.ceremony, &signature)
+                .await
+                .map_err(failed)?;
+            output.result(&report, || report.to_string());
+            Ok(())
+        }
+        Command::Reject(reject) => {
+            let paper = office
+                .rejection_paper(&reject.ceremony, &reject.reason)
+                .await
+                .map_err(failed)?;
+            let signature = ssh::sign(&reject.key, &paper.namespace, &paper.bytes)?;
+            let report = office
+                .reject(&reject.ceremony, &reject.reason, &signature)
+                .await
+                .map_err(failed)?;
+            output.result(&report, || report.to_string());
+            Ok(())
+        }
+        Command::Execute { ceremony } => {
+            let executor = match office.touches_token(&ceremony).await.map_err(failed)? {
+                true => Some(open.executor()?),
+                false => None,
+            };
+            let snapshot = open.snapshot().await?;
+            let report = office
+                .execute(&ceremony, executor.as_ref(), &snapshot)
+                .await
+                .map_err(failed)?;
+            output.result(&report, || report.to_string());
+            Ok(())
+        }
+        Command::Reconcile => {
+            let executor = open.executor()?;
+            let findings = office.reconcile(&executor).await.map_err(failed)?;
+            output.result(&findings, || match findings.len() {
+                0 => "Database and token agree.".to_owned(),
+                _ => table(
+                    &["object", "ring", "finding", "action"],
+                    findings
+                        .iter()
+                        .map(|f| [&f.cka_id, &f.ring, &f.finding, &f.action].map(String::clone)),
+                ),
+            });
+            Ok(())
+        }
+        Command::Transcript(export) => {
+            let bytes = office.transcript(&export.ceremony).await.map_err(failed)?;
+            write(&export.out, &bytes)?;
+            output.result(&json!({"file": export.out}), || {
+                format!("Transcript written to {}.", export.out.display())
+            });
+            Ok(())
+        }
+        Command::Genesis(_) | Command::Verify(_) => Ok(()),
+    }
+}
+
+async fn generate(
+    open: &Open,
+    generate: Generate,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
+    let executor = open.executor()?;
+    let (token_serial, token_label) = executor.identity().await.map_err(Failure::unavailable)?;
+    let safety = open.config.publication.publish_safety;
+    let draft = Draft::Generate {
+        token_serial,
+        token_label,
+        activate_in: generate.activate_in.unwrap_or(safety).max(safety),
+        lifetime: generate.lifetime,
+    };
+    propose(open, world, generate.ring, generate.wish, draft, output).await
+}
+
+/// Files the request and tells custodians what to do.
+pub async fn propose(
+    open: &Open,
+    world: &World,
+    ring: Name,
+    wish: Wish,
+    draft: Draft,
+    output: &Output,
+) -> Result<(), Failure> {
+    let office = open.office(world);
+    let now = world.ambient.now();
+    let snapshot = open.snapshot().await?;
+    let proposal = Proposal {
+        ring,
+        proposer: wish.proposer,
+        reason: wish.reason,
+        ticket: wish.ticket,
+        approve_by: now + wish.approve_within,
+        execute_by: now + wish.execute_within,
+        draft,
+    };
+    let id = office.propose(proposal, &snapshot).await.map_err(failed)?;
+    let paper = office.approval_paper(&id).await.map_err(failed)?;
+    if let Some(out) = &wish.out {
+        write(out, &paper.bytes)?;
+    }
+    output.result(
+        &json!({"ceremony": id, "namespace": paper.namespace, "file": wish.out}),
+        || id.clone(),
+    );
+    output.remark(format!(
+        "Proposed. Custodians: chancery ceremony review {id}; then approve it."
+    ));
+    Ok(())
+}
+
+async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
+    let rows = open
+        .store
+        .ceremonies()
+        .await
+        .map_err(Failure::unavailable)?;
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            json!({"ceremony": row.id, "sequence": row.seq, "operation": row.operation,
+                "ring": row.ring, "state": row.state.to_string(),
+                "created_at": Time::from_millis(row.created_at)})
+        })
+        .collect();
+    output.result(&shown, || {
+        table(
+            &[
+                "sequence",
+                "ceremony",
+                "operation",
+                "ring",
+                "state",
+                "proposed",
+            ],
+            rows.iter().map(|row| {
+                [
+                    row.seq.to_string(),
+                    row.id.clone(),
+                    row.operation.clone(),
+                    row.ring.clone(),
+                    row.state.to_string(),
+                    Time::from_millis(row.created_at).to_string(),
+                ]
+            }),
+        )
+    });
+    Ok(())
+}
+
+fn review(request: &[u8], before: Option<&[u8]>, output: &Output) -> Result<(), Failure> {
+    let failed = |e: trust::JsonError| Failure::new(Code::Refused, e);
+    let before = before
+        .map(trust::Request::decode)
+        .transpose()
+        .map_err(failed)?;
+    let review = trust::review::review(request, before.as_ref()).map_err(failed)?;
+    let shown = json!({
+        "lines": review.lines, "changes": review.changes,
+        "digest": review.digest, "words": review.words,
+    });
+    output.result(&shown, || review.render());
+    Ok(())
+}
+
+fn exported(paper: &Paper, out: &Path, output: &Output) -> Result<(), Failure> {
+    write(out, &paper.bytes)?;
+    let file = out.display().to_string();
+    output.result(&json!({"file": file, "namespace": paper.namespace}), || {
+        format!("ssh-keygen -Y sign -n {} -f KEY {file}", paper.namespace)
+    });
+    Ok(())
+}
+
+fn signature(vote: &Vote, paper: &Paper) -> Result<String, Failure> {
+    match (&vote.key, &vote.signature) {
+        (Some(key), _) => ssh::sign(key, &paper.namespace, &paper.bytes),
+        (None, Some(file)) => String::from_utf8(read(file)?)
+            .map_err(|_| Failure::usage(format!("{} is not text", file.display()))),
+        (None, None) => Err(Failure::usage("give --key or --signature")),
+    }
+}
+
+fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
+    let bytes = read(&verify.file)?;
+    let not_valid = |e: trust::TranscriptError| Failure::new(Code::NotValid, e);
+    // Whom it says it is for; what it is for is decided by the pinned genesis.
+    let unverified = trust::Transcript::decode(&bytes)
+        .and_then(|transcript| trust::Request::decode(transcript.record.request.as_bytes()))
+        .map_err(|e| Failure::new(Code::NotValid, e))?;
+    let (service, environment) = (unverified.service, unverified.environment);
+    let pin = Pin {
+        genesis: verify.genesis,
+        service: verify.service.clone().unwrap_or(service),
+        environment: verify.environment.clone().unwrap_or(environment),
+    };
+    let verified = trust::verify_transcript(&bytes, &pin).map_err(not_valid)?;
+    let names = |members: &[Name]| {
+        members
+            .iter()
+            .map(Name::to_string)
+            .collect::<Vec<_>>()
+            .join(", ")
+    };
+    output.result(
+        &json!({
+            "valid": true,
+            "operation": verified.request().operation.word(),
+            "ring": verified.request().operation.ring(),
+            "service": pin.service, "environment": pin.environment,
+            "kid": verified.kid(),
+            "approved_by": verified.approved_by(), "accepted_by": verified.accepted_by(),
+        }),
+        || {
+            format!(
+                "VALID: {} {} for {}/{}\nkid          {}\napproved by  {}\naccepted by  {}",
+                verified.request().operation.word(),
+                verified.request().operation.ring(),
+                pin.service,
+                pin.environment,
+                verified.kid(),
+                names(verified.approved_by()),
+                names(verified.accepted_by()),
+            )
+        },
+    );
+    Ok(())
+}

@@ -1,0 +1,74 @@
+//! The service's HTTP interface, from the caller's side.
+
+use std::path::Path;
+use std::time::Duration;
+
+use anyhow::Context as _;
+use serde_json::Value;
+
+use super::output::{Code, Failure};
+
+/// Longest that one request may take.
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+pub struct Client {
+    http: reqwest::Client,
+    base: String,
+    access_token: Option<String>,
+}
+
+impl Client {
+    pub fn new(url: &str, access_token: Option<String>) -> Result<Self, Failure> {
+        let http = reqwest::Client::builder()
+            .timeout(TIMEOUT)
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .map_err(|e| Failure::new(Code::Failed, e))?;
+        Ok(Self {
+            http,
+            base: url.trim_end_matches('/').to_owned(),
+            access_token,
+        })
+    }
+
+    /// With the access token that a file holds; it never travels by argument.
+    pub fn with_token_file(url: &str, file: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(file)
+            .with_context(|| format!("cannot read the access token from {}", file.display()))?;
+        Self::new(url, Some(text.trim().to_owned()))
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let mut request = self.http.post(format!("{}{path}", self.base)).json(body);
+        if let Some(access_token) = &self.access_token {
+            request = request.bearer_auth(access_token);
+        }
+        let response = request.send().await.map_err(Failure::unavailable)?;
+        let status = response.status();
+        let bytes = response.bytes().await.map_err(Failure::unavailable)?;
+        let value: Value = serde_json::from_slice(&bytes)
+            .with_context(|| format!("the service answered {status} without JSON"))?;
+        if status.is_success() {
+            return Ok(value);
+        }
+        let code = match status.as_u16() {
+            400..=499 if status.as_u16() != 429 => Code::Refused,
+            _ => Code::Unavailable,
+        };
+        let said = |member: &str| value[member].as_str().unwrap_or_default().to_owned();
+        let text = format!("{status} {}: {}", said("code"), said("detail"));
+        Err(Failure::new(code, anyhow::anyhow!(text)))
+    }
+
+    pub async fn get(&self, path: &str) -> Result<Vec<u8>, Failure> {
+        let response = self
+            .http
+            .get(format!("{}{path}", self.base))
+            .send()
+            .await
+            .and_then(reqwest::Response::error_for_status)
+            .map_err(Failure::unavailable)?;
+        let bytes = response.bytes().await.map_err(Failure::unavailable)?;
+        Ok(bytes.to_vec())
+    }
+}

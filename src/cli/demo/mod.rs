@@ -1,0 +1,172 @@
+//! The whole of Chancery's main job, on a token made for the purpose and a log file of this very
+//! machine. Every step is a command that a person could type, and is shown as such.
+
+mod load;
+mod stage;
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::{Value, json};
+
+use self::load::Load;
+use self::stage::Stage;
+use super::World;
+use super::output::{Code, Failure, Output};
+
+/// How long a key is published before it signs, here only: long enough to be seen.
+const PUBLISH_SAFETY: Duration = Duration::from_secs(4);
+
+const RING: &str = "atp-integrity";
+
+/// Log files that a Debian machine has; the first that holds something is signed.
+const LOG_FILES: [&str; 6] = [
+    "/var/log/syslog",
+    "/var/log/dpkg.log",
+    "/var/log/apt/history.log",
+    "/var/log/alternatives.log",
+    "/var/log/bootstrap.log",
+    "/etc/services",
+];
+
+/// Lines of it that are signed.
+const LINES: usize = 500;
+
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Where token, database and files go; a temporary directory that is removed when left out.
+    #[arg(long)]
+    directory: Option<PathBuf>,
+    /// Leave the service running until it is interrupted, and keep the directory.
+    #[arg(long)]
+    keep: bool,
+}
+
+pub async fn run(demo: Demo, world: &World, output: &Output) -> Result<(), Failure> {
+    let mut stage = Stage::new(demo.directory.clone(), demo.keep, world, output)?;
+    let outcome = play(&mut stage, output).await;
+    if outcome.is_ok() && demo.keep {
+        output.remark(format!(
+            "\nThe service is running at {0} (try {0}/docs and {0}/.well-known/jwks.json); \
+             its files are in {1}. Ctrl-C ends it.",
+            stage.url(),
+            stage.directory().display()
+        ));
+        let _ = tokio::signal::ctrl_c().await;
+    }
+    stage.end();
+    outcome
+}
+
+async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
+    let act = |text: &str| output.remark(format!("\n== {text}"));
+
+    act("A token, three custodians, and a genesis that all of them sign");
+    stage.token()?;
+    stage.custodians(&["ada", "grace", "mary"])?;
+    let genesis = stage.genesis(2)?;
+
+    act("A ring, and its first key under a quorum of two");
+    stage.chancery(&["migrate"])?;
+    stage.chancery(&["ceremony", "genesis", "install", "genesis.json"])?;
+    stage.chancery(&["ring", "create", RING, "--algorithm", "ES256", "--apply"])?;
+    let first = stage.ceremony(RING, "ada", &["grace", "mary"], "first key of the ring")?;
+
+    act("The service; the key is published first and signs later");
+    stage.serve().await?;
+    stage.access_token("integrity-service", RING)?;
+    stage.wait_for_activation(&first, output).await?;
+    stage.chancery(&["ring", "rotate", RING, "--apply"])?;
+
+    act("Every line of a real log file, signed and verified");
+    let (log_file, lines) = stage.log_lines(&LOG_FILES, LINES)?;
+    stage.sign_lines("lines.txt", "before.jws", RING).await?;
+    let jwks_before = stage.verify("before.jws").await?;
+
+    act("Rotation under load: a standby key by quorum, published, then the switch");
+    let second = stage.ceremony(RING, "grace", &["ada", "mary"], "quarterly rotation")?;
+    stage.wait_for_activation(&second, output).await?;
+    let load = Load::start(stage.client()?, RING);
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let switch = std::time::Instant::now();
+    stage.chancery(&["ring", "rotate", RING, "--apply"])?;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let report = load.stop(switch).await?;
+
+    act("Old and new signatures, after the rotation");
+    stage.sign_lines("lines.txt", "after.jws", RING).await?;
+    let old = stage.verify("before.jws").await?;
+    let new = stage.verify("after.jws").await?;
+
+    act("The birth certificate, checked with nothing but the pinned digest");
+    stage.chancery(&[
+        "ceremony",
+        "transcript",
+        &second.ceremony,
+        "--out",
+        "second.transcript",
+    ])?;
+    stage.chancery(&[
+        "ceremony",
+        "verify",
+        "second.transcript",
+        "--genesis",
+        &genesis,
+    ])?;
+    let tampered = stage.tampered("second.transcript", &genesis)?;
+
+    let summary = json!({
+        "log_file": log_file, "lines": lines,
+        "first_kid": first.kid, "second_kid": second.kid,
+        "verdicts_before": jwks_before, "verdicts_old": old, "verdicts_new": new,
+        "requests_during_rotation": report.requests, "failed_requests": report.failed,
+        "switch_ms": report.switch.as_secs_f64() * 1e3,
+        "gap_ms": report.gap.as_secs_f64() * 1e3,
+        "tampered_transcript": tampered,
+    });
+    output.result(&summary, || describe(&summary));
+    let good = report.failed == 0 && report.by_new_key > 0 && tampered == "refused";
+    if !good {
+        return Err(Failure::new(
+            Code::Failed,
+            anyhow::anyhow!("the demonstration did not go as it should: {summary}"),
+        ));
+    }
+    Ok(())
+}
+
+fn describe(summary: &Value) -> String {
+    let text = |name: &str| match &summary[name] {
+        Value::String(text) => text.clone(),
+        Value::Object(counts) => counts
+            .iter()
+            .map(|(verdict, count)| format!("{count} × {verdict}"))
+            .collect::<Vec<_>>()
+            .join(", "),
+        other => other.to_string(),
+    };
+    format!(
+        "\nSummary\n\
+         \x20 signed                {} lines of {}\n\
+         \x20 first key             {}\n\
+         \x20 second key            {}\n\
+         \x20 old signatures        {} (before the rotation: {})\n\
+         \x20 new signatures        {}\n\
+         \x20 under load            {} requests during the rotation, {} failed\n\
+         \x20 the switch            {:.0} ms from the command to the first answer by the new key; {:.1} ms without an answer\n\
+         \x20 transcript            verifies; with one byte changed it is {}",
+        text("lines"),
+        text("log_file"),
+        text("first_kid"),
+        text("second_kid"),
+        text("verdicts_old"),
+        text("verdicts_before"),
+        text("verdicts_new"),
+        text("requests_during_rotation"),
+        text("failed_requests"),
+        summary["switch_ms"].as_f64().unwrap_or_default(),
+        summary["gap_ms"].as_f64().unwrap_or_default(),
+        text("tampered_transcript"),
+    )
+}

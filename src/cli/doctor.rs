@@ -1,0 +1,198 @@
+//! Looks at everything that the service needs and says what to do about what is missing.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::output::{Code, Failure, Output, table};
+use super::{World, config, office};
+use crate::config::Config;
+use crate::keys::{Keys, Settings};
+use crate::store::Store;
+use crate::token::Pool;
+
+/// How long the token gets to answer.
+const PATIENCE: Duration = Duration::from_secs(10);
+
+#[derive(Debug, Serialize)]
+struct Check {
+    what: &'static str,
+    good: bool,
+    found: String,
+    /// What to do when it is not good.
+    advice: String,
+}
+
+fn good(what: &'static str, found: impl Into<String>) -> Check {
+    Check {
+        what,
+        good: true,
+        found: found.into(),
+        advice: String::new(),
+    }
+}
+
+fn bad(what: &'static str, found: impl Into<String>, advice: impl Into<String>) -> Check {
+    Check {
+        what,
+        good: false,
+        found: found.into(),
+        advice: advice.into(),
+    }
+}
+
+pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
+    let mut checks = Vec::new();
+    match config::load(path, world) {
+        Ok(config) => {
+            checks.push(good("configuration", path.display().to_string()));
+            let store = database(&config, world, &mut checks).await;
+            if let Some(store) = store {
+                trust_and_keys(&config, store, &mut checks).await;
+            }
+            checks.push(token(&config, world).await);
+        }
+        Err(failure) => checks.push(bad(
+            "configuration",
+            format!("{:#}", failure.error),
+            "mend the file, or name another with --config",
+        )),
+    }
+    let wrong = checks.iter().filter(|check| !check.good).count();
+    output.result(&json!({"checks": checks, "wrong": wrong}), || {
+        table(
+            &["", "check", "found", "what to do"],
+            checks.iter().map(|check| {
+                let mark = if check.good { "ok" } else { "WRONG" };
+                [mark, check.what, &check.found, &check.advice].map(str::to_owned)
+            }),
+        )
+    });
+    match wrong {
+        0 => Ok(()),
+        n => Err(Failure::new(
+            Code::Failed,
+            anyhow::anyhow!("{n} check(s) say no"),
+        )),
+    }
+}
+
+async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Option<Store> {
+    let store = match office::connect(config, world).await {
+        Ok(store) => store,
+        Err(failure) => {
+            checks.push(bad(
+                "database",
+                format!("{:#}", failure.error),
+                "start it, or mend [store]",
+            ));
+            return None;
+        }
+    };
+    match store.schema().await {
+        Ok(schema) if schema.is_current() => {
+            checks.push(good("database", format!("schema {}", schema.applied)));
+            Some(store)
+        }
+        Ok(schema) => {
+            let found = format!("schema {}, expected {}", schema.applied, schema.expected);
+            checks.push(bad("database", found, "run `chancery migrate`"));
+            None
+        }
+        Err(error) => {
+            checks.push(bad(
+                "database",
+                error.to_string(),
+                "look at the database's log",
+            ));
+            None
+        }
+    }
+}
+
+async fn trust_and_keys(config: &Config, store: Store, checks: &mut Vec<Check>) {
+    let settings = match Settings::from_config(config) {
+        Ok(settings) => settings,
+        Err(problem) => return checks.push(bad("trust", problem, "mend the configuration")),
+    };
+    let documents = store.documents().await.map(|rows| rows.len()).unwrap_or(0);
+    if documents == 0 {
+        checks.push(bad(
+            "trust",
+            "no genesis is installed",
+            "hold the first ceremony: `chancery ceremony genesis new`",
+        ));
+        return;
+    }
+    match Keys::load(store, settings).await {
+        Ok(keys) => {
+            let snapshot = keys.current();
+            checks.push(good(
+                "trust",
+                format!("{documents} document(s), chain holds"),
+            ));
+            checks.push(match snapshot.refused.first() {
+                None => good(
+                    "keys",
+                    format!(
+                        "{} in {} ring(s)",
+                        snapshot.keys.len(),
+                        snapshot.rings.len()
+                    ),
+                ),
+                Some(refused) => bad(
+                    "keys",
+                    format!(
+                        "{} refused, first {}: {}",
+                        snapshot.refused.len(),
+                        refused.kid,
+                        refused.why
+                    ),
+                    "the database holds keys that no ceremony bore: find out who wrote them",
+                ),
+            });
+        }
+        Err(error) => checks.push(bad(
+            "trust",
+            format!("{:#}", anyhow::Error::from(error)),
+            "compare [trust] genesis with the digest that the custodians published",
+        )),
+    }
+}
+
+async fn token(config: &Config, world: &World) -> Check {
+    let pool = match Pool::start(&config.token, &world.program) {
+        Ok(pool) => pool,
+        Err(error) => {
+            return bad(
+                "token",
+                format!("{:#}", anyhow::Error::from(error)),
+                "mend [token]",
+            );
+        }
+    };
+    let deadline = Instant::now() + PATIENCE;
+    loop {
+        let status = pool.status();
+        if status.ready {
+            let name = format!(
+                "{} ({}), profile {}",
+                status.label.unwrap_or_default(),
+                status.serial.unwrap_or_default(),
+                status.profile.unwrap_or_default()
+            );
+            return good("token", name);
+        }
+        if status.state == "stopped" || Instant::now() >= deadline {
+            let found = status.last_error.unwrap_or_else(|| status.state.to_owned());
+            return bad(
+                "token",
+                found,
+                "check module-path, token name, pin-source and the module's own settings; a wrong PIN is tried once",
+            );
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}

@@ -1,0 +1,231 @@
+//! The first ceremony: all members sign roster and policy, and the digest is pinned.
+
+use std::collections::BTreeMap;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use clap::{Args, Subcommand};
+use serde_json::json;
+use trust::chain::{Genesis, SignedDocument};
+use trust::format::V1;
+use trust::policy::Thresholds;
+use trust::roster::MemberKey;
+use trust::sshkey::SshKey;
+use trust::{
+    Chains, Member, Name, Namespace, Pin, Policy, Purpose, Role, Roster, Sha256Digest, Threshold,
+    Time, dsse, json as strict,
+};
+
+use super::output::{Code, Failure, Output};
+use super::{Open, World};
+use crate::ceremony::Office;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Write roster and policy as one document; the file holds the exact bytes that every member
+    /// signs with `ssh-keygen -Y sign`.
+    New(New),
+    /// Put the members' signatures to it, check them all, and print the digest to pin.
+    Assemble(Assemble),
+    /// Put the signed genesis into the database; the configuration has to pin it.
+    Install { file: PathBuf },
+}
+
+#[derive(Debug, Args)]
+pub struct New {
+    #[arg(long)]
+    service: Name,
+    #[arg(long)]
+    environment: Name,
+    /// `id=public-key-file[,role…]`; roles are custodian (default), security-lead,
+    /// on-call-manager, on-call, operator. One for each member.
+    #[arg(long = "member", required = true)]
+    members: Vec<String>,
+    /// How many custodians it takes; at least 2.
+    #[arg(long)]
+    threshold: u64,
+    /// When the roster has to be renewed at the latest, RFC 3339 with milliseconds.
+    #[arg(long)]
+    expires_at: Option<Time>,
+    /// Never overwritten.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub struct Assemble {
+    /// What `genesis new` wrote.
+    file: PathBuf,
+    /// A member's signature over that file; one for each member.
+    #[arg(long = "signature", required = true)]
+    signatures: Vec<PathBuf>,
+    /// Never overwritten.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub async fn run(
+    path: &Path,
+    command: Command,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
+    match command {
+        Command::New(new) => self::new(&new, output),
+        Command::Assemble(assemble) => self::assemble(&assemble, output),
+        Command::Install { file } => {
+            let open = Open::new(path, world).await?;
+            let bytes = read(&file)?;
+            let office: Office = open.office(world);
+            let digest = office
+                .install_genesis(&bytes)
+                .await
+                .map_err(super::ceremony::failed)?;
+            output.result(&json!({"genesis": digest}), || {
+                format!("Genesis {digest} installed.")
+            });
+            Ok(())
+        }
+    }
+}
+
+fn new(new: &New, output: &Output) -> Result<(), Failure> {
+    let threshold = Threshold::try_from(new.threshold).map_err(Failure::usage)?;
+    let roster = Roster {
+        v: V1,
+        service: new.service.clone(),
+        environment: new.environment.clone(),
+        version: 1,
+        previous: None,
+        members: new
+            .members
+            .iter()
+            .map(|text| member(text))
+            .collect::<Result<_, _>>()?,
+        expires_at: new.expires_at,
+    };
+    roster.check().map_err(Failure::refused)?;
+    let custodians = roster.active(Role::Custodian).count();
+    if custodians < threshold.get() {
+        return Err(Failure::refused(format!(
+            "{custodians} custodian(s) could never reach a threshold of {threshold}"
+        )));
+    }
+    let policy = Policy {
+        v: V1,
+        service: new.service.clone(),
+        environment: new.environment.clone(),
+        version: 1,
+        previous: None,
+        thresholds: Thresholds::uniform(threshold),
+    };
+    let body = Genesis {
+        v: V1,
+        roster,
+        policy,
+    }
+    .encode()
+    .map_err(|e| Failure::new(Code::Failed, e))?;
+    let namespace = Namespace::new(Purpose::Genesis, &new.service, &new.environment).to_string();
+    write(&new.out, &dsse::pae(&namespace, &body))?;
+    let digest = Sha256Digest::of(&body);
+    let file = new.out.display().to_string();
+    output.result(
+        &json!({"file": file, "namespace": namespace, "genesis": digest}),
+        || {
+            format!(
+                "Every member signs {file}:\n  ssh-keygen -Y sign -n {namespace} -f KEY {file}\n\
+                 Digest to read aloud and to pin: {digest}"
+            )
+        },
+    );
+    Ok(())
+}
+
+fn member(text: &str) -> Result<Member, Failure> {
+    let (id, rest) = text
+        .split_once('=')
+        .ok_or_else(|| Failure::usage(format!("{text:?}: expected ID=PUBLICKEYFILE[,role…]")))?;
+    let mut parts = rest.split(',');
+    let file = PathBuf::from(parts.next().unwrap_or_default());
+    let key = std::fs::read_to_string(&file)
+        .with_context(|| format!("cannot read {}", file.display()))?;
+    let public = SshKey::from_pub_file(&key)
+        .with_context(|| format!("{} is not a usable public key", file.display()))?;
+    let mut roles = parts
+        .map(|role| {
+            serde_json::from_value::<Role>(json!(role))
+                .map_err(|_| Failure::usage(format!("unknown role {role:?}")))
+        })
+        .collect::<Result<Vec<Role>, _>>()?;
+    if !roles.contains(&Role::Custodian) {
+        roles.insert(0, Role::Custodian);
+    }
+    Ok(Member {
+        id: id
+            .parse()
+            .map_err(|e| Failure::usage(format!("{id:?}: {e}")))?,
+        name: id.to_owned(),
+        roles,
+        keys: vec![MemberKey::Ssh { public }],
+        active: true,
+    })
+}
+
+fn assemble(assemble: &Assemble, output: &Output) -> Result<(), Failure> {
+    let pae = read(&assemble.file)?;
+    let (_, body) = dsse::parse_pae(&pae).map_err(Failure::refused)?;
+    let genesis: Genesis = strict::require_canonical(body).map_err(Failure::refused)?;
+    let digest = Sha256Digest::of(body);
+    let signatures = assemble
+        .signatures
+        .iter()
+        .map(|file| {
+            let text = String::from_utf8(read(file)?).context("a signature is not text")?;
+            Ok(trust::sshsig::normalize(&text)
+                .with_context(|| format!("{} is not an SSH signature", file.display()))?)
+        })
+        .collect::<Result<Vec<_>, Failure>>()?;
+    let body = String::from_utf8(body.to_vec()).context("the genesis is not text")?;
+    let chains = Chains {
+        genesis: SignedDocument { body, signatures },
+        changes: Vec::new(),
+    };
+    let pin = Pin {
+        genesis: digest,
+        service: genesis.roster.service.clone(),
+        environment: genesis.roster.environment.clone(),
+    };
+    let trusted = trust::chain::walk(&chains, &pin).map_err(Failure::refused)?;
+    let bytes = strict::canonical(&chains).map_err(|e| Failure::new(Code::Failed, e))?;
+    write(&assemble.out, &bytes)?;
+    let members: BTreeMap<_, _> = trusted
+        .roster()
+        .members
+        .iter()
+        .map(|member| (member.id.to_string(), member.roles.clone()))
+        .collect();
+    output.result(&json!({"genesis": digest, "members": members}), || {
+        format!(
+            "Signed by all {} members. Pin it in every configuration:\n\n[trust]\ngenesis = \"{digest}\"",
+            members.len()
+        )
+    });
+    Ok(())
+}
+
+pub fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path)
+        .with_context(|| format!("cannot read {}", path.display()))
+        .map_err(Failure::from)
+}
+
+/// Creates the file; what exists is never overwritten.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), Failure> {
+    let mut file = std::fs::File::create_new(path)
+        .with_context(|| format!("cannot create {}", path.display()))?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    Ok(())
+}

@@ -1,0 +1,17 @@
+use std::path::Path;
+
+use serde_json::json;
+
+use super::output::{Failure, Output};
+use super::{World, config, office};
+
+pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
+    let config = config::load(path, world)?;
+    let store = office::connect(&config, world).await?;
+    let applied = store.migrate().await.map_err(Failure::unavailable)?;
+    output.result(&json!({"applied": applied}), || match applied {
+        0 => "The schema is up to date.".to_owned(),
+        n => format!("{n} migration(s) applied."),
+    });
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! The command line: one sub-command, one file. People get tables, programs `--output json`.
+
+mod access;
+mod arguments;
+mod ceremony;
+mod client;
+mod config;
+mod demo;
+mod doctor;
+mod genesis;
+mod key;
+mod migrate;
+mod office;
+mod output;
+mod ring;
+mod sign;
+mod ssh;
+mod verify;
+
+use std::process::ExitCode;
+
+pub use arguments::{Arguments, Command};
+pub use office::{Open, database, variable};
+use output::Output;
+
+use crate::ambient::Ambient;
+
+/// What `main` hands in: the world as far as the command line may touch it.
+pub struct World {
+    pub ambient: Ambient,
+    /// The environment's variables.
+    pub environment: Vec<(String, String)>,
+    /// This program, to start worker processes (and, in the demonstration, the service) from.
+    pub program: std::path::PathBuf,
+}
+
+/// Carries a sub-command out. `serve` and the worker are `main`'s, which wires the rooms.
+pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
+    let output = Output::new(arguments.output);
+    let outcome = match arguments.command {
+        Command::Serve | Command::HsmWorker => return ExitCode::from(2),
+        Command::Doctor => doctor::run(&arguments.config, world, &output).await,
+        Command::Migrate => migrate::run(&arguments.config, world, &output).await,
+        Command::Config(command) => config::run(&arguments.config, &command, world, &output),
+        Command::Ring(command) => ring::run(&arguments.config, command, world, &output).await,
+        Command::Key(command) => key::run(&arguments.config, command, world, &output).await,
+        Command::Ceremony(command) => {
+            ceremony::run(&arguments.config, command, world, &output).await
+        }
+        Command::Access(command) => access::run(&arguments.config, command, world, &output).await,
+        Command::Sign(command) => sign::run(command, &output).await,
+        Command::Verify(command) => verify::run(command, &output).await,
+        Command::Demo(command) => demo::run(command, world, &output).await,
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.failure(&failure),
+    }
+}

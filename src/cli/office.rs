@@ -1,0 +1,149 @@
+//! What most sub-commands need open: configuration, database, log, trust.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use secrecy::ExposeSecret as _;
+
+use super::output::{Code, Failure};
+use super::{World, config};
+use crate::ceremony::Office;
+use crate::config::Config;
+use crate::keys::{Keys, Settings, Snapshot};
+use crate::log::{Event, Log};
+use crate::store::{self, Change, Database, Store};
+use crate::token::Executor;
+
+pub struct Open {
+    pub config: Config,
+    pub store: Store,
+    pub log: Log,
+    /// Who types, for the audit trail: the login name, which proves nothing. What counts is
+    /// signed by custodians.
+    pub actor: String,
+    pub settings: Settings,
+    program: std::path::PathBuf,
+}
+
+impl Open {
+    pub async fn new(path: &Path, world: &World) -> Result<Self, Failure> {
+        let config = config::load(path, world)?;
+        let store = connect(&config, world).await?;
+        let schema = store.schema().await.map_err(Failure::unavailable)?;
+        if !schema.is_current() {
+            return Err(Failure::new(
+                Code::Unavailable,
+                anyhow::anyhow!("the database's schema is not current: run `chancery migrate`"),
+            ));
+        }
+        let settings = Settings::from_config(&config).map_err(Failure::usage)?;
+        let name = variable(world, "SUDO_USER")
+            .or_else(|| variable(world, "USER"))
+            .unwrap_or_else(|| "unknown".to_owned());
+        Ok(Self {
+            log: Log::new(store.clone()),
+            actor: format!("cli:{name}"),
+            program: world.program.clone(),
+            store,
+            settings,
+            config,
+        })
+    }
+
+    pub async fn commit(&self, change: &Change, event: &Event<'_>) -> Result<i64, Failure> {
+        self.log.commit(change, event).await.map_err(from_store)
+    }
+
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
+        let keys = Keys::load(self.store.clone(), self.settings.clone())
+            .await
+            .map_err(|error| Failure::new(Code::Unavailable, error))?;
+        Ok(keys.current())
+    }
+
+    pub fn office(&self, world: &World) -> Office {
+        Office::new(
+            self.store.clone(),
+            world.ambient.clone(),
+            &self.settings,
+            self.actor.clone(),
+        )
+    }
+
+    /// The executor's own way to the token.
+    pub fn executor(&self) -> Result<Executor, Failure> {
+        let section = self.config.executor.as_ref().ok_or_else(|| {
+            Failure::usage("this configuration has no [executor]: it cannot execute ceremonies")
+        })?;
+        Executor::start(section, &self.program).map_err(Failure::unavailable)
+    }
+}
+
+pub fn variable(world: &World, name: &str) -> Option<String> {
+    world
+        .environment
+        .iter()
+        .find(|(known, _)| known == name)
+        .map(|(_, value)| value.clone())
+}
+
+pub async fn connect(config: &Config, world: &World) -> Result<Store, Failure> {
+    let database = database(config, |name| variable(world, name))
+        .map_err(|problem| Failure::new(Code::Usage, anyhow::anyhow!(problem)))?;
+    Store::connect(&database)
+        .await
+        .context("cannot open the database")
+        .map_err(Failure::unavailable)
+}
+
+/// Where the database is, its password read from where the configuration says.
+pub fn database(
+    config: &Config,
+    variable: impl Fn(&str) -> Option<String>,
+) -> Result<Database, String> {
+    if let Some(path) = config.store.sqlite_path() {
+        return Ok(Database::Sqlite { path });
+    }
+    let Some(secret) = &config.store.password else {
+        return Ok(Database::Postgres {
+            url: config.store.url.clone().into(),
+            connections: config.store.connections,
+        });
+    };
+    let password = secret.read(variable)?;
+    let (user, rest) = config
+        .store
+        .url
+        .split_once('@')
+        .ok_or("store.url: expected postgres://user@host/database")?;
+    let escaped = percent_encode(password.expose_secret());
+    Ok(Database::Postgres {
+        url: format!("{user}:{escaped}@{rest}").into(),
+        connections: config.store.connections,
+    })
+}
+
+/// A password inside a URL, RFC 3986 section 2.1: everything but unreserved characters.
+fn percent_encode(text: &str) -> String {
+    use std::fmt::Write as _;
+    text.bytes().fold(String::new(), |mut out, byte| {
+        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
+            out.push(char::from(byte));
+        } else {
+            // Writing to a String cannot fail.
+            let _ = write!(out, "%{byte:02X}");
+        }
+        out
+    })
+}
+
+/// A conflict is a rule that said no; the rest is the database's trouble.
+pub fn from_store(error: store::Error) -> Failure {
+    let code = if error.is_conflict() {
+        Code::Refused
+    } else {
+        Code::Unavailable
+    };
+    Failure::new(code, error)
+}

@@ -1,0 +1,409 @@
+//! Rings and their pointer. Every plan is shown first; only `--apply` carries it out.
+
+use std::path::Path;
+
+use clap::{Args, Subcommand, ValueEnum};
+use serde_json::{Value, json};
+use trust::request::RevocationReason;
+use trust::{Algorithm, KeySpec, Kid, Name, Time};
+
+use super::office::from_store;
+use super::output::{Failure, Output, table};
+use super::{Open, World, ceremony, key};
+use crate::ceremony::Draft;
+use crate::keys::Ring;
+use crate::log::Event;
+use crate::rotation::{self, Wish};
+use crate::store::{Change, RingRow};
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// A named purpose with one algorithm. It signs once its first key was born by ceremony.
+    Create(Create),
+    /// Every ring.
+    List,
+    /// One ring and the life of its keys.
+    Show { name: Name },
+    /// Make the next standby key the primary; the present one becomes secondary.
+    Rotate(Pointer),
+    /// Make the key that was primary before the primary again.
+    RollBack(Pointer),
+    /// End the signing of a secondary key.
+    Retire(Retire),
+    /// Destroy the private half of a retired key: shows the plan and proposes the ceremony.
+    Archive(Archive),
+    /// Withdraw trust from a key: shows the plan and proposes the ceremony.
+    Revoke(Revoke),
+}
+
+#[derive(Debug, Args)]
+pub struct Create {
+    name: Name,
+    #[arg(long, default_value = "ES256")]
+    algorithm: Algorithm,
+    /// The algorithm's usual one when left out.
+    #[arg(long)]
+    key_spec: Option<KeySpec>,
+    /// What it signs: structured formats (JWS, DSSE) or raw digests; never both.
+    #[arg(long, value_enum, default_value = "structured")]
+    usage: Usage,
+    /// Rotated only by the threshold of custodians, never by a standing order.
+    #[arg(long)]
+    critical: bool,
+    /// Carry it out; without it the plan is only shown.
+    #[arg(long)]
+    apply: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Usage {
+    Structured,
+    Raw,
+}
+
+#[derive(Debug, Args)]
+pub struct Pointer {
+    name: Name,
+    /// For the audit trail.
+    #[arg(long)]
+    reason: Option<String>,
+    /// Carry it out; without it the plan is only shown.
+    #[arg(long)]
+    apply: bool,
+}
+
+#[derive(Debug, Args)]
+pub struct Retire {
+    #[command(flatten)]
+    change: Pointer,
+    #[arg(long)]
+    kid: Kid,
+}
+
+#[derive(Debug, Args)]
+pub struct Archive {
+    name: Name,
+    #[arg(long)]
+    kid: Kid,
+    #[command(flatten)]
+    wish: ceremony::Wish,
+    /// Propose it; without it the plan is only shown.
+    #[arg(long)]
+    apply: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Because {
+    Unspecified,
+    Compromised,
+    Superseded,
+}
+
+#[derive(Debug, Args)]
+pub struct Revoke {
+    name: Name,
+    #[arg(long)]
+    kid: Kid,
+    #[arg(long, value_enum, default_value = "unspecified")]
+    because: Because,
+    /// Since when somebody else may have signed with it; needed with `--because compromised`.
+    #[arg(long)]
+    compromised_since: Option<Time>,
+    #[command(flatten)]
+    wish: ceremony::Wish,
+    /// Propose it; without it the plan is only shown.
+    #[arg(long)]
+    apply: bool,
+}
+
+pub async fn run(
+    path: &Path,
+    command: Command,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
+    let open = Open::new(path, world).await?;
+    match command {
+        Command::Create(create) => self::create(&open, world, create, output).await,
+        Command::List => list(&open, output).await,
+        Command::Show { name } => show(&open, &name, output).await,
+        Command::Rotate(change) => change_pointer(&open, world, Wish::Rotate, change, output).await,
+        Command::RollBack(change) => {
+            change_pointer(&open, world, Wish::RollBack, change, output).await
+        }
+        Command::Retire(retire) => {
+            change_pointer(
+                &open,
+                world,
+                Wish::Retire(retire.kid),
+                retire.change,
+                output,
+            )
+            .await
+        }
+        Command::Archive(archive) => self::archive(&open, world, archive, output).await,
+        Command::Revoke(revoke) => self::revoke(&open, world, revoke, output).await,
+    }
+}
+
+async fn create(
+    open: &Open,
+    world: &World,
+    create: Create,
+    output: &Output,
+) -> Result<(), Failure> {
+    let key_spec = create
+        .key_spec
+        .unwrap_or_else(|| create.algorithm.default_key_spec());
+    if !create.algorithm.allows(key_spec) {
+        return Err(Failure::usage(format!(
+            "{} does not sign with {key_spec} keys",
+            create.algorithm
+        )));
+    }
+    let now = world.ambient.now();
+    let row = RingRow {
+        name: create.name.to_string(),
+        algorithm: create.algorithm.to_string(),
+        key_spec: key_spec.to_string(),
+        usage: match create.usage {
+            Usage::Structured => "structured".to_owned(),
+            Usage::Raw => "raw".to_owned(),
+        },
+        critical: create.critical,
+        created_at: now.millis(),
+        version: 1,
+    };
+    let shown = json!({
+        "ring": row.name, "algorithm": row.algorithm, "key_spec": row.key_spec,
+        "usage": row.usage, "critical": row.critical, "applied": create.apply,
+    });
+    if create.apply {
+        let event = Event {
+            kind: "ring",
+            action: "create",
+            actor: &open.actor,
+            ring: Some(create.name.as_str()),
+            time: now,
+            ..Event::default()
+        };
+        open.commit(&Change::CreateRing(row), &event).await?;
+    }
+    output.result(&shown, || {
+        format!(
+            "create ring {} with {} ({key_spec})",
+            create.name, create.algorithm
+        )
+    });
+    output.remark(match create.apply {
+        true => "Created. Its first key: `chancery ceremony new generate`.",
+        false => "Only shown; --apply carries it out.",
+    });
+    Ok(())
+}
+
+async fn change_pointer(
+    open: &Open,
+    world: &World,
+    wish: Wish,
+    change: Pointer,
+    output: &Output,
+) -> Result<(), Failure> {
+    let snapshot = open.snapshot().await?;
+    let ring = find(&snapshot.rings, &change.name)?;
+    let now = world.ambient.now();
+    let plan = rotation::plan(ring, &wish, &open.settings.safety, now).map_err(Failure::refused)?;
+    let steps: Vec<Value> = plan
+        .steps
+        .iter()
+        .map(|step| {
+            json!({"kid": step.kid, "action": step.action.to_string(), "reason": step.reason})
+        })
+        .collect();
+    if change.apply {
+        rotation::apply(&plan, &open.log, &open.actor, change.reason.as_deref(), now)
+            .await
+            .map_err(from_store)?;
+    }
+    let shown = json!({"ring": change.name, "steps": steps, "applied": change.apply});
+    output.result(&shown, || {
+        table(
+            &["action", "kid", "reason"],
+            plan.steps.iter().map(|step| {
+                [
+                    step.action.to_string(),
+                    step.kid.to_string(),
+                    step.reason.clone(),
+                ]
+            }),
+        )
+    });
+    if !change.apply {
+        output.remark("Only shown; --apply carries it out.");
+    }
+    Ok(())
+}
+
+async fn archive(
+    open: &Open,
+    world: &World,
+    archive: Archive,
+    output: &Output,
+) -> Result<(), Failure> {
+    let snapshot = open.snapshot().await?;
+    let ring = find(&snapshot.rings, &archive.name)?;
+    let steps =
+        trust::plan::plan_archive(&ring.plan_keys(), &archive.kid).map_err(Failure::refused)?;
+    for step in &steps {
+        output.remark(format!("{} {}: {}", step.action, step.kid, step.reason));
+    }
+    let draft = Draft::Destroy { kid: archive.kid };
+    let apply = archive.apply;
+    proposed(
+        open,
+        world,
+        archive.name,
+        archive.wish,
+        draft,
+        apply,
+        output,
+    )
+    .await
+}
+
+async fn revoke(
+    open: &Open,
+    world: &World,
+    revoke: Revoke,
+    output: &Output,
+) -> Result<(), Failure> {
+    let snapshot = open.snapshot().await?;
+    let ring = find(&snapshot.rings, &revoke.name)?;
+    let key = ring
+        .keys
+        .iter()
+        .find(|key| key.kid == revoke.kid)
+        .ok_or_else(|| Failure::usage(format!("ring {} has no key {}", revoke.name, revoke.kid)))?;
+    output.remark(format!(
+        "revoke {}: it is {} and leaves JWKS at once; no signature by it is released any more",
+        key.kid,
+        key.status()
+    ));
+    if key.state.is_primary() {
+        let successor = ring.successor(&open.settings.safety, world.ambient.now());
+        output.remark(match successor {
+            Some(next) => format!("{} ({}) takes over", next.kid, next.status()),
+            None => {
+                "NOBODY takes over: the ring stops signing until a new key is active".to_owned()
+            }
+        });
+    }
+    let draft = Draft::Revoke {
+        kid: revoke.kid,
+        reason: match revoke.because {
+            Because::Unspecified => RevocationReason::Unspecified,
+            Because::Compromised => RevocationReason::Compromised,
+            Because::Superseded => RevocationReason::Superseded,
+        },
+        compromised_since: revoke.compromised_since,
+    };
+    let apply = revoke.apply;
+    proposed(open, world, revoke.name, revoke.wish, draft, apply, output).await
+}
+
+async fn proposed(
+    open: &Open,
+    world: &World,
+    ring: Name,
+    wish: ceremony::Wish,
+    draft: Draft,
+    apply: bool,
+    output: &Output,
+) -> Result<(), Failure> {
+    if apply {
+        return ceremony::propose(open, world, ring, wish, draft, output).await;
+    }
+    output.result(&json!({"ring": ring, "applied": false}), String::new);
+    output.remark("Only shown; --apply proposes the ceremony.");
+    Ok(())
+}
+
+fn find<'a>(
+    rings: &'a std::collections::BTreeMap<std::sync::Arc<str>, std::sync::Arc<Ring>>,
+    name: &Name,
+) -> Result<&'a Ring, Failure> {
+    rings
+        .get(name.as_str())
+        .map(AsRef::as_ref)
+        .ok_or_else(|| Failure::usage(format!("there is no ring {name}")))
+}
+
+async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
+    let snapshot = open.snapshot().await?;
+    let primary = |ring: &Ring| ring.primary.as_ref().map(|key| key.kid.to_string());
+    let shown: Vec<Value> = snapshot
+        .rings
+        .values()
+        .map(|ring| {
+            json!({"ring": ring.name, "algorithm": ring.algorithm, "key_spec": ring.key_spec,
+                "critical": ring.critical, "keys": ring.keys.len(), "primary": primary(ring)})
+        })
+        .collect();
+    output.result(&shown, || {
+        table(
+            &["ring", "algorithm", "keys", "primary", "created"],
+            snapshot.rings.values().map(|ring| {
+                [
+                    ring.name.to_string(),
+                    ring.algorithm.to_string(),
+                    ring.keys.len().to_string(),
+                    primary(ring).unwrap_or_else(|| "none".to_owned()),
+                    ring.created_at.to_string(),
+                ]
+            }),
+        )
+    });
+    Ok(())
+}
+
+async fn show(open: &Open, name: &Name, output: &Output) -> Result<(), Failure> {
+    let snapshot = open.snapshot().await?;
+    let ring = find(&snapshot.rings, name)?;
+    let keys: Vec<Value> = ring
+        .keys
+        .iter()
+        .map(|key| key::describe(key, open))
+        .collect();
+    output.result(
+        &json!({"ring": ring.name, "algorithm": ring.algorithm, "keys": keys}),
+        || {
+            table(
+                &[
+                    "number",
+                    "kid",
+                    "state",
+                    "published",
+                    "may sign from",
+                    "due to retire",
+                ],
+                ring.keys.iter().map(|key| {
+                    [
+                        key.number.to_string(),
+                        key.kid.to_string(),
+                        key.status().to_owned(),
+                        key.published_at.to_string(),
+                        may_sign_from(key, open).to_string(),
+                        key.retire_at.to_string(),
+                    ]
+                }),
+            )
+        },
+    );
+    Ok(())
+}
+
+/// The later of what custodians approved and what verifiers' caches need.
+pub fn may_sign_from(key: &crate::keys::Key, open: &Open) -> Time {
+    key.activate_at
+        .max(key.published_at + open.settings.safety.publish_safety())
+}

@@ -1,0 +1,36 @@
+//! Signatures by a custodian's own key, made by the custodian's own `ssh-keygen`.
+
+use std::io::Write as _;
+use std::path::Path;
+use std::process::{Command, Stdio};
+
+use anyhow::Context as _;
+
+use super::output::{Code, Failure};
+
+/// Has `ssh-keygen -Y sign` sign the bytes. `key` is a private key file, or a public key file
+/// whose private half an agent or a hardware key holds; a passphrase, a touch or a PIN is asked
+/// for by ssh-keygen itself.
+pub fn sign(key: &Path, namespace: &str, message: &[u8]) -> Result<String, Failure> {
+    let mut child = Command::new("ssh-keygen")
+        .args(["-q", "-Y", "sign", "-n", namespace, "-f"])
+        .arg(key)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .spawn()
+        .context("cannot run ssh-keygen (Debian: openssh-client)")
+        .map_err(Failure::unavailable)?;
+    if let Some(mut stdin) = child.stdin.take() {
+        stdin.write_all(message)?;
+    }
+    let output = child.wait_with_output()?;
+    if !output.status.success() {
+        return Err(Failure::new(
+            Code::Failed,
+            anyhow::anyhow!("ssh-keygen did not sign with {}", key.display()),
+        ));
+    }
+    String::from_utf8(output.stdout)
+        .context("ssh-keygen's signature is not text")
+        .map_err(Failure::from)
+}

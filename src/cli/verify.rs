@@ -1,0 +1,161 @@
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use clap::{ArgGroup, Args};
+use serde_json::{Value, json};
+use trust::{Algorithm, PublicKey, Verifier};
+
+use super::client::Client;
+use super::output::{Code, Failure, Output, table};
+use super::sign::progress;
+
+/// Claims of one batch.
+const BATCH: usize = 256;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("by").required(true))]
+pub struct Verify {
+    /// Compact JWS, one per line.
+    file: PathBuf,
+    /// Ask this service for the verdict, with history and proof of existence.
+    #[arg(long, group = "by")]
+    url: Option<String>,
+    /// Check the signature alone, offline, with the keys in this JWKS file. It says nothing about
+    /// revocation or time.
+    #[arg(long, group = "by")]
+    jwks: Option<PathBuf>,
+    /// The payload of a detached JWS.
+    #[arg(long)]
+    payload: Option<PathBuf>,
+}
+
+pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
+    let text = std::fs::read_to_string(&command.file)
+        .with_context(|| format!("cannot read {}", command.file.display()))?;
+    let payload = command
+        .payload
+        .as_ref()
+        .map(|path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display())))
+        .transpose()?;
+    let all: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    if all.is_empty() {
+        return Err(Failure::usage("the file holds no signature"));
+    }
+    let results = match (&command.url, &command.jwks) {
+        (Some(url), _) => ask(url, &all, payload.as_deref(), output).await?,
+        (None, jwks) => {
+            let path = jwks.clone().unwrap_or_default();
+            let jwks =
+                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            offline(&jwks, &all, payload.as_deref())?
+        }
+    };
+    let good = |result: &Value| {
+        matches!(
+            result["verdict"].as_str(),
+            Some("VALID" | "VALID_RETIRED_KEY")
+        )
+    };
+    let bad = results.iter().filter(|result| !good(result)).count();
+    output.result(&results, || summary(&results));
+    if bad > 0 {
+        return Err(Failure::new(
+            Code::NotValid,
+            anyhow::anyhow!("{bad} of {} signature(s) are not valid", results.len()),
+        ));
+    }
+    Ok(())
+}
+
+async fn ask(
+    url: &str,
+    all: &[&str],
+    payload: Option<&[u8]>,
+    output: &Output,
+) -> Result<Vec<Value>, Failure> {
+    let client = Client::new(url, None)?;
+    let bar = progress(all.len(), output);
+    let mut results = Vec::with_capacity(all.len());
+    for batch in all.chunks(BATCH) {
+        let items: Vec<Value> = batch
+            .iter()
+            .map(|jws| {
+                let mut item = json!({"jws": jws});
+                if let Some(payload) = payload {
+                    item["payload"] = json!(Base64UrlUnpadded::encode_string(payload));
+                }
+                item
+            })
+            .collect();
+        let answer = client
+            .post("/v1/verify-batch", &json!({"items": items}))
+            .await?;
+        results.extend(answer["items"].as_array().cloned().unwrap_or_default());
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(results)
+}
+
+/// Kid and algorithm from the header, the key from the file; a key without `alg` takes the one
+/// its type allows.
+fn offline(jwks: &[u8], all: &[&str], payload: Option<&[u8]>) -> Result<Vec<Value>, Failure> {
+    let set: Value = serde_json::from_slice(jwks).context("the JWKS file is not JSON")?;
+    let keys = set["keys"]
+        .as_array()
+        .context("the JWKS file has no member \"keys\"")?;
+    Ok(all
+        .iter()
+        .map(|jws| match check(keys, jws, payload) {
+            Ok(kid) => json!({"verdict": "VALID", "kid": kid, "explanation": "signature only"}),
+            Err(why) => json!({"verdict": "INVALID", "explanation": why}),
+        })
+        .collect())
+}
+
+fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, String> {
+    let claim = crate::verification::parse_jws(jws, payload).map_err(|e| e.to_string())?;
+    let key = keys
+        .iter()
+        .find(|key| key["kid"] == json!(claim.kid))
+        .ok_or_else(|| format!("no key {} in the file", claim.kid))?;
+    let public = PublicKey::from_jwk_json(key.to_string().as_bytes()).map_err(|e| e.to_string())?;
+    let algorithm = Algorithm::ALL
+        .into_iter()
+        .find(|algorithm| algorithm.jws_alg() == claim.alg)
+        .ok_or_else(|| format!("algorithm {:?} is not accepted", claim.alg))?;
+    if key.get("alg").is_some_and(|alg| *alg != json!(claim.alg)) {
+        return Err("the key is for another algorithm".to_owned());
+    }
+    Verifier::new(&public, algorithm)
+        .map_err(|e| e.to_string())?
+        .verify_message(&claim.signing_input, &claim.signature)
+        .map_err(|e| e.to_string())?;
+    Ok(claim.kid)
+}
+
+fn summary(results: &[Value]) -> String {
+    let mut groups: Vec<(String, String, usize)> = Vec::new();
+    for result in results {
+        let verdict = result["verdict"].as_str().unwrap_or("?").to_owned();
+        let reasons = result["reasons"].as_array().into_iter().flatten();
+        let reasons: Vec<&str> = reasons.filter_map(Value::as_str).collect();
+        let kid = result["kid"].as_str().unwrap_or("-");
+        let explanation = result["explanation"].as_str().unwrap_or_default();
+        let shown = format!("{kid} {} {explanation}", reasons.join(" "));
+        match groups
+            .iter_mut()
+            .find(|(v, s, _)| *v == verdict && *s == shown)
+        {
+            Some((_, _, count)) => *count += 1,
+            None => groups.push((verdict, shown, 1)),
+        }
+    }
+    table(
+        &["verdict", "kid and reason", "signatures"],
+        groups
+            .into_iter()
+            .map(|(verdict, shown, count)| [verdict, shown, count.to_string()]),
+    )
+}

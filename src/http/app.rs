@@ -1,0 +1,122 @@
+//! What the edge asks of the rooms below. Each door is a small trait, so that the whole edge can
+//! be tested over stand-ins, without a token and without a database.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trust::Time;
+
+use crate::access::Principal;
+use crate::keys::Snapshot;
+use crate::signing::{self, Format, IdempotencyKey, Signed};
+use crate::store::{self, LeafRow};
+use crate::telemetry::Figures;
+use crate::token::Status;
+use crate::verification::{self, Answer, Claim};
+
+/// A future that a door returns; it owns what it needs, so that work can outlive its request.
+pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+
+/// Everything the edge needs, handed in from `main`. `keys::Keys`, `signing::Signing`,
+/// `verification::Verification` and `store::Store` come through their doors in `doors.rs`; `main`
+/// gives the refusals' writer, the token's health, the clock and the recorder.
+#[derive(Clone)]
+pub struct App {
+    pub keys: Arc<dyn ReadModel>,
+    pub signing: Arc<dyn Sign>,
+    pub verification: Arc<dyn Verify>,
+    pub archive: Arc<dyn Archive>,
+    pub refusals: Arc<dyn Refusals>,
+    pub token: Arc<dyn Token>,
+    pub clock: Arc<dyn Fn() -> Time + Send + Sync>,
+    /// From `telemetry::record_metrics`.
+    pub figures: Figures,
+    /// Names this process in the request ids that it makes; different for every start.
+    pub instance: String,
+}
+
+/// The keys in memory.
+pub trait ReadModel: Send + Sync {
+    fn current(&self) -> Arc<Snapshot>;
+    /// How long ago the database last said that [`Self::current`] is current.
+    fn confirmed_ago(&self) -> Duration;
+}
+
+/// One request to sign, complete.
+#[derive(Debug, Clone)]
+pub struct Order<T> {
+    pub caller: Principal,
+    pub ring: String,
+    pub what: T,
+    /// What the caller expects the ring to use, if it said so.
+    pub algorithm: Option<String>,
+    pub idempotency: Option<IdempotencyKey>,
+    pub deadline: Instant,
+}
+
+/// A result for each item of a batch, in order.
+pub type Results<T, E> = Vec<Result<T, E>>;
+
+pub trait Sign: Send + Sync {
+    fn sign(&self, order: Order<Format>) -> Later<Result<Signed, signing::Error>>;
+
+    fn sign_batch(
+        &self,
+        order: Order<Vec<Result<Format, String>>>,
+    ) -> Later<Result<Results<Signed, signing::Error>, signing::Error>>;
+
+    /// A JWT with `typ: jwk-set+jwt` over `claims` by the primary of `ring`.
+    fn sign_history(
+        &self,
+        ring: String,
+        claims: Vec<u8>,
+        deadline: Instant,
+    ) -> Later<Result<String, signing::Error>>;
+}
+
+pub trait Verify: Send + Sync {
+    fn verify(&self, claim: Claim) -> Later<Result<Answer, verification::Error>>;
+
+    fn verify_batch(
+        &self,
+        claims: Vec<Result<Claim, verification::Error>>,
+    ) -> Later<Results<Answer, verification::Error>>;
+}
+
+/// Reads of what is not in memory.
+pub trait Archive: Send + Sync {
+    /// The transcript of a closed ceremony, as it was written.
+    fn transcript(&self, ceremony: String) -> Later<Result<Option<Vec<u8>>, store::Error>>;
+
+    /// Leaves from the index `from` on, at most `limit`, in order and without gaps.
+    fn audit(&self, from: i64, limit: i64) -> Later<Result<Vec<LeafRow>, store::Error>>;
+
+    /// Whether the database answers.
+    fn ping(&self) -> Later<Result<(), store::Error>>;
+}
+
+/// Somebody was told no. The writer puts it into the audit trail.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refusal {
+    /// The principal's name, or none for a caller without (valid) credentials.
+    pub principal: Option<Arc<str>>,
+    /// The address that the request came from.
+    pub from: String,
+    /// Method and route, such as `POST /v1/rings/{ring}/sign`.
+    pub action: String,
+    pub ring: Option<String>,
+    /// The problem's code and detail.
+    pub reason: String,
+}
+
+pub trait Refusals: Send + Sync {
+    fn record(&self, refusal: Refusal) -> Later<Result<(), BoxError>>;
+}
+
+pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+pub trait Token: Send + Sync {
+    fn status(&self) -> Status;
+}

@@ -1,0 +1,257 @@
+//! Every code a problem document can carry. Codes are an interface: they are added, never
+//! renamed, and a golden file watches over them.
+
+use std::time::Duration;
+
+use axum::http::StatusCode;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Code {
+    NotFound,
+    MethodNotAllowed,
+    UnsupportedMediaType,
+    BodyTooLarge,
+    BodyIncomplete,
+    BodyTimeout,
+    BadJson,
+    BadMember,
+    BadQuery,
+    BadHeader,
+    Unauthenticated,
+    InvalidCredentials,
+    Forbidden,
+    UnknownRing,
+    UnknownKey,
+    NoCertificate,
+    KeyRevoked,
+    NoActiveKey,
+    KeyMayNotSign,
+    WrongUsage,
+    WrongAlgorithm,
+    WrongHash,
+    IdempotencyMismatch,
+    RateLimited,
+    Overloaded,
+    DeadlineExceeded,
+    TokenUnavailable,
+    DatabaseUnavailable,
+    OutcomeUnknown,
+    Internal,
+}
+
+impl Code {
+    pub const ALL: [Self; 30] = [
+        Self::NotFound,
+        Self::MethodNotAllowed,
+        Self::UnsupportedMediaType,
+        Self::BodyTooLarge,
+        Self::BodyIncomplete,
+        Self::BodyTimeout,
+        Self::BadJson,
+        Self::BadMember,
+        Self::BadQuery,
+        Self::BadHeader,
+        Self::Unauthenticated,
+        Self::InvalidCredentials,
+        Self::Forbidden,
+        Self::UnknownRing,
+        Self::UnknownKey,
+        Self::NoCertificate,
+        Self::KeyRevoked,
+        Self::NoActiveKey,
+        Self::KeyMayNotSign,
+        Self::WrongUsage,
+        Self::WrongAlgorithm,
+        Self::WrongHash,
+        Self::IdempotencyMismatch,
+        Self::RateLimited,
+        Self::Overloaded,
+        Self::DeadlineExceeded,
+        Self::TokenUnavailable,
+        Self::DatabaseUnavailable,
+        Self::OutcomeUnknown,
+        Self::Internal,
+    ];
+
+    pub const fn status(self) -> StatusCode {
+        self.facts().0
+    }
+
+    pub const fn name(self) -> &'static str {
+        self.facts().1
+    }
+
+    pub const fn title(self) -> &'static str {
+        self.facts().2
+    }
+
+    const fn facts(self) -> (StatusCode, &'static str, &'static str) {
+        use StatusCode as S;
+        match self {
+            Self::NotFound => (S::NOT_FOUND, "not_found", "No such resource"),
+            Self::MethodNotAllowed => (
+                S::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "This resource does not take this method",
+            ),
+            Self::UnsupportedMediaType => (
+                S::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "The content type is not application/json",
+            ),
+            Self::BodyTooLarge => (
+                S::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+                "The body is longer than allowed",
+            ),
+            Self::BodyIncomplete => (
+                S::BAD_REQUEST,
+                "body_incomplete",
+                "The body ended before it was complete",
+            ),
+            Self::BodyTimeout => (
+                S::REQUEST_TIMEOUT,
+                "body_timeout",
+                "The body did not arrive in time",
+            ),
+            Self::BadJson => (S::BAD_REQUEST, "bad_json", "The body is not strict JSON"),
+            Self::BadMember => (S::BAD_REQUEST, "bad_member", "A member is not as expected"),
+            Self::BadQuery => (
+                S::BAD_REQUEST,
+                "bad_query",
+                "A query parameter is not as expected",
+            ),
+            Self::BadHeader => (S::BAD_REQUEST, "bad_header", "A header is not as expected"),
+            Self::Unauthenticated => (
+                S::UNAUTHORIZED,
+                "unauthenticated",
+                "This resource needs credentials",
+            ),
+            Self::InvalidCredentials => (
+                S::UNAUTHORIZED,
+                "invalid_credentials",
+                "The credentials are not known or not valid any more",
+            ),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
+            Self::UnknownRing => (S::NOT_FOUND, "unknown_ring", "There is no such ring"),
+            Self::UnknownKey => (S::NOT_FOUND, "unknown_key", "There is no such key"),
+            Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
+            Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
+            Self::NoActiveKey => (
+                S::CONFLICT,
+                "no_active_key",
+                "The ring has no key that signs",
+            ),
+            Self::KeyMayNotSign => (
+                S::CONFLICT,
+                "key_may_not_sign",
+                "The key stopped signing while the request was on its way",
+            ),
+            Self::WrongUsage => (
+                S::UNPROCESSABLE_ENTITY,
+                "wrong_usage",
+                "The ring does not sign this kind of input",
+            ),
+            Self::WrongAlgorithm => (
+                S::UNPROCESSABLE_ENTITY,
+                "wrong_algorithm",
+                "The ring signs with another algorithm",
+            ),
+            Self::WrongHash => (
+                S::UNPROCESSABLE_ENTITY,
+                "wrong_hash",
+                "The ring's algorithm uses another hash",
+            ),
+            Self::IdempotencyMismatch => (
+                S::UNPROCESSABLE_ENTITY,
+                "idempotency_mismatch",
+                "The idempotency key was used for another request",
+            ),
+            Self::RateLimited => (
+                S::TOO_MANY_REQUESTS,
+                "rate_limited",
+                "The caller sends more requests than allowed",
+            ),
+            Self::Overloaded => (
+                S::SERVICE_UNAVAILABLE,
+                "overloaded",
+                "The service has more work than it can do in time",
+            ),
+            Self::DeadlineExceeded => (
+                S::SERVICE_UNAVAILABLE,
+                "deadline_exceeded",
+                "The request was not answered in its time",
+            ),
+            Self::TokenUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "token_unavailable",
+                "The token does not sign at the moment",
+            ),
+            Self::DatabaseUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "database_unavailable",
+                "The database does not answer at the moment",
+            ),
+            Self::OutcomeUnknown => (
+                S::SERVICE_UNAVAILABLE,
+                "outcome_unknown",
+                "It is not known whether the request took effect",
+            ),
+            Self::Internal => (
+                S::INTERNAL_SERVER_ERROR,
+                "internal",
+                "Something went wrong inside the service",
+            ),
+        }
+    }
+
+    /// How long a caller should wait where waiting helps.
+    pub const fn retry_after(self) -> Option<Duration> {
+        match self {
+            Self::RateLimited
+            | Self::Overloaded
+            | Self::DeadlineExceeded
+            | Self::TokenUnavailable
+            | Self::DatabaseUnavailable
+            | Self::OutcomeUnknown => Some(Duration::from_secs(1)),
+            _ => None,
+        }
+    }
+
+    /// What a caller can do about a 5xx; fixed text, so that nothing of the inside shows.
+    pub const fn advice(self) -> Option<&'static str> {
+        match self {
+            Self::Overloaded | Self::TokenUnavailable | Self::DatabaseUnavailable => {
+                Some("Nothing was signed or changed. Try again after Retry-After.")
+            }
+            // The work may have been finished after the answer was given up.
+            Self::DeadlineExceeded | Self::OutcomeUnknown => {
+                Some("The outcome is not known. Try again with the same Idempotency-Key.")
+            }
+            Self::Internal => Some("Report the request id to the operators."),
+            _ => None,
+        }
+    }
+
+    /// Value of WWW-Authenticate (RFC 6750 section 3).
+    pub const fn challenge(self) -> Option<&'static str> {
+        match self {
+            Self::Unauthenticated => Some("Bearer realm=\"chancery\""),
+            Self::InvalidCredentials => Some("Bearer realm=\"chancery\", error=\"invalid_token\""),
+            _ => None,
+        }
+    }
+
+    /// Whether it goes into the audit trail: somebody was told no for who they are, or for what
+    /// the ring or key is for. Mistakes of form are not acts.
+    pub const fn is_refusal(self) -> bool {
+        matches!(
+            self,
+            Self::Unauthenticated
+                | Self::InvalidCredentials
+                | Self::Forbidden
+                | Self::KeyMayNotSign
+                | Self::WrongUsage
+        )
+    }
+}

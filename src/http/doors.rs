@@ -1,0 +1,138 @@
+//! The rooms below, as the edge's doors.
+
+use std::time::{Duration, Instant};
+
+use super::app::{
+    Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token, Verify,
+};
+use crate::ambient::Ambient;
+use crate::keys::{Keys, Snapshot};
+use crate::log::Log;
+use crate::signing::{self, Format, Signed, Signing};
+use crate::store::{self, LeafRow, Store};
+use crate::token::{Pool, Status};
+use crate::verification::{self, Answer, Claim, Verification};
+
+impl ReadModel for Keys {
+    fn current(&self) -> std::sync::Arc<Snapshot> {
+        Keys::current(self)
+    }
+
+    fn confirmed_ago(&self) -> Duration {
+        Keys::confirmed_ago(self)
+    }
+}
+
+impl Sign for Signing {
+    fn sign(&self, order: Order<Format>) -> Later<Result<Signed, signing::Error>> {
+        let signing = self.clone();
+        Box::pin(async move {
+            signing
+                .sign(
+                    &order.caller,
+                    &order.ring,
+                    order.what,
+                    order.algorithm.as_deref(),
+                    order.idempotency,
+                    order.deadline,
+                )
+                .await
+        })
+    }
+
+    fn sign_batch(
+        &self,
+        order: Order<Vec<Result<Format, String>>>,
+    ) -> Later<Result<Results<Signed, signing::Error>, signing::Error>> {
+        let signing = self.clone();
+        Box::pin(async move {
+            signing
+                .sign_batch(
+                    &order.caller,
+                    &order.ring,
+                    order.what,
+                    order.algorithm.as_deref(),
+                    order.idempotency,
+                    order.deadline,
+                )
+                .await
+        })
+    }
+
+    fn sign_history(
+        &self,
+        ring: String,
+        claims: Vec<u8>,
+        deadline: Instant,
+    ) -> Later<Result<String, signing::Error>> {
+        let signing = self.clone();
+        Box::pin(async move { signing.sign_history(&ring, &claims, deadline).await })
+    }
+}
+
+impl Verify for Verification {
+    fn verify(&self, claim: Claim) -> Later<Result<Answer, verification::Error>> {
+        let verification = self.clone();
+        Box::pin(async move { verification.verify(claim).await })
+    }
+
+    fn verify_batch(
+        &self,
+        claims: Vec<Result<Claim, verification::Error>>,
+    ) -> Later<Results<Answer, verification::Error>> {
+        let verification = self.clone();
+        Box::pin(async move { verification.verify_batch(claims).await })
+    }
+}
+
+impl Archive for Store {
+    fn transcript(&self, ceremony: String) -> Later<Result<Option<Vec<u8>>, store::Error>> {
+        let store = self.clone();
+        Box::pin(async move { store.transcript(&ceremony).await })
+    }
+
+    fn audit(&self, from: i64, limit: i64) -> Later<Result<Vec<LeafRow>, store::Error>> {
+        let store = self.clone();
+        Box::pin(async move { store.leaves(from, limit).await })
+    }
+
+    fn ping(&self) -> Later<Result<(), store::Error>> {
+        let store = self.clone();
+        Box::pin(async move { store.ping().await })
+    }
+}
+
+impl Token for Pool {
+    fn status(&self) -> Status {
+        Pool::status(self)
+    }
+}
+
+/// Refusals into the audit trail.
+pub struct AuditedRefusals {
+    log: Log,
+    ambient: Ambient,
+}
+
+impl AuditedRefusals {
+    pub fn new(log: Log, ambient: Ambient) -> Self {
+        Self { log, ambient }
+    }
+}
+
+impl Refusals for AuditedRefusals {
+    fn record(&self, refusal: Refusal) -> Later<Result<(), BoxError>> {
+        let log = self.log.clone();
+        let now = self.ambient.now();
+        Box::pin(async move {
+            let actor = match &refusal.principal {
+                Some(principal) => principal.to_string(),
+                None => format!("anonymous@{}", refusal.from),
+            };
+            let ring = refusal.ring.as_deref();
+            log.record_refusal(now, &actor, &refusal.action, ring, &refusal.reason)
+                .await?;
+            Ok(())
+        })
+    }
+}

@@ -1,0 +1,141 @@
+//! Liveness and readiness. Readiness is asked by part, because the parts stand apart: JWKS needs
+//! the read model alone, verification the database too, and signing also the token.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use axum::response::Response;
+use serde::Serialize;
+
+use super::Shared;
+use super::codes::Code;
+use super::problem::Problem;
+use super::respond::{Named, json};
+
+/// A probe has an answer within this time, whatever hangs.
+const PROBE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Serialize)]
+struct Readiness {
+    ready: bool,
+    /// What this replica can do now.
+    serves: Serves,
+    parts: Parts,
+}
+
+#[derive(Debug, Serialize, Clone, Copy)]
+struct Serves {
+    publication: bool,
+    verification: bool,
+    signing: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Parts {
+    database: Database,
+    token: Token,
+    snapshot: Snapshot,
+}
+
+#[derive(Debug, Serialize)]
+struct Database {
+    ok: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Token {
+    ok: bool,
+    state: &'static str,
+    generation: u64,
+    processes: usize,
+    queued: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Snapshot {
+    ok: bool,
+    version: i64,
+    age_ms: u64,
+    keys: usize,
+    refused: usize,
+}
+
+/// The process runs and its executor turns.
+pub async fn live() -> Result<Response, Problem> {
+    json(&serde_json::json!({"live": true}))
+}
+
+/// 200 as long as verifiers can be served: a load balancer that took every replica away because
+/// the token is down would take JWKS down with it.
+pub async fn ready(State(edge): State<Shared>) -> Result<Response, Problem> {
+    let readiness = readiness(&edge).await;
+    answer(readiness.serves.publication, readiness)
+}
+
+/// `/health/ready/{publication | verification | signing}`: 503 unless that can be done.
+pub async fn ready_for(
+    State(edge): State<Shared>,
+    Named(part): Named,
+) -> Result<Response, Problem> {
+    let readiness = readiness(&edge).await;
+    let ready = match part.as_str() {
+        "publication" => readiness.serves.publication,
+        "verification" => readiness.serves.verification,
+        "signing" => readiness.serves.signing,
+        _ => {
+            return Err(Problem::new(
+                Code::NotFound,
+                "expected publication, verification or signing",
+            ));
+        }
+    };
+    answer(ready, readiness)
+}
+
+fn answer(ready: bool, readiness: Readiness) -> Result<Response, Problem> {
+    let mut response = json(&Readiness { ready, ..readiness })?;
+    if !ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(response)
+}
+
+async fn readiness(edge: &Shared) -> Readiness {
+    let pinged = tokio::time::timeout(PROBE, edge.app.archive.ping()).await;
+    let database = matches!(pinged, Ok(Ok(())));
+    let token = edge.app.token.status();
+    let snapshot = edge.app.keys.current();
+    let age = edge.app.keys.confirmed_ago();
+    // An old snapshot is safe to publish from (a key signs only long after it was published), so
+    // age alone does not take JWKS away; not knowing of a revocation for long does.
+    let fresh = age <= edge.settings.snapshot_stale_after;
+    Readiness {
+        ready: true,
+        serves: Serves {
+            publication: true,
+            verification: database,
+            signing: database && token.ready && fresh,
+        },
+        parts: Parts {
+            database: Database { ok: database },
+            token: Token {
+                ok: token.ready,
+                state: token.state,
+                generation: token.generation,
+                processes: token.processes,
+                queued: token.queued,
+            },
+            snapshot: Snapshot {
+                ok: fresh,
+                version: snapshot.version,
+                age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+                keys: snapshot.keys.len(),
+                refused: snapshot.refused.len(),
+            },
+        },
+    }
+}

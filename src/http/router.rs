@@ -1,0 +1,122 @@
+//! All routes of the API listener and the description that is generated from them.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse as _, Response};
+use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use super::codes::Code;
+use super::problem::Problem;
+use super::{
+    Shared, audit, docs, edge, history, inventory, jwks, key, key_material, provenance, rings,
+    sign, sign_batch, verify, verify_batch,
+};
+
+/// What stands at the head of the description.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Chancery",
+        description = "Signs with keys that never leave their token, publishes them, and answers for \
+            every signature it ever made. Errors are problem documents (RFC 9457) with a stable `code`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "signing", description = "For signers of a ring"),
+        (name = "publication", description = "For everybody: keys, their history and their birth certificates"),
+        (name = "verification", description = "For everybody: verdicts with their reasons"),
+        (name = "operation", description = "For operators and auditors"),
+    ),
+)]
+struct Head;
+
+/// The description, without a running service.
+pub fn describe() -> OpenApi {
+    routes().split_for_parts().1
+}
+
+/// Every path of the description, as the router writes it.
+pub fn paths() -> impl Iterator<Item = String> {
+    describe().paths.paths.into_keys()
+}
+
+fn routes() -> OpenApiRouter<Shared> {
+    let mut head = <Head as utoipa::OpenApi>::openapi();
+    let components = head.components.get_or_insert_default();
+    components.add_security_scheme(
+        "access_token",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some("An access token, or a client certificate instead"))
+                .build(),
+        ),
+    );
+    components.add_security_scheme(
+        "mtls",
+        SecurityScheme::MutualTls {
+            description: Some(
+                "A client certificate whose name is mapped to a principal".to_owned(),
+            ),
+            deprecated: None,
+            extensions: None,
+        },
+    );
+    OpenApiRouter::with_openapi(head)
+        .routes(routes!(sign::handle))
+        .routes(routes!(sign_batch::handle))
+        .routes(routes!(verify::handle))
+        .routes(routes!(verify_batch::handle))
+        .routes(routes!(jwks::combined))
+        .routes(routes!(jwks::of_ring))
+        .routes(routes!(history::handle))
+        .routes(routes!(key::handle))
+        .routes(routes!(key_material::jwk))
+        .routes(routes!(key_material::pem))
+        .routes(routes!(key_material::certificate))
+        .routes(routes!(provenance::handle))
+        .routes(routes!(rings::list))
+        .routes(routes!(rings::one))
+        .routes(routes!(inventory::handle))
+        .routes(routes!(audit::handle))
+}
+
+/// The router behind [`super::front::Front`].
+pub fn router(edge: &Shared) -> Router {
+    let (router, description) = routes().split_for_parts();
+    router
+        .merge(docs::routes(&description))
+        .fallback(no_such_path)
+        .method_not_allowed_fallback(no_such_method)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(edge.clone(), edge::layer))
+        .with_state(edge.clone())
+}
+
+async fn no_such_path(request: Request) -> Problem {
+    let path: String = request.uri().path().chars().take(200).collect();
+    Problem::new(Code::NotFound, format!("nothing is at {path}"))
+}
+
+async fn no_such_method(request: Request) -> Problem {
+    Problem::new(
+        Code::MethodNotAllowed,
+        format!("{} is not among the methods in Allow", request.method()),
+    )
+}
+
+/// A defect in a handler costs its request and nothing else.
+fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
+    let what = panic
+        .downcast_ref::<String>()
+        .map(String::as_str)
+        .or_else(|| panic.downcast_ref::<&str>().copied())
+        .unwrap_or("a panic without words");
+    tracing::error!(what, "a handler panicked");
+    Problem::new(Code::Internal, "a handler panicked").into_response()
+}

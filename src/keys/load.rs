@@ -1,0 +1,462 @@
+//! From the database into memory, believing nothing on the way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tracing::{error, info};
+use trust::life::{Life, Revocation};
+use trust::publication::{Published, PublishedKey, plan_jwks};
+use trust::{Kid, Name, Pin, Safety, Time, Trusted};
+
+use super::{Current, Document, Key, Ring, Snapshot, Usage};
+use crate::access::{Credentials, MalformedCredential};
+use crate::config::Config;
+use crate::store::{self, DocumentRow, KeyRow, RingRow, Store};
+use crate::token::Handle;
+
+/// How often the database's version is asked for where it does not tell by itself.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Clock skew between replicas and verifiers that `publish_safety` covers besides the cache time.
+const SKEW: Duration = Duration::from_secs(1);
+
+/// A key in the database that is not used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub kid: String,
+    pub why: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the keys cannot be read from the database")]
+    Store(#[from] store::Error),
+    /// No member of the roster could be told from a stranger.
+    #[error("the roster and policy in the database do not hold")]
+    Chain(#[from] trust::ChainError),
+    #[error("document {kind} {version} in the database cannot be read")]
+    Document {
+        kind: String,
+        version: i64,
+        #[source]
+        source: trust::JsonError,
+    },
+    #[error("ring {name:?} cannot be read: {why}")]
+    Ring { name: String, why: String },
+    #[error(transparent)]
+    Credential(#[from] MalformedCredential),
+    #[error("the key set cannot be written")]
+    Publication(#[from] trust::JsonError),
+}
+
+/// What the read model needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub pin: Pin,
+    pub safety: Safety,
+    pub max_age: Duration,
+    pub budget_bytes: usize,
+    pub okp_in_combined_set: bool,
+}
+
+impl Settings {
+    pub fn from_config(config: &Config) -> Result<Self, String> {
+        let publication = &config.publication;
+        let name = |text: &str| text.parse::<Name>().map_err(|e| format!("{text:?}: {e}"));
+        // A key stays secondary as long as it was published before: the same caches are waited for.
+        let safety = Safety::new(
+            publication.publish_safety,
+            publication.publish_safety,
+            publication.max_age(),
+            SKEW,
+        );
+        Ok(Self {
+            pin: Pin {
+                genesis: config.trust.genesis,
+                service: name(&config.service.name)?,
+                environment: name(&config.service.environment)?,
+            },
+            safety: safety.map_err(|e| e.to_string())?,
+            max_age: publication.max_age(),
+            budget_bytes: publication.budget_bytes,
+            okp_in_combined_set: publication.okp_in_combined_set,
+        })
+    }
+}
+
+/// What a transcript says of a key, kept so that it is tallied once and not at every change.
+#[derive(Debug)]
+struct Certified {
+    order: trust::Generate,
+    spki: Vec<u8>,
+    ceremony: String,
+    prepared_at: Time,
+}
+
+/// The read model and what keeps it fresh.
+pub struct Keys {
+    current: Current,
+    store: Store,
+    settings: Settings,
+    certified: Mutex<HashMap<String, Arc<Certified>>>,
+    /// One refresh at a time; those that wait get the result of the next.
+    refreshing: tokio::sync::Mutex<()>,
+    /// When the database last said that `current` is current.
+    confirmed: Mutex<Instant>,
+}
+
+impl Keys {
+    /// Reads everything once. Fails where the chain from the pinned genesis does not hold; a
+    /// single key that does not tally is left out and reported.
+    pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
+        let certified = Mutex::new(HashMap::new());
+        let snapshot = read(&store, &settings, &certified).await?;
+        Ok(Arc::new(Self {
+            current: ArcSwap::from_pointee(snapshot),
+            store,
+            settings,
+            certified,
+            refreshing: tokio::sync::Mutex::new(()),
+            confirmed: Mutex::new(Instant::now()),
+        }))
+    }
+
+    /// The present snapshot: one atomic load.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// How long ago the database last said that [`Keys::current`] is current.
+    pub fn confirmed_ago(&self) -> Duration {
+        self.confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
+
+    fn confirm(&self) {
+        *self
+            .confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Reads again now if the database has changed. A failure keeps the old snapshot, which is
+    /// safe: what may sign is checked again when a signature is recorded.
+    pub async fn refresh(&self) {
+        let _one = self.refreshing.lock().await;
+        let seen = self.current.load().version;
+        match self.store.version().await {
+            Ok(version) if version == seen => self.confirm(),
+            Ok(_) => self.replace().await,
+            Err(error) => error!(
+                error = &error as &dyn std::error::Error,
+                "cannot ask for the database's version"
+            ),
+        }
+    }
+
+    async fn replace(&self) {
+        match read(&self.store, &self.settings, &self.certified).await {
+            Ok(snapshot) => {
+                info!(
+                    version = snapshot.version,
+                    keys = snapshot.keys.len(),
+                    "keys read"
+                );
+                for refused in &snapshot.refused {
+                    error!(kid = refused.kid, why = refused.why, "key refused");
+                }
+                self.current.store(Arc::new(snapshot));
+                self.confirm();
+            }
+            Err(error) => error!(
+                error = &error as &dyn std::error::Error,
+                "the old keys stay in use"
+            ),
+        }
+    }
+
+    /// Follows the database until dropped by its caller.
+    pub async fn follow(self: Arc<Self>) {
+        loop {
+            let seen = self.current.load().version;
+            match self.store.wait_for_change(seen, POLL).await {
+                Ok(version) if version == seen => self.confirm(),
+                Ok(_) => self.refresh().await,
+                Err(error) => {
+                    error!(
+                        error = &error as &dyn std::error::Error,
+                        "cannot follow the database"
+                    );
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+/// The chain of roster and policy as the database has it; nothing is verified by that.
+pub fn unverified_chains(rows: &[DocumentRow]) -> Result<Option<trust::Chains>, Error> {
+    let mut chains: Option<trust::Chains> = None;
+    for row in rows {
+        let document =
+            trust::json::require_canonical(&row.body).map_err(|source| Error::Document {
+                kind: row.kind.clone(),
+                version: row.version,
+                source,
+            })?;
+        match (&mut chains, row.kind.as_str()) {
+            (None, _) => {
+                chains = Some(trust::Chains {
+                    genesis: document,
+                    changes: Vec::new(),
+                })
+            }
+            (Some(chains), "policy") => chains.changes.push(trust::chain::Change::Policy(document)),
+            (Some(chains), _) => chains.changes.push(trust::chain::Change::Roster(document)),
+        }
+    }
+    Ok(chains)
+}
+
+async fn read(
+    store: &Store,
+    settings: &Settings,
+    certified: &Mutex<HashMap<String, Arc<Certified>>>,
+) -> Result<Snapshot, Error> {
+    loop {
+        let version = store.version().await?;
+        let trusted = unverified_chains(&store.documents().await?)?
+            .map(|chains| trust::chain::walk(&chains, &settings.pin))
+            .transpose()?;
+        let ring_rows = store.rings().await?;
+        let key_rows = store.keys().await?;
+        let credentials = Credentials::new(&store.credentials().await?)?;
+        let mut keys = Vec::new();
+        let mut refused = Vec::new();
+        for row in key_rows {
+            match certify(store, settings, trusted.as_ref(), certified, &row).await? {
+                Ok(known) => match key(&row, &known) {
+                    Ok(key) => keys.push(Arc::new(key)),
+                    Err(why) => refused.push(Refused { kid: row.kid, why }),
+                },
+                Err(why) => refused.push(Refused { kid: row.kid, why }),
+            }
+        }
+        // A change in between could mix two states; then everything is read again.
+        if store.version().await? == version {
+            return assemble(settings, version, &ring_rows, keys, refused, credentials);
+        }
+    }
+}
+
+/// Tallies the key's transcript, or finds that it was done before.
+async fn certify(
+    store: &Store,
+    settings: &Settings,
+    trusted: Option<&Trusted>,
+    certified: &Mutex<HashMap<String, Arc<Certified>>>,
+    row: &KeyRow,
+) -> Result<Result<Arc<Certified>, String>, Error> {
+    let lock = || certified.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lock().get(&row.kid) {
+        return Ok(Ok(known.clone()));
+    }
+    let Some(trusted) = trusted else {
+        return Ok(Err(
+            "there is no roster that it could have been accepted under".to_owned(),
+        ));
+    };
+    let Some(bytes) = store.transcript(&row.ceremony).await? else {
+        return Ok(Err("it has no transcript".to_owned()));
+    };
+    let known = match tally(&bytes, settings, trusted, row) {
+        Ok(known) => Arc::new(known),
+        Err(why) => return Ok(Err(why)),
+    };
+    lock().insert(row.kid.clone(), known.clone());
+    Ok(Ok(known))
+}
+
+fn tally(
+    bytes: &[u8],
+    settings: &Settings,
+    trusted: &Trusted,
+    row: &KeyRow,
+) -> Result<Certified, String> {
+    let verified = trust::verify_transcript(bytes, &settings.pin).map_err(|e| chain_of(&e))?;
+    if !trusted.extends(verified.trusted()) {
+        return Err("its ceremony was held under another line of rosters".to_owned());
+    }
+    let prepared_at = verified.statement().executed_at;
+    let kid: Kid = row
+        .kid
+        .parse()
+        .map_err(|_| "the kid is malformed".to_owned())?;
+    let accepted = verified.into_accepted(&kid).map_err(|e| chain_of(&e))?;
+    Ok(Certified {
+        order: accepted.order().clone(),
+        spki: accepted.public_key().to_spki_der(),
+        ceremony: row.ceremony.clone(),
+        prepared_at,
+    })
+}
+
+/// The key as memory keeps it; every column that the transcript also knows has to agree with it.
+fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
+    let order = &known.order;
+    let agreements = [
+        ("ring", row.ring == order.ring.as_str()),
+        ("number", row.number == i64::from(order.number)),
+        ("public key", row.spki == known.spki),
+        ("CKA_ID", row.cka_id == order.cka_id.to_string()),
+        ("token serial", row.token_serial == order.token_serial),
+        ("token label", row.token_label == order.token_label),
+        ("activation", row.activate_at == order.activate_at.millis()),
+        ("ceremony", row.ceremony == known.ceremony),
+    ];
+    if let Some((what, _)) = agreements.iter().find(|(_, agrees)| !agrees) {
+        return Err(format!("its {what} is not the one in its transcript"));
+    }
+    let public = trust::PublicKey::from_spki_der(&row.spki).map_err(|e| e.to_string())?;
+    let verifier = trust::Verifier::new(&public, order.algorithm).map_err(|e| e.to_string())?;
+    let state = life(row, known.prepared_at)?
+        .state()
+        .map_err(|e| e.to_string())?;
+    let primary = row.role.as_deref() == Some("primary");
+    if state.word() != row.state || state.is_primary() != primary {
+        return Err("its state and its instants contradict each other".to_owned());
+    }
+    Ok(Key {
+        kid: public.kid(),
+        ring: row.ring.as_str().into(),
+        number: order.number,
+        algorithm: order.algorithm,
+        state,
+        verifier,
+        published_at: Time::from_millis(row.published_at),
+        activate_at: order.activate_at,
+        retire_at: order.retire_at,
+        cka_id: order.cka_id.0,
+        token_serial: row.token_serial.clone(),
+        token_label: row.token_label.clone(),
+        ceremony: row.ceremony.clone(),
+        handle: Handle::new(order.cka_id.0, row.spki.clone(), order.algorithm),
+        spki: row.spki.clone(),
+        public,
+    })
+}
+
+fn life(row: &KeyRow, prepared_at: Time) -> Result<Life, String> {
+    let time = |at: Option<i64>| at.map(Time::from_millis);
+    let revocation = match (row.revoked_at, &row.revocation_reason) {
+        (None, None) => None,
+        (Some(at), Some(reason)) => Some(Revocation {
+            reason: serde_json::from_value(serde_json::json!(reason))
+                .map_err(|_| format!("unknown revocation reason {reason:?}"))?,
+            revoked_at: Time::from_millis(at),
+            compromised_since: time(row.compromised_since),
+        }),
+        _ => return Err("its revocation has no instant or no reason".to_owned()),
+    };
+    Ok(Life {
+        prepared_at,
+        published_at: Some(Time::from_millis(row.published_at)),
+        activated_at: time(row.activated_at),
+        demoted_at: time(row.demoted_at),
+        retired_at: time(row.retired_at),
+        archived_at: time(row.archived_at),
+        revocation,
+    })
+}
+
+fn assemble(
+    settings: &Settings,
+    version: i64,
+    rows: &[RingRow],
+    mut keys: Vec<Arc<Key>>,
+    refused: Vec<Refused>,
+    credentials: Credentials,
+) -> Result<Snapshot, Error> {
+    keys.sort_by(|a, b| (&a.ring, a.number).cmp(&(&b.ring, b.number)));
+    let mut rings = BTreeMap::new();
+    for row in rows {
+        let mine: Vec<_> = keys
+            .iter()
+            .filter(|key| *key.ring == *row.name)
+            .cloned()
+            .collect();
+        let ring = ring(settings, row, mine)?;
+        rings.insert(ring.name.clone(), Arc::new(ring));
+    }
+    let jwks = document(settings, &keys, settings.okp_in_combined_set)?;
+    Ok(Snapshot {
+        version,
+        rings,
+        jwks,
+        keys: keys.into_iter().map(|key| (key.kid.clone(), key)).collect(),
+        credentials,
+        refused,
+    })
+}
+
+fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring, Error> {
+    let broken = |why: String| Error::Ring {
+        name: row.name.clone(),
+        why,
+    };
+    let algorithm = row.algorithm.parse().map_err(|e| broken(format!("{e}")))?;
+    let key_spec = row.key_spec.parse().map_err(|e| broken(format!("{e}")))?;
+    let usage = match row.usage.as_str() {
+        "structured" => Usage::Structured,
+        "raw" => Usage::Raw,
+        other => return Err(broken(format!("unknown usage {other:?}"))),
+    };
+    // The ring's row is not signed; its keys' requests are. A ring that disagrees with a key that
+    // could sign for it does not sign.
+    let wanted = |key: &&Arc<Key>| key.state.is_primary() && key.algorithm == algorithm;
+    Ok(Ring {
+        name: row.name.as_str().into(),
+        algorithm,
+        key_spec,
+        usage,
+        critical: row.critical,
+        created_at: Time::from_millis(row.created_at),
+        version: row.version,
+        primary: keys.iter().find(wanted).cloned(),
+        jwks: document(settings, &keys, true)?,
+        keys,
+    })
+}
+
+fn document(settings: &Settings, keys: &[Arc<Key>], okp: bool) -> Result<Document, Error> {
+    let candidates: Vec<PublishedKey> = keys
+        .iter()
+        .filter_map(|key| {
+            Some(PublishedKey {
+                ring: key.ring.parse().ok()?,
+                number: key.number,
+                algorithm: key.algorithm,
+                public_key: key.public.clone(),
+                state: key.state.clone(),
+            })
+        })
+        .collect();
+    let published: Published = plan_jwks(&candidates, settings.budget_bytes, okp)?;
+    Ok(Document::new(published, settings.max_age))
+}
+
+/// An error with all its sources in one line.
+fn chain_of(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(next) = source {
+        text.push_str(": ");
+        text.push_str(&next.to_string());
+        source = next.source();
+    }
+    text
+}

@@ -1,0 +1,126 @@
+//! The read model: every ring and key in memory, replaced as a whole when the database says that
+//! something changed. Signing and JWKS never ask the database for a key.
+//!
+//! A key gets in here only with its birth certificate: the transcript is tallied again from the
+//! pinned genesis, and a row that does not agree with its transcript is refused and reported.
+
+mod load;
+mod publish;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use trust::plan::RingKey;
+use trust::{Algorithm, KeySpec, KeyState, Kid, PublicKey, Safety, Time, Verifier};
+
+use crate::access::Credentials;
+use crate::token::Handle;
+
+pub use load::{Error, Keys, Refused, Settings, unverified_chains};
+pub use publish::Document;
+
+/// One version in a ring.
+pub struct Key {
+    pub kid: Kid,
+    pub ring: Arc<str>,
+    pub number: u32,
+    pub algorithm: Algorithm,
+    pub state: KeyState,
+    pub public: PublicKey,
+    pub verifier: Verifier,
+    pub published_at: Time,
+    /// Not before this instant may it become primary (from the approved request).
+    pub activate_at: Time,
+    pub retire_at: Time,
+    pub cka_id: [u8; 16],
+    pub token_serial: String,
+    pub token_label: String,
+    /// The ceremony that bore it.
+    pub ceremony: String,
+    /// SPKI, DER.
+    pub spki: Vec<u8>,
+    /// How the token layer finds it.
+    pub handle: Handle,
+}
+
+/// A named purpose with one algorithm.
+pub struct Ring {
+    pub name: Arc<str>,
+    pub algorithm: Algorithm,
+    pub key_spec: KeySpec,
+    pub usage: Usage,
+    pub critical: bool,
+    pub created_at: Time,
+    /// Rises with each change; a plan is applied only to the version it was made on.
+    pub version: i64,
+    pub primary: Option<Arc<Key>>,
+    /// By number, oldest first.
+    pub keys: Vec<Arc<Key>>,
+    pub jwks: Document,
+}
+
+/// What a ring signs: structured formats or bare digests, never both.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Usage {
+    Structured,
+    Raw,
+}
+
+/// Everything at one version of the database.
+pub struct Snapshot {
+    /// The database's version that this was read at.
+    pub version: i64,
+    pub rings: BTreeMap<Arc<str>, Arc<Ring>>,
+    pub keys: HashMap<Kid, Arc<Key>>,
+    /// The combined set of `/.well-known/jwks.json`.
+    pub jwks: Document,
+    pub credentials: Credentials,
+    /// Keys in the database that were not believed, with the reason.
+    pub refused: Vec<Refused>,
+}
+
+/// Where readers find the present [`Snapshot`]; one atomic load per request.
+pub type Current = ArcSwap<Snapshot>;
+
+impl Ring {
+    /// The ring as the planner sees it.
+    pub fn plan_keys(&self) -> Vec<RingKey> {
+        self.keys
+            .iter()
+            .map(|key| RingKey {
+                kid: key.kid.clone(),
+                number: key.number,
+                state: key.state.clone(),
+            })
+            .collect()
+    }
+
+    /// Who takes over when the primary is revoked: the oldest standby that verifiers have had for
+    /// `publish_safety`, else the newest secondary; nobody, if there is none.
+    pub fn successor(&self, safety: &Safety, now: Time) -> Option<Arc<Key>> {
+        let ready = |key: &&Arc<Key>| match key.state {
+            KeyState::Prepared {
+                published_at: Some(at),
+                ..
+            } => at + safety.publish_safety() <= now,
+            _ => false,
+        };
+        let secondary = |key: &&Arc<Key>| matches!(key.state, KeyState::Secondary { .. });
+        let standby = self.keys.iter().find(ready);
+        standby
+            .or_else(|| self.keys.iter().rfind(secondary))
+            .cloned()
+    }
+}
+
+impl Key {
+    /// The state in one word, with the role of an active key.
+    pub fn status(&self) -> &'static str {
+        match self.state {
+            KeyState::Primary(_) => "primary",
+            KeyState::Secondary { .. } => "secondary",
+            ref other => other.word(),
+        }
+    }
+}

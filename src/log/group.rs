@@ -1,0 +1,148 @@
+//! Group commit of signatures: one transaction for all that wait.
+//!
+//! A signature alone does not wait. When others are on their way ([`Expected`]), the group is
+//! held open for them, two milliseconds at most. If we die before the commit, nothing was
+//! released; if we die after it, the trail knows a signature that nobody got, which is harmless.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use tokio::sync::{mpsc, oneshot};
+use tokio::time::{Instant, timeout_at};
+
+use super::Error;
+use crate::store::{SignatureOutcome, SignatureRecord, Store};
+
+/// Most signatures in one transaction.
+const LARGEST: usize = 256;
+
+/// Longest that the first of a group waits for the others.
+const PATIENCE: Duration = Duration::from_millis(2);
+
+/// Requests that may wait to be recorded before new ones are refused.
+const QUEUE: usize = 4_096;
+
+struct Waiting {
+    expected: Expected,
+    records: Vec<SignatureRecord>,
+    done: oneshot::Sender<Result<Vec<SignatureOutcome>, Error>>,
+}
+
+/// Where signatures are recorded; cheap to clone.
+#[derive(Clone)]
+pub struct Group {
+    queue: mpsc::Sender<Waiting>,
+    expected: Arc<AtomicUsize>,
+}
+
+/// Announces a signature that will be recorded soon; withdrawn when dropped.
+pub struct Expected {
+    expected: Arc<AtomicUsize>,
+    count: usize,
+}
+
+impl Drop for Expected {
+    fn drop(&mut self) {
+        self.expected.fetch_sub(self.count, Ordering::Relaxed);
+    }
+}
+
+impl Group {
+    /// Starts the committer; it ends when the last clone is dropped.
+    pub fn start(store: Store) -> Self {
+        let (queue, waiting) = mpsc::channel(QUEUE);
+        let expected = Arc::new(AtomicUsize::new(0));
+        tokio::spawn(commit_groups(store, waiting, expected.clone()));
+        Self { queue, expected }
+    }
+
+    /// Says that `count` signatures are being made.
+    pub fn expect(&self, count: usize) -> Expected {
+        self.expected.fetch_add(count, Ordering::Relaxed);
+        Expected {
+            expected: self.expected.clone(),
+            count,
+        }
+    }
+
+    /// Records the signatures and waits until they are durable. `expected` is what announced
+    /// them: it counts until they are in the database.
+    pub async fn record(
+        &self,
+        records: Vec<SignatureRecord>,
+        expected: Expected,
+    ) -> Result<Vec<SignatureOutcome>, Error> {
+        let (done, outcome) = oneshot::channel();
+        let gone = |_| Error(Arc::new(crate::store::Error::closed()));
+        self.queue
+            .send(Waiting {
+                expected,
+                records,
+                done,
+            })
+            .await
+            .map_err(|_| Error(Arc::new(crate::store::Error::closed())))?;
+        outcome.await.map_err(gone)?
+    }
+}
+
+async fn commit_groups(
+    store: Store,
+    mut waiting: mpsc::Receiver<Waiting>,
+    expected: Arc<AtomicUsize>,
+) {
+    while let Some(first) = waiting.recv().await {
+        let close = Instant::now() + PATIENCE;
+        let mut size = first.records.len();
+        let mut group = vec![first];
+        while size < LARGEST {
+            let next = match waiting.try_recv() {
+                Ok(next) => Some(next),
+                // Everybody who was announced is here: nothing to wait for.
+                Err(_) if size >= expected.load(Ordering::Relaxed) => None,
+                Err(_) => timeout_at(close, waiting.recv()).await.ok().flatten(),
+            };
+            let Some(next) = next else { break };
+            size += next.records.len();
+            group.push(next);
+        }
+        commit(&store, group).await;
+    }
+}
+
+/// One group, in transactions of [`LARGEST`] at most.
+async fn commit(store: &Store, group: Vec<Waiting>) {
+    let mut records = Vec::new();
+    let mut shares = Vec::with_capacity(group.len());
+    for waiting in group {
+        shares.push((waiting.records.len(), waiting.expected, waiting.done));
+        records.extend(waiting.records);
+    }
+    metrics::histogram!("chancery_group_commit_size").record(records.len() as f64);
+    let mut outcomes = Vec::with_capacity(records.len());
+    let mut failed = None;
+    for part in records.chunks(LARGEST) {
+        match store.commit_signatures(part).await {
+            Ok(done) => outcomes.extend(done.into_iter().map(Some)),
+            Err(error) => {
+                // Parts before this one are durable and are released; these are not.
+                failed = Some(Error(Arc::new(error)));
+                outcomes.extend(part.iter().map(|_| None));
+            }
+        }
+    }
+    let mut outcomes = outcomes.into_iter();
+    for (count, expected, done) in shares {
+        // Before the answer, so that the next group does not wait for what is done.
+        drop(expected);
+        let mine: Option<Vec<_>> = outcomes.by_ref().take(count).collect();
+        let answer = match (mine, &failed) {
+            (Some(mine), _) => Ok(mine),
+            (None, Some(error)) => Err(error.clone()),
+            (None, None) => Err(Error(Arc::new(crate::store::Error::closed()))),
+        };
+        // A caller that is gone does not mind.
+        let _ = done.send(answer);
+    }
+}

@@ -1,0 +1,10 @@
+//! The sign path: policy, primary key, token, software verification, audit, release.
+
+mod answer;
+mod formats;
+mod retention;
+mod sign;
+
+pub use formats::{Encoding, Format, Serialised};
+pub use retention::forget_old_answers;
+pub use sign::{Error, IdempotencyKey, Signed, Signing};

@@ -1,0 +1,219 @@
+//! Keys and the pointer of their ring. Every one of these raises the version of the ring.
+
+use super::super::engine::{Columns, Connection, Value};
+use super::super::error::{Error, Subject};
+use super::super::rows::{CeremonyState, KeyRow};
+use super::super::statements;
+use super::ceremony::{close, executed, expect, expect_next, move_object, object};
+use super::guarded;
+
+pub(super) async fn ring_version<C: Connection>(tx: &mut C, ring: &str) -> Result<i64, Error> {
+    match tx
+        .fetch_optional(statements::RING_VERSION, &[Value::Text(ring)])
+        .await?
+    {
+        Some(row) => row.int(0),
+        None => Err(Error::NotFound {
+            what: Subject::Ring,
+        }),
+    }
+}
+
+/// Of two replicas that planned on the same version exactly one gets through here.
+pub(super) async fn expect_ring_version<C: Connection>(
+    tx: &mut C,
+    ring: &str,
+    expected: i64,
+) -> Result<(), Error> {
+    if ring_version(tx, ring).await? != expected {
+        return Err(Error::conflict(Subject::RingVersion));
+    }
+    Ok(())
+}
+
+async fn touch<C: Connection>(tx: &mut C, ring: &str) -> Result<(), Error> {
+    guarded(
+        tx,
+        statements::TOUCH_RING,
+        &[Value::Text(ring)],
+        Subject::Ring,
+    )
+    .await
+}
+
+async fn expect_key<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<String, Error> {
+    let row = tx
+        .fetch_optional(statements::KEY_STATE, &[Value::Text(kid)])
+        .await?
+        .ok_or(Error::NotFound { what: Subject::Key })?;
+    if row.text(0)? != ring {
+        return Err(Error::conflict(Subject::Key));
+    }
+    Ok(row.maybe_text(2)?.unwrap_or_default())
+}
+
+/// The row must tell what its object and its ceremony tell; the transcript is tallied above.
+pub(super) async fn accept<C: Connection>(
+    tx: &mut C,
+    ceremony: &str,
+    key: &KeyRow,
+    transcript: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    let standing = expect(tx, ceremony, "generate", CeremonyState::Executed).await?;
+    let object = object(tx, &key.cka_id).await?;
+    if object.state != "present" {
+        return Err(Error::conflict(Subject::TokenObjectState));
+    }
+    let agrees = key.ceremony == ceremony
+        && object.ceremony == ceremony
+        && key.ring == standing.ring
+        && object.ring == key.ring
+        && object.number == key.number
+        && object.kid.as_deref() == Some(key.kid.as_str())
+        && object.token_serial == key.token_serial;
+    if !agrees {
+        return Err(Error::conflict(Subject::TokenObject));
+    }
+    if key.state != "prepared" || key.role.is_some() {
+        return Err(Error::Malformed {
+            what: "a key that does not begin as prepared",
+        });
+    }
+    let values = [
+        Value::Text(&key.kid),
+        Value::Text(&key.ring),
+        Value::Int(key.number),
+        Value::Blob(&key.spki),
+        Value::Text(&key.cka_id),
+        Value::Text(&key.token_serial),
+        Value::Text(&key.token_label),
+        Value::Int(key.published_at),
+        Value::Int(key.activate_at),
+        Value::Int(key.retire_at),
+        Value::Text(ceremony),
+    ];
+    match tx.execute(statements::INSERT_KEY, &values).await {
+        Err(Error::Conflict { source, .. }) => {
+            return Err(Error::Conflict {
+                what: Subject::Key,
+                source,
+            });
+        }
+        other => other.map(drop)?,
+    }
+    close(tx, ceremony, transcript, at).await?;
+    touch(tx, &key.ring).await
+}
+
+/// Nobody sees the ring without a primary: both rows change in the one transaction.
+pub(super) async fn switch_primary<C: Connection>(
+    tx: &mut C,
+    ring: &str,
+    old: Option<&str>,
+    new: &str,
+    at: i64,
+) -> Result<(), Error> {
+    if primary(tx, ring).await?.as_deref() != old || old == Some(new) {
+        return Err(Error::conflict(Subject::Primary));
+    }
+    if let Some(old) = old {
+        let values = [Value::Text(old), Value::Text(ring), Value::Int(at)];
+        guarded(tx, statements::DEMOTE, &values, Subject::Primary).await?;
+    }
+    promote(tx, ring, new, at).await?;
+    touch(tx, ring).await
+}
+
+async fn primary<C: Connection>(tx: &mut C, ring: &str) -> Result<Option<String>, Error> {
+    tx.fetch_optional(statements::PRIMARY, &[Value::Text(ring)])
+        .await?
+        .map(|row| row.text(0))
+        .transpose()
+}
+
+async fn promote<C: Connection>(tx: &mut C, ring: &str, kid: &str, at: i64) -> Result<(), Error> {
+    expect_key(tx, ring, kid).await?;
+    let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
+    guarded(tx, statements::PROMOTE, &values, Subject::KeyState).await
+}
+
+pub(super) async fn retire<C: Connection>(
+    tx: &mut C,
+    ring: &str,
+    kid: &str,
+    at: i64,
+) -> Result<(), Error> {
+    expect_key(tx, ring, kid).await?;
+    let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
+    guarded(tx, statements::RETIRE, &values, Subject::KeyState).await?;
+    touch(tx, ring).await
+}
+
+/// The private half is gone; the public half stays for ever.
+pub(super) async fn archive<C: Connection>(
+    tx: &mut C,
+    ceremony: &str,
+    ring: &str,
+    (kid, cka_id): (&str, &str),
+    execution: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    let standing = expect(tx, ceremony, "destroy", CeremonyState::Executing).await?;
+    let object = object(tx, cka_id).await?;
+    if standing.ring != ring || object.kid.as_deref() != Some(kid) {
+        return Err(Error::conflict(Subject::TokenObject));
+    }
+    expect_key(tx, ring, kid).await?;
+    let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
+    guarded(tx, statements::ARCHIVE, &values, Subject::KeyState).await?;
+    move_object(tx, cka_id, "destroying", "destroyed", at).await?;
+    executed(tx, ceremony, CeremonyState::Executing, execution, at).await?;
+    touch(tx, ring).await
+}
+
+pub(super) struct Revocation<'a> {
+    pub kid: &'a str,
+    pub reason: &'a str,
+    pub since: Option<i64>,
+    pub at: i64,
+}
+
+/// After this commit no signature by the key can be released: whoever commits one takes the log
+/// head after us and reads `revoked`.
+pub(super) async fn revoke<C: Connection>(
+    tx: &mut C,
+    ceremony: &str,
+    ring: &str,
+    revocation: &Revocation<'_>,
+    successor: Option<&str>,
+    execution: &[u8],
+) -> Result<(), Error> {
+    let Revocation {
+        kid,
+        reason,
+        since,
+        at,
+    } = *revocation;
+    let standing = expect(tx, ceremony, "revoke", CeremonyState::Approved).await?;
+    if standing.ring != ring {
+        return Err(Error::conflict(Subject::Ring));
+    }
+    expect_next(tx, standing.seq).await?;
+    let was_primary = expect_key(tx, ring, kid).await? == "primary";
+    let values = [
+        Value::Text(kid),
+        Value::Text(ring),
+        Value::Int(at),
+        Value::Text(reason),
+        Value::MaybeInt(since),
+    ];
+    guarded(tx, statements::REVOKE, &values, Subject::KeyState).await?;
+    match successor {
+        Some(_) if !was_primary => return Err(Error::conflict(Subject::Primary)),
+        Some(successor) => promote(tx, ring, successor, at).await?,
+        None => {}
+    }
+    executed(tx, ceremony, CeremonyState::Approved, execution, at).await?;
+    touch(tx, ring).await
+}

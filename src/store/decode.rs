@@ -1,0 +1,161 @@
+//! Rows out of columns, by the order of the column lists in [`super::statements`].
+
+use super::engine::Columns;
+use super::error::Error;
+use super::rows::*;
+
+pub(super) trait FromColumns: Sized {
+    fn read(row: &impl Columns) -> Result<Self, Error>;
+}
+
+impl FromColumns for RingRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            name: row.text(0)?,
+            algorithm: row.text(1)?,
+            key_spec: row.text(2)?,
+            usage: row.text(3)?,
+            critical: row.int(4)? == 1,
+            created_at: row.int(5)?,
+            version: row.int(6)?,
+        })
+    }
+}
+
+impl FromColumns for KeyRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            kid: row.text(0)?,
+            ring: row.text(1)?,
+            number: row.int(2)?,
+            state: row.text(3)?,
+            role: row.maybe_text(4)?,
+            spki: row.blob(5)?,
+            cka_id: row.text(6)?,
+            token_serial: row.text(7)?,
+            token_label: row.text(8)?,
+            published_at: row.int(9)?,
+            activate_at: row.int(10)?,
+            retire_at: row.int(11)?,
+            activated_at: row.maybe_int(12)?,
+            demoted_at: row.maybe_int(13)?,
+            retired_at: row.maybe_int(14)?,
+            archived_at: row.maybe_int(15)?,
+            revoked_at: row.maybe_int(16)?,
+            revocation_reason: row.maybe_text(17)?,
+            compromised_since: row.maybe_int(18)?,
+            ceremony: row.text(19)?,
+        })
+    }
+}
+
+impl FromColumns for CeremonyRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        let unknown = Error::Corrupt {
+            what: "an unknown state of a ceremony",
+            source: None,
+        };
+        Ok(Self {
+            id: row.text(0)?,
+            seq: row.int(1)?,
+            operation: row.text(2)?,
+            ring: row.text(3)?,
+            state: CeremonyState::parse(&row.text(4)?).ok_or(unknown)?,
+            request: row.blob(5)?,
+            execution: row.maybe_blob(6)?,
+            transcript: row.maybe_blob(7)?,
+            created_at: row.int(8)?,
+            updated_at: row.int(9)?,
+        })
+    }
+}
+
+impl FromColumns for CeremonySignatureRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            ceremony: row.text(0)?,
+            purpose: row.text(1)?,
+            body: row.blob(2)?,
+            signature: row.text(3)?,
+            received_at: row.int(4)?,
+        })
+    }
+}
+
+impl FromColumns for DocumentRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            kind: row.text(0)?,
+            version: row.int(1)?,
+            body: row.blob(2)?,
+        })
+    }
+}
+
+impl FromColumns for TokenObjectRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            cka_id: row.text(0)?,
+            token_serial: row.text(1)?,
+            token_label: row.text(2)?,
+            label: row.text(3)?,
+            ring: row.text(4)?,
+            number: row.int(5)?,
+            ceremony: row.text(6)?,
+            state: row.text(7)?,
+            kid: row.maybe_text(8)?,
+            created_at: row.int(9)?,
+            updated_at: row.int(10)?,
+        })
+    }
+}
+
+impl FromColumns for CredentialRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            kind: row.text(0)?,
+            value: row.text(1)?,
+            principal: row.text(2)?,
+            roles: row.text(3)?,
+            created_at: row.int(4)?,
+            expires_at: row.maybe_int(5)?,
+            withdrawn_at: row.maybe_int(6)?,
+        })
+    }
+}
+
+impl FromColumns for LeafRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            index: row.int(0)?,
+            time: row.int(1)?,
+            kind: row.text(2)?,
+            ring: row.maybe_text(3)?,
+            kid: row.maybe_text(4)?,
+            sig_hash: row.maybe_text(5)?,
+            body: row.text(6)?,
+        })
+    }
+}
+
+impl FromColumns for IdempotentAnswer {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            request_hash: row.text(0)?,
+            response: row.text(1)?,
+            index: row.int(2)?,
+            time: row.int(3)?,
+        })
+    }
+}
+
+impl FromColumns for Occurrence {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            sig_hash: row.text(0)?,
+            index: row.int(1)?,
+            time: row.int(2)?,
+            kid: row.text(3)?,
+        })
+    }
+}

@@ -1,0 +1,232 @@
+//! The little that both engines have in common: statements with values in, rows out, and a
+//! transaction that is thrown away with its connection unless it was ended in so many words.
+
+use std::future::Future;
+use std::time::Duration;
+
+use super::error::Error;
+use super::rows::{Idempotency, Leaf};
+
+/// A parameter. The schema knows integers, text and bytes only, on either engine.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Value<'a> {
+    Int(i64),
+    Text(&'a str),
+    Blob(&'a [u8]),
+    MaybeInt(Option<i64>),
+    MaybeText(Option<&'a str>),
+}
+
+/// A row, read by position.
+pub(super) trait Columns: Send {
+    fn int(&self, column: usize) -> Result<i64, Error>;
+    fn text(&self, column: usize) -> Result<String, Error>;
+    fn blob(&self, column: usize) -> Result<Vec<u8>, Error>;
+    fn maybe_int(&self, column: usize) -> Result<Option<i64>, Error>;
+    fn maybe_text(&self, column: usize) -> Result<Option<String>, Error>;
+    fn maybe_blob(&self, column: usize) -> Result<Option<Vec<u8>>, Error>;
+}
+
+/// Every call ends within the time limit of its engine. A call that is dropped half way takes its
+/// connection with it.
+pub(super) trait Connection: Send {
+    type Row: Columns;
+
+    /// The number of rows it touched.
+    fn execute(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    fn fetch(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Vec<Self::Row>, Error>> + Send;
+
+    fn fetch_optional(
+        &mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> impl Future<Output = Result<Option<Self::Row>, Error>> + Send {
+        async move { Ok(self.fetch(sql, values).await?.into_iter().next()) }
+    }
+}
+
+/// The statements that each engine writes in its own way. All but the last take a JSON array.
+pub(super) struct Dialect {
+    /// Of [principal, key]; answers with the place in the array first.
+    pub known_answers: &'static str,
+    /// Of kids.
+    pub active_of: &'static str,
+    /// Of hashes.
+    pub occurrences: &'static str,
+    pub has_migrations: &'static str,
+}
+
+/// An answer on its way in: with the index of its leaf and its time.
+pub(super) type PlacedAnswer<'a> = (&'a Idempotency, i64, i64);
+
+pub(super) trait Engine: Send + Sync {
+    type Reader: Connection;
+    type Transaction: Connection;
+    const DIALECT: Dialect;
+
+    fn reader(&self) -> impl Future<Output = Result<Self::Reader, Error>> + Send;
+
+    /// Sees, statement by statement, what others have committed before it took the log head.
+    fn begin(&self) -> impl Future<Output = Result<Self::Transaction, Error>> + Send;
+
+    /// All in one statement; the number of rows. At most [`MAX_BATCH`] of them.
+    ///
+    /// [`MAX_BATCH`]: super::MAX_BATCH
+    fn insert_leaves(
+        tx: &mut Self::Transaction,
+        first: i64,
+        leaves: &[&Leaf],
+    ) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    fn insert_answers(
+        tx: &mut Self::Transaction,
+        answers: &[PlacedAnswer<'_>],
+    ) -> impl Future<Output = Result<u64, Error>> + Send;
+
+    /// Durable when it returns. If we die here the transaction is there whole or not at all.
+    fn commit(&self, tx: Self::Transaction) -> impl Future<Output = Result<(), Error>> + Send;
+
+    fn rollback(&self, tx: Self::Transaction) -> impl Future<Output = ()> + Send;
+}
+
+/// No answer within the limit counts as no connection: the caller gets an error, not a hang.
+pub(super) async fn within<T>(
+    limit: Duration,
+    operation: &'static str,
+    work: impl Future<Output = Result<T, sqlx::Error>> + Send,
+    classify: fn(&'static str, sqlx::Error) -> Error,
+) -> Result<T, Error> {
+    match tokio::time::timeout(limit, work).await {
+        Ok(result) => result.map_err(|source| classify(operation, source)),
+        Err(_) => Err(Error::Unavailable {
+            operation,
+            source: sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
+        }),
+    }
+}
+
+/// Writes the connection of one engine: sqlx's traits do not allow one generic body in fewer
+/// lines than its bounds would take.
+macro_rules! connection {
+    ($Db:ty, $Row:ty, $classify:path) => {
+        /// A connection out of the pool. It is closed instead of returned while a statement or a
+        /// transaction is unfinished on it: whoever drops it there leaves nothing half done.
+        pub(in crate::store) struct Held {
+            connection: sqlx::pool::PoolConnection<$Db>,
+            limit: std::time::Duration,
+            in_statement: bool,
+            in_transaction: bool,
+        }
+
+        impl Held {
+            async fn acquire(
+                pool: &sqlx::Pool<$Db>,
+                limit: std::time::Duration,
+            ) -> Result<Self, Error> {
+                match pool.acquire().await {
+                    Ok(connection) => Ok(Self {
+                        connection,
+                        limit,
+                        in_statement: false,
+                        in_transaction: false,
+                    }),
+                    Err(source) => Err(not_acquired(pool, source)),
+                }
+            }
+
+            async fn begin(mut self, sql: &'static str) -> Result<Self, Error> {
+                self.in_transaction = true;
+                self.execute(sql, &[]).await?;
+                Ok(self)
+            }
+
+            async fn end(mut self, sql: &'static str) -> Result<(), Error> {
+                self.execute(sql, &[]).await?;
+                self.in_transaction = false;
+                Ok(())
+            }
+
+            fn query<'q>(
+                sql: &'static str,
+                values: &[Value<'_>],
+            ) -> sqlx::query::Query<'q, $Db, <$Db as sqlx::Database>::Arguments> {
+                values
+                    .iter()
+                    .fold(sqlx::query(sql), |query, value| match *value {
+                        Value::Int(value) => query.bind(value),
+                        Value::Text(value) => query.bind(value.to_owned()),
+                        Value::Blob(value) => query.bind(value.to_vec()),
+                        Value::MaybeInt(value) => query.bind(value),
+                        Value::MaybeText(value) => query.bind(value.map(str::to_owned)),
+                    })
+            }
+        }
+
+        impl Drop for Held {
+            fn drop(&mut self) {
+                if self.in_statement || self.in_transaction {
+                    self.connection.close_on_drop();
+                }
+            }
+        }
+
+        impl Connection for Held {
+            type Row = $Row;
+
+            async fn execute(
+                &mut self,
+                sql: &'static str,
+                values: &[Value<'_>],
+            ) -> Result<u64, Error> {
+                self.in_statement = true;
+                let work = Self::query(sql, values).execute(&mut *self.connection);
+                let done = within(self.limit, "write", work, $classify).await?;
+                self.in_statement = false;
+                Ok(done.rows_affected())
+            }
+
+            async fn fetch(
+                &mut self,
+                sql: &'static str,
+                values: &[Value<'_>],
+            ) -> Result<Vec<$Row>, Error> {
+                self.in_statement = true;
+                let work = Self::query(sql, values).fetch_all(&mut *self.connection);
+                let rows = within(self.limit, "read", work, $classify).await?;
+                self.in_statement = false;
+                Ok(rows)
+            }
+        }
+
+        impl Columns for $Row {
+            fn int(&self, column: usize) -> Result<i64, Error> {
+                sqlx::Row::try_get(self, column).map_err(|source| $classify("read", source))
+            }
+            fn text(&self, column: usize) -> Result<String, Error> {
+                sqlx::Row::try_get(self, column).map_err(|source| $classify("read", source))
+            }
+            fn blob(&self, column: usize) -> Result<Vec<u8>, Error> {
+                sqlx::Row::try_get(self, column).map_err(|source| $classify("read", source))
+            }
+            fn maybe_int(&self, column: usize) -> Result<Option<i64>, Error> {
+                sqlx::Row::try_get(self, column).map_err(|source| $classify("read", source))
+            }
+            fn maybe_text(&self, column: usize) -> Result<Option<String>, Error> {
+                sqlx::Row::try_get(self, column).map_err(|source| $classify("read", source))
+            }
+            fn maybe_blob(&self, column: usize) -> Result<Option<Vec<u8>>, Error> {
+                sqlx::Row::try_get(self, column).map_err(|source| $classify("read", source))
+            }
+        }
+    };
+}
+pub(super) use connection;

@@ -1,0 +1,169 @@
+//! What can go wrong, sorted by what the caller does about it.
+
+use std::fmt;
+
+/// Each keeps its source; Display does not repeat it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Somebody else was first, or the change was planned on something untrue. Nothing was
+    /// written. Plan again from fresh rows; repeating the same change will not help.
+    #[error("{what} is not what the change was planned on")]
+    Conflict {
+        what: Subject,
+        #[source]
+        source: Option<sqlx::Error>,
+    },
+    #[error("{what} does not exist")]
+    NotFound { what: Subject },
+    /// Locked, or every connection in use. Nothing was written; try again.
+    #[error("the database is busy ({operation})")]
+    Busy {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The connection is lost or cannot be made. Nothing was written; try again.
+    #[error("the database cannot be reached ({operation})")]
+    Unavailable {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Wrong account, password, database name or privilege: the configuration is wrong.
+    #[error("the database refused this account ({operation})")]
+    Refused {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The connection was lost during COMMIT: written whole or not at all, and only a later
+    /// read can tell which.
+    #[error("the outcome of a commit is unknown")]
+    OutcomeUnknown {
+        #[source]
+        source: sqlx::Error,
+    },
+    /// Nothing was written, and nothing will be until an operator makes room.
+    #[error("the disk of the database is full ({operation})")]
+    Full {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+    /// The database is of another version than this program.
+    #[error("the database has schema {applied} and this program expects {expected}")]
+    Schema { applied: i64, expected: i64 },
+    #[error("the migrations do not apply")]
+    Migration {
+        #[source]
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A row, or the whole file, that this program cannot have written.
+    #[error("the database is corrupt: {what}")]
+    Corrupt {
+        what: &'static str,
+        #[source]
+        source: Option<sqlx::Error>,
+    },
+    /// The caller handed in what can never be written; a defect of this program.
+    #[error("refused before the database was asked: {what}")]
+    Malformed { what: &'static str },
+    /// The database refused the statement itself; a defect of this program or of the schema.
+    #[error("the database refused a statement ({operation})")]
+    Statement {
+        operation: &'static str,
+        #[source]
+        source: sqlx::Error,
+    },
+}
+
+impl Error {
+    /// Whether the same call may succeed in a moment. An unknown outcome is not transient: the
+    /// caller has to look first.
+    pub fn is_transient(&self) -> bool {
+        matches!(self, Self::Busy { .. } | Self::Unavailable { .. })
+    }
+
+    /// A rule of the database said no, not its machine.
+    pub fn is_conflict(&self) -> bool {
+        matches!(self, Self::Conflict { .. } | Self::NotFound { .. })
+    }
+
+    /// The writer is gone because the service is stopping; nothing was written.
+    pub fn closed() -> Self {
+        Self::Unavailable {
+            operation: "stopping",
+            source: sqlx::Error::PoolClosed,
+        }
+    }
+
+    pub(super) fn conflict(what: Subject) -> Self {
+        Self::Conflict { what, source: None }
+    }
+
+    /// The same failure seen while committing: whoever did not hear the answer does not know it.
+    pub(super) fn at_commit(self) -> Self {
+        match self {
+            Self::Unavailable { source, .. } => Self::OutcomeUnknown { source },
+            other => other,
+        }
+    }
+}
+
+/// What a change was about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Subject {
+    Ring,
+    RingVersion,
+    Primary,
+    Key,
+    KeyState,
+    Ceremony,
+    CeremonyState,
+    CeremonySequence,
+    CeremonySignature,
+    TokenObject,
+    TokenObjectState,
+    Document,
+    Credential,
+    /// A constraint or trigger of the schema spoke; the source says which.
+    Constraint,
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ring => "the ring",
+            Self::RingVersion => "the version of the ring",
+            Self::Primary => "the primary of the ring",
+            Self::Key => "the key",
+            Self::KeyState => "the state of the key",
+            Self::Ceremony => "the ceremony",
+            Self::CeremonyState => "the state of the ceremony",
+            Self::CeremonySequence => "the sequence number of the ceremony",
+            Self::CeremonySignature => "the custodian's signature",
+            Self::TokenObject => "the token object",
+            Self::TokenObjectState => "the state of the token object",
+            Self::Document => "the version of the document",
+            Self::Credential => "the credential",
+            Self::Constraint => "a constraint of the schema",
+        })
+    }
+}
+
+/// Sorts what is the same on both engines; the engine sorts its own codes first.
+pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
+    match source {
+        sqlx::Error::Io(_)
+        | sqlx::Error::Tls(_)
+        | sqlx::Error::Protocol(_)
+        | sqlx::Error::WorkerCrashed
+        | sqlx::Error::PoolClosed => Error::Unavailable { operation, source },
+        sqlx::Error::PoolTimedOut => Error::Busy { operation, source },
+        sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) => Error::Corrupt {
+            what: "a value of the wrong type",
+            source: Some(source),
+        },
+        source => Error::Statement { operation, source },
+    }
+}

@@ -1,0 +1,257 @@
+//! PostgreSQL: any number of replicas, ordered by the row of the log head.
+
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::{ExposeSecret, SecretString};
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions, PgRow};
+use sqlx::{ConnectOptions, Pool, Postgres};
+use tokio::sync::Mutex;
+use tokio::time::Instant;
+
+use super::engine::{
+    Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+};
+use super::error::{self, Error, Subject};
+use super::rows::Leaf;
+use super::signatures::json;
+use super::{reads, statements};
+
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// Waiting for the log head behind other replicas.
+const LOCK: &str = "5s";
+/// The server gives up first, so that the connection stays usable …
+const STATEMENT: &str = "10s";
+/// … and this is for a server that does not answer at all.
+const LIMIT: Duration = Duration::from_secs(12);
+/// A replica that stops in the middle of a transaction does not hold the log head for long.
+const IDLE: &str = "15s";
+
+#[derive(Clone)]
+pub(super) struct PostgresEngine {
+    pub pool: Pool<Postgres>,
+    /// Of connections outside the pool.
+    options: Arc<PgConnectOptions>,
+    listener: Arc<Mutex<Option<PgListener>>>,
+}
+
+impl PostgresEngine {
+    /// One connection more than asked for, because the listener keeps one.
+    pub async fn connect(url: &SecretString, connections: u32) -> Result<Self, Error> {
+        let options = PgConnectOptions::from_str(url.expose_secret())
+            .map_err(|source| classify("connect", source))?
+            .application_name("chancery");
+        let hurried = options.clone().options([
+            ("statement_timeout", STATEMENT),
+            ("lock_timeout", LOCK),
+            ("idle_in_transaction_session_timeout", IDLE),
+        ]);
+        // Once by hand, because a pool would go on trying and then not say why it could not.
+        within(ACQUIRE, "connect", hurried.connect(), classify).await?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections.max(2) + 1)
+            .acquire_timeout(ACQUIRE)
+            .connect_lazy_with(hurried);
+        Ok(Self {
+            pool,
+            options: Arc::new(options),
+            listener: Arc::default(),
+        })
+    }
+
+    /// A connection outside the pool and without time-outs.
+    pub async fn unhurried(&self) -> Result<PgConnection, Error> {
+        within(ACQUIRE, "connect", self.options.connect(), classify).await
+    }
+}
+
+/// A batch is one parameter: a JSON array of arrays.
+pub(super) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
+        (idx, time, kind, ring, kid, sig_hash, body)
+    SELECT $1 + place - 1, (value->>0)::bigint, value->>1, value->>2, value->>3, value->>4,
+        value->>5
+    FROM json_array_elements($2::json) WITH ORDINALITY AS given (value, place)";
+pub(super) const INSERT_ANSWERS: &str = "INSERT INTO idempotency
+        (principal, key, request_hash, response, idx, time)
+    SELECT value->>0, value->>1, value->>2, value->>3, (value->>4)::bigint, (value->>5)::bigint
+    FROM json_array_elements($1::json) AS given (value)";
+
+impl Engine for PostgresEngine {
+    type Reader = Held;
+    type Transaction = Held;
+
+    const DIALECT: Dialect = Dialect {
+        known_answers: "SELECT asked.place - 1, known.request_hash, known.response, known.idx,
+                known.time
+            FROM json_array_elements($1::json) WITH ORDINALITY AS asked (value, place)
+            JOIN idempotency AS known
+            ON known.principal = asked.value->>0 AND known.key = asked.value->>1",
+        active_of: "SELECT kid FROM signing_key WHERE state = 'active'
+            AND kid IN (SELECT json_array_elements_text($1::json))",
+        occurrences: "SELECT asked.hash, leaf.idx, leaf.time, leaf.kid
+            FROM json_array_elements_text($1::json) AS asked (hash)
+            JOIN LATERAL (SELECT idx, time, kid FROM log_leaf 
+                WHERE substr(sig_hash, 1, 12) = substr(asked.hash, 1, 12)
+                    AND sig_hash = asked.hash ORDER BY idx LIMIT 1) AS leaf ON TRUE",
+        has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
+    };
+
+    async fn reader(&self) -> Result<Held, Error> {
+        Held::acquire(&self.pool, LIMIT).await
+    }
+
+    /// READ COMMITTED on purpose: each statement after the one that waited for the log head sees
+    /// what the writers before us have committed.
+    async fn begin(&self) -> Result<Held, Error> {
+        let held = Held::acquire(&self.pool, LIMIT).await?;
+        held.begin("BEGIN ISOLATION LEVEL READ COMMITTED").await
+    }
+
+    async fn commit(&self, tx: Held) -> Result<(), Error> {
+        tx.end("COMMIT").await.map_err(Error::at_commit)
+    }
+
+    async fn insert_leaves(tx: &mut Held, first: i64, leaves: &[&Leaf]) -> Result<u64, Error> {
+        let columns: Vec<_> = leaves
+            .iter()
+            .map(|leaf| {
+                (
+                    leaf.time,
+                    leaf.kind,
+                    &leaf.ring,
+                    &leaf.kid,
+                    &leaf.sig_hash,
+                    &leaf.body,
+                )
+            })
+            .collect();
+        tx.execute(
+            INSERT_LEAVES,
+            &[Value::Int(first), Value::Text(&json(&columns)?)],
+        )
+        .await
+    }
+
+    async fn insert_answers(tx: &mut Held, answers: &[PlacedAnswer<'_>]) -> Result<u64, Error> {
+        let columns: Vec<_> = answers
+            .iter()
+            .map(|(key, index, time)| {
+                (
+                    &key.principal,
+                    &key.key,
+                    &key.request_hash,
+                    &key.response,
+                    index,
+                    time,
+                )
+            })
+            .collect();
+        tx.execute(INSERT_ANSWERS, &[Value::Text(&json(&columns)?)])
+            .await
+    }
+
+    /// Where this fails the connection is closed, which does the same.
+    async fn rollback(&self, tx: Held) {
+        let _ = tx.end("ROLLBACK").await;
+    }
+}
+
+connection!(Postgres, PgRow, classify);
+
+/// The pool goes on trying to connect until its time is up: with room left in it, that means
+/// that the server is away and not that we are busy.
+fn not_acquired(pool: &Pool<Postgres>, source: sqlx::Error) -> Error {
+    let full = pool.size() >= pool.options().get_max_connections();
+    match source {
+        sqlx::Error::PoolTimedOut if !full => Error::Unavailable {
+            operation: "connect",
+            source,
+        },
+        source => classify("connect", source),
+    }
+}
+
+/// By SQLSTATE (PostgreSQL documentation, appendix A).
+pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
+    let Some(code) = source.as_database_error().and_then(|error| error.code()) else {
+        return error::classify(operation, source);
+    };
+    match &*code {
+        // disk_full
+        "53100" => Error::Full { operation, source },
+        // lock_not_available, query_canceled, serialization_failure, deadlock_detected,
+        // too_many_connections, out_of_memory
+        "55P03" | "57014" | "40001" | "40P01" | "53300" | "53200" => {
+            Error::Busy { operation, source }
+        }
+        // admin_shutdown, crash_shutdown, cannot_connect_now, database_dropped,
+        // idle_in_transaction_session_timeout, read_only_sql_transaction (a standby)
+        "57P01" | "57P02" | "57P03" | "57P04" | "25P03" | "25006" => {
+            Error::Unavailable { operation, source }
+        }
+        // data_corrupted, index_corrupted
+        "XX001" | "XX002" => Error::Corrupt {
+            what: "the database files",
+            source: Some(source),
+        },
+        code if code.starts_with("08") || code.starts_with("58") => {
+            Error::Unavailable { operation, source }
+        }
+        // invalid_authorization_specification, invalid_password, invalid_catalog_name,
+        // insufficient_privilege
+        "28000" | "28P01" | "3D000" | "42501" => Error::Refused { operation, source },
+        // class 23, and what our triggers raise
+        code if code.starts_with("23") => Error::Conflict {
+            what: Subject::Constraint,
+            source: Some(source),
+        },
+        _ => error::classify(operation, source),
+    }
+}
+
+/// Notifications come from a trigger on the log head. They are lost while a connection is, so
+/// the version is also looked at now and then.
+const CHANNEL: &str = "chancery";
+const LOOK: Duration = Duration::from_secs(1);
+/// Without a listener: another call has it, or it cannot be had.
+const POLL: Duration = Duration::from_millis(100);
+
+pub(super) async fn wait_for_change(
+    engine: &PostgresEngine,
+    since: i64,
+    at_most: Duration,
+) -> Result<i64, Error> {
+    let until = Instant::now() + at_most;
+    let mut slot = engine.listener.try_lock().ok();
+    if let Some(slot) = slot.as_deref_mut().filter(|slot| slot.is_none()) {
+        *slot = listen(engine).await;
+    }
+    loop {
+        // After LISTEN and before waiting, so that no change falls in between.
+        let version = reads::head(engine, statements::VERSION).await?;
+        let left = until.saturating_duration_since(Instant::now());
+        if version > since || left.is_zero() {
+            return Ok(version);
+        }
+        match slot.as_deref_mut() {
+            Some(slot) if slot.is_some() => hear(slot, LOOK.min(left)).await,
+            _ => tokio::time::sleep(POLL.min(left)).await,
+        }
+    }
+}
+
+/// Its own connection, one for all clones of the store.
+async fn listen(engine: &PostgresEngine) -> Option<PgListener> {
+    let mut listener = PgListener::connect_with(&engine.pool).await.ok()?;
+    listener.listen(CHANNEL).await.ok()?;
+    Some(listener)
+}
+
+/// A listener that failed is let go; the next call makes another.
+async fn hear(slot: &mut Option<PgListener>, at_most: Duration) {
+    let Some(listener) = slot else { return };
+    if let Ok(Err(_) | Ok(None)) = tokio::time::timeout(at_most, listener.try_recv()).await {
+        *slot = None;
+    }
+}

@@ -1,0 +1,375 @@
+//! Rows as the database keeps them. Instants are milliseconds since the Unix epoch (`i64`),
+//! digests lower-case hex, kids as in RFC 7638. Nothing here has been verified.
+
+/// One entry of the audit trail, and later one leaf of the Merkle log: canonical JSON of at most
+/// 1 KiB in `body`, the other members repeated beside it so that SQL can find them.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    pub time: i64,
+    /// `sign`, `key`, `ring`, `ceremony`, `roster`, `access`, `refusal`, `admin`.
+    pub kind: &'static str,
+    pub ring: Option<String>,
+    pub kid: Option<String>,
+    /// SHA-256 of the signature bytes, hex; only on `sign`.
+    pub sig_hash: Option<String>,
+    pub body: String,
+}
+
+/// A leaf with its place.
+#[derive(Debug, Clone)]
+pub struct LeafRow {
+    pub index: i64,
+    pub time: i64,
+    pub kind: String,
+    pub ring: Option<String>,
+    pub kid: Option<String>,
+    pub sig_hash: Option<String>,
+    pub body: String,
+}
+
+/// Where a signature stands in the trail: the earliest leaf with its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    pub sig_hash: String,
+    pub index: i64,
+    pub time: i64,
+    pub kid: String,
+}
+
+/// Which leaves to read, oldest first. `kid` is served by an index, `acts_only` too; a ring alone
+/// is searched for along the log, so give it bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafFilter {
+    pub kid: Option<String>,
+    pub ring: Option<String>,
+    /// Everything but signatures.
+    pub acts_only: bool,
+    pub from_index: i64,
+    /// Both ends count.
+    pub since: i64,
+    pub until: i64,
+}
+
+impl Default for LeafFilter {
+    fn default() -> Self {
+        Self {
+            kid: None,
+            ring: None,
+            acts_only: false,
+            from_index: 0,
+            since: i64::MIN,
+            until: i64::MAX,
+        }
+    }
+}
+
+/// One signature on its way out: released only when its leaf is committed.
+#[derive(Debug, Clone)]
+pub struct SignatureRecord {
+    pub leaf: Leaf,
+    /// The key that signed; the transaction refuses it unless it is active.
+    pub kid: String,
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What makes a repeated request return the first answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    pub principal: String,
+    pub key: String,
+    /// SHA-256 of the request that the key was first used for, hex.
+    pub request_hash: String,
+    /// The answer as JSON, without the index (the index is the leaf's).
+    pub response: String,
+}
+
+/// A stored answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotentAnswer {
+    pub request_hash: String,
+    pub response: String,
+    pub index: i64,
+    pub time: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignatureOutcome {
+    Committed {
+        index: i64,
+    },
+    /// The key is not active any more (or never was): the signature must not leave.
+    KeyMayNotSign,
+    /// The idempotency key was used before, perhaps by another replica a moment ago.
+    AnsweredBefore(IdempotentAnswer),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RingRow {
+    pub name: String,
+    /// `ES256` … as [`trust::Algorithm`] writes it.
+    pub algorithm: String,
+    /// `P-256` … as [`trust::KeySpec`] writes it.
+    pub key_spec: String,
+    /// `structured` (JWS, DSSE) or `raw` (bare digests); never both.
+    pub usage: String,
+    pub critical: bool,
+    pub created_at: i64,
+    /// Rises with every change of the ring; a change names the version it was planned on.
+    pub version: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    pub kid: String,
+    pub ring: String,
+    pub number: i64,
+    /// `prepared`, `active`, `retired`, `archived`, `revoked`.
+    pub state: String,
+    /// `primary` or `secondary` while active.
+    pub role: Option<String>,
+    pub spki: Vec<u8>,
+    pub cka_id: String,
+    pub token_serial: String,
+    pub token_label: String,
+    pub published_at: i64,
+    /// From the approved request: not before, and until.
+    pub activate_at: i64,
+    pub retire_at: i64,
+    pub activated_at: Option<i64>,
+    /// When it stopped being the primary the last time.
+    pub demoted_at: Option<i64>,
+    pub retired_at: Option<i64>,
+    pub archived_at: Option<i64>,
+    pub revoked_at: Option<i64>,
+    pub revocation_reason: Option<String>,
+    pub compromised_since: Option<i64>,
+    /// The ceremony that bore it; its transcript is the birth certificate.
+    pub ceremony: String,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CeremonyState {
+    Proposed,
+    Approved,
+    Executing,
+    Executed,
+    Closed,
+    Rejected,
+    Expired,
+    Cancelled,
+    Failed,
+}
+
+impl CeremonyState {
+    /// As the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Proposed => "proposed",
+            Self::Approved => "approved",
+            Self::Executing => "executing",
+            Self::Executed => "executed",
+            Self::Closed => "closed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "proposed" => Self::Proposed,
+            "approved" => Self::Approved,
+            "executing" => Self::Executing,
+            "executed" => Self::Executed,
+            "closed" => Self::Closed,
+            "rejected" => Self::Rejected,
+            "expired" => Self::Expired,
+            "cancelled" => Self::Cancelled,
+            "failed" => Self::Failed,
+            _ => return None,
+        })
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CeremonyRow {
+    /// SHA-256 of the request, hex.
+    pub id: String,
+    pub seq: i64,
+    /// `generate`, `destroy`, `revoke`.
+    pub operation: String,
+    pub ring: String,
+    pub state: CeremonyState,
+    /// The exact bytes custodians sign.
+    pub request: Vec<u8>,
+    /// Written by the executor: what it did and read back, canonical JSON.
+    pub execution: Option<Vec<u8>>,
+    /// The transcript, once closed.
+    pub transcript: Option<Vec<u8>>,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+/// A custodian's signature as it came in; verified at every tally, never here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CeremonySignatureRow {
+    pub ceremony: String,
+    /// `approve`, `reject`, `accept`.
+    pub purpose: String,
+    /// The signed body for `reject` and `accept`; empty for `approve` (the request itself).
+    pub body: Vec<u8>,
+    pub signature: String,
+    pub received_at: i64,
+}
+
+/// A version of the roster or the policy, as signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentRow {
+    /// `genesis`, `roster`, `policy`.
+    pub kind: String,
+    pub version: i64,
+    /// The whole signed document as `trust` encodes it.
+    pub body: Vec<u8>,
+}
+
+/// An object pair on a token. Written before the token is touched.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TokenObjectRow {
+    pub cka_id: String,
+    pub token_serial: String,
+    pub token_label: String,
+    pub label: String,
+    pub ring: String,
+    pub number: i64,
+    pub ceremony: String,
+    /// `intended`, `present`, `destroying`, `destroyed`, `abandoned`.
+    pub state: String,
+    pub kid: Option<String>,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CredentialRow {
+    /// `access-token` (value: SHA-256 of the token, hex) or `mtls-san` (value: the SAN).
+    pub kind: String,
+    pub value: String,
+    pub principal: String,
+    /// JSON array of roles: `"operator"`, `"auditor"`, `"signer:<ring>"`.
+    pub roles: String,
+    pub created_at: i64,
+    pub expires_at: Option<i64>,
+    pub withdrawn_at: Option<i64>,
+}
+
+/// Every change there is, apart from signatures. Each is one transaction with its leaf; each
+/// checks in SQL what it was planned on and fails with `Conflict` where that has changed.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Only the leaf: a refusal, a report.
+    Record,
+    InstallDocuments(Vec<DocumentRow>),
+    CreateRing(RingRow),
+    /// `seq` must be one more than that of the last ceremony that was carried out.
+    ProposeCeremony(CeremonyRow),
+    /// Only while proposed or approved (approve, reject) or executed (accept).
+    AddCeremonySignature(CeremonySignatureRow),
+    MoveCeremony {
+        id: String,
+        from: CeremonyState,
+        to: CeremonyState,
+        at: i64,
+    },
+    /// approved → executing, and the object is intended. From here on the token may hold it.
+    IntendGeneration {
+        ceremony: String,
+        object: TokenObjectRow,
+        at: i64,
+    },
+    /// executing → executed; intended → present.
+    RecordGeneration {
+        ceremony: String,
+        cka_id: String,
+        kid: String,
+        execution: Vec<u8>,
+        at: i64,
+    },
+    /// executed → closed; the key appears as prepared. Bumps the version.
+    AcceptKey {
+        ceremony: String,
+        key: Box<KeyRow>,
+        transcript: Vec<u8>,
+        at: i64,
+    },
+    /// One transaction moves the pointer: `old` (the present primary, if any) becomes secondary,
+    /// `new` (prepared, or secondary for a roll-back) becomes primary.
+    SwitchPrimary {
+        ring: String,
+        expected_version: i64,
+        old: Option<String>,
+        new: String,
+        at: i64,
+    },
+    /// secondary → retired.
+    RetireKey {
+        ring: String,
+        expected_version: i64,
+        kid: String,
+        at: i64,
+    },
+    /// approved → executing; present → destroying.
+    IntendDestruction {
+        ceremony: String,
+        cka_id: String,
+        at: i64,
+    },
+    /// executing → executed; retired → archived; destroying → destroyed.
+    ArchiveKey {
+        ceremony: String,
+        ring: String,
+        kid: String,
+        cka_id: String,
+        execution: Vec<u8>,
+        at: i64,
+    },
+    /// approved → executed; any but revoked → revoked. A revoked primary leaves the ring without a
+    /// primary until the next switch, unless `successor` (a prepared or secondary key) takes over
+    /// in the same transaction.
+    RevokeKey {
+        ceremony: String,
+        ring: String,
+        kid: String,
+        reason: String,
+        compromised_since: Option<i64>,
+        successor: Option<String>,
+        execution: Vec<u8>,
+        at: i64,
+    },
+    /// executed → closed, for what took effect when it was carried out: destruction, revocation.
+    CloseCeremony {
+        ceremony: String,
+        transcript: Vec<u8>,
+        at: i64,
+    },
+    /// Reconciliation's result for an object: `abandoned` (never came to be) or `destroyed`; the
+    /// ceremony becomes failed.
+    ResolveObject {
+        ceremony: String,
+        cka_id: String,
+        state: String,
+        at: i64,
+    },
+    GrantCredential(CredentialRow),
+    WithdrawCredential {
+        kind: String,
+        value: String,
+        at: i64,
+    },
+}
+
+impl std::fmt::Display for CeremonyState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}

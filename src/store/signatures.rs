@@ -1,0 +1,229 @@
+//! The hot path: a batch of signatures on their way out, in one transaction.
+
+use std::collections::{BTreeSet, HashMap, HashSet};
+
+use super::engine::{Columns, Connection, Engine, PlacedAnswer, Value};
+use super::error::Error;
+use super::rows::{Idempotency, IdempotentAnswer, Leaf, SignatureOutcome, SignatureRecord};
+use super::statements;
+
+/// What the log puts into one transaction at most.
+pub const MAX_BATCH: usize = 256;
+/// The longest body of a leaf in bytes; the schema checks it too.
+pub const MAX_LEAF: usize = 1024;
+
+/// The order matters. The log head first: from there on no other writer can change a key, so the
+/// state read next is the state at commit (invariant 4). Answers known before come second, so
+/// that a retry gets its first answer even when its key has been revoked in between.
+///
+/// A record that is refused or was answered before gets no leaf: its signature never leaves, and
+/// the indexes stay contiguous. If we die before COMMIT nothing of the batch is in the log and
+/// nothing of it was released; if we die after it, the leaves stand and the callers retry.
+pub(super) async fn commit<E: Engine>(
+    engine: &E,
+    batch: &[SignatureRecord],
+) -> Result<Vec<SignatureOutcome>, Error> {
+    check(batch)?;
+    if batch.is_empty() {
+        return Ok(Vec::new());
+    }
+    let mut tx = engine.begin().await?;
+    match write::<E>(&mut tx, batch).await {
+        Ok(outcomes) => engine.commit(tx).await.map(|()| outcomes),
+        Err(error) => {
+            engine.rollback(tx).await;
+            Err(error)
+        }
+    }
+}
+
+fn check(batch: &[SignatureRecord]) -> Result<(), Error> {
+    if batch.len() > MAX_BATCH {
+        return Err(Error::Malformed {
+            what: "a batch of more than 256 signatures",
+        });
+    }
+    for record in batch {
+        check_leaf(&record.leaf)?;
+        if record.leaf.kind != "sign" || record.leaf.kid.as_deref() != Some(record.kid.as_str()) {
+            return Err(Error::Malformed {
+                what: "a signature whose leaf tells of something else",
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Here and not by the schema alone, because there one long leaf would fail the whole batch with
+/// an error that does not say so.
+pub(super) fn check_leaf(leaf: &Leaf) -> Result<(), Error> {
+    if leaf.body.len() > MAX_LEAF {
+        return Err(Error::Malformed {
+            what: "a leaf of more than 1 KiB",
+        });
+    }
+    Ok(())
+}
+
+async fn write<E: Engine>(
+    tx: &mut E::Transaction,
+    batch: &[SignatureRecord],
+) -> Result<Vec<SignatureOutcome>, Error> {
+    let reserved = batch.len() as i64;
+    let first = take_head(tx, statements::HEAD_SIGN, reserved).await? - reserved;
+    let known = known_answers::<E>(tx, batch).await?;
+    let active = active::<E>(tx, batch).await?;
+
+    let mut next = first;
+    let mut leaves = Vec::with_capacity(batch.len());
+    let mut answers = Vec::new();
+    // Two records of one batch may carry the same idempotency key; the first one wins.
+    let mut in_batch: HashMap<(&str, &str), PlacedAnswer<'_>> = HashMap::new();
+    let mut outcomes = Vec::with_capacity(batch.len());
+    for (at, record) in batch.iter().enumerate() {
+        let asked = record.idempotency.as_ref();
+        let just_now = asked.and_then(|key| in_batch.get(&name(key)));
+        if let Some(answer) = known.get(&at).cloned().or_else(|| just_now.map(answer)) {
+            outcomes.push(SignatureOutcome::AnsweredBefore(answer));
+            continue;
+        }
+        if !active.contains(record.kid.as_str()) {
+            outcomes.push(SignatureOutcome::KeyMayNotSign);
+            continue;
+        }
+        let index = next;
+        next += 1;
+        leaves.push(&record.leaf);
+        if let Some(key) = asked {
+            let time = record.leaf.time;
+            answers.push((key, index, time));
+            in_batch.insert(name(key), (key, index, time));
+        }
+        outcomes.push(SignatureOutcome::Committed { index });
+    }
+
+    if next != first + reserved {
+        // Some were refused: give their places back before anybody can see them taken.
+        tx.execute(statements::HEAD_SET, &[Value::Int(next)])
+            .await?;
+    }
+    if !leaves.is_empty() {
+        let written = E::insert_leaves(tx, first, &leaves).await?;
+        expect_rows(written, leaves.len())?;
+    }
+    if !answers.is_empty() {
+        let written = E::insert_answers(tx, &answers).await?;
+        expect_rows(written, answers.len())?;
+    }
+    Ok(outcomes)
+}
+
+/// Locks the one row that orders all writers; returns the new size of the log.
+pub(super) async fn take_head<C: Connection>(
+    tx: &mut C,
+    sql: &'static str,
+    by: i64,
+) -> Result<i64, Error> {
+    match tx.fetch_optional(sql, &[Value::Int(by)]).await? {
+        Some(row) => row.int(0),
+        None => Err(Error::Corrupt {
+            what: "no log head",
+            source: None,
+        }),
+    }
+}
+
+fn name(key: &Idempotency) -> (&str, &str) {
+    (&key.principal, &key.key)
+}
+
+fn answer(&(key, index, time): &PlacedAnswer<'_>) -> IdempotentAnswer {
+    IdempotentAnswer {
+        request_hash: key.request_hash.clone(),
+        response: key.response.clone(),
+        index,
+        time,
+    }
+}
+
+/// Which records of the batch were answered before, by their place in the batch.
+async fn known_answers<E: Engine>(
+    tx: &mut E::Transaction,
+    batch: &[SignatureRecord],
+) -> Result<HashMap<usize, IdempotentAnswer>, Error> {
+    let asked: Vec<(usize, (&str, &str))> = batch
+        .iter()
+        .enumerate()
+        .filter_map(|(at, record)| record.idempotency.as_ref().map(|key| (at, name(key))))
+        .collect();
+    if asked.is_empty() {
+        return Ok(HashMap::new());
+    }
+    let names: Vec<_> = asked.iter().map(|(_, name)| name).collect();
+    let rows = tx
+        .fetch(E::DIALECT.known_answers, &[Value::Text(&json(&names)?)])
+        .await?;
+    rows.iter()
+        .map(|row| {
+            let at = usize::try_from(row.int(0)?)
+                .ok()
+                .and_then(|place| asked.get(place));
+            let Some((at, _)) = at else {
+                return Err(Error::Corrupt {
+                    what: "an answer nobody asked for",
+                    source: None,
+                });
+            };
+            let answer = IdempotentAnswer {
+                request_hash: row.text(1)?,
+                response: row.text(2)?,
+                index: row.int(3)?,
+                time: row.int(4)?,
+            };
+            Ok((*at, answer))
+        })
+        .collect()
+}
+
+/// The keys of the batch that may sign, primary or secondary.
+async fn active<E: Engine>(
+    tx: &mut E::Transaction,
+    batch: &[SignatureRecord],
+) -> Result<HashSet<String>, Error> {
+    let kids: BTreeSet<&str> = batch.iter().map(|record| record.kid.as_str()).collect();
+    let rows = tx
+        .fetch(E::DIALECT.active_of, &[Value::Text(&json(&kids)?)])
+        .await?;
+    rows.iter().map(|row| row.text(0)).collect()
+}
+
+pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|_| Error::Malformed {
+        what: "text that is not JSON",
+    })
+}
+
+pub(super) fn expect_rows(written: u64, expected: usize) -> Result<(), Error> {
+    if written == expected as u64 {
+        return Ok(());
+    }
+    Err(Error::Corrupt {
+        what: "the database wrote another number of rows",
+        source: None,
+    })
+}
+
+/// Not a change that anybody has to hear of: answers are a convenience for a day, not the trail.
+pub(super) async fn forget_answers<E: Engine>(engine: &E, before: i64) -> Result<u64, Error> {
+    let mut tx = engine.begin().await?;
+    match tx
+        .execute(statements::FORGET_ANSWERS, &[Value::Int(before)])
+        .await
+    {
+        Ok(gone) => engine.commit(tx).await.map(|()| gone),
+        Err(error) => {
+            engine.rollback(tx).await;
+            Err(error)
+        }
+    }
+}

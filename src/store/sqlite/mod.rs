@@ -1,0 +1,208 @@
+//! The embedded default: one file in WAL mode, one writer, a few readers.
+
+pub(super) mod bulk;
+
+use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::time::Duration;
+
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
+};
+use sqlx::{Pool, Sqlite};
+
+use super::engine::{
+    Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+};
+use super::error::{self, Error, Subject};
+use super::rows::Leaf;
+use super::{reads, statements};
+
+/// Waiting for another process that holds the file, a backup for instance.
+const BUSY: Duration = Duration::from_secs(5);
+/// Waiting for our own writer. Longer than a full batch on a slow disk.
+const ACQUIRE: Duration = Duration::from_secs(5);
+/// One statement. Longer than `BUSY`, so that a locked file is reported as locked.
+const STATEMENT: Duration = Duration::from_secs(10);
+const READERS: u32 = 4;
+
+#[derive(Clone)]
+pub(super) struct SqliteEngine {
+    /// One connection: writers queue here in order and never meet SQLITE_BUSY among themselves.
+    pub writer: Pool<Sqlite>,
+    pub readers: Pool<Sqlite>,
+}
+
+impl SqliteEngine {
+    pub async fn connect(path: &Path) -> Result<Self, Error> {
+        create_private(path)?;
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .journal_mode(SqliteJournalMode::Wal)
+            // FULL: a commit that returned survives a power cut, not only a crash.
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(BUSY)
+            // REPLACE then fires the triggers that forbid deletion.
+            .pragma("recursive_triggers", "ON")
+            .pragma("trusted_schema", "OFF")
+            // In pages of 4 KiB. A page of an index is written by many batches; it reaches the
+            // file once per checkpoint.
+            .pragma("wal_autocheckpoint", "4000");
+        let pool = || {
+            SqlitePoolOptions::new()
+                .acquire_timeout(ACQUIRE)
+                .test_before_acquire(false)
+        };
+        let writer = pool()
+            .max_connections(1)
+            .idle_timeout(None)
+            .max_lifetime(None)
+            .connect_with(options.clone())
+            .await
+            .map_err(|source| classify("connect", source))?;
+        let readers = pool()
+            .max_connections(READERS)
+            .connect_with(options.pragma("query_only", "ON"))
+            .await
+            .map_err(|source| classify("connect", source))?;
+        Ok(Self { writer, readers })
+    }
+}
+
+/// The file and, after it, its WAL are nobody else's to read: they hold token hashes.
+fn create_private(path: &Path) -> Result<(), Error> {
+    OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|source| Error::Unavailable {
+            operation: "connect",
+            source: sqlx::Error::Io(source),
+        })
+}
+
+impl Engine for SqliteEngine {
+    type Reader = Held;
+    type Transaction = Held;
+
+    const DIALECT: Dialect = Dialect {
+        known_answers: "SELECT asked.key, known.request_hash, known.response, known.idx, known.time
+            FROM json_each($1) AS asked CROSS JOIN idempotency AS known
+            ON known.principal = asked.value->>0 AND known.key = asked.value->>1",
+        active_of: "SELECT kid FROM signing_key
+            WHERE state = 'active' AND kid IN (SELECT value FROM json_each($1))",
+        occurrences: "SELECT asked.value, leaf.idx, leaf.time, leaf.kid
+            FROM json_each($1) AS asked CROSS JOIN log_leaf AS leaf
+            ON leaf.idx = (SELECT MIN(idx) FROM log_leaf
+                WHERE substr(sig_hash, 1, 12) = substr(asked.value, 1, 12)
+                    AND sig_hash = asked.value)",
+        has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+    };
+
+    async fn reader(&self) -> Result<Held, Error> {
+        Held::acquire(&self.readers, STATEMENT).await
+    }
+
+    /// IMMEDIATE: the write lock is taken here, so nothing read inside can be out of date.
+    async fn begin(&self) -> Result<Held, Error> {
+        Held::acquire(&self.writer, STATEMENT)
+            .await?
+            .begin("BEGIN IMMEDIATE")
+            .await
+    }
+
+    async fn commit(&self, tx: Held) -> Result<(), Error> {
+        tx.end("COMMIT").await.map_err(Error::at_commit)
+    }
+
+    async fn insert_leaves(tx: &mut Held, first: i64, leaves: &[&Leaf]) -> Result<u64, Error> {
+        let rows = leaves.iter().zip(first..).map(|(leaf, index)| {
+            [
+                Value::Int(index),
+                Value::Int(leaf.time),
+                Value::Text(leaf.kind),
+                Value::MaybeText(leaf.ring.as_deref()),
+                Value::MaybeText(leaf.kid.as_deref()),
+                Value::MaybeText(leaf.sig_hash.as_deref()),
+                Value::Text(&leaf.body),
+            ]
+        });
+        bulk::LEAVES.insert(tx, rows).await
+    }
+
+    async fn insert_answers(tx: &mut Held, answers: &[PlacedAnswer<'_>]) -> Result<u64, Error> {
+        let rows = answers.iter().map(|(key, index, time)| {
+            [
+                Value::Int(*index),
+                Value::Int(*time),
+                Value::Text(&key.principal),
+                Value::Text(&key.key),
+                Value::Text(&key.request_hash),
+                Value::Text(&key.response),
+            ]
+        });
+        bulk::ANSWERS.insert(tx, rows).await
+    }
+
+    /// Where SQLite has rolled back by itself (disk full), this fails and the connection is
+    /// closed, which does the same.
+    async fn rollback(&self, tx: Held) {
+        let _ = tx.end("ROLLBACK").await;
+    }
+}
+
+connection!(Sqlite, SqliteRow, classify);
+
+fn not_acquired(_pool: &Pool<Sqlite>, source: sqlx::Error) -> Error {
+    classify("connect", source)
+}
+
+/// By the primary result code (<https://sqlite.org/rescode.html>): the low byte.
+pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
+    let code = source
+        .as_database_error()
+        .and_then(|error| error.code())
+        .and_then(|code| code.parse::<i32>().ok())
+        .map(|code| code & 0xff);
+    match code {
+        // BUSY, LOCKED
+        Some(5 | 6) => Error::Busy { operation, source },
+        Some(13) => Error::Full { operation, source },
+        // IOERR, CANTOPEN
+        Some(10 | 14) => Error::Unavailable { operation, source },
+        // CORRUPT, NOTADB
+        Some(11 | 26) => Error::Corrupt {
+            what: "the database file",
+            source: Some(source),
+        },
+        Some(19) => Error::Conflict {
+            what: Subject::Constraint,
+            source: Some(source),
+        },
+        _ => error::classify(operation, source),
+    }
+}
+
+/// How soon a change by another process is seen.
+const POLL: Duration = Duration::from_millis(50);
+
+/// Polls: a file has nobody who could call. One row of one page in the cache each time.
+pub(super) async fn wait_for_change(
+    engine: &SqliteEngine,
+    since: i64,
+    at_most: Duration,
+) -> Result<i64, Error> {
+    let until = tokio::time::Instant::now() + at_most;
+    loop {
+        let version = reads::head(engine, statements::VERSION).await?;
+        let left = until.saturating_duration_since(tokio::time::Instant::now());
+        if version > since || left.is_zero() {
+            return Ok(version);
+        }
+        tokio::time::sleep(POLL.min(left)).await;
+    }
+}

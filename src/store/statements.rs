@@ -1,0 +1,155 @@
+//! The statements that both engines understand as they stand. A test prepares each of them on
+//! each engine; together with the contract suite that stands in for checks at compile time.
+
+/// Names the statements and lists them for that test.
+macro_rules! statements {
+    ($($(#[$doc:meta])* $name:ident = $sql:expr;)*) => {
+        $($(#[$doc])* pub(super) const $name: &str = $sql;)*
+        #[cfg(test)]
+        pub(super) const ALL: &[&str] = &[$($name),*];
+    };
+}
+
+macro_rules! key_columns {
+    () => {
+        "kid, ring, number, state, role, spki, cka_id, token_serial, token_label, published_at, \
+         activate_at, retire_at, activated_at, demoted_at, retired_at, archived_at, revoked_at, \
+         revocation_reason, compromised_since, ceremony"
+    };
+}
+macro_rules! ceremony_columns {
+    () => {
+        "id, seq, operation, ring, state, request, execution, transcript, created_at, updated_at"
+    };
+}
+macro_rules! object_columns {
+    () => {
+        "cka_id, token_serial, token_label, label, ring, number, ceremony, state, kid, created_at, \
+         updated_at"
+    };
+}
+macro_rules! leaf_columns {
+    () => {
+        "idx, time, kind, ring, kid, sig_hash, body"
+    };
+}
+
+statements! {
+    // --- the log head: the first statement of every transaction that writes
+    HEAD_SIGN = "UPDATE log_head SET size = size + $1 WHERE id = 1 RETURNING size";
+    /// One leaf; `$1` is 1 where replicas have to look again.
+    HEAD_CHANGE =
+        "UPDATE log_head SET size = size + 1, version = version + $1 WHERE id = 1 RETURNING size";
+    HEAD_SET = "UPDATE log_head SET size = $1 WHERE id = 1";
+    LOG_SIZE = "SELECT size FROM log_head WHERE id = 1";
+    VERSION = "SELECT version FROM log_head WHERE id = 1";
+
+    // --- reading
+    RINGS = "SELECT name, algorithm, key_spec, usage, critical, created_at, version
+        FROM ring ORDER BY name";
+    KEYS = concat!("SELECT ", key_columns!(), " FROM signing_key ORDER BY ring, number");
+    CEREMONIES = concat!("SELECT ", ceremony_columns!(), " FROM ceremony ORDER BY seq");
+    CEREMONY = concat!("SELECT ", ceremony_columns!(), " FROM ceremony WHERE id = $1");
+    TRANSCRIPT = "SELECT transcript FROM ceremony WHERE id = $1";
+    CEREMONY_SIGNATURES = "SELECT ceremony, purpose, body, signature, received_at
+        FROM ceremony_signature WHERE ceremony = $1 ORDER BY idx";
+    DOCUMENTS = "SELECT kind, version, body FROM trust_document ORDER BY kind, version";
+    TOKEN_OBJECTS =
+        concat!("SELECT ", object_columns!(), " FROM token_object ORDER BY ring, number, created_at");
+    CREDENTIALS = "SELECT kind, value, principal, roles, created_at, expires_at, withdrawn_at
+        FROM credential ORDER BY kind, principal, value";
+    LEAF = concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx = $1");
+    LEAVES =
+        concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx >= $1 ORDER BY idx LIMIT $2");
+    LEAVES_OF_KID = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kid = $1 AND idx >= $2 AND time >= $3 AND time <= $4 ORDER BY idx LIMIT $5");
+    LEAVES_OF_RING = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE ring = $1 AND idx >= $2 AND time >= $3 AND time <= $4 ORDER BY idx LIMIT $5");
+    /// Everything but signatures.
+    LEAVES_OF_ACTS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind <> 'sign' AND idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
+    LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
+    LEAVES_OF_SEVERAL = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE (CAST($1 AS TEXT) IS NULL OR kid = $1) AND (CAST($2 AS TEXT) IS NULL OR ring = $2)
+            AND ($3 = 0 OR kind <> 'sign')
+            AND idx >= $4 AND time >= $5 AND time <= $6 ORDER BY idx LIMIT $7");
+    ANSWER = "SELECT request_hash, response, idx, time FROM idempotency
+        WHERE principal = $1 AND key = $2";
+    FORGET_ANSWERS = "DELETE FROM idempotency WHERE time < $1";
+
+    // --- documents, rings, credentials
+    LAST_DOCUMENT = "SELECT COALESCE(MAX(version), 0) FROM trust_document WHERE kind = $1";
+    INSERT_DOCUMENT = "INSERT INTO trust_document (kind, version, body) VALUES ($1, $2, $3)";
+    INSERT_RING = "INSERT INTO ring
+        (name, algorithm, key_spec, usage, critical, created_at, version)
+        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING";
+    RING_VERSION = "SELECT version FROM ring WHERE name = $1";
+    TOUCH_RING = "UPDATE ring SET version = version + 1 WHERE name = $1";
+    /// A name of a certificate may be granted again once withdrawn; a token never comes back.
+    GRANT_CREDENTIAL = "INSERT INTO credential
+        (kind, value, principal, roles, created_at, expires_at, withdrawn_at)
+        VALUES ($1, $2, $3, $4, $5, $6, NULL)
+        ON CONFLICT (kind, value) DO UPDATE SET principal = excluded.principal,
+            roles = excluded.roles, created_at = excluded.created_at,
+            expires_at = excluded.expires_at, withdrawn_at = NULL
+        WHERE credential.kind = 'mtls-san' AND credential.withdrawn_at IS NOT NULL";
+    WITHDRAW_CREDENTIAL = "UPDATE credential SET withdrawn_at = $3
+        WHERE kind = $1 AND value = $2 AND withdrawn_at IS NULL";
+    CREDENTIAL_EXISTS = "SELECT 1 FROM credential WHERE kind = $1 AND value = $2";
+
+    // --- ceremonies
+    LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM ceremony
+        WHERE state IN ('executing', 'executed', 'closed')";
+    INSERT_CEREMONY = "INSERT INTO ceremony
+        (id, seq, operation, ring, state, request, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, 'proposed', $5, $6, $7) ON CONFLICT DO NOTHING";
+    INSERT_CEREMONY_SIGNATURE = "INSERT INTO ceremony_signature
+        (ceremony, purpose, body, signature, received_at, idx)
+        VALUES ($1, $2, $3, $4, $5, $6)";
+    CEREMONY_STATE = "SELECT operation, ring, state, seq FROM ceremony WHERE id = $1";
+    MOVE_CEREMONY = "UPDATE ceremony SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
+    EXECUTED = "UPDATE ceremony SET state = 'executed', execution = $3, updated_at = $4
+        WHERE id = $1 AND state = $2";
+    CLOSE = "UPDATE ceremony SET state = 'closed', transcript = $2, updated_at = $3
+        WHERE id = $1 AND state = 'executed'";
+    /// A ceremony that has ended otherwise already stays as it is.
+    FAIL = "UPDATE ceremony SET state = 'failed', updated_at = $2
+        WHERE id = $1 AND state IN ('approved', 'executing', 'executed')";
+
+    // --- objects on tokens
+    INSERT_OBJECT = "INSERT INTO token_object
+        (cka_id, token_serial, token_label, label, ring, number, ceremony, state, created_at,
+         updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, 'intended', $8, $9)";
+    OBJECT = concat!("SELECT ", object_columns!(), " FROM token_object WHERE cka_id = $1");
+    OBJECT_PRESENT = "UPDATE token_object SET state = 'present', kid = $2, updated_at = $3
+        WHERE cka_id = $1 AND state = 'intended'";
+    MOVE_OBJECT = "UPDATE token_object SET state = $3, updated_at = $4
+        WHERE cka_id = $1 AND state = $2";
+
+    // --- keys
+    KEY_OF_OBJECT = "SELECT kid, ring, state FROM signing_key WHERE cka_id = $1";
+    KEY_NUMBERED = "SELECT kid FROM signing_key WHERE ring = $1 AND number = $2";
+    KEY_STATE = "SELECT ring, state, role FROM signing_key WHERE kid = $1";
+    PRIMARY = "SELECT kid FROM signing_key WHERE ring = $1 AND role = 'primary'";
+    INSERT_KEY = "INSERT INTO signing_key
+        (kid, ring, number, state, spki, cka_id, token_serial, token_label, published_at,
+         activate_at, retire_at, ceremony)
+        VALUES ($1, $2, $3, 'prepared', $4, $5, $6, $7, $8, $9, $10, $11)";
+    DEMOTE = "UPDATE signing_key SET role = 'secondary', demoted_at = $3
+        WHERE kid = $1 AND ring = $2 AND role = 'primary'";
+    PROMOTE = "UPDATE signing_key SET state = 'active', role = 'primary',
+            activated_at = COALESCE(activated_at, $3)
+        WHERE kid = $1 AND ring = $2 AND (state = 'prepared' OR role = 'secondary')";
+    RETIRE = "UPDATE signing_key SET state = 'retired', role = NULL, retired_at = $3
+        WHERE kid = $1 AND ring = $2 AND role = 'secondary'";
+    /// A revoked key stays revoked when its private half is destroyed.
+    ARCHIVE = "UPDATE signing_key SET archived_at = $3,
+            state = CASE state WHEN 'retired' THEN 'archived' ELSE state END
+        WHERE kid = $1 AND ring = $2 AND state IN ('retired', 'revoked') AND archived_at IS NULL";
+    REVOKE = "UPDATE signing_key SET state = 'revoked', role = NULL, revoked_at = $3,
+            revocation_reason = $4, compromised_since = $5,
+            demoted_at = CASE role WHEN 'primary' THEN $3 ELSE demoted_at END
+        WHERE kid = $1 AND ring = $2 AND state <> 'revoked'";
+}

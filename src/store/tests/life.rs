@@ -1,0 +1,78 @@
+//! Keys, rings and ceremonies as they should go.
+
+use super::super::*;
+use super::place::Place;
+use super::world::*;
+
+pub async fn key_lives_from_generation_to_archive(place: Place) {
+    let first = place.open_ring("atp").await;
+    assert_eq!(place.key(&first).await.role.as_deref(), Some("primary"));
+    let second = place.prepared("atp-2", "atp", 2).await;
+    assert_eq!(place.key(&second).await, key("atp-2", "atp", 2));
+
+    place.switch("atp", Some(&first), &second).await.unwrap();
+    assert_eq!(place.key(&first).await.role.as_deref(), Some("secondary"));
+    assert_eq!(place.key(&first).await.demoted_at, Some(NOW));
+    // There and back again.
+    place.switch("atp", Some(&second), &first).await.unwrap();
+    place.switch("atp", Some(&first), &second).await.unwrap();
+
+    place.retire("atp", &first).await.unwrap();
+    assert_eq!(place.key(&first).await.state, "retired");
+
+    place.approved("end of atp-1", "destroy", "atp").await;
+    let ceremony = digest("end of atp-1");
+    let cka_id = cka("atp-1");
+    let intend = Change::IntendDestruction {
+        ceremony: ceremony.clone(),
+        cka_id: cka_id.clone(),
+        at: NOW,
+    };
+    place.change(intend).await.unwrap();
+    let archive = Change::ArchiveKey {
+        ceremony: ceremony.clone(),
+        ring: "atp".into(),
+        kid: first.clone(),
+        cka_id,
+        execution: b"burnt".to_vec(),
+        at: NOW + 5,
+    };
+    place.change(archive).await.unwrap();
+    let row = place.key(&first).await;
+    assert_eq!(
+        (row.state.as_str(), row.archived_at),
+        ("archived", Some(NOW + 5))
+    );
+    let row = place.store.ceremony(&ceremony).await.unwrap().unwrap();
+    assert_eq!(row.state, CeremonyState::Executed);
+    assert_eq!(row.execution, Some(b"burnt".to_vec()));
+    let close = Change::CloseCeremony {
+        ceremony: ceremony.clone(),
+        transcript: b"accepted".to_vec(),
+        at: NOW + 6,
+    };
+    place.change(close).await.unwrap();
+    assert_eq!(
+        place.store.transcript(&ceremony).await.unwrap(),
+        Some(b"accepted".to_vec())
+    );
+    let objects = place.store.token_objects().await.unwrap();
+    let states: Vec<_> = objects.iter().map(|object| object.state.as_str()).collect();
+    assert_eq!(states, ["destroyed", "present"]);
+}
+
+pub async fn revoked_primary_hands_over_to_its_successor(place: Place) {
+    let first = place.open_ring("atp").await;
+    let second = place.prepared("atp-2", "atp", 2).await;
+    let mut change = place.revocation("stop", "atp", &first).await;
+    if let Change::RevokeKey { successor, .. } = &mut change {
+        *successor = Some(second.clone());
+    }
+    place.change(change).await.unwrap();
+    let row = place.key(&first).await;
+    assert_eq!(row.state, "revoked");
+    assert_eq!(row.revocation_reason.as_deref(), Some("compromised"));
+    assert_eq!(row.compromised_since, Some(NOW - 1000));
+    assert_eq!(row.demoted_at, Some(NOW));
+    assert_eq!(place.key(&second).await.role.as_deref(), Some("primary"));
+}

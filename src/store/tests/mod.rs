@@ -1,0 +1,68 @@
+//! The contract of the store: the same functions on SQLite and on a PostgreSQL that this process
+//! starts. What concerns one engine only stands in a file of its own.
+
+mod conflicts;
+mod faults;
+mod life;
+mod place;
+mod races;
+mod raw;
+mod reading;
+mod schema;
+mod server;
+mod signing;
+mod world;
+
+/// Each function becomes one test on each engine.
+macro_rules! contract {
+    ($($module:ident :: $name:ident,)*) => {
+        mod on_sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$module::$name(super::place::Place::sqlite().await).await;
+            })*
+        }
+        mod on_postgres {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $name() {
+                super::$module::$name(super::place::Place::postgres().await).await;
+            })*
+        }
+    };
+}
+
+contract! {
+    life::key_lives_from_generation_to_archive,
+    life::revoked_primary_hands_over_to_its_successor,
+    signing::indexes_are_contiguous_from_zero,
+    signing::revoked_key_gets_no_leaf_and_leaves_no_gap,
+    signing::first_answer_stands,
+    conflicts::documents_follow_each_other,
+    conflicts::ring_is_created_once,
+    conflicts::ceremonies_stand_in_one_sequence,
+    conflicts::signatures_come_while_they_are_due,
+    conflicts::ceremony_moves_only_as_it_may,
+    conflicts::generation_is_intended_once,
+    conflicts::accepted_key_agrees_with_its_object,
+    conflicts::pointer_moves_only_from_where_it_stands,
+    conflicts::only_an_ended_key_is_destroyed,
+    conflicts::revocation_is_final,
+    conflicts::reconciliation_resolves_each_object_once,
+    conflicts::credential_is_granted_and_withdrawn,
+    conflicts::malformed_leaves_and_batches_are_refused,
+    raw::past_cannot_be_changed,
+    raw::rows_keep_what_they_were_born_with,
+    raw::half_states_and_jumps_are_refused,
+    races::concurrent_writers_leave_no_gap,
+    races::revocation_fences_signatures,
+    races::one_of_two_replicas_switches,
+    races::one_answer_for_one_idempotency_key,
+    races::replicas_hear_of_a_change,
+    races::dropped_calls_leave_nothing_behind,
+    races::closed_store_refuses_and_keeps,
+    reading::occurrence_is_the_earliest,
+    reading::leaves_are_found_by_what_they_tell,
+    reading::every_statement_prepares,
+    schema::migrations_that_changed_are_refused,
+    schema::newer_schema_is_noticed,
+}

@@ -1,0 +1,177 @@
+//! A hand in the database meets the schema. The store is not asked.
+
+use super::place::Place;
+use super::world::*;
+
+pub async fn past_cannot_be_changed(place: Place) {
+    use super::super::*;
+    let first = place.open_ring("atp").await;
+    place
+        .store
+        .commit_signatures(&[signature(&first, "atp", "s")])
+        .await
+        .unwrap();
+    place
+        .change(Change::InstallDocuments(vec![DocumentRow {
+            kind: "genesis".into(),
+            version: 1,
+            body: vec![1],
+        }]))
+        .await
+        .unwrap();
+    place
+        .change(Change::ProposeCeremony(ceremony("c", 2, "generate", "atp")))
+        .await
+        .unwrap();
+    place
+        .change(Change::AddCeremonySignature(CeremonySignatureRow {
+            ceremony: digest("c"),
+            purpose: "approve".into(),
+            body: Vec::new(),
+            signature: "s".into(),
+            received_at: NOW,
+        }))
+        .await
+        .unwrap();
+    place
+        .change(Change::GrantCredential(credential("mtls-san", "a")))
+        .await
+        .unwrap();
+
+    for sql in [
+        "UPDATE log_leaf SET body = '{}' WHERE idx = 1",
+        "DELETE FROM log_leaf WHERE idx = 1",
+        "DELETE FROM log_leaf",
+        "UPDATE trust_document SET version = 7",
+        "DELETE FROM trust_document",
+        "UPDATE ceremony_signature SET signature = 't'",
+        "DELETE FROM ceremony_signature",
+        "DELETE FROM log_head",
+        "DELETE FROM ring",
+        "DELETE FROM ceremony",
+        "DELETE FROM token_object",
+        "DELETE FROM signing_key",
+        "DELETE FROM credential",
+        // A second head, a shorter log, a version that goes back.
+        "INSERT INTO log_head (id, size, version) VALUES (2, 0, 0)",
+        "UPDATE log_head SET size = size - 1",
+        "UPDATE log_head SET version = version - 1",
+        // A leaf twice, a gap, a signature without its hash or its key, an unknown kind.
+        "INSERT INTO log_leaf (idx, time, kind, body) VALUES (0, 0, 'admin', '{}')",
+        "INSERT INTO log_leaf (idx, time, kind, body) VALUES (500, 0, 'admin', '{}')",
+        "INSERT INTO log_leaf (idx, time, kind, body)
+            SELECT size, 0, 'sign', '{}' FROM log_head",
+        "INSERT INTO log_leaf (idx, time, kind, body)
+            SELECT size, 0, 'rumour', '{}' FROM log_head",
+    ] {
+        place.refuses(sql).await;
+    }
+}
+
+pub async fn rows_keep_what_they_were_born_with(place: Place) {
+    place.open_ring("atp").await;
+    for sql in [
+        "UPDATE ring SET usage = 'raw', version = version + 1",
+        "UPDATE ring SET algorithm = 'ES384', version = version + 1",
+        "UPDATE ring SET critical = 0, version = version + 1",
+        "UPDATE ring SET version = version - 1",
+        "UPDATE ring SET version = version + 2",
+        "UPDATE signing_key SET spki = transcript FROM ceremony",
+        "UPDATE signing_key SET kid = '0123456789012345678901234567890123456789012'",
+        "UPDATE signing_key SET number = 2",
+        "UPDATE signing_key SET published_at = 0",
+        "UPDATE signing_key SET ceremony = 'x'",
+        "UPDATE signing_key SET cka_id = 'x'",
+        "UPDATE token_object SET label = 'x'",
+        "UPDATE token_object SET kid = 'x'",
+        "UPDATE token_object SET number = 2",
+        "UPDATE ceremony SET request = transcript",
+        "UPDATE ceremony SET transcript = request",
+        "UPDATE ceremony SET execution = NULL",
+        "UPDATE ceremony SET operation = 'revoke'",
+        "UPDATE ceremony SET seq = 9",
+    ] {
+        place.refuses(sql).await;
+    }
+}
+
+pub async fn half_states_and_jumps_are_refused(place: Place) {
+    use super::super::*;
+    let first = place.open_ring("atp").await;
+    place.prepared("atp-2", "atp", 2).await;
+    place.intended("atp-3", "atp", 3).await;
+    place
+        .change(Change::ProposeCeremony(ceremony("c", 4, "destroy", "atp")))
+        .await
+        .unwrap();
+    let sql = |text: &str| text.to_owned();
+    let mut all = vec![
+        // A second primary; a role without being active, and the other way round.
+        sql(
+            "UPDATE signing_key SET state = 'active', role = 'primary', activated_at = 1
+             WHERE number = 2",
+        ),
+        sql("UPDATE signing_key SET role = 'secondary' WHERE number = 2"),
+        sql("UPDATE signing_key SET role = NULL WHERE number = 1"),
+        sql("UPDATE signing_key SET role = 'tertiary' WHERE number = 1"),
+        sql("UPDATE signing_key SET state = 'active', role = 'secondary' WHERE number = 2"),
+        // The primary does not retire, a prepared key neither, and nothing is archived at once.
+        sql(
+            "UPDATE signing_key SET state = 'retired', role = NULL, retired_at = 1
+             WHERE number = 1",
+        ),
+        sql("UPDATE signing_key SET state = 'retired', retired_at = 1 WHERE number = 2"),
+        sql(
+            "UPDATE signing_key SET state = 'archived', retired_at = 1, archived_at = 1
+             WHERE number = 2",
+        ),
+        // Revoked without a time, a time without being revoked, a reason nobody knows.
+        sql("UPDATE signing_key SET state = 'revoked', role = NULL WHERE number = 1"),
+        sql(
+            "UPDATE signing_key SET revoked_at = 1, revocation_reason = 'superseded'
+             WHERE number = 2",
+        ),
+        sql(
+            "UPDATE signing_key SET state = 'revoked', revoked_at = 1, revocation_reason = 'x'
+             WHERE number = 2",
+        ),
+        sql("UPDATE signing_key SET compromised_since = 1 WHERE number = 2"),
+        // A key out of nowhere, and one that is born active.
+        sql("INSERT INTO signing_key SELECT * FROM signing_key WHERE number = 1"),
+        // Objects and ceremonies.
+        sql("UPDATE token_object SET state = 'abandoned' WHERE number = 1"),
+        sql("UPDATE token_object SET state = 'present' WHERE number = 3"),
+        sql("UPDATE token_object SET state = 'intended' WHERE number = 1"),
+        sql("UPDATE ceremony SET state = 'closed' WHERE seq = 4"),
+        sql("UPDATE ceremony SET state = 'executing' WHERE seq = 4"),
+        sql("UPDATE ceremony SET state = 'proposed' WHERE seq = 1"),
+        sql("UPDATE ceremony SET transcript = request WHERE seq = 4"),
+        sql("UPDATE ceremony SET state = 'dreaming' WHERE seq = 4"),
+        sql("INSERT INTO ring SELECT * FROM ring"),
+    ];
+    let nobody = kid("nobody");
+    for (cka_id, ceremony) in [(cka("x"), digest("x")), (cka("atp-3"), digest("x"))] {
+        all.push(format!(
+            "INSERT INTO signing_key (kid, ring, number, state, spki, cka_id, token_serial,
+                token_label, published_at, activate_at, retire_at, ceremony)
+             SELECT '{nobody}', ring, 9, 'prepared', request, '{cka_id}', 's', 'l', 0, 0, 0,
+                '{ceremony}' FROM ceremony WHERE seq = 4"
+        ));
+    }
+    for sql in &all {
+        place.refuses(sql).await;
+    }
+    // A revocation is final.
+    let revoke = place.revocation("stop", "atp", &first).await;
+    place.change(revoke).await.unwrap();
+    for sql in [
+        "UPDATE signing_key SET state = 'active', role = 'primary', revoked_at = NULL,
+            revocation_reason = NULL, compromised_since = NULL WHERE number = 1",
+        "UPDATE signing_key SET compromised_since = NULL WHERE number = 1",
+        "UPDATE signing_key SET revoked_at = revoked_at + 1 WHERE number = 1",
+        "UPDATE signing_key SET revocation_reason = 'unspecified', compromised_since = NULL
+            WHERE number = 1",
+    ] {
+        place.refuses(sql).await;
+    }
+}

@@ -1,0 +1,130 @@
+//! Finding what was written.
+
+use super::super::*;
+use super::place::Place;
+use super::world::*;
+
+pub async fn occurrence_is_the_earliest(place: Place) {
+    let first = place.open_ring("atp").await;
+    let size = place.store.log_size().await.unwrap();
+    let mut batch: Vec<_> = ["a", "b", "a", "c"]
+        .iter()
+        .map(|name| signature(&first, "atp", name))
+        .collect();
+    batch[2].leaf.time = NOW + 9;
+    place.store.commit_signatures(&batch).await.unwrap();
+    let asked = [digest("b"), digest("nothing"), digest("a")];
+    let mut found = place.store.occurrences(&asked).await.unwrap();
+    found.sort_by_key(|occurrence| occurrence.index);
+    let occurrence = |name: &str, index| Occurrence {
+        sig_hash: digest(name),
+        index,
+        time: NOW,
+        kid: first.clone(),
+    };
+    assert_eq!(found, [occurrence("a", size), occurrence("b", size + 1)]);
+    assert_eq!(place.store.occurrences(&[]).await.unwrap(), []);
+}
+
+pub async fn leaves_are_found_by_what_they_tell(place: Place) {
+    let one = place.open_ring("atp").await;
+    let two = place.open_ring("oauth").await;
+    let start = place.store.log_size().await.unwrap();
+    let mut batch = Vec::new();
+    for n in 0..10 {
+        let (kid, ring) = if n % 2 == 0 {
+            (&one, "atp")
+        } else {
+            (&two, "oauth")
+        };
+        let mut record = signature(kid, ring, &format!("s{n}"));
+        record.leaf.time = NOW + n;
+        batch.push(record);
+    }
+    place.store.commit_signatures(&batch).await.unwrap();
+    place.change(Change::Record).await.unwrap();
+    let indexes = async |filter: LeafFilter, limit| -> Vec<i64> {
+        let found = place.store.leaves_of(&filter, limit).await.unwrap();
+        found.iter().map(|leaf| leaf.index - start).collect()
+    };
+    let from = LeafFilter {
+        from_index: start,
+        ..LeafFilter::default()
+    };
+    let of_one = LeafFilter {
+        kid: Some(one.clone()),
+        ..from.clone()
+    };
+    assert_eq!(indexes(of_one.clone(), 99).await, [0, 2, 4, 6, 8]);
+    assert_eq!(indexes(of_one.clone(), 2).await, [0, 2]);
+    let since = LeafFilter {
+        since: NOW + 3,
+        until: NOW + 6,
+        ..of_one.clone()
+    };
+    assert_eq!(indexes(since, 99).await, [4, 6]);
+    let of_ring = LeafFilter {
+        ring: Some("oauth".into()),
+        ..from.clone()
+    };
+    assert_eq!(indexes(of_ring, 3).await, [1, 3, 5]);
+    let acts = LeafFilter {
+        acts_only: true,
+        ..from.clone()
+    };
+    assert_eq!(indexes(acts, 99).await, [10]);
+    let late = LeafFilter {
+        since: NOW + 8,
+        ..from
+    };
+    assert_eq!(indexes(late, 99).await, [8, 9]);
+    let several = LeafFilter {
+        ring: Some("atp".into()),
+        from_index: start + 5,
+        ..of_one
+    };
+    assert_eq!(indexes(several, 99).await, [6, 8]);
+    assert_eq!(place.store.leaves(start, 2).await.unwrap().len(), 2);
+    assert_eq!(place.store.leaves(start, -1).await.unwrap().len(), 0);
+    assert!(place.store.leaf(start + 11).await.unwrap().is_none());
+}
+
+pub async fn every_statement_prepares(place: Place) {
+    use super::super::engine::{Dialect, Engine};
+    use sqlx::{Executor, SqlSafeStr};
+    let dialect = |dialect: Dialect| {
+        [
+            dialect.known_answers,
+            dialect.active_of,
+            dialect.occurrences,
+            dialect.has_migrations,
+        ]
+    };
+    let own = match &place.store.engine {
+        AnyEngine::Sqlite(_) => {
+            let bulk = sqlite::bulk::LEAVES
+                .all()
+                .into_iter()
+                .chain(sqlite::bulk::ANSWERS.all());
+            dialect(SqliteEngine::DIALECT)
+                .into_iter()
+                .chain(bulk)
+                .collect::<Vec<_>>()
+        }
+        AnyEngine::Postgres(_) => {
+            let bulk = [postgres::INSERT_LEAVES, postgres::INSERT_ANSWERS];
+            dialect(PostgresEngine::DIALECT)
+                .into_iter()
+                .chain(bulk)
+                .collect()
+        }
+    };
+    for &sql in statements::ALL.iter().chain(&own) {
+        let text = sql.into_sql_str();
+        match &place.store.engine {
+            AnyEngine::Sqlite(engine) => engine.readers.prepare(text).await.map(drop),
+            AnyEngine::Postgres(engine) => engine.pool.prepare(text).await.map(drop),
+        }
+        .unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+}

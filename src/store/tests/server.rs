@@ -1,0 +1,46 @@
+//! One PostgreSQL for the whole test process.
+
+#[path = "../../../tests/support/postgres.rs"]
+mod postgres;
+
+pub use postgres::Server;
+
+use std::sync::OnceLock;
+
+use super::super::Database;
+use super::place::Place;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+static SERVER: OnceLock<Server> = OnceLock::new();
+static NEXT: AtomicU32 = AtomicU32::new(0);
+
+fn server() -> &'static Server {
+    SERVER.get_or_init(|| Server::start().unwrap())
+}
+
+/// The URL of a database of its own.
+pub async fn fresh_database() -> String {
+    let name = format!("chancery_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+    tokio::task::spawn_blocking(move || server().create_database(&name).unwrap())
+        .await
+        .unwrap()
+}
+
+/// A server that a test may stop.
+pub async fn own() -> Server {
+    tokio::task::spawn_blocking(|| Server::start().unwrap())
+        .await
+        .unwrap()
+}
+
+pub async fn place_on(server: &Server) -> Place {
+    let url = server.create_database("chancery").unwrap().into();
+    Place::open(
+        Database::Postgres {
+            url,
+            connections: 4,
+        },
+        None,
+    )
+    .await
+}

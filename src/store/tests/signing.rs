@@ -1,0 +1,106 @@
+//! The hot path: places, the fence, first answers.
+
+use super::super::*;
+use super::place::Place;
+use super::world::*;
+
+pub async fn indexes_are_contiguous_from_zero(place: Place) {
+    assert_eq!(place.change(Change::Record).await.unwrap(), 0);
+    let kid = place.open_ring("atp").await;
+    let size = place.store.log_size().await.unwrap();
+    let batch: Vec<_> = (0..MAX_BATCH)
+        .map(|n| signature(&kid, "atp", &format!("s{n}")))
+        .collect();
+    let outcomes = place.store.commit_signatures(&batch).await.unwrap();
+    for (n, outcome) in outcomes.iter().enumerate() {
+        assert_eq!(
+            *outcome,
+            SignatureOutcome::Committed {
+                index: size + n as i64
+            }
+        );
+    }
+    assert_eq!(place.store.log_size().await.unwrap(), size + 256);
+    let leaves = place.store.leaves(0, 10_000).await.unwrap();
+    let indexes: Vec<i64> = leaves.iter().map(|leaf| leaf.index).collect();
+    assert_eq!(indexes, (0..size + 256).collect::<Vec<_>>());
+    let seventh = place.store.leaf(size + 7).await.unwrap().unwrap();
+    assert_eq!(seventh.body, batch[7].leaf.body);
+    assert_eq!(seventh.sig_hash, batch[7].leaf.sig_hash);
+    assert_eq!((seventh.time, seventh.kind.as_str()), (NOW, "sign"));
+    assert_eq!(
+        (seventh.ring.as_deref(), seventh.kid),
+        (Some("atp"), Some(kid))
+    );
+}
+
+pub async fn revoked_key_gets_no_leaf_and_leaves_no_gap(place: Place) {
+    let first = place.open_ring("atp").await;
+    let second = place.open_ring("oauth").await;
+    let change = place.revocation("stop", "atp", &first).await;
+    place.change(change).await.unwrap();
+    let size = place.store.log_size().await.unwrap();
+    let batch = [
+        signature(&second, "oauth", "a"),
+        signature(&first, "atp", "b"),
+        signature(&kid("nobody's"), "atp", "c"),
+        signature(&second, "oauth", "d"),
+    ];
+    let outcomes = place.store.commit_signatures(&batch).await.unwrap();
+    let expected = [
+        SignatureOutcome::Committed { index: size },
+        SignatureOutcome::KeyMayNotSign,
+        SignatureOutcome::KeyMayNotSign,
+        SignatureOutcome::Committed { index: size + 1 },
+    ];
+    assert_eq!(outcomes, expected);
+    assert_eq!(place.store.log_size().await.unwrap(), size + 2);
+    assert_eq!(place.change(Change::Record).await.unwrap(), size + 2);
+}
+
+pub async fn first_answer_stands(place: Place) {
+    let kid = place.open_ring("atp").await;
+    let size = place.store.log_size().await.unwrap();
+    let mut batch: Vec<_> = (0..4)
+        .map(|n| signature(&kid, "atp", &format!("s{n}")))
+        .collect();
+    batch[0].idempotency = asked("k1", r#"{"signature":"one"}"#);
+    batch[2].idempotency = asked("k1", r#"{"signature":"two"}"#);
+    let first = IdempotentAnswer {
+        request_hash: digest("k1"),
+        response: r#"{"signature":"one"}"#.into(),
+        index: size,
+        time: NOW,
+    };
+    let outcomes = place.store.commit_signatures(&batch).await.unwrap();
+    assert_eq!(outcomes[0], SignatureOutcome::Committed { index: size });
+    assert_eq!(outcomes[2], SignatureOutcome::AnsweredBefore(first.clone()));
+    assert_eq!(outcomes[3], SignatureOutcome::Committed { index: size + 2 });
+    // A later batch, on another replica, for a key that has been revoked meanwhile.
+    let change = place.revocation("stop", "atp", &kid).await;
+    place.change(change).await.unwrap();
+    let mut again = signature(&kid, "atp", "s9");
+    again.idempotency = asked("k1", r#"{"signature":"three"}"#);
+    let other = [signature(&kid, "atp", "s10"), again];
+    let outcomes = place
+        .replica()
+        .await
+        .commit_signatures(&other)
+        .await
+        .unwrap();
+    assert_eq!(outcomes[0], SignatureOutcome::KeyMayNotSign);
+    assert_eq!(outcomes[1], SignatureOutcome::AnsweredBefore(first.clone()));
+    assert_eq!(
+        place.store.idempotent("integrity", "k1").await.unwrap(),
+        Some(first)
+    );
+    assert_eq!(
+        place.store.idempotent("somebody", "k1").await.unwrap(),
+        None
+    );
+    assert_eq!(place.store.forget_answers(NOW + 1).await.unwrap(), 1);
+    assert_eq!(
+        place.store.idempotent("integrity", "k1").await.unwrap(),
+        None
+    );
+}

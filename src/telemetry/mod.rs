@@ -1,0 +1,122 @@
+//! What the service says about itself: events by `tracing`, figures by `metrics`.
+
+mod names;
+
+use std::io;
+
+use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
+use tracing_subscriber::EnvFilter;
+use tracing_subscriber::filter::ParseError;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+
+pub use metrics_exporter_prometheus::PrometheusHandle as Figures;
+use names::describe;
+pub use names::*;
+
+/// How events are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Format {
+    /// One JSON object a line, for collectors.
+    #[default]
+    Json,
+    /// For people.
+    Text,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the telemetry filter {filter:?} cannot be read")]
+    Filter {
+        filter: String,
+        #[source]
+        source: ParseError,
+    },
+    #[error("the subscriber for events could not be installed")]
+    Subscriber(#[source] TryInitError),
+    #[error("the recorder for metrics could not be installed")]
+    Recorder(#[source] BuildError),
+}
+
+/// Sends events to standard error, so that standard output stays the command's answer. `filter`
+/// is in the syntax of `tracing-subscriber`'s `EnvFilter`, for instance `info,chancery::hsm=debug`.
+pub fn init(filter: &str, format: Format) -> Result<(), Error> {
+    let parsed = EnvFilter::try_new(filter).map_err(|source| Error::Filter {
+        filter: filter.to_owned(),
+        source,
+    })?;
+    let registry = tracing_subscriber::registry().with(parsed);
+    match format {
+        Format::Json => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .json()
+                    .flatten_event(true)
+                    .with_writer(io::stderr),
+            )
+            .try_init(),
+        Format::Text => registry
+            .with(
+                tracing_subscriber::fmt::layer()
+                    .with_target(false)
+                    .with_writer(io::stderr),
+            )
+            .try_init(),
+    }
+    .map_err(Error::Subscriber)
+}
+
+/// Installs the recorder behind `metrics`' macros and describes every figure. Once per process.
+pub fn record_metrics() -> Result<Figures, Error> {
+    let handle = recorder()?.install_recorder().map_err(Error::Recorder)?;
+    describe();
+    Ok(handle)
+}
+
+/// Figures that go nowhere, for tests of rooms above.
+#[cfg(test)]
+pub fn no_figures() -> Figures {
+    PrometheusBuilder::new().build_recorder().handle()
+}
+
+fn recorder() -> Result<PrometheusBuilder, Error> {
+    PrometheusBuilder::new()
+        .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
+        .map_err(Error::Recorder)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn figures_are_rendered_with_their_buckets() {
+        let recorder = recorder().unwrap().build_recorder();
+        let handle = recorder.handle();
+        metrics::with_local_recorder(&recorder, || {
+            describe();
+            metrics::histogram!(REQUEST_SECONDS, "route" => "sign").record(0.002);
+            metrics::counter!(SIGNATURES, "kid" => "k").increment(3);
+        });
+        let text = handle.render();
+        assert!(
+            text.contains("chancery_signatures_total{kid=\"k\"} 3"),
+            "{text}"
+        );
+        assert!(
+            text.contains(
+                "chancery_http_request_duration_seconds_bucket{route=\"sign\",le=\"0.002\"} 1"
+            ),
+            "{text}"
+        );
+        assert!(text.contains("# HELP chancery_signatures_total "), "{text}");
+    }
+
+    #[test]
+    fn a_filter_that_cannot_be_read_is_an_error() {
+        assert!(matches!(
+            init("info,=x=", Format::Text),
+            Err(Error::Filter { .. })
+        ));
+    }
+}

@@ -1,0 +1,87 @@
+//! The figures, their names and what they mean. Labels never hold anything a caller chose.
+
+use metrics::{Unit, describe_counter, describe_gauge, describe_histogram};
+
+/// Upper bounds in seconds: fine around a signature, coarse towards the time limits.
+pub const LATENCY_BUCKETS: [f64; 14] = [
+    0.000_5, 0.001, 0.002, 0.003, 0.005, 0.01, 0.02, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 10.0,
+];
+
+/// Counter, labels `ring`, `kid`: signatures released.
+pub const SIGNATURES: &str = "chancery_signatures_total";
+/// Histogram, label `route`: from the request's head to its answer's head.
+pub const REQUEST_SECONDS: &str = "chancery_http_request_duration_seconds";
+/// Counter, labels `route`, `status` (`2xx`, `4xx`, …): requests answered.
+pub const REQUESTS: &str = "chancery_http_requests_total";
+/// Counter, label `code`: requests answered with a problem document.
+pub const PROBLEMS: &str = "chancery_http_problems_total";
+/// Counter, label `code`: refusals for lack of credentials, role or standing.
+pub const REFUSALS: &str = "chancery_refusals_total";
+/// Gauge: requests being answered now.
+pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
+/// Counter, label `answer` (`full`, `not_modified`): JWKS requests.
+pub const JWKS_REQUESTS: &str = "chancery_jwks_requests_total";
+/// Gauge, 1 or 0: the token answers.
+pub const HSM_UP: &str = "chancery_hsm_up";
+/// Gauge: signatures waiting for the token.
+pub const HSM_QUEUE: &str = "chancery_hsm_queue_length";
+/// Gauge: rises with every re-initialisation of the token's library.
+pub const HSM_GENERATION: &str = "chancery_hsm_generation";
+/// Gauge: worker processes that run.
+pub const HSM_PROCESSES: &str = "chancery_hsm_processes";
+/// Counter, label `what`: signatures, failures and each rung of the recovery ladder.
+pub const HSM_EVENTS: &str = "chancery_hsm_events_total";
+/// Gauge: the database's version that the read model stands at.
+pub const SNAPSHOT_VERSION: &str = "chancery_snapshot_version";
+/// Gauge: how long ago the read model was last confirmed by the database.
+pub const SNAPSHOT_AGE_SECONDS: &str = "chancery_snapshot_age_seconds";
+/// Gauge, labels `ring`, `kid`: time since the key was published.
+pub const KEY_AGE_SECONDS: &str = "chancery_key_age_seconds";
+/// Gauge: keys in the database that the read model did not believe.
+pub const KEYS_REFUSED: &str = "chancery_keys_refused";
+
+pub(super) fn describe() {
+    describe_counter!(SIGNATURES, "Signatures released, by ring and kid.");
+    describe_histogram!(
+        REQUEST_SECONDS,
+        Unit::Seconds,
+        "Time from a request's head to its answer's head."
+    );
+    describe_counter!(REQUESTS, "Requests answered, by route and class of status.");
+    describe_counter!(PROBLEMS, "Requests answered with a problem document.");
+    describe_counter!(
+        REFUSALS,
+        "Requests refused for lack of credentials, role or standing."
+    );
+    describe_gauge!(IN_FLIGHT, "Requests being answered now.");
+    describe_counter!(JWKS_REQUESTS, "JWKS requests, by kind of answer.");
+    describe_gauge!(HSM_UP, "1 while the token answers.");
+    describe_gauge!(HSM_QUEUE, "Signatures waiting for the token.");
+    describe_gauge!(
+        HSM_GENERATION,
+        "Rises with every re-initialisation of the token's library."
+    );
+    describe_gauge!(HSM_PROCESSES, "Worker processes that run.");
+    describe_counter!(
+        HSM_EVENTS,
+        "Signatures, failures and recoveries at the token, by kind."
+    );
+    describe_gauge!(
+        SNAPSHOT_VERSION,
+        "The database's version that the read model stands at."
+    );
+    describe_gauge!(
+        SNAPSHOT_AGE_SECONDS,
+        Unit::Seconds,
+        "How long ago the database last confirmed the read model."
+    );
+    describe_gauge!(
+        KEY_AGE_SECONDS,
+        Unit::Seconds,
+        "Time since a key that is prepared, active or retired was published."
+    );
+    describe_gauge!(
+        KEYS_REFUSED,
+        "Keys in the database whose birth certificate was not believed."
+    );
+}

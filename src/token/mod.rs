@@ -1,0 +1,92 @@
+//! The asynchronous face of the `hsm` crate. Here, and nowhere above, are its types known.
+//!
+//! [`Pool`] can use keys; [`Executor`] can make and destroy them, and takes a quorum's proof by
+//! value for each. A service that only serves never opens an [`Executor`].
+
+mod executor;
+mod handle;
+mod pool;
+
+pub use executor::{Executor, Found, Generated};
+pub use handle::Handle;
+pub use pool::{Pool, Status};
+
+use crate::config;
+
+/// What went wrong at the token, with what may be done about it.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    #[error("the token's settings do not fit: {0}")]
+    Settings(String),
+    #[error("the token failed")]
+    Token(#[source] hsm::Error),
+    /// The supervisor is gone: the service is stopping.
+    #[error("the token layer has stopped")]
+    Stopped,
+}
+
+/// What a caller can do about it; the HTTP status follows from it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Advice {
+    /// Worth trying again after so many milliseconds.
+    RetryAfter(u64),
+    /// The deadline passed; it is unknown to the caller whether the token is slow or gone.
+    TimedOut,
+    /// A person has to look.
+    Alert,
+}
+
+impl Error {
+    pub fn advice(&self) -> Advice {
+        match self {
+            Self::Token(hsm::Error::DeadlineExceeded) => Advice::TimedOut,
+            Self::Token(hsm::Error::CircuitOpen { retry_after }) => {
+                Advice::RetryAfter(u64::try_from(retry_after.as_millis()).unwrap_or(1_000))
+            }
+            Self::Token(error) => match error.class() {
+                hsm::Class::Transient | hsm::Class::SessionLost | hsm::Class::LoginRequired => {
+                    Advice::RetryAfter(1_000)
+                }
+                _ => Advice::Alert,
+            },
+            Self::Stopped => Advice::RetryAfter(1_000),
+            Self::Settings(_) => Advice::Alert,
+        }
+    }
+
+    /// After this nobody knows whether the act happened; look before acting again.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::Token(error) if error.class() == hsm::Class::OutcomeUnknown
+            || matches!(error, hsm::Error::WorkerLost | hsm::Error::DeadlineExceeded))
+    }
+}
+
+/// The configuration's token as the `hsm` crate wants it.
+fn token_config(
+    section: &config::Token,
+    program: &std::path::Path,
+) -> Result<hsm::TokenConfig, Error> {
+    let uri = section
+        .uri
+        .parse::<hsm::Pkcs11Uri>()
+        .map_err(|e| Error::Settings(e.to_string()))?;
+    let mut token = hsm::TokenConfig::new(uri, program.to_owned());
+    token.profile = section.profile.clone();
+    token.processes = section.processes;
+    token.sessions = section.sessions;
+    token.env = section
+        .environment
+        .iter()
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect();
+    token.worker_args = vec![WORKER_COMMAND.to_owned()];
+    Ok(token)
+}
+
+/// The hidden sub-command that is a worker process.
+pub const WORKER_COMMAND: &str = "hsm-worker";
+
+/// The body of the hidden sub-command.
+pub fn worker() -> std::process::ExitCode {
+    hsm::worker_main()
+}

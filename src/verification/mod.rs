@@ -1,0 +1,69 @@
+//! Gathers the facts about a signature and lets `trust` decide the verdict.
+
+mod jws;
+mod verify;
+
+use std::sync::Arc;
+
+use trust::{Kid, Time};
+
+pub use jws::{UnverifiedJws, parse_jws, parse_jws_json};
+pub use verify::Verification;
+
+/// A signature somebody asks about. Everything in it is unverified.
+#[derive(Debug, Clone)]
+pub enum Claim {
+    /// Compact JWS, attached; or detached with its payload.
+    Jws {
+        compact: String,
+        detached_payload: Option<Vec<u8>>,
+    },
+    /// JWS JSON serialisation, flattened or general with one signature (RFC 7515 section 7.2).
+    JwsJson {
+        json: Vec<u8>,
+        detached_payload: Option<Vec<u8>>,
+    },
+    /// A signature over a digest or a message by the key that the caller names.
+    Raw {
+        kid: String,
+        covered: Covered,
+        signature: Vec<u8>,
+        der: bool,
+    },
+    Dsse {
+        envelope: Vec<u8>,
+    },
+}
+
+#[derive(Debug, Clone)]
+pub enum Covered {
+    Digest(Vec<u8>),
+    Message(Vec<u8>),
+}
+
+/// The answer: a verdict with its reasons, never a bare boolean.
+#[derive(Debug, Clone)]
+pub struct Answer {
+    pub verdict: trust::verdict::Verdict,
+    pub kid: Option<Kid>,
+    pub ring: Option<Arc<str>>,
+    pub number: Option<u32>,
+    /// Earliest proof that the signature existed, and its place in the log.
+    pub existed_at: Option<Time>,
+    pub index: Option<i64>,
+    /// What a person would want to know: which check said no, what was expected.
+    pub explanation: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The claim is not of the form it says (not a JWS, not base64url, …): a client's mistake,
+    /// not a verdict.
+    #[error("{member}: {problem}")]
+    Malformed {
+        member: &'static str,
+        problem: String,
+    },
+    #[error("the audit log could not be asked")]
+    Log(#[source] Arc<crate::store::Error>),
+}

@@ -1,0 +1,245 @@
+//! From a claim to a verdict: find the key by its kid alone, check the signature with the ring's
+//! algorithm, ask the audit trail since when it exists, and let `trust::verdict` judge.
+
+use std::sync::Arc;
+
+use base64ct::Encoding as _;
+use trust::verdict::{Existence, Facts, verdict};
+use trust::{Algorithm, Kid, Sha256Digest, Time};
+
+use super::{Answer, Claim, Covered, Error, UnverifiedJws, parse_jws, parse_jws_json};
+use crate::keys::{Key, Keys, Snapshot};
+use crate::store::{Occurrence, Store};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Verification {
+    keys: Arc<Keys>,
+    store: Store,
+}
+
+/// A claim whose signature was checked; what is missing is the trail's word.
+struct Checked {
+    kid: String,
+    key: Option<Arc<Key>>,
+    checks: bool,
+    sig_hash: String,
+    explanation: String,
+}
+
+/// What a signature covers.
+enum Input {
+    Message(Vec<u8>),
+    Digest(Vec<u8>),
+}
+
+impl Verification {
+    pub fn new(keys: Arc<Keys>, store: Store) -> Self {
+        Self { keys, store }
+    }
+
+    pub async fn verify(&self, claim: Claim) -> Result<Answer, Error> {
+        let mut answers = self.verify_batch(vec![Ok(claim)]).await;
+        answers.pop().unwrap_or_else(|| {
+            Err(Error::Malformed {
+                member: "",
+                problem: "no claim".to_owned(),
+            })
+        })
+    }
+
+    /// Each claim has an answer of its own; the trail is asked once for all of them.
+    pub async fn verify_batch(
+        &self,
+        claims: Vec<Result<Claim, Error>>,
+    ) -> Vec<Result<Answer, Error>> {
+        let snapshot = self.keys.current();
+        let checked: Vec<Result<Checked, Error>> = claims
+            .into_iter()
+            .map(|claim| check(&snapshot, claim?))
+            .collect();
+        let hashes: Vec<String> = checked
+            .iter()
+            .flatten()
+            .filter(|checked| checked.checks)
+            .map(|checked| checked.sig_hash.clone())
+            .collect();
+        let found = match hashes.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.store.occurrences(&hashes).await.map_err(Arc::new),
+        };
+        checked
+            .into_iter()
+            .map(|checked| {
+                let checked = checked?;
+                match &found {
+                    Ok(found) => Ok(judge(checked, found)),
+                    // Without the trail there is no proof of existence, and no proof of its
+                    // absence either: nothing is said rather than something wrong.
+                    Err(error) => Err(Error::Log(error.clone())),
+                }
+            })
+            .collect()
+    }
+}
+
+fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
+    match claim {
+        Claim::Jws {
+            compact,
+            detached_payload,
+        } => jws(snapshot, parse_jws(&compact, detached_payload.as_deref())?),
+        Claim::JwsJson {
+            json,
+            detached_payload,
+        } => jws(
+            snapshot,
+            parse_jws_json(&json, detached_payload.as_deref())?,
+        ),
+        Claim::Raw {
+            kid,
+            covered,
+            signature,
+            der,
+        } => {
+            let input = match covered {
+                Covered::Digest(digest) => Input::Digest(digest),
+                Covered::Message(message) => Input::Message(message),
+            };
+            raw(snapshot, kid, &input, signature, der)
+        }
+        Claim::Dsse { envelope } => dsse(snapshot, &envelope),
+    }
+}
+
+fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Result<Checked, Error> {
+    let key = find(snapshot, &jws.kid);
+    // The header's `alg` does not choose anything: it has to be what the ring signs with.
+    let objection = jws.objection.clone().or_else(|| {
+        let algorithm = key.as_ref()?.algorithm;
+        (!is_alg(algorithm, &jws.alg)).then(|| {
+            format!(
+                "the header says {:?}, the ring signs with {algorithm}",
+                jws.alg
+            )
+        })
+    });
+    let input = Input::Message(jws.signing_input);
+    Ok(finish(key, jws.kid, &input, &jws.signature, objection))
+}
+
+fn raw(
+    snapshot: &Snapshot,
+    kid: String,
+    input: &Input,
+    signature: Vec<u8>,
+    der: bool,
+) -> Result<Checked, Error> {
+    let key = find(snapshot, &kid);
+    let coordinate = key.as_ref().filter(|key| key.algorithm.is_ecdsa());
+    let signature = match coordinate {
+        Some(key) if der => {
+            let length = key.public.spec().signature_len() / 2;
+            match trust::signature::der_to_p1363(&signature, length) {
+                Ok(fixed) => fixed,
+                Err(_) => {
+                    let objection = Some("the signature is not DER".to_owned());
+                    return Ok(finish(
+                        key.clone().into(),
+                        kid,
+                        input,
+                        &signature,
+                        objection,
+                    ));
+                }
+            }
+        }
+        _ => signature,
+    };
+    Ok(finish(key, kid, input, &signature, None))
+}
+
+fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
+    let malformed = |problem: String| Error::Malformed {
+        member: "envelope",
+        problem,
+    };
+    let envelope = trust::dsse::Envelope::decode(envelope).map_err(|e| malformed(e.to_string()))?;
+    let payload = envelope
+        .unverified_payload()
+        .map_err(|e| malformed(e.to_string()))?;
+    let message = trust::dsse::pae(&envelope.payload_type, &payload);
+    let [signature] = envelope.signatures.as_slice() else {
+        return Err(malformed("expected exactly one signature".to_owned()));
+    };
+    let bytes = base64ct::Base64::decode_vec(&signature.sig)
+        .map_err(|_| malformed("sig: expected base64".to_owned()))?;
+    let kid = signature.keyid.clone();
+    let key = find(snapshot, &kid);
+    Ok(finish(key, kid, &Input::Message(message), &bytes, None))
+}
+
+fn finish(
+    key: Option<Arc<Key>>,
+    kid: String,
+    input: &Input,
+    signature: &[u8],
+    objection: Option<String>,
+) -> Checked {
+    let checks = match (&key, &objection) {
+        (Some(key), None) => match input {
+            Input::Message(message) => key.verifier.verify_message(message, signature).is_ok(),
+            Input::Digest(digest) => key.verifier.verify_digest(digest, signature).is_ok(),
+        },
+        _ => false,
+    };
+    let explanation = match (&key, objection, checks) {
+        (_, Some(objection), _) => objection,
+        (None, None, _) => format!("no key has the kid {kid:?}; other keys are not tried"),
+        (Some(_), None, false) => "the signature does not check against this key".to_owned(),
+        (Some(_), None, true) => String::new(),
+    };
+    Checked {
+        kid,
+        key,
+        checks,
+        sig_hash: Sha256Digest::of(signature).to_string(),
+        explanation,
+    }
+}
+
+fn judge(checked: Checked, found: &[Occurrence]) -> Answer {
+    // The trail's entry has to be about this key: a signature's hash alone proves nothing.
+    let entry = found
+        .iter()
+        .find(|entry| entry.sig_hash == checked.sig_hash && entry.kid == checked.kid)
+        .filter(|_| checked.checks);
+    let verdict = verdict(&Facts {
+        key: checked.key.as_ref().map(|key| &key.state),
+        checks: checked.checks,
+        existence: entry.map(|entry| Existence {
+            at: Time::from_millis(entry.time),
+            sound: true,
+        }),
+        logged: entry.is_some(),
+        withdrawn: None,
+    });
+    Answer {
+        kid: checked.kid.parse::<Kid>().ok(),
+        ring: checked.key.as_ref().map(|key| key.ring.clone()),
+        number: checked.key.as_ref().map(|key| key.number),
+        existed_at: verdict.existed_at,
+        index: entry.map(|entry| entry.index),
+        explanation: checked.explanation,
+        verdict,
+    }
+}
+
+fn find(snapshot: &Snapshot, kid: &str) -> Option<Arc<Key>> {
+    snapshot.keys.get(&kid.parse::<Kid>().ok()?).cloned()
+}
+
+/// `EdDSA` (RFC 8037) and `Ed25519` (RFC 9864) are the same to us.
+fn is_alg(algorithm: Algorithm, alg: &str) -> bool {
+    alg == algorithm.jws_alg() || alg == algorithm.to_string()
+}

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Puts the verifiers of other people, at the versions and hashes of the lock files beside this script, under
+# target/interop/. Silent, and without network, when they are there already.
+set -eu
+here=$(cd "$(dirname "$0")" && pwd)
+into="$here/../../target/interop"
+mkdir -p "$into"
+
+want=$(cat "$here/package-lock.json" "$here/requirements.txt" "$here/jose-verifier.mjs" | cksum)
+[ "$(cat "$into/installed" 2>/dev/null)" = "$want" ] && exit 0
+rm -f "$into/installed"
+
+echo "interop: installing the verifiers of npm jose and PyJWT under target/interop"
+cp "$here/package.json" "$here/package-lock.json" "$here/jose-verifier.mjs" "$into/"
+(cd "$into" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null)
+
+python3 -m venv --clear "$into/python"
+"$into/python/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \
+    -r "$here/requirements.txt"
+
+echo "$want" >"$into/installed"

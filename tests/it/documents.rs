@@ -1,0 +1,179 @@
+//! A document that lies is worse than none: what the documents name has to exist.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::process::Command;
+
+use crate::support::process::{repository, run};
+
+const DOCUMENTS: &[&str] = &[
+    "README.md",
+    "SECURITY.md",
+    "CHANGELOG.md",
+    "docs/ARCHITECTURE.md",
+    "docs/CEREMONY.md",
+    "docs/KEY-STATES.md",
+    "docs/THREAT-MODEL.md",
+];
+
+fn read(path: &str) -> String {
+    fs::read_to_string(repository(path)).unwrap_or_else(|e| panic!("{path}: {e}"))
+}
+
+/// The code of a Markdown text: indented and fenced lines, and what stands between backticks.
+fn code(text: &str) -> Vec<String> {
+    let joined = text.replace("\\\n", " ");
+    let mut found: Vec<String> = joined
+        .lines()
+        .filter_map(|line| line.strip_prefix("    "))
+        .map(str::to_owned)
+        .collect();
+    // A span may be broken over two lines.
+    let prose: String = joined
+        .lines()
+        .filter(|l| !l.starts_with("    "))
+        .collect::<Vec<_>>()
+        .join(" ");
+    found.extend(prose.split('`').skip(1).step_by(2).map(str::to_owned));
+    found
+}
+
+/// The commands of `chancery` in a piece of code: sub-commands, and the options given to them.
+fn commands(code: &str) -> Vec<(Vec<String>, Vec<String>)> {
+    let mut found = Vec::new();
+    for line in code.split(['#', '>', '|']) {
+        let Some(rest) = line.trim().strip_prefix("chancery ") else {
+            continue;
+        };
+        let words: Vec<&str> = rest.split_whitespace().collect();
+        let names = |word: &&&str| {
+            word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
+        };
+        let path: Vec<String> = words
+            .iter()
+            .take_while(names)
+            .map(|w| (*w).to_owned())
+            .collect();
+        let options = words
+            .iter()
+            .filter(|w| w.starts_with("--"))
+            .map(|w| (*w).to_owned())
+            .collect();
+        found.push((path, options));
+    }
+    found
+}
+
+#[test]
+fn every_command_of_the_documents_exists() {
+    let mut seen = BTreeSet::new();
+    for document in DOCUMENTS {
+        for (path, options) in code(&read(document)).iter().flat_map(|c| commands(c)) {
+            let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
+            let said = run(command.args(&path).arg("--help"), b"");
+            let help = String::from_utf8_lossy(&said.stdout).into_owned();
+            assert_eq!(
+                said.code,
+                Some(0),
+                "{document}: chancery {path:?}: {}",
+                said.stderr
+            );
+            for option in options {
+                assert!(
+                    help.contains(&option),
+                    "{document}: chancery {path:?} has no {option}"
+                );
+            }
+            seen.insert(path);
+        }
+    }
+    assert!(
+        seen.len() > 10,
+        "only {seen:?} found: is that reading the documents?"
+    );
+}
+
+#[test]
+fn every_make_target_of_the_documents_exists() {
+    let makefile = read("Makefile");
+    let mut seen = 0;
+    for document in DOCUMENTS {
+        for code in code(&read(document)) {
+            if let Some(target) = code
+                .strip_prefix("make ")
+                .and_then(|rest| rest.split_whitespace().next())
+            {
+                assert!(
+                    makefile.contains(&format!("\n{target}:")),
+                    "{document}: make {target}"
+                );
+                seen += 1;
+            }
+        }
+    }
+    assert!(seen > 4);
+}
+
+#[test]
+fn every_link_of_the_documents_leads_somewhere() {
+    for document in DOCUMENTS {
+        let directory = repository(document)
+            .parent()
+            .expect("a directory")
+            .to_path_buf();
+        let text = read(document);
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next())
+        {
+            assert!(directory.join(link).exists(), "{document}: {link}");
+        }
+    }
+}
+
+#[test]
+fn every_test_of_the_threat_model_exists() {
+    let mut sources = String::new();
+    let mut waiting: Vec<_> = ["src", "trust", "hsm", "tests"].map(repository).into();
+    while let Some(path) = waiting.pop() {
+        if path.is_dir() {
+            waiting.extend(
+                fs::read_dir(&path)
+                    .expect("a directory")
+                    .map(|e| e.expect("an entry").path()),
+            );
+        } else if path.extension().is_some_and(|e| e == "rs") {
+            sources.push_str(&fs::read_to_string(&path).expect("a source"));
+        }
+    }
+    let text = read("docs/THREAT-MODEL.md");
+    // The tests stand in the last column.
+    let cells = text
+        .lines()
+        .filter_map(|l| l.strip_suffix('|'))
+        .filter_map(|l| l.rsplit('|').next());
+    let tests: Vec<&str> = cells
+        .flat_map(|c| c.split('`').skip(1).step_by(2))
+        .collect();
+    assert!(tests.len() > 10, "only {tests:?}");
+    for test in tests {
+        assert!(
+            sources.contains(&format!("fn {test}(")),
+            "docs/THREAT-MODEL.md: no test {test}"
+        );
+    }
+}
+
+#[test]
+fn every_configuration_shipped_is_accepted() {
+    for name in ["embedded", "luna", "azure"] {
+        let file = repository(&format!("deploy/config/{name}.toml"));
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
+        let said = run(
+            command.arg("--config").arg(&file).args(["config", "print"]),
+            b"",
+        );
+        assert_eq!(said.code, Some(0), "{}: {}", file.display(), said.stderr);
+    }
+}

@@ -1,0 +1,8 @@
+//! What the integration tests share: a whole installation, made as an operator would make it, by the real binary.
+
+pub mod custodian;
+pub mod http;
+pub mod installation;
+pub mod process;
+pub mod rust_source;
+pub mod verifier;

@@ -1,0 +1,74 @@
+//! Programs run by the tests: what they said, and children that do not outlive their test.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+
+/// A file of the repository.
+pub fn repository(path: &str) -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+/// What a program said and how it ended.
+#[derive(Debug)]
+pub struct Said {
+    pub code: Option<i32>,
+    pub stdout: Vec<u8>,
+    pub stderr: String,
+}
+
+impl Said {
+    pub fn text(&self) -> &str {
+        std::str::from_utf8(&self.stdout)
+            .expect("the program printed UTF-8")
+            .trim()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.stdout).unwrap_or_else(|e| panic!("not JSON ({e}): {self:?}"))
+    }
+}
+
+/// Runs a program to its end with `input` on its standard input.
+pub fn run(command: &mut Command, input: &[u8]) -> Said {
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap_or_else(|e| panic!("cannot start {command:?}: {e}"));
+    // A program that ends without reading its input is no failure of the test.
+    let _ = child.stdin.take().expect("piped").write_all(input);
+    let output = child.wait_with_output().expect("the program ends");
+    Said {
+        code: output.status.code(),
+        stdout: output.stdout,
+        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+    }
+}
+
+/// Runs a program that has to succeed and returns what it printed.
+pub fn done<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Said {
+    let mut command = Command::new(program);
+    command.args(arguments);
+    let said = run(&mut command, b"");
+    assert_eq!(said.code, Some(0), "{command:?}: {said:?}");
+    said
+}
+
+/// A child that is killed, by its own id, when the test lets go of it.
+pub struct Running(pub Child);
+
+impl Running {
+    pub fn is_alive(&mut self) -> bool {
+        matches!(self.0.try_wait(), Ok(None))
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
