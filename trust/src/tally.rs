@@ -8,6 +8,7 @@ mod count;
 mod proof;
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 
 use crate::approval::{Approval, Rejection, RejectionBody};
 use crate::chain::Trusted;
@@ -20,7 +21,9 @@ use crate::request::{Nonce, Request, RequestError, request_digest};
 use crate::roster::MemberId;
 use crate::time::Time;
 
-pub use accept::{AcceptanceError, AcceptanceTally, Finished, NotAccepted, tally_acceptance};
+pub use accept::{
+    AcceptanceError, AcceptanceFindings, AcceptanceTally, Finished, NotAccepted, tally_acceptance,
+};
 pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count};
 pub use count::{Counted, NotCounted, WhyNot};
@@ -142,9 +145,9 @@ pub enum Standing {
     Refused(Vec<Obstacle>),
 }
 
-/// The result of the tally: who counted, who did not and why.
+/// What the tally found: who counted, who did not and why.
 #[derive(Debug)]
-pub struct Tally {
+pub struct Findings {
     /// Who counted, each member once.
     pub counted: Vec<Counted>,
     /// What did not count, and why.
@@ -153,9 +156,30 @@ pub struct Tally {
     pub needed: Option<Threshold>,
     /// Where the ceremony stands.
     pub standing: Standing,
+}
+
+/// The result of the tally. Its findings can be read through it and by nobody be written: a
+/// standing that another crate could set would be an approval that another crate could make.
+///
+/// ```compile_fail,E0594
+/// fn forge(mut tally: trust::Tally) {
+///     tally.standing = trust::tally::Standing::Approved;
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Tally {
+    findings: Findings,
     /// Kept so that the approved value is made of exactly what was tallied.
     request: Option<Request>,
     digest: Sha256Digest,
+}
+
+impl Deref for Tally {
+    type Target = Findings;
+
+    fn deref(&self) -> &Findings {
+        &self.findings
+    }
 }
 
 /// A tally that does not permit the operation.
@@ -172,11 +196,14 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
     let request = match Request::decode(&ceremony.request) {
         Ok(request) => request,
         Err(error) => {
-            return Tally {
+            let findings = Findings {
                 counted: Vec::new(),
                 not_counted: Vec::new(),
                 needed: None,
                 standing: Standing::Refused(vec![error.into()]),
+            };
+            return Tally {
+                findings,
                 request: None,
                 digest,
             };
@@ -216,11 +243,14 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
             missing: needed.get() - counted.len(),
         }
     };
-    Tally {
+    let findings = Findings {
         counted,
         not_counted,
         needed: Some(needed),
         standing,
+    };
+    Tally {
+        findings,
         request: Some(request),
         digest,
     }
@@ -230,17 +260,21 @@ impl Tally {
     /// Turns the tally into the value that the dangerous call takes; only [`Standing::Approved`]
     /// permits it.
     pub fn into_approved(self) -> Result<ApprovedOperation, Refused> {
-        match (self.standing, self.request) {
+        let Findings {
+            counted, standing, ..
+        } = self.findings;
+        match (standing, self.request) {
             (Standing::Approved, Some(request)) => {
-                let by = self
-                    .counted
-                    .into_iter()
-                    .map(|counted| counted.member)
-                    .collect();
+                let by = counted.into_iter().map(|counted| counted.member).collect();
                 Ok(proof::approved(request, self.digest, by))
             }
             (standing, _) => Err(Refused { standing }),
         }
+    }
+
+    /// Where the ceremony stands, for keeping.
+    pub fn into_standing(self) -> Standing {
+        self.findings.standing
     }
 
     /// The digest of the request that was tallied.
@@ -285,7 +319,7 @@ fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time)
     if let Some(at) = trusted.roster().expires_at.filter(|at| now > *at) {
         found.push(Obstacle::RosterExpired(at));
     }
-    let expected = history.last_sequence + 1;
+    let expected = history.last_sequence.saturating_add(1);
     if request.sequence != expected {
         found.push(Obstacle::Sequence {
             found: request.sequence,

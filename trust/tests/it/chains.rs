@@ -221,7 +221,7 @@ fn an_expired_roster_approves_nothing() {
     );
     world.chains.changes.push(Change::Roster(document));
     let ceremony = world.ceremony(&world.request(), &[&world.alice, &world.bob]);
-    let at = |now| tally(&world.trusted(), &ceremony, &History::default(), now).standing;
+    let at = |now| tally(&world.trusted(), &ceremony, &History::default(), now).into_standing();
     assert_eq!(at(minute(9)), Standing::Approved);
     assert_eq!(
         at(minute(10)),

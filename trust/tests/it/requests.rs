@@ -11,7 +11,7 @@ fn refused(world: &World, change: impl FnOnce(&mut Request)) -> RequestError {
     let mut request = world.request();
     change(&mut request);
     let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
-    match world.tally(&ceremony).standing {
+    match world.tally(&ceremony).into_standing() {
         Standing::Refused(obstacles) => match &obstacles[..] {
             [Obstacle::Content(error), ..] => error.clone(),
             other => panic!("{other:?}"),
