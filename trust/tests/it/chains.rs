@@ -82,6 +82,23 @@ fn a_roster_needs_the_old_and_the_new_threshold() {
     }
 }
 
+/// No new key is in the way here: what refuses is the threshold of the new roster alone.
+#[test]
+fn those_who_leave_cannot_choose_their_successors_alone() {
+    let world = World::quick();
+    let change = |roster: &mut Roster| {
+        roster.members[1].active = false;
+        roster.members[3].roles = vec![Role::Custodian];
+    };
+    for (signers, holds) in [
+        ([&world.bob, &world.carol], false),
+        ([&world.alice, &world.carol], true),
+    ] {
+        let walked = walked(&world, Change::Roster(world.next_roster(change, &signers)));
+        assert_eq!(walked.is_ok(), holds, "{walked:?}");
+    }
+}
+
 #[test]
 fn a_member_gets_another_members_former_key_never() {
     let mut world = World::quick();
