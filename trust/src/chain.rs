@@ -9,9 +9,11 @@ mod walk;
 use serde::{Deserialize, Serialize};
 
 use crate::digest::Sha256Digest;
+use crate::dsse;
 use crate::format::V1;
 use crate::json::{self, JsonError};
 use crate::name::Name;
+use crate::namespace::{Namespace, Purpose};
 use crate::policy::{Policy, Threshold};
 use crate::request::DocumentRef;
 use crate::roster::{Roster, RosterError};
@@ -51,7 +53,23 @@ pub struct Genesis {
     pub policy: Policy,
 }
 
+impl SignedDocument {
+    /// The file that members sign: `ssh-keygen -Y sign -n NAMESPACE -f KEY FILE`.
+    pub fn message(&self, namespace: &Namespace) -> Vec<u8> {
+        dsse::pae(&namespace.to_string(), self.body.as_bytes())
+    }
+}
+
 impl Genesis {
+    /// The namespace that members sign in.
+    pub fn namespace(&self) -> Namespace {
+        Namespace::new(
+            Purpose::Genesis,
+            &self.roster.service,
+            &self.roster.environment,
+        )
+    }
+
     /// The canonical bytes; their digest is what is pinned.
     pub fn encode(&self) -> Result<Vec<u8>, JsonError> {
         json::canonical(self)

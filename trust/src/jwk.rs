@@ -101,7 +101,11 @@ impl Curve {
 /// The fields are private so that a value of this type always has the right lengths and a minimal
 /// encoding; whether an EC point lies on its curve is checked by [`crate::Verifier::new`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct PublicKey(Material);
+pub struct PublicKey {
+    material: Material,
+    /// Hashed once, when the key is made.
+    kid: Kid,
+}
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 enum Material {
@@ -118,6 +122,34 @@ enum Material {
     Okp {
         x: [u8; 32],
     },
+}
+
+impl Material {
+    /// RFC 7638 section 3.2: required members only, in lexicographic order, no white space.
+    fn thumbprint(&self) -> Kid {
+        let hashed = match self {
+            Self::Ec { curve, x, y } => format!(
+                r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
+                curve.crv(),
+                base64url::encode(x),
+                base64url::encode(y)
+            ),
+            Self::Rsa { n, e } => format!(
+                r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
+                base64url::encode(e),
+                base64url::encode(n)
+            ),
+            Self::Okp { x } => {
+                format!(
+                    r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
+                    base64url::encode(x)
+                )
+            }
+        };
+        Kid(base64url::encode(
+            Sha256Digest::of(hashed.as_bytes()).as_bytes(),
+        ))
+    }
 }
 
 /// A public key that was refused.
@@ -152,7 +184,7 @@ impl PublicKey {
         if y.len() != curve.coordinate_len() {
             return Err(PublicKeyError::Form("y"));
         }
-        Ok(Self(Material::Ec {
+        Ok(Self::of(Material::Ec {
             curve,
             x: x.to_vec(),
             y: y.to_vec(),
@@ -170,7 +202,7 @@ impl PublicKey {
         if !matches!(n.len(), 256 | 384 | 512) || !full || !odd || e != [1, 0, 1] {
             return Err(PublicKeyError::Rsa);
         }
-        Ok(Self(Material::Rsa {
+        Ok(Self::of(Material::Rsa {
             n: n.to_vec(),
             e: e.to_vec(),
         }))
@@ -179,7 +211,7 @@ impl PublicKey {
     /// An Ed25519 key from its 32 bytes.
     pub fn ed25519(x: &[u8]) -> Result<Self, PublicKeyError> {
         let x = x.try_into().map_err(|_| PublicKeyError::Form("x"))?;
-        Ok(Self(Material::Okp { x }))
+        Ok(Self::of(Material::Okp { x }))
     }
 
     /// Reads a DER SubjectPublicKeyInfo. Only the one encoding that [`Self::to_spki_der`] writes
@@ -210,36 +242,19 @@ impl PublicKey {
         jwk.into_key()
     }
 
+    fn of(material: Material) -> Self {
+        let kid = material.thumbprint();
+        Self { material, kid }
+    }
+
     /// The kid: RFC 7638 thumbprint with SHA-256.
     pub fn kid(&self) -> Kid {
-        // RFC 7638 section 3.2: required members only, in lexicographic order, no white space.
-        let hashed = match &self.0 {
-            Material::Ec { curve, x, y } => format!(
-                r#"{{"crv":"{}","kty":"EC","x":"{}","y":"{}"}}"#,
-                curve.crv(),
-                base64url::encode(x),
-                base64url::encode(y)
-            ),
-            Material::Rsa { n, e } => format!(
-                r#"{{"e":"{}","kty":"RSA","n":"{}"}}"#,
-                base64url::encode(e),
-                base64url::encode(n)
-            ),
-            Material::Okp { x } => {
-                format!(
-                    r#"{{"crv":"Ed25519","kty":"OKP","x":"{}"}}"#,
-                    base64url::encode(x)
-                )
-            }
-        };
-        Kid(base64url::encode(
-            Sha256Digest::of(hashed.as_bytes()).as_bytes(),
-        ))
+        self.kid.clone()
     }
 
     /// The key's shape.
     pub fn spec(&self) -> KeySpec {
-        match &self.0 {
+        match &self.material {
             Material::Ec {
                 curve: Curve::P256, ..
             } => KeySpec::P256,
@@ -267,7 +282,7 @@ impl PublicKey {
             n: None,
             e: None,
         };
-        match &self.0 {
+        match &self.material {
             Material::Ec { curve, x, y } => {
                 jwk.crv = Some(curve.crv());
                 jwk.x = Some(Base64Url(x.clone()));

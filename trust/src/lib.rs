@@ -40,6 +40,7 @@ pub mod tally;
 pub mod template;
 #[cfg(test)]
 mod testing;
+pub mod text;
 pub mod time;
 pub mod transcript;
 pub mod verdict;

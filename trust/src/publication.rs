@@ -20,9 +20,6 @@ pub const DEFAULT_BUDGET: usize = 48 * 1024;
 /// One key with what publication needs to know.
 #[derive(Clone, Debug)]
 pub struct PublishedKey {
-    /// Its kid, which must be that of `public_key`; kept so that it is not hashed again for every
-    /// document.
-    pub kid: Kid,
     /// Its ring.
     pub ring: Name,
     /// Its number in the ring.
@@ -59,6 +56,14 @@ pub struct LeftOut {
     pub okp: usize,
 }
 
+impl LeftOut {
+    /// How many in all.
+    #[expect(clippy::len_without_is_empty, reason = "a count, not a collection")]
+    pub fn len(&self) -> usize {
+        self.budget + self.okp
+    }
+}
+
 #[derive(Serialize)]
 struct JwkSet {
     keys: Vec<Jwk>,
@@ -86,10 +91,11 @@ pub fn plan_jwks(keys: &[PublishedKey], budget: usize, okp: bool) -> Result<Publ
     let mut candidates = candidates.into_iter();
     for key in candidates.by_ref() {
         // One JWK per kid: jose and go-jose refuse a set with two.
-        if included.contains(&key.kid) {
+        let kid = key.public_key.kid();
+        if included.contains(&kid) {
             continue;
         }
-        let jwk = key.public_key.to_jwk(key.algorithm, &key.kid);
+        let jwk = key.public_key.to_jwk(key.algorithm, &kid);
         let comma = usize::from(!set.keys.is_empty());
         let cost = written(&jwk)?.len() + comma;
         // Once one key does not fit, no older one is taken instead: the set is a newest part. The
@@ -99,7 +105,7 @@ pub fn plan_jwks(keys: &[PublishedKey], budget: usize, okp: bool) -> Result<Publ
             break;
         }
         size += cost;
-        included.insert(&key.kid);
+        included.insert(kid);
         set.keys.push(jwk);
     }
     left_out.budget += candidates.count();
@@ -115,7 +121,7 @@ pub fn plan_jwks(keys: &[PublishedKey], budget: usize, okp: bool) -> Result<Publ
 /// Keys that sign or are about to, then the rest by the end of their signing, newest first.
 fn order(key: &PublishedKey) -> impl Ord {
     let ended_at = key.state.ended_at().map(Reverse);
-    (ended_at, &key.ring, Reverse(key.number), &key.kid)
+    (ended_at, &key.ring, Reverse(key.number), &key.public_key)
 }
 
 /// Compact, members in the order of [`Jwk`]: readers do not care, people do.

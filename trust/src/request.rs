@@ -106,7 +106,7 @@ pub struct Generate {
     pub usage: Usage,
     /// Not published before.
     pub publish_at: Time,
-    /// Not made primary before.
+    /// Due to be made primary. An emergency may do it earlier, never before `publish_safety`.
     pub activate_at: Time,
     /// Due to be retired.
     pub retire_at: Time,

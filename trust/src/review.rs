@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 use crate::digest::Sha256Digest;
 use crate::json::JsonError;
 use crate::request::{Operation, Request, request_digest};
+use crate::text;
 use crate::words;
 
 /// A request for reading: what it says, what it changes, and the digest to read aloud.
@@ -48,7 +49,8 @@ fn lines_of_operation(operation: &Operation) -> Result<Vec<(String, String)>, Js
     flatten(&serde_json::to_value(operation).map_err(|error| JsonError::Write(error.to_string()))?)
 }
 
-/// Every member with its path; nothing is left out, because what is not shown is not approved.
+/// Every member with its path; nothing is left out, because what is not shown is not approved, and
+/// nothing in it can move the cursor: a review is read before the tally refuses such text.
 fn flatten(value: &serde_json::Value) -> Result<Vec<(String, String)>, JsonError> {
     fn visit(path: &str, value: &serde_json::Value, out: &mut Vec<(String, String)>) {
         match value {
@@ -62,7 +64,7 @@ fn flatten(value: &serde_json::Value) -> Result<Vec<(String, String)>, JsonError
                     visit(&path, value, out);
                 }
             }
-            serde_json::Value::String(text) => out.push((path.to_owned(), text.clone())),
+            serde_json::Value::String(text) => out.push((path.to_owned(), text::spelled_out(text))),
             other => out.push((path.to_owned(), other.to_string())),
         }
     }

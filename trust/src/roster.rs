@@ -9,6 +9,7 @@ use crate::format::V1;
 use crate::name::Name;
 use crate::spelled::spelled;
 use crate::sshkey::SshKey;
+use crate::text;
 use crate::time::Time;
 
 /// A member's short name. Members are counted by it, never by keys or signatures.
@@ -112,6 +113,9 @@ pub enum RosterError {
     /// An active member nobody could recognise.
     #[error("member {0} is active but has no key")]
     NoKey(MemberId),
+    /// The name is empty, too long, or has characters that do not print.
+    #[error("the name of member {0} is not 1 to 100 printable characters")]
+    Name(MemberId),
     /// A role twice: two spellings of one roster.
     #[error("member {0} has the same role twice")]
     DuplicateRole(MemberId),
@@ -126,6 +130,9 @@ impl Roster {
         for (index, member) in self.members.iter().enumerate() {
             if !ids.insert(&member.id) {
                 return Err(RosterError::DuplicateId(index));
+            }
+            if !text::is_plain(&member.name, 100) {
+                return Err(RosterError::Name(member.id.clone()));
             }
             if member.active && member.keys.is_empty() {
                 return Err(RosterError::NoKey(member.id.clone()));

@@ -31,6 +31,9 @@ pub enum SshKeyError {
     /// RSA under 2048 or over 8192 bits.
     #[error("RSA keys have 2048 to 8192 bits, this one has {0}")]
     RsaSize(usize),
+    /// RSA with an exponent other than 65537.
+    #[error("RSA keys have the exponent 65537")]
+    RsaExponent,
 }
 
 impl SshKey {
@@ -64,6 +67,10 @@ impl SshKey {
                 let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
                 if !(2048..=8192).contains(&bits) {
                     return Err(SshKeyError::RsaSize(bits));
+                }
+                // ssh-keygen's exponent. With an exponent of 1 everybody could sign.
+                if rsa.e.as_positive_bytes() != Some(&[1, 0, 1]) {
+                    return Err(SshKeyError::RsaExponent);
                 }
             }
             other => return Err(SshKeyError::Kind(other.algorithm().to_string())),

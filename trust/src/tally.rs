@@ -8,18 +8,22 @@ mod count;
 mod proof;
 
 use std::collections::BTreeSet;
+use std::ops::Deref;
 
-use crate::approval::{Approval, Rejection, RejectionBody, rejection_message};
+use crate::approval::{Approval, Rejection, RejectionBody};
 use crate::chain::Trusted;
 use crate::digest::Sha256Digest;
+use crate::dsse;
 use crate::json::{self, JsonError};
-use crate::namespace::Purpose;
+use crate::namespace::{Namespace, Purpose};
 use crate::policy::Threshold;
-use crate::request::{DocumentRef, Nonce, Request, RequestError, request_digest};
+use crate::request::{Nonce, Request, RequestError, request_digest};
 use crate::roster::MemberId;
 use crate::time::Time;
 
-pub use accept::{AcceptanceError, AcceptanceTally, Finished, NotAccepted, tally_acceptance};
+pub use accept::{
+    AcceptanceError, AcceptanceFindings, AcceptanceTally, Finished, NotAccepted, tally_acceptance,
+};
 pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count};
 pub use count::{Counted, NotCounted, WhyNot};
@@ -141,9 +145,9 @@ pub enum Standing {
     Refused(Vec<Obstacle>),
 }
 
-/// The result of the tally: who counted, who did not and why.
+/// What the tally found: who counted, who did not and why.
 #[derive(Debug)]
-pub struct Tally {
+pub struct Findings {
     /// Who counted, each member once.
     pub counted: Vec<Counted>,
     /// What did not count, and why.
@@ -152,9 +156,30 @@ pub struct Tally {
     pub needed: Option<Threshold>,
     /// Where the ceremony stands.
     pub standing: Standing,
+}
+
+/// The result of the tally. Its findings can be read through it and by nobody be written: a
+/// standing that another crate could set would be an approval that another crate could make.
+///
+/// ```compile_fail,E0594
+/// fn forge(mut tally: trust::Tally) {
+///     tally.standing = trust::tally::Standing::Approved;
+/// }
+/// ```
+#[derive(Debug)]
+pub struct Tally {
+    findings: Findings,
     /// Kept so that the approved value is made of exactly what was tallied.
     request: Option<Request>,
     digest: Sha256Digest,
+}
+
+impl Deref for Tally {
+    type Target = Findings;
+
+    fn deref(&self) -> &Findings {
+        &self.findings
+    }
 }
 
 /// A tally that does not permit the operation.
@@ -171,21 +196,23 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
     let request = match Request::decode(&ceremony.request) {
         Ok(request) => request,
         Err(error) => {
-            return Tally {
+            let findings = Findings {
                 counted: Vec::new(),
                 not_counted: Vec::new(),
                 needed: None,
                 standing: Standing::Refused(vec![error.into()]),
+            };
+            return Tally {
+                findings,
                 request: None,
                 digest,
             };
         }
     };
     let needed = trusted.policy().to_approve(&request.operation);
-    let namespace =
-        crate::Namespace::new(Purpose::Approve, trusted.service(), trusted.environment());
+    let namespace = Namespace::new(Purpose::Approve, trusted.service(), trusted.environment());
     // The bytes that were stored, not the request written anew.
-    let message = crate::dsse::pae(&namespace.to_string(), &ceremony.request);
+    let message = dsse::pae(&namespace.to_string(), &ceremony.request);
     let ballots = ceremony.approvals.iter().map(|approval| Ballot {
         signature: &approval.signature,
         // After its deadline, or after the instant this tally is about.
@@ -197,7 +224,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
     let obstacles = obstacles(trusted, &request, history, now);
     let standing = if !obstacles.is_empty() {
         Standing::Refused(obstacles)
-    } else if let Some((by, reason)) = rejection(trusted, &request, digest, &ceremony.rejections) {
+    } else if let Some((by, reason)) = rejection(trusted, digest, &ceremony.rejections) {
         Standing::Rejected { by, reason }
     } else if now > request.execute_by {
         Standing::Expired {
@@ -216,11 +243,14 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
             missing: needed.get() - counted.len(),
         }
     };
-    Tally {
+    let findings = Findings {
         counted,
         not_counted,
         needed: Some(needed),
         standing,
+    };
+    Tally {
+        findings,
         request: Some(request),
         digest,
     }
@@ -230,17 +260,21 @@ impl Tally {
     /// Turns the tally into the value that the dangerous call takes; only [`Standing::Approved`]
     /// permits it.
     pub fn into_approved(self) -> Result<ApprovedOperation, Refused> {
-        match (self.standing, self.request) {
+        let Findings {
+            counted, standing, ..
+        } = self.findings;
+        match (standing, self.request) {
             (Standing::Approved, Some(request)) => {
-                let by = self
-                    .counted
-                    .into_iter()
-                    .map(|counted| counted.member)
-                    .collect();
+                let by = counted.into_iter().map(|counted| counted.member).collect();
                 Ok(proof::approved(request, self.digest, by))
             }
             (standing, _) => Err(Refused { standing }),
         }
+    }
+
+    /// Where the ceremony stands, for keeping.
+    pub fn into_standing(self) -> Standing {
+        self.findings.standing
     }
 
     /// The digest of the request that was tallied.
@@ -270,23 +304,22 @@ fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time)
             current: policy.version,
         });
     }
-    for (what, seen, now) in [
-        ("roster", history.roster_version, roster),
-        ("policy", history.policy_version, policy),
+    for (what, seen, found_version) in [
+        ("roster", history.roster_version, roster.version),
+        ("policy", history.policy_version, policy.version),
     ] {
-        let DocumentRef { version, .. } = now;
-        if version < seen {
+        if found_version < seen {
             found.push(Obstacle::RolledBack {
                 what,
                 seen,
-                found: version,
+                found: found_version,
             });
         }
     }
     if let Some(at) = trusted.roster().expires_at.filter(|at| now > *at) {
         found.push(Obstacle::RosterExpired(at));
     }
-    let expected = history.last_sequence + 1;
+    let expected = history.last_sequence.saturating_add(1);
     if request.sequence != expected {
         found.push(Obstacle::Sequence {
             found: request.sequence,
@@ -313,15 +346,13 @@ fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time)
 /// not counting.
 fn rejection(
     trusted: &Trusted,
-    request: &Request,
     digest: Sha256Digest,
     rejections: &[Rejection],
 ) -> Option<(MemberId, String)> {
-    let namespace =
-        crate::Namespace::new(Purpose::Reject, trusted.service(), trusted.environment());
+    let namespace = Namespace::new(Purpose::Reject, trusted.service(), trusted.environment());
     let electorate = Electorate::custodians(trusted.roster());
     rejections.iter().find_map(|rejection| {
-        let message = rejection_message(request, rejection.body.as_bytes());
+        let message = dsse::pae(&namespace.to_string(), rejection.body.as_bytes());
         let ballot = Ballot {
             signature: &rejection.signature,
             late: false,

@@ -64,7 +64,7 @@ pub fn write(key: &PublicKey) -> Vec<u8> {
 }
 
 fn try_write(key: &PublicKey) -> der::Result<Vec<u8>> {
-    match &key.0 {
+    match &key.material {
         Material::Ec { curve, x, y } => {
             let oid = match curve {
                 Curve::P256 => P256,

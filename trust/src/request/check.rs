@@ -1,6 +1,7 @@
 //! What a request must satisfy whoever signs it.
 
 use crate::alg::{Algorithm, KeySpec};
+use crate::text;
 use crate::time::Time;
 
 use super::{Generate, Operation, Request, RevocationReason, Revoke};
@@ -116,16 +117,10 @@ fn ordered(
     })
 }
 
-/// Control characters, bidirectional overrides and invisible characters can make a terminal show
-/// something else than what is signed.
 fn printable(member: &'static str, text: &str, most: usize) -> Result<(), RequestError> {
-    let hidden = |c: char| {
-        c.is_control()
-            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
-    };
-    let length = text.chars().count();
-    if (1..=most).contains(&length) && !text.chars().any(hidden) {
-        return Ok(());
+    if text::is_plain(text, most) {
+        Ok(())
+    } else {
+        Err(RequestError::Text(member, most))
     }
-    Err(RequestError::Text(member, most))
 }

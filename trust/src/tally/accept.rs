@@ -1,5 +1,7 @@
 //! The tally of acceptances: may what was done take effect?
 
+use std::ops::Deref;
+
 use crate::alg::Algorithm;
 use crate::approval::{Acceptance, Generated, Outcome, Statement, possession_message};
 use crate::chain::Trusted;
@@ -16,7 +18,9 @@ use crate::template::ReadBack;
 use crate::time::Time;
 use crate::transcript::Record;
 
-use super::{Accepted, Ballot, Counted, Electorate, History, NotCounted, Standing, count, tally};
+use super::{
+    Accepted, Ballot, Counted, Electorate, Findings, History, NotCounted, Standing, count, tally,
+};
 
 /// Why what was done cannot be accepted by any number of signatures.
 #[derive(Debug, thiserror::Error)]
@@ -56,20 +60,34 @@ pub enum AcceptanceError {
     Possession,
 }
 
-/// The tally of acceptances.
+/// What the tally of acceptances found.
 #[derive(Debug)]
-pub struct AcceptanceTally {
+pub struct AcceptanceFindings {
     /// Who counted, each member once.
     pub counted: Vec<Counted>,
     /// What did not count, and why.
     pub not_counted: Vec<NotCounted>,
     /// How many are needed.
     pub needed: Threshold,
+}
+
+/// The tally of acceptances. Its findings can be read through it and by nobody be written.
+#[derive(Debug)]
+pub struct AcceptanceTally {
+    findings: AcceptanceFindings,
     request: Request,
     approved_by: Vec<MemberId>,
     statement: Statement,
     digest: Sha256Digest,
     public_key: Option<PublicKey>,
+}
+
+impl Deref for AcceptanceTally {
+    type Target = AcceptanceFindings;
+
+    fn deref(&self) -> &AcceptanceFindings {
+        &self.findings
+    }
 }
 
 /// A finished ceremony.
@@ -132,24 +150,24 @@ pub(crate) fn tally_statement(
     let ceremony = record.ceremony();
     let history = History::claimed_by(&ceremony.request);
     let approval = tally(trusted, &ceremony, &history, statement.executed_at);
-    let (request, approved_by) = match (approval.standing, approval.request) {
+    let approved_digest = approval.digest;
+    let Findings {
+        counted, standing, ..
+    } = approval.findings;
+    let (request, approved_by) = match (standing, approval.request) {
         (Standing::Approved, Some(request)) => {
-            let by: Vec<_> = approval
-                .counted
-                .into_iter()
-                .map(|counted| counted.member)
-                .collect();
+            let by: Vec<_> = counted.into_iter().map(|counted| counted.member).collect();
             (request, by)
         }
         (standing, _) => return Err(AcceptanceError::NotApproved(standing)),
     };
-    if statement.request_digest != approval.digest {
+    if statement.request_digest != approved_digest {
         return Err(AcceptanceError::OtherRequest);
     }
     if statement.executed_at < request.created_at {
         return Err(AcceptanceError::TooEarly(statement.executed_at));
     }
-    let public_key = check_outcome(&request, approval.digest, &statement.outcome)?;
+    let public_key = check_outcome(&request, approved_digest, &statement.outcome)?;
 
     let namespace = Namespace::new(Purpose::Accept, trusted.service(), trusted.environment());
     let message = dsse::pae(&namespace.to_string(), bytes);
@@ -162,9 +180,11 @@ pub(crate) fn tally_statement(
     let needed = trusted.policy().to_accept(&request.operation);
     let digest = Sha256Digest::of(bytes);
     Ok(AcceptanceTally {
-        counted,
-        not_counted,
-        needed,
+        findings: AcceptanceFindings {
+            counted,
+            not_counted,
+            needed,
+        },
         request,
         approved_by,
         statement,
@@ -283,6 +303,7 @@ impl AcceptanceTally {
             return Err(refusal);
         }
         let by = self
+            .findings
             .counted
             .into_iter()
             .map(|counted| counted.member)

@@ -9,6 +9,11 @@ use crate::request::{Destroy, Generate, Operation, Request, Revoke};
 use crate::roster::MemberId;
 
 /// A quorum approved `order`, once.
+///
+/// ```compile_fail,E0277
+/// fn twice<T: Clone>() {}
+/// twice::<trust::Approved<trust::Generate>>();
+/// ```
 #[derive(Debug)]
 #[must_use = "an approval that is not used has to be recorded as such"]
 pub struct Approved<O> {

@@ -82,6 +82,23 @@ fn a_roster_needs_the_old_and_the_new_threshold() {
     }
 }
 
+/// No new key is in the way here: what refuses is the threshold of the new roster alone.
+#[test]
+fn those_who_leave_cannot_choose_their_successors_alone() {
+    let world = World::quick();
+    let change = |roster: &mut Roster| {
+        roster.members[1].active = false;
+        roster.members[3].roles = vec![Role::Custodian];
+    };
+    for (signers, holds) in [
+        ([&world.bob, &world.carol], false),
+        ([&world.alice, &world.carol], true),
+    ] {
+        let walked = walked(&world, Change::Roster(world.next_roster(change, &signers)));
+        assert_eq!(walked.is_ok(), holds, "{walked:?}");
+    }
+}
+
 #[test]
 fn a_member_gets_another_members_former_key_never() {
     let mut world = World::quick();
@@ -185,7 +202,11 @@ fn rosters_that_nobody_should_sign() {
     let world = World::quick();
     let everybody = [&world.alice, &world.bob, &world.carol];
     type Edit = fn(&mut Roster);
-    let edits: [(Edit, RosterError); 3] = [
+    let edits: [(Edit, RosterError); 4] = [
+        (
+            |roster| roster.members[1].name = "B\u{202e}ob".to_owned(),
+            RosterError::Name(name("bob")),
+        ),
         (
             |roster| roster.members[1].id = name("alice"),
             RosterError::DuplicateId(1),
@@ -217,7 +238,7 @@ fn an_expired_roster_approves_nothing() {
     );
     world.chains.changes.push(Change::Roster(document));
     let ceremony = world.ceremony(&world.request(), &[&world.alice, &world.bob]);
-    let at = |now| tally(&world.trusted(), &ceremony, &History::default(), now).standing;
+    let at = |now| tally(&world.trusted(), &ceremony, &History::default(), now).into_standing();
     assert_eq!(at(minute(9)), Standing::Approved);
     assert_eq!(
         at(minute(10)),

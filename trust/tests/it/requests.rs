@@ -11,7 +11,7 @@ fn refused(world: &World, change: impl FnOnce(&mut Request)) -> RequestError {
     let mut request = world.request();
     change(&mut request);
     let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
-    match world.tally(&ceremony).standing {
+    match world.tally(&ceremony).into_standing() {
         Standing::Refused(obstacles) => match &obstacles[..] {
             [Obstacle::Content(error), ..] => error.clone(),
             other => panic!("{other:?}"),
@@ -186,4 +186,13 @@ fn a_review_shows_every_member_the_difference_and_the_words() {
         assert!(text.contains(shown), "{shown} in\n{text}");
     }
     assert_eq!(review.words.split_whitespace().count(), 32);
+    // Nothing in a request moves the cursor of who reviews it.
+    second.reason = "\u{1b}[2Jharmless".to_owned();
+    let text = trust::review::review(&second.encode().unwrap(), None)
+        .unwrap()
+        .render();
+    assert!(
+        text.contains("\\u{1b}[2Jharmless") && !text.contains('\u{1b}'),
+        "{text}"
+    );
 }

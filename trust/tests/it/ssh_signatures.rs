@@ -83,6 +83,22 @@ fn weak_and_foreign_keys_are_refused() {
     }
 }
 
+#[test]
+fn rsa_keys_with_another_exponent_are_refused() {
+    let modulus = [&[0][..], &[0xff; 256]].concat();
+    for (exponent, good) in [(&[1, 0, 1][..], true), (&[1], false), (&[3], false)] {
+        let mut wire = Vec::new();
+        for part in [b"ssh-rsa", exponent, &modulus] {
+            put(&mut wire, part);
+        }
+        let read = format!("ssh-rsa {}", Base64::encode_string(&wire)).parse::<SshKey>();
+        match read {
+            Ok(_) => assert!(good),
+            Err(error) => assert!(!good && error == SshKeyError::RsaExponent, "{error}"),
+        }
+    }
+}
+
 /// RFC 8332: `ssh-rsa` as a signature type means SHA-1. ssh-keygen does not write it any more.
 #[test]
 fn other_signature_types_under_the_same_key_are_refused() {

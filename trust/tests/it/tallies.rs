@@ -112,7 +112,7 @@ proptest! {
             shuffled.approvals.swap(at, other % (at + 1));
         }
         let members = |ceremony: &Ceremony| -> BTreeSet<MemberId> {
-            world.tally(ceremony).counted.into_iter().map(|counted| counted.member).collect()
+            world.tally(ceremony).counted.iter().map(|counted| counted.member.clone()).collect()
         };
         prop_assert_eq!(members(&ceremony), members(&shuffled));
     }
