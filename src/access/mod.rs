@@ -97,6 +97,12 @@ impl Credentials {
     pub fn new(rows: &[CredentialRow]) -> Result<Self, MalformedCredential> {
         let mut all = Self::default();
         for row in rows.iter().filter(|row| row.withdrawn_at.is_none()) {
+            if !is_principal_name(&row.principal) {
+                return Err(MalformedCredential {
+                    principal: row.principal.chars().take(40).collect(),
+                    why: PRINCIPAL_NAME.to_owned(),
+                });
+            }
             let malformed = |why: String| MalformedCredential {
                 principal: row.principal.clone(),
                 why,
@@ -168,6 +174,14 @@ impl Principal {
     fn is_live(&self, now: i64) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
+}
+
+/// What a principal may be called.
+pub const PRINCIPAL_NAME: &str = "expected 1 to 64 printable ASCII characters without spaces";
+
+/// The name goes into every leaf, which has 1 KiB at most.
+pub fn is_principal_name(name: &str) -> bool {
+    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
 }
 
 /// The SHA-256 of an access token, as the database keeps it.

@@ -27,7 +27,7 @@ impl Office {
         });
         let tally = held.tally(received_at);
         if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
-            return Err(Error::NotApproved(tally.standing));
+            return Err(Error::NotApproved(tally.into_standing()));
         }
         let last = held.ceremony.approvals.len() - 1;
         if let Some(not) = tally.not_counted.iter().find(|not| not.index == last) {

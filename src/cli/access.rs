@@ -6,7 +6,7 @@ use serde_json::json;
 
 use super::output::{Code, Failure, Output, table};
 use super::{Open, World};
-use crate::access::{Role, access_token_hash};
+use crate::access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
 use crate::config::parse_duration;
 use crate::log::Event;
 use crate::store::{Change, CredentialRow};
@@ -61,6 +61,9 @@ pub async fn run(
 }
 
 async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Result<(), Failure> {
+    if !is_principal_name(&grant.principal) {
+        return Err(Failure::usage(format!("principal: {PRINCIPAL_NAME}")));
+    }
     let now = world.ambient.now();
     let secret = world
         .ambient

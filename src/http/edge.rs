@@ -134,12 +134,17 @@ pub async fn layer(State(edge): State<Shared>, mut request: Request, next: Next)
         // Each refusal is a row in the audit trail; whoever collects them without end is told to
         // slow down instead, or strangers could write the database full.
         if problem.code.is_refusal()
+            && caller.name().is_some()
             && let Err(too_many) = edge.limits.admit_refusal(&caller, peer.address)
         {
             problem = too_many;
         }
         report(&problem, &id_text, &method, route);
-        if problem.code.is_refusal() {
+        let written = caller.name().is_some() || edge.limits.writes_down_unknown();
+        if problem.code.is_refusal() && !written {
+            counter!(telemetry::REFUSALS_NOT_WRITTEN).increment(1);
+        }
+        if problem.code.is_refusal() && written {
             let refusal = Refusal {
                 principal: caller.name().cloned(),
                 from: peer.address.to_string(),
@@ -167,7 +172,6 @@ fn admit(
     started: Instant,
     caller: &mut Caller,
 ) -> Result<Instant, Problem> {
-    let place = edge.limits.enter()?;
     let snapshot = edge.app.keys.current();
     *caller = auth::authenticate(
         request.headers(),
@@ -177,6 +181,7 @@ fn admit(
     );
     // Nothing behind this line sees the access token, so nothing behind it can log it.
     request.headers_mut().remove(AUTHORIZATION);
+    let place = edge.limits.enter(caller)?;
     edge.limits.admit(caller, peer.address)?;
     let deadline = started + edge.settings.request_timeout;
     request.extensions_mut().insert(Present(Arc::new(Context {
@@ -300,7 +305,13 @@ mod tests {
         let mut settings = testing::settings();
         settings.max_in_flight = 1;
         let fixture = Fixture::with(settings);
-        let place = fixture.edge.limits.enter().unwrap();
+        let strangers = fixture.edge.limits.enter(&Caller::Anonymous).unwrap();
+        assert_eq!(fixture.get("/nothing").await.code(), "overloaded");
+        // Strangers do not keep signers out.
+        assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+        drop(strangers);
+        let signer = Caller::Known(crate::access::Principal::signer("another", "atp"));
+        let place = fixture.edge.limits.enter(&signer).unwrap();
         let answered = fixture.sign(SIGN, GOOD).await;
         assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answered.code(), "overloaded");

@@ -28,11 +28,6 @@ use crate::telemetry::JWKS_REQUESTS;
 /// they are.
 const LEFT_OUT: HeaderName = HeaderName::from_static("x-chancery-keys-left-out");
 
-/// For how long a verifier may use a stale document while it fetches a new one, or while it
-/// cannot: seconds. Nothing that is revoked comes back by it, because a verifier that asks again
-/// gets the present document at the first success.
-const STALE: u64 = 86_400;
-
 /// Keys of all rings
 ///
 /// Standby, active, retired and archived keys as a JWK set (RFC 7517), newest first. RSA and EC
@@ -79,13 +74,13 @@ fn again(edge: &Edge, request: &Request) -> Result<Response, Problem> {
         request.uri().path(),
         request.headers(),
     );
-    known.ok_or_else(|| Problem::new(Code::UnknownRing, "no ring of this name is published"))
+    known.ok_or_else(|| Problem::new(Code::UnknownRing, "no key is published under this name"))
 }
 
 /// The answers for one snapshot.
 struct Prepared {
     snapshot: Arc<Snapshot>,
-    combined: Answer,
+    combined: Option<Answer>,
     rings: HashMap<Arc<str>, Answer>,
 }
 
@@ -125,7 +120,7 @@ impl Cache {
             return None;
         }
         if path == "/.well-known/jwks.json" {
-            return Some(self.of(snapshot()).combined.respond(headers));
+            return Some(self.of(snapshot()).combined.as_ref()?.respond(headers));
         }
         let ring = path
             .strip_prefix("/v1/rings/")?
@@ -142,7 +137,7 @@ impl Prepared {
             rings: snapshot
                 .rings
                 .iter()
-                .map(|(name, ring)| (Arc::clone(name), Answer::new(&ring.jwks)))
+                .filter_map(|(name, ring)| Some((Arc::clone(name), Answer::new(&ring.jwks)?)))
                 .collect(),
             snapshot,
         }
@@ -150,7 +145,11 @@ impl Prepared {
 }
 
 impl Answer {
-    fn new(document: &Document) -> Self {
+    /// None for an empty set.
+    fn new(document: &Document) -> Option<Self> {
+        if document.is_empty {
+            return None;
+        }
         let mut headers = HeaderMap::with_capacity(8);
         let mut put = |name: HeaderName, value: String| {
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -161,8 +160,9 @@ impl Answer {
         put(
             CACHE_CONTROL,
             format!(
-                "public, max-age={}, stale-while-revalidate={STALE}, stale-if-error={STALE}",
-                document.max_age.as_secs()
+                "public, max-age={}, stale-while-revalidate={stale}, stale-if-error={stale}",
+                document.max_age.as_secs(),
+                stale = document.stale.as_secs(),
             ),
         );
         put(ETAG, document.etag.clone());
@@ -175,11 +175,11 @@ impl Answer {
                 format!("etag, link, {LEFT_OUT}"),
             );
         }
-        Self {
+        Some(Self {
             bytes: Bytes::copy_from_slice(&document.bytes),
             etag: document.etag.trim_matches('"').to_owned(),
             headers,
-        }
+        })
     }
 
     fn respond(&self, asked: &HeaderMap) -> Response {
@@ -308,7 +308,7 @@ mod tests {
         let fixture = Fixture::over(settings, testing::snapshot(), Default::default());
         *fixture.world.token_ready.lock().unwrap() = false;
         *fixture.world.database_up.lock().unwrap() = false;
-        let _full = fixture.edge.limits.enter().unwrap();
+        let _full = fixture.edge.limits.enter(&crate::http::auth::Caller::Anonymous).unwrap();
         assert_eq!(fixture.get(PATH).await.status, StatusCode::OK);
         assert_eq!(fixture.get("/v1/rings").await.code(), "overloaded");
     }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::DashMapStateStore;
+use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -22,9 +23,13 @@ enum Key {
 
 pub struct Limits {
     places: Arc<Semaphore>,
+    /// Callers without credentials have places of their own: slow strangers must not keep signers
+    /// out.
+    strangers: Arc<Semaphore>,
     capacity: usize,
     rate: Option<Rate>,
     refusals: Rate,
+    unknown: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     clock: DefaultClock,
 }
 
@@ -32,6 +37,10 @@ type Rate = RateLimiter<Key, DashMapStateStore<Key>, DefaultClock>;
 
 /// Refusals per second and caller that are written down.
 const REFUSALS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
+
+/// Refusals of callers without credentials, of all of them together, that are written down in a
+/// second: each is a row that can never be deleted. The rest is counted.
+const UNKNOWN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
 
 /// A place among the requests in flight.
 pub type Place = Arc<OwnedSemaphorePermit>;
@@ -42,28 +51,35 @@ impl Limits {
         let capacity = max_in_flight.clamp(1, Semaphore::MAX_PERMITS);
         Self {
             places: Arc::new(Semaphore::new(capacity)),
+            strangers: Arc::new(Semaphore::new(capacity.div_ceil(2))),
             capacity,
             rate: per_second.map(|rate| RateLimiter::dashmap(Quota::per_second(rate))),
             refusals: RateLimiter::dashmap(Quota::per_second(REFUSALS)),
+            unknown: RateLimiter::direct(Quota::per_second(UNKNOWN)),
             clock: DefaultClock::default(),
         }
     }
 
     /// Never waits: a queue at the door only hides that there is too much.
-    pub fn enter(&self) -> Result<Place, Problem> {
-        Arc::clone(&self.places)
+    pub fn enter(&self, caller: &Caller) -> Result<Place, Problem> {
+        let places = match caller.name() {
+            Some(_) => &self.places,
+            None => &self.strangers,
+        };
+        Arc::clone(places)
             .try_acquire_owned()
             .map(Arc::new)
             .map_err(|_| {
                 Problem::new(
                     Code::Overloaded,
-                    format!("{} requests are in flight", self.capacity),
+                    "as many requests are in flight as are taken".to_owned(),
                 )
             })
     }
 
     pub fn in_flight(&self) -> usize {
-        self.capacity - self.places.available_permits()
+        self.capacity - self.places.available_permits() + self.capacity.div_ceil(2)
+            - self.strangers.available_permits()
     }
 
     /// One bucket per principal; per address for everybody else, and a whole /64 of IPv6 is one
@@ -75,7 +91,12 @@ impl Limits {
         }
     }
 
-    /// Asked before a refusal is written down.
+    /// Whether a refusal of somebody unknown is written down, and not only counted.
+    pub fn writes_down_unknown(&self) -> bool {
+        self.unknown.check().is_ok()
+    }
+
+    /// Asked before a refusal of a known caller is written down.
     pub fn admit_refusal(&self, caller: &Caller, address: IpAddr) -> Result<(), Problem> {
         let what = "too many refused requests from this caller";
         self.check(&self.refusals, caller, address, what)

@@ -69,7 +69,7 @@ impl Settings {
         let safety = Safety::new(
             publication.publish_safety,
             publication.publish_safety,
-            publication.max_age(),
+            publication.max_age() * 3,
             SKEW,
         );
         Ok(Self {

@@ -6,6 +6,10 @@ use std::time::Duration;
 use base64ct::Encoding as _;
 use trust::Sha256Digest;
 
+/// In units of `max_age`, which is a quarter of `publish_safety` at most: whatever a cache does, it
+/// has the present set before a new key signs.
+const STALE: u32 = 2;
+
 /// A published document and its validators.
 #[derive(Debug, Clone)]
 pub struct Document {
@@ -16,6 +20,10 @@ pub struct Document {
     pub max_age: Duration,
     /// Keys that did not fit the byte budget: counted and linked, never dropped in silence.
     pub left_out: usize,
+    /// Nothing is published yet. An empty set is never served: clients take it for an answer.
+    pub is_empty: bool,
+    /// How long a cache may serve it beyond `max_age` while it cannot reach us.
+    pub stale: Duration,
 }
 
 impl Document {
@@ -24,8 +32,10 @@ impl Document {
         let tag = &digest.as_bytes()[..16];
         Self {
             etag: format!("\"{}\"", base64ct::Base64UrlUnpadded::encode_string(tag)),
+            is_empty: published.included.is_empty(),
             bytes: published.document.into(),
             max_age,
+            stale: max_age * STALE,
             left_out: published.left_out.budget + published.left_out.okp,
         }
     }

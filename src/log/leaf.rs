@@ -10,7 +10,7 @@ use crate::store::Leaf;
 const V: u8 = 1;
 
 /// Longest text that a leaf repeats; a leaf has 1 KiB at most.
-const LONGEST_TEXT: usize = 200;
+const LONGEST_TEXT: usize = 160;
 
 /// Any act but a signature.
 #[derive(Debug, Clone, Copy, Default, Serialize)]
@@ -44,6 +44,7 @@ impl Event<'_> {
     pub(super) fn leaf(&self) -> Leaf {
         let event = Event {
             reason: self.reason.map(shorten),
+            action: shorten(self.action),
             actor: shorten(self.actor),
             ring: self.ring.map(shorten),
             ..*self
@@ -89,7 +90,7 @@ impl SignatureLeaf<'_> {
     pub fn leaf(&self) -> Leaf {
         let sig_hash = Sha256Digest::of(self.signature).to_string();
         let body = text(&SignatureBody {
-            actor: self.actor,
+            actor: shorten(self.actor),
             alg: self.algorithm,
             input_commit: self.input_commit,
             kid: self.kid,
@@ -116,12 +117,21 @@ fn text(body: &impl Serialize) -> String {
     serde_json::to_string(body).unwrap_or_default()
 }
 
+/// Cut by the length it has once escaped: a control character becomes six bytes in JSON, a quote
+/// or backslash two.
 fn shorten(text: &str) -> &str {
-    let mut end = text.len().min(LONGEST_TEXT);
-    while !text.is_char_boundary(end) {
-        end -= 1;
+    let mut length = 0;
+    for (place, character) in text.char_indices() {
+        length += match character {
+            '"' | '\\' => 2,
+            control if control.is_control() => 6,
+            other => other.len_utf8(),
+        };
+        if length > LONGEST_TEXT {
+            return &text[..place];
+        }
     }
-    &text[..end]
+    text
 }
 
 #[cfg(test)]
@@ -130,7 +140,7 @@ mod tests {
 
     #[test]
     fn leaves_are_canonical_and_small() {
-        let long = "\u{20ac}\"\n".repeat(400);
+        let long = "\u{20ac}\"\n\u{1}".repeat(400);
         let event = Event {
             action: "rotate",
             actor: &long,

@@ -6,6 +6,13 @@ use serde_json::json;
 
 use trust::{Algorithm, Hash, Kid};
 
+/// What custodians and newborn keys sign (proof of possession) begins so; no caller may have it
+/// signed by a key of the service.
+const OUR_NAMESPACES: &str = "chancery/";
+
+/// Largest message for Ed25519, which a token takes whole.
+const LONGEST_MESSAGE: usize = 64 * 1_024;
+
 /// A payload and the form its signature is asked for in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Format {
@@ -85,6 +92,16 @@ impl Format {
 
     /// The digest has to have the length of the algorithm's hash; Ed25519 has none.
     pub(super) fn prepare(&self, algorithm: Algorithm, kid: &Kid) -> Result<Prepared, String> {
+        let prepared = self.assemble(algorithm, kid)?;
+        if prepared.token_input.len() > LONGEST_MESSAGE {
+            return Err(format!(
+                "{algorithm} signs the message itself, at most {LONGEST_MESSAGE} bytes of it"
+            ));
+        }
+        Ok(prepared)
+    }
+
+    fn assemble(&self, algorithm: Algorithm, kid: &Kid) -> Result<Prepared, String> {
         Ok(match self {
             Self::Jws { payload } => {
                 let header = json!({"alg": algorithm.jws_alg(), "kid": kid.as_str()});
@@ -143,6 +160,11 @@ impl Format {
                     encoding: *encoding,
                 },
             },
+            Self::Dsse { payload_type, .. } if payload_type.starts_with(OUR_NAMESPACES) => {
+                return Err(format!(
+                    "payload types that begin with {OUR_NAMESPACES} are this service's own"
+                ));
+            }
             Self::Dsse {
                 payload_type,
                 payload,

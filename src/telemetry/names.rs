@@ -18,6 +18,9 @@ pub const PROBLEMS: &str = "chancery_http_problems_total";
 /// Counter, label `code`: refusals for lack of credentials, role or standing.
 pub const REFUSALS: &str = "chancery_refusals_total";
 /// Gauge: requests being answered now.
+pub const REFUSALS_NOT_WRITTEN: &str = "chancery_refusals_not_written_total";
+
+/// See [`describe`].
 pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
 /// Counter, label `answer` (`full`, `not_modified`): JWKS requests.
 pub const JWKS_REQUESTS: &str = "chancery_jwks_requests_total";
@@ -48,6 +51,10 @@ pub(super) fn describe() {
         "Time from a request's head to its answer's head."
     );
     describe_counter!(REQUESTS, "Requests answered, by route and class of status.");
+    describe_counter!(
+        REFUSALS_NOT_WRITTEN,
+        "Refusals of unknown callers beyond the rate that is written to the trail."
+    );
     describe_counter!(PROBLEMS, "Requests answered with a problem document.");
     describe_counter!(
         REFUSALS,

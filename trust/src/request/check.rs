@@ -73,7 +73,8 @@ impl Generate {
         if let Some(attribute) = self.template.unsafe_attribute() {
             return Err(RequestError::Template(attribute));
         }
-        if self.number == 0 || (self.number == 1) != self.predecessor.is_none() {
+        // A first key may have a higher number: a birth that failed uses its number up.
+        if self.number == 0 || (self.number == 1 && self.predecessor.is_some()) {
             return Err(RequestError::Number(self.number));
         }
         printable("operation.generate.token_serial", &self.token_serial, 64)?;
