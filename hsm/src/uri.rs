@@ -79,6 +79,7 @@ impl FromStr for Pkcs11Uri {
     }
 }
 
+/// The attributes as they come; each at most once.
 #[derive(Default)]
 struct Parts {
     token: Option<String>,
@@ -100,6 +101,7 @@ impl Parts {
         let (place, value) = match name {
             "token" => (&mut self.token, value),
             "serial" => (&mut self.serial, value),
+            // The next two only narrow the choice when two tokens share a label.
             "manufacturer" => (&mut self.manufacturer, value),
             "model" => (&mut self.model, value),
             "module-path" => {

@@ -8,7 +8,6 @@ mod place;
 mod pool;
 mod process;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,13 +19,12 @@ use crate::api::{
 use crate::config::{Power, TokenConfig};
 use crate::error::Error;
 use crate::frame::{Answer, Call};
-use crate::health::{Counters, Health, State};
+use crate::health::{Health, State};
 use crate::key::{CkaId, KeyRef, Signature};
 use crate::profile::{Limits, Profile};
 use job::{Job, Outcome, Task, Waiter};
-use keybook::KeyBook;
 use place::Phase;
-use pool::{After, Circuit, Pool};
+use pool::{After, Pool};
 
 /// A message for Ed25519; digests are shorter by nature.
 const LONGEST_INPUT: usize = 64 * 1024;
@@ -71,6 +69,7 @@ pub struct Supervisor {
     owner: Arc<Owner>,
 }
 
+/// Held by every clone; the last one to go ends the workers. The threads hold only [`Shared`], so they keep nothing alive.
 struct Owner {
     shared: Arc<Shared>,
     monitor: Mutex<Option<JoinHandle<()>>>,
@@ -83,27 +82,16 @@ impl Supervisor {
             Some(name) => Profile::named(name)?,
             None => Profile::named("generic")?,
         };
+        // One session: changes of objects then never meet each other in the worker.
         if power == Power::Administer {
             config.sessions = Some(1);
         }
-        let mut keys = KeyBook::default();
-        let pool = Pool {
-            queue: VecDeque::new(),
-            queue_limit: config.queue_limit,
-            delayed: Vec::new(),
-            places: Vec::new(),
-            probe_key: config.probe.as_ref().map(|key| keys.number(key)),
-            keys,
-            last_key: None,
-            limits: profile.limits(),
-            identity: None,
-            counters: Counters::default(),
-            circuit: Circuit::new(config.circuit_after),
-            last_error: None,
-            stopped: None,
-            stopping: false,
-            ever_ready: false,
-        };
+        let pool = Pool::new(
+            config.queue_limit,
+            profile.limits(),
+            config.circuit_after,
+            config.probe.as_ref(),
+        );
         let shared = Shared {
             config,
             power,
@@ -154,6 +142,7 @@ impl Supervisor {
         }
     }
 
+    /// Cheap enough for every scrape of the metrics.
     pub fn health(&self) -> Health {
         self.shared().pool().health()
     }
@@ -200,6 +189,7 @@ impl Supervisor {
         self.owner.end();
     }
 
+    /// Takes all jobs under one lock and writes to each worker once.
     fn admit(&self, jobs: impl IntoIterator<Item = (Arc<KeyRef>, Vec<u8>, Instant, Reply)>) {
         let now = Instant::now();
         let mut after = After::default();
@@ -253,6 +243,7 @@ impl Supervisor {
 }
 
 impl Owner {
+    /// Waits for the monitor, which waits for the workers: when this returns, no process of ours is left.
     fn end(&self) {
         self.shared.pool().stopping = true;
         self.shared.tick.notify_all();

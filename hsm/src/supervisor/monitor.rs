@@ -34,6 +34,7 @@ pub fn back_off(failures: u32) -> Duration {
     pause - pause / 4 * jitter / 256
 }
 
+/// Until the supervisor stops. Decisions are made under the lock, their effects outside it.
 pub fn run(shared: &Arc<Shared>) {
     let mut ended: Vec<Child> = Vec::new();
     loop {
@@ -134,9 +135,11 @@ fn kill_hung(pool: &mut Pool, now: Instant) {
             continue;
         }
         let starting = match place.phase {
-            Phase::Starting { since } => now - since > hard,
+            // Loading a library and logging in is more than one call.
+            Phase::Starting { since } => now - since > hard * 4,
             _ => false,
         };
+        // Age in flight counts, not silence: a worker with many sessions may answer while one of them hangs.
         // One long call (a generation) holds up what came behind it.
         let limit = if place.flights().any(|flight| flight.slow) {
             slow
@@ -166,6 +169,7 @@ fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
     {
         circuit.kills.pop_front();
     }
+    // Any signature clears the kills, so one good worker beside a hanging one keeps the circuit closed.
     let killing = circuit.kills.len() >= KILLS;
     if !killing && pool.places.iter().any(|place| place.phase == Phase::Ready) {
         if circuit.open {
@@ -204,12 +208,11 @@ fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
 /// Whether a process may be started now. Starts are one at a time.
 fn may_start(shared: &Shared, pool: &mut Pool, now: Instant, after: &mut After) -> bool {
     if let Some((error, ..)) = &pool.stopped {
+        // Workers that were ready before go on; without any, nobody waits for a person.
         if !pool.any_ready() {
             let error = error.clone();
             pool.refuse_all(&error, after);
-            return reconsider(shared, pool, now);
         }
-
         return reconsider(shared, pool, now);
     }
     let starting = |place: &Place| matches!(place.phase, Phase::Queued | Phase::Starting { .. });
@@ -244,6 +247,7 @@ fn reconsider(shared: &Shared, pool: &mut Pool, now: Instant) -> bool {
     true
 }
 
+/// Starts the process of one vacant place whose pause is over.
 fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
     // One until the profile is known, then as many as it says.
     let wanted = if pool.identity.is_some() {

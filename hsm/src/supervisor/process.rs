@@ -39,6 +39,8 @@ pub fn start(
     let reader = link.reader().map_err(failed)?;
     link.put(|out| frame::put_json(out, Kind::Start, 0, &order(shared)));
 
+    // From here on the place has a process. If the listening thread cannot be started the caller gives the place up, and
+    // the process ends with its socket.
     let place = &mut pool.places[index];
     place.incarnation += 1;
     place.phase = Phase::Starting { since: now };
@@ -81,6 +83,7 @@ fn command(shared: &Shared, socket: UnixStream) -> Command {
     command
 }
 
+/// What the worker must know. Where the PIN is, not what it is.
 fn order(shared: &Shared) -> StartOrder {
     let config = &shared.config;
     StartOrder {
@@ -130,6 +133,7 @@ fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, rea
     }
 }
 
+/// One frame from a worker. A frame that only we may send ends the connection: its sender is not what we started.
 fn hear(
     shared: &Shared,
     pool: &mut Pool,
@@ -167,6 +171,7 @@ fn hear(
     Ok(())
 }
 
+/// A worker's word about itself.
 fn status(
     shared: &Shared,
     pool: &mut Pool,
@@ -228,6 +233,7 @@ fn gone(pool: &mut Pool, index: usize) -> After {
     let mut after = After::default();
     let place = &mut pool.places[index];
     let gave_way = matches!(place.phase, Phase::Down);
+    // One that gave way after trying in place for a while is replaced at once; one that died is started ever slower.
     if !gave_way {
         place.failures += 1;
     }

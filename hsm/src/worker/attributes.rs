@@ -44,6 +44,7 @@ pub fn list(session: &Session, form: EcPoint) -> Result<Vec<ObjectInfo>, Ck> {
     Ok(all)
 }
 
+/// One object as reconciliation wants to see it. The public half is read as a key, the private half as evidence.
 pub fn describe(
     session: &Session,
     class: ObjectClass,
@@ -112,6 +113,7 @@ pub fn read(session: &Session, handle: ObjectHandle) -> Result<Attributes, Ck> {
     Ok(found)
 }
 
+/// Ours are the only two classes that are ever searched for.
 fn ck_class(class: ObjectClass) -> CkClass {
     match class {
         ObjectClass::PrivateKey => CkClass::PRIVATE_KEY,

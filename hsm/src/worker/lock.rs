@@ -112,6 +112,7 @@ impl StartLock<'_> {
         self.file.sync_data()
     }
 
+    /// All of it; bounded, since the file is only ours by its permissions.
     fn read(&mut self) -> io::Result<String> {
         let mut text = String::new();
         self.file.rewind()?;

@@ -35,17 +35,24 @@ pub struct Live {
 pub struct Module {
     order: StartOrder,
     file: Mutex<TokenFile>,
+    /// Loaded once. Unloading a vendor's library is asking for trouble.
     library: OnceLock<Pkcs11>,
+    /// Known since the token was first seen; it does not change afterwards.
     profile: OnceLock<Profile>,
     /// Readers use the library, the writer has it for itself: that is both the barrier before C_Finalize (which crashes
     /// SoftHSM under a signing thread) and the lock for changes of objects.
     live: RwLock<Option<Live>>,
     /// Grows with every initialisation and every login; a handle found under another epoch is not used again.
     epoch: AtomicU64,
+    /// Counts successful initialisations.
     generation: AtomicU64,
+    /// Whether the last attempt to bring the library up succeeded.
     up: AtomicBool,
+    /// Whether C_Finalize is owed; calling it unasked makes some libraries complain.
     initialised: AtomicBool,
+    /// When the library came up last, so that a fault it cannot cure does not restart it in a loop.
     last_start: Mutex<Option<Instant>>,
+    /// Calls the main thread out of its wait for the supervisor's hang-up.
     wake: OwnedFd,
 }
 
@@ -86,6 +93,7 @@ impl Module {
         self.up.load(Ordering::Acquire)
     }
 
+    /// Handles found under another epoch are not used.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
@@ -99,6 +107,7 @@ impl Module {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 
+    /// As configured, else as the profile says.
     pub fn sessions(&self) -> usize {
         let profile = self.profile.get().map_or(1, Profile::sessions);
         self.order.sessions.unwrap_or(profile).max(1)
@@ -128,6 +137,7 @@ impl Module {
         Duration::from_millis(pause - jitter)
     }
 
+    /// Use of the library beside others. Held for one call or a few, never while waiting for work.
     pub fn share(&self) -> Hold<'_> {
         Hold::Shared(self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -164,6 +174,7 @@ impl Module {
         self.ready(live)
     }
 
+    /// What the supervisor is told.
     fn ready(&self, live: &Live) -> Result<Status, Error> {
         let profile = self.profile.get().ok_or(Error::WorkerLost)?;
         Ok(Status::Ready {
@@ -261,6 +272,7 @@ impl Module {
         }
     }
 
+    /// The library itself; a path that cannot be loaded is a matter for people.
     fn library(&self) -> Result<&Pkcs11, Error> {
         if let Some(library) = self.library.get() {
             return Ok(library);
@@ -322,6 +334,7 @@ impl Module {
             .map_err(|error| ckr::error(&error, None))
     }
 
+    /// The same with the library's own error, for the ladder.
     pub fn open_session(&self, pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Ck> {
         let read_only = self
             .profile
@@ -434,6 +447,7 @@ fn clean(text: &str) -> &str {
     text.trim_end_matches(['\0', ' '])
 }
 
+/// The token's words about itself, and the profile that was chosen by them.
 fn identity(info: &TokenInfo, profile: &str) -> TokenIdentity {
     let firmware = info.firmware_version();
     TokenIdentity {

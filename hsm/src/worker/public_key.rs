@@ -25,6 +25,7 @@ const ED25519: &[u8] = &[
 const RSA_OID: der::asn1::ObjectIdentifier =
     der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
+/// RFC 8017, appendix A.1.1.
 #[derive(Sequence)]
 struct RsaPublicKey<'a> {
     modulus: UintRef<'a>,
@@ -60,6 +61,7 @@ pub fn read(
     })
 }
 
+/// Points on the curves known here; the curve decides the length, the profile the form.
 fn from_point(parameters: &[u8], point: &[u8], form: EcPoint) -> Option<Vec<u8>> {
     let (prefix, length) = match curve_of(parameters)? {
         KeySpec::P256 => (P256, 65),
@@ -83,6 +85,7 @@ fn from_point(parameters: &[u8], point: &[u8], form: EcPoint) -> Option<Vec<u8>>
     Some([prefix, bare].concat())
 }
 
+/// Encoded anew rather than copied, so that padding of the numbers makes no difference.
 fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
     let key = RsaPublicKey {
         modulus: UintRef::new(modulus).ok()?,

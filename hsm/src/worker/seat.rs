@@ -31,6 +31,7 @@ pub enum Fault {
     Error(Error),
 }
 
+/// Both kinds of fault arise in the middle of an attempt; `?` sorts them.
 impl From<Ck> for Fault {
     fn from(error: Ck) -> Self {
         Fault::Code(error)
@@ -44,10 +45,13 @@ impl From<Error> for Fault {
 }
 
 pub struct Seat<'w> {
+    /// What all seats share.
     pub worker: &'w Worker,
+    /// Ours alone, with the generation it belongs to.
     session: Option<(u64, Session)>,
     /// Handles by key number, each with its epoch.
     handles: Vec<Option<Binding>>,
+    /// Counts the challenges, so that none repeats.
     challenges: u64,
 }
 
@@ -74,6 +78,7 @@ impl<'w> Seat<'w> {
         }
     }
 
+    /// One request to its answer. An error here is about the socket, not about the token.
     fn serve(&mut self, request: &Request) -> io::Result<()> {
         let outbox = &self.worker.outbox;
         let outcome = match request.kind {
@@ -94,6 +99,7 @@ impl<'w> Seat<'w> {
         }
     }
 
+    /// A signature for a caller.
     fn sign_request(&mut self, request: &Request) -> io::Result<Result<Vec<u8>, Error>> {
         let (number, rest) = request.body.split_first_chunk::<4>().ok_or_else(broken)?;
         let (left, input) = rest.split_first_chunk::<4>().ok_or_else(broken)?;
@@ -164,6 +170,7 @@ impl<'w> Seat<'w> {
         }
     }
 
+    /// The key's handle: our own copy, else the one another seat has bound in this epoch, else bound now.
     fn handle(
         &mut self,
         live: &Live,
@@ -358,6 +365,7 @@ impl<'w> Seat<'w> {
         }
     }
 
+    /// Drops this seat's session; the next attempt opens another.
     fn reopen(&mut self) {
         if let Some((generation, session)) = self.session.take() {
             let hold = self.worker.module.share();
@@ -373,6 +381,7 @@ impl<'w> Seat<'w> {
         }
     }
 
+    /// The next attempt finds the key again, and compares it again.
     fn forget(&mut self, key: Option<&Arc<Key>>) {
         self.handles.clear();
         if let Some(key) = key {

@@ -23,6 +23,7 @@ pub struct Request {
     pub received: Instant,
 }
 
+/// The reading end, held by one session thread at a time.
 pub struct Inbox {
     state: Mutex<(UnixStream, Incoming)>,
 }
@@ -76,6 +77,7 @@ impl Inbox {
     }
 }
 
+/// Answers on their way out.
 struct Pending {
     socket: UnixStream,
     bytes: Vec<u8>,
@@ -83,6 +85,7 @@ struct Pending {
     since: Option<Instant>,
 }
 
+/// The writing end. Frames leave in the order they were put here: a status before the answers it explains.
 pub struct Outbox {
     pending: Mutex<Pending>,
 }
@@ -124,6 +127,7 @@ impl Outbox {
         frame::put_json(&mut pending.bytes, Kind::Event, 0, &event);
     }
 
+    /// Waits for company only while more requests are at hand; [`Inbox::next`] sends what is left before it waits.
     fn answer(&self, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let mut pending = unpoisoned(self.pending.lock());
         put(&mut pending.bytes);

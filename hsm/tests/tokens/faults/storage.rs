@@ -73,6 +73,7 @@ fn after_a_reinitialisation_no_handle_of_before_is_used() {
     let executor = token.executor();
     let first = new_key(&executor, KeySpec::P256);
     let second = new_key(&executor, KeySpec::P256);
+    let witness = new_key(&executor, KeySpec::P256);
     drop(executor);
     let mut config = token.config();
     config.processes = Some(1);
@@ -90,7 +91,8 @@ fn after_a_reinitialisation_no_handle_of_before_is_used() {
         assert_signs(&signer, one, round);
         assert_signs(&signer, other, round);
         fs::rename(&here, &away).unwrap();
-        let outcome = signer.sign(one, &input_for(one.scheme, 1), within(50));
+        // A third key meets the outage; the bindings of the two stay as they were.
+        let outcome = signer.sign(&witness, &input_for(witness.scheme, 1), within(50));
         outcome.unwrap_err();
         fs::rename(&away, &here).unwrap();
         signer.wait_ready(soon()).unwrap();

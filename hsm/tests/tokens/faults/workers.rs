@@ -8,6 +8,7 @@ use hsm::{Error, KeySpec, Power, Sign, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::load::{more, pause, under_load};
+use super::shim::Shimmed;
 use crate::support::*;
 
 fn pids(signer: &Supervisor) -> Vec<Pid> {
@@ -49,10 +50,11 @@ fn workers_killed_under_load_lose_no_request() {
 
 #[test]
 fn many_workers_that_start_at_once_on_one_token_all_get_ready() {
-    let token = Token::softhsm();
-    let key = new_key(&token.executor(), KeySpec::P256);
-    for _ in 0..3 {
-        let mut config = token.config();
+    let shimmed = Shimmed::fresh();
+    let key = new_key(&shimmed.token.executor(), KeySpec::P256);
+    let before = shimmed.calls("C_Login");
+    for round in 1..=3 {
+        let mut config = shimmed.token.config();
         config.processes = Some(2);
         let all: Vec<_> = (0..6)
             .map(|_| Supervisor::start(config.clone(), Power::Use).unwrap())
@@ -74,6 +76,8 @@ fn many_workers_that_start_at_once_on_one_token_all_get_ready() {
             }
             assert_eq!(signer.health().last_error, None, "no start failed");
         }
+        // Without the start lock a third of them would fail and log in once more.
+        assert_eq!(shimmed.calls("C_Login"), before + round * 12);
     }
 }
 
