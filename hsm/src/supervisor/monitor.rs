@@ -270,6 +270,13 @@ fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
         place.phase = Phase::Vacant {
             from: now + back_off(place.failures + 1),
         };
+        // Started but not listened to: it must not stay.
+        if let Some(link) = place.link.take() {
+            link.close();
+        }
+        if let Some(child) = &mut place.child {
+            process::kill(child);
+        }
         tracing::error!(%error, "worker not started");
         pool.last_error = Some(error);
     }

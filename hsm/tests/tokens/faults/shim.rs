@@ -53,6 +53,20 @@ impl Shimmed {
         self.inject("");
     }
 
+    /// Whether two processes were ever in this function at once.
+    pub fn overlapped(&self, function: &str) -> bool {
+        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let returned = format!("{function} returned");
+        let mut inside = 0;
+        for line in log.lines() {
+            inside += i32::from(line == function) - i32::from(line == returned);
+            if inside > 1 {
+                return true;
+            }
+        }
+        false
+    }
+
     pub fn calls(&self, function: &str) -> usize {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         log.lines().filter(|line| *line == function).count()
