@@ -11,8 +11,8 @@
 //! C_SignInit swap          call with the handle of another key
 //! ```
 //!
-//! Each watched call is noted in `HSM_SHIM_LOG`, one name a line, and again with "returned" behind it when it does. Not for production: it is a test's tool and says so by
-//! living in a crate of its own that nothing but tests depends on.
+//! Each watched call is noted in `HSM_SHIM_LOG`, one name a line, and again with "returned" behind it when it returns. Not
+//! for production: it is a test's tool and says so by living in a crate of its own that nothing but tests depends on.
 
 mod control;
 

@@ -206,7 +206,8 @@ fn status(
             pool.ever_ready = true;
         }
         Status::Down { error } => {
-            if pool.places[index].phase != Phase::Down {
+            // Once for an outage, not once for each process that tries.
+            if pool.last_error.as_ref() != Some(&error) {
                 tracing::warn!(%error, "token down");
             }
             pool.last_error = Some(error);

@@ -6,6 +6,7 @@ mod load;
 mod memory;
 mod network;
 mod pin;
+mod settings;
 mod shim;
 mod storage;
 mod workers;
