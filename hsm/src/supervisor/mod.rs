@@ -78,6 +78,7 @@ struct Owner {
 impl Supervisor {
     /// Returns at once with settings errors only; a token that is absent or slow is waited for in the background.
     pub fn start(mut config: TokenConfig, power: Power) -> Result<Supervisor, Error> {
+        // The named profile, or a careful one until the first worker has seen the token.
         let profile = match &config.profile {
             Some(name) => Profile::named(name)?,
             None => Profile::named("generic")?,
@@ -130,6 +131,7 @@ impl Supervisor {
                 (State::Stopped { error }, _) => return Err(error),
                 _ => {}
             }
+            // The reason is worth more than the fact that time is up.
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(pool.last_error.clone().unwrap_or(Error::DeadlineExceeded));
@@ -170,6 +172,7 @@ impl Supervisor {
         }
         drop(pool);
         after.run();
+        // The channel ends when the last worker has answered or died.
         drop(sender);
         receiver.iter().try_for_each(|outcome| outcome.map(drop))
     }
@@ -222,6 +225,7 @@ impl Supervisor {
     /// One call of the executor or of reconciliation, to its end.
     fn call(&self, call: Call) -> Result<Answer, Error> {
         let shared = self.shared();
+        // Refused here and again in the worker, whose library has only read-only sessions.
         if pool::changes(&call) && shared.power != Power::Administer {
             return Err(Error::Powerless);
         }
@@ -230,6 +234,7 @@ impl Supervisor {
         let now = Instant::now();
         let mut after = After::default();
         let mut pool = shared.pool();
+        // Long enough for a generation after a recovery. When it passes, a change is `OutcomeUnknown`.
         let deadline = now + pool.hard_limit(true) + shared.config.circuit_after;
         pool.admit(
             Job::new(Task::Call(call), deadline, waiter),
@@ -252,7 +257,10 @@ impl Owner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(monitor) = monitor {
+        // A reply that held the last clone may run on the monitor itself; it then ends by itself, right after.
+        if let Some(monitor) = monitor
+            && monitor.thread().id() != thread::current().id()
+        {
             // A panic there has been reported on standard error already.
             drop(monitor.join());
         }
@@ -260,6 +268,7 @@ impl Owner {
 }
 
 impl Drop for Owner {
+    /// Ends the workers also where nobody thought of `stop`.
     fn drop(&mut self) {
         self.end();
     }
@@ -320,6 +329,7 @@ impl Administer for Supervisor {
     }
 
     fn prove(&self, key: &KeyRef, input: &[u8]) -> Result<Signature, Error> {
+        // The same path as every signature: bound, verified, counted.
         let limit = self.shared().pool().hard_limit(true);
         self.sign(&Arc::new(key.clone()), input, Instant::now() + limit)
     }

@@ -42,6 +42,7 @@ pub fn run(shared: &Arc<Shared>) {
         if pool.stopping {
             break;
         }
+        // Deadlines first: a caller's time is not spent on our housekeeping.
         let now = Instant::now();
         let mut after = After::default();
         pool.expire(now, &mut after);
@@ -91,6 +92,7 @@ fn farewell(shared: &Shared, mut ended: Vec<Child>) {
             link.close();
         }
         ended.extend(place.child.take());
+        // Changes of objects that a worker still had may have happened.
         for job in place.take_all() {
             let error = job.overdue();
             let error = if error == Error::DeadlineExceeded {
@@ -131,6 +133,7 @@ fn kill_hung(pool: &mut Pool, now: Instant) {
     for index in 0..pool.places.len() {
         let (hard, slow) = (pool.hard_limit(false), pool.hard_limit(true));
         let place = &mut pool.places[index];
+        // Waits for its socket to close.
         if place.phase == Phase::Dying {
             continue;
         }
@@ -224,6 +227,7 @@ fn reconsider(shared: &Shared, pool: &mut Pool, now: Instant) -> bool {
     let Some((error, stamp, seen)) = &mut pool.stopped else {
         return true;
     };
+    // A PIN costs the token a try, so only a changed source earns one; anything else is cheap to look at again.
     let about_pin = matches!(error, Error::PinRejected | Error::PinSource { .. });
     let pause = if about_pin {
         Duration::from_millis(250)
@@ -255,6 +259,7 @@ fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
     } else {
         1
     };
+    // Never shrinks: the number comes from settings that do not change while we run.
     while pool.places.len() < wanted {
         pool.places.push(Place::new(now));
     }

@@ -185,6 +185,7 @@ impl Pool {
         after: &mut After,
     ) -> Result<(), Box<Job>> {
         let depth = self.limits.depth;
+        // Ties go to the first: at low load one warm worker does it all.
         let best = self
             .places
             .iter_mut()
@@ -217,6 +218,7 @@ impl Pool {
         now: Instant,
         after: &mut After,
     ) {
+        // An answer nobody waits for: the worker was slow, and the request has been taken away from it.
         let Some(flight) = self.places[place].take(id, now) else {
             return;
         };
@@ -245,6 +247,7 @@ impl Pool {
     /// A passing error is tried again while the deadline allows the pause; the caller sees only the delay.
     fn failed(&mut self, mut job: Box<Job>, error: Error, now: Instant, after: &mut After) {
         self.last_error = Some(error.clone());
+        // Nobody is served by an attempt that cannot begin before the deadline.
         if job.waiter.is_somebody() && job.may_retry(&error) && now + job.pause() < job.deadline {
             let due = now + job.pause();
             job.attempts += 1;
@@ -297,6 +300,7 @@ impl Pool {
 
     /// The process in `place` is gone.
     pub fn lost(&mut self, place: usize, now: Instant, after: &mut After) {
+        // In reverse, each to the front: the queue then has them in the order they came.
         let jobs = self.places[place].take_all();
         self.places[place].link = None;
         for mut job in jobs.into_iter().rev() {
@@ -338,6 +342,7 @@ impl Pool {
                     && job.waiter.is_somebody()
                 {
                     let error = job.overdue();
+                    // The caller goes, the job stays: whether the token signs meanwhile is not up to us.
                     let waiter = std::mem::replace(&mut job.waiter, Waiter::Nobody);
                     after.tell.push((waiter, Outcome::Error(error)));
                 }
@@ -419,6 +424,7 @@ impl Pool {
 
     /// One consistent look at everything.
     pub fn health(&self) -> Health {
+        // Somebody who can sign outweighs everything; then what only a person can change.
         let state = match (&self.stopped, self.any_ready() && !self.circuit.open) {
             (_, true) => State::Ready,
             (Some((error, ..)), _) => State::Stopped {

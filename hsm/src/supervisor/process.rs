@@ -69,6 +69,7 @@ fn command(shared: &Shared, socket: UnixStream) -> Command {
         .env_clear()
         // A Ctrl-C at the terminal is for the service, which then ends its workers in order.
         .process_group(0);
+    // Variables that vendors' libraries read; the configuration's own come last and win.
     let known = Profile::environment();
     for name in ENVIRONMENT
         .iter()
@@ -108,6 +109,7 @@ fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, rea
         let read = incoming.fill(reader).and_then(|()| {
             let now = Instant::now();
             let mut after = After::default();
+            // One lock for all answers of one read.
             let mut pool = shared.pool();
             if pool.places[index].incarnation != incarnation {
                 return Err(io::ErrorKind::ConnectionAborted.into());
@@ -115,6 +117,7 @@ fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, rea
             while let Some(frame) = incoming.next()? {
                 hear(shared, &mut pool, index, &frame, now, &mut after)?;
             }
+            // The room that these answers made is filled before anybody is told, so that the worker never waits for a caller.
             pool.dispatch(now, &mut after);
             drop(pool);
             after.run();
@@ -194,6 +197,7 @@ fn status(
             limits,
         } => {
             tracing::info!(token = %identity.label, profile = %identity.profile, generation, "token ready");
+            // The limits come with the first worker that has seen the token: from now on the pool has its full size.
             pool.identity = Some(identity);
             pool.limits = shared.limits(limits);
             let place = &mut pool.places[index];
@@ -222,6 +226,7 @@ fn status(
                 .as_ref()
                 .and_then(|source| pin::stamp(source).ok());
             pool.last_error = Some(error.clone());
+            // The stamp, so that the same PIN is not tried again by the next process.
             pool.stopped = Some((error, stamp, now));
         }
     }
@@ -243,6 +248,8 @@ fn gone(pool: &mut Pool, index: usize) -> After {
     if let Some(child) = &mut place.child {
         kill(child);
     }
+    // If this thread died before here, the socket's other end would still be closed by its own process, and the monitor
+    // would find the requests overdue and answer them.
     pool.lost(index, now, &mut after);
     after
 }

@@ -230,6 +230,7 @@ impl Module {
         let pkcs11 = self.library()?.clone();
         let mut race_allowed = true;
         loop {
+            // From here to the end nobody has the library; if we die here the next process starts from nothing.
             *live = None;
             if self.initialised.swap(false, Ordering::AcqRel) {
                 // What matters is whether C_Initialize succeeds afterwards.
@@ -240,6 +241,7 @@ impl Module {
                 .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
                 .map_err(|error| ckr::error(&error, Some(Class::Transient)))?;
             self.initialised.store(true, Ordering::Release);
+            // Slots are numbered anew by every initialisation: the token is found by its words.
             let (slot, identity) = self.find_token(&pkcs11)?;
             let keeper = self.open(&pkcs11, slot)?;
             match self.login(&keeper, lock) {
@@ -292,6 +294,7 @@ impl Module {
         let slots = pkcs11
             .get_slots_with_token()
             .map_err(|error| ckr::error(&error, Some(Class::Transient)))?;
+        // What the URI leaves open fits everything.
         let fits = |wanted: &Option<String>, found: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == found)
         };
@@ -359,6 +362,7 @@ impl Module {
         let Some(live) = hold.live() else {
             return Ok(false);
         };
+        // Login belongs to the process and not to a session, so the keeper's will do for all.
         let before = self.epoch();
         let keeper = live.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         match self.login(&keeper, &mut lock) {
@@ -384,6 +388,7 @@ impl Module {
                 }));
             }
         };
+        // Stamp before content: if the file changes between the two, the worst is one more try of the new content.
         let stamp = pin::stamp(source).map_err(Refusal::Final)?;
         if lock.rejected_before(&stamp).unwrap_or(false) {
             return Err(Refusal::Final(Error::PinRejected));

@@ -111,6 +111,7 @@ impl Seat<'_> {
         let Ck::Pkcs11(code, _) = error else {
             return ckr::error(error, None);
         };
+        // A refusal that says "cannot" or "may not" is believed when nothing is there.
         let refused_before_acting = ckr::treatment(*code).first == Rung::Stop;
         let found = self
             .session(live)
@@ -191,6 +192,7 @@ impl Seat<'_> {
                 what: "destruction".to_owned(),
             });
         }
+        // From here on something may be gone.
         let unknown = |_| Error::OutcomeUnknown {
             act: Act::Destroy,
             cka_id: order.cka_id,

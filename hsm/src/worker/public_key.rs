@@ -38,6 +38,7 @@ pub fn read(
     object: ObjectHandle,
     form: EcPoint,
 ) -> Result<Option<Vec<u8>>, cryptoki::error::Error> {
+    // Asked for together; a token leaves out what an object of another kind does not have.
     let wanted = [
         AttributeType::EcParams,
         AttributeType::EcPoint,
@@ -87,6 +88,7 @@ fn from_point(parameters: &[u8], point: &[u8], form: EcPoint) -> Option<Vec<u8>>
 
 /// Encoded anew rather than copied, so that padding of the numbers makes no difference.
 fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
+    // Leading zeros are dropped by the type, as DER wants it.
     let key = RsaPublicKey {
         modulus: UintRef::new(modulus).ok()?,
         public_exponent: UintRef::new(exponent).ok()?,

@@ -65,17 +65,16 @@ impl<'w> Seat<'w> {
         }
     }
 
-    /// Works until the supervisor is gone; then the main thread ends the process, whatever hangs.
+    /// Works until the supervisor is gone or talks nonsense; in both cases this process has no further use. What this
+    /// thread was doing then is done by another process.
     pub fn work(mut self) {
-        while let Ok(request) = self
-            .worker
-            .inbox
-            .next(&self.worker.outbox, &self.worker.keys)
-        {
+        let worker = self.worker;
+        while let Ok(request) = worker.inbox.next(&worker.outbox, &worker.keys) {
             if self.serve(&request).is_err() {
-                return;
+                break;
             }
         }
+        super::exit();
     }
 
     /// One request to its answer. An error here is about the socket, not about the token.
@@ -119,6 +118,7 @@ impl<'w> Seat<'w> {
 
     /// A real signature, verified; without a key, whether the token is still itself.
     fn probe(&mut self, body: &[u8]) -> io::Result<Result<(), Error>> {
+        // No key was ever used: C_GetTokenInfo is the best there is. C_GetSessionInfo would say yes to anything.
         let Some(number) = body.first_chunk::<4>() else {
             return Ok(self.climb(None, |seat, live| {
                 if seat.worker.module.token_is_there(live) {
@@ -208,6 +208,8 @@ impl<'w> Seat<'w> {
         let form = self.worker.module.ec_point();
         let challenge = self.challenge(reference);
         let session = self.session(live)?;
+        // Private and public key each exactly once. "The first one found" is how a twin made by somebody else would get
+        // to sign in our name.
         let private = one(
             reference,
             ObjectWord::PrivateKey,
@@ -225,6 +227,7 @@ impl<'w> Seat<'w> {
             }
             .into());
         }
+        // The public object says what the key should be; only a signature says what the private object is.
         let signature = mechanism::sign(session, reference.scheme, private, &challenge)?;
         key.verifier.verify(&challenge, &signature)?;
         Ok(private)
@@ -264,6 +267,7 @@ impl<'w> Seat<'w> {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
             };
+            // The library must be free before the next rung: it may need it for itself.
             let (treatment, error) = self.judge(live, fault);
             drop(hold);
             let next = match stood_on {
@@ -284,6 +288,8 @@ impl<'w> Seat<'w> {
                     self.reopen();
                     worker.outbox.event(Event::SessionReopened);
                 }
+                // A lost login hides private keys and answers "not found" or "bad handle", never "not logged in"; so log in first
+                // and look for the key again in any case.
                 Rung::Rebind => {
                     if worker.module.login_again()? {
                         worker.outbox.event(Event::LoggedIn);
@@ -307,6 +313,7 @@ impl<'w> Seat<'w> {
                     }
                 }
             }
+            // Each rung once: a fault that survives it is not of its kind.
             stood_on = Some(next);
         }
     }
@@ -361,6 +368,7 @@ impl<'w> Seat<'w> {
                     )
                 }
             }
+            // Our own judgement of what was found; finding it again would not change it.
             Fault::Error(error) => (stop(error.class()), error),
         }
     }

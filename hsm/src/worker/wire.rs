@@ -45,6 +45,7 @@ impl Inbox {
     /// The next frame. Before it waits, for the socket or for its turn, the answers so far are sent. Definitions of keys
     /// are taken in here, under the lock, so that no other thread meets a request before its key.
     pub fn next(&self, outbox: &Outbox, keys: &Keys) -> io::Result<Request> {
+        // Somebody else is reading: our answers must not wait until he has read something.
         let mut guard = match self.state.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -55,6 +56,7 @@ impl Inbox {
         };
         let (socket, incoming) = &mut *guard;
         loop {
+            // About to wait for the supervisor, who may be waiting for these.
             while !incoming.has_frame() {
                 outbox.flush()?;
                 incoming.fill(&*socket)?;
@@ -134,6 +136,7 @@ impl Outbox {
         pending.answers += 1;
         let now = Instant::now();
         let since = *pending.since.get_or_insert(now);
+        // A caller waits for the first of them.
         if pending.answers >= COMPANY || now.duration_since(since) >= PATIENCE {
             pending.flush()
         } else {
@@ -153,6 +156,7 @@ impl Pending {
         if self.bytes.is_empty() {
             return Ok(());
         }
+        // Blocks while the supervisor does not read; its reading thread does nothing else.
         let sent = (&self.socket).write_all(&self.bytes);
         self.bytes.clear();
         sent
