@@ -128,6 +128,33 @@ fn ten_thousand_callers_that_go_away_leave_nothing_behind() {
 }
 
 #[test]
+fn long_messages_that_fill_the_socket_arrive_whole() {
+    let token = Token::softhsm();
+    let key = new_key(&token.executor(), KeySpec::Ed25519);
+    let signer = token.signer();
+    let (sender, receiver) = mpsc::channel();
+    let message = |seed: u64| -> Vec<u8> { (0..64 * 1024).map(|at| (at ^ seed) as u8).collect() };
+    for seed in 0..100 {
+        let sender = sender.clone();
+        let reply = Box::new(move |outcome| sender.send((seed, outcome)).unwrap());
+        signer.submit(&key, &message(seed), soon(), reply);
+    }
+    drop(sender);
+    let mut answers = 0;
+    for (seed, outcome) in receiver {
+        assert!(verifies(&key, &message(seed), outcome.unwrap().as_ref()));
+        answers += 1;
+    }
+    assert_eq!(answers, 100);
+    let longer = vec![0; 64 * 1024 + 1];
+    let outcome = signer.sign(&key, &longer, soon());
+    assert!(
+        matches!(outcome, Err(Error::InputLength { .. })),
+        "{outcome:?}"
+    );
+}
+
+#[test]
 fn a_full_queue_is_refused_at_once() {
     let token = Token::softhsm();
     let key = new_key(&token.executor(), KeySpec::P256);
