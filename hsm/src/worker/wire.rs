@@ -11,9 +11,10 @@ use super::keys::Keys;
 use crate::error::Error;
 use crate::frame::{self, Answer, Event, Incoming, KeyNumber, Kind, Status};
 
-/// Answers that may wait for company, and how long the first of them may.
+/// Answers that may wait for company, and how long the first of them may. Half of what a profile keeps in flight for a
+/// session: the other half keeps this one busy while the supervisor refills.
 const COMPANY: usize = 8;
-const PATIENCE: Duration = Duration::from_micros(300);
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A frame taken off the socket, owned.
 pub struct Request {
