@@ -31,6 +31,7 @@ pub struct Treatment {
 }
 
 impl Treatment {
+    /// From the first rung to the last; beyond that the error is told.
     const fn new(first: Rung, last: Rung, class: Class) -> Self {
         Self { first, last, class }
     }
@@ -60,6 +61,7 @@ pub fn treatment(code: RvError) -> Treatment {
     use Rung::*;
     use RvError::*;
     match code {
+        // The session is in a state we did not put it in, or is gone: a new one has no past.
         OperationActive
         | OperationNotInitialized
         | BufferTooSmall
@@ -74,6 +76,8 @@ pub fn treatment(code: RvError) -> Treatment {
         KeyTypeInconsistent | KeyFunctionNotPermitted => {
             Treatment::new(Rebind, Rebind, Class::Misconfigured)
         }
+        // The connection to the HSM or the whole library is gone: nothing less than a new start of it helps (p11-kit
+        // answers every later call with CKR_DEVICE_ERROR, also when the HSM is back).
         DeviceError
         | DeviceRemoved
         | DeviceMemory
@@ -86,6 +90,7 @@ pub fn treatment(code: RvError) -> Treatment {
         | HostMemory => Treatment::new(Reinitialise, Reinitialise, Class::Transient),
         // Somebody else holds the sessions; forcing our way in would make it worse.
         SessionCount | FunctionRejected => Treatment::new(Stop, Stop, Class::Transient),
+        // Repeating a PIN can lock the token or wipe it.
         PinIncorrect
         | PinInvalid
         | PinLenRange
@@ -96,6 +101,7 @@ pub fn treatment(code: RvError) -> Treatment {
         | UserTypeInvalid
         | UserAnotherAlreadyLoggedIn
         | UserTooManyTypes => Treatment::new(Stop, Stop, Class::Misconfigured),
+        // The token has understood and cannot: it will say so again.
         MechanismInvalid
         | MechanismParamInvalid
         | FunctionNotSupported

@@ -32,10 +32,13 @@ pub enum Class {
 
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error, Serialize, Deserialize)]
 pub enum Error {
+    /// Said at once, before anything was done. The place in the queue belongs to the work, so this means real load.
     #[error("the signing queue is full ({limit} requests)")]
     Overloaded { limit: usize },
+    /// The caller's own time is up. A signature may still be made; nobody will see it.
     #[error("the deadline passed before the token answered")]
     DeadlineExceeded,
+    /// Said at once while the token is known to be away; a few seconds later may be different.
     #[error("the token is out of service; worth another try in {retry_after:?}")]
     CircuitOpen { retry_after: Duration },
     #[error("the supervisor has stopped")]
@@ -48,6 +51,7 @@ pub enum Error {
         expected: usize,
         got: usize,
     },
+    /// The key reference itself is at fault: not a `SubjectPublicKeyInfo`, or of another algorithm than its scheme.
     #[error("the public key of {cka_id} cannot be read or does not fit its scheme")]
     BadKeyRef { cka_id: CkaId },
     #[error("the order asks for a private key template other than the signing template")]
@@ -56,6 +60,7 @@ pub enum Error {
     OtherToken { wanted: String, found: String },
     #[error("label {label:?} is not 1 to 64 printable ASCII characters")]
     BadLabel { label: String },
+    /// Nothing was generated. Either an earlier attempt succeeded (read it back), or the id was not random.
     #[error("objects with CKA_ID {cka_id} exist already ({count})")]
     AlreadyExists { cka_id: CkaId, count: usize },
     #[error("no {what} with CKA_ID {cka_id}")]
@@ -66,10 +71,13 @@ pub enum Error {
         what: ObjectWord,
         count: usize,
     },
+    /// An alert: somebody or something has put another key where ours was.
     #[error("the object with CKA_ID {cka_id} holds another public key")]
     WrongKey { cka_id: CkaId },
+    /// An alert: the token signed with another key, or signed wrongly, twice. The signature was thrown away.
     #[error("the token's signature for {cka_id} does not verify")]
     WrongSignature { cka_id: CkaId },
+    /// Also for a PIN that is locked or has expired: one try, then a person.
     #[error("the token rejected the PIN; it will not be tried again until its source changes")]
     PinRejected,
     #[error("the PIN source {path} cannot be read: {reason}")]
@@ -80,6 +88,7 @@ pub enum Error {
     TokenAbsent { uri: String },
     #[error("{count} tokens match {uri}")]
     TokenAmbiguous { uri: String, count: usize },
+    /// The library's own word, after the recovery ladder did what the profile allows for it.
     #[error("{call} answered {code}")]
     Token {
         call: String,
@@ -90,8 +99,10 @@ pub enum Error {
     Profile { name: String, reason: String },
     #[error("the profile {profile} does not offer {what}")]
     NotOffered { profile: String, what: String },
+    /// Search by CKA_ID before anything else; never repeat.
     #[error("it is unknown whether {act} of {cka_id} happened")]
     OutcomeUnknown { act: Act, cka_id: CkaId },
+    /// Only for work that may not be repeated, or that outlived several workers.
     #[error("the worker process was lost")]
     WorkerLost,
     #[error("the worker cannot be started: {reason}")]

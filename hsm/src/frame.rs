@@ -15,6 +15,7 @@ use crate::key::CkaId;
 use crate::profile::Limits;
 use crate::uri::Pkcs11Uri;
 
+/// Length, kind, id.
 const HEADER: usize = 4 + 1 + 8;
 /// Longest frame: a 64 KiB message fits many times; anything longer is a broken peer.
 const LONGEST: usize = 16 * 1024 * 1024;
@@ -138,6 +139,7 @@ pub fn put_json(out: &mut Vec<u8>, kind: Kind, id: u64, body: &impl Serialize) {
     );
 }
 
+/// One frame, borrowed from the bytes it came in.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Frame<'a> {
     pub kind: Kind,
@@ -183,6 +185,7 @@ impl Incoming {
         }
     }
 
+    /// A length that cannot be is an error at once: waiting for its end would wait for ever.
     /// Length of the complete frame at the front, if there is one.
     fn complete(&self) -> io::Result<Option<usize>> {
         let Some(length) = self.bytes[self.start..self.end].first_chunk::<4>() else {

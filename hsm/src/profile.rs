@@ -46,6 +46,7 @@ pub struct Profile {
     #[serde(default)]
     pub detect: Vec<Detect>,
     pub workers: Workers,
+    /// How long is too long here.
     pub times: Times,
     /// Whether read-only sessions exist. Where not, users of keys get read/write sessions too.
     pub read_only_sessions: bool,
@@ -195,6 +196,7 @@ pub struct Limits {
     pub probe: Duration,
 }
 
+/// Workers beyond the cores give nothing on a token that computes on this machine.
 fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
@@ -260,6 +262,8 @@ impl Profile {
             .collect()
     }
 
+    /// The common treatment of a code, with the profile's word over it. A code that a profile moves climbs from there to the
+    /// top of the ladder.
     pub fn treatment(&self, code: RvError) -> Treatment {
         let usual = ckr::treatment(code);
         match self.codes.get(&ckr::name(code)) {
@@ -277,6 +281,7 @@ impl Profile {
         }
     }
 
+    /// Session threads in each process.
     pub fn sessions(&self) -> usize {
         if self.workers.sessions == 0 {
             cores()
@@ -285,6 +290,7 @@ impl Profile {
         }
     }
 
+    /// The part that the supervisor acts by; the worker sends it once the token is known.
     pub fn limits(&self) -> Limits {
         Limits {
             processes: if self.workers.processes == 0 {

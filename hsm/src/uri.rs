@@ -46,6 +46,8 @@ impl FromStr for Pkcs11Uri {
 
     fn from_str(text: &str) -> Result<Self, UriError> {
         let rest = text.strip_prefix("pkcs11:").ok_or(UriError::Scheme)?;
+        // Section 2.3: the path names the token, the query says how to reach it. Which is which does not matter to us, since
+        // no name occurs in both.
         let (path, query) = rest.split_once('?').unwrap_or((rest, ""));
         let attributes = path
             .split(';')
@@ -58,6 +60,7 @@ impl FromStr for Pkcs11Uri {
             })?;
             found.take(name, decode(name, value)?)?;
         }
+        // Without either, the first token that somebody plugs in would do.
         if found.token.is_none() && found.serial.is_none() {
             return Err(UriError::Missing {
                 name: "token or serial",
@@ -79,6 +82,7 @@ impl FromStr for Pkcs11Uri {
     }
 }
 
+/// The attributes as they come; each at most once.
 #[derive(Default)]
 struct Parts {
     token: Option<String>,
@@ -100,6 +104,7 @@ impl Parts {
         let (place, value) = match name {
             "token" => (&mut self.token, value),
             "serial" => (&mut self.serial, value),
+            // The next two only narrow the choice when two tokens share a label.
             "manufacturer" => (&mut self.manufacturer, value),
             "model" => (&mut self.model, value),
             "module-path" => {
@@ -109,6 +114,7 @@ impl Parts {
                 }
                 (&mut self.module_path, value)
             }
+            // `|command` of section 2.4 would run a program with the worker's rights.
             "pin-source" => {
                 let path = value.strip_prefix("file:").unwrap_or(&value);
                 let path = path.strip_prefix("//").unwrap_or(path);
@@ -121,6 +127,7 @@ impl Parts {
             "slot-id" | "slot-description" | "slot-manufacturer" => {
                 return refused("slots move; name the token by label or serial");
             }
+            // A URI that names an object would promise more than is kept.
             "object" | "id" | "type" => return refused("keys are named by the inventory"),
             _ => {
                 return Err(UriError::Unknown {

@@ -11,8 +11,8 @@
 //! C_SignInit swap          call with the handle of another key
 //! ```
 //!
-//! Each watched call is noted in `HSM_SHIM_LOG`, one name a line. Not for production: it is a test's tool and says so by
-//! living in a crate of its own that nothing but tests depends on.
+//! Each watched call is noted in `HSM_SHIM_LOG`, one name a line, and again with "returned" behind it when it returns. Not
+//! for production: it is a test's tool and says so by living in a crate of its own that nothing but tests depends on.
 
 mod control;
 
@@ -101,6 +101,7 @@ fn watched(name: &str, call: impl FnOnce(&CK_FUNCTION_LIST) -> Option<CK_RV>) ->
     let answer = shim()
         .and_then(|shim| call(&shim.real))
         .unwrap_or(CKR_FUNCTION_NOT_SUPPORTED);
+    control::note(&format!("{name} returned"));
     match action {
         Some(Action::After(code)) => code,
         Some(Action::Late) => hang(),

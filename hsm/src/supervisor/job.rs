@@ -12,9 +12,13 @@ use crate::key::Signature;
 const DEATHS: u32 = 8;
 
 pub enum Task {
+    /// Input is kept until the answer: it may have to be sent again, to another worker.
     Sign { key: KeyNumber, input: Vec<u8> },
+    /// Bind and sign a challenge, ahead of the first request.
     Prepare { key: KeyNumber },
+    /// A signature of our own; nobody waits for it.
     Probe { key: Option<KeyNumber> },
+    /// The executor's.
     Call(Call),
 }
 
@@ -45,6 +49,7 @@ pub enum Outcome {
 }
 
 impl Job {
+    /// In a box: jobs move between queues, and are large.
     pub fn new(task: Task, deadline: Instant, waiter: Waiter) -> Box<Job> {
         Box::new(Job {
             task,

@@ -9,11 +9,14 @@ use crate::key::{CkaId, KeyRef};
 /// Grows by one entry for each different key ever used; never shrinks, since a number must mean one key for ever.
 #[derive(Default)]
 pub struct KeyBook {
+    /// By number.
     keys: Vec<Arc<KeyRef>>,
+    /// Several only when callers disagree about a key; the worker finds out who is right.
     by_id: HashMap<CkaId, Vec<KeyNumber>>,
 }
 
 impl KeyBook {
+    /// The number of this key, a new one if need be. The same `Arc` is recognised without comparing bytes.
     pub fn number(&mut self, key: &Arc<KeyRef>) -> KeyNumber {
         let numbers = self.by_id.entry(key.cka_id).or_default();
         let known = numbers.iter().find(|number| {

@@ -18,7 +18,9 @@ pub struct Link {
 #[derive(Default)]
 struct Out {
     bytes: Vec<u8>,
+    /// The buffer of the write before, so that steady traffic allocates nothing.
     spare: Vec<u8>,
+    /// Somebody is in `send` with the lock free; he looks again before he leaves.
     sending: bool,
 }
 
@@ -30,6 +32,7 @@ impl Link {
         }
     }
 
+    /// A second handle on the same socket, for the listening thread.
     pub fn reader(&self) -> io::Result<UnixStream> {
         self.socket.try_clone()
     }
@@ -70,6 +73,7 @@ impl Link {
         }
     }
 
+    /// How much of it the socket took.
     fn send(&self, bytes: &[u8]) -> usize {
         let mut sent = 0;
         while sent < bytes.len() {

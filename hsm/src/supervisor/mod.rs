@@ -8,7 +8,6 @@ mod place;
 mod pool;
 mod process;
 
-use std::collections::VecDeque;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -20,13 +19,12 @@ use crate::api::{
 use crate::config::{Power, TokenConfig};
 use crate::error::Error;
 use crate::frame::{Answer, Call};
-use crate::health::{Counters, Health, State};
+use crate::health::{Health, State};
 use crate::key::{CkaId, KeyRef, Signature};
 use crate::profile::{Limits, Profile};
 use job::{Job, Outcome, Task, Waiter};
-use keybook::KeyBook;
 use place::Phase;
-use pool::{After, Circuit, Pool};
+use pool::{After, Pool};
 
 /// A message for Ed25519; digests are shorter by nature.
 const LONGEST_INPUT: usize = 64 * 1024;
@@ -71,6 +69,7 @@ pub struct Supervisor {
     owner: Arc<Owner>,
 }
 
+/// Held by every clone; the last one to go ends the workers. The threads hold only [`Shared`], so they keep nothing alive.
 struct Owner {
     shared: Arc<Shared>,
     monitor: Mutex<Option<JoinHandle<()>>>,
@@ -79,31 +78,21 @@ struct Owner {
 impl Supervisor {
     /// Returns at once with settings errors only; a token that is absent or slow is waited for in the background.
     pub fn start(mut config: TokenConfig, power: Power) -> Result<Supervisor, Error> {
+        // The named profile, or a careful one until the first worker has seen the token.
         let profile = match &config.profile {
             Some(name) => Profile::named(name)?,
             None => Profile::named("generic")?,
         };
+        // One session: changes of objects then never meet each other in the worker.
         if power == Power::Administer {
             config.sessions = Some(1);
         }
-        let mut keys = KeyBook::default();
-        let pool = Pool {
-            queue: VecDeque::new(),
-            queue_limit: config.queue_limit,
-            delayed: Vec::new(),
-            places: Vec::new(),
-            probe_key: config.probe.as_ref().map(|key| keys.number(key)),
-            keys,
-            last_key: None,
-            limits: profile.limits(),
-            identity: None,
-            counters: Counters::default(),
-            circuit: Circuit::new(config.circuit_after),
-            last_error: None,
-            stopped: None,
-            stopping: false,
-            ever_ready: false,
-        };
+        let pool = Pool::new(
+            config.queue_limit,
+            profile.limits(),
+            config.circuit_after,
+            config.probe.as_ref(),
+        );
         let shared = Shared {
             config,
             power,
@@ -142,6 +131,7 @@ impl Supervisor {
                 (State::Stopped { error }, _) => return Err(error),
                 _ => {}
             }
+            // The reason is worth more than the fact that time is up.
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() {
                 return Err(pool.last_error.clone().unwrap_or(Error::DeadlineExceeded));
@@ -154,6 +144,7 @@ impl Supervisor {
         }
     }
 
+    /// Cheap enough for every scrape of the metrics.
     pub fn health(&self) -> Health {
         self.shared().pool().health()
     }
@@ -181,6 +172,7 @@ impl Supervisor {
         }
         drop(pool);
         after.run();
+        // The channel ends when the last worker has answered or died.
         drop(sender);
         receiver.iter().try_for_each(|outcome| outcome.map(drop))
     }
@@ -200,6 +192,7 @@ impl Supervisor {
         self.owner.end();
     }
 
+    /// Takes all jobs under one lock and writes to each worker once.
     fn admit(&self, jobs: impl IntoIterator<Item = (Arc<KeyRef>, Vec<u8>, Instant, Reply)>) {
         let now = Instant::now();
         let mut after = After::default();
@@ -232,6 +225,7 @@ impl Supervisor {
     /// One call of the executor or of reconciliation, to its end.
     fn call(&self, call: Call) -> Result<Answer, Error> {
         let shared = self.shared();
+        // Refused here and again in the worker, whose library has only read-only sessions.
         if pool::changes(&call) && shared.power != Power::Administer {
             return Err(Error::Powerless);
         }
@@ -240,6 +234,7 @@ impl Supervisor {
         let now = Instant::now();
         let mut after = After::default();
         let mut pool = shared.pool();
+        // Long enough for a generation after a recovery. When it passes, a change is `OutcomeUnknown`.
         let deadline = now + pool.hard_limit(true) + shared.config.circuit_after;
         pool.admit(
             Job::new(Task::Call(call), deadline, waiter),
@@ -253,6 +248,7 @@ impl Supervisor {
 }
 
 impl Owner {
+    /// Waits for the monitor, which waits for the workers: when this returns, no process of ours is left.
     fn end(&self) {
         self.shared.pool().stopping = true;
         self.shared.tick.notify_all();
@@ -261,7 +257,10 @@ impl Owner {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        if let Some(monitor) = monitor {
+        // A reply that held the last clone may run on the monitor itself; it then ends by itself, right after.
+        if let Some(monitor) = monitor
+            && monitor.thread().id() != thread::current().id()
+        {
             // A panic there has been reported on standard error already.
             drop(monitor.join());
         }
@@ -269,6 +268,7 @@ impl Owner {
 }
 
 impl Drop for Owner {
+    /// Ends the workers also where nobody thought of `stop`.
     fn drop(&mut self) {
         self.end();
     }
@@ -329,6 +329,7 @@ impl Administer for Supervisor {
     }
 
     fn prove(&self, key: &KeyRef, input: &[u8]) -> Result<Signature, Error> {
+        // The same path as every signature: bound, verified, counted.
         let limit = self.shared().pool().hard_limit(true);
         self.sign(&Arc::new(key.clone()), input, Instant::now() + limit)
     }

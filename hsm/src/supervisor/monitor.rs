@@ -34,6 +34,7 @@ pub fn back_off(failures: u32) -> Duration {
     pause - pause / 4 * jitter / 256
 }
 
+/// Until the supervisor stops. Decisions are made under the lock, their effects outside it.
 pub fn run(shared: &Arc<Shared>) {
     let mut ended: Vec<Child> = Vec::new();
     loop {
@@ -41,6 +42,7 @@ pub fn run(shared: &Arc<Shared>) {
         if pool.stopping {
             break;
         }
+        // Deadlines first: a caller's time is not spent on our housekeeping.
         let now = Instant::now();
         let mut after = After::default();
         pool.expire(now, &mut after);
@@ -90,6 +92,7 @@ fn farewell(shared: &Shared, mut ended: Vec<Child>) {
             link.close();
         }
         ended.extend(place.child.take());
+        // Changes of objects that a worker still had may have happened.
         for job in place.take_all() {
             let error = job.overdue();
             let error = if error == Error::DeadlineExceeded {
@@ -130,13 +133,16 @@ fn kill_hung(pool: &mut Pool, now: Instant) {
     for index in 0..pool.places.len() {
         let (hard, slow) = (pool.hard_limit(false), pool.hard_limit(true));
         let place = &mut pool.places[index];
+        // Waits for its socket to close.
         if place.phase == Phase::Dying {
             continue;
         }
         let starting = match place.phase {
-            Phase::Starting { since } => now - since > hard,
+            // Loading a library and logging in is more than one call.
+            Phase::Starting { since } => now - since > hard * 4,
             _ => false,
         };
+        // Age in flight counts, not silence: a worker with many sessions may answer while one of them hangs.
         // One long call (a generation) holds up what came behind it.
         let limit = if place.flights().any(|flight| flight.slow) {
             slow
@@ -166,6 +172,7 @@ fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
     {
         circuit.kills.pop_front();
     }
+    // Any signature clears the kills, so one good worker beside a hanging one keeps the circuit closed.
     let killing = circuit.kills.len() >= KILLS;
     if !killing && pool.places.iter().any(|place| place.phase == Phase::Ready) {
         if circuit.open {
@@ -204,12 +211,11 @@ fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
 /// Whether a process may be started now. Starts are one at a time.
 fn may_start(shared: &Shared, pool: &mut Pool, now: Instant, after: &mut After) -> bool {
     if let Some((error, ..)) = &pool.stopped {
+        // Workers that were ready before go on; without any, nobody waits for a person.
         if !pool.any_ready() {
             let error = error.clone();
             pool.refuse_all(&error, after);
-            return reconsider(shared, pool, now);
         }
-
         return reconsider(shared, pool, now);
     }
     let starting = |place: &Place| matches!(place.phase, Phase::Queued | Phase::Starting { .. });
@@ -221,6 +227,7 @@ fn reconsider(shared: &Shared, pool: &mut Pool, now: Instant) -> bool {
     let Some((error, stamp, seen)) = &mut pool.stopped else {
         return true;
     };
+    // A PIN costs the token a try, so only a changed source earns one; anything else is cheap to look at again.
     let about_pin = matches!(error, Error::PinRejected | Error::PinSource { .. });
     let pause = if about_pin {
         Duration::from_millis(250)
@@ -244,6 +251,7 @@ fn reconsider(shared: &Shared, pool: &mut Pool, now: Instant) -> bool {
     true
 }
 
+/// Starts the process of one vacant place whose pause is over.
 fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
     // One until the profile is known, then as many as it says.
     let wanted = if pool.identity.is_some() {
@@ -251,6 +259,7 @@ fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
     } else {
         1
     };
+    // Never shrinks: the number comes from settings that do not change while we run.
     while pool.places.len() < wanted {
         pool.places.push(Place::new(now));
     }
@@ -266,6 +275,13 @@ fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
         place.phase = Phase::Vacant {
             from: now + back_off(place.failures + 1),
         };
+        // Started but not listened to: it must not stay.
+        if let Some(link) = place.link.take() {
+            link.close();
+        }
+        if let Some(child) = &mut place.child {
+            process::kill(child);
+        }
         tracing::error!(%error, "worker not started");
         pool.last_error = Some(error);
     }

@@ -32,11 +32,13 @@ pub enum Phase {
 }
 
 pub struct InFlight {
+    /// Tells this request from the next one in the same slot.
     serial: u64,
     pub sent: Instant,
     /// Empty when the request was given to another worker: the answer, should it come, is dropped, but until then the
     /// room in this worker is taken.
     pub job: Option<Box<Job>>,
+    /// A call that may take many times as long as a signature.
     pub slow: bool,
 }
 
@@ -44,16 +46,21 @@ pub struct Place {
     pub phase: Phase,
     /// Distinguishes the processes that have had this place, so that a late word of one is not taken for the next one's.
     pub incarnation: u64,
+    /// The way to the process, while there is one.
     pub link: Option<Arc<Link>>,
+    /// Kept until it is reaped, also when the place is vacant already.
     pub child: Option<Child>,
+    /// As the worker said when it got ready.
     pub sessions: usize,
     pub generation: u64,
     /// Starts in a row that came to nothing.
     pub failures: u32,
     pub last_answer: Instant,
+    /// The low sixteen bits of a frame's id are the index here.
     slots: Vec<Option<InFlight>>,
     used: usize,
     serial: u64,
+    /// Which keys this process has been told of, by number.
     defined: Vec<bool>,
 }
 
@@ -79,6 +86,8 @@ impl Place {
         self.used
     }
 
+    /// Room for one more: one request being signed in each session, the others ready in the socket, so that no session
+    /// waits for us.
     pub fn has_room(&self, depth: usize) -> bool {
         self.phase == Phase::Ready && self.used < self.sessions * depth
     }
@@ -102,6 +111,7 @@ impl Place {
             Task::Probe { key } => *key,
             Task::Call(_) => None,
         };
+        // Told once to each process; a request that came before its key could not be served.
         let define = key.filter(|key| !self.defined.get(*key as usize).is_some_and(|known| *known));
         link.put(|out| {
             if let Some(reference) = define.and_then(|key| keys.get(key)) {

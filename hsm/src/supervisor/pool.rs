@@ -14,6 +14,7 @@ use crate::api::TokenIdentity;
 use crate::error::Error;
 use crate::frame::{Call, KeyNumber};
 use crate::health::{Counters, Health, ProcessHealth, State};
+use crate::key::KeyRef;
 use crate::profile::Limits;
 
 /// A generation of RSA-4096 on a busy machine takes many times as long as a signature.
@@ -34,6 +35,7 @@ impl After {
             .for_each(|(waiter, outcome)| waiter.tell(outcome));
     }
 
+    /// Each worker is written to once, however many requests it got.
     pub fn touch(&mut self, link: Option<&Arc<Link>>) {
         if let Some(link) = link
             && !self.flush.iter().any(|known| Arc::ptr_eq(known, link))
@@ -69,11 +71,14 @@ impl Circuit {
 }
 
 pub struct Pool {
+    /// Waits for room in a worker. Whoever was in flight when a worker died comes back to the front.
     pub queue: VecDeque<Box<Job>>,
     pub queue_limit: usize,
+    /// Failed for a passing reason; due again at that moment.
     pub delayed: Vec<(Instant, Box<Job>)>,
     pub places: Vec<Place>,
     pub keys: KeyBook,
+    /// A key kept for probing; without one the key used last.
     pub probe_key: Option<KeyNumber>,
     pub last_key: Option<KeyNumber>,
     pub limits: Limits,
@@ -83,15 +88,45 @@ pub struct Pool {
     pub last_error: Option<Error>,
     /// A person must act; with the stamp of the PIN source at that time, and when to look again.
     pub stopped: Option<(Error, Option<String>, Instant)>,
+    /// Set once; nothing new is let in.
     pub stopping: bool,
     pub ever_ready: bool,
 }
 
 impl Pool {
+    /// Without any place yet; the monitor makes them.
+    pub fn new(
+        queue_limit: usize,
+        limits: Limits,
+        after: Duration,
+        probe: Option<&Arc<KeyRef>>,
+    ) -> Self {
+        let mut keys = KeyBook::default();
+        Self {
+            queue: VecDeque::new(),
+            queue_limit,
+            delayed: Vec::new(),
+            places: Vec::new(),
+            probe_key: probe.map(|key| keys.number(key)),
+            keys,
+            last_key: None,
+            limits,
+            identity: None,
+            counters: Counters::default(),
+            circuit: Circuit::new(after),
+            last_error: None,
+            stopped: None,
+            stopping: false,
+            ever_ready: false,
+        }
+    }
+
+    /// Whether anybody could sign now.
     pub fn any_ready(&self) -> bool {
         self.places.iter().any(|place| place.phase == Phase::Ready)
     }
 
+    /// How long a call may take before its process is killed.
     pub fn hard_limit(&self, slow: bool) -> Duration {
         self.limits.hard * if slow { SLOW } else { 1 }
     }
@@ -150,6 +185,7 @@ impl Pool {
         after: &mut After,
     ) -> Result<(), Box<Job>> {
         let depth = self.limits.depth;
+        // Ties go to the first: at low load one warm worker does it all.
         let best = self
             .places
             .iter_mut()
@@ -182,6 +218,7 @@ impl Pool {
         now: Instant,
         after: &mut After,
     ) {
+        // An answer nobody waits for: the worker was slow, and the request has been taken away from it.
         let Some(flight) = self.places[place].take(id, now) else {
             return;
         };
@@ -207,8 +244,10 @@ impl Pool {
         }
     }
 
+    /// A passing error is tried again while the deadline allows the pause; the caller sees only the delay.
     fn failed(&mut self, mut job: Box<Job>, error: Error, now: Instant, after: &mut After) {
         self.last_error = Some(error.clone());
+        // Nobody is served by an attempt that cannot begin before the deadline.
         if job.waiter.is_somebody() && job.may_retry(&error) && now + job.pause() < job.deadline {
             let due = now + job.pause();
             job.attempts += 1;
@@ -220,6 +259,7 @@ impl Pool {
         after.tell.push((job.waiter, Outcome::Error(error)));
     }
 
+    /// The outcome of a signature of our own.
     fn probed(&mut self, place: usize, outcome: &Outcome) {
         self.counters.probes += 1;
         let place = &mut self.places[place];
@@ -260,6 +300,7 @@ impl Pool {
 
     /// The process in `place` is gone.
     pub fn lost(&mut self, place: usize, now: Instant, after: &mut After) {
+        // In reverse, each to the front: the queue then has them in the order they came.
         let jobs = self.places[place].take_all();
         self.places[place].link = None;
         for mut job in jobs.into_iter().rev() {
@@ -301,6 +342,7 @@ impl Pool {
                     && job.waiter.is_somebody()
                 {
                     let error = job.overdue();
+                    // The caller goes, the job stays: whether the token signs meanwhile is not up to us.
                     let waiter = std::mem::replace(&mut job.waiter, Waiter::Nobody);
                     after.tell.push((waiter, Outcome::Error(error)));
                 }
@@ -373,13 +415,16 @@ impl Pool {
         }
     }
 
+    /// Nothing waits and nothing is in flight.
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()
             && self.delayed.is_empty()
             && self.places.iter().all(|place| place.in_flight() == 0)
     }
 
+    /// One consistent look at everything.
     pub fn health(&self) -> Health {
+        // Somebody who can sign outweighs everything; then what only a person can change.
         let state = match (&self.stopped, self.any_ready() && !self.circuit.open) {
             (_, true) => State::Ready,
             (Some((error, ..)), _) => State::Stopped {
@@ -416,3 +461,6 @@ impl Pool {
 pub fn changes(call: &Call) -> bool {
     matches!(call, Call::Generate(_) | Call::Destroy(_))
 }
+
+#[cfg(test)]
+mod tests;

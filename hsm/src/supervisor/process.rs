@@ -39,6 +39,8 @@ pub fn start(
     let reader = link.reader().map_err(failed)?;
     link.put(|out| frame::put_json(out, Kind::Start, 0, &order(shared)));
 
+    // From here on the place has a process. If the listening thread cannot be started the caller gives the place up, and
+    // the process ends with its socket.
     let place = &mut pool.places[index];
     place.incarnation += 1;
     place.phase = Phase::Starting { since: now };
@@ -67,6 +69,7 @@ fn command(shared: &Shared, socket: UnixStream) -> Command {
         .env_clear()
         // A Ctrl-C at the terminal is for the service, which then ends its workers in order.
         .process_group(0);
+    // Variables that vendors' libraries read; the configuration's own come last and win.
     let known = Profile::environment();
     for name in ENVIRONMENT
         .iter()
@@ -81,6 +84,7 @@ fn command(shared: &Shared, socket: UnixStream) -> Command {
     command
 }
 
+/// What the worker must know. Where the PIN is, not what it is.
 fn order(shared: &Shared) -> StartOrder {
     let config = &shared.config;
     StartOrder {
@@ -105,6 +109,7 @@ fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, rea
         let read = incoming.fill(reader).and_then(|()| {
             let now = Instant::now();
             let mut after = After::default();
+            // One lock for all answers of one read.
             let mut pool = shared.pool();
             if pool.places[index].incarnation != incarnation {
                 return Err(io::ErrorKind::ConnectionAborted.into());
@@ -112,6 +117,7 @@ fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, rea
             while let Some(frame) = incoming.next()? {
                 hear(shared, &mut pool, index, &frame, now, &mut after)?;
             }
+            // The room that these answers made is filled before anybody is told, so that the worker never waits for a caller.
             pool.dispatch(now, &mut after);
             drop(pool);
             after.run();
@@ -130,6 +136,7 @@ fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, rea
     }
 }
 
+/// One frame from a worker. A frame that only we may send ends the connection: its sender is not what we started.
 fn hear(
     shared: &Shared,
     pool: &mut Pool,
@@ -167,6 +174,7 @@ fn hear(
     Ok(())
 }
 
+/// A worker's word about itself.
 fn status(
     shared: &Shared,
     pool: &mut Pool,
@@ -189,6 +197,7 @@ fn status(
             limits,
         } => {
             tracing::info!(token = %identity.label, profile = %identity.profile, generation, "token ready");
+            // The limits come with the first worker that has seen the token: from now on the pool has its full size.
             pool.identity = Some(identity);
             pool.limits = shared.limits(limits);
             let place = &mut pool.places[index];
@@ -201,7 +210,8 @@ fn status(
             pool.ever_ready = true;
         }
         Status::Down { error } => {
-            if pool.places[index].phase != Phase::Down {
+            // Once for an outage, not once for each process that tries.
+            if pool.last_error.as_ref() != Some(&error) {
                 tracing::warn!(%error, "token down");
             }
             pool.last_error = Some(error);
@@ -216,6 +226,7 @@ fn status(
                 .as_ref()
                 .and_then(|source| pin::stamp(source).ok());
             pool.last_error = Some(error.clone());
+            // The stamp, so that the same PIN is not tried again by the next process.
             pool.stopped = Some((error, stamp, now));
         }
     }
@@ -228,6 +239,7 @@ fn gone(pool: &mut Pool, index: usize) -> After {
     let mut after = After::default();
     let place = &mut pool.places[index];
     let gave_way = matches!(place.phase, Phase::Down);
+    // One that gave way after trying in place for a while is replaced at once; one that died is started ever slower.
     if !gave_way {
         place.failures += 1;
     }
@@ -236,6 +248,8 @@ fn gone(pool: &mut Pool, index: usize) -> After {
     if let Some(child) = &mut place.child {
         kill(child);
     }
+    // If this thread died before here, the socket's other end would still be closed by its own process, and the monitor
+    // would find the requests overdue and answer them.
     pool.lost(index, now, &mut after);
     after
 }

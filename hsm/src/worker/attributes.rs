@@ -44,6 +44,7 @@ pub fn list(session: &Session, form: EcPoint) -> Result<Vec<ObjectInfo>, Ck> {
     Ok(all)
 }
 
+/// One object as reconciliation wants to see it. The public half is read as a key, the private half as evidence.
 pub fn describe(
     session: &Session,
     class: ObjectClass,
@@ -60,6 +61,7 @@ pub fn describe(
     for attribute in session.get_attributes(handle, &[AttributeType::Id, AttributeType::Label])? {
         match attribute {
             Attribute::Id(id) => info.cka_id = id,
+            // A label of somebody else may be anything; it is only shown.
             Attribute::Label(label) => info.label = String::from_utf8_lossy(&label).into_owned(),
             _ => {}
         }
@@ -73,6 +75,7 @@ pub fn describe(
 
 /// The evidence. An attribute the token does not have stays `None`; it is not guessed.
 pub fn read(session: &Session, handle: ObjectHandle) -> Result<Attributes, Ck> {
+    // The first four are the token's own testimony and cannot be set by anybody; the others repeat the template.
     let wanted = [
         AttributeType::Local,
         AttributeType::AlwaysSensitive,
@@ -89,6 +92,7 @@ pub fn read(session: &Session, handle: ObjectHandle) -> Result<Attributes, Ck> {
         AttributeType::Derive,
     ];
     let mut found = Attributes::default();
+    // The binding leaves out what the token refuses to tell, so absence is an answer.
     for attribute in session.get_attributes(handle, &wanted)? {
         match attribute {
             Attribute::Local(value) => found.local = Some(value),
@@ -112,6 +116,7 @@ pub fn read(session: &Session, handle: ObjectHandle) -> Result<Attributes, Ck> {
     Ok(found)
 }
 
+/// Ours are the only two classes that are ever searched for.
 fn ck_class(class: ObjectClass) -> CkClass {
     match class {
         ObjectClass::PrivateKey => CkClass::PRIVATE_KEY,

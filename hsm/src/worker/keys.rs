@@ -53,6 +53,7 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// The same number is never given to another key; defining it again parses it again and binds it afresh.
     pub fn define(&self, number: KeyNumber, reference: KeyRef) {
         let mut entries = self.entries.write().unwrap_or_else(PoisonError::into_inner);
         let index = number as usize;
@@ -62,6 +63,7 @@ impl Keys {
         entries[index] = Some(Key::new(reference).map(Arc::new));
     }
 
+    /// The key, or why it cannot be used.
     pub fn get(&self, number: KeyNumber) -> Result<Arc<Key>, Error> {
         let entries = self.entries.read().unwrap_or_else(PoisonError::into_inner);
         match entries.get(number as usize) {

@@ -33,6 +33,7 @@ pub fn open(directory: Option<&Path>, uri: &Pkcs11Uri) -> io::Result<TokenFile> 
         None => std::env::temp_dir().join(format!("chancery-{user}")),
     };
     private_directory(&directory, user)?;
+    // Two services that name one token differently do not share a file; that costs a retry by rule, not correctness.
     let name = format!("{}\0{uri}", uri.module_path.display());
     let digest = digest::digest(&digest::SHA256, name.as_bytes());
     let name: String = digest.as_ref()[..16]
@@ -105,6 +106,7 @@ impl StartLock<'_> {
         let mut lines: Vec<&str> = text.lines().collect();
         lines.push(stamp);
         let from = lines.len().saturating_sub(REMEMBERED);
+        // If we die between truncating and writing, one wrong PIN is forgotten, and tried once more.
         self.file.set_len(0)?;
         self.file.rewind()?;
         self.file
@@ -112,6 +114,7 @@ impl StartLock<'_> {
         self.file.sync_data()
     }
 
+    /// All of it; bounded, since the file is only ours by its permissions.
     fn read(&mut self) -> io::Result<String> {
         let mut text = String::new();
         self.file.rewind()?;

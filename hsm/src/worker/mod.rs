@@ -54,6 +54,7 @@ pub fn worker_main() -> ExitCode {
     }
 }
 
+/// From the first frame to the end. An error means that we were not started by a supervisor.
 fn run() -> io::Result<()> {
     // No core dump and no ptrace by our own user: the PIN and the vendor's secrets pass through this memory.
     set_dumpable_behavior(DumpableBehavior::NotDumpable)?;
@@ -119,6 +120,8 @@ fn watch(worker: &Worker, socket: &UnixStream) -> io::Result<()> {
                     Err(End::Wait) => {}
                 }
             }
+            // Seats are taken even while the token is away: they answer at once that it is, and the supervisor keeps the
+            // requests for later.
             if !seated {
                 for _ in 0..worker.module.sessions() {
                     scope.spawn(|| Seat::new(worker).work());
@@ -134,6 +137,7 @@ fn watch(worker: &Worker, socket: &UnixStream) -> io::Result<()> {
     })
 }
 
+/// What an attempt that failed means for the process.
 enum End {
     Wait,
     Now,

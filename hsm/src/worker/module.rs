@@ -35,17 +35,24 @@ pub struct Live {
 pub struct Module {
     order: StartOrder,
     file: Mutex<TokenFile>,
+    /// Loaded once. Unloading a vendor's library is asking for trouble.
     library: OnceLock<Pkcs11>,
+    /// Known since the token was first seen; it does not change afterwards.
     profile: OnceLock<Profile>,
     /// Readers use the library, the writer has it for itself: that is both the barrier before C_Finalize (which crashes
     /// SoftHSM under a signing thread) and the lock for changes of objects.
     live: RwLock<Option<Live>>,
     /// Grows with every initialisation and every login; a handle found under another epoch is not used again.
     epoch: AtomicU64,
+    /// Counts successful initialisations.
     generation: AtomicU64,
+    /// Whether the last attempt to bring the library up succeeded.
     up: AtomicBool,
+    /// Whether C_Finalize is owed; calling it unasked makes some libraries complain.
     initialised: AtomicBool,
+    /// When the library came up last, so that a fault it cannot cure does not restart it in a loop.
     last_start: Mutex<Option<Instant>>,
+    /// Calls the main thread out of its wait for the supervisor's hang-up.
     wake: OwnedFd,
 }
 
@@ -86,6 +93,7 @@ impl Module {
         self.up.load(Ordering::Acquire)
     }
 
+    /// Handles found under another epoch are not used.
     pub fn epoch(&self) -> u64 {
         self.epoch.load(Ordering::Acquire)
     }
@@ -99,6 +107,7 @@ impl Module {
         let _ = rustix::io::read(&self.wake, &mut [0; 8]);
     }
 
+    /// As configured, else as the profile says.
     pub fn sessions(&self) -> usize {
         let profile = self.profile.get().map_or(1, Profile::sessions);
         self.order.sessions.unwrap_or(profile).max(1)
@@ -128,6 +137,7 @@ impl Module {
         Duration::from_millis(pause - jitter)
     }
 
+    /// Use of the library beside others. Held for one call or a few, never while waiting for work.
     pub fn share(&self) -> Hold<'_> {
         Hold::Shared(self.live.read().unwrap_or_else(PoisonError::into_inner))
     }
@@ -164,6 +174,7 @@ impl Module {
         self.ready(live)
     }
 
+    /// What the supervisor is told.
     fn ready(&self, live: &Live) -> Result<Status, Error> {
         let profile = self.profile.get().ok_or(Error::WorkerLost)?;
         Ok(Status::Ready {
@@ -219,6 +230,7 @@ impl Module {
         let pkcs11 = self.library()?.clone();
         let mut race_allowed = true;
         loop {
+            // From here to the end nobody has the library; if we die here the next process starts from nothing.
             *live = None;
             if self.initialised.swap(false, Ordering::AcqRel) {
                 // What matters is whether C_Initialize succeeds afterwards.
@@ -229,6 +241,7 @@ impl Module {
                 .initialize(CInitializeArgs::new(CInitializeFlags::OS_LOCKING_OK))
                 .map_err(|error| ckr::error(&error, Some(Class::Transient)))?;
             self.initialised.store(true, Ordering::Release);
+            // Slots are numbered anew by every initialisation: the token is found by its words.
             let (slot, identity) = self.find_token(&pkcs11)?;
             let keeper = self.open(&pkcs11, slot)?;
             match self.login(&keeper, lock) {
@@ -261,6 +274,7 @@ impl Module {
         }
     }
 
+    /// The library itself; a path that cannot be loaded is a matter for people.
     fn library(&self) -> Result<&Pkcs11, Error> {
         if let Some(library) = self.library.get() {
             return Ok(library);
@@ -280,6 +294,7 @@ impl Module {
         let slots = pkcs11
             .get_slots_with_token()
             .map_err(|error| ckr::error(&error, Some(Class::Transient)))?;
+        // What the URI leaves open fits everything.
         let fits = |wanted: &Option<String>, found: &str| {
             wanted.as_deref().is_none_or(|wanted| wanted == found)
         };
@@ -322,6 +337,7 @@ impl Module {
             .map_err(|error| ckr::error(&error, None))
     }
 
+    /// The same with the library's own error, for the ladder.
     pub fn open_session(&self, pkcs11: &Pkcs11, slot: Slot) -> Result<Session, Ck> {
         let read_only = self
             .profile
@@ -346,6 +362,7 @@ impl Module {
         let Some(live) = hold.live() else {
             return Ok(false);
         };
+        // Login belongs to the process and not to a session, so the keeper's will do for all.
         let before = self.epoch();
         let keeper = live.keeper.lock().unwrap_or_else(PoisonError::into_inner);
         match self.login(&keeper, &mut lock) {
@@ -371,6 +388,7 @@ impl Module {
                 }));
             }
         };
+        // Stamp before content: if the file changes between the two, the worst is one more try of the new content.
         let stamp = pin::stamp(source).map_err(Refusal::Final)?;
         if lock.rejected_before(&stamp).unwrap_or(false) {
             return Err(Refusal::Final(Error::PinRejected));
@@ -434,6 +452,7 @@ fn clean(text: &str) -> &str {
     text.trim_end_matches(['\0', ' '])
 }
 
+/// The token's words about itself, and the profile that was chosen by them.
 fn identity(info: &TokenInfo, profile: &str) -> TokenIdentity {
     let firmware = info.firmware_version();
     TokenIdentity {

@@ -18,6 +18,7 @@ use crate::frame::{Answer, Call};
 use crate::key::CkaId;
 
 impl Seat<'_> {
+    /// One call. What only looks climbs the recovery ladder like a signature; what changes objects does not.
     pub fn call(&mut self, call: Call) -> Result<Answer, Error> {
         match call {
             Call::Generate(order) => self
@@ -41,6 +42,7 @@ impl Seat<'_> {
         }
     }
 
+    /// What is there under this id; the answer "nothing" is given only by a token that is surely there.
     fn find(&mut self, cka_id: CkaId) -> Result<Vec<ObjectInfo>, Error> {
         let form = self.worker.module.ec_point();
         self.climb(None, |seat, live| {
@@ -109,6 +111,7 @@ impl Seat<'_> {
         let Ck::Pkcs11(code, _) = error else {
             return ckr::error(error, None);
         };
+        // A refusal that says "cannot" or "may not" is believed when nothing is there.
         let refused_before_acting = ckr::treatment(*code).first == Rung::Stop;
         let found = self
             .session(live)
@@ -189,6 +192,7 @@ impl Seat<'_> {
                 what: "destruction".to_owned(),
             });
         }
+        // From here on something may be gone.
         let unknown = |_| Error::OutcomeUnknown {
             act: Act::Destroy,
             cka_id: order.cka_id,
@@ -221,6 +225,7 @@ impl Seat<'_> {
         Ok(())
     }
 
+    /// Refused before the token is asked, by what the profile knows; the token's own refusal would come too.
     fn offered(&self, order: &GenerateOrder) -> Result<(), Error> {
         let profile = self.worker.module.profile().ok_or(Error::WorkerLost)?;
         if profile.generates.contains(&order.spec) && profile.schemes.contains(&order.scheme) {
@@ -233,6 +238,7 @@ impl Seat<'_> {
     }
 }
 
+/// What can be refused without the token.
 fn check(order: &GenerateOrder) -> Result<(), Error> {
     if order.template != PrivateTemplate::SIGNING {
         return Err(Error::TemplateRefused);
@@ -282,6 +288,7 @@ fn private_template(order: &GenerateOrder) -> Vec<Attribute> {
     ]
 }
 
+/// The public object is for verification and for finding; nothing secret is in it.
 fn public_template(order: &GenerateOrder, of_the_kind: Vec<Attribute>) -> Vec<Attribute> {
     let mut template = vec![
         Attribute::Token(true),

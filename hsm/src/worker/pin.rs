@@ -46,6 +46,7 @@ pub fn stamp(source: &PinSource) -> Result<String, Error> {
     })
 }
 
+/// Device, inode, length and both times: a file written anew differs in at least one.
 fn stamp_of(path: &Path) -> std::io::Result<String> {
     let meta = fs::metadata(path)?;
     Ok(format!(

@@ -25,6 +25,7 @@ const ED25519: &[u8] = &[
 const RSA_OID: der::asn1::ObjectIdentifier =
     der::asn1::ObjectIdentifier::new_unwrap("1.2.840.113549.1.1.1");
 
+/// RFC 8017, appendix A.1.1.
 #[derive(Sequence)]
 struct RsaPublicKey<'a> {
     modulus: UintRef<'a>,
@@ -37,6 +38,7 @@ pub fn read(
     object: ObjectHandle,
     form: EcPoint,
 ) -> Result<Option<Vec<u8>>, cryptoki::error::Error> {
+    // Asked for together; a token leaves out what an object of another kind does not have.
     let wanted = [
         AttributeType::EcParams,
         AttributeType::EcPoint,
@@ -60,6 +62,7 @@ pub fn read(
     })
 }
 
+/// Points on the curves known here; the curve decides the length, the profile the form.
 fn from_point(parameters: &[u8], point: &[u8], form: EcPoint) -> Option<Vec<u8>> {
     let (prefix, length) = match curve_of(parameters)? {
         KeySpec::P256 => (P256, 65),
@@ -83,7 +86,9 @@ fn from_point(parameters: &[u8], point: &[u8], form: EcPoint) -> Option<Vec<u8>>
     Some([prefix, bare].concat())
 }
 
+/// Encoded anew rather than copied, so that padding of the numbers makes no difference.
 fn from_rsa(modulus: &[u8], exponent: &[u8]) -> Option<Vec<u8>> {
+    // Leading zeros are dropped by the type, as DER wants it.
     let key = RsaPublicKey {
         modulus: UintRef::new(modulus).ok()?,
         public_exponent: UintRef::new(exponent).ok()?,

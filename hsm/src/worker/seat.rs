@@ -31,6 +31,7 @@ pub enum Fault {
     Error(Error),
 }
 
+/// Both kinds of fault arise in the middle of an attempt; `?` sorts them.
 impl From<Ck> for Fault {
     fn from(error: Ck) -> Self {
         Fault::Code(error)
@@ -44,10 +45,13 @@ impl From<Error> for Fault {
 }
 
 pub struct Seat<'w> {
+    /// What all seats share.
     pub worker: &'w Worker,
+    /// Ours alone, with the generation it belongs to.
     session: Option<(u64, Session)>,
     /// Handles by key number, each with its epoch.
     handles: Vec<Option<Binding>>,
+    /// Counts the challenges, so that none repeats.
     challenges: u64,
 }
 
@@ -61,19 +65,19 @@ impl<'w> Seat<'w> {
         }
     }
 
-    /// Works until the supervisor is gone; then the main thread ends the process, whatever hangs.
+    /// Works until the supervisor is gone or talks nonsense; in both cases this process has no further use. What this
+    /// thread was doing then is done by another process.
     pub fn work(mut self) {
-        while let Ok(request) = self
-            .worker
-            .inbox
-            .next(&self.worker.outbox, &self.worker.keys)
-        {
+        let worker = self.worker;
+        while let Ok(request) = worker.inbox.next(&worker.outbox, &worker.keys) {
             if self.serve(&request).is_err() {
-                return;
+                break;
             }
         }
+        super::exit();
     }
 
+    /// One request to its answer. An error here is about the socket, not about the token.
     fn serve(&mut self, request: &Request) -> io::Result<()> {
         let outbox = &self.worker.outbox;
         let outcome = match request.kind {
@@ -94,6 +98,7 @@ impl<'w> Seat<'w> {
         }
     }
 
+    /// A signature for a caller.
     fn sign_request(&mut self, request: &Request) -> io::Result<Result<Vec<u8>, Error>> {
         let (number, rest) = request.body.split_first_chunk::<4>().ok_or_else(broken)?;
         let (left, input) = rest.split_first_chunk::<4>().ok_or_else(broken)?;
@@ -113,6 +118,7 @@ impl<'w> Seat<'w> {
 
     /// A real signature, verified; without a key, whether the token is still itself.
     fn probe(&mut self, body: &[u8]) -> io::Result<Result<(), Error>> {
+        // No key was ever used: C_GetTokenInfo is the best there is. C_GetSessionInfo would say yes to anything.
         let Some(number) = body.first_chunk::<4>() else {
             return Ok(self.climb(None, |seat, live| {
                 if seat.worker.module.token_is_there(live) {
@@ -164,6 +170,7 @@ impl<'w> Seat<'w> {
         }
     }
 
+    /// The key's handle: our own copy, else the one another seat has bound in this epoch, else bound now.
     fn handle(
         &mut self,
         live: &Live,
@@ -201,6 +208,8 @@ impl<'w> Seat<'w> {
         let form = self.worker.module.ec_point();
         let challenge = self.challenge(reference);
         let session = self.session(live)?;
+        // Private and public key each exactly once. "The first one found" is how a twin made by somebody else would get
+        // to sign in our name.
         let private = one(
             reference,
             ObjectWord::PrivateKey,
@@ -218,6 +227,7 @@ impl<'w> Seat<'w> {
             }
             .into());
         }
+        // The public object says what the key should be; only a signature says what the private object is.
         let signature = mechanism::sign(session, reference.scheme, private, &challenge)?;
         key.verifier.verify(&challenge, &signature)?;
         Ok(private)
@@ -257,6 +267,7 @@ impl<'w> Seat<'w> {
                 Ok(done) => return Ok(done),
                 Err(fault) => fault,
             };
+            // The library must be free before the next rung: it may need it for itself.
             let (treatment, error) = self.judge(live, fault);
             drop(hold);
             let next = match stood_on {
@@ -277,6 +288,8 @@ impl<'w> Seat<'w> {
                     self.reopen();
                     worker.outbox.event(Event::SessionReopened);
                 }
+                // A lost login hides private keys and answers "not found" or "bad handle", never "not logged in"; so log in first
+                // and look for the key again in any case.
                 Rung::Rebind => {
                     if worker.module.login_again()? {
                         worker.outbox.event(Event::LoggedIn);
@@ -300,6 +313,7 @@ impl<'w> Seat<'w> {
                     }
                 }
             }
+            // Each rung once: a fault that survives it is not of its kind.
             stood_on = Some(next);
         }
     }
@@ -354,10 +368,12 @@ impl<'w> Seat<'w> {
                     )
                 }
             }
+            // Our own judgement of what was found; finding it again would not change it.
             Fault::Error(error) => (stop(error.class()), error),
         }
     }
 
+    /// Drops this seat's session; the next attempt opens another.
     fn reopen(&mut self) {
         if let Some((generation, session)) = self.session.take() {
             let hold = self.worker.module.share();
@@ -373,6 +389,7 @@ impl<'w> Seat<'w> {
         }
     }
 
+    /// The next attempt finds the key again, and compares it again.
     fn forget(&mut self, key: Option<&Arc<Key>>) {
         self.handles.clear();
         if let Some(key) = key {

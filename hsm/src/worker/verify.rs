@@ -9,12 +9,15 @@ use crate::key::{CkaId, KeyRef, Scheme};
 
 /// A public key, parsed once.
 pub struct Verifier {
+    /// For the error.
     cka_id: CkaId,
     key: ParsedPublicKey,
+    /// `None` where the message itself is signed.
     hash: Option<&'static digest::Algorithm>,
 }
 
 impl Verifier {
+    /// Refuses a key that does not fit its scheme.
     pub fn new(key: &KeyRef) -> Result<Verifier, Error> {
         let (algorithm, hash): (&'static dyn VerificationAlgorithm, _) = match key.scheme {
             Scheme::EcdsaP256Sha256 => (&signature::ECDSA_P256_SHA256_FIXED, Some(&digest::SHA256)),

@@ -11,9 +11,10 @@ use super::keys::Keys;
 use crate::error::Error;
 use crate::frame::{self, Answer, Event, Incoming, KeyNumber, Kind, Status};
 
-/// Answers that may wait for company, and how long the first of them may.
+/// Answers that may wait for company, and how long the first of them may. Half of what a profile keeps in flight for a
+/// session: the other half keeps this one busy while the supervisor refills.
 const COMPANY: usize = 8;
-const PATIENCE: Duration = Duration::from_micros(300);
+const PATIENCE: Duration = Duration::from_millis(1);
 
 /// A frame taken off the socket, owned.
 pub struct Request {
@@ -23,6 +24,7 @@ pub struct Request {
     pub received: Instant,
 }
 
+/// The reading end, held by one session thread at a time.
 pub struct Inbox {
     state: Mutex<(UnixStream, Incoming)>,
 }
@@ -44,6 +46,7 @@ impl Inbox {
     /// The next frame. Before it waits, for the socket or for its turn, the answers so far are sent. Definitions of keys
     /// are taken in here, under the lock, so that no other thread meets a request before its key.
     pub fn next(&self, outbox: &Outbox, keys: &Keys) -> io::Result<Request> {
+        // Somebody else is reading: our answers must not wait until he has read something.
         let mut guard = match self.state.try_lock() {
             Ok(guard) => guard,
             Err(TryLockError::Poisoned(poisoned)) => poisoned.into_inner(),
@@ -54,6 +57,7 @@ impl Inbox {
         };
         let (socket, incoming) = &mut *guard;
         loop {
+            // About to wait for the supervisor, who may be waiting for these.
             while !incoming.has_frame() {
                 outbox.flush()?;
                 incoming.fill(&*socket)?;
@@ -76,6 +80,7 @@ impl Inbox {
     }
 }
 
+/// Answers on their way out.
 struct Pending {
     socket: UnixStream,
     bytes: Vec<u8>,
@@ -83,6 +88,7 @@ struct Pending {
     since: Option<Instant>,
 }
 
+/// The writing end. Frames leave in the order they were put here: a status before the answers it explains.
 pub struct Outbox {
     pending: Mutex<Pending>,
 }
@@ -124,12 +130,14 @@ impl Outbox {
         frame::put_json(&mut pending.bytes, Kind::Event, 0, &event);
     }
 
+    /// Waits for company only while more requests are at hand; [`Inbox::next`] sends what is left before it waits.
     fn answer(&self, put: impl FnOnce(&mut Vec<u8>)) -> io::Result<()> {
         let mut pending = unpoisoned(self.pending.lock());
         put(&mut pending.bytes);
         pending.answers += 1;
         let now = Instant::now();
         let since = *pending.since.get_or_insert(now);
+        // A caller waits for the first of them.
         if pending.answers >= COMPANY || now.duration_since(since) >= PATIENCE {
             pending.flush()
         } else {
@@ -149,6 +157,7 @@ impl Pending {
         if self.bytes.is_empty() {
             return Ok(());
         }
+        // Blocks while the supervisor does not read; its reading thread does nothing else.
         let sent = (&self.socket).write_all(&self.bytes);
         self.bytes.clear();
         sent

@@ -25,6 +25,7 @@ fn an_existing_id_is_never_generated_again() {
 fn only_the_signing_template_is_carried_out() {
     let token = Token::fresh();
     let executor = token.executor();
+    let before = executor.list().unwrap().len();
     let good = PrivateTemplate::SIGNING;
     for template in [
         PrivateTemplate {
@@ -73,13 +74,14 @@ fn only_the_signing_template_is_carried_out() {
             Err(Error::TemplateRefused)
         );
     }
-    assert_eq!(executor.list().unwrap(), []);
+    assert_eq!(executor.list().unwrap().len(), before);
 }
 
 #[test]
 fn an_order_for_another_token_label_or_scheme_is_refused() {
     let token = Token::fresh();
     let executor = token.executor();
+    let before = executor.list().unwrap().len();
     let order = order_for(&executor, KeySpec::P256);
     let other = hsm::GenerateOrder {
         token_serial: "not this one".to_owned(),
@@ -120,7 +122,7 @@ fn an_order_for_another_token_label_or_scheme_is_refused() {
         executor.generate(Permitted(bad)),
         Err(Error::BadKeyRef { .. })
     ));
-    assert_eq!(executor.list().unwrap(), []);
+    assert_eq!(executor.list().unwrap().len(), before);
     executor.generate(Permitted(order)).unwrap();
 }
 
@@ -136,7 +138,7 @@ fn destroying_compares_the_public_key_first() {
         executor.destroy(Permitted(order)),
         Err(Error::WrongKey { cka_id: key.cka_id })
     );
-    assert_eq!(executor.list().unwrap().len(), 4);
+    assert_eq!(executor.find(key.cka_id).unwrap().len(), 2);
 }
 
 #[test]

@@ -203,3 +203,32 @@ fn a_prepared_key_signs_and_a_deleted_one_is_gone() {
         Class::NotFound
     );
 }
+
+#[test]
+fn several_sessions_in_one_process_sign_at_once() {
+    let token = Token::fresh();
+    let executor = token.executor();
+    let keys: Vec<_> = [KeySpec::P256, KeySpec::Rsa2048, KeySpec::P384]
+        .into_iter()
+        .map(|spec| new_key(&executor, spec))
+        .collect();
+    let mut config = token.config();
+    (config.processes, config.sessions) = (Some(1), Some(4));
+    let signer = started(config, hsm::Power::Use);
+    std::thread::scope(|scope| {
+        for caller in 0..6 {
+            let (signer, keys) = (&signer, &keys);
+            scope.spawn(move || {
+                for seed in 0..50 {
+                    assert_signs(signer, &keys[(caller + seed as usize) % 3], seed);
+                }
+            });
+        }
+    });
+    let health = signer.health();
+    assert_eq!(
+        (health.counters.signatures, health.counters.mismatches),
+        (300, 0)
+    );
+    assert_eq!(health.processes.len(), 1);
+}

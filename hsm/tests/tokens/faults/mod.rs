@@ -6,6 +6,8 @@ mod load;
 mod memory;
 mod network;
 mod pin;
+mod probe;
+mod settings;
 mod shim;
 mod storage;
 mod workers;

@@ -1,5 +1,7 @@
 //! Worker processes that die, many that start at once, callers that go away.
 
+use std::io::{BufRead, BufReader};
+use std::process::{Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, mpsc};
 use std::time::Instant;
@@ -8,6 +10,7 @@ use hsm::{Error, KeySpec, Power, Sign, Supervisor};
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::load::{more, pause, under_load};
+use super::shim::Shimmed;
 use crate::support::*;
 
 fn pids(signer: &Supervisor) -> Vec<Pid> {
@@ -49,10 +52,13 @@ fn workers_killed_under_load_lose_no_request() {
 
 #[test]
 fn many_workers_that_start_at_once_on_one_token_all_get_ready() {
-    let token = Token::softhsm();
-    let key = new_key(&token.executor(), KeySpec::P256);
-    for _ in 0..3 {
-        let mut config = token.config();
+    let shimmed = Shimmed::fresh();
+    let key = new_key(&shimmed.token.executor(), KeySpec::P256);
+    let before = shimmed.calls("C_Login");
+    // Long enough to be met in, whatever the machine does meanwhile.
+    shimmed.inject("C_Login sleep 10");
+    for round in 1..=3 {
+        let mut config = shimmed.token.config();
         config.processes = Some(2);
         let all: Vec<_> = (0..6)
             .map(|_| Supervisor::start(config.clone(), Power::Use).unwrap())
@@ -74,7 +80,10 @@ fn many_workers_that_start_at_once_on_one_token_all_get_ready() {
             }
             assert_eq!(signer.health().last_error, None, "no start failed");
         }
+        assert_eq!(shimmed.calls("C_Login"), before + round * 12);
     }
+    // Logins that meet are what makes a third of such starts fail on SoftHSM.
+    assert!(!shimmed.overlapped("C_Login"));
 }
 
 #[test]
@@ -116,6 +125,33 @@ fn ten_thousand_callers_that_go_away_leave_nothing_behind() {
         "the queue is bounded"
     );
     assert_signs(&signer, &key, 1);
+}
+
+#[test]
+fn long_messages_that_fill_the_socket_arrive_whole() {
+    let token = Token::softhsm();
+    let key = new_key(&token.executor(), KeySpec::Ed25519);
+    let signer = token.signer();
+    let (sender, receiver) = mpsc::channel();
+    let message = |seed: u64| -> Vec<u8> { (0..64 * 1024).map(|at| (at ^ seed) as u8).collect() };
+    for seed in 0..100 {
+        let sender = sender.clone();
+        let reply = Box::new(move |outcome| sender.send((seed, outcome)).unwrap());
+        signer.submit(&key, &message(seed), soon(), reply);
+    }
+    drop(sender);
+    let mut answers = 0;
+    for (seed, outcome) in receiver {
+        assert!(verifies(&key, &message(seed), outcome.unwrap().as_ref()));
+        answers += 1;
+    }
+    assert_eq!(answers, 100);
+    let longer = vec![0; 64 * 1024 + 1];
+    let outcome = signer.sign(&key, &longer, soon());
+    assert!(
+        matches!(outcome, Err(Error::InputLength { .. })),
+        "{outcome:?}"
+    );
 }
 
 #[test]
@@ -163,6 +199,64 @@ fn workers_leave_when_their_supervisor_does() {
             "{pid:?} is still there"
         );
     }
+}
+
+/// In a process of its own, which is then killed: nothing of the supervisor is left to end the workers, and the library
+/// they are in hangs.
+#[test]
+fn workers_leave_when_the_service_is_killed_even_out_of_a_hung_call() {
+    const ALONE: &str = "CHANCERY_TEST_ORPHAN";
+    if std::env::var_os(ALONE).is_some() {
+        let shimmed = Shimmed::fresh();
+        let key = new_key(&shimmed.token.executor(), KeySpec::P256);
+        let signer = shimmed.token.signer();
+        assert_signs(&signer, &key, 1);
+        shimmed.inject("C_Sign hang");
+        for seed in 0..4 {
+            signer.submit(&key, &input_for(key.scheme, seed), soon(), Box::new(drop));
+        }
+        pause(50);
+        let pids: Vec<String> = pids(&signer)
+            .iter()
+            .map(|pid| pid.as_raw_nonzero().to_string())
+            .collect();
+        println!(
+            "\norphans {} {}",
+            shimmed.token.dir.path().display(),
+            pids.join(" ")
+        );
+        pause(60_000);
+        return;
+    }
+    let mut service = Command::new(std::env::current_exe().unwrap())
+        .args([
+            "--exact",
+            "faults::workers::workers_leave_when_the_service_is_killed_even_out_of_a_hung_call",
+        ])
+        .arg("--nocapture")
+        .env(ALONE, "1")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let lines = BufReader::new(service.stdout.take().unwrap()).lines();
+    let line = lines
+        .map(Result::unwrap)
+        .find(|line| line.starts_with("orphans"))
+        .unwrap();
+    service.kill().unwrap();
+    service.wait().unwrap();
+    let mut words = line.split(' ').skip(1);
+    let dir = words.next().unwrap();
+    let until = soon();
+    for pid in words {
+        // Our grandchildren: whoever adopts them reaps them, so an unreaped one counts as gone.
+        let stat = format!("/proc/{pid}/stat");
+        while std::fs::read_to_string(&stat).is_ok_and(|stat| !stat.contains(") Z ")) {
+            assert!(Instant::now() < until, "{pid} is still there");
+            pause(5);
+        }
+    }
+    std::fs::remove_dir_all(dir).unwrap();
 }
 
 #[test]
