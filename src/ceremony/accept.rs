@@ -54,7 +54,11 @@ impl Office {
         });
         match self.close(&held, transcript).await {
             // Another process closed it in between.
-            Err(Error::Store(error)) if error.is_conflict() => Ok(false),
+            Err(Error::Store(error))
+                if error.is_conflict() && self.row(id).await?.state == CeremonyState::Closed =>
+            {
+                Ok(false)
+            }
             done => done.map(|()| true),
         }
     }

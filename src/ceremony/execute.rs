@@ -9,11 +9,12 @@ use trust::base64url::Base64Url;
 use trust::format::V1;
 use trust::transcript::{Record, Step};
 use trust::{
-    Approved, ApprovedOperation, Destroy, Generate, Outcome, Request, Revoke, Sha256Digest, Time,
-    Transcript,
+    Approved, ApprovedOperation, Destroy, Generate, Kid, Outcome, Request, Revoke, Sha256Digest,
+    Time, Transcript,
 };
 
 use super::office::Held;
+use super::reconcile::Alone;
 use super::vote::needs;
 use super::{Error, Office, Report};
 use crate::keys::Snapshot;
@@ -33,7 +34,7 @@ impl Office {
         snapshot: &Snapshot,
     ) -> Result<Report, Error> {
         if let Some(executor) = executor {
-            self.reconcile(executor).await?;
+            self.reconcile(executor, Alone::Unknown).await?;
         }
         let held = self.held(id).await?;
         needs(
@@ -41,8 +42,10 @@ impl Office {
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "approved",
         )?;
-        // Counted here and now, from the stored bytes: the row's state is nobody's permission.
-        let approved = match held.tally(self.ambient.now()).into_approved() {
+        // Counted here and now, from the stored bytes: the row's state is nobody's permission. This
+        // is also the instant of the intent, so that what is adopted later tallies as it did now.
+        let now = self.ambient.now();
+        let approved = match held.tally(now).into_approved() {
             Ok(approved) => approved,
             Err(refused) => {
                 let why = super::report::standing(&refused.standing);
@@ -62,7 +65,8 @@ impl Office {
         match approved {
             ApprovedOperation::Generate(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
-                self.generate(&held, approved, executor).await?;
+                let kid = self.generate(&held, approved, executor, now).await?;
+                return self.generated_report(&held.row.id, &kid).await;
             }
             ApprovedOperation::Destroy(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
@@ -78,10 +82,10 @@ impl Office {
         held: &Held,
         approved: Approved<Generate>,
         executor: &Executor,
-    ) -> Result<(), Error> {
+        intended_at: Time,
+    ) -> Result<Kid, Error> {
         let order = approved.order().clone();
         right_token(executor, &order.token_serial, &order.token_label).await?;
-        let intended_at = self.ambient.now();
         let object = TokenObjectRow {
             cka_id: order.cka_id.to_string(),
             token_serial: order.token_serial.clone(),
@@ -133,7 +137,7 @@ impl Office {
         executor: &Executor,
         executed_at: Time,
         how: &str,
-    ) -> Result<(), Error> {
+    ) -> Result<Kid, Error> {
         let request = Request::decode(&held.row.request)?;
         let digest = Sha256Digest::of(&held.row.request);
         let kid = born.public.kid();
@@ -163,7 +167,18 @@ impl Office {
             ..self.about(held, how)
         };
         self.log.commit(&change, &event).await?;
-        Ok(())
+        Ok(kid)
+    }
+
+    /// The kid that is read aloud comes from the token, and the database has to agree.
+    async fn generated_report(&self, id: &str, kid: &Kid) -> Result<Report, Error> {
+        let report = self.report(id).await?;
+        if report.kid.as_ref() == Some(kid) {
+            return Ok(report);
+        }
+        Err(Error::Unfit(format!(
+            "the token generated {kid}; the database tells of another key: accept nothing"
+        )))
     }
 
     async fn destroy(
@@ -191,13 +206,18 @@ impl Office {
         self.log
             .commit(&change, &self.about(held, "intend-destruction"))
             .await?;
-        if let Err(error) = executor.destroy(approved, key.spki.clone()).await {
-            // A clean no leaves the key where it was; after an unknown outcome reconciliation looks.
-            if !error.is_outcome_unknown() {
-                self.resolve(held, &cka_id, "present", &error.to_string())
-                    .await?;
+        match executor.destroy(approved, key.spki.clone()).await {
+            Ok(()) => {}
+            // An earlier attempt had done it.
+            Err(error) if error.is_not_found() => {}
+            Err(error) => {
+                // A clean no leaves the key where it was; after an unknown outcome reconciliation looks.
+                if !error.is_outcome_unknown() {
+                    self.resolve(held, &cka_id, "present", &error.to_string())
+                        .await?;
+                }
+                return Err(error.into());
             }
-            return Err(error.into());
         }
         self.record_destruction(held, &order, intended_at, "destroyed")
             .await
@@ -268,6 +288,7 @@ impl Office {
         let change = Change::RevokeKey {
             ceremony: held.row.id.clone(),
             ring: order.ring.to_string(),
+            expected_version: ring.version,
             kid: order.kid.as_str().to_owned(),
             reason: reason.clone(),
             compromised_since: order.compromised_since.map(Time::millis),

@@ -15,8 +15,9 @@ use trust::tally::Standing;
 
 use crate::{ambient, keys, store, token};
 
-pub use office::{Office, Paper, open_file};
+pub use office::{File, Office, Paper, open_file};
 pub use propose::{Draft, Proposal};
+pub use reconcile::Alone;
 pub use report::Report;
 
 /// Why a ceremony does not go on.
@@ -74,7 +75,10 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store(error) if !error.is_conflict() => Kind::Unavailable,
-            Self::Token(_) => Kind::Unavailable,
+            Self::Token(error) => match error.advice() {
+                token::Advice::Alert => Kind::Failed,
+                _ => Kind::Unavailable,
+            },
             Self::Roster(keys::Error::Store(_)) => Kind::Unavailable,
             Self::Json(_) | Self::Randomness(_) => Kind::Failed,
             _ => Kind::Refused,

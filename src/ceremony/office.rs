@@ -3,8 +3,8 @@
 use trust::approval::{Approval, Rejection, RejectionBody, acceptance_message, rejection_message};
 use trust::format::V1;
 use trust::{
-    Ceremony, Chains, History, Namespace, Pin, Purpose, Request, Safety, Sha256Digest, Time,
-    Transcript, Trusted, dsse, json,
+    Ceremony, Chains, History, Pin, Purpose, Request, Safety, Sha256Digest, Time, Transcript,
+    Trusted, dsse, json,
 };
 
 use super::Error;
@@ -259,17 +259,27 @@ fn sort(
     Ok(())
 }
 
-/// Opens the file that `ceremony request` wrote: the namespace and the request's bytes. Nothing
-/// about it is verified; it is for reading.
-pub fn open_file(bytes: &[u8]) -> Result<(String, Vec<u8>), Error> {
+/// What a custodian's file holds, for reading; nothing about it is verified.
+pub enum File {
+    /// From `ceremony request`: the request's bytes.
+    Request(Vec<u8>),
+    /// From `ceremony acceptance`: the statement's bytes.
+    Statement(Vec<u8>),
+}
+
+/// Opens a file that is to be signed.
+pub fn open_file(bytes: &[u8]) -> Result<File, Error> {
     let (namespace, body) =
-        dsse::parse_pae(bytes).map_err(|e| Error::Unfit(format!("not a request file: {e}")))?;
+        dsse::parse_pae(bytes).map_err(|e| Error::Unfit(format!("not a file to sign: {e}")))?;
+    if namespace.starts_with("chancery/accept.") {
+        return Ok(File::Statement(body.to_vec()));
+    }
     let request = Request::decode(body)?;
-    let expected = Namespace::new(Purpose::Approve, &request.service, &request.environment);
-    if namespace != expected.to_string() {
+    let expected = request.namespace(Purpose::Approve).to_string();
+    if namespace != expected {
         return Err(Error::Unfit(format!(
             "the file is for {namespace}, the request in it for {expected}"
         )));
     }
-    Ok((namespace.to_owned(), body.to_vec()))
+    Ok(File::Request(body.to_vec()))
 }

@@ -12,12 +12,17 @@
 //! | gone or abandoned | anything | reported; a person removes it with the vendor's tool |
 //! | no row | anything | reported: born without a ceremony; never published, never touched |
 //!
+//! What was begun less than two minutes ago may still be under way in another executor and is left
+//! alone, unless the caller knows better ([`Alone`]). One object that cannot be settled does not
+//! keep the others from it.
+//!
 //! And an executed ceremony that enough custodians have accepted is closed.
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use serde::Serialize;
-use trust::{Operation, Request, Time};
+use trust::{Kid, Operation, Request, Time};
 
 use super::{Error, Kind, Office};
 use crate::store::{CeremonyState, TokenObjectRow};
@@ -32,8 +37,23 @@ pub struct Finding {
     pub action: String,
 }
 
+/// Whether another executor may be at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// Somebody made sure that there is none.
+    Yes,
+    Unknown,
+}
+
+/// Longer than any administrative call may take.
+const UNDER_WAY: Duration = Duration::from_secs(120);
+
 impl Office {
-    pub async fn reconcile(&self, executor: &Executor) -> Result<Vec<Finding>, Error> {
+    pub async fn reconcile(
+        &self,
+        executor: &Executor,
+        alone: Alone,
+    ) -> Result<Vec<Finding>, Error> {
         let mut on_token: HashMap<String, Found> = executor
             .list()
             .await?
@@ -48,8 +68,23 @@ impl Office {
                 continue;
             }
             let found = on_token.remove(&object.cka_id);
-            if let Some(finding) = self.settle(&object, found.as_ref(), executor).await? {
-                findings.push(finding);
+            if alone == Alone::Unknown && self.is_under_way(&object) {
+                findings.push(Finding {
+                    cka_id: object.cka_id,
+                    ring: object.ring,
+                    finding: "begun a moment ago, perhaps still under way".to_owned(),
+                    action: "left alone; --alone settles it".to_owned(),
+                });
+                continue;
+            }
+            match self.settle(&object, found.as_ref(), executor).await {
+                Ok(finding) => findings.extend(finding),
+                Err(error) => findings.push(Finding {
+                    finding: format!("cannot be settled: {}", chain(&error)),
+                    action: "none; look at it and reconcile again".to_owned(),
+                    cka_id: object.cka_id,
+                    ring: object.ring,
+                }),
             }
         }
         findings.extend(on_token.into_iter().map(|(cka_id, found)| Finding {
@@ -59,6 +94,15 @@ impl Office {
             action: "reported; it is not trusted, published or touched".to_owned(),
         }));
         Ok(findings)
+    }
+
+    fn is_under_way(&self, object: &TokenObjectRow) -> bool {
+        let begun = matches!(object.state.as_str(), "intended" | "destroying");
+        let age = self
+            .ambient
+            .now()
+            .since(Time::from_millis(object.updated_at));
+        begun && age < UNDER_WAY
     }
 
     async fn settle(
@@ -78,7 +122,7 @@ impl Office {
         Ok(match (object.state.as_str(), found) {
             ("intended", Some(pair)) if pair.is_complete() => {
                 match self.adopt(object, executor).await {
-                    Ok(()) => finding(
+                    Ok(_) => finding(
                         "generated, not recorded",
                         "adopted; custodians accept it or not",
                     ),
@@ -108,8 +152,16 @@ impl Office {
                 let request = Request::decode(&held.row.request)?;
                 if let Operation::Destroy(order) = &request.operation {
                     let at = Time::from_millis(object.updated_at);
-                    self.record_destruction(&held, order, at, "destroyed, found after a crash")
-                        .await?;
+                    let how = "destroyed, found after a crash";
+                    match self.record_destruction(&held, order, at, how).await {
+                        // Another ceremony took its place in the line meanwhile.
+                        Err(Error::Store(error)) if error.is_conflict() => {
+                            let why = "destroyed; its ceremony was overtaken";
+                            self.resolve(&held, &object.cka_id, "destroyed", why)
+                                .await?;
+                        }
+                        done => done?,
+                    }
                 }
                 finding("destroyed, not recorded", "recorded")
             }
@@ -130,19 +182,25 @@ impl Office {
     async fn close_accepted(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = Vec::new();
         for row in self.store.ceremonies().await? {
-            if row.state == CeremonyState::Executed && self.close_if_accepted(&row.id).await? {
-                findings.push(Finding {
-                    cka_id: "-".to_owned(),
-                    ring: row.ring,
-                    finding: format!("ceremony {} was accepted, not closed", row.id),
-                    action: "closed".to_owned(),
-                });
+            if row.state != CeremonyState::Executed {
+                continue;
             }
+            let (finding, action) = match self.close_if_accepted(&row.id).await {
+                Ok(false) => continue,
+                Ok(true) => ("was accepted, not closed".to_owned(), "closed"),
+                Err(error) => (chain(&error), "none"),
+            };
+            findings.push(Finding {
+                cka_id: "-".to_owned(),
+                ring: row.ring,
+                finding: format!("ceremony {}: {finding}", row.id),
+                action: action.to_owned(),
+            });
         }
         Ok(findings)
     }
 
-    async fn adopt(&self, object: &TokenObjectRow, executor: &Executor) -> Result<(), Error> {
+    async fn adopt(&self, object: &TokenObjectRow, executor: &Executor) -> Result<Kid, Error> {
         let held = self.held(&object.ceremony).await?;
         let request = Request::decode(&held.row.request)?;
         let Operation::Generate(order) = &request.operation else {
@@ -190,4 +248,15 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// An error with its sources in one line.
+fn chain(error: &Error) -> String {
+    let mut text = error.to_string();
+    let mut next = std::error::Error::source(error);
+    while let Some(source) = next {
+        text = format!("{text}: {source}");
+        next = source.source();
+    }
+    text
 }

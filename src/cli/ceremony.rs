@@ -10,7 +10,7 @@ use trust::{Kid, Name, Pin, Sha256Digest, Time};
 use super::genesis::{self, read, write};
 use super::output::{Code, Failure, Output, table};
 use super::{Open, World, ssh};
-use crate::ceremony::{self, Draft, Paper, Proposal};
+use crate::ceremony::{self, Alone, Draft, Paper, Proposal};
 use crate::config::parse_duration;
 
 #[derive(Debug, Subcommand)]
@@ -25,8 +25,8 @@ pub enum Command {
     List,
     /// One ceremony: who counted, who did not and why, what is missing.
     Show { ceremony: String },
-    /// Render a request from its bytes, with the digest to read aloud. Takes a ceremony's id or
-    /// the file that `ceremony request` wrote.
+    /// Render what is to be signed from its bytes, with the digest to read aloud. Takes a
+    /// ceremony's id, or a file that `ceremony request` or `ceremony acceptance` wrote.
     Review { ceremony: String },
     /// Write the exact bytes that a custodian signs to approve.
     Request(Export),
@@ -41,7 +41,11 @@ pub enum Command {
     /// Accept the result; with enough acceptances it counts and the transcript is closed.
     Accept(Accept),
     /// Look for what a crash left between database and token; report it, adopt it or resolve it.
-    Reconcile,
+    Reconcile {
+        /// No other executor is at work: settle also what was begun less than two minutes ago.
+        #[arg(long)]
+        alone: bool,
+    },
     /// Write the transcript, the key's birth certificate.
     Transcript(Export),
     /// Check a transcript offline, against nothing but the pinned digest of the genesis.
@@ -166,8 +170,10 @@ pub async fn run(
         Command::Genesis(command) => genesis::run(path, command, world, output).await,
         Command::Verify(verify) => self::verify(&verify, output),
         Command::Review { ceremony } if Path::new(&ceremony).is_file() => {
-            let (_, request) = ceremony::open_file(&read(Path::new(&ceremony))?).map_err(failed)?;
-            review(&request, None, output)
+            match ceremony::open_file(&read(Path::new(&ceremony))?).map_err(failed)? {
+                ceremony::File::Request(request) => review(&request, None, output),
+                ceremony::File::Statement(statement) => review_statement(&statement, output),
+            }
         }
         command => with_office(path, command, world, output).await,
     }
@@ -255,9 +261,10 @@ async fn with_office(
             output.result(&report, || report.to_string());
             Ok(())
         }
-        Command::Reconcile => {
+        Command::Reconcile { alone } => {
+            let alone = if alone { Alone::Yes } else { Alone::Unknown };
             let executor = open.executor()?;
-            let findings = office.reconcile(&executor).await.map_err(failed)?;
+            let findings = office.reconcile(&executor, alone).await.map_err(failed)?;
             output.result(&findings, || match findings.len() {
                 0 => "Database and token agree.".to_owned(),
                 _ => table(
@@ -385,6 +392,14 @@ fn review(request: &[u8], before: Option<&[u8]>, output: &Output) -> Result<(), 
         "lines": review.lines, "changes": review.changes,
         "digest": review.digest, "words": review.words,
     });
+    output.result(&shown, || review.render());
+    Ok(())
+}
+
+fn review_statement(statement: &[u8], output: &Output) -> Result<(), Failure> {
+    let failed = |e: trust::JsonError| Failure::new(Code::Refused, e);
+    let review = trust::review::review_statement(statement).map_err(failed)?;
+    let shown = json!({"lines": review.lines, "digest": review.digest, "words": review.words});
     output.result(&shown, || review.render());
     Ok(())
 }

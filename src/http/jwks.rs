@@ -308,7 +308,11 @@ mod tests {
         let fixture = Fixture::over(settings, testing::snapshot(), Default::default());
         *fixture.world.token_ready.lock().unwrap() = false;
         *fixture.world.database_up.lock().unwrap() = false;
-        let _full = fixture.edge.limits.enter(&crate::http::auth::Caller::Anonymous).unwrap();
+        let _full = fixture
+            .edge
+            .limits
+            .enter(&crate::http::auth::Caller::Anonymous)
+            .unwrap();
         assert_eq!(fixture.get(PATH).await.status, StatusCode::OK);
         assert_eq!(fixture.get("/v1/rings").await.code(), "overloaded");
     }

@@ -165,11 +165,14 @@ mod tests {
     #[test]
     fn a_place_is_given_back_by_its_last_holder() {
         let limits = Limits::new(1, None);
-        let place = limits.enter().unwrap();
+        let place = limits.enter(&Caller::Anonymous).unwrap();
         let with_the_work = Arc::clone(&place);
         drop(place);
-        assert_eq!(limits.enter().unwrap_err().code, Code::Overloaded);
+        assert_eq!(
+            limits.enter(&Caller::Anonymous).unwrap_err().code,
+            Code::Overloaded
+        );
         drop(with_the_work);
-        assert!(limits.enter().is_ok());
+        assert!(limits.enter(&Caller::Anonymous).is_ok());
     }
 }

@@ -336,6 +336,8 @@ pub fn document(keys: &[Arc<Key>]) -> Document {
         bytes: bytes.into(),
         max_age: Duration::from_secs(300),
         left_out: 0,
+        is_empty: false,
+        stale: std::time::Duration::from_secs(600),
     }
 }
 

@@ -99,7 +99,8 @@ impl Ring {
     }
 
     /// Who takes over when the primary is revoked: the oldest standby that verifiers have had for
-    /// `publish_safety`, else the newest secondary; nobody, if there is none.
+    /// `publish_safety`, one that is due by its request before one that is not (an emergency may
+    /// use it early: its caches are safe); else the newest secondary; nobody, if there is none.
     pub fn successor(&self, safety: &Safety, now: Time) -> Option<Arc<Key>> {
         let ready = |key: &&Arc<Key>| match key.state {
             KeyState::Prepared {
@@ -109,8 +110,9 @@ impl Ring {
             _ => false,
         };
         let secondary = |key: &&Arc<Key>| matches!(key.state, KeyState::Secondary { .. });
-        let standby = self.keys.iter().find(ready);
-        standby
+        let standbys = self.keys.iter().filter(ready);
+        standbys
+            .min_by_key(|key| (key.activate_at > now, key.number))
             .or_else(|| self.keys.iter().rfind(secondary))
             .cloned()
     }

@@ -36,7 +36,7 @@ impl Document {
             bytes: published.document.into(),
             max_age,
             stale: max_age * STALE,
-            left_out: published.left_out.budget + published.left_out.okp,
+            left_out: published.left_out.len(),
         }
     }
 }

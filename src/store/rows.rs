@@ -339,6 +339,7 @@ pub enum Change {
     RevokeKey {
         ceremony: String,
         ring: String,
+        expected_version: i64,
         kid: String,
         reason: String,
         compromised_since: Option<i64>,
@@ -352,8 +353,8 @@ pub enum Change {
         transcript: Vec<u8>,
         at: i64,
     },
-    /// Reconciliation's result for an object: `abandoned` (never came to be) or `destroyed`; the
-    /// ceremony becomes failed.
+    /// Reconciliation's result for an object: `abandoned` (never came to be, or will never be
+    /// accepted), `present` (was not destroyed) or `destroyed`; the ceremony becomes failed.
     ResolveObject {
         ceremony: String,
         cka_id: String,

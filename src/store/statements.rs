@@ -101,7 +101,10 @@ statements! {
     // --- ceremonies
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM ceremony
         WHERE state IN ('executed', 'closed')";
-    EXECUTING = "SELECT COUNT(*) FROM ceremony WHERE state = 'executing'";
+    UNSETTLED = "SELECT COUNT(*) FROM token_object
+        WHERE token_serial = $1 AND state IN ('intended', 'destroying')";
+    REJECTED = "SELECT COUNT(*) FROM ceremony_signature
+        WHERE ceremony = $1 AND purpose = 'reject'";
     INSERT_CEREMONY = "INSERT INTO ceremony
         (id, seq, operation, ring, state, request, created_at, updated_at)
         VALUES ($1, $2, $3, $4, 'proposed', $5, $6, $7) ON CONFLICT DO NOTHING";

@@ -57,9 +57,15 @@ impl Error {
         }
     }
 
+    /// The token is there and the object is not.
+    pub fn is_not_found(&self) -> bool {
+        matches!(self, Self::Token(hsm::Error::NotFound { .. }))
+    }
+
     /// After this nobody knows whether the act happened; look before acting again.
     pub fn is_outcome_unknown(&self) -> bool {
-        matches!(self, Self::Token(error) if error.class() == hsm::Class::OutcomeUnknown
+        matches!(self, Self::Stopped | Self::Settings(_))
+            || matches!(self, Self::Token(error) if error.class() == hsm::Class::OutcomeUnknown
             || matches!(error, hsm::Error::WorkerLost | hsm::Error::DeadlineExceeded))
     }
 }

@@ -41,6 +41,20 @@ pub fn review(request: &[u8], before: Option<&Request>) -> Result<Review, JsonEr
     })
 }
 
+/// Renders a statement, which custodians sign to accept what was done, from its bytes. What it has
+/// to be compared with is the kid that the executor's own screen showed.
+pub fn review_statement(statement: &[u8]) -> Result<Review, JsonError> {
+    let digest = Sha256Digest::of(statement);
+    let read: crate::approval::Statement = crate::json::require_canonical(statement)?;
+    let value = serde_json::to_value(&read).map_err(|error| JsonError::Write(error.to_string()))?;
+    Ok(Review {
+        lines: flatten(&value)?,
+        changes: Vec::new(),
+        digest,
+        words: words::words(digest.as_bytes()),
+    })
+}
+
 fn lines(request: &Request) -> Result<Vec<(String, String)>, JsonError> {
     flatten(&serde_json::to_value(request).map_err(|error| JsonError::Write(error.to_string()))?)
 }
@@ -111,7 +125,9 @@ impl Review {
             // Writing to a String cannot fail.
             let _ = writeln!(out, "{path:width$}  {value}");
         }
-        out.push_str("\nChanges:\n");
+        if !self.changes.is_empty() {
+            out.push_str("\nChanges:\n");
+        }
         for change in &self.changes {
             let _ = writeln!(out, "  {change}");
         }

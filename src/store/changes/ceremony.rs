@@ -66,9 +66,22 @@ pub(super) async fn expect_next<C: Connection>(tx: &mut C, seq: i64) -> Result<(
 
 /// One act on a token at a time: a new one on top of one whose outcome is unknown would leave two
 /// unknowns. Reconciliation ends the other.
-async fn expect_idle<C: Connection>(tx: &mut C) -> Result<(), Error> {
-    match tx.fetch_optional(statements::EXECUTING, &[]).await? {
+async fn expect_idle<C: Connection>(tx: &mut C, token_serial: &str) -> Result<(), Error> {
+    let values = [Value::Text(token_serial)];
+    match tx.fetch_optional(statements::UNSETTLED, &values).await? {
         Some(row) if row.int(0)? > 0 => Err(Error::conflict(Subject::OtherCeremony)),
+        _ => Ok(()),
+    }
+}
+
+/// A rejection and the beginning of the act may come at the same time; whichever commits first
+/// wins, and a rejection that is in the trail is never passed over.
+pub(super) async fn expect_unrejected<C: Connection>(tx: &mut C, id: &str) -> Result<(), Error> {
+    match tx
+        .fetch_optional(statements::REJECTED, &[Value::Text(id)])
+        .await?
+    {
+        Some(row) if row.int(0)? > 0 => Err(Error::conflict(Subject::CeremonyState)),
         _ => Ok(()),
     }
 }
@@ -246,7 +259,8 @@ pub(super) async fn intend_generation<C: Connection>(
         return Err(Error::conflict(Subject::TokenObject));
     }
     expect_next(tx, standing.seq).await?;
-    expect_idle(tx).await?;
+    expect_idle(tx, &object.token_serial).await?;
+    expect_unrejected(tx, ceremony).await?;
     advance(
         tx,
         ceremony,
@@ -320,7 +334,7 @@ pub(super) async fn intend_destruction<C: Connection>(
     at: i64,
 ) -> Result<(), Error> {
     let standing = expect(tx, ceremony, "destroy", CeremonyState::Approved).await?;
-    object(tx, cka_id).await?;
+    let target = object(tx, cka_id).await?;
     let key = tx
         .fetch_optional(statements::KEY_OF_OBJECT, &[Value::Text(cka_id)])
         .await?
@@ -332,7 +346,8 @@ pub(super) async fn intend_destruction<C: Connection>(
         return Err(Error::conflict(Subject::KeyState));
     }
     expect_next(tx, standing.seq).await?;
-    expect_idle(tx).await?;
+    expect_idle(tx, &target.token_serial).await?;
+    expect_unrejected(tx, ceremony).await?;
     advance(
         tx,
         ceremony,
@@ -368,8 +383,8 @@ pub(super) async fn move_object<C: Connection>(
 
 /// What reconciliation may conclude, by where the object stood:
 /// intended → `abandoned` or `destroyed`; present and never accepted → `destroyed`;
-/// destroying → `present` (it is still there; the destruction has to be approved again).
-/// A finished destruction is no resolution: that is `ArchiveKey`.
+/// destroying → `present` (it is still there; the destruction has to be approved again), or
+/// `destroyed` where `ArchiveKey` came too late for its place in the line.
 pub(super) async fn resolve_object<C: Connection>(
     tx: &mut C,
     ceremony: &str,
@@ -401,6 +416,12 @@ pub(super) async fn resolve_object<C: Connection>(
             }
         }
         ("destroying", "present", "destroy") => {}
+        // Destroyed, but another ceremony has taken this one's place in the line: the fact is
+        // written down, the transcript will never be.
+        ("destroying", "destroyed", "destroy") => {
+            let kid = object.kid.as_deref().unwrap_or_default();
+            super::key::archived(tx, &object.ring, kid, at).await?;
+        }
         _ => return Err(Error::conflict(Subject::TokenObjectState)),
     }
     move_object(tx, cka_id, &object.state, state, at).await?;

@@ -4,7 +4,7 @@ use super::super::engine::{Columns, Connection, Value};
 use super::super::error::{Error, Subject};
 use super::super::rows::{CeremonyState, KeyRow};
 use super::super::statements;
-use super::ceremony::{close, executed, expect, move_object, object};
+use super::ceremony::{close, executed, expect, expect_unrejected, move_object, object};
 use super::guarded;
 
 pub(super) async fn ring_version<C: Connection>(tx: &mut C, ring: &str) -> Result<i64, Error> {
@@ -164,11 +164,20 @@ pub(super) async fn archive<C: Connection>(
     if standing.ring != ring || object.kid.as_deref() != Some(kid) {
         return Err(Error::conflict(Subject::TokenObject));
     }
+    archived(tx, ring, kid, at).await?;
+    move_object(tx, cka_id, "destroying", "destroyed", at).await?;
+    executed(tx, ceremony, CeremonyState::Executing, execution, at).await
+}
+
+pub(super) async fn archived<C: Connection>(
+    tx: &mut C,
+    ring: &str,
+    kid: &str,
+    at: i64,
+) -> Result<(), Error> {
     expect_key(tx, ring, kid).await?;
     let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
     guarded(tx, statements::ARCHIVE, &values, Subject::KeyState).await?;
-    move_object(tx, cka_id, "destroying", "destroyed", at).await?;
-    executed(tx, ceremony, CeremonyState::Executing, execution, at).await?;
     touch(tx, ring).await
 }
 
@@ -199,6 +208,7 @@ pub(super) async fn revoke<C: Connection>(
     if standing.ring != ring {
         return Err(Error::conflict(Subject::Ring));
     }
+    expect_unrejected(tx, ceremony).await?;
     let was_primary = expect_key(tx, ring, kid).await? == "primary";
     let values = [
         Value::Text(kid),

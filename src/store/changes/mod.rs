@@ -121,6 +121,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         Change::RevokeKey {
             ceremony,
             ring,
+            expected_version,
             kid,
             reason,
             compromised_since,
@@ -128,6 +129,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             execution,
             at,
         } => {
+            key::expect_ring_version(tx, ring, *expected_version).await?;
             let revocation = key::Revocation {
                 kid,
                 reason,

@@ -241,8 +241,28 @@ pub async fn generation_is_intended_once(place: Place) {
         Subject::CeremonyState,
     )
     .await;
-    // The number in the sequence was used up; of the next ceremony, the number, label and CKA_ID
-    // of the intended object are taken.
+    // One act on a token at a time.
+    conflicts(
+        &place,
+        intend("c", object("c", "atp", 3)),
+        Subject::OtherCeremony,
+    )
+    .await;
+
+    let record = |ceremony: &str, cka_id: String| Change::RecordGeneration {
+        ceremony: digest(ceremony),
+        cka_id,
+        kid: kid("b"),
+        execution: b"{}".to_vec(),
+        at: NOW,
+    };
+    conflicts(&place, record("c", cka("b")), Subject::CeremonyState).await;
+    conflicts(&place, record("b", cka("atp-1")), Subject::TokenObject).await;
+    missing(&place, record("b", cka("none")), Subject::TokenObject).await;
+    place.change(record("b", cka("b"))).await.unwrap();
+    conflicts(&place, record("b", cka("b")), Subject::CeremonyState).await;
+    // The number in the sequence is used up; of the next ceremony, the number, label and CKA_ID
+    // of the object are taken.
     conflicts(
         &place,
         intend("c", object("c", "atp", 3)),
@@ -266,19 +286,6 @@ pub async fn generation_is_intended_once(place: Place) {
         ..object("d", "atp", 3)
     };
     conflicts(&place, intend("d", same), Subject::TokenObject).await;
-
-    let record = |ceremony: &str, cka_id: String| Change::RecordGeneration {
-        ceremony: digest(ceremony),
-        cka_id,
-        kid: kid("b"),
-        execution: b"{}".to_vec(),
-        at: NOW,
-    };
-    conflicts(&place, record("c", cka("b")), Subject::CeremonyState).await;
-    conflicts(&place, record("b", cka("atp-1")), Subject::TokenObject).await;
-    missing(&place, record("b", cka("none")), Subject::TokenObject).await;
-    place.change(record("b", cka("b"))).await.unwrap();
-    conflicts(&place, record("b", cka("b")), Subject::CeremonyState).await;
 }
 
 pub async fn accepted_key_agrees_with_its_object(place: Place) {

@@ -182,10 +182,9 @@ impl Place {
     /// A ceremony that has its approvals.
     pub async fn approved(&self, name: &str, operation: &str, ring: &str) {
         let all = self.store.ceremonies().await.unwrap();
-        let carried_out = all.iter().filter(|row| {
-            use CeremonyState::{Closed, Executed, Executing};
-            matches!(row.state, Executing | Executed | Closed)
-        });
+        let carried_out = all
+            .iter()
+            .filter(|row| matches!(row.state, CeremonyState::Closed | CeremonyState::Executed));
         let seq = carried_out.map(|row| row.seq).max().unwrap_or(0) + 1;
         let row = ceremony(name, seq, operation, ring);
         self.change(Change::ProposeCeremony(row)).await.unwrap();
@@ -272,9 +271,12 @@ impl Place {
 
     pub async fn revocation(&self, name: &str, ring: &str, kid: &str) -> Change {
         self.approved(name, "revoke", ring).await;
+        let rings = self.store.rings().await.unwrap();
+        let row = rings.into_iter().find(|row| row.name == ring).unwrap();
         Change::RevokeKey {
             ceremony: digest(name),
             ring: ring.into(),
+            expected_version: row.version,
             kid: kid.into(),
             reason: "compromised".into(),
             compromised_since: Some(NOW - 1000),
