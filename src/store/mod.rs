@@ -78,6 +78,18 @@ impl Store {
         Ok(Self { engine })
     }
 
+    /// For an orderly end: waits for calls under way and refuses later ones. Nothing is lost
+    /// without it; SQLite folds its WAL into the file here.
+    pub async fn close(&self) {
+        match &self.engine {
+            AnyEngine::Sqlite(engine) => {
+                engine.readers.close().await;
+                engine.writer.close().await;
+            }
+            AnyEngine::Postgres(engine) => engine.pool.close().await,
+        }
+    }
+
     /// Brings the schema up to this program; how many migrations that took. Safe to run from
     /// several replicas at once. If we die within one, that one has not happened.
     pub async fn migrate(&self) -> Result<u64, Error> {

@@ -107,7 +107,7 @@ statements! {
     INSERT_CEREMONY_SIGNATURE = "INSERT INTO ceremony_signature
         (ceremony, purpose, body, signature, received_at, idx)
         VALUES ($1, $2, $3, $4, $5, $6)";
-    CEREMONY_STATE = "SELECT operation, ring, state FROM ceremony WHERE id = $1";
+    CEREMONY_STATE = "SELECT operation, ring, state, seq FROM ceremony WHERE id = $1";
     MOVE_CEREMONY = "UPDATE ceremony SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
     EXECUTED = "UPDATE ceremony SET state = 'executed', execution = $3, updated_at = $4
         WHERE id = $1 AND state = $2";

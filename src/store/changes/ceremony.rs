@@ -12,6 +12,7 @@ pub(super) struct Standing {
     pub operation: String,
     pub ring: String,
     pub state: CeremonyState,
+    pub seq: i64,
 }
 
 pub(super) async fn standing<C: Connection>(tx: &mut C, id: &str) -> Result<Standing, Error> {
@@ -29,6 +30,7 @@ pub(super) async fn standing<C: Connection>(tx: &mut C, id: &str) -> Result<Stan
         operation: row.text(0)?,
         ring: row.text(1)?,
         state,
+        seq: row.int(3)?,
     })
 }
 
@@ -49,15 +51,21 @@ pub(super) async fn expect<C: Connection>(
     Ok(standing)
 }
 
-/// One sequence for all rings: the request names the transcript before it.
-pub(super) async fn propose<C: Connection>(tx: &mut C, row: &CeremonyRow) -> Result<(), Error> {
+/// One sequence for all rings, because a request names the transcript before it. Several may be
+/// proposed as the next; the first that is carried out uses the number up.
+pub(super) async fn expect_next<C: Connection>(tx: &mut C, seq: i64) -> Result<(), Error> {
     let last = match tx.fetch_optional(statements::LAST_SEQ, &[]).await? {
         Some(last) => last.int(0)?,
         None => 0,
     };
-    if row.seq != last + 1 {
+    if seq != last + 1 {
         return Err(Error::conflict(Subject::CeremonySequence));
     }
+    Ok(())
+}
+
+pub(super) async fn propose<C: Connection>(tx: &mut C, row: &CeremonyRow) -> Result<(), Error> {
+    expect_next(tx, row.seq).await?;
     if row.state != CeremonyState::Proposed || row.execution.is_some() || row.transcript.is_some() {
         return Err(Error::Malformed {
             what: "a ceremony that does not begin as proposed",
@@ -225,6 +233,7 @@ pub(super) async fn intend_generation<C: Connection>(
     {
         return Err(Error::conflict(Subject::TokenObject));
     }
+    expect_next(tx, standing.seq).await?;
     advance(
         tx,
         ceremony,
@@ -309,6 +318,7 @@ pub(super) async fn intend_destruction<C: Connection>(
     if !matches!(key.text(2)?.as_str(), "retired" | "revoked") {
         return Err(Error::conflict(Subject::KeyState));
     }
+    expect_next(tx, standing.seq).await?;
     advance(
         tx,
         ceremony,

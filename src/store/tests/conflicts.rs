@@ -90,13 +90,15 @@ pub async fn ceremonies_stand_in_one_sequence(place: Place) {
     let propose = |name, seq| Change::ProposeCeremony(ceremony(name, seq, "generate", "atp"));
     conflicts(&place, propose("a", 2), Subject::CeremonySequence).await;
     place.change(propose("a", 1)).await.unwrap();
-    conflicts(&place, propose("b", 1), Subject::CeremonySequence).await;
-    conflicts(&place, propose("a", 2), Subject::Ceremony).await;
-    let elsewhere = Change::ProposeCeremony(ceremony("b", 2, "generate", "nowhere"));
+    conflicts(&place, propose("a", 1), Subject::Ceremony).await;
+    // Several may be proposed as the next; the one that is carried out uses the number up.
+    place.change(propose("c", 1)).await.unwrap();
+    conflicts(&place, propose("b", 2), Subject::CeremonySequence).await;
+    let elsewhere = Change::ProposeCeremony(ceremony("b", 1, "generate", "nowhere"));
     missing(&place, elsewhere, Subject::Ring).await;
     let begun = CeremonyRow {
         state: CeremonyState::Approved,
-        ..ceremony("b", 2, "revoke", "atp")
+        ..ceremony("b", 1, "revoke", "atp")
     };
     malformed(&place, Change::ProposeCeremony(begun)).await;
     let read = place.store.ceremony(&digest("a")).await.unwrap();
@@ -239,23 +241,31 @@ pub async fn generation_is_intended_once(place: Place) {
         Subject::CeremonyState,
     )
     .await;
-    // Number, label and CKA_ID of the intended object are taken.
+    // The number in the sequence was used up; of the next ceremony, the number, label and CKA_ID
+    // of the intended object are taken.
     conflicts(
         &place,
-        intend("c", object("c", "atp", 2)),
+        intend("c", object("c", "atp", 3)),
+        Subject::CeremonySequence,
+    )
+    .await;
+    place.approved("d", "generate", "atp").await;
+    conflicts(
+        &place,
+        intend("d", object("d", "atp", 2)),
         Subject::TokenObject,
     )
     .await;
     let labelled = TokenObjectRow {
         label: "b".into(),
-        ..object("c", "atp", 3)
+        ..object("d", "atp", 3)
     };
-    conflicts(&place, intend("c", labelled), Subject::TokenObject).await;
+    conflicts(&place, intend("d", labelled), Subject::TokenObject).await;
     let same = TokenObjectRow {
         cka_id: cka("b"),
-        ..object("c", "atp", 3)
+        ..object("d", "atp", 3)
     };
-    conflicts(&place, intend("c", same), Subject::TokenObject).await;
+    conflicts(&place, intend("d", same), Subject::TokenObject).await;
 
     let record = |ceremony: &str, cka_id: String| Change::RecordGeneration {
         ceremony: digest(ceremony),
@@ -401,7 +411,7 @@ pub async fn only_an_ended_key_is_destroyed(place: Place) {
         ring: "atp".into(),
         kid: kid.into(),
         cka_id: cka(name),
-        transcript: b"t".to_vec(),
+        execution: b"t".to_vec(),
         at: NOW,
     };
     conflicts(&place, intend("atp-1"), Subject::KeyState).await;

@@ -34,7 +34,7 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
         ring: "atp".into(),
         kid: first.clone(),
         cka_id,
-        transcript: b"burnt".to_vec(),
+        execution: b"burnt".to_vec(),
         at: NOW + 5,
     };
     place.change(archive).await.unwrap();
@@ -44,10 +44,17 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
         ("archived", Some(NOW + 5))
     );
     let row = place.store.ceremony(&ceremony).await.unwrap().unwrap();
-    assert_eq!(row.state, CeremonyState::Closed);
+    assert_eq!(row.state, CeremonyState::Executed);
+    assert_eq!(row.execution, Some(b"burnt".to_vec()));
+    let close = Change::CloseCeremony {
+        ceremony: ceremony.clone(),
+        transcript: b"accepted".to_vec(),
+        at: NOW + 6,
+    };
+    place.change(close).await.unwrap();
     assert_eq!(
         place.store.transcript(&ceremony).await.unwrap(),
-        Some(b"burnt".to_vec())
+        Some(b"accepted".to_vec())
     );
     let objects = place.store.token_objects().await.unwrap();
     let states: Vec<_> = objects.iter().map(|object| object.state.as_str()).collect();

@@ -59,6 +59,7 @@ contract! {
     races::one_answer_for_one_idempotency_key,
     races::replicas_hear_of_a_change,
     races::dropped_calls_leave_nothing_behind,
+    races::closed_store_refuses_and_keeps,
     reading::occurrence_is_the_earliest,
     reading::leaves_are_found_by_what_they_tell,
     reading::every_statement_prepares,

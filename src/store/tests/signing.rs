@@ -28,6 +28,10 @@ pub async fn indexes_are_contiguous_from_zero(place: Place) {
     assert_eq!(seventh.body, batch[7].leaf.body);
     assert_eq!(seventh.sig_hash, batch[7].leaf.sig_hash);
     assert_eq!((seventh.time, seventh.kind.as_str()), (NOW, "sign"));
+    assert_eq!(
+        (seventh.ring.as_deref(), seventh.kid),
+        (Some("atp"), Some(kid))
+    );
 }
 
 pub async fn revoked_key_gets_no_leaf_and_leaves_no_gap(place: Place) {

@@ -181,7 +181,12 @@ impl Place {
 
     /// A ceremony that has its approvals.
     pub async fn approved(&self, name: &str, operation: &str, ring: &str) {
-        let seq = self.store.ceremonies().await.unwrap().len() as i64 + 1;
+        let all = self.store.ceremonies().await.unwrap();
+        let carried_out = all.iter().filter(|row| {
+            use CeremonyState::{Closed, Executed, Executing};
+            matches!(row.state, Executing | Executed | Closed)
+        });
+        let seq = carried_out.map(|row| row.seq).max().unwrap_or(0) + 1;
         let row = ceremony(name, seq, operation, ring);
         self.change(Change::ProposeCeremony(row)).await.unwrap();
         self.move_ceremony(name, CeremonyState::Proposed, CeremonyState::Approved)
@@ -274,7 +279,7 @@ impl Place {
             reason: "compromised".into(),
             compromised_since: Some(NOW - 1000),
             successor: None,
-            transcript: b"transcript".to_vec(),
+            execution: b"execution".to_vec(),
             at: NOW,
         }
     }

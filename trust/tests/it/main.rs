@@ -14,5 +14,7 @@ mod parsers;
 mod requests;
 mod ssh_signatures;
 mod support;
+mod tallies;
 mod threats;
+mod threats_to_new_keys;
 mod transcripts;
