@@ -2,6 +2,13 @@
 //! verification, measured in the same run, interleaved, five repetitions, medians. Run by hand:
 //! `cargo bench -p hsm --bench pool`. Nothing asserts a time.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a bench that cannot go on ends"
+)]
+
 #[expect(dead_code, reason = "the tests' tokens, of which a bench needs a part")]
 #[path = "../tests/tokens/support.rs"]
 mod support;
