@@ -27,12 +27,16 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use engine::Value;
-pub use error::{Error, Subject};
+pub use error::Error;
+#[cfg(test)]
+pub use error::Subject;
 pub use migrate::Schema;
 use postgres::PostgresEngine;
 pub use reads::MAX_PAGE;
 pub use rows::*;
-pub use signatures::{MAX_BATCH, MAX_LEAF};
+pub use signatures::MAX_BATCH;
+#[cfg(test)]
+pub use signatures::MAX_LEAF;
 use sqlite::SqliteEngine;
 
 /// Where the database is.
