@@ -47,6 +47,11 @@ struct Run {
     wall: f64,
 }
 
+#[expect(
+    unsafe_code,
+    clippy::disallowed_methods,
+    reason = "the bare library, in this process, reads its environment"
+)]
 fn raw(token: &Token, key: &KeyRef) -> Run {
     // The module is in this process here, and only here: a bench of one process has no others to disturb.
     for (name, value) in &token.env {
