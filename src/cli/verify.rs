@@ -116,6 +116,10 @@ fn offline(jwks: &[u8], all: &[&str], payload: Option<&[u8]>) -> Result<Vec<Valu
 
 fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, String> {
     let claim = crate::verification::parse_jws(jws, payload).map_err(|e| e.to_string())?;
+    // A good signature does not make good what its header asks for and is not done here.
+    if let Some(objection) = claim.objection {
+        return Err(objection);
+    }
     let key = keys
         .iter()
         .find(|key| key["kid"] == json!(claim.kid))

@@ -113,6 +113,7 @@ impl Keys {
     pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
         let certified = Mutex::new(HashMap::new());
         let snapshot = read(&store, &settings, &certified).await?;
+        report(&snapshot);
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(snapshot),
             store,
@@ -166,9 +167,7 @@ impl Keys {
                     keys = snapshot.keys.len(),
                     "keys read"
                 );
-                for refused in &snapshot.refused {
-                    error!(kid = refused.kid, why = refused.why, "key refused");
-                }
+                report(&snapshot);
                 self.current.store(Arc::new(snapshot));
                 self.confirm();
             }
@@ -195,6 +194,12 @@ impl Keys {
                 }
             }
         }
+    }
+}
+
+fn report(snapshot: &Snapshot) {
+    for refused in &snapshot.refused {
+        error!(kid = refused.kid, why = refused.why, "key refused");
     }
 }
 
@@ -335,6 +340,10 @@ fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
         ring: row.ring.as_str().into(),
         number: order.number,
         algorithm: order.algorithm,
+        usage: match order.usage {
+            trust::request::Usage::Structured => Usage::Structured,
+            trust::request::Usage::Raw => Usage::Raw,
+        },
         state,
         verifier,
         published_at: Time::from_millis(row.published_at),
@@ -417,7 +426,10 @@ fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring,
     };
     // The ring's row is not signed; its keys' requests are. A ring that disagrees with a key that
     // could sign for it does not sign.
-    let wanted = |key: &&Arc<Key>| key.state.is_primary() && key.algorithm == algorithm;
+    let wanted = |key: &&Arc<Key>| {
+        let as_approved = (key.algorithm, key.public.spec(), key.usage);
+        key.state.is_primary() && as_approved == (algorithm, key_spec, usage)
+    };
     Ok(Ring {
         name: row.name.as_str().into(),
         algorithm,

@@ -100,7 +100,8 @@ statements! {
 
     // --- ceremonies
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM ceremony
-        WHERE state IN ('executing', 'executed', 'closed')";
+        WHERE state IN ('executed', 'closed')";
+    EXECUTING = "SELECT COUNT(*) FROM ceremony WHERE state = 'executing'";
     INSERT_CEREMONY = "INSERT INTO ceremony
         (id, seq, operation, ring, state, request, created_at, updated_at)
         VALUES ($1, $2, $3, $4, 'proposed', $5, $6, $7) ON CONFLICT DO NOTHING";
@@ -139,8 +140,9 @@ statements! {
         VALUES ($1, $2, $3, 'prepared', $4, $5, $6, $7, $8, $9, $10, $11)";
     DEMOTE = "UPDATE signing_key SET role = 'secondary', demoted_at = $3
         WHERE kid = $1 AND ring = $2 AND role = 'primary'";
+    /// After a roll-back it is as if it had never been demoted.
     PROMOTE = "UPDATE signing_key SET state = 'active', role = 'primary',
-            activated_at = COALESCE(activated_at, $3)
+            activated_at = COALESCE(activated_at, $3), demoted_at = NULL
         WHERE kid = $1 AND ring = $2 AND (state = 'prepared' OR role = 'secondary')";
     RETIRE = "UPDATE signing_key SET state = 'retired', role = NULL, retired_at = $3
         WHERE kid = $1 AND ring = $2 AND role = 'secondary'";

@@ -10,6 +10,13 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod api_forgery;
+mod api_formats;
+mod api_input;
+mod api_limits;
+mod api_mtls;
+mod api_publication;
+mod api_verdicts;
 mod documents;
 mod interop_jwks;
 mod interop_openssl;

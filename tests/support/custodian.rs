@@ -25,6 +25,11 @@ impl Custodian {
         }
     }
 
+    /// For commands that sign themselves.
+    pub fn key_file(&self) -> &Path {
+        &self.key
+    }
+
     pub fn public_key_file(&self) -> PathBuf {
         self.key.with_extension("pub")
     }

@@ -1,6 +1,6 @@
 //! An HTTP/1.1 client of eighty lines: one connection for one request, so that a test sees exactly what was sent and said.
 
-use std::io::{Read as _, Write as _};
+use std::io::{Read, Write as _};
 use std::net::TcpStream;
 use std::time::Duration;
 
@@ -33,6 +33,38 @@ impl Answer {
         })
     }
 
+    /// A problem document (RFC 9457) with this status and stable code, or the end of the test.
+    pub fn problem(&self, status: u16, code: &str) -> Value {
+        let text = String::from_utf8_lossy(&self.body);
+        assert_eq!(self.status, status, "{text}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{text}"
+        );
+        assert_eq!(self.header("cache-control"), Some("no-store"), "{text}");
+        let document = self.json();
+        assert_eq!(document["code"], code, "{text}");
+        assert_eq!(
+            document["type"],
+            format!("urn:chancery:problem:{code}"),
+            "{text}"
+        );
+        assert_eq!(document["status"], status, "{text}");
+        assert!(document["title"].is_string(), "{text}");
+        assert_eq!(
+            document["request_id"].as_str(),
+            self.header("x-request-id"),
+            "{text}"
+        );
+        assert_eq!(
+            self.header("retry-after").is_some(),
+            status == 429 || status == 503,
+            "{text}"
+        );
+        document
+    }
+
     /// The body of a 200, or the end of the test.
     pub fn ok(self) -> Value {
         assert_eq!(self.status, 200, "{}", String::from_utf8_lossy(&self.body));
@@ -48,23 +80,50 @@ pub fn send(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> std::io::Result<Answer> {
-    let mut stream = TcpStream::connect(authority)?;
+    let mut stream = connect(authority)?;
+    stream.write_all(&request(authority, method, path, headers, body))?;
+    receive(&mut stream)
+}
+
+pub fn connect(authority: &str) -> std::io::Result<TcpStream> {
+    let stream = TcpStream::connect(authority)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
-    let mut request = format!(
+    Ok(stream)
+}
+
+/// The bytes of a whole request.
+pub fn request(
+    authority: &str,
+    method: &str,
+    path: &str,
+    headers: &[(&str, &str)],
+    body: &[u8],
+) -> Vec<u8> {
+    let mut head = format!(
         "{method} {path} HTTP/1.1\r\nhost: {authority}\r\nconnection: close\r\ncontent-length: {}\r\n",
         body.len()
     );
     for (name, value) in headers {
-        request.push_str(&format!("{name}: {value}\r\n"));
+        head.push_str(&format!("{name}: {value}\r\n"));
     }
-    request.push_str("\r\n");
-    stream.write_all(&[request.as_bytes(), body].concat())?;
+    head.push_str("\r\n");
+    [head.as_bytes(), body].concat()
+}
+
+/// Reads one answer, up to the end of the connection.
+pub fn receive(stream: &mut impl Read) -> std::io::Result<Answer> {
     let mut raw = Vec::new();
-    stream.read_to_end(&mut raw)?;
-    parse(&raw).ok_or_else(|| {
-        std::io::Error::other(format!("not HTTP: {}", String::from_utf8_lossy(&raw)))
-    })
+    // A connection that is reset after the answer was sent has still brought the answer.
+    let outcome = stream.read_to_end(&mut raw);
+    match (parse(&raw), outcome) {
+        (Some(answer), _) => Ok(answer),
+        (None, Err(error)) => Err(error),
+        (None, Ok(_)) => {
+            let text = String::from_utf8_lossy(&raw);
+            Err(std::io::Error::other(format!("not HTTP: {text}")))
+        }
+    }
 }
 
 fn parse(raw: &[u8]) -> Option<Answer> {
@@ -85,6 +144,11 @@ fn parse(raw: &[u8]) -> Option<Answer> {
     } else {
         rest.to_vec()
     };
+    // An answer that was cut off is none.
+    let length = headers.iter().find(|h| h.0 == "content-length");
+    if length.is_some_and(|h| h.1.parse() != Ok(body.len())) {
+        return None;
+    }
     Some(Answer {
         status,
         headers,

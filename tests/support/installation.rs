@@ -167,7 +167,8 @@ impl Installation {
         said
     }
 
-    fn command(&self) -> Command {
+    /// `chancery --config …`, to be given its arguments.
+    pub fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
         command.arg("--config").arg(self.file("chancery.toml"));
         command
@@ -270,28 +271,53 @@ impl Installation {
 
     /// `chancery serve`, ready.
     pub fn serve(&self) -> Service {
-        let log = fs::File::create(self.file("serve.log")).expect("a log file");
+        self.serve_with(&[])
+    }
+
+    /// The same with settings from the environment.
+    pub fn serve_with(&self, environment: &[(&str, &str)]) -> Service {
+        let mut service = self.start(environment);
+        service.wait_until_ready();
+        service
+    }
+
+    /// Another replica on ports of its own, ready.
+    pub fn replica(&self, environment: &[(&str, &str)]) -> Service {
+        let (api, operations) = (free_port(), free_port());
+        let mut all = vec![
+            ("CHANCERY_HTTP__LISTEN", api.as_str()),
+            ("CHANCERY_HTTP__OPERATIONS_LISTEN", &operations),
+        ];
+        all.extend(environment);
+        let mut service = self.start(&all);
+        (service.api, service.operations) = (api.clone(), operations.clone());
+        service.wait_until_ready();
+        service
+    }
+
+    /// `chancery serve`, as soon as the process is there.
+    pub fn start(&self, environment: &[(&str, &str)]) -> Service {
+        let log_file = tempfile::Builder::new()
+            .prefix("serve-")
+            .suffix(".log")
+            .tempfile_in(self.directory.path())
+            .expect("a log file");
+        let (log, log_file) = log_file.keep().expect("a log file");
         let child = self
             .command()
             .arg("serve")
+            .envs(environment.iter().copied())
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)
             .spawn()
             .expect("the service starts");
-        let mut service = Service {
+        Service {
             child: Running(child),
             api: self.api.clone(),
             operations: self.operations.clone(),
-        };
-        let end = Instant::now() + PATIENCE;
-        while !service.is_ready() {
-            let said = || fs::read_to_string(self.file("serve.log")).unwrap_or_default();
-            assert!(service.child.is_alive(), "the service ended: {}", said());
-            assert!(Instant::now() < end, "the service is not ready: {}", said());
-            sleep(Duration::from_millis(20));
+            log_file,
         }
-        service
     }
 }
 
@@ -300,9 +326,28 @@ pub struct Service {
     pub child: Running,
     pub api: String,
     pub operations: String,
+    pub log_file: PathBuf,
 }
 
 impl Service {
+    fn wait_until_ready(&mut self) {
+        let end = Instant::now() + PATIENCE;
+        while !self.is_ready() {
+            assert!(self.child.is_alive(), "the service ended: {}", self.log());
+            assert!(
+                Instant::now() < end,
+                "the service is not ready: {}",
+                self.log()
+            );
+            sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// What it has written so far.
+    pub fn log(&self) -> String {
+        fs::read_to_string(&self.log_file).unwrap_or_default()
+    }
+
     pub fn is_ready(&self) -> bool {
         send(&self.operations, "GET", "/health/ready", &[], b"").is_ok_and(|a| a.status == 200)
     }
@@ -343,6 +388,22 @@ impl Service {
         member(&self.sign(ring, access_token, &body), "jws")
     }
 
+    /// The audit trail from an index on.
+    pub fn leaves(&self, auditor: &str, from: usize) -> Vec<Value> {
+        let mut all = Vec::new();
+        let bearer = format!("Bearer {auditor}");
+        loop {
+            let path = format!("/v1/audit?from={}&limit=1000", from + all.len());
+            let answer = send(&self.api, "GET", &path, &[("authorization", &bearer)], b"");
+            let page = answer.expect("the service answers").ok();
+            let leaves = page["leaves"].as_array().expect("leaves");
+            if leaves.is_empty() {
+                return all;
+            }
+            all.extend(leaves.iter().cloned());
+        }
+    }
+
     /// What the service itself says of a JWS.
     pub fn verdict(&self, jws: &str) -> String {
         let answer = self.post("/v1/verify", None, &json!({"jws": jws}));
@@ -379,7 +440,7 @@ pub fn directory() -> TempDir {
     .expect("a temporary directory")
 }
 
-fn free_port() -> String {
+pub fn free_port() -> String {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
     listener.local_addr().expect("its address").to_string()
 }

@@ -1,8 +1,11 @@
 //! What the integration tests share: a whole installation, made as an operator would make it, by the real binary.
 
+pub mod ceremony;
 pub mod custodian;
+pub mod database;
 pub mod http;
 pub mod installation;
 pub mod process;
 pub mod rust_source;
 pub mod verifier;
+pub mod world;

@@ -4,6 +4,8 @@ use std::ffi::OsStr;
 use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::thread::sleep;
+use std::time::{Duration, Instant};
 
 /// A file of the repository.
 pub fn repository(path: &str) -> PathBuf {
@@ -55,6 +57,20 @@ pub fn done<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = 
     let said = run(&mut command, b"");
     assert_eq!(said.code, Some(0), "{command:?}: {said:?}");
     said
+}
+
+/// Asks again until it is so; generous, because a machine may be busy.
+pub fn until(what: &str, mut done: impl FnMut() -> bool) {
+    let end = Instant::now() + Duration::from_secs(60);
+    while !done() {
+        assert!(Instant::now() < end, "never: {what}");
+        sleep(Duration::from_millis(25));
+    }
+}
+
+/// Sends a signal to one process.
+pub fn signal(name: &str, id: u32) {
+    done("kill", ["-s", name, &id.to_string()]);
 }
 
 /// A child that is killed, by its own id, when the test lets go of it.

@@ -49,7 +49,7 @@ contract! {
     conflicts::revocation_is_final,
     conflicts::reconciliation_resolves_each_object_once,
     conflicts::credential_is_granted_and_withdrawn,
-    conflicts::malformed_leaves_and_batches_are_refused,
+    signing::malformed_leaves_and_batches_are_refused,
     raw::past_cannot_be_changed,
     raw::rows_keep_what_they_were_born_with,
     raw::half_states_and_jumps_are_refused,

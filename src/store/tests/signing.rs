@@ -104,3 +104,41 @@ pub async fn first_answer_stands(place: Place) {
         None
     );
 }
+
+pub async fn malformed_leaves_and_batches_are_refused(place: Place) {
+    let kid = place.open_ring("atp").await;
+    let long = Leaf {
+        body: "x".repeat(MAX_LEAF + 1),
+        ..leaf("admin")
+    };
+    let refused = place.store.commit(&Change::Record, &long).await;
+    assert!(
+        matches!(refused, Err(Error::Malformed { .. })),
+        "{refused:?}"
+    );
+    let unknown = place.store.commit(&Change::Record, &leaf("gossip")).await;
+    assert!(
+        matches!(unknown, Err(Error::Conflict { .. })),
+        "{unknown:?}"
+    );
+    let by_the_fence = signature(&kid, "atp", "s").leaf;
+    let refused = place.store.commit(&Change::Record, &by_the_fence).await;
+    assert!(
+        matches!(refused, Err(Error::Malformed { .. })),
+        "{refused:?}"
+    );
+    let mut other = signature(&kid, "atp", "s");
+    other.leaf.kid = Some(super::world::kid("other"));
+    let refused = place.store.commit_signatures(&[other]).await;
+    assert!(
+        matches!(refused, Err(Error::Malformed { .. })),
+        "{refused:?}"
+    );
+    let many = vec![signature(&kid, "atp", "s"); MAX_BATCH + 1];
+    let refused = place.store.commit_signatures(&many).await;
+    assert!(
+        matches!(refused, Err(Error::Malformed { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(place.store.commit_signatures(&[]).await.unwrap(), []);
+}

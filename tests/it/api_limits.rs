@@ -1,0 +1,94 @@
+//! How much at once, how fast and for how long: an answer that says so, and never a hang.
+
+use std::io::Write as _;
+use std::net::TcpStream;
+
+use crate::support::http::{connect, receive, send};
+use crate::support::installation::{Installation, Service};
+use crate::support::process::until;
+
+/// A request whose body does not come.
+fn unfinished(service: &Service) -> TcpStream {
+    let mut stream = connect(&service.api).expect("the service listens");
+    let head = "POST /v1/verify HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
+                content-type: application/json\r\ncontent-length: 15\r\n\r\n{\"jws\"";
+    stream.write_all(head.as_bytes()).expect("sent");
+    stream
+}
+
+fn ask(service: &Service, access_token: Option<&str>) -> crate::support::http::Answer {
+    let bearer = format!("Bearer {}", access_token.unwrap_or_default());
+    let header = [("authorization", bearer.as_str())];
+    let headers = if access_token.is_some() {
+        &header[..]
+    } else {
+        &[]
+    };
+    send(&service.api, "GET", "/v1/audit", headers, b"").expect("the service answers")
+}
+
+#[test]
+fn limits_answer_at_once_and_in_so_many_words() {
+    let installation = Installation::new();
+    let auditor = installation.grant("auditor", "auditor");
+    let jwks = "/.well-known/jwks.json";
+
+    // The rate is the caller's own.
+    let service = installation.serve_with(&[("CHANCERY_HTTP__REQUESTS_PER_SECOND", "3")]);
+    let answers: Vec<_> = (0..30).map(|_| service.get("/v1/keys/nobody")).collect();
+    let limited: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 429)
+        .collect();
+    assert!(
+        limited.len() > 10 && limited.len() < 30,
+        "{} of 30",
+        limited.len()
+    );
+    limited.iter().for_each(|answer| {
+        answer.problem(429, "rate_limited");
+        let wait: u32 = answer
+            .header("retry-after")
+            .and_then(|s| s.parse().ok())
+            .expect("seconds");
+        assert!((1..=2).contains(&wait), "{wait}");
+    });
+    assert_eq!(
+        ask(&service, Some(&auditor)).status,
+        200,
+        "another caller pays nothing for it"
+    );
+    for _ in 0..30 {
+        assert_eq!(service.get(jwks).status, 200, "publication has no rate");
+    }
+    drop(service);
+
+    // So many at once; places are given back.
+    let service = installation.serve_with(&[("CHANCERY_HTTP__MAX_IN_FLIGHT", "2")]);
+    let mut held = vec![unfinished(&service), unfinished(&service)];
+    let overloaded = || ask(&service, Some(&auditor)).status == 503;
+    until("the two are in flight", overloaded);
+    ask(&service, Some(&auditor)).problem(503, "overloaded");
+    assert_eq!(service.get(jwks).status, 200, "publication takes no place");
+    let mut finished = held.pop().expect("one");
+    finished.write_all(b":\"a.b.c\"}").expect("sent");
+    receive(&mut finished)
+        .expect("an answer")
+        .problem(400, "bad_member");
+    assert_eq!(ask(&service, Some(&auditor)).status, 200);
+    // The other client goes away.
+    drop(held);
+    let two = [unfinished(&service), unfinished(&service)];
+    until("the place of the one that left is free", overloaded);
+    drop(two);
+    until("both places are free", || !overloaded());
+    drop(service);
+
+    // And for so long.
+    let service = installation.serve_with(&[("CHANCERY_HTTP__REQUEST_TIMEOUT_MS", "400")]);
+    let mut slow = unfinished(&service);
+    receive(&mut slow)
+        .expect("an answer")
+        .problem(408, "body_timeout");
+    assert_eq!(ask(&service, Some(&auditor)).status, 200);
+}

@@ -1,0 +1,126 @@
+//! The database as its superuser sees it: a hand that goes past the service.
+
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection,
+};
+use tokio::runtime::{Builder, Runtime};
+
+enum Connection {
+    Sqlite(SqliteConnection),
+    Postgres(PgConnection),
+}
+
+pub struct Database {
+    runtime: Runtime,
+    connection: Connection,
+}
+
+impl Database {
+    /// `sqlite:…` or `postgres://…`, as in the configuration.
+    pub fn open(url: &str) -> Self {
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
+        let connection = runtime.block_on(async {
+            match url.starts_with("sqlite:") {
+                true => {
+                    Connection::Sqlite(SqliteConnection::connect(url).await.expect("the database"))
+                }
+                false => {
+                    Connection::Postgres(PgConnection::connect(url).await.expect("the database"))
+                }
+            }
+        });
+        Self {
+            runtime,
+            connection,
+        }
+    }
+
+    /// Statements without results.
+    pub fn try_run(&mut self, sql: &str) -> Result<(), String> {
+        let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
+        self.runtime
+            .block_on(async {
+                match &mut self.connection {
+                    Connection::Sqlite(connection) => connection.execute(query).await.map(drop),
+                    Connection::Postgres(connection) => connection.execute(query).await.map(drop),
+                }
+            })
+            .map_err(|e| e.to_string())
+    }
+
+    pub fn run(&mut self, sql: &str) {
+        self.try_run(sql).unwrap_or_else(|e| panic!("{sql}: {e}"));
+    }
+
+    /// Rows of text; a query of other types casts them.
+    pub fn rows(&mut self, sql: &str) -> Vec<Vec<String>> {
+        let text =
+            |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
+        self.runtime
+            .block_on(async {
+                match &mut self.connection {
+                    Connection::Sqlite(connection) => {
+                        let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
+                            .fetch_all(connection)
+                            .await?;
+                        Ok::<_, sqlx::Error>(
+                            rows.iter()
+                                .map(|row| (0..row.len()).map(|i| row.get(i)).collect())
+                                .map(text)
+                                .collect(),
+                        )
+                    }
+                    Connection::Postgres(connection) => {
+                        let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
+                            .fetch_all(connection)
+                            .await?;
+                        Ok(rows
+                            .iter()
+                            .map(|row| (0..row.len()).map(|i| row.get(i)).collect())
+                            .map(text)
+                            .collect())
+                    }
+                }
+            })
+            .unwrap_or_else(|e| panic!("{sql}: {e}"))
+    }
+
+    /// The only value of the only row.
+    pub fn one(&mut self, sql: &str) -> String {
+        let rows = self.rows(sql);
+        assert!(rows.len() == 1 && rows[0].len() == 1, "{sql}: {rows:?}");
+        rows[0][0].clone()
+    }
+
+    /// Lifts the triggers from these tables, as a superuser can.
+    pub fn disarm(&mut self, tables: &[&str]) {
+        match self.connection {
+            Connection::Sqlite(_) => {
+                for row in
+                    self.rows("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger'")
+                {
+                    if tables.contains(&row[1].as_str()) {
+                        self.run(&format!("DROP TRIGGER {}", row[0]));
+                    }
+                }
+            }
+            Connection::Postgres(_) => {
+                for table in tables {
+                    self.run(&format!("ALTER TABLE {table} DISABLE TRIGGER ALL"));
+                }
+            }
+        }
+    }
+
+    /// Tells every replica that there is something new, as the service does.
+    pub fn announce(&mut self) {
+        self.run("UPDATE log_head SET version = version + 1");
+        if matches!(self.connection, Connection::Postgres(_)) {
+            let version = self.one("SELECT version::text FROM log_head");
+            self.run(&format!("NOTIFY chancery, '{version}'"));
+        }
+    }
+}
