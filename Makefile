@@ -27,10 +27,12 @@ demo:
 	@.ci/setup build token
 	$(CARGO) run --locked --bin chancery -- demo
 
-## the same installation, left running in .run/
+## the same installation, left running in .run/; a second time it is started again as it was left
 run:
 	@.ci/setup build token
-	$(CARGO) run --locked --bin chancery -- demo --directory .run --keep
+	@if [ -e .run/chancery.toml ]; then grep -H '^issuer' .run/chancery.toml; \
+		exec $(CARGO) run --locked --bin chancery -- --config .run/chancery.toml serve; \
+	else exec $(CARGO) run --locked --bin chancery -- demo --directory .run --keep; fi
 
 ## figures as ratios within one run; ONLY=id,id runs a part; the report is target/bench/report.md
 bench:

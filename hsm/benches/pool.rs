@@ -2,6 +2,13 @@
 //! verification, measured in the same run, interleaved, five repetitions, medians. Run by hand:
 //! `cargo bench -p hsm --bench pool`. Nothing asserts a time.
 
+#![expect(
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a bench that cannot go on ends"
+)]
+
 #[expect(dead_code, reason = "the tests' tokens, of which a bench needs a part")]
 #[path = "../tests/tokens/support.rs"]
 mod support;
@@ -40,6 +47,11 @@ struct Run {
     wall: f64,
 }
 
+#[expect(
+    unsafe_code,
+    clippy::disallowed_methods,
+    reason = "the bare library, in this process, reads its environment"
+)]
 fn raw(token: &Token, key: &KeyRef) -> Run {
     // The module is in this process here, and only here: a bench of one process has no others to disturb.
     for (name, value) in &token.env {

@@ -87,7 +87,7 @@ impl Executor {
     }
 
     /// Generates the pair that was approved, exactly so. After an unknown outcome it is not
-    /// repeated: [`Executor::find`] says what is there.
+    /// repeated: [`Executor::list`] says what is there.
     pub async fn generate(&self, approved: Approved<Generate>) -> Result<Generated, Error> {
         let order = approved.order();
         let spec = order.key_spec;

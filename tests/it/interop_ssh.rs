@@ -111,6 +111,12 @@ fn a_transcript_is_checked_offline_and_refused_after_a_change() {
     let said = installation.chancery(verify).json();
     assert_eq!(said["approved_by"], serde_json::json!(["berta", "carl"]));
 
+    // Anybody gets the same file from the service.
+    let kid = member(&said, "kid");
+    let service = installation.serve();
+    let provenance = service.get(&format!("/v1/keys/{kid}/provenance"));
+    assert_eq!(provenance.body, fs::read(&file).expect("the transcript"));
+
     let elsewhere = "0".repeat(64);
     let pinned = ["ceremony", "verify", text(&file), "--genesis", &elsewhere];
     assert_eq!(

@@ -97,7 +97,7 @@ pub struct Chains {
     pub changes: Vec<Change>,
 }
 
-/// The roster and policy that hold. Only [`walk`] makes it.
+/// The roster and policy that hold. Only [`walk()`] makes it.
 #[derive(Debug)]
 pub struct Trusted {
     roster: Roster,
