@@ -5,6 +5,7 @@ pub mod custodian;
 pub mod database;
 pub mod http;
 pub mod installation;
+pub mod postgres;
 pub mod process;
 pub mod rust_source;
 pub mod verifier;
