@@ -80,10 +80,8 @@ async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
     let database =
         cli::database(&config, |name| cli::variable(&world, name)).map_err(anyhow::Error::msg)?;
     let store = Store::connect(&database).await.context("the database")?;
-    anyhow::ensure!(
-        store.schema().await?.is_current(),
-        "the database's schema is not current: run `chancery migrate`"
-    );
+    let schema = store.schema().await?.check();
+    schema.context("bring it up to date with `chancery migrate`")?;
     let settings = keys::Settings::from_config(&config).map_err(anyhow::Error::msg)?;
     let keys = Keys::load(store.clone(), settings).await?;
     let pool = Pool::start(&config.token, &world.program).context("the token")?;
@@ -109,7 +107,7 @@ async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
         keys,
         signing: Arc::new(signing),
         verification: Arc::new(verification),
-        archive: Arc::new(store),
+        archive: Arc::new(store.clone()),
         refusals: Arc::new(http::AuditedRefusals::new(log, ambient.clone())),
         token: Arc::new(pool),
         clock,
@@ -121,6 +119,7 @@ async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
     let served = http::serve(app, edge, told_to_stop()).await;
     following.abort();
     forgetting.abort();
+    store.close().await;
     Ok(served?)
 }
 

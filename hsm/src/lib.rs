@@ -28,6 +28,7 @@ pub use config::{Power, TokenConfig};
 pub use error::{Act, Class, Error, ObjectWord};
 pub use health::{Counters, Health, ProcessHealth, State};
 pub use key::{CkaId, KeyRef, KeySpec, Scheme, Signature};
+pub use profile::{ProfileNotes, profiles};
 pub use supervisor::Supervisor;
 pub use uri::{PinSource, Pkcs11Uri, UriError};
 pub use worker::worker_main;

@@ -152,6 +152,39 @@ pub enum EcPoint {
     Either,
 }
 
+/// A profile for people: what `doctor` and an alert's reader want to know of a kind of token.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileNotes {
+    pub name: String,
+    /// Whether there is a PKCS#11 library to load.
+    pub has_library: bool,
+    pub schemes: Vec<Scheme>,
+    pub generates: Vec<KeySpec>,
+    pub destroys: bool,
+    /// How the vendor attests keys.
+    pub attestation: String,
+    /// What the token answers when a key was deleted by somebody else.
+    pub gone: Vec<String>,
+}
+
+/// All profiles that are compiled in.
+pub fn profiles() -> Vec<ProfileNotes> {
+    let read = |(_, text): &(&str, &str)| toml::from_str::<Profile>(text).ok();
+    FILES
+        .iter()
+        .filter_map(read)
+        .map(|profile| ProfileNotes {
+            name: profile.name,
+            has_library: profile.backend == Backend::Pkcs11,
+            schemes: profile.schemes,
+            generates: profile.generates,
+            destroys: profile.destroy,
+            attestation: profile.attestation,
+            gone: profile.gone,
+        })
+        .collect()
+}
+
 /// What the supervisor needs to know of the profile in force.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Limits {

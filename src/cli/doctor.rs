@@ -92,8 +92,13 @@ async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Op
         }
     };
     match store.schema().await {
-        Ok(schema) if schema.is_current() => {
-            checks.push(good("database", format!("schema {}", schema.applied)));
+        Ok(schema) if schema.check().is_ok() => {
+            let entries = store.log_size().await.unwrap_or(0);
+            let found = format!(
+                "schema {}, {entries} entries in the audit trail",
+                schema.applied
+            );
+            checks.push(good("database", found));
             Some(store)
         }
         Ok(schema) => {

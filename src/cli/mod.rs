@@ -2,6 +2,7 @@
 
 mod access;
 mod arguments;
+mod audit;
 mod ceremony;
 mod client;
 mod config;
@@ -47,6 +48,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Ceremony(command) => {
             ceremony::run(&arguments.config, command, world, &output).await
         }
+        Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,
         Command::Access(command) => access::run(&arguments.config, command, world, &output).await,
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => verify::run(command, &output).await,

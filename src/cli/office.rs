@@ -31,12 +31,10 @@ impl Open {
         let config = config::load(path, world)?;
         let store = connect(&config, world).await?;
         let schema = store.schema().await.map_err(Failure::unavailable)?;
-        if !schema.is_current() {
-            return Err(Failure::new(
-                Code::Unavailable,
-                anyhow::anyhow!("the database's schema is not current: run `chancery migrate`"),
-            ));
-        }
+        schema
+            .check()
+            .context("bring it up to date with `chancery migrate`")
+            .map_err(Failure::unavailable)?;
         let settings = Settings::from_config(&config).map_err(Failure::usage)?;
         let name = variable(world, "SUDO_USER")
             .or_else(|| variable(world, "USER"))

@@ -6,7 +6,7 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use trust::Time;
-use utoipa::{IntoParams, ToSchema};
+use utoipa::ToSchema;
 
 use super::Shared;
 use super::codes::Code;
@@ -18,13 +18,10 @@ use crate::store::LeafRow;
 const PAGE: i64 = 100;
 const PAGE_MAX: i64 = 1_000;
 
-#[derive(Debug, Deserialize, IntoParams)]
+#[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[into_params(parameter_in = Query)]
-pub struct AuditQuery {
-    /// Index of the first leaf of the page; 0 if nothing is said.
+struct AuditQuery {
     from: Option<i64>,
-    /// Most leaves in the page, 1 to 1000; 100 if nothing is said.
     limit: Option<i64>,
 }
 
@@ -54,7 +51,10 @@ pub struct LeafView {
     get,
     path = "/v1/audit",
     tag = "operation",
-    params(AuditQuery),
+    params(
+        ("from" = Option<i64>, Query, description = "Index of the first leaf of the page; 0 if nothing is said"),
+        ("limit" = Option<i64>, Query, description = "Most leaves in the page, 1 to 1000; 100 if nothing is said"),
+    ),
     responses(
         (status = 200, body = AuditAnswer),
         (status = "4XX", description = "Not an auditor, or a wrong parameter", body = problem::Document, content_type = "application/problem+json"),

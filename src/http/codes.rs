@@ -35,7 +35,7 @@ pub enum Code {
     DeadlineExceeded,
     TokenUnavailable,
     DatabaseUnavailable,
-    NotReady,
+    OutcomeUnknown,
     Internal,
 }
 
@@ -69,7 +69,7 @@ impl Code {
         Self::DeadlineExceeded,
         Self::TokenUnavailable,
         Self::DatabaseUnavailable,
-        Self::NotReady,
+        Self::OutcomeUnknown,
         Self::Internal,
     ];
 
@@ -192,10 +192,10 @@ impl Code {
                 "database_unavailable",
                 "The database does not answer at the moment",
             ),
-            Self::NotReady => (
+            Self::OutcomeUnknown => (
                 S::SERVICE_UNAVAILABLE,
-                "not_ready",
-                "The service is not ready for this",
+                "outcome_unknown",
+                "It is not known whether the request took effect",
             ),
             Self::Internal => (
                 S::INTERNAL_SERVER_ERROR,
@@ -213,7 +213,7 @@ impl Code {
             | Self::DeadlineExceeded
             | Self::TokenUnavailable
             | Self::DatabaseUnavailable
-            | Self::NotReady => Some(Duration::from_secs(1)),
+            | Self::OutcomeUnknown => Some(Duration::from_secs(1)),
             _ => None,
         }
     }
@@ -221,12 +221,11 @@ impl Code {
     /// What a caller can do about a 5xx; fixed text, so that nothing of the inside shows.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
-            Self::Overloaded
-            | Self::TokenUnavailable
-            | Self::DatabaseUnavailable
-            | Self::NotReady => Some("Nothing was signed or changed. Try again after Retry-After."),
+            Self::Overloaded | Self::TokenUnavailable | Self::DatabaseUnavailable => {
+                Some("Nothing was signed or changed. Try again after Retry-After.")
+            }
             // The work may have been finished after the answer was given up.
-            Self::DeadlineExceeded => {
+            Self::DeadlineExceeded | Self::OutcomeUnknown => {
                 Some("The outcome is not known. Try again with the same Idempotency-Key.")
             }
             Self::Internal => Some("Report the request id to the operators."),

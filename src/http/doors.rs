@@ -6,8 +6,8 @@ use super::app::{
     Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token, Verify,
 };
 use crate::ambient::Ambient;
-use crate::log::Log;
 use crate::keys::{Keys, Snapshot};
+use crate::log::Log;
 use crate::signing::{self, Format, Signed, Signing};
 use crate::store::{self, LeafRow, Store};
 use crate::token::{Pool, Status};

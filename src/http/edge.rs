@@ -13,15 +13,16 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, Method};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
-use metrics::{counter, histogram};
+use metrics::counter;
 use tracing::Instrument as _;
 
+use super::app::Refusal;
 use super::auth::{self, Caller};
 use super::codes::Code;
 use super::front::Peer;
 use super::limits::Place;
 use super::problem::{self, Problem};
-use super::{Edge, Refusal, Shared};
+use super::{Edge, Shared};
 use crate::telemetry;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
@@ -31,6 +32,9 @@ const GRACE: Duration = Duration::from_millis(250);
 
 /// Longest request id taken from a caller.
 const REQUEST_ID_MAX: usize = 64;
+
+/// Longest reason of a refusal in bytes; a leaf has at most a kilobyte.
+const REASON_MAX: usize = 200;
 
 /// What the layer found out about a request.
 #[derive(Debug)]
@@ -126,7 +130,14 @@ pub async fn layer(State(edge): State<Shared>, mut request: Request, next: Next)
         }
     };
 
-    if let Some(problem) = problem::take(&mut response) {
+    if let Some(mut problem) = problem::take(&mut response) {
+        // Each refusal is a row in the audit trail; whoever collects them without end is told to
+        // slow down instead, or strangers could write the database full.
+        if problem.code.is_refusal()
+            && let Err(too_many) = edge.limits.admit_refusal(&caller, peer.address)
+        {
+            problem = too_many;
+        }
         report(&problem, &id_text, &method, route);
         if problem.code.is_refusal() {
             let refusal = Refusal {
@@ -134,13 +145,14 @@ pub async fn layer(State(edge): State<Shared>, mut request: Request, next: Next)
                 from: peer.address.to_string(),
                 action: format!("{method} {route}"),
                 ring,
-                reason: format!("{}: {}", problem.code.name(), problem.detail()),
+                reason: reason(&problem),
             };
             record(&edge, refusal, &id_text).await;
         }
         response = problem::finish(&problem, &id_text, &response);
     }
-    count(route, &response, started);
+    edge.figures
+        .answered(route, response.status(), started.elapsed());
     let headers = response.headers_mut();
     headers.insert(REQUEST_ID, id);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
@@ -185,8 +197,15 @@ fn ring_of(route: &str, path: &str) -> Option<String> {
     Some(ring.chars().take(64).collect())
 }
 
-/// A refusal that cannot be written down is still a refusal; the answer does not wait longer than
-/// the grace for it.
+/// The code and its detail, of which a part came from the caller: cut to fit into a leaf.
+fn reason(problem: &Problem) -> String {
+    let mut text = format!("{}: {}", problem.code.name(), problem.detail());
+    text.truncate(text.floor_char_boundary(REASON_MAX));
+    text
+}
+
+/// A refusal that cannot be written down is still a refusal; its answer waits for the writing no
+/// longer than for work.
 async fn record(edge: &Edge, refusal: Refusal, id: &str) {
     let written = edge.app.refusals.record(refusal);
     match tokio::time::timeout(edge.settings.request_timeout, written).await {
@@ -208,15 +227,6 @@ fn report(problem: &Problem, id: &str, method: &Method, route: &str) {
     } else {
         tracing::debug!(id, %method, route, code, cause, "request refused");
     }
-}
-
-fn count(route: &str, response: &Response, started: Instant) {
-    let status = response.status();
-    let status = status.as_str();
-    counter!(telemetry::REQUESTS, "route" => route.to_owned(), "status" => status.to_owned())
-        .increment(1);
-    histogram!(telemetry::REQUEST_SECONDS, "route" => route.to_owned())
-        .record(started.elapsed().as_secs_f64());
 }
 
 /// The address of a caller that came without a connection (tests).
@@ -330,6 +340,23 @@ mod tests {
         assert_eq!(answered.code(), "unsupported_media_type");
         let answered = fixture.sign(&format!("{SIGN}?receipt=wait"), GOOD).await;
         assert_eq!(answered.code(), "bad_query");
+    }
+
+    #[tokio::test]
+    async fn refusals_without_end_are_told_to_slow_down_and_not_written_down() {
+        let fixture = Fixture::new();
+        let long = format!("/v1/rings/{}/sign", "a".repeat(2_000));
+        let mut codes = Vec::new();
+        for _ in 0..300 {
+            codes.push(fixture.sign(&long, GOOD).await.code());
+        }
+        assert_eq!(codes[0], "forbidden");
+        assert_eq!(codes[299], "rate_limited");
+        let refusals = std::mem::take(&mut *fixture.world.refusals.lock().unwrap());
+        assert!(refusals.len() < 300);
+        assert!(refusals[0].reason.len() <= REASON_MAX);
+        // Whoever is let in does not notice.
+        assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
     }
 
     #[test]

@@ -120,19 +120,18 @@ impl Cache {
         path: &str,
         headers: &HeaderMap,
     ) -> Option<Response> {
-        let head = match *method {
-            Method::GET => false,
-            Method::HEAD => true,
-            _ => return None,
-        };
+        // The server leaves the body of an answer to HEAD away and keeps its length.
+        if !matches!(*method, Method::GET | Method::HEAD) {
+            return None;
+        }
         if path == "/.well-known/jwks.json" {
-            return Some(self.of(snapshot()).combined.respond(headers, head));
+            return Some(self.of(snapshot()).combined.respond(headers));
         }
         let ring = path
             .strip_prefix("/v1/rings/")?
             .strip_suffix("/jwks.json")?;
         let prepared = self.of(snapshot());
-        Some(prepared.rings.get(ring)?.respond(headers, head))
+        Some(prepared.rings.get(ring)?.respond(headers))
     }
 }
 
@@ -183,7 +182,7 @@ impl Answer {
         }
     }
 
-    fn respond(&self, asked: &HeaderMap, head: bool) -> Response {
+    fn respond(&self, asked: &HeaderMap) -> Response {
         let unchanged = asked.get_all(IF_NONE_MATCH).iter().any(|value| {
             value
                 .to_str()
@@ -196,8 +195,6 @@ impl Answer {
             response
         } else {
             counter!(JWKS_REQUESTS, "answer" => "full").increment(1);
-            // The server leaves the body of an answer to HEAD away and keeps its length.
-            let _ = head;
             Response::new(Body::from(self.bytes.clone()))
         };
         *response.headers_mut() = self.headers.clone();

@@ -143,7 +143,6 @@ mod tests {
     use axum::http::StatusCode;
     use trust::PublicKey;
 
-    use super::*;
     use crate::http::testing::{self, Fixture};
 
     #[tokio::test]

@@ -23,9 +23,15 @@ enum Key {
 pub struct Limits {
     places: Arc<Semaphore>,
     capacity: usize,
-    rate: Option<RateLimiter<Key, DashMapStateStore<Key>, DefaultClock>>,
+    rate: Option<Rate>,
+    refusals: Rate,
     clock: DefaultClock,
 }
+
+type Rate = RateLimiter<Key, DashMapStateStore<Key>, DefaultClock>;
+
+/// Refusals per second and caller that are written down.
+const REFUSALS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// A place among the requests in flight.
 pub type Place = Arc<OwnedSemaphorePermit>;
@@ -38,6 +44,7 @@ impl Limits {
             places: Arc::new(Semaphore::new(capacity)),
             capacity,
             rate: per_second.map(|rate| RateLimiter::dashmap(Quota::per_second(rate))),
+            refusals: RateLimiter::dashmap(Quota::per_second(REFUSALS)),
             clock: DefaultClock::default(),
         }
     }
@@ -62,15 +69,31 @@ impl Limits {
     /// One bucket per principal; per address for everybody else, and a whole /64 of IPv6 is one
     /// address, because that is what one customer gets.
     pub fn admit(&self, caller: &Caller, address: IpAddr) -> Result<(), Problem> {
-        let Some(rate) = &self.rate else {
-            return Ok(());
-        };
+        match &self.rate {
+            Some(rate) => self.check(rate, caller, address, "too many requests from this caller"),
+            None => Ok(()),
+        }
+    }
+
+    /// Asked before a refusal is written down.
+    pub fn admit_refusal(&self, caller: &Caller, address: IpAddr) -> Result<(), Problem> {
+        let what = "too many refused requests from this caller";
+        self.check(&self.refusals, caller, address, what)
+    }
+
+    fn check(
+        &self,
+        rate: &Rate,
+        caller: &Caller,
+        address: IpAddr,
+        what: &str,
+    ) -> Result<(), Problem> {
         let key = match caller.name() {
             Some(name) => Key::Principal(Arc::clone(name)),
             None => Key::Address(network(address)),
         };
         rate.check_key(&key).map_err(|not_until| {
-            Problem::new(Code::RateLimited, "too many requests from this caller")
+            Problem::new(Code::RateLimited, what)
                 .retry_after(not_until.wait_time_from(self.clock.now()))
         })
     }
@@ -78,7 +101,7 @@ impl Limits {
     /// Forgets callers that have been quiet; called from time to time, or every address that ever
     /// called would be kept.
     pub fn forget_quiet(&self) {
-        if let Some(rate) = &self.rate {
+        for rate in self.rate.iter().chain([&self.refusals]) {
             rate.retain_recent();
             rate.shrink_to_fit();
         }

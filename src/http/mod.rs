@@ -9,6 +9,7 @@ mod codes;
 mod docs;
 mod doors;
 mod edge;
+mod figures;
 mod front;
 mod health;
 mod history;
@@ -41,13 +42,10 @@ mod testing;
 
 use std::sync::Arc;
 
-pub use app::{
-    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
-    Verify,
-};
+pub use app::App;
 pub use doors::AuditedRefusals;
-pub use server::{Error, serve};
-pub use settings::{Settings, Tls};
+pub use server::serve;
+pub use settings::Settings;
 
 /// What handlers share.
 struct Edge {
@@ -57,6 +55,7 @@ struct Edge {
     request_ids: edge::RequestIds,
     jwks: jwks::Cache,
     history: history::Cache,
+    figures: figures::Figures,
 }
 
 type Shared = Arc<Edge>;
@@ -68,6 +67,7 @@ impl Edge {
             request_ids: edge::RequestIds::new(app.instance.clone()),
             jwks: jwks::Cache::default(),
             history: history::Cache::default(),
+            figures: figures::Figures::new(router::paths()),
             app,
             settings,
         })

@@ -13,6 +13,7 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use trust::JsonError;
 use utoipa::ToSchema;
+use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::codes::Code;
 use crate::token::Advice;
@@ -42,7 +43,7 @@ pub struct Document {
     title: &'static str,
     #[schema(example = 400)]
     status: u16,
-    #[schema(example = "bad_member")]
+    #[schema(schema_with = codes)]
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
@@ -52,6 +53,13 @@ pub struct Document {
     /// Names this request in the service's log.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
+}
+
+fn codes() -> Object {
+    ObjectBuilder::new()
+        .schema_type(Type::String)
+        .enum_values(Some(Code::ALL.map(Code::name)))
+        .build()
 }
 
 impl Problem {
@@ -237,7 +245,7 @@ impl From<signing::Error> for Problem {
             }
             E::KeyMayNotSign(_) => Self::new(Code::KeyMayNotSign, text),
             E::Token(ref cause) => from_token(cause, &error),
-            E::Log(_) => Self::caused_by(Code::DatabaseUnavailable, &error),
+            E::Log(ref cause) => Self::caused_by(of_store(&cause.0), &error),
             E::Randomness(_) | E::Broken(_) => Self::caused_by(Code::Internal, &error),
         }
     }
@@ -248,6 +256,10 @@ fn from_token(cause: &token::Error, error: &signing::Error) -> Problem {
         Advice::RetryAfter(millis) => Problem::caused_by(Code::TokenUnavailable, error)
             .retry_after(Duration::from_millis(millis)),
         Advice::TimedOut => Problem::caused_by(Code::DeadlineExceeded, error),
+        // A lost worker: signing may be repeated, nothing was released.
+        Advice::Alert if cause.is_outcome_unknown() => {
+            Problem::caused_by(Code::TokenUnavailable, error)
+        }
         // A person has to look; a caller can only come back later.
         Advice::Alert => {
             Problem::caused_by(Code::TokenUnavailable, error).retry_after(Duration::from_secs(30))
@@ -259,13 +271,23 @@ impl From<verification::Error> for Problem {
     fn from(error: verification::Error) -> Self {
         match error {
             verification::Error::Malformed { member, problem } => Self::member(member, problem),
-            verification::Error::Log(_) => Self::caused_by(Code::DatabaseUnavailable, &error),
+            verification::Error::Log(ref cause) => Self::caused_by(of_store(cause), &error),
         }
     }
 }
 
 impl From<store::Error> for Problem {
     fn from(error: store::Error) -> Self {
-        Self::caused_by(Code::DatabaseUnavailable, &error)
+        Self::caused_by(of_store(&error), &error)
+    }
+}
+
+/// What the database's failure means to a caller: whether to come back, and whether to look first.
+fn of_store(error: &store::Error) -> Code {
+    match error {
+        store::Error::OutcomeUnknown { .. } => Code::OutcomeUnknown,
+        store::Error::Full { .. } => Code::DatabaseUnavailable,
+        error if error.is_transient() => Code::DatabaseUnavailable,
+        _ => Code::Internal,
     }
 }

@@ -40,6 +40,11 @@ pub fn describe() -> OpenApi {
     routes().split_for_parts().1
 }
 
+/// Every path of the description, as the router writes it.
+pub fn paths() -> impl Iterator<Item = String> {
+    describe().paths.paths.into_keys()
+}
+
 fn routes() -> OpenApiRouter<Shared> {
     let mut head = <Head as utoipa::OpenApi>::openapi();
     let components = head.components.get_or_insert_default();

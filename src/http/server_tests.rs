@@ -1,19 +1,24 @@
 //! The listeners over real sockets: time limits, shutdown, TLS.
 
+use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::{ClientConfig, ClientConnection, RootCertStore};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
+use super::serve;
+use super::server::Error;
 use super::settings::{Settings, Tls};
 use super::testing::{self, Fixture, SIGNER};
-use super::{Error, serve};
 
 const GOOD: &str = r#"{"format":"jws","payload":"AQID"}"#;
 
@@ -109,6 +114,26 @@ async fn a_declared_length_over_the_limit_is_refused_unread() {
 }
 
 #[tokio::test]
+async fn a_body_of_no_declared_length_is_cut_at_the_limit() {
+    let running = run(testing::settings()).await;
+    let head = sign_request(0).replace("Content-Length: 0", "Transfer-Encoding: chunked");
+    let chunk = format!("800\r\n{}\r\n", "A".repeat(0x800));
+    let text = exchange(
+        running.api,
+        &format!("{head}{}", chunk.repeat(3)),
+        "body_too_large",
+    )
+    .await;
+    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
+    let split = GOOD.split_at(9);
+    let whole = [split.0, split.1, ""]
+        .map(|part| format!("{:x}\r\n{part}\r\n", part.len()))
+        .concat();
+    let text = exchange(running.api, &format!("{head}{whole}"), "log_index").await;
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+}
+
+#[tokio::test]
 async fn head_has_the_length_and_not_the_body() {
     let running = run(testing::settings()).await;
     let request = "HEAD /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
@@ -168,10 +193,8 @@ async fn an_address_in_use_is_an_error_that_names_it() {
     );
 }
 
-/// A client certificate with these names, by an authority of its own.
-struct Identity {
-    pem: String,
-}
+/// A certificate and its key, in PEM.
+struct Identity(String);
 
 fn authority() -> CertifiedIssuer<'static, KeyPair> {
     let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
@@ -183,18 +206,42 @@ fn identity(issuer: &CertifiedIssuer<'static, KeyPair>, name: &str) -> Identity 
     let key = KeyPair::generate().unwrap();
     let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
     let certificate = params.signed_by(&key, issuer).unwrap();
-    Identity {
-        pem: format!("{}{}", certificate.pem(), key.serialize_pem()),
-    }
+    Identity(format!("{}{}", certificate.pem(), key.serialize_pem()))
 }
 
-fn client(root: &str, identity: Option<&Identity>) -> reqwest::Client {
-    let root = reqwest::Certificate::from_pem(root.as_bytes()).unwrap();
-    let mut builder = reqwest::Client::builder().tls_certs_only([root]);
-    if let Some(identity) = identity {
-        builder = builder.identity(reqwest::Identity::from_pem(identity.pem.as_bytes()).unwrap());
-    }
-    builder.build().unwrap()
+/// One request over TLS, blocking; the answer, or why there was none.
+fn request_over_tls(
+    address: SocketAddr,
+    root: &str,
+    identity: Option<&Identity>,
+    request: &str,
+) -> std::io::Result<String> {
+    let mut roots = RootCertStore::empty();
+    let root = CertificateDer::from_pem_slice(root.as_bytes()).unwrap();
+    roots.add(root).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots);
+    let config = match identity {
+        None => builder.with_no_client_auth(),
+        Some(Identity(pem)) => {
+            let certificate = CertificateDer::from_pem_slice(pem.as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(pem.as_bytes()).unwrap();
+            builder
+                .with_client_auth_cert(vec![certificate], key)
+                .unwrap()
+        }
+    };
+    let name = address.ip().into();
+    let mut connection = ClientConnection::new(Arc::new(config), name).unwrap();
+    let mut socket = std::net::TcpStream::connect(address)?;
+    let mut stream = rustls::Stream::new(&mut connection, &mut socket);
+    stream.write_all(request.as_bytes())?;
+    let mut text = String::new();
+    stream.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn tls(directory: &Path, server: &str, clients: &str) -> Tls {
@@ -213,33 +260,37 @@ fn tls(directory: &Path, server: &str, clients: &str) -> Tls {
 
 #[tokio::test]
 async fn a_certificates_name_signs_a_stranger_reads_and_a_foreign_certificate_does_not_connect() {
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let directory = tempfile::tempdir().unwrap();
     let (servers, clients, foreign) = (authority(), authority(), authority());
-    let server = identity(&servers, "127.0.0.1");
+    let Identity(server) = identity(&servers, "127.0.0.1");
     let mut settings = testing::settings();
-    settings.tls = Some(tls(directory.path(), &server.pem, &clients.pem()));
+    settings.tls = Some(tls(directory.path(), &server, &clients.pem()));
     let running = run(settings).await;
-    let url = format!("https://{}", running.api);
-    let root = servers.pem();
-
-    let known = client(&root, Some(&identity(&clients, "signer.example")));
-    let sign = |client: reqwest::Client| {
-        client
-            .post(format!("{url}/v1/rings/records/sign"))
-            .header("content-type", "application/json")
-            .body(GOOD)
-            .send()
-    };
-    assert_eq!(sign(known).await.unwrap().status(), 200);
-    let other = client(&root, Some(&identity(&clients, "other.example")));
-    assert_eq!(sign(other).await.unwrap().status(), 401);
-    let stranger = client(&root, None);
-    let jwks = stranger.get(format!("{url}/.well-known/jwks.json"));
-    assert_eq!(jwks.send().await.unwrap().status(), 200);
-    assert_eq!(sign(stranger).await.unwrap().status(), 401);
-    let refused = client(&root, Some(&identity(&foreign, "signer.example")));
-    assert!(sign(refused).await.is_err());
+    let (api, root) = (running.api, servers.pem());
+    let sign = format!(
+        "POST /v1/rings/records/sign HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{GOOD}",
+        GOOD.len()
+    );
+    let jwks = "GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    tokio::task::spawn_blocking(move || {
+        let ask = |identity: Option<&Identity>, request: &str| {
+            request_over_tls(api, &root, identity, request)
+        };
+        let known = identity(&clients, "signer.example");
+        let text = ask(Some(&known), &sign).unwrap();
+        assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+        let other = identity(&clients, "other.example");
+        let text = ask(Some(&other), &sign).unwrap();
+        assert!(text.contains("invalid_credentials"), "{text}");
+        assert!(ask(None, jwks).unwrap().starts_with("HTTP/1.1 200 "));
+        let text = ask(None, &sign).unwrap();
+        assert!(text.contains("unauthenticated"), "{text}");
+        let forged = identity(&foreign, "signer.example");
+        assert!(ask(Some(&forged), &sign).is_err());
+    })
+    .await
+    .unwrap();
 }
 
 #[test]

@@ -3,7 +3,6 @@
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName};
 use axum::response::Response;
-use metrics::counter;
 use serde::{Deserialize, Serialize};
 use trust::{Algorithm, Hash, Kid, Time};
 use utoipa::ToSchema;
@@ -16,7 +15,6 @@ use super::problem::{self, Problem};
 use super::respond::{Named, json, no_query};
 use super::{Edge, Shared};
 use crate::signing::{Encoding, Format, IdempotencyKey, Serialised, Signed};
-use crate::telemetry::SIGNATURES;
 
 /// draft-ietf-httpapi-idempotency-key-header.
 const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
@@ -144,16 +142,17 @@ pub async fn handle(
         ring,
     };
     let ring = order.ring.clone();
+    let place = present.place.clone();
     let work = edge.app.signing.sign(order);
     // The client may go away; what was begun is finished, recorded and gives its place back.
     let done = tokio::spawn(async move {
         let done = work.await;
-        drop(present);
+        drop(place);
         done
     })
     .await
     .map_err(|e| Problem::caused_by(Code::Internal, &e))??;
-    count(&ring, &done);
+    edge.figures.signed(&ring, &done.kid);
     json(&SignAnswer::from(done))
 }
 
@@ -165,15 +164,6 @@ pub fn ring_algorithm(edge: &Edge, ring: &str) -> Option<Algorithm> {
         .rings
         .get(ring)
         .map(|ring| ring.algorithm)
-}
-
-pub fn count(ring: &str, signed: &Signed) {
-    counter!(
-        SIGNATURES,
-        "ring" => ring.to_owned(),
-        "kid" => signed.kid.as_str().to_owned()
-    )
-    .increment(1);
 }
 
 /// A structured-header string (RFC 8941 section 3.3.3), or the bare characters that many clients

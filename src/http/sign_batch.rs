@@ -88,10 +88,11 @@ pub async fn handle(
         deadline: present.deadline,
         ring: ring.clone(),
     };
+    let place = present.place.clone();
     let work = edge.app.signing.sign_batch(order);
     let results = tokio::spawn(async move {
         let done = work.await;
-        drop(present);
+        drop(place);
         done
     })
     .await
@@ -104,7 +105,7 @@ pub async fn handle(
         .map(|(index, (own, result))| match (own, result) {
             (Some(problem), _) => failed(&problem),
             (None, Ok(signed)) => {
-                sign::count(&ring, &signed);
+                edge.figures.signed(&ring, &signed.kid);
                 SignItemAnswer::Signed(Box::new(signed.into()))
             }
             (None, Err(error)) => failed(&Problem::from(error).in_item(index)),

@@ -492,7 +492,6 @@ impl Token for World {
             label: None,
             profile: None,
             queued: 0,
-            queue_limit: 1,
             processes: 1,
             generation: 1,
             last_error: None,

@@ -437,6 +437,7 @@ fn document(settings: &Settings, keys: &[Arc<Key>], okp: bool) -> Result<Documen
         .iter()
         .filter_map(|key| {
             Some(PublishedKey {
+                kid: key.kid.clone(),
                 ring: key.ring.parse().ok()?,
                 number: key.number,
                 algorithm: key.algorithm,

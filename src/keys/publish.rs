@@ -26,7 +26,7 @@ impl Document {
             etag: format!("\"{}\"", base64ct::Base64UrlUnpadded::encode_string(tag)),
             bytes: published.document.into(),
             max_age,
-            left_out: published.left_out.len(),
+            left_out: published.left_out.budget + published.left_out.okp,
         }
     }
 }

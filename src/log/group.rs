@@ -12,10 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout_at};
 
 use super::Error;
-use crate::store::{SignatureOutcome, SignatureRecord, Store};
-
-/// Most signatures in one transaction.
-const LARGEST: usize = 256;
+use crate::store::{MAX_BATCH, SignatureOutcome, SignatureRecord, Store};
 
 /// Longest that the first of a group waits for the others.
 const PATIENCE: Duration = Duration::from_millis(2);
@@ -96,7 +93,7 @@ async fn commit_groups(
         let close = Instant::now() + PATIENCE;
         let mut size = first.records.len();
         let mut group = vec![first];
-        while size < LARGEST {
+        while size < MAX_BATCH {
             let next = match waiting.try_recv() {
                 Ok(next) => Some(next),
                 // Everybody who was announced is here: nothing to wait for.
@@ -111,7 +108,7 @@ async fn commit_groups(
     }
 }
 
-/// One group, in transactions of [`LARGEST`] at most.
+/// One group, in transactions of [`MAX_BATCH`] at most.
 async fn commit(store: &Store, group: Vec<Waiting>) {
     let mut records = Vec::new();
     let mut shares = Vec::with_capacity(group.len());
@@ -122,7 +119,7 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
     metrics::histogram!("chancery_group_commit_size").record(records.len() as f64);
     let mut outcomes = Vec::with_capacity(records.len());
     let mut failed = None;
-    for part in records.chunks(LARGEST) {
+    for part in records.chunks(MAX_BATCH) {
         match store.commit_signatures(part).await {
             Ok(done) => outcomes.extend(done.into_iter().map(Some)),
             Err(error) => {

@@ -22,13 +22,6 @@ pub struct Schema {
 }
 
 impl Schema {
-    /// Whether this program and the database are of one version.
-    pub fn is_current(&self) -> bool {
-        self.applied == self.expected
-    }
-}
-
-impl Schema {
     pub fn check(self) -> Result<(), Error> {
         if self.applied == self.expected {
             return Ok(());

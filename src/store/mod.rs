@@ -27,12 +27,16 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use engine::Value;
-pub use error::{Error, Subject};
+pub use error::Error;
+#[cfg(test)]
+pub use error::Subject;
 pub use migrate::Schema;
 use postgres::PostgresEngine;
 pub use reads::MAX_PAGE;
 pub use rows::*;
-pub use signatures::{MAX_BATCH, MAX_LEAF};
+pub use signatures::MAX_BATCH;
+#[cfg(test)]
+pub use signatures::MAX_LEAF;
 use sqlite::SqliteEngine;
 
 /// Where the database is.
@@ -76,6 +80,18 @@ impl Store {
             }
         };
         Ok(Self { engine })
+    }
+
+    /// For an orderly end: waits for calls under way and refuses later ones. Nothing is lost
+    /// without it; SQLite folds its WAL into the file here.
+    pub async fn close(&self) {
+        match &self.engine {
+            AnyEngine::Sqlite(engine) => {
+                engine.readers.close().await;
+                engine.writer.close().await;
+            }
+            AnyEngine::Postgres(engine) => engine.pool.close().await,
+        }
     }
 
     /// Brings the schema up to this program; how many migrations that took. Safe to run from

@@ -11,6 +11,7 @@ use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
 pub use metrics_exporter_prometheus::PrometheusHandle as Figures;
+use names::describe;
 pub use names::*;
 
 /// How events are written.
@@ -68,7 +69,7 @@ pub fn init(filter: &str, format: Format) -> Result<(), Error> {
 /// Installs the recorder behind `metrics`' macros and describes every figure. Once per process.
 pub fn record_metrics() -> Result<Figures, Error> {
     let handle = recorder()?.install_recorder().map_err(Error::Recorder)?;
-    names::describe();
+    describe();
     Ok(handle)
 }
 
@@ -93,7 +94,7 @@ mod tests {
         let recorder = recorder().unwrap().build_recorder();
         let handle = recorder.handle();
         metrics::with_local_recorder(&recorder, || {
-            names::describe();
+            describe();
             metrics::histogram!(REQUEST_SECONDS, "route" => "sign").record(0.002);
             metrics::counter!(SIGNATURES, "kid" => "k").increment(3);
         });

@@ -11,7 +11,7 @@ pub const LATENCY_BUCKETS: [f64; 14] = [
 pub const SIGNATURES: &str = "chancery_signatures_total";
 /// Histogram, label `route`: from the request's head to its answer's head.
 pub const REQUEST_SECONDS: &str = "chancery_http_request_duration_seconds";
-/// Counter, labels `route`, `status`: requests answered.
+/// Counter, labels `route`, `status` (`2xx`, `4xx`, …): requests answered.
 pub const REQUESTS: &str = "chancery_http_requests_total";
 /// Counter, label `code`: requests answered with a problem document.
 pub const PROBLEMS: &str = "chancery_http_problems_total";
@@ -47,7 +47,7 @@ pub(super) fn describe() {
         Unit::Seconds,
         "Time from a request's head to its answer's head."
     );
-    describe_counter!(REQUESTS, "Requests answered, by route and status.");
+    describe_counter!(REQUESTS, "Requests answered, by route and class of status.");
     describe_counter!(PROBLEMS, "Requests answered with a problem document.");
     describe_counter!(
         REFUSALS,

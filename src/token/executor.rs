@@ -151,12 +151,6 @@ impl Executor {
         Ok(group(self.call(|hsm| hsm.list()).await?))
     }
 
-    /// What is there under one `CKA_ID`; nothing when there is nothing.
-    pub async fn find(&self, cka_id: [u8; 16]) -> Result<Option<Found>, Error> {
-        let objects = self.call(move |hsm| hsm.find(hsm::CkaId(cka_id))).await?;
-        Ok(group(objects).pop())
-    }
-
     async fn call<T: Send + 'static>(
         &self,
         act: impl FnOnce(&hsm::Supervisor) -> Result<T, hsm::Error> + Send + 'static,

@@ -24,7 +24,6 @@ pub struct Status {
     pub label: Option<String>,
     pub profile: Option<String>,
     pub queued: usize,
-    pub queue_limit: usize,
     pub processes: usize,
     /// Library generations of the processes, highest.
     pub generation: u64,
@@ -44,20 +43,9 @@ impl Pool {
         })
     }
 
-    /// One signature, verified in software before it comes back. If the caller goes away the work
-    /// goes on and its place in the queue is freed when it is done.
-    pub async fn sign(
-        &self,
-        key: &Handle,
-        input: &[u8],
-        deadline: Instant,
-    ) -> Result<Vec<u8>, Error> {
-        let (done, outcome) = oneshot::channel();
-        self.supervisor.submit(&key.0, input, deadline, reply(done));
-        outcome.await.map_err(|_| Error::Stopped)?
-    }
-
-    /// Many signatures by one key, each with its own result, in order.
+    /// Signatures by one key, each verified in software before it comes back and each with its own
+    /// result, in order. If the caller goes away the work goes on, and its place in the queue is
+    /// freed when it is done.
     pub async fn sign_all(
         &self,
         key: &Handle,
@@ -102,7 +90,6 @@ impl Pool {
             label: health.token.as_ref().map(|t| t.label.clone()),
             profile: health.token.as_ref().map(|t| t.profile.clone()),
             queued: health.queued,
-            queue_limit: health.queue_limit,
             processes: health.processes.len(),
             generation: health
                 .processes

@@ -12,7 +12,7 @@ rm -f "$into/installed"
 
 echo "interop: installing the verifiers of npm jose and PyJWT under target/interop"
 cp "$here/package.json" "$here/package-lock.json" "$here/jose-verifier.mjs" "$into/"
-(cd "$into" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error)
+(cd "$into" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null)
 
 python3 -m venv --clear "$into/python"
 "$into/python/bin/python" -m pip install --quiet --disable-pip-version-check --require-hashes --only-binary :all: \

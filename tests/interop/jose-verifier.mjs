@@ -7,7 +7,7 @@ import { createRemoteJWKSet, compactVerify, flattenedVerify } from "jose";
 
 const [url, cooldown] = process.argv.slice(2);
 // cooldownDuration is how soon an unknown kid may cause another fetch; the default is 30 s.
-const keys = createRemoteJWKSet(new URL(url), cooldown ? { cooldownDuration: Number(cooldown) } : {});
+const keys = createRemoteJWKSet(new URL(url), { cooldownDuration: Number(cooldown) * 1000 });
 const options = { crit: { b64: true } };
 
 async function verify({ token, payload }) {

@@ -12,7 +12,8 @@ import jwt
 from jwt import PyJWKClient
 
 ALGORITHMS = ["ES256", "ES384", "PS256", "RS256", "EdDSA"]
-client = PyJWKClient(sys.argv[1])
+# cooldown_duration is how soon an unknown kid may cause another fetch; the default is 30 s.
+client = PyJWKClient(sys.argv[1], cooldown_duration=float(sys.argv[2]))
 
 
 def verify(token, payload):

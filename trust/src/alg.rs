@@ -1,10 +1,7 @@
 //! Algorithms and key shapes. The algorithm belongs to the ring; it is never guessed from a key's
 //! size or taken from a message.
 
-use std::fmt;
-use std::str::FromStr;
-
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use crate::spelled::spelled;
 
 /// How a ring signs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -192,54 +189,6 @@ impl Hash {
             Self::Sha512 => "sha-512",
         }
     }
-}
-
-/// The text names nothing of the kind that was expected.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown {what} {text:?}, expected one of {expected}")]
-pub struct UnknownName {
-    what: &'static str,
-    text: String,
-    expected: String,
-}
-
-/// One spelling for Display, FromStr and serde.
-macro_rules! spelled {
-    ($type:ident, $what:literal) => {
-        impl fmt::Display for $type {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.name())
-            }
-        }
-
-        impl FromStr for $type {
-            type Err = UnknownName;
-
-            fn from_str(text: &str) -> Result<Self, UnknownName> {
-                Self::ALL
-                    .into_iter()
-                    .find(|each| each.name() == text)
-                    .ok_or_else(|| UnknownName {
-                        what: $what,
-                        text: text.chars().take(40).collect(),
-                        expected: Self::ALL.map(Self::name).join(", "),
-                    })
-            }
-        }
-
-        impl Serialize for $type {
-            fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-                serializer.serialize_str(self.name())
-            }
-        }
-
-        impl<'de> Deserialize<'de> for $type {
-            fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-                let text = String::deserialize(deserializer)?;
-                text.parse().map_err(serde::de::Error::custom)
-            }
-        }
-    };
 }
 
 spelled!(Algorithm, "algorithm");

@@ -19,7 +19,9 @@ use crate::time::Time;
 pub struct Approval {
     /// Armored SSH signature, see [`crate::sshsig::normalize`].
     pub signature: String,
-    /// When the service received it, by the log's time.
+    /// When the service received it, by the log's time. SSHSIG signs no time: who can write the
+    /// database can make a late approval look early, until the custodians who accept the result
+    /// sign the record with this instant in it.
     pub received_at: Time,
 }
 

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::request::RevocationReason;
-use crate::state::KeyState;
+use crate::state::{Active, KeyState, Retired};
 use crate::time::Time;
 
 /// When what happened to a key. Flat, as in a database row; [`Life::state`] says whether it makes
@@ -59,5 +59,115 @@ impl Life {
     /// What the row means. Refuses rows that skip a step or run backwards.
     pub fn state(self) -> Result<KeyState, Contradiction> {
         KeyState::from_life(self)
+    }
+}
+
+impl KeyState {
+    /// The row to store.
+    pub fn life(&self) -> Life {
+        match self {
+            Self::Prepared {
+                prepared_at,
+                published_at,
+            } => Life {
+                published_at: *published_at,
+                ..Life::prepared(*prepared_at)
+            },
+            Self::Primary(active) => Life {
+                published_at: Some(active.published_at),
+                activated_at: Some(active.activated_at),
+                ..Life::prepared(active.prepared_at)
+            },
+            Self::Secondary { active, demoted_at } => Life {
+                demoted_at: Some(*demoted_at),
+                ..Self::Primary(*active).life()
+            },
+            Self::Retired(retired) => Life {
+                demoted_at: Some(retired.demoted_at),
+                retired_at: Some(retired.retired_at),
+                ..Self::Primary(retired.active).life()
+            },
+            Self::Archived {
+                retired,
+                archived_at,
+            } => Life {
+                archived_at: Some(*archived_at),
+                ..Self::Retired(*retired).life()
+            },
+            Self::Revoked { before, revocation } => Life {
+                revocation: Some(*revocation),
+                ..before.life()
+            },
+        }
+    }
+
+    /// Reads a stored row. Only the instants' consistency is checked here; that a key was accepted
+    /// is checked against its transcript.
+    fn from_life(life: Life) -> Result<Self, Contradiction> {
+        let Life {
+            prepared_at,
+            published_at,
+            activated_at,
+            demoted_at,
+            retired_at,
+            archived_at,
+            ..
+        } = life;
+        let instants = [
+            Some(prepared_at),
+            published_at,
+            activated_at,
+            demoted_at,
+            retired_at,
+            archived_at,
+        ];
+        if instants.iter().flatten().collect::<Vec<_>>().is_sorted() {
+        } else {
+            return Err(Contradiction(
+                "an instant is before one that must precede it",
+            ));
+        }
+        if instants
+            .windows(2)
+            .any(|pair| pair[0].is_none() && pair[1].is_some())
+        {
+            return Err(Contradiction("a step is missing"));
+        }
+        let mut state = Self::Prepared {
+            prepared_at,
+            published_at,
+        };
+        if let (Some(published_at), Some(activated_at)) = (published_at, activated_at) {
+            let active = Active {
+                prepared_at,
+                published_at,
+                activated_at,
+            };
+            state = match (demoted_at, retired_at, archived_at) {
+                (None, ..) => Self::Primary(active),
+                (Some(demoted_at), None, _) => Self::Secondary { active, demoted_at },
+                (Some(demoted_at), Some(retired_at), archived_at) => {
+                    let retired = Retired {
+                        active,
+                        demoted_at,
+                        retired_at,
+                    };
+                    match archived_at {
+                        None => Self::Retired(retired),
+                        Some(archived_at) => Self::Archived {
+                            retired,
+                            archived_at,
+                        },
+                    }
+                }
+            };
+        }
+        match life.revocation {
+            None => Ok(state),
+            Some(revocation) => Ok(Self::Revoked {
+                before: Box::new(state),
+                revocation,
+            }),
+        }
     }
 }

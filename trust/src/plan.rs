@@ -6,7 +6,8 @@ mod tests;
 use std::fmt;
 
 use crate::jwk::Kid;
-use crate::state::{KeyState, Safety};
+use crate::safety::Safety;
+use crate::state::KeyState;
 use crate::time::Time;
 
 /// One key of a ring, as far as planning needs it.

@@ -3,6 +3,9 @@
 #[cfg(test)]
 mod tests;
 
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
 use serde::Serialize;
 
 use crate::alg::{Algorithm, KeySpec};
@@ -10,7 +13,6 @@ use crate::json::JsonError;
 use crate::jwk::{Jwk, Kid, PublicKey};
 use crate::name::Name;
 use crate::state::KeyState;
-use crate::time::Time;
 
 /// The default budget in bytes. nimbus refuses a document of more than 51 200 bytes as a whole.
 pub const DEFAULT_BUDGET: usize = 48 * 1024;
@@ -18,6 +20,9 @@ pub const DEFAULT_BUDGET: usize = 48 * 1024;
 /// One key with what publication needs to know.
 #[derive(Clone, Debug)]
 pub struct PublishedKey {
+    /// Its kid, which must be that of `public_key`; kept so that it is not hashed again for every
+    /// document.
+    pub kid: Kid,
     /// Its ring.
     pub ring: Name,
     /// Its number in the ring.
@@ -37,97 +42,80 @@ pub struct Published {
     pub document: Vec<u8>,
     /// The keys in it, in the document's order.
     pub included: Vec<Kid>,
-    /// The keys that are not, and why; revoked and unaccepted keys are not even candidates.
-    pub left_out: Vec<(Kid, LeftOut)>,
+    /// The keys that are not.
+    pub left_out: LeftOut,
     /// The keys that can sign or are about to are larger than the budget. They are all in the
     /// document, because a signature that nobody can verify is worse than a large document.
     pub over_budget: bool,
 }
 
-/// Why a publishable key is not in the document.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LeftOut {
-    /// The budget was used up by newer keys. It is in the archive.
-    Budget,
+/// How many publishable keys are not in the document, and why. Revoked and unaccepted keys are not
+/// publishable and not counted. All of them are in the archive.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct LeftOut {
+    /// The budget was used up by newer keys.
+    pub budget: usize,
     /// OKP keys are not wanted in this set; some libraries refuse a whole set for one of them.
-    Okp,
+    pub okp: usize,
 }
 
 #[derive(Serialize)]
-struct JwkSet<'a> {
-    keys: Vec<&'a Jwk>,
+struct JwkSet {
+    keys: Vec<Jwk>,
 }
 
 /// Chooses the keys of a JWK set: every standby and active key, then retired and archived keys,
 /// newest first, as long as `budget` bytes hold them. The order is stable: by how soon and how
-/// recently a key signs, then ring, then number.
+/// recently a key signs, then ring, then number. Costs a sort of the facts; JWKs are made only of
+/// keys that fit.
 pub fn plan_jwks(keys: &[PublishedKey], budget: usize, okp: bool) -> Result<Published, JsonError> {
-    let mut left_out = Vec::new();
-    let mut candidates = Vec::new();
-    let mut seen = std::collections::BTreeSet::new();
+    let mut left_out = LeftOut::default();
+    let mut candidates: Vec<&PublishedKey> = Vec::new();
     for key in keys.iter().filter(|key| key.state.is_publishable()) {
-        let kid = key.public_key.kid();
         if !okp && key.public_key.spec() == KeySpec::Ed25519 {
-            left_out.push((kid, LeftOut::Okp));
-        // One JWK per kid: jose and go-jose refuse a set with two.
-        } else if seen.insert(kid.clone()) {
-            let jwk = key.public_key.to_jwk(key.algorithm, &kid);
-            candidates.push((
-                rank(key),
-                key.ring.clone(),
-                std::cmp::Reverse(key.number),
-                kid,
-                jwk,
-            ));
+            left_out.okp += 1;
+        } else {
+            candidates.push(key);
         }
     }
-    candidates.sort_by(|a, b| (&a.0, &a.1, &a.2, &a.3).cmp(&(&b.0, &b.1, &b.2, &b.3)));
+    candidates.sort_by(|a, b| order(a).cmp(&order(b)));
 
     let mut size = br#"{"keys":[]}"#.len();
-    let mut included: Vec<&(Rank, Name, std::cmp::Reverse<u32>, Kid, Jwk)> = Vec::new();
-    let mut full = false;
-    for candidate in &candidates {
-        let comma = usize::from(!included.is_empty());
-        let cost = written(&candidate.4)?.len() + comma;
-        let needed = candidate.0.needed();
-        // Once one key does not fit, no older one is taken instead: the set is a newest part.
-        full |= !needed && size + cost > budget;
-        if full && !needed {
-            left_out.push((candidate.3.clone(), LeftOut::Budget));
+    let mut set = JwkSet { keys: Vec::new() };
+    let mut included = BTreeSet::new();
+    let mut candidates = candidates.into_iter();
+    for key in candidates.by_ref() {
+        // One JWK per kid: jose and go-jose refuse a set with two.
+        if included.contains(&key.kid) {
             continue;
         }
+        let jwk = key.public_key.to_jwk(key.algorithm, &key.kid);
+        let comma = usize::from(!set.keys.is_empty());
+        let cost = written(&jwk)?.len() + comma;
+        // Once one key does not fit, no older one is taken instead: the set is a newest part. The
+        // keys that are needed stand first, so none of them comes after it.
+        if key.state.ended_at().is_some() && size + cost > budget {
+            left_out.budget += 1;
+            break;
+        }
         size += cost;
-        included.push(candidate);
+        included.insert(&key.kid);
+        set.keys.push(jwk);
     }
-    let document = written(&JwkSet {
-        keys: included.iter().map(|each| &each.4).collect(),
-    })?;
+    left_out.budget += candidates.count();
+    let document = written(&set)?;
     Ok(Published {
         over_budget: document.len() > budget,
-        included: included.into_iter().map(|each| each.3.clone()).collect(),
+        included: set.keys.iter().map(|jwk| jwk.kid().clone()).collect(),
         document,
         left_out,
     })
 }
 
-/// Needed keys first, in one group; then the rest by the end of their signing, newest first.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rank {
-    Needed,
-    Ended(std::cmp::Reverse<Time>),
-}
-
-impl Rank {
-    fn needed(self) -> bool {
-        self == Self::Needed
-    }
-}
-
-fn rank(key: &PublishedKey) -> Rank {
-    match key.state.ended_at() {
-        None => Rank::Needed,
-        Some(end) => Rank::Ended(std::cmp::Reverse(end)),
-    }
+/// Keys that sign or are about to, then the rest by the end of their signing, newest first.
+fn order(key: &PublishedKey) -> impl Ord {
+    let ended_at = key.state.ended_at().map(Reverse);
+    (ended_at, &key.ring, Reverse(key.number), &key.kid)
 }
 
 /// Compact, members in the order of [`Jwk`]: readers do not care, people do.

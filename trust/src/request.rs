@@ -14,6 +14,7 @@ use crate::jwk::Kid;
 use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
 use crate::roster::MemberId;
+use crate::spelled::spelled;
 use crate::template::Template;
 use crate::time::Time;
 
@@ -114,8 +115,7 @@ pub struct Generate {
 }
 
 /// What a ring's keys sign.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Usage {
     /// JWS and DSSE: the service builds what is signed.
     Structured,
@@ -160,8 +160,7 @@ pub struct Revoke {
 }
 
 /// The reasons of OpenID Federation 1.0, historical keys.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum RevocationReason {
     /// No reason given.
     Unspecified,
@@ -170,6 +169,34 @@ pub enum RevocationReason {
     /// Replaced before its time.
     Superseded,
 }
+
+impl Usage {
+    /// Both, in a stable order.
+    pub const ALL: [Self; 2] = [Self::Structured, Self::Raw];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Structured => "structured",
+            Self::Raw => "raw",
+        }
+    }
+}
+
+impl RevocationReason {
+    /// All reasons, in a stable order.
+    pub const ALL: [Self; 3] = [Self::Unspecified, Self::Compromised, Self::Superseded];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Compromised => "compromised",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+spelled!(Usage, "usage");
+spelled!(RevocationReason, "reason");
 
 impl Operation {
     /// The ring it concerns.

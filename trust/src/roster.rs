@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::digest::Sha256Digest;
 use crate::format::V1;
 use crate::name::Name;
+use crate::spelled::spelled;
 use crate::sshkey::SshKey;
 use crate::time::Time;
 
@@ -61,8 +62,7 @@ pub enum MemberKey {
 }
 
 /// What a member may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Counts in the tally.
     Custodian,
@@ -75,6 +75,29 @@ pub enum Role {
     /// May propose.
     Operator,
 }
+
+impl Role {
+    /// All roles, in a stable order.
+    pub const ALL: [Self; 5] = [
+        Self::Custodian,
+        Self::SecurityLead,
+        Self::OnCallManager,
+        Self::OnCall,
+        Self::Operator,
+    ];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Custodian => "custodian",
+            Self::SecurityLead => "security-lead",
+            Self::OnCallManager => "on-call-manager",
+            Self::OnCall => "on-call",
+            Self::Operator => "operator",
+        }
+    }
+}
+
+spelled!(Role, "role");
 
 /// A roster that cannot be trusted whoever signs it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]

@@ -6,11 +6,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::time::Duration;
-
 use crate::jwk::Kid;
-use crate::life::{Contradiction, Life, Revocation};
+use crate::life::Revocation;
 use crate::request::{Destroy, Revoke};
+use crate::safety::Safety;
 use crate::tally::{Accepted, Approved};
 use crate::time::Time;
 
@@ -71,57 +70,6 @@ pub struct Retired {
     pub demoted_at: Time,
     /// The end of its signing.
     pub retired_at: Time,
-}
-
-/// Waiting times that keep verifiers ahead of signers.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Safety {
-    publish_safety: Duration,
-    retire_safety: Duration,
-}
-
-/// `publish_safety` under its floor.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("publish_safety is {given:?}; verifiers that cache JWKS need at least {floor:?}")]
-pub struct TooShort {
-    /// What was asked for.
-    pub given: Duration,
-    /// JWKS max-age plus clock skew.
-    pub floor: Duration,
-}
-
-impl Safety {
-    /// A key signs `publish_safety` after it was published and stops signing `retire_safety` after
-    /// it ceased to be primary. The floor follows from its reason: a verifier that fetched JWKS
-    /// just before the publication keeps it for `max_age`, and its clock may be off by `skew`.
-    pub fn new(
-        publish_safety: Duration,
-        retire_safety: Duration,
-        max_age: Duration,
-        skew: Duration,
-    ) -> Result<Self, TooShort> {
-        let floor = max_age + skew;
-        if publish_safety < floor {
-            return Err(TooShort {
-                given: publish_safety,
-                floor,
-            });
-        }
-        Ok(Self {
-            publish_safety,
-            retire_safety,
-        })
-    }
-
-    /// How long a key is published before it signs.
-    pub fn publish_safety(&self) -> Duration {
-        self.publish_safety
-    }
-
-    /// How long a key stays secondary.
-    pub fn retire_safety(&self) -> Duration {
-        self.retire_safety
-    }
 }
 
 /// Why a transition was refused.
@@ -204,7 +152,7 @@ impl KeyState {
                 prepared_at,
                 published_at: Some(published_at),
             } => {
-                let ready = published_at + safety.publish_safety;
+                let ready = published_at + safety.publish_safety();
                 if at < ready {
                     return self.refuse(Refusal::TooEarly(ready));
                 }
@@ -247,7 +195,7 @@ impl KeyState {
     pub fn retire(self, safety: &Safety, at: Time) -> Transition {
         match self {
             Self::Secondary { active, demoted_at } => {
-                let ready = demoted_at + safety.retire_safety;
+                let ready = demoted_at + safety.retire_safety();
                 if at < ready {
                     return self.refuse(Refusal::TooEarly(ready));
                 }
@@ -362,114 +310,6 @@ impl KeyState {
                     .map_or(revocation.revoked_at, |end| end.min(revocation.revoked_at)),
             ),
             _ => None,
-        }
-    }
-
-    /// The row to store.
-    pub fn life(&self) -> Life {
-        match self {
-            Self::Prepared {
-                prepared_at,
-                published_at,
-            } => Life {
-                published_at: *published_at,
-                ..Life::prepared(*prepared_at)
-            },
-            Self::Primary(active) => Life {
-                published_at: Some(active.published_at),
-                activated_at: Some(active.activated_at),
-                ..Life::prepared(active.prepared_at)
-            },
-            Self::Secondary { active, demoted_at } => Life {
-                demoted_at: Some(*demoted_at),
-                ..Self::Primary(*active).life()
-            },
-            Self::Retired(retired) => Life {
-                demoted_at: Some(retired.demoted_at),
-                retired_at: Some(retired.retired_at),
-                ..Self::Primary(retired.active).life()
-            },
-            Self::Archived {
-                retired,
-                archived_at,
-            } => Life {
-                archived_at: Some(*archived_at),
-                ..Self::Retired(*retired).life()
-            },
-            Self::Revoked { before, revocation } => Life {
-                revocation: Some(*revocation),
-                ..before.life()
-            },
-        }
-    }
-
-    /// Reads a stored row. Only the instants' consistency is checked here; that a key was accepted
-    /// is checked against its transcript.
-    pub(crate) fn from_life(life: Life) -> Result<Self, Contradiction> {
-        let Life {
-            prepared_at,
-            published_at,
-            activated_at,
-            demoted_at,
-            retired_at,
-            archived_at,
-            ..
-        } = life;
-        let instants = [
-            Some(prepared_at),
-            published_at,
-            activated_at,
-            demoted_at,
-            retired_at,
-            archived_at,
-        ];
-        if instants.iter().flatten().collect::<Vec<_>>().is_sorted() {
-        } else {
-            return Err(Contradiction(
-                "an instant is before one that must precede it",
-            ));
-        }
-        if instants
-            .windows(2)
-            .any(|pair| pair[0].is_none() && pair[1].is_some())
-        {
-            return Err(Contradiction("a step is missing"));
-        }
-        let mut state = Self::Prepared {
-            prepared_at,
-            published_at,
-        };
-        if let (Some(published_at), Some(activated_at)) = (published_at, activated_at) {
-            let active = Active {
-                prepared_at,
-                published_at,
-                activated_at,
-            };
-            state = match (demoted_at, retired_at, archived_at) {
-                (None, ..) => Self::Primary(active),
-                (Some(demoted_at), None, _) => Self::Secondary { active, demoted_at },
-                (Some(demoted_at), Some(retired_at), archived_at) => {
-                    let retired = Retired {
-                        active,
-                        demoted_at,
-                        retired_at,
-                    };
-                    match archived_at {
-                        None => Self::Retired(retired),
-                        Some(archived_at) => Self::Archived {
-                            retired,
-                            archived_at,
-                        },
-                    }
-                }
-            };
-        }
-        match life.revocation {
-            None => Ok(state),
-            Some(revocation) => Ok(Self::Revoked {
-                before: Box::new(state),
-                revocation,
-            }),
         }
     }
 

@@ -3,6 +3,10 @@
 //! Every byte is covered. The custodians' acceptances sign the statement; the statement holds the
 //! digest of the record (chains, request, approvals, rejections, steps); the file must equal its
 //! own canonical form; and no acceptance may be in it that does not count.
+//!
+//! What one transcript alone cannot show: that nothing else happened. Former custodians who still
+//! hold their keys could make one under the roster of their time; [`verify_succession`] finds it
+//! between the genuine ones, and [`Trusted::extends`] finds a chain that split off.
 
 use serde::{Deserialize, Serialize};
 

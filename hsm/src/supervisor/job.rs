@@ -45,15 +45,15 @@ pub enum Outcome {
 }
 
 impl Job {
-    pub fn new(task: Task, deadline: Instant, waiter: Waiter) -> Self {
-        Self {
+    pub fn new(task: Task, deadline: Instant, waiter: Waiter) -> Box<Job> {
+        Box::new(Job {
             task,
             deadline,
             waiter,
             attempts: 0,
             deaths: 0,
             stolen: false,
-        }
+        })
     }
 
     /// Signing may be repeated: a second valid signature harms nobody. Changes of objects may not.

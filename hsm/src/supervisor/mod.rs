@@ -23,10 +23,13 @@ use crate::frame::{Answer, Call};
 use crate::health::{Counters, Health, State};
 use crate::key::{CkaId, KeyRef, Signature};
 use crate::profile::{Limits, Profile};
-use job::{Job, Task, Waiter};
+use job::{Job, Outcome, Task, Waiter};
 use keybook::KeyBook;
 use place::Phase;
 use pool::{After, Circuit, Pool};
+
+/// A message for Ed25519; digests are shorter by nature.
+const LONGEST_INPUT: usize = 64 * 1024;
 
 /// What the threads of one supervisor share.
 struct Shared {
@@ -202,6 +205,18 @@ impl Supervisor {
         let mut after = After::default();
         let mut pool = self.shared().pool();
         for (key, input, deadline, reply) in jobs {
+            if input.len() > LONGEST_INPUT {
+                let (cka_id, got) = (key.cka_id, input.len());
+                let error = Error::InputLength {
+                    cka_id,
+                    expected: LONGEST_INPUT,
+                    got,
+                };
+                after
+                    .tell
+                    .push((Waiter::Signature(reply), Outcome::Error(error)));
+                continue;
+            }
             let key = pool.keys.number(&key);
             let job = Job::new(
                 Task::Sign { key, input },

@@ -130,6 +130,9 @@ fn kill_hung(pool: &mut Pool, now: Instant) {
     for index in 0..pool.places.len() {
         let (hard, slow) = (pool.hard_limit(false), pool.hard_limit(true));
         let place = &mut pool.places[index];
+        if place.phase == Phase::Dying {
+            continue;
+        }
         let starting = match place.phase {
             Phase::Starting { since } => now - since > hard,
             _ => false,
@@ -146,8 +149,8 @@ fn kill_hung(pool: &mut Pool, now: Instant) {
             process::kill(child);
             pool.counters.processes_killed += 1;
             pool.circuit.kills.push_back(now);
-            // The listening thread sees the socket close and does the rest; do not kill twice meanwhile.
-            place.phase = Phase::Queued;
+            // The listening thread sees the socket close and does the rest.
+            place.phase = Phase::Dying;
         }
     }
 }

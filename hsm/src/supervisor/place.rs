@@ -1,5 +1,6 @@
 //! A place for one worker process, and what is in flight there.
 
+use std::collections::VecDeque;
 use std::process::Child;
 use std::sync::Arc;
 use std::time::Instant;
@@ -26,6 +27,8 @@ pub enum Phase {
     Ready,
     /// The process lives, the token does not answer.
     Down,
+    /// Killed; its socket has not closed yet.
+    Dying,
 }
 
 pub struct InFlight {
@@ -33,7 +36,7 @@ pub struct InFlight {
     pub sent: Instant,
     /// Empty when the request was given to another worker: the answer, should it come, is dropped, but until then the
     /// room in this worker is taken.
-    pub job: Option<Job>,
+    pub job: Option<Box<Job>>,
     pub slow: bool,
 }
 
@@ -81,7 +84,7 @@ impl Place {
     }
 
     /// Puts the job on the wire (the caller flushes) and remembers it.
-    pub fn send(&mut self, job: Job, keys: &KeyBook, now: Instant) -> Result<(), Job> {
+    pub fn send(&mut self, job: Box<Job>, keys: &KeyBook, now: Instant) -> Result<(), Box<Job>> {
         let Some(link) = self.link.clone() else {
             return Err(job);
         };
@@ -153,7 +156,7 @@ impl Place {
     }
 
     /// Everything in flight, when the process is gone.
-    pub fn take_all(&mut self) -> Vec<Job> {
+    pub fn take_all(&mut self) -> VecDeque<Box<Job>> {
         self.used = 0;
         self.defined.clear();
         self.slots

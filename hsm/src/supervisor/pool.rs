@@ -69,9 +69,9 @@ impl Circuit {
 }
 
 pub struct Pool {
-    pub queue: VecDeque<Job>,
+    pub queue: VecDeque<Box<Job>>,
     pub queue_limit: usize,
-    pub delayed: Vec<(Instant, Job)>,
+    pub delayed: Vec<(Instant, Box<Job>)>,
     pub places: Vec<Place>,
     pub keys: KeyBook,
     pub probe_key: Option<KeyNumber>,
@@ -113,7 +113,7 @@ impl Pool {
     }
 
     /// Takes new work, or answers why not.
-    pub fn admit(&mut self, job: Job, now: Instant, after: &mut After) {
+    pub fn admit(&mut self, job: Box<Job>, now: Instant, after: &mut After) {
         if let Some(error) = self.refusal() {
             after.tell.push((job.waiter, Outcome::Error(error)));
             return;
@@ -143,7 +143,12 @@ impl Pool {
     }
 
     /// To the ready worker with the least in flight.
-    fn place_job(&mut self, job: Job, now: Instant, after: &mut After) -> Result<(), Job> {
+    fn place_job(
+        &mut self,
+        job: Box<Job>,
+        now: Instant,
+        after: &mut After,
+    ) -> Result<(), Box<Job>> {
         let depth = self.limits.depth;
         let best = self
             .places
@@ -202,7 +207,7 @@ impl Pool {
         }
     }
 
-    fn failed(&mut self, mut job: Job, error: Error, now: Instant, after: &mut After) {
+    fn failed(&mut self, mut job: Box<Job>, error: Error, now: Instant, after: &mut After) {
         self.last_error = Some(error.clone());
         if job.waiter.is_somebody() && job.may_retry(&error) && now + job.pause() < job.deadline {
             let due = now + job.pause();
@@ -345,7 +350,7 @@ impl Pool {
             for flight in self.places[index].flights() {
                 let worth = |job: &Job| job.repeatable() && !job.stolen && job.waiter.is_somebody();
                 if now - flight.sent >= stall
-                    && flight.job.as_ref().is_some_and(worth)
+                    && flight.job.as_deref().is_some_and(worth)
                     && let Some(mut job) = flight.job.take()
                 {
                     job.stolen = true;

@@ -43,10 +43,13 @@ impl Key {
     }
 }
 
+/// `None` for a number that was skipped.
+type Entry = Option<Result<Arc<Key>, Error>>;
+
 /// By number. A key that could not be parsed keeps its error as its entry: every use of it gets that answer.
 #[derive(Default)]
 pub struct Keys {
-    entries: RwLock<Vec<Option<Result<Arc<Key>, Error>>>>,
+    entries: RwLock<Vec<Entry>>,
 }
 
 impl Keys {

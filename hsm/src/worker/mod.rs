@@ -24,7 +24,7 @@ use std::time::Duration;
 
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::FdFlags;
-use rustix::process::{DumpableBehavior, set_dumpable_behavior};
+use rustix::process::{DumpableBehavior, Signal, getpid, kill_process, set_dumpable_behavior};
 
 use crate::config::Power;
 use crate::error::Class;
@@ -163,8 +163,12 @@ fn bring_up(worker: &Worker, socket: &UnixStream) -> Result<(), End> {
     }
 }
 
-/// Ends the process without running the library's own exit handlers through hung threads: nothing of ours is worth
-/// saving, and C_Finalize under a signing thread crashes some libraries.
+/// Ends the process at once, without exit handlers: nothing of ours is worth saving, and the libraries' own handlers
+/// finalise them under hung or signing threads, which crashes some and blocks others.
 fn exit() -> ! {
-    std::process::exit(0)
+    // Cannot fail for ourselves; should it, the loop keeps the promise of the type until the supervisor kills us.
+    let _ = kill_process(getpid(), Signal::KILL);
+    loop {
+        thread::park();
+    }
 }

@@ -31,7 +31,8 @@ const IDLE: &str = "15s";
 #[derive(Clone)]
 pub(super) struct PostgresEngine {
     pub pool: Pool<Postgres>,
-    options: PgConnectOptions,
+    /// Of connections outside the pool.
+    options: Arc<PgConnectOptions>,
     listener: Arc<Mutex<Option<PgListener>>>,
 }
 
@@ -54,7 +55,7 @@ impl PostgresEngine {
             .connect_lazy_with(hurried);
         Ok(Self {
             pool,
-            options,
+            options: Arc::new(options),
             listener: Arc::default(),
         })
     }

@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Connection, Executor};
+use sqlx::{ConnectOptions, Executor};
 
 use super::super::*;
 use super::place::Place;
-use super::server::{self, Server};
+use super::server;
 use super::world::*;
 
 /// Everything that was acknowledged is there, in its place, and nothing else.
@@ -208,7 +208,10 @@ async fn connection_lost_in_commit_is_an_unknown_outcome() {
         .unwrap();
     let store = place.store.clone();
     let committing = tokio::spawn(async move { record(&store).await });
-    tokio::time::sleep(Duration::from_millis(1500)).await;
+    let in_commit = "SELECT 1 FROM pg_stat_activity WHERE query = 'COMMIT' AND state = 'active'";
+    while place.raw(in_commit).await.unwrap() == 0 {
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
     server.stop().unwrap();
     let unknown = committing.await.unwrap();
     assert!(

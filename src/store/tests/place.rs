@@ -14,7 +14,7 @@ use super::server;
 pub struct Place {
     pub store: Store,
     pub database: Database,
-    pub directory: Option<tempfile::TempDir>,
+    _directory: Option<tempfile::TempDir>,
 }
 
 impl Place {
@@ -36,13 +36,13 @@ impl Place {
         .await
     }
 
-    pub async fn open(database: Database, directory: Option<tempfile::TempDir>) -> Self {
+    pub async fn open(database: Database, _directory: Option<tempfile::TempDir>) -> Self {
         let store = Store::connect(&database).await.unwrap();
         assert!(store.migrate().await.unwrap() > 0);
         Self {
             store,
             database,
-            directory,
+            _directory,
         }
     }
 

@@ -28,6 +28,10 @@ pub async fn indexes_are_contiguous_from_zero(place: Place) {
     assert_eq!(seventh.body, batch[7].leaf.body);
     assert_eq!(seventh.sig_hash, batch[7].leaf.sig_hash);
     assert_eq!((seventh.time, seventh.kind.as_str()), (NOW, "sign"));
+    assert_eq!(
+        (seventh.ring.as_deref(), seventh.kid),
+        (Some("atp"), Some(kid))
+    );
 }
 
 pub async fn revoked_key_gets_no_leaf_and_leaves_no_gap(place: Place) {
@@ -99,4 +103,42 @@ pub async fn first_answer_stands(place: Place) {
         place.store.idempotent("integrity", "k1").await.unwrap(),
         None
     );
+}
+
+pub async fn malformed_leaves_and_batches_are_refused(place: Place) {
+    let kid = place.open_ring("atp").await;
+    let long = Leaf {
+        body: "x".repeat(MAX_LEAF + 1),
+        ..leaf("admin")
+    };
+    let refused = place.store.commit(&Change::Record, &long).await;
+    assert!(
+        matches!(refused, Err(Error::Malformed { .. })),
+        "{refused:?}"
+    );
+    let unknown = place.store.commit(&Change::Record, &leaf("gossip")).await;
+    assert!(
+        matches!(unknown, Err(Error::Conflict { .. })),
+        "{unknown:?}"
+    );
+    let by_the_fence = signature(&kid, "atp", "s").leaf;
+    let refused = place.store.commit(&Change::Record, &by_the_fence).await;
+    assert!(
+        matches!(refused, Err(Error::Malformed { .. })),
+        "{refused:?}"
+    );
+    let mut other = signature(&kid, "atp", "s");
+    other.leaf.kid = Some(super::world::kid("other"));
+    let refused = place.store.commit_signatures(&[other]).await;
+    assert!(
+        matches!(refused, Err(Error::Malformed { .. })),
+        "{refused:?}"
+    );
+    let many = vec![signature(&kid, "atp", "s"); MAX_BATCH + 1];
+    let refused = place.store.commit_signatures(&many).await;
+    assert!(
+        matches!(refused, Err(Error::Malformed { .. })),
+        "{refused:?}"
+    );
+    assert_eq!(place.store.commit_signatures(&[]).await.unwrap(), []);
 }

@@ -240,7 +240,8 @@ fn follows(
     }
 }
 
-/// Every threshold can be reached by custodians other than one of them as the proposer.
+/// Every threshold can be reached by the active custodians, if the proposer is none of them. Fewer
+/// would be a service that can never again do what the policy allows.
 fn possible(roster: &Roster, policy: &Policy, index: usize) -> Result<(), ChainError> {
     roster
         .check()

@@ -92,7 +92,7 @@ impl<'a> Scanner<'a> {
             if self.peek() != Some(b'"') {
                 return Err(self.syntax("expected a member name"));
             }
-            let name = self.string()?;
+            let name = self.name()?;
             let fresh = seen.insert(name.clone());
             self.steps.push(Step::Member(name));
             if !fresh {
@@ -137,26 +137,33 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// A string, unescaped by the same reader that will read the document, so that two spellings
-    /// of one member name are one name to both.
-    fn string(&mut self) -> Result<String, JsonError> {
+    /// A member's name, unescaped by the same reader that will read the document, so that two
+    /// spellings of one name are one name to both.
+    fn name(&mut self) -> Result<String, JsonError> {
+        let token = self.string()?;
+        serde_json::from_slice(token).map_err(|_| self.syntax("malformed member name"))
+    }
+
+    /// A string with its quotes. What is inside is judged by the reader that unescapes it.
+    fn string(&mut self) -> Result<&'a [u8], JsonError> {
         let start = self.at;
         self.at += 1;
         loop {
-            match self.peek() {
-                Some(b'"') => break,
-                Some(b'\\') => self.at += 2,
-                Some(_) => self.at += 1,
-                None => return Err(self.syntax("unterminated string")),
+            let rest = self.bytes.get(self.at..).unwrap_or_default();
+            let next = rest.iter().position(|byte| matches!(byte, b'"' | b'\\'));
+            let Some(next) = next else {
+                return Err(self.syntax("unterminated string"));
+            };
+            self.at += next + 1;
+            if rest[next] == b'"' {
+                return Ok(&self.bytes[start..self.at]);
             }
+            // The character after a backslash, whatever it is, does not end the string.
+            self.at += 1;
         }
-        self.at += 1;
-        serde_json::from_slice(&self.bytes[start..self.at])
-            .map_err(|_| self.syntax("malformed string"))
     }
 
     fn number(&mut self) -> Result<(), JsonError> {
-        let start = self.at;
         let negative = self.take(b'-');
         let digits = self.at;
         while matches!(self.peek(), Some(b'0'..=b'9')) {
@@ -175,7 +182,6 @@ impl<'a> Scanner<'a> {
         let value = text.iter().try_fold(0u64, |sum, digit| {
             sum.checked_mul(10)?.checked_add(u64::from(digit - b'0'))
         });
-        debug_assert!(start < self.at);
         match value {
             Some(value) if value <= MAX_INTEGER => Ok(()),
             _ => Err(JsonError::Integer { path: self.path() }),

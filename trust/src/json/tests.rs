@@ -81,8 +81,13 @@ fn every_refusal_names_the_member() {
         (r#"{"inner":{"name":"a"},"list":[1,]}"#, "list[1]: not JSON"),
         (
             r#"{"inner":{"name":"\ud800"},"list":[]}"#,
-            "inner.name: not JSON: malformed string",
+            "inner.name: unexpected end of hex escape",
         ),
+        (
+            r#"{"inner":{"na\ud800me":"a"},"list":[]}"#,
+            "inner: not JSON: malformed member name",
+        ),
+        (r#"{"inner":{"name":"a\"#, "unterminated string"),
         ("", "unexpected end"),
         ("{", "expected a member name"),
     ] {

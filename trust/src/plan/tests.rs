@@ -315,6 +315,7 @@ impl Model {
 
 fn published_key(ring_key: &RingKey) -> PublishedKey {
     PublishedKey {
+        kid: ring_key.kid.clone(),
         ring: ring(),
         number: ring_key.number,
         algorithm: Algorithm::Es256,

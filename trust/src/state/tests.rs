@@ -1,6 +1,8 @@
 use std::time::Duration;
 
 use super::*;
+use crate::life::Life;
+use crate::safety::Safety;
 use crate::testing::{accepted, at, destroy, kid, revoke};
 
 fn safety() -> Safety {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use proptest::prelude::*;
 
 use super::*;
-use crate::state::Safety;
+use crate::safety::Safety;
 use crate::testing::{accepted, at, destroy, kid, revoke};
 
 const RETIRED_AT: i64 = 100;

@@ -1,10 +1,20 @@
 //! Ceremonies end to end, with signatures by the real `ssh-keygen`; every threat; every parser.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::unwrap_used,
+    reason = "a test that cannot go on ends"
+)]
+
 mod ceremony;
 mod chains;
 mod parsers;
 mod requests;
 mod ssh_signatures;
 mod support;
+mod tallies;
 mod threats;
+mod threats_to_new_keys;
 mod transcripts;

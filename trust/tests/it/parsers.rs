@@ -7,10 +7,12 @@ use trust::*;
 use crate::support::{Custodian, NewKey, World};
 
 #[path = "../../../tests/fuzz/parsers.rs"]
-mod parsers;
+mod targets;
+
+type Parser = fn(&[u8]);
 
 /// Each parser with something that it reads.
-fn seeds() -> Vec<(fn(&[u8]), Vec<u8>)> {
+fn seeds() -> Vec<(Parser, Vec<u8>)> {
     let world = World::quick();
     let trusted = world.trusted();
     let key = NewKey::generate().public();
@@ -20,28 +22,28 @@ fn seeds() -> Vec<(fn(&[u8]), Vec<u8>)> {
     let canonical = |value: &serde_json::Value| json::canonical(value).unwrap();
     vec![
         (
-            parsers::json as fn(&[u8]),
+            targets::json as Parser,
             canonical(&serde_json::json!({"a": [1, -2, "x\u{e9}\n", null, true], "b": {"c": {}}})),
         ),
-        (parsers::jwk, jwk),
-        (parsers::jwk, key.to_spki_der()),
-        (parsers::jwk, signature::p1363_to_der(&[0x81; 64]).unwrap()),
-        (parsers::sshsig, approval.into_bytes()),
-        (parsers::sshsig, world.alice.public.to_string().into_bytes()),
+        (targets::jwk, jwk),
+        (targets::jwk, key.to_spki_der()),
+        (targets::jwk, signature::p1363_to_der(&[0x81; 64]).unwrap()),
+        (targets::sshsig, approval.into_bytes()),
+        (targets::sshsig, world.alice.public.to_string().into_bytes()),
         (
-            parsers::sshsig,
+            targets::sshsig,
             Custodian::ssh_keygen("a", "ecdsa-256")
                 .public
                 .to_string()
                 .into_bytes(),
         ),
-        (parsers::pae, dsse::pae("type", b"body")),
-        (parsers::pae, envelope.encode().unwrap()),
-        (parsers::transcript, world.transcript().encode().unwrap()),
-        (parsers::request, world.request().encode().unwrap()),
-        (parsers::roster, json::canonical(trusted.roster()).unwrap()),
-        (parsers::roster, json::canonical(trusted.policy()).unwrap()),
-        (parsers::roster, world.chains.genesis.body.into_bytes()),
+        (targets::pae, dsse::pae("type", b"body")),
+        (targets::pae, envelope.encode().unwrap()),
+        (targets::transcript, world.transcript().encode().unwrap()),
+        (targets::request, world.request().encode().unwrap()),
+        (targets::roster, json::canonical(trusted.roster()).unwrap()),
+        (targets::roster, json::canonical(trusted.policy()).unwrap()),
+        (targets::roster, world.chains.genesis.body.into_bytes()),
     ]
 }
 
@@ -150,8 +152,8 @@ proptest! {
     #[test]
     fn no_noise_breaks_a_parser(noise in prop::collection::vec(any::<u8>(), 0..300)) {
         for parser in [
-            parsers::json, parsers::jwk, parsers::sshsig, parsers::pae, parsers::transcript,
-            parsers::request, parsers::roster,
+            targets::json, targets::jwk, targets::sshsig, targets::pae, targets::transcript,
+            targets::request, targets::roster,
         ] {
             parser(&noise);
         }

@@ -30,7 +30,8 @@ fn order(request: &mut Request) -> &mut Generate {
 #[test]
 fn unsafe_templates_cannot_be_approved() {
     let world = World::quick();
-    let edits: [(&str, fn(&mut Template)); 8] = [
+    type Edit = fn(&mut Template);
+    let edits: [(&str, Edit); 8] = [
         ("CKA_TOKEN", |template| template.token = false),
         ("CKA_PRIVATE", |template| template.private = false),
         ("CKA_SENSITIVE", |template| template.sensitive = false),
