@@ -113,6 +113,7 @@ impl Keys {
     pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
         let certified = Mutex::new(HashMap::new());
         let snapshot = read(&store, &settings, &certified).await?;
+        report(&snapshot);
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(snapshot),
             store,
@@ -152,7 +153,7 @@ impl Keys {
             Ok(version) if version == seen => self.confirm(),
             Ok(_) => self.replace().await,
             Err(error) => error!(
-                error = &error as &dyn std::error::Error,
+                error = chain_of(&error),
                 "cannot ask for the database's version"
             ),
         }
@@ -166,14 +167,12 @@ impl Keys {
                     keys = snapshot.keys.len(),
                     "keys read"
                 );
-                for refused in &snapshot.refused {
-                    error!(kid = refused.kid, why = refused.why, "key refused");
-                }
+                report(&snapshot);
                 self.current.store(Arc::new(snapshot));
                 self.confirm();
             }
             Err(error) => error!(
-                error = &error as &dyn std::error::Error,
+                error = chain_of(&error),
                 "the old keys stay in use"
             ),
         }
@@ -188,7 +187,7 @@ impl Keys {
                 Ok(_) => self.refresh().await,
                 Err(error) => {
                     error!(
-                        error = &error as &dyn std::error::Error,
+                        error = chain_of(&error),
                         "cannot follow the database"
                     );
                     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -451,6 +450,13 @@ fn document(settings: &Settings, keys: &[Arc<Key>], okp: bool) -> Result<Documen
 }
 
 /// An error with all its sources in one line.
+/// A key that is not believed is never passed over in silence.
+fn report(snapshot: &Snapshot) {
+    for refused in &snapshot.refused {
+        error!(kid = refused.kid, why = refused.why, "key refused");
+    }
+}
+
 fn chain_of(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();
