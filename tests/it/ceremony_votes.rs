@@ -250,7 +250,7 @@ fn no_changed_byte_of_a_transcript_verifies() {
     assert_eq!((said.code, member(&said.json(), "kid")), (Some(0), kid));
     let good = std::fs::read(&file).expect("the transcript");
     let other = installation.file("changed");
-    let mut refused = |bytes: &[u8], what: &str| {
+    let refused = |bytes: &[u8], what: &str| {
         std::fs::write(&other, bytes).expect("written");
         assert_eq!(verify(&other).code, Some(5), "{what}");
     };
