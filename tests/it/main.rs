@@ -17,6 +17,7 @@ mod api_limits;
 mod api_mtls;
 mod api_publication;
 mod api_verdicts;
+mod ceremony_crash;
 mod ceremony_database;
 mod ceremony_votes;
 mod documents;
