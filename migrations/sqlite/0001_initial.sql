@@ -79,10 +79,9 @@ CREATE TABLE ceremony (
     CHECK ((state = 'closed') = (transcript IS NOT NULL)),
     CHECK (state <> 'executed' OR execution IS NOT NULL)
 ) STRICT;
--- Many may be proposed as the next ceremony; one of them is. A number is used up when the token is
--- touched or the act takes effect, and free again when that has failed.
-CREATE UNIQUE INDEX ceremony_sequence ON ceremony (seq)
-    WHERE state IN ('executing', 'executed', 'closed');
+-- Many may be proposed as the next ceremony; the first that is carried out is. One that is stuck
+-- half way does not hold the number: a revocation must be possible just then.
+CREATE UNIQUE INDEX ceremony_sequence ON ceremony (seq) WHERE state IN ('executed', 'closed');
 
 CREATE TABLE ceremony_signature (
     ceremony    TEXT NOT NULL REFERENCES ceremony (id),

@@ -13,23 +13,50 @@ use crate::store::{CeremonyState, Change, KeyRow};
 impl Office {
     /// Takes a custodian's acceptance. When it completes the quorum the transcript is closed, and
     /// a generated key appears in JWKS as a standby.
+    ///
+    /// The signature and the closing are two transactions. If we die between them, or two
+    /// custodians accept at once, the next acceptance, a repeated one or reconciliation closes.
     pub async fn accept(&self, id: &str, signature: &str) -> Result<Report, Error> {
         let mut held = self.held(id).await?;
         needs(&held, &[CeremonyState::Executed], "executed")?;
         let signature = normal(signature)?;
         held.accepts.push(signature.clone());
-        let (transcript, tally) = held.acceptances()?;
+        let (_, tally) = held.acceptances()?;
         let last = held.accepts.len() - 1;
-        if let Some(not) = tally.not_counted.iter().find(|not| not.index == last) {
-            let why = not.why.to_string();
-            self.refused("accept", &held, &why).await?;
-            return Err(Error::DoesNotCount(why));
+        match tally.not_counted.iter().find(|not| not.index == last) {
+            None => self.keep(&held, "accept", Vec::new(), signature).await?,
+            Some(_) if tally.is_complete() => {}
+            Some(not) => {
+                let why = not.why.to_string();
+                self.refused("accept", &held, &why).await?;
+                return Err(Error::DoesNotCount(why));
+            }
         }
-        self.keep(&held, "accept", Vec::new(), signature).await?;
-        if tally.is_complete() {
-            self.close(&held, transcript).await?;
-        }
+        self.close_if_accepted(&held.row.id).await?;
         self.report(&held.row.id).await
+    }
+
+    /// Closes an executed ceremony whose stored acceptances are enough; tells whether it did.
+    pub(super) async fn close_if_accepted(&self, id: &str) -> Result<bool, Error> {
+        let held = self.held(id).await?;
+        if held.row.state != CeremonyState::Executed {
+            return Ok(false);
+        }
+        let (mut transcript, tally) = held.acceptances()?;
+        if !tally.is_complete() {
+            return Ok(false);
+        }
+        // What does not count has no place in a transcript: nothing else covers its bytes.
+        let mut place = 0..;
+        transcript.acceptance.signatures.retain(|_| {
+            let index = place.next();
+            !tally.not_counted.iter().any(|not| Some(not.index) == index)
+        });
+        match self.close(&held, transcript).await {
+            // Another process closed it in between.
+            Err(Error::Store(error)) if error.is_conflict() => Ok(false),
+            done => done.map(|()| true),
+        }
     }
 
     /// Verifies the finished transcript as a stranger would, from its bytes, and only then lets
@@ -37,7 +64,8 @@ impl Office {
     async fn close(&self, held: &Held, transcript: Transcript) -> Result<(), Error> {
         let bytes = transcript.encode()?;
         let verified = verify_transcript(&bytes, &self.pin)?;
-        let at = self.ambient.now();
+        // The executor's clock may be ahead of ours; a life does not run backwards.
+        let at = self.ambient.now().max(verified.statement().executed_at);
         let kid = verified.kid().clone();
         let change = match &verified.request().operation {
             trust::Operation::Generate(order) => {

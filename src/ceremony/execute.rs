@@ -111,8 +111,13 @@ impl Office {
             // Nobody knows whether there is a key now: reconciliation looks.
             Err(error) if error.is_outcome_unknown() => Err(error.into()),
             Err(error) => {
-                self.abandon(held, &order.cka_id.to_string(), &error.to_string())
-                    .await?;
+                self.resolve(
+                    held,
+                    &order.cka_id.to_string(),
+                    "abandoned",
+                    &error.to_string(),
+                )
+                .await?;
                 Err(error.into())
             }
         }
@@ -176,7 +181,7 @@ impl Office {
         let key = super::propose::find(ring, &order.kid)?;
         trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
         right_token(executor, &order.token_serial, &order.token_label).await?;
-        let intended_at = self.ambient.now();
+        let intended_at = self.ambient.now().max(key.last_change());
         let cka_id = order.cka_id.to_string();
         let change = Change::IntendDestruction {
             ceremony: held.row.id.clone(),
@@ -186,7 +191,14 @@ impl Office {
         self.log
             .commit(&change, &self.about(held, "intend-destruction"))
             .await?;
-        executor.destroy(approved, key.spki.clone()).await?;
+        if let Err(error) = executor.destroy(approved, key.spki.clone()).await {
+            // A clean no leaves the key where it was; after an unknown outcome reconciliation looks.
+            if !error.is_outcome_unknown() {
+                self.resolve(held, &cka_id, "present", &error.to_string())
+                    .await?;
+            }
+            return Err(error.into());
+        }
         self.record_destruction(held, &order, intended_at, "destroyed")
             .await
     }
@@ -208,7 +220,7 @@ impl Office {
             kid: order.kid.as_str().to_owned(),
             cka_id: order.cka_id.to_string(),
             execution: draft.encode()?,
-            at: self.ambient.now().millis(),
+            at: self.ambient.now().max(executed_at).millis(),
         };
         let event = Event {
             kind: "key",
@@ -228,22 +240,25 @@ impl Office {
         snapshot: &Snapshot,
     ) -> Result<(), Error> {
         let order = approved.order();
-        let at = self.ambient.now();
         let ring = snapshot
             .rings
             .get(order.ring.as_str())
             .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
         let key = super::propose::find(ring, &order.kid)?;
+        let now = self.ambient.now();
         let successor = key
             .state
             .is_primary()
-            .then(|| ring.successor(&self.safety, at))
+            .then(|| ring.successor(&self.safety, now))
             .flatten();
+        // Not before what happened to these keys last, whatever this clock says.
+        let last_changes = successor.iter().map(|next| next.last_change());
+        let at = last_changes.fold(now.max(key.last_change()), Time::max);
         let draft = held.draft(
             Outcome::Revoked {
                 kid: order.kid.clone(),
             },
-            at,
+            now,
             "revoked",
         )?;
         let reason = serde_json::to_value(order.reason)
@@ -271,17 +286,24 @@ impl Office {
         Ok(())
     }
 
-    /// A birth that certainly did not happen: the number is used up, the ceremony has failed.
-    pub(super) async fn abandon(&self, held: &Held, cka_id: &str, why: &str) -> Result<(), Error> {
+    /// An act that certainly did not happen, or whose result will never be accepted: the ceremony
+    /// has failed, and the object is what `state` says (`abandoned`, or `present` as before).
+    pub(super) async fn resolve(
+        &self,
+        held: &Held,
+        cka_id: &str,
+        state: &str,
+        why: &str,
+    ) -> Result<(), Error> {
         let change = Change::ResolveObject {
             ceremony: held.row.id.clone(),
             cka_id: cka_id.to_owned(),
-            state: "abandoned".to_owned(),
+            state: state.to_owned(),
             at: self.ambient.now().millis(),
         };
         let event = Event {
             reason: Some(why),
-            ..self.about(held, "abandon")
+            ..self.about(held, "failed")
         };
         self.log.commit(&change, &event).await?;
         Ok(())

@@ -122,17 +122,16 @@ impl Office {
         Ok(history)
     }
 
+    /// The row, if its request is the one that the id names: the id was read aloud, the row was not.
     pub(super) async fn row(&self, id: &str) -> Result<CeremonyRow, Error> {
-        if let Some(row) = self.store.ceremony(id).await? {
-            return Ok(row);
+        let row = self.store.ceremony(id).await?;
+        let row = row.ok_or_else(|| Error::Unknown(id.to_owned()))?;
+        if Sha256Digest::of(&row.request).to_string() != row.id {
+            return Err(Error::Unfit(format!(
+                "the database holds another request under {id}: it was changed after it was proposed"
+            )));
         }
-        // A beginning that only one id has will do: ids are 64 digits long.
-        let mut found = self.store.ceremonies().await?;
-        found.retain(|row| id.len() >= 8 && row.id.starts_with(id));
-        match (found.pop(), found.is_empty()) {
-            (Some(row), true) => Ok(row),
-            _ => Err(Error::Unknown(id.to_owned())),
-        }
+        Ok(row)
     }
 
     pub(super) async fn held(&self, id: &str) -> Result<Held, Error> {

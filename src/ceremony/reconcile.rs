@@ -3,19 +3,23 @@
 //! | database | token | what is done |
 //! |---|---|---|
 //! | intended | complete pair | adopted: the custodians approved exactly this `CKA_ID` |
+//! | intended | complete pair that cannot be accepted | abandoned and reported; never published |
 //! | intended | nothing | abandoned; the ceremony has failed and is proposed anew |
-//! | intended | one half | reported; a person decides |
+//! | intended | half a pair | abandoned and reported; never published |
 //! | destroying | nothing | the destruction is recorded |
-//! | destroying | anything | reported; the ceremony is executed again by a new request |
+//! | destroying | anything | still there: the ceremony has failed and is proposed anew |
 //! | present | not a pair | reported, critical |
+//! | gone or abandoned | anything | reported; a person removes it with the vendor's tool |
 //! | no row | anything | reported: born without a ceremony; never published, never touched |
+//!
+//! And an executed ceremony that enough custodians have accepted is closed.
 
 use std::collections::HashMap;
 
 use serde::Serialize;
 use trust::{Operation, Request, Time};
 
-use super::{Error, Office};
+use super::{Error, Kind, Office};
 use crate::store::{CeremonyState, TokenObjectRow};
 use crate::token::{Executor, Found};
 
@@ -37,7 +41,7 @@ impl Office {
             .map(|found| (hex(&found.cka_id), found))
             .collect();
         let (serial, _) = executor.identity().await?;
-        let mut findings = Vec::new();
+        let mut findings = self.close_accepted().await?;
         for object in self.store.token_objects().await? {
             // Objects of another token are another run's business.
             if object.token_serial != serial {
@@ -73,22 +77,32 @@ impl Office {
         };
         Ok(match (object.state.as_str(), found) {
             ("intended", Some(pair)) if pair.is_complete() => {
-                self.adopt(object, executor).await?;
-                finding(
-                    "generated, not recorded",
-                    "adopted; custodians accept it or not",
-                )
+                match self.adopt(object, executor).await {
+                    Ok(()) => finding(
+                        "generated, not recorded",
+                        "adopted; custodians accept it or not",
+                    ),
+                    // Token or database are out of reach: nothing is known, nothing is concluded.
+                    Err(error) if error.kind() == Kind::Unavailable => return Err(error),
+                    Err(error) => {
+                        let held = self.held(&object.ceremony).await?;
+                        let why = format!("cannot be accepted: {error}");
+                        self.resolve(&held, &object.cka_id, "abandoned", &why)
+                            .await?;
+                        finding(&why, "abandoned; remove it from the token by hand")
+                    }
+                }
             }
-            ("intended", None) => {
+            ("intended", found) => {
                 let held = self.held(&object.ceremony).await?;
-                self.abandon(&held, &object.cka_id, "not on the token after a crash")
+                let (why, action) = match found {
+                    None => ("intended, never generated", "abandoned; propose it anew"),
+                    Some(_) => ("half a pair", "abandoned; remove it from the token by hand"),
+                };
+                self.resolve(&held, &object.cka_id, "abandoned", why)
                     .await?;
-                finding("intended, never generated", "abandoned; propose it anew")
+                finding(why, action)
             }
-            ("intended", Some(_)) => finding(
-                "half a pair",
-                "reported; remove it by hand, then reconcile again",
-            ),
             ("destroying", None) => {
                 let held = self.held(&object.ceremony_in_progress(self).await?).await?;
                 let request = Request::decode(&held.row.request)?;
@@ -99,15 +113,33 @@ impl Office {
                 }
                 finding("destroyed, not recorded", "recorded")
             }
-            ("destroying", Some(_)) => finding(
-                "meant to be destroyed, still there",
-                "reported; propose its destruction anew",
-            ),
+            ("destroying", Some(_)) => {
+                let held = self.held(&object.ceremony_in_progress(self).await?).await?;
+                let why = "meant to be destroyed, still there";
+                self.resolve(&held, &object.cka_id, "present", why).await?;
+                finding(why, "the ceremony has failed; propose it anew")
+            }
             ("present", Some(pair)) if pair.is_complete() => None,
             ("present", _) => finding("missing or incomplete on the token", "reported: CRITICAL"),
             (_, Some(_)) => finding("recorded as gone, still on the token", "reported"),
             (_, None) => None,
         })
+    }
+
+    /// Two custodians accepted at once, or a crash came between an acceptance and the closing.
+    async fn close_accepted(&self) -> Result<Vec<Finding>, Error> {
+        let mut findings = Vec::new();
+        for row in self.store.ceremonies().await? {
+            if row.state == CeremonyState::Executed && self.close_if_accepted(&row.id).await? {
+                findings.push(Finding {
+                    cka_id: "-".to_owned(),
+                    ring: row.ring,
+                    finding: format!("ceremony {} was accepted, not closed", row.id),
+                    action: "closed".to_owned(),
+                });
+            }
+        }
+        Ok(findings)
     }
 
     async fn adopt(&self, object: &TokenObjectRow, executor: &Executor) -> Result<(), Error> {

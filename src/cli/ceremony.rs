@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
-use trust::{Name, Pin, Sha256Digest, Time};
+use trust::{Kid, Name, Pin, Sha256Digest, Time};
 
 use super::genesis::{self, read, write};
 use super::output::{Code, Failure, Output, table};
@@ -39,7 +39,7 @@ pub enum Command {
     /// Write the exact bytes that a custodian signs to accept the result.
     Acceptance(Export),
     /// Accept the result; with enough acceptances it counts and the transcript is closed.
-    Accept(Vote),
+    Accept(Accept),
     /// Look for what a crash left between database and token; report it, adopt it or resolve it.
     Reconcile,
     /// Write the transcript, the key's birth certificate.
@@ -104,6 +104,21 @@ pub struct Vote {
     /// Your SSH key; `ssh-keygen` signs with it, or with the agent or hardware key behind it.
     #[arg(long, group = "how")]
     key: Option<PathBuf>,
+    /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
+    #[arg(long, group = "how")]
+    signature: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("how").required(true))]
+pub struct Accept {
+    ceremony: String,
+    /// Your SSH key; with `--kid`, because the bytes to sign come from the database.
+    #[arg(long, group = "how", requires = "kid")]
+    key: Option<PathBuf>,
+    /// The key that you accept, as it was read aloud.
+    #[arg(long)]
+    kid: Option<Kid>,
     /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
     #[arg(long, group = "how")]
     signature: Option<PathBuf>,
@@ -193,28 +208,24 @@ async fn with_office(
             exported(&paper, &export.out, output)
         }
         Command::Approve(vote) => {
-            let paper = office
-                .approval_paper(&vote.ceremony)
-                .await
-                .map_err(failed)?;
-            let signature = signature(&vote, &paper)?;
-            let report = office
-                .approve(&vote.ceremony, &signature)
-                .await
-                .map_err(failed)?;
+            let paper = office.approval_paper(&vote.ceremony).await;
+            let paper = paper.map_err(failed)?;
+            same_request(&paper, &vote.ceremony)?;
+            let signature = signature(vote.key.as_deref(), vote.signature.as_deref(), &paper)?;
+            let report = office.approve(&vote.ceremony, &signature).await;
+            let report = report.map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
-        Command::Accept(vote) => {
-            let paper = office
-                .acceptance_paper(&vote.ceremony)
-                .await
-                .map_err(failed)?;
-            let signature = signature(&vote, &paper)?;
-            let report = office
-                .accept(&vote.ceremony, &signature)
-                .await
-                .map_err(failed)?;
+        Command::Accept(accept) => {
+            let paper = office.acceptance_paper(&accept.ceremony).await;
+            let paper = paper.map_err(failed)?;
+            if let Some(kid) = &accept.kid {
+                same_statement(&paper, &accept.ceremony, kid)?;
+            }
+            let signature = signature(accept.key.as_deref(), accept.signature.as_deref(), &paper)?;
+            let report = office.accept(&accept.ceremony, &signature).await;
+            let report = report.map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
@@ -387,13 +398,48 @@ fn exported(paper: &Paper, out: &Path, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn signature(vote: &Vote, paper: &Paper) -> Result<String, Failure> {
-    match (&vote.key, &vote.signature) {
+fn signature(
+    key: Option<&Path>,
+    signature: Option<&Path>,
+    paper: &Paper,
+) -> Result<String, Failure> {
+    match (key, signature) {
         (Some(key), _) => ssh::sign(key, &paper.namespace, &paper.bytes),
         (None, Some(file)) => String::from_utf8(read(file)?)
             .map_err(|_| Failure::usage(format!("{} is not text", file.display()))),
         (None, None) => Err(Failure::usage("give --key or --signature")),
     }
+}
+
+/// What is about to be signed came from the database; the ceremony's digest and the kid came from
+/// the custodian, who heard them. Compared on the very bytes that are signed.
+fn same_statement(paper: &Paper, ceremony: &str, kid: &Kid) -> Result<(), Failure> {
+    let (_, body) = trust::dsse::parse_pae(&paper.bytes).map_err(Failure::refused)?;
+    let statement: trust::approval::Statement =
+        trust::json::require_canonical(body).map_err(Failure::refused)?;
+    let found = match &statement.outcome {
+        trust::Outcome::Generated(generated) => &generated.kid,
+        trust::Outcome::Destroyed { kid } | trust::Outcome::Revoked { kid } => kid,
+    };
+    if found == kid && statement.request_digest.to_string() == ceremony {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the statement to be signed is about {found} and request {}",
+        statement.request_digest
+    )))
+}
+
+/// The same for a request: the id is its digest.
+fn same_request(paper: &Paper, ceremony: &str) -> Result<(), Failure> {
+    let (_, body) = trust::dsse::parse_pae(&paper.bytes).map_err(Failure::refused)?;
+    let digest = Sha256Digest::of(body).to_string();
+    if digest == ceremony {
+        return Ok(());
+    }
+    Err(Failure::refused(format!(
+        "the request to be signed is {digest}, not {ceremony}"
+    )))
 }
 
 fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {

@@ -15,7 +15,14 @@ pub struct Token {
     pub processes: Option<usize>,
     /// Session threads in each.
     pub sessions: Option<usize>,
+    /// Signatures that may wait before more are refused; enough for a few full batches.
+    #[serde(default = "queue_limit")]
+    pub queue_limit: usize,
     /// Variables for the vendor library, such as `SOFTHSM2_CONF`.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
+}
+
+fn queue_limit() -> usize {
+    4_096
 }

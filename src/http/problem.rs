@@ -255,6 +255,7 @@ fn from_token(cause: &token::Error, error: &signing::Error) -> Problem {
     match cause.advice() {
         Advice::RetryAfter(millis) => Problem::caused_by(Code::TokenUnavailable, error)
             .retry_after(Duration::from_millis(millis)),
+        Advice::Overloaded => Problem::caused_by(Code::Overloaded, error),
         Advice::TimedOut => Problem::caused_by(Code::DeadlineExceeded, error),
         // A lost worker: signing may be repeated, nothing was released.
         Advice::Alert if cause.is_outcome_unknown() => {

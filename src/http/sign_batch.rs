@@ -10,8 +10,9 @@ use super::codes::Code;
 use super::edge::Present;
 use super::problem::{self, Problem};
 use super::respond::{Named, json, no_query};
-use super::sign::{self, SignAnswer, SignRequest};
-use super::{Edge, Shared, body};
+use super::sign::{self, SignAnswer};
+use super::sign_request::SignRequest;
+use super::{Edge, Shared, body, idempotency};
 use crate::signing::Format;
 
 /// Items that are signed with one request. They share the ring and the time limit.
@@ -60,7 +61,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let caller = present.caller.signer(&ring)?.clone();
     no_query(request.uri())?;
-    let idempotency = sign::idempotency_key(request.headers())?;
+    let idempotency = idempotency::of(request.headers())?;
     let asked: SignBatchRequest = body::strict(&edge, &present, request).await?;
     check_size(&edge, asked.items.len())?;
 

@@ -20,6 +20,7 @@ use super::app::{
     App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
     Verify,
 };
+use super::auth::Caller;
 use super::front::{Front, Peer};
 use super::settings::Settings;
 use super::{Edge, Shared, router};
@@ -203,6 +204,13 @@ impl Fixture {
         self.send(request).await
     }
 
+    /// The caller behind an access token.
+    pub fn caller(&self, access_token: &str) -> Caller {
+        let snapshot = self.world.snapshot.load();
+        let principal = snapshot.credentials.by_access_token(access_token, NOW);
+        Caller::Known(principal.unwrap().clone())
+    }
+
     pub fn front(&self) -> Front {
         self.front.clone()
     }
@@ -284,6 +292,7 @@ fn key(ring: &str, jwk: &str, algorithm: Algorithm, life: Life) -> Key {
         ring: ring.into(),
         number: 1,
         algorithm,
+        usage: crate::keys::Usage::Structured,
         state: life.state().unwrap(),
         verifier: Verifier::new(&public, algorithm).unwrap(),
         published_at: life.published_at.unwrap(),

@@ -12,7 +12,7 @@ use super::body::{self, base64url};
 use super::edge::Present;
 use super::problem::{self, Problem};
 use super::respond::{json, no_query};
-use super::sign::EncodingName;
+use super::sign_request::EncodingName;
 use crate::verification::{Answer, Claim, Covered};
 
 /// A signature in one of three forms, told apart by the member that is present: `jws`,

@@ -197,6 +197,12 @@ impl Keys {
     }
 }
 
+fn report(snapshot: &Snapshot) {
+    for refused in &snapshot.refused {
+        error!(kid = refused.kid, why = refused.why, "key refused");
+    }
+}
+
 /// The chain of roster and policy as the database has it; nothing is verified by that.
 pub fn unverified_chains(rows: &[DocumentRow]) -> Result<Option<trust::Chains>, Error> {
     let mut chains: Option<trust::Chains> = None;
@@ -334,6 +340,10 @@ fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
         ring: row.ring.as_str().into(),
         number: order.number,
         algorithm: order.algorithm,
+        usage: match order.usage {
+            trust::request::Usage::Structured => Usage::Structured,
+            trust::request::Usage::Raw => Usage::Raw,
+        },
         state,
         verifier,
         published_at: Time::from_millis(row.published_at),
@@ -416,7 +426,10 @@ fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring,
     };
     // The ring's row is not signed; its keys' requests are. A ring that disagrees with a key that
     // could sign for it does not sign.
-    let wanted = |key: &&Arc<Key>| key.state.is_primary() && key.algorithm == algorithm;
+    let wanted = |key: &&Arc<Key>| {
+        let as_approved = (key.algorithm, key.public.spec(), key.usage);
+        key.state.is_primary() && as_approved == (algorithm, key_spec, usage)
+    };
     Ok(Ring {
         name: row.name.as_str().into(),
         algorithm,

@@ -26,6 +26,8 @@ pub struct Key {
     pub ring: Arc<str>,
     pub number: u32,
     pub algorithm: Algorithm,
+    /// What custodians approved that it signs.
+    pub usage: Usage,
     pub state: KeyState,
     pub public: PublicKey,
     pub verifier: Verifier,
@@ -115,6 +117,23 @@ impl Ring {
 }
 
 impl Key {
+    /// The instant of its last change: the next one is not before it, whatever a clock says.
+    pub fn last_change(&self) -> Time {
+        let life = self.state.life();
+        let revoked_at = life.revocation.map(|revocation| revocation.revoked_at);
+        [
+            life.published_at,
+            life.activated_at,
+            life.demoted_at,
+            life.retired_at,
+            life.archived_at,
+            revoked_at,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(life.prepared_at, Time::max)
+    }
+
     /// The state in one word, with the role of an active key.
     pub fn status(&self) -> &'static str {
         match self.state {

@@ -28,6 +28,9 @@ pub struct Plan {
     old: Option<Kid>,
     new: Option<Kid>,
     expected_version: i64,
+    /// The last change of the keys concerned. A clock that is behind the one of an earlier change
+    /// would otherwise write a life that runs backwards.
+    not_before: Time,
 }
 
 /// Pure: facts in, steps out.
@@ -53,7 +56,13 @@ pub fn plan(ring: &Ring, wish: &Wish, safety: &Safety, now: Time) -> Result<Plan
             ready_at: key.activate_at,
         });
     }
+    let concerned = |kid: &Kid| steps.iter().any(|step| step.kid == *kid);
+    let last_changes = ring.keys.iter().filter(|key| concerned(&key.kid));
     Ok(Plan {
+        not_before: last_changes
+            .map(|key| key.last_change())
+            .max()
+            .unwrap_or(now),
         old: of(&[Action::Demote, Action::Retire]),
         new,
         ring: ring.name.to_string(),
@@ -71,6 +80,7 @@ pub async fn apply(
     reason: Option<&str>,
     now: Time,
 ) -> Result<i64, store::Error> {
+    let now = now.max(plan.not_before);
     let text = |kid: &Kid| kid.as_str().to_owned();
     let change = match (&plan.new, &plan.old) {
         (Some(new), old) => Change::SwitchPrimary {

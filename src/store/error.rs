@@ -121,6 +121,8 @@ pub enum Subject {
     Ceremony,
     CeremonyState,
     CeremonySequence,
+    /// Another one is being carried out, or was interrupted.
+    OtherCeremony,
     CeremonySignature,
     TokenObject,
     TokenObjectState,
@@ -141,6 +143,9 @@ impl fmt::Display for Subject {
             Self::Ceremony => "the ceremony",
             Self::CeremonyState => "the state of the ceremony",
             Self::CeremonySequence => "the sequence number of the ceremony",
+            Self::OtherCeremony => {
+                "another ceremony, which is being carried out or was interrupted (reconcile),"
+            }
             Self::CeremonySignature => "the custodian's signature",
             Self::TokenObject => "the token object",
             Self::TokenObjectState => "the state of the token object",

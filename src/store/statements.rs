@@ -100,7 +100,8 @@ statements! {
 
     // --- ceremonies
     LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM ceremony
-        WHERE state IN ('executing', 'executed', 'closed')";
+        WHERE state IN ('executed', 'closed')";
+    EXECUTING = "SELECT COUNT(*) FROM ceremony WHERE state = 'executing'";
     INSERT_CEREMONY = "INSERT INTO ceremony
         (id, seq, operation, ring, state, request, created_at, updated_at)
         VALUES ($1, $2, $3, $4, 'proposed', $5, $6, $7) ON CONFLICT DO NOTHING";

@@ -30,6 +30,8 @@ pub enum Error {
 pub enum Advice {
     /// Worth trying again after so many milliseconds.
     RetryAfter(u64),
+    /// The queue is full; the token itself is well.
+    Overloaded,
     /// The deadline passed; it is unknown to the caller whether the token is slow or gone.
     TimedOut,
     /// A person has to look.
@@ -39,6 +41,7 @@ pub enum Advice {
 impl Error {
     pub fn advice(&self) -> Advice {
         match self {
+            Self::Token(hsm::Error::Overloaded { .. }) => Advice::Overloaded,
             Self::Token(hsm::Error::DeadlineExceeded) => Advice::TimedOut,
             Self::Token(hsm::Error::CircuitOpen { retry_after }) => {
                 Advice::RetryAfter(u64::try_from(retry_after.as_millis()).unwrap_or(1_000))
@@ -74,6 +77,7 @@ fn token_config(
     token.profile = section.profile.clone();
     token.processes = section.processes;
     token.sessions = section.sessions;
+    token.queue_limit = section.queue_limit;
     token.env = section
         .environment
         .iter()

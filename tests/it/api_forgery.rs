@@ -18,7 +18,11 @@ fn jws(world: &World, ring: &str) -> String {
 
 /// A JWS with this header over `a record`, signed by whatever `sign` does.
 fn forged(header: &Value, sign: impl FnOnce(&[u8]) -> Vec<u8>) -> String {
-    let input = format!("{}.{}", base64url(header.to_string().as_bytes()), base64url(b"a record"));
+    let input = format!(
+        "{}.{}",
+        base64url(header.to_string().as_bytes()),
+        base64url(b"a record")
+    );
     format!("{input}.{}", base64url(&sign(input.as_bytes())))
 }
 
@@ -57,9 +61,17 @@ fn alg_none_is_invalid() {
             }
         }
         // A genuine signature under another header is none.
-        let header = base64url(json!({"alg": "none", "kid": world.kid("es256")}).to_string().as_bytes());
+        let header = base64url(
+            json!({"alg": "none", "kid": world.kid("es256")})
+                .to_string()
+                .as_bytes(),
+        );
         let rest = genuine.split_once('.').expect("three parts").1;
-        invalid(&world, &json!({"jws": format!("{header}.{rest}")}), "bad_signature");
+        invalid(
+            &world,
+            &json!({"jws": format!("{header}.{rest}")}),
+            "bad_signature",
+        );
     });
 }
 
@@ -74,7 +86,9 @@ fn hs256_with_the_public_key_as_secret_is_invalid() {
             for secret in [pem, jwk] {
                 let header = json!({"alg": "HS256", "kid": kid});
                 let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
-                let jws = forged(&header, |input| aws_lc_rs::hmac::sign(&key, input).as_ref().to_vec());
+                let jws = forged(&header, |input| {
+                    aws_lc_rs::hmac::sign(&key, input).as_ref().to_vec()
+                });
                 invalid(&world, &json!({ "jws": jws }), "bad_signature");
             }
         }
@@ -90,12 +104,23 @@ fn embedded_jwk_is_not_believed() {
         let jws = forged(&header, by_forger);
         invalid(&world, &json!({ "jws": jws }), "bad_signature");
         // Without a kid of ours there is no key at all.
-        for header in [json!({"alg": "ES256", "jwk": jwk}), json!({"alg": "ES256", "kid": "", "jwk": jwk})] {
-            invalid(&world, &json!({"jws": forged(&header, by_forger)}), "unknown_key");
+        for header in [
+            json!({"alg": "ES256", "jwk": jwk}),
+            json!({"alg": "ES256", "kid": "", "jwk": jwk}),
+        ] {
+            invalid(
+                &world,
+                &json!({"jws": forged(&header, by_forger)}),
+                "unknown_key",
+            );
         }
         for name in ["x5c", "x5u"] {
             let header = json!({"alg": "ES256", "kid": world.kid("es256"), name: "x"});
-            invalid(&world, &json!({"jws": forged(&header, by_forger)}), "bad_signature");
+            invalid(
+                &world,
+                &json!({"jws": forged(&header, by_forger)}),
+                "bad_signature",
+            );
         }
     });
 }
@@ -115,18 +140,31 @@ fn embedded_jku_is_not_fetched() {
         }
     });
     thread::sleep(Duration::from_millis(200));
-    assert!(listener.accept().is_err(), "somebody asked for the forger's keys");
+    assert!(
+        listener.accept().is_err(),
+        "somebody asked for the forger's keys"
+    );
 }
 
 #[test]
 fn unknown_crit_is_invalid() {
     let world = world();
     world.unchanged(|| {
-        for crit in [json!(["exp"]), json!(["b64", "http://example.test/x"]), json!([]), json!(["alg"])] {
+        for crit in [
+            json!(["exp"]),
+            json!(["b64", "http://example.test/x"]),
+            json!([]),
+            json!(["alg"]),
+        ] {
             let header = json!({"alg": "ES256", "kid": world.kid("es256"), "crit": crit, "exp": 1});
             let claim = json!({"jws": forged(&header, by_forger)});
             let answer = invalid(&world, &claim, "bad_signature");
-            assert!(answer["explanation"].as_str().is_some_and(|why| why.contains("crit")), "{answer}");
+            assert!(
+                answer["explanation"]
+                    .as_str()
+                    .is_some_and(|why| why.contains("crit")),
+                "{answer}"
+            );
         }
         // `crit` that is no list cannot be read.
         let header = json!({"alg": "ES256", "kid": world.kid("es256"), "crit": "b64"});
@@ -140,10 +178,15 @@ fn kid_of_another_key_is_invalid() {
     let world = world();
     let genuine = jws(&world, "es256");
     let parts: Vec<&str> = genuine.split('.').collect();
-    let raw = json!({"format": "raw", "digest": base64url(&[7; 32]), "hash": "sha-256"}).to_string();
+    let raw =
+        json!({"format": "raw", "digest": base64url(&[7; 32]), "hash": "sha-256"}).to_string();
     let signature = member(&world.sign("raw-es256", raw).ok(), "signature");
     world.unchanged(|| {
-        let header = base64url(json!({"alg": "ES256", "kid": world.kid("others")}).to_string().as_bytes());
+        let header = base64url(
+            json!({"alg": "ES256", "kid": world.kid("others")})
+                .to_string()
+                .as_bytes(),
+        );
         let claim = json!({"jws": format!("{header}.{}.{}", parts[1], parts[2])});
         invalid(&world, &claim, "bad_signature");
         for (kid, reason) in [
@@ -166,7 +209,8 @@ fn der_where_p1363_is_due_is_invalid() {
     let world = world();
     let digest = base64url(&[7; 32]);
     let sign = |encoding: &str| {
-        let body = json!({"format": "raw", "digest": digest, "hash": "sha-256", "encoding": encoding});
+        let body =
+            json!({"format": "raw", "digest": digest, "hash": "sha-256", "encoding": encoding});
         member(&world.sign("raw-es256", body.to_string()).ok(), "signature")
     };
     let (der, p1363) = (sign("der"), sign("p1363"));
@@ -175,17 +219,24 @@ fn der_where_p1363_is_due_is_invalid() {
     let kid = world.kid("raw-es256");
     world.unchanged(|| {
         for (signature, encoding) in [(&der, "p1363"), (&p1363, "der")] {
-            let claim = json!({"signature": signature, "kid": kid, "digest": digest, "encoding": encoding});
+            let claim =
+                json!({"signature": signature, "kid": kid, "digest": digest, "encoding": encoding});
             invalid(&world, &claim, "bad_signature");
         }
         // A JWS is P1363 by definition.
         let fixed = trust::base64url::decode(parts[2]).expect("base64url");
         let signature = Signature::from_slice(&fixed).expect("r and s").to_der();
-        let jws = format!("{}.{}.{}", parts[0], parts[1], base64url(signature.as_bytes()));
+        let jws = format!(
+            "{}.{}.{}",
+            parts[0],
+            parts[1],
+            base64url(signature.as_bytes())
+        );
         invalid(&world, &json!({ "jws": jws }), "bad_signature");
     });
     for (signature, encoding) in [(&der, "der"), (&p1363, "p1363")] {
-        let claim = json!({"signature": signature, "kid": kid, "digest": digest, "encoding": encoding});
+        let claim =
+            json!({"signature": signature, "kid": kid, "digest": digest, "encoding": encoding});
         let answer = world.verify(claim.to_string()).ok();
         assert_eq!(answer["verdict"], "VALID", "{encoding}: {answer}");
     }
@@ -205,12 +256,19 @@ fn any_changed_part_is_invalid() {
                 invalid(&world, &json!({ "jws": jws }), "bad_signature");
                 bytes[at] ^= 1;
             }
-            for other in [&bytes[..bytes.len() - 1], &[bytes.as_slice(), &[0]].concat(), &[]] {
+            for other in [
+                &bytes[..bytes.len() - 1],
+                &[bytes.as_slice(), &[0]].concat(),
+                &[],
+            ] {
                 let jws = format!("{rest}.{}", base64url(other));
                 invalid(&world, &json!({ "jws": jws }), "bad_signature");
             }
             let payload = base64url(b"another record");
-            let jws = format!("{}.{payload}.{signature}", rest.split_once('.').expect("two parts").0);
+            let jws = format!(
+                "{}.{payload}.{signature}",
+                rest.split_once('.').expect("two parts").0
+            );
             invalid(&world, &json!({ "jws": jws }), "bad_signature");
         }
     });
@@ -234,7 +292,10 @@ fn malformed_jws_is_refused() {
         format!("{}.AQID.AQID", header(r#"{"alg":"ES256","alg":"none"}"#)),
         format!("{}.AQID.AQID", header(r#"{"alg":7}"#)),
         format!("{}.AQID.AQID", base64url(b"\xff\xfe")),
-        format!("{}.AQID.AQID", header(&format!(r#"{{"alg":"ES256","x":"{}"}}"#, "x".repeat(9_000)))),
+        format!(
+            "{}.AQID.AQID",
+            header(&format!(r#"{{"alg":"ES256","x":"{}"}}"#, "x".repeat(9_000)))
+        ),
     ];
     world.unchanged(|| {
         for jws in &malformed {
@@ -287,7 +348,9 @@ fn a_stranger_verifying_offline_is_as_strict() {
     let genuine = jws(&world, "es256");
     let verify = |jws: &str, jwks: &str| {
         let (jws, jwks) = (file("offline.jws", jws), file("offline.json", jwks));
-        let said = world.installation.try_chancery(["verify", text(&jws), "--jwks", text(&jwks)]);
+        let said = world
+            .installation
+            .try_chancery(["verify", text(&jws), "--jwks", text(&jwks)]);
         said.code.expect("no signal")
     };
     assert_eq!(verify(&genuine, &good), 0);
@@ -308,7 +371,11 @@ fn a_stranger_verifying_offline_is_as_strict() {
     let owned = json!({"keys": [own]}).to_string();
     let plain = json!({"alg": "ES256", "kid": public.kid()});
     assert_eq!(verify(&forged(&plain, by_forger), &owned), 0);
-    for (name, value) in [("crit", json!(["exp"])), ("jwk", jwk), ("jku", json!("http://127.0.0.1:1/"))] {
+    for (name, value) in [
+        ("crit", json!(["exp"])),
+        ("jwk", jwk),
+        ("jku", json!("http://127.0.0.1:1/")),
+    ] {
         let mut header = plain.clone();
         header["exp"] = json!(1);
         header[name] = value;
@@ -316,10 +383,18 @@ fn a_stranger_verifying_offline_is_as_strict() {
     }
     // Malformed keys under a kid of ours: nobody's signature is good by them.
     let mut set: Value = serde_json::from_str(&good).expect("JSON");
-    let at = set["keys"].as_array().expect("keys").iter().position(|key| key["kid"] == kid).expect("it");
+    let at = set["keys"]
+        .as_array()
+        .expect("keys")
+        .iter()
+        .position(|key| key["kid"] == kid)
+        .expect("it");
     let key = set["keys"][at].clone();
     let y = key["y"].as_str().expect("y");
-    let (mut cut, mut off) = (y.to_owned(), trust::base64url::decode(y).expect("base64url"));
+    let (mut cut, mut off) = (
+        y.to_owned(),
+        trust::base64url::decode(y).expect("base64url"),
+    );
     cut.pop();
     off[31] ^= 1;
     for (name, value) in [

@@ -17,9 +17,15 @@ const JOSE: [(&str, Algorithm); 5] = [
 
 /// The key under this kid, out of the ring's own JWKS, as a stranger reads it.
 fn key(world: &World, ring: &str) -> DecodingKey {
-    let set = world.service.get(&format!("/v1/rings/{ring}/jwks.json")).ok();
+    let set = world
+        .service
+        .get(&format!("/v1/rings/{ring}/jwks.json"))
+        .ok();
     let keys = set["keys"].as_array().expect("keys");
-    let jwk = keys.iter().find(|key| key["kid"] == world.kid(ring)).expect("the key");
+    let jwk = keys
+        .iter()
+        .find(|key| key["kid"] == world.kid(ring))
+        .expect("the key");
     let jwk = serde_json::from_value(jwk.clone()).expect("a JWK");
     DecodingKey::from_jwk(&jwk).expect("a usable JWK")
 }
@@ -39,7 +45,11 @@ fn valid(world: &World, claim: &Value, signed: &Value) {
     assert_eq!(answer["existed_at"], signed["time"], "{answer}");
     let index = usize::try_from(signed["log_index"].as_u64().expect("an index")).expect("small");
     let leaf = &world.leaves(index)[0];
-    assert_eq!((&leaf["kind"], &leaf["kid"]), (&json!("sign"), &signed["kid"]), "{leaf}");
+    assert_eq!(
+        (&leaf["kind"], &leaf["kid"]),
+        (&json!("sign"), &signed["kid"]),
+        "{leaf}"
+    );
 }
 
 /// The leaf commits to what was signed and gives nothing of it away.
@@ -62,12 +72,20 @@ fn a_jws_of_every_algorithm_verifies() {
         let mut validation = Validation::new(algorithm);
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
-        let token = decode::<Value>(&jws, &key(&world, ring), &validation).expect("a stranger accepts it");
+        let token =
+            decode::<Value>(&jws, &key(&world, ring), &validation).expect("a stranger accepts it");
         assert_eq!(token.claims, claims);
         assert_eq!(token.header.kid.as_deref(), Some(world.kid(ring)));
-        assert_eq!(signed["alg"], serde_json::to_value(algorithm).expect("a name"));
+        assert_eq!(
+            signed["alg"],
+            serde_json::to_value(algorithm).expect("a name")
+        );
         valid(&world, &json!({ "jws": jws }), &signed);
-        committed(&world, &signed, jws.rsplit_once('.').expect("three parts").0.as_bytes());
+        committed(
+            &world,
+            &signed,
+            jws.rsplit_once('.').expect("three parts").0.as_bytes(),
+        );
         // The same in JSON, flattened and general.
         let parts: Vec<&str> = jws.split('.').collect();
         let flat = json!({"protected": parts[0], "payload": parts[1], "signature": parts[2]});
@@ -84,7 +102,8 @@ fn a_detached_jws_of_every_algorithm_verifies() {
     let payload = b"any bytes \x00\xff";
     for (ring, algorithm) in JOSE {
         for encoded in [true, false] {
-            let body = json!({"format": "jws-detached", "payload": base64url(payload), "b64": encoded});
+            let body =
+                json!({"format": "jws-detached", "payload": base64url(payload), "b64": encoded});
             let signed = sign(&world, ring, &body);
             let jws = member(&signed, "jws");
             let (header, signature) = jws.split_once("..").expect("no payload");
@@ -121,7 +140,10 @@ fn a_dsse_envelope_of_every_algorithm_verifies() {
         let bytes = standard_base64(signature["sig"].as_str().expect("sig"));
         let good = crypto::verify(&base64url(&bytes), &pae, &key(&world, ring), algorithm);
         assert!(good.expect("a signature"), "{ring}");
-        assert_eq!(standard_base64(envelope["payload"].as_str().expect("payload")), payload);
+        assert_eq!(
+            standard_base64(envelope["payload"].as_str().expect("payload")),
+            payload
+        );
         valid(&world, &json!({ "envelope": envelope }), &signed);
         committed(&world, &signed, &pae);
         let mut other = envelope.clone();
@@ -150,15 +172,20 @@ fn a_raw_signature_verifies_in_both_encodings() {
             let mut body = input.clone();
             (body["format"], body["encoding"]) = (json!("raw"), json!(encoding));
             let signed = sign(&world, "raw-es256", &body);
-            let signature = trust::base64url::decode(&member(&signed, "signature")).expect("base64url");
+            let signature =
+                trust::base64url::decode(&member(&signed, "signature")).expect("base64url");
             let fixed = match encoding {
-                "der" => p256::ecdsa::Signature::from_der(&signature).expect("DER").to_bytes().to_vec(),
+                "der" => p256::ecdsa::Signature::from_der(&signature)
+                    .expect("DER")
+                    .to_bytes()
+                    .to_vec(),
                 _ => signature.clone(),
             };
             let key = key(&world, "raw-es256");
             let good = crypto::verify(&base64url(&fixed), message, &key, Algorithm::ES256);
             assert!(good.expect("a signature"), "{encoding}");
-            let mut claim = json!({"signature": base64url(&signature), "kid": kid, "encoding": encoding});
+            let mut claim =
+                json!({"signature": base64url(&signature), "kid": kid, "encoding": encoding});
             claim["digest"] = json!(base64url(&digest));
             valid(&world, &claim, &signed);
         }
@@ -166,7 +193,12 @@ fn a_raw_signature_verifies_in_both_encodings() {
     let body = json!({"format": "raw", "payload": base64url(message)});
     let signed = sign(&world, "raw-ed25519", &body);
     let signature = member(&signed, "signature");
-    let good = crypto::verify(&signature, message, &key(&world, "raw-ed25519"), Algorithm::EdDSA);
+    let good = crypto::verify(
+        &signature,
+        message,
+        &key(&world, "raw-ed25519"),
+        Algorithm::EdDSA,
+    );
     assert!(good.expect("a signature"));
     let claim = json!({"signature": signature, "kid": world.kid("raw-ed25519"), "payload": base64url(message)});
     valid(&world, &claim, &signed);
@@ -175,11 +207,17 @@ fn a_raw_signature_verifies_in_both_encodings() {
 #[test]
 fn verify_batch_answers_each_claim() {
     let world = world();
-    let signed = sign(&world, "es256", &json!({"format": "jws", "payload": "AQID"}));
+    let signed = sign(
+        &world,
+        "es256",
+        &json!({"format": "jws", "payload": "AQID"}),
+    );
     let jws = member(&signed, "jws");
     let items = json!([{"jws": jws}, {"jws": "a.b"}, {"jws": format!("{jws}AAAA")}, {"jws": jws}]);
     let body = json!({ "items": items }).to_string();
-    let answer = world.send("/v1/verify-batch", None, &[], body.as_bytes()).ok();
+    let answer = world
+        .send("/v1/verify-batch", None, &[], body.as_bytes())
+        .ok();
     let results = answer["items"].as_array().expect("items");
     assert_eq!(results[0]["verdict"], "VALID");
     assert_eq!(results[1]["problem"]["code"], "bad_member", "{answer}");
@@ -191,7 +229,12 @@ fn verify_batch_answers_each_claim() {
 fn with_key(world: &World, ring: &str, key: &str, body: &Value) -> Answer {
     let path = format!("/v1/rings/{ring}/sign");
     let headers = [("idempotency-key", key)];
-    world.send(&path, Some(&world.signer), &headers, body.to_string().as_bytes())
+    world.send(
+        &path,
+        Some(&world.signer),
+        &headers,
+        body.to_string().as_bytes(),
+    )
 }
 
 #[test]
@@ -203,7 +246,10 @@ fn an_idempotency_key_returns_the_same_signature() {
         // Both spellings, and the members in another order.
         assert_eq!(with_key(&world, "es256", "order-1", &body).ok(), first);
         let path = "/v1/rings/es256/sign";
-        let turned = format!(r#"{{ "payload": "{}", "format": "jws" }}"#, base64url(b"once"));
+        let turned = format!(
+            r#"{{ "payload": "{}", "format": "jws" }}"#,
+            base64url(b"once")
+        );
         let headers = [("idempotency-key", "order-1")];
         let answer = world.send(path, Some(&world.signer), &headers, turned.as_bytes());
         assert_eq!(answer.ok(), first);
@@ -219,7 +265,8 @@ fn an_idempotency_key_for_another_request_is_refused() {
     world.only_signatures(1, || {
         with_key(&world, "es256", "order-2", &body).ok();
         for (ring, body) in [("es256", &other), ("es256", &detached), ("ps256", &body)] {
-            let problem = with_key(&world, ring, "order-2", body).problem(422, "idempotency_mismatch");
+            let problem =
+                with_key(&world, ring, "order-2", body).problem(422, "idempotency_mismatch");
             assert_eq!(problem["member"], "Idempotency-Key");
         }
         for bad in ["", "\"open", "a b", &"k".repeat(129)] {
@@ -229,7 +276,12 @@ fn an_idempotency_key_for_another_request_is_refused() {
     // Another caller's key is another key.
     let path = "/v1/rings/others/sign";
     let headers = [("idempotency-key", "order-2")];
-    let answer = world.send(path, Some(&world.other_signer), &headers, other.to_string().as_bytes());
+    let answer = world.send(
+        path,
+        Some(&world.other_signer),
+        &headers,
+        other.to_string().as_bytes(),
+    );
     assert_eq!(answer.ok()["kid"], world.kid("others"));
 }
 
@@ -243,9 +295,15 @@ fn an_idempotency_key_used_at_once_gives_one_signature() {
             let answers: Vec<Value> = std::thread::scope(|scope| {
                 let ask = || with_key(&world, "es256", &key, &body).ok();
                 let asked: Vec<_> = (0..8).map(|_| scope.spawn(ask)).collect();
-                asked.into_iter().map(|one| one.join().expect("an answer")).collect()
+                asked
+                    .into_iter()
+                    .map(|one| one.join().expect("an answer"))
+                    .collect()
             });
-            assert!(answers.iter().all(|answer| *answer == answers[0]), "{answers:?}");
+            assert!(
+                answers.iter().all(|answer| *answer == answers[0]),
+                "{answers:?}"
+            );
         });
     }
 }
@@ -253,13 +311,16 @@ fn an_idempotency_key_used_at_once_gives_one_signature() {
 #[test]
 fn an_idempotency_key_of_a_batch_holds_for_each_item() {
     let world = world();
-    let items: Vec<Value> =
-        (0..3).map(|n| json!({"format": "jws", "payload": base64url(&[n])})).collect();
+    let items: Vec<Value> = (0..3)
+        .map(|n| json!({"format": "jws", "payload": base64url(&[n])}))
+        .collect();
     let path = "/v1/rings/es256/sign-batch";
     let ask = |items: &[Value]| {
         let body = json!({ "items": items }).to_string();
         let headers = [("idempotency-key", "batch-1")];
-        world.send(path, Some(&world.signer), &headers, body.as_bytes()).ok()
+        world
+            .send(path, Some(&world.signer), &headers, body.as_bytes())
+            .ok()
     };
     world.only_signatures(3, || {
         let first = ask(&items);
@@ -268,7 +329,10 @@ fn an_idempotency_key_of_a_batch_holds_for_each_item() {
         other[1] = json!({"format": "jws", "payload": base64url(b"other")});
         let answer = ask(&other);
         assert_eq!(answer["items"][0], first["items"][0]);
-        assert_eq!(answer["items"][1]["problem"]["code"], "idempotency_mismatch");
+        assert_eq!(
+            answer["items"][1]["problem"]["code"],
+            "idempotency_mismatch"
+        );
         assert_eq!(answer["items"][2], first["items"][2]);
     });
 }

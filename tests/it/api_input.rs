@@ -16,7 +16,11 @@ fn doors(world: &World) -> [(&'static str, Option<&str>, &'static str); 4] {
     let signer = Some(world.signer.as_str());
     [
         ("/v1/rings/es256/sign", signer, GOOD),
-        ("/v1/rings/es256/sign-batch", signer, r#"{"items":[{"format":"jws","payload":"AQID"}]}"#),
+        (
+            "/v1/rings/es256/sign-batch",
+            signer,
+            r#"{"items":[{"format":"jws","payload":"AQID"}]}"#,
+        ),
         ("/v1/verify", None, r#"{"jws":"a.b.c"}"#),
         ("/v1/verify-batch", None, r#"{"items":[{"jws":"a.b.c"}]}"#),
     ]
@@ -27,7 +31,12 @@ fn wrong_content_type_is_refused() {
     let world = world();
     world.unchanged(|| {
         for (path, caller, body) in doors(&world) {
-            for kind in ["text/plain", "application/jsonx", "application/json; charset=latin1", ""] {
+            for kind in [
+                "text/plain",
+                "application/jsonx",
+                "application/json; charset=latin1",
+                "",
+            ] {
                 let answer = world.send(path, caller, &[("content-type", kind)], body.as_bytes());
                 let problem = answer.problem(415, "unsupported_media_type");
                 assert_eq!(problem["member"], "Content-Type", "{path} {kind}");
@@ -117,20 +126,37 @@ fn unknown_members_are_refused() {
     world.unchanged(|| {
         for (body, about) in [
             (r#"{"format":"jws","payload":"AQID","kid":"x"}"#, "kid"),
-            (r#"{"format":"jws","payload":"AQID","digest":"AQID"}"#, "digest"),
-            (r#"{"format":"jws","payload":"AQID","encoding":"der"}"#, "encoding"),
-            (r#"{"format":"dsse","payload":"AQID","payload_type":"a","b64":true}"#, "b64"),
-            (r#"{"format":"jws-detached","payload":"AQID","payload_type":"a"}"#, "payload_type"),
+            (
+                r#"{"format":"jws","payload":"AQID","digest":"AQID"}"#,
+                "digest",
+            ),
+            (
+                r#"{"format":"jws","payload":"AQID","encoding":"der"}"#,
+                "encoding",
+            ),
+            (
+                r#"{"format":"dsse","payload":"AQID","payload_type":"a","b64":true}"#,
+                "b64",
+            ),
+            (
+                r#"{"format":"jws-detached","payload":"AQID","payload_type":"a"}"#,
+                "payload_type",
+            ),
         ] {
             let problem = world.sign("es256", body).problem(400, "bad_member");
             assert!(problem.to_string().contains(about), "{problem}");
         }
-        for body in [r#"{"jws":"a.b.c","alg":"ES256"}"#, r#"{"jws":"a.b.c","kid":"x"}"#] {
+        for body in [
+            r#"{"jws":"a.b.c","alg":"ES256"}"#,
+            r#"{"jws":"a.b.c","kid":"x"}"#,
+        ] {
             world.verify(body).problem(400, "bad_member");
         }
         // Neither is a parameter that nobody reads.
         let path = "/v1/rings/es256/sign?receipt=maybe";
-        world.send(path, Some(&world.signer), &[], GOOD.as_bytes()).problem(400, "bad_query");
+        world
+            .send(path, Some(&world.signer), &[], GOOD.as_bytes())
+            .problem(400, "bad_query");
     });
 }
 
@@ -152,7 +178,10 @@ fn values_of_the_wrong_kind_are_refused() {
         for body in ["[]", "null", "7", "\"x\""] {
             let answer = world.sign("es256", body);
             let code = answer.json()["code"].clone();
-            assert!(answer.status == 400 && (code == "bad_member" || code == "bad_json"), "{body}: {code}");
+            assert!(
+                answer.status == 400 && (code == "bad_member" || code == "bad_json"),
+                "{body}: {code}"
+            );
         }
         for body in [
             r#"{"format":"jws","payload":"AQID","n":1.5}"#,
@@ -164,7 +193,9 @@ fn values_of_the_wrong_kind_are_refused() {
         }
         let deep = format!("{}{}", "[".repeat(20_000), "]".repeat(20_000));
         world.sign("es256", deep).problem(400, "bad_json");
-        world.sign("es256", b"{\"format\":\"jws\",\"payload\":\"\xff\"}").problem(400, "bad_json");
+        world
+            .sign("es256", b"{\"format\":\"jws\",\"payload\":\"\xff\"}")
+            .problem(400, "bad_json");
     });
 }
 
@@ -177,7 +208,14 @@ fn wrong_base64url_is_refused() {
             let body = format!(r#"{{"format":"jws","payload":"{text}"}}"#);
             refused(&world, "es256", &body, 400, "bad_member", Some("payload"));
             let body = format!(r#"{{"format":"raw","digest":"{text}","hash":"sha-256"}}"#);
-            refused(&world, "raw-es256", &body, 400, "bad_member", Some("digest"));
+            refused(
+                &world,
+                "raw-es256",
+                &body,
+                400,
+                "bad_member",
+                Some("digest"),
+            );
         }
     });
 }
@@ -186,10 +224,22 @@ fn wrong_base64url_is_refused() {
 fn digest_of_the_wrong_length_is_refused() {
     let world = world();
     world.unchanged(|| {
-        for (length, hash) in [(31, "sha-256"), (33, "sha-256"), (0, "sha-256"), (32, "sha-384")] {
+        for (length, hash) in [
+            (31, "sha-256"),
+            (33, "sha-256"),
+            (0, "sha-256"),
+            (32, "sha-384"),
+        ] {
             let digest = base64url(&vec![7; length]);
             let body = json!({"format": "raw", "digest": digest, "hash": hash}).to_string();
-            refused(&world, "raw-es256", &body, 400, "bad_member", Some("digest"));
+            refused(
+                &world,
+                "raw-es256",
+                &body,
+                400,
+                "bad_member",
+                Some("digest"),
+            );
         }
         let digest = base64url(&[7; 48]);
         let body = json!({"format": "raw", "digest": digest, "hash": "sha-384"}).to_string();
@@ -200,17 +250,32 @@ fn digest_of_the_wrong_length_is_refused() {
         refused(&world, "raw-es256", &body, 400, "bad_member", Some("hash"));
         // Ed25519 has no digest.
         let body = json!({"format": "raw", "digest": base64url(&[7; 64]), "hash": "sha-512"});
-        refused(&world, "raw-ed25519", &body.to_string(), 422, "wrong_hash", Some("digest"));
+        refused(
+            &world,
+            "raw-ed25519",
+            &body.to_string(),
+            422,
+            "wrong_hash",
+            Some("digest"),
+        );
     });
 }
 
 #[test]
 fn raw_and_structured_never_mix() {
     let world = world();
-    let raw = json!({"format": "raw", "digest": base64url(&[7; 32]), "hash": "sha-256"}).to_string();
+    let raw =
+        json!({"format": "raw", "digest": base64url(&[7; 32]), "hash": "sha-256"}).to_string();
     world.only_refusals(2, || {
         refused(&world, "es256", &raw, 422, "wrong_usage", Some("format"));
-        refused(&world, "raw-es256", GOOD, 422, "wrong_usage", Some("format"));
+        refused(
+            &world,
+            "raw-es256",
+            GOOD,
+            422,
+            "wrong_usage",
+            Some("format"),
+        );
     });
 }
 
@@ -222,11 +287,23 @@ fn unknown_ring_is_refused() {
         world.sign("nowhere", GOOD).problem(404, "unknown_ring");
         world.sign("elsewhere", GOOD).problem(403, "forbidden");
         world.sign(CLOSED, GOOD).problem(409, "no_active_key");
-        world.service.get("/v1/rings/nowhere/jwks.json").problem(404, "unknown_ring");
-        world.service.get("/v1/keys/nobody").problem(404, "unknown_key");
+        world
+            .service
+            .get("/v1/rings/nowhere/jwks.json")
+            .problem(404, "unknown_ring");
+        world
+            .service
+            .get("/v1/keys/nobody")
+            .problem(404, "unknown_key");
         let kid = "A".repeat(43);
-        world.service.get(&format!("/v1/keys/{kid}")).problem(404, "unknown_key");
-        world.service.get(&format!("/v1/keys/{kid}/provenance")).problem(404, "unknown_key");
+        world
+            .service
+            .get(&format!("/v1/keys/{kid}"))
+            .problem(404, "unknown_key");
+        world
+            .service
+            .get(&format!("/v1/keys/{kid}/provenance"))
+            .problem(404, "unknown_key");
     });
 }
 
@@ -252,9 +329,20 @@ fn callers_without_credentials_and_with_wrong_ones_are_refused() {
     let withdrawn = installation.grant("gone", "signer:es256");
     let hash = trust::Sha256Digest::of(withdrawn.as_bytes()).to_string();
     installation.chancery(["access", "withdraw", "--token-hash", &hash]);
-    let grant = ["access", "grant", "short", "--role", "signer:es256", "--expires-in", "1s"];
+    let grant = [
+        "access",
+        "grant",
+        "short",
+        "--role",
+        "signer:es256",
+        "--expires-in",
+        "1s",
+    ];
     let said = installation.chancery(grant);
-    let ended = said.json()["access_token"].as_str().expect("an access token").to_owned();
+    let ended = said.json()["access_token"]
+        .as_str()
+        .expect("an access token")
+        .to_owned();
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     let path = "/v1/rings/es256/sign";
     let bad = ["nobody", &cut, &withdrawn, &ended, "", &"x".repeat(4_096)];
@@ -262,7 +350,10 @@ fn callers_without_credentials_and_with_wrong_ones_are_refused() {
         for path in [path, "/v1/rings/es256/sign-batch", "/v1/rings/nowhere/sign"] {
             let answer = world.send(path, None, &[], GOOD.as_bytes());
             answer.problem(401, "unauthenticated");
-            assert_eq!(answer.header("www-authenticate"), Some("Bearer realm=\"chancery\""));
+            assert_eq!(
+                answer.header("www-authenticate"),
+                Some("Bearer realm=\"chancery\"")
+            );
         }
         for access_token in bad {
             let answer = world.send(path, Some(access_token), &[], GOOD.as_bytes());
@@ -278,7 +369,12 @@ fn callers_without_credentials_and_with_wrong_ones_are_refused() {
         }
         // Two at once are none.
         let bearer = format!("Bearer {signer}");
-        let answer = world.send(path, Some(signer), &[("authorization", &bearer)], GOOD.as_bytes());
+        let answer = world.send(
+            path,
+            Some(signer),
+            &[("authorization", &bearer)],
+            GOOD.as_bytes(),
+        );
         answer.problem(401, "invalid_credentials");
     });
 }
@@ -295,9 +391,16 @@ fn signer_on_anothers_ring_is_refused() {
         }
         // Nor in a batch; and before the body is looked at.
         let path = "/v1/rings/others/sign-batch";
-        world.send(path, Some(&world.signer), &[], b"{").problem(403, "forbidden");
+        world
+            .send(path, Some(&world.signer), &[], b"{")
+            .problem(403, "forbidden");
     });
-    let answer = world.send(&path("others"), Some(&world.other_signer), &[], GOOD.as_bytes());
+    let answer = world.send(
+        &path("others"),
+        Some(&world.other_signer),
+        &[],
+        GOOD.as_bytes(),
+    );
     assert_eq!(answer.ok()["kid"], world.kid("others"));
 }
 
@@ -306,7 +409,14 @@ fn only_their_own_roles_open_the_other_doors() {
     let world = world();
     let get = |path: &str, caller: &str| {
         let bearer = format!("Bearer {caller}");
-        send(&world.service.api, "GET", path, &[("authorization", &bearer)], b"").expect("an answer")
+        send(
+            &world.service.api,
+            "GET",
+            path,
+            &[("authorization", &bearer)],
+            b"",
+        )
+        .expect("an answer")
     };
     world.only_refusals(7, || {
         for path in ["/v1/audit", "/v1/rings", "/v1/inventory"] {
@@ -324,7 +434,14 @@ fn wrong_parameters_methods_and_paths_are_refused() {
     let bearer = format!("Bearer {}", world.auditor);
     let auditor = [("authorization", bearer.as_str())];
     world.unchanged(|| {
-        for query in ["from=-1", "from=x", "limit=0", "limit=1001", "until=3", "from=1&from=2"] {
+        for query in [
+            "from=-1",
+            "from=x",
+            "limit=0",
+            "limit=1001",
+            "until=3",
+            "from=1&from=2",
+        ] {
             let path = format!("/v1/audit?{query}");
             let answer = send(&world.service.api, "GET", &path, &auditor, b"").expect("an answer");
             answer.problem(400, "bad_query");
@@ -368,12 +485,24 @@ fn a_batch_with_bad_items_signs_the_good_ones() {
     let size = world.leaves(0).len();
     let body = json!({ "items": items }).to_string();
     let path = "/v1/rings/es256/sign-batch";
-    let answer = world.send(path, Some(&world.signer), &[], body.as_bytes()).ok();
+    let answer = world
+        .send(path, Some(&world.signer), &[], body.as_bytes())
+        .ok();
     let results = answer["items"].as_array().expect("items");
     let code = |result: &Value| result["problem"]["code"].as_str().map(str::to_owned);
     let codes: Vec<_> = results.iter().map(code).collect();
-    let expected = [None, Some("bad_member"), Some("wrong_algorithm"), Some("wrong_usage"), None];
-    assert_eq!(codes, expected.map(|code| code.map(str::to_owned)), "{answer}");
+    let expected = [
+        None,
+        Some("bad_member"),
+        Some("wrong_algorithm"),
+        Some("wrong_usage"),
+        None,
+    ];
+    assert_eq!(
+        codes,
+        expected.map(|code| code.map(str::to_owned)),
+        "{answer}"
+    );
     assert_eq!(results[1]["problem"]["member"], "items[1].payload");
     for result in [&results[0], &results[4]] {
         let jws = result["jws"].as_str().expect("a signature");

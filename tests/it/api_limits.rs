@@ -19,7 +19,11 @@ fn unfinished(service: &Service) -> TcpStream {
 fn ask(service: &Service, access_token: Option<&str>) -> crate::support::http::Answer {
     let bearer = format!("Bearer {}", access_token.unwrap_or_default());
     let header = [("authorization", bearer.as_str())];
-    let headers = if access_token.is_some() { &header[..] } else { &[] };
+    let headers = if access_token.is_some() {
+        &header[..]
+    } else {
+        &[]
+    };
     send(&service.api, "GET", "/v1/audit", headers, b"").expect("the service answers")
 }
 
@@ -32,14 +36,28 @@ fn limits_answer_at_once_and_in_so_many_words() {
     // The rate is the caller's own.
     let service = installation.serve_with(&[("CHANCERY_HTTP__REQUESTS_PER_SECOND", "3")]);
     let answers: Vec<_> = (0..30).map(|_| service.get("/v1/keys/nobody")).collect();
-    let limited: Vec<_> = answers.iter().filter(|answer| answer.status == 429).collect();
-    assert!(limited.len() > 10 && limited.len() < 30, "{} of 30", limited.len());
+    let limited: Vec<_> = answers
+        .iter()
+        .filter(|answer| answer.status == 429)
+        .collect();
+    assert!(
+        limited.len() > 10 && limited.len() < 30,
+        "{} of 30",
+        limited.len()
+    );
     limited.iter().for_each(|answer| {
         answer.problem(429, "rate_limited");
-        let wait: u32 = answer.header("retry-after").and_then(|s| s.parse().ok()).expect("seconds");
+        let wait: u32 = answer
+            .header("retry-after")
+            .and_then(|s| s.parse().ok())
+            .expect("seconds");
         assert!((1..=2).contains(&wait), "{wait}");
     });
-    assert_eq!(ask(&service, Some(&auditor)).status, 200, "another caller pays nothing for it");
+    assert_eq!(
+        ask(&service, Some(&auditor)).status,
+        200,
+        "another caller pays nothing for it"
+    );
     for _ in 0..30 {
         assert_eq!(service.get(jwks).status, 200, "publication has no rate");
     }
@@ -54,7 +72,9 @@ fn limits_answer_at_once_and_in_so_many_words() {
     assert_eq!(service.get(jwks).status, 200, "publication takes no place");
     let mut finished = held.pop().expect("one");
     finished.write_all(b":\"a.b.c\"}").expect("sent");
-    receive(&mut finished).expect("an answer").problem(400, "bad_member");
+    receive(&mut finished)
+        .expect("an answer")
+        .problem(400, "bad_member");
     assert_eq!(ask(&service, Some(&auditor)).status, 200);
     // The other client goes away.
     drop(held);
@@ -67,6 +87,8 @@ fn limits_answer_at_once_and_in_so_many_words() {
     // And for so long.
     let service = installation.serve_with(&[("CHANCERY_HTTP__REQUEST_TIMEOUT_MS", "400")]);
     let mut slow = unfinished(&service);
-    receive(&mut slow).expect("an answer").problem(408, "body_timeout");
+    receive(&mut slow)
+        .expect("an answer")
+        .problem(408, "body_timeout");
     assert_eq!(ask(&service, Some(&auditor)).status, 200);
 }

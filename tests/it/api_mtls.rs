@@ -45,7 +45,9 @@ fn send(
     headers: &[(&str, &str)],
 ) -> std::io::Result<Answer> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_slice(authority.as_bytes()).expect("PEM")).expect("a root");
+    roots
+        .add(CertificateDer::from_pem_slice(authority.as_bytes()).expect("PEM"))
+        .expect("a root");
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
@@ -54,9 +56,12 @@ fn send(
     let config = match client {
         None => builder.with_no_client_auth(),
         Some(identity) => {
-            let certificate = CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
+            let certificate =
+                CertificateDer::from_pem_slice(identity.certificate.as_bytes()).expect("PEM");
             let key = PrivateKeyDer::from_pem_slice(identity.key.as_bytes()).expect("PEM");
-            builder.with_client_auth_cert(vec![certificate], key).expect("an identity")
+            builder
+                .with_client_auth_cert(vec![certificate], key)
+                .expect("an identity")
         }
     };
     let name = "localhost".try_into().expect("a name");
@@ -64,7 +69,13 @@ fn send(
     let mut stream = StreamOwned::new(connection, connect(&service.api)?);
     let mut all = vec![("content-type", "application/json")];
     all.extend(headers);
-    stream.write_all(&request("localhost", "POST", "/v1/rings/integrity/sign", &all, BODY))?;
+    stream.write_all(&request(
+        "localhost",
+        "POST",
+        "/v1/rings/integrity/sign",
+        &all,
+        BODY,
+    ))?;
     receive(&mut stream)
 }
 
@@ -79,10 +90,21 @@ fn a_name_in_a_client_certificate_is_a_principal() {
         path
     };
     let server = issue(&ours, &["localhost"]);
-    let (certificate, key) = (file("server.pem", &server.certificate), file("server.key", &server.key));
+    let (certificate, key) = (
+        file("server.pem", &server.certificate),
+        file("server.key", &server.key),
+    );
     let client_ca = file("clients.pem", &ours.pem());
     let san = "integrity.internal.test";
-    let grant = ["access", "grant", "integrity-service", "--role", "signer:integrity", "--san", san];
+    let grant = [
+        "access",
+        "grant",
+        "integrity-service",
+        "--role",
+        "signer:integrity",
+        "--san",
+        san,
+    ];
     installation.chancery(grant);
     let token = installation.grant("program", "signer:integrity");
     let service = installation.serve_with(&[
@@ -97,19 +119,35 @@ fn a_name_in_a_client_certificate_is_a_principal() {
     let known = issue(&ours, &[san]);
     assert_eq!(send(Some(&known), &[]).expect("an answer").ok()["kid"], kid);
     let several = issue(&ours, &["other.internal.test", san]);
-    assert_eq!(send(Some(&several), &[]).expect("an answer").ok()["kid"], kid);
+    assert_eq!(
+        send(Some(&several), &[]).expect("an answer").ok()["kid"],
+        kid
+    );
     // A name that nobody mapped, one that only contains a mapped one, and no certificate at all.
-    for name in ["other.internal.test", "x.integrity.internal.test", "integrity.internal.test.evil.test"] {
+    for name in [
+        "other.internal.test",
+        "x.integrity.internal.test",
+        "integrity.internal.test.evil.test",
+    ] {
         let stranger = issue(&ours, &[name]);
-        send(Some(&stranger), &[]).expect("an answer").problem(401, "invalid_credentials");
+        send(Some(&stranger), &[])
+            .expect("an answer")
+            .problem(401, "invalid_credentials");
     }
-    send(None, &[]).expect("an answer").problem(401, "unauthenticated");
+    send(None, &[])
+        .expect("an answer")
+        .problem(401, "unauthenticated");
     // Signed by an authority that is not ours: the handshake fails.
     let forged = issue(&theirs, &[san]);
     assert!(send(Some(&forged), &[]).is_err());
     // An access token alone does it; a bad one is not made good by a certificate.
     let bearer = format!("Bearer {token}");
-    assert_eq!(send(None, &[("authorization", &bearer)]).expect("an answer").ok()["kid"], kid);
+    assert_eq!(
+        send(None, &[("authorization", &bearer)])
+            .expect("an answer")
+            .ok()["kid"],
+        kid
+    );
     let answer = send(Some(&known), &[("authorization", "Bearer nobody")]).expect("an answer");
     answer.problem(401, "invalid_credentials");
     // Withdrawn.

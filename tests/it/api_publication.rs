@@ -20,19 +20,36 @@ fn jwks_may_be_cached_and_is_not_sent_twice() {
     for path in [JWKS.to_owned(), "/v1/rings/ed25519/jwks.json".to_owned()] {
         let answer = get(&world, &path, &[]);
         assert_eq!(answer.status, 200);
-        assert_eq!(answer.header("content-type"), Some("application/jwk-set+json"));
+        assert_eq!(
+            answer.header("content-type"),
+            Some("application/jwk-set+json")
+        );
         assert_eq!(answer.header("access-control-allow-origin"), Some("*"));
         let cache = answer.header("cache-control").expect("a cache time");
-        for word in ["public", &format!("max-age={}", PUBLISH_SAFETY.as_secs() / 4)] {
+        for word in [
+            "public",
+            &format!("max-age={}", PUBLISH_SAFETY.as_secs() / 4),
+        ] {
             assert!(cache.split(", ").any(|found| found == word), "{cache}");
         }
-        assert!(cache.contains("stale-if-error") && cache.contains("stale-while-revalidate"), "{cache}");
+        assert!(
+            cache.contains("stale-if-error") && cache.contains("stale-while-revalidate"),
+            "{cache}"
+        );
         let etag = answer.header("etag").expect("an entity tag").to_owned();
-        for known in [etag.clone(), format!("\"other\", {etag}"), format!("W/{etag}"), "*".to_owned()] {
+        for known in [
+            etag.clone(),
+            format!("\"other\", {etag}"),
+            format!("W/{etag}"),
+            "*".to_owned(),
+        ] {
             let again = get(&world, &path, &[("if-none-match", &known)]);
             assert_eq!((again.status, again.body.len()), (304, 0), "{known}");
             assert_eq!(again.header("etag"), Some(etag.as_str()));
-            assert_eq!(again.header("cache-control"), answer.header("cache-control"));
+            assert_eq!(
+                again.header("cache-control"),
+                answer.header("cache-control")
+            );
         }
         let other = get(&world, &path, &[("if-none-match", "\"other\"")]);
         assert_eq!((other.status, &other.body), (200, &answer.body));
@@ -47,9 +64,14 @@ fn jwks_holds_every_key_once_and_nothing_private() {
     let world = world();
     let set = get(&world, JWKS, &[]).ok();
     let keys = set["keys"].as_array().expect("keys");
-    let mut kids: Vec<&str> = keys.iter().map(|key| key["kid"].as_str().expect("a kid")).collect();
+    let mut kids: Vec<&str> = keys
+        .iter()
+        .map(|key| key["kid"].as_str().expect("a kid"))
+        .collect();
     kids.sort_unstable();
-    let combined = RINGS.iter().filter(|(_, algorithm, _)| *algorithm != "Ed25519");
+    let combined = RINGS
+        .iter()
+        .filter(|(_, algorithm, _)| *algorithm != "Ed25519");
     let mut expected: Vec<&str> = combined.map(|(ring, ..)| world.kid(ring)).collect();
     expected.sort_unstable();
     assert_eq!(kids, expected);
@@ -59,7 +81,10 @@ fn jwks_holds_every_key_once_and_nothing_private() {
             panic!("one key: {set}")
         };
         assert_eq!(key["kid"], world.kid(ring));
-        assert_eq!((&key["use"], &key["key_ops"]), (&json!("sig"), &json!(["verify"])));
+        assert_eq!(
+            (&key["use"], &key["key_ops"]),
+            (&json!("sig"), &json!(["verify"]))
+        );
         // Libraries disagree on the name for Ed25519.
         let alg = (algorithm != "Ed25519").then_some(algorithm);
         assert_eq!(key.get("alg").and_then(Value::as_str), alg);
@@ -79,9 +104,18 @@ fn one_key_is_found_by_its_kid_and_by_nothing_else() {
         let kid = world.kid(ring);
         let key = get(&world, &format!("/v1/keys/{kid}"), &[]).ok();
         assert_eq!(key["kid"], kid);
-        assert_eq!((&key["ring"], &key["algorithm"]), (&json!(ring), &json!(algorithm)));
-        assert_eq!((&key["state"], &key["role"]), (&json!("active"), &json!("primary")));
-        assert_eq!(get(&world, &format!("/v1/keys/{kid}/jwk"), &[]).ok(), key["jwk"]);
+        assert_eq!(
+            (&key["ring"], &key["algorithm"]),
+            (&json!(ring), &json!(algorithm))
+        );
+        assert_eq!(
+            (&key["state"], &key["role"]),
+            (&json!("active"), &json!("primary"))
+        );
+        assert_eq!(
+            get(&world, &format!("/v1/keys/{kid}/jwk"), &[]).ok(),
+            key["jwk"]
+        );
         get(&world, &format!("/v1/keys/{kid}/certificate"), &[]).problem(404, "no_certificate");
         let mut other = kid.to_owned();
         let last = if other.pop() == Some('A') { 'E' } else { 'A' };
@@ -101,12 +135,21 @@ fn provenance_is_a_birth_certificate_that_verifies_offline() {
         assert_eq!(answer.status, 200);
         let file = world.installation.file(&format!("{ring}.transcript"));
         std::fs::write(&file, &answer.body).expect("written");
-        let said = world.installation.chancery(["ceremony", "verify", text(&file), "--genesis", genesis]);
+        let said =
+            world
+                .installation
+                .chancery(["ceremony", "verify", text(&file), "--genesis", genesis]);
         let said = said.json();
         assert_eq!((&said["kid"], &said["ring"]), (&json!(kid), &json!(ring)));
         assert_eq!(said["approved_by"], json!(["berta", "carl"]));
         assert_eq!(said["accepted_by"], json!(["berta", "carl"]));
-        let verify = ["ceremony", "verify", text(&file), "--genesis", &"0".repeat(64)];
+        let verify = [
+            "ceremony",
+            "verify",
+            text(&file),
+            "--genesis",
+            &"0".repeat(64),
+        ];
         assert_eq!(world.installation.try_chancery(verify).code, Some(5));
     }
 }
@@ -115,7 +158,10 @@ fn provenance_is_a_birth_certificate_that_verifies_offline() {
 fn history_is_a_jwt_of_every_key() {
     let world = world();
     let answer = get(&world, "/v1/keys/history", &[]);
-    assert_eq!(answer.header("content-type"), Some("application/jwk-set+jwt"));
+    assert_eq!(
+        answer.header("content-type"),
+        Some("application/jwk-set+jwt")
+    );
     let jwt = String::from_utf8(answer.body).expect("text");
     let jwk = get(&world, &format!("/v1/keys/{}/jwk", world.kid("es256")), &[]).ok();
     let key = DecodingKey::from_jwk(&serde_json::from_value(jwk).expect("a JWK")).expect("usable");
@@ -128,7 +174,10 @@ fn history_is_a_jwt_of_every_key() {
     assert_eq!(token.header.kid.as_deref(), Some(world.kid("es256")));
     let keys = token.claims["keys"].as_array().expect("keys");
     for (ring, ..) in RINGS {
-        let entry = keys.iter().find(|key| key["kid"] == world.kid(ring)).expect("every key");
+        let entry = keys
+            .iter()
+            .find(|key| key["kid"] == world.kid(ring))
+            .expect("every key");
         assert!(entry["exp"].as_i64() > entry["iat"].as_i64(), "{entry}");
         assert!(entry.get("revoked").is_none(), "{entry}");
     }
@@ -151,9 +200,15 @@ fn health_and_metrics_are_on_their_own_listener() {
         assert_eq!(operations(&format!("/health/ready/{part}")).status, 200);
     }
     operations("/health/ready/nothing").json();
-    world.sign("es256", r#"{"format":"jws","payload":"AQID"}"#).ok();
+    world
+        .sign("es256", r#"{"format":"jws","payload":"AQID"}"#)
+        .ok();
     let metrics = String::from_utf8(operations("/metrics").body).expect("text");
-    for name in ["chancery_signatures_total", "chancery_hsm_up 1", "chancery_keys_refused 0"] {
+    for name in [
+        "chancery_signatures_total",
+        "chancery_hsm_up 1",
+        "chancery_keys_refused 0",
+    ] {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }
     for path in ["/health/live", "/metrics"] {

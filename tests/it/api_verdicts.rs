@@ -12,7 +12,9 @@ const COMPROMISED: &str = "compromised";
 const RINGS: [&str; 3] = [RETIRING, SUPERSEDED, COMPROMISED];
 
 fn verdict(service: &Service, jws: &str) -> Value {
-    service.post("/v1/verify", None, &json!({ "jws": jws })).ok()
+    service
+        .post("/v1/verify", None, &json!({ "jws": jws }))
+        .ok()
 }
 
 fn expect(service: &Service, jws: &str, verdict: &str, reasons: &[&str]) {
@@ -38,17 +40,29 @@ fn published(service: &Service, ring: &str) -> Vec<String> {
 /// Somebody who has the PIN signs past the service: correct, and not in the log.
 fn behind_the_service(installation: &Installation, kid: &str) -> String {
     let mut database = Database::open(&installation.sqlite_url());
-    let cka_id = database.one(&format!("SELECT cka_id FROM signing_key WHERE kid = '{kid}'"));
+    let cka_id = database.one(&format!(
+        "SELECT cka_id FROM signing_key WHERE kid = '{kid}'"
+    ));
     let header = base64url(json!({"alg": "ES256", "kid": kid}).to_string().as_bytes());
     let input = format!("{header}.{}", base64url(b"never asked for"));
     let (digest, signature) = (installation.file("digest"), installation.file("signature"));
     std::fs::write(&digest, trust::Hash::Sha256.digest(input.as_bytes())).expect("written");
     let said = installation.token_tool(&[
-        "--sign", "--mechanism", "ECDSA", "--id", &cka_id, "--input-file", text(&digest),
-        "--output-file", text(&signature),
+        "--sign",
+        "--mechanism",
+        "ECDSA",
+        "--id",
+        &cka_id,
+        "--input-file",
+        text(&digest),
+        "--output-file",
+        text(&signature),
     ]);
     assert_eq!(said.code, Some(0), "{said:?}");
-    format!("{input}.{}", base64url(&std::fs::read(signature).expect("a signature")))
+    format!(
+        "{input}.{}",
+        base64url(&std::fs::read(signature).expect("a signature"))
+    )
 }
 
 #[test]
@@ -61,7 +75,9 @@ fn every_signature_keeps_its_verdict_through_the_life_of_its_key() {
     }
     let first = RINGS.map(|ring| installation.give_birth(ring));
     let second = RINGS.map(|ring| installation.give_birth(ring));
-    RINGS.iter().for_each(|ring| installation.rotate_when_safe(ring));
+    RINGS
+        .iter()
+        .for_each(|ring| installation.rotate_when_safe(ring));
     let grant = ["access", "grant", "integrity-service"].into_iter();
     let said = installation.chancery(grant.chain(roles.iter().map(String::as_str)));
     let signer = member(&said.json(), "access_token");
@@ -74,23 +90,50 @@ fn every_signature_keeps_its_verdict_through_the_life_of_its_key() {
         expect(&service, &thefts[n], "VALID", &["not_in_log"]);
         // A standby key signs for nobody.
         let early = behind_the_service(&installation, &second[n]);
-        expect(&service, &early, "INDETERMINATE", &["never_active", "not_in_log"]);
+        expect(
+            &service,
+            &early,
+            "INDETERMINATE",
+            &["never_active", "not_in_log"],
+        );
     }
 
     // Rotated: the old key is secondary and its signatures are as good as before.
-    RINGS.iter().for_each(|ring| installation.rotate_when_safe(ring));
+    RINGS
+        .iter()
+        .for_each(|ring| installation.rotate_when_safe(ring));
     for n in [0, 1, 2] {
         state_is(&service, &second[n], "primary");
         expect(&service, &old[n], "VALID", &[]);
-        let new = service.sign(RINGS[n], &signer, &json!({"format": "jws", "payload": "AQID"}));
-        assert_eq!((&new["kid"], &new["key_number"]), (&json!(second[n]), &json!(2)));
+        let new = service.sign(
+            RINGS[n],
+            &signer,
+            &json!({"format": "jws", "payload": "AQID"}),
+        );
+        assert_eq!(
+            (&new["kid"], &new["key_number"]),
+            (&json!(second[n]), &json!(2))
+        );
         expect(&service, &member(&new, "jws"), "VALID", &[]);
         assert_eq!(published(&service, RINGS[n]).len(), 2);
     }
 
     retires_and_is_archived(&installation, &service, &first[0], &old[0], &thefts[0]);
-    is_superseded(&installation, &service, &signer, &first[1], &old[1], &thefts[1]);
-    is_compromised(&installation, &service, &signer, [&first[2], &second[2]], &thefts[2]);
+    is_superseded(
+        &installation,
+        &service,
+        &signer,
+        &first[1],
+        &old[1],
+        &thefts[1],
+    );
+    is_compromised(
+        &installation,
+        &service,
+        &signer,
+        [&first[2], &second[2]],
+        &thefts[2],
+    );
     the_trail_tells_of_everything(&installation, &service, &first, &second);
 }
 
@@ -107,23 +150,47 @@ fn retires_and_is_archived(
     installation.chancery(["ring", "roll-back", RETIRING, "--apply"]);
     state_is(service, kid, "secondary");
     let retire = ["ring", "retire", RETIRING, "--kid", kid, "--apply"];
-    until("it may retire", || installation.try_chancery(retire).code == Some(0));
+    until("it may retire", || {
+        installation.try_chancery(retire).code == Some(0)
+    });
     state_is(service, kid, "retired");
     expect(service, old, "VALID_RETIRED_KEY", &[]);
-    expect(service, theft, "INDETERMINATE", &["no_proof_of_existence", "not_in_log"]);
-    assert!(published(service, RETIRING).contains(&kid.to_owned()), "it verifies for ever");
+    expect(
+        service,
+        theft,
+        "INDETERMINATE",
+        &["no_proof_of_existence", "not_in_log"],
+    );
+    assert!(
+        published(service, RETIRING).contains(&kid.to_owned()),
+        "it verifies for ever"
+    );
     let mut roll_back = installation.try_chancery(["ring", "roll-back", RETIRING, "--apply"]);
-    assert_eq!(roll_back.code.take(), Some(3), "a retired key signs never again: {roll_back:?}");
+    assert_eq!(
+        roll_back.code.take(),
+        Some(3),
+        "a retired key signs never again: {roll_back:?}"
+    );
 
     installation.hold_words(&["ring", "archive", RETIRING, "--kid", kid, "--apply"]);
     state_is(service, kid, "archived");
     expect(service, old, "VALID_RETIRED_KEY", &[]);
-    expect(service, theft, "INDETERMINATE", &["no_proof_of_existence", "not_in_log"]);
+    expect(
+        service,
+        theft,
+        "INDETERMINATE",
+        &["no_proof_of_existence", "not_in_log"],
+    );
     assert!(published(service, RETIRING).contains(&kid.to_owned()));
     let mut database = Database::open(&installation.sqlite_url());
-    let cka_id = database.one(&format!("SELECT cka_id FROM signing_key WHERE kid = '{kid}'"));
+    let cka_id = database.one(&format!(
+        "SELECT cka_id FROM signing_key WHERE kid = '{kid}'"
+    ));
     let listed = installation.token_tool(&["--list-objects", "--id", &cka_id]);
-    assert!(!listed.text().contains(&cka_id), "the private half is gone: {listed:?}");
+    assert!(
+        !listed.text().contains(&cka_id),
+        "the private half is gone: {listed:?}"
+    );
 }
 
 fn is_superseded(
@@ -138,14 +205,26 @@ fn is_superseded(
     assert_eq!(installation.ceremony_state(&id), "closed");
     state_is(service, kid, "revoked");
     expect(service, old, "VALID_RETIRED_KEY", &["key_revoked"]);
-    expect(service, theft, "INDETERMINATE", &["key_revoked", "no_proof_of_existence", "not_in_log"]);
-    assert!(!published(service, SUPERSEDED).contains(&kid.to_owned()), "a revoked key is never published");
+    expect(
+        service,
+        theft,
+        "INDETERMINATE",
+        &["key_revoked", "no_proof_of_existence", "not_in_log"],
+    );
+    assert!(
+        !published(service, SUPERSEDED).contains(&kid.to_owned()),
+        "a revoked key is never published"
+    );
     let view = service.get(&format!("/v1/keys/{kid}")).ok();
     assert_eq!(view["revocation"]["reason"], "superseded", "{view}");
-    assert!(!service.jws(SUPERSEDED, signer, b"on").is_empty(), "the ring goes on signing");
+    assert!(
+        !service.jws(SUPERSEDED, signer, b"on").is_empty(),
+        "the ring goes on signing"
+    );
     // A leaf that claims it was signed after the revocation: whoever wrote it, it is too late.
     let mut database = Database::open(&installation.sqlite_url());
-    let signature = trust::base64url::decode(theft.rsplit_once('.').expect("a JWS").1).expect("base64url");
+    let signature =
+        trust::base64url::decode(theft.rsplit_once('.').expect("a JWS").1).expect("base64url");
     let hash = trust::Sha256Digest::of(&signature);
     database.run(&format!(
         "BEGIN IMMEDIATE;
@@ -162,15 +241,38 @@ fn is_compromised(
     [left, kid]: [&str; 2],
     theft: &str,
 ) {
-    let before = service.sign(COMPROMISED, signer, &json!({"format": "jws", "payload": "AQID"}));
+    let before = service.sign(
+        COMPROMISED,
+        signer,
+        &json!({"format": "jws", "payload": "AQID"}),
+    );
     std::thread::sleep(std::time::Duration::from_millis(50));
-    let after = service.sign(COMPROMISED, signer, &json!({"format": "jws", "payload": "AQIE"}));
+    let after = service.sign(
+        COMPROMISED,
+        signer,
+        &json!({"format": "jws", "payload": "AQIE"}),
+    );
     let since = member(&after, "time");
-    let more = ["--because", "compromised", "--compromised-since", since.as_str()];
+    let more = [
+        "--because",
+        "compromised",
+        "--compromised-since",
+        since.as_str(),
+    ];
     installation.revoke(COMPROMISED, kid, &more);
     state_is(service, kid, "revoked");
-    expect(service, &member(&before, "jws"), "VALID_RETIRED_KEY", &["key_compromised"]);
-    expect(service, &member(&after, "jws"), "REVOKED", &["key_compromised"]);
+    expect(
+        service,
+        &member(&before, "jws"),
+        "VALID_RETIRED_KEY",
+        &["key_compromised"],
+    );
+    expect(
+        service,
+        &member(&after, "jws"),
+        "REVOKED",
+        &["key_compromised"],
+    );
     let stolen = behind_the_service(installation, kid);
     let reasons = ["key_compromised", "no_proof_of_existence", "not_in_log"];
     expect(service, &stolen, "INDETERMINATE", &reasons);
@@ -187,14 +289,24 @@ fn is_compromised(
     if said.code == Some(0) {
         let id = member(&said.json(), "ceremony");
         installation.vote_all("approve", &id);
-        assert_eq!(installation.try_chancery(["ceremony", "execute", &id]).code, Some(3));
+        assert_eq!(
+            installation.try_chancery(["ceremony", "execute", &id]).code,
+            Some(3)
+        );
     }
     // Nobody is left: the ring says so, and nothing is signed by anybody.
     installation.revoke(COMPROMISED, left, &["--because", "unspecified"]);
     state_is(service, left, "revoked");
     let path = format!("/v1/rings/{COMPROMISED}/sign");
-    service.post(&path, Some(signer), &body).problem(409, "no_active_key");
-    expect(service, theft, "INDETERMINATE", &["key_revoked", "no_proof_of_existence", "not_in_log"]);
+    service
+        .post(&path, Some(signer), &body)
+        .problem(409, "no_active_key");
+    expect(
+        service,
+        theft,
+        "INDETERMINATE",
+        &["key_revoked", "no_proof_of_existence", "not_in_log"],
+    );
 }
 
 fn the_trail_tells_of_everything(
@@ -207,7 +319,10 @@ fn the_trail_tells_of_everything(
     until("the auditor is known", || {
         let bearer = format!("Bearer {auditor}");
         let headers = [("authorization", bearer.as_str())];
-        crate::support::http::send(&service.api, "GET", "/v1/audit", &headers, b"").expect("an answer").status == 200
+        crate::support::http::send(&service.api, "GET", "/v1/audit", &headers, b"")
+            .expect("an answer")
+            .status
+            == 200
     });
     let leaves = service.leaves(&auditor, 0);
     for (n, leaf) in leaves.iter().enumerate() {
@@ -215,12 +330,25 @@ fn the_trail_tells_of_everything(
     }
     let acts = |kid: &str| {
         let about = |leaf: &&Value| leaf["kind"] == "key" && leaf.to_string().contains(kid);
-        leaves.iter().filter(about).map(|leaf| leaf["leaf"].to_string()).collect::<Vec<_>>()
+        leaves
+            .iter()
+            .filter(about)
+            .map(|leaf| leaf["leaf"].to_string())
+            .collect::<Vec<_>>()
     };
     for kid in first.iter().chain(second) {
         assert!(!acts(kid).is_empty(), "nothing is told of {kid}");
     }
-    for (kid, word) in [(&first[0], "retire"), (&first[0], "archive"), (&first[1], "revoke"), (&second[2], "revoke")] {
-        assert!(acts(kid).iter().any(|leaf| leaf.contains(word)), "{word} {kid}: {:?}", acts(kid));
+    for (kid, word) in [
+        (&first[0], "retire"),
+        (&first[0], "archive"),
+        (&first[1], "revoke"),
+        (&second[2], "revoke"),
+    ] {
+        assert!(
+            acts(kid).iter().any(|leaf| leaf.contains(word)),
+            "{word} {kid}: {:?}",
+            acts(kid)
+        );
     }
 }

@@ -59,7 +59,8 @@ impl Installation {
     pub fn token_tool(&self, arguments: &[&str]) -> Said {
         let pin = std::fs::read_to_string(self.file("token/pin")).expect("the PIN");
         let mut tool = std::process::Command::new("pkcs11-tool");
-        tool.env("SOFTHSM2_CONF", self.file("token/softhsm2.conf")).env("PIN", pin.trim());
+        tool.env("SOFTHSM2_CONF", self.file("token/softhsm2.conf"))
+            .env("PIN", pin.trim());
         tool.args(["--module", &self.module(), "--token-label", "chancery-test"]);
         tool.args(["--login", "--pin", "env:PIN"]).args(arguments);
         super::process::run(&mut tool, b"")

@@ -1,6 +1,8 @@
 //! The database as its superuser sees it: a hand that goes past the service.
 
-use sqlx::{AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection};
+use sqlx::{
+    AssertSqlSafe, Connection as _, Executor as _, PgConnection, Row as _, SqliteConnection,
+};
 use tokio::runtime::{Builder, Runtime};
 
 enum Connection {
@@ -16,14 +18,24 @@ pub struct Database {
 impl Database {
     /// `sqlite:…` or `postgres://…`, as in the configuration.
     pub fn open(url: &str) -> Self {
-        let runtime = Builder::new_current_thread().enable_all().build().expect("a runtime");
+        let runtime = Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .expect("a runtime");
         let connection = runtime.block_on(async {
             match url.starts_with("sqlite:") {
-                true => Connection::Sqlite(SqliteConnection::connect(url).await.expect("the database")),
-                false => Connection::Postgres(PgConnection::connect(url).await.expect("the database")),
+                true => {
+                    Connection::Sqlite(SqliteConnection::connect(url).await.expect("the database"))
+                }
+                false => {
+                    Connection::Postgres(PgConnection::connect(url).await.expect("the database"))
+                }
             }
         });
-        Self { runtime, connection }
+        Self {
+            runtime,
+            connection,
+        }
     }
 
     /// Statements without results.
@@ -45,19 +57,31 @@ impl Database {
 
     /// Rows of text; a query of other types casts them.
     pub fn rows(&mut self, sql: &str) -> Vec<Vec<String>> {
-        let text = |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
+        let text =
+            |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
         self.runtime
             .block_on(async {
                 match &mut self.connection {
                     Connection::Sqlite(connection) => {
-                        let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await?;
+                        let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
+                            .fetch_all(connection)
+                            .await?;
                         Ok::<_, sqlx::Error>(
-                            rows.iter().map(|row| (0..row.len()).map(|i| row.get(i)).collect()).map(text).collect(),
+                            rows.iter()
+                                .map(|row| (0..row.len()).map(|i| row.get(i)).collect())
+                                .map(text)
+                                .collect(),
                         )
                     }
                     Connection::Postgres(connection) => {
-                        let rows = sqlx::query(AssertSqlSafe(sql.to_owned())).fetch_all(connection).await?;
-                        Ok(rows.iter().map(|row| (0..row.len()).map(|i| row.get(i)).collect()).map(text).collect())
+                        let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
+                            .fetch_all(connection)
+                            .await?;
+                        Ok(rows
+                            .iter()
+                            .map(|row| (0..row.len()).map(|i| row.get(i)).collect())
+                            .map(text)
+                            .collect())
                     }
                 }
             })
@@ -75,7 +99,9 @@ impl Database {
     pub fn disarm(&mut self, tables: &[&str]) {
         match self.connection {
             Connection::Sqlite(_) => {
-                for row in self.rows("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger'") {
+                for row in
+                    self.rows("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger'")
+                {
                     if tables.contains(&row[1].as_str()) {
                         self.run(&format!("DROP TRIGGER {}", row[0]));
                     }

@@ -37,15 +37,31 @@ impl Answer {
     pub fn problem(&self, status: u16, code: &str) -> Value {
         let text = String::from_utf8_lossy(&self.body);
         assert_eq!(self.status, status, "{text}");
-        assert_eq!(self.header("content-type"), Some("application/problem+json"), "{text}");
+        assert_eq!(
+            self.header("content-type"),
+            Some("application/problem+json"),
+            "{text}"
+        );
         assert_eq!(self.header("cache-control"), Some("no-store"), "{text}");
         let document = self.json();
         assert_eq!(document["code"], code, "{text}");
-        assert_eq!(document["type"], format!("urn:chancery:problem:{code}"), "{text}");
+        assert_eq!(
+            document["type"],
+            format!("urn:chancery:problem:{code}"),
+            "{text}"
+        );
         assert_eq!(document["status"], status, "{text}");
         assert!(document["title"].is_string(), "{text}");
-        assert_eq!(document["request_id"].as_str(), self.header("x-request-id"), "{text}");
-        assert_eq!(self.header("retry-after").is_some(), status == 429 || status == 503, "{text}");
+        assert_eq!(
+            document["request_id"].as_str(),
+            self.header("x-request-id"),
+            "{text}"
+        );
+        assert_eq!(
+            self.header("retry-after").is_some(),
+            status == 429 || status == 503,
+            "{text}"
+        );
         document
     }
 

@@ -335,7 +335,11 @@ impl Service {
         let end = Instant::now() + PATIENCE;
         while !self.is_ready() {
             assert!(self.child.is_alive(), "the service ended: {}", self.log());
-            assert!(Instant::now() < end, "the service is not ready: {}", self.log());
+            assert!(
+                Instant::now() < end,
+                "the service is not ready: {}",
+                self.log()
+            );
             sleep(Duration::from_millis(20));
         }
     }

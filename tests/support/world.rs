@@ -55,13 +55,27 @@ impl World {
     fn new() -> Self {
         let installation = Installation::new();
         let create = |ring, algorithm, usage| {
-            let words = ["ring", "create", ring, "--algorithm", algorithm, "--usage", usage];
+            let words = [
+                "ring",
+                "create",
+                ring,
+                "--algorithm",
+                algorithm,
+                "--usage",
+                usage,
+            ];
             installation.chancery(words.into_iter().chain(["--apply"]));
         };
-        RINGS.iter().for_each(|(ring, algorithm, usage)| create(ring, algorithm, usage));
+        RINGS
+            .iter()
+            .for_each(|(ring, algorithm, usage)| create(ring, algorithm, usage));
         create(CLOSED, "ES256", "structured");
-        let kids = RINGS.map(|(ring, ..)| (ring, installation.give_birth(ring))).into();
-        RINGS.iter().for_each(|(ring, ..)| installation.rotate_when_safe(ring));
+        let kids = RINGS
+            .map(|(ring, ..)| (ring, installation.give_birth(ring)))
+            .into();
+        RINGS
+            .iter()
+            .for_each(|(ring, ..)| installation.rotate_when_safe(ring));
         let mut roles: Vec<String> = RINGS.map(|(ring, ..)| format!("signer:{ring}")).into();
         roles.retain(|role| role != "signer:others");
         roles.extend(["signer:closed".to_owned(), "signer:nowhere".to_owned()]);
@@ -168,7 +182,11 @@ impl World {
 fn watchdog(id: u32, directory: &Path) -> Child {
     const SCRIPT: &str = r#"cat >/dev/null; kill -s KILL "$1"; sleep 1; rm -rf -- "$2""#;
     let mut sh = Command::new("sh");
-    sh.args(["-c", SCRIPT, "sh", &id.to_string()]).arg(directory);
-    sh.current_dir("/").stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
+    sh.args(["-c", SCRIPT, "sh", &id.to_string()])
+        .arg(directory);
+    sh.current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
     sh.spawn().expect("a watchdog")
 }

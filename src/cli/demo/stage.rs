@@ -246,12 +246,13 @@ impl<'a> Stage<'a> {
         for custodian in custodians {
             self.chancery(&["ceremony", "approve", &ceremony, "--key", custodian])?;
         }
-        self.chancery(&["ceremony", "execute", &ceremony])?;
-        let mut report = Value::Null;
+        let executed = self.chancery(&["ceremony", "execute", &ceremony])?;
+        let kid = text(&executed, "kid")?;
         for custodian in custodians {
-            report = self.chancery(&["ceremony", "accept", &ceremony, "--key", custodian])?;
+            self.chancery(&[
+                "ceremony", "accept", &ceremony, "--kid", &kid, "--key", custodian,
+            ])?;
         }
-        let kid = text(&report, "kid")?;
         let key = self.chancery(&["key", "show", &kid])?;
         let activate_at = text(&key, "activate_at")?
             .parse()

@@ -64,6 +64,15 @@ pub(super) async fn expect_next<C: Connection>(tx: &mut C, seq: i64) -> Result<(
     Ok(())
 }
 
+/// One act on a token at a time: a new one on top of one whose outcome is unknown would leave two
+/// unknowns. Reconciliation ends the other.
+async fn expect_idle<C: Connection>(tx: &mut C) -> Result<(), Error> {
+    match tx.fetch_optional(statements::EXECUTING, &[]).await? {
+        Some(row) if row.int(0)? > 0 => Err(Error::conflict(Subject::OtherCeremony)),
+        _ => Ok(()),
+    }
+}
+
 pub(super) async fn propose<C: Connection>(tx: &mut C, row: &CeremonyRow) -> Result<(), Error> {
     expect_next(tx, row.seq).await?;
     if row.state != CeremonyState::Proposed || row.execution.is_some() || row.transcript.is_some() {
@@ -176,6 +185,9 @@ pub(super) async fn executed<C: Connection>(
     execution: &[u8],
     at: i64,
 ) -> Result<(), Error> {
+    // Another may have been carried out while this one was stuck; then this one has lost its place.
+    let standing = standing(tx, id).await?;
+    expect_next(tx, standing.seq).await?;
     let values = [
         Value::Text(id),
         Value::Text(from.as_str()),
@@ -234,6 +246,7 @@ pub(super) async fn intend_generation<C: Connection>(
         return Err(Error::conflict(Subject::TokenObject));
     }
     expect_next(tx, standing.seq).await?;
+    expect_idle(tx).await?;
     advance(
         tx,
         ceremony,
@@ -319,6 +332,7 @@ pub(super) async fn intend_destruction<C: Connection>(
         return Err(Error::conflict(Subject::KeyState));
     }
     expect_next(tx, standing.seq).await?;
+    expect_idle(tx).await?;
     advance(
         tx,
         ceremony,

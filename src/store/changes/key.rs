@@ -4,7 +4,7 @@ use super::super::engine::{Columns, Connection, Value};
 use super::super::error::{Error, Subject};
 use super::super::rows::{CeremonyState, KeyRow};
 use super::super::statements;
-use super::ceremony::{close, executed, expect, expect_next, move_object, object};
+use super::ceremony::{close, executed, expect, move_object, object};
 use super::guarded;
 
 pub(super) async fn ring_version<C: Connection>(tx: &mut C, ring: &str) -> Result<i64, Error> {
@@ -199,7 +199,6 @@ pub(super) async fn revoke<C: Connection>(
     if standing.ring != ring {
         return Err(Error::conflict(Subject::Ring));
     }
-    expect_next(tx, standing.seq).await?;
     let was_primary = expect_key(tx, ring, kid).await? == "primary";
     let values = [
         Value::Text(kid),
