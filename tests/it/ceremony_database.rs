@@ -61,7 +61,9 @@ impl Case {
     }
 
     fn objects_on_token(&self) -> usize {
-        let said = self.installation.token_tool(&["--list-objects", "--type", "privkey"]);
+        let said = self
+            .installation
+            .token_tool(&["--list-objects", "--type", "privkey"]);
         said.text().matches("Private Key Object").count()
     }
 }
@@ -75,7 +77,9 @@ fn published(service: &Service) -> Vec<String> {
 fn metric(service: &Service, name: &str) -> Option<f64> {
     let answer = send(&service.operations, "GET", "/metrics", &[], b"").expect("metrics");
     let text = String::from_utf8(answer.body).expect("text");
-    let line = text.lines().find(|line| line.starts_with(name) && !line.starts_with('#'))?;
+    let line = text
+        .lines()
+        .find(|line| line.starts_with(name) && !line.starts_with('#'))?;
     line.rsplit(' ').next()?.parse().ok()
 }
 
@@ -87,13 +91,19 @@ fn does_not_start(installation: &Installation, environment: &[(&str, &str)], wor
     serve.env("CHANCERY_HTTP__OPERATIONS_LISTEN", "127.0.0.1:0");
     let said = run(&mut serve, b"");
     assert_eq!(said.code, Some(1), "{said:?}");
-    assert!(said.stderr.contains(words), "{words:?} is not in {}", said.stderr);
+    assert!(
+        said.stderr.contains(words),
+        "{words:?} is not in {}",
+        said.stderr
+    );
 }
 
 /// Puts another member's key into the roster, as the database has it.
 fn edit_roster(case: &mut Case, mallory: &Custodian) {
     let mut document: Value = serde_json::from_slice(
-        &case.database.read_bytes("body", "FROM trust_document WHERE kind = 'genesis'"),
+        &case
+            .database
+            .read_bytes("body", "FROM trust_document WHERE kind = 'genesis'"),
     )
     .expect("JSON");
     let berta = &case.installation.custodians[1];
@@ -104,7 +114,9 @@ fn edit_roster(case: &mut Case, mallory: &Custodian) {
     let bytes = trust::json::canonical(&document).expect("JSON");
     let bytes = case.database.bytes(&bytes);
     case.database.disarm(&["trust_document"]);
-    case.database.run(&format!("UPDATE trust_document SET body = {bytes} WHERE kind = 'genesis'"));
+    case.database.run(&format!(
+        "UPDATE trust_document SET body = {bytes} WHERE kind = 'genesis'"
+    ));
     case.database.announce();
 }
 
@@ -115,17 +127,42 @@ fn roster_is_edited(mut case: Case) {
     let id = case.installation.propose(RING);
     let mallory = Custodian::new(case.installation.directory.path(), "mallory");
     edit_roster(&mut case, &mallory);
-    until("the replica says so", || case.service.log().contains("the old keys stay in use"));
-    assert!(case.service.log().contains("pinned"), "{}", case.service.log());
+    until("the replica says so", || {
+        case.service.log().contains("the old keys stay in use")
+    });
+    assert!(
+        case.service.log().contains("pinned"),
+        "{}",
+        case.service.log()
+    );
     case.is_sound(&case.service);
-    does_not_start(&case.installation, &[], "the roster and policy in the database do not hold");
+    does_not_start(
+        &case.installation,
+        &[],
+        "the roster and policy in the database do not hold",
+    );
     for custodian in [&mallory, &case.installation.custodians[2]] {
-        assert_eq!(case.installation.try_vote("approve", &id, custodian).code, Some(3));
+        assert_eq!(
+            case.installation.try_vote("approve", &id, custodian).code,
+            Some(3)
+        );
     }
-    assert_eq!(case.installation.try_chancery(["ceremony", "execute", &id]).code, Some(3));
+    assert_eq!(
+        case.installation
+            .try_chancery(["ceremony", "execute", &id])
+            .code,
+        Some(3)
+    );
     let verify = ["key", "list"];
     assert_ne!(case.installation.try_chancery(verify).code, Some(0));
     assert_eq!(case.objects_on_token(), 1);
+    // It says so in words, not in a flood.
+    let said = case
+        .service
+        .log()
+        .matches("the old keys stay in use")
+        .count();
+    assert!((1..100).contains(&said), "said {said} times");
 }
 
 #[test]
@@ -141,9 +178,13 @@ fn roster_appended_in_the_database_by_one_who_was_never_elected() {
     let document = Database::open(&other.sqlite_url())
         .read_bytes("body", "FROM trust_document WHERE kind = 'genesis'");
     let bytes = case.database.bytes(&document);
-    case.database.run(&format!("INSERT INTO trust_document VALUES ('roster', 2, {bytes})"));
+    case.database.run(&format!(
+        "INSERT INTO trust_document VALUES ('roster', 2, {bytes})"
+    ));
     case.database.announce();
-    until("the replica says so", || case.service.log().contains("the old keys stay in use"));
+    until("the replica says so", || {
+        case.service.log().contains("the old keys stay in use")
+    });
     case.is_sound(&case.service);
     does_not_start(&case.installation, &[], "do not hold");
     let words = ["ceremony", "new", "generate", "--ring", RING];
@@ -155,23 +196,33 @@ fn threshold_lowered_in_the_database() {
     let mut case = Case::sqlite();
     let id = case.installation.propose(RING);
     let berta = &case.installation.custodians[1];
-    assert_eq!(case.installation.try_vote("approve", &id, berta).code, Some(0));
+    assert_eq!(
+        case.installation.try_vote("approve", &id, berta).code,
+        Some(0)
+    );
     // The ceremony's row says it is approved: nobody's permission.
-    case.database.run(&format!("UPDATE ceremony SET state = 'approved' WHERE id = '{id}'"));
+    case.database.run(&format!(
+        "UPDATE ceremony SET state = 'approved' WHERE id = '{id}'"
+    ));
     let execute = ["ceremony", "execute", &id];
     assert_eq!(case.installation.try_chancery(execute).code, Some(3));
     assert_eq!(case.objects_on_token(), 1);
     // The policy says that one is enough.
-    let document = case.database.read_bytes("body", "FROM trust_document WHERE kind = 'genesis'");
+    let document = case
+        .database
+        .read_bytes("body", "FROM trust_document WHERE kind = 'genesis'");
     let text = String::from_utf8(document).expect("text");
     let edited = text.replace(":2", ":1");
     assert_ne!(edited, text);
     let bytes = case.database.bytes(edited.as_bytes());
     case.database.disarm(&["trust_document"]);
-    case.database.run(&format!("UPDATE trust_document SET body = {bytes}"));
+    case.database
+        .run(&format!("UPDATE trust_document SET body = {bytes}"));
     case.database.announce();
     assert_eq!(case.installation.try_chancery(execute).code, Some(3));
-    until("the replica says so", || case.service.log().contains("the old keys stay in use"));
+    until("the replica says so", || {
+        case.service.log().contains("the old keys stay in use")
+    });
     does_not_start(&case.installation, &[], "do not hold");
     case.is_sound(&case.service);
     assert_eq!(case.objects_on_token(), 1);
@@ -179,7 +230,10 @@ fn threshold_lowered_in_the_database() {
 
 /// A signature of these bytes by this key, in the armour that the database keeps.
 fn armoured(custodian: &Custodian, file: &Path, namespace: &str) -> String {
-    std::fs::read_to_string(custodian.sign(file, namespace)).expect("a signature").trim().to_owned()
+    std::fs::read_to_string(custodian.sign(file, namespace))
+        .expect("a signature")
+        .trim()
+        .to_owned()
 }
 
 #[test]
@@ -192,15 +246,28 @@ fn approvals_fabricated_in_the_database_by_its_superuser() {
     let file = installation.file("fabricated");
     let said = installation.chancery(["ceremony", "request", &id, "--out", text(&file)]);
     let namespace = member(&said.json(), "namespace");
-    let strangers = [Custodian::new(at, "mallory"), Custodian::with_key(at, "trudy", "ecdsa")];
+    let strangers = [
+        Custodian::new(at, "mallory"),
+        Custodian::with_key(at, "trudy", "ecdsa"),
+    ];
     let ada = &installation.custodians[0];
     // By strangers, by the proposer, by nobody, and the genuine approvals of the ceremony before.
-    let mut signatures: Vec<String> =
-        strangers.iter().chain([ada]).map(|who| armoured(who, &file, &namespace)).collect();
+    let mut signatures: Vec<String> = strangers
+        .iter()
+        .chain([ada])
+        .map(|who| armoured(who, &file, &namespace))
+        .collect();
     let sealed = "-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n-----END SSH SIGNATURE-----";
     signatures.push(sealed.to_owned());
-    let genuine = format!("SELECT signature FROM ceremony_signature WHERE ceremony = '{first}' AND purpose = 'approve'");
-    signatures.extend(case.database.rows(&genuine).into_iter().map(|mut row| row.remove(0)));
+    let genuine = format!(
+        "SELECT signature FROM ceremony_signature WHERE ceremony = '{first}' AND purpose = 'approve'"
+    );
+    signatures.extend(
+        case.database
+            .rows(&genuine)
+            .into_iter()
+            .map(|mut row| row.remove(0)),
+    );
     assert_eq!(signatures.len(), 6);
     case.database.disarm(&["ceremony", "ceremony_signature"]);
     let body = case.database.bytes(b"");
@@ -211,26 +278,47 @@ fn approvals_fabricated_in_the_database_by_its_superuser() {
             1_000_000 + n
         ));
     }
-    case.database.run(&format!("UPDATE ceremony SET state = 'approved' WHERE id = '{id}'"));
+    case.database.run(&format!(
+        "UPDATE ceremony SET state = 'approved' WHERE id = '{id}'"
+    ));
     let said = case.installation.try_chancery(["ceremony", "execute", &id]);
     assert_eq!(said.code, Some(3), "{said:?}");
     let show = case.installation.chancery(["ceremony", "show", &id]).json();
     assert_eq!(show["approved_by"], json!([]), "{show}");
-    assert_eq!(show["not_counted"].as_array().map(Vec::len), Some(6), "{show}");
+    assert_eq!(
+        show["not_counted"].as_array().map(Vec::len),
+        Some(6),
+        "{show}"
+    );
     // The request itself rewritten after genuine approvals.
     let next = case.installation.propose(RING);
     case.installation.vote_all("approve", &next);
-    let request = case.database.read_bytes("request", &format!("FROM ceremony WHERE id = '{next}'"));
+    let request = case
+        .database
+        .read_bytes("request", &format!("FROM ceremony WHERE id = '{next}'"));
     let text = String::from_utf8(request).expect("text");
-    let number = text.split_once("\"number\":").expect("a number").1.split([',', '}']).next().expect("it");
+    let number = text
+        .split_once("\"number\":")
+        .expect("a number")
+        .1
+        .split([',', '}'])
+        .next()
+        .expect("it");
     let edited = text.replace(&format!("\"number\":{number}"), "\"number\":9");
     assert_ne!(edited, text);
     let bytes = case.database.bytes(edited.as_bytes());
-    case.database.run(&format!("UPDATE ceremony SET request = {bytes} WHERE id = '{next}'"));
-    assert_eq!(case.installation.try_chancery(["ceremony", "execute", &next]).code, Some(3));
+    case.database.run(&format!(
+        "UPDATE ceremony SET request = {bytes} WHERE id = '{next}'"
+    ));
+    assert_eq!(
+        case.installation
+            .try_chancery(["ceremony", "execute", &next])
+            .code,
+        Some(3)
+    );
     assert_eq!(case.objects_on_token(), 2);
     let refusals = "SELECT CAST(COUNT(*) AS TEXT) FROM log_leaf WHERE kind = 'refusal'";
-    assert_eq!(case.database.one(refusals), "2");
+    assert_eq!(case.database.one(refusals), "1");
 }
 
 /// Writes a key into the database as if a ceremony had been held: request, transcript, object and key.
@@ -240,10 +328,14 @@ fn insert_key(
     (request, transcript): (&[u8], &[u8]),
     as_primary: bool,
 ) {
-    let ceremony = trust::Sha256Digest::of([request, kid.as_bytes()].concat().as_slice()).to_string();
+    let ceremony =
+        trust::Sha256Digest::of([request, kid.as_bytes()].concat().as_slice()).to_string();
     let database = &mut case.database;
-    let (spki, request, transcript) =
-        (database.bytes(spki), database.bytes(request), database.bytes(transcript));
+    let (spki, request, transcript) = (
+        database.bytes(spki),
+        database.bytes(request),
+        database.bytes(transcript),
+    );
     database.disarm(&["ceremony", "token_object", "signing_key", "ring"]);
     let number = database.one("SELECT CAST(MAX(number) + 1 AS TEXT) FROM token_object");
     let old = case.kid.as_str();
@@ -268,37 +360,73 @@ fn insert_key(
          SELECT '{kid}', ring, {number}, {state}, {role}, {spki}, '{cka_id}', token_serial, token_label, published_at, activate_at, retire_at,
          {activated}, '{ceremony}' FROM signing_key WHERE kid = '{old}'"
     ));
-    database.run(&format!("UPDATE ring SET version = version + 1 WHERE name = '{RING}'"));
+    database.run(&format!(
+        "UPDATE ring SET version = version + 1 WHERE name = '{RING}'"
+    ));
     database.announce();
 }
 
 /// A key made on the token by somebody with the PIN; its kid, SPKI and CKA_ID.
 fn made_by_hand(case: &Case, cka_id: &str) -> (String, Vec<u8>, String) {
-    let made = ["--keypairgen", "--key-type", "EC:prime256v1", "--id", cka_id, "--label", "by-hand"];
+    let made = [
+        "--keypairgen",
+        "--key-type",
+        "EC:prime256v1",
+        "--id",
+        cka_id,
+        "--label",
+        "by-hand",
+    ];
     let said = case.installation.token_tool(&made);
     assert_eq!(said.code, Some(0), "{said:?}");
     let file = case.installation.file(&format!("{cka_id}.der"));
-    let read = ["--read-object", "--type", "pubkey", "--id", cka_id, "--output-file", text(&file)];
+    let read = [
+        "--read-object",
+        "--type",
+        "pubkey",
+        "--id",
+        cka_id,
+        "--output-file",
+        text(&file),
+    ];
     let said = case.installation.token_tool(&read);
     assert_eq!(said.code, Some(0), "{said:?}");
     let spki = std::fs::read(file).expect("a public key");
     let public = trust::PublicKey::from_spki_der(&spki).expect("SPKI");
-    (public.kid().as_str().to_owned(), public.to_spki_der(), cka_id.to_owned())
+    (
+        public.kid().as_str().to_owned(),
+        public.to_spki_der(),
+        cka_id.to_owned(),
+    )
 }
 
 fn key_is_inserted(mut case: Case) {
     let before = published(&case.service);
     let (id, other_kid) = case.installation.hold(RING);
-    until("the standby is published", || published(&case.service).contains(&other_kid));
+    until("the standby is published", || {
+        published(&case.service).contains(&other_kid)
+    });
     let ceremony = format!("FROM ceremony WHERE id = '{id}'");
     let request = case.database.read_bytes("request", &ceremony);
     let transcript = case.database.read_bytes("transcript", &ceremony);
     // The same transcript with the other key's name in it; and a genuine one of somebody else's quorum.
     let by_hand = made_by_hand(&case, &"a1".repeat(16));
-    let renamed = String::from_utf8(transcript.clone()).expect("text").replace(&other_kid, &by_hand.0);
-    insert_key(&mut case, (&by_hand.0, &by_hand.1, &by_hand.2), (&request, &transcript), false);
+    let renamed = String::from_utf8(transcript.clone())
+        .expect("text")
+        .replace(&other_kid, &by_hand.0);
+    insert_key(
+        &mut case,
+        (&by_hand.0, &by_hand.1, &by_hand.2),
+        (&request, &transcript),
+        false,
+    );
     let second = made_by_hand(&case, &"a2".repeat(16));
-    insert_key(&mut case, (&second.0, &second.1, &second.2), (&request, renamed.as_bytes()), false);
+    insert_key(
+        &mut case,
+        (&second.0, &second.1, &second.2),
+        (&request, renamed.as_bytes()),
+        false,
+    );
     let mallory = Installation::new();
     mallory.create_ring(RING, &[]);
     let (held, theirs) = mallory.hold(RING);
@@ -309,15 +437,28 @@ fn key_is_inserted(mut case: Case) {
     let key = format!("FROM signing_key WHERE kid = '{theirs}'");
     let their_spki = their_database.read_bytes("spki", &key);
     let their_id = their_database.one(&format!("SELECT cka_id {key}"));
-    insert_key(&mut case, (&theirs, &their_spki, &their_id), (&their_request, &their_transcript), true);
+    insert_key(
+        &mut case,
+        (&theirs, &their_spki, &their_id),
+        (&their_request, &their_transcript),
+        true,
+    );
 
     let forged = [&by_hand.0, &second.0, &theirs];
     let replica = case.installation.replica(&[]);
     for service in [&case.service, &replica] {
-        until("the replica says so", || metric(service, "chancery_keys_refused") == Some(3.0));
+        until("the replica says so", || {
+            metric(service, "chancery_keys_refused") == Some(3.0)
+        });
         for kid in forged {
-            assert!(service.log().contains(kid.as_str()), "{kid}: {}", service.log());
-            service.get(&format!("/v1/keys/{kid}")).problem(404, "unknown_key");
+            assert!(
+                service.log().contains(kid.as_str()),
+                "{kid}: {}",
+                service.log()
+            );
+            service
+                .get(&format!("/v1/keys/{kid}"))
+                .problem(404, "unknown_key");
         }
         let mut kids = published(service);
         kids.sort_unstable();
@@ -333,7 +474,10 @@ fn key_is_inserted(mut case: Case) {
     let refused = list["refused"].as_array().expect("refused");
     assert_eq!(refused.len(), 3, "{list}");
     for entry in refused {
-        assert!(entry["why"].as_str().is_some_and(|why| !why.is_empty()), "{entry}");
+        assert!(
+            entry["why"].as_str().is_some_and(|why| !why.is_empty()),
+            "{entry}"
+        );
     }
     // What is on the token without a ceremony is reported, and neither adopted nor destroyed.
     let before = case.objects_on_token();
@@ -351,7 +495,9 @@ fn a_superuser_of_postgresql_forges_no_more_than_one_of_sqlite() {
     let mut case = Case::postgres();
     let installation = &case.installation;
     let (first, kid) = installation.hold(RING);
-    until("the standby is published", || published(&case.service).contains(&kid));
+    until("the standby is published", || {
+        published(&case.service).contains(&kid)
+    });
     let id = installation.propose(RING);
     case.database.disarm(&["ceremony", "ceremony_signature"]);
     case.database.run(&format!(
@@ -360,7 +506,12 @@ fn a_superuser_of_postgresql_forges_no_more_than_one_of_sqlite() {
          FROM ceremony_signature WHERE ceremony = '{first}' AND purpose = 'approve';
          UPDATE ceremony SET state = 'approved' WHERE id = '{id}'"
     ));
-    assert_eq!(case.installation.try_chancery(["ceremony", "execute", &id]).code, Some(3));
+    assert_eq!(
+        case.installation
+            .try_chancery(["ceremony", "execute", &id])
+            .code,
+        Some(3)
+    );
     key_is_inserted(case);
 }
 
@@ -387,13 +538,20 @@ fn key_swapped_between_execution_and_acceptance() {
     let rest = format!("FROM ceremony WHERE id = '{id}'");
     let genuine = case.database.read_bytes("execution", &rest);
     let by_hand = made_by_hand(&case, &"a3".repeat(16));
-    let kid = member(&case.installation.chancery(["ceremony", "show", &id]).json(), "kid");
-    let forged = String::from_utf8(genuine.clone()).expect("text").replace(&kid, &by_hand.0);
+    let kid = member(
+        &case.installation.chancery(["ceremony", "show", &id]).json(),
+        "kid",
+    );
+    let forged = String::from_utf8(genuine.clone())
+        .expect("text")
+        .replace(&kid, &by_hand.0);
     assert_ne!(forged.as_bytes(), genuine);
     case.database.disarm(&["ceremony"]);
     let mut put = |bytes: &[u8]| {
         let bytes = case.database.bytes(bytes);
-        case.database.run(&format!("UPDATE ceremony SET execution = {bytes} WHERE id = '{id}'"));
+        case.database.run(&format!(
+            "UPDATE ceremony SET execution = {bytes} WHERE id = '{id}'"
+        ));
     };
     put(forged.as_bytes());
     let accept = ["ceremony", "accept", &id, "--signature", text(&seen)];
@@ -401,7 +559,9 @@ fn key_swapped_between_execution_and_acceptance() {
     put(&genuine);
 
     // On the token: the same CKA_ID, another key. It is accepted, because nobody asked the token again; it never signs.
-    let cka_id = case.database.one(&format!("SELECT cka_id FROM token_object WHERE ceremony = '{id}'"));
+    let cka_id = case.database.one(&format!(
+        "SELECT cka_id FROM token_object WHERE ceremony = '{id}'"
+    ));
     for kind in ["privkey", "pubkey"] {
         let delete = ["--delete-object", "--type", kind, "--id", &cka_id];
         assert_eq!(case.installation.token_tool(&delete).code, Some(0));
@@ -409,12 +569,16 @@ fn key_swapped_between_execution_and_acceptance() {
     made_by_hand(&case, &cka_id);
     assert_eq!(case.installation.try_chancery(accept).code, Some(0));
     let reconcile = case.installation.chancery(["ceremony", "reconcile"]).json();
-    until("the key is published", || published(&case.service).len() == 2);
+    until("the key is published", || {
+        published(&case.service).len() == 2
+    });
     let body = json!({"format": "jws", "payload": "AQID"});
     let path = format!("/v1/rings/{RING}/sign");
     let mut refused = 0;
     let rotate = ["ring", "rotate", RING, "--apply"];
-    until("it is primary", || case.installation.try_chancery(rotate).code == Some(0));
+    until("it is primary", || {
+        case.installation.try_chancery(rotate).code == Some(0)
+    });
     until("the service has seen it", || {
         let answer = case.service.post(&path, Some(&case.signer), &body);
         refused += u32::from(answer.status != 200);
@@ -424,8 +588,11 @@ fn key_swapped_between_execution_and_acceptance() {
     answer.problem(503, "token_unavailable");
     assert!(refused > 0, "{reconcile}");
     // The one before is still good, and is gone back to.
-    case.installation.chancery(["ring", "roll-back", RING, "--apply"]);
-    until("the ring signs again", || case.service.post(&path, Some(&case.signer), &body).status == 200);
+    case.installation
+        .chancery(["ring", "roll-back", RING, "--apply"]);
+    until("the ring signs again", || {
+        case.service.post(&path, Some(&case.signer), &body).status == 200
+    });
 }
 
 #[test]
@@ -433,13 +600,22 @@ fn another_environment_trusts_nothing_of_this_one() {
     let case = Case::sqlite();
     let other = [("CHANCERY_SERVICE__ENVIRONMENT", "production")];
     does_not_start(&case.installation, &other, "do not hold");
-    let genesis = [("CHANCERY_TRUST__GENESIS", "0000000000000000000000000000000000000000000000000000000000000000")];
+    let genesis = [(
+        "CHANCERY_TRUST__GENESIS",
+        "0000000000000000000000000000000000000000000000000000000000000000",
+    )];
     does_not_start(&case.installation, &genesis, "do not hold");
     let id = case.installation.propose(RING);
     for environment in [other, genesis] {
-        for words in [vec!["ceremony", "execute", &id], vec!["ceremony", "show", &id]] {
+        for words in [
+            vec!["ceremony", "execute", &id],
+            vec!["ceremony", "show", &id],
+        ] {
             let mut command = case.installation.command();
-            command.args(["--output", "json"]).args(&words).envs(environment);
+            command
+                .args(["--output", "json"])
+                .args(&words)
+                .envs(environment);
             assert_eq!(run(&mut command, b"").code, Some(3), "{words:?}");
         }
     }

@@ -28,7 +28,9 @@ fn hand_in(
     custodian: &Custodian,
     (bytes, namespace): (&[u8], &str),
 ) -> Said {
-    let file = tempfile::Builder::new().tempfile_in(installation.directory.path()).expect("a file");
+    let file = tempfile::Builder::new()
+        .tempfile_in(installation.directory.path())
+        .expect("a file");
     std::fs::write(file.path(), bytes).expect("written");
     let signature = custodian.sign(file.path(), namespace);
     installation.try_chancery(["ceremony", verb, id, "--signature", text(&signature)])
@@ -38,7 +40,10 @@ fn hand_in(
 fn paper(installation: &Installation, paper: &str, id: &str) -> (Vec<u8>, String) {
     let file = installation.file(&format!("{id}.{paper}.bytes"));
     let said = installation.chancery(["ceremony", paper, id, "--out", text(&file)]);
-    (std::fs::read(&file).expect("the bytes"), member(&said.json(), "namespace"))
+    (
+        std::fs::read(&file).expect("the bytes"),
+        member(&said.json(), "namespace"),
+    )
 }
 
 fn objects_on_token(installation: &Installation) -> usize {
@@ -55,12 +60,23 @@ fn new_ring() -> Installation {
 #[test]
 fn proposer_approves_own_request_and_strangers_vote_and_nothing_counts() {
     let installation = new_ring();
-    let [ada, berta, carl] = installation.custodians.as_slice() else { panic!("three") };
+    let [ada, berta, carl] = installation.custodians.as_slice() else {
+        panic!("three")
+    };
     let stranger = Custodian::new(installation.directory.path(), "stranger");
     let id = installation.propose(RING);
-    refused(&installation.try_vote("approve", &id, ada), "the proposer does not count");
-    refused(&installation.try_vote("approve", &id, &stranger), "nobody's on the roster");
-    refused(&installation.try_chancery(["ceremony", "execute", &id]), "waiting for 2 more approval(s)");
+    refused(
+        &installation.try_vote("approve", &id, ada),
+        "the proposer does not count",
+    );
+    refused(
+        &installation.try_vote("approve", &id, &stranger),
+        "nobody's on the roster",
+    );
+    refused(
+        &installation.try_chancery(["ceremony", "execute", &id]),
+        "waiting for 2 more approval(s)",
+    );
 
     // One person, twice: the same signature, another signature by the same key.
     assert_eq!(installation.try_vote("approve", &id, berta).code, Some(0));
@@ -71,12 +87,21 @@ fn proposer_approves_own_request_and_strangers_vote_and_nothing_counts() {
     let again = ["ceremony", "approve", &id, "--signature", text(&signature)];
     refused(&installation.try_chancery(again), "counted already");
     refused(&installation.try_chancery(again), "counted already");
-    refused(&installation.try_vote("approve", &id, berta), "counted already");
-    refused(&installation.try_chancery(["ceremony", "execute", &id]), "waiting for 1 more approval(s)");
+    refused(
+        &installation.try_vote("approve", &id, berta),
+        "counted already",
+    );
+    refused(
+        &installation.try_chancery(["ceremony", "execute", &id]),
+        "waiting for 1 more approval(s)",
+    );
 
     // Other bytes, another purpose, another environment.
     let mut changed = bytes.clone();
-    let at = changed.windows(4).position(|four| four == b"test").expect("the reason");
+    let at = changed
+        .windows(4)
+        .position(|four| four == b"test")
+        .expect("the reason");
     changed[at] = b'T';
     let other = installation.propose(RING);
     let (other_bytes, _) = paper(&installation, "request", &other);
@@ -89,11 +114,20 @@ fn proposer_approves_own_request_and_strangers_vote_and_nothing_counts() {
         (&bytes, &accept),
         (&bytes, "file"),
     ] {
-        refused(&hand_in(&installation, "approve", &id, carl, (bytes, namespace)), "does not count");
+        refused(
+            &hand_in(&installation, "approve", &id, carl, (bytes, namespace)),
+            "does not count",
+        );
     }
-    refused(&installation.try_chancery(["ceremony", "execute", &id]), "waiting for 1 more approval(s)");
+    refused(
+        &installation.try_chancery(["ceremony", "execute", &id]),
+        "waiting for 1 more approval(s)",
+    );
     let show = installation.chancery(["ceremony", "show", &id]).json();
-    assert_eq!((&show["state"], &show["approved_by"]), (&"proposed".into(), &serde_json::json!(["berta"])));
+    assert_eq!(
+        (&show["state"], &show["approved_by"]),
+        (&"proposed".into(), &serde_json::json!(["berta"]))
+    );
     assert_eq!(objects_on_token(&installation), 0);
 
     // Every no is in the trail.
@@ -108,20 +142,48 @@ fn one_person_with_two_keys_and_two_members_sharing_a_key_are_no_roster() {
     let at = installation.directory.path();
     let (one, two) = (Custodian::new(at, "one"), Custodian::new(at, "two"));
     let found = |members: &[(&str, &Custodian)], threshold: &str| {
-        let members: Vec<String> =
-            members.iter().map(|(id, key)| format!("{id}={}", text(&key.public_key_file()))).collect();
+        let members: Vec<String> = members
+            .iter()
+            .map(|(id, key)| format!("{id}={}", text(&key.public_key_file())))
+            .collect();
         let out = installation.file("other.genesis");
         let _ = std::fs::remove_file(&out);
-        let mut words = vec!["ceremony", "genesis", "new", "--service", SERVICE, "--environment", ENVIRONMENT];
+        let mut words = vec![
+            "ceremony",
+            "genesis",
+            "new",
+            "--service",
+            SERVICE,
+            "--environment",
+            ENVIRONMENT,
+        ];
         words.extend(["--threshold", threshold, "--out", text(&out)]);
-        members.iter().for_each(|member| words.extend(["--member", member]));
+        members
+            .iter()
+            .for_each(|member| words.extend(["--member", member]));
         installation.try_chancery(words).code.expect("no signal")
     };
     assert_eq!(found(&[("one", &one), ("two", &two)], "2"), 0);
-    assert_eq!(found(&[("one", &one), ("one", &two)], "2"), 3, "one person, two keys");
-    assert_eq!(found(&[("one", &one), ("two", &one)], "2"), 3, "two members, one key");
-    assert_eq!(found(&[("one", &one), ("two", &two)], "1"), 2, "a threshold under two");
-    assert_eq!(found(&[("one", &one), ("two", &two)], "3"), 3, "a threshold that nobody could reach");
+    assert_eq!(
+        found(&[("one", &one), ("one", &two)], "2"),
+        3,
+        "one person, two keys"
+    );
+    assert_eq!(
+        found(&[("one", &one), ("two", &one)], "2"),
+        3,
+        "two members, one key"
+    );
+    assert_eq!(
+        found(&[("one", &one), ("two", &two)], "1"),
+        2,
+        "a threshold under two"
+    );
+    assert_eq!(
+        found(&[("one", &one), ("two", &two)], "3"),
+        3,
+        "a threshold that nobody could reach"
+    );
 }
 
 #[test]
@@ -132,15 +194,26 @@ fn approval_after_the_deadline_does_not_count() {
     let late = propose(&["--approve-within", "2s"]);
     sleep(Duration::from_millis(2_100));
     for custodian in installation.signers() {
-        assert_eq!(installation.try_vote("approve", &late, custodian).code, Some(3));
+        assert_eq!(
+            installation.try_vote("approve", &late, custodian).code,
+            Some(3)
+        );
     }
-    assert_eq!(installation.try_chancery(["ceremony", "execute", &late]).code, Some(3));
+    assert_eq!(
+        installation
+            .try_chancery(["ceremony", "execute", &late])
+            .code,
+        Some(3)
+    );
     // Approved in time and carried out too late.
     let end = Instant::now() + Duration::from_millis(10_500);
     let slow = propose(&["--approve-within", "9s", "--execute-within", "10s"]);
     installation.vote_all("approve", &slow);
     sleep(end.saturating_duration_since(Instant::now()));
-    refused(&installation.try_chancery(["ceremony", "execute", &slow]), "was 20");
+    refused(
+        &installation.try_chancery(["ceremony", "execute", &slow]),
+        "was 20",
+    );
     assert_eq!(objects_on_token(&installation), 0);
 }
 
@@ -149,12 +222,21 @@ fn replay_of_a_ceremony_is_refused() {
     let installation = new_ring();
     let (done, _) = installation.hold(RING);
     // The same ceremony once more.
-    refused(&installation.try_chancery(["ceremony", "execute", &done]), "the ceremony is closed");
+    refused(
+        &installation.try_chancery(["ceremony", "execute", &done]),
+        "the ceremony is closed",
+    );
     // Its approvals for another one, whose request differs in number, nonce and time only.
     let next = installation.propose(RING);
     let (bytes, namespace) = paper(&installation, "request", &done);
     for custodian in installation.signers() {
-        let said = hand_in(&installation, "approve", &next, custodian, (&bytes, &namespace));
+        let said = hand_in(
+            &installation,
+            "approve",
+            &next,
+            custodian,
+            (&bytes, &namespace),
+        );
         refused(&said, "does not count");
     }
     // Two that were proposed as the next: once one is carried out, the other is not the next any more.
@@ -162,11 +244,22 @@ fn replay_of_a_ceremony_is_refused() {
     installation.vote_all("approve", &next);
     installation.vote_all("approve", &twin);
     installation.chancery(["ceremony", "execute", &next]);
-    assert_eq!(installation.try_chancery(["ceremony", "execute", &twin]).code, Some(3));
+    assert_eq!(
+        installation
+            .try_chancery(["ceremony", "execute", &twin])
+            .code,
+        Some(3)
+    );
     // Acceptances of the first for the second.
     let (bytes, namespace) = paper(&installation, "acceptance", &done);
     for custodian in installation.signers() {
-        let said = hand_in(&installation, "accept", &next, custodian, (&bytes, &namespace));
+        let said = hand_in(
+            &installation,
+            "accept",
+            &next,
+            custodian,
+            (&bytes, &namespace),
+        );
         refused(&said, "does not count");
     }
     installation.vote_all("accept", &next);
@@ -179,14 +272,33 @@ fn one_rejection_blocks() {
     let id = installation.propose(RING);
     installation.vote_all("approve", &id);
     let key = text(installation.custodians[1].key_file());
-    let reject = ["ceremony", "reject", &id, "--key", key, "--reason", "second thoughts"];
+    let reject = [
+        "ceremony",
+        "reject",
+        &id,
+        "--key",
+        key,
+        "--reason",
+        "second thoughts",
+    ];
     installation.chancery(reject);
     assert_eq!(installation.ceremony_state(&id), "rejected");
-    assert_eq!(installation.try_chancery(["ceremony", "execute", &id]).code, Some(3));
+    assert_eq!(
+        installation.try_chancery(["ceremony", "execute", &id]).code,
+        Some(3)
+    );
     // Nobody on the roster, no rejection.
     let other = installation.propose(RING);
     let stranger = Custodian::new(installation.directory.path(), "stranger");
-    let reject = ["ceremony", "reject", &other, "--key", text(stranger.key_file()), "--reason", "no"];
+    let reject = [
+        "ceremony",
+        "reject",
+        &other,
+        "--key",
+        text(stranger.key_file()),
+        "--reason",
+        "no",
+    ];
     assert_eq!(installation.try_chancery(reject).code, Some(3));
     assert_eq!(installation.ceremony_state(&other), "proposed");
     assert_eq!(objects_on_token(&installation), 0);
@@ -202,10 +314,18 @@ impl Agent {
     fn start(installation: &Installation) -> Self {
         let socket = installation.file("agent.sock");
         let mut agent = Command::new("ssh-agent");
-        agent.arg("-D").arg("-a").arg(&socket).stdin(Stdio::null()).stdout(Stdio::null());
+        agent
+            .arg("-D")
+            .arg("-a")
+            .arg(&socket)
+            .stdin(Stdio::null())
+            .stdout(Stdio::null());
         let child = Running(agent.spawn().expect("ssh-agent starts"));
         crate::support::process::until("the agent listens", || socket.exists());
-        Self { _child: child, socket }
+        Self {
+            _child: child,
+            socket,
+        }
     }
 }
 
@@ -215,24 +335,35 @@ fn a_key_in_an_agent_votes() {
     let agent = Agent::start(&installation);
     for custodian in installation.signers() {
         let mut add = Command::new("ssh-add");
-        add.arg("-q").arg(custodian.key_file()).env("SSH_AUTH_SOCK", &agent.socket);
+        add.arg("-q")
+            .arg(custodian.key_file())
+            .env("SSH_AUTH_SOCK", &agent.socket);
         assert_eq!(run(&mut add, b"").code, Some(0));
         // Only the agent has the private half now.
         std::fs::remove_file(custodian.key_file()).expect("removed");
     }
-    let vote = |verb: &str, id: &str| {
+    let vote = |verb: &str, id: &str, more: &[&str]| {
         for custodian in installation.signers() {
             let mut command = installation.command();
-            command.args(["--output", "json", "ceremony", verb, id, "--key"]);
-            command.arg(custodian.public_key_file()).env("SSH_AUTH_SOCK", &agent.socket);
+            command
+                .args(["--output", "json", "ceremony", verb, id])
+                .args(more);
+            command
+                .arg("--key")
+                .arg(custodian.public_key_file())
+                .env("SSH_AUTH_SOCK", &agent.socket);
             let said = run(&mut command, b"");
             assert_eq!(said.code, Some(0), "{said:?}");
         }
     };
     let id = installation.propose(RING);
-    vote("approve", &id);
+    vote("approve", &id, &[]);
     installation.chancery(["ceremony", "execute", &id]);
-    vote("accept", &id);
+    let kid = member(
+        &installation.chancery(["ceremony", "show", &id]).json(),
+        "kid",
+    );
+    vote("accept", &id, &["--kid", &kid]);
     assert_eq!(installation.ceremony_state(&id), "closed");
 }
 

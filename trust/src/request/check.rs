@@ -26,7 +26,8 @@ pub enum RequestError {
     /// The private key would not be safe, or not a signing key.
     #[error("operation.generate.template: {0} is not as a signing key needs it")]
     Template(&'static str),
-    /// Numbers start at 1, and exactly the first key has no predecessor.
+    /// Numbers start at 1, and the first has no predecessor. A later one may have none either: a
+    /// number is used up also by a birth that failed.
     #[error("operation.generate.number: {0} does not go with the predecessor given")]
     Number(u32),
     /// A text is empty, too long, or has characters that do not print.
@@ -72,7 +73,7 @@ impl Generate {
         if let Some(attribute) = self.template.unsafe_attribute() {
             return Err(RequestError::Template(attribute));
         }
-        if self.number == 0 || (self.number == 1) != self.predecessor.is_none() {
+        if self.number == 0 || (self.number == 1 && self.predecessor.is_some()) {
             return Err(RequestError::Number(self.number));
         }
         printable("operation.generate.token_serial", &self.token_serial, 64)?;
