@@ -6,7 +6,6 @@ use serde_json::{Value, json};
 
 use crate::support::custodian::Custodian;
 use crate::support::database::Database;
-use crate::support::http::send;
 use crate::support::installation::{Installation, Service, base64url, directory, member, text};
 use crate::support::postgres::Server;
 use crate::support::process::{run, until};
@@ -72,15 +71,6 @@ fn published(service: &Service) -> Vec<String> {
     let set = service.get("/.well-known/jwks.json").ok();
     let keys = set["keys"].as_array().expect("keys");
     keys.iter().map(|key| member(key, "kid")).collect()
-}
-
-fn metric(service: &Service, name: &str) -> Option<f64> {
-    let answer = send(&service.operations, "GET", "/metrics", &[], b"").expect("metrics");
-    let text = String::from_utf8(answer.body).expect("text");
-    let line = text
-        .lines()
-        .find(|line| line.starts_with(name) && !line.starts_with('#'))?;
-    line.rsplit(' ').next()?.parse().ok()
 }
 
 /// A replica that is started now does not come up, and says why.
@@ -448,7 +438,7 @@ fn key_is_inserted(mut case: Case) {
     let replica = case.installation.replica(&[]);
     for service in [&case.service, &replica] {
         until("the replica says so", || {
-            metric(service, "chancery_keys_refused") == Some(3.0)
+            service.metric("chancery_keys_refused ") == Some(3.0)
         });
         for kid in forged {
             assert!(

@@ -21,6 +21,7 @@ mod ceremony_crash;
 mod ceremony_database;
 mod ceremony_votes;
 mod documents;
+mod fault_service;
 mod interop_jwks;
 mod interop_openssl;
 mod interop_ssh;

@@ -353,6 +353,30 @@ impl Service {
         send(&self.operations, "GET", "/health/ready", &[], b"").is_ok_and(|a| a.status == 200)
     }
 
+    /// Process ids of its workers.
+    pub fn workers(&self) -> Vec<u32> {
+        let id = self.child.0.id();
+        let children = fs::read_dir(format!("/proc/{id}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let children = children
+            .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default())
+            .collect::<String>();
+        children
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .collect()
+    }
+
+    /// A figure of the operations listener; the first of this name.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let answer = send(&self.operations, "GET", "/metrics", &[], b"").expect("metrics");
+        let text = String::from_utf8(answer.body).expect("text");
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse().ok()
+    }
+
     pub fn jwks_url(&self) -> String {
         format!("http://{}/.well-known/jwks.json", self.api)
     }
