@@ -10,7 +10,7 @@ use super::output::{Code, Failure};
 use super::{World, config};
 use crate::ceremony::Office;
 use crate::config::Config;
-use crate::keys::{Keys, Settings, Snapshot};
+use crate::keys::{self, Keys, Settings, Snapshot};
 use crate::log::{Event, Log};
 use crate::store::{self, Change, Database, Store};
 use crate::token::Executor;
@@ -56,7 +56,14 @@ impl Open {
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
         let keys = Keys::load(self.store.clone(), self.settings.clone())
             .await
-            .map_err(|error| Failure::new(Code::Unavailable, error))?;
+            .map_err(|error| {
+                // A chain that does not hold is there and says no; it is not unavailable.
+                let code = match &error {
+                    keys::Error::Store(_) => Code::Unavailable,
+                    _ => Code::Refused,
+                };
+                Failure::new(code, error)
+            })?;
         Ok(keys.current())
     }
 

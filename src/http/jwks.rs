@@ -236,7 +236,7 @@ mod tests {
         assert_eq!(answered.header("content-type"), "application/jwk-set+json");
         assert_eq!(
             answered.header("cache-control"),
-            "public, max-age=300, stale-while-revalidate=86400, stale-if-error=86400"
+            "public, max-age=300, stale-while-revalidate=600, stale-if-error=600"
         );
         assert_eq!(answered.header("access-control-allow-origin"), "*");
         assert_eq!(answered.json()["keys"][0]["kid"], fixture.kid());

@@ -153,7 +153,7 @@ impl Keys {
             Ok(version) if version == seen => self.confirm(),
             Ok(_) => self.replace().await,
             Err(error) => error!(
-                error = &error as &dyn std::error::Error,
+                error = chain_of(&error),
                 "cannot ask for the database's version"
             ),
         }
@@ -171,10 +171,7 @@ impl Keys {
                 self.current.store(Arc::new(snapshot));
                 self.confirm();
             }
-            Err(error) => error!(
-                error = &error as &dyn std::error::Error,
-                "the old keys stay in use"
-            ),
+            Err(error) => error!(error = chain_of(&error), "the old keys stay in use"),
         }
     }
 
@@ -184,12 +181,16 @@ impl Keys {
             let seen = self.current.load().version;
             match self.store.wait_for_change(seen, POLL).await {
                 Ok(version) if version == seen => self.confirm(),
-                Ok(_) => self.refresh().await,
+                Ok(_) => {
+                    self.refresh().await;
+                    // What cannot be read now will not be readable at once: the change is still
+                    // there, so without a pause it would be read in a circle.
+                    if self.current.load().version == seen {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
                 Err(error) => {
-                    error!(
-                        error = &error as &dyn std::error::Error,
-                        "cannot follow the database"
-                    );
+                    error!(error = chain_of(&error), "cannot follow the database");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }

@@ -13,11 +13,16 @@ pub struct Custodian {
 impl Custodian {
     /// With a fresh Ed25519 key, without a passphrase.
     pub fn new(directory: &Path, id: &str) -> Self {
+        Self::with_key(directory, id, "ed25519")
+    }
+
+    /// With a fresh key of a kind that `ssh-keygen -t` knows.
+    pub fn with_key(directory: &Path, id: &str, kind: &str) -> Self {
         let key = directory.join(id);
         let path = key.to_str().expect("UTF-8");
         done(
             "ssh-keygen",
-            ["-q", "-t", "ed25519", "-N", "", "-C", id, "-f", path],
+            ["-q", "-t", kind, "-N", "", "-C", id, "-f", path],
         );
         Self {
             id: id.to_owned(),

@@ -118,9 +118,25 @@ impl Database {
     /// Tells every replica that there is something new, as the service does.
     pub fn announce(&mut self) {
         self.run("UPDATE log_head SET version = version + 1");
-        if matches!(self.connection, Connection::Postgres(_)) {
-            let version = self.one("SELECT version::text FROM log_head");
-            self.run(&format!("NOTIFY chancery, '{version}'"));
+    }
+
+    /// Bytes as a literal.
+    pub fn bytes(&self, bytes: &[u8]) -> String {
+        let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        match self.connection {
+            Connection::Sqlite(_) => format!("x'{hex}'"),
+            Connection::Postgres(_) => format!("'\\x{hex}'::bytea"),
         }
+    }
+
+    /// One column of bytes of the only row.
+    pub fn read_bytes(&mut self, column: &str, rest: &str) -> Vec<u8> {
+        let hex = match self.connection {
+            Connection::Sqlite(_) => format!("hex({column})"),
+            Connection::Postgres(_) => format!("encode({column}, 'hex')"),
+        };
+        let hex = self.one(&format!("SELECT {hex} {rest}"));
+        let byte = |at: usize| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex");
+        (0..hex.len()).step_by(2).map(byte).collect()
     }
 }

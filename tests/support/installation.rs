@@ -48,8 +48,9 @@ impl Installation {
             text(&repository("softhsm/init-token")),
             [text(&token), "chancery-test"],
         );
-        let custodians = ["ada", "berta", "carl"]
-            .map(|id| Custodian::new(at, id))
+        // Ed25519 signs the same bytes the same way, ECDSA never does: both kinds vote in every test.
+        let custodians = [("ada", "ed25519"), ("berta", "ecdsa"), ("carl", "ed25519")]
+            .map(|(id, kind)| Custodian::with_key(at, id, kind))
             .into();
         let mut new = Self {
             custodians,
@@ -350,6 +351,30 @@ impl Service {
 
     pub fn is_ready(&self) -> bool {
         send(&self.operations, "GET", "/health/ready", &[], b"").is_ok_and(|a| a.status == 200)
+    }
+
+    /// Process ids of its workers.
+    pub fn workers(&self) -> Vec<u32> {
+        let id = self.child.0.id();
+        let children = fs::read_dir(format!("/proc/{id}/task"))
+            .into_iter()
+            .flatten()
+            .flatten();
+        let children = children
+            .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default())
+            .collect::<String>();
+        children
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .collect()
+    }
+
+    /// A figure of the operations listener; the first of this name.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        let answer = send(&self.operations, "GET", "/metrics", &[], b"").expect("metrics");
+        let text = String::from_utf8(answer.body).expect("text");
+        let line = text.lines().find(|line| line.starts_with(name))?;
+        line.rsplit(' ').next()?.parse().ok()
     }
 
     pub fn jwks_url(&self) -> String {

@@ -5,6 +5,8 @@ pub mod custodian;
 pub mod database;
 pub mod http;
 pub mod installation;
+pub mod load;
+pub mod postgres;
 pub mod process;
 pub mod rust_source;
 pub mod verifier;

@@ -1,0 +1,390 @@
+//! A crash anywhere in a ceremony: reconciliation adopts, abandons or reports, by rule; there are never two keys, and
+//! nothing is repeated blindly.
+
+use std::collections::BTreeMap;
+use std::process::Stdio;
+use std::thread::sleep;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::support::database::Database;
+use crate::support::installation::{Installation, member, text};
+use crate::support::process::{Running, Said, until};
+
+const RING: &str = "integrity";
+
+fn new_ring() -> (Installation, Database) {
+    let installation = Installation::new();
+    installation.create_ring(RING, &[]);
+    let database = Database::open(&installation.sqlite_url());
+    (installation, database)
+}
+
+/// Objects on the token by CKA_ID: how many private and public ones.
+fn on_token(installation: &Installation) -> BTreeMap<String, (usize, usize)> {
+    let mut found = BTreeMap::new();
+    for (kind, private) in [("privkey", true), ("pubkey", false)] {
+        let said = installation.token_tool(&["--list-objects", "--type", kind]);
+        for line in said.text().lines() {
+            let Some(id) = line.trim().strip_prefix("ID:") else {
+                continue;
+            };
+            let counts: &mut (usize, usize) = found.entry(id.trim().to_owned()).or_default();
+            if private {
+                counts.0 += 1
+            } else {
+                counts.1 += 1
+            }
+        }
+    }
+    found
+}
+
+fn reconcile(installation: &Installation) -> Vec<(String, String)> {
+    let said = installation.chancery(["ceremony", "reconcile"]).json();
+    let findings = said.as_array().expect("findings");
+    findings
+        .iter()
+        .map(|f: &Value| (member(f, "cka_id"), member(f, "finding")))
+        .collect()
+}
+
+fn approved(installation: &Installation) -> String {
+    let id = installation.propose(RING);
+    installation.vote_all("approve", &id);
+    id
+}
+
+fn cka_id(database: &mut Database, ceremony: &str) -> String {
+    database.one(&format!(
+        "SELECT cka_id FROM token_object WHERE ceremony = '{ceremony}'"
+    ))
+}
+
+/// The database as it was between the intent and the result, the token as it is now.
+fn forget_result(database: &mut Database, ceremony: &str) {
+    database.disarm(&["ceremony", "token_object"]);
+    database.run(&format!(
+        "UPDATE ceremony SET state = 'executing', execution = NULL WHERE id = '{ceremony}';
+         UPDATE token_object SET state = 'intended', kid = NULL WHERE ceremony = '{ceremony}'"
+    ));
+}
+
+fn delete(installation: &Installation, kind: &str, cka_id: &str) {
+    let said = installation.token_tool(&["--delete-object", "--type", kind, "--id", cka_id]);
+    assert_eq!(said.code, Some(0), "{said:?}");
+}
+
+fn refused(said: &Said) {
+    assert_eq!(said.code, Some(3), "{said:?}");
+}
+
+/// The ceremony goes on to its end, and its birth certificate verifies.
+fn is_accepted(installation: &Installation, ceremony: &str) {
+    installation.vote_all("accept", ceremony);
+    assert_eq!(installation.ceremony_state(ceremony), "closed");
+    let file = installation.file(&format!("{ceremony}.transcript"));
+    installation.chancery(["ceremony", "transcript", ceremony, "--out", text(&file)]);
+    let verify = [
+        "ceremony",
+        "verify",
+        text(&file),
+        "--genesis",
+        &installation.genesis,
+    ];
+    installation.chancery(verify);
+}
+
+#[test]
+fn generation_interrupted_after_the_key_was_born_is_adopted() {
+    let (installation, mut database) = new_ring();
+    let id = approved(&installation);
+    installation.chancery(["ceremony", "execute", &id]);
+    let kid = member(
+        &installation.chancery(["ceremony", "show", &id]).json(),
+        "kid",
+    );
+    forget_result(&mut database, &id);
+    // Nothing to be accepted yet.
+    refused(&installation.try_vote("accept", &id, &installation.custodians[1]));
+    assert_eq!(
+        on_token(&installation).values().collect::<Vec<_>>(),
+        [&(1, 1)]
+    );
+
+    let object = cka_id(&mut database, &id);
+    assert_eq!(
+        reconcile(&installation),
+        [(object, "generated, not recorded".to_owned())]
+    );
+    assert_eq!(
+        reconcile(&installation),
+        [],
+        "and there is nothing left to find"
+    );
+    assert_eq!(
+        on_token(&installation).values().collect::<Vec<_>>(),
+        [&(1, 1)]
+    );
+    let show = installation.chancery(["ceremony", "show", &id]).json();
+    assert_eq!(
+        (member(&show, "kid"), member(&show, "state")),
+        (kid, "executed".to_owned())
+    );
+    refused(&installation.try_chancery(["ceremony", "execute", &id]));
+    is_accepted(&installation, &id);
+}
+
+#[test]
+fn generation_interrupted_before_the_key_was_born_is_abandoned() {
+    let (installation, mut database) = new_ring();
+    let id = approved(&installation);
+    installation.chancery(["ceremony", "execute", &id]);
+    let object = cka_id(&mut database, &id);
+    forget_result(&mut database, &id);
+    delete(&installation, "privkey", &object);
+    delete(&installation, "pubkey", &object);
+    assert_eq!(
+        reconcile(&installation),
+        [(object, "intended, never generated".to_owned())]
+    );
+    assert_eq!(installation.ceremony_state(&id), "failed");
+    refused(&installation.try_chancery(["ceremony", "execute", &id]));
+    assert_eq!(reconcile(&installation), []);
+    assert!(on_token(&installation).is_empty());
+    // Proposed anew, under a number of its own: one is used once.
+    let (next, _) = installation.hold(RING);
+    let number = format!("SELECT CAST(number AS TEXT) FROM token_object WHERE ceremony = '{next}'");
+    assert_eq!(database.one(&number), "2");
+}
+
+#[test]
+fn half_a_pair_is_abandoned_and_reported_until_somebody_removes_it() {
+    let (installation, mut database) = new_ring();
+    for (gone, left) in [("pubkey", "privkey"), ("privkey", "pubkey")] {
+        let id = approved(&installation);
+        installation.chancery(["ceremony", "execute", &id]);
+        let object = cka_id(&mut database, &id);
+        forget_result(&mut database, &id);
+        delete(&installation, gone, &object);
+        let before = on_token(&installation);
+        assert_eq!(
+            reconcile(&installation),
+            [(object.clone(), "half a pair".to_owned())]
+        );
+        assert_eq!(installation.ceremony_state(&id), "failed");
+        refused(&installation.try_vote("accept", &id, &installation.custodians[1]));
+        for _ in 0..2 {
+            let found = "recorded as gone, still on the token".to_owned();
+            assert_eq!(reconcile(&installation), [(object.clone(), found)]);
+            assert_eq!(
+                on_token(&installation),
+                before,
+                "it is not cleaned by guessing"
+            );
+        }
+        delete(&installation, left, &object);
+        assert_eq!(reconcile(&installation), []);
+    }
+    installation.hold(RING);
+}
+
+#[test]
+fn objects_without_a_ceremony_and_ceremonies_without_an_object_are_reported() {
+    let (installation, mut database) = new_ring();
+    let (id, _) = installation.hold(RING);
+    assert_eq!(reconcile(&installation), []);
+    let stray = "b1".repeat(16);
+    let made = [
+        "--keypairgen",
+        "--key-type",
+        "EC:prime256v1",
+        "--id",
+        &stray,
+        "--label",
+        "stray",
+    ];
+    assert_eq!(installation.token_tool(&made).code, Some(0));
+    assert_eq!(
+        reconcile(&installation),
+        [(stray.clone(), "on the token without a ceremony".to_owned())]
+    );
+    let object = cka_id(&mut database, &id);
+    delete(&installation, "privkey", &object);
+    let mut found = reconcile(&installation);
+    found.sort();
+    let mut expected = vec![
+        (object, "missing or incomplete on the token".to_owned()),
+        (stray.clone(), "on the token without a ceremony".to_owned()),
+    ];
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(
+        on_token(&installation)[&stray],
+        (1, 1),
+        "reported, not cleaned by guessing"
+    );
+}
+
+/// Two keys, of which the first is retired; returns its kid and the ceremony that bore it.
+fn with_retired_key(installation: &Installation) -> (String, String) {
+    let (id, kid) = installation.hold(RING);
+    installation.hold(RING);
+    installation.rotate_when_safe(RING);
+    installation.rotate_when_safe(RING);
+    let retire = ["ring", "retire", RING, "--kid", &kid, "--apply"];
+    until("it may retire", || {
+        installation.try_chancery(retire).code == Some(0)
+    });
+    (id, kid)
+}
+
+fn state_of(database: &mut Database, kid: &str) -> String {
+    database.one(&format!(
+        "SELECT state FROM signing_key WHERE kid = '{kid}'"
+    ))
+}
+
+#[test]
+fn destruction_interrupted_is_recorded_or_done_again_under_a_new_request() {
+    let (installation, mut database) = new_ring();
+    let (born, kid) = with_retired_key(&installation);
+    let object = cka_id(&mut database, &born);
+    let archive = ["ring", "archive", RING, "--kid", &kid, "--apply"];
+
+    // The intent was written and we died: the object is still there.
+    let id = installation.propose_words(&archive);
+    installation.vote_all("approve", &id);
+    database.disarm(&["ceremony", "token_object"]);
+    database.run(&format!(
+        "UPDATE ceremony SET state = 'executing' WHERE id = '{id}';
+         UPDATE token_object SET state = 'destroying' WHERE cka_id = '{object}'"
+    ));
+    let found = reconcile(&installation);
+    assert_eq!(
+        found,
+        [(
+            object.clone(),
+            "meant to be destroyed, still there".to_owned()
+        )]
+    );
+    assert_eq!(
+        on_token(&installation)[&object],
+        (1, 1),
+        "nothing is destroyed without a quorum at hand"
+    );
+    assert_eq!(state_of(&mut database, &kid), "retired");
+    assert_eq!(installation.ceremony_state(&id), "failed");
+    refused(&installation.try_chancery(["ceremony", "execute", &id]));
+
+    // As the report says: its destruction is proposed anew, and other ceremonies go on.
+    let again = installation.propose_words(&archive);
+    installation.vote_all("approve", &again);
+    installation.chancery(["ceremony", "execute", &again]);
+    assert_eq!(state_of(&mut database, &kid), "archived");
+    assert!(!on_token(&installation).contains_key(&object));
+    installation.vote_all("accept", &again);
+    installation.hold(RING);
+}
+
+#[test]
+fn destruction_interrupted_after_the_object_was_gone_is_recorded() {
+    let (installation, mut database) = new_ring();
+    let (born, kid) = with_retired_key(&installation);
+    let object = cka_id(&mut database, &born);
+    let id = installation.propose_words(&["ring", "archive", RING, "--kid", &kid, "--apply"]);
+    installation.vote_all("approve", &id);
+    database.disarm(&["ceremony", "token_object"]);
+    let now = "CAST(strftime('%s', 'now') AS INTEGER) * 1000";
+    database.run(&format!(
+        "UPDATE ceremony SET state = 'executing' WHERE id = '{id}';
+         UPDATE token_object SET state = 'destroying', updated_at = {now} + 1000 WHERE cka_id = '{object}'"
+    ));
+    delete(&installation, "privkey", &object);
+    delete(&installation, "pubkey", &object);
+    assert_eq!(
+        reconcile(&installation),
+        [(object, "destroyed, not recorded".to_owned())]
+    );
+    assert_eq!(state_of(&mut database, &kid), "archived");
+    assert_eq!(reconcile(&installation), []);
+    installation.vote_all("accept", &id);
+    assert_eq!(installation.ceremony_state(&id), "closed");
+    installation.hold(RING);
+}
+
+#[test]
+fn execute_killed_at_any_moment_leaves_one_key_or_none() {
+    let (installation, mut database) = new_ring();
+    const ROUNDS: u64 = 16;
+    let mut ends: BTreeMap<String, usize> = BTreeMap::new();
+    for round in 0..ROUNDS {
+        let id = approved(&installation);
+        let mut execute = installation.command();
+        execute.args(["--output", "json", "ceremony", "execute", &id]);
+        execute
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null());
+        let mut child = Running(execute.spawn().expect("it starts"));
+        // Some are killed at any moment, most in what is short: from the intent on, a millisecond later each time.
+        if round < 4 {
+            sleep(Duration::from_millis(round * 40));
+        } else {
+            let state = format!("SELECT state FROM ceremony WHERE id = '{id}'");
+            until("the intent is written", || {
+                database.one(&state) != "approved" || !child.is_alive()
+            });
+            sleep(Duration::from_millis((round - 4) * 2));
+        }
+        child.0.kill().expect("killed");
+        child.0.wait().expect("it ended");
+
+        let before = installation.ceremony_state(&id);
+        reconcile(&installation);
+        let after = installation.ceremony_state(&id);
+        *ends.entry(format!("{before}, then {after}")).or_default() += 1;
+        match after.as_str() {
+            // Killed before the intent: it is simply carried out.
+            "approved" => {
+                installation.chancery(["ceremony", "execute", &id]);
+                is_accepted(&installation, &id);
+            }
+            "executed" => is_accepted(&installation, &id),
+            "failed" => {}
+            other => panic!("{other} after {before}"),
+        }
+        let objects = on_token(&installation);
+        assert!(objects.values().all(|pair| *pair == (1, 1)), "{objects:?}");
+    }
+    println!("killed {ROUNDS} times: {ends:?}");
+
+    // The whole world: as many keys as ceremonies that ended well, each once, each on the token; what was born too
+    // late to be adopted is reported and is nobody's key.
+    let count = |database: &mut Database, what: &str| -> usize {
+        database
+            .one(&format!("SELECT CAST(COUNT(*) AS TEXT) FROM {what}"))
+            .parse()
+            .expect("a number")
+    };
+    let keys = count(&mut database, "signing_key");
+    assert_eq!(
+        keys,
+        count(&mut database, "ceremony WHERE state = 'closed'")
+    );
+    assert_eq!(
+        keys,
+        count(&mut database, "token_object WHERE state = 'present'")
+    );
+    assert_eq!(
+        count(&mut database, "ceremony WHERE state = 'executing'"),
+        0
+    );
+    let known = database.rows("SELECT cka_id FROM token_object WHERE state = 'present'");
+    let objects = on_token(&installation);
+    assert!(known.iter().all(|row| objects.contains_key(&row[0])));
+    let strays: Vec<String> = reconcile(&installation).into_iter().map(|f| f.0).collect();
+    assert_eq!(objects.len(), keys + strays.len(), "{strays:?}");
+    installation.rotate_when_safe(RING);
+}
