@@ -1,0 +1,3 @@
+//! Performance: every figure is a ratio within one run (docs/PERFORMANCE.md).
+
+fn main() {}
