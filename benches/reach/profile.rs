@@ -14,7 +14,9 @@ use super::process;
 use super::report::{Section, table};
 
 /// Functions that take less of the whole are left out, in percent.
-const LEAST: f64 = 0.6;
+const LEAST: f64 = 0.4;
+/// Rows of a table at most.
+const MOST: usize = 50;
 
 /// Looks at a process tree under load; `done` counts what it gets done.
 pub fn of(root: u32, done: impl Fn() -> u64, length: Duration) -> Result<Section> {
@@ -65,63 +67,62 @@ fn sampled(root: u32, length: Duration, file: &Path) -> Result<Vec<String>> {
             .arg(file)
             .args(["--", "sleep", &seconds]),
     )?;
-    let whole = report(file, "pid,dso,symbol")?;
-    let mut libraries: BTreeMap<(bool, String), f64> = BTreeMap::new();
-    let mut functions = Vec::new();
-    for line in whole.lines() {
-        let Some((percent, pid, library, function)) = entry(line) else {
-            continue;
-        };
-        let main = pid == root;
-        *libraries.entry((main, library.clone())).or_default() += percent;
-        let part = if main { "service" } else { "worker" };
-        match functions.iter_mut().find(|(p, f, _): &&mut (&str, String, f64)| *p == part && *f == function) {
-            Some((_, _, sum)) => *sum += percent,
-            None => functions.push((part, function, percent)),
-        }
-    }
-    if functions.is_empty() {
+    let whole = said(
+        Command::new("perf")
+            .args(["report", "-q", "--stdio", "--no-children", "-g", "none", "-t", "\u{1}", "-s", "comm,dso,symbol", "-i"])
+            .arg(file),
+    )?;
+    let samples: Vec<Sample> = whole.lines().filter_map(sample).collect();
+    if samples.is_empty() {
         return Err(anyhow!("perf saw nothing"));
     }
-    functions.sort_by(|a, b| b.2.total_cmp(&a.2));
-    let mut libraries: Vec<_> = libraries.into_iter().collect();
-    libraries.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let by_library: Vec<_> = libraries
-        .iter()
-        .filter(|(_, percent)| *percent >= LEAST)
-        .map(|((main, library), percent)| {
-            vec![if *main { "service" } else { "worker" }.to_owned(), library.clone(), format!("{percent:.1}")]
-        })
-        .collect();
-    let by_function: Vec<_> = functions
-        .iter()
-        .filter(|(.., percent)| *percent >= LEAST)
-        .map(|(part, function, percent)| vec![(*part).to_owned(), format!("`{function}`"), format!("{percent:.1}")])
-        .collect();
+    let by_library = sums(&samples, |sample| (sample.thread.clone(), sample.library.clone()));
+    let by_function = sums(&samples, |sample| (sample.thread.clone(), format!("`{}`", sample.function)));
     Ok(vec![
-        "Samples by process and library, in percent of all:".to_owned(),
-        table(&["process", "library", "%"], &by_library),
-        "By function (the kernel's work is shown under its own names):".to_owned(),
-        table(&["process", "function", "%"], &by_function),
+        "Samples by thread and library, in percent of all (`worker process` is where the token signs and the \
+         signature is verified):"
+            .to_owned(),
+        table(&["thread", "library", "%"], &by_library),
+        "By function:".to_owned(),
+        table(&["thread", "function", "%"], &by_function),
     ])
 }
 
-fn report(file: &Path, sort: &str) -> Result<String> {
-    said(
-        Command::new("perf")
-            .args(["report", "-q", "--stdio", "--no-children", "-g", "none", "-F", "overhead,pid,dso,symbol", "-t", "\u{1}"])
-            .args(["-s", sort, "-i"])
-            .arg(file),
-    )
+struct Sample {
+    percent: f64,
+    thread: String,
+    library: String,
+    function: String,
 }
 
-/// `12.34% <sep> pid:comm <sep> library <sep> [k] function`.
-fn entry(line: &str) -> Option<(f64, u32, String, String)> {
+/// The largest sums, as rows of a table.
+fn sums(samples: &[Sample], by: impl Fn(&Sample) -> (String, String)) -> Vec<Vec<String>> {
+    let mut sums: BTreeMap<(String, String), f64> = BTreeMap::new();
+    for sample in samples {
+        *sums.entry(by(sample)).or_default() += sample.percent;
+    }
+    let mut sums: Vec<_> = sums.into_iter().filter(|(_, percent)| *percent >= LEAST).collect();
+    sums.sort_by(|a, b| b.1.total_cmp(&a.1));
+    let row = |((thread, what), percent): ((String, String), f64)| vec![thread, what, format!("{percent:.1}")];
+    sums.into_iter().take(MOST).map(row).collect()
+}
+
+/// `12.34% <sep> thread <sep> library <sep> [k] function`.
+fn sample(line: &str) -> Option<Sample> {
     let mut parts = line.split('\u{1}').map(str::trim);
     let percent = parts.next()?.trim_end_matches('%').parse().ok()?;
-    let pid = parts.next()?.split(':').next()?.trim().parse().ok()?;
+    let thread = match parts.next()?.trim_end_matches(|c: char| c.is_ascii_digit()) {
+        // The session threads of the worker processes have no name of their own.
+        "chancery" => "worker process",
+        other => other,
+    };
     let library = parts.next()?.to_owned();
     let function = parts.next()?;
     let function = function.split_once("] ").map_or(function, |(_, name)| name);
-    Some((percent, pid, library, function.to_owned()))
+    Some(Sample {
+        percent,
+        thread: thread.to_owned(),
+        library,
+        function: function.to_owned(),
+    })
 }

@@ -47,6 +47,10 @@ fn measured(work: impl FnOnce() -> Result<(u64, Vec<f64>)>) -> Result<Stretch> {
     let (started, before) = (Instant::now(), own_cpu()?);
     let (count, mut times) = work()?;
     let (seconds, cpu) = (started.elapsed().as_secs_f64(), own_cpu()? - before);
+    if times.is_empty() {
+        // A number that is none does not travel as JSON.
+        times.push(0.0);
+    }
     Ok(Stretch {
         count,
         seconds,
