@@ -3,6 +3,7 @@
 
 CARGO ?= cargo
 ONLY  ?=
+SOAK  ?= 60
 
 .PHONY: all check test demo run bench setup clean
 
@@ -32,10 +33,10 @@ run:
 	@.ci/setup build token
 	$(CARGO) run --locked --bin chancery -- demo --directory .run --keep
 
-## figures as ratios within one run; ONLY=id,id runs a part; the report is target/bench/report.md
+## figures as ratios within one run; ONLY=id,id runs a part, SOAK=600 soaks longer; the report is target/bench/report.md
 bench:
 	@.ci/setup build token bench
-	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY))
+	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY)) --soak $(SOAK)
 
 ## install all that any of the above needs
 setup:

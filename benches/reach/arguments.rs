@@ -41,12 +41,18 @@ impl Arguments {
         };
         let mut given = given;
         while let Some(argument) = given.next() {
-            let mut value = || given.next().with_context(|| format!("{argument} needs a value"));
+            let mut value = || {
+                given
+                    .next()
+                    .with_context(|| format!("{argument} needs a value"))
+            };
             match argument.as_str() {
                 // What cargo itself appends.
                 "--bench" => {}
                 "--quick" => arguments.quick = true,
-                "--only" => arguments.only.extend(value()?.split(',').map(str::to_owned)),
+                "--only" => arguments
+                    .only
+                    .extend(value()?.split(',').map(str::to_owned)),
                 "--soak" => arguments.soak = Duration::from_secs(value()?.parse()?),
                 "raw-verify" => arguments.mode = Mode::RawVerify,
                 "raw-sign" => {

@@ -12,12 +12,16 @@ pub const PATIENCE: Duration = Duration::from_secs(15);
 
 /// The bytes of a request; keep-alive is the default of the version.
 pub fn request(method: &str, path: &str, bearer: Option<&str>, body: &str) -> Vec<u8> {
-    let authorization =
-        bearer.map_or_else(String::new, |text| format!("authorization: Bearer {text}\r\n"));
+    let authorization = bearer.map_or_else(String::new, |text| {
+        format!("authorization: Bearer {text}\r\n")
+    });
     let content = if method == "GET" {
         String::new()
     } else {
-        format!("content-type: application/json\r\ncontent-length: {}\r\n", body.len())
+        format!(
+            "content-type: application/json\r\ncontent-length: {}\r\n",
+            body.len()
+        )
     };
     format!("{method} {path} HTTP/1.1\r\nhost: 127.0.0.1\r\n{authorization}{content}\r\n{body}")
         .into_bytes()
@@ -85,5 +89,7 @@ impl Client {
 /// One request on a connection of its own.
 pub fn once(address: SocketAddr, request: &[u8]) -> Result<(u16, Vec<u8>)> {
     let mut client = Client::connect(address)?;
-    client.send(request).map(|(status, body)| (status, body.to_vec()))
+    client
+        .send(request)
+        .map(|(status, body)| (status, body.to_vec()))
 }

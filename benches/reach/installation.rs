@@ -40,7 +40,9 @@ pub struct Installation {
 
 /// `target/bench`, where the report goes.
 pub fn output_directory() -> Result<PathBuf> {
-    let target = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().context("the target directory")?;
+    let target = Path::new(env!("CARGO_TARGET_TMPDIR"))
+        .parent()
+        .context("the target directory")?;
     let directory = target.join("bench");
     fs::create_dir_all(&directory)?;
     Ok(directory)
@@ -53,7 +55,11 @@ impl Installation {
         let memory = Path::new("/dev/shm");
         let mut builder = tempfile::Builder::new();
         builder.prefix("chancery-bench-");
-        let token = if memory.is_dir() { builder.tempdir_in(memory) } else { builder.tempdir() }?;
+        let token = if memory.is_dir() {
+            builder.tempdir_in(memory)
+        } else {
+            builder.tempdir()
+        }?;
         let mut made = Self {
             module: PathBuf::new(),
             directory,
@@ -71,7 +77,9 @@ impl Installation {
         }
         made.serve(&BTreeMap::new())?;
         let roles = [ES256, PS256].map(|ring| format!("signer:{ring}"));
-        let said = made.chancery(&["access", "grant", "bench", "--role", &roles[0], "--role", &roles[1]])?;
+        let said = made.chancery(&[
+            "access", "grant", "bench", "--role", &roles[0], "--role", &roles[1],
+        ])?;
         made.access_token = text(&said, "access_token")?;
         for ring in [ES256, PS256] {
             made.rotate_when_safe(ring)?;
@@ -82,8 +90,18 @@ impl Installation {
     fn found(&mut self) -> Result<()> {
         let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("softhsm/init-token");
         let mut command = Command::new(script);
-        self.module = said(command.arg(self.token_file("")).arg(TOKEN))?.trim().into();
-        let mut new = vec!["ceremony", "genesis", "new", "--service", "chancery", "--environment", "bench"];
+        self.module = said(command.arg(self.token_file("")).arg(TOKEN))?
+            .trim()
+            .into();
+        let mut new = vec![
+            "ceremony",
+            "genesis",
+            "new",
+            "--service",
+            "chancery",
+            "--environment",
+            "bench",
+        ];
         new.extend(["--threshold", "2", "--out", "genesis.pae"]);
         let members = CUSTODIANS.map(|name| format!("{name}={name}.pub"));
         for (name, member) in CUSTODIANS.iter().zip(&members) {
@@ -91,10 +109,26 @@ impl Installation {
             new.extend(["--member", member]);
         }
         let namespace = text(&self.chancery(&new)?, "namespace")?;
-        let mut assemble = vec!["ceremony", "genesis", "assemble", "genesis.pae", "--out", "genesis.json"];
+        let mut assemble = vec![
+            "ceremony",
+            "genesis",
+            "assemble",
+            "genesis.pae",
+            "--out",
+            "genesis.json",
+        ];
         let signatures = CUSTODIANS.map(|name| format!("genesis.{name}.sig"));
         for (name, signature) in CUSTODIANS.iter().zip(&signatures) {
-            self.ssh_keygen(&["-q", "-Y", "sign", "-n", &namespace, "-f", name, "genesis.pae"])?;
+            self.ssh_keygen(&[
+                "-q",
+                "-Y",
+                "sign",
+                "-n",
+                &namespace,
+                "-f",
+                name,
+                "genesis.pae",
+            ])?;
             fs::rename(self.file("genesis.pae.sig"), self.file(signature))?;
             assemble.extend(["--signature", signature]);
         }
@@ -107,7 +141,10 @@ impl Installation {
 
     fn configuration(&self, genesis: &str) -> String {
         let uri = self.token_uri(&self.module);
-        let environment = format!("{{ SOFTHSM2_CONF = \"{}\" }}", self.token_file("softhsm2.conf").display());
+        let environment = format!(
+            "{{ SOFTHSM2_CONF = \"{}\" }}",
+            self.token_file("softhsm2.conf").display()
+        );
         format!(
             "profile = \"demonstration\"\n\
              [service]\nname = \"chancery\"\nenvironment = \"bench\"\nissuer = \"http://{api}\"\n\
@@ -126,7 +163,10 @@ impl Installation {
     /// The token as `module` shows it.
     pub fn token_uri(&self, module: &Path) -> String {
         let (module, pin) = (module.display(), self.pin_file());
-        format!("pkcs11:token={TOKEN}?module-path={module}&pin-source=file:{}", pin.display())
+        format!(
+            "pkcs11:token={TOKEN}?module-path={module}&pin-source=file:{}",
+            pin.display()
+        )
     }
 
     pub fn pin_file(&self) -> PathBuf {
@@ -142,7 +182,12 @@ impl Installation {
     }
 
     fn ssh_keygen(&self, arguments: &[&str]) -> Result<()> {
-        said(Command::new("ssh-keygen").args(arguments).current_dir(&self.directory)).map(drop)
+        said(
+            Command::new("ssh-keygen")
+                .args(arguments)
+                .current_dir(&self.directory),
+        )
+        .map(drop)
     }
 
     /// Runs a sub-command and returns its JSON.
@@ -158,15 +203,36 @@ impl Installation {
     }
 
     pub fn ring(&self, name: &str, settings: &str) -> Result<()> {
-        let (algorithm, spec) = settings.split_once(' ').context("algorithm and kind of key")?;
-        self.chancery(&["ring", "create", name, "--algorithm", algorithm, "--key-spec", spec, "--apply"])?;
+        let (algorithm, spec) = settings
+            .split_once(' ')
+            .context("algorithm and kind of key")?;
+        self.chancery(&[
+            "ring",
+            "create",
+            name,
+            "--algorithm",
+            algorithm,
+            "--key-spec",
+            spec,
+            "--apply",
+        ])?;
         Ok(())
     }
 
     /// A key: proposed by one, approved and accepted by two others. Returns its kid.
     pub fn ceremony(&self, ring: &str) -> Result<String> {
         let [proposer, others @ ..] = CUSTODIANS;
-        let new = ["ceremony", "new", "generate", "--ring", ring, "--proposer", proposer, "--reason", "figures"];
+        let new = [
+            "ceremony",
+            "new",
+            "generate",
+            "--ring",
+            ring,
+            "--proposer",
+            proposer,
+            "--reason",
+            "figures",
+        ];
         let ceremony = text(&self.chancery(&new)?, "ceremony")?;
         for custodian in others {
             self.chancery(&["ceremony", "approve", &ceremony, "--key", custodian])?;
@@ -198,7 +264,10 @@ impl Installation {
             return Ok(Duration::ZERO);
         }
         self.stop();
-        let log = fs::OpenOptions::new().create(true).append(true).open(self.file("service.log"))?;
+        let log = fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(self.file("service.log"))?;
         let started = Instant::now();
         let child = self
             .command()
@@ -231,7 +300,10 @@ impl Installation {
 
     /// The process id of the service.
     pub fn service(&self) -> Result<u32> {
-        self.service.as_ref().map(Running::id).context("the service does not run")
+        self.service
+            .as_ref()
+            .map(Running::id)
+            .context("the service does not run")
     }
 
     pub fn get(&self, path: &str) -> Result<Vec<u8>> {
@@ -253,16 +325,25 @@ impl Installation {
 
 /// What a program printed; that it failed is an error with its own words.
 pub fn said(command: &mut Command) -> Result<String> {
-    let output = command.stdin(Stdio::null()).output().with_context(|| format!("{command:?}"))?;
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .with_context(|| format!("{command:?}"))?;
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
     if !output.status.success() {
-        bail!("{command:?}: {text}{}", String::from_utf8_lossy(&output.stderr));
+        bail!(
+            "{command:?}: {text}{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
     }
     Ok(text)
 }
 
 pub fn text(value: &Value, member: &str) -> Result<String> {
-    value[member].as_str().map(str::to_owned).with_context(|| format!("no {member} in {value}"))
+    value[member]
+        .as_str()
+        .map(str::to_owned)
+        .with_context(|| format!("no {member} in {value}"))
 }
 
 pub fn free_port() -> Result<SocketAddr> {

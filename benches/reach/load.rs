@@ -71,7 +71,9 @@ impl<C: Caller> Load<C> {
     /// Sends nothing more, waits for the answers that are due, and gives the caller back.
     pub fn stop(self) -> Result<C> {
         self.shared.stop.store(true, Ordering::Relaxed);
-        self.thread.join().map_err(|_| anyhow!("the load generator panicked"))?
+        self.thread
+            .join()
+            .map_err(|_| anyhow!("the load generator panicked"))?
     }
 }
 
@@ -104,7 +106,10 @@ impl<C: Caller> Driver<C> {
         let now = Instant::now();
         for index in 0..plan.connections {
             // Spread over the pace, so that they do not all call at once.
-            let share = plan.pace.unwrap_or_default().mul_f64(index as f64 / plan.connections as f64);
+            let share = plan
+                .pace
+                .unwrap_or_default()
+                .mul_f64(index as f64 / plan.connections as f64);
             let stream = driver.connect(index)?;
             driver.connections.push(Connection {
                 stream,
@@ -140,9 +145,16 @@ impl<C: Caller> Driver<C> {
                 self.send_due(now)?;
             }
             // Never longer than this, so that a stop is seen.
-            let next = self.connections.iter().filter(|each| each.sent.is_none()).map(|each| each.due).min();
+            let next = self
+                .connections
+                .iter()
+                .filter(|each| each.sent.is_none())
+                .map(|each| each.due)
+                .min();
             let wait = next
-                .map_or(Duration::from_millis(20), |due| due.saturating_duration_since(now))
+                .map_or(Duration::from_millis(20), |due| {
+                    due.saturating_duration_since(now)
+                })
                 .min(Duration::from_millis(20));
             let timeout = Timespec {
                 tv_sec: 0,
@@ -177,7 +189,9 @@ impl<C: Caller> Driver<C> {
             match connection.stream.write(rest) {
                 Ok(count) => rest = &rest[count..],
                 // A body larger than the socket's buffer: the server is reading it.
-                Err(error) if error.kind() == ErrorKind::WouldBlock => sleep(Duration::from_micros(50)),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    sleep(Duration::from_micros(50))
+                }
                 Err(_) => return self.broken(index),
             }
         }
@@ -206,9 +220,14 @@ impl<C: Caller> Driver<C> {
         };
         let good = self.caller.answered(&answer);
         self.shared.good.fetch_add(good, Ordering::Relaxed);
-        self.shared.bad.fetch_add(u64::from(good == 0), Ordering::Relaxed);
+        self.shared
+            .bad
+            .fetch_add(u64::from(good == 0), Ordering::Relaxed);
         connection.incoming.clear();
-        connection.due = self.plan.pace.map_or(done, |pace| (connection.due + pace).max(done));
+        connection.due = self
+            .plan
+            .pace
+            .map_or(done, |pace| (connection.due + pace).max(done));
         if !stop && connection.due <= done {
             self.send(index)?;
         }

@@ -25,11 +25,12 @@ use installation::Installation;
 use report::Report;
 
 fn main() -> ExitCode {
-    let done = Arguments::parse(std::env::args().skip(1)).and_then(|arguments| match arguments.mode {
-        Mode::RawSign(bare) => raw::token::child(&bare),
-        Mode::RawVerify => raw::verify::child(),
-        Mode::Measure => measure(&arguments),
-    });
+    let done =
+        Arguments::parse(std::env::args().skip(1)).and_then(|arguments| match arguments.mode {
+            Mode::RawSign(bare) => raw::token::child(&bare),
+            Mode::RawVerify => raw::verify::child(),
+            Mode::Measure => measure(&arguments),
+        });
     match done {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {

@@ -24,7 +24,10 @@ impl Nginx {
         let address = free_port()?;
         fs::create_dir_all(directory)?;
         fs::write(directory.join("jwks.json"), body)?;
-        fs::write(directory.join("nginx.conf"), configuration(directory, address))?;
+        fs::write(
+            directory.join("nginx.conf"),
+            configuration(directory, address),
+        )?;
         // Workers that give up root have to be able to read the file.
         open_up(directory)?;
         let child = Command::new("/usr/sbin/nginx")

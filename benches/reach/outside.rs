@@ -34,7 +34,10 @@ impl Remote {
     /// What makes the service reach the token through the server.
     pub fn environment(&self, installation: &Installation) -> Result<BTreeMap<String, String>> {
         let uri = installation.token_uri(&client_module()?);
-        let address = format!("{{ P11_KIT_SERVER_ADDRESS = \"unix:path={}\" }}", self.socket.display());
+        let address = format!(
+            "{{ P11_KIT_SERVER_ADDRESS = \"unix:path={}\" }}",
+            self.socket.display()
+        );
         Ok(BTreeMap::from([
             ("CHANCERY_TOKEN__URI".to_owned(), format!("\"{uri}\"")),
             ("CHANCERY_TOKEN__ENVIRONMENT".to_owned(), address),
@@ -79,7 +82,10 @@ impl Remote {
 
 /// Debian keeps it under the name of the architecture.
 fn client_module() -> Result<PathBuf> {
-    let mut places = vec![PathBuf::from("/usr/lib64/pkcs11"), PathBuf::from("/usr/lib/pkcs11")];
+    let mut places = vec![
+        PathBuf::from("/usr/lib64/pkcs11"),
+        PathBuf::from("/usr/lib/pkcs11"),
+    ];
     for entry in fs::read_dir("/usr/lib")? {
         places.push(entry?.path().join("pkcs11"));
     }

@@ -41,7 +41,10 @@ pub fn short(value: f64) -> String {
 }
 
 pub fn bars(name: &str, title: &str, unit: &str, bars: &[(String, f64)]) -> Plot {
-    let most = bars.iter().map(|(_, value)| *value).fold(f64::MIN_POSITIVE, f64::max);
+    let most = bars
+        .iter()
+        .map(|(_, value)| *value)
+        .fold(f64::MIN_POSITIVE, f64::max);
     let mut body = String::new();
     for (index, (label, value)) in bars.iter().enumerate() {
         let y = 32.0 + ROW * index as f64;
@@ -97,11 +100,18 @@ pub fn dots(name: &str, title: &str, unit: &str, series: &[(&str, &[f64])]) -> P
 /// A line through points, both axes from zero.
 pub fn line(name: &str, title: &str, points: &[(f64, f64)]) -> Plot {
     let (width, height, left, top) = (WIDTH - 90.0, 180.0, 60.0, 34.0);
-    let most = |pick: fn(&(f64, f64)) -> f64| points.iter().map(pick).fold(f64::MIN_POSITIVE, f64::max);
+    let most =
+        |pick: fn(&(f64, f64)) -> f64| points.iter().map(pick).fold(f64::MIN_POSITIVE, f64::max);
     let (right, high) = (most(|point| point.0), most(|point| point.1));
     let path: Vec<String> = points
         .iter()
-        .map(|(x, y)| format!("{:.1},{:.1}", left + width * x / right, top + height * (1.0 - y / high)))
+        .map(|(x, y)| {
+            format!(
+                "{:.1},{:.1}",
+                left + width * x / right,
+                top + height * (1.0 - y / high)
+            )
+        })
         .collect();
     let body = format!(
         "<rect x=\"{left}\" y=\"{top}\" width=\"{width}\" height=\"{height}\" fill=\"none\" stroke=\"#ccc\"/>\n\

@@ -76,7 +76,12 @@ fn stat(path: &str) -> Option<Vec<u64>> {
     let text = fs::read_to_string(path).ok()?;
     let (_, fields) = text.rsplit_once(") ")?;
     // The state is a letter and counts as 0 here.
-    Some(fields.split(' ').map(|field| field.trim().parse().unwrap_or(0)).collect())
+    Some(
+        fields
+            .split(' ')
+            .map(|field| field.trim().parse().unwrap_or(0))
+            .collect(),
+    )
 }
 
 /// The process and its descendants.
@@ -95,7 +100,12 @@ pub fn tree(root: u32) -> Result<Vec<u32>> {
     let mut at = 0;
     while at < tree.len() {
         let parent = tree[at];
-        tree.extend(parents.iter().filter(|(_, p)| **p == parent).map(|(pid, _)| *pid));
+        tree.extend(
+            parents
+                .iter()
+                .filter(|(_, p)| **p == parent)
+                .map(|(pid, _)| *pid),
+        );
         at += 1;
     }
     Ok(tree)
@@ -148,7 +158,9 @@ pub fn threads(root: u32) -> Result<HashMap<String, f64>> {
                 continue;
             };
             let name = if pid == root {
-                name.trim().trim_end_matches(|c: char| c.is_ascii_digit()).to_owned()
+                name.trim()
+                    .trim_end_matches(|c: char| c.is_ascii_digit())
+                    .to_owned()
             } else {
                 "worker process".to_owned()
             };

@@ -32,7 +32,10 @@ pub fn of(root: u32, done: impl Fn() -> u64, length: Duration) -> Result<Section
         .filter(|(_, cpu)| *cpu > 0.05)
         .collect();
     kinds.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let by_kind: Vec<_> = kinds.iter().map(|(name, cpu)| vec![name.clone(), short(*cpu)]).collect();
+    let by_kind: Vec<_> = kinds
+        .iter()
+        .map(|(name, cpu)| vec![name.clone(), short(*cpu)])
+        .collect();
     let mut text = vec![
         "ES256, 64 connections, one signature a request: µs of CPU per signature, by kind of thread.".to_owned(),
         table(&["thread", "µs of CPU per signature"], &by_kind),
@@ -45,7 +48,12 @@ pub fn of(root: u32, done: impl Fn() -> u64, length: Duration) -> Result<Section
         title: "Where the time goes",
         text,
         figures: Vec::new(),
-        plots: vec![plot::bars("profile-threads", "µs of CPU per ES256 signature, by thread", "µs", &kinds)],
+        plots: vec![plot::bars(
+            "profile-threads",
+            "µs of CPU per ES256 signature, by thread",
+            "µs",
+            &kinds,
+        )],
     })
 }
 
@@ -69,15 +77,31 @@ fn sampled(root: u32, length: Duration, file: &Path) -> Result<Vec<String>> {
     )?;
     let whole = said(
         Command::new("perf")
-            .args(["report", "-q", "--stdio", "--no-children", "-g", "none", "-t", "\u{1}", "-s", "comm,dso,symbol", "-i"])
+            .args([
+                "report",
+                "-q",
+                "--stdio",
+                "--no-children",
+                "-g",
+                "none",
+                "-t",
+                "\u{1}",
+                "-s",
+                "comm,dso,symbol",
+                "-i",
+            ])
             .arg(file),
     )?;
     let samples: Vec<Sample> = whole.lines().filter_map(sample).collect();
     if samples.is_empty() {
         return Err(anyhow!("perf saw nothing"));
     }
-    let by_library = sums(&samples, |sample| (sample.thread.clone(), sample.library.clone()));
-    let by_function = sums(&samples, |sample| (sample.thread.clone(), format!("`{}`", sample.function)));
+    let by_library = sums(&samples, |sample| {
+        (sample.thread.clone(), sample.library.clone())
+    });
+    let by_function = sums(&samples, |sample| {
+        (sample.thread.clone(), format!("`{}`", sample.function))
+    });
     Ok(vec![
         "Samples by thread and library, in percent of all (`worker process` is where the token signs and the \
          signature is verified):"
@@ -101,9 +125,14 @@ fn sums(samples: &[Sample], by: impl Fn(&Sample) -> (String, String)) -> Vec<Vec
     for sample in samples {
         *sums.entry(by(sample)).or_default() += sample.percent;
     }
-    let mut sums: Vec<_> = sums.into_iter().filter(|(_, percent)| *percent >= LEAST).collect();
+    let mut sums: Vec<_> = sums
+        .into_iter()
+        .filter(|(_, percent)| *percent >= LEAST)
+        .collect();
     sums.sort_by(|a, b| b.1.total_cmp(&a.1));
-    let row = |((thread, what), percent): ((String, String), f64)| vec![thread, what, format!("{percent:.1}")];
+    let row = |((thread, what), percent): ((String, String), f64)| {
+        vec![thread, what, format!("{percent:.1}")]
+    };
     sums.into_iter().take(MOST).map(row).collect()
 }
 

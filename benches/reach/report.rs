@@ -138,17 +138,26 @@ impl Report {
     pub fn write(&self) -> Result<()> {
         let figures = self.sections.iter().flat_map(|section| &section.figures);
         let list: Vec<Value> = figures.map(Figure::json).collect();
-        fs::write(self.directory.join("report.json"), serde_json::to_vec_pretty(&list)?)?;
+        fs::write(
+            self.directory.join("report.json"),
+            serde_json::to_vec_pretty(&list)?,
+        )?;
         fs::write(self.path(), self.markdown()?)?;
         Ok(())
     }
 
     fn markdown(&self) -> Result<String> {
-        let mut text = String::from("# Performance\n\nWhat each figure means: docs/PERFORMANCE.md.\n\n| | |\n|---|---|\n");
+        let mut text = String::from(
+            "# Performance\n\nWhat each figure means: docs/PERFORMANCE.md.\n\n| | |\n|---|---|\n",
+        );
         for (name, value) in &self.machine {
             writeln!(text, "| {name} | {value} |")?;
         }
-        writeln!(text, "| load average at the end | {} |", machine::load_average())?;
+        writeln!(
+            text,
+            "| load average at the end | {} |",
+            machine::load_average()
+        )?;
         text.push_str("\n| figure | median | low – high | repetitions | reach | met |\n|---|---|---|---|---|---|\n");
         for figure in self.sections.iter().flat_map(|section| &section.figures) {
             writeln!(text, "{}", figure.row())?;

@@ -45,11 +45,14 @@ pub fn percentile(values: &mut [f64], percent: f64) -> f64 {
 /// Slope of the straight line through the points, by least squares.
 pub fn slope(points: &[(f64, f64)]) -> f64 {
     let count = points.len() as f64;
-    let (x, y) = points
-        .iter()
-        .fold((0.0, 0.0), |(x, y), point| (x + point.0 / count, y + point.1 / count));
+    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| {
+        (x + point.0 / count, y + point.1 / count)
+    });
     let (above, below) = points.iter().fold((0.0, 0.0), |(above, below), point| {
-        (above + (point.0 - x) * (point.1 - y), below + (point.0 - x).powi(2))
+        (
+            above + (point.0 - x) * (point.1 - y),
+            below + (point.0 - x).powi(2),
+        )
     });
     above / below
 }

@@ -33,7 +33,10 @@ pub fn crew(
         scheme.to_owned(),
         sessions.to_string(),
     ];
-    let conf = installation.token_file("softhsm2.conf").display().to_string();
+    let conf = installation
+        .token_file("softhsm2.conf")
+        .display()
+        .to_string();
     Crew::start(processes, &arguments, &[("SOFTHSM2_CONF".to_owned(), conf)])
 }
 
@@ -53,12 +56,17 @@ pub fn child(bare: &Bare) -> Result<()> {
     let keeper = open()?;
     let pin = std::fs::read_to_string(&bare.pin)?;
     keeper.login(UserType::User, Some(&AuthPin::new(pin.trim().into())))?;
-    let template = [Attribute::Class(ObjectClass::PRIVATE_KEY), Attribute::Label(bare.label.clone().into())];
+    let template = [
+        Attribute::Class(ObjectClass::PRIVATE_KEY),
+        Attribute::Label(bare.label.clone().into()),
+    ];
     let key = match keeper.find_objects(&template)?.as_slice() {
         [only] => *only,
         found => bail!("{} private keys are labelled {}", found.len(), bare.label),
     };
-    let sessions = (0..bare.sessions).map(|_| open()).collect::<Result<Vec<_>, _>>()?;
+    let sessions = (0..bare.sessions)
+        .map(|_| open())
+        .collect::<Result<Vec<_>, _>>()?;
     let mut sessions = sessions;
     obey(|duration| {
         let (together, scheme) = (Barrier::new(sessions.len()), bare.scheme.as_str());
@@ -75,7 +83,9 @@ pub fn child(bare: &Bare) -> Result<()> {
                     })
                     .collect();
                 let join = |thread: thread::ScopedJoinHandle<'_, Result<Vec<f64>>>| {
-                    thread.join().map_err(|_| anyhow!("a signing thread panicked"))?
+                    thread
+                        .join()
+                        .map_err(|_| anyhow!("a signing thread panicked"))?
                 };
                 threads.into_iter().map(join).collect::<Result<Vec<_>>>()
             })?;

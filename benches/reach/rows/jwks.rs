@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 
-use super::sign::{Window, window};
+use super::signer::{Window, window};
 use crate::arguments::Arguments;
 use crate::http::request;
 use crate::installation::{Installation, said};
@@ -53,11 +53,16 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
             });
         }
     }
-    let pick = |seen: &[Window], what: fn(&Window) -> f64| seen.iter().map(what).collect::<Vec<f64>>();
+    let pick =
+        |seen: &[Window], what: fn(&Window) -> f64| seen.iter().map(what).collect::<Vec<f64>>();
     let (our_rate, their_rate) = (pick(&ours, |w| w.rate), pick(&theirs, |w| w.rate));
     let (our_cpu, their_cpu) = (pick(&ours, |w| w.cpu_us), pick(&theirs, |w| w.cpu_us));
     let ratio = |above: &[f64], below: &[f64]| -> Vec<f64> {
-        above.iter().zip(below).map(|(above, below)| above / below).collect()
+        above
+            .iter()
+            .zip(below)
+            .map(|(above, below)| above / below)
+            .collect()
     };
     let bad: u64 = ours.iter().chain(&theirs).map(|seen| seen.bad).sum();
     Ok(Section {
@@ -67,7 +72,11 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
                 "A document of {} bytes, {CONNECTIONS} connections, load by {}; nginx with open_file_cache, sendfile \
                  and a worker for each core serves the same bytes. {bad} requests failed.",
                 document.len(),
-                if by_wrk { "`wrk -t1`" } else { "the own generator" },
+                if by_wrk {
+                    "`wrk -t1`"
+                } else {
+                    "the own generator"
+                },
             ),
             table(
                 &["", "service", "nginx", "ratio"],
@@ -88,8 +97,18 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
             ),
         ],
         figures: vec![
-            Figure::new("jwks-vs-nginx", "", Reach::AtLeast(1.2), &ratio(&our_rate, &their_rate)),
-            Figure::new("jwks-cpu-vs-nginx", "", Reach::None, &ratio(&our_cpu, &their_cpu)),
+            Figure::new(
+                "jwks-vs-nginx",
+                "",
+                Reach::AtLeast(1.2),
+                &ratio(&our_rate, &their_rate),
+            ),
+            Figure::new(
+                "jwks-cpu-vs-nginx",
+                "",
+                Reach::None,
+                &ratio(&our_cpu, &their_cpu),
+            ),
         ],
         plots: vec![plot::dots(
             "jwks-vs-nginx",
@@ -105,7 +124,11 @@ fn wrk(pid: u32, address: SocketAddr, path: &str, length: Duration) -> Result<Wi
     let before = process::cpu(pid)?;
     let text = said(
         Command::new("wrk")
-            .args(["-t1", &format!("-c{CONNECTIONS}"), &format!("-d{}s", length.as_secs().max(1))])
+            .args([
+                "-t1",
+                &format!("-c{CONNECTIONS}"),
+                &format!("-d{}s", length.as_secs().max(1)),
+            ])
             .arg(format!("http://{address}{path}")),
     )?;
     let cpu = process::cpu(pid)? - before;

@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Result, bail};
 
-use super::sign::Signer;
+use super::signer::Signer;
 use crate::arguments::Arguments;
 use crate::http::Client;
 use crate::installation::{ES256, Installation};
@@ -45,10 +45,19 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
         service[1].push(percentile(&mut times, 99.0));
     }
     let added = |at: usize| -> Vec<f64> {
-        service[at].iter().zip(&raw[at]).map(|(service, raw)| service - raw).collect()
+        service[at]
+            .iter()
+            .zip(&raw[at])
+            .map(|(service, raw)| service - raw)
+            .collect()
     };
     let row = |name: &str, at: usize| {
-        vec![name.to_owned(), short(median(&raw[at])), short(median(&service[at])), short(median(&added(at)))]
+        vec![
+            name.to_owned(),
+            short(median(&raw[at])),
+            short(median(&service[at])),
+            short(median(&added(at))),
+        ]
     };
     Ok(Section {
         title: "Latency with one request at a time",
@@ -58,7 +67,10 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
                  the disk (SQLite, synchronous=FULL) included. Added is the service's percentile less the bare \
                  token's same percentile."
             ),
-            table(&["ms", "bare token", "service", "added"], &[row("p50", 0), row("p99", 1)]),
+            table(
+                &["ms", "bare token", "service", "added"],
+                &[row("p50", 0), row("p99", 1)],
+            ),
         ],
         figures: vec![
             Figure::new("sign-latency-p50-ms", "ms", Reach::AtMost(1.5), &added(0)),

@@ -5,6 +5,7 @@ mod latency;
 mod recovery;
 mod rotation;
 mod sign;
+mod signer;
 mod soak;
 mod start;
 mod verify;

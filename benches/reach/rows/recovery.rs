@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
-use super::sign::Signer;
+use super::signer::Signer;
 use crate::arguments::Arguments;
 use crate::installation::{ES256, Installation};
 use crate::load::{Answer, Caller, Load, Plan};
@@ -53,7 +53,11 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
     seen
 }
 
-fn outages(installation: &Installation, remote: &mut Remote, arguments: &Arguments) -> Result<Section> {
+fn outages(
+    installation: &Installation,
+    remote: &mut Remote,
+    arguments: &Arguments,
+) -> Result<Section> {
     let plan = Plan {
         address: installation.api,
         connections: CONNECTIONS,
@@ -75,14 +79,22 @@ fn outages(installation: &Installation, remote: &mut Remote, arguments: &Argumen
         let back = remote.up()?;
         sleep(AROUND);
         let caller = load.stop()?;
-        let first = caller.good.iter().map(|(_, done)| *done).filter(|done| *done > back).min();
+        let first = caller
+            .good
+            .iter()
+            .map(|(_, done)| *done)
+            .filter(|done| *done > back)
+            .min();
         let first = first.context("no signature after the token was back")?;
         recovery.push((first - back).as_secs_f64() * 1e3);
         let longest = caller.good.iter().map(|(sent, done)| *done - *sent).max();
         waited.push(longest.unwrap_or_default().as_secs_f64() * 1e3);
         requests += caller.good.len() + caller.failed.len();
         lost.push(caller.failed.len() as f64);
-        caller.failed.iter().for_each(|status| *statuses.entry(*status).or_default() += 1);
+        caller
+            .failed
+            .iter()
+            .for_each(|status| *statuses.entry(*status).or_default() += 1);
     }
     let mut text = vec![format!(
         "The token is reached through `p11-kit server`, which is killed with all its connections and started again \

@@ -74,7 +74,10 @@ struct Verifier {
 
 impl Verifier {
     fn fetch(&mut self) -> Result<()> {
-        let (_, body) = once(self.installation, &request("GET", "/.well-known/jwks.json", None, ""))?;
+        let (_, body) = once(
+            self.installation,
+            &request("GET", "/.well-known/jwks.json", None, ""),
+        )?;
         self.set = serde_json::from_slice(&body)?;
         self.until = Instant::now() + self.max_age;
         Ok(())
@@ -93,7 +96,10 @@ impl Verifier {
 
     fn verify(&self, jws: &str) -> Result<()> {
         let kid = jsonwebtoken::decode_header(jws)?.kid.context("no kid")?;
-        let jwk = self.set.find(&kid).context("a key that is not in the cached set")?;
+        let jwk = self
+            .set
+            .find(&kid)
+            .context("a key that is not in the cached set")?;
         let mut validation = Validation::new(Algorithm::ES256);
         validation.required_spec_claims.clear();
         validation.validate_exp = false;
@@ -124,8 +130,16 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
         ratios.push(one.during / one.before);
         before.push(one.before);
         during.push(one.during);
-        why.extend(one.failed.first().map(|status| format!("A request failed with {status}.")));
-        why.extend(one.rejected.first().map(|reason| format!("A signature was rejected: {reason}.")));
+        why.extend(
+            one.failed
+                .first()
+                .map(|status| format!("A request failed with {status}.")),
+        );
+        why.extend(
+            one.rejected
+                .first()
+                .map(|reason| format!("A signature was rejected: {reason}.")),
+        );
     }
     let mut text = vec![
         format!(
@@ -138,12 +152,24 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
             SPAN.as_secs(),
         ),
         table(
-            &["requests", "failed", "accepted", "rejected", "p99 before, ms", "p99 during, ms", "changes of kid seen"],
+            &[
+                "requests",
+                "failed",
+                "accepted",
+                "rejected",
+                "p99 before, ms",
+                "p99 during, ms",
+                "changes of kid seen",
+            ],
             &rows,
         ),
     ];
     text.extend(why);
-    text.push(format!("p99 {} ms before and {} ms during.", short(median(&before)), short(median(&during))));
+    text.push(format!(
+        "p99 {} ms before and {} ms during.",
+        short(median(&before)),
+        short(median(&during))
+    ));
     Ok(Section {
         title: "Rotation under load",
         text,
@@ -152,7 +178,12 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
             Figure::total("rotation-rejected", "", Reach::AtMost(0.0), &rejected),
             Figure::new("rotation-p99-ratio", "", Reach::AtMost(2.0), &ratios),
         ],
-        plots: vec![plot::dots("rotation-p99", "p99 of signing", "ms", &[("before", &before), ("during", &during)])],
+        plots: vec![plot::dots(
+            "rotation-p99",
+            "p99 of signing",
+            "ms",
+            &[("before", &before), ("during", &during)],
+        )],
     })
 }
 
@@ -206,16 +237,26 @@ fn rotate(installation: &Installation) -> Result<One> {
     let end = Instant::now();
     let caller = load.stop()?;
     let part = |from: Instant, to: Instant| {
-        let within = caller.seen.iter().filter(|seen| seen.done >= from && seen.done < to);
+        let within = caller
+            .seen
+            .iter()
+            .filter(|seen| seen.done >= from && seen.done < to);
         percentile(&mut within.map(|seen| seen.ms).collect::<Vec<_>>(), 99.0)
     };
     let (before, during) = (part(switch - SPAN, switch), part(switch, end));
     // The first answer is a change from nothing.
-    let switches = caller.seen.iter().filter(|seen| seen.kid_changed).count().saturating_sub(1);
+    let switches = caller
+        .seen
+        .iter()
+        .filter(|seen| seen.kid_changed)
+        .count()
+        .saturating_sub(1);
     let requests = caller.seen.len() + caller.failed.len();
     let failed = caller.failed.clone();
     drop(caller);
-    let verifier = verifying.join().map_err(|_| anyhow!("the verifier panicked"))??;
+    let verifier = verifying
+        .join()
+        .map_err(|_| anyhow!("the verifier panicked"))??;
     Ok(One {
         requests,
         failed,

@@ -2,16 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
 
+use super::signer::{BATCH, Signer, WARM_UP, window};
 use crate::arguments::Arguments;
-use crate::http::request;
 use crate::installation::{ES256, Installation, PS256};
-use crate::load::{Answer, Caller, Load, Plan};
+use crate::load::{Load, Plan};
 use crate::plot::{self, short};
-use crate::process;
 use crate::profile;
 use crate::raw::{Crew, Stretch, token};
 use crate::report::{Figure, Reach, Section, table};
@@ -22,102 +20,6 @@ const GRID: [(usize, usize); 5] = [(1, 1), (1, 2), (2, 1), (2, 2), (4, 1)];
 const CONNECTIONS: usize = 64;
 /// Full connections would exceed the service's queue, which then refuses.
 const BATCH_CONNECTIONS: usize = 8;
-pub const BATCH: usize = 100;
-/// Before counting starts.
-const WARM_UP: Duration = Duration::from_millis(500);
-
-/// Signs without end; each payload is another.
-pub struct Signer {
-    template: Vec<u8>,
-    /// Where the counters of the items stand.
-    places: Vec<usize>,
-    count: u64,
-    items: u64,
-}
-
-/// 96 bytes as base64url, of which the first letters are the counter.
-const PAYLOAD: &str = "PAYLOAD0AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJCUmJygpKissLS4vMDEyMzQ1Njc4OTo7PD0-P0BBQkNERUZHSElKS0xN";
-
-impl Signer {
-    pub fn new(installation: &Installation, ring: &str, items: usize) -> Self {
-        let item = format!("{{\"format\":\"jws\",\"payload\":\"{PAYLOAD}\"}}");
-        let (path, body) = if items == 1 {
-            (format!("/v1/rings/{ring}/sign"), item)
-        } else {
-            let list = vec![item; items].join(",");
-            (format!("/v1/rings/{ring}/sign-batch"), format!("{{\"items\":[{list}]}}"))
-        };
-        let template = request("POST", &path, Some(&installation.access_token), &body);
-        let mark = b"PAYLOAD0";
-        let places = template
-            .windows(mark.len())
-            .enumerate()
-            .filter(|(_, window)| *window == mark)
-            .map(|(at, _)| at)
-            .collect();
-        Self {
-            template,
-            places,
-            count: 0,
-            items: items as u64,
-        }
-    }
-
-    /// The next request's bytes.
-    pub fn bytes(&mut self) -> &[u8] {
-        for place in &self.places {
-            self.count += 1;
-            let digits = format!("{:08x}", self.count as u32);
-            self.template[*place..*place + 8].copy_from_slice(digits.as_bytes());
-        }
-        &self.template
-    }
-}
-
-impl Caller for Signer {
-    fn next(&mut self, out: &mut Vec<u8>) {
-        out.extend_from_slice(self.bytes());
-    }
-
-    fn answered(&mut self, answer: &Answer<'_>) -> u64 {
-        if answer.status != 200 {
-            return 0;
-        }
-        if self.items == 1 {
-            return 1;
-        }
-        // In a batch each item has a result of its own; refused ones do not count.
-        let text = std::str::from_utf8(answer.body).unwrap_or_default();
-        text.matches("\"log_index\":").count() as u64
-    }
-}
-
-/// What the service did in one window.
-#[derive(Clone, Copy)]
-pub struct Window {
-    pub rate: f64,
-    pub cpu_us: f64,
-    pub bad: u64,
-}
-
-/// Load, a warm-up, and one window of it.
-pub fn window<C: Caller>(service: u32, plan: Plan, caller: C, length: Duration) -> Result<(Window, C)> {
-    let load = Load::start(plan, caller);
-    sleep(WARM_UP.min(length));
-    let (good, cpu, started) = (load.good(), process::cpu(service)?, Instant::now());
-    sleep(length);
-    let (good, cpu) = (load.good() - good, process::cpu(service)? - cpu);
-    let seconds = started.elapsed().as_secs_f64();
-    let bad = load.bad();
-    let caller = load.stop()?;
-    let window = Window {
-        rate: good as f64 / seconds,
-        cpu_us: cpu * 1e6 / good as f64,
-        bad,
-    };
-    Ok((window, caller))
-}
-
 struct Setting {
     id: &'static str,
     title: &'static str,
@@ -168,13 +70,25 @@ pub fn es256_batch(installation: &mut Installation, arguments: &Arguments) -> Re
 }
 
 /// The grid, and the crew of its fastest cell.
-fn best(installation: &Installation, arguments: &Arguments, setting: &Setting) -> Result<(Crew, String, Vec<Vec<String>>)> {
+fn best(
+    installation: &Installation,
+    arguments: &Arguments,
+    setting: &Setting,
+) -> Result<(Crew, String, Vec<Vec<String>>)> {
     let mut rows = Vec::new();
     let mut best: Option<(f64, Crew, String)> = None;
     for (processes, sessions) in GRID {
-        let mut crew = token::crew(installation, setting.ring, setting.scheme, processes, sessions)?;
+        let mut crew = token::crew(
+            installation,
+            setting.ring,
+            setting.scheme,
+            processes,
+            sessions,
+        )?;
         let length = arguments.window() / 3;
-        let seen = (0..3).map(|_| crew.run(length)).collect::<Result<Vec<_>>>()?;
+        let seen = (0..3)
+            .map(|_| crew.run(length))
+            .collect::<Result<Vec<_>>>()?;
         let rate = median(&seen.iter().map(Stretch::rate).collect::<Vec<_>>());
         let cpu = median(&seen.iter().map(Stretch::cpu_us).collect::<Vec<_>>());
         let name = format!("{processes} × {sessions}");
@@ -187,7 +101,11 @@ fn best(installation: &Installation, arguments: &Arguments, setting: &Setting) -
     Ok((crew, name, rows))
 }
 
-fn measure(installation: &mut Installation, arguments: &Arguments, setting: &Setting) -> Result<Section> {
+fn measure(
+    installation: &mut Installation,
+    arguments: &Arguments,
+    setting: &Setting,
+) -> Result<Section> {
     installation.serve(&BTreeMap::new())?;
     let (mut crew, cell, grid) = best(installation, arguments, setting)?;
     let plan = Plan {
@@ -207,7 +125,11 @@ fn measure(installation: &mut Installation, arguments: &Arguments, setting: &Set
     let cpu: Vec<f64> = service.iter().map(|seen| seen.cpu_us).collect();
     let rate: Vec<f64> = service.iter().map(|seen| seen.rate).collect();
     let ratio = |above: &[f64], below: &[f64]| -> Vec<f64> {
-        above.iter().zip(below).map(|(above, below)| above / below).collect()
+        above
+            .iter()
+            .zip(below)
+            .map(|(above, below)| above / below)
+            .collect()
     };
     let bad: u64 = service.iter().map(|seen| seen.bad).sum();
     let text = vec![
@@ -217,7 +139,14 @@ fn measure(installation: &mut Installation, arguments: &Arguments, setting: &Set
              SQLite (synchronous=FULL) before the answer. {bad} requests had no good result.",
             setting.connections, setting.items
         ),
-        table(&["bare processes × sessions", "signatures/s", "µs of CPU each"], &grid),
+        table(
+            &[
+                "bare processes × sessions",
+                "signatures/s",
+                "µs of CPU each",
+            ],
+            &grid,
+        ),
         format!("The fastest cell, {cell}, was then run in turn with the service:"),
         table(
             &["", "bare token", "service", "ratio"],
@@ -237,7 +166,12 @@ fn measure(installation: &mut Installation, arguments: &Arguments, setting: &Set
             ],
         ),
     ];
-    let figure = Figure::new(setting.id, "", Reach::AtLeast(setting.reach), &ratio(&raw_cpu, &cpu));
+    let figure = Figure::new(
+        setting.id,
+        "",
+        Reach::AtLeast(setting.reach),
+        &ratio(&raw_cpu, &cpu),
+    );
     let plot = plot::dots(
         setting.id,
         &format!("{}: µs of CPU per signature", setting.title),
@@ -263,7 +197,11 @@ pub fn profiled(installation: &mut Installation, arguments: &Arguments) -> Resul
     let signer = Signer::new(installation, ES256, 1);
     let load = Load::start(plan, signer);
     sleep(WARM_UP);
-    let seen = profile::of(installation.service()?, || load.good(), arguments.window() * 2);
+    let seen = profile::of(
+        installation.service()?,
+        || load.good(),
+        arguments.window() * 2,
+    );
     load.stop()?;
     seen
 }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::Result;
 
-use super::sign::Signer;
+use super::signer::Signer;
 use crate::arguments::Arguments;
 use crate::installation::{ES256, Installation};
 use crate::load::{Load, Plan};
@@ -41,7 +41,10 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
     let second = &samples[samples.len() / 2..];
     let per_hour = slope(second) * 3_600.0;
     let per_million = slope(second) * started.elapsed().as_secs_f64() / good as f64 * 1e6;
-    let (first, last) = (samples.first().map_or(0.0, |s| s.1), samples.last().map_or(0.0, |s| s.1));
+    let (first, last) = (
+        samples.first().map_or(0.0, |s| s.1),
+        samples.last().map_or(0.0, |s| s.1),
+    );
     Ok(Section {
         title: "Soak",
         text: vec![format!(
@@ -55,9 +58,18 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
             short(per_million),
         )],
         figures: vec![
-            Figure::new("soak-rss-growth-mb-per-h", "MiB/h", Reach::None, &[per_hour]),
+            Figure::new(
+                "soak-rss-growth-mb-per-h",
+                "MiB/h",
+                Reach::None,
+                &[per_hour],
+            ),
             Figure::new("soak-rss-mb", "MiB", Reach::None, &[last]),
         ],
-        plots: vec![plot::line("soak", "Resident memory in MiB over seconds", &samples)],
+        plots: vec![plot::line(
+            "soak",
+            "Resident memory in MiB over seconds",
+            &samples,
+        )],
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use anyhow::{Result, bail};
 use serde_json::{Value, json};
 
-use super::sign::{BATCH, Signer, window};
+use super::signer::{BATCH, Signer, window};
 use crate::arguments::Arguments;
 use crate::http::{Client, request};
 use crate::installation::{ES256, Installation};
@@ -56,7 +56,11 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
         rate.push(seen.rate);
         bad += seen.bad;
     }
-    let ratio: Vec<f64> = cpu.iter().zip(&raw).map(|(service, raw)| service / raw).collect();
+    let ratio: Vec<f64> = cpu
+        .iter()
+        .zip(&raw)
+        .map(|(service, raw)| service / raw)
+        .collect();
     Ok(Section {
         title: "Verification in batches",
         text: vec![
@@ -68,11 +72,20 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
             ),
             table(
                 &["", "aws-lc-rs alone", "service"],
-                &[vec!["µs of CPU per verification".to_owned(), short(median(&raw)), short(median(&cpu))]],
+                &[vec![
+                    "µs of CPU per verification".to_owned(),
+                    short(median(&raw)),
+                    short(median(&cpu)),
+                ]],
             ),
             format!("{} verifications/s.", short(median(&rate))),
         ],
-        figures: vec![Figure::new("verify-es256-batch-cpu", "", Reach::AtMost(1.5), &ratio)],
+        figures: vec![Figure::new(
+            "verify-es256-batch-cpu",
+            "",
+            Reach::AtMost(1.5),
+            &ratio,
+        )],
         plots: vec![plot::dots(
             "verify-es256-batch-cpu",
             "µs of CPU per verification",
