@@ -3,6 +3,7 @@
 
 CARGO ?= cargo
 ONLY  ?=
+SOAK  ?= 60
 
 .PHONY: all check test demo run bench setup clean
 
@@ -34,10 +35,10 @@ run:
 		exec $(CARGO) run --locked --bin chancery -- --config .run/chancery.toml serve; \
 	else exec $(CARGO) run --locked --bin chancery -- demo --directory .run --keep; fi
 
-## figures as ratios within one run; ONLY=id,id runs a part; the report is target/bench/report.md
+## figures as ratios within one run; ONLY=id,id runs a part, SOAK=600 soaks longer; the report is target/bench/report.md
 bench:
 	@.ci/setup build token bench
-	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY))
+	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY)) --soak $(SOAK)
 
 ## install all that any of the above needs
 setup:

@@ -1,0 +1,70 @@
+//! The rows of the table, in the order in which they are measured.
+
+mod jwks;
+mod latency;
+mod recovery;
+mod rotation;
+mod sign;
+mod signer;
+mod soak;
+mod start;
+mod verify;
+
+use anyhow::Result;
+
+use super::arguments::Arguments;
+use super::installation::Installation;
+use super::report::Section;
+
+pub struct Row {
+    /// What `--only` names; the first id of a row of the report stands for all that come with it.
+    pub ids: &'static [&'static str],
+    pub measure: fn(&mut Installation, &Arguments) -> Result<Section>,
+}
+
+pub const ROWS: &[Row] = &[
+    Row {
+        ids: &["start-s"],
+        measure: start::measure,
+    },
+    Row {
+        ids: &["sign-ps256-ucpu"],
+        measure: sign::ps256,
+    },
+    Row {
+        ids: &["sign-es256-ucpu"],
+        measure: sign::es256,
+    },
+    Row {
+        ids: &["sign-es256-batch-ucpu"],
+        measure: sign::es256_batch,
+    },
+    Row {
+        ids: &["profile"],
+        measure: sign::profiled,
+    },
+    Row {
+        ids: &["sign-latency-p50-ms", "sign-latency-p99-ms"],
+        measure: latency::measure,
+    },
+    Row {
+        ids: &["jwks-vs-nginx"],
+        measure: jwks::measure,
+    },
+    Row {
+        ids: &["verify-es256-batch-cpu"],
+        measure: verify::measure,
+    },
+    Row {
+        ids: &["rotation-failed", "rotation-rejected", "rotation-p99-ratio"],
+        measure: rotation::measure,
+    },
+    Row {
+        ids: &["hsm-recovery-ms", "hsm-lost"],
+        measure: recovery::measure,
+    },
+    Row {
+        ids: &["soak-rss-growth-mb-per-h"],
+        measure: soak::measure,
+    },
+];
