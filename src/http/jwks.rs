@@ -74,7 +74,11 @@ fn again(edge: &Edge, request: &Request) -> Result<Response, Problem> {
         request.uri().path(),
         request.headers(),
     );
-    known.ok_or_else(|| Problem::new(Code::UnknownRing, "no key is published under this name"))
+    known.ok_or_else(nothing_published)
+}
+
+fn nothing_published() -> Problem {
+    Problem::new(Code::UnknownRing, "no key is published under this name")
 }
 
 /// The answers for one snapshot.
@@ -120,7 +124,12 @@ impl Cache {
             return None;
         }
         if path == "/.well-known/jwks.json" {
-            return Some(self.of(snapshot()).combined.as_ref()?.respond(headers));
+            let prepared = self.of(snapshot());
+            return Some(match &prepared.combined {
+                Some(answer) => answer.respond(headers),
+                // Never an empty set; and never a limit on those who ask too early.
+                None => nothing_published().render("jwks"),
+            });
         }
         let ring = path
             .strip_prefix("/v1/rings/")?

@@ -39,8 +39,9 @@ type Rate = RateLimiter<Key, DashMapStateStore<Key>, DefaultClock>;
 const REFUSALS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// Refusals of callers without credentials, of all of them together, that are written down in a
-/// second: each is a row that can never be deleted. The rest is counted.
+/// second and at once: each is a row that can never be deleted. The rest is counted.
 const UNKNOWN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
+const UNKNOWN_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// A place among the requests in flight.
 pub type Place = Arc<OwnedSemaphorePermit>;
@@ -55,7 +56,7 @@ impl Limits {
             capacity,
             rate: per_second.map(|rate| RateLimiter::dashmap(Quota::per_second(rate))),
             refusals: RateLimiter::dashmap(Quota::per_second(REFUSALS)),
-            unknown: RateLimiter::direct(Quota::per_second(UNKNOWN)),
+            unknown: RateLimiter::direct(Quota::per_second(UNKNOWN).allow_burst(UNKNOWN_AT_ONCE)),
             clock: DefaultClock::default(),
         }
     }

@@ -195,7 +195,7 @@ fn values_of_the_wrong_kind_are_refused() {
         world.sign("es256", deep).problem(400, "bad_json");
         world
             .sign("es256", b"{\"format\":\"jws\",\"payload\":\"\xff\"}")
-            .problem(400, "bad_json");
+            .problem(400, "bad_member");
     });
 }
 

@@ -19,6 +19,7 @@ mod api_publication;
 mod api_verdicts;
 mod ceremony_crash;
 mod ceremony_database;
+mod ceremony_elsewhere;
 mod ceremony_votes;
 mod documents;
 mod fault_service;
