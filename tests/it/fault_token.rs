@@ -344,6 +344,9 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
     let service = case.installation.serve();
     until("the token is reached", || signing_is_ready(&service));
     let known = service.jws(RING, &case.signer, b"before");
+    let hurried = [("CHANCERY_HTTP__REQUEST_TIMEOUT_MS", "700")];
+    let hurried = case.installation.replica(&hurried);
+    until("the token is reached", || signing_is_ready(&hurried));
     let load = case.load(&service);
     // Killed, away for a while, and back.
     for _ in 0..2 {
@@ -360,8 +363,21 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
     // The processes that serve die under it, the listener stays.
     network.signal("KILL");
     until("it signs again", || case.try_sign(&service).status == 200);
-    // It hangs: nothing is refused, nothing answers.
+    // It hangs: nothing is refused, nothing answers. Who waits is told when its time is over.
+    until("both sign again", || {
+        signing_is_ready(&hurried) && signing_is_ready(&service)
+    });
     network.signal("STOP");
+    let answer = case.try_sign(&hurried);
+    let code = answer.json()["code"].clone();
+    assert!(
+        answer.status == 503 && answer.header("retry-after").is_some(),
+        "{code}"
+    );
+    assert!(
+        code == "deadline_exceeded" || code == "token_unavailable",
+        "{code}"
+    );
     sleep(Duration::from_millis(1_500));
     case.strangers_are_served(&service, Some(&known));
     network.signal("CONT");
