@@ -368,6 +368,7 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
         signing_is_ready(&hurried) && signing_is_ready(&service)
     });
     network.signal("STOP");
+    signal("STOP", network.listener.0.id());
     let answer = case.try_sign(&hurried);
     let code = answer.json()["code"].clone();
     assert!(
@@ -380,6 +381,7 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
     );
     sleep(Duration::from_millis(1_500));
     case.strangers_are_served(&service, Some(&known));
+    signal("CONT", network.listener.0.id());
     network.signal("CONT");
     until("it signs again", || {
         signing_is_ready(&service) && case.try_sign(&service).status == 200
