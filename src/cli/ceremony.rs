@@ -34,7 +34,7 @@ pub enum Command {
     Approve(Vote),
     /// Reject; one rejection blocks.
     Reject(Reject),
-    /// Carry an approved ceremony out on the token.
+    /// Carry an approved ceremony out; a revocation needs no token.
     Execute { ceremony: String },
     /// Write the exact bytes that a custodian signs to accept the result.
     Acceptance(Export),

@@ -38,7 +38,8 @@ pub struct Config {
     pub store: Store,
     pub token: Token,
     /// The executor's own way to the token: a PIN that may create and destroy. Used by
-    /// `ceremony execute` only; without it this installation cannot execute ceremonies.
+    /// `ceremony new generate`, `ceremony execute` and `ceremony reconcile`; without it this
+    /// configuration executes no ceremony but revocations.
     pub executor: Option<Token>,
     #[serde(default)]
     pub publication: Publication,

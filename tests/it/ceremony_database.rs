@@ -311,6 +311,7 @@ fn approvals_fabricated_in_the_database_by_its_superuser() {
     );
     assert_eq!(case.objects_on_token(), 2);
     let refusals = "SELECT CAST(COUNT(*) AS TEXT) FROM log_leaf WHERE kind = 'refusal'";
+    // The approvals that did not count, and the request that is not the one its id names.
     assert_eq!(case.database.one(refusals), "2");
 }
 
