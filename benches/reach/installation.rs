@@ -237,12 +237,14 @@ impl Installation {
         for custodian in others {
             self.chancery(&["ceremony", "approve", &ceremony, "--key", custodian])?;
         }
-        self.chancery(&["ceremony", "execute", &ceremony])?;
-        let mut report = Value::Null;
+        let executed = self.chancery(&["ceremony", "execute", &ceremony])?;
+        let kid = text(&executed, "kid")?;
         for custodian in others {
-            report = self.chancery(&["ceremony", "accept", &ceremony, "--key", custodian])?;
+            self.chancery(&[
+                "ceremony", "accept", &ceremony, "--kid", &kid, "--key", custodian,
+            ])?;
         }
-        text(&report, "kid")
+        Ok(kid)
     }
 
     /// The next key becomes primary as soon as it has been published long enough.
