@@ -237,12 +237,10 @@ impl Installation {
         for custodian in others {
             self.chancery(&["ceremony", "approve", &ceremony, "--key", custodian])?;
         }
-        let executed = self.chancery(&["ceremony", "execute", &ceremony])?;
-        let kid = text(&executed, "kid")?;
+        let kid = text(&self.chancery(&["ceremony", "execute", &ceremony])?, "kid")?;
+        let same = format!("--kid={kid}");
         for custodian in others {
-            self.chancery(&[
-                "ceremony", "accept", &ceremony, "--kid", &kid, "--key", custodian,
-            ])?;
+            self.chancery(&["ceremony", "accept", &ceremony, &same, "--key", custodian])?;
         }
         Ok(kid)
     }
@@ -314,18 +312,6 @@ impl Installation {
             bail!("GET {path}: {status}");
         }
         Ok(body)
-    }
-
-    /// A sum and a count of the service's own metrics, such as `name_sum` and `name_count`.
-    pub fn metric(&self, name: &str) -> Result<f64> {
-        let (_, body) = once(self.operations, &request("GET", "/metrics", None, ""))?;
-        let text = String::from_utf8_lossy(&body);
-        let value = text
-            .lines()
-            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
-        value
-            .and_then(|text| text.trim().parse().ok())
-            .with_context(|| format!("no metric {name}"))
     }
 
     /// Stops the service and removes what was made.

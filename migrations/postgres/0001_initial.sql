@@ -114,12 +114,18 @@ CREATE TABLE token_object (
     state        TEXT NOT NULL CHECK (state IN
                  ('intended', 'present', 'destroying', 'destroyed', 'abandoned')),
     kid          TEXT UNIQUE,
+    -- The ceremony that destroys it, or last meant to.
+    destruction  TEXT UNIQUE REFERENCES ceremony (id),
     created_at   BIGINT NOT NULL,
     updated_at   BIGINT NOT NULL,
-    CHECK (state NOT IN ('present', 'destroying') OR kid IS NOT NULL)
+    CHECK (state NOT IN ('present', 'destroying') OR kid IS NOT NULL),
+    CHECK (state <> 'destroying' OR destruction IS NOT NULL)
 );
 CREATE UNIQUE INDEX token_object_label ON token_object (token_serial, label)
     WHERE state IN ('intended', 'present', 'destroying');
+-- One act on a token at a time.
+CREATE UNIQUE INDEX token_object_unsettled ON token_object (token_serial)
+    WHERE state IN ('intended', 'destroying');
 CREATE UNIQUE INDEX token_object_number ON token_object (ring, number)
     WHERE state IN ('intended', 'present', 'destroying');
 

@@ -85,6 +85,7 @@ WHEN (NEW.id <> OLD.id OR NEW.seq <> OLD.seq OR NEW.operation <> OLD.operation
   OR (OLD.execution IS NOT NULL AND NEW.execution IS DISTINCT FROM OLD.execution)
   OR (OLD.transcript IS NOT NULL AND NEW.transcript IS DISTINCT FROM OLD.transcript))
 EXECUTE FUNCTION chancery_refuse('ceremony is immutable but for its state and results');
+-- What was destroyed or revoked keeps its number; a key that nobody accepts gives it back.
 CREATE TRIGGER ceremony_transition BEFORE UPDATE ON ceremony FOR EACH ROW
 WHEN (NEW.state <> OLD.state AND NOT CASE OLD.state
     WHEN 'proposed' THEN NEW.state IN ('approved', 'rejected', 'expired', 'cancelled')
@@ -92,7 +93,8 @@ WHEN (NEW.state <> OLD.state AND NOT CASE OLD.state
         OR (NEW.state = 'executing' AND OLD.operation <> 'revoke')
         OR (NEW.state = 'executed' AND OLD.operation = 'revoke')
     WHEN 'executing' THEN NEW.state IN ('executed', 'failed')
-    WHEN 'executed' THEN NEW.state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed')
+    WHEN 'executed' THEN NEW.state = 'closed' OR (OLD.operation = 'generate'
+        AND NEW.state IN ('rejected', 'expired', 'cancelled', 'failed'))
     ELSE FALSE END)
 EXECUTE FUNCTION chancery_refuse('illegal transition of ceremony');
 

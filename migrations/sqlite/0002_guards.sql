@@ -47,6 +47,7 @@ WHEN NEW.id <> OLD.id OR NEW.seq <> OLD.seq OR NEW.operation <> OLD.operation
   OR (OLD.execution IS NOT NULL AND NEW.execution IS NOT OLD.execution)
   OR (OLD.transcript IS NOT NULL AND NEW.transcript IS NOT OLD.transcript)
 BEGIN SELECT RAISE(ABORT, 'ceremony is immutable but for its state and results'); END;
+-- What was destroyed or revoked keeps its number; a key that nobody accepts gives it back.
 CREATE TRIGGER ceremony_transition BEFORE UPDATE ON ceremony
 WHEN NEW.state <> OLD.state AND NOT CASE OLD.state
     WHEN 'proposed' THEN NEW.state IN ('approved', 'rejected', 'expired', 'cancelled')
@@ -54,7 +55,8 @@ WHEN NEW.state <> OLD.state AND NOT CASE OLD.state
         OR (NEW.state = 'executing' AND OLD.operation <> 'revoke')
         OR (NEW.state = 'executed' AND OLD.operation = 'revoke')
     WHEN 'executing' THEN NEW.state IN ('executed', 'failed')
-    WHEN 'executed' THEN NEW.state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed')
+    WHEN 'executed' THEN NEW.state = 'closed' OR (OLD.operation = 'generate'
+        AND NEW.state IN ('rejected', 'expired', 'cancelled', 'failed'))
     ELSE 0 END
 BEGIN SELECT RAISE(ABORT, 'illegal transition of ceremony'); END;
 

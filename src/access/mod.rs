@@ -16,9 +16,9 @@ use crate::store::CredentialRow;
 pub enum Role {
     /// May request signatures on the named ring.
     Signer(String),
-    /// May read the inventory and plan.
+    /// May read the inventory and the rings.
     Operator,
-    /// May read the audit trail and export evidence.
+    /// May read the audit trail.
     Auditor,
 }
 

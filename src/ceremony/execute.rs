@@ -251,8 +251,8 @@ impl Office {
         Ok(())
     }
 
-    /// A revocation takes effect when it is approved: two may act in a hurry, and acceptance only
-    /// closes the record.
+    /// A revocation takes effect here, with the approvals alone: two may act in a hurry, and
+    /// acceptance only closes the record.
     async fn revoke(
         &self,
         held: &Held,
@@ -308,7 +308,8 @@ impl Office {
     }
 
     /// An act that certainly did not happen, or whose result will never be accepted: the ceremony
-    /// has failed, and the object is what `state` says (`abandoned`, or `present` as before).
+    /// has failed, and the object is what `state` says: `abandoned`, `present` as before, or
+    /// `destroyed` where another ceremony took this one's place in the line.
     pub(super) async fn resolve(
         &self,
         held: &Held,

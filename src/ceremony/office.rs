@@ -127,6 +127,11 @@ impl Office {
         let row = self.store.ceremony(id).await?;
         let row = row.ok_or_else(|| Error::Unknown(id.to_owned()))?;
         if Sha256Digest::of(&row.request).to_string() != row.id {
+            let why = "the request in the database is not the one that its id names";
+            let ring = Some(row.ring.as_str());
+            self.log
+                .record_refusal(self.ambient.now(), &self.actor, "ceremony", ring, why)
+                .await?;
             return Err(Error::Unfit(format!(
                 "the database holds another request under {id}: it was changed after it was proposed"
             )));

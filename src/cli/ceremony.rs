@@ -34,7 +34,7 @@ pub enum Command {
     Approve(Vote),
     /// Reject; one rejection blocks.
     Reject(Reject),
-    /// Carry an approved ceremony out on the token.
+    /// Carry an approved ceremony out; a revocation needs no token.
     Execute { ceremony: String },
     /// Write the exact bytes that a custodian signs to accept the result.
     Acceptance(Export),
@@ -121,7 +121,7 @@ pub struct Accept {
     #[arg(long, group = "how", requires = "kid")]
     key: Option<PathBuf>,
     /// The key that you accept, as it was read aloud.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     kid: Option<Kid>,
     /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
     #[arg(long, group = "how")]

@@ -72,9 +72,9 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
     });
     match wrong {
         0 => Ok(()),
-        n => Err(Failure::new(
+        n => Err(Failure::told(
             Code::Failed,
-            anyhow::anyhow!("{n} check(s) say no"),
+            format_args!("{n} check(s) say no"),
         )),
     }
 }
@@ -155,7 +155,7 @@ async fn trust_and_keys(config: &Config, store: Store, checks: &mut Vec<Check>) 
                         refused.kid,
                         refused.why
                     ),
-                    "the database holds keys that no ceremony bore: find out who wrote them",
+                    "its row is not what its ceremony says: find out who wrote it; a restored backup or a hand in the database",
                 ),
             });
         }

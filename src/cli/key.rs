@@ -14,7 +14,10 @@ pub enum Command {
     /// Every key that its transcript vouches for, and every one that was refused.
     List,
     /// One key.
-    Show { kid: String },
+    Show {
+        #[arg(allow_hyphen_values = true)]
+        kid: String,
+    },
 }
 
 pub async fn run(

@@ -36,6 +36,8 @@ pub enum Code {
 pub struct Failure {
     pub code: Code,
     pub error: anyhow::Error,
+    /// The result was printed and says no by itself; a second JSON document would only confuse.
+    told: bool,
 }
 
 impl Failure {
@@ -43,6 +45,15 @@ impl Failure {
         Self {
             code,
             error: error.into(),
+            told: false,
+        }
+    }
+
+    /// For a result that is printed already.
+    pub fn told(code: Code, message: impl fmt::Display) -> Self {
+        Self {
+            told: true,
+            ..Self::new(code, anyhow::anyhow!("{message}"))
         }
     }
 
@@ -103,6 +114,9 @@ impl Output {
 
     pub fn failure(&self, failure: &Failure) -> ExitCode {
         let code = failure.code as u8;
+        if self.is_json() && failure.told {
+            return ExitCode::from(code);
+        }
         if self.is_json() {
             let value = json!({"error": {
                 "code": format!("{:?}", failure.code).to_lowercase(),

@@ -76,14 +76,15 @@ pub struct Pointer {
 pub struct Retire {
     #[command(flatten)]
     change: Pointer,
-    #[arg(long)]
+    /// One in 64 begins with a hyphen.
+    #[arg(long, allow_hyphen_values = true)]
     kid: Kid,
 }
 
 #[derive(Debug, Args)]
 pub struct Archive {
     name: Name,
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     kid: Kid,
     #[command(flatten)]
     wish: ceremony::Wish,
@@ -102,7 +103,7 @@ enum Because {
 #[derive(Debug, Args)]
 pub struct Revoke {
     name: Name,
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     kid: Kid,
     #[arg(long, value_enum, default_value = "unspecified")]
     because: Because,

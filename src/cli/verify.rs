@@ -60,9 +60,9 @@ pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
     let bad = results.iter().filter(|result| !good(result)).count();
     output.result(&results, || summary(&results));
     if bad > 0 {
-        return Err(Failure::new(
+        return Err(Failure::told(
             Code::NotValid,
-            anyhow::anyhow!("{bad} of {} signature(s) are not valid", results.len()),
+            format_args!("{bad} of {} signature(s) are not valid", results.len()),
         ));
     }
     Ok(())

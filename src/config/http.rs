@@ -18,7 +18,8 @@ pub struct Http {
     pub request_timeout_ms: u64,
     /// Per caller, sustained.
     pub requests_per_second: u32,
-    /// Requests under way before new ones are answered 503.
+    /// Requests of known callers under way before new ones are answered 503; callers without
+    /// credentials have half as many places of their own.
     pub max_in_flight: usize,
     /// Most items in one batch.
     pub batch_limit: usize,

@@ -27,6 +27,9 @@ pub use trust::Trust;
 /// Prefix of settings in the environment.
 const PREFIX: &str = "CHANCERY_";
 
+/// Names the configuration file; see `--config`.
+const FILE_VARIABLE: &str = "CHANCERY_CONFIG";
+
 /// The whole configuration, validated.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -38,7 +41,8 @@ pub struct Config {
     pub store: Store,
     pub token: Token,
     /// The executor's own way to the token: a PIN that may create and destroy. Used by
-    /// `ceremony execute` only; without it this installation cannot execute ceremonies.
+    /// `ceremony new generate`, `ceremony execute` and `ceremony reconcile`; without it this
+    /// configuration executes no ceremony but revocations.
     pub executor: Option<Token>,
     #[serde(default)]
     pub publication: Publication,
@@ -114,6 +118,10 @@ impl Config {
         base: &Path,
     ) -> Result<Self, Error> {
         for (variable, value) in environment {
+            // Where the file is, is said to the command line and not in the file.
+            if variable == FILE_VARIABLE {
+                continue;
+            }
             if let Some(rest) = variable.strip_prefix(PREFIX) {
                 overlay(&mut table, rest, &value).ok_or(Error::Variable { variable })?;
             }

@@ -42,6 +42,7 @@ fn the_environment_overrides_the_file() {
             ("CHANCERY_PUBLICATION__PUBLISH_SAFETY", "48h"),
             ("CHANCERY_HTTP__BATCH_LIMIT", "7"),
             ("HOME", "/root"),
+            ("CHANCERY_CONFIG", "elsewhere.toml"),
         ],
     )
     .expect("valid");

@@ -131,8 +131,9 @@ pub async fn layer(State(edge): State<Shared>, mut request: Request, next: Next)
     };
 
     if let Some(mut problem) = problem::take(&mut response) {
-        // Each refusal is a row in the audit trail; whoever collects them without end is told to
-        // slow down instead, or strangers could write the database full.
+        // Each refusal of a known caller is a row in the audit trail; whoever collects them without
+        // end is told to slow down instead. Strangers share one small budget of rows, or they could
+        // write the database full.
         if problem.code.is_refusal()
             && caller.name().is_some()
             && let Err(too_many) = edge.limits.admit_refusal(&caller, peer.address)

@@ -41,6 +41,7 @@ const LEFT_OUT: HeaderName = HeaderName::from_static("x-chancery-keys-left-out")
     responses(
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
         (status = 304, description = "The caller's set is current"),
+        (status = 404, description = "No key is published yet: an empty set is never served", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn combined(State(edge): State<Shared>, request: Request) -> Result<Response, Problem> {

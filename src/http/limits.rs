@@ -35,7 +35,7 @@ pub struct Limits {
 
 type Rate = RateLimiter<Key, DashMapStateStore<Key>, DefaultClock>;
 
-/// Refusals per second and caller that are written down.
+/// Refusals per second and known caller that are written down.
 const REFUSALS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// Refusals of callers without credentials, of all of them together, that are written down in a

@@ -32,7 +32,8 @@ pub struct Key {
     pub public: PublicKey,
     pub verifier: Verifier,
     pub published_at: Time,
-    /// Not before this instant may it become primary (from the approved request).
+    /// Not before this instant may it become primary (from the approved request), unless the
+    /// primary is revoked and no standby is due; see [`Ring::successor`].
     pub activate_at: Time,
     pub retire_at: Time,
     pub cka_id: [u8; 16],

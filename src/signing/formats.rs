@@ -241,3 +241,48 @@ fn token_input(algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
 fn encode(bytes: &[u8]) -> String {
     Base64UrlUnpadded::encode_string(bytes)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const KID: &str = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs";
+
+    fn prepare(format: &Format, algorithm: Algorithm) -> Result<Prepared, String> {
+        format.prepare(algorithm, &KID.parse().expect("a kid"))
+    }
+
+    #[test]
+    fn what_custodians_and_newborn_keys_sign_is_not_to_be_had() {
+        let dsse = |payload_type: &str| Format::Dsse {
+            payload_type: payload_type.to_owned(),
+            payload: b"{}".to_vec(),
+        };
+        let ours = dsse("chancery/possession.v1@chancery/production");
+        assert!(prepare(&ours, Algorithm::Es256).is_err());
+        assert!(prepare(&dsse("application/json"), Algorithm::Es256).is_ok());
+    }
+
+    #[test]
+    fn a_digest_has_the_length_of_the_algorithm() {
+        let digest = |length| Format::RawDigest {
+            digest: vec![0; length],
+            encoding: Encoding::P1363,
+        };
+        assert!(prepare(&digest(32), Algorithm::Es256).is_ok());
+        assert!(prepare(&digest(32), Algorithm::Es384).is_err());
+        assert!(prepare(&digest(33), Algorithm::Es256).is_err());
+        assert!(prepare(&digest(32), Algorithm::Ed25519).is_err());
+    }
+
+    #[test]
+    fn a_message_that_a_token_does_not_take_is_the_callers_mistake() {
+        let message = |length| Format::RawMessage {
+            payload: vec![0; length],
+            encoding: Encoding::P1363,
+        };
+        assert!(prepare(&message(LONGEST_MESSAGE), Algorithm::Ed25519).is_ok());
+        assert!(prepare(&message(LONGEST_MESSAGE + 1), Algorithm::Ed25519).is_err());
+        assert!(prepare(&message(LONGEST_MESSAGE + 1), Algorithm::Es256).is_ok());
+    }
+}

@@ -333,9 +333,9 @@ pub enum Change {
         execution: Vec<u8>,
         at: i64,
     },
-    /// approved → executed; any but revoked → revoked. A revoked primary leaves the ring without a
-    /// primary until the next switch, unless `successor` (a prepared or secondary key) takes over
-    /// in the same transaction.
+    /// approved → executed; any but revoked → revoked, whatever is under way on the token. A
+    /// revoked primary leaves the ring without a primary until the next switch, unless `successor`
+    /// (a prepared or secondary key) takes over in the same transaction.
     RevokeKey {
         ceremony: String,
         ring: String,
@@ -354,7 +354,8 @@ pub enum Change {
         at: i64,
     },
     /// Reconciliation's result for an object: `abandoned` (never came to be, or will never be
-    /// accepted), `present` (was not destroyed) or `destroyed`; the ceremony becomes failed.
+    /// accepted), `present` (was not destroyed) or `destroyed` (never accepted; or destroyed by a
+    /// ceremony that another has overtaken, then the key is archived); the ceremony becomes failed.
     ResolveObject {
         ceremony: String,
         cka_id: String,

@@ -54,8 +54,8 @@ fn check(batch: &[SignatureRecord]) -> Result<(), Error> {
     Ok(())
 }
 
-/// Here and not by the schema alone, because there one long leaf would fail the whole batch with
-/// an error that does not say so.
+/// Here and not by the schema alone, whose error would not say so. One long leaf fails its whole
+/// batch either way; principals and texts are bounded so that there is none.
 pub(super) fn check_leaf(leaf: &Leaf) -> Result<(), Error> {
     if leaf.body.len() > MAX_LEAF {
         return Err(Error::Malformed {

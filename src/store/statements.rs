@@ -129,6 +129,10 @@ statements! {
     OBJECT = concat!("SELECT ", object_columns!(), " FROM token_object WHERE cka_id = $1");
     OBJECT_PRESENT = "UPDATE token_object SET state = 'present', kid = $2, updated_at = $3
         WHERE cka_id = $1 AND state = 'intended'";
+    OBJECT_DESTROYING = "UPDATE token_object
+        SET state = 'destroying', destruction = $2, updated_at = $3
+        WHERE cka_id = $1 AND state = 'present'";
+    DESTRUCTION = "SELECT destruction FROM token_object WHERE cka_id = $1";
     MOVE_OBJECT = "UPDATE token_object SET state = $3, updated_at = $4
         WHERE cka_id = $1 AND state = $2";
 

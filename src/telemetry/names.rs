@@ -17,10 +17,9 @@ pub const REQUESTS: &str = "chancery_http_requests_total";
 pub const PROBLEMS: &str = "chancery_http_problems_total";
 /// Counter, label `code`: refusals for lack of credentials, role or standing.
 pub const REFUSALS: &str = "chancery_refusals_total";
-/// Gauge: requests being answered now.
+/// Counter: refusals of unknown callers beyond what is written to the trail.
 pub const REFUSALS_NOT_WRITTEN: &str = "chancery_refusals_not_written_total";
-
-/// See [`describe`].
+/// Gauge: requests being answered now.
 pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
 /// Counter, label `answer` (`full`, `not_modified`): JWKS requests.
 pub const JWKS_REQUESTS: &str = "chancery_jwks_requests_total";

@@ -8,10 +8,14 @@ use crate::support::installation::{Installation, Service};
 use crate::support::process::until;
 
 /// A request whose body does not come.
-fn unfinished(service: &Service) -> TcpStream {
+fn unfinished(service: &Service, access_token: Option<&str>) -> TcpStream {
     let mut stream = connect(&service.api).expect("the service listens");
-    let head = "POST /v1/verify HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\
-                content-type: application/json\r\ncontent-length: 15\r\n\r\n{\"jws\"";
+    let bearer = access_token.map(|token| format!("authorization: Bearer {token}\r\n"));
+    let head = format!(
+        "POST /v1/verify HTTP/1.1\r\nhost: x\r\nconnection: close\r\n{}\
+         content-type: application/json\r\ncontent-length: 15\r\n\r\n{{\"jws\"",
+        bearer.unwrap_or_default()
+    );
     stream.write_all(head.as_bytes()).expect("sent");
     stream
 }
@@ -64,30 +68,54 @@ fn limits_answer_at_once_and_in_so_many_words() {
     }
     drop(service);
 
-    // So many at once; places are given back.
-    let service = installation.serve_with(&[("CHANCERY_HTTP__MAX_IN_FLIGHT", "2")]);
-    let mut held = vec![unfinished(&service), unfinished(&service)];
-    let overloaded = || ask(&service, Some(&auditor)).status == 503;
-    until("the two are in flight", overloaded);
-    ask(&service, Some(&auditor)).problem(503, "overloaded");
-    assert_eq!(service.get(jwks).status, 200, "publication takes no place");
+    // So many at once; places are given back. Strangers have half as many, of their own.
+    let service = installation.serve_with(&[("CHANCERY_HTTP__MAX_IN_FLIGHT", "4")]);
+    let mut held = vec![unfinished(&service, None), unfinished(&service, None)];
+    // Seen from the other listener: a question on this one would take a place itself.
+    let in_flight = || service.metric("chancery_http_requests_in_flight");
+    until("the two are in flight", || in_flight() == Some(2.0));
+    ask(&service, None).problem(503, "overloaded");
+    assert_eq!(
+        ask(&service, Some(&auditor)).status,
+        200,
+        "slow strangers keep nobody out who has credentials"
+    );
+    assert_eq!(
+        service.get(jwks).status,
+        404,
+        "publication takes no place, and nothing is published here"
+    );
     let mut finished = held.pop().expect("one");
     finished.write_all(b":\"a.b.c\"}").expect("sent");
     receive(&mut finished)
         .expect("an answer")
         .problem(400, "bad_member");
-    assert_eq!(ask(&service, Some(&auditor)).status, 200);
+    assert_eq!(ask(&service, None).status, 401);
     // The other client goes away.
     drop(held);
-    let two = [unfinished(&service), unfinished(&service)];
-    until("the place of the one that left is free", overloaded);
+    until("the place of the one that left is free", || {
+        in_flight() == Some(0.0)
+    });
+    let two = [unfinished(&service, None), unfinished(&service, None)];
+    until("two again", || in_flight() == Some(2.0));
+    ask(&service, None).problem(503, "overloaded");
     drop(two);
-    until("both places are free", || !overloaded());
+    until("both places are free", || in_flight() == Some(0.0));
+    assert_eq!(ask(&service, None).status, 401);
+    // And those with credentials theirs.
+    let held: Vec<_> = (0..4)
+        .map(|_| unfinished(&service, Some(&auditor)))
+        .collect();
+    until("the four are in flight", || in_flight() == Some(4.0));
+    ask(&service, Some(&auditor)).problem(503, "overloaded");
+    drop(held);
+    until("all places are free", || in_flight() == Some(0.0));
+    assert_eq!(ask(&service, Some(&auditor)).status, 200);
     drop(service);
 
     // And for so long.
     let service = installation.serve_with(&[("CHANCERY_HTTP__REQUEST_TIMEOUT_MS", "400")]);
-    let mut slow = unfinished(&service);
+    let mut slow = unfinished(&service, None);
     receive(&mut slow)
         .expect("an answer")
         .problem(408, "body_timeout");

@@ -261,7 +261,7 @@ fn destruction_interrupted_is_recorded_or_done_again_under_a_new_request() {
     database.disarm(&["ceremony", "token_object"]);
     database.run(&format!(
         "UPDATE ceremony SET state = 'executing' WHERE id = '{id}';
-         UPDATE token_object SET state = 'destroying' WHERE cka_id = '{object}'"
+         UPDATE token_object SET state = 'destroying', destruction = '{id}' WHERE cka_id = '{object}'"
     ));
     let found = reconcile(&installation);
     assert_eq!(
@@ -301,7 +301,7 @@ fn destruction_interrupted_after_the_object_was_gone_is_recorded() {
     let now = "CAST(strftime('%s', 'now') AS INTEGER) * 1000";
     database.run(&format!(
         "UPDATE ceremony SET state = 'executing' WHERE id = '{id}';
-         UPDATE token_object SET state = 'destroying', updated_at = {now} + 1000 WHERE cka_id = '{object}'"
+         UPDATE token_object SET state = 'destroying', destruction = '{id}', updated_at = {now} + 1000 WHERE cka_id = '{object}'"
     ));
     delete(&installation, "privkey", &object);
     delete(&installation, "pubkey", &object);

@@ -267,6 +267,21 @@ fn replay_of_a_ceremony_is_refused() {
 }
 
 #[test]
+fn a_kid_that_begins_with_a_hyphen_is_a_kid() {
+    let installation = new_ring();
+    let (id, _) = installation.hold(RING);
+    let kid = format!("-{}", "A".repeat(42));
+    let retire = ["ring", "retire", RING, "--kid", &kid, "--apply"];
+    refused(&installation.try_chancery(retire), &kid);
+    let show = installation.try_chancery(["key", "show", &kid]);
+    let why = member(&show.json()["error"], "message");
+    assert!(why.contains("there is no key"), "{why}");
+    let key = text(installation.custodians[1].key_file());
+    let accept = ["ceremony", "accept", &id, "--key", key, "--kid", &kid];
+    assert_eq!(installation.try_chancery(accept).code, Some(3));
+}
+
+#[test]
 fn one_rejection_blocks() {
     let installation = new_ring();
     let id = installation.propose(RING);

@@ -298,16 +298,25 @@ impl Installation {
 
     /// `chancery serve`, as soon as the process is there.
     pub fn start(&self, environment: &[(&str, &str)]) -> Service {
+        let mut serve = self.command();
+        self.spawn(serve.arg("serve").envs(environment.iter().copied()))
+    }
+
+    /// A command that ends in being the service, ready.
+    pub fn serve_as(&self, serve: &mut Command) -> Service {
+        let mut service = self.spawn(serve);
+        service.wait_until_ready();
+        service
+    }
+
+    fn spawn(&self, serve: &mut Command) -> Service {
         let log_file = tempfile::Builder::new()
             .prefix("serve-")
             .suffix(".log")
             .tempfile_in(self.directory.path())
             .expect("a log file");
         let (log, log_file) = log_file.keep().expect("a log file");
-        let child = self
-            .command()
-            .arg("serve")
-            .envs(environment.iter().copied())
+        let child = serve
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a log file"))
             .stderr(log)

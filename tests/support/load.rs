@@ -23,7 +23,6 @@ pub enum Told {
 
 #[derive(Debug)]
 pub struct Asked {
-    pub began: Instant,
     pub ended: Instant,
     pub told: Told,
 }
@@ -80,7 +79,6 @@ impl Load {
 }
 
 fn ask(api: &str, path: &str, bearer: &str, payload: &[u8]) -> Asked {
-    let began = Instant::now();
     let body = json!({"format": "jws", "payload": base64url(payload)}).to_string();
     let headers = [
         ("content-type", "application/json"),
@@ -98,7 +96,6 @@ fn ask(api: &str, path: &str, bearer: &str, payload: &[u8]) -> Asked {
         }
     };
     Asked {
-        began,
         ended: Instant::now(),
         told,
     }

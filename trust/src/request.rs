@@ -104,7 +104,8 @@ pub struct Generate {
     pub critical: bool,
     /// What the ring's callers may have signed.
     pub usage: Usage,
-    /// Not published before.
+    /// Not published before. It is the instant of the proposal, before which nobody can accept, so
+    /// the service waits for nothing.
     pub publish_at: Time,
     /// Due to be made primary. An emergency may do it earlier, never before `publish_safety`.
     pub activate_at: Time,

@@ -1,4 +1,4 @@
-//! A request as custodians read it, rendered from its bytes.
+//! A request, or the statement of what was done, as custodians read it, rendered from its bytes.
 
 use std::fmt::Write as _;
 

@@ -22,7 +22,8 @@ pub struct TooShort {
 impl Safety {
     /// A key signs `publish_safety` after it was published and stops signing `retire_safety` after
     /// it ceased to be primary. The floor follows from its reason: a verifier that fetched JWKS
-    /// just before the publication keeps it for `max_age`, and its clock may be off by `skew`.
+    /// just before the publication keeps it for `max_age` (the longest that any cache may serve it,
+    /// stale times included), and its clock may be off by `skew`.
     pub fn new(
         publish_safety: Duration,
         retire_safety: Duration,

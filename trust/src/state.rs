@@ -232,7 +232,8 @@ impl KeyState {
     }
 
     /// Revokes key `kid`, from any state. A revoked key stays revoked; a revocation for another
-    /// reason may still become one for compromise, which says more.
+    /// reason may still become one for compromise, which says more. (The service's database does
+    /// not allow that step yet.)
     pub fn revoke(self, kid: &Kid, proof: &Approved<Revoke>, at: Time) -> Transition {
         let order = proof.order();
         if order.kid != *kid {

@@ -6,7 +6,8 @@
 //!
 //! What one transcript alone cannot show: that nothing else happened. Former custodians who still
 //! hold their keys could make one under the roster of their time; [`verify_succession`] finds it
-//! between the genuine ones, and [`Trusted::extends`] finds a chain that split off.
+//! between the genuine ones, and [`Trusted::extends`] finds a chain that split off. Replicas ask the
+//! second; the first has no caller yet but the tests.
 
 use serde::{Deserialize, Serialize};
 

@@ -94,7 +94,7 @@ pub struct Verdict {
     pub existed_at: Option<Time>,
 }
 
-/// Judges a signature (20-trust section 6, one row of the table after the other).
+/// Judges a signature, one state of the key after the other.
 pub fn verdict(facts: &Facts<'_>) -> Verdict {
     let (outcome, mut reasons) = judge(facts);
     // A finding in its own right, whatever the outcome: we log everything we sign.

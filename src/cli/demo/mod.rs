@@ -53,10 +53,26 @@ pub async fn run(demo: Demo, world: &World, output: &Output) -> Result<(), Failu
             stage.url(),
             stage.directory().display()
         ));
-        let _ = tokio::signal::ctrl_c().await;
+        interrupted().await;
     }
     stage.end();
     outcome
+}
+
+/// Ctrl-C, or what a supervisor sends: either way the service is stopped with us.
+async fn interrupted() {
+    use tokio::signal::unix::{SignalKind, signal};
+    match signal(SignalKind::terminate()) {
+        Ok(mut terminate) => {
+            tokio::select! {
+                _ = tokio::signal::ctrl_c() => {}
+                _ = terminate.recv() => {}
+            }
+        }
+        Err(_) => {
+            let _ = tokio::signal::ctrl_c().await;
+        }
+    }
 }
 
 async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {

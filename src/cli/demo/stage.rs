@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
@@ -299,7 +300,12 @@ impl<'a> Stage<'a> {
         let role = format!("signer:{ring}");
         let said = self.chancery(&["access", "grant", principal, "--role", &role])?;
         let access_token = text(&said, "access_token")?;
-        fs::write(self.directory.join("access-token"), access_token)?;
+        let mut file = fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(self.directory.join("access-token"))?;
+        file.write_all(access_token.as_bytes())?;
         Ok(())
     }
 

@@ -54,14 +54,18 @@ pub(super) async fn expect<C: Connection>(
 /// One sequence for all rings, because a request names the transcript before it. Several may be
 /// proposed as the next; the first that is carried out uses the number up.
 pub(super) async fn expect_next<C: Connection>(tx: &mut C, seq: i64) -> Result<(), Error> {
+    if !is_next(tx, seq).await? {
+        return Err(Error::conflict(Subject::CeremonySequence));
+    }
+    Ok(())
+}
+
+async fn is_next<C: Connection>(tx: &mut C, seq: i64) -> Result<bool, Error> {
     let last = match tx.fetch_optional(statements::LAST_SEQ, &[]).await? {
         Some(last) => last.int(0)?,
         None => 0,
     };
-    if seq != last + 1 {
-        return Err(Error::conflict(Subject::CeremonySequence));
-    }
-    Ok(())
+    Ok(seq == last + 1)
 }
 
 /// One act on a token at a time: a new one on top of one whose outcome is unknown would leave two
@@ -147,7 +151,8 @@ pub(super) async fn add_signature<C: Connection>(
     }
 }
 
-/// Only the moves that nothing else has to go with: the others have a change of their own.
+/// Only the moves that nothing else has to go with: the others have a change of their own. One
+/// that is being carried out ends together with its object, or its token would stay occupied.
 pub(super) async fn move_by_hand<C: Connection>(
     tx: &mut C,
     id: &str,
@@ -159,7 +164,8 @@ pub(super) async fn move_by_hand<C: Connection>(
     if !matches!(
         to,
         S::Approved | S::Rejected | S::Expired | S::Cancelled | S::Failed
-    ) {
+    ) || from == S::Executing
+    {
         return Err(Error::Malformed {
             what: "a move of a ceremony that needs its own change",
         });
@@ -356,7 +362,32 @@ pub(super) async fn intend_destruction<C: Connection>(
         at,
     )
     .await?;
-    move_object(tx, cka_id, "present", "destroying", at).await
+    let values = [Value::Text(cka_id), Value::Text(ceremony), Value::Int(at)];
+    guarded(
+        tx,
+        statements::OBJECT_DESTROYING,
+        &values,
+        Subject::TokenObjectState,
+    )
+    .await
+}
+
+/// Whether it is this ceremony that destroys the object, and no other of the same ring.
+pub(super) async fn expect_destruction<C: Connection>(
+    tx: &mut C,
+    ceremony: &str,
+    cka_id: &str,
+) -> Result<(), Error> {
+    let row = tx
+        .fetch_optional(statements::DESTRUCTION, &[Value::Text(cka_id)])
+        .await?
+        .ok_or(Error::NotFound {
+            what: Subject::TokenObject,
+        })?;
+    if row.maybe_text(0)?.as_deref() != Some(ceremony) {
+        return Err(Error::conflict(Subject::TokenObject));
+    }
+    Ok(())
 }
 
 pub(super) async fn move_object<C: Connection>(
@@ -384,7 +415,7 @@ pub(super) async fn move_object<C: Connection>(
 /// What reconciliation may conclude, by where the object stood:
 /// intended → `abandoned` or `destroyed`; present and never accepted → `destroyed`;
 /// destroying → `present` (it is still there; the destruction has to be approved again), or
-/// `destroyed` where `ArchiveKey` came too late for its place in the line.
+/// `destroyed` where `ArchiveKey` came too late for its place in the line, and only there.
 pub(super) async fn resolve_object<C: Connection>(
     tx: &mut C,
     ceremony: &str,
@@ -394,12 +425,9 @@ pub(super) async fn resolve_object<C: Connection>(
 ) -> Result<(), Error> {
     let standing = standing(tx, ceremony).await?;
     let object = object(tx, cka_id).await?;
-    let expected = if standing.operation == "generate" {
-        object.ceremony == ceremony
-    } else {
-        standing.operation == "destroy" && object.ring == standing.ring
-    };
-    if !expected {
+    if standing.operation != "generate" {
+        expect_destruction(tx, ceremony, cka_id).await?;
+    } else if object.ceremony != ceremony {
         return Err(Error::conflict(Subject::TokenObject));
     }
     if standing.state == CeremonyState::Closed {
@@ -419,6 +447,9 @@ pub(super) async fn resolve_object<C: Connection>(
         // Destroyed, but another ceremony has taken this one's place in the line: the fact is
         // written down, the transcript will never be.
         ("destroying", "destroyed", "destroy") => {
+            if is_next(tx, standing.seq).await? {
+                return Err(Error::conflict(Subject::CeremonySequence));
+            }
             let kid = object.kid.as_deref().unwrap_or_default();
             super::key::archived(tx, &object.ring, kid, at).await?;
         }

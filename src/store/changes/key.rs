@@ -4,7 +4,9 @@ use super::super::engine::{Columns, Connection, Value};
 use super::super::error::{Error, Subject};
 use super::super::rows::{CeremonyState, KeyRow};
 use super::super::statements;
-use super::ceremony::{close, executed, expect, expect_unrejected, move_object, object};
+use super::ceremony::{
+    close, executed, expect, expect_destruction, expect_unrejected, move_object, object,
+};
 use super::guarded;
 
 pub(super) async fn ring_version<C: Connection>(tx: &mut C, ring: &str) -> Result<i64, Error> {
@@ -164,6 +166,7 @@ pub(super) async fn archive<C: Connection>(
     if standing.ring != ring || object.kid.as_deref() != Some(kid) {
         return Err(Error::conflict(Subject::TokenObject));
     }
+    expect_destruction(tx, ceremony, cka_id).await?;
     archived(tx, ring, kid, at).await?;
     move_object(tx, cka_id, "destroying", "destroyed", at).await?;
     executed(tx, ceremony, CeremonyState::Executing, execution, at).await

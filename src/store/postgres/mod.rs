@@ -1,5 +1,6 @@
 //! PostgreSQL: any number of replicas, ordered by the row of the log head.
 
+use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,8 +8,9 @@ use std::time::Duration;
 use secrecy::{ExposeSecret, SecretString};
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgListener, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions, Pool, Postgres};
+use tokio::net::TcpStream;
 use tokio::sync::Mutex;
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
 use super::engine::{
     Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
@@ -19,6 +21,8 @@ use super::signatures::json;
 use super::{reads, statements};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
+/// A connection that takes longer is worth a look at whether there is a server.
+const HURRY: Duration = Duration::from_millis(300);
 /// Waiting for the log head behind other replicas.
 const LOCK: &str = "5s";
 /// The server gives up first, so that the connection stays usable …
@@ -60,6 +64,28 @@ impl PostgresEngine {
         })
     }
 
+    /// A connection out of the pool. Where nobody listens the pool would go on trying until its
+    /// time is over; whoever waits for a signature is told at once.
+    async fn acquire(&self) -> Result<Held, Error> {
+        let mut acquiring = pin!(Held::acquire(&self.pool, LIMIT));
+        if let Ok(done) = timeout(HURRY, &mut acquiring).await {
+            return done;
+        }
+        match self.refusal().await {
+            Some(refused) => Err(classify("connect", sqlx::Error::Io(refused))),
+            None => acquiring.await,
+        }
+    }
+
+    /// Why the server cannot be there, if that can be told in a moment.
+    async fn refusal(&self) -> Option<std::io::Error> {
+        if self.options.get_socket().is_some() {
+            return None;
+        }
+        let server = (self.options.get_host(), self.options.get_port());
+        timeout(HURRY, TcpStream::connect(server)).await.ok()?.err()
+    }
+
     /// A connection outside the pool and without time-outs.
     pub async fn unhurried(&self) -> Result<PgConnection, Error> {
         within(ACQUIRE, "connect", self.options.connect(), classify).await
@@ -98,13 +124,13 @@ impl Engine for PostgresEngine {
     };
 
     async fn reader(&self) -> Result<Held, Error> {
-        Held::acquire(&self.pool, LIMIT).await
+        self.acquire().await
     }
 
     /// READ COMMITTED on purpose: each statement after the one that waited for the log head sees
     /// what the writers before us have committed.
     async fn begin(&self) -> Result<Held, Error> {
-        let held = Held::acquire(&self.pool, LIMIT).await?;
+        let held = self.acquire().await?;
         held.begin("BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 

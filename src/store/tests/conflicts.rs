@@ -5,7 +5,7 @@ use super::place::Place;
 use super::world::*;
 
 /// The change is refused about `what`, and neither the log nor the version shows a trace of it.
-async fn conflicts(place: &Place, change: Change, what: Subject) {
+pub async fn conflicts(place: &Place, change: Change, what: Subject) {
     let before = (
         place.store.log_size().await.unwrap(),
         place.store.version().await.unwrap(),
@@ -21,14 +21,14 @@ async fn conflicts(place: &Place, change: Change, what: Subject) {
     assert_eq!(before, after, "{change:?}");
 }
 
-async fn missing(place: &Place, change: Change, what: Subject) {
+pub async fn missing(place: &Place, change: Change, what: Subject) {
     match place.change(change.clone()).await {
         Err(Error::NotFound { what: found }) if found == what => {}
         other => panic!("{change:?}: {other:?}, not {what:?} missing"),
     }
 }
 
-async fn malformed(place: &Place, change: Change) {
+pub async fn malformed(place: &Place, change: Change) {
     let outcome = place.change(change.clone()).await;
     assert!(
         matches!(outcome, Err(Error::Malformed { .. })),
@@ -85,213 +85,13 @@ pub async fn ring_is_created_once(place: Place) {
     assert_eq!(place.store.rings().await.unwrap(), [ring("atp")]);
 }
 
-pub async fn ceremonies_stand_in_one_sequence(place: Place) {
-    place.ring("atp").await;
-    let propose = |name, seq| Change::ProposeCeremony(ceremony(name, seq, "generate", "atp"));
-    conflicts(&place, propose("a", 2), Subject::CeremonySequence).await;
-    place.change(propose("a", 1)).await.unwrap();
-    conflicts(&place, propose("a", 1), Subject::Ceremony).await;
-    // Several may be proposed as the next; the one that is carried out uses the number up.
-    place.change(propose("c", 1)).await.unwrap();
-    conflicts(&place, propose("b", 2), Subject::CeremonySequence).await;
-    let elsewhere = Change::ProposeCeremony(ceremony("b", 1, "generate", "nowhere"));
-    missing(&place, elsewhere, Subject::Ring).await;
-    let begun = CeremonyRow {
-        state: CeremonyState::Approved,
-        ..ceremony("b", 1, "revoke", "atp")
-    };
-    malformed(&place, Change::ProposeCeremony(begun)).await;
-    let read = place.store.ceremony(&digest("a")).await.unwrap();
-    assert_eq!(read, Some(ceremony("a", 1, "generate", "atp")));
-    assert_eq!(place.store.ceremony(&digest("b")).await.unwrap(), None);
-}
-
-pub async fn signatures_come_while_they_are_due(place: Place) {
-    place.ring("atp").await;
-    let sign = |ceremony: &str, purpose: &str, signature: &str| {
-        Change::AddCeremonySignature(CeremonySignatureRow {
-            ceremony: digest(ceremony),
-            purpose: purpose.into(),
-            body: Vec::new(),
-            signature: signature.into(),
-            received_at: NOW,
-        })
-    };
-    missing(&place, sign("a", "approve", "s1"), Subject::Ceremony).await;
-    place
-        .change(Change::ProposeCeremony(ceremony("a", 1, "generate", "atp")))
-        .await
-        .unwrap();
-    place.change(sign("a", "approve", "s2")).await.unwrap();
-    place.change(sign("a", "approve", "s1")).await.unwrap();
-    conflicts(
-        &place,
-        sign("a", "approve", "s1"),
-        Subject::CeremonySignature,
-    )
-    .await;
-    conflicts(&place, sign("a", "accept", "s1"), Subject::CeremonyState).await;
-    malformed(&place, sign("a", "witness", "s1")).await;
-    let came = place.store.ceremony_signatures(&digest("a")).await.unwrap();
-    let came: Vec<_> = came.iter().map(|row| row.signature.as_str()).collect();
-    assert_eq!(came, ["s2", "s1"]);
-
-    place.generated("b", "atp", 1).await;
-    conflicts(&place, sign("b", "approve", "s1"), Subject::CeremonyState).await;
-    place.change(sign("b", "accept", "s1")).await.unwrap();
-    place.change(place.accept("b", "atp", 1)).await.unwrap();
-    conflicts(&place, sign("b", "accept", "s2"), Subject::CeremonyState).await;
-}
-
-pub async fn ceremony_moves_only_as_it_may(place: Place) {
-    use CeremonyState as S;
-    place.ring("atp").await;
-    let move_to = |from, to| Change::MoveCeremony {
-        id: digest("a"),
-        from,
-        to,
-        at: NOW,
-    };
-    missing(&place, move_to(S::Proposed, S::Approved), Subject::Ceremony).await;
-    place
-        .change(Change::ProposeCeremony(ceremony("a", 1, "generate", "atp")))
-        .await
-        .unwrap();
-    conflicts(
-        &place,
-        move_to(S::Approved, S::Expired),
-        Subject::CeremonyState,
-    )
-    .await;
-    conflicts(&place, move_to(S::Proposed, S::Failed), Subject::Constraint).await;
-    for owned in [S::Executing, S::Executed, S::Closed, S::Proposed] {
-        malformed(&place, move_to(S::Proposed, owned)).await;
-    }
-    place
-        .change(move_to(S::Proposed, S::Approved))
-        .await
-        .unwrap();
-    conflicts(
-        &place,
-        move_to(S::Proposed, S::Approved),
-        Subject::CeremonyState,
-    )
-    .await;
-    place
-        .change(move_to(S::Approved, S::Cancelled))
-        .await
-        .unwrap();
-    conflicts(
-        &place,
-        move_to(S::Cancelled, S::Approved),
-        Subject::Constraint,
-    )
-    .await;
-}
-
-pub async fn generation_is_intended_once(place: Place) {
-    place.open_ring("atp").await;
-    place.ring("oauth").await;
-    let intend = |ceremony: &str, object: TokenObjectRow| Change::IntendGeneration {
-        ceremony: digest(ceremony),
-        object,
-        at: NOW,
-    };
-    missing(
-        &place,
-        intend("b", object("b", "atp", 2)),
-        Subject::Ceremony,
-    )
-    .await;
-    place.approved("b", "generate", "atp").await;
-    place.approved("c", "generate", "atp").await;
-    place.approved("r", "revoke", "atp").await;
-    conflicts(
-        &place,
-        intend("r", object("r", "atp", 2)),
-        Subject::Ceremony,
-    )
-    .await;
-    conflicts(
-        &place,
-        intend("b", object("c", "atp", 2)),
-        Subject::TokenObject,
-    )
-    .await;
-    conflicts(
-        &place,
-        intend("b", object("b", "oauth", 2)),
-        Subject::TokenObject,
-    )
-    .await;
-    // Number 1 is taken by a key.
-    conflicts(
-        &place,
-        intend("b", object("b", "atp", 1)),
-        Subject::TokenObject,
-    )
-    .await;
-    place
-        .change(intend("b", object("b", "atp", 2)))
-        .await
-        .unwrap();
-    conflicts(
-        &place,
-        intend("b", object("b", "atp", 2)),
-        Subject::CeremonyState,
-    )
-    .await;
-    // One act on a token at a time.
-    conflicts(
-        &place,
-        intend("c", object("c", "atp", 3)),
-        Subject::OtherCeremony,
-    )
-    .await;
-
-    let record = |ceremony: &str, cka_id: String| Change::RecordGeneration {
-        ceremony: digest(ceremony),
-        cka_id,
-        kid: kid("b"),
-        execution: b"{}".to_vec(),
-        at: NOW,
-    };
-    conflicts(&place, record("c", cka("b")), Subject::CeremonyState).await;
-    conflicts(&place, record("b", cka("atp-1")), Subject::TokenObject).await;
-    missing(&place, record("b", cka("none")), Subject::TokenObject).await;
-    place.change(record("b", cka("b"))).await.unwrap();
-    conflicts(&place, record("b", cka("b")), Subject::CeremonyState).await;
-    // The number in the sequence is used up; of the next ceremony, the number, label and CKA_ID
-    // of the object are taken.
-    conflicts(
-        &place,
-        intend("c", object("c", "atp", 3)),
-        Subject::CeremonySequence,
-    )
-    .await;
-    place.approved("d", "generate", "atp").await;
-    conflicts(
-        &place,
-        intend("d", object("d", "atp", 2)),
-        Subject::TokenObject,
-    )
-    .await;
-    let labelled = TokenObjectRow {
-        label: "b".into(),
-        ..object("d", "atp", 3)
-    };
-    conflicts(&place, intend("d", labelled), Subject::TokenObject).await;
-    let same = TokenObjectRow {
-        cka_id: cka("b"),
-        ..object("d", "atp", 3)
-    };
-    conflicts(&place, intend("d", same), Subject::TokenObject).await;
-}
-
 pub async fn accepted_key_agrees_with_its_object(place: Place) {
     place.ring("atp").await;
     place.ring("oauth").await;
-    place.intended("a", "atp", 1).await;
+    // Under way on another token meanwhile.
+    place.approved("a", "generate", "atp").await;
+    let object = object_elsewhere("a", "atp", 1);
+    place.change(intend(object)).await.unwrap();
     conflicts(&place, place.accept("a", "atp", 1), Subject::CeremonyState).await;
     place.generated("b", "atp", 2).await;
     let accept = |change: fn(&mut KeyRow)| {
@@ -348,6 +148,9 @@ pub async fn accepted_key_agrees_with_its_object(place: Place) {
     place.change(accept(|_| ())).await.unwrap();
     assert_eq!(place.ring_version("atp").await, version + 1);
     conflicts(&place, accept(|_| ()), Subject::CeremonyState).await;
+    // The other was overtaken; what it bore is never recorded, so it cannot be accepted.
+    conflicts(&place, record("a"), Subject::CeremonySequence).await;
+    conflicts(&place, place.accept("a", "atp", 1), Subject::CeremonyState).await;
 }
 
 pub async fn pointer_moves_only_from_where_it_stands(place: Place) {
@@ -404,45 +207,6 @@ pub async fn pointer_moves_only_from_where_it_stands(place: Place) {
     assert_eq!(place.key(&second).await.role.as_deref(), Some("primary"));
 }
 
-pub async fn only_an_ended_key_is_destroyed(place: Place) {
-    let first = place.open_ring("atp").await;
-    let second = place.prepared("atp-2", "atp", 2).await;
-    place.approved("end", "destroy", "atp").await;
-    let intend = |name: &str| Change::IntendDestruction {
-        ceremony: digest("end"),
-        cka_id: cka(name),
-        at: NOW,
-    };
-    let archive = |kid: &str, name: &str| Change::ArchiveKey {
-        ceremony: digest("end"),
-        ring: "atp".into(),
-        kid: kid.into(),
-        cka_id: cka(name),
-        execution: b"t".to_vec(),
-        at: NOW,
-    };
-    conflicts(&place, intend("atp-1"), Subject::KeyState).await;
-    conflicts(&place, intend("atp-2"), Subject::KeyState).await;
-    missing(&place, intend("none"), Subject::TokenObject).await;
-    place.switch("atp", Some(&first), &second).await.unwrap();
-    conflicts(&place, intend("atp-1"), Subject::KeyState).await;
-    place.retire("atp", &first).await.unwrap();
-    conflicts(&place, archive(&first, "atp-1"), Subject::CeremonyState).await;
-    place.change(intend("atp-1")).await.unwrap();
-    conflicts(&place, intend("atp-1"), Subject::CeremonyState).await;
-    conflicts(&place, archive(&second, "atp-2"), Subject::KeyState).await;
-    conflicts(&place, archive(&second, "atp-1"), Subject::TokenObject).await;
-    // Revoked in between: it stays revoked, and is destroyed all the same.
-    let revoke = place.revocation("stop", "atp", &first).await;
-    place.change(revoke).await.unwrap();
-    place.change(archive(&first, "atp-1")).await.unwrap();
-    let row = place.key(&first).await;
-    assert_eq!(
-        (row.state.as_str(), row.archived_at),
-        ("revoked", Some(NOW))
-    );
-}
-
 pub async fn revocation_is_final(place: Place) {
     let first = place.open_ring("atp").await;
     let second = place.prepared("atp-2", "atp", 2).await;
@@ -455,96 +219,61 @@ pub async fn revocation_is_final(place: Place) {
         change
     };
     let revoke = place.revocation("stop", "atp", &first).await;
+    let late = place.revocation("late", "atp", &second).await;
     conflicts(&place, with_successor(&revoke, &elsewhere), Subject::Key).await;
     conflicts(&place, with_successor(&revoke, &first), Subject::KeyState).await;
+    let stale = changed(&revoke, |version, _, _| *version -= 1);
+    conflicts(&place, stale, Subject::RingVersion).await;
+    let version = place.ring_version("atp").await;
     place.change(revoke.clone()).await.unwrap();
-    conflicts(&place, revoke, Subject::CeremonyState).await;
+    assert_eq!(place.ring_version("atp").await, version + 1);
+    let row = place.ceremony("stop").await;
+    assert_eq!(row.state, CeremonyState::Executed);
+    assert_eq!(row.execution.as_deref(), Some(&b"execution"[..]));
+    // Once, and the ring has moved on.
+    conflicts(&place, revoke.clone(), Subject::RingVersion).await;
+    let again = changed(&revoke, |version, _, _| *version += 1);
+    conflicts(&place, again, Subject::CeremonyState).await;
+    // Proposed for the same number.
+    conflicts(&place, late.clone(), Subject::RingVersion).await;
+    let late = changed(&late, |version, _, _| *version += 1);
+    conflicts(&place, late, Subject::CeremonySequence).await;
+    assert_eq!(place.key(&second).await.state, "prepared");
+
     let again = place.revocation("stop again", "atp", &first).await;
     conflicts(&place, again, Subject::KeyState).await;
     let standby = place.revocation("standby", "atp", &second).await;
     // Who was no primary has no successor.
     conflicts(&place, with_successor(&standby, &second), Subject::Primary).await;
     place.change(standby).await.unwrap();
-    let mut other = place.revocation("other", "atp", &elsewhere).await;
+    let other = place.revocation("other", "atp", &elsewhere).await;
     conflicts(&place, other.clone(), Subject::Key).await;
-    if let Change::RevokeKey { ring, reason, .. } = &mut other {
-        *ring = "oauth".into();
-        *reason = "bored".into();
-    }
-    conflicts(&place, other, Subject::Ring).await;
+    let oauth = place.ring_version("oauth").await;
+    let moved = changed(&other, |version, ring, _| {
+        (*version, *ring) = (oauth, "oauth".into());
+    });
+    conflicts(&place, moved, Subject::Ring).await;
+    let nowhere = changed(&other, |_, ring, _| *ring = "nowhere".into());
+    missing(&place, nowhere, Subject::Ring).await;
+    let other = place.revocation("other at last", "oauth", &elsewhere).await;
+    let bored = changed(&other, |_, _, reason| *reason = "bored".into());
+    conflicts(&place, bored, Subject::Constraint).await;
+    place.change(other).await.unwrap();
 }
 
-pub async fn reconciliation_resolves_each_object_once(place: Place) {
-    let first = place.open_ring("atp").await;
-    let resolve = |ceremony: &str, name: &str, state: &str| Change::ResolveObject {
-        ceremony: digest(ceremony),
-        cka_id: cka(name),
-        state: state.into(),
-        at: NOW,
-    };
-    conflicts(
-        &place,
-        resolve("atp-1", "atp-1", "destroyed"),
-        Subject::CeremonyState,
-    )
-    .await;
-    place.intended("a", "atp", 2).await;
-    conflicts(
-        &place,
-        resolve("a", "a", "present"),
-        Subject::TokenObjectState,
-    )
-    .await;
-    conflicts(
-        &place,
-        resolve("a", "atp-1", "destroyed"),
-        Subject::TokenObject,
-    )
-    .await;
-    place.change(resolve("a", "a", "abandoned")).await.unwrap();
-    let row = place.store.ceremony(&digest("a")).await.unwrap().unwrap();
-    assert_eq!(row.state, CeremonyState::Failed);
-    conflicts(
-        &place,
-        resolve("a", "a", "abandoned"),
-        Subject::TokenObjectState,
-    )
-    .await;
-    // The number and the place on the token are free again.
-    place.generated("b", "atp", 2).await;
-    let expired = CeremonyState::Expired;
-    place
-        .move_ceremony("b", CeremonyState::Executed, expired)
-        .await
-        .unwrap();
-    place.change(resolve("b", "b", "destroyed")).await.unwrap();
-    let row = place.store.ceremony(&digest("b")).await.unwrap().unwrap();
-    assert_eq!(row.state, expired);
-
-    let second = place.prepared("atp-2", "atp", 2).await;
-    place.switch("atp", Some(&first), &second).await.unwrap();
-    place.retire("atp", &first).await.unwrap();
-    place.approved("end", "destroy", "atp").await;
-    let (ceremony, cka_id) = (digest("end"), cka("atp-1"));
-    place
-        .change(Change::IntendDestruction {
-            ceremony,
-            cka_id,
-            at: NOW,
-        })
-        .await
-        .unwrap();
-    conflicts(
-        &place,
-        resolve("end", "atp-1", "destroyed"),
-        Subject::TokenObjectState,
-    )
-    .await;
-    place
-        .change(resolve("end", "atp-1", "present"))
-        .await
-        .unwrap();
-    assert_eq!(place.key(&first).await.state, "retired");
+/// A revocation with another version, ring or reason.
+fn changed(change: &Change, with: impl FnOnce(&mut i64, &mut String, &mut String)) -> Change {
+    let mut change = change.clone();
+    if let Change::RevokeKey {
+        expected_version,
+        ring,
+        reason,
+        ..
+    } = &mut change
+    {
+        with(expected_version, ring, reason);
+    }
+    change
 }
 
 pub async fn credential_is_granted_and_withdrawn(place: Place) {

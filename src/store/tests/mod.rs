@@ -1,9 +1,11 @@
 //! The contract of the store: the same functions on SQLite and on a PostgreSQL that this process
 //! starts. What concerns one engine only stands in a file of its own.
 
+mod ceremonies;
 mod conflicts;
 mod faults;
 mod life;
+mod objects;
 mod place;
 mod races;
 mod raw;
@@ -37,17 +39,22 @@ contract! {
     signing::indexes_are_contiguous_from_zero,
     signing::revoked_key_gets_no_leaf_and_leaves_no_gap,
     signing::first_answer_stands,
+    ceremonies::ceremonies_stand_in_one_sequence,
+    ceremonies::number_goes_to_the_first_that_is_executed,
+    ceremonies::signatures_come_while_they_are_due,
+    ceremonies::ceremony_moves_only_as_it_may,
+    ceremonies::generation_is_intended_once,
+    objects::one_act_on_a_token_at_a_time,
+    ceremonies::rejected_ceremony_never_begins,
+    objects::only_an_ended_key_is_destroyed,
+    ceremonies::executed_ceremony_is_closed_once,
+    objects::reconciliation_resolves_each_object_once,
+    objects::overtaken_act_is_resolved_and_fails,
     conflicts::documents_follow_each_other,
     conflicts::ring_is_created_once,
-    conflicts::ceremonies_stand_in_one_sequence,
-    conflicts::signatures_come_while_they_are_due,
-    conflicts::ceremony_moves_only_as_it_may,
-    conflicts::generation_is_intended_once,
     conflicts::accepted_key_agrees_with_its_object,
     conflicts::pointer_moves_only_from_where_it_stands,
-    conflicts::only_an_ended_key_is_destroyed,
     conflicts::revocation_is_final,
-    conflicts::reconciliation_resolves_each_object_once,
     conflicts::credential_is_granted_and_withdrawn,
     signing::malformed_leaves_and_batches_are_refused,
     raw::past_cannot_be_changed,

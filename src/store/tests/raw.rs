@@ -100,10 +100,13 @@ pub async fn half_states_and_jumps_are_refused(place: Place) {
     let first = place.open_ring("atp").await;
     place.prepared("atp-2", "atp", 2).await;
     place.intended("atp-3", "atp", 3).await;
+    // Of the same number as the one that is being carried out.
     place
-        .change(Change::ProposeCeremony(ceremony("c", 4, "destroy", "atp")))
+        .change(Change::ProposeCeremony(ceremony("c", 3, "destroy", "atp")))
         .await
         .unwrap();
+    place.approved("d", "generate", "atp").await;
+    let (c, d, under_way) = (digest("c"), digest("d"), digest("atp-3"));
     let sql = |text: &str| text.to_owned();
     let mut all = vec![
         // A second primary; a role without being active, and the other way round.
@@ -142,11 +145,20 @@ pub async fn half_states_and_jumps_are_refused(place: Place) {
         sql("UPDATE token_object SET state = 'abandoned' WHERE number = 1"),
         sql("UPDATE token_object SET state = 'present' WHERE number = 3"),
         sql("UPDATE token_object SET state = 'intended' WHERE number = 1"),
-        sql("UPDATE ceremony SET state = 'closed' WHERE seq = 4"),
-        sql("UPDATE ceremony SET state = 'executing' WHERE seq = 4"),
+        format!("UPDATE ceremony SET state = 'closed' WHERE id = '{c}'"),
+        format!("UPDATE ceremony SET state = 'executing' WHERE id = '{c}'"),
         sql("UPDATE ceremony SET state = 'proposed' WHERE seq = 1"),
-        sql("UPDATE ceremony SET transcript = request WHERE seq = 4"),
-        sql("UPDATE ceremony SET state = 'dreaming' WHERE seq = 4"),
+        format!("UPDATE ceremony SET transcript = request WHERE id = '{c}'"),
+        format!("UPDATE ceremony SET state = 'dreaming' WHERE id = '{c}'"),
+        // Executed without having begun, or without a word of what was done.
+        format!("UPDATE ceremony SET state = 'executed', execution = request WHERE id = '{d}'"),
+        format!("UPDATE ceremony SET state = 'executed' WHERE id = '{under_way}'"),
+        // A second act on the token, and a destruction by no ceremony or by one unheard of.
+        format!(
+            "UPDATE token_object SET state = 'destroying', destruction = '{c}' WHERE number = 1"
+        ),
+        sql("UPDATE token_object SET state = 'destroying' WHERE number = 1"),
+        sql("UPDATE token_object SET destruction = 'x' WHERE number = 1"),
         sql("INSERT INTO ring SELECT * FROM ring"),
     ];
     let nobody = kid("nobody");
@@ -155,15 +167,28 @@ pub async fn half_states_and_jumps_are_refused(place: Place) {
             "INSERT INTO signing_key (kid, ring, number, state, spki, cka_id, token_serial,
                 token_label, published_at, activate_at, retire_at, ceremony)
              SELECT '{nobody}', ring, 9, 'prepared', request, '{cka_id}', 's', 'l', 0, 0, 0,
-                '{ceremony}' FROM ceremony WHERE seq = 4"
+                '{ceremony}' FROM ceremony WHERE id = '{c}'"
         ));
     }
     for sql in &all {
         place.refuses(sql).await;
     }
-    // A revocation is final.
+    // A revocation is final. It has used the number up, and keeps it.
     let revoke = place.revocation("stop", "atp", &first).await;
+    let stop = digest("stop");
+    let executing = format!("UPDATE ceremony SET state = 'executing' WHERE id = '{stop}'");
+    place.refuses(&executing).await;
     place.change(revoke).await.unwrap();
+    place
+        .refuses(&format!(
+            "UPDATE ceremony SET state = 'executed', execution = request WHERE id = '{under_way}'"
+        ))
+        .await;
+    place
+        .refuses(&format!(
+            "UPDATE ceremony SET state = 'failed' WHERE id = '{stop}'"
+        ))
+        .await;
     for sql in [
         "UPDATE signing_key SET state = 'active', role = 'primary', revoked_at = NULL,
             revocation_reason = NULL, compromised_since = NULL WHERE number = 1",

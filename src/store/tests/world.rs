@@ -84,6 +84,78 @@ pub fn object(name: &str, ring: &str, number: i64) -> TokenObjectRow {
     }
 }
 
+/// The same on a token beside the usual one.
+pub fn object_elsewhere(name: &str, ring: &str, number: i64) -> TokenObjectRow {
+    TokenObjectRow {
+        token_serial: "another".into(),
+        ..object(name, ring, number)
+    }
+}
+
+pub fn intend(object: TokenObjectRow) -> Change {
+    Change::IntendGeneration {
+        ceremony: object.ceremony.clone(),
+        object,
+        at: NOW,
+    }
+}
+
+pub fn record(name: &str) -> Change {
+    Change::RecordGeneration {
+        ceremony: digest(name),
+        cka_id: cka(name),
+        kid: kid(name),
+        execution: b"{}".to_vec(),
+        at: NOW,
+    }
+}
+
+pub fn destroy(ceremony: &str, name: &str) -> Change {
+    Change::IntendDestruction {
+        ceremony: digest(ceremony),
+        cka_id: cka(name),
+        at: NOW,
+    }
+}
+
+pub fn archive(ceremony: &str, ring: &str, name: &str) -> Change {
+    Change::ArchiveKey {
+        ceremony: digest(ceremony),
+        ring: ring.into(),
+        kid: kid(name),
+        cka_id: cka(name),
+        execution: b"burnt".to_vec(),
+        at: NOW,
+    }
+}
+
+pub fn resolve(ceremony: &str, name: &str, state: &str) -> Change {
+    Change::ResolveObject {
+        ceremony: digest(ceremony),
+        cka_id: cka(name),
+        state: state.into(),
+        at: NOW,
+    }
+}
+
+pub fn close(ceremony: &str) -> Change {
+    Change::CloseCeremony {
+        ceremony: digest(ceremony),
+        transcript: format!("transcript of {ceremony}").into_bytes(),
+        at: NOW,
+    }
+}
+
+pub fn sign(ceremony: &str, purpose: &str, signature: &str) -> Change {
+    Change::AddCeremonySignature(CeremonySignatureRow {
+        ceremony: digest(ceremony),
+        purpose: purpose.into(),
+        body: Vec::new(),
+        signature: signature.into(),
+        received_at: NOW,
+    })
+}
+
 pub fn key(name: &str, ring: &str, number: i64) -> KeyRow {
     KeyRow {
         kid: kid(name),
@@ -196,24 +268,12 @@ impl Place {
     pub async fn intended(&self, name: &str, ring: &str, number: i64) {
         self.approved(name, "generate", ring).await;
         let object = object(name, ring, number);
-        let change = Change::IntendGeneration {
-            ceremony: digest(name),
-            object,
-            at: NOW,
-        };
-        self.change(change).await.unwrap();
+        self.change(intend(object)).await.unwrap();
     }
 
     pub async fn generated(&self, name: &str, ring: &str, number: i64) {
         self.intended(name, ring, number).await;
-        let change = Change::RecordGeneration {
-            ceremony: digest(name),
-            cka_id: cka(name),
-            kid: kid(name),
-            execution: b"{}".to_vec(),
-            at: NOW,
-        };
-        self.change(change).await.unwrap();
+        self.change(record(name)).await.unwrap();
     }
 
     pub fn accept(&self, name: &str, ring: &str, number: i64) -> Change {
@@ -262,6 +322,26 @@ impl Place {
         let kid = self.prepared(&format!("{ring}-1"), ring, 1).await;
         self.switch(ring, None, &kid).await.unwrap();
         kid
+    }
+
+    /// A ring whose key 1 (`<ring>-1`) is retired, and key 2 primary.
+    pub async fn ring_with_a_retired_key(&self, ring: &str) -> String {
+        let first = self.open_ring(ring).await;
+        let second = self.prepared(&format!("{ring}-2"), ring, 2).await;
+        self.switch(ring, Some(&first), &second).await.unwrap();
+        self.retire(ring, &first).await.unwrap();
+        first
+    }
+
+    pub async fn ceremony(&self, name: &str) -> CeremonyRow {
+        let row = self.store.ceremony(&digest(name)).await.unwrap();
+        row.unwrap()
+    }
+
+    pub async fn object_state(&self, name: &str) -> String {
+        let objects = self.store.token_objects().await.unwrap();
+        let found = objects.into_iter().find(|row| row.cka_id == cka(name));
+        found.unwrap().state
     }
 
     pub async fn key(&self, kid: &str) -> KeyRow {

@@ -332,7 +332,8 @@ impl AcceptanceTally {
 
 impl History {
     /// The history that a request claims for itself, for checking one transcript alone. Whether
-    /// the claims of several transcripts agree is checked by [`crate::transcript::verify_succession`].
+    /// the claims of several transcripts agree is for [`crate::transcript::verify_succession`] to
+    /// say, which no program calls yet.
     pub fn claimed_by(request: &[u8]) -> Self {
         match Request::decode(request) {
             Ok(request) => Self {

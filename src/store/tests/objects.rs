@@ -1,0 +1,313 @@
+//! What ceremonies do on a token, and what becomes of an act whose outcome was unknown.
+
+use super::super::*;
+use super::conflicts::{conflicts, missing};
+use super::place::Place;
+use super::world::*;
+
+/// On one token; others, and revocations, go their way.
+pub async fn one_act_on_a_token_at_a_time(place: Place) {
+    let first = place.ring_with_a_retired_key("atp").await;
+    let elsewhere = place.open_ring("oauth").await;
+    // A retired key on the other token.
+    place.approved("far", "generate", "atp").await;
+    place
+        .change(intend(object_elsewhere("far", "atp", 3)))
+        .await
+        .unwrap();
+    place.change(record("far")).await.unwrap();
+    let mut far = key("far", "atp", 3);
+    far.token_serial = "another".into();
+    let accept = Change::AcceptKey {
+        ceremony: digest("far"),
+        key: Box::new(far),
+        transcript: b"t".to_vec(),
+        at: NOW,
+    };
+    place.change(accept).await.unwrap();
+    for (old, new) in [("atp-2", "far"), ("far", "atp-2")] {
+        let (old, new) = (kid(old), kid(new));
+        place.switch("atp", Some(&old), &new).await.unwrap();
+    }
+    place.retire("atp", &kid("far")).await.unwrap();
+
+    for name in ["a", "b", "c"] {
+        place.approved(name, "generate", "oauth").await;
+    }
+    for name in ["end", "far end"] {
+        place.approved(name, "destroy", "atp").await;
+    }
+    let busy = Subject::OtherCeremony;
+    // While one is intended, here or there.
+    place.change(intend(object("a", "oauth", 2))).await.unwrap();
+    conflicts(&place, intend(object("b", "oauth", 3)), busy).await;
+    conflicts(&place, destroy("end", "atp-1"), busy).await;
+    assert_eq!(place.ceremony("b").await.state, CeremonyState::Approved);
+    place
+        .change(intend(object_elsewhere("b", "oauth", 3)))
+        .await
+        .unwrap();
+    conflicts(&place, destroy("far end", "far"), busy).await;
+    conflicts(&place, intend(object_elsewhere("c", "oauth", 4)), busy).await;
+    place.change(resolve("a", "a", "abandoned")).await.unwrap();
+    place.change(resolve("b", "b", "abandoned")).await.unwrap();
+    // While one is destroying, here or there.
+    place.change(destroy("end", "atp-1")).await.unwrap();
+    conflicts(&place, intend(object("c", "oauth", 4)), busy).await;
+    place.change(destroy("far end", "far")).await.unwrap();
+    conflicts(&place, intend(object_elsewhere("c", "oauth", 4)), busy).await;
+    // Two destructions in one ring do not answer for each other's object.
+    let strange = Subject::TokenObject;
+    conflicts(&place, archive("end", "atp", "far"), strange).await;
+    for state in ["present", "destroyed"] {
+        conflicts(&place, resolve("end", "far", state), strange).await;
+        conflicts(&place, resolve("far end", "atp-1", state), strange).await;
+    }
+    // A revocation waits for nobody, not even of the key that is being destroyed.
+    let stop = place.revocation("stop", "oauth", &elsewhere).await;
+    place.change(stop).await.unwrap();
+    let stop = place.revocation("stop too", "atp", &first).await;
+    place.change(stop).await.unwrap();
+    for (name, state) in [("atp-1", "destroying"), ("far", "destroying")] {
+        assert_eq!(place.object_state(name).await, state);
+    }
+}
+
+pub async fn only_an_ended_key_is_destroyed(place: Place) {
+    let first = place.open_ring("atp").await;
+    let second = place.prepared("atp-2", "atp", 2).await;
+    place.open_ring("oauth").await;
+    place.approved("end", "destroy", "atp").await;
+    place.approved("birth", "generate", "atp").await;
+    let begin = |name: &str| destroy("end", name);
+    conflicts(&place, begin("atp-1"), Subject::KeyState).await;
+    conflicts(&place, begin("atp-2"), Subject::KeyState).await;
+    conflicts(&place, begin("oauth-1"), Subject::Key).await;
+    missing(&place, begin("none"), Subject::TokenObject).await;
+    place.switch("atp", Some(&first), &second).await.unwrap();
+    conflicts(&place, begin("atp-1"), Subject::KeyState).await;
+    place.retire("atp", &first).await.unwrap();
+    conflicts(&place, destroy("birth", "atp-1"), Subject::Ceremony).await;
+    let end = archive("end", "atp", "atp-1");
+    conflicts(&place, end.clone(), Subject::CeremonyState).await;
+    conflicts(&place, close("end"), Subject::CeremonyState).await;
+    place.change(begin("atp-1")).await.unwrap();
+    conflicts(&place, begin("atp-1"), Subject::CeremonyState).await;
+    let strange = Subject::TokenObject;
+    conflicts(&place, archive("end", "atp", "atp-2"), strange).await;
+    conflicts(&place, archive("end", "oauth", "atp-1"), strange).await;
+    let mut swapped = end.clone();
+    if let Change::ArchiveKey { kid, .. } = &mut swapped {
+        *kid = second.clone();
+    }
+    conflicts(&place, swapped, strange).await;
+    let version = place.ring_version("atp").await;
+    place.change(end.clone()).await.unwrap();
+    assert_eq!(place.ring_version("atp").await, version + 1);
+    let row = place.key(&first).await;
+    assert_eq!(
+        (row.state.as_str(), row.archived_at),
+        ("archived", Some(NOW))
+    );
+    assert_eq!(place.object_state("atp-1").await, "destroyed");
+    let row = place.ceremony("end").await;
+    assert_eq!(row.state, CeremonyState::Executed);
+    assert_eq!(row.execution.as_deref(), Some(&b"burnt"[..]));
+    conflicts(&place, end, Subject::CeremonyState).await;
+    // A destroyed key is not destroyed again.
+    place.approved("again", "destroy", "atp").await;
+    conflicts(&place, destroy("again", "atp-1"), Subject::KeyState).await;
+
+    // A revoked key has ended too: it stays revoked, and is destroyed all the same.
+    let stop = place.revocation("stop", "atp", &second).await;
+    place.change(stop).await.unwrap();
+    place.approved("end of atp-2", "destroy", "atp").await;
+    place
+        .change(destroy("end of atp-2", "atp-2"))
+        .await
+        .unwrap();
+    let end = archive("end of atp-2", "atp", "atp-2");
+    place.change(end).await.unwrap();
+    let row = place.key(&second).await;
+    assert_eq!(
+        (row.state.as_str(), row.archived_at),
+        ("revoked", Some(NOW))
+    );
+}
+
+pub async fn reconciliation_resolves_each_object_once(place: Place) {
+    let first = place.open_ring("atp").await;
+    conflicts(
+        &place,
+        resolve("atp-1", "atp-1", "destroyed"),
+        Subject::CeremonyState,
+    )
+    .await;
+    place.intended("a", "atp", 2).await;
+    conflicts(
+        &place,
+        resolve("a", "a", "present"),
+        Subject::TokenObjectState,
+    )
+    .await;
+    conflicts(
+        &place,
+        resolve("a", "atp-1", "destroyed"),
+        Subject::TokenObject,
+    )
+    .await;
+    place.change(resolve("a", "a", "abandoned")).await.unwrap();
+    let row = place.store.ceremony(&digest("a")).await.unwrap().unwrap();
+    assert_eq!(row.state, CeremonyState::Failed);
+    conflicts(
+        &place,
+        resolve("a", "a", "abandoned"),
+        Subject::TokenObjectState,
+    )
+    .await;
+    // The number and the place on the token are free again.
+    place.generated("b", "atp", 2).await;
+    let expired = CeremonyState::Expired;
+    place
+        .move_ceremony("b", CeremonyState::Executed, expired)
+        .await
+        .unwrap();
+    place.change(resolve("b", "b", "destroyed")).await.unwrap();
+    let row = place.store.ceremony(&digest("b")).await.unwrap().unwrap();
+    assert_eq!(row.state, expired);
+
+    let second = place.prepared("atp-2", "atp", 2).await;
+    place.switch("atp", Some(&first), &second).await.unwrap();
+    place.retire("atp", &first).await.unwrap();
+    place.approved("end", "destroy", "atp").await;
+    place.approved("next end", "destroy", "atp").await;
+    // Nothing to resolve before it has begun.
+    conflicts(
+        &place,
+        resolve("end", "atp-1", "destroyed"),
+        Subject::TokenObject,
+    )
+    .await;
+    place.change(destroy("end", "atp-1")).await.unwrap();
+    for state in ["present", "destroyed"] {
+        conflicts(
+            &place,
+            resolve("next end", "atp-1", state),
+            Subject::TokenObject,
+        )
+        .await;
+    }
+    conflicts(
+        &place,
+        resolve("end", "atp-1", "abandoned"),
+        Subject::TokenObjectState,
+    )
+    .await;
+    // Its number is still free: a destruction is recorded and accepted, not resolved.
+    conflicts(
+        &place,
+        resolve("end", "atp-1", "destroyed"),
+        Subject::CeremonySequence,
+    )
+    .await;
+    place
+        .change(resolve("end", "atp-1", "present"))
+        .await
+        .unwrap();
+    assert_eq!(place.key(&first).await.state, "retired");
+    assert_eq!(place.object_state("atp-1").await, "present");
+    assert_eq!(place.ceremony("end").await.state, CeremonyState::Failed);
+    let end = archive("end", "atp", "atp-1");
+    conflicts(&place, end, Subject::CeremonyState).await;
+    conflicts(
+        &place,
+        resolve("end", "atp-1", "present"),
+        Subject::TokenObjectState,
+    )
+    .await;
+    // Approved again, it is destroyed by the ceremony that is next.
+    place.change(destroy("next end", "atp-1")).await.unwrap();
+    conflicts(
+        &place,
+        resolve("end", "atp-1", "present"),
+        Subject::TokenObject,
+    )
+    .await;
+    let end = archive("next end", "atp", "atp-1");
+    place.change(end).await.unwrap();
+    assert_eq!(place.key(&first).await.state, "archived");
+    conflicts(
+        &place,
+        resolve("next end", "atp-1", "present"),
+        Subject::TokenObjectState,
+    )
+    .await;
+}
+
+/// While it was stuck another ceremony was executed: what happened on the token is written down,
+/// but the ceremony has failed.
+pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
+    let first = place.ring_with_a_retired_key("atp").await;
+    let other = place.ring_with_a_retired_key("oauth").await;
+    // Revoked in between: it stays revoked, and is destroyed all the same.
+    place.approved("end", "destroy", "atp").await;
+    place.change(destroy("end", "atp-1")).await.unwrap();
+    let stop = place.revocation("stop", "atp", &first).await;
+    place.change(stop).await.unwrap();
+    let end = archive("end", "atp", "atp-1");
+    conflicts(&place, end.clone(), Subject::CeremonySequence).await;
+    assert_eq!(place.object_state("atp-1").await, "destroying");
+    let version = place.ring_version("atp").await;
+    let destroyed = resolve("end", "atp-1", "destroyed");
+    place.change(destroyed.clone()).await.unwrap();
+    assert_eq!(place.ring_version("atp").await, version + 1);
+    let row = place.key(&first).await;
+    assert_eq!(
+        (row.state.as_str(), row.archived_at),
+        ("revoked", Some(NOW))
+    );
+    assert_eq!(place.object_state("atp-1").await, "destroyed");
+    let row = place.ceremony("end").await;
+    assert_eq!((row.state, row.execution), (CeremonyState::Failed, None));
+    conflicts(&place, destroyed, Subject::TokenObjectState).await;
+    conflicts(&place, end, Subject::CeremonyState).await;
+
+    // A retired key is archived; and one that is still there is retired as before.
+    for (name, state) in [("still there", "present"), ("gone", "destroyed")] {
+        place.approved(name, "destroy", "oauth").await;
+        place.change(destroy(name, "oauth-1")).await.unwrap();
+        let meanwhile = format!("while it is {name}");
+        // Something else uses the number up, on a token beside.
+        place.approved(&meanwhile, "generate", "atp").await;
+        let number = place.ceremony(&meanwhile).await.seq;
+        place
+            .change(intend(object_elsewhere(&meanwhile, "atp", number)))
+            .await
+            .unwrap();
+        place.change(record(&meanwhile)).await.unwrap();
+        let late = archive(name, "oauth", "oauth-1");
+        conflicts(&place, late, Subject::CeremonySequence).await;
+        place.change(resolve(name, "oauth-1", state)).await.unwrap();
+        assert_eq!(place.object_state("oauth-1").await, state);
+        assert_eq!(place.ceremony(name).await.state, CeremonyState::Failed);
+        let row = place.key(&other).await;
+        let expected = match state {
+            "present" => ("retired", None),
+            _ => ("archived", Some(NOW)),
+        };
+        assert_eq!((row.state.as_str(), row.archived_at), expected);
+    }
+
+    // A generation: what was born is never accepted.
+    place.intended("birth", "oauth", 3).await;
+    let second = kid("oauth-2");
+    let stop = place.revocation("stop oauth", "oauth", &second).await;
+    place.change(stop).await.unwrap();
+    conflicts(&place, record("birth"), Subject::CeremonySequence).await;
+    place
+        .change(resolve("birth", "birth", "destroyed"))
+        .await
+        .unwrap();
+    assert_eq!(place.object_state("birth").await, "destroyed");
+    assert_eq!(place.ceremony("birth").await.state, CeremonyState::Failed);
+}
