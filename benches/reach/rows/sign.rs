@@ -194,14 +194,24 @@ pub fn profiled(installation: &mut Installation, arguments: &Arguments) -> Resul
         connections: CONNECTIONS,
         pace: None,
     };
+    let group = |part: &str| installation.metric(&format!("chancery_group_commit_size_{part}"));
     let signer = Signer::new(installation, ES256, 1);
     let load = Load::start(plan, signer);
     sleep(WARM_UP);
+    let (sum, count) = (group("sum"), group("count"));
     let seen = profile::of(
         installation.service()?,
         || load.good(),
         arguments.window() * 2,
     );
+    let size = || -> Result<f64> { Ok((group("sum")? - sum?) / (group("count")? - count?)) };
+    let size = size();
     load.stop()?;
-    seen
+    let mut seen = seen?;
+    // How many signatures share the cost of one commit.
+    seen.figures.extend(
+        size.ok()
+            .map(|size| Figure::new("group-commit-size", "", Reach::None, &[size])),
+    );
+    Ok(seen)
 }
