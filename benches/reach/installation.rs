@@ -314,6 +314,18 @@ impl Installation {
         Ok(body)
     }
 
+    /// A number out of the service's own metrics, such as `name_sum` and `name_count`.
+    pub fn metric(&self, name: &str) -> Result<f64> {
+        let (_, body) = once(self.operations, &request("GET", "/metrics", None, ""))?;
+        let text = String::from_utf8_lossy(&body);
+        let value = text
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .and_then(|text| text.trim().parse().ok())
+            .with_context(|| format!("no metric {name}"))
+    }
+
     /// Stops the service and removes what was made.
     pub fn end(mut self) {
         self.stop();
