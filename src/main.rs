@@ -64,6 +64,9 @@ fn main() -> ExitCode {
     runtime.block_on(cli::run(arguments, &world))
 }
 
+/// How long connections to the database may take to close when the service stops.
+const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
+
 /// Builds the house from the ground up, and serves from it until it is told to stop.
 async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let usage = |problem: String| Failure::new(Code::Usage, anyhow::anyhow!(problem));
@@ -130,7 +133,12 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let served = http::serve(app, edge, told_to_stop()).await;
     following.abort();
     forgetting.abort();
-    store.close().await;
+    // What follows the database holds a connection until it has really ended.
+    let _ = following.await;
+    let _ = forgetting.await;
+    if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
+        tracing::warn!("the database's connections did not close in time");
+    }
     Ok(served.context("the listeners")?)
 }
 

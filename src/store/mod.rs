@@ -90,7 +90,7 @@ impl Store {
                 engine.readers.close().await;
                 engine.writer.close().await;
             }
-            AnyEngine::Postgres(engine) => engine.pool.close().await,
+            AnyEngine::Postgres(engine) => postgres::close(engine).await,
         }
     }
 

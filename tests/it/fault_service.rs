@@ -84,6 +84,33 @@ fn a_service_that_is_told_to_stop_finishes_what_it_began() {
 }
 
 #[test]
+fn a_service_over_postgresql_ends_when_it_is_told_to() {
+    let server = Server::start().expect("PostgreSQL starts");
+    let url = server.create_database("chancery_it").expect("a database");
+    let installation = Installation::on(directory(), &url);
+    let (_, signer, _) = open(&installation);
+    let mut service = installation.serve();
+    let body = json!({"format": "jws", "payload": "AQID"});
+    service.sign(RING, &signer, &body);
+    signal("TERM", service.child.0.id());
+    let mut ended = None;
+    until("it has ended", || {
+        ended = service.child.0.try_wait().expect("a child");
+        ended.is_some()
+    });
+    assert!(
+        ended.is_some_and(|status| status.success()),
+        "{}",
+        service.log()
+    );
+    assert!(
+        !service.log().contains("did not close in time"),
+        "{}",
+        service.log()
+    );
+}
+
+#[test]
 fn ten_thousand_clients_that_disconnect_leave_nothing_behind() {
     let installation = Installation::new();
     let (_, signer, _) = open(&installation);

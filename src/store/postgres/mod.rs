@@ -267,6 +267,12 @@ pub(super) async fn wait_for_change(
     }
 }
 
+/// The listener's connection belongs to the pool, which would wait for it for ever.
+pub(super) async fn close(engine: &PostgresEngine) {
+    drop(engine.listener.lock().await.take());
+    engine.pool.close().await;
+}
+
 /// Its own connection, one for all clones of the store.
 async fn listen(engine: &PostgresEngine) -> Option<PgListener> {
     let mut listener = PgListener::connect_with(&engine.pool).await.ok()?;
