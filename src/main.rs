@@ -23,7 +23,7 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::ambient::{Ambient, NoRandomness};
-use crate::cli::{Arguments, Command, World};
+use crate::cli::{Arguments, Code, Command, Failure, Output, World, from_keys};
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::log::{Group, Log};
@@ -55,36 +55,44 @@ fn main() -> ExitCode {
         program: std::env::current_exe().unwrap_or_else(|_| "chancery".into()),
     };
     if matches!(arguments.command, Command::Serve) {
+        let output = Output::new(arguments.output);
         return match runtime.block_on(serve(&arguments.config, world)) {
             Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("chancery: {error:#}");
-                ExitCode::FAILURE
-            }
+            Err(failure) => output.failure(&failure),
         };
     }
     runtime.block_on(cli::run(arguments, &world))
 }
 
 /// Builds the house from the ground up, and serves from it until it is told to stop.
-async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
-    let config = Config::load(path, world.environment.iter().cloned())?;
+async fn serve(path: &Path, world: World) -> Result<(), Failure> {
+    let usage = |problem: String| Failure::new(Code::Usage, anyhow::anyhow!(problem));
+    let config = Config::load(path, world.environment.iter().cloned())
+        .map_err(|error| Failure::new(Code::Usage, error))?;
     let format = match config.telemetry.format {
         config::Format::Json => telemetry::Format::Json,
         config::Format::Text => telemetry::Format::Text,
     };
-    telemetry::init(&config.telemetry.filter, format)?;
-    let figures = telemetry::record_metrics()?;
+    telemetry::init(&config.telemetry.filter, format)
+        .map_err(|error| Failure::new(Code::Usage, error))?;
+    let figures = telemetry::record_metrics().context("metrics")?;
     let ambient = world.ambient.clone();
 
     let database =
         cli::database(&config, |name| cli::variable(&world, name)).map_err(anyhow::Error::msg)?;
     let store = Store::connect(&database).await.context("the database")?;
-    let schema = store.schema().await?.check();
-    schema.context("bring it up to date with `chancery migrate`")?;
-    let settings = keys::Settings::from_config(&config).map_err(anyhow::Error::msg)?;
-    let keys = Keys::load(store.clone(), settings).await?;
-    let pool = Pool::start(&config.token, &world.program).context("the token")?;
+    let schema = store.schema().await.map_err(Failure::unavailable)?;
+    schema
+        .check()
+        .context("bring it up to date with `chancery migrate`")
+        .map_err(Failure::unavailable)?;
+    let settings = keys::Settings::from_config(&config).map_err(usage)?;
+    let keys = Keys::load(store.clone(), settings)
+        .await
+        .map_err(from_keys)?;
+    let pool = Pool::start(&config.token, &world.program)
+        .context("the token")
+        .map_err(|error| Failure::new(Code::Usage, error))?;
     let log = Log::new(store.clone());
     let group = Group::start(store.clone());
     let signing = Signing::new(
@@ -112,7 +120,10 @@ async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
         token: Arc::new(pool),
         clock,
         figures,
-        instance: format!("{:08x}", u32::from_be_bytes(ambient.random()?)),
+        instance: format!(
+            "{:08x}",
+            u32::from_be_bytes(ambient.random().context("an instance name")?)
+        ),
     };
     let mut edge = http::Settings::new(&config.http, config.service.issuer.clone());
     edge.history_ring = config.service.history_ring.clone();
@@ -120,7 +131,7 @@ async fn serve(path: &Path, world: World) -> anyhow::Result<()> {
     following.abort();
     forgetting.abort();
     store.close().await;
-    Ok(served?)
+    Ok(served.context("the listeners")?)
 }
 
 /// A ceremony that a crash stopped half way needs the executor's power to be settled; a replica

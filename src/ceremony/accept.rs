@@ -24,7 +24,11 @@ impl Office {
         let (_, tally) = held.acceptances()?;
         let last = held.accepts.len() - 1;
         match tally.not_counted.iter().find(|not| not.index == last) {
-            None => self.keep(&held, "accept", Vec::new(), signature).await?,
+            None => {
+                let member = tally.counted.last().map(|counted| counted.member.clone());
+                self.keep(&held, "accept", member, None, Vec::new(), signature)
+                    .await?;
+            }
             Some(_) if tally.is_complete() => {}
             Some(not) => {
                 let why = not.why.to_string();

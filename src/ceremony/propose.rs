@@ -47,6 +47,13 @@ impl Office {
     /// Resolves the wish against what is, and proposes it. Returns the ceremony's id.
     pub async fn propose(&self, wish: Proposal, snapshot: &Snapshot) -> Result<String, Error> {
         let (_, trusted) = self.trusted().await?;
+        let member = trusted.roster().member(&wish.proposer);
+        if !member.is_some_and(|member| member.active) {
+            return Err(Error::Unfit(format!(
+                "the proposer {} is not an active member of the roster",
+                wish.proposer
+            )));
+        }
         let history = self.history().await?;
         let ring = snapshot
             .rings

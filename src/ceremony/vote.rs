@@ -2,8 +2,8 @@
 //! reason; what is kept is counted again whenever it matters.
 
 use trust::approval::{Approval, Rejection};
-use trust::sshsig;
 use trust::tally::{Standing, Tally};
+use trust::{MemberId, sshsig};
 
 use super::office::{Held, rejection_body};
 use super::{Error, Office, Report};
@@ -35,7 +35,9 @@ impl Office {
             self.refused("approve", &held, &why).await?;
             return Err(Error::DoesNotCount(why));
         }
-        self.keep(&held, "approve", Vec::new(), signature).await?;
+        let member = tally.counted.last().map(|counted| counted.member.clone());
+        self.keep(&held, "approve", member, None, Vec::new(), signature)
+            .await?;
         if tally.standing == Standing::Approved && held.row.state == CeremonyState::Proposed {
             self.move_to(
                 &held,
@@ -64,12 +66,21 @@ impl Office {
             signature: signature.clone(),
             received_at,
         }];
-        if !matches!(held.tally(received_at).standing, Standing::Rejected { .. }) {
+        let tally = held.tally(received_at);
+        let Standing::Rejected { by, .. } = &tally.standing else {
             let why = "it is not by an active custodian over this request";
             self.refused("reject", &held, why).await?;
             return Err(Error::DoesNotCount(why.to_owned()));
-        }
-        self.keep(&held, "reject", body, signature).await?;
+        };
+        self.keep(
+            &held,
+            "reject",
+            Some(by.clone()),
+            Some(reason),
+            body,
+            signature,
+        )
+        .await?;
         self.move_to(&held, held.row.state, CeremonyState::Rejected, "rejected")
             .await?;
         self.report(&held.row.id).await
@@ -79,9 +90,13 @@ impl Office {
         &self,
         held: &Held,
         purpose: &str,
+        member: Option<MemberId>,
+        reason: Option<&str>,
         body: Vec<u8>,
         signature: String,
     ) -> Result<(), Error> {
+        // Whose signature it is, by the tally; who typed the command proves nothing.
+        let custodian = member.map(|member| format!("custodian:{member}"));
         let row = CeremonySignatureRow {
             ceremony: held.row.id.clone(),
             purpose: purpose.to_owned(),
@@ -91,6 +106,8 @@ impl Office {
         };
         let event = Event {
             action: purpose,
+            actor: custodian.as_deref().unwrap_or(&self.actor),
+            reason,
             reference: Some(&held.row.id),
             ring: Some(&held.row.ring),
             ..self.event()
@@ -102,15 +119,15 @@ impl Office {
     }
 
     pub(super) async fn refused(&self, action: &str, held: &Held, why: &str) -> Result<(), Error> {
-        self.log
-            .record_refusal(
-                self.ambient.now(),
-                &self.actor,
-                action,
-                Some(&held.row.ring),
-                why,
-            )
-            .await?;
+        let event = Event {
+            kind: "refusal",
+            action,
+            reference: Some(&held.row.id),
+            ring: Some(&held.row.ring),
+            reason: Some(why),
+            ..self.event()
+        };
+        self.log.commit(&Change::Record, &event).await?;
         Ok(())
     }
 

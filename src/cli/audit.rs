@@ -12,7 +12,7 @@ use crate::store::{LeafFilter, LeafRow};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Entries in their order; all of them unless a filter is given.
+    /// Entries in their order, the oldest first; `--from` goes on.
     List(List),
     /// One entry, as it was written.
     Show { index: i64 },
@@ -60,6 +60,10 @@ pub async fn run(
             let rows = rows.map_err(Failure::unavailable)?;
             let shown: Vec<Value> = rows.iter().map(entry).collect();
             output.result(&shown, || summary(&rows));
+            let full = i64::try_from(rows.len()).is_ok_and(|count| count >= list.limit);
+            if let Some(last) = rows.last().filter(|_| full) {
+                output.remark(format!("There may be more: --from {}", last.index + 1));
+            }
         }
         Command::Show { index } => {
             let row = open.store.leaf(index).await.map_err(Failure::unavailable)?;

@@ -11,7 +11,7 @@ use super::{World, config, office};
 use crate::config::Config;
 use crate::keys::{Keys, Settings};
 use crate::store::Store;
-use crate::token::Pool;
+use crate::token::{Executor, Pool};
 
 /// How long the token gets to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -53,6 +53,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
                 trust_and_keys(&config, store, &mut checks).await;
             }
             checks.push(token(&config, world).await);
+            checks.push(executor(&config, world).await);
         }
         Err(failure) => checks.push(bad(
             "configuration",
@@ -164,6 +165,24 @@ async fn trust_and_keys(config: &Config, store: Store, checks: &mut Vec<Check>) 
             format!("{:#}", anyhow::Error::from(error)),
             "compare [trust] genesis with the digest that the custodians published",
         )),
+    }
+}
+
+async fn executor(config: &Config, world: &World) -> Check {
+    let Some(section) = &config.executor else {
+        return good("executor", "none: this installation executes no ceremonies");
+    };
+    let identity = match Executor::start(section, &world.program) {
+        Ok(executor) => executor.identity().await,
+        Err(error) => Err(error),
+    };
+    match identity {
+        Ok((serial, label)) => good("executor", format!("{label} ({serial})")),
+        Err(error) => bad(
+            "executor",
+            format!("{:#}", anyhow::Error::from(error)),
+            "check [executor]: its URI, pin-source and the module's own settings",
+        ),
     }
 }
 

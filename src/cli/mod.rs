@@ -21,8 +21,8 @@ mod verify;
 use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
-pub use office::{Open, database, variable};
-use output::Output;
+pub use office::{Open, database, from_keys, variable};
+pub use output::{Code, Failure, Output};
 
 use crate::ambient::Ambient;
 

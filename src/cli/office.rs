@@ -41,7 +41,8 @@ impl Open {
             .unwrap_or_else(|| "unknown".to_owned());
         Ok(Self {
             log: Log::new(store.clone()),
-            actor: format!("cli:{name}"),
+            // The kernel's word first; the name is only for people.
+            actor: format!("cli:{}:{name}", rustix::process::getuid().as_raw()),
             program: world.program.clone(),
             store,
             settings,
@@ -53,18 +54,29 @@ impl Open {
         self.log.commit(change, event).await.map_err(from_store)
     }
 
-    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
-        let keys = Keys::load(self.store.clone(), self.settings.clone())
+    /// A rule said no: that somebody was refused is written down, and told.
+    pub async fn refused(
+        &self,
+        world: &World,
+        action: &str,
+        ring: Option<&str>,
+        why: impl std::fmt::Display,
+    ) -> Failure {
+        let why = why.to_string();
+        let now = world.ambient.now();
+        match self
+            .log
+            .record_refusal(now, &self.actor, action, ring, &why)
             .await
-            .map_err(|error| {
-                // A chain that does not hold is there and says no; it is not unavailable.
-                let code = match &error {
-                    keys::Error::Store(_) => Code::Unavailable,
-                    _ => Code::Refused,
-                };
-                Failure::new(code, error)
-            })?;
-        Ok(keys.current())
+        {
+            Ok(_) => Failure::refused(why),
+            Err(error) => Failure::unavailable(error),
+        }
+    }
+
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
+        let keys = Keys::load(self.store.clone(), self.settings.clone());
+        Ok(keys.await.map_err(from_keys)?.current())
     }
 
     pub fn office(&self, world: &World) -> Office {
@@ -149,6 +161,15 @@ pub fn from_store(error: store::Error) -> Failure {
         Code::Refused
     } else {
         Code::Unavailable
+    };
+    Failure::new(code, error)
+}
+
+/// A chain that does not hold is a rule; a database that cannot be read is not.
+pub fn from_keys(error: keys::Error) -> Failure {
+    let code = match error {
+        keys::Error::Store(_) => Code::Unavailable,
+        _ => Code::Refused,
     };
     Failure::new(code, error)
 }

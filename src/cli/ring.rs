@@ -162,6 +162,17 @@ async fn create(
             create.algorithm
         )));
     }
+    let rings = open.store.rings().await.map_err(Failure::unavailable)?;
+    if rings.iter().any(|ring| ring.name == create.name.as_str()) {
+        let why = format!("ring {} exists already", create.name);
+        return Err(match create.apply {
+            true => {
+                open.refused(world, "create", Some(create.name.as_str()), why)
+                    .await
+            }
+            false => Failure::refused(why),
+        });
+    }
     let now = world.ambient.now();
     let row = RingRow {
         name: create.name.to_string(),
@@ -213,7 +224,15 @@ async fn change_pointer(
     let snapshot = open.snapshot().await?;
     let ring = find(&snapshot.rings, &change.name)?;
     let now = world.ambient.now();
-    let plan = rotation::plan(ring, &wish, &open.settings.safety, now).map_err(Failure::refused)?;
+    let plan = match rotation::plan(ring, &wish, &open.settings.safety, now) {
+        Ok(plan) => plan,
+        Err(blocked) if change.apply => {
+            return Err(open
+                .refused(world, wish.word(), Some(&ring.name), blocked)
+                .await);
+        }
+        Err(blocked) => return Err(Failure::refused(blocked)),
+    };
     let steps: Vec<Value> = plan
         .steps
         .iter()

@@ -16,7 +16,7 @@ const BATCH: usize = 256;
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("by").required(true))]
 pub struct Verify {
-    /// Compact JWS, one per line.
+    /// JWS (compact or JSON) or DSSE envelopes, one per line.
     file: PathBuf,
     /// Ask this service for the verdict, with history and proof of existence.
     #[arg(long, group = "by")]
@@ -51,6 +51,19 @@ pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
             offline(&jwks, &all, payload.as_deref())?
         }
     };
+    if let Some(problem) = results
+        .iter()
+        .map(|result| &result["problem"])
+        .find(|p| !p.is_null())
+    {
+        return Err(Failure::new(
+            Code::Failed,
+            anyhow::anyhow!(
+                "the service could not read a signature: {}",
+                problem["detail"]
+            ),
+        ));
+    }
     let good = |result: &Value| {
         matches!(
             result["verdict"].as_str(),
@@ -81,7 +94,7 @@ async fn ask(
         let items: Vec<Value> = batch
             .iter()
             .map(|jws| {
-                let mut item = json!({"jws": jws});
+                let mut item = claim(jws);
                 if let Some(payload) = payload {
                     item["payload"] = json!(Base64UrlUnpadded::encode_string(payload));
                 }
@@ -96,6 +109,15 @@ async fn ask(
     }
     bar.finish_and_clear();
     Ok(results)
+}
+
+/// A DSSE envelope, a JWS in JSON, or a compact JWS.
+fn claim(text: &str) -> Value {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) if value.get("payloadType").is_some() => json!({"envelope": value}),
+        Ok(value) if value.is_object() => json!({"jws": value}),
+        _ => json!({"jws": text}),
+    }
 }
 
 /// Kid and algorithm from the header, the key from the file; a key without `alg` takes the one

@@ -138,6 +138,10 @@ impl Config {
         self.service.validate()?;
         self.http.validate(self.profile)?;
         self.store.validate(self.profile)?;
+        self.token.validate("token.uri")?;
+        if let Some(executor) = &self.executor {
+            executor.validate("executor.uri")?;
+        }
         self.publication.validate(self.profile)
     }
 }

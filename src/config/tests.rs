@@ -72,6 +72,13 @@ fn production_refuses_short_publication_and_inline_passwords() {
 }
 
 #[test]
+fn a_pin_in_the_configuration_is_refused_without_being_shown() {
+    let text = MINIMAL.replace("pin-source=file:/run/pin", "pin-value=123456");
+    let error = load(&text, &[]).expect_err("refused").to_string();
+    assert!(error.contains("pin-source") && !error.contains("123456"));
+}
+
+#[test]
 fn printing_never_shows_an_inline_secret() {
     let demonstration = MINIMAL.replace("\"production\"\n[", "\"demonstration\"\n[");
     let config = load(&demonstration, &[("CHANCERY_STORE__PASSWORD", "hunter2")]).expect("valid");

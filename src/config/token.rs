@@ -2,6 +2,20 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use super::{Error, refuse};
+
+impl Token {
+    pub(super) fn validate(&self, setting: &'static str) -> Result<(), Error> {
+        if self.uri.contains("pin-value") {
+            return Err(refuse(
+                setting,
+                "a PIN does not belong into the configuration: use pin-source=file:…",
+            ));
+        }
+        Ok(())
+    }
+}
+
 /// `[token]` and `[executor]`: a PKCS#11 token by RFC 7512 URI. The PIN comes from the URI's
 /// `pin-source`, is read by the worker process alone, and never appears here.
 #[derive(Debug, Clone, Serialize, Deserialize)]

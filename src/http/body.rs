@@ -12,6 +12,7 @@ use serde::de::DeserializeOwned;
 use super::Edge;
 use super::codes::Code;
 use super::edge::Context;
+use super::object::Object;
 use super::problem::Problem;
 
 /// Reads the body as `T` with [`trust::json::parse_strict`].
@@ -33,7 +34,8 @@ pub async fn strict<T: DeserializeOwned>(
                 ),
             )
         })??;
-    Ok(trust::json::parse_strict(&bytes)?)
+    let Object(read) = trust::json::parse_strict(&bytes)?;
+    Ok(read)
 }
 
 fn require_json(headers: &HeaderMap) -> Result<(), Problem> {

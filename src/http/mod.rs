@@ -19,6 +19,7 @@ mod jwks;
 mod key;
 mod key_material;
 mod limits;
+mod object;
 mod operations;
 mod problem;
 mod provenance;

@@ -19,6 +19,7 @@ use crate::signing::Format;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignBatchRequest {
+    #[serde(deserialize_with = "super::object::all")]
     items: Vec<SignRequest>,
 }
 

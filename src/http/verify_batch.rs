@@ -15,6 +15,7 @@ use super::{Shared, body};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyBatchRequest {
+    #[serde(deserialize_with = "super::object::all")]
     items: Vec<VerifyRequest>,
 }
 

@@ -19,6 +19,17 @@ pub enum Wish {
     Retire(Kid),
 }
 
+impl Wish {
+    /// For the audit trail.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Rotate => "rotate",
+            Self::RollBack => "roll-back",
+            Self::Retire(_) => "retire",
+        }
+    }
+}
+
 /// Steps with their reasons, and the one change that carries them out.
 #[derive(Debug, Clone)]
 pub struct Plan {
@@ -36,10 +47,10 @@ pub struct Plan {
 /// Pure: facts in, steps out.
 pub fn plan(ring: &Ring, wish: &Wish, safety: &Safety, now: Time) -> Result<Plan, Blocked> {
     let keys = ring.plan_keys();
-    let (action, steps) = match wish {
-        Wish::Rotate => ("rotate", plan::plan_rotate(&keys, safety, now)?),
-        Wish::RollBack => ("roll-back", plan::plan_roll_back(&keys)?),
-        Wish::Retire(kid) => ("retire", plan::plan_retire(&keys, kid, safety, now)?),
+    let steps = match wish {
+        Wish::Rotate => plan::plan_rotate(&keys, safety, now)?,
+        Wish::RollBack => plan::plan_roll_back(&keys)?,
+        Wish::Retire(kid) => plan::plan_retire(&keys, kid, safety, now)?,
     };
     let of = |wanted: &[Action]| {
         let step = steps.iter().find(|step| wanted.contains(&step.action));
@@ -66,7 +77,7 @@ pub fn plan(ring: &Ring, wish: &Wish, safety: &Safety, now: Time) -> Result<Plan
         old: of(&[Action::Demote, Action::Retire]),
         new,
         ring: ring.name.to_string(),
-        action,
+        action: wish.word(),
         expected_version: ring.version,
         steps,
     })

@@ -205,8 +205,9 @@ impl Signing {
                 Err(error) => results[place] = Some(Err(error)),
             }
         }
-        // A key that was demoted and fenced between the snapshot and the commit: one more try
-        // with the present primary, so that no caller pays for a rotation or a revocation.
+        // A key that was fenced between the snapshot and the commit, or a ring that was opened a
+        // moment ago: one more try with the database's present word, so that no caller pays for a
+        // rotation, a revocation or a replica that is a moment behind.
         for attempt in [Attempt::First, Attempt::Last] {
             if items.is_empty() {
                 break;
@@ -217,7 +218,9 @@ impl Signing {
             let mut again = Vec::new();
             for (place, item, outcome) in self.attempt(request, items).await {
                 match outcome {
-                    Err(Error::KeyMayNotSign(_)) if attempt == Attempt::First => {
+                    Err(Error::KeyMayNotSign(_) | Error::NoActiveKey(_))
+                        if attempt == Attempt::First =>
+                    {
                         again.push((place, item));
                     }
                     done => results[place] = Some(done),

@@ -60,7 +60,13 @@ impl Request {
                 printable("operation.destroy.token_serial", &order.token_serial, 64)?;
                 printable("operation.destroy.token_label", &order.token_label, 64)
             }
-            Operation::Revoke(order) => order.check(),
+            Operation::Revoke(order) => {
+                // What is not known yet cannot be said: a verdict would trust everything till then.
+                if let Some(since) = order.compromised_since {
+                    ordered("compromised_since", since, "created_at", self.created_at)?;
+                }
+                order.check()
+            }
         }
     }
 }
