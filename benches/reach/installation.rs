@@ -325,9 +325,11 @@ impl Installation {
             .and_then(|text| text.trim().parse().ok())
             .with_context(|| format!("no metric {name}"))
     }
+}
 
-    /// Stops the service and removes what was made.
-    pub fn end(mut self) {
+/// The service is stopped and what was made is removed, whatever came of it.
+impl Drop for Installation {
+    fn drop(&mut self) {
         self.stop();
         if let Err(error) = fs::remove_dir_all(&self.directory) {
             eprintln!("bench: {} is left: {error}", self.directory.display());

@@ -33,7 +33,10 @@ pub fn describe() -> Vec<(&'static str, String)> {
             "token",
             format!("SoftHSM {}", said("softhsm2-util", &["--version"])),
         ),
-        ("nginx", said_on_stderr("/usr/sbin/nginx", &["-v"])),
+        (
+            "nginx",
+            said_on_stderr(&super::nginx::program().to_string_lossy(), &["-v"]),
+        ),
         ("load average", load_average()),
     ]
 }

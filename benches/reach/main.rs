@@ -58,8 +58,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
         // After each row, so that an interrupted run leaves what it has seen.
         report.write()?;
     }
-    installation.end();
-    report.write()?;
+    drop(installation);
     eprintln!("bench: {}", report.path().display());
     Ok(())
 }

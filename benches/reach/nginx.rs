@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -30,7 +30,7 @@ impl Nginx {
         )?;
         // Workers that give up root have to be able to read the file.
         open_up(directory)?;
-        let child = Command::new("/usr/sbin/nginx")
+        let child = Command::new(program())
             .arg("-p")
             .arg(directory)
             .arg("-c")
@@ -62,6 +62,17 @@ impl Nginx {
 impl Drop for Nginx {
     fn drop(&mut self) {
         self.running.terminate();
+    }
+}
+
+/// The system's, or the one that setup has unpacked without installing it.
+pub fn program() -> PathBuf {
+    let installed = PathBuf::from("/usr/sbin/nginx");
+    let unpacked = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/nginx/usr/sbin/nginx");
+    if installed.exists() {
+        installed
+    } else {
+        unpacked
     }
 }
 
