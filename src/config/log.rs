@@ -72,17 +72,26 @@ impl Log {
             ));
         }
         if let Some(origin) = &self.origin
-            && (origin.is_empty() || origin.contains(['+', '\n']) || origin.contains(char::is_whitespace))
+            && (origin.is_empty()
+                || origin.contains(['+', '\n'])
+                || origin.contains(char::is_whitespace))
         {
             return Err(refuse("log.origin", "must hold no space and no \"+\""));
         }
         for (setting, value, least) in [
             ("log.interval", self.interval, Duration::from_millis(50)),
             ("log.heartbeat", self.heartbeat, Duration::from_secs(1)),
-            ("log.witness_timeout", self.witness_timeout, Duration::from_millis(50)),
+            (
+                "log.witness_timeout",
+                self.witness_timeout,
+                Duration::from_millis(50),
+            ),
         ] {
             if value < least {
-                return Err(refuse(setting, format!("must be {} ms or more", least.as_millis())));
+                return Err(refuse(
+                    setting,
+                    format!("must be {} ms or more", least.as_millis()),
+                ));
             }
         }
         let production = profile == Profile::Production;
@@ -95,7 +104,9 @@ impl Log {
             if production && inline && sensitive.iter().any(|word| name.contains(word)) {
                 return Err(refuse(
                     "log.storage",
-                    format!("{name} must be {{ file = \"…\" }} or {{ env = \"…\" }} in the production profile"),
+                    format!(
+                        "{name} must be {{ file = \"…\" }} or {{ env = \"…\" }} in the production profile"
+                    ),
                 ));
             }
         }

@@ -304,6 +304,22 @@ pub struct CredentialRow {
     pub withdrawn_at: Option<i64>,
 }
 
+impl CredentialRow {
+    /// What the trail says was granted: SHA-256 over `[kind, value, principal, roles, created_at,
+    /// expires_at]` as JSON. A withdrawal is an entry of its own.
+    pub fn digest(&self) -> trust::Sha256Digest {
+        let granted = serde_json::json!([
+            self.kind,
+            self.value,
+            self.principal,
+            self.roles,
+            self.created_at,
+            self.expires_at,
+        ]);
+        trust::Sha256Digest::of(granted.to_string().as_bytes())
+    }
+}
+
 /// Every change there is, apart from signatures. Each is one transaction with its leaf; each
 /// checks in SQL what it was planned on and fails with `Conflict` where that has changed.
 #[derive(Debug, Clone)]

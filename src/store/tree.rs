@@ -47,7 +47,11 @@ pub(super) async fn lease<E: Engine>(
 
 /// The swap: the tree becomes `new` if it is `old`; false if it is another by now. If we die before
 /// COMMIT it has not happened; after it, it has, and whoever integrates next finds it.
-pub(super) async fn swap<E: Engine>(engine: &E, old: &TreeRow, new: &TreeRow) -> Result<bool, Error> {
+pub(super) async fn swap<E: Engine>(
+    engine: &E,
+    old: &TreeRow,
+    new: &TreeRow,
+) -> Result<bool, Error> {
     let values = [
         Value::Int(old.size),
         Value::Text(&old.root),
@@ -138,7 +142,12 @@ pub(super) async fn prune<E: Engine>(engine: &E, below: i64) -> Result<u64, Erro
     let mut gone = 0;
     while from < below {
         let to = (from + PAGE).min(below);
-        gone += write(engine, statements::PRUNE, &[Value::Int(from), Value::Int(to)]).await?;
+        gone += write(
+            engine,
+            statements::PRUNE,
+            &[Value::Int(from), Value::Int(to)],
+        )
+        .await?;
         from = to;
     }
     Ok(gone)

@@ -53,7 +53,7 @@ pub use chain::{ChainError, Chains, Pin, SignedDocument, Trusted};
 pub use digest::Sha256Digest;
 pub use json::JsonError;
 pub use jwk::{Jwk, Kid, PublicKey};
-pub use name::Name;
+pub use name::{LOG_RING, Name};
 pub use namespace::{Namespace, Purpose};
 pub use policy::{Policy, Threshold};
 pub use request::{Destroy, DocumentRef, Generate, Operation, Request, Revoke};
