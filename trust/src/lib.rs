@@ -42,6 +42,7 @@ pub mod template;
 mod testing;
 pub mod text;
 pub mod time;
+pub mod tlog;
 pub mod transcript;
 pub mod verdict;
 pub mod words;
