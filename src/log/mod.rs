@@ -2,8 +2,12 @@
 //! is written: signatures in group commits, every other act in one transaction with its effect.
 
 mod group;
+mod integrator;
 mod leaf;
+mod ledger;
+mod seal;
 mod storage;
+mod tiles;
 
 use std::sync::Arc;
 
