@@ -2,7 +2,7 @@
 
 use trust::approval::Acceptance;
 use trust::tally::{AcceptanceTally, tally_acceptance};
-use trust::{Transcript, verify_transcript};
+use trust::{Sha256Digest, Transcript, verify_transcript};
 
 use super::office::{Held, draft};
 use super::vote::{needs, normal};
@@ -75,6 +75,7 @@ impl Office {
         // The executor's clock may be ahead of ours; a life does not run backwards.
         let at = self.ambient.now().max(verified.statement().executed_at);
         let kid = verified.kid().clone();
+        let digest = Sha256Digest::of(&bytes);
         let change = match &verified.request().operation {
             trust::Operation::Generate(order) => {
                 let order = order.clone();
@@ -116,6 +117,8 @@ impl Office {
         };
         let event = Event {
             action: "accepted",
+            digest: Some(digest),
+            time: at,
             reference: Some(&held.row.id),
             ring: Some(&held.row.ring),
             kid: Some(kid.as_str()),

@@ -155,15 +155,18 @@ impl Office {
         let draft = held.draft(outcome, executed_at, how)?;
         // What custodians could not accept is not even put before them.
         trust::tally::tally_acceptance(&held.trusted, &draft.record, &draft.acceptance)?;
+        let execution = draft.encode()?;
+        let recorded = Sha256Digest::of(&execution);
         let change = Change::RecordGeneration {
             ceremony: held.row.id.clone(),
             cka_id: order.cka_id.to_string(),
             kid: kid.as_str().to_owned(),
-            execution: draft.encode()?,
+            execution,
             at: self.ambient.now().millis(),
         };
         let event = Event {
             kid: Some(kid.as_str()),
+            digest: Some(recorded),
             ..self.about(held, how)
         };
         self.log.commit(&change, &event).await?;
@@ -233,18 +236,22 @@ impl Office {
         let outcome = Outcome::Destroyed {
             kid: order.kid.clone(),
         };
-        let draft = held.draft(outcome, executed_at, how)?;
+        let execution = held.draft(outcome, executed_at, how)?.encode()?;
+        let digest = Sha256Digest::of(&execution);
+        let at = self.ambient.now().max(executed_at);
         let change = Change::ArchiveKey {
             ceremony: held.row.id.clone(),
             ring: order.ring.to_string(),
             kid: order.kid.as_str().to_owned(),
             cka_id: order.cka_id.to_string(),
-            execution: draft.encode()?,
-            at: self.ambient.now().max(executed_at).millis(),
+            execution,
+            at: at.millis(),
         };
         let event = Event {
             kind: "key",
             kid: Some(order.kid.as_str()),
+            digest: Some(digest),
+            time: at,
             ..self.about(held, "archive")
         };
         self.log.commit(&change, &event).await?;
@@ -281,6 +288,8 @@ impl Office {
             now,
             "revoked",
         )?;
+        let execution = draft.encode()?;
+        let digest = Sha256Digest::of(&execution);
         let reason = serde_json::to_value(order.reason)
             .ok()
             .and_then(|word| word.as_str().map(str::to_owned))
@@ -293,7 +302,7 @@ impl Office {
             reason: reason.clone(),
             compromised_since: order.compromised_since.map(Time::millis),
             successor: successor.as_ref().map(|key| key.kid.as_str().to_owned()),
-            execution: draft.encode()?,
+            execution,
             at: at.millis(),
         };
         let event = Event {
@@ -301,6 +310,9 @@ impl Office {
             kid: successor.as_ref().map(|key| key.kid.as_str()),
             previous_kid: Some(order.kid.as_str()),
             reason: Some(&reason),
+            compromised_since: order.compromised_since,
+            digest: Some(digest),
+            time: at,
             ..self.about(held, "revoke")
         };
         self.log.commit(&change, &event).await?;

@@ -72,6 +72,7 @@ impl Office {
         let event = Event {
             kind: "roster",
             action: "install-genesis",
+            digest: Some(Sha256Digest::of(&row.body)),
             reference: Some(&genesis),
             ..self.event()
         };

@@ -151,6 +151,7 @@ impl Office {
         };
         let event = Event {
             action: "propose",
+            digest: Some(Sha256Digest::of(&row.request)),
             reference: Some(&id),
             ring: Some(request.operation.ring().as_str()),
             reason: Some(&request.reason),

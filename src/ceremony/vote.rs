@@ -3,7 +3,7 @@
 
 use trust::approval::{Approval, Rejection};
 use trust::tally::{Standing, Tally};
-use trust::{MemberId, sshsig};
+use trust::{MemberId, Sha256Digest, sshsig};
 
 use super::office::{Held, rejection_body};
 use super::{Error, Office, Report};
@@ -106,6 +106,7 @@ impl Office {
         };
         let event = Event {
             action: purpose,
+            digest: Some(Sha256Digest::of(row.signature.as_bytes())),
             actor: custodian.as_deref().unwrap_or(&self.actor),
             reason,
             reference: Some(&held.row.id),

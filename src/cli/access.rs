@@ -84,11 +84,14 @@ async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Res
         expires_at: Some((now + grant.expires_in).millis()),
         withdrawn_at: None,
     };
+    let granted = roles.join(" ");
     let event = Event {
         kind: "access",
         action: "grant",
+        digest: Some(row.digest()),
         actor: &open.actor,
         reference: Some(&grant.principal),
+        reason: Some(&granted),
         time: now,
         ..Event::default()
     };

@@ -162,6 +162,13 @@ async fn create(
             create.algorithm
         )));
     }
+    let for_notes = matches!(create.algorithm, Algorithm::Ed25519 | Algorithm::Es256);
+    let structured = matches!(create.usage, Usage::Structured);
+    if create.name.as_str() == trust::LOG_RING && !(for_notes && structured) {
+        return Err(Failure::usage(
+            "the ring \"log\" signs the log's checkpoints: Ed25519, or ES256 where the token has none",
+        ));
+    }
     let rings = open.store.rings().await.map_err(Failure::unavailable)?;
     if rings.iter().any(|ring| ring.name == create.name.as_str()) {
         let why = format!("ring {} exists already", create.name);

@@ -3,6 +3,7 @@
 //! ignored is a setting that somebody relies on.
 
 mod http;
+mod log;
 mod publication;
 mod secret;
 mod service;
@@ -16,6 +17,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 pub use http::Http;
+pub use log::Log;
 pub use publication::Publication;
 pub use secret::Secret;
 pub use service::Service;
@@ -46,6 +48,8 @@ pub struct Config {
     pub executor: Option<Token>,
     #[serde(default)]
     pub publication: Publication,
+    #[serde(default)]
+    pub log: Log,
     pub trust: Trust,
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -130,6 +134,7 @@ impl Config {
             .try_into()
             .map_err(|e| Error::Shape(Box::new(e)))?;
         config.store.resolve(base);
+        config.log.resolve(base);
         config.validate()?;
         Ok(config)
     }
@@ -142,6 +147,7 @@ impl Config {
         if let Some(executor) = &self.executor {
             executor.validate("executor.uri")?;
         }
+        self.log.validate(self.profile)?;
         self.publication.validate(self.profile)
     }
 }

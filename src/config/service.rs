@@ -29,6 +29,12 @@ impl Service {
                 ));
             }
         }
+        if self.history_ring.as_deref() == Some(::trust::LOG_RING) {
+            return Err(refuse(
+                "service.history_ring",
+                "the ring \"log\" signs checkpoints only",
+            ));
+        }
         Ok(())
     }
 }

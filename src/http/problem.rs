@@ -223,7 +223,7 @@ impl From<signing::Error> for Problem {
         let text = error.to_string();
         match error {
             E::UnknownRing(_) => Self::new(Code::UnknownRing, text),
-            E::NotAllowed { .. } => Self::new(Code::Forbidden, text),
+            E::NotAllowed { .. } | E::Reserved(_) => Self::new(Code::Forbidden, text),
             E::NoActiveKey(_) => Self::new(Code::NoActiveKey, text),
             E::WrongUsage { .. } => Self::new(Code::WrongUsage, text).about("format"),
             E::WrongAlgorithm { .. } => Self::new(Code::WrongAlgorithm, text).about("alg"),

@@ -403,7 +403,13 @@ fn assemble(
         let ring = ring(settings, row, mine)?;
         rings.insert(ring.name.clone(), Arc::new(ring));
     }
-    let jwks = document(settings, &keys, settings.okp_in_combined_set)?;
+    // The log's keys sign no JOSE: a verifier of tokens has no use for them.
+    let public: Vec<_> = keys
+        .iter()
+        .filter(|key| &*key.ring != trust::LOG_RING)
+        .cloned()
+        .collect();
+    let jwks = document(settings, &public, settings.okp_in_combined_set)?;
     Ok(Snapshot {
         version,
         rings,

@@ -18,6 +18,13 @@ pub struct Event<'a> {
     /// What was done, such as `rotate` or `approve`.
     pub action: &'a str,
     pub actor: &'a str,
+    /// Of a revocation: since when somebody else may have signed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub compromised_since: Option<Time>,
+    /// SHA-256 of the document that the act put into the database: a request, a signature, a
+    /// transcript, a genesis. With it the row cannot be exchanged later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<Sha256Digest>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub kid: Option<&'a str>,
     pub kind: &'static str,
@@ -144,6 +151,8 @@ mod tests {
         let event = Event {
             action: "rotate",
             actor: &long,
+            compromised_since: Some(Time::from_millis(1)),
+            digest: Some(Sha256Digest::of(b"")),
             kid: Some("b"),
             kind: "key",
             previous_kid: Some("a"),

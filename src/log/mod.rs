@@ -3,6 +3,7 @@
 
 mod group;
 mod leaf;
+mod storage;
 
 use std::sync::Arc;
 

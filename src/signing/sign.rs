@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use trust::{Algorithm, Kid, Sha256Digest, Time};
+use trust::{Algorithm, Kid, LOG_RING, Sha256Digest, Time};
 
 use super::answer;
 use super::formats::Prepared;
@@ -43,6 +43,8 @@ pub enum Error {
     UnknownRing(String),
     #[error("{principal:?} may not sign on ring {ring:?}")]
     NotAllowed { principal: String, ring: String },
+    #[error("ring {0:?} is the log's own and signs checkpoints only")]
+    Reserved(String),
     /// The ring was never opened, or was stopped.
     #[error("ring {0:?} has no active key")]
     NoActiveKey(String),
@@ -147,6 +149,10 @@ impl Signing {
                 principal: caller.name.to_string(),
                 ring: ring.to_owned(),
             });
+        }
+        // Whatever the caller may do: a key of the log signs checkpoints and nothing else.
+        if ring == LOG_RING {
+            return Err(Error::Reserved(ring.to_owned()));
         }
         let found = found.ok_or_else(|| Error::UnknownRing(ring.to_owned()))?;
         if let Some(asked) = algorithm.filter(|asked| !names(found.algorithm, asked)) {

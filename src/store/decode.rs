@@ -22,6 +22,34 @@ impl FromColumns for RingRow {
     }
 }
 
+impl FromColumns for TreeRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            size: row.int(0)?,
+            root: row.text(1)?,
+            clock: row.int(2)?,
+            origin: row.text(3)?,
+            holder: row.text(4)?,
+            lease_until: row.int(5)?,
+            pruned: row.int(6)?,
+        })
+    }
+}
+
+impl FromColumns for CheckpointRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            size: row.int(0)?,
+            root: row.text(1)?,
+            time: row.int(2)?,
+            clock: row.int(3)?,
+            kid: row.text(4)?,
+            note: row.text(5)?,
+            cosignatures: row.text(6)?,
+        })
+    }
+}
+
 impl FromColumns for KeyRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {

@@ -20,6 +20,7 @@ mod sqlite;
 mod statements;
 #[cfg(test)]
 mod tests;
+mod tree;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -219,6 +220,57 @@ impl Store {
         batch: &[SignatureRecord],
     ) -> Result<Vec<SignatureOutcome>, Error> {
         on!(self, engine => signatures::commit(engine, batch))
+    }
+
+    pub async fn tree(&self) -> Result<TreeRow, Error> {
+        on!(self, engine => tree::tree(engine))
+    }
+
+    /// Makes `holder` the integrator until `until`, unless another one's lease still runs.
+    pub async fn lease_tree(&self, holder: &str, now: i64, until: i64) -> Result<bool, Error> {
+        on!(self, engine => tree::lease(engine, holder, now, until))
+    }
+
+    /// `new` instead of `old`; false if the tree is not `old` any more.
+    pub async fn swap_tree(&self, old: &TreeRow, new: &TreeRow) -> Result<bool, Error> {
+        on!(self, engine => tree::swap(engine, old, new))
+    }
+
+    /// Records a signed checkpoint and returns the one that stands for this size: the first.
+    /// Refused when its key may not sign any more.
+    pub async fn add_checkpoint(&self, row: &CheckpointRow) -> Result<CheckpointRow, Error> {
+        on!(self, engine => tree::add_checkpoint(engine, row))
+    }
+
+    /// Adds witnesses' lines; false if somebody else added some meanwhile.
+    pub async fn cosign(&self, size: i64, known: &str, all: &str) -> Result<bool, Error> {
+        on!(self, engine => tree::cosign(engine, size, known, all))
+    }
+
+    pub async fn last_checkpoint(&self) -> Result<Option<CheckpointRow>, Error> {
+        on!(self, engine => reads::one(engine, statements::LAST_CHECKPOINT, &[]))
+    }
+
+    /// The first checkpoint that covers the leaf.
+    pub async fn checkpoint_over(&self, index: i64) -> Result<Option<CheckpointRow>, Error> {
+        on!(self, engine => reads::one(engine, statements::CHECKPOINT_OVER, &[Value::Int(index)]))
+    }
+
+    /// The last checkpoint that does not cover the leaf.
+    pub async fn checkpoint_before(&self, index: i64) -> Result<Option<CheckpointRow>, Error> {
+        on!(self, engine => reads::one(engine, statements::CHECKPOINT_BEFORE, &[Value::Int(index)]))
+    }
+
+    /// Of this size or larger, at most [`MAX_PAGE`].
+    pub async fn checkpoints(&self, from: i64, limit: i64) -> Result<Vec<CheckpointRow>, Error> {
+        let values = [Value::Int(from), Value::Int(limit.clamp(0, MAX_PAGE))];
+        on!(self, engine => reads::all(engine, statements::CHECKPOINTS, &values))
+    }
+
+    /// Lets the bodies of signatures below this index go; how many went. For the archivist alone:
+    /// the service's own role may not.
+    pub async fn prune(&self, below: i64) -> Result<u64, Error> {
+        on!(self, engine => tree::prune(engine, below))
     }
 
     /// One change with its leaf; the index of the leaf.

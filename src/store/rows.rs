@@ -27,6 +27,47 @@ pub struct LeafRow {
     pub body: String,
 }
 
+/// How far the Merkle tree goes. `size` and `root` change together.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TreeRow {
+    pub size: i64,
+    /// Hex.
+    pub root: String,
+    /// The latest time of any leaf in the tree.
+    pub clock: i64,
+    /// First line of every checkpoint; empty until the first swap.
+    pub origin: String,
+    /// Who integrates, until when.
+    pub holder: String,
+    pub lease_until: i64,
+    /// Bodies of signatures below this index may be gone.
+    pub pruned: i64,
+}
+
+/// A checkpoint that was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointRow {
+    pub size: i64,
+    /// Hex.
+    pub root: String,
+    pub time: i64,
+    /// The latest time of any leaf that it covers.
+    pub clock: i64,
+    /// The log's key that signed it.
+    pub kid: String,
+    /// The signed note with the log's own signature only.
+    pub note: String,
+    /// Lines of witnesses, in the order in which they came.
+    pub cosignatures: String,
+}
+
+impl CheckpointRow {
+    /// The note with all its signatures.
+    pub fn signed(&self) -> String {
+        format!("{}{}", self.note, self.cosignatures)
+    }
+}
+
 /// Where a signature stands in the trail: the earliest leaf with its hash.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Occurrence {
@@ -261,6 +302,22 @@ pub struct CredentialRow {
     pub created_at: i64,
     pub expires_at: Option<i64>,
     pub withdrawn_at: Option<i64>,
+}
+
+impl CredentialRow {
+    /// What the trail says was granted: SHA-256 over `[kind, value, principal, roles, created_at,
+    /// expires_at]` as JSON. A withdrawal is an entry of its own.
+    pub fn digest(&self) -> trust::Sha256Digest {
+        let granted = serde_json::json!([
+            self.kind,
+            self.value,
+            self.principal,
+            self.roles,
+            self.created_at,
+            self.expires_at,
+        ]);
+        trust::Sha256Digest::of(granted.to_string().as_bytes())
+    }
 }
 
 /// Every change there is, apart from signatures. Each is one transaction with its leaf; each

@@ -28,6 +28,11 @@ macro_rules! object_columns {
          updated_at"
     };
 }
+macro_rules! checkpoint_columns {
+    () => {
+        "size, root, time, clock, kid, note, cosignatures"
+    };
+}
 macro_rules! leaf_columns {
     () => {
         "idx, time, kind, ring, kid, sig_hash, body"
@@ -77,6 +82,35 @@ statements! {
     ANSWER = "SELECT request_hash, response, idx, time FROM idempotency
         WHERE principal = $1 AND key = $2";
     FORGET_ANSWERS = "DELETE FROM idempotency WHERE time < $1";
+
+    // --- the tree
+    TREE = "SELECT size, root, clock, origin, holder, lease_until, pruned FROM log_tree
+        WHERE id = 1";
+    LEASE = "UPDATE log_tree SET holder = $1, lease_until = $3
+        WHERE id = 1 AND (holder = $1 OR lease_until <= $2)";
+    SWAP_TREE = "UPDATE log_tree SET size = $3, root = $4, clock = $5, origin = $6
+        WHERE id = 1 AND size = $1 AND root = $2";
+    HEAD_LOCK = "UPDATE log_head SET size = size WHERE id = 1";
+    CHECKPOINT =
+        concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint WHERE size = $1");
+    LAST_CHECKPOINT = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
+        ORDER BY size DESC LIMIT 1");
+    /// The first that covers a leaf.
+    CHECKPOINT_OVER = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
+        WHERE size > $1 ORDER BY size LIMIT 1");
+    /// The last that does not cover it.
+    CHECKPOINT_BEFORE = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
+        WHERE size <= $1 ORDER BY size DESC LIMIT 1");
+    CHECKPOINTS = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
+        WHERE size >= $1 ORDER BY size LIMIT $2");
+    INSERT_CHECKPOINT = "INSERT INTO log_checkpoint
+        (size, root, time, clock, kid, note, cosignatures) VALUES ($1, $2, $3, $4, $5, $6, '')";
+    COSIGN = "UPDATE log_checkpoint SET cosignatures = $3 WHERE size = $1 AND cosignatures = $2";
+    FIRST_BODY = "SELECT idx FROM log_leaf WHERE kind = 'sign' AND body <> ''
+        ORDER BY idx LIMIT 1";
+    PRUNE_MARK = "UPDATE log_tree SET pruned = $1 WHERE id = 1 AND pruned < $1";
+    PRUNE = "UPDATE log_leaf SET body = ''
+        WHERE idx >= $1 AND idx < $2 AND kind = 'sign' AND body <> ''";
 
     // --- documents, rings, credentials
     LAST_DOCUMENT = "SELECT COALESCE(MAX(version), 0) FROM trust_document WHERE kind = $1";

@@ -3,6 +3,10 @@
 use std::fmt;
 use std::str::FromStr;
 
+/// The ring whose keys sign the log's checkpoints and nothing else. The name is reserved, so that
+/// no setting and no row of a database can make another ring the log's, or the log's another.
+pub const LOG_RING: &str = "log";
+
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 /// 1 to 63 characters of `a-z`, `0-9` and `-`, beginning with a letter or digit.
