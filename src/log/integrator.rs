@@ -93,6 +93,17 @@ pub enum Step {
     Done,
 }
 
+/// What one integrator is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// First line of every checkpoint, for ever.
+    pub origin: String,
+    /// Names this process at the lease.
+    pub holder: String,
+    /// Whether partial tiles go when the full ones are there.
+    pub remove_partial: bool,
+}
+
 pub struct Integrator<L> {
     ledger: L,
     storage: Storage,
@@ -120,25 +131,27 @@ struct Growing {
 impl<L: Ledger> Integrator<L> {
     pub fn new(
         ledger: L,
-        storage: Storage,
         tiles: Tiles,
         seal: Arc<dyn Seal>,
         ambient: Ambient,
-        origin: String,
-        holder: String,
-        remove_partial: bool,
+        settings: Settings,
     ) -> Self {
         Self {
             ledger,
-            storage,
+            storage: tiles.storage().clone(),
             tiles,
             seal,
             ambient,
-            origin,
-            holder,
-            partial: remove_partial.then(Vec::new),
+            origin: settings.origin,
+            holder: settings.holder,
+            partial: settings.remove_partial.then(Vec::new),
             growing: None,
         }
+    }
+
+    /// Holds database, tiles and what is published against each other, without taking part.
+    pub async fn inspect(&mut self) -> Result<(), Error> {
+        self.resume().await.map(drop)
     }
 
     /// One round: take the lease, integrate, swap, sign, publish. After any error the next round

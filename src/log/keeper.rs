@@ -9,7 +9,7 @@ use super::integrator::{Integrator, Step};
 use super::{Event, Log};
 use crate::ambient::Ambient;
 use crate::store::{CheckpointRow, Store};
-use crate::telemetry::with_sources;
+use crate::telemetry::chain;
 
 /// Pause after an error that may pass by itself; a person's error is looked at again as often.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -34,6 +34,10 @@ pub struct Keeper {
 }
 
 impl Keeper {
+    pub fn watch(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
     /// Until it is aborted.
     pub async fn run(mut self) {
         loop {
@@ -44,14 +48,14 @@ impl Keeper {
                 Err(_) => PAUSE.max(self.interval),
             };
             let refused = match &step {
-                Err(error) if error.is_fatal() => Some(Arc::from(with_sources(error))),
+                Err(error) if error.is_fatal() => Some(Arc::from(chain(error))),
                 _ => None,
             };
             if let Err(error) = &step {
                 metrics::counter!("chancery_log_errors").increment(1);
                 match error.is_fatal() {
-                    true => tracing::error!(error = with_sources(error), "the log stands still"),
-                    false => tracing::warn!(error = with_sources(error), "the log waits"),
+                    true => tracing::error!(error = chain(error), "the log stands still"),
+                    false => tracing::warn!(error = chain(error), "the log waits"),
                 }
             }
             self.tell(refused).await;
@@ -90,7 +94,8 @@ impl Keeper {
             return;
         };
         let silent = now.millis() - tree.clock;
-        if tree.size == 0 || silent < i64::try_from(self.heartbeat.as_millis()).unwrap_or(i64::MAX) {
+        if tree.size == 0 || silent < i64::try_from(self.heartbeat.as_millis()).unwrap_or(i64::MAX)
+        {
             return;
         }
         let event = Event {
@@ -104,7 +109,7 @@ impl Keeper {
             .commit(&crate::store::Change::Record, &event)
             .await
         {
-            tracing::warn!(error = with_sources(&error), "no heartbeat in the log");
+            tracing::warn!(error = chain(&error), "no heartbeat in the log");
         }
     }
 }

@@ -59,6 +59,10 @@ impl Tiles {
         Self { storage, kept }
     }
 
+    pub fn storage(&self) -> &Storage {
+        &self.storage
+    }
+
     /// One file of the log, from memory if it was read before: it never changes.
     pub async fn get(&self, resource: Resource) -> Result<Option<Arc<Vec<u8>>>, Error> {
         if let Some(bytes) = self.kept.get(&resource).await {
