@@ -28,7 +28,7 @@ fn a_receipt_proves_that_a_signature_is_in_the_log() {
     let service = installation.serve();
     let key = log_key(&installation, &service, &log_kid);
     let keys = [key];
-    let none = WitnessPolicy::parse(b"quorum none\n").expect("a policy");
+    let none = WitnessPolicy::parse("quorum none\n").expect("a policy");
 
     let mut before: Option<checkpoint::Checkpoint> = None;
     for round in 0..3 {
