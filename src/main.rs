@@ -90,6 +90,8 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         .context("bring it up to date with `chancery migrate`")
         .map_err(Failure::unavailable)?;
     let settings = keys::Settings::from_config(&config).map_err(usage)?;
+    let rules = verification::Rules::from_config(&config.verification)
+        .map_err(|error| Failure::new(Code::Usage, error))?;
     let keys = Keys::load(store.clone(), settings)
         .await
         .map_err(from_keys)?;
@@ -121,7 +123,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         store.clone(),
         ambient.clone(),
     );
-    let verification = Verification::new(keys.clone(), store.clone());
+    let verification = Verification::new(keys.clone(), store.clone(), rules, ambient.clone());
 
     let following = tokio::spawn(keys.clone().follow());
     let keeping = tokio::spawn(keeper.run());

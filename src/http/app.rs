@@ -16,7 +16,7 @@ use crate::signing::{self, Format, IdempotencyKey, Signed};
 use crate::store::{self, LeafRow};
 use crate::telemetry::Figures;
 use crate::token::Status;
-use crate::verification::{self, Answer, Claim};
+use crate::verification::{self, Answer, Question};
 
 /// A future that a door returns; it owns what it needs, so that work can outlive its request.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -80,12 +80,10 @@ pub trait Sign: Send + Sync {
 }
 
 pub trait Verify: Send + Sync {
-    fn verify(&self, claim: Claim) -> Later<Result<Answer, verification::Error>>;
+    fn verify(&self, question: Question) -> Later<Result<Answer, verification::Error>>;
 
-    fn verify_batch(
-        &self,
-        claims: Vec<Result<Claim, verification::Error>>,
-    ) -> Later<Results<Answer, verification::Error>>;
+    fn verify_batch(&self, questions: Vec<Question>)
+    -> Later<Results<Answer, verification::Error>>;
 }
 
 /// Reads of what is not in memory.

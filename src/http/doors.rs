@@ -15,7 +15,7 @@ use crate::log::{self, Log, Proofs, Published, Receipt};
 use crate::signing::{self, Format, Signed, Signing};
 use crate::store::{self, LeafRow, Store};
 use crate::token::{Pool, Status};
-use crate::verification::{self, Answer, Claim, Verification};
+use crate::verification::{self, Answer, Question, Verification};
 
 impl ReadModel for Keys {
     fn current(&self) -> std::sync::Arc<Snapshot> {
@@ -75,17 +75,17 @@ impl Sign for Signing {
 }
 
 impl Verify for Verification {
-    fn verify(&self, claim: Claim) -> Later<Result<Answer, verification::Error>> {
+    fn verify(&self, question: Question) -> Later<Result<Answer, verification::Error>> {
         let verification = self.clone();
-        Box::pin(async move { verification.verify(claim).await })
+        Box::pin(async move { verification.verify(question).await })
     }
 
     fn verify_batch(
         &self,
-        claims: Vec<Result<Claim, verification::Error>>,
+        questions: Vec<Question>,
     ) -> Later<Results<Answer, verification::Error>> {
         let verification = self.clone();
-        Box::pin(async move { verification.verify_batch(claims).await })
+        Box::pin(async move { verification.verify_batch(questions).await })
     }
 }
 

@@ -14,6 +14,7 @@ mod front;
 mod health;
 mod history;
 mod idempotency;
+mod instant;
 mod inventory;
 mod jwks;
 mod key;

@@ -4,18 +4,25 @@
 use std::sync::Arc;
 
 use base64ct::Encoding as _;
-use trust::verdict::{Existence, Facts, verdict};
+use trust::timestamp::Timestamp;
+use trust::verdict::{Existence, Known, Stamp};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
 
-use super::{Answer, Claim, Covered, Error, UnverifiedJws, parse_jws, parse_jws_json};
+use super::{
+    Answer, Claim, Covered, Error, Question, Rules, UnverifiedJws, parse_jws, parse_jws_json,
+};
+use crate::ambient::Ambient;
 use crate::keys::{Key, Keys, Snapshot};
 use crate::store::{Occurrence, Store};
+use crate::telemetry::chain;
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Verification {
     keys: Arc<Keys>,
     store: Store,
+    rules: Arc<Rules>,
+    ambient: Ambient,
 }
 
 /// A claim whose signature was checked; what is missing is the trail's word.
@@ -23,8 +30,17 @@ struct Checked {
     kid: String,
     key: Option<Arc<Key>>,
     checks: bool,
+    /// As it was verified: ECDSA in the form of P1363.
+    signature: Vec<u8>,
     sig_hash: String,
     explanation: String,
+}
+
+/// A checked claim and what else was asked.
+struct Asked {
+    checked: Checked,
+    timestamp: Option<Vec<u8>>,
+    at: Option<Time>,
 }
 
 /// What a signature covers.
@@ -34,12 +50,17 @@ enum Input {
 }
 
 impl Verification {
-    pub fn new(keys: Arc<Keys>, store: Store) -> Self {
-        Self { keys, store }
+    pub fn new(keys: Arc<Keys>, store: Store, rules: Rules, ambient: Ambient) -> Self {
+        Self {
+            keys,
+            store,
+            rules: Arc::new(rules),
+            ambient,
+        }
     }
 
-    pub async fn verify(&self, claim: Claim) -> Result<Answer, Error> {
-        let mut answers = self.verify_batch(vec![Ok(claim)]).await;
+    pub async fn verify(&self, question: Question) -> Result<Answer, Error> {
+        let mut answers = self.verify_batch(vec![question]).await;
         answers.pop().unwrap_or_else(|| {
             Err(Error::Malformed {
                 member: "",
@@ -48,32 +69,30 @@ impl Verification {
         })
     }
 
-    /// Each claim has an answer of its own; the trail is asked once for all of them.
-    pub async fn verify_batch(
-        &self,
-        claims: Vec<Result<Claim, Error>>,
-    ) -> Vec<Result<Answer, Error>> {
+    /// Each question has an answer of its own; the trail is asked once for all of them.
+    pub async fn verify_batch(&self, questions: Vec<Question>) -> Vec<Result<Answer, Error>> {
         let snapshot = self.keys.current();
-        let checked: Vec<Result<Checked, Error>> = claims
+        let now = self.ambient.now();
+        let asked: Vec<Result<Asked, Error>> = questions
             .into_iter()
-            .map(|claim| check(&snapshot, claim?))
+            .map(|question| ask(&snapshot, question, now))
             .collect();
-        let hashes: Vec<String> = checked
+        let hashes: Vec<String> = asked
             .iter()
             .flatten()
-            .filter(|checked| checked.checks)
-            .map(|checked| checked.sig_hash.clone())
+            .filter(|asked| asked.checked.checks)
+            .map(|asked| asked.checked.sig_hash.clone())
             .collect();
         let found = match hashes.is_empty() {
             true => Ok(Vec::new()),
             false => self.store.occurrences(&hashes).await.map_err(Arc::new),
         };
-        checked
+        asked
             .into_iter()
-            .map(|checked| {
-                let checked = checked?;
+            .map(|asked| {
+                let asked = asked?;
                 match &found {
-                    Ok(found) => Ok(judge(checked, found)),
+                    Ok(found) => Ok(self.judge(asked, found, now)),
                     // Without the trail there is no proof of existence, and no proof of its
                     // absence either: nothing is said rather than something wrong.
                     Err(error) => Err(Error::Log(error.clone())),
@@ -81,6 +100,99 @@ impl Verification {
             })
             .collect()
     }
+
+    fn judge(&self, asked: Asked, found: &[Occurrence], now: Time) -> Answer {
+        let Asked {
+            checked,
+            timestamp,
+            at,
+        } = asked;
+        // The trail's entry has to be about this key: a signature's hash alone proves nothing.
+        let entry = found
+            .iter()
+            .find(|entry| entry.sig_hash == checked.sig_hash && entry.kid == checked.kid)
+            .filter(|_| checked.checks);
+        let mut remarks = vec![checked.explanation.clone()];
+        let stamped = timestamp.and_then(|token| self.stamp(&checked, &token, now, &mut remarks));
+        let known = Known {
+            key: checked.key.as_ref().map(|key| &key.state),
+            checks: checked.checks,
+            log: entry.map(|entry| Existence {
+                at: Time::from_millis(entry.time),
+                sound: true,
+            }),
+            timestamp: stamped.as_ref().map(|stamped| match stamped {
+                Some(timestamp) => Stamp::Proof(Existence {
+                    at: timestamp.at,
+                    sound: true,
+                }),
+                None => Stamp::Bad,
+            }),
+            withdrawn: checked
+                .key
+                .as_ref()
+                .and_then(|key| self.rules.withdrawn(key.algorithm)),
+        };
+        let verdict = match at {
+            None => known.verdict(now),
+            Some(at) => known.verdict_as_of(at),
+        };
+        if let (Some(at), Some(key)) = (at, &checked.key) {
+            let state = key.state.word();
+            remarks.push(format!("as of {at}; today the key is {state}"));
+        }
+        remarks.retain(|remark| !remark.is_empty());
+        Answer {
+            kid: checked.kid.parse::<Kid>().ok(),
+            ring: checked.key.as_ref().map(|key| key.ring.clone()),
+            number: checked.key.as_ref().map(|key| key.number),
+            existed_at: verdict.existed_at,
+            // What came later is no part of an answer about then.
+            index: entry
+                .filter(|entry| at.is_none_or(|at| entry.time <= at.millis()))
+                .map(|entry| entry.index),
+            timestamp: stamped.flatten(),
+            as_of: at,
+            explanation: remarks.join("; "),
+            verdict,
+        }
+    }
+
+    /// None where there is no signature that a token could be about; `Some(None)` for a bad token.
+    fn stamp(
+        &self,
+        checked: &Checked,
+        token: &[u8],
+        now: Time,
+        remarks: &mut Vec<String>,
+    ) -> Option<Option<Timestamp>> {
+        if !checked.checks {
+            remarks.push("the timestamp was not looked at".to_owned());
+            return None;
+        }
+        let authorities = &self.rules.authorities;
+        match trust::timestamp::verify(token, &checked.signature, authorities, now) {
+            Ok(timestamp) => Some(Some(timestamp)),
+            Err(error) => {
+                remarks.push(format!("the timestamp was not counted: {}", chain(&error)));
+                Some(None)
+            }
+        }
+    }
+}
+
+fn ask(snapshot: &Snapshot, question: Question, now: Time) -> Result<Asked, Error> {
+    if question.at.is_some_and(|at| at > now) {
+        return Err(Error::Malformed {
+            member: "at",
+            problem: format!("expected an instant that is not after now, {now}"),
+        });
+    }
+    Ok(Asked {
+        checked: check(snapshot, question.claim)?,
+        timestamp: question.timestamp,
+        at: question.at,
+    })
 }
 
 fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
@@ -203,35 +315,9 @@ fn finish(
         kid,
         key,
         checks,
+        signature: signature.to_vec(),
         sig_hash: Sha256Digest::of(signature).to_string(),
         explanation,
-    }
-}
-
-fn judge(checked: Checked, found: &[Occurrence]) -> Answer {
-    // The trail's entry has to be about this key: a signature's hash alone proves nothing.
-    let entry = found
-        .iter()
-        .find(|entry| entry.sig_hash == checked.sig_hash && entry.kid == checked.kid)
-        .filter(|_| checked.checks);
-    let verdict = verdict(&Facts {
-        key: checked.key.as_ref().map(|key| &key.state),
-        checks: checked.checks,
-        existence: entry.map(|entry| Existence {
-            at: Time::from_millis(entry.time),
-            sound: true,
-        }),
-        logged: entry.is_some(),
-        withdrawn: None,
-    });
-    Answer {
-        kid: checked.kid.parse::<Kid>().ok(),
-        ring: checked.key.as_ref().map(|key| key.ring.clone()),
-        number: checked.key.as_ref().map(|key| key.number),
-        existed_at: verdict.existed_at,
-        index: entry.map(|entry| entry.index),
-        explanation: checked.explanation,
-        verdict,
     }
 }
 
