@@ -66,7 +66,11 @@ impl World {
     }
 
     fn verify(&self, proof: &TlogProof) -> Result<Logged, ProofError> {
-        proof.verify(self.leaves[2], &[self.log.key.clone()], &self.policy)
+        proof.verify(
+            self.leaves[2],
+            std::slice::from_ref(&self.log.key),
+            &self.policy,
+        )
     }
 }
 
