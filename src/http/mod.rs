@@ -9,6 +9,7 @@ mod codes;
 mod docs;
 mod doors;
 mod edge;
+mod evidence;
 mod figures;
 mod front;
 mod health;

@@ -18,8 +18,8 @@ use trust::tlog::tile::Resource;
 use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
 
 use super::app::{
-    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign, Token,
-    Verify,
+    App, Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll,
+    Sign, Token, Verify,
 };
 use super::auth::Caller;
 use super::front::{Front, Peer};
@@ -31,7 +31,7 @@ use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, Serialised, Signed};
 use crate::store::{self, CredentialRow, LeafRow};
 use crate::token::{Handle, Status};
-use crate::verification::{self, Answer, Claim, Question};
+use crate::verification::{self, Answer, Claim, NoEvidence, Question};
 
 pub const NOW: i64 = 1_800_000_000_000;
 /// Access tokens of the stand-in callers.
@@ -153,6 +153,7 @@ impl Fixture {
             keys: world.clone(),
             signing: world.clone(),
             verification: world.clone(),
+            evidence: world.clone(),
             archive: world.clone(),
             roll: world.clone(),
             refusals: world.clone(),
@@ -485,6 +486,16 @@ impl Archive for World {
                 Err(store::Error::Malformed { what: "down" })
             }
         })
+    }
+}
+
+impl Evidence for World {
+    fn of_leaf(&self, _: i64) -> Later<Result<Vec<u8>, NoEvidence>> {
+        Box::pin(async { Err(NoEvidence::NotFound) })
+    }
+
+    fn of_claim(&self, _: Claim, _: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
+        Box::pin(async { Err(NoEvidence::NotInLog) })
     }
 }
 
