@@ -1,6 +1,7 @@
 //! Gathers the facts about a signature and lets `trust` decide the verdict.
 
 mod jws;
+mod radius;
 mod rules;
 mod verify;
 
@@ -10,6 +11,7 @@ use trust::timestamp::Timestamp;
 use trust::{Kid, Time};
 
 pub use jws::{UnverifiedJws, parse_jws, parse_jws_json};
+pub use radius::{Issued, Radius, RadiusQuestion};
 pub use rules::Rules;
 pub use verify::Verification;
 
