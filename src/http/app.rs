@@ -16,7 +16,7 @@ use crate::signing::{self, Format, IdempotencyKey, Signed};
 use crate::store::{self, LeafRow};
 use crate::telemetry::Figures;
 use crate::token::Status;
-use crate::verification::{self, Answer, Claim, NoEvidence, Question};
+use crate::verification::{self, Answer, Claim, NoEvidence, Question, Radius, RadiusQuestion};
 
 /// A future that a door returns; it owns what it needs, so that work can outlive its request.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -85,6 +85,8 @@ pub trait Verify: Send + Sync {
 
     fn verify_batch(&self, questions: Vec<Question>)
     -> Later<Results<Answer, verification::Error>>;
+
+    fn radius(&self, question: RadiusQuestion) -> Later<Result<Radius, verification::Error>>;
 }
 
 /// Evidence files, as their bytes.

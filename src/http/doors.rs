@@ -15,7 +15,9 @@ use crate::log::{self, Log, Proofs, Published, Receipt};
 use crate::signing::{self, Format, Signed, Signing};
 use crate::store::{self, LeafRow, Store};
 use crate::token::{Pool, Status};
-use crate::verification::{self, Answer, Claim, Gatherer, NoEvidence, Question, Verification};
+use crate::verification::{
+    self, Answer, Claim, Gatherer, NoEvidence, Question, Radius, RadiusQuestion, Verification,
+};
 
 impl ReadModel for Keys {
     fn current(&self) -> std::sync::Arc<Snapshot> {
@@ -86,6 +88,11 @@ impl Verify for Verification {
     ) -> Later<Results<Answer, verification::Error>> {
         let verification = self.clone();
         Box::pin(async move { verification.verify_batch(questions).await })
+    }
+
+    fn radius(&self, question: RadiusQuestion) -> Later<Result<Radius, verification::Error>> {
+        let verification = self.clone();
+        Box::pin(async move { verification.radius(question).await })
     }
 }
 

@@ -4,6 +4,7 @@
 mod app;
 mod audit;
 mod auth;
+mod blast_radius;
 mod body;
 mod codes;
 mod docs;

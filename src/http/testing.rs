@@ -31,7 +31,7 @@ use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, Serialised, Signed};
 use crate::store::{self, CredentialRow, LeafRow};
 use crate::token::{Handle, Status};
-use crate::verification::{self, Answer, Claim, NoEvidence, Question};
+use crate::verification::{self, Answer, Claim, NoEvidence, Question, Radius, RadiusQuestion};
 
 pub const NOW: i64 = 1_800_000_000_000;
 /// Access tokens of the stand-in callers.
@@ -52,6 +52,7 @@ pub struct World {
     pub refusals: Mutex<Vec<Refusal>>,
     pub orders: Mutex<Vec<Order<Format>>>,
     pub claims: Mutex<Vec<Claim>>,
+    pub radii: Mutex<Vec<RadiusQuestion>>,
     pub sign: Outcome<Signed, signing::Error>,
     /// A signature is finished when it gets a permit.
     pub gate: Arc<Semaphore>,
@@ -132,6 +133,7 @@ impl Fixture {
             refusals: Mutex::default(),
             orders: Mutex::default(),
             claims: Mutex::default(),
+            radii: Mutex::default(),
             sign: Mutex::new(Box::new(move || {
                 Ok(Signed {
                     signature: Serialised::Raw(vec![1, 2, 3]),
@@ -436,6 +438,30 @@ impl Verify for World {
     ) -> Later<Results<Answer, verification::Error>> {
         let results = questions.iter().map(|_| Ok(unknown_key())).collect();
         Box::pin(async { results })
+    }
+
+    /// Three signatures of two days.
+    fn radius(&self, question: RadiusQuestion) -> Later<Result<Radius, verification::Error>> {
+        const DAY: i64 = 86_400_000;
+        let row = |day, signatures, indexes: [i64; 2], times: [i64; 2]| store::DayRow {
+            day,
+            signatures,
+            first_index: indexes[0],
+            last_index: indexes[1],
+            first_time: times[0],
+            last_time: times[1],
+        };
+        let days = vec![
+            row(1, 2, [7, 8], [DAY + 1, DAY + 2]),
+            row(2, 1, [9, 9], [2 * DAY, 2 * DAY]),
+        ];
+        let radius = Radius {
+            by_day: question.from.is_none().then_some(days),
+            signatures: Vec::new(),
+            next: None,
+        };
+        self.radii.lock().unwrap().push(question);
+        Box::pin(async move { Ok(radius) })
     }
 }
 

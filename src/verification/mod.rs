@@ -3,6 +3,7 @@
 mod evidence;
 mod existence;
 mod jws;
+mod radius;
 mod rules;
 mod verify;
 
@@ -13,6 +14,7 @@ use trust::{Kid, Time};
 
 pub use evidence::{Gatherer, NoEvidence};
 pub use jws::{UnverifiedJws, parse_jws, parse_jws_json};
+pub use radius::{Issued, Radius, RadiusQuestion};
 pub use rules::Rules;
 pub use verify::Verification;
 

@@ -4,6 +4,7 @@
 use std::sync::Arc;
 
 use base64ct::Encoding as _;
+use tokio::sync::Semaphore;
 use trust::timestamp::Timestamp;
 use trust::verdict::{Existence, Known, Stamp};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
@@ -22,10 +23,12 @@ use crate::telemetry::chain;
 #[derive(Clone)]
 pub struct Verification {
     keys: Arc<Keys>,
-    store: Store,
+    pub(super) store: Store,
     rules: Arc<Rules>,
     ambient: Ambient,
     proofs: Proofs,
+    /// Whose turn it is to count; see [`Verification::radius`].
+    pub(super) counting: Arc<Semaphore>,
 }
 
 /// A claim whose signature was checked; what is missing is the trail's word.
@@ -67,6 +70,7 @@ impl Verification {
             store,
             rules: Arc::new(rules),
             ambient,
+            counting: Arc::new(Semaphore::new(1)),
         }
     }
 
