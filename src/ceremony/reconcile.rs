@@ -26,6 +26,7 @@ use trust::{Kid, Operation, Request, Time};
 
 use super::{Error, Kind, Office};
 use crate::store::{CeremonyState, TokenObjectRow};
+use crate::telemetry::chain;
 use crate::token::{Executor, Found};
 
 /// One disagreement between database and token, and what became of it.
@@ -248,15 +249,4 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
-}
-
-/// An error with its sources in one line.
-fn chain(error: &Error) -> String {
-    let mut text = error.to_string();
-    let mut next = std::error::Error::source(error);
-    while let Some(source) = next {
-        text = format!("{text}: {source}");
-        next = source.source();
-    }
-    text
 }

@@ -6,10 +6,12 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trust::Time;
+use trust::tlog::tile::Resource;
+use trust::{Sha256Digest, Time};
 
 use crate::access::Principal;
 use crate::keys::Snapshot;
+use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, IdempotencyKey, Signed};
 use crate::store::{self, LeafRow};
 use crate::telemetry::Figures;
@@ -28,6 +30,7 @@ pub struct App {
     pub signing: Arc<dyn Sign>,
     pub verification: Arc<dyn Verify>,
     pub archive: Arc<dyn Archive>,
+    pub roll: Arc<dyn Roll>,
     pub refusals: Arc<dyn Refusals>,
     pub token: Arc<dyn Token>,
     pub clock: Arc<dyn Fn() -> Time + Send + Sync>,
@@ -95,6 +98,27 @@ pub trait Archive: Send + Sync {
 
     /// Whether the database answers.
     fn ping(&self) -> Later<Result<(), store::Error>>;
+}
+
+/// The transparency log.
+pub trait Roll: Send + Sync {
+    fn published(&self) -> Published;
+
+    /// A file of the log, by its name.
+    fn file(&self, resource: Resource) -> Later<Result<Option<Arc<Vec<u8>>>, log::ProofError>>;
+
+    /// Waits until a checkpoint covers the leaf; false if it took too long.
+    fn covered(&self, index: i64, deadline: Instant) -> Later<bool>;
+
+    /// Under the first checkpoint that covers the leaf.
+    fn receipt(&self, index: i64) -> Later<Result<Option<Receipt>, log::ProofError>>;
+
+    /// None where there are no such trees.
+    fn consistency(
+        &self,
+        old: u64,
+        new: u64,
+    ) -> Later<Result<Option<Vec<Sha256Digest>>, log::ProofError>>;
 }
 
 /// Somebody was told no. The writer puts it into the audit trail.

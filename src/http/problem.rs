@@ -3,7 +3,6 @@
 //! says no more than the request id, and the log says the rest.
 
 use std::error::Error as StdError;
-use std::fmt::Write as _;
 use std::time::Duration;
 
 use axum::body::Body;
@@ -17,7 +16,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::codes::Code;
 use crate::token::Advice;
-use crate::{signing, store, token, verification};
+use crate::{log, signing, store, telemetry, token, verification};
 
 /// Prefix of every `type`: a name, not an address, so that it survives a move of the service.
 const TYPE: &str = "urn:chancery:problem:";
@@ -100,7 +99,7 @@ impl Problem {
     /// A mistake of ours or of what we depend on. What went wrong goes to the log.
     pub fn caused_by(code: Code, error: &dyn StdError) -> Self {
         let mut problem = Self::new(code, code.title());
-        problem.cause = Some(chain(error));
+        problem.cause = Some(telemetry::chain(error));
         problem
     }
 
@@ -188,17 +187,6 @@ pub fn finish(problem: &Problem, request_id: &str, from: &Response) -> Response 
     response
 }
 
-/// The error and its sources in one line.
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        let _ = write!(text, ": {source}");
-        next = source.source();
-    }
-    text
-}
-
 impl From<JsonError> for Problem {
     fn from(error: JsonError) -> Self {
         let (code, path, what) = match error {
@@ -245,8 +233,21 @@ impl From<signing::Error> for Problem {
             }
             E::KeyMayNotSign(_) => Self::new(Code::KeyMayNotSign, text),
             E::Token(ref cause) => from_token(cause, &error),
-            E::Log(ref cause) => Self::caused_by(of_store(&cause.0), &error),
+            E::Log(log::Error::Store(ref cause)) => Self::caused_by(of_store(cause), &error),
+            E::Log(log::Error::StandsStill(_)) => Self::caused_by(Code::LogUnavailable, &error),
             E::Randomness(_) | E::Broken(_) => Self::caused_by(Code::Internal, &error),
+        }
+    }
+}
+
+impl From<log::ProofError> for Problem {
+    fn from(error: log::ProofError) -> Self {
+        match &error {
+            log::ProofError::Store(cause) => Self::caused_by(of_store(cause), &error),
+            log::ProofError::Tiles(cause) if !cause.is_fatal() => {
+                Self::caused_by(Code::LogUnavailable, &error)
+            }
+            _ => Self::caused_by(Code::Internal, &error),
         }
     }
 }

@@ -14,10 +14,11 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use trust::life::{Life, Revocation};
 use trust::request::RevocationReason;
+use trust::tlog::tile::Resource;
 use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
 
 use super::app::{
-    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
+    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign, Token,
     Verify,
 };
 use super::auth::Caller;
@@ -26,6 +27,7 @@ use super::settings::Settings;
 use super::{Edge, Shared, router};
 use crate::access::{Credentials, access_token_hash};
 use crate::keys::{Document, Key, Ring, Snapshot, Usage};
+use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, Serialised, Signed};
 use crate::store::{self, CredentialRow, LeafRow};
 use crate::token::{Handle, Status};
@@ -152,6 +154,7 @@ impl Fixture {
             signing: world.clone(),
             verification: world.clone(),
             archive: world.clone(),
+            roll: world.clone(),
             refusals: world.clone(),
             token: world.clone(),
             clock: Arc::new(|| Time::from_millis(NOW)),
@@ -483,6 +486,33 @@ impl Archive for World {
                 Err(store::Error::Malformed { what: "down" })
             }
         })
+    }
+}
+
+/// A log in which nothing is published yet.
+impl Roll for World {
+    fn published(&self) -> Published {
+        Published::default()
+    }
+
+    fn file(&self, _: Resource) -> Later<Result<Option<Arc<Vec<u8>>>, log::ProofError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn covered(&self, _: i64, _: Instant) -> Later<bool> {
+        Box::pin(async { false })
+    }
+
+    fn receipt(&self, _: i64) -> Later<Result<Option<Receipt>, log::ProofError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn consistency(
+        &self,
+        _: u64,
+        _: u64,
+    ) -> Later<Result<Option<Vec<Sha256Digest>>, log::ProofError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

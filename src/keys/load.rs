@@ -14,6 +14,7 @@ use super::{Current, Document, Key, Ring, Snapshot, Usage};
 use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
 use crate::store::{self, DocumentRow, KeyRow, RingRow, Store};
+use crate::telemetry::chain;
 use crate::token::Handle;
 
 /// How often the database's version is asked for where it does not tell by itself.
@@ -153,7 +154,7 @@ impl Keys {
             Ok(version) if version == seen => self.confirm(),
             Ok(_) => self.replace().await,
             Err(error) => error!(
-                error = chain_of(&error),
+                error = chain(&error),
                 "cannot ask for the database's version"
             ),
         }
@@ -171,7 +172,7 @@ impl Keys {
                 self.current.store(Arc::new(snapshot));
                 self.confirm();
             }
-            Err(error) => error!(error = chain_of(&error), "the old keys stay in use"),
+            Err(error) => error!(error = chain(&error), "the old keys stay in use"),
         }
     }
 
@@ -190,7 +191,7 @@ impl Keys {
                     }
                 }
                 Err(error) => {
-                    error!(error = chain_of(&error), "cannot follow the database");
+                    error!(error = chain(&error), "cannot follow the database");
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -293,7 +294,7 @@ fn tally(
     trusted: &Trusted,
     row: &KeyRow,
 ) -> Result<Certified, String> {
-    let verified = trust::verify_transcript(bytes, &settings.pin).map_err(|e| chain_of(&e))?;
+    let verified = trust::verify_transcript(bytes, &settings.pin).map_err(|e| chain(&e))?;
     if !trusted.extends(verified.trusted()) {
         return Err("its ceremony was held under another line of rosters".to_owned());
     }
@@ -302,7 +303,7 @@ fn tally(
         .kid
         .parse()
         .map_err(|_| "the kid is malformed".to_owned())?;
-    let accepted = verified.into_accepted(&kid).map_err(|e| chain_of(&e))?;
+    let accepted = verified.into_accepted(&kid).map_err(|e| chain(&e))?;
     Ok(Certified {
         order: accepted.order().clone(),
         spki: accepted.public_key().to_spki_der(),
@@ -466,16 +467,4 @@ fn document(settings: &Settings, keys: &[Arc<Key>], okp: bool) -> Result<Documen
         .collect();
     let published: Published = plan_jwks(&candidates, settings.budget_bytes, okp)?;
     Ok(Document::new(published, settings.max_age))
-}
-
-/// An error with all its sources in one line.
-fn chain_of(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        source = next.source();
-    }
-    text
 }

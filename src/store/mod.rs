@@ -28,9 +28,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use engine::Value;
-pub use error::Error;
-#[cfg(test)]
-pub use error::Subject;
+pub use error::{Error, Subject};
 pub use migrate::Schema;
 use postgres::PostgresEngine;
 pub use reads::MAX_PAGE;

@@ -2,6 +2,7 @@
 
 mod names;
 
+use std::error::Error as StdError;
 use std::io;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
@@ -79,6 +80,18 @@ pub fn no_figures() -> Figures {
     PrometheusBuilder::new().build_recorder().handle()
 }
 
+/// An error and its sources in one line, for events and findings: `Display` never repeats a source.
+pub fn chain(error: &dyn StdError) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(source) = next {
+        text.push_str(": ");
+        text.push_str(&source.to_string());
+        next = source.source();
+    }
+    text
+}
+
 fn recorder() -> Result<PrometheusBuilder, Error> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
@@ -118,5 +131,18 @@ mod tests {
             init("info,=x=", Format::Text),
             Err(Error::Filter { .. })
         ));
+    }
+
+    #[test]
+    fn an_error_is_told_with_its_sources() {
+        let source = "info,=x=".parse::<EnvFilter>().unwrap_err();
+        let text = chain(&Error::Filter {
+            filter: "x".to_owned(),
+            source,
+        });
+        assert!(
+            text.starts_with("the telemetry filter \"x\" cannot be read: "),
+            "{text}"
+        );
     }
 }

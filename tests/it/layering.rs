@@ -59,6 +59,8 @@ const FOREIGN: &[(&[&str], &[&str])] = &[
 const TRUST_DEPENDENCIES: &[&str] = &[
     "aws-lc-rs",
     "base64ct",
+    // CMS and X.509, for RFC 3161 tokens.
+    "cms",
     "der",
     "jiff",
     "serde",
@@ -67,6 +69,7 @@ const TRUST_DEPENDENCIES: &[&str] = &[
     "spki",
     "ssh-key",
     "thiserror",
+    "x509-cert",
 ];
 
 /// What would make `trust` depend on where and when it runs.

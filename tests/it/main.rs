@@ -29,3 +29,4 @@ mod interop_jwks;
 mod interop_openssl;
 mod interop_ssh;
 mod layering;
+mod log_receipts;

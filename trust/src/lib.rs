@@ -7,8 +7,9 @@
 //! Reading order: [`json`] and [`dsse`] say which bytes are signed, [`sshsig`] who signed them,
 //! [`roster`], [`policy`] and [`chain`] whose signature counts, [`request`] what is asked,
 //! [`tally`](mod@tally) whether it may happen, [`transcript`] how to check that afterwards, [`state`]
-//! what becomes of a key, [`publication`] what verifiers see of it and [`verdict`](mod@verdict) what a
-//! signature made with it is worth.
+//! what becomes of a key, [`publication`] what verifiers see of it, [`timestamp`] what an outside
+//! authority says of a signature's age and [`verdict`](mod@verdict) what a signature made with it is
+//! worth.
 
 pub mod alg;
 pub mod approval;
@@ -42,6 +43,8 @@ pub mod template;
 mod testing;
 pub mod text;
 pub mod time;
+pub mod timestamp;
+pub mod tlog;
 pub mod transcript;
 pub mod verdict;
 pub mod words;
