@@ -11,6 +11,7 @@ mod store;
 mod telemetry;
 mod token;
 mod trust;
+mod verification;
 
 use std::path::{Path, PathBuf};
 
@@ -25,6 +26,7 @@ pub use store::Store;
 pub use telemetry::{Format, Telemetry};
 pub use token::Token;
 pub use trust::Trust;
+pub use verification::Verification;
 
 /// Prefix of settings in the environment.
 const PREFIX: &str = "CHANCERY_";
@@ -50,6 +52,8 @@ pub struct Config {
     pub publication: Publication,
     #[serde(default)]
     pub log: Log,
+    #[serde(default)]
+    pub verification: Verification,
     pub trust: Trust,
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -135,6 +139,7 @@ impl Config {
             .map_err(|e| Error::Shape(Box::new(e)))?;
         config.store.resolve(base);
         config.log.resolve(base);
+        config.verification.resolve(base);
         config.validate()?;
         Ok(config)
     }

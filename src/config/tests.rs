@@ -86,3 +86,23 @@ fn printing_never_shows_an_inline_secret() {
     assert!(!printed.contains("hunter2") && printed.contains("[redacted]"));
     assert!(!format!("{config:?}").contains("hunter2"));
 }
+
+#[test]
+fn authorities_stand_beside_the_configuration_and_algorithms_are_known() {
+    let section = "[verification]
+timestamp_authorities = [\"tsa.pem\", \"/etc/ssl/tsa.pem\"]
+withdrawn = { RS256 = \"2035-01-01T00:00:00.000Z\" }
+";
+    let text = MINIMAL.to_owned() + section;
+    let verification = load(&text, &[]).expect("valid").verification;
+    let paths = ["/etc/chancery/tsa.pem", "/etc/ssl/tsa.pem"].map(PathBuf::from);
+    assert_eq!(verification.timestamp_authorities, paths);
+    assert_eq!(verification.withdrawn.len(), 1);
+    for bad in [
+        "{ RS1 = \"2035-01-01T00:00:00.000Z\" }",
+        "{ RS256 = \"2035\" }",
+    ] {
+        let environment = [("CHANCERY_VERIFICATION__WITHDRAWN", bad)];
+        assert!(load(MINIMAL, &environment).is_err(), "{bad}");
+    }
+}

@@ -18,8 +18,8 @@ use trust::tlog::tile::Resource;
 use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
 
 use super::app::{
-    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign, Token,
-    Verify,
+    App, Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll,
+    Sign, Token, Verify,
 };
 use super::auth::Caller;
 use super::front::{Front, Peer};
@@ -31,7 +31,7 @@ use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, Serialised, Signed};
 use crate::store::{self, CredentialRow, LeafRow};
 use crate::token::{Handle, Status};
-use crate::verification::{self, Answer, Claim};
+use crate::verification::{self, Answer, Claim, NoEvidence, Question};
 
 pub const NOW: i64 = 1_800_000_000_000;
 /// Access tokens of the stand-in callers.
@@ -153,6 +153,7 @@ impl Fixture {
             keys: world.clone(),
             signing: world.clone(),
             verification: world.clone(),
+            evidence: world.clone(),
             archive: world.clone(),
             roll: world.clone(),
             refusals: world.clone(),
@@ -424,19 +425,16 @@ impl Sign for World {
 }
 
 impl Verify for World {
-    fn verify(&self, claim: Claim) -> Later<Result<Answer, verification::Error>> {
-        self.claims.lock().unwrap().push(claim);
+    fn verify(&self, question: Question) -> Later<Result<Answer, verification::Error>> {
+        self.claims.lock().unwrap().push(question.claim);
         Box::pin(async { Ok(unknown_key()) })
     }
 
     fn verify_batch(
         &self,
-        claims: Vec<Result<Claim, verification::Error>>,
+        questions: Vec<Question>,
     ) -> Later<Results<Answer, verification::Error>> {
-        let results = claims
-            .into_iter()
-            .map(|claim| claim.map(|_| unknown_key()))
-            .collect();
+        let results = questions.iter().map(|_| Ok(unknown_key())).collect();
         Box::pin(async { results })
     }
 }
@@ -455,6 +453,8 @@ fn unknown_key() -> Answer {
         number: None,
         existed_at: None,
         index: None,
+        timestamp: None,
+        as_of: None,
         explanation: "no key has this kid".to_owned(),
     }
 }
@@ -486,6 +486,16 @@ impl Archive for World {
                 Err(store::Error::Malformed { what: "down" })
             }
         })
+    }
+}
+
+impl Evidence for World {
+    fn of_leaf(&self, _: i64) -> Later<Result<Vec<u8>, NoEvidence>> {
+        Box::pin(async { Err(NoEvidence::NotFound) })
+    }
+
+    fn of_claim(&self, _: Claim, _: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
+        Box::pin(async { Err(NoEvidence::NotInLog) })
     }
 }
 

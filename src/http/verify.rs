@@ -10,10 +10,11 @@ use utoipa::ToSchema;
 use super::Shared;
 use super::body::{self, base64url};
 use super::edge::Present;
+use super::instant;
 use super::problem::{self, Problem};
 use super::respond::{json, no_query};
 use super::sign_request::EncodingName;
-use crate::verification::{Answer, Claim, Covered};
+use crate::verification::{Answer, Claim, Covered, Question};
 
 /// A signature in one of three forms, told apart by the member that is present: `jws`,
 /// `envelope` (DSSE), or `signature` with `kid` and what it covers.
@@ -36,6 +37,15 @@ pub struct VerifyRequest {
     payload: Option<String>,
     /// With `signature`: form of an ECDSA signature, `p1363` if nothing is said.
     encoding: Option<EncodingName>,
+    /// Base64url of an RFC 3161 TimeStampToken (DER) over the raw bytes of the signature, as an
+    /// outside proof of existence: of a JWS the decoded third part, of a bare ECDSA signature r and
+    /// s side by side (P1363) in whichever encoding it is sent. Its authority has to be configured.
+    timestamp: Option<String>,
+    /// RFC 3339, not in the future: the verdict as of that instant, as it would have been answered
+    /// then. Later proofs do not count, later fates of the key neither, and without a proof of
+    /// existence from by then nothing is valid.
+    #[schema(format = DateTime)]
+    at: Option<String>,
 }
 
 /// A verdict with its reasons.
@@ -62,8 +72,31 @@ pub struct VerifyAnswer {
     /// Its place in the log.
     #[serde(skip_serializing_if = "Option::is_none")]
     log_index: Option<i64>,
+    /// What the RFC 3161 token says; left out where there was none or it was not counted
+    /// (`bad_timestamp`).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    timestamp: Option<TimestampView>,
+    /// The instant that was asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    as_of: Option<Time>,
     /// For people.
     explanation: String,
+}
+
+/// A token that verified.
+#[derive(Debug, Serialize, ToSchema)]
+#[schema(title = "Timestamp")]
+pub struct TimestampView {
+    /// The signature existed not later than this.
+    #[schema(value_type = String, format = DateTime)]
+    at: Time,
+    /// Subject of the configured certificate that vouches for it.
+    authority: String,
+    /// The authority's policy, an object identifier.
+    policy: String,
+    /// Hex.
+    serial: String,
 }
 
 /// Verify
@@ -88,12 +121,26 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     no_query(request.uri())?;
     let asked: VerifyRequest = body::strict(&edge, &present, request).await?;
-    let answer = edge.app.verification.verify(asked.into_claim()?).await?;
+    let answer = edge.app.verification.verify(asked.into_question()?).await?;
     json(&VerifyAnswer::from(answer))
 }
 
 impl VerifyRequest {
-    pub fn into_claim(self) -> Result<Claim, Problem> {
+    pub fn into_question(mut self) -> Result<Question, Problem> {
+        let timestamp = self.timestamp.take();
+        let timestamp = timestamp.map(|text| base64url("timestamp", &text));
+        let at = self
+            .at
+            .take()
+            .map(|text| instant::parse(&text).map_err(|expected| Problem::member("at", expected)));
+        Ok(Question {
+            timestamp: timestamp.transpose()?,
+            at: at.transpose()?,
+            claim: self.into_claim()?,
+        })
+    }
+
+    fn into_claim(self) -> Result<Claim, Problem> {
         let given = [
             self.jws.is_some(),
             self.envelope.is_some(),
@@ -173,6 +220,13 @@ impl From<Answer> for VerifyAnswer {
             key_number: answer.number,
             existed_at: answer.existed_at,
             log_index: answer.index,
+            timestamp: answer.timestamp.map(|timestamp| TimestampView {
+                at: timestamp.at,
+                authority: timestamp.authority,
+                policy: timestamp.policy,
+                serial: timestamp.serial,
+            }),
+            as_of: answer.as_of,
             explanation: answer.explanation,
         }
     }
@@ -218,7 +272,7 @@ mod tests {
         ];
         for (body, form) in cases {
             let request: VerifyRequest = serde_json::from_value(body.clone()).unwrap();
-            let claim = format!("{:?}", request.into_claim().unwrap());
+            let claim = format!("{:?}", request.into_question().unwrap().claim);
             assert!(claim.starts_with(form), "{body}: {claim}");
         }
     }
@@ -239,6 +293,8 @@ mod tests {
                 json!({"signature": "AQ==", "kid": "k", "digest": "AQI"}),
                 "signature",
             ),
+            (json!({"jws": "a", "timestamp": "AQ=="}), "timestamp"),
+            (json!({"jws": "a", "at": "yesterday"}), "at"),
         ] {
             let answered = fixture.post("/v1/verify", body.to_string()).await;
             assert_eq!(answered.code(), "bad_member", "{body}");

@@ -54,17 +54,22 @@ pub async fn handle(
     check_size(&edge, asked.items.len())?;
 
     let mut own = Vec::with_capacity(asked.items.len());
-    let mut claims = Vec::with_capacity(asked.items.len());
+    let mut questions = Vec::with_capacity(asked.items.len());
     for (index, item) in asked.items.into_iter().enumerate() {
-        match item.into_claim() {
-            Ok(claim) => {
+        match item.into_question() {
+            Ok(question) => {
                 own.push(None);
-                claims.push(Ok(claim));
+                questions.push(question);
             }
             Err(problem) => own.push(Some(problem.in_item(index))),
         }
     }
-    let mut answers = edge.app.verification.verify_batch(claims).await.into_iter();
+    let mut answers = edge
+        .app
+        .verification
+        .verify_batch(questions)
+        .await
+        .into_iter();
     let items = own
         .into_iter()
         .enumerate()

@@ -1,14 +1,30 @@
 //! Gathers the facts about a signature and lets `trust` decide the verdict.
 
+mod evidence;
+mod existence;
 mod jws;
+mod rules;
 mod verify;
 
 use std::sync::Arc;
 
+use trust::timestamp::Timestamp;
 use trust::{Kid, Time};
 
+pub use evidence::{Gatherer, NoEvidence};
 pub use jws::{UnverifiedJws, parse_jws, parse_jws_json};
+pub use rules::Rules;
 pub use verify::Verification;
+
+/// What somebody asks.
+#[derive(Debug, Clone)]
+pub struct Question {
+    pub claim: Claim,
+    /// An RFC 3161 token (DER) over the raw bytes of the signature.
+    pub timestamp: Option<Vec<u8>>,
+    /// The verdict as of an earlier instant; see `trust::verdict::Known::verdict_as_of`.
+    pub at: Option<Time>,
+}
 
 /// A signature somebody asks about. Everything in it is unverified.
 #[derive(Debug, Clone)]
@@ -51,6 +67,10 @@ pub struct Answer {
     /// Earliest proof that the signature existed, and its place in the log.
     pub existed_at: Option<Time>,
     pub index: Option<i64>,
+    /// What the RFC 3161 token says, if it verified.
+    pub timestamp: Option<Timestamp>,
+    /// The instant that was asked about.
+    pub as_of: Option<Time>,
     /// What a person would want to know: which check said no, what was expected.
     pub explanation: String,
 }
@@ -66,4 +86,6 @@ pub enum Error {
     },
     #[error("the audit log could not be asked")]
     Log(#[source] Arc<crate::store::Error>),
+    #[error("the log's tree could not be asked")]
+    Tree(#[source] Arc<crate::log::ProofError>),
 }

@@ -4,42 +4,74 @@
 use std::sync::Arc;
 
 use base64ct::Encoding as _;
-use trust::verdict::{Existence, Facts, verdict};
+use trust::timestamp::Timestamp;
+use trust::verdict::{Existence, Known, Stamp};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
 
-use super::{Answer, Claim, Covered, Error, UnverifiedJws, parse_jws, parse_jws_json};
+use super::existence::{by_row, proven};
+use super::{
+    Answer, Claim, Covered, Error, Question, Rules, UnverifiedJws, parse_jws, parse_jws_json,
+};
+use crate::ambient::Ambient;
 use crate::keys::{Key, Keys, Snapshot};
+use crate::log::Proofs;
 use crate::store::{Occurrence, Store};
+use crate::telemetry::chain;
 
 /// Cheap to clone.
 #[derive(Clone)]
 pub struct Verification {
     keys: Arc<Keys>,
     store: Store,
+    rules: Arc<Rules>,
+    ambient: Ambient,
+    proofs: Proofs,
 }
 
 /// A claim whose signature was checked; what is missing is the trail's word.
-struct Checked {
-    kid: String,
+pub(super) struct Checked {
+    pub kid: String,
     key: Option<Arc<Key>>,
-    checks: bool,
-    sig_hash: String,
-    explanation: String,
+    pub checks: bool,
+    pub input: Input,
+    /// As it was verified: ECDSA in the form of P1363.
+    pub signature: Vec<u8>,
+    pub sig_hash: String,
+    pub explanation: String,
+}
+
+/// A checked claim and what else was asked.
+struct Asked {
+    checked: Checked,
+    timestamp: Option<Vec<u8>>,
+    at: Option<Time>,
 }
 
 /// What a signature covers.
-enum Input {
+pub(super) enum Input {
     Message(Vec<u8>),
     Digest(Vec<u8>),
 }
 
 impl Verification {
-    pub fn new(keys: Arc<Keys>, store: Store) -> Self {
-        Self { keys, store }
+    pub fn new(
+        keys: Arc<Keys>,
+        store: Store,
+        proofs: Proofs,
+        rules: Rules,
+        ambient: Ambient,
+    ) -> Self {
+        Self {
+            keys,
+            proofs,
+            store,
+            rules: Arc::new(rules),
+            ambient,
+        }
     }
 
-    pub async fn verify(&self, claim: Claim) -> Result<Answer, Error> {
-        let mut answers = self.verify_batch(vec![Ok(claim)]).await;
+    pub async fn verify(&self, question: Question) -> Result<Answer, Error> {
+        let mut answers = self.verify_batch(vec![question]).await;
         answers.pop().unwrap_or_else(|| {
             Err(Error::Malformed {
                 member: "",
@@ -48,42 +80,136 @@ impl Verification {
         })
     }
 
-    /// Each claim has an answer of its own; the trail is asked once for all of them.
-    pub async fn verify_batch(
-        &self,
-        claims: Vec<Result<Claim, Error>>,
-    ) -> Vec<Result<Answer, Error>> {
+    /// Each question has an answer of its own; the trail is asked once for all of them.
+    pub async fn verify_batch(&self, questions: Vec<Question>) -> Vec<Result<Answer, Error>> {
         let snapshot = self.keys.current();
-        let checked: Vec<Result<Checked, Error>> = claims
+        let now = self.ambient.now();
+        let asked: Vec<Result<Asked, Error>> = questions
             .into_iter()
-            .map(|claim| check(&snapshot, claim?))
+            .map(|question| ask(&snapshot, question, now))
             .collect();
-        let hashes: Vec<String> = checked
+        let hashes: Vec<String> = asked
             .iter()
             .flatten()
-            .filter(|checked| checked.checks)
-            .map(|checked| checked.sig_hash.clone())
+            .filter(|asked| asked.checked.checks)
+            .map(|asked| asked.checked.sig_hash.clone())
             .collect();
         let found = match hashes.is_empty() {
             true => Ok(Vec::new()),
             false => self.store.occurrences(&hashes).await.map_err(Arc::new),
         };
-        checked
-            .into_iter()
-            .map(|checked| {
-                let checked = checked?;
-                match &found {
-                    Ok(found) => Ok(judge(checked, found)),
-                    // Without the trail there is no proof of existence, and no proof of its
-                    // absence either: nothing is said rather than something wrong.
-                    Err(error) => Err(Error::Log(error.clone())),
-                }
-            })
-            .collect()
+        let mut answers = Vec::with_capacity(asked.len());
+        for asked in asked {
+            answers.push(match (asked, &found) {
+                (Ok(asked), Ok(found)) => self.judge(asked, found, now).await,
+                // Without the trail there is no proof of existence, and no proof of its absence
+                // either: nothing is said rather than something wrong.
+                (Ok(_), Err(error)) => Err(Error::Log(error.clone())),
+                (Err(error), _) => Err(error),
+            });
+        }
+        answers
+    }
+
+    async fn judge(&self, asked: Asked, found: &[Occurrence], now: Time) -> Result<Answer, Error> {
+        let Asked {
+            checked,
+            timestamp,
+            at,
+        } = asked;
+        // The trail's entry has to be about this key: a signature's hash alone proves nothing.
+        let entry = found
+            .iter()
+            .find(|entry| entry.sig_hash == checked.sig_hash && entry.kid == checked.kid)
+            .filter(|_| checked.checks);
+        let mut remarks = vec![checked.explanation.clone()];
+        // The verdict on a key that signs today does not rest on when the signature was made.
+        let rests = at.is_some() || !checked.key.as_ref().is_some_and(|key| key.state.can_sign());
+        let logged = match entry {
+            Some(entry) if rests => proven(&self.proofs, entry, &mut remarks).await?,
+            Some(entry) => Some(by_row(entry, Time::from_millis(entry.time))),
+            None => None,
+        };
+        let stamped = timestamp.and_then(|token| self.stamp(&checked, &token, now, &mut remarks));
+        let known = Known {
+            key: checked.key.as_ref().map(|key| &key.state),
+            checks: checked.checks,
+            log: logged.as_ref().map(|logged| logged.existence),
+            timestamp: stamped.as_ref().map(|stamped| match stamped {
+                Some(timestamp) => Stamp::Proof(Existence {
+                    at: timestamp.at,
+                    sound: true,
+                }),
+                None => Stamp::Bad,
+            }),
+            withdrawn: checked
+                .key
+                .as_ref()
+                .and_then(|key| self.rules.withdrawn(key.algorithm)),
+        };
+        let verdict = match at {
+            None => known.verdict(now),
+            Some(at) => known.verdict_as_of(at),
+        };
+        if let (Some(at), Some(key)) = (at, &checked.key) {
+            let state = key.state.word();
+            remarks.push(format!("as of {at}; today the key is {state}"));
+        }
+        remarks.retain(|remark| !remark.is_empty());
+        Ok(Answer {
+            kid: checked.kid.parse::<Kid>().ok(),
+            ring: checked.key.as_ref().map(|key| key.ring.clone()),
+            number: checked.key.as_ref().map(|key| key.number),
+            existed_at: verdict.existed_at,
+            // What came later is no part of an answer about then.
+            index: logged
+                .filter(|logged| at.is_none_or(|at| logged.existence.at <= at))
+                .map(|logged| logged.index),
+            timestamp: stamped.flatten(),
+            as_of: at,
+            explanation: remarks.join("; "),
+            verdict,
+        })
+    }
+
+    /// None where there is no signature that a token could be about; `Some(None)` for a bad token.
+    fn stamp(
+        &self,
+        checked: &Checked,
+        token: &[u8],
+        now: Time,
+        remarks: &mut Vec<String>,
+    ) -> Option<Option<Timestamp>> {
+        if !checked.checks {
+            remarks.push("the timestamp was not looked at".to_owned());
+            return None;
+        }
+        let authorities = &self.rules.authorities;
+        match trust::timestamp::verify(token, &checked.signature, authorities, now) {
+            Ok(timestamp) => Some(Some(timestamp)),
+            Err(error) => {
+                remarks.push(format!("the timestamp was not counted: {}", chain(&error)));
+                Some(None)
+            }
+        }
     }
 }
 
-fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
+fn ask(snapshot: &Snapshot, question: Question, now: Time) -> Result<Asked, Error> {
+    if question.at.is_some_and(|at| at > now) {
+        return Err(Error::Malformed {
+            member: "at",
+            problem: format!("expected an instant that is not after now, {now}"),
+        });
+    }
+    Ok(Asked {
+        checked: check(snapshot, question.claim)?,
+        timestamp: question.timestamp,
+        at: question.at,
+    })
+}
+
+pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
     match claim {
         Claim::Jws {
             compact,
@@ -106,7 +232,7 @@ fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
                 Covered::Digest(digest) => Input::Digest(digest),
                 Covered::Message(message) => Input::Message(message),
             };
-            raw(snapshot, kid, &input, signature, der)
+            raw(snapshot, kid, input, signature, der)
         }
         Claim::Dsse { envelope } => dsse(snapshot, &envelope),
     }
@@ -125,13 +251,13 @@ fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Result<Checked, Error> {
         })
     });
     let input = Input::Message(jws.signing_input);
-    Ok(finish(key, jws.kid, &input, &jws.signature, objection))
+    Ok(finish(key, jws.kid, input, &jws.signature, objection))
 }
 
 fn raw(
     snapshot: &Snapshot,
     kid: String,
-    input: &Input,
+    input: Input,
     signature: Vec<u8>,
     der: bool,
 ) -> Result<Checked, Error> {
@@ -176,18 +302,18 @@ fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
         .map_err(|_| malformed("sig: expected base64".to_owned()))?;
     let kid = signature.keyid.clone();
     let key = find(snapshot, &kid);
-    Ok(finish(key, kid, &Input::Message(message), &bytes, None))
+    Ok(finish(key, kid, Input::Message(message), &bytes, None))
 }
 
 fn finish(
     key: Option<Arc<Key>>,
     kid: String,
-    input: &Input,
+    input: Input,
     signature: &[u8],
     objection: Option<String>,
 ) -> Checked {
     let checks = match (&key, &objection) {
-        (Some(key), None) => match input {
+        (Some(key), None) => match &input {
             Input::Message(message) => key.verifier.verify_message(message, signature).is_ok(),
             Input::Digest(digest) => key.verifier.verify_digest(digest, signature).is_ok(),
         },
@@ -203,35 +329,10 @@ fn finish(
         kid,
         key,
         checks,
+        input,
+        signature: signature.to_vec(),
         sig_hash: Sha256Digest::of(signature).to_string(),
         explanation,
-    }
-}
-
-fn judge(checked: Checked, found: &[Occurrence]) -> Answer {
-    // The trail's entry has to be about this key: a signature's hash alone proves nothing.
-    let entry = found
-        .iter()
-        .find(|entry| entry.sig_hash == checked.sig_hash && entry.kid == checked.kid)
-        .filter(|_| checked.checks);
-    let verdict = verdict(&Facts {
-        key: checked.key.as_ref().map(|key| &key.state),
-        checks: checked.checks,
-        existence: entry.map(|entry| Existence {
-            at: Time::from_millis(entry.time),
-            sound: true,
-        }),
-        logged: entry.is_some(),
-        withdrawn: None,
-    });
-    Answer {
-        kid: checked.kid.parse::<Kid>().ok(),
-        ring: checked.key.as_ref().map(|key| key.ring.clone()),
-        number: checked.key.as_ref().map(|key| key.number),
-        existed_at: verdict.existed_at,
-        index: entry.map(|entry| entry.index),
-        explanation: checked.explanation,
-        verdict,
     }
 }
 

@@ -25,10 +25,11 @@ fn a_receipt_proves_that_a_signature_is_in_the_log() {
     let log_kid = installation.open_log();
     let token = installation.grant("integrity-service", "signer:atp");
     let auditor = installation.grant("auditor", "auditor");
+    let other = installation.grant("somebody", "signer:log");
     let service = installation.serve();
     let key = log_key(&installation, &service, &log_kid);
     let keys = [key];
-    let none = WitnessPolicy::parse(b"quorum none\n").expect("a policy");
+    let none = WitnessPolicy::parse("quorum none\n").expect("a policy");
 
     let mut before: Option<checkpoint::Checkpoint> = None;
     for round in 0..3 {
@@ -77,7 +78,6 @@ fn a_receipt_proves_that_a_signature_is_in_the_log() {
         before = Some(now);
     }
     // The log's own key signs nothing else, whatever the caller may do.
-    let other = installation.grant("somebody", "signer:log");
     let refused = service.post(
         "/v1/rings/log/sign",
         Some(&other),

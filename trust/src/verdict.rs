@@ -3,6 +3,7 @@
 //! After ETSI EN 319 102-1: what counts is the earliest proof that the signature existed. Whoever
 //! stole a key also writes `iat`, so `iat` is not even an argument here.
 
+mod known;
 #[cfg(test)]
 mod tests;
 
@@ -12,7 +13,9 @@ use crate::request::RevocationReason;
 use crate::state::KeyState;
 use crate::time::Time;
 
-/// What is known about a signature.
+pub use known::{Known, Stamp};
+
+/// What a verdict is made of; [`Known`] says how to come by it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Facts<'a> {
     /// The key's state now; none if the kid is unknown.
@@ -81,6 +84,8 @@ pub enum Reason {
     KeyCompromised,
     /// The algorithm is withdrawn.
     AlgorithmWithdrawn,
+    /// The RFC 3161 token that came along does not verify and was not counted.
+    BadTimestamp,
 }
 
 /// Verdict and reasons.

@@ -239,6 +239,191 @@ fn codes_are_stable() {
     assert_eq!(text, expected);
 }
 
+fn sound(seconds: i64) -> Existence {
+    Existence {
+        at: at(seconds),
+        sound: true,
+    }
+}
+
+/// A signature that checks, with its proofs.
+fn known(key: &KeyState, log: Option<i64>, timestamp: Option<i64>) -> Known<'_> {
+    Known {
+        key: Some(key),
+        checks: true,
+        log: log.map(sound),
+        timestamp: timestamp.map(|seconds| Stamp::Proof(sound(seconds))),
+        withdrawn: None,
+    }
+}
+
+fn now(known: &Known<'_>) -> (Outcome, Vec<Reason>) {
+    let verdict = known.verdict(at(1_000));
+    (verdict.outcome, verdict.reasons)
+}
+
+fn as_of(known: &Known<'_>, seconds: i64) -> (Outcome, Vec<Reason>) {
+    let verdict = known.verdict_as_of(at(seconds));
+    (verdict.outcome, verdict.reasons)
+}
+
+#[test]
+fn the_earlier_of_log_and_timestamp_counts() {
+    let key = retired();
+    for (log, timestamp, existed_at) in [
+        (Some(10), Some(20), Some(10)),
+        (Some(20), Some(10), Some(10)),
+        (None, Some(20), Some(20)),
+        (None, None, None),
+    ] {
+        let verdict = known(&key, log, timestamp).verdict(at(1_000));
+        assert_eq!(verdict.existed_at, existed_at.map(at));
+    }
+    // A sound proof before an earlier one that is not.
+    let unsound = Existence {
+        sound: false,
+        ..sound(1)
+    };
+    assert_eq!(Existence::earliest([unsound, sound(9)]), Some(sound(9)));
+    assert_eq!(Existence::earliest([unsound]), Some(unsound));
+}
+
+#[test]
+fn timestamp_proves_existence_but_not_that_we_signed() {
+    let (retired, superseded, compromised) = (retired(), superseded(), compromised());
+    let in_time = |key| now(&known(key, None, Some(10)));
+    let valid = Outcome::ValidRetiredKey;
+    assert_eq!(in_time(&retired), (valid, vec![Reason::NotInLog]));
+    assert_eq!(
+        in_time(&superseded),
+        (valid, vec![Reason::KeyRevoked, Reason::NotInLog])
+    );
+    // A thief can have stolen the key long before anybody noticed.
+    let expected = vec![Reason::KeyCompromised, Reason::NotInLog];
+    assert_eq!(in_time(&compromised), (Outcome::Indeterminate, expected));
+    // Logged too late, stamped in time: both are needed, and both are there.
+    assert_eq!(
+        now(&known(&compromised, Some(REVOKED_AT), Some(10))),
+        (valid, vec![Reason::KeyCompromised])
+    );
+    assert_eq!(
+        now(&known(
+            &compromised,
+            Some(REVOKED_AT),
+            Some(COMPROMISED_SINCE)
+        )),
+        (Outcome::Revoked, vec![Reason::KeyCompromised])
+    );
+}
+
+#[test]
+fn bad_timestamp_is_a_finding_and_no_proof() {
+    let key = retired();
+    let bad = |log| Known {
+        timestamp: Some(Stamp::Bad),
+        ..known(&key, log, None)
+    };
+    let expected = vec![
+        Reason::NoProofOfExistence,
+        Reason::NotInLog,
+        Reason::BadTimestamp,
+    ];
+    assert_eq!(now(&bad(None)), (Outcome::Indeterminate, expected));
+    assert_eq!(
+        now(&bad(Some(10))),
+        (Outcome::ValidRetiredKey, vec![Reason::BadTimestamp])
+    );
+}
+
+#[test]
+fn algorithm_withdrawn_counts_from_its_day() {
+    let key = active();
+    let withdrawn = Some(Withdrawn { at: at(40) });
+    let facts = Known {
+        withdrawn,
+        ..known(&key, Some(30), None)
+    };
+    let late = Known {
+        withdrawn,
+        ..known(&key, Some(45), None)
+    };
+    assert_eq!(facts.verdict(at(50)).outcome, Outcome::Valid);
+    assert_eq!(late.verdict(at(50)).outcome, Outcome::Indeterminate);
+    // A token from before the day saves it, and a day that has not come says nothing.
+    let stamped = Known {
+        timestamp: Some(Stamp::Proof(sound(39))),
+        ..late
+    };
+    assert_eq!(stamped.verdict(at(50)).outcome, Outcome::Valid);
+    let announced = Known {
+        withdrawn: Some(Withdrawn { at: at(60) }),
+        ..late
+    };
+    assert_eq!(announced.verdict(at(50)).outcome, Outcome::Valid);
+    assert_eq!(
+        announced.verdict_as_of(at(59)).reasons,
+        Vec::<Reason>::new()
+    );
+}
+
+#[test]
+fn as_of_an_instant_the_key_stands_where_it_stood() {
+    let unknown = (Outcome::Invalid, vec![Reason::UnknownKey]);
+    let never = (Outcome::Indeterminate, vec![Reason::NeverActive]);
+    let valid = (Outcome::Valid, vec![]);
+    let of_retired = (Outcome::ValidRetiredKey, vec![]);
+    let of_revoked = (Outcome::ValidRetiredKey, vec![Reason::KeyRevoked]);
+    let stolen = (Outcome::ValidRetiredKey, vec![Reason::KeyCompromised]);
+    let (archived, superseded, compromised) = (archived(), superseded(), compromised());
+    // Published at 1, active from 2.
+    for (key, instant, expected) in [
+        (&archived, 0, &unknown),
+        (&archived, 1, &never),
+        (&archived, 2, &valid),
+        (&archived, RETIRED_AT - 1, &valid),
+        (&archived, RETIRED_AT, &of_retired),
+        (&archived, 300, &of_retired),
+        (&superseded, REVOKED_AT - 1, &valid),
+        (&superseded, REVOKED_AT, &of_revoked),
+        // Nobody knew yet: no hindsight.
+        (&compromised, COMPROMISED_SINCE, &valid),
+        (&compromised, REVOKED_AT, &stolen),
+    ] {
+        let facts = known(key, Some(0), None);
+        assert_eq!(as_of(&facts, instant), *expected, "{key:?} at {instant}");
+    }
+}
+
+#[test]
+fn as_of_an_instant_later_proofs_do_not_count() {
+    let key = compromised();
+    let no_proof = vec![Reason::NoProofOfExistence, Reason::NotInLog];
+    // Signed today with a stolen key: it cannot be taken back to a day when the key was active.
+    for facts in [
+        known(&key, None, None),
+        known(&key, Some(70), None),
+        known(&key, None, Some(70)),
+    ] {
+        assert_eq!(
+            as_of(&facts, 50),
+            (Outcome::Indeterminate, no_proof.clone())
+        );
+    }
+    let facts = known(&key, Some(70), Some(40));
+    // In existence then, but not in the log then.
+    assert_eq!(as_of(&facts, 50), (Outcome::Valid, vec![Reason::NotInLog]));
+    assert_eq!(as_of(&facts, 70), (Outcome::Valid, vec![]));
+    // What does not check never did.
+    let bad = Known {
+        checks: false,
+        ..facts
+    };
+    assert_eq!(
+        as_of(&bad, 70),
+        (Outcome::Invalid, vec![Reason::BadSignature])
+    );
+}
+
 proptest! {
     /// An earlier proof never makes a verdict worse, whatever the key's fate.
     #[test]
@@ -255,5 +440,25 @@ proptest! {
         let key = [active(), retired(), archived(), superseded(), compromised()][fate].clone();
         let verdict = verdict(&Facts { checks: false, logged, ..facts(&key, existed_at) });
         prop_assert_eq!(verdict.outcome, Outcome::Invalid);
+    }
+
+    /// Long after everything, the verdict as of an instant is the one of today wherever there is a
+    /// proof; and nothing is ever good as of an instant without one.
+    #[test]
+    fn as_of_agrees_with_now(
+        log in prop::option::of(0..250i64),
+        timestamp in prop::option::of(0..250i64),
+        instant in 0..400i64,
+        fate in 0..5usize,
+    ) {
+        let key = [active(), retired(), archived(), superseded(), compromised()][fate].clone();
+        let facts = known(&key, log, timestamp);
+        if log.is_some() || timestamp.is_some() {
+            prop_assert_eq!(as_of(&facts, 1_000), now(&facts));
+        }
+        let verdict = facts.verdict_as_of(at(instant));
+        if matches!(verdict.outcome, Outcome::Valid | Outcome::ValidRetiredKey) {
+            prop_assert!(verdict.existed_at.is_some_and(|existed| existed <= at(instant)));
+        }
     }
 }

@@ -18,4 +18,5 @@ mod tallies;
 mod threats;
 mod threats_to_counting;
 mod threats_to_new_keys;
+mod tlog;
 mod transcripts;
