@@ -316,3 +316,76 @@ class Log:
         text = f"{self.origin}\n{len(leaves)}\n{b64(tree_root(leaves))}\n"
         lines = self.signature_line(text) + "".join(witness.line(text, at) for witness, at in cosignatures)
         return f"c2sp.org/tlog-proof@v1\nindex {index}\n{path}\n{text}\n{lines}"
+
+
+class Story:
+    """A log in which a key is born, signs once at minute 100, and has the life that the test gives it."""
+
+    RING = "atp-integrity"
+
+    def __init__(self, algorithm: str = "ES256", log_algorithm: str = "Ed25519", covers: str = "message") -> None:
+        self.installation = Installation()
+        self.log_key, self.key = ServiceKey(log_algorithm), ServiceKey(algorithm)
+        self.log_birth = self.installation.generate("log", self.log_key)
+        self.birth = self.installation.generate(self.RING, self.key)
+        self.log, self.life, self.revocation, self.covers = Log(self.log_key), [], None, covers
+        self.log.append({"kind": "roster", "action": "install-genesis", "actor": "cli:0:root", "time": minute(0)})
+        self.act(10, "accepted", "kid", kind="ceremony", digest=sha256(self.birth))
+
+    @property
+    def genesis_digest(self) -> str:
+        return self.installation.genesis_digest
+
+    def act(self, at: int, action: str, concerns: str, **members) -> "Story":
+        """An act of the key's life, in which it stands as `kid` or `previous_kid`."""
+        leaf = {"kind": "key", "action": action, "actor": "cli:0:root", "ring": self.RING, "time": minute(at)}
+        self.life.append(len(self.log.leaves))
+        self.log.append(leaf | {concerns: self.key.kid} | members)
+        return self
+
+    def activate(self) -> "Story":
+        return self.act(20, "rotate", "kid")
+
+    def sign(self, message: bytes = b"a record") -> "Story":
+        digested = self.covers == "digest"
+        self.input = hashlib.sha256(message).digest() if digested else message
+        self.signature, self.salt = self.key.sign(self.input, digested), b"salt" * 4
+        self.index = len(self.log.leaves)
+        self.log.append({
+            "actor": "anna", "alg": self.key.algorithm, "input_commit": sha256(self.salt + self.input), "kid": self.key.kid,
+            "kind": "sign", "ring": self.RING, "sig_hash": sha256(self.signature), "time": minute(100),
+        })  # fmt: skip
+        return self
+
+    def demote(self) -> "Story":
+        return self.act(200, "rotate", "previous_kid", kid=b64u(b"n" * 32))
+
+    def retire(self, at: int = 300) -> "Story":
+        return self.act(at, "retire", "kid")
+
+    def revoke(self, reason: str = "superseded", since: int | None = None) -> "Story":
+        since_members = {} if since is None else {"compromised_since": minute(since)}
+        spelled = since_members.get("compromised_since")
+        ref = "0" * 64
+        if reason != "compromised" or since is not None:
+            self.revocation = self.installation.revoke(self.RING, self.key.kid, reason, spelled)
+            ref = sha256(json.loads(self.revocation)["record"]["request"])
+        return self.act(402, "revoke", "previous_kid", reason=reason, ref=ref, **since_members)
+
+    def members(self, cosignatures=(), **changed) -> dict:
+        """The members of the evidence file; one that is changed to None is left out."""
+        life = [{"leaf": self.log.leaves[index], "proof": self.log.proof(index)} for index in self.life]
+        file = {
+            "environment": ENVIRONMENT, "service": SERVICE, "leaf": self.log.leaves[self.index], "life": life,
+            "log_keys": [self.log_birth], "proof": self.log.proof(self.index, cosignatures),
+            "revocation": self.revocation, "subject": self.subject(), "transcript": self.birth,
+            "type": "chancery-evidence", "v": 1,
+        } | changed  # fmt: skip
+        return {name: value for name, value in file.items() if value is not None}
+
+    def subject(self, **changed) -> dict:
+        encoded = {"input": b64u(self.input), "signature": b64u(self.signature), "salt": b64u(self.salt)}
+        return {"covers": self.covers} | encoded | changed
+
+    def evidence(self, cosignatures=(), **changed) -> bytes:
+        return canonical(self.members(cosignatures, **changed)).encode()

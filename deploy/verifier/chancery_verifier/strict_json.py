@@ -8,6 +8,9 @@ from .refusal import Malformed
 MAX_INTEGER = 2**53 - 1
 MAX_DEPTH = 32
 
+# Strings, integers, booleans and null: Python writes these as RFC 8785 section 3.2.2 wants them.
+_SCALARS = json.JSONEncoder(ensure_ascii=False)
+
 
 def read_canonical(data: bytes):
     """The value of strict JSON in its one spelling. Raises Malformed with the document's name of the reason first."""
@@ -83,5 +86,4 @@ def _write(value) -> str:
         return "{" + ",".join(f"{_write(name)}:{_write(value[name])}" for name in names) + "}"
     if isinstance(value, list):
         return "[" + ",".join(_write(element) for element in value) + "]"
-    # Strings, integers, booleans and null: Python writes these as RFC 8785 section 3.2.2 wants them.
-    return json.dumps(value, ensure_ascii=False)
+    return _SCALARS.encode(value)
