@@ -348,7 +348,8 @@ class Story:
 
     def sign(self, message: bytes = b"a record") -> "Story":
         digested = self.covers == "digest"
-        self.input = hashlib.sha256(message).digest() if digested else message
+        digest = hashlib.sha384 if self.key.algorithm == "ES384" else hashlib.sha256
+        self.input = digest(message).digest() if digested else message
         self.signature, self.salt = self.key.sign(self.input, digested), b"salt" * 4
         self.index = len(self.log.leaves)
         self.log.append({
