@@ -111,7 +111,8 @@ class PeoplesSignatures(Refusals):
         second_spelling = (2**255 - 19 + 3).to_bytes(32, "little").hex()
         bad = [ssh_string("ssh-ed25519") + ssh_string(bytes.fromhex(y)) for y in small_order + [second_spelling]]
         point = Person("ecdsa-sha2-nistp256").wire
-        bad += [point[:-1] + bytes([point[-1] ^ 1]), point + b"\0", Person().wire + b"\0", ssh_string("ssh-dss"), b"", point[:9]]
+        compressed = ssh_string("ecdsa-sha2-nistp256") + ssh_string("nistp256") + ssh_string(b"\2" + point[-64:-32])
+        bad += [compressed, point + b"\0", Person().wire + b"\0", ssh_string("ssh-dss"), b"", point[:9]]
         for wire in bad:
             with self.subTest(wire.hex()), self.assertRaises(Malformed):
                 sshsig.read_key(wire)
@@ -157,6 +158,7 @@ class Transcripts(Refusals):
             ("Ceremony/NotApproved", "Proposer", {"request": {"proposer": "eve"}}),
             ("Ceremony/NotApproved", "Sequence", {"request": {"sequence": 0}}),
             ("Ceremony/NotApproved", "Text", {"request": {"reason": "a\u200bb"}}),
+            ("Ceremony/NotApproved", "Text", {"request": {"ticket": "\U000e0041"}}),
             ("Ceremony/NotApproved", "Order", {"request": {"created_at": minute(601)}}),
             ("Ceremony/NotApproved", "Unreadable", {"request": {"nonce": "0" * 31}}),
             ("Ceremony/NotApproved", "Roster", {"request": {"roster": {"version": 2, "digest": "0" * 64}}}),
@@ -231,6 +233,32 @@ class Transcripts(Refusals):
                     self.assertEqual(verify_transcript(transcript.encode(), pin).accepted, ["zoe", "mary"])
                 else:
                     self.refused(word, verify_transcript, transcript.encode(), pin)
+
+    def test_no_member_is_dropped_and_no_key_passes_on(self):
+        def drop(installation):
+            return [installation.member(who) for who in ("ada", "grace", "zoe")]
+
+        def pass_on(installation):
+            installation.people["zoe"] = installation.people["mary"]
+            installation.people["mary"] = Person()
+            return [installation.member(who) for who in installation.people]
+
+        for change, why in ((drop, "Dropped"), (pass_on, "FormerKey")):
+            installation = Installation()
+            pin = Pin(installation.genesis_digest)
+            installation.people["zoe"] = Person()
+            members = change(installation)
+            roster = installation.roster | {"version": 2, "previous": installation.genesis_digest, "members": members}
+            body = canonical(roster)
+            installation.changes = [{"roster": installation.signed("roster", body, "ada", "grace", "mary", "zoe")}]
+            transcript = installation.generate("ring", self.key, request={"roster": {"version": 2, "digest": sha256(body)}})
+            self.assertIn(why, self.refused("Chain/Roster", verify_transcript, transcript.encode(), pin))
+
+    def test_a_point_off_its_curve_signs_nothing(self):
+        person = Person("ecdsa-sha2-nistp256")
+        person.wire = person.wire[:-1] + bytes([person.wire[-1] ^ 1])
+        namespace = f"chancery/approve.v1@{SERVICE}/{ENVIRONMENT}"
+        self.refused("BadSignature", sshsig.verify, person.sign("approve", "b"), namespace, "b")
 
     def test_a_genesis_that_is_impossible(self):
         def with_members(change) -> None:

@@ -28,6 +28,20 @@ SPECS_OF_ALGORITHM = {
     "RS256": tuple(_RSA_SPECS.values()),
 }
 
+# RFC 8032 section 5.1
+_P = 2**255 - 19
+_D = -121665 * pow(121666, -1, _P) % _P
+
+
+def is_sound_ed25519(public: bytes) -> bool:
+    """32 bytes that are the one spelling of a key, and not of a point whose order divides 8, with which all can sign."""
+    y = int.from_bytes(public, "little") & (2**255 - 1)
+    if len(public) != 32 or y >= _P:
+        return False
+    # Of small order are the neutral element and its opposite (y = 1, -1), the points of order 4 (y = 0), and those whose
+    # double has y = 0: by RFC 8032 section 5.1.4 that is x^2 = -y^2, and then the curve says d y^4 + 2 y^2 = 1.
+    return y not in (0, 1, _P - 1) and (_D * pow(y, 4, _P) + 2 * y * y - 1) % _P != 0
+
 
 @dataclass(frozen=True)
 class PublicKey:
@@ -93,6 +107,8 @@ def read_spki(der: bytes) -> PublicKey:
     for spec, prefix in _SPKI_PREFIX.items():
         if der.startswith(prefix) and len(der) == len(prefix) + _MATERIAL_LENGTH[spec]:
             material = der[len(prefix) :]
+            if spec == "Ed25519" and not is_sound_ed25519(material):
+                raise Malformed("an Ed25519 key of small order, or in a second spelling")
             return PublicKey(spec, der, material, _thumbprint(_jwk(spec, material)))
     return _read_rsa(der)
 

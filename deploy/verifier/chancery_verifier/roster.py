@@ -117,6 +117,7 @@ class Chain:
             raise Refused("Chain/Genesis", f"the genesis has SHA-256 {self.head}")
         value, document = _read_document(forms.genesis, body)
         self.roster, self.policy = document["roster"], document["policy"]
+        self._holders = {}  # key material: the id under which it stood first in the chain
         if pin.service is None:
             pin = Pin(pin.genesis, self.roster["service"], self.roster["environment"])
         self.pin = pin
@@ -124,6 +125,7 @@ class Chain:
             self._check_place(kind, part, version=1, previous=None)
         check_possible(self.roster, self.policy)
         self._check_genesis_signatures(genesis)
+        self._remember_keys(self.roster)
         self.references = {
             kind: {"version": 1, "digest": sha256_hex(canonical(value[kind]))} for kind in ("roster", "policy")
         }
@@ -156,8 +158,10 @@ class Chain:
         self._check_place(kind, change, self.references[kind]["version"] + 1, self.head)
         if kind == "roster":
             check_possible(change, self.policy)
+            self._check_continuity(change)
             self._check_roster_signatures(change, document)
             self.roster = change
+            self._remember_keys(change)
         else:
             check_possible(self.roster, change)
             needed = max(self.policy["thresholds"]["policy_change"], change["thresholds"]["policy_change"])
@@ -165,6 +169,22 @@ class Chain:
             self.policy = change
         self.head = sha256_hex(body.encode())
         self.references[kind] = {"version": change["version"], "digest": self.head}
+
+    def _remember_keys(self, roster: dict) -> None:
+        for member in roster["members"]:
+            for key in member["keys"]:
+                self._holders.setdefault(key["public"].material, member["id"])
+
+    def _check_continuity(self, new: dict) -> None:
+        """Nobody is dropped from the list, and no key passes from one member to another."""
+        dropped = {member["id"] for member in self.roster["members"]} - {member["id"] for member in new["members"]}
+        if dropped:
+            raise Refused("Chain/Roster", f"Dropped: {', '.join(sorted(dropped))}")
+        for member in new["members"]:
+            for key in member["keys"]:
+                holder = self._holders.get(key["public"].material, member["id"])
+                if holder != member["id"]:
+                    raise Refused("Chain/Roster", f"FormerKey: of {holder}, now with {member['id']}")
 
     def _need_custodians(self, kind: str, document: dict, roster: dict, needed: int) -> Count:
         signatures = without_deadline(document["signatures"])

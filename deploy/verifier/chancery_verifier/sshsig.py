@@ -7,6 +7,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
+from .keys import is_sound_ed25519
 from .refusal import Malformed, Refused
 from .shape import bytes_of_base64
 
@@ -15,6 +16,7 @@ _BEGIN = "-----BEGIN SSH SIGNATURE-----\n"
 _END = "-----END SSH SIGNATURE-----\n"
 _MAGIC = b"SSHSIG"
 _SK = "@openssh.com"
+_RSA_EXPONENT = 65537
 
 # Type of key: its curve. The type of the signature is that of the key, except for RSA.
 _CURVES = {
@@ -25,10 +27,6 @@ _CURVES = {
 _ED25519 = ("ssh-ed25519", "sk-ssh-ed25519@openssh.com")
 _RSA_HASHES = {"rsa-sha2-256": hashes.SHA256(), "rsa-sha2-512": hashes.SHA512()}
 
-# RFC 8032 section 5.1
-_P = 2**255 - 19
-_D = -121665 * pow(121666, -1, _P) % _P
-
 
 @dataclass(frozen=True)
 class SshKey:
@@ -37,7 +35,6 @@ class SshKey:
     kind: str
     wire: bytes
     material: bytes
-    key: object
     application: bytes
 
 
@@ -96,11 +93,11 @@ def read_key(wire: bytes) -> SshKey:
     except UnicodeDecodeError:
         raise Malformed("the type of an ssh key is not ASCII") from None
     if kind in _ED25519:
-        material, key = _read_ed25519(reader)
+        material = _read_ed25519(reader)
     elif kind in _CURVES:
-        material, key = _read_point(reader, kind)
+        material = _read_point(reader, kind)
     elif kind == "ssh-rsa":
-        material, key = _read_rsa(reader)
+        material = _read_rsa(reader)
     else:
         raise Malformed(f"ssh keys of the type {kind!r} are refused")
     application = reader.string() if kind.endswith(_SK) else b""
@@ -109,41 +106,31 @@ def read_key(wire: bytes) -> SshKey:
         application.decode("utf-8")
     except UnicodeDecodeError:
         raise Malformed("the application of a security key is not UTF-8") from None
-    return SshKey(kind, wire, material, key, application)
+    return SshKey(kind, wire, material, application)
 
 
-def _read_ed25519(reader: _Wire):
+def _read_ed25519(reader: _Wire) -> bytes:
     material = reader.string()
-    if len(material) != 32:
-        raise Malformed("an Ed25519 key has 32 bytes")
-    y = int.from_bytes(material, "little") & (2**255 - 1)
-    if y >= _P:
-        raise Malformed("a second spelling of an Ed25519 key")
-    # Points whose order divides 8: the neutral element and its opposite (y = 1, -1), order 4 (y = 0), and order 8, whose
-    # double has y = 0. By the doubling formula of RFC 8032 section 5.1.4 that is x^2 = -y^2, on the curve d y^4 + 2 y^2 = 1.
-    if y in (0, 1, _P - 1) or (_D * pow(y, 4, _P) + 2 * y * y - 1) % _P == 0:
-        raise Malformed("an Ed25519 key of small order, with which everybody can sign")
-    return material, ed25519.Ed25519PublicKey.from_public_bytes(material)
+    if not is_sound_ed25519(material):
+        raise Malformed("an Ed25519 key of small order, of another length, or in a second spelling")
+    return material
 
 
-def _read_point(reader: _Wire, kind: str):
+def _read_point(reader: _Wire, kind: str) -> bytes:
     curve_name, curve, _ = _CURVES[kind]
     if reader.string() != curve_name.encode():
         raise Malformed("the curve is not that of the key's type")
     point = reader.string()
     if len(point) != 1 + 2 * ((curve.key_size + 7) // 8) or point[0] != 4:
         raise Malformed("a point is 04 || x || y")
-    try:
-        return point, ec.EllipticCurvePublicKey.from_encoded_point(curve, point)
-    except ValueError:
-        raise Malformed("a point is not on its curve") from None
+    return point
 
 
-def _read_rsa(reader: _Wire):
+def _read_rsa(reader: _Wire) -> bytes:
     e, n = reader.mpint(4), reader.mpint(1024)
-    if e != 65537 or not 2048 <= n.bit_length() <= 8192 or n % 2 == 0:
-        raise Malformed("an RSA key has an odd n of 2048 to 8192 bits, and e 65537")
-    return n.to_bytes((n.bit_length() + 7) // 8, "big"), rsa.RSAPublicNumbers(e, n).public_key()
+    if e != _RSA_EXPONENT or not 2048 <= n.bit_length() <= 8192:
+        raise Malformed("an RSA key has an n of 2048 to 8192 bits, and e 65537")
+    return n.to_bytes((n.bit_length() + 7) // 8, "big")
 
 
 def verify(armor: str, namespace: str, body: str) -> SshKey:
@@ -216,13 +203,12 @@ def _security_key_message(key: SshKey, flags_and_counter: bytes, message: bytes)
 def _check(key: SshKey, kind: str, value: bytes, message: bytes) -> bool:
     try:
         if kind in _ED25519:
-            key.key.verify(value, message)
+            ed25519.Ed25519PublicKey.from_public_bytes(key.material).verify(value, message)
         elif kind in _CURVES:
             _check_ecdsa(key, kind, value, message)
         else:
-            if len(value) != len(key.material):
-                return False
-            key.key.verify(value, message, padding.PKCS1v15(), _RSA_HASHES[kind])
+            _check_rsa(key, kind, value, message)
+    # ValueError: a point off its curve, an n that no RSA key has, a value of an impossible length.
     except (InvalidSignature, ValueError, UnsupportedAlgorithm):
         return False
     return True
@@ -233,4 +219,13 @@ def _check_ecdsa(key: SshKey, kind: str, value: bytes, message: bytes) -> None:
     size = (len(key.material) - 1) // 2
     r, s = reader.mpint(size), reader.mpint(size)
     reader.end()
-    key.key.verify(utils.encode_dss_signature(r, s), message, ec.ECDSA(_CURVES[kind][2]))
+    _, curve, sha = _CURVES[kind]
+    public = ec.EllipticCurvePublicKey.from_encoded_point(curve, key.material)
+    public.verify(utils.encode_dss_signature(r, s), message, ec.ECDSA(sha))
+
+
+def _check_rsa(key: SshKey, kind: str, value: bytes, message: bytes) -> None:
+    if len(value) != len(key.material):
+        raise InvalidSignature
+    public = rsa.RSAPublicNumbers(_RSA_EXPONENT, int.from_bytes(key.material, "big")).public_key()
+    public.verify(value, message, padding.PKCS1v15(), _RSA_HASHES[kind])

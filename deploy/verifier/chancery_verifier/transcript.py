@@ -110,6 +110,8 @@ def _check_content(request: dict) -> None:
     need(request["created_at"] <= request["approve_by"] <= request["execute_by"], "Order")
     if operation == "generate":
         _check_generate(order, need)
+    else:
+        need(order["number"] != 0, "NumberZero")
     if operation == "revoke":
         since = order["compromised_since"]
         need((order["reason"] == "compromised") == (since is not None), "CompromisedSince")
