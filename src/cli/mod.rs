@@ -10,6 +10,7 @@ mod demo;
 mod doctor;
 mod genesis;
 mod key;
+mod log;
 mod migrate;
 mod office;
 mod output;
@@ -17,12 +18,15 @@ mod ring;
 mod sign;
 mod ssh;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
+pub use log::Command as LogCommand;
 pub use office::{Open, database, from_keys, variable};
 pub use output::{Code, Failure, Output};
+pub use witness::{Command as WitnessCommand, Serve as WitnessServe};
 
 use crate::ambient::Ambient;
 
@@ -35,7 +39,7 @@ pub struct World {
     pub program: std::path::PathBuf,
 }
 
-/// Carries a sub-command out. `serve` and the worker are `main`'s, which wires the rooms.
+/// Carries a sub-command out. What serves, and the worker, are `main`'s, which wires the rooms.
 pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
     let output = Output::new(arguments.output);
     let outcome = match arguments.command {
@@ -49,6 +53,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
             ceremony::run(&arguments.config, command, world, &output).await
         }
         Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,
+        Command::Log(command) => log::run(&arguments.config, command, world, &output).await,
         Command::Access(command) => access::run(&arguments.config, command, world, &output).await,
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => verify::run(command, &output).await,

@@ -38,6 +38,7 @@ mod state;
 mod tls;
 mod verify;
 mod verify_batch;
+mod witness;
 
 #[cfg(test)]
 mod golden;
@@ -52,6 +53,7 @@ pub use app::App;
 pub use doors::AuditedRefusals;
 pub use server::serve;
 pub use settings::Settings;
+pub use witness::serve_witness;
 
 /// What handlers share.
 struct Edge {

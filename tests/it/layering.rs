@@ -14,6 +14,8 @@ const ROOMS: &[(&str, u8, u8)] = &[
     ("telemetry", 1, 0),
     ("store", 2, 0),
     ("token", 2, 0),
+    // A witness stands alone: it knows neither the database nor the token.
+    ("witness", 2, 0),
     ("log", 3, 0),
     ("access", 3, 1),
     ("keys", 3, 2),
