@@ -30,3 +30,4 @@ mod interop_openssl;
 mod interop_ssh;
 mod layering;
 mod log_receipts;
+mod log_witness;
