@@ -34,7 +34,7 @@ use crate::log::{Group, Log};
 use crate::signing::Signing;
 use crate::store::Store;
 use crate::token::Pool;
-use crate::verification::Verification;
+use crate::verification::{Gatherer, Verification};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -100,6 +100,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let settings = keys::Settings::from_config(&config).map_err(usage)?;
     let rules = verification::Rules::from_config(&config.verification)
         .map_err(|error| Failure::new(Code::Usage, error))?;
+    let pin = settings.pin.clone();
     let keys = Keys::load(store.clone(), settings)
         .await
         .map_err(from_keys)?;
@@ -131,7 +132,14 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         store.clone(),
         ambient.clone(),
     );
-    let verification = Verification::new(keys.clone(), store.clone(), rules, ambient.clone());
+    let verification = Verification::new(
+        keys.clone(),
+        store.clone(),
+        proofs.clone(),
+        rules,
+        ambient.clone(),
+    );
+    let gatherer = Gatherer::new(keys.clone(), store.clone(), proofs.clone(), pin);
 
     let following = tokio::spawn(keys.clone().follow());
     let keeping = tokio::spawn(keeper.run());
@@ -145,6 +153,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         keys,
         signing: Arc::new(signing),
         verification: Arc::new(verification),
+        evidence: Arc::new(gatherer),
         archive: Arc::new(store.clone()),
         roll: Arc::new(proofs),
         refusals: Arc::new(http::AuditedRefusals::new(log, ambient.clone())),

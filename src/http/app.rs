@@ -16,7 +16,7 @@ use crate::signing::{self, Format, IdempotencyKey, Signed};
 use crate::store::{self, LeafRow};
 use crate::telemetry::Figures;
 use crate::token::Status;
-use crate::verification::{self, Answer, Question};
+use crate::verification::{self, Answer, Claim, NoEvidence, Question, Radius, RadiusQuestion};
 
 /// A future that a door returns; it owns what it needs, so that work can outlive its request.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -29,6 +29,7 @@ pub struct App {
     pub keys: Arc<dyn ReadModel>,
     pub signing: Arc<dyn Sign>,
     pub verification: Arc<dyn Verify>,
+    pub evidence: Arc<dyn Evidence>,
     pub archive: Arc<dyn Archive>,
     pub roll: Arc<dyn Roll>,
     pub refusals: Arc<dyn Refusals>,
@@ -84,6 +85,15 @@ pub trait Verify: Send + Sync {
 
     fn verify_batch(&self, questions: Vec<Question>)
     -> Later<Results<Answer, verification::Error>>;
+
+    fn radius(&self, question: RadiusQuestion) -> Later<Result<Radius, verification::Error>>;
+}
+
+/// Evidence files, as their bytes.
+pub trait Evidence: Send + Sync {
+    fn of_leaf(&self, index: i64) -> Later<Result<Vec<u8>, NoEvidence>>;
+
+    fn of_claim(&self, claim: Claim, salt: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>>;
 }
 
 /// Reads of what is not in memory.

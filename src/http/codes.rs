@@ -36,12 +36,14 @@ pub enum Code {
     TokenUnavailable,
     DatabaseUnavailable,
     LogUnavailable,
+    NotInLog,
+    BadSignature,
     OutcomeUnknown,
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Self; 31] = [
+    pub const ALL: [Self; 33] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -71,6 +73,8 @@ impl Code {
         Self::TokenUnavailable,
         Self::DatabaseUnavailable,
         Self::LogUnavailable,
+        Self::NotInLog,
+        Self::BadSignature,
         Self::OutcomeUnknown,
         Self::Internal,
     ];
@@ -198,6 +202,16 @@ impl Code {
                 S::SERVICE_UNAVAILABLE,
                 "log_unavailable",
                 "The transparency log does not go on at the moment",
+            ),
+            Self::NotInLog => (
+                S::CONFLICT,
+                "not_in_log",
+                "The signature checks, and the log does not know it",
+            ),
+            Self::BadSignature => (
+                S::UNPROCESSABLE_ENTITY,
+                "bad_signature",
+                "The signature does not check",
             ),
             Self::OutcomeUnknown => (
                 S::SERVICE_UNAVAILABLE,

@@ -6,8 +6,8 @@ use trust::Sha256Digest;
 use trust::tlog::tile::Resource;
 
 use super::app::{
-    Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign, Token,
-    Verify,
+    Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign,
+    Token, Verify,
 };
 use crate::ambient::Ambient;
 use crate::keys::{Keys, Snapshot};
@@ -15,7 +15,9 @@ use crate::log::{self, Log, Proofs, Published, Receipt};
 use crate::signing::{self, Format, Signed, Signing};
 use crate::store::{self, LeafRow, Store};
 use crate::token::{Pool, Status};
-use crate::verification::{self, Answer, Question, Verification};
+use crate::verification::{
+    self, Answer, Claim, Gatherer, NoEvidence, Question, Radius, RadiusQuestion, Verification,
+};
 
 impl ReadModel for Keys {
     fn current(&self) -> std::sync::Arc<Snapshot> {
@@ -86,6 +88,23 @@ impl Verify for Verification {
     ) -> Later<Results<Answer, verification::Error>> {
         let verification = self.clone();
         Box::pin(async move { verification.verify_batch(questions).await })
+    }
+
+    fn radius(&self, question: RadiusQuestion) -> Later<Result<Radius, verification::Error>> {
+        let verification = self.clone();
+        Box::pin(async move { verification.radius(question).await })
+    }
+}
+
+impl Evidence for Gatherer {
+    fn of_leaf(&self, index: i64) -> Later<Result<Vec<u8>, NoEvidence>> {
+        let gatherer = self.clone();
+        Box::pin(async move { gatherer.of_leaf(index).await })
+    }
+
+    fn of_claim(&self, claim: Claim, salt: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
+        let gatherer = self.clone();
+        Box::pin(async move { gatherer.of_claim(claim, salt).await })
     }
 }
 

@@ -4,11 +4,13 @@
 mod app;
 mod audit;
 mod auth;
+mod blast_radius;
 mod body;
 mod codes;
 mod docs;
 mod doors;
 mod edge;
+mod evidence;
 mod figures;
 mod front;
 mod health;

@@ -274,6 +274,26 @@ impl From<verification::Error> for Problem {
         match error {
             verification::Error::Malformed { member, problem } => Self::member(member, problem),
             verification::Error::Log(ref cause) => Self::caused_by(of_store(cause), &error),
+            verification::Error::Tree(ref cause) => match **cause {
+                log::ProofError::Store(ref cause) => Self::caused_by(of_store(cause), &error),
+                _ => Self::caused_by(Code::LogUnavailable, &error),
+            },
+        }
+    }
+}
+
+impl From<verification::NoEvidence> for Problem {
+    fn from(error: verification::NoEvidence) -> Self {
+        use verification::NoEvidence as E;
+        match error {
+            E::Verification(error) => error.into(),
+            E::Store(error) => error.into(),
+            E::NotFound | E::NotASignature(_) => {
+                Self::new(Code::NotFound, error.to_string()).about("index")
+            }
+            E::NotInLog => Self::new(Code::NotInLog, error.to_string()),
+            E::BadSignature(ref why) => Self::new(Code::BadSignature, why.clone()),
+            E::Broken(_) => Self::caused_by(Code::Internal, &error),
         }
     }
 }

@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 use super::codes::Code;
 use super::problem::Problem;
 use super::{
-    Shared, audit, docs, edge, history, inventory, jwks, key, key_material, log_files, provenance,
-    receipt, rings, sign, sign_batch, verify, verify_batch,
+    Shared, audit, blast_radius, docs, edge, evidence, history, inventory, jwks, key, key_material,
+    log_files, provenance, receipt, rings, sign, sign_batch, verify, verify_batch,
 };
 
 /// What stands at the head of the description.
@@ -73,6 +73,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(sign_batch::handle))
         .routes(routes!(verify::handle))
         .routes(routes!(verify_batch::handle))
+        .routes(routes!(blast_radius::handle))
         .routes(routes!(jwks::combined))
         .routes(routes!(jwks::of_ring))
         .routes(routes!(history::handle))
@@ -87,6 +88,8 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(audit::handle))
         .routes(routes!(receipt::handle))
         .routes(routes!(receipt::consistency))
+        .routes(routes!(evidence::of_leaf))
+        .routes(routes!(evidence::of_signature))
         .routes(routes!(log_files::checkpoint))
         .routes(routes!(log_files::tile))
 }

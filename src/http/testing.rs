@@ -18,8 +18,8 @@ use trust::tlog::tile::Resource;
 use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
 
 use super::app::{
-    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign, Token,
-    Verify,
+    App, Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll,
+    Sign, Token, Verify,
 };
 use super::auth::Caller;
 use super::front::{Front, Peer};
@@ -31,7 +31,7 @@ use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, Serialised, Signed};
 use crate::store::{self, CredentialRow, LeafRow};
 use crate::token::{Handle, Status};
-use crate::verification::{self, Answer, Claim, Question};
+use crate::verification::{self, Answer, Claim, NoEvidence, Question, Radius, RadiusQuestion};
 
 pub const NOW: i64 = 1_800_000_000_000;
 /// Access tokens of the stand-in callers.
@@ -52,6 +52,7 @@ pub struct World {
     pub refusals: Mutex<Vec<Refusal>>,
     pub orders: Mutex<Vec<Order<Format>>>,
     pub claims: Mutex<Vec<Claim>>,
+    pub radii: Mutex<Vec<RadiusQuestion>>,
     pub sign: Outcome<Signed, signing::Error>,
     /// A signature is finished when it gets a permit.
     pub gate: Arc<Semaphore>,
@@ -132,6 +133,7 @@ impl Fixture {
             refusals: Mutex::default(),
             orders: Mutex::default(),
             claims: Mutex::default(),
+            radii: Mutex::default(),
             sign: Mutex::new(Box::new(move || {
                 Ok(Signed {
                     signature: Serialised::Raw(vec![1, 2, 3]),
@@ -153,6 +155,7 @@ impl Fixture {
             keys: world.clone(),
             signing: world.clone(),
             verification: world.clone(),
+            evidence: world.clone(),
             archive: world.clone(),
             roll: world.clone(),
             refusals: world.clone(),
@@ -436,6 +439,30 @@ impl Verify for World {
         let results = questions.iter().map(|_| Ok(unknown_key())).collect();
         Box::pin(async { results })
     }
+
+    /// Three signatures of two days.
+    fn radius(&self, question: RadiusQuestion) -> Later<Result<Radius, verification::Error>> {
+        const DAY: i64 = 86_400_000;
+        let row = |day, signatures, indexes: [i64; 2], times: [i64; 2]| store::DayRow {
+            day,
+            signatures,
+            first_index: indexes[0],
+            last_index: indexes[1],
+            first_time: times[0],
+            last_time: times[1],
+        };
+        let days = vec![
+            row(1, 2, [7, 8], [DAY + 1, DAY + 2]),
+            row(2, 1, [9, 9], [2 * DAY, 2 * DAY]),
+        ];
+        let radius = Radius {
+            by_day: question.from.is_none().then_some(days),
+            signatures: Vec::new(),
+            next: None,
+        };
+        self.radii.lock().unwrap().push(question);
+        Box::pin(async move { Ok(radius) })
+    }
 }
 
 fn unknown_key() -> Answer {
@@ -485,6 +512,16 @@ impl Archive for World {
                 Err(store::Error::Malformed { what: "down" })
             }
         })
+    }
+}
+
+impl Evidence for World {
+    fn of_leaf(&self, _: i64) -> Later<Result<Vec<u8>, NoEvidence>> {
+        Box::pin(async { Err(NoEvidence::NotFound) })
+    }
+
+    fn of_claim(&self, _: Claim, _: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
+        Box::pin(async { Err(NoEvidence::NotInLog) })
     }
 }
 

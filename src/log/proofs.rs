@@ -44,6 +44,8 @@ pub struct Receipt {
     pub proof: TlogProof,
     /// Not later than: by the log's own clock, which no leaf after it can set back.
     pub existed_at: Time,
+    /// The log's key that signed the checkpoint.
+    pub log_kid: String,
 }
 
 impl Proofs {
@@ -105,6 +107,20 @@ impl Proofs {
         self.prove(leaf, &row).await.map(Some)
     }
 
+    /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
+    /// tree as soon as a checkpoint covers it.
+    pub async fn existed_at(&self, index: i64) -> Result<Option<Time>, Error> {
+        if let Some(receipt) = self.receipt(index).await? {
+            return Ok(Some(receipt.existed_at));
+        }
+        let Some(leaf) = self.store.leaf(index).await? else {
+            return Ok(None);
+        };
+        let last = self.store.last_checkpoint().await?;
+        let clock = last.map_or(i64::MIN, |row| row.clock);
+        Ok(Some(Time::from_millis(leaf.time.max(clock))))
+    }
+
     /// Holds the database's leaf against the tree: a row that was changed has no receipt.
     async fn prove(&self, leaf: LeafRow, row: &CheckpointRow) -> Result<Receipt, Error> {
         let broken = |what: &str| Error::Broken(format!("leaf {}: {what}", leaf.index));
@@ -126,6 +142,7 @@ impl Proofs {
         let clock = before.map_or(i64::MIN, |row| row.clock);
         Ok(Receipt {
             existed_at: Time::from_millis(leaf.time.max(clock)),
+            log_kid: row.kid.clone(),
             proof: TlogProof {
                 index,
                 extra: None,

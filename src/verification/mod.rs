@@ -1,6 +1,9 @@
 //! Gathers the facts about a signature and lets `trust` decide the verdict.
 
+mod evidence;
+mod existence;
 mod jws;
+mod radius;
 mod rules;
 mod verify;
 
@@ -9,7 +12,9 @@ use std::sync::Arc;
 use trust::timestamp::Timestamp;
 use trust::{Kid, Time};
 
+pub use evidence::{Gatherer, NoEvidence};
 pub use jws::{UnverifiedJws, parse_jws, parse_jws_json};
+pub use radius::{Issued, Radius, RadiusQuestion};
 pub use rules::Rules;
 pub use verify::Verification;
 
@@ -83,4 +88,6 @@ pub enum Error {
     },
     #[error("the audit log could not be asked")]
     Log(#[source] Arc<crate::store::Error>),
+    #[error("the log's tree could not be asked")]
+    Tree(#[source] Arc<crate::log::ProofError>),
 }

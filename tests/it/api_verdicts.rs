@@ -24,7 +24,7 @@ fn expect(service: &Service, jws: &str, verdict: &str, reasons: &[&str]) {
 }
 
 /// Waits until the service has seen what was changed by a command.
-fn state_is(service: &Service, kid: &str, state: &str) {
+pub fn state_is(service: &Service, kid: &str, state: &str) {
     until(&format!("{kid} is {state}"), || {
         let key = service.get(&format!("/v1/keys/{kid}")).ok();
         key["state"] == state || key["role"] == state
@@ -38,7 +38,7 @@ fn published(service: &Service, ring: &str) -> Vec<String> {
 }
 
 /// Somebody who has the PIN signs past the service: correct, and not in the log.
-fn behind_the_service(installation: &Installation, kid: &str) -> String {
+pub fn behind_the_service(installation: &Installation, kid: &str) -> String {
     let mut database = Database::open(&installation.sqlite_url());
     let cka_id = database.one(&format!(
         "SELECT cka_id FROM signing_key WHERE kid = '{kid}'"
@@ -351,4 +351,165 @@ fn the_trail_tells_of_everything(
             acts(kid)
         );
     }
+}
+
+/// One question with further members.
+fn asked(service: &Service, jws: &str, more: Value) -> Value {
+    let mut question = json!({ "jws": jws });
+    let more = more.as_object().expect("members").clone();
+    question.as_object_mut().expect("members").extend(more);
+    service.post("/v1/verify", None, &question).ok()
+}
+
+fn expect_as_of(service: &Service, jws: &str, at: &str, verdict: &str, reasons: &[&str]) -> Value {
+    let found = asked(service, jws, json!({ "at": at }));
+    assert_eq!(found["verdict"], verdict, "as of {at}: {found}");
+    assert_eq!(found["reasons"], json!(reasons), "as of {at}: {found}");
+    found
+}
+
+/// An instant some milliseconds after another.
+fn later(instant: &str, millis: i64) -> String {
+    let instant: trust::Time = instant.parse().expect("an instant");
+    trust::Time::from_millis(instant.millis() + millis).to_string()
+}
+
+#[test]
+fn verdicts_as_of_an_instant_and_the_blast_radius() {
+    let installation = Installation::new();
+    let kid = installation.open_ring(COMPROMISED);
+    let signer = installation.grant("integrity-service", &format!("signer:{COMPROMISED}"));
+    let service = installation.serve();
+    let signed = [b"one", b"two", b"tri"].map(|payload| {
+        std::thread::sleep(std::time::Duration::from_millis(20));
+        let body = json!({"format": "jws", "payload": base64url(payload)});
+        service.sign(COMPROMISED, &signer, &body)
+    });
+    let times = signed.each_ref().map(|answer| member(answer, "time"));
+    let jws = signed.each_ref().map(|answer| member(answer, "jws"));
+    let theft = behind_the_service(&installation, &kid);
+    unknown_kid_and_bad_signature_are_invalid(&service, &jws[0]);
+
+    let radius = format!("/v1/keys/{kid}/blast-radius");
+    service.get(&radius).problem(400, "bad_query");
+    let more = ["--because", "compromised", "--compromised-since", &times[1]];
+    installation.revoke(COMPROMISED, &kid, &more);
+    state_is(&service, &kid, "revoked");
+    let view = service.get(&format!("/v1/keys/{kid}")).ok();
+    let revoked_at = member(&view["revocation"], "revoked_at");
+
+    // Today, with hindsight.
+    let compromised = ["key_compromised"];
+    expect(&service, &jws[0], "VALID_RETIRED_KEY", &compromised);
+    expect(&service, &jws[1], "REVOKED", &compromised);
+    // Then, without.
+    let unknown = "2020-01-01T00:00:00Z";
+    expect_as_of(&service, &jws[0], unknown, "INVALID", &["unknown_key"]);
+    let standby = later(&member(&view, "published_at"), 1);
+    let never = ["never_active", "not_in_log"];
+    expect_as_of(&service, &jws[0], &standby, "INDETERMINATE", &never);
+    let no_proof = ["no_proof_of_existence", "not_in_log"];
+    let early = later(&times[0], -1);
+    let found = expect_as_of(&service, &jws[0], &early, "INDETERMINATE", &no_proof);
+    assert!(found.get("log_index").is_none(), "{found}");
+    let found = expect_as_of(&service, &jws[0], &times[0], "VALID", &[]);
+    assert_eq!(found["as_of"], times[0]);
+    assert_eq!(found["log_index"], signed[0]["log_index"]);
+    let explanation = member(&found, "explanation");
+    assert!(explanation.contains("today the key is revoked"), "{found}");
+    let before = later(&revoked_at, -1);
+    expect_as_of(&service, &jws[1], &before, "VALID", &[]);
+    expect_as_of(&service, &jws[1], &revoked_at, "REVOKED", &compromised);
+    // A thief cannot ask about a better day.
+    for at in [&times[1], &before] {
+        expect_as_of(&service, &theft, at, "INDETERMINATE", &no_proof);
+    }
+    let offset = "2020-01-01T01:00:00+01:00";
+    expect_as_of(&service, &jws[0], offset, "INVALID", &["unknown_key"]);
+    for (at, expected) in [
+        ("2100-01-01T00:00:00Z", "not after now"),
+        ("today", "RFC 3339"),
+    ] {
+        let question = json!({"jws": jws[0], "at": at});
+        let problem = service.post("/v1/verify", None, &question);
+        let problem = problem.problem(400, "bad_member");
+        assert_eq!(problem["member"], "at");
+        assert!(
+            problem["detail"].to_string().contains(expected),
+            "{problem}"
+        );
+    }
+    let items = json!({"items": [
+        {"jws": jws[1], "at": before},
+        {"jws": jws[1], "at": "2100-01-01T00:00:00Z"},
+        {"jws": jws[1]},
+    ]});
+    let answer = service.post("/v1/verify-batch", None, &items).ok();
+    let items = &answer["items"];
+    assert_eq!(items[0]["verdict"], "VALID");
+    assert_eq!(items[1]["problem"]["member"], "items[1].at");
+    assert_eq!(items[2]["verdict"], "REVOKED");
+
+    blast_radius_is_what_was_signed_since(&service, &radius, &signed);
+}
+
+fn unknown_kid_and_bad_signature_are_invalid(service: &Service, jws: &str) {
+    let (input, signature) = jws.rsplit_once('.').expect("a JWS");
+    let (header, _) = input.split_once('.').expect("a JWS");
+    let other = format!("{header}.{}.{signature}", base64url(b"another payload"));
+    expect(service, &other, "INVALID", &["bad_signature"]);
+    let header = json!({"alg": "ES256", "kid": "A".repeat(43)}).to_string();
+    let (_, payload) = input.split_once('.').expect("a JWS");
+    let stranger = format!("{}.{payload}.{signature}", base64url(header.as_bytes()));
+    expect(service, &stranger, "INVALID", &["unknown_key"]);
+}
+
+fn blast_radius_is_what_was_signed_since(service: &Service, path: &str, signed: &[Value; 3]) {
+    let hash = |answer: &Value| {
+        let jws = member(answer, "jws");
+        let signature = jws.rsplit_once('.').expect("a JWS").1;
+        trust::Sha256Digest::of(&trust::base64url::decode(signature).expect("base64url"))
+    };
+    let entries = signed.each_ref().map(|answer| {
+        json!({
+            "index": answer["log_index"],
+            "time": answer["time"],
+            "sig_hash": hash(answer).to_string(),
+        })
+    });
+    // Since the compromise, if nothing is said: the first signature is out of doubt.
+    let answer = service.get(path).ok();
+    assert_eq!(answer["since"], signed[1]["time"]);
+    assert_eq!(answer["signatures"], json!(entries[1..]));
+    assert_eq!(answer["next"], Value::Null);
+    let summary = &answer["summary"];
+    assert_eq!(summary["total"], 2);
+    assert_eq!(summary["first"]["index"], signed[1]["log_index"]);
+    assert_eq!(summary["last"]["time"], signed[2]["time"]);
+    let days = summary["by_day"].as_array().expect("days");
+    let counted = days.iter().filter_map(|day| day["signatures"].as_i64());
+    assert_eq!(counted.sum::<i64>(), 2);
+
+    // Page by page from any instant.
+    let mut page = format!("{path}?since=2026-01-01T00:00:00Z&limit=2");
+    let mut listed = Vec::new();
+    for first in [true, false] {
+        let answer = service.get(&page).ok();
+        assert_eq!(answer.get("summary").is_some(), first, "{answer}");
+        listed.extend(answer["signatures"].as_array().expect("entries").clone());
+        let next = answer["next"].to_string();
+        page = format!("{path}?since=2026-01-01T00:00:00Z&limit=2&from={next}");
+        // The key's revocation is a leaf of it as well, and no signature.
+        assert!(listed.len() <= 3, "{listed:?}");
+    }
+    assert_eq!(listed, entries);
+    let nothing = service
+        .get(&format!("{path}?since=2100-01-01T00:00:00Z"))
+        .ok();
+    assert_eq!(nothing["summary"]["total"], 0);
+    assert_eq!(nothing["signatures"], json!([]));
+    let unknown = format!("/v1/keys/{}/blast-radius", "A".repeat(43));
+    service.get(&unknown).problem(404, "unknown_key");
+    let bad = service.get(&format!("{path}?since=yesterday"));
+    assert_eq!(bad.problem(400, "bad_query")["member"], "since");
 }

@@ -2,7 +2,7 @@
 
 use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
@@ -54,6 +54,19 @@ pub fn run(command: &mut Command, input: &[u8]) -> Said {
 pub fn done<S: AsRef<OsStr>>(program: &str, arguments: impl IntoIterator<Item = S>) -> Said {
     let mut command = Command::new(program);
     command.args(arguments);
+    let said = run(&mut command, b"");
+    assert_eq!(said.code, Some(0), "{command:?}: {said:?}");
+    said
+}
+
+/// The same in a directory.
+pub fn done_in<S: AsRef<OsStr>>(
+    directory: &Path,
+    program: &str,
+    arguments: impl IntoIterator<Item = S>,
+) -> Said {
+    let mut command = Command::new(program);
+    command.args(arguments).current_dir(directory);
     let said = run(&mut command, b"");
     assert_eq!(said.code, Some(0), "{command:?}: {said:?}");
     said

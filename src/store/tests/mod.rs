@@ -69,6 +69,7 @@ contract! {
     races::closed_store_refuses_and_keeps,
     reading::occurrence_is_the_earliest,
     reading::leaves_are_found_by_what_they_tell,
+    reading::signatures_are_counted_by_day,
     reading::every_statement_prepares,
     schema::migrations_that_changed_are_refused,
     schema::newer_schema_is_noticed,

@@ -89,6 +89,45 @@ pub async fn leaves_are_found_by_what_they_tell(place: Place) {
     assert!(place.store.leaf(start + 11).await.unwrap().is_none());
 }
 
+pub async fn signatures_are_counted_by_day(place: Place) {
+    const DAY: i64 = 86_400_000;
+    let one = place.open_ring("atp").await;
+    let two = place.open_ring("oauth").await;
+    let start = place.store.log_size().await.unwrap();
+    let midnight = NOW / DAY * DAY + DAY;
+    let mut batch = Vec::new();
+    for (n, time) in [-2, -1, 0, 1, DAY].into_iter().enumerate() {
+        for (kid, ring) in [(&one, "atp"), (&two, "oauth")] {
+            let mut record = signature(kid, ring, &format!("{ring}{n}"));
+            record.leaf.time = midnight + time;
+            batch.push(record);
+        }
+    }
+    place.store.commit_signatures(&batch).await.unwrap();
+    let counted = place.store.signatures_by_day(&one, midnight - 1).await;
+    let day = |day, signatures, indexes: [i64; 2], times: [i64; 2]| DayRow {
+        day: midnight / DAY + day,
+        signatures,
+        first_index: start + indexes[0],
+        last_index: start + indexes[1],
+        first_time: midnight + times[0],
+        last_time: midnight + times[1],
+    };
+    // The keys' births and activations are leaves with their kid, and are not counted.
+    assert_eq!(
+        counted.unwrap(),
+        [
+            day(-1, 1, [2, 2], [-1, -1]),
+            day(0, 2, [4, 6], [0, 1]),
+            day(1, 1, [8, 8], [DAY, DAY]),
+        ]
+    );
+    let all = place.store.signatures_by_day(&one, 0).await.unwrap();
+    assert_eq!(all.iter().map(|day| day.signatures).sum::<i64>(), 5);
+    let nobody = place.store.signatures_by_day("nobody", 0).await;
+    assert_eq!(nobody.unwrap(), []);
+}
+
 pub async fn every_statement_prepares(place: Place) {
     use super::super::engine::{Dialect, Engine};
     use sqlx::{Executor, SqlSafeStr};
@@ -119,7 +158,8 @@ pub async fn every_statement_prepares(place: Place) {
                 .collect()
         }
     };
-    for &sql in statements::ALL.iter().chain(&own) {
+    let reads = [radius::BY_DAY];
+    for &sql in statements::ALL.iter().chain(&reads).chain(&own) {
         let text = sql.into_sql_str();
         match &place.store.engine {
             AnyEngine::Sqlite(engine) => engine.readers.prepare(text).await.map(drop),

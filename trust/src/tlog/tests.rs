@@ -89,3 +89,20 @@ impl Signer {
         }
     }
 }
+
+/// Every way of changing one byte by one bit or to something that means something, of leaving one out
+/// and of putting one in twice.
+pub fn mutations(bytes: &[u8]) -> impl Iterator<Item = Vec<u8>> {
+    (0..bytes.len()).flat_map(move |at| {
+        let flips = (0..8).map(|bit| bytes[at] ^ (1 << bit));
+        let marks = *b"\n =+A0";
+        let replaced = flips.chain(marks).filter(move |byte| *byte != bytes[at]);
+        let mut changed: Vec<Vec<u8>> = replaced
+            .map(|byte| [&bytes[..at], &[byte], &bytes[at + 1..]].concat())
+            .collect();
+        changed.push([&bytes[..at], &bytes[at + 1..]].concat());
+        changed.push([&bytes[..=at], &bytes[at..]].concat());
+        // Of two equal bytes side by side either may be left out or doubled; the result is the same.
+        changed.into_iter().filter(move |other| other != bytes)
+    })
+}
