@@ -12,6 +12,7 @@ mod proofs;
 mod seal;
 mod storage;
 mod tiles;
+mod witnesses;
 
 use std::sync::Arc;
 

@@ -14,7 +14,7 @@ use trust::tlog::note::{Note, NoteSignature, VerifierKey};
 use trust::tlog::witness::{AddCheckpoint, Refusal, Seen, decide};
 use trust::{Sha256Digest, Time};
 
-pub use key::{Error as KeyError, WitnessKey};
+pub use key::WitnessKey;
 pub use state::Error as StateError;
 use state::State;
 
