@@ -6,10 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
-use trust::tlog::note::Note;
 use trust::tlog::policy::WitnessPolicy;
 
 use super::integrator::{Integrator, Step};
+use super::proofs::is_witnessed;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
 use crate::ambient::Ambient;
@@ -126,9 +126,7 @@ impl Keeper {
     }
 
     fn witnessed(&self, row: Option<&CheckpointRow>) -> Option<bool> {
-        let policy = self.policy.as_ref()?;
-        let note = Note::parse(row?.signed().as_bytes()).ok()?;
-        Some(policy.satisfied(&note).is_ok_and(|found| found.complete))
+        Some(is_witnessed(self.policy.as_ref()?, row?))
     }
 
     /// A log that is silent because nothing happens looks like one that was stopped; so it says

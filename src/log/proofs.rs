@@ -117,17 +117,16 @@ impl Proofs {
 
     /// A witness that was away does not go back, so what it missed stays as it is.
     async fn best_checkpoint(&self, index: i64) -> Result<Option<CheckpointRow>, Error> {
-        let Some(policy) = &self.policy else {
-            return Ok(self.store.checkpoint_over(index).await?);
+        let first = self.store.checkpoint_over(index).await?;
+        let (Some(policy), Some(row)) = (&self.policy, &first) else {
+            return Ok(first);
         };
-        let rows = self.store.checkpoints(index + 1, LOOKED_AT).await?;
-        let witnessed = |row: &&CheckpointRow| {
-            let note = Note::parse(row.signed().as_bytes()).ok();
-            let found = note.and_then(|note| policy.satisfied(&note).ok());
-            found.is_some_and(|found| found.complete)
-        };
-        let best = rows.iter().find(witnessed).or(rows.first()).cloned();
-        Ok(best)
+        if is_witnessed(policy, row) {
+            return Ok(first);
+        }
+        let later = self.store.checkpoints(row.size + 1, LOOKED_AT).await?;
+        let witnessed = later.into_iter().find(|row| is_witnessed(policy, row));
+        Ok(witnessed.or(first))
     }
 
     /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
@@ -203,4 +202,11 @@ impl Proofs {
             }
         }
     }
+}
+
+/// Whether the quorum is complete on a checkpoint.
+pub(super) fn is_witnessed(policy: &WitnessPolicy, row: &CheckpointRow) -> bool {
+    let note = Note::parse(row.signed().as_bytes()).ok();
+    let found = note.and_then(|note| policy.satisfied(&note).ok());
+    found.is_some_and(|found| found.complete)
 }

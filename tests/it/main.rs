@@ -32,3 +32,4 @@ mod interop_ssh;
 mod layering;
 mod log_receipts;
 mod log_witness;
+mod log_witnesses;

@@ -2,6 +2,8 @@
 
 use std::collections::HashMap;
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::thread::sleep;
@@ -10,6 +12,7 @@ use std::time::{Duration, Instant};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::Value;
 use trust::tlog::checkpoint::{Checkpoint, signature_line};
+use trust::tlog::cosignature;
 use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{self, Builder, TileId};
@@ -174,4 +177,74 @@ impl FakeLog {
         let note = self.checkpoint(size);
         AddCheckpoint { old, proof, note }.to_string()
     }
+}
+
+/// A witness's key in the hands of a test.
+pub struct Cosigner {
+    pub key: VerifierKey,
+    pair: Ed25519KeyPair,
+}
+
+impl Cosigner {
+    pub fn new(name: &str, seed: u8) -> Self {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("a key");
+        let public = pair.public_key().as_ref().try_into().expect("32 bytes");
+        Self {
+            key: VerifierKey::cosigner(name, public).expect("a witness's key"),
+            pair,
+        }
+    }
+
+    pub fn line(&self, text: &str, seconds: u64) -> String {
+        let signature = self.pair.sign(&cosignature::message(text, seconds));
+        let line = cosignature::build(&self.key, seconds, signature.as_ref());
+        line.expect("a line").to_string()
+    }
+}
+
+/// Answers `add-checkpoint` as it likes, and 404 to everything else. Ends with its test's process.
+pub fn liar(answer: impl Fn(AddCheckpoint) -> (u16, String) + Send + 'static) -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("its address").to_string();
+    std::thread::spawn(move || {
+        for stream in listener.incoming().flatten() {
+            // A client that went away is not waited for.
+            let _ = lie(stream, &answer);
+        }
+    });
+    address
+}
+
+fn lie(
+    mut stream: TcpStream,
+    answer: &impl Fn(AddCheckpoint) -> (u16, String),
+) -> std::io::Result<()> {
+    stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+    let mut reader = BufReader::new(stream.try_clone()?);
+    let (mut first, mut length) = (String::new(), 0);
+    reader.read_line(&mut first)?;
+    loop {
+        let mut line = String::new();
+        reader.read_line(&mut line)?;
+        let line = line.trim().to_ascii_lowercase();
+        if let Some(text) = line.strip_prefix("content-length:") {
+            length = text.trim().parse().unwrap_or(0);
+        }
+        if line.is_empty() {
+            break;
+        }
+    }
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body)?;
+    let request = AddCheckpoint::parse(&body).ok();
+    let (status, body) = match request.filter(|_| first.starts_with("POST /add-checkpoint ")) {
+        Some(request) => answer(request),
+        None => (404, String::new()),
+    };
+    let head = format!(
+        "HTTP/1.1 {status} Said\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+        body.len()
+    );
+    stream.write_all(head.as_bytes())?;
+    stream.write_all(body.as_bytes())
 }
