@@ -14,6 +14,7 @@ mod storage;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod witnesses;
 
 use std::sync::Arc;
 

@@ -32,3 +32,5 @@ mod interop_ssh;
 mod layering;
 mod log_evidence;
 mod log_receipts;
+mod log_witness;
+mod log_witnesses;
