@@ -72,7 +72,7 @@ WHEN (NEW.size <> OLD.size OR NEW.root <> OLD.root OR NEW.time <> OLD.time
   OR left(NEW.cosignatures, length(OLD.cosignatures)) <> OLD.cosignatures)
 EXECUTE FUNCTION chancery_refuse('a checkpoint only gains cosignatures');
 
--- After retention a body may go, nothing else of a leaf.
+-- After retention the body of a signature may go, nothing else of a leaf, and of an act nothing.
 DROP TRIGGER log_leaf_append_only ON log_leaf;
 CREATE TRIGGER log_leaf_append_only BEFORE DELETE OR TRUNCATE ON log_leaf
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('log_leaf is append-only');
@@ -81,7 +81,7 @@ BEGIN
     IF NEW.idx <> OLD.idx OR NEW.time <> OLD.time OR NEW.kind <> OLD.kind
         OR NEW.ring IS DISTINCT FROM OLD.ring OR NEW.kid IS DISTINCT FROM OLD.kid
         OR NEW.sig_hash IS DISTINCT FROM OLD.sig_hash
-        OR NEW.body <> '' OR OLD.idx >= (SELECT pruned FROM log_tree) THEN
+        OR NEW.body <> '' OR OLD.kind <> 'sign' OR OLD.idx >= (SELECT pruned FROM log_tree) THEN
         RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
             MESSAGE = 'log_leaf is append-only';
     END IF;

@@ -56,10 +56,10 @@ WHEN NEW.size <> OLD.size OR NEW.root <> OLD.root OR NEW.time <> OLD.time
   OR substr(NEW.cosignatures, 1, length(OLD.cosignatures)) <> OLD.cosignatures
 BEGIN SELECT RAISE(ABORT, 'a checkpoint only gains cosignatures'); END;
 
--- After retention a body may go, nothing else of a leaf.
+-- After retention the body of a signature may go, nothing else of a leaf, and of an act nothing.
 DROP TRIGGER log_leaf_no_update;
 CREATE TRIGGER log_leaf_no_update BEFORE UPDATE ON log_leaf
 WHEN NEW.idx <> OLD.idx OR NEW.time <> OLD.time OR NEW.kind <> OLD.kind
   OR NEW.ring IS NOT OLD.ring OR NEW.kid IS NOT OLD.kid OR NEW.sig_hash IS NOT OLD.sig_hash
-  OR NEW.body <> '' OR OLD.idx >= (SELECT pruned FROM log_tree)
+  OR NEW.body <> '' OR OLD.kind <> 'sign' OR OLD.idx >= (SELECT pruned FROM log_tree)
 BEGIN SELECT RAISE(ABORT, 'log_leaf is append-only'); END;

@@ -267,10 +267,15 @@ impl Store {
         on!(self, engine => reads::all(engine, statements::CHECKPOINTS, &values))
     }
 
-    /// Lets the bodies of signatures below this index go; how many went. For the archivist alone:
-    /// the service's own role may not.
-    pub async fn prune(&self, below: i64) -> Result<u64, Error> {
-        on!(self, engine => tree::prune(engine, below))
+    /// The first signature whose body is there.
+    pub async fn first_body(&self) -> Result<Option<i64>, Error> {
+        on!(self, engine => tree::first_body(engine))
+    }
+
+    /// Removes the bodies of signatures from this index up to where [`Change::Prune`] allows it; how
+    /// many went. For the archivist alone: the service's own role may not.
+    pub async fn prune(&self, from: i64) -> Result<u64, Error> {
+        on!(self, engine => tree::prune(engine, from))
     }
 
     /// One change with its leaf; the index of the leaf.

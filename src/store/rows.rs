@@ -419,6 +419,10 @@ pub enum Change {
         state: String,
         at: i64,
     },
+    /// The bodies of signatures below this index may go from now on; never fewer than before.
+    Prune {
+        below: i64,
+    },
     GrantCredential(CredentialRow),
     WithdrawCredential {
         kind: String,

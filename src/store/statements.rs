@@ -108,7 +108,8 @@ statements! {
     COSIGN = "UPDATE log_checkpoint SET cosignatures = $3 WHERE size = $1 AND cosignatures = $2";
     FIRST_BODY = "SELECT idx FROM log_leaf WHERE kind = 'sign' AND body <> ''
         ORDER BY idx LIMIT 1";
-    PRUNE_MARK = "UPDATE log_tree SET pruned = $1 WHERE id = 1 AND pruned < $1";
+    PRUNE_MARK = "UPDATE log_tree SET pruned = $1
+        WHERE id = 1 AND pruned < $1 AND size >= $1";
     PRUNE = "UPDATE log_leaf SET body = ''
         WHERE idx >= $1 AND idx < $2 AND kind = 'sign' AND body <> ''";
 

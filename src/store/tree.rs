@@ -124,30 +124,24 @@ pub(super) async fn cosign<E: Engine>(
     Ok(write(engine, statements::COSIGN, &values).await? == 1)
 }
 
-/// Lets the bodies of signatures below `below` go: first the mark, then the bodies, page by page,
-/// so that no other writer waits for long. How many went.
-pub(super) async fn prune<E: Engine>(engine: &E, below: i64) -> Result<u64, Error> {
-    const PAGE: i64 = 2_000;
-    // A run that died half way left its mark, so the page before the mark is looked at again.
-    let mut from = 0;
-    if let Some(row) = engine
-        .reader()
-        .await?
-        .fetch_optional(statements::FIRST_BODY, &[])
-        .await?
-    {
-        from = row.int(0)?;
-    }
-    write(engine, statements::PRUNE_MARK, &[Value::Int(below)]).await?;
+/// The first signature that has its body still; a run of [`prune`] that died half way left it below
+/// the mark.
+pub(super) async fn first_body<E: Engine>(engine: &E) -> Result<Option<i64>, Error> {
+    let mut reader = engine.reader().await?;
+    let found = reader.fetch_optional(statements::FIRST_BODY, &[]).await?;
+    found.map(|row| row.int(0)).transpose()
+}
+
+/// Removes the bodies of signatures from `from` up to the mark that `Change::Prune` has set, page by
+/// page, so that no other writer waits for long. How many went.
+pub(super) async fn prune<E: Engine>(engine: &E, mut from: i64) -> Result<u64, Error> {
+    const PAGE: i64 = 2_048;
+    let mark = tree(engine).await?.pruned;
     let mut gone = 0;
-    while from < below {
-        let to = (from + PAGE).min(below);
-        gone += write(
-            engine,
-            statements::PRUNE,
-            &[Value::Int(from), Value::Int(to)],
-        )
-        .await?;
+    while from < mark {
+        let to = (from + PAGE).min(mark);
+        let page = [Value::Int(from), Value::Int(to)];
+        gone += write(engine, statements::PRUNE, &page).await?;
         from = to;
     }
     Ok(gone)

@@ -53,6 +53,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         Change::Record => Ok(()),
         Change::InstallDocuments(documents) => register::install_documents(tx, documents).await,
         Change::CreateRing(ring) => register::create_ring(tx, ring).await,
+        Change::Prune { below } => register::allow_pruning(tx, *below).await,
         Change::GrantCredential(credential) => register::grant(tx, credential).await,
         Change::WithdrawCredential { kind, value, at } => {
             register::withdraw(tx, kind, value, *at).await

@@ -103,3 +103,12 @@ pub(super) async fn withdraw<C: Connection>(
     )
     .await
 }
+
+/// Sets the mark; of what the tree has not got no body may go.
+pub(super) async fn allow_pruning<C: Connection>(tx: &mut C, below: i64) -> Result<(), Error> {
+    let below = [Value::Int(below)];
+    match tx.execute(statements::PRUNE_MARK, &below).await? {
+        1 => Ok(()),
+        _ => Err(Error::conflict(Subject::Tree)),
+    }
+}

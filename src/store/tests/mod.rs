@@ -14,6 +14,7 @@ mod schema;
 mod server;
 mod signing;
 pub mod world;
+mod tree;
 
 /// Each function becomes one test on each engine.
 macro_rules! contract {
@@ -71,6 +72,16 @@ contract! {
     reading::leaves_are_found_by_what_they_tell,
     reading::signatures_are_counted_by_day,
     reading::every_statement_prepares,
+    tree::one_integrator_at_a_time,
+    tree::tree_is_swapped_from_what_it_was,
+    tree::tree_only_grows,
+    tree::checkpoint_is_of_the_tree_and_by_a_key_that_signs,
+    tree::revoked_log_key_signs_no_checkpoint,
+    tree::cosignatures_are_added_to_what_was_read,
+    tree::checkpoints_are_found_by_what_they_cover,
+    tree::bodies_of_old_signatures_may_go,
+    tree::nothing_else_of_a_leaf_may_change,
+    tree::pruning_goes_on_where_it_died,
     schema::migrations_that_changed_are_refused,
     schema::newer_schema_is_noticed,
 }
