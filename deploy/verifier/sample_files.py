@@ -71,12 +71,12 @@ class Person:
     def public(self) -> str:
         return f"{self.kind} {b64(self.wire)}"
 
-    def sign(self, purpose: str, body: str, environment: str = ENVIRONMENT, flags: int = 1) -> str:
-        namespace = f"chancery/{purpose}.v1@{SERVICE}/{environment}"
-        hashed = hashlib.sha512(pae(namespace, body)).digest()
-        message = b"SSHSIG" + ssh_string(namespace) + ssh_string("") + ssh_string("sha512") + ssh_string(hashed)
+    def sign(self, purpose: str, body: str, flags: int = 1, sha: str = "sha512", reserved: str = "") -> str:
+        namespace = f"chancery/{purpose}.v1@{SERVICE}/{ENVIRONMENT}"
+        hashed = hashlib.new(sha, pae(namespace, body)).digest()
+        message = b"SSHSIG" + ssh_string(namespace) + ssh_string(reserved) + ssh_string(sha) + ssh_string(hashed)
         blob = b"SSHSIG" + (1).to_bytes(4, "big") + ssh_string(self.wire) + ssh_string(namespace)
-        return armor(blob + ssh_string("") + ssh_string("sha512") + ssh_string(self._signature(message, flags)))
+        return armor(blob + ssh_string(reserved) + ssh_string(sha) + ssh_string(self._signature(message, flags)))
 
     def _signature(self, message: bytes, flags: int) -> bytes:
         touched = bytes([flags, 0, 0, 0, 7]) if self.kind.startswith("sk-") else b""
@@ -92,9 +92,9 @@ class Person:
         return ssh_string(self.kind) + ssh_string(mpint(r) + mpint(s)) + touched
 
 
-def armor(blob: bytes) -> str:
+def armor(blob: bytes, width: int = 70) -> str:
     text = b64(blob)
-    lines = "".join(text[start : start + 70] + "\n" for start in range(0, len(text), 70))
+    lines = "".join(text[start : start + width] + "\n" for start in range(0, len(text), width))
     return f"-----BEGIN SSH SIGNATURE-----\n{lines}-----END SSH SIGNATURE-----\n"
 
 
@@ -158,9 +158,15 @@ class Installation:
         self.sequence, self.previous = 0, None
         self.policy = self._document({"thresholds": {name: 2 for name in THRESHOLDS}})
         self.roster = self._document({"members": [self.member(who) for who in self.people], "expires_at": None})
+        self.changes = []
+        self.found()
+
+    def found(self) -> str:
+        """Everybody signs the roster and the policy as they are now. Returns the digest of the genesis."""
         body = canonical({"v": 1, "roster": self.roster, "policy": self.policy})
-        self.genesis_digest, self.changes = sha256(body), []
+        self.genesis_digest = sha256(body)
         self.genesis = self.signed("genesis", body, *self.people)
+        return self.genesis_digest
 
     def _document(self, members: dict) -> dict:
         return {"v": 1, "service": SERVICE, "environment": ENVIRONMENT, "version": 1, "previous": None} | members
@@ -309,11 +315,10 @@ class Log:
             value = self.key.private.sign(text.encode(), ec.ECDSA(hashes.SHA256()))
         return f"\u2014 {origin} {b64(key_id + value)}\n"
 
-    def proof(self, index: int, cosignatures=(), size: int | None = None) -> str:
+    def proof(self, index: int, cosignatures=(), extension: str = "") -> str:
         """`cosignatures` are pairs of a witness and its instant."""
-        leaves = self.leaves[: size or len(self.leaves)]
-        path = "".join(b64(node) + "\n" for node in tree_path(index, leaves))
-        text = f"{self.origin}\n{len(leaves)}\n{b64(tree_root(leaves))}\n"
+        path = "".join(b64(node) + "\n" for node in tree_path(index, self.leaves))
+        text = f"{self.origin}\n{len(self.leaves)}\n{b64(tree_root(self.leaves))}\n{extension}"
         lines = self.signature_line(text) + "".join(witness.line(text, at) for witness, at in cosignatures)
         return f"c2sp.org/tlog-proof@v1\nindex {index}\n{path}\n{text}\n{lines}"
 

@@ -9,7 +9,10 @@ import tempfile
 import unittest
 from unittest import mock
 
-from chancery_verifier import evidence, sshsig, tlog
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric import rsa
+
+from chancery_verifier import evidence, keys, shape, sshsig, tlog
 from chancery_verifier.evidence import verify_evidence
 from chancery_verifier.policy import WitnessPolicy
 from chancery_verifier.refusal import Malformed, Refused
@@ -77,6 +80,27 @@ class Json(unittest.TestCase):
         self.assertEqual(read_canonical(text.encode()), json.loads(text))
 
 
+    def test_base64url_has_one_spelling(self):
+        self.assertEqual(shape.bytes_of_b64u("QQ"), b"A")
+        for text in ("QR", "QQ==", "Q", "Q+Q", "é", 1):
+            with self.assertRaises(Malformed):
+                shape.bytes_of_b64u(text)
+
+
+class ServiceKeys(unittest.TestCase):
+    def test_keys_that_are_refused(self):
+        encode = {"encoding": serialization.Encoding.DER, "format": serialization.PublicFormat.SubjectPublicKeyInfo}
+        small = [rsa.generate_private_key(e, size).public_key().public_bytes(**encode) for e, size in ((3, 2048), (65537, 2056))]
+        # The same RSA key under id-RSASSA-PSS (RFC 4055 section 3.1) in place of rsaEncryption with NULL.
+        rsa_key = ServiceKey("RS256").spki
+        tail = bytes.fromhex("300b06092a864886f70d01010a") + rsa_key[19:]
+        pss = b"\x30\x82" + len(tail).to_bytes(2, "big") + tail
+        neutral = bytes.fromhex("302a300506032b6570032100") + b"\1" + bytes(31)
+        for der in (*small, pss, neutral, b"", ServiceKey().spki[:-1], rsa_key + b"\0"):
+            with self.subTest(der.hex()), self.assertRaises(Malformed):
+                keys.read_spki(der)
+
+
 class PeoplesSignatures(Refusals):
     def test_every_kind_of_key_signs(self):
         for kind in KINDS:
@@ -99,6 +123,12 @@ class PeoplesSignatures(Refusals):
         for bad in (good + "\n", good[:-1], " " + good, good.replace("\n", "\r\n"), good.replace("\n", "", 2), "", "x" * 9000):
             self.refused("Armor", sshsig.verify, bad, namespace, "b")
         self.refused("Malformed", sshsig.verify, armor(b"SSHSIG"), namespace, "b")
+        blob = tlog.bytes_of_base64("".join(good.split("\n")[1:-2]))
+        self.assertEqual(armor(blob), good)
+        self.refused("Armor", sshsig.verify, armor(blob, 76), namespace, "b")
+        self.refused("Malformed", sshsig.verify, armor(blob + b"\0"), namespace, "b")
+        self.refused("Malformed", sshsig.verify, Person().sign("approve", "b", reserved="x"), namespace, "b")
+        self.refused("Algorithm", sshsig.verify, Person().sign("approve", "b", sha="sha384"), namespace, "b")
 
     def test_keys_have_one_form(self):
         small_order = [
@@ -185,6 +215,43 @@ class Transcripts(Refusals):
             with self.subTest(word=word, why=why):
                 self.assertIn(why, self.refused(word, self.verify, self.generate(**changed)))
 
+    def test_refusals_of_a_revocation(self):
+        order = {"ring": "ring", "kid": self.key.kid, "number": 1, "reason": "compromised", "compromised_since": minute(0)}
+        for change, why in (
+            ({}, None), ({"number": 0}, "NumberZero"), ({"reason": "superseded"}, "CompromisedSince"),
+            ({"compromised_since": None}, "CompromisedSince"), ({"compromised_since": minute(1)}, "Order"),
+        ):  # fmt: skip
+            request = self.installation.request({"revoke": order | change})
+            transcript = self.installation.transcript(request, lambda _: {"revoked": {"kid": self.key.kid}})
+            with self.subTest(change):
+                if why is None:
+                    self.assertEqual(self.verify(transcript).operation, "revoke")
+                else:
+                    self.assertIn(why, self.refused("Ceremony/NotApproved", self.verify, transcript))
+
+    def test_who_does_not_count(self):
+        for change, why in (({"active": False}, "Inactive"), ({"roles": ["on-call"]}, "Role"), ({}, None)):
+            installation = Installation()
+            installation.people["zoe"] = Person()
+            installation.roster["members"].append(installation.member("zoe") | change)
+            pin = Pin(installation.found())
+            transcript = installation.generate("ring", self.key, approve=["grace", "zoe"]).encode()
+            if why is None:
+                self.assertEqual(verify_transcript(transcript, pin).approved, ["grace", "zoe"])
+            else:
+                self.assertIn(why, self.refused("Ceremony/NotApproved", verify_transcript, transcript, pin))
+
+    def test_an_expired_roster(self):
+        for expires_at, holds in ((minute(2), True), (minute(1), False)):
+            installation = Installation()
+            installation.roster["expires_at"] = expires_at
+            pin, transcript = Pin(installation.found()), installation.generate("ring", self.key).encode()
+            if holds:
+                verify_transcript(transcript, pin)
+            else:
+                why = self.refused("Ceremony/NotApproved", verify_transcript, transcript, pin)
+                self.assertIn("RosterExpired", why)
+
     def test_what_was_read_back_is_what_was_ordered(self):
         read_back = json.loads(json.loads(self.generate())["acceptance"]["statement"])["outcome"]["generated"]["read_back"]
         for change in ({"label": "x"}, {"local": False}, {"key_spec": "P-384"}, {"token_serial": "2"}):
@@ -223,16 +290,36 @@ class Transcripts(Refusals):
             (("ada", "grace"), 2, "Chain/Signatures"),
             (("ada", "zoe"), 2, "Chain/Signatures"),
             (("ada", "grace", "zoe"), 3, "Chain/Version"),
+            (("ada", "grace", "zoe"), None, "Chain/Previous"),
         ):
-            body = canonical(roster | {"version": version})
+            body = canonical(roster | ({"version": version} if version else {"previous": "0" * 64}))
             installation.changes = [{"roster": installation.signed("roster", body, *who)}]
-            reference = {"roster": {"version": version, "digest": sha256(body)}}
+            reference = {"roster": {"version": version or 2, "digest": sha256(body)}}
             transcript = installation.generate("ring", self.key, request=reference, accept=["zoe", "mary"])
             with self.subTest(who=who, version=version):
                 if word is None:
                     self.assertEqual(verify_transcript(transcript.encode(), pin).accepted, ["zoe", "mary"])
                 else:
                     self.refused(word, verify_transcript, transcript.encode(), pin)
+
+    def test_the_new_custodians_have_to_agree_too(self):
+        for signers, word in ((("ada", "grace", "zoe"), "Chain/Signatures"), (("ada", "grace", "zoe", "mary"), None)):
+            installation = Installation()
+            pin = Pin(installation.genesis_digest)
+            installation.people["zoe"] = Person()
+            members = [installation.member(who) for who in installation.people]
+            for member in members[:2]:
+                member["roles"] = ["operator"]
+            roster = installation.roster | {"version": 2, "previous": installation.genesis_digest, "members": members}
+            body = canonical(roster)
+            installation.changes = [{"roster": installation.signed("roster", body, *signers)}]
+            who = {"approve": ["mary", "zoe"], "accept": ["mary", "zoe"]}
+            reference = {"roster": {"version": 2, "digest": sha256(body)}}
+            transcript = installation.generate("ring", self.key, request=reference, **who).encode()
+            if word is None:
+                verify_transcript(transcript, pin)
+            else:
+                self.refused(word, verify_transcript, transcript, pin)
 
     def test_no_member_is_dropped_and_no_key_passes_on(self):
         def drop(installation):
@@ -296,6 +383,9 @@ class Tree(unittest.TestCase):
                 self.assert_never_root(root, index, size, leaf, path + [root])
                 self.assert_never_root(root, index, size, leaf, path[:-1] if path else [root])
                 self.assert_never_root(root, index + 1, size, leaf, path)
+                if path:
+                    with self.assertRaises(Malformed):
+                        tlog.root_of_path(index, size, leaf, path[:-1])
 
     def assert_never_root(self, root, *arguments):
         try:
@@ -419,6 +509,11 @@ class Witnesses(unittest.TestCase):
         other.key_id = witness.key_id  # by the name of the witness, and by another key
         self.assertEqual(self.existed_at(policy_of(witness), [(other, minute(110))]), (None, False))
 
+    def test_of_one_witness_the_earliest_counts(self):
+        witness = Witness("w.example.org")
+        cosigned = [(witness, minute(130)), (witness, minute(120)), (witness, minute(125))]
+        self.assertEqual(self.existed_at(policy_of(witness), cosigned), (minute(120), True))
+
     def test_policies_that_are_refused(self):
         vkey, other = Witness("w.example.org").vkey, Witness("v.example.org").vkey
         wrong_id = "w.example.org+00000000+" + vkey.split("+", 2)[2]
@@ -485,10 +580,20 @@ class EvidenceRefusals(Refusals):
         for proof in proofs:
             with self.subTest(proof):
                 self.refuse("proof", story, proof=proof)
+        self.refuse("proof", story, proof=story.log.proof(story.index, extension="extension\n"))
         self.refuse("proof", story, log_keys=[])
         unused = story.installation.generate("log", ServiceKey("Ed25519"))
         self.refuse("proof", story, log_keys=[story.log_birth, unused])
         self.assertEqual(verdict(story, proof=good + witness_line), ("VALID",))
+
+    def test_a_log_key_signs_under_the_name_of_the_origin(self):
+        story = Story(log_algorithm="ES256").activate().sign()
+        good = story.log.proof(story.index)
+        head, _, lines = good.rpartition("\n\n")
+        renamed = lines.replace(story.log.origin, "other.example.org")
+        self.refuse("proof", story, proof=f"{head}\n\n{renamed}")
+        nonsense = story.log.signature_line("another text", "other.example.org")
+        self.assertEqual(verdict(story, proof=good + nonsense), ("VALID",))
 
     def test_proofs_of_two_origins(self):
         story = short()
@@ -545,6 +650,11 @@ class EvidenceRefusals(Refusals):
         disordered = short("demote")
         disordered.life[1:] = disordered.life[:0:-1]
         self.refuse("life", disordered)
+        twice = short()
+        twice.life.append(twice.life[-1])
+        self.refuse("life", twice)
+        both = short()
+        self.refuse("life", both.act(30, "rotate", "kid", previous_kid=both.key.kid))
         beheaded = short()
         del beheaded.life[0]
         self.refuse("life", beheaded)
