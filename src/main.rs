@@ -30,7 +30,7 @@ use crate::log::{Group, Log};
 use crate::signing::Signing;
 use crate::store::Store;
 use crate::token::Pool;
-use crate::verification::Verification;
+use crate::verification::{Gatherer, Verification};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -92,6 +92,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let settings = keys::Settings::from_config(&config).map_err(usage)?;
     let rules = verification::Rules::from_config(&config.verification)
         .map_err(|error| Failure::new(Code::Usage, error))?;
+    let pin = settings.pin.clone();
     let keys = Keys::load(store.clone(), settings)
         .await
         .map_err(from_keys)?;
@@ -99,7 +100,23 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         .context("the token")
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let log = Log::new(store.clone());
-    let group = Group::start(store.clone());
+    let instance = format!(
+        "{:08x}",
+        u32::from_be_bytes(ambient.random().context("an instance name")?)
+    );
+    let seal = Arc::new(signing::LogKey::new(keys.clone(), pool.clone()));
+    let (proofs, keeper) = log::open(
+        &config,
+        |name| cli::variable(&world, name),
+        &store,
+        seal,
+        &ambient,
+        &instance,
+    )
+    .await
+    .context("the log")
+    .map_err(Failure::unavailable)?;
+    let group = Group::start(store.clone(), keeper.watch());
     let signing = Signing::new(
         keys.clone(),
         pool.clone(),
@@ -107,9 +124,17 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         store.clone(),
         ambient.clone(),
     );
-    let verification = Verification::new(keys.clone(), store.clone(), rules, ambient.clone());
+    let verification = Verification::new(
+        keys.clone(),
+        store.clone(),
+        proofs.clone(),
+        rules,
+        ambient.clone(),
+    );
+    let gatherer = Gatherer::new(keys.clone(), store.clone(), proofs.clone(), pin);
 
     let following = tokio::spawn(keys.clone().follow());
+    let keeping = tokio::spawn(keeper.run());
     let forgetting = tokio::spawn(signing::forget_old_answers(store.clone(), ambient.clone()));
     warn_of_unfinished(&store).await?;
     let clock = {
@@ -120,24 +145,25 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         keys,
         signing: Arc::new(signing),
         verification: Arc::new(verification),
+        evidence: Arc::new(gatherer),
         archive: Arc::new(store.clone()),
+        roll: Arc::new(proofs),
         refusals: Arc::new(http::AuditedRefusals::new(log, ambient.clone())),
         token: Arc::new(pool),
         clock,
         figures,
-        instance: format!(
-            "{:08x}",
-            u32::from_be_bytes(ambient.random().context("an instance name")?)
-        ),
+        instance,
     };
     let mut edge = http::Settings::new(&config.http, config.service.issuer.clone());
     edge.history_ring = config.service.history_ring.clone();
     let served = http::serve(app, edge, told_to_stop()).await;
     following.abort();
     forgetting.abort();
+    keeping.abort();
     // What follows the database holds a connection until it has really ended.
     let _ = following.await;
     let _ = forgetting.await;
+    let _ = keeping.await;
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
     }

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::output::Style;
-use super::{access, audit, ceremony, config, demo, key, ring, sign, verify};
+use super::{access, audit, ceremony, config, demo, evidence, key, ring, sign, verify};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 refused by a \
 rule (quorum, state, policy); 4 token, database or network not available; 5 verification says no.";
@@ -57,8 +57,11 @@ pub enum Command {
     Access(access::Command),
     /// Have a running service sign a file.
     Sign(sign::Sign),
-    /// Verify a signature, by a running service or with a JWKS file alone.
+    /// Verify signatures by a running service, with a JWKS file alone, or an evidence file offline.
     Verify(verify::Verify),
+    /// Evidence files: what a signature is worth, checkable without the service.
+    #[command(subcommand)]
+    Evidence(evidence::Command),
     /// Hold a whole ceremony, sign, rotate and verify, on a token made for the purpose.
     Demo(demo::Demo),
     /// A worker process around the vendor's PKCS#11 library.

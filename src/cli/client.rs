@@ -39,6 +39,12 @@ impl Client {
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        let bytes = self.post_for_bytes(path, body).await?;
+        Ok(serde_json::from_slice(&bytes).context("the service answered without JSON")?)
+    }
+
+    /// The answer as it was written: what is signed or hashed is not read and written again.
+    pub async fn post_for_bytes(&self, path: &str, body: &Value) -> Result<Vec<u8>, Failure> {
         let mut request = self.http.post(format!("{}{path}", self.base)).json(body);
         if let Some(access_token) = &self.access_token {
             request = request.bearer_auth(access_token);
@@ -46,11 +52,11 @@ impl Client {
         let response = request.send().await.map_err(Failure::unavailable)?;
         let status = response.status();
         let bytes = response.bytes().await.map_err(Failure::unavailable)?;
+        if status.is_success() {
+            return Ok(bytes.to_vec());
+        }
         let value: Value = serde_json::from_slice(&bytes)
             .with_context(|| format!("the service answered {status} without JSON"))?;
-        if status.is_success() {
-            return Ok(value);
-        }
         let code = match status.as_u16() {
             400..=499 if status.as_u16() != 429 => Code::Refused,
             _ => Code::Unavailable,

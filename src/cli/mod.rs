@@ -8,6 +8,7 @@ mod client;
 mod config;
 mod demo;
 mod doctor;
+mod evidence;
 mod genesis;
 mod key;
 mod migrate;
@@ -52,6 +53,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Access(command) => access::run(&arguments.config, command, world, &output).await,
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => verify::run(command, &output).await,
+        Command::Evidence(command) => evidence::run(command, &output).await,
         Command::Demo(command) => demo::run(command, world, &output).await,
     };
     match outcome {

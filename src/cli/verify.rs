@@ -4,9 +4,10 @@ use anyhow::Context as _;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
-use trust::{Algorithm, PublicKey, Verifier};
+use trust::{Algorithm, PublicKey, Sha256Digest, Verifier};
 
 use super::client::Client;
+use super::evidence;
 use super::output::{Code, Failure, Output, table};
 use super::sign::progress;
 
@@ -16,7 +17,7 @@ const BATCH: usize = 256;
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("by").required(true))]
 pub struct Verify {
-    /// JWS (compact or JSON) or DSSE envelopes, one per line.
+    /// JWS (compact or JSON) or DSSE envelopes, one per line; or an evidence file.
     file: PathBuf,
     /// Ask this service for the verdict, with history and proof of existence.
     #[arg(long, group = "by")]
@@ -25,14 +26,30 @@ pub struct Verify {
     /// revocation or time.
     #[arg(long, group = "by")]
     jwks: Option<PathBuf>,
+    /// Check an evidence file offline, with nothing but this digest of the pinned genesis.
+    #[arg(long, group = "by")]
+    genesis: Option<Sha256Digest>,
+    /// With `--genesis`: the witnesses that have to have seen the log (c2sp.org/tlog-policy).
+    #[arg(long, requires = "genesis")]
+    witness_policy: Option<PathBuf>,
     /// The payload of a detached JWS.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "genesis")]
     payload: Option<PathBuf>,
 }
 
 pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
-    let text = std::fs::read_to_string(&command.file)
-        .with_context(|| format!("cannot read {}", command.file.display()))?;
+    let unreadable = || format!("cannot read {}", command.file.display());
+    if let Some(genesis) = command.genesis {
+        let bytes = std::fs::read(&command.file).with_context(unreadable)?;
+        let policy = command.witness_policy.as_deref();
+        return evidence::check(&bytes, genesis, policy, output);
+    }
+    let text = std::fs::read_to_string(&command.file).with_context(unreadable)?;
+    if evidence::is_evidence(text.as_bytes()) {
+        return Err(Failure::usage(
+            "this is an evidence file: check it with --genesis SHA256",
+        ));
+    }
     let payload = command
         .payload
         .as_ref()
@@ -112,7 +129,7 @@ async fn ask(
 }
 
 /// A DSSE envelope, a JWS in JSON, or a compact JWS.
-fn claim(text: &str) -> Value {
+pub fn claim(text: &str) -> Value {
     match serde_json::from_str::<Value>(text) {
         Ok(value) if value.get("payloadType").is_some() => json!({"envelope": value}),
         Ok(value) if value.is_object() => json!({"jws": value}),

@@ -6,15 +6,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trust::Time;
+use trust::tlog::tile::Resource;
+use trust::{Sha256Digest, Time};
 
 use crate::access::Principal;
 use crate::keys::Snapshot;
+use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, IdempotencyKey, Signed};
 use crate::store::{self, LeafRow};
 use crate::telemetry::Figures;
 use crate::token::Status;
-use crate::verification::{self, Answer, Question, Radius, RadiusQuestion};
+use crate::verification::{self, Answer, Claim, NoEvidence, Question, Radius, RadiusQuestion};
 
 /// A future that a door returns; it owns what it needs, so that work can outlive its request.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -27,7 +29,9 @@ pub struct App {
     pub keys: Arc<dyn ReadModel>,
     pub signing: Arc<dyn Sign>,
     pub verification: Arc<dyn Verify>,
+    pub evidence: Arc<dyn Evidence>,
     pub archive: Arc<dyn Archive>,
+    pub roll: Arc<dyn Roll>,
     pub refusals: Arc<dyn Refusals>,
     pub token: Arc<dyn Token>,
     pub clock: Arc<dyn Fn() -> Time + Send + Sync>,
@@ -85,6 +89,13 @@ pub trait Verify: Send + Sync {
     fn radius(&self, question: RadiusQuestion) -> Later<Result<Radius, verification::Error>>;
 }
 
+/// Evidence files, as their bytes.
+pub trait Evidence: Send + Sync {
+    fn of_leaf(&self, index: i64) -> Later<Result<Vec<u8>, NoEvidence>>;
+
+    fn of_claim(&self, claim: Claim, salt: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>>;
+}
+
 /// Reads of what is not in memory.
 pub trait Archive: Send + Sync {
     /// The transcript of a closed ceremony, as it was written.
@@ -95,6 +106,27 @@ pub trait Archive: Send + Sync {
 
     /// Whether the database answers.
     fn ping(&self) -> Later<Result<(), store::Error>>;
+}
+
+/// The transparency log.
+pub trait Roll: Send + Sync {
+    fn published(&self) -> Published;
+
+    /// A file of the log, by its name.
+    fn file(&self, resource: Resource) -> Later<Result<Option<Arc<Vec<u8>>>, log::ProofError>>;
+
+    /// Waits until a checkpoint covers the leaf; false if it took too long.
+    fn covered(&self, index: i64, deadline: Instant) -> Later<bool>;
+
+    /// Under the first checkpoint that covers the leaf.
+    fn receipt(&self, index: i64) -> Later<Result<Option<Receipt>, log::ProofError>>;
+
+    /// None where there are no such trees.
+    fn consistency(
+        &self,
+        old: u64,
+        new: u64,
+    ) -> Later<Result<Option<Vec<Sha256Digest>>, log::ProofError>>;
 }
 
 /// Somebody was told no. The writer puts it into the audit trail.

@@ -35,12 +35,15 @@ pub enum Code {
     DeadlineExceeded,
     TokenUnavailable,
     DatabaseUnavailable,
+    LogUnavailable,
+    NotInLog,
+    BadSignature,
     OutcomeUnknown,
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 33] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -69,6 +72,9 @@ impl Code {
         Self::DeadlineExceeded,
         Self::TokenUnavailable,
         Self::DatabaseUnavailable,
+        Self::LogUnavailable,
+        Self::NotInLog,
+        Self::BadSignature,
         Self::OutcomeUnknown,
         Self::Internal,
     ];
@@ -192,6 +198,21 @@ impl Code {
                 "database_unavailable",
                 "The database does not answer at the moment",
             ),
+            Self::LogUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "log_unavailable",
+                "The transparency log does not go on at the moment",
+            ),
+            Self::NotInLog => (
+                S::CONFLICT,
+                "not_in_log",
+                "The signature checks, and the log does not know it",
+            ),
+            Self::BadSignature => (
+                S::UNPROCESSABLE_ENTITY,
+                "bad_signature",
+                "The signature does not check",
+            ),
             Self::OutcomeUnknown => (
                 S::SERVICE_UNAVAILABLE,
                 "outcome_unknown",
@@ -213,6 +234,7 @@ impl Code {
             | Self::DeadlineExceeded
             | Self::TokenUnavailable
             | Self::DatabaseUnavailable
+            | Self::LogUnavailable
             | Self::OutcomeUnknown => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -221,7 +243,10 @@ impl Code {
     /// What a caller can do about a 5xx; fixed text, so that nothing of the inside shows.
     pub const fn advice(self) -> Option<&'static str> {
         match self {
-            Self::Overloaded | Self::TokenUnavailable | Self::DatabaseUnavailable => {
+            Self::Overloaded
+            | Self::TokenUnavailable
+            | Self::DatabaseUnavailable
+            | Self::LogUnavailable => {
                 Some("Nothing was signed or changed. Try again after Retry-After.")
             }
             // The work may have been finished after the answer was given up.

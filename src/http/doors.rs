@@ -2,16 +2,22 @@
 
 use std::time::{Duration, Instant};
 
+use trust::Sha256Digest;
+use trust::tlog::tile::Resource;
+
 use super::app::{
-    Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token, Verify,
+    Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign,
+    Token, Verify,
 };
 use crate::ambient::Ambient;
 use crate::keys::{Keys, Snapshot};
-use crate::log::Log;
+use crate::log::{self, Log, Proofs, Published, Receipt};
 use crate::signing::{self, Format, Signed, Signing};
 use crate::store::{self, LeafRow, Store};
 use crate::token::{Pool, Status};
-use crate::verification::{self, Answer, Question, Radius, RadiusQuestion, Verification};
+use crate::verification::{
+    self, Answer, Claim, Gatherer, NoEvidence, Question, Radius, RadiusQuestion, Verification,
+};
 
 impl ReadModel for Keys {
     fn current(&self) -> std::sync::Arc<Snapshot> {
@@ -90,6 +96,18 @@ impl Verify for Verification {
     }
 }
 
+impl Evidence for Gatherer {
+    fn of_leaf(&self, index: i64) -> Later<Result<Vec<u8>, NoEvidence>> {
+        let gatherer = self.clone();
+        Box::pin(async move { gatherer.of_leaf(index).await })
+    }
+
+    fn of_claim(&self, claim: Claim, salt: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
+        let gatherer = self.clone();
+        Box::pin(async move { gatherer.of_claim(claim, salt).await })
+    }
+}
+
 impl Archive for Store {
     fn transcript(&self, ceremony: String) -> Later<Result<Option<Vec<u8>>, store::Error>> {
         let store = self.clone();
@@ -104,6 +122,39 @@ impl Archive for Store {
     fn ping(&self) -> Later<Result<(), store::Error>> {
         let store = self.clone();
         Box::pin(async move { store.ping().await })
+    }
+}
+
+impl Roll for Proofs {
+    fn published(&self) -> Published {
+        Proofs::published(self)
+    }
+
+    fn file(
+        &self,
+        resource: Resource,
+    ) -> Later<Result<Option<std::sync::Arc<Vec<u8>>>, log::ProofError>> {
+        let proofs = self.clone();
+        Box::pin(async move { proofs.file(resource).await })
+    }
+
+    fn covered(&self, index: i64, deadline: Instant) -> Later<bool> {
+        let proofs = self.clone();
+        Box::pin(async move { proofs.covered(index, deadline).await })
+    }
+
+    fn receipt(&self, index: i64) -> Later<Result<Option<Receipt>, log::ProofError>> {
+        let proofs = self.clone();
+        Box::pin(async move { proofs.receipt(index).await })
+    }
+
+    fn consistency(
+        &self,
+        old: u64,
+        new: u64,
+    ) -> Later<Result<Option<Vec<Sha256Digest>>, log::ProofError>> {
+        let proofs = self.clone();
+        Box::pin(async move { proofs.consistency(old, new).await })
     }
 }
 

@@ -16,7 +16,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::codes::Code;
 use crate::token::Advice;
-use crate::{signing, store, telemetry, token, verification};
+use crate::{log, signing, store, telemetry, token, verification};
 
 /// Prefix of every `type`: a name, not an address, so that it survives a move of the service.
 const TYPE: &str = "urn:chancery:problem:";
@@ -233,8 +233,21 @@ impl From<signing::Error> for Problem {
             }
             E::KeyMayNotSign(_) => Self::new(Code::KeyMayNotSign, text),
             E::Token(ref cause) => from_token(cause, &error),
-            E::Log(ref cause) => Self::caused_by(of_store(&cause.0), &error),
+            E::Log(log::Error::Store(ref cause)) => Self::caused_by(of_store(cause), &error),
+            E::Log(log::Error::StandsStill(_)) => Self::caused_by(Code::LogUnavailable, &error),
             E::Randomness(_) | E::Broken(_) => Self::caused_by(Code::Internal, &error),
+        }
+    }
+}
+
+impl From<log::ProofError> for Problem {
+    fn from(error: log::ProofError) -> Self {
+        match &error {
+            log::ProofError::Store(cause) => Self::caused_by(of_store(cause), &error),
+            log::ProofError::Tiles(cause) if !cause.is_fatal() => {
+                Self::caused_by(Code::LogUnavailable, &error)
+            }
+            _ => Self::caused_by(Code::Internal, &error),
         }
     }
 }
@@ -261,6 +274,26 @@ impl From<verification::Error> for Problem {
         match error {
             verification::Error::Malformed { member, problem } => Self::member(member, problem),
             verification::Error::Log(ref cause) => Self::caused_by(of_store(cause), &error),
+            verification::Error::Tree(ref cause) => match **cause {
+                log::ProofError::Store(ref cause) => Self::caused_by(of_store(cause), &error),
+                _ => Self::caused_by(Code::LogUnavailable, &error),
+            },
+        }
+    }
+}
+
+impl From<verification::NoEvidence> for Problem {
+    fn from(error: verification::NoEvidence) -> Self {
+        use verification::NoEvidence as E;
+        match error {
+            E::Verification(error) => error.into(),
+            E::Store(error) => error.into(),
+            E::NotFound | E::NotASignature(_) => {
+                Self::new(Code::NotFound, error.to_string()).about("index")
+            }
+            E::NotInLog => Self::new(Code::NotInLog, error.to_string()),
+            E::BadSignature(ref why) => Self::new(Code::BadSignature, why.clone()),
+            E::Broken(_) => Self::caused_by(Code::Internal, &error),
         }
     }
 }

@@ -13,8 +13,8 @@ use utoipa_axum::routes;
 use super::codes::Code;
 use super::problem::Problem;
 use super::{
-    Shared, audit, blast_radius, docs, edge, history, inventory, jwks, key, key_material,
-    provenance, rings, sign, sign_batch, verify, verify_batch,
+    Shared, audit, blast_radius, docs, edge, evidence, history, inventory, jwks, key, key_material,
+    log_files, provenance, receipt, rings, sign, sign_batch, verify, verify_batch,
 };
 
 /// What stands at the head of the description.
@@ -30,6 +30,7 @@ use super::{
         (name = "signing", description = "For signers of a ring"),
         (name = "publication", description = "For everybody: keys, their history and their birth certificates"),
         (name = "verification", description = "For everybody: verdicts with their reasons"),
+        (name = "log", description = "For everybody: the transparency log, its receipts and its files"),
         (name = "operation", description = "For operators and auditors"),
     ),
 )]
@@ -85,6 +86,12 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(rings::one))
         .routes(routes!(inventory::handle))
         .routes(routes!(audit::handle))
+        .routes(routes!(receipt::handle))
+        .routes(routes!(receipt::consistency))
+        .routes(routes!(evidence::of_leaf))
+        .routes(routes!(evidence::of_signature))
+        .routes(routes!(log_files::checkpoint))
+        .routes(routes!(log_files::tile))
 }
 
 /// The router behind [`super::front::Front`].

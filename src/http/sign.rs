@@ -1,8 +1,10 @@
 //! `POST /v1/rings/{ring}/sign`: one signature.
 
+use std::time::{Duration, Instant};
+
 use axum::extract::{Request, State};
 use axum::response::Response;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use trust::{Algorithm, Kid, Time};
 use utoipa::ToSchema;
 
@@ -10,10 +12,14 @@ use super::app::Order;
 use super::codes::Code;
 use super::edge::Present;
 use super::problem::{self, Problem};
-use super::respond::{Named, json, no_query};
+use super::respond::{Named, json, query};
 use super::sign_request::SignRequest;
 use super::{Edge, Shared, body, idempotency};
 use crate::signing::{Serialised, Signed};
+use crate::telemetry;
+
+/// What is left of the request's time to read the receipt and to answer.
+const MARGIN: Duration = Duration::from_millis(500);
 
 /// A signature; its leaf stands in the log before it leaves. One of `jws`, `signature` and
 /// `envelope` is present, by the format asked for.
@@ -39,6 +45,23 @@ pub struct SignAnswer {
     salt: String,
     #[schema(value_type = String, format = DateTime)]
     time: Time,
+    /// With `receipt=wait`: the C2SP `tlog-proof` of the leaf. Absent if no checkpoint covered it
+    /// in time; fetch `/v1/receipts/{log_index}` later.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt: Option<String>,
+}
+
+/// Parameters of a request to sign.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SignQuery {
+    pub receipt: Option<Wait>,
+}
+
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Wait {
+    Wait,
 }
 
 /// Sign
@@ -48,6 +71,7 @@ pub struct SignAnswer {
     tag = "signing",
     params(
         ("ring" = String, Path, description = "Name of the ring"),
+        ("receipt" = Option<String>, Query, description = "`wait`: answer with the proof that the signature is in the log, within about a second"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry return the same signature"),
     ),
     request_body = SignRequest,
@@ -65,7 +89,7 @@ pub async fn handle(
     request: Request,
 ) -> Result<Response, Problem> {
     let caller = present.caller.signer(&ring)?.clone();
-    no_query(request.uri())?;
+    let wanted: SignQuery = query(request.uri())?;
     let idempotency = idempotency::of(request.headers())?;
     let asked: SignRequest = body::strict(&edge, &present, request).await?;
     let algorithm = ring_algorithm(&edge, &ring);
@@ -90,7 +114,27 @@ pub async fn handle(
     .await
     .map_err(|e| Problem::caused_by(Code::Internal, &e))??;
     edge.figures.signed(&ring, &done.kid);
-    json(&SignAnswer::from(done))
+    let index = done.index;
+    let mut answer = SignAnswer::from(done);
+    if wanted.receipt.is_some() {
+        answer.receipt = receipt_in_time(&edge, index, present.deadline).await;
+    }
+    json(&answer)
+}
+
+/// The signature is out already, so a receipt that does not come in time takes nothing away.
+async fn receipt_in_time(edge: &Edge, index: i64, deadline: Instant) -> Option<String> {
+    let deadline = deadline.checked_sub(MARGIN).unwrap_or(deadline);
+    if !edge.app.roll.covered(index, deadline).await {
+        return None;
+    }
+    match edge.app.roll.receipt(index).await {
+        Ok(receipt) => Some(receipt?.proof.to_string()),
+        Err(error) => {
+            tracing::warn!(index, error = telemetry::chain(&error), "no receipt");
+            None
+        }
+    }
 }
 
 /// The ring's algorithm; a ring that does not exist is reported by the sign path.
@@ -120,6 +164,7 @@ impl From<Signed> for SignAnswer {
             log_index: signed.index,
             salt: trust::base64url::encode(&signed.salt),
             time: signed.time,
+            receipt: None,
         }
     }
 }

@@ -14,11 +14,12 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use trust::life::{Life, Revocation};
 use trust::request::RevocationReason;
+use trust::tlog::tile::Resource;
 use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
 
 use super::app::{
-    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
-    Verify,
+    App, Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll,
+    Sign, Token, Verify,
 };
 use super::auth::Caller;
 use super::front::{Front, Peer};
@@ -26,10 +27,11 @@ use super::settings::Settings;
 use super::{Edge, Shared, router};
 use crate::access::{Credentials, access_token_hash};
 use crate::keys::{Document, Key, Ring, Snapshot, Usage};
+use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, Serialised, Signed};
 use crate::store::{self, CredentialRow, LeafRow};
 use crate::token::{Handle, Status};
-use crate::verification::{self, Answer, Claim, Question, Radius, RadiusQuestion};
+use crate::verification::{self, Answer, Claim, NoEvidence, Question, Radius, RadiusQuestion};
 
 pub const NOW: i64 = 1_800_000_000_000;
 /// Access tokens of the stand-in callers.
@@ -153,7 +155,9 @@ impl Fixture {
             keys: world.clone(),
             signing: world.clone(),
             verification: world.clone(),
+            evidence: world.clone(),
             archive: world.clone(),
+            roll: world.clone(),
             refusals: world.clone(),
             token: world.clone(),
             clock: Arc::new(|| Time::from_millis(NOW)),
@@ -508,6 +512,43 @@ impl Archive for World {
                 Err(store::Error::Malformed { what: "down" })
             }
         })
+    }
+}
+
+impl Evidence for World {
+    fn of_leaf(&self, _: i64) -> Later<Result<Vec<u8>, NoEvidence>> {
+        Box::pin(async { Err(NoEvidence::NotFound) })
+    }
+
+    fn of_claim(&self, _: Claim, _: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
+        Box::pin(async { Err(NoEvidence::NotInLog) })
+    }
+}
+
+/// A log in which nothing is published yet.
+impl Roll for World {
+    fn published(&self) -> Published {
+        Published::default()
+    }
+
+    fn file(&self, _: Resource) -> Later<Result<Option<Arc<Vec<u8>>>, log::ProofError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn covered(&self, _: i64, _: Instant) -> Later<bool> {
+        Box::pin(async { false })
+    }
+
+    fn receipt(&self, _: i64) -> Later<Result<Option<Receipt>, log::ProofError>> {
+        Box::pin(async { Ok(None) })
+    }
+
+    fn consistency(
+        &self,
+        _: u64,
+        _: u64,
+    ) -> Later<Result<Option<Vec<Sha256Digest>>, log::ProofError>> {
+        Box::pin(async { Ok(None) })
     }
 }
 

@@ -8,10 +8,10 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
-use super::Error;
+use super::{Error, Published};
 use crate::store::{MAX_BATCH, SignatureOutcome, SignatureRecord, Store};
 
 /// Longest that the first of a group waits for the others.
@@ -31,6 +31,7 @@ struct Waiting {
 pub struct Group {
     queue: mpsc::Sender<Waiting>,
     expected: Arc<AtomicUsize>,
+    published: watch::Receiver<Published>,
 }
 
 /// Announces a signature that will be recorded soon; withdrawn when dropped.
@@ -46,12 +47,17 @@ impl Drop for Expected {
 }
 
 impl Group {
-    /// Starts the committer; it ends when the last clone is dropped.
-    pub fn start(store: Store) -> Self {
+    /// Starts the committer; it ends when the last clone is dropped. `published` says whether the
+    /// log stands still.
+    pub fn start(store: Store, published: watch::Receiver<Published>) -> Self {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let expected = Arc::new(AtomicUsize::new(0));
         tokio::spawn(commit_groups(store, waiting, expected.clone()));
-        Self { queue, expected }
+        Self {
+            queue,
+            expected,
+            published,
+        }
     }
 
     /// Says that `count` signatures are being made.
@@ -70,8 +76,11 @@ impl Group {
         records: Vec<SignatureRecord>,
         expected: Expected,
     ) -> Result<Vec<SignatureOutcome>, Error> {
+        if let Some(why) = &self.published.borrow().refused {
+            return Err(Error::StandsStill(why.clone()));
+        }
         let (done, outcome) = oneshot::channel();
-        let gone = |_| Error(Arc::new(crate::store::Error::closed()));
+        let gone = |_| Error::Store(Arc::new(crate::store::Error::closed()));
         self.queue
             .send(Waiting {
                 expected,
@@ -79,7 +88,7 @@ impl Group {
                 done,
             })
             .await
-            .map_err(|_| Error(Arc::new(crate::store::Error::closed())))?;
+            .map_err(|_| Error::Store(Arc::new(crate::store::Error::closed())))?;
         outcome.await.map_err(gone)?
     }
 }
@@ -124,7 +133,7 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
             Ok(done) => outcomes.extend(done.into_iter().map(Some)),
             Err(error) => {
                 // Parts before this one are durable and are released; these are not.
-                failed = Some(Error(Arc::new(error)));
+                failed = Some(Error::Store(Arc::new(error)));
                 outcomes.extend(part.iter().map(|_| None));
             }
         }
@@ -137,7 +146,7 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
         let answer = match (mine, &failed) {
             (Some(mine), _) => Ok(mine),
             (None, Some(error)) => Err(error.clone()),
-            (None, None) => Err(Error(Arc::new(crate::store::Error::closed()))),
+            (None, None) => Err(Error::Store(Arc::new(crate::store::Error::closed()))),
         };
         // A caller that is gone does not mind.
         let _ = done.send(answer);

@@ -1,22 +1,40 @@
-//! Leaves in, and later tiles, checkpoints and receipts out. The one place where the audit trail
-//! is written: signatures in group commits, every other act in one transaction with its effect.
+//! Leaves in; tiles, checkpoints and receipts out. The one place where the audit trail is written:
+//! signatures in group commits, every other act in one transaction with its effect. Behind it the
+//! integrator makes a Merkle tree of the rows, in the forms of C2SP (docs/LOG.md).
 
 mod group;
+mod integrator;
+mod keeper;
 mod leaf;
+mod ledger;
+mod open;
+mod proofs;
+mod seal;
 mod storage;
+mod tiles;
 
 use std::sync::Arc;
 
 use crate::store::{self, Change, Store};
 
 pub use group::Group;
+pub use keeper::Published;
 pub use leaf::{Event, SignatureLeaf};
+pub use open::open;
+pub use proofs::{Error as ProofError, Proofs, Receipt};
+pub use seal::{Later, NotSealed, Seal, Sealed};
 
-/// The act was not recorded, so it did not happen; or, with `OutcomeUnknown` inside, it may have
-/// been recorded and must be looked for before it is repeated.
+/// Why nothing was recorded, and so nothing happened.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the audit trail could not be written")]
-pub struct Error(#[source] pub Arc<store::Error>);
+pub enum Error {
+    /// With `OutcomeUnknown` inside it may have been recorded, and must be looked for before it
+    /// is repeated.
+    #[error("the audit trail could not be written")]
+    Store(#[source] Arc<store::Error>),
+    /// What is written to a log that stands still would never be in its tree.
+    #[error("the log stands still: {0}")]
+    StandsStill(Arc<str>),
+}
 
 /// The write side of the trail; cheap to clone.
 #[derive(Clone)]

@@ -257,7 +257,7 @@ impl Signing {
         let key = format!("{key}#{place}");
         let hash = answer::request_hash(request.ring, &format).to_string();
         let stored = self.store.idempotent(&request.caller.name, &key).await;
-        match stored.map_err(|e| Error::Log(log::Error(Arc::new(e))))? {
+        match stored.map_err(|e| Error::Log(log::Error::Store(Arc::new(e))))? {
             Some(stored) => answer::from_stored(&stored, &hash).map(Admitted::Answered),
             None => Ok(Admitted::New(Item {
                 format,

@@ -97,7 +97,12 @@ impl Error {
         }
     }
 
-    pub(super) fn conflict(what: Subject) -> Self {
+    /// The commit may have happened: look before the same is tried again.
+    pub fn is_outcome_unknown(&self) -> bool {
+        matches!(self, Self::OutcomeUnknown { .. })
+    }
+
+    pub fn conflict(what: Subject) -> Self {
         Self::Conflict { what, source: None }
     }
 
@@ -128,6 +133,8 @@ pub enum Subject {
     TokenObjectState,
     Document,
     Credential,
+    /// How far the Merkle tree goes.
+    Tree,
     /// A constraint or trigger of the schema spoke; the source says which.
     Constraint,
 }
@@ -151,6 +158,7 @@ impl fmt::Display for Subject {
             Self::TokenObjectState => "the state of the token object",
             Self::Document => "the version of the document",
             Self::Credential => "the credential",
+            Self::Tree => "the log's tree",
             Self::Constraint => "a constraint of the schema",
         })
     }

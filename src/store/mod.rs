@@ -29,9 +29,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use engine::Value;
-pub use error::Error;
-#[cfg(test)]
-pub use error::Subject;
+pub use error::{Error, Subject};
 pub use migrate::Schema;
 use postgres::PostgresEngine;
 pub use radius::DayRow;

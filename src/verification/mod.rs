@@ -1,5 +1,7 @@
 //! Gathers the facts about a signature and lets `trust` decide the verdict.
 
+mod evidence;
+mod existence;
 mod jws;
 mod radius;
 mod rules;
@@ -10,6 +12,7 @@ use std::sync::Arc;
 use trust::timestamp::Timestamp;
 use trust::{Kid, Time};
 
+pub use evidence::{Gatherer, NoEvidence};
 pub use jws::{UnverifiedJws, parse_jws, parse_jws_json};
 pub use radius::{Issued, Radius, RadiusQuestion};
 pub use rules::Rules;
@@ -85,4 +88,6 @@ pub enum Error {
     },
     #[error("the audit log could not be asked")]
     Log(#[source] Arc<crate::store::Error>),
+    #[error("the log's tree could not be asked")]
+    Tree(#[source] Arc<crate::log::ProofError>),
 }

@@ -9,11 +9,13 @@ use trust::timestamp::Timestamp;
 use trust::verdict::{Existence, Known, Stamp};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
 
+use super::existence::{by_row, proven};
 use super::{
     Answer, Claim, Covered, Error, Question, Rules, UnverifiedJws, parse_jws, parse_jws_json,
 };
 use crate::ambient::Ambient;
 use crate::keys::{Key, Keys, Snapshot};
+use crate::log::Proofs;
 use crate::store::{Occurrence, Store};
 use crate::telemetry::chain;
 
@@ -24,19 +26,21 @@ pub struct Verification {
     pub(super) store: Store,
     rules: Arc<Rules>,
     ambient: Ambient,
+    proofs: Proofs,
     /// Whose turn it is to count; see [`Verification::radius`].
     pub(super) counting: Arc<Semaphore>,
 }
 
 /// A claim whose signature was checked; what is missing is the trail's word.
-struct Checked {
-    kid: String,
+pub(super) struct Checked {
+    pub kid: String,
     key: Option<Arc<Key>>,
-    checks: bool,
+    pub checks: bool,
+    pub input: Input,
     /// As it was verified: ECDSA in the form of P1363.
-    signature: Vec<u8>,
-    sig_hash: String,
-    explanation: String,
+    pub signature: Vec<u8>,
+    pub sig_hash: String,
+    pub explanation: String,
 }
 
 /// A checked claim and what else was asked.
@@ -47,15 +51,22 @@ struct Asked {
 }
 
 /// What a signature covers.
-enum Input {
+pub(super) enum Input {
     Message(Vec<u8>),
     Digest(Vec<u8>),
 }
 
 impl Verification {
-    pub fn new(keys: Arc<Keys>, store: Store, rules: Rules, ambient: Ambient) -> Self {
+    pub fn new(
+        keys: Arc<Keys>,
+        store: Store,
+        proofs: Proofs,
+        rules: Rules,
+        ambient: Ambient,
+    ) -> Self {
         Self {
             keys,
+            proofs,
             store,
             rules: Arc::new(rules),
             ambient,
@@ -91,21 +102,20 @@ impl Verification {
             true => Ok(Vec::new()),
             false => self.store.occurrences(&hashes).await.map_err(Arc::new),
         };
-        asked
-            .into_iter()
-            .map(|asked| {
-                let asked = asked?;
-                match &found {
-                    Ok(found) => Ok(self.judge(asked, found, now)),
-                    // Without the trail there is no proof of existence, and no proof of its
-                    // absence either: nothing is said rather than something wrong.
-                    Err(error) => Err(Error::Log(error.clone())),
-                }
-            })
-            .collect()
+        let mut answers = Vec::with_capacity(asked.len());
+        for asked in asked {
+            answers.push(match (asked, &found) {
+                (Ok(asked), Ok(found)) => self.judge(asked, found, now).await,
+                // Without the trail there is no proof of existence, and no proof of its absence
+                // either: nothing is said rather than something wrong.
+                (Ok(_), Err(error)) => Err(Error::Log(error.clone())),
+                (Err(error), _) => Err(error),
+            });
+        }
+        answers
     }
 
-    fn judge(&self, asked: Asked, found: &[Occurrence], now: Time) -> Answer {
+    async fn judge(&self, asked: Asked, found: &[Occurrence], now: Time) -> Result<Answer, Error> {
         let Asked {
             checked,
             timestamp,
@@ -117,14 +127,18 @@ impl Verification {
             .find(|entry| entry.sig_hash == checked.sig_hash && entry.kid == checked.kid)
             .filter(|_| checked.checks);
         let mut remarks = vec![checked.explanation.clone()];
+        // The verdict on a key that signs today does not rest on when the signature was made.
+        let rests = at.is_some() || !checked.key.as_ref().is_some_and(|key| key.state.can_sign());
+        let logged = match entry {
+            Some(entry) if rests => proven(&self.proofs, entry, &mut remarks).await?,
+            Some(entry) => Some(by_row(entry, Time::from_millis(entry.time))),
+            None => None,
+        };
         let stamped = timestamp.and_then(|token| self.stamp(&checked, &token, now, &mut remarks));
         let known = Known {
             key: checked.key.as_ref().map(|key| &key.state),
             checks: checked.checks,
-            log: entry.map(|entry| Existence {
-                at: Time::from_millis(entry.time),
-                sound: true,
-            }),
+            log: logged.as_ref().map(|logged| logged.existence),
             timestamp: stamped.as_ref().map(|stamped| match stamped {
                 Some(timestamp) => Stamp::Proof(Existence {
                     at: timestamp.at,
@@ -146,20 +160,20 @@ impl Verification {
             remarks.push(format!("as of {at}; today the key is {state}"));
         }
         remarks.retain(|remark| !remark.is_empty());
-        Answer {
+        Ok(Answer {
             kid: checked.kid.parse::<Kid>().ok(),
             ring: checked.key.as_ref().map(|key| key.ring.clone()),
             number: checked.key.as_ref().map(|key| key.number),
             existed_at: verdict.existed_at,
             // What came later is no part of an answer about then.
-            index: entry
-                .filter(|entry| at.is_none_or(|at| entry.time <= at.millis()))
-                .map(|entry| entry.index),
+            index: logged
+                .filter(|logged| at.is_none_or(|at| logged.existence.at <= at))
+                .map(|logged| logged.index),
             timestamp: stamped.flatten(),
             as_of: at,
             explanation: remarks.join("; "),
             verdict,
-        }
+        })
     }
 
     /// None where there is no signature that a token could be about; `Some(None)` for a bad token.
@@ -199,7 +213,7 @@ fn ask(snapshot: &Snapshot, question: Question, now: Time) -> Result<Asked, Erro
     })
 }
 
-fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
+pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
     match claim {
         Claim::Jws {
             compact,
@@ -222,7 +236,7 @@ fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
                 Covered::Digest(digest) => Input::Digest(digest),
                 Covered::Message(message) => Input::Message(message),
             };
-            raw(snapshot, kid, &input, signature, der)
+            raw(snapshot, kid, input, signature, der)
         }
         Claim::Dsse { envelope } => dsse(snapshot, &envelope),
     }
@@ -241,13 +255,13 @@ fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Result<Checked, Error> {
         })
     });
     let input = Input::Message(jws.signing_input);
-    Ok(finish(key, jws.kid, &input, &jws.signature, objection))
+    Ok(finish(key, jws.kid, input, &jws.signature, objection))
 }
 
 fn raw(
     snapshot: &Snapshot,
     kid: String,
-    input: &Input,
+    input: Input,
     signature: Vec<u8>,
     der: bool,
 ) -> Result<Checked, Error> {
@@ -292,18 +306,18 @@ fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
         .map_err(|_| malformed("sig: expected base64".to_owned()))?;
     let kid = signature.keyid.clone();
     let key = find(snapshot, &kid);
-    Ok(finish(key, kid, &Input::Message(message), &bytes, None))
+    Ok(finish(key, kid, Input::Message(message), &bytes, None))
 }
 
 fn finish(
     key: Option<Arc<Key>>,
     kid: String,
-    input: &Input,
+    input: Input,
     signature: &[u8],
     objection: Option<String>,
 ) -> Checked {
     let checks = match (&key, &objection) {
-        (Some(key), None) => match input {
+        (Some(key), None) => match &input {
             Input::Message(message) => key.verifier.verify_message(message, signature).is_ok(),
             Input::Digest(digest) => key.verifier.verify_digest(digest, signature).is_ok(),
         },
@@ -319,6 +333,7 @@ fn finish(
         kid,
         key,
         checks,
+        input,
         signature: signature.to_vec(),
         sig_hash: Sha256Digest::of(signature).to_string(),
         explanation,

@@ -9,6 +9,13 @@ use trust::request::Request;
 use trust::review::review;
 use trust::roster::Roster;
 use trust::sshkey::SshKey;
+use trust::tlog::checkpoint::{self, Checkpoint};
+use trust::tlog::note::{Note, NoteSignature, VerifierKey};
+use trust::tlog::policy::WitnessPolicy;
+use trust::tlog::proof::TlogProof;
+use trust::tlog::tile::{Resource, decode_bundle, encode_bundle};
+use trust::tlog::witness::{self, AddCheckpoint, Refusal};
+use trust::tlog::{cosignature, merkle};
 use trust::transcript::Transcript;
 use trust::{
     Algorithm, JsonError, Namespace, Pin, Policy, Purpose, Sha256Digest, dsse, json, signature,
@@ -137,6 +144,98 @@ pub fn roster(data: &[u8]) {
         let _ = genesis.roster.check();
         same(genesis.encode());
     }
+}
+
+/// Signed notes, their signature lines and their keys.
+pub fn note(data: &[u8]) {
+    let keys = nobodys_keys();
+    if let Ok(note) = Note::parse(data) {
+        assert_eq!(note.to_string().as_bytes(), data, "one spelling");
+        assert!(checkpoint::open(&note, &keys).is_err());
+        for key in &keys {
+            assert!(cosignature::verify(&note, key).is_none_or(|found| found.is_err()));
+        }
+    }
+    if let Ok(lines) = NoteSignature::parse_lines(data) {
+        let written: String = lines.iter().map(NoteSignature::to_string).collect();
+        assert_eq!(written.as_bytes(), data, "one spelling");
+    }
+    if let Ok(key) = text(data).parse::<VerifierKey>() {
+        assert_eq!(key.to_string().as_bytes(), data, "one spelling");
+    }
+}
+
+/// Checkpoints.
+pub fn checkpoint(data: &[u8]) {
+    if let Ok(checkpoint) = Checkpoint::parse(text(data)) {
+        assert_eq!(checkpoint.body().as_bytes(), data, "one spelling");
+    }
+}
+
+/// Receipts: one spelling, and none verifies for a leaf and a log that nobody signed for.
+pub fn tlog_proof(data: &[u8]) {
+    if let Ok(proof) = TlogProof::parse(data) {
+        assert_eq!(proof.to_string().as_bytes(), data, "one spelling");
+        let leaf = merkle::leaf_hash(data);
+        let policy = WitnessPolicy::none();
+        assert!(proof.verify(leaf, &nobodys_keys(), &policy).is_err());
+    }
+}
+
+/// Witness policies: each known key stands once, and nobody's note satisfies a quorum.
+pub fn witness_policy(data: &[u8]) {
+    let Ok(policy) = WitnessPolicy::parse(text(data)) else {
+        return;
+    };
+    let keys: Vec<_> = policy.witnesses().iter().map(|w| w.key.public()).collect();
+    let distinct: std::collections::BTreeSet<_> = keys.iter().collect();
+    assert_eq!(distinct.len(), keys.len());
+    let note = Note {
+        text: "log\n".to_owned(),
+        signatures: vec![],
+    };
+    let witnessed = policy
+        .satisfied(&note)
+        .expect("no signature, none that fails");
+    assert!(witnessed.at.is_none() && witnessed.cosigners.is_empty());
+}
+
+/// Paths of tiles and bundles, and bundles.
+pub fn tile(data: &[u8]) {
+    if let Ok(resource) = Resource::parse(text(data)) {
+        assert_eq!(resource.path().as_bytes(), data, "one spelling");
+    }
+    if let Ok(entries) = decode_bundle(data) {
+        assert!((1..=256).contains(&entries.len()));
+        assert_eq!(encode_bundle(entries).expect("back"), data, "one encoding");
+    }
+}
+
+/// Requests to a witness: one spelling, and nobody's is cosigned.
+pub fn add_checkpoint(data: &[u8]) {
+    let Ok(request) = AddCheckpoint::parse(data) else {
+        return;
+    };
+    assert_eq!(request.to_string().as_bytes(), data, "one spelling");
+    let refusal = witness::decide(None, &request, &nobodys_keys()).expect_err("nobody's");
+    assert!(
+        !matches!(refusal, Refusal::Conflict { .. }),
+        "before it is known who asks"
+    );
+}
+
+/// Keys of a log and of a witness whose private halves nobody has.
+fn nobodys_keys() -> Vec<VerifierKey> {
+    let x = [0x33; 32];
+    let log = PublicKey::ed25519(&x).expect("32 bytes");
+    vec![
+        VerifierKey::for_log("example.com/foo", &log).expect("a key"),
+        VerifierKey::cosigner("example.com/foo", &x).expect("a key"),
+    ]
+}
+
+fn text(data: &[u8]) -> &str {
+    std::str::from_utf8(data).unwrap_or_default()
 }
 
 fn name(text: &str) -> trust::Name {

@@ -14,6 +14,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/CEREMONY.md",
     "docs/KEY-STATES.md",
     "docs/THREAT-MODEL.md",
+    "docs/TRANSCRIPT.md",
 ];
 
 fn read(path: &str) -> String {

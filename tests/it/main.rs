@@ -30,3 +30,5 @@ mod interop_jwks;
 mod interop_openssl;
 mod interop_ssh;
 mod layering;
+mod log_evidence;
+mod log_receipts;

@@ -193,6 +193,15 @@ impl Installation {
         kid
     }
 
+    /// The log's own ring, its key active; returns the kid.
+    pub fn open_log(&self) -> String {
+        let create = ["ring", "create", "log", "--algorithm", "Ed25519", "--apply"];
+        self.chancery(create);
+        let kid = self.give_birth("log");
+        self.rotate_when_safe("log");
+        kid
+    }
+
     /// One key, published; returns its kid.
     pub fn give_birth(&self, ring: &str) -> String {
         self.hold(ring).1

@@ -13,5 +13,10 @@ pub mod checkpoint;
 pub mod cosignature;
 pub mod merkle;
 pub mod note;
+pub mod policy;
+pub mod proof;
 mod spelling;
+#[cfg(test)]
+mod tests;
 pub mod tile;
+pub mod witness;

@@ -5,7 +5,7 @@ use aws_lc_rs::digest;
 use crate::digest::Sha256Digest;
 
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 /// The largest tree that is built here: what a database can count. Proofs are checked up to 2^64-1.
 pub const MAX_SIZE: u64 = i64::MAX as u64;

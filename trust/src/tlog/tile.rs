@@ -100,7 +100,7 @@ pub fn tiles_between(old: u64, new: u64) -> impl Iterator<Item = TileId> {
     (0..=MAX_LEVEL).flat_map(move |level| {
         let (before, after) = (hashes_at(old, level), hashes_at(new, level));
         let end = if before < after {
-            (after - 1 >> 8) + 1
+            ((after - 1) >> 8) + 1
         } else {
             0
         };

@@ -17,4 +17,5 @@ mod support;
 mod tallies;
 mod threats;
 mod threats_to_new_keys;
+mod tlog;
 mod transcripts;

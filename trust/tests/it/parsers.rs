@@ -2,6 +2,12 @@
 //! fuzz targets, which need more time and another compiler than an ordinary test run has.
 
 use proptest::prelude::*;
+use trust::tlog::checkpoint::{self, Checkpoint};
+use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::policy::WitnessPolicy;
+use trust::tlog::proof::TlogProof;
+use trust::tlog::witness::AddCheckpoint;
+use trust::tlog::{cosignature, merkle, tile};
 use trust::*;
 
 use crate::support::{Custodian, NewKey, World};
@@ -45,6 +51,59 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (targets::roster, json::canonical(trusted.policy()).unwrap()),
         (targets::roster, world.chains.genesis.body.into_bytes()),
     ]
+    .into_iter()
+    .chain(log_seeds())
+    .collect()
+}
+
+/// What the parsers of the log read.
+fn log_seeds() -> Vec<(Parser, Vec<u8>)> {
+    let hash = merkle::leaf_hash(b"leaf");
+    let log = VerifierKey::for_log("example.com/log", &NewKey::generate().public()).unwrap();
+    let witness = VerifierKey::cosigner("example.com/witness", &[3; 32]).unwrap();
+    let checkpoint = Checkpoint {
+        origin: log.name().to_owned(),
+        size: 2,
+        root: merkle::node_hash(hash, hash),
+    };
+    let note = Note {
+        text: checkpoint.body(),
+        signatures: vec![
+            checkpoint::signature_line(&log, &[0x81; 64]).unwrap(),
+            cosignature::build(&witness, 1_795_338_000, &[0x81; 64]).unwrap(),
+        ],
+    };
+    let proof = TlogProof {
+        index: 1,
+        extra: Some(b"extra".to_vec()),
+        hashes: vec![hash],
+        checkpoint: note.clone(),
+    };
+    let request = AddCheckpoint {
+        old: 1,
+        proof: vec![hash],
+        note: note.clone(),
+    };
+    let policy =
+        format!("# who\nlog {log} https://log\nwitness w {witness}\ngroup g 1 w\nquorum g\n");
+    WitnessPolicy::parse(&policy).unwrap();
+    let bundle = tile::encode_bundle([&b"one"[..], b"", b"three"]).unwrap();
+    [
+        (targets::note as Parser, note.to_string()),
+        (targets::note, note.signatures[1].to_string()),
+        (targets::note, log.to_string()),
+        (targets::note, witness.to_string()),
+        (targets::checkpoint, checkpoint.body()),
+        (targets::tlog_proof, proof.to_string()),
+        (targets::witness_policy, policy),
+        (targets::add_checkpoint, request.to_string()),
+        (targets::tile, "tile/0/x001/x234/067.p/5".to_owned()),
+        (targets::tile, "tile/entries/x001/234".to_owned()),
+    ]
+    .into_iter()
+    .map(|(parser, seed)| (parser, seed.into_bytes()))
+    .chain([(targets::tile as Parser, bundle)])
+    .collect()
 }
 
 #[test]
@@ -67,7 +126,7 @@ enum Edit {
     Token(prop::sample::Index, prop::sample::Index),
 }
 
-const TOKENS: [&str; 18] = [
+const TOKENS: [&str; 24] = [
     "{",
     "}",
     "[",
@@ -86,6 +145,12 @@ const TOKENS: [&str; 18] = [
     "DSSEv1 ",
     "-----",
     "=",
+    "\n\n",
+    "\u{2014} ",
+    "\nextra ",
+    "\ngroup g all w\n",
+    "/x000",
+    ".p/256",
 ];
 
 fn edit() -> impl Strategy<Value = Edit> {
@@ -153,7 +218,8 @@ proptest! {
     fn no_noise_breaks_a_parser(noise in prop::collection::vec(any::<u8>(), 0..300)) {
         for parser in [
             targets::json, targets::jwk, targets::sshsig, targets::pae, targets::transcript,
-            targets::request, targets::roster,
+            targets::request, targets::roster, targets::note, targets::checkpoint,
+            targets::tlog_proof, targets::witness_policy, targets::tile, targets::add_checkpoint,
         ] {
             parser(&noise);
         }

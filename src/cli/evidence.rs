@@ -1,0 +1,181 @@
+//! Evidence files: fetched from a service while it is there, checked without it.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use anyhow::Context as _;
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use clap::{ArgGroup, Args, Subcommand};
+use serde_json::{Value, json};
+use trust::Sha256Digest;
+use trust::evidence::{Finding, Refused};
+use trust::tlog::policy::WitnessPolicy;
+use trust::verdict::Outcome;
+
+use super::client::Client;
+use super::output::{Code, Failure, Output, table};
+use super::verify::claim;
+
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Fetch the evidence file of a signature; `chancery verify FILE --genesis SHA256` checks it.
+    Export(Export),
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("what").required(true))]
+pub struct Export {
+    /// A file with one signature: a JWS (compact or JSON) or a DSSE envelope. It goes into the
+    /// evidence.
+    #[arg(group = "what")]
+    file: Option<PathBuf>,
+    /// The signature at this place in the log, by its hash alone.
+    #[arg(long, group = "what")]
+    index: Option<u64>,
+    /// Which line of the file, from 1.
+    #[arg(long, default_value_t = 1, conflicts_with = "index")]
+    line: usize,
+    /// The payload of a detached JWS.
+    #[arg(long, conflicts_with = "index")]
+    payload: Option<PathBuf>,
+    /// The salt that came with the signature: the file then opens the log's commitment to what was
+    /// signed.
+    #[arg(long, conflicts_with = "index")]
+    salt: Option<String>,
+    /// Base URL of the service.
+    #[arg(long, default_value = "http://127.0.0.1:8080")]
+    url: String,
+    /// Where the file goes; never overwritten.
+    #[arg(long)]
+    out: PathBuf,
+}
+
+pub async fn run(command: Command, output: &Output) -> Result<(), Failure> {
+    let Command::Export(export) = command;
+    let client = Client::new(&export.url, None)?;
+    let bytes = match (&export.file, export.index) {
+        (_, Some(index)) => client.get(&format!("/v1/evidence/{index}")).await?,
+        (file, None) => {
+            let body = request(&export, file.as_deref().unwrap_or(Path::new("")))?;
+            client.post_for_bytes("/v1/evidence", &body).await?
+        }
+    };
+    let mut file = std::fs::File::create_new(&export.out)
+        .with_context(|| format!("cannot create {}", export.out.display()))?;
+    file.write_all(&bytes)?;
+    file.sync_all()?;
+    let shown = json!({"file": export.out, "bytes": bytes.len()});
+    output.result(&shown, || {
+        format!(
+            "{}: {} bytes of evidence",
+            export.out.display(),
+            bytes.len()
+        )
+    });
+    output.remark("Check it anywhere, offline: chancery verify FILE --genesis SHA256");
+    Ok(())
+}
+
+fn request(export: &Export, path: &Path) -> Result<Value, Failure> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    let mut lines = text.lines().filter(|line| !line.is_empty());
+    let line = lines.nth(export.line.saturating_sub(1));
+    let line = line.ok_or_else(|| Failure::usage("the file has no such line"))?;
+    let mut signature = claim(line);
+    if let Some(path) = &export.payload {
+        let payload =
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))?;
+        signature["payload"] = json!(Base64UrlUnpadded::encode_string(&payload));
+    }
+    let mut body = json!({"signature": signature});
+    if let Some(salt) = &export.salt {
+        body["salt"] = json!(salt);
+    }
+    Ok(body)
+}
+
+/// Whether a file says that it is evidence. What else it says is looked at in the check.
+pub fn is_evidence(bytes: &[u8]) -> bool {
+    serde_json::from_slice::<Value>(bytes).is_ok_and(|value| value["type"] == "chancery-evidence")
+}
+
+/// The check, without a network.
+pub fn check(
+    bytes: &[u8],
+    genesis: Sha256Digest,
+    policy: Option<&Path>,
+    output: &Output,
+) -> Result<(), Failure> {
+    let policy = policy.map(read_policy).transpose()?;
+    match trust::evidence::verify(bytes, genesis, policy.as_ref()) {
+        Ok(finding) => {
+            output.result(&shown(&finding), || human(&finding));
+            match finding.verdict.outcome {
+                Outcome::Valid | Outcome::ValidRetiredKey => Ok(()),
+                _ => Err(Failure::told(Code::NotValid, "the signature is not valid")),
+            }
+        }
+        Err(Refused { word, why }) => {
+            output.result(&json!({"refused": word, "why": why}), String::new);
+            let text = format!("the evidence is refused ({word}): {why}");
+            Err(Failure::told(Code::NotValid, text))
+        }
+    }
+}
+
+pub fn read_policy(path: &Path) -> Result<WitnessPolicy, Failure> {
+    let text =
+        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+    WitnessPolicy::parse(&text).map_err(|error| {
+        Failure::usage(format!(
+            "{}: {}",
+            path.display(),
+            crate::telemetry::chain(&error)
+        ))
+    })
+}
+
+fn shown(finding: &Finding) -> Value {
+    json!({
+        "verdict": finding.verdict.outcome,
+        "reasons": finding.verdict.reasons,
+        "kid": finding.kid,
+        "ring": finding.ring,
+        "log_index": finding.index,
+        "existed_at": finding.verdict.existed_at,
+        "witnessed": finding.witnessed,
+        "subject": finding.subject,
+    })
+}
+
+fn human(finding: &Finding) -> String {
+    let value = shown(finding);
+    let text = |member: &str| value[member].as_str().unwrap_or("-").to_owned();
+    let reasons = value["reasons"].as_array().into_iter().flatten();
+    let reasons: Vec<_> = reasons.filter_map(Value::as_str).collect();
+    let clock = match finding.witnessed {
+        true => "by the witnesses' clocks",
+        false => "by the log's own clock",
+    };
+    let rows = [
+        ["verdict", &text("verdict")],
+        ["reasons", &reasons.join(", ")],
+        ["key", &text("kid")],
+        ["ring", &text("ring")],
+        [
+            "log",
+            &format!("leaf {} of {}", finding.index, finding.origin),
+        ],
+        ["existed at", &format!("{}, {clock}", text("existed_at"))],
+        [
+            "signature",
+            match finding.subject {
+                true => "in the file, and checked",
+                false => "not in the file: it is known by its hash alone",
+            },
+        ],
+    ]
+    .map(|row| row.map(str::to_owned));
+    table(&["", ""], rows)
+}

@@ -1,0 +1,519 @@
+//! From rows to the tree: tiles, then the swap, then the checkpoint, then its publication.
+//!
+//! The order is the safety. Tiles are written before the database says that they are there. The
+//! tree is swapped in before a checkpoint of it is signed, so of two integrators only one gets to
+//! sign for a size. The checkpoint is recorded, under the fence of the key's state, before it is
+//! published. Whoever comes after a crash finds how far it went and goes on from there: every step
+//! may be repeated. What does not fit together is refused and stays refused: a log that stands
+//! still can be mended, a log that forked cannot.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use trust::Sha256Digest;
+use trust::tlog::checkpoint::{self, Checkpoint};
+use trust::tlog::merkle::leaf_hash;
+use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::tile::{self, Builder, Resource};
+
+use super::ledger::Ledger;
+use super::seal::{NotSealed, Seal};
+use super::storage::{self, Present, Storage};
+use super::tiles::{self, Tiles};
+use crate::ambient::Ambient;
+use crate::store::{self, CheckpointRow, LeafRow, TreeRow};
+
+/// Leaves between two swaps. Bounds the memory of a step and what a crash repeats.
+const STEP: i64 = 8_192;
+
+/// Leaves of one read.
+const PAGE: i64 = 2_048;
+
+/// Longer than any step, so that it is not lost in the middle of one.
+const LEASE: Duration = Duration::from_secs(30);
+
+/// The key may have to wait for a token that comes back.
+const SIGNING: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the log's tree cannot be read or written")]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Storage(#[from] storage::Error),
+    #[error(transparent)]
+    Seal(#[from] NotSealed),
+    #[error(transparent)]
+    Tiles(#[from] tiles::Error),
+    /// A database that was restored from a backup, or lost its tail.
+    #[error(
+        "a checkpoint of {published} leaves is published, the database knows {known}: it is older \
+         than the log, which must not be written twice"
+    )]
+    Behind { published: u64, known: u64 },
+    /// Two histories.
+    #[error("the tree of {size} leaves has another root than {with}")]
+    Forked { size: u64, with: &'static str },
+    #[error("leaf {0} is missing from the database")]
+    Gap(i64),
+    #[error("the published checkpoint is not ours: {0}")]
+    NotOurs(String),
+    #[error("the log's origin is {ours:?}, the configuration says {configured:?}")]
+    Origin { ours: String, configured: String },
+    #[error("the log's key cannot sign checkpoints: {0}")]
+    Key(String),
+}
+
+impl Error {
+    /// Whether a person has to look; everything else passes by itself.
+    pub fn is_fatal(&self) -> bool {
+        match self {
+            Self::Store(error) => matches!(error, store::Error::Corrupt { .. }),
+            Self::Storage(error) => matches!(error, storage::Error::Differs { .. }),
+            Self::Tiles(error) => error.is_fatal(),
+            Self::Seal(_) => false,
+            Self::Behind { .. }
+            | Self::Forked { .. }
+            | Self::Gap(_)
+            | Self::NotOurs(_)
+            | Self::Origin { .. }
+            | Self::Key(_) => true,
+        }
+    }
+}
+
+/// What a step did.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// Another replica integrates.
+    Elsewhere,
+    /// There is more to do at once.
+    More,
+    /// All that was there is in the tree.
+    Done,
+}
+
+/// What one integrator is told.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// First line of every checkpoint, for ever.
+    pub origin: String,
+    /// Names this process at the lease.
+    pub holder: String,
+    /// Whether partial tiles go when the full ones are there.
+    pub remove_partial: bool,
+}
+
+pub struct Integrator<L> {
+    ledger: L,
+    storage: Storage,
+    tiles: Tiles,
+    seal: Arc<dyn Seal>,
+    ambient: Ambient,
+    origin: String,
+    holder: String,
+    /// Partial tiles that go when their full ones are covered by a published checkpoint; none are
+    /// removed where the store keeps everything.
+    partial: Option<Vec<Resource>>,
+    growing: Option<Growing>,
+}
+
+/// The tree as it stands in the database, with its right edge.
+struct Growing {
+    tree: TreeRow,
+    builder: Builder,
+    /// Bodies of the bundle that is not full.
+    bundle: Vec<String>,
+    /// The last checkpoint that is known to be published.
+    published: i64,
+}
+
+impl<L: Ledger> Integrator<L> {
+    pub fn new(
+        ledger: L,
+        tiles: Tiles,
+        seal: Arc<dyn Seal>,
+        ambient: Ambient,
+        settings: Settings,
+    ) -> Self {
+        Self {
+            ledger,
+            storage: tiles.storage().clone(),
+            tiles,
+            seal,
+            ambient,
+            origin: settings.origin,
+            holder: settings.holder,
+            partial: settings.remove_partial.then(Vec::new),
+            growing: None,
+        }
+    }
+
+    /// Holds database, tiles and what is published against each other, without taking part.
+    pub async fn inspect(&mut self) -> Result<(), Error> {
+        self.resume().await.map(drop)
+    }
+
+    /// One round: take the lease, integrate, swap, sign, publish. After any error the next round
+    /// starts from what is stored.
+    pub async fn step(&mut self) -> Result<Step, Error> {
+        let outcome = self.round().await;
+        if outcome.is_err() {
+            self.growing = None;
+        }
+        outcome
+    }
+
+    async fn round(&mut self) -> Result<Step, Error> {
+        let now = self.ambient.now().millis();
+        let until = now + LEASE.as_millis() as i64;
+        if !self.ledger.lease(&self.holder, now, until).await? {
+            self.growing = None;
+            return Ok(Step::Elsewhere);
+        }
+        let mut growing = match self.growing.take() {
+            Some(growing) => growing,
+            None => self.resume().await?,
+        };
+        let step = self.integrate(&mut growing).await?;
+        self.publish(&mut growing).await?;
+        self.growing = Some(growing);
+        Ok(step)
+    }
+
+    /// Reads the right edge and holds what is stored in three places against each other.
+    async fn resume(&mut self) -> Result<Growing, Error> {
+        let tree = self.ledger.tree().await?;
+        if !tree.origin.is_empty() && tree.origin != self.origin {
+            return Err(Error::Origin {
+                ours: tree.origin,
+                configured: self.origin.clone(),
+            });
+        }
+        let size = tree.size as u64;
+        let published = self.published().await?;
+        if let Some(checkpoint) = &published
+            && checkpoint.size > size
+        {
+            return Err(Error::Behind {
+                published: checkpoint.size,
+                known: size,
+            });
+        }
+        let builder = match self.edge(&tree).await {
+            Ok(builder) => builder,
+            // A tile that was lost is written again from the leaves, if they give the same root.
+            Err(Error::Tiles(error)) if error.is_missing() => self.rebuild(&tree).await?,
+            Err(error) => return Err(error),
+        };
+        if let Some(checkpoint) = &published
+            && self.tiles.root_at(checkpoint.size, size).await? != checkpoint.root
+        {
+            return Err(Error::Forked {
+                size: checkpoint.size,
+                with: "the published checkpoint",
+            });
+        }
+        let first = tree.size - tree.size % i64::from(tile::WIDTH);
+        let bundle = self.leaves(first, tree.size).await?;
+        Ok(Growing {
+            builder,
+            bundle: bundle.into_iter().map(|leaf| leaf.body).collect(),
+            published: published.map_or(0, |checkpoint| checkpoint.size as i64),
+            tree,
+        })
+    }
+
+    /// The checkpoint that the world sees, verified with the log's keys.
+    async fn published(&self) -> Result<Option<Checkpoint>, Error> {
+        match self.storage.checkpoint().await? {
+            Some(present) => self.read(&present).map(Some),
+            None => Ok(None),
+        }
+    }
+
+    fn read(&self, present: &Present) -> Result<Checkpoint, Error> {
+        let not_ours = |error: &dyn std::fmt::Display| Error::NotOurs(error.to_string());
+        let note = Note::parse(&present.bytes).map_err(|e| not_ours(&e))?;
+        let keys = verifier_keys(&self.origin, self.seal.as_ref());
+        checkpoint::open(&note, &keys).map_err(|e| not_ours(&e))
+    }
+
+    async fn edge(&self, tree: &TreeRow) -> Result<Builder, Error> {
+        let size = tree.size as u64;
+        let held = self.tiles.fetch(tile::tiles_for_root(size), size).await?;
+        let builder = Builder::resume(size, |tile| held.get(&tile).cloned())
+            .map_err(|error| Error::Tiles(tiles::Error::Garbled(error.to_string())))?;
+        match builder.root().to_string() == tree.root {
+            true => Ok(builder),
+            false => Err(Error::Forked {
+                size,
+                with: "the tiles",
+            }),
+        }
+    }
+
+    /// Every tile again, from the first leaf on. Slow, and right or refused.
+    async fn rebuild(&self, tree: &TreeRow) -> Result<Builder, Error> {
+        tracing::warn!(
+            size = tree.size,
+            "tiles are missing: writing them again from the leaves"
+        );
+        let mut growing = Growing {
+            tree: tree.clone(),
+            builder: Builder::new(),
+            bundle: Vec::new(),
+            published: 0,
+        };
+        let mut at = 0;
+        while at < tree.size {
+            let to = (at + STEP).min(tree.size);
+            self.write(&mut growing, at, to).await?;
+            at = to;
+        }
+        match growing.builder.root().to_string() == tree.root {
+            true => Ok(growing.builder),
+            false => Err(Error::Forked {
+                size: tree.size as u64,
+                with: "the leaves in the database",
+            }),
+        }
+    }
+
+    async fn integrate(&mut self, growing: &mut Growing) -> Result<Step, Error> {
+        let head = self.ledger.size().await?;
+        let old = growing.tree.clone();
+        if head < old.size {
+            return Err(Error::Behind {
+                published: old.size as u64,
+                known: head as u64,
+            });
+        }
+        let to = head.min(old.size + STEP);
+        if to == old.size {
+            return Ok(Step::Done);
+        }
+        let started = Instant::now();
+        let written = self.write(growing, old.size, to).await?;
+        let new = TreeRow {
+            size: to,
+            root: growing.builder.root().to_string(),
+            clock: old.clock.max(written.clock),
+            origin: self.origin.clone(),
+            ..old.clone()
+        };
+        match self.ledger.swap(&old, &new).await {
+            Ok(true) => {}
+            // Somebody else swapped, or our own swap of a moment ago did happen.
+            Ok(false) => return self.after_swap(growing, new).await,
+            Err(error) if error.is_outcome_unknown() => return self.after_swap(growing, new).await,
+            Err(error) => return Err(error.into()),
+        }
+        growing.tree = new;
+        if let Some(partial) = &mut self.partial {
+            partial.extend(written.partial);
+        }
+        metrics::counter!("chancery_log_integrated").increment((to - old.size) as u64);
+        metrics::gauge!("chancery_log_tree_size").set(to as f64);
+        metrics::histogram!("chancery_log_integration_seconds").record(started.elapsed());
+        Ok(if to < head { Step::More } else { Step::Done })
+    }
+
+    /// What the database says now is what counts.
+    async fn after_swap(&self, growing: &mut Growing, new: TreeRow) -> Result<Step, Error> {
+        let stands = self.ledger.tree().await?;
+        if (stands.size, &stands.root) == (new.size, &new.root) {
+            growing.tree = new;
+            return Ok(Step::More);
+        }
+        // The lease ran out under us. The other one's tree is as good as ours, or the next round
+        // finds that it is not.
+        Err(Error::Store(store::Error::conflict(store::Subject::Tree)))
+    }
+
+    /// Reads leaves, grows the tree and writes what is new of it.
+    async fn write(&self, growing: &mut Growing, from: i64, to: i64) -> Result<Written, Error> {
+        let mut written = Written {
+            clock: i64::MIN,
+            partial: Vec::new(),
+        };
+        let mut files: Vec<(Resource, Vec<u8>)> = Vec::new();
+        let mut at = from;
+        while at < to {
+            let page = self.leaves(at, to.min(at + PAGE)).await?;
+            at += page.len() as i64;
+            for leaf in page {
+                written.clock = written.clock.max(leaf.time);
+                growing.builder.push(leaf_hash(leaf.body.as_bytes()));
+                growing.bundle.push(leaf.body);
+                if growing.bundle.len() == usize::from(tile::WIDTH) {
+                    files.push(bundle(&growing.bundle, growing.builder.size())?);
+                    growing.bundle.clear();
+                }
+            }
+        }
+        if !growing.bundle.is_empty() {
+            files.push(bundle(&growing.bundle, growing.builder.size())?);
+        }
+        let tiles = growing.builder.take_tiles().into_iter();
+        files.extend(tiles.map(|(tile, bytes)| (Resource::Tile(tile), bytes)));
+        let resources: Vec<Resource> = files.iter().map(|(resource, _)| *resource).collect();
+        self.tiles.write(files).await?;
+        let partial = |resource: &Resource| match resource {
+            Resource::Tile(tile) => !tile.is_full(),
+            Resource::Entries { width, .. } => *width != tile::WIDTH,
+        };
+        written.partial = resources.into_iter().filter(partial).collect();
+        Ok(written)
+    }
+
+    async fn leaves(&self, from: i64, to: i64) -> Result<Vec<LeafRow>, Error> {
+        let mut all = Vec::new();
+        while from + (all.len() as i64) < to {
+            let at = from + all.len() as i64;
+            let page = self.ledger.leaves(at, to - at).await?;
+            let first = page.first().map(|leaf| leaf.index);
+            let last = page.last().map(|leaf| leaf.index);
+            let whole = last == Some(at + page.len() as i64 - 1);
+            if first != Some(at) || !whole {
+                return Err(Error::Gap(at));
+            }
+            all.extend(page);
+        }
+        Ok(all)
+    }
+
+    /// Signs a checkpoint of the tree if there is none, and shows the last one to the world.
+    async fn publish(&mut self, growing: &mut Growing) -> Result<(), Error> {
+        let last = self.ledger.last_checkpoint().await?;
+        let signed = last.as_ref().map_or(-1, |row| row.size);
+        let row = if signed < growing.tree.size && growing.tree.size > 0 {
+            if !self.seal.is_ready() {
+                return Ok(());
+            }
+            self.sign(&growing.tree).await?
+        } else {
+            match last {
+                Some(row) if row.size > growing.published => row,
+                _ => return Ok(()),
+            }
+        };
+        self.show(&row).await?;
+        growing.published = row.size;
+        self.tidy(row.size).await;
+        Ok(())
+    }
+
+    async fn sign(&self, tree: &TreeRow) -> Result<CheckpointRow, Error> {
+        let key_error = |error: &dyn std::fmt::Display| Error::Key(error.to_string());
+        let root: Sha256Digest = tree
+            .root
+            .parse()
+            .map_err(|_| Error::Key("the root is not a digest".to_owned()))?;
+        let text = Checkpoint {
+            origin: self.origin.clone(),
+            size: tree.size as u64,
+            root,
+        }
+        .body();
+        let sealed = self
+            .seal
+            .sign(text.clone(), Instant::now() + SIGNING)
+            .await?;
+        let key = VerifierKey::for_log(&self.origin, &sealed.public).map_err(|e| key_error(&e))?;
+        let line =
+            checkpoint::signature_line(&key, &sealed.signature).map_err(|e| key_error(&e))?;
+        let note = Note {
+            text,
+            signatures: vec![line],
+        };
+        let row = CheckpointRow {
+            size: tree.size,
+            root: tree.root.clone(),
+            time: self.ambient.now().millis(),
+            clock: tree.clock,
+            kid: sealed.kid,
+            note: note.to_string(),
+            cosignatures: String::new(),
+        };
+        let stands = self.ledger.add_checkpoint(&row).await?;
+        match stands.root == row.root {
+            true => Ok(stands),
+            false => Err(Error::Forked {
+                size: tree.size as u64,
+                with: "a checkpoint that was signed",
+            }),
+        }
+    }
+
+    /// Replaces what is published by something newer, and by nothing else.
+    async fn show(&self, row: &CheckpointRow) -> Result<(), Error> {
+        show(&self.storage, row, |present| self.read(present)).await
+    }
+
+    /// Removes partial tiles whose place is taken by full ones of a published tree.
+    async fn tidy(&mut self, published: i64) {
+        let Some(partial) = &mut self.partial else {
+            return;
+        };
+        let covered = |resource: &Resource| {
+            let (level, index) = match resource {
+                Resource::Tile(tile) => (tile.level, tile.index),
+                Resource::Entries { index, .. } => (0, *index),
+            };
+            (published as u64) >> (8 * (u32::from(level) + 1)) > index
+        };
+        let (gone, stay) = std::mem::take(partial).into_iter().partition(covered);
+        *partial = stay;
+        let gone: Vec<Resource> = gone;
+        for resource in gone {
+            self.storage.remove(&resource.path()).await;
+        }
+    }
+}
+
+struct Written {
+    clock: i64,
+    partial: Vec<Resource>,
+}
+
+/// Shared with the witnesses' task, which shows the same checkpoint with more signatures.
+pub(super) async fn show(
+    storage: &Storage,
+    row: &CheckpointRow,
+    read: impl Fn(&Present) -> Result<Checkpoint, Error>,
+) -> Result<(), Error> {
+    let old = storage.checkpoint().await?;
+    let note = row.signed();
+    if let Some(present) = &old {
+        if present.bytes == note.as_bytes() {
+            return Ok(());
+        }
+        let there = read(present)?;
+        if there.size > row.size as u64 {
+            return Err(Error::Behind {
+                published: there.size,
+                known: row.size as u64,
+            });
+        }
+    }
+    Ok(storage.put_checkpoint(old, &note).await?)
+}
+
+/// The keys that checkpoints of this origin are verified with.
+pub(super) fn verifier_keys(origin: &str, seal: &dyn Seal) -> Vec<VerifierKey> {
+    let keys = seal.keys().into_iter();
+    keys.filter_map(|key| VerifierKey::for_log(origin, &key).ok())
+        .collect()
+}
+
+fn bundle(bodies: &[String], size: u64) -> Result<(Resource, Vec<u8>), Error> {
+    let bytes = tile::encode_bundle(bodies.iter().map(String::as_bytes))
+        .map_err(|error| Error::Tiles(tiles::Error::Garbled(error.to_string())))?;
+    let width = bodies.len() as u16;
+    let resource = Resource::Entries {
+        index: (size - 1) / u64::from(tile::WIDTH),
+        width,
+    };
+    Ok((resource, bytes))
+}

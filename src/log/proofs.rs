@@ -1,0 +1,183 @@
+//! Receipts out: proofs that what was answered is in the tree, for whoever asks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use trust::tlog::merkle::{leaf_hash, verify_inclusion};
+use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::proof::TlogProof;
+use trust::tlog::tile::Resource;
+use trust::{Sha256Digest, Time};
+
+use super::integrator::verifier_keys;
+use super::keeper::Published;
+use super::seal::Seal;
+use super::tiles::{self, Tiles};
+use crate::store::{self, CheckpointRow, LeafRow, Store};
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the log's database cannot be read")]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Tiles(#[from] tiles::Error),
+    /// A leaf in the database is not the one in the tree, or a checkpoint is not of the tree.
+    #[error("the log does not hold together: {0}")]
+    Broken(String),
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Proofs {
+    store: Store,
+    tiles: Tiles,
+    seal: Arc<dyn Seal>,
+    origin: Arc<str>,
+    published: watch::Receiver<Published>,
+}
+
+/// A leaf, and the proof that it is in the tree.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    pub leaf: LeafRow,
+    pub proof: TlogProof,
+    /// Not later than: by the log's own clock, which no leaf after it can set back.
+    pub existed_at: Time,
+    /// The log's key that signed the checkpoint.
+    pub log_kid: String,
+}
+
+impl Proofs {
+    pub fn new(
+        store: Store,
+        tiles: Tiles,
+        seal: Arc<dyn Seal>,
+        origin: &str,
+        published: watch::Receiver<Published>,
+    ) -> Self {
+        Self {
+            store,
+            tiles,
+            seal,
+            origin: origin.into(),
+            published,
+        }
+    }
+
+    pub fn origin(&self) -> &str {
+        &self.origin
+    }
+
+    /// The keys that checkpoints are verified with.
+    pub fn keys(&self) -> Vec<VerifierKey> {
+        verifier_keys(&self.origin, self.seal.as_ref())
+    }
+
+    pub fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    /// A file of the log, as it was written.
+    pub async fn file(&self, resource: Resource) -> Result<Option<Arc<Vec<u8>>>, Error> {
+        Ok(self.tiles.get(resource).await?)
+    }
+
+    /// Waits until a checkpoint covers the leaf; false if that took too long.
+    pub async fn covered(&self, index: i64, deadline: Instant) -> bool {
+        let mut published = self.published.clone();
+        let covers = |published: &Published| {
+            let row = published.checkpoint.as_ref();
+            row.is_some_and(|row| row.size > index)
+        };
+        let waiting = published.wait_for(covers);
+        let outcome = tokio::time::timeout_at(deadline.into(), waiting).await;
+        outcome.is_ok_and(|found| found.is_ok())
+    }
+
+    /// The receipt of a leaf under the first checkpoint that covered it, which never changes but
+    /// for witnesses that come later. None while there is no such leaf or checkpoint.
+    pub async fn receipt(&self, index: i64) -> Result<Option<Receipt>, Error> {
+        let Some(row) = self.store.checkpoint_over(index).await? else {
+            return Ok(None);
+        };
+        let Some(leaf) = self.store.leaf(index).await? else {
+            return Ok(None);
+        };
+        self.prove(leaf, &row).await.map(Some)
+    }
+
+    /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
+    /// tree as soon as a checkpoint covers it.
+    pub async fn existed_at(&self, index: i64) -> Result<Option<Time>, Error> {
+        if let Some(receipt) = self.receipt(index).await? {
+            return Ok(Some(receipt.existed_at));
+        }
+        let Some(leaf) = self.store.leaf(index).await? else {
+            return Ok(None);
+        };
+        let last = self.store.last_checkpoint().await?;
+        let clock = last.map_or(i64::MIN, |row| row.clock);
+        Ok(Some(Time::from_millis(leaf.time.max(clock))))
+    }
+
+    /// Holds the database's leaf against the tree: a row that was changed has no receipt.
+    async fn prove(&self, leaf: LeafRow, row: &CheckpointRow) -> Result<Receipt, Error> {
+        let broken = |what: &str| Error::Broken(format!("leaf {}: {what}", leaf.index));
+        let (index, size) = (leaf.index as u64, row.size as u64);
+        let now = self.now(row).await?;
+        let hashes = self.tiles.inclusion(index, size, now).await?;
+        let root: Sha256Digest = row
+            .root
+            .parse()
+            .map_err(|_| broken("its checkpoint has no root"))?;
+        if leaf.body.is_empty() {
+            return Err(broken("its body was removed after retention"));
+        }
+        verify_inclusion(index, size, leaf_hash(leaf.body.as_bytes()), &hashes, root)
+            .map_err(|_| broken("the database has another one than the tree"))?;
+        let note = Note::parse(row.signed().as_bytes())
+            .map_err(|_| broken("its checkpoint cannot be read"))?;
+        let before = self.store.checkpoint_before(leaf.index).await?;
+        let clock = before.map_or(i64::MIN, |row| row.clock);
+        Ok(Receipt {
+            existed_at: Time::from_millis(leaf.time.max(clock)),
+            log_kid: row.kid.clone(),
+            proof: TlogProof {
+                index,
+                extra: None,
+                hashes,
+                checkpoint: note,
+            },
+            leaf,
+        })
+    }
+
+    /// That the tree of `new` leaves begins with that of `old`; none if there is no such tree yet.
+    pub async fn consistency(
+        &self,
+        old: u64,
+        new: u64,
+    ) -> Result<Option<Vec<Sha256Digest>>, Error> {
+        let Some(last) = self.store.last_checkpoint().await? else {
+            return Ok(None);
+        };
+        if new > last.size as u64 || old > new {
+            return Ok(None);
+        }
+        let now = self.now(&last).await?;
+        Ok(Some(self.tiles.consistency(old, new, now).await?))
+    }
+
+    /// A size whose tiles are all there: that of the newest checkpoint.
+    async fn now(&self, at_least: &CheckpointRow) -> Result<u64, Error> {
+        let known = self.published.borrow().checkpoint.clone();
+        match known.filter(|row| row.size >= at_least.size) {
+            Some(row) => Ok(row.size as u64),
+            None => {
+                let last = self.store.last_checkpoint().await?;
+                Ok(last.map_or(at_least.size, |row| row.size) as u64)
+            }
+        }
+    }
+}

@@ -1,0 +1,48 @@
+//! Since when a signature exists: by its row, and where that decides, by the tree itself.
+//!
+//! A row alone is what a database says. The tree has it only if the row is the leaf that was
+//! integrated, and a leaf cannot be older than the leaves of the checkpoint before it, whatever
+//! time it claims: that is how a row that was slipped in and dated back comes out.
+
+use trust::Time;
+use trust::verdict::Existence;
+
+use super::Error;
+use crate::log::{ProofError, Proofs};
+use crate::store::Occurrence;
+
+/// What the log says of one signature.
+pub(super) struct Logged {
+    pub index: i64,
+    pub existence: Existence,
+}
+
+/// None where the tree has another leaf in its place: then it was not logged by us.
+pub(super) async fn proven(
+    proofs: &Proofs,
+    entry: &Occurrence,
+    remarks: &mut Vec<String>,
+) -> Result<Option<Logged>, Error> {
+    let at = match proofs.existed_at(entry.index).await {
+        Ok(at) => at,
+        Err(ProofError::Broken(why)) => {
+            tracing::error!(
+                index = entry.index,
+                why,
+                "a row of the log is not in its tree"
+            );
+            remarks.push("the row in the database is not the one in the log's tree".to_owned());
+            return Ok(None);
+        }
+        Err(error) => return Err(Error::Tree(std::sync::Arc::new(error))),
+    };
+    Ok(at.map(|at| by_row(entry, at)))
+}
+
+/// The row as it stands, for a verdict that does not rest on it.
+pub(super) fn by_row(entry: &Occurrence, at: Time) -> Logged {
+    Logged {
+        index: entry.index,
+        existence: Existence { at, sound: true },
+    }
+}

@@ -1,0 +1,171 @@
+//! Evidence files: what a signature is worth, without the service (docs/LOG.md, "Evidence").
+//!
+//! Everything in a file is unverified until [`verify`] returns: transcripts are walked from the
+//! pinned genesis, proofs end in checkpoints by the log's own accepted keys, and the life of the
+//! key is told by leaves of the log, never by a statement of the service.
+
+mod check;
+
+use serde::{Deserialize, Serialize};
+
+use crate::base64url::Base64Url;
+use crate::digest::Sha256Digest;
+use crate::format::V1;
+use crate::json::{self, JsonError};
+use crate::jwk::Kid;
+use crate::name::Name;
+use crate::time::Time;
+use crate::tlog::policy::WitnessPolicy;
+use crate::verdict::Verdict;
+
+/// Longest file that is read. A transcript has some 10 KiB, a proof about one.
+pub const MAX_LEN: usize = 4 << 20;
+
+/// Most acts in the life of one key.
+pub const MAX_LIFE: usize = 1_000;
+
+/// The file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Evidence {
+    /// Of the installation, as in its genesis.
+    pub environment: Name,
+    /// The signature's leaf.
+    pub leaf: String,
+    /// The acts that made the key what it is, oldest first.
+    pub life: Vec<Logged>,
+    /// Transcripts of the keys that signed the checkpoints in the file.
+    pub log_keys: Vec<String>,
+    /// The tlog-proof of `leaf`.
+    pub proof: String,
+    /// Transcript of the ceremony that revoked the key.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revocation: Option<String>,
+    /// Of the installation, as in its genesis.
+    pub service: Name,
+    /// The signature itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub subject: Option<Subject>,
+    /// The key's transcript.
+    pub transcript: String,
+    /// Says what the file is.
+    #[serde(rename = "type")]
+    pub kind: Kind,
+    /// Format version.
+    pub v: V1,
+}
+
+/// The kind of file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// The only one.
+    ChanceryEvidence,
+}
+
+/// A leaf and the proof that it is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logged {
+    /// The very bytes.
+    pub leaf: String,
+    /// A tlog-proof.
+    pub proof: String,
+}
+
+/// A signature and what it covers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Subject {
+    /// How `input` is covered.
+    pub covers: Covers,
+    /// Message or digest.
+    pub input: Base64Url,
+    /// With it `input` opens the leaf's commitment.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub salt: Option<Base64Url>,
+    /// ECDSA in the fixed form of IEEE P1363.
+    pub signature: Base64Url,
+}
+
+/// How a signature covers its input.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Covers {
+    /// The input is hashed.
+    Message,
+    /// The input is the hash.
+    Digest,
+}
+
+/// A file that was refused. The word is stable; the source says more.
+#[derive(Debug, thiserror::Error)]
+#[error("{word}: {why}")]
+pub struct Refused {
+    /// As docs/LOG.md has it: `malformed`, `log_key`, `transcript`, `proof`, `leaf`, `life`,
+    /// `revocation`, `subject`.
+    pub word: &'static str,
+    /// What was wrong.
+    pub why: String,
+}
+
+/// What a file shows.
+#[derive(Clone, Debug)]
+pub struct Finding {
+    /// What the signature is worth, by the key's life as far as the file tells it.
+    pub verdict: Verdict,
+    /// The key.
+    pub kid: Kid,
+    /// Its ring.
+    pub ring: Name,
+    /// The leaf's place in the log.
+    pub index: u64,
+    /// First line of its checkpoint.
+    pub origin: String,
+    /// Witnesses that cosigned the checkpoint, with their times; the policy decides who counts.
+    pub cosigners: Vec<(String, Time)>,
+    /// Whether T is that of a complete quorum of witnesses, and not the log's own clock.
+    pub witnessed: bool,
+    /// Whether the signature itself is in the file and was checked.
+    pub subject: bool,
+    /// SHA-256 of the signature.
+    pub sig_hash: Sha256Digest,
+}
+
+impl Evidence {
+    /// The file's bytes: canonical JSON.
+    pub fn encode(&self) -> Result<Vec<u8>, JsonError> {
+        json::canonical(self)
+    }
+
+    /// Reads the file; nothing in it is verified by that.
+    pub fn decode(bytes: &[u8]) -> Result<Self, Refused> {
+        if bytes.len() > MAX_LEN {
+            return Err(Refused {
+                word: "malformed",
+                why: format!("longer than {MAX_LEN} bytes"),
+            });
+        }
+        let file: Self = json::require_canonical(bytes).map_err(|error| Refused {
+            word: "malformed",
+            why: error.to_string(),
+        })?;
+        if file.life.len() > MAX_LIFE || file.log_keys.len() > MAX_LIFE {
+            return Err(Refused {
+                word: "malformed",
+                why: format!("more than {MAX_LIFE} acts or keys"),
+            });
+        }
+        Ok(file)
+    }
+}
+
+/// Verifies a file with nothing but the genesis's digest and, where there are witnesses, a policy
+/// that says which of them are enough.
+pub fn verify(
+    bytes: &[u8],
+    genesis: Sha256Digest,
+    witnesses: Option<&WitnessPolicy>,
+) -> Result<Finding, Refused> {
+    check::check(&Evidence::decode(bytes)?, genesis, witnesses)
+}

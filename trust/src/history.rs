@@ -1,0 +1,180 @@
+//! The life of a key, told again by the leaves of the log.
+//!
+//! A database can be rewritten, the log cannot. What a key's state must be follows from its acts in
+//! the order of the log, and from nothing else.
+
+#[cfg(test)]
+mod tests;
+
+use crate::digest::Sha256Digest;
+use crate::jwk::Kid;
+use crate::leaf::{ActKind, ActLeaf};
+use crate::life::{Contradiction, Life, Revocation};
+use crate::request::RevocationReason;
+use crate::state::KeyState;
+use crate::time::Time;
+
+/// What the acts so far say of one key.
+#[derive(Clone, Debug)]
+pub struct History {
+    kid: Kid,
+    life: Life,
+    primary: bool,
+    transcript: Option<Sha256Digest>,
+    revoked_by: Option<Option<String>>,
+}
+
+/// An act that no such key can have gone through.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotAHistory {
+    /// It does not say how it concerns the key.
+    #[error("act {action:?} of kind {kind:?} does not concern the key")]
+    Foreign {
+        /// Its kind.
+        kind: ActKind,
+        /// Its action.
+        action: String,
+    },
+    /// For instance retired before it was primary.
+    #[error("{action:?} cannot follow: {why}")]
+    OutOfOrder {
+        /// The action.
+        action: String,
+        /// What is wrong.
+        why: &'static str,
+    },
+    /// A revocation without a reason, or with a beginning that does not go with it.
+    #[error("the revocation says no proper reason")]
+    Revocation,
+    /// The instants run backwards.
+    #[error(transparent)]
+    Contradiction(#[from] Contradiction),
+}
+
+impl History {
+    /// Of a key that was generated at an instant (by its transcript) and of which no act is known.
+    pub fn new(kid: Kid, prepared_at: Time) -> Self {
+        Self {
+            kid,
+            life: Life::prepared(prepared_at),
+            primary: false,
+            transcript: None,
+            revoked_by: None,
+        }
+    }
+
+    /// Whether an act changes the state of a key: the acts to be given to [`Self::tell`].
+    pub fn concerns(act: &ActLeaf, kid: &Kid) -> bool {
+        let one = act.kid.as_ref() == Some(kid);
+        let other = act.previous_kid.as_ref() == Some(kid);
+        match (act.kind, act.action.as_str()) {
+            (ActKind::Ceremony, "accepted") => one,
+            (ActKind::Key, "rotate" | "roll-back" | "revoke") => one || other,
+            (ActKind::Key, "retire" | "archive") => one,
+            _ => false,
+        }
+    }
+
+    /// The next act, in the order of the log.
+    pub fn tell(&mut self, act: &ActLeaf) -> Result<(), NotAHistory> {
+        let one = act.kid.as_ref() == Some(&self.kid);
+        let other = act.previous_kid.as_ref() == Some(&self.kid);
+        let published = self.life.published_at.is_some();
+        let out_of_order = |why| NotAHistory::OutOfOrder {
+            action: act.action.clone(),
+            why,
+        };
+        let expect = |holds: bool, why| {
+            if holds {
+                Ok(())
+            } else {
+                Err(out_of_order(why))
+            }
+        };
+        let revoked = self.life.revocation.is_some();
+        let retired = self.life.retired_at.is_some();
+        match (act.kind, act.action.as_str(), one, other) {
+            (ActKind::Ceremony, "accepted", true, false) => {
+                // The revocation and the destruction of a key are accepted too, later.
+                if published {
+                    return expect(retired || revoked, "it was accepted already");
+                }
+                self.life.published_at = Some(act.time);
+                self.transcript = act.digest;
+            }
+            (ActKind::Key, "rotate" | "roll-back" | "revoke", true, false) => {
+                expect(published, "it was not published")?;
+                expect(
+                    !self.primary && !retired && !revoked,
+                    "it cannot become primary",
+                )?;
+                self.life.activated_at.get_or_insert(act.time);
+                self.life.demoted_at = None;
+                self.primary = true;
+            }
+            (ActKind::Key, "rotate" | "roll-back", false, true) => {
+                expect(self.primary, "it was not primary")?;
+                self.life.demoted_at = Some(act.time);
+                self.primary = false;
+            }
+            (ActKind::Key, "retire", true, false) => {
+                let demoted = self.life.demoted_at.is_some() && !self.primary;
+                expect(demoted && !retired && !revoked, "it was not demoted")?;
+                self.life.retired_at = Some(act.time);
+            }
+            (ActKind::Key, "archive", true, false) => {
+                let archived = self.life.archived_at.is_some();
+                expect((retired || revoked) && !archived, "it was not retired")?;
+                self.life.archived_at = Some(act.time);
+            }
+            (ActKind::Key, "revoke", false, true) => {
+                expect(published && !revoked, "it cannot be revoked")?;
+                self.revoke(act)?;
+            }
+            (kind, ..) => {
+                return Err(NotAHistory::Foreign {
+                    kind,
+                    action: act.action.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    fn revoke(&mut self, act: &ActLeaf) -> Result<(), NotAHistory> {
+        let reason = act.revocation_reason().ok_or(NotAHistory::Revocation)?;
+        if act.compromised_since.is_some() && reason != RevocationReason::Compromised {
+            return Err(NotAHistory::Revocation);
+        }
+        if std::mem::take(&mut self.primary) {
+            self.life.demoted_at = Some(act.time);
+        }
+        self.life.revocation = Some(Revocation {
+            reason,
+            revoked_at: act.time,
+            compromised_since: act.compromised_since,
+        });
+        self.revoked_by = Some(act.reference.clone());
+        Ok(())
+    }
+
+    /// The life so far.
+    pub fn life(&self) -> Life {
+        self.life
+    }
+
+    /// The state that follows from it.
+    pub fn state(&self) -> Result<KeyState, NotAHistory> {
+        Ok(self.life.state()?)
+    }
+
+    /// SHA-256 of the transcript that the log says was accepted, if it says so.
+    pub fn transcript(&self) -> Option<Sha256Digest> {
+        self.transcript
+    }
+
+    /// The ceremony that revoked it, by the SHA-256 of its request.
+    pub fn revoked_by(&self) -> Option<&str> {
+        self.revoked_by.as_ref()?.as_deref()
+    }
+}
