@@ -11,6 +11,8 @@ mod open;
 mod proofs;
 mod seal;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod tiles;
 
 use std::sync::Arc;

@@ -6,14 +6,14 @@ mod conflicts;
 mod faults;
 mod life;
 mod objects;
-mod place;
+pub mod place;
 mod races;
 mod raw;
 mod reading;
 mod schema;
 mod server;
 mod signing;
-mod world;
+pub mod world;
 
 /// Each function becomes one test on each engine.
 macro_rules! contract {
