@@ -639,6 +639,7 @@ class EvidenceRefusals(Refusals):
             short().act(30, "rotate", "kid", compromised_since=minute(1)), short().act(30, "sign", "kid"),
             short().act(30, "rotate", "kid", kind="admin"), short().act(30, "rotate", "kid", more=1),
             Story().act(30, "retire", "kid").sign(), short().act(30, "retire", "previous_kid"),
+            short("revoke").act(410, "archive", "kid").act(420, "revoke", "previous_kid", reason="superseded"),
         ]  # fmt: skip
         for number, story in enumerate(cases):
             with self.subTest(number):
