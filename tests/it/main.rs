@@ -31,6 +31,7 @@ mod interop_openssl;
 mod interop_ssh;
 mod layering;
 mod log_evidence;
+mod log_kill;
 mod log_receipts;
 mod log_witness;
 mod log_witnesses;
