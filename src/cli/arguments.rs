@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::output::Style;
-use super::{access, audit, ceremony, config, demo, evidence, key, ring, sign, verify};
+use super::{access, audit, ceremony, config, demo, evidence, key, log, ring, sign, verify};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 refused by a \
 rule (quorum, state, policy); 4 token, database or network not available; 5 verification says no.";
@@ -62,6 +62,9 @@ pub enum Command {
     /// Evidence files: what a signature is worth, checkable without the service.
     #[command(subcommand)]
     Evidence(evidence::Command),
+    /// The transparency log: check it.
+    #[command(subcommand)]
+    Log(log::Command),
     /// Hold a whole ceremony, sign, rotate and verify, on a token made for the purpose.
     Demo(demo::Demo),
     /// A worker process around the vendor's PKCS#11 library.

@@ -11,6 +11,7 @@ mod doctor;
 mod evidence;
 mod genesis;
 mod key;
+mod log;
 mod migrate;
 mod office;
 mod output;
@@ -54,6 +55,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => verify::run(command, &output).await,
         Command::Evidence(command) => evidence::run(command, &output).await,
+        Command::Log(command) => log::run(&arguments.config, command, world, &output).await,
         Command::Demo(command) => demo::run(command, world, &output).await,
     };
     match outcome {
