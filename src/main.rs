@@ -2,6 +2,7 @@
 
 mod access;
 mod ambient;
+mod audit;
 mod ceremony;
 mod cli;
 mod config;
