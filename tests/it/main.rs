@@ -30,5 +30,6 @@ mod interop_jwks;
 mod interop_openssl;
 mod interop_ssh;
 mod layering;
+mod log_archive;
 mod log_evidence;
 mod log_receipts;
