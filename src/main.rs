@@ -14,6 +14,7 @@ mod store;
 mod telemetry;
 mod token;
 mod verification;
+mod witness;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -23,7 +24,10 @@ use anyhow::Context as _;
 use clap::Parser as _;
 
 use crate::ambient::{Ambient, NoRandomness};
-use crate::cli::{Arguments, Code, Command, Failure, Output, World, from_keys};
+use crate::cli::{
+    Arguments, Code, Command, Failure, LogCommand, Output, WitnessCommand, WitnessServe, World,
+    from_keys,
+};
 use crate::config::Config;
 use crate::keys::Keys;
 use crate::log::{Group, Log};
@@ -54,14 +58,18 @@ fn main() -> ExitCode {
         environment: std::env::vars().collect(),
         program: std::env::current_exe().unwrap_or_else(|_| "chancery".into()),
     };
-    if matches!(arguments.command, Command::Serve) {
-        let output = Output::new(arguments.output);
-        return match runtime.block_on(serve(&arguments.config, world)) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(failure) => output.failure(&failure),
-        };
+    let output = Output::new(arguments.output);
+    let served = match &arguments.command {
+        Command::Serve => runtime.block_on(serve(&arguments.config, world)),
+        Command::Log(LogCommand::Witness(WitnessCommand::Serve(options))) => {
+            runtime.block_on(serve_witness(options, world))
+        }
+        _ => return runtime.block_on(cli::run(arguments, &world)),
+    };
+    match served {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.failure(&failure),
     }
-    runtime.block_on(cli::run(arguments, &world))
 }
 
 /// How long connections to the database may take to close when the service stops.
@@ -168,6 +176,18 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         tracing::warn!("the database's connections did not close in time");
     }
     Ok(served.context("the listeners")?)
+}
+
+/// A witness for the logs of other services; it has neither token nor database.
+async fn serve_witness(options: &WitnessServe, world: World) -> Result<(), Failure> {
+    telemetry::init("info", telemetry::Format::Text)
+        .map_err(|error| Failure::new(Code::Usage, error))?;
+    let witness = Arc::new(options.open()?);
+    let clock = Arc::new(move || world.ambient.now());
+    http::serve_witness(witness, clock, options.listen, told_to_stop())
+        .await
+        .context("the listener")
+        .map_err(Failure::unavailable)
 }
 
 /// A ceremony that a crash stopped half way needs the executor's power to be settled; a replica

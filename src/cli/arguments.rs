@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 
 use super::output::Style;
-use super::{access, audit, ceremony, config, demo, evidence, key, ring, sign, verify};
+use super::{access, audit, ceremony, config, demo, evidence, key, log, ring, sign, verify};
 
 const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 refused by a \
 rule (quorum, state, policy); 4 token, database or network not available; 5 verification says no.";
@@ -52,6 +52,9 @@ pub enum Command {
     /// The audit trail: every act, refusal and signature.
     #[command(subcommand)]
     Audit(audit::Command),
+    /// The transparency log: its keys for policies, and a witness for other logs.
+    #[command(subcommand)]
+    Log(log::Command),
     /// Credentials of programs and people.
     #[command(subcommand)]
     Access(access::Command),

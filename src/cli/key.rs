@@ -87,7 +87,7 @@ pub fn describe(key: &Key, open: &Open) -> Value {
         "state": key.status(), "published_at": key.published_at,
         "activate_at": may_sign_from(key, open), "retire_at": key.retire_at,
         "ceremony": key.ceremony, "token_label": key.token_label,
-        "token_serial": key.token_serial,
+        "token_serial": key.token_serial, "cka_id": trust::hex::encode(&key.cka_id),
     });
     if let KeyState::Revoked { revocation, .. } = &key.state {
         shown["revocation"] = json!(revocation);

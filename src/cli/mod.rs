@@ -11,6 +11,7 @@ mod doctor;
 mod evidence;
 mod genesis;
 mod key;
+mod log;
 mod migrate;
 mod office;
 mod output;
@@ -18,12 +19,15 @@ mod ring;
 mod sign;
 mod ssh;
 mod verify;
+mod witness;
 
 use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
+pub use log::Command as LogCommand;
 pub use office::{Open, database, from_keys, variable};
 pub use output::{Code, Failure, Output};
+pub use witness::{Command as WitnessCommand, Serve as WitnessServe};
 
 use crate::ambient::Ambient;
 
@@ -36,7 +40,7 @@ pub struct World {
     pub program: std::path::PathBuf,
 }
 
-/// Carries a sub-command out. `serve` and the worker are `main`'s, which wires the rooms.
+/// Carries a sub-command out. What serves, and the worker, are `main`'s, which wires the rooms.
 pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
     let output = Output::new(arguments.output);
     let outcome = match arguments.command {
@@ -50,6 +54,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
             ceremony::run(&arguments.config, command, world, &output).await
         }
         Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,
+        Command::Log(command) => log::run(&arguments.config, command, world, &output).await,
         Command::Access(command) => access::run(&arguments.config, command, world, &output).await,
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => verify::run(command, &output).await,

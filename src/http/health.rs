@@ -1,5 +1,5 @@
 //! Liveness and readiness. Readiness is asked by part, because the parts stand apart: JWKS needs
-//! the read model alone, verification the database too, and signing also the token.
+//! the read model alone, verification the database too, and signing also the token and the log.
 
 use std::time::Duration;
 
@@ -36,6 +36,7 @@ struct Parts {
     database: Database,
     token: Token,
     snapshot: Snapshot,
+    log: Log,
 }
 
 #[derive(Debug, Serialize)]
@@ -59,6 +60,17 @@ struct Snapshot {
     age_ms: u64,
     keys: usize,
     refused: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Log {
+    ok: bool,
+    /// Leaves of the newest checkpoint.
+    size: i64,
+    /// Whether the quorum of witnesses is complete on it; null where nobody is to witness.
+    witnessed: Option<bool>,
+    /// Why the log stands still, and nothing is signed.
+    refused: Option<String>,
 }
 
 /// The process runs and its executor turns.
@@ -110,6 +122,8 @@ async fn readiness(edge: &Shared) -> Readiness {
     let token = edge.app.token.status();
     let snapshot = edge.app.keys.current();
     let age = edge.app.keys.confirmed_ago();
+    let published = edge.app.roll.published();
+    let goes_on = published.refused.is_none();
     // An old snapshot is safe to publish from (a key signs only long after it was published), so
     // age alone does not take JWKS away; not knowing of a revocation for long does.
     let fresh = age <= edge.settings.snapshot_stale_after;
@@ -118,7 +132,7 @@ async fn readiness(edge: &Shared) -> Readiness {
         serves: Serves {
             publication: true,
             verification: database,
-            signing: database && token.ready && fresh,
+            signing: database && token.ready && fresh && goes_on,
         },
         parts: Parts {
             database: Database { ok: database },
@@ -135,6 +149,12 @@ async fn readiness(edge: &Shared) -> Readiness {
                 age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
                 keys: snapshot.keys.len(),
                 refused: snapshot.refused.len(),
+            },
+            log: Log {
+                ok: goes_on,
+                size: published.checkpoint.map_or(0, |row| row.size),
+                witnessed: published.witnessed,
+                refused: published.refused.map(|why| why.to_string()),
             },
         },
     }

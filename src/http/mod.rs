@@ -42,6 +42,7 @@ mod state;
 mod tls;
 mod verify;
 mod verify_batch;
+mod witness;
 
 #[cfg(test)]
 mod golden;
@@ -56,6 +57,7 @@ pub use app::App;
 pub use doors::AuditedRefusals;
 pub use server::serve;
 pub use settings::Settings;
+pub use witness::serve_witness;
 
 /// What handlers share.
 struct Edge {

@@ -20,7 +20,7 @@ use super::{App, Edge, Settings, Shared, operations, router, tls};
 
 /// A head of a request that does not come within this time never will; it bounds what an idle
 /// or hostile connection costs.
-const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
+pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
 /// How often quiet callers are forgotten and histograms folded.
 const UPKEEP: Duration = Duration::from_secs(5);
@@ -93,7 +93,10 @@ pub async fn serve(
     }
 }
 
-fn bind(listener: &'static str, address: SocketAddr) -> Result<std::net::TcpListener, Error> {
+pub(super) fn bind(
+    listener: &'static str,
+    address: SocketAddr,
+) -> Result<std::net::TcpListener, Error> {
     let failed = |source| Error::Listen {
         listener,
         address,

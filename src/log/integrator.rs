@@ -124,8 +124,9 @@ struct Growing {
     builder: Builder,
     /// Bodies of the bundle that is not full.
     bundle: Vec<String>,
-    /// The last checkpoint that is known to be published.
+    /// The last checkpoint that is known to be published, and the lines of witnesses under it.
     published: i64,
+    cosignatures: String,
 }
 
 impl<L: Ledger> Integrator<L> {
@@ -220,6 +221,7 @@ impl<L: Ledger> Integrator<L> {
             builder,
             bundle: bundle.into_iter().map(|leaf| leaf.body).collect(),
             published: published.map_or(0, |checkpoint| checkpoint.size as i64),
+            cosignatures: String::new(),
             tree,
         })
     }
@@ -264,6 +266,7 @@ impl<L: Ledger> Integrator<L> {
             builder: Builder::new(),
             bundle: Vec::new(),
             published: 0,
+            cosignatures: String::new(),
         };
         let mut at = 0;
         while at < tree.size {
@@ -395,11 +398,13 @@ impl<L: Ledger> Integrator<L> {
         } else {
             match last {
                 Some(row) if row.size > growing.published => row,
+                Some(row) if row.cosignatures != growing.cosignatures => row,
                 _ => return Ok(()),
             }
         };
         self.show(&row).await?;
         growing.published = row.size;
+        growing.cosignatures = row.cosignatures;
         self.tidy(row.size).await;
         Ok(())
     }
@@ -446,9 +451,24 @@ impl<L: Ledger> Integrator<L> {
         }
     }
 
-    /// Replaces what is published by something newer, and by nothing else.
+    /// Replaces what is published by something newer, or by the same with more signatures of
+    /// witnesses, and by nothing else.
     async fn show(&self, row: &CheckpointRow) -> Result<(), Error> {
-        show(&self.storage, row, |present| self.read(present)).await
+        let old = self.storage.checkpoint().await?;
+        let note = row.signed();
+        if let Some(present) = &old {
+            if present.bytes == note.as_bytes() {
+                return Ok(());
+            }
+            let there = self.read(present)?;
+            if there.size > row.size as u64 {
+                return Err(Error::Behind {
+                    published: there.size,
+                    known: row.size as u64,
+                });
+            }
+        }
+        Ok(self.storage.put_checkpoint(old, &note).await?)
     }
 
     /// Removes partial tiles whose place is taken by full ones of a published tree.
@@ -475,29 +495,6 @@ impl<L: Ledger> Integrator<L> {
 struct Written {
     clock: i64,
     partial: Vec<Resource>,
-}
-
-/// Shared with the witnesses' task, which shows the same checkpoint with more signatures.
-pub(super) async fn show(
-    storage: &Storage,
-    row: &CheckpointRow,
-    read: impl Fn(&Present) -> Result<Checkpoint, Error>,
-) -> Result<(), Error> {
-    let old = storage.checkpoint().await?;
-    let note = row.signed();
-    if let Some(present) = &old {
-        if present.bytes == note.as_bytes() {
-            return Ok(());
-        }
-        let there = read(present)?;
-        if there.size > row.size as u64 {
-            return Err(Error::Behind {
-                published: there.size,
-                known: row.size as u64,
-            });
-        }
-    }
-    Ok(storage.put_checkpoint(old, &note).await?)
 }
 
 /// The keys that checkpoints of this origin are verified with.

@@ -1,11 +1,16 @@
-//! Runs the integrator in every replica; the lease decides which of them does anything.
+//! Runs the integrator in every replica; the lease decides which of them does anything. Beside it
+//! the witnesses are asked, in every replica: any of them may be the first to hear that this
+//! database is an old one.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::watch;
+use trust::tlog::policy::WitnessPolicy;
 
 use super::integrator::{Integrator, Step};
+use super::proofs::is_witnessed;
+use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
 use crate::ambient::Ambient;
 use crate::store::{CheckpointRow, Store};
@@ -19,6 +24,10 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub struct Published {
     /// The newest checkpoint that was signed.
     pub checkpoint: Option<Arc<CheckpointRow>>,
+    /// Whether the quorum of witnesses is complete on it; none where nobody is to witness.
+    pub witnessed: Option<bool>,
+    /// Whether it is this replica that integrates.
+    pub integrates: bool,
     /// Why the log stands still, if a person has to look. While it does nothing is signed: what
     /// cannot be logged must not leave.
     pub refused: Option<Arc<str>>,
@@ -31,6 +40,8 @@ pub struct Keeper {
     pub interval: Duration,
     pub heartbeat: Duration,
     pub published: watch::Sender<Published>,
+    pub witnesses: Witnesses,
+    pub policy: Option<Arc<WitnessPolicy>>,
 }
 
 impl Keeper {
@@ -40,8 +51,30 @@ impl Keeper {
 
     /// Until it is aborted.
     pub async fn run(mut self) {
+        let mut findings = self.witnesses.findings();
+        let news = self.witnesses.news();
+        self.tell(None, false).await;
+        // They end with us.
+        let _asking = self.witnesses.spawn();
+        // A database that was restored signs nothing before somebody outside could say so. This
+        // ends: what is not answered in time counts as asked.
+        let _ = findings.wait_for(Findings::all_asked).await;
+        let mut integrates = false;
         loop {
+            let alarm = findings.borrow().alarm();
+            if let Some(alarm) = alarm {
+                metrics::counter!("chancery_log_errors").increment(1);
+                tracing::error!(error = chain(&*alarm), "the log stands still");
+                self.tell(Some(Arc::from(chain(&*alarm))), false).await;
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
             let step = self.integrator.step().await;
+            match &step {
+                Ok(Step::Elsewhere) => integrates = false,
+                Ok(_) => integrates = true,
+                Err(_) => {}
+            }
             let pause = match &step {
                 Ok(Step::More) => Duration::ZERO,
                 Ok(_) => self.interval,
@@ -58,20 +91,25 @@ impl Keeper {
                     false => tracing::warn!(error = chain(error), "the log waits"),
                 }
             }
-            self.tell(refused).await;
+            self.tell(refused, integrates).await;
             if matches!(step, Ok(Step::Done)) {
                 self.beat().await;
             }
-            tokio::time::sleep(pause).await;
+            // A cosignature is published, and an alarm heard, as soon as it is there.
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = news.notified(), if !pause.is_zero() => {}
+            }
         }
     }
 
     /// Those who wait for a receipt wake up when the checkpoint is another.
-    async fn tell(&self, refused: Option<Arc<str>>) {
+    async fn tell(&self, refused: Option<Arc<str>>, integrates: bool) {
         let last = self.store.last_checkpoint().await;
         self.published.send_if_modified(|published| {
-            let stopped = published.refused != refused;
+            let stopped = published.refused != refused || published.integrates != integrates;
             published.refused = refused;
+            published.integrates = integrates;
             let Ok(last) = last else {
                 return stopped;
             };
@@ -80,10 +118,15 @@ impl Keeper {
             let cosigned = last.as_ref().map(|row| &row.cosignatures)
                 != published.checkpoint.as_ref().map(|row| &row.cosignatures);
             if news || cosigned {
+                published.witnessed = self.witnessed(last.as_ref());
                 published.checkpoint = last.map(Arc::new);
             }
             stopped || news || cosigned
         });
+    }
+
+    fn witnessed(&self, row: Option<&CheckpointRow>) -> Option<bool> {
+        Some(is_witnessed(self.policy.as_ref()?, row?))
     }
 
     /// A log that is silent because nothing happens looks like one that was stopped; so it says

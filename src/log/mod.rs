@@ -11,7 +11,10 @@ mod open;
 mod proofs;
 mod seal;
 mod storage;
+#[cfg(test)]
+mod tests;
 mod tiles;
+mod witnesses;
 
 use std::sync::Arc;
 

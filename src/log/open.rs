@@ -1,4 +1,4 @@
-//! Opens the log of a replica: storage, proofs, and the keeper that integrates.
+//! Opens the log of a replica: storage, proofs, and the keeper that integrates and asks witnesses.
 
 use std::sync::Arc;
 
@@ -10,6 +10,7 @@ use super::proofs::Proofs;
 use super::seal::Seal;
 use super::storage::{self, Storage};
 use super::tiles::Tiles;
+use super::witnesses::{self, Shared, Witnesses};
 use crate::ambient::Ambient;
 use crate::config::Config;
 use crate::store::Store;
@@ -18,6 +19,8 @@ use crate::store::Store;
 pub enum OpenError {
     #[error(transparent)]
     Storage(#[from] storage::Error),
+    #[error(transparent)]
+    Witnesses(#[from] witnesses::SettingsError),
     /// Nobody must sign into a log that does not fit what is published.
     #[error("the log must not go on from this database")]
     Refused(#[source] integrator::Error),
@@ -35,8 +38,26 @@ pub async fn open(
 ) -> Result<(Proofs, Keeper), OpenError> {
     let origin = config.log.origin(&config.service.issuer);
     let tiles = Tiles::new(Storage::open(&config.log, variable)?);
+    let policy = witnesses::read_policy(config.log.witnesses.as_deref())?;
     let (published, watched) = watch::channel(Published::default());
-    let proofs = Proofs::new(store.clone(), tiles.clone(), seal.clone(), &origin, watched);
+    let shared = Shared {
+        store: store.clone(),
+        tiles: tiles.clone(),
+        seal: seal.clone(),
+        ambient: ambient.clone(),
+        origin: origin.clone(),
+        heartbeat: config.log.heartbeat,
+        published: watched.clone(),
+    };
+    let witnesses = Witnesses::new(policy.as_deref(), config.log.witness_timeout, shared)?;
+    let proofs = Proofs::new(
+        store.clone(),
+        tiles.clone(),
+        seal.clone(),
+        &origin,
+        watched,
+        policy.clone(),
+    );
     let settings = Settings {
         origin,
         holder: instance.to_owned(),
@@ -56,6 +77,8 @@ pub async fn open(
         interval: config.log.interval,
         heartbeat: config.log.heartbeat,
         published,
+        witnesses,
+        policy,
     };
     Ok((proofs, keeper))
 }

@@ -6,6 +6,7 @@ use std::time::Instant;
 use tokio::sync::watch;
 use trust::tlog::merkle::{leaf_hash, verify_inclusion};
 use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::policy::WitnessPolicy;
 use trust::tlog::proof::TlogProof;
 use trust::tlog::tile::Resource;
 use trust::{Sha256Digest, Time};
@@ -15,6 +16,9 @@ use super::keeper::Published;
 use super::seal::Seal;
 use super::tiles::{self, Tiles};
 use crate::store::{self, CheckpointRow, LeafRow, Store};
+
+/// Checkpoints that are looked at for one with enough witnesses; at two a second, half a minute.
+const LOOKED_AT: i64 = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -35,6 +39,7 @@ pub struct Proofs {
     seal: Arc<dyn Seal>,
     origin: Arc<str>,
     published: watch::Receiver<Published>,
+    policy: Option<Arc<WitnessPolicy>>,
 }
 
 /// A leaf, and the proof that it is in the tree.
@@ -55,6 +60,7 @@ impl Proofs {
         seal: Arc<dyn Seal>,
         origin: &str,
         published: watch::Receiver<Published>,
+        policy: Option<Arc<WitnessPolicy>>,
     ) -> Self {
         Self {
             store,
@@ -62,6 +68,7 @@ impl Proofs {
             seal,
             origin: origin.into(),
             published,
+            policy,
         }
     }
 
@@ -95,16 +102,31 @@ impl Proofs {
         outcome.is_ok_and(|found| found.is_ok())
     }
 
-    /// The receipt of a leaf under the first checkpoint that covered it, which never changes but
-    /// for witnesses that come later. None while there is no such leaf or checkpoint.
+    /// The receipt of a leaf under the first checkpoint that covered it; but where a quorum of
+    /// witnesses did not come to cosign that one, under the next that has it. None while there is
+    /// no such leaf or checkpoint.
     pub async fn receipt(&self, index: i64) -> Result<Option<Receipt>, Error> {
-        let Some(row) = self.store.checkpoint_over(index).await? else {
+        let Some(row) = self.best_checkpoint(index).await? else {
             return Ok(None);
         };
         let Some(leaf) = self.store.leaf(index).await? else {
             return Ok(None);
         };
         self.prove(leaf, &row).await.map(Some)
+    }
+
+    /// A witness that was away does not go back, so what it missed stays as it is.
+    async fn best_checkpoint(&self, index: i64) -> Result<Option<CheckpointRow>, Error> {
+        let first = self.store.checkpoint_over(index).await?;
+        let (Some(policy), Some(row)) = (&self.policy, &first) else {
+            return Ok(first);
+        };
+        if is_witnessed(policy, row) {
+            return Ok(first);
+        }
+        let later = self.store.checkpoints(row.size + 1, LOOKED_AT).await?;
+        let witnessed = later.into_iter().find(|row| is_witnessed(policy, row));
+        Ok(witnessed.or(first))
     }
 
     /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
@@ -180,4 +202,11 @@ impl Proofs {
             }
         }
     }
+}
+
+/// Whether the quorum is complete on a checkpoint.
+pub(super) fn is_witnessed(policy: &WitnessPolicy, row: &CheckpointRow) -> bool {
+    let note = Note::parse(row.signed().as_bytes()).ok();
+    let found = note.and_then(|note| policy.satisfied(&note).ok());
+    found.is_some_and(|found| found.complete)
 }

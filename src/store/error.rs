@@ -102,6 +102,14 @@ impl Error {
         matches!(self, Self::OutcomeUnknown { .. })
     }
 
+    /// What a lost connection at COMMIT looks like.
+    #[cfg(test)]
+    pub fn unknown() -> Self {
+        Self::OutcomeUnknown {
+            source: sqlx::Error::PoolClosed,
+        }
+    }
+
     pub fn conflict(what: Subject) -> Self {
         Self::Conflict { what, source: None }
     }

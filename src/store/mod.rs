@@ -20,7 +20,7 @@ mod signatures;
 mod sqlite;
 mod statements;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 mod tree;
 
 use std::path::PathBuf;

@@ -41,6 +41,13 @@ pub const SNAPSHOT_AGE_SECONDS: &str = "chancery_snapshot_age_seconds";
 pub const KEY_AGE_SECONDS: &str = "chancery_key_age_seconds";
 /// Gauge: keys in the database that the read model did not believe.
 pub const KEYS_REFUSED: &str = "chancery_keys_refused";
+/// Counter, label `witness` (as the policy calls it): cosignatures recorded.
+pub const COSIGNATURES: &str = "chancery_log_cosignatures_total";
+/// Counter, labels `witness`, `why` (`unreachable`, `answer`, `cosignature`, `ahead`,
+/// `inconsistent`, `own`): times that a witness did not cosign.
+pub const WITNESS_FAILURES: &str = "chancery_log_witness_failures_total";
+/// Gauge, label `witness`: leaves of the newest checkpoint beyond those that it cosigned.
+pub const WITNESS_LAG: &str = "chancery_log_witness_lag_leaves";
 
 pub(super) fn describe() {
     describe_counter!(SIGNATURES, "Signatures released, by ring and kid.");
@@ -89,5 +96,14 @@ pub(super) fn describe() {
     describe_gauge!(
         KEYS_REFUSED,
         "Keys in the database whose birth certificate was not believed."
+    );
+    describe_counter!(COSIGNATURES, "Cosignatures recorded, by witness.");
+    describe_counter!(
+        WITNESS_FAILURES,
+        "Times that a witness did not cosign, by witness and reason."
+    );
+    describe_gauge!(
+        WITNESS_LAG,
+        "Leaves of the newest checkpoint that a witness has not cosigned yet."
     );
 }

@@ -14,6 +14,8 @@ const ROOMS: &[(&str, u8, u8)] = &[
     ("telemetry", 1, 0),
     ("store", 2, 0),
     ("token", 2, 0),
+    // A witness stands alone: it knows neither the database nor the token.
+    ("witness", 2, 0),
     ("log", 3, 0),
     ("access", 3, 1),
     ("keys", 3, 2),
@@ -47,7 +49,9 @@ const FOREIGN: &[(&[&str], &[&str])] = &[
         ],
         &["http/", "console/"],
     ),
-    (&["clap", "comfy_table", "indicatif", "reqwest"], &["cli/"]),
+    (&["clap", "comfy_table", "indicatif"], &["cli/"]),
+    // The log asks its witnesses.
+    (&["reqwest"], &["cli/", "log/witnesses/"]),
     (
         &["rustls", "axum_server", "x509_cert"],
         &["http/", "access/"],

@@ -33,3 +33,5 @@ mod layering;
 mod log_archive;
 mod log_evidence;
 mod log_receipts;
+mod log_witness;
+mod log_witnesses;

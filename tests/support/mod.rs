@@ -12,4 +12,5 @@ pub mod postgres;
 pub mod process;
 pub mod rust_source;
 pub mod verifier;
+pub mod witness;
 pub mod world;

@@ -16,7 +16,7 @@ use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::{Policy, Threshold};
 use crate::request::DocumentRef;
-use crate::roster::{Roster, RosterError};
+use crate::roster::{Held, Roster, RosterError};
 
 pub use walk::walk;
 
@@ -106,6 +106,8 @@ pub struct Trusted {
     policy_ref: DocumentRef,
     /// Digests of all documents, oldest first.
     documents: Vec<Sha256Digest>,
+    /// Every key of every roster so far.
+    held: Held,
 }
 
 impl Trusted {

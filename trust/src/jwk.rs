@@ -15,6 +15,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::alg::{Algorithm, KeySpec};
 use crate::base64url::{self, Base64Url};
 use crate::digest::Sha256Digest;
+use crate::ed25519;
 use crate::json::{self, JsonError};
 
 /// The name of a key everywhere: base64url of its RFC 7638 SHA-256 thumbprint, 43 characters.
@@ -167,6 +168,9 @@ pub enum PublicKeyError {
     /// RSA with an exponent other than 65537, or a modulus of an unusual size.
     #[error("RSA keys have a modulus of 2048, 3072 or 4096 bits and the exponent 65537")]
     Rsa,
+    /// An Ed25519 point with which anybody can sign, or in a second spelling.
+    #[error("the Ed25519 key is a point of small order, or spelled in another way than its own")]
+    SmallOrder,
     /// The JWK is not acceptable JSON, or has members that do not belong there.
     #[error("the JWK is not acceptable")]
     Json(#[from] JsonError),
@@ -208,9 +212,13 @@ impl PublicKey {
         }))
     }
 
-    /// An Ed25519 key from its 32 bytes.
+    /// An Ed25519 key from its 32 bytes. Refuses what no module generates: a point of small order,
+    /// with which anybody can sign, and a second spelling, which would be a second kid.
     pub fn ed25519(x: &[u8]) -> Result<Self, PublicKeyError> {
         let x = x.try_into().map_err(|_| PublicKeyError::Form("x"))?;
+        if !ed25519::may_be_a_key(&x) {
+            return Err(PublicKeyError::SmallOrder);
+        }
         Ok(Self::of(Material::Okp { x }))
     }
 

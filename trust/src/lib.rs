@@ -18,6 +18,7 @@ pub mod bytes16;
 pub mod chain;
 pub mod digest;
 pub mod dsse;
+mod ed25519;
 pub mod evidence;
 pub mod format;
 pub mod hex;

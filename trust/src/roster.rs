@@ -47,7 +47,8 @@ pub struct Member {
     pub roles: Vec<Role>,
     /// The keys the person is known by.
     pub keys: Vec<MemberKey>,
-    /// Former members stay listed, so that their ids are not given away again.
+    /// Former members stay listed, so that their ids are not given away again; a roster without
+    /// one of them does not follow.
     pub active: bool,
 }
 
@@ -119,6 +120,26 @@ pub enum RosterError {
     /// A role twice: two spellings of one roster.
     #[error("member {0} has the same role twice")]
     DuplicateRole(MemberId),
+    /// A member of the roster before is not listed any more.
+    #[error("member {0} is not listed any more; former members stay listed as not active")]
+    Dropped(MemberId),
+    /// The key stood under another member in an earlier roster.
+    #[error("a key of member {1} was member {0}'s in an earlier roster")]
+    FormerKey(MemberId, MemberId),
+}
+
+/// Whose each key has been in all rosters of a chain. A roster alone does not show it: a member
+/// may put away a key that was lost, and it must not come to count for somebody else.
+#[derive(Debug, Default)]
+pub(crate) struct Held(BTreeMap<Vec<u8>, MemberId>);
+
+impl Held {
+    /// Remembers the keys of one more roster.
+    pub fn extend(&mut self, roster: &Roster) {
+        for (material, id) in roster.materials() {
+            self.0.insert(material, id.clone());
+        }
+    }
 }
 
 impl Roster {
@@ -148,6 +169,27 @@ impl Roster {
             }
         }
         Ok(())
+    }
+
+    /// Refuses to follow `before` without its members, or with a key that has been another's.
+    pub(crate) fn follows(&self, before: &Self, held: &Held) -> Result<(), RosterError> {
+        let dropped = |member: &&Member| self.member(&member.id).is_none();
+        if let Some(member) = before.members.iter().find(dropped) {
+            return Err(RosterError::Dropped(member.id.clone()));
+        }
+        for (material, id) in self.materials() {
+            if let Some(former) = held.0.get(&material).filter(|former| *former != id) {
+                return Err(RosterError::FormerKey(former.clone(), id.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn materials(&self) -> impl Iterator<Item = (Vec<u8>, &MemberId)> {
+        self.members.iter().flat_map(|member| {
+            let keys = member.keys.iter();
+            keys.map(move |MemberKey::Ssh { public }| (public.material(), &member.id))
+        })
     }
 
     /// The member with this id.

@@ -6,6 +6,8 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ssh_key::public::{EcdsaPublicKey, KeyData};
 
+use crate::ed25519;
+
 /// An OpenSSH public key in its one spelling: type, space, base64; no comment.
 ///
 /// Kinds: `ssh-ed25519`, `ecdsa-sha2-nistp256`, `ecdsa-sha2-nistp384`, `ssh-rsa` with 2048 to 8192
@@ -34,6 +36,12 @@ pub enum SshKeyError {
     /// RSA with an exponent other than 65537.
     #[error("RSA keys have the exponent 65537")]
     RsaExponent,
+    /// A compressed EC point: a second spelling of the same key.
+    #[error("EC keys are points with both coordinates, 04 || x || y")]
+    Point,
+    /// An Ed25519 point with which anybody can sign, or in a second spelling.
+    #[error("the Ed25519 key is a point of small order, or spelled in another way than its own")]
+    SmallOrder,
 }
 
 impl SshKey {
@@ -60,8 +68,11 @@ impl SshKey {
         let text = key.to_openssh().map_err(|_| SshKeyError::Malformed)?;
         let data = key.key_data().clone();
         match &data {
-            KeyData::Ed25519(_) | KeyData::SkEd25519(_) | KeyData::SkEcdsaSha2NistP256(_) => {}
-            KeyData::Ecdsa(EcdsaPublicKey::NistP256(_) | EcdsaPublicKey::NistP384(_)) => {}
+            KeyData::Ed25519(key) => strong(&key.0)?,
+            KeyData::SkEd25519(key) => strong(&key.public_key().0)?,
+            KeyData::Ecdsa(EcdsaPublicKey::NistP256(point)) => whole(point.as_bytes(), 32)?,
+            KeyData::Ecdsa(EcdsaPublicKey::NistP384(point)) => whole(point.as_bytes(), 48)?,
+            KeyData::SkEcdsaSha2NistP256(key) => whole(key.ec_point().as_bytes(), 32)?,
             KeyData::Rsa(rsa) => {
                 let n = rsa.n.as_positive_bytes().ok_or(SshKeyError::Malformed)?;
                 let bits = n.len() * 8 - n.first().map_or(0, |byte| byte.leading_zeros() as usize);
@@ -98,6 +109,23 @@ impl SshKey {
             KeyData::Rsa(key) => key.n.as_bytes().to_vec(),
             _ => self.text.clone().into_bytes(),
         }
+    }
+}
+
+/// One spelling per key, or one key could stand under two members and be counted twice. OpenSSH
+/// writes no other (RFC 5656 section 3.1 would permit it).
+fn whole(point: &[u8], coordinate_len: usize) -> Result<(), SshKeyError> {
+    match point {
+        [4, coordinates @ ..] if coordinates.len() == 2 * coordinate_len => Ok(()),
+        _ => Err(SshKeyError::Point),
+    }
+}
+
+fn strong(point: &[u8; 32]) -> Result<(), SshKeyError> {
+    if ed25519::may_be_a_key(point) {
+        Ok(())
+    } else {
+        Err(SshKeyError::SmallOrder)
     }
 }
 

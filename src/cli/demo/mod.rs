@@ -3,6 +3,7 @@
 
 mod load;
 mod stage;
+mod theft;
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -89,11 +90,25 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     stage.chancery(&["ring", "create", RING, "--algorithm", "ES256", "--apply"])?;
     let first = stage.ceremony(RING, "ada", &["grace", "mary"], "first key of the ring")?;
 
+    act("The log's own key, born the same way: it signs checkpoints of everything that happens");
+    let log = [
+        "ring",
+        "create",
+        trust::LOG_RING,
+        "--algorithm",
+        "Ed25519",
+        "--apply",
+    ];
+    stage.chancery(&log)?;
+    let log_key = stage.ceremony(trust::LOG_RING, "mary", &["ada", "grace"], "the log's key")?;
+
     act("The service; the key is published first and signs later");
     stage.serve().await?;
     stage.access_token("integrity-service", RING)?;
     stage.wait_for_activation(&first, output).await?;
     stage.chancery(&["ring", "rotate", RING, "--apply"])?;
+    stage.wait_for_activation(&log_key, output).await?;
+    stage.chancery(&["ring", "rotate", trust::LOG_RING, "--apply"])?;
 
     act("Every line of a real log file, signed and verified");
     let (log_file, lines) = stage.log_lines(&LOG_FILES, LINES)?;
@@ -132,6 +147,9 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     ])?;
     let tampered = stage.tampered("second.transcript", &genesis)?;
 
+    act("A theft: an intruder with the token's PIN signs past the service, and dates it back");
+    let theft = theft::play(stage, output, RING, &second, &genesis).await?;
+
     let summary = json!({
         "log_file": log_file, "lines": lines,
         "first_kid": first.kid, "second_kid": second.kid,
@@ -140,9 +158,25 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
         "switch_ms": report.switch.as_secs_f64() * 1e3,
         "gap_ms": report.gap.as_secs_f64() * 1e3,
         "tampered_transcript": tampered,
+        "genuine": theft.genuine, "forged": theft.forged,
+        "in_doubt": theft.in_doubt["summary"]["total"],
+        "evidence": theft.evidence["verdict"], "evidence_network": theft.network,
+        "second_verifier": theft.second,
     });
     output.result(&summary, || describe(&summary));
-    let good = report.failed == 0 && report.by_new_key > 0 && tampered == "refused";
+    let reasons = |found: &Value, reason: &str| {
+        let reasons = found["reasons"].as_array();
+        reasons.is_some_and(|all| all.iter().any(|one| one == reason))
+    };
+    let survived = theft.genuine["verdict"] == "VALID_RETIRED_KEY"
+        && theft.forged["verdict"] != "VALID"
+        && theft.forged["verdict"] != "VALID_RETIRED_KEY"
+        && reasons(&theft.forged, "not_in_log")
+        && theft.evidence["verdict"] == "VALID_RETIRED_KEY"
+        && theft
+            .second
+            .is_none_or(|verdict| verdict == "VALID_RETIRED_KEY");
+    let good = report.failed == 0 && report.by_new_key > 0 && tampered == "refused" && survived;
     if !good {
         return Err(Failure::new(
             Code::Failed,
@@ -162,6 +196,13 @@ fn describe(summary: &Value) -> String {
             .join(", "),
         other => other.to_string(),
     };
+    let verdict = |name: &str| {
+        let found = &summary[name];
+        let reasons = found["reasons"].as_array().into_iter().flatten();
+        let reasons: Vec<_> = reasons.filter_map(Value::as_str).collect();
+        let verdict = found["verdict"].as_str().unwrap_or("?");
+        format!("{verdict} ({})", reasons.join(", "))
+    };
     format!(
         "\nSummary\n\
          \x20 signed                {} lines of {}\n\
@@ -171,7 +212,11 @@ fn describe(summary: &Value) -> String {
          \x20 new signatures        {}\n\
          \x20 under load            {} requests during the rotation, {} failed\n\
          \x20 the switch            {:.0} ms from the command to the first answer by the new key; {:.1} ms without an answer\n\
-         \x20 transcript            verifies; with one byte changed it is {}",
+         \x20 transcript            verifies; with one byte changed it is {}\n\
+         \x20 after the theft       the record before it: {}\n\
+         \x20                       the forged one: {}\n\
+         \x20                       {} signature(s) since then are in doubt, and listed\n\
+         \x20 evidence              {} with the network {}; by the second verifier: {}",
         text("lines"),
         text("log_file"),
         text("first_kid"),
@@ -184,5 +229,11 @@ fn describe(summary: &Value) -> String {
         summary["switch_ms"].as_f64().unwrap_or_default(),
         summary["gap_ms"].as_f64().unwrap_or_default(),
         text("tampered_transcript"),
+        verdict("genuine"),
+        verdict("forged"),
+        text("in_doubt"),
+        text("evidence"),
+        text("evidence_network"),
+        summary["second_verifier"].as_str().unwrap_or("not here"),
     )
 }

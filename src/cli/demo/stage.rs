@@ -206,9 +206,34 @@ impl<'a> Stage<'a> {
 
     /// Runs this program as a person would, in the directory, and returns its JSON.
     pub fn chancery(&self, arguments: &[&str]) -> Result<Value, Failure> {
+        self.run(Command::new(&self.world.program), arguments)
+    }
+
+    /// The same, and without a network if that can be had.
+    pub fn offline(&self, without_network: bool, arguments: &[&str]) -> Result<Value, Failure> {
+        match without_network {
+            true => self.run(super::theft::isolated(&self.world.program), arguments),
+            false => self.chancery(arguments),
+        }
+    }
+
+    /// What a command says, also if it says no.
+    pub fn said(&self, arguments: &[&str]) -> Result<Value, Failure> {
         self.output
             .remark(format!("$ chancery {}", arguments.join(" ")));
         let said = Command::new(&self.world.program)
+            .args(["--output", "json"])
+            .args(arguments)
+            .current_dir(&self.directory)
+            .stderr(Stdio::inherit())
+            .output()?;
+        Ok(serde_json::from_slice(&said.stdout).context("it said no JSON")?)
+    }
+
+    fn run(&self, mut program: Command, arguments: &[&str]) -> Result<Value, Failure> {
+        self.output
+            .remark(format!("$ chancery {}", arguments.join(" ")));
+        let said = program
             .args(["--output", "json"])
             .args(arguments)
             .current_dir(&self.directory)
@@ -263,6 +288,87 @@ impl<'a> Stage<'a> {
             kid,
             activate_at,
         })
+    }
+
+    /// A key is revoked as compromised: proposed by one, approved and accepted by two.
+    pub fn revocation(
+        &self,
+        ring: &str,
+        key: &Born,
+        since: &str,
+        proposer: &str,
+        custodians: &[&str],
+        reason: &str,
+    ) -> Result<(), Failure> {
+        let said = self.chancery(&[
+            "ring",
+            "revoke",
+            ring,
+            "--kid",
+            &key.kid,
+            "--because",
+            "compromised",
+            "--compromised-since",
+            since,
+            "--proposer",
+            proposer,
+            "--reason",
+            reason,
+            "--apply",
+        ])?;
+        let ceremony = text(&said, "ceremony")?;
+        for custodian in custodians {
+            self.chancery(&["ceremony", "approve", &ceremony, "--key", custodian])?;
+        }
+        self.chancery(&["ceremony", "execute", &ceremony])?;
+        for custodian in custodians {
+            self.chancery(&[
+                "ceremony", "accept", &ceremony, "--kid", &key.kid, "--key", custodian,
+            ])?;
+        }
+        Ok(())
+    }
+
+    /// What somebody does who has the PIN: the token signs, and the service never hears of it.
+    pub fn pkcs11_sign(&self, kid: &str, digest: &str) -> Result<Vec<u8>, Failure> {
+        let token = self.directory.join("token");
+        let key = self.chancery(&["key", "show", kid])?;
+        let pin = fs::read_to_string(token.join("pin"))?;
+        let status = Command::new("pkcs11-tool")
+            .env("SOFTHSM2_CONF", token.join("softhsm2.conf"))
+            .env("PIN", pin.trim())
+            .args(["--module", &self.module, "--token-label", "demonstration"])
+            .args([
+                "--login",
+                "--pin",
+                "env:PIN",
+                "--sign",
+                "--mechanism",
+                "ECDSA",
+            ])
+            .args(["--id", &text(&key, "cka_id")?])
+            .args(["--input-file", digest, "--output-file", "loot.signature"])
+            .current_dir(&self.directory)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .context("cannot run pkcs11-tool")?;
+        if !status.success() {
+            return Err(anyhow!("pkcs11-tool did not sign").into());
+        }
+        Ok(fs::read(self.directory.join("loot.signature"))?)
+    }
+
+    pub fn now(&self) -> Time {
+        self.world.ambient.now()
+    }
+
+    pub fn write(&self, file: &str, text: &str) -> Result<(), Failure> {
+        self.write_bytes(file, text.as_bytes())
+    }
+
+    pub fn write_bytes(&self, file: &str, bytes: &[u8]) -> Result<(), Failure> {
+        Ok(fs::write(self.directory.join(file), bytes)?)
     }
 
     pub async fn serve(&mut self) -> Result<(), Failure> {
@@ -415,7 +521,7 @@ impl Drop for Stage<'_> {
     }
 }
 
-fn text(value: &Value, member: &str) -> Result<String, Failure> {
+pub fn text(value: &Value, member: &str) -> Result<String, Failure> {
     value[member]
         .as_str()
         .map(str::to_owned)

@@ -6,15 +6,15 @@ mod conflicts;
 mod faults;
 mod life;
 mod objects;
-mod place;
+pub mod place;
 mod races;
 mod raw;
 mod reading;
 mod schema;
 mod server;
 mod signing;
+pub mod world;
 mod tree;
-mod world;
 
 /// Each function becomes one test on each engine.
 macro_rules! contract {

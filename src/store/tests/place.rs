@@ -46,6 +46,15 @@ impl Place {
         }
     }
 
+    /// Of a database that somebody else made.
+    pub fn of(store: Store, database: Database) -> Self {
+        Self {
+            store,
+            database,
+            _directory: None,
+        }
+    }
+
     /// Another replica.
     pub async fn replica(&self) -> Store {
         Store::connect(&self.database).await.unwrap()

@@ -7,7 +7,7 @@ use crate::json;
 use crate::namespace::Purpose;
 use crate::policy::{Policy, Threshold};
 use crate::request::DocumentRef;
-use crate::roster::{Role, Roster};
+use crate::roster::{Held, Role, Roster};
 use crate::tally::Electorate;
 
 use super::{ChainError, Chains, Change, Genesis, Pin, SignedDocument, Trusted};
@@ -71,12 +71,15 @@ fn genesis(signed: &SignedDocument, pin: &Pin) -> Result<Trusted, ChainError> {
         }),
         Err(source) => Err(ChainError::Json { index: 0, source }),
     };
+    let mut held = Held::default();
+    held.extend(&roster);
     Ok(Trusted {
         roster_ref: reference(json::canonical(&roster))?,
         policy_ref: reference(json::canonical(&policy))?,
         roster,
         policy,
         documents: vec![found],
+        held,
     })
 }
 
@@ -103,6 +106,9 @@ fn next_roster(
     };
     document.stands_at(next, service, environment, *version, *previous)?;
     possible(&unverified, &trusted.policy, index)?;
+    unverified
+        .follows(&trusted.roster, &trusted.held)
+        .map_err(|source| ChainError::Roster { index, source })?;
 
     let needed = trusted.policy.thresholds.roster_change.get();
     document.signed_by(
@@ -122,6 +128,7 @@ fn next_roster(
         version: unverified.version,
         digest: document.digest(),
     };
+    trusted.held.extend(&unverified);
     trusted.roster = unverified;
     Ok(())
 }

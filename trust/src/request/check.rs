@@ -30,6 +30,9 @@ pub enum RequestError {
     /// Numbers start at 1, and exactly the first key has no predecessor.
     #[error("operation.generate.number: {0} does not go with the predecessor given")]
     Number(u32),
+    /// Numbers start at 1.
+    #[error("operation.{0}.number: numbers start at 1")]
+    NumberZero(&'static str),
     /// A text is empty, too long, or has characters that do not print.
     #[error("{0}: expected 1 to {1} printable characters")]
     Text(&'static str, usize),
@@ -57,10 +60,12 @@ impl Request {
         match &self.operation {
             Operation::Generate(order) => order.check(),
             Operation::Destroy(order) => {
+                from_one("destroy", order.number)?;
                 printable("operation.destroy.token_serial", &order.token_serial, 64)?;
                 printable("operation.destroy.token_label", &order.token_label, 64)
             }
             Operation::Revoke(order) => {
+                from_one("revoke", order.number)?;
                 // What is not known yet cannot be said: a verdict would trust everything till then.
                 if let Some(since) = order.compromised_since {
                     ordered("compromised_since", since, "created_at", self.created_at)?;
@@ -104,6 +109,14 @@ impl Revoke {
         } else {
             Err(RequestError::CompromisedSince)
         }
+    }
+}
+
+/// Key 0 of a ring there is none: whoever reads such a request has been shown another key.
+fn from_one(operation: &'static str, number: u32) -> Result<(), RequestError> {
+    match number {
+        0 => Err(RequestError::NumberZero(operation)),
+        _ => Ok(()),
     }
 }
 

@@ -16,6 +16,7 @@ mod ssh_signatures;
 mod support;
 mod tallies;
 mod threats;
+mod threats_to_counting;
 mod threats_to_new_keys;
 mod tlog;
 mod transcripts;

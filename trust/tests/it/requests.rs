@@ -5,7 +5,7 @@ use trust::review::review;
 use trust::tally::{Obstacle, Standing};
 use trust::*;
 
-use crate::support::{NewKey, World, minute, revoke};
+use crate::support::{NewKey, World, destroy, minute, revoke};
 
 fn refused(world: &World, change: impl FnOnce(&mut Request)) -> RequestError {
     let mut request = world.request();
@@ -95,6 +95,25 @@ fn contradictions_cannot_be_approved() {
     }
 }
 
+/// Numbers count from 1: an order that names key 0 of a ring names none.
+#[test]
+fn key_zero_cannot_be_destroyed_or_revoked() {
+    let world = World::quick();
+    let kid = NewKey::generate().public().kid();
+    for operation in [destroy(&kid), revoke(&kid)] {
+        let word = operation.word();
+        let error = refused(&world, |request| {
+            request.operation = operation;
+            match &mut request.operation {
+                Operation::Destroy(order) => order.number = 0,
+                Operation::Revoke(order) => order.number = 0,
+                Operation::Generate(_) => panic!("not asked for"),
+            }
+        });
+        assert_eq!(error, RequestError::NumberZero(word));
+    }
+}
+
 /// What a terminal shows must be what is signed.
 #[test]
 fn text_that_hides_something_cannot_be_approved() {
@@ -106,6 +125,10 @@ fn text_that_hides_something_cannot_be_approved() {
         "a\u{202e}b",
         "a\u{200b}b",
         "a\u{feff}b",
+        "a\u{ad}b",
+        "a\u{61c}b",
+        "a\u{fe0f}b",
+        "a\u{e0041}b",
         &"a".repeat(1001),
     ] {
         let error = refused(&world, |request| request.reason = hidden.to_owned());

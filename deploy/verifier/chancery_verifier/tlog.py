@@ -1,0 +1,195 @@
+"""The log's forms: RFC 6962 section 2.1 and c2sp.org/signed-note, tlog-checkpoint, tlog-cosignature, tlog-proof."""
+
+import hashlib
+import re
+from dataclasses import dataclass
+
+from cryptography.exceptions import InvalidSignature
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+from .keys import PublicKey
+from .refusal import Malformed
+from .shape import bytes_of_base64, instant_of_seconds, sha256_hex
+
+MAX_PROOF = 64 * 1024
+MAX_SIGNATURES = 64
+PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+_DECIMAL = r"0|[1-9][0-9]{0,18}"
+
+
+# The tree.
+
+
+def leaf_hash(leaf: bytes) -> bytes:
+    return hashlib.sha256(b"\x00" + leaf).digest()
+
+
+def node_hash(left: bytes, right: bytes) -> bytes:
+    return hashlib.sha256(b"\x01" + left + right).digest()
+
+
+def root_of_path(index: int, size: int, leaf: bytes, path: list) -> bytes:
+    """The root to which an inclusion proof leads: RFC 9162 section 2.1.3.2, for the proofs of RFC 6962 section 2.1.1."""
+    if index >= size:
+        raise Malformed(f"there is no leaf {index} in a tree of {size}")
+    node, last, root = index, size - 1, leaf
+    for sibling in path:
+        if last == 0:
+            raise Malformed("the path is too long")
+        if node & 1 or node == last:
+            root = node_hash(sibling, root)
+            while not node & 1 and node != 0:
+                node, last = node >> 1, last >> 1
+        else:
+            root = node_hash(root, sibling)
+        node, last = node >> 1, last >> 1
+    if last != 0:
+        raise Malformed("the path is too short")
+    return root
+
+
+# Notes and checkpoints.
+
+
+@dataclass(frozen=True)
+class Signature:
+    name: str
+    key_id: bytes
+    value: bytes
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and not yet verified. `text` is what is signed."""
+
+    text: str
+    origin: str
+    size: int
+    root: bytes
+    signatures: list
+
+
+def is_key_name(name: str) -> bool:
+    """signed-note, "Format": not empty, no Unicode space, no plus."""
+    return name != "" and "+" not in name and not any(character.isspace() for character in name)
+
+
+def read_checkpoint(note: str) -> Checkpoint:
+    """A signed note whose text is a checkpoint without extension lines."""
+    if any(character < " " and character != "\n" for character in note):
+        raise Malformed("a control character in a note")
+    text, blank, rest = note.rpartition("\n\n")
+    if not blank or not rest.endswith("\n"):
+        raise Malformed("a note is a text, an empty line, and lines of signatures")
+    lines = rest[:-1].split("\n")
+    if len(lines) > MAX_SIGNATURES:
+        raise Malformed(f"more than {MAX_SIGNATURES} signatures")
+    signatures = [_read_signature(line) for line in lines]
+    parts = text.split("\n")
+    if len(parts) != 3 or not parts[0] or not re.fullmatch(_DECIMAL, parts[1]):
+        raise Malformed("a checkpoint is of three lines: origin, size, root")
+    root = bytes_of_base64(parts[2])
+    if len(root) != 32:
+        raise Malformed("the root of a checkpoint has 32 bytes")
+    return Checkpoint(text + "\n", parts[0], int(parts[1]), root, signatures)
+
+
+def _read_signature(line: str) -> Signature:
+    parts = line.split(" ")
+    if len(parts) != 3 or parts[0] != "\u2014" or not is_key_name(parts[1]):
+        raise Malformed("a signature line is: em dash, key name, base64")
+    name, data = parts[1], bytes_of_base64(parts[2])
+    if len(data) < 5:
+        raise Malformed("a signature is a key id of four bytes and something")
+    return Signature(name, data[:4], data[4:])
+
+
+def ed25519_key_id(name: str, kind: int, public: bytes) -> bytes:
+    return hashlib.sha256(name.encode() + b"\n" + bytes([kind]) + public).digest()[:4]
+
+
+def log_key_id(origin: str, key: PublicKey) -> bytes:
+    """docs/LOG.md, "Checkpoints": type 0x01 for Ed25519; ECDSA on P-256 goes by the SHA-256 of the SPKI."""
+    if key.spec == "Ed25519":
+        return ed25519_key_id(origin, 1, key.material)
+    return hashlib.sha256(key.spki).digest()[:4]
+
+
+def log_signature_checks(key: PublicKey, checkpoint: Checkpoint, signature: Signature) -> bool:
+    message = checkpoint.text.encode()
+    if key.spec == "Ed25519":
+        return key.verifies("Ed25519", message, signature.value)
+    try:
+        key.verify_ecdsa_der(message, signature.value)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+def log_signers(checkpoint: Checkpoint, keys: list) -> set:
+    """The kids of the log keys that signed. A line that names a log key and does not check refuses the note."""
+    signers = set()
+    for signature in checkpoint.signatures:
+        if signature.name != checkpoint.origin:
+            continue
+        named = [key for key in keys if log_key_id(checkpoint.origin, key) == signature.key_id]
+        checking = [key.kid for key in named if log_signature_checks(key, checkpoint, signature)]
+        if named and not checking:
+            raise Malformed(f"a signature of the log key {named[0].kid} does not check")
+        signers.update(checking)
+    if not signers:
+        raise Malformed("the checkpoint is not signed by a log key")
+    return signers
+
+
+def cosigned_at(checkpoint: Checkpoint, name: str, public: bytes) -> str | None:
+    """The earliest instant at which this witness cosigned: tlog-cosignature, Ed25519. What does not check is no cosignature."""
+    key_id, instants = ed25519_key_id(name, 4, public), []
+    for signature in checkpoint.signatures:
+        if (signature.name, signature.key_id) == (name, key_id) and len(signature.value) == 8 + 64:
+            seconds = int.from_bytes(signature.value[:8], "big")
+            at, message = instant_of_seconds(seconds), f"cosignature/v1\ntime {seconds}\n{checkpoint.text}"
+            if at is not None and _ed25519_checks(public, message.encode(), signature.value[8:]):
+                instants.append(at)
+    return min(instants, default=None)
+
+
+def _ed25519_checks(public: bytes, message: bytes, signature: bytes) -> bool:
+    try:
+        Ed25519PublicKey.from_public_bytes(public).verify(signature, message)
+    except (InvalidSignature, ValueError):
+        return False
+    return True
+
+
+# Proofs.
+
+
+@dataclass(frozen=True)
+class Proof:
+    index: int
+    path: list
+    checkpoint: Checkpoint
+
+
+def read_proof(text: str) -> Proof:
+    """A tlog-proof without `extra`."""
+    if len(text) > MAX_PROOF:
+        raise Malformed(f"a proof longer than {MAX_PROOF} characters")
+    head, blank, note = text.partition("\n\n")
+    lines = head.split("\n")
+    if not blank or lines[0] != PROOF_HEADER:
+        raise Malformed("not a tlog-proof")
+    found = re.fullmatch(f"index ({_DECIMAL})", lines[1]) if len(lines) > 1 else None
+    if not found:
+        raise Malformed("the second line of a tlog-proof without `extra` is its index")
+    path = [bytes_of_base64(line) for line in lines[2:]]
+    if any(len(node) != 32 for node in path):
+        raise Malformed("a hash of a path has 32 bytes")
+    return Proof(int(found[1]), path, read_checkpoint(note))
+
+
+def check_inclusion(leaf: bytes, proof: Proof) -> None:
+    checkpoint = proof.checkpoint
+    if root_of_path(proof.index, checkpoint.size, leaf_hash(leaf), proof.path) != checkpoint.root:
+        raise Malformed(f"the path does not lead from the leaf {proof.index} ({sha256_hex(leaf)}) to the root")

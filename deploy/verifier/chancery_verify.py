@@ -1,0 +1,113 @@
+#!/usr/bin/env python3
+"""Checks an evidence file or a transcript of Chancery, with the network off. See README.md beside this file."""
+
+import argparse
+import dataclasses
+import json
+import sys
+
+from chancery_verifier.evidence import verify_evidence
+from chancery_verifier.policy import MAX_POLICY, WitnessPolicy
+from chancery_verifier.refusal import Malformed, Refused
+from chancery_verifier.roster import Pin
+from chancery_verifier.shape import digest as read_digest
+from chancery_verifier.strict_json import read_strict
+from chancery_verifier.transcript import Ceremony, verify_transcript
+
+MAX_FILE = 16 * 1024 * 1024
+HOLDS, USAGE, DOES_NOT_HOLD = 0, 2, 5
+GOOD_VERDICTS = ("VALID", "VALID_RETIRED_KEY")
+
+
+def main() -> int:
+    arguments = read_arguments()
+    try:
+        genesis = read_digest(arguments.genesis)
+        policy = read_policy(arguments.witness_policy)
+        data = read_file(arguments.file, MAX_FILE + 1)
+    except (OSError, Malformed) as error:
+        print(f"chancery_verify: {error}", file=sys.stderr)
+        return USAGE
+    holds, answer = check(data, arguments.file, genesis, policy)
+    report(answer, arguments.output)
+    return HOLDS if holds else DOES_NOT_HOLD
+
+
+def read_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="chancery_verify.py", description=__doc__)
+    parser.add_argument("file", metavar="FILE", help="an evidence file or a transcript")
+    parser.add_argument("--genesis", required=True, metavar="SHA256", help="the pinned SHA-256 of the genesis")
+    parser.add_argument("--witness-policy", metavar="FILE", help="c2sp.org/tlog-policy; for evidence files")
+    parser.add_argument("--output", choices=("text", "json"), default="text")
+    return parser.parse_args()
+
+
+def read_file(path: str, most: int) -> bytes:
+    with open(path, "rb") as file:
+        return file.read(most)
+
+
+def read_policy(path: str | None) -> WitnessPolicy | None:
+    if path is None:
+        return None
+    try:
+        return WitnessPolicy(read_file(path, MAX_POLICY + 1))
+    except Malformed as error:
+        raise Malformed(f"{path}: {error}") from None
+
+
+def check(data: bytes, path: str, genesis: str, policy: WitnessPolicy | None) -> tuple:
+    """Whether it holds, and the members of the answer."""
+    transcript = is_transcript(data, path)
+    try:
+        if len(data) > MAX_FILE:
+            raise Malformed(f"more than {MAX_FILE} bytes")
+        if transcript:
+            return True, of_ceremony(verify_transcript(data, Pin(genesis)))
+        result = verify_evidence(data, genesis, policy)
+        return result.verdict in GOOD_VERDICTS, dataclasses.asdict(result)
+    except Refused as refused:
+        return False, {"refused": refused.word, "why": refused.why}
+    # What nobody thought of is a refusal too: whoever made the file must not decide how its check ends.
+    except Exception as error:  # noqa: BLE001
+        word = "Unreadable" if transcript else "malformed"
+        return False, {"refused": word, "why": f"{type(error).__name__}: {error}"}
+
+
+def is_transcript(data: bytes, path: str) -> bool:
+    """By the name of the file, else by what is in it."""
+    if path.endswith((".evidence", ".transcript")):
+        return path.endswith(".transcript")
+    try:
+        value = read_strict(data[:MAX_FILE])
+    except Malformed:
+        return False
+    return isinstance(value, dict) and "record" in value
+
+
+def of_ceremony(ceremony: Ceremony) -> dict:
+    return {
+        "holds": True,
+        "service": ceremony.pin.service,
+        "environment": ceremony.pin.environment,
+        "operation": ceremony.operation,
+        "ring": ceremony.ring,
+        "kid": ceremony.kid,
+        "approved": ceremony.approved,
+        "accepted": ceremony.accepted,
+        "digest": ceremony.digest,
+    }
+
+
+def report(answer: dict, output: str) -> None:
+    if output == "json":
+        print(json.dumps(answer))
+        return
+    for name, value in answer.items():
+        shown = ", ".join(value) if isinstance(value, list) else value
+        # Words out of a refused file may hold anything; nothing of it steers the terminal.
+        print(f"{name + ':':<13}{ascii(shown)[1:-1] if isinstance(shown, str) else shown}")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

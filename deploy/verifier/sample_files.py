@@ -1,0 +1,399 @@
+"""Makes transcripts and evidence files for the tests, with keys of its own: the writer's side of the two documents."""
+
+import base64
+import hashlib
+import json
+
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
+
+SERVICE, ENVIRONMENT, ORIGIN = "chancery", "test", "keys.example.org/log"
+ALGORITHMS = ("ES256", "ES384", "PS256", "RS256", "Ed25519")
+THRESHOLDS = ("generate", "rotate", "accept", "destroy", "revoke", "roster_change", "policy_change", "resume")
+
+
+def canonical(value) -> str:
+    # docs/TRANSCRIPT.md section 1 gives this line; the verifier writes it another way.
+    return json.dumps(value, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+
+
+def sha256(data) -> str:
+    return hashlib.sha256(data.encode() if isinstance(data, str) else data).hexdigest()
+
+
+def b64u(data: bytes) -> str:
+    return base64.urlsafe_b64encode(data).rstrip(b"=").decode()
+
+
+def b64(data: bytes) -> str:
+    return base64.b64encode(data).decode()
+
+
+def minute(count: int) -> str:
+    """Instants of the tests, by minutes."""
+    return f"2026-01-01T{count // 60:02}:{count % 60:02}:00.000Z"
+
+
+# People's keys.
+
+
+def ssh_string(data) -> bytes:
+    data = data.encode() if isinstance(data, str) else data
+    return len(data).to_bytes(4, "big") + data
+
+
+def mpint(number: int) -> bytes:
+    return ssh_string(number.to_bytes(number.bit_length() // 8 + 1, "big"))
+
+
+class Person:
+    """A key of one of the kinds of section 4."""
+
+    def __init__(self, kind: str = "ssh-ed25519") -> None:
+        self.kind = kind
+        if "ed25519" in kind:
+            self.private = ed25519.Ed25519PrivateKey.generate()
+            self.wire = ssh_string(kind) + ssh_string(self.private.public_key().public_bytes_raw())
+        elif kind == "ssh-rsa":
+            self.private = rsa.generate_private_key(65537, 2048)
+            numbers = self.private.public_key().public_numbers()
+            self.wire = ssh_string(kind) + mpint(numbers.e) + mpint(numbers.n)
+        else:
+            curve = ec.SECP384R1() if "384" in kind else ec.SECP256R1()
+            self.private = ec.generate_private_key(curve)
+            point = self.private.public_key().public_bytes(
+                serialization.Encoding.X962, serialization.PublicFormat.UncompressedPoint
+            )
+            self.wire = ssh_string(kind) + ssh_string("nistp384" if "384" in kind else "nistp256") + ssh_string(point)
+        if kind.startswith("sk-"):
+            self.wire += ssh_string("ssh:")
+
+    @property
+    def public(self) -> str:
+        return f"{self.kind} {b64(self.wire)}"
+
+    def sign(self, purpose: str, body: str, flags: int = 1, sha: str = "sha512", reserved: str = "") -> str:
+        namespace = f"chancery/{purpose}.v1@{SERVICE}/{ENVIRONMENT}"
+        hashed = hashlib.new(sha, pae(namespace, body)).digest()
+        message = b"SSHSIG" + ssh_string(namespace) + ssh_string(reserved) + ssh_string(sha) + ssh_string(hashed)
+        blob = b"SSHSIG" + (1).to_bytes(4, "big") + ssh_string(self.wire) + ssh_string(namespace)
+        return armor(blob + ssh_string(reserved) + ssh_string(sha) + ssh_string(self._signature(message, flags)))
+
+    def _signature(self, message: bytes, flags: int) -> bytes:
+        touched = bytes([flags, 0, 0, 0, 7]) if self.kind.startswith("sk-") else b""
+        if touched:
+            message = hashlib.sha256(b"ssh:").digest() + touched + hashlib.sha256(message).digest()
+        if "ed25519" in self.kind:
+            return ssh_string(self.kind) + ssh_string(self.private.sign(message)) + touched
+        if self.kind == "ssh-rsa":
+            value = self.private.sign(message, padding.PKCS1v15(), hashes.SHA256())
+            return ssh_string("rsa-sha2-256") + ssh_string(value)
+        sha = hashes.SHA384() if "384" in self.kind else hashes.SHA256()
+        r, s = utils.decode_dss_signature(self.private.sign(message, ec.ECDSA(sha)))
+        return ssh_string(self.kind) + ssh_string(mpint(r) + mpint(s)) + touched
+
+
+def armor(blob: bytes, width: int = 70) -> str:
+    text = b64(blob)
+    lines = "".join(text[start : start + width] + "\n" for start in range(0, len(text), width))
+    return f"-----BEGIN SSH SIGNATURE-----\n{lines}-----END SSH SIGNATURE-----\n"
+
+
+def pae(namespace: str, body: str) -> bytes:
+    return f"DSSEv1 {len(namespace)} {namespace} {len(body.encode())} {body}".encode()
+
+
+# The service's keys.
+
+
+class ServiceKey:
+    """A key of the service with one algorithm."""
+
+    def __init__(self, algorithm: str = "ES256") -> None:
+        self.algorithm = algorithm
+        if algorithm == "Ed25519":
+            self.private, self.spec = ed25519.Ed25519PrivateKey.generate(), "Ed25519"
+        elif algorithm in ("ES256", "ES384"):
+            curve = ec.SECP256R1() if algorithm == "ES256" else ec.SECP384R1()
+            self.private, self.spec = ec.generate_private_key(curve), "P-256" if algorithm == "ES256" else "P-384"
+        else:
+            self.private, self.spec = rsa.generate_private_key(65537, 2048), "RSA-2048"
+        public = self.private.public_key()
+        self.spki = public.public_bytes(serialization.Encoding.DER, serialization.PublicFormat.SubjectPublicKeyInfo)
+        self.kid = b64u(hashlib.sha256(canonical(self._jwk(public)).encode()).digest())
+
+    def _jwk(self, public) -> dict:
+        if self.spec == "Ed25519":
+            return {"crv": "Ed25519", "kty": "OKP", "x": b64u(public.public_bytes_raw())}
+        numbers = public.public_numbers()
+        if self.spec == "RSA-2048":
+            return {"e": "AQAB", "kty": "RSA", "n": b64u(numbers.n.to_bytes(256, "big"))}
+        size = self.size
+        x, y = b64u(numbers.x.to_bytes(size, "big")), b64u(numbers.y.to_bytes(size, "big"))
+        return {"crv": self.spec, "kty": "EC", "x": x, "y": y}
+
+    @property
+    def size(self) -> int:
+        return 32 if self.spec == "P-256" else 48
+
+    def sign(self, message: bytes, digested: bool = False) -> bytes:
+        if self.algorithm == "Ed25519":
+            return self.private.sign(message)
+        sha = hashes.SHA384() if self.algorithm == "ES384" else hashes.SHA256()
+        chosen = utils.Prehashed(sha) if digested else sha
+        if self.algorithm == "RS256":
+            return self.private.sign(message, padding.PKCS1v15(), chosen)
+        if self.algorithm == "PS256":
+            return self.private.sign(message, padding.PSS(padding.MGF1(hashes.SHA256()), 32), chosen)
+        r, s = utils.decode_dss_signature(self.private.sign(message, ec.ECDSA(chosen)))
+        return r.to_bytes(self.size, "big") + s.to_bytes(self.size, "big")
+
+
+# Ceremonies.
+
+
+class Installation:
+    """Three custodians, thresholds of two, and ceremonies that follow each other."""
+
+    def __init__(self, kinds=("ssh-ed25519", "ssh-ed25519", "ecdsa-sha2-nistp256")) -> None:
+        self.people = dict(zip(("ada", "grace", "mary"), (Person(kind) for kind in kinds)))
+        self.sequence, self.previous = 0, None
+        self.policy = self._document({"thresholds": {name: 2 for name in THRESHOLDS}})
+        self.roster = self._document({"members": [self.member(who) for who in self.people], "expires_at": None})
+        self.changes = []
+        self.found()
+
+    def found(self) -> str:
+        """Everybody signs the roster and the policy as they are now. Returns the digest of the genesis."""
+        body = canonical({"v": 1, "roster": self.roster, "policy": self.policy})
+        self.genesis_digest = sha256(body)
+        self.genesis = self.signed("genesis", body, *self.people)
+        return self.genesis_digest
+
+    def _document(self, members: dict) -> dict:
+        return {"v": 1, "service": SERVICE, "environment": ENVIRONMENT, "version": 1, "previous": None} | members
+
+    def member(self, who: str) -> dict:
+        keys = [{"kind": "ssh", "public": self.people[who].public}]
+        return {"id": who, "name": who.title(), "roles": ["custodian"], "keys": keys, "active": True}
+
+    def signed(self, purpose: str, body: str, *who: str) -> dict:
+        return {"body": body, "signatures": [self.people[name].sign(purpose, body) for name in who]}
+
+    def request(self, operation: dict, **changed) -> dict:
+        self.sequence += 1
+        references = {
+            kind: {"version": 1, "digest": sha256(canonical(document))}
+            for kind, document in (("roster", self.roster), ("policy", self.policy))
+        }
+        request = {
+            "v": 1, "service": SERVICE, "environment": ENVIRONMENT, "sequence": self.sequence,
+            "previous_transcript": self.previous, "operation": operation, "proposer": "ada", "reason": "a test",
+            "ticket": None, "created_at": minute(0), "approve_by": minute(600), "execute_by": minute(600), "nonce": "0" * 32,
+        }  # fmt: skip
+        return request | references | changed
+
+    def transcript(self, request: dict, outcome, approve=("grace", "mary"), accept=("grace", "mary"), **changed) -> str:
+        """`outcome` is made out of the digest of the request."""
+        body = canonical(request)
+        approvals = [{"received_at": minute(1), "signature": self.people[who].sign("approve", body)} for who in approve]
+        record = {
+            "v": 1, "chains": {"genesis": self.genesis, "changes": self.changes}, "request": body,
+            "approvals": approvals, "rejections": [], "steps": [],
+        } | changed.pop("record", {})  # fmt: skip
+        statement = {
+            "v": 1, "request_digest": sha256(body), "record_digest": sha256(canonical(record)),
+            "executed_at": minute(2), "outcome": outcome(sha256(body)),
+        } | changed.pop("statement", {})  # fmt: skip
+        accepted = self.signed("accept", canonical(statement), *accept)
+        acceptance = {"statement": accepted["body"], "signatures": accepted["signatures"]}
+        self.previous = sha256(accepted["body"])
+        return canonical({"v": 1, "record": record, "acceptance": acceptance, "log_proofs": []} | changed)
+
+    def generate(self, ring: str, key: ServiceKey, order=None, generated=None, request=None, **changed) -> str:
+        wanted = generate_order(ring, key) | (order or {})
+        asked = self.request({"generate": wanted}, **(request or {}))
+
+        def outcome(request_digest: str) -> dict:
+            return {"generated": generated_outcome(wanted, key, request_digest) | (generated or {})}
+
+        return self.transcript(asked, changed.pop("outcome", outcome), **changed)
+
+    def revoke(self, ring: str, kid: str, reason: str, since: str | None) -> str:
+        order = {"ring": ring, "kid": kid, "number": 1, "reason": reason, "compromised_since": since}
+        request = self.request({"revoke": order}, created_at=minute(400), approve_by=minute(600))
+        approvals = [
+            {"received_at": minute(401), "signature": self.people[who].sign("approve", canonical(request))}
+            for who in ("grace", "mary")
+        ]
+        changes = {"record": {"approvals": approvals}, "statement": {"executed_at": minute(402)}}
+        return self.transcript(request, lambda _: {"revoked": {"kid": kid}}, **changes)
+
+
+def generate_order(ring: str, key: ServiceKey) -> dict:
+    yes, no = ("token", "private", "sensitive", "sign"), ("extractable", "modifiable", "decrypt", "unwrap", "derive")
+    return {
+        "ring": ring, "algorithm": key.algorithm, "key_spec": key.spec, "number": 1, "token_serial": "1", "token_label": "t",
+        "cka_id": "1" * 32, "label": f"{ring}/1", "template": {flag: flag in yes for flag in yes + no}, "critical": False,
+        "usage": "structured", "publish_at": minute(0), "activate_at": minute(0), "retire_at": minute(600), "predecessor": None,
+    }  # fmt: skip
+
+
+def generated_outcome(order: dict, key: ServiceKey, request_digest: str) -> dict:
+    copied = ("token_serial", "token_label", "cka_id", "label", "key_spec", "template")
+    said = {"always_sensitive": True, "never_extractable": None, "local": True}
+    challenge = canonical({"kid": key.kid, "request_digest": request_digest, "v": 1})
+    return {
+        "kid": key.kid, "spki_digest": sha256(key.spki), "public_key": b64u(key.spki), "attestation": None,
+        "read_back": {name: order[name] for name in copied} | said,
+        "possession": b64u(key.sign(pae(f"chancery/possession.v1@{SERVICE}/{ENVIRONMENT}", challenge))),
+    }  # fmt: skip
+
+
+# The log.
+
+
+def tree_root(leaves: list) -> bytes:
+    """MTH of RFC 6962 section 2.1, by its definition."""
+    if len(leaves) == 1:
+        return hashlib.sha256(b"\x00" + leaves[0].encode()).digest()
+    half = _largest_power_under(len(leaves))
+    return hashlib.sha256(b"\x01" + tree_root(leaves[:half]) + tree_root(leaves[half:])).digest()
+
+
+def tree_path(index: int, leaves: list) -> list:
+    """PATH of RFC 6962 section 2.1.1, by its definition."""
+    if len(leaves) == 1:
+        return []
+    half = _largest_power_under(len(leaves))
+    if index < half:
+        return tree_path(index, leaves[:half]) + [tree_root(leaves[half:])]
+    return tree_path(index - half, leaves[half:]) + [tree_root(leaves[:half])]
+
+
+def _largest_power_under(count: int) -> int:
+    power = 1
+    while power * 2 < count:
+        power *= 2
+    return power
+
+
+class Witness:
+    def __init__(self, name: str) -> None:
+        self.name, self.private = name, ed25519.Ed25519PrivateKey.generate()
+        self.public = self.private.public_key().public_bytes_raw()
+        self.key_id = hashlib.sha256(name.encode() + b"\n\x04" + self.public).digest()[:4]
+
+    @property
+    def vkey(self) -> str:
+        return f"{self.name}+{self.key_id.hex()}+{b64(bytes([4]) + self.public)}"
+
+    def line(self, text: str, at: str) -> str:
+        from datetime import datetime
+
+        seconds = int(datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp())
+        signature = self.private.sign(f"cosignature/v1\ntime {seconds}\n{text}".encode())
+        return f"\u2014 {self.name} {b64(self.key_id + seconds.to_bytes(8, 'big') + signature)}\n"
+
+
+class Log:
+    """A log of the leaves appended, whose checkpoints the log's own key signs."""
+
+    def __init__(self, key: ServiceKey, origin: str = ORIGIN) -> None:
+        self.key, self.origin, self.leaves = key, origin, []
+
+    def append(self, leaf: dict) -> str:
+        self.leaves.append(canonical(leaf | {"v": 1}))
+        return self.leaves[-1]
+
+    def signature_line(self, text: str, origin: str | None = None) -> str:
+        origin = origin or self.origin
+        if self.key.spec == "Ed25519":
+            public = self.key.private.public_key().public_bytes_raw()
+            key_id = hashlib.sha256(origin.encode() + b"\n\x01" + public).digest()[:4]
+            value = self.key.private.sign(text.encode())
+        else:
+            key_id = hashlib.sha256(self.key.spki).digest()[:4]
+            value = self.key.private.sign(text.encode(), ec.ECDSA(hashes.SHA256()))
+        return f"\u2014 {origin} {b64(key_id + value)}\n"
+
+    def proof(self, index: int, cosignatures=(), extension: str = "") -> str:
+        """`cosignatures` are pairs of a witness and its instant."""
+        path = "".join(b64(node) + "\n" for node in tree_path(index, self.leaves))
+        text = f"{self.origin}\n{len(self.leaves)}\n{b64(tree_root(self.leaves))}\n{extension}"
+        lines = self.signature_line(text) + "".join(witness.line(text, at) for witness, at in cosignatures)
+        return f"c2sp.org/tlog-proof@v1\nindex {index}\n{path}\n{text}\n{lines}"
+
+
+class Story:
+    """A log in which a key is born, signs once at minute 100, and has the life that the test gives it."""
+
+    RING = "atp-integrity"
+
+    def __init__(self, algorithm: str = "ES256", log_algorithm: str = "Ed25519", covers: str = "message") -> None:
+        self.installation = Installation()
+        self.log_key, self.key = ServiceKey(log_algorithm), ServiceKey(algorithm)
+        self.log_birth = self.installation.generate("log", self.log_key)
+        self.birth = self.installation.generate(self.RING, self.key)
+        self.log, self.life, self.revocation, self.covers = Log(self.log_key), [], None, covers
+        self.log.append({"kind": "roster", "action": "install-genesis", "actor": "cli:0:root", "time": minute(0)})
+        self.act(10, "accepted", "kid", kind="ceremony", digest=sha256(self.birth))
+
+    @property
+    def genesis_digest(self) -> str:
+        return self.installation.genesis_digest
+
+    def act(self, at: int, action: str, concerns: str, **members) -> "Story":
+        """An act of the key's life, in which it stands as `kid` or `previous_kid`."""
+        leaf = {"kind": "key", "action": action, "actor": "cli:0:root", "ring": self.RING, "time": minute(at)}
+        self.life.append(len(self.log.leaves))
+        self.log.append(leaf | {concerns: self.key.kid} | members)
+        return self
+
+    def activate(self) -> "Story":
+        return self.act(20, "rotate", "kid")
+
+    def sign(self, message: bytes = b"a record") -> "Story":
+        digested = self.covers == "digest"
+        digest = hashlib.sha384 if self.key.algorithm == "ES384" else hashlib.sha256
+        self.input = digest(message).digest() if digested else message
+        self.signature, self.salt = self.key.sign(self.input, digested), b"salt" * 4
+        self.index = len(self.log.leaves)
+        self.log.append({
+            "actor": "anna", "alg": self.key.algorithm, "input_commit": sha256(self.salt + self.input), "kid": self.key.kid,
+            "kind": "sign", "ring": self.RING, "sig_hash": sha256(self.signature), "time": minute(100),
+        })  # fmt: skip
+        return self
+
+    def demote(self) -> "Story":
+        return self.act(200, "rotate", "previous_kid", kid=b64u(b"n" * 32))
+
+    def retire(self, at: int = 300) -> "Story":
+        return self.act(at, "retire", "kid")
+
+    def revoke(self, reason: str = "superseded", since: int | None = None) -> "Story":
+        since_members = {} if since is None else {"compromised_since": minute(since)}
+        spelled = since_members.get("compromised_since")
+        ref = "0" * 64
+        if reason != "compromised" or since is not None:
+            self.revocation = self.installation.revoke(self.RING, self.key.kid, reason, spelled)
+            ref = sha256(json.loads(self.revocation)["record"]["request"])
+        return self.act(402, "revoke", "previous_kid", reason=reason, ref=ref, **since_members)
+
+    def members(self, cosignatures=(), **changed) -> dict:
+        """The members of the evidence file; one that is changed to None is left out."""
+        life = [{"leaf": self.log.leaves[index], "proof": self.log.proof(index)} for index in self.life]
+        file = {
+            "environment": ENVIRONMENT, "service": SERVICE, "leaf": self.log.leaves[self.index], "life": life,
+            "log_keys": [self.log_birth], "proof": self.log.proof(self.index, cosignatures),
+            "revocation": self.revocation, "subject": self.subject(), "transcript": self.birth,
+            "type": "chancery-evidence", "v": 1,
+        } | changed  # fmt: skip
+        return {name: value for name, value in file.items() if value is not None}
+
+    def subject(self, **changed) -> dict:
+        encoded = {"input": b64u(self.input), "signature": b64u(self.signature), "salt": b64u(self.salt)}
+        return {"covers": self.covers} | encoded | changed
+
+    def evidence(self, cosignatures=(), **changed) -> bytes:
+        return canonical(self.members(cosignatures, **changed)).encode()

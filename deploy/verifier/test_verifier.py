@@ -1,0 +1,437 @@
+"""Tests of evidence files and of the command. All files are made here, with new keys."""
+
+import functools
+import json
+import pathlib
+import subprocess
+import sys
+import tempfile
+import unittest
+from unittest import mock
+
+from chancery_verifier import evidence, tlog
+from chancery_verifier.evidence import verify_evidence
+from chancery_verifier.policy import WitnessPolicy
+from chancery_verifier.refusal import Malformed, Refused
+from chancery_verifier.transcript import verify_transcript
+from sample_files import (
+    ALGORITHMS, Installation, Log, ServiceKey, Story, Witness, b64u, canonical, minute, tree_path, tree_root,
+)  # fmt: skip
+from test_transcript import Refusals
+
+
+def verdict(story: Story, policy: WitnessPolicy | None = None, **changed) -> tuple:
+    result = verify_evidence(story.evidence(**changed), story.genesis_digest, policy)
+    return (result.verdict, *result.reasons)
+
+
+def short(*names: str) -> Story:
+    """A key that was primary and signed, and then what is named."""
+    story = Story().activate().sign()
+    for name in names:
+        getattr(story, name)()
+    return story
+
+
+class Tree(unittest.TestCase):
+    def test_every_path_up_to_twenty_leaves(self):
+        for size in range(1, 21):
+            leaves = [str(index) for index in range(size)]
+            root = tree_root(leaves)
+            for index in range(size):
+                path, leaf = tree_path(index, leaves), tlog.leaf_hash(leaves[index].encode())
+                self.assertEqual(tlog.root_of_path(index, size, leaf, path), root)
+                self.assert_never_root(root, index, size, leaf, path + [root])
+                self.assert_never_root(root, index, size, leaf, path[:-1] if path else [root])
+                self.assert_never_root(root, index + 1, size, leaf, path)
+                if path:
+                    with self.assertRaises(Malformed):
+                        tlog.root_of_path(index, size, leaf, path[:-1])
+
+    def assert_never_root(self, root, *arguments):
+        try:
+            self.assertNotEqual(tlog.root_of_path(*arguments), root)
+        except Malformed:
+            pass
+
+    def test_the_example_of_signed_note(self):
+        # c2sp.org/signed-note, "Example": the key and the signature over its text.
+        from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+
+        data = tlog.bytes_of_base64("AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k")
+        line = (
+            "\u2014 example.com/foo Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM="
+        )
+        signature = tlog._read_signature(line)
+        self.assertEqual(tlog.ed25519_key_id("example.com/foo", data[0], data[1:]), signature.key_id)
+        Ed25519PublicKey.from_public_bytes(data[1:]).verify(signature.value, b"This is an example message.\n")
+
+
+class Verdicts(unittest.TestCase):
+    """Every row of docs/LOG.md, "Verify" 10. The signature is of minute 100."""
+
+    def test_never_primary(self):
+        self.assertEqual(verdict(Story().sign()), ("INDETERMINATE", "never_active"))
+        self.assertEqual(verdict(Story().sign().revoke()), ("INDETERMINATE", "never_active"))
+
+    def test_primary_or_demoted(self):
+        self.assertEqual(verdict(short()), ("VALID",))
+        self.assertEqual(verdict(short("demote")), ("VALID",))
+        rolled_back = short("demote").act(210, "roll-back", "kid", previous_kid=b64u(b"n" * 32))
+        self.assertEqual(verdict(rolled_back), ("VALID",))
+
+    def test_retired_or_archived(self):
+        story = short("demote", "retire")
+        self.assertEqual(verdict(story), ("VALID_RETIRED_KEY",))
+        self.assertEqual(verdict(story, unfinished_policy()), ("INDETERMINATE", "no_proof_of_existence"))
+        self.assertEqual(verdict(short("demote", "retire").act(350, "archive", "kid")), ("VALID_RETIRED_KEY",))
+        at_the_end, after = short("demote").retire(100), short("demote").retire(99)
+        self.assertEqual(verdict(at_the_end), ("VALID_RETIRED_KEY",))
+        self.assertEqual(verdict(after), ("INDETERMINATE", "no_proof_of_existence", "after_end"))
+
+    def test_revoked(self):
+        story = short().revoke()
+        self.assertEqual(verdict(story), ("VALID_RETIRED_KEY", "key_revoked"))
+        self.assertEqual(verdict(story, unfinished_policy()), ("INDETERMINATE", "key_revoked", "no_proof_of_existence"))
+        witness = Witness("w.example.org")
+        for at, expected in ((401, "VALID_RETIRED_KEY"), (402, "REVOKED"), (403, "REVOKED")):
+            cosigned = {"cosignatures": [(witness, minute(at))]}
+            self.assertEqual(verdict(story, policy_of(witness), **cosigned), (expected, "key_revoked"))
+
+    def test_compromised(self):
+        for since, expected in ((99, "REVOKED"), (100, "REVOKED"), (101, "VALID_RETIRED_KEY"), (None, "REVOKED")):
+            story = short().revoke("compromised", since)
+            self.assertEqual(verdict(story), (expected, "key_compromised"))
+        expected = ("INDETERMINATE", "key_compromised", "no_proof_of_existence")
+        self.assertEqual(verdict(story, unfinished_policy()), expected)
+
+    def test_the_successor_in_a_revocation_is_primary(self):
+        story = Story().act(20, "revoke", "kid", previous_kid=b64u(b"o" * 32), reason="unspecified").sign()
+        self.assertEqual(verdict(story), ("VALID",))
+
+    def test_every_algorithm_and_kind_of_log_key(self):
+        for algorithm in ALGORITHMS:
+            self.assertEqual(verdict(Story(algorithm, log_algorithm="ES256").activate().sign()), ("VALID",))
+            if algorithm != "Ed25519":
+                self.assertEqual(verdict(Story(algorithm, covers="digest").activate().sign()), ("VALID",))
+
+    def test_a_signature_that_does_not_check(self):
+        story = Story().activate()
+        real, story.key.sign = story.key.sign, lambda *_: b"\1" * 64
+        story.sign()
+        self.assertEqual(verdict(story), ("INVALID", "bad_signature"))
+        story.key.sign = real
+        self.assertEqual(verdict(short(), subject=None), ("VALID",))
+        ed25519 = Story("Ed25519", covers="digest").activate().sign()
+        self.assertEqual(verdict(ed25519), ("INVALID", "bad_signature"))
+
+
+def policy_of(*witnesses: Witness, quorum: str = "all") -> WitnessPolicy:
+    return WitnessPolicy(policy_text(*witnesses, quorum=quorum).encode())
+
+
+def policy_text(*witnesses: Witness, quorum: str = "all") -> str:
+    lines = [f"witness w{number} {witness.vkey}" for number, witness in enumerate(witnesses)]
+    names = " ".join(f"w{number}" for number in range(len(witnesses)))
+    return "\n".join(lines + [f"group g {quorum} {names}", "quorum g", ""])
+
+
+def unfinished_policy() -> WitnessPolicy:
+    return policy_of(Witness("absent.example.org"))
+
+
+class Witnesses(unittest.TestCase):
+    def setUp(self):
+        self.witnesses = [Witness(f"w{number}.example.org") for number in range(3)]
+        self.story = short("demote", "retire")
+        self.cosigned = [(witness, minute(110 + 10 * number)) for number, witness in enumerate(self.witnesses)]
+
+    def existed_at(self, policy: WitnessPolicy, cosignatures=None):
+        data = self.story.evidence(cosignatures if cosignatures is not None else self.cosigned)
+        result = verify_evidence(data, self.story.genesis_digest, policy)
+        return result.existed_at, result.witnessed
+
+    def test_the_kth_earliest_completes_a_quorum(self):
+        for quorum, at in (("any", 110), ("1", 110), ("2", 120), ("3", 130), ("all", 130)):
+            self.assertEqual(self.existed_at(policy_of(*self.witnesses, quorum=quorum)), (minute(at), True))
+        self.assertEqual(self.existed_at(policy_of(*self.witnesses), self.cosigned[:2]), (None, False))
+        self.assertEqual(self.existed_at(policy_of(*self.witnesses, quorum="2"), self.cosigned[1:]), (minute(130), True))
+
+    def test_groups_of_groups(self):
+        text = policy_text(*self.witnesses[:2], quorum="any").replace("quorum g", f"witness x {self.witnesses[2].vkey}")
+        policy = WitnessPolicy((text + "group h all g x\nquorum h\n").encode())
+        self.assertEqual(self.existed_at(policy), (minute(130), True))
+
+    def test_a_policy_of_nobody_is_the_logs_own_clock(self):
+        self.assertEqual(self.existed_at(WitnessPolicy(b"# nobody\nquorum none\n")), (minute(100), False))
+
+    def test_a_cosignature_of_something_else_does_not_count(self):
+        witness, other = Witness("w.example.org"), Witness("w.example.org")
+        other.key_id = witness.key_id  # by the name of the witness, and by another key
+        self.assertEqual(self.existed_at(policy_of(witness), [(other, minute(110))]), (None, False))
+
+    def test_of_one_witness_the_earliest_counts(self):
+        witness = Witness("w.example.org")
+        cosigned = [(witness, minute(130)), (witness, minute(120)), (witness, minute(125))]
+        self.assertEqual(self.existed_at(policy_of(witness), cosigned), (minute(120), True))
+
+    def test_policies_that_are_refused(self):
+        vkey, other = Witness("w.example.org").vkey, Witness("v.example.org").vkey
+        wrong_id = "w.example.org+00000000+" + vkey.split("+", 2)[2]
+        for text in (
+            "", "quorum x\n", "quorum none\nquorum none\n", f"witness w {vkey}\n", f"witness none {vkey}\nquorum none\n",
+            f"witness w {vkey}\nwitness v {vkey}\nquorum w\n", f"witness w {vkey}\nwitness w {other}\nquorum w\n",
+            f"witness w {vkey}\ngroup g 2 w\nquorum g\n", f"witness w {vkey}\ngroup g 0 w\nquorum g\n",
+            f"witness w {vkey}\ngroup g any w w\nquorum g\n", f"witness w {vkey}\ngroup g any none\nquorum g\n",
+            f"group g any w\nwitness w {vkey}\nquorum g\n", f"witness w {wrong_id}\nquorum w\n", "witness w x\nquorum w\n",
+            f"witness w {vkey}\r\nquorum w\n", "policy\nquorum none\n",
+        ):  # fmt: skip
+            with self.subTest(text), self.assertRaises(Malformed):
+                WitnessPolicy(text.encode())
+
+
+class EvidenceRefusals(Refusals):
+    def refuse(self, word: str, story: Story, **changed) -> str:
+        return self.refused(word, verify_evidence, story.evidence(**changed), story.genesis_digest)
+
+    def test_malformed(self):
+        story = short()
+        for changed in (
+            {"v": 2}, {"more": 1}, {"leaf": None}, {"type": "evidence"}, {"life": {}}, {"log_keys": [1]},
+            {"subject": story.subject(covers="both")}, {"subject": story.subject(input="x")},
+            {"subject": story.subject(more="")}, {"life": [{"leaf": "x"}]},
+        ):  # fmt: skip
+            with self.subTest(changed):
+                self.refuse("malformed", story, **changed)
+        with_null = canonical(story.members() | {"revocation": None}).encode()
+        for data in (b"", b"{}", story.evidence() + b"\n", b"[" * 10**6, with_null):
+            self.refused("malformed", verify_evidence, data, story.genesis_digest)
+
+    def test_log_key(self):
+        story = short()
+        self.refuse("log_key", story, log_keys=[story.birth])
+        self.refuse("log_key", story, log_keys=[story.log_birth] * 2)
+        self.refuse("log_key", story, log_keys=["{}"])
+        self.refuse("log_key", story, service="other")
+        self.refuse("log_key", story, log_keys=[story.installation.revoke("log", story.log_key.kid, "superseded", None)])
+        self.refuse("log_key", story, log_keys=[story.installation.generate("log", ServiceKey("ES384"))])
+        self.refused("log_key", verify_evidence, story.evidence(), "0" * 64)
+
+    def test_transcript(self):
+        story = short()
+        self.refuse("transcript", story, transcript="{}")
+        self.refuse("transcript", story, transcript=story.log_birth)
+        self.refuse("transcript", story, transcript=Installation().generate("ring", story.key))
+        revocation = story.installation.revoke(Story.RING, story.key.kid, "superseded", None)
+        self.refuse("transcript", story, transcript=revocation)
+
+    def test_proof(self):
+        story = short()
+        good = story.log.proof(story.index)
+        text = good.split("\n\n")[1] + "\n"
+        witness_line = Witness("w.example.org").line(text, minute(1))
+        bad_line = story.log.signature_line(text + "x")
+        proofs = [
+            "", good.replace("index", "extra eA==\nindex"), good.replace(f"index {story.index}", f"index 0{story.index}"),
+            good.replace(f"index {story.index}", f"index {story.index - 1}"), good[:-1], good + "\n", good + "x",
+            good.replace("\n\n", "\nAAAA\n\n", 1), good.rpartition("\u2014")[0] + witness_line, good + bad_line,
+            good.replace(text, text + "extension\n"), good.replace("\n", "\r\n"), good + witness_line * 64,
+            story.log.proof(story.index - 1), Log(ServiceKey()).signature_line(text),
+        ]  # fmt: skip
+        for proof in proofs:
+            with self.subTest(proof):
+                self.refuse("proof", story, proof=proof)
+        self.refuse("proof", story, proof=story.log.proof(story.index, extension="extension\n"))
+        self.refuse("proof", story, log_keys=[])
+        unused = story.installation.generate("log", ServiceKey("Ed25519"))
+        self.refuse("proof", story, log_keys=[story.log_birth, unused])
+        self.assertEqual(verdict(story, proof=good + witness_line), ("VALID",))
+
+    def test_a_log_key_signs_under_the_name_of_the_origin(self):
+        story = Story(log_algorithm="ES256").activate().sign()
+        good = story.log.proof(story.index)
+        head, _, lines = good.rpartition("\n\n")
+        renamed = lines.replace(story.log.origin, "other.example.org")
+        self.refuse("proof", story, proof=f"{head}\n\n{renamed}")
+        nonsense = story.log.signature_line("another text", "other.example.org")
+        self.assertEqual(verdict(story, proof=good + nonsense), ("VALID",))
+
+    def test_proofs_of_two_origins(self):
+        story = short()
+        life = story.members()["life"]
+        story.log.origin = "other.example.org/log"
+        self.refuse("proof", story, life=life)
+
+    def test_proofs_of_two_log_keys(self):
+        story = short()
+        proof = story.log.proof(story.index)
+        story.log.key = ServiceKey("ES256")
+        both = [story.log_birth, story.installation.generate("log", story.log.key)]
+        self.assertEqual(verdict(story, proof=proof, log_keys=both), ("VALID",))
+        self.refuse("proof", story, proof=proof)
+
+    def with_leaf(self, **changed) -> Story:
+        story = short()
+        leaf = json.loads(story.log.leaves[story.index]) | changed
+        story.log.leaves[story.index] = canonical({name: value for name, value in leaf.items() if value is not None})
+        return story
+
+    def test_leaf(self):
+        for changed in (
+            {"kid": b64u(b"o" * 32)}, {"ring": "other"}, {"alg": "ES384"}, {"v": 2}, {"kind": "key"}, {"actor": None},
+            {"more": 1}, {"time": "2026-01-01T00:00:00Z"}, {"sig_hash": "A" * 64}, {"actor": "x" * 1024},
+        ):  # fmt: skip
+            with self.subTest(changed):
+                self.refuse("leaf", self.with_leaf(**changed))
+        spaced = short()
+        spaced.log.leaves[spaced.index] = spaced.log.leaves[spaced.index].replace(",", ", ")
+        self.refuse("leaf", spaced)
+
+    def test_life(self):
+        kid = b64u(b"n" * 32)
+        self.refuse("life", short(), life=[])
+        cases = [
+            short("retire"), short().act(30, "archive", "kid"), short("demote", "retire", "retire"), short("demote", "demote"),
+            short("demote", "retire").act(310, "rotate", "kid"), short("revoke", "retire"), short("revoke", "revoke"),
+            short("revoke").act(410, "rotate", "kid"), short().act(30, "accepted", "kid", kind="ceremony"),
+            short().act(30, "revoke", "kid", reason="superseded"), short().act(30, "rotate", "kid", kid=kid),
+            short().act(30, "revoke", "previous_kid", reason="because"), short().act(30, "revoke", "previous_kid"),
+            short().act(30, "revoke", "previous_kid", reason="superseded", compromised_since=minute(1)),
+            short().act(30, "rotate", "kid", compromised_since=minute(1)), short().act(30, "sign", "kid"),
+            short().act(30, "rotate", "kid", kind="admin"), short().act(30, "rotate", "kid", more=1),
+            Story().act(30, "retire", "kid").sign(), short().act(30, "retire", "previous_kid"),
+            short("revoke").act(410, "archive", "kid").act(420, "revoke", "previous_kid", reason="superseded"),
+        ]  # fmt: skip
+        for number, story in enumerate(cases):
+            with self.subTest(number):
+                story.revocation = None
+                self.refuse("life", story)
+        other_transcript = short()
+        other_transcript.birth = other_transcript.installation.generate(Story.RING, other_transcript.key)
+        self.refuse("life", other_transcript)
+        disordered = short("demote")
+        disordered.life[1:] = disordered.life[:0:-1]
+        self.refuse("life", disordered)
+        twice = short()
+        twice.life.append(twice.life[-1])
+        self.refuse("life", twice)
+        both = short()
+        self.refuse("life", both.act(30, "rotate", "kid", previous_kid=both.key.kid))
+        beheaded = short()
+        del beheaded.life[0]
+        self.refuse("life", beheaded)
+
+    def test_a_key_is_archived_after_its_revocation(self):
+        story = short("revoke").act(410, "archive", "kid")
+        self.assertEqual(verdict(story), ("VALID_RETIRED_KEY", "key_revoked"))
+
+    def test_revocation(self):
+        story = short("revoke")
+        self.assertEqual(verdict(story, revocation=None), ("VALID_RETIRED_KEY", "key_revoked"))
+        revoke = story.installation.revoke
+        for transcript in (
+            "{}", story.birth, revoke(Story.RING, story.key.kid, "unspecified", None),
+            revoke(Story.RING, story.log_key.kid, "superseded", None), revoke(Story.RING, story.key.kid, "superseded", None),
+        ):  # fmt: skip
+            with self.subTest(transcript):
+                self.refuse("revocation", story, revocation=transcript)
+        self.refuse("revocation", short(), revocation=story.revocation)
+        compromised = short().revoke("compromised", 50)
+        other_since = compromised.installation.revoke(Story.RING, compromised.key.kid, "compromised", minute(51))
+        self.refuse("revocation", compromised, revocation=other_since)
+
+    def test_subject(self):
+        story = short()
+        self.refuse("subject", story, subject=story.subject(signature=b64u(story.key.sign(story.input))))
+        self.refuse("subject", story, subject=story.subject(salt=b64u(b"other")))
+        self.refuse("subject", story, subject=story.subject(input=b64u(b"another record")))
+        unsalted = {name: value for name, value in story.subject(input=b64u(b"another record")).items() if name != "salt"}
+        self.assertEqual(verdict(story, subject=unsalted), ("INVALID", "bad_signature"))
+
+
+class Tampering(unittest.TestCase):
+    def test_no_byte_can_be_changed(self):
+        """Of a file without a policy every byte counts, but for T: no signature of a witness is in it."""
+        story = short("demote", "retire")
+        data = story.evidence()
+        transcripts = functools.lru_cache(maxsize=8)(verify_transcript)
+        with mock.patch.object(evidence, "verify_transcript", transcripts):
+            verify_evidence(data, story.genesis_digest)
+            for place in range(len(data)):
+                tampered = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
+                with self.assertRaises(Refused, msg=f"byte {place} of {len(data)}"):
+                    verify_evidence(tampered, story.genesis_digest)
+
+    def test_no_byte_can_be_missing(self):
+        story = short()
+        data = story.evidence()
+        for end in range(0, len(data), 97):
+            with self.assertRaises(Refused):
+                verify_evidence(data[:end], story.genesis_digest)
+
+    def test_cosignatures_that_are_changed_never_help(self):
+        witness = Witness("w.example.org")
+        story, policy = short("demote", "retire"), policy_of(witness)
+        proof = story.log.proof(story.index, [(witness, minute(200))])
+        self.assertEqual(verdict(story, policy, proof=proof), ("VALID_RETIRED_KEY",))
+        start = proof.rindex("\u2014")
+        for place in range(start, len(proof)):
+            tampered = proof[:place] + chr(ord(proof[place]) ^ 1) + proof[place + 1 :]
+            try:
+                found = verdict(story, policy, proof=tampered)
+            except Refused as refused:
+                found = (refused.word,)
+            self.assertIn(found[0], ("proof", "INDETERMINATE"), place)
+
+
+class Command(unittest.TestCase):
+    def setUp(self):
+        directory = tempfile.TemporaryDirectory()
+        self.addCleanup(directory.cleanup)
+        self.directory = pathlib.Path(directory.name)
+
+    def run_command(self, name: str, data: bytes, *arguments: str):
+        path = self.directory / name
+        path.write_bytes(data)
+        script = pathlib.Path(__file__).with_name("chancery_verify.py")
+        return subprocess.run([sys.executable, script, path, *arguments], capture_output=True, text=True, check=False)
+
+    def test_exit_codes_and_output(self):
+        witness = Witness("w.example.org")
+        story = short("demote", "retire")
+        genesis, data = ["--genesis", story.genesis_digest], story.evidence([(witness, minute(200))])
+        (self.directory / "policy").write_text(policy_text(witness))
+        (self.directory / "bad").write_text("quorum x\n")
+        done = self.run_command(
+            "a.evidence", data, *genesis, "--witness-policy", str(self.directory / "policy"), "--output", "json"
+        )
+        self.assertEqual((done.returncode, done.stderr), (0, ""))
+        self.assertEqual(json.loads(done.stdout), {
+            "verdict": "VALID_RETIRED_KEY", "reasons": [], "kid": story.key.kid, "ring": Story.RING, "log_index": story.index,
+            "existed_at": minute(200), "witnessed": True, "subject": True})  # fmt: skip
+        done = self.run_command("b.evidence", data[:-1], *genesis, "--output", "json")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["refused"]), (5, "malformed"))
+        done = self.run_command("c.evidence", short().revoke("compromised", 50).evidence(), *genesis)
+        self.assertEqual((done.returncode, done.stdout.split()[1]), (5, "log_key"))
+        revoked = short().revoke("compromised", 50)
+        done = self.run_command("c.evidence", revoked.evidence(), "--genesis", revoked.genesis_digest)
+        self.assertEqual((done.returncode, done.stdout.split()[1]), (5, "REVOKED"))
+        done = self.run_command("d", story.birth.encode(), *genesis, "--output", "json")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["kid"]), (0, story.key.kid))
+        done = self.run_command("e.transcript", b"[" * 10**6, *genesis, "--output", "json")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["refused"]), (5, "Unreadable"))
+        done = self.run_command("f", b"\x00" * (17 * 2**20), *genesis, "--output", "json")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["refused"]), (5, "malformed"))
+        for arguments in ([], ["--genesis", "x"], [*genesis, "--witness-policy", str(self.directory / "bad")]):
+            self.assertEqual(self.run_command("a.evidence", data, *arguments).returncode, 2)
+
+    def test_a_refusal_does_not_steer_the_terminal(self):
+        story = short()
+        data = canonical(story.members() | {"\x1b[2J": 1}).encode()
+        done = self.run_command("a.evidence", data, "--genesis", story.genesis_digest)
+        self.assertEqual(done.returncode, 5)
+        self.assertNotIn("\x1b", done.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()
