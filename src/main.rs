@@ -151,7 +151,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         Arc::new(move || ambient.now())
     };
     let app = http::App {
-        keys,
+        keys: Arc::new(keys),
         signing: Arc::new(signing),
         verification: Arc::new(verification),
         evidence: Arc::new(gatherer),

@@ -7,16 +7,18 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use trust::tlog::tile::Resource;
-use trust::{Sha256Digest, Time};
+use trust::{Kid, Sha256Digest, Time};
 
 use crate::access::Principal;
-use crate::keys::Snapshot;
+use crate::keys::{self, Document, Snapshot};
 use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, IdempotencyKey, Signed};
 use crate::store::{self, LeafRow};
 use crate::telemetry::Figures;
 use crate::token::Status;
-use crate::verification::{self, Answer, Claim, NoEvidence, Question, Radius, RadiusQuestion};
+use crate::verification::{
+    self, Answer, Claim, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
+};
 
 /// A future that a door returns; it owns what it needs, so that work can outlive its request.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -46,6 +48,12 @@ pub trait ReadModel: Send + Sync {
     fn current(&self) -> Arc<Snapshot>;
     /// How long ago the database last said that [`Self::current`] is current.
     fn confirmed_ago(&self) -> Duration;
+    /// The set of a ring, or the combined one, at an instant; none where there is no such ring.
+    fn jwks_as_of(
+        &self,
+        ring: Option<String>,
+        at: Time,
+    ) -> Later<Result<Option<Document>, keys::Error>>;
 }
 
 /// One request to sign, complete.
@@ -94,6 +102,9 @@ pub trait Evidence: Send + Sync {
     fn of_leaf(&self, index: i64) -> Later<Result<Vec<u8>, NoEvidence>>;
 
     fn of_claim(&self, claim: Claim, salt: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>>;
+
+    /// The acts on a key.
+    fn life_of(&self, kid: Kid) -> Later<Result<KeyLife, NoEvidence>>;
 }
 
 /// Reads of what is not in memory.

@@ -1,31 +1,43 @@
 //! The rooms below, as the edge's doors.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trust::Sha256Digest;
 use trust::tlog::tile::Resource;
+use trust::{Kid, Sha256Digest, Time};
 
 use super::app::{
     Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign,
     Token, Verify,
 };
 use crate::ambient::Ambient;
-use crate::keys::{Keys, Snapshot};
+use crate::keys::{self, Document, Keys, Snapshot};
 use crate::log::{self, Log, Proofs, Published, Receipt};
 use crate::signing::{self, Format, Signed, Signing};
 use crate::store::{self, LeafRow, Store};
 use crate::token::{Pool, Status};
 use crate::verification::{
-    self, Answer, Claim, Gatherer, NoEvidence, Question, Radius, RadiusQuestion, Verification,
+    self, Answer, Claim, Gatherer, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
+    Verification,
 };
 
-impl ReadModel for Keys {
-    fn current(&self) -> std::sync::Arc<Snapshot> {
+/// The read model is shared; what works on it longer than a moment keeps it for itself.
+impl ReadModel for Arc<Keys> {
+    fn current(&self) -> Arc<Snapshot> {
         Keys::current(self)
     }
 
     fn confirmed_ago(&self) -> Duration {
         Keys::confirmed_ago(self)
+    }
+
+    fn jwks_as_of(
+        &self,
+        ring: Option<String>,
+        at: Time,
+    ) -> Later<Result<Option<Document>, keys::Error>> {
+        let keys = self.clone();
+        Box::pin(async move { Keys::jwks_as_of(&keys, ring.as_deref(), at) })
     }
 }
 
@@ -105,6 +117,11 @@ impl Evidence for Gatherer {
     fn of_claim(&self, claim: Claim, salt: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
         let gatherer = self.clone();
         Box::pin(async move { gatherer.of_claim(claim, salt).await })
+    }
+
+    fn life_of(&self, kid: Kid) -> Later<Result<KeyLife, NoEvidence>> {
+        let gatherer = self.clone();
+        Box::pin(async move { gatherer.life_of(&kid).await })
     }
 }
 

@@ -89,7 +89,8 @@ struct Prepared {
     rings: HashMap<Arc<str>, Answer>,
 }
 
-struct Answer {
+/// A set as it goes out.
+pub struct Answer {
     bytes: Bytes,
     headers: HeaderMap,
     /// Opaque part of the entity tag, without quotes.
@@ -156,7 +157,7 @@ impl Prepared {
 
 impl Answer {
     /// None for an empty set.
-    fn new(document: &Document) -> Option<Self> {
+    pub fn new(document: &Document) -> Option<Self> {
         if document.is_empty {
             return None;
         }
@@ -192,7 +193,7 @@ impl Answer {
         })
     }
 
-    fn respond(&self, asked: &HeaderMap) -> Response {
+    pub fn respond(&self, asked: &HeaderMap) -> Response {
         let unchanged = asked.get_all(IF_NONE_MATCH).iter().any(|value| {
             value
                 .to_str()

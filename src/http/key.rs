@@ -40,6 +40,9 @@ pub struct KeyView {
     pub retire_at: Time,
     /// The ceremony that bore it; its transcript is at `…/provenance`.
     pub ceremony: String,
+    /// Where the log tells of its acceptance; every act on it, with its proof, is at `…/log`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_index: Option<i64>,
     /// The public key. That it stands here says nothing of whether to trust it: look at `state`.
     #[schema(value_type = Object)]
     pub jwk: Value,
@@ -111,6 +114,7 @@ impl KeyView {
             activate_at: key.activate_at,
             retire_at: key.retire_at,
             ceremony: key.ceremony.clone(),
+            log_index: key.log_index,
             jwk,
         })
     }

@@ -13,8 +13,9 @@ use utoipa_axum::routes;
 use super::codes::Code;
 use super::problem::Problem;
 use super::{
-    Shared, audit, blast_radius, docs, edge, evidence, history, inventory, jwks, key, key_material,
-    log_files, provenance, receipt, rings, sign, sign_batch, verify, verify_batch,
+    Shared, audit, blast_radius, docs, edge, evidence, history, inventory, jwks, jwks_then, key,
+    key_log, key_material, log_files, provenance, receipt, rings, sign, sign_batch, verify,
+    verify_batch,
 };
 
 /// What stands at the head of the description.
@@ -76,8 +77,11 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(blast_radius::handle))
         .routes(routes!(jwks::combined))
         .routes(routes!(jwks::of_ring))
+        .routes(routes!(jwks_then::combined))
+        .routes(routes!(jwks_then::of_ring))
         .routes(routes!(history::handle))
         .routes(routes!(key::handle))
+        .routes(routes!(key_log::handle))
         .routes(routes!(key_material::jwk))
         .routes(routes!(key_material::pem))
         .routes(routes!(key_material::certificate))

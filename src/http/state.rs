@@ -45,6 +45,9 @@ pub struct Revocation {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub compromised_since: Option<Time>,
+    /// Where the log tells of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_index: Option<i64>,
 }
 
 pub fn life(key: &Key) -> Life {
@@ -72,6 +75,7 @@ pub fn life(key: &Key) -> Life {
             },
             revoked_at: revocation.revoked_at,
             compromised_since: revocation.compromised_since,
+            log_index: key.revocation_log_index,
         }),
     }
 }

@@ -1,6 +1,8 @@
 //! Stand-ins for the rooms below, and the whole edge over them. Nothing listens, nothing is
 //! signed; what comes out is what a caller would see.
 
+mod roll;
+
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
@@ -14,24 +16,22 @@ use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use trust::life::{Life, Revocation};
 use trust::request::RevocationReason;
-use trust::tlog::tile::Resource;
 use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
 
 use super::app::{
-    App, Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll,
-    Sign, Token, Verify,
+    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
+    Verify,
 };
 use super::auth::Caller;
 use super::front::{Front, Peer};
 use super::settings::Settings;
 use super::{Edge, Shared, router};
 use crate::access::{Credentials, access_token_hash};
-use crate::keys::{Document, Key, Ring, Snapshot, Usage};
-use crate::log::{self, Published, Receipt};
+use crate::keys::{self, Document, Key, Ring, Snapshot, Usage};
 use crate::signing::{self, Format, Serialised, Signed};
 use crate::store::{self, CredentialRow, LeafRow};
 use crate::token::{Handle, Status};
-use crate::verification::{self, Answer, Claim, NoEvidence, Question, Radius, RadiusQuestion};
+use crate::verification::{self, Answer, Claim, Question, Radius, RadiusQuestion};
 
 pub const NOW: i64 = 1_800_000_000_000;
 /// Access tokens of the stand-in callers.
@@ -263,6 +263,19 @@ pub fn snapshot_with_revoked_key() -> Snapshot {
     snapshot_of(life)
 }
 
+/// Keys that differ in their kids and in their places in the log: 0, 10, 20 and so on.
+pub fn snapshot_of_many(count: i64) -> Snapshot {
+    let mut snapshot = snapshot();
+    let life = snapshot.rings["records"].keys[0].state.life();
+    let keys = (0..count).map(|number| Key {
+        kid: format!("{number:0>42}A").parse().unwrap(),
+        log_index: Some(10 * number),
+        ..key_of_digests(life)
+    });
+    snapshot.keys = keys.map(|key| (key.kid.clone(), Arc::new(key))).collect();
+    snapshot
+}
+
 fn snapshot_of(life: Life) -> Snapshot {
     let key = Arc::new(key("records", P256, Algorithm::Es256, life));
     let primary = key.state.is_primary().then(|| key.clone());
@@ -308,6 +321,8 @@ fn key(ring: &str, jwk: &str, algorithm: Algorithm, life: Life) -> Key {
         token_serial: "serial".to_owned(),
         token_label: "token".to_owned(),
         ceremony: "ab".repeat(32),
+        log_index: Some(if ring == "records" { 4 } else { 12 }),
+        revocation_log_index: None,
         handle: Handle::new([3; 16], spki.clone(), algorithm),
         spki,
         public,
@@ -331,9 +346,13 @@ fn ring(name: &str, key: &Arc<Key>, usage: Usage, primary: Option<Arc<Key>>) -> 
 }
 
 pub fn document(keys: &[Arc<Key>]) -> Document {
+    let keys = keys.iter().filter(|key| key.state.is_publishable());
+    document_of(&keys.cloned().collect::<Vec<_>>())
+}
+
+fn document_of(keys: &[Arc<Key>]) -> Document {
     let keys: Vec<_> = keys
         .iter()
-        .filter(|key| key.state.is_publishable())
         .map(|key| key.public.to_jwk(key.algorithm, &key.kid))
         .collect();
     let bytes = serde_json::to_vec(&serde_json::json!({ "keys": keys })).unwrap();
@@ -385,6 +404,25 @@ impl ReadModel for World {
 
     fn confirmed_ago(&self) -> Duration {
         Duration::from_millis(10)
+    }
+
+    fn jwks_as_of(
+        &self,
+        ring: Option<String>,
+        at: Time,
+    ) -> Later<Result<Option<Document>, keys::Error>> {
+        let name = ring.as_deref().unwrap_or("records");
+        let snapshot = self.snapshot.load();
+        let set = snapshot.rings.get(name).map(|ring| {
+            let key = &ring.keys[0];
+            let then = key.state.as_of(at).filter(|state| state.is_publishable());
+            let keys: Vec<_> = then.iter().map(|_| key.clone()).collect();
+            Document {
+                is_empty: keys.is_empty(),
+                ..document_of(&keys)
+            }
+        });
+        Box::pin(async move { Ok(set) })
     }
 }
 
@@ -512,43 +550,6 @@ impl Archive for World {
                 Err(store::Error::Malformed { what: "down" })
             }
         })
-    }
-}
-
-impl Evidence for World {
-    fn of_leaf(&self, _: i64) -> Later<Result<Vec<u8>, NoEvidence>> {
-        Box::pin(async { Err(NoEvidence::NotFound) })
-    }
-
-    fn of_claim(&self, _: Claim, _: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
-        Box::pin(async { Err(NoEvidence::NotInLog) })
-    }
-}
-
-/// A log in which nothing is published yet.
-impl Roll for World {
-    fn published(&self) -> Published {
-        Published::default()
-    }
-
-    fn file(&self, _: Resource) -> Later<Result<Option<Arc<Vec<u8>>>, log::ProofError>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn covered(&self, _: i64, _: Instant) -> Later<bool> {
-        Box::pin(async { false })
-    }
-
-    fn receipt(&self, _: i64) -> Later<Result<Option<Receipt>, log::ProofError>> {
-        Box::pin(async { Ok(None) })
-    }
-
-    fn consistency(
-        &self,
-        _: u64,
-        _: u64,
-    ) -> Later<Result<Option<Vec<Sha256Digest>>, log::ProofError>> {
-        Box::pin(async { Ok(None) })
     }
 }
 

@@ -10,6 +10,7 @@ use trust::life::{Life, Revocation};
 use trust::publication::{Published, PublishedKey, plan_jwks};
 use trust::{Kid, Name, Pin, Safety, Time, Trusted};
 
+use super::acts::{Acts, Told};
 use super::{Current, Document, Key, Ring, Snapshot, Usage};
 use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
@@ -102,6 +103,7 @@ pub struct Keys {
     store: Store,
     settings: Settings,
     certified: Mutex<HashMap<String, Arc<Certified>>>,
+    acts: tokio::sync::Mutex<Acts>,
     /// One refresh at a time; those that wait get the result of the next.
     refreshing: tokio::sync::Mutex<()>,
     /// When the database last said that `current` is current.
@@ -113,13 +115,15 @@ impl Keys {
     /// single key that does not tally is left out and reported.
     pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
         let certified = Mutex::new(HashMap::new());
-        let snapshot = read(&store, &settings, &certified).await?;
+        let acts = tokio::sync::Mutex::new(Acts::default());
+        let snapshot = read(&store, &settings, &certified, &acts).await?;
         report(&snapshot);
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(snapshot),
             store,
             settings,
             certified,
+            acts,
             refreshing: tokio::sync::Mutex::new(()),
             confirmed: Mutex::new(Instant::now()),
         }))
@@ -128,6 +132,30 @@ impl Keys {
     /// The present snapshot: one atomic load.
     pub fn current(&self) -> Arc<Snapshot> {
         self.current.load_full()
+    }
+
+    /// The set that was served at an instant, by the lives of the keys: of one ring, or the combined
+    /// one. None where there is no such ring. The budget and the place of OKP keys are today's.
+    pub fn jwks_as_of(&self, ring: Option<&str>, at: Time) -> Result<Option<Document>, Error> {
+        let snapshot = self.current();
+        let (keys, okp) = match ring {
+            Some(name) => match snapshot.rings.get(name) {
+                Some(ring) => (ring.keys.clone(), true),
+                None => return Ok(None),
+            },
+            None => {
+                let keys = snapshot.rings.values().flat_map(|ring| &ring.keys);
+                (combined(keys), self.settings.okp_in_combined_set)
+            }
+        };
+        document(&self.settings, &keys, okp, Some(at)).map(Some)
+    }
+
+    /// Where the log tells of a key, up to this moment: every act, oldest first.
+    pub async fn acts_of(&self, kid: &Kid) -> Result<Vec<i64>, store::Error> {
+        let mut acts = self.acts.lock().await;
+        acts.catch_up(&self.store).await?;
+        Ok(acts.of(kid).all)
     }
 
     /// How long ago the database last said that [`Keys::current`] is current.
@@ -161,7 +189,7 @@ impl Keys {
     }
 
     async fn replace(&self) {
-        match read(&self.store, &self.settings, &self.certified).await {
+        match read(&self.store, &self.settings, &self.certified, &self.acts).await {
             Ok(snapshot) => {
                 info!(
                     version = snapshot.version,
@@ -233,9 +261,12 @@ async fn read(
     store: &Store,
     settings: &Settings,
     certified: &Mutex<HashMap<String, Arc<Certified>>>,
+    acts: &tokio::sync::Mutex<Acts>,
 ) -> Result<Snapshot, Error> {
     loop {
         let version = store.version().await?;
+        let mut acts = acts.lock().await;
+        acts.catch_up(store).await?;
         let trusted = unverified_chains(&store.documents().await?)?
             .map(|chains| trust::chain::walk(&chains, &settings.pin))
             .transpose()?;
@@ -247,7 +278,7 @@ async fn read(
         for row in key_rows {
             match certify(store, settings, trusted.as_ref(), certified, &row).await? {
                 Ok(known) => match key(&row, &known) {
-                    Ok(key) => keys.push(Arc::new(key)),
+                    Ok(key) => keys.push(Arc::new(key.told(&acts))),
                     Err(why) => refused.push(Refused { kid: row.kid, why }),
                 },
                 Err(why) => refused.push(Refused { kid: row.kid, why }),
@@ -356,10 +387,25 @@ pub fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
         token_serial: row.token_serial.clone(),
         token_label: row.token_label.clone(),
         ceremony: row.ceremony.clone(),
+        log_index: None,
+        revocation_log_index: None,
         handle: Handle::new(order.cka_id.0, row.spki.clone(), order.algorithm),
         spki: row.spki.clone(),
         public,
     })
+}
+
+impl Key {
+    fn told(self, acts: &Acts) -> Self {
+        let Told {
+            accepted, revoked, ..
+        } = acts.of(&self.kid);
+        Self {
+            log_index: accepted,
+            revocation_log_index: revoked,
+            ..self
+        }
+    }
 }
 
 fn life(row: &KeyRow, prepared_at: Time) -> Result<Life, String> {
@@ -404,13 +450,8 @@ fn assemble(
         let ring = ring(settings, row, mine)?;
         rings.insert(ring.name.clone(), Arc::new(ring));
     }
-    // The log's keys sign no JOSE: a verifier of tokens has no use for them.
-    let public: Vec<_> = keys
-        .iter()
-        .filter(|key| &*key.ring != trust::LOG_RING)
-        .cloned()
-        .collect();
-    let jwks = document(settings, &public, settings.okp_in_combined_set)?;
+    let okp = settings.okp_in_combined_set;
+    let jwks = document(settings, &combined(&keys), okp, None)?;
     Ok(Snapshot {
         version,
         rings,
@@ -419,6 +460,14 @@ fn assemble(
         credentials,
         refused,
     })
+}
+
+/// The log's keys sign no JOSE: a verifier of tokens has no use for them.
+fn combined<'a>(keys: impl IntoIterator<Item = &'a Arc<Key>>) -> Vec<Arc<Key>> {
+    let all = keys.into_iter();
+    all.filter(|key| &*key.ring != trust::LOG_RING)
+        .cloned()
+        .collect()
 }
 
 fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring, Error> {
@@ -448,12 +497,18 @@ fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring,
         created_at: Time::from_millis(row.created_at),
         version: row.version,
         primary: keys.iter().find(wanted).cloned(),
-        jwks: document(settings, &keys, true)?,
+        jwks: document(settings, &keys, true, None)?,
         keys,
     })
 }
 
-fn document(settings: &Settings, keys: &[Arc<Key>], okp: bool) -> Result<Document, Error> {
+/// The set now, or by what had happened at an instant.
+fn document(
+    settings: &Settings,
+    keys: &[Arc<Key>],
+    okp: bool,
+    at: Option<Time>,
+) -> Result<Document, Error> {
     let candidates: Vec<PublishedKey> = keys
         .iter()
         .filter_map(|key| {
@@ -462,7 +517,10 @@ fn document(settings: &Settings, keys: &[Arc<Key>], okp: bool) -> Result<Documen
                 number: key.number,
                 algorithm: key.algorithm,
                 public_key: key.public.clone(),
-                state: key.state.clone(),
+                state: match at {
+                    None => key.state.clone(),
+                    Some(at) => key.state.as_of(at)?,
+                },
             })
         })
         .collect();

@@ -4,6 +4,7 @@
 //! A key gets in here only with its birth certificate: the transcript is tallied again from the
 //! pinned genesis, and a row that does not agree with its transcript is refused and reported.
 
+mod acts;
 mod load;
 mod publish;
 
@@ -43,6 +44,10 @@ pub struct Key {
     pub token_label: String,
     /// The ceremony that bore it.
     pub ceremony: String,
+    /// Where the log tells of its acceptance.
+    pub log_index: Option<i64>,
+    /// Where the log tells of its revocation.
+    pub revocation_log_index: Option<i64>,
     /// SPKI, DER.
     pub spki: Vec<u8>,
     /// How the token layer finds it.

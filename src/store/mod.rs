@@ -197,6 +197,12 @@ impl Store {
         on!(self, engine => reads::leaves_of(engine, filter, limit))
     }
 
+    /// Acts on keys and in ceremonies from this index on, at most [`MAX_PAGE`].
+    pub async fn leaves_of_keys(&self, from: i64) -> Result<Vec<LeafRow>, Error> {
+        let values = [Value::Int(from), Value::Int(MAX_PAGE)];
+        on!(self, engine => reads::all(engine, statements::LEAVES_OF_KEYS, &values))
+    }
+
     /// The earliest leaf of each hash; hashes that are in no leaf are left out.
     pub async fn occurrences(&self, sig_hashes: &[String]) -> Result<Vec<Occurrence>, Error> {
         on!(self, engine => reads::occurrences(engine, sig_hashes))

@@ -75,6 +75,9 @@ statements! {
     /// Everything but signatures.
     LEAVES_OF_ACTS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind <> 'sign' AND idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
+    /// Acts that may tell of a key.
+    LEAVES_OF_KEYS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind <> 'sign' AND kind IN ('key', 'ceremony') AND idx >= $1 ORDER BY idx LIMIT $2");
     LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
     LEAVES_OF_SEVERAL = concat!("SELECT ", leaf_columns!(), " FROM log_leaf

@@ -10,13 +10,13 @@ use trust::base64url::Base64Url;
 use trust::evidence::{Covers, Evidence, Kind, Logged, Subject};
 use trust::format::V1;
 use trust::history::History;
-use trust::leaf::{ActKind, ActLeaf, Leaf};
+use trust::leaf::Leaf;
 use trust::{Kid, Pin};
 
 use super::{Claim, Error};
 use crate::keys::{Key, Keys};
-use crate::log::{Proofs, Receipt};
-use crate::store::{self, LeafFilter, MAX_PAGE, Store};
+use crate::log::Proofs;
+use crate::store::{self, Store};
 
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
@@ -43,6 +43,23 @@ impl From<crate::log::ProofError> for NoEvidence {
     fn from(error: crate::log::ProofError) -> Self {
         Self::Verification(Error::Tree(Arc::new(error)))
     }
+}
+
+/// What the log tells of one key.
+#[derive(Debug, Clone)]
+pub struct KeyLife {
+    /// Every act that made the key what it is, oldest first, as in an evidence file.
+    pub life: Vec<Logged>,
+    /// Acts that no checkpoint covers yet, by their places in the log.
+    pub pending: Vec<i64>,
+    /// The keys that signed the checkpoints.
+    pub log_keys: Vec<String>,
+}
+
+struct Told {
+    life: Vec<Logged>,
+    history: History,
+    pending: Vec<i64>,
 }
 
 /// Gathers evidence. Cheap to clone.
@@ -110,7 +127,10 @@ impl Gatherer {
         let key = snapshot.keys.get(&kid);
         let key = key.ok_or_else(|| NoEvidence::Broken(format!("key {kid} is not believed")))?;
         let mut signers = BTreeSet::from([receipt.log_kid.clone()]);
-        let (life, history) = self.life(key, &mut signers).await?;
+        let told = self.told(key, &mut signers).await?;
+        if !told.pending.is_empty() {
+            return Err(NoEvidence::NotFound);
+        }
         let mut log_keys = Vec::new();
         for signer in signers {
             let signer: Option<Kid> = signer.parse().ok();
@@ -118,7 +138,7 @@ impl Gatherer {
             let known = known.ok_or_else(|| NoEvidence::Broken("an unknown log key".to_owned()))?;
             log_keys.push(self.transcript(&known.ceremony).await?);
         }
-        let revocation = match history.revoked_by() {
+        let revocation = match told.history.revoked_by() {
             Some(ceremony) => self.store.transcript(ceremony).await?,
             None => None,
         };
@@ -126,7 +146,7 @@ impl Gatherer {
             environment: self.pin.environment.clone(),
             proof: receipt.proof.to_string(),
             leaf: receipt.leaf.body,
-            life,
+            life: told.life,
             log_keys,
             revocation: revocation.map(text).transpose()?,
             service: self.pin.service.clone(),
@@ -147,53 +167,44 @@ impl Gatherer {
         Ok(bytes)
     }
 
+    /// The acts on a key with their proofs, for whoever wants to check its state offline.
+    pub async fn life_of(&self, kid: &Kid) -> Result<KeyLife, NoEvidence> {
+        let snapshot = self.keys.current();
+        let key = snapshot.keys.get(kid).ok_or(NoEvidence::NotFound)?;
+        let mut signers = BTreeSet::new();
+        let Told { life, pending, .. } = self.told(key, &mut signers).await?;
+        Ok(KeyLife {
+            life,
+            pending,
+            log_keys: signers.into_iter().collect(),
+        })
+    }
+
     /// The acts that made the key what it is, with their proofs.
-    async fn life(
-        &self,
-        key: &Key,
-        signers: &mut BTreeSet<String>,
-    ) -> Result<(Vec<Logged>, History), NoEvidence> {
-        let mut life = Vec::new();
-        let mut history = History::new(key.kid.clone(), key.state.life().prepared_at);
-        let mut accepted = false;
-        let mut from = 0;
-        loop {
-            let filter = LeafFilter {
-                ring: Some(key.ring.to_string()),
-                acts_only: true,
-                from_index: from,
-                ..LeafFilter::default()
+    async fn told(&self, key: &Key, signers: &mut BTreeSet<String>) -> Result<Told, NoEvidence> {
+        let mut told = Told {
+            life: Vec::new(),
+            history: History::new(key.kid.clone(), key.state.life().prepared_at),
+            pending: Vec::new(),
+        };
+        for index in self.keys.acts_of(&key.kid).await? {
+            let Some(receipt) = self.proofs.receipt(index).await? else {
+                told.pending.push(index);
+                continue;
             };
-            let page = self.store.leaves_of(&filter, MAX_PAGE).await?;
-            let Some(last) = page.last().map(|row| row.index) else {
-                break;
+            let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
+            let act = match Leaf::parse(receipt.leaf.body.as_bytes()) {
+                Ok(Leaf::Act(act)) => act,
+                _ => return Err(NoEvidence::Broken(format!("leaf {index} is no act"))),
             };
-            for row in page {
-                let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
-                    continue;
-                };
-                if !belongs(&act, &key.kid, &mut accepted) {
-                    continue;
-                }
-                let receipt = self.proofs.receipt(row.index).await?;
-                let Receipt {
-                    leaf,
-                    proof,
-                    log_kid,
-                    ..
-                } = receipt.ok_or(NoEvidence::NotFound)?;
-                signers.insert(log_kid);
-                history
-                    .tell(&act)
-                    .map_err(|error| NoEvidence::Broken(error.to_string()))?;
-                life.push(Logged {
-                    leaf: leaf.body,
-                    proof: proof.to_string(),
-                });
-            }
-            from = last + 1;
+            told.history.tell(&act).map_err(|error| broken(&error))?;
+            signers.insert(receipt.log_kid);
+            told.life.push(Logged {
+                leaf: receipt.leaf.body,
+                proof: receipt.proof.to_string(),
+            });
         }
-        Ok((life, history))
+        Ok(told)
     }
 
     async fn transcript(&self, ceremony: &str) -> Result<String, NoEvidence> {
@@ -201,16 +212,6 @@ impl Gatherer {
         let bytes = bytes.ok_or_else(|| NoEvidence::Broken("a transcript is gone".to_owned()))?;
         text(bytes)
     }
-}
-
-/// Of acceptances only the first: the others are of the key's revocation or destruction, which the
-/// log tells of by themselves.
-fn belongs(act: &ActLeaf, kid: &Kid, accepted: &mut bool) -> bool {
-    let concerns = History::concerns(act, kid);
-    if act.kind == ActKind::Ceremony {
-        return concerns && !std::mem::replace(accepted, *accepted || concerns);
-    }
-    concerns
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, NoEvidence> {

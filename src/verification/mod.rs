@@ -12,7 +12,7 @@ use std::sync::Arc;
 use trust::timestamp::Timestamp;
 use trust::{Kid, Time};
 
-pub use evidence::{Gatherer, NoEvidence};
+pub use evidence::{Gatherer, KeyLife, NoEvidence};
 pub use jws::{UnverifiedJws, parse_jws, parse_jws_json};
 pub use radius::{Issued, Radius, RadiusQuestion};
 pub use rules::Rules;

@@ -30,6 +30,7 @@ mod interop_jwks;
 mod interop_openssl;
 mod interop_ssh;
 mod layering;
+mod log_archive;
 mod log_check;
 mod log_evidence;
 mod log_kill;

@@ -101,6 +101,26 @@ impl KeyState {
         }
     }
 
+    /// Where the key stood at an instant, or none if it had not been published. What happened at the
+    /// instant itself had happened. A roll-back leaves no trace in the life of a key, so that a key
+    /// may appear as primary while it was secondary: both are active.
+    pub fn as_of(&self, instant: Time) -> Option<Self> {
+        let life = self.life();
+        let by_then = |at: &Time| *at <= instant;
+        let then = Life {
+            prepared_at: life.prepared_at,
+            published_at: Some(life.published_at.filter(by_then)?),
+            activated_at: life.activated_at.filter(by_then),
+            demoted_at: life.demoted_at.filter(by_then),
+            retired_at: life.retired_at.filter(by_then),
+            archived_at: life.archived_at.filter(by_then),
+            revocation: life
+                .revocation
+                .filter(|revocation| revocation.revoked_at <= instant),
+        };
+        then.state().ok()
+    }
+
     /// Reads a stored row. Only the instants' consistency is checked here; that a key was accepted
     /// is checked against its transcript.
     fn from_life(life: Life) -> Result<Self, Contradiction> {

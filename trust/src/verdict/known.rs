@@ -17,7 +17,6 @@
 //! A verdict as of the present instant is therefore stricter than the one about now.
 
 use super::{Existence, Facts, Outcome, Reason, Verdict, Withdrawn, verdict};
-use crate::life::Life;
 use crate::state::KeyState;
 use crate::time::Time;
 
@@ -55,7 +54,7 @@ impl Known<'_> {
     /// The verdict as of `instant`, which is not in the future; see the module.
     pub fn verdict_as_of(&self, instant: Time) -> Verdict {
         let by_then = |proof: Existence| (proof.at <= instant).then_some(proof);
-        let state = self.key.and_then(|key| state_as_of(key, instant));
+        let state = self.key.and_then(|key| key.as_of(instant));
         let log = self.log.and_then(by_then);
         let stamped = self.stamped().and_then(by_then);
         let withdrawn = self.withdrawn.filter(|withdrawn| withdrawn.at <= instant);
@@ -103,23 +102,4 @@ impl Existence {
             .into_iter()
             .min_by_key(|proof| (!proof.sound, proof.at))
     }
-}
-
-/// Where the key stood, or none if it had not been published. A roll-back leaves no trace in the
-/// life of a key, so that a key may appear as primary while it was secondary: both are active.
-fn state_as_of(key: &KeyState, instant: Time) -> Option<KeyState> {
-    let life = key.life();
-    let by_then = |at: &Time| *at <= instant;
-    let then = Life {
-        prepared_at: life.prepared_at,
-        published_at: Some(life.published_at.filter(by_then)?),
-        activated_at: life.activated_at.filter(by_then),
-        demoted_at: life.demoted_at.filter(by_then),
-        retired_at: life.retired_at.filter(by_then),
-        archived_at: life.archived_at.filter(by_then),
-        revocation: life
-            .revocation
-            .filter(|revocation| revocation.revoked_at <= instant),
-    };
-    then.state().ok()
 }
