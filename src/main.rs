@@ -125,6 +125,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     .await
     .context("the log")
     .map_err(Failure::unavailable)?;
+    let holder = instance.clone();
     let group = Group::start(store.clone(), keeper.watch());
     let signing = Signing::new(
         keys.clone(),
@@ -173,13 +174,10 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let _ = following.await;
     let _ = forgetting.await;
     let _ = keeping.await;
-    // The next one to integrate need not wait for our lease to run out.
-    let now = ambient.now().millis();
-    if let Err(error) = store.lease_tree(&instance, now, now).await {
-        tracing::debug!(
-            error = telemetry::chain(&error),
-            "the lease was not given back"
-        );
+    // Whoever comes next integrates at once; without it, when our lease has run out.
+    let returned = store.lease_tree(&holder, i64::MIN, 0);
+    if !matches!(tokio::time::timeout(CLOSING, returned).await, Ok(Ok(_))) {
+        tracing::debug!("the integrator's lease was not given back");
     }
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
