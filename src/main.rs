@@ -2,6 +2,7 @@
 
 mod access;
 mod ambient;
+mod audit;
 mod ceremony;
 mod cli;
 mod config;
@@ -160,7 +161,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         token: Arc::new(pool),
         clock,
         figures,
-        instance,
+        instance: instance.clone(),
     };
     let mut edge = http::Settings::new(&config.http, config.service.issuer.clone());
     edge.history_ring = config.service.history_ring.clone();
@@ -172,6 +173,14 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let _ = following.await;
     let _ = forgetting.await;
     let _ = keeping.await;
+    // The next one to integrate need not wait for our lease to run out.
+    let now = ambient.now().millis();
+    if let Err(error) = store.lease_tree(&instance, now, now).await {
+        tracing::debug!(
+            error = telemetry::chain(&error),
+            "the lease was not given back"
+        );
+    }
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
     }

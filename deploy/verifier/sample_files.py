@@ -8,6 +8,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 SERVICE, ENVIRONMENT, ORIGIN = "chancery", "test", "keys.example.org/log"
+ALGORITHMS = ("ES256", "ES384", "PS256", "RS256", "Ed25519")
 THRESHOLDS = ("generate", "rotate", "accept", "destroy", "revoke", "roster_change", "policy_change", "resume")
 
 
@@ -128,7 +129,8 @@ class ServiceKey:
         if self.spec == "RSA-2048":
             return {"e": "AQAB", "kty": "RSA", "n": b64u(numbers.n.to_bytes(256, "big"))}
         size = self.size
-        return {"crv": self.spec, "kty": "EC", "x": b64u(numbers.x.to_bytes(size, "big")), "y": b64u(numbers.y.to_bytes(size, "big"))}
+        x, y = b64u(numbers.x.to_bytes(size, "big")), b64u(numbers.y.to_bytes(size, "big"))
+        return {"crv": self.spec, "kty": "EC", "x": x, "y": y}
 
     @property
     def size(self) -> int:

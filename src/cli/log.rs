@@ -1,5 +1,7 @@
 //! The transparency log, from its operator's side.
 
+mod check;
+
 use std::path::Path;
 
 use clap::Subcommand;
@@ -12,6 +14,9 @@ use super::{Open, World, witness};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Hold the whole log against database, tiles, checkpoints and archive. Exit code 5: something
+    /// was changed.
+    Check,
     /// The log's keys, in the form that witnesses and verifiers put into their policies.
     Vkey,
     /// A witness: it cosigns the checkpoints of logs that only grow.
@@ -26,6 +31,7 @@ pub async fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     match command {
+        Command::Check => check::run(path, world, output).await,
         Command::Vkey => vkey(path, world, output).await,
         Command::Witness(command) => witness::run(command, world, output),
     }

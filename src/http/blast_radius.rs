@@ -98,7 +98,7 @@ pub struct IssuedView {
     params(
         ("kid" = String, Path, description = "RFC 7638 SHA-256 thumbprint of the key"),
         ("since" = Option<String>, Query, format = DateTime, description = "RFC 3339; `compromised_since` of a compromised key if nothing is said"),
-        ("from" = Option<i64>, Query, description = "Index of the log to go on from: `next` of the page before; leave it out on the first page"),
+        ("from" = Option<i64>, Query, description = "Index of the log to go on from: `next` of the page before. Left out on the first page, which also counts; 0 lists from the beginning without counting"),
         ("limit" = Option<i64>, Query, description = "Most signatures in the page, 1 to 1000; 100 if nothing is said"),
     ),
     responses(

@@ -8,7 +8,7 @@ use std::time::Duration;
 use tokio::sync::watch;
 use trust::tlog::policy::WitnessPolicy;
 
-use super::integrator::{Integrator, Step};
+use super::integrator::{self, Integrator, Step};
 use super::proofs::is_witnessed;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
@@ -18,6 +18,9 @@ use crate::telemetry::chain;
 
 /// Pause after an error that may pass by itself; a person's error is looked at again as often.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a replica that does not integrate looks at what is published.
+const LOOK: Duration = Duration::from_secs(20);
 
 /// What this replica knows of the log.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +45,8 @@ pub struct Keeper {
     pub published: watch::Sender<Published>,
     pub witnesses: Witnesses,
     pub policy: Option<Arc<WitnessPolicy>>,
+    /// When this replica last held the database against what is published.
+    pub looked: tokio::time::Instant,
 }
 
 impl Keeper {
@@ -69,7 +74,7 @@ impl Keeper {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-            let step = self.integrator.step().await;
+            let step = self.step().await;
             match &step {
                 Ok(Step::Elsewhere) => integrates = false,
                 Ok(_) => integrates = true,
@@ -103,6 +108,21 @@ impl Keeper {
         }
     }
 
+    /// A replica that does not integrate looks now and then whether what it signs into is still
+    /// the log that is published: the one that integrates may be a new process that refuses.
+    async fn step(&mut self) -> Result<Step, integrator::Error> {
+        let step = self.integrator.step().await;
+        if !matches!(step, Ok(Step::Elsewhere)) {
+            self.looked = tokio::time::Instant::now();
+            return step;
+        }
+        if self.looked.elapsed() > LOOK {
+            self.looked = tokio::time::Instant::now();
+            self.integrator.inspect().await?;
+        }
+        step
+    }
+
     /// Those who wait for a receipt wake up when the checkpoint is another.
     async fn tell(&self, refused: Option<Arc<str>>, integrates: bool) {
         let last = self.store.last_checkpoint().await;
@@ -114,6 +134,12 @@ impl Keeper {
                 return stopped;
             };
             let size = |row: Option<&CheckpointRow>| row.map(|row| row.size);
+            // Under a running replica: it remembers what the database has forgotten.
+            if size(last.as_ref()) < size(published.checkpoint.as_deref()) {
+                published.refused =
+                    Some("the database has lost a checkpoint that was signed".into());
+                return true;
+            }
             let news = size(last.as_ref()) != size(published.checkpoint.as_deref());
             let cosigned = last.as_ref().map(|row| &row.cosignatures)
                 != published.checkpoint.as_ref().map(|row| &row.cosignatures);

@@ -26,6 +26,7 @@ pub use leaf::{Event, SignatureLeaf};
 pub use open::open;
 pub use proofs::{Error as ProofError, Proofs, Receipt};
 pub use seal::{Later, NotSealed, Seal, Sealed};
+pub use storage::{Error as StorageError, Storage};
 
 /// Why nothing was recorded, and so nothing happened.
 #[derive(Debug, Clone, thiserror::Error)]

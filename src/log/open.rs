@@ -77,6 +77,7 @@ pub async fn open(
         interval: config.log.interval,
         heartbeat: config.log.heartbeat,
         published,
+        looked: tokio::time::Instant::now(),
         witnesses,
         policy,
     };

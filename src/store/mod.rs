@@ -154,6 +154,11 @@ impl Store {
         on!(self, engine => reads::all(engine, statements::CEREMONY_SIGNATURES, &id))
     }
 
+    /// The signatures of all ceremonies, in the order in which they came.
+    pub async fn votes(&self) -> Result<Vec<VoteRow>, Error> {
+        on!(self, engine => reads::all(engine, statements::VOTES, &[]))
+    }
+
     /// Of a closed ceremony.
     pub async fn transcript(&self, ceremony: &str) -> Result<Option<Vec<u8>>, Error> {
         on!(self, engine => reads::transcript(engine, ceremony))

@@ -58,6 +58,8 @@ statements! {
     TRANSCRIPT = "SELECT transcript FROM ceremony WHERE id = $1";
     CEREMONY_SIGNATURES = "SELECT ceremony, purpose, body, signature, received_at
         FROM ceremony_signature WHERE ceremony = $1 ORDER BY idx";
+    VOTES = "SELECT ceremony, purpose, body, signature, received_at, idx
+        FROM ceremony_signature ORDER BY idx";
     DOCUMENTS = "SELECT kind, version, body FROM trust_document ORDER BY kind, version";
     TOKEN_OBJECTS =
         concat!("SELECT ", object_columns!(), " FROM token_object ORDER BY ring, number, created_at");

@@ -80,7 +80,10 @@ impl Gatherer {
         if !checked.checks {
             return Err(NoEvidence::BadSignature(checked.explanation));
         }
-        let found = self.store.occurrences(&[checked.sig_hash.clone()]).await?;
+        let found = self
+            .store
+            .occurrences(std::slice::from_ref(&checked.sig_hash))
+            .await?;
         let entry = found.iter().find(|entry| entry.kid == checked.kid);
         let entry = entry.ok_or(NoEvidence::NotInLog)?;
         let (covers, input) = match checked.input {

@@ -127,8 +127,12 @@ impl Verification {
             .find(|entry| entry.sig_hash == checked.sig_hash && entry.kid == checked.kid)
             .filter(|_| checked.checks);
         let mut remarks = vec![checked.explanation.clone()];
-        // The verdict on a key that signs today does not rest on when the signature was made.
-        let rests = at.is_some() || !checked.key.as_ref().is_some_and(|key| key.state.can_sign());
+        let key = checked.key.as_ref();
+        let withdrawn = key.and_then(|key| self.rules.withdrawn(key.algorithm));
+        // The verdict on a key that signs today does not rest on when the signature was made, as
+        // long as its algorithm is sound.
+        let signs = key.is_some_and(|key| key.state.can_sign());
+        let rests = at.is_some() || withdrawn.is_some() || !signs;
         let logged = match entry {
             Some(entry) if rests => proven(&self.proofs, entry, &mut remarks).await?,
             Some(entry) => Some(by_row(entry, Time::from_millis(entry.time))),
@@ -146,10 +150,7 @@ impl Verification {
                 }),
                 None => Stamp::Bad,
             }),
-            withdrawn: checked
-                .key
-                .as_ref()
-                .and_then(|key| self.rules.withdrawn(key.algorithm)),
+            withdrawn,
         };
         let verdict = match at {
             None => known.verdict(now),

@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use super::api_verdicts::{behind_the_service, state_is};
 use crate::support::authority::Authority;
+use crate::support::database::Database;
 use crate::support::installation::{Installation, Service, base64url, member};
 use crate::support::process::until;
 
@@ -223,6 +224,7 @@ fn as_of_an_instant_a_token_counts_from_its_own(service: &Service, theft: &str, 
 fn algorithm_withdrawn_needs_an_earlier_proof(installation: &Installation, clock: &Authority<'_>) {
     const SOUND: &str = "sound";
     let kid = installation.open_ring(SOUND);
+    installation.open_log();
     let signer = installation.grant("archivist", &format!("signer:{SOUND}"));
     let service = installation.replica(&[TRUSTED]);
     let body = json!({"format": "jws", "payload": "AQID"});
@@ -240,6 +242,7 @@ fn algorithm_withdrawn_needs_an_earlier_proof(installation: &Installation, clock
         let found = asked(&service, jws, token);
         (found["verdict"].clone(), found["reasons"].clone())
     };
+    let late_index = late["log_index"].clone();
     let (early, late) = (member(&early, "jws"), member(&late, "jws"));
     assert_eq!(verdict(&early, None), (json!("VALID"), json!([])));
     let reasons = json!(["algorithm_withdrawn"]);
@@ -248,6 +251,20 @@ fn algorithm_withdrawn_needs_an_earlier_proof(installation: &Installation, clock
     assert_eq!(verdict(&theft, None), (json!("INDETERMINATE"), reasons));
     let reasons = json!(["not_in_log"]);
     assert_eq!(verdict(&theft, Some(&token)), (json!("VALID"), reasons));
+
+    // A row that was slipped into the database later and dated back is not from before that day.
+    let covered = format!("/v1/receipts/{late_index}");
+    until("the log covers the later one", || {
+        service.get(&covered).status == 200
+    });
+    let hash = trust::Sha256Digest::of(&signature_of(&theft));
+    Database::open(&installation.sqlite_url()).run(&format!(
+        "BEGIN IMMEDIATE;
+         INSERT INTO log_leaf SELECT size, 1000, 'sign', '{SOUND}', '{kid}', '{hash}', '{{}}' FROM log_head;
+         UPDATE log_head SET size = size + 1; COMMIT"
+    ));
+    let reasons = json!(["algorithm_withdrawn"]);
+    assert_eq!(verdict(&theft, None), (json!("INDETERMINATE"), reasons));
 }
 
 fn without_an_authority_no_token_counts(installation: &Installation, jws: &str, token: &[u8]) {

@@ -4,8 +4,8 @@ mod authority;
 
 use cms::content_info::ContentInfo;
 use cms::signed_data::SignedData;
-use der::asn1::OctetString;
-use der::{Decode as _, Encode as _};
+use der::asn1::{Any, ObjectIdentifier, OctetString, SetOfVec};
+use der::{Decode as _, Encode as _, Tag};
 use proptest::prelude::*;
 use spki::AlgorithmIdentifierOwned;
 
@@ -132,6 +132,7 @@ fn intermediates_come_with_the_token_and_are_two_at_most() {
         ("root", "no_ca", "not that of a certification authority"),
         ("root", "not_for_certificates", "not for certificates"),
         ("root", "client", "not that of a certification authority"),
+        ("root", "client_ca", "it is not for time stamping"),
     ] {
         workshop.issue(issuer, "bad", "p256", extensions);
         workshop.issue("bad", "tsa", "p256", "tsa");
@@ -276,6 +277,90 @@ fn structure_that_is_no_token_proves_nothing() {
         check(&longer, &roots),
         Err(TimestampError::TooLong)
     ));
+}
+
+/// The same token with its parts changed.
+fn changed(token: &[u8], change: impl FnOnce(&mut SignedData)) -> Vec<u8> {
+    let outer = ContentInfo::from_der(token).unwrap();
+    let mut signed: SignedData = outer.content.decode_as().unwrap();
+    change(&mut signed);
+    let content = Any::encode_from(&signed).unwrap();
+    ContentInfo { content, ..outer }.to_der().unwrap()
+}
+
+#[test]
+fn what_an_honest_authority_would_not_sign_proves_nothing() {
+    let workshop = workshop("p256", "p256");
+    let roots = workshop.trusting(&["root"]);
+    let token = workshop.stamp("tsa", SIGNATURE, "-sha256 -cert", "");
+    let content = content(&token);
+    let sign = format!("-signer tsa.pem -inkey tsa.key {CADES}");
+    let is_refused = |token: &[u8], expected: &str| {
+        let why = refused(token, &roots);
+        assert!(why.contains(expected), "{expected}: {why}");
+    };
+    let body: Any = Any::from_der(&content).unwrap();
+    let rewritten = |body: Vec<u8>| Any::new(Tag::Sequence, body).unwrap().to_der().unwrap();
+    let mut version = body.value().to_vec();
+    assert_eq!(version[..3], [2, 1, 1]);
+    version[2] = 2;
+    is_refused(&workshop.forge(&rewritten(version), &sign), "version 1");
+    // An extension 1.2.3.4.5, critical and not.
+    for (critical, last) in [(true, 0xff), (false, 0)] {
+        let mut extension = vec![0x06, 4, 0x2a, 3, 4, 5];
+        if critical {
+            extension.extend([0x01, 1, last]);
+        }
+        extension.extend([0x04, 2, 5, 0]);
+        let mut body = body.value().to_vec();
+        let length = u8::try_from(extension.len()).unwrap();
+        body.extend([0xa1, length + 2, 0x30, length]);
+        body.extend(extension);
+        let token = workshop.forge(&rewritten(body), &sign);
+        match critical {
+            true => is_refused(&token, "unknown critical extension"),
+            false => drop(check(&token, &roots).unwrap()),
+        }
+    }
+    // More certificates than anybody needs.
+    let mut many = Vec::new();
+    for n in 0..8 {
+        workshop.own(&format!("own{n}"), "p256", "root");
+        many.extend(workshop.read(&format!("own{n}.pem")));
+    }
+    workshop.write("many", &many);
+    let crowded = workshop.forge(&content, &format!("{sign} -certfile many"));
+    is_refused(&crowded, "too many certificates");
+    // The set of hashes is not signed, and has to hold the signer's all the same.
+    let other = changed(&token, |signed| {
+        let oid = "2.16.840.1.101.3.4.2.3".parse().unwrap();
+        let sha512 = AlgorithmIdentifierOwned {
+            oid,
+            parameters: None,
+        };
+        signed.digest_algorithms = vec![sha512].try_into().unwrap();
+    });
+    is_refused(&other, "hash is not announced");
+    // Properly signed as something else than a token's content.
+    let other = changed(&token, |signed| {
+        let mut signers = signed.signer_infos.0.clone().into_vec();
+        let attributes = signers[0].signed_attrs.take().unwrap();
+        let mut attributes = attributes.into_vec();
+        for attribute in &mut attributes {
+            if attribute.oid.to_string() == "1.2.840.113549.1.9.3" {
+                let data = "1.2.840.113549.1.7.1".parse::<ObjectIdentifier>().unwrap();
+                attribute.values = vec![Any::encode_from(&data).unwrap()].try_into().unwrap();
+            }
+        }
+        let attributes: SetOfVec<_> = attributes.try_into().unwrap();
+        workshop.write("attributes", &attributes.to_der().unwrap());
+        let signature = workshop.openssl("dgst -sha256 -sign tsa.key attributes");
+        signers[0].signature = OctetString::new(signature).unwrap();
+        signers[0].signed_attrs = Some(attributes);
+        signed.signer_infos = signers.try_into().unwrap();
+    });
+    is_refused(&other, "content is not what was signed");
+    assert_eq!(changed(&token, |_| ()), token);
 }
 
 /// The certificate of somebody else with the same issuer and serial number.

@@ -360,6 +360,12 @@ fn algorithm_withdrawn_counts_from_its_day() {
         ..late
     };
     assert_eq!(announced.verdict(at(50)).outcome, Outcome::Valid);
+    let unproved = Known {
+        log: None,
+        ..announced
+    };
+    assert_eq!(unproved.verdict(at(59)).outcome, Outcome::Valid);
+    assert_eq!(unproved.verdict(at(60)).outcome, Outcome::Indeterminate);
     assert_eq!(
         announced.verdict_as_of(at(59)).reasons,
         Vec::<Reason>::new()

@@ -28,6 +28,9 @@ basicConstraints = critical,CA:false
 [not_for_certificates]
 basicConstraints = critical,CA:true
 keyUsage = critical,digitalSignature
+[client_ca]
+basicConstraints = critical,CA:true
+extendedKeyUsage = clientAuth
 [tsa]
 basicConstraints = CA:false
 keyUsage = critical,digitalSignature
