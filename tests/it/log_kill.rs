@@ -204,7 +204,7 @@ fn killed_again_and_again_it_loses_and_doubles_nothing() {
     installation.open_ring("atp");
     let log_kid = installation.open_log();
     let token = installation.grant("integrity-service", "signer:atp");
-    let load = Load::start(&[installation.api.clone()], &token);
+    let load = Load::start(std::slice::from_ref(&installation.api), &token);
     // Small intervals put the kills everywhere: between tiles, swap, checkpoint and publication.
     let fast = [("CHANCERY_LOG__INTERVAL", "50ms")];
     for round in 0..8_u64 {
