@@ -23,6 +23,7 @@ mod ceremony_database;
 mod ceremony_elsewhere;
 mod ceremony_votes;
 mod documents;
+mod documents_log;
 mod fault_database;
 mod fault_service;
 mod fault_token;
