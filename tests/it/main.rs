@@ -32,4 +32,6 @@ mod interop_ssh;
 mod layering;
 mod log_check;
 mod log_evidence;
+mod log_monitor;
 mod log_receipts;
+mod log_superuser;
