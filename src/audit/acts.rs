@@ -4,12 +4,14 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use trust::history::{History, NotAHistory};
 use trust::leaf::{ActKind, ActLeaf};
 use trust::{Kid, Time};
 
 /// An act and its place.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Act {
     pub index: i64,
     pub leaf: ActLeaf,
@@ -31,12 +33,8 @@ pub struct Acts {
 impl Acts {
     pub fn note(&mut self, index: i64, leaf: ActLeaf) {
         let act = Arc::new(Act { index, leaf });
+        self.of_keys(&act);
         let leaf = &act.leaf;
-        for kid in [&leaf.kid, &leaf.previous_kid].into_iter().flatten() {
-            if History::concerns(leaf, kid) {
-                self.keys.entry(kid.clone()).or_default().push(act.clone());
-            }
-        }
         match (leaf.kind, leaf.action.as_str()) {
             (ActKind::Ceremony, _) | (ActKind::Key, "revoke" | "archive") => {
                 if let Some(ceremony) = leaf.reference.clone() {
@@ -48,6 +46,16 @@ impl Acts {
             (ActKind::Access, "withdraw") => self.withdrawals.push(act),
             (ActKind::Ring, "create") => self.rings.push(act),
             _ => {}
+        }
+    }
+
+    /// Keeps the act if it changes a key, and nothing else of it.
+    pub fn of_keys(&mut self, act: &Arc<Act>) {
+        let leaf = &act.leaf;
+        for kid in [&leaf.kid, &leaf.previous_kid].into_iter().flatten() {
+            if History::concerns(leaf, kid) {
+                self.keys.entry(kid.clone()).or_default().push(act.clone());
+            }
         }
     }
 

@@ -1,13 +1,14 @@
 //! Keys: what their rows say against what the log says became of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use trust::history::History;
 use trust::leaf::ActKind;
 use trust::tlog::note::VerifierKey;
 use trust::{Kid, LOG_RING, Pin, PublicKey, Sha256Digest, Time, Trusted};
 
-use super::acts::{Acts, acceptance, replay};
+use super::acts::{Act, Acts, acceptance, replay};
 use super::finding::Findings;
 use crate::keys::{Certified, believe, certify};
 use crate::store::{CeremonyRow, KeyRow};
@@ -121,7 +122,8 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
         }
         Ok(history) => {
             if let Some(what) = difference(row, &history, acts) {
-                let last = acts_of_key.last().map(|act| act.index);
+                let of_key = |act: &&Arc<Act>| act.leaf.kind == ActKind::Key;
+                let last = acts_of_key.iter().rfind(of_key).map(|act| act.index);
                 let what =
                     format!("key {kid}: its row has another {what} than its acts in the log");
                 findings.add("key_state", last, what);
@@ -183,7 +185,7 @@ fn reason(reason: trust::request::RevocationReason) -> String {
 /// A destruction whose ceremony was overtaken by another is told by the leaf of a failure.
 fn overtaken(row: &KeyRow, acts: &Acts) -> bool {
     row.archived_at.is_some_and(|at| {
-        let failed = |act: &super::acts::Act| {
+        let failed = |act: &Act| {
             act.leaf.kind == ActKind::Ceremony
                 && act.leaf.action == "failed"
                 && act.leaf.ring.as_deref() == Some(row.ring.as_str())

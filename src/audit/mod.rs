@@ -7,8 +7,11 @@ mod files;
 mod finding;
 mod keys;
 mod leaves;
+mod monitor;
 mod register;
 mod tree;
 
 pub use check::{Auditor, Error, Report};
-pub use finding::Finding;
+pub use files::full;
+pub use finding::{Finding, Findings};
+pub use monitor::{Certificate, Published, Standing, State, Watch};

@@ -1,6 +1,8 @@
 //! The transparency log, from its operator's side.
 
 mod check;
+mod follow;
+mod monitor;
 
 use std::path::Path;
 
@@ -22,6 +24,9 @@ pub enum Command {
     /// A witness: it cosigns the checkpoints of logs that only grow.
     #[command(subcommand)]
     Witness(witness::Command),
+    /// Follow a log from outside: that it only grows, that it is fresh, and that every published key
+    /// has its ceremony in it. Needs no configuration. Exit code 5: an alarm.
+    Monitor(monitor::Monitor),
 }
 
 pub async fn run(
@@ -34,6 +39,7 @@ pub async fn run(
         Command::Check => check::run(path, world, output).await,
         Command::Vkey => vkey(path, world, output).await,
         Command::Witness(command) => witness::run(command, world, output),
+        Command::Monitor(command) => monitor::run(command, world, output).await,
     }
 }
 

@@ -35,6 +35,8 @@ mod log_archive;
 mod log_check;
 mod log_evidence;
 mod log_kill;
+mod log_monitor;
 mod log_receipts;
+mod log_superuser;
 mod log_witness;
 mod log_witnesses;
