@@ -13,8 +13,8 @@ mod reading;
 mod schema;
 mod server;
 mod signing;
-pub mod world;
 mod tree;
+pub mod world;
 
 /// Each function becomes one test on each engine.
 macro_rules! contract {
