@@ -12,7 +12,7 @@ use trust::LOG_RING;
 use trust::tlog::note::VerifierKey;
 
 use super::output::{Failure, Output};
-use super::{Open, World, witness};
+use super::{Open, World, prune, witness};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -21,6 +21,8 @@ pub enum Command {
     Check,
     /// The log's keys, in the form that witnesses and verifiers put into their policies.
     Vkey,
+    /// Remove the bodies of signatures that are older than `log.retention`. Proofs and acts stay.
+    Prune(prune::Prune),
     /// A witness: it cosigns the checkpoints of logs that only grow.
     #[command(subcommand)]
     Witness(witness::Command),
@@ -38,6 +40,7 @@ pub async fn run(
     match command {
         Command::Check => check::run(path, world, output).await,
         Command::Vkey => vkey(path, world, output).await,
+        Command::Prune(command) => prune::run(path, command, world, output).await,
         Command::Witness(command) => witness::run(command, world, output),
         Command::Monitor(command) => monitor::run(command, world, output).await,
     }

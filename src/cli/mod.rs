@@ -15,6 +15,7 @@ mod log;
 mod migrate;
 mod office;
 mod output;
+mod prune;
 mod ring;
 mod sign;
 mod ssh;

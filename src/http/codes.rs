@@ -37,13 +37,14 @@ pub enum Code {
     DatabaseUnavailable,
     LogUnavailable,
     NotInLog,
+    Pruned,
     BadSignature,
     OutcomeUnknown,
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Self; 33] = [
+    pub const ALL: [Self; 34] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -74,6 +75,7 @@ impl Code {
         Self::DatabaseUnavailable,
         Self::LogUnavailable,
         Self::NotInLog,
+        Self::Pruned,
         Self::BadSignature,
         Self::OutcomeUnknown,
         Self::Internal,
@@ -207,6 +209,11 @@ impl Code {
                 S::CONFLICT,
                 "not_in_log",
                 "The signature checks, and the log does not know it",
+            ),
+            Self::Pruned => (
+                S::GONE,
+                "pruned",
+                "The body of the leaf was removed after retention",
             ),
             Self::BadSignature => (
                 S::UNPROCESSABLE_ENTITY,

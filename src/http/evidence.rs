@@ -31,6 +31,7 @@ const FILE: HeaderValue = HeaderValue::from_static("application/json");
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785)", body = Object, content_type = "application/json"),
         (status = 404, description = "There is no such leaf, no checkpoint covers it yet, or it is not of a signature", body = problem::Document, content_type = "application/problem+json"),
+        (status = 410, description = "The body of the leaf was removed after retention; what was taken before still verifies", body = problem::Document, content_type = "application/problem+json"),
         (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]

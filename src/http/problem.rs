@@ -103,6 +103,10 @@ impl Problem {
         problem
     }
 
+    fn pruned(error: &log::ProofError) -> Self {
+        Self::new(Code::Pruned, error.to_string()).about("index")
+    }
+
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
@@ -244,6 +248,7 @@ impl From<log::ProofError> for Problem {
     fn from(error: log::ProofError) -> Self {
         match &error {
             log::ProofError::Store(cause) => Self::caused_by(of_store(cause), &error),
+            log::ProofError::Pruned(_) => Self::pruned(&error),
             log::ProofError::Tiles(cause) if !cause.is_fatal() => {
                 Self::caused_by(Code::LogUnavailable, &error)
             }
@@ -276,6 +281,7 @@ impl From<verification::Error> for Problem {
             verification::Error::Log(ref cause) => Self::caused_by(of_store(cause), &error),
             verification::Error::Tree(ref cause) => match **cause {
                 log::ProofError::Store(ref cause) => Self::caused_by(of_store(cause), &error),
+                log::ProofError::Pruned(_) => Self::pruned(cause),
                 _ => Self::caused_by(Code::LogUnavailable, &error),
             },
         }

@@ -32,6 +32,7 @@ pub const TEXT: HeaderValue = HeaderValue::from_static("text/plain; charset=utf-
     responses(
         (status = 200, description = "A c2sp.org/tlog-proof", body = String, content_type = "text/plain"),
         (status = 404, description = "There is no such leaf, or no checkpoint covers it yet", body = problem::Document, content_type = "application/problem+json"),
+        (status = 410, description = "The body of the leaf was removed after retention; what was taken before still verifies", body = problem::Document, content_type = "application/problem+json"),
         (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]

@@ -204,8 +204,11 @@ impl<L: Ledger> Integrator<L> {
         }
         let builder = match self.edge(&tree).await {
             Ok(builder) => builder,
-            // A tile that was lost is written again from the leaves, if they give the same root.
-            Err(Error::Tiles(error)) if error.is_missing() => self.rebuild(&tree).await?,
+            // A tile that was lost is written again from the leaves, if they give the same root; not
+            // from leaves without bodies, which would give wrong tiles for ever.
+            Err(Error::Tiles(error)) if error.is_missing() && tree.pruned == 0 => {
+                self.rebuild(&tree).await?
+            }
             Err(error) => return Err(error),
         };
         if let Some(checkpoint) = &published

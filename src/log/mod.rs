@@ -9,6 +9,7 @@ mod leaf;
 mod ledger;
 mod open;
 mod proofs;
+mod prune;
 mod seal;
 mod storage;
 #[cfg(test)]
@@ -25,6 +26,7 @@ pub use keeper::Published;
 pub use leaf::{Event, SignatureLeaf};
 pub use open::open;
 pub use proofs::{Error as ProofError, Proofs, Receipt};
+pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};
 pub use seal::{Later, NotSealed, Seal, Sealed};
 pub use storage::{Error as StorageError, Storage};
 

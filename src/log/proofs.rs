@@ -27,6 +27,10 @@ pub enum Error {
     /// A leaf in the database is not the one in the tree, or a checkpoint is not of the tree.
     #[error("the log does not hold together: {0}")]
     Broken(String),
+    #[error(
+        "leaf {0}: its body was removed after retention; a receipt taken before still verifies"
+    )]
+    Pruned(i64),
 }
 
 /// Cheap to clone.
@@ -129,6 +133,13 @@ impl Proofs {
     /// Holds the database's leaf against the tree: a row that was changed has no receipt.
     async fn prove(&self, leaf: LeafRow, row: &CheckpointRow) -> Result<Receipt, Error> {
         let broken = |what: &str| Error::Broken(format!("leaf {}: {what}", leaf.index));
+        if leaf.body.is_empty() {
+            let below = self.store.tree().await?.pruned;
+            return Err(match leaf.kind == "sign" && leaf.index < below {
+                true => Error::Pruned(leaf.index),
+                false => broken("the database has no body for it"),
+            });
+        }
         let (index, size) = (leaf.index as u64, row.size as u64);
         let now = self.now(row).await?;
         let hashes = self.tiles.inclusion(index, size, now).await?;
@@ -136,9 +147,6 @@ impl Proofs {
             .root
             .parse()
             .map_err(|_| broken("its checkpoint has no root"))?;
-        if leaf.body.is_empty() {
-            return Err(broken("its body was removed after retention"));
-        }
         verify_inclusion(index, size, leaf_hash(leaf.body.as_bytes()), &hashes, root)
             .map_err(|_| broken("the database has another one than the tree"))?;
         let note = Note::parse(row.signed().as_bytes())

@@ -42,6 +42,13 @@ pub enum Error {
     Differs { object: String },
 }
 
+impl Error {
+    /// Of work whose task ended without a word.
+    pub fn unfinished(operation: &'static str) -> Self {
+        unavailable(operation, "an object", None)
+    }
+}
+
 /// Clones share their connections.
 #[derive(Debug, Clone)]
 pub struct Storage {
@@ -194,6 +201,30 @@ impl Storage {
             }
             other => other.map(drop),
         }
+    }
+
+    /// Removes what retention lets go. Gone already is as good as removed.
+    pub async fn delete(&self, object: &str) -> Result<(), Error> {
+        let path = self.at(object);
+        match limited("remove", object, self.store.delete(&path)).await {
+            Err(Error::Unavailable {
+                source: Some(object_store::Error::NotFound { .. }),
+                ..
+            }) => Ok(()),
+            other => other,
+        }
+    }
+
+    /// What stands right below a name.
+    pub async fn list(&self, below: &str) -> Result<Vec<String>, Error> {
+        let path = self.at(below);
+        let listed = self.store.list_with_delimiter(Some(&path));
+        let found = limited("list", below, listed).await?.objects.into_iter();
+        let names = found.filter_map(|object| {
+            let name = object.location.filename()?;
+            Some(format!("{below}/{name}"))
+        });
+        Ok(names.collect())
     }
 
     /// Partial tiles may go once the full one is there. One that stays does no harm.

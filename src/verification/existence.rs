@@ -14,7 +14,8 @@ use crate::store::Occurrence;
 /// What the log says of one signature.
 pub(super) struct Logged {
     pub index: i64,
-    pub existence: Existence,
+    /// None where nothing proves the row any more.
+    pub existence: Option<Existence>,
 }
 
 /// None where the tree has another leaf in its place: then it was not logged by us.
@@ -34,6 +35,18 @@ pub(super) async fn proven(
             remarks.push("the row in the database is not the one in the log's tree".to_owned());
             return Ok(None);
         }
+        // The row alone is the word of a database.
+        Err(ProofError::Pruned(index)) => {
+            remarks.push(
+                "its body was removed from the log after retention; a receipt or evidence taken \
+                 before still verifies"
+                    .to_owned(),
+            );
+            return Ok(Some(Logged {
+                index,
+                existence: None,
+            }));
+        }
         Err(error) => return Err(Error::Tree(std::sync::Arc::new(error))),
     };
     Ok(at.map(|at| by_row(entry, at)))
@@ -43,6 +56,6 @@ pub(super) async fn proven(
 pub(super) fn by_row(entry: &Occurrence, at: Time) -> Logged {
     Logged {
         index: entry.index,
-        existence: Existence { at, sound: true },
+        existence: Some(Existence { at, sound: true }),
     }
 }

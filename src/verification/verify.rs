@@ -6,7 +6,7 @@ use std::sync::Arc;
 use base64ct::Encoding as _;
 use tokio::sync::Semaphore;
 use trust::timestamp::Timestamp;
-use trust::verdict::{Existence, Known, Stamp};
+use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
 
 use super::existence::{by_row, proven};
@@ -41,6 +41,16 @@ pub(super) struct Checked {
     pub signature: Vec<u8>,
     pub sig_hash: String,
     pub explanation: String,
+}
+
+/// There is a row, and its leaf cannot be held against the tree any more: that is no proof, and no
+/// finding against the signature either.
+fn unproven(verdict: &mut Verdict) {
+    verdict.reasons.retain(|reason| *reason != Reason::NotInLog);
+    let told = verdict.reasons.contains(&Reason::NoProofOfExistence);
+    if verdict.outcome == Outcome::Indeterminate && !told {
+        verdict.reasons.push(Reason::NoProofOfExistence);
+    }
 }
 
 /// A checked claim and what else was asked.
@@ -142,7 +152,7 @@ impl Verification {
         let known = Known {
             key: checked.key.as_ref().map(|key| &key.state),
             checks: checked.checks,
-            log: logged.as_ref().map(|logged| logged.existence),
+            log: logged.as_ref().and_then(|logged| logged.existence),
             timestamp: stamped.as_ref().map(|stamped| match stamped {
                 Some(timestamp) => Stamp::Proof(Existence {
                     at: timestamp.at,
@@ -152,10 +162,13 @@ impl Verification {
             }),
             withdrawn,
         };
-        let verdict = match at {
+        let mut verdict = match at {
             None => known.verdict(now),
             Some(at) => known.verdict_as_of(at),
         };
+        if logged.as_ref().is_some_and(|row| row.existence.is_none()) {
+            unproven(&mut verdict);
+        }
         if let (Some(at), Some(key)) = (at, &checked.key) {
             let state = key.state.word();
             remarks.push(format!("as of {at}; today the key is {state}"));
@@ -168,7 +181,7 @@ impl Verification {
             existed_at: verdict.existed_at,
             // What came later is no part of an answer about then.
             index: logged
-                .filter(|logged| at.is_none_or(|at| logged.existence.at <= at))
+                .filter(|row| at.is_none_or(|at| row.existence.is_some_and(|proof| proof.at <= at)))
                 .map(|logged| logged.index),
             timestamp: stamped.flatten(),
             as_of: at,

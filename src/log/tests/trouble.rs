@@ -4,6 +4,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use futures_util::StreamExt as _;
 use futures_util::stream::BoxStream;
 use object_store::memory::InMemory;
 use object_store::path::Path;
@@ -28,6 +29,8 @@ pub enum Fault {
 pub struct Trouble {
     calls: AtomicUsize,
     faults: Mutex<Vec<(usize, Fault)>>,
+    removals: AtomicUsize,
+    removal: Option<(usize, Fault)>,
 }
 
 impl Trouble {
@@ -35,6 +38,15 @@ impl Trouble {
         Arc::new(Self {
             calls: AtomicUsize::new(0),
             faults: Mutex::new(faults.to_vec()),
+            ..Self::default()
+        })
+    }
+
+    /// One of the calls that remove something.
+    pub fn at_removal(at: usize, fault: Fault) -> Arc<Self> {
+        Arc::new(Self {
+            removal: Some((at, fault)),
+            ..Self::default()
         })
     }
 
@@ -158,7 +170,16 @@ impl ObjectStore for Objects {
         &self,
         locations: BoxStream<'static, object_store::Result<Path>>,
     ) -> BoxStream<'static, object_store::Result<Path>> {
-        self.held.delete_stream(locations)
+        let call = self.trouble.removals.fetch_add(1, Ordering::Relaxed);
+        let fault = self.trouble.removal.filter(|(at, _)| *at == call);
+        match fault.map(|(_, fault)| fault) {
+            None => self.held.delete_stream(locations),
+            Some(Fault::Before) => futures_util::stream::iter([Err(broken())]).boxed(),
+            Some(Fault::After) => {
+                let gone = self.held.delete_stream(locations);
+                gone.map(|_| Err(broken())).boxed()
+            }
+        }
     }
 
     fn list(&self, prefix: Option<&Path>) -> BoxStream<'static, object_store::Result<ObjectMeta>> {

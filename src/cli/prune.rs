@@ -1,0 +1,102 @@
+//! `chancery log prune`: what retention lets go. The plan is shown; only `--apply` carries it out, on
+//! a connection of the archivist's, because the service's own account may not.
+
+use std::path::Path;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+use trust::LOG_RING;
+use trust::tlog::note::VerifierKey;
+
+use super::office::{from_store, variable};
+use super::output::{Code, Failure, Output};
+use super::{Open, World};
+use crate::log::{PruneError, PrunePlan, Pruner};
+
+#[derive(Debug, Args)]
+pub struct Prune {
+    /// Carry it out; without it the plan is only shown.
+    #[arg(long)]
+    apply: bool,
+}
+
+pub async fn run(
+    path: &Path,
+    command: Prune,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
+    let open = Open::new(path, world).await?;
+    let now = world.ambient.now();
+    let keys = keys(&open).await?;
+    let pruner = Pruner::open(
+        &open.config,
+        |name| variable(world, name),
+        open.store.clone(),
+        keys,
+    );
+    let pruner = pruner.map_err(failed)?;
+    let retention = open.config.log.retention;
+    let plan = pruner.plan(now, retention).await.map_err(failed)?;
+    let mut gone = 0;
+    let applied = command.apply && !plan.is_empty();
+    if applied {
+        let done = pruner.apply(&plan, &open.actor, now).await;
+        gone = done.map_err(failed)?;
+    }
+    let shown = json!({
+        "older_than": plan.before, "from": plan.from, "below": plan.below, "bodies": plan.bodies,
+        "bundles": plan.bundles.len(), "bundles_with_acts": plan.with_acts, "applied": applied,
+        "gone": gone,
+    });
+    output.result(&shown, || human(&plan));
+    if !plan.is_empty() {
+        output.remark(match applied {
+            true => format!("{gone} bodies removed."),
+            false => "Only shown; --apply carries it out. What is gone does not come back.".into(),
+        });
+    }
+    Ok(())
+}
+
+fn human(plan: &PrunePlan) -> String {
+    if plan.is_empty() {
+        let before = plan.before;
+        return format!(
+            "No whole bundle of leaves is of before {before}: there is nothing to prune."
+        );
+    }
+    format!(
+        "leaves {} to {}, of before {}: {} bodies of signatures; {} published bundles, and {} with \
+         acts that stay",
+        plan.from,
+        plan.below - 1,
+        plan.before,
+        plan.bodies,
+        plan.bundles.len(),
+        plan.with_acts,
+    )
+}
+
+/// Every key that the log ever had.
+async fn keys(open: &Open) -> Result<Vec<VerifierKey>, Failure> {
+    let snapshot = open.snapshot().await?;
+    let origin = open.config.log.origin(&open.config.service.issuer);
+    let ring = snapshot.rings.get(LOG_RING);
+    let keys = ring.into_iter().flat_map(|ring| &ring.keys);
+    keys.map(|key| VerifierKey::for_log(&origin, &key.public))
+        .collect::<Result<_, _>>()
+        .context("the log's keys")
+        .map_err(Failure::from)
+}
+
+fn failed(error: PruneError) -> Failure {
+    match error {
+        PruneError::Store(error) => from_store(error),
+        error @ (PruneError::NotOurs(_) | PruneError::Broken { .. }) => {
+            Failure::new(Code::Refused, error)
+        }
+        error => Failure::unavailable(error),
+    }
+}
