@@ -1,7 +1,7 @@
 //! Runs the integrator in every replica; the lease decides which of them does anything.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 
@@ -13,6 +13,13 @@ use crate::telemetry::chain;
 
 /// Pause after an error that may pass by itself; a person's error is looked at again as often.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// Signatures that are put into the index together: the more of them, the fewer pages each one
+/// costs; and the longer the others wait for the database meanwhile.
+const TOGETHER: i64 = 16_384;
+
+/// Fewer than that wait so long for others.
+const TOGETHER_WITHIN: Duration = Duration::from_secs(20);
 
 /// What this replica knows of the log.
 #[derive(Debug, Clone, Default)]
@@ -40,9 +47,10 @@ impl Keeper {
 
     /// Until it is aborted.
     pub async fn run(mut self) {
+        let mut indexed = Instant::now();
         loop {
             let step = self.integrator.step().await;
-            let pause = match &step {
+            let mut pause = match &step {
                 Ok(Step::More) => Duration::ZERO,
                 Ok(_) => self.interval,
                 Err(_) => PAUSE.max(self.interval),
@@ -59,6 +67,10 @@ impl Keeper {
                 }
             }
             self.tell(refused).await;
+            // Whatever became of the tree; but one replica is enough.
+            if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
+                pause = Duration::ZERO;
+            }
             if matches!(step, Ok(Step::Done)) {
                 self.beat().await;
             }
@@ -84,6 +96,28 @@ impl Keeper {
             }
             stopped || news || cosigned
         });
+    }
+
+    /// Fills the index of signatures in bulk, so that it costs next to nothing where they are
+    /// made. True if there is more to do at once.
+    async fn index(&self, last: &mut Instant) -> bool {
+        let least = match last.elapsed() < TOGETHER_WITHIN {
+            true => TOGETHER,
+            false => 1,
+        };
+        match self.store.unindexed().await {
+            Ok(waiting) if waiting < least => return false,
+            Ok(_) => *last = Instant::now(),
+            // The step has told of it.
+            Err(_) => return false,
+        }
+        match self.store.index_signatures(TOGETHER).await {
+            Ok(done) => done == TOGETHER,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the index of signatures waits");
+                false
+            }
+        }
     }
 
     /// A log that is silent because nothing happens looks like one that was stopped; so it says

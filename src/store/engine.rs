@@ -54,14 +54,20 @@ pub(super) trait Connection: Send {
     }
 }
 
-/// The statements that each engine writes in its own way. All but the last take a JSON array.
+/// The statements that each engine writes in its own way. What is asked for is a JSON array.
 pub(super) struct Dialect {
     /// Of [principal, key]; answers with the place in the array first.
     pub known_answers: &'static str,
     /// Of kids.
     pub active_of: &'static str,
-    /// Of hashes.
+    /// Of hashes, by the index.
     pub occurrences: &'static str,
+    /// Of hashes, in the leaves from an index (the second parameter) to another; in order.
+    pub occurrences_in: &'static str,
+    /// Of places in the log; in order.
+    pub occurrences_at: &'static str,
+    /// Puts the leaves from an index to another into the index.
+    pub fill_index: &'static str,
     pub has_migrations: &'static str,
 }
 

@@ -117,9 +117,20 @@ impl Engine for PostgresEngine {
             AND kid IN (SELECT json_array_elements_text($1::json))",
         occurrences: "SELECT asked.hash, leaf.idx, leaf.time, leaf.kid
             FROM json_array_elements_text($1::json) AS asked (hash)
-            JOIN LATERAL (SELECT idx, time, kid FROM log_leaf 
-                WHERE substr(sig_hash, 1, 12) = substr(asked.hash, 1, 12)
-                    AND sig_hash = asked.hash ORDER BY idx LIMIT 1) AS leaf ON TRUE",
+            JOIN LATERAL (SELECT leaf.idx, leaf.time, leaf.kid
+                FROM log_signature AS placed JOIN log_leaf AS leaf ON leaf.idx = placed.idx
+                WHERE placed.prefix = decode(substr(asked.hash, 1, 16), 'hex')
+                    AND leaf.sig_hash = asked.hash
+                ORDER BY placed.idx LIMIT 1) AS leaf ON TRUE",
+        occurrences_in: "SELECT sig_hash, idx, time, kid FROM log_leaf
+            WHERE idx >= $2 AND idx < $3
+                AND sig_hash IN (SELECT json_array_elements_text($1::json))
+            ORDER BY idx",
+        occurrences_at: "SELECT sig_hash, idx, time, kid FROM log_leaf
+            WHERE idx IN (SELECT json_array_elements_text($1::json)::bigint) ORDER BY idx",
+        fill_index: "INSERT INTO log_signature (prefix, idx)
+            SELECT decode(substr(sig_hash, 1, 16), 'hex'), idx FROM log_leaf
+            WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
     };
 

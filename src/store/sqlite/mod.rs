@@ -97,9 +97,20 @@ impl Engine for SqliteEngine {
             WHERE state = 'active' AND kid IN (SELECT value FROM json_each($1))",
         occurrences: "SELECT asked.value, leaf.idx, leaf.time, leaf.kid
             FROM json_each($1) AS asked CROSS JOIN log_leaf AS leaf
-            ON leaf.idx = (SELECT MIN(idx) FROM log_leaf
-                WHERE substr(sig_hash, 1, 12) = substr(asked.value, 1, 12)
-                    AND sig_hash = asked.value)",
+            ON leaf.idx = (SELECT placed.idx
+                FROM log_signature AS placed CROSS JOIN log_leaf AS there
+                ON there.idx = placed.idx
+                WHERE placed.prefix = unhex(substr(asked.value, 1, 16))
+                    AND there.sig_hash = asked.value
+                ORDER BY placed.idx LIMIT 1)",
+        occurrences_in: "SELECT sig_hash, idx, time, kid FROM log_leaf
+            WHERE idx >= $2 AND idx < $3 AND sig_hash IN (SELECT value FROM json_each($1))
+            ORDER BY idx",
+        occurrences_at: "SELECT sig_hash, idx, time, kid FROM log_leaf
+            WHERE idx IN (SELECT value FROM json_each($1)) ORDER BY idx",
+        fill_index: "INSERT INTO log_signature (prefix, idx)
+            SELECT unhex(substr(sig_hash, 1, 16)), idx FROM log_leaf
+            WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
     };
 

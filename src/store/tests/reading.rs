@@ -136,6 +136,9 @@ pub async fn every_statement_prepares(place: Place) {
             dialect.known_answers,
             dialect.active_of,
             dialect.occurrences,
+            dialect.occurrences_in,
+            dialect.occurrences_at,
+            dialect.fill_index,
             dialect.has_migrations,
         ]
     };
