@@ -1,5 +1,6 @@
 //! PostgreSQL: any number of replicas, ordered by the row of the log head.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::engine::{
-    Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+    Begun, Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
 };
 use super::error::{self, Error, Subject};
 use super::rows::Leaf;
-use super::signatures::json;
+use super::signatures::{json, take_head};
 use super::{reads, statements};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -98,6 +99,8 @@ pub(super) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
     SELECT $1 + place - 1, (value->>0)::bigint, value->>1, value->>2, value->>3, value->>4,
         value->>5
     FROM json_array_elements($2::json) WITH ORDINALITY AS given (value, place)";
+pub(super) const ACTIVE_OF: &str = "SELECT kid FROM signing_key WHERE state = 'active'
+    AND kid IN (SELECT json_array_elements_text($1::json))";
 pub(super) const INSERT_ANSWERS: &str = "INSERT INTO idempotency
         (principal, key, request_hash, response, idx, time)
     SELECT value->>0, value->>1, value->>2, value->>3, (value->>4)::bigint, (value->>5)::bigint
@@ -113,8 +116,6 @@ impl Engine for PostgresEngine {
             FROM json_array_elements($1::json) WITH ORDINALITY AS asked (value, place)
             JOIN idempotency AS known
             ON known.principal = asked.value->>0 AND known.key = asked.value->>1",
-        active_of: "SELECT kid FROM signing_key WHERE state = 'active'
-            AND kid IN (SELECT json_array_elements_text($1::json))",
         occurrences: "SELECT asked.hash, leaf.idx, leaf.time, leaf.kid
             FROM json_array_elements_text($1::json) AS asked (hash)
             JOIN LATERAL (SELECT leaf.idx, leaf.time, leaf.kid
@@ -143,6 +144,18 @@ impl Engine for PostgresEngine {
     async fn begin(&self) -> Result<Held, Error> {
         let held = self.acquire().await?;
         held.begin("BEGIN ISOLATION LEVEL READ COMMITTED").await
+    }
+
+    /// Two statements: one sees what was committed when it began, before it waited for the head.
+    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<Held>, Error> {
+        let mut tx = self.begin().await?;
+        match head_and_keys(&mut tx, by, kids).await {
+            Ok((size, active)) => Ok(Begun { tx, size, active }),
+            Err(error) => {
+                self.rollback(tx).await;
+                Err(error)
+            }
+        }
     }
 
     async fn commit(&self, tx: Held) -> Result<(), Error> {
@@ -192,6 +205,17 @@ impl Engine for PostgresEngine {
     async fn rollback(&self, tx: Held) {
         let _ = tx.end("ROLLBACK").await;
     }
+}
+
+async fn head_and_keys(
+    tx: &mut Held,
+    by: i64,
+    kids: &str,
+) -> Result<(i64, HashSet<String>), Error> {
+    let size = take_head(tx, statements::HEAD_SIGN, by).await?;
+    let rows = tx.fetch(ACTIVE_OF, &[Value::Text(kids)]).await?;
+    let active: Result<_, _> = rows.iter().map(|row| row.text(0)).collect();
+    Ok((size, active?))
 }
 
 connection!(Postgres, PgRow, classify);
