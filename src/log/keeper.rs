@@ -3,7 +3,7 @@
 //! database is an old one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use trust::tlog::policy::WitnessPolicy;
@@ -21,6 +21,13 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a replica that does not integrate looks at what is published.
 const LOOK: Duration = Duration::from_secs(20);
+
+/// Signatures that are put into the index together: the more of them, the fewer pages each one
+/// costs; and the longer the others wait for the database meanwhile.
+const TOGETHER: i64 = 16_384;
+
+/// Fewer than that wait so long for others.
+const TOGETHER_WITHIN: Duration = Duration::from_secs(20);
 
 /// What this replica knows of the log.
 #[derive(Debug, Clone, Default)]
@@ -65,6 +72,7 @@ impl Keeper {
         // ends: what is not answered in time counts as asked.
         let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
+        let mut indexed = Instant::now();
         loop {
             let alarm = findings.borrow().alarm();
             if let Some(alarm) = alarm {
@@ -80,7 +88,7 @@ impl Keeper {
                 Ok(_) => integrates = true,
                 Err(_) => {}
             }
-            let pause = match &step {
+            let mut pause = match &step {
                 Ok(Step::More) => Duration::ZERO,
                 Ok(_) => self.interval,
                 Err(_) => PAUSE.max(self.interval),
@@ -97,6 +105,10 @@ impl Keeper {
                 }
             }
             self.tell(refused, integrates).await;
+            // Whatever became of the tree; but one replica is enough.
+            if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
+                pause = Duration::ZERO;
+            }
             if matches!(step, Ok(Step::Done)) {
                 self.beat().await;
             }
@@ -153,6 +165,28 @@ impl Keeper {
 
     fn witnessed(&self, row: Option<&CheckpointRow>) -> Option<bool> {
         Some(is_witnessed(self.policy.as_ref()?, row?))
+    }
+
+    /// Fills the index of signatures in bulk, so that it costs next to nothing where they are
+    /// made. True if there is more to do at once.
+    async fn index(&self, last: &mut Instant) -> bool {
+        let least = match last.elapsed() < TOGETHER_WITHIN {
+            true => TOGETHER,
+            false => 1,
+        };
+        match self.store.unindexed().await {
+            Ok(waiting) if waiting < least => return false,
+            Ok(_) => *last = Instant::now(),
+            // The step has told of it.
+            Err(_) => return false,
+        }
+        match self.store.index_signatures(TOGETHER).await {
+            Ok(done) => done == TOGETHER,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the index of signatures waits");
+                false
+            }
+        }
     }
 
     /// A log that is silent because nothing happens looks like one that was stopped; so it says

@@ -95,6 +95,10 @@ statements! {
         WHERE id = 1 AND (holder = $1 OR lease_until <= $2)";
     SWAP_TREE = "UPDATE log_tree SET size = $3, root = $4, clock = $5, origin = $6
         WHERE id = 1 AND size = $1 AND root = $2";
+    INDEXED = "SELECT log_indexed.size, log_head.size FROM log_indexed CROSS JOIN log_head";
+    HASHES = "SELECT idx, sig_hash FROM log_leaf
+        WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY idx";
+    MOVE_INDEXED = "UPDATE log_indexed SET size = $2 WHERE id = 1 AND size = $1";
     HEAD_LOCK = "UPDATE log_head SET size = size WHERE id = 1";
     CHECKPOINT =
         concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint WHERE size = $1");

@@ -30,7 +30,7 @@ fn once(installation: &Installation, service: &Service, more: &[&str]) -> Said {
     let url = format!("http://{}", service.api);
     let state = installation.file("state.json");
     let words = words(installation, &url, text(&state));
-    installation.try_chancery([&words, &["--once"], more].concat())
+    installation.try_chancery([words.as_slice(), &["--once"], more].concat())
 }
 
 #[test]
