@@ -206,7 +206,7 @@ pub fn rings(rows: &[RingRow], acts: &Acts, findings: &mut Findings) {
         .collect();
     for row in rows {
         let created = told.get(row.name.as_str());
-        if !created.is_some_and(|act| act.leaf.time.millis() == row.created_at) {
+        if created.is_none_or(|act| act.leaf.time.millis() != row.created_at) {
             let what = format!("ring {} was not created so in the log", row.name);
             findings.add("ring_unlogged", created.map(|act| act.index), what);
         }

@@ -34,4 +34,5 @@ mod log_check;
 mod log_evidence;
 mod log_monitor;
 mod log_receipts;
+mod log_rewound;
 mod log_superuser;
