@@ -17,7 +17,7 @@ use super::acts::Acts;
 use super::files::fetch;
 use super::finding::{Finding, Findings};
 use super::leaves::Trail;
-use super::tree::{Block, Opened, Tree, compare_upper};
+use super::tree::{Block, Opened, Tree, compare_upper, is_pruned};
 use super::{keys, register};
 use crate::keys::unverified_chains;
 use crate::log::{Storage, StorageError};
@@ -318,8 +318,11 @@ impl Pass<'_> {
     ) {
         match row {
             Some(row) => {
-                let gone = index < self.tables.tree.pruned && row.kind == "sign";
-                self.trail.row(row, gone, findings);
+                let body = match is_pruned(row, &self.tables.tree) {
+                    false => Some(row.body.as_bytes()),
+                    true => block.and_then(|block| block.body(index)),
+                };
+                self.trail.row(row, body, findings);
             }
             None => findings.add("missing", Some(index), "the leaf is not in the database"),
         }

@@ -43,11 +43,11 @@ pub struct Trail {
 }
 
 impl Trail {
-    /// `gone` says that the body may be gone after retention.
-    pub fn row(&mut self, row: &LeafRow, gone: bool, findings: &mut Findings) {
+    /// Without a body, which may be gone after retention, its columns are all there is.
+    pub fn row(&mut self, row: &LeafRow, body: Option<&[u8]>, findings: &mut Findings) {
         let mut time = Time::from_millis(row.time);
-        if !(gone && row.body.is_empty()) {
-            match Leaf::parse(row.body.as_bytes()) {
+        if let Some(body) = body {
+            match Leaf::parse(body) {
                 Err(error) => {
                     let what = format!("the leaf cannot be read: {error}");
                     findings.add("unreadable", Some(row.index), what);

@@ -13,6 +13,7 @@ use trust::format::V1;
 use trust::leaf::Leaf;
 use trust::tlog::checkpoint::Checkpoint;
 use trust::tlog::merkle::{Frontier, leaf_hash};
+use trust::tlog::note::Note;
 use trust::tlog::policy::Witnessed;
 use trust::{Kid, LOG_RING, Pin, PublicKey, Request, Sha256Digest, Time, Transcript};
 
@@ -43,7 +44,7 @@ pub struct State {
 pub enum BadState {
     #[error("the state is not JSON of its form")]
     Json(#[from] serde_json::Error),
-    #[error("the state does not hold together: its tree has another root")]
+    #[error("the state does not hold together: its tree is not that of its checkpoint")]
     Root,
     #[error("the state is of the installation with the genesis {0}")]
     Genesis(Sha256Digest),
@@ -55,8 +56,14 @@ impl State {
         if state.genesis != genesis {
             return Err(BadState::Genesis(state.genesis));
         }
-        match Frontier::from_parts(state.size, &state.frontier) {
-            Ok(frontier) if frontier.root() == state.root => Ok(state),
+        let frontier = Frontier::from_parts(state.size, &state.frontier);
+        let note = Note::parse(state.note.as_bytes()).ok();
+        let said = note.and_then(|note| Checkpoint::parse(&note.text).ok());
+        let whole = said.is_some_and(|said| {
+            (said.size, said.root, said.origin) == (state.size, state.root, state.origin.clone())
+        });
+        match frontier {
+            Ok(frontier) if whole && frontier.root() == state.root => Ok(state),
             _ => Err(BadState::Root),
         }
     }
@@ -366,7 +373,10 @@ mod tests {
             .iter()
             .for_each(|leaf| watch.entry(leaf, &mut findings));
         assert!(findings.into_parts().0.is_empty());
-        let state = watch.state(&checkpoint(&watch), "note");
+        let state = {
+            let now = checkpoint(&watch);
+            watch.state(&now, &format!("{}\n\u{2014} x AAAAAAA=\n", now.body()))
+        };
         (watch, state)
     }
 
@@ -447,14 +457,73 @@ mod tests {
         let mut findings = Findings::default();
         watch.entry(b"{}", &mut findings);
         watch.entry(
-            &leaf(10_000_000 - 300_000, &"B".repeat(43), "accepted"),
+            &leaf(10_000_000 - 300_000, &"E".repeat(43), "accepted"),
             &mut findings,
         );
         watch.entry(
-            &leaf(10_000_000 - 300_001, &"C".repeat(43), "accepted"),
+            &leaf(10_000_000 - 300_001, &"I".repeat(43), "accepted"),
             &mut findings,
         );
         assert_eq!(codes(findings), ["unreadable", "backdated"]);
+    }
+
+    #[test]
+    fn a_published_key_has_its_ceremony_in_the_log_and_lives() {
+        // The base point, as good a public key as any.
+        let mut point = [0x66; 32];
+        point[0] = 0x58;
+        let public = PublicKey::ed25519(&point).unwrap();
+        let kid = public.kid();
+        let certificate = Certificate {
+            public,
+            ring: "atp".to_owned(),
+            prepared_at: Time::from_millis(0),
+            digest: Sha256Digest::of(b"transcript"),
+        };
+        let accepted = |digest: &[u8]| {
+            let text = String::from_utf8(leaf(1, kid.as_str(), "accepted")).unwrap();
+            let digest = Sha256Digest::of(digest);
+            let digest = format!("\"digest\":\"{digest}\",\"kid\"");
+            text.replacen("\"kid\"", &digest, 1).into_bytes()
+        };
+        let good = accepted(b"transcript");
+        let known: Result<&Certificate, &str> = Ok(&certificate);
+        for (leaves, certificate, expected) in [
+            (vec![good.clone()], known, vec![]),
+            // A leaf of an older program.
+            (vec![leaf(1, kid.as_str(), "accepted")], known, vec![]),
+            (vec![], known, vec!["key_unlogged"]),
+            (
+                vec![leaf(1, kid.as_str(), "rotate")],
+                known,
+                vec!["key_unlogged"],
+            ),
+            (
+                vec![good.clone()],
+                Err("no transcript"),
+                vec!["key_unlogged"],
+            ),
+            (vec![accepted(b"another")], known, vec!["key_unlogged"]),
+            (
+                vec![good.clone(), leaf(2, kid.as_str(), "revoke")],
+                known,
+                vec!["revoked_in_jwks"],
+            ),
+            (
+                vec![good, leaf(2, kid.as_str(), "retire")],
+                known,
+                vec!["history"],
+            ),
+        ] {
+            let (watch, _) = seen(&leaves);
+            let mut findings = Findings::default();
+            let key = Published {
+                kid: &kid,
+                certificate,
+            };
+            watch.published(&[key], &mut findings);
+            assert_eq!(codes(findings), expected);
+        }
     }
 
     #[test]

@@ -92,9 +92,8 @@ impl<'a> Tree<'a> {
     ) {
         let at = (index as u64 % u64::from(WIDTH)) as usize;
         let stored = block.hash(at);
-        let gone = index < self.row.pruned;
-        let body = row.map(|row| row.body.as_bytes());
-        let body = body.filter(|body| !(gone && body.is_empty()));
+        let body = row.filter(|row| !is_pruned(row, self.row));
+        let body = body.map(|row| row.body.as_bytes());
         let hash = body.map(leaf_hash);
         if let (Some(hash), Some(stored)) = (hash, stored)
             && hash != stored
@@ -192,6 +191,11 @@ impl<'a> Tree<'a> {
     }
 }
 
+/// Whether the body may be gone after retention, and is.
+pub fn is_pruned(row: &LeafRow, tree: &TreeRow) -> bool {
+    row.index < tree.pruned && row.kind == "sign" && row.body.is_empty()
+}
+
 /// Stored tiles of the upper levels against what the lowest says they are.
 pub fn compare_upper(expected: &[(Resource, Vec<u8>)], files: &Files, findings: &mut Findings) {
     for (resource, bytes) in expected {
@@ -256,6 +260,13 @@ impl<'a> Opened<'a> {
     fn hash(&self, at: usize) -> Option<Sha256Digest> {
         let (hashes, _) = self.hashes?.as_chunks::<HASH_LEN>();
         hashes.get(at).copied().map(Sha256Digest::from_bytes)
+    }
+
+    /// The leaf out of the bundle, if it is the one in the tree.
+    pub fn body(&self, index: i64) -> Option<&'a [u8]> {
+        let at = (index as u64 % u64::from(WIDTH)) as usize;
+        self.entry(at)
+            .filter(|entry| self.hash(at) == Some(leaf_hash(entry)))
     }
 
     fn entry(&self, at: usize) -> Option<&'a [u8]> {

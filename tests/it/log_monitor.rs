@@ -6,11 +6,13 @@ use std::process::Stdio;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
 use serde_json::Value;
+use trust::tlog::note::VerifierKey;
 
-use super::log_check::codes;
 use crate::support::installation::{Installation, Service, member, text};
 use crate::support::load::{Load, signed};
+use crate::support::past::codes;
 use crate::support::process::{Running, Said, signal, until};
 
 fn words<'a>(installation: &'a Installation, url: &'a str, state: &'a str) -> Vec<&'a str> {
@@ -30,7 +32,7 @@ fn once(installation: &Installation, service: &Service, more: &[&str]) -> Said {
     let url = format!("http://{}", service.api);
     let state = installation.file("state.json");
     let words = words(installation, &url, text(&state));
-    installation.try_chancery([words.as_slice(), &["--once"], more].concat())
+    installation.try_chancery([&words[..], &["--once"], more].concat())
 }
 
 #[test]
@@ -86,8 +88,10 @@ fn a_sound_log_is_followed_without_an_alarm_also_under_load() {
     let said = once(&installation, &service, &["--max-age", "1s"]);
     assert_eq!((said.code, codes(&said.json())), (Some(5), vec!["stale"]));
     let policy = installation.file("policy");
-    let witness = "witness w1 w.example+0d56e7ba+BKrmcjbaJWyvbRlUQkxQE7nHTPzFmzhIRNwYzTfpSGYB";
-    fs::write(&policy, format!("{witness}\nquorum w1\n")).expect("a policy");
+    let pair = Ed25519KeyPair::generate().expect("a key");
+    let key = pair.public_key().as_ref().try_into().expect("32 bytes");
+    let witness = VerifierKey::cosigner("w.example", &key).expect("a witness");
+    fs::write(&policy, format!("witness w1 {witness}\nquorum w1\n")).expect("a policy");
     let said = once(
         &installation,
         &service,
