@@ -33,5 +33,6 @@ mod layering;
 mod log_archive;
 mod log_evidence;
 mod log_receipts;
+mod log_retention;
 mod log_witness;
 mod log_witnesses;
