@@ -2,6 +2,7 @@
 
 mod access;
 mod ambient;
+mod audit;
 mod ceremony;
 mod cli;
 mod config;
@@ -124,6 +125,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     .await
     .context("the log")
     .map_err(Failure::unavailable)?;
+    let holder = instance.clone();
     let group = Group::start(store.clone(), keeper.watch());
     let signing = Signing::new(
         keys.clone(),
@@ -160,7 +162,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         token: Arc::new(pool),
         clock,
         figures,
-        instance,
+        instance: instance.clone(),
     };
     let mut edge = http::Settings::new(&config.http, config.service.issuer.clone());
     edge.history_ring = config.service.history_ring.clone();
@@ -172,6 +174,11 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let _ = following.await;
     let _ = forgetting.await;
     let _ = keeping.await;
+    // Whoever comes next integrates at once; without it, when our lease has run out.
+    let returned = store.lease_tree(&holder, i64::MIN, 0);
+    if !matches!(tokio::time::timeout(CLOSING, returned).await, Ok(Ok(_))) {
+        tracing::debug!("the integrator's lease was not given back");
+    }
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
     }

@@ -19,6 +19,8 @@ pub const TOKEN: &str = "chancery-bench";
 /// The ring for ES256, and the one for PS256 with RSA-2048.
 pub const ES256: &str = "records";
 pub const PS256: &str = "seals";
+/// The ring that signs the log's checkpoints.
+const LOG: &str = "log";
 const CUSTODIANS: [&str; 3] = ["ada", "grace", "mary"];
 /// How long a key is published before it may sign; the shortest there is.
 pub const PUBLISH_SAFETY: Duration = Duration::from_secs(4);
@@ -71,7 +73,11 @@ impl Installation {
             environment: BTreeMap::new(),
         };
         made.found()?;
-        for (ring, settings) in [(ES256, "ES256 P-256"), (PS256, "PS256 RSA-2048")] {
+        for (ring, settings) in [
+            (ES256, "ES256 P-256"),
+            (PS256, "PS256 RSA-2048"),
+            (LOG, "Ed25519 Ed25519"),
+        ] {
             made.ring(ring, settings)?;
             made.ceremony(ring)?;
         }
@@ -81,7 +87,7 @@ impl Installation {
             "access", "grant", "bench", "--role", &roles[0], "--role", &roles[1],
         ])?;
         made.access_token = text(&said, "access_token")?;
-        for ring in [ES256, PS256] {
+        for ring in [ES256, PS256, LOG] {
             made.rotate_when_safe(ring)?;
         }
         Ok(made)
@@ -192,7 +198,17 @@ impl Installation {
 
     /// Runs a sub-command and returns its JSON.
     pub fn chancery(&self, arguments: &[&str]) -> Result<Value> {
-        let output = said(self.command().args(["--output", "json"]).args(arguments))?;
+        self.chancery_with(&BTreeMap::new(), arguments)
+    }
+
+    pub fn chancery_with(
+        &self,
+        environment: &BTreeMap<String, String>,
+        arguments: &[&str],
+    ) -> Result<Value> {
+        let mut command = self.command();
+        command.envs(environment);
+        let output = said(command.args(["--output", "json"]).args(arguments))?;
         serde_json::from_str(&output).with_context(|| format!("chancery {}", arguments.join(" ")))
     }
 

@@ -2,6 +2,7 @@
 //! repetitions; what each id means is written in docs/PERFORMANCE.md. Nothing here fails because something was slow.
 
 mod arguments;
+mod backlog;
 mod http;
 mod installation;
 mod load;

@@ -45,7 +45,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, chancery_service, chancer
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO chancery_service, chancery_archivist;
 
 -- What is never changed.
-GRANT INSERT ON log_leaf, trust_document, ceremony_signature TO chancery_service;
+GRANT INSERT ON log_leaf, log_signature, trust_document, ceremony_signature TO chancery_service;
 
 -- What has a state, in the columns of its state.
 GRANT UPDATE (size, version) ON log_head TO chancery_service;
@@ -57,6 +57,7 @@ GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archive
 GRANT INSERT, UPDATE (principal, roles, created_at, expires_at, withdrawn_at) ON credential
     TO chancery_service;
 GRANT UPDATE (size, root, clock, origin, holder, lease_until) ON log_tree TO chancery_service;
+GRANT UPDATE (size) ON log_indexed TO chancery_service;
 GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
 
 -- Answers to repeated requests are no part of the trail.

@@ -52,7 +52,7 @@ pub enum Command {
     /// The audit trail: every act, refusal and signature.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// The transparency log: its keys for policies, and a witness for other logs.
+    /// The transparency log: check it, its keys for policies, and a witness for other logs.
     #[command(subcommand)]
     Log(log::Command),
     /// Credentials of programs and people.

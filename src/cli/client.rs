@@ -11,6 +11,10 @@ use super::output::{Code, Failure};
 /// Longest that one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
+/// Longest answer that is read. A bundle of the longest entries has half of it.
+const LONGEST: usize = 32 << 20;
+
+#[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
     base: String,
@@ -64,6 +68,26 @@ impl Client {
         let said = |member: &str| value[member].as_str().unwrap_or_default().to_owned();
         let text = format!("{status} {}: {}", said("code"), said("detail"));
         Err(Failure::new(code, anyhow::anyhow!(text)))
+    }
+
+    /// None where there is no such thing. What answers here need not be trusted: it is not read
+    /// without end.
+    pub async fn find(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        let sent = self.http.get(format!("{}{path}", self.base)).send().await;
+        let response = sent.map_err(Failure::unavailable)?;
+        if response.status() == reqwest::StatusCode::NOT_FOUND {
+            return Ok(None);
+        }
+        let mut response = response.error_for_status().map_err(Failure::unavailable)?;
+        let mut bytes = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(Failure::unavailable)? {
+            if bytes.len() + chunk.len() > LONGEST {
+                let text = anyhow::anyhow!("{path}: the answer has more than {LONGEST} bytes");
+                return Err(Failure::unavailable(text));
+            }
+            bytes.extend_from_slice(&chunk);
+        }
+        Ok(Some(bytes))
     }
 
     pub async fn get(&self, path: &str) -> Result<Vec<u8>, Failure> {

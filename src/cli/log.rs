@@ -1,5 +1,9 @@
 //! The transparency log, from its operator's side.
 
+mod check;
+mod follow;
+mod monitor;
+
 use std::path::Path;
 
 use clap::Subcommand;
@@ -12,6 +16,9 @@ use super::{Open, World, prune, witness};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
+    /// Hold the whole log against database, tiles, checkpoints and archive. Exit code 5: something
+    /// was changed.
+    Check,
     /// The log's keys, in the form that witnesses and verifiers put into their policies.
     Vkey,
     /// Remove the bodies of signatures that are older than `log.retention`. Proofs and acts stay.
@@ -19,6 +26,9 @@ pub enum Command {
     /// A witness: it cosigns the checkpoints of logs that only grow.
     #[command(subcommand)]
     Witness(witness::Command),
+    /// Follow a log from outside: that it only grows, that it is fresh, and that every published key
+    /// has its ceremony in it. Needs no configuration. Exit code 5: an alarm.
+    Monitor(monitor::Monitor),
 }
 
 pub async fn run(
@@ -28,9 +38,11 @@ pub async fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     match command {
+        Command::Check => check::run(path, world, output).await,
         Command::Vkey => vkey(path, world, output).await,
         Command::Prune(command) => prune::run(path, command, world, output).await,
         Command::Witness(command) => witness::run(command, world, output),
+        Command::Monitor(command) => monitor::run(command, world, output).await,
     }
 }
 

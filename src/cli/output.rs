@@ -104,6 +104,15 @@ impl Output {
         print(&text);
     }
 
+    /// One of many results as they come: a line for programs, a line for people.
+    pub fn line(&self, value: &impl Serialize, human: impl FnOnce() -> String) {
+        let text = match self.style {
+            Style::Json => serde_json::to_string(value).unwrap_or_default(),
+            Style::Human => human(),
+        };
+        print(&text);
+    }
+
     /// A remark on the way, for people only; it goes to the standard error so that results stay
     /// clean.
     pub fn remark(&self, text: impl fmt::Display) {

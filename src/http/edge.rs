@@ -356,7 +356,7 @@ mod tests {
         let answered = fixture.send(request).await;
         assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
         assert_eq!(answered.code(), "unsupported_media_type");
-        let answered = fixture.sign(&format!("{SIGN}?receipt=wait"), GOOD).await;
+        let answered = fixture.sign(&format!("{SIGN}?receipt=later"), GOOD).await;
         assert_eq!(answered.code(), "bad_query");
     }
 

@@ -90,11 +90,11 @@ impl Settings {
 
 /// What a transcript says of a key, kept so that it is tallied once and not at every change.
 #[derive(Debug)]
-struct Certified {
-    order: trust::Generate,
-    spki: Vec<u8>,
-    ceremony: String,
-    prepared_at: Time,
+pub struct Certified {
+    pub order: trust::Generate,
+    pub spki: Vec<u8>,
+    pub ceremony: String,
+    pub prepared_at: Time,
 }
 
 /// The read model and what keeps it fresh.
@@ -311,7 +311,7 @@ async fn certify(
     let Some(bytes) = store.transcript(&row.ceremony).await? else {
         return Ok(Err("it has no transcript".to_owned()));
     };
-    let known = match tally(&bytes, settings, trusted, row) {
+    let known = match tally(&bytes, &settings.pin, trusted, row) {
         Ok(known) => Arc::new(known),
         Err(why) => return Ok(Err(why)),
     };
@@ -319,13 +319,14 @@ async fn certify(
     Ok(Ok(known))
 }
 
-fn tally(
+/// What a row's transcript says of the key, once it is verified from the pin.
+pub fn tally(
     bytes: &[u8],
-    settings: &Settings,
+    pin: &Pin,
     trusted: &Trusted,
     row: &KeyRow,
 ) -> Result<Certified, String> {
-    let verified = trust::verify_transcript(bytes, &settings.pin).map_err(|e| chain(&e))?;
+    let verified = trust::verify_transcript(bytes, pin).map_err(|e| chain(&e))?;
     if !trusted.extends(verified.trusted()) {
         return Err("its ceremony was held under another line of rosters".to_owned());
     }
@@ -344,7 +345,7 @@ fn tally(
 }
 
 /// The key as memory keeps it; every column that the transcript also knows has to agree with it.
-fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
+pub fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
     let order = &known.order;
     let agreements = [
         ("ring", row.ring == order.ring.as_str()),

@@ -18,7 +18,9 @@ use trust::{Algorithm, KeySpec, KeyState, Kid, PublicKey, Safety, Time, Verifier
 use crate::access::Credentials;
 use crate::token::Handle;
 
-pub use load::{Error, Keys, Refused, Settings, unverified_chains};
+pub use load::{
+    Certified, Error, Keys, Refused, Settings, key as believe, tally as certify, unverified_chains,
+};
 pub use publish::Document;
 
 /// One version in a ring.

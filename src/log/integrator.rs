@@ -29,8 +29,9 @@ const STEP: i64 = 8_192;
 /// Leaves of one read.
 const PAGE: i64 = 2_048;
 
-/// Longer than any step, so that it is not lost in the middle of one.
-const LEASE: Duration = Duration::from_secs(30);
+/// How long receipts wait when the replica that integrates dies. A step that takes longer loses the
+/// lease in its middle, and the swap decides.
+const LEASE: Duration = Duration::from_secs(3);
 
 /// The key may have to wait for a token that comes back.
 const SIGNING: Duration = Duration::from_secs(5);

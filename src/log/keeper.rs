@@ -3,12 +3,12 @@
 //! database is an old one.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use trust::tlog::policy::WitnessPolicy;
 
-use super::integrator::{Integrator, Step};
+use super::integrator::{self, Integrator, Step};
 use super::proofs::is_witnessed;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
@@ -18,6 +18,16 @@ use crate::telemetry::chain;
 
 /// Pause after an error that may pass by itself; a person's error is looked at again as often.
 const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a replica that does not integrate looks at what is published.
+const LOOK: Duration = Duration::from_secs(20);
+
+/// Signatures that are put into the index together: the more of them, the fewer pages each one
+/// costs; and the longer the others wait for the database meanwhile.
+const TOGETHER: i64 = 16_384;
+
+/// Fewer than that wait so long for others.
+const TOGETHER_WITHIN: Duration = Duration::from_secs(20);
 
 /// What this replica knows of the log.
 #[derive(Debug, Clone, Default)]
@@ -42,6 +52,8 @@ pub struct Keeper {
     pub published: watch::Sender<Published>,
     pub witnesses: Witnesses,
     pub policy: Option<Arc<WitnessPolicy>>,
+    /// When this replica last held the database against what is published.
+    pub looked: tokio::time::Instant,
 }
 
 impl Keeper {
@@ -60,6 +72,7 @@ impl Keeper {
         // ends: what is not answered in time counts as asked.
         let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
+        let mut indexed = Instant::now();
         loop {
             let alarm = findings.borrow().alarm();
             if let Some(alarm) = alarm {
@@ -69,13 +82,13 @@ impl Keeper {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-            let step = self.integrator.step().await;
+            let step = self.step().await;
             match &step {
                 Ok(Step::Elsewhere) => integrates = false,
                 Ok(_) => integrates = true,
                 Err(_) => {}
             }
-            let pause = match &step {
+            let mut pause = match &step {
                 Ok(Step::More) => Duration::ZERO,
                 Ok(_) => self.interval,
                 Err(_) => PAUSE.max(self.interval),
@@ -92,6 +105,10 @@ impl Keeper {
                 }
             }
             self.tell(refused, integrates).await;
+            // Whatever became of the tree; but one replica is enough.
+            if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
+                pause = Duration::ZERO;
+            }
             if matches!(step, Ok(Step::Done)) {
                 self.beat().await;
             }
@@ -101,6 +118,21 @@ impl Keeper {
                 () = news.notified(), if !pause.is_zero() => {}
             }
         }
+    }
+
+    /// A replica that does not integrate looks now and then whether what it signs into is still
+    /// the log that is published: the one that integrates may be a new process that refuses.
+    async fn step(&mut self) -> Result<Step, integrator::Error> {
+        let step = self.integrator.step().await;
+        if !matches!(step, Ok(Step::Elsewhere)) {
+            self.looked = tokio::time::Instant::now();
+            return step;
+        }
+        if self.looked.elapsed() > LOOK {
+            self.looked = tokio::time::Instant::now();
+            self.integrator.inspect().await?;
+        }
+        step
     }
 
     /// Those who wait for a receipt wake up when the checkpoint is another.
@@ -114,6 +146,12 @@ impl Keeper {
                 return stopped;
             };
             let size = |row: Option<&CheckpointRow>| row.map(|row| row.size);
+            // Under a running replica: it remembers what the database has forgotten.
+            if size(last.as_ref()) < size(published.checkpoint.as_deref()) {
+                published.refused =
+                    Some("the database has lost a checkpoint that was signed".into());
+                return true;
+            }
             let news = size(last.as_ref()) != size(published.checkpoint.as_deref());
             let cosigned = last.as_ref().map(|row| &row.cosignatures)
                 != published.checkpoint.as_ref().map(|row| &row.cosignatures);
@@ -127,6 +165,28 @@ impl Keeper {
 
     fn witnessed(&self, row: Option<&CheckpointRow>) -> Option<bool> {
         Some(is_witnessed(self.policy.as_ref()?, row?))
+    }
+
+    /// Fills the index of signatures in bulk, so that it costs next to nothing where they are
+    /// made. True if there is more to do at once.
+    async fn index(&self, last: &mut Instant) -> bool {
+        let least = match last.elapsed() < TOGETHER_WITHIN {
+            true => TOGETHER,
+            false => 1,
+        };
+        match self.store.unindexed().await {
+            Ok(waiting) if waiting < least => return false,
+            Ok(_) => *last = Instant::now(),
+            // The step has told of it.
+            Err(_) => return false,
+        }
+        match self.store.index_signatures(TOGETHER).await {
+            Ok(done) => done == TOGETHER,
+            Err(error) => {
+                tracing::warn!(error = chain(&error), "the index of signatures waits");
+                false
+            }
+        }
     }
 
     /// A log that is silent because nothing happens looks like one that was stopped; so it says

@@ -28,6 +28,7 @@ pub use open::open;
 pub use proofs::{Error as ProofError, Proofs, Receipt};
 pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};
 pub use seal::{Later, NotSealed, Seal, Sealed};
+pub use storage::{Error as StorageError, Storage};
 
 /// Why nothing was recorded, and so nothing happened.
 #[derive(Debug, Clone, thiserror::Error)]

@@ -50,14 +50,7 @@ pub async fn open(
         published: watched.clone(),
     };
     let witnesses = Witnesses::new(policy.as_deref(), config.log.witness_timeout, shared)?;
-    let proofs = Proofs::new(
-        store.clone(),
-        tiles.clone(),
-        seal.clone(),
-        &origin,
-        watched,
-        policy.clone(),
-    );
+    let proofs = Proofs::new(store.clone(), tiles.clone(), watched, policy.clone());
     let settings = Settings {
         origin,
         holder: instance.to_owned(),
@@ -77,6 +70,7 @@ pub async fn open(
         interval: config.log.interval,
         heartbeat: config.log.heartbeat,
         published,
+        looked: tokio::time::Instant::now(),
         witnesses,
         policy,
     };

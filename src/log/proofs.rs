@@ -5,15 +5,13 @@ use std::time::Instant;
 
 use tokio::sync::watch;
 use trust::tlog::merkle::{leaf_hash, verify_inclusion};
-use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::note::Note;
 use trust::tlog::policy::WitnessPolicy;
 use trust::tlog::proof::TlogProof;
 use trust::tlog::tile::Resource;
 use trust::{Sha256Digest, Time};
 
-use super::integrator::verifier_keys;
 use super::keeper::Published;
-use super::seal::Seal;
 use super::tiles::{self, Tiles};
 use crate::store::{self, CheckpointRow, LeafRow, Store};
 
@@ -40,8 +38,6 @@ pub enum Error {
 pub struct Proofs {
     store: Store,
     tiles: Tiles,
-    seal: Arc<dyn Seal>,
-    origin: Arc<str>,
     published: watch::Receiver<Published>,
     policy: Option<Arc<WitnessPolicy>>,
 }
@@ -61,28 +57,15 @@ impl Proofs {
     pub fn new(
         store: Store,
         tiles: Tiles,
-        seal: Arc<dyn Seal>,
-        origin: &str,
         published: watch::Receiver<Published>,
         policy: Option<Arc<WitnessPolicy>>,
     ) -> Self {
         Self {
             store,
             tiles,
-            seal,
-            origin: origin.into(),
             published,
             policy,
         }
-    }
-
-    pub fn origin(&self) -> &str {
-        &self.origin
-    }
-
-    /// The keys that checkpoints are verified with.
-    pub fn keys(&self) -> Vec<VerifierKey> {
-        verifier_keys(&self.origin, self.seal.as_ref())
     }
 
     pub fn published(&self) -> Published {

@@ -110,6 +110,15 @@ impl FromColumns for CeremonySignatureRow {
     }
 }
 
+impl FromColumns for VoteRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            index: row.int(5)?,
+            vote: CeremonySignatureRow::read(row)?,
+        })
+    }
+}
+
 impl FromColumns for DocumentRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {

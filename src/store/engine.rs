@@ -1,6 +1,7 @@
 //! The little that both engines have in common: statements with values in, rows out, and a
 //! transaction that is thrown away with its connection unless it was ended in so many words.
 
+use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
@@ -54,15 +55,27 @@ pub(super) trait Connection: Send {
     }
 }
 
-/// The statements that each engine writes in its own way. All but the last take a JSON array.
+/// The statements that each engine writes in its own way. What is asked for is a JSON array.
 pub(super) struct Dialect {
     /// Of [principal, key]; answers with the place in the array first.
     pub known_answers: &'static str,
-    /// Of kids.
-    pub active_of: &'static str,
-    /// Of hashes.
+    /// Of hashes, by the index.
     pub occurrences: &'static str,
+    /// Of hashes, in the leaves from an index (the second parameter) to another; in order.
+    pub occurrences_in: &'static str,
+    /// Of places in the log; in order.
+    pub occurrences_at: &'static str,
+    /// Puts the leaves from an index to another into the index.
+    pub fill_index: &'static str,
     pub has_migrations: &'static str,
+}
+
+/// A transaction that holds the log head.
+pub(super) struct Begun<T> {
+    pub tx: T,
+    /// The new size of the log.
+    pub size: i64,
+    pub active: HashSet<String>,
 }
 
 /// An answer on its way in: with the index of its leaf and its time.
@@ -77,6 +90,14 @@ pub(super) trait Engine: Send + Sync {
 
     /// Sees, statement by statement, what others have committed before it took the log head.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, Error>> + Send;
+
+    /// Begins with the log head, moved on by `by`, and reads then which of these keys (a JSON array
+    /// of kids) may sign: nobody can change that until the end of the transaction.
+    fn begin_signatures(
+        &self,
+        by: i64,
+        kids: &str,
+    ) -> impl Future<Output = Result<Begun<Self::Transaction>, Error>> + Send;
 
     /// All in one statement; the number of rows. At most [`MAX_BATCH`] of them.
     ///
@@ -143,10 +164,19 @@ macro_rules! connection {
                 }
             }
 
-            async fn begin(mut self, sql: &'static str) -> Result<Self, Error> {
+            async fn begin(self, sql: &'static str) -> Result<Self, Error> {
+                self.begin_with(sql, &[]).await.map(|(held, _)| held)
+            }
+
+            /// `sql` begins with BEGIN and may go on; the rows of what follows.
+            async fn begin_with(
+                mut self,
+                sql: &'static str,
+                values: &[Value<'_>],
+            ) -> Result<(Self, Vec<$Row>), Error> {
                 self.in_transaction = true;
-                self.execute(sql, &[]).await?;
-                Ok(self)
+                let rows = self.fetch(sql, values).await?;
+                Ok((self, rows))
             }
 
             async fn end(mut self, sql: &'static str) -> Result<(), Error> {

@@ -11,6 +11,7 @@ mod changes;
 mod decode;
 mod engine;
 mod error;
+mod index;
 mod migrate;
 mod postgres;
 mod radius;
@@ -24,12 +25,15 @@ pub mod tests;
 mod tree;
 
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use secrecy::SecretString;
 
 use engine::Value;
 pub use error::{Error, Subject};
+#[cfg(test)]
+pub use index::MAX_INDEXED;
 pub use migrate::Schema;
 use postgres::PostgresEngine;
 pub use radius::DayRow;
@@ -53,6 +57,7 @@ pub enum Database {
 #[derive(Clone)]
 pub struct Store {
     engine: AnyEngine,
+    tail: Arc<tokio::sync::Mutex<index::Tail>>,
 }
 
 #[derive(Clone)]
@@ -80,7 +85,10 @@ impl Store {
                 AnyEngine::Postgres(PostgresEngine::connect(url, *connections).await?)
             }
         };
-        Ok(Self { engine })
+        Ok(Self {
+            engine,
+            tail: Arc::default(),
+        })
     }
 
     /// For an orderly end: waits for calls under way and refuses later ones. Nothing is lost
@@ -154,6 +162,11 @@ impl Store {
         on!(self, engine => reads::all(engine, statements::CEREMONY_SIGNATURES, &id))
     }
 
+    /// The signatures of all ceremonies, in the order in which they came.
+    pub async fn votes(&self) -> Result<Vec<VoteRow>, Error> {
+        on!(self, engine => reads::all(engine, statements::VOTES, &[]))
+    }
+
     /// Of a closed ceremony.
     pub async fn transcript(&self, ceremony: &str) -> Result<Option<Vec<u8>>, Error> {
         on!(self, engine => reads::transcript(engine, ceremony))
@@ -200,7 +213,18 @@ impl Store {
 
     /// The earliest leaf of each hash; hashes that are in no leaf are left out.
     pub async fn occurrences(&self, sig_hashes: &[String]) -> Result<Vec<Occurrence>, Error> {
-        on!(self, engine => reads::occurrences(engine, sig_hashes))
+        on!(self, engine => index::occurrences(engine, &self.tail, sig_hashes))
+    }
+
+    /// How many leaves [`Store::index_signatures`] has still to do.
+    pub async fn unindexed(&self) -> Result<i64, Error> {
+        on!(self, engine => index::unindexed(engine))
+    }
+
+    /// Puts the signatures among the next leaves into the index, at most [`MAX_INDEXED`] leaves;
+    /// how many. Any replica may, any number of times.
+    pub async fn index_signatures(&self, at_most: i64) -> Result<i64, Error> {
+        on!(self, engine => index::index(engine, at_most))
     }
 
     /// What this caller was answered for this idempotency key.

@@ -4,7 +4,6 @@ use super::decode::FromColumns;
 use super::engine::{Columns, Connection, Engine, Value};
 use super::error::Error;
 use super::rows::*;
-use super::signatures::json;
 use super::statements;
 
 /// What one page of leaves holds at most, whatever is asked for.
@@ -94,19 +93,4 @@ pub(super) async fn leaves_of<E: Engine>(
             all(engine, statements::LEAVES_OF_SEVERAL, &values).await
         }
     }
-}
-
-pub(super) async fn occurrences<E: Engine>(
-    engine: &E,
-    sig_hashes: &[String],
-) -> Result<Vec<Occurrence>, Error> {
-    if sig_hashes.is_empty() {
-        return Ok(Vec::new());
-    }
-    all(
-        engine,
-        E::DIALECT.occurrences,
-        &[Value::Text(&json(&sig_hashes)?)],
-    )
-    .await
 }

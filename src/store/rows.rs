@@ -264,6 +264,13 @@ pub struct CeremonySignatureRow {
     pub received_at: i64,
 }
 
+/// A custodian's signature with the leaf that tells of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct VoteRow {
+    pub index: i64,
+    pub vote: CeremonySignatureRow,
+}
+
 /// A version of the roster or the policy, as signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentRow {

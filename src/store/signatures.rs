@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::engine::{Columns, Connection, Engine, PlacedAnswer, Value};
+use super::engine::{Begun, Columns, Connection, Engine, PlacedAnswer, Value};
 use super::error::Error;
 use super::rows::{Idempotency, IdempotentAnswer, Leaf, SignatureOutcome, SignatureRecord};
 use super::statements;
@@ -13,7 +13,7 @@ pub const MAX_BATCH: usize = 256;
 pub const MAX_LEAF: usize = 1024;
 
 /// The order matters. The log head first: from there on no other writer can change a key, so the
-/// state read next is the state at commit (invariant 4). Answers known before come second, so
+/// state read next is the state at commit (invariant 4). Answers known before go before it, so
 /// that a retry gets its first answer even when its key has been revoked in between.
 ///
 /// A record that is refused or was answered before gets no leaf: its signature never leaves, and
@@ -27,8 +27,14 @@ pub(super) async fn commit<E: Engine>(
     if batch.is_empty() {
         return Ok(Vec::new());
     }
-    let mut tx = engine.begin().await?;
-    match write::<E>(&mut tx, batch).await {
+    let kids: BTreeSet<&str> = batch.iter().map(|record| record.kid.as_str()).collect();
+    let reserved = batch.len() as i64;
+    let Begun {
+        mut tx,
+        size,
+        active,
+    } = engine.begin_signatures(reserved, &json(&kids)?).await?;
+    match write::<E>(&mut tx, batch, size - reserved, &active).await {
         Ok(outcomes) => engine.commit(tx).await.map(|()| outcomes),
         Err(error) => {
             engine.rollback(tx).await;
@@ -68,12 +74,10 @@ pub(super) fn check_leaf(leaf: &Leaf) -> Result<(), Error> {
 async fn write<E: Engine>(
     tx: &mut E::Transaction,
     batch: &[SignatureRecord],
+    first: i64,
+    active: &HashSet<String>,
 ) -> Result<Vec<SignatureOutcome>, Error> {
-    let reserved = batch.len() as i64;
-    let first = take_head(tx, statements::HEAD_SIGN, reserved).await? - reserved;
     let known = known_answers::<E>(tx, batch).await?;
-    let active = active::<E>(tx, batch).await?;
-
     let mut next = first;
     let mut leaves = Vec::with_capacity(batch.len());
     let mut answers = Vec::new();
@@ -102,7 +106,7 @@ async fn write<E: Engine>(
         outcomes.push(SignatureOutcome::Committed { index });
     }
 
-    if next != first + reserved {
+    if next != first + batch.len() as i64 {
         // Some were refused: give their places back before anybody can see them taken.
         tx.execute(statements::HEAD_SET, &[Value::Int(next)])
             .await?;
@@ -183,18 +187,6 @@ async fn known_answers<E: Engine>(
             Ok((*at, answer))
         })
         .collect()
-}
-
-/// The keys of the batch that may sign, primary or secondary.
-async fn active<E: Engine>(
-    tx: &mut E::Transaction,
-    batch: &[SignatureRecord],
-) -> Result<HashSet<String>, Error> {
-    let kids: BTreeSet<&str> = batch.iter().map(|record| record.kid.as_str()).collect();
-    let rows = tx
-        .fetch(E::DIALECT.active_of, &[Value::Text(&json(&kids)?)])
-        .await?;
-    rows.iter().map(|row| row.text(0)).collect()
 }
 
 pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Error> {

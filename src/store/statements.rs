@@ -58,6 +58,8 @@ statements! {
     TRANSCRIPT = "SELECT transcript FROM ceremony WHERE id = $1";
     CEREMONY_SIGNATURES = "SELECT ceremony, purpose, body, signature, received_at
         FROM ceremony_signature WHERE ceremony = $1 ORDER BY idx";
+    VOTES = "SELECT ceremony, purpose, body, signature, received_at, idx
+        FROM ceremony_signature ORDER BY idx";
     DOCUMENTS = "SELECT kind, version, body FROM trust_document ORDER BY kind, version";
     TOKEN_OBJECTS =
         concat!("SELECT ", object_columns!(), " FROM token_object ORDER BY ring, number, created_at");
@@ -93,6 +95,10 @@ statements! {
         WHERE id = 1 AND (holder = $1 OR lease_until <= $2)";
     SWAP_TREE = "UPDATE log_tree SET size = $3, root = $4, clock = $5, origin = $6
         WHERE id = 1 AND size = $1 AND root = $2";
+    INDEXED = "SELECT log_indexed.size, log_head.size FROM log_indexed CROSS JOIN log_head";
+    HASHES = "SELECT idx, sig_hash FROM log_leaf
+        WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY idx";
+    MOVE_INDEXED = "UPDATE log_indexed SET size = $2 WHERE id = 1 AND size = $1";
     HEAD_LOCK = "UPDATE log_head SET size = size WHERE id = 1";
     CHECKPOINT =
         concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint WHERE size = $1");

@@ -26,6 +26,7 @@ const ROOMS: &[(&str, u8, u8)] = &[
     ("envelope", 3, 6),
     ("secrets", 3, 6),
     ("certificates", 3, 6),
+    ("audit", 3, 7),
     ("evidence", 3, 7),
     ("alerts", 3, 7),
     ("http", 4, 0),

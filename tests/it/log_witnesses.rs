@@ -238,12 +238,13 @@ fn two_of_three_witnesses_cosign_and_the_receipt_says_since_when() {
         policy.satisfied(&note).expect("good lines").complete
             && ready["parts"]["log"]["witnessed"] == true
     });
-    let (note, seen) = house.published(&service);
+    let (_, seen) = house.published(&service);
     until("the storage has it", || {
         let stored = fs::read(at.join("log/checkpoint")).expect("a checkpoint");
         let stored = Note::parse(&stored).expect("a note");
         let open = checkpoint::open(&stored, std::slice::from_ref(&house.log));
-        open.expect("by the log").size > seen.size || stored == note
+        let enough = policy.satisfied(&stored).expect("good lines").complete;
+        enough && open.expect("by the log").size >= seen.size
     });
     assert_eq!(readiness(&service)["parts"]["log"]["ok"], true);
     assert!(figure(&service, "chancery_log_cosignatures_total", &["w1"]) >= 5.0);
@@ -387,7 +388,7 @@ fn witnesses_that_are_slow_or_lie_change_nothing() {
     let service = house.serve(&witnesses, "any");
 
     // None of them holds the log or the good one up.
-    for _ in 0..20 {
+    for _ in 0..8 {
         let before = Instant::now();
         let index = house.sign(&service);
         assert!(

@@ -119,7 +119,7 @@ impl FakeLog {
     /// Logs with the same seed have the same key; with another content, another history.
     pub fn new(origin: &str, seed: u8, content: &str) -> Self {
         let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).expect("a key");
-        let public = pair.public_key().as_ref().try_into().expect("32 bytes");
+        let public = pair.public_key().as_ref();
         let public = PublicKey::ed25519(public).expect("a key");
         let builder = Builder::new();
         Self {

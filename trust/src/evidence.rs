@@ -19,7 +19,7 @@ use crate::tlog::policy::WitnessPolicy;
 use crate::verdict::Verdict;
 
 /// Longest file that is read. A transcript has some 10 KiB, a proof about one.
-pub const MAX_LEN: usize = 4 << 20;
+pub const MAX_LEN: usize = 16 << 20;
 
 /// Most acts in the life of one key.
 pub const MAX_LIFE: usize = 1_000;

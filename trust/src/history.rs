@@ -104,6 +104,8 @@ impl History {
             }
             (ActKind::Key, "rotate" | "roll-back" | "revoke", true, false) => {
                 expect(published, "it was not published")?;
+                let from = act.action != "revoke" || act.previous_kid.is_some();
+                expect(from, "it takes over from nobody")?;
                 expect(
                     !self.primary && !retired && !revoked,
                     "it cannot become primary",

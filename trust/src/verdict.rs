@@ -158,7 +158,12 @@ fn by_state(state: &KeyState, facts: &Facts<'_>) -> (Outcome, Vec<Reason>) {
                 )
             }
         }
-        (KeyState::Revoked { revocation, .. }, existed_at) => {
+        (KeyState::Revoked { before, .. }, _) if before.life().activated_at.is_none() => {
+            (Indeterminate, vec![Reason::NeverActive])
+        }
+        (KeyState::Revoked { before, revocation }, existed_at) => {
+            // What was made after the retirement was not made by us, revoked or not.
+            let retired_at = before.life().retired_at;
             let compromised = revocation.reason == RevocationReason::Compromised;
             let why = if compromised {
                 Reason::KeyCompromised
@@ -174,6 +179,10 @@ fn by_state(state: &KeyState, facts: &Facts<'_>) -> (Outcome, Vec<Reason>) {
             match existed_at {
                 None => (Indeterminate, vec![why, Reason::NoProofOfExistence]),
                 Some(at) if at >= bad_since => (Revoked, vec![why]),
+                Some(at) if retired_at.is_some_and(|end| at > end) => (
+                    Indeterminate,
+                    vec![why, Reason::NoProofOfExistence, Reason::AfterEnd],
+                ),
                 // Before the compromise, but not by us: nothing says who made it.
                 Some(_) if compromised && !facts.logged => {
                     (Indeterminate, vec![why, Reason::NotInLog])

@@ -2,6 +2,10 @@
 
 mod jwks;
 mod latency;
+mod log;
+mod log_million;
+mod log_proof;
+mod log_ratio;
 mod recovery;
 mod rotation;
 mod sign;
@@ -62,6 +66,26 @@ pub const ROWS: &[Row] = &[
     Row {
         ids: &["hsm-recovery-ms", "hsm-lost"],
         measure: recovery::measure,
+    },
+    Row {
+        ids: &["sign-es256-log-ratio"],
+        measure: log_ratio::measure,
+    },
+    Row {
+        ids: &["log-cpu-share", "log-integrate-per-s"],
+        measure: log::share,
+    },
+    Row {
+        ids: &["log-receipt-p99-s"],
+        measure: log::receipts,
+    },
+    Row {
+        ids: &["log-proof-ms"],
+        measure: log_proof::measure,
+    },
+    Row {
+        ids: &["log-1m-rss-mb", "log-1m-restart-s", "log-1m-sign-ratio"],
+        measure: log_million::measure,
     },
     Row {
         ids: &["soak-rss-growth-mb-per-h"],

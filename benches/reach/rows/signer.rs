@@ -29,13 +29,18 @@ const PAYLOAD: &str = "PAYLOAD0AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8gISIjJ
 
 impl Signer {
     pub fn new(installation: &Installation, ring: &str, items: usize) -> Self {
+        Self::asking(installation, ring, items, "")
+    }
+
+    /// With a query at the end of the path.
+    pub fn asking(installation: &Installation, ring: &str, items: usize, query: &str) -> Self {
         let item = format!("{{\"format\":\"jws\",\"payload\":\"{PAYLOAD}\"}}");
         let (path, body) = if items == 1 {
-            (format!("/v1/rings/{ring}/sign"), item)
+            (format!("/v1/rings/{ring}/sign{query}"), item)
         } else {
             let list = vec![item; items].join(",");
             (
-                format!("/v1/rings/{ring}/sign-batch"),
+                format!("/v1/rings/{ring}/sign-batch{query}"),
                 format!("{{\"items\":[{list}]}}"),
             )
         };

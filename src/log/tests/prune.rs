@@ -147,8 +147,6 @@ async fn what_is_pruned_says_so_and_acts_are_still_proven() {
     let proofs = Proofs::new(
         world.store.clone(),
         Tiles::new(world.storage(&calm())),
-        world.key.clone(),
-        ORIGIN,
         watched,
         None,
     );
@@ -157,10 +155,11 @@ async fn what_is_pruned_says_so_and_acts_are_still_proven() {
         assert!(matches!(answer, Err(ProofError::Pruned(told)) if told == index));
     }
     let nobody = WitnessPolicy::parse("quorum none\n").unwrap();
+    let keys = [VerifierKey::for_log(ORIGIN, &world.key.public()).unwrap()];
     for index in [0, 768] {
         let receipt = proofs.receipt(index).await.unwrap().unwrap();
         let hash = leaf_hash(receipt.leaf.body.as_bytes());
-        let proven = receipt.proof.verify(hash, &proofs.keys(), &nobody);
+        let proven = receipt.proof.verify(hash, &keys, &nobody);
         assert_eq!(proven.unwrap().index, index as u64);
     }
     // A body that retention did not take is a defect, not retention.

@@ -1,5 +1,6 @@
 //! PostgreSQL: any number of replicas, ordered by the row of the log head.
 
+use std::collections::HashSet;
 use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -13,11 +14,11 @@ use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
 use super::engine::{
-    Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+    Begun, Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
 };
 use super::error::{self, Error, Subject};
 use super::rows::Leaf;
-use super::signatures::json;
+use super::signatures::{json, take_head};
 use super::{reads, statements};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -98,6 +99,8 @@ pub(super) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
     SELECT $1 + place - 1, (value->>0)::bigint, value->>1, value->>2, value->>3, value->>4,
         value->>5
     FROM json_array_elements($2::json) WITH ORDINALITY AS given (value, place)";
+pub(super) const ACTIVE_OF: &str = "SELECT kid FROM signing_key WHERE state = 'active'
+    AND kid IN (SELECT json_array_elements_text($1::json))";
 pub(super) const INSERT_ANSWERS: &str = "INSERT INTO idempotency
         (principal, key, request_hash, response, idx, time)
     SELECT value->>0, value->>1, value->>2, value->>3, (value->>4)::bigint, (value->>5)::bigint
@@ -113,13 +116,22 @@ impl Engine for PostgresEngine {
             FROM json_array_elements($1::json) WITH ORDINALITY AS asked (value, place)
             JOIN idempotency AS known
             ON known.principal = asked.value->>0 AND known.key = asked.value->>1",
-        active_of: "SELECT kid FROM signing_key WHERE state = 'active'
-            AND kid IN (SELECT json_array_elements_text($1::json))",
         occurrences: "SELECT asked.hash, leaf.idx, leaf.time, leaf.kid
             FROM json_array_elements_text($1::json) AS asked (hash)
-            JOIN LATERAL (SELECT idx, time, kid FROM log_leaf 
-                WHERE substr(sig_hash, 1, 12) = substr(asked.hash, 1, 12)
-                    AND sig_hash = asked.hash ORDER BY idx LIMIT 1) AS leaf ON TRUE",
+            JOIN LATERAL (SELECT leaf.idx, leaf.time, leaf.kid
+                FROM log_signature AS placed JOIN log_leaf AS leaf ON leaf.idx = placed.idx
+                WHERE placed.prefix = decode(substr(asked.hash, 1, 16), 'hex')
+                    AND leaf.sig_hash = asked.hash
+                ORDER BY placed.idx LIMIT 1) AS leaf ON TRUE",
+        occurrences_in: "SELECT sig_hash, idx, time, kid FROM log_leaf
+            WHERE idx >= $2 AND idx < $3
+                AND sig_hash IN (SELECT json_array_elements_text($1::json))
+            ORDER BY idx",
+        occurrences_at: "SELECT sig_hash, idx, time, kid FROM log_leaf
+            WHERE idx IN (SELECT json_array_elements_text($1::json)::bigint) ORDER BY idx",
+        fill_index: "INSERT INTO log_signature (prefix, idx)
+            SELECT decode(substr(sig_hash, 1, 16), 'hex'), idx FROM log_leaf
+            WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
     };
 
@@ -132,6 +144,18 @@ impl Engine for PostgresEngine {
     async fn begin(&self) -> Result<Held, Error> {
         let held = self.acquire().await?;
         held.begin("BEGIN ISOLATION LEVEL READ COMMITTED").await
+    }
+
+    /// Two statements: one sees what was committed when it began, before it waited for the head.
+    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<Held>, Error> {
+        let mut tx = self.begin().await?;
+        match head_and_keys(&mut tx, by, kids).await {
+            Ok((size, active)) => Ok(Begun { tx, size, active }),
+            Err(error) => {
+                self.rollback(tx).await;
+                Err(error)
+            }
+        }
     }
 
     async fn commit(&self, tx: Held) -> Result<(), Error> {
@@ -181,6 +205,17 @@ impl Engine for PostgresEngine {
     async fn rollback(&self, tx: Held) {
         let _ = tx.end("ROLLBACK").await;
     }
+}
+
+async fn head_and_keys(
+    tx: &mut Held,
+    by: i64,
+    kids: &str,
+) -> Result<(i64, HashSet<String>), Error> {
+    let size = take_head(tx, statements::HEAD_SIGN, by).await?;
+    let rows = tx.fetch(ACTIVE_OF, &[Value::Text(kids)]).await?;
+    let active: Result<_, _> = rows.iter().map(|row| row.text(0)).collect();
+    Ok((size, active?))
 }
 
 connection!(Postgres, PgRow, classify);

@@ -13,7 +13,7 @@ use sqlx::sqlite::{
 use sqlx::{Pool, Sqlite};
 
 use super::engine::{
-    Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+    Begun, Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
 };
 use super::error::{self, Error, Subject};
 use super::rows::Leaf;
@@ -71,6 +71,11 @@ impl SqliteEngine {
     }
 }
 
+pub(super) const BEGIN_SIGNATURES: &str = "BEGIN IMMEDIATE;
+    UPDATE log_head SET size = size + $1 WHERE id = 1 RETURNING size,
+        (SELECT json_group_array(kid) FROM signing_key
+            WHERE state = 'active' AND kid IN (SELECT value FROM json_each($2)))";
+
 /// The file and, after it, its WAL are nobody else's to read: they hold token hashes.
 fn create_private(path: &Path) -> Result<(), Error> {
     OpenOptions::new()
@@ -93,13 +98,22 @@ impl Engine for SqliteEngine {
         known_answers: "SELECT asked.key, known.request_hash, known.response, known.idx, known.time
             FROM json_each($1) AS asked CROSS JOIN idempotency AS known
             ON known.principal = asked.value->>0 AND known.key = asked.value->>1",
-        active_of: "SELECT kid FROM signing_key
-            WHERE state = 'active' AND kid IN (SELECT value FROM json_each($1))",
         occurrences: "SELECT asked.value, leaf.idx, leaf.time, leaf.kid
             FROM json_each($1) AS asked CROSS JOIN log_leaf AS leaf
-            ON leaf.idx = (SELECT MIN(idx) FROM log_leaf
-                WHERE substr(sig_hash, 1, 12) = substr(asked.value, 1, 12)
-                    AND sig_hash = asked.value)",
+            ON leaf.idx = (SELECT placed.idx
+                FROM log_signature AS placed CROSS JOIN log_leaf AS there
+                ON there.idx = placed.idx
+                WHERE placed.prefix = unhex(substr(asked.value, 1, 16))
+                    AND there.sig_hash = asked.value
+                ORDER BY placed.idx LIMIT 1)",
+        occurrences_in: "SELECT sig_hash, idx, time, kid FROM log_leaf
+            WHERE idx >= $2 AND idx < $3 AND sig_hash IN (SELECT value FROM json_each($1))
+            ORDER BY idx",
+        occurrences_at: "SELECT sig_hash, idx, time, kid FROM log_leaf
+            WHERE idx IN (SELECT value FROM json_each($1)) ORDER BY idx",
+        fill_index: "INSERT INTO log_signature (prefix, idx)
+            SELECT unhex(substr(sig_hash, 1, 16)), idx FROM log_leaf
+            WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
     };
 
@@ -113,6 +127,23 @@ impl Engine for SqliteEngine {
             .await?
             .begin("BEGIN IMMEDIATE")
             .await
+    }
+
+    /// One call: each is a way to SQLite's thread and back, which costs more than the statement.
+    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<Held>, Error> {
+        let held = Held::acquire(&self.writer, STATEMENT).await?;
+        let values = [Value::Int(by), Value::Text(kids)];
+        let (tx, rows) = held.begin_with(BEGIN_SIGNATURES, &values).await?;
+        let row = rows.first().ok_or(Error::Corrupt {
+            what: "no log head",
+            source: None,
+        })?;
+        let active = serde_json::from_str(&row.text(1)?).map_err(|_| Error::Corrupt {
+            what: "a list of keys that is none",
+            source: None,
+        })?;
+        let size = row.int(0)?;
+        Ok(Begun { tx, size, active })
     }
 
     async fn commit(&self, tx: Held) -> Result<(), Error> {

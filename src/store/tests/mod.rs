@@ -4,6 +4,7 @@
 mod ceremonies;
 mod conflicts;
 mod faults;
+mod index;
 mod life;
 mod objects;
 pub mod place;
@@ -68,6 +69,9 @@ contract! {
     races::replicas_hear_of_a_change,
     races::dropped_calls_leave_nothing_behind,
     races::closed_store_refuses_and_keeps,
+    index::earliest_is_found_at_every_state_of_the_index,
+    index::what_was_signed_is_found_while_the_index_grows,
+    index::index_begins_with_what_is_there,
     reading::occurrence_is_the_earliest,
     reading::leaves_are_found_by_what_they_tell,
     reading::signatures_are_counted_by_day,

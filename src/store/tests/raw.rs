@@ -11,6 +11,7 @@ pub async fn past_cannot_be_changed(place: Place) {
         .commit_signatures(&[signature(&first, "atp", "s")])
         .await
         .unwrap();
+    assert!(place.store.index_signatures(MAX_INDEXED).await.unwrap() > 0);
     place
         .change(Change::InstallDocuments(vec![DocumentRow {
             kind: "genesis".into(),
@@ -52,6 +53,13 @@ pub async fn past_cannot_be_changed(place: Place) {
         "DELETE FROM token_object",
         "DELETE FROM signing_key",
         "DELETE FROM credential",
+        "UPDATE log_signature SET idx = 0",
+        "DELETE FROM log_signature",
+        "DELETE FROM log_indexed",
+        "INSERT INTO log_indexed (id, size) VALUES (2, 0)",
+        // The index ahead of the log, or taken back.
+        "UPDATE log_indexed SET size = size + 1000",
+        "UPDATE log_indexed SET size = size - 1",
         // A second head, a shorter log, a version that goes back.
         "INSERT INTO log_head (id, size, version) VALUES (2, 0, 0)",
         "UPDATE log_head SET size = size - 1",

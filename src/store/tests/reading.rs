@@ -134,8 +134,10 @@ pub async fn every_statement_prepares(place: Place) {
     let dialect = |dialect: Dialect| {
         [
             dialect.known_answers,
-            dialect.active_of,
             dialect.occurrences,
+            dialect.occurrences_in,
+            dialect.occurrences_at,
+            dialect.fill_index,
             dialect.has_migrations,
         ]
     };
@@ -151,7 +153,11 @@ pub async fn every_statement_prepares(place: Place) {
                 .collect::<Vec<_>>()
         }
         AnyEngine::Postgres(_) => {
-            let bulk = [postgres::INSERT_LEAVES, postgres::INSERT_ANSWERS];
+            let bulk = [
+                postgres::INSERT_LEAVES,
+                postgres::INSERT_ANSWERS,
+                postgres::ACTIVE_OF,
+            ];
             dialect(PostgresEngine::DIALECT)
                 .into_iter()
                 .chain(bulk)

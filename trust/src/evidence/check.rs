@@ -1,15 +1,19 @@
 //! The steps of docs/LOG.md, "Verify", in their order.
 
+use std::collections::BTreeMap;
+
 use super::{Covers, Evidence, Finding, Refused, Subject};
 use crate::chain::Pin;
 use crate::digest::Sha256Digest;
 use crate::history::History;
 use crate::jwk::PublicKey;
 use crate::leaf::{ActKind, ActLeaf, Leaf, SignatureLeaf};
+use crate::life::Life;
 use crate::name::LOG_RING;
 use crate::request::{Generate, Operation};
 use crate::signature::Verifier;
 use crate::time::Time;
+use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::merkle::leaf_hash;
 use crate::tlog::note::VerifierKey;
 use crate::tlog::policy::{WitnessPolicy, Witnessed};
@@ -65,18 +69,38 @@ pub(super) fn check(
     let mut proofs = Proofs::new(&log_keys, witnesses)?;
     let proven = proofs.check(&file.proof, &file.leaf)?;
     let leaf = signature_leaf(&file.leaf, &key)?;
-    let history = life(file, &key, &mut proofs)?;
+    let (history, places) = life(file, &key, &mut proofs)?;
     proofs.all_used()?;
     revocation(file, &key, &history, &pin)?;
     let checks = match &file.subject {
         Some(subject) => subject_checks(subject, &leaf, &key)?,
         None => true,
     };
-    let at = match witnesses {
-        Some(_) => proven.witnessed.at,
-        None => Some(leaf.time),
+    // A quorum of nobody proves no time.
+    let nobody = proven.witnessed.complete && proven.witnessed.at.is_none();
+    let by_witnesses = proven.witnessed.at;
+    let at = match nobody {
+        true => Some(leaf.time),
+        false => by_witnesses,
     };
-    let state = history.state().map_err(|error| refused("life", error))?;
+    // The order of the log is not to be dated back: what stands after an act came after it.
+    let floor = places.before(proven.index);
+    let at = at.map(|at| floor.map_or(at, |floor| at.max(floor)));
+    let whole = history.state().map_err(|error| refused("life", error))?;
+    let state = match places.primary {
+        Some(primary) if primary < proven.index => whole,
+        // It was not primary yet: as good as never.
+        _ => Life {
+            activated_at: None,
+            demoted_at: None,
+            retired_at: None,
+            archived_at: None,
+            revocation: None,
+            ..history.life()
+        }
+        .state()
+        .map_err(|error| refused("life", error))?,
+    };
     let verdict = verdict(&Facts {
         key: Some(&state),
         checks,
@@ -91,7 +115,7 @@ pub(super) fn check(
         index: proven.index,
         origin: proven.origin,
         cosigners: proven.witnessed.cosigners,
-        witnessed: witnesses.is_some() && proven.witnessed.at.is_some(),
+        witnessed: by_witnesses.is_some(),
         subject: file.subject.is_some(),
         sig_hash: leaf.sig_hash,
     })
@@ -138,6 +162,8 @@ struct Proven {
 
 /// Step 4, for every proof in the file.
 struct Proofs<'a> {
+    /// Roots by size: a log has one of each.
+    roots: BTreeMap<u64, Sha256Digest>,
     keys: &'a [PublicKey],
     used: Vec<bool>,
     origin: Option<String>,
@@ -152,6 +178,7 @@ impl<'a> Proofs<'a> {
         };
         Ok(Self {
             keys,
+            roots: BTreeMap::new(),
             used: vec![false; keys.len()],
             origin: None,
             policy,
@@ -178,6 +205,10 @@ impl<'a> Proofs<'a> {
         let logged = proof
             .verify(leaf_hash(leaf.as_bytes()), &keys, &self.policy)
             .map_err(|error| refused("proof", told(&error)))?;
+        let Checkpoint { size, root, .. } = logged.checkpoint;
+        if *self.roots.entry(size).or_insert(root) != root {
+            return Err(refused("proof", "two roots of one size: the log forked"));
+        }
         Ok(Proven {
             index: logged.index,
             origin: origin.to_owned(),
@@ -209,8 +240,13 @@ fn signature_leaf(text: &str, key: &Certified) -> Result<SignatureLeaf, Refused>
 }
 
 /// Step 6.
-fn life(file: &Evidence, key: &Certified, proofs: &mut Proofs<'_>) -> Result<History, Refused> {
+fn life(
+    file: &Evidence,
+    key: &Certified,
+    proofs: &mut Proofs<'_>,
+) -> Result<(History, Places), Refused> {
     let kid = key.public.kid();
+    let mut places = Places::default();
     let mut history = History::new(kid.clone(), key.prepared_at);
     let mut last = None;
     for (number, logged) in file.life.iter().enumerate() {
@@ -233,14 +269,41 @@ fn life(file: &Evidence, key: &Certified, proofs: &mut Proofs<'_>) -> Result<His
         if accepted && act.digest != Some(key.digest) {
             return Err(refused("life", "another transcript was accepted"));
         }
+        let elsewhere = act.ring.as_deref() != Some(key.order.ring.as_str());
+        if elsewhere || (act.kid.is_some() && act.kid == act.previous_kid) {
+            return Err(refused(
+                "life",
+                "an act of another ring, or of one key twice",
+            ));
+        }
         history
             .tell(&act)
             .map_err(|error| refused("life", told(&error)))?;
+        if history.life().activated_at.is_some() {
+            places.primary.get_or_insert(proven.index);
+        }
+        places.acts.push((proven.index, act.time));
     }
     if file.life.is_empty() {
         return Err(refused("life", "no act"));
     }
-    Ok(history)
+    Ok((history, places))
+}
+
+/// Where the acts of a life stand in the log.
+#[derive(Default)]
+struct Places {
+    acts: Vec<(u64, Time)>,
+    /// The act that first made the key primary.
+    primary: Option<u64>,
+}
+
+impl Places {
+    /// The latest instant of the acts before a place.
+    fn before(&self, index: u64) -> Option<Time> {
+        let acts = self.acts.iter().filter(|(place, _)| *place < index);
+        acts.map(|(_, time)| *time).max()
+    }
 }
 
 fn act(text: &str) -> Result<ActLeaf, Refused> {

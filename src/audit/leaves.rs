@@ -1,0 +1,142 @@
+//! Each leaf by itself: its body can be read, its columns repeat it, its time is not set back.
+
+use std::time::Duration;
+
+use trust::leaf::{ActKind, Leaf};
+use trust::{Sha256Digest, Time};
+
+use super::acts::Acts;
+use super::finding::Findings;
+use crate::store::LeafRow;
+
+/// How far a leaf may be behind an earlier one: replicas have clocks of their own.
+const SKEW: Duration = Duration::from_secs(5 * 60);
+
+/// The running maximum of the leaves' times, which is the log's own clock.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Clock(Time);
+
+impl Clock {
+    pub fn new(at: Time) -> Self {
+        Self(at)
+    }
+
+    pub fn at(self) -> Time {
+        self.0
+    }
+
+    /// Whether the leaf is further behind than clocks of replicas are apart.
+    pub fn tick(&mut self, time: Time) -> bool {
+        let backdated = time + SKEW < self.0;
+        self.0 = self.0.max(time);
+        backdated
+    }
+}
+
+/// Goes over the rows of the log.
+#[derive(Debug, Default)]
+pub struct Trail {
+    pub clock: Clock,
+    pub acts: Acts,
+    /// Acts of ceremonies and documents whose leaf names no digest.
+    pub without_digest: usize,
+}
+
+impl Trail {
+    /// `gone` says that the body may be gone after retention.
+    pub fn row(&mut self, row: &LeafRow, gone: bool, findings: &mut Findings) {
+        let mut time = Time::from_millis(row.time);
+        if !(gone && row.body.is_empty()) {
+            match Leaf::parse(row.body.as_bytes()) {
+                Err(error) => {
+                    let what = format!("the leaf cannot be read: {error}");
+                    findings.add("unreadable", Some(row.index), what);
+                }
+                Ok(leaf) => {
+                    time = self.leaf(row, leaf, findings);
+                }
+            }
+        }
+        let before = self.clock.at();
+        if self.clock.tick(time) {
+            let what = format!("{time} is behind {before}, which an earlier leaf tells");
+            findings.add("backdated", Some(row.index), what);
+        }
+    }
+
+    fn leaf(&mut self, row: &LeafRow, leaf: Leaf, findings: &mut Findings) -> Time {
+        let said = Columns::of(&leaf);
+        if let Some(column) = said.difference(row) {
+            let what = format!("the column {column} says something else than the leaf");
+            findings.add("columns", Some(row.index), what);
+        }
+        if let Leaf::Act(act) = leaf {
+            let recorded = matches!(
+                (act.kind, act.action.as_str()),
+                (
+                    ActKind::Ceremony,
+                    "propose" | "approve" | "reject" | "accept" | "accepted"
+                ) | (ActKind::Roster, _)
+                    | (ActKind::Access, "grant")
+            );
+            self.without_digest += usize::from(recorded && act.digest.is_none());
+            self.acts.note(row.index, *act);
+        }
+        said.time
+    }
+}
+
+/// The columns beside a body as the body has them.
+struct Columns {
+    time: Time,
+    kind: &'static str,
+    ring: Option<String>,
+    kid: Option<String>,
+    sig_hash: Option<Sha256Digest>,
+}
+
+impl Columns {
+    fn of(leaf: &Leaf) -> Self {
+        match leaf {
+            Leaf::Signature(leaf) => Self {
+                time: leaf.time,
+                kind: "sign",
+                ring: Some(leaf.ring.to_string()),
+                kid: Some(leaf.kid.as_str().to_owned()),
+                sig_hash: Some(leaf.sig_hash),
+            },
+            Leaf::Act(leaf) => Self {
+                time: leaf.time,
+                kind: word(leaf.kind),
+                ring: leaf.ring.clone(),
+                kid: leaf.kid.as_ref().map(|kid| kid.as_str().to_owned()),
+                sig_hash: None,
+            },
+        }
+    }
+
+    fn difference(&self, row: &LeafRow) -> Option<&'static str> {
+        let sig_hash = self.sig_hash.map(|digest| digest.to_string());
+        [
+            ("time", self.time.millis() == row.time),
+            ("kind", self.kind == row.kind),
+            ("ring", self.ring == row.ring),
+            ("kid", self.kid == row.kid),
+            ("sig_hash", sig_hash == row.sig_hash),
+        ]
+        .into_iter()
+        .find_map(|(column, same)| (!same).then_some(column))
+    }
+}
+
+fn word(kind: ActKind) -> &'static str {
+    match kind {
+        ActKind::Key => "key",
+        ActKind::Ring => "ring",
+        ActKind::Ceremony => "ceremony",
+        ActKind::Roster => "roster",
+        ActKind::Access => "access",
+        ActKind::Refusal => "refusal",
+        ActKind::Admin => "admin",
+    }
+}

@@ -1,0 +1,83 @@
+//! `chancery log check`: from inside, against everything that is stored.
+
+use std::path::Path;
+
+use serde_json::json;
+
+use super::super::office::variable;
+use super::super::output::{Code, Failure, Output, table};
+use super::super::sign::progress;
+use super::super::{Open, World};
+use crate::audit::{Auditor, Error, Finding, Report};
+use crate::log::Storage;
+use crate::store;
+
+pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
+    let open = Open::new(path, world).await?;
+    let storage = Storage::open(&open.config.log, |name| variable(world, name))
+        .map_err(Failure::unavailable)?;
+    let origin = open.config.log.origin(&open.config.service.issuer);
+    let pin = open.settings.pin.clone();
+    let auditor = Auditor::new(open.store.clone(), storage, pin, origin);
+    let bar = progress(0, output);
+    let report = auditor.check(|done, of| {
+        bar.set_length(of.unsigned_abs());
+        bar.set_position(done.unsigned_abs());
+    });
+    let report = report.await.map_err(failed)?;
+    bar.finish_and_clear();
+    let shown = json!({
+        "leaves": report.leaves,
+        "checkpoints": report.checkpoints,
+        "keys": report.keys,
+        "findings": report.findings,
+        "remarks": report.remarks,
+    });
+    output.result(&shown, || human(&report));
+    match report.findings.len() {
+        0 => Ok(()),
+        n => Err(Failure::told(
+            Code::NotValid,
+            format_args!("the log does not hold together: {n} finding(s)"),
+        )),
+    }
+}
+
+/// A row that cannot be read at all is no trouble of the network.
+fn failed(error: Error) -> Failure {
+    match error {
+        Error::Store(store::Error::Corrupt { .. }) => Failure::new(Code::NotValid, error),
+        error => Failure::unavailable(error),
+    }
+}
+
+fn human(report: &Report) -> String {
+    let mut text = format!(
+        "{} leaves, {} checkpoints, {} keys\n",
+        report.leaves, report.checkpoints, report.keys
+    );
+    for remark in &report.remarks {
+        text.push_str(&format!("note: {remark}\n"));
+    }
+    if report.findings.is_empty() {
+        text.push_str("all as it should be");
+        return text;
+    }
+    text.push_str(&findings(&report.findings));
+    text
+}
+
+pub fn findings(all: &[Finding]) -> String {
+    table(
+        &["finding", "leaf", "what"],
+        all.iter().map(|finding| {
+            [
+                finding.code.to_owned(),
+                finding
+                    .index
+                    .map_or_else(String::new, |index| index.to_string()),
+                finding.what.clone(),
+            ]
+        }),
+    )
+}
