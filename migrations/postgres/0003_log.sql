@@ -2,11 +2,13 @@
 -- has to be swapped under a condition: how far the tree goes, and which checkpoints were signed.
 --
 -- Grants beside those of 0001, for a service that does not own its tables:
---   GRANT UPDATE ON log_tree TO chancery_service;
+--   GRANT UPDATE (size, root, clock, origin, holder, lease_until) ON log_tree TO chancery_service;
 --   GRANT INSERT ON log_checkpoint TO chancery_service;
 --   GRANT UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
 -- and for whoever prunes after retention, nobody else:
---   GRANT UPDATE (body) ON log_leaf TO chancery_archivist;
+--   GRANT UPDATE (pruned) ON log_tree TO chancery_archivist;
+--   GRANT INSERT, UPDATE (body) ON log_leaf TO chancery_archivist;
+-- All of them together: deploy/postgres/roles.sql.
 
 -- One row. `size` and `root` change together, by compare-and-swap, and never backwards. `clock` is
 -- the latest time of any leaf below `size`: no leaf at or above `size` existed before it.

@@ -13,6 +13,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/ARCHITECTURE.md",
     "docs/CEREMONY.md",
     "docs/KEY-STATES.md",
+    "docs/LOG.md",
     "docs/THREAT-MODEL.md",
     "docs/TRANSCRIPT.md",
 ];

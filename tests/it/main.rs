@@ -37,6 +37,7 @@ mod log_evidence;
 mod log_kill;
 mod log_monitor;
 mod log_receipts;
+mod log_retention;
 mod log_rewound;
 mod log_superuser;
 mod log_witness;

@@ -1,0 +1,69 @@
+-- Three accounts, so that neither the service nor whoever steals its password can change the past.
+--
+--   chancery_owner      owns the tables; runs `chancery migrate` and nothing else
+--   chancery_service    the service and the command line: adds, and changes what has a state
+--   chancery_archivist  `chancery log prune --apply`: removes bodies beyond retention
+--
+-- Run it in the database as a superuser once the tables are there, and again after a migration that
+-- added some (then the owner may):
+--
+--   chancery migrate
+--   psql -d chancery -f deploy/postgres/roles.sql
+--   psql -d chancery -c '\password chancery_service'
+--
+-- It may be repeated. A superuser remains one: against that help witnesses, receipts and object lock.
+
+DO $$
+DECLARE
+    name TEXT;
+    thing REGCLASS;
+    code REGPROCEDURE;
+BEGIN
+    FOREACH name IN ARRAY ARRAY['chancery_owner', 'chancery_service', 'chancery_archivist'] LOOP
+        IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = name) THEN
+            EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', name);
+        END IF;
+    END LOOP;
+    EXECUTE format('ALTER DATABASE %I OWNER TO chancery_owner', current_database());
+    -- A temporary table takes the place of one of the same name in the eyes of a trigger.
+    EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
+    -- Whoever owns a table lifts its triggers; whoever owns a function writes it anew.
+    FOR thing IN SELECT oid FROM pg_class
+        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP
+        EXECUTE format('ALTER TABLE %s OWNER TO chancery_owner', thing);
+    END LOOP;
+    FOR code IN SELECT oid FROM pg_proc
+        WHERE pronamespace = 'public'::regnamespace AND proname LIKE 'chancery\_%' LOOP
+        EXECUTE format('ALTER FUNCTION %s OWNER TO chancery_owner', code);
+    END LOOP;
+END $$;
+
+REVOKE CREATE ON SCHEMA public FROM PUBLIC;
+GRANT CREATE, USAGE ON SCHEMA public TO chancery_owner;
+GRANT USAGE ON SCHEMA public TO chancery_service, chancery_archivist;
+REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, chancery_service, chancery_archivist;
+GRANT SELECT ON ALL TABLES IN SCHEMA public TO chancery_service, chancery_archivist;
+
+-- What is never changed.
+GRANT INSERT ON log_leaf, log_signature, trust_document, ceremony_signature TO chancery_service;
+
+-- What has a state, in the columns of its state.
+GRANT UPDATE (size, version) ON log_head TO chancery_service;
+GRANT INSERT, UPDATE (version) ON ring TO chancery_service;
+GRANT INSERT, UPDATE (state, execution, transcript, updated_at) ON ceremony TO chancery_service;
+GRANT INSERT, UPDATE (state, kid, destruction, updated_at) ON token_object TO chancery_service;
+GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archived_at, revoked_at,
+    revocation_reason, compromised_since) ON signing_key TO chancery_service;
+GRANT INSERT, UPDATE (principal, roles, created_at, expires_at, withdrawn_at) ON credential
+    TO chancery_service;
+GRANT UPDATE (size, root, clock, origin, holder, lease_until) ON log_tree TO chancery_service;
+GRANT UPDATE (size) ON log_indexed TO chancery_service;
+GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
+
+-- Answers to repeated requests are no part of the trail.
+GRANT INSERT, DELETE ON idempotency TO chancery_service;
+
+-- The archivist's own leaf, the mark, and the bodies below it.
+GRANT UPDATE (size, version) ON log_head TO chancery_archivist;
+GRANT INSERT, UPDATE (body) ON log_leaf TO chancery_archivist;
+GRANT UPDATE (pruned) ON log_tree TO chancery_archivist;
