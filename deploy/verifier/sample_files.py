@@ -334,8 +334,10 @@ class Story:
 
     RING = "atp-integrity"
 
-    def __init__(self, algorithm: str = "ES256", log_algorithm: str = "Ed25519", covers: str = "message") -> None:
-        self.installation = Installation()
+    def __init__(
+        self, algorithm: str = "ES256", log_algorithm: str = "Ed25519", covers: str = "message", installation=None
+    ) -> None:
+        self.installation = installation or Installation()
         self.log_key, self.key = ServiceKey(log_algorithm), ServiceKey(algorithm)
         self.log_birth = self.installation.generate("log", self.log_key)
         self.birth = self.installation.generate(self.RING, self.key)

@@ -35,5 +35,6 @@ mod log_check;
 mod log_evidence;
 mod log_kill;
 mod log_receipts;
+mod log_second_verifier;
 mod log_witness;
 mod log_witnesses;
