@@ -24,18 +24,20 @@ def main() -> int:
     try:
         genesis = read_digest(arguments.genesis)
         policy = read_policy(arguments.witness_policy)
-        data = read_file(arguments.file, MAX_FILE + 1)
+        every_one = True
+        for path in arguments.files:
+            holds, answer = check(read_file(path, MAX_FILE + 1), path, genesis, policy)
+            report(answer if len(arguments.files) == 1 else {"file": path} | answer, arguments.output)
+            every_one &= holds
     except (OSError, Malformed) as error:
         print(f"chancery_verify: {error}", file=sys.stderr)
         return USAGE
-    holds, answer = check(data, arguments.file, genesis, policy)
-    report(answer, arguments.output)
-    return HOLDS if holds else DOES_NOT_HOLD
+    return HOLDS if every_one else DOES_NOT_HOLD
 
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="chancery_verify.py", description=__doc__)
-    parser.add_argument("file", metavar="FILE", help="an evidence file or a transcript")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="an evidence file or a transcript")
     parser.add_argument("--genesis", required=True, metavar="SHA256", help="the pinned SHA-256 of the genesis")
     parser.add_argument("--witness-policy", metavar="FILE", help="c2sp.org/tlog-policy; for evidence files")
     parser.add_argument("--output", choices=("text", "json"), default="text")

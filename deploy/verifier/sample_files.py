@@ -3,6 +3,7 @@
 import base64
 import hashlib
 import json
+from datetime import datetime
 
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
@@ -29,6 +30,10 @@ def b64(data: bytes) -> str:
     return base64.b64encode(data).decode()
 
 
+def raw(public) -> bytes:
+    return public.public_bytes(serialization.Encoding.Raw, serialization.PublicFormat.Raw)
+
+
 def minute(count: int) -> str:
     """Instants of the tests, by minutes."""
     return f"2026-01-01T{count // 60:02}:{count % 60:02}:00.000Z"
@@ -53,7 +58,7 @@ class Person:
         self.kind = kind
         if "ed25519" in kind:
             self.private = ed25519.Ed25519PrivateKey.generate()
-            self.wire = ssh_string(kind) + ssh_string(self.private.public_key().public_bytes_raw())
+            self.wire = ssh_string(kind) + ssh_string(raw(self.private.public_key()))
         elif kind == "ssh-rsa":
             self.private = rsa.generate_private_key(65537, 2048)
             numbers = self.private.public_key().public_numbers()
@@ -124,7 +129,7 @@ class ServiceKey:
 
     def _jwk(self, public) -> dict:
         if self.spec == "Ed25519":
-            return {"crv": "Ed25519", "kty": "OKP", "x": b64u(public.public_bytes_raw())}
+            return {"crv": "Ed25519", "kty": "OKP", "x": b64u(raw(public))}
         numbers = public.public_numbers()
         if self.spec == "RSA-2048":
             return {"e": "AQAB", "kty": "RSA", "n": b64u(numbers.n.to_bytes(256, "big"))}
@@ -281,17 +286,16 @@ def _largest_power_under(count: int) -> int:
 class Witness:
     def __init__(self, name: str) -> None:
         self.name, self.private = name, ed25519.Ed25519PrivateKey.generate()
-        self.public = self.private.public_key().public_bytes_raw()
+        self.public = raw(self.private.public_key())
         self.key_id = hashlib.sha256(name.encode() + b"\n\x04" + self.public).digest()[:4]
 
     @property
     def vkey(self) -> str:
         return f"{self.name}+{self.key_id.hex()}+{b64(bytes([4]) + self.public)}"
 
-    def line(self, text: str, at: str) -> str:
-        from datetime import datetime
-
-        seconds = int(datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp())
+    def line(self, text: str, at: str | int) -> str:
+        """`at` is an instant, or the seconds as they are."""
+        seconds = at if isinstance(at, int) else int(datetime.fromisoformat(at.replace("Z", "+00:00")).timestamp())
         signature = self.private.sign(f"cosignature/v1\ntime {seconds}\n{text}".encode())
         return f"\u2014 {self.name} {b64(self.key_id + seconds.to_bytes(8, 'big') + signature)}\n"
 
@@ -309,7 +313,7 @@ class Log:
     def signature_line(self, text: str, origin: str | None = None) -> str:
         origin = origin or self.origin
         if self.key.spec == "Ed25519":
-            public = self.key.private.public_key().public_bytes_raw()
+            public = raw(self.key.private.public_key())
             key_id = hashlib.sha256(origin.encode() + b"\n\x01" + public).digest()[:4]
             value = self.key.private.sign(text.encode())
         else:
@@ -330,8 +334,10 @@ class Story:
 
     RING = "atp-integrity"
 
-    def __init__(self, algorithm: str = "ES256", log_algorithm: str = "Ed25519", covers: str = "message") -> None:
-        self.installation = Installation()
+    def __init__(
+        self, algorithm: str = "ES256", log_algorithm: str = "Ed25519", covers: str = "message", installation=None
+    ) -> None:
+        self.installation = installation or Installation()
         self.log_key, self.key = ServiceKey(log_algorithm), ServiceKey(algorithm)
         self.log_birth = self.installation.generate("log", self.log_key)
         self.birth = self.installation.generate(self.RING, self.key)

@@ -4,7 +4,10 @@
 //! No input panics; what is read is written back byte for byte; nothing unsigned verifies.
 
 use trust::chain::Genesis;
+use trust::evidence::{self, Evidence};
+use trust::history::History;
 use trust::jwk::PublicKey;
+use trust::leaf::Leaf;
 use trust::request::Request;
 use trust::review::review;
 use trust::roster::Roster;
@@ -115,6 +118,33 @@ pub fn transcript(data: &[u8]) {
         environment: name("test"),
     };
     assert!(verify_transcript(data, &pin).is_err());
+}
+
+/// Evidence files: one encoding, and none verifies from a genesis nobody signed.
+pub fn evidence(data: &[u8]) {
+    if let Ok(file) = Evidence::decode(data) {
+        assert_eq!(file.encode().expect("writes"), data, "one encoding");
+    }
+    let genesis = Sha256Digest::of(b"nobody's genesis");
+    assert!(evidence::verify(data, genesis, None).is_err());
+}
+
+/// Leaves: one encoding; a history takes whatever was read, or says why not.
+pub fn leaf(data: &[u8]) {
+    let written = match Leaf::parse(data) {
+        Ok(Leaf::Signature(leaf)) => json::canonical(&leaf),
+        Ok(Leaf::Act(act)) => {
+            for kid in act.kid.iter().chain(&act.previous_kid) {
+                let mut history = History::new(kid.clone(), act.time);
+                let told = history.tell(&act).is_ok();
+                assert!(!told || History::concerns(&act, kid));
+                let _ = history.state();
+            }
+            json::canonical(&act)
+        }
+        Err(_) => return,
+    };
+    assert_eq!(written.expect("writes"), data, "one encoding");
 }
 
 /// Requests: one encoding; checking and rendering take whatever was read.

@@ -39,6 +39,7 @@ mod log_monitor;
 mod log_receipts;
 mod log_retention;
 mod log_rewound;
+mod log_second_verifier;
 mod log_superuser;
 mod log_witness;
 mod log_witnesses;

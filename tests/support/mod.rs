@@ -1,5 +1,6 @@
 //! What the integration tests share: a whole installation, made as an operator would make it, by the real binary.
 
+pub mod agreement;
 pub mod authority;
 pub mod ceremony;
 pub mod custodian;

@@ -93,6 +93,8 @@ impl History {
         };
         let revoked = self.life.revocation.is_some();
         let retired = self.life.retired_at.is_some();
+        // Also where another key was revoked and this one takes over: the act is one.
+        let reason = revocation_reason(act)?;
         match (act.kind, act.action.as_str(), one, other) {
             (ActKind::Ceremony, "accepted", true, false) => {
                 // The revocation and the destruction of a key are accepted too, later.
@@ -131,7 +133,7 @@ impl History {
             }
             (ActKind::Key, "revoke", false, true) => {
                 expect(published && !revoked, "it cannot be revoked")?;
-                self.revoke(act)?;
+                self.revoke(act, reason.ok_or(NotAHistory::Revocation)?);
             }
             (kind, ..) => {
                 return Err(NotAHistory::Foreign {
@@ -143,11 +145,7 @@ impl History {
         Ok(())
     }
 
-    fn revoke(&mut self, act: &ActLeaf) -> Result<(), NotAHistory> {
-        let reason = act.revocation_reason().ok_or(NotAHistory::Revocation)?;
-        if act.compromised_since.is_some() && reason != RevocationReason::Compromised {
-            return Err(NotAHistory::Revocation);
-        }
+    fn revoke(&mut self, act: &ActLeaf, reason: RevocationReason) {
         if std::mem::take(&mut self.primary) {
             self.life.demoted_at = Some(act.time);
         }
@@ -157,7 +155,6 @@ impl History {
             compromised_since: act.compromised_since,
         });
         self.revoked_by = Some(act.reference.clone());
-        Ok(())
     }
 
     /// The life so far.
@@ -167,7 +164,18 @@ impl History {
 
     /// The state that follows from it.
     pub fn state(&self) -> Result<KeyState, NotAHistory> {
-        Ok(self.life.state()?)
+        let Life {
+            retired_at,
+            archived_at,
+            ..
+        } = self.life;
+        // A revoked key is archived without having been retired, and stays what it is: revoked.
+        let archived_at = archived_at.filter(|_| retired_at.is_some());
+        Ok(Life {
+            archived_at,
+            ..self.life
+        }
+        .state()?)
     }
 
     /// SHA-256 of the transcript that the log says was accepted, if it says so.
@@ -178,5 +186,20 @@ impl History {
     /// The ceremony that revoked it, by the SHA-256 of its request.
     pub fn revoked_by(&self) -> Option<&str> {
         self.revoked_by.as_ref()?.as_deref()
+    }
+}
+
+/// Of a revocation its reason; no other act says since when a key is compromised.
+fn revocation_reason(act: &ActLeaf) -> Result<Option<RevocationReason>, NotAHistory> {
+    let since = act.compromised_since.is_some();
+    if (act.kind, act.action.as_str()) != (ActKind::Key, "revoke") {
+        return match since {
+            true => Err(NotAHistory::Revocation),
+            false => Ok(None),
+        };
+    }
+    match act.revocation_reason() {
+        Some(reason) if !since || reason == RevocationReason::Compromised => Ok(Some(reason)),
+        _ => Err(NotAHistory::Revocation),
     }
 }

@@ -1,6 +1,6 @@
 """The verification of an evidence file: docs/LOG.md, "Evidence". Steps and words are those of "Verify" there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from . import ceremony_forms as forms
 from . import shape
@@ -14,6 +14,7 @@ from .transcript import Ceremony, verify_transcript
 
 LOG_RING = "log"
 MAX_LEAF = 1024
+MAX_ACTS = 1000
 
 _act_and_proof = record({"leaf": text, "proof": text})
 _subject = record(
@@ -22,12 +23,12 @@ _subject = record(
 )
 _evidence = record(
     {
-        "environment": text,
+        "environment": shape.name,
         "leaf": text,
         "life": array(_act_and_proof),
         "log_keys": array(text),
         "proof": text,
-        "service": text,
+        "service": shape.name,
         "transcript": text,
         "type": one_of("chancery-evidence"),
         "v": shape.version_one,
@@ -88,14 +89,17 @@ def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = No
     if len({key.kid for key in log_keys}) != len(log_keys):
         raise Refused("log_key", "two transcripts of one log key")
     birth = _verify_birth(file["transcript"], pin)
-    proof, life_proofs = _verify_proofs(file, log_keys)
+    proof, life_proofs = _verify_proofs(file, log_keys, policy)
     leaf = _check_leaf(file["leaf"], birth)
-    life = _read_life(file["life"], life_proofs, birth.kid, sha256_hex(file["transcript"].encode()))
+    life = _read_life(file["life"], life_proofs, birth, sha256_hex(file["transcript"].encode()))
     if file["revocation"] is not None:
-        _check_revocation(file["revocation"], pin, life, birth.kid)
+        _check_revocation(file["revocation"], pin, life, birth)
     signature_checks = file["subject"] is None or _check_subject(file["subject"], leaf, birth)
     existed_at, witnessed = _existed_at(leaf, proof, policy)
-    verdict, *reasons = _verdict(life, existed_at) if signature_checks else ("INVALID", "bad_signature")
+    if existed_at is not None:
+        existed_at = max([existed_at] + [time for index, time in life.times if index < proof.index])
+    was_primary = life.primary_index is not None and life.primary_index < proof.index
+    verdict, *reasons = _verdict(life, was_primary, existed_at) if signature_checks else ("INVALID", "bad_signature")
     subject = file["subject"] is not None
     return Result(verdict, reasons, birth.kid, birth.ring, proof.index, existed_at, witnessed, subject)
 
@@ -105,9 +109,12 @@ def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = No
 
 def _read_file(data: bytes) -> dict:
     try:
-        return _evidence(read_canonical(data))
+        file = _evidence(read_canonical(data))
+        if len(file["life"]) > MAX_ACTS or len(file["log_keys"]) > MAX_ACTS:
+            raise Malformed(f"more than {MAX_ACTS} acts or keys")
     except Malformed as error:
         raise Refused("malformed", str(error)) from None
+    return file
 
 
 # Steps 2 and 3: the transcripts.
@@ -142,7 +149,7 @@ def _verify_birth(transcript: str, pin: Pin) -> Ceremony:
 # Step 4: the proofs.
 
 
-def _verify_proofs(file: dict, log_keys: list) -> tuple:
+def _verify_proofs(file: dict, log_keys: list, policy: WitnessPolicy | None) -> tuple:
     """The proof of the leaf, and those of `life` in their order."""
     pairs = [(file["leaf"], file["proof"])] + [(act["leaf"], act["proof"]) for act in file["life"]]
     try:
@@ -150,11 +157,17 @@ def _verify_proofs(file: dict, log_keys: list) -> tuple:
         signers = set()
         for (leaf, _), proof in zip(pairs, proofs):
             signers |= log_signers(proof.checkpoint, log_keys)
+            if policy is not None:
+                policy.check_lines(proof.checkpoint)
             check_inclusion(leaf.encode(), proof)
     except Malformed as error:
         raise Refused("proof", str(error)) from None
     if len({proof.checkpoint.origin for proof in proofs}) != 1:
         raise Refused("proof", "checkpoints of more than one origin")
+    roots = {}
+    for checkpoint in (proof.checkpoint for proof in proofs):
+        if roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
+            raise Refused("proof", f"two roots of the size {checkpoint.size}: the log forked")
     if signers != {key.kid for key in log_keys}:
         raise Refused("proof", "a log key has signed none of the checkpoints")
     return proofs[0], proofs[1:]
@@ -189,16 +202,18 @@ class Life:
     """What became of the key. `state` is published, primary, demoted, retired, archived or revoked."""
 
     state: str | None = None
-    was_primary: bool = False
-    retired_at: str | None = None
+    primary_index: int | None = None  # of the first act that made it primary
     revocation: dict | None = None
+    times: list = field(default_factory=list)  # of every act its index and its time
+    # When it was published, primary first, demoted last and not primary since, retired and archived.
+    reached: dict = field(default_factory=dict)
 
 
 def _refuse_life(why: str) -> Refused:
     return Refused("life", why)
 
 
-def _read_life(acts: list, proofs: list, kid: str, transcript_digest: str) -> Life:
+def _read_life(acts: list, proofs: list, birth: Ceremony, transcript_digest: str) -> Life:
     life, last_index = Life(), -1
     for act, proof in zip(acts, proofs):
         try:
@@ -208,15 +223,30 @@ def _read_life(acts: list, proofs: list, kid: str, transcript_digest: str) -> Li
         if proof.index <= last_index:
             raise _refuse_life("the acts are not in the order of the log")
         last_index = proof.index
-        _apply(leaf, life, kid, transcript_digest)
+        if leaf["ring"] != birth.ring:
+            raise _refuse_life(f"an act of the ring {leaf['ring']}")
+        _apply(leaf, life, birth.kid, transcript_digest)
+        if life.state == "primary" and life.primary_index is None:
+            life.primary_index = proof.index
+        life.times.append((proof.index, leaf["time"]))
     if life.state is None:
         raise _refuse_life("there is no first act")
+    _check_instants(life, birth)
     return life
+
+
+def _check_instants(life: Life, birth: Ceremony) -> None:
+    steps = ["published", "primary", "demoted", "retired"]
+    # A revoked key may be archived without having been retired; the order then says nothing of it.
+    steps += ["archived"] if "retired" in life.reached else []
+    instants = [birth.executed_at] + [life.reached[step] for step in steps if step in life.reached]
+    if instants != sorted(instants):
+        raise _refuse_life("the instants run backwards")
 
 
 def _apply(leaf: dict, life: Life, kid: str, transcript_digest: str) -> None:
     """The table of step 6. Exactly one of its rows is for this act and this key."""
-    kind, action = leaf["kind"], leaf["action"]
+    kind, action, at = leaf["kind"], leaf["action"], leaf["time"]
     is_kid, is_previous = leaf["kid"] == kid, leaf["previous_kid"] == kid
     if is_kid == is_previous:
         raise _refuse_life(f"an act {kind} {action} that is not about this key, or is twice")
@@ -227,36 +257,36 @@ def _apply(leaf: dict, life: Life, kid: str, transcript_digest: str) -> None:
     if (life.state is None) != ((kind, action) == ("ceremony", "accepted")):
         raise _refuse_life("the acceptance is the first act, and once only")
     if (kind, action) == ("ceremony", "accepted") and is_kid:
-        _publish(leaf, life, transcript_digest)
+        if leaf["digest"] != transcript_digest:
+            raise _refuse_life("another transcript was accepted")
+        _reach(life, "published", (None,), at)
     elif kind == "key" and action in ("rotate", "roll-back", "revoke") and is_kid:
         if action == "revoke" and leaf["previous_kid"] is None:
             raise _refuse_life("a revocation that does not say of which key")
-        _move(life, "primary", ("published", "primary", "demoted"))
-        life.was_primary = True
+        _reach(life, "primary", ("published", "demoted"), at)
     elif kind == "key" and action in ("rotate", "roll-back"):
-        _move(life, "demoted", ("primary",))
+        _reach(life, "demoted", ("primary",), at)
     elif kind == "key" and action == "retire" and is_kid:
-        _move(life, "retired", ("demoted",))
-        life.retired_at = leaf["time"]
+        _reach(life, "retired", ("demoted",), at)
     elif kind == "key" and action == "archive" and is_kid:
-        _move(life, "archived", ("retired", "revoked"))
+        _reach(life, "archived", ("retired", "revoked"), at)
     elif kind == "key" and action == "revoke":
-        _move(life, "revoked", ("published", "primary", "demoted", "retired", "archived"))
         _revoke(leaf, life)
     else:
         raise _refuse_life(f"an act {kind} {action} has no place in the life of a key")
 
 
-def _move(life: Life, to: str, allowed_from: tuple) -> None:
+def _reach(life: Life, state: str, allowed_from: tuple, at: str) -> None:
     if life.state not in allowed_from:
-        raise _refuse_life(f"a key that is {life.state} does not become {to}")
-    life.state = to
-
-
-def _publish(leaf: dict, life: Life, transcript_digest: str) -> None:
-    if leaf["digest"] != transcript_digest:
-        raise _refuse_life("another transcript was accepted")
-    life.state = "published"
+        raise _refuse_life(f"a key that is {life.state} does not become {state}")
+    if state == "archived" and state in life.reached:
+        raise _refuse_life("archived twice")
+    if state == "primary":
+        life.reached.pop("demoted", None)
+        life.reached.setdefault(state, at)
+    else:
+        life.reached[state] = at
+    life.state = state
 
 
 def _check_reason(leaf: dict) -> None:
@@ -269,13 +299,15 @@ def _check_reason(leaf: dict) -> None:
 def _revoke(leaf: dict, life: Life) -> None:
     if life.revocation is not None:
         raise _refuse_life("revoked twice")
-    life.revocation = leaf
+    if life.state == "primary":
+        _reach(life, "demoted", ("primary",), leaf["time"])
+    life.revocation, life.state = leaf, "revoked"
 
 
 # Step 7: the ceremony of the revocation.
 
 
-def _check_revocation(transcript: str, pin: Pin, life: Life, kid: str) -> None:
+def _check_revocation(transcript: str, pin: Pin, life: Life, birth: Ceremony) -> None:
     act = life.revocation
     if act is None:
         raise Refused("revocation", "there is no revocation in `life`")
@@ -283,7 +315,7 @@ def _check_revocation(transcript: str, pin: Pin, life: Life, kid: str) -> None:
         ceremony = verify_transcript(transcript.encode(), pin)
     except Refused as error:
         raise Refused("revocation", str(error)) from None
-    if ceremony.operation != "revoke" or ceremony.kid != kid:
+    if ceremony.operation != "revoke" or (ceremony.kid, ceremony.ring) != (birth.kid, birth.ring):
         raise Refused("revocation", "a transcript of something else")
     for member in ("reason", "compromised_since"):
         if ceremony.order[member] != act[member]:
@@ -321,28 +353,31 @@ def _existed_at(leaf: dict, proof: Proof, policy: WitnessPolicy | None) -> tuple
 # Step 10: the verdict.
 
 
-def _verdict(life: Life, existed_at: str | None) -> tuple:
-    """The verdict and its reasons."""
-    if not life.was_primary:
+def _verdict(life: Life, was_primary: bool, existed_at: str | None) -> tuple:
+    """The verdict and its reasons. `was_primary`: before the signature, in the order of the log."""
+    if not was_primary:
         return ("INDETERMINATE", "never_active")
+    retired_at = life.reached.get("retired")
     if life.revocation is not None:
-        return _verdict_of_revoked(life.revocation, existed_at)
-    if life.retired_at is None:
+        return _verdict_of_revoked(life.revocation, retired_at, existed_at)
+    if retired_at is None:
         return ("VALID",)
     if existed_at is None:
         return ("INDETERMINATE", "no_proof_of_existence")
-    if existed_at <= life.retired_at:
+    if existed_at <= retired_at:
         return ("VALID_RETIRED_KEY",)
     return ("INDETERMINATE", "no_proof_of_existence", "after_end")
 
 
-def _verdict_of_revoked(revocation: dict, existed_at: str | None) -> tuple:
+def _verdict_of_revoked(revocation: dict, retired_at: str | None, existed_at: str | None) -> tuple:
     compromised = revocation["reason"] == "compromised"
     reason = "key_compromised" if compromised else "key_revoked"
     # None: of a compromise whose beginning is not known nothing is before it.
     doubtful_from = revocation["compromised_since"] if compromised else revocation["time"]
     if existed_at is None:
         return ("INDETERMINATE", reason, "no_proof_of_existence")
-    if doubtful_from is not None and existed_at < doubtful_from:
-        return ("VALID_RETIRED_KEY", reason)
-    return ("REVOKED", reason)
+    if doubtful_from is None or existed_at >= doubtful_from:
+        return ("REVOKED", reason)
+    if retired_at is not None and existed_at > retired_at:
+        return ("INDETERMINATE", reason, "no_proof_of_existence", "after_end")
+    return ("VALID_RETIRED_KEY", reason)

@@ -27,6 +27,11 @@ class WitnessPolicy:
     def needs_nobody(self) -> bool:
         return self._quorum == NOBODY
 
+    def check_lines(self, checkpoint: Checkpoint) -> None:
+        """Raises Malformed where a line names one of the witnesses and does not check."""
+        for witness in self._witnesses.values():
+            cosigned_at(checkpoint, *witness)
+
     def complete_at(self, checkpoint: Checkpoint) -> str | None:
         """The instant at which the quorum was complete, None if it is not. Not asked where the quorum is none."""
         return self._complete_at(self._quorum, checkpoint)

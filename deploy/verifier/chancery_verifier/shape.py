@@ -125,13 +125,12 @@ def instant(value) -> str:
     return value
 
 
-def instant_of_seconds(seconds: int) -> str | None:
-    """A POSIX time as an instant, None where it cannot be one."""
-    if not 0 <= seconds < 253_402_300_800:
-        return None
+def instant_of_seconds(seconds: int) -> str:
+    """A POSIX time as an instant; one after the last instant is the last instant."""
+    if seconds >= 253_402_300_800:
+        return LAST_INSTANT
     moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
-    spelled = moment.strftime("%Y-%m-%dT%H:%M:%S.000Z")
-    return spelled if spelled <= LAST_INSTANT else None
+    return min(moment.strftime("%Y-%m-%dT%H:%M:%S.000Z"), LAST_INSTANT)
 
 
 def sha256_hex(data: bytes) -> str:

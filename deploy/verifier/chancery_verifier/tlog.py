@@ -11,8 +11,10 @@ from .keys import PublicKey
 from .refusal import Malformed
 from .shape import bytes_of_base64, instant_of_seconds, sha256_hex
 
-MAX_PROOF = 64 * 1024
+MAX_PROOF = 512 * 1024
+MAX_NOTE = 256 * 1024
 MAX_SIGNATURES = 64
+MAX_SECONDS = 2**63 - 1
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
 _DECIMAL = r"0|[1-9][0-9]{0,18}"
 
@@ -76,6 +78,8 @@ def is_key_name(name: str) -> bool:
 
 def read_checkpoint(note: str) -> Checkpoint:
     """A signed note whose text is a checkpoint without extension lines."""
+    if len(note.encode()) > MAX_NOTE:
+        raise Malformed(f"a note longer than {MAX_NOTE} bytes")
     if any(character < " " and character != "\n" for character in note):
         raise Malformed("a control character in a note")
     text, blank, rest = note.rpartition("\n\n")
@@ -143,15 +147,22 @@ def log_signers(checkpoint: Checkpoint, keys: list) -> set:
 
 
 def cosigned_at(checkpoint: Checkpoint, name: str, public: bytes) -> str | None:
-    """The earliest instant at which this witness cosigned: tlog-cosignature, Ed25519. What does not check is no cosignature."""
+    """The earliest instant at which this witness cosigned: tlog-cosignature, Ed25519. Raises Malformed where a line names
+    the witness and does not check."""
     key_id, instants = ed25519_key_id(name, 4, public), []
     for signature in checkpoint.signatures:
-        if (signature.name, signature.key_id) == (name, key_id) and len(signature.value) == 8 + 64:
-            seconds = int.from_bytes(signature.value[:8], "big")
-            at, message = instant_of_seconds(seconds), f"cosignature/v1\ntime {seconds}\n{checkpoint.text}"
-            if at is not None and _ed25519_checks(public, message.encode(), signature.value[8:]):
-                instants.append(at)
+        if (signature.name, signature.key_id) == (name, key_id):
+            instants.append(_cosignature_instant(checkpoint, name, public, signature.value))
     return min(instants, default=None)
+
+
+def _cosignature_instant(checkpoint: Checkpoint, name: str, public: bytes, value: bytes) -> str:
+    seconds = int.from_bytes(value[:8], "big")
+    message = f"cosignature/v1\ntime {seconds}\n{checkpoint.text}".encode()
+    sound = len(value) == 8 + 64 and 1 <= seconds <= MAX_SECONDS
+    if not sound or not _ed25519_checks(public, message, value[8:]):
+        raise Malformed(f"a cosignature of {name} does not check")
+    return instant_of_seconds(seconds)
 
 
 def _ed25519_checks(public: bytes, message: bytes, signature: bytes) -> bool:
@@ -174,8 +185,8 @@ class Proof:
 
 def read_proof(text: str) -> Proof:
     """A tlog-proof without `extra`."""
-    if len(text) > MAX_PROOF:
-        raise Malformed(f"a proof longer than {MAX_PROOF} characters")
+    if len(text.encode()) > MAX_PROOF:
+        raise Malformed(f"a proof longer than {MAX_PROOF} bytes")
     head, blank, note = text.partition("\n\n")
     lines = head.split("\n")
     if not blank or lines[0] != PROOF_HEADER:

@@ -26,6 +26,7 @@ class Ceremony:
     accepted: list
     digest: str
     request_digest: str
+    executed_at: str
 
     @property
     def ring(self) -> str:
@@ -55,8 +56,8 @@ def verify_transcript(data: bytes, pin: Pin) -> Ceremony:
     kid, key = _check_outcome(request, request_digest, statement["outcome"], chain.pin)
     accepted = _count_acceptances(acceptance, request, chain)
     operation, order = request["operation"]
-    digest = sha256_hex(acceptance["statement"].encode())
-    return Ceremony(chain.pin, operation, order, kid, key, approved, accepted, digest, request_digest)
+    digest, executed_at = sha256_hex(acceptance["statement"].encode()), statement["executed_at"]
+    return Ceremony(chain.pin, operation, order, kid, key, approved, accepted, digest, request_digest, executed_at)
 
 
 def _read_statement(body: str) -> dict:

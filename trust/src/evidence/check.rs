@@ -7,7 +7,7 @@ use crate::chain::Pin;
 use crate::digest::Sha256Digest;
 use crate::history::History;
 use crate::jwk::PublicKey;
-use crate::leaf::{ActKind, ActLeaf, Leaf, SignatureLeaf};
+use crate::leaf::{self, ActKind, ActLeaf, Leaf, SignatureLeaf};
 use crate::life::Life;
 use crate::name::LOG_RING;
 use crate::request::{Generate, Operation};
@@ -224,9 +224,17 @@ impl<'a> Proofs<'a> {
     }
 }
 
+fn parse_leaf(word: &'static str, text: &str) -> Result<Leaf, Refused> {
+    // No log of ours has one: the bound is the readers', so that all of them have the same.
+    if text.len() > leaf::MAX_LEN {
+        return Err(refused(word, "a leaf that is too long"));
+    }
+    Leaf::parse(text.as_bytes()).map_err(|error| refused(word, error))
+}
+
 /// Step 5.
 fn signature_leaf(text: &str, key: &Certified) -> Result<SignatureLeaf, Refused> {
-    let leaf = Leaf::parse(text.as_bytes()).map_err(|error| refused("leaf", error))?;
+    let leaf = parse_leaf("leaf", text)?;
     let Leaf::Signature(leaf) = leaf else {
         return Err(refused("leaf", "it is not of a signature"));
     };
@@ -307,7 +315,7 @@ impl Places {
 }
 
 fn act(text: &str) -> Result<ActLeaf, Refused> {
-    match Leaf::parse(text.as_bytes()).map_err(|error| refused("life", error))? {
+    match parse_leaf("life", text)? {
         Leaf::Act(act) => Ok(*act),
         Leaf::Signature(_) => Err(refused("life", "a signature is no act")),
     }

@@ -10,9 +10,11 @@
 
 mod ceremony;
 mod chains;
+mod evidence;
 mod parsers;
 mod requests;
 mod ssh_signatures;
+mod story;
 mod support;
 mod tallies;
 mod threats;

@@ -10,6 +10,7 @@ use trust::tlog::witness::AddCheckpoint;
 use trust::tlog::{cosignature, merkle, tile};
 use trust::*;
 
+use crate::story::primary;
 use crate::support::{Custodian, NewKey, World};
 
 #[path = "../../../tests/fuzz/parsers.rs"]
@@ -46,6 +47,12 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (targets::pae, dsse::pae("type", b"body")),
         (targets::pae, envelope.encode().unwrap()),
         (targets::transcript, world.transcript().encode().unwrap()),
+        (targets::evidence, primary().file().encode().unwrap()),
+        (targets::leaf, primary().file().leaf.into_bytes()),
+        (
+            targets::leaf,
+            primary().file().life[1].leaf.clone().into_bytes(),
+        ),
         (targets::request, world.request().encode().unwrap()),
         (targets::roster, json::canonical(trusted.roster()).unwrap()),
         (targets::roster, json::canonical(trusted.policy()).unwrap()),
@@ -220,6 +227,7 @@ proptest! {
             targets::json, targets::jwk, targets::sshsig, targets::pae, targets::transcript,
             targets::request, targets::roster, targets::note, targets::checkpoint,
             targets::tlog_proof, targets::witness_policy, targets::tile, targets::add_checkpoint,
+            targets::evidence, targets::leaf,
         ] {
             parser(&noise);
         }

@@ -1,0 +1,295 @@
+//! A key, its log and a signature by it, in the hands of a test: what the thief of a log's key could write.
+
+use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
+use serde_json::{Value, json};
+use trust::approval::Outcome;
+use trust::evidence::{Covers, Evidence, Kind, Logged, Subject, verify};
+use trust::format::V1;
+use trust::request::{Operation, RevocationReason};
+use trust::tlog::checkpoint::{Checkpoint, signature_line};
+use trust::tlog::cosignature;
+use trust::tlog::merkle::{leaf_hash, node_hash};
+use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::policy::WitnessPolicy;
+use trust::tlog::proof::TlogProof;
+use trust::*;
+
+use crate::support::{NewKey, World, minute, name};
+
+pub const RING: &str = "atp-integrity";
+const ORIGIN: &str = "seal.example/log";
+
+/// A key, its log, and a signature by it.
+pub struct Story {
+    pub world: World,
+    pub key: NewKey,
+    pub birth: String,
+    pub log_key: NewKey,
+    pub log_birth: String,
+    pub leaves: Vec<String>,
+    pub life: Vec<usize>,
+    pub signed: usize,
+    pub subject: Option<Subject>,
+    pub revocation: Option<String>,
+}
+
+impl Story {
+    /// Accepted in minute 11.
+    pub fn new() -> Self {
+        let world = World::quick();
+        let (key, log_key) = (NewKey::generate(), NewKey::generate());
+        let birth = generated(&world, RING, &key);
+        let log_birth = generated(&world, "log", &log_key);
+        let mut story = Self {
+            world,
+            key,
+            log_key,
+            log_birth,
+            leaves: Vec::new(),
+            life: Vec::new(),
+            signed: 0,
+            subject: None,
+            revocation: None,
+            birth: String::new(),
+        };
+        story.leaf(json!({"kind": "admin", "action": "start", "actor": "test", "time": minute(0)}));
+        let digest = Sha256Digest::of(birth.as_bytes());
+        story.birth = birth;
+        let more = json!({"kind": "ceremony", "kid": story.kid(), "digest": digest});
+        story.act(11, "accepted", more);
+        story
+    }
+
+    pub fn kid(&self) -> Kid {
+        self.key.public().kid()
+    }
+
+    pub fn leaf(&mut self, mut leaf: Value) -> usize {
+        leaf["v"] = json!(1);
+        let bytes = json::canonical(&leaf).unwrap();
+        self.leaves.push(String::from_utf8(bytes).unwrap());
+        self.leaves.len() - 1
+    }
+
+    /// An act of the key's life, with what makes it so.
+    pub fn act(&mut self, at: u64, action: &str, more: Value) -> &mut Self {
+        let mut leaf = json!({
+            "kind": "key", "action": action, "actor": "test", "ring": RING, "time": minute(at),
+        });
+        for (name, value) in more.as_object().unwrap() {
+            leaf[name] = value.clone();
+        }
+        let index = self.leaf(leaf);
+        self.life.push(index);
+        self
+    }
+
+    pub fn activate(&mut self) -> &mut Self {
+        self.act(20, "rotate", json!({"kid": self.kid()}))
+    }
+
+    pub fn demote(&mut self) -> &mut Self {
+        let more = json!({"kid": other(), "previous_kid": self.kid()});
+        self.act(200, "rotate", more)
+    }
+
+    pub fn retire(&mut self) -> &mut Self {
+        self.act(300, "retire", json!({"kid": self.kid()}))
+    }
+
+    pub fn revoke(&mut self, reason: &str, since: Option<u64>) -> &mut Self {
+        let mut more = json!({"previous_kid": self.kid(), "reason": reason, "ref": "0"});
+        if let Some(since) = since {
+            more["compromised_since"] = json!(minute(since));
+        }
+        self.act(402, "revoke", more)
+    }
+
+    /// In minute 100 by the log's clock.
+    pub fn sign(&mut self) -> &mut Self {
+        let (input, salt) = (b"a record".to_vec(), [7; 16]);
+        let signature = self.key.sign(&input);
+        self.signed = self.leaf(json!({
+            "actor": "a service", "alg": "ES256", "kid": self.kid(), "kind": "sign", "ring": RING,
+            "input_commit": Sha256Digest::of(&[&salt[..], &input].concat()),
+            "sig_hash": Sha256Digest::of(&signature), "time": minute(100),
+        }));
+        self.subject = Some(Subject {
+            covers: Covers::Message,
+            input: Base64Url(input),
+            salt: Some(Base64Url(salt.to_vec())),
+            signature: Base64Url(signature),
+        });
+        self
+    }
+
+    /// Hands the leaf to `change`, as whoever has the log's key may.
+    pub fn rewrite(&mut self, index: usize, change: impl FnOnce(&mut Value)) -> &mut Self {
+        let mut leaf: Value = serde_json::from_str(&self.leaves[index]).unwrap();
+        change(&mut leaf);
+        self.leaves[index] = String::from_utf8(json::canonical(&leaf).unwrap()).unwrap();
+        self
+    }
+
+    pub fn proof(&self, index: usize) -> TlogProof {
+        let hashes: Vec<_> = self
+            .leaves
+            .iter()
+            .map(|leaf| leaf_hash(leaf.as_bytes()))
+            .collect();
+        let text = Checkpoint {
+            origin: ORIGIN.to_owned(),
+            size: hashes.len() as u64,
+            root: root(&hashes),
+        }
+        .body();
+        let key = VerifierKey::for_log(ORIGIN, &self.log_key.public()).unwrap();
+        let line = signature_line(&key, &self.log_key.sign(text.as_bytes())).unwrap();
+        TlogProof {
+            index: index as u64,
+            extra: None,
+            hashes: path(index, &hashes),
+            checkpoint: Note {
+                text,
+                signatures: vec![line],
+            },
+        }
+    }
+
+    pub fn file(&self) -> Evidence {
+        let logged = |index: &usize| Logged {
+            leaf: self.leaves[*index].clone(),
+            proof: self.proof(*index).to_string(),
+        };
+        Evidence {
+            environment: self.world.pin.environment.clone(),
+            leaf: self.leaves[self.signed].clone(),
+            life: self.life.iter().map(logged).collect(),
+            log_keys: vec![self.log_birth.clone()],
+            proof: self.proof(self.signed).to_string(),
+            revocation: self.revocation.clone(),
+            service: self.world.pin.service.clone(),
+            subject: self.subject.clone(),
+            transcript: self.birth.clone(),
+            kind: Kind::ChanceryEvidence,
+            v: V1,
+        }
+    }
+
+    pub fn genesis(&self) -> Sha256Digest {
+        self.world.pin.genesis
+    }
+
+    /// The verdict and its reasons, or the word of the refusal.
+    pub fn said(&self, file: &Evidence, policy: Option<&WitnessPolicy>) -> String {
+        said(&file.encode().unwrap(), self.genesis(), policy)
+    }
+
+    pub fn verdict(&self) -> String {
+        self.said(&self.file(), None)
+    }
+
+    /// The same with a witness that saw the leaf's checkpoint in this minute.
+    pub fn witnessed(&self, at: u64) -> String {
+        let (file, policy) = self.cosigned(at);
+        self.said(&file, Some(&policy))
+    }
+
+    pub fn cosigned(&self, at: u64) -> (Evidence, WitnessPolicy) {
+        let pair = Ed25519KeyPair::from_seed_unchecked(&[5; 32]).unwrap();
+        let public = pair.public_key().as_ref().try_into().unwrap();
+        let key = VerifierKey::cosigner("witness.example", public).unwrap();
+        let mut proof = self.proof(self.signed);
+        let seconds = minute(at).millis() as u64 / 1000;
+        let signature = pair.sign(&cosignature::message(&proof.checkpoint.text, seconds));
+        let line = cosignature::build(&key, seconds, signature.as_ref()).unwrap();
+        proof.checkpoint.signatures.push(line);
+        let mut file = self.file();
+        file.proof = proof.to_string();
+        let policy = WitnessPolicy::parse(&format!("witness w {key}\nquorum w\n")).unwrap();
+        (file, policy)
+    }
+}
+
+pub fn said(bytes: &[u8], genesis: Sha256Digest, policy: Option<&WitnessPolicy>) -> String {
+    match verify(bytes, genesis, policy) {
+        Err(refused) => refused.word.to_owned(),
+        Ok(found) => {
+            let verdict = json!(found.verdict);
+            format!("{} {}", verdict["outcome"], verdict["reasons"]).replace('"', "")
+        }
+    }
+}
+
+/// Some other key of the ring.
+pub fn other() -> String {
+    "A".repeat(43)
+}
+
+pub fn generated(world: &World, ring: &str, key: &NewKey) -> String {
+    let mut request = world.request();
+    if let Operation::Generate(order) = &mut request.operation {
+        order.ring = name(ring);
+    }
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    let outcome = Outcome::Generated(key.generated(&request));
+    encoded(&world.finished(&ceremony, outcome))
+}
+
+pub fn revoked(world: &World, change: impl FnOnce(&mut Revoke)) -> (String, Sha256Digest) {
+    let mut order = Revoke {
+        ring: name(RING),
+        kid: other().parse().unwrap(),
+        number: 1,
+        reason: RevocationReason::Superseded,
+        compromised_since: None,
+    };
+    change(&mut order);
+    let kid = order.kid.clone();
+    let request = world.request_for(Operation::Revoke(order));
+    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
+    let digest = Sha256Digest::of(&ceremony.request);
+    let outcome = Outcome::Revoked { kid };
+    (encoded(&world.finished(&ceremony, outcome)), digest)
+}
+
+fn encoded(transcript: &Transcript) -> String {
+    String::from_utf8(transcript.encode().unwrap()).unwrap()
+}
+
+/// RFC 6962 section 2.1, by its definition.
+fn root(hashes: &[Sha256Digest]) -> Sha256Digest {
+    match hashes {
+        [one] => *one,
+        more => {
+            let (left, right) = more.split_at(half(more.len()));
+            node_hash(root(left), root(right))
+        }
+    }
+}
+
+/// Section 2.1.1.
+fn path(index: usize, hashes: &[Sha256Digest]) -> Vec<Sha256Digest> {
+    if hashes.len() == 1 {
+        return Vec::new();
+    }
+    let middle = half(hashes.len());
+    let (left, right) = hashes.split_at(middle);
+    let (mut below, beside) = match index < middle {
+        true => (path(index, left), root(right)),
+        false => (path(index - middle, right), root(left)),
+    };
+    below.push(beside);
+    below
+}
+
+fn half(count: usize) -> usize {
+    count.next_power_of_two() / 2
+}
+
+/// A key that was primary, and signed.
+pub fn primary() -> Story {
+    let mut story = Story::new();
+    story.activate().sign();
+    story
+}
