@@ -1,17 +1,25 @@
 //! Looks at everything that the service needs and says what to do about what is missing.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use serde::Serialize;
 use serde_json::json;
+use trust::tlog::checkpoint::Checkpoint;
+use trust::tlog::note::Note;
 
 use super::output::{Code, Failure, Output, table};
 use super::{World, config, office};
 use crate::config::Config;
 use crate::keys::{Keys, Settings};
+use crate::log::Storage;
 use crate::store::Store;
+use crate::telemetry::chain;
 use crate::token::{Executor, Pool};
+
+/// Who else could have written there.
+const CHECK: &str = "`chancery log check` tells what was changed";
 
 /// How long the token gets to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -50,7 +58,10 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
             checks.push(good("configuration", path.display().to_string()));
             let store = database(&config, world, &mut checks).await;
             if let Some(store) = store {
-                trust_and_keys(&config, store, &mut checks).await;
+                let keys = trust_and_keys(&config, store.clone(), &mut checks).await;
+                if let Some(keys) = keys {
+                    checks.push(log(&config, world, &store, &keys).await);
+                }
             }
             checks.push(token(&config, world).await);
             checks.push(executor(&config, world).await);
@@ -118,10 +129,64 @@ async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Op
     }
 }
 
-async fn trust_and_keys(config: &Config, store: Store, checks: &mut Vec<Check>) {
+/// The transparency log: its key, its storage, and whether this database may go on with it.
+async fn log(config: &Config, world: &World, store: &Store, keys: &Keys) -> Check {
+    let advice = "mend [log]; the service's user has to be able to write there";
+    let storage = match Storage::open(&config.log, |name| office::variable(world, name)) {
+        Ok(storage) => storage,
+        Err(error) => return bad("log", chain(&error), advice),
+    };
+    let published = match storage.checkpoint().await {
+        Ok(None) => 0,
+        Ok(Some(present)) => {
+            let note = Note::parse(&present.bytes).ok();
+            match note.and_then(|note| Checkpoint::parse(&note.text).ok()) {
+                Some(checkpoint) => checkpoint.size,
+                None => return bad("log", "the published checkpoint cannot be read", CHECK),
+            }
+        }
+        Err(error) => return bad("log", chain(&error), advice),
+    };
+    let size = match store.tree().await {
+        Ok(tree) => tree.size,
+        Err(error) => return bad("log", chain(&error), "look at the database's log"),
+    };
+    if i64::try_from(published).is_ok_and(|published| published > size) {
+        return bad(
+            "log",
+            format!("{published} leaves are published, the database knows {size}"),
+            "this database is older than the log: restore the newer one; nothing is signed until then",
+        );
+    }
+    let snapshot = keys.current();
+    let ring = snapshot.rings.get(trust::LOG_RING);
+    let kept = format!("{size} leaves in the tree, in {}", config.log.tiles);
+    match ring.map(|ring| ring.primary.is_some()) {
+        Some(true) => good("log", kept),
+        Some(false) => bad(
+            "log",
+            "its ring has no active key: no checkpoints, no receipts",
+            "hold a ceremony for the ring \"log\", then `chancery ring rotate log --apply`",
+        ),
+        None => bad(
+            "log",
+            "it has no ring: no checkpoints, no receipts",
+            "`chancery ring create log --algorithm Ed25519 --apply`, then a ceremony for its key",
+        ),
+    }
+}
+
+async fn trust_and_keys(
+    config: &Config,
+    store: Store,
+    checks: &mut Vec<Check>,
+) -> Option<Arc<Keys>> {
     let settings = match Settings::from_config(config) {
         Ok(settings) => settings,
-        Err(problem) => return checks.push(bad("trust", problem, "mend the configuration")),
+        Err(problem) => {
+            checks.push(bad("trust", problem, "mend the configuration"));
+            return None;
+        }
     };
     let documents = store.documents().await.map(|rows| rows.len()).unwrap_or(0);
     if documents == 0 {
@@ -130,7 +195,7 @@ async fn trust_and_keys(config: &Config, store: Store, checks: &mut Vec<Check>) 
             "no genesis is installed",
             "hold the first ceremony: `chancery ceremony genesis new`",
         ));
-        return;
+        return None;
     }
     match Keys::load(store, settings).await {
         Ok(keys) => {
@@ -159,12 +224,16 @@ async fn trust_and_keys(config: &Config, store: Store, checks: &mut Vec<Check>) 
                     "its row is not what its ceremony says: find out who wrote it; a restored backup or a hand in the database",
                 ),
             });
+            Some(keys)
         }
-        Err(error) => checks.push(bad(
-            "trust",
-            format!("{:#}", anyhow::Error::from(error)),
-            "compare [trust] genesis with the digest that the custodians published",
-        )),
+        Err(error) => {
+            checks.push(bad(
+                "trust",
+                format!("{:#}", anyhow::Error::from(error)),
+                "compare [trust] genesis with the digest that the custodians published",
+            ));
+            None
+        }
     }
 }
 
