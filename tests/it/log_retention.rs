@@ -144,7 +144,7 @@ const NOBODY_MAY: &[&str] = &[
     "DELETE FROM log_tree",
     "UPDATE log_signature SET idx = 0",
     "DELETE FROM log_signature",
-    "UPDATE log_indexed SET size = 0",
+    "UPDATE log_indexed SET size = size - 1",
     "INSERT INTO log_tree SELECT * FROM log_tree",
     "UPDATE ring SET algorithm = 'RS256'",
     "DELETE FROM credential",
