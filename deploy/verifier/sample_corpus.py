@@ -12,7 +12,7 @@ import sys
 
 from sample_files import ALGORITHMS, Installation, ServiceKey, Story, Witness, b64u, minute
 
-LIVES = 150
+LIVES = 80
 OTHER = b64u(b"n" * 32)
 REASONS = ("unspecified", "superseded", "compromised", "compromised", "because", None)
 LEGAL = {
