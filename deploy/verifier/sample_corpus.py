@@ -12,7 +12,7 @@ import sys
 
 from sample_files import ALGORITHMS, Installation, ServiceKey, Story, Witness, b64u, minute
 
-LIVES = 150
+LIVES = 80
 OTHER = b64u(b"n" * 32)
 REASONS = ("unspecified", "superseded", "compromised", "compromised", "because", None)
 LEGAL = {
@@ -42,6 +42,11 @@ def main(directory: pathlib.Path) -> None:
             for covers in ("message", "digest"):
                 story = Story(algorithm, log_algorithm, covers, installation).activate().sign()
                 write(f"{algorithm}-{log_algorithm}-{covers}", story, [(witness, minute(110))])
+    story = Story(installation=installation).activate().sign().demote().retire()
+    for minutes in (300, 301):
+        write(f"retired-{minutes}", story, [(witness, minute(minutes))])
+    write("archived", story.act(310, "archive", "kid"), [(witness, minute(300))])
+    write("never", Story(installation=installation).sign().activate(), [(witness, minute(110))])
     story = Story(installation=installation).activate().sign().demote().retire().revoke()
     for minutes in (90, 299, 300, 301, 401, 402, 403):
         write(f"cosigned-{minutes}", story, [(witness, minute(minutes))])

@@ -18,6 +18,11 @@ use crate::support::installation::{
 use crate::support::process::{repository, run, until};
 use crate::support::witness::{Witness, WitnessKey};
 
+/// `EVERY_BYTE=1`: as much as somebody may wait for who has the time.
+fn thorough() -> bool {
+    std::env::var_os("EVERY_BYTE").is_some()
+}
+
 #[test]
 fn the_second_verifiers_own_tests_pass() {
     let mut tests = Command::new(PYTHON);
@@ -50,9 +55,16 @@ fn both_agree_on_every_life_of_a_key() {
         }
     }
     let mut tally = Tally::default();
-    for policy in &policies {
-        let policy = policy.as_deref();
-        ask(&mut tally, directory.path(), made.text(), policy, &cases);
+    let (lives, ruled): (Vec<Case>, Vec<Case>) = cases
+        .into_iter()
+        .partition(|case| case.name.contains("/life-"));
+    for policy in policies.iter().map(|policy| policy.as_deref()) {
+        ask(&mut tally, directory.path(), made.text(), policy, &ruled);
+        // What a policy asks for is the same for every life; once is enough, and once without one.
+        let once = policy.is_none_or(|policy| policy.ends_with("quorum w\n"));
+        if once || thorough() {
+            ask(&mut tally, directory.path(), made.text(), policy, &lives);
+        }
     }
     let tally = tally.done();
     // One check fails in each of these, but in the lives made at random.
@@ -302,15 +314,16 @@ fn both_agree_on_files_of_a_service_whole_and_tampered() {
     let mut tampered = Vec::new();
     for (number, file) in files.iter().enumerate() {
         tampered.extend(with_bytes_changed(file, number));
-        tampered.extend(with_members_changed(
-            file,
-            &files[(number + 1) % files.len()],
-        ));
+        // A long life, one that ended badly, and a file without the signature; the others are of the same parts.
+        let different = ["archived", "after", "without subject"].contains(&file.name.as_str());
+        if different || thorough() {
+            let other = &files[(number + 1) % files.len()];
+            tampered.extend(with_members_changed(file, other));
+        }
     }
     ask(&mut tally, at, genesis, None, &tampered);
     let witnessed: Vec<Case> = with_bytes_changed(&files[7], 5)
         .into_iter()
-        .chain(with_members_changed(&files[12], &files[0]))
         .chain(with_witness_lines_changed(&files[8]))
         .collect();
     ask(
@@ -328,7 +341,7 @@ fn both_agree_on_files_of_a_service_whole_and_tampered() {
         tally.words_differ.len(),
         tally.words_differ
     );
-    assert!(tally.refused > 700, "{tally:?}");
+    assert!(tally.refused > 300, "{tally:?}");
 }
 
 fn case(file: &Case, what: &str, bytes: Vec<u8>) -> Case {
@@ -341,7 +354,8 @@ fn case(file: &Case, what: &str, bytes: Vec<u8>) -> Case {
 /// Bits that flip, each file elsewhere, and ends that are missing.
 fn with_bytes_changed(file: &Case, number: usize) -> Vec<Case> {
     let length = file.bytes.len();
-    let flipped = (number * 211..length).step_by(length / 29).map(|place| {
+    let flips = if thorough() { 97 } else { 11 };
+    let flipped = (number * 211..length).step_by(length / flips).map(|place| {
         let mut bytes = file.bytes.clone();
         bytes[place] ^= 1 << (place % 5);
         case(file, &format!("byte {place} flipped"), bytes)
