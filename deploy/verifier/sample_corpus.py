@@ -14,6 +14,7 @@ from sample_files import ALGORITHMS, Installation, ServiceKey, Story, Witness, b
 
 LIVES = 80
 OTHER = b64u(b"n" * 32)
+SINCE = {"compromised_since": minute(1)}
 REASONS = ("unspecified", "superseded", "compromised", "compromised", "because", None)
 LEGAL = {
     "published": ("rotate", "rotate", "take over", "revoke"),
@@ -57,6 +58,16 @@ def main(directory: pathlib.Path) -> None:
     story = Story(installation=installation).activate().sign().demote().retire().revoke("compromised", 350)
     for minutes in (300, 301, 349, 350, 402):
         write(f"stolen-{minutes}", story, [(witness, minute(minutes))])
+    for name, members in (
+        ("good", {"previous_kid": OTHER, "reason": "superseded"}), ("of-nobody", {"reason": "superseded"}),
+        ("without-reason", {"previous_kid": OTHER}), ("since", {"previous_kid": OTHER, "reason": "superseded"} | SINCE),
+    ):  # fmt: skip
+        write(f"take-over-{name}", Story(installation=installation).act(20, "revoke", "kid", **members).sign())
+    write("rotate-since", Story(installation=installation).act(20, "rotate", "kid", **SINCE).sign())
+    write("backwards", Story(installation=installation).act(9, "rotate", "kid").sign())
+    story = Story(installation=installation).activate().sign().revoke()
+    write("revoked-archived", story.act(410, "archive", "kid"))
+    write("archived-twice", story.act(411, "archive", "kid"))
     for name, leaf in (("actor", {"actor": "x" * 1024}), ("snowman", {"actor": "\u2603\x7f\x1f/\\\""}), ("v", {"v": 2})):
         story = Story(installation=installation).activate()
         story.log.append = lambda members, append=story.log.append, leaf=leaf: append(members | leaf)
@@ -110,7 +121,7 @@ def act(dice: random.Random, story: Story, step: str, at: int) -> None:
         del reason["reason"]
     if reason.get("reason") == "compromised" and dice.random() < 0.7 or dice.random() < 0.03:
         reason["compromised_since"] = minute(dice.randrange(0, 300))
-    plain = {"compromised_since": minute(1)} if dice.random() < 0.02 else {}
+    plain = SINCE if dice.random() < 0.02 else {}
     if step in ("rotate", "roll back"):
         story.act(at, "roll-back" if step == "roll back" else "rotate", "kid", previous_kid=OTHER, **plain)
     elif step == "demote":
