@@ -70,7 +70,7 @@ fn the_worked_example_of_the_log_holds() {
         .expect("the receipt holds");
     assert_eq!((logged.index, logged.checkpoint.size), (1, 3));
     assert_eq!(logged.checkpoint.root, tree.root());
-    let at: Time = "2026-11-22T09:10:02.000Z".parse().expect("an instant");
+    let at: Time = "2026-11-22T09:10:02.999Z".parse().expect("an instant");
     assert_eq!(logged.witnessed.at, Some(at));
 
     let tiles = builder.take_tiles();

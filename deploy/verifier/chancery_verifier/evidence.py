@@ -99,7 +99,8 @@ def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = No
     if existed_at is not None:
         existed_at = max([existed_at] + [time for index, time in life.times if index < proof.index])
     was_primary = life.primary_index is not None and life.primary_index < proof.index
-    verdict, *reasons = _verdict(life, was_primary, existed_at) if signature_checks else ("INVALID", "bad_signature")
+    after_end = life.retired_index is not None and life.retired_index < proof.index
+    verdict, *reasons = _verdict(life, was_primary, existed_at, after_end) if signature_checks else ("INVALID", "bad_signature")
     subject = file["subject"] is not None
     return Result(verdict, reasons, birth.kid, birth.ring, proof.index, existed_at, witnessed, subject)
 
@@ -203,6 +204,7 @@ class Life:
 
     state: str | None = None
     primary_index: int | None = None  # of the first act that made it primary
+    retired_index: int | None = None  # of the act that retired it
     revocation: dict | None = None
     times: list = field(default_factory=list)  # of every act its index and its time
     # When it was published, primary first, demoted last and not primary since, retired and archived.
@@ -228,6 +230,8 @@ def _read_life(acts: list, proofs: list, birth: Ceremony, transcript_digest: str
         _apply(leaf, life, birth.kid, transcript_digest)
         if life.state == "primary" and life.primary_index is None:
             life.primary_index = proof.index
+        if life.state == "retired" and life.retired_index is None:
+            life.retired_index = proof.index
         life.times.append((proof.index, leaf["time"]))
     if life.state is None:
         raise _refuse_life("there is no first act")
@@ -353,23 +357,25 @@ def _existed_at(leaf: dict, proof: Proof, policy: WitnessPolicy | None) -> tuple
 # Step 10: the verdict.
 
 
-def _verdict(life: Life, was_primary: bool, existed_at: str | None) -> tuple:
-    """The verdict and its reasons. `was_primary`: before the signature, in the order of the log."""
+def _verdict(life: Life, was_primary: bool, existed_at: str | None, after_end: bool) -> tuple:
+    """The verdict and its reasons. `was_primary`, `after_end` (of its retirement): by the order of the log."""
     if not was_primary:
         return ("INDETERMINATE", "never_active")
     retired_at = life.reached.get("retired")
     if life.revocation is not None:
-        return _verdict_of_revoked(life.revocation, retired_at, existed_at)
+        return _verdict_of_revoked(life.revocation, retired_at, existed_at, after_end)
     if retired_at is None:
         return ("VALID",)
     if existed_at is None:
         return ("INDETERMINATE", "no_proof_of_existence")
-    if existed_at <= retired_at:
+    if existed_at <= retired_at and not after_end:
         return ("VALID_RETIRED_KEY",)
     return ("INDETERMINATE", "no_proof_of_existence", "after_end")
 
 
-def _verdict_of_revoked(revocation: dict, retired_at: str | None, existed_at: str | None) -> tuple:
+def _verdict_of_revoked(
+    revocation: dict, retired_at: str | None, existed_at: str | None, after_end: bool
+) -> tuple:
     compromised = revocation["reason"] == "compromised"
     reason = "key_compromised" if compromised else "key_revoked"
     # None: of a compromise whose beginning is not known nothing is before it.
@@ -378,6 +384,6 @@ def _verdict_of_revoked(revocation: dict, retired_at: str | None, existed_at: st
         return ("INDETERMINATE", reason, "no_proof_of_existence")
     if doubtful_from is None or existed_at >= doubtful_from:
         return ("REVOKED", reason)
-    if retired_at is not None and existed_at > retired_at:
+    if retired_at is not None and (existed_at > retired_at or after_end):
         return ("INDETERMINATE", reason, "no_proof_of_existence", "after_end")
     return ("VALID_RETIRED_KEY", reason)

@@ -126,11 +126,11 @@ def instant(value) -> str:
 
 
 def instant_of_seconds(seconds: int) -> str:
-    """A POSIX time as an instant; one after the last instant is the last instant."""
+    """The end of a POSIX second as an instant; one after the last instant is the last instant."""
     if seconds >= 253_402_300_800:
         return LAST_INSTANT
     moment = datetime(1970, 1, 1, tzinfo=timezone.utc) + timedelta(seconds=seconds)
-    return min(moment.strftime("%Y-%m-%dT%H:%M:%S.000Z"), LAST_INSTANT)
+    return min(moment.strftime("%Y-%m-%dT%H:%M:%S.999Z"), LAST_INSTANT)
 
 
 def sha256_hex(data: bytes) -> str:

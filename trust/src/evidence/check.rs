@@ -1,6 +1,7 @@
 //! The steps of docs/LOG.md, "Verify", in their order.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use super::{Covers, Evidence, Finding, Refused, Subject};
 use crate::chain::Pin;
@@ -20,6 +21,9 @@ use crate::tlog::policy::{WitnessPolicy, Witnessed};
 use crate::tlog::proof::TlogProof;
 use crate::transcript::{VerifiedTranscript, verify_transcript};
 use crate::verdict::{Existence, Facts, verdict};
+
+/// The smallest step of an instant.
+const MILLISECOND: Duration = Duration::from_millis(1);
 
 /// Made of text that cannot fail to be a policy.
 const NOBODY: &str = "quorum none\n";
@@ -101,13 +105,17 @@ pub(super) fn check(
         .state()
         .map_err(|error| refused("life", error))?,
     };
-    let verdict = verdict(&Facts {
+    // Behind the retirement in the log is after it, within the same millisecond too.
+    let late = places.retired.is_some_and(|place| place < proven.index);
+    let judged = at.map(|at| if late { at + MILLISECOND } else { at });
+    let mut verdict = verdict(&Facts {
         key: Some(&state),
         checks,
-        existence: at.map(|at| Existence { at, sound: true }),
+        existence: judged.map(|at| Existence { at, sound: true }),
         logged: true,
         withdrawn: None,
     });
+    verdict.existed_at = at;
     Ok(Finding {
         verdict,
         kid: leaf.kid.clone(),
@@ -290,6 +298,9 @@ fn life(
         if history.life().activated_at.is_some() {
             places.primary.get_or_insert(proven.index);
         }
+        if history.life().retired_at.is_some() {
+            places.retired.get_or_insert(proven.index);
+        }
         places.acts.push((proven.index, act.time));
     }
     if file.life.is_empty() {
@@ -304,6 +315,8 @@ struct Places {
     acts: Vec<(u64, Time)>,
     /// The act that first made the key primary.
     primary: Option<u64>,
+    /// The act that retired it.
+    retired: Option<u64>,
 }
 
 impl Places {

@@ -18,9 +18,10 @@ pub struct Cosigned {
 }
 
 impl Cosigned {
-    /// The instant of the cosignature.
+    /// The instant of the cosignature: the end of its second, because it proves that something existed
+    /// not later than it.
     pub fn at(self) -> Time {
-        let millis = self.seconds.saturating_mul(1000);
+        let millis = self.seconds.saturating_mul(1000).saturating_add(999);
         Time::from_millis(i64::try_from(millis).unwrap_or(i64::MAX))
     }
 }

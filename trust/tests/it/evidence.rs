@@ -28,9 +28,9 @@ fn every_row_of_the_verdicts() {
     let mut retired = primary();
     retired.demote().retire();
     assert_eq!(retired.verdict(), "VALID_RETIRED_KEY []");
-    assert_eq!(retired.witnessed(300), "VALID_RETIRED_KEY []");
+    assert_eq!(retired.witnessed(299), "VALID_RETIRED_KEY []");
     assert_eq!(
-        retired.witnessed(301),
+        retired.witnessed(300),
         "INDETERMINATE [no_proof_of_existence,after_end]"
     );
     let (_, nobody) = retired.cosigned(300);
@@ -56,9 +56,9 @@ fn every_row_of_the_verdicts() {
 
     let mut story = primary();
     story.demote().retire().revoke("superseded", None);
-    assert_eq!(story.witnessed(300), "VALID_RETIRED_KEY [key_revoked]");
+    assert_eq!(story.witnessed(299), "VALID_RETIRED_KEY [key_revoked]");
     let after = "INDETERMINATE [key_revoked,no_proof_of_existence,after_end]";
-    assert_eq!(story.witnessed(301), after);
+    assert_eq!(story.witnessed(300), after);
     assert_eq!(story.witnessed(402), "REVOKED [key_revoked]");
 
     for (since, verdict) in [

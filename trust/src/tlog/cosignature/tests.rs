@@ -49,7 +49,7 @@ fn the_earliest_of_a_witness_counts() {
     assert_eq!(seen(vec![at(9), bad.clone()]), refused);
     assert_eq!(seen(vec![bad, at(9)]), refused);
     assert_eq!(at(5).bytes.len(), 72);
-    assert_eq!(Cosigned { seconds: 5 }.at().millis(), 5000);
+    assert_eq!(Cosigned { seconds: 5 }.at().millis(), 5999);
     assert_eq!(
         Cosigned { seconds: LATEST }.at(),
         Time::from_millis(i64::MAX)

@@ -2,7 +2,6 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::digest::Sha256Digest;
-use crate::testing::at;
 use crate::tlog::tests::Signer;
 
 #[test]
@@ -289,4 +288,9 @@ proptest! {
             prop_assert!(!policy.satisfied(&until(second - 1)).unwrap().complete);
         }
     }
+}
+
+/// What a cosignature of this second proves: the end of it.
+fn at(seconds: i64) -> crate::Time {
+    crate::testing::at(seconds) + std::time::Duration::from_millis(999)
 }

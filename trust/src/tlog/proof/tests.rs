@@ -1,5 +1,4 @@
 use super::*;
-use crate::testing::at;
 use crate::tlog::merkle::{Frontier, leaf_hash, node_hash};
 use crate::tlog::tests::{Signer, mutations};
 
@@ -206,4 +205,9 @@ fn receipts_that_are_none() {
     );
     let long = vec![b'x'; MAX_LEN + 1];
     assert_eq!(TlogProof::parse(&long), Err(ProofError::TooLong));
+}
+
+/// What a cosignature of this second proves: the end of it.
+fn at(seconds: i64) -> crate::Time {
+    crate::testing::at(seconds) + std::time::Duration::from_millis(999)
 }
