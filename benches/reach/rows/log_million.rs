@@ -123,8 +123,10 @@ fn check(installation: &Installation, aside: &Aside) -> String {
         ),
         Err(error) => {
             let why = format!("{error:#}");
-            let why = why.lines().next().unwrap_or_default();
-            format!("`chancery log check` said nothing: {why}.")
+            match why.contains("unrecognized subcommand") {
+                true => "This program has no `chancery log check`.".to_owned(),
+                false => format!("`chancery log check` failed: {why}"),
+            }
         }
     }
 }
