@@ -32,6 +32,7 @@ use secrecy::SecretString;
 
 use engine::Value;
 pub use error::{Error, Subject};
+#[cfg(test)]
 pub use index::MAX_INDEXED;
 pub use migrate::Schema;
 use postgres::PostgresEngine;
@@ -209,8 +210,8 @@ impl Store {
         on!(self, engine => index::unindexed(engine))
     }
 
-    /// Puts the signatures among the next leaves into the index, at most [`MAX_INDEXED`] leaves;
-    /// how many. Any replica may, any number of times.
+    /// Puts the signatures among the next leaves into the index, at most 65 536 leaves; how
+    /// many. Any replica may, any number of times.
     pub async fn index_signatures(&self, at_most: i64) -> Result<i64, Error> {
         on!(self, engine => index::index(engine, at_most))
     }
