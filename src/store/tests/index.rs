@@ -42,7 +42,7 @@ pub async fn earliest_is_found_at_every_state_of_the_index(place: Place) {
             .map(|_| {
                 let name = numbers.below(60);
                 let mut record = signature(&kid, "atp", &format!("s{name}"));
-                if name % 3 == 0 {
+                if name.is_multiple_of(3) {
                     let hash = digest(&format!("s{name}"));
                     record.leaf.sig_hash = Some(format!("{}{}", "00ff".repeat(4), &hash[16..]));
                 }
