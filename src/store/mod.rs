@@ -221,8 +221,8 @@ impl Store {
         on!(self, engine => index::unindexed(engine))
     }
 
-    /// Puts the signatures among the next leaves into the index, at most [`MAX_INDEXED`] leaves;
-    /// how many. Any replica may, any number of times.
+    /// Puts the signatures among the next leaves into the index, at most 65 536 leaves; how
+    /// many. Any replica may, any number of times.
     pub async fn index_signatures(&self, at_most: i64) -> Result<i64, Error> {
         on!(self, engine => index::index(engine, at_most))
     }
