@@ -14,7 +14,7 @@ use trust::Sha256Digest;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
-use trust::tlog::tile::{self, Builder, Resource};
+use trust::tlog::tile::{self, Builder, Resource, TileId};
 
 use super::ledger::Ledger;
 use super::seal::{NotSealed, Seal};
@@ -219,6 +219,7 @@ impl<L: Ledger> Integrator<L> {
                 with: "the published checkpoint",
             });
         }
+        self.beyond(size).await?;
         let first = tree.size - tree.size % i64::from(tile::WIDTH);
         let bundle = self.leaves(first, tree.size).await?;
         Ok(Growing {
@@ -228,6 +229,51 @@ impl<L: Ledger> Integrator<L> {
             cosignatures: String::new(),
             tree,
         })
+    }
+
+    /// Lowest tiles that go further than the tree. A step that died before its swap leaves such, and
+    /// they are of the very rows that are here; any other are of another history, which this
+    /// database does not know: a restored backup, even if what was published is lost with it.
+    async fn beyond(&self, size: u64) -> Result<(), Error> {
+        let width = u64::from(tile::WIDTH);
+        let (index, known) = (size / width, size % width);
+        let whole = Resource::Tile(TileId {
+            level: 0,
+            index,
+            width: tile::WIDTH,
+        });
+        let mut stored = Vec::new();
+        for name in self.storage.names(&format!("{}.p", whole.path())).await? {
+            let wider = name.parse().is_ok_and(|width: u64| width > known);
+            let path = format!("{}.p/{name}", whole.path());
+            stored.extend(if wider {
+                self.storage.get(&path).await?
+            } else {
+                None
+            });
+        }
+        stored.extend(self.storage.get(&whole.path()).await?);
+        // Rows after tiles: whoever integrates meanwhile writes tiles of rows that are there.
+        let first = index * width;
+        let rows = self.ledger.leaves(first as i64, width as i64).await?;
+        let hashes: Vec<u8> = rows
+            .iter()
+            .flat_map(|leaf| *leaf_hash(leaf.body.as_bytes()).as_bytes())
+            .collect();
+        for tile in stored {
+            let common = tile.len().min(hashes.len());
+            if tile[..common] != hashes[..common] {
+                let with = "a tile that stands in the log's storage";
+                return Err(Error::Forked { size, with });
+            }
+            if tile.len() > hashes.len() {
+                return Err(Error::Behind {
+                    published: first + (tile.len() / tile::HASH_LEN) as u64,
+                    known: first + rows.len() as u64,
+                });
+            }
+        }
+        Ok(())
     }
 
     /// The checkpoint that the world sees, verified with the log's keys.
@@ -469,6 +515,13 @@ impl<L: Ledger> Integrator<L> {
                 return Err(Error::Behind {
                     published: there.size,
                     known: row.size as u64,
+                });
+            }
+            // Somebody else with a database of its own writes here.
+            if self.tiles.root_at(there.size, row.size as u64).await? != there.root {
+                return Err(Error::Forked {
+                    size: there.size,
+                    with: "the published checkpoint",
                 });
             }
         }

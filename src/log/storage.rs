@@ -152,6 +152,17 @@ impl Storage {
         }
     }
 
+    /// The last parts of the names below a directory.
+    pub async fn names(&self, directory: &str) -> Result<Vec<String>, Error> {
+        use futures_util::TryStreamExt as _;
+        let listed = self.store.list(Some(&self.at(directory)));
+        let found: Vec<_> = limited("list", directory, listed.try_collect()).await?;
+        let names = found
+            .iter()
+            .filter_map(|meta: &object_store::ObjectMeta| meta.location.filename());
+        Ok(names.map(str::to_owned).collect())
+    }
+
     /// Writes what never changes. There already with the same bytes is as good as written.
     pub async fn put_immutable(&self, object: &str, bytes: &[u8]) -> Result<(), Error> {
         let path = self.at(object);

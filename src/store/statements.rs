@@ -91,8 +91,9 @@ statements! {
     // --- the tree
     TREE = "SELECT size, root, clock, origin, holder, lease_until, pruned FROM log_tree
         WHERE id = 1";
+    /// A lease that is a minute ahead of what anybody asks for is of a clock that ran ahead.
     LEASE = "UPDATE log_tree SET holder = $1, lease_until = $3
-        WHERE id = 1 AND (holder = $1 OR lease_until <= $2)";
+        WHERE id = 1 AND (holder = $1 OR lease_until <= $2 OR lease_until > $3 + 60000)";
     SWAP_TREE = "UPDATE log_tree SET size = $3, root = $4, clock = $5, origin = $6
         WHERE id = 1 AND size = $1 AND root = $2";
     INDEXED = "SELECT log_indexed.size, log_head.size FROM log_indexed CROSS JOIN log_head";

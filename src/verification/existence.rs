@@ -4,12 +4,13 @@
 //! integrated, and a leaf cannot be older than the leaves of the checkpoint before it, whatever
 //! time it claims: that is how a row that was slipped in and dated back comes out.
 
-use trust::Time;
 use trust::verdict::Existence;
+use trust::{Kid, Time};
 
 use super::Error;
+use crate::keys::Keys;
 use crate::log::{ProofError, Proofs};
-use crate::store::Occurrence;
+use crate::store::{Occurrence, Store};
 
 /// What the log says of one signature.
 pub(super) struct Logged {
@@ -50,6 +51,26 @@ pub(super) async fn proven(
         Err(error) => return Err(Error::Tree(std::sync::Arc::new(error))),
     };
     Ok(at.map(|at| by_row(entry, at)))
+}
+
+/// What stands behind an act of the key in the log came after it, whatever time it claims: as in
+/// an evidence file.
+pub(super) async fn after_acts(
+    keys: &Keys,
+    store: &Store,
+    kid: &Kid,
+    logged: &mut Logged,
+) -> Result<(), Error> {
+    let unreadable = |error| Error::Log(std::sync::Arc::new(error));
+    let acts = keys.acts_of(kid).await.map_err(unreadable)?;
+    for index in acts.into_iter().filter(|index| *index < logged.index) {
+        let act = store.leaf(index).await.map_err(unreadable)?;
+        if let (Some(act), Some(existence)) = (act, &mut logged.existence) {
+            let after = Time::from_millis(act.time) + std::time::Duration::from_millis(1);
+            existence.at = existence.at.max(after);
+        }
+    }
+    Ok(())
 }
 
 /// The row as it stands, for a verdict that does not rest on it.

@@ -9,7 +9,7 @@ use trust::timestamp::Timestamp;
 use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
 
-use super::existence::{by_row, proven};
+use super::existence::{after_acts, by_row, proven};
 use super::{
     Answer, Claim, Covered, Error, Question, Rules, UnverifiedJws, parse_jws, parse_jws_json,
 };
@@ -143,11 +143,14 @@ impl Verification {
         // long as its algorithm is sound.
         let signs = key.is_some_and(|key| key.state.can_sign());
         let rests = at.is_some() || withdrawn.is_some() || !signs;
-        let logged = match entry {
+        let mut logged = match entry {
             Some(entry) if rests => proven(&self.proofs, entry, &mut remarks).await?,
             Some(entry) => Some(by_row(entry, Time::from_millis(entry.time))),
             None => None,
         };
+        if let (true, Some(key), Some(logged)) = (rests, key, &mut logged) {
+            after_acts(&self.keys, &self.store, &key.kid, logged).await?;
+        }
         let stamped = timestamp.and_then(|token| self.stamp(&checked, &token, now, &mut remarks));
         let known = Known {
             key: checked.key.as_ref().map(|key| &key.state),

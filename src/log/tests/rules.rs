@@ -6,7 +6,6 @@ use object_store::path::Path;
 use super::trouble::Trouble;
 use super::world::{World, run};
 use crate::log::integrator::{Error, Step};
-use crate::log::storage;
 
 fn calm() -> std::sync::Arc<Trouble> {
     Trouble::at(&[])
@@ -82,14 +81,50 @@ async fn tiles_of_another_history_are_never_overwritten() {
     world.sign_others(300).await;
     let mut late = world.integrator("two", &calm());
     let refused = run(&mut late).await.unwrap_err();
+    assert!(matches!(refused, Error::Forked { .. }), "{refused:?}");
+}
+
+/// One leaf each: no tile of the two histories has the same name.
+#[tokio::test]
+async fn a_backup_that_signs_more_than_was_lost_does_not_fork_the_log() {
+    let mut world = World::new().await;
+    world.sign(50).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let backup = world.backup().await;
+    world.sign(1).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    world.restore(&backup).await;
+    let checkpoint = Path::from("prefix/checkpoint");
+    world.objects.delete(&checkpoint).await.unwrap();
+    let idle = run(&mut world.integrator("two", &calm())).await;
+    assert!(matches!(idle, Err(Error::Behind { .. })), "{idle:?}");
+    world.sign_others(2).await;
+    let refused = run(&mut world.integrator("two", &calm())).await;
+    assert!(matches!(refused, Err(Error::Forked { .. })), "{refused:?}");
+}
+
+/// Two databases that were one: each checkpoint would be larger than the one before it.
+#[tokio::test]
+async fn a_cloned_database_cannot_publish_beside_the_first() {
+    let mut world = World::new().await;
+    world.sign(50).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let clone = world.backup().await;
+    let mut other = World::new().await;
+    (other.objects, other.key) = (world.objects.clone(), world.key.clone());
+    other.restore(&clone).await;
+    let mut one = world.integrator("one", &calm());
+    let mut two = other.integrator("two", &calm());
+    run(&mut two).await.unwrap();
+    world.sign(1).await;
+    run(&mut one).await.unwrap();
+    other.sign_others(2).await;
+    let refused = run(&mut two).await.unwrap_err();
     assert!(refused.is_fatal(), "{refused}");
-    let differs = matches!(
-        refused,
-        Error::Tiles(crate::log::tiles::Error::Storage(
-            storage::Error::Differs { .. }
-        ))
+    assert_eq!(
+        world.published().await.unwrap().size as i64,
+        world.store.log_size().await.unwrap()
     );
-    assert!(differs, "{refused:?}");
 }
 
 #[tokio::test]

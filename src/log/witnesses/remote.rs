@@ -182,7 +182,8 @@ fn judge(
             None => continue,
         };
         let earliest = signed.millis().saturating_sub(SKEW_MILLIS);
-        let latest = now.millis().saturating_add(SKEW_MILLIS);
+        // What is stated is a second, and counts as its end.
+        let latest = now.millis().saturating_add(SKEW_MILLIS + 999);
         if !(earliest..=latest).contains(&at.millis()) {
             return Err(Error::Time(at));
         }
