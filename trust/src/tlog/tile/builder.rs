@@ -62,7 +62,7 @@ impl Builder {
     }
 
     /// The tree of `size` leaves out of its partial tiles, those of
-    /// [`tiles_for_root`](super::tiles_for_root). A wider tile of the same place will do. What the
+    /// [`tiles_for_root`]. A wider tile of the same place will do. What the
     /// tiles hold cannot be checked here: compare [`Self::root`] with the root that was committed.
     pub fn resume(
         size: u64,
