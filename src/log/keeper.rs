@@ -73,6 +73,7 @@ impl Keeper {
         let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
         let mut indexed = Instant::now();
+        let mut refused = None;
         loop {
             let alarm = findings.borrow().alarm();
             if let Some(alarm) = alarm {
@@ -82,7 +83,7 @@ impl Keeper {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-            let step = self.step().await;
+            let (step, looked) = self.step(refused.is_some()).await;
             match &step {
                 Ok(Step::Elsewhere) => integrates = false,
                 Ok(_) => integrates = true,
@@ -93,10 +94,7 @@ impl Keeper {
                 Ok(_) => self.interval,
                 Err(_) => PAUSE.max(self.interval),
             };
-            let refused = match &step {
-                Err(error) if error.is_fatal() => Some(Arc::from(chain(error))),
-                _ => None,
-            };
+            refused = still_refused(refused, step.as_ref().err(), looked);
             if let Err(error) = &step {
                 metrics::counter!("chancery_log_errors").increment(1);
                 match error.is_fatal() {
@@ -104,7 +102,7 @@ impl Keeper {
                     false => tracing::warn!(error = chain(error), "the log waits"),
                 }
             }
-            self.tell(refused, integrates).await;
+            self.tell(refused.clone(), integrates).await;
             // Whatever became of the tree; but one replica is enough.
             if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
                 pause = Duration::ZERO;
@@ -121,18 +119,19 @@ impl Keeper {
     }
 
     /// A replica that does not integrate looks now and then whether what it signs into is still
-    /// the log that is published: the one that integrates may be a new process that refuses.
-    async fn step(&mut self) -> Result<Step, integrator::Error> {
-        let step = self.integrator.step().await;
-        if !matches!(step, Ok(Step::Elsewhere)) {
-            self.looked = tokio::time::Instant::now();
-            return step;
+    /// the log that is published: the one that integrates may be a new process that refuses. While
+    /// it refuses it looks each time. The second value: whether it has looked.
+    async fn step(&mut self, refuses: bool) -> (Result<Step, integrator::Error>, bool) {
+        let mut step = self.integrator.step().await;
+        let elsewhere = matches!(step, Ok(Step::Elsewhere));
+        if elsewhere && !refuses && self.looked.elapsed() <= LOOK {
+            return (step, false);
         }
-        if self.looked.elapsed() > LOOK {
-            self.looked = tokio::time::Instant::now();
-            self.integrator.inspect().await?;
+        self.looked = tokio::time::Instant::now();
+        if elsewhere && let Err(error) = self.integrator.inspect().await {
+            step = Err(error);
         }
-        step
+        (step, true)
     }
 
     /// Those who wait for a receipt wake up when the checkpoint is another.
@@ -140,9 +139,13 @@ impl Keeper {
         let last = self.store.last_checkpoint().await;
         self.published.send_if_modified(|published| {
             let stopped = published.refused != refused || published.integrates != integrates;
-            published.refused = refused;
+            let before = std::mem::replace(&mut published.refused, refused);
             published.integrates = integrates;
             let Ok(last) = last else {
+                // Nothing was learned, so what was refused stays refused.
+                if published.refused.is_none() {
+                    published.refused = before;
+                }
                 return stopped;
             };
             let size = |row: Option<&CheckpointRow>| row.map(|row| row.size);
@@ -214,5 +217,36 @@ impl Keeper {
         {
             tracing::warn!(error = chain(&error), "no heartbeat in the log");
         }
+    }
+}
+
+/// A refusal ends when a look at what is stored found nothing wrong, and not because the next look
+/// could not be had.
+fn still_refused(
+    before: Option<Arc<str>>,
+    error: Option<&integrator::Error>,
+    looked: bool,
+) -> Option<Arc<str>> {
+    match error {
+        Some(error) if error.is_fatal() => Some(Arc::from(chain(error))),
+        Some(_) => before,
+        None => before.filter(|_| !looked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_outlives_what_says_nothing_about_it() {
+        let fatal = integrator::Error::Gap(7);
+        let passing = integrator::Error::Store(crate::store::Error::closed());
+        let refused = still_refused(None, Some(&fatal), true);
+        assert!(refused.is_some());
+        assert_eq!(still_refused(refused.clone(), Some(&passing), true), refused);
+        assert_eq!(still_refused(refused.clone(), None, false), refused);
+        assert_eq!(still_refused(refused, None, true), None);
+        assert_eq!(still_refused(None, Some(&passing), false), None);
     }
 }

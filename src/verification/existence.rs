@@ -63,12 +63,14 @@ pub(super) async fn after_acts(
 ) -> Result<(), Error> {
     let unreadable = |error| Error::Log(std::sync::Arc::new(error));
     let acts = keys.acts_of(kid).await.map_err(unreadable)?;
-    for index in acts.into_iter().filter(|index| *index < logged.index) {
-        let act = store.leaf(index).await.map_err(unreadable)?;
-        if let (Some(act), Some(existence)) = (act, &mut logged.existence) {
-            let after = Time::from_millis(act.time) + std::time::Duration::from_millis(1);
-            existence.at = existence.at.max(after);
-        }
+    // A life does not run backwards, so the last act before it says it.
+    let last = acts.into_iter().filter(|index| *index < logged.index).max();
+    let (Some(index), Some(existence)) = (last, &mut logged.existence) else {
+        return Ok(());
+    };
+    if let Some(act) = store.leaf(index).await.map_err(unreadable)? {
+        let after = Time::from_millis(act.time) + std::time::Duration::from_millis(1);
+        existence.at = existence.at.max(after);
     }
     Ok(())
 }
