@@ -8,39 +8,41 @@ use crate::dsse;
 use crate::format::V1;
 use crate::json::{self, JsonError};
 use crate::jwk::Kid;
+use crate::member_signature::MemberSignature;
+use crate::name::Name;
 use crate::namespace::Purpose;
-use crate::request::Request;
-use crate::template::ReadBack;
+use crate::place::{Location, ReadBack};
+use crate::request::{ClockCorrection, Generate, Request};
 use crate::time::Time;
 
-/// A custodian's signature over [`Request::approval_message`].
+/// A member's signature over [`Request::message`]: the proposer's, or a custodian's approval.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Approval {
-    /// Armored SSH signature, see [`crate::sshsig::normalize`].
-    pub signature: String,
+    /// The signature.
+    pub signature: MemberSignature,
     /// When the service received it, by the log's time. SSHSIG signs no time: who can write the
     /// database can make a late approval look early, until the custodians who accept the result
     /// sign the record with this instant in it.
     pub received_at: Time,
 }
 
-/// A custodian's signed objection. One blocks.
+/// A signed objection: a custodian's rejection, or the proposer's cancellation. One blocks.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Rejection {
-    /// Canonical JSON of a [`RejectionBody`].
+pub struct Objection {
+    /// Canonical JSON of an [`ObjectionBody`].
     pub body: String,
-    /// Armored SSH signature over [`rejection_message`].
-    pub signature: String,
+    /// Over [`objection_message`].
+    pub signature: MemberSignature,
     /// When the service received it, by the log's time.
     pub received_at: Time,
 }
 
-/// What a custodian signs to reject.
+/// What is signed to reject or to cancel.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RejectionBody {
+pub struct ObjectionBody {
     /// Format version.
     pub v: V1,
     /// The request.
@@ -49,26 +51,28 @@ pub struct RejectionBody {
     pub reason: String,
 }
 
-impl RejectionBody {
+impl ObjectionBody {
     /// The canonical bytes.
     pub fn encode(&self) -> Result<Vec<u8>, JsonError> {
         json::canonical(self)
     }
 }
 
-/// The file that a custodian signs to reject `request`.
-pub fn rejection_message(request: &Request, body: &[u8]) -> Vec<u8> {
-    dsse::pae(&request.namespace(Purpose::Reject).to_string(), body)
+/// The file that is signed to reject or to cancel `request`.
+pub fn objection_message(request: &Request, purpose: Purpose, body: &[u8]) -> Vec<u8> {
+    dsse::pae(&request.namespace(purpose).to_string(), body)
 }
 
 /// The custodians' acceptance of what was done: one statement, several signatures.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Acceptance {
+    /// The executor's signature over the statement, for what was done under a standing order.
+    pub result: Option<MemberSignature>,
+    /// Over [`acceptance_message`].
+    pub signatures: Vec<MemberSignature>,
     /// Canonical JSON of a [`Statement`]. Its digest names the finished ceremony.
     pub statement: String,
-    /// Armored SSH signatures over [`acceptance_message`].
-    pub signatures: Vec<String>,
 }
 
 /// What was done, as the executor states it and custodians accept it. It covers the whole record
@@ -94,15 +98,24 @@ pub struct Statement {
 pub enum Outcome {
     /// A key was generated.
     Generated(Box<Generated>),
-    /// The private half is gone.
+    /// The private halves are gone.
     Destroyed {
-        /// The key.
-        kid: Kid,
+        /// The keys, as ordered.
+        kids: Vec<Kid>,
     },
     /// The key is revoked.
     Revoked {
         /// The key.
         kid: Kid,
+    },
+    /// The times of leaves are corrected, as ordered.
+    Corrected(ClockCorrection),
+    /// The log has a new origin, as ordered.
+    NewOrigin {
+        /// The new origin.
+        origin: String,
+        /// How many leaves it begins with.
+        size: u64,
     },
 }
 
@@ -110,18 +123,86 @@ pub enum Outcome {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Generated {
-    /// The key's name.
-    pub kid: Kid,
-    /// SHA-256 of `public_key`.
-    pub spki_digest: Sha256Digest,
-    /// DER SubjectPublicKeyInfo.
-    pub public_key: Base64Url,
-    /// The attributes as the token tells them.
-    pub read_back: ReadBack,
-    /// The new key's own signature over [`possession_message`], by the ring's algorithm.
-    pub possession: Base64Url,
     /// The device's own statement, where it makes one.
     pub attestation: Option<Base64Url>,
+    /// The key, as everybody may know it.
+    pub key: NewKey,
+    /// Where its private half is.
+    pub location: Location,
+    /// What the device tells about it.
+    pub read_back: ReadBack,
+}
+
+/// A new key, as everybody may know it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum NewKey {
+    /// A public half.
+    Public {
+        /// The key's name.
+        kid: Kid,
+        /// The new key's own signature over [`possession_message`], by the ring's algorithm.
+        possession: Base64Url,
+        /// DER SubjectPublicKeyInfo.
+        public_key: Base64Url,
+        /// SHA-256 of `public_key`.
+        spki_digest: Sha256Digest,
+    },
+    /// The check value of a key that has no public half. That the device has the key is stated by
+    /// it, not proven: only who may use the key can compute the value again.
+    Check {
+        /// What the key wrapped, see [`wrap_challenge`].
+        challenge: Sha256Digest,
+        /// SHA-256 of the challenge as the key wraps it.
+        check_value: Sha256Digest,
+        /// The key's name, see [`wrap_kid`].
+        kid: Kid,
+    },
+}
+
+impl NewKey {
+    /// The key's name.
+    pub fn kid(&self) -> &Kid {
+        match self {
+            Self::Public { kid, .. } | Self::Check { kid, .. } => kid,
+        }
+    }
+}
+
+/// The 32 bytes that a new wrapping key wraps to show itself.
+pub fn wrap_challenge(request: &Request, order: &Generate) -> Result<Sha256Digest, JsonError> {
+    #[derive(Serialize)]
+    struct Challenge<'a> {
+        environment: &'a Name,
+        number: u32,
+        ring: &'a Name,
+        service: &'a Name,
+        v: V1,
+    }
+    let body = json::canonical(&Challenge {
+        environment: &request.environment,
+        number: order.number,
+        ring: &order.ring,
+        service: &request.service,
+        v: V1,
+    })?;
+    Ok(Sha256Digest::of(&body))
+}
+
+/// The name of a wrapping key.
+pub fn wrap_kid(order: &Generate, check_value: Sha256Digest) -> Result<Kid, JsonError> {
+    #[derive(Serialize)]
+    struct Named<'a> {
+        check_value: Sha256Digest,
+        number: u32,
+        ring: &'a Name,
+    }
+    let body = json::canonical(&Named {
+        check_value,
+        number: order.number,
+        ring: &order.ring,
+    })?;
+    Ok(Kid::from_digest(Sha256Digest::of(&body)))
 }
 
 impl Statement {

@@ -12,9 +12,10 @@ use crate::digest::Sha256Digest;
 use crate::dsse;
 use crate::format::V1;
 use crate::json::{self, JsonError};
+use crate::member_signature::MemberSignature;
 use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
-use crate::policy::{Policy, Threshold};
+use crate::policy::{Policy, PolicyError, Threshold};
 use crate::request::DocumentRef;
 use crate::roster::{Held, Roster, RosterError};
 
@@ -37,8 +38,8 @@ pub struct Pin {
 pub struct SignedDocument {
     /// Canonical JSON, the very text that was signed.
     pub body: String,
-    /// Armored SSH signatures over `pae(namespace, body)`.
-    pub signatures: Vec<String>,
+    /// Over `pae(namespace, body)`.
+    pub signatures: Vec<MemberSignature>,
 }
 
 /// The first document: roster 1 and policy 1, signed by all members.
@@ -214,9 +215,20 @@ pub enum ChainError {
         /// What is wrong.
         source: RosterError,
     },
-    /// A threshold that the roster's custodians could never reach.
+    /// A policy that cannot be trusted whoever signs it.
+    #[error("document {index}: {source}")]
+    Policy {
+        /// Place in the chain.
+        index: usize,
+        /// What is wrong.
+        source: PolicyError,
+    },
+    /// A threshold that could never be reached, because the proposer does not count.
     #[error(
-        "document {index}: threshold {threshold} needs more than the {custodians} custodians there are"
+        "document {index}: threshold {threshold} cannot be reached by {custodians} custodians: \
+         whoever proposes does not count; it takes {} custodians, or {threshold} and an active \
+         operator who is none",
+        threshold.get() + 1
     )]
     Unreachable {
         /// Place in the chain.

@@ -14,8 +14,10 @@ use crate::format::V1;
 use crate::json::{self, JsonError};
 use crate::jwk::Kid;
 use crate::name::Name;
+use crate::request::Usage;
 use crate::time::Time;
 use crate::tlog::policy::WitnessPolicy;
+pub use crate::transcript::Logged;
 use crate::verdict::Verdict;
 
 /// Longest file that is read. A transcript has some 10 KiB, a proof about one.
@@ -28,6 +30,8 @@ pub const MAX_LIFE: usize = 1_000;
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Evidence {
+    /// Clock corrections of the log, oldest first.
+    pub corrections: Vec<Certified>,
     /// Of the installation, as in its genesis.
     pub environment: Name,
     /// The signature's leaf.
@@ -36,9 +40,11 @@ pub struct Evidence {
     pub life: Vec<Logged>,
     /// Transcripts of the keys that signed the checkpoints in the file.
     pub log_keys: Vec<String>,
+    /// New origins of the log, oldest first.
+    pub origins: Vec<Certified>,
     /// The tlog-proof of `leaf`.
     pub proof: String,
-    /// Transcript of the ceremony that revoked the key.
+    /// Transcript of the ceremony that revoked the key, the last one if there were several.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revocation: Option<String>,
     /// Of the installation, as in its genesis.
@@ -63,14 +69,16 @@ pub enum Kind {
     ChanceryEvidence,
 }
 
-/// A leaf and the proof that it is in the log.
+/// An act on the log, with the ceremony that it rests on.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Logged {
+pub struct Certified {
     /// The very bytes.
     pub leaf: String,
     /// A tlog-proof.
     pub proof: String,
+    /// The transcript.
+    pub transcript: String,
 }
 
 /// A signature and what it covers.
@@ -84,26 +92,40 @@ pub struct Subject {
     /// With it `input` opens the leaf's commitment.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub salt: Option<Base64Url>,
-    /// ECDSA in the fixed form of IEEE P1363.
+    /// ECDSA in the fixed form of IEEE P1363, with either s.
     pub signature: Base64Url,
 }
 
-/// How a signature covers its input.
+/// What was signed, and how the signature covers the input.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Covers {
-    /// The input is hashed.
+    /// A JWS: the input is its signing input, and is hashed.
+    Jws,
+    /// A DSSE envelope: the input is its pre-authentication encoding, and is hashed.
+    Dsse,
+    /// Bytes of the caller, which are hashed.
     Message,
-    /// The input is the hash.
+    /// A hash by the caller.
     Digest,
+}
+
+impl Covers {
+    /// Whether keys of this usage sign it.
+    pub fn fits(self, usage: Usage) -> bool {
+        match self {
+            Self::Jws | Self::Dsse => usage == Usage::Structured,
+            Self::Message | Self::Digest => usage == Usage::Raw,
+        }
+    }
 }
 
 /// A file that was refused. The word is stable; the source says more.
 #[derive(Debug, thiserror::Error)]
 #[error("{word}: {why}")]
 pub struct Refused {
-    /// As docs/LOG.md has it: `malformed`, `log_key`, `transcript`, `proof`, `leaf`, `life`,
-    /// `revocation`, `subject`.
+    /// As docs/LOG.md has it: `malformed`, `log_key`, `transcript`, `proof`, `origin`, `correction`,
+    /// `leaf`, `life`, `revocation`, `subject`.
     pub word: &'static str,
     /// What was wrong.
     pub why: String,
@@ -118,6 +140,8 @@ pub struct Finding {
     pub kid: Kid,
     /// Its ring.
     pub ring: Name,
+    /// What the ring's keys are used for.
+    pub usage: Usage,
     /// The leaf's place in the log.
     pub index: u64,
     /// First line of its checkpoint.
@@ -128,7 +152,7 @@ pub struct Finding {
     pub witnessed: bool,
     /// Whether the signature itself is in the file and was checked.
     pub subject: bool,
-    /// SHA-256 of the signature.
+    /// SHA-256 of the signature in its canonical form.
     pub sig_hash: Sha256Digest,
 }
 
@@ -150,7 +174,13 @@ impl Evidence {
             word: "malformed",
             why: error.to_string(),
         })?;
-        if file.life.len() > MAX_LIFE || file.log_keys.len() > MAX_LIFE {
+        let longest = [
+            file.life.len(),
+            file.log_keys.len(),
+            file.corrections.len(),
+            file.origins.len(),
+        ];
+        if longest.into_iter().any(|length| length > MAX_LIFE) {
             return Err(Refused {
                 word: "malformed",
                 why: format!("more than {MAX_LIFE} acts or keys"),

@@ -44,8 +44,11 @@ pub enum NotAHistory {
         why: &'static str,
     },
     /// A revocation without a reason, or with a beginning that does not go with it.
-    #[error("the revocation says no proper reason")]
+    #[error("the revocation has no valid reason")]
     Revocation,
+    /// A revocation of a revoked key that says no more than the one there is, or less.
+    #[error("the key was revoked already, and this revocation is not more severe")]
+    NotMoreSevere,
     /// The instants run backwards.
     #[error(transparent)]
     Contradiction(#[from] Contradiction),
@@ -132,8 +135,8 @@ impl History {
                 self.life.archived_at = Some(act.time);
             }
             (ActKind::Key, "revoke", false, true) => {
-                expect(published && !revoked, "it cannot be revoked")?;
-                self.revoke(act, reason.ok_or(NotAHistory::Revocation)?);
+                expect(published, "it was not published")?;
+                self.revoke(act, reason.ok_or(NotAHistory::Revocation)?)?;
             }
             (kind, ..) => {
                 return Err(NotAHistory::Foreign {
@@ -145,16 +148,24 @@ impl History {
         Ok(())
     }
 
-    fn revoke(&mut self, act: &ActLeaf, reason: RevocationReason) {
-        if std::mem::take(&mut self.primary) {
-            self.life.demoted_at = Some(act.time);
-        }
-        self.life.revocation = Some(Revocation {
+    /// A revocation, or one that says more of the one there is, which stays as old as it is.
+    fn revoke(&mut self, act: &ActLeaf, reason: RevocationReason) -> Result<(), NotAHistory> {
+        let mut revocation = Revocation {
             reason,
             revoked_at: act.time,
             compromised_since: act.compromised_since,
-        });
+        };
+        if let Some(earlier) = self.life.revocation {
+            if !revocation.is_more_severe_than(&earlier) {
+                return Err(NotAHistory::NotMoreSevere);
+            }
+            revocation.revoked_at = earlier.revoked_at;
+        } else if std::mem::take(&mut self.primary) {
+            self.life.demoted_at = Some(act.time);
+        }
+        self.life.revocation = Some(revocation);
         self.revoked_by = Some(act.reference.clone());
+        Ok(())
     }
 
     /// The life so far.
@@ -164,18 +175,7 @@ impl History {
 
     /// The state that follows from it.
     pub fn state(&self) -> Result<KeyState, NotAHistory> {
-        let Life {
-            retired_at,
-            archived_at,
-            ..
-        } = self.life;
-        // A revoked key is archived without having been retired, and stays what it is: revoked.
-        let archived_at = archived_at.filter(|_| retired_at.is_some());
-        Ok(Life {
-            archived_at,
-            ..self.life
-        }
-        .state()?)
+        Ok(self.life.state()?)
     }
 
     /// SHA-256 of the transcript that the log says was accepted, if it says so.

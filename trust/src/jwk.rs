@@ -17,6 +17,7 @@ use crate::base64url::{self, Base64Url};
 use crate::digest::Sha256Digest;
 use crate::ed25519;
 use crate::json::{self, JsonError};
+use crate::request::Usage;
 
 /// The name of a key everywhere: base64url of its RFC 7638 SHA-256 thumbprint, 43 characters.
 /// Self-certifying, and the same after a restore.
@@ -32,6 +33,11 @@ impl Kid {
     /// The 43 characters.
     pub fn as_str(&self) -> &str {
         &self.0
+    }
+
+    /// The name of a key without a public half.
+    pub(crate) fn from_digest(digest: Sha256Digest) -> Self {
+        Self(base64url::encode(digest.as_bytes()))
     }
 }
 
@@ -277,13 +283,14 @@ impl PublicKey {
     }
 
     /// The JWK that verifiers get for a key of a ring that signs with `algorithm`.
-    pub fn to_jwk(&self, algorithm: Algorithm, kid: &Kid) -> Jwk {
+    pub fn to_jwk(&self, algorithm: Algorithm, usage: Usage, kid: &Kid) -> Jwk {
         let mut jwk = Jwk {
             kty: "EC",
             r#use: "sig",
             key_ops: ["verify"],
             alg: Some(algorithm.jws_alg()),
             kid: kid.clone(),
+            usage,
             crv: None,
             x: None,
             y: None,
@@ -322,6 +329,8 @@ pub struct Jwk {
     #[serde(skip_serializing_if = "Option::is_none")]
     alg: Option<&'static str>,
     kid: Kid,
+    /// Ours: what the ring's keys are used for. JOSE readers ignore what they do not know.
+    usage: Usage,
     #[serde(skip_serializing_if = "Option::is_none")]
     crv: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -351,6 +360,8 @@ struct JwkDocument {
     key_ops: Option<Vec<String>>,
     alg: Option<String>,
     kid: Option<Kid>,
+    #[serde(rename = "usage")]
+    _usage: Option<Usage>,
     crv: Option<String>,
     x: Option<Base64Url>,
     y: Option<Base64Url>,

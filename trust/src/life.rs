@@ -37,6 +37,23 @@ pub struct Revocation {
     pub compromised_since: Option<Time>,
 }
 
+impl Revocation {
+    /// Whether it says more than an earlier one: a compromise where none was known, or one from
+    /// earlier on. Nothing else does, and a severity is never lowered.
+    pub fn is_more_severe_than(&self, earlier: &Self) -> bool {
+        let since = |revocation: &Self| match revocation.reason {
+            RevocationReason::Compromised => Some(revocation.compromised_since),
+            RevocationReason::Unspecified | RevocationReason::Superseded => None,
+        };
+        match (since(self), since(earlier)) {
+            (None, _) => false,
+            (Some(_), None) => true,
+            // Without a beginning it is compromised from the beginning.
+            (Some(since), Some(earlier)) => since < earlier,
+        }
+    }
+}
+
 /// A row that no key can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the key's row contradicts itself: {0}")]
@@ -94,10 +111,18 @@ impl KeyState {
                 archived_at: Some(*archived_at),
                 ..Self::Retired(*retired).life()
             },
-            Self::Revoked { before, revocation } => Life {
-                revocation: Some(*revocation),
-                ..before.life()
-            },
+            Self::Revoked {
+                before,
+                revocation,
+                destroyed_at,
+            } => {
+                let life = before.life();
+                Life {
+                    archived_at: destroyed_at.or(life.archived_at),
+                    revocation: Some(*revocation),
+                    ..life
+                }
+            }
         }
     }
 
@@ -124,6 +149,20 @@ impl KeyState {
     /// Reads a stored row. Only the instants' consistency is checked here; that a key was accepted
     /// is checked against its transcript.
     fn from_life(life: Life) -> Result<Self, Contradiction> {
+        // The private half of a revoked key is destroyed wherever the key stood before.
+        let destroyed_at = life.revocation.and_then(|revocation| {
+            let after = |at: &Time| life.retired_at.is_none() || *at > revocation.revoked_at;
+            life.archived_at.filter(after)
+        });
+        if let (Some(revocation), Some(destroyed_at)) = (life.revocation, destroyed_at)
+            && destroyed_at < revocation.revoked_at
+        {
+            return Err(Contradiction("destroyed before it had ended"));
+        }
+        let life = Life {
+            archived_at: life.archived_at.filter(|_| destroyed_at.is_none()),
+            ..life
+        };
         let Life {
             prepared_at,
             published_at,
@@ -141,8 +180,7 @@ impl KeyState {
             retired_at,
             archived_at,
         ];
-        if instants.iter().flatten().collect::<Vec<_>>().is_sorted() {
-        } else {
+        if !instants.iter().flatten().is_sorted() {
             return Err(Contradiction(
                 "an instant is before one that must precede it",
             ));
@@ -187,6 +225,7 @@ impl KeyState {
             Some(revocation) => Ok(Self::Revoked {
                 before: Box::new(state),
                 revocation,
+                destroyed_at,
             }),
         }
     }

@@ -14,12 +14,22 @@ pub enum Purpose {
     Roster,
     /// A later policy.
     Policy,
+    /// Asks for what a request asks.
+    Propose,
     /// Permits what a request asks.
     Approve,
     /// Forbids what a request asks.
     Reject,
+    /// Withdraws what a request asks, by its proposer.
+    Cancel,
     /// Accepts what was done.
     Accept,
+    /// The executor's, over what was done under a standing order.
+    Result,
+    /// A member is not to be counted any more.
+    Suspend,
+    /// Shows who reads an open ceremony.
+    Read,
     /// Made by a new key itself: it has the private half.
     Possession,
 }
@@ -31,9 +41,14 @@ impl Purpose {
             Self::Genesis => "genesis",
             Self::Roster => "roster",
             Self::Policy => "policy",
+            Self::Propose => "propose",
             Self::Approve => "approve",
             Self::Reject => "reject",
+            Self::Cancel => "cancel",
             Self::Accept => "accept",
+            Self::Result => "result",
+            Self::Suspend => "suspend",
+            Self::Read => "read",
             Self::Possession => "possession",
         }
     }

@@ -212,16 +212,24 @@ pub fn plan_retire(
     }])
 }
 
-/// Plans to destroy the private half of a retired key and archive it.
+/// Plans to destroy the private half of a key that has ended and archive it.
 pub fn plan_archive(keys: &[RingKey], kid: &Kid) -> Result<Vec<Step>, Blocked> {
     let key = find(keys, kid)?;
-    let KeyState::Retired(retired) = key.state else {
-        return Err(wrong_state(key, "retired"));
+    let reason = match &key.state {
+        KeyState::Retired(retired) => format!(
+            "retired at {}; verifies for ever, signs never again",
+            retired.retired_at
+        ),
+        KeyState::Revoked {
+            revocation,
+            destroyed_at: None,
+            before,
+        } if !matches!(**before, KeyState::Archived { .. }) => format!(
+            "revoked at {}; its private half is of no use any more",
+            revocation.revoked_at
+        ),
+        _ => return Err(wrong_state(key, "retired or revoked, and not destroyed")),
     };
-    let reason = format!(
-        "retired at {}; verifies for ever, signs never again",
-        retired.retired_at
-    );
     Ok(vec![Step {
         kid: kid.clone(),
         action: Action::Archive,

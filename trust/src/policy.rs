@@ -1,13 +1,15 @@
-//! The policy: how many custodians each operation needs.
+//! The policy: how many custodians each operation needs, and which rings are routine.
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::digest::Sha256Digest;
 use crate::format::V1;
-use crate::name::Name;
+use crate::name::{LOG_RING, Name};
 use crate::request::Operation;
+use crate::word::Word;
 
 /// How many distinct members must sign. Fewer than two cannot be expressed: a quorum of one is one
 /// person's decision.
@@ -76,91 +78,161 @@ pub struct Policy {
     pub version: u64,
     /// Digest of the document before it in the chain; `null` in the genesis.
     pub previous: Option<Sha256Digest>,
+    /// The rings that a standing order may rotate, in ascending order. Every other is critical.
+    pub routine_rings: Vec<Name>,
     /// How many, for what.
     pub thresholds: Thresholds,
 }
 
-/// The threshold of each class of operation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Thresholds {
-    /// Approve the first key of a ring.
-    pub generate: Threshold,
-    /// Approve a successor.
-    pub rotate: Threshold,
-    /// Accept what a ceremony did.
-    pub accept: Threshold,
-    /// Approve destruction.
-    pub destroy: Threshold,
-    /// Approve, and afterwards accept, a revocation.
-    pub revoke: Threshold,
-    /// Change the roster.
-    pub roster_change: Threshold,
-    /// Change the policy.
-    pub policy_change: Threshold,
-    /// Resume after an emergency stop.
-    pub resume: Threshold,
+/// The threshold that holds where none is written for an operation.
+const DEFAULT: &str = "default";
+
+/// Most thresholds that are read.
+const MOST: usize = 100;
+
+/// Words with a floor above [`Threshold::FLOOR`].
+const FLOORS: [(&str, Threshold); 1] = [("emergency-rotation", Threshold(3))];
+
+/// The threshold of each operation, by its word. Words that this version does not know may be
+/// written and mean nothing yet.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct Thresholds(BTreeMap<Word, Threshold>);
+
+/// A policy that holds for nobody, whoever signs it.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PolicyError {
+    /// Without it an operation that is not listed had no threshold.
+    #[error("thresholds: `default` is missing, or there are more than {MOST}")]
+    Thresholds,
+    /// Under the compiled-in floor of its operation.
+    #[error("thresholds.{word}: {threshold} is under the floor {floor}")]
+    Floor {
+        /// The operation.
+        word: Word,
+        /// What is written.
+        threshold: Threshold,
+        /// The least that may be.
+        floor: Threshold,
+    },
+    /// The log's ring, or not in ascending order.
+    #[error("routine_rings: {0} cannot stand there")]
+    RoutineRing(Name),
 }
 
 impl Thresholds {
     /// The same threshold for everything but revocation, which needs two.
     pub fn uniform(threshold: Threshold) -> Self {
-        Self {
-            generate: threshold,
-            rotate: threshold,
-            accept: threshold,
-            destroy: threshold,
-            revoke: Threshold::FLOOR,
-            roster_change: threshold,
-            policy_change: threshold,
-            resume: threshold,
+        let mut thresholds = Self(BTreeMap::new());
+        thresholds.set(DEFAULT, threshold);
+        thresholds.set("revoke", Threshold::FLOOR);
+        thresholds
+    }
+
+    /// Writes the threshold of one operation. What is no word is not written.
+    pub fn set(&mut self, word: &str, threshold: Threshold) {
+        if let Ok(word) = word.parse() {
+            self.0.insert(word, threshold);
         }
     }
 
-    /// The largest of them.
+    /// How many an operation needs: as written, else the default, and never under its floor.
+    pub fn of(&self, word: &str) -> Threshold {
+        let written = |word: &str| {
+            let found = self.0.iter().find(|(each, _)| each.as_str() == word);
+            found.map(|(_, threshold)| *threshold)
+        };
+        let threshold = written(word).or_else(|| written(DEFAULT));
+        threshold.map_or(Threshold(u8::MAX), |threshold| threshold.max(floor(word)))
+    }
+
+    /// The largest that is written.
     pub fn largest(&self) -> Threshold {
-        let Self {
-            generate,
-            rotate,
-            accept,
-            destroy,
-            revoke,
-            roster_change,
-            policy_change,
-            resume,
-        } = *self;
-        [
-            generate,
-            rotate,
-            accept,
-            destroy,
-            revoke,
-            roster_change,
-            policy_change,
-            resume,
-        ]
-        .into_iter()
-        .fold(Threshold::FLOOR, Threshold::max)
+        self.0
+            .values()
+            .copied()
+            .fold(Threshold::FLOOR, Threshold::max)
+    }
+
+    fn check(&self) -> Result<(), PolicyError> {
+        let default = self.0.keys().any(|word| word.as_str() == DEFAULT);
+        if !default || self.0.len() > MOST {
+            return Err(PolicyError::Thresholds);
+        }
+        for (word, threshold) in &self.0 {
+            let floor = floor(word.as_str());
+            if *threshold < floor {
+                return Err(PolicyError::Floor {
+                    word: word.clone(),
+                    threshold: *threshold,
+                    floor,
+                });
+            }
+        }
+        Ok(())
     }
 }
 
+fn floor(word: &str) -> Threshold {
+    let own = FLOORS.into_iter().find(|(each, _)| *each == word);
+    own.map_or(Threshold::FLOOR, |(_, floor)| floor)
+}
+
 impl Policy {
+    /// Refuses a policy without a default, under a floor, or with a ring that cannot be routine.
+    pub fn check(&self) -> Result<(), PolicyError> {
+        self.thresholds.check()?;
+        let mut before: Option<&Name> = None;
+        for ring in &self.routine_rings {
+            let ascending = before.is_none_or(|before| before < ring);
+            if !ascending || ring.as_str() == LOG_RING {
+                return Err(PolicyError::RoutineRing(ring.clone()));
+            }
+            before = Some(ring);
+        }
+        Ok(())
+    }
+
+    /// Whether a standing order may rotate the ring.
+    pub fn is_routine(&self, ring: &Name) -> bool {
+        self.routine_rings.contains(ring)
+    }
+
     /// How many must approve an operation.
     pub fn to_approve(&self, operation: &Operation) -> Threshold {
         match operation {
-            Operation::Generate(order) if order.predecessor.is_none() => self.thresholds.generate,
-            Operation::Generate(_) => self.thresholds.rotate,
-            Operation::Destroy(_) => self.thresholds.destroy,
-            Operation::Revoke(_) => self.thresholds.revoke,
+            Operation::Generate(order) if order.predecessor.is_some() => {
+                self.thresholds.of("rotate")
+            }
+            other => self.thresholds.of(other.word()),
         }
     }
 
     /// How many must accept what was done.
     pub fn to_accept(&self, operation: &Operation) -> Threshold {
         match operation {
-            Operation::Generate(_) | Operation::Destroy(_) => self.thresholds.accept,
             // Two may revoke in a hurry; asking for more to record it would leave it unrecorded.
-            Operation::Revoke(_) => self.thresholds.revoke,
+            Operation::Revoke(_) => self.thresholds.of("revoke"),
+            _ => self.thresholds.of("accept"),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_listed_has_the_default_and_no_floor_is_undercut() {
+        let mut thresholds = Thresholds::uniform(3.try_into().unwrap());
+        assert_eq!(thresholds.of("destroy").get(), 3);
+        assert_eq!(thresholds.of("revoke").get(), 2);
+        assert_eq!(thresholds.of("something-new").get(), 3);
+        thresholds.set("default", Threshold::FLOOR);
+        assert_eq!(thresholds.of("emergency-rotation").get(), 3);
+        assert!(thresholds.check().is_ok());
+        thresholds.set("emergency-rotation", Threshold::FLOOR);
+        assert!(thresholds.check().is_err());
+        assert!(Thresholds(BTreeMap::new()).check().is_err());
     }
 }

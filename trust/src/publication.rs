@@ -12,6 +12,7 @@ use crate::alg::{Algorithm, KeySpec};
 use crate::json::JsonError;
 use crate::jwk::{Jwk, Kid, PublicKey};
 use crate::name::Name;
+use crate::request::Usage;
 use crate::state::KeyState;
 
 /// The default budget in bytes. nimbus refuses a document of more than 51 200 bytes as a whole.
@@ -26,6 +27,8 @@ pub struct PublishedKey {
     pub number: u32,
     /// The ring's algorithm.
     pub algorithm: Algorithm,
+    /// What its ring's keys are used for.
+    pub usage: Usage,
     /// Its public half.
     pub public_key: PublicKey,
     /// Its state.
@@ -95,7 +98,7 @@ pub fn plan_jwks(keys: &[PublishedKey], budget: usize, okp: bool) -> Result<Publ
         if included.contains(&kid) {
             continue;
         }
-        let jwk = key.public_key.to_jwk(key.algorithm, &kid);
+        let jwk = key.public_key.to_jwk(key.algorithm, key.usage, &kid);
         let comma = usize::from(!set.keys.is_empty());
         let cost = written(&jwk)?.len() + comma;
         // Once one key does not fit, no older one is taken instead: the set is a newest part. The

@@ -1,16 +1,20 @@
 //! The roster: who the custodians are and by which keys they are known.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+use std::str::FromStr;
 
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use crate::alg::Algorithm;
+use crate::base64url::Base64Url;
 use crate::digest::Sha256Digest;
 use crate::format::V1;
 use crate::name::Name;
-use crate::spelled::spelled;
 use crate::sshkey::SshKey;
 use crate::text;
 use crate::time::Time;
+use crate::word::{NotAWord, Word};
 
 /// A member's short name. Members are counted by it, never by keys or signatures.
 pub type MemberId = Name;
@@ -33,6 +37,18 @@ pub struct Roster {
     pub members: Vec<Member>,
     /// No request is approved under it later.
     pub expires_at: Option<Time>,
+    /// Where passkeys are used. No version counts passkeys yet, so it is `null`.
+    pub passkeys: Option<Passkeys>,
+}
+
+/// The relying party of WebAuthn.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Passkeys {
+    /// The pages that may ask for an assertion, exactly.
+    pub origins: Vec<String>,
+    /// Its id, a host name.
+    pub rp_id: String,
 }
 
 /// One person.
@@ -61,10 +77,29 @@ pub enum MemberKey {
         /// `type base64`, without a comment.
         public: SshKey,
     },
+    /// A passkey. Its form is settled; no version counts one yet.
+    Webauthn {
+        /// How it signs.
+        algorithm: Algorithm,
+        /// Names it.
+        credential_id: Base64Url,
+        /// DER SubjectPublicKeyInfo.
+        public_key: Base64Url,
+    },
+}
+
+impl MemberKey {
+    /// The OpenSSH key, if it is one.
+    pub fn ssh(&self) -> Option<&SshKey> {
+        match self {
+            Self::Ssh { public } => Some(public),
+            Self::Webauthn { .. } => None,
+        }
+    }
 }
 
 /// What a member may do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Role {
     /// Counts in the tally.
     Custodian,
@@ -76,30 +111,65 @@ pub enum Role {
     OnCall,
     /// May propose.
     Operator,
+    /// Signs the results of standing orders, and does nothing else.
+    Executor,
+    /// A role of a later version; it gives no power here.
+    Other(Word),
 }
 
 impl Role {
-    /// All roles, in a stable order.
-    pub const ALL: [Self; 5] = [
+    /// The roles that this version knows, in a stable order.
+    pub const ALL: [Self; 6] = [
         Self::Custodian,
         Self::SecurityLead,
         Self::OnCallManager,
         Self::OnCall,
         Self::Operator,
+        Self::Executor,
     ];
 
-    fn name(self) -> &'static str {
+    fn name(&self) -> &str {
         match self {
             Self::Custodian => "custodian",
             Self::SecurityLead => "security-lead",
             Self::OnCallManager => "on-call-manager",
             Self::OnCall => "on-call",
             Self::Operator => "operator",
+            Self::Executor => "executor",
+            Self::Other(word) => word.as_str(),
         }
     }
 }
 
-spelled!(Role, "role");
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.name())
+    }
+}
+
+impl FromStr for Role {
+    type Err = NotAWord;
+
+    fn from_str(text: &str) -> Result<Self, NotAWord> {
+        match Self::ALL.into_iter().find(|role| role.name() == text) {
+            Some(role) => Ok(role),
+            None => text.parse().map(Self::Other),
+        }
+    }
+}
+
+impl Serialize for Role {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.name())
+    }
+}
+
+impl<'de> Deserialize<'de> for Role {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        text.parse().map_err(serde::de::Error::custom)
+    }
+}
 
 /// A roster that cannot be trusted whoever signs it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -120,6 +190,12 @@ pub enum RosterError {
     /// A role twice: two spellings of one roster.
     #[error("member {0} has the same role twice")]
     DuplicateRole(MemberId),
+    /// An executor's signature is never counted, so it can have no role that counts.
+    #[error("member {0} is an executor and can have no other role")]
+    ExecutorRole(MemberId),
+    /// A passkey, or the settings of passkeys.
+    #[error("passkeys are not counted by this version")]
+    Kind,
     /// A member of the roster before is not listed any more.
     #[error("member {0} is not listed any more; former members stay listed as not active")]
     Dropped(MemberId),
@@ -146,6 +222,9 @@ impl Roster {
     /// Refuses duplicate ids and shared key material, former members included: a key that has
     /// belonged to one person must not come to count for another.
     pub fn check(&self) -> Result<(), RosterError> {
+        if self.passkeys.is_some() {
+            return Err(RosterError::Kind);
+        }
         let mut ids = BTreeSet::new();
         let mut materials: BTreeMap<Vec<u8>, &MemberId> = BTreeMap::new();
         for (index, member) in self.members.iter().enumerate() {
@@ -162,7 +241,11 @@ impl Roster {
             if roles.len() != member.roles.len() {
                 return Err(RosterError::DuplicateRole(member.id.clone()));
             }
-            for MemberKey::Ssh { public } in &member.keys {
+            if member.roles.contains(&Role::Executor) && member.roles.len() > 1 {
+                return Err(RosterError::ExecutorRole(member.id.clone()));
+            }
+            for key in &member.keys {
+                let public = key.ssh().ok_or(RosterError::Kind)?;
                 if let Some(other) = materials.insert(public.material(), &member.id) {
                     return Err(RosterError::SharedKey(other.clone(), member.id.clone()));
                 }
@@ -187,8 +270,8 @@ impl Roster {
 
     fn materials(&self) -> impl Iterator<Item = (Vec<u8>, &MemberId)> {
         self.members.iter().flat_map(|member| {
-            let keys = member.keys.iter();
-            keys.map(move |MemberKey::Ssh { public }| (public.material(), &member.id))
+            let keys = member.keys.iter().filter_map(MemberKey::ssh);
+            keys.map(move |public| (public.material(), &member.id))
         })
     }
 
@@ -200,10 +283,8 @@ impl Roster {
     /// The member, active or not, to whom a key belongs.
     pub fn owner(&self, key: &SshKey) -> Option<&Member> {
         let owns = |member: &&Member| {
-            member
-                .keys
-                .iter()
-                .any(|MemberKey::Ssh { public }| public == key)
+            let mut keys = member.keys.iter().filter_map(MemberKey::ssh);
+            keys.any(|public| public == key)
         };
         self.members.iter().find(owns)
     }

@@ -122,6 +122,21 @@ pub fn der_to_p1363(der: &[u8], coordinate_len: usize) -> Result<Vec<u8>, BadSig
     fixed_pair(value.r.as_bytes(), value.s.as_bytes(), coordinate_len)
 }
 
+/// The one form of a signature by which the log knows it. `(r, n - s)` is as good a signature as
+/// `(r, s)` and anybody can make it of the other, so of the two the one with the lower s stands for
+/// both (SEC 1 version 2 section 4.1.3; RFC 6979 leaves it open). Other signatures are their own.
+pub fn canonical(spec: KeySpec, signature: &[u8]) -> Vec<u8> {
+    let lower = match spec {
+        KeySpec::P256 => p256::ecdsa::Signature::from_slice(signature)
+            .map(|signature| signature.normalize_s().to_vec()),
+        KeySpec::P384 => p384::ecdsa::Signature::from_slice(signature)
+            .map(|signature| signature.normalize_s().to_vec()),
+        _ => return signature.to_vec(),
+    };
+    // What is no pair of numbers in the order of the curve has no twin either.
+    lower.unwrap_or_else(|_| signature.to_vec())
+}
+
 /// Two unsigned integers without leading zeros, padded on the left to `len` each.
 pub(crate) fn fixed_pair(r: &[u8], s: &[u8], len: usize) -> Result<Vec<u8>, BadSignature> {
     let mut out = vec![0; 2 * len];

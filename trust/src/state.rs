@@ -8,7 +8,7 @@ mod tests;
 
 use crate::jwk::Kid;
 use crate::life::Revocation;
-use crate::request::{Destroy, Revoke};
+use crate::request::{Destroy, DestroyKey, Revoke};
 use crate::safety::Safety;
 use crate::tally::{Accepted, Approved};
 use crate::time::Time;
@@ -47,6 +47,8 @@ pub enum KeyState {
         before: Box<KeyState>,
         /// Why and when.
         revocation: Revocation,
+        /// When the private half was destroyed, if that was afterwards.
+        destroyed_at: Option<Time>,
     },
 }
 
@@ -97,6 +99,12 @@ pub enum Refusal {
     /// The proof is about another key.
     #[error("the proof is about key {0}")]
     OtherKey(Kid),
+    /// The proof is about other keys.
+    #[error("the proof is about other keys")]
+    OtherKeys,
+    /// A revocation that says no more than the one there is, or less.
+    #[error("the key is revoked already, and this revocation is not more severe")]
+    NotMoreSevere,
 }
 
 /// A transition that was refused, with the state as it was.
@@ -212,18 +220,33 @@ impl KeyState {
         }
     }
 
-    /// Records that the private half of key `kid` was destroyed.
+    /// Records that the private half of key `kid` was destroyed. A revoked key stays revoked.
     pub fn archive(self, kid: &Kid, proof: &Approved<Destroy>, at: Time) -> Transition {
+        let named = |key: &DestroyKey| key.kid == *kid;
+        let ended = matches!(self, Self::Retired(_) | Self::Revoked { .. });
+        if ended && !proof.order().keys.iter().any(named) {
+            return self.refuse(Refusal::OtherKeys);
+        }
         match self {
-            Self::Retired(retired) => {
-                if proof.order().kid != *kid {
-                    return self.refuse(Refusal::OtherKey(proof.order().kid.clone()));
-                }
+            Self::Retired(retired) => self.forward(
+                at,
+                Self::Archived {
+                    retired,
+                    archived_at: at,
+                },
+            ),
+            Self::Revoked {
+                ref before,
+                revocation,
+                destroyed_at: None,
+            } if !matches!(**before, Self::Archived { .. }) => {
+                let before = before.clone();
                 self.forward(
                     at,
-                    Self::Archived {
-                        retired,
-                        archived_at: at,
+                    Self::Revoked {
+                        before,
+                        revocation,
+                        destroyed_at: Some(at),
                     },
                 )
             }
@@ -231,9 +254,8 @@ impl KeyState {
         }
     }
 
-    /// Revokes key `kid`, from any state. A revoked key stays revoked; a revocation for another
-    /// reason may still become one for compromise, which says more. (The service's database does
-    /// not allow that step yet.)
+    /// Revokes key `kid`, from any state. A revoked key stays revoked; its revocation changes only
+    /// to a more severe one (see [`Revocation::is_more_severe_than`]) and stays as old as it is.
     pub fn revoke(self, kid: &Kid, proof: &Approved<Revoke>, at: Time) -> Transition {
         let order = proof.order();
         if order.kid != *kid {
@@ -248,9 +270,10 @@ impl KeyState {
             Self::Revoked {
                 ref before,
                 revocation: earlier,
+                destroyed_at,
             } => {
-                if earlier.compromised_since.is_some() || revocation.compromised_since.is_none() {
-                    return self.no_such("revoked again");
+                if !revocation.is_more_severe_than(&earlier) {
+                    return self.refuse(Refusal::NotMoreSevere);
                 }
                 let revocation = Revocation {
                     revoked_at: earlier.revoked_at,
@@ -259,12 +282,14 @@ impl KeyState {
                 Ok(Self::Revoked {
                     before: before.clone(),
                     revocation,
+                    destroyed_at,
                 })
             }
             state => {
                 let revoked = Self::Revoked {
                     before: Box::new(state.clone()),
                     revocation,
+                    destroyed_at: None,
                 };
                 state.forward(at, revoked)
             }
@@ -305,7 +330,9 @@ impl KeyState {
     pub fn ended_at(&self) -> Option<Time> {
         match self {
             Self::Retired(retired) | Self::Archived { retired, .. } => Some(retired.retired_at),
-            Self::Revoked { before, revocation } => Some(
+            Self::Revoked {
+                before, revocation, ..
+            } => Some(
                 before
                     .ended_at()
                     .map_or(revocation.revoked_at, |end| end.min(revocation.revoked_at)),

@@ -7,25 +7,27 @@ mod accept;
 mod count;
 mod proof;
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
 
-use crate::approval::{Approval, Rejection, RejectionBody};
+use crate::approval::{Approval, Objection, ObjectionBody};
 use crate::chain::Trusted;
 use crate::digest::Sha256Digest;
 use crate::dsse;
 use crate::json::{self, JsonError};
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::Threshold;
-use crate::request::{Nonce, Request, RequestError, request_digest};
-use crate::roster::MemberId;
+use crate::request::{Request, RequestError, request_digest};
+use crate::roster::{Member, MemberId, Role};
+use crate::subject::Subject;
+use crate::suspension::{self, Suspension};
 use crate::time::Time;
 
 pub use accept::{
     AcceptanceError, AcceptanceFindings, AcceptanceTally, Finished, NotAccepted, tally_acceptance,
 };
 pub(crate) use accept::{statement_about, tally_statement};
-pub(crate) use count::{Ballot, Electorate, count};
+pub(crate) use count::{Ballot, Electorate, count, verify};
 pub use count::{Counted, NotCounted, WhyNot};
 pub use proof::{Accepted, Approved, ApprovedOperation};
 
@@ -34,21 +36,36 @@ pub use proof::{Accepted, Approved, ApprovedOperation};
 pub struct Ceremony {
     /// The request's bytes exactly as they were proposed.
     pub request: Vec<u8>,
+    /// The proposer's signature; absent under a standing order.
+    pub proposal: Option<Approval>,
     /// Approvals, in the order received.
     pub approvals: Vec<Approval>,
     /// Rejections, in the order received.
-    pub rejections: Vec<Rejection>,
+    pub rejections: Vec<Objection>,
+    /// Cancellations, in the order received.
+    pub cancellations: Vec<Objection>,
+    /// Suspensions of members, in the order received.
+    pub suspensions: Vec<Suspension>,
+    /// The standing order's transcript, under one.
+    pub order: Option<String>,
+}
+
+/// The last ceremony of a line that was carried out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Last {
+    /// Its sequence number.
+    pub sequence: u64,
+    /// Digest of its statement.
+    pub digest: Sha256Digest,
 }
 
 /// What happened before, as far as it forbids something now.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct History {
-    /// Sequence number of the last ceremony that was carried out; 0 if there was none.
-    pub last_sequence: u64,
-    /// Digest of its transcript.
-    pub last_transcript: Option<Sha256Digest>,
-    /// Nonces of all ceremonies carried out.
-    pub nonces: BTreeSet<Nonce>,
+    /// The last ceremony of each line that the request is in; absent where there was none.
+    pub lines: BTreeMap<Subject, Last>,
+    /// Whether another ceremony that was carried out has the request's nonce.
+    pub nonce_used: bool,
     /// The newest roster version ever acted under. An older chain is a roll-back.
     pub roster_version: u64,
     /// The newest policy version ever acted under.
@@ -98,23 +115,31 @@ pub enum Obstacle {
     /// The roster has expired.
     #[error("the roster expired at {0}")]
     RosterExpired(Time),
-    /// Not the next ceremony.
-    #[error("the request has sequence {found}, next is {expected}")]
+    /// Not the next ceremony of its line.
+    #[error("the request has sequence {found} of {subject}, next is {expected}")]
     Sequence {
+        /// The line.
+        subject: Subject,
         /// The request's.
         found: u64,
         /// The next.
         expected: u64,
     },
-    /// Written after another ceremony than the last.
-    #[error("the request does not follow the last transcript")]
-    PreviousTranscript,
+    /// Written after another ceremony than the last of its line.
+    #[error("the request does not follow the last ceremony of {0}")]
+    Previous(Subject),
     /// Used before.
     #[error("the request's nonce was used before")]
     NonceUsed,
-    /// Nobody the roster knows.
-    #[error("the proposer {0} is not an active member")]
+    /// Nobody the roster knows, an executor, or suspended.
+    #[error("{0} is not an active member who may propose")]
     Proposer(MemberId),
+    /// Not signed by the member it names as its proposer.
+    #[error("the proposal is not signed by {0}")]
+    Proposal(MemberId),
+    /// Under a standing order.
+    #[error("standing orders are not known to this version")]
+    Order,
 }
 
 /// Where a ceremony stands.
@@ -129,6 +154,13 @@ pub enum Standing {
     },
     /// A custodian rejected it.
     Rejected {
+        /// Who.
+        by: MemberId,
+        /// Why.
+        reason: String,
+    },
+    /// The proposer withdrew it.
+    Cancelled {
         /// Who.
         by: MemberId,
         /// Why.
@@ -218,14 +250,20 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
         // After its deadline, or after the instant this tally is about.
         late: approval.received_at > request.approve_by || approval.received_at > now,
     });
-    let electorate = Electorate::custodians(trusted.roster()).without(&request.proposer);
+    let suspended = suspension::suspended(trusted, &ceremony.suspensions);
+    let electorate = Electorate::custodians(trusted.roster())
+        .without(request.proposer.as_ref())
+        .suspending(&suspended);
     let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
 
-    let obstacles = obstacles(trusted, &request, history, now);
+    let mut obstacles = obstacles(trusted, &request, history, now);
+    obstacles.extend(proposal(trusted, &request, ceremony, &suspended));
     let standing = if !obstacles.is_empty() {
         Standing::Refused(obstacles)
     } else if let Some((by, reason)) = rejection(trusted, digest, &ceremony.rejections) {
         Standing::Rejected { by, reason }
+    } else if let Some((by, reason)) = cancellation(trusted, &request, digest, ceremony) {
+        Standing::Cancelled { by, reason }
     } else if now > request.execute_by {
         Standing::Expired {
             deadline: "execute_by",
@@ -319,27 +357,50 @@ fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time)
     if let Some(at) = trusted.roster().expires_at.filter(|at| now > *at) {
         found.push(Obstacle::RosterExpired(at));
     }
-    let expected = history.last_sequence.saturating_add(1);
-    if request.sequence != expected {
-        found.push(Obstacle::Sequence {
-            found: request.sequence,
-            expected,
-        });
+    for line in &request.lines {
+        let last = history.lines.get(&line.subject);
+        let expected = last.map_or(0, |last| last.sequence).saturating_add(1);
+        if line.sequence != expected {
+            found.push(Obstacle::Sequence {
+                subject: line.subject.clone(),
+                found: line.sequence,
+                expected,
+            });
+        }
+        if line.previous != last.map(|last| last.digest) {
+            found.push(Obstacle::Previous(line.subject.clone()));
+        }
     }
-    if request.previous_transcript != history.last_transcript {
-        found.push(Obstacle::PreviousTranscript);
-    }
-    if history.nonces.contains(&request.nonce) {
+    if history.nonce_used {
         found.push(Obstacle::NonceUsed);
     }
-    if !trusted
-        .roster()
-        .member(&request.proposer)
-        .is_some_and(|member| member.active)
-    {
-        found.push(Obstacle::Proposer(request.proposer.clone()));
-    }
     found
+}
+
+/// The proposer is a member who may propose, and has signed the very request.
+fn proposal(
+    trusted: &Trusted,
+    request: &Request,
+    ceremony: &Ceremony,
+    suspended: &BTreeSet<MemberId>,
+) -> Option<Obstacle> {
+    if request.order.is_some() || ceremony.order.is_some() {
+        return Some(Obstacle::Order);
+    }
+    // Without either, the content is refused already.
+    let proposer = request.proposer.as_ref()?;
+    let may = |member: &Member| member.active && !member.roles.contains(&Role::Executor);
+    if !trusted.roster().member(proposer).is_some_and(may) || suspended.contains(proposer) {
+        return Some(Obstacle::Proposer(proposer.clone()));
+    }
+    let namespace = Namespace::new(Purpose::Propose, trusted.service(), trusted.environment());
+    let message = dsse::pae(&namespace.to_string(), &ceremony.request);
+    let signed = ceremony.proposal.as_ref().is_some_and(|proposal| {
+        let key = verify(&proposal.signature, &namespace, &message);
+        let owner = key.ok().and_then(|key| trusted.roster().owner(&key));
+        owner.is_some_and(|owner| owner.id == *proposer)
+    });
+    (!signed).then(|| Obstacle::Proposal(proposer.clone()))
 }
 
 /// The first rejection that is really a custodian's. The proposer may reject too: withdrawing is
@@ -347,18 +408,43 @@ fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time)
 fn rejection(
     trusted: &Trusted,
     digest: Sha256Digest,
-    rejections: &[Rejection],
+    rejections: &[Objection],
 ) -> Option<(MemberId, String)> {
-    let namespace = Namespace::new(Purpose::Reject, trusted.service(), trusted.environment());
     let electorate = Electorate::custodians(trusted.roster());
-    rejections.iter().find_map(|rejection| {
-        let message = dsse::pae(&namespace.to_string(), rejection.body.as_bytes());
+    let mut found = objections(trusted, Purpose::Reject, &electorate, digest, rejections);
+    found.next()
+}
+
+/// The first cancellation that is really the proposer's.
+fn cancellation(
+    trusted: &Trusted,
+    request: &Request,
+    digest: Sha256Digest,
+    ceremony: &Ceremony,
+) -> Option<(MemberId, String)> {
+    let everybody = Electorate::everybody(trusted.roster());
+    let all = &ceremony.cancellations;
+    let mut found = objections(trusted, Purpose::Cancel, &everybody, digest, all);
+    found.find(|(by, _)| Some(by) == request.proposer.as_ref())
+}
+
+/// Who really objected to the request with this digest, and why.
+fn objections<'a>(
+    trusted: &'a Trusted,
+    purpose: Purpose,
+    electorate: &'a Electorate<'_>,
+    digest: Sha256Digest,
+    objections: &'a [Objection],
+) -> impl Iterator<Item = (MemberId, String)> + 'a {
+    let namespace = Namespace::new(purpose, trusted.service(), trusted.environment());
+    objections.iter().filter_map(move |objection| {
+        let message = dsse::pae(&namespace.to_string(), objection.body.as_bytes());
         let ballot = Ballot {
-            signature: &rejection.signature,
+            signature: &objection.signature,
             late: false,
         };
-        let (counted, _) = count(&electorate, &namespace, &message, [ballot]);
-        let body: RejectionBody = json::require_canonical(rejection.body.as_bytes()).ok()?;
+        let (counted, _) = count(electorate, &namespace, &message, [ballot]);
+        let body: ObjectionBody = json::require_canonical(objection.body.as_bytes()).ok()?;
         let by = counted.into_iter().next()?.member;
         (body.request_digest == digest).then_some((by, body.reason))
     })

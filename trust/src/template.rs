@@ -1,13 +1,18 @@
-//! The PKCS#11 attributes of a private key: as ordered, and as read back.
+//! The PKCS#11 attributes of a key that never leaves its token.
 
 use serde::{Deserialize, Serialize};
 
-use crate::alg::KeySpec;
-use crate::bytes16::CkaId;
-use crate::name::Name;
+/// What a key is used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Use {
+    /// A private half signs.
+    Sign,
+    /// A secret key wraps other keys.
+    Wrap,
+}
 
-/// The attributes a private key is generated with. Every one is written out: what a token would
-/// default is exactly what custodians should see.
+/// The attributes a private or secret key is generated with. Every one is written out: what a token
+/// would default is exactly what custodians should see.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Template {
@@ -29,6 +34,10 @@ pub struct Template {
     pub unwrap: bool,
     /// CKA_DERIVE
     pub derive: bool,
+    /// CKA_ENCRYPT; absent where it does not apply, on a private half.
+    pub encrypt: Option<bool>,
+    /// CKA_WRAP; absent where it does not apply, on a private half.
+    pub wrap: Option<bool>,
 }
 
 impl Template {
@@ -44,11 +53,29 @@ impl Template {
             decrypt: false,
             unwrap: false,
             derive: false,
+            encrypt: None,
+            wrap: None,
         }
     }
 
-    /// Names the first attribute that a signing key must not have so.
-    pub fn unsafe_attribute(&self) -> Option<&'static str> {
+    /// The attributes of a key that wraps.
+    pub fn wrapping_key() -> Self {
+        Self {
+            sign: false,
+            unwrap: true,
+            encrypt: Some(false),
+            wrap: Some(true),
+            ..Self::signing_key()
+        }
+    }
+
+    /// Names the first attribute that a key of this use must not have so.
+    pub fn unsafe_attribute(&self, used: Use) -> Option<&'static str> {
+        let signs = used == Use::Sign;
+        let (encrypt, wrap) = match used {
+            Use::Sign => (None, None),
+            Use::Wrap => (Some(false), Some(true)),
+        };
         [
             // A session object would be gone with the session, and its signatures unverifiable.
             ("CKA_TOKEN", self.token),
@@ -57,42 +84,15 @@ impl Template {
             // A readable or extractable key can be copied to where no quorum reaches.
             ("CKA_SENSITIVE", self.sensitive),
             ("CKA_EXTRACTABLE", !self.extractable),
-            ("CKA_SIGN", self.sign),
+            ("CKA_SIGN", self.sign == signs),
             // One key, one use: a decryption or unwrapping oracle can forge RSA signatures.
             ("CKA_DECRYPT", !self.decrypt),
-            ("CKA_UNWRAP", !self.unwrap),
+            ("CKA_UNWRAP", self.unwrap != signs),
             ("CKA_DERIVE", !self.derive),
+            ("CKA_ENCRYPT", self.encrypt == encrypt),
+            ("CKA_WRAP", self.wrap == wrap),
         ]
         .into_iter()
         .find_map(|(name, good)| (!good).then_some(name))
     }
-}
-
-/// What the token said about a key after generating it.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct ReadBack {
-    /// Serial number of the token.
-    pub token_serial: String,
-    /// Label of the token.
-    pub token_label: String,
-    /// CKA_ID
-    pub cka_id: CkaId,
-    /// CKA_LABEL
-    pub label: String,
-    /// From CKA_KEY_TYPE, CKA_EC_PARAMS or CKA_MODULUS_BITS.
-    pub key_spec: KeySpec,
-    /// The attributes that were ordered.
-    pub template: Template,
-    /// CKA_ALWAYS_SENSITIVE; absent if the token does not tell.
-    pub always_sensitive: Option<bool>,
-    /// CKA_NEVER_EXTRACTABLE; absent if the token does not tell.
-    pub never_extractable: Option<bool>,
-    /// CKA_LOCAL: generated on the token, not imported; absent if the token does not tell.
-    pub local: Option<bool>,
-}
-
-/// Ring and number of a key as its label on the token: `ring.number`.
-pub fn label(ring: &Name, number: u32) -> String {
-    format!("{ring}.{number}")
 }

@@ -6,9 +6,12 @@ use crate::digest::Sha256Digest;
 use crate::format::V1;
 use crate::jwk::{Kid, PublicKey};
 use crate::name::Name;
+use crate::place::{Location, Pkcs11Location, Pkcs11Place, Place};
 use crate::request::{
-    Destroy, DocumentRef, Generate, Operation, Request, RevocationReason, Revoke, Usage,
+    Destroy, DestroyKey, DocumentRef, Generate, KeyPurpose, Operation, Request, RevocationReason,
+    Revoke, Usage,
 };
+use crate::subject::{Line, Subject};
 use crate::tally::{Accepted, Approved};
 use crate::template::Template;
 use crate::time::Time;
@@ -31,19 +34,31 @@ pub fn kid(number: u32) -> Kid {
     key(number).kid()
 }
 
+pub fn location() -> Location {
+    Location::Pkcs11(Pkcs11Location {
+        cka_id: CkaId([1; 16]),
+        label: "atp-integrity.1".to_owned(),
+        token_label: "label".to_owned(),
+        token_serial: "serial".to_owned(),
+    })
+}
+
 pub fn generate(number: u32) -> Generate {
     Generate {
         ring: ring(),
-        algorithm: Algorithm::Es256,
-        key_spec: KeySpec::P256,
         number,
-        token_serial: "serial".to_owned(),
-        token_label: "label".to_owned(),
-        cka_id: CkaId([1; 16]),
-        label: format!("atp-integrity.{number}"),
-        template: Template::signing_key(),
-        critical: true,
+        purpose: KeyPurpose::Sign {
+            algorithm: Algorithm::Es256,
+            key_spec: KeySpec::P256,
+        },
         usage: Usage::Structured,
+        place: Place::Pkcs11(Pkcs11Place {
+            cka_id: CkaId([1; 16]),
+            label: format!("atp-integrity.{number}"),
+            template: Template::signing_key(),
+            token_label: "label".to_owned(),
+            token_serial: "serial".to_owned(),
+        }),
         publish_at: at(0),
         activate_at: at(0),
         retire_at: at(1_000_000),
@@ -57,12 +72,12 @@ pub fn accepted(number: u32) -> Accepted {
 
 pub fn destroy(number: u32) -> Approved<Destroy> {
     let order = Destroy {
-        ring: ring(),
-        kid: kid(number),
-        number,
-        cka_id: CkaId([1; 16]),
-        token_serial: "serial".to_owned(),
-        token_label: "label".to_owned(),
+        keys: vec![DestroyKey {
+            kid: kid(number),
+            location: location(),
+            number,
+            ring: ring(),
+        }],
     };
     Approved::for_test(order.clone(), request(Operation::Destroy(order)))
 }
@@ -82,6 +97,14 @@ pub fn revoke(number: u32, compromised_since: Option<Time>) -> Approved<Revoke> 
     Approved::for_test(order.clone(), request(Operation::Revoke(order)))
 }
 
+fn first(subject: Subject) -> Line {
+    Line {
+        previous: None,
+        sequence: 1,
+        subject,
+    }
+}
+
 pub fn request(operation: Operation) -> Request {
     let document = DocumentRef {
         version: 1,
@@ -91,12 +114,12 @@ pub fn request(operation: Operation) -> Request {
         v: V1,
         service: "seal".parse().unwrap(),
         environment: "test".parse().unwrap(),
-        sequence: 1,
-        previous_transcript: None,
+        lines: operation.subjects().into_iter().map(first).collect(),
         roster: document,
         policy: document,
         operation,
-        proposer: "carol".parse().unwrap(),
+        order: None,
+        proposer: Some("carol".parse().unwrap()),
         reason: "a test".to_owned(),
         ticket: None,
         created_at: at(0),

@@ -1,17 +1,21 @@
 //! Transcripts: one file per finished ceremony, checkable with nothing but the pinned genesis.
 //!
 //! Every byte is covered. The custodians' acceptances sign the statement; the statement holds the
-//! digest of the record (chains, request, approvals, rejections, steps); the file must equal its
-//! own canonical form; and no acceptance may be in it that does not count.
+//! digest of the record (chains, request, signatures, steps); the file must equal its own canonical
+//! form; no acceptance may be in it that does not count; and the log's proofs are of its own acts.
 //!
 //! What one transcript alone cannot show: that nothing else happened. Former custodians who still
 //! hold their keys could make one under the roster of their time; [`verify_succession`] finds it
 //! between the genuine ones, and [`Trusted::extends`] finds a chain that split off. Replicas ask the
-//! second; the first has no caller yet but the tests.
+//! second.
+
+mod log_proofs;
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{Acceptance, Approval, Rejection, Statement};
+use crate::approval::{Acceptance, Approval, Objection, Statement};
 use crate::chain::{ChainError, Chains, Pin, Trusted, walk};
 use crate::digest::Sha256Digest;
 use crate::format::V1;
@@ -19,11 +23,16 @@ use crate::json::{self, JsonError};
 use crate::jwk::{Kid, PublicKey};
 use crate::request::Request;
 use crate::roster::MemberId;
+use crate::subject::Subject;
+use crate::suspension::Suspension;
 use crate::tally::{
     AcceptanceError, Accepted, Ceremony, Finished, NotAccepted, WhyNot, statement_about,
     tally_statement,
 };
 use crate::time::Time;
+
+pub use log_proofs::LogProofsError;
+pub(crate) use log_proofs::log_keys;
 
 /// Everything about a ceremony up to its execution. Frozen when the statement is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,11 +44,19 @@ pub struct Record {
     pub chains: Chains,
     /// The canonical request, the very text that was signed.
     pub request: String,
+    /// The standing order's transcript, under one.
+    pub order: Option<String>,
+    /// The proposer's signature over the request; absent under a standing order.
+    pub proposal: Option<Approval>,
     /// Approvals, in the order received.
     pub approvals: Vec<Approval>,
     /// Rejections, in the order received. One that counts would have stopped the ceremony; one that
     /// does not is kept with it.
-    pub rejections: Vec<Rejection>,
+    pub rejections: Vec<Objection>,
+    /// Cancellations, likewise.
+    pub cancellations: Vec<Objection>,
+    /// Suspensions of members that were known.
+    pub suspensions: Vec<Suspension>,
     /// What happened, with witnesses' notes.
     pub steps: Vec<Step>,
 }
@@ -76,8 +93,21 @@ pub struct Transcript {
     pub record: Record,
     /// From then on.
     pub acceptance: Acceptance,
-    /// Inclusion proofs of the log. Its place is kept; until the log exists it must be empty.
-    pub log_proofs: Vec<String>,
+    /// Transcripts of the keys that signed the checkpoints of `log_proofs`, themselves without
+    /// proofs.
+    pub log_keys: Vec<String>,
+    /// Acts of the ceremony with their proofs, in the order of the log.
+    pub log_proofs: Vec<Logged>,
+}
+
+/// A leaf and the proof that it is in the log.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Logged {
+    /// The very bytes.
+    pub leaf: String,
+    /// A tlog-proof.
+    pub proof: String,
 }
 
 impl Record {
@@ -85,8 +115,12 @@ impl Record {
     pub fn ceremony(&self) -> Ceremony {
         Ceremony {
             request: self.request.clone().into_bytes(),
+            proposal: self.proposal.clone(),
             approvals: self.approvals.clone(),
             rejections: self.rejections.clone(),
+            cancellations: self.cancellations.clone(),
+            suspensions: self.suspensions.clone(),
+            order: self.order.clone(),
         }
     }
 
@@ -100,6 +134,20 @@ impl Transcript {
     /// The file's bytes: canonical JSON.
     pub fn encode(&self) -> Result<Vec<u8>, JsonError> {
         json::canonical(self)
+    }
+
+    /// The transcript without the log's proofs: what the log names by its digest, and what is kept.
+    pub fn core(&self) -> Self {
+        Self {
+            log_keys: Vec::new(),
+            log_proofs: Vec::new(),
+            ..self.clone()
+        }
+    }
+
+    /// SHA-256 of the core's canonical form.
+    pub fn core_digest(&self) -> Result<Sha256Digest, JsonError> {
+        Ok(Sha256Digest::of(&self.core().encode()?))
     }
 
     /// Reads the file; nothing in it is verified by that.
@@ -131,9 +179,12 @@ pub enum TranscriptError {
         /// Why.
         why: WhyNot,
     },
-    /// There is no log yet whose proofs could be checked.
-    #[error("log proofs cannot be checked yet and must be absent")]
-    LogProofs,
+    /// The proofs do not hold, or are of something else.
+    #[error("the log's proofs do not hold")]
+    LogProofs(#[from] LogProofsError),
+    /// A transcript inside another file has no proofs of its own.
+    #[error("a transcript without the log's proofs is expected here")]
+    NotACore,
     /// It is not about a key's generation.
     #[error("the transcript is not about the generation of a key")]
     NotAKey,
@@ -150,29 +201,49 @@ pub struct VerifiedTranscript {
     approved_by: Vec<MemberId>,
     accepted_by: Vec<MemberId>,
     digest: Sha256Digest,
+    core_digest: Sha256Digest,
+    logged_at: BTreeMap<Sha256Digest, Time>,
     finished: Finished,
     trusted: Trusted,
 }
 
 /// Verifies a transcript from its bytes and the pinned genesis alone: no network, no service.
 pub fn verify_transcript(bytes: &[u8], pin: &Pin) -> Result<VerifiedTranscript, TranscriptError> {
+    verify(
+        Transcript::decode(bytes).map_err(TranscriptError::Unreadable)?,
+        pin,
+    )
+}
+
+/// Verifies a transcript inside another file, where it has no proofs of its own.
+pub(crate) fn verify_core(bytes: &[u8], pin: &Pin) -> Result<VerifiedTranscript, TranscriptError> {
     let unverified = Transcript::decode(bytes).map_err(TranscriptError::Unreadable)?;
-    if !unverified.log_proofs.is_empty() {
-        return Err(TranscriptError::LogProofs);
+    if !unverified.log_keys.is_empty() || !unverified.log_proofs.is_empty() {
+        return Err(TranscriptError::NotACore);
     }
+    verify(unverified, pin)
+}
+
+fn verify(unverified: Transcript, pin: &Pin) -> Result<VerifiedTranscript, TranscriptError> {
     let Transcript {
         record, acceptance, ..
-    } = unverified;
-    let statement = statement_about(&record, &acceptance)?;
+    } = &unverified;
+    let statement = statement_about(record, acceptance)?;
     let trusted = walk(&record.chains, pin)?;
-    let tally = tally_statement(&trusted, &record, &acceptance, statement)?;
+    let tally = tally_statement(&trusted, record, acceptance, statement)?;
     if let Some(each) = tally.not_counted.first() {
         return Err(TranscriptError::Superfluous {
             index: each.index,
             why: each.why.clone(),
         });
     }
-    Ok(VerifiedTranscript {
+    let counted: Vec<_> = tally
+        .approvals()
+        .iter()
+        .filter_map(|index| record.approvals.get(*index))
+        .map(|approval| &approval.signature)
+        .collect();
+    let verified = VerifiedTranscript {
         request: tally.request().clone(),
         statement: tally.statement().clone(),
         approved_by: tally.approved_by().to_vec(),
@@ -182,9 +253,14 @@ pub fn verify_transcript(bytes: &[u8], pin: &Pin) -> Result<VerifiedTranscript, 
             .map(|counted| counted.member.clone())
             .collect(),
         digest: tally.transcript_digest(),
+        core_digest: unverified
+            .core_digest()
+            .map_err(TranscriptError::Unreadable)?,
+        logged_at: log_proofs::check(&unverified, pin, &counted)?,
         finished: tally.into_finished()?,
         trusted,
-    })
+    };
+    Ok(verified)
 }
 
 impl VerifiedTranscript {
@@ -208,9 +284,24 @@ impl VerifiedTranscript {
         &self.accepted_by
     }
 
-    /// The digest that names the ceremony; the next request has it as `previous_transcript`.
+    /// The digest that names the ceremony; the next request of the same line has it as `previous`.
     pub fn digest(&self) -> Sha256Digest {
         self.digest
+    }
+
+    /// The digest of the transcript by which the log names it.
+    pub fn core_digest(&self) -> Sha256Digest {
+        self.core_digest
+    }
+
+    /// When approvals were in the log, by the digest of the signature; empty without proofs.
+    pub fn logged_at(&self) -> &BTreeMap<Sha256Digest, Time> {
+        &self.logged_at
+    }
+
+    /// What may take effect.
+    pub fn finished(&self) -> &Finished {
+        &self.finished
     }
 
     /// Roster and policy as they held then.
@@ -218,51 +309,65 @@ impl VerifiedTranscript {
         &self.trusted
     }
 
-    /// The key it is about.
-    pub fn kid(&self) -> &Kid {
+    /// The keys it is about.
+    pub fn kids(&self) -> Vec<&Kid> {
         match &self.finished {
-            Finished::Generated(accepted) => accepted.kid(),
-            Finished::Destroyed(kid) | Finished::Revoked(kid) => kid,
+            Finished::Generated(accepted) => vec![accepted.kid()],
+            Finished::WrapKey(kid) | Finished::Revoked(kid) => vec![kid],
+            Finished::Destroyed(kids) => kids.iter().collect(),
+            Finished::Corrected(_) | Finished::NewOrigin => Vec::new(),
         }
     }
 
-    /// The new public key, if a key was generated.
+    /// The new public key, if a pair was generated.
     pub fn public_key(&self) -> Option<&PublicKey> {
         match &self.finished {
             Finished::Generated(accepted) => Some(accepted.public_key()),
-            Finished::Destroyed(_) | Finished::Revoked(_) => None,
+            _ => None,
+        }
+    }
+
+    /// The proof that lets a new key be published.
+    pub fn into_key(self) -> Result<Accepted, TranscriptError> {
+        match self.finished {
+            Finished::Generated(accepted) => Ok(*accepted),
+            _ => Err(TranscriptError::NotAKey),
         }
     }
 
     /// The proof that lets `kid` be published. A replica calls it for every key it loads: a key
     /// whose transcript is another key's, or no generation, is refused.
     pub fn into_accepted(self, kid: &Kid) -> Result<Accepted, TranscriptError> {
-        match self.finished {
-            Finished::Generated(accepted) if accepted.kid() == kid => Ok(*accepted),
-            Finished::Generated(accepted) => Err(TranscriptError::OtherKey(accepted.kid().clone())),
-            Finished::Destroyed(_) | Finished::Revoked(_) => Err(TranscriptError::NotAKey),
+        let accepted = self.into_key()?;
+        match accepted.kid() == kid {
+            true => Ok(accepted),
+            false => Err(TranscriptError::OtherKey(accepted.kid().clone())),
         }
     }
 }
 
-/// A line of transcripts that does not hold together.
+/// Transcripts that do not hold together.
 #[derive(Debug, thiserror::Error)]
 pub enum SuccessionError {
-    /// A ceremony is missing, repeated or out of order.
-    #[error("transcript {index} has sequence {found}, expected {expected}")]
+    /// A ceremony of a line is missing, repeated or out of order.
+    #[error("transcript {index} has sequence {found} of {subject}, expected {expected}")]
     Sequence {
         /// Its place, from 0.
         index: usize,
+        /// The line.
+        subject: Subject,
         /// Its sequence number.
         found: u64,
         /// The one expected.
         expected: u64,
     },
-    /// It follows another transcript than the one before it.
-    #[error("transcript {index} does not follow the one before it")]
+    /// It follows another transcript than the one before it in its line.
+    #[error("transcript {index} does not follow the one before it in the line of {subject}")]
     Previous {
         /// Its place, from 0.
         index: usize,
+        /// The line.
+        subject: Subject,
     },
     /// A nonce is used twice.
     #[error("transcript {index} uses a nonce again")]
@@ -270,7 +375,7 @@ pub enum SuccessionError {
         /// Its place, from 0.
         index: usize,
     },
-    /// Its chain is not a continuation of the chain before it.
+    /// Its chain is not a continuation of the chain before it in its line.
     #[error("transcript {index} has a chain that does not continue the one before it")]
     Chain {
         /// Its place, from 0.
@@ -278,31 +383,37 @@ pub enum SuccessionError {
     },
 }
 
-/// Checks that transcripts, oldest first and complete, form one line: what each request claims
-/// about its past is what happened.
+/// Checks that transcripts, oldest first and complete, form one line per subject: what each request
+/// claims about its past is what happened. The order across subjects is the log's.
 pub fn verify_succession(transcripts: &[VerifiedTranscript]) -> Result<(), SuccessionError> {
-    let mut nonces = std::collections::BTreeSet::new();
-    let mut before: Option<&VerifiedTranscript> = None;
+    let mut nonces = BTreeSet::new();
+    let mut heads: BTreeMap<&Subject, (u64, &VerifiedTranscript)> = BTreeMap::new();
     for (index, transcript) in transcripts.iter().enumerate() {
         let request = &transcript.request;
-        let expected = before.map_or(1, |before| before.request.sequence + 1);
-        if request.sequence != expected {
-            return Err(SuccessionError::Sequence {
-                index,
-                found: request.sequence,
-                expected,
-            });
-        }
-        if request.previous_transcript != before.map(|before| before.digest) {
-            return Err(SuccessionError::Previous { index });
-        }
         if !nonces.insert(request.nonce) {
             return Err(SuccessionError::Nonce { index });
         }
-        if before.is_some_and(|before| !transcript.trusted.extends(&before.trusted)) {
-            return Err(SuccessionError::Chain { index });
+        for line in &request.lines {
+            let before = heads.insert(&line.subject, (line.sequence, transcript));
+            let expected = before.map_or(0, |(sequence, _)| sequence) + 1;
+            if line.sequence != expected {
+                return Err(SuccessionError::Sequence {
+                    index,
+                    subject: line.subject.clone(),
+                    found: line.sequence,
+                    expected,
+                });
+            }
+            if line.previous != before.map(|(_, before)| before.digest) {
+                return Err(SuccessionError::Previous {
+                    index,
+                    subject: line.subject.clone(),
+                });
+            }
+            if before.is_some_and(|(_, before)| !transcript.trusted.extends(&before.trusted)) {
+                return Err(SuccessionError::Chain { index });
+            }
         }
-        before = Some(transcript);
     }
     Ok(())
 }

@@ -22,6 +22,9 @@ pub struct Facts<'a> {
     pub key: Option<&'a KeyState>,
     /// Whether the signature checks against that key. Not asked if the key is unknown.
     pub checks: bool,
+    /// Whether the key's usage allows what was signed: a key for bare digests signs no structure,
+    /// or whoever has a digest signed could have made any structure.
+    pub fits_usage: bool,
     /// The earliest proof that the signature existed.
     pub existence: Option<Existence>,
     /// Whether the signature is in our log: everything we sign is.
@@ -68,6 +71,8 @@ pub enum Outcome {
 pub enum Reason {
     /// The signature does not check.
     BadSignature,
+    /// The key is for another usage than the form in which it signed.
+    WrongUsage,
     /// No key has this kid. All keys are never tried.
     UnknownKey,
     /// The key never signed for anybody: it was never made primary.
@@ -121,6 +126,9 @@ fn judge(facts: &Facts<'_>) -> (Outcome, Vec<Reason>) {
     if !facts.checks {
         return (Invalid, vec![Reason::BadSignature]);
     }
+    if !facts.fits_usage {
+        return (Invalid, vec![Reason::WrongUsage]);
+    }
     if let Some(withdrawn) = facts.withdrawn {
         match facts.existence {
             None => {
@@ -161,7 +169,12 @@ fn by_state(state: &KeyState, facts: &Facts<'_>) -> (Outcome, Vec<Reason>) {
         (KeyState::Revoked { before, .. }, _) if before.life().activated_at.is_none() => {
             (Indeterminate, vec![Reason::NeverActive])
         }
-        (KeyState::Revoked { before, revocation }, existed_at) => {
+        (
+            KeyState::Revoked {
+                before, revocation, ..
+            },
+            existed_at,
+        ) => {
             // What was made after the retirement was not made by us, revoked or not.
             let retired_at = before.life().retired_at;
             let compromised = revocation.reason == RevocationReason::Compromised;

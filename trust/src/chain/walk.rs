@@ -7,7 +7,7 @@ use crate::json;
 use crate::namespace::Purpose;
 use crate::policy::{Policy, Threshold};
 use crate::request::DocumentRef;
-use crate::roster::{Held, Role, Roster};
+use crate::roster::{Held, Member, Role, Roster};
 use crate::tally::Electorate;
 
 use super::{ChainError, Chains, Change, Genesis, Pin, SignedDocument, Trusted};
@@ -110,7 +110,7 @@ fn next_roster(
         .follows(&trusted.roster, &trusted.held)
         .map_err(|source| ChainError::Roster { index, source })?;
 
-    let needed = trusted.policy.thresholds.roster_change.get();
+    let needed = trusted.policy.thresholds.of("roster").get();
     document.signed_by(
         &Electorate::custodians(&trusted.roster),
         needed,
@@ -156,8 +156,8 @@ fn next_policy(
     document.stands_at(next, service, environment, *version, *previous)?;
     possible(&trusted.roster, &unverified, index)?;
 
-    let old = trusted.policy.thresholds.policy_change;
-    let needed = Threshold::max(old, unverified.thresholds.policy_change).get();
+    let old = trusted.policy.thresholds.of("policy");
+    let needed = Threshold::max(old, unverified.thresholds.of("policy")).get();
     let custodians = Electorate::custodians(&trusted.roster);
     document.signed_by(&custodians, needed, "the old and the new threshold")?;
 
@@ -170,15 +170,23 @@ fn next_policy(
     Ok(())
 }
 
-/// Every threshold can be reached by the active custodians, if the proposer is none of them. Fewer
-/// would be a service that can never again do what the policy allows.
+/// Every threshold can be reached although whoever proposes does not count: by one custodian fewer
+/// than there are, or by all of them where somebody else can propose. Anything else would be a
+/// service that can never do what the policy allows.
 fn possible(roster: &Roster, policy: &Policy, index: usize) -> Result<(), ChainError> {
     roster
         .check()
         .map_err(|source| ChainError::Roster { index, source })?;
+    policy
+        .check()
+        .map_err(|source| ChainError::Policy { index, source })?;
     let custodians = roster.active(Role::Custodian).count();
+    let is_custodian = |member: &Member| member.roles.contains(&Role::Custodian);
+    let proposer = roster
+        .active(Role::Operator)
+        .any(|member| !is_custodian(member));
     let threshold = policy.thresholds.largest();
-    if threshold.get() > custodians {
+    if threshold.get() + usize::from(!proposer) > custodians {
         return Err(ChainError::Unreachable {
             index,
             threshold,

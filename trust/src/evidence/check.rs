@@ -1,32 +1,29 @@
 //! The steps of docs/LOG.md, "Verify", in their order.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::{Covers, Evidence, Finding, Refused, Subject};
+use crate::alg::Algorithm;
+use crate::base64url;
 use crate::chain::Pin;
+use crate::clock::{Corrections, LogPlace, Origins};
 use crate::digest::Sha256Digest;
 use crate::history::History;
 use crate::jwk::PublicKey;
 use crate::leaf::{self, ActKind, ActLeaf, Leaf, SignatureLeaf};
 use crate::life::Life;
 use crate::name::LOG_RING;
+use crate::proofs::{NotProven, Proofs, Proven, told};
 use crate::request::{Generate, Operation};
-use crate::signature::Verifier;
+use crate::signature::{Verifier, canonical};
+use crate::tally::Finished;
 use crate::time::Time;
-use crate::tlog::checkpoint::Checkpoint;
-use crate::tlog::merkle::leaf_hash;
-use crate::tlog::note::VerifierKey;
-use crate::tlog::policy::{WitnessPolicy, Witnessed};
-use crate::tlog::proof::TlogProof;
-use crate::transcript::{VerifiedTranscript, verify_transcript};
+use crate::tlog::policy::WitnessPolicy;
+use crate::transcript::{VerifiedTranscript, log_keys, verify_core};
 use crate::verdict::{Existence, Facts, verdict};
 
 /// The smallest step of an instant.
 const MILLISECOND: Duration = Duration::from_millis(1);
-
-/// Made of text that cannot fail to be a policy.
-const NOBODY: &str = "quorum none\n";
 
 fn refused(word: &'static str, why: impl std::fmt::Display) -> Refused {
     Refused {
@@ -35,21 +32,19 @@ fn refused(word: &'static str, why: impl std::fmt::Display) -> Refused {
     }
 }
 
-/// An error with its sources in one line: what auditors read.
-fn told(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(next) = source {
-        text.push_str(": ");
-        text.push_str(&next.to_string());
-        source = next.source();
+impl From<NotProven> for Refused {
+    fn from(error: NotProven) -> Self {
+        match error {
+            NotProven::LogKey(why) => refused("log_key", why),
+            NotProven::Proof(why) => refused("proof", why),
+        }
     }
-    text
 }
 
 /// A key by its verified transcript.
 struct Certified {
     order: Generate,
+    algorithm: Algorithm,
     public: PublicKey,
     prepared_at: Time,
     digest: Sha256Digest,
@@ -65,34 +60,37 @@ pub(super) fn check(
         service: file.service.clone(),
         environment: file.environment.clone(),
     };
-    let log_keys = log_keys(file, &pin)?;
-    let key = certified("transcript", &file.transcript, &pin)?;
+    let log_keys = log_keys(&file.log_keys, &pin).map_err(|(_, why)| refused("log_key", why))?;
+    let key = certified(&file.transcript, &pin)?;
     if key.order.ring.as_str() == LOG_RING {
         return Err(refused("transcript", "a key of the log signs no records"));
     }
-    let mut proofs = Proofs::new(&log_keys, witnesses)?;
+    let witnesses = witnesses.cloned().unwrap_or_else(WitnessPolicy::none);
+    let mut proofs = Proofs::new(&log_keys, witnesses);
     let proven = proofs.check(&file.proof, &file.leaf)?;
+    let log = Log::read(file, &pin, &mut proofs, &proven)?;
+    let place = log.place(&proven)?;
     let leaf = signature_leaf(&file.leaf, &key)?;
-    let (history, places) = life(file, &key, &mut proofs)?;
+    let (history, places) = life(file, &key, &mut proofs, &log)?;
     proofs.all_used()?;
     revocation(file, &key, &history, &pin)?;
-    let checks = match &file.subject {
+    let (checks, fits_usage) = match &file.subject {
         Some(subject) => subject_checks(subject, &leaf, &key)?,
-        None => true,
+        None => (true, true),
     };
     // A quorum of nobody proves no time.
     let nobody = proven.witnessed.complete && proven.witnessed.at.is_none();
     let by_witnesses = proven.witnessed.at;
     let at = match nobody {
-        true => Some(leaf.time),
+        true => Some(log.corrections.time(place, leaf.time)),
         false => by_witnesses,
     };
     // The order of the log is not to be dated back: what stands after an act came after it.
-    let floor = places.before(proven.index);
+    let floor = places.before(place);
     let at = at.map(|at| floor.map_or(at, |floor| at.max(floor)));
     let whole = history.state().map_err(|error| refused("life", error))?;
     let state = match places.primary {
-        Some(primary) if primary < proven.index => whole,
+        Some(primary) if primary < place => whole,
         // It was not primary yet: as good as never.
         _ => Life {
             activated_at: None,
@@ -106,11 +104,12 @@ pub(super) fn check(
         .map_err(|error| refused("life", error))?,
     };
     // Behind the retirement in the log is after it, within the same millisecond too.
-    let late = places.retired.is_some_and(|place| place < proven.index);
+    let late = places.retired.is_some_and(|retired| retired < place);
     let judged = at.map(|at| if late { at + MILLISECOND } else { at });
     let mut verdict = verdict(&Facts {
         key: Some(&state),
         checks,
+        fits_usage,
         existence: judged.map(|at| Existence { at, sound: true }),
         logged: true,
         withdrawn: None,
@@ -120,6 +119,7 @@ pub(super) fn check(
         verdict,
         kid: leaf.kid.clone(),
         ring: leaf.ring.clone(),
+        usage: key.order.usage,
         index: proven.index,
         origin: proven.origin,
         cosigners: proven.witnessed.cosigners,
@@ -129,106 +129,120 @@ pub(super) fn check(
     })
 }
 
-/// Steps 2 and 3: a transcript that holds and is of a birth.
-fn certified(word: &'static str, text: &str, pin: &Pin) -> Result<Certified, Refused> {
-    let verified =
-        verify_transcript(text.as_bytes(), pin).map_err(|error| refused(word, told(&error)))?;
+/// A transcript that holds and is of a birth.
+fn certified(text: &str, pin: &Pin) -> Result<Certified, Refused> {
+    let no = |error: &dyn std::error::Error| refused("transcript", told(error));
+    let verified = verify_core(text.as_bytes(), pin).map_err(|error| no(&error))?;
     let prepared_at = verified.statement().executed_at;
-    let digest = Sha256Digest::of(text.as_bytes());
-    let kid = verified.kid().clone();
-    let accepted = verified
-        .into_accepted(&kid)
-        .map_err(|error| refused(word, told(&error)))?;
+    let digest = verified.core_digest();
+    let accepted = verified.into_key().map_err(|error| no(&error))?;
     Ok(Certified {
         order: accepted.order().clone(),
+        algorithm: accepted.algorithm(),
         public: accepted.public_key().clone(),
         prepared_at,
         digest,
     })
 }
 
-fn log_keys(file: &Evidence, pin: &Pin) -> Result<Vec<PublicKey>, Refused> {
-    let mut keys: Vec<PublicKey> = Vec::new();
-    for text in &file.log_keys {
-        let key = certified("log_key", text, pin)?;
-        if key.order.ring.as_str() != LOG_RING {
-            return Err(refused("log_key", "a key of another ring than the log's"));
-        }
-        if keys.iter().any(|known| known.kid() == key.public.kid()) {
-            return Err(refused("log_key", "the same key twice"));
-        }
-        keys.push(key.public);
-    }
-    Ok(keys)
+/// What happened to the log itself.
+struct Log {
+    origins: Origins,
+    corrections: Corrections,
 }
 
-struct Proven {
-    index: u64,
-    origin: String,
-    witnessed: Witnessed,
-}
-
-/// Step 4, for every proof in the file.
-struct Proofs<'a> {
-    /// Roots by size: a log has one of each.
-    roots: BTreeMap<u64, Sha256Digest>,
-    keys: &'a [PublicKey],
-    used: Vec<bool>,
-    origin: Option<String>,
-    policy: WitnessPolicy,
-}
-
-impl<'a> Proofs<'a> {
-    fn new(keys: &'a [PublicKey], policy: Option<&WitnessPolicy>) -> Result<Self, Refused> {
-        let policy = match policy {
-            Some(policy) => policy.clone(),
-            None => WitnessPolicy::parse(NOBODY).map_err(|error| refused("proof", error))?,
+impl Log {
+    /// The line of origins, then the corrections.
+    fn read(
+        file: &Evidence,
+        pin: &Pin,
+        proofs: &mut Proofs<'_>,
+        of_the_leaf: &Proven,
+    ) -> Result<Self, Refused> {
+        let mut log = Self {
+            origins: Origins::one(of_the_leaf.origin.as_str()),
+            corrections: Corrections::default(),
         };
-        Ok(Self {
-            keys,
-            roots: BTreeMap::new(),
-            used: vec![false; keys.len()],
-            origin: None,
-            policy,
-        })
+        let mut proven = Vec::new();
+        for (number, each) in file.origins.iter().enumerate() {
+            let no = |why: &str| Err(refused("origin", why));
+            let (act, found, verified) = log_act("origin", each, pin, proofs)?;
+            let Operation::NewOrigin(order) = &verified.request().operation else {
+                return no("the ceremony is of another operation");
+            };
+            if number == 0 {
+                log.origins = Origins::one(order.previous_origin.as_str());
+            } else if log.origins.newest() != order.previous_origin {
+                return no("not a line of origins");
+            }
+            let same = act.action == "new-origin"
+                && act.origin.as_ref() == Some(&order.origin)
+                && act.first == Some(order.size)
+                && act.last == order.lost.map(|lost| lost.last)
+                && found.index == order.size;
+            if !same {
+                return no("the leaf tells otherwise than the ceremony");
+            }
+            log.origins.push(order.origin.as_str(), order.size);
+            proven.push(found);
+        }
+        for (number, found) in proven.iter().enumerate() {
+            // In its own tree, or in a later one that took it over.
+            let place = log.place(found)?;
+            if place.origin != number + 1 {
+                return Err(refused("origin", "not where the new origin begins"));
+            }
+        }
+        let mut last = None;
+        for each in &file.corrections {
+            let (act, found, verified) = log_act("correction", each, pin, proofs)?;
+            let place = log.place(&found)?;
+            let Finished::Corrected(correction) = verified.finished() else {
+                return Err(refused(
+                    "correction",
+                    "the ceremony is of another operation",
+                ));
+            };
+            let same = act.action == "clock-correction"
+                && act.first == Some(correction.first)
+                && act.last == Some(correction.last)
+                && act.bound == Some(correction.bound);
+            if !same || correction.last >= found.index || last.is_some_and(|last| place <= last) {
+                let why = "the leaf tells otherwise than the ceremony, or is not in order";
+                return Err(refused("correction", why));
+            }
+            last = Some(place);
+            log.corrections.push(place, *correction);
+        }
+        Ok(log)
     }
 
-    fn check(&mut self, proof: &str, leaf: &str) -> Result<Proven, Refused> {
-        let proof =
-            TlogProof::parse(proof.as_bytes()).map_err(|error| refused("proof", told(&error)))?;
-        if proof.extra.is_some() {
-            return Err(refused("proof", "extra data"));
-        }
-        let origin = proof.checkpoint.text.lines().next().unwrap_or_default();
-        if *self.origin.get_or_insert_with(|| origin.to_owned()) != origin {
-            return Err(refused("proof", "checkpoints of two logs"));
-        }
-        let mut keys = Vec::with_capacity(self.keys.len());
-        for (key, used) in self.keys.iter().zip(&mut self.used) {
-            let key = VerifierKey::for_log(origin, key)
-                .map_err(|error| refused("log_key", told(&error)))?;
-            *used |= proof.checkpoint.by(&key).next().is_some();
-            keys.push(key);
-        }
-        let logged = proof
-            .verify(leaf_hash(leaf.as_bytes()), &keys, &self.policy)
-            .map_err(|error| refused("proof", told(&error)))?;
-        let Checkpoint { size, root, .. } = logged.checkpoint;
-        if *self.roots.entry(size).or_insert(root) != root {
-            return Err(refused("proof", "two roots of one size: the log forked"));
-        }
-        Ok(Proven {
-            index: logged.index,
-            origin: origin.to_owned(),
-            witnessed: logged.witnessed,
-        })
+    fn place(&self, proven: &Proven) -> Result<LogPlace, Refused> {
+        let place = self.origins.place(&proven.origin, proven.index);
+        place.ok_or_else(|| refused("proof", "checkpoints of two logs"))
     }
+}
 
-    fn all_used(&self) -> Result<(), Refused> {
-        match self.used.iter().all(|used| *used) {
-            true => Ok(()),
-            false => Err(refused("proof", "a log key that signed no checkpoint")),
-        }
+/// An act on the log, with the ceremony that it rests on.
+fn log_act(
+    word: &'static str,
+    each: &super::Certified,
+    pin: &Pin,
+    proofs: &mut Proofs<'_>,
+) -> Result<(ActLeaf, Proven, VerifiedTranscript), Refused> {
+    let proven = proofs.check(&each.proof, &each.leaf)?;
+    let Leaf::Act(act) = parse_leaf(word, &each.leaf)? else {
+        return Err(refused(word, "the leaf is of no act on the log"));
+    };
+    let verified = verify_core(each.transcript.as_bytes(), pin)
+        .map_err(|error| refused(word, told(&error)))?;
+    let request = verified.statement().request_digest.to_string();
+    let same = act.kind == ActKind::Log
+        && act.reference.as_deref() == Some(request.as_str())
+        && act.digest == Some(verified.core_digest());
+    match same {
+        true => Ok((*act, proven, verified)),
+        false => Err(refused(word, "the leaf does not name the ceremony")),
     }
 }
 
@@ -248,7 +262,7 @@ fn signature_leaf(text: &str, key: &Certified) -> Result<SignatureLeaf, Refused>
     };
     let agrees = leaf.kid == key.public.kid()
         && leaf.ring == key.order.ring
-        && leaf.alg == key.order.algorithm;
+        && leaf.alg == key.algorithm.to_string();
     match agrees {
         true => Ok(*leaf),
         false => Err(refused("leaf", "it is of another key than the transcript")),
@@ -260,6 +274,7 @@ fn life(
     file: &Evidence,
     key: &Certified,
     proofs: &mut Proofs<'_>,
+    log: &Log,
 ) -> Result<(History, Places), Refused> {
     let kid = key.public.kid();
     let mut places = Places::default();
@@ -267,11 +282,13 @@ fn life(
     let mut last = None;
     for (number, logged) in file.life.iter().enumerate() {
         let proven = proofs.check(&logged.proof, &logged.leaf)?;
-        if last.is_some_and(|last| proven.index <= last) {
+        let place = log.place(&proven)?;
+        if last.is_some_and(|last| place <= last) {
             return Err(refused("life", "not in the order of the log"));
         }
-        last = Some(proven.index);
-        let act = act(&logged.leaf)?;
+        last = Some(place);
+        let mut act = act(&logged.leaf)?;
+        act.time = log.corrections.time(place, act.time);
         if !History::concerns(&act, &kid) {
             return Err(refused("life", "an act that does not concern the key"));
         }
@@ -296,12 +313,12 @@ fn life(
             .tell(&act)
             .map_err(|error| refused("life", told(&error)))?;
         if history.life().activated_at.is_some() {
-            places.primary.get_or_insert(proven.index);
+            places.primary.get_or_insert(place);
         }
         if history.life().retired_at.is_some() {
-            places.retired.get_or_insert(proven.index);
+            places.retired.get_or_insert(place);
         }
-        places.acts.push((proven.index, act.time));
+        places.acts.push((place, act.time));
     }
     if file.life.is_empty() {
         return Err(refused("life", "no act"));
@@ -312,17 +329,17 @@ fn life(
 /// Where the acts of a life stand in the log.
 #[derive(Default)]
 struct Places {
-    acts: Vec<(u64, Time)>,
+    acts: Vec<(LogPlace, Time)>,
     /// The act that first made the key primary.
-    primary: Option<u64>,
+    primary: Option<LogPlace>,
     /// The act that retired it.
-    retired: Option<u64>,
+    retired: Option<LogPlace>,
 }
 
 impl Places {
     /// The latest instant of the acts before a place.
-    fn before(&self, index: u64) -> Option<Time> {
-        let acts = self.acts.iter().filter(|(place, _)| *place < index);
+    fn before(&self, leaf: LogPlace) -> Option<Time> {
+        let acts = self.acts.iter().filter(|(place, _)| *place < leaf);
         acts.map(|(_, time)| *time).max()
     }
 }
@@ -330,7 +347,7 @@ impl Places {
 fn act(text: &str) -> Result<ActLeaf, Refused> {
     match parse_leaf("life", text)? {
         Leaf::Act(act) => Ok(*act),
-        Leaf::Signature(_) => Err(refused("life", "a signature is no act")),
+        Leaf::Signature(_) | Leaf::Unknown(_) => Err(refused("life", "no act on a key")),
     }
 }
 
@@ -348,8 +365,8 @@ fn revocation(
     let Some(revocation) = history.life().revocation else {
         return no("the log does not tell of it");
     };
-    let verified: VerifiedTranscript = verify_transcript(text.as_bytes(), pin)
-        .map_err(|error| refused("revocation", told(&error)))?;
+    let verified: VerifiedTranscript =
+        verify_core(text.as_bytes(), pin).map_err(|error| refused("revocation", told(&error)))?;
     let Operation::Revoke(order) = &verified.request().operation else {
         return no("the ceremony is of another operation");
     };
@@ -367,19 +384,20 @@ fn revocation(
     }
 }
 
-/// Step 8: whether the signature checks; refused if it is not the one of the leaf.
+/// Step 8: whether the signature is valid, and whether the key's usage allows what was signed;
+/// refused if it is not the one of the leaf.
 fn subject_checks(
     subject: &Subject,
     leaf: &SignatureLeaf,
     key: &Certified,
-) -> Result<bool, Refused> {
+) -> Result<(bool, bool), Refused> {
     let Subject {
         covers,
         input,
         salt,
         signature,
     } = subject;
-    if Sha256Digest::of(&signature.0) != leaf.sig_hash {
+    if Sha256Digest::of(&canonical(key.public.spec(), &signature.0)) != leaf.sig_hash {
         return Err(refused("subject", "another signature than the leaf's"));
     }
     if let Some(salt) = salt {
@@ -388,11 +406,33 @@ fn subject_checks(
             return Err(refused("subject", "the salt does not open the commitment"));
         }
     }
-    let verifier = Verifier::new(&key.public, key.order.algorithm)
-        .map_err(|error| refused("transcript", error))?;
+    if !is_what_it_says(*covers, &input.0) {
+        return Err(refused("subject", "the input is not what `covers` says"));
+    }
+    let verifier =
+        Verifier::new(&key.public, key.algorithm).map_err(|error| refused("transcript", error))?;
     let checked = match covers {
-        Covers::Message => verifier.verify_message(&input.0, &signature.0),
+        Covers::Jws | Covers::Dsse | Covers::Message => {
+            verifier.verify_message(&input.0, &signature.0)
+        }
         Covers::Digest => verifier.verify_digest(&input.0, &signature.0),
     };
-    Ok(checked.is_ok())
+    Ok((checked.is_ok(), covers.fits(key.order.usage)))
+}
+
+/// A JWS signing input begins with the base64url of a JSON object, a pre-authentication encoding
+/// with its magic (RFC 7515 section 5.1; DSSE 1.0, PAE).
+fn is_what_it_says(covers: Covers, input: &[u8]) -> bool {
+    match covers {
+        Covers::Jws => {
+            let header = input.split(|byte| *byte == b'.').next().unwrap_or_default();
+            let header = std::str::from_utf8(header).ok().and_then(base64url::decode);
+            let object = header.and_then(|header| {
+                serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&header).ok()
+            });
+            input.contains(&b'.') && object.is_some()
+        }
+        Covers::Dsse => input.starts_with(b"DSSEv1 "),
+        Covers::Message | Covers::Digest => true,
+    }
 }

@@ -1,10 +1,22 @@
 //! What a request must satisfy whoever signs it.
 
 use crate::alg::{Algorithm, KeySpec};
+use crate::name::LOG_RING;
+use crate::place::Unfit;
+use crate::subject::{Line, Subject};
+use crate::template::Use;
 use crate::text;
 use crate::time::Time;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::note::Note;
 
-use super::{Generate, Operation, Request, RevocationReason, Revoke};
+use super::{
+    ClockCorrection, Destroy, Generate, KeyPurpose, LostLeaves, NewOrigin, Operation, Request,
+    RevocationReason, Revoke, Usage,
+};
+
+/// Most keys that one ceremony destroys.
+const MOST_KEYS: usize = 100;
 
 /// A request that no quorum can approve.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,7 +37,7 @@ pub enum RequestError {
     #[error("operation.generate: {0} does not take {1} keys")]
     KeySpec(Algorithm, KeySpec),
     /// The private key would not be safe, or not a signing key.
-    #[error("operation.generate.template: {0} is not as a signing key needs it")]
+    #[error("operation.generate.place.pkcs11.template: {0} is not as such a key needs it")]
     Template(&'static str),
     /// Numbers start at 1, and exactly the first key has no predecessor.
     #[error("operation.generate.number: {0} does not go with the predecessor given")]
@@ -39,17 +51,36 @@ pub enum RequestError {
     /// `compromised_since` belongs to the reason `compromised` and to no other.
     #[error("operation.revoke.compromised_since does not go with the reason given")]
     CompromisedSince,
-    /// Sequence numbers start at 1, and exactly the first ceremony has no previous transcript.
-    #[error("sequence {0} does not go with the previous transcript given")]
-    Sequence(u64),
+    /// The lines are not those of the operation's subjects.
+    #[error("lines: not the subjects of the operation, in their order")]
+    Lines,
+    /// Sequence numbers start at 1, and exactly the first ceremony of a line has none before it.
+    #[error("lines: sequence {0} of {1} does not go with the previous ceremony given")]
+    Sequence(u64, Subject),
+    /// A request has a proposer, or stands under an order.
+    #[error("exactly one of proposer and order is given")]
+    Proposer,
+    /// The usage does not go with the ring or the purpose.
+    #[error("operation.generate.usage: {0} does not go with the ring or the purpose")]
+    Usage(Usage),
+    /// None, too many, or not in ascending order.
+    #[error("operation.destroy.keys: expected 1 to {MOST_KEYS} keys in ascending order of kid")]
+    Keys,
+    /// Leaves that cannot be meant.
+    #[error("operation.{0}: the range of leaves is impossible")]
+    Range(&'static str),
+    /// The checkpoint is none of the old log, or the new origin is the old one.
+    #[error("operation.new-origin: {0}")]
+    Origin(&'static str),
 }
 
 impl Request {
-    /// Refuses what no quorum can approve: instants out of order, a key that can leave the token,
+    /// Refuses what no quorum can approve: instants out of order, a key that can leave its device,
     /// an algorithm that does not take the key.
     pub fn check(&self) -> Result<(), RequestError> {
-        if self.sequence == 0 || (self.sequence == 1) != self.previous_transcript.is_none() {
-            return Err(RequestError::Sequence(self.sequence));
+        self.check_lines()?;
+        if self.proposer.is_some() == self.order.is_some() {
+            return Err(RequestError::Proposer);
         }
         printable("reason", &self.reason, 1000)?;
         if let Some(ticket) = &self.ticket {
@@ -59,11 +90,7 @@ impl Request {
         ordered("approve_by", self.approve_by, "execute_by", self.execute_by)?;
         match &self.operation {
             Operation::Generate(order) => order.check(),
-            Operation::Destroy(order) => {
-                from_one("destroy", order.number)?;
-                printable("operation.destroy.token_serial", &order.token_serial, 64)?;
-                printable("operation.destroy.token_label", &order.token_label, 64)
-            }
+            Operation::Destroy(order) => order.check(),
             Operation::Revoke(order) => {
                 from_one("revoke", order.number)?;
                 // What is not known yet cannot be said: a verdict would trust everything till then.
@@ -72,25 +99,52 @@ impl Request {
                 }
                 order.check()
             }
+            Operation::ClockCorrection(order) => {
+                let ClockCorrection { bound, first, last } = *order;
+                if first > last {
+                    return Err(RequestError::Range("clock-correction"));
+                }
+                ordered("bound", bound, "created_at", self.created_at)
+            }
+            Operation::NewOrigin(order) => order.check(),
+        }
+    }
+
+    fn check_lines(&self) -> Result<(), RequestError> {
+        let subjects = self.operation.subjects();
+        let named = self.lines.iter().map(|line| &line.subject);
+        if self.lines.is_empty() || !named.eq(&subjects) {
+            return Err(RequestError::Lines);
+        }
+        let wrong =
+            |line: &&Line| line.sequence == 0 || (line.sequence == 1) != line.previous.is_none();
+        match self.lines.iter().find(wrong) {
+            Some(line) => Err(RequestError::Sequence(line.sequence, line.subject.clone())),
+            None => Ok(()),
         }
     }
 }
 
 impl Generate {
     fn check(&self) -> Result<(), RequestError> {
-        if !self.algorithm.allows(self.key_spec) {
-            return Err(RequestError::KeySpec(self.algorithm, self.key_spec));
+        if let KeyPurpose::Sign {
+            algorithm,
+            key_spec,
+        } = self.purpose
+            && !algorithm.allows(key_spec)
+        {
+            return Err(RequestError::KeySpec(algorithm, key_spec));
         }
-        if let Some(attribute) = self.template.unsafe_attribute() {
-            return Err(RequestError::Template(attribute));
+        let wraps = self.purpose.used() == Use::Wrap;
+        let of_the_log = self.ring.as_str() == LOG_RING;
+        if wraps != (self.usage == Usage::Wrap) || of_the_log != (self.usage == Usage::Log) {
+            return Err(RequestError::Usage(self.usage));
         }
         // A first key may have a higher number: a birth that failed uses its number up.
         if self.number == 0 || (self.number == 1 && self.predecessor.is_some()) {
             return Err(RequestError::Number(self.number));
         }
-        printable("operation.generate.token_serial", &self.token_serial, 64)?;
-        printable("operation.generate.token_label", &self.token_label, 64)?;
-        printable("operation.generate.label", &self.label, 100)?;
+        fit(self.place.unfit(self.purpose.used()))?;
         ordered(
             "publish_at",
             self.publish_at,
@@ -98,6 +152,60 @@ impl Generate {
             self.activate_at,
         )?;
         ordered("activate_at", self.activate_at, "retire_at", self.retire_at)
+    }
+}
+
+impl Destroy {
+    fn check(&self) -> Result<(), RequestError> {
+        let ascending = self.keys.windows(2).all(|pair| pair[0].kid < pair[1].kid);
+        if !(1..=MOST_KEYS).contains(&self.keys.len()) || !ascending {
+            return Err(RequestError::Keys);
+        }
+        for key in &self.keys {
+            from_one("destroy", key.number)?;
+            fit(key.location.unfit())?;
+        }
+        Ok(())
+    }
+}
+
+impl NewOrigin {
+    fn check(&self) -> Result<(), RequestError> {
+        printable("operation.new-origin.origin", &self.origin, 200)?;
+        printable(
+            "operation.new-origin.previous_origin",
+            &self.previous_origin,
+            200,
+        )?;
+        if self.origin == self.previous_origin {
+            return Err(RequestError::Origin("the new origin is the old one"));
+        }
+        let none = RequestError::Origin("previous_checkpoint is no checkpoint of the old log");
+        let note = Note::parse(self.previous_checkpoint.as_bytes()).map_err(|_| none.clone())?;
+        let checkpoint = Checkpoint::parse(&note.text).map_err(|_| none.clone())?;
+        if checkpoint.origin != self.previous_origin {
+            return Err(none);
+        }
+        let lost = match checkpoint.size.checked_sub(self.size) {
+            None => return Err(RequestError::Range("new-origin")),
+            Some(0) => None,
+            Some(_) => Some(LostLeaves {
+                first: self.size,
+                last: checkpoint.size - 1,
+            }),
+        };
+        match lost == self.lost {
+            true => Ok(()),
+            false => Err(RequestError::Range("new-origin")),
+        }
+    }
+}
+
+fn fit(unfit: Option<Unfit>) -> Result<(), RequestError> {
+    match unfit {
+        None => Ok(()),
+        Some(Unfit::Template(attribute)) => Err(RequestError::Template(attribute)),
+        Some(Unfit::Text(member, most)) => Err(RequestError::Text(member, most)),
     }
 }
 

@@ -3,23 +3,27 @@
 use std::ops::Deref;
 
 use crate::alg::Algorithm;
-use crate::approval::{Acceptance, Generated, Outcome, Statement, possession_message};
+use crate::approval::{
+    Acceptance, Generated, NewKey, Outcome, Statement, possession_message, wrap_challenge, wrap_kid,
+};
 use crate::chain::Trusted;
 use crate::digest::Sha256Digest;
 use crate::dsse;
 use crate::json::{self, JsonError};
 use crate::jwk::{Kid, PublicKey, PublicKeyError};
 use crate::namespace::{Namespace, Purpose};
+use crate::place::{Location, ReadBack, not_as_ordered};
 use crate::policy::Threshold;
-use crate::request::{Generate, Operation, Request};
+use crate::request::{ClockCorrection, Generate, KeyPurpose, Operation, Request};
 use crate::roster::MemberId;
 use crate::signature::Verifier;
-use crate::template::ReadBack;
+use crate::suspension;
 use crate::time::Time;
 use crate::transcript::Record;
 
 use super::{
-    Accepted, Ballot, Counted, Electorate, Findings, History, NotCounted, Standing, count, tally,
+    Accepted, Ballot, Counted, Electorate, Findings, History, Last, NotCounted, Standing, count,
+    tally,
 };
 
 /// Why what was done cannot be accepted by any number of signatures.
@@ -55,6 +59,9 @@ pub enum AcceptanceError {
     /// What the token told about the key is not what was ordered.
     #[error("read back from the token: {0} is not as ordered")]
     ReadBack(&'static str),
+    /// An executor's result without a standing order.
+    #[error("standing orders are not known to this version")]
+    Order,
     /// The key did not sign the challenge.
     #[error("the new key has not shown that it can sign")]
     Possession,
@@ -77,9 +84,17 @@ pub struct AcceptanceTally {
     findings: AcceptanceFindings,
     request: Request,
     approved_by: Vec<MemberId>,
+    approvals: Vec<usize>,
     statement: Statement,
     digest: Sha256Digest,
-    public_key: Option<PublicKey>,
+    new_key: Option<Made>,
+}
+
+/// A new key that was checked against its order.
+#[derive(Debug)]
+enum Made {
+    Pair(PublicKey, Algorithm, Location),
+    Secret(Kid),
 }
 
 impl Deref for AcceptanceTally {
@@ -95,10 +110,16 @@ impl Deref for AcceptanceTally {
 pub enum Finished {
     /// The key may be published.
     Generated(Box<Accepted>),
-    /// The private half is gone.
-    Destroyed(Kid),
+    /// The key may be used for wrapping. That the device has it is stated, not proven.
+    WrapKey(Kid),
+    /// The private halves are gone.
+    Destroyed(Vec<Kid>),
     /// The key is revoked.
     Revoked(Kid),
+    /// The times of leaves are corrected.
+    Corrected(ClockCorrection),
+    /// The log has a new origin.
+    NewOrigin,
 }
 
 /// Not enough custodians accepted.
@@ -154,6 +175,7 @@ pub(crate) fn tally_statement(
     let Findings {
         counted, standing, ..
     } = approval.findings;
+    let approvals = counted.iter().map(|counted| counted.index).collect();
     let (request, approved_by) = match (standing, approval.request) {
         (Standing::Approved, Some(request)) => {
             let by: Vec<_> = counted.into_iter().map(|counted| counted.member).collect();
@@ -167,7 +189,10 @@ pub(crate) fn tally_statement(
     if statement.executed_at < request.created_at {
         return Err(AcceptanceError::TooEarly(statement.executed_at));
     }
-    let public_key = check_outcome(&request, approved_digest, &statement.outcome)?;
+    if acceptance.result.is_some() {
+        return Err(AcceptanceError::Order);
+    }
+    let new_key = check_outcome(&request, approved_digest, &statement.outcome)?;
 
     let namespace = Namespace::new(Purpose::Accept, trusted.service(), trusted.environment());
     let message = dsse::pae(&namespace.to_string(), bytes);
@@ -175,7 +200,10 @@ pub(crate) fn tally_statement(
         signature,
         late: false,
     });
-    let electorate = Electorate::custodians(trusted.roster()).without(&request.proposer);
+    let suspended = suspension::suspended(trusted, &record.suspensions);
+    let electorate = Electorate::custodians(trusted.roster())
+        .without(request.proposer.as_ref())
+        .suspending(&suspended);
     let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
     let needed = trusted.policy().to_accept(&request.operation);
     let digest = Sha256Digest::of(bytes);
@@ -187,25 +215,36 @@ pub(crate) fn tally_statement(
         },
         request,
         approved_by,
+        approvals,
         statement,
         digest,
-        public_key,
+        new_key,
     })
 }
 
-/// Checks what was done against what was approved. Returns the new public key, if there is one.
+/// Checks what was done against what was approved. Returns the new key, if there is one.
 fn check_outcome(
     request: &Request,
     request_digest: Sha256Digest,
     outcome: &Outcome,
-) -> Result<Option<PublicKey>, AcceptanceError> {
-    match (&request.operation, outcome) {
+) -> Result<Option<Made>, AcceptanceError> {
+    let as_ordered = match (&request.operation, outcome) {
         (Operation::Generate(order), Outcome::Generated(generated)) => {
-            check_generated(request, request_digest, order, generated).map(Some)
+            return check_generated(request, request_digest, order, generated).map(Some);
         }
-        (Operation::Destroy(order), Outcome::Destroyed { kid }) if order.kid == *kid => Ok(None),
-        (Operation::Revoke(order), Outcome::Revoked { kid }) if order.kid == *kid => Ok(None),
-        _ => Err(AcceptanceError::OtherOutcome),
+        (Operation::Destroy(order), Outcome::Destroyed { kids }) => {
+            order.keys.iter().map(|key| &key.kid).eq(kids)
+        }
+        (Operation::Revoke(order), Outcome::Revoked { kid }) => order.kid == *kid,
+        (Operation::ClockCorrection(order), Outcome::Corrected(done)) => order == done,
+        (Operation::NewOrigin(order), Outcome::NewOrigin { origin, size }) => {
+            (&order.origin, &order.size) == (origin, size)
+        }
+        _ => false,
+    };
+    match as_ordered {
+        true => Ok(None),
+        false => Err(AcceptanceError::OtherOutcome),
     }
 }
 
@@ -214,47 +253,77 @@ fn check_generated(
     request_digest: Sha256Digest,
     order: &Generate,
     generated: &Generated,
-) -> Result<PublicKey, AcceptanceError> {
-    let key = PublicKey::from_spki_der(&generated.public_key.0)?;
-    if key.kid() != generated.kid {
-        return Err(AcceptanceError::KeyMismatch("the kid"));
-    }
-    if key.spki_digest() != generated.spki_digest {
-        return Err(AcceptanceError::KeyMismatch("the SPKI digest"));
-    }
-    if key.spec() != order.key_spec {
-        return Err(AcceptanceError::ReadBack("the key's shape"));
-    }
-    check_read_back(order, &generated.read_back)?;
-    let message = possession_message(request, request_digest, &generated.kid)
-        .map_err(AcceptanceError::Record)?;
-    let verifier = Verifier::new(&key, order.algorithm).map_err(|_| AcceptanceError::Possession)?;
-    verifier
-        .verify_message(&message, &generated.possession.0)
-        .map_err(|_| AcceptanceError::Possession)?;
-    Ok(key)
+) -> Result<Made, AcceptanceError> {
+    let Generated {
+        key,
+        location,
+        read_back,
+        ..
+    } = generated;
+    let made = match (key, order.purpose) {
+        (
+            NewKey::Public {
+                kid,
+                possession,
+                public_key,
+                spki_digest,
+            },
+            KeyPurpose::Sign {
+                algorithm,
+                key_spec,
+            },
+        ) => {
+            let key = PublicKey::from_spki_der(&public_key.0)?;
+            if key.kid() != *kid {
+                return Err(AcceptanceError::KeyMismatch("the kid"));
+            }
+            if key.spki_digest() != *spki_digest {
+                return Err(AcceptanceError::KeyMismatch("the SPKI digest"));
+            }
+            if key.spec() != key_spec {
+                return Err(AcceptanceError::ReadBack("the key's shape"));
+            }
+            as_ordered(order, location, read_back)?;
+            let message = possession_message(request, request_digest, kid)
+                .map_err(AcceptanceError::Record)?;
+            let verifier =
+                Verifier::new(&key, algorithm).map_err(|_| AcceptanceError::Possession)?;
+            verifier
+                .verify_message(&message, &possession.0)
+                .map_err(|_| AcceptanceError::Possession)?;
+            Made::Pair(key, algorithm, location.clone())
+        }
+        (
+            NewKey::Check {
+                challenge,
+                check_value,
+                kid,
+            },
+            KeyPurpose::Wrap { .. },
+        ) => {
+            let expected = wrap_challenge(request, order).map_err(AcceptanceError::Record)?;
+            if *challenge != expected {
+                return Err(AcceptanceError::KeyMismatch("the challenge"));
+            }
+            if *kid != wrap_kid(order, *check_value).map_err(AcceptanceError::Record)? {
+                return Err(AcceptanceError::KeyMismatch("the kid"));
+            }
+            as_ordered(order, location, read_back)?;
+            Made::Secret(kid.clone())
+        }
+        _ => return Err(AcceptanceError::OtherOutcome),
+    };
+    Ok(made)
 }
 
-/// PCI DSS 3.7.7, prevention of key substitution: the object on the token is the one ordered.
-fn check_read_back(order: &Generate, found: &ReadBack) -> Result<(), AcceptanceError> {
-    // A token may stay silent about these three, but it may not deny them.
-    let not_denied = |attribute: Option<bool>| attribute != Some(false);
-    let checks = [
-        (
-            "the token's serial number",
-            found.token_serial == order.token_serial,
-        ),
-        ("the token's label", found.token_label == order.token_label),
-        ("CKA_ID", found.cka_id == order.cka_id),
-        ("CKA_LABEL", found.label == order.label),
-        ("the key's shape", found.key_spec == order.key_spec),
-        ("the template", found.template == order.template),
-        ("CKA_ALWAYS_SENSITIVE", not_denied(found.always_sensitive)),
-        ("CKA_NEVER_EXTRACTABLE", not_denied(found.never_extractable)),
-        ("CKA_LOCAL", not_denied(found.local)),
-    ];
-    match checks.into_iter().find(|(_, good)| !good) {
-        Some((what, _)) => Err(AcceptanceError::ReadBack(what)),
+fn as_ordered(
+    order: &Generate,
+    location: &Location,
+    found: &ReadBack,
+) -> Result<(), AcceptanceError> {
+    let (used, key_spec) = (order.purpose.used(), order.purpose.key_spec());
+    match not_as_ordered(&order.place, used, &key_spec, location, found) {
+        Some(what) => Err(AcceptanceError::ReadBack(what)),
         None => Ok(()),
     }
 }
@@ -275,6 +344,11 @@ impl AcceptanceTally {
         &self.approved_by
     }
 
+    /// The places of the approvals that counted, from 0.
+    pub fn approvals(&self) -> &[usize] {
+        &self.approvals
+    }
+
     /// What was stated.
     pub fn statement(&self) -> &Statement {
         &self.statement
@@ -283,14 +357,6 @@ impl AcceptanceTally {
     /// The digest that names the finished ceremony: SHA-256 of the statement.
     pub fn transcript_digest(&self) -> Sha256Digest {
         self.digest
-    }
-
-    /// The algorithm of the new key, if a key was generated.
-    pub fn algorithm(&self) -> Option<Algorithm> {
-        match &self.request.operation {
-            Operation::Generate(order) => Some(order.algorithm),
-            Operation::Destroy(_) | Operation::Revoke(_) => None,
-        }
     }
 
     /// Turns a complete tally into what may take effect.
@@ -308,40 +374,44 @@ impl AcceptanceTally {
             .into_iter()
             .map(|counted| counted.member)
             .collect();
-        match (
-            self.request.operation,
-            self.statement.outcome,
-            self.public_key,
-        ) {
-            (Operation::Generate(order), Outcome::Generated(generated), Some(public_key)) => {
+        match (self.request.operation, self.statement.outcome, self.new_key) {
+            (Operation::Generate(order), _, Some(Made::Pair(public_key, algorithm, location))) => {
                 Ok(Finished::Generated(Box::new(Accepted {
-                    kid: generated.kid,
+                    kid: public_key.kid(),
                     public_key,
+                    algorithm,
+                    location,
                     order,
                     transcript_digest: self.digest,
                     by,
                 })))
             }
-            (_, Outcome::Destroyed { kid }, _) => Ok(Finished::Destroyed(kid)),
+            (_, _, Some(Made::Secret(kid))) => Ok(Finished::WrapKey(kid)),
+            (_, Outcome::Destroyed { kids }, _) => Ok(Finished::Destroyed(kids)),
             (_, Outcome::Revoked { kid }, _) => Ok(Finished::Revoked(kid)),
+            (_, Outcome::Corrected(correction), _) => Ok(Finished::Corrected(correction)),
+            (_, Outcome::NewOrigin { .. }, _) => Ok(Finished::NewOrigin),
             // The outcome was checked against the operation when the tally was made.
-            (_, Outcome::Generated(_), _) => Err(refusal),
+            _ => Err(refusal),
         }
     }
 }
 
 impl History {
     /// The history that a request claims for itself, for checking one transcript alone. Whether
-    /// the claims of several transcripts agree is for [`crate::transcript::verify_succession`] to
-    /// say, which no program calls yet.
+    /// the claims of several transcripts agree is for [`crate::transcript::verify_succession`].
     pub fn claimed_by(request: &[u8]) -> Self {
-        match Request::decode(request) {
-            Ok(request) => Self {
-                last_sequence: request.sequence.saturating_sub(1),
-                last_transcript: request.previous_transcript,
-                ..Self::default()
-            },
-            Err(_) => Self::default(),
+        let lines = Request::decode(request).map(|request| request.lines);
+        let lines = lines.unwrap_or_default().into_iter().filter_map(|line| {
+            let last = Last {
+                sequence: line.sequence.checked_sub(1)?,
+                digest: line.previous?,
+            };
+            Some((line.subject, last))
+        });
+        Self {
+            lines: lines.collect(),
+            ..Self::default()
         }
     }
 }

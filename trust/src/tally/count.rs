@@ -5,6 +5,7 @@
 
 use std::collections::BTreeSet;
 
+use crate::member_signature::MemberSignature;
 use crate::namespace::Namespace;
 use crate::roster::{Member, MemberId, Role, Roster};
 use crate::sshkey::SshKey;
@@ -12,7 +13,7 @@ use crate::sshsig::{self, SshSigError};
 
 /// One signature, not yet verified.
 pub(crate) struct Ballot<'a> {
-    pub signature: &'a str,
+    pub signature: &'a MemberSignature,
     /// It came after its deadline.
     pub late: bool,
 }
@@ -23,6 +24,7 @@ pub(crate) struct Electorate<'a> {
     /// `None`: every active member, whatever the role.
     role: Option<Role>,
     excluded: Option<&'a MemberId>,
+    suspended: Option<&'a BTreeSet<MemberId>>,
 }
 
 impl<'a> Electorate<'a> {
@@ -31,6 +33,7 @@ impl<'a> Electorate<'a> {
             roster,
             role: None,
             excluded: None,
+            suspended: None,
         }
     }
 
@@ -39,12 +42,20 @@ impl<'a> Electorate<'a> {
             roster,
             role: Some(Role::Custodian),
             excluded: None,
+            suspended: None,
         }
     }
 
-    pub fn without(self, proposer: &'a MemberId) -> Self {
+    pub fn without(self, proposer: Option<&'a MemberId>) -> Self {
         Self {
-            excluded: Some(proposer),
+            excluded: proposer,
+            ..self
+        }
+    }
+
+    pub fn suspending(self, suspended: &'a BTreeSet<MemberId>) -> Self {
+        Self {
+            suspended: Some(suspended),
             ..self
         }
     }
@@ -53,10 +64,16 @@ impl<'a> Electorate<'a> {
         let member = self.roster.owner(key).ok_or((None, WhyNot::UnknownKey))?;
         let why = if !member.active {
             WhyNot::Inactive
-        } else if self.role.is_some_and(|role| !member.roles.contains(&role)) {
+        } else if self
+            .role
+            .as_ref()
+            .is_some_and(|role| !member.roles.contains(role))
+        {
             WhyNot::Role
         } else if self.excluded == Some(&member.id) {
             WhyNot::Proposer
+        } else if self.suspended.is_some_and(|all| all.contains(&member.id)) {
+            WhyNot::Suspended
         } else {
             return Ok(member);
         };
@@ -67,6 +84,8 @@ impl<'a> Electorate<'a> {
 /// A member who counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Counted {
+    /// The signature's place in the list, from 0.
+    pub index: usize,
     /// The member.
     pub member: MemberId,
     /// The key the member signed with.
@@ -90,8 +109,11 @@ pub enum WhyNot {
     /// It does not verify over these bytes in this namespace.
     #[error("{0}")]
     Signature(#[from] SshSigError),
+    /// A passkey's assertion.
+    #[error("signatures of passkeys are not counted by this version")]
+    Kind,
     /// Nobody on the roster has this key.
-    #[error("the key is nobody's on the roster")]
+    #[error("the key belongs to no roster member")]
     UnknownKey,
     /// A former member.
     #[error("the member is no longer active")]
@@ -102,12 +124,27 @@ pub enum WhyNot {
     /// Proposed the request.
     #[error("the proposer does not count")]
     Proposer,
+    /// Suspended.
+    #[error("the member is suspended")]
+    Suspended,
     /// Counted before, by the same or another key.
     #[error("the member was counted already")]
     Again,
     /// Received after the deadline.
     #[error("received after the deadline")]
     Late,
+}
+
+/// The key that made a signature over `message`. Whether it means anything is the roster's to say.
+pub(crate) fn verify(
+    signature: &MemberSignature,
+    namespace: &Namespace,
+    message: &[u8],
+) -> Result<SshKey, WhyNot> {
+    match signature {
+        MemberSignature::Ssh { signature } => Ok(sshsig::verify(signature, namespace, message)?),
+        MemberSignature::Webauthn { .. } => Err(WhyNot::Kind),
+    }
 }
 
 /// Verifies every ballot over `message` and counts distinct members.
@@ -120,8 +157,8 @@ pub(crate) fn count<'a>(
     let (mut counted, mut not_counted) = (Vec::new(), Vec::new());
     let mut seen = BTreeSet::new();
     for (index, ballot) in ballots.into_iter().enumerate() {
-        let judged = sshsig::verify(ballot.signature, namespace, message)
-            .map_err(|error| (None, WhyNot::from(error)))
+        let judged = verify(ballot.signature, namespace, message)
+            .map_err(|why| (None, why))
             .and_then(|key| {
                 let id = &electorate.admit(&key)?.id;
                 if ballot.late {
@@ -131,6 +168,7 @@ pub(crate) fn count<'a>(
                     return Err((Some(id.clone()), WhyNot::Again));
                 }
                 Ok(Counted {
+                    index,
                     member: id.clone(),
                     key,
                 })

@@ -3,9 +3,11 @@
 //! Their fields are private, they are not `Clone` and nothing deserialises them: to have one is to
 //! have been through the tally, and to use one is to have it no more.
 
+use crate::alg::Algorithm;
 use crate::digest::Sha256Digest;
 use crate::jwk::{Kid, PublicKey};
-use crate::request::{Destroy, Generate, Operation, Request, Revoke};
+use crate::place::Location;
+use crate::request::{ClockCorrection, Destroy, Generate, NewOrigin, Operation, Request, Revoke};
 use crate::roster::MemberId;
 
 /// A quorum approved `order`, once.
@@ -55,6 +57,10 @@ pub enum ApprovedOperation {
     Destroy(Approved<Destroy>),
     /// Revoke.
     Revoke(Approved<Revoke>),
+    /// Correct the times of leaves.
+    ClockCorrection(Approved<ClockCorrection>),
+    /// Begin a new log.
+    NewOrigin(Approved<NewOrigin>),
 }
 
 pub(super) fn approved(
@@ -62,25 +68,26 @@ pub(super) fn approved(
     digest: Sha256Digest,
     by: Vec<MemberId>,
 ) -> ApprovedOperation {
+    use ApprovedOperation as A;
+    fn prove<O>(
+        order: O,
+        request: Request,
+        digest: Sha256Digest,
+        by: Vec<MemberId>,
+    ) -> Approved<O> {
+        Approved {
+            order,
+            request,
+            digest,
+            by,
+        }
+    }
     match request.operation.clone() {
-        Operation::Generate(order) => ApprovedOperation::Generate(Approved {
-            order,
-            request,
-            digest,
-            by,
-        }),
-        Operation::Destroy(order) => ApprovedOperation::Destroy(Approved {
-            order,
-            request,
-            digest,
-            by,
-        }),
-        Operation::Revoke(order) => ApprovedOperation::Revoke(Approved {
-            order,
-            request,
-            digest,
-            by,
-        }),
+        Operation::Generate(order) => A::Generate(prove(order, request, digest, by)),
+        Operation::Destroy(order) => A::Destroy(prove(order, request, digest, by)),
+        Operation::Revoke(order) => A::Revoke(prove(order, request, digest, by)),
+        Operation::ClockCorrection(order) => A::ClockCorrection(prove(order, request, digest, by)),
+        Operation::NewOrigin(order) => A::NewOrigin(prove(order, request, digest, by)),
     }
 }
 
@@ -90,6 +97,8 @@ pub(super) fn approved(
 pub struct Accepted {
     pub(super) kid: Kid,
     pub(super) public_key: PublicKey,
+    pub(super) algorithm: Algorithm,
+    pub(super) location: Location,
     pub(super) order: Generate,
     pub(super) transcript_digest: Sha256Digest,
     pub(super) by: Vec<MemberId>,
@@ -104,6 +113,16 @@ impl Accepted {
     /// Its public half.
     pub fn public_key(&self) -> &PublicKey {
         &self.public_key
+    }
+
+    /// How it signs.
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
+    }
+
+    /// Where its private half was made.
+    pub fn location(&self) -> &Location {
+        &self.location
     }
 
     /// What was ordered.
@@ -142,6 +161,8 @@ impl Accepted {
         Self {
             kid: public_key.kid(),
             public_key,
+            algorithm: Algorithm::Es256,
+            location: crate::testing::location(),
             order,
             transcript_digest,
             by: Vec::new(),

@@ -27,6 +27,8 @@ pub struct Known<'a> {
     pub key: Option<&'a KeyState>,
     /// Whether the signature checks against that key.
     pub checks: bool,
+    /// Whether the key's usage allows what was signed.
+    pub fits_usage: bool,
     /// Its place in our log.
     pub log: Option<Existence>,
     /// What an RFC 3161 token says. It proves that the signature existed, never that it is ours.
@@ -83,6 +85,7 @@ impl Known<'_> {
         let mut verdict = verdict(&Facts {
             key,
             checks: self.checks,
+            fits_usage: self.fits_usage,
             existence: Existence::earliest([log, stamped].into_iter().flatten()),
             logged: log.is_some(),
             withdrawn,

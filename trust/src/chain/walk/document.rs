@@ -9,8 +9,7 @@ use crate::json;
 use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
 use crate::roster::{MemberKey, Roster};
-use crate::sshsig;
-use crate::tally::{Ballot, Electorate, count};
+use crate::tally::{Ballot, Electorate, count, verify};
 
 /// A document with what it takes to verify it.
 pub struct Document<'a> {
@@ -119,13 +118,12 @@ impl<'a> Document<'a> {
         roster: &Roster,
     ) -> Result<(), ChainError> {
         for member in roster.members.iter().filter(|member| member.active) {
-            for MemberKey::Ssh { public } in &member.keys {
+            for public in member.keys.iter().filter_map(MemberKey::ssh) {
                 let owner = before.and_then(|before| before.owner(public));
                 let known = owner.is_some_and(|owner| owner.id == member.id);
                 let shown = || {
                     self.signed.signatures.iter().any(|signature| {
-                        let signer = sshsig::verify(signature, &self.namespace, &self.message);
-                        signer.as_ref() == Ok(public)
+                        verify(signature, &self.namespace, &self.message).as_ref() == Ok(public)
                     })
                 };
                 if !known && !shown() {

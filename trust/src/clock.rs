@@ -1,0 +1,130 @@
+//! What a wrong clock wrote, as a ceremony corrected it; and where a leaf stands when a log had
+//! several origins. Service, evidence files, check and monitors ask here, so that they agree.
+
+use crate::request::ClockCorrection;
+use crate::time::Time;
+
+/// Where a leaf stands: after everything of earlier origins, then by its index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct LogPlace {
+    /// How many origins there were before the first in whose tree the leaf stands.
+    pub origin: usize,
+    /// Its index.
+    pub index: u64,
+}
+
+/// The origins of a log, oldest first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origins {
+    first: String,
+    /// Later ones, each with the number of leaves that it took over.
+    later: Vec<(String, u64)>,
+}
+
+impl Origins {
+    /// A log with one origin.
+    pub fn one(origin: impl Into<String>) -> Self {
+        Self {
+            first: origin.into(),
+            later: Vec::new(),
+        }
+    }
+
+    /// The newest origin.
+    pub fn newest(&self) -> &str {
+        self.later.last().map_or(&self.first, |(origin, _)| origin)
+    }
+
+    /// Adds the next origin, which took over `size` leaves.
+    pub fn push(&mut self, origin: impl Into<String>, size: u64) {
+        self.later.push((origin.into(), size));
+    }
+
+    /// Where a leaf of the tree of an origin stands; none of an origin that is not known.
+    pub fn place(&self, origin: &str, index: u64) -> Option<LogPlace> {
+        let names = self.later.iter().map(|(name, _)| name);
+        let mut at = std::iter::once(&self.first)
+            .chain(names)
+            .position(|name| name == origin)?;
+        // What an origin took over is where it was before.
+        while at > 0 && index < self.later[at - 1].1 {
+            at -= 1;
+        }
+        Some(LogPlace { origin: at, index })
+    }
+}
+
+/// The corrections of a log.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Corrections(Vec<(LogPlace, ClockCorrection)>);
+
+impl Corrections {
+    /// Adds a correction, told by the leaf at `place`.
+    pub fn push(&mut self, place: LogPlace, correction: ClockCorrection) {
+        self.0.push((place, correction));
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// When a leaf was written, by its own `time` and the corrections.
+    pub fn time(&self, place: LogPlace, time: Time) -> Time {
+        let concerns = |told: &LogPlace, correction: &ClockCorrection| {
+            place.origin <= told.origin
+                && (correction.first..=correction.last).contains(&place.index)
+        };
+        let corrections = self.0.iter();
+        corrections
+            .filter(|(told, correction)| concerns(told, correction))
+            .map(|(_, correction)| correction.bound)
+            .fold(time, Time::min)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::at;
+
+    #[test]
+    fn what_an_origin_took_over_stands_where_it_stood() {
+        let mut origins = Origins::one("a");
+        origins.push("b", 10);
+        origins.push("c", 5);
+        let place = |origin, index| origins.place(origin, index).unwrap();
+        assert_eq!(place("a", 3), place("c", 3));
+        assert_eq!(place("b", 7).origin, 0);
+        assert_eq!(place("b", 12).origin, 1);
+        // Lost leaves of an old origin come before whatever stands in their place today.
+        assert!(place("a", 10_000) < place("b", 10));
+        assert!(place("b", 12) < place("c", 5));
+        assert!(origins.place("d", 0).is_none());
+        assert_eq!(origins.newest(), "c");
+    }
+
+    #[test]
+    fn a_correction_bounds_what_it_names_and_nothing_else() {
+        let mut corrections = Corrections::default();
+        let told = LogPlace {
+            origin: 0,
+            index: 9,
+        };
+        let correction = ClockCorrection {
+            bound: at(100),
+            first: 3,
+            last: 5,
+        };
+        corrections.push(told, correction);
+        let place = |index| LogPlace { origin: 0, index };
+        assert_eq!(corrections.time(place(3), at(900)), at(100));
+        assert_eq!(corrections.time(place(3), at(50)), at(50));
+        assert_eq!(corrections.time(place(6), at(900)), at(900));
+        let later = LogPlace {
+            origin: 1,
+            index: 4,
+        };
+        assert_eq!(corrections.time(later, at(900)), at(900));
+    }
+}

@@ -1,0 +1,329 @@
+//! What a ceremony can do. A later operation is a further member of [`Operation`]: a version that
+//! does not know it refuses the request by its name.
+
+use serde::{Deserialize, Serialize};
+
+use crate::alg::{Algorithm, KeySpec};
+use crate::jwk::Kid;
+use crate::name::Name;
+use crate::place::{Location, Place};
+use crate::spelled::spelled;
+use crate::subject::Subject;
+use crate::template::Use;
+use crate::time::Time;
+
+/// What a ceremony does.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Operation {
+    /// Generate a key on a token.
+    Generate(Generate),
+    /// Destroy the private half on the token; the public half stays for ever.
+    Destroy(Destroy),
+    /// Withdraw trust from a key, or say more of a revocation: that it was a compromise, or one
+    /// from earlier on.
+    Revoke(Revoke),
+    /// Say what time it was when a wrong clock wrote leaves.
+    ClockCorrection(ClockCorrection),
+    /// Begin a new log after leaves were lost.
+    NewOrigin(NewOrigin),
+}
+
+/// Generates key `number` of a ring.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Generate {
+    /// The ring.
+    pub ring: Name,
+    /// The key's number in its ring, from 1.
+    pub number: u32,
+    /// What the key is for, and its shape.
+    pub purpose: KeyPurpose,
+    /// What the ring's callers may have done with it.
+    pub usage: Usage,
+    /// Where it is to be made.
+    pub place: Place,
+    /// Not published before. It is the instant of the proposal, before which nobody can accept, so
+    /// the service waits for nothing.
+    pub publish_at: Time,
+    /// Due to be made primary. An emergency may do it earlier, never before `publish_safety`.
+    pub activate_at: Time,
+    /// Due to be retired.
+    pub retire_at: Time,
+    /// The key it succeeds; `null` for the first of a ring.
+    pub predecessor: Option<Kid>,
+}
+
+/// What a key is for, and its shape.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", deny_unknown_fields)]
+pub enum KeyPurpose {
+    /// A pair: the private half signs, the public half is published.
+    Sign {
+        /// The ring's algorithm.
+        algorithm: Algorithm,
+        /// The key's shape.
+        key_spec: KeySpec,
+    },
+    /// A secret key that wraps other keys.
+    Wrap {
+        /// How it wraps.
+        algorithm: WrapAlgorithm,
+        /// The key's shape.
+        key_spec: WrapKeySpec,
+    },
+}
+
+/// How a key wraps.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrapAlgorithm {
+    /// AES Key Wrap with a 256-bit key (RFC 3394, RFC 7518 section 4.4).
+    A256Kw,
+}
+
+/// The shape of a wrapping key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrapKeySpec {
+    /// AES with 256 bits.
+    Aes256,
+}
+
+impl WrapAlgorithm {
+    /// All, in a stable order.
+    pub const ALL: [Self; 1] = [Self::A256Kw];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::A256Kw => "A256KW",
+        }
+    }
+}
+
+impl WrapKeySpec {
+    /// All, in a stable order.
+    pub const ALL: [Self; 1] = [Self::Aes256];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Aes256 => "AES-256",
+        }
+    }
+}
+
+spelled!(WrapAlgorithm, "algorithm");
+spelled!(WrapKeySpec, "key spec");
+
+impl KeyPurpose {
+    /// Whether it signs or wraps.
+    pub fn used(&self) -> Use {
+        match self {
+            Self::Sign { .. } => Use::Sign,
+            Self::Wrap { .. } => Use::Wrap,
+        }
+    }
+
+    /// The shape, as a device tells it.
+    pub fn key_spec(&self) -> String {
+        match self {
+            Self::Sign { key_spec, .. } => key_spec.to_string(),
+            Self::Wrap { key_spec, .. } => key_spec.to_string(),
+        }
+    }
+
+    /// How a signing key signs, and its shape.
+    pub fn signing(&self) -> Option<(Algorithm, KeySpec)> {
+        match self {
+            Self::Sign {
+                algorithm,
+                key_spec,
+            } => Some((*algorithm, *key_spec)),
+            Self::Wrap { .. } => None,
+        }
+    }
+}
+
+/// What a ring's keys are used for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Usage {
+    /// JWS and DSSE: the service builds what is signed.
+    Structured,
+    /// A digest that the caller made. Never together with structured formats, because a caller
+    /// could then have any structure signed.
+    Raw,
+    /// Roots of batches.
+    Sealed,
+    /// Certificates and revocation lists.
+    Certificates,
+    /// Checkpoints of the log.
+    Log,
+    /// Other keys are wrapped.
+    Wrap,
+}
+
+/// Destroys private halves. Their public halves stay for ever.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destroy {
+    /// The keys, in ascending order of their kids.
+    pub keys: Vec<DestroyKey>,
+}
+
+/// One key whose private half is destroyed.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DestroyKey {
+    /// The key.
+    pub kid: Kid,
+    /// Where its private half is.
+    pub location: Location,
+    /// Its number in the ring.
+    pub number: u32,
+    /// The ring.
+    pub ring: Name,
+}
+
+/// Leaves of the log that a wrong clock wrote.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClockCorrection {
+    /// Their true time is not after this.
+    pub bound: Time,
+    /// The first of them.
+    pub first: u64,
+    /// The last of them.
+    pub last: u64,
+}
+
+/// A log that begins anew with what is left of another.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct NewOrigin {
+    /// Leaves that the old log had and the new one does not.
+    pub lost: Option<LostLeaves>,
+    /// First line of the new log's checkpoints.
+    pub origin: String,
+    /// The last checkpoint of the old log, the whole signed note.
+    pub previous_checkpoint: String,
+    /// First line of the old log's checkpoints.
+    pub previous_origin: String,
+    /// How many leaves survive: the new tree begins with them.
+    pub size: u64,
+}
+
+/// Leaves that were lost for good.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LostLeaves {
+    /// The first.
+    pub first: u64,
+    /// The last.
+    pub last: u64,
+}
+
+/// Revokes a key.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revoke {
+    /// The ring.
+    pub ring: Name,
+    /// The key.
+    pub kid: Kid,
+    /// Its number in the ring.
+    pub number: u32,
+    /// Why.
+    pub reason: RevocationReason,
+    /// Since when somebody else may have signed with it. Required for `compromised`, forbidden
+    /// otherwise.
+    pub compromised_since: Option<Time>,
+}
+
+/// The reasons of OpenID Federation 1.0, historical keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum RevocationReason {
+    /// No reason given.
+    Unspecified,
+    /// Somebody else may have signed with it.
+    Compromised,
+    /// Replaced before its time.
+    Superseded,
+}
+
+impl Usage {
+    /// All, in a stable order.
+    pub const ALL: [Self; 6] = [
+        Self::Structured,
+        Self::Raw,
+        Self::Sealed,
+        Self::Certificates,
+        Self::Log,
+        Self::Wrap,
+    ];
+
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Structured => "structured",
+            Self::Raw => "raw",
+            Self::Sealed => "sealed",
+            Self::Certificates => "certificates",
+            Self::Log => "log",
+            Self::Wrap => "wrap",
+        }
+    }
+}
+
+impl RevocationReason {
+    /// All reasons, in a stable order.
+    pub const ALL: [Self; 3] = [Self::Unspecified, Self::Compromised, Self::Superseded];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Unspecified => "unspecified",
+            Self::Compromised => "compromised",
+            Self::Superseded => "superseded",
+        }
+    }
+}
+
+spelled!(Usage, "usage");
+spelled!(RevocationReason, "reason");
+
+impl Operation {
+    /// The subjects in whose lines it has a place, in their order.
+    pub fn subjects(&self) -> Vec<Subject> {
+        match self {
+            Self::Generate(order) => vec![Subject::Ring(order.ring.clone())],
+            Self::Destroy(order) => {
+                let keys = order.keys.iter();
+                keys.map(|key| Subject::Key(key.kid.clone())).collect()
+            }
+            Self::Revoke(order) => vec![Subject::Key(order.kid.clone())],
+            Self::ClockCorrection(_) | Self::NewOrigin(_) => vec![Subject::Log],
+        }
+    }
+
+    /// The ring it concerns, if it is one.
+    pub fn ring(&self) -> Option<&Name> {
+        match self {
+            Self::Generate(order) => Some(&order.ring),
+            Self::Destroy(order) => {
+                let ring = &order.keys.first()?.ring;
+                let one = order.keys.iter().all(|key| key.ring == *ring);
+                one.then_some(ring)
+            }
+            Self::Revoke(order) => Some(&order.ring),
+            Self::ClockCorrection(_) | Self::NewOrigin(_) => None,
+        }
+    }
+
+    /// The operation in one word.
+    pub fn word(&self) -> &'static str {
+        match self {
+            Self::Generate(_) => "generate",
+            Self::Destroy(_) => "destroy",
+            Self::Revoke(_) => "revoke",
+            Self::ClockCorrection(_) => "clock-correction",
+            Self::NewOrigin(_) => "new-origin",
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! The proofs in a transcript: the acts of the ceremony are in the log, before its end.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::chain::Pin;
+use crate::digest::Sha256Digest;
+use crate::json::JsonError;
+use crate::jwk::PublicKey;
+use crate::leaf::{ActKind, ActLeaf, Leaf};
+use crate::member_signature::MemberSignature;
+use crate::name::LOG_RING;
+use crate::proofs::{NotProven, Proofs, told};
+use crate::time::Time;
+use crate::tlog::policy::WitnessPolicy;
+
+use super::{Transcript, TranscriptError, verify_core};
+
+/// Proofs that do not hold, or are of other leaves.
+#[derive(Debug, thiserror::Error)]
+pub enum LogProofsError {
+    /// Keys without proofs, or proofs without keys.
+    #[error("log_keys and log_proofs stand together or not at all")]
+    Incomplete,
+    /// The transcript of a log key does not hold, is none, or there twice.
+    #[error("log_keys[{0}]: {1}")]
+    Key(usize, String),
+    /// A proof does not hold.
+    #[error("log_proofs[{0}]: {1}")]
+    Proof(usize, NotProven),
+    /// A log key is not needed.
+    #[error("{0}")]
+    Keys(NotProven),
+    /// Proofs of several logs, or not in the order of the log.
+    #[error("log_proofs[{0}]: of another log, or not in the order of the log")]
+    Order(usize),
+    /// The leaf is of something else than this ceremony.
+    #[error("log_proofs[{0}]: the leaf is not one of this ceremony")]
+    OtherLeaf(usize),
+    /// The end of the ceremony, or an approval that counted, is missing.
+    #[error("no proof of {0}")]
+    Missing(&'static str),
+    /// A signature cannot be written.
+    #[error("a signature cannot be written")]
+    Write(#[from] JsonError),
+}
+
+/// The log's keys by their transcripts, each of them once.
+pub(crate) fn log_keys(texts: &[String], pin: &Pin) -> Result<Vec<PublicKey>, (usize, String)> {
+    let mut keys: Vec<PublicKey> = Vec::new();
+    for (number, text) in texts.iter().enumerate() {
+        let no = |why: String| (number, why);
+        let verified = verify_core(text.as_bytes(), pin).map_err(|error| no(told(&error)))?;
+        let accepted = verified.into_key().map_err(|error| no(told(&error)))?;
+        if accepted.order().ring.as_str() != LOG_RING {
+            return Err(no("a key of another ring than the log's".to_owned()));
+        }
+        if keys.iter().any(|known| known.kid() == *accepted.kid()) {
+            return Err(no("the same key twice".to_owned()));
+        }
+        keys.push(accepted.public_key().clone());
+    }
+    Ok(keys)
+}
+
+/// Checks the proofs; returns when each approval, by its digest, was in the log.
+pub(super) fn check(
+    transcript: &Transcript,
+    pin: &Pin,
+    counted: &[&MemberSignature],
+) -> Result<BTreeMap<Sha256Digest, Time>, TranscriptError> {
+    if transcript.log_keys.is_empty() != transcript.log_proofs.is_empty() {
+        return Err(LogProofsError::Incomplete.into());
+    }
+    if transcript.log_proofs.is_empty() {
+        return Ok(BTreeMap::new());
+    }
+    let keys = log_keys(&transcript.log_keys, pin)
+        .map_err(|(number, why)| LogProofsError::Key(number, why))?;
+    let here = Here::of(transcript)?;
+    let mut proofs = Proofs::new(&keys, WitnessPolicy::none());
+    let mut before: Option<(u64, String)> = None;
+    let mut approved = BTreeMap::new();
+    let mut ends = Vec::new();
+    for (number, logged) in transcript.log_proofs.iter().enumerate() {
+        let proven = proofs
+            .check(&logged.proof, &logged.leaf)
+            .map_err(|error| LogProofsError::Proof(number, error))?;
+        let follows =
+            |(index, origin): &(u64, String)| *index < proven.index && *origin == proven.origin;
+        if !before.as_ref().is_none_or(follows) {
+            return Err(LogProofsError::Order(number).into());
+        }
+        before = Some((proven.index, proven.origin));
+        let act = match Leaf::parse(logged.leaf.as_bytes()) {
+            Ok(Leaf::Act(act)) if here.tells(&act) => act,
+            _ => return Err(LogProofsError::OtherLeaf(number).into()),
+        };
+        match (act.action.as_str(), act.digest) {
+            ("approve", Some(digest)) if ends.is_empty() => {
+                approved.entry(digest).or_insert(act.time);
+            }
+            ("accepted", _) => ends.push(proven.index),
+            _ => {}
+        }
+    }
+    proofs.all_used().map_err(LogProofsError::Keys)?;
+    if ends.len() != 1 {
+        return Err(LogProofsError::Missing("the end of the ceremony").into());
+    }
+    for signature in counted {
+        let digest = signature.digest().map_err(LogProofsError::Write)?;
+        if !approved.contains_key(&digest) {
+            return Err(LogProofsError::Missing("an approval before it").into());
+        }
+    }
+    Ok(approved)
+}
+
+/// What a leaf of this ceremony can name.
+struct Here {
+    request: String,
+    core: Sha256Digest,
+    signatures: BTreeMap<&'static str, BTreeSet<Sha256Digest>>,
+}
+
+impl Here {
+    fn of(transcript: &Transcript) -> Result<Self, LogProofsError> {
+        let record = &transcript.record;
+        let objections = |list: &'_ [crate::approval::Objection]| {
+            list.iter()
+                .map(|each| each.signature.clone())
+                .collect::<Vec<_>>()
+        };
+        let approvals = |list: &[crate::approval::Approval]| {
+            list.iter()
+                .map(|each| each.signature.clone())
+                .collect::<Vec<_>>()
+        };
+        let places = [
+            ("propose", approvals(record.proposal.as_slice())),
+            ("approve", approvals(&record.approvals)),
+            ("reject", objections(&record.rejections)),
+            ("cancel", objections(&record.cancellations)),
+            ("accept", transcript.acceptance.signatures.clone()),
+        ];
+        let mut signatures = BTreeMap::new();
+        for (place, all) in places {
+            let digests: Result<BTreeSet<_>, _> = all.iter().map(MemberSignature::digest).collect();
+            signatures.insert(place, digests?);
+        }
+        Ok(Self {
+            request: Sha256Digest::of(record.request.as_bytes()).to_string(),
+            core: transcript.core_digest()?,
+            signatures,
+        })
+    }
+
+    fn tells(&self, act: &ActLeaf) -> bool {
+        let of_it = act.kind == ActKind::Ceremony
+            && act.reference.as_deref() == Some(self.request.as_str());
+        let named = match self.signatures.get(act.action.as_str()) {
+            Some(digests) => act.digest.is_some_and(|digest| digests.contains(&digest)),
+            None if act.action == "accepted" => act.digest == Some(self.core),
+            None => true,
+        };
+        of_it && named
+    }
+}
