@@ -7,8 +7,6 @@ BEGIN
 END $$;
 
 -- Rows that are never changed and never leave. TRUNCATE counts as leaving.
-CREATE TRIGGER log_leaf_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON log_leaf
-    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('log_leaf is append-only');
 CREATE TRIGGER trust_document_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON trust_document
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('trust_document is append-only');
 CREATE TRIGGER ceremony_signature_append_only
@@ -22,14 +20,31 @@ CREATE TRIGGER ring_no_delete BEFORE DELETE OR TRUNCATE ON ring
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('ring is never deleted');
 CREATE TRIGGER ceremony_no_delete BEFORE DELETE OR TRUNCATE ON ceremony
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('ceremony is never deleted');
-CREATE TRIGGER token_object_no_delete BEFORE DELETE OR TRUNCATE ON token_object
-    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('token_object is never deleted');
+CREATE TRIGGER key_object_no_delete BEFORE DELETE OR TRUNCATE ON key_object
+    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('key_object is never deleted');
 CREATE TRIGGER signing_key_no_delete BEFORE DELETE OR TRUNCATE ON signing_key
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('signing_key is never deleted');
+CREATE TRIGGER ceremony_line_no_delete BEFORE DELETE OR TRUNCATE ON ceremony_line
+    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('ceremony_line is never deleted');
+CREATE TRIGGER order_use_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON order_use
+    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('order_use is append-only');
 CREATE TRIGGER credential_no_delete BEFORE DELETE OR TRUNCATE ON credential
     FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('credential is never deleted');
 
--- The log only grows, and nothing in it is skipped. Once per statement: it is the hot path.
+-- Documents follow each other in the order of their chain.
+CREATE FUNCTION chancery_document_follows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.place <> (SELECT COALESCE(MAX(place) + 1, 0) FROM trust_document) THEN
+        RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+            MESSAGE = 'trust_document is append-only';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER trust_document_follows BEFORE INSERT ON trust_document
+    FOR EACH ROW EXECUTE FUNCTION chancery_document_follows();
+
+-- The log only grows, nothing in it is skipped, and every leaf is of a known kind. Once per
+-- statement: it is the hot path.
 CREATE FUNCTION chancery_log_grows() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
     IF NEW.id <> OLD.id OR NEW.version < OLD.version
@@ -55,6 +70,11 @@ BEGIN
         RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
             MESSAGE = 'log_leaf is contiguous';
     END IF;
+    IF EXISTS (SELECT 1 FROM added WHERE NOT EXISTS
+               (SELECT 1 FROM leaf_kind WHERE leaf_kind.word = added.kind)) THEN
+        RAISE EXCEPTION USING ERRCODE = 'foreign_key_violation',
+            MESSAGE = 'log_leaf has a kind that leaf_kind does not have';
+    END IF;
     RETURN NULL;
 END $$;
 CREATE TRIGGER log_leaf_contiguous AFTER INSERT ON log_leaf
@@ -72,56 +92,76 @@ CREATE TRIGGER log_head_notify AFTER UPDATE OF version ON log_head
 
 CREATE TRIGGER ring_immutable BEFORE UPDATE ON ring FOR EACH ROW
 WHEN (NEW.name <> OLD.name OR NEW.algorithm <> OLD.algorithm OR NEW.key_spec <> OLD.key_spec
-  OR NEW.usage <> OLD.usage OR NEW.critical <> OLD.critical OR NEW.created_at <> OLD.created_at
-  OR NEW.version <> OLD.version + 1)
+  OR NEW.usage <> OLD.usage OR NEW.created_at <> OLD.created_at OR NEW.version <> OLD.version + 1)
 EXECUTE FUNCTION chancery_refuse('ring is immutable but for its version');
 
 CREATE TRIGGER ceremony_begins BEFORE INSERT ON ceremony FOR EACH ROW
-WHEN (NEW.state <> 'proposed' OR NEW.execution IS NOT NULL OR NEW.transcript IS NOT NULL)
-EXECUTE FUNCTION chancery_refuse('ceremony begins as proposed');
+WHEN (NEW.state NOT IN ('draft', 'proposed') OR NEW.execution IS NOT NULL OR NEW.transcript IS NOT NULL)
+EXECUTE FUNCTION chancery_refuse('ceremony begins as draft or proposed');
 CREATE TRIGGER ceremony_immutable BEFORE UPDATE ON ceremony FOR EACH ROW
-WHEN (NEW.id <> OLD.id OR NEW.seq <> OLD.seq OR NEW.operation <> OLD.operation
-  OR NEW.ring <> OLD.ring OR NEW.request <> OLD.request OR NEW.created_at <> OLD.created_at
+WHEN (NEW.id <> OLD.id OR NEW.nonce <> OLD.nonce OR NEW.operation <> OLD.operation
+  OR NEW.ring IS DISTINCT FROM OLD.ring OR NEW.request <> OLD.request
+  OR NEW.created_at <> OLD.created_at
   OR (OLD.execution IS NOT NULL AND NEW.execution IS DISTINCT FROM OLD.execution)
   OR (OLD.transcript IS NOT NULL AND NEW.transcript IS DISTINCT FROM OLD.transcript))
 EXECUTE FUNCTION chancery_refuse('ceremony is immutable but for its state and results');
--- What was destroyed or revoked keeps its number; a key that nobody accepts gives it back.
+-- What was done keeps its place; a key that nobody accepts gives it back.
 CREATE TRIGGER ceremony_transition BEFORE UPDATE ON ceremony FOR EACH ROW
 WHEN (NEW.state <> OLD.state AND NOT CASE OLD.state
+    WHEN 'draft' THEN NEW.state IN ('proposed', 'expired', 'cancelled')
     WHEN 'proposed' THEN NEW.state IN ('approved', 'rejected', 'expired', 'cancelled')
     WHEN 'approved' THEN NEW.state IN ('rejected', 'expired', 'cancelled', 'failed')
-        OR (NEW.state = 'executing' AND OLD.operation <> 'revoke')
-        OR (NEW.state = 'executed' AND OLD.operation = 'revoke')
+        OR (NEW.state = 'executing' AND OLD.operation IN ('generate', 'destroy'))
+        OR (NEW.state = 'executed' AND OLD.operation NOT IN ('generate', 'destroy'))
     WHEN 'executing' THEN NEW.state IN ('executed', 'failed')
     WHEN 'executed' THEN NEW.state = 'closed' OR (OLD.operation = 'generate'
         AND NEW.state IN ('rejected', 'expired', 'cancelled', 'failed'))
     ELSE FALSE END)
 EXECUTE FUNCTION chancery_refuse('illegal transition of ceremony');
 
-CREATE TRIGGER token_object_begins BEFORE INSERT ON token_object FOR EACH ROW
+CREATE TRIGGER ceremony_line_begins BEFORE INSERT ON ceremony_line FOR EACH ROW
+WHEN (NEW.done <> 0)
+EXECUTE FUNCTION chancery_refuse('ceremony_line begins as not done');
+CREATE TRIGGER ceremony_line_immutable BEFORE UPDATE ON ceremony_line FOR EACH ROW
+WHEN (NEW.ceremony <> OLD.ceremony OR NEW.subject <> OLD.subject OR NEW.seq <> OLD.seq)
+EXECUTE FUNCTION chancery_refuse('ceremony_line is immutable but for being done');
+-- Only the last place of a line is given back.
+CREATE FUNCTION chancery_line_last() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF EXISTS (SELECT 1 FROM ceremony_line
+               WHERE subject = OLD.subject AND done = 1 AND seq > OLD.seq) THEN
+        RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+            MESSAGE = 'only the last place of a line is given back';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER ceremony_line_last BEFORE UPDATE ON ceremony_line FOR EACH ROW
+WHEN (OLD.done = 1 AND NEW.done = 0) EXECUTE FUNCTION chancery_line_last();
+
+CREATE TRIGGER key_object_begins BEFORE INSERT ON key_object FOR EACH ROW
 WHEN (NEW.state <> 'intended' OR NEW.kid IS NOT NULL)
-EXECUTE FUNCTION chancery_refuse('token_object begins as intended');
-CREATE TRIGGER token_object_immutable BEFORE UPDATE ON token_object FOR EACH ROW
-WHEN (NEW.cka_id <> OLD.cka_id OR NEW.token_serial <> OLD.token_serial
-  OR NEW.token_label <> OLD.token_label OR NEW.label <> OLD.label OR NEW.ring <> OLD.ring
+EXECUTE FUNCTION chancery_refuse('key_object begins as intended');
+CREATE TRIGGER key_object_immutable BEFORE UPDATE ON key_object FOR EACH ROW
+WHEN (NEW.id <> OLD.id OR NEW.kind <> OLD.kind OR NEW.device <> OLD.device
+  OR NEW.label <> OLD.label OR NEW.place <> OLD.place OR NEW.ring <> OLD.ring
   OR NEW.number <> OLD.number OR NEW.ceremony <> OLD.ceremony OR NEW.created_at <> OLD.created_at
-  OR (OLD.kid IS NOT NULL AND NEW.kid IS DISTINCT FROM OLD.kid))
-EXECUTE FUNCTION chancery_refuse('token_object is immutable but for its state');
-CREATE TRIGGER token_object_transition BEFORE UPDATE ON token_object FOR EACH ROW
+  OR (OLD.kid IS NOT NULL AND NEW.kid IS DISTINCT FROM OLD.kid)
+  OR (OLD.location IS NOT NULL AND NEW.location IS DISTINCT FROM OLD.location))
+EXECUTE FUNCTION chancery_refuse('key_object is immutable but for its state');
+CREATE TRIGGER key_object_transition BEFORE UPDATE ON key_object FOR EACH ROW
 WHEN (NEW.state <> OLD.state AND NOT CASE OLD.state
     WHEN 'intended' THEN NEW.state IN ('present', 'abandoned', 'destroyed')
     WHEN 'present' THEN NEW.state IN ('destroying', 'destroyed')
     WHEN 'destroying' THEN NEW.state IN ('destroyed', 'present')
     ELSE FALSE END)
-EXECUTE FUNCTION chancery_refuse('illegal transition of token_object');
+EXECUTE FUNCTION chancery_refuse('illegal transition of key_object');
 
 CREATE TRIGGER signing_key_begins BEFORE INSERT ON signing_key FOR EACH ROW
 WHEN (NEW.state <> 'prepared')
 EXECUTE FUNCTION chancery_refuse('signing_key begins as prepared');
 CREATE TRIGGER signing_key_immutable BEFORE UPDATE ON signing_key FOR EACH ROW
 WHEN (NEW.kid <> OLD.kid OR NEW.ring <> OLD.ring OR NEW.number <> OLD.number
-  OR NEW.spki <> OLD.spki OR NEW.cka_id <> OLD.cka_id OR NEW.token_serial <> OLD.token_serial
-  OR NEW.token_label <> OLD.token_label OR NEW.published_at <> OLD.published_at
+  OR NEW.spki <> OLD.spki OR NEW.object <> OLD.object OR NEW.published_at <> OLD.published_at
   OR NEW.activate_at <> OLD.activate_at OR NEW.retire_at <> OLD.retire_at
   OR NEW.ceremony <> OLD.ceremony)
 EXECUTE FUNCTION chancery_refuse('signing_key is immutable but for its state');
@@ -134,9 +174,82 @@ WHEN (NEW.state <> OLD.state AND NOT CASE OLD.state
     WHEN 'archived' THEN NEW.state = 'revoked'
     ELSE FALSE END)
 EXECUTE FUNCTION chancery_refuse('illegal transition of signing_key');
--- A revocation is final in every word.
+-- A revocation stays as old as it is and changes only to a more severe one: to a compromise, or to
+-- one from earlier on.
 CREATE TRIGGER signing_key_revocation BEFORE UPDATE ON signing_key FOR EACH ROW
 WHEN (OLD.state = 'revoked' AND (NEW.revoked_at <> OLD.revoked_at
-  OR NEW.revocation_reason <> OLD.revocation_reason
-  OR NEW.compromised_since IS DISTINCT FROM OLD.compromised_since))
-EXECUTE FUNCTION chancery_refuse('a revocation is final');
+  OR ((NEW.revocation_reason <> OLD.revocation_reason
+       OR NEW.compromised_since IS DISTINCT FROM OLD.compromised_since)
+      AND NOT (NEW.revocation_reason = 'compromised' AND (OLD.revocation_reason <> 'compromised'
+               OR COALESCE(NEW.compromised_since < OLD.compromised_since, FALSE))))))
+EXECUTE FUNCTION chancery_refuse('a revocation changes only to a more severe one');
+CREATE TRIGGER signing_key_archived BEFORE UPDATE ON signing_key FOR EACH ROW
+WHEN (OLD.archived_at IS NOT NULL AND NEW.archived_at IS DISTINCT FROM OLD.archived_at)
+EXECUTE FUNCTION chancery_refuse('a private half is destroyed once');
+
+CREATE TRIGGER log_tree_no_delete BEFORE INSERT OR DELETE OR TRUNCATE ON log_tree
+    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('log_tree has one row');
+CREATE FUNCTION chancery_tree_grows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.id <> OLD.id OR NEW.size < OLD.size OR NEW.clock < OLD.clock OR NEW.pruned < OLD.pruned
+        OR (NEW.size = OLD.size AND NEW.root <> OLD.root)
+        OR (OLD.origin <> '' AND NEW.origin <> OLD.origin)
+        OR NEW.size > (SELECT size FROM log_head)
+        OR NEW.pruned > NEW.size THEN
+        RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+            MESSAGE = 'log_tree only grows';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER log_tree_grows BEFORE UPDATE ON log_tree
+    FOR EACH ROW EXECUTE FUNCTION chancery_tree_grows();
+
+CREATE TRIGGER log_checkpoint_append_only BEFORE DELETE OR TRUNCATE ON log_checkpoint
+    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('log_checkpoint is append-only');
+CREATE FUNCTION chancery_checkpoint_swapped() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NOT EXISTS (SELECT 1 FROM log_tree WHERE size = NEW.size AND root = NEW.root) THEN
+        RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+            MESSAGE = 'a checkpoint is of the tree that was swapped in';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER log_checkpoint_swapped BEFORE INSERT ON log_checkpoint
+    FOR EACH ROW EXECUTE FUNCTION chancery_checkpoint_swapped();
+CREATE TRIGGER log_checkpoint_cosigned BEFORE UPDATE ON log_checkpoint FOR EACH ROW
+WHEN (NEW.size <> OLD.size OR NEW.root <> OLD.root OR NEW.time <> OLD.time
+  OR NEW.clock <> OLD.clock OR NEW.kid <> OLD.kid OR NEW.note <> OLD.note
+  OR left(NEW.cosignatures, length(OLD.cosignatures)) <> OLD.cosignatures)
+EXECUTE FUNCTION chancery_refuse('a checkpoint only gains cosignatures');
+
+-- After retention the body of a signature may go, nothing else of a leaf, and of an act nothing.
+CREATE TRIGGER log_leaf_append_only BEFORE DELETE OR TRUNCATE ON log_leaf
+    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('log_leaf is append-only');
+CREATE FUNCTION chancery_leaf_pruned() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.idx <> OLD.idx OR NEW.time <> OLD.time OR NEW.kind <> OLD.kind
+        OR NEW.ring IS DISTINCT FROM OLD.ring OR NEW.kid IS DISTINCT FROM OLD.kid
+        OR NEW.sig_hash IS DISTINCT FROM OLD.sig_hash
+        OR NEW.body <> '' OR OLD.kind <> 'sign' OR OLD.idx >= (SELECT pruned FROM log_tree) THEN
+        RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+            MESSAGE = 'log_leaf is append-only';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER log_leaf_no_update BEFORE UPDATE ON log_leaf
+    FOR EACH ROW EXECUTE FUNCTION chancery_leaf_pruned();
+
+CREATE TRIGGER log_signature_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON log_signature
+    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('log_signature is append-only');
+CREATE TRIGGER log_indexed_one_row BEFORE INSERT OR DELETE OR TRUNCATE ON log_indexed
+    FOR EACH STATEMENT EXECUTE FUNCTION chancery_refuse('log_indexed has one row');
+CREATE FUNCTION chancery_indexed_grows() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF NEW.id <> OLD.id OR NEW.size < OLD.size OR NEW.size > (SELECT size FROM log_head) THEN
+        RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+            MESSAGE = 'log_indexed only grows';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER log_indexed_grows BEFORE UPDATE ON log_indexed
+    FOR EACH ROW EXECUTE FUNCTION chancery_indexed_grows();

@@ -36,7 +36,7 @@ impl Acts {
         self.of_keys(&act);
         let leaf = &act.leaf;
         match (leaf.kind, leaf.action.as_str()) {
-            (ActKind::Ceremony, _) | (ActKind::Key, "revoke" | "archive") => {
+            (ActKind::Ceremony | ActKind::Log, _) | (ActKind::Key, "revoke" | "archive") => {
                 if let Some(ceremony) = leaf.reference.clone() {
                     self.ceremonies.entry(ceremony).or_default().push(act);
                 }

@@ -403,6 +403,11 @@ fn remarks(tables: &Tables, trail: &Trail, findings: &mut Findings) {
             "bodies of signatures below {pruned} may be gone after retention; their hashes were checked"
         ));
     }
+    for (kind, count) in &trail.unknown {
+        findings.remark(format!(
+            "unknown_kind: {count} leaves are of kind {kind:?}, which a later version knows"
+        ));
+    }
     if trail.without_digest > 0 {
         let count = trail.without_digest;
         findings.remark(format!(

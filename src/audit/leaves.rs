@@ -1,5 +1,6 @@
 //! Each leaf by itself: its body can be read, its columns repeat it, its time is not set back.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use trust::leaf::{ActKind, Leaf};
@@ -40,6 +41,8 @@ pub struct Trail {
     pub acts: Acts,
     /// Acts of ceremonies and documents whose leaf names no digest.
     pub without_digest: usize,
+    /// Leaves of kinds that a later version knows.
+    pub unknown: BTreeMap<String, usize>,
 }
 
 impl Trail {
@@ -65,17 +68,20 @@ impl Trail {
     }
 
     fn leaf(&mut self, row: &LeafRow, leaf: Leaf, findings: &mut Findings) -> Time {
-        let said = Columns::of(&leaf);
+        let said = Columns::of(&leaf, row);
         if let Some(column) = said.difference(row) {
             let what = format!("the column {column} says something else than the leaf");
             findings.add("columns", Some(row.index), what);
+        }
+        if let Leaf::Unknown(leaf) = &leaf {
+            *self.unknown.entry(leaf.kind.to_string()).or_default() += 1;
         }
         if let Leaf::Act(act) = leaf {
             let recorded = matches!(
                 (act.kind, act.action.as_str()),
                 (
                     ActKind::Ceremony,
-                    "propose" | "approve" | "reject" | "accept" | "accepted"
+                    "propose" | "approve" | "reject" | "cancel" | "accept" | "accepted"
                 ) | (ActKind::Roster, _)
                     | (ActKind::Access, "grant")
             );
@@ -89,28 +95,36 @@ impl Trail {
 /// The columns beside a body as the body has them.
 struct Columns {
     time: Time,
-    kind: &'static str,
+    kind: String,
     ring: Option<String>,
     kid: Option<String>,
     sig_hash: Option<Sha256Digest>,
 }
 
 impl Columns {
-    fn of(leaf: &Leaf) -> Self {
+    fn of(leaf: &Leaf, row: &LeafRow) -> Self {
         match leaf {
             Leaf::Signature(leaf) => Self {
                 time: leaf.time,
-                kind: "sign",
+                kind: "sign".to_owned(),
                 ring: Some(leaf.ring.to_string()),
                 kid: Some(leaf.kid.as_str().to_owned()),
                 sig_hash: Some(leaf.sig_hash),
             },
             Leaf::Act(leaf) => Self {
                 time: leaf.time,
-                kind: word(leaf.kind),
+                kind: leaf.kind.to_string(),
                 ring: leaf.ring.clone(),
                 kid: leaf.kid.as_ref().map(|kid| kid.as_str().to_owned()),
                 sig_hash: None,
+            },
+            // Of what a later version wrote no more is known than this, and nothing is wrong.
+            Leaf::Unknown(leaf) => Self {
+                time: leaf.time,
+                kind: leaf.kind.to_string(),
+                ring: row.ring.clone(),
+                kid: row.kid.clone(),
+                sig_hash: row.sig_hash.as_deref().and_then(|hash| hash.parse().ok()),
             },
         }
     }
@@ -126,17 +140,5 @@ impl Columns {
         ]
         .into_iter()
         .find_map(|(column, same)| (!same).then_some(column))
-    }
-}
-
-fn word(kind: ActKind) -> &'static str {
-    match kind {
-        ActKind::Key => "key",
-        ActKind::Ring => "ring",
-        ActKind::Ceremony => "ceremony",
-        ActKind::Roster => "roster",
-        ActKind::Access => "access",
-        ActKind::Refusal => "refusal",
-        ActKind::Admin => "admin",
     }
 }

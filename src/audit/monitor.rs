@@ -202,6 +202,8 @@ impl Watch {
                 self.acts.of_keys(&Arc::new(Act { index, leaf: *leaf }));
                 time
             }
+            // Counted with the tree; what it says is for a later version to know.
+            Ok(Leaf::Unknown(leaf)) => leaf.time,
             Err(error) => {
                 let what = format!("the leaf cannot be read: {error}");
                 findings.add("unreadable", Some(index), what);

@@ -38,7 +38,10 @@ pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
     for (ceremony, acts) in &acts.ceremonies {
         for act in acts {
             let vote = act.leaf.kind == ActKind::Ceremony
-                && matches!(act.leaf.action.as_str(), "approve" | "reject" | "accept");
+                && matches!(
+                    act.leaf.action.as_str(),
+                    "propose" | "approve" | "reject" | "cancel" | "accept"
+                );
             if vote && !there.contains(&act.index) {
                 let what = format!(
                     "{} said {} to ceremony {ceremony}: the signature is not in the database",
@@ -77,14 +80,14 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
             findings.add("ceremony_unlogged", None, what);
             return;
         }
-        Some(act) if request.to_string() != *id || !tells(act, request) => {
+        Some(act) if request.to_string() != *id => {
             let what = format!("the request of ceremony {id} is not the one that was proposed");
             findings.add("request", Some(act.index), what);
         }
         Some(_) => {}
     }
-    let execution = by(&["generated", "adopted after a crash", "archive", "revoke"]);
-    let transcript = by(&["accepted"]);
+    let execution = by(&EXECUTED);
+    let transcript = by(&CLOSED);
     for (code, bytes, act) in [
         ("execution", &row.execution, execution),
         ("transcript", &row.transcript, transcript),
@@ -110,16 +113,30 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
     }
 }
 
+/// Acts that carry a ceremony out, with the digest of what the executor wrote.
+const EXECUTED: [&str; 6] = [
+    "generated",
+    "adopted after a crash",
+    "destroyed",
+    "destroyed, found after a crash",
+    "corrected",
+    "revoke",
+];
+
+/// Acts that end a ceremony, with the digest of its transcript.
+const CLOSED: [&str; 2] = ["accepted", "clock-correction"];
+
 /// Where a ceremony stands by its acts. A failure does not undo an end that came before it.
 fn state(acts: &[Arc<Act>]) -> &'static str {
     acts.iter().fold("proposed", |state, act| {
         match (act.leaf.action.as_str(), state) {
             ("approved", _) => "approved",
             ("rejected", _) => "rejected",
+            ("cancelled", _) => "cancelled",
             ("intend-generation" | "intend-destruction", _) => "executing",
-            ("generated" | "adopted after a crash" | "archive" | "revoke", _) => "executed",
-            ("accepted", _) => "closed",
-            ("failed", "approved" | "executing" | "executed") => "failed",
+            (action, _) if EXECUTED.contains(&action) => "executed",
+            (action, _) if CLOSED.contains(&action) => "closed",
+            ("failed" | "overtaken", "approved" | "executing" | "executed") => "failed",
             _ => state,
         }
     })

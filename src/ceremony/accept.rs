@@ -1,8 +1,9 @@
 //! Acceptances: only with them does what was done take effect, for a key: is it published.
 
 use trust::approval::Acceptance;
+use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, tally_acceptance};
-use trust::{Sha256Digest, Transcript, verify_transcript};
+use trust::{Transcript, verify_transcript};
 
 use super::office::{Held, draft};
 use super::vote::{needs, normal};
@@ -26,7 +27,7 @@ impl Office {
         match tally.not_counted.iter().find(|not| not.index == last) {
             None => {
                 let member = tally.counted.last().map(|counted| counted.member.clone());
-                self.keep(&held, "accept", member, None, Vec::new(), signature)
+                self.keep(&held, "accept", member, None, Vec::new(), &signature)
                     .await?;
             }
             Some(_) if tally.is_complete() => {}
@@ -74,22 +75,23 @@ impl Office {
         let verified = verify_transcript(&bytes, &self.pin)?;
         // The executor's clock may be ahead of ours; a life does not run backwards.
         let at = self.ambient.now().max(verified.statement().executed_at);
-        let kid = verified.kid().clone();
-        let digest = Sha256Digest::of(&bytes);
+        let digest = verified.core_digest();
+        let mut kid = None;
+        let mut told = (ActKind::Ceremony, "accepted", None);
         let change = match &verified.request().operation {
             trust::Operation::Generate(order) => {
                 let order = order.clone();
-                let accepted = verified.into_accepted(&kid)?;
+                let accepted = verified.into_key()?;
+                let location = trust::json::canonical(accepted.location())?;
                 let key = KeyRow {
-                    kid: kid.as_str().to_owned(),
+                    kid: accepted.kid().as_str().to_owned(),
                     ring: order.ring.to_string(),
                     number: i64::from(order.number),
                     state: "prepared".to_owned(),
                     role: None,
                     spki: accepted.public_key().to_spki_der(),
-                    cka_id: order.cka_id.to_string(),
-                    token_serial: order.token_serial.clone(),
-                    token_label: order.token_label.clone(),
+                    object: order.place.object(),
+                    location: String::from_utf8_lossy(&location).into_owned(),
                     published_at: at.millis(),
                     activate_at: order.activate_at.millis(),
                     retire_at: order.retire_at.millis(),
@@ -102,6 +104,7 @@ impl Office {
                     compromised_since: None,
                     ceremony: held.row.id.clone(),
                 };
+                kid = Some(accepted.kid().clone());
                 Change::AcceptKey {
                     ceremony: held.row.id.clone(),
                     key: Box::new(key),
@@ -109,19 +112,32 @@ impl Office {
                     at: at.millis(),
                 }
             }
-            _ => Change::CloseCeremony {
-                ceremony: held.row.id.clone(),
-                transcript: bytes,
-                at: at.millis(),
-            },
+            operation => {
+                // What changes the log itself takes effect by this very leaf.
+                if let trust::Operation::ClockCorrection(order) = operation {
+                    told = (ActKind::Log, "clock-correction", Some(*order));
+                }
+                if let [one] = verified.kids().as_slice() {
+                    kid = Some((*one).clone());
+                }
+                Change::CloseCeremony {
+                    ceremony: held.row.id.clone(),
+                    transcript: bytes,
+                    at: at.millis(),
+                }
+            }
         };
+        let (kind, action, correction) = told;
         let event = Event {
-            action: "accepted",
+            kind,
+            action,
+            bound: correction.map(|order| order.bound),
+            leaves: correction.map(|order| (order.first, order.last)),
             digest: Some(digest),
             time: at,
             reference: Some(&held.row.id),
-            ring: Some(&held.row.ring),
-            kid: Some(kid.as_str()),
+            ring: held.row.ring.as_deref(),
+            kid: kid.as_ref(),
             ..self.event()
         };
         self.log.commit(&change, &event).await?;
@@ -134,6 +150,7 @@ impl Held {
     pub(super) fn acceptances(&self) -> Result<(Transcript, AcceptanceTally), Error> {
         let mut transcript = draft(&self.row)?;
         transcript.acceptance = Acceptance {
+            result: None,
             statement: transcript.acceptance.statement,
             signatures: self.accepts.clone(),
         };

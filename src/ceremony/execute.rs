@@ -4,13 +4,18 @@
 //! `executing` and its object is named by the `CKA_ID` that the custodians signed, so
 //! [`Office::reconcile`] finds out what happened; nothing is ever repeated blindly.
 
-use trust::approval::{Acceptance, Generated as GeneratedOutcome, Statement, possession_message};
+use std::sync::Arc;
+
+use trust::approval::{
+    Acceptance, Generated as GeneratedOutcome, NewKey, Statement, possession_message,
+};
 use trust::base64url::Base64Url;
 use trust::format::V1;
+use trust::leaf::ActKind;
 use trust::transcript::{Record, Step};
 use trust::{
-    Approved, ApprovedOperation, Destroy, Generate, Kid, Outcome, Request, Revoke, Sha256Digest,
-    Time, Transcript,
+    Approved, ApprovedOperation, ClockCorrection, Destroy, DestroyKey, Generate, Kid, Location,
+    Outcome, Place, Request, Revoke, Sha256Digest, Time, Transcript,
 };
 
 use super::office::Held;
@@ -19,7 +24,7 @@ use super::vote::needs;
 use super::{Error, Office, Report};
 use crate::keys::Snapshot;
 use crate::log::Event;
-use crate::store::{CeremonyState, Change, TokenObjectRow};
+use crate::store::{CeremonyState, Change, KeyObjectRow};
 use crate::token::{Executor, Generated, Handle};
 
 impl Office {
@@ -73,6 +78,14 @@ impl Office {
                 self.destroy(&held, approved, executor, snapshot).await?;
             }
             ApprovedOperation::Revoke(approved) => self.revoke(&held, &approved, snapshot).await?,
+            ApprovedOperation::ClockCorrection(approved) => {
+                self.correct(&held, &approved, now).await?;
+            }
+            ApprovedOperation::NewOrigin(_) => {
+                let why = "a new origin is not begun by this version";
+                self.refused("execute", &held, why).await?;
+                return Err(Error::Unfit(why.to_owned()));
+            }
         }
         self.report(&held.row.id).await
     }
@@ -85,17 +98,25 @@ impl Office {
         intended_at: Time,
     ) -> Result<Kid, Error> {
         let order = approved.order().clone();
-        right_token(executor, &order.token_serial, &order.token_label).await?;
-        let object = TokenObjectRow {
-            cka_id: order.cka_id.to_string(),
-            token_serial: order.token_serial.clone(),
-            token_label: order.token_label.clone(),
-            label: order.label.clone(),
+        let Place::Pkcs11(place) = &order.place else {
+            return Err(Error::Unfit(
+                "key vaults are not reached by this version".to_owned(),
+            ));
+        };
+        right_token(executor, &place.token_serial, &place.token_label).await?;
+        let object = KeyObjectRow {
+            id: order.place.object(),
+            kind: order.place.kind().to_owned(),
+            device: order.place.device(),
+            label: order.place.label().to_owned(),
+            place: text(trust::json::canonical(&order.place)?)?,
+            location: None,
             ring: order.ring.to_string(),
             number: i64::from(order.number),
             ceremony: held.row.id.clone(),
             state: "intended".to_owned(),
             kid: None,
+            destruction: None,
             created_at: intended_at.millis(),
             updated_at: intended_at.millis(),
         };
@@ -115,13 +136,9 @@ impl Office {
             // Nobody knows whether there is a key now: reconciliation looks.
             Err(error) if error.is_outcome_unknown() => Err(error.into()),
             Err(error) => {
-                self.resolve(
-                    held,
-                    &order.cka_id.to_string(),
-                    "abandoned",
-                    &error.to_string(),
-                )
-                .await?;
+                let object = order.place.object();
+                self.resolve(held, &object, "abandoned", &error.to_string())
+                    .await?;
                 Err(error.into())
             }
         }
@@ -142,15 +159,22 @@ impl Office {
         let digest = Sha256Digest::of(&held.row.request);
         let kid = born.public.kid();
         let message = possession_message(&request, digest, &kid)?;
-        let handle = Handle::new(order.cka_id.0, born.spki.clone(), order.algorithm);
-        let possession = executor.prove(&handle, order.algorithm, &message).await?;
+        let (Place::Pkcs11(place), Some((algorithm, _))) = (&order.place, order.purpose.signing())
+        else {
+            return Err(Error::Unfit("no signing key on a PKCS#11 token".to_owned()));
+        };
+        let handle = Handle::new(place.cka_id.0, born.spki.clone(), algorithm);
+        let possession = executor.prove(&handle, algorithm, &message).await?;
         let outcome = Outcome::Generated(Box::new(GeneratedOutcome {
-            kid: kid.clone(),
-            spki_digest: born.public.spki_digest(),
-            public_key: Base64Url(born.spki.clone()),
-            read_back: born.read_back.clone(),
-            possession: Base64Url(possession),
             attestation: born.attestation.clone().map(Base64Url),
+            key: NewKey::Public {
+                kid: kid.clone(),
+                possession: Base64Url(possession),
+                public_key: Base64Url(born.spki.clone()),
+                spki_digest: born.public.spki_digest(),
+            },
+            location: born.location.clone(),
+            read_back: born.read_back.clone(),
         }));
         let draft = held.draft(outcome, executed_at, how)?;
         // What custodians could not accept is not even put before them.
@@ -159,13 +183,14 @@ impl Office {
         let recorded = Sha256Digest::of(&execution);
         let change = Change::RecordGeneration {
             ceremony: held.row.id.clone(),
-            cka_id: order.cka_id.to_string(),
+            object: order.place.object(),
+            location: text(trust::json::canonical(&born.location)?)?,
             kid: kid.as_str().to_owned(),
             execution,
             at: self.ambient.now().millis(),
         };
         let event = Event {
-            kid: Some(kid.as_str()),
+            kid: Some(&kid),
             digest: Some(recorded),
             ..self.about(held, how)
         };
@@ -176,7 +201,7 @@ impl Office {
     /// The kid that is read aloud comes from the token, and the database has to agree.
     async fn generated_report(&self, id: &str, kid: &Kid) -> Result<Report, Error> {
         let report = self.report(id).await?;
-        if report.kid.as_ref() == Some(kid) {
+        if report.kids == [kid.clone()] {
             return Ok(report);
         }
         Err(Error::Unfit(format!(
@@ -184,6 +209,8 @@ impl Office {
         )))
     }
 
+    /// All keys are checked before any is touched; then each is destroyed and its end recorded by
+    /// itself, so that the log tells of each, and the statement of all of them comes last.
     async fn destroy(
         &self,
         held: &Held,
@@ -191,41 +218,89 @@ impl Office {
         executor: &Executor,
         snapshot: &Snapshot,
     ) -> Result<(), Error> {
-        let order = approved.order().clone();
-        let ring = snapshot
-            .rings
-            .get(order.ring.as_str())
-            .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
-        let key = super::propose::find(ring, &order.kid)?;
-        trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
-        right_token(executor, &order.token_serial, &order.token_label).await?;
-        let intended_at = self.ambient.now().max(key.last_change());
-        let cka_id = order.cka_id.to_string();
+        let approved = Arc::new(approved);
+        let keys = &approved.order().keys;
+        let mut intended_at = self.ambient.now();
+        let mut spkis = Vec::with_capacity(keys.len());
+        for order in keys {
+            let ring = snapshot
+                .rings
+                .get(order.ring.as_str())
+                .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
+            let key = super::propose::find(ring, &order.kid)?;
+            trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
+            let Location::Pkcs11(at) = &order.location else {
+                return Err(Error::Unfit(
+                    "key vaults are not reached by this version".to_owned(),
+                ));
+            };
+            if key.location != order.location {
+                return Err(Error::Unfit(format!(
+                    "key {} is not where the request says",
+                    order.kid
+                )));
+            }
+            right_token(executor, &at.token_serial, &at.token_label).await?;
+            intended_at = intended_at.max(key.last_change());
+            spkis.push(key.spki.clone());
+        }
         let change = Change::IntendDestruction {
             ceremony: held.row.id.clone(),
-            cka_id: cka_id.clone(),
+            objects: keys.iter().map(|key| key.location.object()).collect(),
             at: intended_at.millis(),
         };
         self.log
             .commit(&change, &self.about(held, "intend-destruction"))
             .await?;
-        match executor.destroy(approved, key.spki.clone()).await {
-            Ok(()) => {}
-            // An earlier attempt had done it.
-            Err(error) if error.is_not_found() => {}
-            Err(error) => {
-                // A clean no leaves the key where it was; after an unknown outcome reconciliation looks.
-                if !error.is_outcome_unknown() {
-                    self.resolve(held, &cka_id, "present", &error.to_string())
-                        .await?;
+        for (order, spki) in keys.iter().zip(spkis) {
+            match executor.destroy(approved.clone(), order, spki).await {
+                Ok(()) => {}
+                // An earlier attempt had done it.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => {
+                    // A clean no leaves the key where it was; after an unknown outcome
+                    // reconciliation looks.
+                    if !error.is_outcome_unknown() {
+                        let object = order.location.object();
+                        self.resolve(held, &object, "present", &error.to_string())
+                            .await?;
+                    }
+                    return Err(error.into());
                 }
-                return Err(error.into());
             }
+            self.archive(held, order, intended_at).await?;
         }
-        self.record_destruction(held, &order, intended_at, "destroyed")
+        self.record_destruction(held, approved.order(), intended_at, "destroyed")
             .await
     }
 
+    /// One key's private half is gone.
+    pub(super) async fn archive(
+        &self,
+        held: &Held,
+        order: &DestroyKey,
+        executed_at: Time,
+    ) -> Result<(), Error> {
+        let at = self.ambient.now().max(executed_at);
+        let change = Change::ArchiveKey {
+            ceremony: held.row.id.clone(),
+            ring: order.ring.to_string(),
+            kid: order.kid.as_str().to_owned(),
+            object: order.location.object(),
+            at: at.millis(),
+        };
+        let event = Event {
+            kind: ActKind::Key,
+            kid: Some(&order.kid),
+            ring: Some(order.ring.as_str()),
+            time: at,
+            ..self.about(held, "archive")
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    /// All of them are gone: what custodians accept.
     pub(super) async fn record_destruction(
         &self,
         held: &Held,
@@ -234,25 +309,43 @@ impl Office {
         how: &str,
     ) -> Result<(), Error> {
         let outcome = Outcome::Destroyed {
-            kid: order.kid.clone(),
+            kids: order.keys.iter().map(|key| key.kid.clone()).collect(),
         };
         let execution = held.draft(outcome, executed_at, how)?.encode()?;
         let digest = Sha256Digest::of(&execution);
-        let at = self.ambient.now().max(executed_at);
-        let change = Change::ArchiveKey {
+        let change = Change::ExecuteCeremony {
             ceremony: held.row.id.clone(),
-            ring: order.ring.to_string(),
-            kid: order.kid.as_str().to_owned(),
-            cka_id: order.cka_id.to_string(),
             execution,
-            at: at.millis(),
+            at: self.ambient.now().max(executed_at).millis(),
         };
         let event = Event {
-            kind: "key",
-            kid: Some(order.kid.as_str()),
             digest: Some(digest),
-            time: at,
-            ..self.about(held, "archive")
+            ..self.about(held, how)
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    /// A clock correction takes effect when it is accepted: by the leaf that says so.
+    async fn correct(
+        &self,
+        held: &Held,
+        approved: &Approved<ClockCorrection>,
+        now: Time,
+    ) -> Result<(), Error> {
+        let order = *approved.order();
+        let execution = held
+            .draft(Outcome::Corrected(order), now, "corrected")?
+            .encode()?;
+        let digest = Sha256Digest::of(&execution);
+        let change = Change::ExecuteCeremony {
+            ceremony: held.row.id.clone(),
+            execution,
+            at: now.millis(),
+        };
+        let event = Event {
+            digest: Some(digest),
+            ..self.about(held, "corrected")
         };
         self.log.commit(&change, &event).await?;
         Ok(())
@@ -290,10 +383,7 @@ impl Office {
         )?;
         let execution = draft.encode()?;
         let digest = Sha256Digest::of(&execution);
-        let reason = serde_json::to_value(order.reason)
-            .ok()
-            .and_then(|word| word.as_str().map(str::to_owned))
-            .unwrap_or_default();
+        let reason = order.reason.to_string();
         let change = Change::RevokeKey {
             ceremony: held.row.id.clone(),
             ring: order.ring.to_string(),
@@ -306,9 +396,9 @@ impl Office {
             at: at.millis(),
         };
         let event = Event {
-            kind: "key",
-            kid: successor.as_ref().map(|key| key.kid.as_str()),
-            previous_kid: Some(order.kid.as_str()),
+            kind: ActKind::Key,
+            kid: successor.as_ref().map(|key| &key.kid),
+            previous_kid: Some(&order.kid),
             reason: Some(&reason),
             compromised_since: order.compromised_since,
             digest: Some(digest),
@@ -325,13 +415,13 @@ impl Office {
     pub(super) async fn resolve(
         &self,
         held: &Held,
-        cka_id: &str,
+        object: &str,
         state: &str,
         why: &str,
     ) -> Result<(), Error> {
         let change = Change::ResolveObject {
             ceremony: held.row.id.clone(),
-            cka_id: cka_id.to_owned(),
+            object: object.to_owned(),
             state: state.to_owned(),
             at: self.ambient.now().millis(),
         };
@@ -347,7 +437,7 @@ impl Office {
         Event {
             action,
             reference: Some(&held.row.id),
-            ring: Some(&held.row.ring),
+            ring: held.row.ring.as_deref(),
             ..self.event()
         }
     }
@@ -359,10 +449,13 @@ impl Held {
         let record = Record {
             v: V1,
             chains: self.chains.clone(),
-            request: String::from_utf8(self.row.request.clone())
-                .map_err(|_| Error::Unfit("the request is not text".to_owned()))?,
+            request: text(self.row.request.clone())?,
+            order: None,
+            proposal: self.ceremony.proposal.clone(),
             approvals: self.ceremony.approvals.clone(),
             rejections: self.ceremony.rejections.clone(),
+            cancellations: self.ceremony.cancellations.clone(),
+            suspensions: self.ceremony.suspensions.clone(),
             steps: vec![Step {
                 at: executed_at,
                 what: how.to_owned(),
@@ -376,18 +469,23 @@ impl Held {
             executed_at,
             outcome,
         };
-        let statement = String::from_utf8(statement.encode()?)
-            .map_err(|_| Error::Unfit("the statement is not text".to_owned()))?;
         Ok(Transcript {
             v: V1,
             record,
             acceptance: Acceptance {
-                statement,
+                result: None,
                 signatures: Vec::new(),
+                statement: text(statement.encode()?)?,
             },
+            log_keys: Vec::new(),
             log_proofs: Vec::new(),
         })
     }
+}
+
+/// What was written as JSON.
+fn text(bytes: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(bytes).map_err(|_| Error::Unfit("a document is not text".to_owned()))
 }
 
 /// Asked immediately before the token is touched: custodians approved this device and no other.

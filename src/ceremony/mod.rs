@@ -18,7 +18,7 @@ use crate::{ambient, keys, store, token};
 pub use office::{File, Office, Paper, open_file};
 pub use propose::{Draft, Proposal};
 pub use reconcile::Alone;
-pub use report::Report;
+pub use report::{Report, kids};
 
 /// Why a ceremony does not go on.
 #[derive(Debug, thiserror::Error)]

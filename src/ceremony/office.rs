@@ -1,17 +1,19 @@
 //! Where ceremonies are held: the database, the log, the clock, and the pin.
 
-use trust::approval::{Approval, Rejection, RejectionBody, acceptance_message, rejection_message};
+use trust::approval::{Approval, Objection, ObjectionBody, acceptance_message, objection_message};
 use trust::format::V1;
+use trust::leaf::ActKind;
+use trust::tally::Last;
 use trust::{
-    Ceremony, Chains, History, Pin, Purpose, Request, Safety, Sha256Digest, Time, Transcript,
-    Trusted, dsse, json,
+    Ceremony, Chains, History, MemberSignature, Pin, Purpose, Request, Safety, Sha256Digest, Time,
+    Transcript, Trusted, dsse, json,
 };
 
 use super::Error;
 use crate::ambient::Ambient;
 use crate::keys::{Settings, unverified_chains};
 use crate::log::{Event, Log};
-use crate::store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, DocumentRow, Store};
+use crate::store::{CeremonyRow, CeremonySignatureRow, Change, DocumentRow, Store};
 
 /// Holds ceremonies. Cheap to make.
 pub struct Office {
@@ -36,7 +38,7 @@ pub struct Paper {
 pub(super) struct Held {
     pub(super) row: CeremonyRow,
     pub(super) ceremony: Ceremony,
-    pub(super) accepts: Vec<String>,
+    pub(super) accepts: Vec<MemberSignature>,
     pub(super) chains: Chains,
     pub(super) trusted: Trusted,
     pub(super) history: History,
@@ -64,13 +66,14 @@ impl Office {
             ));
         }
         let row = DocumentRow {
+            place: 0,
             kind: "genesis".to_owned(),
             version: 1,
             body: json::canonical(&chains.genesis)?,
         };
         let genesis = self.pin.genesis.to_string();
         let event = Event {
-            kind: "roster",
+            kind: ActKind::Roster,
             action: "install-genesis",
             digest: Some(Sha256Digest::of(&row.body)),
             reference: Some(&genesis),
@@ -83,12 +86,7 @@ impl Office {
     }
 
     pub(super) fn event(&self) -> Event<'_> {
-        Event {
-            kind: "ceremony",
-            actor: &self.actor,
-            time: self.ambient.now(),
-            ..Event::default()
-        }
+        Event::new(ActKind::Ceremony, "", &self.actor, self.ambient.now())
     }
 
     pub(super) async fn trusted(&self) -> Result<(Chains, Trusted), Error> {
@@ -100,25 +98,30 @@ impl Office {
         Ok((chains, trusted))
     }
 
-    /// What was carried out before, from the rows of ceremonies that reached the token or took
-    /// effect. An attempt that failed or never started leaves no mark.
-    pub(super) async fn history(&self) -> Result<History, Error> {
-        let mut history = History::default();
-        for row in self.store.ceremonies().await? {
-            let counts = matches!(row.state, CeremonyState::Executed | CeremonyState::Closed);
-            let Some(draft) = row.execution.as_deref().filter(|_| counts) else {
+    /// What was carried out before in the lines of a request. An attempt that failed or never
+    /// started leaves no mark. Costs the same however many ceremonies there were.
+    pub(super) async fn history(&self, request: &Request, id: &str) -> Result<History, Error> {
+        let mut history = History {
+            nonce_used: self
+                .store
+                .nonce_used(&request.nonce.to_string(), id)
+                .await?,
+            ..History::default()
+        };
+        for line in &request.lines {
+            let Some(head) = self.store.line_head(&line.subject.to_string()).await? else {
                 continue;
             };
-            let request = Request::decode(&row.request)?;
-            history.nonces.insert(request.nonce);
-            history.roster_version = history.roster_version.max(request.roster.version);
-            history.policy_version = history.policy_version.max(request.policy.version);
-            if request.sequence > history.last_sequence {
-                let draft = Transcript::decode(draft)?;
-                history.last_sequence = request.sequence;
-                history.last_transcript =
-                    Some(Sha256Digest::of(draft.acceptance.statement.as_bytes()));
-            }
+            let draft = Transcript::decode(&head.execution)?;
+            let before = Request::decode(draft.record.request.as_bytes())?;
+            history.roster_version = history.roster_version.max(before.roster.version);
+            history.policy_version = history.policy_version.max(before.policy.version);
+            let last = Last {
+                sequence: u64::try_from(head.seq)
+                    .map_err(|_| Error::Unfit("a negative sequence number".to_owned()))?,
+                digest: Sha256Digest::of(draft.acceptance.statement.as_bytes()),
+            };
+            history.lines.insert(line.subject.clone(), last);
         }
         Ok(history)
     }
@@ -129,7 +132,7 @@ impl Office {
         let row = row.ok_or_else(|| Error::Unknown(id.to_owned()))?;
         if Sha256Digest::of(&row.request).to_string() != row.id {
             let why = "the request in the database is not the one that its id names";
-            let ring = Some(row.ring.as_str());
+            let ring = row.ring.as_deref();
             self.log
                 .record_refusal(self.ambient.now(), &self.actor, "ceremony", ring, why)
                 .await?;
@@ -145,14 +148,20 @@ impl Office {
         let (chains, trusted) = self.trusted().await?;
         let mut ceremony = Ceremony {
             request: row.request.clone(),
+            proposal: None,
             approvals: Vec::new(),
             rejections: Vec::new(),
+            cancellations: Vec::new(),
+            suspensions: Vec::new(),
+            order: None,
         };
         let mut accepts = Vec::new();
         for signature in self.store.ceremony_signatures(&row.id).await? {
             sort(signature, &mut ceremony, &mut accepts)?;
         }
-        let history = self.history().await?;
+        let history = self
+            .history(&Request::decode(&row.request)?, &row.id)
+            .await?;
         Ok(Held {
             row,
             ceremony,
@@ -166,21 +175,22 @@ impl Office {
     /// Whether carrying it out touches the token; a revocation does not.
     pub async fn touches_token(&self, id: &str) -> Result<bool, Error> {
         let request = Request::decode(&self.row(id).await?.request)?;
-        Ok(!matches!(request.operation, trust::Operation::Revoke(_)))
+        use trust::Operation as O;
+        Ok(matches!(request.operation, O::Generate(_) | O::Destroy(_)))
     }
 
-    /// The request's bytes, and those of the last ceremony about the same ring.
+    /// The request's bytes, and those of the last ceremony of the same line that was carried out.
     pub async fn request(&self, id: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
         let row = self.row(id).await?;
-        let before = self
-            .store
-            .ceremonies()
-            .await?
-            .into_iter()
-            .filter(|other| other.ring == row.ring && other.state == CeremonyState::Closed)
-            .filter(|other| other.seq < row.seq)
-            .max_by_key(|other| other.seq);
-        Ok((row.request, before.map(|other| other.request)))
+        let request = Request::decode(&row.request)?;
+        let mut before = None;
+        if let Some(line) = request.lines.first()
+            && let Some(head) = self.store.line_head(&line.subject.to_string()).await?
+            && head.ceremony != row.id
+        {
+            before = Some(self.row(&head.ceremony).await?.request);
+        }
+        Ok((row.request, before))
     }
 
     pub async fn approval_paper(&self, id: &str) -> Result<Paper, Error> {
@@ -188,17 +198,23 @@ impl Office {
         let request = Request::decode(&row.request)?;
         Ok(Paper {
             namespace: request.namespace(Purpose::Approve).to_string(),
-            bytes: request.approval_message(&row.request),
+            bytes: request.message(Purpose::Approve, &row.request),
         })
     }
 
-    pub async fn rejection_paper(&self, id: &str, reason: &str) -> Result<Paper, Error> {
+    /// To reject, or to cancel.
+    pub async fn objection_paper(
+        &self,
+        id: &str,
+        purpose: Purpose,
+        reason: &str,
+    ) -> Result<Paper, Error> {
         let row = self.row(id).await?;
         let request = Request::decode(&row.request)?;
-        let body = rejection_body(&row.request, reason)?;
+        let body = objection_body(&row.request, reason)?;
         Ok(Paper {
-            namespace: request.namespace(Purpose::Reject).to_string(),
-            bytes: rejection_message(&request, &body),
+            namespace: request.namespace(purpose).to_string(),
+            bytes: objection_message(&request, purpose, &body),
         })
     }
 
@@ -234,8 +250,8 @@ pub(super) fn draft(row: &CeremonyRow) -> Result<Transcript, Error> {
     Ok(Transcript::decode(bytes)?)
 }
 
-pub(super) fn rejection_body(request: &[u8], reason: &str) -> Result<Vec<u8>, Error> {
-    let body = RejectionBody {
+pub(super) fn objection_body(request: &[u8], reason: &str) -> Result<Vec<u8>, Error> {
+    let body = ObjectionBody {
         v: V1,
         request_digest: Sha256Digest::of(request),
         reason: reason.to_owned(),
@@ -246,28 +262,38 @@ pub(super) fn rejection_body(request: &[u8], reason: &str) -> Result<Vec<u8>, Er
 fn sort(
     row: CeremonySignatureRow,
     ceremony: &mut Ceremony,
-    accepts: &mut Vec<String>,
+    accepts: &mut Vec<MemberSignature>,
 ) -> Result<(), Error> {
     let received_at = Time::from_millis(row.received_at);
+    let signature = MemberSignature::decode(row.signature.as_bytes())?;
+    let approval = |signature| Approval {
+        signature,
+        received_at,
+    };
     match row.purpose.as_str() {
-        "approve" => ceremony.approvals.push(Approval {
-            signature: row.signature,
-            received_at,
-        }),
-        "reject" => ceremony.rejections.push(Rejection {
-            body: String::from_utf8(row.body)
-                .map_err(|_| Error::Unfit("a stored rejection is not text".to_owned()))?,
-            signature: row.signature,
-            received_at,
-        }),
-        _ => accepts.push(row.signature),
+        "propose" => ceremony.proposal = Some(approval(signature)),
+        "approve" => ceremony.approvals.push(approval(signature)),
+        purpose @ ("reject" | "cancel") => {
+            let objection = Objection {
+                body: String::from_utf8(row.body)
+                    .map_err(|_| Error::Unfit("a stored objection is not text".to_owned()))?,
+                signature,
+                received_at,
+            };
+            match purpose {
+                "reject" => ceremony.rejections.push(objection),
+                _ => ceremony.cancellations.push(objection),
+            }
+        }
+        "accept" => accepts.push(signature),
+        other => return Err(Error::Unfit(format!("a signature for {other:?}"))),
     }
     Ok(())
 }
 
 /// What a custodian's file holds, for reading; nothing about it is verified.
 pub enum File {
-    /// From `ceremony request`: the request's bytes.
+    /// From `ceremony new` or `ceremony request`: the request's bytes.
     Request(Vec<u8>),
     /// From `ceremony acceptance`: the statement's bytes.
     Statement(Vec<u8>),
@@ -281,11 +307,12 @@ pub fn open_file(bytes: &[u8]) -> Result<File, Error> {
         return Ok(File::Statement(body.to_vec()));
     }
     let request = Request::decode(body)?;
-    let expected = request.namespace(Purpose::Approve).to_string();
-    if namespace != expected {
-        return Err(Error::Unfit(format!(
-            "the file is for {namespace}, the request in it for {expected}"
-        )));
+    let fits = |purpose| request.namespace(purpose).to_string() == namespace;
+    if fits(Purpose::Approve) || fits(Purpose::Propose) {
+        return Ok(File::Request(body.to_vec()));
     }
-    Ok(File::Request(body.to_vec()))
+    Err(Error::Unfit(format!(
+        "the file is for {namespace}, the request in it for {}",
+        request.namespace(Purpose::Approve)
+    )))
 }

@@ -1,17 +1,23 @@
-//! A request with everything resolved: what is approved is what is done.
+//! A request with everything resolved: what is approved is what is done. It is made in one step
+//! and filed, signed by its proposer, in another: nobody proposes in another's name.
 
 use std::time::Duration;
 
+use trust::approval::Approval;
 use trust::format::V1;
-use trust::request::{CkaId, Nonce, RevocationReason, Usage};
+use trust::place::{Pkcs11Place, Place};
+use trust::request::{CkaId, Nonce, RevocationReason};
+use trust::tally::{Obstacle, Standing};
 use trust::{
-    Destroy, Generate, Kid, Name, Operation, Request, Revoke, Sha256Digest, Template, Time,
+    Ceremony, Destroy, DestroyKey, Generate, KeyPurpose, Kid, Line, Name, Operation, Purpose,
+    Request, Revoke, Sha256Digest, Template, Time,
 };
 
-use super::{Error, Office};
-use crate::keys::{self, Key, Ring, Snapshot};
+use super::vote::{encoded, normal};
+use super::{Error, Office, Paper};
+use crate::keys::{Key, Ring, Snapshot};
 use crate::log::Event;
-use crate::store::{CeremonyRow, CeremonyState, Change};
+use crate::store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
 /// Somebody's wish.
 pub struct Proposal {
@@ -44,8 +50,12 @@ pub enum Draft {
 }
 
 impl Office {
-    /// Resolves the wish against what is, and proposes it. Returns the ceremony's id.
-    pub async fn propose(&self, wish: Proposal, snapshot: &Snapshot) -> Result<String, Error> {
+    /// Resolves the wish against what is. Nothing is kept: the proposer signs it first.
+    pub async fn draft_request(
+        &self,
+        wish: Proposal,
+        snapshot: &Snapshot,
+    ) -> Result<Request, Error> {
         let (_, trusted) = self.trusted().await?;
         let member = trusted.roster().member(&wish.proposer);
         if !member.is_some_and(|member| member.active) {
@@ -54,7 +64,6 @@ impl Office {
                 wish.proposer
             )));
         }
-        let history = self.history().await?;
         let ring = snapshot
             .rings
             .get(wish.ring.as_str())
@@ -71,24 +80,24 @@ impl Office {
                 let activate_at = now + activate_in;
                 Operation::Generate(Generate {
                     ring: wish.ring.clone(),
-                    algorithm: ring.algorithm,
-                    key_spec: ring.key_spec,
                     number,
-                    token_serial,
-                    token_label,
-                    cka_id: CkaId(self.ambient.random()?),
-                    label: format!(
-                        "{}/{}/{}/{number}",
-                        trusted.service(),
-                        trusted.environment(),
-                        ring.name
-                    ),
-                    template: Template::signing_key(),
-                    critical: ring.critical,
-                    usage: match ring.usage {
-                        keys::Usage::Structured => Usage::Structured,
-                        keys::Usage::Raw => Usage::Raw,
+                    purpose: KeyPurpose::Sign {
+                        algorithm: ring.algorithm,
+                        key_spec: ring.key_spec,
                     },
+                    usage: ring.usage,
+                    place: Place::Pkcs11(Pkcs11Place {
+                        cka_id: CkaId(self.ambient.random()?),
+                        label: format!(
+                            "{}/{}/{}/{number}",
+                            trusted.service(),
+                            trusted.environment(),
+                            ring.name
+                        ),
+                        template: Template::signing_key(),
+                        token_label,
+                        token_serial,
+                    }),
                     publish_at: now,
                     activate_at,
                     retire_at: activate_at + lifetime,
@@ -111,16 +120,31 @@ impl Office {
                 })
             }
         };
+        let mut lines = Vec::new();
+        for subject in operation.subjects() {
+            let head = self.store.line_head(&subject.to_string()).await?;
+            let (previous, last) = match head {
+                Some(head) => (Some(statement_digest(&head.execution)?), head.seq),
+                None => (None, 0),
+            };
+            lines.push(Line {
+                previous,
+                sequence: u64::try_from(last)
+                    .map_err(|_| Error::Unfit("a negative sequence number".to_owned()))?
+                    + 1,
+                subject,
+            });
+        }
         let request = Request {
             v: V1,
             service: trusted.service().clone(),
             environment: trusted.environment().clone(),
-            sequence: history.last_sequence + 1,
-            previous_transcript: history.last_transcript,
+            lines,
             roster: trusted.roster_ref(),
             policy: trusted.policy_ref(),
             operation,
-            proposer: wish.proposer,
+            order: None,
+            proposer: Some(wish.proposer),
             reason: wish.reason,
             ticket: wish.ticket,
             created_at: now,
@@ -130,43 +154,106 @@ impl Office {
         };
         // What no quorum could approve is not even proposed.
         request.check().map_err(|e| Error::Unfit(e.to_string()))?;
-        self.file(&request).await
+        Ok(request)
     }
 
-    async fn file(&self, request: &Request) -> Result<String, Error> {
+    /// The bytes that the proposer signs.
+    pub fn proposal_paper(request: &Request) -> Result<Paper, Error> {
         let bytes = request.encode()?;
+        Ok(Paper {
+            namespace: request.namespace(Purpose::Propose).to_string(),
+            bytes: request.message(Purpose::Propose, &bytes),
+        })
+    }
+
+    /// Files a request that its proposer signed. Returns the ceremony's id.
+    pub async fn propose(&self, bytes: Vec<u8>, signature: &str) -> Result<String, Error> {
+        let request = Request::decode(&bytes)?;
         let id = Sha256Digest::of(&bytes).to_string();
+        let signature = normal(signature)?;
+        let now = self.ambient.now();
+        let (_, trusted) = self.trusted().await?;
+        let ceremony = Ceremony {
+            request: bytes.clone(),
+            proposal: Some(Approval {
+                signature: signature.clone(),
+                received_at: now,
+            }),
+            approvals: Vec::new(),
+            rejections: Vec::new(),
+            cancellations: Vec::new(),
+            suspensions: Vec::new(),
+            order: None,
+        };
+        let history = self.history(&request, &id).await?;
+        let tally = trust::tally(&trusted, &ceremony, &history, now);
+        if let Standing::Refused(obstacles) = &tally.standing {
+            // Somebody signed in another's name, or nobody did: that is written down.
+            if obstacles.iter().any(|o| matches!(o, Obstacle::Proposal(_))) {
+                let ring = request.operation.ring().map(Name::as_str);
+                let why = "the proposal is not signed by the proposer";
+                self.log
+                    .record_refusal(now, &self.actor, "propose", ring, why)
+                    .await?;
+            }
+        }
+        if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
+            return Err(Error::NotApproved(tally.into_standing()));
+        }
+        let lines = request.lines.iter().map(|line| {
+            let seq = i64::try_from(line.sequence)
+                .map_err(|_| Error::Unfit("the sequence number is too large".to_owned()))?;
+            Ok(LineRow {
+                subject: line.subject.to_string(),
+                seq,
+            })
+        });
         let row = CeremonyRow {
             id: id.clone(),
-            seq: i64::try_from(request.sequence)
-                .map_err(|_| Error::Unfit("the sequence number is too large".to_owned()))?,
             operation: request.operation.word().to_owned(),
-            ring: request.operation.ring().to_string(),
+            ring: request.operation.ring().map(Name::to_string),
             state: CeremonyState::Proposed,
+            nonce: request.nonce.to_string(),
             request: bytes,
             execution: None,
             transcript: None,
             created_at: request.created_at.millis(),
             updated_at: request.created_at.millis(),
         };
+        let proposal = CeremonySignatureRow {
+            ceremony: id.clone(),
+            purpose: "propose".to_owned(),
+            body: Vec::new(),
+            signature: encoded(&signature)?,
+            received_at: now.millis(),
+        };
+        let proposer = request
+            .proposer
+            .as_ref()
+            .map(|id| format!("custodian:{id}"));
         let event = Event {
             action: "propose",
-            digest: Some(Sha256Digest::of(&row.request)),
+            actor: proposer.as_deref().unwrap_or(&self.actor),
+            digest: Some(signature.digest()?),
             reference: Some(&id),
-            ring: Some(request.operation.ring().as_str()),
+            ring: request.operation.ring().map(Name::as_str),
             reason: Some(&request.reason),
             ..self.event()
         };
-        self.log
-            .commit(&Change::ProposeCeremony(row), &event)
-            .await?;
+        let change = Change::ProposeCeremony {
+            row: Box::new(row),
+            lines: lines.collect::<Result<_, Error>>()?,
+            proposal: Some(proposal),
+            order: None,
+        };
+        self.log.commit(&change, &event).await?;
         Ok(id)
     }
 
     /// One more than any key of the ring has, or was ever meant to have: a number is used once,
     /// also when the birth failed.
     async fn next_number(&self, ring: &Ring) -> Result<u32, Error> {
-        let intended = self.store.token_objects().await?;
+        let intended = self.store.key_objects().await?;
         let highest = intended
             .iter()
             .filter(|object| object.ring == *ring.name)
@@ -177,16 +264,22 @@ impl Office {
     }
 }
 
+/// What the line of a subject names as its last ceremony.
+fn statement_digest(execution: &[u8]) -> Result<Sha256Digest, Error> {
+    let draft = trust::Transcript::decode(execution)?;
+    Ok(Sha256Digest::of(draft.acceptance.statement.as_bytes()))
+}
+
 fn destroy(name: &Name, ring: &Ring, kid: Kid) -> Result<Operation, Error> {
     let key = find(ring, &kid)?;
     trust::plan::plan_archive(&ring.plan_keys(), &kid)?;
     Ok(Operation::Destroy(Destroy {
-        ring: name.clone(),
-        number: key.number,
-        cka_id: CkaId(key.cka_id),
-        token_serial: key.token_serial.clone(),
-        token_label: key.token_label.clone(),
-        kid,
+        keys: vec![DestroyKey {
+            location: key.location.clone(),
+            number: key.number,
+            ring: name.clone(),
+            kid,
+        }],
     }))
 }
 

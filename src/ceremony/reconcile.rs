@@ -22,17 +22,18 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use serde::Serialize;
-use trust::{Kid, Operation, Request, Time};
+use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
 
+use super::office::Held;
 use super::{Error, Kind, Office};
-use crate::store::{CeremonyState, TokenObjectRow};
+use crate::store::{CeremonyState, KeyObjectRow};
 use crate::telemetry::chain;
 use crate::token::{Executor, Found};
 
 /// One disagreement between database and token, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Finding {
-    pub cka_id: String,
+    pub object: String,
     pub ring: String,
     pub finding: String,
     pub action: String,
@@ -55,23 +56,24 @@ impl Office {
         executor: &Executor,
         alone: Alone,
     ) -> Result<Vec<Finding>, Error> {
+        let (serial, _) = executor.identity().await?;
+        let device = format!("pkcs11/{serial}");
         let mut on_token: HashMap<String, Found> = executor
             .list()
             .await?
             .into_iter()
-            .map(|found| (hex(&found.cka_id), found))
+            .map(|found| (format!("{device}/{}", hex(&found.cka_id)), found))
             .collect();
-        let (serial, _) = executor.identity().await?;
         let mut findings = self.close_accepted().await?;
-        for object in self.store.token_objects().await? {
+        for object in self.store.key_objects().await? {
             // Objects of another token are another run's business.
-            if object.token_serial != serial {
+            if object.device != device {
                 continue;
             }
-            let found = on_token.remove(&object.cka_id);
+            let found = on_token.remove(&object.id);
             if alone == Alone::Unknown && self.is_under_way(&object) {
                 findings.push(Finding {
-                    cka_id: object.cka_id,
+                    object: object.id,
                     ring: object.ring,
                     finding: "begun a moment ago, perhaps still under way".to_owned(),
                     action: "left alone; --alone settles it".to_owned(),
@@ -83,13 +85,13 @@ impl Office {
                 Err(error) => findings.push(Finding {
                     finding: format!("cannot be settled: {}", chain(&error)),
                     action: "none; look at it and reconcile again".to_owned(),
-                    cka_id: object.cka_id,
+                    object: object.id,
                     ring: object.ring,
                 }),
             }
         }
-        findings.extend(on_token.into_iter().map(|(cka_id, found)| Finding {
-            cka_id,
+        findings.extend(on_token.into_iter().map(|(object, found)| Finding {
+            object,
             ring: found.label.clone(),
             finding: "on the token without a ceremony".to_owned(),
             action: "reported; it is not trusted, published or touched".to_owned(),
@@ -97,7 +99,7 @@ impl Office {
         Ok(findings)
     }
 
-    fn is_under_way(&self, object: &TokenObjectRow) -> bool {
+    fn is_under_way(&self, object: &KeyObjectRow) -> bool {
         let begun = matches!(object.state.as_str(), "intended" | "destroying");
         let age = self
             .ambient
@@ -108,13 +110,13 @@ impl Office {
 
     async fn settle(
         &self,
-        object: &TokenObjectRow,
+        object: &KeyObjectRow,
         found: Option<&Found>,
         executor: &Executor,
     ) -> Result<Option<Finding>, Error> {
         let finding = |finding: &str, action: &str| {
             Some(Finding {
-                cka_id: object.cka_id.clone(),
+                object: object.id.clone(),
                 ring: object.ring.clone(),
                 finding: finding.to_owned(),
                 action: action.to_owned(),
@@ -132,8 +134,7 @@ impl Office {
                     Err(error) => {
                         let held = self.held(&object.ceremony).await?;
                         let why = format!("cannot be accepted: {error}");
-                        self.resolve(&held, &object.cka_id, "abandoned", &why)
-                            .await?;
+                        self.resolve(&held, &object.id, "abandoned", &why).await?;
                         finding(&why, "abandoned; remove it from the token by hand")
                     }
                 }
@@ -144,32 +145,26 @@ impl Office {
                     None => ("intended, never generated", "abandoned; propose it anew"),
                     Some(_) => ("half a pair", "abandoned; remove it from the token by hand"),
                 };
-                self.resolve(&held, &object.cka_id, "abandoned", why)
-                    .await?;
+                self.resolve(&held, &object.id, "abandoned", why).await?;
                 finding(why, action)
             }
             ("destroying", None) => {
-                let held = self.held(&object.ceremony_in_progress(self).await?).await?;
+                let held = self.held(&in_progress(object)?).await?;
                 let request = Request::decode(&held.row.request)?;
                 if let Operation::Destroy(order) = &request.operation {
                     let at = Time::from_millis(object.updated_at);
-                    let how = "destroyed, found after a crash";
-                    match self.record_destruction(&held, order, at, how).await {
-                        // Another ceremony took its place in the line meanwhile.
-                        Err(Error::Store(error)) if error.is_conflict() => {
-                            let why = "destroyed; its ceremony was overtaken";
-                            self.resolve(&held, &object.cka_id, "destroyed", why)
-                                .await?;
-                        }
-                        done => done?,
+                    let here = |key: &&DestroyKey| key.location.object() == object.id;
+                    if let Some(key) = order.keys.iter().find(here) {
+                        self.archive(&held, key, at).await?;
                     }
+                    self.record_if_all_gone(&held, order, at).await?;
                 }
                 finding("destroyed, not recorded", "recorded")
             }
             ("destroying", Some(_)) => {
-                let held = self.held(&object.ceremony_in_progress(self).await?).await?;
+                let held = self.held(&in_progress(object)?).await?;
                 let why = "meant to be destroyed, still there";
-                self.resolve(&held, &object.cka_id, "present", why).await?;
+                self.resolve(&held, &object.id, "present", why).await?;
                 finding(why, "the ceremony has failed; propose it anew")
             }
             ("present", Some(pair)) if pair.is_complete() => None,
@@ -192,8 +187,8 @@ impl Office {
                 Err(error) => (chain(&error), "none"),
             };
             findings.push(Finding {
-                cka_id: "-".to_owned(),
-                ring: row.ring,
+                object: "-".to_owned(),
+                ring: row.ring.unwrap_or_default(),
                 finding: format!("ceremony {}: {finding}", row.id),
                 action: action.to_owned(),
             });
@@ -201,7 +196,36 @@ impl Office {
         Ok(findings)
     }
 
-    async fn adopt(&self, object: &TokenObjectRow, executor: &Executor) -> Result<Kid, Error> {
+    /// The last key of a destruction is gone: custodians may accept it. Where another ceremony of a
+    /// key took this one's place in its line meanwhile, the fact stays recorded and the ceremony
+    /// has failed.
+    async fn record_if_all_gone(
+        &self,
+        held: &Held,
+        order: &Destroy,
+        at: Time,
+    ) -> Result<(), Error> {
+        let gone = |object: &KeyObjectRow| object.state == "destroyed";
+        let named = |object: &KeyObjectRow| {
+            let mut keys = order.keys.iter();
+            keys.any(|key| key.location.object() == object.id)
+        };
+        let objects = self.store.key_objects().await?;
+        if !objects.iter().filter(|object| named(object)).all(gone) {
+            return Ok(());
+        }
+        let how = "destroyed, found after a crash";
+        match self.record_destruction(held, order, at, how).await {
+            Err(Error::Store(error)) if error.is_conflict() => {
+                let executing = CeremonyState::Executing;
+                self.move_to(held, executing, CeremonyState::Failed, "overtaken")
+                    .await
+            }
+            done => done,
+        }
+    }
+
+    async fn adopt(&self, object: &KeyObjectRow, executor: &Executor) -> Result<Kid, Error> {
         let held = self.held(&object.ceremony).await?;
         let request = Request::decode(&held.row.request)?;
         let Operation::Generate(order) = &request.operation else {
@@ -209,7 +233,10 @@ impl Office {
                 "an intended object belongs to no generation".to_owned(),
             ));
         };
-        let born = executor.read_back(order.cka_id.0).await?;
+        let Place::Pkcs11(place) = &order.place else {
+            return Err(Error::Unfit("no key on a PKCS#11 token".to_owned()));
+        };
+        let born = executor.read_back(place.cka_id.0).await?;
         let intended_at = Time::from_millis(object.created_at);
         self.record_birth(
             &held,
@@ -223,23 +250,10 @@ impl Office {
     }
 }
 
-impl TokenObjectRow {
-    /// The ceremony that is destroying it; the row itself names the one that bore it.
-    async fn ceremony_in_progress(&self, office: &Office) -> Result<String, Error> {
-        for row in office.store.ceremonies().await? {
-            let request = Request::decode(&row.request)?;
-            if let (CeremonyState::Executing, Operation::Destroy(order)) =
-                (row.state, &request.operation)
-                && order.cka_id.to_string() == self.cka_id
-            {
-                return Ok(row.id);
-            }
-        }
-        Err(Error::Unfit(format!(
-            "no ceremony is destroying {}",
-            self.cka_id
-        )))
-    }
+/// The ceremony that is destroying it; the row names the one that bore it as well.
+fn in_progress(object: &KeyObjectRow) -> Result<String, Error> {
+    let destruction = object.destruction.clone();
+    destruction.ok_or_else(|| Error::Unfit(format!("no ceremony is destroying {}", object.id)))
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use trust::tally::{NotCounted, Standing};
-use trust::{Kid, Request};
+use trust::{Kid, Line, Request};
 
 use super::{Error, Office};
 use crate::store::CeremonyState;
@@ -12,9 +12,11 @@ use crate::store::CeremonyState;
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
     pub ceremony: String,
-    pub sequence: u64,
+    /// Its place in the line of each of its subjects.
+    pub lines: Vec<Line>,
     pub operation: &'static str,
-    pub ring: String,
+    pub ring: Option<String>,
+    pub proposer: Option<String>,
     pub state: String,
     /// Said in words by the tally, as of now.
     pub standing: String,
@@ -24,7 +26,8 @@ pub struct Report {
     pub accepted_by: Vec<String>,
     /// Signatures that do not count, each with its reason.
     pub not_counted: Vec<String>,
-    pub kid: Option<Kid>,
+    /// The keys it is about.
+    pub kids: Vec<Kid>,
 }
 
 impl Office {
@@ -34,9 +37,10 @@ impl Office {
         let request = Request::decode(&held.row.request)?;
         let mut report = Report {
             ceremony: held.row.id.clone(),
-            sequence: request.sequence,
             operation: request.operation.word(),
-            ring: request.operation.ring().to_string(),
+            ring: request.operation.ring().map(ToString::to_string),
+            proposer: request.proposer.as_ref().map(ToString::to_string),
+            lines: request.lines,
             state: held.row.state.to_string(),
             standing: String::new(),
             approvals_needed: None,
@@ -44,7 +48,7 @@ impl Office {
             acceptances_needed: None,
             accepted_by: Vec::new(),
             not_counted: Vec::new(),
-            kid: None,
+            kids: Vec::new(),
         };
         if held.row.execution.is_some() {
             let (transcript, tally) = held.acceptances()?;
@@ -56,7 +60,7 @@ impl Office {
             report.accepted_by = members(tally.counted.iter().map(|c| &c.member));
             report.acceptances_needed = Some(tally.needed.get());
             report.not_counted = not_counted(&tally.not_counted);
-            report.kid = Some(kid(&tally.statement().outcome));
+            report.kids = kids(&tally.statement().outcome);
             report.standing = match (held.row.state, tally.is_complete()) {
                 (CeremonyState::Closed, _) => "finished".to_owned(),
                 (_, true) => "accepted".to_owned(),
@@ -77,10 +81,13 @@ impl Office {
     }
 }
 
-fn kid(outcome: &trust::Outcome) -> Kid {
+pub fn kids(outcome: &trust::Outcome) -> Vec<Kid> {
+    use trust::Outcome as O;
     match outcome {
-        trust::Outcome::Generated(generated) => generated.kid.clone(),
-        trust::Outcome::Destroyed { kid } | trust::Outcome::Revoked { kid } => kid.clone(),
+        O::Generated(generated) => vec![generated.key.kid().clone()],
+        O::Destroyed { kids } => kids.clone(),
+        O::Revoked { kid } => vec![kid.clone()],
+        O::Corrected(_) | O::NewOrigin { .. } => Vec::new(),
     }
 }
 
@@ -102,6 +109,7 @@ pub(super) fn standing(standing: &Standing) -> String {
         Standing::Approved => "approved".to_owned(),
         Standing::Waiting { missing } => format!("waiting for {missing} more approval(s)"),
         Standing::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
+        Standing::Cancelled { by, reason } => format!("cancelled by {by}: {reason}"),
         Standing::Expired { deadline, at } => format!("{deadline} was {at}"),
         Standing::Refused(obstacles) => obstacles
             .iter()
@@ -120,18 +128,24 @@ impl fmt::Display for Report {
                 all.join(", ")
             }
         };
-        writeln!(
-            f,
-            "ceremony     {} (number {})",
-            self.ceremony, self.sequence
-        )?;
-        writeln!(f, "operation    {} on ring {}", self.operation, self.ring)?;
+        writeln!(f, "ceremony     {}", self.ceremony)?;
+        for line in &self.lines {
+            writeln!(
+                f,
+                "line         {} (number {})",
+                line.subject, line.sequence
+            )?;
+        }
+        writeln!(f, "operation    {}", self.operation)?;
+        if let Some(proposer) = &self.proposer {
+            writeln!(f, "proposed by  {proposer}")?;
+        }
         writeln!(f, "state        {}: {}", self.state, self.standing)?;
         writeln!(f, "approved by  {}", list(&self.approved_by))?;
         if self.acceptances_needed.is_some() {
             writeln!(f, "accepted by  {}", list(&self.accepted_by))?;
         }
-        if let Some(kid) = &self.kid {
+        for kid in &self.kids {
             writeln!(f, "kid          {kid}")?;
         }
         for not in &self.not_counted {

@@ -1,11 +1,12 @@
 //! Approvals and rejections. A signature that would not count is refused at once, with the
 //! reason; what is kept is counted again whenever it matters.
 
-use trust::approval::{Approval, Rejection};
+use trust::approval::{Approval, Objection};
+use trust::leaf::ActKind;
 use trust::tally::{Standing, Tally};
-use trust::{MemberId, Sha256Digest, sshsig};
+use trust::{MemberId, MemberSignature, Purpose, sshsig};
 
-use super::office::{Held, rejection_body};
+use super::office::{Held, objection_body};
 use super::{Error, Office, Report};
 use crate::log::Event;
 use crate::store::{CeremonySignatureRow, CeremonyState, Change};
@@ -36,7 +37,7 @@ impl Office {
             return Err(Error::DoesNotCount(why));
         }
         let member = tally.counted.last().map(|counted| counted.member.clone());
-        self.keep(&held, "approve", member, None, Vec::new(), signature)
+        self.keep(&held, "approve", member, None, Vec::new(), &signature)
             .await?;
         if tally.standing == Standing::Approved && held.row.state == CeremonyState::Proposed {
             self.move_to(
@@ -52,6 +53,21 @@ impl Office {
 
     /// Takes a custodian's rejection; one blocks for good.
     pub async fn reject(&self, id: &str, reason: &str, signature: &str) -> Result<Report, Error> {
+        self.object(id, Purpose::Reject, reason, signature).await
+    }
+
+    /// Takes the proposer's cancellation, which blocks for good too.
+    pub async fn cancel(&self, id: &str, reason: &str, signature: &str) -> Result<Report, Error> {
+        self.object(id, Purpose::Cancel, reason, signature).await
+    }
+
+    async fn object(
+        &self,
+        id: &str,
+        purpose: Purpose,
+        reason: &str,
+        signature: &str,
+    ) -> Result<Report, Error> {
         let mut held = self.held(id).await?;
         needs(
             &held,
@@ -59,29 +75,39 @@ impl Office {
             "proposed",
         )?;
         let signature = normal(signature)?;
-        let body = rejection_body(&held.row.request, reason)?;
+        let body = objection_body(&held.row.request, reason)?;
         let received_at = self.ambient.now();
-        held.ceremony.rejections = vec![Rejection {
+        let objection = Objection {
             body: String::from_utf8_lossy(&body).into_owned(),
             signature: signature.clone(),
             received_at,
-        }];
-        let tally = held.tally(received_at);
-        let Standing::Rejected { by, .. } = &tally.standing else {
-            let why = "it is not by an active custodian over this request";
-            self.refused("reject", &held, why).await?;
-            return Err(Error::DoesNotCount(why.to_owned()));
         };
-        self.keep(
-            &held,
-            "reject",
-            Some(by.clone()),
-            Some(reason),
-            body,
-            signature,
-        )
-        .await?;
-        self.move_to(&held, held.row.state, CeremonyState::Rejected, "rejected")
+        let (all, to, not) = match purpose {
+            Purpose::Cancel => (
+                &mut held.ceremony.cancellations,
+                CeremonyState::Cancelled,
+                "it is not by the proposer over this request",
+            ),
+            _ => (
+                &mut held.ceremony.rejections,
+                CeremonyState::Rejected,
+                "it is not by an active custodian over this request",
+            ),
+        };
+        *all = vec![objection];
+        let tally = held.tally(received_at);
+        let by = match (&tally.standing, to) {
+            (Standing::Rejected { by, .. }, CeremonyState::Rejected)
+            | (Standing::Cancelled { by, .. }, CeremonyState::Cancelled) => by.clone(),
+            _ => {
+                self.refused(purpose.word(), &held, not).await?;
+                return Err(Error::DoesNotCount(not.to_owned()));
+            }
+        };
+        let by = Some(by);
+        self.keep(&held, purpose.word(), by, Some(reason), body, &signature)
+            .await?;
+        self.move_to(&held, held.row.state, to, &to.to_string())
             .await?;
         self.report(&held.row.id).await
     }
@@ -93,7 +119,7 @@ impl Office {
         member: Option<MemberId>,
         reason: Option<&str>,
         body: Vec<u8>,
-        signature: String,
+        signature: &MemberSignature,
     ) -> Result<(), Error> {
         // Whose signature it is, by the tally; who typed the command proves nothing.
         let custodian = member.map(|member| format!("custodian:{member}"));
@@ -101,16 +127,16 @@ impl Office {
             ceremony: held.row.id.clone(),
             purpose: purpose.to_owned(),
             body,
-            signature,
+            signature: encoded(signature)?,
             received_at: self.ambient.now().millis(),
         };
         let event = Event {
             action: purpose,
-            digest: Some(Sha256Digest::of(row.signature.as_bytes())),
+            digest: Some(signature.digest()?),
             actor: custodian.as_deref().unwrap_or(&self.actor),
             reason,
             reference: Some(&held.row.id),
-            ring: Some(&held.row.ring),
+            ring: held.row.ring.as_deref(),
             ..self.event()
         };
         self.log
@@ -121,10 +147,10 @@ impl Office {
 
     pub(super) async fn refused(&self, action: &str, held: &Held, why: &str) -> Result<(), Error> {
         let event = Event {
-            kind: "refusal",
+            kind: ActKind::Refusal,
             action,
             reference: Some(&held.row.id),
-            ring: Some(&held.row.ring),
+            ring: held.row.ring.as_deref(),
             reason: Some(why),
             ..self.event()
         };
@@ -148,7 +174,7 @@ impl Office {
         let event = Event {
             action,
             reference: Some(&held.row.id),
-            ring: Some(&held.row.ring),
+            ring: held.row.ring.as_deref(),
             ..self.event()
         };
         self.log.commit(&change, &event).await?;
@@ -177,6 +203,14 @@ pub(super) fn needs(
 }
 
 /// One spelling for each signature, so that the same one is recognised.
-pub(super) fn normal(signature: &str) -> Result<String, Error> {
-    sshsig::normalize(signature).map_err(|e| Error::DoesNotCount(e.to_string()))
+pub(super) fn normal(signature: &str) -> Result<MemberSignature, Error> {
+    sshsig::normalize(signature)
+        .map(MemberSignature::ssh)
+        .map_err(|e| Error::DoesNotCount(e.to_string()))
+}
+
+/// As it is kept: the canonical form, whose digest the log has.
+pub(super) fn encoded(signature: &MemberSignature) -> Result<String, Error> {
+    String::from_utf8(signature.encode()?)
+        .map_err(|_| Error::Unfit("a signature is not text".to_owned()))
 }

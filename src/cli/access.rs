@@ -3,6 +3,7 @@ use std::path::Path;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
+use trust::leaf::ActKind;
 
 use super::output::{Code, Failure, Output, table};
 use super::{Open, World};
@@ -86,14 +87,10 @@ async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Res
     };
     let granted = roles.join(" ");
     let event = Event {
-        kind: "access",
-        action: "grant",
         digest: Some(row.digest()),
-        actor: &open.actor,
         reference: Some(&grant.principal),
         reason: Some(&granted),
-        time: now,
-        ..Event::default()
+        ..Event::new(ActKind::Access, "grant", &open.actor, now)
     };
     open.commit(&Change::GrantCredential(row), &event).await?;
     let shown = json!({
@@ -157,12 +154,8 @@ async fn withdraw(
         (None, san) => ("mtls-san", san.unwrap_or_default()),
     };
     let event = Event {
-        kind: "access",
-        action: "withdraw",
-        actor: &open.actor,
         reference: Some(&value),
-        time: at,
-        ..Event::default()
+        ..Event::new(ActKind::Access, "withdraw", &open.actor, at)
     };
     let change = Change::WithdrawCredential {
         kind: kind.to_owned(),

@@ -5,22 +5,26 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
-use trust::{Kid, Name, Pin, Sha256Digest, Time};
+use trust::{Kid, Name, Pin, Purpose, Request, Sha256Digest, Time, dsse};
 
 use super::genesis::{self, read, write};
 use super::output::{Code, Failure, Output, table};
 use super::{Open, World, ssh};
-use crate::ceremony::{self, Alone, Draft, Paper, Proposal};
+use crate::ceremony::{self, Alone, Draft, Office, Paper, Proposal};
 use crate::config::parse_duration;
+use crate::store::CeremonyRow;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// The first document: roster and policy, signed by all members.
     #[command(subcommand)]
     Genesis(genesis::Command),
-    /// Propose a ceremony about a key's birth; its end is `ring archive` and `ring revoke`.
+    /// Write the request for a key's birth, and propose it; a key's end is `ring archive` and
+    /// `ring revoke`.
     #[command(subcommand)]
     New(New),
+    /// Propose a request that `new` wrote, with its proposer's signature.
+    Propose(Propose),
     /// Every ceremony and its state.
     List,
     /// One ceremony: who counted, who did not and why, what is missing.
@@ -34,6 +38,8 @@ pub enum Command {
     Approve(Vote),
     /// Reject; one rejection blocks.
     Reject(Reject),
+    /// Withdraw what you proposed.
+    Cancel(Reject),
     /// Carry an approved ceremony out; a revocation needs no token.
     Execute { ceremony: String },
     /// Write the exact bytes that a custodian signs to accept the result.
@@ -46,7 +52,7 @@ pub enum Command {
         #[arg(long)]
         alone: bool,
     },
-    /// Write the transcript, the key's birth certificate.
+    /// Write the transcript of a finished ceremony.
     Transcript(Export),
     /// Check a transcript offline, against nothing but the pinned digest of the genesis.
     Verify(Verify),
@@ -61,9 +67,13 @@ pub enum New {
 /// What every proposal says.
 #[derive(Debug, Args)]
 pub struct Wish {
-    /// The member who proposes, and who does not count.
+    /// The member who proposes, signs the proposal, and does not count.
     #[arg(long)]
     proposer: Name,
+    /// The proposer's SSH key. Without it the request is only written to `--out`, to be signed
+    /// elsewhere and handed in with `ceremony propose`.
+    #[arg(long, required_unless_present = "out")]
+    key: Option<PathBuf>,
     #[arg(long)]
     reason: String,
     #[arg(long)]
@@ -74,9 +84,22 @@ pub struct Wish {
     /// It is not carried out after this.
     #[arg(long, default_value = "96h", value_parser = parse_duration)]
     execute_within: Duration,
-    /// Also write the bytes to sign to this file.
+    /// Write the bytes that the proposer signs to this file, which is never overwritten.
     #[arg(long)]
     out: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("how").required(true))]
+pub struct Propose {
+    /// What `ceremony new` wrote.
+    file: PathBuf,
+    /// The proposer's SSH key.
+    #[arg(long, group = "how")]
+    key: Option<PathBuf>,
+    /// The proposer's signature over that file.
+    #[arg(long, group = "how")]
+    signature: Option<PathBuf>,
 }
 
 #[derive(Debug, Args)]
@@ -235,18 +258,20 @@ async fn with_office(
             output.result(&report, || report.to_string());
             Ok(())
         }
-        Command::Reject(reject) => {
-            let paper = office
-                .rejection_paper(&reject.ceremony, &reject.reason)
-                .await
-                .map_err(failed)?;
-            let signature = ssh::sign(&reject.key, &paper.namespace, &paper.bytes)?;
-            let report = office
-                .reject(&reject.ceremony, &reject.reason, &signature)
-                .await
-                .map_err(failed)?;
-            output.result(&report, || report.to_string());
-            Ok(())
+        Command::Reject(reject) => object(&office, Purpose::Reject, &reject, output).await,
+        Command::Cancel(cancel) => object(&office, Purpose::Cancel, &cancel, output).await,
+        Command::Propose(propose) => {
+            let bytes = read(&propose.file)?;
+            let (_, request) = dsse::parse_pae(&bytes).map_err(Failure::refused)?;
+            let request = Request::decode(request).map_err(Failure::refused)?;
+            let paper = Office::proposal_paper(&request).map_err(failed)?;
+            if paper.bytes != bytes {
+                let why = format!("{} is not a proposal to sign", propose.file.display());
+                return Err(Failure::refused(why));
+            }
+            let signature =
+                signature(propose.key.as_deref(), propose.signature.as_deref(), &paper)?;
+            file_request(&office, &request, &signature, output).await
         }
         Command::Execute { ceremony } => {
             let executor = match office.touches_token(&ceremony).await.map_err(failed)? {
@@ -271,7 +296,7 @@ async fn with_office(
                     &["object", "ring", "finding", "action"],
                     findings
                         .iter()
-                        .map(|f| [&f.cka_id, &f.ring, &f.finding, &f.action].map(String::clone)),
+                        .map(|f| [&f.object, &f.ring, &f.finding, &f.action].map(String::clone)),
                 ),
             });
             Ok(())
@@ -327,18 +352,71 @@ pub async fn propose(
         execute_by: now + wish.execute_within,
         draft,
     };
-    let id = office.propose(proposal, &snapshot).await.map_err(failed)?;
-    let paper = office.approval_paper(&id).await.map_err(failed)?;
+    let request = office
+        .draft_request(proposal, &snapshot)
+        .await
+        .map_err(failed)?;
+    let paper = Office::proposal_paper(&request).map_err(failed)?;
     if let Some(out) = &wish.out {
         write(out, &paper.bytes)?;
     }
-    output.result(
-        &json!({"ceremony": id, "namespace": paper.namespace, "file": wish.out}),
-        || id.clone(),
-    );
+    match (&wish.key, &wish.out) {
+        (Some(key), _) => {
+            let signature = ssh::sign(key, &paper.namespace, &paper.bytes)?;
+            file_request(&office, &request, &signature, output).await
+        }
+        (None, Some(out)) => {
+            let file = out.display().to_string();
+            output.result(
+                &json!({"file": file, "namespace": paper.namespace, "proposed": false}),
+                || format!("ssh-keygen -Y sign -n {} -f KEY {file}", paper.namespace),
+            );
+            output.remark(format!(
+                "Not proposed yet: chancery ceremony propose {file} --signature {file}.sig"
+            ));
+            Ok(())
+        }
+        (None, None) => Err(Failure::usage("give --key or --out")),
+    }
+}
+
+async fn file_request(
+    office: &Office,
+    request: &Request,
+    signature: &str,
+    output: &Output,
+) -> Result<(), Failure> {
+    let bytes = request.encode().map_err(Failure::refused)?;
+    let id = office.propose(bytes, signature).await.map_err(failed)?;
+    output.result(&json!({"ceremony": id, "proposed": true}), || id.clone());
     output.remark(format!(
         "Proposed. Custodians: chancery ceremony review {id}; then approve it."
     ));
+    Ok(())
+}
+
+async fn object(
+    office: &Office,
+    purpose: Purpose,
+    objection: &Reject,
+    output: &Output,
+) -> Result<(), Failure> {
+    let Reject {
+        ceremony,
+        key,
+        reason,
+    } = objection;
+    let paper = office
+        .objection_paper(ceremony, purpose, reason)
+        .await
+        .map_err(failed)?;
+    let signature = ssh::sign(key, &paper.namespace, &paper.bytes)?;
+    let report = match purpose {
+        Purpose::Cancel => office.cancel(ceremony, reason, &signature).await,
+        _ => office.reject(ceremony, reason, &signature).await,
+    };
+    let report = report.map_err(failed)?;
+    output.result(&report, || report.to_string());
     Ok(())
 }
 
@@ -351,27 +429,19 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
     let shown: Vec<_> = rows
         .iter()
         .map(|row| {
-            json!({"ceremony": row.id, "sequence": row.seq, "operation": row.operation,
+            json!({"ceremony": row.id, "lines": lines(row), "operation": row.operation,
                 "ring": row.ring, "state": row.state.to_string(),
                 "created_at": Time::from_millis(row.created_at)})
         })
         .collect();
     output.result(&shown, || {
         table(
-            &[
-                "sequence",
-                "ceremony",
-                "operation",
-                "ring",
-                "state",
-                "proposed",
-            ],
+            &["ceremony", "operation", "line", "state", "proposed"],
             rows.iter().map(|row| {
                 [
-                    row.seq.to_string(),
                     row.id.clone(),
                     row.operation.clone(),
-                    row.ring.clone(),
+                    lines(row).join(", "),
                     row.state.to_string(),
                     Time::from_millis(row.created_at).to_string(),
                 ]
@@ -379,6 +449,16 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
         )
     });
     Ok(())
+}
+
+/// The ceremony's places in the lines of its subjects.
+fn lines(row: &CeremonyRow) -> Vec<String> {
+    let request = Request::decode(&row.request);
+    let lines = request.map(|request| request.lines).unwrap_or_default();
+    lines
+        .iter()
+        .map(|line| format!("{} #{}", line.subject, line.sequence))
+        .collect()
 }
 
 fn review(request: &[u8], before: Option<&[u8]>, output: &Output) -> Result<(), Failure> {
@@ -432,15 +512,13 @@ fn same_statement(paper: &Paper, ceremony: &str, kid: &Kid) -> Result<(), Failur
     let (_, body) = trust::dsse::parse_pae(&paper.bytes).map_err(Failure::refused)?;
     let statement: trust::approval::Statement =
         trust::json::require_canonical(body).map_err(Failure::refused)?;
-    let found = match &statement.outcome {
-        trust::Outcome::Generated(generated) => &generated.kid,
-        trust::Outcome::Destroyed { kid } | trust::Outcome::Revoked { kid } => kid,
-    };
-    if found == kid && statement.request_digest.to_string() == ceremony {
+    let found = ceremony::kids(&statement.outcome);
+    if found.contains(kid) && statement.request_digest.to_string() == ceremony {
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "the statement to be signed is about {found} and request {}",
+        "the statement to be signed is about {} and request {}",
+        joined(found),
         statement.request_digest
     )))
 }
@@ -471,34 +549,36 @@ fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
         environment: verify.environment.clone().unwrap_or(environment),
     };
     let verified = trust::verify_transcript(&bytes, &pin).map_err(not_valid)?;
-    let names = |members: &[Name]| {
-        members
-            .iter()
-            .map(Name::to_string)
-            .collect::<Vec<_>>()
-            .join(", ")
-    };
+    let names = |members: &[Name]| joined(members);
     output.result(
         &json!({
             "valid": true,
             "operation": verified.request().operation.word(),
             "ring": verified.request().operation.ring(),
             "service": pin.service, "environment": pin.environment,
-            "kid": verified.kid(),
+            "kids": verified.kids(),
+            "lines": verified.request().lines,
+            "proposed_by": verified.request().proposer,
+            "approvals_in_log": verified.logged_at().len(),
             "approved_by": verified.approved_by(), "accepted_by": verified.accepted_by(),
         }),
         || {
             format!(
-                "VALID: {} {} for {}/{}\nkid          {}\napproved by  {}\naccepted by  {}",
+                "VALID: {} for {}/{}\nline         {}\nkid          {}\napproved by  {}\naccepted by  {}",
                 verified.request().operation.word(),
-                verified.request().operation.ring(),
                 pin.service,
                 pin.environment,
-                verified.kid(),
+                joined(verified.request().lines.iter().map(|line| &line.subject)),
+                joined(verified.kids()),
                 names(verified.approved_by()),
                 names(verified.accepted_by()),
             )
         },
     );
     Ok(())
+}
+
+fn joined(all: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    let all = all.into_iter().map(|each| each.to_string());
+    all.collect::<Vec<_>>().join(", ")
 }

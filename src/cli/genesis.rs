@@ -13,8 +13,8 @@ use trust::policy::Thresholds;
 use trust::roster::MemberKey;
 use trust::sshkey::SshKey;
 use trust::{
-    Chains, Member, Name, Namespace, Pin, Policy, Purpose, Role, Roster, Sha256Digest, Threshold,
-    Time, dsse, json as strict,
+    Chains, Member, MemberSignature, Name, Namespace, Pin, Policy, Purpose, Role, Roster,
+    Sha256Digest, Threshold, Time, dsse, json as strict,
 };
 
 use super::output::{Code, Failure, Output};
@@ -38,13 +38,17 @@ pub struct New {
     service: Name,
     #[arg(long)]
     environment: Name,
-    /// `id=public-key-file[,role…]`; roles are custodian (default), security-lead,
-    /// on-call-manager, on-call, operator. One for each member.
+    /// `id=public-key-file[,role…]`; roles are custodian (when none is given), security-lead,
+    /// on-call-manager, on-call, operator, executor. One for each member.
     #[arg(long = "member", required = true)]
     members: Vec<String>,
     /// How many custodians it takes; at least 2.
     #[arg(long)]
     threshold: u64,
+    /// A ring that a standing order may rotate; one for each, in ascending order. Every other ring
+    /// is rotated by the threshold alone.
+    #[arg(long = "routine-ring")]
+    routine_rings: Vec<Name>,
     /// When the roster has to be renewed at the latest, RFC 3339 with milliseconds.
     #[arg(long)]
     expires_at: Option<Time>,
@@ -104,22 +108,18 @@ fn new(new: &New, output: &Output) -> Result<(), Failure> {
             .map(|text| member(text))
             .collect::<Result<_, _>>()?,
         expires_at: new.expires_at,
+        passkeys: None,
     };
-    roster.check().map_err(Failure::refused)?;
-    let custodians = roster.active(Role::Custodian).count();
-    if custodians < threshold.get() {
-        return Err(Failure::refused(format!(
-            "{custodians} custodian(s) could never reach a threshold of {threshold}"
-        )));
-    }
     let policy = Policy {
         v: V1,
         service: new.service.clone(),
         environment: new.environment.clone(),
         version: 1,
         previous: None,
+        routine_rings: new.routine_rings.clone(),
         thresholds: Thresholds::uniform(threshold),
     };
+    trust::chain::possible(&roster, &policy, 0).map_err(Failure::refused)?;
     let body = Genesis {
         v: V1,
         roster,
@@ -154,13 +154,13 @@ fn member(text: &str) -> Result<Member, Failure> {
     let public = SshKey::from_pub_file(&key)
         .with_context(|| format!("{} is not a usable public key", file.display()))?;
     let mut roles = parts
-        .map(|role| {
-            serde_json::from_value::<Role>(json!(role))
-                .map_err(|_| Failure::usage(format!("unknown role {role:?}")))
+        .map(|role| match role.parse() {
+            Ok(Role::Other(_)) | Err(_) => Err(Failure::usage(format!("unknown role {role:?}"))),
+            Ok(role) => Ok(role),
         })
         .collect::<Result<Vec<Role>, _>>()?;
-    if !roles.contains(&Role::Custodian) {
-        roles.insert(0, Role::Custodian);
+    if roles.is_empty() {
+        roles.push(Role::Custodian);
     }
     Ok(Member {
         id: id
@@ -183,8 +183,9 @@ fn assemble(assemble: &Assemble, output: &Output) -> Result<(), Failure> {
         .iter()
         .map(|file| {
             let text = String::from_utf8(read(file)?).context("a signature is not text")?;
-            Ok(trust::sshsig::normalize(&text)
-                .with_context(|| format!("{} is not an SSH signature", file.display()))?)
+            let armored = trust::sshsig::normalize(&text)
+                .with_context(|| format!("{} is not an SSH signature", file.display()))?;
+            Ok(MemberSignature::ssh(armored))
         })
         .collect::<Result<Vec<_>, Failure>>()?;
     let body = String::from_utf8(body.to_vec()).context("the genesis is not text")?;

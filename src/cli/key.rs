@@ -86,8 +86,7 @@ pub fn describe(key: &Key, open: &Open) -> Value {
         "kid": key.kid, "ring": key.ring, "number": key.number, "algorithm": key.algorithm,
         "state": key.status(), "published_at": key.published_at,
         "activate_at": may_sign_from(key, open), "retire_at": key.retire_at,
-        "ceremony": key.ceremony, "token_label": key.token_label,
-        "token_serial": key.token_serial, "cka_id": trust::hex::encode(&key.cka_id),
+        "ceremony": key.ceremony, "usage": key.usage, "location": key.location,
     });
     if let KeyState::Revoked { revocation, .. } = &key.state {
         shown["revocation"] = json!(revocation);

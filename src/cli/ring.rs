@@ -4,6 +4,7 @@ use std::path::Path;
 
 use clap::{Args, Subcommand, ValueEnum};
 use serde_json::{Value, json};
+use trust::leaf::ActKind;
 use trust::request::RevocationReason;
 use trust::{Algorithm, KeySpec, Kid, Name, Time};
 
@@ -30,9 +31,10 @@ pub enum Command {
     RollBack(Pointer),
     /// End the signing of a secondary key.
     Retire(Retire),
-    /// Destroy the private half of a retired key: shows the plan and proposes the ceremony.
+    /// Destroy the private half of a retired or revoked key: shows the plan and proposes the ceremony.
     Archive(Archive),
-    /// Withdraw trust from a key: shows the plan and proposes the ceremony.
+    /// Withdraw trust from a key, or say that a revoked one was compromised: shows the plan and
+    /// proposes the ceremony.
     Revoke(Revoke),
 }
 
@@ -47,9 +49,6 @@ pub struct Create {
     /// What it signs: structured formats (JWS, DSSE) or raw digests; never both.
     #[arg(long, value_enum, default_value = "structured")]
     usage: Usage,
-    /// Rotated only by the threshold of custodians, never by a standing order.
-    #[arg(long)]
-    critical: bool,
     /// Carry it out; without it the plan is only shown.
     #[arg(long)]
     apply: bool,
@@ -162,13 +161,18 @@ async fn create(
             create.algorithm
         )));
     }
+    let log = create.name.as_str() == trust::LOG_RING;
     let for_notes = matches!(create.algorithm, Algorithm::Ed25519 | Algorithm::Es256);
-    let structured = matches!(create.usage, Usage::Structured);
-    if create.name.as_str() == trust::LOG_RING && !(for_notes && structured) {
+    if log && !(for_notes && matches!(create.usage, Usage::Structured)) {
         return Err(Failure::usage(
             "the ring \"log\" signs the log's checkpoints: Ed25519, or ES256 where the token has none",
         ));
     }
+    let usage = match create.usage {
+        _ if log => trust::Usage::Log,
+        Usage::Structured => trust::Usage::Structured,
+        Usage::Raw => trust::Usage::Raw,
+    };
     let rings = open.store.rings().await.map_err(Failure::unavailable)?;
     if rings.iter().any(|ring| ring.name == create.name.as_str()) {
         let why = format!("ring {} exists already", create.name);
@@ -185,26 +189,18 @@ async fn create(
         name: create.name.to_string(),
         algorithm: create.algorithm.to_string(),
         key_spec: key_spec.to_string(),
-        usage: match create.usage {
-            Usage::Structured => "structured".to_owned(),
-            Usage::Raw => "raw".to_owned(),
-        },
-        critical: create.critical,
+        usage: usage.to_string(),
         created_at: now.millis(),
         version: 1,
     };
     let shown = json!({
         "ring": row.name, "algorithm": row.algorithm, "key_spec": row.key_spec,
-        "usage": row.usage, "critical": row.critical, "applied": create.apply,
+        "usage": row.usage, "applied": create.apply,
     });
     if create.apply {
         let event = Event {
-            kind: "ring",
-            action: "create",
-            actor: &open.actor,
             ring: Some(create.name.as_str()),
-            time: now,
-            ..Event::default()
+            ..Event::new(ActKind::Ring, "create", &open.actor, now)
         };
         open.commit(&Change::CreateRing(row), &event).await?;
     }
@@ -373,7 +369,7 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
         .values()
         .map(|ring| {
             json!({"ring": ring.name, "algorithm": ring.algorithm, "key_spec": ring.key_spec,
-                "critical": ring.critical, "keys": ring.keys.len(), "primary": primary(ring)})
+                "usage": ring.usage, "keys": ring.keys.len(), "primary": primary(ring)})
         })
         .collect();
     output.result(&shown, || {

@@ -229,7 +229,7 @@ fn claims(keys: &[Arc<Key>], next: Option<i64>, issuer: &str) -> Value {
 
 /// One key. `exp` is required by the form: the end of its life, or the one that was approved.
 fn entry(key: &Key) -> Value {
-    let mut entry = serde_json::to_value(key.public.to_jwk(key.algorithm, &key.kid))
+    let mut entry = serde_json::to_value(key.public.to_jwk(key.algorithm, key.usage, &key.kid))
         .unwrap_or_else(|_| json!({}));
     let life = state::life(key);
     let end = life.ended_at.unwrap_or(key.retire_at);

@@ -4,6 +4,7 @@ use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
 use serde::Serialize;
+use trust::Location;
 use utoipa::ToSchema;
 
 use super::Shared;
@@ -28,10 +29,9 @@ pub struct InventoryKey {
     key: KeyView,
     /// Seconds since it was published.
     age_seconds: u64,
-    token_serial: String,
-    token_label: String,
-    /// Hexadecimal.
-    cka_id: String,
+    /// Where its private half was made: `pkcs11` or `key-vault`, as in its transcript.
+    #[schema(value_type = Object)]
+    location: Location,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -68,9 +68,7 @@ pub async fn handle(
             Ok(InventoryKey {
                 key: KeyView::of(key)?,
                 age_seconds: now.since(key.published_at).as_secs(),
-                token_serial: key.token_serial.clone(),
-                token_label: key.token_label.clone(),
-                cka_id: trust::hex::encode(&key.cka_id),
+                location: key.location.clone(),
             })
         })
         .collect::<Result<_, Problem>>()?;

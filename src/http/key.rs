@@ -101,7 +101,7 @@ pub fn public(directives: &str) -> HeaderValue {
 
 impl KeyView {
     pub fn of(key: &Key) -> Result<Self, Problem> {
-        let jwk = serde_json::to_value(key.public.to_jwk(key.algorithm, &key.kid))
+        let jwk = serde_json::to_value(key.public.to_jwk(key.algorithm, key.usage, &key.kid))
             .map_err(|e| Problem::caused_by(Code::Internal, &e))?;
         Ok(Self {
             kid: key.kid.clone(),

@@ -36,7 +36,7 @@ pub async fn jwk(
     no_query(&uri)?;
     let snapshot = edge.app.keys.current();
     let key = usable(&snapshot, &kid)?;
-    let jwk = serde_json::to_vec(&key.public.to_jwk(key.algorithm, &key.kid))
+    let jwk = serde_json::to_vec(&key.public.to_jwk(key.algorithm, key.usage, &key.kid))
         .map_err(|e| Problem::caused_by(Code::Internal, &e))?;
     Ok(material(&snapshot, jwk, "application/jwk+json"))
 }

@@ -13,7 +13,7 @@ use super::edge::Present;
 use super::key::KeyView;
 use super::problem::{self, Problem};
 use super::respond::{Named, json, no_query};
-use crate::keys::{Ring, Usage};
+use crate::keys::Ring;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RingView {
@@ -22,9 +22,8 @@ pub struct RingView {
     algorithm: Algorithm,
     #[schema(value_type = String)]
     key_spec: KeySpec,
-    /// `structured` or `raw`.
+    /// `structured`, `raw` or `log`.
     usage: &'static str,
-    critical: bool,
     #[schema(value_type = String, format = DateTime)]
     created_at: Time,
     version: i64,
@@ -57,11 +56,7 @@ impl RingView {
             name: ring.name.to_string(),
             algorithm: ring.algorithm,
             key_spec: ring.key_spec,
-            usage: match ring.usage {
-                Usage::Structured => "structured",
-                Usage::Raw => "raw",
-            },
-            critical: ring.critical,
+            usage: ring.usage.name(),
             created_at: ring.created_at,
             version: ring.version,
             primary: ring.primary.as_ref().map(|key| key.kid.clone()),

@@ -8,10 +8,10 @@ use arc_swap::ArcSwap;
 use tracing::{error, info};
 use trust::life::{Life, Revocation};
 use trust::publication::{Published, PublishedKey, plan_jwks};
-use trust::{Kid, Name, Pin, Safety, Time, Trusted};
+use trust::{Algorithm, Kid, Location, Name, Pin, Safety, Time, Trusted, Usage};
 
 use super::acts::{Acts, Told};
-use super::{Current, Document, Key, Ring, Snapshot, Usage};
+use super::{Current, Document, Key, Ring, Snapshot};
 use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
 use crate::store::{self, DocumentRow, KeyRow, RingRow, Store};
@@ -92,6 +92,8 @@ impl Settings {
 #[derive(Debug)]
 pub struct Certified {
     pub order: trust::Generate,
+    pub algorithm: Algorithm,
+    pub location: Location,
     pub spki: Vec<u8>,
     pub ceremony: String,
     pub prepared_at: Time,
@@ -338,6 +340,8 @@ pub fn tally(
     let accepted = verified.into_accepted(&kid).map_err(|e| chain(&e))?;
     Ok(Certified {
         order: accepted.order().clone(),
+        algorithm: accepted.algorithm(),
+        location: accepted.location().clone(),
         spki: accepted.public_key().to_spki_der(),
         ceremony: row.ceremony.clone(),
         prepared_at,
@@ -351,9 +355,8 @@ pub fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
         ("ring", row.ring == order.ring.as_str()),
         ("number", row.number == i64::from(order.number)),
         ("public key", row.spki == known.spki),
-        ("CKA_ID", row.cka_id == order.cka_id.to_string()),
-        ("token serial", row.token_serial == order.token_serial),
-        ("token label", row.token_label == order.token_label),
+        ("object", row.object == order.place.object()),
+        ("location", row.location == location(&known.location)?),
         ("activation", row.activate_at == order.activate_at.millis()),
         ("ceremony", row.ceremony == known.ceremony),
     ];
@@ -361,7 +364,7 @@ pub fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
         return Err(format!("its {what} is not the one in its transcript"));
     }
     let public = trust::PublicKey::from_spki_der(&row.spki).map_err(|e| e.to_string())?;
-    let verifier = trust::Verifier::new(&public, order.algorithm).map_err(|e| e.to_string())?;
+    let verifier = trust::Verifier::new(&public, known.algorithm).map_err(|e| e.to_string())?;
     let state = life(row, known.prepared_at)?
         .state()
         .map_err(|e| e.to_string())?;
@@ -369,30 +372,35 @@ pub fn key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
     if state.word() != row.state || state.is_primary() != primary {
         return Err("its state and its instants contradict each other".to_owned());
     }
+    let Location::Pkcs11(at) = &known.location else {
+        return Err("only keys on PKCS#11 tokens are used by this version".to_owned());
+    };
     Ok(Key {
         kid: public.kid(),
         ring: row.ring.as_str().into(),
+        ring_name: order.ring.clone(),
         number: order.number,
-        algorithm: order.algorithm,
-        usage: match order.usage {
-            trust::request::Usage::Structured => Usage::Structured,
-            trust::request::Usage::Raw => Usage::Raw,
-        },
+        algorithm: known.algorithm,
+        usage: order.usage,
         state,
         verifier,
         published_at: Time::from_millis(row.published_at),
         activate_at: order.activate_at,
         retire_at: order.retire_at,
-        cka_id: order.cka_id.0,
-        token_serial: row.token_serial.clone(),
-        token_label: row.token_label.clone(),
+        location: known.location.clone(),
         ceremony: row.ceremony.clone(),
         log_index: None,
         revocation_log_index: None,
-        handle: Handle::new(order.cka_id.0, row.spki.clone(), order.algorithm),
+        handle: Handle::new(at.cka_id.0, row.spki.clone(), known.algorithm),
         spki: row.spki.clone(),
         public,
     })
+}
+
+/// A location as its row has it: canonical JSON.
+fn location(location: &Location) -> Result<String, String> {
+    let bytes = trust::json::canonical(location).map_err(|e| e.to_string())?;
+    String::from_utf8(bytes).map_err(|e| e.to_string())
 }
 
 impl Key {
@@ -413,7 +421,8 @@ fn life(row: &KeyRow, prepared_at: Time) -> Result<Life, String> {
     let revocation = match (row.revoked_at, &row.revocation_reason) {
         (None, None) => None,
         (Some(at), Some(reason)) => Some(Revocation {
-            reason: serde_json::from_value(serde_json::json!(reason))
+            reason: reason
+                .parse()
                 .map_err(|_| format!("unknown revocation reason {reason:?}"))?,
             revoked_at: Time::from_millis(at),
             compromised_since: time(row.compromised_since),
@@ -462,10 +471,11 @@ fn assemble(
     })
 }
 
-/// The log's keys sign no JOSE: a verifier of tokens has no use for them.
+/// Verifiers of tokens and envelopes have a use for no other key, and must not take another's
+/// signature for a structure: whoever has bare digests signed could have made any.
 fn combined<'a>(keys: impl IntoIterator<Item = &'a Arc<Key>>) -> Vec<Arc<Key>> {
     let all = keys.into_iter();
-    all.filter(|key| &*key.ring != trust::LOG_RING)
+    all.filter(|key| key.usage == Usage::Structured)
         .cloned()
         .collect()
 }
@@ -477,11 +487,7 @@ fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring,
     };
     let algorithm = row.algorithm.parse().map_err(|e| broken(format!("{e}")))?;
     let key_spec = row.key_spec.parse().map_err(|e| broken(format!("{e}")))?;
-    let usage = match row.usage.as_str() {
-        "structured" => Usage::Structured,
-        "raw" => Usage::Raw,
-        other => return Err(broken(format!("unknown usage {other:?}"))),
-    };
+    let usage = row.usage.parse().map_err(|e| broken(format!("{e}")))?;
     // The ring's row is not signed; its keys' requests are. A ring that disagrees with a key that
     // could sign for it does not sign.
     let wanted = |key: &&Arc<Key>| {
@@ -493,7 +499,6 @@ fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring,
         algorithm,
         key_spec,
         usage,
-        critical: row.critical,
         created_at: Time::from_millis(row.created_at),
         version: row.version,
         primary: keys.iter().find(wanted).cloned(),
@@ -516,6 +521,7 @@ fn document(
                 ring: key.ring.parse().ok()?,
                 number: key.number,
                 algorithm: key.algorithm,
+                usage: key.usage,
                 public_key: key.public.clone(),
                 state: match at {
                     None => key.state.clone(),

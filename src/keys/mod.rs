@@ -1,7 +1,7 @@
 //! The read model: every ring and key in memory, replaced as a whole when the database says that
 //! something changed. Signing and JWKS never ask the database for a key.
 //!
-//! A key gets in here only with its birth certificate: the transcript is tallied again from the
+//! A key gets in here only with its transcript, which is tallied again from the
 //! pinned genesis, and a row that does not agree with its transcript is refused and reported.
 
 mod acts;
@@ -13,7 +13,9 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use trust::plan::RingKey;
-use trust::{Algorithm, KeySpec, KeyState, Kid, PublicKey, Safety, Time, Verifier};
+use trust::{
+    Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Time, Usage, Verifier,
+};
 
 use crate::access::Credentials;
 use crate::token::Handle;
@@ -27,6 +29,8 @@ pub use publish::Document;
 pub struct Key {
     pub kid: Kid,
     pub ring: Arc<str>,
+    /// The same name, as leaves have it.
+    pub ring_name: Name,
     pub number: u32,
     pub algorithm: Algorithm,
     /// What custodians approved that it signs.
@@ -39,9 +43,8 @@ pub struct Key {
     /// primary is revoked and no standby is due; see [`Ring::successor`].
     pub activate_at: Time,
     pub retire_at: Time,
-    pub cka_id: [u8; 16],
-    pub token_serial: String,
-    pub token_label: String,
+    /// Where its private half was made.
+    pub location: Location,
     /// The ceremony that bore it.
     pub ceremony: String,
     /// Where the log tells of its acceptance.
@@ -60,7 +63,6 @@ pub struct Ring {
     pub algorithm: Algorithm,
     pub key_spec: KeySpec,
     pub usage: Usage,
-    pub critical: bool,
     pub created_at: Time,
     /// Rises with each change; a plan is applied only to the version it was made on.
     pub version: i64,
@@ -68,13 +70,6 @@ pub struct Ring {
     /// By number, oldest first.
     pub keys: Vec<Arc<Key>>,
     pub jwks: Document,
-}
-
-/// What a ring signs: structured formats or bare digests, never both.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Usage {
-    Structured,
-    Raw,
 }
 
 /// Everything at one version of the database.

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
+use trust::leaf::ActKind;
 use trust::tlog::policy::WitnessPolicy;
 
 use super::integrator::{self, Integrator, Step};
@@ -204,13 +205,7 @@ impl Keeper {
         {
             return;
         }
-        let event = Event {
-            kind: "admin",
-            action: "heartbeat",
-            actor: "chancery",
-            time: now,
-            ..Event::default()
-        };
+        let event = Event::new(ActKind::Admin, "heartbeat", "chancery", now);
         if let Err(error) = Log::new(self.store.clone())
             .commit(&crate::store::Change::Record, &event)
             .await
@@ -244,7 +239,10 @@ mod tests {
         let passing = integrator::Error::Store(crate::store::Error::closed());
         let refused = still_refused(None, Some(&fatal), true);
         assert!(refused.is_some());
-        assert_eq!(still_refused(refused.clone(), Some(&passing), true), refused);
+        assert_eq!(
+            still_refused(refused.clone(), Some(&passing), true),
+            refused
+        );
         assert_eq!(still_refused(refused.clone(), None, false), refused);
         assert_eq!(still_refused(refused, None, true), None);
         assert_eq!(still_refused(None, Some(&passing), false), None);

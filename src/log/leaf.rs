@@ -1,68 +1,89 @@
-//! What a leaf says. Canonical JSON (RFC 8785): the members are declared in the order of their
-//! names, hold only strings and integers, and so come out canonical; a test holds them to it.
+//! What the service writes into a leaf: the types of `trust` that read it, filled in.
 
-use serde::Serialize;
-use trust::{Algorithm, Kid, Sha256Digest, Time};
+use trust::format::V1;
+use trust::leaf::{ActKind, ActLeaf, Sign};
+use trust::{Algorithm, Kid, Name, Sha256Digest, Time};
 
 use crate::store::Leaf;
-
-/// Version of the leaf's form.
-const V: u8 = 1;
 
 /// Longest text that a leaf repeats; a leaf has 1 KiB at most.
 const LONGEST_TEXT: usize = 160;
 
 /// Any act but a signature.
-#[derive(Debug, Clone, Copy, Default, Serialize)]
+#[derive(Debug, Clone, Copy)]
 pub struct Event<'a> {
     /// What was done, such as `rotate` or `approve`.
     pub action: &'a str,
     pub actor: &'a str,
+    /// Of a clock correction.
+    pub bound: Option<Time>,
     /// Of a revocation: since when somebody else may have signed.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub compromised_since: Option<Time>,
     /// SHA-256 of the document that the act put into the database: a request, a signature, a
     /// transcript, a genesis. With it the row cannot be exchanged later.
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<Sha256Digest>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub kid: Option<&'a str>,
-    pub kind: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub previous_kid: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// The first and last leaf concerned.
+    pub leaves: Option<(u64, u64)>,
+    pub kid: Option<&'a Kid>,
+    pub kind: ActKind,
+    pub origin: Option<&'a str>,
+    pub previous_kid: Option<&'a Kid>,
     pub reason: Option<&'a str>,
     /// The ceremony or document it rests on.
-    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
     pub reference: Option<&'a str>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub ring: Option<&'a str>,
     pub time: Time,
 }
 
-#[derive(Serialize)]
-struct Versioned<'a> {
-    #[serde(flatten)]
-    event: Event<'a>,
-    v: u8,
-}
+impl<'a> Event<'a> {
+    /// An act about nothing yet.
+    pub fn new(kind: ActKind, action: &'a str, actor: &'a str, time: Time) -> Self {
+        Self {
+            action,
+            actor,
+            bound: None,
+            compromised_since: None,
+            digest: None,
+            leaves: None,
+            kid: None,
+            kind,
+            origin: None,
+            previous_kid: None,
+            reason: None,
+            reference: None,
+            ring: None,
+            time,
+        }
+    }
 
-impl Event<'_> {
     pub(super) fn leaf(&self) -> Leaf {
-        let event = Event {
-            reason: self.reason.map(shorten),
-            action: shorten(self.action),
-            actor: shorten(self.actor),
-            ring: self.ring.map(shorten),
-            ..*self
+        let owned = |text: &str| shorten(text).to_owned();
+        let act = ActLeaf {
+            bound: self.bound,
+            compromised_since: self.compromised_since,
+            digest: self.digest,
+            first: self.leaves.map(|(first, _)| first),
+            kid: self.kid.cloned(),
+            last: self.leaves.map(|(_, last)| last),
+            origin: self.origin.map(owned),
+            previous_kid: self.previous_kid.cloned(),
+            reason: self.reason.map(owned),
+            reference: self.reference.map(str::to_owned),
+            ring: self.ring.map(owned),
+            ..ActLeaf::new(
+                self.kind,
+                shorten(self.action),
+                shorten(self.actor),
+                self.time,
+            )
         };
         Leaf {
             time: self.time.millis(),
-            kind: self.kind,
-            ring: event.ring.map(str::to_owned),
-            kid: self.kid.map(str::to_owned),
+            kind: self.kind.name(),
+            ring: act.ring.clone(),
+            kid: act.kid.as_ref().map(|kid| kid.as_str().to_owned()),
             sig_hash: None,
-            body: text(&Versioned { event, v: V }),
+            body: text(&act),
         }
     }
 }
@@ -72,55 +93,43 @@ impl Event<'_> {
 pub struct SignatureLeaf<'a> {
     pub time: Time,
     pub actor: &'a str,
-    pub ring: &'a str,
+    pub ring: &'a Name,
     pub kid: &'a Kid,
     pub algorithm: Algorithm,
-    pub signature: &'a [u8],
+    /// Of the signature in its canonical form, which a twin `(r, n - s)` has too.
+    pub sig_hash: Sha256Digest,
     /// `SHA-256(salt ‖ signing input)`.
     pub input_commit: Sha256Digest,
 }
 
-#[derive(Serialize)]
-struct SignatureBody<'a> {
-    actor: &'a str,
-    alg: Algorithm,
-    input_commit: Sha256Digest,
-    kid: &'a Kid,
-    kind: &'static str,
-    ring: &'a str,
-    sig_hash: &'a str,
-    time: Time,
-    v: u8,
-}
-
 impl SignatureLeaf<'_> {
     pub fn leaf(&self) -> Leaf {
-        let sig_hash = Sha256Digest::of(self.signature).to_string();
-        let body = text(&SignatureBody {
-            actor: shorten(self.actor),
-            alg: self.algorithm,
+        let body = text(&trust::leaf::SignatureLeaf {
+            actor: shorten(self.actor).to_owned(),
+            alg: self.algorithm.to_string(),
             input_commit: self.input_commit,
-            kid: self.kid,
-            kind: "sign",
-            ring: self.ring,
-            sig_hash: &sig_hash,
+            kid: self.kid.clone(),
+            kind: Sign::Sign,
+            ring: self.ring.clone(),
+            sig_hash: self.sig_hash,
             time: self.time,
-            v: V,
+            v: V1,
         });
         Leaf {
             time: self.time.millis(),
             kind: "sign",
-            ring: Some(self.ring.to_owned()),
+            ring: Some(self.ring.to_string()),
             kid: Some(self.kid.as_str().to_owned()),
-            sig_hash: Some(sig_hash),
+            sig_hash: Some(self.sig_hash.to_string()),
             body,
         }
     }
 }
 
-/// These types hold nothing that JSON cannot write; an empty body would be refused by the
-/// database's constraint rather than recorded.
-fn text(body: &impl Serialize) -> String {
+/// Canonical as it is: the members of these types are declared in the order of their names and hold
+/// nothing that JSON cannot write. An empty body would be refused by the database's constraint
+/// rather than recorded.
+fn text(body: &impl serde::Serialize) -> String {
     serde_json::to_string(body).unwrap_or_default()
 }
 
@@ -148,18 +157,20 @@ mod tests {
     #[test]
     fn leaves_are_canonical_and_small() {
         let long = "\u{20ac}\"\n\u{1}".repeat(400);
+        let kid: Kid = "NzbLsXh8uDCcd-6MNwXF4W_7noWXFZAfHkxZsRGC9Xs"
+            .parse()
+            .expect("a kid");
         let event = Event {
-            action: "rotate",
-            actor: &long,
+            bound: Some(Time::from_millis(1)),
             compromised_since: Some(Time::from_millis(1)),
             digest: Some(Sha256Digest::of(b"")),
-            kid: Some("b"),
-            kind: "key",
-            previous_kid: Some("a"),
+            leaves: Some((1, 2)),
+            kid: Some(&kid),
+            previous_kid: Some(&kid),
             reason: Some(&long),
             reference: Some("r"),
             ring: Some("ring"),
-            time: Time::from_millis(1),
+            ..Event::new(ActKind::Key, "rotate", &long, Time::from_millis(1))
         };
         let body = event.leaf().body;
         assert!(body.len() <= 1_024, "{}", body.len());
@@ -168,5 +179,7 @@ mod tests {
             trust::json::canonical(&value).expect("canonical"),
             body.as_bytes()
         );
+        let read = trust::leaf::Leaf::parse(body.as_bytes()).expect("a leaf");
+        assert!(matches!(read, trust::leaf::Leaf::Act(act) if act.kid == Some(kid)));
     }
 }

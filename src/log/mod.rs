@@ -68,13 +68,9 @@ impl Log {
         reason: &str,
     ) -> Result<i64, store::Error> {
         let event = Event {
-            kind: "refusal",
-            action,
-            time,
-            actor,
             ring,
             reason: Some(reason),
-            ..Event::default()
+            ..Event::new(trust::leaf::ActKind::Refusal, action, actor, time)
         };
         self.commit(&Change::Record, &event).await
     }

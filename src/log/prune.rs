@@ -8,6 +8,7 @@
 //! body that is left in the database says where the next run has to begin again.
 
 use tokio::task::JoinSet;
+use trust::leaf::ActKind;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::{leaf_hash, verify_inclusion};
 use trust::tlog::note::{Note, VerifierKey};
@@ -140,13 +141,9 @@ impl Pruner {
             let what = format!("{}..{}", plan.marked, plan.below);
             let why = format!("bodies of signatures of before {}", plan.before);
             let event = Event {
-                kind: "admin",
-                action: "prune",
-                actor,
                 reason: Some(&why),
                 reference: Some(&what),
-                time: now,
-                ..Event::default()
+                ..Event::new(ActKind::Admin, "prune", actor, now)
             };
             let mark = Change::Prune { below: plan.below };
             Log::new(self.store.clone()).commit(&mark, &event).await?;

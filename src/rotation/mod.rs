@@ -1,6 +1,7 @@
 //! The life of a ring's keys by hand: every change is planned purely, shown, and applied to
 //! exactly the version of the ring that it was planned on. Schedules and emergencies come later.
 
+use trust::leaf::ActKind;
 use trust::plan::{self, Action, Blocked};
 use trust::{Kid, Safety, Time};
 
@@ -111,15 +112,11 @@ pub async fn apply(
         (None, None) => Change::Record,
     };
     let event = Event {
-        kind: "key",
-        action: plan.action,
-        actor,
         ring: Some(&plan.ring),
-        kid: plan.new.as_ref().or(plan.old.as_ref()).map(Kid::as_str),
-        previous_kid: plan.new.as_ref().and(plan.old.as_ref()).map(Kid::as_str),
+        kid: plan.new.as_ref().or(plan.old.as_ref()),
+        previous_kid: plan.new.as_ref().and(plan.old.as_ref()),
         reason,
-        time: now,
-        ..Event::default()
+        ..Event::new(ActKind::Key, plan.action, actor, now)
     };
     log.commit(&change, &event).await
 }

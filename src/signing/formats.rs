@@ -208,14 +208,21 @@ impl Prepared {
             Shape::Dsse {
                 payload_type,
                 payload,
-            } => Serialised::Dsse(json!({
-                "payload": base64ct::Base64::encode_string(&payload),
-                "payloadType": payload_type,
-                "signatures": [{
-                    "keyid": kid.as_str(),
-                    "sig": base64ct::Base64::encode_string(signature),
-                }],
-            })),
+            } => {
+                // What reads envelopes elsewhere (securesystemslib, sigstore) wants ASN.1.
+                let envelope_signature = match algorithm.is_ecdsa() {
+                    true => trust::signature::p1363_to_der(signature)?,
+                    false => signature.to_vec(),
+                };
+                Serialised::Dsse(json!({
+                    "payload": base64ct::Base64::encode_string(&payload),
+                    "payloadType": payload_type,
+                    "signatures": [{
+                        "keyid": kid.as_str(),
+                        "sig": base64ct::Base64::encode_string(&envelope_signature),
+                    }],
+                }))
+            }
         })
     }
 }

@@ -7,14 +7,14 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use trust::{Algorithm, Kid, LOG_RING, Sha256Digest, Time};
+use trust::{Algorithm, Kid, LOG_RING, Sha256Digest, Time, Usage};
 
 use super::answer;
 use super::formats::Prepared;
 use super::{Format, Serialised};
 use crate::access::Principal;
 use crate::ambient::{Ambient, NoRandomness};
-use crate::keys::{Key, Keys, Ring, Usage};
+use crate::keys::{Key, Keys, Ring};
 use crate::log::{self, Group, SignatureLeaf};
 use crate::store::{Idempotency, SignatureOutcome, SignatureRecord, Store};
 use crate::token::{self, Pool};
@@ -344,13 +344,14 @@ impl Signing {
     ) -> Result<(SignatureRecord, Signed), Error> {
         let salt = self.ambient.random::<16>()?;
         let time = self.ambient.now();
+        let canonical = trust::signature::canonical(key.public.spec(), signature);
         let leaf = SignatureLeaf {
             time,
             actor: &request.caller.name,
-            ring: request.ring,
+            ring: &key.ring_name,
             kid: &key.kid,
             algorithm: key.algorithm,
-            signature,
+            sig_hash: Sha256Digest::of(&canonical),
             input_commit: prepared.commitment(&salt),
         }
         .leaf();
@@ -408,7 +409,8 @@ fn prepare(ring: &Ring, key: &Key, format: &Format) -> Result<Prepared, Error> {
     let usage = match (ring.usage, format.is_raw()) {
         (Usage::Structured, true) => Some("structured formats (jws, jws-detached, dsse)"),
         (Usage::Raw, false) => Some("raw digests and messages"),
-        _ => None,
+        (Usage::Structured, false) | (Usage::Raw, true) => None,
+        _ => Some("nothing that a caller can ask for here"),
     };
     if let Some(usage) = usage {
         return Err(Error::WrongUsage {

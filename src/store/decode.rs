@@ -15,9 +15,8 @@ impl FromColumns for RingRow {
             algorithm: row.text(1)?,
             key_spec: row.text(2)?,
             usage: row.text(3)?,
-            critical: row.int(4)? == 1,
-            created_at: row.int(5)?,
-            version: row.int(6)?,
+            created_at: row.int(4)?,
+            version: row.int(5)?,
         })
     }
 }
@@ -59,20 +58,38 @@ impl FromColumns for KeyRow {
             state: row.text(3)?,
             role: row.maybe_text(4)?,
             spki: row.blob(5)?,
-            cka_id: row.text(6)?,
-            token_serial: row.text(7)?,
-            token_label: row.text(8)?,
-            published_at: row.int(9)?,
-            activate_at: row.int(10)?,
-            retire_at: row.int(11)?,
-            activated_at: row.maybe_int(12)?,
-            demoted_at: row.maybe_int(13)?,
-            retired_at: row.maybe_int(14)?,
-            archived_at: row.maybe_int(15)?,
-            revoked_at: row.maybe_int(16)?,
-            revocation_reason: row.maybe_text(17)?,
-            compromised_since: row.maybe_int(18)?,
-            ceremony: row.text(19)?,
+            object: row.text(6)?,
+            location: row.maybe_text(7)?.unwrap_or_default(),
+            published_at: row.int(8)?,
+            activate_at: row.int(9)?,
+            retire_at: row.int(10)?,
+            activated_at: row.maybe_int(11)?,
+            demoted_at: row.maybe_int(12)?,
+            retired_at: row.maybe_int(13)?,
+            archived_at: row.maybe_int(14)?,
+            revoked_at: row.maybe_int(15)?,
+            revocation_reason: row.maybe_text(16)?,
+            compromised_since: row.maybe_int(17)?,
+            ceremony: row.text(18)?,
+        })
+    }
+}
+
+impl FromColumns for LineRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            subject: row.text(0)?,
+            seq: row.int(1)?,
+        })
+    }
+}
+
+impl FromColumns for LineHeadRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            seq: row.int(0)?,
+            ceremony: row.text(1)?,
+            execution: row.blob(2)?,
         })
     }
 }
@@ -85,10 +102,10 @@ impl FromColumns for CeremonyRow {
         };
         Ok(Self {
             id: row.text(0)?,
-            seq: row.int(1)?,
-            operation: row.text(2)?,
-            ring: row.text(3)?,
-            state: CeremonyState::parse(&row.text(4)?).ok_or(unknown)?,
+            operation: row.text(1)?,
+            ring: row.maybe_text(2)?,
+            state: CeremonyState::parse(&row.text(3)?).ok_or(unknown)?,
+            nonce: row.text(4)?,
             request: row.blob(5)?,
             execution: row.maybe_blob(6)?,
             transcript: row.maybe_blob(7)?,
@@ -122,27 +139,31 @@ impl FromColumns for VoteRow {
 impl FromColumns for DocumentRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
-            kind: row.text(0)?,
-            version: row.int(1)?,
-            body: row.blob(2)?,
+            place: row.int(0)?,
+            kind: row.text(1)?,
+            version: row.int(2)?,
+            body: row.blob(3)?,
         })
     }
 }
 
-impl FromColumns for TokenObjectRow {
+impl FromColumns for KeyObjectRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
-            cka_id: row.text(0)?,
-            token_serial: row.text(1)?,
-            token_label: row.text(2)?,
+            id: row.text(0)?,
+            kind: row.text(1)?,
+            device: row.text(2)?,
             label: row.text(3)?,
-            ring: row.text(4)?,
-            number: row.int(5)?,
-            ceremony: row.text(6)?,
-            state: row.text(7)?,
-            kid: row.maybe_text(8)?,
-            created_at: row.int(9)?,
-            updated_at: row.int(10)?,
+            place: row.text(4)?,
+            location: row.maybe_text(5)?,
+            ring: row.text(6)?,
+            number: row.int(7)?,
+            ceremony: row.text(8)?,
+            state: row.text(9)?,
+            kid: row.maybe_text(10)?,
+            destruction: row.maybe_text(11)?,
+            created_at: row.int(12)?,
+            updated_at: row.int(13)?,
         })
     }
 }

@@ -137,8 +137,10 @@ pub enum Subject {
     /// Another one is being carried out, or was interrupted.
     OtherCeremony,
     CeremonySignature,
-    TokenObject,
-    TokenObjectState,
+    /// Of a standing order.
+    OrderUse,
+    KeyObject,
+    KeyObjectState,
     Document,
     Credential,
     /// How far the Merkle tree goes.
@@ -161,9 +163,10 @@ impl fmt::Display for Subject {
             Self::OtherCeremony => {
                 "another ceremony, which is being carried out or was interrupted (reconcile),"
             }
-            Self::CeremonySignature => "the custodian's signature",
-            Self::TokenObject => "the token object",
-            Self::TokenObjectState => "the state of the token object",
+            Self::CeremonySignature => "the member's signature",
+            Self::OrderUse => "the use of the standing order",
+            Self::KeyObject => "the key object",
+            Self::KeyObjectState => "the state of the key object",
             Self::Document => "the version of the document",
             Self::Credential => "the credential",
             Self::Tree => "the log's tree",

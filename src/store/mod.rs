@@ -147,7 +147,7 @@ impl Store {
         on!(self, engine => reads::all(engine, statements::KEYS, &[]))
     }
 
-    /// By sequence number.
+    /// Oldest first.
     pub async fn ceremonies(&self) -> Result<Vec<CeremonyRow>, Error> {
         on!(self, engine => reads::all(engine, statements::CEREMONIES, &[]))
     }
@@ -172,13 +172,31 @@ impl Store {
         on!(self, engine => reads::transcript(engine, ceremony))
     }
 
-    /// By kind and version.
+    /// Its places in the lines of its subjects.
+    pub async fn lines(&self, ceremony: &str) -> Result<Vec<LineRow>, Error> {
+        let id = [Value::Text(ceremony)];
+        on!(self, engine => reads::all(engine, statements::LINES, &id))
+    }
+
+    /// The last ceremony of this line that was carried out.
+    pub async fn line_head(&self, subject: &str) -> Result<Option<LineHeadRow>, Error> {
+        let subject = [Value::Text(subject)];
+        on!(self, engine => reads::one(engine, statements::LINE_HEAD, &subject))
+    }
+
+    /// Whether another ceremony that was carried out has this nonce.
+    pub async fn nonce_used(&self, nonce: &str, ceremony: &str) -> Result<bool, Error> {
+        let values = [Value::Text(nonce), Value::Text(ceremony)];
+        on!(self, engine => reads::any(engine, statements::NONCE_USED, &values))
+    }
+
+    /// In the order of the chain.
     pub async fn documents(&self) -> Result<Vec<DocumentRow>, Error> {
         on!(self, engine => reads::all(engine, statements::DOCUMENTS, &[]))
     }
 
-    pub async fn token_objects(&self) -> Result<Vec<TokenObjectRow>, Error> {
-        on!(self, engine => reads::all(engine, statements::TOKEN_OBJECTS, &[]))
+    pub async fn key_objects(&self) -> Result<Vec<KeyObjectRow>, Error> {
+        on!(self, engine => reads::all(engine, statements::KEY_OBJECTS, &[]))
     }
 
     /// Withdrawn ones too.
@@ -205,7 +223,7 @@ impl Store {
         on!(self, engine => reads::leaves_of(engine, filter, limit))
     }
 
-    /// Acts on keys and in ceremonies from this index on, at most [`MAX_PAGE`].
+    /// Acts on keys, on the log and in ceremonies from this index on, at most [`MAX_PAGE`].
     pub async fn leaves_of_keys(&self, from: i64) -> Result<Vec<LeafRow>, Error> {
         let values = [Value::Int(from), Value::Int(MAX_PAGE)];
         on!(self, engine => reads::all(engine, statements::LEAVES_OF_KEYS, &values))

@@ -37,6 +37,18 @@ pub(super) async fn head<E: Engine>(engine: &E, sql: &'static str) -> Result<i64
     }
 }
 
+/// Whether a count is above zero.
+pub(super) async fn any<E: Engine>(
+    engine: &E,
+    sql: &'static str,
+    values: &[Value<'_>],
+) -> Result<bool, Error> {
+    match engine.reader().await?.fetch_optional(sql, values).await? {
+        Some(row) => Ok(row.int(0)? > 0),
+        None => Ok(false),
+    }
+}
+
 pub(super) async fn transcript<E: Engine>(engine: &E, id: &str) -> Result<Option<Vec<u8>>, Error> {
     let sql = statements::TRANSCRIPT;
     match engine

@@ -6,11 +6,11 @@
 #[derive(Debug, Clone)]
 pub struct Leaf {
     pub time: i64,
-    /// `sign`, `key`, `ring`, `ceremony`, `roster`, `access`, `refusal`, `admin`.
+    /// `sign`, or the word of a [`trust::leaf::ActKind`].
     pub kind: &'static str,
     pub ring: Option<String>,
     pub kid: Option<String>,
-    /// SHA-256 of the signature bytes, hex; only on `sign`.
+    /// SHA-256 of the signature in its canonical form, hex; only on `sign`.
     pub sig_hash: Option<String>,
     pub body: String,
 }
@@ -151,9 +151,8 @@ pub struct RingRow {
     pub algorithm: String,
     /// `P-256` … as [`trust::KeySpec`] writes it.
     pub key_spec: String,
-    /// `structured` (JWS, DSSE) or `raw` (bare digests); never both.
+    /// `structured` … as [`trust::Usage`] writes it; one for all of its keys.
     pub usage: String,
-    pub critical: bool,
     pub created_at: i64,
     /// Rises with every change of the ring; a change names the version it was planned on.
     pub version: i64,
@@ -169,9 +168,10 @@ pub struct KeyRow {
     /// `primary` or `secondary` while active.
     pub role: Option<String>,
     pub spki: Vec<u8>,
-    pub cka_id: String,
-    pub token_serial: String,
-    pub token_label: String,
+    /// Where it was made, by [`KeyObjectRow::id`].
+    pub object: String,
+    /// Where that is: [`trust::Location`] as canonical JSON.
+    pub location: String,
     pub published_at: i64,
     /// From the approved request: not before, and until.
     pub activate_at: i64,
@@ -184,12 +184,13 @@ pub struct KeyRow {
     pub revoked_at: Option<i64>,
     pub revocation_reason: Option<String>,
     pub compromised_since: Option<i64>,
-    /// The ceremony that bore it; its transcript is the birth certificate.
+    /// The ceremony that bore it.
     pub ceremony: String,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum CeremonyState {
+    Draft,
     Proposed,
     Approved,
     Executing,
@@ -205,6 +206,7 @@ impl CeremonyState {
     /// As the database writes it.
     pub fn as_str(self) -> &'static str {
         match self {
+            Self::Draft => "draft",
             Self::Proposed => "proposed",
             Self::Approved => "approved",
             Self::Executing => "executing",
@@ -219,6 +221,7 @@ impl CeremonyState {
 
     pub(super) fn parse(text: &str) -> Option<Self> {
         Some(match text {
+            "draft" => Self::Draft,
             "proposed" => Self::Proposed,
             "approved" => Self::Approved,
             "executing" => Self::Executing,
@@ -237,11 +240,13 @@ impl CeremonyState {
 pub struct CeremonyRow {
     /// SHA-256 of the request, hex.
     pub id: String,
-    pub seq: i64,
-    /// `generate`, `destroy`, `revoke`.
+    /// The word of a [`trust::Operation`].
     pub operation: String,
-    pub ring: String,
+    /// Of operations on one ring.
+    pub ring: Option<String>,
     pub state: CeremonyState,
+    /// Of the request, hex; used once.
+    pub nonce: String,
     /// The exact bytes custodians sign.
     pub request: Vec<u8>,
     /// Written by the executor: what it did and read back, canonical JSON.
@@ -252,14 +257,39 @@ pub struct CeremonyRow {
     pub updated_at: i64,
 }
 
-/// A custodian's signature as it came in; verified at every tally, never here.
+/// A ceremony's place in the line of one subject.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineRow {
+    /// [`trust::Subject`] as text.
+    pub subject: String,
+    pub seq: i64,
+}
+
+/// The last ceremony of a line that was carried out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LineHeadRow {
+    pub seq: i64,
+    pub ceremony: String,
+    pub execution: Vec<u8>,
+}
+
+/// A use of a standing order.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OrderUseRow {
+    /// Hex.
+    pub order: String,
+    pub number: i64,
+}
+
+/// A member's signature as it came in; verified at every tally, never here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CeremonySignatureRow {
     pub ceremony: String,
-    /// `approve`, `reject`, `accept`.
+    /// `propose`, `approve`, `reject`, `cancel`, `accept`.
     pub purpose: String,
-    /// The signed body for `reject` and `accept`; empty for `approve` (the request itself).
+    /// The signed body for `reject` and `cancel`; empty where it is the request or the statement.
     pub body: Vec<u8>,
+    /// [`trust::MemberSignature`] as canonical JSON.
     pub signature: String,
     pub received_at: i64,
 }
@@ -274,6 +304,8 @@ pub struct VoteRow {
 /// A version of the roster or the policy, as signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentRow {
+    /// Its place in the chain: the genesis has 0.
+    pub place: i64,
     /// `genesis`, `roster`, `policy`.
     pub kind: String,
     pub version: i64,
@@ -281,19 +313,29 @@ pub struct DocumentRow {
     pub body: Vec<u8>,
 }
 
-/// An object pair on a token. Written before the token is touched.
+/// A private half or a secret key on a device. Written before the device is touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct TokenObjectRow {
-    pub cka_id: String,
-    pub token_serial: String,
-    pub token_label: String,
+pub struct KeyObjectRow {
+    /// [`trust::Place::object`].
+    pub id: String,
+    /// [`trust::Place::kind`].
+    pub kind: String,
+    /// [`trust::Place::device`].
+    pub device: String,
+    /// [`trust::Place::label`]; one on a device.
     pub label: String,
+    /// [`trust::Place`] as canonical JSON.
+    pub place: String,
+    /// [`trust::Location`] as canonical JSON, once it is there.
+    pub location: Option<String>,
     pub ring: String,
     pub number: i64,
     pub ceremony: String,
     /// `intended`, `present`, `destroying`, `destroyed`, `abandoned`.
     pub state: String,
     pub kid: Option<String>,
+    /// The ceremony that destroys it, or last meant to.
+    pub destruction: Option<String>,
     pub created_at: i64,
     pub updated_at: i64,
 }
@@ -335,9 +377,15 @@ pub enum Change {
     Record,
     InstallDocuments(Vec<DocumentRow>),
     CreateRing(RingRow),
-    /// `seq` must be one more than that of the last ceremony that was carried out.
-    ProposeCeremony(CeremonyRow),
-    /// Only while proposed or approved (approve, reject) or executed (accept).
+    /// Each line must be one more than the last of its subject that was carried out. The proposer's
+    /// signature comes with it, or the use of a standing order.
+    ProposeCeremony {
+        row: Box<CeremonyRow>,
+        lines: Vec<LineRow>,
+        proposal: Option<CeremonySignatureRow>,
+        order: Option<OrderUseRow>,
+    },
+    /// Only while proposed or approved (approve, reject, cancel) or executed (accept).
     AddCeremonySignature(CeremonySignatureRow),
     MoveCeremony {
         id: String,
@@ -348,13 +396,14 @@ pub enum Change {
     /// approved → executing, and the object is intended. From here on the token may hold it.
     IntendGeneration {
         ceremony: String,
-        object: TokenObjectRow,
+        object: KeyObjectRow,
         at: i64,
     },
     /// executing → executed; intended → present.
     RecordGeneration {
         ceremony: String,
-        cka_id: String,
+        object: String,
+        location: String,
         kid: String,
         execution: Vec<u8>,
         at: i64,
@@ -382,22 +431,30 @@ pub enum Change {
         kid: String,
         at: i64,
     },
-    /// approved → executing; present → destroying.
+    /// approved → executing; each object present → destroying.
     IntendDestruction {
         ceremony: String,
-        cka_id: String,
+        objects: Vec<String>,
         at: i64,
     },
-    /// executing → executed; retired → archived; destroying → destroyed.
+    /// Of an executing destruction: retired → archived, or a revoked key's private half is gone;
+    /// destroying → destroyed.
     ArchiveKey {
         ceremony: String,
         ring: String,
         kid: String,
-        cka_id: String,
+        object: String,
+        at: i64,
+    },
+    /// executing → executed for a destruction whose objects are all gone; approved → executed for
+    /// what is carried out by its record alone.
+    ExecuteCeremony {
+        ceremony: String,
         execution: Vec<u8>,
         at: i64,
     },
-    /// approved → executed; any but revoked → revoked, whatever is under way on the token. A
+    /// approved → executed; any → revoked, whatever is under way on the device; a revoked key only by
+    /// a more severe revocation. A
     /// revoked primary leaves the ring without a primary until the next switch, unless `successor`
     /// (a prepared or secondary key) takes over in the same transaction.
     RevokeKey {
@@ -411,18 +468,18 @@ pub enum Change {
         execution: Vec<u8>,
         at: i64,
     },
-    /// executed → closed, for what took effect when it was carried out: destruction, revocation.
+    /// executed → closed, for everything but the birth of a key.
     CloseCeremony {
         ceremony: String,
         transcript: Vec<u8>,
         at: i64,
     },
     /// Reconciliation's result for an object: `abandoned` (never came to be, or will never be
-    /// accepted), `present` (was not destroyed) or `destroyed` (never accepted; or destroyed by a
-    /// ceremony that another has overtaken, then the key is archived); the ceremony becomes failed.
+    /// accepted), `present` (was not destroyed) or `destroyed` (never accepted); the ceremony becomes
+    /// failed.
     ResolveObject {
         ceremony: String,
-        cka_id: String,
+        object: String,
         state: String,
         at: i64,
     },

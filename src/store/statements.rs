@@ -12,20 +12,20 @@ macro_rules! statements {
 
 macro_rules! key_columns {
     () => {
-        "kid, ring, number, state, role, spki, cka_id, token_serial, token_label, published_at, \
-         activate_at, retire_at, activated_at, demoted_at, retired_at, archived_at, revoked_at, \
-         revocation_reason, compromised_since, ceremony"
+        "k.kid, k.ring, k.number, k.state, k.role, k.spki, k.object, o.location, k.published_at, \
+         k.activate_at, k.retire_at, k.activated_at, k.demoted_at, k.retired_at, k.archived_at, \
+         k.revoked_at, k.revocation_reason, k.compromised_since, k.ceremony"
     };
 }
 macro_rules! ceremony_columns {
     () => {
-        "id, seq, operation, ring, state, request, execution, transcript, created_at, updated_at"
+        "id, operation, ring, state, nonce, request, execution, transcript, created_at, updated_at"
     };
 }
 macro_rules! object_columns {
     () => {
-        "cka_id, token_serial, token_label, label, ring, number, ceremony, state, kid, created_at, \
-         updated_at"
+        "id, kind, device, label, place, location, ring, number, ceremony, state, kid, destruction, \
+         created_at, updated_at"
     };
 }
 macro_rules! checkpoint_columns {
@@ -50,19 +50,26 @@ statements! {
     VERSION = "SELECT version FROM log_head WHERE id = 1";
 
     // --- reading
-    RINGS = "SELECT name, algorithm, key_spec, usage, critical, created_at, version
+    RINGS = "SELECT name, algorithm, key_spec, usage, created_at, version
         FROM ring ORDER BY name";
-    KEYS = concat!("SELECT ", key_columns!(), " FROM signing_key ORDER BY ring, number");
-    CEREMONIES = concat!("SELECT ", ceremony_columns!(), " FROM ceremony ORDER BY seq");
+    KEYS = concat!("SELECT ", key_columns!(), " FROM signing_key k
+        JOIN key_object o ON o.id = k.object ORDER BY k.ring, k.number");
+    CEREMONIES = concat!("SELECT ", ceremony_columns!(), " FROM ceremony ORDER BY created_at, id");
     CEREMONY = concat!("SELECT ", ceremony_columns!(), " FROM ceremony WHERE id = $1");
     TRANSCRIPT = "SELECT transcript FROM ceremony WHERE id = $1";
     CEREMONY_SIGNATURES = "SELECT ceremony, purpose, body, signature, received_at
         FROM ceremony_signature WHERE ceremony = $1 ORDER BY idx";
     VOTES = "SELECT ceremony, purpose, body, signature, received_at, idx
         FROM ceremony_signature ORDER BY idx";
-    DOCUMENTS = "SELECT kind, version, body FROM trust_document ORDER BY kind, version";
-    TOKEN_OBJECTS =
-        concat!("SELECT ", object_columns!(), " FROM token_object ORDER BY ring, number, created_at");
+    /// The last ceremony of a line that was carried out.
+    LINE_HEAD = "SELECT l.seq, l.ceremony, c.execution FROM ceremony_line l
+        JOIN ceremony c ON c.id = l.ceremony
+        WHERE l.subject = $1 AND l.done = 1 ORDER BY l.seq DESC LIMIT 1";
+    NONCE_USED = "SELECT COUNT(*) FROM ceremony
+        WHERE nonce = $1 AND id <> $2 AND state IN ('executed', 'closed')";
+    DOCUMENTS = "SELECT place, kind, version, body FROM trust_document ORDER BY place";
+    KEY_OBJECTS =
+        concat!("SELECT ", object_columns!(), " FROM key_object ORDER BY ring, number, created_at");
     CREDENTIALS = "SELECT kind, value, principal, roles, created_at, expires_at, withdrawn_at
         FROM credential ORDER BY kind, principal, value";
     LEAF = concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx = $1");
@@ -77,7 +84,8 @@ statements! {
         WHERE kind <> 'sign' AND idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
     /// Acts that may tell of a key.
     LEAVES_OF_KEYS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
-        WHERE kind <> 'sign' AND kind IN ('key', 'ceremony') AND idx >= $1 ORDER BY idx LIMIT $2");
+        WHERE kind <> 'sign' AND kind IN ('key', 'ceremony', 'log') AND idx >= $1
+        ORDER BY idx LIMIT $2");
     LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
     LEAVES_OF_SEVERAL = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
@@ -125,10 +133,12 @@ statements! {
 
     // --- documents, rings, credentials
     LAST_DOCUMENT = "SELECT COALESCE(MAX(version), 0) FROM trust_document WHERE kind = $1";
-    INSERT_DOCUMENT = "INSERT INTO trust_document (kind, version, body) VALUES ($1, $2, $3)";
+    NEXT_DOCUMENT = "SELECT COALESCE(MAX(place) + 1, 0) FROM trust_document";
+    INSERT_DOCUMENT =
+        "INSERT INTO trust_document (place, kind, version, body) VALUES ($1, $2, $3, $4)";
     INSERT_RING = "INSERT INTO ring
-        (name, algorithm, key_spec, usage, critical, created_at, version)
-        VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (name) DO NOTHING";
+        (name, algorithm, key_spec, usage, created_at, version)
+        VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (name) DO NOTHING";
     RING_VERSION = "SELECT version FROM ring WHERE name = $1";
     TOUCH_RING = "UPDATE ring SET version = version + 1 WHERE name = $1";
     /// A name of a certificate may be granted again once withdrawn; a token never comes back.
@@ -144,19 +154,28 @@ statements! {
     CREDENTIAL_EXISTS = "SELECT 1 FROM credential WHERE kind = $1 AND value = $2";
 
     // --- ceremonies
-    LAST_SEQ = "SELECT COALESCE(MAX(seq), 0) FROM ceremony
-        WHERE state IN ('executed', 'closed')";
-    UNSETTLED = "SELECT COUNT(*) FROM token_object
-        WHERE token_serial = $1 AND state IN ('intended', 'destroying')";
+    LAST_OF_LINE = "SELECT COALESCE(MAX(seq), 0) FROM ceremony_line
+        WHERE subject = $1 AND done = 1";
+    LINES = "SELECT subject, seq FROM ceremony_line WHERE ceremony = $1 ORDER BY subject";
+    INSERT_LINE = "INSERT INTO ceremony_line (ceremony, subject, seq, done)
+        VALUES ($1, $2, $3, 0)";
+    LINES_DONE = "UPDATE ceremony_line SET done = 1 WHERE ceremony = $1 AND done = 0";
+    /// A ceremony that was given up gives its places back.
+    LINES_BACK = "UPDATE ceremony_line SET done = 0 WHERE ceremony = $1 AND done = 1";
+    INSERT_ORDER_USE = "INSERT INTO order_use (order_id, use_number, ceremony)
+        VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+    /// Acts on a device under way by other ceremonies than this one.
+    UNSETTLED = "SELECT COUNT(*) FROM key_object WHERE device = $1
+        AND (state = 'intended' OR (state = 'destroying' AND destruction <> $2))";
     REJECTED = "SELECT COUNT(*) FROM ceremony_signature
-        WHERE ceremony = $1 AND purpose = 'reject'";
+        WHERE ceremony = $1 AND purpose IN ('reject', 'cancel')";
     INSERT_CEREMONY = "INSERT INTO ceremony
-        (id, seq, operation, ring, state, request, created_at, updated_at)
-        VALUES ($1, $2, $3, $4, 'proposed', $5, $6, $7) ON CONFLICT DO NOTHING";
+        (id, operation, ring, state, nonce, request, created_at, updated_at)
+        VALUES ($1, $2, $3, 'proposed', $4, $5, $6, $7) ON CONFLICT DO NOTHING";
     INSERT_CEREMONY_SIGNATURE = "INSERT INTO ceremony_signature
         (ceremony, purpose, body, signature, received_at, idx)
         VALUES ($1, $2, $3, $4, $5, $6)";
-    CEREMONY_STATE = "SELECT operation, ring, state, seq FROM ceremony WHERE id = $1";
+    CEREMONY_STATE = "SELECT operation, ring, state FROM ceremony WHERE id = $1";
     MOVE_CEREMONY = "UPDATE ceremony SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
     EXECUTED = "UPDATE ceremony SET state = 'executed', execution = $3, updated_at = $4
         WHERE id = $1 AND state = $2";
@@ -166,30 +185,31 @@ statements! {
     FAIL = "UPDATE ceremony SET state = 'failed', updated_at = $2
         WHERE id = $1 AND state IN ('approved', 'executing', 'executed')";
 
-    // --- objects on tokens
-    INSERT_OBJECT = "INSERT INTO token_object
-        (cka_id, token_serial, token_label, label, ring, number, ceremony, state, created_at,
-         updated_at)
-        VALUES ($1, $2, $3, $4, $5, $6, $7, 'intended', $8, $9)";
-    OBJECT = concat!("SELECT ", object_columns!(), " FROM token_object WHERE cka_id = $1");
-    OBJECT_PRESENT = "UPDATE token_object SET state = 'present', kid = $2, updated_at = $3
-        WHERE cka_id = $1 AND state = 'intended'";
-    OBJECT_DESTROYING = "UPDATE token_object
+    // --- objects on devices
+    INSERT_OBJECT = "INSERT INTO key_object
+        (id, kind, device, label, place, ring, number, ceremony, state, created_at, updated_at)
+        VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'intended', $9, $10)";
+    OBJECT = concat!("SELECT ", object_columns!(), " FROM key_object WHERE id = $1");
+    OBJECT_PRESENT = "UPDATE key_object
+        SET state = 'present', kid = $2, location = $3, updated_at = $4
+        WHERE id = $1 AND state = 'intended'";
+    OBJECT_DESTROYING = "UPDATE key_object
         SET state = 'destroying', destruction = $2, updated_at = $3
-        WHERE cka_id = $1 AND state = 'present'";
-    DESTRUCTION = "SELECT destruction FROM token_object WHERE cka_id = $1";
-    MOVE_OBJECT = "UPDATE token_object SET state = $3, updated_at = $4
-        WHERE cka_id = $1 AND state = $2";
+        WHERE id = $1 AND state = 'present'";
+    /// Objects of a destruction that are not gone.
+    LEFT_TO_DESTROY = "SELECT COUNT(*) FROM key_object
+        WHERE destruction = $1 AND state <> 'destroyed'";
+    MOVE_OBJECT = "UPDATE key_object SET state = $3, updated_at = $4
+        WHERE id = $1 AND state = $2";
 
     // --- keys
-    KEY_OF_OBJECT = "SELECT kid, ring, state FROM signing_key WHERE cka_id = $1";
+    KEY_OF_OBJECT = "SELECT kid, ring, state, archived_at FROM signing_key WHERE object = $1";
     KEY_NUMBERED = "SELECT kid FROM signing_key WHERE ring = $1 AND number = $2";
     KEY_STATE = "SELECT ring, state, role FROM signing_key WHERE kid = $1";
     PRIMARY = "SELECT kid FROM signing_key WHERE ring = $1 AND role = 'primary'";
     INSERT_KEY = "INSERT INTO signing_key
-        (kid, ring, number, state, spki, cka_id, token_serial, token_label, published_at,
-         activate_at, retire_at, ceremony)
-        VALUES ($1, $2, $3, 'prepared', $4, $5, $6, $7, $8, $9, $10, $11)";
+        (kid, ring, number, state, spki, object, published_at, activate_at, retire_at, ceremony)
+        VALUES ($1, $2, $3, 'prepared', $4, $5, $6, $7, $8, $9)";
     DEMOTE = "UPDATE signing_key SET role = 'secondary', demoted_at = $3
         WHERE kid = $1 AND ring = $2 AND role = 'primary'";
     /// After a roll-back it is as if it had never been demoted.
@@ -206,4 +226,8 @@ statements! {
             revocation_reason = $4, compromised_since = $5,
             demoted_at = CASE role WHEN 'primary' THEN $3 ELSE demoted_at END
         WHERE kid = $1 AND ring = $2 AND state <> 'revoked'";
+    /// Only to a more severe revocation, which stays as old as the first.
+    REVOKE_MORE_SEVERELY = "UPDATE signing_key SET revocation_reason = $3, compromised_since = $4
+        WHERE kid = $1 AND ring = $2 AND state = 'revoked' AND $3 = 'compromised'
+            AND (revocation_reason <> 'compromised' OR compromised_since > $4)";
 }

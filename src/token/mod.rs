@@ -20,6 +20,9 @@ pub enum Error {
     Settings(String),
     #[error("the token failed")]
     Token(#[source] hsm::Error),
+    /// Approved, and not built yet.
+    #[error("{0}")]
+    Unsupported(&'static str),
     /// The supervisor is gone: the service is stopping.
     #[error("the token layer has stopped")]
     Stopped,
@@ -53,7 +56,7 @@ impl Error {
                 _ => Advice::Alert,
             },
             Self::Stopped => Advice::RetryAfter(1_000),
-            Self::Settings(_) => Advice::Alert,
+            Self::Settings(_) | Self::Unsupported(_) => Advice::Alert,
         }
     }
 

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use trust::base64url::Base64Url;
-use trust::evidence::{Covers, Evidence, Kind, Logged, Subject};
+use trust::evidence::{Evidence, Kind, Logged, Subject};
 use trust::format::V1;
 use trust::history::History;
 use trust::leaf::Leaf;
@@ -103,13 +103,9 @@ impl Gatherer {
             .await?;
         let entry = found.iter().find(|entry| entry.kid == checked.kid);
         let entry = entry.ok_or(NoEvidence::NotInLog)?;
-        let (covers, input) = match checked.input {
-            super::verify::Input::Message(input) => (Covers::Message, input),
-            super::verify::Input::Digest(input) => (Covers::Digest, input),
-        };
         let subject = Subject {
-            covers,
-            input: Base64Url(input),
+            covers: checked.covers,
+            input: Base64Url(checked.input),
             salt: salt.map(Base64Url),
             signature: Base64Url(checked.signature),
         };
@@ -143,11 +139,13 @@ impl Gatherer {
             None => None,
         };
         let file = Evidence {
+            corrections: Vec::new(),
             environment: self.pin.environment.clone(),
             proof: receipt.proof.to_string(),
             leaf: receipt.leaf.body,
             life: told.life,
             log_keys,
+            origins: Vec::new(),
             revocation: revocation.map(text).transpose()?,
             service: self.pin.service.clone(),
             subject,

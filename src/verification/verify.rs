@@ -3,8 +3,8 @@
 
 use std::sync::Arc;
 
-use base64ct::Encoding as _;
 use tokio::sync::Semaphore;
+use trust::evidence::Covers;
 use trust::timestamp::Timestamp;
 use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
@@ -36,7 +36,8 @@ pub(super) struct Checked {
     pub kid: String,
     key: Option<Arc<Key>>,
     pub checks: bool,
-    pub input: Input,
+    pub covers: Covers,
+    pub input: Vec<u8>,
     /// As it was verified: ECDSA in the form of P1363.
     pub signature: Vec<u8>,
     pub sig_hash: String,
@@ -58,12 +59,6 @@ struct Asked {
     checked: Checked,
     timestamp: Option<Vec<u8>>,
     at: Option<Time>,
-}
-
-/// What a signature covers.
-pub(super) enum Input {
-    Message(Vec<u8>),
-    Digest(Vec<u8>),
 }
 
 impl Verification {
@@ -155,6 +150,7 @@ impl Verification {
         let known = Known {
             key: checked.key.as_ref().map(|key| &key.state),
             checks: checked.checks,
+            fits_usage: checked.fits_usage(),
             log: logged.as_ref().and_then(|logged| logged.existence),
             timestamp: stamped.as_ref().map(|stamped| match stamped {
                 Some(timestamp) => Stamp::Proof(Existence {
@@ -249,11 +245,11 @@ pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error>
             signature,
             der,
         } => {
-            let input = match covered {
-                Covered::Digest(digest) => Input::Digest(digest),
-                Covered::Message(message) => Input::Message(message),
+            let (covers, input) = match covered {
+                Covered::Digest(digest) => (Covers::Digest, digest),
+                Covered::Message(message) => (Covers::Message, message),
             };
-            raw(snapshot, kid, input, signature, der)
+            Ok(raw(snapshot, kid, (covers, input), signature, der))
         }
         Claim::Dsse { envelope } => dsse(snapshot, &envelope),
     }
@@ -271,39 +267,34 @@ fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Result<Checked, Error> {
             )
         })
     });
-    let input = Input::Message(jws.signing_input);
+    let input = (Covers::Jws, jws.signing_input);
     Ok(finish(key, jws.kid, input, &jws.signature, objection))
 }
 
 fn raw(
     snapshot: &Snapshot,
     kid: String,
-    input: Input,
+    input: (Covers, Vec<u8>),
     signature: Vec<u8>,
     der: bool,
-) -> Result<Checked, Error> {
+) -> Checked {
     let key = find(snapshot, &kid);
-    let coordinate = key.as_ref().filter(|key| key.algorithm.is_ecdsa());
-    let signature = match coordinate {
-        Some(key) if der => {
-            let length = key.public.spec().signature_len() / 2;
-            match trust::signature::der_to_p1363(&signature, length) {
-                Ok(fixed) => fixed,
-                Err(_) => {
-                    let objection = Some("the signature is not DER".to_owned());
-                    return Ok(finish(
-                        key.clone().into(),
-                        kid,
-                        input,
-                        &signature,
-                        objection,
-                    ));
-                }
+    match key.as_ref().filter(|key| der && key.algorithm.is_ecdsa()) {
+        None => finish(key, kid, input, &signature, None),
+        Some(pair) => match fixed(pair, &signature) {
+            Some(fixed) => finish(key, kid, input, &fixed, None),
+            None => {
+                let objection = Some("the signature is not DER".to_owned());
+                finish(key, kid, input, &signature, objection)
             }
-        }
-        _ => signature,
-    };
-    Ok(finish(key, kid, input, &signature, None))
+        },
+    }
+}
+
+/// An ECDSA signature in DER, in the fixed form.
+fn fixed(key: &Key, der: &[u8]) -> Option<Vec<u8>> {
+    let length = key.public.spec().signature_len() / 2;
+    trust::signature::der_to_p1363(der, length).ok()
 }
 
 fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
@@ -319,41 +310,70 @@ fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
     let [signature] = envelope.signatures.as_slice() else {
         return Err(malformed("expected exactly one signature".to_owned()));
     };
-    let bytes = base64ct::Base64::decode_vec(&signature.sig)
-        .map_err(|_| malformed("sig: expected base64".to_owned()))?;
+    let bytes = signature.bytes().map_err(|e| malformed(e.to_string()))?;
     let kid = signature.keyid.clone();
     let key = find(snapshot, &kid);
-    Ok(finish(key, kid, Input::Message(message), &bytes, None))
+    // Both spellings of a pair are read: ASN.1, which is what envelopes usually carry and what we
+    // write, and the fixed form. One that has the length of the fixed form is tried as it first.
+    let pair = key.as_ref().filter(|key| key.algorithm.is_ecdsa());
+    let other = pair.and_then(|key| fixed(key, &bytes));
+    let as_it_is = finish(
+        key.clone(),
+        kid.clone(),
+        (Covers::Dsse, message.clone()),
+        &bytes,
+        None,
+    );
+    Ok(match other {
+        Some(fixed) if !as_it_is.checks => finish(key, kid, (Covers::Dsse, message), &fixed, None),
+        _ => as_it_is,
+    })
 }
 
 fn finish(
     key: Option<Arc<Key>>,
     kid: String,
-    input: Input,
+    (covers, input): (Covers, Vec<u8>),
     signature: &[u8],
     objection: Option<String>,
 ) -> Checked {
     let checks = match (&key, &objection) {
-        (Some(key), None) => match &input {
-            Input::Message(message) => key.verifier.verify_message(message, signature).is_ok(),
-            Input::Digest(digest) => key.verifier.verify_digest(digest, signature).is_ok(),
+        (Some(key), None) => match covers {
+            Covers::Digest => key.verifier.verify_digest(&input, signature).is_ok(),
+            _ => key.verifier.verify_message(&input, signature).is_ok(),
         },
         _ => false,
     };
     let explanation = match (&key, objection, checks) {
         (_, Some(objection), _) => objection,
         (None, None, _) => format!("no key has the kid {kid:?}; other keys are not tried"),
-        (Some(_), None, false) => "the signature does not check against this key".to_owned(),
+        (Some(_), None, false) => "the signature is invalid for this key".to_owned(),
+        (Some(key), None, true) if !covers.fits(key.usage) => format!(
+            "the key is for {} signatures, and this is another form",
+            key.usage
+        ),
         (Some(_), None, true) => String::new(),
+    };
+    let canonical = match &key {
+        Some(key) => trust::signature::canonical(key.public.spec(), signature),
+        None => signature.to_vec(),
     };
     Checked {
         kid,
         key,
         checks,
+        covers,
         input,
         signature: signature.to_vec(),
-        sig_hash: Sha256Digest::of(signature).to_string(),
+        sig_hash: Sha256Digest::of(&canonical).to_string(),
         explanation,
+    }
+}
+
+impl Checked {
+    fn fits_usage(&self) -> bool {
+        let key = self.key.as_ref();
+        key.is_none_or(|key| self.covers.fits(key.usage))
     }
 }
 

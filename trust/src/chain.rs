@@ -19,7 +19,7 @@ use crate::policy::{Policy, PolicyError, Threshold};
 use crate::request::DocumentRef;
 use crate::roster::{Held, Roster, RosterError};
 
-pub use walk::walk;
+pub use walk::{possible, walk};
 
 /// What is configured in every replica, and printed: where trust starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -3,16 +3,17 @@
 use super::super::decode::FromColumns;
 use super::super::engine::{Columns, Connection, Value};
 use super::super::error::{Error, Subject};
-use super::super::rows::{CeremonyRow, CeremonySignatureRow, CeremonyState, TokenObjectRow};
+use super::super::rows::{
+    CeremonyRow, CeremonySignatureRow, CeremonyState, KeyObjectRow, LineRow, OrderUseRow,
+};
 use super::super::statements;
 use super::guarded;
 
 /// What a ceremony is about, read under the lock.
 pub(super) struct Standing {
     pub operation: String,
-    pub ring: String,
+    pub ring: Option<String>,
     pub state: CeremonyState,
-    pub seq: i64,
 }
 
 pub(super) async fn standing<C: Connection>(tx: &mut C, id: &str) -> Result<Standing, Error> {
@@ -28,9 +29,8 @@ pub(super) async fn standing<C: Connection>(tx: &mut C, id: &str) -> Result<Stan
     })?;
     Ok(Standing {
         operation: row.text(0)?,
-        ring: row.text(1)?,
+        ring: row.maybe_text(1)?,
         state,
-        seq: row.int(3)?,
     })
 }
 
@@ -51,27 +51,33 @@ pub(super) async fn expect<C: Connection>(
     Ok(standing)
 }
 
-/// One sequence for all rings, because a request names the transcript before it. Several may be
-/// proposed as the next; the first that is carried out uses the number up.
-pub(super) async fn expect_next<C: Connection>(tx: &mut C, seq: i64) -> Result<(), Error> {
-    if !is_next(tx, seq).await? {
-        return Err(Error::conflict(Subject::CeremonySequence));
+/// A ceremony has a place in the line of each of its subjects. Several may be proposed as the next
+/// of a subject; the first that is carried out uses the place up. Other subjects do not matter.
+async fn expect_next<C: Connection>(tx: &mut C, lines: &[LineRow]) -> Result<(), Error> {
+    for line in lines {
+        let values = [Value::Text(&line.subject)];
+        let last = match tx.fetch_optional(statements::LAST_OF_LINE, &values).await? {
+            Some(last) => last.int(0)?,
+            None => 0,
+        };
+        if line.seq != last + 1 {
+            return Err(Error::conflict(Subject::CeremonySequence));
+        }
     }
     Ok(())
 }
 
-async fn is_next<C: Connection>(tx: &mut C, seq: i64) -> Result<bool, Error> {
-    let last = match tx.fetch_optional(statements::LAST_SEQ, &[]).await? {
-        Some(last) => last.int(0)?,
-        None => 0,
-    };
-    Ok(seq == last + 1)
+async fn lines<C: Connection>(tx: &mut C, ceremony: &str) -> Result<Vec<LineRow>, Error> {
+    let rows = tx
+        .fetch(statements::LINES, &[Value::Text(ceremony)])
+        .await?;
+    rows.iter().map(LineRow::read).collect()
 }
 
-/// One act on a token at a time: a new one on top of one whose outcome is unknown would leave two
+/// One act on a device at a time: a new one on top of one whose outcome is unknown would leave two
 /// unknowns. Reconciliation ends the other.
-async fn expect_idle<C: Connection>(tx: &mut C, token_serial: &str) -> Result<(), Error> {
-    let values = [Value::Text(token_serial)];
+async fn expect_idle<C: Connection>(tx: &mut C, device: &str, ceremony: &str) -> Result<(), Error> {
+    let values = [Value::Text(device), Value::Text(ceremony)];
     match tx.fetch_optional(statements::UNSETTLED, &values).await? {
         Some(row) if row.int(0)? > 0 => Err(Error::conflict(Subject::OtherCeremony)),
         _ => Ok(()),
@@ -90,24 +96,64 @@ pub(super) async fn expect_unrejected<C: Connection>(tx: &mut C, id: &str) -> Re
     }
 }
 
-pub(super) async fn propose<C: Connection>(tx: &mut C, row: &CeremonyRow) -> Result<(), Error> {
-    expect_next(tx, row.seq).await?;
+pub(super) async fn propose<C: Connection>(
+    tx: &mut C,
+    row: &CeremonyRow,
+    lines: &[LineRow],
+    proposal: Option<&CeremonySignatureRow>,
+    order: Option<&OrderUseRow>,
+    index: i64,
+) -> Result<(), Error> {
     if row.state != CeremonyState::Proposed || row.execution.is_some() || row.transcript.is_some() {
         return Err(Error::Malformed {
             what: "a ceremony that does not begin as proposed",
         });
     }
-    super::key::ring_version(tx, &row.ring).await?;
+    if lines.is_empty() || proposal.is_some() == order.is_some() {
+        return Err(Error::Malformed {
+            what: "a ceremony without a line, or not with one of proposal and order",
+        });
+    }
+    expect_next(tx, lines).await?;
+    if let Some(ring) = &row.ring {
+        super::key::ring_version(tx, ring).await?;
+    }
     let values = [
         Value::Text(&row.id),
-        Value::Int(row.seq),
         Value::Text(&row.operation),
-        Value::Text(&row.ring),
+        Value::MaybeText(row.ring.as_deref()),
+        Value::Text(&row.nonce),
         Value::Blob(&row.request),
         Value::Int(row.created_at),
         Value::Int(row.updated_at),
     ];
-    guarded(tx, statements::INSERT_CEREMONY, &values, Subject::Ceremony).await
+    guarded(tx, statements::INSERT_CEREMONY, &values, Subject::Ceremony).await?;
+    for line in lines {
+        let values = [
+            Value::Text(&row.id),
+            Value::Text(&line.subject),
+            Value::Int(line.seq),
+        ];
+        tx.execute(statements::INSERT_LINE, &values).await?;
+    }
+    if let Some(order) = order {
+        let values = [
+            Value::Text(&order.order),
+            Value::Int(order.number),
+            Value::Text(&row.id),
+        ];
+        let sql = statements::INSERT_ORDER_USE;
+        guarded(tx, sql, &values, Subject::OrderUse).await?;
+    }
+    match proposal {
+        Some(proposal) if proposal.ceremony == row.id && proposal.purpose == "propose" => {
+            insert_signature(tx, proposal, index).await
+        }
+        Some(_) => Err(Error::Malformed {
+            what: "a proposal of another ceremony",
+        }),
+        None => Ok(()),
+    }
 }
 
 /// The same signature twice is refused here for order's sake; the tally would not count it twice.
@@ -118,7 +164,7 @@ pub(super) async fn add_signature<C: Connection>(
 ) -> Result<(), Error> {
     let state = standing(tx, &row.ceremony).await?.state;
     let due = match row.purpose.as_str() {
-        "approve" | "reject" => {
+        "approve" | "reject" | "cancel" => {
             matches!(state, CeremonyState::Proposed | CeremonyState::Approved)
         }
         "accept" => state == CeremonyState::Executed,
@@ -131,6 +177,14 @@ pub(super) async fn add_signature<C: Connection>(
     if !due {
         return Err(Error::conflict(Subject::CeremonyState));
     }
+    insert_signature(tx, row, index).await
+}
+
+async fn insert_signature<C: Connection>(
+    tx: &mut C,
+    row: &CeremonySignatureRow,
+    index: i64,
+) -> Result<(), Error> {
     let values = [
         Value::Text(&row.ceremony),
         Value::Text(&row.purpose),
@@ -152,7 +206,8 @@ pub(super) async fn add_signature<C: Connection>(
 }
 
 /// Only the moves that nothing else has to go with: the others have a change of their own. One
-/// that is being carried out ends together with its object, or its token would stay occupied.
+/// that is being carried out ends together with its object, or its device would stay occupied; but
+/// for a destruction that is done, and whose place in a line another took meanwhile.
 pub(super) async fn move_by_hand<C: Connection>(
     tx: &mut C,
     id: &str,
@@ -161,17 +216,46 @@ pub(super) async fn move_by_hand<C: Connection>(
     at: i64,
 ) -> Result<(), Error> {
     use CeremonyState as S;
-    if !matches!(
+    let standing = standing(tx, id).await?;
+    let overtaken = from == S::Executing && to == S::Failed && standing.operation == "destroy";
+    let by_hand = matches!(
         to,
         S::Approved | S::Rejected | S::Expired | S::Cancelled | S::Failed
-    ) || from == S::Executing
-    {
+    );
+    if !by_hand || (from == S::Executing && !overtaken) {
         return Err(Error::Malformed {
             what: "a move of a ceremony that needs its own change",
         });
     }
-    standing(tx, id).await?;
-    advance(tx, id, from, to, at).await
+    if overtaken {
+        expect_all_gone(tx, id).await?;
+    }
+    advance(tx, id, from, to, at).await?;
+    match from {
+        S::Executed => give_back(tx, id).await,
+        _ => Ok(()),
+    }
+}
+
+/// A birth that nobody accepts gives its place back, as long as nothing was carried out after it.
+async fn give_back<C: Connection>(tx: &mut C, id: &str) -> Result<(), Error> {
+    match tx.execute(statements::LINES_BACK, &[Value::Text(id)]).await {
+        Err(Error::Conflict { source, .. }) => Err(Error::Conflict {
+            what: Subject::CeremonySequence,
+            source,
+        }),
+        other => other.map(drop),
+    }
+}
+
+async fn expect_all_gone<C: Connection>(tx: &mut C, id: &str) -> Result<(), Error> {
+    let left = tx
+        .fetch_optional(statements::LEFT_TO_DESTROY, &[Value::Text(id)])
+        .await?;
+    match left {
+        Some(row) if row.int(0)? > 0 => Err(Error::conflict(Subject::KeyObjectState)),
+        _ => Ok(()),
+    }
 }
 
 async fn advance<C: Connection>(
@@ -205,15 +289,40 @@ pub(super) async fn executed<C: Connection>(
     at: i64,
 ) -> Result<(), Error> {
     // Another may have been carried out while this one was stuck; then this one has lost its place.
-    let standing = standing(tx, id).await?;
-    expect_next(tx, standing.seq).await?;
+    let lines = lines(tx, id).await?;
+    expect_next(tx, &lines).await?;
     let values = [
         Value::Text(id),
         Value::Text(from.as_str()),
         Value::Blob(execution),
         Value::Int(at),
     ];
-    guarded(tx, statements::EXECUTED, &values, Subject::CeremonyState).await
+    guarded(tx, statements::EXECUTED, &values, Subject::CeremonyState).await?;
+    tx.execute(statements::LINES_DONE, &[Value::Text(id)])
+        .await
+        .map(drop)
+}
+
+/// For a destruction whose objects are all gone, and for what is carried out by its record alone.
+pub(super) async fn execute<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    execution: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    let standing = standing(tx, id).await?;
+    let from = match standing.operation.as_str() {
+        "generate" | "revoke" => return Err(Error::conflict(Subject::Ceremony)),
+        "destroy" => {
+            expect_all_gone(tx, id).await?;
+            CeremonyState::Executing
+        }
+        _ => {
+            expect_unrejected(tx, id).await?;
+            CeremonyState::Approved
+        }
+    };
+    executed(tx, id, from, execution, at).await
 }
 
 /// Ends a ceremony with its transcript.
@@ -244,14 +353,14 @@ pub(super) async fn close_effective<C: Connection>(
 pub(super) async fn intend_generation<C: Connection>(
     tx: &mut C,
     ceremony: &str,
-    object: &TokenObjectRow,
+    object: &KeyObjectRow,
     at: i64,
 ) -> Result<(), Error> {
     let standing = expect(tx, ceremony, "generate", CeremonyState::Approved).await?;
-    if object.ceremony != ceremony || object.ring != standing.ring {
-        return Err(Error::conflict(Subject::TokenObject));
+    if object.ceremony != ceremony || Some(&object.ring) != standing.ring.as_ref() {
+        return Err(Error::conflict(Subject::KeyObject));
     }
-    if object.state != "intended" || object.kid.is_some() {
+    if object.state != "intended" || object.kid.is_some() || object.location.is_some() {
         return Err(Error::Malformed {
             what: "an object that does not begin as intended",
         });
@@ -262,10 +371,11 @@ pub(super) async fn intend_generation<C: Connection>(
         .await?
         .is_some()
     {
-        return Err(Error::conflict(Subject::TokenObject));
+        return Err(Error::conflict(Subject::KeyObject));
     }
-    expect_next(tx, standing.seq).await?;
-    expect_idle(tx, &object.token_serial).await?;
+    let lines = lines(tx, ceremony).await?;
+    expect_next(tx, &lines).await?;
+    expect_idle(tx, &object.device, ceremony).await?;
     expect_unrejected(tx, ceremony).await?;
     advance(
         tx,
@@ -276,10 +386,11 @@ pub(super) async fn intend_generation<C: Connection>(
     )
     .await?;
     let values = [
-        Value::Text(&object.cka_id),
-        Value::Text(&object.token_serial),
-        Value::Text(&object.token_label),
+        Value::Text(&object.id),
+        Value::Text(&object.kind),
+        Value::Text(&object.device),
         Value::Text(&object.label),
+        Value::Text(&object.place),
         Value::Text(&object.ring),
         Value::Int(object.number),
         Value::Text(&object.ceremony),
@@ -288,117 +399,109 @@ pub(super) async fn intend_generation<C: Connection>(
     ];
     match tx.execute(statements::INSERT_OBJECT, &values).await {
         Err(Error::Conflict { source, .. }) => Err(Error::Conflict {
-            what: Subject::TokenObject,
+            what: Subject::KeyObject,
             source,
         }),
         other => other.map(drop),
     }
 }
 
-pub(super) async fn object<C: Connection>(
-    tx: &mut C,
-    cka_id: &str,
-) -> Result<TokenObjectRow, Error> {
+pub(super) async fn object<C: Connection>(tx: &mut C, id: &str) -> Result<KeyObjectRow, Error> {
     let row = tx
-        .fetch_optional(statements::OBJECT, &[Value::Text(cka_id)])
+        .fetch_optional(statements::OBJECT, &[Value::Text(id)])
         .await?
         .ok_or(Error::NotFound {
-            what: Subject::TokenObject,
+            what: Subject::KeyObject,
         })?;
-    TokenObjectRow::read(&row)
+    KeyObjectRow::read(&row)
+}
+
+/// What a generation made, and where.
+pub(super) struct Made<'a> {
+    pub object: &'a str,
+    pub location: &'a str,
+    pub kid: &'a str,
 }
 
 pub(super) async fn record_generation<C: Connection>(
     tx: &mut C,
     ceremony: &str,
-    cka_id: &str,
-    kid: &str,
+    made: &Made<'_>,
     execution: &[u8],
     at: i64,
 ) -> Result<(), Error> {
     expect(tx, ceremony, "generate", CeremonyState::Executing).await?;
-    if object(tx, cka_id).await?.ceremony != ceremony {
-        return Err(Error::conflict(Subject::TokenObject));
+    if object(tx, made.object).await?.ceremony != ceremony {
+        return Err(Error::conflict(Subject::KeyObject));
     }
-    let values = [Value::Text(cka_id), Value::Text(kid), Value::Int(at)];
+    let values = [
+        Value::Text(made.object),
+        Value::Text(made.kid),
+        Value::Text(made.location),
+        Value::Int(at),
+    ];
     guarded(
         tx,
         statements::OBJECT_PRESENT,
         &values,
-        Subject::TokenObjectState,
+        Subject::KeyObjectState,
     )
     .await?;
     executed(tx, ceremony, CeremonyState::Executing, execution, at).await
 }
 
-/// Only for a key that has ended: retired, or revoked. If we die after this commit the object may
+/// Only for keys that have ended: retired, or revoked. If we die after this commit the objects may
 /// or may not exist: reconciliation looks.
 pub(super) async fn intend_destruction<C: Connection>(
     tx: &mut C,
     ceremony: &str,
-    cka_id: &str,
+    objects: &[String],
     at: i64,
 ) -> Result<(), Error> {
-    let standing = expect(tx, ceremony, "destroy", CeremonyState::Approved).await?;
-    let target = object(tx, cka_id).await?;
-    let key = tx
-        .fetch_optional(statements::KEY_OF_OBJECT, &[Value::Text(cka_id)])
-        .await?
-        .ok_or(Error::NotFound { what: Subject::Key })?;
-    if key.text(1)? != standing.ring {
-        return Err(Error::conflict(Subject::Key));
+    expect(tx, ceremony, "destroy", CeremonyState::Approved).await?;
+    let lines = lines(tx, ceremony).await?;
+    if lines.len() != objects.len() {
+        return Err(Error::conflict(Subject::KeyObject));
     }
-    if !matches!(key.text(2)?.as_str(), "retired" | "revoked") {
-        return Err(Error::conflict(Subject::KeyState));
-    }
-    expect_next(tx, standing.seq).await?;
-    expect_idle(tx, &target.token_serial).await?;
+    expect_next(tx, &lines).await?;
     expect_unrejected(tx, ceremony).await?;
-    advance(
-        tx,
-        ceremony,
-        CeremonyState::Approved,
-        CeremonyState::Executing,
-        at,
-    )
-    .await?;
-    let values = [Value::Text(cka_id), Value::Text(ceremony), Value::Int(at)];
-    guarded(
-        tx,
-        statements::OBJECT_DESTROYING,
-        &values,
-        Subject::TokenObjectState,
-    )
-    .await
-}
-
-/// Whether it is this ceremony that destroys the object, and no other of the same ring.
-pub(super) async fn expect_destruction<C: Connection>(
-    tx: &mut C,
-    ceremony: &str,
-    cka_id: &str,
-) -> Result<(), Error> {
-    let row = tx
-        .fetch_optional(statements::DESTRUCTION, &[Value::Text(cka_id)])
-        .await?
-        .ok_or(Error::NotFound {
-            what: Subject::TokenObject,
-        })?;
-    if row.maybe_text(0)?.as_deref() != Some(ceremony) {
-        return Err(Error::conflict(Subject::TokenObject));
+    let (from, to) = (CeremonyState::Approved, CeremonyState::Executing);
+    advance(tx, ceremony, from, to, at).await?;
+    for id in objects {
+        let target = object(tx, id).await?;
+        let key = tx
+            .fetch_optional(statements::KEY_OF_OBJECT, &[Value::Text(id)])
+            .await?
+            .ok_or(Error::NotFound { what: Subject::Key })?;
+        let ended = matches!(key.text(2)?.as_str(), "retired" | "revoked");
+        if !ended || key.maybe_int(3)?.is_some() {
+            return Err(Error::conflict(Subject::KeyState));
+        }
+        expect_idle(tx, &target.device, ceremony).await?;
+        let values = [Value::Text(id), Value::Text(ceremony), Value::Int(at)];
+        let sql = statements::OBJECT_DESTROYING;
+        guarded(tx, sql, &values, Subject::KeyObjectState).await?;
     }
     Ok(())
 }
 
+/// Whether it is this ceremony that destroys the object, and no other.
+pub(super) fn expect_destruction(object: &KeyObjectRow, ceremony: &str) -> Result<(), Error> {
+    match object.destruction.as_deref() == Some(ceremony) {
+        true => Ok(()),
+        false => Err(Error::conflict(Subject::KeyObject)),
+    }
+}
+
 pub(super) async fn move_object<C: Connection>(
     tx: &mut C,
-    cka_id: &str,
+    id: &str,
     from: &str,
     to: &str,
     at: i64,
 ) -> Result<(), Error> {
     let values = [
-        Value::Text(cka_id),
+        Value::Text(id),
         Value::Text(from),
         Value::Text(to),
         Value::Int(at),
@@ -407,28 +510,27 @@ pub(super) async fn move_object<C: Connection>(
         tx,
         statements::MOVE_OBJECT,
         &values,
-        Subject::TokenObjectState,
+        Subject::KeyObjectState,
     )
     .await
 }
 
 /// What reconciliation may conclude, by where the object stood:
 /// intended → `abandoned` or `destroyed`; present and never accepted → `destroyed`;
-/// destroying → `present` (it is still there; the destruction has to be approved again), or
-/// `destroyed` where `ArchiveKey` came too late for its place in the line, and only there.
+/// destroying → `present` (it is still there; the destruction has to be approved again).
 pub(super) async fn resolve_object<C: Connection>(
     tx: &mut C,
     ceremony: &str,
-    cka_id: &str,
+    id: &str,
     state: &str,
     at: i64,
 ) -> Result<(), Error> {
     let standing = standing(tx, ceremony).await?;
-    let object = object(tx, cka_id).await?;
+    let object = object(tx, id).await?;
     if standing.operation != "generate" {
-        expect_destruction(tx, ceremony, cka_id).await?;
+        expect_destruction(&object, ceremony)?;
     } else if object.ceremony != ceremony {
-        return Err(Error::conflict(Subject::TokenObject));
+        return Err(Error::conflict(Subject::KeyObject));
     }
     if standing.state == CeremonyState::Closed {
         return Err(Error::conflict(Subject::CeremonyState));
@@ -437,27 +539,21 @@ pub(super) async fn resolve_object<C: Connection>(
         ("intended", "abandoned" | "destroyed", "generate") => {}
         ("present", "destroyed", "generate") => {
             let key = tx
-                .fetch_optional(statements::KEY_OF_OBJECT, &[Value::Text(cka_id)])
+                .fetch_optional(statements::KEY_OF_OBJECT, &[Value::Text(id)])
                 .await?;
             if key.is_some() {
                 return Err(Error::conflict(Subject::Key));
             }
         }
         ("destroying", "present", "destroy") => {}
-        // Destroyed, but another ceremony has taken this one's place in the line: the fact is
-        // written down, the transcript will never be.
-        ("destroying", "destroyed", "destroy") => {
-            if is_next(tx, standing.seq).await? {
-                return Err(Error::conflict(Subject::CeremonySequence));
-            }
-            let kid = object.kid.as_deref().unwrap_or_default();
-            super::key::archived(tx, &object.ring, kid, at).await?;
-        }
-        _ => return Err(Error::conflict(Subject::TokenObjectState)),
+        _ => return Err(Error::conflict(Subject::KeyObjectState)),
     }
-    move_object(tx, cka_id, &object.state, state, at).await?;
+    move_object(tx, id, &object.state, state, at).await?;
     // Already rejected, expired or cancelled: it stays so, and only the object is put right.
-    tx.execute(statements::FAIL, &[Value::Text(ceremony), Value::Int(at)])
-        .await
-        .map(drop)
+    let values = [Value::Text(ceremony), Value::Int(at)];
+    if tx.execute(statements::FAIL, &values).await? > 0 && standing.state == CeremonyState::Executed
+    {
+        give_back(tx, ceremony).await?;
+    }
+    Ok(())
 }

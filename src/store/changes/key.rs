@@ -43,7 +43,12 @@ async fn touch<C: Connection>(tx: &mut C, ring: &str) -> Result<(), Error> {
     .await
 }
 
-async fn expect_key<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<String, Error> {
+struct Before {
+    state: String,
+    role: String,
+}
+
+async fn expect_key_row<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<Before, Error> {
     let row = tx
         .fetch_optional(statements::KEY_STATE, &[Value::Text(kid)])
         .await?
@@ -51,7 +56,14 @@ async fn expect_key<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<
     if row.text(0)? != ring {
         return Err(Error::conflict(Subject::Key));
     }
-    Ok(row.maybe_text(2)?.unwrap_or_default())
+    Ok(Before {
+        state: row.text(1)?,
+        role: row.maybe_text(2)?.unwrap_or_default(),
+    })
+}
+
+async fn expect_key<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<(), Error> {
+    expect_key_row(tx, ring, kid).await.map(drop)
 }
 
 /// The row must tell what its object and its ceremony tell; the transcript is tallied above.
@@ -63,19 +75,19 @@ pub(super) async fn accept<C: Connection>(
     at: i64,
 ) -> Result<(), Error> {
     let standing = expect(tx, ceremony, "generate", CeremonyState::Executed).await?;
-    let object = object(tx, &key.cka_id).await?;
+    let object = object(tx, &key.object).await?;
     if object.state != "present" {
-        return Err(Error::conflict(Subject::TokenObjectState));
+        return Err(Error::conflict(Subject::KeyObjectState));
     }
     let agrees = key.ceremony == ceremony
         && object.ceremony == ceremony
-        && key.ring == standing.ring
+        && Some(&key.ring) == standing.ring.as_ref()
         && object.ring == key.ring
         && object.number == key.number
         && object.kid.as_deref() == Some(key.kid.as_str())
-        && object.token_serial == key.token_serial;
+        && object.location.as_ref() == Some(&key.location);
     if !agrees {
-        return Err(Error::conflict(Subject::TokenObject));
+        return Err(Error::conflict(Subject::KeyObject));
     }
     if key.state != "prepared" || key.role.is_some() {
         return Err(Error::Malformed {
@@ -87,9 +99,7 @@ pub(super) async fn accept<C: Connection>(
         Value::Text(&key.ring),
         Value::Int(key.number),
         Value::Blob(&key.spki),
-        Value::Text(&key.cka_id),
-        Value::Text(&key.token_serial),
-        Value::Text(&key.token_label),
+        Value::Text(&key.object),
         Value::Int(key.published_at),
         Value::Int(key.activate_at),
         Value::Int(key.retire_at),
@@ -152,32 +162,26 @@ pub(super) async fn retire<C: Connection>(
     touch(tx, ring).await
 }
 
-/// The private half is gone; the public half stays for ever.
+/// The private half is gone; the public half stays for ever. The last one of a destruction lets it
+/// be recorded as carried out.
 pub(super) async fn archive<C: Connection>(
     tx: &mut C,
     ceremony: &str,
     ring: &str,
-    (kid, cka_id): (&str, &str),
-    execution: &[u8],
+    (kid, id): (&str, &str),
     at: i64,
 ) -> Result<(), Error> {
-    let standing = expect(tx, ceremony, "destroy", CeremonyState::Executing).await?;
-    let object = object(tx, cka_id).await?;
-    if standing.ring != ring || object.kid.as_deref() != Some(kid) {
-        return Err(Error::conflict(Subject::TokenObject));
+    expect(tx, ceremony, "destroy", CeremonyState::Executing).await?;
+    let object = object(tx, id).await?;
+    if object.ring != ring || object.kid.as_deref() != Some(kid) {
+        return Err(Error::conflict(Subject::KeyObject));
     }
-    expect_destruction(tx, ceremony, cka_id).await?;
+    expect_destruction(&object, ceremony)?;
     archived(tx, ring, kid, at).await?;
-    move_object(tx, cka_id, "destroying", "destroyed", at).await?;
-    executed(tx, ceremony, CeremonyState::Executing, execution, at).await
+    move_object(tx, id, "destroying", "destroyed", at).await
 }
 
-pub(super) async fn archived<C: Connection>(
-    tx: &mut C,
-    ring: &str,
-    kid: &str,
-    at: i64,
-) -> Result<(), Error> {
+async fn archived<C: Connection>(tx: &mut C, ring: &str, kid: &str, at: i64) -> Result<(), Error> {
     expect_key(tx, ring, kid).await?;
     let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
     guarded(tx, statements::ARCHIVE, &values, Subject::KeyState).await?;
@@ -192,7 +196,7 @@ pub(super) struct Revocation<'a> {
 }
 
 /// After this commit no signature by the key can be released: whoever commits one takes the log
-/// head after us and reads `revoked`.
+/// head after us and reads `revoked`. A revoked key is revoked again only more severely.
 pub(super) async fn revoke<C: Connection>(
     tx: &mut C,
     ceremony: &str,
@@ -208,19 +212,25 @@ pub(super) async fn revoke<C: Connection>(
         at,
     } = *revocation;
     let standing = expect(tx, ceremony, "revoke", CeremonyState::Approved).await?;
-    if standing.ring != ring {
+    if standing.ring.as_deref() != Some(ring) {
         return Err(Error::conflict(Subject::Ring));
     }
     expect_unrejected(tx, ceremony).await?;
-    let was_primary = expect_key(tx, ring, kid).await? == "primary";
-    let values = [
-        Value::Text(kid),
-        Value::Text(ring),
-        Value::Int(at),
-        Value::Text(reason),
-        Value::MaybeInt(since),
-    ];
-    guarded(tx, statements::REVOKE, &values, Subject::KeyState).await?;
+    let before = expect_key_row(tx, ring, kid).await?;
+    let was_primary = before.role == "primary";
+    let (key, ring_name) = (Value::Text(kid), Value::Text(ring));
+    let (reason, since) = (Value::Text(reason), Value::MaybeInt(since));
+    match before.state.as_str() {
+        "revoked" => {
+            let values = [key, ring_name, reason, since];
+            let sql = statements::REVOKE_MORE_SEVERELY;
+            guarded(tx, sql, &values, Subject::KeyState).await?;
+        }
+        _ => {
+            let values = [key, ring_name, Value::Int(at), reason, since];
+            guarded(tx, statements::REVOKE, &values, Subject::KeyState).await?;
+        }
+    }
     match successor {
         Some(_) if !was_primary => return Err(Error::conflict(Subject::Primary)),
         Some(successor) => promote(tx, ring, successor, at).await?,

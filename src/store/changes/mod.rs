@@ -58,7 +58,12 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         Change::WithdrawCredential { kind, value, at } => {
             register::withdraw(tx, kind, value, *at).await
         }
-        Change::ProposeCeremony(row) => ceremony::propose(tx, row).await,
+        Change::ProposeCeremony {
+            row,
+            lines,
+            proposal,
+            order,
+        } => ceremony::propose(tx, row, lines, proposal.as_ref(), order.as_ref(), index).await,
         Change::AddCeremonySignature(row) => ceremony::add_signature(tx, row, index).await,
         Change::MoveCeremony { id, from, to, at } => {
             ceremony::move_by_hand(tx, id, *from, *to, *at).await
@@ -70,22 +75,35 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         } => ceremony::intend_generation(tx, ceremony, object, *at).await,
         Change::RecordGeneration {
             ceremony,
-            cka_id,
+            object,
+            location,
             kid,
             execution,
             at,
-        } => ceremony::record_generation(tx, ceremony, cka_id, kid, execution, *at).await,
+        } => {
+            let made = ceremony::Made {
+                object,
+                location,
+                kid,
+            };
+            ceremony::record_generation(tx, ceremony, &made, execution, *at).await
+        }
         Change::IntendDestruction {
             ceremony,
-            cka_id,
+            objects,
             at,
-        } => ceremony::intend_destruction(tx, ceremony, cka_id, *at).await,
+        } => ceremony::intend_destruction(tx, ceremony, objects, *at).await,
+        Change::ExecuteCeremony {
+            ceremony,
+            execution,
+            at,
+        } => ceremony::execute(tx, ceremony, execution, *at).await,
         Change::ResolveObject {
             ceremony,
-            cka_id,
+            object,
             state,
             at,
-        } => ceremony::resolve_object(tx, ceremony, cka_id, state, *at).await,
+        } => ceremony::resolve_object(tx, ceremony, object, state, *at).await,
         Change::AcceptKey {
             ceremony,
             key,
@@ -115,10 +133,9 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             ceremony,
             ring,
             kid,
-            cka_id,
-            execution,
+            object,
             at,
-        } => key::archive(tx, ceremony, ring, (kid, cka_id), execution, *at).await,
+        } => key::archive(tx, ceremony, ring, (kid, object), *at).await,
         Change::RevokeKey {
             ceremony,
             ring,

@@ -6,13 +6,17 @@ use super::super::rows::{CredentialRow, DocumentRow, RingRow};
 use super::super::statements;
 use super::guarded;
 
-/// Versions of a kind follow each other without a gap. Genesis bundles version 1 of roster and
+/// Documents are in one chain; versions of a kind follow each other without a gap. Genesis bundles version 1 of roster and
 /// policy, so those may begin at 1 or, where genesis is there, at 2.
 pub(super) async fn install_documents<C: Connection>(
     tx: &mut C,
     documents: &[DocumentRow],
 ) -> Result<(), Error> {
     for document in documents {
+        let next = tx.fetch_optional(statements::NEXT_DOCUMENT, &[]).await?;
+        if next.map(|row| row.int(0)).transpose()? != Some(document.place) {
+            return Err(Error::conflict(Subject::Document));
+        }
         let last = last_version(tx, &document.kind).await?;
         let follows = document.version == last + 1
             || (last == 0 && document.version == 2 && last_version(tx, "genesis").await? == 1);
@@ -20,6 +24,7 @@ pub(super) async fn install_documents<C: Connection>(
             return Err(Error::conflict(Subject::Document));
         }
         let values = [
+            Value::Int(document.place),
             Value::Text(&document.kind),
             Value::Int(document.version),
             Value::Blob(&document.body),
@@ -45,7 +50,6 @@ pub(super) async fn create_ring<C: Connection>(tx: &mut C, ring: &RingRow) -> Re
         Value::Text(&ring.algorithm),
         Value::Text(&ring.key_spec),
         Value::Text(&ring.usage),
-        Value::Int(i64::from(ring.critical)),
         Value::Int(ring.created_at),
         Value::Int(ring.version),
     ];

@@ -172,8 +172,8 @@ fn next_policy(
 
 /// Every threshold can be reached although whoever proposes does not count: by one custodian fewer
 /// than there are, or by all of them where somebody else can propose. Anything else would be a
-/// service that can never do what the policy allows.
-fn possible(roster: &Roster, policy: &Policy, index: usize) -> Result<(), ChainError> {
+/// service that can never do what the policy allows. `index` is the place in the chain, for errors.
+pub fn possible(roster: &Roster, policy: &Policy, index: usize) -> Result<(), ChainError> {
     roster
         .check()
         .map_err(|source| ChainError::Roster { index, source })?;

@@ -99,7 +99,7 @@ pub(super) fn check(
             ("approve", Some(digest)) if ends.is_empty() => {
                 approved.entry(digest).or_insert(act.time);
             }
-            ("accepted", _) => ends.push(proven.index),
+            _ if is_end(&act) => ends.push(proven.index),
             _ => {}
         }
     }
@@ -114,6 +114,15 @@ pub(super) fn check(
         }
     }
     Ok(approved)
+}
+
+/// The act that ends a ceremony. What changes the log itself takes effect by it.
+fn is_end(act: &ActLeaf) -> bool {
+    match act.kind {
+        ActKind::Ceremony => act.action == "accepted",
+        ActKind::Log => matches!(act.action.as_str(), "clock-correction" | "new-origin"),
+        _ => false,
+    }
 }
 
 /// What a leaf of this ceremony can name.
@@ -156,11 +165,11 @@ impl Here {
     }
 
     fn tells(&self, act: &ActLeaf) -> bool {
-        let of_it = act.kind == ActKind::Ceremony
+        let of_it = (act.kind == ActKind::Ceremony || is_end(act))
             && act.reference.as_deref() == Some(self.request.as_str());
         let named = match self.signatures.get(act.action.as_str()) {
             Some(digests) => act.digest.is_some_and(|digest| digests.contains(&digest)),
-            None if act.action == "accepted" => act.digest == Some(self.core),
+            None if is_end(act) => act.digest == Some(self.core),
             None => true,
         };
         of_it && named
