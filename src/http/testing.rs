@@ -15,8 +15,11 @@ use serde_json::Value;
 use tokio::sync::Semaphore;
 use tower::ServiceExt as _;
 use trust::life::{Life, Revocation};
+use trust::place::Pkcs11Location;
+use trust::request::CkaId;
 use trust::request::RevocationReason;
 use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
+use trust::{Location, Usage};
 
 use super::app::{
     App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
@@ -27,7 +30,7 @@ use super::front::{Front, Peer};
 use super::settings::Settings;
 use super::{Edge, Shared, router};
 use crate::access::{Credentials, access_token_hash};
-use crate::keys::{self, Document, Key, Ring, Snapshot, Usage};
+use crate::keys::{self, Document, Key, Ring, Snapshot};
 use crate::signing::{self, Format, Serialised, Signed};
 use crate::store::{self, CredentialRow, LeafRow};
 use crate::token::{Handle, Status};
@@ -309,17 +312,24 @@ fn key(ring: &str, jwk: &str, algorithm: Algorithm, life: Life) -> Key {
     Key {
         kid: public.kid(),
         ring: ring.into(),
+        ring_name: ring.parse().unwrap(),
         number: 1,
         algorithm,
-        usage: crate::keys::Usage::Structured,
+        usage: match ring {
+            "digests" => Usage::Raw,
+            _ => Usage::Structured,
+        },
         state: life.state().unwrap(),
         verifier: Verifier::new(&public, algorithm).unwrap(),
         published_at: life.published_at.unwrap(),
         activate_at: Time::from_millis(NOW - 100_000),
         retire_at: Time::from_millis(NOW + 7_776_000_000),
-        cka_id: [3; 16],
-        token_serial: "serial".to_owned(),
-        token_label: "token".to_owned(),
+        location: Location::Pkcs11(Pkcs11Location {
+            cka_id: CkaId([3; 16]),
+            label: ring.to_owned(),
+            token_label: "token".to_owned(),
+            token_serial: "serial".to_owned(),
+        }),
         ceremony: "ab".repeat(32),
         log_index: Some(if ring == "records" { 4 } else { 12 }),
         revocation_log_index: None,
@@ -336,7 +346,6 @@ fn ring(name: &str, key: &Arc<Key>, usage: Usage, primary: Option<Arc<Key>>) -> 
         algorithm: key.algorithm,
         key_spec: key.public.spec(),
         usage,
-        critical: false,
         created_at: Time::from_millis(NOW - 400_000),
         version: 2,
         primary,
@@ -353,7 +362,7 @@ pub fn document(keys: &[Arc<Key>]) -> Document {
 fn document_of(keys: &[Arc<Key>]) -> Document {
     let keys: Vec<_> = keys
         .iter()
-        .map(|key| key.public.to_jwk(key.algorithm, &key.kid))
+        .map(|key| key.public.to_jwk(key.algorithm, key.usage, &key.kid))
         .collect();
     let bytes = serde_json::to_vec(&serde_json::json!({ "keys": keys })).unwrap();
     Document {
@@ -508,6 +517,7 @@ fn unknown_key() -> Answer {
         verdict: trust::verdict::verdict(&trust::verdict::Facts {
             key: None,
             checks: false,
+            fits_usage: true,
             existence: None,
             logged: false,
             withdrawn: None,

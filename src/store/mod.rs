@@ -173,6 +173,7 @@ impl Store {
     }
 
     /// Its places in the lines of its subjects.
+    #[cfg(test)]
     pub async fn lines(&self, ceremony: &str) -> Result<Vec<LineRow>, Error> {
         let id = [Value::Text(ceremony)];
         on!(self, engine => reads::all(engine, statements::LINES, &id))
