@@ -103,15 +103,15 @@ pub trait Evidence: Send + Sync {
 
     fn of_claim(&self, claim: Claim, salt: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>>;
 
+    /// The transcript of the ceremony that bore a key, with the log's proofs where there are some.
+    fn transcript_of(&self, kid: Kid) -> Later<Result<Vec<u8>, NoEvidence>>;
+
     /// The acts on a key.
     fn life_of(&self, kid: Kid) -> Later<Result<KeyLife, NoEvidence>>;
 }
 
 /// Reads of what is not in memory.
 pub trait Archive: Send + Sync {
-    /// The transcript of a closed ceremony, as it was written.
-    fn transcript(&self, ceremony: String) -> Later<Result<Option<Vec<u8>>, store::Error>>;
-
     /// Leaves from the index `from` on, at most `limit`, in order and without gaps.
     fn audit(&self, from: i64, limit: i64) -> Later<Result<Vec<LeafRow>, store::Error>>;
 

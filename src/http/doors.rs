@@ -119,6 +119,11 @@ impl Evidence for Gatherer {
         Box::pin(async move { gatherer.of_claim(claim, salt).await })
     }
 
+    fn transcript_of(&self, kid: Kid) -> Later<Result<Vec<u8>, NoEvidence>> {
+        let gatherer = self.clone();
+        Box::pin(async move { gatherer.transcript_of(&kid).await })
+    }
+
     fn life_of(&self, kid: Kid) -> Later<Result<KeyLife, NoEvidence>> {
         let gatherer = self.clone();
         Box::pin(async move { gatherer.life_of(&kid).await })
@@ -126,11 +131,6 @@ impl Evidence for Gatherer {
 }
 
 impl Archive for Store {
-    fn transcript(&self, ceremony: String) -> Later<Result<Option<Vec<u8>>, store::Error>> {
-        let store = self.clone();
-        Box::pin(async move { store.transcript(&ceremony).await })
-    }
-
     fn audit(&self, from: i64, limit: i64) -> Later<Result<Vec<LeafRow>, store::Error>> {
         let store = self.clone();
         Box::pin(async move { store.leaves(from, limit).await })

@@ -38,7 +38,7 @@ pub struct KeyView {
     pub activate_at: Time,
     #[schema(value_type = String, format = DateTime)]
     pub retire_at: Time,
-    /// The ceremony that bore it; its transcript is at `…/provenance`.
+    /// The ceremony that bore it; its transcript is at `…/transcript`.
     pub ceremony: String,
     /// Where the log tells of its acceptance; every act on it, with its proof, is at `…/log`.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -25,7 +25,7 @@ pub struct KeyLogAnswer {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pending: Vec<i64>,
     /// The kids of the keys that signed the checkpoints; the transcript of each is at its
-    /// `…/provenance`.
+    /// `…/transcript`.
     log_keys: Vec<String>,
 }
 

@@ -73,7 +73,7 @@ pub async fn pem(
 /// The certificate of a key
 ///
 /// Keys have none yet: a kid is the key's own thumbprint and needs no authority. The transcript
-/// at `…/provenance` says who accepted the key.
+/// at `…/transcript` says who accepted the key.
 #[utoipa::path(
     get,
     path = "/v1/keys/{kid}/certificate",
@@ -91,7 +91,7 @@ pub async fn certificate(
     find(&snapshot, &kid)?;
     Err(Problem::new(
         Code::NoCertificate,
-        "no certificate was issued for this key; its transcript is at /v1/keys/{kid}/provenance",
+        "no certificate was issued for this key; its transcript is at /v1/keys/{kid}/transcript",
     ))
 }
 
@@ -170,9 +170,9 @@ mod tests {
         let certificate = fixture.get(&format!("{path}/certificate")).await;
         assert_eq!(certificate.code(), "no_certificate");
 
-        let provenance = fixture.get(&format!("{path}/provenance")).await;
-        assert_eq!(provenance.json()["of"], "ab".repeat(32));
-        assert!(provenance.header("cache-control").contains("immutable"));
+        let transcript = fixture.get(&format!("{path}/transcript")).await;
+        assert_eq!(transcript.json()["of"], fixture.kid());
+        assert!(transcript.header("cache-control").contains("max-age"));
     }
 
     #[tokio::test]

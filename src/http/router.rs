@@ -14,7 +14,7 @@ use super::codes::Code;
 use super::problem::Problem;
 use super::{
     Shared, audit, blast_radius, docs, edge, evidence, history, inventory, jwks, jwks_then, key,
-    key_log, key_material, log_files, provenance, receipt, rings, sign, sign_batch, verify,
+    key_log, key_material, log_files, receipt, rings, sign, sign_batch, transcript, verify,
     verify_batch,
 };
 
@@ -29,7 +29,7 @@ use super::{
     ),
     tags(
         (name = "signing", description = "For signers of a ring"),
-        (name = "publication", description = "For everybody: keys, their history and their birth certificates"),
+        (name = "publication", description = "For everybody: keys, their history and their transcripts"),
         (name = "verification", description = "For everybody: verdicts with their reasons"),
         (name = "log", description = "For everybody: the transparency log, its receipts and its files"),
         (name = "operation", description = "For operators and auditors"),
@@ -85,7 +85,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(key_material::jwk))
         .routes(routes!(key_material::pem))
         .routes(routes!(key_material::certificate))
-        .routes(routes!(provenance::handle))
+        .routes(routes!(transcript::handle))
         .routes(routes!(rings::list))
         .routes(routes!(rings::one))
         .routes(routes!(inventory::handle))

@@ -534,10 +534,6 @@ fn unknown_key() -> Answer {
 }
 
 impl Archive for World {
-    fn transcript(&self, ceremony: String) -> Later<Result<Option<Vec<u8>>, store::Error>> {
-        Box::pin(async move { Ok(Some(format!(r#"{{"of":"{ceremony}"}}"#).into_bytes())) })
-    }
-
     fn audit(&self, from: i64, limit: i64) -> Later<Result<Vec<LeafRow>, store::Error>> {
         let page = self
             .leaves

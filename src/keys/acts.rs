@@ -4,10 +4,13 @@
 //! An index is a pointer and no proof; whoever rests on it asks for the receipt.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-use trust::Kid;
+use trust::clock::{Corrections, LogPlace};
 use trust::history::History;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
+use trust::tally::Finished;
+use trust::{Kid, Pin, Time};
 
 use crate::store::{self, LeafRow, Store};
 
@@ -27,30 +30,106 @@ pub struct Acts {
     /// First index that was not read.
     next: i64,
     of: HashMap<Kid, Told>,
+    /// Corrections of the log's clock whose ceremonies hold.
+    corrected: Vec<Corrected>,
+    corrections: Arc<Corrections>,
+}
+
+/// A correction of the log's clock, and the ceremony that it rests on.
+#[derive(Debug, Clone)]
+pub struct Corrected {
+    pub index: i64,
+    pub ceremony: String,
 }
 
 impl Acts {
     /// Reads what was added since.
-    pub async fn catch_up(&mut self, store: &Store) -> Result<(), store::Error> {
+    pub async fn catch_up(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {
         loop {
             let page = store.leaves_of_keys(self.next).await?;
             let Some(last) = page.last().map(|row| row.index) else {
                 return Ok(());
             };
             for row in &page {
-                self.hear(row);
+                if let Some(act) = self.hear(row) {
+                    self.correct(row.index, &act, store, pin).await?;
+                }
             }
             self.next = last + 1;
         }
+    }
+
+    /// Takes a correction over, if its transcript says the same.
+    async fn correct(
+        &mut self,
+        index: i64,
+        act: &ActLeaf,
+        store: &Store,
+        pin: &Pin,
+    ) -> Result<(), store::Error> {
+        let Some(ceremony) = act.reference.clone() else {
+            return Ok(());
+        };
+        let transcript = store.transcript(&ceremony).await?.unwrap_or_default();
+        let verified = match trust::verify_transcript(&transcript, pin) {
+            Ok(verified) => verified,
+            Err(error) => {
+                let error = crate::telemetry::chain(&error);
+                tracing::error!(index, ceremony, error, "a clock correction was refused");
+                return Ok(());
+            }
+        };
+        let Finished::Corrected(order) = *verified.finished() else {
+            return Ok(());
+        };
+        let told = (act.first, act.last, act.bound, act.digest);
+        let digest = Some(verified.core_digest());
+        if told
+            != (
+                Some(order.first),
+                Some(order.last),
+                Some(order.bound),
+                digest,
+            )
+        {
+            tracing::error!(
+                index,
+                ceremony,
+                "a clock correction is not what its leaf tells"
+            );
+            return Ok(());
+        }
+        let bounds = (order.first, order.last);
+        let bounds = (bounds.0.try_into(), bounds.1.try_into());
+        let (Ok(first), Ok(last)) = bounds else {
+            return Ok(());
+        };
+        let reach = store.latest_time(first, last).await?.map(Time::from_millis);
+        let place = LogPlace {
+            origin: 0,
+            index: index.unsigned_abs(),
+        };
+        Arc::make_mut(&mut self.corrections).push(place, order, reach);
+        self.corrected.push(Corrected { index, ceremony });
+        Ok(())
+    }
+
+    pub fn corrections(&self) -> Arc<Corrections> {
+        self.corrections.clone()
+    }
+
+    pub fn corrected(&self) -> Vec<Corrected> {
+        self.corrected.clone()
     }
 
     pub fn of(&self, kid: &Kid) -> Told {
         self.of.get(kid).cloned().unwrap_or_default()
     }
 
-    fn hear(&mut self, row: &LeafRow) {
+    /// Returns the act if it corrects the log's clock.
+    fn hear(&mut self, row: &LeafRow) -> Option<ActLeaf> {
         let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
-            return;
+            return None;
         };
         for kid in [&act.kid, &act.previous_kid].into_iter().flatten() {
             if History::concerns(&act, kid) {
@@ -60,6 +139,8 @@ impl Acts {
                     .hear(row.index, kid, &act);
             }
         }
+        let corrects = act.kind == ActKind::Log && act.action == "clock-correction";
+        corrects.then_some(*act)
     }
 }
 

@@ -6,11 +6,12 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::{error, info};
+use trust::clock::Corrections;
 use trust::life::{Life, Revocation};
 use trust::publication::{Published, PublishedKey, plan_jwks};
 use trust::{Algorithm, Kid, Location, Name, Pin, Safety, Time, Trusted, Usage};
 
-use super::acts::{Acts, Told};
+use super::acts::{Acts, Corrected, Told};
 use super::{Current, Document, Key, Ring, Snapshot};
 use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
@@ -156,8 +157,22 @@ impl Keys {
     /// Where the log tells of a key, up to this moment: every act, oldest first.
     pub async fn acts_of(&self, kid: &Kid) -> Result<Vec<i64>, store::Error> {
         let mut acts = self.acts.lock().await;
-        acts.catch_up(&self.store).await?;
+        acts.catch_up(&self.store, &self.settings.pin).await?;
         Ok(acts.of(kid).all)
+    }
+
+    /// The corrections of the log's clock, up to this moment.
+    pub async fn corrections(&self) -> Result<Arc<Corrections>, store::Error> {
+        let mut acts = self.acts.lock().await;
+        acts.catch_up(&self.store, &self.settings.pin).await?;
+        Ok(acts.corrections())
+    }
+
+    /// Where the log tells of corrections of its clock, oldest first.
+    pub async fn corrected(&self) -> Result<Vec<Corrected>, store::Error> {
+        let mut acts = self.acts.lock().await;
+        acts.catch_up(&self.store, &self.settings.pin).await?;
+        Ok(acts.corrected())
     }
 
     /// How long ago the database last said that [`Keys::current`] is current.
@@ -268,7 +283,7 @@ async fn read(
     loop {
         let version = store.version().await?;
         let mut acts = acts.lock().await;
-        acts.catch_up(store).await?;
+        acts.catch_up(store, &settings.pin).await?;
         let trusted = unverified_chains(&store.documents().await?)?
             .map(|chains| trust::chain::walk(&chains, &settings.pin))
             .transpose()?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
+use trust::clock::{Corrections, LogPlace};
 use trust::tlog::merkle::{leaf_hash, verify_inclusion};
 use trust::tlog::note::Note;
 use trust::tlog::policy::WitnessPolicy;
@@ -47,8 +48,9 @@ pub struct Proofs {
 pub struct Receipt {
     pub leaf: LeafRow,
     pub proof: TlogProof,
-    /// Not later than: by the log's own clock, which no leaf after it can set back.
-    pub existed_at: Time,
+    /// Leaves under the checkpoint before, and the latest time that they tell: no leaf after them
+    /// is older.
+    pub before: Option<(u64, Time)>,
     /// The log's key that signed the checkpoint.
     pub log_kid: String,
 }
@@ -117,17 +119,28 @@ impl Proofs {
     }
 
     /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
-    /// tree as soon as a checkpoint covers it.
-    pub async fn existed_at(&self, index: i64) -> Result<Option<Time>, Error> {
-        if let Some(receipt) = self.receipt(index).await? {
-            return Ok(Some(receipt.existed_at));
-        }
-        let Some(leaf) = self.store.leaf(index).await? else {
-            return Ok(None);
+    /// tree as soon as a checkpoint covers it. What a wrong clock wrote is read as it was corrected.
+    pub async fn existed_at(
+        &self,
+        index: i64,
+        corrections: &Corrections,
+    ) -> Result<Option<Time>, Error> {
+        let (time, before) = match self.receipt(index).await? {
+            Some(receipt) => (receipt.leaf.time, receipt.before),
+            None => {
+                let Some(leaf) = self.store.leaf(index).await? else {
+                    return Ok(None);
+                };
+                (leaf.time, self.store.last_checkpoint().await?.map(clock))
+            }
         };
-        let last = self.store.last_checkpoint().await?;
-        let clock = last.map_or(i64::MIN, |row| row.clock);
-        Ok(Some(Time::from_millis(leaf.time.max(clock))))
+        let place = LogPlace {
+            origin: 0,
+            index: index.unsigned_abs(),
+        };
+        let time = corrections.time(place, Time::from_millis(time));
+        let floor = before.map(|(size, clock)| corrections.clock(size, clock));
+        Ok(Some(floor.map_or(time, |floor| time.max(floor))))
     }
 
     /// Holds the database's leaf against the tree: a row that was changed has no receipt.
@@ -152,9 +165,8 @@ impl Proofs {
         let note = Note::parse(row.signed().as_bytes())
             .map_err(|_| broken("its checkpoint cannot be read"))?;
         let before = self.store.checkpoint_before(leaf.index).await?;
-        let clock = before.map_or(i64::MIN, |row| row.clock);
         Ok(Receipt {
-            existed_at: Time::from_millis(leaf.time.max(clock)),
+            before: before.map(clock),
             log_kid: row.kid.clone(),
             proof: TlogProof {
                 index,
@@ -193,6 +205,11 @@ impl Proofs {
             }
         }
     }
+}
+
+/// How many leaves a checkpoint covers, and the latest time that they tell.
+fn clock(row: CheckpointRow) -> (u64, Time) {
+    (row.size.unsigned_abs(), Time::from_millis(row.clock))
 }
 
 /// Whether the quorum is complete on a checkpoint.

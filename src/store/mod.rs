@@ -167,6 +167,12 @@ impl Store {
         on!(self, engine => reads::all(engine, statements::VOTES, &[]))
     }
 
+    /// The signatures of one ceremony with their leaves, in the order in which they came.
+    pub async fn votes_of(&self, ceremony: &str) -> Result<Vec<VoteRow>, Error> {
+        let id = [Value::Text(ceremony)];
+        on!(self, engine => reads::all(engine, statements::VOTES_OF, &id))
+    }
+
     /// Of a closed ceremony.
     pub async fn transcript(&self, ceremony: &str) -> Result<Option<Vec<u8>>, Error> {
         on!(self, engine => reads::transcript(engine, ceremony))
@@ -228,6 +234,12 @@ impl Store {
     pub async fn leaves_of_keys(&self, from: i64) -> Result<Vec<LeafRow>, Error> {
         let values = [Value::Int(from), Value::Int(MAX_PAGE)];
         on!(self, engine => reads::all(engine, statements::LEAVES_OF_KEYS, &values))
+    }
+
+    /// The latest time that any of these leaves tells.
+    pub async fn latest_time(&self, first: i64, last: i64) -> Result<Option<i64>, Error> {
+        let values = [Value::Int(first), Value::Int(last)];
+        on!(self, engine => reads::latest_time(engine, &values))
     }
 
     /// The earliest leaf of each hash; hashes that are in no leaf are left out.

@@ -49,6 +49,17 @@ pub(super) async fn any<E: Engine>(
     }
 }
 
+pub(super) async fn latest_time<E: Engine>(
+    engine: &E,
+    leaves: &[Value<'_>],
+) -> Result<Option<i64>, Error> {
+    let sql = statements::LATEST_TIME;
+    match engine.reader().await?.fetch_optional(sql, leaves).await? {
+        Some(row) => row.maybe_int(0),
+        None => Ok(None),
+    }
+}
+
 pub(super) async fn transcript<E: Engine>(engine: &E, id: &str) -> Result<Option<Vec<u8>>, Error> {
     let sql = statements::TRANSCRIPT;
     match engine

@@ -59,6 +59,8 @@ statements! {
     TRANSCRIPT = "SELECT transcript FROM ceremony WHERE id = $1";
     CEREMONY_SIGNATURES = "SELECT ceremony, purpose, body, signature, received_at
         FROM ceremony_signature WHERE ceremony = $1 ORDER BY idx";
+    VOTES_OF = "SELECT ceremony, purpose, body, signature, received_at, idx
+        FROM ceremony_signature WHERE ceremony = $1 ORDER BY idx";
     VOTES = "SELECT ceremony, purpose, body, signature, received_at, idx
         FROM ceremony_signature ORDER BY idx";
     /// The last ceremony of a line that was carried out.
@@ -86,6 +88,7 @@ statements! {
     LEAVES_OF_KEYS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind <> 'sign' AND kind IN ('key', 'ceremony', 'log') AND idx >= $1
         ORDER BY idx LIMIT $2");
+    LATEST_TIME = "SELECT MAX(time) FROM log_leaf WHERE idx >= $1 AND idx <= $2";
     LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
     LEAVES_OF_SEVERAL = concat!("SELECT ", leaf_columns!(), " FROM log_leaf

@@ -95,7 +95,7 @@ pub(super) fn describe() {
     );
     describe_gauge!(
         KEYS_REFUSED,
-        "Keys in the database whose birth certificate was not believed."
+        "Keys in the database whose transcript was not believed."
     );
     describe_counter!(COSIGNATURES, "Cosignatures recorded, by witness.");
     describe_counter!(

@@ -7,7 +7,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use trust::base64url::Base64Url;
-use trust::evidence::{Evidence, Kind, Logged, Subject};
+use trust::evidence::{Certified, Evidence, Kind, Logged, Subject};
 use trust::format::V1;
 use trust::history::History;
 use trust::leaf::Leaf;
@@ -65,10 +65,10 @@ struct Told {
 /// Gathers evidence. Cheap to clone.
 #[derive(Clone)]
 pub struct Gatherer {
-    keys: Arc<Keys>,
-    store: Store,
-    proofs: Proofs,
-    pin: Pin,
+    pub(super) keys: Arc<Keys>,
+    pub(super) store: Store,
+    pub(super) proofs: Proofs,
+    pub(super) pin: Pin,
 }
 
 impl Gatherer {
@@ -127,19 +127,14 @@ impl Gatherer {
         if !told.pending.is_empty() {
             return Err(NoEvidence::NotFound);
         }
-        let mut log_keys = Vec::new();
-        for signer in signers {
-            let signer: Option<Kid> = signer.parse().ok();
-            let known = signer.and_then(|kid| snapshot.keys.get(&kid));
-            let known = known.ok_or_else(|| NoEvidence::Broken("an unknown log key".to_owned()))?;
-            log_keys.push(self.transcript(&known.ceremony).await?);
-        }
+        let corrections = self.corrections(&mut signers).await?;
+        let log_keys = self.log_keys(signers).await?;
         let revocation = match told.history.revoked_by() {
             Some(ceremony) => self.store.transcript(ceremony).await?,
             None => None,
         };
         let file = Evidence {
-            corrections: Vec::new(),
+            corrections,
             environment: self.pin.environment.clone(),
             proof: receipt.proof.to_string(),
             leaf: receipt.leaf.body,
@@ -163,6 +158,41 @@ impl Gatherer {
             }
         })?;
         Ok(bytes)
+    }
+
+    /// Corrections of the log's clock, which a reader has to know to read its times.
+    async fn corrections(
+        &self,
+        signers: &mut BTreeSet<String>,
+    ) -> Result<Vec<Certified>, NoEvidence> {
+        let mut all = Vec::new();
+        for corrected in self.keys.corrected().await? {
+            let receipt = self.proofs.receipt(corrected.index).await?;
+            let receipt = receipt.ok_or(NoEvidence::NotFound)?;
+            signers.insert(receipt.log_kid);
+            all.push(Certified {
+                leaf: receipt.leaf.body,
+                proof: receipt.proof.to_string(),
+                transcript: self.transcript(&corrected.ceremony).await?,
+            });
+        }
+        Ok(all)
+    }
+
+    /// The transcripts of the log's keys with these kids.
+    pub(super) async fn log_keys(
+        &self,
+        signers: BTreeSet<String>,
+    ) -> Result<Vec<String>, NoEvidence> {
+        let snapshot = self.keys.current();
+        let mut log_keys = Vec::new();
+        for signer in signers {
+            let signer: Option<Kid> = signer.parse().ok();
+            let known = signer.and_then(|kid| snapshot.keys.get(&kid));
+            let known = known.ok_or_else(|| NoEvidence::Broken("an unknown log key".to_owned()))?;
+            log_keys.push(self.transcript(&known.ceremony).await?);
+        }
+        Ok(log_keys)
     }
 
     /// The acts on a key with their proofs, for whoever wants to check its state offline.
@@ -205,7 +235,7 @@ impl Gatherer {
         Ok(told)
     }
 
-    async fn transcript(&self, ceremony: &str) -> Result<String, NoEvidence> {
+    pub(super) async fn transcript(&self, ceremony: &str) -> Result<String, NoEvidence> {
         let bytes = self.store.transcript(ceremony).await?;
         let bytes = bytes.ok_or_else(|| NoEvidence::Broken("a transcript is gone".to_owned()))?;
         text(bytes)

@@ -4,6 +4,7 @@
 //! integrated, and a leaf cannot be older than the leaves of the checkpoint before it, whatever
 //! time it claims: that is how a row that was slipped in and dated back comes out.
 
+use trust::clock::LogPlace;
 use trust::verdict::Existence;
 use trust::{Kid, Time};
 
@@ -22,10 +23,12 @@ pub(super) struct Logged {
 /// None where the tree has another leaf in its place: then it was not logged by us.
 pub(super) async fn proven(
     proofs: &Proofs,
+    keys: &Keys,
     entry: &Occurrence,
     remarks: &mut Vec<String>,
 ) -> Result<Option<Logged>, Error> {
-    let at = match proofs.existed_at(entry.index).await {
+    let corrections = keys.corrections().await.map_err(unreadable)?;
+    let at = match proofs.existed_at(entry.index, &corrections).await {
         Ok(at) => at,
         Err(ProofError::Broken(why)) => {
             tracing::error!(
@@ -61,7 +64,6 @@ pub(super) async fn after_acts(
     kid: &Kid,
     logged: &mut Logged,
 ) -> Result<(), Error> {
-    let unreadable = |error| Error::Log(std::sync::Arc::new(error));
     let acts = keys.acts_of(kid).await.map_err(unreadable)?;
     // A life does not run backwards, so the last act before it says it.
     let last = acts.into_iter().filter(|index| *index < logged.index).max();
@@ -69,10 +71,20 @@ pub(super) async fn after_acts(
         return Ok(());
     };
     if let Some(act) = store.leaf(index).await.map_err(unreadable)? {
-        let after = Time::from_millis(act.time) + std::time::Duration::from_millis(1);
+        let corrections = keys.corrections().await.map_err(unreadable)?;
+        let place = LogPlace {
+            origin: 0,
+            index: index.unsigned_abs(),
+        };
+        let told = corrections.time(place, Time::from_millis(act.time));
+        let after = told + std::time::Duration::from_millis(1);
         existence.at = existence.at.max(after);
     }
     Ok(())
+}
+
+fn unreadable(error: crate::store::Error) -> Error {
+    Error::Log(std::sync::Arc::new(error))
 }
 
 /// The row as it stands, for a verdict that does not rest on it.

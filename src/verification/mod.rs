@@ -5,6 +5,7 @@ mod existence;
 mod jws;
 mod radius;
 mod rules;
+mod transcript;
 mod verify;
 
 use std::sync::Arc;

@@ -139,7 +139,7 @@ impl Verification {
         let signs = key.is_some_and(|key| key.state.can_sign());
         let rests = at.is_some() || withdrawn.is_some() || !signs;
         let mut logged = match entry {
-            Some(entry) if rests => proven(&self.proofs, entry, &mut remarks).await?,
+            Some(entry) if rests => proven(&self.proofs, &self.keys, entry, &mut remarks).await?,
             Some(entry) => Some(by_row(entry, Time::from_millis(entry.time))),
             None => None,
         };

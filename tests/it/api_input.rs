@@ -302,7 +302,7 @@ fn unknown_ring_is_refused() {
             .problem(404, "unknown_key");
         world
             .service
-            .get(&format!("/v1/keys/{kid}/provenance"))
+            .get(&format!("/v1/keys/{kid}/transcript"))
             .problem(404, "unknown_key");
     });
 }

@@ -1,4 +1,4 @@
-//! What anybody may fetch: key sets with their cache times, keys, birth certificates, the signed history; and what the
+//! What anybody may fetch: key sets with their cache times, keys, transcripts, the signed history; and what the
 //! operations listener says.
 
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode};
@@ -131,7 +131,7 @@ fn provenance_is_a_birth_certificate_that_verifies_offline() {
     let genesis = world.installation.genesis.as_str();
     for (ring, ..) in RINGS {
         let kid = world.kid(ring);
-        let answer = get(&world, &format!("/v1/keys/{kid}/provenance"), &[]);
+        let answer = get(&world, &format!("/v1/keys/{kid}/transcript"), &[]);
         assert_eq!(answer.status, 200);
         let file = world.installation.file(&format!("{ring}.transcript"));
         std::fs::write(&file, &answer.body).expect("written");

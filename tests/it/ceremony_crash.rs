@@ -82,7 +82,7 @@ fn refused(said: &Said) {
     assert_eq!(said.code, Some(3), "{said:?}");
 }
 
-/// The ceremony goes on to its end, and its birth certificate verifies.
+/// The ceremony goes on to its end, and its transcript verifies.
 fn is_accepted(installation: &Installation, ceremony: &str) {
     installation.vote_all("accept", ceremony);
     assert_eq!(installation.ceremony_state(ceremony), "closed");

@@ -117,7 +117,7 @@ fn a_database_that_goes_and_comes_back_loses_nothing() {
             .post("/v1/verify", None, &claim)
             .problem(503, "database_unavailable");
         service
-            .get(&format!("/v1/keys/{kid}/provenance"))
+            .get(&format!("/v1/keys/{kid}/transcript"))
             .problem(503, "database_unavailable");
         let ready = readiness(&service);
         assert_eq!(

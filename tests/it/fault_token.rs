@@ -49,7 +49,7 @@ impl Case {
         assert_eq!(service.get(&format!("/v1/keys/{}", self.kid)).status, 200);
         assert_eq!(
             service
-                .get(&format!("/v1/keys/{}/provenance", self.kid))
+                .get(&format!("/v1/keys/{}/transcript", self.kid))
                 .status,
             200
         );

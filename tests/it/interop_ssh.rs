@@ -114,7 +114,7 @@ fn a_transcript_is_checked_offline_and_refused_after_a_change() {
     // Anybody gets the same file from the service.
     let kid = member(&said, "kid");
     let service = installation.serve();
-    let provenance = service.get(&format!("/v1/keys/{kid}/provenance"));
+    let provenance = service.get(&format!("/v1/keys/{kid}/transcript"));
     assert_eq!(provenance.body, fs::read(&file).expect("the transcript"));
 
     let elsewhere = "0".repeat(64);

@@ -56,12 +56,32 @@ impl Origins {
 
 /// The corrections of a log.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Corrections(Vec<(LogPlace, ClockCorrection)>);
+pub struct Corrections(Vec<Correction>);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Correction {
+    /// Where the leaf is that tells of it.
+    told: LogPlace,
+    order: ClockCorrection,
+    /// The latest time that a corrected leaf tells, where that is known.
+    reach: Option<Time>,
+}
 
 impl Corrections {
-    /// Adds a correction, told by the leaf at `place`.
-    pub fn push(&mut self, place: LogPlace, correction: ClockCorrection) {
-        self.0.push((place, correction));
+    /// Adds a correction, told by the leaf at `told`. `reach` is the latest time that a corrected
+    /// leaf tells, for who also asks for [`Self::clock`].
+    pub fn push(&mut self, told: LogPlace, order: ClockCorrection, reach: Option<Time>) {
+        self.0.push(Correction { told, order, reach });
+    }
+
+    /// The latest time of the first `size` leaves, of which `clock` is the latest that they tell.
+    /// Where that was told by corrected leaves it is not after their bound.
+    pub fn clock(&self, size: u64, clock: Time) -> Time {
+        let inflated = |each: &&Correction| {
+            each.order.first < size && each.reach.is_some_and(|reach| clock <= reach)
+        };
+        let corrections = self.0.iter().filter(inflated);
+        corrections.fold(clock, |clock, each| clock.min(each.order.bound))
     }
 
     /// Whether there is none.
@@ -71,15 +91,12 @@ impl Corrections {
 
     /// When a leaf was written, by its own `time` and the corrections.
     pub fn time(&self, place: LogPlace, time: Time) -> Time {
-        let concerns = |told: &LogPlace, correction: &ClockCorrection| {
-            place.origin <= told.origin
-                && (correction.first..=correction.last).contains(&place.index)
+        let concerns = |each: &&Correction| {
+            let leaves = each.order.first..=each.order.last;
+            place.origin <= each.told.origin && leaves.contains(&place.index)
         };
-        let corrections = self.0.iter();
-        corrections
-            .filter(|(told, correction)| concerns(told, correction))
-            .map(|(_, correction)| correction.bound)
-            .fold(time, Time::min)
+        let corrections = self.0.iter().filter(concerns);
+        corrections.fold(time, |time, each| time.min(each.order.bound))
     }
 }
 
@@ -116,11 +133,14 @@ mod tests {
             first: 3,
             last: 5,
         };
-        corrections.push(told, correction);
+        corrections.push(told, correction, Some(at(900)));
         let place = |index| LogPlace { origin: 0, index };
         assert_eq!(corrections.time(place(3), at(900)), at(100));
         assert_eq!(corrections.time(place(3), at(50)), at(50));
         assert_eq!(corrections.time(place(6), at(900)), at(900));
+        assert_eq!(corrections.clock(9, at(900)), at(100));
+        assert_eq!(corrections.clock(3, at(900)), at(900));
+        assert_eq!(corrections.clock(9, at(901)), at(901));
         let later = LogPlace {
             origin: 1,
             index: 4,

@@ -130,7 +130,7 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     let old = stage.verify("before.jws").await?;
     let new = stage.verify("after.jws").await?;
 
-    act("The birth certificate, checked with nothing but the pinned digest");
+    act("The transcript, checked with nothing but the pinned digest");
     stage.chancery(&[
         "ceremony",
         "transcript",

@@ -1,5 +1,6 @@
 //! The props: a directory, a token, custodians with SSH keys, and the service as a child process.
 
+use std::fmt::Display;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
@@ -8,6 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
+use serde_json::value::Index;
 use serde_json::{Value, json};
 use trust::Time;
 
@@ -265,6 +267,8 @@ impl<'a> Stage<'a> {
             ring,
             "--proposer",
             proposer,
+            "--key",
+            proposer,
             "--reason",
             reason,
         ])?;
@@ -273,7 +277,7 @@ impl<'a> Stage<'a> {
             self.chancery(&["ceremony", "approve", &ceremony, "--key", custodian])?;
         }
         let executed = self.chancery(&["ceremony", "execute", &ceremony])?;
-        let kid = text(&executed, "kid")?;
+        let kid = text(&executed["kids"], 0)?;
         for custodian in custodians {
             self.chancery(&[
                 "ceremony", "accept", &ceremony, "--kid", &kid, "--key", custodian,
@@ -312,6 +316,8 @@ impl<'a> Stage<'a> {
             since,
             "--proposer",
             proposer,
+            "--key",
+            proposer,
             "--reason",
             reason,
             "--apply",
@@ -346,7 +352,7 @@ impl<'a> Stage<'a> {
                 "--mechanism",
                 "ECDSA",
             ])
-            .args(["--id", &text(&key, "cka_id")?])
+            .args(["--id", &text(&key["location"]["pkcs11"], "cka_id")?])
             .args(["--input-file", digest, "--output-file", "loot.signature"])
             .current_dir(&self.directory)
             .stdout(Stdio::null())
@@ -521,7 +527,7 @@ impl Drop for Stage<'_> {
     }
 }
 
-pub fn text(value: &Value, member: &str) -> Result<String, Failure> {
+pub fn text(value: &Value, member: impl Index + Display + Copy) -> Result<String, Failure> {
     value[member]
         .as_str()
         .map(str::to_owned)

@@ -318,7 +318,7 @@ impl Follower {
         if let Some(known) = self.certificates.get(kid) {
             return Ok(known.clone());
         }
-        let path = format!("/v1/keys/{}/provenance", kid.as_str());
+        let path = format!("/v1/keys/{}/transcript", kid.as_str());
         // Asked for again in the next round: a replica may be a moment behind.
         let Some(bytes) = self.client.find(&path).await? else {
             return Ok(Arc::new(Err("it has no transcript".to_owned())));

@@ -212,7 +212,7 @@ impl Log {
                 return Err(refused("correction", why));
             }
             last = Some(place);
-            log.corrections.push(place, *correction);
+            log.corrections.push(place, *correction, None);
         }
         Ok(log)
     }

@@ -1,4 +1,4 @@
-//! `GET /v1/keys/{kid}/provenance`: the transcript of the ceremony that bore the key.
+//! `GET /v1/keys/{kid}/transcript`: the transcript of the ceremony that bore the key.
 
 use axum::extract::State;
 use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, ETAG};
@@ -7,18 +7,17 @@ use axum::response::Response;
 use trust::Sha256Digest;
 
 use super::Shared;
-use super::codes::Code;
 use super::key::{find, public};
 use super::problem::{self, Problem};
 use super::respond::{Named, bytes_of, no_query};
 
-/// Birth certificate of a key
+/// Transcript of a key
 ///
-/// The ceremony's transcript, byte for byte as it was written; `chancery ceremony verify FILE
-/// --genesis SHA256` checks it without this service.
+/// Of the ceremony that bore it, with proofs that its acts are in the log as soon as a checkpoint
+/// covers them. `chancery ceremony verify FILE --genesis SHA256` checks it without this service.
 #[utoipa::path(
     get,
-    path = "/v1/keys/{kid}/provenance",
+    path = "/v1/keys/{kid}/transcript",
     tag = "publication",
     params(("kid" = String, Path)),
     responses(
@@ -33,21 +32,15 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let ceremony = find(&edge.app.keys.current(), &kid)?.ceremony.clone();
-    let transcript = edge.app.archive.transcript(ceremony).await?;
-    // The read model believed the key for this transcript, so it was there.
-    let bytes = transcript.ok_or_else(|| {
-        Problem::new(
-            Code::Internal,
-            "a key's transcript is gone from the archive",
-        )
-    })?;
+    let kid = find(&edge.app.keys.current(), &kid)?.kid.clone();
+    let bytes = edge.app.evidence.transcript_of(kid).await?;
     let etag = format!("\"{}\"", Sha256Digest::of(&bytes));
-    // A closed transcript never changes.
+    // A closed transcript never changes; its proofs come a moment later, and may come by a later
+    // checkpoint that more witnesses cosigned.
     let mut response = bytes_of(
         bytes,
         HeaderValue::from_static("application/json"),
-        public("max-age=31536000, immutable"),
+        public("max-age=300"),
     );
     let headers = response.headers_mut();
     headers.insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
