@@ -13,8 +13,9 @@ impl Installation {
     }
 
     pub fn try_propose_words(&self, words: &[&str]) -> Said {
-        let proposer = self.custodians[0].id.as_str();
-        let more = ["--proposer", proposer, "--reason", "test"];
+        let ada = &self.custodians[0];
+        let key = ["--key", text(ada.key_file())];
+        let more = ["--proposer", &ada.id, "--reason", "test", key[0], key[1]];
         self.try_chancery(words.iter().copied().chain(more))
     }
 
@@ -27,7 +28,7 @@ impl Installation {
         // Before there is a key, any name of one.
         let show = self.chancery(["ceremony", "show", id]).json();
         let nobody = "A".repeat(43);
-        let kid = show["kid"].as_str().unwrap_or(&nobody);
+        let kid = show["kids"][0].as_str().unwrap_or(&nobody);
         self.try_chancery(["ceremony", verb, id, "--key", key, "--kid", kid])
     }
 

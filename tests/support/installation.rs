@@ -228,18 +228,7 @@ impl Installation {
 
     /// A request by the first custodian, who therefore does not count.
     pub fn propose(&self, ring: &str) -> String {
-        let proposer = &self.custodians[0].id;
-        let new = [
-            "ceremony",
-            "new",
-            "generate",
-            "--ring",
-            ring,
-            "--proposer",
-            proposer,
-        ];
-        let said = self.chancery(new.into_iter().chain(["--reason", "test"]));
-        member(&said.json(), "ceremony")
+        self.propose_words(&["ceremony", "new", "generate", "--ring", ring])
     }
 
     /// Approves with plain `ssh-keygen` over the exact bytes.
