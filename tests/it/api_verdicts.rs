@@ -41,7 +41,7 @@ fn published(service: &Service, ring: &str) -> Vec<String> {
 pub fn behind_the_service(installation: &Installation, kid: &str) -> String {
     let mut database = Database::open(&installation.sqlite_url());
     let cka_id = database.one(&format!(
-        "SELECT cka_id FROM signing_key WHERE kid = '{kid}'"
+        "SELECT substr(object, length(object) - 31) FROM signing_key WHERE kid = '{kid}'"
     ));
     let header = base64url(json!({"alg": "ES256", "kid": kid}).to_string().as_bytes());
     let input = format!("{header}.{}", base64url(b"never asked for"));
@@ -184,7 +184,7 @@ fn retires_and_is_archived(
     assert!(published(service, RETIRING).contains(&kid.to_owned()));
     let mut database = Database::open(&installation.sqlite_url());
     let cka_id = database.one(&format!(
-        "SELECT cka_id FROM signing_key WHERE kid = '{kid}'"
+        "SELECT substr(object, length(object) - 31) FROM signing_key WHERE kid = '{kid}'"
     ));
     let listed = installation.token_tool(&["--list-objects", "--id", &cka_id]);
     assert!(

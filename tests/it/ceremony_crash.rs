@@ -48,7 +48,11 @@ fn reconcile(installation: &Installation) -> Vec<(String, String)> {
     let findings = said.as_array().expect("findings");
     findings
         .iter()
-        .map(|f: &Value| (member(f, "cka_id"), member(f, "finding")))
+        .map(|f: &Value| {
+            let object = member(f, "object");
+            let cka_id = object.rsplit('/').next().unwrap_or_default();
+            (cka_id.to_owned(), member(f, "finding"))
+        })
         .collect()
 }
 
@@ -60,16 +64,17 @@ fn approved(installation: &Installation) -> String {
 
 fn cka_id(database: &mut Database, ceremony: &str) -> String {
     database.one(&format!(
-        "SELECT cka_id FROM token_object WHERE ceremony = '{ceremony}'"
+        "SELECT substr(id, length(id) - 31) FROM key_object WHERE ceremony = '{ceremony}'"
     ))
 }
 
 /// The database as it was between the intent and the result, the token as it is now.
 fn forget_result(database: &mut Database, ceremony: &str) {
-    database.disarm(&["ceremony", "token_object"]);
+    database.disarm(&["ceremony", "key_object"]);
     database.run(&format!(
         "UPDATE ceremony SET state = 'executing', execution = NULL WHERE id = '{ceremony}';
-         UPDATE token_object SET state = 'intended', kid = NULL WHERE ceremony = '{ceremony}'"
+         UPDATE ceremony_line SET done = 0 WHERE ceremony = '{ceremony}';
+         UPDATE key_object SET state = 'intended', kid = NULL, location = NULL WHERE ceremony = '{ceremony}'"
     ));
 }
 
@@ -103,10 +108,7 @@ fn generation_interrupted_after_the_key_was_born_is_adopted() {
     let (installation, mut database) = new_ring();
     let id = approved(&installation);
     installation.chancery(["ceremony", "execute", &id]);
-    let kid = member(
-        &installation.chancery(["ceremony", "show", &id]).json(),
-        "kid",
-    );
+    let kid = installation.only_kid(&id);
     forget_result(&mut database, &id);
     // Nothing to be accepted yet.
     refused(&installation.try_vote("accept", &id, &installation.custodians[1]));
@@ -131,7 +133,7 @@ fn generation_interrupted_after_the_key_was_born_is_adopted() {
     );
     let show = installation.chancery(["ceremony", "show", &id]).json();
     assert_eq!(
-        (member(&show, "kid"), member(&show, "state")),
+        (installation.only_kid(&id), member(&show, "state")),
         (kid, "executed".to_owned())
     );
     refused(&installation.try_chancery(["ceremony", "execute", &id]));
@@ -157,7 +159,7 @@ fn generation_interrupted_before_the_key_was_born_is_abandoned() {
     assert!(on_token(&installation).is_empty());
     // Proposed anew, under a number of its own: one is used once.
     let (next, _) = installation.hold(RING);
-    let number = format!("SELECT CAST(number AS TEXT) FROM token_object WHERE ceremony = '{next}'");
+    let number = format!("SELECT CAST(number AS TEXT) FROM key_object WHERE ceremony = '{next}'");
     assert_eq!(database.one(&number), "2");
 }
 
@@ -258,10 +260,10 @@ fn destruction_interrupted_is_recorded_or_done_again_under_a_new_request() {
     // The intent was written and we died: the object is still there.
     let id = installation.propose_words(&archive);
     installation.vote_all("approve", &id);
-    database.disarm(&["ceremony", "token_object"]);
+    database.disarm(&["ceremony", "key_object"]);
     database.run(&format!(
         "UPDATE ceremony SET state = 'executing' WHERE id = '{id}';
-         UPDATE token_object SET state = 'destroying', destruction = '{id}' WHERE cka_id = '{object}'"
+         UPDATE key_object SET state = 'destroying', destruction = '{id}' WHERE substr(id, length(id) - 31) = '{object}'"
     ));
     let found = reconcile(&installation);
     assert_eq!(
@@ -297,11 +299,11 @@ fn destruction_interrupted_after_the_object_was_gone_is_recorded() {
     let object = cka_id(&mut database, &born);
     let id = installation.propose_words(&["ring", "archive", RING, "--kid", &kid, "--apply"]);
     installation.vote_all("approve", &id);
-    database.disarm(&["ceremony", "token_object"]);
+    database.disarm(&["ceremony", "key_object"]);
     let now = "CAST(strftime('%s', 'now') AS INTEGER) * 1000";
     database.run(&format!(
         "UPDATE ceremony SET state = 'executing' WHERE id = '{id}';
-         UPDATE token_object SET state = 'destroying', destruction = '{id}', updated_at = {now} + 1000 WHERE cka_id = '{object}'"
+         UPDATE key_object SET state = 'destroying', destruction = '{id}', updated_at = {now} + 1000 WHERE substr(id, length(id) - 31) = '{object}'"
     ));
     delete(&installation, "privkey", &object);
     delete(&installation, "pubkey", &object);
@@ -377,13 +379,14 @@ fn execute_killed_at_any_moment_leaves_one_key_or_none() {
     );
     assert_eq!(
         keys,
-        count(&mut database, "token_object WHERE state = 'present'")
+        count(&mut database, "key_object WHERE state = 'present'")
     );
     assert_eq!(
         count(&mut database, "ceremony WHERE state = 'executing'"),
         0
     );
-    let known = database.rows("SELECT cka_id FROM token_object WHERE state = 'present'");
+    let known =
+        database.rows("SELECT substr(id, length(id) - 31) FROM key_object WHERE state = 'present'");
     let objects = on_token(&installation);
     assert!(known.iter().all(|row| objects.contains_key(&row[0])));
     let strays: Vec<String> = reconcile(&installation).into_iter().map(|f| f.0).collect();

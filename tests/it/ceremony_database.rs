@@ -222,11 +222,13 @@ fn threshold_lowered_in_the_database() {
 }
 
 /// A signature of these bytes by this key, in the armour that the database keeps.
+/// As the database keeps it.
 fn armoured(custodian: &Custodian, file: &Path, namespace: &str) -> String {
-    std::fs::read_to_string(custodian.sign(file, namespace))
-        .expect("a signature")
-        .trim()
-        .to_owned()
+    kept(&std::fs::read_to_string(custodian.sign(file, namespace)).expect("a signature"))
+}
+
+fn kept(armoured: &str) -> String {
+    json!({"kind": "ssh", "signature": armoured}).to_string()
 }
 
 #[test]
@@ -251,7 +253,7 @@ fn approvals_fabricated_in_the_database_by_its_superuser() {
         .map(|who| armoured(who, &file, &namespace))
         .collect();
     let sealed = "-----BEGIN SSH SIGNATURE-----\nU1NIU0lH\n-----END SSH SIGNATURE-----";
-    signatures.push(sealed.to_owned());
+    signatures.push(kept(sealed));
     let genuine = format!(
         "SELECT signature FROM ceremony_signature WHERE ceremony = '{first}' AND purpose = 'approve'"
     );
@@ -331,16 +333,16 @@ fn insert_key(
         database.bytes(request),
         database.bytes(transcript),
     );
-    database.disarm(&["ceremony", "token_object", "signing_key", "ring"]);
-    let number = database.one("SELECT CAST(MAX(number) + 1 AS TEXT) FROM token_object");
+    database.disarm(&["ceremony", "key_object", "signing_key", "ring"]);
+    let number = database.one("SELECT CAST(MAX(number) + 1 AS TEXT) FROM key_object");
     let old = case.kid.as_str();
     database.run(&format!(
         "INSERT INTO ceremony
-         SELECT '{ceremony}', seq + 100 + {number}, operation, ring, 'closed', {request}, execution, {transcript}, created_at, updated_at
+         SELECT '{ceremony}', operation, ring, 'closed', substr('{ceremony}', 1, 32), {request}, execution, {transcript}, created_at, updated_at
          FROM ceremony WHERE id = (SELECT ceremony FROM signing_key WHERE kid = '{old}');
-         INSERT INTO token_object (cka_id, token_serial, token_label, label, ring, number, ceremony, state, kid, created_at, updated_at)
-         SELECT '{cka_id}', token_serial, token_label, label || '{number}', ring, {number}, '{ceremony}', state, '{kid}', created_at, updated_at
-         FROM token_object WHERE kid = '{old}';"
+         INSERT INTO key_object (id, kind, device, label, place, location, ring, number, ceremony, state, kid, created_at, updated_at)
+         SELECT device || '/{cka_id}', kind, device, label || '{number}', place, location, ring, {number}, '{ceremony}', state, '{kid}', created_at, updated_at
+         FROM key_object WHERE kid = '{old}';"
     ));
     if as_primary {
         database.run(&format!("UPDATE signing_key SET role = 'secondary', demoted_at = activated_at WHERE kid = '{old}'"));
@@ -351,8 +353,8 @@ fn insert_key(
     };
     database.run(&format!(
         "INSERT INTO signing_key
-         (kid, ring, number, state, role, spki, cka_id, token_serial, token_label, published_at, activate_at, retire_at, activated_at, ceremony)
-         SELECT '{kid}', ring, {number}, {state}, {role}, {spki}, '{cka_id}', token_serial, token_label, published_at, activate_at, retire_at,
+         (kid, ring, number, state, role, spki, object, published_at, activate_at, retire_at, activated_at, ceremony)
+         SELECT '{kid}', ring, {number}, {state}, {role}, {spki}, (SELECT id FROM key_object WHERE kid = '{kid}'), published_at, activate_at, retire_at,
          {activated}, '{ceremony}' FROM signing_key WHERE kid = '{old}'"
     ));
     database.run(&format!(
@@ -556,7 +558,7 @@ fn key_swapped_between_execution_and_acceptance() {
 
     // On the token: the same CKA_ID, another key. It is accepted, because nobody asked the token again; it never signs.
     let cka_id = case.database.one(&format!(
-        "SELECT cka_id FROM token_object WHERE ceremony = '{id}'"
+        "SELECT cka_id FROM key_object WHERE ceremony = '{id}'"
     ));
     for kind in ["privkey", "pubkey"] {
         let delete = ["--delete-object", "--type", kind, "--id", &cka_id];

@@ -112,7 +112,7 @@ fn a_transcript_is_checked_offline_and_refused_after_a_change() {
     assert_eq!(said["approved_by"], serde_json::json!(["berta", "carl"]));
 
     // Anybody gets the same file from the service.
-    let kid = member(&said, "kid");
+    let kid = said["kids"][0].as_str().expect("a kid");
     let service = installation.serve();
     let provenance = service.get(&format!("/v1/keys/{kid}/transcript"));
     assert_eq!(provenance.body, fs::read(&file).expect("the transcript"));

@@ -136,7 +136,7 @@ const NOBODY_MAY: &[&str] = &[
     "DELETE FROM ceremony_signature",
     "UPDATE trust_document SET body = decode('00', 'hex')",
     "TRUNCATE trust_document",
-    "UPDATE token_object SET label = 'x'",
+    "UPDATE key_object SET label = 'x'",
     "UPDATE log_checkpoint SET note = 'x'",
     "DELETE FROM log_checkpoint",
     "DELETE FROM log_head",

@@ -104,21 +104,21 @@ fn revocation_is_taken_back(database: &mut Database, past: &Past) -> Option<i64>
 }
 
 fn key_is_inserted(database: &mut Database, past: &Past) -> Option<i64> {
-    database.disarm(&["ceremony", "token_object", "signing_key"]);
+    database.disarm(&["ceremony", "key_object", "signing_key"]);
     let (kid, old) = ("A".repeat(43), &past.revoked);
     let (ceremony, cka_id) = ("c".repeat(64), "d".repeat(32));
     let spki = database.bytes(b"no key at all");
     database.run(&format!(
-        "INSERT INTO ceremony SELECT '{ceremony}', seq + 100, operation, ring, 'closed', request, execution,
+        "INSERT INTO ceremony SELECT '{ceremony}', operation, ring, 'closed', substr('{ceremony}', 1, 32), request, execution,
             transcript, created_at, updated_at FROM ceremony
             WHERE id = (SELECT ceremony FROM signing_key WHERE kid = '{old}');
-         INSERT INTO token_object (cka_id, token_serial, token_label, label, ring, number, ceremony, state, kid,
+         INSERT INTO key_object (id, kind, device, label, place, location, ring, number, ceremony, state, kid,
             created_at, updated_at)
-            SELECT '{cka_id}', token_serial, token_label, 'another', ring, 90, '{ceremony}', state, '{kid}',
-            created_at, updated_at FROM token_object WHERE kid = '{old}';
-         INSERT INTO signing_key (kid, ring, number, state, spki, cka_id, token_serial, token_label, published_at,
+            SELECT device || '/{cka_id}', kind, device, 'another', place, location, ring, 90, '{ceremony}', state,
+            '{kid}', created_at, updated_at FROM key_object WHERE kid = '{old}';
+         INSERT INTO signing_key (kid, ring, number, state, spki, object, published_at,
             activate_at, retire_at, ceremony)
-            SELECT '{kid}', ring, 90, 'prepared', {spki}, '{cka_id}', token_serial, token_label, published_at,
+            SELECT '{kid}', ring, 90, 'prepared', {spki}, (SELECT id FROM key_object WHERE kid = '{kid}'), published_at,
             activate_at, retire_at, '{ceremony}' FROM signing_key WHERE kid = '{old}'"
     ));
     None
@@ -131,7 +131,7 @@ fn roster_is_inserted(database: &mut Database, _: &Past) -> Option<i64> {
         .replace("berta", "mallory");
     let bytes = database.bytes(edited.as_bytes());
     database.run(&format!(
-        "INSERT INTO trust_document VALUES ('roster', 2, {bytes})"
+        "INSERT INTO trust_document VALUES (1, 'roster', 2, {bytes})"
     ));
     None
 }

@@ -217,8 +217,14 @@ impl Installation {
         for custodian in self.signers() {
             self.accept(&id, custodian);
         }
-        let kid = member(&self.chancery(["ceremony", "show", &id]).json(), "kid");
+        let kid = self.only_kid(&id);
         (id, kid)
+    }
+
+    /// The one key that a ceremony is about.
+    pub fn only_kid(&self, ceremony: &str) -> String {
+        let show = self.chancery(["ceremony", "show", ceremony]).json();
+        show["kids"][0].as_str().expect("a kid").to_owned()
     }
 
     /// The custodians that sign; the other one proposes and does not count.
