@@ -6,15 +6,13 @@ use trust::approval::Outcome;
 use trust::evidence::{Covers, Evidence, Kind, Logged, Subject, verify};
 use trust::format::V1;
 use trust::request::{Operation, RevocationReason};
-use trust::tlog::checkpoint::{Checkpoint, signature_line};
 use trust::tlog::cosignature;
-use trust::tlog::merkle::{leaf_hash, node_hash};
-use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::note::VerifierKey;
 use trust::tlog::policy::WitnessPolicy;
 use trust::tlog::proof::TlogProof;
 use trust::*;
 
-use crate::support::{NewKey, World, minute, name};
+use crate::support::{NewKey, World, generate, log, minute, name};
 
 pub const RING: &str = "atp-integrity";
 const ORIGIN: &str = "seal.example/log";
@@ -107,15 +105,15 @@ impl Story {
 
     /// In minute 100 by the log's clock.
     pub fn sign(&mut self) -> &mut Self {
-        let (input, salt) = (b"a record".to_vec(), [7; 16]);
+        let (input, salt) = (jws("a record"), [7; 16]);
         let signature = self.key.sign(&input);
         self.signed = self.leaf(json!({
             "actor": "a service", "alg": "ES256", "kid": self.kid(), "kind": "sign", "ring": RING,
             "input_commit": Sha256Digest::of(&[&salt[..], &input].concat()),
-            "sig_hash": Sha256Digest::of(&signature), "time": minute(100),
+            "sig_hash": sig_hash(&signature), "time": minute(100),
         }));
         self.subject = Some(Subject {
-            covers: Covers::Message,
+            covers: Covers::Jws,
             input: Base64Url(input),
             salt: Some(Base64Url(salt.to_vec())),
             signature: Base64Url(signature),
@@ -132,28 +130,7 @@ impl Story {
     }
 
     pub fn proof(&self, index: usize) -> TlogProof {
-        let hashes: Vec<_> = self
-            .leaves
-            .iter()
-            .map(|leaf| leaf_hash(leaf.as_bytes()))
-            .collect();
-        let text = Checkpoint {
-            origin: ORIGIN.to_owned(),
-            size: hashes.len() as u64,
-            root: root(&hashes),
-        }
-        .body();
-        let key = VerifierKey::for_log(ORIGIN, &self.log_key.public()).unwrap();
-        let line = signature_line(&key, &self.log_key.sign(text.as_bytes())).unwrap();
-        TlogProof {
-            index: index as u64,
-            extra: None,
-            hashes: path(index, &hashes),
-            checkpoint: Note {
-                text,
-                signatures: vec![line],
-            },
-        }
+        log::proof(ORIGIN, &self.log_key, &self.leaves, index)
     }
 
     pub fn file(&self) -> Evidence {
@@ -162,10 +139,12 @@ impl Story {
             proof: self.proof(*index).to_string(),
         };
         Evidence {
+            corrections: vec![],
             environment: self.world.pin.environment.clone(),
             leaf: self.leaves[self.signed].clone(),
             life: self.life.iter().map(logged).collect(),
             log_keys: vec![self.log_birth.clone()],
+            origins: vec![],
             proof: self.proof(self.signed).to_string(),
             revocation: self.revocation.clone(),
             service: self.world.pin.service.clone(),
@@ -221,16 +200,24 @@ pub fn said(bytes: &[u8], genesis: Sha256Digest, policy: Option<&WitnessPolicy>)
     }
 }
 
+/// By which the log names a signature of the key.
+pub fn sig_hash(signature: &[u8]) -> Sha256Digest {
+    Sha256Digest::of(&trust::signature::canonical(KeySpec::P256, signature))
+}
+
+/// What is signed of a JWS with this payload.
+pub fn jws(payload: &str) -> Vec<u8> {
+    let parts = [r#"{"alg":"ES256"}"#, payload].map(|part| base64url::encode(part.as_bytes()));
+    parts.join(".").into_bytes()
+}
+
 /// Some other key of the ring.
 pub fn other() -> String {
     "A".repeat(43)
 }
 
 pub fn generated(world: &World, ring: &str, key: &NewKey) -> String {
-    let mut request = world.request();
-    if let Operation::Generate(order) = &mut request.operation {
-        order.ring = name(ring);
-    }
+    let request = world.request_for(Operation::Generate(generate(ring)));
     let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
     let outcome = Outcome::Generated(key.generated(&request));
     encoded(&world.finished(&ceremony, outcome))
@@ -245,46 +232,13 @@ pub fn revoked(world: &World, change: impl FnOnce(&mut Revoke)) -> (String, Sha2
         compromised_since: None,
     };
     change(&mut order);
-    let kid = order.kid.clone();
     let request = world.request_for(Operation::Revoke(order));
-    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
-    let digest = Sha256Digest::of(&ceremony.request);
-    let outcome = Outcome::Revoked { kid };
-    (encoded(&world.finished(&ceremony, outcome)), digest)
+    let digest = Sha256Digest::of(&request.encode().unwrap());
+    (encoded(&world.done(&request)), digest)
 }
 
 fn encoded(transcript: &Transcript) -> String {
     String::from_utf8(transcript.encode().unwrap()).unwrap()
-}
-
-/// RFC 6962 section 2.1, by its definition.
-fn root(hashes: &[Sha256Digest]) -> Sha256Digest {
-    match hashes {
-        [one] => *one,
-        more => {
-            let (left, right) = more.split_at(half(more.len()));
-            node_hash(root(left), root(right))
-        }
-    }
-}
-
-/// Section 2.1.1.
-fn path(index: usize, hashes: &[Sha256Digest]) -> Vec<Sha256Digest> {
-    if hashes.len() == 1 {
-        return Vec::new();
-    }
-    let middle = half(hashes.len());
-    let (left, right) = hashes.split_at(middle);
-    let (mut below, beside) = match index < middle {
-        true => (path(index, left), root(right)),
-        false => (path(index - middle, right), root(left)),
-    };
-    below.push(beside);
-    below
-}
-
-fn half(count: usize) -> usize {
-    count.next_power_of_two() / 2
 }
 
 /// A key that was primary, and signed.
