@@ -11,7 +11,11 @@
 mod ceremony;
 mod chains;
 mod evidence;
+mod formats;
+mod lines;
 mod parsers;
+mod places;
+mod proposals;
 mod requests;
 mod ssh_signatures;
 mod story;
