@@ -15,6 +15,7 @@ mod formats;
 mod lines;
 mod parsers;
 mod places;
+mod policies;
 mod proposals;
 mod requests;
 mod ssh_signatures;
