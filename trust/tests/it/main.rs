@@ -11,6 +11,8 @@
 mod ceremony;
 mod chains;
 mod evidence;
+mod evidence_of_the_log;
+mod evidence_of_usage;
 mod formats;
 mod lines;
 mod parsers;

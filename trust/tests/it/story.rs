@@ -12,10 +12,12 @@ use trust::tlog::policy::WitnessPolicy;
 use trust::tlog::proof::TlogProof;
 use trust::*;
 
+mod of_the_log;
+
 use crate::support::{NewKey, World, generate, log, minute, name};
 
 pub const RING: &str = "atp-integrity";
-const ORIGIN: &str = "seal.example/log";
+pub const ORIGIN: &str = "seal.example/log";
 
 /// A key, its log, and a signature by it.
 pub struct Story {
@@ -29,14 +31,29 @@ pub struct Story {
     pub signed: usize,
     pub subject: Option<Subject>,
     pub revocation: Option<String>,
+    /// First line of the log's checkpoints today.
+    pub origin: String,
+    /// The places and transcripts of acts on the log.
+    pub corrections: Vec<(usize, String)>,
+    pub origins: Vec<(usize, String)>,
+    /// Earlier origins with all that stood there.
+    pub before: Vec<(String, Vec<String>)>,
 }
 
 impl Story {
-    /// Accepted in minute 11.
     pub fn new() -> Self {
+        Self::of(Usage::Structured)
+    }
+
+    /// Of a ring with this usage. Accepted in minute 11.
+    pub fn of(usage: Usage) -> Self {
         let world = World::quick();
         let (key, log_key) = (NewKey::generate(), NewKey::generate());
-        let birth = generated(&world, RING, &key);
+        let order = Generate {
+            usage,
+            ..generate(RING)
+        };
+        let birth = born(&world, order, &key);
         let log_birth = generated(&world, "log", &log_key);
         let mut story = Self {
             world,
@@ -49,6 +66,10 @@ impl Story {
             subject: None,
             revocation: None,
             birth: String::new(),
+            origin: ORIGIN.to_owned(),
+            corrections: Vec::new(),
+            origins: Vec::new(),
+            before: Vec::new(),
         };
         story.leaf(json!({"kind": "admin", "action": "start", "actor": "test", "time": minute(0)}));
         let digest = Sha256Digest::of(birth.as_bytes());
@@ -105,15 +126,23 @@ impl Story {
 
     /// In minute 100 by the log's clock.
     pub fn sign(&mut self) -> &mut Self {
-        let (input, salt) = (jws("a record"), [7; 16]);
-        let signature = self.key.sign(&input);
+        self.sign_as(Covers::Jws, jws("a record"))
+    }
+
+    /// Something else, in the same minute. A digest stands for itself.
+    pub fn sign_as(&mut self, covers: Covers, input: Vec<u8>) -> &mut Self {
+        let salt = [7; 16];
+        let signature = match covers {
+            Covers::Digest => self.key.sign_digest(&input),
+            _ => self.key.sign(&input),
+        };
         self.signed = self.leaf(json!({
             "actor": "a service", "alg": "ES256", "kid": self.kid(), "kind": "sign", "ring": RING,
             "input_commit": Sha256Digest::of(&[&salt[..], &input].concat()),
             "sig_hash": sig_hash(&signature), "time": minute(100),
         }));
         self.subject = Some(Subject {
-            covers: Covers::Jws,
+            covers,
             input: Base64Url(input),
             salt: Some(Base64Url(salt.to_vec())),
             signature: Base64Url(signature),
@@ -130,22 +159,30 @@ impl Story {
     }
 
     pub fn proof(&self, index: usize) -> TlogProof {
-        log::proof(ORIGIN, &self.log_key, &self.leaves, index)
+        log::proof(&self.origin, &self.log_key, &self.leaves, index)
     }
 
     pub fn file(&self) -> Evidence {
+        Evidence {
+            leaf: self.leaves[self.signed].clone(),
+            proof: self.proof(self.signed).to_string(),
+            ..self.file_without_leaf()
+        }
+    }
+
+    fn file_without_leaf(&self) -> Evidence {
         let logged = |index: &usize| Logged {
             leaf: self.leaves[*index].clone(),
             proof: self.proof(*index).to_string(),
         };
         Evidence {
-            corrections: vec![],
+            corrections: self.certified(&self.corrections),
             environment: self.world.pin.environment.clone(),
-            leaf: self.leaves[self.signed].clone(),
+            leaf: String::new(),
             life: self.life.iter().map(logged).collect(),
             log_keys: vec![self.log_birth.clone()],
-            origins: vec![],
-            proof: self.proof(self.signed).to_string(),
+            origins: self.certified(&self.origins),
+            proof: String::new(),
             revocation: self.revocation.clone(),
             service: self.world.pin.service.clone(),
             subject: self.subject.clone(),
@@ -217,7 +254,11 @@ pub fn other() -> String {
 }
 
 pub fn generated(world: &World, ring: &str, key: &NewKey) -> String {
-    let request = world.request_for(Operation::Generate(generate(ring)));
+    born(world, generate(ring), key)
+}
+
+fn born(world: &World, order: Generate, key: &NewKey) -> String {
+    let request = world.request_for(Operation::Generate(order));
     let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
     let outcome = Outcome::Generated(key.generated(&request));
     encoded(&world.finished(&ceremony, outcome))

@@ -39,6 +39,8 @@ pub struct World {
     pub dave: Custodian,
     pub chains: Chains,
     pub pin: Pin,
+    /// In which minute the next ceremony begins.
+    pub clock: u64,
 }
 
 impl World {
@@ -60,10 +62,10 @@ impl World {
     }
 
     fn new(people: [Custodian; 4]) -> Self {
-        Self::at(people, "production")
+        Self::of(people, "production")
     }
 
-    pub fn at(people: [Custodian; 4], environment: &str) -> Self {
+    pub fn of(people: [Custodian; 4], environment: &str) -> Self {
         let [alice, bob, carol, dave] = people;
         let (service, environment) = (name("seal"), name(environment));
         let roster = first_roster(
@@ -99,7 +101,12 @@ impl World {
             dave,
             chains,
             pin,
+            clock: 0,
         }
+    }
+
+    fn at(&self, minutes: u64) -> Time {
+        minute(self.clock + minutes)
     }
 
     pub fn trusted(&self) -> Trusted {
@@ -169,9 +176,9 @@ impl World {
             proposer: Some(self.carol.id.clone()),
             reason: "the ring's first key".to_owned(),
             ticket: None,
-            created_at: minute(0),
-            approve_by: minute(30),
-            execute_by: minute(60),
+            created_at: self.at(0),
+            approve_by: self.at(30),
+            execute_by: self.at(60),
             nonce: Nonce([9; 16]),
         }
     }
@@ -204,14 +211,14 @@ impl World {
     pub fn proposal(&self, request: &[u8], signer: &Custodian) -> Approval {
         Approval {
             signature: self.signature(Purpose::Propose, request, signer),
-            received_at: minute(1),
+            received_at: self.at(1),
         }
     }
 
     pub fn approval(&self, request: &[u8], signer: &Custodian) -> Approval {
         Approval {
             signature: self.signature(Purpose::Approve, request, signer),
-            received_at: minute(5),
+            received_at: self.at(5),
         }
     }
 
@@ -262,7 +269,7 @@ impl World {
             cancellations: ceremony.cancellations.clone(),
             suspensions: ceremony.suspensions.clone(),
             steps: vec![Step {
-                at: minute(10),
+                at: self.at(10),
                 what: "generated".to_owned(),
                 witness: Some(WitnessNote {
                     name: "Wendy".to_owned(),
@@ -277,7 +284,7 @@ impl World {
             v: V1,
             request_digest: request_digest(record.request.as_bytes()),
             record_digest: record.digest().unwrap(),
-            executed_at: minute(10),
+            executed_at: self.at(10),
             outcome,
         }
     }

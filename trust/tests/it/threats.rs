@@ -113,7 +113,7 @@ fn replay() {
 
 #[test]
 fn other_environment() {
-    let staging = World::at(
+    let staging = World::of(
         ["alice", "bob", "carol", "dave"].map(Custodian::quick),
         "staging",
     );
@@ -424,6 +424,7 @@ fn threshold_lowered_in_the_database() {
             changes: vec![],
         },
         pin,
+        clock: 0,
     };
     let lower = |policy: &mut Policy| policy.thresholds = Thresholds::uniform(Threshold::FLOOR);
     for (signers, holds) in [

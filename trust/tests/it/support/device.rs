@@ -1,5 +1,6 @@
 //! What a device would make, and what it would tell; and orders for it.
 
+use aws_lc_rs::digest::{Digest, SHA256};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use trust::approval::{
@@ -39,6 +40,11 @@ impl NewKey {
             .unwrap()
             .as_ref()
             .to_vec()
+    }
+
+    pub fn sign_digest(&self, digest: &[u8]) -> Vec<u8> {
+        let digest = Digest::import_less_safe(digest, &SHA256).unwrap();
+        self.0.sign_digest(&digest).unwrap().as_ref().to_vec()
     }
 
     /// What the executor reports about it.
