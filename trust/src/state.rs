@@ -240,13 +240,25 @@ impl KeyState {
                 revocation,
                 destroyed_at: None,
             } if !matches!(**before, Self::Archived { .. }) => {
-                let before = before.clone();
+                let mut before = before.clone();
+                let mut destroyed_at = Some(at);
+                // A row of instants does not tell which of two in one millisecond was first: it is
+                // read as the destruction.
+                if let Self::Retired(retired) = *before
+                    && at == revocation.revoked_at
+                {
+                    *before = Self::Archived {
+                        retired,
+                        archived_at: at,
+                    };
+                    destroyed_at = None;
+                }
                 self.forward(
                     at,
                     Self::Revoked {
                         before,
                         revocation,
-                        destroyed_at: Some(at),
+                        destroyed_at,
                     },
                 )
             }

@@ -1,5 +1,4 @@
 use super::*;
-use crate::format::V1;
 
 fn kid(n: u8) -> Kid {
     let mut text = "A".repeat(42);
@@ -9,18 +8,10 @@ fn kid(n: u8) -> Kid {
 
 fn act(kind: ActKind, action: &str, one: Option<u8>, other: Option<u8>, at: i64) -> ActLeaf {
     ActLeaf {
-        action: action.to_owned(),
-        actor: "test".to_owned(),
-        compromised_since: None,
-        digest: None,
         kid: one.map(kid),
-        kind,
         previous_kid: other.map(kid),
-        reason: None,
-        reference: None,
         ring: Some("atp".to_owned()),
-        time: Time::from_millis(at),
-        v: V1,
+        ..ActLeaf::new(kind, action, "test", Time::from_millis(at))
     }
 }
 

@@ -45,7 +45,8 @@ fn every_kind() -> Vec<(PublicKey, Algorithm)> {
 #[test]
 fn a_jwk_is_read_as_it_is_written() {
     for (key, algorithm) in every_kind() {
-        let jwk = serde_json::to_vec(&key.to_jwk(algorithm, &key.kid())).unwrap();
+        let jwk =
+            serde_json::to_vec(&key.to_jwk(algorithm, Usage::Structured, &key.kid())).unwrap();
         assert_eq!(PublicKey::from_jwk_json(&jwk).unwrap(), key);
     }
 }
@@ -53,11 +54,13 @@ fn a_jwk_is_read_as_it_is_written() {
 #[test]
 fn the_members_of_a_jwk_have_a_stable_order() {
     let (key, algorithm) = every_kind().remove(0);
-    let text = serde_json::to_string(&key.to_jwk(algorithm, &key.kid())).unwrap();
+    let text =
+        serde_json::to_string(&key.to_jwk(algorithm, Usage::Structured, &key.kid())).unwrap();
     let head = r#"{"kty":"EC","use":"sig","key_ops":["verify"],"alg":"ES256","kid":""#;
     assert!(text.starts_with(head), "{text}");
     let (ed25519, algorithm) = every_kind().remove(4);
-    let text = serde_json::to_string(&ed25519.to_jwk(algorithm, &ed25519.kid())).unwrap();
+    let text = serde_json::to_string(&ed25519.to_jwk(algorithm, Usage::Structured, &ed25519.kid()))
+        .unwrap();
     assert!(
         !text.contains("alg"),
         "libraries disagree on its alg: {text}"

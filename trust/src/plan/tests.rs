@@ -7,6 +7,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::alg::Algorithm;
 use crate::publication::{PublishedKey, plan_jwks};
+use crate::request::Usage;
 use crate::testing::{accepted, at, destroy, key, kid, revoke, ring};
 
 const MAX_AGE: u64 = 90;
@@ -118,7 +119,10 @@ fn plans_name_what_is_wrong() {
         plan_retire(&keys, &kid(1), &safety(), at(900)).unwrap_err(),
         state("secondary")
     );
-    assert_eq!(plan_archive(&keys, &kid(1)).unwrap_err(), state("retired"));
+    assert_eq!(
+        plan_archive(&keys, &kid(1)).unwrap_err(),
+        state("retired or revoked, and not destroyed")
+    );
     assert_eq!(
         plan_archive(&keys, &kid(2)).unwrap_err(),
         Blocked::UnknownKey(kid(2))
@@ -318,6 +322,7 @@ fn published_key(ring_key: &RingKey) -> PublishedKey {
         ring: ring(),
         number: ring_key.number,
         algorithm: Algorithm::Es256,
+        usage: Usage::Structured,
         public_key: key(ring_key.number),
         state: ring_key.state.clone(),
     }

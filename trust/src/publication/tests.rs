@@ -29,6 +29,7 @@ fn published(number: u32, state: KeyState) -> PublishedKey {
         ring: ring(),
         number,
         algorithm: Algorithm::Es256,
+        usage: Usage::Structured,
         public_key: key(number),
         state,
     }

@@ -55,6 +55,7 @@ fn facts(key: &KeyState, existed_at: Option<i64>) -> Facts<'_> {
     Facts {
         key: Some(key),
         checks: true,
+        fits_usage: true,
         existence: existed_at.map(|seconds| Existence {
             at: at(seconds),
             sound: true,
@@ -251,6 +252,7 @@ fn known(key: &KeyState, log: Option<i64>, timestamp: Option<i64>) -> Known<'_> 
     Known {
         key: Some(key),
         checks: true,
+        fits_usage: true,
         log: log.map(sound),
         timestamp: timestamp.map(|seconds| Stamp::Proof(sound(seconds))),
         withdrawn: None,

@@ -1,12 +1,12 @@
 //! The straight path: propose, approve, carry out, accept, verify offline.
 
 use trust::approval::Outcome;
-use trust::request::Operation;
+use trust::request::{Operation, Request, RevocationReason};
 use trust::tally::{Finished, Standing, tally_acceptance};
 use trust::transcript::verify_succession;
 use trust::*;
 
-use crate::support::{NewKey, World, destroy, minute, revoke};
+use crate::support::{NewKey, World, as_ordered, destroy, minute, revoke};
 
 #[test]
 fn a_key_is_born_under_a_quorum_of_ssh_keygen_signatures() {
@@ -34,7 +34,7 @@ fn a_key_is_born_under_a_quorum_of_ssh_keygen_signatures() {
     let bytes = transcript.encode().unwrap();
     let verified = verify_transcript(&bytes, &world.pin).unwrap();
     let kid = new_key.public().kid();
-    assert_eq!(verified.kid(), &kid);
+    assert_eq!(verified.kids(), [&kid]);
     assert_eq!(
         verified.accepted_by(),
         [world.alice.id.clone(), world.bob.id.clone()]
@@ -101,10 +101,7 @@ fn one_acceptance_is_not_enough_to_publish() {
 fn destruction_and_revocation_have_transcripts_too() {
     let world = World::quick();
     let kid = NewKey::generate().public().kid();
-    for (operation, outcome) in [
-        (revoke(&kid), Outcome::Revoked { kid: kid.clone() }),
-        (destroy(&kid), Outcome::Destroyed { kid: kid.clone() }),
-    ] {
+    for operation in [revoke(&kid), destroy(std::slice::from_ref(&kid))] {
         let request = world.request_for(operation);
         let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
         let approved = world.tally(&ceremony).into_approved().unwrap();
@@ -117,9 +114,12 @@ fn destruction_and_revocation_have_transcripts_too() {
             }
             _ => panic!("another operation was approved"),
         }
-        let bytes = world.finished(&ceremony, outcome).encode().unwrap();
+        let bytes = world
+            .finished(&ceremony, as_ordered(&request.operation))
+            .encode()
+            .unwrap();
         let verified = verify_transcript(&bytes, &world.pin).unwrap();
-        assert_eq!(verified.kid(), &kid);
+        assert_eq!(verified.kids(), [&kid]);
         assert!(
             verified.into_accepted(&kid).is_err(),
             "no key was generated"
@@ -127,55 +127,43 @@ fn destruction_and_revocation_have_transcripts_too() {
     }
 }
 
+/// Of one subject: a key is revoked, then it turns out that it was compromised.
 #[test]
 fn transcripts_form_one_line() {
     let world = World::quick();
-    let first = verify_transcript(&world.transcript().encode().unwrap(), &world.pin).unwrap();
-    let mut request = world.request_for(revoke(first.kid()));
-    request.sequence = 2;
-    request.previous_transcript = Some(first.digest());
-    request.nonce = bytes16::Nonce([10; 16]);
-    let second = |request: &Request| {
-        let ceremony = world.ceremony(request, &[&world.alice, &world.bob]);
-        let outcome = Outcome::Revoked {
-            kid: first.kid().clone(),
-        };
-        let bytes = world.finished(&ceremony, outcome).encode().unwrap();
+    let verified = |request: &Request| {
+        let bytes = world.done(request).encode().unwrap();
         verify_transcript(&bytes, &world.pin).unwrap()
     };
-    let good = second(&request);
+    let compromised = revoke(&NewKey::generate().kid());
+    let mut superseded = compromised.clone();
+    if let Operation::Revoke(order) = &mut superseded {
+        order.reason = RevocationReason::Superseded;
+        order.compromised_since = None;
+    }
+    let first = verified(&world.request_for(superseded));
+    let mut request = world.request_for(compromised);
+    request.lines[0].sequence = 2;
+    request.lines[0].previous = Some(first.digest());
+    request.nonce = bytes16::Nonce([10; 16]);
+    let good = verified(&request);
     let mut other = request.clone();
-    other.previous_transcript = Some(Sha256Digest::of(b"another"));
-    let unrelated = second(&other);
+    other.lines[0].previous = Some(Sha256Digest::of(b"another"));
+    let unrelated = verified(&other);
     let mut repeated = request.clone();
     repeated.nonce = first.request().nonce;
-    let repeated = second(&repeated);
+    let repeated = verified(&repeated);
     assert!(verify_succession(&[good]).is_err(), "it is the second");
     let mut line = vec![first];
     for (next, holds) in [
         (unrelated, false),
         (repeated, false),
-        (second_again(&world, &request), true),
+        (verified(&request), true),
     ] {
         line.push(next);
         assert_eq!(verify_succession(&line).is_ok(), holds);
         line.truncate(1);
     }
-}
-
-fn second_again(world: &World, request: &Request) -> VerifiedTranscript {
-    let ceremony = world.ceremony(request, &[&world.alice, &world.bob]);
-    let Operation::Revoke(order) = &request.operation else {
-        panic!("a revocation")
-    };
-    let outcome = Outcome::Revoked {
-        kid: order.kid.clone(),
-    };
-    verify_transcript(
-        &world.finished(&ceremony, outcome).encode().unwrap(),
-        &world.pin,
-    )
-    .unwrap()
 }
 
 #[test]
@@ -184,9 +172,9 @@ fn a_finished_ceremony_says_what_it_permits() {
     let transcript = world.transcript();
     let tally =
         tally_acceptance(&world.trusted(), &transcript.record, &transcript.acceptance).unwrap();
-    assert_eq!(tally.algorithm(), Some(Algorithm::Es256));
     let Finished::Generated(accepted) = tally.into_finished().unwrap() else {
         panic!("another outcome")
     };
+    assert_eq!(accepted.algorithm(), Algorithm::Es256);
     assert_eq!(accepted.kid(), &accepted.public_key().kid());
 }

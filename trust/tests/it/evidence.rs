@@ -6,7 +6,7 @@ use trust::request::RevocationReason;
 use trust::tlog::proof::TlogProof;
 use trust::*;
 
-use crate::story::{RING, Story, generated, other, primary, revoked, said};
+use crate::story::{RING, Story, generated, jws, other, primary, revoked, said};
 use crate::support::{NewKey, minute, name};
 
 #[test]
@@ -353,7 +353,7 @@ fn refused_for_the_revocation_or_the_subject() {
         change(file.subject.as_mut().unwrap());
         story.said(&file, None)
     };
-    let another = Base64Url(story.key.sign(b"a record"));
+    let another = Base64Url(story.key.sign(&jws("a record")));
     assert_eq!(
         with(&|subject| subject.signature = another.clone()),
         "subject"
@@ -368,7 +368,7 @@ fn refused_for_the_revocation_or_the_subject() {
     );
     assert_eq!(with(&|subject| subject.salt = None), "VALID []");
     let unsalted = |subject: &mut Subject| {
-        (subject.salt, subject.input) = (None, Base64Url(vec![1]));
+        (subject.salt, subject.input) = (None, Base64Url(jws("another")));
     };
     assert_eq!(with(&unsalted), "INVALID [bad_signature]");
     assert_eq!(

@@ -11,7 +11,14 @@
 mod ceremony;
 mod chains;
 mod evidence;
+mod evidence_of_the_log;
+mod evidence_of_usage;
+mod formats;
+mod lines;
 mod parsers;
+mod places;
+mod policies;
+mod proposals;
 mod requests;
 mod ssh_signatures;
 mod story;

@@ -11,7 +11,7 @@ use trust::tlog::{cosignature, merkle, tile};
 use trust::*;
 
 use crate::story::primary;
-use crate::support::{Custodian, NewKey, World};
+use crate::support::{Custodian, NewKey, World, armored};
 
 #[path = "../../../tests/fuzz/parsers.rs"]
 mod targets;
@@ -23,7 +23,8 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
     let world = World::quick();
     let trusted = world.trusted();
     let key = NewKey::generate().public();
-    let jwk = serde_json::to_vec(&key.to_jwk(Algorithm::Es256, &key.kid())).unwrap();
+    let jwk =
+        serde_json::to_vec(&key.to_jwk(Algorithm::Es256, Usage::Structured, &key.kid())).unwrap();
     let approval = world.approval(b"body", &world.alice).signature;
     let envelope = dsse::Envelope::new("type", b"body", "kid", &[1, 2, 3]);
     let canonical = |value: &serde_json::Value| json::canonical(value).unwrap();
@@ -35,7 +36,7 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (targets::jwk, jwk),
         (targets::jwk, key.to_spki_der()),
         (targets::jwk, signature::p1363_to_der(&[0x81; 64]).unwrap()),
-        (targets::sshsig, approval.into_bytes()),
+        (targets::sshsig, armored(&approval).as_bytes().to_vec()),
         (targets::sshsig, world.alice.public.to_string().into_bytes()),
         (
             targets::sshsig,

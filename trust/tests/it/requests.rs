@@ -1,11 +1,12 @@
 //! Requests that no quorum can approve, and requests as people read them.
 
-use trust::request::{Operation, Request, RequestError, RevocationReason};
+use trust::place::Pkcs11Place;
+use trust::request::{KeyPurpose, Operation, Request, RequestError, RevocationReason};
 use trust::review::review;
 use trust::tally::{Obstacle, Standing};
 use trust::*;
 
-use crate::support::{NewKey, World, destroy, minute, revoke};
+use crate::support::{NewKey, World, destroy, first, minute, name, revoke};
 
 fn refused(world: &World, change: impl FnOnce(&mut Request)) -> RequestError {
     let mut request = world.request();
@@ -27,11 +28,28 @@ fn order(request: &mut Request) -> &mut Generate {
     }
 }
 
+fn place(request: &mut Request) -> &mut Pkcs11Place {
+    match &mut order(request).place {
+        Place::Pkcs11(place) => place,
+        Place::KeyVault(_) => panic!("a token"),
+    }
+}
+
+fn template(request: &mut Request) -> &mut Template {
+    &mut place(request).template
+}
+
+/// Another operation, in the lines of its subjects.
+fn set(request: &mut Request, operation: Operation) {
+    request.lines = operation.subjects().into_iter().map(first).collect();
+    request.operation = operation;
+}
+
 #[test]
 fn unsafe_templates_cannot_be_approved() {
     let world = World::quick();
     type Edit = fn(&mut Template);
-    let edits: [(&str, Edit); 8] = [
+    let edits: [(&str, Edit); 12] = [
         ("CKA_TOKEN", |template| template.token = false),
         ("CKA_PRIVATE", |template| template.private = false),
         ("CKA_SENSITIVE", |template| template.sensitive = false),
@@ -40,9 +58,13 @@ fn unsafe_templates_cannot_be_approved() {
         ("CKA_DECRYPT", |template| template.decrypt = true),
         ("CKA_UNWRAP", |template| template.unwrap = true),
         ("CKA_DERIVE", |template| template.derive = true),
+        ("CKA_ENCRYPT", |template| template.encrypt = Some(true)),
+        ("CKA_ENCRYPT", |template| template.encrypt = Some(false)),
+        ("CKA_WRAP", |template| template.wrap = Some(true)),
+        ("CKA_WRAP", |template| template.wrap = Some(false)),
     ];
     for (attribute, edit) in edits {
-        let error = refused(&world, |request| edit(&mut order(request).template));
+        let error = refused(&world, |request| edit(template(request)));
         assert_eq!(error, RequestError::Template(attribute));
     }
 }
@@ -50,7 +72,12 @@ fn unsafe_templates_cannot_be_approved() {
 #[test]
 fn contradictions_cannot_be_approved() {
     let world = World::quick();
-    let error = refused(&world, |request| order(request).key_spec = KeySpec::Rsa2048);
+    let error = refused(&world, |request| {
+        order(request).purpose = KeyPurpose::Sign {
+            algorithm: Algorithm::Es256,
+            key_spec: KeySpec::Rsa2048,
+        }
+    });
     assert_eq!(
         error,
         RequestError::KeySpec(Algorithm::Es256, KeySpec::Rsa2048)
@@ -63,13 +90,14 @@ fn contradictions_cannot_be_approved() {
         order(r).predecessor = Some(NewKey::generate().public().kid())
     });
     assert_eq!(error, RequestError::Number(1));
+    let ring = Subject::Ring(name("atp-integrity"));
     assert_eq!(
-        refused(&world, |r| r.sequence = 2),
-        RequestError::Sequence(2)
+        refused(&world, |r| r.lines[0].sequence = 2),
+        RequestError::Sequence(2, ring.clone())
     );
     assert_eq!(
-        refused(&world, |r| r.sequence = 0),
-        RequestError::Sequence(0)
+        refused(&world, |r| r.lines[0].sequence = 0),
+        RequestError::Sequence(0, ring.clone())
     );
     for edit in [
         (|r| r.approve_by = minute(61)) as fn(&mut Request),
@@ -82,7 +110,7 @@ fn contradictions_cannot_be_approved() {
     }
     for reason in [RevocationReason::Superseded, RevocationReason::Compromised] {
         let error = refused(&world, |request| {
-            request.operation = revoke(&NewKey::generate().public().kid());
+            set(request, revoke(&NewKey::generate().kid()));
             if let Operation::Revoke(order) = &mut request.operation {
                 order.reason = reason;
                 order.compromised_since = match reason {
@@ -100,14 +128,14 @@ fn contradictions_cannot_be_approved() {
 fn key_zero_cannot_be_destroyed_or_revoked() {
     let world = World::quick();
     let kid = NewKey::generate().public().kid();
-    for operation in [destroy(&kid), revoke(&kid)] {
+    for operation in [destroy(std::slice::from_ref(&kid)), revoke(&kid)] {
         let word = operation.word();
         let error = refused(&world, |request| {
-            request.operation = operation;
+            set(request, operation);
             match &mut request.operation {
-                Operation::Destroy(order) => order.number = 0,
+                Operation::Destroy(order) => order.keys[0].number = 0,
                 Operation::Revoke(order) => order.number = 0,
-                Operation::Generate(_) => panic!("not asked for"),
+                _ => panic!("not asked for"),
             }
         });
         assert_eq!(error, RequestError::NumberZero(word));
@@ -135,12 +163,9 @@ fn text_that_hides_something_cannot_be_approved() {
         assert_eq!(error, RequestError::Text("reason", 1000), "{hidden:?}");
     }
     let error = refused(&world, |request| {
-        order(request).token_label = "\u{7}".to_owned()
+        place(request).token_label = "\u{7}".to_owned()
     });
-    assert_eq!(
-        error,
-        RequestError::Text("operation.generate.token_label", 64)
-    );
+    assert_eq!(error, RequestError::Text("place.pkcs11.token_label", 64));
 }
 
 #[test]
@@ -166,7 +191,10 @@ fn every_member_is_required_and_no_other_is_read() {
     for parent in [
         "",
         "/operation/generate",
-        "/operation/generate/template",
+        "/operation/generate/purpose/sign",
+        "/operation/generate/place/pkcs11",
+        "/operation/generate/place/pkcs11/template",
+        "/lines/0",
         "/roster",
     ] {
         let mut extended = value.clone();
@@ -182,7 +210,7 @@ fn a_review_shows_every_member_the_difference_and_the_words() {
     let first = world.request();
     let mut second = first.clone();
     order(&mut second).number = 2;
-    order(&mut second).token_serial = "another".to_owned();
+    place(&mut second).token_serial = "another".to_owned();
     let bytes = second.encode().unwrap();
     let review = review(&bytes, Some(&first)).unwrap();
     assert_eq!(review.digest, Sha256Digest::of(&bytes));
@@ -190,13 +218,13 @@ fn a_review_shows_every_member_the_difference_and_the_words() {
         review.changes,
         [
             "generate.number: 1 -> 2",
-            "generate.token_serial: 0a1b2c3d -> another"
+            "generate.place.pkcs11.token_serial: 0a1b2c3d -> another"
         ]
     );
     let text = review.render();
     for shown in [
-        "operation.generate.token_serial",
-        "operation.generate.template.extractable",
+        "operation.generate.place.pkcs11.token_serial",
+        "operation.generate.place.pkcs11.template.extractable",
         "proposer",
         "2026-11-22T10:00:00.000Z",
         &review.digest.to_string(),

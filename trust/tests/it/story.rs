@@ -6,18 +6,18 @@ use trust::approval::Outcome;
 use trust::evidence::{Covers, Evidence, Kind, Logged, Subject, verify};
 use trust::format::V1;
 use trust::request::{Operation, RevocationReason};
-use trust::tlog::checkpoint::{Checkpoint, signature_line};
 use trust::tlog::cosignature;
-use trust::tlog::merkle::{leaf_hash, node_hash};
-use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::note::VerifierKey;
 use trust::tlog::policy::WitnessPolicy;
 use trust::tlog::proof::TlogProof;
 use trust::*;
 
-use crate::support::{NewKey, World, minute, name};
+mod of_the_log;
+
+use crate::support::{NewKey, World, generate, log, minute, name};
 
 pub const RING: &str = "atp-integrity";
-const ORIGIN: &str = "seal.example/log";
+pub const ORIGIN: &str = "seal.example/log";
 
 /// A key, its log, and a signature by it.
 pub struct Story {
@@ -31,14 +31,29 @@ pub struct Story {
     pub signed: usize,
     pub subject: Option<Subject>,
     pub revocation: Option<String>,
+    /// First line of the log's checkpoints today.
+    pub origin: String,
+    /// The places and transcripts of acts on the log.
+    pub corrections: Vec<(usize, String)>,
+    pub origins: Vec<(usize, String)>,
+    /// Earlier origins with all that stood there.
+    pub before: Vec<(String, Vec<String>)>,
 }
 
 impl Story {
-    /// Accepted in minute 11.
     pub fn new() -> Self {
+        Self::of(Usage::Structured)
+    }
+
+    /// Of a ring with this usage. Accepted in minute 11.
+    pub fn of(usage: Usage) -> Self {
         let world = World::quick();
         let (key, log_key) = (NewKey::generate(), NewKey::generate());
-        let birth = generated(&world, RING, &key);
+        let order = Generate {
+            usage,
+            ..generate(RING)
+        };
+        let birth = born(&world, order, &key);
         let log_birth = generated(&world, "log", &log_key);
         let mut story = Self {
             world,
@@ -51,6 +66,10 @@ impl Story {
             subject: None,
             revocation: None,
             birth: String::new(),
+            origin: ORIGIN.to_owned(),
+            corrections: Vec::new(),
+            origins: Vec::new(),
+            before: Vec::new(),
         };
         story.leaf(json!({"kind": "admin", "action": "start", "actor": "test", "time": minute(0)}));
         let digest = Sha256Digest::of(birth.as_bytes());
@@ -107,15 +126,23 @@ impl Story {
 
     /// In minute 100 by the log's clock.
     pub fn sign(&mut self) -> &mut Self {
-        let (input, salt) = (b"a record".to_vec(), [7; 16]);
-        let signature = self.key.sign(&input);
+        self.sign_as(Covers::Jws, jws("a record"))
+    }
+
+    /// Something else, in the same minute. A digest stands for itself.
+    pub fn sign_as(&mut self, covers: Covers, input: Vec<u8>) -> &mut Self {
+        let salt = [7; 16];
+        let signature = match covers {
+            Covers::Digest => self.key.sign_digest(&input),
+            _ => self.key.sign(&input),
+        };
         self.signed = self.leaf(json!({
             "actor": "a service", "alg": "ES256", "kid": self.kid(), "kind": "sign", "ring": RING,
             "input_commit": Sha256Digest::of(&[&salt[..], &input].concat()),
-            "sig_hash": Sha256Digest::of(&signature), "time": minute(100),
+            "sig_hash": sig_hash(&signature), "time": minute(100),
         }));
         self.subject = Some(Subject {
-            covers: Covers::Message,
+            covers,
             input: Base64Url(input),
             salt: Some(Base64Url(salt.to_vec())),
             signature: Base64Url(signature),
@@ -132,41 +159,30 @@ impl Story {
     }
 
     pub fn proof(&self, index: usize) -> TlogProof {
-        let hashes: Vec<_> = self
-            .leaves
-            .iter()
-            .map(|leaf| leaf_hash(leaf.as_bytes()))
-            .collect();
-        let text = Checkpoint {
-            origin: ORIGIN.to_owned(),
-            size: hashes.len() as u64,
-            root: root(&hashes),
-        }
-        .body();
-        let key = VerifierKey::for_log(ORIGIN, &self.log_key.public()).unwrap();
-        let line = signature_line(&key, &self.log_key.sign(text.as_bytes())).unwrap();
-        TlogProof {
-            index: index as u64,
-            extra: None,
-            hashes: path(index, &hashes),
-            checkpoint: Note {
-                text,
-                signatures: vec![line],
-            },
-        }
+        log::proof(&self.origin, &self.log_key, &self.leaves, index)
     }
 
     pub fn file(&self) -> Evidence {
+        Evidence {
+            leaf: self.leaves[self.signed].clone(),
+            proof: self.proof(self.signed).to_string(),
+            ..self.file_without_leaf()
+        }
+    }
+
+    fn file_without_leaf(&self) -> Evidence {
         let logged = |index: &usize| Logged {
             leaf: self.leaves[*index].clone(),
             proof: self.proof(*index).to_string(),
         };
         Evidence {
+            corrections: self.certified(&self.corrections),
             environment: self.world.pin.environment.clone(),
-            leaf: self.leaves[self.signed].clone(),
+            leaf: String::new(),
             life: self.life.iter().map(logged).collect(),
             log_keys: vec![self.log_birth.clone()],
-            proof: self.proof(self.signed).to_string(),
+            origins: self.certified(&self.origins),
+            proof: String::new(),
             revocation: self.revocation.clone(),
             service: self.world.pin.service.clone(),
             subject: self.subject.clone(),
@@ -221,16 +237,28 @@ pub fn said(bytes: &[u8], genesis: Sha256Digest, policy: Option<&WitnessPolicy>)
     }
 }
 
+/// By which the log names a signature of the key.
+pub fn sig_hash(signature: &[u8]) -> Sha256Digest {
+    Sha256Digest::of(&trust::signature::canonical(KeySpec::P256, signature))
+}
+
+/// What is signed of a JWS with this payload.
+pub fn jws(payload: &str) -> Vec<u8> {
+    let parts = [r#"{"alg":"ES256"}"#, payload].map(|part| base64url::encode(part.as_bytes()));
+    parts.join(".").into_bytes()
+}
+
 /// Some other key of the ring.
 pub fn other() -> String {
     "A".repeat(43)
 }
 
 pub fn generated(world: &World, ring: &str, key: &NewKey) -> String {
-    let mut request = world.request();
-    if let Operation::Generate(order) = &mut request.operation {
-        order.ring = name(ring);
-    }
+    born(world, generate(ring), key)
+}
+
+fn born(world: &World, order: Generate, key: &NewKey) -> String {
+    let request = world.request_for(Operation::Generate(order));
     let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
     let outcome = Outcome::Generated(key.generated(&request));
     encoded(&world.finished(&ceremony, outcome))
@@ -245,46 +273,13 @@ pub fn revoked(world: &World, change: impl FnOnce(&mut Revoke)) -> (String, Sha2
         compromised_since: None,
     };
     change(&mut order);
-    let kid = order.kid.clone();
     let request = world.request_for(Operation::Revoke(order));
-    let ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
-    let digest = Sha256Digest::of(&ceremony.request);
-    let outcome = Outcome::Revoked { kid };
-    (encoded(&world.finished(&ceremony, outcome)), digest)
+    let digest = Sha256Digest::of(&request.encode().unwrap());
+    (encoded(&world.done(&request)), digest)
 }
 
 fn encoded(transcript: &Transcript) -> String {
     String::from_utf8(transcript.encode().unwrap()).unwrap()
-}
-
-/// RFC 6962 section 2.1, by its definition.
-fn root(hashes: &[Sha256Digest]) -> Sha256Digest {
-    match hashes {
-        [one] => *one,
-        more => {
-            let (left, right) = more.split_at(half(more.len()));
-            node_hash(root(left), root(right))
-        }
-    }
-}
-
-/// Section 2.1.1.
-fn path(index: usize, hashes: &[Sha256Digest]) -> Vec<Sha256Digest> {
-    if hashes.len() == 1 {
-        return Vec::new();
-    }
-    let middle = half(hashes.len());
-    let (left, right) = hashes.split_at(middle);
-    let (mut below, beside) = match index < middle {
-        true => (path(index, left), root(right)),
-        false => (path(index - middle, right), root(left)),
-    };
-    below.push(beside);
-    below
-}
-
-fn half(count: usize) -> usize {
-    count.next_power_of_two() / 2
 }
 
 /// A key that was primary, and signed.

@@ -1,170 +1,26 @@
 //! Custodians, a genesis and whole ceremonies for tests.
-//!
-//! Two kinds of custodian: [`Custodian::ssh_keygen`] has a key file and signs with the real
-//! `ssh-keygen`; [`Custodian::quick`] signs in this process, for tests that need many signatures.
 
-use std::io::Write as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+mod device;
+pub mod log;
+mod people;
 
-use aws_lc_rs::rand::SystemRandom;
-use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair,
-};
-use base64ct::{Base64, Encoding};
-use tempfile::TempDir;
-use trust::alg::{Algorithm, Hash, KeySpec};
 use trust::approval::{
-    Acceptance, Approval, Generated, Outcome, Rejection, RejectionBody, Statement,
-    possession_message, rejection_message,
+    Acceptance, Approval, Objection, ObjectionBody, Outcome, Statement, objection_message,
 };
-use trust::bytes16::{CkaId, Nonce};
+use trust::bytes16::Nonce;
 use trust::chain::{Genesis, SignedDocument, walk};
 use trust::format::V1;
-use trust::jwk::Curve;
 use trust::policy::Thresholds;
-use trust::request::{Operation, RevocationReason, Usage, request_digest};
-use trust::sshkey::SshKey;
+use trust::request::request_digest;
+use trust::suspension::{Suspension, SuspensionBody};
 use trust::tally::History;
 use trust::transcript::{Record, Step, WitnessNote};
 use trust::*;
 
-/// A person with a key.
-pub struct Custodian {
-    pub id: MemberId,
-    pub public: SshKey,
-    key: Key,
-}
-
-enum Key {
-    File { _dir: TempDir, path: PathBuf },
-    InProcess(Ed25519KeyPair),
-}
-
-impl Custodian {
-    /// A key file made by `ssh-keygen -t kind`, used by `ssh-keygen -Y sign`.
-    pub fn ssh_keygen(id: &str, kind: &str) -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("key");
-        let mut command = Command::new("ssh-keygen");
-        command.args(["-q", "-N", "", "-C", id, "-f"]).arg(&path);
-        match kind.split_once('-') {
-            Some((kind, bits)) => command.args(["-t", kind, "-b", bits]),
-            None => command.args(["-t", kind]),
-        };
-        assert!(command.status().expect("ssh-keygen is installed").success());
-        let public = std::fs::read_to_string(path.with_extension("pub")).unwrap();
-        Self {
-            id: id.parse().unwrap(),
-            public: SshKey::from_pub_file(&public).unwrap(),
-            key: Key::File { _dir: dir, path },
-        }
-    }
-
-    /// An Ed25519 key in this process, always the same for the same id.
-    pub fn quick(id: &str) -> Self {
-        Self::quick_with_seed(id, id)
-    }
-
-    pub fn quick_with_seed(id: &str, seed: &str) -> Self {
-        let seed = Sha256Digest::of(seed.as_bytes());
-        let pair = Ed25519KeyPair::from_seed_unchecked(seed.as_bytes()).unwrap();
-        let mut wire = Vec::new();
-        put(&mut wire, b"ssh-ed25519");
-        put(&mut wire, pair.public_key().as_ref());
-        let public = format!("ssh-ed25519 {}", Base64::encode_string(&wire))
-            .parse()
-            .unwrap();
-        Self {
-            id: id.parse().unwrap(),
-            public,
-            key: Key::InProcess(pair),
-        }
-    }
-
-    /// The armored signature over `message` in `namespace`.
-    pub fn sign(&self, namespace: &str, message: &[u8]) -> String {
-        match &self.key {
-            Key::File { path, .. } => {
-                let mut child = Command::new("ssh-keygen")
-                    .args(["-q", "-Y", "sign", "-n", namespace, "-f"])
-                    .arg(path)
-                    .stdin(Stdio::piped())
-                    .stdout(Stdio::piped())
-                    .stderr(Stdio::null())
-                    .spawn()
-                    .expect("ssh-keygen is installed");
-                child.stdin.take().unwrap().write_all(message).unwrap();
-                let output = child.wait_with_output().unwrap();
-                assert!(output.status.success());
-                String::from_utf8(output.stdout).unwrap()
-            }
-            Key::InProcess(pair) => {
-                let mut signed = b"SSHSIG".to_vec();
-                for part in [
-                    namespace.as_bytes(),
-                    b"",
-                    b"sha512",
-                    &Hash::Sha512.digest(message),
-                ] {
-                    put(&mut signed, part);
-                }
-                let mut signature = Vec::new();
-                put(&mut signature, b"ssh-ed25519");
-                put(&mut signature, pair.sign(&signed).as_ref());
-                let mut wire = Vec::new();
-                put(&mut wire, b"ssh-ed25519");
-                put(&mut wire, pair.public_key().as_ref());
-                armor(&sshsig_blob(
-                    &wire,
-                    namespace.as_bytes(),
-                    b"",
-                    b"sha512",
-                    &signature,
-                ))
-            }
-        }
-    }
-
-    pub fn member(&self, roles: &[Role]) -> Member {
-        Member {
-            id: self.id.clone(),
-            name: format!("{} of the tests", self.id),
-            roles: roles.to_vec(),
-            keys: vec![MemberKey::Ssh {
-                public: self.public.clone(),
-            }],
-            active: true,
-        }
-    }
-}
-
-pub fn put(out: &mut Vec<u8>, bytes: &[u8]) {
-    out.extend_from_slice(&u32::try_from(bytes.len()).unwrap().to_be_bytes());
-    out.extend_from_slice(bytes);
-}
-
-pub fn sshsig_blob(
-    public: &[u8],
-    namespace: &[u8],
-    reserved: &[u8],
-    hash: &[u8],
-    signature: &[u8],
-) -> Vec<u8> {
-    let mut blob = b"SSHSIG\x00\x00\x00\x01".to_vec();
-    for part in [public, namespace, reserved, hash, signature] {
-        put(&mut blob, part);
-    }
-    blob
-}
-
-pub fn armor(blob: &[u8]) -> String {
-    let text = format!(
-        "-----BEGIN SSH SIGNATURE-----\n{}\n-----END SSH SIGNATURE-----\n",
-        Base64::encode_string(blob)
-    );
-    sshsig::normalize(&text).unwrap()
-}
+pub use device::{
+    NewKey, as_ordered, destroy, found, generate, in_vault, on_token, revoke, wrap_key, wrapping,
+};
+pub use people::{Custodian, armor, armored, put, sshsig_blob};
 
 /// Minutes after the beginning of every test's time.
 pub fn minute(minutes: u64) -> Time {
@@ -183,6 +39,8 @@ pub struct World {
     pub dave: Custodian,
     pub chains: Chains,
     pub pin: Pin,
+    /// In which minute the next ceremony begins.
+    pub clock: u64,
 }
 
 impl World {
@@ -204,10 +62,10 @@ impl World {
     }
 
     fn new(people: [Custodian; 4]) -> Self {
-        Self::at(people, "production")
+        Self::of(people, "production")
     }
 
-    pub fn at(people: [Custodian; 4], environment: &str) -> Self {
+    pub fn of(people: [Custodian; 4], environment: &str) -> Self {
         let [alice, bob, carol, dave] = people;
         let (service, environment) = (name("seal"), name(environment));
         let roster = first_roster(
@@ -243,7 +101,12 @@ impl World {
             dave,
             chains,
             pin,
+            clock: 0,
         }
+    }
+
+    fn at(&self, minutes: u64) -> Time {
+        minute(self.clock + minutes)
     }
 
     pub fn trusted(&self) -> Trusted {
@@ -296,23 +159,7 @@ impl World {
 
     /// Carol proposes the first key of ring `atp-integrity`.
     pub fn request(&self) -> Request {
-        self.request_for(Operation::Generate(Generate {
-            ring: name("atp-integrity"),
-            algorithm: Algorithm::Es256,
-            key_spec: KeySpec::P256,
-            number: 1,
-            token_serial: "0a1b2c3d".to_owned(),
-            token_label: "seal-1".to_owned(),
-            cka_id: CkaId([7; 16]),
-            label: "atp-integrity.1".to_owned(),
-            template: Template::signing_key(),
-            critical: true,
-            usage: Usage::Structured,
-            publish_at: minute(0),
-            activate_at: minute(60),
-            retire_at: minute(60 * 24 * 90),
-            predecessor: None,
-        }))
+        self.request_for(Operation::Generate(generate("atp-integrity")))
     }
 
     pub fn request_for(&self, operation: Operation) -> Request {
@@ -321,17 +168,17 @@ impl World {
             v: V1,
             service: self.pin.service.clone(),
             environment: self.pin.environment.clone(),
-            sequence: 1,
-            previous_transcript: None,
+            lines: operation.subjects().into_iter().map(first).collect(),
             roster: trusted.roster_ref(),
             policy: trusted.policy_ref(),
             operation,
-            proposer: self.carol.id.clone(),
+            order: None,
+            proposer: Some(self.carol.id.clone()),
             reason: "the ring's first key".to_owned(),
             ticket: None,
-            created_at: minute(0),
-            approve_by: minute(30),
-            execute_by: minute(60),
+            created_at: self.at(0),
+            approve_by: self.at(30),
+            execute_by: self.at(60),
             nonce: Nonce([9; 16]),
         }
     }
@@ -343,36 +190,65 @@ impl World {
             .iter()
             .map(|signer| self.approval(&bytes, signer))
             .collect();
+        let proposer = request.proposer.as_ref().and_then(|id| self.person(id));
         Ceremony {
+            proposal: proposer.map(|proposer| self.proposal(&bytes, proposer)),
             request: bytes,
             approvals,
             rejections: vec![],
+            cancellations: vec![],
+            suspensions: vec![],
+            order: None,
+        }
+    }
+
+    /// One of the four.
+    pub fn person(&self, id: &MemberId) -> Option<&Custodian> {
+        let all = [&self.alice, &self.bob, &self.carol, &self.dave];
+        all.into_iter().find(|person| person.id == *id)
+    }
+
+    pub fn proposal(&self, request: &[u8], signer: &Custodian) -> Approval {
+        Approval {
+            signature: self.signature(Purpose::Propose, request, signer),
+            received_at: self.at(1),
         }
     }
 
     pub fn approval(&self, request: &[u8], signer: &Custodian) -> Approval {
-        let namespace = self.namespace(Purpose::Approve).to_string();
-        let signature = signer.sign(&namespace, &dsse::pae(&namespace, request));
         Approval {
-            signature,
-            received_at: minute(5),
+            signature: self.signature(Purpose::Approve, request, signer),
+            received_at: self.at(5),
         }
     }
 
-    pub fn rejection(&self, request: &Request, signer: &Custodian) -> Rejection {
-        let request_digest = request_digest(&request.encode().unwrap());
-        let body = RejectionBody {
+    /// Over a body, for a purpose.
+    pub fn signature(&self, purpose: Purpose, body: &[u8], signer: &Custodian) -> MemberSignature {
+        let namespace = self.namespace(purpose).to_string();
+        signer.signed(&namespace, &dsse::pae(&namespace, body))
+    }
+
+    pub fn rejection(&self, request: &Request, signer: &Custodian) -> Objection {
+        objection(Purpose::Reject, request, signer)
+    }
+
+    pub fn cancellation(&self, request: &Request, signer: &Custodian) -> Objection {
+        objection(Purpose::Cancel, request, signer)
+    }
+
+    pub fn suspension(&self, member: &str, signers: &[&Custodian]) -> Suspension {
+        let body = SuspensionBody {
+            member: name(member),
+            nonce: Nonce([3; 16]),
+            reason: "a lost laptop".to_owned(),
+            roster: self.trusted().roster_ref(),
             v: V1,
-            request_digest,
-            reason: "wrong token".to_owned(),
         };
         let body = body.encode().unwrap();
-        let namespace = request.namespace(Purpose::Reject).to_string();
-        let signature = signer.sign(&namespace, &rejection_message(request, &body));
-        Rejection {
+        Suspension {
+            signatures: sign_all(signers, &self.namespace(Purpose::Suspend), &body),
             body: String::from_utf8(body).unwrap(),
-            signature,
-            received_at: minute(6),
+            received_at: minute(4),
         }
     }
 
@@ -386,10 +262,14 @@ impl World {
             v: V1,
             chains: self.chains.clone(),
             request: String::from_utf8(ceremony.request.clone()).unwrap(),
+            order: ceremony.order.clone(),
+            proposal: ceremony.proposal.clone(),
             approvals: ceremony.approvals.clone(),
             rejections: ceremony.rejections.clone(),
+            cancellations: ceremony.cancellations.clone(),
+            suspensions: ceremony.suspensions.clone(),
             steps: vec![Step {
-                at: minute(10),
+                at: self.at(10),
                 what: "generated".to_owned(),
                 witness: Some(WitnessNote {
                     name: "Wendy".to_owned(),
@@ -404,7 +284,7 @@ impl World {
             v: V1,
             request_digest: request_digest(record.request.as_bytes()),
             record_digest: record.digest().unwrap(),
-            executed_at: minute(10),
+            executed_at: self.at(10),
             outcome,
         }
     }
@@ -414,6 +294,7 @@ impl World {
         let namespace = self.namespace(Purpose::Accept);
         let signatures = sign_all(signers, &namespace, statement.as_bytes());
         Acceptance {
+            result: None,
             statement,
             signatures,
         }
@@ -435,8 +316,15 @@ impl World {
             v: V1,
             record,
             acceptance,
+            log_keys: vec![],
             log_proofs: vec![],
         }
+    }
+
+    /// What was ordered is approved, done and accepted.
+    pub fn done(&self, request: &Request) -> Transcript {
+        let ceremony = self.ceremony(request, &[&self.alice, &self.bob]);
+        self.finished(&ceremony, as_ordered(&request.operation))
     }
 }
 
@@ -449,6 +337,7 @@ pub fn first_roster(environment: &Name, members: Vec<Member>) -> Roster {
         previous: None,
         members,
         expires_at: None,
+        passkeys: None,
     }
 }
 
@@ -459,88 +348,44 @@ pub fn first_policy(environment: &Name, threshold: u64) -> Policy {
         environment: environment.clone(),
         version: 1,
         previous: None,
+        routine_rings: vec![],
         thresholds: Thresholds::uniform(Threshold::try_from(threshold).unwrap()),
     }
 }
 
-pub fn sign_all(signers: &[&Custodian], namespace: &Namespace, body: &[u8]) -> Vec<String> {
+pub fn sign_all(
+    signers: &[&Custodian],
+    namespace: &Namespace,
+    body: &[u8],
+) -> Vec<MemberSignature> {
     let namespace = namespace.to_string();
     let message = dsse::pae(&namespace, body);
     signers
         .iter()
-        .map(|signer| signer.sign(&namespace, &message))
+        .map(|signer| signer.signed(&namespace, &message))
         .collect()
 }
 
-/// What a token would have generated.
-pub struct NewKey(EcdsaKeyPair);
-
-impl NewKey {
-    pub fn generate() -> Self {
-        Self(EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap())
-    }
-
-    pub fn public(&self) -> PublicKey {
-        let point = self.0.public_key().as_ref();
-        PublicKey::ec(Curve::P256, &point[1..33], &point[33..]).unwrap()
-    }
-
-    pub fn sign(&self, message: &[u8]) -> Vec<u8> {
-        self.0
-            .sign(&SystemRandom::new(), message)
-            .unwrap()
-            .as_ref()
-            .to_vec()
-    }
-
-    /// What the executor reports about it.
-    pub fn generated(&self, request: &Request) -> Box<Generated> {
-        let Operation::Generate(order) = &request.operation else {
-            panic!("not a generation");
-        };
-        let key = self.public();
-        let digest = request_digest(&request.encode().unwrap());
-        let challenge = possession_message(request, digest, &key.kid()).unwrap();
-        Box::new(Generated {
-            kid: key.kid(),
-            spki_digest: key.spki_digest(),
-            public_key: Base64Url(key.to_spki_der()),
-            read_back: ReadBack {
-                token_serial: order.token_serial.clone(),
-                token_label: order.token_label.clone(),
-                cka_id: order.cka_id,
-                label: order.label.clone(),
-                key_spec: order.key_spec,
-                template: order.template.clone(),
-                always_sensitive: Some(true),
-                never_extractable: Some(true),
-                local: Some(true),
-            },
-            possession: Base64Url(self.sign(&challenge)),
-            attestation: None,
-        })
+/// The first of a line.
+pub fn first(subject: Subject) -> Line {
+    Line {
+        previous: None,
+        sequence: 1,
+        subject,
     }
 }
 
-/// A revocation of a key.
-pub fn revoke(kid: &Kid) -> Operation {
-    Operation::Revoke(Revoke {
-        ring: name("atp-integrity"),
-        kid: kid.clone(),
-        number: 1,
-        reason: RevocationReason::Compromised,
-        compromised_since: Some(minute(0)),
-    })
-}
-
-/// A destruction of a key.
-pub fn destroy(kid: &Kid) -> Operation {
-    Operation::Destroy(Destroy {
-        ring: name("atp-integrity"),
-        kid: kid.clone(),
-        number: 1,
-        cka_id: CkaId([7; 16]),
-        token_serial: "0a1b2c3d".to_owned(),
-        token_label: "seal-1".to_owned(),
-    })
+fn objection(purpose: Purpose, request: &Request, signer: &Custodian) -> Objection {
+    let body = ObjectionBody {
+        v: V1,
+        request_digest: request_digest(&request.encode().unwrap()),
+        reason: "wrong token".to_owned(),
+    };
+    let body = body.encode().unwrap();
+    let namespace = request.namespace(purpose).to_string();
+    Objection {
+        signature: signer.signed(&namespace, &objection_message(request, purpose, &body)),
+        body: String::from_utf8(body).unwrap(),
+        received_at: minute(6),
+    }
 }

@@ -7,7 +7,7 @@ use trust::approval::Approval;
 use trust::tally::{History, Standing};
 use trust::*;
 
-use crate::support::{Custodian, World, minute};
+use crate::support::{Custodian, World, armored, minute};
 
 /// Who signs: custodians, Carol who proposes, Dave who is an operator, Mallory who is nobody.
 const PEOPLE: [&str; 5] = ["alice", "bob", "carol", "dave", "mallory"];
@@ -44,8 +44,7 @@ fn cast(world: &World, request: &[u8], person: usize, how: How) -> Approval {
             ..proper
         },
         How::ForAnotherPurpose => {
-            let namespace = world.namespace(Purpose::Accept).to_string();
-            let signature = signer.sign(&namespace, &dsse::pae(&namespace, request));
+            let signature = world.signature(Purpose::Accept, request, &signer);
             Approval {
                 signature,
                 ..proper
@@ -57,14 +56,14 @@ fn cast(world: &World, request: &[u8], person: usize, how: How) -> Approval {
                 .namespace(Purpose::Approve)
                 .to_string()
                 .replace("production", "staging");
-            let signature = signer.sign(&namespace, &dsse::pae(&namespace, request));
+            let signature = signer.signed(&namespace, &dsse::pae(&namespace, request));
             Approval {
                 signature,
                 ..proper
             }
         }
         How::Damaged => Approval {
-            signature: proper.signature.replace("U1NI", "U1NJ"),
+            signature: MemberSignature::ssh(armored(&proper.signature).replace("U1NI", "U1NJ")),
             ..proper
         },
     }

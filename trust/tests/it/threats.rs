@@ -8,7 +8,7 @@ use trust::policy::{Threshold, Thresholds};
 use trust::request::{Operation, Request};
 use trust::roster::RosterError;
 use trust::sshsig::SshSigError;
-use trust::tally::{History, Obstacle, Standing, WhyNot, tally_acceptance};
+use trust::tally::{History, Last, Obstacle, Standing, WhyNot, tally_acceptance};
 use trust::*;
 
 use crate::support::{
@@ -22,6 +22,13 @@ fn reasons(tally: &Tally) -> Vec<WhyNot> {
         .iter()
         .map(|each| each.why.clone())
         .collect()
+}
+
+fn order(request: &mut Request) -> &mut Generate {
+    match &mut request.operation {
+        Operation::Generate(order) => order,
+        _ => panic!("not a generation"),
+    }
 }
 
 fn obstacles(tally: &Tally) -> &[Obstacle] {
@@ -39,48 +46,74 @@ fn replay() {
     assert_eq!(world.tally(&ceremony).standing, Standing::Approved);
 
     // The same ceremony once more, after it was carried out.
-    let history = History {
-        last_sequence: 1,
-        last_transcript: Some(Sha256Digest::of(b"its transcript")),
-        nonces: [request.nonce].into(),
+    let ring = Subject::Ring(name("atp-integrity"));
+    let history = |last: Option<Last>, nonce_used| History {
+        lines: last.map(|last| (ring.clone(), last)).into_iter().collect(),
+        nonce_used,
         ..History::default()
     };
-    let again = tally(&world.trusted(), &ceremony, &history, minute(10));
+    let last = Last {
+        sequence: 1,
+        digest: Sha256Digest::of(b"its transcript"),
+    };
+    let done = history(Some(last), true);
+    let again = tally(&world.trusted(), &ceremony, &done, minute(10));
     assert_eq!(
         obstacles(&again),
         [
             Obstacle::Sequence {
+                subject: ring.clone(),
                 found: 1,
                 expected: 2
             },
-            Obstacle::PreviousTranscript,
+            Obstacle::Previous(ring.clone()),
             Obstacle::NonceUsed
         ]
     );
     // Each of the three alone is enough.
-    for history in [
-        History {
-            last_sequence: 1,
-            ..History::default()
-        },
-        History {
-            last_transcript: Some(Sha256Digest::of(b"another")),
-            ..History::default()
-        },
-        History {
-            nonces: [request.nonce].into(),
-            ..History::default()
-        },
+    let mut second = request.clone();
+    second.lines[0].sequence = 2;
+    second.lines[0].previous = Some(last.digest);
+    let follows = world.ceremony(&second, &[&world.alice, &world.bob]);
+    let good = tally(
+        &world.trusted(),
+        &follows,
+        &history(Some(last), false),
+        minute(10),
+    );
+    assert_eq!(good.standing, Standing::Approved);
+    let later = Last {
+        sequence: 2,
+        ..last
+    };
+    let another = Last {
+        digest: Sha256Digest::of(b"another"),
+        ..last
+    };
+    for (history, expected) in [
+        (
+            history(Some(later), false),
+            Obstacle::Sequence {
+                subject: ring.clone(),
+                found: 2,
+                expected: 3,
+            },
+        ),
+        (
+            history(Some(another), false),
+            Obstacle::Previous(ring.clone()),
+        ),
+        (history(Some(last), true), Obstacle::NonceUsed),
     ] {
-        let again = tally(&world.trusted(), &ceremony, &history, minute(10));
-        assert_eq!(obstacles(&again).len(), 1);
+        let again = tally(&world.trusted(), &follows, &history, minute(10));
+        assert_eq!(obstacles(&again), [expected]);
         assert!(again.into_approved().is_err());
     }
 }
 
 #[test]
 fn other_environment() {
-    let staging = World::at(
+    let staging = World::of(
         ["alice", "bob", "carol", "dave"].map(Custodian::quick),
         "staging",
     );
@@ -129,15 +162,17 @@ fn other_purpose() {
         Purpose::Genesis,
         Purpose::Roster,
         Purpose::Policy,
+        Purpose::Propose,
         Purpose::Reject,
+        Purpose::Cancel,
         Purpose::Accept,
+        Purpose::Result,
+        Purpose::Suspend,
+        Purpose::Read,
         Purpose::Possession,
     ] {
-        let namespace = world.namespace(purpose).to_string();
         // Bob signed the same body for something else.
-        let signature = world
-            .bob
-            .sign(&namespace, &dsse::pae(&namespace, &ceremony.request));
+        let signature = world.signature(purpose, &ceremony.request, &world.bob);
         ceremony.approvals.push(Approval {
             signature,
             received_at: minute(5),
@@ -145,13 +180,13 @@ fn other_purpose() {
     }
     let tally = world.tally(&ceremony);
     assert_eq!(tally.standing, Standing::Waiting { missing: 1 });
-    assert_eq!(tally.not_counted.len(), 6);
+    assert_eq!(tally.not_counted.len(), 11);
     // The right namespace over bytes that name another payload type.
     let approve = world.namespace(Purpose::Approve).to_string();
     let reject = world.namespace(Purpose::Reject).to_string();
     let signature = world
         .bob
-        .sign(&approve, &dsse::pae(&reject, &ceremony.request));
+        .signed(&approve, &dsse::pae(&reject, &ceremony.request));
     ceremony.approvals = vec![Approval {
         signature,
         received_at: minute(5),
@@ -185,7 +220,7 @@ fn proposer_approves_own_request() {
 
     // Nor can the request be signed off as proposed by nobody.
     let mut anonymous = request;
-    anonymous.proposer = name("mallory");
+    anonymous.proposer = Some(name("mallory"));
     let ceremony = world.ceremony(&anonymous, &[&world.carol, &world.alice]);
     assert_eq!(
         obstacles(&world.tally(&ceremony)),
@@ -312,18 +347,19 @@ fn roster_edited_in_the_database() {
         Err(ChainError::Signatures { index: 1, .. })
     ));
     // A new roster by outsiders only.
+    let outsiders = ["mallory", "eve", "trent"].map(Custodian::quick);
     let document = world.next_roster(
         |roster| {
             for member in &mut roster.members {
                 member.keys = vec![];
                 member.active = false;
             }
-            let ids = ["mallory", "eve"].map(Custodian::quick);
+            let all = outsiders.iter();
             roster
                 .members
-                .extend(ids.iter().map(|each| each.member(&[Role::Custodian])));
+                .extend(all.map(|each| each.member(&[Role::Custodian])));
         },
-        &[&mallory, &Custodian::quick("eve")],
+        &outsiders.each_ref(),
     );
     let mut chains = world.chains.clone();
     chains.changes.push(Change::Roster(document));
@@ -338,7 +374,7 @@ fn threshold_lowered_in_the_database() {
     // A policy with a threshold of one cannot even be read, whoever signs it.
     let world = World::quick();
     let document = world.next_policy(|_| {}, &[]);
-    let body = document.body.replace(r#""generate":2"#, r#""generate":1"#);
+    let body = document.body.replace(r#""default":2"#, r#""default":1"#);
     assert_ne!(body, document.body);
     let document = world.signed(
         Purpose::Policy,
@@ -352,7 +388,7 @@ fn threshold_lowered_in_the_database() {
         matches!(error, ChainError::Json { index: 1, .. }),
         "{error}"
     );
-    assert!(error.to_string().contains("thresholds.generate"), "{error}");
+    assert!(error.to_string().contains("thresholds.default"), "{error}");
     assert!(Threshold::try_from(1).is_err() && Threshold::try_from(0).is_err());
 
     // Lowering three to two needs three.
@@ -388,6 +424,7 @@ fn threshold_lowered_in_the_database() {
             changes: vec![],
         },
         pin,
+        clock: 0,
     };
     let lower = |policy: &mut Policy| policy.thresholds = Thresholds::uniform(Threshold::FLOOR);
     for (signers, holds) in [
@@ -421,11 +458,11 @@ fn approvals_fabricated_in_the_database_by_its_superuser() {
         of_another,
         world.approval(&honest.request, &world.dave),
         Approval {
-            signature: String::new(),
+            signature: MemberSignature::ssh(""),
             received_at: minute(5),
         },
         Approval {
-            signature: "-----BEGIN SSH SIGNATURE-----\n".to_owned(),
+            signature: MemberSignature::ssh("-----BEGIN SSH SIGNATURE-----\n"),
             received_at: minute(5),
         },
     ];
@@ -454,30 +491,31 @@ fn request_changed_after_approval() {
     let changes: [fn(&mut Request); 6] = [
         |request| request.reason.push('!'),
         |request| request.execute_by = minute(600),
-        |request| request.proposer = name("dave"),
-        |request| {
-            if let Operation::Generate(order) = &mut request.operation {
-                order.token_serial = "another".to_owned();
-            }
+        |request| request.proposer = Some(name("dave")),
+        |request| match &mut order(request).place {
+            Place::Pkcs11(place) => place.token_serial = "another".to_owned(),
+            Place::KeyVault(_) => panic!("a token"),
         },
+        |request| order(request).usage = Usage::Raw,
         |request| {
-            if let Operation::Generate(order) = &mut request.operation {
-                order.critical = false;
-            }
-        },
-        |request| {
-            if let Operation::Generate(order) = &mut request.operation {
-                order.ring = name("oauth-tokens");
-            }
+            order(request).ring = name("oauth-tokens");
+            request.lines[0].subject = Subject::Ring(name("oauth-tokens"));
         },
     ];
     for change in changes {
         let mut changed = request.clone();
         change(&mut changed);
-        let ceremony = Ceremony {
+        let mut ceremony = Ceremony {
             request: changed.encode().unwrap(),
             ..honest.clone()
         };
+        // It was not proposed so,
+        let proposer = changed.proposer.unwrap();
+        let tally = world.tally(&ceremony);
+        assert_eq!(obstacles(&tally), [Obstacle::Proposal(proposer.clone())]);
+        // and if its proposer is in the plot, it was not approved so.
+        let proposer = world.person(&proposer).unwrap();
+        ceremony.proposal = Some(world.proposal(&ceremony.request, proposer));
         let tally = world.tally(&ceremony);
         assert_eq!(tally.standing, Standing::Waiting { missing: 2 });
         assert!(tally.into_approved().is_err());

@@ -1,10 +1,40 @@
 //! The threats between the execution of a ceremony and the key's publication.
 
-use trust::approval::{Generated, Outcome, Statement};
+use trust::approval::{Generated, NewKey as NewPublic, Outcome, Statement};
+use trust::place::{Pkcs11Location, Pkcs11ReadBack, ReadBack};
 use trust::tally::{AcceptanceError, Standing, WhyNot, tally_acceptance};
 use trust::*;
 
 use crate::support::{Custodian, NewKey, World, minute};
+
+/// Kid, proof of possession, public key and its digest.
+fn told(
+    generated: &mut Generated,
+) -> (&mut Kid, &mut Base64Url, &mut Base64Url, &mut Sha256Digest) {
+    match &mut generated.key {
+        NewPublic::Public {
+            kid,
+            possession,
+            public_key,
+            spki_digest,
+        } => (kid, possession, public_key, spki_digest),
+        NewPublic::Check { .. } => panic!("a pair"),
+    }
+}
+
+fn location(generated: &mut Generated) -> &mut Pkcs11Location {
+    match &mut generated.location {
+        Location::Pkcs11(location) => location,
+        Location::KeyVault(_) => panic!("a token"),
+    }
+}
+
+fn read_back(generated: &mut Generated) -> &mut Pkcs11ReadBack {
+    match &mut generated.read_back {
+        ReadBack::Pkcs11(found) => found,
+        ReadBack::KeyVault(_) => panic!("a token"),
+    }
+}
 
 #[test]
 fn key_swapped_between_execution_and_acceptance() {
@@ -23,36 +53,51 @@ fn key_swapped_between_execution_and_acceptance() {
     };
     // The statement names one key and holds another.
     let error = refused(&|generated| {
-        generated.public_key = Base64Url(swapped.public().to_spki_der());
+        *told(generated).2 = Base64Url(swapped.public().to_spki_der());
     });
     assert!(matches!(error, AcceptanceError::KeyMismatch(_)), "{error}");
-    let error = refused(&|generated| generated.spki_digest = swapped.public().spki_digest());
+    let error = refused(&|generated| *told(generated).3 = swapped.public().spki_digest());
+    assert!(matches!(error, AcceptanceError::KeyMismatch(_)), "{error}");
+    let error = refused(&|generated| *told(generated).0 = swapped.kid());
     assert!(matches!(error, AcceptanceError::KeyMismatch(_)), "{error}");
     // The whole key is swapped, but the proof of possession is the old one's.
     let error = refused(&|generated| {
-        let possession = generated.possession.clone();
+        let possession = told(generated).1.clone();
         *generated = *swapped.generated(&request);
-        generated.possession = possession;
+        *told(generated).1 = possession;
     });
     assert!(matches!(error, AcceptanceError::Possession), "{error}");
     // A proof of possession from another ceremony.
     let mut other = request.clone();
     other.nonce = bytes16::Nonce([1; 16]);
     let error = refused(&|generated| {
-        generated.possession = honest.generated(&other).possession;
+        *told(generated).1 = told(&mut honest.generated(&other)).1.clone();
     });
     assert!(matches!(error, AcceptanceError::Possession), "{error}");
     // The key is on another token, can be extracted, or was imported.
     for change in [
-        (|generated| generated.read_back.token_serial = "another".to_owned()) as fn(&mut Generated),
-        |generated| generated.read_back.template.extractable = true,
-        |generated| generated.read_back.never_extractable = Some(false),
-        |generated| generated.read_back.local = Some(false),
-        |generated| generated.read_back.cka_id = bytes16::CkaId([1; 16]),
+        (|generated| location(generated).token_serial = "another".to_owned()) as fn(&mut Generated),
+        |generated| location(generated).token_label = "another".to_owned(),
+        |generated| location(generated).label = "another".to_owned(),
+        |generated| location(generated).cka_id = bytes16::CkaId([1; 16]),
+        |generated| read_back(generated).template.extractable = true,
+        |generated| read_back(generated).template.wrap = Some(true),
+        |generated| read_back(generated).key_spec = "P-384".to_owned(),
+        |generated| read_back(generated).never_extractable = Some(false),
+        |generated| read_back(generated).always_sensitive = Some(false),
+        |generated| read_back(generated).local = Some(false),
     ] {
         let error = refused(&change);
         assert!(matches!(error, AcceptanceError::ReadBack(_)), "{error}");
     }
+    // A token may be silent about what it does not know.
+    let mut silent = honest.generated(&request);
+    read_back(&mut silent).local = None;
+    read_back(&mut silent).always_sensitive = None;
+    read_back(&mut silent).never_extractable = None;
+    let statement = world.statement(&record, Outcome::Generated(silent));
+    let acceptance = world.acceptance(&statement, &signers);
+    assert!(tally_acceptance(&world.trusted(), &record, &acceptance).is_ok());
     // Swapped after the custodians signed.
     let statement = world.statement(&record, Outcome::Generated(honest.generated(&request)));
     let mut acceptance = world.acceptance(&statement, &signers);

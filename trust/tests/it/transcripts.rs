@@ -2,13 +2,14 @@
 
 use proptest::prelude::*;
 use trust::approval::Outcome;
+use trust::transcript::{LogProofsError, Logged};
 use trust::*;
 
 use crate::support::{NewKey, World, revoke};
 
 /// One transcript of a generation and one of a revocation, which has no key in it.
 fn transcripts(world: &World) -> [Vec<u8>; 2] {
-    let kid = NewKey::generate().public().kid();
+    let kid = NewKey::generate().kid();
     let request = world.request_for(revoke(&kid));
     let mut ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
     // Something that did not count is covered as well.
@@ -54,7 +55,7 @@ fn any_single_byte_of_a_real_signature_changed_is_refused() {
     assert!(verify_transcript(&original, &world.pin).is_ok());
     let text = std::str::from_utf8(&original).unwrap();
     // The acceptances stand first; the rest is covered by their statement.
-    let end = text.find("\"log_proofs\"").unwrap();
+    let end = text.find("\"log_keys\"").unwrap();
     let mut bytes = original.clone();
     for at in (0..end).step_by(5) {
         bytes[at] ^= 1 << (at % 7);
@@ -81,9 +82,17 @@ fn another_genesis_is_refused() {
 fn log_proofs_that_nobody_checks_are_refused() {
     let world = World::quick();
     let mut transcript = world.transcript();
-    transcript.log_proofs.push("proof".to_owned());
+    transcript.log_proofs.push(Logged {
+        leaf: "leaf".to_owned(),
+        proof: "proof".to_owned(),
+    });
     let error = verify_transcript(&transcript.encode().unwrap(), &world.pin).unwrap_err();
-    assert!(matches!(error, TranscriptError::LogProofs));
+    let expected = TranscriptError::LogProofs(LogProofsError::Incomplete);
+    assert_eq!(error.to_string(), expected.to_string());
+    assert!(matches!(
+        error,
+        TranscriptError::LogProofs(LogProofsError::Incomplete)
+    ));
 }
 
 #[test]
