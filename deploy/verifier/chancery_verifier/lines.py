@@ -16,14 +16,14 @@ def verify_succession(ceremonies: list) -> None:
     """Of many transcripts that hold, oldest first."""
     last, nonces = {}, set()
     for ceremony in ceremonies:
-        nonce = ceremony.request["nonce"]
-        if nonce in nonces:
-            raise Refused("Nonce", f"{nonce} comes twice")
-        nonces.add(nonce)
         for line in ceremony.request["lines"]:
             sequence, before = last.get(line["subject"], (0, None))
             _check_step(line, sequence, before, ceremony)
             last[line["subject"]] = (sequence + 1, ceremony)
+        nonce = ceremony.request["nonce"]
+        if nonce in nonces:
+            raise Refused("Nonce", f"{nonce} comes twice")
+        nonces.add(nonce)
 
 
 def _check_step(line: dict, sequence: int, before, ceremony) -> None:
