@@ -7,6 +7,7 @@ import json
 import sys
 
 from chancery_verifier.evidence import verify_evidence
+from chancery_verifier.lines import verify_succession
 from chancery_verifier.policy import MAX_POLICY, WitnessPolicy
 from chancery_verifier.refusal import Malformed, Refused
 from chancery_verifier.roster import Pin
@@ -24,6 +25,10 @@ def main() -> int:
     try:
         genesis = read_digest(arguments.genesis)
         policy = read_policy(arguments.witness_policy)
+        if arguments.succession:
+            holds, answer = check_succession(arguments.files, genesis)
+            report(answer, arguments.output)
+            return HOLDS if holds else DOES_NOT_HOLD
         every_one = True
         for path in arguments.files:
             holds, answer = check(read_file(path, MAX_FILE + 1), path, genesis, policy)
@@ -40,6 +45,7 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("files", metavar="FILE", nargs="+", help="an evidence file or a transcript")
     parser.add_argument("--genesis", required=True, metavar="SHA256", help="the pinned SHA-256 of the genesis")
     parser.add_argument("--witness-policy", metavar="FILE", help="c2sp.org/tlog-policy; for evidence files")
+    parser.add_argument("--succession", action="store_true", help="the transcripts, oldest first, follow each other")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     return parser.parse_args()
 
@@ -61,18 +67,36 @@ def read_policy(path: str | None) -> WitnessPolicy | None:
 def check(data: bytes, path: str, genesis: str, policy: WitnessPolicy | None) -> tuple:
     """Whether it holds, and the members of the answer."""
     transcript = is_transcript(data, path)
-    try:
+
+    def look() -> tuple:
         if len(data) > MAX_FILE:
             raise Malformed(f"more than {MAX_FILE} bytes")
         if transcript:
             return True, of_ceremony(verify_transcript(data, Pin(genesis)))
         result = verify_evidence(data, genesis, policy)
         return result.verdict in GOOD_VERDICTS, dataclasses.asdict(result)
+
+    return answer_of(look, "Unreadable" if transcript else "malformed")
+
+
+def check_succession(paths: list, genesis: str) -> tuple:
+    def look() -> tuple:
+        ceremonies = [verify_transcript(read_file(path, MAX_FILE), Pin(genesis)) for path in paths]
+        verify_succession(ceremonies)
+        return True, {"holds": True, "digests": [ceremony.digest for ceremony in ceremonies]}
+
+    return answer_of(look, "Unreadable")
+
+
+def answer_of(look, word: str) -> tuple:
+    try:
+        return look()
     except Refused as refused:
         return False, {"refused": refused.word, "why": refused.why}
+    except OSError:
+        raise
     # What nobody thought of is a refusal too: whoever made the file must not decide how its check ends.
     except Exception as error:  # noqa: BLE001
-        word = "Unreadable" if transcript else "malformed"
         return False, {"refused": word, "why": f"{type(error).__name__}: {error}"}
 
 
@@ -93,10 +117,13 @@ def of_ceremony(ceremony: Ceremony) -> dict:
         "service": ceremony.pin.service,
         "environment": ceremony.pin.environment,
         "operation": ceremony.operation,
+        "subjects": ceremony.subjects,
         "ring": ceremony.ring,
-        "kid": ceremony.kid,
+        "kid": ceremony.order.get("kid", ceremony.kid),
+        "possession": ceremony.possession,
         "approved": ceremony.approved,
         "accepted": ceremony.accepted,
+        "logged": ceremony.logged,
         "digest": ceremony.digest,
     }
 
@@ -106,7 +133,8 @@ def report(answer: dict, output: str) -> None:
         print(json.dumps(answer))
         return
     for name, value in answer.items():
-        shown = ", ".join(value) if isinstance(value, list) else value
+        pairs = [f"{key} {at}" for key, at in value.items()] if isinstance(value, dict) else value
+        shown = ", ".join(pairs) if isinstance(pairs, list) else value
         # Words out of a refused file may hold anything; nothing of it steers the terminal.
         print(f"{name + ':':<13}{ascii(shown)[1:-1] if isinstance(shown, str) else shown}")
 

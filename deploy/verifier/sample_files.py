@@ -5,12 +5,11 @@ import hashlib
 import json
 from datetime import datetime
 
-from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 SERVICE, ENVIRONMENT, ORIGIN = "chancery", "test", "keys.example.org/log"
 ALGORITHMS = ("ES256", "ES384", "PS256", "RS256", "Ed25519")
-THRESHOLDS = ("generate", "rotate", "accept", "destroy", "revoke", "roster_change", "policy_change", "resume")
 
 
 def canonical(value) -> str:
@@ -77,6 +76,9 @@ class Person:
     def public(self) -> str:
         return f"{self.kind} {b64(self.wire)}"
 
+    def member_signature(self, purpose: str, body: str) -> dict:
+        return {"kind": "ssh", "signature": self.sign(purpose, body)}
+
     def sign(self, purpose: str, body: str, flags: int = 1, sha: str = "sha512", reserved: str = "") -> str:
         namespace = f"chancery/{purpose}.v1@{SERVICE}/{ENVIRONMENT}"
         hashed = hashlib.new(sha, pae(namespace, body)).digest()
@@ -109,6 +111,12 @@ def pae(namespace: str, body: str) -> bytes:
 
 
 # The service's keys.
+
+
+ORDERS = {
+    "P-256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "P-384": 0xFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFC7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973,
+}
 
 
 class ServiceKey:
@@ -154,17 +162,36 @@ class ServiceKey:
         return r.to_bytes(self.size, "big") + s.to_bytes(self.size, "big")
 
 
+    def twin(self, signature: bytes) -> bytes:
+        """The other signature that checks as well: (r, n - s)."""
+        r, s = signature[: self.size], int.from_bytes(signature[self.size :], "big")
+        return r + (ORDERS[self.spec] - s).to_bytes(self.size, "big")
+
+    def lower(self, signature: bytes) -> bytes:
+        if self.spec not in ORDERS or len(signature) != 2 * self.size:
+            return signature
+        return min(signature, self.twin(signature))
+
+
 # Ceremonies.
 
 
+def by_passkey() -> dict:
+    """A signature of a kind that is read and not counted."""
+    names = ("authenticator_data", "client_data", "credential_id", "signature")
+    return {"kind": "webauthn"} | {name: b64u(name.encode()) for name in names}
+
+
 class Installation:
-    """Three custodians, thresholds of two, and ceremonies that follow each other."""
+    """Three custodians, thresholds of two, and ceremonies that follow each other on their lines."""
 
     def __init__(self, kinds=("ssh-ed25519", "ssh-ed25519", "ecdsa-sha2-nistp256")) -> None:
         self.people = dict(zip(("ada", "grace", "mary"), (Person(kind) for kind in kinds)))
-        self.sequence, self.previous = 0, None
-        self.policy = self._document({"thresholds": {name: 2 for name in THRESHOLDS}})
-        self.roster = self._document({"members": [self.member(who) for who in self.people], "expires_at": None})
+        self.lines = {}  # subject: sequence and digest of the last ceremony
+        self.nonces = 0
+        self.policy = self._document({"routine_rings": ["atp-integrity", "oauth"], "thresholds": {"default": 2}})
+        members = [self.member(who) for who in self.people]
+        self.roster = self._document({"members": members, "expires_at": None, "passkeys": None})
         self.changes = []
         self.found()
 
@@ -178,81 +205,231 @@ class Installation:
     def _document(self, members: dict) -> dict:
         return {"v": 1, "service": SERVICE, "environment": ENVIRONMENT, "version": 1, "previous": None} | members
 
-    def member(self, who: str) -> dict:
+    def member(self, who: str, *roles: str) -> dict:
         keys = [{"kind": "ssh", "public": self.people[who].public}]
-        return {"id": who, "name": who.title(), "roles": ["custodian"], "keys": keys, "active": True}
+        return {"id": who, "name": who.title(), "roles": list(roles or ["custodian"]), "keys": keys, "active": True}
+
+    def join(self, who: str, *roles: str, **changed) -> None:
+        """A member more; the genesis is signed anew."""
+        self.people[who] = Person()
+        self.roster["members"].append(self.member(who, *roles) | changed)
+        self.found()
+
+    def sign(self, who: str, purpose: str, body: str) -> dict:
+        return self.people[who].member_signature(purpose, body)
 
     def signed(self, purpose: str, body: str, *who: str) -> dict:
-        return {"body": body, "signatures": [self.people[name].sign(purpose, body) for name in who]}
+        return {"body": body, "signatures": [self.sign(name, purpose, body) for name in who]}
 
-    def request(self, operation: dict, **changed) -> dict:
-        self.sequence += 1
-        references = {
+    def references(self) -> dict:
+        return {
             kind: {"version": 1, "digest": sha256(canonical(document))}
             for kind, document in (("roster", self.roster), ("policy", self.policy))
         }
+
+    def line(self, subject: str) -> dict:
+        sequence, previous = self.lines.get(subject, (0, None))
+        return {"subject": subject, "sequence": sequence + 1, "previous": previous}
+
+    def request(self, operation: dict, **changed) -> dict:
+        self.nonces += 1
         request = {
-            "v": 1, "service": SERVICE, "environment": ENVIRONMENT, "sequence": self.sequence,
-            "previous_transcript": self.previous, "operation": operation, "proposer": "ada", "reason": "a test",
-            "ticket": None, "created_at": minute(0), "approve_by": minute(600), "execute_by": minute(600), "nonce": "0" * 32,
+            "v": 1, "service": SERVICE, "environment": ENVIRONMENT, "lines": [self.line(s) for s in subjects_of(operation)],
+            "operation": operation, "order": None, "proposer": "ada", "reason": "a test", "ticket": None,
+            "created_at": minute(0), "approve_by": minute(600), "execute_by": minute(600), "nonce": f"{self.nonces:032x}",
         }  # fmt: skip
-        return request | references | changed
+        return request | self.references() | changed
+
+    def received(self, who: str, purpose: str, body: str, at: int = 1) -> dict:
+        return {"received_at": minute(at), "signature": self.sign(who, purpose, body)}
+
+    def refusal(self, who: str, purpose: str, request: dict) -> dict:
+        """A rejection or a cancellation."""
+        body = canonical({"v": 1, "reason": "no", "request_digest": sha256(canonical(request))})
+        return {"body": body} | self.received(who, purpose, body)
+
+    def suspension(self, member: str, *signers: str, **changed) -> dict:
+        said = {"v": 1, "member": member, "nonce": "5" * 32, "reason": "lost", "roster": self.references()["roster"]}
+        return self.signed("suspend", canonical(said | changed), *signers) | {"received_at": minute(1)}
 
     def transcript(self, request: dict, outcome, approve=("grace", "mary"), accept=("grace", "mary"), **changed) -> str:
-        """`outcome` is made out of the digest of the request."""
+        """`outcome` is made out of the digest of the request. `changed`: members of the transcript, and of its parts."""
         body = canonical(request)
-        approvals = [{"received_at": minute(1), "signature": self.people[who].sign("approve", body)} for who in approve]
+        proposal = self.received(request["proposer"], "propose", body) if request["proposer"] in self.people else None
         record = {
-            "v": 1, "chains": {"genesis": self.genesis, "changes": self.changes}, "request": body,
-            "approvals": approvals, "rejections": [], "steps": [],
+            "v": 1, "chains": {"genesis": self.genesis, "changes": self.changes}, "request": body, "proposal": proposal,
+            "order": None, "approvals": [self.received(who, "approve", body) for who in approve], "rejections": [],
+            "cancellations": [], "suspensions": [], "steps": [],
         } | changed.pop("record", {})  # fmt: skip
         statement = {
             "v": 1, "request_digest": sha256(body), "record_digest": sha256(canonical(record)),
             "executed_at": minute(2), "outcome": outcome(sha256(body)),
         } | changed.pop("statement", {})  # fmt: skip
         accepted = self.signed("accept", canonical(statement), *accept)
-        acceptance = {"statement": accepted["body"], "signatures": accepted["signatures"]}
-        self.previous = sha256(accepted["body"])
-        return canonical({"v": 1, "record": record, "acceptance": acceptance, "log_proofs": []} | changed)
+        acceptance = {"statement": accepted["body"], "signatures": accepted["signatures"], "result": None}
+        acceptance |= changed.pop("acceptance", {})
+        for line in request["lines"]:
+            self.lines[line["subject"]] = (line["sequence"], sha256(accepted["body"]))
+        file = {"v": 1, "record": record, "acceptance": acceptance, "log_keys": [], "log_proofs": []}
+        return canonical(file | changed)
 
-    def generate(self, ring: str, key: ServiceKey, order=None, generated=None, request=None, **changed) -> str:
+    def generate(self, ring: str, key, order=None, generated=None, public=None, request=None, **changed) -> str:
+        """`key` is a ServiceKey or a WrappingKey. `order`, `generated` and `public` are members that are changed."""
         wanted = generate_order(ring, key) | (order or {})
         asked = self.request({"generate": wanted}, **(request or {}))
 
         def outcome(request_digest: str) -> dict:
-            return {"generated": generated_outcome(wanted, key, request_digest) | (generated or {})}
+            made = generated_outcome(wanted, key, request_digest)
+            ((kind, stated),) = made["key"].items()
+            return {"generated": made | {"key": {kind: stated | (public or {})}} | (generated or {})}
 
         return self.transcript(asked, changed.pop("outcome", outcome), **changed)
 
+    def later(self, operation: dict, outcome: dict, at: int = 400, request=None, **changed) -> str:
+        """A ceremony of that minute."""
+        asked = self.request(operation, created_at=minute(at), **(request or {}))
+        body = canonical(asked)
+        approvals = [self.received(who, "approve", body, at + 1) for who in ("grace", "mary")]
+        changes = {"record": {"approvals": approvals}, "statement": {"executed_at": minute(at + 2)}}
+        return self.transcript(asked, lambda _: outcome, **changes | changed)
+
     def revoke(self, ring: str, kid: str, reason: str, since: str | None) -> str:
         order = {"ring": ring, "kid": kid, "number": 1, "reason": reason, "compromised_since": since}
-        request = self.request({"revoke": order}, created_at=minute(400), approve_by=minute(600))
-        approvals = [
-            {"received_at": minute(401), "signature": self.people[who].sign("approve", canonical(request))}
-            for who in ("grace", "mary")
-        ]
-        changes = {"record": {"approvals": approvals}, "statement": {"executed_at": minute(402)}}
-        return self.transcript(request, lambda _: {"revoked": {"kid": kid}}, **changes)
+        return self.later({"revoke": order}, {"revoked": {"kid": kid}})
+
+    def destroy(self, *keys: dict, **changed) -> str:
+        kids = [key["kid"] for key in keys]
+        return self.later({"destroy": {"keys": list(keys)}}, {"destroyed": {"kids": kids}}, **changed)
+
+    def correct(self, first: int, last: int, bound: str, outcome=None, **changed) -> str:
+        order = {"first": first, "last": last, "bound": bound}
+        return self.later({"clock-correction": order}, {"corrected": order | (outcome or {})}, **changed)
+
+    def move(self, order: dict, outcome=None, **changed) -> str:
+        """A new origin."""
+        said = {"origin": order["origin"], "size": order["size"]}
+        return self.later({"new-origin": order}, {"new-origin": said | (outcome or {})}, **changed)
 
 
-def generate_order(ring: str, key: ServiceKey) -> dict:
-    yes, no = ("token", "private", "sensitive", "sign"), ("extractable", "modifiable", "decrypt", "unwrap", "derive")
+def subjects_of(operation: dict) -> list:
+    ((kind, order),) = operation.items()
+    if kind == "generate":
+        return [f"ring/{order['ring']}"]
+    if kind == "destroy":
+        return [f"key/{key['kid']}" for key in order["keys"]]
+    return [f"key/{order['kid']}"] if kind == "revoke" else ["log"]
+
+
+class WrappingKey:
+    """A key that no signature shows: 32 bytes, and AES Key Wrap of a challenge."""
+
+    def __init__(self) -> None:
+        self.secret, self.algorithm, self.spec = b"k" * 32, "A256KW", "AES-256"
+
+    def stated(self, order: dict) -> dict:
+        named = {"number": order["number"], "ring": order["ring"]}
+        challenge = sha256(canonical(named | {"environment": ENVIRONMENT, "service": SERVICE, "v": 1}))
+        check_value = sha256(keywrap.aes_key_wrap(self.secret, bytes.fromhex(challenge)))
+        identity = canonical(named | {"check_value": check_value})
+        return {"kid": b64u(hashlib.sha256(identity.encode()).digest()), "challenge": challenge, "check_value": check_value}
+
+
+FALSE = ("extractable", "modifiable", "decrypt", "derive")
+TEMPLATES = {
+    "sign": dict.fromkeys(("token", "private", "sensitive", "sign"), True)
+    | dict.fromkeys((*FALSE, "unwrap"), False)
+    | dict.fromkeys(("encrypt", "wrap")),
+    "wrap": dict.fromkeys(("token", "private", "sensitive", "wrap", "unwrap"), True)
+    | dict.fromkeys((*FALSE, "encrypt", "sign"), False),
+}
+ON_TOKEN = {"token_serial": "1", "token_label": "t", "cka_id": "1" * 32}
+IN_VAULT = {"vault": "v.example.org", "name": "ring-1", "tag": "chancery"}
+
+
+def token_place(ring: str, purpose: str = "sign") -> dict:
+    return {"pkcs11": ON_TOKEN | {"label": f"{ring}/1", "template": TEMPLATES[purpose]}}
+
+
+def vault_place() -> dict:
+    return {"key-vault": dict(IN_VAULT)}
+
+
+def purpose_of(key) -> str:
+    return "wrap" if isinstance(key, WrappingKey) else "sign"
+
+
+def generate_order(ring: str, key) -> dict:
+    purpose = purpose_of(key)
+    usage = "wrap" if purpose == "wrap" else "log" if ring == "log" else "structured"
     return {
-        "ring": ring, "algorithm": key.algorithm, "key_spec": key.spec, "number": 1, "token_serial": "1", "token_label": "t",
-        "cka_id": "1" * 32, "label": f"{ring}/1", "template": {flag: flag in yes for flag in yes + no}, "critical": False,
-        "usage": "structured", "publish_at": minute(0), "activate_at": minute(0), "retire_at": minute(600), "predecessor": None,
+        "ring": ring, "number": 1, "purpose": {purpose: {"algorithm": key.algorithm, "key_spec": key.spec}}, "usage": usage,
+        "place": token_place(ring, purpose), "publish_at": minute(0), "activate_at": minute(0), "retire_at": minute(600),
+        "predecessor": None,
     }  # fmt: skip
 
 
-def generated_outcome(order: dict, key: ServiceKey, request_digest: str) -> dict:
-    copied = ("token_serial", "token_label", "cka_id", "label", "key_spec", "template")
-    said = {"always_sensitive": True, "never_extractable": None, "local": True}
+def location_of(place: dict) -> dict:
+    ((kind, where),) = place.items()
+    if kind == "pkcs11":
+        return {kind: {name: where[name] for name in (*ON_TOKEN, "label")}}
+    return {kind: {"vault": where["vault"], "name": where["name"], "version": "0123"}}
+
+
+def read_back_of(order: dict) -> dict:
+    ((kind, where),) = order["place"].items()
+    ((purpose, wanted),) = order["purpose"].items()
+    if kind == "pkcs11":
+        said = {"always_sensitive": True, "never_extractable": None, "local": True}
+        return {kind: {"key_spec": wanted["key_spec"], "template": where["template"]} | said}
+    may = {"sign": ["sign", "verify"], "wrap": ["unwrapKey", "wrapKey"]}[purpose]
+    said = {"enabled": True, "exportable": False, "hardware": True, "key_ops": may}
+    return {kind: {"key_spec": wanted["key_spec"], "tag": where["tag"]} | said}
+
+
+def generated_outcome(order: dict, key, request_digest: str) -> dict:
+    made = {"attestation": None, "location": location_of(order["place"]), "read_back": read_back_of(order)}
+    if isinstance(key, WrappingKey):
+        return made | {"key": {"check": key.stated(order)}}
     challenge = canonical({"kid": key.kid, "request_digest": request_digest, "v": 1})
-    return {
-        "kid": key.kid, "spki_digest": sha256(key.spki), "public_key": b64u(key.spki), "attestation": None,
-        "read_back": {name: order[name] for name in copied} | said,
+    public = {
+        "kid": key.kid, "spki_digest": sha256(key.spki), "public_key": b64u(key.spki),
         "possession": b64u(key.sign(pae(f"chancery/possession.v1@{SERVICE}/{ENVIRONMENT}", challenge))),
     }  # fmt: skip
+    return made | {"key": {"public": public}}
+
+
+def core(transcript: str) -> str:
+    return canonical(json.loads(transcript) | {"log_keys": [], "log_proofs": []})
+
+
+def acts_of_ceremony(transcript: str) -> list:
+    """The leaves that a service writes of a ceremony, oldest first."""
+    file = json.loads(transcript)
+    record, ref = file["record"], sha256(file["record"]["request"])
+
+    def act(action: str, digest: str, at: int) -> dict:
+        return {"kind": "ceremony", "action": action, "actor": "x", "digest": digest, "ref": ref, "time": minute(at)}
+
+    def of(action: str, signatures: list, at: int) -> list:
+        return [act(action, sha256(canonical(signature)), at) for signature in signatures]
+
+    return [
+        *of("propose", [record["proposal"]["signature"]], 1),
+        *of("approve", [approval["signature"] for approval in record["approvals"]], 2),
+        act("execute", "0" * 64, 3),
+        *of("accept", file["acceptance"]["signatures"], 4),
+        act("accepted", sha256(core(transcript)), 5),
+    ]
+
+
+def with_log(transcript: str, log, log_birth: str, acts=None, **changed) -> str:
+    """The transcript with the proofs of its ceremony in this log."""
+    start = len(log.leaves)
+    for leaf in acts_of_ceremony(transcript) if acts is None else acts:
+        log.append(leaf)
+    log.append({"kind": "admin", "action": "heartbeat", "actor": "chancery", "time": minute(6)})
+    proofs = [{"leaf": log.leaves[i], "proof": log.proof(i)} for i in range(start, len(log.leaves) - 1)]
+    return canonical(json.loads(transcript) | {"log_keys": [log_birth], "log_proofs": proofs} | changed)
 
 
 # The log.
@@ -321,12 +498,29 @@ class Log:
             value = self.key.private.sign(text.encode(), ec.ECDSA(hashes.SHA256()))
         return f"\u2014 {origin} {b64(key_id + value)}\n"
 
-    def proof(self, index: int, cosignatures=(), extension: str = "") -> str:
+    def checkpoint(self, cosignatures=(), extension: str = "") -> str:
         """`cosignatures` are pairs of a witness and its instant."""
-        path = "".join(b64(node) + "\n" for node in tree_path(index, self.leaves))
         text = f"{self.origin}\n{len(self.leaves)}\n{b64(tree_root(self.leaves))}\n{extension}"
         lines = self.signature_line(text) + "".join(witness.line(text, at) for witness, at in cosignatures)
-        return f"c2sp.org/tlog-proof@v1\nindex {index}\n{path}\n{text}\n{lines}"
+        return f"{text}\n{lines}"
+
+    def proof(self, index: int, cosignatures=(), extension: str = "") -> str:
+        path = "".join(b64(node) + "\n" for node in tree_path(index, self.leaves))
+        return f"c2sp.org/tlog-proof@v1\nindex {index}\n{path}\n{self.checkpoint(cosignatures, extension)}"
+
+    def succeeded_by(self, origin: str, left: int | None = None, **changed) -> dict:
+        """What a ceremony orders that moves this log, of whose leaves so many are left, to the origin."""
+        size = len(self.leaves)
+        left = size if left is None else left
+        lost = None if left == size else {"first": left, "last": size - 1}
+        order = {"origin": origin, "previous_origin": self.origin, "previous_checkpoint": self.checkpoint()}
+        return order | {"size": left, "lost": lost} | changed
+
+
+INPUTS = {
+    "jws": b"eyJhbGciOiJFUzI1NiJ9.YSByZWNvcmQ", "dsse": b"DSSEv1 1 t 8 a record", "message": b"a record",
+    "digest": b"a record",
+}  # fmt: skip
 
 
 class Story:
@@ -335,13 +529,15 @@ class Story:
     RING = "atp-integrity"
 
     def __init__(
-        self, algorithm: str = "ES256", log_algorithm: str = "Ed25519", covers: str = "message", installation=None
+        self, algorithm: str = "ES256", log_algorithm: str = "Ed25519", covers: str = "jws", installation=None, usage=None
     ) -> None:
         self.installation = installation or Installation()
         self.log_key, self.key = ServiceKey(log_algorithm), ServiceKey(algorithm)
         self.log_birth = self.installation.generate("log", self.log_key)
-        self.birth = self.installation.generate(self.RING, self.key)
+        usage = usage or ("structured" if covers in ("jws", "dsse") else "raw")
+        self.birth = self.installation.generate(self.RING, self.key, order={"usage": usage})
         self.log, self.life, self.revocation, self.covers = Log(self.log_key), [], None, covers
+        self.corrections, self.origins = [], []
         self.log.append({"kind": "roster", "action": "install-genesis", "actor": "cli:0:root", "time": minute(0)})
         self.act(10, "accepted", "kid", kind="ceremony", digest=sha256(self.birth))
 
@@ -359,16 +555,38 @@ class Story:
     def activate(self) -> "Story":
         return self.act(20, "rotate", "kid")
 
-    def sign(self, message: bytes = b"a record") -> "Story":
+    def sign(self, message: bytes | None = None, at: int = 100) -> "Story":
         digested = self.covers == "digest"
+        message = INPUTS[self.covers] if message is None else message
         digest = hashlib.sha384 if self.key.algorithm == "ES384" else hashlib.sha256
         self.input = digest(message).digest() if digested else message
         self.signature, self.salt = self.key.sign(self.input, digested), b"salt" * 4
         self.index = len(self.log.leaves)
         self.log.append({
             "actor": "anna", "alg": self.key.algorithm, "input_commit": sha256(self.salt + self.input), "kid": self.key.kid,
-            "kind": "sign", "ring": self.RING, "sig_hash": sha256(self.signature), "time": minute(100),
+            "kind": "sign", "ring": self.RING, "sig_hash": sha256(self.key.lower(self.signature)), "time": minute(at),
         })  # fmt: skip
+        return self
+
+    def correct(self, first: int, last: int, bound: int, leaf=None, order=None, **changed) -> "Story":
+        """A correction of the clock, and the leaf of it."""
+        said = {"first": first, "last": last, "bound": minute(bound)}
+        transcript = self.installation.correct(**said | (order or {}), **changed)
+        return self.rule(self.corrections, "clock-correction", transcript, said | (leaf or {}))
+
+    def move(self, origin: str, left: int | None = None, order=None, leaf=None, **changed) -> "Story":
+        """A new origin, and the leaf of it. Proofs are of the new tree from here on."""
+        wanted = self.log.succeeded_by(origin, left) | (order or {})
+        transcript = self.installation.move(wanted, **changed)
+        said = {"origin": origin, "first": wanted["size"], "last": len(self.log.leaves)}
+        old, self.log = self.log, Log(self.log.key, origin)
+        self.log.leaves = old.leaves[: wanted["size"]]
+        return self.rule(self.origins, "new-origin", transcript, said | (leaf or {}))
+
+    def rule(self, ruled: list, action: str, transcript: str, members: dict) -> "Story":
+        ruled.append((len(self.log.leaves), transcript))
+        said = {"ref": sha256(json.loads(transcript)["record"]["request"]), "digest": sha256(transcript)}
+        self.log.append({"kind": "log", "action": action, "actor": "chancery", "time": minute(410)} | said | members)
         return self
 
     def demote(self) -> "Story":
@@ -380,17 +598,24 @@ class Story:
     def revoke(self, reason: str = "superseded", since: int | None = None) -> "Story":
         since_members = {} if since is None else {"compromised_since": minute(since)}
         spelled = since_members.get("compromised_since")
-        ref = "0" * 64
+        self.revocation, ref = None, "0" * 64
         if reason != "compromised" or since is not None:
             self.revocation = self.installation.revoke(self.RING, self.key.kid, reason, spelled)
             ref = sha256(json.loads(self.revocation)["record"]["request"])
         return self.act(402, "revoke", "previous_kid", reason=reason, ref=ref, **since_members)
+
+    def ruled(self, which: list) -> list:
+        return [
+            {"leaf": self.log.leaves[index], "proof": self.log.proof(index), "transcript": transcript}
+            for index, transcript in which
+        ]
 
     def members(self, cosignatures=(), **changed) -> dict:
         """The members of the evidence file; one that is changed to None is left out."""
         life = [{"leaf": self.log.leaves[index], "proof": self.log.proof(index)} for index in self.life]
         file = {
             "environment": ENVIRONMENT, "service": SERVICE, "leaf": self.log.leaves[self.index], "life": life,
+            "corrections": self.ruled(self.corrections), "origins": self.ruled(self.origins),
             "log_keys": [self.log_birth], "proof": self.log.proof(self.index, cosignatures),
             "revocation": self.revocation, "subject": self.subject(), "transcript": self.birth,
             "type": "chancery-evidence", "v": 1,

@@ -2,7 +2,6 @@
 
 import functools
 import json
-import os
 import pathlib
 import subprocess
 import sys
@@ -14,16 +13,14 @@ from chancery_verifier import evidence, tlog
 from chancery_verifier.evidence import verify_evidence
 from chancery_verifier.policy import WitnessPolicy
 from chancery_verifier.refusal import Malformed, Refused
+from chancery_verifier.roster import Pin
 from chancery_verifier.shape import LAST_INSTANT
-from chancery_verifier.transcript import verify_transcript
+from chancery_verifier.transcript import verify_core
+from refusals import STRIDE, Refusals
 from sample_files import (
-    ALGORITHMS, Installation, Log, ServiceKey, Story, Witness, b64u, canonical, minute, tree_path, tree_root,
+    ALGORITHMS, INPUTS, Installation, Log, ServiceKey, Story, Witness, WrappingKey, b64u, canonical, minute, sha256, tree_path,
+    tree_root, with_log,
 )  # fmt: skip
-from test_transcript import Refusals
-
-
-# A prime, so that members that stand at even distances are not all missed.
-STRIDE = 1 if os.environ.get("EVERY_BYTE") else 127
 
 
 def end_of(count: int) -> str:
@@ -150,8 +147,45 @@ class Verdicts(unittest.TestCase):
     def test_every_algorithm_and_kind_of_log_key(self):
         for algorithm in ALGORITHMS:
             self.assertEqual(verdict(Story(algorithm, log_algorithm="ES256").activate().sign()), ("VALID",))
-            if algorithm != "Ed25519":
-                self.assertEqual(verdict(Story(algorithm, covers="digest").activate().sign()), ("VALID",))
+            for covers in INPUTS:
+                if (algorithm, covers) != ("Ed25519", "digest"):
+                    self.assertEqual(verdict(Story(algorithm, covers=covers).activate().sign()), ("VALID",))
+
+    def test_a_wrong_usage(self):
+        for covers, right in (("jws", "structured"), ("dsse", "structured"), ("message", "raw"), ("digest", "raw")):
+            for usage in ("structured", "raw", "sealed", "certificates"):
+                story = Story(covers=covers, usage=usage).activate().sign()
+                expected = ("VALID",) if usage == right else ("INVALID", "wrong_usage")
+                self.assertEqual(verdict(story), expected)
+                self.assertEqual(verdict(story, subject=None), ("VALID",))
+                self.assertEqual(verify_evidence(story.evidence(), story.genesis_digest).usage, usage)
+        story = Story(usage="raw").activate()
+        story.key.sign = lambda *_: b"\1" * 64
+        self.assertEqual(verdict(story.sign()), ("INVALID", "bad_signature"))
+
+    def test_the_twin_of_a_signature_is_the_same_one(self):
+        for algorithm in ("ES256", "ES384"):
+            story = Story(algorithm).activate().sign()
+            twin = story.key.twin(story.signature)
+            self.assertNotEqual(sha256(twin), sha256(story.signature))
+            self.assertEqual(verdict(story, subject=story.subject(signature=b64u(twin))), ("VALID",))
+
+    def test_a_revocation_made_more_severe(self):
+        story = short().revoke("superseded")
+        for reason, since, expected in (
+            ("compromised", 350, ("VALID_RETIRED_KEY", "key_compromised")),
+            ("compromised", 101, ("VALID_RETIRED_KEY", "key_compromised")),
+            ("compromised", 100, ("REVOKED", "key_compromised")),
+            ("compromised", None, ("REVOKED", "key_compromised")),
+        ):
+            self.assertEqual(verdict(story.revoke(reason, since)), expected)
+        archived = short().revoke("superseded").act(403, "archive", "kid").revoke("compromised", 50)
+        self.assertEqual(verdict(archived), ("REVOKED", "key_compromised"))
+
+    def test_the_instant_of_a_revocation_stays_the_first_ones(self):
+        story, witness = short("demote", "retire").revoke("compromised", 299).revoke("compromised", 298), Witness("w.example.org")
+        for at, expected in ((297, "VALID_RETIRED_KEY"), (298, "REVOKED")):
+            self.assertEqual(verdict(story, policy_of(witness), cosignatures=[(witness, minute(at))]), (expected, "key_compromised"))
 
     def test_a_signature_that_does_not_check(self):
         story = Story().activate()
@@ -264,7 +298,8 @@ class EvidenceRefusals(Refusals):
         story = short()
         for changed in (
             {"v": 2}, {"more": 1}, {"service": "Other"}, {"environment": ""}, {"leaf": None}, {"type": "evidence"}, {"life": {}}, {"log_keys": [1]},
-            {"subject": story.subject(covers="both")}, {"subject": story.subject(input="x")},
+            {"corrections": None}, {"origins": None}, {"corrections": [{"leaf": "", "proof": ""}]}, {"origins": {}},
+            {"corrections": [{"leaf": "", "proof": "", "transcript": ""}] * 1001}, {"subject": story.subject(covers="both")}, {"subject": story.subject(input="x")},
             {"subject": story.subject(more="")}, {"life": [{"leaf": "x"}]},
         ):  # fmt: skip
             with self.subTest(changed):
@@ -290,6 +325,18 @@ class EvidenceRefusals(Refusals):
         self.refuse("transcript", story, transcript=Installation().generate("ring", story.key))
         revocation = story.installation.revoke(Story.RING, story.key.kid, "superseded", None)
         self.refuse("transcript", story, transcript=revocation)
+        self.refuse("transcript", story, transcript=story.installation.generate("kek", WrappingKey()))
+
+    def test_transcripts_are_cores(self):
+        story = short("revoke")
+
+        def logged(transcript: str) -> str:
+            return with_log(transcript, Log(story.log_key), story.log_birth)
+
+        verify_core(story.birth.encode(), Pin(story.genesis_digest))
+        self.refuse("log_key", story, log_keys=[logged(story.log_birth)])
+        self.refuse("transcript", story, transcript=logged(story.birth))
+        self.refuse("revocation", story, revocation=logged(story.revocation))
 
     def test_proof(self):
         story = short()
@@ -354,7 +401,8 @@ class EvidenceRefusals(Refusals):
     def test_leaf(self):
         for changed in (
             {"kid": b64u(b"o" * 32)}, {"ring": "other"}, {"alg": "ES384"}, {"v": 2}, {"kind": "key"}, {"actor": None},
-            {"more": 1}, {"time": "2026-01-01T00:00:00Z"}, {"sig_hash": "A" * 64}, {"actor": "x" * 1024},
+            {"more": 1}, {"time": "2026-01-01T00:00:00Z"}, {"sig_hash": "A" * 64}, {"actor": "x" * 1024}, {"alg": "ML-DSA-65"},
+            {"alg": ""}, {"alg": "x" * 41}, {"kind": "brand-new"}, {"reason": "x"},
         ):  # fmt: skip
             with self.subTest(changed):
                 self.refuse("leaf", self.with_leaf(**changed))
@@ -383,6 +431,11 @@ class EvidenceRefusals(Refusals):
             Story().act(20, "revoke", "kid", previous_kid=kid, reason="superseded", compromised_since=minute(1)).sign(),
             Story().act(30, "retire", "kid").sign(), short().act(30, "retire", "previous_kid"),
             short("revoke").act(410, "archive", "kid").act(420, "revoke", "previous_kid", reason="superseded"),
+            short().revoke("compromised", 50).revoke("compromised", 50), short().revoke("compromised", 50).revoke("compromised", 51),
+            short().revoke("compromised", 50).revoke("superseded"), short().revoke("compromised").revoke("compromised", 50),
+            short().revoke("compromised").revoke("compromised"), short().revoke("superseded").revoke("unspecified"),
+            short().act(30, "brand-new", "kid", kind="brand-new"), short().act(30, "retire", "kid", kind="log"),
+            short("demote").act(300, "retire", "kid", count=-1),
         ]  # fmt: skip
         for number, story in enumerate(cases):
             with self.subTest(number):
@@ -407,6 +460,17 @@ class EvidenceRefusals(Refusals):
         story = short("revoke").act(410, "archive", "kid")
         self.assertEqual(verdict(story), ("VALID_RETIRED_KEY", "key_revoked"))
 
+    def test_acts_may_say_more_and_nothing_else(self):
+        more = {
+            "alg": "x", "asset": "x", "bound": minute(1), "count": 1, "digest": "0" * 64, "first": 1, "from": minute(1), "last": 1,
+            "origin": "x", "previous_version": 1, "reason": "x", "ref": "x", "sig_hash": "0" * 64, "until": minute(1), "usage": "x",
+            "version": 1,
+        }  # fmt: skip
+        self.assertEqual(verdict(Story().act(20, "rotate", "kid", **more).sign()), ("VALID",))
+        for name, value in more.items():
+            wrong = 1 if isinstance(value, str) else "1"
+            self.refuse("life", Story().act(20, "rotate", "kid", **more | {name: wrong}).sign())
+
     def test_revocation(self):
         story = short("revoke")
         self.assertEqual(verdict(story, revocation=None), ("VALID_RETIRED_KEY", "key_revoked"))
@@ -419,30 +483,44 @@ class EvidenceRefusals(Refusals):
                 self.refuse("revocation", story, revocation=transcript)
         self.refuse("revocation", short(), revocation=story.revocation)
         compromised = short().revoke("compromised", 50)
+        twice = short().revoke("superseded")
+        first = twice.revocation
+        self.assertEqual(verdict(twice.revoke("compromised", 50)), ("REVOKED", "key_compromised"))
+        self.refuse("revocation", twice, revocation=first)
         other_since = compromised.installation.revoke(Story.RING, compromised.key.kid, "compromised", minute(51))
         self.refuse("revocation", compromised, revocation=other_since)
 
     def test_subject(self):
         story = short()
+        other = INPUTS["jws"] + b"x"
         self.refuse("subject", story, subject=story.subject(signature=b64u(story.key.sign(story.input))))
         self.refuse("subject", story, subject=story.subject(salt=b64u(b"other")))
-        self.refuse("subject", story, subject=story.subject(input=b64u(b"another record")))
-        unsalted = {name: value for name, value in story.subject(input=b64u(b"another record")).items() if name != "salt"}
+        self.refuse("subject", story, subject=story.subject(input=b64u(other)))
+        unsalted = {name: value for name, value in story.subject(input=b64u(other)).items() if name != "salt"}
         self.assertEqual(verdict(story, subject=unsalted), ("INVALID", "bad_signature"))
 
+    def test_an_input_is_of_the_form_that_it_says(self):
+        for covers, good, bad in (
+            ("jws", (b"e30.", b"e30.a.b", b"e30.\xff\0", b"eyAiYSIgOiAxIH0."),
+             (b"", b"e30", b".e30", b"W10.a", b"e30=.a", b"e31.a", b"\xff.a", b"bnVsbA.a", b"eyJhIjoxLCJhIjoxfQ.a", b"eyJhIjoxLjV9.a")),
+            ("dsse", (b"DSSEv1 ",), (b"", b"DSSEv1", b"dssev1 1", b" DSSEv1 ")),
+            ("message", (b"",), ()),
+        ):  # fmt: skip
+            for message in good:
+                self.assertEqual(verdict(Story(covers=covers).activate().sign(message)), ("VALID",))
+            for message in bad:
+                with self.subTest(message):
+                    self.refuse("subject", Story(covers=covers).activate().sign(message))
 
-class Tampering(unittest.TestCase):
+
+class Tampering(Refusals):
     def test_no_byte_can_be_changed(self):
         """Every byte counts in a file without signatures of witnesses. By hand: EVERY_BYTE=1."""
-        story = short("demote", "retire")
+        story = short("demote", "retire").correct(2, 3, 350).move("new.example.org/log").correct(2, 3, 349)
         data = story.evidence()
-        transcripts = functools.lru_cache(maxsize=8)(verify_transcript)
-        with mock.patch.object(evidence, "verify_transcript", transcripts):
-            verify_evidence(data, story.genesis_digest)
-            for place in range(0, len(data), STRIDE):
-                tampered = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
-                with self.assertRaises(Refused, msg=f"byte {place} of {len(data)}"):
-                    verify_evidence(tampered, story.genesis_digest)
+        transcripts = functools.lru_cache(maxsize=8)(verify_core)
+        with mock.patch.object(evidence, "verify_core", transcripts):
+            self.assert_every_byte_counts(data, lambda tampered: verify_evidence(tampered, story.genesis_digest))
 
     def test_no_byte_can_be_missing(self):
         story = short()
@@ -489,7 +567,7 @@ class Command(unittest.TestCase):
         )
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(json.loads(done.stdout), {
-            "verdict": "VALID_RETIRED_KEY", "reasons": [], "kid": story.key.kid, "ring": Story.RING, "log_index": story.index,
+            "verdict": "VALID_RETIRED_KEY", "reasons": [], "kid": story.key.kid, "ring": Story.RING, "usage": "structured", "log_index": story.index,
             "existed_at": end_of(200), "witnessed": True, "subject": True})  # fmt: skip
         done = self.run_command("b.evidence", data[:-1], *genesis, "--output", "json")
         self.assertEqual((done.returncode, json.loads(done.stdout)["refused"]), (5, "malformed"))
@@ -500,6 +578,11 @@ class Command(unittest.TestCase):
         self.assertEqual((done.returncode, done.stdout.split()[1]), (5, "REVOKED"))
         done = self.run_command("d", story.birth.encode(), *genesis, "--output", "json")
         self.assertEqual((done.returncode, json.loads(done.stdout)["kid"]), (0, story.key.kid))
+        kek = story.installation.generate("kek", WrappingKey())
+        done = self.run_command("d", kek.encode(), *genesis, "--output", "json")
+        self.assertEqual((done.returncode, json.loads(done.stdout)["possession"]), (0, "stated"))
+        done = self.run_command("d", with_log(kek, Log(story.log_key), story.log_birth).encode(), *genesis)
+        self.assertIn(f"grace {minute(2)}, mary {minute(2)}", done.stdout)
         done = self.run_command("e.transcript", b"[" * 10**6, *genesis, "--output", "json")
         self.assertEqual((done.returncode, json.loads(done.stdout)["refused"]), (5, "Unreadable"))
         done = self.run_command("f", b"\x00" * (17 * 2**20), *genesis, "--output", "json")
@@ -512,6 +595,16 @@ class Command(unittest.TestCase):
         self.assertEqual(self.run_command("a.evidence", data, str(self.directory / "none"), *genesis).returncode, 2)
         for arguments in ([], ["--genesis", "x"], [*genesis, "--witness-policy", str(self.directory / "bad")]):
             self.assertEqual(self.run_command("a.evidence", data, *arguments).returncode, 2)
+
+    def test_a_succession(self):
+        installation, key = Installation(), ServiceKey()
+        genesis = ["--genesis", installation.genesis_digest, "--succession", "--output", "json"]
+        first, second = (installation.generate("ring", key).encode() for _ in range(2))
+        (self.directory / "second").write_bytes(second)
+        done = self.run_command("first", first, str(self.directory / "second"), *genesis)
+        self.assertEqual((done.returncode, json.loads(done.stdout)["holds"]), (0, True))
+        done = self.run_command("third", second, str(self.directory / "first"), *genesis)
+        self.assertEqual((done.returncode, json.loads(done.stdout)["refused"]), (5, "Sequence"))
 
     def test_a_refusal_does_not_steer_the_terminal(self):
         story = short()

@@ -1,14 +1,23 @@
 """The objects of a transcript: the tables of docs/TRANSCRIPT.md section 3, and its `ssh key`."""
 
-from . import shape
+from . import place, shape
+from .operations import operation
 from .refusal import Malformed
-from .shape import array, boolean, instant, one_of, or_null, record, tagged, text
+from .shape import array, boolean, bytes_of_b64u, instant, kinded, mapping, one_of, or_null, record, tagged, text
 from .sshsig import read_key_text
 from .strict_json import read_canonical
+
+MAX_THRESHOLDS = 100
 
 
 def ssh_key(value):
     return read_key_text(text(value))
+
+
+def _credential_id(value) -> str:
+    if not 16 <= len(bytes_of_b64u(value)) <= 1023:
+        raise Malformed("Content: a credential id of 16 to 1023 bytes was expected")
+    return value
 
 
 def _plain_later(value) -> str:
@@ -16,14 +25,40 @@ def _plain_later(value) -> str:
     return text(value)
 
 
-signed = record({"body": text, "signatures": array(text)})
+# What is read of these is equal to the JSON, so that its canonical form is that of the file.
+member_signature = kinded(
+    {
+        "ssh": record({"signature": text}),
+        "webauthn": record(
+            {
+                "authenticator_data": shape.b64u,
+                "client_data": shape.b64u,
+                "credential_id": shape.b64u,
+                "signature": shape.b64u,
+            }
+        ),
+    }
+)
+_member_key = kinded(
+    {
+        "ssh": record({"public": ssh_key}),
+        "webauthn": record(
+            {
+                "algorithm": one_of("ES256", "Ed25519", "RS256"),
+                "credential_id": _credential_id,
+                "public_key": shape.b64u,
+            }
+        ),
+    }
+)
+signed = record({"body": text, "signatures": array(member_signature)})
 
 member = record(
     {
         "id": shape.name,
         "name": _plain_later,
-        "roles": array(shape.role),
-        "keys": array(record({"kind": one_of("ssh"), "public": ssh_key})),
+        "roles": array(shape.word),
+        "keys": array(_member_key),
         "active": boolean,
     }
 )
@@ -34,64 +69,38 @@ _document = {
     "version": shape.uint,
     "previous": or_null(shape.digest),
 }
-THRESHOLDS = ("generate", "rotate", "accept", "destroy", "revoke", "roster_change", "policy_change", "resume")
-roster = record(_document | {"members": array(member), "expires_at": or_null(instant)})
-policy = record(_document | {"thresholds": record({name: shape.threshold for name in THRESHOLDS})})
+roster = record(
+    _document
+    | {
+        "members": array(member),
+        "expires_at": or_null(instant),
+        "passkeys": or_null(record({"origins": array(text), "rp_id": text})),
+    }
+)
+
+
+def _thresholds(value) -> dict:
+    thresholds = mapping(shape.word, shape.threshold, MAX_THRESHOLDS)(value)
+    if "default" not in thresholds:
+        raise Malformed("Content: the member 'default' is missing")
+    return thresholds
+
+
+policy = record(_document | {"routine_rings": array(shape.name), "thresholds": _thresholds})
 genesis = record({"v": shape.version_one, "roster": roster, "policy": policy})
 
-FLAGS = ("token", "private", "sensitive", "extractable", "modifiable", "sign", "decrypt", "unwrap", "derive")
-template = record({name: boolean for name in FLAGS})
-generate = record(
-    {
-        "ring": shape.name,
-        "algorithm": shape.algorithm,
-        "key_spec": shape.key_spec,
-        "number": shape.u32,
-        "token_serial": _plain_later,
-        "token_label": _plain_later,
-        "cka_id": shape.hex16,
-        "label": _plain_later,
-        "template": template,
-        "critical": boolean,
-        "usage": one_of("structured", "raw"),
-        "publish_at": instant,
-        "activate_at": instant,
-        "retire_at": instant,
-        "predecessor": or_null(shape.kid),
-    }
-)
-destroy = record(
-    {
-        "ring": shape.name,
-        "kid": shape.kid,
-        "number": shape.u32,
-        "cka_id": shape.hex16,
-        "token_serial": _plain_later,
-        "token_label": _plain_later,
-    }
-)
-REASONS = ("unspecified", "compromised", "superseded")
-revoke = record(
-    {
-        "ring": shape.name,
-        "kid": shape.kid,
-        "number": shape.u32,
-        "reason": one_of(*REASONS),
-        "compromised_since": or_null(instant),
-    }
-)
-_reference = record({"version": shape.uint, "digest": shape.digest})
+reference = record({"version": shape.uint, "digest": shape.digest})
 request = record(
     {
         "v": shape.version_one,
         "service": shape.name,
         "environment": shape.name,
-        "sequence": shape.uint,
-        "previous_transcript": or_null(shape.digest),
-        "roster": _reference,
-        "policy": _reference,
-        "operation": tagged({"generate": generate, "destroy": destroy, "revoke": revoke}),
-        "proposer": shape.name,
+        "lines": array(record({"subject": shape.subject, "sequence": shape.uint, "previous": or_null(shape.digest)})),
+        "roster": reference,
+        "policy": reference,
+        "operation": operation,
+        "order": or_null(record({"id": shape.hex16, "use": shape.integer(1, shape.MAX_INTEGER)})),
+        "proposer": or_null(shape.name),
         "reason": _plain_later,
         "ticket": or_null(_plain_later),
         "created_at": instant,
@@ -101,51 +110,57 @@ request = record(
     }
 )
 
-read_back = record(
+_public = record(
+    {"kid": shape.kid, "spki_digest": shape.digest, "public_key": shape.b64u, "possession": shape.b64u},
+)
+_check = record({"kid": shape.kid, "challenge": shape.digest, "check_value": shape.digest})
+outcome = tagged(
     {
-        "token_serial": text,
-        "token_label": text,
-        "label": text,
-        "cka_id": shape.hex16,
-        "key_spec": shape.key_spec,
-        "template": template,
-        "always_sensitive": or_null(boolean),
-        "never_extractable": or_null(boolean),
-        "local": or_null(boolean),
+        "generated": record(
+            {
+                "key": tagged({"public": _public, "check": _check}),
+                "location": place.location,
+                "read_back": place.read_back,
+                "attestation": or_null(shape.b64u),
+            }
+        ),
+        "destroyed": record({"kids": array(shape.kid)}),
+        "revoked": record({"kid": shape.kid}),
+        "corrected": record({"first": shape.uint, "last": shape.uint, "bound": instant}),
+        "new-origin": record({"origin": text, "size": shape.uint}),
     }
 )
-generated = record(
-    {
-        "kid": shape.kid,
-        "spki_digest": shape.digest,
-        "public_key": shape.b64u,
-        "read_back": read_back,
-        "possession": shape.b64u,
-        "attestation": or_null(shape.b64u),
-    }
-)
-_kid_alone = record({"kid": shape.kid})
 statement = record(
     {
         "v": shape.version_one,
         "request_digest": shape.digest,
         "record_digest": shape.digest,
         "executed_at": instant,
-        "outcome": tagged({"generated": generated, "destroyed": _kid_alone, "revoked": _kid_alone}),
+        "outcome": outcome,
     }
 )
 
-rejection = record({"v": shape.version_one, "reason": text, "request_digest": shape.digest})
+# Of a rejection and of a cancellation.
+refusal = record({"v": shape.version_one, "reason": text, "request_digest": shape.digest})
+suspension = record(
+    {"v": shape.version_one, "member": shape.name, "nonce": shape.hex16, "reason": text, "roster": reference},
+)
 _step = record(
     {"at": instant, "what": text, "witness": or_null(record({"name": text, "note": text}))},
 )
+_received = record({"received_at": instant, "signature": member_signature})
+_refusal = record({"body": text, "received_at": instant, "signature": member_signature})
 _record = record(
     {
         "v": shape.version_one,
         "chains": record({"genesis": signed, "changes": array(tagged({"roster": signed, "policy": signed}))}),
         "request": text,
-        "approvals": array(record({"received_at": instant, "signature": text})),
-        "rejections": array(record({"body": text, "received_at": instant, "signature": text})),
+        "proposal": or_null(_received),
+        "order": or_null(text),
+        "approvals": array(_received),
+        "rejections": array(_refusal),
+        "cancellations": array(_refusal),
+        "suspensions": array(record({"body": text, "received_at": instant, "signatures": array(member_signature)})),
         "steps": array(_step),
     }
 )
@@ -153,8 +168,11 @@ transcript = record(
     {
         "v": shape.version_one,
         "record": _record,
-        "acceptance": record({"statement": text, "signatures": array(text)}),
-        "log_proofs": array(text),
+        "acceptance": record(
+            {"statement": text, "signatures": array(member_signature), "result": or_null(member_signature)},
+        ),
+        "log_keys": array(text),
+        "log_proofs": array(record({"leaf": text, "proof": text})),
     }
 )
 

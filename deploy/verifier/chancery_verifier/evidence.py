@@ -1,70 +1,41 @@
 """The verification of an evidence file: docs/LOG.md, "Evidence". Steps and words are those of "Verify" there."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
-from . import ceremony_forms as forms
-from . import shape
+from . import shape, subject
+from .leaves import read_act, read_signature
+from .life import Life, read_life
+from .operations import LOG_RING
+from .origins import Clock, Line, Ruled, read_line
 from .policy import WitnessPolicy
+from .proofs import Prover, check_distinct, log_key_of
 from .refusal import Malformed, Refused
 from .roster import Pin
-from .shape import array, bytes_of_b64u, instant, one_of, record, sha256_hex, text
+from .shape import array, one_of, record, text
 from .strict_json import read_canonical
-from .tlog import Proof, check_inclusion, log_signers, read_proof
-from .transcript import Ceremony, verify_transcript
+from .tlog import Checkpoint, Proof
+from .transcript import Ceremony, verify_core
 
-LOG_RING = "log"
-MAX_LEAF = 1024
-MAX_ACTS = 1000
+MAX_OF_EACH = 1000
+_LISTS = ("corrections", "life", "log_keys", "origins")
 
-_act_and_proof = record({"leaf": text, "proof": text})
-_subject = record(
-    {"covers": one_of("message", "digest"), "input": bytes_of_b64u, "signature": bytes_of_b64u},
-    optional={"salt": bytes_of_b64u},
-)
+_logged = record({"leaf": text, "proof": text})
+_ruled = record({"leaf": text, "proof": text, "transcript": text})
 _evidence = record(
     {
+        "corrections": array(_ruled),
         "environment": shape.name,
         "leaf": text,
-        "life": array(_act_and_proof),
+        "life": array(_logged),
         "log_keys": array(text),
+        "origins": array(_ruled),
         "proof": text,
         "service": shape.name,
         "transcript": text,
         "type": one_of("chancery-evidence"),
         "v": shape.version_one,
     },
-    optional={"revocation": text, "subject": _subject},
-)
-_signature_leaf = record(
-    {
-        "actor": text,
-        "alg": shape.algorithm,
-        "input_commit": shape.digest,
-        "kid": shape.kid,
-        "kind": one_of("sign"),
-        "ring": shape.name,
-        "sig_hash": shape.digest,
-        "time": instant,
-        "v": shape.version_one,
-    }
-)
-_act_leaf = record(
-    {
-        "action": text,
-        "actor": text,
-        "kind": one_of("key", "ring", "ceremony", "roster", "access", "refusal", "admin"),
-        "time": instant,
-        "v": shape.version_one,
-    },
-    optional={
-        "compromised_since": instant,
-        "digest": shape.digest,
-        "kid": shape.kid,
-        "previous_kid": shape.kid,
-        "reason": text,
-        "ref": text,
-        "ring": shape.name,
-    },
+    optional={"revocation": text, "subject": subject.form},
 )
 
 
@@ -76,6 +47,7 @@ class Result:
     reasons: list
     kid: str
     ring: str
+    usage: str
     log_index: int
     existed_at: str | None
     witnessed: bool
@@ -85,24 +57,31 @@ class Result:
 def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = None) -> Result:
     file = _read_file(data)
     pin = Pin(genesis, file["service"], file["environment"])
-    log_keys = [_verify_log_key(transcript, pin) for transcript in file["log_keys"]]
-    if len({key.kid for key in log_keys}) != len(log_keys):
-        raise Refused("log_key", "two transcripts of one log key")
+    log_keys = _verify_log_keys(file["log_keys"], pin)
     birth = _verify_birth(file["transcript"], pin)
-    proof, life_proofs = _verify_proofs(file, log_keys, policy)
+    proven = _verify_proofs(file, pin, Prover(log_keys, policy))
     leaf = _check_leaf(file["leaf"], birth)
-    life = _read_life(file["life"], life_proofs, birth, sha256_hex(file["transcript"].encode()))
+    life = read_life([act["leaf"] for act in file["life"]], proven.life, birth, proven.clock)
     if file["revocation"] is not None:
         _check_revocation(file["revocation"], pin, life, birth)
-    signature_checks = file["subject"] is None or _check_subject(file["subject"], leaf, birth)
-    existed_at, witnessed = _existed_at(leaf, proof, policy)
+    wrong = None
+    if file["subject"] is not None:
+        wrong = subject.wrong_with(file["subject"], leaf, birth.key, birth.order["usage"])
+    existed_at, witnessed = _existed_at(proven.clock.time(proven.place, leaf["time"]), proven.checkpoint, policy)
     if existed_at is not None:
-        existed_at = max([existed_at] + [time for index, time in life.times if index < proof.index])
-    was_primary = life.primary_index is not None and life.primary_index < proof.index
-    after_end = life.retired_index is not None and life.retired_index < proof.index
-    verdict, *reasons = _verdict(life, was_primary, existed_at, after_end) if signature_checks else ("INVALID", "bad_signature")
-    subject = file["subject"] is not None
-    return Result(verdict, reasons, birth.kid, birth.ring, proof.index, existed_at, witnessed, subject)
+        existed_at = max([existed_at] + [time for place, time in life.times if place < proven.place])
+    verdict, *reasons = ("INVALID", wrong) if wrong else _verdict(life, proven.place, existed_at)
+    return Result(
+        verdict=verdict,
+        reasons=reasons,
+        kid=birth.kid,
+        ring=birth.ring,
+        usage=birth.order["usage"],
+        log_index=proven.place[1],
+        existed_at=existed_at,
+        witnessed=witnessed,
+        subject=file["subject"] is not None,
+    )
 
 
 # Step 1.
@@ -111,8 +90,9 @@ def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = No
 def _read_file(data: bytes) -> dict:
     try:
         file = _evidence(read_canonical(data))
-        if len(file["life"]) > MAX_ACTS or len(file["log_keys"]) > MAX_ACTS:
-            raise Malformed(f"more than {MAX_ACTS} acts or keys")
+        for name in _LISTS:
+            if len(file[name]) > MAX_OF_EACH:
+                raise Malformed(f"more than {MAX_OF_EACH} in `{name}`")
     except Malformed as error:
         raise Refused("malformed", str(error)) from None
     return file
@@ -121,27 +101,29 @@ def _read_file(data: bytes) -> dict:
 # Steps 2 and 3: the transcripts.
 
 
-def _verify_generation(transcript: str, pin: Pin, word: str) -> Ceremony:
+def _verify(transcript: str, pin: Pin) -> Ceremony:
     try:
-        ceremony = verify_transcript(transcript.encode(), pin)
+        return verify_core(transcript.encode(), pin)
     except Refused as error:
-        raise Refused(word, str(error)) from None
-    if ceremony.operation != "generate":
-        raise Refused(word, f"a transcript of the operation {ceremony.operation}")
-    return ceremony
+        raise Malformed(str(error)) from None
 
 
-def _verify_log_key(transcript: str, pin: Pin):
-    ceremony = _verify_generation(transcript, pin, "log_key")
-    if ceremony.ring != LOG_RING:
-        raise Refused("log_key", f"a key of the ring {ceremony.ring}")
-    if ceremony.key.spec not in ("Ed25519", "P-256"):
-        raise Refused("log_key", f"no checkpoint is signed with {ceremony.key.spec}")
-    return ceremony.key
+def _verify_log_keys(transcripts: list, pin: Pin) -> list:
+    try:
+        keys = [log_key_of(_verify(transcript, pin)) for transcript in transcripts]
+        check_distinct(keys)
+    except Malformed as error:
+        raise Refused("log_key", str(error)) from None
+    return keys
 
 
 def _verify_birth(transcript: str, pin: Pin) -> Ceremony:
-    ceremony = _verify_generation(transcript, pin, "transcript")
+    try:
+        ceremony = _verify(transcript, pin)
+    except Malformed as error:
+        raise Refused("transcript", str(error)) from None
+    if ceremony.operation != "generate" or ceremony.key is None:
+        raise Refused("transcript", "not of a generation of a key that signs")
     if ceremony.ring == LOG_RING:
         raise Refused("transcript", "a key of the log signs nothing but checkpoints")
     return ceremony
@@ -150,162 +132,63 @@ def _verify_birth(transcript: str, pin: Pin) -> Ceremony:
 # Step 4: the proofs.
 
 
-def _verify_proofs(file: dict, log_keys: list, policy: WitnessPolicy | None) -> tuple:
-    """The proof of the leaf, and those of `life` in their order."""
-    pairs = [(file["leaf"], file["proof"])] + [(act["leaf"], act["proof"]) for act in file["life"]]
+@dataclass(frozen=True)
+class Proven:
+    """Where the leaves stand, and when they were written."""
+
+    place: tuple
+    checkpoint: Checkpoint
+    life: list
+    clock: Clock
+
+
+def _verify_proofs(file: dict, pin: Pin, prover: Prover) -> Proven:
     try:
-        proofs = [read_proof(proof) for _, proof in pairs]
-        signers = set()
-        for (leaf, _), proof in zip(pairs, proofs):
-            signers |= log_signers(proof.checkpoint, log_keys)
-            if policy is not None:
-                policy.check_lines(proof.checkpoint)
-            check_inclusion(leaf.encode(), proof)
+        proof = prover.prove(file["leaf"], file["proof"])
+        life = [prover.prove(act["leaf"], act["proof"]) for act in file["life"]]
     except Malformed as error:
         raise Refused("proof", str(error)) from None
-    if len({proof.checkpoint.origin for proof in proofs}) != 1:
-        raise Refused("proof", "checkpoints of more than one origin")
-    roots = {}
-    for checkpoint in (proof.checkpoint for proof in proofs):
-        if roots.setdefault(checkpoint.size, checkpoint.root) != checkpoint.root:
-            raise Refused("proof", f"two roots of the size {checkpoint.size}: the log forked")
-    if signers != {key.kid for key in log_keys}:
-        raise Refused("proof", "a log key has signed none of the checkpoints")
-    return proofs[0], proofs[1:]
+    line = _verify_line(file["origins"], pin, prover, proof)
+    clock = _verify_clock(file["corrections"], pin, prover, line)
+    try:
+        proven = Proven(line.place(proof), proof.checkpoint, [line.place(act) for act in life], clock)
+        prover.finish()
+    except Malformed as error:
+        raise Refused("proof", str(error)) from None
+    return proven
+
+
+def _verify_line(origins: list, pin: Pin, prover: Prover, proof: Proof) -> Line:
+    try:
+        return read_line([_verify_ruled(origin, pin, prover) for origin in origins], proof.checkpoint.origin)
+    except Malformed as error:
+        raise Refused("origin", str(error)) from None
+
+
+def _verify_clock(corrections: list, pin: Pin, prover: Prover, line: Line) -> Clock:
+    try:
+        return Clock([_verify_ruled(correction, pin, prover) for correction in corrections], line)
+    except Malformed as error:
+        raise Refused("correction", str(error)) from None
+
+
+def _verify_ruled(ruled: dict, pin: Pin, prover: Prover) -> Ruled:
+    proof = prover.prove(ruled["leaf"], ruled["proof"])
+    return Ruled(read_act(ruled["leaf"]), proof, _verify(ruled["transcript"], pin))
 
 
 # Step 5: the leaf.
 
 
-def _read_leaf(form, leaf: str) -> dict:
-    data = leaf.encode()
-    if len(data) > MAX_LEAF:
-        raise Malformed(f"a leaf longer than {MAX_LEAF} bytes")
-    return form(read_canonical(data))
-
-
 def _check_leaf(leaf: str, birth: Ceremony) -> dict:
     try:
-        members = _read_leaf(_signature_leaf, leaf)
+        members = read_signature(leaf)
     except Malformed as error:
         raise Refused("leaf", str(error)) from None
-    for member, expected in (("kid", birth.kid), ("ring", birth.ring), ("alg", birth.order["algorithm"])):
+    for member, expected in (("kid", birth.kid), ("ring", birth.ring), ("alg", birth.algorithm)):
         if members[member] != expected:
             raise Refused("leaf", f"`{member}` is not that of the transcript")
     return members
-
-
-# Step 6: the life of the key.
-
-
-@dataclass
-class Life:
-    """What became of the key. `state` is published, primary, demoted, retired, archived or revoked."""
-
-    state: str | None = None
-    primary_index: int | None = None  # of the first act that made it primary
-    retired_index: int | None = None  # of the act that retired it
-    revocation: dict | None = None
-    times: list = field(default_factory=list)  # of every act its index and its time
-    # When it was published, primary first, demoted last and not primary since, retired and archived.
-    reached: dict = field(default_factory=dict)
-
-
-def _refuse_life(why: str) -> Refused:
-    return Refused("life", why)
-
-
-def _read_life(acts: list, proofs: list, birth: Ceremony, transcript_digest: str) -> Life:
-    life, last_index = Life(), -1
-    for act, proof in zip(acts, proofs):
-        try:
-            leaf = _read_leaf(_act_leaf, act["leaf"])
-        except Malformed as error:
-            raise _refuse_life(str(error)) from None
-        if proof.index <= last_index:
-            raise _refuse_life("the acts are not in the order of the log")
-        last_index = proof.index
-        if leaf["ring"] != birth.ring:
-            raise _refuse_life(f"an act of the ring {leaf['ring']}")
-        _apply(leaf, life, birth.kid, transcript_digest)
-        if life.state == "primary" and life.primary_index is None:
-            life.primary_index = proof.index
-        if life.state == "retired" and life.retired_index is None:
-            life.retired_index = proof.index
-        life.times.append((proof.index, leaf["time"]))
-    if life.state is None:
-        raise _refuse_life("there is no first act")
-    _check_instants(life, birth)
-    return life
-
-
-def _check_instants(life: Life, birth: Ceremony) -> None:
-    steps = ["published", "primary", "demoted", "retired"]
-    # A revoked key may be archived without having been retired; the order then says nothing of it.
-    steps += ["archived"] if "retired" in life.reached else []
-    instants = [birth.executed_at] + [life.reached[step] for step in steps if step in life.reached]
-    if instants != sorted(instants):
-        raise _refuse_life("the instants run backwards")
-
-
-def _apply(leaf: dict, life: Life, kid: str, transcript_digest: str) -> None:
-    """The table of step 6. Exactly one of its rows is for this act and this key."""
-    kind, action, at = leaf["kind"], leaf["action"], leaf["time"]
-    is_kid, is_previous = leaf["kid"] == kid, leaf["previous_kid"] == kid
-    if is_kid == is_previous:
-        raise _refuse_life(f"an act {kind} {action} that is not about this key, or is twice")
-    if kind == "key" and action == "revoke":
-        _check_reason(leaf)
-    elif leaf["compromised_since"] is not None:
-        raise _refuse_life("`compromised_since` of an act that is no revocation")
-    if (life.state is None) != ((kind, action) == ("ceremony", "accepted")):
-        raise _refuse_life("the acceptance is the first act, and once only")
-    if (kind, action) == ("ceremony", "accepted") and is_kid:
-        if leaf["digest"] != transcript_digest:
-            raise _refuse_life("another transcript was accepted")
-        _reach(life, "published", (None,), at)
-    elif kind == "key" and action in ("rotate", "roll-back", "revoke") and is_kid:
-        if action == "revoke" and leaf["previous_kid"] is None:
-            raise _refuse_life("a revocation that does not say of which key")
-        _reach(life, "primary", ("published", "demoted"), at)
-    elif kind == "key" and action in ("rotate", "roll-back"):
-        _reach(life, "demoted", ("primary",), at)
-    elif kind == "key" and action == "retire" and is_kid:
-        _reach(life, "retired", ("demoted",), at)
-    elif kind == "key" and action == "archive" and is_kid:
-        _reach(life, "archived", ("retired", "revoked"), at)
-    elif kind == "key" and action == "revoke":
-        _revoke(leaf, life)
-    else:
-        raise _refuse_life(f"an act {kind} {action} has no place in the life of a key")
-
-
-def _reach(life: Life, state: str, allowed_from: tuple, at: str) -> None:
-    if life.state not in allowed_from:
-        raise _refuse_life(f"a key that is {life.state} does not become {state}")
-    if state == "archived" and state in life.reached:
-        raise _refuse_life("archived twice")
-    if state == "primary":
-        life.reached.pop("demoted", None)
-        life.reached.setdefault(state, at)
-    else:
-        life.reached[state] = at
-    life.state = state
-
-
-def _check_reason(leaf: dict) -> None:
-    if leaf["reason"] not in forms.REASONS:
-        raise _refuse_life(f"{leaf['reason']!r} is no reason of a revocation")
-    if leaf["compromised_since"] is not None and leaf["reason"] != "compromised":
-        raise _refuse_life("`compromised_since` of a key that is not compromised")
-
-
-def _revoke(leaf: dict, life: Life) -> None:
-    if life.revocation is not None:
-        raise _refuse_life("revoked twice")
-    if life.state == "primary":
-        _reach(life, "demoted", ("primary",), leaf["time"])
-    life.revocation, life.state = leaf, "revoked"
 
 
 # Step 7: the ceremony of the revocation.
@@ -316,74 +199,59 @@ def _check_revocation(transcript: str, pin: Pin, life: Life, birth: Ceremony) ->
     if act is None:
         raise Refused("revocation", "there is no revocation in `life`")
     try:
-        ceremony = verify_transcript(transcript.encode(), pin)
-    except Refused as error:
+        ceremony = _verify(transcript, pin)
+    except Malformed as error:
         raise Refused("revocation", str(error)) from None
-    if ceremony.operation != "revoke" or (ceremony.kid, ceremony.ring) != (birth.kid, birth.ring):
+    order = ceremony.order
+    if ceremony.operation != "revoke" or (order["kid"], order["ring"]) != (birth.kid, birth.ring):
         raise Refused("revocation", "a transcript of something else")
     for member in ("reason", "compromised_since"):
-        if ceremony.order[member] != act[member]:
+        if order[member] != act[member]:
             raise Refused("revocation", f"`{member}` is not that of the act")
     if ceremony.request_digest != act["ref"]:
         raise Refused("revocation", "the act rests on another request")
 
 
-# Step 8: the signature itself.
-
-
-def _check_subject(subject: dict, leaf: dict, birth: Ceremony) -> bool:
-    """Whether the signature checks; that it is another than the leaf's is a refusal."""
-    signed, signature, salt = subject["input"], subject["signature"], subject["salt"]
-    if sha256_hex(signature) != leaf["sig_hash"]:
-        raise Refused("subject", "the leaf is of another signature")
-    if salt is not None and sha256_hex(salt + signed) != leaf["input_commit"]:
-        raise Refused("subject", "the leaf is of another input")
-    if subject["covers"] == "message":
-        return birth.key.verifies(leaf["alg"], signed, signature)
-    return birth.key.verifies_digest(leaf["alg"], signed, signature)
-
-
 # Step 9: T.
 
 
-def _existed_at(leaf: dict, proof: Proof, policy: WitnessPolicy | None) -> tuple:
+def _existed_at(time: str, checkpoint: Checkpoint, policy: WitnessPolicy | None) -> tuple:
     """T, and whether witnesses say so. A policy whose quorum is `none` asks for no witness: as without one."""
     if policy is None or policy.needs_nobody:
-        return leaf["time"], False
-    complete_at = policy.complete_at(proof.checkpoint)
+        return time, False
+    complete_at = policy.complete_at(checkpoint)
     return complete_at, complete_at is not None
 
 
 # Step 10: the verdict.
 
 
-def _verdict(life: Life, was_primary: bool, existed_at: str | None, after_end: bool) -> tuple:
-    """The verdict and its reasons. `was_primary`, `after_end` (of its retirement): by the order of the log."""
-    if not was_primary:
+def _verdict(life: Life, place: tuple, existed_at: str | None) -> tuple:
+    """The verdict and its reasons."""
+    if life.primary_at is None or life.primary_at > place:
         return ("INDETERMINATE", "never_active")
-    retired_at = life.reached.get("retired")
+    retired = life.reached.get("retired")
+    behind_its_end = life.retired_at is not None and life.retired_at < place
     if life.revocation is not None:
-        return _verdict_of_revoked(life.revocation, retired_at, existed_at, after_end)
-    if retired_at is None:
+        return _verdict_of_revoked(life, retired, existed_at, behind_its_end)
+    if retired is None:
         return ("VALID",)
     if existed_at is None:
         return ("INDETERMINATE", "no_proof_of_existence")
-    if existed_at <= retired_at and not after_end:
+    if existed_at <= retired and not behind_its_end:
         return ("VALID_RETIRED_KEY",)
     return ("INDETERMINATE", "no_proof_of_existence", "after_end")
 
 
-def _verdict_of_revoked(
-    revocation: dict, retired_at: str | None, existed_at: str | None, after_end: bool
-) -> tuple:
-    compromised = revocation["reason"] == "compromised"
+def _verdict_of_revoked(life: Life, retired: str | None, existed_at: str | None, behind_its_end: bool) -> tuple:
+    compromised = life.revocation["reason"] == "compromised"
     reason = "key_compromised" if compromised else "key_revoked"
     # None: of a compromise whose beginning is not known nothing is before it.
-    doubtful_from = revocation["compromised_since"] if compromised else revocation["time"]
+    doubtful_from = life.revocation["compromised_since"] if compromised else life.revoked_at
     if existed_at is None:
         return ("INDETERMINATE", reason, "no_proof_of_existence")
     if doubtful_from is None or existed_at >= doubtful_from:
         return ("REVOKED", reason)
-    if retired_at is not None and (existed_at > retired_at or after_end):
+    if retired is not None and (existed_at > retired or behind_its_end):
         return ("INDETERMINATE", reason, "no_proof_of_existence", "after_end")
     return ("VALID_RETIRED_KEY", reason)

@@ -16,6 +16,11 @@ _SPKI_PREFIX = {
     "Ed25519": bytes.fromhex("302a300506032b6570032100"),
 }
 _MATERIAL_LENGTH = {"P-256": 64, "P-384": 96, "Ed25519": 32}
+# FIPS 186-5, SP 800-186: the order of each curve's base point.
+_ORDER = {
+    "P-256": 0xFFFFFFFF00000000FFFFFFFFFFFFFFFFBCE6FAADA7179E84F3B9CAC2FC632551,
+    "P-384": int("FFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFFF" "C7634D81F4372DDF581A0DB248B0A77AECEC196ACCC52973", 16),
+}
 _CURVE = {"P-256": ec.SECP256R1, "P-384": ec.SECP384R1}
 _RSA_SPECS = {2048: "RSA-2048", 3072: "RSA-3072", 4096: "RSA-4096"}
 
@@ -59,6 +64,14 @@ class PublicKey:
     def verifies_digest(self, algorithm: str, digest: bytes, signature: bytes) -> bool:
         """The same, where the digest of the message is given. Ed25519 has no such form: false."""
         return algorithm != "Ed25519" and self._check(algorithm, digest, signature, digested=True)
+
+    def canonical_signature(self, signature: bytes) -> bytes:
+        """docs/LOG.md, "Leaves": r || s with the lower s; everything else is its own canonical form."""
+        order, size = _ORDER.get(self.spec), len(self.material) // 2
+        if order is None or len(signature) != 2 * size:
+            return signature
+        s = int.from_bytes(signature[size:], "big")
+        return signature[:size] + (order - s).to_bytes(size, "big") if order // 2 < s < order else signature
 
     def _check(self, algorithm: str, data: bytes, signature: bytes, digested: bool) -> bool:
         if self.spec not in SPECS_OF_ALGORITHM[algorithm]:

@@ -3,8 +3,9 @@
 from dataclasses import dataclass, field
 
 from . import ceremony_forms as forms
-from . import sshsig
+from . import signatures
 from .refusal import Malformed, Refused
+from .operations import LOG_RING
 from .shape import is_plain, sha256_hex
 from .strict_json import canonical, read_canonical
 
@@ -21,40 +22,65 @@ class Pin:
         return f"chancery/{purpose}.v1@{self.service}/{self.environment}"
 
 
+# Under these no threshold is, whatever a policy says (section 3, "Thresholds").
+_FLOORS = {"emergency-rotation": 3}
+_LOWEST_FLOOR = 2
+
+
+def threshold(policy: dict, word: str) -> int:
+    written = policy["thresholds"].get(word, policy["thresholds"]["default"])
+    return max(written, _floor(word))
+
+
+def _floor(word: str) -> int:
+    return _FLOORS.get(word, _LOWEST_FLOOR)
+
+
+@dataclass(frozen=True)
+class Rules:
+    """Who may count in one list of signatures."""
+
+    custodians: bool = True
+    proposer: str | None = None
+    suspended: frozenset = frozenset()
+
+
 @dataclass
 class Count:
-    """Who counts, in order, why the others do not, and the wire forms of all keys whose signatures check."""
+    """Who counts, in order, and where in the list; why the others do not, and the wire forms of all keys that signed."""
 
     members: list = field(default_factory=list)
+    positions: list = field(default_factory=list)
     others: list = field(default_factory=list)
     keys: set = field(default_factory=set)
 
 
-def count(
-    signatures: list, namespace: str, body: str, members: list, custodians: bool = True, proposer: str | None = None
-) -> Count:
-    """Section 5. `signatures` are pairs of armour and whether it came in time."""
+def count(signed: list, namespace: str, body: str, roster: dict, rules: Rules = Rules()) -> Count:
+    """Section 5. `signed` are pairs of a MemberSignature and whether it came in time."""
     counted = Count()
-    for armor, in_time in signatures:
+    for position, (signature, in_time) in enumerate(signed):
         try:
-            counted.members.append(_member_that_counts(armor, in_time, namespace, body, members, custodians, proposer, counted))
+            key = signatures.verify(signature, namespace, body)
+            counted.keys.add(key.wire)
+            counted.members.append(_member_that_counts(key.wire, in_time, roster, rules, counted))
+            counted.positions.append(position)
         except Refused as reason:
             counted.others.append(str(reason))
     return counted
 
 
-def _member_that_counts(armor, in_time, namespace, body, members, custodians, proposer, so_far: Count) -> str:
-    key = sshsig.verify(armor, namespace, body)
-    so_far.keys.add(key.wire)
-    member = _holder(key.wire, members)
+def _member_that_counts(wire: bytes, in_time: bool, roster: dict, rules: Rules, so_far: Count) -> str:
+    member = holder(wire, roster)
     if member is None:
         raise Refused("UnknownKey", "no member of the roster has this key")
     who = member["id"]
     if not member["active"]:
         raise Refused("Inactive", who)
-    if custodians and "custodian" not in member["roles"]:
+    if who in rules.suspended:
+        raise Refused("Suspended", who)
+    if rules.custodians and "custodian" not in member["roles"]:
         raise Refused("Role", f"{who} is not a custodian")
-    if who == proposer:
+    if who == rules.proposer:
         raise Refused("Proposer", f"{who} is the proposer")
     if not in_time:
         raise Refused("Late", who)
@@ -63,19 +89,31 @@ def _member_that_counts(armor, in_time, namespace, body, members, custodians, pr
     return who
 
 
-def _holder(wire: bytes, members: list) -> dict | None:
-    for member in members:
-        if any(key["public"].wire == wire for key in member["keys"]):
+def holder(wire: bytes, roster: dict) -> dict | None:
+    """The member, active or not, who has this key."""
+    for member in roster["members"]:
+        if any(key["kind"] == "ssh" and key["public"].wire == wire for key in member["keys"]):
             return member
     return None
 
 
-def without_deadline(signatures: list) -> list:
-    return [(armor, True) for armor in signatures]
+def without_deadline(made: list) -> list:
+    return [(signature, True) for signature in made]
 
 
 def check_possible(roster: dict, policy: dict) -> None:
     """Section 6, "Possible"."""
+    rings = policy["routine_rings"]
+    if LOG_RING in rings or not all(first < then for first, then in zip(rings, rings[1:])):
+        raise Refused("Chain/Policy", "RoutineRing: ascending, each once, and not log")
+    for word, number in policy["thresholds"].items():
+        if number < _floor(word):
+            raise Refused("Chain/Policy", f"Floor: {number} for {word}, which needs {_floor(word)}")
+    _check_members(roster)
+    _check_reachable(roster, max(policy["thresholds"].values()))
+
+
+def _check_members(roster: dict) -> None:
     _refuse_twice([member["id"] for member in roster["members"]], "DuplicateId")
     for member in roster["members"]:
         if not is_plain(member["name"], 100):
@@ -83,9 +121,20 @@ def check_possible(roster: dict, policy: dict) -> None:
         if member["active"] and not member["keys"]:
             raise Refused("Chain/Roster", f"NoKey: {member['id']}")
         _refuse_twice(member["roles"], "DuplicateRole")
-    _refuse_twice([key["public"].material for member in roster["members"] for key in member["keys"]], "SharedKey")
-    largest, custodians = max(policy["thresholds"].values()), len(_active_custodians(roster))
-    if largest > custodians:
+        if "executor" in member["roles"] and len(member["roles"]) > 1:
+            raise Refused("Chain/Roster", f"ExecutorRole: {member['id']} has another role, too")
+    keys = [key for member in roster["members"] for key in member["keys"]]
+    if roster["passkeys"] is not None or any(key["kind"] != "ssh" for key in keys):
+        raise Refused("Chain/Roster", "Kind: passkeys are not counted yet")
+    _refuse_twice([key["public"].material for key in keys], "SharedKey")
+
+
+def _check_reachable(roster: dict, largest: int) -> None:
+    """The proposer does not count, so there has to be one custodian more, or somebody else who proposes."""
+    active = _active(roster)
+    custodians = sum("custodian" in member["roles"] for member in active)
+    others = any("operator" in member["roles"] and "custodian" not in member["roles"] for member in active)
+    if largest > (custodians if others else custodians - 1):
         raise Refused("Chain/Unreachable", f"a threshold of {largest} with {custodians} active custodians")
 
 
@@ -98,10 +147,6 @@ def _active(roster: dict) -> list:
     return [member for member in roster["members"] if member["active"]]
 
 
-def _active_custodians(roster: dict) -> list:
-    return [member for member in _active(roster) if "custodian" in member["roles"]]
-
-
 class Chain:
     """The rosters and policies from the genesis on; after the walk, the last of each is current."""
 
@@ -112,7 +157,7 @@ class Chain:
 
     def _start(self, genesis: dict, pin: Pin) -> None:
         body = genesis["body"]
-        self.head = sha256_hex(body.encode())
+        self.digests = [sha256_hex(body.encode())]
         if self.head != pin.genesis:
             raise Refused("Chain/Genesis", f"the genesis has SHA-256 {self.head}")
         value, document = _read_document(forms.genesis, body)
@@ -130,6 +175,10 @@ class Chain:
             kind: {"version": 1, "digest": sha256_hex(canonical(value[kind]))} for kind in ("roster", "policy")
         }
 
+    @property
+    def head(self) -> str:
+        return self.digests[-1]
+
     def _check_place(self, kind: str, document: dict, version: int, previous: str | None) -> None:
         if (document["service"], document["environment"]) != (self.pin.service, self.pin.environment):
             raise Refused("Chain/Elsewhere", f"a {kind} for {document['service']}/{document['environment']}")
@@ -139,9 +188,8 @@ class Chain:
             raise Refused("Chain/Previous", f"a {kind} that does not follow the document before it")
 
     def _check_genesis_signatures(self, genesis: dict) -> None:
-        signatures = without_deadline(genesis["signatures"])
-        namespace = self.pin.namespace("genesis")
-        counted = count(signatures, namespace, genesis["body"], self.roster["members"], custodians=False)
+        signed, namespace = without_deadline(genesis["signatures"]), self.pin.namespace("genesis")
+        counted = count(signed, namespace, genesis["body"], self.roster, Rules(custodians=False))
         for member in _active(self.roster):
             if member["id"] not in counted.members:
                 raise Refused("Chain/Signatures", f"{member['id']} has not signed the genesis {counted.others}")
@@ -164,10 +212,10 @@ class Chain:
             self._remember_keys(change)
         else:
             check_possible(self.roster, change)
-            needed = max(self.policy["thresholds"]["policy_change"], change["thresholds"]["policy_change"])
+            needed = max(threshold(self.policy, "policy"), threshold(change, "policy"))
             self._need_custodians(kind, document, self.roster, needed)
             self.policy = change
-        self.head = sha256_hex(body.encode())
+        self.digests.append(sha256_hex(body.encode()))
         self.references[kind] = {"version": change["version"], "digest": self.head}
 
     def _remember_keys(self, roster: dict) -> None:
@@ -187,14 +235,14 @@ class Chain:
                     raise Refused("Chain/Roster", f"FormerKey: of {holder}, now with {member['id']}")
 
     def _need_custodians(self, kind: str, document: dict, roster: dict, needed: int) -> Count:
-        signatures = without_deadline(document["signatures"])
-        counted = count(signatures, self.pin.namespace(kind), document["body"], roster["members"])
+        signed = without_deadline(document["signatures"])
+        counted = count(signed, self.pin.namespace(kind), document["body"], roster)
         if len(counted.members) < needed:
             raise Refused("Chain/Signatures", f"{len(counted.members)} of {needed} for a {kind} {counted.others}")
         return counted
 
     def _check_roster_signatures(self, new: dict, document: dict) -> None:
-        needed = self.policy["thresholds"]["roster_change"]
+        needed = threshold(self.policy, "roster")
         self._need_custodians("roster", document, self.roster, needed)
         counted = self._need_custodians("roster", document, new, needed)
         known = {member["id"]: {key["public"].wire for key in member["keys"]} for member in self.roster["members"]}

@@ -17,7 +17,7 @@ FIRST_INSTANT = "1970-01-01T00:00:00.000Z"
 LAST_INSTANT = "9999-12-30T21:59:59.999Z"
 ALGORITHMS = ("ES256", "ES384", "PS256", "RS256", "Ed25519")
 KEY_SPECS = ("P-256", "P-384", "RSA-2048", "RSA-3072", "RSA-4096", "Ed25519")
-ROLES = ("custodian", "security-lead", "on-call-manager", "on-call", "operator")
+USAGES = ("structured", "raw", "sealed", "certificates", "log", "wrap")
 
 
 def text(value) -> str:
@@ -101,6 +101,29 @@ def _member(name: str, reader, value):
         raise Malformed(f"{error} (in {name!r})") from None
 
 
+def kinded(choices: dict):
+    """An object that says in its member `kind` which of these it is. The reader gets the other members."""
+
+    def read(value) -> dict:
+        if not isinstance(value, dict) or not isinstance(value.get("kind"), str) or value["kind"] not in choices:
+            raise Malformed(f"Content: an object of one of the kinds {', '.join(choices)} was expected")
+        others = {name: element for name, element in value.items() if name != "kind"}
+        return {"kind": value["kind"]} | choices[value["kind"]](others)
+
+    return read
+
+
+def mapping(name_reader, reader, most: int):
+    """An object with any names that one reader takes, and values that the other takes."""
+
+    def read(value) -> dict:
+        if not isinstance(value, dict) or len(value) > most:
+            raise Malformed(f"Content: an object of at most {most} members was expected")
+        return {name_reader(name): _member(name, reader, element) for name, element in value.items()}
+
+    return read
+
+
 def tagged(choices: dict):
     """An object of one member, whose name says what it is. Returns the name and the value."""
 
@@ -177,6 +200,22 @@ def kid(value) -> str:
     return value
 
 
+def short_text(value) -> str:
+    if not 1 <= len(text(value)) <= 40:
+        raise Malformed("Content: a string of 1 to 40 code points was expected")
+    return value
+
+
+def subject(value) -> str:
+    """What a line of ceremonies is about: a kind, and mostly a name of that kind."""
+    kind, slash, which = text(value).partition("/")
+    if value not in ("trust", "log"):
+        if not slash or kind not in _NAMES_OF_SUBJECTS:
+            raise Malformed("Content: a subject was expected, such as ring/NAME")
+        _NAMES_OF_SUBJECTS[kind](which)
+    return value
+
+
 version_one = integer(1, 1)
 uint = integer(0, MAX_INTEGER)
 u32 = integer(0, 2**32 - 1)
@@ -186,7 +225,10 @@ digest = matching(r"[0-9a-f]{64}", "a SHA-256 in lower-case hexadecimal")
 hex16 = matching(r"[0-9a-f]{32}", "16 bytes in lower-case hexadecimal")
 algorithm = one_of(*ALGORITHMS)
 key_spec = one_of(*KEY_SPECS)
-role = one_of(*ROLES)
+usage = one_of(*USAGES)
+word = matching(r"[a-z][a-z0-9-]{0,39}", "a word of a-z, 0-9 and -, beginning with a letter")
+
+_NAMES_OF_SUBJECTS = {"ring": name, "key": kid, "order": hex16, "tenant": name, "ca": name}
 
 _NOT_PLAIN = (
     (0x0000, 0x001F), (0x007F, 0x009F), (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160),

@@ -1,0 +1,38 @@
+"""Lines: each ceremony stands behind the last one on each of its subjects (docs/TRANSCRIPT.md sections 7 and 11)."""
+
+from .refusal import Malformed, Refused
+
+
+def check_lines(lines: list, subjects: list) -> None:
+    """Of one request. Raises Malformed that begins with the name of the reason."""
+    if [line["subject"] for line in lines] != subjects:
+        raise Malformed(f"Lines: the subjects are {', '.join(subjects)}")
+    for line in lines:
+        if line["sequence"] < 1 or (line["sequence"] == 1) != (line["previous"] is None):
+            raise Malformed(f"Sequence: of {line['subject']}")
+
+
+def verify_succession(ceremonies: list) -> None:
+    """Of many transcripts that hold, oldest first."""
+    last, nonces = {}, set()
+    for ceremony in ceremonies:
+        for line in ceremony.request["lines"]:
+            sequence, before = last.get(line["subject"], (0, None))
+            _check_step(line, sequence, before, ceremony)
+            last[line["subject"]] = (sequence + 1, ceremony)
+        nonce = ceremony.request["nonce"]
+        if nonce in nonces:
+            raise Refused("Nonce", f"{nonce} comes twice")
+        nonces.add(nonce)
+
+
+def _check_step(line: dict, sequence: int, before, ceremony) -> None:
+    subject = line["subject"]
+    if line["sequence"] != sequence + 1:
+        raise Refused("Sequence", f"{subject}: {line['sequence']} follows {sequence}")
+    if before is None:
+        return  # that `previous` is null was seen when the request was judged
+    if line["previous"] != before.digest:
+        raise Refused("Previous", f"{subject}: {line['sequence']} follows another ceremony")
+    if ceremony.chain_digests[: len(before.chain_digests)] != before.chain_digests:
+        raise Refused("Chain", f"{subject}: {line['sequence']} is of a chain that split off")

@@ -1,0 +1,84 @@
+"""What the log says of a ceremony: docs/TRANSCRIPT.md section 10."""
+
+from . import signatures
+from .leaves import read_act
+from .proofs import Prover, check_distinct, log_key_of
+from .refusal import Malformed, Refused
+
+
+def check(transcript: dict, ceremony, approvals, verify_core) -> dict:
+    """Of each member whose approval counts, the time of its leaf. `approvals` are counted; `verify_core` verifies a transcript."""
+    try:
+        keys = [log_key_of(_verify(text, ceremony, verify_core)) for text in transcript["log_keys"]]
+        check_distinct(keys)
+        acts = _read_acts(transcript["log_proofs"], keys)
+        expected = _expected_digests(transcript, ceremony)
+        for _, act in acts:
+            _check_act(act, ceremony, expected)
+        return _times(acts, transcript["record"]["approvals"], approvals)
+    except Malformed as error:
+        raise Refused("LogProofs", str(error)) from None
+
+
+def _verify(text: str, ceremony, verify_core):
+    try:
+        return verify_core(text.encode(), ceremony.pin)
+    except Refused as error:
+        raise Malformed(f"a transcript of a log key: {error}") from None
+
+
+def _read_acts(log_proofs: list, keys: list) -> list:
+    """Pairs of index and act."""
+    prover, acts = Prover(keys), []
+    for logged in log_proofs:
+        proof = prover.prove(logged["leaf"], logged["proof"])
+        if acts and proof.index <= acts[-1][0]:
+            raise Malformed("the leaves are not in the order of the log")
+        acts.append((proof.index, read_act(logged["leaf"])))
+    if len(prover.origins) != 1:
+        raise Malformed("checkpoints of more than one origin")
+    prover.finish()
+    return acts
+
+
+def _expected_digests(transcript: dict, ceremony) -> dict:
+    """For every action whose digest is compared, what it can be."""
+    record = transcript["record"]
+
+    def of(received: list) -> set:
+        return {signatures.digest(one["signature"]) for one in received}
+
+    return {
+        "propose": of([record["proposal"]]),
+        "approve": of(record["approvals"]),
+        "reject": of(record["rejections"]),
+        "cancel": of(record["cancellations"]),
+        "accept": {signatures.digest(signature) for signature in transcript["acceptance"]["signatures"]},
+        "accepted": {ceremony.core_digest},
+    }
+
+
+def _check_act(act: dict, ceremony, expected: dict) -> None:
+    if act["kind"] != "ceremony" or act["ref"] != ceremony.request_digest:
+        raise Malformed("a leaf that is not of this ceremony")
+    action = act["action"]
+    if action in expected and act["digest"] not in expected[action]:
+        raise Malformed(f"an act `{action}` of something that does not stand here")
+
+
+def _times(acts: list, received: list, approvals) -> dict:
+    accepted = [index for index, act in acts if act["action"] == "accepted"]
+    if len(accepted) != 1:
+        raise Malformed(f"{len(accepted)} acts `accepted` in place of one")
+    times = {}
+    for member, position in zip(approvals.members, approvals.positions):
+        digest = signatures.digest(received[position]["signature"])
+        found = [
+            act["time"]
+            for index, act in acts
+            if act["action"] == "approve" and act["digest"] == digest and index < accepted[0]
+        ]
+        if not found:
+            raise Malformed(f"the approval of {member} is not in the log before `accepted`")
+        times[member] = found[0]
+    return times

@@ -1,0 +1,161 @@
+"""What a request can order: the operations of docs/TRANSCRIPT.md section 3, their subjects, and their content (section 7)."""
+
+from . import shape
+from .keys import SPECS_OF_ALGORITHM
+from .place import check_plain, check_template, location, place
+from .refusal import Malformed
+from .shape import array, instant, is_plain, one_of, or_null, record, tagged, text
+from .tlog import read_checkpoint
+
+MAX_KEYS = 100
+LOG_RING = "log"
+REASONS = ("unspecified", "compromised", "superseded")
+
+purpose = tagged(
+    {
+        "sign": record({"algorithm": shape.algorithm, "key_spec": shape.key_spec}),
+        "wrap": record({"algorithm": one_of("A256KW"), "key_spec": one_of("AES-256")}),
+    }
+)
+generate = record(
+    {
+        "ring": shape.name,
+        "number": shape.u32,
+        "purpose": purpose,
+        "usage": shape.usage,
+        "place": place,
+        "publish_at": instant,
+        "activate_at": instant,
+        "retire_at": instant,
+        "predecessor": or_null(shape.kid),
+    }
+)
+destroy = record(
+    {"keys": array(record({"kid": shape.kid, "location": location, "number": shape.u32, "ring": shape.name}))},
+)
+revoke = record(
+    {
+        "ring": shape.name,
+        "kid": shape.kid,
+        "number": shape.u32,
+        "reason": one_of(*REASONS),
+        "compromised_since": or_null(instant),
+    }
+)
+clock_correction = record({"bound": instant, "first": shape.uint, "last": shape.uint})
+new_origin = record(
+    {
+        "lost": or_null(record({"first": shape.uint, "last": shape.uint})),
+        "origin": text,
+        "previous_checkpoint": text,
+        "previous_origin": text,
+        "size": shape.uint,
+    }
+)
+operation = tagged(
+    {
+        "generate": generate,
+        "destroy": destroy,
+        "revoke": revoke,
+        "clock-correction": clock_correction,
+        "new-origin": new_origin,
+    }
+)
+
+
+def subjects_of(kind: str, order: dict) -> list:
+    """The subjects on whose lines the ceremony stands, in their order."""
+    if kind == "generate":
+        return [f"ring/{order['ring']}"]
+    if kind == "destroy":
+        return [f"key/{key['kid']}" for key in order["keys"]]
+    return [f"key/{order['kid']}"] if kind == "revoke" else ["log"]
+
+
+def threshold_word(kind: str, order: dict) -> str:
+    """Whose threshold of the policy approves it."""
+    return "rotate" if kind == "generate" and order["predecessor"] is not None else kind
+
+
+def check_content(kind: str, order: dict, created_at: str) -> None:
+    """Raises Malformed that begins with the name of the reason."""
+    _CHECKS[kind](order, created_at)
+
+
+def _need(condition: bool, reason: str) -> None:
+    if not condition:
+        raise Malformed(reason)
+
+
+def _need_plain_place(where: tuple) -> None:
+    try:
+        check_plain(where)
+    except Malformed as error:
+        raise Malformed(f"Text: {error}") from None
+
+
+def _check_generate(order: dict, _created_at: str) -> None:
+    kind, wanted = order["purpose"]
+    _need_plain_place(order["place"])
+    _need(order["publish_at"] <= order["activate_at"] <= order["retire_at"], "Order")
+    _need((order["usage"] == "wrap") == (kind == "wrap"), "Usage: `wrap` is for the purpose wrap, and nothing else is")
+    _need((order["usage"] == "log") == (order["ring"] == LOG_RING), "Usage: `log` is for the ring log, and nothing else is")
+    _need(kind == "wrap" or wanted["key_spec"] in SPECS_OF_ALGORITHM[wanted["algorithm"]], "KeySpec")
+    _need(order["number"] != 0 and not (order["number"] == 1 and order["predecessor"] is not None), "Number")
+    try:
+        check_template(kind, order["place"])
+    except Malformed as error:
+        raise Malformed(f"Template: {error}") from None
+
+
+def _check_destroy(order: dict, _created_at: str) -> None:
+    kids = [key["kid"] for key in order["keys"]]
+    _need(1 <= len(kids) <= MAX_KEYS, f"Keys: there are {len(kids)}")
+    _need(all(first < then for first, then in zip(kids, kids[1:])), "Keys: not strictly ascending")
+    for key in order["keys"]:
+        _need(key["number"] != 0, "NumberZero")
+        _need_plain_place(key["location"])
+
+
+def _check_revoke(order: dict, created_at: str) -> None:
+    since = order["compromised_since"]
+    _need(order["number"] != 0, "NumberZero")
+    _need((order["reason"] == "compromised") == (since is not None), "CompromisedSince")
+    _need(since is None or since <= created_at, "Order: `compromised_since` after `created_at`")
+
+
+def _check_correction(order: dict, created_at: str) -> None:
+    _need(order["first"] <= order["last"], "Range: `first` after `last`")
+    _need(order["bound"] <= created_at, "Order: `bound` after `created_at`")
+
+
+def _check_new_origin(order: dict, _created_at: str) -> None:
+    for name in ("origin", "previous_origin"):
+        _need(is_plain(order[name], 200), f"Text: `{name}`")
+    old_size = size_of_old_origin(order)
+    _need(order["origin"] != order["previous_origin"], "Origin: it is the old one")
+    lost, size = order["lost"], order["size"]
+    if lost is None:
+        _need(size == old_size, "Range: leaves are lost and `lost` is null")
+    else:
+        _need(size < old_size, "Range: no leaves are lost")
+        _need((lost["first"], lost["last"]) == (size, old_size - 1), "Range: `lost` is not what follows `size`")
+
+
+def size_of_old_origin(order: dict) -> int:
+    """By its last checkpoint, whose signatures say nothing here: no log key is at hand."""
+    try:
+        checkpoint = read_checkpoint(order["previous_checkpoint"])
+    except Malformed as error:
+        raise Malformed(f"Origin: `previous_checkpoint`: {error}") from None
+    _need(checkpoint.origin == order["previous_origin"], "Origin: the checkpoint is of another one")
+    return checkpoint.size
+
+
+_CHECKS = {
+    "generate": _check_generate,
+    "destroy": _check_destroy,
+    "revoke": _check_revoke,
+    "clock-correction": _check_correction,
+    "new-origin": _check_new_origin,
+}

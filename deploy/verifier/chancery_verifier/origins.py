@@ -1,0 +1,89 @@
+"""The line of a log's origins, places on it, and corrections of the clock: docs/LOG.md, "Verify", steps 4a to 4c."""
+
+from dataclasses import dataclass, field
+
+from .operations import size_of_old_origin
+from .refusal import Malformed
+from .tlog import Proof
+
+
+@dataclass(frozen=True)
+class Ruled:
+    """An act of the log with the ceremony that ruled it, both verified by themselves."""
+
+    act: dict
+    proof: Proof
+    ceremony: object
+
+
+def check_act(ruled: Ruled, action: str, **members) -> None:
+    """That the act says what the ceremony ordered."""
+    act, ceremony = ruled.act, ruled.ceremony
+    if ceremony.operation != action:
+        raise Malformed(f"a transcript of the operation {ceremony.operation}")
+    if (act["kind"], act["action"]) != ("log", action):
+        raise Malformed(f"an act {act['kind']} {act['action']} in place of log {action}")
+    expected = {"ref": ceremony.request_digest, "digest": ceremony.core_digest} | members
+    for name, value in expected.items():
+        if act[name] != value:
+            raise Malformed(f"`{name}` of the act is not that of the ceremony")
+
+
+@dataclass
+class Line:
+    """The origins from the first to the last; `sizes[k]` is how many leaves went over from k to k+1."""
+
+    origins: list
+    sizes: list = field(default_factory=list)
+
+    def place(self, proof: Proof) -> tuple:
+        origin = proof.checkpoint.origin
+        if origin not in self.origins:
+            raise Malformed(f"the origin {origin!r} is not on the line of this log")
+        epoch = self.origins.index(origin)
+        while epoch > 0 and proof.index < self.sizes[epoch - 1]:
+            epoch -= 1
+        return epoch, proof.index
+
+
+def read_line(changes: list, first_origin: str) -> Line:
+    """`changes` are of the type Ruled; without them the origin of the leaf is the only one."""
+    line = Line([changes[0].ceremony.order.get("previous_origin") if changes else first_origin])
+    for change in changes:
+        order = change.ceremony.order
+        check_act(
+            change,
+            "new-origin",
+            origin=order.get("origin"),
+            first=order.get("size"),
+            last=size_of_old_origin(order) if change.ceremony.operation == "new-origin" else None,
+        )
+        if order["previous_origin"] != line.origins[-1] or order["origin"] in line.origins:
+            raise Malformed("the origins do not form one line")
+        line.origins.append(order["origin"])
+        line.sizes.append(order["size"])
+    for number, change in enumerate(changes):
+        if line.place(change.proof) != (number + 1, line.sizes[number]):
+            raise Malformed("the act of a new origin is not the first leaf of it")
+    return line
+
+
+class Clock:
+    """The times of leaves, as corrected."""
+
+    def __init__(self, corrections: list, line: Line) -> None:
+        self._bounds, last_place = [], (-1, -1)
+        for correction in corrections:
+            order, place = correction.ceremony.order, line.place(correction.proof)
+            check_act(correction, "clock-correction", **{name: order.get(name) for name in ("first", "last", "bound")})
+            if place <= last_place:
+                raise Malformed("the corrections are not in the order of the log")
+            if order["last"] >= correction.proof.index:
+                raise Malformed("a correction of leaves that it does not stand behind")
+            last_place = place
+            self._bounds.append((place[0], order["first"], order["last"], order["bound"]))
+
+    def time(self, place: tuple, written: str) -> str:
+        epoch, index = place
+        bounds = [bound for e, first, last, bound in self._bounds if epoch <= e and first <= index <= last]
+        return min([written] + bounds)
