@@ -227,10 +227,7 @@ impl Office {
             signature: encoded(&signature)?,
             received_at: now.millis(),
         };
-        let proposer = request
-            .proposer
-            .as_ref()
-            .map(|id| format!("custodian:{id}"));
+        let proposer = request.proposer.as_ref().map(|id| format!("member:{id}"));
         let event = Event {
             action: "propose",
             actor: proposer.as_deref().unwrap_or(&self.actor),

@@ -122,7 +122,12 @@ impl Office {
         signature: &MemberSignature,
     ) -> Result<(), Error> {
         // Whose signature it is, by the tally; who typed the command proves nothing.
-        let custodian = member.map(|member| format!("custodian:{member}"));
+        let who = match purpose {
+            // Any member may have proposed.
+            "cancel" => "member",
+            _ => "custodian",
+        };
+        let custodian = member.map(|member| format!("{who}:{member}"));
         let row = CeremonySignatureRow {
             ceremony: held.row.id.clone(),
             purpose: purpose.to_owned(),

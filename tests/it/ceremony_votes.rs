@@ -144,7 +144,10 @@ fn one_person_with_two_keys_and_two_members_sharing_a_key_are_no_roster() {
     let found = |members: &[(&str, &Custodian)], threshold: &str| {
         let members: Vec<String> = members
             .iter()
-            .map(|(id, key)| format!("{id}={}", text(&key.public_key_file())))
+            .map(|(id, key)| match id.split_once(',') {
+                Some((id, role)) => format!("{id}={},{role}", text(&key.public_key_file())),
+                None => format!("{id}={}", text(&key.public_key_file())),
+            })
             .collect();
         let out = installation.file("other.genesis");
         let _ = std::fs::remove_file(&out);
@@ -163,7 +166,16 @@ fn one_person_with_two_keys_and_two_members_sharing_a_key_are_no_roster() {
             .for_each(|member| words.extend(["--member", member]));
         installation.try_chancery(words).code.expect("no signal")
     };
-    assert_eq!(found(&[("one", &one), ("two", &two)], "2"), 0);
+    let three = Custodian::new(at, "three");
+    let pair = [("one", &one), ("two", &two)];
+    assert_eq!(
+        found(&pair, "2"),
+        3,
+        "whoever proposes does not count, so two of two could never act"
+    );
+    let operator = ("three,operator", &three);
+    assert_eq!(found(&[pair[0], pair[1], operator], "2"), 0);
+    assert_eq!(found(&[pair[0], pair[1], ("three", &three)], "2"), 0);
     assert_eq!(
         found(&[("one", &one), ("one", &two)], "2"),
         3,

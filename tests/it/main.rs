@@ -21,6 +21,7 @@ mod api_verdicts;
 mod ceremony_crash;
 mod ceremony_database;
 mod ceremony_elsewhere;
+mod ceremony_lines;
 mod ceremony_votes;
 mod documents;
 mod documents_log;
