@@ -4,6 +4,7 @@ use serde_json::{Value, json};
 
 use crate::support::database::Database;
 use crate::support::installation::{Installation, Service, base64url, member, text};
+use crate::support::load::sig_hash;
 use crate::support::process::until;
 
 const RETIRING: &str = "retiring";
@@ -223,9 +224,7 @@ fn is_superseded(
     );
     // A leaf that claims it was signed after the revocation: whoever wrote it, it is too late.
     let mut database = Database::open(&installation.sqlite_url());
-    let signature =
-        trust::base64url::decode(theft.rsplit_once('.').expect("a JWS").1).expect("base64url");
-    let hash = trust::Sha256Digest::of(&signature);
+    let hash = sig_hash(theft);
     database.run(&format!(
         "BEGIN IMMEDIATE;
          INSERT INTO log_leaf SELECT size, 4102444800000, 'sign', '{SUPERSEDED}', '{kid}', '{hash}', '{{}}' FROM log_head;
@@ -467,14 +466,13 @@ fn unknown_kid_and_bad_signature_are_invalid(service: &Service, jws: &str) {
 fn blast_radius_is_what_was_signed_since(service: &Service, path: &str, signed: &[Value; 3]) {
     let hash = |answer: &Value| {
         let jws = member(answer, "jws");
-        let signature = jws.rsplit_once('.').expect("a JWS").1;
-        trust::Sha256Digest::of(&trust::base64url::decode(signature).expect("base64url"))
+        sig_hash(&jws)
     };
     let entries = signed.each_ref().map(|answer| {
         json!({
             "index": answer["log_index"],
             "time": answer["time"],
-            "sig_hash": hash(answer).to_string(),
+            "sig_hash": hash(answer),
         })
     });
     // Since the compromise, if nothing is said: the first signature is out of doubt.

@@ -17,6 +17,7 @@ use trust::tlog::proof::TlogProof;
 use crate::support::database::Database;
 use crate::support::http::send;
 use crate::support::installation::{Installation, Service, base64url, directory};
+use crate::support::load::sig_hash;
 use crate::support::postgres::Server;
 
 /// What a caller was given and will hold against us.
@@ -95,12 +96,9 @@ fn one(api: &str, token: &str, receipts: bool, number: usize, given: &Mutex<Give
         return;
     };
     let jws = value["jws"].as_str().expect("a JWS");
-    let signature =
-        trust::base64url::decode(jws.rsplit_once('.').expect("a JWS").1).expect("bytes");
     let index = value["log_index"].as_u64().expect("an index");
     let mut given = given.lock().unwrap();
-    let hash = Sha256Digest::of(&signature).to_string();
-    if given.signatures.insert(index, hash).is_some() {
+    if given.signatures.insert(index, sig_hash(jws)).is_some() {
         given.twice.push(index);
     }
     if let Some(receipt) = value["receipt"].as_str() {

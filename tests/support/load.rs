@@ -156,8 +156,7 @@ pub fn all_in_trail(answers: &[&Value], leaves: &[Value]) {
             .get(index)
             .unwrap_or_else(|| panic!("acknowledged, not in the trail: {answer}"));
         let jws = answer["jws"].as_str().expect("a JWS");
-        let signature = trust::base64url::decode(jws.rsplit_once('.').expect("a JWS").1);
-        let hash = trust::Sha256Digest::of(&signature.expect("base64url")).to_string();
+        let hash = sig_hash(jws);
         assert_eq!(
             (
                 &leaf["kind"],
@@ -168,4 +167,12 @@ pub fn all_in_trail(answers: &[&Value], leaves: &[Value]) {
             "{leaf}"
         );
     }
+}
+
+/// The hash by which the log knows the signature of an ES256 JWS: of its canonical form, which a twin has too.
+pub fn sig_hash(jws: &str) -> String {
+    let signature = trust::base64url::decode(jws.rsplit_once('.').expect("a JWS").1);
+    let signature = signature.expect("base64url");
+    let canonical = trust::signature::canonical(trust::KeySpec::P256, &signature);
+    trust::Sha256Digest::of(&canonical).to_string()
 }
