@@ -64,11 +64,11 @@ fn ssh_keygen_verifies_each_approval_and_acceptance_of_a_transcript() {
     let list = |value: &Value| value.as_array().expect("a list").clone();
     let approvals: Vec<String> = list(&record["approvals"])
         .iter()
-        .map(|a| member(a, "signature"))
+        .map(|a| member(&a["signature"], "signature"))
         .collect();
     let acceptances: Vec<String> = list(&transcript["acceptance"]["signatures"])
         .iter()
-        .map(|s| s.as_str().expect("armour").to_owned())
+        .map(|s| member(s, "signature"))
         .collect();
 
     for (purpose, body, signatures) in [

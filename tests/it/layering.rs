@@ -68,6 +68,9 @@ const TRUST_DEPENDENCIES: &[&str] = &[
     "cms",
     "der",
     "jiff",
+    // The lower s of an ECDSA signature, and nothing else.
+    "p256",
+    "p384",
     "serde",
     "serde_json",
     "serde_json_canonicalizer",
