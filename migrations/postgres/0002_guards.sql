@@ -125,6 +125,18 @@ EXECUTE FUNCTION chancery_refuse('ceremony_line begins as not done');
 CREATE TRIGGER ceremony_line_immutable BEFORE UPDATE ON ceremony_line FOR EACH ROW
 WHEN (NEW.ceremony <> OLD.ceremony OR NEW.subject <> OLD.subject OR NEW.seq <> OLD.seq)
 EXECUTE FUNCTION chancery_refuse('ceremony_line is immutable but for being done');
+-- What was carried out is done, and nothing else is.
+CREATE FUNCTION chancery_line_done() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    IF (NEW.done = 1) <> EXISTS (SELECT 1 FROM ceremony
+               WHERE id = OLD.ceremony AND state IN ('executed', 'closed')) THEN
+        RAISE EXCEPTION USING ERRCODE = 'integrity_constraint_violation',
+            MESSAGE = 'a line is done where its ceremony was carried out';
+    END IF;
+    RETURN NEW;
+END $$;
+CREATE TRIGGER ceremony_line_done BEFORE UPDATE ON ceremony_line FOR EACH ROW
+WHEN (NEW.done <> OLD.done) EXECUTE FUNCTION chancery_line_done();
 -- Only the last place of a line is given back.
 CREATE FUNCTION chancery_line_last() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -175,13 +187,14 @@ WHEN (NEW.state <> OLD.state AND NOT CASE OLD.state
     ELSE FALSE END)
 EXECUTE FUNCTION chancery_refuse('illegal transition of signing_key');
 -- A revocation stays as old as it is and changes only to a more severe one: to a compromise, or to
--- one from earlier on.
+-- one from earlier on; without a beginning it is from the beginning.
 CREATE TRIGGER signing_key_revocation BEFORE UPDATE ON signing_key FOR EACH ROW
 WHEN (OLD.state = 'revoked' AND (NEW.revoked_at <> OLD.revoked_at
   OR ((NEW.revocation_reason <> OLD.revocation_reason
        OR NEW.compromised_since IS DISTINCT FROM OLD.compromised_since)
       AND NOT (NEW.revocation_reason = 'compromised' AND (OLD.revocation_reason <> 'compromised'
-               OR COALESCE(NEW.compromised_since < OLD.compromised_since, FALSE))))))
+               OR (OLD.compromised_since IS NOT NULL AND (NEW.compromised_since IS NULL
+                   OR NEW.compromised_since < OLD.compromised_since)))))))
 EXECUTE FUNCTION chancery_refuse('a revocation changes only to a more severe one');
 CREATE TRIGGER signing_key_archived BEFORE UPDATE ON signing_key FOR EACH ROW
 WHEN (OLD.archived_at IS NOT NULL AND NEW.archived_at IS DISTINCT FROM OLD.archived_at)

@@ -71,6 +71,11 @@ BEGIN SELECT RAISE(ABORT, 'ceremony_line begins as not done, once'); END;
 CREATE TRIGGER ceremony_line_immutable BEFORE UPDATE ON ceremony_line
 WHEN NEW.ceremony <> OLD.ceremony OR NEW.subject <> OLD.subject OR NEW.seq <> OLD.seq
 BEGIN SELECT RAISE(ABORT, 'ceremony_line is immutable but for being done'); END;
+-- What was carried out is done, and nothing else is.
+CREATE TRIGGER ceremony_line_done BEFORE UPDATE ON ceremony_line
+WHEN NEW.done <> OLD.done AND (NEW.done = 1) <> EXISTS (SELECT 1 FROM ceremony
+     WHERE id = OLD.ceremony AND state IN ('executed', 'closed'))
+BEGIN SELECT RAISE(ABORT, 'a line is done where its ceremony was carried out'); END;
 -- Only the last place of a line is given back.
 CREATE TRIGGER ceremony_line_last BEFORE UPDATE ON ceremony_line
 WHEN OLD.done = 1 AND NEW.done = 0 AND EXISTS (SELECT 1 FROM ceremony_line
@@ -114,13 +119,14 @@ WHEN NEW.state <> OLD.state AND NOT CASE OLD.state
     ELSE 0 END
 BEGIN SELECT RAISE(ABORT, 'illegal transition of signing_key'); END;
 -- A revocation stays as old as it is and changes only to a more severe one: to a compromise, or to
--- one from earlier on.
+-- one from earlier on; without a beginning it is from the beginning.
 CREATE TRIGGER signing_key_revocation BEFORE UPDATE ON signing_key
 WHEN OLD.state = 'revoked' AND (NEW.revoked_at <> OLD.revoked_at
   OR ((NEW.revocation_reason <> OLD.revocation_reason
        OR NEW.compromised_since IS NOT OLD.compromised_since)
       AND NOT (NEW.revocation_reason = 'compromised' AND (OLD.revocation_reason <> 'compromised'
-               OR COALESCE(NEW.compromised_since < OLD.compromised_since, FALSE)))))
+               OR (OLD.compromised_since IS NOT NULL AND (NEW.compromised_since IS NULL
+                   OR NEW.compromised_since < OLD.compromised_since))))))
 BEGIN SELECT RAISE(ABORT, 'a revocation changes only to a more severe one'); END;
 CREATE TRIGGER signing_key_archived BEFORE UPDATE ON signing_key
 WHEN OLD.archived_at IS NOT NULL AND NEW.archived_at IS NOT OLD.archived_at

@@ -437,8 +437,8 @@ pub enum Change {
         objects: Vec<String>,
         at: i64,
     },
-    /// Of an executing destruction: retired → archived, or a revoked key's private half is gone;
-    /// destroying → destroyed.
+    /// Of a destruction that is executing or has failed: retired → archived, or a revoked key's
+    /// private half is gone; destroying → destroyed.
     ArchiveKey {
         ceremony: String,
         ring: String,
@@ -454,9 +454,8 @@ pub enum Change {
         at: i64,
     },
     /// approved → executed; any → revoked, whatever is under way on the device; a revoked key only by
-    /// a more severe revocation. A
-    /// revoked primary leaves the ring without a primary until the next switch, unless `successor`
-    /// (a prepared or secondary key) takes over in the same transaction.
+    /// a more severe revocation. A revoked primary leaves the ring without a primary until the next
+    /// switch, unless `successor` (a prepared or secondary key) takes over in the same transaction.
     RevokeKey {
         ceremony: String,
         ring: String,

@@ -166,7 +166,7 @@ statements! {
     /// A ceremony that was given up gives its places back.
     LINES_BACK = "UPDATE ceremony_line SET done = 0 WHERE ceremony = $1 AND done = 1";
     INSERT_ORDER_USE = "INSERT INTO order_use (order_id, use_number, ceremony)
-        VALUES ($1, $2, $3) ON CONFLICT DO NOTHING";
+        VALUES ($1, $2, $3)";
     /// Acts on a device under way by other ceremonies than this one.
     UNSETTLED = "SELECT COUNT(*) FROM key_object WHERE device = $1
         AND (state = 'intended' OR (state = 'destroying' AND destruction <> $2))";
@@ -229,8 +229,10 @@ statements! {
             revocation_reason = $4, compromised_since = $5,
             demoted_at = CASE role WHEN 'primary' THEN $3 ELSE demoted_at END
         WHERE kid = $1 AND ring = $2 AND state <> 'revoked'";
-    /// Only to a more severe revocation, which stays as old as the first.
+    /// Only to a more severe revocation, which stays as old as the first. Without a beginning a key is
+    /// compromised from the beginning.
     REVOKE_MORE_SEVERELY = "UPDATE signing_key SET revocation_reason = $3, compromised_since = $4
         WHERE kid = $1 AND ring = $2 AND state = 'revoked' AND $3 = 'compromised'
-            AND (revocation_reason <> 'compromised' OR compromised_since > $4)";
+            AND (revocation_reason <> 'compromised'
+                OR compromised_since > $4 OR (compromised_since IS NOT NULL AND $4 IS NULL))";
 }

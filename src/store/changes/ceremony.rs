@@ -1,4 +1,4 @@
-//! Ceremonies and the objects they leave on a token.
+//! Ceremonies and the objects they leave on devices.
 
 use super::super::decode::FromColumns;
 use super::super::engine::{Columns, Connection, Value};
@@ -142,8 +142,15 @@ pub(super) async fn propose<C: Connection>(
             Value::Int(order.number),
             Value::Text(&row.id),
         ];
-        let sql = statements::INSERT_ORDER_USE;
-        guarded(tx, sql, &values, Subject::OrderUse).await?;
+        match tx.execute(statements::INSERT_ORDER_USE, &values).await {
+            Err(Error::Conflict { source, .. }) => {
+                return Err(Error::Conflict {
+                    what: Subject::OrderUse,
+                    source,
+                });
+            }
+            other => other.map(drop)?,
+        }
     }
     match proposal {
         Some(proposal) if proposal.ceremony == row.id && proposal.purpose == "propose" => {

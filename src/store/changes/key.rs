@@ -5,7 +5,7 @@ use super::super::error::{Error, Subject};
 use super::super::rows::{CeremonyState, KeyRow};
 use super::super::statements;
 use super::ceremony::{
-    close, executed, expect, expect_destruction, expect_unrejected, move_object, object,
+    close, executed, expect, expect_destruction, expect_unrejected, move_object, object, standing,
 };
 use super::guarded;
 
@@ -163,7 +163,8 @@ pub(super) async fn retire<C: Connection>(
 }
 
 /// The private half is gone; the public half stays for ever. The last one of a destruction lets it
-/// be recorded as carried out.
+/// be recorded as carried out. One that has failed, because another of its objects is still there,
+/// is told all the same what became of the rest.
 pub(super) async fn archive<C: Connection>(
     tx: &mut C,
     ceremony: &str,
@@ -171,7 +172,16 @@ pub(super) async fn archive<C: Connection>(
     (kid, id): (&str, &str),
     at: i64,
 ) -> Result<(), Error> {
-    expect(tx, ceremony, "destroy", CeremonyState::Executing).await?;
+    let standing = standing(tx, ceremony).await?;
+    if standing.operation != "destroy" {
+        return Err(Error::conflict(Subject::Ceremony));
+    }
+    if !matches!(
+        standing.state,
+        CeremonyState::Executing | CeremonyState::Failed
+    ) {
+        return Err(Error::conflict(Subject::CeremonyState));
+    }
     let object = object(tx, id).await?;
     if object.ring != ring || object.kid.as_deref() != Some(kid) {
         return Err(Error::conflict(Subject::KeyObject));

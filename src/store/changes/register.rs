@@ -6,8 +6,8 @@ use super::super::rows::{CredentialRow, DocumentRow, RingRow};
 use super::super::statements;
 use super::guarded;
 
-/// Documents are in one chain; versions of a kind follow each other without a gap. Genesis bundles version 1 of roster and
-/// policy, so those may begin at 1 or, where genesis is there, at 2.
+/// Documents are in one chain; versions of a kind follow each other without a gap. Genesis bundles
+/// version 1 of roster and policy, so those may begin at 1 or, where genesis is there, at 2.
 pub(super) async fn install_documents<C: Connection>(
     tx: &mut C,
     documents: &[DocumentRow],

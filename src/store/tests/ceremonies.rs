@@ -5,40 +5,84 @@ use super::conflicts::{conflicts, malformed, missing};
 use super::place::Place;
 use super::world::*;
 
-pub async fn ceremonies_stand_in_one_sequence(place: Place) {
+pub async fn ceremonies_stand_in_the_lines_of_their_subjects(place: Place) {
     place.ring("atp").await;
-    let propose = |name, seq| Change::ProposeCeremony(ceremony(name, seq, "generate", "atp"));
-    conflicts(&place, propose("a", 2), Subject::CeremonySequence).await;
-    place.change(propose("a", 1)).await.unwrap();
-    conflicts(&place, propose("a", 1), Subject::Ceremony).await;
-    // Several may be proposed as the next; the one that is carried out uses the number up.
-    place.change(propose("c", 1)).await.unwrap();
-    conflicts(&place, propose("b", 2), Subject::CeremonySequence).await;
-    let elsewhere = Change::ProposeCeremony(ceremony("b", 1, "generate", "nowhere"));
-    missing(&place, elsewhere, Subject::Ring).await;
+    let sequence = Subject::CeremonySequence;
+    conflicts(&place, birth("a", 2, "atp"), sequence).await;
+    conflicts(&place, birth("a", 0, "atp"), sequence).await;
+    place.change(birth("a", 1, "atp")).await.unwrap();
+    conflicts(&place, birth("a", 1, "atp"), Subject::Ceremony).await;
+    // Several may be proposed as the next; the one that is carried out uses the place up.
+    place.change(birth("c", 1, "atp")).await.unwrap();
+    conflicts(&place, birth("b", 2, "atp"), sequence).await;
+    missing(&place, birth("b", 1, "nowhere"), Subject::Ring).await;
     let begun = CeremonyRow {
         state: CeremonyState::Approved,
-        ..ceremony("b", 1, "revoke", "atp")
+        ..ceremony("b", "revoke", Some("atp"))
     };
-    malformed(&place, Change::ProposeCeremony(begun)).await;
+    malformed(&place, propose(begun, &[line("key/k", 1)])).await;
+    // Of several lines one is wrong; one line twice; none at all.
+    let row = || ceremony("b", "destroy", Some("atp"));
+    let lines = [line("key/k", 1), line("key/l", 2)];
+    conflicts(&place, propose(row(), &lines), sequence).await;
+    let twice = [line("key/k", 1), line("key/k", 1)];
+    conflicts(&place, propose(row(), &twice), Subject::Constraint).await;
+    malformed(&place, propose(row(), &[])).await;
     let read = place.store.ceremony(&digest("a")).await.unwrap();
-    assert_eq!(read, Some(ceremony("a", 1, "generate", "atp")));
+    assert_eq!(read, Some(ceremony("a", "generate", Some("atp"))));
+    let lines = place.store.lines(&digest("a")).await.unwrap();
+    assert_eq!(lines, [line("ring/atp", 1)]);
     assert_eq!(place.store.ceremony(&digest("b")).await.unwrap(), None);
+    assert_eq!(place.store.lines(&digest("b")).await.unwrap(), []);
 }
 
-/// Several wait for the same number; the first that is executed uses it up, whatever the others
+/// Somebody proposed it, or a standing order did; never neither, never both.
+pub async fn proposal_comes_with_its_signature_or_an_order(place: Place) {
+    place.ring("atp").await;
+    let with = |proposal: Option<(&str, &str)>, order: Option<i64>| Change::ProposeCeremony {
+        row: Box::new(ceremony("a", "generate", Some("atp"))),
+        lines: vec![line("ring/atp", 1)],
+        proposal: proposal.map(|(ceremony, purpose)| CeremonySignatureRow {
+            ceremony: digest(ceremony),
+            purpose: purpose.into(),
+            body: Vec::new(),
+            signature: "s".into(),
+            received_at: NOW,
+        }),
+        order: order.map(|number| OrderUseRow {
+            order: nonce("order"),
+            number,
+        }),
+    };
+    let mine = Some(("a", "propose"));
+    malformed(&place, with(None, None)).await;
+    malformed(&place, with(mine, Some(1))).await;
+    malformed(&place, with(Some(("b", "propose")), None)).await;
+    malformed(&place, with(Some(("a", "approve")), None)).await;
+    conflicts(&place, with(None, Some(0)), Subject::OrderUse).await;
+    let index = place.change(with(mine, None)).await.unwrap();
+    let votes = place.store.votes().await.unwrap();
+    let told: Vec<_> = votes
+        .iter()
+        .map(|row| (row.index, row.vote.purpose.as_str()))
+        .collect();
+    assert_eq!(told, [(index, "propose")]);
+    // Its signature is no vote that anybody adds.
+    malformed(&place, sign("a", "propose", "again")).await;
+}
+
+/// Several wait for the same place; the first that is executed uses it up, whatever the others
 /// have begun.
-pub async fn number_goes_to_the_first_that_is_executed(place: Place) {
+pub async fn place_goes_to_the_first_that_is_executed(place: Place) {
     use CeremonyState as S;
     let first = place.ring_with_a_retired_key("atp").await;
     for name in ["a", "b"] {
-        place.approved(name, "generate", "atp").await;
+        place.approved(name, "atp").await;
     }
-    place.approved("end", "destroy", "atp").await;
+    place.approved_on("end", "destroy", "atp", "atp-1").await;
     let stop = place.revocation("stop", "atp", &first).await;
-    let seqs = ["a", "b", "end", "stop"].map(|name| async { place.ceremony(name).await.seq });
-    for seq in seqs {
-        assert_eq!(seq.await, 3);
+    for (name, seq) in [("a", 3), ("b", 3), ("end", 1), ("stop", 1)] {
+        assert_eq!(place.seq(name).await, seq);
     }
     place.change(intend(object("a", "atp", 3))).await.unwrap();
     place
@@ -46,20 +90,22 @@ pub async fn number_goes_to_the_first_that_is_executed(place: Place) {
         .await
         .unwrap();
     // Executing does not use it up.
-    place.approved("c", "generate", "atp").await;
-    assert_eq!(place.ceremony("c").await.seq, 3);
+    place.approved("c", "atp").await;
+    assert_eq!(place.seq("c").await, 3);
     place.change(record("b")).await.unwrap();
-    conflicts(&place, record("a"), Subject::CeremonySequence).await;
-    conflicts(&place, stop, Subject::CeremonySequence).await;
+    let sequence = Subject::CeremonySequence;
+    conflicts(&place, record("a"), sequence).await;
     for change in [
         intend(object_elsewhere("c", "atp", 5)),
-        destroy("end", "atp-1"),
-        Change::ProposeCeremony(ceremony("d", 3, "generate", "atp")),
-        Change::ProposeCeremony(ceremony("d", 5, "generate", "atp")),
+        birth("d", 3, "atp"),
+        birth("d", 5, "atp"),
     ] {
-        conflicts(&place, change, Subject::CeremonySequence).await;
+        conflicts(&place, change, sequence).await;
     }
-    // A key that nobody accepts gives the number back.
+    // What it did is nothing to the line of the key.
+    place.change(stop).await.unwrap();
+    conflicts(&place, destroy("end", "atp-1"), sequence).await;
+    // A key that nobody accepts gives the place back.
     place
         .move_ceremony("b", S::Executed, S::Expired)
         .await
@@ -67,19 +113,15 @@ pub async fn number_goes_to_the_first_that_is_executed(place: Place) {
     place.change(record("a")).await.unwrap();
     place.change(place.accept("a", "atp", 3)).await.unwrap();
     // Closed, it is used up for good.
-    let again = Change::ProposeCeremony(ceremony("d", 3, "generate", "atp"));
-    conflicts(&place, again, Subject::CeremonySequence).await;
-    place.approved("d", "generate", "atp").await;
-    assert_eq!(place.ceremony("d").await.seq, 4);
+    conflicts(&place, birth("d", 3, "atp"), sequence).await;
+    place.approved("d", "atp").await;
+    assert_eq!(place.seq("d").await, 4);
 }
 
 pub async fn signatures_come_while_they_are_due(place: Place) {
     place.ring("atp").await;
     missing(&place, sign("a", "approve", "s1"), Subject::Ceremony).await;
-    place
-        .change(Change::ProposeCeremony(ceremony("a", 1, "generate", "atp")))
-        .await
-        .unwrap();
+    place.change(birth("a", 1, "atp")).await.unwrap();
     place.change(sign("a", "approve", "s2")).await.unwrap();
     place.change(sign("a", "approve", "s1")).await.unwrap();
     conflicts(
@@ -92,7 +134,7 @@ pub async fn signatures_come_while_they_are_due(place: Place) {
     malformed(&place, sign("a", "witness", "s1")).await;
     let came = place.store.ceremony_signatures(&digest("a")).await.unwrap();
     let came: Vec<_> = came.iter().map(|row| row.signature.as_str()).collect();
-    assert_eq!(came, ["s2", "s1"]);
+    assert_eq!(came, ["proposer", "s2", "s1"]);
 
     place.generated("b", "atp", 1).await;
     conflicts(&place, sign("b", "approve", "s1"), Subject::CeremonyState).await;
@@ -111,10 +153,7 @@ pub async fn ceremony_moves_only_as_it_may(place: Place) {
         at: NOW,
     };
     missing(&place, move_to(S::Proposed, S::Approved), Subject::Ceremony).await;
-    place
-        .change(Change::ProposeCeremony(ceremony("a", 1, "generate", "atp")))
-        .await
-        .unwrap();
+    place.change(birth("a", 1, "atp")).await.unwrap();
     conflicts(
         &place,
         move_to(S::Approved, S::Expired),
@@ -158,7 +197,7 @@ pub async fn ceremony_moves_only_as_it_may(place: Place) {
         malformed(&place, change).await;
     }
     place.change(resolve("b", "b", "abandoned")).await.unwrap();
-    // What took effect is closed or stays as it is: it keeps its number.
+    // What took effect is closed or stays as it is: it keeps its place.
     let first = place.prepared("c", "atp", 1).await;
     let revoke = place.revocation("stop", "atp", &first).await;
     place.change(revoke).await.unwrap();
@@ -176,7 +215,7 @@ pub async fn ceremony_moves_only_as_it_may(place: Place) {
 pub async fn generation_is_intended_once(place: Place) {
     place.open_ring("atp").await;
     place.ring("oauth").await;
-    let intend = |ceremony: &str, object: TokenObjectRow| Change::IntendGeneration {
+    let intend = |ceremony: &str, object: KeyObjectRow| Change::IntendGeneration {
         ceremony: digest(ceremony),
         object,
         at: NOW,
@@ -187,9 +226,9 @@ pub async fn generation_is_intended_once(place: Place) {
         Subject::Ceremony,
     )
     .await;
-    place.approved("b", "generate", "atp").await;
-    place.approved("c", "generate", "atp").await;
-    place.approved("r", "revoke", "atp").await;
+    place.approved("b", "atp").await;
+    place.approved("c", "atp").await;
+    place.approved_on("r", "revoke", "atp", "atp-1").await;
     conflicts(
         &place,
         intend("r", object("r", "atp", 2)),
@@ -199,20 +238,20 @@ pub async fn generation_is_intended_once(place: Place) {
     conflicts(
         &place,
         intend("b", object("c", "atp", 2)),
-        Subject::TokenObject,
+        Subject::KeyObject,
     )
     .await;
     conflicts(
         &place,
         intend("b", object("b", "oauth", 2)),
-        Subject::TokenObject,
+        Subject::KeyObject,
     )
     .await;
     // Number 1 is taken by a key.
     conflicts(
         &place,
         intend("b", object("b", "atp", 1)),
-        Subject::TokenObject,
+        Subject::KeyObject,
     )
     .await;
     place
@@ -225,7 +264,7 @@ pub async fn generation_is_intended_once(place: Place) {
         Subject::CeremonyState,
     )
     .await;
-    // One act on a token at a time.
+    // One act on a device at a time.
     conflicts(
         &place,
         intend("c", object("c", "atp", 3)),
@@ -233,51 +272,52 @@ pub async fn generation_is_intended_once(place: Place) {
     )
     .await;
 
-    let record = |ceremony: &str, cka_id: String| Change::RecordGeneration {
+    let record = |ceremony: &str, name: &str| Change::RecordGeneration {
         ceremony: digest(ceremony),
-        cka_id,
+        object: object_id(name),
+        location: location(name),
         kid: kid("b"),
         execution: b"{}".to_vec(),
         at: NOW,
     };
-    conflicts(&place, record("c", cka("b")), Subject::CeremonyState).await;
-    conflicts(&place, record("b", cka("atp-1")), Subject::TokenObject).await;
-    missing(&place, record("b", cka("none")), Subject::TokenObject).await;
-    place.change(record("b", cka("b"))).await.unwrap();
-    conflicts(&place, record("b", cka("b")), Subject::CeremonyState).await;
-    // The number in the sequence is used up; of the next ceremony, the number, label and CKA_ID
-    // of the object are taken.
+    conflicts(&place, record("c", "b"), Subject::CeremonyState).await;
+    conflicts(&place, record("b", "atp-1"), Subject::KeyObject).await;
+    missing(&place, record("b", "none"), Subject::KeyObject).await;
+    place.change(record("b", "b")).await.unwrap();
+    conflicts(&place, record("b", "b"), Subject::CeremonyState).await;
+    // The place in the line is used up; of the next ceremony, the number, the label and the id of the
+    // object are taken.
     conflicts(
         &place,
         intend("c", object("c", "atp", 3)),
         Subject::CeremonySequence,
     )
     .await;
-    place.approved("d", "generate", "atp").await;
+    place.approved("d", "atp").await;
     conflicts(
         &place,
         intend("d", object("d", "atp", 2)),
-        Subject::TokenObject,
+        Subject::KeyObject,
     )
     .await;
-    let labelled = TokenObjectRow {
+    let labelled = KeyObjectRow {
         label: "b".into(),
         ..object("d", "atp", 3)
     };
-    conflicts(&place, intend("d", labelled), Subject::TokenObject).await;
-    let same = TokenObjectRow {
-        cka_id: cka("b"),
+    conflicts(&place, intend("d", labelled), Subject::KeyObject).await;
+    let same = KeyObjectRow {
+        id: object_id("b"),
         ..object("d", "atp", 3)
     };
-    conflicts(&place, intend("d", same), Subject::TokenObject).await;
+    conflicts(&place, intend("d", same), Subject::KeyObject).await;
 }
 
 /// The rejection in the trail and the beginning of the act may come at the same time.
 pub async fn rejected_ceremony_never_begins(place: Place) {
     let first = place.ring_with_a_retired_key("atp").await;
-    place.approved("a", "generate", "atp").await;
-    place.approved("b", "generate", "atp").await;
-    place.approved("end", "destroy", "atp").await;
+    place.approved("a", "atp").await;
+    place.approved("b", "atp").await;
+    place.approved_on("end", "destroy", "atp", "atp-1").await;
     let stop = place.revocation("stop", "atp", &first).await;
     for name in ["a", "end", "stop"] {
         place.change(sign(name, "approve", "yes")).await.unwrap();
@@ -310,14 +350,20 @@ pub async fn executed_ceremony_is_closed_once(place: Place) {
     place.generated("birth", "atp", 3).await;
     conflicts(&place, close("birth"), Subject::Ceremony).await;
     missing(&place, close("none"), Subject::Ceremony).await;
-    place.approved("end", "destroy", "atp").await;
+    place.approved_on("end", "destroy", "atp", "atp-1").await;
     conflicts(&place, close("end"), Subject::CeremonyState).await;
     place.change(destroy("end", "atp-1")).await.unwrap();
     conflicts(&place, close("end"), Subject::CeremonyState).await;
+    conflicts(&place, execute("end"), Subject::KeyObjectState).await;
     let end = archive("end", "atp", "atp-1");
     place.change(end).await.unwrap();
+    conflicts(&place, close("end"), Subject::CeremonyState).await;
+    place.change(execute("end")).await.unwrap();
     let stop = place.revocation("stop", "atp", &first).await;
     conflicts(&place, close("stop"), Subject::CeremonyState).await;
+    for name in ["birth", "stop"] {
+        conflicts(&place, execute(name), Subject::Ceremony).await;
+    }
     place.change(stop).await.unwrap();
     for name in ["end", "stop"] {
         let transcript = format!("transcript of {name}").into_bytes();

@@ -130,7 +130,7 @@ pub async fn what_was_signed_is_found_while_the_index_grows(place: Place) {
     while place.store.index_signatures(MAX_INDEXED).await.unwrap() > 0 {}
     all_are_found(&place.store, &first).await;
     // Each signature once, and nothing else.
-    let whole = "INSERT INTO ring SELECT 'x', 'ES256', 'P-256', 'raw', 0, 0, 0
+    let whole = "INSERT INTO ring SELECT 'x', 'ES256', 'P-256', 'raw', 0, 0
         WHERE (SELECT COUNT(*) FROM log_signature)
             = (SELECT COUNT(*) FROM log_leaf WHERE kind = 'sign')";
     assert_eq!(place.raw(whole).await.unwrap(), 1);

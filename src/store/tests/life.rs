@@ -20,24 +20,21 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
     place.retire("atp", &first).await.unwrap();
     assert_eq!(place.key(&first).await.state, "retired");
 
-    place.approved("end of atp-1", "destroy", "atp").await;
+    place
+        .approved_on("end of atp-1", "destroy", "atp", "atp-1")
+        .await;
     let ceremony = digest("end of atp-1");
-    let cka_id = cka("atp-1");
-    let intend = Change::IntendDestruction {
-        ceremony: ceremony.clone(),
-        cka_id: cka_id.clone(),
-        at: NOW,
-    };
+    let intend = destroy("end of atp-1", "atp-1");
     place.change(intend).await.unwrap();
     let archive = Change::ArchiveKey {
         ceremony: ceremony.clone(),
         ring: "atp".into(),
         kid: first.clone(),
-        cka_id,
-        execution: b"burnt".to_vec(),
+        object: object_id("atp-1"),
         at: NOW + 5,
     };
     place.change(archive).await.unwrap();
+    place.change(execute("end of atp-1")).await.unwrap();
     let row = place.key(&first).await;
     assert_eq!(
         (row.state.as_str(), row.archived_at),
@@ -56,7 +53,7 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
         place.store.transcript(&ceremony).await.unwrap(),
         Some(b"accepted".to_vec())
     );
-    let objects = place.store.token_objects().await.unwrap();
+    let objects = place.store.key_objects().await.unwrap();
     let states: Vec<_> = objects.iter().map(|object| object.state.as_str()).collect();
     assert_eq!(states, ["destroyed", "present"]);
 }

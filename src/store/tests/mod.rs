@@ -6,6 +6,7 @@ mod conflicts;
 mod faults;
 mod index;
 mod life;
+mod lines;
 mod objects;
 pub mod place;
 mod races;
@@ -13,8 +14,10 @@ mod raw;
 mod reading;
 mod schema;
 mod server;
+mod severity;
 mod signing;
 mod tree;
+mod vocabulary;
 pub mod world;
 
 /// Each function becomes one test on each engine.
@@ -41,18 +44,19 @@ contract! {
     signing::indexes_are_contiguous_from_zero,
     signing::revoked_key_gets_no_leaf_and_leaves_no_gap,
     signing::first_answer_stands,
-    ceremonies::ceremonies_stand_in_one_sequence,
-    ceremonies::number_goes_to_the_first_that_is_executed,
+    ceremonies::ceremonies_stand_in_the_lines_of_their_subjects,
+    ceremonies::proposal_comes_with_its_signature_or_an_order,
+    ceremonies::place_goes_to_the_first_that_is_executed,
     ceremonies::signatures_come_while_they_are_due,
     ceremonies::ceremony_moves_only_as_it_may,
     ceremonies::generation_is_intended_once,
-    objects::one_act_on_a_token_at_a_time,
+    objects::one_act_on_a_device_at_a_time,
     ceremonies::rejected_ceremony_never_begins,
     objects::only_an_ended_key_is_destroyed,
     ceremonies::executed_ceremony_is_closed_once,
     objects::reconciliation_resolves_each_object_once,
     objects::overtaken_act_is_resolved_and_fails,
-    conflicts::documents_follow_each_other,
+    conflicts::documents_come_in_the_order_of_their_chain,
     conflicts::ring_is_created_once,
     conflicts::accepted_key_agrees_with_its_object,
     conflicts::pointer_moves_only_from_where_it_stands,
@@ -76,6 +80,17 @@ contract! {
     reading::leaves_are_found_by_what_they_tell,
     reading::signatures_are_counted_by_day,
     reading::every_statement_prepares,
+    lines::ten_ceremonies_on_ten_subjects_are_all_carried_out,
+    lines::first_that_is_carried_out_voids_the_other_of_its_subject_alone,
+    lines::place_is_given_back_only_if_it_is_the_last,
+    lines::nonce_is_used_by_what_was_carried_out,
+    lines::an_orders_use_is_not_taken_twice,
+    lines::ceremony_without_a_ring_lives,
+    severity::a_severity_is_never_lowered,
+    severity::private_half_of_a_revoked_key_is_destroyed_once,
+    severity::two_keys_are_destroyed_only_when_both_are_gone,
+    severity::failed_destruction_tells_of_what_is_gone,
+    vocabulary::unknown_word_is_refused_until_it_has_a_row,
     tree::one_integrator_at_a_time,
     tree::tree_is_swapped_from_what_it_was,
     tree::tree_only_grows,

@@ -1,30 +1,22 @@
-//! What ceremonies do on a token, and what becomes of an act whose outcome was unknown.
+//! What ceremonies do on a device, and what becomes of an act whose outcome was unknown.
 
 use super::super::*;
 use super::conflicts::{conflicts, missing};
 use super::place::Place;
 use super::world::*;
 
-/// On one token; others, and revocations, go their way.
-pub async fn one_act_on_a_token_at_a_time(place: Place) {
+/// On one device; others, and revocations, go their way.
+pub async fn one_act_on_a_device_at_a_time(place: Place) {
     let first = place.ring_with_a_retired_key("atp").await;
     let elsewhere = place.open_ring("oauth").await;
-    // A retired key on the other token.
-    place.approved("far", "generate", "atp").await;
+    // A retired key on the other device.
+    place.approved("far", "atp").await;
     place
         .change(intend(object_elsewhere("far", "atp", 3)))
         .await
         .unwrap();
     place.change(record("far")).await.unwrap();
-    let mut far = key("far", "atp", 3);
-    far.token_serial = "another".into();
-    let accept = Change::AcceptKey {
-        ceremony: digest("far"),
-        key: Box::new(far),
-        transcript: b"t".to_vec(),
-        at: NOW,
-    };
-    place.change(accept).await.unwrap();
+    place.change(place.accept("far", "atp", 3)).await.unwrap();
     for (old, new) in [("atp-2", "far"), ("far", "atp-2")] {
         let (old, new) = (kid(old), kid(new));
         place.switch("atp", Some(&old), &new).await.unwrap();
@@ -32,10 +24,10 @@ pub async fn one_act_on_a_token_at_a_time(place: Place) {
     place.retire("atp", &kid("far")).await.unwrap();
 
     for name in ["a", "b", "c"] {
-        place.approved(name, "generate", "oauth").await;
+        place.approved(name, "oauth").await;
     }
-    for name in ["end", "far end"] {
-        place.approved(name, "destroy", "atp").await;
+    for (name, key) in [("end", "atp-1"), ("far end", "far")] {
+        place.approved_on(name, "destroy", "atp", key).await;
     }
     let busy = Subject::OtherCeremony;
     // While one is intended, here or there.
@@ -57,7 +49,7 @@ pub async fn one_act_on_a_token_at_a_time(place: Place) {
     place.change(destroy("far end", "far")).await.unwrap();
     conflicts(&place, intend(object_elsewhere("c", "oauth", 4)), busy).await;
     // Two destructions in one ring do not answer for each other's object.
-    let strange = Subject::TokenObject;
+    let strange = Subject::KeyObject;
     conflicts(&place, archive("end", "atp", "far"), strange).await;
     for state in ["present", "destroyed"] {
         conflicts(&place, resolve("end", "far", state), strange).await;
@@ -77,13 +69,13 @@ pub async fn only_an_ended_key_is_destroyed(place: Place) {
     let first = place.open_ring("atp").await;
     let second = place.prepared("atp-2", "atp", 2).await;
     place.open_ring("oauth").await;
-    place.approved("end", "destroy", "atp").await;
-    place.approved("birth", "generate", "atp").await;
+    place.approved_on("end", "destroy", "atp", "atp-1").await;
+    place.approved("birth", "atp").await;
     let begin = |name: &str| destroy("end", name);
     conflicts(&place, begin("atp-1"), Subject::KeyState).await;
     conflicts(&place, begin("atp-2"), Subject::KeyState).await;
-    conflicts(&place, begin("oauth-1"), Subject::Key).await;
-    missing(&place, begin("none"), Subject::TokenObject).await;
+    conflicts(&place, begin("oauth-1"), Subject::KeyState).await;
+    missing(&place, begin("none"), Subject::KeyObject).await;
     place.switch("atp", Some(&first), &second).await.unwrap();
     conflicts(&place, begin("atp-1"), Subject::KeyState).await;
     place.retire("atp", &first).await.unwrap();
@@ -93,7 +85,7 @@ pub async fn only_an_ended_key_is_destroyed(place: Place) {
     conflicts(&place, close("end"), Subject::CeremonyState).await;
     place.change(begin("atp-1")).await.unwrap();
     conflicts(&place, begin("atp-1"), Subject::CeremonyState).await;
-    let strange = Subject::TokenObject;
+    let strange = Subject::KeyObject;
     conflicts(&place, archive("end", "atp", "atp-2"), strange).await;
     conflicts(&place, archive("end", "oauth", "atp-1"), strange).await;
     let mut swapped = end.clone();
@@ -104,6 +96,8 @@ pub async fn only_an_ended_key_is_destroyed(place: Place) {
     let version = place.ring_version("atp").await;
     place.change(end.clone()).await.unwrap();
     assert_eq!(place.ring_version("atp").await, version + 1);
+    conflicts(&place, end.clone(), Subject::KeyState).await;
+    place.change(execute("end")).await.unwrap();
     let row = place.key(&first).await;
     assert_eq!(
         (row.state.as_str(), row.archived_at),
@@ -115,13 +109,15 @@ pub async fn only_an_ended_key_is_destroyed(place: Place) {
     assert_eq!(row.execution.as_deref(), Some(&b"burnt"[..]));
     conflicts(&place, end, Subject::CeremonyState).await;
     // A destroyed key is not destroyed again.
-    place.approved("again", "destroy", "atp").await;
+    place.approved_on("again", "destroy", "atp", "atp-1").await;
     conflicts(&place, destroy("again", "atp-1"), Subject::KeyState).await;
 
     // A revoked key has ended too: it stays revoked, and is destroyed all the same.
     let stop = place.revocation("stop", "atp", &second).await;
     place.change(stop).await.unwrap();
-    place.approved("end of atp-2", "destroy", "atp").await;
+    place
+        .approved_on("end of atp-2", "destroy", "atp", "atp-2")
+        .await;
     place
         .change(destroy("end of atp-2", "atp-2"))
         .await
@@ -147,13 +143,13 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     conflicts(
         &place,
         resolve("a", "a", "present"),
-        Subject::TokenObjectState,
+        Subject::KeyObjectState,
     )
     .await;
     conflicts(
         &place,
         resolve("a", "atp-1", "destroyed"),
-        Subject::TokenObject,
+        Subject::KeyObject,
     )
     .await;
     place.change(resolve("a", "a", "abandoned")).await.unwrap();
@@ -162,10 +158,10 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     conflicts(
         &place,
         resolve("a", "a", "abandoned"),
-        Subject::TokenObjectState,
+        Subject::KeyObjectState,
     )
     .await;
-    // The number and the place on the token are free again.
+    // The number and the place on the device are free again.
     place.generated("b", "atp", 2).await;
     let expired = CeremonyState::Expired;
     place
@@ -179,13 +175,14 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     let second = place.prepared("atp-2", "atp", 2).await;
     place.switch("atp", Some(&first), &second).await.unwrap();
     place.retire("atp", &first).await.unwrap();
-    place.approved("end", "destroy", "atp").await;
-    place.approved("next end", "destroy", "atp").await;
+    for name in ["end", "next end"] {
+        place.approved_on(name, "destroy", "atp", "atp-1").await;
+    }
     // Nothing to resolve before it has begun.
     conflicts(
         &place,
         resolve("end", "atp-1", "destroyed"),
-        Subject::TokenObject,
+        Subject::KeyObject,
     )
     .await;
     place.change(destroy("end", "atp-1")).await.unwrap();
@@ -193,21 +190,21 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
         conflicts(
             &place,
             resolve("next end", "atp-1", state),
-            Subject::TokenObject,
+            Subject::KeyObject,
         )
         .await;
     }
     conflicts(
         &place,
         resolve("end", "atp-1", "abandoned"),
-        Subject::TokenObjectState,
+        Subject::KeyObjectState,
     )
     .await;
-    // Its number is still free: a destruction is recorded and accepted, not resolved.
+    // What is gone is recorded, not resolved.
     conflicts(
         &place,
         resolve("end", "atp-1", "destroyed"),
-        Subject::CeremonySequence,
+        Subject::KeyObjectState,
     )
     .await;
     place
@@ -218,11 +215,11 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     assert_eq!(place.object_state("atp-1").await, "present");
     assert_eq!(place.ceremony("end").await.state, CeremonyState::Failed);
     let end = archive("end", "atp", "atp-1");
-    conflicts(&place, end, Subject::CeremonyState).await;
+    conflicts(&place, end, Subject::KeyObjectState).await;
     conflicts(
         &place,
         resolve("end", "atp-1", "present"),
-        Subject::TokenObjectState,
+        Subject::KeyObjectState,
     )
     .await;
     // Approved again, it is destroyed by the ceremony that is next.
@@ -230,7 +227,7 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     conflicts(
         &place,
         resolve("end", "atp-1", "present"),
-        Subject::TokenObject,
+        Subject::KeyObject,
     )
     .await;
     let end = archive("next end", "atp", "atp-1");
@@ -239,75 +236,83 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     conflicts(
         &place,
         resolve("next end", "atp-1", "present"),
-        Subject::TokenObjectState,
+        Subject::KeyObjectState,
     )
     .await;
 }
 
-/// While it was stuck another ceremony was executed: what happened on the token is written down,
-/// but the ceremony has failed.
+/// While it was stuck another ceremony of its subject was executed: what happened on the device is
+/// written down, but the ceremony has failed.
 pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
+    use CeremonyState as S;
     let first = place.ring_with_a_retired_key("atp").await;
     let other = place.ring_with_a_retired_key("oauth").await;
     // Revoked in between: it stays revoked, and is destroyed all the same.
-    place.approved("end", "destroy", "atp").await;
+    place.approved_on("end", "destroy", "atp", "atp-1").await;
     place.change(destroy("end", "atp-1")).await.unwrap();
     let stop = place.revocation("stop", "atp", &first).await;
     place.change(stop).await.unwrap();
-    let end = archive("end", "atp", "atp-1");
-    conflicts(&place, end.clone(), Subject::CeremonySequence).await;
+    let failed = Change::MoveCeremony {
+        id: digest("end"),
+        from: S::Executing,
+        to: S::Failed,
+        at: NOW,
+    };
+    // Not before it is known what became of the object.
+    conflicts(&place, failed.clone(), Subject::KeyObjectState).await;
     assert_eq!(place.object_state("atp-1").await, "destroying");
     let version = place.ring_version("atp").await;
-    let destroyed = resolve("end", "atp-1", "destroyed");
-    place.change(destroyed.clone()).await.unwrap();
+    let end = archive("end", "atp", "atp-1");
+    place.change(end.clone()).await.unwrap();
     assert_eq!(place.ring_version("atp").await, version + 1);
+    conflicts(&place, execute("end"), Subject::CeremonySequence).await;
     let row = place.key(&first).await;
     assert_eq!(
         (row.state.as_str(), row.archived_at),
         ("revoked", Some(NOW))
     );
     assert_eq!(place.object_state("atp-1").await, "destroyed");
+    place.change(failed).await.unwrap();
     let row = place.ceremony("end").await;
-    assert_eq!((row.state, row.execution), (CeremonyState::Failed, None));
-    conflicts(&place, destroyed, Subject::TokenObjectState).await;
-    conflicts(&place, end, Subject::CeremonyState).await;
+    assert_eq!((row.state, row.execution), (S::Failed, None));
+    conflicts(&place, end, Subject::KeyState).await;
+    conflicts(&place, execute("end"), Subject::CeremonySequence).await;
 
-    // A retired key is archived; and one that is still there is retired as before.
-    for (name, state) in [("still there", "present"), ("gone", "destroyed")] {
-        place.approved(name, "destroy", "oauth").await;
-        place.change(destroy(name, "oauth-1")).await.unwrap();
-        let meanwhile = format!("while it is {name}");
-        // Something else uses the number up, on a token beside.
-        place.approved(&meanwhile, "generate", "atp").await;
-        let number = place.ceremony(&meanwhile).await.seq;
-        place
-            .change(intend(object_elsewhere(&meanwhile, "atp", number)))
-            .await
-            .unwrap();
-        place.change(record(&meanwhile)).await.unwrap();
-        let late = archive(name, "oauth", "oauth-1");
-        conflicts(&place, late, Subject::CeremonySequence).await;
-        place.change(resolve(name, "oauth-1", state)).await.unwrap();
-        assert_eq!(place.object_state("oauth-1").await, state);
-        assert_eq!(place.ceremony(name).await.state, CeremonyState::Failed);
-        let row = place.key(&other).await;
-        let expected = match state {
-            "present" => ("retired", None),
-            _ => ("archived", Some(NOW)),
-        };
-        assert_eq!((row.state.as_str(), row.archived_at), expected);
+    // One that is still there is as before, and is destroyed by the ceremony after it.
+    let (stuck, next) = ("still there", "next");
+    for name in [stuck, next] {
+        place.approved_on(name, "destroy", "oauth", "oauth-1").await;
     }
+    place.change(destroy(stuck, "oauth-1")).await.unwrap();
+    place
+        .change(resolve(stuck, "oauth-1", "present"))
+        .await
+        .unwrap();
+    assert_eq!(place.object_state("oauth-1").await, "present");
+    assert_eq!(place.ceremony(stuck).await.state, S::Failed);
+    assert_eq!(place.key(&other).await.state, "retired");
+    for change in [
+        destroy(next, "oauth-1"),
+        archive(next, "oauth", "oauth-1"),
+        execute(next),
+    ] {
+        place.change(change).await.unwrap();
+    }
+    assert_eq!(place.key(&other).await.state, "archived");
 
     // A generation: what was born is never accepted.
     place.intended("birth", "oauth", 3).await;
-    let second = kid("oauth-2");
-    let stop = place.revocation("stop oauth", "oauth", &second).await;
-    place.change(stop).await.unwrap();
+    place.approved("beside", "oauth").await;
+    place
+        .change(intend(object_elsewhere("beside", "oauth", 4)))
+        .await
+        .unwrap();
+    place.change(record("beside")).await.unwrap();
     conflicts(&place, record("birth"), Subject::CeremonySequence).await;
     place
         .change(resolve("birth", "birth", "destroyed"))
         .await
         .unwrap();
     assert_eq!(place.object_state("birth").await, "destroyed");
-    assert_eq!(place.ceremony("birth").await.state, CeremonyState::Failed);
+    assert_eq!(place.ceremony("birth").await.state, S::Failed);
 }

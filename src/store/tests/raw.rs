@@ -14,16 +14,14 @@ pub async fn past_cannot_be_changed(place: Place) {
     assert!(place.store.index_signatures(MAX_INDEXED).await.unwrap() > 0);
     place
         .change(Change::InstallDocuments(vec![DocumentRow {
+            place: 0,
             kind: "genesis".into(),
             version: 1,
             body: vec![1],
         }]))
         .await
         .unwrap();
-    place
-        .change(Change::ProposeCeremony(ceremony("c", 2, "generate", "atp")))
-        .await
-        .unwrap();
+    place.change(birth("c", 2, "atp")).await.unwrap();
     place
         .change(Change::AddCeremonySignature(CeremonySignatureRow {
             ceremony: digest("c"),
@@ -38,6 +36,7 @@ pub async fn past_cannot_be_changed(place: Place) {
         .change(Change::GrantCredential(credential("mtls-san", "a")))
         .await
         .unwrap();
+    place.change(ordered("ordered", 1)).await.unwrap();
 
     for sql in [
         "UPDATE log_leaf SET body = '{}' WHERE idx = 1",
@@ -47,10 +46,34 @@ pub async fn past_cannot_be_changed(place: Place) {
         "DELETE FROM trust_document",
         "UPDATE ceremony_signature SET signature = 't'",
         "DELETE FROM ceremony_signature",
+        "UPDATE trust_document SET place = 1",
+        "INSERT INTO trust_document (place, kind, version, body)
+            SELECT 2, 'roster', 2, body FROM trust_document",
+        "INSERT INTO trust_document (place, kind, version, body)
+            SELECT 1, 'genesis', 2, body FROM trust_document",
+        "DELETE FROM ceremony_line",
+        "UPDATE ceremony_line SET seq = seq + 1",
+        "UPDATE ceremony_line SET subject = 'ring/other'",
+        "UPDATE ceremony_line SET ceremony = 'x'",
+        "UPDATE ceremony_line SET done = 2",
+        // Done without having been carried out; and carried out, but not done.
+        "UPDATE ceremony_line SET done = 1",
+        "UPDATE ceremony_line SET done = 0",
+        "INSERT INTO ceremony_line (ceremony, subject, seq, done)
+            SELECT id, 'ring/other', 1, 1 FROM ceremony",
+        "INSERT INTO ceremony_line (ceremony, subject, seq, done)
+            SELECT id, 'ring/other', 0, 0 FROM ceremony",
+        "INSERT INTO ceremony_line (ceremony, subject, seq, done) VALUES ('x', 'ring/other', 1, 0)",
+        "INSERT INTO ceremony_line SELECT * FROM ceremony_line",
+        "DELETE FROM order_use",
+        "UPDATE order_use SET use_number = 2",
+        "INSERT INTO order_use SELECT * FROM order_use",
+        "INSERT INTO order_use (order_id, use_number, ceremony)
+            SELECT order_id, 2, 'x' FROM order_use",
         "DELETE FROM log_head",
         "DELETE FROM ring",
         "DELETE FROM ceremony",
-        "DELETE FROM token_object",
+        "DELETE FROM key_object",
         "DELETE FROM signing_key",
         "DELETE FROM credential",
         "UPDATE log_signature SET idx = 0",
@@ -81,7 +104,7 @@ pub async fn rows_keep_what_they_were_born_with(place: Place) {
     for sql in [
         "UPDATE ring SET usage = 'raw', version = version + 1",
         "UPDATE ring SET algorithm = 'ES384', version = version + 1",
-        "UPDATE ring SET critical = 0, version = version + 1",
+        "UPDATE ring SET key_spec = 'P-384', version = version + 1",
         "UPDATE ring SET version = version - 1",
         "UPDATE ring SET version = version + 2",
         "UPDATE signing_key SET spki = transcript FROM ceremony",
@@ -89,31 +112,38 @@ pub async fn rows_keep_what_they_were_born_with(place: Place) {
         "UPDATE signing_key SET number = 2",
         "UPDATE signing_key SET published_at = 0",
         "UPDATE signing_key SET ceremony = 'x'",
-        "UPDATE signing_key SET cka_id = 'x'",
-        "UPDATE token_object SET label = 'x'",
-        "UPDATE token_object SET kid = 'x'",
-        "UPDATE token_object SET number = 2",
+        "UPDATE signing_key SET object = 'x'",
+        "UPDATE key_object SET id = 'x'",
+        "UPDATE key_object SET kind = 'key-vault'",
+        "UPDATE key_object SET device = 'x'",
+        "UPDATE key_object SET place = 'x'",
+        "UPDATE key_object SET location = 'x'",
+        "UPDATE key_object SET location = NULL",
+        "UPDATE key_object SET label = 'x'",
+        "UPDATE key_object SET kid = 'x'",
+        "UPDATE key_object SET number = 2",
         "UPDATE ceremony SET request = transcript",
         "UPDATE ceremony SET transcript = request",
         "UPDATE ceremony SET execution = NULL",
         "UPDATE ceremony SET operation = 'revoke'",
-        "UPDATE ceremony SET seq = 9",
+        "UPDATE ceremony SET ring = NULL",
+        "UPDATE ceremony SET nonce = '00000000000000000000000000000000'",
     ] {
         place.refuses(sql).await;
     }
 }
 
 pub async fn half_states_and_jumps_are_refused(place: Place) {
-    use super::super::*;
     let first = place.open_ring("atp").await;
     place.prepared("atp-2", "atp", 2).await;
     place.intended("atp-3", "atp", 3).await;
-    // Of the same number as the one that is being carried out.
+    // In the same place as the one that is being carried out.
+    let row = ceremony("c", "destroy", Some("atp"));
     place
-        .change(Change::ProposeCeremony(ceremony("c", 3, "destroy", "atp")))
+        .change(propose(row, &[line(&of_ring("atp"), 3)]))
         .await
         .unwrap();
-    place.approved("d", "generate", "atp").await;
+    place.approved("d", "atp").await;
     let (c, d, under_way) = (digest("c"), digest("d"), digest("atp-3"));
     let sql = |text: &str| text.to_owned();
     let mut all = vec![
@@ -150,47 +180,46 @@ pub async fn half_states_and_jumps_are_refused(place: Place) {
         // A key out of nowhere, and one that is born active.
         sql("INSERT INTO signing_key SELECT * FROM signing_key WHERE number = 1"),
         // Objects and ceremonies.
-        sql("UPDATE token_object SET state = 'abandoned' WHERE number = 1"),
-        sql("UPDATE token_object SET state = 'present' WHERE number = 3"),
-        sql("UPDATE token_object SET state = 'intended' WHERE number = 1"),
+        sql("UPDATE key_object SET state = 'abandoned' WHERE number = 1"),
+        sql("UPDATE key_object SET state = 'present' WHERE number = 3"),
+        sql("UPDATE key_object SET state = 'intended' WHERE number = 1"),
         format!("UPDATE ceremony SET state = 'closed' WHERE id = '{c}'"),
         format!("UPDATE ceremony SET state = 'executing' WHERE id = '{c}'"),
-        sql("UPDATE ceremony SET state = 'proposed' WHERE seq = 1"),
+        sql("UPDATE ceremony SET state = 'proposed' WHERE state = 'closed'"),
+        format!("UPDATE ceremony SET state = 'draft' WHERE id = '{c}'"),
         format!("UPDATE ceremony SET transcript = request WHERE id = '{c}'"),
         format!("UPDATE ceremony SET state = 'dreaming' WHERE id = '{c}'"),
         // Executed without having begun, or without a word of what was done.
         format!("UPDATE ceremony SET state = 'executed', execution = request WHERE id = '{d}'"),
         format!("UPDATE ceremony SET state = 'executed' WHERE id = '{under_way}'"),
-        // A second act on the token, and a destruction by no ceremony or by one unheard of.
-        format!(
-            "UPDATE token_object SET state = 'destroying', destruction = '{c}' WHERE number = 1"
-        ),
-        sql("UPDATE token_object SET state = 'destroying' WHERE number = 1"),
-        sql("UPDATE token_object SET destruction = 'x' WHERE number = 1"),
+        // A destruction by no ceremony or by one unheard of.
+        sql("UPDATE key_object SET state = 'destroying' WHERE number = 1"),
+        sql("UPDATE key_object SET destruction = 'x' WHERE number = 1"),
         sql("INSERT INTO ring SELECT * FROM ring"),
     ];
     let nobody = kid("nobody");
-    for (cka_id, ceremony) in [(cka("x"), digest("x")), (cka("atp-3"), digest("x"))] {
+    for (object, ceremony) in [
+        (object_id("x"), digest("x")),
+        (object_id("atp-3"), digest("x")),
+    ] {
         all.push(format!(
-            "INSERT INTO signing_key (kid, ring, number, state, spki, cka_id, token_serial,
-                token_label, published_at, activate_at, retire_at, ceremony)
-             SELECT '{nobody}', ring, 9, 'prepared', request, '{cka_id}', 's', 'l', 0, 0, 0,
+            "INSERT INTO signing_key (kid, ring, number, state, spki, object,
+                published_at, activate_at, retire_at, ceremony)
+             SELECT '{nobody}', ring, 9, 'prepared', request, '{object}', 0, 0, 0,
                 '{ceremony}' FROM ceremony WHERE id = '{c}'"
         ));
     }
     for sql in &all {
         place.refuses(sql).await;
     }
-    // A revocation is final. It has used the number up, and keeps it.
+    // A revocation is final. It has used its place up, and keeps it.
     let revoke = place.revocation("stop", "atp", &first).await;
     let stop = digest("stop");
     let executing = format!("UPDATE ceremony SET state = 'executing' WHERE id = '{stop}'");
     place.refuses(&executing).await;
     place.change(revoke).await.unwrap();
     place
-        .refuses(&format!(
-            "UPDATE ceremony SET state = 'executed', execution = request WHERE id = '{under_way}'"
-        ))
+        .refuses("UPDATE ceremony_line SET done = 0 WHERE subject = 'ring/atp' AND seq = 1")
         .await;
     place
         .refuses(&format!(
@@ -200,7 +229,7 @@ pub async fn half_states_and_jumps_are_refused(place: Place) {
     for sql in [
         "UPDATE signing_key SET state = 'active', role = 'primary', revoked_at = NULL,
             revocation_reason = NULL, compromised_since = NULL WHERE number = 1",
-        "UPDATE signing_key SET compromised_since = NULL WHERE number = 1",
+        "UPDATE signing_key SET compromised_since = compromised_since + 1 WHERE number = 1",
         "UPDATE signing_key SET revoked_at = revoked_at + 1 WHERE number = 1",
         "UPDATE signing_key SET revocation_reason = 'unspecified', compromised_since = NULL
             WHERE number = 1",

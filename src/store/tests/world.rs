@@ -4,15 +4,25 @@ use super::super::*;
 use super::place::Place;
 
 pub const NOW: i64 = 1_795_000_000_000;
-pub const SERIAL: &str = "0123456789abcdef";
+pub const DEVICE: &str = "pkcs11/0123456789abcdef";
+pub const ELSEWHERE: &str = "pkcs11/fedcba9876543210";
 
 /// A digest that stands for `name`.
 pub fn digest(name: &str) -> String {
     trust_like_hex(name.as_bytes(), 64)
 }
 
-pub fn cka(name: &str) -> String {
+pub fn nonce(name: &str) -> String {
     trust_like_hex(name.as_bytes(), 32)
+}
+
+/// The id of the object that stands for `name`.
+pub fn object_id(name: &str) -> String {
+    format!("{DEVICE}/{}", trust_like_hex(name.as_bytes(), 32))
+}
+
+pub fn location(name: &str) -> String {
+    format!(r#"{{"kind":"pkcs11","made":"{name}"}}"#)
 }
 
 pub fn kid(name: &str) -> String {
@@ -47,19 +57,18 @@ pub fn ring(name: &str) -> RingRow {
         algorithm: "ES256".into(),
         key_spec: "P-256".into(),
         usage: "structured".into(),
-        critical: true,
         created_at: NOW,
         version: 1,
     }
 }
 
-pub fn ceremony(name: &str, seq: i64, operation: &str, ring: &str) -> CeremonyRow {
+pub fn ceremony(name: &str, operation: &str, ring: Option<&str>) -> CeremonyRow {
     CeremonyRow {
         id: digest(name),
-        seq,
         operation: operation.into(),
-        ring: ring.into(),
+        ring: ring.map(str::to_owned),
         state: CeremonyState::Proposed,
+        nonce: nonce(name),
         request: name.as_bytes().to_vec(),
         execution: None,
         transcript: None,
@@ -68,31 +77,85 @@ pub fn ceremony(name: &str, seq: i64, operation: &str, ring: &str) -> CeremonyRo
     }
 }
 
-pub fn object(name: &str, ring: &str, number: i64) -> TokenObjectRow {
-    TokenObjectRow {
-        cka_id: cka(name),
-        token_serial: SERIAL.into(),
-        token_label: "chancery".into(),
+pub fn line(subject: &str, seq: i64) -> LineRow {
+    LineRow {
+        subject: subject.into(),
+        seq,
+    }
+}
+
+pub fn of_ring(ring: &str) -> String {
+    format!("ring/{ring}")
+}
+
+pub fn of_key(kid: &str) -> String {
+    format!("key/{kid}")
+}
+
+/// With the signature of who proposes it.
+pub fn propose(row: CeremonyRow, lines: &[LineRow]) -> Change {
+    let proposal = CeremonySignatureRow {
+        ceremony: row.id.clone(),
+        purpose: "propose".into(),
+        body: Vec::new(),
+        signature: "proposer".into(),
+        received_at: NOW,
+    };
+    Change::ProposeCeremony {
+        row: Box::new(row),
+        lines: lines.to_vec(),
+        proposal: Some(proposal),
+        order: None,
+    }
+}
+
+/// A generation as the `seq`th of its ring.
+pub fn birth(name: &str, seq: i64, ring: &str) -> Change {
+    let row = ceremony(name, "generate", Some(ring));
+    propose(row, &[line(&of_ring(ring), seq)])
+}
+
+/// A ceremony that a standing order bore, by a use of it.
+pub fn ordered(name: &str, number: i64) -> Change {
+    Change::ProposeCeremony {
+        row: Box::new(ceremony(name, "clock-correction", None)),
+        lines: vec![line(&format!("order/{name}"), 1)],
+        proposal: None,
+        order: Some(OrderUseRow {
+            order: nonce("order"),
+            number,
+        }),
+    }
+}
+
+pub fn object(name: &str, ring: &str, number: i64) -> KeyObjectRow {
+    KeyObjectRow {
+        id: object_id(name),
+        kind: "pkcs11".into(),
+        device: DEVICE.into(),
         label: name.into(),
+        place: format!(r#"{{"kind":"pkcs11","meant":"{name}"}}"#),
+        location: None,
         ring: ring.into(),
         number,
         ceremony: digest(name),
         state: "intended".into(),
         kid: None,
+        destruction: None,
         created_at: NOW,
         updated_at: NOW,
     }
 }
 
-/// The same on a token beside the usual one.
-pub fn object_elsewhere(name: &str, ring: &str, number: i64) -> TokenObjectRow {
-    TokenObjectRow {
-        token_serial: "another".into(),
+/// The same on a device beside the usual one.
+pub fn object_elsewhere(name: &str, ring: &str, number: i64) -> KeyObjectRow {
+    KeyObjectRow {
+        device: ELSEWHERE.into(),
         ..object(name, ring, number)
     }
 }
 
-pub fn intend(object: TokenObjectRow) -> Change {
+pub fn intend(object: KeyObjectRow) -> Change {
     Change::IntendGeneration {
         ceremony: object.ceremony.clone(),
         object,
@@ -103,7 +166,8 @@ pub fn intend(object: TokenObjectRow) -> Change {
 pub fn record(name: &str) -> Change {
     Change::RecordGeneration {
         ceremony: digest(name),
-        cka_id: cka(name),
+        object: object_id(name),
+        location: location(name),
         kid: kid(name),
         execution: b"{}".to_vec(),
         at: NOW,
@@ -111,19 +175,31 @@ pub fn record(name: &str) -> Change {
 }
 
 pub fn destroy(ceremony: &str, name: &str) -> Change {
+    destroy_all(ceremony, &[name])
+}
+
+pub fn destroy_all(ceremony: &str, names: &[&str]) -> Change {
     Change::IntendDestruction {
         ceremony: digest(ceremony),
-        cka_id: cka(name),
+        objects: names.iter().map(|name| object_id(name)).collect(),
         at: NOW,
     }
 }
 
+/// One private half is gone.
 pub fn archive(ceremony: &str, ring: &str, name: &str) -> Change {
     Change::ArchiveKey {
         ceremony: digest(ceremony),
         ring: ring.into(),
         kid: kid(name),
-        cka_id: cka(name),
+        object: object_id(name),
+        at: NOW,
+    }
+}
+
+pub fn execute(ceremony: &str) -> Change {
+    Change::ExecuteCeremony {
+        ceremony: digest(ceremony),
         execution: b"burnt".to_vec(),
         at: NOW,
     }
@@ -132,7 +208,7 @@ pub fn archive(ceremony: &str, ring: &str, name: &str) -> Change {
 pub fn resolve(ceremony: &str, name: &str, state: &str) -> Change {
     Change::ResolveObject {
         ceremony: digest(ceremony),
-        cka_id: cka(name),
+        object: object_id(name),
         state: state.into(),
         at: NOW,
     }
@@ -164,9 +240,8 @@ pub fn key(name: &str, ring: &str, number: i64) -> KeyRow {
         state: "prepared".into(),
         role: None,
         spki: name.as_bytes().to_vec(),
-        cka_id: cka(name),
-        token_serial: SERIAL.into(),
-        token_label: "chancery".into(),
+        object: object_id(name),
+        location: location(name),
         published_at: NOW,
         activate_at: NOW,
         retire_at: NOW + 1,
@@ -251,22 +326,53 @@ impl Place {
         .await
     }
 
-    /// A ceremony that has its approvals.
-    pub async fn approved(&self, name: &str, operation: &str, ring: &str) {
-        let all = self.store.ceremonies().await.unwrap();
-        let carried_out = all
-            .iter()
-            .filter(|row| matches!(row.state, CeremonyState::Closed | CeremonyState::Executed));
-        let seq = carried_out.map(|row| row.seq).max().unwrap_or(0) + 1;
-        let row = ceremony(name, seq, operation, ring);
-        self.change(Change::ProposeCeremony(row)).await.unwrap();
+    /// What comes next in this line.
+    pub async fn next(&self, subject: &str) -> i64 {
+        let head = self.store.line_head(subject).await.unwrap();
+        head.map_or(0, |head| head.seq) + 1
+    }
+
+    /// The next ceremony of these subjects, with its approvals.
+    pub async fn approved_of(
+        &self,
+        name: &str,
+        operation: &str,
+        ring: Option<&str>,
+        subjects: &[String],
+    ) {
+        let mut lines = Vec::new();
+        for subject in subjects {
+            lines.push(line(subject, self.next(subject).await));
+        }
+        let row = ceremony(name, operation, ring);
+        self.change(propose(row, &lines)).await.unwrap();
         self.move_ceremony(name, CeremonyState::Proposed, CeremonyState::Approved)
             .await
             .unwrap();
     }
 
+    /// The next generation of a ring, with its approvals.
+    pub async fn approved(&self, name: &str, ring: &str) {
+        self.approved_of(name, "generate", Some(ring), &[of_ring(ring)])
+            .await;
+    }
+
+    /// The next ceremony of a key, with its approvals: a destruction or a revocation.
+    pub async fn approved_on(&self, name: &str, operation: &str, ring: &str, key: &str) {
+        let subjects = [of_key(&kid(key))];
+        self.approved_of(name, operation, Some(ring), &subjects)
+            .await;
+    }
+
+    /// The place of a ceremony in its only line.
+    pub async fn seq(&self, name: &str) -> i64 {
+        let lines = self.store.lines(&digest(name)).await.unwrap();
+        assert_eq!(lines.len(), 1);
+        lines[0].seq
+    }
+
     pub async fn intended(&self, name: &str, ring: &str, number: i64) {
-        self.approved(name, "generate", ring).await;
+        self.approved(name, ring).await;
         let object = object(name, ring, number);
         self.change(intend(object)).await.unwrap();
     }
@@ -339,8 +445,8 @@ impl Place {
     }
 
     pub async fn object_state(&self, name: &str) -> String {
-        let objects = self.store.token_objects().await.unwrap();
-        let found = objects.into_iter().find(|row| row.cka_id == cka(name));
+        let objects = self.store.key_objects().await.unwrap();
+        let found = objects.into_iter().find(|row| row.id == object_id(name));
         found.unwrap().state
     }
 
@@ -350,16 +456,29 @@ impl Place {
     }
 
     pub async fn revocation(&self, name: &str, ring: &str, kid: &str) -> Change {
-        self.approved(name, "revoke", ring).await;
-        let rings = self.store.rings().await.unwrap();
-        let row = rings.into_iter().find(|row| row.name == ring).unwrap();
+        let subjects = [of_key(kid)];
+        self.approved_of(name, "revoke", Some(ring), &subjects)
+            .await;
+        let since = Some(NOW - 1000);
+        self.revoke(name, ring, kid, "compromised", since).await
+    }
+
+    /// By the ceremony of this name, as the ring stands now.
+    pub async fn revoke(
+        &self,
+        name: &str,
+        ring: &str,
+        kid: &str,
+        reason: &str,
+        compromised_since: Option<i64>,
+    ) -> Change {
         Change::RevokeKey {
             ceremony: digest(name),
             ring: ring.into(),
-            expected_version: row.version,
+            expected_version: self.ring_version(ring).await,
             kid: kid.into(),
-            reason: "compromised".into(),
-            compromised_since: Some(NOW - 1000),
+            reason: reason.into(),
+            compromised_since,
             successor: None,
             execution: b"execution".to_vec(),
             at: NOW,

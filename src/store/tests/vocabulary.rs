@@ -1,0 +1,93 @@
+//! Words that grow are rows: what has none is refused, and a row is all that a new word takes.
+
+use super::super::*;
+use super::conflicts::conflicts;
+use super::place::Place;
+use super::world::*;
+
+async fn admit(place: &Place, vocabulary: &str, word: &str) {
+    let sql = format!("INSERT INTO {vocabulary} (word) VALUES ('{word}')");
+    assert_eq!(place.raw(&sql).await.unwrap(), 1);
+}
+
+async fn learnt(place: &Place, vocabulary: &str, word: &str, change: Change, refused: Subject) {
+    conflicts(place, change.clone(), refused).await;
+    admit(place, vocabulary, word).await;
+    place.change(change).await.unwrap();
+}
+
+pub async fn unknown_word_is_refused_until_it_has_a_row(place: Place) {
+    let first = place.open_ring("atp").await;
+    let unknown = Subject::Constraint;
+    for (vocabulary, ring) in [
+        (
+            "algorithm",
+            RingRow {
+                algorithm: "new".into(),
+                ..ring("a")
+            },
+        ),
+        (
+            "key_spec",
+            RingRow {
+                key_spec: "new".into(),
+                ..ring("b")
+            },
+        ),
+        (
+            "usage",
+            RingRow {
+                usage: "new".into(),
+                ..ring("c")
+            },
+        ),
+    ] {
+        learnt(&place, vocabulary, "new", Change::CreateRing(ring), unknown).await;
+    }
+    let grant = Change::GrantCredential(credential("new", "value"));
+    learnt(&place, "credential_kind", "new", grant, unknown).await;
+
+    let lines = [line("log/new", 1)];
+    let new = propose(ceremony("new", "new", None), &lines);
+    learnt(&place, "operation", "new", new, unknown).await;
+
+    place.approved_on("stop", "revoke", "atp", "atp-1").await;
+    let stop = place.revoke("stop", "atp", &first, "new", None).await;
+    learnt(&place, "revocation_reason", "new", stop, unknown).await;
+
+    place.approved("birth", "atp").await;
+    let elsewhere = KeyObjectRow {
+        kind: "new".into(),
+        ..object("birth", "atp", 2)
+    };
+    let birth = intend(elsewhere);
+    learnt(&place, "location_kind", "new", birth, Subject::KeyObject).await;
+
+    // The program knows the purposes of signatures that it takes; the schema does too.
+    let sql = format!(
+        "INSERT INTO ceremony_signature (ceremony, purpose, body, signature, received_at, idx)
+         SELECT id, 'new', request, 's', 0, 1000 FROM ceremony WHERE id = '{}'",
+        digest("birth")
+    );
+    place.refuses(&sql).await;
+    admit(&place, "signature_purpose", "new").await;
+    assert_eq!(place.raw(&sql).await.unwrap(), 1);
+
+    let new = async || place.store.commit(&Change::Record, &leaf("new")).await;
+    let refused = new().await;
+    assert!(
+        matches!(refused, Err(Error::Conflict { .. })),
+        "{refused:?}"
+    );
+    let size = place.store.log_size().await.unwrap();
+    admit(&place, "leaf_kind", "new").await;
+    assert_eq!(new().await.unwrap(), size);
+    // A batch by a hand, one word of which is unknown.
+    place
+        .refuses(
+            "INSERT INTO log_leaf (idx, time, kind, body)
+                SELECT size, 0, 'new', '{}' FROM log_head
+                UNION ALL SELECT size + 1, 0, 'rumour', '{}' FROM log_head",
+        )
+        .await;
+}
