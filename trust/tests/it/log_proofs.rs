@@ -12,7 +12,7 @@ use crate::support::{NewKey, World, log, minute, revoke};
 const ORIGIN: &str = "seal.example/log";
 
 /// A finished ceremony and the log in which its acts stand.
-struct InLog {
+pub struct InLog {
     world: World,
     core: Transcript,
     key: NewKey,
@@ -24,7 +24,7 @@ struct InLog {
 
 impl InLog {
     /// Proposed, approved by two, done, accepted by two, and all of it in the log.
-    fn new() -> Self {
+    pub fn new() -> Self {
         let world = World::quick();
         let mut ceremony = world.ceremony(&world.request(), &[&world.alice, &world.bob]);
         // What does not count is logged as well.
@@ -101,7 +101,7 @@ impl InLog {
         }
     }
 
-    fn transcript(&self) -> Transcript {
+    pub fn transcript(&self) -> Transcript {
         let logged = self.proven.iter().map(|index| self.logged(*index));
         Transcript {
             log_keys: vec![self.log_key.clone()],
