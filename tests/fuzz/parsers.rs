@@ -3,6 +3,7 @@
 //!
 //! No input panics; what is read is written back byte for byte; nothing unsigned verifies.
 
+use trust::approval::{ObjectionBody, Statement};
 use trust::chain::Genesis;
 use trust::evidence::{self, Evidence};
 use trust::history::History;
@@ -12,6 +13,7 @@ use trust::request::Request;
 use trust::review::review;
 use trust::roster::Roster;
 use trust::sshkey::SshKey;
+use trust::suspension::SuspensionBody;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{Note, NoteSignature, VerifierKey};
 use trust::tlog::policy::WitnessPolicy;
@@ -21,8 +23,8 @@ use trust::tlog::witness::{self, AddCheckpoint, Refusal};
 use trust::tlog::{cosignature, merkle};
 use trust::transcript::Transcript;
 use trust::{
-    Algorithm, JsonError, Namespace, Pin, Policy, Purpose, Sha256Digest, Usage, dsse, json,
-    signature, sshsig, verify_transcript,
+    Algorithm, JsonError, MemberSignature, Namespace, Pin, Policy, Purpose, Sha256Digest, Subject,
+    Usage, dsse, json, signature, sshsig, verify_transcript,
 };
 
 /// Strict JSON: what is accepted has a canonical form that is accepted and is its own.
@@ -108,10 +110,47 @@ pub fn pae(data: &[u8]) {
     }
 }
 
-/// Transcripts: one encoding, and none verifies from a genesis nobody signed.
+/// Members' signatures: one encoding, and none is anybody's over what nobody signed.
+pub fn member_signature(data: &[u8]) {
+    let Ok(signature) = MemberSignature::decode(data) else {
+        return;
+    };
+    assert_eq!(signature.encode().expect("writes"), data, "one encoding");
+    assert_eq!(signature.digest().expect("writes"), Sha256Digest::of(data));
+    if let MemberSignature::Ssh { signature } = signature {
+        sshsig(signature.as_bytes());
+    }
+}
+
+/// What people sign beside requests: statements, objections, suspensions.
+pub fn statement(data: &[u8]) {
+    let same = |written: Result<Vec<u8>, JsonError>| assert_eq!(written.expect("writes"), data);
+    if let Ok(statement) = json::require_canonical::<Statement>(data) {
+        same(statement.encode());
+    }
+    if let Ok(body) = json::require_canonical::<ObjectionBody>(data) {
+        same(body.encode());
+    }
+    if let Ok(body) = json::require_canonical::<SuspensionBody>(data) {
+        same(body.encode());
+    }
+}
+
+/// Transcripts: one encoding, whose core is one too; none verifies from a genesis nobody signed.
 pub fn transcript(data: &[u8]) {
     if let Ok(transcript) = Transcript::decode(data) {
         assert_eq!(transcript.encode().expect("writes"), data, "one encoding");
+        let core = transcript.core().encode().expect("writes");
+        let digest = transcript.core_digest().expect("writes");
+        assert_eq!(digest, Sha256Digest::of(&core));
+        let bare = Transcript::decode(&core).expect("our own");
+        assert_eq!(bare.core(), bare);
+        let proven = !transcript.log_keys.is_empty() || !transcript.log_proofs.is_empty();
+        assert_eq!(core != data, proven);
+        transcript
+            .log_proofs
+            .iter()
+            .for_each(|logged| leaf(logged.leaf.as_bytes()));
     }
     let pin = Pin {
         genesis: Sha256Digest::of(b"nobody's genesis"),
@@ -143,10 +182,14 @@ pub fn leaf(data: &[u8]) {
             }
             json::canonical(&act)
         }
-        // Its bytes are all that is kept of it.
+        // Its bytes are all that is kept of it, and they have one spelling too.
         Ok(Leaf::Unknown(leaf)) => {
             assert!(leaf.kind.as_str().parse::<ActKind>().is_err());
-            return;
+            let value: serde_json::Value = json::parse_strict(data).expect("strict");
+            assert_eq!(value["kind"], leaf.kind.as_str());
+            assert_eq!(value["time"], leaf.time.to_string());
+            assert_eq!(value["v"], 1);
+            json::canonical(&value)
         }
         Err(_) => return,
     };
@@ -159,7 +202,17 @@ pub fn request(data: &[u8]) {
         return;
     };
     assert_eq!(request.encode().expect("writes"), data, "one encoding");
-    let _ = request.check();
+    if request.check().is_ok() {
+        // Whatever was found good is in the lines of its subjects, and asked for by somebody.
+        let lines = request.lines.iter().map(|line| &line.subject);
+        assert!(lines.eq(&request.operation.subjects()));
+        assert!(!request.lines.is_empty());
+        assert!(request.proposer.is_some() != request.order.is_some());
+    }
+    for line in &request.lines {
+        let text = line.subject.to_string();
+        assert_eq!(text.parse::<Subject>().expect("our own"), line.subject);
+    }
     let review = review(data, Some(&request)).expect("renders");
     assert!(review.changes.is_empty(), "no difference to itself");
     assert!(review.render().contains(&review.digest.to_string()));
@@ -174,10 +227,12 @@ pub fn roster(data: &[u8]) {
     }
     if let Ok(policy) = json::require_canonical::<Policy>(data) {
         assert!(policy.thresholds.largest().get() >= 2);
+        assert!(policy.thresholds.of("emergency-rotation").get() >= 3);
+        let _ = policy.check();
         same(json::canonical(&policy));
     }
     if let Ok(genesis) = json::require_canonical::<Genesis>(data) {
-        let _ = genesis.roster.check();
+        let _ = (genesis.roster.check(), genesis.policy.check());
         same(genesis.encode());
     }
 }

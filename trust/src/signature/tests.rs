@@ -155,3 +155,74 @@ fn forms_that_are_no_pair_are_refused() {
         "too long"
     );
 }
+
+/// Of `(r, s)` and `(r, n - s)` one is canonical, and it is so for both.
+#[test]
+fn twins_have_one_canonical_form_on_both_curves() {
+    for (name, algorithm, len) in [
+        (
+            ecdsa::TestName::EcdsaSecp256r1Sha256P1363,
+            Algorithm::Es256,
+            32,
+        ),
+        (
+            ecdsa::TestName::EcdsaSecp384r1Sha384P1363,
+            Algorithm::Es384,
+            48,
+        ),
+    ] {
+        let mut seen = [0; 2];
+        for group in ecdsa::TestSet::load(name).unwrap().test_groups {
+            let Ok(key) = PublicKey::from_spki_der(&group.der) else {
+                continue;
+            };
+            let verifier = Verifier::new(&key, algorithm).unwrap();
+            for test in group.tests {
+                let one = canonical(key.spec(), &test.sig);
+                assert_eq!(canonical(key.spec(), &one), one, "its own form");
+                let good = verifier.verify_message(&test.msg, &test.sig).is_ok();
+                assert_eq!(verifier.verify_message(&test.msg, &one).is_ok(), good);
+                if !good {
+                    continue;
+                }
+                assert_eq!(one[..len], test.sig[..len], "r stays");
+                let other = twin(key.spec(), &test.sig);
+                assert!(verifier.verify_message(&test.msg, &other).is_ok());
+                assert_eq!(canonical(key.spec(), &other), one);
+                assert_ne!(other[..], test.sig[..]);
+                seen[usize::from(one == other)] += 1;
+            }
+        }
+        assert!(seen[0] > 10 && seen[1] > 10, "{algorithm}: {seen:?}");
+    }
+}
+
+fn twin(spec: KeySpec, signature: &[u8]) -> Vec<u8> {
+    match spec {
+        KeySpec::P256 => {
+            let signature = p256::ecdsa::Signature::from_slice(signature).unwrap();
+            let (r, s) = signature.split_scalars();
+            let twin = p256::ecdsa::Signature::from_scalars(*r, -*s).unwrap();
+            twin.to_vec()
+        }
+        _ => {
+            let signature = p384::ecdsa::Signature::from_slice(signature).unwrap();
+            let (r, s) = signature.split_scalars();
+            let twin = p384::ecdsa::Signature::from_scalars(*r, -*s).unwrap();
+            twin.to_vec()
+        }
+    }
+}
+
+#[test]
+fn what_is_no_pair_of_numbers_and_what_is_no_ecdsa_is_its_own_form() {
+    let zero = [[1; 32], [0; 32]].concat();
+    for bytes in [&[][..], &[1; 63], &[1; 65], &[0; 64], &[0xff; 64], &zero] {
+        assert_eq!(canonical(KeySpec::P256, bytes), bytes);
+    }
+    let high = [[1; 32], [0xf0; 32]].concat();
+    assert_ne!(canonical(KeySpec::P256, &high), high);
+    for spec in [KeySpec::Ed25519, KeySpec::Rsa2048, KeySpec::Rsa4096] {
+        assert_eq!(canonical(spec, &high), high);
+    }
+}

@@ -15,6 +15,8 @@ mod evidence_of_the_log;
 mod evidence_of_usage;
 mod formats;
 mod lines;
+mod log_acts;
+mod log_proofs;
 mod parsers;
 mod places;
 mod policies;

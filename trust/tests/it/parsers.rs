@@ -2,6 +2,7 @@
 //! fuzz targets, which need more time and another compiler than an ordinary test run has.
 
 use proptest::prelude::*;
+use trust::evidence::Evidence;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::policy::WitnessPolicy;
@@ -10,8 +11,11 @@ use trust::tlog::witness::AddCheckpoint;
 use trust::tlog::{cosignature, merkle, tile};
 use trust::*;
 
+use crate::log_proofs::InLog;
 use crate::story::primary;
-use crate::support::{Custodian, NewKey, World, armored};
+use crate::support::{
+    Custodian, NewKey, World, armored, destroy, generate, in_vault, log, minute, revoke, wrap_key,
+};
 
 #[path = "../../../tests/fuzz/parsers.rs"]
 mod targets;
@@ -48,11 +52,46 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (targets::pae, dsse::pae("type", b"body")),
         (targets::pae, envelope.encode().unwrap()),
         (targets::transcript, world.transcript().encode().unwrap()),
+        (targets::transcript, proven().encode().unwrap()),
         (targets::evidence, primary().file().encode().unwrap()),
+        (targets::evidence, of_a_log().encode().unwrap()),
         (targets::leaf, primary().file().leaf.into_bytes()),
         (
             targets::leaf,
             primary().file().life[1].leaf.clone().into_bytes(),
+        ),
+        (
+            targets::leaf,
+            of_a_log().origins[0].leaf.clone().into_bytes(),
+        ),
+        (
+            targets::leaf,
+            canonical(&serde_json::json!({
+                "kind": "tenant", "time": minute(0), "v": 1, "since": [1, {"a": null}],
+            })),
+        ),
+        (targets::member_signature, approval.encode().unwrap()),
+        (
+            targets::member_signature,
+            canonical(&serde_json::json!({
+                "authenticator_data": "AAAA", "client_data": "e30", "credential_id": "AAAA",
+                "kind": "webauthn", "signature": "AAAA",
+            })),
+        ),
+        (
+            targets::statement,
+            world.transcript().acceptance.statement.into_bytes(),
+        ),
+        (
+            targets::statement,
+            world.suspension("bob", &[]).body.into_bytes(),
+        ),
+        (
+            targets::statement,
+            world
+                .rejection(&world.request(), &world.alice)
+                .body
+                .into_bytes(),
         ),
         (targets::request, world.request().encode().unwrap()),
         (targets::roster, json::canonical(trusted.roster()).unwrap()),
@@ -60,8 +99,69 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
         (targets::roster, world.chains.genesis.body.into_bytes()),
     ]
     .into_iter()
+    .chain(requests())
     .chain(log_seeds())
     .collect()
+}
+
+/// A request for each operation, and for each kind of place.
+fn requests() -> Vec<(Parser, Vec<u8>)> {
+    let world = World::quick();
+    let kids = [NewKey::generate().kid(), NewKey::generate().kid()];
+    let in_a_vault = Generate {
+        place: in_vault("jwt", 1),
+        ..generate("jwt")
+    };
+    let correction = request::ClockCorrection {
+        bound: minute(0),
+        first: 0,
+        last: 3,
+    };
+    let note = log::checkpoint("old", &NewKey::generate(), &["a", "b"]);
+    let new_origin = NewOrigin {
+        lost: Some(request::LostLeaves { first: 1, last: 1 }),
+        origin: "new".to_owned(),
+        previous_checkpoint: note.to_string(),
+        previous_origin: "old".to_owned(),
+        size: 1,
+    };
+    [
+        Operation::Generate(in_a_vault),
+        Operation::Generate(wrap_key("kek")),
+        destroy(&kids),
+        revoke(&kids[0]),
+        Operation::ClockCorrection(correction),
+        Operation::NewOrigin(new_origin),
+    ]
+    .into_iter()
+    .map(|operation| {
+        let request = world.request_for(operation);
+        assert_eq!(request.check(), Ok(()));
+        (targets::request as Parser, request.encode().unwrap())
+    })
+    .collect()
+}
+
+/// An evidence file of a log to which everything happened, without the long transcripts, of which
+/// another seed is one.
+fn of_a_log() -> Evidence {
+    let mut story = primary();
+    story.correct(160, 150, 0, 3);
+    story.begin_again(180, "seal.example/log-2", 5);
+    let mut file = story.file();
+    file.corrections[0].transcript.truncate(2);
+    file.origins[0].transcript.truncate(2);
+    file.transcript.truncate(2);
+    file.log_keys[0].truncate(2);
+    file
+}
+
+/// A transcript with the log's proofs, without the transcript of the log's key.
+fn proven() -> Transcript {
+    let mut transcript = InLog::new().transcript();
+    transcript.log_keys[0].truncate(2);
+    transcript.log_proofs.drain(3..);
+    transcript
 }
 
 /// What the parsers of the log read.
@@ -228,7 +328,7 @@ proptest! {
             targets::json, targets::jwk, targets::sshsig, targets::pae, targets::transcript,
             targets::request, targets::roster, targets::note, targets::checkpoint,
             targets::tlog_proof, targets::witness_policy, targets::tile, targets::add_checkpoint,
-            targets::evidence, targets::leaf,
+            targets::evidence, targets::leaf, targets::member_signature, targets::statement,
         ] {
             parser(&noise);
         }

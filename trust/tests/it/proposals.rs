@@ -91,7 +91,7 @@ fn exactly_one_of_proposer_and_order_is_given_and_orders_are_not_known() {
     let content = Obstacle::Content(RequestError::Proposer);
     assert_eq!(
         refused(&|request| request.proposer = None),
-        [content.clone()]
+        std::slice::from_ref(&content)
     );
     assert_eq!(
         refused(&|request| request.order = order),
