@@ -512,6 +512,13 @@ class EvidenceRefusals(Refusals):
                 self.refuse("revocation", story, revocation=transcript)
         self.refuse("revocation", short(), revocation=story.revocation)
         compromised = short().revoke("compromised", 50)
+        alive = short()
+        self.refuse("revocation", alive, revocation=alive.installation.revoke(Story.RING, alive.key.kid, "superseded", None))
+        for said, members in (("superseded", {"reason": "unspecified"}), ("compromised", {"reason": "compromised", "compromised_since": minute(51)})):
+            other = short().revoke(said, 50 if said == "compromised" else None)
+            leaf = json.loads(other.log.leaves.pop())
+            del other.life[-1]
+            self.refuse("revocation", other.act(402, "revoke", "previous_kid", ref=leaf["ref"], **members))
         twice = short().revoke("superseded")
         first = twice.revocation
         self.assertEqual(verdict(twice.revoke("compromised", 50)), ("REVOKED", "key_compromised"))
