@@ -1,18 +1,20 @@
 """Writes evidence files for a comparison of verifiers: one for every rule, and lives made at random.
 
-    python3 sample_corpus.py DIRECTORY
+    python3 sample_corpus.py DIRECTORY [TRANSCRIPTS]
 
 makes `DIRECTORY/*.evidence`, all of one genesis, and witness policies `DIRECTORY/*.policy`, and prints the SHA-256 of the
-genesis. What the files are worth is not said: two verifiers have to come to the same answer on their own.
+genesis. In the other directory, if it is named, it makes `*.transcript` of the same genesis. What the files are worth is not
+said: two verifiers have to come to the same answer on their own.
 """
 
 import pathlib
 import random
 import sys
 
-from sample_files import ALGORITHMS, Installation, ServiceKey, Story, Witness, b64u, minute
+from sample_files import ALGORITHMS, INPUTS, Installation, Log, ServiceKey, Story, Witness, WrappingKey, b64u, canonical, minute, with_log
+from sample_transcripts import write_transcripts
 
-LIVES = 80
+LIVES = 120
 OTHER = b64u(b"n" * 32)
 SINCE = {"compromised_since": minute(1)}
 REASONS = ("unspecified", "superseded", "compromised", "compromised", "because", None)
@@ -22,27 +24,35 @@ LEGAL = {
     "demoted": ("roll back", "retire", "retire", "revoke"),
     "retired": ("archive", "revoke"),
     "archived": ("revoke",),
-    "revoked": ("archive",),
+    "revoked": ("archive", "revoke", "revoke"),
 }
 NEXT = {
     "rotate": "primary", "take over": "primary", "roll back": "primary", "demote": "demoted", "retire": "retired",
     "archive": "archived", "revoke": "revoked",
 }  # fmt: skip
-STRANGE = (*NEXT, "accept", "of both", "of another", "elsewhere", "of no kind")
+STRANGE = (*NEXT, "accept", "of both", "of another", "elsewhere", "of no kind", "of a new kind")
+NEW, NEWER = "new.example.org/log", "newer.example.org/log"
 
 
-def main(directory: pathlib.Path) -> None:
+def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
     installation, witness, stranger = Installation(), Witness("w.example.org"), Witness("w.example.org")
+    for who, *roles in (("zoe",), ("eve", "operator"), ("max", "executor")):
+        installation.join(who, *roles)
     stranger.key_id = witness.key_id  # a line in the name of the witness that does not check
 
     def write(name: str, story: Story, cosignatures=(), **changed) -> None:
         (directory / f"{name}.evidence").write_bytes(story.evidence(cosignatures, **changed))
 
     for algorithm in ALGORITHMS:
-        for log_algorithm in ("Ed25519", "ES256"):
-            for covers in ("message", "digest"):
-                story = Story(algorithm, log_algorithm, covers, installation).activate().sign()
-                write(f"{algorithm}-{log_algorithm}-{covers}", story, [(witness, minute(110))])
+        for covers in INPUTS:
+            story = Story(algorithm, "Ed25519", covers, installation).activate().sign()
+            write(f"{algorithm}-{covers}", story, [(witness, minute(110))])
+        story = Story(algorithm, "ES256", installation=installation).activate().sign()
+        write(f"{algorithm}-ES256", story, [(witness, minute(110))])
+    subjects(write, installation)
+    severities(write, installation)
+    corrections(write, installation)
+    origins(write, installation)
     story = Story(installation=installation).activate().sign().demote().retire()
     for minutes in (300, 301):
         write(f"retired-{minutes}", story, [(witness, minute(minutes))])
@@ -68,7 +78,7 @@ def main(directory: pathlib.Path) -> None:
     story = Story(installation=installation).activate().sign().revoke()
     write("revoked-archived", story.act(410, "archive", "kid"))
     write("archived-twice", story.act(411, "archive", "kid"))
-    for name, leaf in (("actor", {"actor": "x" * 1024}), ("snowman", {"actor": "\u2603\x7f\x1f/\\\""}), ("v", {"v": 2})):
+    for name, leaf in (("kind", {"kind": "brand-new"}), ("alg", {"alg": "x" * 41}), ("other-alg", {"alg": "ML-DSA-65"}), ("actor", {"actor": "x" * 1024}), ("snowman", {"actor": "\u2603\x7f\x1f/\\\""}), ("v", {"v": 2})):
         story = Story(installation=installation).activate()
         story.log.append = lambda members, append=story.log.append, leaf=leaf: append(members | leaf)
         write(f"leaf-{name}", story.sign())
@@ -81,6 +91,12 @@ def main(directory: pathlib.Path) -> None:
     for name, changed in (
         ("service", {"service": "Other"}), ("environment", {"environment": "other"}), ("acts", {"life": [{"leaf": "", "proof": ""}] * 1001}),
         ("log-keys", {"log_keys": [story.log_birth] * 1001}), ("same-log-key", {"log_keys": [story.log_birth] * 2}),
+        ("corrections", {"corrections": [{"leaf": "", "proof": "", "transcript": ""}] * 1001}), ("no-corrections", {"corrections": None}),
+        ("origins", {"origins": [{"leaf": "", "proof": "", "transcript": ""}] * 1001}), ("no-origins", {"origins": None}),
+        ("wrapping", {"transcript": installation.generate("kek", WrappingKey())}),
+        ("transcript-with-proofs", {"transcript": with_log(story.birth, Log(story.log_key), story.log_birth)}),
+        ("log-key-with-proofs", {"log_keys": [with_log(story.log_birth, Log(story.log_key), story.log_birth)]}),
+        ("revocation-with-proofs", {"revocation": with_log(story.revocation, Log(story.log_key), story.log_birth)}),
         ("no-log-key", {"log_keys": []}), ("log-key", {"log_keys": [installation.generate("log", ServiceKey("ES384"))]}),
         ("of-the-log", {"transcript": story.log_birth}), ("no-life", {"life": []}),
     ):  # fmt: skip
@@ -96,12 +112,127 @@ def main(directory: pathlib.Path) -> None:
         ("incomplete", f"{line}{absent}group g all w v\nquorum g\n"), ("nobody", f"{line}quorum none\n"),
     ):  # fmt: skip
         (directory / f"{name}.policy").write_text(text)
+    if transcripts is not None:
+        write_transcripts(transcripts, installation)
     print(installation.genesis_digest)
+
+
+def subjects(write, installation: Installation) -> None:
+    for covers in INPUTS:
+        for usage in ("structured", "raw", "sealed", "certificates"):
+            write(f"usage-{covers}-{usage}", Story(covers=covers, usage=usage, installation=installation).activate().sign())
+    story = Story(usage="raw", installation=installation).activate()
+    story.key.sign = lambda *_: b"\1" * 64
+    write("usage-and-bad", story.sign())
+    for algorithm in ("ES256", "ES384"):
+        story = Story(algorithm, installation=installation).activate().sign()
+        write(f"twin-{algorithm}", story, subject=story.subject(signature=b64u(story.key.twin(story.signature))))
+        story = Story(algorithm, installation=installation).activate()
+        for name, signature in (("long", b"\xff" * 2 * story.key.size), ("short", b"\xff"), ("none", b"")):
+            story.key.sign = lambda *_, signature=signature: signature
+            write(f"signature-{algorithm}-{name}", story.sign())
+    for number, message in enumerate(
+        (b"e30.", b"e30.a.b", b"e30.\xff\0", b"eyAiYSIgOiAxIH0.", b"", b"e30", b".e30", b"W10.a", b"e30=.a", b"e31.a", b"\xff.a", b"bnVsbA.a")
+    ):
+        write(f"jws-{number}", Story(installation=installation).activate().sign(message))
+    for number, message in enumerate((b"DSSEv1 ", b"", b"DSSEv1", b"dssev1 1", b" DSSEv1 ")):
+        write(f"dsse-{number}", Story(covers="dsse", installation=installation).activate().sign(message))
+
+
+def severities(write, installation: Installation) -> None:
+    kinds = [("unspecified", None), ("superseded", None), ("compromised", 101), ("compromised", 100), ("compromised", None)]
+    for first in kinds:
+        for then in kinds:
+            story = Story(installation=installation).activate().sign().revoke(*first).revoke(*then)
+            write(f"severe-{first[0]}-{first[1]}-{then[0]}-{then[1]}", story)
+    story = Story(installation=installation).activate().sign().revoke().act(403, "archive", "kid").revoke("compromised", 50)
+    write("severe-archived", story)
+    story = Story(installation=installation).activate().sign().revoke()
+    first = story.revocation
+    write("severe-first-transcript", story.revoke("compromised", 50), revocation=first)
+
+
+def corrections(write, installation: Installation) -> None:
+    def signed() -> Story:
+        return Story(installation=installation).activate().sign()
+
+    for first, last, bound in ((3, 3, 50), (0, 3, 50), (3, 3, 150), (0, 2, 5), (3, 3, 1), (0, 3, 2), (3, 4, 50), (3, 2, 50), (3, 3, 401)):
+        write(f"correction-{first}-{last}-{bound}", signed().correct(first, last, bound))
+    for number, leaf in enumerate((
+        {"kind": "admin"}, {"action": "new-origin"}, {"ref": "0" * 64}, {"digest": "0" * 64}, {"first": 2}, {"last": 4},
+        {"bound": minute(49)}, {"kind": "brand-new"}, {"more": 1}, {"reason": "x"},
+    )):  # fmt: skip
+        write(f"correction-leaf-{number}", signed().correct(3, 3, 50, leaf=leaf))
+    story = signed().correct(3, 3, 60).correct(3, 4, 50)
+    one, two = story.members()["corrections"]
+    write("correction-two", story)
+    for number, changed in enumerate((
+        [two, one], [one, one], [one | {"proof": ""}], [one | {"leaf": two["leaf"]}], [one | {"transcript": two["transcript"]}],
+        [one | {"transcript": story.birth}], [one | {"transcript": with_log(one["transcript"], Log(story.log_key), story.log_birth)}],
+    )):  # fmt: skip
+        write(f"correction-other-{number}", story, corrections=changed)
+    write("correction-retired", Story(installation=installation).activate().sign().demote().retire(90).correct(4, 4, 80))
+    write("correction-revoked", Story(installation=installation).activate().sign().revoke().correct(4, 4, 100))
+    write("correction-born", Story(installation=installation).act(500, "rotate", "kid").sign().correct(1, 2, 1))
+
+
+def origins(write, installation: Installation) -> None:
+    def signed() -> Story:
+        return Story(installation=installation).activate().sign()
+
+    story = signed()
+    proof, life = story.log.proof(story.index), story.members()["life"]
+    story.move(NEW).demote().retire()
+    write("origin", story)
+    write("origin-old-proof", story, proof=proof)
+    write("origin-old-life", story, life=life + story.members()["life"][2:])
+    write("origin-unexplained", story, origins=[], proof=proof)
+    story = signed()
+    leaf, proof = story.log.leaves[story.index], story.log.proof(story.index)
+    story.move(NEW, left=3).act(120, "rotate", "previous_kid", kid=OTHER).retire(300)
+    write("origin-lost", story, leaf=leaf, proof=proof)
+    write("origin-behind", story.sign())
+    story = signed()
+    old = story.log.proof(story.index)
+    story.move(NEW)
+    middle, first = story.log.proof(story.index), story.members()["origins"][0]
+    story.move(NEWER, left=5)
+    both = story.members()["origins"]
+    for number, proof in enumerate((old, middle, story.log.proof(story.index))):
+        write(f"origins-{number}", story, proof=proof)
+        write(f"origins-first-{number}", story, proof=proof, origins=[first, both[1]])
+    write("origins-backwards", story, origins=both[::-1])
+    write("origins-twice", story, origins=both + both[1:])
+    write("origins-second-only", story, proof=old, origins=both[1:])
+    back = signed().move(NEW)
+    write("origins-round", back.move(Story(installation=installation).log.origin))
+    for number, leaf in enumerate((
+        {"kind": "admin"}, {"action": "clock-correction"}, {"ref": "0" * 64}, {"digest": "0" * 64}, {"first": 3}, {"last": 5},
+        {"origin": NEWER}, {"kind": "brand-new"}, {"more": 1},
+    )):  # fmt: skip
+        write(f"origin-leaf-{number}", signed().move(NEW, leaf=leaf))
+    story = signed().move(NEW)
+    ((index, transcript),) = story.origins
+    story.log.leaves.insert(index, canonical({"other": 1}))
+    story.origins = [(index + 1, transcript)]
+    write("origin-not-first", story)
+    story = signed()
+    old = story.log.proof(story.index)
+    story.move(NEW).correct(3, 3, 50)
+    write("origin-corrected", story)
+    write("origin-corrected-old", story, proof=old)
+    early = signed().correct(2, 3, 50)
+    changed = early.members()["corrections"]
+    early.move(NEW, left=3)
+    early.corrections = []
+    early.sign().log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(110)})
+    write("origin-corrected-before", early, corrections=changed)
 
 
 def at_random(dice: random.Random, story: Story) -> Story:
     """A life that is mostly possible, with the signature somewhere in it."""
     state, now, acts = "published", 10, dice.randrange(1, 8)
+    revoked = 0
     signed_at = dice.randrange(0 if dice.random() < 0.2 else 1, acts + 1)
     for number in range(acts + 1):
         if number == signed_at:
@@ -110,12 +241,20 @@ def at_random(dice: random.Random, story: Story) -> Story:
             break
         step = dice.choice(STRANGE) if dice.random() < 0.06 else dice.choice(LEGAL[state])
         now += dice.randrange(0, 90) if dice.random() < 0.95 else -dice.randrange(0, 90)
-        act(dice, story, step, max(now, 0))
+        act(dice, story, step, max(now, 0), revoked)
+        revoked += step == "revoke"
         state = NEXT.get(step, state)
+    # A clock that was wrong, and a log that moved.
+    for _ in range(2):
+        if dice.random() < 0.2:
+            first, last = sorted(dice.randrange(len(story.log.leaves)) for _ in range(2))
+            story.correct(first, last, dice.randrange(0, 400))
+        if dice.random() < 0.15:
+            story.move(f"origin{len(story.origins)}.example.org/log")
     return story
 
 
-def act(dice: random.Random, story: Story, step: str, at: int) -> None:
+def act(dice: random.Random, story: Story, step: str, at: int, revoked: int) -> None:
     reason = {"reason": dice.choice(REASONS[:4] if dice.random() < 0.95 else REASONS)}
     if reason["reason"] is None:
         del reason["reason"]
@@ -129,6 +268,8 @@ def act(dice: random.Random, story: Story, step: str, at: int) -> None:
     elif step == "take over":
         story.act(at, "revoke", "kid", **({"previous_kid": OTHER} if dice.random() < 0.9 else {}), **reason)
     elif step == "revoke":
+        if revoked and dice.random() < 0.8:  # mostly more severely
+            reason = {"reason": "compromised", "compromised_since": minute(dice.randrange(0, 300) // 4**revoked)}
         story.act(at, "revoke", "previous_kid", **({"kid": OTHER} if dice.random() < 0.5 else {}), **reason)
     elif step in ("retire", "archive"):
         story.act(at, step, "kid", **plain)
@@ -141,8 +282,8 @@ def act(dice: random.Random, story: Story, step: str, at: int) -> None:
     elif step == "elsewhere":
         story.act(at, "rotate", "kid", ring="elsewhere")
     else:
-        story.act(at, "rotate", "kid", kind="admin")
+        story.act(at, "rotate", "kid", kind="brand-new" if step == "of a new kind" else "admin")
 
 
 if __name__ == "__main__":
-    main(pathlib.Path(sys.argv[1]))
+    main(pathlib.Path(sys.argv[1]), pathlib.Path(sys.argv[2]) if len(sys.argv) > 2 else None)

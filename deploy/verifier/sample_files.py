@@ -170,6 +170,8 @@ class ServiceKey:
     def lower(self, signature: bytes) -> bytes:
         if self.spec not in ORDERS or len(signature) != 2 * self.size:
             return signature
+        if int.from_bytes(signature[self.size :], "big") >= ORDERS[self.spec]:
+            return signature
         return min(signature, self.twin(signature))
 
 
@@ -484,7 +486,7 @@ class Log:
         self.key, self.origin, self.leaves = key, origin, []
 
     def append(self, leaf: dict) -> str:
-        self.leaves.append(canonical(leaf | {"v": 1}))
+        self.leaves.append(canonical({"v": 1} | leaf))
         return self.leaves[-1]
 
     def signature_line(self, text: str, origin: str | None = None) -> str:

@@ -238,6 +238,23 @@ class Changes(Refusals):
             transcript = installation.generate("ring", self.key, request={"roster": {"version": 2, "digest": sha256(body)}})
             self.assertIn(why, self.refused("Chain/Roster", verify_transcript, transcript.encode(), pin))
 
+    def test_a_change_has_to_be_possible(self):
+        for kind, change, word in (
+            ("roster", {"passkeys": {"origins": [], "rp_id": "a"}}, "Chain/Roster"), ("policy", {"routine_rings": ["log"]}, "Chain/Policy"),
+            ("policy", {"thresholds": {"default": 3}}, "Chain/Unreachable"), ("policy", {"routine_rings": ["a", "b"]}, None),
+        ):  # fmt: skip
+            installation = Installation()
+            document = getattr(installation, kind) | {"version": 2, "previous": installation.genesis_digest} | change
+            body = canonical(document)
+            installation.changes = [{kind: installation.signed(kind, body, *installation.people)}]
+            reference = {kind: {"version": 2, "digest": sha256(body)}}
+            transcript = installation.generate("ring", self.key, request=reference).encode()
+            with self.subTest(change):
+                if word is None:
+                    verify_transcript(transcript, Pin(installation.genesis_digest))
+                else:
+                    self.refused(word, verify_transcript, transcript, Pin(installation.genesis_digest))
+
     def test_a_policys_change_needs_the_larger_threshold(self):
         for old, new, signers, word in (
             (2, 3, ("ada", "grace"), "Chain/Signatures"), (2, 3, ("ada", "grace", "mary"), None),

@@ -154,6 +154,9 @@ class Origins(Refusals):
         back.move(Story().log.origin)
         self.refuse("origin", back)
         self.refuse("origin", signed().move(NEW, order={"previous_origin": "other"}))
+        gap = signed().move(NEW)
+        gap.log.origin = "between.example.org/log"
+        self.refuse("origin", gap.move(NEWER))
         elsewhere = signed().move(NEW)
         elsewhere.log.origin = NEWER
         self.refuse("origin", elsewhere)

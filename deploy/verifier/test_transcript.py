@@ -207,6 +207,10 @@ class Generations(Transcripts):
             ("Ceremony/NotApproved", "Text", {"request": {"reason": "a\u200bb"}}),
             ("Ceremony/NotApproved", "Text", {"request": {"ticket": "\U000e0041"}}),
             ("Ceremony/NotApproved", "Order", {"request": {"created_at": minute(601)}}),
+            ("Ceremony/NotApproved", "Order", {"order": {"publish_at": minute(1)}}),
+            ("Ceremony/NotApproved", "Order", {"order": {"activate_at": minute(601)}}),
+            ("Ceremony/ReadBack", "RSA-2048 in place of RSA-3072", {
+                "key": ServiceKey("PS256"), "order": {"purpose": {"sign": {"algorithm": "PS256", "key_spec": "RSA-3072"}}}}),
             ("Ceremony/NotApproved", "Unreadable", {"request": {"nonce": "0" * 31}}),
             ("Ceremony/NotApproved", "Roster", {"request": {"roster": {"version": 2, "digest": "0" * 64}}}),
             ("Ceremony/NotApproved", "Number", {"order": {"number": 0}}),
@@ -365,7 +369,8 @@ class Operations(Transcripts):
             transcript = self.installation.transcript(request, lambda _: {"revoked": {"kid": self.key.kid}})
             with self.subTest(change):
                 if why is None:
-                    self.assertEqual(self.verify(transcript).subjects, [f"key/{self.key.kid}"])
+                    ceremony = self.verify(transcript)
+                    self.assertEqual((ceremony.subjects, ceremony.possession), ([f"key/{self.key.kid}"], None))
                 else:
                     self.not_approved(why, transcript)
         other = self.installation.transcript(

@@ -9,7 +9,7 @@ import tempfile
 import unittest
 from unittest import mock
 
-from chancery_verifier import evidence, tlog
+from chancery_verifier import evidence, leaves, tlog
 from chancery_verifier.evidence import verify_evidence
 from chancery_verifier.policy import WitnessPolicy
 from chancery_verifier.refusal import Malformed, Refused
@@ -73,6 +73,26 @@ class Tree(unittest.TestCase):
         signature = tlog._read_signature(line)
         self.assertEqual(tlog.ed25519_key_id("example.com/foo", data[0], data[1:]), signature.key_id)
         Ed25519PublicKey.from_public_bytes(data[1:]).verify(signature.value, b"This is an example message.\n")
+
+
+class Leaves(unittest.TestCase):
+    def test_a_leaf_of_an_unknown_kind_is_none_of_ours(self):
+        def read(**members):
+            return leaves.read_leaf(canonical({"kind": "brand-new", "time": minute(1), "v": 1} | members))
+
+        self.assertIsNone(read())
+        self.assertIsNone(read(anything=[1, {"a": None}], actor=7))
+        act = {"kind": "key", "action": "rotate", "actor": "a"}
+        self.assertEqual(read(**act)["action"], "rotate")
+        for members in (
+            {"v": 2}, {"v": "1"}, {"time": "x"}, {"time": None}, {"kind": "Brand"}, {"kind": 1}, {"kind": ""}, {"more": "x" * 1024},
+            act | {"more": 1}, {"kind": "key"}, {"kind": "sign"}, {"kind": "alert"}, act | {"sig_hash": "x"},
+        ):  # fmt: skip
+            with self.subTest(members), self.assertRaises(Malformed):
+                read(**members)
+        for leaf in ("[]", "1", '{"kind":"brand-new","time":"2026-01-01T00:00:00.000Z", "v":1}', ""):
+            with self.subTest(leaf), self.assertRaises(Malformed):
+                leaves.read_leaf(leaf)
 
 
 class Verdicts(unittest.TestCase):
@@ -436,6 +456,8 @@ class EvidenceRefusals(Refusals):
             short().revoke("compromised").revoke("compromised"), short().revoke("superseded").revoke("unspecified"),
             short().act(30, "brand-new", "kid", kind="brand-new"), short().act(30, "retire", "kid", kind="log"),
             short("demote").act(300, "retire", "kid", count=-1),
+            Story().act(20, "rotate", "kid", compromised_since=minute(1)).sign(), Story().act(20, "revoke", "kid", reason="superseded").sign(),
+            short().act(15, "revoke", "previous_kid", reason="superseded"),
         ]  # fmt: skip
         for number, story in enumerate(cases):
             with self.subTest(number):
@@ -455,6 +477,13 @@ class EvidenceRefusals(Refusals):
         beheaded = short()
         del beheaded.life[0]
         self.refuse("life", beheaded)
+        revoked = short("revoke")
+        revoked.life, revoked.revocation = revoked.life[-1:], None
+        self.refuse("life", revoked)
+        either = short("demote", "retire").act(401, "archive", "kid").revoke()
+        self.assertEqual(verdict(either), ("VALID_RETIRED_KEY", "key_revoked"))
+        either.life[-2:] = either.life[:-3:-1]
+        self.refuse("life", either)
 
     def test_a_key_is_archived_after_its_revocation(self):
         story = short("revoke").act(410, "archive", "kid")
@@ -483,6 +512,13 @@ class EvidenceRefusals(Refusals):
                 self.refuse("revocation", story, revocation=transcript)
         self.refuse("revocation", short(), revocation=story.revocation)
         compromised = short().revoke("compromised", 50)
+        alive = short()
+        self.refuse("revocation", alive, revocation=alive.installation.revoke(Story.RING, alive.key.kid, "superseded", None))
+        for said, members in (("superseded", {"reason": "unspecified"}), ("compromised", {"reason": "compromised", "compromised_since": minute(51)})):
+            other = short().revoke(said, 50 if said == "compromised" else None)
+            leaf = json.loads(other.log.leaves.pop())
+            del other.life[-1]
+            self.refuse("revocation", other.act(402, "revoke", "previous_kid", ref=leaf["ref"], **members))
         twice = short().revoke("superseded")
         first = twice.revocation
         self.assertEqual(verdict(twice.revoke("compromised", 50)), ("REVOKED", "key_compromised"))
