@@ -4,6 +4,7 @@ use anyhow::Context as _;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use clap::{ArgGroup, Args};
 use serde_json::{Value, json};
+use trust::verdict::Reason;
 use trust::{Algorithm, PublicKey, Sha256Digest, Verifier};
 
 use super::client::Client;
@@ -148,34 +149,58 @@ fn offline(jwks: &[u8], all: &[&str], payload: Option<&[u8]>) -> Result<Vec<Valu
         .iter()
         .map(|jws| match check(keys, jws, payload) {
             Ok(kid) => json!({"verdict": "VALID", "kid": kid, "explanation": "signature only"}),
-            Err(why) => json!({"verdict": "INVALID", "explanation": why}),
+            Err(Invalid { reason, why }) => {
+                json!({"verdict": "INVALID", "reasons": [reason], "explanation": why})
+            }
         })
         .collect())
 }
 
-fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, String> {
-    let claim = crate::verification::parse_jws(jws, payload).map_err(|e| e.to_string())?;
+/// Why a signature is invalid, in a stable code and in words.
+struct Invalid {
+    reason: Reason,
+    why: String,
+}
+
+impl<E: std::fmt::Display> From<E> for Invalid {
+    fn from(error: E) -> Self {
+        Self {
+            reason: Reason::BadSignature,
+            why: error.to_string(),
+        }
+    }
+}
+
+fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, Invalid> {
+    let claim = crate::verification::parse_jws(jws, payload)?;
     // A good signature does not make good what its header asks for and is not done here.
     if let Some(objection) = claim.objection {
-        return Err(objection);
+        return Err(objection.into());
     }
-    let key = keys
-        .iter()
-        .find(|key| key["kid"] == json!(claim.kid))
-        .ok_or_else(|| format!("no key {} in the file", claim.kid))?;
-    let public = PublicKey::from_jwk_json(key.to_string().as_bytes()).map_err(|e| e.to_string())?;
+    let key = keys.iter().find(|key| key["kid"] == json!(claim.kid));
+    let key = key.ok_or_else(|| Invalid {
+        reason: Reason::UnknownKey,
+        why: format!("no key {} in the file", claim.kid),
+    })?;
+    let public = PublicKey::from_jwk_json(key.to_string().as_bytes())?;
     let algorithm = Algorithm::ALL
         .into_iter()
         .find(|algorithm| algorithm.jws_alg() == claim.alg)
         .ok_or_else(|| format!("algorithm {:?} is not accepted", claim.alg))?;
     if key.get("alg").is_some_and(|alg| *alg != json!(claim.alg)) {
-        return Err("the key is for another algorithm".to_owned());
+        return Err("the key is for another algorithm".to_owned().into());
     }
-    Verifier::new(&public, algorithm)
-        .map_err(|e| e.to_string())?
-        .verify_message(&claim.signing_input, &claim.signature)
-        .map_err(|e| e.to_string())?;
-    Ok(claim.kid)
+    let verifier = Verifier::new(&public, algorithm)?;
+    verifier.verify_message(&claim.signing_input, &claim.signature)?;
+    // A set of somebody else's says nothing of usages; a key of ours for another one signs no JWS.
+    let structured = json!(trust::Usage::Structured);
+    match key.get("usage").filter(|usage| **usage != structured) {
+        Some(usage) => Err(Invalid {
+            reason: Reason::WrongUsage,
+            why: format!("the key is for {usage} signatures and signs no JWS"),
+        }),
+        None => Ok(claim.kid),
+    }
 }
 
 fn summary(results: &[Value]) -> String {

@@ -17,6 +17,7 @@ mod api_limits;
 mod api_mtls;
 mod api_publication;
 mod api_timestamp;
+mod api_usage;
 mod api_verdicts;
 mod ceremony_crash;
 mod ceremony_database;
