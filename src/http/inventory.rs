@@ -98,7 +98,7 @@ mod tests {
         assert_eq!(keys.len(), 2);
         assert_eq!(keys[1]["kid"], fixture.kid());
         assert_eq!(keys[1]["age_seconds"], 200);
-        assert_eq!(keys[1]["cka_id"], "03".repeat(16));
+        assert_eq!(keys[1]["location"]["pkcs11"]["cka_id"], "03".repeat(16));
 
         let ring = fixture.get_as(OPERATOR, "/v1/rings/records").await.json();
         assert_eq!(ring["ring"]["primary"], fixture.kid());
