@@ -44,14 +44,17 @@ GRANT USAGE ON SCHEMA public TO chancery_service, chancery_archivist;
 REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, chancery_service, chancery_archivist;
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO chancery_service, chancery_archivist;
 
--- What is never changed.
-GRANT INSERT ON log_leaf, log_signature, trust_document, ceremony_signature TO chancery_service;
+-- What is never changed. Words of vocabularies come with migrations alone.
+GRANT INSERT ON log_leaf, log_signature, trust_document, ceremony_signature, order_use
+    TO chancery_service;
 
 -- What has a state, in the columns of its state.
 GRANT UPDATE (size, version) ON log_head TO chancery_service;
 GRANT INSERT, UPDATE (version) ON ring TO chancery_service;
 GRANT INSERT, UPDATE (state, execution, transcript, updated_at) ON ceremony TO chancery_service;
-GRANT INSERT, UPDATE (state, kid, destruction, updated_at) ON token_object TO chancery_service;
+GRANT INSERT, UPDATE (done) ON ceremony_line TO chancery_service;
+GRANT INSERT, UPDATE (state, kid, location, destruction, updated_at) ON key_object
+    TO chancery_service;
 GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archived_at, revoked_at,
     revocation_reason, compromised_since) ON signing_key TO chancery_service;
 GRANT INSERT, UPDATE (principal, roles, created_at, expires_at, withdrawn_at) ON credential

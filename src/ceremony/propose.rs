@@ -5,12 +5,13 @@ use std::time::Duration;
 
 use trust::approval::Approval;
 use trust::format::V1;
+use trust::life::Revocation;
 use trust::place::{Pkcs11Place, Place};
 use trust::request::{CkaId, Nonce, RevocationReason};
 use trust::tally::{Obstacle, Standing};
 use trust::{
-    Ceremony, Destroy, DestroyKey, Generate, KeyPurpose, Kid, Line, Name, Operation, Purpose,
-    Request, Revoke, Sha256Digest, Template, Time,
+    Ceremony, Destroy, DestroyKey, Generate, KeyPurpose, KeyState, Kid, Line, Name, Operation,
+    Purpose, Request, Revoke, Sha256Digest, Template, Time,
 };
 
 use super::vote::{encoded, normal};
@@ -111,6 +112,21 @@ impl Office {
                 compromised_since,
             } => {
                 let key = find(ring, &kid)?;
+                let revocation = Revocation {
+                    reason,
+                    revoked_at: now,
+                    compromised_since,
+                };
+                if let KeyState::Revoked {
+                    revocation: before, ..
+                } = &key.state
+                    && !revocation.is_more_severe_than(before)
+                {
+                    return Err(Error::Unfit(format!(
+                        "key {kid} is revoked already, as {}; only a more severe revocation follows",
+                        before.reason
+                    )));
+                }
                 Operation::Revoke(Revoke {
                     ring: wish.ring.clone(),
                     number: key.number,

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
+use trust::tally::Finished;
 use trust::{Kid, Name, Pin, Purpose, Request, Sha256Digest, Time, dsse};
 
 use super::genesis::{self, read, write};
@@ -72,7 +73,7 @@ pub struct Wish {
     proposer: Name,
     /// The proposer's SSH key. Without it the request is only written to `--out`, to be signed
     /// elsewhere and handed in with `ceremony propose`.
-    #[arg(long, required_unless_present = "out")]
+    #[arg(long)]
     key: Option<PathBuf>,
     #[arg(long)]
     reason: String,
@@ -550,6 +551,12 @@ fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
     };
     let verified = trust::verify_transcript(&bytes, &pin).map_err(not_valid)?;
     let names = |members: &[Name]| joined(members);
+    // Nobody without the device can tell whether it holds a key that has no public half.
+    let possession = match verified.finished() {
+        Finished::Generated(_) => Some("proven"),
+        Finished::WrapKey(_) => Some("stated"),
+        _ => None,
+    };
     output.result(
         &json!({
             "valid": true,
@@ -560,16 +567,18 @@ fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
             "lines": verified.request().lines,
             "proposed_by": verified.request().proposer,
             "approvals_in_log": verified.logged_at().len(),
+            "possession": possession,
             "approved_by": verified.approved_by(), "accepted_by": verified.accepted_by(),
         }),
         || {
             format!(
-                "VALID: {} for {}/{}\nline         {}\nkid          {}\napproved by  {}\naccepted by  {}",
+                "VALID: {} for {}/{}\nline         {}\nkid          {}\n{}approved by  {}\naccepted by  {}",
                 verified.request().operation.word(),
                 pin.service,
                 pin.environment,
                 joined(verified.request().lines.iter().map(|line| &line.subject)),
                 joined(verified.kids()),
+                possession.map_or_else(String::new, |how| format!("possession   {how}\n")),
                 names(verified.approved_by()),
                 names(verified.accepted_by()),
             )

@@ -12,6 +12,7 @@ pub mod place;
 mod races;
 mod raw;
 mod reading;
+mod roles;
 mod schema;
 mod server;
 mod severity;

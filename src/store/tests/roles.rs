@@ -1,0 +1,69 @@
+//! The account of the service on PostgreSQL, as deploy/postgres/roles.sql makes it: enough for every
+//! change there is, and for nothing else.
+
+use secrecy::ExposeSecret;
+
+use super::super::*;
+use super::place::Place;
+use super::world::*;
+use super::{lines, severity};
+
+const ROLES: &str = include_str!("../../../deploy/postgres/roles.sql");
+
+/// The store as the service's account; the hand in the database is the service's too.
+async fn as_the_service() -> Place {
+    let owner = Place::postgres().await;
+    let Database::Postgres { url, .. } = &owner.database else {
+        panic!()
+    };
+    let url = url.expose_secret().to_owned();
+    sqlx::raw_sql(ROLES)
+        .execute(&mut owner.other_connection().await)
+        .await
+        .unwrap();
+    let url = url.replace("//chancery@", "//chancery_service@");
+    let database = Database::Postgres {
+        url: url.into(),
+        connections: 4,
+    };
+    let store = Store::connect(&database).await.unwrap();
+    Place::of(store, database)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn services_account_does_what_the_store_does_and_no_more() {
+    let place = as_the_service().await;
+    lines::ceremony_without_a_ring_lives(place).await;
+    severity::two_keys_are_destroyed_only_when_both_are_gone(as_the_service().await).await;
+    lines::an_orders_use_is_not_taken_twice(as_the_service().await).await;
+
+    let place = as_the_service().await;
+    let first = place.open_ring("atp").await;
+    place.change(ordered("ordered", 1)).await.unwrap();
+    place
+        .change(Change::GrantCredential(credential("mtls-san", "a")))
+        .await
+        .unwrap();
+    let signed = [signature(&first, "atp", "s")];
+    place.store.commit_signatures(&signed).await.unwrap();
+    for sql in [
+        "UPDATE ceremony_line SET seq = seq",
+        "DELETE FROM ceremony_line",
+        "UPDATE order_use SET use_number = use_number",
+        "DELETE FROM order_use",
+        "UPDATE key_object SET place = place",
+        "UPDATE key_object SET device = device",
+        "DELETE FROM key_object",
+        "UPDATE signing_key SET object = object",
+        "UPDATE ceremony SET nonce = nonce",
+        "UPDATE trust_document SET place = place",
+        "INSERT INTO leaf_kind (word) VALUES ('rumour')",
+        "INSERT INTO operation (word) VALUES ('whatever')",
+        "INSERT INTO signature_purpose (word) VALUES ('whatever')",
+        "UPDATE usage SET word = 'x'",
+        "DELETE FROM algorithm",
+    ] {
+        let refused = place.raw(sql).await.unwrap_err().to_string();
+        assert!(refused.contains("permission denied"), "{sql}: {refused}");
+    }
+}
