@@ -128,7 +128,8 @@ impl KeyState {
 
     /// Where the key stood at an instant, or none if it had not been published. What happened at the
     /// instant itself had happened. A roll-back leaves no trace in the life of a key, so that a key
-    /// may appear as primary while it was secondary: both are active.
+    /// may appear as primary while it was secondary: both are active. Nor does the milder reason
+    /// that a revocation had before it was made more severe.
     pub fn as_of(&self, instant: Time) -> Option<Self> {
         let life = self.life();
         let by_then = |at: &Time| *at <= instant;

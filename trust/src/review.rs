@@ -78,6 +78,11 @@ fn flatten(value: &serde_json::Value) -> Result<Vec<(String, String)>, JsonError
                     visit(&path, value, out);
                 }
             }
+            serde_json::Value::Array(items) if !items.is_empty() => {
+                for (number, value) in items.iter().enumerate() {
+                    visit(&format!("{path}.{number}"), value, out);
+                }
+            }
             serde_json::Value::String(text) => out.push((path.to_owned(), text::spelled_out(text))),
             other => out.push((path.to_owned(), other.to_string())),
         }

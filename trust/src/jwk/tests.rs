@@ -58,6 +58,17 @@ fn the_members_of_a_jwk_have_a_stable_order() {
         serde_json::to_string(&key.to_jwk(algorithm, Usage::Structured, &key.kid())).unwrap();
     let head = r#"{"kty":"EC","use":"sig","key_ops":["verify"],"alg":"ES256","kid":""#;
     assert!(text.starts_with(head), "{text}");
+    let tail = format!(
+        r#""kid":"{}","usage":"structured","crv":"P-256","x":""#,
+        key.kid()
+    );
+    assert!(text.contains(&tail), "{text}");
+    for usage in Usage::ALL {
+        let jwk = key.to_jwk(algorithm, usage, &key.kid());
+        let text = serde_json::to_string(&jwk).unwrap();
+        assert!(text.contains(&format!(r#""usage":"{usage}""#)), "{text}");
+        assert_eq!(PublicKey::from_jwk_json(text.as_bytes()).unwrap(), key);
+    }
     let (ed25519, algorithm) = every_kind().remove(4);
     let text = serde_json::to_string(&ed25519.to_jwk(algorithm, Usage::Structured, &ed25519.kid()))
         .unwrap();

@@ -123,6 +123,15 @@ fn plans_name_what_is_wrong() {
         plan_archive(&keys, &kid(1)).unwrap_err(),
         state("retired or revoked, and not destroyed")
     );
+    // A revoked key is destroyed too, once.
+    let mut revoked = keys.clone();
+    let state = revoked[0].state.clone();
+    revoked[0].state = state.revoke(&kid(1), &revoke(1, None), at(20)).unwrap();
+    let steps = plan_archive(&revoked, &kid(1)).unwrap();
+    assert_eq!(steps[0].action, Action::Archive);
+    apply(&mut revoked, &steps, at(30));
+    assert_eq!(revoked[0].state.word(), "revoked");
+    assert!(plan_archive(&revoked, &kid(1)).is_err());
     assert_eq!(
         plan_archive(&keys, &kid(2)).unwrap_err(),
         Blocked::UnknownKey(kid(2))

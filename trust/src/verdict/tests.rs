@@ -196,6 +196,44 @@ fn signature_that_does_not_check_is_invalid() {
     }
 }
 
+/// Whatever the key's fate, and whatever else is known; only what does not check at all says so.
+#[test]
+fn signature_of_another_usage_is_invalid() {
+    for key in [
+        KeyState::prepared(at(0)),
+        active(),
+        retired(),
+        archived(),
+        superseded(),
+        compromised(),
+    ] {
+        for (checks, reason) in [(true, Reason::WrongUsage), (false, Reason::BadSignature)] {
+            let facts = Facts {
+                checks,
+                fits_usage: false,
+                withdrawn: Some(Withdrawn { at: at(1) }),
+                ..facts(&key, Some(10))
+            };
+            let verdict = verdict(&facts);
+            assert_eq!(
+                (verdict.outcome, verdict.reasons),
+                (Outcome::Invalid, vec![reason])
+            );
+        }
+        let facts = Known {
+            fits_usage: false,
+            ..known(&key, Some(10), None)
+        };
+        let wrong = (Outcome::Invalid, vec![Reason::WrongUsage]);
+        assert_eq!(now(&facts), wrong);
+        if key.life().published_at.is_some() {
+            assert_eq!(as_of(&facts, 1_000), wrong);
+        }
+    }
+    let text = serde_json::to_string(&Reason::WrongUsage).unwrap();
+    assert_eq!(text, r#""wrong_usage""#);
+}
+
 #[test]
 fn unknown_kid_is_invalid_whatever_else_is_claimed() {
     let key = active();
@@ -446,8 +484,10 @@ proptest! {
     #[test]
     fn nothing_saves_a_bad_signature(existed_at in prop::option::of(0..200i64), fate in 0..5usize, logged: bool) {
         let key = [active(), retired(), archived(), superseded(), compromised()][fate].clone();
-        let verdict = verdict(&Facts { checks: false, logged, ..facts(&key, existed_at) });
-        prop_assert_eq!(verdict.outcome, Outcome::Invalid);
+        for (checks, fits_usage) in [(false, false), (false, true), (true, false)] {
+            let verdict = verdict(&Facts { checks, fits_usage, logged, ..facts(&key, existed_at) });
+            prop_assert_eq!(verdict.outcome, Outcome::Invalid);
+        }
     }
 
     /// Long after everything, the verdict as of an instant is the one of today wherever there is a

@@ -40,6 +40,9 @@ fn a_signature_by_a_clock_ten_years_ahead_is_valid_with_the_correction() {
     file.corrections.clear();
     assert_eq!(story.said(&file, None), AFTER_END, "left out of the file");
 
+    // What witnesses say of the time is theirs, and no clock of the log.
+    assert_eq!(story.witnessed(299), RETIRED);
+    assert_eq!(story.witnessed(300), AFTER_END);
     // Of other leaves, or not early enough, it says nothing of this one.
     assert_eq!(corrected(150, 0, 2).verdict(), AFTER_END);
     // A bound is a latest instant: what says an earlier one keeps it.
@@ -285,8 +288,10 @@ fn a_correction_reaches_what_its_origin_took_over() {
     // A correction of the old origin says nothing of a leaf at the same index of the new one.
     let mut story = Story::new();
     story.activate();
-    story.leaf(json!({"kind": "admin", "action": "stop", "actor": "test", "time": minute(30)}));
-    story.correct(160, 150, 3, 3);
+    for _ in 0..2 {
+        story.leaf(json!({"kind": "admin", "action": "stop", "actor": "test", "time": minute(30)}));
+    }
+    story.correct(160, 150, 3, 4);
     let correction = story.corrections.pop().unwrap();
     story.begin_again(180, "seal.example/log-2", 3);
     story.sign().demote().retire();

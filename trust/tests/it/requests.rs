@@ -1,12 +1,12 @@
 //! Requests that no quorum can approve, and requests as people read them.
 
-use trust::place::Pkcs11Place;
+use trust::place::{Pkcs11Place, ReadBack};
 use trust::request::{KeyPurpose, Operation, Request, RequestError, RevocationReason};
-use trust::review::review;
+use trust::review::{review, review_statement};
 use trust::tally::{Obstacle, Standing};
 use trust::*;
 
-use crate::support::{NewKey, World, destroy, first, minute, name, revoke};
+use crate::support::{NewKey, World, destroy, first, generate, in_vault, minute, name, revoke};
 
 fn refused(world: &World, change: impl FnOnce(&mut Request)) -> RequestError {
     let mut request = world.request();
@@ -140,6 +140,52 @@ fn key_zero_cannot_be_destroyed_or_revoked() {
         });
         assert_eq!(error, RequestError::NumberZero(word));
     }
+}
+
+/// Lists are shown member by member: what stands in one hides as little as what stands beside it.
+#[test]
+fn a_review_spells_out_what_hides_inside_a_list_too() {
+    let world = World::quick();
+    let hidden = "a\u{202e}b\u{9b}2Jc";
+    let kids = [NewKey::generate().kid(), NewKey::generate().kid()];
+    let mut request = world.request_for(destroy(&kids));
+    let Operation::Destroy(order) = &mut request.operation else {
+        panic!("a destruction")
+    };
+    if let Location::Pkcs11(at) = &mut order.keys[1].location {
+        at.token_label = hidden.to_owned();
+    }
+    let destruction = review(&request.encode().unwrap(), None).unwrap();
+    let statement = {
+        let request = world.request_for(Operation::Generate(Generate {
+            place: in_vault("jwt", 1),
+            ..generate("jwt")
+        }));
+        let mut generated = NewKey::generate().generated(&request);
+        if let ReadBack::KeyVault(found) = &mut generated.read_back {
+            found.key_ops.push(hidden.to_owned());
+        }
+        let record = world.record(&world.ceremony(&request, &[]));
+        let outcome = approval::Outcome::Generated(generated);
+        world.statement(&record, outcome).encode().unwrap()
+    };
+    let result = review_statement(&statement).unwrap();
+    for (review, path) in [
+        (
+            &destruction,
+            "operation.destroy.keys.1.location.pkcs11.token_label",
+        ),
+        (&result, "outcome.generated.read_back.key-vault.key_ops.2"),
+    ] {
+        let shown = review.lines.iter().find(|(found, _)| found == path);
+        let spelled = "a\\u{202e}b\\u{9b}2Jc";
+        assert_eq!(shown.unwrap().1, spelled);
+        let text = review.render();
+        assert!(!text.contains(['\u{202e}', '\u{9b}']), "{text}");
+    }
+    let subject = format!("key/{}", kids.iter().min().unwrap());
+    let mut lines = destruction.lines.iter();
+    assert!(lines.any(|line| *line == ("lines.0.subject".to_owned(), subject.clone())));
 }
 
 /// What a terminal shows must be what is signed.
