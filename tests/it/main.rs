@@ -45,3 +45,4 @@ mod log_second_verifier;
 mod log_superuser;
 mod log_witness;
 mod log_witnesses;
+mod upgrade;

@@ -62,6 +62,7 @@ pub fn ask(
                 "reasons": found.verdict.reasons,
                 "kid": found.kid,
                 "ring": found.ring,
+                "usage": found.usage,
                 "log_index": found.index,
                 "existed_at": found.verdict.existed_at,
                 "witnessed": found.witnessed,

@@ -43,26 +43,19 @@ impl Installation {
     /// With the database at `url`.
     pub fn on(directory: TempDir, url: &str) -> Self {
         let at = directory.path();
-        let token = at.join("token");
-        let made = done(
-            text(&repository("softhsm/init-token")),
-            [text(&token), "chancery-test"],
-        );
         // Ed25519 signs the same bytes the same way, ECDSA never does: both kinds vote in every test.
         let custodians = [("ada", "ed25519"), ("berta", "ecdsa"), ("carl", "ed25519")]
             .map(|(id, kind)| Custodian::with_key(at, id, kind))
             .into();
-        let mut new = Self {
-            custodians,
-            genesis: "0".repeat(64),
-            api: free_port(),
-            operations: free_port(),
-            directory,
-        };
-        let module = made.text().to_owned();
-        new.configure(url, &module);
+        Self::founded(directory, url, custodians, free_port())
+    }
+
+    /// Founded by these custodians, with its issuer at `api`.
+    pub fn founded(directory: TempDir, url: &str, custodians: Vec<Custodian>, api: String) -> Self {
+        let nothing = "0".repeat(64);
+        let mut new = Self::with_token(directory, url, custodians, api, nothing);
         new.genesis = new.found();
-        new.configure(url, &module);
+        new.configure(url, &new.module());
         new.chancery(["migrate"]);
         new.chancery([
             "ceremony",
@@ -70,6 +63,30 @@ impl Installation {
             "install",
             text(&new.file("genesis.json")),
         ]);
+        new
+    }
+
+    /// An empty token and a configuration; the database at `url` stays as it is.
+    pub fn with_token(
+        directory: TempDir,
+        url: &str,
+        custodians: Vec<Custodian>,
+        api: String,
+        genesis: String,
+    ) -> Self {
+        let token = directory.path().join("token");
+        let made = done(
+            text(&repository("softhsm/init-token")),
+            [text(&token), "chancery-test"],
+        );
+        let new = Self {
+            custodians,
+            genesis,
+            api,
+            operations: free_port(),
+            directory,
+        };
+        new.configure(url, made.text());
         new
     }
 

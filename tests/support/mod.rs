@@ -7,6 +7,7 @@ pub mod custodian;
 pub mod database;
 pub mod http;
 pub mod installation;
+pub mod kept;
 pub mod load;
 pub mod past;
 #[expect(dead_code, reason = "the store's own tests use all of it")]
