@@ -121,7 +121,7 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
             findings.add("history", Some(index), what);
         }
         Ok(history) => {
-            if let Some(what) = difference(row, &history, acts) {
+            if let Some(what) = difference(row, &history) {
                 let of_key = |act: &&Arc<Act>| act.leaf.kind == ActKind::Key;
                 let last = acts_of_key.iter().rfind(of_key).map(|act| act.index);
                 let what =
@@ -132,11 +132,11 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
     }
 }
 
-fn difference(row: &KeyRow, history: &History, acts: &Acts) -> Option<&'static str> {
+fn difference(row: &KeyRow, history: &History) -> Option<&'static str> {
     let life = history.life();
     let millis = |at: Option<Time>| at.map(Time::millis);
     let revocation = life.revocation;
-    let reason = revocation.map(|revocation| reason(revocation.reason));
+    let reason = revocation.map(|revocation| revocation.reason.to_string());
     let since = revocation.and_then(|revocation| revocation.compromised_since);
     let instants = [
         ("publication", Some(row.published_at), life.published_at),
@@ -157,7 +157,7 @@ fn difference(row: &KeyRow, history: &History, acts: &Acts) -> Option<&'static s
         return Some("reason of its revocation");
     }
     if row.archived_at != millis(life.archived_at) {
-        return (!overtaken(row, acts)).then_some("destruction");
+        return Some("destruction");
     }
     let Ok(state) = history.state() else {
         return Some("state");
@@ -174,24 +174,4 @@ fn difference(row: &KeyRow, history: &History, acts: &Acts) -> Option<&'static s
     } else {
         None
     }
-}
-
-fn reason(reason: trust::request::RevocationReason) -> String {
-    let word = serde_json::to_value(reason).ok();
-    word.and_then(|word| word.as_str().map(str::to_owned))
-        .unwrap_or_default()
-}
-
-/// A destruction whose ceremony was overtaken by another is told by the leaf of a failure.
-fn overtaken(row: &KeyRow, acts: &Acts) -> bool {
-    row.archived_at.is_some_and(|at| {
-        let failed = |act: &Act| {
-            act.leaf.kind == ActKind::Ceremony
-                && act.leaf.action == "failed"
-                && act.leaf.ring.as_deref() == Some(row.ring.as_str())
-                && act.leaf.time.since(Time::from_millis(at)).as_secs() < 5
-                && act.leaf.reason.as_deref() == Some("destroyed; its ceremony was overtaken")
-        };
-        acts.ceremonies.values().flatten().any(|act| failed(act))
-    })
 }

@@ -98,7 +98,7 @@ pub struct Certificate {
     pub public: PublicKey,
     pub ring: String,
     pub prepared_at: Time,
-    /// SHA-256 of the transcript.
+    /// SHA-256 of the transcript without the log's proofs, as the log names it.
     pub digest: Sha256Digest,
 }
 
@@ -117,12 +117,13 @@ impl Certificate {
         let told = |error: trust::TranscriptError| crate::telemetry::chain(&error);
         let verified = trust::verify_transcript(bytes, &pin).map_err(told)?;
         let prepared_at = verified.statement().executed_at;
+        let digest = verified.core_digest();
         let accepted = verified.into_accepted(kid).map_err(told)?;
         Ok(Self {
             public: accepted.public_key().clone(),
             ring: accepted.order().ring.to_string(),
             prepared_at,
-            digest: Sha256Digest::of(bytes),
+            digest,
         })
     }
 }

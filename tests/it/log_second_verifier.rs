@@ -541,11 +541,11 @@ fn with_subject_changed(whole: &Value, other: &Value, add: &mut impl FnMut(Strin
         changed["subject"][member] = value;
         add(format!("subject: {what}"), &changed);
     };
-    let covers = match subject["covers"] == "message" {
-        true => "digest",
-        false => "message",
-    };
-    with("covers", "covers", json!(covers));
+    for covers in ["jws", "dsse", "message", "digest"] {
+        if subject["covers"] != covers {
+            with(&format!("covers {covers}"), "covers", json!(covers));
+        }
+    }
     with("covers nothing", "covers", json!("nothing"));
     with("input", "input", json!("AQID"));
     with("input of no length", "input", json!("A"));

@@ -155,10 +155,9 @@ impl KeyState {
             let after = |at: &Time| life.retired_at.is_none() || *at > revocation.revoked_at;
             life.archived_at.filter(after)
         });
-        if let (Some(revocation), Some(destroyed_at)) = (life.revocation, destroyed_at)
-            && destroyed_at < revocation.revoked_at
-        {
-            return Err(Contradiction("destroyed before it had ended"));
+        let backwards = life.archived_at < life.retired_at && life.archived_at.is_some();
+        if backwards {
+            return Err(Contradiction("destroyed before it was retired"));
         }
         let life = Life {
             archived_at: life.archived_at.filter(|_| destroyed_at.is_none()),

@@ -96,15 +96,38 @@ const FLOORS: [(&str, Threshold); 1] = [("emergency-rotation", Threshold(3))];
 /// The threshold of each operation, by its word. Words that this version does not know may be
 /// written and mean nothing yet.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[serde(
+    try_from = "BTreeMap<Word, Threshold>",
+    into = "BTreeMap<Word, Threshold>"
+)]
 pub struct Thresholds(BTreeMap<Word, Threshold>);
+
+/// Without `default` an operation that is not listed had no threshold.
+#[derive(Debug, thiserror::Error)]
+#[error("`default` is missing, or there are more than {MOST} thresholds")]
+pub struct NotThresholds;
+
+impl TryFrom<BTreeMap<Word, Threshold>> for Thresholds {
+    type Error = NotThresholds;
+
+    fn try_from(written: BTreeMap<Word, Threshold>) -> Result<Self, NotThresholds> {
+        let default = written.keys().any(|word| word.as_str() == DEFAULT);
+        match default && written.len() <= MOST {
+            true => Ok(Self(written)),
+            false => Err(NotThresholds),
+        }
+    }
+}
+
+impl From<Thresholds> for BTreeMap<Word, Threshold> {
+    fn from(thresholds: Thresholds) -> Self {
+        thresholds.0
+    }
+}
 
 /// A policy that holds for nobody, whoever signs it.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
-    /// Without it an operation that is not listed had no threshold.
-    #[error("thresholds: `default` is missing, or there are more than {MOST}")]
-    Thresholds,
     /// Under the compiled-in floor of its operation.
     #[error("thresholds.{word}: {threshold} is under the floor {floor}")]
     Floor {
@@ -155,10 +178,6 @@ impl Thresholds {
     }
 
     fn check(&self) -> Result<(), PolicyError> {
-        let default = self.0.keys().any(|word| word.as_str() == DEFAULT);
-        if !default || self.0.len() > MOST {
-            return Err(PolicyError::Thresholds);
-        }
         for (word, threshold) in &self.0 {
             let floor = floor(word.as_str());
             if *threshold < floor {
@@ -233,6 +252,6 @@ mod tests {
         assert!(thresholds.check().is_ok());
         thresholds.set("emergency-rotation", Threshold::FLOOR);
         assert!(thresholds.check().is_err());
-        assert!(Thresholds(BTreeMap::new()).check().is_err());
+        assert!(Thresholds::try_from(BTreeMap::new()).is_err());
     }
 }

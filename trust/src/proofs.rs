@@ -35,6 +35,7 @@ pub(crate) struct Proofs<'a> {
     roots: BTreeMap<(String, u64), Sha256Digest>,
     keys: &'a [PublicKey],
     used: Vec<bool>,
+    forked: bool,
     policy: WitnessPolicy,
 }
 
@@ -44,6 +45,7 @@ impl<'a> Proofs<'a> {
             keys,
             roots: BTreeMap::new(),
             used: vec![false; keys.len()],
+            forked: false,
             policy,
         }
     }
@@ -68,10 +70,7 @@ impl<'a> Proofs<'a> {
             .map_err(|error| not(&error))?;
         let Checkpoint { size, root, .. } = logged.checkpoint;
         let tree = (origin.to_owned(), size);
-        if *self.roots.entry(tree).or_insert(root) != root {
-            let forked = "two roots of one size: the log forked";
-            return Err(NotProven::Proof(forked.to_owned()));
-        }
+        self.forked |= *self.roots.entry(tree).or_insert(root) != root;
         Ok(Proven {
             index: logged.index,
             origin: origin.to_owned(),
@@ -79,15 +78,15 @@ impl<'a> Proofs<'a> {
         })
     }
 
-    /// A key that signed nothing has no place in the file.
-    pub fn all_used(&self) -> Result<(), NotProven> {
-        match self.used.iter().all(|used| *used) {
-            true => Ok(()),
-            false => {
-                let idle = "a log key that signed no checkpoint";
-                Err(NotProven::Proof(idle.to_owned()))
-            }
-        }
+    /// After the last proof: the log has one root of each size, and a key that signed nothing has
+    /// no place in the file.
+    pub fn whole(&self) -> Result<(), NotProven> {
+        let wrong = match (self.forked, self.used.iter().all(|used| *used)) {
+            (true, _) => "two roots of one size: the log forked",
+            (false, false) => "a log key that signed no checkpoint",
+            (false, true) => return Ok(()),
+        };
+        Err(NotProven::Proof(wrong.to_owned()))
     }
 }
 

@@ -8,6 +8,9 @@ use aws_lc_rs::signature as lc;
 use der::asn1::UintRef;
 use der::{Decode, Encode, Sequence};
 
+use p256::elliptic_curve::scalar::IsHigh;
+use p256::elliptic_curve::{CurveArithmetic, PrimeField};
+
 use crate::alg::{Algorithm, KeySpec};
 use crate::jwk::PublicKey;
 
@@ -127,14 +130,19 @@ pub fn der_to_p1363(der: &[u8], coordinate_len: usize) -> Result<Vec<u8>, BadSig
 /// both (SEC 1 version 2 section 4.1.3; RFC 6979 leaves it open). Other signatures are their own.
 pub fn canonical(spec: KeySpec, signature: &[u8]) -> Vec<u8> {
     let lower = match spec {
-        KeySpec::P256 => p256::ecdsa::Signature::from_slice(signature)
-            .map(|signature| signature.normalize_s().to_vec()),
-        KeySpec::P384 => p384::ecdsa::Signature::from_slice(signature)
-            .map(|signature| signature.normalize_s().to_vec()),
-        _ => return signature.to_vec(),
+        KeySpec::P256 => lower_s::<p256::NistP256>(signature),
+        KeySpec::P384 => lower_s::<p384::NistP384>(signature),
+        _ => None,
     };
-    // What is no pair of numbers in the order of the curve has no twin either.
-    lower.unwrap_or_else(|_| signature.to_vec())
+    lower.unwrap_or_else(|| signature.to_vec())
+}
+
+/// The same r with the lower s, where s is in the upper half of the curve's order.
+fn lower_s<C: CurveArithmetic>(signature: &[u8]) -> Option<Vec<u8>> {
+    let (r, s) = signature.split_at(signature.len() / 2);
+    let s = Option::<C::Scalar>::from(C::Scalar::from_repr(s.try_into().ok()?))?;
+    let high = bool::from(s.is_high());
+    high.then(|| [r, (-s).to_repr().as_ref()].concat())
 }
 
 /// Two unsigned integers without leading zeros, padded on the left to `len` each.

@@ -41,6 +41,9 @@ def read_life(acts: list, places: list, birth, clock) -> Life:
         if leaf["ring"] != birth.ring:
             raise _refuse_life(f"an act of the ring {leaf['ring']}")
         at = clock.time(place, leaf["time"])
+        # A clock that was wrong at the acceptance was wrong at the birth before it.
+        if life.state is None and birth.executed_at > leaf["time"]:
+            raise _refuse_life("accepted before it was generated")
         _apply(leaf, at, life, birth)
         if life.state == "primary" and life.primary_at is None:
             life.primary_at = place
@@ -49,15 +52,15 @@ def read_life(acts: list, places: list, birth, clock) -> Life:
         life.times.append((place, at))
     if life.state is None:
         raise _refuse_life("there is no first act")
-    _check_instants(life, birth)
+    _check_instants(life)
     return life
 
 
-def _check_instants(life: Life, birth) -> None:
+def _check_instants(life: Life) -> None:
     steps = ["published", "primary", "demoted", "retired"]
     # A revoked key may be archived without having been retired; the order then says nothing of it.
     steps += ["archived"] if "retired" in life.reached else []
-    instants = [birth.executed_at] + [life.reached[step] for step in steps if step in life.reached]
+    instants = [life.reached[step] for step in steps if step in life.reached]
     if instants != sorted(instants):
         raise _refuse_life("the instants run backwards")
 

@@ -174,12 +174,12 @@ fn next_policy(
 /// than there are, or by all of them where somebody else can propose. Anything else would be a
 /// service that can never do what the policy allows. `index` is the place in the chain, for errors.
 pub fn possible(roster: &Roster, policy: &Policy, index: usize) -> Result<(), ChainError> {
-    roster
-        .check()
-        .map_err(|source| ChainError::Roster { index, source })?;
     policy
         .check()
         .map_err(|source| ChainError::Policy { index, source })?;
+    roster
+        .check()
+        .map_err(|source| ChainError::Roster { index, source })?;
     let custodians = roster.active(Role::Custodian).count();
     let is_custodian = |member: &Member| member.roles.contains(&Role::Custodian);
     let proposer = roster

@@ -9,6 +9,7 @@ use crate::chain::Pin;
 use crate::clock::{Corrections, LogPlace, Origins};
 use crate::digest::Sha256Digest;
 use crate::history::History;
+use crate::json;
 use crate::jwk::PublicKey;
 use crate::leaf::{self, ActKind, ActLeaf, Leaf, SignatureLeaf};
 use crate::life::Life;
@@ -68,11 +69,19 @@ pub(super) fn check(
     let witnesses = witnesses.cloned().unwrap_or_else(WitnessPolicy::none);
     let mut proofs = Proofs::new(&log_keys, witnesses);
     let proven = proofs.check(&file.proof, &file.leaf)?;
+    let acts = file.life.iter();
+    let acts: Vec<Proven> = acts
+        .map(|act| proofs.check(&act.proof, &act.leaf))
+        .collect::<Result<_, _>>()?;
     let log = Log::read(file, &pin, &mut proofs, &proven)?;
-    let place = log.place(&proven)?;
+    let place = log.place("proof", &proven)?;
+    let acts: Vec<LogPlace> = acts
+        .iter()
+        .map(|act| log.place("proof", act))
+        .collect::<Result<_, _>>()?;
+    proofs.whole()?;
     let leaf = signature_leaf(&file.leaf, &key)?;
-    let (history, places) = life(file, &key, &mut proofs, &log)?;
-    proofs.all_used()?;
+    let (history, places) = life(file, &key, &acts, &log)?;
     revocation(file, &key, &history, &pin)?;
     let (checks, fits_usage) = match &file.subject {
         Some(subject) => subject_checks(subject, &leaf, &key)?,
@@ -175,10 +184,14 @@ impl Log {
             } else if log.origins.newest() != order.previous_origin {
                 return no("not a line of origins");
             }
+            if log.origins.place(&order.origin, 0).is_some() {
+                return no("an origin twice");
+            }
+            let before = order.lost.map_or(order.size, |lost| lost.last + 1);
             let same = act.action == "new-origin"
                 && act.origin.as_ref() == Some(&order.origin)
                 && act.first == Some(order.size)
-                && act.last == order.lost.map(|lost| lost.last)
+                && act.last == Some(before)
                 && found.index == order.size;
             if !same {
                 return no("the leaf tells otherwise than the ceremony");
@@ -188,7 +201,7 @@ impl Log {
         }
         for (number, found) in proven.iter().enumerate() {
             // In its own tree, or in a later one that took it over.
-            let place = log.place(found)?;
+            let place = log.place("origin", found)?;
             if place.origin != number + 1 {
                 return Err(refused("origin", "not where the new origin begins"));
             }
@@ -196,7 +209,7 @@ impl Log {
         let mut last = None;
         for each in &file.corrections {
             let (act, found, verified) = log_act("correction", each, pin, proofs)?;
-            let place = log.place(&found)?;
+            let place = log.place("correction", &found)?;
             let Finished::Corrected(correction) = verified.finished() else {
                 return Err(refused(
                     "correction",
@@ -217,9 +230,9 @@ impl Log {
         Ok(log)
     }
 
-    fn place(&self, proven: &Proven) -> Result<LogPlace, Refused> {
+    fn place(&self, word: &'static str, proven: &Proven) -> Result<LogPlace, Refused> {
         let place = self.origins.place(&proven.origin, proven.index);
-        place.ok_or_else(|| refused("proof", "checkpoints of two logs"))
+        place.ok_or_else(|| refused(word, "a checkpoint of another log"))
     }
 }
 
@@ -230,7 +243,9 @@ fn log_act(
     pin: &Pin,
     proofs: &mut Proofs<'_>,
 ) -> Result<(ActLeaf, Proven, VerifiedTranscript), Refused> {
-    let proven = proofs.check(&each.proof, &each.leaf)?;
+    let proven = proofs
+        .check(&each.proof, &each.leaf)
+        .map_err(|error| refused(word, error))?;
     let Leaf::Act(act) = parse_leaf(word, &each.leaf)? else {
         return Err(refused(word, "the leaf is of no act on the log"));
     };
@@ -273,22 +288,28 @@ fn signature_leaf(text: &str, key: &Certified) -> Result<SignatureLeaf, Refused>
 fn life(
     file: &Evidence,
     key: &Certified,
-    proofs: &mut Proofs<'_>,
+    acts: &[LogPlace],
     log: &Log,
 ) -> Result<(History, Places), Refused> {
     let kid = key.public.kid();
     let mut places = Places::default();
     let mut history = History::new(kid.clone(), key.prepared_at);
     let mut last = None;
-    for (number, logged) in file.life.iter().enumerate() {
-        let proven = proofs.check(&logged.proof, &logged.leaf)?;
-        let place = log.place(&proven)?;
+    for (number, (logged, &place)) in file.life.iter().zip(acts).enumerate() {
         if last.is_some_and(|last| place <= last) {
             return Err(refused("life", "not in the order of the log"));
         }
         last = Some(place);
         let mut act = act(&logged.leaf)?;
-        act.time = log.corrections.time(place, act.time);
+        let written = act.time;
+        act.time = log.corrections.time(place, written);
+        if number == 0 {
+            // A clock that was wrong at the acceptance was wrong at the birth before it.
+            if key.prepared_at > written {
+                return Err(refused("life", "accepted before it was generated"));
+            }
+            history = History::new(kid.clone(), key.prepared_at.min(act.time));
+        }
         if !History::concerns(&act, &kid) {
             return Err(refused("life", "an act that does not concern the key"));
         }
@@ -428,7 +449,7 @@ fn is_what_it_says(covers: Covers, input: &[u8]) -> bool {
             let header = input.split(|byte| *byte == b'.').next().unwrap_or_default();
             let header = std::str::from_utf8(header).ok().and_then(base64url::decode);
             let object = header.and_then(|header| {
-                serde_json::from_slice::<serde_json::Map<String, serde_json::Value>>(&header).ok()
+                json::parse_strict::<serde_json::Map<String, serde_json::Value>>(&header).ok()
             });
             input.contains(&b'.') && object.is_some()
         }

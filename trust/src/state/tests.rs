@@ -333,20 +333,19 @@ fn revoked_and_destroyed_in_one_millisecond_is_one_state_in_either_order() {
 }
 
 #[test]
-fn a_row_of_a_key_destroyed_before_it_ended_is_refused() {
-    let life = states().remove(8).life();
-    assert!(
-        Life {
-            archived_at: Some(at(149)),
-            ..life
-        }
-        .state()
-        .is_err()
-    );
+fn a_row_of_a_key_destroyed_before_it_was_retired_is_refused() {
+    let life = states().remove(4).life();
+    let archived = |archived_at| Life {
+        archived_at,
+        ..life
+    };
+    let retired_at = life.retired_at;
+    assert!(archived(retired_at).state().is_ok());
+    assert!(archived(Some(at(149))).state().is_err(), "{retired_at:?}");
     assert!(
         Life {
             revocation: None,
-            ..life
+            ..states().remove(8).life()
         }
         .state()
         .is_err()

@@ -64,6 +64,8 @@ impl<'a> Electorate<'a> {
         let member = self.roster.owner(key).ok_or((None, WhyNot::UnknownKey))?;
         let why = if !member.active {
             WhyNot::Inactive
+        } else if self.suspended.is_some_and(|all| all.contains(&member.id)) {
+            WhyNot::Suspended
         } else if self
             .role
             .as_ref()
@@ -72,8 +74,6 @@ impl<'a> Electorate<'a> {
             WhyNot::Role
         } else if self.excluded == Some(&member.id) {
             WhyNot::Proposer
-        } else if self.suspended.is_some_and(|all| all.contains(&member.id)) {
-            WhyNot::Suspended
         } else {
             return Ok(member);
         };

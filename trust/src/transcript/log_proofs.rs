@@ -103,7 +103,7 @@ pub(super) fn check(
             _ => {}
         }
     }
-    proofs.all_used().map_err(LogProofsError::Keys)?;
+    proofs.whole().map_err(LogProofsError::Keys)?;
     if ends.len() != 1 {
         return Err(LogProofsError::Missing("the end of the ceremony").into());
     }

@@ -136,9 +136,9 @@ fn refused_for_a_correction() {
     garbled = with(&|file| file.corrections[0].transcript = revoked(&another.world, |_| ()).0);
     assert_eq!(garbled, "correction");
     garbled = with(&|file| file.corrections[0].proof = file.proof.clone());
-    assert_eq!(garbled, "proof");
+    assert_eq!(garbled, "correction");
     garbled = with(&|file| file.corrections[0].leaf = file.leaf.clone());
-    assert_eq!(garbled, "proof");
+    assert_eq!(garbled, "correction");
     garbled = with(&|file| {
         (file.corrections[0].leaf, file.corrections[0].proof) =
             (file.leaf.clone(), file.proof.clone());
@@ -188,8 +188,12 @@ fn what_survived_is_proven_under_either_origin() {
     story.demote().retire();
     assert_eq!(story.verdict(), RETIRED);
     assert_eq!(story.said(&story.with_lost(0), None), RETIRED);
-    // With nothing lost the leaf says so by saying nothing.
-    assert!(!story.leaves[4].contains("last"));
+    // With nothing lost the leaf tells one number twice.
+    assert!(
+        story.leaves[4].contains(r#""last":4"#),
+        "{}",
+        story.leaves[4]
+    );
     // Over several origins too, whichever of them each proof is of.
     story.begin_again(400, "seal.example/log-3", 7);
     story.begin_again(500, "seal.example/log-4", 6);
@@ -209,7 +213,7 @@ fn what_survived_is_proven_under_either_origin() {
     short.origins.pop();
     assert_eq!(
         story.said(&short, None),
-        "proof",
+        "origin",
         "proofs of an origin outside the line"
     );
 }
@@ -266,7 +270,7 @@ fn refused_for_an_origin() {
     assert_eq!(story.said(&file, None), "origin");
     let mut file = story.with_lost(0);
     file.origins[0].proof = file.proof.clone();
-    assert_eq!(story.said(&file, None), "proof");
+    assert_eq!(story.said(&file, None), "origin");
     // An act that stands in the old log was not the first of the new one.
     let mut inside = primary();
     inside.begin_again(160, "seal.example/log-2", 4);

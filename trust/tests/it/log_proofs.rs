@@ -318,7 +318,7 @@ fn a_proof_that_does_not_hold() {
     let proof = log::proof(ORIGIN, &all.key, &forked.leaves, END).to_string();
     let error = all.with(|transcript| transcript.log_proofs.last_mut().unwrap().proof = proof);
     match error {
-        LogProofsError::Proof(7, why) => assert!(why.to_string().contains("forked"), "{why}"),
+        LogProofsError::Keys(why) => assert!(why.to_string().contains("forked"), "{why}"),
         other => panic!("{other}"),
     }
 }

@@ -53,17 +53,15 @@ impl Story {
             size: size as u64,
         });
         let (transcript, request) = self.on_the_log(at, operation);
+        let old_size = self.leaves.len();
         let survivors = self.leaves[..size].to_vec();
         let whole = std::mem::replace(&mut self.leaves, survivors);
         self.before.push((old, whole));
-        let mut leaf = json!({
+        let leaf = json!({
             "kind": "log", "action": "new-origin", "actor": "test", "time": minute(at + 11),
             "ref": request, "digest": Sha256Digest::of(transcript.as_bytes()),
-            "origin": origin, "first": size,
+            "origin": origin, "first": size, "last": old_size,
         });
-        if let Some(lost) = lost {
-            leaf["last"] = json!(lost.last);
-        }
         let index = self.leaf(leaf);
         self.origins.push((index, transcript));
         self
