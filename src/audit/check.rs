@@ -19,7 +19,7 @@ use super::finding::{Finding, Findings};
 use super::leaves::Trail;
 use super::tree::{Block, Opened, Tree, compare_upper, is_pruned};
 use super::{keys, register};
-use crate::keys::unverified_chains;
+use crate::keys::{corrections, unverified_chains};
 use crate::log::{Storage, StorageError};
 use crate::store::{
     self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, LeafRow, RingRow, Store,
@@ -105,11 +105,12 @@ impl Auditor {
         );
         let log_keys = keys::log_keys(&examined, &self.origin);
         let published = self.open_published(published, &tables, &log_keys, &mut findings);
+        let trail = Trail::corrected_by(corrections(&self.store, &self.pin).await?);
         let mut pass = Pass {
             auditor: self,
             tables: &tables,
             tree: Tree::new(&tables.tree, &log_keys),
-            trail: Trail::default(),
+            trail,
             due: VecDeque::new(),
             next_checkpoint: 0,
             published,

@@ -1,8 +1,10 @@
 //! Each leaf by itself: its body can be read, its columns repeat it, its time is not set back.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 use std::time::Duration;
 
+use trust::clock::{Corrections, LogPlace};
 use trust::leaf::{ActKind, Leaf};
 use trust::{Sha256Digest, Time};
 
@@ -37,7 +39,12 @@ impl Clock {
 /// Goes over the rows of the log.
 #[derive(Debug, Default)]
 pub struct Trail {
+    /// Of the log's clock, by ceremonies that hold.
+    corrections: Arc<Corrections>,
+    /// By the times as they were written, which is what checkpoints repeat.
     pub clock: Clock,
+    /// By the times as corrected.
+    corrected: Clock,
     pub acts: Acts,
     /// Acts of ceremonies and documents whose leaf names no digest.
     pub without_digest: usize,
@@ -46,6 +53,13 @@ pub struct Trail {
 }
 
 impl Trail {
+    pub fn corrected_by(corrections: Arc<Corrections>) -> Self {
+        Self {
+            corrections,
+            ..Self::default()
+        }
+    }
+
     /// Without a body, which may be gone after retention, its columns are all there is.
     pub fn row(&mut self, row: &LeafRow, body: Option<&[u8]>, findings: &mut Findings) {
         let mut time = Time::from_millis(row.time);
@@ -60,8 +74,14 @@ impl Trail {
                 }
             }
         }
-        let before = self.clock.at();
-        if self.clock.tick(time) {
+        let place = LogPlace {
+            origin: 0,
+            index: row.index.unsigned_abs(),
+        };
+        self.clock.tick(time);
+        let time = self.corrections.time(place, time);
+        let before = self.corrected.at();
+        if self.corrected.tick(time) {
             let what = format!("{time} is behind {before}, which an earlier leaf tells");
             findings.add("backdated", Some(row.index), what);
         }
@@ -140,5 +160,53 @@ impl Columns {
         ]
         .into_iter()
         .find_map(|(column, same)| (!same).then_some(column))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use trust::request::ClockCorrection;
+
+    fn row(index: i64, minute: i64) -> LeafRow {
+        LeafRow {
+            index,
+            time: minute * 60_000,
+            kind: "sign".to_owned(),
+            ring: None,
+            kid: None,
+            sig_hash: None,
+            body: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_leaf_from_the_future_makes_none_after_it_backdated_once_it_is_corrected() {
+        let backdated = |corrections: Corrections| {
+            let mut trail = Trail::corrected_by(Arc::new(corrections));
+            let mut findings = Findings::default();
+            for (index, minute) in [(0, 10), (1, 5_000), (2, 12), (3, 13)] {
+                trail.row(&row(index, minute), None, &mut findings);
+            }
+            assert_eq!(trail.clock.at(), Time::from_millis(5_000 * 60_000));
+            findings.into_parts().0.len()
+        };
+        let corrected = |bound: i64| {
+            let order = ClockCorrection {
+                bound: Time::from_millis(bound * 60_000),
+                first: 1,
+                last: 1,
+            };
+            let told = LogPlace {
+                origin: 0,
+                index: 4,
+            };
+            let mut corrections = Corrections::default();
+            corrections.push(told, order, None);
+            corrections
+        };
+        assert_eq!(backdated(Corrections::default()), 2);
+        assert_eq!(backdated(corrected(11)), 0);
+        assert_eq!(backdated(corrected(60)), 2);
     }
 }

@@ -42,6 +42,13 @@ pub struct Corrected {
     pub ceremony: String,
 }
 
+/// The corrections of the log's clock that rest on a ceremony, read from the whole log.
+pub async fn corrections(store: &Store, pin: &Pin) -> Result<Arc<Corrections>, store::Error> {
+    let mut acts = Acts::default();
+    acts.catch_up(store, pin).await?;
+    Ok(acts.corrections())
+}
+
 impl Acts {
     /// Reads what was added since.
     pub async fn catch_up(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {

@@ -20,6 +20,7 @@ use trust::{
 use crate::access::Credentials;
 use crate::token::Handle;
 
+pub use acts::corrections;
 pub use load::{
     Certified, Error, Keys, Refused, Settings, key as believe, tally as certify, unverified_chains,
 };

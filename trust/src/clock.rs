@@ -1,5 +1,5 @@
 //! What a wrong clock wrote, as a ceremony corrected it; and where a leaf stands when a log had
-//! several origins. Service, evidence files, check and monitors ask here, so that they agree.
+//! several origins. Service, evidence files and check ask here, so that they agree.
 
 use crate::request::ClockCorrection;
 use crate::time::Time;
