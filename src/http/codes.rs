@@ -193,7 +193,7 @@ impl Code {
             Self::TokenUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "token_unavailable",
-                "The token does not sign at the moment",
+                "The token cannot sign",
             ),
             Self::DatabaseUnavailable => (
                 S::SERVICE_UNAVAILABLE,
