@@ -141,8 +141,9 @@ pub struct Vote {
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Accept {
     ceremony: String,
-    /// Your SSH key; with `--kid`, because the bytes to sign come from the database.
-    #[arg(long, group = "how", requires = "kid")]
+    /// Your SSH key. The bytes to sign come from the database: give `--kid` with it where the
+    /// ceremony is about a key.
+    #[arg(long, group = "how")]
     key: Option<PathBuf>,
     /// The key that you accept, as it was read aloud.
     #[arg(long, allow_hyphen_values = true)]
@@ -250,8 +251,8 @@ async fn with_office(
         Command::Accept(accept) => {
             let paper = office.acceptance_paper(&accept.ceremony).await;
             let paper = paper.map_err(failed)?;
-            if let Some(kid) = &accept.kid {
-                same_statement(&paper, &accept.ceremony, kid)?;
+            if accept.key.is_some() || accept.kid.is_some() {
+                same_statement(&paper, &accept.ceremony, accept.kid.as_ref())?;
             }
             let signature = signature(accept.key.as_deref(), accept.signature.as_deref(), &paper)?;
             let report = office.accept(&accept.ceremony, &signature).await;
@@ -508,17 +509,24 @@ fn signature(
 }
 
 /// What is about to be signed came from the database; the ceremony's digest and the kid came from
-/// the custodian, who heard them. Compared on the very bytes that are signed.
-fn same_statement(paper: &Paper, ceremony: &str, kid: &Kid) -> Result<(), Failure> {
+/// the custodian, who heard them. Compared on the very bytes that are signed. An outcome without a
+/// key repeats its request, so the digest says all.
+fn same_statement(paper: &Paper, ceremony: &str, kid: Option<&Kid>) -> Result<(), Failure> {
     let (_, body) = trust::dsse::parse_pae(&paper.bytes).map_err(Failure::refused)?;
     let statement: trust::approval::Statement =
         trust::json::require_canonical(body).map_err(Failure::refused)?;
     let found = ceremony::kids(&statement.outcome);
-    if found.contains(kid) && statement.request_digest.to_string() == ceremony {
+    if kid.is_none() && !found.is_empty() {
+        return Err(Failure::usage(
+            "give --kid with --key: the key as it was read aloud",
+        ));
+    }
+    let same = kid.map_or(found.is_empty(), |kid| found.contains(kid));
+    if same && statement.request_digest.to_string() == ceremony {
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "the statement to be signed is about {} and request {}",
+        "the statement to be signed is about [{}] and request {}",
         joined(found),
         statement.request_digest
     )))
@@ -550,7 +558,6 @@ fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
         environment: verify.environment.clone().unwrap_or(environment),
     };
     let verified = trust::verify_transcript(&bytes, &pin).map_err(not_valid)?;
-    let names = |members: &[Name]| joined(members);
     // Nobody without the device can tell whether it holds a key that has no public half.
     let possession = match verified.finished() {
         Finished::Generated(_) => Some("proven"),
@@ -579,8 +586,8 @@ fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
                 joined(verified.request().lines.iter().map(|line| &line.subject)),
                 joined(verified.kids()),
                 possession.map_or_else(String::new, |how| format!("possession   {how}\n")),
-                names(verified.approved_by()),
-                names(verified.accepted_by()),
+                joined(verified.approved_by()),
+                joined(verified.accepted_by()),
             )
         },
     );

@@ -299,6 +299,7 @@ fn snapshot_of(life: Life) -> Snapshot {
         ]),
         credentials: credentials(),
         refused: Vec::new(),
+        corrections: Arc::default(),
     }
 }
 

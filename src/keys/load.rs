@@ -303,7 +303,16 @@ async fn read(
         }
         // A change in between could mix two states; then everything is read again.
         if store.version().await? == version {
-            return assemble(settings, version, &ring_rows, keys, refused, credentials);
+            let corrections = acts.corrections();
+            return assemble(settings, &ring_rows, keys).map(|(rings, keys, jwks)| Snapshot {
+                version,
+                rings,
+                keys,
+                jwks,
+                credentials,
+                refused,
+                corrections,
+            });
         }
     }
 }
@@ -455,14 +464,18 @@ fn life(row: &KeyRow, prepared_at: Time) -> Result<Life, String> {
     })
 }
 
+/// Rings and keys by their names, and the combined set.
+type Assembled = (
+    BTreeMap<Arc<str>, Arc<Ring>>,
+    HashMap<Kid, Arc<Key>>,
+    Document,
+);
+
 fn assemble(
     settings: &Settings,
-    version: i64,
     rows: &[RingRow],
     mut keys: Vec<Arc<Key>>,
-    refused: Vec<Refused>,
-    credentials: Credentials,
-) -> Result<Snapshot, Error> {
+) -> Result<Assembled, Error> {
     keys.sort_by(|a, b| (&a.ring, a.number).cmp(&(&b.ring, b.number)));
     let mut rings = BTreeMap::new();
     for row in rows {
@@ -476,14 +489,8 @@ fn assemble(
     }
     let okp = settings.okp_in_combined_set;
     let jwks = document(settings, &combined(&keys), okp, None)?;
-    Ok(Snapshot {
-        version,
-        rings,
-        jwks,
-        keys: keys.into_iter().map(|key| (key.kid.clone(), key)).collect(),
-        credentials,
-        refused,
-    })
+    let keys = keys.into_iter().map(|key| (key.kid.clone(), key));
+    Ok((rings, keys.collect(), jwks))
 }
 
 /// Verifiers of tokens and envelopes have a use for no other key, and must not take another's

@@ -12,6 +12,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use trust::clock::Corrections;
 use trust::plan::RingKey;
 use trust::{
     Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Time, Usage, Verifier,
@@ -84,6 +85,8 @@ pub struct Snapshot {
     pub credentials: Credentials,
     /// Keys in the database that were not believed, with the reason.
     pub refused: Vec<Refused>,
+    /// Of the log's clock.
+    pub corrections: Arc<Corrections>,
 }
 
 /// Where readers find the present [`Snapshot`]; one atomic load per request.

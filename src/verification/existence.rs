@@ -4,7 +4,7 @@
 //! integrated, and a leaf cannot be older than the leaves of the checkpoint before it, whatever
 //! time it claims: that is how a row that was slipped in and dated back comes out.
 
-use trust::clock::LogPlace;
+use trust::clock::{Corrections, LogPlace};
 use trust::verdict::Existence;
 use trust::{Kid, Time};
 
@@ -53,7 +53,7 @@ pub(super) async fn proven(
         }
         Err(error) => return Err(Error::Tree(std::sync::Arc::new(error))),
     };
-    Ok(at.map(|at| by_row(entry, at)))
+    Ok(at.map(|at| logged(entry, at)))
 }
 
 /// What stands behind an act of the key in the log came after it, whatever time it claims: as in
@@ -88,7 +88,18 @@ fn unreadable(error: crate::store::Error) -> Error {
 }
 
 /// The row as it stands, for a verdict that does not rest on it.
-pub(super) fn by_row(entry: &Occurrence, at: Time) -> Logged {
+pub(super) fn by_row(entry: &Occurrence, corrections: &Corrections) -> Logged {
+    let place = LogPlace {
+        origin: 0,
+        index: entry.index.unsigned_abs(),
+    };
+    logged(
+        entry,
+        corrections.time(place, Time::from_millis(entry.time)),
+    )
+}
+
+fn logged(entry: &Occurrence, at: Time) -> Logged {
     Logged {
         index: entry.index,
         existence: Some(Existence { at, sound: true }),

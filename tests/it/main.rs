@@ -35,6 +35,7 @@ mod interop_ssh;
 mod layering;
 mod log_archive;
 mod log_check;
+mod log_clock;
 mod log_evidence;
 mod log_kill;
 mod log_monitor;

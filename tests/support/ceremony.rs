@@ -25,11 +25,10 @@ impl Installation {
         if verb != "accept" {
             return self.try_chancery(["ceremony", verb, id, "--key", key]);
         }
-        // Before there is a key, any name of one.
         let show = self.chancery(["ceremony", "show", id]).json();
-        let nobody = "A".repeat(43);
-        let kid = show["kids"][0].as_str().unwrap_or(&nobody);
-        self.try_chancery(["ceremony", verb, id, "--key", key, "--kid", kid])
+        let kid = show["kids"][0].as_str().map(|kid| ["--kid", kid]);
+        let words = ["ceremony", verb, id, "--key", key].into_iter();
+        self.try_chancery(words.chain(kid.into_iter().flatten()))
     }
 
     /// The same by both signers, which has to count.

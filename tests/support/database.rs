@@ -12,7 +12,23 @@ enum Connection {
 
 pub struct Database {
     runtime: Runtime,
-    connection: Connection,
+    /// Some until it is dropped.
+    connection: Option<Connection>,
+}
+
+/// Closed when this returns: what SQLite keeps beside its file is gone, or stays.
+impl Drop for Database {
+    fn drop(&mut self) {
+        let closed = self.runtime.block_on(async {
+            match self.connection.take() {
+                Some(Connection::Sqlite(connection)) => connection.close().await,
+                Some(Connection::Postgres(connection)) => connection.close().await,
+                None => Ok(()),
+            }
+        });
+        // A test that stops the server has nobody to take leave of.
+        drop(closed);
+    }
 }
 
 impl Database {
@@ -34,7 +50,7 @@ impl Database {
         });
         Self {
             runtime,
-            connection,
+            connection: Some(connection),
         }
     }
 
@@ -43,7 +59,7 @@ impl Database {
         let query = sqlx::raw_sql(AssertSqlSafe(sql.to_owned()));
         self.runtime
             .block_on(async {
-                match &mut self.connection {
+                match self.connection.as_mut().expect("open") {
                     Connection::Sqlite(connection) => connection.execute(query).await.map(drop),
                     Connection::Postgres(connection) => connection.execute(query).await.map(drop),
                 }
@@ -61,7 +77,7 @@ impl Database {
             |row: Vec<Option<String>>| row.into_iter().map(Option::unwrap_or_default).collect();
         self.runtime
             .block_on(async {
-                match &mut self.connection {
+                match self.connection.as_mut().expect("open") {
                     Connection::Sqlite(connection) => {
                         let rows = sqlx::query(AssertSqlSafe(sql.to_owned()))
                             .fetch_all(connection)
@@ -97,7 +113,7 @@ impl Database {
 
     /// Lifts the triggers from these tables, as a superuser can.
     pub fn disarm(&mut self, tables: &[&str]) {
-        match self.connection {
+        match self.connection.as_ref().expect("open") {
             Connection::Sqlite(_) => {
                 for row in
                     self.rows("SELECT name, tbl_name FROM sqlite_schema WHERE type = 'trigger'")
@@ -123,7 +139,7 @@ impl Database {
     /// Bytes as a literal.
     pub fn bytes(&self, bytes: &[u8]) -> String {
         let hex: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
-        match self.connection {
+        match self.connection.as_ref().expect("open") {
             Connection::Sqlite(_) => format!("x'{hex}'"),
             Connection::Postgres(_) => format!("'\\x{hex}'::bytea"),
         }
@@ -131,7 +147,7 @@ impl Database {
 
     /// One column of bytes of the only row.
     pub fn read_bytes(&mut self, column: &str, rest: &str) -> Vec<u8> {
-        let hex = match self.connection {
+        let hex = match self.connection.as_ref().expect("open") {
             Connection::Sqlite(_) => format!("hex({column})"),
             Connection::Postgres(_) => format!("encode({column}, 'hex')"),
         };
