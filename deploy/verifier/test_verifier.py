@@ -160,6 +160,11 @@ class Verdicts(unittest.TestCase):
         expected = ("INDETERMINATE", "key_compromised", "no_proof_of_existence")
         self.assertEqual(verdict(story, unfinished_policy()), expected)
 
+    def test_what_was_revoked_before_a_later_compromise_stays_so(self):
+        story = Story().activate().act(50, "revoke", "previous_kid", reason="unspecified").sign()
+        self.assertEqual(verdict(story), ("REVOKED", "key_revoked"))
+        self.assertEqual(verdict(story.revoke("compromised", 200)), ("REVOKED", "key_compromised"))
+
     def test_the_successor_in_a_revocation_is_primary(self):
         story = Story().act(20, "revoke", "kid", previous_kid=b64u(b"o" * 32), reason="unspecified").sign()
         self.assertEqual(verdict(story), ("VALID",))

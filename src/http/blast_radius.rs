@@ -145,7 +145,12 @@ pub async fn handle(
 fn compromised_since(key: &Key) -> Option<Time> {
     let revocation = key.state.life().revocation?;
     let compromised = revocation.reason == trust::request::RevocationReason::Compromised;
-    compromised.then(|| revocation.compromised_since.unwrap_or(Time::from_millis(0)))
+    let since = revocation.compromised_since;
+    compromised.then(|| {
+        since
+            .unwrap_or(Time::from_millis(0))
+            .min(revocation.revoked_at)
+    })
 }
 
 impl BlastRadiusAnswer {

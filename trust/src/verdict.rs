@@ -183,9 +183,10 @@ fn by_state(state: &KeyState, facts: &Facts<'_>) -> (Outcome, Vec<Reason>) {
             } else {
                 Reason::KeyRevoked
             };
-            // A compromise without its beginning is one from the beginning.
+            // A compromise without its beginning is one from the beginning. What an earlier
+            // revocation took back stays so, whenever the compromise is said to have begun.
             let bad_since = match (compromised, revocation.compromised_since) {
-                (true, Some(since)) => since,
+                (true, Some(since)) => since.min(revocation.revoked_at),
                 (true, None) => Time::from_millis(0),
                 (false, _) => revocation.revoked_at,
             };

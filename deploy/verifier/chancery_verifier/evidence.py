@@ -247,7 +247,9 @@ def _verdict_of_revoked(life: Life, retired: str | None, existed_at: str | None,
     compromised = life.revocation["reason"] == "compromised"
     reason = "key_compromised" if compromised else "key_revoked"
     # None: of a compromise whose beginning is not known nothing is before it.
-    doubtful_from = life.revocation["compromised_since"] if compromised else life.revoked_at
+    # What an earlier revocation took back stays so, whenever the compromise is said to have begun.
+    since = life.revocation["compromised_since"]
+    doubtful_from = life.revoked_at if not compromised else None if since is None else min(since, life.revoked_at)
     if existed_at is None:
         return ("INDETERMINATE", reason, "no_proof_of_existence")
     if doubtful_from is None or existed_at >= doubtful_from:

@@ -15,7 +15,7 @@ def check(transcript: dict, ceremony, approvals, verify_core) -> dict:
         expected = _expected_digests(transcript, ceremony)
         for _, act in acts:
             _check_act(act, ceremony, expected)
-        return _times(acts, transcript["record"]["approvals"], approvals)
+        return _times(acts, _end(ceremony), transcript["record"]["approvals"], approvals)
     except Malformed as error:
         raise Refused("LogProofs", str(error)) from None
 
@@ -54,31 +54,38 @@ def _expected_digests(transcript: dict, ceremony) -> dict:
         "reject": of(record["rejections"]),
         "cancel": of(record["cancellations"]),
         "accept": {signatures.digest(signature) for signature in transcript["acceptance"]["signatures"]},
-        "accepted": {ceremony.core_digest},
+        _end(ceremony)[1]: {ceremony.core_digest},
     }
 
 
 def _check_act(act: dict, ceremony, expected: dict) -> None:
-    if act["kind"] != "ceremony" or act["ref"] != ceremony.request_digest:
+    is_end = (act["kind"], act["action"]) == _end(ceremony)
+    if (act["kind"] != "ceremony" and not is_end) or act["ref"] != ceremony.request_digest:
         raise Malformed("a leaf that is not of this ceremony")
     action = act["action"]
     if action in expected and act["digest"] not in expected[action]:
         raise Malformed(f"an act `{action}` of something that does not stand here")
 
 
-def _times(acts: list, received: list, approvals) -> dict:
-    accepted = [index for index, act in acts if act["action"] == "accepted"]
-    if len(accepted) != 1:
-        raise Malformed(f"{len(accepted)} acts `accepted` in place of one")
+def _end(ceremony) -> tuple:
+    """Kind and action of the act that ends it."""
+    on_log = ceremony.operation in ("clock-correction", "new-origin")
+    return ("log", ceremony.operation) if on_log else ("ceremony", "accepted")
+
+
+def _times(acts: list, end: tuple, received: list, approvals) -> dict:
+    ends = [index for index, act in acts if (act["kind"], act["action"]) == end]
+    if len(ends) != 1:
+        raise Malformed(f"{len(ends)} acts `{end[1]}` in place of one")
     times = {}
     for member, position in zip(approvals.members, approvals.positions):
         digest = signatures.digest(received[position]["signature"])
         found = [
             act["time"]
             for index, act in acts
-            if act["action"] == "approve" and act["digest"] == digest and index < accepted[0]
+            if act["action"] == "approve" and act["digest"] == digest and index < ends[0]
         ]
         if not found:
-            raise Malformed(f"the approval of {member} is not in the log before `accepted`")
+            raise Malformed(f"the approval of {member} is not in the log before `{end[1]}`")
         times[member] = found[0]
     return times

@@ -3,7 +3,7 @@
 from .keys import PublicKey
 from .refusal import Malformed, Refused
 from .shape import bytes_of_b64u, one_of, record, sha256_hex
-from .strict_json import read_strict
+from .strict_json import canonical, read_strict
 
 _USAGE_OF = {"jws": "structured", "dsse": "structured", "message": "raw", "digest": "raw"}
 _DSSE = b"DSSEv1 "
@@ -34,7 +34,9 @@ def _check_form(covers: str, signed: bytes) -> None:
     if covers == "jws":
         header, dot, _ = signed.partition(b".")
         try:
-            is_jws = dot and isinstance(read_strict(bytes_of_b64u(header.decode("ascii"))), dict)
+            members = read_strict(bytes_of_b64u(header.decode("ascii")))
+            canonical(members)  # refuses a lone surrogate
+            is_jws = dot and isinstance(members, dict)
         except (Malformed, UnicodeDecodeError):
             is_jws = False
         if not is_jws:

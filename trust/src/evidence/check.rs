@@ -114,7 +114,8 @@ pub(super) fn check(
     };
     // Behind the retirement in the log is after it, within the same millisecond too.
     let late = places.retired.is_some_and(|retired| retired < place);
-    let judged = at.map(|at| if late { at + MILLISECOND } else { at });
+    let end = state.life().retired_at.filter(|_| late);
+    let judged = at.map(|at| end.map_or(at, |end| at.max(end + MILLISECOND)));
     let mut verdict = verdict(&Facts {
         key: Some(&state),
         checks,

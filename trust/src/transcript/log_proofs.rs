@@ -6,10 +6,11 @@ use crate::chain::Pin;
 use crate::digest::Sha256Digest;
 use crate::json::JsonError;
 use crate::jwk::PublicKey;
-use crate::leaf::{ActKind, ActLeaf, Leaf};
+use crate::leaf::{self, ActKind, ActLeaf, Leaf};
 use crate::member_signature::MemberSignature;
 use crate::name::LOG_RING;
 use crate::proofs::{NotProven, Proofs, told};
+use crate::request::Request;
 use crate::time::Time;
 use crate::tlog::policy::WitnessPolicy;
 
@@ -91,15 +92,16 @@ pub(super) fn check(
             return Err(LogProofsError::Order(number).into());
         }
         before = Some((proven.index, proven.origin));
+        let short = logged.leaf.len() <= leaf::MAX_LEN;
         let act = match Leaf::parse(logged.leaf.as_bytes()) {
-            Ok(Leaf::Act(act)) if here.tells(&act) => act,
+            Ok(Leaf::Act(act)) if short && here.tells(&act) => act,
             _ => return Err(LogProofsError::OtherLeaf(number).into()),
         };
         match (act.action.as_str(), act.digest) {
             ("approve", Some(digest)) if ends.is_empty() => {
                 approved.entry(digest).or_insert(act.time);
             }
-            _ if is_end(&act) => ends.push(proven.index),
+            _ if here.is_end(&act) => ends.push(proven.index),
             _ => {}
         }
     }
@@ -116,18 +118,11 @@ pub(super) fn check(
     Ok(approved)
 }
 
-/// The act that ends a ceremony. What changes the log itself takes effect by it.
-fn is_end(act: &ActLeaf) -> bool {
-    match act.kind {
-        ActKind::Ceremony => act.action == "accepted",
-        ActKind::Log => matches!(act.action.as_str(), "clock-correction" | "new-origin"),
-        _ => false,
-    }
-}
-
 /// What a leaf of this ceremony can name.
 struct Here {
     request: String,
+    /// Of the act that ends it. What changes the log itself takes effect by that act.
+    end: (ActKind, &'static str),
     core: Sha256Digest,
     signatures: BTreeMap<&'static str, BTreeSet<Sha256Digest>>,
 }
@@ -157,19 +152,29 @@ impl Here {
             let digests: Result<BTreeSet<_>, _> = all.iter().map(MemberSignature::digest).collect();
             signatures.insert(place, digests?);
         }
+        let request = Request::decode(record.request.as_bytes()).map_err(LogProofsError::Write)?;
+        let end = match request.operation.word() {
+            word @ ("clock-correction" | "new-origin") => (ActKind::Log, word),
+            _ => (ActKind::Ceremony, "accepted"),
+        };
         Ok(Self {
+            end,
             request: Sha256Digest::of(record.request.as_bytes()).to_string(),
             core: transcript.core_digest()?,
             signatures,
         })
     }
 
+    fn is_end(&self, act: &ActLeaf) -> bool {
+        (act.kind, act.action.as_str()) == self.end
+    }
+
     fn tells(&self, act: &ActLeaf) -> bool {
-        let of_it = (act.kind == ActKind::Ceremony || is_end(act))
+        let of_it = (act.kind == ActKind::Ceremony || self.is_end(act))
             && act.reference.as_deref() == Some(self.request.as_str());
         let named = match self.signatures.get(act.action.as_str()) {
             Some(digests) => act.digest.is_some_and(|digest| digests.contains(&digest)),
-            None if is_end(act) => act.digest == Some(self.core),
+            None if self.is_end(act) => act.digest == Some(self.core),
             None => true,
         };
         of_it && named

@@ -178,6 +178,12 @@ fn a_revocation_is_made_more_severe_and_never_less() {
     let mut same = primary();
     same.revoke("superseded", None).revoke("unspecified", None);
     assert_eq!(same.verdict(), "life");
+    // What was signed after a revocation stays so, though the compromise began later still.
+    let mut later = Story::new();
+    later.activate().revoke("superseded", None).sign();
+    assert_eq!(later.verdict(), "REVOKED [key_revoked]");
+    later.revoke("compromised", Some(403));
+    assert_eq!(later.verdict(), "REVOKED [key_compromised]");
     // Destroyed in between, it is still revoked, and can still turn out worse.
     let mut destroyed = primary();
     destroyed.revoke("superseded", None);

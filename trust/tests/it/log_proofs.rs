@@ -189,6 +189,28 @@ fn approvals_that_counted_and_the_end_are_required_and_nothing_else() {
 }
 
 #[test]
+fn only_what_changes_the_log_is_ended_by_an_act_on_it() {
+    let mut all = InLog::new();
+    all.change(END, |leaf| {
+        leaf["kind"] = json!("log");
+        leaf["action"] = json!("clock-correction");
+    });
+    let error = all.error();
+    let end = END - 1;
+    assert!(
+        matches!(error, LogProofsError::OtherLeaf(found) if found == end),
+        "{error}"
+    );
+}
+
+#[test]
+fn a_leaf_longer_than_any_of_ours_is_none() {
+    let mut all = InLog::new();
+    all.change(END, |leaf| leaf["comment"] = json!("x".repeat(1_024)));
+    assert!(matches!(all.error(), LogProofsError::OtherLeaf(_)));
+}
+
+#[test]
 fn an_approval_that_came_into_the_log_after_the_end_is_none() {
     let mut all = InLog::new();
     let late = all.leaves[APPROVED[0]].clone();
