@@ -198,12 +198,12 @@ impl Code {
             Self::DatabaseUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "database_unavailable",
-                "The database does not answer at the moment",
+                "The database does not answer",
             ),
             Self::LogUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "log_unavailable",
-                "The transparency log does not go on at the moment",
+                "The transparency log does not go on",
             ),
             Self::NotInLog => (
                 S::CONFLICT,

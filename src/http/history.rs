@@ -88,7 +88,7 @@ struct Page {
         (status = 200, description = "Compact JWT", body = String, content_type = "application/jwk-set+jwt"),
         (status = 400, description = "A wrong parameter", body = problem::Document, content_type = "application/problem+json"),
         (status = 404, description = "No key was accepted there or later, or no ring is set to sign the history", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "It cannot be signed at the moment", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "It cannot be signed now", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
