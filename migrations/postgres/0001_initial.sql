@@ -35,6 +35,8 @@ CREATE TABLE credential_kind (word TEXT PRIMARY KEY);
 INSERT INTO credential_kind (word) VALUES ('access-token'), ('mtls-san');
 CREATE TABLE revocation_reason (word TEXT PRIMARY KEY);
 INSERT INTO revocation_reason (word) VALUES ('unspecified'), ('compromised'), ('superseded');
+CREATE TABLE document_kind (word TEXT PRIMARY KEY);
+INSERT INTO document_kind (word) VALUES ('genesis'), ('roster'), ('policy');
 CREATE TABLE signature_purpose (word TEXT PRIMARY KEY);
 INSERT INTO signature_purpose (word) VALUES
     ('propose'), ('approve'), ('reject'), ('cancel'), ('accept'), ('result'), ('suspend');
@@ -59,8 +61,7 @@ CREATE TABLE log_leaf (
     kid      TEXT,
     sig_hash TEXT CHECK (length(sig_hash) = 64),
     body     TEXT NOT NULL CHECK (octet_length(body) <= 1024),
-    CHECK ((kind = 'sign') = (sig_hash IS NOT NULL)),
-    CHECK (kind <> 'sign' OR (kid IS NOT NULL AND ring IS NOT NULL))
+    CHECK (kind <> 'sign' OR (sig_hash IS NOT NULL AND kid IS NOT NULL AND ring IS NOT NULL))
 );
 CREATE INDEX log_leaf_kid ON log_leaf (kid, idx) WHERE kid IS NOT NULL;
 CREATE INDEX log_leaf_act ON log_leaf (idx) WHERE kind <> 'sign';
@@ -81,7 +82,7 @@ CREATE INDEX idempotency_time ON idempotency (time);
 -- the chain: the genesis has 0, and rosters and policies follow each other in one line.
 CREATE TABLE trust_document (
     place   BIGINT PRIMARY KEY CHECK (place >= 0),
-    kind    TEXT NOT NULL CHECK (kind IN ('genesis', 'roster', 'policy')),
+    kind    TEXT NOT NULL REFERENCES document_kind (word),
     version BIGINT NOT NULL CHECK (version >= 1),
     body    BYTEA NOT NULL,
     CHECK ((kind = 'genesis') = (place = 0)),
