@@ -196,13 +196,14 @@ mod tests {
                 bound: Time::from_millis(bound * 60_000),
                 first: 1,
                 last: 1,
+                origin: "log.example".to_owned(),
             };
             let told = LogPlace {
                 origin: 0,
                 index: 4,
             };
             let mut corrections = Corrections::default();
-            corrections.push(told, order, None);
+            corrections.push(told, &order, None);
             corrections
         };
         assert_eq!(backdated(Corrections::default()), 2);

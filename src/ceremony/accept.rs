@@ -115,7 +115,7 @@ impl Office {
             operation => {
                 // What changes the log itself takes effect by this very leaf.
                 if let trust::Operation::ClockCorrection(order) = operation {
-                    told = (ActKind::Log, "clock-correction", Some(*order));
+                    told = (ActKind::Log, "clock-correction", Some(order.clone()));
                 }
                 if let [one] = verified.kids().as_slice() {
                     kid = Some((*one).clone());
@@ -131,8 +131,9 @@ impl Office {
         let event = Event {
             kind,
             action,
-            bound: correction.map(|order| order.bound),
-            leaves: correction.map(|order| (order.first, order.last)),
+            bound: correction.as_ref().map(|order| order.bound),
+            leaves: correction.as_ref().map(|order| (order.first, order.last)),
+            origin: correction.as_ref().map(|order| order.origin.as_str()),
             digest: Some(digest),
             time: at,
             reference: Some(&held.row.id),

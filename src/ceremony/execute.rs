@@ -222,6 +222,7 @@ impl Office {
         let keys = &approved.order().keys;
         let mut intended_at = self.ambient.now();
         let mut spkis = Vec::with_capacity(keys.len());
+        let mut objects = Vec::with_capacity(keys.len());
         for order in keys {
             let ring = snapshot
                 .rings
@@ -229,24 +230,26 @@ impl Office {
                 .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
             let key = super::propose::find(ring, &order.kid)?;
             trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
-            let Location::Pkcs11(at) = &order.location else {
+            let location = sole_location(order)?;
+            let Location::Pkcs11(at) = location else {
                 return Err(Error::Unfit(
                     "key vaults are not reached by this version".to_owned(),
                 ));
             };
-            if key.location != order.location {
+            if key.location != *location {
                 return Err(Error::Unfit(format!(
                     "key {} is not where the request says",
                     order.kid
                 )));
             }
             right_token(executor, &at.token_serial, &at.token_label).await?;
+            objects.push(location.object());
             intended_at = intended_at.max(key.last_change());
             spkis.push(key.spki.clone());
         }
         let change = Change::IntendDestruction {
             ceremony: held.row.id.clone(),
-            objects: keys.iter().map(|key| key.location.object()).collect(),
+            objects,
             at: intended_at.millis(),
         };
         self.log
@@ -261,7 +264,7 @@ impl Office {
                     // A clean no leaves the key where it was; after an unknown outcome
                     // reconciliation looks.
                     if !error.is_outcome_unknown() {
-                        let object = order.location.object();
+                        let object = sole_location(order)?.object();
                         self.resolve(held, &object, "present", &error.to_string())
                             .await?;
                     }
@@ -286,7 +289,7 @@ impl Office {
             ceremony: held.row.id.clone(),
             ring: order.ring.to_string(),
             kid: order.kid.as_str().to_owned(),
-            object: order.location.object(),
+            object: sole_location(order)?.object(),
             at: at.millis(),
         };
         let event = Event {
@@ -333,7 +336,14 @@ impl Office {
         approved: &Approved<ClockCorrection>,
         now: Time,
     ) -> Result<(), Error> {
-        let order = *approved.order();
+        let order = approved.order().clone();
+        let origin = self.store.tree().await?.origin;
+        if origin != order.origin {
+            return Err(Error::Unfit(format!(
+                "the log is {origin:?}, the request corrects {:?}",
+                order.origin
+            )));
+        }
         let execution = held
             .draft(Outcome::Corrected(order), now, "corrected")?
             .encode()?;
@@ -497,4 +507,15 @@ async fn right_token(executor: &Executor, serial: &str, label: &str) -> Result<(
     Err(Error::Unfit(format!(
         "the request is for token {label} ({serial}), this is {found_label} ({found_serial})"
     )))
+}
+
+/// Where a key is. This version makes no second copy, so it destroys none.
+fn sole_location(order: &DestroyKey) -> Result<&Location, Error> {
+    match order.locations.as_slice() {
+        [location] => Ok(location),
+        _ => Err(Error::Unfit(format!(
+            "key {} is said to be at several locations; this version knows one of each key",
+            order.kid
+        ))),
+    }
 }

@@ -288,7 +288,7 @@ fn destroy(name: &Name, ring: &Ring, kid: Kid) -> Result<Operation, Error> {
     trust::plan::plan_archive(&ring.plan_keys(), &kid)?;
     Ok(Operation::Destroy(Destroy {
         keys: vec![DestroyKey {
-            location: key.location.clone(),
+            locations: vec![key.location.clone()],
             number: key.number,
             ring: name.clone(),
             kid,

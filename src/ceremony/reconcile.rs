@@ -153,7 +153,7 @@ impl Office {
                 let request = Request::decode(&held.row.request)?;
                 if let Operation::Destroy(order) = &request.operation {
                     let at = Time::from_millis(object.updated_at);
-                    let here = |key: &&DestroyKey| key.location.object() == object.id;
+                    let here = |key: &&DestroyKey| is_at(key, &object.id);
                     if let Some(key) = order.keys.iter().find(here) {
                         self.archive(&held, key, at).await?;
                     }
@@ -208,7 +208,7 @@ impl Office {
         let gone = |object: &KeyObjectRow| object.state == "destroyed";
         let named = |object: &KeyObjectRow| {
             let mut keys = order.keys.iter();
-            keys.any(|key| key.location.object() == object.id)
+            keys.any(|key| is_at(key, &object.id))
         };
         let objects = self.store.key_objects().await?;
         if !objects.iter().filter(|object| named(object)).all(gone) {
@@ -263,4 +263,10 @@ fn hex(bytes: &[u8]) -> String {
         let _ = write!(text, "{byte:02x}");
         text
     })
+}
+
+/// Whether a copy of the key is this object.
+fn is_at(key: &DestroyKey, object: &str) -> bool {
+    let mut locations = key.locations.iter();
+    locations.any(|location| location.object() == object)
 }

@@ -519,6 +519,7 @@ fn unknown_key() -> Answer {
             key: None,
             checks: false,
             fits_usage: true,
+            after_retirement: false,
             existence: None,
             logged: false,
             withdrawn: None,

@@ -86,19 +86,15 @@ impl Acts {
                 return Ok(());
             }
         };
-        let Finished::Corrected(order) = *verified.finished() else {
+        let Finished::Corrected(order) = verified.finished() else {
             return Ok(());
         };
-        let told = (act.first, act.last, act.bound, act.digest);
-        let digest = Some(verified.core_digest());
-        if told
-            != (
-                Some(order.first),
-                Some(order.last),
-                Some(order.bound),
-                digest,
-            )
-        {
+        let same = act.first == Some(order.first)
+            && act.last == Some(order.last)
+            && act.bound == Some(order.bound)
+            && act.origin.as_ref() == Some(&order.origin)
+            && act.digest == Some(verified.core_digest());
+        if !same {
             tracing::error!(
                 index,
                 ceremony,

@@ -65,7 +65,7 @@ impl<'a> Event<'a> {
             first: self.leaves.map(|(first, _)| first),
             kid: self.kid.cloned(),
             last: self.leaves.map(|(_, last)| last),
-            origin: self.origin.map(owned),
+            origin: self.origin.map(str::to_owned),
             previous_kid: self.previous_kid.cloned(),
             reason: self.reason.map(owned),
             reference: self.reference.map(str::to_owned),

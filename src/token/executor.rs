@@ -134,9 +134,9 @@ impl Executor {
         key: &DestroyKey,
         spki: Vec<u8>,
     ) -> Result<(), Error> {
-        let Location::Pkcs11(at) = &key.location else {
+        let [Location::Pkcs11(at)] = key.locations.as_slice() else {
             return Err(Error::Unsupported(
-                "only keys on PKCS#11 tokens are destroyed by this version",
+                "only keys at one location, on a PKCS#11 token, are destroyed by this version",
             ));
         };
         if !approved.order().keys.contains(key) {

@@ -9,7 +9,7 @@ use crate::support::installation::{Installation, Service, base64url, member, tex
 use crate::support::process::{repository, run, until};
 
 /// A request for a correction, by the form of one for a key.
-fn correction(installation: &Installation, index: u64, bound: &str) -> Value {
+fn correction(installation: &Installation, origin: &str, index: u64, bound: &str) -> Value {
     let file = installation.file("form");
     let ada = &installation.custodians[0].id;
     let new = ["ceremony", "new", "generate", "--ring", "atp"];
@@ -18,8 +18,7 @@ fn correction(installation: &Installation, index: u64, bound: &str) -> Value {
     let form = std::fs::read_to_string(file).expect("a request");
     let (_, form) = form.split_at(form.find('{').expect("what is signed holds it"));
     let mut request: Value = serde_json::from_str(form).expect("JSON");
-    request["operation"] =
-        json!({"clock-correction": {"bound": bound, "first": index, "last": index}});
+    request["operation"] = json!({"clock-correction": {"bound": bound, "first": index, "last": index, "origin": origin}});
     request["lines"] = json!([{"previous": null, "sequence": 1, "subject": "log"}]);
     request
 }
@@ -51,7 +50,9 @@ fn a_correction_bounds_the_time_of_a_signature_everywhere() {
     );
     assert!(bound < written, "{bound} {written}");
 
-    let request = correction(&installation, index, &bound);
+    let note = String::from_utf8_lossy(&service.get("/log/checkpoint").body).into_owned();
+    let origin = note.lines().next().expect("a note");
+    let request = correction(&installation, origin, index, &bound);
     let request = trust::json::canonical(&request).expect("canonical");
     let read = Request::decode(&request).expect("a request");
     let file = installation.file("request");

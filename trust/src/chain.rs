@@ -227,7 +227,8 @@ pub enum ChainError {
     #[error(
         "document {index}: threshold {threshold} cannot be reached by {custodians} custodians: \
          whoever proposes does not count; it takes {} custodians, or {threshold} and an active \
-         operator who is none",
+         operator who is none. The smallest policy that works has no threshold over 2, with 3 \
+         custodians, or 2 and such an operator",
         threshold.get() + 1
     )]
     Unreachable {

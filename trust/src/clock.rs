@@ -40,6 +40,14 @@ impl Origins {
         self.later.push((origin.into(), size));
     }
 
+    /// The name of an origin, by its number.
+    pub fn name(&self, number: usize) -> Option<&str> {
+        match number.checked_sub(1) {
+            None => Some(&self.first),
+            Some(later) => self.later.get(later).map(|(name, _)| name.as_str()),
+        }
+    }
+
     /// Where a leaf of the tree of an origin stands; none of an origin that is not known.
     pub fn place(&self, origin: &str, index: u64) -> Option<LogPlace> {
         let names = self.later.iter().map(|(name, _)| name);
@@ -62,7 +70,9 @@ pub struct Corrections(Vec<Correction>);
 struct Correction {
     /// Where the leaf is that tells of it.
     told: LogPlace,
-    order: ClockCorrection,
+    first: u64,
+    last: u64,
+    bound: Time,
     /// The latest time that a corrected leaf tells, where that is known.
     reach: Option<Time>,
 }
@@ -70,18 +80,24 @@ struct Correction {
 impl Corrections {
     /// Adds a correction, told by the leaf at `told`. `reach` is the latest time that a corrected
     /// leaf tells, for who also asks for [`Self::clock`].
-    pub fn push(&mut self, told: LogPlace, order: ClockCorrection, reach: Option<Time>) {
-        self.0.push(Correction { told, order, reach });
+    pub fn push(&mut self, told: LogPlace, order: &ClockCorrection, reach: Option<Time>) {
+        self.0.push(Correction {
+            told,
+            first: order.first,
+            last: order.last,
+            bound: order.bound,
+            reach,
+        });
     }
 
     /// The latest time of the first `size` leaves, of which `clock` is the latest that they tell.
     /// Where that was told by corrected leaves it is not after their bound.
     pub fn clock(&self, size: u64, clock: Time) -> Time {
         let inflated = |each: &&Correction| {
-            each.order.first < size && each.reach.is_some_and(|reach| clock <= reach)
+            each.first < size && each.reach.is_some_and(|reach| clock <= reach)
         };
         let corrections = self.0.iter().filter(inflated);
-        corrections.fold(clock, |clock, each| clock.min(each.order.bound))
+        corrections.fold(clock, |clock, each| clock.min(each.bound))
     }
 
     /// Whether there is none.
@@ -92,11 +108,11 @@ impl Corrections {
     /// When a leaf was written, by its own `time` and the corrections.
     pub fn time(&self, place: LogPlace, time: Time) -> Time {
         let concerns = |each: &&Correction| {
-            let leaves = each.order.first..=each.order.last;
+            let leaves = each.first..=each.last;
             place.origin <= each.told.origin && leaves.contains(&place.index)
         };
         let corrections = self.0.iter().filter(concerns);
-        corrections.fold(time, |time, each| time.min(each.order.bound))
+        corrections.fold(time, |time, each| time.min(each.bound))
     }
 }
 
@@ -119,6 +135,8 @@ mod tests {
         assert!(place("b", 12) < place("c", 5));
         assert!(origins.place("d", 0).is_none());
         assert_eq!(origins.newest(), "c");
+        let names = [0, 1, 2, 3].map(|number| origins.name(number));
+        assert_eq!(names, [Some("a"), Some("b"), Some("c"), None]);
     }
 
     #[test]
@@ -132,8 +150,9 @@ mod tests {
             bound: at(100),
             first: 3,
             last: 5,
+            origin: "a".to_owned(),
         };
-        corrections.push(told, correction, Some(at(900)));
+        corrections.push(told, &correction, Some(at(900)));
         let place = |index| LogPlace { origin: 0, index };
         assert_eq!(corrections.time(place(3), at(900)), at(100));
         assert_eq!(corrections.time(place(3), at(50)), at(50));

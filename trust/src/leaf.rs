@@ -85,6 +85,9 @@ pub struct ActLeaf {
     /// The beginning of what is counted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub from: Option<Time>,
+    /// Of what a signature that stands here covers, as in [`SignatureLeaf`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub input_commit: Option<Sha256Digest>,
     /// The key concerned.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kid: Option<Kid>,
@@ -122,6 +125,9 @@ pub struct ActLeaf {
     /// What a key is used for.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<String>,
+    /// Which use of a standing order.
+    #[serde(default, rename = "use", skip_serializing_if = "Option::is_none")]
+    pub use_number: Option<u64>,
     /// Format version.
     pub v: V1,
     /// The version concerned.
@@ -301,6 +307,7 @@ impl ActLeaf {
             digest: None,
             first: None,
             from: None,
+            input_commit: None,
             kid: None,
             kind,
             last: None,
@@ -314,6 +321,7 @@ impl ActLeaf {
             time,
             until: None,
             usage: None,
+            use_number: None,
             v: V1,
             version: None,
         }

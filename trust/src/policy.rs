@@ -8,7 +8,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::digest::Sha256Digest;
 use crate::format::V1;
 use crate::name::{LOG_RING, Name};
-use crate::request::Operation;
+use crate::request::{Operation, Usage};
 use crate::word::Word;
 
 /// How many distinct members must sign. Fewer than two cannot be expressed: a quorum of one is one
@@ -212,9 +212,13 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether a standing order may rotate the ring.
-    pub fn is_routine(&self, ring: &Name) -> bool {
-        self.routine_rings.contains(ring)
+    /// Whether a standing order may rotate the ring, whose keys have this usage. Keys of the log,
+    /// of a CA and those that wrap others are critical, whatever is written.
+    pub fn is_routine(&self, ring: &Name, usage: Usage) -> bool {
+        match usage {
+            Usage::Log | Usage::Wrap | Usage::Certificates => false,
+            Usage::Structured | Usage::Raw | Usage::Sealed => self.routine_rings.contains(ring),
+        }
     }
 
     /// How many must approve an operation.

@@ -78,6 +78,15 @@ impl<'a> Proofs<'a> {
         })
     }
 
+    /// After the last proof: whether any is of a tree that goes on after its origin had ended in
+    /// this checkpoint, or has another root than this one.
+    pub fn contradicts(&self, end: &Checkpoint) -> bool {
+        let trees = self.roots.iter();
+        trees
+            .filter(|((origin, _), _)| *origin == end.origin)
+            .any(|((_, size), root)| *size > end.size || (*size == end.size && *root != end.root))
+    }
+
     /// After the last proof: the log has one root of each size, and a key that signed nothing has
     /// no place in the file.
     pub fn whole(&self) -> Result<(), NotProven> {

@@ -3,6 +3,8 @@
 mod check;
 mod operation;
 
+use std::num::NonZeroU32;
+
 use serde::{Deserialize, Serialize};
 
 pub use crate::bytes16::{CkaId, Nonce};
@@ -66,7 +68,7 @@ pub struct OrderUse {
     pub id: Nonce,
     /// Which use, from 1.
     #[serde(rename = "use")]
-    pub number: u32,
+    pub number: NonZeroU32,
 }
 
 /// Names one version of a signed document.

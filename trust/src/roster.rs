@@ -80,12 +80,34 @@ pub enum MemberKey {
     /// A passkey. Its form is settled; no version counts one yet.
     Webauthn {
         /// How it signs.
+        #[serde(deserialize_with = "passkey_algorithm")]
         algorithm: Algorithm,
         /// Names it.
+        #[serde(deserialize_with = "credential_id")]
         credential_id: Base64Url,
         /// DER SubjectPublicKeyInfo.
         public_key: Base64Url,
     },
+}
+
+/// What authenticators sign with (WebAuthn level 3 section 5.8.5).
+fn passkey_algorithm<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Algorithm, D::Error> {
+    let algorithm = Algorithm::deserialize(deserializer)?;
+    match algorithm {
+        Algorithm::Es256 | Algorithm::Ed25519 | Algorithm::Rs256 => Ok(algorithm),
+        Algorithm::Es384 | Algorithm::Ps256 => Err(serde::de::Error::custom(format!(
+            "passkeys do not sign with {algorithm}"
+        ))),
+    }
+}
+
+/// Of 16 to 1023 bytes (WebAuthn level 3 section 4, credential id).
+fn credential_id<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Base64Url, D::Error> {
+    let id = Base64Url::deserialize(deserializer)?;
+    match (16..=1023).contains(&id.0.len()) {
+        true => Ok(id),
+        false => Err(serde::de::Error::custom("expected 16 to 1023 bytes")),
+    }
 }
 
 impl MemberKey {

@@ -74,7 +74,7 @@ pub fn destroy(number: u32) -> Approved<Destroy> {
     let order = Destroy {
         keys: vec![DestroyKey {
             kid: kid(number),
-            location: location(),
+            locations: vec![location()],
             number,
             ring: ring(),
         }],

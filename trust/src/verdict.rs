@@ -27,6 +27,9 @@ pub struct Facts<'a> {
     pub fits_usage: bool,
     /// The earliest proof that the signature existed.
     pub existence: Option<Existence>,
+    /// Whether it stands behind the key's retirement in the log, which is after it within one
+    /// instant too.
+    pub after_retirement: bool,
     /// Whether the signature is in our log: everything we sign is.
     pub logged: bool,
     /// When the algorithm ceased to be sound, if it did.
@@ -157,7 +160,7 @@ fn by_state(state: &KeyState, facts: &Facts<'_>) -> (Outcome, Vec<Reason>) {
             (Indeterminate, vec![Reason::NoProofOfExistence])
         }
         (KeyState::Retired(retired) | KeyState::Archived { retired, .. }, Some(at)) => {
-            if at <= retired.retired_at {
+            if at <= retired.retired_at && !facts.after_retirement {
                 (ValidRetiredKey, vec![])
             } else {
                 (
@@ -193,7 +196,7 @@ fn by_state(state: &KeyState, facts: &Facts<'_>) -> (Outcome, Vec<Reason>) {
             match existed_at {
                 None => (Indeterminate, vec![why, Reason::NoProofOfExistence]),
                 Some(at) if at >= bad_since => (Revoked, vec![why]),
-                Some(at) if retired_at.is_some_and(|end| at > end) => (
+                Some(at) if retired_at.is_some_and(|end| at > end) || facts.after_retirement => (
                     Indeterminate,
                     vec![why, Reason::NoProofOfExistence, Reason::AfterEnd],
                 ),

@@ -1,6 +1,6 @@
 //! The steps of docs/LOG.md, "Verify", in their order.
 
-use std::time::Duration;
+use std::collections::BTreeMap;
 
 use super::{Covers, Evidence, Finding, Refused, Subject};
 use crate::alg::Algorithm;
@@ -19,12 +19,11 @@ use crate::request::{Generate, Operation};
 use crate::signature::{Verifier, canonical};
 use crate::tally::Finished;
 use crate::time::Time;
+use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::merkle::leaf_hash;
 use crate::tlog::policy::WitnessPolicy;
 use crate::transcript::{VerifiedTranscript, log_keys, verify_core};
 use crate::verdict::{Existence, Facts, verdict};
-
-/// The smallest step of an instant.
-const MILLISECOND: Duration = Duration::from_millis(1);
 
 fn refused(word: &'static str, why: impl std::fmt::Display) -> Refused {
     Refused {
@@ -73,13 +72,12 @@ pub(super) fn check(
     let acts: Vec<Proven> = acts
         .map(|act| proofs.check(&act.proof, &act.leaf))
         .collect::<Result<_, _>>()?;
-    let log = Log::read(file, &pin, &mut proofs, &proven)?;
-    let place = log.place("proof", &proven)?;
-    let acts: Vec<LogPlace> = acts
-        .iter()
-        .map(|act| log.place("proof", act))
+    let mut log = Log::read(file, &pin, &mut proofs, &proven)?;
+    let place = log.stands("proof", &proven, &file.leaf)?;
+    let acts: Vec<LogPlace> = (acts.iter().zip(&file.life))
+        .map(|(act, logged)| log.stands("proof", act, &logged.leaf))
         .collect::<Result<_, _>>()?;
-    proofs.whole()?;
+    log.whole(&proofs)?;
     let leaf = signature_leaf(&file.leaf, &key)?;
     let (history, places) = life(file, &key, &acts, &log)?;
     revocation(file, &key, &history, &pin)?;
@@ -114,17 +112,15 @@ pub(super) fn check(
     };
     // Behind the retirement in the log is after it, within the same millisecond too.
     let late = places.retired.is_some_and(|retired| retired < place);
-    let end = state.life().retired_at.filter(|_| late);
-    let judged = at.map(|at| end.map_or(at, |end| at.max(end + MILLISECOND)));
-    let mut verdict = verdict(&Facts {
+    let verdict = verdict(&Facts {
         key: Some(&state),
         checks,
         fits_usage,
-        existence: judged.map(|at| Existence { at, sound: true }),
+        existence: at.map(|at| Existence { at, sound: true }),
+        after_retirement: late,
         logged: true,
         withdrawn: None,
     });
-    verdict.existed_at = at;
     Ok(Finding {
         verdict,
         kid: leaf.kid.clone(),
@@ -158,7 +154,11 @@ fn certified(text: &str, pin: &Pin) -> Result<Certified, Refused> {
 /// What happened to the log itself.
 struct Log {
     origins: Origins,
+    /// The last checkpoint of each origin that ended.
+    ends: Vec<Checkpoint>,
     corrections: Corrections,
+    /// What stands at each place.
+    leaves: BTreeMap<LogPlace, Sha256Digest>,
 }
 
 impl Log {
@@ -171,7 +171,9 @@ impl Log {
     ) -> Result<Self, Refused> {
         let mut log = Self {
             origins: Origins::one(of_the_leaf.origin.as_str()),
+            ends: Vec::new(),
             corrections: Corrections::default(),
+            leaves: BTreeMap::new(),
         };
         let mut proven = Vec::new();
         for (number, each) in file.origins.iter().enumerate() {
@@ -188,21 +190,24 @@ impl Log {
             if log.origins.place(&order.origin, 0).is_some() {
                 return no("an origin twice");
             }
-            let before = order.lost.map_or(order.size, |lost| lost.last + 1);
+            let end = order
+                .end()
+                .ok_or_else(|| refused("origin", "the last checkpoint cannot be read"))?;
             let same = act.action == "new-origin"
                 && act.origin.as_ref() == Some(&order.origin)
                 && act.first == Some(order.size)
-                && act.last == Some(before)
+                && act.last == Some(end.size)
                 && found.index == order.size;
+            log.ends.push(end);
             if !same {
                 return no("the leaf tells otherwise than the ceremony");
             }
             log.origins.push(order.origin.as_str(), order.size);
             proven.push(found);
         }
-        for (number, found) in proven.iter().enumerate() {
+        for (number, (found, each)) in proven.iter().zip(&file.origins).enumerate() {
             // In its own tree, or in a later one that took it over.
-            let place = log.place("origin", found)?;
+            let place = log.stands("origin", found, &each.leaf)?;
             if place.origin != number + 1 {
                 return Err(refused("origin", "not where the new origin begins"));
             }
@@ -210,7 +215,7 @@ impl Log {
         let mut last = None;
         for each in &file.corrections {
             let (act, found, verified) = log_act("correction", each, pin, proofs)?;
-            let place = log.place("correction", &found)?;
+            let place = log.stands("correction", &found, &each.leaf)?;
             let Finished::Corrected(correction) = verified.finished() else {
                 return Err(refused(
                     "correction",
@@ -220,20 +225,50 @@ impl Log {
             let same = act.action == "clock-correction"
                 && act.first == Some(correction.first)
                 && act.last == Some(correction.last)
-                && act.bound == Some(correction.bound);
-            if !same || correction.last >= found.index || last.is_some_and(|last| place <= last) {
-                let why = "the leaf tells otherwise than the ceremony, or is not in order";
+                && act.bound == Some(correction.bound)
+                && act.origin.as_ref() == Some(&correction.origin);
+            // An act that is logged again in another log corrects nothing there.
+            let here = log.origins.name(place.origin) == Some(&correction.origin);
+            if !same
+                || !here
+                || correction.last >= found.index
+                || last.is_some_and(|last| place <= last)
+            {
+                let why = "the leaf tells otherwise than the ceremony, or is not in its place";
                 return Err(refused("correction", why));
             }
             last = Some(place);
-            log.corrections.push(place, *correction, None);
+            log.corrections.push(place, correction, None);
         }
         Ok(log)
     }
 
-    fn place(&self, word: &'static str, proven: &Proven) -> Result<LogPlace, Refused> {
+    /// The place of a leaf, where no other one stands.
+    fn stands(
+        &mut self,
+        word: &'static str,
+        proven: &Proven,
+        leaf: &str,
+    ) -> Result<LogPlace, Refused> {
         let place = self.origins.place(&proven.origin, proven.index);
-        place.ok_or_else(|| refused(word, "a checkpoint of another log"))
+        let place = place.ok_or_else(|| refused(word, "a checkpoint of another log"))?;
+        let hash = leaf_hash(leaf.as_bytes());
+        match *self.leaves.entry(place).or_insert(hash) == hash {
+            true => Ok(place),
+            false => Err(refused("proof", "two leaves at one place of the log")),
+        }
+    }
+
+    /// The checkpoints of the file are of one line of logs, each of which has one root of each size.
+    fn whole(&self, proofs: &Proofs<'_>) -> Result<(), Refused> {
+        proofs.whole()?;
+        match self.ends.iter().any(|end| proofs.contradicts(end)) {
+            true => Err(refused(
+                "origin",
+                "a checkpoint that the old log's last one does not cover",
+            )),
+            false => Ok(()),
+        }
     }
 }
 

@@ -11,12 +11,15 @@ use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::note::Note;
 
 use super::{
-    ClockCorrection, Destroy, Generate, KeyPurpose, LostLeaves, NewOrigin, Operation, Request,
-    RevocationReason, Revoke, Usage,
+    Destroy, Generate, KeyPurpose, LostLeaves, NewOrigin, Operation, Request, RevocationReason,
+    Revoke, Usage,
 };
 
 /// Most keys that one ceremony destroys.
 const MOST_KEYS: usize = 100;
+
+/// Most copies of a key.
+const MOST_LOCATIONS: usize = 16;
 
 /// A request that no quorum can approve.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -63,8 +66,11 @@ pub enum RequestError {
     /// The usage does not go with the ring or the purpose.
     #[error("operation.generate.usage: {0} does not go with the ring or the purpose")]
     Usage(Usage),
-    /// None, too many, or not in ascending order.
-    #[error("operation.destroy.keys: expected 1 to {MOST_KEYS} keys in ascending order of kid")]
+    /// None, too many, not in ascending order, or one that is nowhere or twice at one location.
+    #[error(
+        "operation.destroy.keys: expected 1 to {MOST_KEYS} keys in ascending order of kid, each \
+         with 1 to {MOST_LOCATIONS} different locations"
+    )]
     Keys,
     /// Leaves that cannot be meant.
     #[error("operation.{0}: the range of leaves is impossible")]
@@ -100,11 +106,11 @@ impl Request {
                 order.check()
             }
             Operation::ClockCorrection(order) => {
-                let ClockCorrection { bound, first, last } = *order;
-                if first > last {
+                printable("operation.clock-correction.origin", &order.origin, 200)?;
+                if order.first > order.last {
                     return Err(RequestError::Range("clock-correction"));
                 }
-                ordered("bound", bound, "created_at", self.created_at)
+                ordered("bound", order.bound, "created_at", self.created_at)
             }
             Operation::NewOrigin(order) => order.check(),
         }
@@ -163,13 +169,30 @@ impl Destroy {
         }
         for key in &self.keys {
             from_one("destroy", key.number)?;
-            fit(key.location.unfit())?;
+            let one_of_each = key
+                .locations
+                .iter()
+                .enumerate()
+                .all(|(number, location)| !key.locations[..number].contains(location));
+            if !(1..=MOST_LOCATIONS).contains(&key.locations.len()) || !one_of_each {
+                return Err(RequestError::Keys);
+            }
+            for location in &key.locations {
+                fit(location.unfit())?;
+            }
         }
         Ok(())
     }
 }
 
 impl NewOrigin {
+    /// The last checkpoint of the old log. Its signatures are not checked.
+    pub fn end(&self) -> Option<Checkpoint> {
+        let note = Note::parse(self.previous_checkpoint.as_bytes()).ok()?;
+        let checkpoint = Checkpoint::parse(&note.text).ok()?;
+        (checkpoint.origin == self.previous_origin).then_some(checkpoint)
+    }
+
     fn check(&self) -> Result<(), RequestError> {
         printable("operation.new-origin.origin", &self.origin, 200)?;
         printable(
@@ -180,12 +203,8 @@ impl NewOrigin {
         if self.origin == self.previous_origin {
             return Err(RequestError::Origin("the new origin is the old one"));
         }
-        let none = RequestError::Origin("previous_checkpoint is no checkpoint of the old log");
-        let note = Note::parse(self.previous_checkpoint.as_bytes()).map_err(|_| none.clone())?;
-        let checkpoint = Checkpoint::parse(&note.text).map_err(|_| none.clone())?;
-        if checkpoint.origin != self.previous_origin {
-            return Err(none);
-        }
+        let none = "previous_checkpoint is no checkpoint of the old log";
+        let checkpoint = self.end().ok_or(RequestError::Origin(none))?;
         let lost = match checkpoint.size.checked_sub(self.size) {
             None => return Err(RequestError::Range("new-origin")),
             Some(0) => None,

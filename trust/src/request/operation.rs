@@ -174,8 +174,8 @@ pub struct Destroy {
 pub struct DestroyKey {
     /// The key.
     pub kid: Kid,
-    /// Where its private half is.
-    pub location: Location,
+    /// Everywhere its private half is: no copy is left.
+    pub locations: Vec<Location>,
     /// Its number in the ring.
     pub number: u32,
     /// The ring.
@@ -183,7 +183,7 @@ pub struct DestroyKey {
 }
 
 /// Leaves of the log that a wrong clock wrote.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ClockCorrection {
     /// Their true time is not after this.
@@ -192,6 +192,8 @@ pub struct ClockCorrection {
     pub first: u64,
     /// The last of them.
     pub last: u64,
+    /// First line of the log's checkpoints: the correction holds where its act is in that log.
+    pub origin: String,
 }
 
 /// A log that begins anew with what is left of another.

@@ -21,12 +21,15 @@ pub fn hash(text: &str) -> Option<Sha256Digest> {
     Some(Sha256Digest::from_bytes(bytes.try_into().ok()?))
 }
 
-/// ASCII decimal without leading zeros, except `0` itself. `None` on a sign and beyond 2^64-1.
+/// ASCII decimal without leading zeros, except `0` itself. `None` on a sign and beyond 2^63-1,
+/// which is what indexes of databases and readers in other languages can hold.
 pub fn decimal(text: &str) -> Option<u64> {
     let digits = text.bytes().all(|byte| byte.is_ascii_digit());
     let padded = text.len() > 1 && text.starts_with('0');
     if digits && !padded {
-        text.parse().ok()
+        text.parse()
+            .ok()
+            .filter(|number| i64::try_from(*number).is_ok())
     } else {
         None
     }
@@ -45,7 +48,7 @@ mod tests {
             assert_eq!(unbase64(other), None, "{other:?}");
         }
         assert_eq!(decimal("0"), Some(0));
-        assert_eq!(decimal("18446744073709551615"), Some(u64::MAX));
+        assert_eq!(decimal("9223372036854775807"), Some(i64::MAX as u64));
         for other in [
             "",
             "00",
@@ -53,6 +56,7 @@ mod tests {
             "+1",
             "-1",
             "1 ",
+            "9223372036854775808",
             "18446744073709551616",
             "١",
         ] {

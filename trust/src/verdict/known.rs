@@ -87,6 +87,8 @@ impl Known<'_> {
             checks: self.checks,
             fits_usage: self.fits_usage,
             existence: Existence::earliest([log, stamped].into_iter().flatten()),
+            // The commit of a signature is fenced by the key's state: none stands behind it.
+            after_retirement: false,
             logged: log.is_some(),
             withdrawn,
         });

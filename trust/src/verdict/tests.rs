@@ -56,6 +56,7 @@ fn facts(key: &KeyState, existed_at: Option<i64>) -> Facts<'_> {
         key: Some(key),
         checks: true,
         fits_usage: true,
+        after_retirement: false,
         existence: existed_at.map(|seconds| Existence {
             at: at(seconds),
             sound: true,

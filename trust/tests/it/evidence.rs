@@ -61,6 +61,19 @@ fn every_row_of_the_verdicts() {
     assert_eq!(story.witnessed(300), after);
     assert_eq!(story.witnessed(402), "REVOKED [key_revoked]");
 
+    // Behind the retirement in the log, in the very same millisecond, and before the revocation.
+    let mut story = Story::new();
+    story.activate().demote().retire().sign();
+    assert_eq!(
+        story.verdict(),
+        "INDETERMINATE [no_proof_of_existence,after_end]"
+    );
+    story.revoke("superseded", None);
+    let revoked = *story.life.last().unwrap();
+    let next = minute(300) + std::time::Duration::from_millis(1);
+    story.rewrite(revoked, |leaf| leaf["time"] = json!(next));
+    assert_eq!(story.verdict(), after);
+
     for (since, verdict) in [
         (Some(101), "VALID_RETIRED_KEY [key_compromised]"),
         (Some(100), "REVOKED [key_compromised]"),

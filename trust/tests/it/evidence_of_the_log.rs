@@ -98,6 +98,7 @@ fn refused_for_a_correction() {
         ("first", json!(2)),
         ("last", json!(2)),
         ("bound", json!(minute(149))),
+        ("origin", json!("seal.example/log-2")),
         ("action", json!("new-origin")),
         ("kind", json!("admin")),
         ("kind", json!("something-later")),
@@ -311,6 +312,67 @@ fn a_correction_reaches_what_its_origin_took_over() {
         transcript: correction.1,
     }];
     assert_eq!(story.said(&file, None), AFTER_END);
+}
+
+/// A database's owner who has a new origin could log the act of an old correction once more: the
+/// ceremony is as good as it was, and the indexes that it names have other leaves now.
+#[test]
+fn a_correction_holds_in_its_own_origin_alone() {
+    let mut story = Story::new();
+    story.activate();
+    for _ in 0..2 {
+        story.leaf(json!({"kind": "admin", "action": "stop", "actor": "test", "time": minute(30)}));
+    }
+    story.correct(160, 50, 3, 4);
+    let (index, transcript) = story.corrections.pop().unwrap();
+    let act = story.leaves[index].clone();
+    story.begin_again(180, "seal.example/log-2", 3);
+    story.sign().demote().retire();
+    assert_eq!(story.signed, 4);
+    assert_eq!(story.verdict(), RETIRED);
+    story.leaves.push(act);
+    story.corrections.push((story.leaves.len() - 1, transcript));
+    assert_eq!(story.verdict(), "correction");
+}
+
+/// The old log ended in the checkpoint that the ceremony names, and in no other.
+#[test]
+fn a_checkpoint_that_the_last_one_of_its_origin_does_not_cover_is_refused() {
+    let story = lost();
+    let (old, leaves) = &story.before[0];
+    let proven = |leaves: &[String]| {
+        let mut file = story.with_lost(0);
+        file.proof = log::proof(old, &story.log_key, leaves, story.signed).to_string();
+        file.life.iter_mut().for_each(|act| {
+            let index = leaves.iter().position(|leaf| *leaf == act.leaf).unwrap();
+            act.proof = log::proof(old, &story.log_key, leaves, index).to_string();
+        });
+        story.said(&file, None)
+    };
+    assert_eq!(proven(leaves), "VALID []");
+    let mut longer = leaves.clone();
+    longer.push(story.leaves[0].clone());
+    assert_eq!(proven(&longer), "origin");
+    let mut other = leaves.clone();
+    other[0] = other[0].replace("start", "begin");
+    assert_eq!(proven(&other), "origin");
+}
+
+/// Whoever has two trees could show each leaf in the one that suits.
+#[test]
+fn two_leaves_at_one_place_are_two_logs() {
+    let mut story = primary();
+    story.begin_again(160, "seal.example/log-2", 4);
+    let mut file = story.with_lost(0);
+    assert_eq!(story.said(&file, None), "VALID []");
+    let mut other = story.leaves.clone();
+    other[3] = story.leaves[2].clone();
+    other[2] = other[2].replace("2026", "2027");
+    file.life[1].leaf = other[3].clone();
+    let proof = |index| log::proof(&story.origin, &story.log_key, &other, index).to_string();
+    (file.life[0].proof, file.life[1].proof) = (proof(1), proof(3));
+    file.origins[0].proof = proof(4);
+    assert_eq!(story.said(&file, None), "proof");
 }
 
 #[test]

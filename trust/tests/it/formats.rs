@@ -49,7 +49,7 @@ fn an_unknown_kind_of_place_or_location_is_refused_by_its_name() {
     let error = read(&request, |value| {
         renamed(
             value,
-            "/operation/destroy/keys/0/location",
+            "/operation/destroy/keys/0/locations/0",
             "pkcs11",
             "cloud-hsm",
         );
@@ -213,6 +213,35 @@ fn a_roster_with_passkeys_is_read_and_refused() {
 }
 
 #[test]
+fn a_passkey_has_an_algorithm_of_authenticators_and_an_id_of_16_to_1023_bytes() {
+    let read = |algorithm: &str, length: usize| {
+        let key = json!({
+            "kind": "webauthn", "algorithm": algorithm, "public_key": "AAAA",
+            "credential_id": Base64Url(vec![1; length]),
+        });
+        serde_json::from_value::<MemberKey>(key).is_ok()
+    };
+    for algorithm in Algorithm::ALL {
+        let known = ["ES256", "Ed25519", "RS256"].contains(&algorithm.to_string().as_str());
+        assert_eq!(read(&algorithm.to_string(), 16), known, "{algorithm}");
+    }
+    for (length, fits) in [(15, false), (16, true), (1023, true), (1024, false)] {
+        assert_eq!(read("ES256", length), fits, "{length}");
+    }
+}
+
+#[test]
+fn a_use_of_an_order_has_a_number_from_one() {
+    let request = World::quick().request();
+    let with = |number: Value| {
+        let order = json!({"id": "0".repeat(32), "use": number});
+        read(&request, |value| value["order"] = order).is_ok()
+    };
+    assert!(with(json!(1)) && with(json!(u32::MAX)));
+    assert!(!with(json!(0)) && !with(json!(u64::from(u32::MAX) + 1)));
+}
+
+#[test]
 fn a_role_of_a_later_version_is_read_and_gives_no_power() {
     use chain::Change;
     use tally::{Standing, WhyNot};
@@ -300,6 +329,8 @@ fn every_known_kind_of_act_has_every_optional_member_and_no_other() {
         ("ref", json!("a reference")),
         ("ring", json!("jwt")),
         ("sig_hash", json!(digest)),
+        ("input_commit", json!(digest)),
+        ("use", json!(7)),
         ("until", json!(minute(1))),
         ("usage", json!("raw")),
         ("version", json!(2)),

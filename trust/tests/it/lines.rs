@@ -73,6 +73,7 @@ fn correction(last: u64) -> Operation {
         bound: minute(0),
         first: 0,
         last,
+        origin: "seal.example/log".to_owned(),
     })
 }
 

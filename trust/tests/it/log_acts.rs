@@ -24,6 +24,7 @@ fn correction() -> ClockCorrection {
         bound: minute(0),
         first: 7,
         last: 9,
+        origin: "old".to_owned(),
     }
 }
 
@@ -96,6 +97,9 @@ fn a_correction_is_of_leaves_that_can_be_meant_and_of_the_past() {
             ..
         }
     ));
+    let text = RequestError::Text("operation.clock-correction.origin", 200);
+    assert_eq!(with(|order| order.origin.clear()), text);
+    assert_eq!(with(|order| order.origin = "n".repeat(201)), text);
     let one = ClockCorrection {
         first: 9,
         ..correction()
@@ -174,6 +178,10 @@ fn what_was_done_to_the_log_is_what_was_ordered() {
         },
         ClockCorrection {
             bound: minute(0) - std::time::Duration::from_millis(1),
+            ..correction()
+        },
+        ClockCorrection {
+            origin: "new".to_owned(),
             ..correction()
         },
     ] {

@@ -116,6 +116,7 @@ fn requests() -> Vec<(Parser, Vec<u8>)> {
         bound: minute(0),
         first: 0,
         last: 3,
+        origin: "seal.example/log".to_owned(),
     };
     let note = log::checkpoint("old", &NewKey::generate(), &["a", "b"]);
     let new_origin = NewOrigin {

@@ -181,11 +181,11 @@ fn location_swapped_between_two_keys() {
     let Operation::Destroy(order) = &mut operation else {
         panic!("a destruction")
     };
-    order.keys[1].location = found(&Generate {
+    let vault = Generate {
         place: in_vault("one", 1),
         ..generate("one")
-    })
-    .0;
+    };
+    order.keys[1].locations = vec![found(&vault).0];
     let honest = world.request_for(operation.clone());
     let approved = world.ceremony(&honest, &[&world.alice, &world.bob]);
     assert_eq!(world.tally(&approved).standing, Standing::Approved);
@@ -195,7 +195,7 @@ fn location_swapped_between_two_keys() {
     let [one, two] = &mut order.keys[..] else {
         panic!("two keys")
     };
-    std::mem::swap(&mut one.location, &mut two.location);
+    std::mem::swap(&mut one.locations, &mut two.locations);
     let swapped = world.request_for(operation).encode().unwrap();
     let mut ceremony = Ceremony {
         request: swapped,
@@ -433,20 +433,43 @@ fn a_list_to_destroy_that_is_empty_too_long_or_out_of_order_cannot_be_approved()
             last.kid = LAST.parse().unwrap();
             order.keys.push(last);
         },
+        |order| order.keys[7].locations.clear(),
+        |order| {
+            let same = order.keys[7].locations[0].clone();
+            order.keys[7].locations.push(same);
+        },
+        |order| order.keys[7].locations = copies(17),
     ] {
         assert_eq!(destroys(&change), Err(RequestError::Keys));
     }
+    assert_eq!(
+        destroys(&|order| order.keys[7].locations = copies(16)),
+        Ok(())
+    );
     // Of nothing there is no line either.
     assert_eq!(
         destroys(&|order| order.keys.clear()),
         Err(RequestError::Lines)
     );
     let error = destroys(&|order| {
-        order.keys[7].location = found(&generate("jwt")).0;
-        if let Location::Pkcs11(at) = &mut order.keys[7].location {
+        order.keys[7].locations = copies(2);
+        if let Location::Pkcs11(at) = &mut order.keys[7].locations[1] {
             at.token_label.clear();
         }
     });
     let expected = RequestError::Text("location.pkcs11.token_label", 64);
     assert_eq!(error, Err(expected));
+}
+
+/// Locations of one key on as many tokens.
+fn copies(number: usize) -> Vec<Location> {
+    let (location, _) = found(&generate("jwt"));
+    let on = |token: usize| {
+        let mut location = location.clone();
+        if let Location::Pkcs11(at) = &mut location {
+            at.token_serial = format!("serial-{token}");
+        }
+        location
+    };
+    (0..number).map(on).collect()
 }

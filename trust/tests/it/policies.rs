@@ -3,7 +3,7 @@
 use trust::chain::{ChainError, Change, Genesis, walk};
 use trust::format::V1;
 use trust::policy::{PolicyError, Threshold, Thresholds};
-use trust::request::ClockCorrection;
+use trust::request::{ClockCorrection, Usage};
 use trust::roster::RosterError;
 use trust::tally::Standing;
 use trust::*;
@@ -115,9 +115,14 @@ fn the_ring_of_the_log_is_never_routine_and_routine_rings_ascend() {
         })
     };
     let trusted = with(&["jwt", "webhooks"]).unwrap();
-    assert!(trusted.policy().is_routine(&name("jwt")));
-    assert!(!trusted.policy().is_routine(&name("log")));
-    assert!(!trusted.policy().is_routine(&name("oauth")));
+    let routine = |ring: &str, usage| trusted.policy().is_routine(&name(ring), usage);
+    assert!(routine("jwt", Usage::Structured));
+    assert!(!routine("log", Usage::Structured));
+    assert!(!routine("oauth", Usage::Structured));
+    for usage in Usage::ALL {
+        let critical = [Usage::Log, Usage::Wrap, Usage::Certificates].contains(&usage);
+        assert_eq!(routine("jwt", usage), !critical, "{usage}");
+    }
     for (rings, wrong) in [
         (&["jwt", "log"][..], "log"),
         (&["log"], "log"),
@@ -142,6 +147,7 @@ fn every_operation_is_counted_by_its_own_threshold() {
         bound: minute(0),
         first: 0,
         last: 1,
+        origin: "seal.example/log".to_owned(),
     };
     let new_origin = NewOrigin {
         lost: None,

@@ -77,7 +77,7 @@ fn exactly_one_of_proposer_and_order_is_given_and_orders_are_not_known() {
     let world = World::quick();
     let order = Some(OrderUse {
         id: bytes16::Nonce([4; 16]),
-        number: 1,
+        number: std::num::NonZeroU32::MIN,
     });
     let refused = |change: &dyn Fn(&mut Request)| {
         let mut request = world.request();

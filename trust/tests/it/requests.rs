@@ -152,7 +152,7 @@ fn a_review_spells_out_what_hides_inside_a_list_too() {
     let Operation::Destroy(order) = &mut request.operation else {
         panic!("a destruction")
     };
-    if let Location::Pkcs11(at) = &mut order.keys[1].location {
+    if let Location::Pkcs11(at) = &mut order.keys[1].locations[0] {
         at.token_label = hidden.to_owned();
     }
     let destruction = review(&request.encode().unwrap(), None).unwrap();
@@ -173,7 +173,7 @@ fn a_review_spells_out_what_hides_inside_a_list_too() {
     for (review, path) in [
         (
             &destruction,
-            "operation.destroy.keys.1.location.pkcs11.token_label",
+            "operation.destroy.keys.1.locations.0.pkcs11.token_label",
         ),
         (&result, "outcome.generated.read_back.key-vault.key_ops.2"),
     ] {

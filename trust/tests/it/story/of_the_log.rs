@@ -24,13 +24,14 @@ impl Story {
             bound: minute(bound),
             first,
             last,
+            origin: self.origin.clone(),
         };
         let operation = Operation::ClockCorrection(correction);
         let (transcript, request) = self.on_the_log(at, operation);
         let leaf = json!({
             "kind": "log", "action": "clock-correction", "actor": "test", "time": minute(at + 11),
             "ref": request, "digest": Sha256Digest::of(transcript.as_bytes()),
-            "first": first, "last": last, "bound": minute(bound),
+            "first": first, "last": last, "bound": minute(bound), "origin": self.origin,
         });
         let index = self.leaf(leaf);
         self.corrections.push((index, transcript));

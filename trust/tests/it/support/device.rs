@@ -202,7 +202,7 @@ pub fn destroy(kids: &[Kid]) -> Operation {
     kids.sort();
     let key = |kid: Kid| DestroyKey {
         kid,
-        location: location.clone(),
+        locations: vec![location.clone()],
         number: 1,
         ring: name("atp-integrity"),
     };
@@ -221,7 +221,7 @@ pub fn as_ordered(operation: &Operation) -> Outcome {
         Operation::Revoke(order) => Outcome::Revoked {
             kid: order.kid.clone(),
         },
-        Operation::ClockCorrection(order) => Outcome::Corrected(*order),
+        Operation::ClockCorrection(order) => Outcome::Corrected(order.clone()),
         Operation::NewOrigin(order) => Outcome::NewOrigin {
             origin: order.origin.clone(),
             size: order.size,
