@@ -7,6 +7,7 @@ genesis. In the other directory, if it is named, it makes `*.transcript` of the 
 said: two verifiers have to come to the same answer on their own.
 """
 
+import json
 import pathlib
 import random
 import sys
@@ -32,6 +33,7 @@ NEXT = {
 }  # fmt: skip
 STRANGE = (*NEXT, "accept", "of both", "of another", "elsewhere", "of no kind", "of a new kind")
 NEW, NEWER = "new.example.org/log", "newer.example.org/log"
+HEARTBEAT = {"kind": "admin", "action": "x", "actor": "x", "time": minute(110)}
 
 
 def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
@@ -50,6 +52,7 @@ def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
         story = Story(algorithm, "ES256", installation=installation).activate().sign()
         write(f"{algorithm}-ES256", story, [(witness, minute(110))])
     subjects(write, installation)
+    numbers(write, installation)
     severities(write, installation)
     corrections(write, installation)
     origins(write, installation)
@@ -61,6 +64,14 @@ def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
     story = Story(installation=installation).activate().sign().demote().retire().revoke()
     for minutes in (90, 299, 300, 301, 401, 402, 403):
         write(f"cosigned-{minutes}", story, [(witness, minute(minutes))])
+    for name, story in (("end", Story(installation=installation).activate().demote().retire().sign(at=300)),
+                        ("before-end", Story(installation=installation).activate().sign(at=300).demote().retire())):  # fmt: skip
+        write(f"at-the-{name}", story)
+        story.act(300, "revoke", "previous_kid", reason="superseded", time=minute(300).replace(".000Z", ".001Z"))
+        write(f"at-the-{name}-revoked", story, [(witness, minute(300))])
+    story = Story(installation=installation).activate().demote().retire().sign(at=300)
+    write("at-the-end-and-revoked", story.act(300, "revoke", "previous_kid", reason="superseded"))
+    story = Story(installation=installation).activate().sign().demote().retire().revoke()
     for seconds in (0, 1, 2**62, 2**63):
         write(f"cosigned-{seconds}s", story, [(witness, seconds)])
     write("cosigned-twice", story, [(witness, minute(301)), (witness, minute(200))])
@@ -75,6 +86,11 @@ def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
         write(f"take-over-{name}", Story(installation=installation).act(20, "revoke", "kid", **members).sign())
     write("rotate-since", Story(installation=installation).act(20, "rotate", "kid", **SINCE).sign())
     write("backwards", Story(installation=installation).act(9, "rotate", "kid").sign())
+    for name, members in (
+        ("use", {"use": 2**53 - 1, "input_commit": "0" * 64}), ("use-minus", {"use": -1}), ("use-text", {"use": "1"}), ("use-large", {"use": 2**53}),
+        ("commit", {"input_commit": "0" * 63}), ("uses", {"uses": 1}),
+    ):  # fmt: skip
+        write(f"act-{name}", Story(installation=installation).act(20, "rotate", "kid", **members).sign())
     story = Story(installation=installation).activate().sign().revoke()
     write("revoked-archived", story.act(410, "archive", "kid"))
     write("archived-twice", story.act(411, "archive", "kid"))
@@ -132,11 +148,21 @@ def subjects(write, installation: Installation) -> None:
             story.key.sign = lambda *_, signature=signature: signature
             write(f"signature-{algorithm}-{name}", story.sign())
     for number, message in enumerate(
-        (b"e30.", b"e30.a.b", b"e30.\xff\0", b"eyAiYSIgOiAxIH0.", b"", b"e30", b".e30", b"W10.a", b"e30=.a", b"e31.a", b"\xff.a", b"bnVsbA.a")
+        (b"e30.", b"e30.a.b", b"e30.\xff\0", b"eyAiYSIgOiAxIH0.", b"", b"e30", b".e30", b"W10.a", b"e30=.a", b"e31.a", b"\xff.a", b"bnVsbA.a",
+         *(b64u(header.encode()).encode() + b"." for header in ('{"a":"\\ud83d\\ude00"}', '{"a":"\\ud800"}', '{"\\udfff":1}', '{"a":["\\ude00\\ud83d"]}')))
     ):
         write(f"jws-{number}", Story(installation=installation).activate().sign(message))
     for number, message in enumerate((b"DSSEv1 ", b"", b"DSSEv1", b"dssev1 1", b" DSSEv1 ")):
         write(f"dsse-{number}", Story(covers="dsse", installation=installation).activate().sign(message))
+
+
+def numbers(write, installation: Installation) -> None:
+    story = Story(installation=installation).activate().sign()
+    good = story.log.proof(story.index)
+    for index in ("03", "+3", "3 ", 2**63 - 1, 2**63):
+        write(f"index-{index}", story, proof=good.replace("index 3\n", f"index {index}\n"))
+    for size in (2**62, 2**63 - 1, 2**63, "0004"):
+        write(f"size-{size}", story, proof=story.log.proof_of_size(story.index, size))
 
 
 def severities(write, installation: Installation) -> None:
@@ -160,7 +186,7 @@ def corrections(write, installation: Installation) -> None:
         write(f"correction-{first}-{last}-{bound}", signed().correct(first, last, bound))
     for number, leaf in enumerate((
         {"kind": "admin"}, {"action": "new-origin"}, {"ref": "0" * 64}, {"digest": "0" * 64}, {"first": 2}, {"last": 4},
-        {"bound": minute(49)}, {"kind": "brand-new"}, {"more": 1}, {"reason": "x"},
+        {"bound": minute(49)}, {"kind": "brand-new"}, {"more": 1}, {"reason": "x"}, {"origin": NEW}, {"origin": None}, {"bound": None},
     )):  # fmt: skip
         write(f"correction-leaf-{number}", signed().correct(3, 3, 50, leaf=leaf))
     story = signed().correct(3, 3, 60).correct(3, 4, 50)
@@ -171,6 +197,17 @@ def corrections(write, installation: Installation) -> None:
         [one | {"transcript": story.birth}], [one | {"transcript": with_log(one["transcript"], Log(story.log_key), story.log_birth)}],
     )):  # fmt: skip
         write(f"correction-other-{number}", story, corrections=changed)
+    for name, origin in (("elsewhere", NEW), ("here", story.log.origin)):
+        said = {"order": {"origin": origin}, "leaf": {"origin": origin}}
+        write(f"correction-{name}", signed().correct(3, 3, 50, **said))
+        write(f"correction-{name}-moved", signed().correct(3, 3, 50, **said).move(NEW))
+        write(f"correction-moved-{name}", signed().move(NEW).correct(3, 3, 50, **said))
+    again = signed().correct(3, 3, 50)
+    ((index, transcript),) = again.corrections
+    said = {name: value for name, value in json.loads(again.log.leaves[index]).items() if name in ("first", "last", "bound", "origin")}
+    again.move(NEW, left=3).sign().log.append(HEARTBEAT)
+    again.corrections = []
+    write("correction-again", again.rule(again.corrections, "clock-correction", transcript, said))
     write("correction-retired", Story(installation=installation).activate().sign().demote().retire(90).correct(4, 4, 80))
     write("correction-revoked", Story(installation=installation).activate().sign().revoke().correct(4, 4, 100))
     write("correction-born", Story(installation=installation).act(500, "rotate", "kid").sign().correct(1, 2, 1))
@@ -225,8 +262,58 @@ def origins(write, installation: Installation) -> None:
     changed = early.members()["corrections"]
     early.move(NEW, left=3)
     early.corrections = []
-    early.sign().log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(110)})
+    early.sign().log.append(HEARTBEAT)
     write("origin-corrected-before", early, corrections=changed)
+    ends(write, signed)
+    places(write, signed)
+
+
+def ends(write, signed) -> None:
+    """The last checkpoint of an origin, and the others of it."""
+    for name, more, lost in (("fork", 1, {}), ("longer-fork", 2, {"size": 4, "lost": {"first": 4, "last": 4}})):
+        story = signed()
+        proof, fork = story.log.proof(story.index), Log(story.log_key)
+        fork.leaves = [*story.log.leaves[:3], *(canonical({"other": number}) for number in range(more))]
+        story.move(NEW, order={"previous_checkpoint": fork.checkpoint()} | lost, leaf={"last": 3 + more})
+        write(f"origin-end-{name}", story)
+        write(f"origin-end-{name}-old-proof", story, proof=proof)
+    story = signed()
+    fitting, end = story.log.proof(story.index), story.log.succeeded_by(NEW)
+    story.log.append(HEARTBEAT)
+    larger, life = story.log.proof(story.index), story.members()["life"]
+    story.move(NEW, left=4, order=end, leaf={"last": 4})
+    write("origin-end-proof-fits", story, proof=fitting)
+    write("origin-end-proof-larger", story, proof=larger)
+    write("origin-end-life-larger", story, life=life)
+    end, middle = story.log.succeeded_by(NEWER), story.log.proof(story.index)
+    story.log.append(HEARTBEAT)
+    larger = story.log.proof(story.index)
+    story.move(NEWER, left=5, order=end, leaf={"last": 5})
+    write("origin-end-second-fits", story, proof=middle)
+    write("origin-end-second-larger", story, proof=larger)
+
+
+def places(write, signed) -> None:
+    """Two leaves at one place, of trees of different sizes."""
+    story = signed()
+    old = {"leaf": story.log.leaves[3], "proof": story.log.proof(3)}
+    story.log.leaves.pop()
+    story.demote().log.append(HEARTBEAT)
+    write("place-of-leaf-and-act", story, **old)
+    story.move(NEW)
+    write("place-under-two-origins", story, **old)
+    write("place-of-one", story, **old, life=story.members()["life"][:-1])
+    story = signed().correct(3, 3, 50)
+    corrections = story.members()["corrections"]
+    story.log.leaves.pop()
+    story.demote().log.append(HEARTBEAT)
+    write("place-of-act-and-correction", story, corrections=corrections)
+    story = signed().move(NEW)
+    origins = story.members()["origins"]
+    story.log.leaves.pop()
+    story.correct(3, 3, 50).log.append(HEARTBEAT)
+    write("place-of-origin-and-correction", story, origins=origins)
+    write("place-of-origin", story, origins=origins, corrections=[])
 
 
 def at_random(dice: random.Random, story: Story) -> Story:

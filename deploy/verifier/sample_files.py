@@ -303,8 +303,8 @@ class Installation:
         kids = [key["kid"] for key in keys]
         return self.later({"destroy": {"keys": list(keys)}}, {"destroyed": {"kids": kids}}, **changed)
 
-    def correct(self, first: int, last: int, bound: str, outcome=None, **changed) -> str:
-        order = {"first": first, "last": last, "bound": bound}
+    def correct(self, first: int, last: int, bound: str, outcome=None, origin: str = ORIGIN, **changed) -> str:
+        order = {"first": first, "last": last, "bound": bound, "origin": origin}
         return self.later({"clock-correction": order}, {"corrected": order | (outcome or {})}, **changed)
 
     def move(self, order: dict, outcome=None, **changed) -> str:
@@ -510,6 +510,19 @@ class Log:
         path = "".join(b64(node) + "\n" for node in tree_path(index, self.leaves))
         return f"c2sp.org/tlog-proof@v1\nindex {index}\n{path}\n{self.checkpoint(cosignatures, extension)}"
 
+    def proof_of_size(self, index: int, size: int | str) -> str:
+        """In a tree of so many leaves, of which the others are made up; or in this one, whose size is spelled so."""
+        path, root = tree_path(index, self.leaves), tree_root(self.leaves)
+        if isinstance(size, int):
+            path = [bytes([level]) * 32 for level in range((size - 1).bit_length())]
+            root = hashlib.sha256(b"\x00" + self.leaves[index].encode()).digest()
+            for level, node in enumerate(path):
+                pair = node + root if index >> level & 1 else root + node
+                root = hashlib.sha256(b"\x01" + pair).digest()
+        text = f"{self.origin}\n{size}\n{b64(root)}\n"
+        lines = "".join(b64(node) + "\n" for node in path)
+        return f"c2sp.org/tlog-proof@v1\nindex {index}\n{lines}\n{text}\n{self.signature_line(text)}"
+
     def succeeded_by(self, origin: str, left: int | None = None, **changed) -> dict:
         """What a ceremony orders that moves this log, of whose leaves so many are left, to the origin."""
         size = len(self.leaves)
@@ -572,7 +585,7 @@ class Story:
 
     def correct(self, first: int, last: int, bound: int, leaf=None, order=None, **changed) -> "Story":
         """A correction of the clock, and the leaf of it."""
-        said = {"first": first, "last": last, "bound": minute(bound)}
+        said = {"first": first, "last": last, "bound": minute(bound), "origin": self.log.origin}
         transcript = self.installation.correct(**said | (order or {}), **changed)
         return self.rule(self.corrections, "clock-correction", transcript, said | (leaf or {}))
 
@@ -588,7 +601,8 @@ class Story:
     def rule(self, ruled: list, action: str, transcript: str, members: dict) -> "Story":
         ruled.append((len(self.log.leaves), transcript))
         said = {"ref": sha256(json.loads(transcript)["record"]["request"]), "digest": sha256(transcript)}
-        self.log.append({"kind": "log", "action": action, "actor": "chancery", "time": minute(410)} | said | members)
+        leaf = {"kind": "log", "action": action, "actor": "chancery", "time": minute(410)} | said | members
+        self.log.append({name: value for name, value in leaf.items() if value is not None})
         return self
 
     def demote(self) -> "Story":

@@ -94,14 +94,22 @@ def places(installation: Installation):
 
 def operations(installation: Installation):
     kid, location = b64u(b"k" * 32), location_of(token_place("ring"))
-    keys = [{"kid": b64u(bytes([n]) * 32), "location": location, "number": 1, "ring": "ring"} for n in range(101)]
+    keys = [{"kid": b64u(bytes([n]) * 32), "locations": [location], "number": 1, "ring": "ring"} for n in range(101)]
     keys.sort(key=lambda key: key["kid"])
     for name, some in (
         ("one", keys[:1]), ("hundred", keys[:100]), ("none", []), ("too-many", keys), ("backwards", keys[1::-1]), ("twice", keys[:1] * 2),
-        ("zero", [keys[0] | {"number": 0}]), ("vault", [keys[0] | {"location": location_of(vault_place())}]),
-        ("floppy", [keys[0] | {"location": {"floppy": {}}}]),
+        ("zero", [keys[0] | {"number": 0}]), ("vault", [keys[0] | {"locations": [location_of(vault_place())]}]),
+        ("floppy", [keys[0] | {"locations": [{"floppy": {}}]}]),
     ):  # fmt: skip
         yield f"destroy-{name}", installation.destroy(*some)
+    copies = [{"pkcs11": location["pkcs11"] | {"cka_id": f"{number:032x}"}} for number in range(17)]
+    for name, locations in (
+        ("16", copies[:16]), ("17", copies), ("none", []), ("twice", copies[:2] + copies[:1]), ("mixed", [location_of(vault_place()), location]),
+        ("text", [location, {"pkcs11": location["pkcs11"] | {"label": ""}}]), ("one", location),
+    ):  # fmt: skip
+        yield f"destroy-copies-{name}", installation.destroy(keys[0] | {"locations": locations})
+    before = {name: value for name, value in keys[0].items() if name != "locations"}
+    yield "destroy-location", installation.destroy(before | {"location": location})
     kids = [key["kid"] for key in keys[:2]]
     for name, said in (("fewer", kids[:1]), ("backwards", kids[::-1])):
         yield f"destroyed-{name}", installation.later({"destroy": {"keys": keys[:2]}}, {"destroyed": {"kids": said}})
@@ -114,6 +122,12 @@ def operations(installation: Installation):
     yield "correct-backwards", installation.correct(2, 1, minute(400))
     yield "correct-later", installation.correct(1, 2, minute(401))
     yield "corrected-other", installation.correct(1, 2, minute(1), {"bound": minute(0)})
+    for name, origin in (("none", ""), ("long", "x" * 200), ("too-long", "x" * 201), ("text", "a\u200b")):
+        yield f"correct-origin-{name}", installation.correct(1, 2, minute(400), origin=origin)
+    yield "corrected-other-origin", installation.correct(1, 2, minute(1), {"origin": "other"})
+    bound = {"first": 1, "last": 2, "bound": minute(1)}
+    yield "correct-no-origin", installation.later({"clock-correction": bound}, {"corrected": bound | {"origin": "o"}})
+    yield "corrected-no-origin", installation.later({"clock-correction": bound | {"origin": "o"}}, {"corrected": bound})
     log = Log(ServiceKey("Ed25519"), "old.example.org/log")
     for number in range(5):
         log.append({"number": number})
@@ -126,6 +140,8 @@ def operations(installation: Installation):
     ):  # fmt: skip
         yield f"move-{name}", installation.move(order | change)
     yield "moved-other", installation.move(order, {"size": 4})
+    for size in ("05", 2**63 - 1, 2**63):
+        yield f"move-size-{size}", installation.move(order | {"previous_checkpoint": log.checkpoint().replace("\n5\n", f"\n{size}\n")})
     request = installation.request({"revoke": {"kid": kid}}) | {"operation": {"relocate": {}}}
     yield "unknown", installation.transcript(request, lambda _: {"revoked": {"kid": kid}})
 
@@ -162,6 +178,8 @@ def votes(installation: Installation):
         yield f"proposer-{who}", make(installation.request(order, proposer=who))
     standing = {"id": "0" * 32, "use": 1}
     yield "order", make(installation.request(order, proposer=None, order=standing), proposal=None)
+    for use in (0, 2**32 - 1, 2**32, "1"):
+        yield f"order-use-{use}", make(installation.request(order, proposer=None, order=standing | {"use": use}), proposal=None)
     yield "order-and-proposer", make(installation.request(order, order=standing))
     yield "neither", make(installation.request(order, proposer=None), proposal=None)
     yield "order-in-record", make(order="{}")

@@ -5,7 +5,7 @@ import unittest
 from chancery_verifier.roster import Pin, threshold
 from chancery_verifier.transcript import verify_transcript
 from refusals import Refusals
-from sample_files import Installation, Person, ServiceKey, b64u, by_passkey, canonical, minute, sha256
+from sample_files import ORIGIN, Installation, Person, ServiceKey, b64u, by_passkey, canonical, minute, sha256
 
 PASSKEY = {"kind": "webauthn", "algorithm": "ES256", "credential_id": b64u(b"c" * 16), "public_key": b64u(b"p")}
 
@@ -150,7 +150,7 @@ class Thresholds(Foundings):
             return installation.generate("ring", self.key, order=order, approve=approve)
 
         def correct(installation, approve):
-            bound = {"first": 1, "last": 1, "bound": minute(0)}
+            bound = {"first": 1, "last": 1, "bound": minute(0), "origin": ORIGIN}
             request = installation.request({"clock-correction": bound})
             return installation.transcript(request, lambda _: {"corrected": bound}, approve=approve)
 

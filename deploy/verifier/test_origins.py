@@ -1,5 +1,6 @@
 """Tests of new origins of the log, and of corrections of its clock, in evidence files."""
 
+import json
 import unittest
 
 from chancery_verifier.evidence import verify_evidence
@@ -54,18 +55,32 @@ class Corrections(Refusals):
         kid = b64u(b"o" * 32)
         for leaf in (
             {"kind": "admin"}, {"action": "new-origin"}, {"ref": "0" * 64}, {"digest": "0" * 64}, {"first": 2}, {"last": 4},
-            {"bound": minute(49)}, {"kind": "brand-new"}, {"more": 1}, {"actor": 1},
+            {"bound": minute(49)}, {"origin": NEW}, {"kind": "brand-new"}, {"more": 1}, {"actor": 1},
+            {"first": None}, {"last": None}, {"bound": None}, {"origin": None}, {"ref": None}, {"digest": None},
         ):  # fmt: skip
             with self.subTest(leaf):
                 self.refuse("correction", signed().correct(3, 3, 50, leaf=leaf))
         self.assertEqual(found(signed().correct(3, 3, 50, leaf={"kid": kid, "reason": "x"})).existed_at, minute(50))
         self.refuse("correction", signed().correct(3, 3, 401))  # the bound is after the request
         self.refuse("correction", signed().correct(3, 2, 50))
-        for name in ("first", "last", "bound"):
-            short = signed().correct(3, 3, 50)
-            leaf = short.log.leaves[-1].replace(f'"{name}":', '"asset":"x","count":', 1)
-            short.log.leaves[-1] = leaf
-            self.refuse("correction", short)
+
+    def test_a_correction_is_of_the_origin_in_which_it_stands(self):
+        elsewhere = {"order": {"origin": NEW}, "leaf": {"origin": NEW}}
+        self.refuse("correction", signed().correct(3, 3, 50, **elsewhere))
+        story = signed().move(NEW)
+        self.assertEqual(found(story.correct(3, 3, 50)).existed_at, minute(50))
+        self.assertEqual(found(signed().correct(3, 3, 50).move(NEW)).existed_at, minute(50))
+        old = {"origin": Story().log.origin}
+        self.refuse("correction", signed().move(NEW).correct(3, 3, 50, order=old, leaf=old))
+
+    def test_the_act_of_a_ceremony_is_not_told_again_under_a_later_origin(self):
+        story = signed().correct(3, 3, 50)
+        ((index, transcript),) = story.corrections
+        said = {name: value for name, value in json.loads(story.log.leaves[index]).items() if name in ("first", "last", "bound", "origin")}
+        story.move(NEW, left=3).sign().log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(110)})
+        story.corrections = []
+        self.assertEqual(found(story).existed_at, minute(100))
+        self.refuse("correction", story.rule(story.corrections, "clock-correction", transcript, said))
 
     def test_a_correction_stands_behind_what_it_corrects(self):
         self.refuse("correction", signed().correct(3, 4, 50))
@@ -165,7 +180,7 @@ class Origins(Refusals):
     def test_acts_that_are_something_else(self):
         for leaf in (
             {"kind": "admin"}, {"action": "clock-correction"}, {"ref": "0" * 64}, {"digest": "0" * 64}, {"first": 3}, {"last": 5},
-            {"origin": NEWER}, {"kind": "brand-new"}, {"more": 1},
+            {"origin": NEWER}, {"kind": "brand-new"}, {"more": 1}, {"first": None}, {"last": None}, {"origin": None},
         ):  # fmt: skip
             with self.subTest(leaf):
                 self.refuse("origin", signed().move(NEW, leaf=leaf))
@@ -199,6 +214,101 @@ class Origins(Refusals):
         changed = story.log.proof(story.index)
         story.log.leaves[0] = story.log.leaves[0].replace("toor", "root")
         self.refuse("proof", story, proof=changed)
+
+    def test_the_last_checkpoint_of_an_origin_has_the_root_of_its_size(self):
+        def forked(log: Log, more: int) -> str:
+            other = Log(log.key, log.origin)
+            other.leaves = [*log.leaves[:3], *(canonical({"other": number}) for number in range(more))]
+            return other.checkpoint()
+
+        story = signed()
+        proof, life = story.log.proof(3), story.members()["life"]
+        story.move(NEW, order={"previous_checkpoint": forked(story.log, 1)})
+        self.assertEqual(found(story).verdict, "VALID")  # nothing in the file is of the old origin
+        self.refuse("origin", story, proof=proof)
+        self.refuse("origin", story, life=life)
+        middle = story.log.proof(3)
+        story.move(NEWER, order={"previous_checkpoint": forked(story.log, 2)})
+        self.assertEqual(found(story).verdict, "VALID")
+        self.refuse("origin", story, proof=middle)
+        # Where two roots stand in proofs, `proof` comes first.
+        two = signed()
+        proof, life = two.log.proof(3), two.members()["life"]
+        fork = Log(two.log_key)
+        fork.leaves = [*two.log.leaves[:3], canonical({"other": 0})]
+        forked_life = [life[0], life[1] | {"proof": fork.proof(2)}]
+        two.move(NEW)
+        self.refuse("proof", two, proof=proof, life=forked_life)
+        self.refuse("origin", two, life=[two.members()["life"][0], forked_life[1]])
+        longer = signed()
+        proof = longer.log.proof(3)
+        lost = {"size": 4, "lost": {"first": 4, "last": 4}}
+        longer.move(NEW, order={"previous_checkpoint": forked(longer.log, 2)} | lost, leaf={"last": 5})
+        self.assertEqual(found(longer, proof=proof).verdict, "VALID")  # of another size: there is nothing to compare
+
+    def test_an_origin_that_ended_has_no_larger_checkpoint(self):
+        story = signed()
+        fitting, end = story.log.proof(3), story.log.succeeded_by(NEW)
+        story.log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(110)})
+        larger, life = story.log.proof(3), story.members()["life"]
+        story.move(NEW, left=4, order=end, leaf={"last": 4})
+        self.assertEqual(found(story).verdict, "VALID")
+        self.assertEqual(found(story, proof=fitting).verdict, "VALID")
+        self.refuse("origin", story, proof=larger)
+        self.refuse("origin", story, life=life)
+        self.refuse("origin", story, life=life[:1] + story.members()["life"][1:])
+        # Of each origin that ended, not of the first alone; and not of the newest, which goes on.
+        end, middle = story.log.succeeded_by(NEWER), story.log.proof(3)
+        story.log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(110)})
+        larger = story.log.proof(3)
+        self.assertEqual(found(story, proof=larger).verdict, "VALID")
+        first = story.members()["origins"]
+        story.move(NEWER, left=5, order=end, leaf={"last": 5})
+        self.assertEqual(found(story, proof=middle).verdict, "VALID")
+        self.refuse("origin", story, proof=larger)
+        self.refuse("origin", story, origins=[*first, story.members()["origins"][1]])
+
+    def test_larger_checkpoints_in_corrections(self):
+        story = signed().correct(3, 3, 50)
+        end = story.log.succeeded_by(NEW)
+        fitting = story.members()["corrections"]
+        story.log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(110)})
+        larger = story.members()["corrections"]
+        story.move(NEW, left=5, order=end, leaf={"last": 5})
+        self.assertEqual(found(story, corrections=fitting).existed_at, minute(50))
+        self.refuse("origin", story, corrections=larger)
+
+    def test_one_place_has_one_leaf(self):
+        # Of the leaf, under the old origin, and of an act, under the new one that took another leaf over.
+        story = signed()
+        old = {"leaf": story.log.leaves[3], "proof": story.log.proof(3)}
+        story.log.leaves.pop()
+        story.demote().log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(210)})
+        story.move(NEW)
+        kept = story.members()["life"]
+        self.refuse("proof", story, **old)
+        self.assertEqual(found(story, **old, life=kept[:-1]).verdict, "VALID")
+        # Of an act and a correction.
+        story = signed().correct(3, 3, 50)
+        corrections = story.members()["corrections"]
+        story.log.leaves.pop()
+        story.demote().log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(210)})
+        self.refuse("proof", story, corrections=corrections)
+        self.assertEqual(found(story, corrections=[]).verdict, "VALID")
+        # Of two corrections, which are not in ascending places either: that is told first.
+        story = signed().correct(3, 3, 60)
+        (one,) = story.members()["corrections"]
+        story.log.leaves.pop()
+        story.corrections = []
+        story.correct(3, 3, 50).log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(410)})
+        self.refuse("correction", story, corrections=[one, *story.members()["corrections"]])
+        # Of a new origin and a correction.
+        story = signed().move(NEW)
+        origins = story.members()["origins"]
+        story.log.leaves.pop()
+        story.correct(3, 3, 50).log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(410)})
+        self.refuse("proof", story, origins=origins)
+        self.assertEqual(found(story, origins=origins, corrections=[]).verdict, "VALID")
 
     def test_a_correction_reaches_back_and_not_forward(self):
         story = signed()

@@ -356,7 +356,8 @@ class Generations(Transcripts):
 
 class Operations(Transcripts):
     def ordered_key(self, **changed) -> dict:
-        return {"kid": self.key.kid, "location": location_of(token_place("ring")), "number": 1, "ring": "ring"} | changed
+        locations = [location_of(token_place("ring"))]
+        return {"kid": self.key.kid, "locations": locations, "number": 1, "ring": "ring"} | changed
 
     def test_a_revocation(self):
         order = {"ring": "ring", "kid": self.key.kid, "number": 1, "reason": "compromised", "compromised_since": minute(0)}
@@ -381,7 +382,8 @@ class Operations(Transcripts):
     def test_a_destruction_of_many(self):
         keys = [self.ordered_key(kid=b64u(bytes([number]) * 32), ring=f"r{number}") for number in range(101)]
         keys.sort(key=lambda key: key["kid"])
-        vault = self.ordered_key(location=location_of(vault_place()))
+        in_vault = location_of(vault_place())
+        vault = self.ordered_key(locations=[in_vault])
         destroy = self.installation.destroy
         for good in (keys[:1], keys[:100], [vault]):
             ceremony = self.verify(destroy(*good))
@@ -389,9 +391,9 @@ class Operations(Transcripts):
         kids = [key["kid"] for key in keys[:2]]
         for bad, why in (
             ([], "Keys"), (keys, "Keys"), ([keys[1], keys[0]], "Keys"), ([keys[0]] * 2, "Keys"),
-            ([self.ordered_key(number=0)], "NumberZero"), ([self.ordered_key(location={"floppy": {}})], "Unreadable"),
-            ([self.ordered_key(location={"pkcs11": vault["location"]["key-vault"]})], "Unreadable"),
-            ([self.ordered_key(location={"key-vault": vault["location"]["key-vault"] | {"version": ""}})], "Text"),
+            ([self.ordered_key(number=0)], "NumberZero"), ([self.ordered_key(locations=[{"floppy": {}}])], "Unreadable"),
+            ([self.ordered_key(locations=[{"pkcs11": in_vault["key-vault"]}])], "Unreadable"),
+            ([self.ordered_key(locations=[{"key-vault": in_vault["key-vault"] | {"version": ""}}])], "Text"),
         ):  # fmt: skip
             with self.subTest(why=why):
                 self.not_approved(why, destroy(*bad))
@@ -399,13 +401,39 @@ class Operations(Transcripts):
             changed = self.installation.later({"destroy": {"keys": keys[:2]}}, {"destroyed": {"kids": said}})
             self.refused("Ceremony/OtherOutcome", self.verify, changed)
 
+    def test_a_destruction_of_every_copy(self):
+        token = location_of(token_place("ring"))["pkcs11"]
+        copies = [{"pkcs11": token | {"cka_id": f"{number:032x}"}} for number in range(17)]
+        destroy, in_vault = self.installation.destroy, location_of(vault_place())
+        for good in (copies[:16], copies[1::-1], [copies[0], in_vault]):
+            self.verify(destroy(self.ordered_key(locations=good)))
+        for bad, why in (
+            ([], "Keys"), (copies, "Keys"), ([copies[0]] * 2, "Keys"), ([*copies[:2], copies[0]], "Keys"), ([in_vault] * 2, "Keys"),
+            ([copies[0], {"pkcs11": token | {"label": "a\u200b"}}], "Text"), ([copies[0], {"floppy": {}}], "Unreadable"),
+            (copies[0], "Unreadable"), (None, "Unreadable"),
+        ):  # fmt: skip
+            with self.subTest(bad):
+                self.not_approved(why, destroy(self.ordered_key(locations=bad)))
+        self.not_approved("Keys", destroy(self.ordered_key(kid=b64u(b"a" * 32)), self.ordered_key(kid=b64u(b"b" * 32), locations=[])))
+        before = self.ordered_key(location=copies[0])
+        del before["locations"]
+        self.not_approved("Unreadable", destroy(before))
+
     def test_a_correction_of_the_clock(self):
         correct = self.installation.correct
         self.assertEqual(self.verify(correct(3, 3, minute(400))).subjects, ["log"])
         self.not_approved("Range", correct(4, 3, minute(300)))
         self.not_approved("Order", correct(3, 4, minute(401)))
-        for outcome in ({"first": 2}, {"last": 5}, {"bound": minute(299)}):
+        for outcome in ({"first": 2}, {"last": 5}, {"bound": minute(299)}, {"origin": "other"}):
             self.refused("Ceremony/OtherOutcome", self.verify, correct(3, 4, minute(300), outcome))
+        self.verify(correct(3, 3, minute(400), origin="x" * 200))
+        for origin in ("", "x" * 201, "a\u200b"):
+            self.not_approved("Text", correct(3, 3, minute(400), origin=origin))
+        self.not_approved("Unreadable", correct(3, 3, minute(400), {"origin": "o"}, origin=None))
+        nowhere = {"first": 3, "last": 3, "bound": minute(400)}
+        self.not_approved("Unreadable", self.installation.later({"clock-correction": nowhere}, {"destroyed": {"kids": []}}))
+        somewhere = nowhere | {"origin": "o"}
+        self.refused("Ceremony/Unreadable", self.verify, self.installation.later({"clock-correction": somewhere}, {"corrected": nowhere}))
 
     def test_a_new_origin(self):
         key = ServiceKey("Ed25519")
@@ -416,6 +444,10 @@ class Operations(Transcripts):
         self.assertEqual(self.verify(move(order)).subjects, ["log"])
         self.verify(move(log.succeeded_by("new.example.org/log")))
         none, all_lost = log.succeeded_by("n", 5), log.succeeded_by("n", 0)
+
+        def of_size(size) -> str:
+            return log.checkpoint().replace("\n5\n", f"\n{size}\n")
+
         self.verify(move(all_lost))
         for change, why in (
             ({"size": 4}, "Range"), ({"size": 5}, "Range"), ({"lost": None}, "Range"), ({"lost": {"first": 3, "last": 5}}, "Range"),
@@ -423,6 +455,8 @@ class Operations(Transcripts):
             ({"origin": "old.example.org/log"}, "Origin"), ({"previous_origin": "other"}, "Origin"),
             ({"previous_checkpoint": ""}, "Origin"), ({"previous_checkpoint": log.checkpoint(extension="x\n")}, "Origin"),
             ({"previous_checkpoint": order["previous_checkpoint"] + "x"}, "Origin"), ({"origin": ""}, "Text"), ({"origin": "x" * 201}, "Text"),
+            ({"previous_checkpoint": of_size(2**63)}, "Origin"), ({"previous_checkpoint": of_size(2**63 - 1)}, "Range"),
+            ({"previous_checkpoint": of_size("05")}, "Origin"),
         ):  # fmt: skip
             with self.subTest(change):
                 self.not_approved(why, move(order | change))
@@ -453,7 +487,7 @@ class Lines(Transcripts):
 
     def test_the_lines_of_a_destruction_are_in_the_order_of_its_keys(self):
         place = location_of(token_place("ring"))
-        keys = [{"kid": b64u(byte * 32), "location": place, "number": 1, "ring": "ring"} for byte in (b"a", b"b")]
+        keys = [{"kid": b64u(byte * 32), "locations": [place], "number": 1, "ring": "ring"} for byte in (b"a", b"b")]
         lines = [{"subject": f"key/{key['kid']}", "sequence": 1, "previous": None} for key in keys]
         kids = {"destroyed": {"kids": [key["kid"] for key in keys]}}
         for order, why in ((lines, None), (lines[::-1], "Lines"), (lines[:1], "Lines"), (lines + lines[:1], "Lines")):
@@ -548,7 +582,9 @@ class Votes(Transcripts):
         order = {"id": "0" * 32, "use": 1}
         self.not_approved("Order", self.generate(request={"proposer": None, "order": order}, record={"proposal": None}))
         self.not_approved("Proposer", self.generate(request={"order": order}))
-        self.not_approved("Unreadable", self.generate(request={"proposer": None, "order": order | {"use": 0}}))
+        for use, why in ((1, "Order"), (2**32 - 1, "Order"), (0, "Unreadable"), (2**32, "Unreadable"), ("1", "Unreadable"), (None, "Unreadable")):
+            asked = {"proposer": None, "order": order | {"use": use}}
+            self.not_approved(why, self.generate(request=asked, record={"proposal": None}))
         self.not_approved("Order", self.generate(record={"order": "{}"}))
         result = self.installation.sign("grace", "result", "{}")
         self.refused("Order", self.verify, self.generate(acceptance={"result": result}))
@@ -689,7 +725,7 @@ class Tampering(Transcripts):
         log = Log(ServiceKey("Ed25519"))
         log.append({"number": 0})
         place = location_of(vault_place())
-        order = {"kid": self.key.kid, "location": place, "number": 1, "ring": "ring"}
+        order = {"kid": self.key.kid, "locations": [place, location_of(token_place("ring"))], "number": 1, "ring": "ring"}
         files = [
             self.generate(key=WrappingKey()), self.generate(order={"place": vault_place()}), self.installation.destroy(order),
             self.installation.correct(1, 2, minute(1)), self.installation.move(log.succeeded_by("new", 0)),

@@ -75,6 +75,26 @@ class Tree(unittest.TestCase):
         Ed25519PublicKey.from_public_bytes(data[1:]).verify(signature.value, b"This is an example message.\n")
 
 
+    def test_numbers_of_leaves_have_one_spelling(self):
+        for digits, number in (("0", 0), ("7", 7), ("10", 10), ("9223372036854775807", 2**63 - 1)):
+            self.assertEqual(tlog.read_decimal(digits), number)
+        for digits in ("", "00", "07", "+1", "-1", " 1", "1 ", "1\n", "1_0", "\u0661", "9223372036854775808", "9" * 19, "1" * 5000):
+            with self.subTest(digits[:30]), self.assertRaises(Malformed):
+                tlog.read_decimal(digits)
+
+    def test_numbers_of_leaves_in_checkpoints_and_proofs(self):
+        log = Log(ServiceKey("Ed25519"))
+        log.append({})
+        proof = log.proof(0)
+        for number, sound in (("1", True), ("9223372036854775807", True), ("9223372036854775808", False), ("01", False), ("", False)):
+            for text in (proof.replace("index 0\n", f"index {number}\n"), proof.replace("\n1\n", f"\n{number}\n")):
+                with self.subTest(text):
+                    if sound:
+                        tlog.read_proof(text)
+                    else:
+                        self.assertRaises(Malformed, tlog.read_proof, text)
+
+
 class Leaves(unittest.TestCase):
     def test_a_leaf_of_an_unknown_kind_is_none_of_ours(self):
         def read(**members):
@@ -124,6 +144,27 @@ class Verdicts(unittest.TestCase):
         after_end = ("INDETERMINATE", "key_revoked", "no_proof_of_existence", "after_end")
         for at, expected in ((299, ("VALID_RETIRED_KEY", "key_revoked")), (300, after_end), (402, ("REVOKED", "key_revoked"))):
             self.assertEqual(verdict(story, policy_of(witness), cosignatures=[(witness, minute(at))]), expected)
+
+    def test_behind_the_retirement_within_one_millisecond_and_revoked_in_the_next(self):
+        story, witness, at = Story().activate().demote().retire().sign(at=300), Witness("w.example.org"), minute(300)
+        just_after = at.replace(".000Z", ".001Z")
+        self.assertEqual(verdict(story), ("INDETERMINATE", "no_proof_of_existence", "after_end"))
+        story.act(300, "revoke", "previous_kid", reason="superseded", time=just_after)
+        self.assertEqual(verify_evidence(story.evidence(), story.genesis_digest).existed_at, at)
+        # T is before the revocation, and no later for standing behind the retirement.
+        self.assertEqual(verdict(story), ("INDETERMINATE", "key_revoked", "no_proof_of_existence", "after_end"))
+        self.assertEqual(verdict(story, unfinished_policy()), ("INDETERMINATE", "key_revoked", "no_proof_of_existence"))
+        cosigned = {"cosignatures": [(witness, at)]}
+        self.assertEqual(verdict(story, policy_of(witness), **cosigned), ("REVOKED", "key_revoked"))
+        before = Story().activate().sign(at=300).demote().retire()
+        self.assertEqual(verdict(before), ("VALID_RETIRED_KEY",))
+        before.act(300, "revoke", "previous_kid", reason="superseded", time=just_after)
+        self.assertEqual(verdict(before), ("VALID_RETIRED_KEY", "key_revoked"))
+        at_once = Story().activate().demote().retire().sign(at=300).act(300, "revoke", "previous_kid", reason="superseded")
+        self.assertEqual(verdict(at_once), ("REVOKED", "key_revoked"))
+        compromised = Story().activate().demote().retire().sign(at=300)
+        compromised.act(310, "revoke", "previous_kid", reason="compromised", compromised_since=just_after)
+        self.assertEqual(verdict(compromised), ("INDETERMINATE", "key_compromised", "no_proof_of_existence", "after_end"))
 
     def test_the_order_of_the_log_cannot_be_dated_back(self):
         late = Story().activate().revoke().sign()
@@ -385,6 +426,27 @@ class EvidenceRefusals(Refusals):
         self.refuse("proof", story, log_keys=[story.log_birth, unused])
         self.assertEqual(verdict(story, proof=good + witness_line), ("VALID",))
 
+    def test_a_tree_has_at_most_so_many_leaves(self):
+        story = short()
+        for size, sound in ((2**63 - 1, True), (2**63, False), ("0004", False), ("4", True)):
+            proof = story.log.proof_of_size(story.index, size)
+            if sound:
+                self.assertEqual(verdict(story, proof=proof), ("VALID",))
+            else:
+                self.refuse("proof", story, proof=proof)
+
+    def test_one_place_of_the_log_has_one_leaf(self):
+        """A log that forked: what is compared is not the roots, which are of other sizes."""
+        story = short()
+        forked = {"leaf": story.log.leaves[3], "proof": story.log.proof(3), "subject": None}
+        story.log.leaves.pop()
+        story.demote().sign(at=250)
+        self.assertEqual(story.life[-1], 3)
+        self.assertEqual(verdict(story), ("VALID",))
+        self.refuse("proof", story, **forked)
+        del story.life[-1]
+        self.assertEqual(verdict(story, **forked), ("VALID",))
+
     def test_a_log_key_signs_under_the_name_of_the_origin(self):
         story = Story(log_algorithm="ES256").activate().sign()
         good = story.log.proof(story.index)
@@ -497,6 +559,7 @@ class EvidenceRefusals(Refusals):
     def test_acts_may_say_more_and_nothing_else(self):
         more = {
             "alg": "x", "asset": "x", "bound": minute(1), "count": 1, "digest": "0" * 64, "first": 1, "from": minute(1), "last": 1,
+            "input_commit": "0" * 64, "use": 2**53 - 1,
             "origin": "x", "previous_version": 1, "reason": "x", "ref": "x", "sig_hash": "0" * 64, "until": minute(1), "usage": "x",
             "version": 1,
         }  # fmt: skip
@@ -504,6 +567,8 @@ class EvidenceRefusals(Refusals):
         for name, value in more.items():
             wrong = 1 if isinstance(value, str) else "1"
             self.refuse("life", Story().act(20, "rotate", "kid", **more | {name: wrong}).sign())
+        for name, wrong in (("input_commit", "0" * 63), ("input_commit", "A" * 64), ("use", -1), ("use", 2**53), ("use", None), ("uses", 1)):
+            self.refuse("life", Story().act(20, "rotate", "kid", **{name: wrong}).sign())
 
     def test_revocation(self):
         story = short("revoke")
@@ -541,9 +606,14 @@ class EvidenceRefusals(Refusals):
         self.assertEqual(verdict(story, subject=unsalted), ("INVALID", "bad_signature"))
 
     def test_an_input_is_of_the_form_that_it_says(self):
+        def header(text: str) -> bytes:
+            return b64u(text.encode()).encode() + b"."
+
         for covers, good, bad in (
             ("jws", (b"e30.", b"e30.a.b", b"e30.\xff\0", b"eyAiYSIgOiAxIH0."),
              (b"", b"e30", b".e30", b"W10.a", b"e30=.a", b"e31.a", b"\xff.a", b"bnVsbA.a", b"eyJhIjoxLCJhIjoxfQ.a", b"eyJhIjoxLjV9.a")),
+            ("jws", (header('{"a":"\\ud83d\\ude00"}'),),
+             (header('{"a":"\\ud800"}'), header('{"a":["\\udfff"]}'), header('{"\\ud800":1}'), header('{"a":"\\ude00\\ud83d"}'))),
             ("dsse", (b"DSSEv1 ",), (b"", b"DSSEv1", b"dssev1 1", b" DSSEv1 ")),
             ("message", (b"",), ()),
         ):  # fmt: skip

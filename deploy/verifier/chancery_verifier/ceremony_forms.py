@@ -1,7 +1,6 @@
 """The objects of a transcript: the tables of docs/TRANSCRIPT.md section 3, and its `ssh key`."""
 
-from . import place, shape
-from .operations import operation
+from . import operations, place, shape
 from .refusal import Malformed
 from .shape import array, boolean, bytes_of_b64u, instant, kinded, mapping, one_of, or_null, record, tagged, text
 from .sshsig import read_key_text
@@ -98,8 +97,8 @@ request = record(
         "lines": array(record({"subject": shape.subject, "sequence": shape.uint, "previous": or_null(shape.digest)})),
         "roster": reference,
         "policy": reference,
-        "operation": operation,
-        "order": or_null(record({"id": shape.hex16, "use": shape.integer(1, shape.MAX_INTEGER)})),
+        "operation": operations.operation,
+        "order": or_null(record({"id": shape.hex16, "use": shape.integer(1, 2**32 - 1)})),
         "proposer": or_null(shape.name),
         "reason": _plain_later,
         "ticket": or_null(_plain_later),
@@ -126,7 +125,7 @@ outcome = tagged(
         ),
         "destroyed": record({"kids": array(shape.kid)}),
         "revoked": record({"kid": shape.kid}),
-        "corrected": record({"first": shape.uint, "last": shape.uint, "bound": instant}),
+        "corrected": operations.clock_correction,
         "new-origin": record({"origin": text, "size": shape.uint}),
     }
 )

@@ -1,5 +1,6 @@
 """The verification of an evidence file: docs/LOG.md, "Evidence". Steps and words are those of "Verify" there."""
 
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 from . import shape, subject
@@ -13,7 +14,7 @@ from .refusal import Malformed, Refused
 from .roster import Pin
 from .shape import array, one_of, record, text
 from .strict_json import read_canonical
-from .tlog import Checkpoint, Proof
+from .tlog import Checkpoint
 from .transcript import Ceremony, verify_core
 
 MAX_OF_EACH = 1000
@@ -84,17 +85,23 @@ def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = No
     )
 
 
+@contextmanager
+def _refusing(word: str):
+    try:
+        yield
+    except Malformed as error:
+        raise Refused(word, str(error)) from None
+
+
 # Step 1.
 
 
 def _read_file(data: bytes) -> dict:
-    try:
+    with _refusing("malformed"):
         file = _evidence(read_canonical(data))
         for name in _LISTS:
             if len(file[name]) > MAX_OF_EACH:
                 raise Malformed(f"more than {MAX_OF_EACH} in `{name}`")
-    except Malformed as error:
-        raise Refused("malformed", str(error)) from None
     return file
 
 
@@ -109,19 +116,15 @@ def _verify(transcript: str, pin: Pin) -> Ceremony:
 
 
 def _verify_log_keys(transcripts: list, pin: Pin) -> list:
-    try:
+    with _refusing("log_key"):
         keys = [log_key_of(_verify(transcript, pin)) for transcript in transcripts]
         check_distinct(keys)
-    except Malformed as error:
-        raise Refused("log_key", str(error)) from None
     return keys
 
 
 def _verify_birth(transcript: str, pin: Pin) -> Ceremony:
-    try:
+    with _refusing("transcript"):
         ceremony = _verify(transcript, pin)
-    except Malformed as error:
-        raise Refused("transcript", str(error)) from None
     if ceremony.operation != "generate" or ceremony.key is None:
         raise Refused("transcript", "not of a generation of a key that signs")
     if ceremony.ring == LOG_RING:
@@ -143,48 +146,46 @@ class Proven:
 
 
 def _verify_proofs(file: dict, pin: Pin, prover: Prover) -> Proven:
-    try:
-        proof = prover.prove(file["leaf"], file["proof"])
-        life = [prover.prove(act["leaf"], act["proof"]) for act in file["life"]]
-    except Malformed as error:
-        raise Refused("proof", str(error)) from None
-    line = _verify_line(file["origins"], pin, prover, proof)
-    clock = _verify_clock(file["corrections"], pin, prover, line)
-    try:
-        proven = Proven(line.place(proof), proof.checkpoint, [line.place(act) for act in life], clock)
+    with _refusing("proof"):
+        logged = [(one["leaf"], prover.prove(one["leaf"], one["proof"])) for one in (file, *file["life"])]
+    proof = logged[0][1]
+    with _refusing("origin"):
+        origins = [_verify_ruled(origin, pin, prover) for origin in file["origins"]]
+        line = read_line(origins, proof.checkpoint.origin)
+    with _refusing("correction"):
+        corrections = [_verify_ruled(correction, pin, prover) for correction in file["corrections"]]
+        clock = Clock(corrections, line)
+    # Step 4d: the file as a whole.
+    logged += [(ruled.leaf, ruled.proof) for ruled in origins + corrections]
+    with _refusing("proof"):
+        places = _check_places(logged, line)
         prover.finish()
-    except Malformed as error:
-        raise Refused("proof", str(error)) from None
-    return proven
+    with _refusing("origin"):
+        for end in line.ends:
+            prover.check_end(end)
+    return Proven(places[0], proof.checkpoint, places[1 : 1 + len(file["life"])], clock)
 
 
-def _verify_line(origins: list, pin: Pin, prover: Prover, proof: Proof) -> Line:
-    try:
-        return read_line([_verify_ruled(origin, pin, prover) for origin in origins], proof.checkpoint.origin)
-    except Malformed as error:
-        raise Refused("origin", str(error)) from None
-
-
-def _verify_clock(corrections: list, pin: Pin, prover: Prover, line: Line) -> Clock:
-    try:
-        return Clock([_verify_ruled(correction, pin, prover) for correction in corrections], line)
-    except Malformed as error:
-        raise Refused("correction", str(error)) from None
+def _check_places(logged: list, line: Line) -> list:
+    """The places of these leaves, each of which has one leaf."""
+    places, standing = [line.place(proof) for _, proof in logged], {}
+    for place, (leaf, _) in zip(places, logged):
+        if standing.setdefault(place, leaf) != leaf:
+            raise Malformed(f"two leaves at the place {place}: the log forked")
+    return places
 
 
 def _verify_ruled(ruled: dict, pin: Pin, prover: Prover) -> Ruled:
     proof = prover.prove(ruled["leaf"], ruled["proof"])
-    return Ruled(read_act(ruled["leaf"]), proof, _verify(ruled["transcript"], pin))
+    return Ruled(ruled["leaf"], read_act(ruled["leaf"]), proof, _verify(ruled["transcript"], pin))
 
 
 # Step 5: the leaf.
 
 
 def _check_leaf(leaf: str, birth: Ceremony) -> dict:
-    try:
+    with _refusing("leaf"):
         members = read_signature(leaf)
-    except Malformed as error:
-        raise Refused("leaf", str(error)) from None
     for member, expected in (("kid", birth.kid), ("ring", birth.ring), ("alg", birth.algorithm)):
         if members[member] != expected:
             raise Refused("leaf", f"`{member}` is not that of the transcript")
@@ -198,10 +199,8 @@ def _check_revocation(transcript: str, pin: Pin, life: Life, birth: Ceremony) ->
     act = life.revocation
     if act is None:
         raise Refused("revocation", "there is no revocation in `life`")
-    try:
+    with _refusing("revocation"):
         ceremony = _verify(transcript, pin)
-    except Malformed as error:
-        raise Refused("revocation", str(error)) from None
     order = ceremony.order
     if ceremony.operation != "revoke" or (order["kid"], order["ring"]) != (birth.kid, birth.ring):
         raise Refused("revocation", "a transcript of something else")

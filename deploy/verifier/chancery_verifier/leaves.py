@@ -42,6 +42,7 @@ _act = record(
         "digest": shape.digest,
         "first": shape.uint,
         "from": instant,
+        "input_commit": shape.digest,
         "kid": shape.kid,
         "last": shape.uint,
         "origin": text,
@@ -53,6 +54,7 @@ _act = record(
         "sig_hash": shape.digest,
         "until": instant,
         "usage": text,
+        "use": shape.uint,
         "version": shape.uint,
     },
 )

@@ -5,9 +5,11 @@ from .keys import SPECS_OF_ALGORITHM
 from .place import check_plain, check_template, location, place
 from .refusal import Malformed
 from .shape import array, instant, is_plain, one_of, or_null, record, tagged, text
-from .tlog import read_checkpoint
+from .tlog import Checkpoint, read_checkpoint
 
 MAX_KEYS = 100
+MAX_LOCATIONS = 16
+MAX_ORIGIN = 200
 LOG_RING = "log"
 REASONS = ("unspecified", "compromised", "superseded")
 
@@ -31,7 +33,7 @@ generate = record(
     }
 )
 destroy = record(
-    {"keys": array(record({"kid": shape.kid, "location": location, "number": shape.u32, "ring": shape.name}))},
+    {"keys": array(record({"kid": shape.kid, "locations": array(location), "number": shape.u32, "ring": shape.name}))},
 )
 revoke = record(
     {
@@ -42,7 +44,7 @@ revoke = record(
         "compromised_since": or_null(instant),
     }
 )
-clock_correction = record({"bound": instant, "first": shape.uint, "last": shape.uint})
+clock_correction = record({"bound": instant, "first": shape.uint, "last": shape.uint, "origin": text})
 new_origin = record(
     {
         "lost": or_null(record({"first": shape.uint, "last": shape.uint})),
@@ -114,7 +116,11 @@ def _check_destroy(order: dict, _created_at: str) -> None:
     _need(all(first < then for first, then in zip(kids, kids[1:])), "Keys: not strictly ascending")
     for key in order["keys"]:
         _need(key["number"] != 0, "NumberZero")
-        _need_plain_place(key["location"])
+        locations = key["locations"]
+        _need(1 <= len(locations) <= MAX_LOCATIONS, f"Keys: of one there are {len(locations)} locations")
+        _need(all(one not in locations[:number] for number, one in enumerate(locations)), "Keys: a location twice")
+        for each in locations:
+            _need_plain_place(each)
 
 
 def _check_revoke(order: dict, created_at: str) -> None:
@@ -125,14 +131,15 @@ def _check_revoke(order: dict, created_at: str) -> None:
 
 
 def _check_correction(order: dict, created_at: str) -> None:
+    _need(is_plain(order["origin"], MAX_ORIGIN), "Text: `origin`")
     _need(order["first"] <= order["last"], "Range: `first` after `last`")
     _need(order["bound"] <= created_at, "Order: `bound` after `created_at`")
 
 
 def _check_new_origin(order: dict, _created_at: str) -> None:
     for name in ("origin", "previous_origin"):
-        _need(is_plain(order[name], 200), f"Text: `{name}`")
-    old_size = size_of_old_origin(order)
+        _need(is_plain(order[name], MAX_ORIGIN), f"Text: `{name}`")
+    old_size = end_of_old_origin(order).size
     _need(order["origin"] != order["previous_origin"], "Origin: it is the old one")
     lost, size = order["lost"], order["size"]
     if lost is None:
@@ -142,14 +149,14 @@ def _check_new_origin(order: dict, _created_at: str) -> None:
         _need((lost["first"], lost["last"]) == (size, old_size - 1), "Range: `lost` is not what follows `size`")
 
 
-def size_of_old_origin(order: dict) -> int:
-    """By its last checkpoint, whose signatures say nothing here: no log key is at hand."""
+def end_of_old_origin(order: dict) -> Checkpoint:
+    """Its last checkpoint, whose signatures say nothing here: no log key is at hand."""
     try:
         checkpoint = read_checkpoint(order["previous_checkpoint"])
     except Malformed as error:
         raise Malformed(f"Origin: `previous_checkpoint`: {error}") from None
     _need(checkpoint.origin == order["previous_origin"], "Origin: the checkpoint is of another one")
-    return checkpoint.size
+    return checkpoint
 
 
 _CHECKS = {

@@ -2,15 +2,18 @@
 
 from dataclasses import dataclass, field
 
-from .operations import size_of_old_origin
+from .operations import end_of_old_origin
 from .refusal import Malformed
 from .tlog import Proof
+
+_CORRECTION = ("first", "last", "bound", "origin")
 
 
 @dataclass(frozen=True)
 class Ruled:
     """An act of the log with the ceremony that ruled it, both verified by themselves."""
 
+    leaf: str
     act: dict
     proof: Proof
     ceremony: object
@@ -31,10 +34,12 @@ def check_act(ruled: Ruled, action: str, **members) -> None:
 
 @dataclass
 class Line:
-    """The origins from the first to the last; `sizes[k]` is how many leaves went over from k to k+1."""
+    """The origins from the first to the last; `sizes[k]` is how many leaves went over from k to k+1, `ends[k]` the last
+    checkpoint of k."""
 
     origins: list
     sizes: list = field(default_factory=list)
+    ends: list = field(default_factory=list)
 
     def place(self, proof: Proof) -> tuple:
         origin = proof.checkpoint.origin
@@ -51,17 +56,13 @@ def read_line(changes: list, first_origin: str) -> Line:
     line = Line([changes[0].ceremony.order.get("previous_origin") if changes else first_origin])
     for change in changes:
         order = change.ceremony.order
-        check_act(
-            change,
-            "new-origin",
-            origin=order.get("origin"),
-            first=order.get("size"),
-            last=size_of_old_origin(order) if change.ceremony.operation == "new-origin" else None,
-        )
+        end = end_of_old_origin(order) if change.ceremony.operation == "new-origin" else None
+        check_act(change, "new-origin", origin=order.get("origin"), first=order.get("size"), last=end and end.size)
         if order["previous_origin"] != line.origins[-1] or order["origin"] in line.origins:
             raise Malformed("the origins do not form one line")
         line.origins.append(order["origin"])
         line.sizes.append(order["size"])
+        line.ends.append(end)
     for number, change in enumerate(changes):
         if line.place(change.proof) != (number + 1, line.sizes[number]):
             raise Malformed("the act of a new origin is not the first leaf of it")
@@ -75,11 +76,14 @@ class Clock:
         self._bounds, last_place = [], (-1, -1)
         for correction in corrections:
             order, place = correction.ceremony.order, line.place(correction.proof)
-            check_act(correction, "clock-correction", **{name: order.get(name) for name in ("first", "last", "bound")})
+            check_act(correction, "clock-correction", **{name: order.get(name) for name in _CORRECTION})
             if place <= last_place:
                 raise Malformed("the corrections are not in the order of the log")
             if order["last"] >= correction.proof.index:
                 raise Malformed("a correction of leaves that it does not stand behind")
+            # The act of a ceremony that is logged again under a later origin corrects nothing there.
+            if order["origin"] != line.origins[place[0]]:
+                raise Malformed("a correction of leaves of another origin")
             last_place = place
             self._bounds.append((place[0], order["first"], order["last"], order["bound"]))
 

@@ -3,7 +3,7 @@
 from .operations import LOG_RING
 from .policy import WitnessPolicy
 from .refusal import Malformed
-from .tlog import Proof, check_inclusion, log_signers, read_proof
+from .tlog import Checkpoint, Proof, check_inclusion, log_signers, read_proof
 
 
 def log_key_of(ceremony):
@@ -41,6 +41,14 @@ class Prover:
         check_inclusion(leaf.encode(), proof)
         self._checkpoints.append(proof.checkpoint)
         return proof
+
+    def check_end(self, end: Checkpoint) -> None:
+        """Of an origin that ended in this checkpoint."""
+        for checkpoint in self._checkpoints:
+            if checkpoint.origin == end.origin and checkpoint.size > end.size:
+                raise Malformed(f"the origin {end.origin!r} ended with {end.size} leaves, and has {checkpoint.size}")
+            if (checkpoint.origin, checkpoint.size) == (end.origin, end.size) and checkpoint.root != end.root:
+                raise Malformed(f"the origin {end.origin!r} ended with another root")
 
     def finish(self) -> None:
         """Of the file as a whole: one root for a size of an origin, and no log key for nothing."""

@@ -14,9 +14,8 @@ from .shape import bytes_of_base64, instant_of_seconds, sha256_hex
 MAX_PROOF = 512 * 1024
 MAX_NOTE = 256 * 1024
 MAX_SIGNATURES = 64
-MAX_SECONDS = 2**63 - 1
+MAX_NUMBER = 2**63 - 1  # of leaves, of a leaf, of seconds
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
-_DECIMAL = r"0|[1-9][0-9]{0,18}"
 
 
 # The tree.
@@ -51,6 +50,12 @@ def root_of_path(index: int, size: int, leaf: bytes, path: list) -> bytes:
 
 
 # Notes and checkpoints.
+
+
+def read_decimal(digits: str) -> int:
+    if not re.fullmatch(r"0|[1-9][0-9]{0,18}", digits) or int(digits) > MAX_NUMBER:
+        raise Malformed(f"{digits[:40]!r} is no number of leaves: decimal, without leading zeros, at most 2^63-1")
+    return int(digits)
 
 
 @dataclass(frozen=True)
@@ -90,12 +95,12 @@ def read_checkpoint(note: str) -> Checkpoint:
         raise Malformed(f"more than {MAX_SIGNATURES} signatures")
     signatures = [_read_signature(line) for line in lines]
     parts = text.split("\n")
-    if len(parts) != 3 or not parts[0] or not re.fullmatch(_DECIMAL, parts[1]):
+    if len(parts) != 3 or not parts[0]:
         raise Malformed("a checkpoint is of three lines: origin, size, root")
     root = bytes_of_base64(parts[2])
     if len(root) != 32:
         raise Malformed("the root of a checkpoint has 32 bytes")
-    return Checkpoint(text + "\n", parts[0], int(parts[1]), root, signatures)
+    return Checkpoint(text + "\n", parts[0], read_decimal(parts[1]), root, signatures)
 
 
 def _read_signature(line: str) -> Signature:
@@ -159,7 +164,7 @@ def cosigned_at(checkpoint: Checkpoint, name: str, public: bytes) -> str | None:
 def _cosignature_instant(checkpoint: Checkpoint, name: str, public: bytes, value: bytes) -> str:
     seconds = int.from_bytes(value[:8], "big")
     message = f"cosignature/v1\ntime {seconds}\n{checkpoint.text}".encode()
-    sound = len(value) == 8 + 64 and 1 <= seconds <= MAX_SECONDS
+    sound = len(value) == 8 + 64 and 1 <= seconds <= MAX_NUMBER
     if not sound or not _ed25519_checks(public, message, value[8:]):
         raise Malformed(f"a cosignature of {name} does not check")
     return instant_of_seconds(seconds)
@@ -191,13 +196,12 @@ def read_proof(text: str) -> Proof:
     lines = head.split("\n")
     if not blank or lines[0] != PROOF_HEADER:
         raise Malformed("not a tlog-proof")
-    found = re.fullmatch(f"index ({_DECIMAL})", lines[1]) if len(lines) > 1 else None
-    if not found:
+    if len(lines) < 2 or not lines[1].startswith("index "):
         raise Malformed("the second line of a tlog-proof without `extra` is its index")
     path = [bytes_of_base64(line) for line in lines[2:]]
     if any(len(node) != 32 for node in path):
         raise Malformed("a hash of a path has 32 bytes")
-    return Proof(int(found[1]), path, read_checkpoint(note))
+    return Proof(read_decimal(lines[1].removeprefix("index ")), path, read_checkpoint(note))
 
 
 def check_inclusion(leaf: bytes, proof: Proof) -> None:

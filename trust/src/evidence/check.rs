@@ -159,6 +159,8 @@ struct Log {
     corrections: Corrections,
     /// What stands at each place.
     leaves: BTreeMap<LogPlace, Sha256Digest>,
+    /// Whether two leaves stand at one place.
+    torn: bool,
 }
 
 impl Log {
@@ -174,6 +176,7 @@ impl Log {
             ends: Vec::new(),
             corrections: Corrections::default(),
             leaves: BTreeMap::new(),
+            torn: false,
         };
         let mut proven = Vec::new();
         for (number, each) in file.origins.iter().enumerate() {
@@ -243,7 +246,7 @@ impl Log {
         Ok(log)
     }
 
-    /// The place of a leaf, where no other one stands.
+    /// The place of a leaf, which stands there from now on.
     fn stands(
         &mut self,
         word: &'static str,
@@ -253,14 +256,15 @@ impl Log {
         let place = self.origins.place(&proven.origin, proven.index);
         let place = place.ok_or_else(|| refused(word, "a checkpoint of another log"))?;
         let hash = leaf_hash(leaf.as_bytes());
-        match *self.leaves.entry(place).or_insert(hash) == hash {
-            true => Ok(place),
-            false => Err(refused("proof", "two leaves at one place of the log")),
-        }
+        self.torn |= *self.leaves.entry(place).or_insert(hash) != hash;
+        Ok(place)
     }
 
     /// The checkpoints of the file are of one line of logs, each of which has one root of each size.
     fn whole(&self, proofs: &Proofs<'_>) -> Result<(), Refused> {
+        if self.torn {
+            return Err(refused("proof", "two leaves at one place of the log"));
+        }
         proofs.whole()?;
         match self.ends.iter().any(|end| proofs.contradicts(end)) {
             true => Err(refused(
