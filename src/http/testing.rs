@@ -301,7 +301,7 @@ fn snapshot_of(life: Life) -> Snapshot {
         ]),
         credentials: credentials(),
         refused: Vec::new(),
-        corrections: Arc::default(),
+        times: Arc::default(),
     }
 }
 

@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use trust::clock::{Corrections, LogPlace};
 use trust::history::History;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
-use trust::tally::Finished;
 use trust::{Kid, Pin, Time};
 
+use crate::log::{LogLine, OnTheLog, Times};
 use crate::store::{self, LeafRow, Store};
 
 /// Indexes of the acts on one key.
@@ -30,23 +29,26 @@ pub struct Acts {
     /// First index that was not read.
     next: i64,
     of: HashMap<Kid, Told>,
-    /// Corrections of the log's clock whose ceremonies hold.
-    corrected: Vec<Corrected>,
-    corrections: Arc<Corrections>,
+    /// What ceremonies did to the log, oldest first.
+    on_the_log: Vec<ActOnTheLog>,
+    times: Arc<Times>,
 }
 
-/// A correction of the log's clock, and the ceremony that it rests on.
+/// An act on the log whose ceremony holds.
 #[derive(Debug, Clone)]
-pub struct Corrected {
+pub struct ActOnTheLog {
     pub index: i64,
     pub ceremony: String,
+    pub did: OnTheLog,
+    /// The latest time of the leaves that it corrects.
+    reach: Option<Time>,
 }
 
-/// The corrections of the log's clock that rest on a ceremony, read from the whole log.
-pub async fn corrections(store: &Store, pin: &Pin) -> Result<Arc<Corrections>, store::Error> {
+/// The times of the log's leaves as corrected, read from the whole log.
+pub async fn times(store: &Store, pin: &Pin) -> Result<Arc<Times>, store::Error> {
     let mut acts = Acts::default();
     acts.catch_up(store, pin).await?;
-    Ok(acts.corrections())
+    Ok(acts.times())
 }
 
 impl Acts {
@@ -59,81 +61,80 @@ impl Acts {
             };
             for row in &page {
                 if let Some(act) = self.hear(row) {
-                    self.correct(row.index, &act, store, pin).await?;
+                    self.tell(row.index, &act, store, pin).await?;
                 }
             }
             self.next = last + 1;
         }
     }
 
-    /// Takes a correction over, if its transcript says the same.
-    async fn correct(
+    /// Takes over what was done to the log, if its transcript says the same.
+    async fn tell(
         &mut self,
         index: i64,
         act: &ActLeaf,
         store: &Store,
         pin: &Pin,
     ) -> Result<(), store::Error> {
-        let Some(ceremony) = act.reference.clone() else {
-            return Ok(());
-        };
+        let ceremony = act.reference.clone().unwrap_or_default();
         let transcript = store.transcript(&ceremony).await?.unwrap_or_default();
-        let verified = match trust::verify_transcript(&transcript, pin) {
-            Ok(verified) => verified,
-            Err(error) => {
-                let error = crate::telemetry::chain(&error);
-                tracing::error!(index, ceremony, error, "a clock correction was refused");
+        let did = match OnTheLog::read(index.unsigned_abs(), act, &transcript, pin) {
+            Ok(did) => did,
+            Err(why) => {
+                tracing::error!(index, ceremony, why, "an act on the log was refused");
                 return Ok(());
             }
         };
-        let Finished::Corrected(order) = *verified.finished() else {
-            return Ok(());
-        };
-        let told = (act.first, act.last, act.bound, act.digest);
-        let digest = Some(verified.core_digest());
-        if told
-            != (
-                Some(order.first),
-                Some(order.last),
-                Some(order.bound),
-                digest,
-            )
-        {
-            tracing::error!(
-                index,
-                ceremony,
-                "a clock correction is not what its leaf tells"
-            );
-            return Ok(());
+        let mut reach = None;
+        if let OnTheLog::Corrected(order) = &did {
+            let bounds = (order.first.try_into(), order.last.try_into());
+            let (Ok(first), Ok(last)) = bounds else {
+                return Ok(());
+            };
+            reach = store.latest_time(first, last).await?.map(Time::from_millis);
         }
-        let bounds = (order.first, order.last);
-        let bounds = (bounds.0.try_into(), bounds.1.try_into());
-        let (Ok(first), Ok(last)) = bounds else {
-            return Ok(());
+        let origin = store.tree().await?.origin;
+        let act = ActOnTheLog {
+            index,
+            ceremony,
+            did,
+            reach,
         };
-        let reach = store.latest_time(first, last).await?.map(Time::from_millis);
-        let place = LogPlace {
-            origin: 0,
-            index: index.unsigned_abs(),
-        };
-        Arc::make_mut(&mut self.corrections).push(place, order, reach);
-        self.corrected.push(Corrected { index, ceremony });
+        if let Err(why) = self.take(act, &origin) {
+            tracing::error!(index, why, "an act on the log was refused");
+        }
         Ok(())
     }
 
-    pub fn corrections(&self) -> Arc<Corrections> {
-        self.corrections.clone()
+    /// Origins are counted from the first, which the first act that ended one names.
+    fn take(&mut self, act: ActOnTheLog, origin: &str) -> Result<(), String> {
+        let all = || self.on_the_log.iter().chain([&act]);
+        let mut line = LogLine::before(all().map(|act| &act.did), origin);
+        let mut reach = Vec::new();
+        for act in all() {
+            line.tell(act.index.unsigned_abs(), &act.did)?;
+            if let OnTheLog::Corrected(_) = act.did {
+                reach.push(act.reach);
+            }
+        }
+        self.times = Arc::new(line.times(&reach));
+        self.on_the_log.push(act);
+        Ok(())
     }
 
-    pub fn corrected(&self) -> Vec<Corrected> {
-        self.corrected.clone()
+    pub fn times(&self) -> Arc<Times> {
+        self.times.clone()
+    }
+
+    pub fn on_the_log(&self) -> &[ActOnTheLog] {
+        &self.on_the_log
     }
 
     pub fn of(&self, kid: &Kid) -> Told {
         self.of.get(kid).cloned().unwrap_or_default()
     }
 
-    /// Returns the act if it corrects the log's clock.
+    /// Returns the act if it does something to the log.
     fn hear(&mut self, row: &LeafRow) -> Option<ActLeaf> {
         let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
             return None;
@@ -146,8 +147,7 @@ impl Acts {
                     .hear(row.index, kid, &act);
             }
         }
-        let corrects = act.kind == ActKind::Log && act.action == "clock-correction";
-        corrects.then_some(*act)
+        OnTheLog::is_meant(&act).then_some(*act)
     }
 }
 
@@ -170,6 +170,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use trust::request::{ClockCorrection, NewOrigin};
 
     use super::*;
 
@@ -233,5 +234,44 @@ mod tests {
             }
         );
         assert_eq!(acts.of(&"I".repeat(43).parse().unwrap()), Told::default());
+    }
+
+    #[test]
+    fn acts_on_the_log_are_taken_over_in_their_order_or_not_at_all() {
+        let at = Time::from_millis;
+        let corrected = |index, last| ActOnTheLog {
+            index,
+            ceremony: "one".to_owned(),
+            did: OnTheLog::Corrected(ClockCorrection {
+                bound: at(10),
+                first: 2,
+                last,
+            }),
+            reach: Some(at(90)),
+        };
+        let began = |from: &str, to: &str, size: u64| ActOnTheLog {
+            index: size as i64,
+            ceremony: "two".to_owned(),
+            did: OnTheLog::Began(NewOrigin {
+                lost: None,
+                origin: to.to_owned(),
+                previous_checkpoint: String::new(),
+                previous_origin: from.to_owned(),
+                size,
+            }),
+            reach: None,
+        };
+        let mut acts = Acts::default();
+        acts.take(corrected(9, 5), "now").unwrap();
+        assert_eq!(acts.times().of(5, at(80)), at(10));
+        assert_eq!(acts.times().clock(9, at(90)), at(10));
+        // Leaf 5 was lost.
+        acts.take(began("then", "now", 5), "now").unwrap();
+        assert_eq!(acts.times().of(5, at(80)), at(80));
+        assert_eq!(acts.times().of(4, at(80)), at(10));
+        acts.take(began("elsewhere", "nowhere", 7), "now")
+            .unwrap_err();
+        let kept: Vec<i64> = acts.on_the_log().iter().map(|act| act.index).collect();
+        assert_eq!(kept, [9, 5]);
     }
 }
