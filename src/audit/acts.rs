@@ -9,12 +9,24 @@ use trust::history::{History, NotAHistory};
 use trust::leaf::{ActKind, ActLeaf};
 use trust::{Kid, Time};
 
+use crate::log::OnTheLog;
+
 /// An act and its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Act {
     pub index: i64,
     pub leaf: ActLeaf,
+}
+
+impl Act {
+    /// The code of a finding that it rests on no ceremony, of an act on the log.
+    pub fn code(&self) -> &'static str {
+        match self.leaf.action.as_str() {
+            "new-origin" => "origin",
+            _ => "correction",
+        }
+    }
 }
 
 /// By what they are about, each in the order of the log.
@@ -28,12 +40,17 @@ pub struct Acts {
     pub grants: Vec<Arc<Act>>,
     pub withdrawals: Vec<Arc<Act>>,
     pub rings: Vec<Arc<Act>>,
+    /// What was done to the log.
+    pub on_the_log: Vec<Arc<Act>>,
 }
 
 impl Acts {
     pub fn note(&mut self, index: i64, leaf: ActLeaf) {
         let act = Arc::new(Act { index, leaf });
         self.of_keys(&act);
+        if OnTheLog::is_meant(&act.leaf) {
+            self.on_the_log.push(act.clone());
+        }
         let leaf = &act.leaf;
         match (leaf.kind, leaf.action.as_str()) {
             (ActKind::Ceremony | ActKind::Log, _) | (ActKind::Key, "revoke" | "archive") => {
@@ -65,17 +82,23 @@ impl Acts {
     }
 }
 
-/// The life of a key by its acts; or the act that cannot have been.
+/// The life of a key by its acts, each at the time that `time` says; or the act that cannot have
+/// been.
 pub fn replay(
     kid: &Kid,
     prepared_at: Time,
     acts: &[Arc<Act>],
+    time: impl Fn(&Act) -> Time,
 ) -> Result<History, (i64, NotAHistory)> {
     let mut history = History::new(kid.clone(), prepared_at);
-    for act in acts {
-        history
-            .tell(&act.leaf)
-            .map_err(|error| (act.index, error))?;
+    for (number, act) in acts.iter().enumerate() {
+        let mut leaf = act.leaf.clone();
+        leaf.time = time(act);
+        // A clock that was wrong at the acceptance was wrong at the birth before it.
+        if number == 0 && leaf.time < act.leaf.time && prepared_at <= act.leaf.time {
+            history = History::new(kid.clone(), prepared_at.min(leaf.time));
+        }
+        history.tell(&leaf).map_err(|error| (act.index, error))?;
     }
     Ok(history)
 }

@@ -19,7 +19,7 @@ use super::finding::{Finding, Findings};
 use super::leaves::Trail;
 use super::tree::{Block, Opened, Tree, compare_upper, is_pruned};
 use super::{keys, register};
-use crate::keys::{corrections, unverified_chains};
+use crate::keys::{times, unverified_chains};
 use crate::log::{Storage, StorageError};
 use crate::store::{
     self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, LeafRow, RingRow, Store,
@@ -105,7 +105,7 @@ impl Auditor {
         );
         let log_keys = keys::log_keys(&examined, &self.origin);
         let published = self.open_published(published, &tables, &log_keys, &mut findings);
-        let trail = Trail::corrected_by(corrections(&self.store, &self.pin).await?);
+        let trail = Trail::corrected_by(times(&self.store, &self.pin).await?);
         let mut pass = Pass {
             auditor: self,
             tables: &tables,
@@ -121,6 +121,14 @@ impl Auditor {
         ended_keys(&tree, &trail.acts, &mut findings);
         keys::compare(&examined, &trail.acts, &mut findings);
         register::ceremonies(&tables.ceremonies, &trail.acts, &mut findings);
+        let origin = &tables.tree.origin;
+        register::on_the_log(
+            &tables.ceremonies,
+            &trail.acts,
+            &self.pin,
+            origin,
+            &mut findings,
+        );
         register::votes(&tables.votes, &trail.acts, &mut findings);
         register::documents(&tables.documents, &trail.acts, &mut findings);
         register::credentials(&tables.credentials, &trail.acts, &mut findings);

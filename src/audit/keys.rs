@@ -115,7 +115,8 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
         findings.add("transcript", Some(accepted.index), what);
     }
     let prepared_at = certified.map_or(accepted.leaf.time, |certified| certified.prepared_at);
-    match replay(kid, prepared_at, acts_of_key) {
+    // As they were written: the rows repeat that.
+    match replay(kid, prepared_at, acts_of_key, |act| act.leaf.time) {
         Err((index, error)) => {
             let what = format!("the life of key {kid} in the log: {error}");
             findings.add("history", Some(index), what);

@@ -2,45 +2,21 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
 
-use trust::clock::{Corrections, LogPlace};
 use trust::leaf::{ActKind, Leaf};
 use trust::{Sha256Digest, Time};
 
 use super::acts::Acts;
+use super::clock::Clock;
 use super::finding::Findings;
+use crate::log::Times;
 use crate::store::LeafRow;
-
-/// How far a leaf may be behind an earlier one: replicas have clocks of their own.
-const SKEW: Duration = Duration::from_secs(5 * 60);
-
-/// The running maximum of the leaves' times, which is the log's own clock.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Clock(Time);
-
-impl Clock {
-    pub fn new(at: Time) -> Self {
-        Self(at)
-    }
-
-    pub fn at(self) -> Time {
-        self.0
-    }
-
-    /// Whether the leaf is further behind than clocks of replicas are apart.
-    pub fn tick(&mut self, time: Time) -> bool {
-        let backdated = time + SKEW < self.0;
-        self.0 = self.0.max(time);
-        backdated
-    }
-}
 
 /// Goes over the rows of the log.
 #[derive(Debug, Default)]
 pub struct Trail {
-    /// Of the log's clock, by ceremonies that hold.
-    corrections: Arc<Corrections>,
+    /// Of each leaf, by ceremonies that hold.
+    times: Arc<Times>,
     /// By the times as they were written, which is what checkpoints repeat.
     pub clock: Clock,
     /// By the times as corrected.
@@ -53,9 +29,9 @@ pub struct Trail {
 }
 
 impl Trail {
-    pub fn corrected_by(corrections: Arc<Corrections>) -> Self {
+    pub fn corrected_by(times: Arc<Times>) -> Self {
         Self {
-            corrections,
+            times,
             ..Self::default()
         }
     }
@@ -74,14 +50,11 @@ impl Trail {
                 }
             }
         }
-        let place = LogPlace {
-            origin: 0,
-            index: row.index.unsigned_abs(),
-        };
-        self.clock.tick(time);
-        let time = self.corrections.time(place, time);
+        let index = row.index.unsigned_abs();
+        self.clock.tick(index, time);
+        let time = self.times.of(index, time);
         let before = self.corrected.at();
-        if self.corrected.tick(time) {
+        if self.corrected.tick(index, time) {
             let what = format!("{time} is behind {before}, which an earlier leaf tells");
             findings.add("backdated", Some(row.index), what);
         }
@@ -165,8 +138,10 @@ impl Columns {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use trust::request::ClockCorrection;
+
+    use super::*;
+    use crate::log::{LogLine, OnTheLog};
 
     fn row(index: i64, minute: i64) -> LeafRow {
         LeafRow {
@@ -182,8 +157,8 @@ mod tests {
 
     #[test]
     fn a_leaf_from_the_future_makes_none_after_it_backdated_once_it_is_corrected() {
-        let backdated = |corrections: Corrections| {
-            let mut trail = Trail::corrected_by(Arc::new(corrections));
+        let backdated = |line: LogLine| {
+            let mut trail = Trail::corrected_by(Arc::new(line.times(&[])));
             let mut findings = Findings::default();
             for (index, minute) in [(0, 10), (1, 5_000), (2, 12), (3, 13)] {
                 trail.row(&row(index, minute), None, &mut findings);
@@ -198,15 +173,11 @@ mod tests {
                 last: 1,
                 origin: "log.example".to_owned(),
             };
-            let told = LogPlace {
-                origin: 0,
-                index: 4,
-            };
-            let mut corrections = Corrections::default();
-            corrections.push(told, &order, None);
-            corrections
+            let mut line = LogLine::of("log.example");
+            line.tell(4, &OnTheLog::Corrected(order)).unwrap();
+            line
         };
-        assert_eq!(backdated(Corrections::default()), 2);
+        assert_eq!(backdated(LogLine::of("log.example")), 2);
         assert_eq!(backdated(corrected(11)), 0);
         assert_eq!(backdated(corrected(60)), 2);
     }

@@ -3,6 +3,7 @@
 
 mod acts;
 mod check;
+mod clock;
 mod files;
 mod finding;
 mod keys;
@@ -11,7 +12,8 @@ mod monitor;
 mod register;
 mod tree;
 
+pub use acts::Act;
 pub use check::{Auditor, Error, Report};
 pub use files::full;
 pub use finding::{Finding, Findings};
-pub use monitor::{Certificate, Published, Standing, State, Watch};
+pub use monitor::{Certificate, Heard, Published, Standing, State, Watch};

@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use trust::Sha256Digest;
 use trust::leaf::ActKind;
+use trust::{Pin, Sha256Digest};
 
 use super::acts::{Act, Acts};
 use super::finding::Findings;
+use crate::log::{LogLine, OnTheLog};
 use crate::store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, VoteRow};
 
 /// A digest that the leaf does not name is one of an older program; that is told once, elsewhere.
@@ -124,7 +125,7 @@ const EXECUTED: [&str; 6] = [
 ];
 
 /// Acts that end a ceremony, with the digest of its transcript.
-const CLOSED: [&str; 2] = ["accepted", "clock-correction"];
+const CLOSED: [&str; 3] = ["accepted", "clock-correction", "new-origin"];
 
 /// Where a ceremony stands by its acts. A failure does not undo an end that came before it.
 fn state(acts: &[Arc<Act>]) -> &'static str {
@@ -140,6 +141,47 @@ fn state(acts: &[Arc<Act>]) -> &'static str {
             _ => state,
         }
     })
+}
+
+/// What was done to the log rests on ceremonies, and its origins are a line that ends in the present
+/// one.
+pub fn on_the_log(
+    rows: &[CeremonyRow],
+    acts: &Acts,
+    pin: &Pin,
+    origin: &str,
+    findings: &mut Findings,
+) {
+    let mut did = Vec::new();
+    for act in &acts.on_the_log {
+        let named = |row: &&CeremonyRow| act.leaf.reference.as_ref() == Some(&row.id);
+        let row = rows.iter().find(named);
+        let transcript = row.and_then(|row| row.transcript.as_deref());
+        let index = act.index.unsigned_abs();
+        match OnTheLog::read(index, &act.leaf, transcript.unwrap_or_default(), pin) {
+            Ok(done) => did.push((act, done)),
+            Err(why) => not_on_the_log(act, &why, findings),
+        }
+    }
+    let mut line = LogLine::before(did.iter().map(|(_, done)| done), origin);
+    for (act, done) in &did {
+        if let Err(why) = line.tell(act.index.unsigned_abs(), done) {
+            not_on_the_log(act, &why, findings);
+        }
+    }
+    if line.newest() != origin {
+        let what = format!(
+            "the log is {origin:?}, by its ceremonies it is {:?}",
+            line.newest()
+        );
+        findings.add("origin", None, what);
+    }
+}
+
+fn not_on_the_log(act: &Act, why: &str, findings: &mut Findings) {
+    let action = &act.leaf.action;
+    let what = format!("{action} does not rest on a ceremony: {why}");
+    findings.add(act.code(), Some(act.index), what);
 }
 
 pub fn documents(rows: &[DocumentRow], acts: &Acts, findings: &mut Findings) {
@@ -233,5 +275,70 @@ pub fn rings(rows: &[RingRow], acts: &Acts, findings: &mut Findings) {
             let what = format!("the log tells of ring {name}, of which there is no row");
             findings.add("ring_missing", Some(act.index), what);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::leaf::{ActLeaf, Leaf};
+
+    use super::*;
+    use crate::log::office::{Done, Office, correction, new_origin};
+    use crate::store::CeremonyState;
+
+    fn row(done: &Done) -> CeremonyRow {
+        CeremonyRow {
+            id: done.request.to_string(),
+            operation: String::new(),
+            ring: None,
+            state: CeremonyState::Closed,
+            nonce: String::new(),
+            request: Vec::new(),
+            execution: None,
+            transcript: Some(done.transcript.clone()),
+            created_at: 0,
+            updated_at: 0,
+        }
+    }
+
+    fn leaf(done: &Done) -> ActLeaf {
+        match Leaf::parse(&trust::json::canonical(&done.leaf).unwrap()) {
+            Ok(Leaf::Act(act)) => *act,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_done_to_the_log_rests_on_ceremonies_that_lead_to_what_it_is() {
+        let office = Office::new("production");
+        let corrected = office.done(0, correction("old", 2, 3, 0));
+        let began = office.done(0, new_origin("old", "new", 6, 8));
+        let codes = |done: &[(i64, &Done)], rows: &[CeremonyRow], origin: &str| {
+            let mut acts = Acts::default();
+            for (index, done) in done {
+                acts.note(*index, leaf(done));
+            }
+            let mut findings = Findings::default();
+            on_the_log(rows, &acts, office.pin(), origin, &mut findings);
+            let (told, _) = findings.into_parts();
+            let codes = told.iter().map(|finding| finding.code);
+            codes.collect::<Vec<_>>().join(" ")
+        };
+        let rows = [row(&corrected), row(&began)];
+        let all = [(5, &corrected), (6, &began)];
+        assert_eq!(codes(&all, &rows, "new"), "");
+        assert_eq!(codes(&[], &[], "new"), "");
+        assert_eq!(codes(&all, &rows, "old"), "origin");
+        assert_eq!(codes(&all, &rows[1..], "new"), "correction");
+        assert_eq!(codes(&all, &rows[..1], "new"), "origin correction");
+        assert_eq!(codes(&[(3, &corrected)], &rows, "new"), "correction");
+        assert_eq!(codes(&[(7, &began)], &rows, "new"), "origin");
+        let mut other = corrected.clone();
+        other.leaf["last"] = 4.into();
+        assert_eq!(codes(&[(5, &other)], &rows, "new"), "correction");
+        let again = office.done(0, new_origin("old", "newer", 9, 9));
+        let rows = [row(&began), row(&again)];
+        let all = [(6, &began), (9, &again)];
+        assert_eq!(codes(&all, &rows, "new"), "origin");
     }
 }

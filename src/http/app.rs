@@ -115,6 +115,9 @@ pub trait Archive: Send + Sync {
     /// Leaves from the index `from` on, at most `limit`, in order and without gaps.
     fn audit(&self, from: i64, limit: i64) -> Later<Result<Vec<LeafRow>, store::Error>>;
 
+    /// The transcript of a ceremony, by the digest of its request, once it is closed.
+    fn transcript(&self, ceremony: String) -> Later<Result<Option<Vec<u8>>, store::Error>>;
+
     /// Whether the database answers.
     fn ping(&self) -> Later<Result<(), store::Error>>;
 }

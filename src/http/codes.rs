@@ -22,6 +22,7 @@ pub enum Code {
     Forbidden,
     UnknownRing,
     UnknownKey,
+    UnknownCeremony,
     NoCertificate,
     KeyRevoked,
     NoActiveKey,
@@ -44,7 +45,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 34] = [
+    pub const ALL: [Self; 35] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -60,6 +61,7 @@ impl Code {
         Self::Forbidden,
         Self::UnknownRing,
         Self::UnknownKey,
+        Self::UnknownCeremony,
         Self::NoCertificate,
         Self::KeyRevoked,
         Self::NoActiveKey,
@@ -143,6 +145,11 @@ impl Code {
             Self::Forbidden => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
             Self::UnknownRing => (S::NOT_FOUND, "unknown_ring", "There is no such ring"),
             Self::UnknownKey => (S::NOT_FOUND, "unknown_key", "There is no such key"),
+            Self::UnknownCeremony => (
+                S::NOT_FOUND,
+                "unknown_ceremony",
+                "There is no such closed ceremony",
+            ),
             Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
             Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
             Self::NoActiveKey => (

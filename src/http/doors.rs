@@ -136,6 +136,11 @@ impl Archive for Store {
         Box::pin(async move { store.leaves(from, limit).await })
     }
 
+    fn transcript(&self, ceremony: String) -> Later<Result<Option<Vec<u8>>, store::Error>> {
+        let store = self.clone();
+        Box::pin(async move { store.transcript(&ceremony).await })
+    }
+
     fn ping(&self) -> Later<Result<(), store::Error>> {
         let store = self.clone();
         Box::pin(async move { store.ping().await })

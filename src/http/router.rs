@@ -86,6 +86,7 @@ fn routes() -> OpenApiRouter<Shared> {
         .routes(routes!(key_material::pem))
         .routes(routes!(key_material::certificate))
         .routes(routes!(transcript::handle))
+        .routes(routes!(transcript::of_ceremony))
         .routes(routes!(rings::list))
         .routes(routes!(rings::one))
         .routes(routes!(inventory::handle))

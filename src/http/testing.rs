@@ -1,7 +1,10 @@
 //! Stand-ins for the rooms below, and the whole edge over them. Nothing listens, nothing is
 //! signed; what comes out is what a caller would see.
 
+mod archive;
 mod roll;
+
+pub use archive::CEREMONY;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};
@@ -22,8 +25,7 @@ use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
 use trust::{Location, Usage};
 
 use super::app::{
-    App, Archive, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token,
-    Verify,
+    App, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token, Verify,
 };
 use super::auth::Caller;
 use super::front::{Front, Peer};
@@ -299,7 +301,7 @@ fn snapshot_of(life: Life) -> Snapshot {
         ]),
         credentials: credentials(),
         refused: Vec::new(),
-        corrections: Arc::default(),
+        times: Arc::default(),
     }
 }
 
@@ -532,32 +534,6 @@ fn unknown_key() -> Answer {
         timestamp: None,
         as_of: None,
         explanation: "no key has this kid".to_owned(),
-    }
-}
-
-impl Archive for World {
-    fn audit(&self, from: i64, limit: i64) -> Later<Result<Vec<LeafRow>, store::Error>> {
-        let page = self
-            .leaves
-            .lock()
-            .unwrap()
-            .iter()
-            .filter(|leaf| leaf.index >= from)
-            .take(usize::try_from(limit).unwrap())
-            .cloned()
-            .collect();
-        Box::pin(async move { Ok(page) })
-    }
-
-    fn ping(&self) -> Later<Result<(), store::Error>> {
-        let up = *self.database_up.lock().unwrap();
-        Box::pin(async move {
-            if up {
-                Ok(())
-            } else {
-                Err(store::Error::Malformed { what: "down" })
-            }
-        })
     }
 }
 

@@ -6,12 +6,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use trust::clock::{Corrections, LogPlace};
 use trust::history::History;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
-use trust::tally::Finished;
 use trust::{Kid, Pin, Time};
 
+use crate::log::{LogLine, OnTheLog, Times};
 use crate::store::{self, LeafRow, Store};
 
 /// Indexes of the acts on one key.
@@ -30,28 +29,42 @@ pub struct Acts {
     /// First index that was not read.
     next: i64,
     of: HashMap<Kid, Told>,
-    /// Corrections of the log's clock whose ceremonies hold.
-    corrected: Vec<Corrected>,
-    corrections: Arc<Corrections>,
+    /// What ceremonies did to the log, oldest first.
+    on_the_log: Vec<ActOnTheLog>,
+    /// Whose ceremonies hold, each for itself.
+    heard: Vec<ActOnTheLog>,
+    times: Arc<Times>,
 }
 
-/// A correction of the log's clock, and the ceremony that it rests on.
+/// An act on the log whose ceremony holds.
 #[derive(Debug, Clone)]
-pub struct Corrected {
+pub struct ActOnTheLog {
     pub index: i64,
     pub ceremony: String,
+    pub did: OnTheLog,
+    /// The latest time of the leaves that it corrects.
+    reach: Option<Time>,
 }
 
-/// The corrections of the log's clock that rest on a ceremony, read from the whole log.
-pub async fn corrections(store: &Store, pin: &Pin) -> Result<Arc<Corrections>, store::Error> {
+/// The times of the log's leaves as corrected, read from the whole log.
+pub async fn times(store: &Store, pin: &Pin) -> Result<Arc<Times>, store::Error> {
     let mut acts = Acts::default();
     acts.catch_up(store, pin).await?;
-    Ok(acts.corrections())
+    Ok(acts.times())
 }
 
 impl Acts {
     /// Reads what was added since.
     pub async fn catch_up(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {
+        let before = self.heard.len();
+        self.read(store, pin).await?;
+        if self.heard.len() > before {
+            self.judge(&store.tree().await?.origin);
+        }
+        Ok(())
+    }
+
+    async fn read(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {
         loop {
             let page = store.leaves_of_keys(self.next).await?;
             let Some(last) = page.last().map(|row| row.index) else {
@@ -59,77 +72,80 @@ impl Acts {
             };
             for row in &page {
                 if let Some(act) = self.hear(row) {
-                    self.correct(row.index, &act, store, pin).await?;
+                    self.tell(row.index, &act, store, pin).await?;
                 }
             }
             self.next = last + 1;
         }
     }
 
-    /// Takes a correction over, if its transcript says the same.
-    async fn correct(
+    /// Notes what was done to the log, if its transcript says the same.
+    async fn tell(
         &mut self,
         index: i64,
         act: &ActLeaf,
         store: &Store,
         pin: &Pin,
     ) -> Result<(), store::Error> {
-        let Some(ceremony) = act.reference.clone() else {
-            return Ok(());
-        };
+        let ceremony = act.reference.clone().unwrap_or_default();
         let transcript = store.transcript(&ceremony).await?.unwrap_or_default();
-        let verified = match trust::verify_transcript(&transcript, pin) {
-            Ok(verified) => verified,
-            Err(error) => {
-                let error = crate::telemetry::chain(&error);
-                tracing::error!(index, ceremony, error, "a clock correction was refused");
+        let did = match OnTheLog::read(index.unsigned_abs(), act, &transcript, pin) {
+            Ok(did) => did,
+            Err(why) => {
+                tracing::error!(index, ceremony, why, "an act on the log was refused");
                 return Ok(());
             }
         };
-        let Finished::Corrected(order) = verified.finished() else {
-            return Ok(());
-        };
-        let same = act.first == Some(order.first)
-            && act.last == Some(order.last)
-            && act.bound == Some(order.bound)
-            && act.origin.as_ref() == Some(&order.origin)
-            && act.digest == Some(verified.core_digest());
-        if !same {
-            tracing::error!(
-                index,
-                ceremony,
-                "a clock correction is not what its leaf tells"
-            );
-            return Ok(());
+        let mut reach = None;
+        if let OnTheLog::Corrected(order) = &did {
+            let bounds = (order.first.try_into(), order.last.try_into());
+            let (Ok(first), Ok(last)) = bounds else {
+                return Ok(());
+            };
+            reach = store.latest_time(first, last).await?.map(Time::from_millis);
         }
-        let bounds = (order.first, order.last);
-        let bounds = (bounds.0.try_into(), bounds.1.try_into());
-        let (Ok(first), Ok(last)) = bounds else {
-            return Ok(());
-        };
-        let reach = store.latest_time(first, last).await?.map(Time::from_millis);
-        let place = LogPlace {
-            origin: 0,
-            index: index.unsigned_abs(),
-        };
-        Arc::make_mut(&mut self.corrections).push(place, order, reach);
-        self.corrected.push(Corrected { index, ceremony });
+        self.heard.push(ActOnTheLog {
+            index,
+            ceremony,
+            did,
+            reach,
+        });
         Ok(())
     }
 
-    pub fn corrections(&self) -> Arc<Corrections> {
-        self.corrections.clone()
+    /// Takes over what is on the line of origins that ends in `origin`. It is judged as a whole:
+    /// the first origin is named by the first act that ended one, which may be read last.
+    fn judge(&mut self, origin: &str) {
+        let mut line = LogLine::before(self.heard.iter().map(|act| &act.did), origin);
+        let mut reach = Vec::new();
+        self.on_the_log.clear();
+        for act in &self.heard {
+            let index = act.index;
+            if let Err(why) = line.tell(index.unsigned_abs(), &act.did) {
+                tracing::error!(index, why, "an act on the log was refused");
+                continue;
+            }
+            if let OnTheLog::Corrected(_) = act.did {
+                reach.push(act.reach);
+            }
+            self.on_the_log.push(act.clone());
+        }
+        self.times = Arc::new(line.times(&reach));
     }
 
-    pub fn corrected(&self) -> Vec<Corrected> {
-        self.corrected.clone()
+    pub fn times(&self) -> Arc<Times> {
+        self.times.clone()
+    }
+
+    pub fn on_the_log(&self) -> &[ActOnTheLog] {
+        &self.on_the_log
     }
 
     pub fn of(&self, kid: &Kid) -> Told {
         self.of.get(kid).cloned().unwrap_or_default()
     }
 
-    /// Returns the act if it corrects the log's clock.
+    /// Returns the act if it does something to the log.
     fn hear(&mut self, row: &LeafRow) -> Option<ActLeaf> {
         let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
             return None;
@@ -142,8 +158,7 @@ impl Acts {
                     .hear(row.index, kid, &act);
             }
         }
-        let corrects = act.kind == ActKind::Log && act.action == "clock-correction";
-        corrects.then_some(*act)
+        OnTheLog::is_meant(&act).then_some(*act)
     }
 }
 
@@ -166,6 +181,7 @@ impl Told {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use trust::request::{ClockCorrection, NewOrigin};
 
     use super::*;
 
@@ -229,5 +245,50 @@ mod tests {
             }
         );
         assert_eq!(acts.of(&"I".repeat(43).parse().unwrap()), Told::default());
+    }
+
+    #[test]
+    fn acts_on_the_log_are_taken_over_in_their_order_or_not_at_all() {
+        let at = Time::from_millis;
+        let corrected = |origin: &str, index, last| ActOnTheLog {
+            index,
+            ceremony: "one".to_owned(),
+            did: OnTheLog::Corrected(ClockCorrection {
+                bound: at(10),
+                first: 2,
+                last,
+                origin: origin.to_owned(),
+            }),
+            reach: Some(at(90)),
+        };
+        let began = |from: &str, to: &str, size: u64| ActOnTheLog {
+            index: size as i64,
+            ceremony: "two".to_owned(),
+            did: OnTheLog::Began(NewOrigin {
+                lost: None,
+                origin: to.to_owned(),
+                previous_checkpoint: String::new(),
+                previous_origin: from.to_owned(),
+                size,
+            }),
+            reach: None,
+        };
+        let mut acts = Acts::default();
+        acts.heard.push(corrected("then", 9, 5));
+        acts.judge("then");
+        assert_eq!(acts.times().of(5, at(80)), at(10));
+        assert_eq!(acts.times().clock(9, at(90)), at(10));
+        // Leaf 5 was lost; a correction that is told again holds for none that stands there now.
+        acts.heard.push(began("then", "now", 5));
+        acts.heard.push(began("elsewhere", "nowhere", 7));
+        acts.heard.push(corrected("then", 11, 6));
+        acts.judge("now");
+        assert_eq!(acts.times().of(5, at(80)), at(80));
+        assert_eq!(acts.times().of(4, at(80)), at(10));
+        let kept: Vec<i64> = acts.on_the_log().iter().map(|act| act.index).collect();
+        assert_eq!(kept, [9, 5]);
+        acts.heard.push(corrected("now", 12, 6));
+        acts.judge("now");
+        assert_eq!(acts.times().of(5, at(80)), at(10));
     }
 }

@@ -6,15 +6,15 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::{error, info};
-use trust::clock::Corrections;
 use trust::life::{Life, Revocation};
 use trust::publication::{Published, PublishedKey, plan_jwks};
 use trust::{Algorithm, Kid, Location, Name, Pin, Safety, Time, Trusted, Usage};
 
-use super::acts::{Acts, Corrected, Told};
+use super::acts::{ActOnTheLog, Acts, Told};
 use super::{Current, Document, Key, Ring, Snapshot};
 use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
+use crate::log::Times;
 use crate::store::{self, DocumentRow, KeyRow, RingRow, Store};
 use crate::telemetry::chain;
 use crate::token::Handle;
@@ -161,18 +161,18 @@ impl Keys {
         Ok(acts.of(kid).all)
     }
 
-    /// The corrections of the log's clock, up to this moment.
-    pub async fn corrections(&self) -> Result<Arc<Corrections>, store::Error> {
+    /// The times of the log's leaves as corrected, up to this moment.
+    pub async fn times(&self) -> Result<Arc<Times>, store::Error> {
         let mut acts = self.acts.lock().await;
         acts.catch_up(&self.store, &self.settings.pin).await?;
-        Ok(acts.corrections())
+        Ok(acts.times())
     }
 
-    /// Where the log tells of corrections of its clock, oldest first.
-    pub async fn corrected(&self) -> Result<Vec<Corrected>, store::Error> {
+    /// What ceremonies did to the log, oldest first.
+    pub async fn on_the_log(&self) -> Result<Vec<ActOnTheLog>, store::Error> {
         let mut acts = self.acts.lock().await;
         acts.catch_up(&self.store, &self.settings.pin).await?;
-        Ok(acts.corrected())
+        Ok(acts.on_the_log().to_vec())
     }
 
     /// How long ago the database last said that [`Keys::current`] is current.
@@ -303,7 +303,7 @@ async fn read(
         }
         // A change in between could mix two states; then everything is read again.
         if store.version().await? == version {
-            let corrections = acts.corrections();
+            let times = acts.times();
             return assemble(settings, &ring_rows, keys).map(|(rings, keys, jwks)| Snapshot {
                 version,
                 rings,
@@ -311,7 +311,7 @@ async fn read(
                 jwks,
                 credentials,
                 refused,
-                corrections,
+                times,
             });
         }
     }

@@ -12,16 +12,16 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-use trust::clock::Corrections;
 use trust::plan::RingKey;
 use trust::{
     Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Time, Usage, Verifier,
 };
 
 use crate::access::Credentials;
+use crate::log::Times;
 use crate::token::Handle;
 
-pub use acts::corrections;
+pub use acts::times;
 pub use load::{
     Certified, Error, Keys, Refused, Settings, key as believe, tally as certify, unverified_chains,
 };
@@ -85,8 +85,8 @@ pub struct Snapshot {
     pub credentials: Credentials,
     /// Keys in the database that were not believed, with the reason.
     pub refused: Vec<Refused>,
-    /// Of the log's clock.
-    pub corrections: Arc<Corrections>,
+    /// Of the log's leaves, as corrected.
+    pub times: Arc<Times>,
 }
 
 /// Where readers find the present [`Snapshot`]; one atomic load per request.

@@ -7,6 +7,9 @@ mod integrator;
 mod keeper;
 mod leaf;
 mod ledger;
+mod line;
+#[cfg(test)]
+pub mod office;
 mod open;
 mod proofs;
 mod prune;
@@ -24,6 +27,7 @@ use crate::store::{self, Change, Store};
 pub use group::Group;
 pub use keeper::Published;
 pub use leaf::{Event, SignatureLeaf};
+pub use line::{LogLine, OnTheLog, Times};
 pub use open::open;
 pub use proofs::{Error as ProofError, Proofs, Receipt};
 pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};

@@ -4,7 +4,6 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use tokio::sync::watch;
-use trust::clock::{Corrections, LogPlace};
 use trust::tlog::merkle::{leaf_hash, verify_inclusion};
 use trust::tlog::note::Note;
 use trust::tlog::policy::WitnessPolicy;
@@ -13,6 +12,7 @@ use trust::tlog::tile::Resource;
 use trust::{Sha256Digest, Time};
 
 use super::keeper::Published;
+use super::line::Times;
 use super::tiles::{self, Tiles};
 use crate::store::{self, CheckpointRow, LeafRow, Store};
 
@@ -120,11 +120,7 @@ impl Proofs {
 
     /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
     /// tree as soon as a checkpoint covers it. What a wrong clock wrote is read as it was corrected.
-    pub async fn existed_at(
-        &self,
-        index: i64,
-        corrections: &Corrections,
-    ) -> Result<Option<Time>, Error> {
+    pub async fn existed_at(&self, index: i64, times: &Times) -> Result<Option<Time>, Error> {
         let (time, before) = match self.receipt(index).await? {
             Some(receipt) => (receipt.leaf.time, receipt.before),
             None => {
@@ -134,12 +130,8 @@ impl Proofs {
                 (leaf.time, self.store.last_checkpoint().await?.map(clock))
             }
         };
-        let place = LogPlace {
-            origin: 0,
-            index: index.unsigned_abs(),
-        };
-        let time = corrections.time(place, Time::from_millis(time));
-        let floor = before.map(|(size, clock)| corrections.clock(size, clock));
+        let time = times.of(index.unsigned_abs(), Time::from_millis(time));
+        let floor = before.map(|(size, clock)| times.clock(size, clock));
         Ok(Some(floor.map_or(time, |floor| time.max(floor))))
     }
 

@@ -15,7 +15,7 @@ use trust::{Kid, Pin};
 
 use super::{Claim, Error};
 use crate::keys::{Key, Keys};
-use crate::log::Proofs;
+use crate::log::{OnTheLog, Proofs};
 use crate::store::{self, Store};
 
 /// Why there is no file.
@@ -127,7 +127,7 @@ impl Gatherer {
         if !told.pending.is_empty() {
             return Err(NoEvidence::NotFound);
         }
-        let corrections = self.corrections(&mut signers).await?;
+        let (origins, corrections) = self.on_the_log(&mut signers).await?;
         let log_keys = self.log_keys(signers).await?;
         let revocation = match told.history.revoked_by() {
             Some(ceremony) => self.store.transcript(ceremony).await?,
@@ -140,7 +140,7 @@ impl Gatherer {
             leaf: receipt.leaf.body,
             life: told.life,
             log_keys,
-            origins: Vec::new(),
+            origins,
             revocation: revocation.map(text).transpose()?,
             service: self.pin.service.clone(),
             subject,
@@ -160,23 +160,28 @@ impl Gatherer {
         Ok(bytes)
     }
 
-    /// Corrections of the log's clock, which a reader has to know to read its times.
-    async fn corrections(
+    /// New origins of the log, and corrections of its clock, which a reader has to know to read its
+    /// places and times.
+    async fn on_the_log(
         &self,
         signers: &mut BTreeSet<String>,
-    ) -> Result<Vec<Certified>, NoEvidence> {
-        let mut all = Vec::new();
-        for corrected in self.keys.corrected().await? {
-            let receipt = self.proofs.receipt(corrected.index).await?;
+    ) -> Result<(Vec<Certified>, Vec<Certified>), NoEvidence> {
+        let (mut origins, mut corrections) = (Vec::new(), Vec::new());
+        for act in self.keys.on_the_log().await? {
+            let receipt = self.proofs.receipt(act.index).await?;
             let receipt = receipt.ok_or(NoEvidence::NotFound)?;
             signers.insert(receipt.log_kid);
-            all.push(Certified {
+            let certified = Certified {
                 leaf: receipt.leaf.body,
                 proof: receipt.proof.to_string(),
-                transcript: self.transcript(&corrected.ceremony).await?,
-            });
+                transcript: self.transcript(&act.ceremony).await?,
+            };
+            match act.did {
+                OnTheLog::Began(_) => origins.push(certified),
+                OnTheLog::Corrected(_) => corrections.push(certified),
+            }
         }
-        Ok(all)
+        Ok((origins, corrections))
     }
 
     /// The transcripts of the log's keys with these kids.

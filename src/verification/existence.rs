@@ -4,13 +4,12 @@
 //! integrated, and a leaf cannot be older than the leaves of the checkpoint before it, whatever
 //! time it claims: that is how a row that was slipped in and dated back comes out.
 
-use trust::clock::{Corrections, LogPlace};
 use trust::verdict::Existence;
 use trust::{Kid, Time};
 
 use super::Error;
 use crate::keys::Keys;
-use crate::log::{ProofError, Proofs};
+use crate::log::{ProofError, Proofs, Times};
 use crate::store::{Occurrence, Store};
 
 /// What the log says of one signature.
@@ -27,8 +26,8 @@ pub(super) async fn proven(
     entry: &Occurrence,
     remarks: &mut Vec<String>,
 ) -> Result<Option<Logged>, Error> {
-    let corrections = keys.corrections().await.map_err(unreadable)?;
-    let at = match proofs.existed_at(entry.index, &corrections).await {
+    let times = keys.times().await.map_err(unreadable)?;
+    let at = match proofs.existed_at(entry.index, &times).await {
         Ok(at) => at,
         Err(ProofError::Broken(why)) => {
             tracing::error!(
@@ -71,12 +70,8 @@ pub(super) async fn after_acts(
         return Ok(());
     };
     if let Some(act) = store.leaf(index).await.map_err(unreadable)? {
-        let corrections = keys.corrections().await.map_err(unreadable)?;
-        let place = LogPlace {
-            origin: 0,
-            index: index.unsigned_abs(),
-        };
-        let told = corrections.time(place, Time::from_millis(act.time));
+        let times = keys.times().await.map_err(unreadable)?;
+        let told = times.of(index.unsigned_abs(), Time::from_millis(act.time));
         let after = told + std::time::Duration::from_millis(1);
         existence.at = existence.at.max(after);
     }
@@ -88,15 +83,9 @@ fn unreadable(error: crate::store::Error) -> Error {
 }
 
 /// The row as it stands, for a verdict that does not rest on it.
-pub(super) fn by_row(entry: &Occurrence, corrections: &Corrections) -> Logged {
-    let place = LogPlace {
-        origin: 0,
-        index: entry.index.unsigned_abs(),
-    };
-    logged(
-        entry,
-        corrections.time(place, Time::from_millis(entry.time)),
-    )
+pub(super) fn by_row(entry: &Occurrence, times: &Times) -> Logged {
+    let at = times.of(entry.index.unsigned_abs(), Time::from_millis(entry.time));
+    logged(entry, at)
 }
 
 fn logged(entry: &Occurrence, at: Time) -> Logged {

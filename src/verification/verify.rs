@@ -140,7 +140,7 @@ impl Verification {
         let rests = at.is_some() || withdrawn.is_some() || !signs;
         let mut logged = match entry {
             Some(entry) if rests => proven(&self.proofs, &self.keys, entry, &mut remarks).await?,
-            Some(entry) => Some(by_row(entry, &self.keys.current().corrections)),
+            Some(entry) => Some(by_row(entry, &self.keys.current().times)),
             None => None,
         };
         if let (true, Some(key), Some(logged)) = (rests, key, &mut logged) {

@@ -2,10 +2,13 @@
 
 use serde_json::{Value, json};
 use trust::evidence::verify;
-use trust::{Purpose, Request};
+use trust::leaf::Leaf;
+use trust::{Pin, Purpose, Request, Time};
 
 use crate::support::agreement::PYTHON;
+use crate::support::database::Database;
 use crate::support::installation::{Installation, Service, base64url, member, text};
+use crate::support::past::{check, codes, monitor, stop};
 use crate::support::process::{repository, run, until};
 
 /// A request for a correction, by the form of one for a key.
@@ -21,6 +24,30 @@ fn correction(installation: &Installation, origin: &str, index: u64, bound: &str
     request["operation"] = json!({"clock-correction": {"bound": bound, "first": index, "last": index, "origin": origin}});
     request["lines"] = json!([{"previous": null, "sequence": 1, "subject": "log"}]);
     request
+}
+
+/// First line of the log's checkpoints.
+fn origin(service: &Service) -> String {
+    let note = String::from_utf8_lossy(&service.get("/log/checkpoint").body).into_owned();
+    note.lines().next().expect("a note").to_owned()
+}
+
+/// Signed by the first custodian; its id.
+fn propose(installation: &Installation, request: &Value) -> String {
+    let request = trust::json::canonical(request).expect("canonical");
+    let read = Request::decode(&request).expect("a request");
+    let file = installation.file("request");
+    std::fs::write(&file, read.message(Purpose::Propose, &request)).expect("written");
+    let namespace = read.namespace(Purpose::Propose).to_string();
+    let signature = installation.custodians[0].sign(&file, &namespace);
+    let propose = [
+        "ceremony",
+        "propose",
+        text(&file),
+        "--signature",
+        text(&signature),
+    ];
+    member(&installation.chancery(propose).json(), "ceremony")
 }
 
 fn existed_at(service: &Service, jws: &str) -> String {
@@ -50,23 +77,10 @@ fn a_correction_bounds_the_time_of_a_signature_everywhere() {
     );
     assert!(bound < written, "{bound} {written}");
 
-    let note = String::from_utf8_lossy(&service.get("/log/checkpoint").body).into_owned();
-    let origin = note.lines().next().expect("a note");
-    let request = correction(&installation, origin, index, &bound);
-    let request = trust::json::canonical(&request).expect("canonical");
-    let read = Request::decode(&request).expect("a request");
-    let file = installation.file("request");
-    std::fs::write(&file, read.message(Purpose::Propose, &request)).expect("written");
-    let namespace = read.namespace(Purpose::Propose).to_string();
-    let signature = installation.custodians[0].sign(&file, &namespace);
-    let propose = [
-        "ceremony",
-        "propose",
-        text(&file),
-        "--signature",
-        text(&signature),
-    ];
-    let id = member(&installation.chancery(propose).json(), "ceremony");
+    let id = propose(
+        &installation,
+        &correction(&installation, &origin(&service), index, &bound),
+    );
     installation.vote_all("approve", &id);
     installation.chancery(["ceremony", "execute", &id]);
     assert_eq!(existed_at(&service, &jws), written, "not yet accepted");
@@ -99,4 +113,113 @@ fn a_correction_bounds_the_time_of_a_signature_everywhere() {
     assert!(said.text().contains(&bound), "{said:?}");
     let checked = installation.chancery(["log", "check"]).json();
     assert_eq!(checked["findings"], json!([]), "{checked}");
+}
+
+/// The last leaf, which no tree has yet, as a clock a hundred years ahead would have written it; its
+/// index, and the time of the leaf before it.
+fn write_ahead(installation: &Installation) -> (u64, Time) {
+    let mut database = Database::open(&installation.sqlite_url());
+    database.disarm(&["log_leaf"]);
+    let last = "SELECT CAST(idx AS TEXT), body FROM log_leaf ORDER BY idx DESC LIMIT 2";
+    let rows = database.rows(last);
+    let body = &rows[0][1];
+    let written = Leaf::parse(body.as_bytes()).expect("a leaf");
+    let Leaf::Act(written) = written else {
+        panic!("{body}")
+    };
+    let right = written.time.to_string();
+    let wrong = format!("21{}", &right[2..]);
+    let body = body.replace(&right, &wrong);
+    let wrong: Time = wrong.parse().expect("an instant");
+    let index = &rows[0][0];
+    database.run(&format!(
+        "UPDATE log_leaf SET body = '{body}', time = {} WHERE idx = {index}",
+        wrong.millis()
+    ));
+    let before: Value = serde_json::from_str(&rows[1][1]).expect("JSON");
+    let before = member(&before, "time").parse().expect("an instant");
+    (index.parse().expect("an index"), before)
+}
+
+#[test]
+fn a_corrected_log_alarms_no_monitor_and_an_uncorrected_one_does() {
+    let installation = Installation::new();
+    installation.open_ring("atp");
+    installation.open_log();
+    let token = installation.grant("integrity-service", "signer:atp");
+    let sign = |service: &Service| {
+        let body = json!({"format": "jws", "payload": base64url(b"record")});
+        let path = "/v1/rings/atp/sign?receipt=wait";
+        service.post(path, Some(&token), &body).ok()
+    };
+    let service = installation.serve();
+    sign(&service);
+    let said = monitor(&installation, &service, "follows.json");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    stop(service);
+    installation.grant("another", "signer:atp");
+    let (index, bound) = write_ahead(&installation);
+    let service = installation.serve();
+    sign(&service);
+
+    let found = |state: &str| {
+        let said = monitor(&installation, &service, state);
+        let report = said.json();
+        let code = match report["findings"] == json!([]) {
+            true => 0,
+            false => 5,
+        };
+        assert_eq!(said.code, Some(code), "{said:?}");
+        codes(&report).join(" ")
+    };
+    assert_eq!(found("follows.json"), "backdated");
+    assert_eq!(
+        found("follows.json"),
+        "",
+        "it is told by the look that read it"
+    );
+    sign(&service);
+    assert_eq!(found("follows.json"), "backdated");
+    assert_eq!(codes(&check(&installation)), ["backdated"]);
+
+    let request = correction(&installation, &origin(&service), index, &bound.to_string());
+    let id = propose(&installation, &request);
+    let transcript = format!("/v1/ceremonies/{id}/transcript");
+    service.get(&transcript).problem(404, "unknown_ceremony");
+    installation.vote_all("approve", &id);
+    installation.chancery(["ceremony", "execute", &id]);
+    sign(&service);
+    service.get(&transcript).problem(404, "unknown_ceremony");
+    assert_eq!(found("before.json"), "backdated", "not yet accepted");
+    installation.vote_all("accept", &id);
+    sign(&service);
+
+    // The acts of the ceremony stand before the correction, and alarm nobody who reads both.
+    assert_eq!(found("follows.json"), "");
+    assert_eq!(found("begins.json"), "");
+    sign(&service);
+    for state in ["follows.json", "before.json", "begins.json"] {
+        assert_eq!(found(state), "", "{state}");
+    }
+    assert_eq!(codes(&check(&installation)), [""; 0]);
+
+    // What it rests on is everybody's, and holds from the genesis alone.
+    let answer = service.get(&transcript);
+    let age = answer.header("cache-control").expect("a header");
+    assert!(age.contains("immutable"), "{age}");
+    let pin = Pin {
+        genesis: installation.genesis.parse().expect("a digest"),
+        service: request["service"]
+            .as_str()
+            .expect("a name")
+            .parse()
+            .expect("a name"),
+        environment: request["environment"]
+            .as_str()
+            .expect("a name")
+            .parse()
+            .expect("a name"),
+    };
+    let verified = trust::verify_transcript(&answer.body, &pin).expect("it holds");
+    assert_eq!(verified.statement().request_digest.to_string(), id);
 }

@@ -189,7 +189,7 @@ pub fn stop(mut service: Service) {
     until("it has stopped", || !service.child.is_alive());
 }
 
-fn monitor(installation: &Installation, service: &Service, state: &str) -> Said {
+pub fn monitor(installation: &Installation, service: &Service, state: &str) -> Said {
     let url = format!("http://{}", service.api);
     let state = installation.file(state);
     let watch = ["log", "monitor", "--once", "--url", &url, "--genesis"];

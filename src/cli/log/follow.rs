@@ -17,16 +17,28 @@ use trust::{Kid, LOG_RING, PublicKey, Sha256Digest};
 
 use super::super::client::Client;
 use super::super::output::{Code, Failure};
-use crate::audit::{Certificate, Findings, Published, Standing, State, Watch};
+use crate::audit::{Act, Certificate, Findings, Heard, Published, Standing, State, Watch};
 
 /// Bundles under way at once.
 const AT_ONCE: u64 = 16;
 
 type Known = Arc<Result<Certificate, String>>;
 
+/// Where a log is read.
+pub trait Source: Clone + Send + Sync + 'static {
+    /// None where there is no such thing.
+    fn find(&self, path: &str) -> impl Future<Output = Result<Option<Vec<u8>>, Failure>> + Send;
+}
+
+impl Source for Client {
+    async fn find(&self, path: &str) -> Result<Option<Vec<u8>>, Failure> {
+        Client::find(self, path).await
+    }
+}
+
 /// A log that is followed.
-pub struct Follower {
-    client: Client,
+pub struct Follower<S> {
+    source: S,
     genesis: Sha256Digest,
     policy: Option<WitnessPolicy>,
     /// Transcripts never change, so each is verified once.
@@ -43,10 +55,10 @@ pub struct Round {
     pub findings: Findings,
 }
 
-impl Follower {
-    pub fn new(client: Client, genesis: Sha256Digest, policy: Option<WitnessPolicy>) -> Self {
+impl<S: Source> Follower<S> {
+    pub fn new(source: S, genesis: Sha256Digest, policy: Option<WitnessPolicy>) -> Self {
         Self {
-            client,
+            source,
             genesis,
             policy,
             certificates: HashMap::new(),
@@ -68,7 +80,7 @@ impl Follower {
             state: None,
             findings: Findings::default(),
         };
-        let Some(bytes) = self.client.find("/log/checkpoint").await? else {
+        let Some(bytes) = self.source.find("/log/checkpoint").await? else {
             let (code, what) = match before {
                 Some(_) => ("shrunk", "no checkpoint is published any more"),
                 None => ("checkpoint", "no checkpoint is published"),
@@ -77,7 +89,8 @@ impl Follower {
             return Ok(round);
         };
         if let Some(now) = self.open(&bytes, &mut round).await? {
-            let whole = self.read(&now, &mut round, progress).await?;
+            let whole;
+            (round, whole) = self.read(&now, round, progress).await?;
             if whole {
                 let note = String::from_utf8_lossy(&bytes);
                 round.state = Some(round.watch.state(&now, &note));
@@ -133,46 +146,79 @@ impl Follower {
         }
     }
 
-    /// Whether the log has grown from what is remembered to this checkpoint, its entries read.
+    /// Whether the log has grown from what is remembered to this checkpoint, its entries read and
+    /// judged by what ceremonies say of the log.
     async fn read(
         &self,
         now: &Checkpoint,
-        round: &mut Round,
-        progress: impl FnMut(u64, u64),
-    ) -> Result<bool, Failure> {
+        mut round: Round,
+        mut progress: impl FnMut(u64, u64),
+    ) -> Result<(Round, bool), Failure> {
         let before = round.watch.remembered();
         let (size, root) = before.map_or((0, None), |state| (state.size(), Some(state.root())));
-        match round.watch.standing(now) {
-            Standing::Same => return Ok(true),
-            Standing::Grown => {}
+        let standing = round.watch.standing(now);
+        let wrong = match standing {
+            Standing::Same | Standing::Grown | Standing::Elsewhere => None,
             Standing::Shrunk => {
                 let what = format!("the log had {size} leaves and now has {}", now.size);
-                round.findings.add("shrunk", None, what);
-                return Ok(false);
+                Some(("shrunk", what))
             }
             Standing::Forked => {
-                let what = format!(
-                    "the tree of {size} leaves is another one than was remembered, or another log's"
-                );
-                round.findings.add("forked", None, what);
-                return Ok(false);
+                let what = format!("the tree of {size} leaves is another one than was remembered");
+                Some(("forked", what))
             }
+        };
+        if let Some((code, what)) = wrong {
+            round.findings.add(code, None, what);
+            return Ok((round, false));
         }
         if let Some(root) = root
+            && standing != Standing::Same
             && !self.consistent(size, root, now).await?
         {
-            let what = format!(
-                "the tree of {} leaves does not begin with that of {size} that was remembered",
-                now.size
-            );
-            round.findings.add("forked", None, what);
-            return Ok(false);
+            if standing != Standing::Elsewhere {
+                let what = format!(
+                    "the tree of {} leaves does not begin with that of {size} that was remembered",
+                    now.size
+                );
+                round.findings.add("forked", None, what);
+                return Ok((round, false));
+            }
+            round.watch = round.watch.anew();
         }
-        if let Err(why) = self.entries(now, round, progress).await? {
+        let mut whole = self.entries(now, &mut round, &mut progress).await?;
+        if whole.is_ok() && !round.watch.unheard().is_empty() {
+            let heard = self.heard(round.watch.unheard()).await?;
+            let watch = round.watch.knowing(heard, now);
+            round.watch = watch.map_err(|error| Failure::new(Code::Usage, error))?;
+            round.findings = Findings::default();
+            whole = self.entries(now, &mut round, &mut progress).await?;
+        }
+        if let Err(why) = whole {
             round.findings.add("entries", None, why);
-            return Ok(false);
+            return Ok((round, false));
         }
-        Ok(true)
+        let follows = round.watch.follows(now, &mut round.findings);
+        Ok((round, follows))
+    }
+
+    /// Acts on the log by the transcripts that they name.
+    async fn heard(&self, acts: &[Act]) -> Result<Vec<Heard>, Failure> {
+        let mut heard = Vec::with_capacity(acts.len());
+        for act in acts {
+            // What stands in a log need not be what belongs into a path.
+            let named = act.leaf.reference.as_deref().unwrap_or_default();
+            let transcript = match named.parse::<Sha256Digest>() {
+                Ok(named) => {
+                    let path = format!("/v1/ceremonies/{named}/transcript");
+                    self.source.find(&path).await?
+                }
+                Err(_) => None,
+            };
+            let transcript = transcript.as_deref();
+            heard.push(Heard::by(act.clone(), transcript, self.genesis));
+        }
+        Ok(heard)
     }
 
     /// By the log's own tiles, which prove it or do not.
@@ -182,9 +228,13 @@ impl Follower {
         root: Sha256Digest,
         now: &Checkpoint,
     ) -> Result<bool, Failure> {
+        // A new origin may have less.
+        if now.size < old {
+            return Ok(false);
+        }
         let mut tiles: BTreeMap<TileId, Vec<u8>> = BTreeMap::new();
         for tile in tiles_for_consistency(old, now.size) {
-            if let Some(bytes) = file(&self.client, Resource::Tile(tile)).await? {
+            if let Some(bytes) = file(&self.source, Resource::Tile(tile)).await? {
                 tiles.insert(tile, bytes);
             }
         }
@@ -203,10 +253,14 @@ impl Follower {
         &self,
         now: &Checkpoint,
         round: &mut Round,
-        mut progress: impl FnMut(u64, u64),
+        progress: &mut impl FnMut(u64, u64),
     ) -> Result<Result<(), String>, Failure> {
         let wide = u64::from(WIDTH);
-        let end = now.size.div_ceil(wide);
+        // Where nothing is new, nothing is fetched.
+        let end = match round.watch.size() < now.size {
+            true => now.size.div_ceil(wide),
+            false => 0,
+        };
         let mut at = round.watch.size() / wide;
         while at < end {
             let to = end.min(at + AT_ONCE);
@@ -245,11 +299,11 @@ impl Follower {
     ) -> Result<BTreeMap<u64, Option<Vec<u8>>>, Failure> {
         let mut under_way = JoinSet::new();
         for index in range {
-            let client = self.client.clone();
+            let source = self.source.clone();
             let width = (size - index * u64::from(WIDTH)).min(u64::from(WIDTH)) as u16;
             under_way.spawn(async move {
                 let resource = Resource::Entries { index, width };
-                Ok::<_, Failure>((index, file(&client, resource).await?))
+                Ok::<_, Failure>((index, file(&source, resource).await?))
             });
         }
         let mut bundles = BTreeMap::new();
@@ -290,7 +344,7 @@ impl Follower {
             ring => format!("/v1/rings/{ring}/jwks.json"),
         };
         // Without a key there is no set.
-        let Some(bytes) = self.client.find(&path).await? else {
+        let Some(bytes) = self.source.find(&path).await? else {
             return Ok(Vec::new());
         };
         let set: Value = serde_json::from_slice(&bytes).unwrap_or_default();
@@ -320,7 +374,7 @@ impl Follower {
         }
         let path = format!("/v1/keys/{}/transcript", kid.as_str());
         // Asked for again in the next round: a replica may be a moment behind.
-        let Some(bytes) = self.client.find(&path).await? else {
+        let Some(bytes) = self.source.find(&path).await? else {
             return Ok(Arc::new(Err("it has no transcript".to_owned())));
         };
         let known = Arc::new(Certificate::verify(&bytes, self.genesis, kid));
@@ -332,13 +386,16 @@ impl Follower {
 }
 
 /// A file of the log; a partial one may have gone when the full one was there.
-async fn file(client: &Client, resource: Resource) -> Result<Option<Vec<u8>>, Failure> {
-    if let Some(bytes) = client.find(&format!("/log/{}", resource.path())).await? {
+async fn file(source: &impl Source, resource: Resource) -> Result<Option<Vec<u8>>, Failure> {
+    if let Some(bytes) = source.find(&format!("/log/{}", resource.path())).await? {
         return Ok(Some(bytes));
     }
     let full = crate::audit::full(resource);
     match full == resource {
         true => Ok(None),
-        false => client.find(&format!("/log/{}", full.path())).await,
+        false => source.find(&format!("/log/{}", full.path())).await,
     }
 }
+
+#[cfg(test)]
+mod tests;

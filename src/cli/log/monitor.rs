@@ -117,14 +117,14 @@ fn name(finding: &Finding) -> (&'static str, String) {
 
 /// Looks until nothing is left that may pass by itself, or it does not pass.
 async fn look(
-    follower: &mut Follower,
+    follower: &mut Follower<Client>,
     before: Option<&State>,
     command: &Monitor,
     world: &World,
     output: &Output,
 ) -> Result<Looked, Failure> {
-    let seen = before.map_or(0, State::size);
     let mut state = None;
+    let mut read = 0;
     let mut all: Vec<Finding> = Vec::new();
     let mut lasting: Option<Vec<Finding>> = None;
     let mut size = None;
@@ -138,6 +138,10 @@ async fn look(
         let round = round.await?;
         bar.finish_and_clear();
         size = round.checkpoint.as_ref().map(|now| now.size).or(size);
+        read += match round.state {
+            Some(_) => round.watch.read(),
+            None => 0,
+        };
         let (found, next) = judged(round, command, world);
         state = next.or(state);
         let (passing, told): (Vec<_>, Vec<_>) = found
@@ -163,7 +167,6 @@ async fn look(
         lasting = Some(still);
         tokio::time::sleep(BETWEEN).await;
     }
-    let read = state.as_ref().map_or(0, |state| state.size() - seen);
     Ok(Looked {
         state,
         findings: all,
