@@ -177,7 +177,7 @@ CREATE UNIQUE INDEX key_object_kid ON key_object (kid, device)
     WHERE state IN ('present', 'destroying');
 -- One birth on a device at a time.
 CREATE UNIQUE INDEX key_object_unsettled ON key_object (device) WHERE state = 'intended';
-CREATE UNIQUE INDEX key_object_number ON key_object (ring, number)
+CREATE UNIQUE INDEX key_object_number ON key_object (ring, number, device)
     WHERE state IN ('intended', 'present', 'destroying');
 CREATE INDEX key_object_destruction ON key_object (destruction) WHERE destruction IS NOT NULL;
 

@@ -73,11 +73,17 @@ pub async fn unknown_word_is_refused_until_it_has_a_row(place: Place) {
     admit(&place, "signature_purpose", "new").await;
     assert_eq!(place.raw(&sql).await.unwrap(), 1);
 
-    let sql = "INSERT INTO trust_document (place, kind, version, body)
-        SELECT 1, 'new', 1, body FROM trust_document WHERE place = 0";
-    place.refuses(sql).await;
+    let document = |number: u8, kind: &str| {
+        format!(
+            "INSERT INTO trust_document (place, kind, version, body)
+             SELECT {number}, '{kind}', 1, request FROM ceremony WHERE id = '{}'",
+            digest("birth")
+        )
+    };
+    assert_eq!(place.raw(&document(0, "genesis")).await.unwrap(), 1);
+    place.refuses(&document(1, "new")).await;
     admit(&place, "document_kind", "new").await;
-    assert_eq!(place.raw(sql).await.unwrap(), 1);
+    assert_eq!(place.raw(&document(1, "new")).await.unwrap(), 1);
 
     let new = async || place.store.commit(&Change::Record, &leaf("new")).await;
     let refused = new().await;
