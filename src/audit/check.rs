@@ -11,7 +11,7 @@ use trust::leaf::ActKind;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::WIDTH;
-use trust::{Pin, Trusted};
+use trust::{Pin, Sha256Digest, Trusted};
 
 use super::acts::Acts;
 use super::files::fetch;
@@ -112,11 +112,14 @@ impl Auditor {
             tree: Tree::new(&tables.tree, &log_keys),
             trail,
             due: VecDeque::new(),
+            roots: BTreeMap::new(),
             next_checkpoint: 0,
             published,
         };
         pass.run(&mut progress, &mut findings).await?;
-        let Pass { tree, trail, .. } = pass;
+        let Pass {
+            tree, trail, roots, ..
+        } = pass;
         self.heads(&tables, &mut findings).await?;
         ended_keys(&tree, &trail.acts, &mut findings);
         keys::compare(&examined, &trail.acts, &mut findings);
@@ -125,6 +128,7 @@ impl Auditor {
         register::on_the_log(
             &tables.ceremonies,
             &trail.acts,
+            &roots,
             &self.pin,
             origin,
             &mut findings,
@@ -275,6 +279,8 @@ struct Pass<'a> {
     /// Checkpoints that are read and not reached.
     due: VecDeque<CheckpointRow>,
     next_checkpoint: i64,
+    /// Of the leaves before each act on the log.
+    roots: BTreeMap<i64, Sha256Digest>,
     published: Option<Checkpoint>,
 }
 
@@ -336,6 +342,9 @@ impl Pass<'_> {
             None => findings.add("missing", Some(index), "the leaf is not in the database"),
         }
         let Some(block) = block else { return };
+        if row.is_some_and(|row| row.kind == "log") {
+            self.roots.insert(index, self.tree.root());
+        }
         self.tree.leaf(index, row, block, findings);
         let size = self.tree.size();
         if let Some(published) = &self.published

@@ -156,8 +156,8 @@ impl Watch {
     /// The next entry.
     pub fn entry(&mut self, body: &[u8], findings: &mut Findings) {
         let index = self.frontier.size();
-        self.frontier.push(leaf_hash(body));
         self.line.grown(&self.frontier);
+        self.frontier.push(leaf_hash(body));
         let place = index as i64;
         let time = match Leaf::parse(body) {
             Ok(Leaf::Signature(leaf)) => leaf.time,

@@ -143,11 +143,13 @@ fn state(acts: &[Arc<Act>]) -> &'static str {
     })
 }
 
-/// What was done to the log rests on ceremonies, and its origins are a line that ends in the present
+/// What was done to the log rests on ceremonies and begins with the leaves that they name, of which
+/// `roots` are the roots; and its origins are a line that ends in the present
 /// one.
 pub fn on_the_log(
     rows: &[CeremonyRow],
     acts: &Acts,
+    roots: &BTreeMap<i64, Sha256Digest>,
     pin: &Pin,
     origin: &str,
     findings: &mut Findings,
@@ -167,6 +169,14 @@ pub fn on_the_log(
     for (act, done) in &did {
         if let Err(why) = line.tell(act.index.unsigned_abs(), done) {
             not_on_the_log(act, &why, findings);
+        }
+        if let OnTheLog::Began(order) = done
+            && roots
+                .get(&act.index)
+                .is_some_and(|root| *root != order.root)
+        {
+            let why = "the leaves before it are not those that were left";
+            not_on_the_log(act, why, findings);
         }
     }
     if line.newest() != origin {
@@ -313,13 +323,15 @@ mod tests {
         let office = Office::new("production");
         let corrected = office.done(0, correction("old", 2, 3, 0));
         let began = office.done(0, new_origin("old", "new", 6, 8));
+        let tree = Sha256Digest::of(b"tree");
+        let roots = BTreeMap::from([(4, Sha256Digest::of(b"")), (6, tree), (9, tree)]);
         let codes = |done: &[(i64, &Done)], rows: &[CeremonyRow], origin: &str| {
             let mut acts = Acts::default();
             for (index, done) in done {
                 acts.note(*index, leaf(done));
             }
             let mut findings = Findings::default();
-            on_the_log(rows, &acts, office.pin(), origin, &mut findings);
+            on_the_log(rows, &acts, &roots, office.pin(), origin, &mut findings);
             let (told, _) = findings.into_parts();
             let codes = told.iter().map(|finding| finding.code);
             codes.collect::<Vec<_>>().join(" ")
@@ -329,6 +341,9 @@ mod tests {
         assert_eq!(codes(&all, &rows, "new"), "");
         assert_eq!(codes(&[], &[], "new"), "");
         assert_eq!(codes(&all, &rows, "old"), "origin");
+        let elsewhere = office.done(0, new_origin("old", "new", 4, 8));
+        let all_but_it = [(4, &elsewhere)];
+        assert_eq!(codes(&all_but_it, &[row(&elsewhere)], "new"), "origin");
         assert_eq!(codes(&all, &rows[1..], "new"), "correction");
         assert_eq!(codes(&all, &rows[..1], "new"), "origin correction");
         assert_eq!(codes(&[(3, &corrected)], &rows, "new"), "correction");

@@ -27,7 +27,8 @@ impl Office {
         match tally.not_counted.iter().find(|not| not.index == last) {
             None => {
                 let member = tally.counted.last().map(|counted| counted.member.clone());
-                self.keep(&held, "accept", member, None, Vec::new(), &signature)
+                let now = self.ambient.now();
+                self.keep(&held, "accept", member, None, &signature, now)
                     .await?;
             }
             Some(_) if tally.is_complete() => {}

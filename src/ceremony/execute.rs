@@ -22,7 +22,7 @@ use super::office::Held;
 use super::reconcile::Alone;
 use super::vote::needs;
 use super::{Error, Office, Report};
-use crate::keys::Snapshot;
+use crate::keys::{Key, Ring, Snapshot};
 use crate::log::Event;
 use crate::store::{CeremonyState, Change, KeyObjectRow};
 use crate::token::{Executor, Generated, Handle};
@@ -228,7 +228,7 @@ impl Office {
                 .rings
                 .get(order.ring.as_str())
                 .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
-            let key = super::propose::find(ring, &order.kid)?;
+            let key = numbered(ring, &order.kid, order.number)?;
             trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
             let location = sole_location(order)?;
             let Location::Pkcs11(at) = location else {
@@ -374,7 +374,7 @@ impl Office {
             .rings
             .get(order.ring.as_str())
             .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
-        let key = super::propose::find(ring, &order.kid)?;
+        let key = numbered(ring, &order.kid, order.number)?;
         let now = self.ambient.now();
         let successor = key
             .state
@@ -516,6 +516,18 @@ fn sole_location(order: &DestroyKey) -> Result<&Location, Error> {
         _ => Err(Error::Unfit(format!(
             "key {} is said to be at several locations; this version knows one of each key",
             order.kid
+        ))),
+    }
+}
+
+/// The key that is meant: people read its number, not its kid.
+fn numbered<'a>(ring: &'a Ring, kid: &Kid, number: u32) -> Result<&'a Key, Error> {
+    let key = super::propose::find(ring, kid)?;
+    match key.number == number {
+        true => Ok(key),
+        false => Err(Error::Unfit(format!(
+            "the request says key {number} of ring {}, {kid} is key {}",
+            ring.name, key.number
         ))),
     }
 }

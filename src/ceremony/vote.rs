@@ -4,7 +4,7 @@
 use trust::approval::{Approval, Objection};
 use trust::leaf::ActKind;
 use trust::tally::{Standing, Tally};
-use trust::{MemberId, MemberSignature, Purpose, sshsig};
+use trust::{MemberId, MemberSignature, Purpose, Time, sshsig};
 
 use super::office::{Held, objection_body};
 use super::{Error, Office, Report};
@@ -37,7 +37,7 @@ impl Office {
             return Err(Error::DoesNotCount(why));
         }
         let member = tally.counted.last().map(|counted| counted.member.clone());
-        self.keep(&held, "approve", member, None, Vec::new(), &signature)
+        self.keep(&held, "approve", member, None, &signature, received_at)
             .await?;
         if tally.standing == Standing::Approved && held.row.state == CeremonyState::Proposed {
             self.move_to(
@@ -105,22 +105,25 @@ impl Office {
             }
         };
         let by = Some(by);
-        self.keep(&held, purpose.word(), by, Some(reason), body, &signature)
+        let why = Some((reason, body));
+        self.keep(&held, purpose.word(), by, why, &signature, received_at)
             .await?;
         self.move_to(&held, held.row.state, to, &to.to_string())
             .await?;
         self.report(&held.row.id).await
     }
 
+    /// Keeps a signature. Its row and its leaf have the one instant by which it was judged.
     pub(super) async fn keep(
         &self,
         held: &Held,
         purpose: &str,
         member: Option<MemberId>,
-        reason: Option<&str>,
-        body: Vec<u8>,
+        objection: Option<(&str, Vec<u8>)>,
         signature: &MemberSignature,
+        received_at: Time,
     ) -> Result<(), Error> {
+        let (reason, body) = objection.unzip();
         // Whose signature it is, by the tally; who typed the command proves nothing.
         let who = match purpose {
             // Any member may have proposed.
@@ -131,9 +134,9 @@ impl Office {
         let row = CeremonySignatureRow {
             ceremony: held.row.id.clone(),
             purpose: purpose.to_owned(),
-            body,
+            body: body.unwrap_or_default(),
             signature: encoded(signature)?,
-            received_at: self.ambient.now().millis(),
+            received_at: received_at.millis(),
         };
         let event = Event {
             action: purpose,
@@ -142,6 +145,7 @@ impl Office {
             reason,
             reference: Some(&held.row.id),
             ring: held.row.ring.as_deref(),
+            time: received_at,
             ..self.event()
         };
         self.log

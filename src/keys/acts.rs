@@ -269,6 +269,7 @@ mod tests {
                 origin: to.to_owned(),
                 previous_checkpoint: String::new(),
                 previous_origin: from.to_owned(),
+                root: trust::Sha256Digest::of(b""),
                 size,
             }),
             reach: None,

@@ -199,7 +199,9 @@ impl Times {
     /// When a leaf of the present tree was written, by its own `time`.
     pub fn of(&self, index: u64, time: Time) -> Time {
         let place = self.origins.place(self.origins.newest(), index);
-        place.map_or(time, |place| self.corrections.time(place, time))
+        place.map_or(time, |place| {
+            self.corrections.time(&self.origins, place, time)
+        })
     }
 
     /// The latest time of the first `size` leaves, of which `clock` is the latest that they tell.
@@ -222,6 +224,7 @@ mod tests {
             origin: to.to_owned(),
             previous_checkpoint: String::new(),
             previous_origin: from.to_owned(),
+            root: trust::Sha256Digest::of(b""),
             size,
         })
     }

@@ -130,6 +130,7 @@ impl Office {
             Operation::ClockCorrection(order) => Outcome::Corrected(order.clone()),
             Operation::NewOrigin(order) => Outcome::NewOrigin {
                 origin: order.origin.clone(),
+                root: order.root,
                 size: order.size,
             },
             other => panic!("{other:?} is not done to a log"),
@@ -253,6 +254,7 @@ pub fn new_origin(from: &str, to: &str, size: u64, before: u64) -> Operation {
         origin: to.to_owned(),
         previous_checkpoint: signed(&last),
         previous_origin: from.to_owned(),
+        root: Sha256Digest::of(b"tree"),
         size,
     })
 }

@@ -124,7 +124,7 @@ fn a_detached_jws_of_every_algorithm_verifies() {
 }
 
 #[test]
-fn a_dsse_envelope_of_every_algorithm_verifies() {
+fn case_v9_a_dsse_envelope_of_every_algorithm_verifies() {
     let world = world();
     let payload = b"{\"statement\":1}";
     for (ring, algorithm) in JOSE {

@@ -114,7 +114,9 @@ pub enum Outcome {
     NewOrigin {
         /// The new origin.
         origin: String,
-        /// How many leaves it begins with.
+        /// The root of the leaves that it begins with.
+        root: Sha256Digest,
+        /// How many they are.
         size: u64,
     },
 }

@@ -51,14 +51,24 @@ impl Origins {
     /// Where a leaf of the tree of an origin stands; none of an origin that is not known.
     pub fn place(&self, origin: &str, index: u64) -> Option<LogPlace> {
         let names = self.later.iter().map(|(name, _)| name);
-        let mut at = std::iter::once(&self.first)
+        let at = std::iter::once(&self.first)
             .chain(names)
             .position(|name| name == origin)?;
+        Some(self.under(at, index))
+    }
+
+    /// Where a leaf of the tree of the origin with this number stands.
+    fn under(&self, mut origin: usize, index: u64) -> LogPlace {
         // What an origin took over is where it was before.
-        while at > 0 && index < self.later[at - 1].1 {
-            at -= 1;
+        let taken = |before: usize| {
+            self.later
+                .get(before)
+                .is_some_and(|(_, size)| index < *size)
+        };
+        while origin > 0 && taken(origin - 1) {
+            origin -= 1;
         }
-        Some(LogPlace { origin: at, index })
+        LogPlace { origin, index }
     }
 }
 
@@ -105,11 +115,12 @@ impl Corrections {
         self.0.is_empty()
     }
 
-    /// When a leaf was written, by its own `time` and the corrections.
-    pub fn time(&self, place: LogPlace, time: Time) -> Time {
+    /// When a leaf was written, by its own `time` and the corrections of what stands there in the
+    /// tree in which each correction was told.
+    pub fn time(&self, origins: &Origins, place: LogPlace, time: Time) -> Time {
         let concerns = |each: &&Correction| {
             let leaves = each.first..=each.last;
-            place.origin <= each.told.origin && leaves.contains(&place.index)
+            leaves.contains(&place.index) && origins.under(each.told.origin, place.index) == place
         };
         let corrections = self.0.iter().filter(concerns);
         corrections.fold(time, |time, each| time.min(each.bound))
@@ -141,6 +152,8 @@ mod tests {
 
     #[test]
     fn a_correction_bounds_what_it_names_and_nothing_else() {
+        let mut origins = Origins::one("a");
+        origins.push("b", 2);
         let mut corrections = Corrections::default();
         let told = LogPlace {
             origin: 0,
@@ -154,9 +167,9 @@ mod tests {
         };
         corrections.push(told, &correction, Some(at(900)));
         let place = |index| LogPlace { origin: 0, index };
-        assert_eq!(corrections.time(place(3), at(900)), at(100));
-        assert_eq!(corrections.time(place(3), at(50)), at(50));
-        assert_eq!(corrections.time(place(6), at(900)), at(900));
+        assert_eq!(corrections.time(&origins, place(3), at(900)), at(100));
+        assert_eq!(corrections.time(&origins, place(3), at(50)), at(50));
+        assert_eq!(corrections.time(&origins, place(6), at(900)), at(900));
         assert_eq!(corrections.clock(9, at(900)), at(100));
         assert_eq!(corrections.clock(3, at(900)), at(900));
         assert_eq!(corrections.clock(9, at(901)), at(901));
@@ -164,6 +177,19 @@ mod tests {
             origin: 1,
             index: 4,
         };
-        assert_eq!(corrections.time(later, at(900)), at(900));
+        assert_eq!(corrections.time(&origins, later, at(900)), at(900));
+        // Told in the later origin, it is of what stands in that one's tree.
+        let told = LogPlace {
+            origin: 1,
+            index: 9,
+        };
+        let mut corrections = Corrections::default();
+        corrections.push(told, &correction, None);
+        assert_eq!(
+            corrections.time(&origins, place(4), at(900)),
+            at(900),
+            "lost"
+        );
+        assert_eq!(corrections.time(&origins, later, at(900)), at(100));
     }
 }

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 
 use crate::digest::Sha256Digest;
 use crate::jwk::PublicKey;
-use crate::tlog::checkpoint::Checkpoint;
-use crate::tlog::merkle::leaf_hash;
-use crate::tlog::note::VerifierKey;
+use crate::tlog::checkpoint::{self, Checkpoint};
+use crate::tlog::merkle::{self, leaf_hash};
+use crate::tlog::note::{Note, VerifierKey};
 use crate::tlog::policy::{WitnessPolicy, Witnessed};
 use crate::tlog::proof::TlogProof;
 
@@ -26,6 +26,8 @@ pub enum NotProven {
 pub(crate) struct Proven {
     pub index: u64,
     pub origin: String,
+    /// The root of the leaves before it.
+    pub before: Sha256Digest,
     pub witnessed: Witnessed,
 }
 
@@ -69,13 +71,34 @@ impl<'a> Proofs<'a> {
             .verify(leaf_hash(leaf.as_bytes()), &keys, &self.policy)
             .map_err(|error| not(&error))?;
         let Checkpoint { size, root, .. } = logged.checkpoint;
+        let before = merkle::root_before(logged.index, size, &proof.hashes);
         let tree = (origin.to_owned(), size);
         self.forked |= *self.roots.entry(tree).or_insert(root) != root;
         Ok(Proven {
             index: logged.index,
             origin: origin.to_owned(),
+            before,
             witnessed: logged.witnessed,
         })
+    }
+
+    /// Whether one of the log's keys signed a checkpoint, and none that is named there did not.
+    pub fn signed(&mut self, note: &str) -> bool {
+        let Ok(note) = Note::parse(note.as_bytes()) else {
+            return false;
+        };
+        let origin = note.text.lines().next().unwrap_or_default();
+        let keys = self
+            .keys
+            .iter()
+            .map(|key| VerifierKey::for_log(origin, key));
+        let Ok(keys) = keys.collect::<Result<Vec<_>, _>>() else {
+            return false;
+        };
+        for (key, used) in keys.iter().zip(&mut self.used) {
+            *used |= note.by(key).next().is_some();
+        }
+        checkpoint::open(&note, &keys).is_ok()
     }
 
     /// After the last proof: whether any is of a tree that goes on after its origin had ended in

@@ -39,6 +39,8 @@ pub struct Line {
     /// What holds and was not known before.
     corrected: Vec<ClockCorrection>,
     began: Vec<NewOrigin>,
+    /// The root of what an origin took over is not the one that its ceremony names.
+    torn: Option<String>,
     /// What of the remembered tree has to be in one that is read from its beginning.
     survivors: Option<Survivors>,
 }
@@ -126,8 +128,14 @@ impl Line {
         self.times.of(index, time)
     }
 
-    /// The tree, one leaf larger.
+    /// The tree, before the next leaf.
     pub fn grown(&mut self, frontier: &Frontier) {
+        let here = |order: &&NewOrigin| order.size == frontier.size();
+        if let Some(order) = self.began.iter().find(here)
+            && order.root != frontier.root()
+        {
+            self.torn = Some(order.origin.clone());
+        }
         if let Some(survivors) = &mut self.survivors
             && survivors.size == frontier.size()
         {
@@ -162,6 +170,11 @@ impl Line {
         acts: &[Arc<Act>],
         now: &Checkpoint,
     ) -> Result<Option<(u64, String)>, String> {
+        if let Some(origin) = &self.torn {
+            return Err(format!(
+                "{origin:?} does not begin with the leaves that its ceremony says are left"
+            ));
+        }
         let newest = self.known.as_ref().map_or(&*now.origin, LogLine::newest);
         if newest != now.origin {
             return Err(format!(

@@ -80,6 +80,7 @@ pub(super) fn check(
     log.whole(&proofs)?;
     let leaf = signature_leaf(&file.leaf, &key)?;
     let (history, places) = life(file, &key, &acts, &log)?;
+    let whole = history.state().map_err(|error| refused("life", error))?;
     revocation(file, &key, &history, &pin)?;
     let (checks, fits_usage) = match &file.subject {
         Some(subject) => subject_checks(subject, &leaf, &key)?,
@@ -89,13 +90,12 @@ pub(super) fn check(
     let nobody = proven.witnessed.complete && proven.witnessed.at.is_none();
     let by_witnesses = proven.witnessed.at;
     let at = match nobody {
-        true => Some(log.corrections.time(place, leaf.time)),
+        true => Some(log.time(place, leaf.time)),
         false => by_witnesses,
     };
     // The order of the log is not to be dated back: what stands after an act came after it.
     let floor = places.before(place);
     let at = at.map(|at| floor.map_or(at, |floor| at.max(floor)));
-    let whole = history.state().map_err(|error| refused("life", error))?;
     let state = match places.primary {
         Some(primary) if primary < place => whole,
         // It was not primary yet: as good as never.
@@ -201,6 +201,12 @@ impl Log {
                 && act.first == Some(order.size)
                 && act.last == Some(end.size)
                 && found.index == order.size;
+            if !proofs.signed(&order.previous_checkpoint) {
+                return no("no key of the log signed the last checkpoint of the old one");
+            }
+            if found.before != order.root {
+                return no("the new log does not begin with the leaves that were left");
+            }
             log.ends.push(end);
             if !same {
                 return no("the leaf tells otherwise than the ceremony");
@@ -244,6 +250,10 @@ impl Log {
             log.corrections.push(place, correction, None);
         }
         Ok(log)
+    }
+
+    fn time(&self, place: LogPlace, written: Time) -> Time {
+        self.corrections.time(&self.origins, place, written)
     }
 
     /// The place of a leaf, which stands there from now on.
@@ -342,7 +352,7 @@ fn life(
         last = Some(place);
         let mut act = act(&logged.leaf)?;
         let written = act.time;
-        act.time = log.corrections.time(place, written);
+        act.time = log.time(place, written);
         if number == 0 {
             // A clock that was wrong at the acceptance was wrong at the birth before it.
             if key.prepared_at > written {
@@ -432,6 +442,7 @@ fn revocation(
         return no("the ceremony is of another operation");
     };
     let same = order.kid == key.public.kid()
+        && order.number == key.order.number
         && order.ring == key.order.ring
         && order.reason == revocation.reason
         && order.compromised_since == revocation.compromised_since;

@@ -8,6 +8,7 @@ use crate::template::Use;
 use crate::text;
 use crate::time::Time;
 use crate::tlog::checkpoint::Checkpoint;
+use crate::tlog::merkle::empty_root;
 use crate::tlog::note::Note;
 
 use super::{
@@ -73,11 +74,11 @@ pub enum RequestError {
     )]
     Keys,
     /// Leaves that cannot be meant.
-    #[error("operation.{0}: the range of leaves is impossible")]
+    #[error("operation.{0}: the range of leaves is impossible, or has another root")]
     Range(&'static str),
-    /// The checkpoint is none of the old log, or the new origin is the old one.
-    #[error("operation.new-origin: {0}")]
-    Origin(&'static str),
+    /// No name of a log, or not the one that is meant.
+    #[error("operation.{0}: {1}")]
+    Origin(&'static str, &'static str),
 }
 
 impl Request {
@@ -107,6 +108,7 @@ impl Request {
             }
             Operation::ClockCorrection(order) => {
                 printable("operation.clock-correction.origin", &order.origin, 200)?;
+                log_name("clock-correction", &order.origin)?;
                 if order.first > order.last {
                     return Err(RequestError::Range("clock-correction"));
                 }
@@ -200,11 +202,15 @@ impl NewOrigin {
             &self.previous_origin,
             200,
         )?;
+        for origin in [&self.origin, &self.previous_origin] {
+            log_name("new-origin", origin)?;
+        }
+        let wrong = |what| RequestError::Origin("new-origin", what);
         if self.origin == self.previous_origin {
-            return Err(RequestError::Origin("the new origin is the old one"));
+            return Err(wrong("the new origin is the old one"));
         }
         let none = "previous_checkpoint is no checkpoint of the old log";
-        let checkpoint = self.end().ok_or(RequestError::Origin(none))?;
+        let checkpoint = self.end().ok_or(wrong(none))?;
         let lost = match checkpoint.size.checked_sub(self.size) {
             None => return Err(RequestError::Range("new-origin")),
             Some(0) => None,
@@ -213,10 +219,27 @@ impl NewOrigin {
                 last: checkpoint.size - 1,
             }),
         };
-        match lost == self.lost {
+        // Nothing was lost, or nothing is left: then there is one root that can be meant.
+        let root = match (lost, self.size) {
+            (None, _) => checkpoint.root,
+            (Some(_), 0) => empty_root(),
+            (Some(_), _) => self.root,
+        };
+        match lost == self.lost && root == self.root {
             true => Ok(()),
             false => Err(RequestError::Range("new-origin")),
         }
+    }
+}
+
+/// What a note can have as the name of a key (c2sp.org/signed-note).
+fn log_name(operation: &'static str, name: &str) -> Result<(), RequestError> {
+    match name.contains(|character: char| character.is_whitespace() || character == '+') {
+        true => Err(RequestError::Origin(
+            operation,
+            "an origin has no white space and no +",
+        )),
+        false => Ok(()),
     }
 }
 

@@ -4,6 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::alg::{Algorithm, KeySpec};
+use crate::digest::Sha256Digest;
 use crate::jwk::Kid;
 use crate::name::Name;
 use crate::place::{Location, Place};
@@ -208,6 +209,8 @@ pub struct NewOrigin {
     pub previous_checkpoint: String,
     /// First line of the old log's checkpoints.
     pub previous_origin: String,
+    /// Root of the leaves that survive.
+    pub root: Sha256Digest,
     /// How many leaves survive: the new tree begins with them.
     pub size: u64,
 }

@@ -237,8 +237,8 @@ fn check_outcome(
         }
         (Operation::Revoke(order), Outcome::Revoked { kid }) => order.kid == *kid,
         (Operation::ClockCorrection(order), Outcome::Corrected(done)) => order == done,
-        (Operation::NewOrigin(order), Outcome::NewOrigin { origin, size }) => {
-            (&order.origin, &order.size) == (origin, size)
+        (Operation::NewOrigin(order), Outcome::NewOrigin { origin, root, size }) => {
+            (&order.origin, &order.root, &order.size) == (origin, root, size)
         }
         _ => false,
     };

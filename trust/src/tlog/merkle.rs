@@ -199,6 +199,25 @@ pub fn verify_inclusion(
     }
 }
 
+/// The root of the `index` leaves before a leaf whose inclusion in a tree of `size` leaves was
+/// verified with this proof: what stands to the left on its way are their perfect subtrees.
+pub fn root_before(index: u64, size: u64, proof: &[Sha256Digest]) -> Sha256Digest {
+    let (mut node, mut last) = (index, size.saturating_sub(1));
+    let mut before: Option<Sha256Digest> = None;
+    for sibling in proof {
+        if node & 1 == 1 || node == last {
+            before = Some(before.map_or(*sibling, |right| node_hash(*sibling, right)));
+            while node & 1 == 0 && node != 0 {
+                node >>= 1;
+                last >>= 1;
+            }
+        }
+        node >>= 1;
+        last >>= 1;
+    }
+    before.unwrap_or_else(empty_root)
+}
+
 /// Checks that the tree of `new` leaves begins with the `old` leaves of the earlier tree
 /// (RFC 9162 section 2.1.4.2). From the empty tree and between equal sizes the proof is empty.
 pub fn verify_consistency(

@@ -10,7 +10,7 @@ use crate::leaf::{self, ActKind, ActLeaf, Leaf};
 use crate::member_signature::MemberSignature;
 use crate::name::LOG_RING;
 use crate::proofs::{NotProven, Proofs, told};
-use crate::request::Request;
+use crate::request::{Operation, Request};
 use crate::time::Time;
 use crate::tlog::policy::WitnessPolicy;
 
@@ -40,6 +40,9 @@ pub enum LogProofsError {
     /// The end of the ceremony, or an approval that counted, is missing.
     #[error("no proof of {0}")]
     Missing(&'static str),
+    /// Received in time by the service's word, and not by the log's.
+    #[error("an approval came into the log after approve_by")]
+    Late,
     /// A signature cannot be written.
     #[error("a signature cannot be written")]
     Write(#[from] JsonError),
@@ -111,8 +114,12 @@ pub(super) fn check(
     }
     for signature in counted {
         let digest = signature.digest().map_err(LogProofsError::Write)?;
-        if !approved.contains_key(&digest) {
-            return Err(LogProofsError::Missing("an approval before it").into());
+        match approved.get(&digest) {
+            Some(at) if *at > here.approve_by => return Err(LogProofsError::Late.into()),
+            // The log in which they would stand is halted.
+            None if here.begins_a_log => {}
+            None => return Err(LogProofsError::Missing("an approval before it").into()),
+            Some(_) => {}
         }
     }
     Ok(approved)
@@ -124,6 +131,8 @@ struct Here {
     /// Of the act that ends it. What changes the log itself takes effect by that act.
     end: (ActKind, &'static str),
     core: Sha256Digest,
+    approve_by: Time,
+    begins_a_log: bool,
     signatures: BTreeMap<&'static str, BTreeSet<Sha256Digest>>,
 }
 
@@ -159,6 +168,8 @@ impl Here {
         };
         Ok(Self {
             end,
+            approve_by: request.approve_by,
+            begins_a_log: matches!(request.operation, Operation::NewOrigin(_)),
             request: Sha256Digest::of(record.request.as_bytes()).to_string(),
             core: transcript.core_digest()?,
             signatures,

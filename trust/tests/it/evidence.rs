@@ -354,11 +354,28 @@ fn refused_for_the_revocation_or_the_subject() {
         story.revocation = Some(revoked(&story.world, change).0);
         assert_eq!(story.verdict(), "revocation");
     }
+    // The act names the ceremony, and the ceremony another number than the key's.
+    let mut other = primary();
+    other.revoke("superseded", None);
+    let (kid, index) = (other.kid(), other.leaves.len() - 1);
+    let numbered = |order: &mut Revoke| (order.kid, order.number) = (kid, 2);
+    let (transcript, digest) = revoked(&other.world, numbered);
+    other.rewrite(index, |act| act["ref"] = json!(digest));
+    other.revocation = Some(transcript);
+    assert_eq!(other.verdict(), "revocation");
     story.revocation = Some(story.birth.clone());
     assert_eq!(story.verdict(), "revocation");
     let mut alive = primary();
     alive.revocation = Some(revoked(&alive.world, |_| ()).0);
     assert_eq!(alive.verdict(), "revocation");
+
+    // Times that run backwards are found before either.
+    let mut back = primary();
+    back.demote().retire();
+    let last = back.leaves.len() - 1;
+    back.rewrite(last, |act| act["time"] = json!(minute(150)));
+    back.subject.as_mut().unwrap().signature = Base64Url(vec![1; 64]);
+    assert_eq!(back.verdict(), "life");
 
     let story = primary();
     let with = |change: &dyn Fn(&mut Subject)| {

@@ -358,20 +358,52 @@ fn a_checkpoint_that_the_last_one_of_its_origin_does_not_cover_is_refused() {
     assert_eq!(proven(&other), "origin");
 }
 
+/// The custodians sign the root of what is left, so nobody puts other leaves in their places.
+#[test]
+fn a_new_log_that_begins_with_other_leaves_than_were_left_is_refused() {
+    // An act of no interest, that stands before the retirement, gives way to a signature.
+    let mut forged = primary();
+    forged.leaf(json!({"kind": "admin", "action": "stop", "actor": "test", "time": minute(100)}));
+    let (spare, signed) = (forged.leaves.len() - 1, forged.signed);
+    forged.demote().retire();
+    let size = forged.leaves.len();
+    forged.begin_again(400, "seal.example/log-2", size);
+    assert_eq!(forged.verdict(), RETIRED);
+    forged.leaves.swap(spare, signed);
+    forged.signed = spare;
+    assert_eq!(forged.verdict(), "origin");
+}
+
+#[test]
+fn the_last_checkpoint_of_an_origin_is_signed_by_a_key_of_the_log() {
+    let mut story = primary();
+    let key = std::mem::replace(&mut story.log_key, NewKey::generate());
+    story.begin_again(160, "seal.example/log-2", 3);
+    story.log_key = key;
+    assert_eq!(story.said(&story.with_lost(0), None), "origin");
+}
+
+/// A correction is of the leaves of the tree in which it stands.
+#[test]
+fn a_lost_leaf_keeps_its_time_when_what_took_its_place_is_corrected() {
+    let mut story = ahead();
+    story.begin_again(160, "seal.example/log-2", 3);
+    story.correct(180, 150, 0, 3).demote().retire();
+    assert_eq!(story.said(&story.with_lost(0), None), AFTER_END);
+}
+
 /// Whoever has two trees could show each leaf in the one that suits.
 #[test]
 fn two_leaves_at_one_place_are_two_logs() {
-    let mut story = primary();
-    story.begin_again(160, "seal.example/log-2", 4);
-    let mut file = story.with_lost(0);
-    assert_eq!(story.said(&file, None), "VALID []");
+    let story = primary();
+    let mut file = story.file();
     let mut other = story.leaves.clone();
-    other[3] = story.leaves[2].clone();
-    other[2] = other[2].replace("2026", "2027");
-    file.life[1].leaf = other[3].clone();
-    let proof = |index| log::proof(&story.origin, &story.log_key, &other, index).to_string();
-    (file.life[0].proof, file.life[1].proof) = (proof(1), proof(3));
-    file.origins[0].proof = proof(4);
+    other.swap(2, 3);
+    other.push(story.leaves[0].clone());
+    let proof = |index| log::proof(ORIGIN, &story.log_key, &other, index).to_string();
+    file.life[0].proof = proof(1);
+    assert_eq!(story.said(&file, None), "VALID []", "nobody saw both trees");
+    file.life[1].proof = proof(3);
     assert_eq!(story.said(&file, None), "proof");
 }
 

@@ -36,6 +36,7 @@ fn new_origin() -> NewOrigin {
         origin: "new".to_owned(),
         previous_checkpoint: note.to_string(),
         previous_origin: "old".to_owned(),
+        root: log::root(&["a", "b", "c"]),
         size: 3,
     }
 }
@@ -100,6 +101,8 @@ fn a_correction_is_of_leaves_that_can_be_meant_and_of_the_past() {
     let text = RequestError::Text("operation.clock-correction.origin", 200);
     assert_eq!(with(|order| order.origin.clear()), text);
     assert_eq!(with(|order| order.origin = "n".repeat(201)), text);
+    let spaced = RequestError::Origin("clock-correction", "an origin has no white space and no +");
+    assert_eq!(with(|order| order.origin = "a b".to_owned()), spaced);
     let one = ClockCorrection {
         first: 9,
         ..correction()
@@ -126,19 +129,42 @@ fn a_new_origin_says_what_was_lost_and_shows_the_old_checkpoint() {
     assert_eq!(with(&|order| order.lost = lost(2, 4)), range);
     assert_eq!(with(&|order| order.lost = lost(3, 3)), range);
     assert_eq!(with(&|order| order.lost = lost(3, 5)), range);
+    let all = ["a", "b", "c", "d", "e"];
     for (size, lost) in [(5, None), (4, lost(4, 4)), (0, lost(0, 4))] {
+        let root = log::root(&all[..size]);
         let order = NewOrigin {
-            size,
+            size: size as u64,
             lost,
+            root,
             ..new_origin()
         };
         let request = world.request_for(Operation::NewOrigin(order));
         assert_eq!(request.check(), Ok(()));
     }
 
-    let same = RequestError::Origin("the new origin is the old one");
+    // With nothing lost, or nothing left, there is one root that it can be.
+    let other = log::root(&["x"]);
+    assert_eq!(
+        with(&|order| (order.size, order.lost, order.root) = (5, None, other)),
+        range
+    );
+    assert_eq!(
+        with(&|order| (order.size, order.lost, order.root) = (0, lost(0, 4), other)),
+        range
+    );
+    let wrong = |what| RequestError::Origin("new-origin", what);
+    let spaced = wrong("an origin has no white space and no +");
+    for name in ["a b", "a+b", "a\u{a0}b"] {
+        assert_eq!(with(&|order| order.origin = name.to_owned()), spaced);
+        assert_eq!(
+            with(&|order| order.previous_origin = name.to_owned()),
+            spaced
+        );
+    }
+
+    let same = wrong("the new origin is the old one");
     assert_eq!(with(&|order| order.origin = "old".to_owned()), same);
-    let none = RequestError::Origin("previous_checkpoint is no checkpoint of the old log");
+    let none = wrong("previous_checkpoint is no checkpoint of the old log");
     assert_eq!(
         with(&|order| order.previous_origin = "older".to_owned()),
         none
@@ -190,9 +216,16 @@ fn what_was_done_to_the_log_is_what_was_ordered() {
     }
     let operation = Operation::NewOrigin(new_origin());
     assert!(stated(&operation, as_ordered(&operation)).is_ok());
-    for (origin, size) in [("old", 3), ("new", 4), ("new", 2)] {
+    let (right, other) = (new_origin().root, log::root(&["x"]));
+    for (origin, root, size) in [
+        ("old", right, 3),
+        ("new", right, 4),
+        ("new", right, 2),
+        ("new", other, 3),
+    ] {
         let outcome = Outcome::NewOrigin {
             origin: origin.to_owned(),
+            root,
             size,
         };
         let error = stated(&operation, outcome).unwrap_err();

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 use trust::leaf::{ActKind, ActLeaf};
+use trust::request::{NewOrigin, Operation};
 use trust::tlog::proof::TlogProof;
 use trust::transcript::{LogProofsError, Logged};
 use trust::*;
@@ -201,6 +202,50 @@ fn only_what_changes_the_log_is_ended_by_an_act_on_it() {
         matches!(error, LogProofsError::OtherLeaf(found) if found == end),
         "{error}"
     );
+}
+
+/// The log in which its approvals would stand is halted; its own act is the first of the new one.
+#[test]
+fn what_begins_a_log_is_proven_by_its_end_alone() {
+    let mut all = InLog::new();
+    let note = log::checkpoint("old", &all.key, &["a"]);
+    let operation = Operation::NewOrigin(NewOrigin {
+        lost: None,
+        origin: ORIGIN.to_owned(),
+        previous_checkpoint: note.to_string(),
+        previous_origin: "old".to_owned(),
+        root: log::root(&["a"]),
+        size: 1,
+    });
+    all.core = all.world.done(&all.world.request_for(operation));
+    all.leaves.truncate(1);
+    all.proven.clear();
+    let core = all.core.core_digest().unwrap();
+    let end = all.prove("new-origin", |act| {
+        act.kind = ActKind::Log;
+        act.digest = Some(core);
+    });
+    assert_eq!(end, 1);
+    let verified = all.verified().unwrap();
+    assert!(verified.logged_at().is_empty());
+    all.proven.clear();
+    all.prove("executed", |_| ());
+    assert!(matches!(
+        all.error(),
+        LogProofsError::Missing("the end of the ceremony")
+    ));
+}
+
+/// By the service's word all were in time; the log says otherwise.
+#[test]
+fn an_approval_after_the_deadline_by_the_log() {
+    let mut all = InLog::new();
+    let request = Request::decode(all.core.record.request.as_bytes()).unwrap();
+    all.change(APPROVED[0], |leaf| leaf["time"] = json!(request.approve_by));
+    assert!(all.verified().is_ok());
+    let late = request.approve_by + std::time::Duration::from_millis(1);
+    all.change(APPROVED[0], |leaf| leaf["time"] = json!(late));
+    assert!(matches!(all.error(), LogProofsError::Late));
 }
 
 #[test]

@@ -124,6 +124,7 @@ fn requests() -> Vec<(Parser, Vec<u8>)> {
         origin: "new".to_owned(),
         previous_checkpoint: note.to_string(),
         previous_origin: "old".to_owned(),
+        root: log::root(&["a"]),
         size: 1,
     };
     [

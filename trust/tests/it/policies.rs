@@ -154,6 +154,7 @@ fn every_operation_is_counted_by_its_own_threshold() {
         origin: "b".to_owned(),
         previous_checkpoint: String::new(),
         previous_origin: "a".to_owned(),
+        root: Sha256Digest::of(b""),
         size: 1,
     };
     let operations = [

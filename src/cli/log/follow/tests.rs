@@ -317,6 +317,7 @@ fn new_origin(old: &Log, size: usize, origin: &str) -> Operation {
         origin: origin.to_owned(),
         previous_checkpoint: signed(&old.checkpoint(before)),
         previous_origin: old.origin.clone(),
+        root: old.root(size),
         size: size as u64,
     })
 }

@@ -51,6 +51,7 @@ impl Story {
             origin: origin.to_owned(),
             previous_checkpoint: checkpoint.to_string(),
             previous_origin: old.clone(),
+            root: log::root(&self.leaves[..size]),
             size: size as u64,
         });
         let (transcript, request) = self.on_the_log(at, operation);

@@ -224,6 +224,7 @@ pub fn as_ordered(operation: &Operation) -> Outcome {
         Operation::ClockCorrection(order) => Outcome::Corrected(order.clone()),
         Operation::NewOrigin(order) => Outcome::NewOrigin {
             origin: order.origin.clone(),
+            root: order.root,
             size: order.size,
         },
     }

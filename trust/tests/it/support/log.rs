@@ -13,7 +13,7 @@ pub fn checkpoint<T: AsRef<[u8]>>(origin: &str, key: &NewKey, leaves: &[T]) -> N
     let text = Checkpoint {
         origin: origin.to_owned(),
         size: leaves.len() as u64,
-        root: root(&hashes(leaves)),
+        root: root(leaves),
     }
     .body();
     let verifier = VerifierKey::for_log(origin, &key.public()).unwrap();
@@ -39,12 +39,20 @@ fn hashes<T: AsRef<[u8]>>(leaves: &[T]) -> Vec<Sha256Digest> {
 }
 
 /// RFC 6962 section 2.1, by its definition.
-fn root(hashes: &[Sha256Digest]) -> Sha256Digest {
+/// The root of these leaves.
+pub fn root<T: AsRef<[u8]>>(leaves: &[T]) -> Sha256Digest {
+    match leaves {
+        [] => Sha256Digest::of(b""),
+        some => top(&hashes(some)),
+    }
+}
+
+fn top(hashes: &[Sha256Digest]) -> Sha256Digest {
     match hashes {
         [one] => *one,
         more => {
             let (left, right) = more.split_at(half(more.len()));
-            node_hash(root(left), root(right))
+            node_hash(top(left), top(right))
         }
     }
 }
@@ -57,8 +65,8 @@ fn path(index: usize, hashes: &[Sha256Digest]) -> Vec<Sha256Digest> {
     let middle = half(hashes.len());
     let (left, right) = hashes.split_at(middle);
     let (mut below, beside) = match index < middle {
-        true => (path(index, left), root(right)),
-        false => (path(index - middle, right), root(left)),
+        true => (path(index, left), top(right)),
+        false => (path(index - middle, right), top(left)),
     };
     below.push(beside);
     below
