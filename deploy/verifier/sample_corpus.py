@@ -12,7 +12,7 @@ import pathlib
 import random
 import sys
 
-from sample_files import ALGORITHMS, INPUTS, Installation, Log, ServiceKey, Story, Witness, WrappingKey, b64u, canonical, minute, with_log
+from sample_files import ALGORITHMS, INPUTS, Installation, Log, ServiceKey, Story, Witness, WrappingKey, b64u, canonical, minute, tree_root, with_log
 from sample_transcripts import write_transcripts
 
 LIVES = 120
@@ -55,7 +55,7 @@ def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
     numbers(write, installation)
     severities(write, installation)
     corrections(write, installation)
-    origins(write, installation)
+    origins(write, installation, witness, stranger)
     story = Story(installation=installation).activate().sign().demote().retire()
     for minutes in (300, 301):
         write(f"retired-{minutes}", story, [(witness, minute(minutes))])
@@ -85,7 +85,12 @@ def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
     ):  # fmt: skip
         write(f"take-over-{name}", Story(installation=installation).act(20, "revoke", "kid", **members).sign())
     write("rotate-since", Story(installation=installation).act(20, "rotate", "kid", **SINCE).sign())
-    write("backwards", Story(installation=installation).act(9, "rotate", "kid").sign())
+    story = Story(installation=installation).act(9, "rotate", "kid").sign()
+    write("backwards", story)
+    write("backwards-and-subject", story, subject=story.subject(signature=b64u(story.key.sign(b"another"))))
+    write("backwards-and-form", story, subject=story.subject(input=""))
+    write("backwards-and-revocation", story, revocation=story.birth)
+    write("backwards-revoked-and-revocation", story.revoke(), revocation=story.birth)
     for name, members in (
         ("use", {"use": 2**53 - 1, "input_commit": "0" * 64}), ("use-minus", {"use": -1}), ("use-text", {"use": "1"}), ("use-large", {"use": 2**53}),
         ("commit", {"input_commit": "0" * 63}), ("uses", {"uses": 1}),
@@ -104,6 +109,7 @@ def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
         ("reason", (Story.RING, story.key.kid, "unspecified", None)),
     ):  # fmt: skip
         write(f"revocation-{name}", story, revocation=installation.revoke(*changed))
+    write("revocation-number", Story(installation=installation).activate().sign().revoke(number=2))
     for name, changed in (
         ("service", {"service": "Other"}), ("environment", {"environment": "other"}), ("acts", {"life": [{"leaf": "", "proof": ""}] * 1001}),
         ("log-keys", {"log_keys": [story.log_birth] * 1001}), ("same-log-key", {"log_keys": [story.log_birth] * 2}),
@@ -213,7 +219,7 @@ def corrections(write, installation: Installation) -> None:
     write("correction-born", Story(installation=installation).act(500, "rotate", "kid").sign().correct(1, 2, 1))
 
 
-def origins(write, installation: Installation) -> None:
+def origins(write, installation: Installation, witness: Witness, stranger: Witness) -> None:
     def signed() -> Story:
         return Story(installation=installation).activate().sign()
 
@@ -264,7 +270,14 @@ def origins(write, installation: Installation) -> None:
     early.corrections = []
     early.sign().log.append(HEARTBEAT)
     write("origin-corrected-before", early, corrections=changed)
+    lost = signed()
+    old = {"leaf": lost.log.leaves[3], "proof": lost.log.proof(3)}
+    lost.move(NEW, left=3).log.append(HEARTBEAT)
+    write("origin-corrected-lost", lost.correct(3, 3, 50), **old)
+    write("origin-corrected-and-lost", signed().correct(3, 3, 50).move(NEW))
     ends(write, signed)
+    roots(write, signed)
+    ends_signed(write, signed, installation, witness, stranger)
     places(write, signed)
 
 
@@ -274,7 +287,8 @@ def ends(write, signed) -> None:
         story = signed()
         proof, fork = story.log.proof(story.index), Log(story.log_key)
         fork.leaves = [*story.log.leaves[:3], *(canonical({"other": number}) for number in range(more))]
-        story.move(NEW, order={"previous_checkpoint": fork.checkpoint()} | lost, leaf={"last": 3 + more})
+        root = {"root": tree_root(fork.leaves).hex()} if not lost else {}
+        story.move(NEW, order={"previous_checkpoint": fork.checkpoint()} | root | lost, leaf={"last": 3 + more})
         write(f"origin-end-{name}", story)
         write(f"origin-end-{name}-old-proof", story, proof=proof)
     story = signed()
@@ -291,6 +305,73 @@ def ends(write, signed) -> None:
     story.move(NEWER, left=5, order=end, leaf={"last": 5})
     write("origin-end-second-fits", story, proof=middle)
     write("origin-end-second-larger", story, proof=larger)
+
+
+    for name, more in (("fork", 1), ("longer-fork", 2)):  # of which the signature is not lost
+        story = signed()
+        story.log.append(HEARTBEAT)
+        proof, fork = story.log.proof(story.index), Log(story.log_key)
+        fork.leaves = [*story.log.leaves[:4], *(canonical({"other": number}) for number in range(more))]
+        said = {"previous_checkpoint": fork.checkpoint(), "lost": {"first": 4, "last": 3 + more}}
+        story.move(NEW, left=4, order=said, leaf={"last": 4 + more})
+        write(f"origin-end-lost-{name}", story)
+        write(f"origin-end-lost-{name}-old-proof", story, proof=proof)
+
+
+def roots(write, signed) -> None:
+    """What a new tree begins with, and who signed where the old one ended."""
+    for size in range(1, 9):
+        for left in (None, 4 + size // 2):
+            story = signed()
+            for _ in range(size):
+                story.log.append(HEARTBEAT)
+            story.move(NEW, left=left)
+            write(f"origin-root-{size}-{left}", story)
+            story.log.leaves[0] = story.log.leaves[0].replace("root", "toor")  # below the leaves that were left
+            write(f"origin-root-{size}-{left}-other-first", story)
+    story = signed()
+    for _ in range(3):
+        story.log.append(HEARTBEAT)
+    story.move(NEW, left=6)
+    for count in range(1, 9):
+        story.log.append(HEARTBEAT)
+        write(f"origin-root-in-{count}", story)
+    write("origin-root-under-newer", story.move(NEWER, left=9))
+    story = signed()
+    story.log.append(HEARTBEAT)
+    write("origin-root-of-others", story.move(NEW, left=4, order={"root": "0" * 64}))
+    story = signed()
+    old = {"leaf": story.log.leaves[3], "proof": story.log.proof(3), "life": story.members()["life"]}
+    story.move(NEW, left=0)
+    for _ in range(3):
+        story.log.append(HEARTBEAT)
+    write("origin-root-of-nothing", story, **old)
+
+
+def ends_signed(write, signed, installation: Installation, witness: Witness, stranger: Witness) -> None:
+    """Who signed where the old origin ended."""
+    unknown, second = ServiceKey("Ed25519"), ServiceKey("ES256")
+    birth = installation.generate("log", second)
+
+    def line(key: ServiceKey, text: str, name: str | None = None) -> str:
+        return Log(key).signature_line(text, name)
+
+    makers = {
+        "good": lambda key, text: line(key, text), "unknown": lambda _, text: line(unknown, text),
+        "other-name": lambda key, text: line(key, text, "other.example.org"), "bad": lambda key, text: line(key, text + "x"),
+        "good-and-bad": lambda key, text: line(key, text) + line(key, text + "x"),
+        "good-and-unknown": lambda key, text: line(unknown, text) + line(key, text),
+        "witness": lambda key, text: line(key, text) + witness.line(text, minute(90)),
+        "bad-witness": lambda key, text: line(key, text) + stranger.line(text, minute(90)),
+        "witness-alone": lambda key, text: witness.line(text, minute(90)),
+        "second": lambda _, text: line(second, text), "both": lambda key, text: line(key, text) + line(second, text),
+    }  # fmt: skip
+    for name, make in makers.items():
+        story = signed()
+        text = story.log.checkpoint().rpartition("\n\n")[0] + "\n"
+        story.move(NEW, order={"previous_checkpoint": f"{text}\n{make(story.log_key, text)}"})
+        write(f"origin-signed-{name}", story)
+        write(f"origin-signed-{name}-two-keys", story, log_keys=[story.log_birth, birth])
 
 
 def places(write, signed) -> None:

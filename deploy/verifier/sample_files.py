@@ -295,8 +295,8 @@ class Installation:
         changes = {"record": {"approvals": approvals}, "statement": {"executed_at": minute(at + 2)}}
         return self.transcript(asked, lambda _: outcome, **changes | changed)
 
-    def revoke(self, ring: str, kid: str, reason: str, since: str | None) -> str:
-        order = {"ring": ring, "kid": kid, "number": 1, "reason": reason, "compromised_since": since}
+    def revoke(self, ring: str, kid: str, reason: str, since: str | None, number: int = 1) -> str:
+        order = {"ring": ring, "kid": kid, "number": number, "reason": reason, "compromised_since": since}
         return self.later({"revoke": order}, {"revoked": {"kid": kid}})
 
     def destroy(self, *keys: dict, **changed) -> str:
@@ -309,7 +309,7 @@ class Installation:
 
     def move(self, order: dict, outcome=None, **changed) -> str:
         """A new origin."""
-        said = {"origin": order["origin"], "size": order["size"]}
+        said = {name: order[name] for name in ("origin", "root", "size") if name in order}
         return self.later({"new-origin": order}, {"new-origin": said | (outcome or {})}, **changed)
 
 
@@ -420,8 +420,13 @@ def acts_of_ceremony(transcript: str) -> list:
         *of("approve", [approval["signature"] for approval in record["approvals"]], 2),
         act("execute", "0" * 64, 3),
         *of("accept", file["acceptance"]["signatures"], 4),
-        act("accepted", sha256(core(transcript)), 5),
+        act("accepted", sha256(core(transcript)), 5) | kind_of_end(json.loads(record["request"])),
     ]
+
+
+def kind_of_end(request: dict) -> dict:
+    ((operation, _),) = request["operation"].items()
+    return {"kind": "log", "action": operation} if operation in ("clock-correction", "new-origin") else {}
 
 
 def with_log(transcript: str, log, log_birth: str, acts=None, **changed) -> str:
@@ -439,6 +444,8 @@ def with_log(transcript: str, log, log_birth: str, acts=None, **changed) -> str:
 
 def tree_root(leaves: list) -> bytes:
     """MTH of RFC 6962 section 2.1, by its definition."""
+    if not leaves:
+        return hashlib.sha256(b"").digest()
     if len(leaves) == 1:
         return hashlib.sha256(b"\x00" + leaves[0].encode()).digest()
     half = _largest_power_under(len(leaves))
@@ -529,7 +536,7 @@ class Log:
         left = size if left is None else left
         lost = None if left == size else {"first": left, "last": size - 1}
         order = {"origin": origin, "previous_origin": self.origin, "previous_checkpoint": self.checkpoint()}
-        return order | {"size": left, "lost": lost} | changed
+        return order | {"size": left, "lost": lost, "root": tree_root(self.leaves[:left]).hex()} | changed
 
 
 INPUTS = {
@@ -611,12 +618,12 @@ class Story:
     def retire(self, at: int = 300) -> "Story":
         return self.act(at, "retire", "kid")
 
-    def revoke(self, reason: str = "superseded", since: int | None = None) -> "Story":
+    def revoke(self, reason: str = "superseded", since: int | None = None, number: int = 1) -> "Story":
         since_members = {} if since is None else {"compromised_since": minute(since)}
         spelled = since_members.get("compromised_since")
         self.revocation, ref = None, "0" * 64
         if reason != "compromised" or since is not None:
-            self.revocation = self.installation.revoke(self.RING, self.key.kid, reason, spelled)
+            self.revocation = self.installation.revoke(self.RING, self.key.kid, reason, spelled, number)
             ref = sha256(json.loads(self.revocation)["record"]["request"])
         return self.act(402, "revoke", "previous_kid", reason=reason, ref=ref, **since_members)
 

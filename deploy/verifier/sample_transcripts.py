@@ -4,9 +4,13 @@ import json
 import pathlib
 
 from sample_files import (
-    TEMPLATES, Installation, Log, ServiceKey, WrappingKey, acts_of_ceremony, b64u, by_passkey, canonical,
-    location_of, minute, sha256, token_place, vault_place, with_log,
+    TEMPLATES, Installation, Log, ServiceKey, WrappingKey, acts_of_ceremony, b64, b64u, by_passkey, canonical,
+    location_of, minute, sha256, token_place, tree_root, vault_place, with_log,
 )  # fmt: skip
+
+
+# Plain, and no names of keys.
+NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus", "a+b"))
 
 
 def write_transcripts(directory: pathlib.Path, installation: Installation) -> None:
@@ -122,7 +126,7 @@ def operations(installation: Installation):
     yield "correct-backwards", installation.correct(2, 1, minute(400))
     yield "correct-later", installation.correct(1, 2, minute(401))
     yield "corrected-other", installation.correct(1, 2, minute(1), {"bound": minute(0)})
-    for name, origin in (("none", ""), ("long", "x" * 200), ("too-long", "x" * 201), ("text", "a\u200b")):
+    for name, origin in (("none", ""), ("long", "x" * 200), ("too-long", "x" * 201), ("text", "a\u200b"), *NO_NAMES):
         yield f"correct-origin-{name}", installation.correct(1, 2, minute(400), origin=origin)
     yield "corrected-other-origin", installation.correct(1, 2, minute(1), {"origin": "other"})
     bound = {"first": 1, "last": 2, "bound": minute(1)}
@@ -138,12 +142,36 @@ def operations(installation: Installation):
         ("same", {"origin": log.origin}), ("other", {"previous_origin": "other"}), ("no-checkpoint", {"previous_checkpoint": "x"}),
         ("text", {"origin": "\u200b"}), ("extension", {"previous_checkpoint": log.checkpoint(extension="x\n")}),
     ):  # fmt: skip
-        yield f"move-{name}", installation.move(order | change)
+        yield f"move-{name}", installation.move(order | rooted(log, change))
+    for name, origin in NO_NAMES:
+        yield f"move-to-{name}", installation.move(order | {"origin": origin})
+        old = Log(log.key, origin)
+        old.leaves = log.leaves
+        yield f"move-from-{name}", installation.move(old.succeeded_by("new.example.org/log", 3))
     yield "moved-other", installation.move(order, {"size": 4})
+    yield "moved-other-root", installation.move(order, {"root": "0" * 64})
+    no_root = {name: value for name, value in order.items() if name != "root"}
+    yield "move-without-root", installation.move(no_root, {"root": order["root"]})
+    yield "moved-without-root", installation.later({"new-origin": order}, {"new-origin": {"origin": order["origin"], "size": 3}})
+    yield "move-other-root", installation.move(order | {"root": "0" * 64})  # nobody can tell from this file
+    all_left = log.succeeded_by("new.example.org/log")
+    yield "move-none-lost-other-root", installation.move(all_left | {"root": "0" * 64})
+    yield "move-all-lost-other-root", installation.move(log.succeeded_by("new.example.org/log", 0) | {"root": "0" * 64})
+    empty = Log(log.key, log.origin)
+    nothing = empty.succeeded_by("new.example.org/log")
+    yield "move-empty", installation.move(nothing)
+    zeros = {"previous_checkpoint": empty.checkpoint().replace(b64(tree_root([])), b64(bytes(32)))}
+    for name, root in (("nothing", nothing["root"]), ("zeros", "0" * 64)):
+        yield f"move-empty-of-zeros-{name}", installation.move(nothing | zeros | {"root": root})
     for size in ("05", 2**63 - 1, 2**63):
         yield f"move-size-{size}", installation.move(order | {"previous_checkpoint": log.checkpoint().replace("\n5\n", f"\n{size}\n")})
     request = installation.request({"revoke": {"kid": kid}}) | {"operation": {"relocate": {}}}
     yield "unknown", installation.transcript(request, lambda _: {"revoked": {"kid": kid}})
+
+
+def rooted(log: Log, change: dict) -> dict:
+    """The change, with the root of as many leaves, where they are another number."""
+    return ({"root": tree_root(log.leaves[: change["size"]]).hex()} if "size" in change else {}) | change
 
 
 def lines(installation: Installation):
@@ -205,6 +233,17 @@ def suspensions(installation: Installation):
         yield f"{name}-others", installation.generate("ring", key, record=record, **others)
 
 
+def on_the_log(installation: Installation):
+    """Ceremonies that a leaf of the kind `log` ends, and the leaves of each."""
+    log = Log(ServiceKey("Ed25519"), "old.example.org/log")
+    made = {
+        "clock-correction": installation.correct(1, 2, minute(400)),
+        "new-origin": installation.move(log.succeeded_by("new.example.org/log")),
+    }
+    for kind, transcript in made.items():
+        yield kind, acts_of_ceremony(transcript), transcript
+
+
 def log_proofs(installation: Installation):
     log_key = ServiceKey("Ed25519")
     birth = installation.generate("log", log_key)
@@ -231,6 +270,25 @@ def log_proofs(installation: Installation):
         yield f"other-ref-{number}", logged([*acts[:number], act | {"ref": other[number]["ref"]}, *acts[number + 1 :]])
         yield f"twice-{number}", logged([*acts[: number + 1], *acts[number:]])
         yield f"at-the-end-{number}", logged([*acts[:number], *acts[number + 1 :], act])
+    for name, at in (("by", "2026-01-01T10:00:00.000Z"), ("after", "2026-01-01T10:00:00.001Z")):
+        late = acts[1] | {"time": at}
+        yield f"approval-{name}", logged([acts[0], late, *acts[2:]])
+        yield f"approval-again-{name}", logged([*acts[:2], late, *acts[2:]])
+    for kind, of, made in on_the_log(installation):
+        yield kind, with_log(made, Log(log_key), birth, of)
+        for number in range(len(of)):
+            yield f"{kind}-without-{number}", with_log(made, Log(log_key), birth, of[:number] + of[number + 1 :])
+        yield f"{kind}-end-alone", with_log(made, Log(log_key), birth, of[-1:])
+        yield f"{kind}-end-twice", with_log(made, Log(log_key), birth, [*of, of[-1]])
+        yield f"{kind}-end-of-another", with_log(made, Log(log_key), birth, [*of[:-1], of[-1] | {"digest": "0" * 64}])
+        after = of[1] | {"time": minute(601)}
+        yield f"{kind}-approval-after", with_log(made, Log(log_key), birth, [of[0], after, *of[2:]])
+        yield f"{kind}-approval-behind", with_log(made, Log(log_key), birth, [of[0], *of[2:], after])
+        for action in (kind, "accepted"):
+            extra = {"kind": "ceremony", "action": action, "actor": "x", "ref": of[0]["ref"], "time": minute(3)}
+            yield f"{kind}-extra-{action}", with_log(made, Log(log_key), birth, [extra, *of])
+            yield f"{kind}-extra-{action}-digest", with_log(made, Log(log_key), birth, [extra | {"digest": "0" * 64}, *of])
+            yield f"{kind}-ended-by-{action}", with_log(made, Log(log_key), birth, [*of[:-1], extra | {"digest": of[-1]["digest"]}])
     data = logged().encode()
     for place in range(0, len(data), 997):
         tampered = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]

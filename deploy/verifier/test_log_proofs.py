@@ -98,6 +98,37 @@ class LogProofs(Refusals):
         earlier = self.logged(acts=[acts[1] | {"time": minute(1)}, *acts])
         self.assertEqual(self.verify(earlier).logged["grace"], minute(1))
 
+    def test_an_approval_is_in_time_by_the_log(self):
+        acts = acts_of_ceremony(self.transcript)
+        by, after = "2026-01-01T10:00:00.000Z", "2026-01-01T10:00:00.001Z"
+        self.assertEqual(self.verify(self.logged(acts=[acts[1] | {"time": by}, *acts[2:]])).logged["grace"], by)
+        self.refuse(self.logged(acts=[acts[1] | {"time": after}, *acts[2:]]), "after `approve_by`")
+        self.verify(self.logged(acts=[*acts[:2], acts[1] | {"time": after}, *acts[2:]]))
+
+    def test_approvals_of_a_new_origin_may_be_in_a_log_that_was_halted(self):
+        transcript = self.installation.move(Log(self.log_key, "old").succeeded_by("new"))
+        acts = acts_of_ceremony(transcript)
+        self.assertEqual(acts[-1]["kind"], "log")
+        self.assertEqual(self.verify(self.logged(transcript)).logged, {"grace": minute(2), "mary": minute(2)})
+        self.assertEqual(self.verify(self.logged(transcript, acts[-1:])).logged, {})
+        self.assertEqual(self.verify(self.logged(transcript, [acts[2], acts[-1], acts[1]])).logged, {"mary": minute(2)})
+        self.refuse(self.logged(transcript, acts[:-1]), "0 acts")
+        self.refuse(self.logged(transcript, acts[-1:] * 2), "2 acts")
+        self.refuse(self.logged(transcript, [acts[1] | {"time": minute(601)}, acts[-1]]), "after `approve_by`")
+        correction = self.installation.correct(1, 2, minute(1))
+        self.verify(self.logged(correction))
+        self.refuse(self.logged(correction, acts_of_ceremony(correction)[-1:]), "not in the log")
+
+    def test_the_core_is_that_of_the_act_that_ends_it_alone(self):
+        for transcript in (self.installation.correct(1, 2, minute(1)), self.installation.move(Log(self.log_key, "old").succeeded_by("new"))):
+            acts = acts_of_ceremony(transcript)
+            for action in (acts[-1]["action"], "accepted"):
+                extra = {"kind": "ceremony", "action": action, "actor": "x", "ref": acts[0]["ref"], "time": minute(3)}
+                self.verify(self.logged(transcript, [extra, *acts]))
+                self.verify(self.logged(transcript, [extra | {"digest": "0" * 64}, *acts]))
+                self.refuse(self.logged(transcript, [*acts[:-1], extra | {"digest": acts[-1]["digest"]}]), "0 acts")
+            self.refuse(self.logged(transcript, [*acts[:-1], acts[-1] | {"digest": "0" * 64}]), "does not stand here")
+
     def test_an_approval_that_does_not_count_needs_no_leaf(self):
         transcript = self.installation.generate("ring", ServiceKey(), approve=["grace", "grace", "mary"])
         acts = acts_of_ceremony(transcript)

@@ -4,10 +4,12 @@ import json
 import unittest
 
 from chancery_verifier.evidence import verify_evidence
+from chancery_verifier.policy import WitnessPolicy
 from refusals import Refusals
-from sample_files import Log, ServiceKey, Story, b64u, canonical, minute, with_log
+from sample_files import Log, ServiceKey, Story, Witness, b64u, canonical, minute, with_log
 
 NEW, NEWER = "new.example.org/log", "newer.example.org/log"
+MORE = {"kind": "admin", "action": "x", "actor": "x", "time": minute(110)}
 
 
 def found(story: Story, **changed):
@@ -203,6 +205,58 @@ class Origins(Refusals):
         ):  # fmt: skip
             self.refuse("origin", story, origins=[one | origin])
 
+    def test_the_new_tree_begins_with_the_leaves_that_are_left(self):
+        for more, left in ((0, None), (1, 4), (3, None), (3, 6), (5, 4)):
+            story = signed()
+            for _ in range(more):
+                story.log.append(MORE)
+            story.move(NEW, left=left)
+            for _ in range(4):
+                story.log.append(MORE)
+                self.assertEqual(found(story).verdict, "VALID")
+            story.log.leaves[0] = story.log.leaves[0].replace("root", "toor")
+            self.refuse("origin", story)
+        # In a tree of a later origin, too; and none that is left.
+        story.log.leaves[0] = story.log.leaves[0].replace("toor", "root")
+        self.assertEqual(found(story.move(NEWER, left=7)).verdict, "VALID")
+        story = signed()
+        story.log.append(MORE)
+        self.refuse("origin", story.move(NEW, left=4, order={"root": "0" * 64}))
+        story = signed()
+        old = {"leaf": story.log.leaves[3], "proof": story.log.proof(3), "life": story.members()["life"]}
+        story.move(NEW, left=0)
+        for _ in range(3):
+            story.log.append(MORE)
+        self.assertEqual(found(story, **old).verdict, "VALID")
+
+    def test_the_last_checkpoint_of_an_origin_is_signed_by_a_log_key(self):
+        unknown, second, witness = Log(ServiceKey("Ed25519")), Log(ServiceKey("ES256")), Witness("w.example.org")
+        stranger = Witness(witness.name)
+        stranger.key_id = witness.key_id
+        policy = WitnessPolicy(f"witness w {witness.vkey}\nquorum w\n".encode())
+        for lines, word in (
+            (lambda log, text: [log.signature_line(text)], None), (lambda _, text: [unknown.signature_line(text)], "origin"),
+            (lambda log, text: [log.signature_line(text, "other")], "origin"), (lambda log, text: [log.signature_line(text + "x")], "origin"),
+            (lambda log, text: [log.signature_line(text), log.signature_line(text + "x")], "origin"),
+            (lambda log, text: [unknown.signature_line(text), log.signature_line(text)], None),
+            (lambda _, text: [witness.line(text, minute(90))], "origin"),
+            (lambda log, text: [log.signature_line(text), stranger.line(text, minute(90))], None),
+            (lambda _, text: [second.signature_line(text)], "origin"),
+        ):  # fmt: skip
+            story = signed()
+            text = story.log.checkpoint().rpartition("\n\n")[0] + "\n"
+            story.move(NEW, order={"previous_checkpoint": text + "\n" + "".join(lines(story.log, text))})
+            if word is None:
+                verify_evidence(story.evidence(), story.genesis_digest, policy)
+                self.assertEqual(found(story).verdict, "VALID")
+            else:
+                self.refuse(word, story)
+        # It is what the second log key signed.
+        keys = [story.log_birth, story.installation.generate("log", second.key)]
+        self.assertEqual(found(story, log_keys=keys).verdict, "VALID")
+        again = signed().move(NEW)
+        self.refuse("proof", again, log_keys=[again.log_birth, again.installation.generate("log", second.key)])
+
     def test_one_size_has_one_root_in_each_origin(self):
         story = signed()
         story.log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(110)})
@@ -222,13 +276,15 @@ class Origins(Refusals):
             return other.checkpoint()
 
         story = signed()
+        story.log.append(MORE)
         proof, life = story.log.proof(3), story.members()["life"]
-        story.move(NEW, order={"previous_checkpoint": forked(story.log, 1)})
+        story.move(NEW, left=4, order={"previous_checkpoint": forked(story.log, 2), "lost": {"first": 4, "last": 4}})
         self.assertEqual(found(story).verdict, "VALID")  # nothing in the file is of the old origin
         self.refuse("origin", story, proof=proof)
         self.refuse("origin", story, life=life)
+        story.log.append(MORE)
         middle = story.log.proof(3)
-        story.move(NEWER, order={"previous_checkpoint": forked(story.log, 2)})
+        story.move(NEWER, left=5, order={"previous_checkpoint": forked(story.log, 3), "lost": {"first": 5, "last": 5}})
         self.assertEqual(found(story).verdict, "VALID")
         self.refuse("origin", story, proof=middle)
         # Where two roots stand in proofs, `proof` comes first.
@@ -331,8 +387,8 @@ class Origins(Refusals):
         lost.move(NEW, left=3)
         lost.log.append({"kind": "admin", "action": "x", "actor": "x", "time": minute(110)})
         lost.correct(3, 3, 50)
-        # Of two leaves with one index it also holds for the one that was lost.
-        self.assertEqual(found(lost, leaf=lost_leaf, proof=lost_proof).existed_at, minute(50))
+        # Of two leaves with one index it does not hold for the one that was lost.
+        self.assertEqual(found(lost, leaf=lost_leaf, proof=lost_proof).existed_at, minute(100))
 
 
 if __name__ == "__main__":

@@ -14,8 +14,8 @@ from chancery_verifier.lines import verify_succession
 from chancery_verifier.transcript import verify_transcript
 from refusals import Refusals
 from sample_files import (
-    ALGORITHMS, ENVIRONMENT, SERVICE, TEMPLATES, Installation, Log, Person, ServiceKey, WrappingKey, armor, b64u, by_passkey, canonical,
-    location_of, minute, sha256, ssh_string, token_place, vault_place,
+    ALGORITHMS, ENVIRONMENT, SERVICE, TEMPLATES, Installation, Log, Person, ServiceKey, WrappingKey, armor, b64, b64u, by_passkey, canonical,
+    location_of, minute, sha256, ssh_string, token_place, tree_root, vault_place,
 )  # fmt: skip
 
 KINDS = (
@@ -24,6 +24,9 @@ KINDS = (
 )  # fmt: skip
 
 
+
+
+NO_NAMES = ("a b", " ", "a\u00a0b", "a\u1680b", "a\u2007b", "a\u202fb", "a\u205fb", "a\u3000b", "a+b")
 
 
 class Json(unittest.TestCase):
@@ -429,6 +432,9 @@ class Operations(Transcripts):
         self.verify(correct(3, 3, minute(400), origin="x" * 200))
         for origin in ("", "x" * 201, "a\u200b"):
             self.not_approved("Text", correct(3, 3, minute(400), origin=origin))
+        for origin in NO_NAMES:
+            self.not_approved("Origin", correct(3, 3, minute(400), origin=origin))
+        self.not_approved("Text", correct(3, 3, minute(400), origin="a +\u200b"))
         self.not_approved("Unreadable", correct(3, 3, minute(400), {"origin": "o"}, origin=None))
         nowhere = {"first": 3, "last": 3, "bound": minute(400)}
         self.not_approved("Unreadable", self.installation.later({"clock-correction": nowhere}, {"destroyed": {"kids": []}}))
@@ -460,7 +466,24 @@ class Operations(Transcripts):
         ):  # fmt: skip
             with self.subTest(change):
                 self.not_approved(why, move(order | change))
-        for outcome in ({"origin": "other"}, {"size": 4}):
+        for name in NO_NAMES:
+            self.not_approved("Origin", move(order | {"origin": name}))
+            old = Log(key, name)
+            old.leaves = log.leaves
+            self.not_approved("Origin", move(old.succeeded_by("n", 3)))
+        self.not_approved("Text", move(order | {"origin": "a b", "previous_origin": "\u200b"}))
+        other = {"root": "0" * 64}
+        self.verify(move(order | other))  # of some leaves only the log can tell
+        self.not_approved("Range", move(none | other))
+        self.not_approved("Range", move(all_lost | other))
+        empty = Log(key, log.origin).succeeded_by("n")
+        self.verify(move(empty))
+        zeros = {"previous_checkpoint": empty["previous_checkpoint"].replace(b64(tree_root([])), b64(bytes(32)))}
+        for root in (empty["root"], "0" * 64):
+            self.not_approved("Range", move(empty | zeros | {"root": root}))
+        for root in (None, "", "A" * 64):
+            self.not_approved("Unreadable", move(order | {"root": root}, {"root": order["root"]}))
+        for outcome in ({"origin": "other"}, {"size": 4}, other):
             self.refused("Ceremony/OtherOutcome", self.verify, move(order, outcome))
 
     def test_an_unknown_operation_is_not_read(self):

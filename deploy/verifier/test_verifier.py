@@ -49,6 +49,7 @@ class Tree(unittest.TestCase):
             for index in range(size):
                 path, leaf = tree_path(index, leaves), tlog.leaf_hash(leaves[index].encode())
                 self.assertEqual(tlog.root_of_path(index, size, leaf, path), root)
+                self.assertEqual(tlog.root_before(index, size, path), tree_root(leaves[:index]))
                 self.assert_never_root(root, index, size, leaf, path + [root])
                 self.assert_never_root(root, index, size, leaf, path[:-1] if path else [root])
                 self.assert_never_root(root, index + 1, size, leaf, path)
@@ -595,6 +596,13 @@ class EvidenceRefusals(Refusals):
         self.refuse("revocation", twice, revocation=first)
         other_since = compromised.installation.revoke(Story.RING, compromised.key.kid, "compromised", minute(51))
         self.refuse("revocation", compromised, revocation=other_since)
+        self.refuse("revocation", short().revoke(number=2))
+
+    def test_times_that_run_backwards_are_told_before_what_comes_after(self):
+        story = Story().act(9, "rotate", "kid").sign()
+        self.refuse("life", story, subject=story.subject(signature=b64u(story.key.sign(b"another"))))
+        self.refuse("life", story, revocation=story.birth)
+        self.refuse("life", story.revoke(), revocation=story.birth)
 
     def test_subject(self):
         story = short()
@@ -626,8 +634,10 @@ class EvidenceRefusals(Refusals):
 
 class Tampering(Refusals):
     def test_no_byte_can_be_changed(self):
-        """Every byte counts in a file without signatures of witnesses. By hand: EVERY_BYTE=1."""
+        """Every byte counts in a file without signatures of witnesses, one with `origins` and `corrections` of each origin. By
+        hand: EVERY_BYTE=1."""
         story = short("demote", "retire").correct(2, 3, 350).move("new.example.org/log").correct(2, 3, 349)
+        self.assertEqual((len(story.origins), len(story.corrections)), (1, 2))
         data = story.evidence()
         transcripts = functools.lru_cache(maxsize=8)(verify_core)
         with mock.patch.object(evidence, "verify_core", transcripts):

@@ -126,7 +126,7 @@ outcome = tagged(
         "destroyed": record({"kids": array(shape.kid)}),
         "revoked": record({"kid": shape.kid}),
         "corrected": operations.clock_correction,
-        "new-origin": record({"origin": text, "size": shape.uint}),
+        "new-origin": record({"origin": text, "root": shape.digest, "size": shape.uint}),
     }
 )
 statement = record(

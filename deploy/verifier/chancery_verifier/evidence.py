@@ -152,6 +152,8 @@ def _verify_proofs(file: dict, pin: Pin, prover: Prover) -> Proven:
     with _refusing("origin"):
         origins = [_verify_ruled(origin, pin, prover) for origin in file["origins"]]
         line = read_line(origins, proof.checkpoint.origin)
+        for end in line.ends:
+            prover.check_signed(end)
     with _refusing("correction"):
         corrections = [_verify_ruled(correction, pin, prover) for correction in file["corrections"]]
         clock = Clock(corrections, line)
@@ -202,7 +204,8 @@ def _check_revocation(transcript: str, pin: Pin, life: Life, birth: Ceremony) ->
     with _refusing("revocation"):
         ceremony = _verify(transcript, pin)
     order = ceremony.order
-    if ceremony.operation != "revoke" or (order["kid"], order["ring"]) != (birth.kid, birth.ring):
+    of_key = (birth.kid, birth.ring, birth.order["number"])
+    if ceremony.operation != "revoke" or (order["kid"], order["ring"], order["number"]) != of_key:
         raise Refused("revocation", "a transcript of something else")
     for member in ("reason", "compromised_since"):
         if order[member] != act[member]:

@@ -12,10 +12,10 @@ def check(transcript: dict, ceremony, approvals, verify_core) -> dict:
         keys = [log_key_of(_verify(text, ceremony, verify_core)) for text in transcript["log_keys"]]
         check_distinct(keys)
         acts = _read_acts(transcript["log_proofs"], keys)
-        expected = _expected_digests(transcript, ceremony)
+        expected = _expected_digests(transcript)
         for _, act in acts:
             _check_act(act, ceremony, expected)
-        return _times(acts, _end(ceremony), transcript["record"]["approvals"], approvals)
+        return _times(acts, ceremony, transcript["record"]["approvals"], approvals)
     except Malformed as error:
         raise Refused("LogProofs", str(error)) from None
 
@@ -41,8 +41,8 @@ def _read_acts(log_proofs: list, keys: list) -> list:
     return acts
 
 
-def _expected_digests(transcript: dict, ceremony) -> dict:
-    """For every action whose digest is compared, what it can be."""
+def _expected_digests(transcript: dict) -> dict:
+    """For every action of the kind `ceremony` whose digest is compared, what it can be, but for the act that ends it."""
     record = transcript["record"]
 
     def of(received: list) -> set:
@@ -54,7 +54,6 @@ def _expected_digests(transcript: dict, ceremony) -> dict:
         "reject": of(record["rejections"]),
         "cancel": of(record["cancellations"]),
         "accept": {signatures.digest(signature) for signature in transcript["acceptance"]["signatures"]},
-        _end(ceremony)[1]: {ceremony.core_digest},
     }
 
 
@@ -62,9 +61,9 @@ def _check_act(act: dict, ceremony, expected: dict) -> None:
     is_end = (act["kind"], act["action"]) == _end(ceremony)
     if (act["kind"] != "ceremony" and not is_end) or act["ref"] != ceremony.request_digest:
         raise Malformed("a leaf that is not of this ceremony")
-    action = act["action"]
-    if action in expected and act["digest"] not in expected[action]:
-        raise Malformed(f"an act `{action}` of something that does not stand here")
+    possible = {ceremony.core_digest} if is_end else expected.get(act["action"])
+    if possible is not None and act["digest"] not in possible:
+        raise Malformed(f"an act `{act['action']}` of something that does not stand here")
 
 
 def _end(ceremony) -> tuple:
@@ -73,7 +72,10 @@ def _end(ceremony) -> tuple:
     return ("log", ceremony.operation) if on_log else ("ceremony", "accepted")
 
 
-def _times(acts: list, end: tuple, received: list, approvals) -> dict:
+def _times(acts: list, ceremony, received: list, approvals) -> dict:
+    end = _end(ceremony)
+    # The approvals of a new origin are in the log that it ends, which took no leaves any more.
+    needed = ceremony.operation != "new-origin"
     ends = [index for index, act in acts if (act["kind"], act["action"]) == end]
     if len(ends) != 1:
         raise Malformed(f"{len(ends)} acts `{end[1]}` in place of one")
@@ -85,7 +87,10 @@ def _times(acts: list, end: tuple, received: list, approvals) -> dict:
             for index, act in acts
             if act["action"] == "approve" and act["digest"] == digest and index < ends[0]
         ]
-        if not found:
+        if found:
+            times[member] = found[0]
+        elif needed:
             raise Malformed(f"the approval of {member} is not in the log before `{end[1]}`")
-        times[member] = found[0]
+        if found and found[0] > ceremony.request["approve_by"]:
+            raise Malformed(f"the approval of {member} is in the log after `approve_by`")
     return times

@@ -5,7 +5,7 @@ from .keys import SPECS_OF_ALGORITHM
 from .place import check_plain, check_template, location, place
 from .refusal import Malformed
 from .shape import array, instant, is_plain, one_of, or_null, record, tagged, text
-from .tlog import Checkpoint, read_checkpoint
+from .tlog import EMPTY_ROOT, Checkpoint, is_key_name, read_checkpoint
 
 MAX_KEYS = 100
 MAX_LOCATIONS = 16
@@ -51,6 +51,7 @@ new_origin = record(
         "origin": text,
         "previous_checkpoint": text,
         "previous_origin": text,
+        "root": shape.digest,
         "size": shape.uint,
     }
 )
@@ -96,6 +97,14 @@ def _need_plain_place(where: tuple) -> None:
         raise Malformed(f"Text: {error}") from None
 
 
+def _need_origins(order: dict, *names: str) -> None:
+    """The first lines of checkpoints, and so the names of their signatures."""
+    for name in names:
+        _need(is_plain(order[name], MAX_ORIGIN), f"Text: `{name}`")
+    for name in names:
+        _need(is_key_name(order[name]), f"Origin: `{name}` is not a name of a key")
+
+
 def _check_generate(order: dict, _created_at: str) -> None:
     kind, wanted = order["purpose"]
     _need_plain_place(order["place"])
@@ -131,22 +140,23 @@ def _check_revoke(order: dict, created_at: str) -> None:
 
 
 def _check_correction(order: dict, created_at: str) -> None:
-    _need(is_plain(order["origin"], MAX_ORIGIN), "Text: `origin`")
+    _need_origins(order, "origin")
     _need(order["first"] <= order["last"], "Range: `first` after `last`")
     _need(order["bound"] <= created_at, "Order: `bound` after `created_at`")
 
 
 def _check_new_origin(order: dict, _created_at: str) -> None:
-    for name in ("origin", "previous_origin"):
-        _need(is_plain(order[name], MAX_ORIGIN), f"Text: `{name}`")
-    old_size = end_of_old_origin(order).size
+    _need_origins(order, "origin", "previous_origin")
+    end = end_of_old_origin(order)
     _need(order["origin"] != order["previous_origin"], "Origin: it is the old one")
     lost, size = order["lost"], order["size"]
     if lost is None:
-        _need(size == old_size, "Range: leaves are lost and `lost` is null")
+        _need(size == end.size, "Range: leaves are lost and `lost` is null")
+        _need(order["root"] == end.root.hex(), "Range: all leaves are left, and `root` is not that of the checkpoint")
     else:
-        _need(size < old_size, "Range: no leaves are lost")
-        _need((lost["first"], lost["last"]) == (size, old_size - 1), "Range: `lost` is not what follows `size`")
+        _need(size < end.size, "Range: no leaves are lost")
+        _need((lost["first"], lost["last"]) == (size, end.size - 1), "Range: `lost` is not what follows `size`")
+    _need(size != 0 or order["root"] == EMPTY_ROOT.hex(), "Range: no leaf is left, and `root` is that of some")
 
 
 def end_of_old_origin(order: dict) -> Checkpoint:

@@ -4,7 +4,7 @@ from dataclasses import dataclass, field
 
 from .operations import end_of_old_origin
 from .refusal import Malformed
-from .tlog import Proof
+from .tlog import Proof, root_before
 
 _CORRECTION = ("first", "last", "bound", "origin")
 
@@ -45,10 +45,13 @@ class Line:
         origin = proof.checkpoint.origin
         if origin not in self.origins:
             raise Malformed(f"the origin {origin!r} is not on the line of this log")
-        epoch = self.origins.index(origin)
-        while epoch > 0 and proof.index < self.sizes[epoch - 1]:
+        return self.place_under(self.origins.index(origin), proof.index)
+
+    def place_under(self, epoch: int, index: int) -> tuple:
+        """Of the leaf with this index in the tree of the origin: what was left over is an older origin's."""
+        while epoch > 0 and index < self.sizes[epoch - 1]:
             epoch -= 1
-        return epoch, proof.index
+        return epoch, index
 
 
 def read_line(changes: list, first_origin: str) -> Line:
@@ -66,6 +69,10 @@ def read_line(changes: list, first_origin: str) -> Line:
     for number, change in enumerate(changes):
         if line.place(change.proof) != (number + 1, line.sizes[number]):
             raise Malformed("the act of a new origin is not the first leaf of it")
+        # Its path shows what stands before it: the owner of the log cannot put other leaves there than were left.
+        proof = change.proof
+        if root_before(proof.index, proof.checkpoint.size, proof.path).hex() != change.ceremony.order["root"]:
+            raise Malformed("the tree of a new origin does not begin with the leaves that are left")
     return line
 
 
@@ -73,7 +80,7 @@ class Clock:
     """The times of leaves, as corrected."""
 
     def __init__(self, corrections: list, line: Line) -> None:
-        self._bounds, last_place = [], (-1, -1)
+        self._line, self._bounds, last_place = line, [], (-1, -1)
         for correction in corrections:
             order, place = correction.ceremony.order, line.place(correction.proof)
             check_act(correction, "clock-correction", **{name: order.get(name) for name in _CORRECTION})
@@ -88,6 +95,11 @@ class Clock:
             self._bounds.append((place[0], order["first"], order["last"], order["bound"]))
 
     def time(self, place: tuple, written: str) -> str:
-        epoch, index = place
-        bounds = [bound for e, first, last, bound in self._bounds if epoch <= e and first <= index <= last]
+        """A correction concerns what stands at its indexes in the tree of its origin, and no leaf that was lost before."""
+        index = place[1]
+        bounds = [
+            bound
+            for epoch, first, last, bound in self._bounds
+            if first <= index <= last and self._line.place_under(epoch, index) == place
+        ]
         return min([written] + bounds)

@@ -44,7 +44,7 @@ def _expected(operation: str, order: dict) -> tuple:
         return "revoked", {"kid": order["kid"]}
     if operation == "clock-correction":
         return "corrected", order
-    return "new-origin", {"origin": order["origin"], "size": order["size"]}
+    return "new-origin", {name: order[name] for name in ("origin", "root", "size")}
 
 
 def _check_public(stated: dict) -> PublicKey:

@@ -42,6 +42,10 @@ class Prover:
         self._checkpoints.append(proof.checkpoint)
         return proof
 
+    def check_signed(self, checkpoint: Checkpoint) -> None:
+        """One that stands by itself, without a proof under it. Lines of witnesses say nothing in it."""
+        self._signers |= log_signers(checkpoint, self._keys)
+
     def check_end(self, end: Checkpoint) -> None:
         """Of an origin that ended in this checkpoint."""
         for checkpoint in self._checkpoints:

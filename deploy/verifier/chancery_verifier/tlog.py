@@ -16,6 +16,7 @@ MAX_NOTE = 256 * 1024
 MAX_SIGNATURES = 64
 MAX_NUMBER = 2**63 - 1  # of leaves, of a leaf, of seconds
 PROOF_HEADER = "c2sp.org/tlog-proof@v1"
+EMPTY_ROOT = hashlib.sha256(b"").digest()  # of a tree without leaves
 
 
 # The tree.
@@ -31,22 +32,38 @@ def node_hash(left: bytes, right: bytes) -> bytes:
 
 def root_of_path(index: int, size: int, leaf: bytes, path: list) -> bytes:
     """The root to which an inclusion proof leads: RFC 9162 section 2.1.3.2, for the proofs of RFC 6962 section 2.1.1."""
+    root = leaf
+    for is_left, sibling in _with_sides(index, size, path):
+        root = node_hash(sibling, root) if is_left else node_hash(root, sibling)
+    return root
+
+
+def root_before(index: int, size: int, path: list) -> bytes:
+    """The root of the first `index` leaves of the tree in which this path proves the leaf `index`: its siblings to the left,
+    from the lowest up. They are the whole subtrees of which RFC 6962 makes that root."""
+    root = None
+    for is_left, sibling in _with_sides(index, size, path):
+        if is_left:
+            root = sibling if root is None else node_hash(sibling, root)
+    return EMPTY_ROOT if root is None else root
+
+
+def _with_sides(index: int, size: int, path: list) -> list:
+    """Each hash of the path, from the lowest up, with whether it stands to the left."""
     if index >= size:
         raise Malformed(f"there is no leaf {index} in a tree of {size}")
-    node, last, root = index, size - 1, leaf
+    node, last, sides = index, size - 1, []
     for sibling in path:
         if last == 0:
             raise Malformed("the path is too long")
-        if node & 1 or node == last:
-            root = node_hash(sibling, root)
-            while not node & 1 and node != 0:
-                node, last = node >> 1, last >> 1
-        else:
-            root = node_hash(root, sibling)
+        is_left = bool(node & 1) or node == last
+        sides.append((is_left, sibling))
+        while is_left and not node & 1 and node != 0:
+            node, last = node >> 1, last >> 1
         node, last = node >> 1, last >> 1
     if last != 0:
         raise Malformed("the path is too short")
-    return root
+    return sides
 
 
 # Notes and checkpoints.

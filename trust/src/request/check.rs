@@ -219,13 +219,10 @@ impl NewOrigin {
                 last: checkpoint.size - 1,
             }),
         };
-        // Nothing was lost, or nothing is left: then there is one root that can be meant.
-        let root = match (lost, self.size) {
-            (None, _) => checkpoint.root,
-            (Some(_), 0) => empty_root(),
-            (Some(_), _) => self.root,
-        };
-        match lost == self.lost && root == self.root {
+        // Where nothing was lost, or nothing is left, there is one root that can be meant.
+        let all = lost.is_some() || self.root == checkpoint.root;
+        let none = self.size != 0 || self.root == empty_root();
+        match lost == self.lost && all && none {
             true => Ok(()),
             false => Err(RequestError::Range("new-origin")),
         }

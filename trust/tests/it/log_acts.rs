@@ -3,6 +3,7 @@
 use trust::approval::Outcome;
 use trust::request::{ClockCorrection, LostLeaves, NewOrigin, Operation, RequestError};
 use trust::tally::{AcceptanceError, Finished, Obstacle, Standing, tally_acceptance};
+use trust::tlog::checkpoint::Checkpoint;
 use trust::*;
 
 use crate::support::{NewKey, World, as_ordered, log, minute};
@@ -152,6 +153,16 @@ fn a_new_origin_says_what_was_lost_and_shows_the_old_checkpoint() {
         with(&|order| (order.size, order.lost, order.root) = (0, lost(0, 4), other)),
         range
     );
+    let zeros = Checkpoint {
+        origin: "old".to_owned(),
+        size: 0,
+        root: Sha256Digest::from_bytes([0; 32]),
+    };
+    let zeros = |order: &mut NewOrigin| {
+        (order.size, order.lost, order.root) = (0, None, zeros.root);
+        order.previous_checkpoint = format!("{}\n\u{2014} x AAAAAAA=\n", zeros.body());
+    };
+    assert_eq!(with(&zeros), range, "the root of nothing is not this");
     let wrong = |what| RequestError::Origin("new-origin", what);
     let spaced = wrong("an origin has no white space and no +");
     for name in ["a b", "a+b", "a\u{a0}b"] {
