@@ -107,10 +107,12 @@ impl Watch {
 
     /// The same as before any entry was read, with what ceremonies say of the log.
     pub fn knowing(self, heard: Vec<Heard>, now: &Checkpoint) -> Result<Self, BadState> {
+        let too_many = self.line.too_many;
         let mut watch = match self.line.is_anew() {
             true => self.anew(),
             false => Self::resume(self.genesis, self.remembered)?,
         };
+        watch.line.too_many = too_many;
         watch.line.hear(heard, watch.remembered.as_ref(), now);
         for order in watch.line.corrections() {
             watch.clock.correct(order);

@@ -35,7 +35,7 @@ pub struct Line {
     unheard: Vec<Act>,
     whys: Vec<String>,
     /// How many acts were not looked at.
-    too_many: usize,
+    pub(super) too_many: usize,
     /// What holds and was not known before.
     corrected: Vec<ClockCorrection>,
     began: Vec<NewOrigin>,
@@ -145,14 +145,15 @@ impl Line {
 
     /// Acts on the log that do not rest on a ceremony.
     pub fn tell(&self, findings: &mut Findings) {
+        // First, or it would be among those that are only counted.
+        if self.too_many > 0 {
+            let what = format!("{} acts on the log were not looked at", self.too_many);
+            findings.add("correction", None, what);
+        }
         for (act, why) in self.unheard.iter().zip(&self.whys) {
             let action = &act.leaf.action;
             let what = format!("{action} does not rest on a ceremony: {why}");
             findings.add(act.code(), Some(act.index), what);
-        }
-        if self.too_many > 0 {
-            let what = format!("{} acts on the log were not looked at", self.too_many);
-            findings.add("correction", None, what);
         }
     }
 
@@ -214,13 +215,6 @@ impl Line {
 
     /// Whether a tree that does not begin with the remembered one is what is left of it.
     fn continues(&self, before: &State, step: &NewOrigin, acts: &[Arc<Act>]) -> Result<(), String> {
-        if before.size <= step.size {
-            return Err(format!(
-                "the tree does not begin with the {} leaves that were remembered, and {} are said \
-                 to be left",
-                before.size, step.size
-            ));
-        }
         let note = Note::parse(step.previous_checkpoint.as_bytes());
         let note = note.map_err(|error| error.to_string())?;
         let last = Checkpoint::parse(&note.text).map_err(|error| error.to_string())?;
@@ -232,15 +226,15 @@ impl Line {
                 step.previous_origin, last.size, before.size
             ));
         }
-        let left = |act: &&Act| act.index.unsigned_abs() < step.size;
+        let both = step.size.min(before.size);
+        let left = |act: &&Act| act.index.unsigned_abs() < both;
         let remembered = before.acts.iter().filter(left);
         let read = acts.iter().map(Arc::as_ref).filter(left);
         let survived = self.survivors.as_ref().is_some_and(|all| all.found);
         match survived && remembered.eq(read) {
             true => Ok(()),
             false => Err(format!(
-                "the first {} leaves are not those that were remembered",
-                step.size
+                "the first {both} leaves are not those that were remembered"
             )),
         }
     }

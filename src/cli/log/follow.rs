@@ -228,10 +228,6 @@ impl<S: Source> Follower<S> {
         root: Sha256Digest,
         now: &Checkpoint,
     ) -> Result<bool, Failure> {
-        // A new origin may have less.
-        if now.size < old {
-            return Ok(false);
-        }
         let mut tiles: BTreeMap<TileId, Vec<u8>> = BTreeMap::new();
         for tile in tiles_for_consistency(old, now.size) {
             if let Some(bytes) = file(&self.source, Resource::Tile(tile)).await? {
