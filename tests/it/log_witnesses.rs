@@ -354,7 +354,7 @@ fn witnesses_that_are_slow_or_lie_change_nothing() {
             Cosigner::new("past", 16).line(&asked.note.text, 1_000_000_000),
         )
     });
-    let ahead = liar(|_| (409, format!("{}\n", u64::MAX)));
+    let ahead = liar(|_| (409, format!("{}\n", i64::MAX)));
     let fickle = liar(|asked| (409, format!("{}\n", u64::from(asked.old == 0))));
     let sizeless = liar(|_| (409, "many\n".to_owned()));
     let elsewhere = liar(|_| (301, String::new()));
