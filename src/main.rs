@@ -11,7 +11,6 @@ mod keys;
 mod log;
 mod rotation;
 mod signing;
-mod store;
 mod telemetry;
 mod token;
 mod verification;
@@ -33,9 +32,9 @@ use crate::config::Config;
 use crate::keys::Keys;
 use crate::log::{Group, Log};
 use crate::signing::Signing;
-use crate::store::Store;
 use crate::token::Pool;
 use crate::verification::{Gatherer, Verification};
+use store::Store;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -9,7 +9,7 @@ use super::office::{Held, draft};
 use super::vote::{needs, normal};
 use super::{Error, Office, Report};
 use crate::log::Event;
-use crate::store::{CeremonyState, Change, KeyRow};
+use store::{CeremonyState, Change, KeyRow};
 
 impl Office {
     /// Takes a custodian's acceptance. When it completes the quorum the transcript is closed, and

@@ -13,7 +13,7 @@ mod vote;
 
 use trust::tally::Standing;
 
-use crate::{ambient, keys, store, token};
+use crate::{ambient, keys, token};
 
 pub use office::{File, Office, Paper, open_file};
 pub use propose::{Draft, Proposal};

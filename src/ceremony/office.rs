@@ -13,7 +13,7 @@ use super::Error;
 use crate::ambient::Ambient;
 use crate::keys::{Settings, unverified_chains};
 use crate::log::{Event, Log};
-use crate::store::{CeremonyRow, CeremonySignatureRow, Change, DocumentRow, Store};
+use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentRow, Store};
 
 /// Holds ceremonies. Cheap to make.
 pub struct Office {

@@ -18,7 +18,7 @@ use super::vote::{encoded, normal};
 use super::{Error, Office, Paper};
 use crate::keys::{Key, Ring, Snapshot};
 use crate::log::Event;
-use crate::store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
+use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
 /// Somebody's wish.
 pub struct Proposal {

@@ -26,9 +26,9 @@ use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
 
 use super::office::Held;
 use super::{Error, Kind, Office};
-use crate::store::{CeremonyState, KeyObjectRow};
 use crate::telemetry::chain;
 use crate::token::{Executor, Found};
+use store::{CeremonyState, KeyObjectRow};
 
 /// One disagreement between database and token, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

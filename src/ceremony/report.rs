@@ -7,7 +7,7 @@ use trust::tally::{NotCounted, Standing};
 use trust::{Kid, Line, Request};
 
 use super::{Error, Office};
-use crate::store::CeremonyState;
+use store::CeremonyState;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {

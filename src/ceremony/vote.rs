@@ -9,7 +9,7 @@ use trust::{MemberId, MemberSignature, Purpose, Time, sshsig};
 use super::office::{Held, objection_body};
 use super::{Error, Office, Report};
 use crate::log::Event;
-use crate::store::{CeremonySignatureRow, CeremonyState, Change};
+use store::{CeremonySignatureRow, CeremonyState, Change};
 
 impl Office {
     /// Takes a custodian's approval. When it completes the quorum the ceremony is approved.

@@ -10,7 +10,7 @@ use super::{Open, World};
 use crate::access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
 use crate::config::parse_duration;
 use crate::log::Event;
-use crate::store::{Change, CredentialRow};
+use store::{Change, CredentialRow};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

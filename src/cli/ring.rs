@@ -15,7 +15,7 @@ use crate::ceremony::Draft;
 use crate::keys::Ring;
 use crate::log::Event;
 use crate::rotation::{self, Wish};
-use crate::store::{Change, RingRow};
+use store::{Change, RingRow};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

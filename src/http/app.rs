@@ -13,12 +13,12 @@ use crate::access::Principal;
 use crate::keys::{self, Document, Snapshot};
 use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, IdempotencyKey, Signed};
-use crate::store::{self, LeafRow};
 use crate::telemetry::Figures;
 use crate::token::Status;
 use crate::verification::{
     self, Answer, Claim, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
 };
+use store::LeafRow;
 
 /// A future that a door returns; it owns what it needs, so that work can outlive its request.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;

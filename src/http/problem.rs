@@ -16,7 +16,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::codes::Code;
 use crate::token::Advice;
-use crate::{log, signing, store, telemetry, token, verification};
+use crate::{log, signing, telemetry, token, verification};
 
 /// Prefix of every `type`: a name, not an address, so that it survives a move of the service.
 const TYPE: &str = "urn:chancery:problem:";

@@ -21,7 +21,7 @@ use super::seal::{NotSealed, Seal};
 use super::storage::{self, Present, Storage};
 use super::tiles::{self, Tiles};
 use crate::ambient::Ambient;
-use crate::store::{self, CheckpointRow, LeafRow, TreeRow};
+use store::{CheckpointRow, LeafRow, TreeRow};
 
 /// Leaves between two swaps. Bounds the memory of a step and what a crash repeats.
 const STEP: i64 = 8_192;

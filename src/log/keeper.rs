@@ -14,8 +14,8 @@ use super::proofs::is_witnessed;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
 use crate::ambient::Ambient;
-use crate::store::{CheckpointRow, Store};
 use crate::telemetry::chain;
+use store::{CheckpointRow, Store};
 
 /// Pause after an error that may pass by itself; a person's error is looked at again as often.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -207,7 +207,7 @@ impl Keeper {
         }
         let event = Event::new(ActKind::Admin, "heartbeat", "chancery", now);
         if let Err(error) = Log::new(self.store.clone())
-            .commit(&crate::store::Change::Record, &event)
+            .commit(&store::Change::Record, &event)
             .await
         {
             tracing::warn!(error = chain(&error), "no heartbeat in the log");
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_refusal_outlives_what_says_nothing_about_it() {
         let fatal = integrator::Error::Gap(7);
-        let passing = integrator::Error::Store(crate::store::Error::closed());
+        let passing = integrator::Error::Store(store::Error::closed());
         let refused = still_refused(None, Some(&fatal), true);
         assert!(refused.is_some());
         assert_eq!(

@@ -13,7 +13,7 @@ use super::tiles::Tiles;
 use super::witnesses::{self, Shared, Witnesses};
 use crate::ambient::Ambient;
 use crate::config::Config;
-use crate::store::Store;
+use store::Store;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use tracing::{info, warn};
 
 use crate::ambient::Ambient;
-use crate::store::Store;
+use store::Store;
 
 /// How long an `Idempotency-Key` is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);

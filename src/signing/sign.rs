@@ -16,8 +16,8 @@ use crate::access::Principal;
 use crate::ambient::{Ambient, NoRandomness};
 use crate::keys::{Key, Keys, Ring};
 use crate::log::{self, Group, SignatureLeaf};
-use crate::store::{Idempotency, SignatureOutcome, SignatureRecord, Store};
 use crate::token::{self, Pool};
+use store::{Idempotency, SignatureOutcome, SignatureRecord, Store};
 
 /// Items of a batch that are under way together.
 const CHUNK: usize = 256;

@@ -16,8 +16,8 @@ use super::{
 use crate::ambient::Ambient;
 use crate::keys::{Key, Keys, Snapshot};
 use crate::log::Proofs;
-use crate::store::{Occurrence, Store};
 use crate::telemetry::chain;
+use store::{Occurrence, Store};
 
 /// Cheap to clone.
 #[derive(Clone)]

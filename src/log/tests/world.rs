@@ -16,9 +16,9 @@ use crate::log::integrator::{Error, Integrator, Settings, Step};
 use crate::log::seal::{Later, NotSealed, Seal, Sealed};
 use crate::log::storage::Storage;
 use crate::log::tiles::Tiles;
-use crate::store::tests::place::Place;
-use crate::store::tests::world::{NOW, signature};
-use crate::store::{Database, Store};
+use store::testing::place::Place;
+use store::testing::world::{NOW, signature};
+use store::{Database, Store};
 
 pub const ORIGIN: &str = "log.example/log";
 

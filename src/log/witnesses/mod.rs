@@ -29,8 +29,8 @@ use super::keeper::Published;
 use super::seal::Seal;
 use super::tiles::{self, Tiles};
 use crate::ambient::Ambient;
-use crate::store::{self, CheckpointRow, Store};
 use crate::telemetry::{self as names, chain};
+use store::{CheckpointRow, Store};
 
 pub use alarm::Findings;
 use alarm::{Alarm, Finding};
