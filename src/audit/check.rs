@@ -21,7 +21,7 @@ use super::tree::{Block, Opened, Tree, compare_upper, is_pruned};
 use super::{keys, register};
 use crate::keys::{times, unverified_chains};
 use crate::log::{Storage, StorageError};
-use crate::telemetry::chain;
+use base::chain;
 use store::{
     self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, LeafRow, RingRow, Store,
     TreeRow, VoteRow,

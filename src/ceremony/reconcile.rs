@@ -26,8 +26,8 @@ use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
 
 use super::office::Held;
 use super::{Error, Kind, Office};
-use crate::telemetry::chain;
 use crate::token::{Executor, Found};
+use base::chain;
 use store::{CeremonyState, KeyObjectRow};
 
 /// One disagreement between database and token, and what became of it.
@@ -101,10 +101,7 @@ impl Office {
 
     fn is_under_way(&self, object: &KeyObjectRow) -> bool {
         let begun = matches!(object.state.as_str(), "intended" | "destroying");
-        let age = self
-            .ambient
-            .now()
-            .since(Time::from_millis(object.updated_at));
+        let age = self.env.now().since(Time::from_millis(object.updated_at));
         begun && age < UNDER_WAY
     }
 

@@ -71,7 +71,7 @@ impl Office {
             };
             drop(transcript);
         } else {
-            let tally = held.tally(self.ambient.now());
+            let tally = held.tally(self.env.now());
             report.approved_by = members(tally.counted.iter().map(|c| &c.member));
             report.approvals_needed = tally.needed.map(trust::Threshold::get);
             report.not_counted = not_counted(&tally.not_counted);

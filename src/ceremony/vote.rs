@@ -21,7 +21,7 @@ impl Office {
             "proposed",
         )?;
         let signature = normal(signature)?;
-        let received_at = self.ambient.now();
+        let received_at = self.env.now();
         held.ceremony.approvals.push(Approval {
             signature: signature.clone(),
             received_at,
@@ -76,7 +76,7 @@ impl Office {
         )?;
         let signature = normal(signature)?;
         let body = objection_body(&held.row.request, reason)?;
-        let received_at = self.ambient.now();
+        let received_at = self.env.now();
         let objection = Objection {
             body: String::from_utf8_lossy(&body).into_owned(),
             signature: signature.clone(),
@@ -178,7 +178,7 @@ impl Office {
             id: held.row.id.clone(),
             from,
             to,
-            at: self.ambient.now().millis(),
+            at: self.env.now().millis(),
         };
         let event = Event {
             action,

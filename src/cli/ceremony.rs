@@ -343,7 +343,7 @@ pub async fn propose(
     output: &Output,
 ) -> Result<(), Failure> {
     let office = open.office(world);
-    let now = world.ambient.now();
+    let now = world.env.now();
     let snapshot = open.snapshot().await?;
     let proposal = Proposal {
         ring,

@@ -14,8 +14,8 @@ use super::{World, config, office};
 use crate::config::Config;
 use crate::keys::{Keys, Settings};
 use crate::log::Storage;
-use crate::telemetry::chain;
 use crate::token::{Executor, Pool};
+use base::chain;
 use store::Store;
 
 /// Who else could have written there.

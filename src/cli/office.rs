@@ -63,7 +63,7 @@ impl Open {
         why: impl std::fmt::Display,
     ) -> Failure {
         let why = why.to_string();
-        let now = world.ambient.now();
+        let now = world.env.now();
         match self
             .log
             .record_refusal(now, &self.actor, action, ring, &why)
@@ -82,7 +82,7 @@ impl Open {
     pub fn office(&self, world: &World) -> Office {
         Office::new(
             self.store.clone(),
-            world.ambient.clone(),
+            world.env.clone(),
             &self.settings,
             self.actor.clone(),
         )

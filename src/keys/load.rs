@@ -15,8 +15,8 @@ use super::{Current, Document, Key, Ring, Snapshot};
 use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
 use crate::log::Times;
-use crate::telemetry::chain;
 use crate::token::Handle;
+use base::chain;
 use store::{DocumentRow, KeyRow, RingRow, Store};
 
 /// How often the database's version is asked for where it does not tell by itself.

@@ -13,8 +13,8 @@ use super::integrator::{self, Integrator, Step};
 use super::proofs::is_witnessed;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
-use crate::ambient::Ambient;
-use crate::telemetry::chain;
+use base::Env;
+use base::chain;
 use store::{CheckpointRow, Store};
 
 /// Pause after an error that may pass by itself; a person's error is looked at again as often.
@@ -47,7 +47,7 @@ pub struct Published {
 pub struct Keeper {
     pub integrator: Integrator<Store>,
     pub store: Store,
-    pub ambient: Ambient,
+    pub env: Env,
     pub interval: Duration,
     pub heartbeat: Duration,
     pub published: watch::Sender<Published>,
@@ -196,7 +196,7 @@ impl Keeper {
     /// A log that is silent because nothing happens looks like one that was stopped; so it says
     /// that nothing happened, in a leaf that a stranger can check.
     async fn beat(&self) {
-        let now = self.ambient.now();
+        let now = self.env.now();
         let Ok(tree) = self.store.tree().await else {
             return;
         };

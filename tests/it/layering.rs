@@ -9,7 +9,6 @@ use crate::support::rust_source::{self, Token};
 
 /// A room of the service: its floor, and its place from the left. Imports go down, or left on the same floor.
 const ROOMS: &[(&str, u8, u8)] = &[
-    ("ambient", 0, 0),
     ("config", 1, 0),
     ("telemetry", 1, 0),
     ("token", 2, 0),
@@ -63,9 +62,10 @@ const FOREIGN: &[(&[&str], &[&str])] = &[
 /// no other may name.
 const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("crates/trust", &[], &[]),
+    ("crates/base", &["trust"], &[]),
     ("crates/store", &["trust"], &["sqlx"]),
     ("hsm", &[], &["cryptoki"]),
-    (".", &["trust", "hsm", "store"], &[]),
+    (".", &["base", "hsm", "store", "trust"], &[]),
 ];
 
 /// A PKCS#11 library blocks, and its worker answers to nobody but its own process.
@@ -400,7 +400,7 @@ fn crates_depend_on_what_they_may() {
             "hsm/Cargo.toml: `{dependency}`"
         );
     }
-    let ours = ["trust", "hsm", "store", "chancery"];
+    let ours = ["base", "hsm", "store", "trust", "chancery"];
     let kept: Vec<&str> = CRATES.iter().flat_map(|each| each.2).copied().collect();
     for (directory, below, own) in CRATES {
         for dependency in dependencies_of(&format!("{directory}/Cargo.toml")) {
