@@ -11,7 +11,6 @@ mod log;
 mod rotation;
 mod signing;
 mod telemetry;
-mod token;
 mod verification;
 mod witness;
 
@@ -30,10 +29,10 @@ use crate::config::Config;
 use crate::keys::Keys;
 use crate::log::{Group, Log};
 use crate::signing::Signing;
-use crate::token::Pool;
 use crate::verification::{Gatherer, Verification};
 use base::{Env, NoRandomness};
 use store::Store;
+use token::Pool;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();

@@ -24,8 +24,8 @@ use super::vote::needs;
 use super::{Error, Office, Report};
 use crate::keys::{Key, Ring, Snapshot};
 use crate::log::Event;
-use crate::token::{Executor, Generated, Handle};
 use store::{CeremonyState, Change, KeyObjectRow};
+use token::{Executor, Generated, Handle};
 
 impl Office {
     /// Carries an approved ceremony out. `snapshot` says what is, for revocation and destruction.

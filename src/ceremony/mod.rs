@@ -13,7 +13,7 @@ mod vote;
 
 use trust::tally::Standing;
 
-use crate::{keys, token};
+use crate::keys;
 
 pub use office::{File, Office, Paper, open_file};
 pub use propose::{Draft, Proposal};

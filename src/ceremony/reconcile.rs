@@ -26,9 +26,9 @@ use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
 
 use super::office::Held;
 use super::{Error, Kind, Office};
-use crate::token::{Executor, Found};
 use base::chain;
 use store::{CeremonyState, KeyObjectRow};
+use token::{Executor, Found};
 
 /// One disagreement between database and token, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -12,8 +12,8 @@ use crate::ceremony::Office;
 use crate::config::Config;
 use crate::keys::{self, Keys, Settings, Snapshot};
 use crate::log::{Event, Log};
-use crate::token::Executor;
 use store::{Change, Database, Store};
+use token::Executor;
 
 pub struct Open {
     pub config: Config,

@@ -14,11 +14,11 @@ use crate::keys::{self, Document, Snapshot};
 use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, IdempotencyKey, Signed};
 use crate::telemetry::Figures;
-use crate::token::Status;
 use crate::verification::{
     self, Answer, Claim, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
 };
 use store::LeafRow;
+use token::Status;
 
 /// A future that a door returns; it owns what it needs, so that work can outlive its request.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;

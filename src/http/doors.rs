@@ -13,13 +13,13 @@ use super::app::{
 use crate::keys::{self, Document, Keys, Snapshot};
 use crate::log::{self, Log, Proofs, Published, Receipt};
 use crate::signing::{self, Format, Signed, Signing};
-use crate::token::{Pool, Status};
 use crate::verification::{
     self, Answer, Claim, Gatherer, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
     Verification,
 };
 use base::Env;
 use store::{LeafRow, Store};
+use token::{Pool, Status};
 
 /// The read model is shared; what works on it longer than a moment keeps it for itself.
 impl ReadModel for Arc<Keys> {

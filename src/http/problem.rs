@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::codes::Code;
-use crate::token::Advice;
-use crate::{log, signing, token, verification};
+use crate::{log, signing, verification};
+use token::Advice;
 
 /// Prefix of every `type`: a name, not an address, so that it survives a move of the service.
 const TYPE: &str = "urn:chancery:problem:";

@@ -34,9 +34,9 @@ use super::{Edge, Shared, router};
 use crate::access::{Credentials, access_token_hash};
 use crate::keys::{self, Document, Key, Ring, Snapshot};
 use crate::signing::{self, Format, Serialised, Signed};
-use crate::token::{Handle, Status};
 use crate::verification::{self, Answer, Claim, Question, Radius, RadiusQuestion};
 use store::{CredentialRow, LeafRow};
+use token::{Handle, Status};
 
 pub const NOW: i64 = 1_800_000_000_000;
 /// Access tokens of the stand-in callers.

@@ -15,9 +15,9 @@ use super::{Current, Document, Key, Ring, Snapshot};
 use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
 use crate::log::Times;
-use crate::token::Handle;
 use base::chain;
 use store::{DocumentRow, KeyRow, RingRow, Store};
+use token::Handle;
 
 /// How often the database's version is asked for where it does not tell by itself.
 const POLL: Duration = Duration::from_secs(5);

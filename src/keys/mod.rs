@@ -19,7 +19,7 @@ use trust::{
 
 use crate::access::Credentials;
 use crate::log::Times;
-use crate::token::Handle;
+use token::Handle;
 
 pub use acts::times;
 pub use load::{

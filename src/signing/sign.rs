@@ -15,9 +15,9 @@ use super::{Format, Serialised};
 use crate::access::Principal;
 use crate::keys::{Key, Keys, Ring};
 use crate::log::{self, Group, SignatureLeaf};
-use crate::token::{self, Pool};
 use base::{Env, NoRandomness};
 use store::{Idempotency, SignatureOutcome, SignatureRecord, Store};
+use token::{self, Pool};
 
 /// Items of a batch that are under way together.
 const CHUNK: usize = 256;

@@ -11,7 +11,6 @@ use crate::support::rust_source::{self, Token};
 const ROOMS: &[(&str, u8, u8)] = &[
     ("config", 1, 0),
     ("telemetry", 1, 0),
-    ("token", 2, 0),
     // A witness stands alone: it knows neither the database nor the token.
     ("witness", 2, 0),
     ("log", 3, 0),
@@ -34,8 +33,6 @@ const ROOMS: &[(&str, u8, u8)] = &[
 
 /// Crates that stay in their rooms. `main` wires everything and may name them all.
 const FOREIGN: &[(&[&str], &[&str])] = &[
-    // The executor generates and destroys with a PIN of its own, so it holds a token of its own.
-    (&["hsm"], &["token/", "ceremony/executor.rs"]),
     (
         &[
             "axum",
@@ -55,7 +52,7 @@ const FOREIGN: &[(&[&str], &[&str])] = &[
         &["http/", "access/"],
     ),
     // These have crates of their own.
-    (&["cryptoki", "sqlx"], &[]),
+    (&["cryptoki", "hsm", "sqlx"], &[]),
 ];
 
 /// What the crates may build on: those of this workspace that are below them, and foreign ones that
@@ -64,8 +61,9 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("crates/trust", &[], &[]),
     ("crates/base", &["trust"], &[]),
     ("crates/store", &["trust"], &["sqlx"]),
+    ("crates/token", &["hsm", "trust"], &[]),
     ("hsm", &[], &["cryptoki"]),
-    (".", &["base", "hsm", "store", "trust"], &[]),
+    (".", &["base", "store", "token", "trust"], &[]),
 ];
 
 /// A PKCS#11 library blocks, and its worker answers to nobody but its own process.
@@ -400,7 +398,7 @@ fn crates_depend_on_what_they_may() {
             "hsm/Cargo.toml: `{dependency}`"
         );
     }
-    let ours = ["base", "hsm", "store", "trust", "chancery"];
+    let ours = ["base", "hsm", "store", "token", "trust", "chancery"];
     let kept: Vec<&str> = CRATES.iter().flat_map(|each| each.2).copied().collect();
     for (directory, below, own) in CRATES {
         for dependency in dependencies_of(&format!("{directory}/Cargo.toml")) {
@@ -437,7 +435,7 @@ fn broken(file: &str, source: &str) -> Vec<(Rule, usize)> {
 fn imports_go_down_or_left() {
     for (file, source) in [
         ("src/config/mod.rs", "use crate::telemetry::Filter;"),
-        ("src/token/mod.rs", "\nuse crate::witness::Server;"),
+        ("src/witness/mod.rs", "\nuse crate::log::Log;"),
         (
             "src/log/mod.rs",
             "use crate::{\n    config::Config,\n    keys::{self, Ring},\n};",
@@ -462,7 +460,7 @@ fn imports_go_down_or_left() {
         ("src/main.rs", "use crate::http::Router; mod cli;"),
         (
             "src/http/sign.rs",
-            "use crate::{signing::Signer, token::Pool, config::Http};",
+            "use crate::{signing::Signer, log::Log, config::Http};",
         ),
         (
             "src/http/sign.rs",
@@ -482,12 +480,12 @@ fn imports_go_down_or_left() {
 #[test]
 fn a_violation_names_file_line_and_rule() {
     let found = inspect(
-        "src/token/pool.rs",
-        "//! Rows.\n\nuse crate::{\n    config::Config,\n    http::Problem,\n};\n",
+        "src/log/tiles.rs",
+        "//! Tiles.\n\nuse crate::{\n    config::Config,\n    http::Problem,\n};\n",
     );
     assert_eq!(
         found[0].to_string(),
-        "src/token/pool.rs:5: Floor: `token` (floor 2) names `http` (floor 4): imports go down, or left"
+        "src/log/tiles.rs:5: Floor: `log` (floor 3) names `http` (floor 4): imports go down, or left"
     );
     assert_eq!(found.len(), 1);
 }
@@ -499,15 +497,15 @@ fn foreign_crates_stay_in_their_rooms() {
         ("src/ceremony/mod.rs", "fn f(s: &dyn hsm::Administer) {}"),
         ("src/signing/mod.rs", "use axum;"),
         ("src/access/mod.rs", "use ::tower_http::trace;"),
-        ("src/token/mod.rs", "fn f() { reqwest::Client::new(); }"),
+        ("src/keys/mod.rs", "fn f() { reqwest::Client::new(); }"),
         ("src/cli/mod.rs", "use rustls::ServerConfig;"),
-        ("src/token/mod.rs", "use cryptoki::session::Session;"),
+        ("src/keys/mod.rs", "use cryptoki::session::Session;"),
     ] {
         assert_eq!(broken(file, source), [(Rule::Room, 1)], "{file}: {source}");
     }
     for (file, source) in [
         ("crates/store/src/sqlite/mod.rs", "use sqlx::Row;"),
-        ("src/ceremony/executor.rs", "use hsm::Administer;"),
+        ("crates/token/src/executor.rs", "use hsm::Administer;"),
         ("src/main.rs", "use rustls::crypto; use axum::Router;"),
         (
             "src/keys/mod.rs",
