@@ -1,6 +1,5 @@
 //! Wires everything; the only file that names everything.
 
-mod access;
 mod audit;
 mod ceremony;
 mod cli;

@@ -7,9 +7,9 @@ use trust::leaf::ActKind;
 
 use super::output::{Code, Failure, Output, table};
 use super::{Open, World};
-use crate::access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
 use crate::config::parse_duration;
 use crate::log::Event;
+use access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
 use store::{Change, CredentialRow};
 
 #[derive(Debug, Subcommand)]

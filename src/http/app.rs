@@ -9,7 +9,6 @@ use std::time::{Duration, Instant};
 use trust::tlog::tile::Resource;
 use trust::{Kid, Sha256Digest, Time};
 
-use crate::access::Principal;
 use crate::keys::{self, Document, Snapshot};
 use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, IdempotencyKey, Signed};
@@ -17,6 +16,7 @@ use crate::telemetry::Figures;
 use crate::verification::{
     self, Answer, Claim, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
 };
+use access::Principal;
 use store::LeafRow;
 use token::Status;
 

@@ -311,7 +311,7 @@ mod tests {
         // Strangers do not keep signers out.
         assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
         drop(strangers);
-        let signer = Caller::Known(crate::access::Principal::signer("another", "atp"));
+        let signer = Caller::Known(access::Principal::signer("another", "atp"));
         let place = fixture.edge.limits.enter(&signer).unwrap();
         let answered = fixture.sign(SIGN, GOOD).await;
         assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);

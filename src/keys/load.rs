@@ -12,9 +12,9 @@ use trust::{Algorithm, Kid, Location, Name, Pin, Safety, Time, Trusted, Usage};
 
 use super::acts::{ActOnTheLog, Acts, Told};
 use super::{Current, Document, Key, Ring, Snapshot};
-use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
 use crate::log::Times;
+use access::{Credentials, MalformedCredential};
 use base::chain;
 use store::{DocumentRow, KeyRow, RingRow, Store};
 use token::Handle;

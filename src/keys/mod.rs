@@ -17,8 +17,8 @@ use trust::{
     Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Time, Usage, Verifier,
 };
 
-use crate::access::Credentials;
 use crate::log::Times;
+use access::Credentials;
 use token::Handle;
 
 pub use acts::times;
