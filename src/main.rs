@@ -1,7 +1,5 @@
 //! Wires everything; the only file that names everything.
 
-mod access;
-mod ambient;
 mod audit;
 mod ceremony;
 mod cli;
@@ -11,9 +9,7 @@ mod keys;
 mod log;
 mod rotation;
 mod signing;
-mod store;
 mod telemetry;
-mod token;
 mod verification;
 mod witness;
 
@@ -24,7 +20,6 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::ambient::{Ambient, NoRandomness};
 use crate::cli::{
     Arguments, Code, Command, Failure, LogCommand, Output, WitnessCommand, WitnessServe, World,
     from_keys,
@@ -33,9 +28,10 @@ use crate::config::Config;
 use crate::keys::Keys;
 use crate::log::{Group, Log};
 use crate::signing::Signing;
-use crate::store::Store;
-use crate::token::Pool;
 use crate::verification::{Gatherer, Verification};
+use base::{Env, NoRandomness};
+use store::Store;
+use token::Pool;
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -55,7 +51,7 @@ fn main() -> ExitCode {
         }
     };
     let world = World {
-        ambient: Ambient::new(now, fill),
+        env: Env::new(now, fill),
         environment: std::env::vars().collect(),
         program: std::env::current_exe().unwrap_or_else(|_| "chancery".into()),
     };
@@ -88,7 +84,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     telemetry::init(&config.telemetry.filter, format)
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let figures = telemetry::record_metrics().context("metrics")?;
-    let ambient = world.ambient.clone();
+    let env = world.env.clone();
 
     let database =
         cli::database(&config, |name| cli::variable(&world, name)).map_err(anyhow::Error::msg)?;
@@ -111,7 +107,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let log = Log::new(store.clone());
     let instance = format!(
         "{:08x}",
-        u32::from_be_bytes(ambient.random().context("an instance name")?)
+        u32::from_be_bytes(env.random().context("an instance name")?)
     );
     let seal = Arc::new(signing::LogKey::new(keys.clone(), pool.clone()));
     let (proofs, keeper) = log::open(
@@ -119,7 +115,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         |name| cli::variable(&world, name),
         &store,
         seal,
-        &ambient,
+        &env,
         &instance,
     )
     .await
@@ -132,24 +128,24 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         pool.clone(),
         group,
         store.clone(),
-        ambient.clone(),
+        env.clone(),
     );
     let verification = Verification::new(
         keys.clone(),
         store.clone(),
         proofs.clone(),
         rules,
-        ambient.clone(),
+        env.clone(),
     );
     let gatherer = Gatherer::new(keys.clone(), store.clone(), proofs.clone(), pin);
 
     let following = tokio::spawn(keys.clone().follow());
     let keeping = tokio::spawn(keeper.run());
-    let forgetting = tokio::spawn(signing::forget_old_answers(store.clone(), ambient.clone()));
+    let forgetting = tokio::spawn(signing::forget_old_answers(store.clone(), env.clone()));
     warn_of_unfinished(&store).await?;
     let clock = {
-        let ambient = ambient.clone();
-        Arc::new(move || ambient.now())
+        let env = env.clone();
+        Arc::new(move || env.now())
     };
     let app = http::App {
         keys: Arc::new(keys),
@@ -158,7 +154,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         evidence: Arc::new(gatherer),
         archive: Arc::new(store.clone()),
         roll: Arc::new(proofs),
-        refusals: Arc::new(http::AuditedRefusals::new(log, ambient.clone())),
+        refusals: Arc::new(http::AuditedRefusals::new(log, env.clone())),
         token: Arc::new(pool),
         clock,
         figures,
@@ -190,7 +186,7 @@ async fn serve_witness(options: &WitnessServe, world: World) -> Result<(), Failu
     telemetry::init("info", telemetry::Format::Text)
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let witness = Arc::new(options.open()?);
-    let clock = Arc::new(move || world.ambient.now());
+    let clock = Arc::new(move || world.env.now());
     http::serve_witness(witness, clock, options.listen, told_to_stop())
         .await
         .context("the listener")

@@ -21,11 +21,11 @@ use super::tree::{Block, Opened, Tree, compare_upper, is_pruned};
 use super::{keys, register};
 use crate::keys::{times, unverified_chains};
 use crate::log::{Storage, StorageError};
-use crate::store::{
+use base::chain;
+use store::{
     self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, LeafRow, RingRow, Store,
     TreeRow, VoteRow,
 };
-use crate::telemetry::chain;
 
 /// Leaves of one page: whole blocks of 256.
 const PAGE: i64 = 16 * WIDTH as i64;

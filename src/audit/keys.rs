@@ -11,7 +11,7 @@ use trust::{Kid, LOG_RING, Pin, PublicKey, Sha256Digest, Time, Trusted};
 use super::acts::{Act, Acts, acceptance, replay};
 use super::finding::Findings;
 use crate::keys::{Certified, believe, certify};
-use crate::store::{CeremonyRow, KeyRow};
+use store::{CeremonyRow, KeyRow};
 
 /// A key's row with what its transcript says, if that is verified.
 pub struct Examined<'a> {

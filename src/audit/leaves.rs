@@ -10,7 +10,7 @@ use super::acts::Acts;
 use super::clock::Clock;
 use super::finding::Findings;
 use crate::log::Times;
-use crate::store::LeafRow;
+use store::LeafRow;
 
 /// Goes over the rows of the log.
 #[derive(Debug, Default)]

@@ -10,7 +10,7 @@ use trust::{Pin, Sha256Digest};
 use super::acts::{Act, Acts};
 use super::finding::Findings;
 use crate::log::{LogLine, OnTheLog};
-use crate::store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, VoteRow};
+use store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, VoteRow};
 
 /// A digest that the leaf does not name is one of an older program; that is told once, elsewhere.
 fn tells(act: &Act, digest: Sha256Digest) -> bool {
@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::log::office::{Done, Office, correction, new_origin};
-    use crate::store::CeremonyState;
+    use store::CeremonyState;
 
     fn row(done: &Done) -> CeremonyRow {
         CeremonyRow {

@@ -13,7 +13,7 @@ use trust::{Sha256Digest, Time};
 
 use super::files::Files;
 use super::finding::Findings;
-use crate::store::{CheckpointRow, LeafRow, TreeRow};
+use store::{CheckpointRow, LeafRow, TreeRow};
 
 /// A run of leaves that one tile of the lowest level holds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

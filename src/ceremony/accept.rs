@@ -9,7 +9,7 @@ use super::office::{Held, draft};
 use super::vote::{needs, normal};
 use super::{Error, Office, Report};
 use crate::log::Event;
-use crate::store::{CeremonyState, Change, KeyRow};
+use store::{CeremonyState, Change, KeyRow};
 
 impl Office {
     /// Takes a custodian's acceptance. When it completes the quorum the transcript is closed, and
@@ -27,7 +27,7 @@ impl Office {
         match tally.not_counted.iter().find(|not| not.index == last) {
             None => {
                 let member = tally.counted.last().map(|counted| counted.member.clone());
-                let now = self.ambient.now();
+                let now = self.env.now();
                 self.keep(&held, "accept", member, None, &signature, now)
                     .await?;
             }
@@ -75,7 +75,7 @@ impl Office {
         let bytes = transcript.encode()?;
         let verified = verify_transcript(&bytes, &self.pin)?;
         // The executor's clock may be ahead of ours; a life does not run backwards.
-        let at = self.ambient.now().max(verified.statement().executed_at);
+        let at = self.env.now().max(verified.statement().executed_at);
         let digest = verified.core_digest();
         let mut kid = None;
         let mut told = (ActKind::Ceremony, "accepted", None);

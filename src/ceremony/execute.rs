@@ -24,8 +24,8 @@ use super::vote::needs;
 use super::{Error, Office, Report};
 use crate::keys::{Key, Ring, Snapshot};
 use crate::log::Event;
-use crate::store::{CeremonyState, Change, KeyObjectRow};
-use crate::token::{Executor, Generated, Handle};
+use store::{CeremonyState, Change, KeyObjectRow};
+use token::{Executor, Generated, Handle};
 
 impl Office {
     /// Carries an approved ceremony out. `snapshot` says what is, for revocation and destruction.
@@ -49,7 +49,7 @@ impl Office {
         )?;
         // Counted here and now, from the stored bytes: the row's state is nobody's permission. This
         // is also the instant of the intent, so that what is adopted later tallies as it did now.
-        let now = self.ambient.now();
+        let now = self.env.now();
         let approved = match held.tally(now).into_approved() {
             Ok(approved) => approved,
             Err(refused) => {
@@ -187,7 +187,7 @@ impl Office {
             location: text(trust::json::canonical(&born.location)?)?,
             kid: kid.as_str().to_owned(),
             execution,
-            at: self.ambient.now().millis(),
+            at: self.env.now().millis(),
         };
         let event = Event {
             kid: Some(&kid),
@@ -220,7 +220,7 @@ impl Office {
     ) -> Result<(), Error> {
         let approved = Arc::new(approved);
         let keys = &approved.order().keys;
-        let mut intended_at = self.ambient.now();
+        let mut intended_at = self.env.now();
         let mut spkis = Vec::with_capacity(keys.len());
         let mut objects = Vec::with_capacity(keys.len());
         for order in keys {
@@ -284,7 +284,7 @@ impl Office {
         order: &DestroyKey,
         executed_at: Time,
     ) -> Result<(), Error> {
-        let at = self.ambient.now().max(executed_at);
+        let at = self.env.now().max(executed_at);
         let change = Change::ArchiveKey {
             ceremony: held.row.id.clone(),
             ring: order.ring.to_string(),
@@ -319,7 +319,7 @@ impl Office {
         let change = Change::ExecuteCeremony {
             ceremony: held.row.id.clone(),
             execution,
-            at: self.ambient.now().max(executed_at).millis(),
+            at: self.env.now().max(executed_at).millis(),
         };
         let event = Event {
             digest: Some(digest),
@@ -375,7 +375,7 @@ impl Office {
             .get(order.ring.as_str())
             .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
         let key = numbered(ring, &order.kid, order.number)?;
-        let now = self.ambient.now();
+        let now = self.env.now();
         let successor = key
             .state
             .is_primary()
@@ -433,7 +433,7 @@ impl Office {
             ceremony: held.row.id.clone(),
             object: object.to_owned(),
             state: state.to_owned(),
-            at: self.ambient.now().millis(),
+            at: self.env.now().millis(),
         };
         let event = Event {
             reason: Some(why),

@@ -13,7 +13,7 @@ mod vote;
 
 use trust::tally::Standing;
 
-use crate::{ambient, keys, store, token};
+use crate::keys;
 
 pub use office::{File, Office, Paper, open_file};
 pub use propose::{Draft, Proposal};
@@ -57,7 +57,7 @@ pub enum Error {
     #[error("the token failed; look at `chancery ceremony reconcile` before trying again")]
     Token(#[from] token::Error),
     #[error("the ceremony cannot be prepared")]
-    Randomness(#[from] ambient::NoRandomness),
+    Randomness(#[from] base::NoRandomness),
 }
 
 /// What kind of no it is.

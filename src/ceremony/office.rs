@@ -10,16 +10,16 @@ use trust::{
 };
 
 use super::Error;
-use crate::ambient::Ambient;
 use crate::keys::{Settings, unverified_chains};
 use crate::log::{Event, Log};
-use crate::store::{CeremonyRow, CeremonySignatureRow, Change, DocumentRow, Store};
+use base::Env;
+use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentRow, Store};
 
 /// Holds ceremonies. Cheap to make.
 pub struct Office {
     pub(super) store: Store,
     pub(super) log: Log,
-    pub(super) ambient: Ambient,
+    pub(super) env: Env,
     pub(super) pin: Pin,
     pub(super) safety: Safety,
     /// Who operates, for the audit trail.
@@ -45,11 +45,11 @@ pub(super) struct Held {
 }
 
 impl Office {
-    pub fn new(store: Store, ambient: Ambient, settings: &Settings, actor: String) -> Self {
+    pub fn new(store: Store, env: Env, settings: &Settings, actor: String) -> Self {
         Self {
             log: Log::new(store.clone()),
             store,
-            ambient,
+            env,
             pin: settings.pin.clone(),
             safety: settings.safety,
             actor,
@@ -86,7 +86,7 @@ impl Office {
     }
 
     pub(super) fn event(&self) -> Event<'_> {
-        Event::new(ActKind::Ceremony, "", &self.actor, self.ambient.now())
+        Event::new(ActKind::Ceremony, "", &self.actor, self.env.now())
     }
 
     pub(super) async fn trusted(&self) -> Result<(Chains, Trusted), Error> {
@@ -134,7 +134,7 @@ impl Office {
             let why = "the request in the database is not the one that its id names";
             let ring = row.ring.as_deref();
             self.log
-                .record_refusal(self.ambient.now(), &self.actor, "ceremony", ring, why)
+                .record_refusal(self.env.now(), &self.actor, "ceremony", ring, why)
                 .await?;
             return Err(Error::Unfit(format!(
                 "the database holds another request under {id}: it was changed after it was proposed"

@@ -18,7 +18,7 @@ use super::vote::{encoded, normal};
 use super::{Error, Office, Paper};
 use crate::keys::{Key, Ring, Snapshot};
 use crate::log::Event;
-use crate::store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
+use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
 /// Somebody's wish.
 pub struct Proposal {
@@ -69,7 +69,7 @@ impl Office {
             .rings
             .get(wish.ring.as_str())
             .ok_or_else(|| Error::Unfit(format!("there is no ring {}", wish.ring)))?;
-        let now = self.ambient.now();
+        let now = self.env.now();
         let operation = match wish.draft {
             Draft::Generate {
                 token_serial,
@@ -88,7 +88,7 @@ impl Office {
                     },
                     usage: ring.usage,
                     place: Place::Pkcs11(Pkcs11Place {
-                        cka_id: CkaId(self.ambient.random()?),
+                        cka_id: CkaId(self.env.random()?),
                         label: format!(
                             "{}/{}/{}/{number}",
                             trusted.service(),
@@ -166,7 +166,7 @@ impl Office {
             created_at: now,
             approve_by: wish.approve_by,
             execute_by: wish.execute_by,
-            nonce: Nonce(self.ambient.random()?),
+            nonce: Nonce(self.env.random()?),
         };
         // What no quorum could approve is not even proposed.
         request.check().map_err(|e| Error::Unfit(e.to_string()))?;
@@ -187,7 +187,7 @@ impl Office {
         let request = Request::decode(&bytes)?;
         let id = Sha256Digest::of(&bytes).to_string();
         let signature = normal(signature)?;
-        let now = self.ambient.now();
+        let now = self.env.now();
         let (_, trusted) = self.trusted().await?;
         let ceremony = Ceremony {
             request: bytes.clone(),

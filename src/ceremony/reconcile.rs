@@ -26,9 +26,9 @@ use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
 
 use super::office::Held;
 use super::{Error, Kind, Office};
-use crate::store::{CeremonyState, KeyObjectRow};
-use crate::telemetry::chain;
-use crate::token::{Executor, Found};
+use base::chain;
+use store::{CeremonyState, KeyObjectRow};
+use token::{Executor, Found};
 
 /// One disagreement between database and token, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -101,10 +101,7 @@ impl Office {
 
     fn is_under_way(&self, object: &KeyObjectRow) -> bool {
         let begun = matches!(object.state.as_str(), "intended" | "destroying");
-        let age = self
-            .ambient
-            .now()
-            .since(Time::from_millis(object.updated_at));
+        let age = self.env.now().since(Time::from_millis(object.updated_at));
         begun && age < UNDER_WAY
     }
 

@@ -7,7 +7,7 @@ use trust::tally::{NotCounted, Standing};
 use trust::{Kid, Line, Request};
 
 use super::{Error, Office};
-use crate::store::CeremonyState;
+use store::CeremonyState;
 
 #[derive(Debug, Clone, Serialize)]
 pub struct Report {
@@ -71,7 +71,7 @@ impl Office {
             };
             drop(transcript);
         } else {
-            let tally = held.tally(self.ambient.now());
+            let tally = held.tally(self.env.now());
             report.approved_by = members(tally.counted.iter().map(|c| &c.member));
             report.approvals_needed = tally.needed.map(trust::Threshold::get);
             report.not_counted = not_counted(&tally.not_counted);

@@ -9,7 +9,7 @@ use trust::{MemberId, MemberSignature, Purpose, Time, sshsig};
 use super::office::{Held, objection_body};
 use super::{Error, Office, Report};
 use crate::log::Event;
-use crate::store::{CeremonySignatureRow, CeremonyState, Change};
+use store::{CeremonySignatureRow, CeremonyState, Change};
 
 impl Office {
     /// Takes a custodian's approval. When it completes the quorum the ceremony is approved.
@@ -21,7 +21,7 @@ impl Office {
             "proposed",
         )?;
         let signature = normal(signature)?;
-        let received_at = self.ambient.now();
+        let received_at = self.env.now();
         held.ceremony.approvals.push(Approval {
             signature: signature.clone(),
             received_at,
@@ -76,7 +76,7 @@ impl Office {
         )?;
         let signature = normal(signature)?;
         let body = objection_body(&held.row.request, reason)?;
-        let received_at = self.ambient.now();
+        let received_at = self.env.now();
         let objection = Objection {
             body: String::from_utf8_lossy(&body).into_owned(),
             signature: signature.clone(),
@@ -178,7 +178,7 @@ impl Office {
             id: held.row.id.clone(),
             from,
             to,
-            at: self.ambient.now().millis(),
+            at: self.env.now().millis(),
         };
         let event = Event {
             action,

@@ -7,10 +7,10 @@ use trust::leaf::ActKind;
 
 use super::output::{Code, Failure, Output, table};
 use super::{Open, World};
-use crate::access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
 use crate::config::parse_duration;
 use crate::log::Event;
-use crate::store::{Change, CredentialRow};
+use access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
+use store::{Change, CredentialRow};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -65,9 +65,9 @@ async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Res
     if !is_principal_name(&grant.principal) {
         return Err(Failure::usage(format!("principal: {PRINCIPAL_NAME}")));
     }
-    let now = world.ambient.now();
+    let now = world.env.now();
     let secret = world
-        .ambient
+        .env
         .random::<32>()
         .map_err(|e| Failure::new(Code::Failed, e))?;
     let access_token = format!("chancery_{}", Base64UrlUnpadded::encode_string(&secret));
@@ -148,7 +148,7 @@ async fn withdraw(
     withdraw: Withdraw,
     output: &Output,
 ) -> Result<(), Failure> {
-    let at = world.ambient.now();
+    let at = world.env.now();
     let (kind, value) = match (withdraw.token_hash, withdraw.san) {
         (Some(hash), _) => ("access-token", hash),
         (None, san) => ("mtls-san", san.unwrap_or_default()),

@@ -8,7 +8,7 @@ use trust::Time;
 
 use super::output::{Failure, Output, table};
 use super::{Open, World};
-use crate::store::{LeafFilter, LeafRow};
+use store::{LeafFilter, LeafRow};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

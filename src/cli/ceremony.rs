@@ -13,7 +13,7 @@ use super::output::{Code, Failure, Output, table};
 use super::{Open, World, ssh};
 use crate::ceremony::{self, Alone, Draft, Office, Paper, Proposal};
 use crate::config::parse_duration;
-use crate::store::CeremonyRow;
+use store::CeremonyRow;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -343,7 +343,7 @@ pub async fn propose(
     output: &Output,
 ) -> Result<(), Failure> {
     let office = open.office(world);
-    let now = world.ambient.now();
+    let now = world.env.now();
     let snapshot = open.snapshot().await?;
     let proposal = Proposal {
         ring,

@@ -14,9 +14,9 @@ use super::{World, config, office};
 use crate::config::Config;
 use crate::keys::{Keys, Settings};
 use crate::log::Storage;
-use crate::store::Store;
-use crate::telemetry::chain;
-use crate::token::{Executor, Pool};
+use base::chain;
+use store::Store;
+use token::{Executor, Pool};
 
 /// Who else could have written there.
 const CHECK: &str = "`chancery log check` tells what was changed";

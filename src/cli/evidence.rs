@@ -127,13 +127,8 @@ pub fn check(
 pub fn read_policy(path: &Path) -> Result<WitnessPolicy, Failure> {
     let text =
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    WitnessPolicy::parse(&text).map_err(|error| {
-        Failure::usage(format!(
-            "{}: {}",
-            path.display(),
-            crate::telemetry::chain(&error)
-        ))
-    })
+    WitnessPolicy::parse(&text)
+        .map_err(|error| Failure::usage(format!("{}: {}", path.display(), base::chain(&error))))
 }
 
 fn shown(finding: &Finding) -> Value {

@@ -30,11 +30,11 @@ pub use office::{Open, database, from_keys, variable};
 pub use output::{Code, Failure, Output};
 pub use witness::{Command as WitnessCommand, Serve as WitnessServe};
 
-use crate::ambient::Ambient;
+use base::Env;
 
 /// What `main` hands in: the world as far as the command line may touch it.
 pub struct World {
-    pub ambient: Ambient,
+    pub env: Env,
     /// The environment's variables.
     pub environment: Vec<(String, String)>,
     /// This program, to start worker processes (and, in the demonstration, the service) from.

@@ -12,8 +12,8 @@ use crate::ceremony::Office;
 use crate::config::Config;
 use crate::keys::{self, Keys, Settings, Snapshot};
 use crate::log::{Event, Log};
-use crate::store::{self, Change, Database, Store};
-use crate::token::Executor;
+use store::{Change, Database, Store};
+use token::Executor;
 
 pub struct Open {
     pub config: Config,
@@ -63,7 +63,7 @@ impl Open {
         why: impl std::fmt::Display,
     ) -> Failure {
         let why = why.to_string();
-        let now = world.ambient.now();
+        let now = world.env.now();
         match self
             .log
             .record_refusal(now, &self.actor, action, ring, &why)
@@ -82,7 +82,7 @@ impl Open {
     pub fn office(&self, world: &World) -> Office {
         Office::new(
             self.store.clone(),
-            world.ambient.clone(),
+            world.env.clone(),
             &self.settings,
             self.actor.clone(),
         )

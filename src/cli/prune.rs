@@ -28,7 +28,7 @@ pub async fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     let open = Open::new(path, world).await?;
-    let now = world.ambient.now();
+    let now = world.env.now();
     let keys = keys(&open).await?;
     let pruner = Pruner::open(
         &open.config,

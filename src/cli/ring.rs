@@ -15,7 +15,7 @@ use crate::ceremony::Draft;
 use crate::keys::Ring;
 use crate::log::Event;
 use crate::rotation::{self, Wish};
-use crate::store::{Change, RingRow};
+use store::{Change, RingRow};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -184,7 +184,7 @@ async fn create(
             false => Failure::refused(why),
         });
     }
-    let now = world.ambient.now();
+    let now = world.env.now();
     let row = RingRow {
         name: create.name.to_string(),
         algorithm: create.algorithm.to_string(),
@@ -226,7 +226,7 @@ async fn change_pointer(
 ) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
     let ring = find(&snapshot.rings, &change.name)?;
-    let now = world.ambient.now();
+    let now = world.env.now();
     let plan = match rotation::plan(ring, &wish, &open.settings.safety, now) {
         Ok(plan) => plan,
         Err(blocked) if change.apply => {
@@ -313,7 +313,7 @@ async fn revoke(
         key.status()
     ));
     if key.state.is_primary() {
-        let successor = ring.successor(&open.settings.safety, world.ambient.now());
+        let successor = ring.successor(&open.settings.safety, world.env.now());
         output.remark(match successor {
             Some(next) => format!("{} ({}) takes over", next.kid, next.status()),
             None => {

@@ -53,7 +53,7 @@ pub struct Serve {
 pub fn run(command: Command, world: &World, output: &Output) -> Result<(), Failure> {
     match command {
         Command::New(new) => {
-            let seed = world.ambient.random().context("the key")?;
+            let seed = world.env.random().context("the key")?;
             let key = WitnessKey::from_seed(&new.name, &seed)
                 .map_err(|error| Failure::new(Code::Usage, error))?;
             key.write(&new.out)

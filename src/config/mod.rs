@@ -24,7 +24,6 @@ pub use secret::Secret;
 pub use service::Service;
 pub use store::Store;
 pub use telemetry::{Format, Telemetry};
-pub use token::Token;
 pub use trust::Trust;
 pub use verification::Verification;
 
@@ -43,11 +42,11 @@ pub struct Config {
     #[serde(default)]
     pub http: Http,
     pub store: Store,
-    pub token: Token,
+    pub token: ::token::Settings,
     /// The executor's own way to the token: a PIN that may create and destroy. Used by
     /// `ceremony new generate`, `ceremony execute` and `ceremony reconcile`; without it this
     /// configuration executes no ceremony but revocations.
-    pub executor: Option<Token>,
+    pub executor: Option<::token::Settings>,
     #[serde(default)]
     pub publication: Publication,
     #[serde(default)]
@@ -148,9 +147,9 @@ impl Config {
         self.service.validate()?;
         self.http.validate(self.profile)?;
         self.store.validate(self.profile)?;
-        self.token.validate("token.uri")?;
+        token::validate(&self.token, "token.uri")?;
         if let Some(executor) = &self.executor {
-            executor.validate("executor.uri")?;
+            token::validate(executor, "executor.uri")?;
         }
         self.log.validate(self.profile)?;
         self.publication.validate(self.profile)

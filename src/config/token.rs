@@ -1,42 +1,14 @@
-use std::collections::BTreeMap;
-
-use serde::{Deserialize, Serialize};
+use token::Settings;
 
 use super::{Error, refuse};
 
-impl Token {
-    pub(super) fn validate(&self, setting: &'static str) -> Result<(), Error> {
-        if self.uri.contains("pin-value") {
-            return Err(refuse(
-                setting,
-                "a PIN does not belong into the configuration: use pin-source=file:…",
-            ));
-        }
-        Ok(())
+/// A PIN in the URI would stand in the file, in process lists and in backups.
+pub(super) fn validate(settings: &Settings, setting: &'static str) -> Result<(), Error> {
+    match settings.uri.contains("pin-value") {
+        true => Err(refuse(
+            setting,
+            "a PIN does not belong into the configuration: use pin-source=file:…",
+        )),
+        false => Ok(()),
     }
-}
-
-/// `[token]` and `[executor]`: a PKCS#11 token by RFC 7512 URI. The PIN comes from the URI's
-/// `pin-source`, is read by the worker process alone, and never appears here.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Token {
-    /// `pkcs11:token=NAME?module-path=/path/to/module.so&pin-source=file:/path/to/pin`
-    pub uri: String,
-    /// What kind of token it is; found out from the module when left out.
-    pub profile: Option<String>,
-    /// Worker processes; the profile's default when left out.
-    pub processes: Option<usize>,
-    /// Session threads in each.
-    pub sessions: Option<usize>,
-    /// Signatures that may wait before more are refused; enough for a few full batches.
-    #[serde(default = "queue_limit")]
-    pub queue_limit: usize,
-    /// Variables for the vendor library, such as `SOFTHSM2_CONF`.
-    #[serde(default)]
-    pub environment: BTreeMap<String, String>,
-}
-
-fn queue_limit() -> usize {
-    4_096
 }

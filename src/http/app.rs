@@ -9,16 +9,16 @@ use std::time::{Duration, Instant};
 use trust::tlog::tile::Resource;
 use trust::{Kid, Sha256Digest, Time};
 
-use crate::access::Principal;
 use crate::keys::{self, Document, Snapshot};
 use crate::log::{self, Published, Receipt};
 use crate::signing::{self, Format, IdempotencyKey, Signed};
-use crate::store::{self, LeafRow};
 use crate::telemetry::Figures;
-use crate::token::Status;
 use crate::verification::{
     self, Answer, Claim, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
 };
+use access::Principal;
+use store::LeafRow;
+use token::Status;
 
 /// A future that a door returns; it owns what it needs, so that work can outlive its request.
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;

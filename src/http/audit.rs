@@ -13,7 +13,7 @@ use super::codes::Code;
 use super::edge::Present;
 use super::problem::{self, Problem};
 use super::respond::{json, query};
-use crate::store::LeafRow;
+use store::LeafRow;
 
 const PAGE: i64 = 100;
 const PAGE_MAX: i64 = 1_000;

@@ -10,7 +10,7 @@ use trust::Time;
 use super::codes::Code;
 use super::front::Peer;
 use super::problem::Problem;
-use crate::access::{Credentials, Principal};
+use access::{Credentials, Principal};
 
 /// Longer ones are nobody's; it bounds the hashing of a header.
 const ACCESS_TOKEN_MAX: usize = 1_024;

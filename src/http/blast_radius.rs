@@ -14,8 +14,8 @@ use super::respond::{Named, json, query};
 use super::state::{self, Life};
 use super::{Shared, instant};
 use crate::keys::Key;
-use crate::store::DayRow;
 use crate::verification::{Issued, Radius, RadiusQuestion};
+use store::DayRow;
 
 const PAGE: i64 = 100;
 const PAGE_MAX: i64 = 1_000;

@@ -10,16 +10,16 @@ use super::app::{
     Archive, BoxError, Evidence, Later, Order, ReadModel, Refusal, Refusals, Results, Roll, Sign,
     Token, Verify,
 };
-use crate::ambient::Ambient;
 use crate::keys::{self, Document, Keys, Snapshot};
 use crate::log::{self, Log, Proofs, Published, Receipt};
 use crate::signing::{self, Format, Signed, Signing};
-use crate::store::{self, LeafRow, Store};
-use crate::token::{Pool, Status};
 use crate::verification::{
     self, Answer, Claim, Gatherer, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
     Verification,
 };
+use base::Env;
+use store::{LeafRow, Store};
+use token::{Pool, Status};
 
 /// The read model is shared; what works on it longer than a moment keeps it for itself.
 impl ReadModel for Arc<Keys> {
@@ -189,19 +189,19 @@ impl Token for Pool {
 /// Refusals into the audit trail.
 pub struct AuditedRefusals {
     log: Log,
-    ambient: Ambient,
+    env: Env,
 }
 
 impl AuditedRefusals {
-    pub fn new(log: Log, ambient: Ambient) -> Self {
-        Self { log, ambient }
+    pub fn new(log: Log, env: Env) -> Self {
+        Self { log, env }
     }
 }
 
 impl Refusals for AuditedRefusals {
     fn record(&self, refusal: Refusal) -> Later<Result<(), BoxError>> {
         let log = self.log.clone();
-        let now = self.ambient.now();
+        let now = self.env.now();
         Box::pin(async move {
             let actor = match &refusal.principal {
                 Some(principal) => principal.to_string(),

@@ -23,7 +23,7 @@ use super::front::Peer;
 use super::limits::Place;
 use super::problem::{self, Problem};
 use super::{Edge, Shared};
-use crate::telemetry;
+use base::names;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
@@ -143,7 +143,7 @@ pub async fn layer(State(edge): State<Shared>, mut request: Request, next: Next)
         report(&problem, &id_text, &method, route);
         let written = caller.name().is_some() || edge.limits.writes_down_unknown();
         if problem.code.is_refusal() && !written {
-            counter!(telemetry::REFUSALS_NOT_WRITTEN).increment(1);
+            counter!(names::REFUSALS_NOT_WRITTEN).increment(1);
         }
         if problem.code.is_refusal() && written {
             let refusal = Refusal {
@@ -223,9 +223,9 @@ async fn record(edge: &Edge, refusal: Refusal, id: &str) {
 
 fn report(problem: &Problem, id: &str, method: &Method, route: &str) {
     let code = problem.code.name();
-    counter!(telemetry::PROBLEMS, "code" => code).increment(1);
+    counter!(names::PROBLEMS, "code" => code).increment(1);
     if problem.code.is_refusal() {
-        counter!(telemetry::REFUSALS, "code" => code).increment(1);
+        counter!(names::REFUSALS, "code" => code).increment(1);
     }
     let cause = problem.cause().unwrap_or(problem.detail());
     if problem.status().is_server_error() {
@@ -311,7 +311,7 @@ mod tests {
         // Strangers do not keep signers out.
         assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
         drop(strangers);
-        let signer = Caller::Known(crate::access::Principal::signer("another", "atp"));
+        let signer = Caller::Known(access::Principal::signer("another", "atp"));
         let place = fixture.edge.limits.enter(&signer).unwrap();
         let answered = fixture.sign(SIGN, GOOD).await;
         assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);

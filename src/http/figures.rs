@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use metrics::{Counter, Histogram, counter, histogram};
 use trust::Kid;
 
-use crate::telemetry::{REQUEST_SECONDS, REQUESTS, SIGNATURES};
+use base::names::{REQUEST_SECONDS, REQUESTS, SIGNATURES};
 
 /// One answered request more.
 struct Route {

@@ -22,7 +22,7 @@ use super::codes::Code;
 use super::problem::{self, Problem};
 use super::{Edge, Shared};
 use crate::keys::{Document, Snapshot};
-use crate::telemetry::JWKS_REQUESTS;
+use base::names::JWKS_REQUESTS;
 
 /// Number of keys that did not fit the document's byte budget; `Link: rel="archives"` says where
 /// they are.

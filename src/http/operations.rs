@@ -12,7 +12,7 @@ use super::codes::Code;
 use super::problem::{self, Problem};
 use super::respond::{NO_STORE, bytes_of};
 use super::{Edge, Shared, health};
-use crate::telemetry as names;
+use base::names;
 
 pub fn router(edge: &Shared) -> Router {
     Router::new()

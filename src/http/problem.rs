@@ -15,8 +15,8 @@ use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::codes::Code;
-use crate::token::Advice;
-use crate::{log, signing, store, telemetry, token, verification};
+use crate::{log, signing, verification};
+use token::Advice;
 
 /// Prefix of every `type`: a name, not an address, so that it survives a move of the service.
 const TYPE: &str = "urn:chancery:problem:";
@@ -99,7 +99,7 @@ impl Problem {
     /// A mistake of ours or of what we depend on. What went wrong goes to the log.
     pub fn caused_by(code: Code, error: &dyn StdError) -> Self {
         let mut problem = Self::new(code, code.title());
-        problem.cause = Some(telemetry::chain(error));
+        problem.cause = Some(base::chain(error));
         problem
     }
 

@@ -16,7 +16,6 @@ use super::respond::{Named, json, query};
 use super::sign_request::SignRequest;
 use super::{Edge, Shared, body, idempotency};
 use crate::signing::{Serialised, Signed};
-use crate::telemetry;
 
 /// What is left of the request's time to read the receipt and to answer.
 const MARGIN: Duration = Duration::from_millis(500);
@@ -131,7 +130,7 @@ async fn receipt_in_time(edge: &Edge, index: i64, deadline: Instant) -> Option<S
     match edge.app.roll.receipt(index).await {
         Ok(receipt) => Some(receipt?.proof.to_string()),
         Err(error) => {
-            tracing::warn!(index, error = telemetry::chain(&error), "no receipt");
+            tracing::warn!(index, error = base::chain(&error), "no receipt");
             None
         }
     }

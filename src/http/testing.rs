@@ -31,12 +31,12 @@ use super::auth::Caller;
 use super::front::{Front, Peer};
 use super::settings::Settings;
 use super::{Edge, Shared, router};
-use crate::access::{Credentials, access_token_hash};
 use crate::keys::{self, Document, Key, Ring, Snapshot};
 use crate::signing::{self, Format, Serialised, Signed};
-use crate::store::{self, CredentialRow, LeafRow};
-use crate::token::{Handle, Status};
 use crate::verification::{self, Answer, Claim, Question, Radius, RadiusQuestion};
+use access::{Credentials, access_token_hash};
+use store::{CredentialRow, LeafRow};
+use token::{Handle, Status};
 
 pub const NOW: i64 = 1_800_000_000_000;
 /// Access tokens of the stand-in callers.

@@ -18,8 +18,8 @@ use trust::Time;
 use trust::tlog::witness::Refusal;
 
 use super::server::{self, HEAD_TIMEOUT, bind};
-use crate::telemetry::chain;
 use crate::witness::{Error, Witness};
+use base::chain;
 
 /// A request has at most 63 hashes and a checkpoint.
 const MOST_BYTES: usize = 64 * 1024;

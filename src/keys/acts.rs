@@ -11,7 +11,7 @@ use trust::leaf::{ActKind, ActLeaf, Leaf};
 use trust::{Kid, Pin, Time};
 
 use crate::log::{LogLine, OnTheLog, Times};
-use crate::store::{self, LeafRow, Store};
+use store::{LeafRow, Store};
 
 /// Indexes of the acts on one key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

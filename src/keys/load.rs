@@ -12,12 +12,12 @@ use trust::{Algorithm, Kid, Location, Name, Pin, Safety, Time, Trusted, Usage};
 
 use super::acts::{ActOnTheLog, Acts, Told};
 use super::{Current, Document, Key, Ring, Snapshot};
-use crate::access::{Credentials, MalformedCredential};
 use crate::config::Config;
 use crate::log::Times;
-use crate::store::{self, DocumentRow, KeyRow, RingRow, Store};
-use crate::telemetry::chain;
-use crate::token::Handle;
+use access::{Credentials, MalformedCredential};
+use base::chain;
+use store::{DocumentRow, KeyRow, RingRow, Store};
+use token::Handle;
 
 /// How often the database's version is asked for where it does not tell by itself.
 const POLL: Duration = Duration::from_secs(5);

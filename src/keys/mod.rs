@@ -17,9 +17,9 @@ use trust::{
     Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Time, Usage, Verifier,
 };
 
-use crate::access::Credentials;
 use crate::log::Times;
-use crate::token::Handle;
+use access::Credentials;
+use token::Handle;
 
 pub use acts::times;
 pub use load::{

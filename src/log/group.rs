@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use tokio::time::{Instant, timeout_at};
 
 use super::{Error, Published};
-use crate::store::{MAX_BATCH, SignatureOutcome, SignatureRecord, Store};
+use store::{MAX_BATCH, SignatureOutcome, SignatureRecord, Store};
 
 /// Longest that the first of a group waits for the others.
 const PATIENCE: Duration = Duration::from_millis(2);
@@ -80,7 +80,7 @@ impl Group {
             return Err(Error::StandsStill(why.clone()));
         }
         let (done, outcome) = oneshot::channel();
-        let gone = |_| Error::Store(Arc::new(crate::store::Error::closed()));
+        let gone = |_| Error::Store(Arc::new(store::Error::closed()));
         self.queue
             .send(Waiting {
                 expected,
@@ -88,7 +88,7 @@ impl Group {
                 done,
             })
             .await
-            .map_err(|_| Error::Store(Arc::new(crate::store::Error::closed())))?;
+            .map_err(|_| Error::Store(Arc::new(store::Error::closed())))?;
         outcome.await.map_err(gone)?
     }
 }
@@ -146,7 +146,7 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
         let answer = match (mine, &failed) {
             (Some(mine), _) => Ok(mine),
             (None, Some(error)) => Err(error.clone()),
-            (None, None) => Err(Error::Store(Arc::new(crate::store::Error::closed()))),
+            (None, None) => Err(Error::Store(Arc::new(store::Error::closed()))),
         };
         // A caller that is gone does not mind.
         let _ = done.send(answer);

@@ -20,8 +20,8 @@ use super::ledger::Ledger;
 use super::seal::{NotSealed, Seal};
 use super::storage::{self, Present, Storage};
 use super::tiles::{self, Tiles};
-use crate::ambient::Ambient;
-use crate::store::{self, CheckpointRow, LeafRow, TreeRow};
+use base::Env;
+use store::{CheckpointRow, LeafRow, TreeRow};
 
 /// Leaves between two swaps. Bounds the memory of a step and what a crash repeats.
 const STEP: i64 = 8_192;
@@ -110,7 +110,7 @@ pub struct Integrator<L> {
     storage: Storage,
     tiles: Tiles,
     seal: Arc<dyn Seal>,
-    ambient: Ambient,
+    env: Env,
     origin: String,
     holder: String,
     /// Partial tiles that go when their full ones are covered by a published checkpoint; none are
@@ -131,19 +131,13 @@ struct Growing {
 }
 
 impl<L: Ledger> Integrator<L> {
-    pub fn new(
-        ledger: L,
-        tiles: Tiles,
-        seal: Arc<dyn Seal>,
-        ambient: Ambient,
-        settings: Settings,
-    ) -> Self {
+    pub fn new(ledger: L, tiles: Tiles, seal: Arc<dyn Seal>, env: Env, settings: Settings) -> Self {
         Self {
             ledger,
             storage: tiles.storage().clone(),
             tiles,
             seal,
-            ambient,
+            env,
             origin: settings.origin,
             holder: settings.holder,
             partial: settings.remove_partial.then(Vec::new),
@@ -167,7 +161,7 @@ impl<L: Ledger> Integrator<L> {
     }
 
     async fn round(&mut self) -> Result<Step, Error> {
-        let now = self.ambient.now().millis();
+        let now = self.env.now().millis();
         let until = now + LEASE.as_millis() as i64;
         if !self.ledger.lease(&self.holder, now, until).await? {
             self.growing = None;
@@ -485,7 +479,7 @@ impl<L: Ledger> Integrator<L> {
         let row = CheckpointRow {
             size: tree.size,
             root: tree.root.clone(),
-            time: self.ambient.now().millis(),
+            time: self.env.now().millis(),
             clock: tree.clock,
             kid: sealed.kid,
             note: note.to_string(),

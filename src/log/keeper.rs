@@ -13,9 +13,9 @@ use super::integrator::{self, Integrator, Step};
 use super::proofs::is_witnessed;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
-use crate::ambient::Ambient;
-use crate::store::{CheckpointRow, Store};
-use crate::telemetry::chain;
+use base::Env;
+use base::chain;
+use store::{CheckpointRow, Store};
 
 /// Pause after an error that may pass by itself; a person's error is looked at again as often.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -47,7 +47,7 @@ pub struct Published {
 pub struct Keeper {
     pub integrator: Integrator<Store>,
     pub store: Store,
-    pub ambient: Ambient,
+    pub env: Env,
     pub interval: Duration,
     pub heartbeat: Duration,
     pub published: watch::Sender<Published>,
@@ -196,7 +196,7 @@ impl Keeper {
     /// A log that is silent because nothing happens looks like one that was stopped; so it says
     /// that nothing happened, in a leaf that a stranger can check.
     async fn beat(&self) {
-        let now = self.ambient.now();
+        let now = self.env.now();
         let Ok(tree) = self.store.tree().await else {
             return;
         };
@@ -207,7 +207,7 @@ impl Keeper {
         }
         let event = Event::new(ActKind::Admin, "heartbeat", "chancery", now);
         if let Err(error) = Log::new(self.store.clone())
-            .commit(&crate::store::Change::Record, &event)
+            .commit(&store::Change::Record, &event)
             .await
         {
             tracing::warn!(error = chain(&error), "no heartbeat in the log");
@@ -236,7 +236,7 @@ mod tests {
     #[test]
     fn a_refusal_outlives_what_says_nothing_about_it() {
         let fatal = integrator::Error::Gap(7);
-        let passing = integrator::Error::Store(crate::store::Error::closed());
+        let passing = integrator::Error::Store(store::Error::closed());
         let refused = still_refused(None, Some(&fatal), true);
         assert!(refused.is_some());
         assert_eq!(

@@ -4,7 +4,7 @@ use trust::format::V1;
 use trust::leaf::{ActKind, ActLeaf, Sign};
 use trust::{Algorithm, Kid, Name, Sha256Digest, Time};
 
-use crate::store::Leaf;
+use store::Leaf;
 
 /// Longest text that a leaf repeats; a leaf has 1 KiB at most.
 const LONGEST_TEXT: usize = 160;

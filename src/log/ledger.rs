@@ -3,7 +3,7 @@
 
 use std::future::Future;
 
-use crate::store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
+use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
 
 pub trait Ledger: Send + Sync {
     /// How many leaves there are.

@@ -24,7 +24,7 @@ impl OnTheLog {
     /// What the act at `index` did, if its leaf and the transcript that it names say the same.
     pub fn read(index: u64, act: &ActLeaf, transcript: &[u8], pin: &Pin) -> Result<Self, String> {
         let verified = trust::verify_transcript(transcript, pin);
-        let verified = verified.map_err(|error| crate::telemetry::chain(&error))?;
+        let verified = verified.map_err(|error| base::chain(&error))?;
         let request = verified.statement().request_digest.to_string();
         if act.reference.as_ref() != Some(&request) || act.digest != Some(verified.core_digest()) {
             return Err("the leaf names another ceremony".to_owned());

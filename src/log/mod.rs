@@ -22,7 +22,7 @@ mod witnesses;
 
 use std::sync::Arc;
 
-use crate::store::{self, Change, Store};
+use store::{Change, Store};
 
 pub use group::Group;
 pub use keeper::Published;

@@ -11,9 +11,9 @@ use super::seal::Seal;
 use super::storage::{self, Storage};
 use super::tiles::Tiles;
 use super::witnesses::{self, Shared, Witnesses};
-use crate::ambient::Ambient;
 use crate::config::Config;
-use crate::store::Store;
+use base::Env;
+use store::Store;
 
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
@@ -33,7 +33,7 @@ pub async fn open(
     variable: impl Fn(&str) -> Option<String>,
     store: &Store,
     seal: Arc<dyn Seal>,
-    ambient: &Ambient,
+    env: &Env,
     instance: &str,
 ) -> Result<(Proofs, Keeper), OpenError> {
     let origin = config.log.origin(&config.service.issuer);
@@ -44,7 +44,7 @@ pub async fn open(
         store: store.clone(),
         tiles: tiles.clone(),
         seal: seal.clone(),
-        ambient: ambient.clone(),
+        env: env.clone(),
         origin: origin.clone(),
         heartbeat: config.log.heartbeat,
         published: watched.clone(),
@@ -56,17 +56,17 @@ pub async fn open(
         holder: instance.to_owned(),
         remove_partial: config.log.remove_partial_tiles,
     };
-    let mut integrator = Integrator::new(store.clone(), tiles, seal, ambient.clone(), settings);
+    let mut integrator = Integrator::new(store.clone(), tiles, seal, env.clone(), settings);
     if let Err(error) = integrator.inspect().await {
         if error.is_fatal() {
             return Err(OpenError::Refused(error));
         }
-        tracing::warn!(error = crate::telemetry::chain(&error), "the log waits");
+        tracing::warn!(error = base::chain(&error), "the log waits");
     }
     let keeper = Keeper {
         integrator,
         store: store.clone(),
-        ambient: ambient.clone(),
+        env: env.clone(),
         interval: config.log.interval,
         heartbeat: config.log.heartbeat,
         published,

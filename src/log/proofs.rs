@@ -14,7 +14,7 @@ use trust::{Sha256Digest, Time};
 use super::keeper::Published;
 use super::line::Times;
 use super::tiles::{self, Tiles};
-use crate::store::{self, CheckpointRow, LeafRow, Store};
+use store::{CheckpointRow, LeafRow, Store};
 
 /// Checkpoints that are looked at for one with enough witnesses; at two a second, half a minute.
 const LOOKED_AT: i64 = 64;

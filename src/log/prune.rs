@@ -19,7 +19,7 @@ use super::storage::{self, Storage};
 use super::tiles::{self, Tiles};
 use super::{Event, Log};
 use crate::config::Config;
-use crate::store::{self, Change, LeafRow, Store};
+use store::{Change, LeafRow, Store};
 
 /// Leaves of a bundle.
 const BUNDLE: i64 = tile::WIDTH as i64;

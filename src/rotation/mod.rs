@@ -7,7 +7,7 @@ use trust::{Kid, Safety, Time};
 
 use crate::keys::Ring;
 use crate::log::{Event, Log};
-use crate::store::{self, Change};
+use store::Change;
 
 /// What is wished for.
 #[derive(Debug, Clone, PartialEq, Eq)]

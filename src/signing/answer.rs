@@ -6,7 +6,7 @@ use trust::{Algorithm, Kid, Sha256Digest, Time};
 
 use super::sign::{Error, Signed};
 use super::{Format, Serialised};
-use crate::store::IdempotentAnswer;
+use store::IdempotentAnswer;
 
 /// Everything but the index, which is the leaf's.
 #[derive(Serialize, Deserialize)]

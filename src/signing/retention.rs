@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::ambient::Ambient;
-use crate::store::Store;
+use base::Env;
+use store::Store;
 
 /// How long an `Idempotency-Key` is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
@@ -14,9 +14,9 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 const EVERY: Duration = Duration::from_secs(3_600);
 
 /// Runs until its task is ended. Any number of replicas may do this at once.
-pub async fn forget_old_answers(store: Store, ambient: Ambient) {
+pub async fn forget_old_answers(store: Store, env: Env) {
     loop {
-        let before = ambient.now() - REMEMBERED;
+        let before = env.now() - REMEMBERED;
         match store.forget_answers(before.millis()).await {
             Ok(0) => {}
             Ok(answers) => info!(answers, "old idempotent answers forgotten"),

@@ -8,7 +8,7 @@ use trust::{LOG_RING, PublicKey};
 
 use crate::keys::{Key, Keys};
 use crate::log::{Later, NotSealed, Seal, Sealed};
-use crate::token::Pool;
+use token::Pool;
 
 pub struct LogKey {
     keys: Arc<Keys>,
@@ -20,7 +20,7 @@ enum Error {
     #[error("the ring \"log\" has no active key")]
     NoActiveKey,
     #[error("the token did not sign")]
-    Token(#[source] crate::token::Error),
+    Token(#[source] token::Error),
 }
 
 impl LogKey {
@@ -60,7 +60,7 @@ impl Seal for LogKey {
                 .sign_all(&key.handle, vec![input], deadline)
                 .await
                 .pop()
-                .unwrap_or(Err(crate::token::Error::Stopped))
+                .unwrap_or(Err(token::Error::Stopped))
                 .map_err(|error| not_sealed(Error::Token(error)))?;
             Ok(Sealed {
                 kid: key.kid.as_str().to_owned(),

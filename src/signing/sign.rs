@@ -12,12 +12,12 @@ use trust::{Algorithm, Kid, LOG_RING, Sha256Digest, Time, Usage};
 use super::answer;
 use super::formats::Prepared;
 use super::{Format, Serialised};
-use crate::access::Principal;
-use crate::ambient::{Ambient, NoRandomness};
 use crate::keys::{Key, Keys, Ring};
 use crate::log::{self, Group, SignatureLeaf};
-use crate::store::{Idempotency, SignatureOutcome, SignatureRecord, Store};
-use crate::token::{self, Pool};
+use access::Principal;
+use base::{Env, NoRandomness};
+use store::{Idempotency, SignatureOutcome, SignatureRecord, Store};
+use token::{self, Pool};
 
 /// Items of a batch that are under way together.
 const CHUNK: usize = 256;
@@ -85,7 +85,7 @@ pub struct Signing {
     pool: Pool,
     group: Group,
     store: Store,
-    ambient: Ambient,
+    env: Env,
 }
 
 /// What the items of one request share.
@@ -103,13 +103,13 @@ struct Item {
 }
 
 impl Signing {
-    pub fn new(keys: Arc<Keys>, pool: Pool, group: Group, store: Store, ambient: Ambient) -> Self {
+    pub fn new(keys: Arc<Keys>, pool: Pool, group: Group, store: Store, env: Env) -> Self {
         Self {
             keys,
             pool,
             group,
             store,
-            ambient,
+            env,
         }
     }
 
@@ -342,8 +342,8 @@ impl Signing {
         prepared: Prepared,
         signature: &[u8],
     ) -> Result<(SignatureRecord, Signed), Error> {
-        let salt = self.ambient.random::<16>()?;
-        let time = self.ambient.now();
+        let salt = self.env.random::<16>()?;
+        let time = self.env.now();
         let canonical = trust::signature::canonical(key.public.spec(), signature);
         let leaf = SignatureLeaf {
             time,

@@ -1,8 +1,5 @@
 //! What the service says about itself: events by `tracing`, figures by `metrics`.
 
-mod names;
-
-use std::error::Error as StdError;
 use std::io;
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
@@ -11,9 +8,8 @@ use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
 
+use base::names::{LATENCY_BUCKETS, describe};
 pub use metrics_exporter_prometheus::PrometheusHandle as Figures;
-use names::describe;
-pub use names::*;
 
 /// How events are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -80,18 +76,6 @@ pub fn no_figures() -> Figures {
     PrometheusBuilder::new().build_recorder().handle()
 }
 
-/// An error and its sources in one line, for events and findings: `Display` never repeats a source.
-pub fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
-}
-
 fn recorder() -> Result<PrometheusBuilder, Error> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
@@ -100,6 +84,8 @@ fn recorder() -> Result<PrometheusBuilder, Error> {
 
 #[cfg(test)]
 mod tests {
+    use base::names::{REQUEST_SECONDS, SIGNATURES};
+
     use super::*;
 
     #[test]
@@ -131,18 +117,5 @@ mod tests {
             init("info,=x=", Format::Text),
             Err(Error::Filter { .. })
         ));
-    }
-
-    #[test]
-    fn an_error_is_told_with_its_sources() {
-        let source = "info,=x=".parse::<EnvFilter>().unwrap_err();
-        let text = chain(&Error::Filter {
-            filter: "x".to_owned(),
-            source,
-        });
-        assert!(
-            text.starts_with("the telemetry filter \"x\" cannot be read: "),
-            "{text}"
-        );
     }
 }

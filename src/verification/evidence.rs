@@ -16,7 +16,7 @@ use trust::{Kid, Pin};
 use super::{Claim, Error};
 use crate::keys::{Key, Keys};
 use crate::log::{OnTheLog, Proofs};
-use crate::store::{self, Store};
+use store::Store;
 
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]

@@ -10,7 +10,7 @@ use trust::{Kid, Time};
 use super::Error;
 use crate::keys::Keys;
 use crate::log::{ProofError, Proofs, Times};
-use crate::store::{Occurrence, Store};
+use store::{Occurrence, Store};
 
 /// What the log says of one signature.
 pub(super) struct Logged {
@@ -78,7 +78,7 @@ pub(super) async fn after_acts(
     Ok(())
 }
 
-fn unreadable(error: crate::store::Error) -> Error {
+fn unreadable(error: store::Error) -> Error {
     Error::Log(std::sync::Arc::new(error))
 }
 

@@ -88,7 +88,7 @@ pub enum Error {
         problem: String,
     },
     #[error("the audit log could not be asked")]
-    Log(#[source] Arc<crate::store::Error>),
+    Log(#[source] Arc<store::Error>),
     #[error("the log's tree could not be asked")]
     Tree(#[source] Arc<crate::log::ProofError>),
 }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use trust::{Kid, Time};
 
 use super::{Error, Verification};
-use crate::store::{DayRow, LeafFilter};
+use store::{DayRow, LeafFilter};
 
 /// A page of the signatures by one key.
 #[derive(Debug, Clone)]

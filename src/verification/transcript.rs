@@ -40,7 +40,7 @@ impl Gatherer {
         transcript.log_keys = self.log_keys(signers).await?;
         let bytes = transcript.encode().map_err(|error| broken(&error))?;
         trust::verify_transcript(&bytes, &self.pin)
-            .map_err(|error| broken(&crate::telemetry::chain(&error)))?;
+            .map_err(|error| broken(&base::chain(&error)))?;
         Ok(bytes)
     }
 }

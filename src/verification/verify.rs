@@ -13,11 +13,11 @@ use super::existence::{after_acts, by_row, proven};
 use super::{
     Answer, Claim, Covered, Error, Question, Rules, UnverifiedJws, parse_jws, parse_jws_json,
 };
-use crate::ambient::Ambient;
 use crate::keys::{Key, Keys, Snapshot};
 use crate::log::Proofs;
-use crate::store::{Occurrence, Store};
-use crate::telemetry::chain;
+use base::Env;
+use base::chain;
+use store::{Occurrence, Store};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -25,7 +25,7 @@ pub struct Verification {
     keys: Arc<Keys>,
     pub(super) store: Store,
     rules: Arc<Rules>,
-    ambient: Ambient,
+    env: Env,
     proofs: Proofs,
     /// Whose turn it is to count; see [`Verification::radius`].
     pub(super) counting: Arc<Semaphore>,
@@ -62,19 +62,13 @@ struct Asked {
 }
 
 impl Verification {
-    pub fn new(
-        keys: Arc<Keys>,
-        store: Store,
-        proofs: Proofs,
-        rules: Rules,
-        ambient: Ambient,
-    ) -> Self {
+    pub fn new(keys: Arc<Keys>, store: Store, proofs: Proofs, rules: Rules, env: Env) -> Self {
         Self {
             keys,
             proofs,
             store,
             rules: Arc::new(rules),
-            ambient,
+            env,
             counting: Arc::new(Semaphore::new(1)),
         }
     }
@@ -92,7 +86,7 @@ impl Verification {
     /// Each question has an answer of its own; the trail is asked once for all of them.
     pub async fn verify_batch(&self, questions: Vec<Question>) -> Vec<Result<Answer, Error>> {
         let snapshot = self.keys.current();
-        let now = self.ambient.now();
+        let now = self.env.now();
         let asked: Vec<Result<Asked, Error>> = questions
             .into_iter()
             .map(|question| ask(&snapshot, question, now))

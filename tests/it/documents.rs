@@ -137,7 +137,7 @@ fn every_link_of_the_documents_leads_somewhere() {
 #[test]
 fn every_test_of_the_threat_model_exists() {
     let mut sources = String::new();
-    let mut waiting: Vec<_> = ["src", "trust", "hsm", "tests"].map(repository).into();
+    let mut waiting: Vec<_> = ["src", "crates", "hsm", "tests"].map(repository).into();
     while let Some(path) = waiting.pop() {
         if path.is_dir() {
             waiting.extend(

@@ -9,15 +9,11 @@ use crate::support::rust_source::{self, Token};
 
 /// A room of the service: its floor, and its place from the left. Imports go down, or left on the same floor.
 const ROOMS: &[(&str, u8, u8)] = &[
-    ("ambient", 0, 0),
     ("config", 1, 0),
     ("telemetry", 1, 0),
-    ("store", 2, 0),
-    ("token", 2, 0),
     // A witness stands alone: it knows neither the database nor the token.
     ("witness", 2, 0),
     ("log", 3, 0),
-    ("access", 3, 1),
     ("keys", 3, 2),
     ("signing", 3, 3),
     ("verification", 3, 3),
@@ -36,9 +32,6 @@ const ROOMS: &[(&str, u8, u8)] = &[
 
 /// Crates that stay in their rooms. `main` wires everything and may name them all.
 const FOREIGN: &[(&[&str], &[&str])] = &[
-    (&["sqlx"], &["store/"]),
-    // The executor generates and destroys with a PIN of its own, so it holds a token of its own.
-    (&["hsm"], &["token/", "ceremony/executor.rs"]),
     (
         &[
             "axum",
@@ -53,12 +46,25 @@ const FOREIGN: &[(&[&str], &[&str])] = &[
     (&["clap", "comfy_table", "indicatif"], &["cli/"]),
     // The log asks its witnesses.
     (&["reqwest"], &["cli/", "log/witnesses/"]),
-    (
-        &["rustls", "axum_server", "x509_cert"],
-        &["http/", "access/"],
-    ),
-    (&["cryptoki"], &[]),
+    (&["rustls", "axum_server", "x509_cert"], &["http/"]),
+    // These have crates of their own.
+    (&["cryptoki", "hsm", "sqlx"], &[]),
 ];
+
+/// What the crates may build on: those of this workspace that are below them, and foreign ones that
+/// no other may name.
+const CRATES: &[(&str, &[&str], &[&str])] = &[
+    ("crates/trust", &[], &[]),
+    ("crates/access", &["store", "trust"], &[]),
+    ("crates/base", &["trust"], &[]),
+    ("crates/store", &["trust"], &["sqlx"]),
+    ("crates/token", &["hsm", "trust"], &[]),
+    ("hsm", &[], &["cryptoki"]),
+    (".", &["access", "base", "store", "token", "trust"], &[]),
+];
+
+/// A PKCS#11 library blocks, and its worker answers to nobody but its own process.
+const NOT_IN_HSM: &[&str] = &["tokio", "axum", "reqwest"];
 
 /// What `trust` may build on: an auditor reads this list.
 const TRUST_DEPENDENCIES: &[&str] = &[
@@ -169,13 +175,12 @@ fn inspect(file: &str, source: &str) -> Vec<Violation> {
             );
         }
     }
-    match file.split_once('/') {
-        Some(("src", within)) => service(within, &tokens, &mut add),
-        Some(("trust", within)) if within.starts_with("src/") => {
-            pure_crate(within, &tokens, &mut add)
-        }
-        Some(("hsm", within)) if within.starts_with("src/") => blocking_crate(&tokens, &mut add),
-        _ => {}
+    if let Some(within) = file.strip_prefix("src/") {
+        service(within, &tokens, &mut add);
+    } else if let Some(within) = file.strip_prefix("crates/trust/src/") {
+        pure_crate(within, &tokens, &mut add);
+    } else if file.starts_with("hsm/src/") {
+        blocking_crate(&tokens, &mut add);
     }
     // `use crate::x::{self, Y}` is one import of `x`.
     found.dedup_by(|a, b| a.to_string() == b.to_string());
@@ -218,7 +223,7 @@ fn service(within: &str, tokens: &[Token], add: &mut impl FnMut(usize, Rule, Str
         for (crates, rooms) in FOREIGN {
             if crates.contains(&first) && !rooms.iter().any(|r| within.starts_with(r)) {
                 let only = if rooms.is_empty() {
-                    "the crate hsm".to_owned()
+                    "a crate of its own".to_owned()
                 } else {
                     rooms.join(", ")
                 };
@@ -361,7 +366,7 @@ fn dependencies_of(manifest: &str) -> Vec<String> {
 fn every_source_keeps_to_its_floor_and_room() {
     let mut read = 0;
     let mut found = Vec::new();
-    for directory in ["src", "trust", "hsm", "tests", "benches"] {
+    for directory in ["src", "crates", "hsm", "tests", "benches"] {
         for (file, text) in sources(repository(), directory) {
             read += 1;
             found.extend(inspect(&file, &text).iter().map(ToString::to_string));
@@ -378,22 +383,43 @@ fn every_source_keeps_to_its_floor_and_room() {
 
 #[test]
 fn crates_depend_on_what_they_may() {
-    for dependency in dependencies_of("trust/Cargo.toml") {
+    for dependency in dependencies_of("crates/trust/Cargo.toml") {
         assert!(
             TRUST_DEPENDENCIES.contains(&dependency.as_str()),
-            "trust/Cargo.toml: `{dependency}` is not on the list"
+            "crates/trust/Cargo.toml: `{dependency}` is not on the list"
         );
     }
     for dependency in dependencies_of("hsm/Cargo.toml") {
         assert!(
-            !["trust", "tokio", "sqlx", "axum", "reqwest"].contains(&dependency.as_str()),
+            !NOT_IN_HSM.contains(&dependency.as_str()),
             "hsm/Cargo.toml: `{dependency}`"
         );
     }
-    assert!(
-        !dependencies_of("Cargo.toml").contains(&"cryptoki".to_owned()),
-        "cryptoki belongs to hsm alone"
-    );
+    let ours = [
+        "access", "base", "hsm", "store", "token", "trust", "chancery",
+    ];
+    let kept: Vec<&str> = CRATES.iter().flat_map(|each| each.2).copied().collect();
+    for (directory, below, own) in CRATES {
+        for dependency in dependencies_of(&format!("{directory}/Cargo.toml")) {
+            let dependency = dependency.as_str();
+            let known = !ours.contains(&dependency) || below.contains(&dependency);
+            let free = !kept.contains(&dependency) || own.contains(&dependency);
+            assert!(known && free, "{directory}/Cargo.toml: `{dependency}`");
+        }
+    }
+    let listed = fs::read_dir(repository().join("crates"))
+        .unwrap()
+        .map(|each| {
+            let name = each.unwrap().file_name();
+            format!("crates/{}", name.to_str().unwrap())
+        });
+    for directory in listed {
+        let told = CRATES.iter().any(|each| each.0 == directory);
+        assert!(
+            told,
+            "{directory} has no floor: give it one in tests/it/layering.rs"
+        );
+    }
 }
 
 /// The rules broken by a snippet, each with the line it stands on.
@@ -408,7 +434,7 @@ fn broken(file: &str, source: &str) -> Vec<(Rule, usize)> {
 fn imports_go_down_or_left() {
     for (file, source) in [
         ("src/config/mod.rs", "use crate::telemetry::Filter;"),
-        ("src/store/rows.rs", "\nuse crate::token::Pool;"),
+        ("src/witness/mod.rs", "\nuse crate::log::Log;"),
         (
             "src/log/mod.rs",
             "use crate::{\n    config::Config,\n    keys::{self, Ring},\n};",
@@ -423,7 +449,7 @@ fn imports_go_down_or_left() {
             "src/http/sign.rs",
             "mod inner { use super::super::super::console; }",
         ),
-        ("src/access/mod.rs", "use crate::Wiring;"),
+        ("src/keys/mod.rs", "use crate::Wiring;"),
     ] {
         let found = broken(file, source);
         assert_eq!(found.len(), 1, "{file}: {source}: {found:?}");
@@ -433,7 +459,7 @@ fn imports_go_down_or_left() {
         ("src/main.rs", "use crate::http::Router; mod cli;"),
         (
             "src/http/sign.rs",
-            "use crate::{signing::Signer, store::Store, config::Http};",
+            "use crate::{signing::Signer, log::Log, config::Http};",
         ),
         (
             "src/http/sign.rs",
@@ -453,12 +479,12 @@ fn imports_go_down_or_left() {
 #[test]
 fn a_violation_names_file_line_and_rule() {
     let found = inspect(
-        "src/store/rows.rs",
-        "//! Rows.\n\nuse crate::{\n    config::Config,\n    http::Problem,\n};\n",
+        "src/log/tiles.rs",
+        "//! Tiles.\n\nuse crate::{\n    config::Config,\n    http::Problem,\n};\n",
     );
     assert_eq!(
         found[0].to_string(),
-        "src/store/rows.rs:5: Floor: `store` (floor 2) names `http` (floor 4): imports go down, or left"
+        "src/log/tiles.rs:5: Floor: `log` (floor 3) names `http` (floor 4): imports go down, or left"
     );
     assert_eq!(found.len(), 1);
 }
@@ -469,16 +495,16 @@ fn foreign_crates_stay_in_their_rooms() {
         ("src/keys/mod.rs", "use sqlx::Row;"),
         ("src/ceremony/mod.rs", "fn f(s: &dyn hsm::Administer) {}"),
         ("src/signing/mod.rs", "use axum;"),
-        ("src/access/mod.rs", "use ::tower_http::trace;"),
-        ("src/token/mod.rs", "fn f() { reqwest::Client::new(); }"),
+        ("src/log/mod.rs", "use ::tower_http::trace;"),
+        ("src/keys/mod.rs", "fn f() { reqwest::Client::new(); }"),
         ("src/cli/mod.rs", "use rustls::ServerConfig;"),
-        ("src/token/mod.rs", "use cryptoki::session::Session;"),
+        ("src/keys/mod.rs", "use cryptoki::session::Session;"),
     ] {
         assert_eq!(broken(file, source), [(Rule::Room, 1)], "{file}: {source}");
     }
     for (file, source) in [
-        ("src/store/sqlite/mod.rs", "use sqlx::Row;"),
-        ("src/ceremony/executor.rs", "use hsm::Administer;"),
+        ("crates/store/src/sqlite/mod.rs", "use sqlx::Row;"),
+        ("crates/token/src/executor.rs", "use hsm::Administer;"),
         ("src/main.rs", "use rustls::crypto; use axum::Router;"),
         (
             "src/keys/mod.rs",
@@ -493,31 +519,31 @@ fn foreign_crates_stay_in_their_rooms() {
 fn trust_is_pure_and_the_crates_are_strangers() {
     for (file, source, rule) in [
         (
-            "trust/src/time.rs",
+            "crates/trust/src/time.rs",
             "use std::time::SystemTime;",
             Rule::Pure,
         ),
         (
-            "trust/src/time.rs",
+            "crates/trust/src/time.rs",
             "use std::{fmt, time::{Duration, SystemTime}};",
             Rule::Pure,
         ),
         (
-            "trust/src/time.rs",
+            "crates/trust/src/time.rs",
             "fn f() { std::fs::read(p); }",
             Rule::Pure,
         ),
-        ("trust/src/time.rs", "async fn f() {}", Rule::Pure),
-        ("trust/src/time.rs", "use hsm::KeySpec;", Rule::Floor),
+        ("crates/trust/src/time.rs", "async fn f() {}", Rule::Pure),
+        ("crates/trust/src/time.rs", "use hsm::KeySpec;", Rule::Floor),
         ("hsm/src/key.rs", "use trust::Algorithm;", Rule::Floor),
         ("hsm/src/key.rs", "fn f() { tokio::spawn(g); }", Rule::Floor),
     ] {
         assert_eq!(broken(file, source), [(rule, 1)], "{file}: {source}");
     }
     let tested = "use std::time::Duration;\n#[cfg(test)]\nmod tests { use std::process::Command; }";
-    assert_eq!(broken("trust/src/time.rs", tested), []);
+    assert_eq!(broken("crates/trust/src/time.rs", tested), []);
     let after = "#[cfg(test)]\nmod tests { fn f<'a>(x: &'a str) { let c = '{'; } }\nuse std::fs;";
-    assert_eq!(broken("trust/src/time.rs", after), [(Rule::Pure, 3)]);
+    assert_eq!(broken("crates/trust/src/time.rs", after), [(Rule::Pure, 3)]);
 }
 
 #[test]

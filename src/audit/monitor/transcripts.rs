@@ -5,7 +5,7 @@ use trust::{Kid, Pin, PublicKey, Request, Sha256Digest, Time, Transcript, Verifi
 
 use super::super::acts::Act;
 use crate::log::OnTheLog;
-use crate::telemetry::chain;
+use base::chain;
 
 /// A key by its verified transcript.
 #[derive(Debug, Clone)]

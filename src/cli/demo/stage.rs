@@ -51,7 +51,7 @@ impl<'a> Stage<'a> {
             Some(directory) => directory,
             None => {
                 let id = world
-                    .ambient
+                    .env
                     .random::<8>()
                     .map_err(|e| Failure::new(Code::Failed, e))?;
                 let name = format!("chancery-demo-{:016x}", u64::from_be_bytes(id));
@@ -366,7 +366,7 @@ impl<'a> Stage<'a> {
     }
 
     pub fn now(&self) -> Time {
-        self.world.ambient.now()
+        self.world.env.now()
     }
 
     pub fn write(&self, file: &str, text: &str) -> Result<(), Failure> {
@@ -427,7 +427,7 @@ impl<'a> Stage<'a> {
 
     /// Waits until the key has been published for `publish_safety`.
     pub async fn wait_for_activation(&self, key: &Born, output: &Output) -> Result<(), Failure> {
-        let now = self.world.ambient.now();
+        let now = self.world.env.now();
         let rest = key.activate_at.since(now) + Duration::from_millis(50);
         output.remark(format!(
             "  {} is published; it may sign in {:.1} s",

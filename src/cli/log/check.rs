@@ -10,7 +10,6 @@ use super::super::sign::progress;
 use super::super::{Open, World};
 use crate::audit::{Auditor, Error, Finding, Report};
 use crate::log::Storage;
-use crate::store;
 
 pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
     let open = Open::new(path, world).await?;

@@ -94,7 +94,7 @@ pub async fn run(command: Monitor, world: &World, output: &Output) -> Result<(),
         // Each alarm once, as long as it lasts.
         let now: BTreeSet<(&str, String)> = alarms.iter().map(name).collect();
         for alarm in alarms.iter().filter(|alarm| !known.contains(&name(alarm))) {
-            let at = world.ambient.now();
+            let at = world.env.now();
             let line =
                 json!({"at": at, "code": alarm.code, "what": alarm.what, "index": alarm.index});
             output.line(&line, || {
@@ -102,7 +102,7 @@ pub async fn run(command: Monitor, world: &World, output: &Output) -> Result<(),
             });
         }
         if now.is_empty() && !known.is_empty() {
-            let at = world.ambient.now();
+            let at = world.env.now();
             let line = json!({"at": at, "code": "clear"});
             output.line(&line, || format!("{at} all as it should be again"));
         }
@@ -179,7 +179,7 @@ fn judged(round: Round, command: &Monitor, world: &World) -> (Vec<Finding>, Opti
     let mut findings = round.findings;
     if round.checkpoint.is_some() {
         let witnessed = round.witnessed.as_ref();
-        let now = world.ambient.now();
+        let now = world.env.now();
         let watch = &round.watch;
         watch.fresh(witnessed, command.max_age, now, &mut findings);
     }

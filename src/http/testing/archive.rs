@@ -4,7 +4,7 @@ use trust::Sha256Digest;
 
 use super::World;
 use crate::http::app::{Archive, Later};
-use crate::store::{self, LeafRow};
+use store::LeafRow;
 
 /// The request of the one ceremony that is closed.
 pub const CEREMONY: &str = "request";

@@ -17,8 +17,8 @@ use crate::log::keeper::Published;
 use crate::log::proofs::{Error as ProofError, Proofs};
 use crate::log::prune::{Error, Plan, Pruner};
 use crate::log::tiles::Tiles;
-use crate::store::tests::place::Place;
-use crate::store::tests::world::{NOW, signature};
+use store::testing::place::Place;
+use store::testing::world::{NOW, signature};
 
 const DAY: i64 = 86_400_000;
 const RETENTION: Duration = Duration::from_secs(5 * 86_400);

@@ -14,7 +14,7 @@ use object_store::{
 };
 
 use crate::log::ledger::Ledger;
-use crate::store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
+use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {

@@ -11,14 +11,14 @@ use trust::tlog::note::{Note, VerifierKey};
 use trust::{PublicKey, Time};
 
 use super::trouble::{Objects, Trouble, Troubled};
-use crate::ambient::Ambient;
 use crate::log::integrator::{Error, Integrator, Settings, Step};
 use crate::log::seal::{Later, NotSealed, Seal, Sealed};
 use crate::log::storage::Storage;
 use crate::log::tiles::Tiles;
-use crate::store::tests::place::Place;
-use crate::store::tests::world::{NOW, signature};
-use crate::store::{Database, Store};
+use base::Env;
+use store::testing::place::Place;
+use store::testing::world::{NOW, signature};
+use store::{Database, Store};
 
 pub const ORIGIN: &str = "log.example/log";
 
@@ -103,14 +103,14 @@ impl World {
         // Each step a second later, so that a lease runs out when somebody waits for it.
         let clock = std::sync::atomic::AtomicI64::new(NOW);
         let tick = move || clock.fetch_add(60_000, std::sync::atomic::Ordering::Relaxed);
-        let ambient = Ambient::new(move || Time::from_millis(tick()), |_| Ok(()));
+        let env = Env::new(move || Time::from_millis(tick()), |_| Ok(()));
         let settings = Settings {
             origin: ORIGIN.to_owned(),
             holder: holder.to_owned(),
             remove_partial: true,
         };
         let tiles = Tiles::new(self.storage(trouble));
-        Integrator::new(ledger, tiles, self.key.clone(), ambient, settings)
+        Integrator::new(ledger, tiles, self.key.clone(), env, settings)
     }
 
     /// Signatures into the database.

@@ -28,9 +28,9 @@ use super::integrator::verifier_keys;
 use super::keeper::Published;
 use super::seal::Seal;
 use super::tiles::{self, Tiles};
-use crate::ambient::Ambient;
-use crate::store::{self, CheckpointRow, Store};
-use crate::telemetry::{self as names, chain};
+use base::Env;
+use base::{chain, names};
+use store::{CheckpointRow, Store};
 
 pub use alarm::Findings;
 use alarm::{Alarm, Finding};
@@ -124,7 +124,7 @@ pub struct Shared {
     pub store: Store,
     pub tiles: Tiles,
     pub seal: Arc<dyn Seal>,
-    pub ambient: Ambient,
+    pub env: Env,
     pub origin: String,
     pub heartbeat: Duration,
     pub published: watch::Receiver<Published>,
@@ -304,9 +304,9 @@ impl Asking {
                 proof,
                 note: note.clone(),
             };
-            let ambient = &self.shared.ambient;
+            let env = &self.shared.env;
             let signed = Time::from_millis(row.time);
-            match self.remote.add(&request, signed, || ambient.now()).await? {
+            match self.remote.add(&request, signed, || env.now()).await? {
                 Answer::Cosigned(line) => {
                     self.known = size;
                     self.record(row, &line).await?;

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use aws_lc_rs::digest::{SHA256, digest};
 
-use crate::store::CredentialRow;
+use store::CredentialRow;
 
 /// What a principal may do. Written `signer:<ring>`, `operator`, `auditor`.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]

@@ -20,8 +20,10 @@ mod rows;
 mod signatures;
 mod sqlite;
 mod statements;
+#[cfg(any(test, feature = "testing"))]
+pub mod testing;
 #[cfg(test)]
-pub mod tests;
+mod tests;
 mod tree;
 
 use std::path::PathBuf;
@@ -179,7 +181,6 @@ impl Store {
     }
 
     /// Its places in the lines of its subjects.
-    #[cfg(test)]
     pub async fn lines(&self, ceremony: &str) -> Result<Vec<LineRow>, Error> {
         let id = [Value::Text(ceremony)];
         on!(self, engine => reads::all(engine, statements::LINES, &id))

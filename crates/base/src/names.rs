@@ -49,7 +49,8 @@ pub const WITNESS_FAILURES: &str = "chancery_log_witness_failures_total";
 /// Gauge, label `witness`: leaves of the newest checkpoint beyond those that it cosigned.
 pub const WITNESS_LAG: &str = "chancery_log_witness_lag_leaves";
 
-pub(super) fn describe() {
+/// Says of each figure what it means.
+pub fn describe() {
     describe_counter!(SIGNATURES, "Signatures released, by ring and kid.");
     describe_histogram!(
         REQUEST_SECONDS,

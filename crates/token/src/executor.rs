@@ -11,8 +11,7 @@ use trust::{
 };
 
 use super::handle::{key_spec, scheme};
-use super::{Error, Handle, token_config};
-use crate::config;
+use super::{Error, Handle, Settings, token_config};
 
 /// Longest that an administrative call may take; RSA-4096 on a slow token takes seconds.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -73,7 +72,7 @@ impl Warrant<hsm::DestroyOrder> for DestroyWarrant {
 }
 
 impl Executor {
-    pub fn start(section: &config::Token, program: &Path) -> Result<Self, Error> {
+    pub fn start(section: &Settings, program: &Path) -> Result<Self, Error> {
         let config = hsm::TokenConfig {
             processes: Some(1),
             ..token_config(section, program)?

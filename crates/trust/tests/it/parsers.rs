@@ -17,7 +17,7 @@ use crate::support::{
     Custodian, NewKey, World, armored, destroy, generate, in_vault, log, minute, revoke, wrap_key,
 };
 
-#[path = "../../../tests/fuzz/parsers.rs"]
+#[path = "../../../../tests/fuzz/parsers.rs"]
 mod targets;
 
 type Parser = fn(&[u8]);

@@ -6,12 +6,12 @@
 mod executor;
 mod handle;
 mod pool;
+mod settings;
 
 pub use executor::{Executor, Found, Generated};
 pub use handle::Handle;
 pub use pool::{Pool, Status};
-
-use crate::config;
+pub use settings::Settings;
 
 /// What went wrong at the token, with what may be done about it.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -74,10 +74,7 @@ impl Error {
 }
 
 /// The configuration's token as the `hsm` crate wants it.
-fn token_config(
-    section: &config::Token,
-    program: &std::path::Path,
-) -> Result<hsm::TokenConfig, Error> {
+fn token_config(section: &Settings, program: &std::path::Path) -> Result<hsm::TokenConfig, Error> {
     let uri = section
         .uri
         .parse::<hsm::Pkcs11Uri>()

@@ -12,16 +12,16 @@ use super::Held;
 const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
 /// An INSERT of rows with `WIDTH` columns, of which the first is never NULL.
-pub(in crate::store) struct Bulk<const WIDTH: usize> {
+pub(crate) struct Bulk<const WIDTH: usize> {
     statements: LazyLock<[String; 5]>,
 }
 
-pub(in crate::store) static LEAVES: Bulk<7> = Bulk {
+pub(crate) static LEAVES: Bulk<7> = Bulk {
     statements: LazyLock::new(|| {
         sized::<7>("log_leaf (idx, time, kind, ring, kid, sig_hash, body)")
     }),
 };
-pub(in crate::store) static ANSWERS: Bulk<6> = Bulk {
+pub(crate) static ANSWERS: Bulk<6> = Bulk {
     statements: LazyLock::new(|| {
         sized::<6>("idempotency (idx, time, principal, key, request_hash, response)")
     }),
@@ -51,7 +51,7 @@ impl<const WIDTH: usize> Bulk<WIDTH> {
     }
 
     #[cfg(test)]
-    pub(in crate::store) fn all(&'static self) -> Vec<&'static str> {
+    pub(crate) fn all(&'static self) -> Vec<&'static str> {
         self.statements.iter().map(String::as_str).collect()
     }
 }

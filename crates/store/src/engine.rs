@@ -141,7 +141,7 @@ macro_rules! connection {
     ($Db:ty, $Row:ty, $classify:path) => {
         /// A connection out of the pool. It is closed instead of returned while a statement or a
         /// transaction is unfinished on it: whoever drops it there leaves nothing half done.
-        pub(in crate::store) struct Held {
+        pub(crate) struct Held {
             connection: sqlx::pool::PoolConnection<$Db>,
             limit: std::time::Duration,
             in_statement: bool,

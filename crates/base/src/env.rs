@@ -7,17 +7,17 @@ use trust::Time;
 
 /// Cheap to clone.
 #[derive(Clone)]
-pub struct Ambient {
+pub struct Env {
     now: Arc<dyn Fn() -> Time + Send + Sync>,
     fill: Arc<dyn Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync>,
 }
 
 /// The operating system gave no randomness. Nothing that needs it may go on.
 #[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("no randomness to be had from the operating system")]
+#[error("the system random source failed")]
 pub struct NoRandomness;
 
-impl Ambient {
+impl Env {
     pub fn new(
         now: impl Fn() -> Time + Send + Sync + 'static,
         fill: impl Fn(&mut [u8]) -> Result<(), NoRandomness> + Send + Sync + 'static,

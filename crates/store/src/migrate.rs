@@ -10,8 +10,8 @@ use super::sqlite::SqliteEngine;
 
 /// Same numbers and names for both engines. A file that was changed after it landed fails with
 /// its checksum.
-pub(super) static SQLITE: Migrator = sqlx::migrate!("migrations/sqlite");
-pub(super) static POSTGRES: Migrator = sqlx::migrate!("migrations/postgres");
+pub(super) static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
+pub(super) static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// Numbers of the last migration applied and of the last one this program knows. Serve only
 /// while they are equal.

@@ -8,18 +8,17 @@ mod index;
 mod life;
 mod lines;
 mod objects;
-pub mod place;
 mod races;
 mod raw;
 mod reading;
 mod roles;
 mod schema;
-mod server;
 mod severity;
 mod signing;
 mod tree;
 mod vocabulary;
-pub mod world;
+
+use crate::testing::{place, server, world};
 
 /// Each function becomes one test on each engine.
 macro_rules! contract {

@@ -1,6 +1,6 @@
 //! One PostgreSQL for the whole test process.
 
-#[path = "../../../tests/support/postgres.rs"]
+#[path = "../../../../tests/support/postgres.rs"]
 mod postgres;
 
 pub use postgres::Server;

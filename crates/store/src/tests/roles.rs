@@ -8,7 +8,7 @@ use super::place::Place;
 use super::world::*;
 use super::{lines, severity};
 
-const ROLES: &str = include_str!("../../../deploy/postgres/roles.sql");
+const ROLES: &str = include_str!("../../../../deploy/postgres/roles.sql");
 
 /// The store as the service's account; the hand in the database is the service's too.
 async fn as_the_service() -> Place {

@@ -103,7 +103,7 @@ impl Error {
     }
 
     /// What a lost connection at COMMIT looks like.
-    #[cfg(test)]
+    #[cfg(any(test, feature = "testing"))]
     pub fn unknown() -> Self {
         Self::OutcomeUnknown {
             source: sqlx::Error::PoolClosed,

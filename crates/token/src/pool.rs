@@ -5,8 +5,7 @@ use std::time::Instant;
 use hsm::Sign as _;
 use tokio::sync::oneshot;
 
-use super::{Error, Handle, token_config};
-use crate::config;
+use super::{Error, Handle, Settings, token_config};
 
 /// Signatures by keys that exist; cheap to clone.
 #[derive(Clone)]
@@ -35,7 +34,7 @@ pub struct Status {
 impl Pool {
     /// Starts the worker processes. A token that is absent is not an error here: the service
     /// comes up without it, publishes and verifies, and signs when it appears.
-    pub fn start(section: &config::Token, program: &Path) -> Result<Self, Error> {
+    pub fn start(section: &Settings, program: &Path) -> Result<Self, Error> {
         let supervisor = hsm::Supervisor::start(token_config(section, program)?, hsm::Power::Use)
             .map_err(Error::Token)?;
         Ok(Self {

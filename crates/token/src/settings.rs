@@ -1,0 +1,30 @@
+//! What an operator sets.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+/// `[token]` and `[executor]`: a PKCS#11 token by RFC 7512 URI. The PIN comes from the URI's
+/// `pin-source`, is read by the worker process alone, and never appears here.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    /// `pkcs11:token=NAME?module-path=/path/to/module.so&pin-source=file:/path/to/pin`
+    pub uri: String,
+    /// What kind of token it is; found out from the module when left out.
+    pub profile: Option<String>,
+    /// Worker processes; the profile's default when left out.
+    pub processes: Option<usize>,
+    /// Session threads in each.
+    pub sessions: Option<usize>,
+    /// Signatures that may wait before more are refused; enough for a few full batches.
+    #[serde(default = "queue_limit")]
+    pub queue_limit: usize,
+    /// Variables for the vendor library, such as `SOFTHSM2_CONF`.
+    #[serde(default)]
+    pub environment: BTreeMap<String, String>,
+}
+
+fn queue_limit() -> usize {
+    4_096
+}
