@@ -7,7 +7,7 @@ use trust::leaf::ActKind;
 
 use super::output::{Code, Failure, Output, table};
 use super::{Open, World};
-use crate::config::parse_duration;
+use base::settings::duration;
 use crate::log::Event;
 use access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
 use store::{Change, CredentialRow};
@@ -33,7 +33,7 @@ pub struct Grant {
     #[arg(long)]
     san: Option<String>,
     /// When the credential ends.
-    #[arg(long, default_value = "365d", value_parser = parse_duration)]
+    #[arg(long, default_value = "365d", value_parser = duration::parse)]
     expires_in: std::time::Duration,
 }
 

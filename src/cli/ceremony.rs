@@ -12,7 +12,7 @@ use super::genesis::{self, read, write};
 use super::output::{Code, Failure, Output, table};
 use super::{Open, World, ssh};
 use crate::ceremony::{self, Alone, Draft, Office, Paper, Proposal};
-use crate::config::parse_duration;
+use base::settings::duration;
 use store::CeremonyRow;
 
 #[derive(Debug, Subcommand)]
@@ -80,10 +80,10 @@ pub struct Wish {
     #[arg(long)]
     ticket: Option<String>,
     /// Approvals after this do not count.
-    #[arg(long, default_value = "72h", value_parser = parse_duration)]
+    #[arg(long, default_value = "72h", value_parser = duration::parse)]
     approve_within: Duration,
     /// It is not carried out after this.
-    #[arg(long, default_value = "96h", value_parser = parse_duration)]
+    #[arg(long, default_value = "96h", value_parser = duration::parse)]
     execute_within: Duration,
     /// Write the bytes that the proposer signs to this file, which is never overwritten.
     #[arg(long)]
@@ -110,10 +110,10 @@ pub struct Generate {
     #[command(flatten)]
     wish: Wish,
     /// From now until it may become primary; at least `publish_safety` after its publication.
-    #[arg(long, value_parser = parse_duration)]
+    #[arg(long, value_parser = duration::parse)]
     activate_in: Option<Duration>,
     /// How long it signs once active.
-    #[arg(long, default_value = "90d", value_parser = parse_duration)]
+    #[arg(long, default_value = "90d", value_parser = duration::parse)]
     lifetime: Duration,
 }
 

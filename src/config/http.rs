@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Profile, refuse};
+use base::settings::{Invalid, Profile};
 
 /// `[http]`: the listeners and their limits.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -50,16 +50,16 @@ impl Default for Http {
 }
 
 impl Http {
-    pub(super) fn validate(&self, profile: Profile) -> Result<(), Error> {
+    pub(super) fn validate(&self, profile: Profile) -> Result<(), Invalid> {
         let exposed = !self.listen.ip().is_loopback() && self.tls.is_none();
         if exposed && profile == Profile::Production {
-            return Err(refuse(
+            return Err(Invalid::new(
                 "http.listen",
                 "without [http.tls] it may only listen on loopback: access tokens would travel in the clear",
             ));
         }
         if !self.operations_listen.ip().is_loopback() {
-            return Err(refuse(
+            return Err(Invalid::new(
                 "http.operations_listen",
                 "must be a loopback address",
             ));
@@ -78,7 +78,7 @@ impl Http {
             ),
         ] {
             if value == 0 {
-                return Err(refuse(setting, "must not be zero"));
+                return Err(Invalid::new(setting, "must not be zero"));
             }
         }
         Ok(())

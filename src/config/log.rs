@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Profile, Secret, duration, refuse};
+use base::settings::{Invalid, Profile, Secret, duration};
 
 /// `[log]`: the transparency log over everything that happens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -63,10 +63,10 @@ impl Log {
         }
     }
 
-    pub(super) fn validate(&self, profile: Profile) -> Result<(), Error> {
+    pub(super) fn validate(&self, profile: Profile) -> Result<(), Invalid> {
         let scheme = self.tiles.split_once("://").map(|(scheme, _)| scheme);
         if scheme.is_some_and(|scheme| !["file", "s3", "az", "gs"].contains(&scheme)) {
-            return Err(refuse(
+            return Err(Invalid::new(
                 "log.tiles",
                 "expected a directory, s3://…, az://… or gs://…",
             ));
@@ -76,7 +76,7 @@ impl Log {
                 || origin.contains(['+', '\n'])
                 || origin.contains(char::is_whitespace))
         {
-            return Err(refuse("log.origin", "must hold no space and no \"+\""));
+            return Err(Invalid::new("log.origin", "must hold no space and no \"+\""));
         }
         for (setting, value, least) in [
             ("log.interval", self.interval, Duration::from_millis(50)),
@@ -88,7 +88,7 @@ impl Log {
             ),
         ] {
             if value < least {
-                return Err(refuse(
+                return Err(Invalid::new(
                     setting,
                     format!("must be {} ms or more", least.as_millis()),
                 ));
@@ -96,13 +96,13 @@ impl Log {
         }
         let production = profile == Profile::Production;
         if production && self.retention < Duration::from_secs(86_400) {
-            return Err(refuse("log.retention", "must be a day or more"));
+            return Err(Invalid::new("log.retention", "must be a day or more"));
         }
         for (name, secret) in &self.storage {
             let sensitive = ["secret", "key", "token", "password"];
             let inline = matches!(secret, Secret::Inline(_));
             if production && inline && sensitive.iter().any(|word| name.contains(word)) {
-                return Err(refuse(
+                return Err(Invalid::new(
                     "log.storage",
                     format!(
                         "{name} must be {{ file = \"…\" }} or {{ env = \"…\" }} in the production profile"

@@ -5,7 +5,6 @@
 mod http;
 mod log;
 mod publication;
-mod secret;
 mod service;
 mod store;
 mod telemetry;
@@ -15,12 +14,12 @@ mod verification;
 
 use std::path::{Path, PathBuf};
 
+use base::settings::Profile;
 use serde::{Deserialize, Serialize};
 
 pub use http::Http;
 pub use log::Log;
 pub use publication::Publication;
-pub use secret::Secret;
 pub use service::Service;
 pub use store::Store;
 pub use telemetry::{Format, Telemetry};
@@ -58,15 +57,6 @@ pub struct Config {
     pub telemetry: Telemetry,
 }
 
-/// What short times and inline values are allowed for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Profile {
-    Production,
-    /// Times of seconds, so that a rotation can be watched. Never trust its signatures.
-    Demonstration,
-}
-
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot read {path}")]
@@ -85,19 +75,8 @@ pub enum Error {
     Variable { variable: String },
     #[error("the configuration does not fit")]
     Shape(#[source] Box<toml::de::Error>),
-    #[error("{setting}: {problem}")]
-    Value {
-        setting: &'static str,
-        problem: String,
-    },
-}
-
-/// A value that is well-formed but must not be.
-fn refuse(setting: &'static str, problem: impl Into<String>) -> Error {
-    Error::Value {
-        setting,
-        problem: problem.into(),
-    }
+    #[error(transparent)]
+    Value(#[from] base::settings::Invalid),
 }
 
 impl Config {
@@ -152,7 +131,7 @@ impl Config {
             token::validate(executor, "executor.uri")?;
         }
         self.log.validate(self.profile)?;
-        self.publication.validate(self.profile)
+        Ok(self.publication.validate(self.profile)?)
     }
 }
 
@@ -177,36 +156,6 @@ fn overlay(table: &mut toml::Table, path: &str, text: &str) -> Option<()> {
     Some(())
 }
 
-/// Durations as people write them: `24h`, `90d`, `300s`.
-mod duration {
-    use std::time::Duration;
-
-    use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-
-    pub(super) fn serialize<S: Serializer>(value: &Duration, out: S) -> Result<S::Ok, S::Error> {
-        match jiff::SignedDuration::try_from(*value) {
-            Ok(signed) => out.serialize_str(&format!("{signed:#}")),
-            Err(_) => out.serialize_str("too long"),
-        }
-    }
-
-    pub(super) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Duration, D::Error> {
-        let text = String::deserialize(from)?;
-        parse(&text).map_err(D::Error::custom)
-    }
-
-    /// Hours and smaller as [`jiff`] reads them, and whole days of 24 hours.
-    pub fn parse(text: &str) -> Result<Duration, String> {
-        let shown = || format!("{text:?} is not a duration such as \"24h\", \"90d\" or \"300s\"");
-        if let Some(days) = text.strip_suffix('d').and_then(|n| n.parse::<u32>().ok()) {
-            return Ok(Duration::from_secs(u64::from(days) * 86_400));
-        }
-        let signed: jiff::SignedDuration = text.parse().map_err(|_| shown())?;
-        signed.try_into().map_err(|_| shown())
-    }
-}
-
-pub use duration::parse as parse_duration;
 
 #[cfg(test)]
 mod tests;

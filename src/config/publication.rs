@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Profile, duration, refuse};
+use base::settings::{Invalid, Profile, duration};
 
 /// Longest time a verifier may cache a JWKS.
 const LONGEST_MAX_AGE: Duration = Duration::from_secs(300);
@@ -41,19 +41,19 @@ impl Publication {
         LONGEST_MAX_AGE.min(self.publish_safety / 4)
     }
 
-    pub(super) fn validate(&self, profile: Profile) -> Result<(), Error> {
+    pub(super) fn validate(&self, profile: Profile) -> Result<(), Invalid> {
         let floor = match profile {
             Profile::Production => SHORTEST_IN_PRODUCTION,
             Profile::Demonstration => Duration::from_secs(4),
         };
         if self.publish_safety < floor {
-            return Err(refuse(
+            return Err(Invalid::new(
                 "publication.publish_safety",
                 format!("must be {} s or more in this profile", floor.as_secs()),
             ));
         }
         if !(1_024..=51_200).contains(&self.budget_bytes) {
-            return Err(refuse(
+            return Err(Invalid::new(
                 "publication.budget_bytes",
                 "must be between 1024 and 51200: larger sets are refused whole by some clients",
             ));

@@ -1,6 +1,6 @@
 use serde::{Deserialize, Serialize};
 
-use super::{Error, refuse};
+use base::settings::Invalid;
 
 /// `[service]`: the name under which approvals are given. An approval for one service and
 /// environment is worthless in any other.
@@ -16,21 +16,21 @@ pub struct Service {
 }
 
 impl Service {
-    pub(super) fn validate(&self) -> Result<(), Error> {
+    pub(super) fn validate(&self) -> Result<(), Invalid> {
         for (setting, value) in [
             ("service.name", &self.name),
             ("service.environment", &self.environment),
         ] {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if value.is_empty() || value.len() > 40 || !value.chars().all(plain) {
-                return Err(refuse(
+                return Err(Invalid::new(
                     setting,
                     "expected 1 to 40 lower-case letters, digits or hyphens",
                 ));
             }
         }
         if self.history_ring.as_deref() == Some(::trust::LOG_RING) {
-            return Err(refuse(
+            return Err(Invalid::new(
                 "service.history_ring",
                 "the ring \"log\" signs checkpoints only",
             ));

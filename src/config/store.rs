@@ -2,7 +2,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::{Error, Profile, Secret, refuse};
+use base::settings::{Invalid, Profile, Secret};
 
 /// `[store]`: `sqlite:PATH` (relative to the configuration file) or `postgres://user@host/db`,
 /// the password apart from it.
@@ -34,23 +34,23 @@ impl Store {
         }
     }
 
-    pub(super) fn validate(&self, profile: Profile) -> Result<(), Error> {
+    pub(super) fn validate(&self, profile: Profile) -> Result<(), Invalid> {
         let postgres = self.url.strip_prefix("postgres://");
         if self.sqlite_path().is_none() && postgres.is_none() {
-            return Err(refuse("store.url", "expected sqlite:PATH or postgres://…"));
+            return Err(Invalid::new("store.url", "expected sqlite:PATH or postgres://…"));
         }
         let authority = postgres.and_then(|rest| rest.split('/').next());
         if authority.is_some_and(|a| {
             a.rsplit_once('@')
                 .is_some_and(|(user, _)| user.contains(':'))
         }) {
-            return Err(refuse(
+            return Err(Invalid::new(
                 "store.url",
                 "must not hold the password: use store.password = { file = \"…\" }",
             ));
         }
         match &self.password {
-            Some(Secret::Inline(_)) if profile == Profile::Production => Err(refuse(
+            Some(Secret::Inline(_)) if profile == Profile::Production => Err(Invalid::new(
                 "store.password",
                 "must be { file = \"…\" } or { env = \"…\" } in the production profile",
             )),

@@ -1,11 +1,11 @@
 use token::Settings;
 
-use super::{Error, refuse};
+use base::settings::Invalid;
 
 /// A PIN in the URI would stand in the file, in process lists and in backups.
-pub(super) fn validate(settings: &Settings, setting: &'static str) -> Result<(), Error> {
+pub(super) fn validate(settings: &Settings, setting: &'static str) -> Result<(), Invalid> {
     match settings.uri.contains("pin-value") {
-        true => Err(refuse(
+        true => Err(Invalid::new(
             setting,
             "a PIN does not belong into the configuration: use pin-source=file:…",
         )),

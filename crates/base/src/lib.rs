@@ -2,6 +2,7 @@
 
 mod env;
 pub mod names;
+pub mod settings;
 
 pub use env::{Env, NoRandomness};
 

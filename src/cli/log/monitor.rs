@@ -19,7 +19,7 @@ use super::super::sign::progress;
 use super::check::findings;
 use super::follow::{Follower, Round};
 use crate::audit::{Finding, State};
-use crate::config::parse_duration;
+use base::settings::duration;
 
 /// A replica, a witness or a checkpoint may be a moment behind: what is told of them has to be so
 /// for as long as these looks take.
@@ -44,13 +44,13 @@ pub struct Monitor {
     #[arg(long)]
     witness_policy: Option<PathBuf>,
     /// Between two looks.
-    #[arg(long, default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, default_value = "60s", value_parser = duration::parse)]
     interval: Duration,
     /// Look once.
     #[arg(long)]
     once: bool,
     /// How old the newest leaf, or the quorum of witnesses on the checkpoint, may be.
-    #[arg(long, default_value = "20m", value_parser = parse_duration)]
+    #[arg(long, default_value = "20m", value_parser = duration::parse)]
     max_age: Duration,
 }
 

@@ -1,0 +1,35 @@
+//! What sections of the configuration are made of. Each part of the service owns its section; the program composes them.
+
+pub mod duration;
+mod secret;
+
+use serde::{Deserialize, Serialize};
+
+pub use secret::{FromEnv, FromFile, Secret};
+
+/// What short times and inline values are allowed for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Profile {
+    Production,
+    /// Times of seconds, so that a rotation can be watched. Never trust its signatures.
+    Demonstration,
+}
+
+/// A value that is well-formed but must not be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{setting}: {problem}")]
+pub struct Invalid {
+    /// `section.name`
+    pub setting: &'static str,
+    pub problem: String,
+}
+
+impl Invalid {
+    pub fn new(setting: &'static str, problem: impl Into<String>) -> Self {
+        Self {
+            setting,
+            problem: problem.into(),
+        }
+    }
+}
