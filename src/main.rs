@@ -1,17 +1,8 @@
 //! Wires everything; the only file that names everything.
 
-mod audit;
-mod ceremony;
 mod cli;
 mod config;
-mod http;
-mod keys;
-mod log;
-mod rotation;
-mod signing;
 mod telemetry;
-mod verification;
-mod witness;
 
 use std::path::Path;
 use std::process::ExitCode;
@@ -20,18 +11,16 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{
-    Arguments, Code, Command, Failure, LogCommand, Output, WitnessCommand, WitnessServe, World,
-    from_keys,
-};
+use crate::cli::{Arguments, Command, LogCommand, World, from_keys};
 use crate::config::Config;
-use crate::keys::Keys;
-use crate::log::{Group, Log};
-use crate::signing::Signing;
-use crate::verification::{Gatherer, Verification};
 use base::{Env, NoRandomness};
+use keyring::keys::Keys;
+use keyring::signing::{self, Signing};
+use keyring::verification::{self, Gatherer, Verification};
+use log::{Group, Log};
 use store::Store;
 use token::Pool;
+use verify::output::{Code, Failure, Output};
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
@@ -55,10 +44,10 @@ fn main() -> ExitCode {
         environment: std::env::vars().collect(),
         program: std::env::current_exe().unwrap_or_else(|_| "chancery".into()),
     };
-    let output = Output::new(arguments.output);
+    let output = Output::new("chancery", arguments.output);
     let served = match &arguments.command {
         Command::Serve => runtime.block_on(serve(&arguments.config, world)),
-        Command::Log(LogCommand::Witness(WitnessCommand::Serve(options))) => {
+        Command::Log(LogCommand::Witness(witness::Command::Serve(options))) => {
             runtime.block_on(serve_witness(options, world))
         }
         _ => return runtime.block_on(cli::run(arguments, &world)),
@@ -94,8 +83,8 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         .check()
         .context("bring it up to date with `chancery migrate`")
         .map_err(Failure::unavailable)?;
-    let settings = keys::Settings::from_config(&config).map_err(usage)?;
-    let rules = verification::Rules::from_config(&config.verification)
+    let settings = config.keyring().map_err(usage)?;
+    let rules = verification::Rules::read(&config.verification)
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let pin = settings.pin.clone();
     let keys = Keys::load(store.clone(), settings)
@@ -111,7 +100,8 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     );
     let seal = Arc::new(signing::LogKey::new(keys.clone(), pool.clone()));
     let (proofs, keeper) = log::open(
-        &config,
+        &config.log,
+        &config.service.issuer,
         |name| cli::variable(&world, name),
         &store,
         seal,
@@ -147,22 +137,22 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         let env = env.clone();
         Arc::new(move || env.now())
     };
-    let app = http::App {
+    let app = web::App {
         keys: Arc::new(keys),
         signing: Arc::new(signing),
         verification: Arc::new(verification),
         evidence: Arc::new(gatherer),
         archive: Arc::new(store.clone()),
         roll: Arc::new(proofs),
-        refusals: Arc::new(http::AuditedRefusals::new(log, env.clone())),
+        refusals: Arc::new(web::AuditedRefusals::new(log, env.clone())),
         token: Arc::new(pool),
         clock,
         figures,
         instance: instance.clone(),
     };
-    let mut edge = http::Settings::new(&config.http, config.service.issuer.clone());
+    let mut edge = web::Settings::new(&config.http, config.service.issuer.clone());
     edge.history_ring = config.service.history_ring.clone();
-    let served = http::serve(app, edge, told_to_stop()).await;
+    let served = web::serve(app, edge, told_to_stop()).await;
     following.abort();
     forgetting.abort();
     keeping.abort();
@@ -182,12 +172,12 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
 }
 
 /// A witness for the logs of other services; it has neither token nor database.
-async fn serve_witness(options: &WitnessServe, world: World) -> Result<(), Failure> {
+async fn serve_witness(options: &witness::Serve, world: World) -> Result<(), Failure> {
     telemetry::init("info", telemetry::Format::Text)
         .map_err(|error| Failure::new(Code::Usage, error))?;
-    let witness = Arc::new(options.open()?);
+    let witness = Arc::new(options.open().map_err(cli::witness_failed)?);
     let clock = Arc::new(move || world.env.now());
-    http::serve_witness(witness, clock, options.listen, told_to_stop())
+    witness::serve(witness, clock, options.listen, told_to_stop())
         .await
         .context("the listener")
         .map_err(Failure::unavailable)

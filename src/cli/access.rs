@@ -5,12 +5,12 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trust::leaf::ActKind;
 
-use super::output::{Code, Failure, Output, table};
 use super::{Open, World};
-use base::settings::duration;
-use crate::log::Event;
 use access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
+use base::settings::duration;
+use log::Event;
 use store::{Change, CredentialRow};
+use verify::output::{Code, Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

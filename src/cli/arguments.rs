@@ -4,11 +4,9 @@ use std::path::PathBuf;
 
 use clap::{Parser, Subcommand};
 
-use super::output::Style;
-use super::{access, audit, ceremony, config, demo, evidence, key, log, ring, sign, verify};
+use verify::output::{EXIT_CODES, Style};
 
-const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 refused by a \
-rule (quorum, state, policy); 4 token, database or network not available; 5 verification says no.";
+use super::{access, audit, ceremony, config, demo, evidence, key, log, ring, sign};
 
 /// Chancery: signs with keys that never leave their HSM, publishes them, and keeps them verifiable.
 #[derive(Debug, Parser)]

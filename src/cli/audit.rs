@@ -6,9 +6,9 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use trust::Time;
 
-use super::output::{Failure, Output, table};
 use super::{Open, World};
 use store::{LeafFilter, LeafRow};
+use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

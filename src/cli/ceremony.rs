@@ -5,15 +5,14 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
-use trust::tally::Finished;
-use trust::{Kid, Name, Pin, Purpose, Request, Sha256Digest, Time, dsse};
+use trust::{Kid, Name, Purpose, Request, Sha256Digest, Time, dsse};
 
 use super::genesis::{self, read, write};
-use super::output::{Code, Failure, Output, table};
 use super::{Open, World, ssh};
-use crate::ceremony::{self, Alone, Draft, Office, Paper, Proposal};
 use base::settings::duration;
+use keyring::ceremony::{self, Alone, Draft, Office, Paper, Proposal};
 use store::CeremonyRow;
+use verify::output::{Code, Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -56,7 +55,7 @@ pub enum Command {
     /// Write the transcript of a finished ceremony.
     Transcript(Export),
     /// Check a transcript offline, against nothing but the pinned digest of the genesis.
-    Verify(Verify),
+    Verify(verify::Transcript),
 }
 
 #[derive(Debug, Subcommand)]
@@ -162,19 +161,6 @@ pub struct Reject {
     reason: String,
 }
 
-#[derive(Debug, Args)]
-pub struct Verify {
-    file: PathBuf,
-    /// The digest that is pinned and published.
-    #[arg(long)]
-    genesis: Sha256Digest,
-    /// The service it has to be for; what the transcript says when left out.
-    #[arg(long)]
-    service: Option<Name>,
-    #[arg(long)]
-    environment: Option<Name>,
-}
-
 /// A rule that said no is not a failure of the machine, and an absent token is neither.
 pub fn failed(error: ceremony::Error) -> Failure {
     let code = match error.kind() {
@@ -193,7 +179,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     match command {
         Command::Genesis(command) => genesis::run(path, command, world, output).await,
-        Command::Verify(verify) => self::verify(&verify, output),
+        Command::Verify(transcript) => verify::transcript::run(&transcript, output),
         Command::Review { ceremony } if Path::new(&ceremony).is_file() => {
             match ceremony::open_file(&read(Path::new(&ceremony))?).map_err(failed)? {
                 ceremony::File::Request(request) => review(&request, None, output),
@@ -542,56 +528,6 @@ fn same_request(paper: &Paper, ceremony: &str) -> Result<(), Failure> {
     Err(Failure::refused(format!(
         "the request to be signed is {digest}, not {ceremony}"
     )))
-}
-
-fn verify(verify: &Verify, output: &Output) -> Result<(), Failure> {
-    let bytes = read(&verify.file)?;
-    let not_valid = |e: trust::TranscriptError| Failure::new(Code::NotValid, e);
-    // Whom it says it is for; what it is for is decided by the pinned genesis.
-    let unverified = trust::Transcript::decode(&bytes)
-        .and_then(|transcript| trust::Request::decode(transcript.record.request.as_bytes()))
-        .map_err(|e| Failure::new(Code::NotValid, e))?;
-    let (service, environment) = (unverified.service, unverified.environment);
-    let pin = Pin {
-        genesis: verify.genesis,
-        service: verify.service.clone().unwrap_or(service),
-        environment: verify.environment.clone().unwrap_or(environment),
-    };
-    let verified = trust::verify_transcript(&bytes, &pin).map_err(not_valid)?;
-    // Nobody without the device can tell whether it holds a key that has no public half.
-    let possession = match verified.finished() {
-        Finished::Generated(_) => Some("proven"),
-        Finished::WrapKey(_) => Some("stated"),
-        _ => None,
-    };
-    output.result(
-        &json!({
-            "valid": true,
-            "operation": verified.request().operation.word(),
-            "ring": verified.request().operation.ring(),
-            "service": pin.service, "environment": pin.environment,
-            "kids": verified.kids(),
-            "lines": verified.request().lines,
-            "proposed_by": verified.request().proposer,
-            "approvals_in_log": verified.logged_at().len(),
-            "possession": possession,
-            "approved_by": verified.approved_by(), "accepted_by": verified.accepted_by(),
-        }),
-        || {
-            format!(
-                "VALID: {} for {}/{}\nline         {}\nkid          {}\n{}approved by  {}\naccepted by  {}",
-                verified.request().operation.word(),
-                pin.service,
-                pin.environment,
-                joined(verified.request().lines.iter().map(|line| &line.subject)),
-                joined(verified.kids()),
-                possession.map_or_else(String::new, |how| format!("possession   {how}\n")),
-                joined(verified.approved_by()),
-                joined(verified.accepted_by()),
-            )
-        },
-    );
-    Ok(())
 }
 
 fn joined(all: impl IntoIterator<Item = impl std::fmt::Display>) -> String {

@@ -3,8 +3,8 @@ use std::path::Path;
 use clap::Subcommand;
 
 use super::World;
-use super::output::{Code, Failure, Output};
 use crate::config::Config;
+use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -9,14 +9,14 @@ use serde_json::json;
 use trust::tlog::checkpoint::Checkpoint;
 use trust::tlog::note::Note;
 
-use super::output::{Code, Failure, Output, table};
 use super::{World, config, office};
 use crate::config::Config;
-use crate::keys::{Keys, Settings};
-use crate::log::Storage;
-use base::chain;
+use keyring::keys::Keys;
+use log::Storage;
 use store::Store;
 use token::{Executor, Pool};
+use trust::error_chain;
+use verify::output::{Code, Failure, Output, table};
 
 /// Who else could have written there.
 const CHECK: &str = "`chancery log check` tells what was changed";
@@ -134,7 +134,7 @@ async fn log(config: &Config, world: &World, store: &Store, keys: &Keys) -> Chec
     let advice = "mend [log]; the service's user has to be able to write there";
     let storage = match Storage::open(&config.log, |name| office::variable(world, name)) {
         Ok(storage) => storage,
-        Err(error) => return bad("log", chain(&error), advice),
+        Err(error) => return bad("log", error_chain(&error), advice),
     };
     let published = match storage.checkpoint().await {
         Ok(None) => 0,
@@ -145,11 +145,11 @@ async fn log(config: &Config, world: &World, store: &Store, keys: &Keys) -> Chec
                 None => return bad("log", "the published checkpoint cannot be read", CHECK),
             }
         }
-        Err(error) => return bad("log", chain(&error), advice),
+        Err(error) => return bad("log", error_chain(&error), advice),
     };
     let size = match store.tree().await {
         Ok(tree) => tree.size,
-        Err(error) => return bad("log", chain(&error), "look at the database's log"),
+        Err(error) => return bad("log", error_chain(&error), "look at the database's log"),
     };
     if i64::try_from(published).is_ok_and(|published| published > size) {
         return bad(
@@ -181,7 +181,7 @@ async fn trust_and_keys(
     store: Store,
     checks: &mut Vec<Check>,
 ) -> Option<Arc<Keys>> {
-    let settings = match Settings::from_config(config) {
+    let settings = match config.keyring() {
         Ok(settings) => settings,
         Err(problem) => {
             checks.push(bad("trust", problem, "mend the configuration"));

@@ -7,14 +7,9 @@ use anyhow::Context as _;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
-use trust::Sha256Digest;
-use trust::evidence::{Finding, Refused};
-use trust::tlog::policy::WitnessPolicy;
-use trust::verdict::Outcome;
-
-use super::client::Client;
-use super::output::{Code, Failure, Output, table};
-use super::verify::claim;
+use verify::client::Client;
+use verify::output::{Failure, Output};
+use verify::signatures::claim;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -93,84 +88,4 @@ fn request(export: &Export, path: &Path) -> Result<Value, Failure> {
         body["salt"] = json!(salt);
     }
     Ok(body)
-}
-
-/// Whether a file says that it is evidence. What else it says is looked at in the check.
-pub fn is_evidence(bytes: &[u8]) -> bool {
-    serde_json::from_slice::<Value>(bytes).is_ok_and(|value| value["type"] == "chancery-evidence")
-}
-
-/// The check, without a network.
-pub fn check(
-    bytes: &[u8],
-    genesis: Sha256Digest,
-    policy: Option<&Path>,
-    output: &Output,
-) -> Result<(), Failure> {
-    let policy = policy.map(read_policy).transpose()?;
-    match trust::evidence::verify(bytes, genesis, policy.as_ref()) {
-        Ok(finding) => {
-            output.result(&shown(&finding), || human(&finding));
-            match finding.verdict.outcome {
-                Outcome::Valid | Outcome::ValidRetiredKey => Ok(()),
-                _ => Err(Failure::told(Code::NotValid, "the signature is not valid")),
-            }
-        }
-        Err(Refused { word, why }) => {
-            output.result(&json!({"refused": word, "why": why}), String::new);
-            let text = format!("the evidence is refused ({word}): {why}");
-            Err(Failure::told(Code::NotValid, text))
-        }
-    }
-}
-
-pub fn read_policy(path: &Path) -> Result<WitnessPolicy, Failure> {
-    let text =
-        std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
-    WitnessPolicy::parse(&text)
-        .map_err(|error| Failure::usage(format!("{}: {}", path.display(), base::chain(&error))))
-}
-
-fn shown(finding: &Finding) -> Value {
-    json!({
-        "verdict": finding.verdict.outcome,
-        "reasons": finding.verdict.reasons,
-        "kid": finding.kid,
-        "ring": finding.ring,
-        "log_index": finding.index,
-        "existed_at": finding.verdict.existed_at,
-        "witnessed": finding.witnessed,
-        "subject": finding.subject,
-    })
-}
-
-fn human(finding: &Finding) -> String {
-    let value = shown(finding);
-    let text = |member: &str| value[member].as_str().unwrap_or("-").to_owned();
-    let reasons = value["reasons"].as_array().into_iter().flatten();
-    let reasons: Vec<_> = reasons.filter_map(Value::as_str).collect();
-    let clock = match finding.witnessed {
-        true => "by the witnesses' clocks",
-        false => "by the log's own clock",
-    };
-    let rows = [
-        ["verdict", &text("verdict")],
-        ["reasons", &reasons.join(", ")],
-        ["key", &text("kid")],
-        ["ring", &text("ring")],
-        [
-            "log",
-            &format!("leaf {} of {}", finding.index, finding.origin),
-        ],
-        ["existed at", &format!("{}, {clock}", text("existed_at"))],
-        [
-            "signature",
-            match finding.subject {
-                true => "in the file, and checked",
-                false => "not in the file: it is known by its hash alone",
-            },
-        ],
-    ]
-    .map(|row| row.map(str::to_owned));
-    table(&["", ""], rows)
 }

@@ -17,9 +17,9 @@ use trust::{
     Sha256Digest, Threshold, Time, dsse, json as strict,
 };
 
-use super::output::{Code, Failure, Output};
 use super::{Open, World};
-use crate::ceremony::Office;
+use keyring::ceremony::Office;
+use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -4,10 +4,10 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use trust::KeyState;
 
-use super::output::{Failure, Output, table};
 use super::ring::may_sign_from;
 use super::{Open, World};
-use crate::keys::Key;
+use keyring::keys::Key;
+use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {

@@ -1,18 +1,17 @@
 //! The transparency log, from its operator's side.
 
 mod check;
-mod follow;
-mod monitor;
 
 use std::path::Path;
 
+use anyhow::Context as _;
 use clap::Subcommand;
 use serde_json::{Value, json};
 use trust::LOG_RING;
 use trust::tlog::note::VerifierKey;
 
-use super::output::{Failure, Output};
-use super::{Open, World, prune, witness};
+use super::{Open, World, prune};
+use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -28,7 +27,7 @@ pub enum Command {
     Witness(witness::Command),
     /// Follow a log from outside: that it only grows, that it is fresh, and that every published key
     /// has its ceremony in it. Needs no configuration. Exit code 5: an alarm.
-    Monitor(monitor::Monitor),
+    Monitor(verify::Monitor),
 }
 
 pub async fn run(
@@ -41,8 +40,10 @@ pub async fn run(
         Command::Check => check::run(path, world, output).await,
         Command::Vkey => vkey(path, world, output).await,
         Command::Prune(command) => prune::run(path, command, world, output).await,
-        Command::Witness(command) => witness::run(command, world, output),
-        Command::Monitor(command) => monitor::run(command, world, output).await,
+        Command::Witness(command) => witness(command, world, output),
+        Command::Monitor(command) => {
+            verify::monitor::run(command, &|| world.env.now(), output).await
+        }
     }
 }
 
@@ -75,4 +76,27 @@ async fn vkey(path: &Path, world: &World, output: &Output) -> Result<(), Failure
         "The log calls itself {origin}. Every key it ever had is listed: a checkpoint by any of them is its own."
     ));
     Ok(())
+}
+
+/// `main` serves; the other commands of a witness are done at once.
+fn witness(command: witness::Command, world: &World, output: &Output) -> Result<(), Failure> {
+    let witness::Command::New(new) = command else {
+        return Err(Failure::usage("not to be run here"));
+    };
+    let seed = world.env.random().context("the key")?;
+    let made = new.make(&seed).map_err(witness_failed)?;
+    let shown = json!({"vkey": made.vkey, "policy_line": made.policy_line});
+    output.result(&shown, || made.vkey.clone());
+    output.remark(format!(
+        "A log asks this witness with a line in its policy: {}",
+        made.policy_line
+    ));
+    Ok(())
+}
+
+pub fn witness_failed(error: witness::CommandError) -> Failure {
+    match error {
+        witness::CommandError::Usage(error) => Failure::new(Code::Usage, error),
+        error => Failure::unavailable(error),
+    }
 }

@@ -2,8 +2,8 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::output::{Failure, Output};
 use super::{World, config, office};
+use verify::output::{Failure, Output};
 
 pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
     let config = config::load(path, world)?;

@@ -4,7 +4,6 @@ mod access;
 mod arguments;
 mod audit;
 mod ceremony;
-mod client;
 mod config;
 mod demo;
 mod doctor;
@@ -14,23 +13,20 @@ mod key;
 mod log;
 mod migrate;
 mod office;
-mod output;
 mod prune;
 mod ring;
 mod sign;
 mod ssh;
-mod verify;
-mod witness;
 
 use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
-pub use log::Command as LogCommand;
+pub use log::{Command as LogCommand, witness_failed};
 pub use office::{Open, database, from_keys, variable};
-pub use output::{Code, Failure, Output};
-pub use witness::{Command as WitnessCommand, Serve as WitnessServe};
 
 use base::Env;
+use verify::output::Output;
+use verify::signatures;
 
 /// What `main` hands in: the world as far as the command line may touch it.
 pub struct World {
@@ -43,7 +39,7 @@ pub struct World {
 
 /// Carries a sub-command out. What serves, and the worker, are `main`'s, which wires the rooms.
 pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
-    let output = Output::new(arguments.output);
+    let output = Output::new("chancery", arguments.output);
     let outcome = match arguments.command {
         Command::Serve | Command::HsmWorker => return ExitCode::from(2),
         Command::Doctor => doctor::run(&arguments.config, world, &output).await,
@@ -58,7 +54,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Log(command) => log::run(&arguments.config, command, world, &output).await,
         Command::Access(command) => access::run(&arguments.config, command, world, &output).await,
         Command::Sign(command) => sign::run(command, &output).await,
-        Command::Verify(command) => verify::run(command, &output).await,
+        Command::Verify(command) => signatures::run(command, &output).await,
         Command::Evidence(command) => evidence::run(command, &output).await,
         Command::Demo(command) => demo::run(command, world, &output).await,
     };

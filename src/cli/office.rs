@@ -6,14 +6,14 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use secrecy::ExposeSecret as _;
 
-use super::output::{Code, Failure};
 use super::{World, config};
-use crate::ceremony::Office;
 use crate::config::Config;
-use crate::keys::{self, Keys, Settings, Snapshot};
-use crate::log::{Event, Log};
+use keyring::ceremony::Office;
+use keyring::keys::{self, Keys, Settings, Snapshot};
+use log::{Event, Log};
 use store::{Change, Database, Store};
 use token::Executor;
+use verify::output::{Code, Failure};
 
 pub struct Open {
     pub config: Config,
@@ -35,7 +35,7 @@ impl Open {
             .check()
             .context("bring it up to date with `chancery migrate`")
             .map_err(Failure::unavailable)?;
-        let settings = Settings::from_config(&config).map_err(Failure::usage)?;
+        let settings = config.keyring().map_err(Failure::usage)?;
         let name = variable(world, "SUDO_USER")
             .or_else(|| variable(world, "USER"))
             .unwrap_or_else(|| "unknown".to_owned());

@@ -10,9 +10,9 @@ use trust::LOG_RING;
 use trust::tlog::note::VerifierKey;
 
 use super::office::{from_store, variable};
-use super::output::{Code, Failure, Output};
 use super::{Open, World};
-use crate::log::{PruneError, PrunePlan, Pruner};
+use log::{PruneError, PrunePlan, Pruner};
+use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Args)]
 pub struct Prune {
@@ -31,7 +31,7 @@ pub async fn run(
     let now = world.env.now();
     let keys = keys(&open).await?;
     let pruner = Pruner::open(
-        &open.config,
+        &open.config.log,
         |name| variable(world, name),
         open.store.clone(),
         keys,

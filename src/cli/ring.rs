@@ -9,13 +9,13 @@ use trust::request::RevocationReason;
 use trust::{Algorithm, KeySpec, Kid, Name, Time};
 
 use super::office::from_store;
-use super::output::{Failure, Output, table};
 use super::{Open, World, ceremony, key};
-use crate::ceremony::Draft;
-use crate::keys::Ring;
-use crate::log::Event;
-use crate::rotation::{self, Wish};
+use keyring::ceremony::Draft;
+use keyring::keys::Ring;
+use keyring::rotation::{self, Wish};
+use log::Event;
 use store::{Change, RingRow};
+use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -426,7 +426,7 @@ async fn show(open: &Open, name: &Name, output: &Output) -> Result<(), Failure> 
 }
 
 /// The later of what custodians approved and what verifiers' caches need.
-pub fn may_sign_from(key: &crate::keys::Key, open: &Open) -> Time {
+pub fn may_sign_from(key: &keyring::keys::Key, open: &Open) -> Time {
     key.activate_at
         .max(key.published_at + open.settings.safety.publish_safety())
 }

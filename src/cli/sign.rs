@@ -6,8 +6,8 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use super::client::Client;
-use super::output::{Code, Failure, Output};
+use verify::client::Client;
+use verify::output::{Code, Failure, Output, progress};
 
 /// Items of one sign-batch request.
 const BATCH: usize = 256;
@@ -125,14 +125,6 @@ async fn lines(
     }
     bar.finish_and_clear();
     Ok(Value::Array(signed))
-}
-
-/// A bar on the standard error where a person is watching.
-pub fn progress(length: usize, output: &Output) -> indicatif::ProgressBar {
-    if output.is_json() {
-        return indicatif::ProgressBar::hidden();
-    }
-    indicatif::ProgressBar::new(length as u64)
 }
 
 /// What goes to a file: the JWS, the raw signature in base64url, or the envelope.

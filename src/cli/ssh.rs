@@ -6,7 +6,7 @@ use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
-use super::output::{Code, Failure};
+use verify::output::{Code, Failure};
 
 /// Has `ssh-keygen -Y sign` sign the bytes. `key` is a private key file, or a public key file
 /// whose private half an agent or a hardware key holds; a passphrase, a touch or a PIN is asked

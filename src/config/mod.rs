@@ -2,29 +2,22 @@
 //! `CHANCERY_SECTION__NAME`; unknown settings are errors, because a setting that is silently
 //! ignored is a setting that somebody relies on.
 
-mod http;
-mod log;
-mod publication;
 mod service;
 mod store;
 mod telemetry;
 mod token;
 mod trust;
-mod verification;
 
 use std::path::{Path, PathBuf};
 
+use ::trust::{Name, Pin};
 use base::settings::Profile;
 use serde::{Deserialize, Serialize};
 
-pub use http::Http;
-pub use log::Log;
-pub use publication::Publication;
 pub use service::Service;
 pub use store::Store;
 pub use telemetry::{Format, Telemetry};
 pub use trust::Trust;
-pub use verification::Verification;
 
 /// Prefix of settings in the environment.
 const PREFIX: &str = "CHANCERY_";
@@ -39,7 +32,7 @@ pub struct Config {
     pub profile: Profile,
     pub service: Service,
     #[serde(default)]
-    pub http: Http,
+    pub http: web::Http,
     pub store: Store,
     pub token: ::token::Settings,
     /// The executor's own way to the token: a PIN that may create and destroy. Used by
@@ -47,11 +40,11 @@ pub struct Config {
     /// configuration executes no ceremony but revocations.
     pub executor: Option<::token::Settings>,
     #[serde(default)]
-    pub publication: Publication,
+    pub publication: keyring::keys::Publication,
     #[serde(default)]
-    pub log: Log,
+    pub log: ::log::Settings,
     #[serde(default)]
-    pub verification: Verification,
+    pub verification: keyring::verification::VerificationSection,
     pub trust: Trust,
     #[serde(default)]
     pub telemetry: Telemetry,
@@ -80,6 +73,17 @@ pub enum Error {
 }
 
 impl Config {
+    /// Whom the service believes, and how it publishes.
+    pub fn keyring(&self) -> Result<keyring::keys::Settings, String> {
+        let name = |text: &str| text.parse::<Name>().map_err(|e| format!("{text:?}: {e}"));
+        let pin = Pin {
+            genesis: self.trust.genesis,
+            service: name(&self.service.name)?,
+            environment: name(&self.service.environment)?,
+        };
+        keyring::keys::Settings::new(pin, &self.publication)
+    }
+
     /// Reads the file and lays the given environment over it. The environment is a parameter so
     /// that only `main` reads the real one.
     pub fn load(
@@ -155,7 +159,6 @@ fn overlay(table: &mut toml::Table, path: &str, text: &str) -> Option<()> {
     at.insert(last, value);
     Some(())
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -37,7 +37,10 @@ impl Store {
     pub(super) fn validate(&self, profile: Profile) -> Result<(), Invalid> {
         let postgres = self.url.strip_prefix("postgres://");
         if self.sqlite_path().is_none() && postgres.is_none() {
-            return Err(Invalid::new("store.url", "expected sqlite:PATH or postgres://…"));
+            return Err(Invalid::new(
+                "store.url",
+                "expected sqlite:PATH or postgres://…",
+            ));
         }
         let authority = postgres.and_then(|rest| rest.split('/').next());
         if authority.is_some_and(|a| {

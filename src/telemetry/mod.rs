@@ -70,12 +70,6 @@ pub fn record_metrics() -> Result<Figures, Error> {
     Ok(handle)
 }
 
-/// Figures that go nowhere, for tests of rooms above.
-#[cfg(test)]
-pub fn no_figures() -> Figures {
-    PrometheusBuilder::new().build_recorder().handle()
-}
-
 fn recorder() -> Result<PrometheusBuilder, Error> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)

@@ -5,35 +5,3 @@ pub mod names;
 pub mod settings;
 
 pub use env::{Env, NoRandomness};
-
-/// An error and its sources in one line, for events and findings: `Display` never repeats a source.
-pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(source) = next {
-        text.push_str(": ");
-        text.push_str(&source.to_string());
-        next = source.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use std::fmt;
-
-    use super::*;
-
-    #[derive(Debug, thiserror::Error)]
-    #[error("the file cannot be read")]
-    struct Outer(#[source] fmt::Error);
-
-    #[test]
-    fn an_error_is_told_with_its_sources() {
-        let inner = fmt::Error.to_string();
-        assert_eq!(
-            chain(&Outer(fmt::Error)),
-            format!("the file cannot be read: {inner}")
-        );
-    }
-}

@@ -11,6 +11,7 @@
 //! authority says of a signature's age and [`verdict`](mod@verdict) what a signature made with it is
 //! worth.
 
+pub mod acts;
 pub mod alg;
 pub mod approval;
 pub mod base64url;
@@ -20,14 +21,19 @@ pub mod clock;
 pub mod digest;
 pub mod dsse;
 mod ed25519;
+mod error_chain;
 pub mod evidence;
+pub mod finding;
 pub mod format;
 pub mod hex;
 pub mod history;
 pub mod json;
 pub mod jwk;
+pub mod jws;
 pub mod leaf;
 pub mod life;
+pub mod log_acts;
+pub mod log_clock;
 pub mod member_signature;
 pub mod name;
 pub mod namespace;
@@ -65,6 +71,7 @@ pub use approval::{Acceptance, Approval, Objection, Outcome};
 pub use base64url::Base64Url;
 pub use chain::{ChainError, Chains, Pin, SignedDocument, Trusted};
 pub use digest::Sha256Digest;
+pub use error_chain::error_chain;
 pub use json::JsonError;
 pub use jwk::{Jwk, Kid, PublicKey};
 pub use member_signature::MemberSignature;

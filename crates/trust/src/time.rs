@@ -95,6 +95,16 @@ impl<'de> Deserialize<'de> for Time {
     }
 }
 
+/// A duration as people write it (`24h`, `90d`, `300s`): hours and smaller as [`jiff`] reads them, and whole days of 24 hours.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let shown = || format!("{text:?} is not a duration such as \"24h\", \"90d\" or \"300s\"");
+    if let Some(days) = text.strip_suffix('d').and_then(|n| n.parse::<u32>().ok()) {
+        return Ok(Duration::from_secs(u64::from(days) * 86_400));
+    }
+    let signed: jiff::SignedDuration = text.parse().map_err(|_| shown())?;
+    signed.try_into().map_err(|_| shown())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use serde_json::json;
 use tokio::task::JoinSet;
 
-use crate::cli::client::Client;
-use crate::cli::output::{Code, Failure};
+use verify::client::Client;
+use verify::output::{Code, Failure};
 
 /// Callers at once.
 const CALLERS: usize = 8;

@@ -14,7 +14,7 @@ use serde_json::{Value, json};
 use self::load::Load;
 use self::stage::Stage;
 use super::World;
-use super::output::{Code, Failure, Output};
+use verify::output::{Code, Failure, Output};
 
 /// How long a key is published before it signs, here only: long enough to be seen.
 const PUBLISH_SAFETY: Duration = Duration::from_secs(4);

@@ -15,8 +15,8 @@ use trust::Time;
 
 use super::PUBLISH_SAFETY;
 use crate::cli::World;
-use crate::cli::client::Client;
-use crate::cli::output::{Code, Failure, Output};
+use verify::client::Client;
+use verify::output::{Code, Failure, Output};
 
 /// Makes a SoftHSM token; the same script as everywhere else.
 const INIT_TOKEN: &str = include_str!("../../../softhsm/init-token");

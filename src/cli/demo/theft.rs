@@ -9,7 +9,7 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::{Value, json};
 
 use super::stage::{Born, Stage, text};
-use crate::cli::output::{Failure, Output};
+use verify::output::{Failure, Output};
 
 /// The verifier that somebody else wrote, in another language; it is part of the sources.
 const SECOND_VERIFIER: &str = "deploy/verifier/chancery_verify.py";

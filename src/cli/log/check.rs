@@ -5,11 +5,10 @@ use std::path::Path;
 use serde_json::json;
 
 use super::super::office::variable;
-use super::super::output::{Code, Failure, Output, table};
-use super::super::sign::progress;
 use super::super::{Open, World};
-use crate::audit::{Auditor, Error, Finding, Report};
-use crate::log::Storage;
+use ::log::{Auditor, CheckError, Report, Storage};
+use verify::findings;
+use verify::output::{Code, Failure, Output, progress};
 
 pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
     let open = Open::new(path, world).await?;
@@ -43,9 +42,9 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
 }
 
 /// A row that cannot be read at all is no trouble of the network.
-fn failed(error: Error) -> Failure {
+fn failed(error: CheckError) -> Failure {
     match error {
-        Error::Store(store::Error::Corrupt { .. }) => Failure::new(Code::NotValid, error),
+        CheckError::Store(store::Error::Corrupt { .. }) => Failure::new(Code::NotValid, error),
         error => Failure::unavailable(error),
     }
 }
@@ -64,19 +63,4 @@ fn human(report: &Report) -> String {
     }
     text.push_str(&findings(&report.findings));
     text
-}
-
-pub fn findings(all: &[Finding]) -> String {
-    table(
-        &["finding", "leaf", "what"],
-        all.iter().map(|finding| {
-            [
-                finding.code.to_owned(),
-                finding
-                    .index
-                    .map_or_else(String::new, |index| index.to_string()),
-                finding.what.clone(),
-            ]
-        }),
-    )
 }

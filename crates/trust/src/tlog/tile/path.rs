@@ -31,6 +31,17 @@ impl From<TileId> for Resource {
 }
 
 impl Resource {
+    /// The file that a partial one grows into.
+    pub fn full(self) -> Self {
+        match self {
+            Self::Tile(tile) => Self::Tile(tile.full()),
+            Self::Entries { index, .. } => Self::Entries {
+                index,
+                width: super::WIDTH,
+            },
+        }
+    }
+
     /// The path below the log's prefix, for instance `tile/0/x001/234.p/5`.
     pub fn path(self) -> String {
         let (index, width) = match self {

@@ -1,0 +1,162 @@
+//! Acceptances: only with them does what was done take effect, for a key: is it published.
+
+use trust::approval::Acceptance;
+use trust::leaf::ActKind;
+use trust::tally::{AcceptanceTally, tally_acceptance};
+use trust::{Transcript, verify_transcript};
+
+use super::office::{Held, draft};
+use super::vote::{needs, normal};
+use super::{Error, Office, Report};
+use log::Event;
+use store::{CeremonyState, Change, KeyRow};
+
+impl Office {
+    /// Takes a custodian's acceptance. When it completes the quorum the transcript is closed, and
+    /// a generated key appears in JWKS as a standby.
+    ///
+    /// The signature and the closing are two transactions. If we die between them, or two
+    /// custodians accept at once, the next acceptance, a repeated one or reconciliation closes.
+    pub async fn accept(&self, id: &str, signature: &str) -> Result<Report, Error> {
+        let mut held = self.held(id).await?;
+        needs(&held, &[CeremonyState::Executed], "executed")?;
+        let signature = normal(signature)?;
+        held.accepts.push(signature.clone());
+        let (_, tally) = held.acceptances()?;
+        let last = held.accepts.len() - 1;
+        match tally.not_counted.iter().find(|not| not.index == last) {
+            None => {
+                let member = tally.counted.last().map(|counted| counted.member.clone());
+                let now = self.env.now();
+                self.keep(&held, "accept", member, None, &signature, now)
+                    .await?;
+            }
+            Some(_) if tally.is_complete() => {}
+            Some(not) => {
+                let why = not.why.to_string();
+                self.refused("accept", &held, &why).await?;
+                return Err(Error::DoesNotCount(why));
+            }
+        }
+        self.close_if_accepted(&held.row.id).await?;
+        self.report(&held.row.id).await
+    }
+
+    /// Closes an executed ceremony whose stored acceptances are enough; tells whether it did.
+    pub(super) async fn close_if_accepted(&self, id: &str) -> Result<bool, Error> {
+        let held = self.held(id).await?;
+        if held.row.state != CeremonyState::Executed {
+            return Ok(false);
+        }
+        let (mut transcript, tally) = held.acceptances()?;
+        if !tally.is_complete() {
+            return Ok(false);
+        }
+        // What does not count has no place in a transcript: nothing else covers its bytes.
+        let mut place = 0..;
+        transcript.acceptance.signatures.retain(|_| {
+            let index = place.next();
+            !tally.not_counted.iter().any(|not| Some(not.index) == index)
+        });
+        match self.close(&held, transcript).await {
+            // Another process closed it in between.
+            Err(Error::Store(error))
+                if error.is_conflict() && self.row(id).await?.state == CeremonyState::Closed =>
+            {
+                Ok(false)
+            }
+            done => done.map(|()| true),
+        }
+    }
+
+    /// Verifies the finished transcript as a stranger would, from its bytes, and only then lets
+    /// it take effect.
+    async fn close(&self, held: &Held, transcript: Transcript) -> Result<(), Error> {
+        let bytes = transcript.encode()?;
+        let verified = verify_transcript(&bytes, &self.pin)?;
+        // The executor's clock may be ahead of ours; a life does not run backwards.
+        let at = self.env.now().max(verified.statement().executed_at);
+        let digest = verified.core_digest();
+        let mut kid = None;
+        let mut told = (ActKind::Ceremony, "accepted", None);
+        let change = match &verified.request().operation {
+            trust::Operation::Generate(order) => {
+                let order = order.clone();
+                let accepted = verified.into_key()?;
+                let location = trust::json::canonical(accepted.location())?;
+                let key = KeyRow {
+                    kid: accepted.kid().as_str().to_owned(),
+                    ring: order.ring.to_string(),
+                    number: i64::from(order.number),
+                    state: "prepared".to_owned(),
+                    role: None,
+                    spki: accepted.public_key().to_spki_der(),
+                    object: order.place.object(),
+                    location: String::from_utf8_lossy(&location).into_owned(),
+                    published_at: at.millis(),
+                    activate_at: order.activate_at.millis(),
+                    retire_at: order.retire_at.millis(),
+                    activated_at: None,
+                    demoted_at: None,
+                    retired_at: None,
+                    archived_at: None,
+                    revoked_at: None,
+                    revocation_reason: None,
+                    compromised_since: None,
+                    ceremony: held.row.id.clone(),
+                };
+                kid = Some(accepted.kid().clone());
+                Change::AcceptKey {
+                    ceremony: held.row.id.clone(),
+                    key: Box::new(key),
+                    transcript: bytes,
+                    at: at.millis(),
+                }
+            }
+            operation => {
+                // What changes the log itself takes effect by this very leaf.
+                if let trust::Operation::ClockCorrection(order) = operation {
+                    told = (ActKind::Log, "clock-correction", Some(order.clone()));
+                }
+                if let [one] = verified.kids().as_slice() {
+                    kid = Some((*one).clone());
+                }
+                Change::CloseCeremony {
+                    ceremony: held.row.id.clone(),
+                    transcript: bytes,
+                    at: at.millis(),
+                }
+            }
+        };
+        let (kind, action, correction) = told;
+        let event = Event {
+            kind,
+            action,
+            bound: correction.as_ref().map(|order| order.bound),
+            leaves: correction.as_ref().map(|order| (order.first, order.last)),
+            origin: correction.as_ref().map(|order| order.origin.as_str()),
+            digest: Some(digest),
+            time: at,
+            reference: Some(&held.row.id),
+            ring: held.row.ring.as_deref(),
+            kid: kid.as_ref(),
+            ..self.event()
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+}
+
+impl Held {
+    /// The transcript with the acceptances so far, and their tally.
+    pub(super) fn acceptances(&self) -> Result<(Transcript, AcceptanceTally), Error> {
+        let mut transcript = draft(&self.row)?;
+        transcript.acceptance = Acceptance {
+            result: None,
+            statement: transcript.acceptance.statement,
+            signatures: self.accepts.clone(),
+        };
+        let tally = tally_acceptance(&self.trusted, &transcript.record, &transcript.acceptance)?;
+        Ok((transcript, tally))
+    }
+}

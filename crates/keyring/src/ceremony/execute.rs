@@ -1,0 +1,533 @@
+//! The executor: an approved request becomes an act on the token.
+//!
+//! Intent first, then the act, then the result. If we die after the intent, the ceremony is
+//! `executing` and its object is named by the `CKA_ID` that the custodians signed, so
+//! [`Office::reconcile`] finds out what happened; nothing is ever repeated blindly.
+
+use std::sync::Arc;
+
+use trust::approval::{
+    Acceptance, Generated as GeneratedOutcome, NewKey, Statement, possession_message,
+};
+use trust::base64url::Base64Url;
+use trust::format::V1;
+use trust::leaf::ActKind;
+use trust::transcript::{Record, Step};
+use trust::{
+    Approved, ApprovedOperation, ClockCorrection, Destroy, DestroyKey, Generate, Kid, Location,
+    Outcome, Place, Request, Revoke, Sha256Digest, Time, Transcript,
+};
+
+use super::office::Held;
+use super::reconcile::Alone;
+use super::vote::needs;
+use super::{Error, Office, Report};
+use crate::keys::{Key, Ring, Snapshot};
+use log::Event;
+use store::{CeremonyState, Change, KeyObjectRow};
+use token::{Executor, Generated, Handle};
+
+impl Office {
+    /// Carries an approved ceremony out. `snapshot` says what is, for revocation and destruction.
+    /// What an earlier executor left half done is settled first: a new act on top of an unknown
+    /// one would leave two unknowns. A revocation needs no token: it has to be possible when the
+    /// token is gone, and just then.
+    pub async fn execute(
+        &self,
+        id: &str,
+        executor: Option<&Executor>,
+        snapshot: &Snapshot,
+    ) -> Result<Report, Error> {
+        if let Some(executor) = executor {
+            self.reconcile(executor, Alone::Unknown).await?;
+        }
+        let held = self.held(id).await?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "approved",
+        )?;
+        // Counted here and now, from the stored bytes: the row's state is nobody's permission. This
+        // is also the instant of the intent, so that what is adopted later tallies as it did now.
+        let now = self.env.now();
+        let approved = match held.tally(now).into_approved() {
+            Ok(approved) => approved,
+            Err(refused) => {
+                let why = super::report::standing(&refused.standing);
+                self.refused("execute", &held, &why).await?;
+                return Err(Error::NotApproved(refused.standing));
+            }
+        };
+        if held.row.state == CeremonyState::Proposed {
+            self.move_to(
+                &held,
+                CeremonyState::Proposed,
+                CeremonyState::Approved,
+                "approved",
+            )
+            .await?;
+        }
+        match approved {
+            ApprovedOperation::Generate(approved) => {
+                let executor = executor.ok_or(Error::NoExecutor)?;
+                let kid = self.generate(&held, approved, executor, now).await?;
+                return self.generated_report(&held.row.id, &kid).await;
+            }
+            ApprovedOperation::Destroy(approved) => {
+                let executor = executor.ok_or(Error::NoExecutor)?;
+                self.destroy(&held, approved, executor, snapshot).await?;
+            }
+            ApprovedOperation::Revoke(approved) => self.revoke(&held, &approved, snapshot).await?,
+            ApprovedOperation::ClockCorrection(approved) => {
+                self.correct(&held, &approved, now).await?;
+            }
+            ApprovedOperation::NewOrigin(_) => {
+                let why = "a new origin is not begun by this version";
+                self.refused("execute", &held, why).await?;
+                return Err(Error::Unfit(why.to_owned()));
+            }
+        }
+        self.report(&held.row.id).await
+    }
+
+    async fn generate(
+        &self,
+        held: &Held,
+        approved: Approved<Generate>,
+        executor: &Executor,
+        intended_at: Time,
+    ) -> Result<Kid, Error> {
+        let order = approved.order().clone();
+        let Place::Pkcs11(place) = &order.place else {
+            return Err(Error::Unfit(
+                "key vaults are not reached by this version".to_owned(),
+            ));
+        };
+        right_token(executor, &place.token_serial, &place.token_label).await?;
+        let object = KeyObjectRow {
+            id: order.place.object(),
+            kind: order.place.kind().to_owned(),
+            device: order.place.device(),
+            label: order.place.label().to_owned(),
+            place: text(trust::json::canonical(&order.place)?)?,
+            location: None,
+            ring: order.ring.to_string(),
+            number: i64::from(order.number),
+            ceremony: held.row.id.clone(),
+            state: "intended".to_owned(),
+            kid: None,
+            destruction: None,
+            created_at: intended_at.millis(),
+            updated_at: intended_at.millis(),
+        };
+        let change = Change::IntendGeneration {
+            ceremony: held.row.id.clone(),
+            object,
+            at: intended_at.millis(),
+        };
+        self.log
+            .commit(&change, &self.about(held, "intend-generation"))
+            .await?;
+        match executor.generate(approved).await {
+            Ok(born) => {
+                self.record_birth(held, &order, &born, executor, intended_at, "generated")
+                    .await
+            }
+            // Nobody knows whether there is a key now: reconciliation looks.
+            Err(error) if error.is_outcome_unknown() => Err(error.into()),
+            Err(error) => {
+                let object = order.place.object();
+                self.resolve(held, &object, "abandoned", &error.to_string())
+                    .await?;
+                Err(error.into())
+            }
+        }
+    }
+
+    /// Writes down what was born, with the key's own proof that it can sign. Also how an
+    /// interrupted birth is adopted: the instant is that of the intent, when the quorum held.
+    pub(super) async fn record_birth(
+        &self,
+        held: &Held,
+        order: &Generate,
+        born: &Generated,
+        executor: &Executor,
+        executed_at: Time,
+        how: &str,
+    ) -> Result<Kid, Error> {
+        let request = Request::decode(&held.row.request)?;
+        let digest = Sha256Digest::of(&held.row.request);
+        let kid = born.public.kid();
+        let message = possession_message(&request, digest, &kid)?;
+        let (Place::Pkcs11(place), Some((algorithm, _))) = (&order.place, order.purpose.signing())
+        else {
+            return Err(Error::Unfit("no signing key on a PKCS#11 token".to_owned()));
+        };
+        let handle = Handle::new(place.cka_id.0, born.spki.clone(), algorithm);
+        let possession = executor.prove(&handle, algorithm, &message).await?;
+        let outcome = Outcome::Generated(Box::new(GeneratedOutcome {
+            attestation: born.attestation.clone().map(Base64Url),
+            key: NewKey::Public {
+                kid: kid.clone(),
+                possession: Base64Url(possession),
+                public_key: Base64Url(born.spki.clone()),
+                spki_digest: born.public.spki_digest(),
+            },
+            location: born.location.clone(),
+            read_back: born.read_back.clone(),
+        }));
+        let draft = held.draft(outcome, executed_at, how)?;
+        // What custodians could not accept is not even put before them.
+        trust::tally::tally_acceptance(&held.trusted, &draft.record, &draft.acceptance)?;
+        let execution = draft.encode()?;
+        let recorded = Sha256Digest::of(&execution);
+        let change = Change::RecordGeneration {
+            ceremony: held.row.id.clone(),
+            object: order.place.object(),
+            location: text(trust::json::canonical(&born.location)?)?,
+            kid: kid.as_str().to_owned(),
+            execution,
+            at: self.env.now().millis(),
+        };
+        let event = Event {
+            kid: Some(&kid),
+            digest: Some(recorded),
+            ..self.about(held, how)
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(kid)
+    }
+
+    /// The kid that is read aloud comes from the token, and the database has to agree.
+    async fn generated_report(&self, id: &str, kid: &Kid) -> Result<Report, Error> {
+        let report = self.report(id).await?;
+        if report.kids == [kid.clone()] {
+            return Ok(report);
+        }
+        Err(Error::Unfit(format!(
+            "the token generated {kid}; the database tells of another key: accept nothing"
+        )))
+    }
+
+    /// All keys are checked before any is touched; then each is destroyed and its end recorded by
+    /// itself, so that the log tells of each, and the statement of all of them comes last.
+    async fn destroy(
+        &self,
+        held: &Held,
+        approved: Approved<Destroy>,
+        executor: &Executor,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        let approved = Arc::new(approved);
+        let keys = &approved.order().keys;
+        let mut intended_at = self.env.now();
+        let mut spkis = Vec::with_capacity(keys.len());
+        let mut objects = Vec::with_capacity(keys.len());
+        for order in keys {
+            let ring = snapshot
+                .rings
+                .get(order.ring.as_str())
+                .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
+            let key = numbered(ring, &order.kid, order.number)?;
+            trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
+            let location = sole_location(order)?;
+            let Location::Pkcs11(at) = location else {
+                return Err(Error::Unfit(
+                    "key vaults are not reached by this version".to_owned(),
+                ));
+            };
+            if key.location != *location {
+                return Err(Error::Unfit(format!(
+                    "key {} is not where the request says",
+                    order.kid
+                )));
+            }
+            right_token(executor, &at.token_serial, &at.token_label).await?;
+            objects.push(location.object());
+            intended_at = intended_at.max(key.last_change());
+            spkis.push(key.spki.clone());
+        }
+        let change = Change::IntendDestruction {
+            ceremony: held.row.id.clone(),
+            objects,
+            at: intended_at.millis(),
+        };
+        self.log
+            .commit(&change, &self.about(held, "intend-destruction"))
+            .await?;
+        for (order, spki) in keys.iter().zip(spkis) {
+            match executor.destroy(approved.clone(), order, spki).await {
+                Ok(()) => {}
+                // An earlier attempt had done it.
+                Err(error) if error.is_not_found() => {}
+                Err(error) => {
+                    // A clean no leaves the key where it was; after an unknown outcome
+                    // reconciliation looks.
+                    if !error.is_outcome_unknown() {
+                        let object = sole_location(order)?.object();
+                        self.resolve(held, &object, "present", &error.to_string())
+                            .await?;
+                    }
+                    return Err(error.into());
+                }
+            }
+            self.archive(held, order, intended_at).await?;
+        }
+        self.record_destruction(held, approved.order(), intended_at, "destroyed")
+            .await
+    }
+
+    /// One key's private half is gone.
+    pub(super) async fn archive(
+        &self,
+        held: &Held,
+        order: &DestroyKey,
+        executed_at: Time,
+    ) -> Result<(), Error> {
+        let at = self.env.now().max(executed_at);
+        let change = Change::ArchiveKey {
+            ceremony: held.row.id.clone(),
+            ring: order.ring.to_string(),
+            kid: order.kid.as_str().to_owned(),
+            object: sole_location(order)?.object(),
+            at: at.millis(),
+        };
+        let event = Event {
+            kind: ActKind::Key,
+            kid: Some(&order.kid),
+            ring: Some(order.ring.as_str()),
+            time: at,
+            ..self.about(held, "archive")
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    /// All of them are gone: what custodians accept.
+    pub(super) async fn record_destruction(
+        &self,
+        held: &Held,
+        order: &Destroy,
+        executed_at: Time,
+        how: &str,
+    ) -> Result<(), Error> {
+        let outcome = Outcome::Destroyed {
+            kids: order.keys.iter().map(|key| key.kid.clone()).collect(),
+        };
+        let execution = held.draft(outcome, executed_at, how)?.encode()?;
+        let digest = Sha256Digest::of(&execution);
+        let change = Change::ExecuteCeremony {
+            ceremony: held.row.id.clone(),
+            execution,
+            at: self.env.now().max(executed_at).millis(),
+        };
+        let event = Event {
+            digest: Some(digest),
+            ..self.about(held, how)
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    /// A clock correction takes effect when it is accepted: by the leaf that says so.
+    async fn correct(
+        &self,
+        held: &Held,
+        approved: &Approved<ClockCorrection>,
+        now: Time,
+    ) -> Result<(), Error> {
+        let order = approved.order().clone();
+        let origin = self.store.tree().await?.origin;
+        if origin != order.origin {
+            return Err(Error::Unfit(format!(
+                "the log is {origin:?}, the request corrects {:?}",
+                order.origin
+            )));
+        }
+        let execution = held
+            .draft(Outcome::Corrected(order), now, "corrected")?
+            .encode()?;
+        let digest = Sha256Digest::of(&execution);
+        let change = Change::ExecuteCeremony {
+            ceremony: held.row.id.clone(),
+            execution,
+            at: now.millis(),
+        };
+        let event = Event {
+            digest: Some(digest),
+            ..self.about(held, "corrected")
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    /// A revocation takes effect here, with the approvals alone: two may act in a hurry, and
+    /// acceptance only closes the record.
+    async fn revoke(
+        &self,
+        held: &Held,
+        approved: &Approved<Revoke>,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        let order = approved.order();
+        let ring = snapshot
+            .rings
+            .get(order.ring.as_str())
+            .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
+        let key = numbered(ring, &order.kid, order.number)?;
+        let now = self.env.now();
+        let successor = key
+            .state
+            .is_primary()
+            .then(|| ring.successor(&self.safety, now))
+            .flatten();
+        // Not before what happened to these keys last, whatever this clock says.
+        let last_changes = successor.iter().map(|next| next.last_change());
+        let at = last_changes.fold(now.max(key.last_change()), Time::max);
+        let draft = held.draft(
+            Outcome::Revoked {
+                kid: order.kid.clone(),
+            },
+            now,
+            "revoked",
+        )?;
+        let execution = draft.encode()?;
+        let digest = Sha256Digest::of(&execution);
+        let reason = order.reason.to_string();
+        let change = Change::RevokeKey {
+            ceremony: held.row.id.clone(),
+            ring: order.ring.to_string(),
+            expected_version: ring.version,
+            kid: order.kid.as_str().to_owned(),
+            reason: reason.clone(),
+            compromised_since: order.compromised_since.map(Time::millis),
+            successor: successor.as_ref().map(|key| key.kid.as_str().to_owned()),
+            execution,
+            at: at.millis(),
+        };
+        let event = Event {
+            kind: ActKind::Key,
+            kid: successor.as_ref().map(|key| &key.kid),
+            previous_kid: Some(&order.kid),
+            reason: Some(&reason),
+            compromised_since: order.compromised_since,
+            digest: Some(digest),
+            time: at,
+            ..self.about(held, "revoke")
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    /// An act that certainly did not happen, or whose result will never be accepted: the ceremony
+    /// has failed, and the object is what `state` says: `abandoned`, `present` as before, or
+    /// `destroyed` where another ceremony took this one's place in the line.
+    pub(super) async fn resolve(
+        &self,
+        held: &Held,
+        object: &str,
+        state: &str,
+        why: &str,
+    ) -> Result<(), Error> {
+        let change = Change::ResolveObject {
+            ceremony: held.row.id.clone(),
+            object: object.to_owned(),
+            state: state.to_owned(),
+            at: self.env.now().millis(),
+        };
+        let event = Event {
+            reason: Some(why),
+            ..self.about(held, "failed")
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+
+    pub(super) fn about<'a>(&'a self, held: &'a Held, action: &'a str) -> Event<'a> {
+        Event {
+            action,
+            reference: Some(&held.row.id),
+            ring: held.row.ring.as_deref(),
+            ..self.event()
+        }
+    }
+}
+
+impl Held {
+    /// The transcript as it will be, without acceptances. From here on the record is frozen.
+    fn draft(&self, outcome: Outcome, executed_at: Time, how: &str) -> Result<Transcript, Error> {
+        let record = Record {
+            v: V1,
+            chains: self.chains.clone(),
+            request: text(self.row.request.clone())?,
+            order: None,
+            proposal: self.ceremony.proposal.clone(),
+            approvals: self.ceremony.approvals.clone(),
+            rejections: self.ceremony.rejections.clone(),
+            cancellations: self.ceremony.cancellations.clone(),
+            suspensions: self.ceremony.suspensions.clone(),
+            steps: vec![Step {
+                at: executed_at,
+                what: how.to_owned(),
+                witness: None,
+            }],
+        };
+        let statement = Statement {
+            v: V1,
+            request_digest: Sha256Digest::of(&self.row.request),
+            record_digest: record.digest()?,
+            executed_at,
+            outcome,
+        };
+        Ok(Transcript {
+            v: V1,
+            record,
+            acceptance: Acceptance {
+                result: None,
+                signatures: Vec::new(),
+                statement: text(statement.encode()?)?,
+            },
+            log_keys: Vec::new(),
+            log_proofs: Vec::new(),
+        })
+    }
+}
+
+/// What was written as JSON.
+fn text(bytes: Vec<u8>) -> Result<String, Error> {
+    String::from_utf8(bytes).map_err(|_| Error::Unfit("a document is not text".to_owned()))
+}
+
+/// Asked immediately before the token is touched: custodians approved this device and no other.
+async fn right_token(executor: &Executor, serial: &str, label: &str) -> Result<(), Error> {
+    let (found_serial, found_label) = executor.identity().await?;
+    if (found_serial.as_str(), found_label.as_str()) == (serial, label) {
+        return Ok(());
+    }
+    Err(Error::Unfit(format!(
+        "the request is for token {label} ({serial}), this is {found_label} ({found_serial})"
+    )))
+}
+
+/// Where a key is. This version makes no second copy, so it destroys none.
+fn sole_location(order: &DestroyKey) -> Result<&Location, Error> {
+    match order.locations.as_slice() {
+        [location] => Ok(location),
+        _ => Err(Error::Unfit(format!(
+            "key {} is said to be at several locations; this version knows one of each key",
+            order.kid
+        ))),
+    }
+}
+
+/// The key that is meant: people read its number, not its kid.
+fn numbered<'a>(ring: &'a Ring, kid: &Kid, number: u32) -> Result<&'a Key, Error> {
+    let key = super::propose::find(ring, kid)?;
+    match key.number == number {
+        true => Ok(key),
+        false => Err(Error::Unfit(format!(
+            "the request says key {number} of ring {}, {kid} is key {}",
+            ring.name, key.number
+        ))),
+    }
+}

@@ -1,0 +1,84 @@
+//! Ceremonies: requests in, custodians' signatures counted, the token touched, transcripts out.
+//!
+//! Nothing here decides whether a quorum was reached: `trust::tally` does, from the stored bytes
+//! and the pinned genesis, whenever something is about to be done. Rows only say how far we are.
+
+mod accept;
+mod execute;
+mod office;
+mod propose;
+mod reconcile;
+mod report;
+mod vote;
+
+use trust::tally::Standing;
+
+pub use office::{File, Office, Paper, open_file};
+pub use propose::{Draft, Proposal};
+pub use reconcile::Alone;
+pub use report::{Report, kids};
+
+/// Why a ceremony does not go on.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("there is no ceremony {0}")]
+    Unknown(String),
+    #[error("the ceremony is {found}, this needs it {needed}")]
+    State { found: String, needed: &'static str },
+    /// The tally said no; nothing was done.
+    #[error("the quorum says no: {}", report::standing(.0))]
+    NotApproved(Standing),
+    /// This signature would not count, so it was not kept.
+    #[error("this signature does not count: {0}")]
+    DoesNotCount(String),
+    #[error("the result cannot be accepted")]
+    Acceptance(#[from] trust::tally::AcceptanceError),
+    #[error("the transcript does not verify, so nothing takes effect")]
+    Transcript(#[from] trust::TranscriptError),
+    #[error("the roster and policy cannot be used")]
+    Roster(#[source] log::ChainRowError),
+    #[error("no genesis is installed: hold the first ceremony (`chancery ceremony genesis`)")]
+    NoGenesis,
+    #[error("the genesis in the configuration is another one")]
+    Chain(#[from] trust::ChainError),
+    #[error("{0}")]
+    Plan(#[from] trust::plan::Blocked),
+    #[error("generation and destruction need the executor's way to the token")]
+    NoExecutor,
+    /// What was asked for contradicts what is.
+    #[error("{0}")]
+    Unfit(String),
+    #[error("a document cannot be read or written")]
+    Json(#[from] trust::JsonError),
+    #[error("the database refused")]
+    Store(#[from] store::Error),
+    #[error("the token failed; look at `chancery ceremony reconcile` before trying again")]
+    Token(#[from] token::Error),
+    #[error("the ceremony cannot be prepared")]
+    Randomness(#[from] base::NoRandomness),
+}
+
+/// What kind of no it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// A rule.
+    Refused,
+    /// Token or database.
+    Unavailable,
+    /// Something broke.
+    Failed,
+}
+
+impl Error {
+    pub fn kind(&self) -> Kind {
+        match self {
+            Self::Store(error) if !error.is_conflict() => Kind::Unavailable,
+            Self::Token(error) => match error.advice() {
+                token::Advice::Alert => Kind::Failed,
+                _ => Kind::Unavailable,
+            },
+            Self::Json(_) | Self::Randomness(_) => Kind::Failed,
+            _ => Kind::Refused,
+        }
+    }
+}

@@ -1,0 +1,318 @@
+//! Where ceremonies are held: the database, the log, the clock, and the pin.
+
+use trust::approval::{Approval, Objection, ObjectionBody, acceptance_message, objection_message};
+use trust::format::V1;
+use trust::leaf::ActKind;
+use trust::tally::Last;
+use trust::{
+    Ceremony, Chains, History, MemberSignature, Pin, Purpose, Request, Safety, Sha256Digest, Time,
+    Transcript, Trusted, dsse, json,
+};
+
+use super::Error;
+use crate::keys::Settings;
+use base::Env;
+use log::{Event, Log, unverified_chains};
+use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentRow, Store};
+
+/// Holds ceremonies. Cheap to make.
+pub struct Office {
+    pub(super) store: Store,
+    pub(super) log: Log,
+    pub(super) env: Env,
+    pub(super) pin: Pin,
+    pub(super) safety: Safety,
+    /// Who operates, for the audit trail.
+    pub(super) actor: String,
+}
+
+/// Exact bytes for a custodian to sign, and the namespace to sign them under.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Paper {
+    pub namespace: String,
+    pub bytes: Vec<u8>,
+}
+
+/// Everything about a ceremony that a tally needs, fresh from the database and unverified but for
+/// the chain.
+pub(super) struct Held {
+    pub(super) row: CeremonyRow,
+    pub(super) ceremony: Ceremony,
+    pub(super) accepts: Vec<MemberSignature>,
+    pub(super) chains: Chains,
+    pub(super) trusted: Trusted,
+    pub(super) history: History,
+}
+
+impl Office {
+    pub fn new(store: Store, env: Env, settings: &Settings, actor: String) -> Self {
+        Self {
+            log: Log::new(store.clone()),
+            store,
+            env,
+            pin: settings.pin.clone(),
+            safety: settings.safety,
+            actor,
+        }
+    }
+
+    /// Puts the signed genesis into the database; it has to be the one that is pinned.
+    pub async fn install_genesis(&self, bytes: &[u8]) -> Result<Sha256Digest, Error> {
+        let chains: Chains = json::require_canonical(bytes)?;
+        trust::chain::walk(&chains, &self.pin)?;
+        if !chains.changes.is_empty() {
+            return Err(Error::Unfit(
+                "the file holds more than a genesis".to_owned(),
+            ));
+        }
+        let row = DocumentRow {
+            place: 0,
+            kind: "genesis".to_owned(),
+            version: 1,
+            body: json::canonical(&chains.genesis)?,
+        };
+        let genesis = self.pin.genesis.to_string();
+        let event = Event {
+            kind: ActKind::Roster,
+            action: "install-genesis",
+            digest: Some(Sha256Digest::of(&row.body)),
+            reference: Some(&genesis),
+            ..self.event()
+        };
+        self.log
+            .commit(&Change::InstallDocuments(vec![row]), &event)
+            .await?;
+        Ok(self.pin.genesis)
+    }
+
+    pub(super) fn event(&self) -> Event<'_> {
+        Event::new(ActKind::Ceremony, "", &self.actor, self.env.now())
+    }
+
+    pub(super) async fn trusted(&self) -> Result<(Chains, Trusted), Error> {
+        let documents = self.store.documents().await?;
+        let chains = unverified_chains(&documents)
+            .map_err(Error::Roster)?
+            .ok_or(Error::NoGenesis)?;
+        let trusted = trust::chain::walk(&chains, &self.pin)?;
+        Ok((chains, trusted))
+    }
+
+    /// What was carried out before in the lines of a request. An attempt that failed or never
+    /// started leaves no mark. Costs the same however many ceremonies there were.
+    pub(super) async fn history(&self, request: &Request, id: &str) -> Result<History, Error> {
+        let mut history = History {
+            nonce_used: self
+                .store
+                .nonce_used(&request.nonce.to_string(), id)
+                .await?,
+            ..History::default()
+        };
+        for line in &request.lines {
+            let Some(head) = self.store.line_head(&line.subject.to_string()).await? else {
+                continue;
+            };
+            let draft = Transcript::decode(&head.execution)?;
+            let before = Request::decode(draft.record.request.as_bytes())?;
+            history.roster_version = history.roster_version.max(before.roster.version);
+            history.policy_version = history.policy_version.max(before.policy.version);
+            let last = Last {
+                sequence: u64::try_from(head.seq)
+                    .map_err(|_| Error::Unfit("a negative sequence number".to_owned()))?,
+                digest: Sha256Digest::of(draft.acceptance.statement.as_bytes()),
+            };
+            history.lines.insert(line.subject.clone(), last);
+        }
+        Ok(history)
+    }
+
+    /// The row, if its request is the one that the id names: the id was read aloud, the row was not.
+    pub(super) async fn row(&self, id: &str) -> Result<CeremonyRow, Error> {
+        let row = self.store.ceremony(id).await?;
+        let row = row.ok_or_else(|| Error::Unknown(id.to_owned()))?;
+        if Sha256Digest::of(&row.request).to_string() != row.id {
+            let why = "the request in the database is not the one that its id names";
+            let ring = row.ring.as_deref();
+            self.log
+                .record_refusal(self.env.now(), &self.actor, "ceremony", ring, why)
+                .await?;
+            return Err(Error::Unfit(format!(
+                "the database holds another request under {id}: it was changed after it was proposed"
+            )));
+        }
+        Ok(row)
+    }
+
+    pub(super) async fn held(&self, id: &str) -> Result<Held, Error> {
+        let row = self.row(id).await?;
+        let (chains, trusted) = self.trusted().await?;
+        let mut ceremony = Ceremony {
+            request: row.request.clone(),
+            proposal: None,
+            approvals: Vec::new(),
+            rejections: Vec::new(),
+            cancellations: Vec::new(),
+            suspensions: Vec::new(),
+            order: None,
+        };
+        let mut accepts = Vec::new();
+        for signature in self.store.ceremony_signatures(&row.id).await? {
+            sort(signature, &mut ceremony, &mut accepts)?;
+        }
+        let history = self
+            .history(&Request::decode(&row.request)?, &row.id)
+            .await?;
+        Ok(Held {
+            row,
+            ceremony,
+            accepts,
+            chains,
+            trusted,
+            history,
+        })
+    }
+
+    /// Whether carrying it out touches the token; a revocation does not.
+    pub async fn touches_token(&self, id: &str) -> Result<bool, Error> {
+        let request = Request::decode(&self.row(id).await?.request)?;
+        use trust::Operation as O;
+        Ok(matches!(request.operation, O::Generate(_) | O::Destroy(_)))
+    }
+
+    /// The request's bytes, and those of the last ceremony of the same line that was carried out.
+    pub async fn request(&self, id: &str) -> Result<(Vec<u8>, Option<Vec<u8>>), Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        let mut before = None;
+        if let Some(line) = request.lines.first()
+            && let Some(head) = self.store.line_head(&line.subject.to_string()).await?
+            && head.ceremony != row.id
+        {
+            before = Some(self.row(&head.ceremony).await?.request);
+        }
+        Ok((row.request, before))
+    }
+
+    pub async fn approval_paper(&self, id: &str) -> Result<Paper, Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        Ok(Paper {
+            namespace: request.namespace(Purpose::Approve).to_string(),
+            bytes: request.message(Purpose::Approve, &row.request),
+        })
+    }
+
+    /// To reject, or to cancel.
+    pub async fn objection_paper(
+        &self,
+        id: &str,
+        purpose: Purpose,
+        reason: &str,
+    ) -> Result<Paper, Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        let body = objection_body(&row.request, reason)?;
+        Ok(Paper {
+            namespace: request.namespace(purpose).to_string(),
+            bytes: objection_message(&request, purpose, &body),
+        })
+    }
+
+    pub async fn acceptance_paper(&self, id: &str) -> Result<Paper, Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        let draft = draft(&row)?;
+        Ok(Paper {
+            namespace: request.namespace(Purpose::Accept).to_string(),
+            bytes: acceptance_message(&request, draft.acceptance.statement.as_bytes()),
+        })
+    }
+
+    /// The transcript of a finished ceremony.
+    pub async fn transcript(&self, id: &str) -> Result<Vec<u8>, Error> {
+        let row = self.row(id).await?;
+        self.store
+            .transcript(&row.id)
+            .await?
+            .ok_or_else(|| Error::State {
+                found: row.state.to_string(),
+                needed: "closed",
+            })
+    }
+}
+
+/// What the executor wrote: the transcript as it will be, without acceptances.
+pub(super) fn draft(row: &CeremonyRow) -> Result<Transcript, Error> {
+    let bytes = row.execution.as_deref().ok_or_else(|| Error::State {
+        found: row.state.to_string(),
+        needed: "executed",
+    })?;
+    Ok(Transcript::decode(bytes)?)
+}
+
+pub(super) fn objection_body(request: &[u8], reason: &str) -> Result<Vec<u8>, Error> {
+    let body = ObjectionBody {
+        v: V1,
+        request_digest: Sha256Digest::of(request),
+        reason: reason.to_owned(),
+    };
+    Ok(body.encode()?)
+}
+
+fn sort(
+    row: CeremonySignatureRow,
+    ceremony: &mut Ceremony,
+    accepts: &mut Vec<MemberSignature>,
+) -> Result<(), Error> {
+    let received_at = Time::from_millis(row.received_at);
+    let signature = MemberSignature::decode(row.signature.as_bytes())?;
+    let approval = |signature| Approval {
+        signature,
+        received_at,
+    };
+    match row.purpose.as_str() {
+        "propose" => ceremony.proposal = Some(approval(signature)),
+        "approve" => ceremony.approvals.push(approval(signature)),
+        purpose @ ("reject" | "cancel") => {
+            let objection = Objection {
+                body: String::from_utf8(row.body)
+                    .map_err(|_| Error::Unfit("a stored objection is not text".to_owned()))?,
+                signature,
+                received_at,
+            };
+            match purpose {
+                "reject" => ceremony.rejections.push(objection),
+                _ => ceremony.cancellations.push(objection),
+            }
+        }
+        "accept" => accepts.push(signature),
+        other => return Err(Error::Unfit(format!("a signature for {other:?}"))),
+    }
+    Ok(())
+}
+
+/// What a custodian's file holds, for reading; nothing about it is verified.
+pub enum File {
+    /// From `ceremony new` or `ceremony request`: the request's bytes.
+    Request(Vec<u8>),
+    /// From `ceremony acceptance`: the statement's bytes.
+    Statement(Vec<u8>),
+}
+
+/// Opens a file that is to be signed.
+pub fn open_file(bytes: &[u8]) -> Result<File, Error> {
+    let (namespace, body) =
+        dsse::parse_pae(bytes).map_err(|e| Error::Unfit(format!("not a file to sign: {e}")))?;
+    if namespace.starts_with("chancery/accept.") {
+        return Ok(File::Statement(body.to_vec()));
+    }
+    let request = Request::decode(body)?;
+    let fits = |purpose| request.namespace(purpose).to_string() == namespace;
+    if fits(Purpose::Approve) || fits(Purpose::Propose) {
+        return Ok(File::Request(body.to_vec()));
+    }
+    Err(Error::Unfit(format!(
+        "the file is for {namespace}, the request in it for {}",
+        request.namespace(Purpose::Approve)
+    )))
+}

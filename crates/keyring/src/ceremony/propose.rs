@@ -1,0 +1,305 @@
+//! A request with everything resolved: what is approved is what is done. It is made in one step
+//! and filed, signed by its proposer, in another: nobody proposes in another's name.
+
+use std::time::Duration;
+
+use trust::approval::Approval;
+use trust::format::V1;
+use trust::life::Revocation;
+use trust::place::{Pkcs11Place, Place};
+use trust::request::{CkaId, Nonce, RevocationReason};
+use trust::tally::{Obstacle, Standing};
+use trust::{
+    Ceremony, Destroy, DestroyKey, Generate, KeyPurpose, KeyState, Kid, Line, Name, Operation,
+    Purpose, Request, Revoke, Sha256Digest, Template, Time,
+};
+
+use super::vote::{encoded, normal};
+use super::{Error, Office, Paper};
+use crate::keys::{Key, Ring, Snapshot};
+use log::Event;
+use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
+
+/// Somebody's wish.
+pub struct Proposal {
+    pub ring: Name,
+    pub proposer: Name,
+    pub reason: String,
+    pub ticket: Option<String>,
+    pub approve_by: Time,
+    pub execute_by: Time,
+    pub draft: Draft,
+}
+
+pub enum Draft {
+    Generate {
+        token_serial: String,
+        token_label: String,
+        /// From now until it may become primary.
+        activate_in: Duration,
+        /// How long it is meant to sign.
+        lifetime: Duration,
+    },
+    Destroy {
+        kid: Kid,
+    },
+    Revoke {
+        kid: Kid,
+        reason: RevocationReason,
+        compromised_since: Option<Time>,
+    },
+}
+
+impl Office {
+    /// Resolves the wish against what is. Nothing is kept: the proposer signs it first.
+    pub async fn draft_request(
+        &self,
+        wish: Proposal,
+        snapshot: &Snapshot,
+    ) -> Result<Request, Error> {
+        let (_, trusted) = self.trusted().await?;
+        let member = trusted.roster().member(&wish.proposer);
+        if !member.is_some_and(|member| member.active) {
+            return Err(Error::Unfit(format!(
+                "the proposer {} is not an active member of the roster",
+                wish.proposer
+            )));
+        }
+        let ring = snapshot
+            .rings
+            .get(wish.ring.as_str())
+            .ok_or_else(|| Error::Unfit(format!("there is no ring {}", wish.ring)))?;
+        let now = self.env.now();
+        let operation = match wish.draft {
+            Draft::Generate {
+                token_serial,
+                token_label,
+                activate_in,
+                lifetime,
+            } => {
+                let number = self.next_number(ring).await?;
+                let activate_at = now + activate_in;
+                Operation::Generate(Generate {
+                    ring: wish.ring.clone(),
+                    number,
+                    purpose: KeyPurpose::Sign {
+                        algorithm: ring.algorithm,
+                        key_spec: ring.key_spec,
+                    },
+                    usage: ring.usage,
+                    place: Place::Pkcs11(Pkcs11Place {
+                        cka_id: CkaId(self.env.random()?),
+                        label: format!(
+                            "{}/{}/{}/{number}",
+                            trusted.service(),
+                            trusted.environment(),
+                            ring.name
+                        ),
+                        template: Template::signing_key(),
+                        token_label,
+                        token_serial,
+                    }),
+                    publish_at: now,
+                    activate_at,
+                    retire_at: activate_at + lifetime,
+                    predecessor: ring.keys.last().map(|key| key.kid.clone()),
+                })
+            }
+            Draft::Destroy { kid } => destroy(&wish.ring, ring, kid)?,
+            Draft::Revoke {
+                kid,
+                reason,
+                compromised_since,
+            } => {
+                let key = find(ring, &kid)?;
+                let revocation = Revocation {
+                    reason,
+                    revoked_at: now,
+                    compromised_since,
+                };
+                if let KeyState::Revoked {
+                    revocation: before, ..
+                } = &key.state
+                    && !revocation.is_more_severe_than(before)
+                {
+                    return Err(Error::Unfit(format!(
+                        "key {kid} is revoked already, as {}; only a more severe revocation follows",
+                        before.reason
+                    )));
+                }
+                Operation::Revoke(Revoke {
+                    ring: wish.ring.clone(),
+                    number: key.number,
+                    kid,
+                    reason,
+                    compromised_since,
+                })
+            }
+        };
+        let mut lines = Vec::new();
+        for subject in operation.subjects() {
+            let head = self.store.line_head(&subject.to_string()).await?;
+            let (previous, last) = match head {
+                Some(head) => (Some(statement_digest(&head.execution)?), head.seq),
+                None => (None, 0),
+            };
+            lines.push(Line {
+                previous,
+                sequence: u64::try_from(last)
+                    .map_err(|_| Error::Unfit("a negative sequence number".to_owned()))?
+                    + 1,
+                subject,
+            });
+        }
+        let request = Request {
+            v: V1,
+            service: trusted.service().clone(),
+            environment: trusted.environment().clone(),
+            lines,
+            roster: trusted.roster_ref(),
+            policy: trusted.policy_ref(),
+            operation,
+            order: None,
+            proposer: Some(wish.proposer),
+            reason: wish.reason,
+            ticket: wish.ticket,
+            created_at: now,
+            approve_by: wish.approve_by,
+            execute_by: wish.execute_by,
+            nonce: Nonce(self.env.random()?),
+        };
+        // What no quorum could approve is not even proposed.
+        request.check().map_err(|e| Error::Unfit(e.to_string()))?;
+        Ok(request)
+    }
+
+    /// The bytes that the proposer signs.
+    pub fn proposal_paper(request: &Request) -> Result<Paper, Error> {
+        let bytes = request.encode()?;
+        Ok(Paper {
+            namespace: request.namespace(Purpose::Propose).to_string(),
+            bytes: request.message(Purpose::Propose, &bytes),
+        })
+    }
+
+    /// Files a request that its proposer signed. Returns the ceremony's id.
+    pub async fn propose(&self, bytes: Vec<u8>, signature: &str) -> Result<String, Error> {
+        let request = Request::decode(&bytes)?;
+        let id = Sha256Digest::of(&bytes).to_string();
+        let signature = normal(signature)?;
+        let now = self.env.now();
+        let (_, trusted) = self.trusted().await?;
+        let ceremony = Ceremony {
+            request: bytes.clone(),
+            proposal: Some(Approval {
+                signature: signature.clone(),
+                received_at: now,
+            }),
+            approvals: Vec::new(),
+            rejections: Vec::new(),
+            cancellations: Vec::new(),
+            suspensions: Vec::new(),
+            order: None,
+        };
+        let history = self.history(&request, &id).await?;
+        let tally = trust::tally(&trusted, &ceremony, &history, now);
+        if let Standing::Refused(obstacles) = &tally.standing {
+            // Somebody signed in another's name, or nobody did: that is written down.
+            if obstacles.iter().any(|o| matches!(o, Obstacle::Proposal(_))) {
+                let ring = request.operation.ring().map(Name::as_str);
+                let why = "the proposal is not signed by the proposer";
+                self.log
+                    .record_refusal(now, &self.actor, "propose", ring, why)
+                    .await?;
+            }
+        }
+        if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
+            return Err(Error::NotApproved(tally.into_standing()));
+        }
+        let lines = request.lines.iter().map(|line| {
+            let seq = i64::try_from(line.sequence)
+                .map_err(|_| Error::Unfit("the sequence number is too large".to_owned()))?;
+            Ok(LineRow {
+                subject: line.subject.to_string(),
+                seq,
+            })
+        });
+        let row = CeremonyRow {
+            id: id.clone(),
+            operation: request.operation.word().to_owned(),
+            ring: request.operation.ring().map(Name::to_string),
+            state: CeremonyState::Proposed,
+            nonce: request.nonce.to_string(),
+            request: bytes,
+            execution: None,
+            transcript: None,
+            created_at: request.created_at.millis(),
+            updated_at: request.created_at.millis(),
+        };
+        let proposal = CeremonySignatureRow {
+            ceremony: id.clone(),
+            purpose: "propose".to_owned(),
+            body: Vec::new(),
+            signature: encoded(&signature)?,
+            received_at: now.millis(),
+        };
+        let proposer = request.proposer.as_ref().map(|id| format!("member:{id}"));
+        let event = Event {
+            action: "propose",
+            actor: proposer.as_deref().unwrap_or(&self.actor),
+            digest: Some(signature.digest()?),
+            reference: Some(&id),
+            ring: request.operation.ring().map(Name::as_str),
+            reason: Some(&request.reason),
+            ..self.event()
+        };
+        let change = Change::ProposeCeremony {
+            row: Box::new(row),
+            lines: lines.collect::<Result<_, Error>>()?,
+            proposal: Some(proposal),
+            order: None,
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(id)
+    }
+
+    /// One more than any key of the ring has, or was ever meant to have: a number is used once,
+    /// also when the birth failed.
+    async fn next_number(&self, ring: &Ring) -> Result<u32, Error> {
+        let intended = self.store.key_objects().await?;
+        let highest = intended
+            .iter()
+            .filter(|object| object.ring == *ring.name)
+            .filter_map(|object| u32::try_from(object.number).ok())
+            .chain(ring.keys.iter().map(|key| key.number))
+            .max();
+        Ok(highest.unwrap_or(0) + 1)
+    }
+}
+
+/// What the line of a subject names as its last ceremony.
+fn statement_digest(execution: &[u8]) -> Result<Sha256Digest, Error> {
+    let draft = trust::Transcript::decode(execution)?;
+    Ok(Sha256Digest::of(draft.acceptance.statement.as_bytes()))
+}
+
+fn destroy(name: &Name, ring: &Ring, kid: Kid) -> Result<Operation, Error> {
+    let key = find(ring, &kid)?;
+    trust::plan::plan_archive(&ring.plan_keys(), &kid)?;
+    Ok(Operation::Destroy(Destroy {
+        keys: vec![DestroyKey {
+            locations: vec![key.location.clone()],
+            number: key.number,
+            ring: name.clone(),
+            kid,
+        }],
+    }))
+}
+
+pub(super) fn find<'a>(ring: &'a Ring, kid: &Kid) -> Result<&'a Key, Error> {
+    ring.keys
+        .iter()
+        .find(|key| key.kid == *kid)
+        .map(AsRef::as_ref)
+        .ok_or_else(|| Error::Unfit(format!("ring {} has no key {kid}", ring.name)))
+}

@@ -1,0 +1,269 @@
+//! After a crash: what the database intended against what the token holds.
+//!
+//! | database | token | what is done |
+//! |---|---|---|
+//! | intended | complete pair | adopted: the custodians approved exactly this `CKA_ID` |
+//! | intended | complete pair that cannot be accepted | abandoned and reported; never published |
+//! | intended | nothing | abandoned; the ceremony has failed and is proposed anew |
+//! | intended | half a pair | abandoned and reported; never published |
+//! | destroying | nothing | the destruction is recorded |
+//! | destroying | anything | still there: the ceremony has failed and is proposed anew |
+//! | present | not a pair | reported, critical |
+//! | gone or abandoned | anything | reported; a person removes it with the vendor's tool |
+//! | no row | anything | reported: born without a ceremony; never published, never touched |
+//!
+//! What was begun less than two minutes ago may still be under way in another executor and is left
+//! alone, unless the caller knows better ([`Alone`]). One object that cannot be settled does not
+//! keep the others from it.
+//!
+//! And an executed ceremony that enough custodians have accepted is closed.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use serde::Serialize;
+use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
+
+use super::office::Held;
+use super::{Error, Kind, Office};
+use store::{CeremonyState, KeyObjectRow};
+use token::{Executor, Found};
+use trust::error_chain;
+
+/// One disagreement between database and token, and what became of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    pub object: String,
+    pub ring: String,
+    pub finding: String,
+    pub action: String,
+}
+
+/// Whether another executor may be at work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Alone {
+    /// Somebody made sure that there is none.
+    Yes,
+    Unknown,
+}
+
+/// Longer than any administrative call may take.
+const UNDER_WAY: Duration = Duration::from_secs(120);
+
+impl Office {
+    pub async fn reconcile(
+        &self,
+        executor: &Executor,
+        alone: Alone,
+    ) -> Result<Vec<Finding>, Error> {
+        let (serial, _) = executor.identity().await?;
+        let device = format!("pkcs11/{serial}");
+        let mut on_token: HashMap<String, Found> = executor
+            .list()
+            .await?
+            .into_iter()
+            .map(|found| (format!("{device}/{}", hex(&found.cka_id)), found))
+            .collect();
+        let mut findings = self.close_accepted().await?;
+        for object in self.store.key_objects().await? {
+            // Objects of another token are another run's business.
+            if object.device != device {
+                continue;
+            }
+            let found = on_token.remove(&object.id);
+            if alone == Alone::Unknown && self.is_under_way(&object) {
+                findings.push(Finding {
+                    object: object.id,
+                    ring: object.ring,
+                    finding: "begun a moment ago, perhaps still under way".to_owned(),
+                    action: "left alone; --alone settles it".to_owned(),
+                });
+                continue;
+            }
+            match self.settle(&object, found.as_ref(), executor).await {
+                Ok(finding) => findings.extend(finding),
+                Err(error) => findings.push(Finding {
+                    finding: format!("cannot be settled: {}", error_chain(&error)),
+                    action: "none; look at it and reconcile again".to_owned(),
+                    object: object.id,
+                    ring: object.ring,
+                }),
+            }
+        }
+        findings.extend(on_token.into_iter().map(|(object, found)| Finding {
+            object,
+            ring: found.label.clone(),
+            finding: "on the token without a ceremony".to_owned(),
+            action: "reported; it is not trusted, published or touched".to_owned(),
+        }));
+        Ok(findings)
+    }
+
+    fn is_under_way(&self, object: &KeyObjectRow) -> bool {
+        let begun = matches!(object.state.as_str(), "intended" | "destroying");
+        let age = self.env.now().since(Time::from_millis(object.updated_at));
+        begun && age < UNDER_WAY
+    }
+
+    async fn settle(
+        &self,
+        object: &KeyObjectRow,
+        found: Option<&Found>,
+        executor: &Executor,
+    ) -> Result<Option<Finding>, Error> {
+        let finding = |finding: &str, action: &str| {
+            Some(Finding {
+                object: object.id.clone(),
+                ring: object.ring.clone(),
+                finding: finding.to_owned(),
+                action: action.to_owned(),
+            })
+        };
+        Ok(match (object.state.as_str(), found) {
+            ("intended", Some(pair)) if pair.is_complete() => {
+                match self.adopt(object, executor).await {
+                    Ok(_) => finding(
+                        "generated, not recorded",
+                        "adopted; custodians accept it or not",
+                    ),
+                    // Token or database are out of reach: nothing is known, nothing is concluded.
+                    Err(error) if error.kind() == Kind::Unavailable => return Err(error),
+                    Err(error) => {
+                        let held = self.held(&object.ceremony).await?;
+                        let why = format!("cannot be accepted: {error}");
+                        self.resolve(&held, &object.id, "abandoned", &why).await?;
+                        finding(&why, "abandoned; remove it from the token by hand")
+                    }
+                }
+            }
+            ("intended", found) => {
+                let held = self.held(&object.ceremony).await?;
+                let (why, action) = match found {
+                    None => ("intended, never generated", "abandoned; propose it anew"),
+                    Some(_) => ("half a pair", "abandoned; remove it from the token by hand"),
+                };
+                self.resolve(&held, &object.id, "abandoned", why).await?;
+                finding(why, action)
+            }
+            ("destroying", None) => {
+                let held = self.held(&in_progress(object)?).await?;
+                let request = Request::decode(&held.row.request)?;
+                if let Operation::Destroy(order) = &request.operation {
+                    let at = Time::from_millis(object.updated_at);
+                    let here = |key: &&DestroyKey| is_at(key, &object.id);
+                    if let Some(key) = order.keys.iter().find(here) {
+                        self.archive(&held, key, at).await?;
+                    }
+                    self.record_if_all_gone(&held, order, at).await?;
+                }
+                finding("destroyed, not recorded", "recorded")
+            }
+            ("destroying", Some(_)) => {
+                let held = self.held(&in_progress(object)?).await?;
+                let why = "meant to be destroyed, still there";
+                self.resolve(&held, &object.id, "present", why).await?;
+                finding(why, "the ceremony has failed; propose it anew")
+            }
+            ("present", Some(pair)) if pair.is_complete() => None,
+            ("present", _) => finding("missing or incomplete on the token", "reported: CRITICAL"),
+            (_, Some(_)) => finding("recorded as gone, still on the token", "reported"),
+            (_, None) => None,
+        })
+    }
+
+    /// Two custodians accepted at once, or a crash came between an acceptance and the closing.
+    async fn close_accepted(&self) -> Result<Vec<Finding>, Error> {
+        let mut findings = Vec::new();
+        for row in self.store.ceremonies().await? {
+            if row.state != CeremonyState::Executed {
+                continue;
+            }
+            let (finding, action) = match self.close_if_accepted(&row.id).await {
+                Ok(false) => continue,
+                Ok(true) => ("was accepted, not closed".to_owned(), "closed"),
+                Err(error) => (error_chain(&error), "none"),
+            };
+            findings.push(Finding {
+                object: "-".to_owned(),
+                ring: row.ring.unwrap_or_default(),
+                finding: format!("ceremony {}: {finding}", row.id),
+                action: action.to_owned(),
+            });
+        }
+        Ok(findings)
+    }
+
+    /// The last key of a destruction is gone: custodians may accept it. Where another ceremony of a
+    /// key took this one's place in its line meanwhile, the fact stays recorded and the ceremony
+    /// has failed.
+    async fn record_if_all_gone(
+        &self,
+        held: &Held,
+        order: &Destroy,
+        at: Time,
+    ) -> Result<(), Error> {
+        let gone = |object: &KeyObjectRow| object.state == "destroyed";
+        let named = |object: &KeyObjectRow| {
+            let mut keys = order.keys.iter();
+            keys.any(|key| is_at(key, &object.id))
+        };
+        let objects = self.store.key_objects().await?;
+        if !objects.iter().filter(|object| named(object)).all(gone) {
+            return Ok(());
+        }
+        let how = "destroyed, found after a crash";
+        match self.record_destruction(held, order, at, how).await {
+            Err(Error::Store(error)) if error.is_conflict() => {
+                let executing = CeremonyState::Executing;
+                self.move_to(held, executing, CeremonyState::Failed, "overtaken")
+                    .await
+            }
+            done => done,
+        }
+    }
+
+    async fn adopt(&self, object: &KeyObjectRow, executor: &Executor) -> Result<Kid, Error> {
+        let held = self.held(&object.ceremony).await?;
+        let request = Request::decode(&held.row.request)?;
+        let Operation::Generate(order) = &request.operation else {
+            return Err(Error::Unfit(
+                "an intended object belongs to no generation".to_owned(),
+            ));
+        };
+        let Place::Pkcs11(place) = &order.place else {
+            return Err(Error::Unfit("no key on a PKCS#11 token".to_owned()));
+        };
+        let born = executor.read_back(place.cka_id.0).await?;
+        let intended_at = Time::from_millis(object.created_at);
+        self.record_birth(
+            &held,
+            order,
+            &born,
+            executor,
+            intended_at,
+            "adopted after a crash",
+        )
+        .await
+    }
+}
+
+/// The ceremony that is destroying it; the row names the one that bore it as well.
+fn in_progress(object: &KeyObjectRow) -> Result<String, Error> {
+    let destruction = object.destruction.clone();
+    destruction.ok_or_else(|| Error::Unfit(format!("no ceremony is destroying {}", object.id)))
+}
+
+fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::new(), |mut text, byte| {
+        // Writing to a String cannot fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+/// Whether a copy of the key is this object.
+fn is_at(key: &DestroyKey, object: &str) -> bool {
+    let mut locations = key.locations.iter();
+    locations.any(|location| location.object() == object)
+}

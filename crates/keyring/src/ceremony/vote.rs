@@ -1,0 +1,225 @@
+//! Approvals and rejections. A signature that would not count is refused at once, with the
+//! reason; what is kept is counted again whenever it matters.
+
+use trust::approval::{Approval, Objection};
+use trust::leaf::ActKind;
+use trust::tally::{Standing, Tally};
+use trust::{MemberId, MemberSignature, Purpose, Time, sshsig};
+
+use super::office::{Held, objection_body};
+use super::{Error, Office, Report};
+use log::Event;
+use store::{CeremonySignatureRow, CeremonyState, Change};
+
+impl Office {
+    /// Takes a custodian's approval. When it completes the quorum the ceremony is approved.
+    pub async fn approve(&self, id: &str, signature: &str) -> Result<Report, Error> {
+        let mut held = self.held(id).await?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "proposed",
+        )?;
+        let signature = normal(signature)?;
+        let received_at = self.env.now();
+        held.ceremony.approvals.push(Approval {
+            signature: signature.clone(),
+            received_at,
+        });
+        let tally = held.tally(received_at);
+        if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
+            return Err(Error::NotApproved(tally.into_standing()));
+        }
+        let last = held.ceremony.approvals.len() - 1;
+        if let Some(not) = tally.not_counted.iter().find(|not| not.index == last) {
+            let why = not.why.to_string();
+            self.refused("approve", &held, &why).await?;
+            return Err(Error::DoesNotCount(why));
+        }
+        let member = tally.counted.last().map(|counted| counted.member.clone());
+        self.keep(&held, "approve", member, None, &signature, received_at)
+            .await?;
+        if tally.standing == Standing::Approved && held.row.state == CeremonyState::Proposed {
+            self.move_to(
+                &held,
+                CeremonyState::Proposed,
+                CeremonyState::Approved,
+                "approved",
+            )
+            .await?;
+        }
+        self.report(&held.row.id).await
+    }
+
+    /// Takes a custodian's rejection; one blocks for good.
+    pub async fn reject(&self, id: &str, reason: &str, signature: &str) -> Result<Report, Error> {
+        self.object(id, Purpose::Reject, reason, signature).await
+    }
+
+    /// Takes the proposer's cancellation, which blocks for good too.
+    pub async fn cancel(&self, id: &str, reason: &str, signature: &str) -> Result<Report, Error> {
+        self.object(id, Purpose::Cancel, reason, signature).await
+    }
+
+    async fn object(
+        &self,
+        id: &str,
+        purpose: Purpose,
+        reason: &str,
+        signature: &str,
+    ) -> Result<Report, Error> {
+        let mut held = self.held(id).await?;
+        needs(
+            &held,
+            &[CeremonyState::Proposed, CeremonyState::Approved],
+            "proposed",
+        )?;
+        let signature = normal(signature)?;
+        let body = objection_body(&held.row.request, reason)?;
+        let received_at = self.env.now();
+        let objection = Objection {
+            body: String::from_utf8_lossy(&body).into_owned(),
+            signature: signature.clone(),
+            received_at,
+        };
+        let (all, to, not) = match purpose {
+            Purpose::Cancel => (
+                &mut held.ceremony.cancellations,
+                CeremonyState::Cancelled,
+                "it is not by the proposer over this request",
+            ),
+            _ => (
+                &mut held.ceremony.rejections,
+                CeremonyState::Rejected,
+                "it is not by an active custodian over this request",
+            ),
+        };
+        *all = vec![objection];
+        let tally = held.tally(received_at);
+        let by = match (&tally.standing, to) {
+            (Standing::Rejected { by, .. }, CeremonyState::Rejected)
+            | (Standing::Cancelled { by, .. }, CeremonyState::Cancelled) => by.clone(),
+            _ => {
+                self.refused(purpose.word(), &held, not).await?;
+                return Err(Error::DoesNotCount(not.to_owned()));
+            }
+        };
+        let by = Some(by);
+        let why = Some((reason, body));
+        self.keep(&held, purpose.word(), by, why, &signature, received_at)
+            .await?;
+        self.move_to(&held, held.row.state, to, &to.to_string())
+            .await?;
+        self.report(&held.row.id).await
+    }
+
+    /// Keeps a signature. Its row and its leaf have the one instant by which it was judged.
+    pub(super) async fn keep(
+        &self,
+        held: &Held,
+        purpose: &str,
+        member: Option<MemberId>,
+        objection: Option<(&str, Vec<u8>)>,
+        signature: &MemberSignature,
+        received_at: Time,
+    ) -> Result<(), Error> {
+        let (reason, body) = objection.unzip();
+        // Whose signature it is, by the tally; who typed the command proves nothing.
+        let who = match purpose {
+            // Any member may have proposed.
+            "cancel" => "member",
+            _ => "custodian",
+        };
+        let custodian = member.map(|member| format!("{who}:{member}"));
+        let row = CeremonySignatureRow {
+            ceremony: held.row.id.clone(),
+            purpose: purpose.to_owned(),
+            body: body.unwrap_or_default(),
+            signature: encoded(signature)?,
+            received_at: received_at.millis(),
+        };
+        let event = Event {
+            action: purpose,
+            digest: Some(signature.digest()?),
+            actor: custodian.as_deref().unwrap_or(&self.actor),
+            reason,
+            reference: Some(&held.row.id),
+            ring: held.row.ring.as_deref(),
+            time: received_at,
+            ..self.event()
+        };
+        self.log
+            .commit(&Change::AddCeremonySignature(row), &event)
+            .await?;
+        Ok(())
+    }
+
+    pub(super) async fn refused(&self, action: &str, held: &Held, why: &str) -> Result<(), Error> {
+        let event = Event {
+            kind: ActKind::Refusal,
+            action,
+            reference: Some(&held.row.id),
+            ring: held.row.ring.as_deref(),
+            reason: Some(why),
+            ..self.event()
+        };
+        self.log.commit(&Change::Record, &event).await?;
+        Ok(())
+    }
+
+    pub(super) async fn move_to(
+        &self,
+        held: &Held,
+        from: CeremonyState,
+        to: CeremonyState,
+        action: &str,
+    ) -> Result<(), Error> {
+        let change = Change::MoveCeremony {
+            id: held.row.id.clone(),
+            from,
+            to,
+            at: self.env.now().millis(),
+        };
+        let event = Event {
+            action,
+            reference: Some(&held.row.id),
+            ring: held.row.ring.as_deref(),
+            ..self.event()
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+}
+
+impl Held {
+    pub(super) fn tally(&self, now: trust::Time) -> Tally {
+        trust::tally(&self.trusted, &self.ceremony, &self.history, now)
+    }
+}
+
+pub(super) fn needs(
+    held: &Held,
+    states: &[CeremonyState],
+    needed: &'static str,
+) -> Result<(), Error> {
+    if states.contains(&held.row.state) {
+        return Ok(());
+    }
+    Err(Error::State {
+        found: held.row.state.to_string(),
+        needed,
+    })
+}
+
+/// One spelling for each signature, so that the same one is recognised.
+pub(super) fn normal(signature: &str) -> Result<MemberSignature, Error> {
+    sshsig::normalize(signature)
+        .map(MemberSignature::ssh)
+        .map_err(|e| Error::DoesNotCount(e.to_string()))
+}
+
+/// As it is kept: the canonical form, whose digest the log has.
+pub(super) fn encoded(signature: &MemberSignature) -> Result<String, Error> {
+    String::from_utf8(signature.encode()?)
+        .map_err(|_| Error::Unfit("a signature is not text".to_owned()))
+}

@@ -1,0 +1,440 @@
+//! From the database into memory, believing nothing on the way.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use arc_swap::ArcSwap;
+use tracing::{error, info};
+use trust::publication::{Published, PublishedKey, plan_jwks};
+use trust::{Kid, Location, Pin, Safety, Time, Trusted, Usage};
+
+use super::section::Publication;
+use super::{Current, Document, Key, Ring, Snapshot};
+use access::{Credentials, MalformedCredential};
+use log::{
+    ActIndex, ActOnTheLog, BoundKey, Certified, Told, bind_key, unverified_chains,
+    verify_transcript,
+};
+use store::{KeyRow, RingRow, Store};
+use token::Handle;
+use trust::error_chain;
+use trust::log_acts::Times;
+
+/// How often the database's version is asked for where it does not tell by itself.
+const POLL: Duration = Duration::from_secs(5);
+
+/// Clock skew between replicas and verifiers that `publish_safety` covers besides the cache time.
+const SKEW: Duration = Duration::from_secs(1);
+
+/// A key in the database that is not used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Refused {
+    pub kid: String,
+    pub why: String,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the keys cannot be read from the database")]
+    Store(#[from] store::Error),
+    /// No member of the roster could be told from a stranger.
+    #[error("the roster and policy in the database do not hold")]
+    Chain(#[from] trust::ChainError),
+    #[error(transparent)]
+    Document(#[from] log::ChainRowError),
+    #[error("ring {name:?} cannot be read: {why}")]
+    Ring { name: String, why: String },
+    #[error(transparent)]
+    Credential(#[from] MalformedCredential),
+    #[error("the key set cannot be written")]
+    Publication(#[from] trust::JsonError),
+}
+
+/// What the read model needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub pin: Pin,
+    pub safety: Safety,
+    pub max_age: Duration,
+    pub budget_bytes: usize,
+    pub okp_in_combined_set: bool,
+}
+
+impl Settings {
+    pub fn new(pin: Pin, publication: &Publication) -> Result<Self, String> {
+        // A key stays secondary as long as it was published before: the same caches are waited for.
+        let safety = Safety::new(
+            publication.publish_safety,
+            publication.publish_safety,
+            publication.max_age() * 3,
+            SKEW,
+        );
+        Ok(Self {
+            pin,
+            safety: safety.map_err(|e| e.to_string())?,
+            max_age: publication.max_age(),
+            budget_bytes: publication.budget_bytes,
+            okp_in_combined_set: publication.okp_in_combined_set,
+        })
+    }
+}
+
+/// The read model and what keeps it fresh.
+pub struct Keys {
+    current: Current,
+    store: Store,
+    settings: Settings,
+    certified: Mutex<HashMap<String, Arc<Certified>>>,
+    acts: tokio::sync::Mutex<ActIndex>,
+    /// One refresh at a time; those that wait get the result of the next.
+    refreshing: tokio::sync::Mutex<()>,
+    /// When the database last said that `current` is current.
+    confirmed: Mutex<Instant>,
+}
+
+impl Keys {
+    /// Reads everything once. Fails where the chain from the pinned genesis does not hold; a
+    /// single key that does not tally is left out and reported.
+    pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
+        let certified = Mutex::new(HashMap::new());
+        let acts = tokio::sync::Mutex::new(ActIndex::default());
+        let snapshot = read(&store, &settings, &certified, &acts).await?;
+        report(&snapshot);
+        Ok(Arc::new(Self {
+            current: ArcSwap::from_pointee(snapshot),
+            store,
+            settings,
+            certified,
+            acts,
+            refreshing: tokio::sync::Mutex::new(()),
+            confirmed: Mutex::new(Instant::now()),
+        }))
+    }
+
+    /// The present snapshot: one atomic load.
+    pub fn current(&self) -> Arc<Snapshot> {
+        self.current.load_full()
+    }
+
+    /// The set that was served at an instant, by the lives of the keys: of one ring, or the combined
+    /// one. None where there is no such ring. The budget and the place of OKP keys are today's.
+    pub fn jwks_as_of(&self, ring: Option<&str>, at: Time) -> Result<Option<Document>, Error> {
+        let snapshot = self.current();
+        let (keys, okp) = match ring {
+            Some(name) => match snapshot.rings.get(name) {
+                Some(ring) => (ring.keys.clone(), true),
+                None => return Ok(None),
+            },
+            None => {
+                let keys = snapshot.rings.values().flat_map(|ring| &ring.keys);
+                (combined(keys), self.settings.okp_in_combined_set)
+            }
+        };
+        document(&self.settings, &keys, okp, Some(at)).map(Some)
+    }
+
+    /// Where the log tells of a key, up to this moment: every act, oldest first.
+    pub async fn acts_of(&self, kid: &Kid) -> Result<Vec<i64>, store::Error> {
+        let mut acts = self.acts.lock().await;
+        acts.catch_up(&self.store, &self.settings.pin).await?;
+        Ok(acts.of(kid).all)
+    }
+
+    /// The times of the log's leaves as corrected, up to this moment.
+    pub async fn times(&self) -> Result<Arc<Times>, store::Error> {
+        let mut acts = self.acts.lock().await;
+        acts.catch_up(&self.store, &self.settings.pin).await?;
+        Ok(acts.times())
+    }
+
+    /// What ceremonies did to the log, oldest first.
+    pub async fn on_the_log(&self) -> Result<Vec<ActOnTheLog>, store::Error> {
+        let mut acts = self.acts.lock().await;
+        acts.catch_up(&self.store, &self.settings.pin).await?;
+        Ok(acts.on_the_log().to_vec())
+    }
+
+    /// How long ago the database last said that [`Keys::current`] is current.
+    pub fn confirmed_ago(&self) -> Duration {
+        self.confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .elapsed()
+    }
+
+    fn confirm(&self) {
+        *self
+            .confirmed
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
+    /// Reads again now if the database has changed. A failure keeps the old snapshot, which is
+    /// safe: what may sign is checked again when a signature is recorded.
+    pub async fn refresh(&self) {
+        let _one = self.refreshing.lock().await;
+        let seen = self.current.load().version;
+        match self.store.version().await {
+            Ok(version) if version == seen => self.confirm(),
+            Ok(_) => self.replace().await,
+            Err(error) => error!(
+                error = error_chain(&error),
+                "cannot ask for the database's version"
+            ),
+        }
+    }
+
+    async fn replace(&self) {
+        match read(&self.store, &self.settings, &self.certified, &self.acts).await {
+            Ok(snapshot) => {
+                info!(
+                    version = snapshot.version,
+                    keys = snapshot.keys.len(),
+                    "keys read"
+                );
+                report(&snapshot);
+                self.current.store(Arc::new(snapshot));
+                self.confirm();
+            }
+            Err(error) => error!(error = error_chain(&error), "the old keys stay in use"),
+        }
+    }
+
+    /// Follows the database until dropped by its caller.
+    pub async fn follow(self: Arc<Self>) {
+        loop {
+            let seen = self.current.load().version;
+            match self.store.wait_for_change(seen, POLL).await {
+                Ok(version) if version == seen => self.confirm(),
+                Ok(_) => {
+                    self.refresh().await;
+                    // What cannot be read now will not be readable at once: the change is still
+                    // there, so without a pause it would be read in a circle.
+                    if self.current.load().version == seen {
+                        tokio::time::sleep(Duration::from_secs(1)).await;
+                    }
+                }
+                Err(error) => {
+                    error!(error = error_chain(&error), "cannot follow the database");
+                    tokio::time::sleep(Duration::from_secs(1)).await;
+                }
+            }
+        }
+    }
+}
+
+fn report(snapshot: &Snapshot) {
+    for refused in &snapshot.refused {
+        error!(kid = refused.kid, why = refused.why, "key refused");
+    }
+}
+
+async fn read(
+    store: &Store,
+    settings: &Settings,
+    certified: &Mutex<HashMap<String, Arc<Certified>>>,
+    acts: &tokio::sync::Mutex<ActIndex>,
+) -> Result<Snapshot, Error> {
+    loop {
+        let version = store.version().await?;
+        let mut acts = acts.lock().await;
+        acts.catch_up(store, &settings.pin).await?;
+        let trusted = unverified_chains(&store.documents().await?)?
+            .map(|chains| trust::chain::walk(&chains, &settings.pin))
+            .transpose()?;
+        let ring_rows = store.rings().await?;
+        let key_rows = store.keys().await?;
+        let credentials = Credentials::new(&store.credentials().await?)?;
+        let mut keys = Vec::new();
+        let mut refused = Vec::new();
+        for row in key_rows {
+            match certify(store, settings, trusted.as_ref(), certified, &row).await? {
+                Ok(known) => match load_key(&row, &known) {
+                    Ok(key) => keys.push(Arc::new(key.told(&acts))),
+                    Err(why) => refused.push(Refused { kid: row.kid, why }),
+                },
+                Err(why) => refused.push(Refused { kid: row.kid, why }),
+            }
+        }
+        // A change in between could mix two states; then everything is read again.
+        if store.version().await? == version {
+            let times = acts.times();
+            return assemble(settings, &ring_rows, keys).map(|(rings, keys, jwks)| Snapshot {
+                version,
+                rings,
+                keys,
+                jwks,
+                credentials,
+                refused,
+                times,
+            });
+        }
+    }
+}
+
+/// Tallies the key's transcript, or finds that it was done before.
+async fn certify(
+    store: &Store,
+    settings: &Settings,
+    trusted: Option<&Trusted>,
+    certified: &Mutex<HashMap<String, Arc<Certified>>>,
+    row: &KeyRow,
+) -> Result<Result<Arc<Certified>, String>, Error> {
+    let lock = || certified.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = lock().get(&row.kid) {
+        return Ok(Ok(known.clone()));
+    }
+    let Some(trusted) = trusted else {
+        return Ok(Err(
+            "there is no roster that it could have been accepted under".to_owned(),
+        ));
+    };
+    let Some(bytes) = store.transcript(&row.ceremony).await? else {
+        return Ok(Err("it has no transcript".to_owned()));
+    };
+    let known = match verify_transcript(&bytes, &settings.pin, trusted, row) {
+        Ok(known) => Arc::new(known),
+        Err(why) => return Ok(Err(why)),
+    };
+    lock().insert(row.kid.clone(), known.clone());
+    Ok(Ok(known))
+}
+
+/// The key as memory keeps it.
+fn load_key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
+    let BoundKey {
+        public,
+        verifier,
+        state,
+    } = bind_key(row, known)?;
+    let order = &known.order;
+    let Location::Pkcs11(at) = &known.location else {
+        return Err("only keys on PKCS#11 tokens are used by this version".to_owned());
+    };
+    Ok(Key {
+        kid: public.kid(),
+        ring: row.ring.as_str().into(),
+        ring_name: order.ring.clone(),
+        number: order.number,
+        algorithm: known.algorithm,
+        usage: order.usage,
+        state,
+        verifier,
+        published_at: Time::from_millis(row.published_at),
+        activate_at: order.activate_at,
+        retire_at: order.retire_at,
+        location: known.location.clone(),
+        ceremony: row.ceremony.clone(),
+        log_index: None,
+        revocation_log_index: None,
+        handle: Handle::new(at.cka_id.0, row.spki.clone(), known.algorithm),
+        spki: row.spki.clone(),
+        public,
+    })
+}
+
+impl Key {
+    fn told(self, acts: &ActIndex) -> Self {
+        let Told {
+            accepted, revoked, ..
+        } = acts.of(&self.kid);
+        Self {
+            log_index: accepted,
+            revocation_log_index: revoked,
+            ..self
+        }
+    }
+}
+
+/// Rings and keys by their names, and the combined set.
+type Assembled = (
+    BTreeMap<Arc<str>, Arc<Ring>>,
+    HashMap<Kid, Arc<Key>>,
+    Document,
+);
+
+fn assemble(
+    settings: &Settings,
+    rows: &[RingRow],
+    mut keys: Vec<Arc<Key>>,
+) -> Result<Assembled, Error> {
+    keys.sort_by(|a, b| (&a.ring, a.number).cmp(&(&b.ring, b.number)));
+    let mut rings = BTreeMap::new();
+    for row in rows {
+        let mine: Vec<_> = keys
+            .iter()
+            .filter(|key| *key.ring == *row.name)
+            .cloned()
+            .collect();
+        let ring = ring(settings, row, mine)?;
+        rings.insert(ring.name.clone(), Arc::new(ring));
+    }
+    let okp = settings.okp_in_combined_set;
+    let jwks = document(settings, &combined(&keys), okp, None)?;
+    let keys = keys.into_iter().map(|key| (key.kid.clone(), key));
+    Ok((rings, keys.collect(), jwks))
+}
+
+/// Verifiers of tokens and envelopes have a use for no other key, and must not take another's
+/// signature for a structure: whoever has bare digests signed could have made any.
+fn combined<'a>(keys: impl IntoIterator<Item = &'a Arc<Key>>) -> Vec<Arc<Key>> {
+    let all = keys.into_iter();
+    all.filter(|key| key.usage == Usage::Structured)
+        .cloned()
+        .collect()
+}
+
+fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring, Error> {
+    let broken = |why: String| Error::Ring {
+        name: row.name.clone(),
+        why,
+    };
+    let algorithm = row.algorithm.parse().map_err(|e| broken(format!("{e}")))?;
+    let key_spec = row.key_spec.parse().map_err(|e| broken(format!("{e}")))?;
+    let usage = row.usage.parse().map_err(|e| broken(format!("{e}")))?;
+    // The ring's row is not signed; its keys' requests are. A ring that disagrees with a key that
+    // could sign for it does not sign.
+    let wanted = |key: &&Arc<Key>| {
+        let as_approved = (key.algorithm, key.public.spec(), key.usage);
+        key.state.is_primary() && as_approved == (algorithm, key_spec, usage)
+    };
+    Ok(Ring {
+        name: row.name.as_str().into(),
+        algorithm,
+        key_spec,
+        usage,
+        created_at: Time::from_millis(row.created_at),
+        version: row.version,
+        primary: keys.iter().find(wanted).cloned(),
+        jwks: document(settings, &keys, true, None)?,
+        keys,
+    })
+}
+
+/// The set now, or by what had happened at an instant.
+fn document(
+    settings: &Settings,
+    keys: &[Arc<Key>],
+    okp: bool,
+    at: Option<Time>,
+) -> Result<Document, Error> {
+    let candidates: Vec<PublishedKey> = keys
+        .iter()
+        .filter_map(|key| {
+            Some(PublishedKey {
+                ring: key.ring.parse().ok()?,
+                number: key.number,
+                algorithm: key.algorithm,
+                usage: key.usage,
+                public_key: key.public.clone(),
+                state: match at {
+                    None => key.state.clone(),
+                    Some(at) => key.state.as_of(at)?,
+                },
+            })
+        })
+        .collect();
+    let published: Published = plan_jwks(&candidates, settings.budget_bytes, okp)?;
+    Ok(Document::new(published, settings.max_age))
+}

@@ -1,0 +1,152 @@
+//! The read model: every ring and key in memory, replaced as a whole when the database says that
+//! something changed. Signing and JWKS never ask the database for a key.
+//!
+//! A key gets in here only with its transcript, which is tallied again from the
+//! pinned genesis, and a row that does not agree with its transcript is refused and reported.
+
+mod load;
+mod publish;
+mod section;
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+use trust::plan::RingKey;
+use trust::{
+    Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Time, Usage, Verifier,
+};
+
+use access::Credentials;
+use token::Handle;
+use trust::log_acts::Times;
+
+pub use load::{Error, Keys, Refused, Settings};
+pub use publish::Document;
+pub use section::Publication;
+
+/// One version in a ring.
+pub struct Key {
+    pub kid: Kid,
+    pub ring: Arc<str>,
+    /// The same name, as leaves have it.
+    pub ring_name: Name,
+    pub number: u32,
+    pub algorithm: Algorithm,
+    /// What custodians approved that it signs.
+    pub usage: Usage,
+    pub state: KeyState,
+    pub public: PublicKey,
+    pub verifier: Verifier,
+    pub published_at: Time,
+    /// Not before this instant may it become primary (from the approved request), unless the
+    /// primary is revoked and no standby is due; see [`Ring::successor`].
+    pub activate_at: Time,
+    pub retire_at: Time,
+    /// Where its private half was made.
+    pub location: Location,
+    /// The ceremony that bore it.
+    pub ceremony: String,
+    /// Where the log tells of its acceptance.
+    pub log_index: Option<i64>,
+    /// Where the log tells of its revocation.
+    pub revocation_log_index: Option<i64>,
+    /// SPKI, DER.
+    pub spki: Vec<u8>,
+    /// How the token layer finds it.
+    pub handle: Handle,
+}
+
+/// A named purpose with one algorithm.
+pub struct Ring {
+    pub name: Arc<str>,
+    pub algorithm: Algorithm,
+    pub key_spec: KeySpec,
+    pub usage: Usage,
+    pub created_at: Time,
+    /// Rises with each change; a plan is applied only to the version it was made on.
+    pub version: i64,
+    pub primary: Option<Arc<Key>>,
+    /// By number, oldest first.
+    pub keys: Vec<Arc<Key>>,
+    pub jwks: Document,
+}
+
+/// Everything at one version of the database.
+pub struct Snapshot {
+    /// The database's version that this was read at.
+    pub version: i64,
+    pub rings: BTreeMap<Arc<str>, Arc<Ring>>,
+    pub keys: HashMap<Kid, Arc<Key>>,
+    /// The combined set of `/.well-known/jwks.json`.
+    pub jwks: Document,
+    pub credentials: Credentials,
+    /// Keys in the database that were not believed, with the reason.
+    pub refused: Vec<Refused>,
+    /// Of the log's leaves, as corrected.
+    pub times: Arc<Times>,
+}
+
+/// Where readers find the present [`Snapshot`]; one atomic load per request.
+pub type Current = ArcSwap<Snapshot>;
+
+impl Ring {
+    /// The ring as the planner sees it.
+    pub fn plan_keys(&self) -> Vec<RingKey> {
+        self.keys
+            .iter()
+            .map(|key| RingKey {
+                kid: key.kid.clone(),
+                number: key.number,
+                state: key.state.clone(),
+            })
+            .collect()
+    }
+
+    /// Who takes over when the primary is revoked: the oldest standby that verifiers have had for
+    /// `publish_safety`, one that is due by its request before one that is not (an emergency may
+    /// use it early: its caches are safe); else the newest secondary; nobody, if there is none.
+    pub fn successor(&self, safety: &Safety, now: Time) -> Option<Arc<Key>> {
+        let ready = |key: &&Arc<Key>| match key.state {
+            KeyState::Prepared {
+                published_at: Some(at),
+                ..
+            } => at + safety.publish_safety() <= now,
+            _ => false,
+        };
+        let secondary = |key: &&Arc<Key>| matches!(key.state, KeyState::Secondary { .. });
+        let standbys = self.keys.iter().filter(ready);
+        standbys
+            .min_by_key(|key| (key.activate_at > now, key.number))
+            .or_else(|| self.keys.iter().rfind(secondary))
+            .cloned()
+    }
+}
+
+impl Key {
+    /// The instant of its last change: the next one is not before it, whatever a clock says.
+    pub fn last_change(&self) -> Time {
+        let life = self.state.life();
+        let revoked_at = life.revocation.map(|revocation| revocation.revoked_at);
+        [
+            life.published_at,
+            life.activated_at,
+            life.demoted_at,
+            life.retired_at,
+            life.archived_at,
+            revoked_at,
+        ]
+        .into_iter()
+        .flatten()
+        .fold(life.prepared_at, Time::max)
+    }
+
+    /// The state in one word, with the role of an active key.
+    pub fn status(&self) -> &'static str {
+        match self.state {
+            KeyState::Primary(_) => "primary",
+            KeyState::Secondary { .. } => "secondary",
+            ref other => other.word(),
+        }
+    }
+}

@@ -1,0 +1,63 @@
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use base::settings::{Invalid, Profile, duration};
+
+/// Longest time a verifier may cache a JWKS.
+const LONGEST_MAX_AGE: Duration = Duration::from_secs(300);
+
+/// Shortest `publish_safety` in production: verifiers that were measured refetch after an hour
+/// at the latest.
+const SHORTEST_IN_PRODUCTION: Duration = Duration::from_secs(3_600);
+
+/// `[publication]`: how long a key is published before it signs. The cache time follows from it,
+/// so the two cannot contradict each other.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Publication {
+    #[serde(with = "duration")]
+    pub publish_safety: Duration,
+    /// Largest JWKS; some clients refuse a set over 51 200 bytes.
+    pub budget_bytes: usize,
+    /// Whether Ed25519 keys are in the combined set; some clients fail on the whole set then.
+    pub okp_in_combined_set: bool,
+}
+
+impl Default for Publication {
+    fn default() -> Self {
+        Self {
+            publish_safety: Duration::from_secs(86_400),
+            budget_bytes: 48 * 1_024,
+            okp_in_combined_set: false,
+        }
+    }
+}
+
+impl Publication {
+    /// `Cache-Control: max-age` of a JWKS: a quarter of `publish_safety` at most, so that a
+    /// verifier has refetched, clock skew and a slow fetch included, before a new key signs.
+    pub fn max_age(&self) -> Duration {
+        LONGEST_MAX_AGE.min(self.publish_safety / 4)
+    }
+
+    pub fn validate(&self, profile: Profile) -> Result<(), Invalid> {
+        let floor = match profile {
+            Profile::Production => SHORTEST_IN_PRODUCTION,
+            Profile::Demonstration => Duration::from_secs(4),
+        };
+        if self.publish_safety < floor {
+            return Err(Invalid::new(
+                "publication.publish_safety",
+                format!("must be {} s or more in this profile", floor.as_secs()),
+            ));
+        }
+        if !(1_024..=51_200).contains(&self.budget_bytes) {
+            return Err(Invalid::new(
+                "publication.budget_bytes",
+                "must be between 1024 and 51200: larger sets are refused whole by some clients",
+            ));
+        }
+        Ok(())
+    }
+}

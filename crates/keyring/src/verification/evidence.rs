@@ -1,0 +1,253 @@
+//! Evidence files: everything that an offline check of one signature needs, gathered.
+//!
+//! What is handed out was verified here first, with the very function that a stranger will use: a
+//! file that would be refused is never given away.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use trust::base64url::Base64Url;
+use trust::evidence::{Certified, Evidence, Kind, Logged, Subject};
+use trust::format::V1;
+use trust::history::History;
+use trust::leaf::Leaf;
+use trust::{Kid, Pin};
+
+use super::{Claim, Error};
+use crate::keys::{Key, Keys};
+use log::Proofs;
+use store::Store;
+use trust::log_acts::OnTheLog;
+
+/// Why there is no file.
+#[derive(Debug, thiserror::Error)]
+pub enum NoEvidence {
+    #[error(transparent)]
+    Verification(#[from] Error),
+    #[error("the database could not be read")]
+    Store(#[from] store::Error),
+    #[error("there is no such leaf, or no checkpoint covers it yet")]
+    NotFound,
+    #[error("leaf {0} is not of a signature")]
+    NotASignature(i64),
+    /// A finding: what we sign is logged.
+    #[error("the signature is not in the log")]
+    NotInLog,
+    #[error("the signature does not check: {0}")]
+    BadSignature(String),
+    /// A defect, or a database that was tampered with: nothing is handed out.
+    #[error("the file would be refused: {0}")]
+    Broken(String),
+}
+
+impl From<log::ProofError> for NoEvidence {
+    fn from(error: log::ProofError) -> Self {
+        Self::Verification(Error::Tree(Arc::new(error)))
+    }
+}
+
+/// What the log tells of one key.
+#[derive(Debug, Clone)]
+pub struct KeyLife {
+    /// Every act that made the key what it is, oldest first, as in an evidence file.
+    pub life: Vec<Logged>,
+    /// Acts that no checkpoint covers yet, by their places in the log.
+    pub pending: Vec<i64>,
+    /// The keys that signed the checkpoints.
+    pub log_keys: Vec<String>,
+}
+
+struct Told {
+    life: Vec<Logged>,
+    history: History,
+    pending: Vec<i64>,
+}
+
+/// Gathers evidence. Cheap to clone.
+#[derive(Clone)]
+pub struct Gatherer {
+    pub(super) keys: Arc<Keys>,
+    pub(super) store: Store,
+    pub(super) proofs: Proofs,
+    pub(super) pin: Pin,
+}
+
+impl Gatherer {
+    pub fn new(keys: Arc<Keys>, store: Store, proofs: Proofs, pin: Pin) -> Self {
+        Self {
+            keys,
+            store,
+            proofs,
+            pin,
+        }
+    }
+
+    /// Of the signature at this place in the log, without the signature, which the log has not got.
+    pub async fn of_leaf(&self, index: i64) -> Result<Vec<u8>, NoEvidence> {
+        self.gather(index, None).await
+    }
+
+    /// Of a signature that the caller holds, with it. `salt` is what came with it.
+    pub async fn of_claim(
+        &self,
+        claim: Claim,
+        salt: Option<Vec<u8>>,
+    ) -> Result<Vec<u8>, NoEvidence> {
+        let snapshot = self.keys.current();
+        let checked = super::verify::check(&snapshot, claim)?;
+        if !checked.checks {
+            return Err(NoEvidence::BadSignature(checked.explanation));
+        }
+        let found = self
+            .store
+            .occurrences(std::slice::from_ref(&checked.sig_hash))
+            .await?;
+        let entry = found.iter().find(|entry| entry.kid == checked.kid);
+        let entry = entry.ok_or(NoEvidence::NotInLog)?;
+        let subject = Subject {
+            covers: checked.covers,
+            input: Base64Url(checked.input),
+            salt: salt.map(Base64Url),
+            signature: Base64Url(checked.signature),
+        };
+        self.gather(entry.index, Some(subject)).await
+    }
+
+    async fn gather(&self, index: i64, subject: Option<Subject>) -> Result<Vec<u8>, NoEvidence> {
+        let receipt = self.proofs.receipt(index).await?;
+        let receipt = receipt.ok_or(NoEvidence::NotFound)?;
+        let kid = match Leaf::parse(receipt.leaf.body.as_bytes()) {
+            Ok(Leaf::Signature(leaf)) => leaf.kid,
+            _ => return Err(NoEvidence::NotASignature(index)),
+        };
+        let snapshot = self.keys.current();
+        let key = snapshot.keys.get(&kid);
+        let key = key.ok_or_else(|| NoEvidence::Broken(format!("key {kid} is not believed")))?;
+        let mut signers = BTreeSet::from([receipt.log_kid.clone()]);
+        let told = self.told(key, &mut signers).await?;
+        if !told.pending.is_empty() {
+            return Err(NoEvidence::NotFound);
+        }
+        let (origins, corrections) = self.on_the_log(&mut signers).await?;
+        let log_keys = self.log_keys(signers).await?;
+        let revocation = match told.history.revoked_by() {
+            Some(ceremony) => self.store.transcript(ceremony).await?,
+            None => None,
+        };
+        let file = Evidence {
+            corrections,
+            environment: self.pin.environment.clone(),
+            proof: receipt.proof.to_string(),
+            leaf: receipt.leaf.body,
+            life: told.life,
+            log_keys,
+            origins,
+            revocation: revocation.map(text).transpose()?,
+            service: self.pin.service.clone(),
+            subject,
+            transcript: self.transcript(&key.ceremony).await?,
+            kind: Kind::ChanceryEvidence,
+            v: V1,
+        };
+        let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
+        let bytes = file.encode().map_err(|error| broken(&error))?;
+        trust::evidence::verify(&bytes, self.pin.genesis, None).map_err(|error| {
+            match error.word {
+                // The caller's salt, not our log.
+                "subject" => NoEvidence::BadSignature(error.why),
+                _ => broken(&error),
+            }
+        })?;
+        Ok(bytes)
+    }
+
+    /// New origins of the log, and corrections of its clock, which a reader has to know to read its
+    /// places and times.
+    async fn on_the_log(
+        &self,
+        signers: &mut BTreeSet<String>,
+    ) -> Result<(Vec<Certified>, Vec<Certified>), NoEvidence> {
+        let (mut origins, mut corrections) = (Vec::new(), Vec::new());
+        for act in self.keys.on_the_log().await? {
+            let receipt = self.proofs.receipt(act.index).await?;
+            let receipt = receipt.ok_or(NoEvidence::NotFound)?;
+            signers.insert(receipt.log_kid);
+            let certified = Certified {
+                leaf: receipt.leaf.body,
+                proof: receipt.proof.to_string(),
+                transcript: self.transcript(&act.ceremony).await?,
+            };
+            match act.did {
+                OnTheLog::Began(_) => origins.push(certified),
+                OnTheLog::Corrected(_) => corrections.push(certified),
+            }
+        }
+        Ok((origins, corrections))
+    }
+
+    /// The transcripts of the log's keys with these kids.
+    pub(super) async fn log_keys(
+        &self,
+        signers: BTreeSet<String>,
+    ) -> Result<Vec<String>, NoEvidence> {
+        let snapshot = self.keys.current();
+        let mut log_keys = Vec::new();
+        for signer in signers {
+            let signer: Option<Kid> = signer.parse().ok();
+            let known = signer.and_then(|kid| snapshot.keys.get(&kid));
+            let known = known.ok_or_else(|| NoEvidence::Broken("an unknown log key".to_owned()))?;
+            log_keys.push(self.transcript(&known.ceremony).await?);
+        }
+        Ok(log_keys)
+    }
+
+    /// The acts on a key with their proofs, for whoever wants to check its state offline.
+    pub async fn life_of(&self, kid: &Kid) -> Result<KeyLife, NoEvidence> {
+        let snapshot = self.keys.current();
+        let key = snapshot.keys.get(kid).ok_or(NoEvidence::NotFound)?;
+        let mut signers = BTreeSet::new();
+        let Told { life, pending, .. } = self.told(key, &mut signers).await?;
+        Ok(KeyLife {
+            life,
+            pending,
+            log_keys: signers.into_iter().collect(),
+        })
+    }
+
+    /// The acts that made the key what it is, with their proofs.
+    async fn told(&self, key: &Key, signers: &mut BTreeSet<String>) -> Result<Told, NoEvidence> {
+        let mut told = Told {
+            life: Vec::new(),
+            history: History::new(key.kid.clone(), key.state.life().prepared_at),
+            pending: Vec::new(),
+        };
+        for index in self.keys.acts_of(&key.kid).await? {
+            let Some(receipt) = self.proofs.receipt(index).await? else {
+                told.pending.push(index);
+                continue;
+            };
+            let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
+            let act = match Leaf::parse(receipt.leaf.body.as_bytes()) {
+                Ok(Leaf::Act(act)) => act,
+                _ => return Err(NoEvidence::Broken(format!("leaf {index} is no act"))),
+            };
+            told.history.tell(&act).map_err(|error| broken(&error))?;
+            signers.insert(receipt.log_kid);
+            told.life.push(Logged {
+                leaf: receipt.leaf.body,
+                proof: receipt.proof.to_string(),
+            });
+        }
+        Ok(told)
+    }
+
+    pub(super) async fn transcript(&self, ceremony: &str) -> Result<String, NoEvidence> {
+        let bytes = self.store.transcript(ceremony).await?;
+        let bytes = bytes.ok_or_else(|| NoEvidence::Broken("a transcript is gone".to_owned()))?;
+        text(bytes)
+    }
+}
+
+fn text(bytes: Vec<u8>) -> Result<String, NoEvidence> {
+    String::from_utf8(bytes).map_err(|_| NoEvidence::Broken("a transcript is not text".to_owned()))
+}

@@ -1,0 +1,69 @@
+//! The transcript of a key, with the proofs that the acts of its ceremony are in the log.
+
+use std::collections::BTreeSet;
+
+use trust::leaf::{ActLeaf, Leaf};
+use trust::transcript::Logged;
+use trust::{Kid, MemberSignature, Sha256Digest, Transcript};
+
+use super::{Gatherer, NoEvidence};
+
+impl Gatherer {
+    /// As it was written, and with proofs as soon as a checkpoint covers the ceremony's end. What
+    /// would be refused is never given away.
+    pub async fn transcript_of(&self, kid: &Kid) -> Result<Vec<u8>, NoEvidence> {
+        let snapshot = self.keys.current();
+        let key = snapshot.keys.get(kid).ok_or(NoEvidence::NotFound)?;
+        let core = self.transcript(&key.ceremony).await?.into_bytes();
+        let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
+        let mut transcript = Transcript::decode(&core).map_err(|error| broken(&error))?;
+        let Some(end) = key.log_index else {
+            return Ok(core);
+        };
+        let votes = self.store.votes_of(&key.ceremony).await?;
+        let indexes = votes.iter().map(|vote| vote.index).chain([end]);
+        let signatures = signatures(&transcript)?;
+        let mut signers = BTreeSet::new();
+        for index in indexes {
+            let Some(receipt) = self.proofs.receipt(index).await? else {
+                return Ok(core);
+            };
+            if index != end && !of_the_transcript(&receipt.leaf.body, &signatures) {
+                continue;
+            }
+            signers.insert(receipt.log_kid);
+            transcript.log_proofs.push(Logged {
+                leaf: receipt.leaf.body,
+                proof: receipt.proof.to_string(),
+            });
+        }
+        transcript.log_keys = self.log_keys(signers).await?;
+        let bytes = transcript.encode().map_err(|error| broken(&error))?;
+        trust::verify_transcript(&bytes, &self.pin)
+            .map_err(|error| broken(&trust::error_chain(&error)))?;
+        Ok(bytes)
+    }
+}
+
+/// Of a vote that is not in the transcript there is nothing to prove.
+fn of_the_transcript(leaf: &str, signatures: &BTreeSet<Sha256Digest>) -> bool {
+    let told = |act: &ActLeaf| {
+        act.digest
+            .is_some_and(|digest| signatures.contains(&digest))
+    };
+    matches!(Leaf::parse(leaf.as_bytes()), Ok(Leaf::Act(act)) if told(&act))
+}
+
+/// The digests of all signatures in a transcript.
+fn signatures(transcript: &Transcript) -> Result<BTreeSet<Sha256Digest>, NoEvidence> {
+    let record = &transcript.record;
+    let approvals = record.proposal.iter().chain(&record.approvals);
+    let objections = record.rejections.iter().chain(&record.cancellations);
+    let all = approvals
+        .map(|each| &each.signature)
+        .chain(objections.map(|each| &each.signature))
+        .chain(&transcript.acceptance.signatures);
+    all.map(MemberSignature::digest)
+        .collect::<Result<_, _>>()
+        .map_err(|error| NoEvidence::Broken(error.to_string()))
+}

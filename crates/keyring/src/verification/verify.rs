@@ -1,0 +1,383 @@
+//! From a claim to a verdict: find the key by its kid alone, check the signature with the ring's
+//! algorithm, ask the audit trail since when it exists, and let `trust::verdict` judge.
+
+use std::sync::Arc;
+
+use tokio::sync::Semaphore;
+use trust::evidence::Covers;
+use trust::timestamp::Timestamp;
+use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
+use trust::{Algorithm, Kid, Sha256Digest, Time};
+
+use super::existence::{after_acts, by_row, proven};
+use super::{Answer, Claim, Covered, Error, Question, Rules};
+use crate::keys::{Key, Keys, Snapshot};
+use base::Env;
+use log::Proofs;
+use store::{Occurrence, Store};
+use trust::error_chain;
+use trust::jws::{UnverifiedJws, parse_jws, parse_jws_json};
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Verification {
+    keys: Arc<Keys>,
+    pub(super) store: Store,
+    rules: Arc<Rules>,
+    env: Env,
+    proofs: Proofs,
+    /// Whose turn it is to count; see [`Verification::radius`].
+    pub(super) counting: Arc<Semaphore>,
+}
+
+/// A claim whose signature was checked; what is missing is the trail's word.
+pub(super) struct Checked {
+    pub kid: String,
+    key: Option<Arc<Key>>,
+    pub checks: bool,
+    pub covers: Covers,
+    pub input: Vec<u8>,
+    /// As it was verified: ECDSA in the form of P1363.
+    pub signature: Vec<u8>,
+    pub sig_hash: String,
+    pub explanation: String,
+}
+
+/// There is a row, and its leaf cannot be held against the tree any more: that is no proof, and no
+/// finding against the signature either.
+fn unproven(verdict: &mut Verdict) {
+    verdict.reasons.retain(|reason| *reason != Reason::NotInLog);
+    let told = verdict.reasons.contains(&Reason::NoProofOfExistence);
+    if verdict.outcome == Outcome::Indeterminate && !told {
+        verdict.reasons.push(Reason::NoProofOfExistence);
+    }
+}
+
+/// A checked claim and what else was asked.
+struct Asked {
+    checked: Checked,
+    timestamp: Option<Vec<u8>>,
+    at: Option<Time>,
+}
+
+impl Verification {
+    pub fn new(keys: Arc<Keys>, store: Store, proofs: Proofs, rules: Rules, env: Env) -> Self {
+        Self {
+            keys,
+            proofs,
+            store,
+            rules: Arc::new(rules),
+            env,
+            counting: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    pub async fn verify(&self, question: Question) -> Result<Answer, Error> {
+        let mut answers = self.verify_batch(vec![question]).await;
+        answers.pop().unwrap_or_else(|| {
+            Err(Error::Malformed {
+                member: "",
+                problem: "no claim".to_owned(),
+            })
+        })
+    }
+
+    /// Each question has an answer of its own; the trail is asked once for all of them.
+    pub async fn verify_batch(&self, questions: Vec<Question>) -> Vec<Result<Answer, Error>> {
+        let snapshot = self.keys.current();
+        let now = self.env.now();
+        let asked: Vec<Result<Asked, Error>> = questions
+            .into_iter()
+            .map(|question| ask(&snapshot, question, now))
+            .collect();
+        let hashes: Vec<String> = asked
+            .iter()
+            .flatten()
+            .filter(|asked| asked.checked.checks)
+            .map(|asked| asked.checked.sig_hash.clone())
+            .collect();
+        let found = match hashes.is_empty() {
+            true => Ok(Vec::new()),
+            false => self.store.occurrences(&hashes).await.map_err(Arc::new),
+        };
+        let mut answers = Vec::with_capacity(asked.len());
+        for asked in asked {
+            answers.push(match (asked, &found) {
+                (Ok(asked), Ok(found)) => self.judge(asked, found, now).await,
+                // Without the trail there is no proof of existence, and no proof of its absence
+                // either: nothing is said rather than something wrong.
+                (Ok(_), Err(error)) => Err(Error::Log(error.clone())),
+                (Err(error), _) => Err(error),
+            });
+        }
+        answers
+    }
+
+    async fn judge(&self, asked: Asked, found: &[Occurrence], now: Time) -> Result<Answer, Error> {
+        let Asked {
+            checked,
+            timestamp,
+            at,
+        } = asked;
+        // The trail's entry has to be about this key: a signature's hash alone proves nothing.
+        let entry = found
+            .iter()
+            .find(|entry| entry.sig_hash == checked.sig_hash && entry.kid == checked.kid)
+            .filter(|_| checked.checks);
+        let mut remarks = vec![checked.explanation.clone()];
+        let key = checked.key.as_ref();
+        let withdrawn = key.and_then(|key| self.rules.withdrawn(key.algorithm));
+        // The verdict on a key that signs today does not rest on when the signature was made, as
+        // long as its algorithm is sound.
+        let signs = key.is_some_and(|key| key.state.can_sign());
+        let rests = at.is_some() || withdrawn.is_some() || !signs;
+        let mut logged = match entry {
+            Some(entry) if rests => proven(&self.proofs, &self.keys, entry, &mut remarks).await?,
+            Some(entry) => Some(by_row(entry, &self.keys.current().times)),
+            None => None,
+        };
+        if let (true, Some(key), Some(logged)) = (rests, key, &mut logged) {
+            after_acts(&self.keys, &self.store, &key.kid, logged).await?;
+        }
+        let stamped = timestamp.and_then(|token| self.stamp(&checked, &token, now, &mut remarks));
+        let known = Known {
+            key: checked.key.as_ref().map(|key| &key.state),
+            checks: checked.checks,
+            fits_usage: checked.fits_usage(),
+            log: logged.as_ref().and_then(|logged| logged.existence),
+            timestamp: stamped.as_ref().map(|stamped| match stamped {
+                Some(timestamp) => Stamp::Proof(Existence {
+                    at: timestamp.at,
+                    sound: true,
+                }),
+                None => Stamp::Bad,
+            }),
+            withdrawn,
+        };
+        let mut verdict = match at {
+            None => known.verdict(now),
+            Some(at) => known.verdict_as_of(at),
+        };
+        if logged.as_ref().is_some_and(|row| row.existence.is_none()) {
+            unproven(&mut verdict);
+        }
+        if let (Some(at), Some(key)) = (at, &checked.key) {
+            let state = key.state.word();
+            remarks.push(format!("as of {at}; today the key is {state}"));
+        }
+        remarks.retain(|remark| !remark.is_empty());
+        Ok(Answer {
+            kid: checked.kid.parse::<Kid>().ok(),
+            ring: checked.key.as_ref().map(|key| key.ring.clone()),
+            number: checked.key.as_ref().map(|key| key.number),
+            existed_at: verdict.existed_at,
+            // What came later is no part of an answer about then.
+            index: logged
+                .filter(|row| at.is_none_or(|at| row.existence.is_some_and(|proof| proof.at <= at)))
+                .map(|logged| logged.index),
+            timestamp: stamped.flatten(),
+            as_of: at,
+            explanation: remarks.join("; "),
+            verdict,
+        })
+    }
+
+    /// None where there is no signature that a token could be about; `Some(None)` for a bad token.
+    fn stamp(
+        &self,
+        checked: &Checked,
+        token: &[u8],
+        now: Time,
+        remarks: &mut Vec<String>,
+    ) -> Option<Option<Timestamp>> {
+        if !checked.checks {
+            remarks.push("the timestamp was not looked at".to_owned());
+            return None;
+        }
+        let authorities = &self.rules.authorities;
+        match trust::timestamp::verify(token, &checked.signature, authorities, now) {
+            Ok(timestamp) => Some(Some(timestamp)),
+            Err(error) => {
+                remarks.push(format!(
+                    "the timestamp was not counted: {}",
+                    error_chain(&error)
+                ));
+                Some(None)
+            }
+        }
+    }
+}
+
+fn ask(snapshot: &Snapshot, question: Question, now: Time) -> Result<Asked, Error> {
+    if question.at.is_some_and(|at| at > now) {
+        return Err(Error::Malformed {
+            member: "at",
+            problem: format!("expected an instant that is not after now, {now}"),
+        });
+    }
+    Ok(Asked {
+        checked: check(snapshot, question.claim)?,
+        timestamp: question.timestamp,
+        at: question.at,
+    })
+}
+
+pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
+    match claim {
+        Claim::Jws {
+            compact,
+            detached_payload,
+        } => jws(snapshot, parse_jws(&compact, detached_payload.as_deref())?),
+        Claim::JwsJson {
+            json,
+            detached_payload,
+        } => jws(
+            snapshot,
+            parse_jws_json(&json, detached_payload.as_deref())?,
+        ),
+        Claim::Raw {
+            kid,
+            covered,
+            signature,
+            der,
+        } => {
+            let (covers, input) = match covered {
+                Covered::Digest(digest) => (Covers::Digest, digest),
+                Covered::Message(message) => (Covers::Message, message),
+            };
+            Ok(raw(snapshot, kid, (covers, input), signature, der))
+        }
+        Claim::Dsse { envelope } => dsse(snapshot, &envelope),
+    }
+}
+
+fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Result<Checked, Error> {
+    let key = find(snapshot, &jws.kid);
+    // The header's `alg` does not choose anything: it has to be what the ring signs with.
+    let objection = jws.objection.clone().or_else(|| {
+        let algorithm = key.as_ref()?.algorithm;
+        (!is_alg(algorithm, &jws.alg)).then(|| {
+            format!(
+                "the header says {:?}, the ring signs with {algorithm}",
+                jws.alg
+            )
+        })
+    });
+    let input = (Covers::Jws, jws.signing_input);
+    Ok(finish(key, jws.kid, input, &jws.signature, objection))
+}
+
+fn raw(
+    snapshot: &Snapshot,
+    kid: String,
+    input: (Covers, Vec<u8>),
+    signature: Vec<u8>,
+    der: bool,
+) -> Checked {
+    let key = find(snapshot, &kid);
+    match key.as_ref().filter(|key| der && key.algorithm.is_ecdsa()) {
+        None => finish(key, kid, input, &signature, None),
+        Some(pair) => match fixed(pair, &signature) {
+            Some(fixed) => finish(key, kid, input, &fixed, None),
+            None => {
+                let objection = Some("the signature is not DER".to_owned());
+                finish(key, kid, input, &signature, objection)
+            }
+        },
+    }
+}
+
+/// An ECDSA signature in DER, in the fixed form.
+fn fixed(key: &Key, der: &[u8]) -> Option<Vec<u8>> {
+    let length = key.public.spec().signature_len() / 2;
+    trust::signature::der_to_p1363(der, length).ok()
+}
+
+fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
+    let malformed = |problem: String| Error::Malformed {
+        member: "envelope",
+        problem,
+    };
+    let envelope = trust::dsse::Envelope::decode(envelope).map_err(|e| malformed(e.to_string()))?;
+    let payload = envelope
+        .unverified_payload()
+        .map_err(|e| malformed(e.to_string()))?;
+    let message = trust::dsse::pae(&envelope.payload_type, &payload);
+    let [signature] = envelope.signatures.as_slice() else {
+        return Err(malformed("expected exactly one signature".to_owned()));
+    };
+    let bytes = signature.bytes().map_err(|e| malformed(e.to_string()))?;
+    let kid = signature.keyid.clone();
+    let key = find(snapshot, &kid);
+    // Both spellings of a pair are read: ASN.1, which is what envelopes usually carry and what we
+    // write, and the fixed form. One that has the length of the fixed form is tried as it first.
+    let pair = key.as_ref().filter(|key| key.algorithm.is_ecdsa());
+    let other = pair.and_then(|key| fixed(key, &bytes));
+    let as_it_is = finish(
+        key.clone(),
+        kid.clone(),
+        (Covers::Dsse, message.clone()),
+        &bytes,
+        None,
+    );
+    Ok(match other {
+        Some(fixed) if !as_it_is.checks => finish(key, kid, (Covers::Dsse, message), &fixed, None),
+        _ => as_it_is,
+    })
+}
+
+fn finish(
+    key: Option<Arc<Key>>,
+    kid: String,
+    (covers, input): (Covers, Vec<u8>),
+    signature: &[u8],
+    objection: Option<String>,
+) -> Checked {
+    let checks = match (&key, &objection) {
+        (Some(key), None) => match covers {
+            Covers::Digest => key.verifier.verify_digest(&input, signature).is_ok(),
+            _ => key.verifier.verify_message(&input, signature).is_ok(),
+        },
+        _ => false,
+    };
+    let explanation = match (&key, objection, checks) {
+        (_, Some(objection), _) => objection,
+        (None, None, _) => format!("no key has the kid {kid:?}; other keys are not tried"),
+        (Some(_), None, false) => "the signature is invalid for this key".to_owned(),
+        (Some(key), None, true) if !covers.fits(key.usage) => format!(
+            "the key is for {} signatures, and this is another form",
+            key.usage
+        ),
+        (Some(_), None, true) => String::new(),
+    };
+    let canonical = match &key {
+        Some(key) => trust::signature::canonical(key.public.spec(), signature),
+        None => signature.to_vec(),
+    };
+    Checked {
+        kid,
+        key,
+        checks,
+        covers,
+        input,
+        signature: signature.to_vec(),
+        sig_hash: Sha256Digest::of(&canonical).to_string(),
+        explanation,
+    }
+}
+
+impl Checked {
+    fn fits_usage(&self) -> bool {
+        let key = self.key.as_ref();
+        key.is_none_or(|key| self.covers.fits(key.usage))
+    }
+}
+
+fn find(snapshot: &Snapshot, kid: &str) -> Option<Arc<Key>> {
+    snapshot.keys.get(&kid.parse::<Kid>().ok()?).cloned()
+}
+
+/// `EdDSA` (RFC 8037) and `Ed25519` (RFC 9864) are the same to us.
+fn is_alg(algorithm: Algorithm, alg: &str) -> bool {
+    alg == algorithm.jws_alg() || alg == algorithm.to_string()
+}

@@ -1,0 +1,441 @@
+//! The whole log, held against database, tiles and what is published, while the service runs.
+//!
+//! Tables and the size of the log are read between two equal versions of the database, so the acts
+//! below that size and the rows agree, or something is wrong. Leaves are read in pages; what is kept
+//! of them are the acts.
+
+mod files;
+mod keys;
+mod leaves;
+mod records;
+mod tree;
+
+use std::collections::{BTreeMap, VecDeque};
+use std::time::Duration;
+
+use trust::leaf::ActKind;
+use trust::tlog::checkpoint::{self, Checkpoint};
+use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::tile::WIDTH;
+use trust::{Pin, Sha256Digest, Trusted};
+
+use self::files::fetch;
+use self::leaves::Trail;
+use self::tree::{Block, Opened, Tree, compare_upper, is_pruned};
+use crate::act_index::times;
+use crate::rows::unverified_chains;
+use crate::storage::{Error as StorageError, Storage};
+use store::{
+    self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, LeafRow, RingRow, Store,
+    TreeRow, VoteRow,
+};
+use trust::acts::Acts;
+use trust::error_chain;
+use trust::finding::{Finding, Findings};
+
+/// Leaves of one page: whole blocks of 256.
+const PAGE: i64 = 16 * WIDTH as i64;
+
+/// Checkpoints of one page.
+const CHECKPOINTS: i64 = 1_000;
+
+/// How often the tables are read again because something happened meanwhile.
+const ATTEMPTS: usize = 50;
+
+/// How long a checkpoint may take from its row to its publication.
+const PUBLICATION: Duration = Duration::from_secs(3);
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the database cannot be read")]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Storage(#[from] StorageError),
+    #[error("the database changes faster than it can be read")]
+    Restless,
+}
+
+/// What there is and what is wrong with it.
+#[derive(Debug)]
+pub struct Report {
+    pub leaves: i64,
+    pub checkpoints: u64,
+    pub keys: usize,
+    pub findings: Vec<Finding>,
+    /// Worth knowing and not wrong.
+    pub remarks: Vec<String>,
+}
+
+/// Holds everything against everything.
+pub struct Auditor {
+    store: Store,
+    storage: Storage,
+    pin: Pin,
+    origin: String,
+}
+
+/// All tables but the leaves, at one instant.
+struct Tables {
+    tree: TreeRow,
+    head: i64,
+    keys: Vec<KeyRow>,
+    ceremonies: Vec<CeremonyRow>,
+    votes: Vec<VoteRow>,
+    documents: Vec<DocumentRow>,
+    credentials: Vec<CredentialRow>,
+    rings: Vec<RingRow>,
+}
+
+impl Auditor {
+    pub fn new(store: Store, storage: Storage, pin: Pin, origin: String) -> Self {
+        Self {
+            store,
+            storage,
+            pin,
+            origin,
+        }
+    }
+
+    /// `progress` is told how many leaves of how many were read.
+    pub async fn check(&self, mut progress: impl FnMut(i64, i64)) -> Result<Report, Error> {
+        let mut findings = Findings::default();
+        // What is published first: the tree that is read after it is as large or larger.
+        let published = self.published().await?;
+        let tables = self.tables().await?;
+        let trusted = self.trusted(&tables.documents, &mut findings);
+        let examined = keys::examine(
+            &tables.keys,
+            &tables.ceremonies,
+            &self.pin,
+            trusted.as_ref(),
+        );
+        let log_keys = keys::log_keys(&examined, &self.origin);
+        let published = self.open_published(published, &tables, &log_keys, &mut findings);
+        let trail = Trail::corrected_by(times(&self.store, &self.pin).await?);
+        let mut pass = Pass {
+            auditor: self,
+            tables: &tables,
+            tree: Tree::new(&tables.tree, &log_keys),
+            trail,
+            due: VecDeque::new(),
+            roots: BTreeMap::new(),
+            next_checkpoint: 0,
+            published,
+        };
+        pass.run(&mut progress, &mut findings).await?;
+        let Pass {
+            tree, trail, roots, ..
+        } = pass;
+        self.heads(&tables, &mut findings).await?;
+        ended_keys(&tree, &trail.acts, &mut findings);
+        keys::compare(&examined, &trail.acts, &mut findings);
+        records::ceremonies(&tables.ceremonies, &trail.acts, &mut findings);
+        let origin = &tables.tree.origin;
+        records::on_the_log(
+            &tables.ceremonies,
+            &trail.acts,
+            &roots,
+            &self.pin,
+            origin,
+            &mut findings,
+        );
+        records::votes(&tables.votes, &trail.acts, &mut findings);
+        records::documents(&tables.documents, &trail.acts, &mut findings);
+        records::credentials(&tables.credentials, &trail.acts, &mut findings);
+        records::rings(&tables.rings, &trail.acts, &mut findings);
+        remarks(&tables, &trail, &mut findings);
+        let checkpoints = tree.checkpoints;
+        let (findings, remarks) = findings.into_parts();
+        Ok(Report {
+            leaves: tables.head,
+            checkpoints,
+            keys: tables.keys.len(),
+            findings,
+            remarks,
+        })
+    }
+
+    /// The bytes of the published checkpoint. One that was signed a moment ago is waited for.
+    async fn published(&self) -> Result<Option<Vec<u8>>, Error> {
+        let signed = self.store.last_checkpoint().await?.is_some();
+        for attempt in [Duration::ZERO, PUBLICATION] {
+            tokio::time::sleep(attempt).await;
+            if let Some(present) = self.storage.checkpoint().await? {
+                return Ok(Some(present.bytes));
+            }
+            if !signed {
+                break;
+            }
+        }
+        Ok(None)
+    }
+
+    async fn tables(&self) -> Result<Tables, Error> {
+        let store = &self.store;
+        for _ in 0..ATTEMPTS {
+            let version = store.version().await?;
+            let tables = Tables {
+                tree: store.tree().await?,
+                keys: store.keys().await?,
+                ceremonies: store.ceremonies().await?,
+                votes: store.votes().await?,
+                documents: store.documents().await?,
+                credentials: store.credentials().await?,
+                rings: store.rings().await?,
+                head: store.log_size().await?,
+            };
+            if store.version().await? == version {
+                return Ok(tables);
+            }
+        }
+        Err(Error::Restless)
+    }
+
+    fn trusted(&self, documents: &[DocumentRow], findings: &mut Findings) -> Option<Trusted> {
+        let chains = match unverified_chains(documents) {
+            Ok(chains) => chains?,
+            Err(error) => {
+                findings.add("chain", None, error_chain(&error));
+                return None;
+            }
+        };
+        match trust::chain::walk(&chains, &self.pin) {
+            Ok(trusted) => Some(trusted),
+            Err(error) => {
+                let what = format!("roster and policy do not hold: {}", error_chain(&error));
+                findings.add("chain", None, what);
+                None
+            }
+        }
+    }
+
+    fn open_published(
+        &self,
+        bytes: Option<Vec<u8>>,
+        tables: &Tables,
+        keys: &BTreeMap<String, VerifierKey>,
+        findings: &mut Findings,
+    ) -> Option<Checkpoint> {
+        let origin = &tables.tree.origin;
+        if !origin.is_empty() && *origin != self.origin {
+            let what = format!(
+                "the log is {origin}, the configuration says {}",
+                self.origin
+            );
+            findings.add("origin", None, what);
+        }
+        let bytes = bytes?;
+        let keys: Vec<VerifierKey> = keys.values().cloned().collect();
+        let opened = Note::parse(&bytes).and_then(|note| checkpoint::open(&note, &keys));
+        match opened {
+            Err(error) => {
+                let what = format!("the published checkpoint is not ours: {error}");
+                findings.add("published", None, what);
+                None
+            }
+            Ok(checkpoint) if checkpoint.size > tables.tree.size as u64 => {
+                let what = format!(
+                    "a checkpoint of {} leaves is published, the tree in the database has {}: \
+                     the database is older than the log",
+                    checkpoint.size, tables.tree.size
+                );
+                findings.add("behind", None, what);
+                None
+            }
+            Ok(checkpoint) => Some(checkpoint),
+        }
+    }
+
+    /// Head, tree and checkpoints against what is there now: each is read after what it bounds.
+    async fn heads(&self, tables: &Tables, findings: &mut Findings) -> Result<(), Error> {
+        if tables.tree.size > tables.head {
+            let what = format!(
+                "the tree has {} leaves, the log only {}",
+                tables.tree.size, tables.head
+            );
+            findings.add("head", None, what);
+        }
+        let last = self.store.last_checkpoint().await?;
+        let tree = self.store.tree().await?;
+        if let Some(last) = last.filter(|last| last.size > tree.size) {
+            let what = format!(
+                "a checkpoint of {} is beyond the tree of {}",
+                last.size, tree.size
+            );
+            findings.add("checkpoint", None, what);
+        }
+        let size = self.store.log_size().await?;
+        let beyond = self.store.leaves(size, 1).await?;
+        if let Some(leaf) = beyond.first()
+            && self.store.log_size().await? <= leaf.index
+        {
+            let what = format!("the head says {size} leaves, and there is one beyond");
+            findings.add("head", Some(leaf.index), what);
+        }
+        Ok(())
+    }
+}
+
+/// One way through the leaves.
+struct Pass<'a> {
+    auditor: &'a Auditor,
+    tables: &'a Tables,
+    tree: Tree<'a>,
+    trail: Trail,
+    /// Checkpoints that are read and not reached.
+    due: VecDeque<CheckpointRow>,
+    next_checkpoint: i64,
+    /// Of the leaves before each act on the log.
+    roots: BTreeMap<i64, Sha256Digest>,
+    published: Option<Checkpoint>,
+}
+
+impl Pass<'_> {
+    async fn run(
+        &mut self,
+        progress: &mut impl FnMut(i64, i64),
+        findings: &mut Findings,
+    ) -> Result<(), Error> {
+        let (size, head) = (self.tables.tree.size, self.tables.head);
+        self.checkpoints(findings).await?;
+        let mut from = 0;
+        while from < head {
+            let to = (from + PAGE).min(head);
+            let rows = self.auditor.store.leaves(from, to - from).await?;
+            if rows.is_empty() {
+                let what = format!("this leaf and all below {head} are not in the database");
+                findings.add("missing", Some(from), what);
+                return Ok(());
+            }
+            let blocks: Vec<Block> = Block::between(from, to, size).collect();
+            let wanted = blocks
+                .iter()
+                .flat_map(|block| [block.tile(), block.entries()]);
+            let files = fetch(&self.auditor.storage, wanted.collect()).await?;
+            let opened: Vec<Opened<'_>> = blocks
+                .iter()
+                .map(|block| Opened::new(*block, &files, self.tables.tree.pruned, findings))
+                .collect();
+            let mut rows = rows.iter().peekable();
+            for index in from..to {
+                let row = rows.next_if(|row| row.index == index);
+                let block = opened.get(((index - from) / i64::from(WIDTH)) as usize);
+                self.leaf(index, row, block.filter(|_| index < size), findings);
+                self.checkpoints(findings).await?;
+            }
+            self.upper(to >= size, findings).await?;
+            from = to;
+            progress(from, head);
+        }
+        Ok(())
+    }
+
+    fn leaf(
+        &mut self,
+        index: i64,
+        row: Option<&LeafRow>,
+        block: Option<&Opened<'_>>,
+        findings: &mut Findings,
+    ) {
+        match row {
+            Some(row) => {
+                let body = match is_pruned(row, &self.tables.tree) {
+                    false => Some(row.body.as_bytes()),
+                    true => block.and_then(|block| block.body(index)),
+                };
+                self.trail.row(row, body, findings);
+            }
+            None => findings.add("missing", Some(index), "the leaf is not in the database"),
+        }
+        let Some(block) = block else { return };
+        if row.is_some_and(|row| row.kind == "log") {
+            self.roots.insert(index, self.tree.root());
+        }
+        self.tree.leaf(index, row, block, findings);
+        let size = self.tree.size();
+        if let Some(published) = &self.published
+            && published.size == size as u64
+            && published.root != self.tree.root()
+        {
+            let what = format!(
+                "the published checkpoint of {size} leaves has another root than the leaves in the database"
+            );
+            findings.add("published", None, what);
+        }
+        if size == self.tables.tree.size {
+            self.tree.end(self.trail.clock.at(), findings);
+        }
+    }
+
+    /// Those that are of what went in so far.
+    async fn checkpoints(&mut self, findings: &mut Findings) -> Result<(), Error> {
+        let size = self.tree.size();
+        if self.due.is_empty() && self.next_checkpoint <= size {
+            let rows = self
+                .auditor
+                .store
+                .checkpoints(self.next_checkpoint, CHECKPOINTS);
+            self.due = rows.await?.into();
+            self.next_checkpoint = self.due.back().map_or(i64::MAX, |row| row.size + 1);
+        }
+        while let Some(row) = self.due.pop_front_if(|row| row.size <= size) {
+            self.tree.checkpoint(&row, self.trail.clock.at(), findings);
+        }
+        Ok(())
+    }
+
+    async fn upper(&mut self, end: bool, findings: &mut Findings) -> Result<(), Error> {
+        let expected = self.tree.upper_tiles(end);
+        if expected.is_empty() {
+            return Ok(());
+        }
+        let wanted = expected.iter().map(|(resource, _)| *resource).collect();
+        let files = fetch(&self.auditor.storage, wanted).await?;
+        compare_upper(&expected, &files, findings);
+        Ok(())
+    }
+}
+
+/// A checkpoint that covers the end of its own key was signed after it: the fence would have refused it.
+fn ended_keys(tree: &Tree<'_>, acts: &Acts, findings: &mut Findings) {
+    for (kid, acts) in &acts.keys {
+        let Some(&size) = tree.signed_up_to.get(kid.as_str()) else {
+            continue;
+        };
+        let ends = |act: &&std::sync::Arc<trust::acts::Act>| {
+            let leaf = &act.leaf;
+            let revoked = leaf.action == "revoke" && leaf.previous_kid.as_ref() == Some(kid);
+            leaf.kind == ActKind::Key && (revoked || leaf.action == "retire")
+        };
+        if let Some(end) = acts.iter().find(ends)
+            && size > end.index
+        {
+            let what = format!("key {kid} signed a checkpoint of {size} leaves after its end");
+            findings.add("checkpoint", Some(end.index), what);
+        }
+    }
+}
+
+fn remarks(tables: &Tables, trail: &Trail, findings: &mut Findings) {
+    let tail = tables.head - tables.tree.size;
+    if tail > 0 {
+        findings.remark(format!("{tail} leaves are not in the tree yet"));
+    }
+    if tables.tree.pruned > 0 {
+        let pruned = tables.tree.pruned;
+        findings.remark(format!(
+            "bodies of signatures below {pruned} may be gone after retention; their hashes were checked"
+        ));
+    }
+    for (kind, count) in &trail.unknown {
+        findings.remark(format!(
+            "unknown_kind: {count} leaves are of kind {kind:?}, which a later version knows"
+        ));
+    }
+    if trail.without_digest > 0 {
+        let count = trail.without_digest;
+        findings.remark(format!(
+            "{count} acts of an older program name no digest: their rows were not compared"
+        ));
+    }
+}

@@ -1,0 +1,178 @@
+//! Keys: what their rows say against what the log says became of them.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use trust::history::History;
+use trust::leaf::ActKind;
+use trust::tlog::note::VerifierKey;
+use trust::{Kid, LOG_RING, Pin, PublicKey, Sha256Digest, Time, Trusted};
+
+use crate::rows::{Certified, bind_key, verify_transcript};
+use store::{CeremonyRow, KeyRow};
+use trust::acts::{Act, Acts, acceptance, replay};
+use trust::finding::Findings;
+
+/// A key's row with what its transcript says, if that is verified.
+pub struct Examined<'a> {
+    pub row: &'a KeyRow,
+    transcript: Option<&'a [u8]>,
+    certified: Result<Certified, String>,
+}
+
+/// Verifies the transcript of each key, before anything is compared with the log.
+pub fn examine<'a>(
+    keys: &'a [KeyRow],
+    ceremonies: &'a [CeremonyRow],
+    pin: &Pin,
+    trusted: Option<&Trusted>,
+) -> Vec<Examined<'a>> {
+    let by_id: BTreeMap<&str, &CeremonyRow> = ceremonies
+        .iter()
+        .map(|ceremony| (ceremony.id.as_str(), ceremony))
+        .collect();
+    let examined = keys.iter().map(|row| {
+        let ceremony = by_id.get(row.ceremony.as_str());
+        let transcript = ceremony.and_then(|ceremony| ceremony.transcript.as_deref());
+        let certified = match (transcript, trusted) {
+            (None, _) => Err("it has no transcript".to_owned()),
+            (_, None) => Err("there is no roster that holds".to_owned()),
+            (Some(bytes), Some(trusted)) => verify_transcript(bytes, pin, trusted, row),
+        };
+        Examined {
+            row,
+            transcript,
+            certified,
+        }
+    });
+    examined.collect()
+}
+
+impl Examined<'_> {
+    fn public(&self) -> Option<PublicKey> {
+        let certified = self.certified.as_ref().ok()?;
+        PublicKey::from_spki_der(&certified.spki).ok()
+    }
+}
+
+/// The keys that checkpoints of this origin are verified with: certified ones of the ring `log`.
+pub fn log_keys(examined: &[Examined<'_>], origin: &str) -> BTreeMap<String, VerifierKey> {
+    let of_log = |key: &&Examined<'_>| match &key.certified {
+        Ok(certified) => certified.order.ring.as_str() == LOG_RING,
+        Err(_) => false,
+    };
+    let keys = examined.iter().filter(of_log).filter_map(|key| {
+        let public = key.public()?;
+        let kid = public.kid().as_str().to_owned();
+        Some((kid, VerifierKey::for_log(origin, &public).ok()?))
+    });
+    keys.collect()
+}
+
+/// Each row against its transcript and its life in the log; and the log's keys without a row.
+pub fn compare(examined: &[Examined<'_>], acts: &Acts, findings: &mut Findings) {
+    for key in examined {
+        one(key, acts, findings);
+    }
+    for (kid, acts) in &acts.keys {
+        let there = |key: &Examined<'_>| key.row.kid == kid.as_str();
+        if !examined.iter().any(there) {
+            let index = acts.first().map(|act| act.index);
+            let what = format!("the log tells of key {kid}, of which there is no row");
+            findings.add("key_missing", index, what);
+        }
+    }
+}
+
+fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
+    let row = key.row;
+    let certified = match &key.certified {
+        Ok(certified) => {
+            if let Err(why) = bind_key(row, certified) {
+                findings.add("key_row", None, format!("key {}: {why}", row.kid));
+            }
+            Some(certified)
+        }
+        Err(why) => {
+            findings.add("transcript", None, format!("key {}: {why}", row.kid));
+            None
+        }
+    };
+    let kid: Option<Kid> = row.kid.parse().ok();
+    let told = kid.and_then(|kid| acts.keys.get_key_value(&kid));
+    let accepted = told.and_then(|(_, acts)| acceptance(acts));
+    let (Some((kid, acts_of_key)), Some(accepted)) = (told, accepted) else {
+        let what = format!(
+            "key {} stands in the database, no ceremony in the log accepted it",
+            row.kid
+        );
+        findings.add("key_unlogged", None, what);
+        return;
+    };
+    let digest = key.transcript.map(Sha256Digest::of);
+    if accepted.leaf.digest.is_some() && accepted.leaf.digest != digest {
+        let what = format!("the transcript of key {kid} is not the one that was accepted");
+        findings.add("transcript", Some(accepted.index), what);
+    }
+    let prepared_at = certified.map_or(accepted.leaf.time, |certified| certified.prepared_at);
+    // As they were written: the rows repeat that.
+    match replay(kid, prepared_at, acts_of_key, |act| act.leaf.time) {
+        Err((index, error)) => {
+            let what = format!("the life of key {kid} in the log: {error}");
+            findings.add("history", Some(index), what);
+        }
+        Ok(history) => {
+            if let Some(what) = difference(row, &history) {
+                let of_key = |act: &&Arc<Act>| act.leaf.kind == ActKind::Key;
+                let last = acts_of_key.iter().rfind(of_key).map(|act| act.index);
+                let what =
+                    format!("key {kid}: its row has another {what} than its acts in the log");
+                findings.add("key_state", last, what);
+            }
+        }
+    }
+}
+
+fn difference(row: &KeyRow, history: &History) -> Option<&'static str> {
+    let life = history.life();
+    let millis = |at: Option<Time>| at.map(Time::millis);
+    let revocation = life.revocation;
+    let reason = revocation.map(|revocation| revocation.reason.to_string());
+    let since = revocation.and_then(|revocation| revocation.compromised_since);
+    let instants = [
+        ("publication", Some(row.published_at), life.published_at),
+        ("activation", row.activated_at, life.activated_at),
+        ("demotion", row.demoted_at, life.demoted_at),
+        ("retirement", row.retired_at, life.retired_at),
+        (
+            "revocation",
+            row.revoked_at,
+            revocation.map(|r| r.revoked_at),
+        ),
+        ("compromise", row.compromised_since, since),
+    ];
+    if let Some((what, ..)) = instants.iter().find(|(_, row, log)| *row != millis(*log)) {
+        return Some(what);
+    }
+    if row.revocation_reason != reason {
+        return Some("reason of its revocation");
+    }
+    if row.archived_at != millis(life.archived_at) {
+        return Some("destruction");
+    }
+    let Ok(state) = history.state() else {
+        return Some("state");
+    };
+    let role = match &state {
+        trust::KeyState::Primary(_) => Some("primary"),
+        trust::KeyState::Secondary { .. } => Some("secondary"),
+        _ => None,
+    };
+    if row.state != state.word() {
+        Some("state")
+    } else if row.role.as_deref() != role {
+        Some("role")
+    } else {
+        None
+    }
+}

@@ -1,0 +1,184 @@
+//! Each leaf by itself: its body can be read, its columns repeat it, its time is not set back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use trust::leaf::{ActKind, Leaf};
+use trust::{Sha256Digest, Time};
+
+use store::LeafRow;
+use trust::acts::Acts;
+use trust::finding::Findings;
+use trust::log_acts::Times;
+use trust::log_clock::Clock;
+
+/// Goes over the rows of the log.
+#[derive(Debug, Default)]
+pub struct Trail {
+    /// Of each leaf, by ceremonies that hold.
+    times: Arc<Times>,
+    /// By the times as they were written, which is what checkpoints repeat.
+    pub clock: Clock,
+    /// By the times as corrected.
+    corrected: Clock,
+    pub acts: Acts,
+    /// Acts of ceremonies and documents whose leaf names no digest.
+    pub without_digest: usize,
+    /// Leaves of kinds that a later version knows.
+    pub unknown: BTreeMap<String, usize>,
+}
+
+impl Trail {
+    pub fn corrected_by(times: Arc<Times>) -> Self {
+        Self {
+            times,
+            ..Self::default()
+        }
+    }
+
+    /// Without a body, which may be gone after retention, its columns are all there is.
+    pub fn row(&mut self, row: &LeafRow, body: Option<&[u8]>, findings: &mut Findings) {
+        let mut time = Time::from_millis(row.time);
+        if let Some(body) = body {
+            match Leaf::parse(body) {
+                Err(error) => {
+                    let what = format!("the leaf cannot be read: {error}");
+                    findings.add("unreadable", Some(row.index), what);
+                }
+                Ok(leaf) => {
+                    time = self.leaf(row, leaf, findings);
+                }
+            }
+        }
+        let index = row.index.unsigned_abs();
+        self.clock.tick(index, time);
+        let time = self.times.of(index, time);
+        let before = self.corrected.at();
+        if self.corrected.tick(index, time) {
+            let what = format!("{time} is behind {before}, which an earlier leaf tells");
+            findings.add("backdated", Some(row.index), what);
+        }
+    }
+
+    fn leaf(&mut self, row: &LeafRow, leaf: Leaf, findings: &mut Findings) -> Time {
+        let said = Columns::of(&leaf, row);
+        if let Some(column) = said.difference(row) {
+            let what = format!("the column {column} says something else than the leaf");
+            findings.add("columns", Some(row.index), what);
+        }
+        if let Leaf::Unknown(leaf) = &leaf {
+            *self.unknown.entry(leaf.kind.to_string()).or_default() += 1;
+        }
+        if let Leaf::Act(act) = leaf {
+            let recorded = matches!(
+                (act.kind, act.action.as_str()),
+                (
+                    ActKind::Ceremony,
+                    "propose" | "approve" | "reject" | "cancel" | "accept" | "accepted"
+                ) | (ActKind::Roster, _)
+                    | (ActKind::Access, "grant")
+            );
+            self.without_digest += usize::from(recorded && act.digest.is_none());
+            self.acts.note(row.index, *act);
+        }
+        said.time
+    }
+}
+
+/// The columns beside a body as the body has them.
+struct Columns {
+    time: Time,
+    kind: String,
+    ring: Option<String>,
+    kid: Option<String>,
+    sig_hash: Option<Sha256Digest>,
+}
+
+impl Columns {
+    fn of(leaf: &Leaf, row: &LeafRow) -> Self {
+        match leaf {
+            Leaf::Signature(leaf) => Self {
+                time: leaf.time,
+                kind: "sign".to_owned(),
+                ring: Some(leaf.ring.to_string()),
+                kid: Some(leaf.kid.as_str().to_owned()),
+                sig_hash: Some(leaf.sig_hash),
+            },
+            Leaf::Act(leaf) => Self {
+                time: leaf.time,
+                kind: leaf.kind.to_string(),
+                ring: leaf.ring.clone(),
+                kid: leaf.kid.as_ref().map(|kid| kid.as_str().to_owned()),
+                sig_hash: None,
+            },
+            // Of what a later version wrote no more is known than this, and nothing is wrong.
+            Leaf::Unknown(leaf) => Self {
+                time: leaf.time,
+                kind: leaf.kind.to_string(),
+                ring: row.ring.clone(),
+                kid: row.kid.clone(),
+                sig_hash: row.sig_hash.as_deref().and_then(|hash| hash.parse().ok()),
+            },
+        }
+    }
+
+    fn difference(&self, row: &LeafRow) -> Option<&'static str> {
+        let sig_hash = self.sig_hash.map(|digest| digest.to_string());
+        [
+            ("time", self.time.millis() == row.time),
+            ("kind", self.kind == row.kind),
+            ("ring", self.ring == row.ring),
+            ("kid", self.kid == row.kid),
+            ("sig_hash", sig_hash == row.sig_hash),
+        ]
+        .into_iter()
+        .find_map(|(column, same)| (!same).then_some(column))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::request::ClockCorrection;
+
+    use super::*;
+    use trust::log_acts::{LogLine, OnTheLog};
+
+    fn row(index: i64, minute: i64) -> LeafRow {
+        LeafRow {
+            index,
+            time: minute * 60_000,
+            kind: "sign".to_owned(),
+            ring: None,
+            kid: None,
+            sig_hash: None,
+            body: String::new(),
+        }
+    }
+
+    #[test]
+    fn a_leaf_from_the_future_makes_none_after_it_backdated_once_it_is_corrected() {
+        let backdated = |line: LogLine| {
+            let mut trail = Trail::corrected_by(Arc::new(line.times(&[])));
+            let mut findings = Findings::default();
+            for (index, minute) in [(0, 10), (1, 5_000), (2, 12), (3, 13)] {
+                trail.row(&row(index, minute), None, &mut findings);
+            }
+            assert_eq!(trail.clock.at(), Time::from_millis(5_000 * 60_000));
+            findings.into_parts().0.len()
+        };
+        let corrected = |bound: i64| {
+            let order = ClockCorrection {
+                bound: Time::from_millis(bound * 60_000),
+                first: 1,
+                last: 1,
+                origin: "log.example".to_owned(),
+            };
+            let mut line = LogLine::of("log.example");
+            line.tell(4, &OnTheLog::Corrected(order)).unwrap();
+            line
+        };
+        assert_eq!(backdated(LogLine::of("log.example")), 2);
+        assert_eq!(backdated(corrected(11)), 0);
+        assert_eq!(backdated(corrected(60)), 2);
+    }
+}

@@ -1,0 +1,359 @@
+//! Ceremonies, their signatures, documents, credentials and rings: each row against the leaf that
+//! tells of it, and each leaf against the row that it told of.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use trust::leaf::ActKind;
+use trust::{Pin, Sha256Digest};
+
+use store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, VoteRow};
+use trust::acts::{Act, Acts};
+use trust::finding::Findings;
+use trust::log_acts::{LogLine, OnTheLog};
+
+/// A digest that the leaf does not name is one of an older program; that is told once, elsewhere.
+fn tells(act: &Act, digest: Sha256Digest) -> bool {
+    act.leaf.digest.is_none_or(|told| told == digest)
+}
+
+pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
+    let mut there = BTreeSet::new();
+    for row in rows {
+        there.insert(row.index);
+        let vote = &row.vote;
+        let digest = Sha256Digest::of(vote.signature.as_bytes());
+        let leaf = acts
+            .of_ceremony(&vote.ceremony)
+            .iter()
+            .find(|act| act.index == row.index);
+        let logged = leaf.is_some_and(|act| act.leaf.action == vote.purpose && tells(act, digest));
+        if !logged {
+            let what = format!(
+                "a signature to {} of ceremony {} is not the one that its leaf tells of",
+                vote.purpose, vote.ceremony
+            );
+            findings.add("vote_unlogged", Some(row.index), what);
+        }
+    }
+    for (ceremony, acts) in &acts.ceremonies {
+        for act in acts {
+            let vote = act.leaf.kind == ActKind::Ceremony
+                && matches!(
+                    act.leaf.action.as_str(),
+                    "propose" | "approve" | "reject" | "cancel" | "accept"
+                );
+            if vote && !there.contains(&act.index) {
+                let what = format!(
+                    "{} said {} to ceremony {ceremony}: the signature is not in the database",
+                    act.leaf.actor, act.leaf.action
+                );
+                findings.add("vote_missing", Some(act.index), what);
+            }
+        }
+    }
+}
+
+pub fn ceremonies(rows: &[CeremonyRow], acts: &Acts, findings: &mut Findings) {
+    let there: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
+    for row in rows {
+        ceremony(row, acts.of_ceremony(&row.id), findings);
+    }
+    for (id, acts) in &acts.ceremonies {
+        if !there.contains(id.as_str()) {
+            let index = acts.first().map(|act| act.index);
+            let what = format!("the log tells of ceremony {id}, of which there is no row");
+            findings.add("ceremony_missing", index, what);
+        }
+    }
+}
+
+fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
+    let id = &row.id;
+    let request = Sha256Digest::of(&row.request);
+    let by = |actions: &[&str]| {
+        let mut found = acts.iter();
+        found.rfind(|act| actions.contains(&act.leaf.action.as_str()))
+    };
+    match by(&["propose"]) {
+        None => {
+            let what = format!("ceremony {id} was never proposed in the log");
+            findings.add("ceremony_unlogged", None, what);
+            return;
+        }
+        Some(act) if request.to_string() != *id => {
+            let what = format!("the request of ceremony {id} is not the one that was proposed");
+            findings.add("request", Some(act.index), what);
+        }
+        Some(_) => {}
+    }
+    let execution = by(&EXECUTED);
+    let transcript = by(&CLOSED);
+    for (code, bytes, act) in [
+        ("execution", &row.execution, execution),
+        ("transcript", &row.transcript, transcript),
+    ] {
+        let index = act.map(|act| act.index);
+        let agrees = match (bytes, act) {
+            (Some(bytes), Some(act)) => tells(act, Sha256Digest::of(bytes)),
+            (None, None) => true,
+            _ => false,
+        };
+        if !agrees {
+            let what = format!("the {code} of ceremony {id} is not the one in the log");
+            findings.add(code, index, what);
+        }
+    }
+    let state = state(acts);
+    if state != row.state.as_str() {
+        let what = format!(
+            "ceremony {id} is {} in its row, {state} by the log",
+            row.state
+        );
+        findings.add("ceremony_state", acts.last().map(|act| act.index), what);
+    }
+}
+
+/// Acts that carry a ceremony out, with the digest of what the executor wrote.
+const EXECUTED: [&str; 6] = [
+    "generated",
+    "adopted after a crash",
+    "destroyed",
+    "destroyed, found after a crash",
+    "corrected",
+    "revoke",
+];
+
+/// Acts that end a ceremony, with the digest of its transcript.
+const CLOSED: [&str; 3] = ["accepted", "clock-correction", "new-origin"];
+
+/// Where a ceremony stands by its acts. A failure does not undo an end that came before it.
+fn state(acts: &[Arc<Act>]) -> &'static str {
+    acts.iter().fold("proposed", |state, act| {
+        match (act.leaf.action.as_str(), state) {
+            ("approved", _) => "approved",
+            ("rejected", _) => "rejected",
+            ("cancelled", _) => "cancelled",
+            ("intend-generation" | "intend-destruction", _) => "executing",
+            (action, _) if EXECUTED.contains(&action) => "executed",
+            (action, _) if CLOSED.contains(&action) => "closed",
+            ("failed" | "overtaken", "approved" | "executing" | "executed") => "failed",
+            _ => state,
+        }
+    })
+}
+
+/// What was done to the log rests on ceremonies and begins with the leaves that they name, of which
+/// `roots` are the roots; and its origins are a line that ends in the present
+/// one.
+pub fn on_the_log(
+    rows: &[CeremonyRow],
+    acts: &Acts,
+    roots: &BTreeMap<i64, Sha256Digest>,
+    pin: &Pin,
+    origin: &str,
+    findings: &mut Findings,
+) {
+    let mut did = Vec::new();
+    for act in &acts.on_the_log {
+        let named = |row: &&CeremonyRow| act.leaf.reference.as_ref() == Some(&row.id);
+        let row = rows.iter().find(named);
+        let transcript = row.and_then(|row| row.transcript.as_deref());
+        let index = act.index.unsigned_abs();
+        match OnTheLog::read(index, &act.leaf, transcript.unwrap_or_default(), pin) {
+            Ok(done) => did.push((act, done)),
+            Err(why) => not_on_the_log(act, &why, findings),
+        }
+    }
+    let mut line = LogLine::before(did.iter().map(|(_, done)| done), origin);
+    for (act, done) in &did {
+        if let Err(why) = line.tell(act.index.unsigned_abs(), done) {
+            not_on_the_log(act, &why, findings);
+        }
+        if let OnTheLog::Began(order) = done
+            && roots
+                .get(&act.index)
+                .is_some_and(|root| *root != order.root)
+        {
+            let why = "the leaves before it are not those that were left";
+            not_on_the_log(act, why, findings);
+        }
+    }
+    if line.newest() != origin {
+        let what = format!(
+            "the log is {origin:?}, by its ceremonies it is {:?}",
+            line.newest()
+        );
+        findings.add("origin", None, what);
+    }
+}
+
+fn not_on_the_log(act: &Act, why: &str, findings: &mut Findings) {
+    let action = &act.leaf.action;
+    let what = format!("{action} does not rest on a ceremony: {why}");
+    findings.add(act.code(), Some(act.index), what);
+}
+
+pub fn documents(rows: &[DocumentRow], acts: &Acts, findings: &mut Findings) {
+    let mut digests = BTreeSet::new();
+    for row in rows {
+        let digest = Sha256Digest::of(&row.body);
+        digests.insert(digest);
+        let mut told = acts.documents.iter();
+        if !told.any(|act| tells(act, digest)) {
+            let what = format!(
+                "{} {} was never installed in the log",
+                row.kind, row.version
+            );
+            findings.add("document_unlogged", None, what);
+        }
+    }
+    for act in &acts.documents {
+        if act
+            .leaf
+            .digest
+            .is_some_and(|digest| !digests.contains(&digest))
+        {
+            let what = format!("what {} put in is not in the database", act.leaf.action);
+            findings.add("document_missing", Some(act.index), what);
+        }
+    }
+}
+
+pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings) {
+    let grants: BTreeMap<Sha256Digest, i64> = acts
+        .grants
+        .iter()
+        .filter_map(|act| Some((act.leaf.digest?, act.index)))
+        .collect();
+    let unnamed = acts.grants.iter().any(|act| act.leaf.digest.is_none());
+    let withdrawn = |value: &str, after: i64| {
+        let mut told = acts.withdrawals.iter();
+        told.find(|act| act.index > after && act.leaf.reference.as_deref() == Some(value))
+    };
+    let mut there = BTreeMap::new();
+    for row in rows {
+        let who = format!("the {} of {}", row.kind, row.principal);
+        let Some(&granted) = grants.get(&row.digest()) else {
+            if !unnamed {
+                let what = format!("{who} was never granted so in the log");
+                findings.add("credential_unlogged", None, what);
+            }
+            continue;
+        };
+        there.insert(granted, row);
+        let told = withdrawn(&row.value, granted);
+        if row.withdrawn_at != told.map(|act| act.leaf.time.millis()) {
+            let index = told.map(|act| act.index);
+            let what = format!("{who} is withdrawn in one of row and log, not in the other");
+            findings.add("credential_state", index, what);
+        }
+    }
+    for act in acts.grants.iter().filter(|act| act.leaf.digest.is_some()) {
+        // The name of a certificate may be granted again once it was withdrawn.
+        let again = || {
+            let mut later = there.range(act.index + 1..);
+            later.any(|(granted, row)| {
+                row.kind == "mtls-san"
+                    && withdrawn(&row.value, act.index).is_some_and(|w| w.index < *granted)
+            })
+        };
+        if !there.contains_key(&act.index) && !again() {
+            let principal = act.leaf.reference.as_deref().unwrap_or_default();
+            let what = format!("what was granted to {principal} is not in the database");
+            findings.add("credential_missing", Some(act.index), what);
+        }
+    }
+}
+
+/// The leaf names no algorithm; that of a ring's keys is in their transcripts.
+pub fn rings(rows: &[RingRow], acts: &Acts, findings: &mut Findings) {
+    let told: BTreeMap<&str, &Arc<Act>> = acts
+        .rings
+        .iter()
+        .filter_map(|act| Some((act.leaf.ring.as_deref()?, act)))
+        .collect();
+    for row in rows {
+        let created = told.get(row.name.as_str());
+        if created.is_none_or(|act| act.leaf.time.millis() != row.created_at) {
+            let what = format!("ring {} was not created so in the log", row.name);
+            findings.add("ring_unlogged", created.map(|act| act.index), what);
+        }
+    }
+    for (name, act) in told {
+        if !rows.iter().any(|row| row.name == name) {
+            let what = format!("the log tells of ring {name}, of which there is no row");
+            findings.add("ring_missing", Some(act.index), what);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use trust::leaf::{ActLeaf, Leaf};
+
+    use super::*;
+    use store::CeremonyState;
+    use testkit::custodians::{Done, Office, correction, new_origin};
+
+    fn row(done: &Done) -> CeremonyRow {
+        CeremonyRow {
+            id: done.request.to_string(),
+            operation: String::new(),
+            ring: None,
+            state: CeremonyState::Closed,
+            nonce: String::new(),
+            request: Vec::new(),
+            execution: None,
+            transcript: Some(done.transcript.clone()),
+            created_at: 0,
+            updated_at: 0,
+        }
+    }
+
+    fn leaf(done: &Done) -> ActLeaf {
+        match Leaf::parse(&trust::json::canonical(&done.leaf).unwrap()) {
+            Ok(Leaf::Act(act)) => *act,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_was_done_to_the_log_rests_on_ceremonies_that_lead_to_what_it_is() {
+        let office = Office::new("production");
+        let corrected = office.done(0, correction("old", 2, 3, 0));
+        let began = office.done(0, new_origin("old", "new", 6, 8));
+        let tree = Sha256Digest::of(b"tree");
+        let roots = BTreeMap::from([(4, Sha256Digest::of(b"")), (6, tree), (9, tree)]);
+        let codes = |done: &[(i64, &Done)], rows: &[CeremonyRow], origin: &str| {
+            let mut acts = Acts::default();
+            for (index, done) in done {
+                acts.note(*index, leaf(done));
+            }
+            let mut findings = Findings::default();
+            on_the_log(rows, &acts, &roots, office.pin(), origin, &mut findings);
+            let (told, _) = findings.into_parts();
+            let codes = told.iter().map(|finding| finding.code);
+            codes.collect::<Vec<_>>().join(" ")
+        };
+        let rows = [row(&corrected), row(&began)];
+        let all = [(5, &corrected), (6, &began)];
+        assert_eq!(codes(&all, &rows, "new"), "");
+        assert_eq!(codes(&[], &[], "new"), "");
+        assert_eq!(codes(&all, &rows, "old"), "origin");
+        let elsewhere = office.done(0, new_origin("old", "new", 4, 8));
+        let all_but_it = [(4, &elsewhere)];
+        assert_eq!(codes(&all_but_it, &[row(&elsewhere)], "new"), "origin");
+        assert_eq!(codes(&all, &rows[1..], "new"), "correction");
+        assert_eq!(codes(&all, &rows[..1], "new"), "origin correction");
+        assert_eq!(codes(&[(3, &corrected)], &rows, "new"), "correction");
+        assert_eq!(codes(&[(7, &began)], &rows, "new"), "origin");
+        let mut other = corrected.clone();
+        other.leaf["last"] = 4.into();
+        assert_eq!(codes(&[(5, &other)], &rows, "new"), "correction");
+        let again = office.done(0, new_origin("old", "newer", 9, 9));
+        let rows = [row(&began), row(&again)];
+        let all = [(6, &began), (9, &again)];
+        assert_eq!(codes(&all, &rows, "new"), "origin");
+    }
+}

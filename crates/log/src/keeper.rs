@@ -1,0 +1,251 @@
+//! Runs the integrator in every replica; the lease decides which of them does anything. Beside it
+//! the witnesses are asked, in every replica: any of them may be the first to hear that this
+//! database is an old one.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::sync::watch;
+use trust::leaf::ActKind;
+use trust::tlog::policy::WitnessPolicy;
+
+use super::integrator::{self, Integrator, Step};
+use super::proofs::is_witnessed;
+use super::witnesses::{Findings, Witnesses};
+use super::{Event, Log};
+use base::Env;
+use store::{CheckpointRow, Store};
+use trust::error_chain;
+
+/// Pause after an error that may pass by itself; a person's error is looked at again as often.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// How often a replica that does not integrate looks at what is published.
+const LOOK: Duration = Duration::from_secs(20);
+
+/// Signatures that are put into the index together: the more of them, the fewer pages each one
+/// costs; and the longer the others wait for the database meanwhile.
+const TOGETHER: i64 = 16_384;
+
+/// Fewer than that wait so long for others.
+const TOGETHER_WITHIN: Duration = Duration::from_secs(20);
+
+/// What this replica knows of the log.
+#[derive(Debug, Clone, Default)]
+pub struct Published {
+    /// The newest checkpoint that was signed.
+    pub checkpoint: Option<Arc<CheckpointRow>>,
+    /// Whether the quorum of witnesses is complete on it; none where nobody is to witness.
+    pub witnessed: Option<bool>,
+    /// Whether it is this replica that integrates.
+    pub integrates: bool,
+    /// Why the log stands still, if a person has to look. While it does nothing is signed: what
+    /// cannot be logged must not leave.
+    pub refused: Option<Arc<str>>,
+}
+
+pub struct Keeper {
+    pub integrator: Integrator<Store>,
+    pub store: Store,
+    pub env: Env,
+    pub interval: Duration,
+    pub heartbeat: Duration,
+    pub published: watch::Sender<Published>,
+    pub witnesses: Witnesses,
+    pub policy: Option<Arc<WitnessPolicy>>,
+    /// When this replica last held the database against what is published.
+    pub looked: tokio::time::Instant,
+}
+
+impl Keeper {
+    pub fn watch(&self) -> watch::Receiver<Published> {
+        self.published.subscribe()
+    }
+
+    /// Until it is aborted.
+    pub async fn run(mut self) {
+        let mut findings = self.witnesses.findings();
+        let news = self.witnesses.news();
+        self.tell(None, false).await;
+        // They end with us.
+        let _asking = self.witnesses.spawn();
+        // A database that was restored signs nothing before somebody outside could say so. This
+        // ends: what is not answered in time counts as asked.
+        let _ = findings.wait_for(Findings::all_asked).await;
+        let mut integrates = false;
+        let mut indexed = Instant::now();
+        let mut refused = None;
+        loop {
+            let alarm = findings.borrow().alarm();
+            if let Some(alarm) = alarm {
+                metrics::counter!("chancery_log_errors").increment(1);
+                tracing::error!(error = error_chain(&*alarm), "the log stands still");
+                self.tell(Some(Arc::from(error_chain(&*alarm))), false)
+                    .await;
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            let (step, looked) = self.step(refused.is_some()).await;
+            match &step {
+                Ok(Step::Elsewhere) => integrates = false,
+                Ok(_) => integrates = true,
+                Err(_) => {}
+            }
+            let mut pause = match &step {
+                Ok(Step::More) => Duration::ZERO,
+                Ok(_) => self.interval,
+                Err(_) => PAUSE.max(self.interval),
+            };
+            refused = still_refused(refused, step.as_ref().err(), looked);
+            if let Err(error) = &step {
+                metrics::counter!("chancery_log_errors").increment(1);
+                match error.is_fatal() {
+                    true => tracing::error!(error = error_chain(error), "the log stands still"),
+                    false => tracing::warn!(error = error_chain(error), "the log waits"),
+                }
+            }
+            self.tell(refused.clone(), integrates).await;
+            // Whatever became of the tree; but one replica is enough.
+            if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
+                pause = Duration::ZERO;
+            }
+            if matches!(step, Ok(Step::Done)) {
+                self.beat().await;
+            }
+            // A cosignature is published, and an alarm heard, as soon as it is there.
+            tokio::select! {
+                () = tokio::time::sleep(pause) => {}
+                () = news.notified(), if !pause.is_zero() => {}
+            }
+        }
+    }
+
+    /// A replica that does not integrate looks now and then whether what it signs into is still
+    /// the log that is published: the one that integrates may be a new process that refuses. While
+    /// it refuses it looks each time. The second value: whether it has looked.
+    async fn step(&mut self, refuses: bool) -> (Result<Step, integrator::Error>, bool) {
+        let mut step = self.integrator.step().await;
+        let elsewhere = matches!(step, Ok(Step::Elsewhere));
+        if elsewhere && !refuses && self.looked.elapsed() <= LOOK {
+            return (step, false);
+        }
+        self.looked = tokio::time::Instant::now();
+        if elsewhere && let Err(error) = self.integrator.inspect().await {
+            step = Err(error);
+        }
+        (step, true)
+    }
+
+    /// Those who wait for a receipt wake up when the checkpoint is another.
+    async fn tell(&self, refused: Option<Arc<str>>, integrates: bool) {
+        let last = self.store.last_checkpoint().await;
+        self.published.send_if_modified(|published| {
+            let stopped = published.refused != refused || published.integrates != integrates;
+            let before = std::mem::replace(&mut published.refused, refused);
+            published.integrates = integrates;
+            let Ok(last) = last else {
+                // Nothing was learned, so what was refused stays refused.
+                if published.refused.is_none() {
+                    published.refused = before;
+                }
+                return stopped;
+            };
+            let size = |row: Option<&CheckpointRow>| row.map(|row| row.size);
+            // Under a running replica: it remembers what the database has forgotten.
+            if size(last.as_ref()) < size(published.checkpoint.as_deref()) {
+                published.refused =
+                    Some("the database has lost a checkpoint that was signed".into());
+                return true;
+            }
+            let news = size(last.as_ref()) != size(published.checkpoint.as_deref());
+            let cosigned = last.as_ref().map(|row| &row.cosignatures)
+                != published.checkpoint.as_ref().map(|row| &row.cosignatures);
+            if news || cosigned {
+                published.witnessed = self.witnessed(last.as_ref());
+                published.checkpoint = last.map(Arc::new);
+            }
+            stopped || news || cosigned
+        });
+    }
+
+    fn witnessed(&self, row: Option<&CheckpointRow>) -> Option<bool> {
+        Some(is_witnessed(self.policy.as_ref()?, row?))
+    }
+
+    /// Fills the index of signatures in bulk, so that it costs next to nothing where they are
+    /// made. True if there is more to do at once.
+    async fn index(&self, last: &mut Instant) -> bool {
+        let least = match last.elapsed() < TOGETHER_WITHIN {
+            true => TOGETHER,
+            false => 1,
+        };
+        match self.store.unindexed().await {
+            Ok(waiting) if waiting < least => return false,
+            Ok(_) => *last = Instant::now(),
+            // The step has told of it.
+            Err(_) => return false,
+        }
+        match self.store.index_signatures(TOGETHER).await {
+            Ok(done) => done == TOGETHER,
+            Err(error) => {
+                tracing::warn!(error = error_chain(&error), "the index of signatures waits");
+                false
+            }
+        }
+    }
+
+    /// A log that is silent because nothing happens looks like one that was stopped; so it says
+    /// that nothing happened, in a leaf that a stranger can check.
+    async fn beat(&self) {
+        let now = self.env.now();
+        let Ok(tree) = self.store.tree().await else {
+            return;
+        };
+        let silent = now.millis() - tree.clock;
+        if tree.size == 0 || silent < i64::try_from(self.heartbeat.as_millis()).unwrap_or(i64::MAX)
+        {
+            return;
+        }
+        let event = Event::new(ActKind::Admin, "heartbeat", "chancery", now);
+        if let Err(error) = Log::new(self.store.clone())
+            .commit(&store::Change::Record, &event)
+            .await
+        {
+            tracing::warn!(error = error_chain(&error), "no heartbeat in the log");
+        }
+    }
+}
+
+/// A refusal ends when a look at what is stored found nothing wrong, and not because the next look
+/// could not be had.
+fn still_refused(
+    before: Option<Arc<str>>,
+    error: Option<&integrator::Error>,
+    looked: bool,
+) -> Option<Arc<str>> {
+    match error {
+        Some(error) if error.is_fatal() => Some(Arc::from(error_chain(error))),
+        Some(_) => before,
+        None => before.filter(|_| !looked),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refusal_outlives_what_says_nothing_about_it() {
+        let fatal = integrator::Error::Gap(7);
+        let passing = integrator::Error::Store(store::Error::closed());
+        let refused = still_refused(None, Some(&fatal), true);
+        assert!(refused.is_some());
+        assert_eq!(
+            still_refused(refused.clone(), Some(&passing), true),
+            refused
+        );
+        assert_eq!(still_refused(refused.clone(), None, false), refused);
+        assert_eq!(still_refused(refused, None, true), None);
+        assert_eq!(still_refused(None, Some(&passing), false), None);
+    }
+}

@@ -1,0 +1,87 @@
+//! Leaves in; tiles, checkpoints and receipts out. The one place where the audit trail is written:
+//! signatures in group commits, every other act in one transaction with its effect. Behind it the
+//! integrator makes a Merkle tree of the rows, in the forms of C2SP (docs/LOG.md).
+
+mod act_index;
+mod check;
+mod group;
+mod integrator;
+mod keeper;
+mod leaf;
+mod ledger;
+mod open;
+mod proofs;
+mod prune;
+mod rows;
+mod seal;
+mod settings;
+mod storage;
+#[cfg(test)]
+mod tests;
+mod tiles;
+mod witnesses;
+
+use std::sync::Arc;
+
+use store::{Change, Store};
+
+pub use act_index::{ActIndex, ActOnTheLog, Told, times};
+pub use check::{Auditor, Error as CheckError, Report};
+pub use group::Group;
+pub use keeper::Published;
+pub use leaf::{Event, SignatureLeaf};
+pub use open::{OpenError, open};
+pub use proofs::{Error as ProofError, Proofs, Receipt};
+pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};
+pub use rows::{
+    BoundKey, Certified, ChainRowError, bind_key, unverified_chains, verify_transcript,
+};
+pub use seal::{Later, NotSealed, Seal, Sealed};
+pub use settings::Settings;
+pub use storage::{Error as StorageError, Storage};
+
+/// Why nothing was recorded, and so nothing happened.
+#[derive(Debug, Clone, thiserror::Error)]
+pub enum Error {
+    /// With `OutcomeUnknown` inside it may have been recorded, and must be looked for before it
+    /// is repeated.
+    #[error("the audit trail could not be written")]
+    Store(#[source] Arc<store::Error>),
+    /// What is written to a log that stands still would never be in its tree.
+    #[error("the log stands still: {0}")]
+    StandsStill(Arc<str>),
+}
+
+/// The write side of the trail; cheap to clone.
+#[derive(Clone)]
+pub struct Log {
+    store: Store,
+}
+
+impl Log {
+    pub fn new(store: Store) -> Self {
+        Self { store }
+    }
+
+    /// One act and the leaf that tells of it, in one transaction. Returns the leaf's index.
+    pub async fn commit(&self, change: &Change, event: &Event<'_>) -> Result<i64, store::Error> {
+        self.store.commit(change, &event.leaf()).await
+    }
+
+    /// A refusal: nothing changes, but that somebody was refused is written down.
+    pub async fn record_refusal(
+        &self,
+        time: trust::Time,
+        actor: &str,
+        action: &str,
+        ring: Option<&str>,
+        reason: &str,
+    ) -> Result<i64, store::Error> {
+        let event = Event {
+            ring,
+            reason: Some(reason),
+            ..Event::new(trust::leaf::ActKind::Refusal, action, actor, time)
+        };
+        self.commit(&Change::Record, &event).await
+    }
+}

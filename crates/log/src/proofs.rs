@@ -1,0 +1,212 @@
+//! Receipts out: proofs that what was answered is in the tree, for whoever asks.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use tokio::sync::watch;
+use trust::tlog::merkle::{leaf_hash, verify_inclusion};
+use trust::tlog::note::Note;
+use trust::tlog::policy::WitnessPolicy;
+use trust::tlog::proof::TlogProof;
+use trust::tlog::tile::Resource;
+use trust::{Sha256Digest, Time};
+
+use super::keeper::Published;
+use super::tiles::{self, Tiles};
+use store::{CheckpointRow, LeafRow, Store};
+use trust::log_acts::Times;
+
+/// Checkpoints that are looked at for one with enough witnesses; at two a second, half a minute.
+const LOOKED_AT: i64 = 64;
+
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("the log's database cannot be read")]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Tiles(#[from] tiles::Error),
+    /// A leaf in the database is not the one in the tree, or a checkpoint is not of the tree.
+    #[error("the log does not hold together: {0}")]
+    Broken(String),
+    #[error(
+        "leaf {0}: its body was removed after retention; a receipt taken before still verifies"
+    )]
+    Pruned(i64),
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Proofs {
+    store: Store,
+    tiles: Tiles,
+    published: watch::Receiver<Published>,
+    policy: Option<Arc<WitnessPolicy>>,
+}
+
+/// A leaf, and the proof that it is in the tree.
+#[derive(Debug, Clone)]
+pub struct Receipt {
+    pub leaf: LeafRow,
+    pub proof: TlogProof,
+    /// Leaves under the checkpoint before, and the latest time that they tell: no leaf after them
+    /// is older.
+    pub before: Option<(u64, Time)>,
+    /// The log's key that signed the checkpoint.
+    pub log_kid: String,
+}
+
+impl Proofs {
+    pub fn new(
+        store: Store,
+        tiles: Tiles,
+        published: watch::Receiver<Published>,
+        policy: Option<Arc<WitnessPolicy>>,
+    ) -> Self {
+        Self {
+            store,
+            tiles,
+            published,
+            policy,
+        }
+    }
+
+    pub fn published(&self) -> Published {
+        self.published.borrow().clone()
+    }
+
+    /// A file of the log, as it was written.
+    pub async fn file(&self, resource: Resource) -> Result<Option<Arc<Vec<u8>>>, Error> {
+        Ok(self.tiles.get(resource).await?)
+    }
+
+    /// Waits until a checkpoint covers the leaf; false if that took too long.
+    pub async fn covered(&self, index: i64, deadline: Instant) -> bool {
+        let mut published = self.published.clone();
+        let covers = |published: &Published| {
+            let row = published.checkpoint.as_ref();
+            row.is_some_and(|row| row.size > index)
+        };
+        let waiting = published.wait_for(covers);
+        let outcome = tokio::time::timeout_at(deadline.into(), waiting).await;
+        outcome.is_ok_and(|found| found.is_ok())
+    }
+
+    /// The receipt of a leaf under the first checkpoint that covered it; but where a quorum of
+    /// witnesses did not come to cosign that one, under the next that has it. None while there is
+    /// no such leaf or checkpoint.
+    pub async fn receipt(&self, index: i64) -> Result<Option<Receipt>, Error> {
+        let Some(row) = self.best_checkpoint(index).await? else {
+            return Ok(None);
+        };
+        let Some(leaf) = self.store.leaf(index).await? else {
+            return Ok(None);
+        };
+        self.prove(leaf, &row).await.map(Some)
+    }
+
+    /// A witness that was away does not go back, so what it missed stays as it is.
+    async fn best_checkpoint(&self, index: i64) -> Result<Option<CheckpointRow>, Error> {
+        let first = self.store.checkpoint_over(index).await?;
+        let (Some(policy), Some(row)) = (&self.policy, &first) else {
+            return Ok(first);
+        };
+        if is_witnessed(policy, row) {
+            return Ok(first);
+        }
+        let later = self.store.checkpoints(row.size + 1, LOOKED_AT).await?;
+        let witnessed = later.into_iter().find(|row| is_witnessed(policy, row));
+        Ok(witnessed.or(first))
+    }
+
+    /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
+    /// tree as soon as a checkpoint covers it. What a wrong clock wrote is read as it was corrected.
+    pub async fn existed_at(&self, index: i64, times: &Times) -> Result<Option<Time>, Error> {
+        let (time, before) = match self.receipt(index).await? {
+            Some(receipt) => (receipt.leaf.time, receipt.before),
+            None => {
+                let Some(leaf) = self.store.leaf(index).await? else {
+                    return Ok(None);
+                };
+                (leaf.time, self.store.last_checkpoint().await?.map(clock))
+            }
+        };
+        let time = times.of(index.unsigned_abs(), Time::from_millis(time));
+        let floor = before.map(|(size, clock)| times.clock(size, clock));
+        Ok(Some(floor.map_or(time, |floor| time.max(floor))))
+    }
+
+    /// Holds the database's leaf against the tree: a row that was changed has no receipt.
+    async fn prove(&self, leaf: LeafRow, row: &CheckpointRow) -> Result<Receipt, Error> {
+        let broken = |what: &str| Error::Broken(format!("leaf {}: {what}", leaf.index));
+        if leaf.body.is_empty() {
+            let below = self.store.tree().await?.pruned;
+            return Err(match leaf.kind == "sign" && leaf.index < below {
+                true => Error::Pruned(leaf.index),
+                false => broken("the database has no body for it"),
+            });
+        }
+        let (index, size) = (leaf.index as u64, row.size as u64);
+        let now = self.now(row).await?;
+        let hashes = self.tiles.inclusion(index, size, now).await?;
+        let root: Sha256Digest = row
+            .root
+            .parse()
+            .map_err(|_| broken("its checkpoint has no root"))?;
+        verify_inclusion(index, size, leaf_hash(leaf.body.as_bytes()), &hashes, root)
+            .map_err(|_| broken("the database has another one than the tree"))?;
+        let note = Note::parse(row.signed().as_bytes())
+            .map_err(|_| broken("its checkpoint cannot be read"))?;
+        let before = self.store.checkpoint_before(leaf.index).await?;
+        Ok(Receipt {
+            before: before.map(clock),
+            log_kid: row.kid.clone(),
+            proof: TlogProof {
+                index,
+                extra: None,
+                hashes,
+                checkpoint: note,
+            },
+            leaf,
+        })
+    }
+
+    /// That the tree of `new` leaves begins with that of `old`; none if there is no such tree yet.
+    pub async fn consistency(
+        &self,
+        old: u64,
+        new: u64,
+    ) -> Result<Option<Vec<Sha256Digest>>, Error> {
+        let Some(last) = self.store.last_checkpoint().await? else {
+            return Ok(None);
+        };
+        if new > last.size as u64 || old > new {
+            return Ok(None);
+        }
+        let now = self.now(&last).await?;
+        Ok(Some(self.tiles.consistency(old, new, now).await?))
+    }
+
+    /// A size whose tiles are all there: that of the newest checkpoint.
+    async fn now(&self, at_least: &CheckpointRow) -> Result<u64, Error> {
+        let known = self.published.borrow().checkpoint.clone();
+        match known.filter(|row| row.size >= at_least.size) {
+            Some(row) => Ok(row.size as u64),
+            None => {
+                let last = self.store.last_checkpoint().await?;
+                Ok(last.map_or(at_least.size, |row| row.size) as u64)
+            }
+        }
+    }
+}
+
+/// How many leaves a checkpoint covers, and the latest time that they tell.
+fn clock(row: CheckpointRow) -> (u64, Time) {
+    (row.size.unsigned_abs(), Time::from_millis(row.clock))
+}
+
+/// Whether the quorum is complete on a checkpoint.
+pub(super) fn is_witnessed(policy: &WitnessPolicy, row: &CheckpointRow) -> bool {
+    let note = Note::parse(row.signed().as_bytes()).ok();
+    let found = note.and_then(|note| policy.satisfied(&note).ok());
+    found.is_some_and(|found| found.complete)
+}

@@ -1,0 +1,148 @@
+//! Rows of keys and documents against the transcripts that they rest on. A row proves nothing by itself; nothing here
+//! reads the database.
+
+use store::{DocumentRow, KeyRow};
+use trust::life::{Life, Revocation};
+use trust::{
+    Algorithm, KeyState, Kid, Location, Pin, PublicKey, Time, Trusted, Verifier, error_chain,
+};
+
+/// A document of roster or policy that is not in its canonical form.
+#[derive(Debug, thiserror::Error)]
+#[error("document {kind} {version} in the database cannot be read")]
+pub struct ChainRowError {
+    kind: String,
+    version: i64,
+    #[source]
+    source: trust::JsonError,
+}
+
+/// The chain of roster and policy as the database has it; nothing is verified by that.
+pub fn unverified_chains(rows: &[DocumentRow]) -> Result<Option<trust::Chains>, ChainRowError> {
+    let mut chains: Option<trust::Chains> = None;
+    for row in rows {
+        let document =
+            trust::json::require_canonical(&row.body).map_err(|source| ChainRowError {
+                kind: row.kind.clone(),
+                version: row.version,
+                source,
+            })?;
+        match (&mut chains, row.kind.as_str()) {
+            (None, _) => {
+                chains = Some(trust::Chains {
+                    genesis: document,
+                    changes: Vec::new(),
+                })
+            }
+            (Some(chains), "policy") => chains.changes.push(trust::chain::Change::Policy(document)),
+            (Some(chains), _) => chains.changes.push(trust::chain::Change::Roster(document)),
+        }
+    }
+    Ok(chains)
+}
+
+/// What a transcript says of a key, kept so that it is tallied once and not at every change.
+#[derive(Debug)]
+pub struct Certified {
+    pub order: trust::Generate,
+    pub algorithm: Algorithm,
+    pub location: Location,
+    pub spki: Vec<u8>,
+    pub ceremony: String,
+    pub prepared_at: Time,
+}
+
+/// What a row's transcript says of the key, once it is verified from the pin.
+pub fn verify_transcript(
+    bytes: &[u8],
+    pin: &Pin,
+    trusted: &Trusted,
+    row: &KeyRow,
+) -> Result<Certified, String> {
+    let verified = trust::verify_transcript(bytes, pin).map_err(|e| error_chain(&e))?;
+    if !trusted.extends(verified.trusted()) {
+        return Err("its ceremony was held under another line of rosters".to_owned());
+    }
+    let prepared_at = verified.statement().executed_at;
+    let kid: Kid = row
+        .kid
+        .parse()
+        .map_err(|_| "the kid is malformed".to_owned())?;
+    let accepted = verified.into_accepted(&kid).map_err(|e| error_chain(&e))?;
+    Ok(Certified {
+        order: accepted.order().clone(),
+        algorithm: accepted.algorithm(),
+        location: accepted.location().clone(),
+        spki: accepted.public_key().to_spki_der(),
+        ceremony: row.ceremony.clone(),
+        prepared_at,
+    })
+}
+
+/// A key whose row says what its transcript says.
+pub struct BoundKey {
+    pub public: PublicKey,
+    pub verifier: Verifier,
+    pub state: KeyState,
+}
+
+/// The key of a row; every column that the transcript also knows has to agree with it.
+pub fn bind_key(row: &KeyRow, known: &Certified) -> Result<BoundKey, String> {
+    let order = &known.order;
+    let agreements = [
+        ("ring", row.ring == order.ring.as_str()),
+        ("number", row.number == i64::from(order.number)),
+        ("public key", row.spki == known.spki),
+        ("object", row.object == order.place.object()),
+        ("location", row.location == location(&known.location)?),
+        ("activation", row.activate_at == order.activate_at.millis()),
+        ("ceremony", row.ceremony == known.ceremony),
+    ];
+    if let Some((what, _)) = agreements.iter().find(|(_, agrees)| !agrees) {
+        return Err(format!("its {what} is not the one in its transcript"));
+    }
+    let public = trust::PublicKey::from_spki_der(&row.spki).map_err(|e| e.to_string())?;
+    let verifier = trust::Verifier::new(&public, known.algorithm).map_err(|e| e.to_string())?;
+    let state = life(row, known.prepared_at)?
+        .state()
+        .map_err(|e| e.to_string())?;
+    let primary = row.role.as_deref() == Some("primary");
+    if state.word() != row.state || state.is_primary() != primary {
+        return Err("its state and its instants contradict each other".to_owned());
+    }
+    Ok(BoundKey {
+        public,
+        verifier,
+        state,
+    })
+}
+
+/// A location as its row has it: canonical JSON.
+fn location(location: &Location) -> Result<String, String> {
+    let bytes = trust::json::canonical(location).map_err(|e| e.to_string())?;
+    String::from_utf8(bytes).map_err(|e| e.to_string())
+}
+
+fn life(row: &KeyRow, prepared_at: Time) -> Result<Life, String> {
+    let time = |at: Option<i64>| at.map(Time::from_millis);
+    let revocation = match (row.revoked_at, &row.revocation_reason) {
+        (None, None) => None,
+        (Some(at), Some(reason)) => Some(Revocation {
+            reason: reason
+                .parse()
+                .map_err(|_| format!("unknown revocation reason {reason:?}"))?,
+            revoked_at: Time::from_millis(at),
+            compromised_since: time(row.compromised_since),
+        }),
+        _ => return Err("its revocation has no instant or no reason".to_owned()),
+    };
+    Ok(Life {
+        prepared_at,
+        published_at: Some(Time::from_millis(row.published_at)),
+        activated_at: time(row.activated_at),
+        demoted_at: time(row.demoted_at),
+        retired_at: time(row.retired_at),
+        archived_at: time(row.archived_at),
+        revocation,
+    })
+}

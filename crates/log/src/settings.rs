@@ -1,0 +1,129 @@
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use base::settings::{Invalid, Profile, Secret, duration};
+
+/// `[log]`: the transparency log over everything that happens.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Where tiles and checkpoints stand: a directory (relative to the configuration file), or
+    /// `s3://bucket/prefix`, `az://container/prefix`, `gs://bucket/prefix`.
+    pub tiles: String,
+    /// Settings of the object store, as the `object_store` crate names them (`aws_region`,
+    /// `aws_endpoint`, …); secrets as `{ file = "…" }` or `{ env = "…" }`.
+    pub storage: BTreeMap<String, Secret>,
+    /// First line of every checkpoint, for ever; the host of `service.issuer` and `/log` when left
+    /// out.
+    pub origin: Option<String>,
+    /// How often leaves are integrated and a checkpoint is signed.
+    #[serde(with = "duration")]
+    pub interval: Duration,
+    /// A log that was silent for so long says so, with a leaf and a checkpoint.
+    #[serde(with = "duration")]
+    pub heartbeat: Duration,
+    /// Witnesses and their quorum: a tlog-policy file with the witnesses' URLs.
+    pub witnesses: Option<PathBuf>,
+    /// How long a witness may take to answer.
+    #[serde(with = "duration")]
+    pub witness_timeout: Duration,
+    /// How long bodies of signatures are kept.
+    #[serde(with = "duration")]
+    pub retention: Duration,
+    /// Whether partial tiles go when the full one is there; off for a store with object lock.
+    pub remove_partial_tiles: bool,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            tiles: "log".to_owned(),
+            storage: BTreeMap::new(),
+            origin: None,
+            interval: Duration::from_millis(500),
+            heartbeat: Duration::from_secs(600),
+            witnesses: None,
+            witness_timeout: Duration::from_secs(1),
+            retention: Duration::from_secs(7 * 366 * 86_400),
+            remove_partial_tiles: true,
+        }
+    }
+}
+
+impl Settings {
+    pub fn resolve(&mut self, base: &Path) {
+        if !self.tiles.contains("://") && Path::new(&self.tiles).is_relative() {
+            self.tiles = base.join(&self.tiles).display().to_string();
+        }
+        if let Some(witnesses) = self.witnesses.as_mut().filter(|path| path.is_relative()) {
+            *witnesses = base.join(&*witnesses);
+        }
+    }
+
+    pub fn validate(&self, profile: Profile) -> Result<(), Invalid> {
+        let scheme = self.tiles.split_once("://").map(|(scheme, _)| scheme);
+        if scheme.is_some_and(|scheme| !["file", "s3", "az", "gs"].contains(&scheme)) {
+            return Err(Invalid::new(
+                "log.tiles",
+                "expected a directory, s3://…, az://… or gs://…",
+            ));
+        }
+        if let Some(origin) = &self.origin
+            && (origin.is_empty()
+                || origin.contains(['+', '\n'])
+                || origin.contains(char::is_whitespace))
+        {
+            return Err(Invalid::new(
+                "log.origin",
+                "must hold no space and no \"+\"",
+            ));
+        }
+        for (setting, value, least) in [
+            ("log.interval", self.interval, Duration::from_millis(50)),
+            ("log.heartbeat", self.heartbeat, Duration::from_secs(1)),
+            (
+                "log.witness_timeout",
+                self.witness_timeout,
+                Duration::from_millis(50),
+            ),
+        ] {
+            if value < least {
+                return Err(Invalid::new(
+                    setting,
+                    format!("must be {} ms or more", least.as_millis()),
+                ));
+            }
+        }
+        let production = profile == Profile::Production;
+        if production && self.retention < Duration::from_secs(86_400) {
+            return Err(Invalid::new("log.retention", "must be a day or more"));
+        }
+        for (name, secret) in &self.storage {
+            let sensitive = ["secret", "key", "token", "password"];
+            let inline = matches!(secret, Secret::Inline(_));
+            if production && inline && sensitive.iter().any(|word| name.contains(word)) {
+                return Err(Invalid::new(
+                    "log.storage",
+                    format!(
+                        "{name} must be {{ file = \"…\" }} or {{ env = \"…\" }} in the production profile"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The origin of the checkpoints of a service with this issuer.
+    pub fn origin(&self, issuer: &str) -> String {
+        match &self.origin {
+            Some(origin) => origin.clone(),
+            None => {
+                let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
+                format!("{}/log", host.trim_end_matches('/'))
+            }
+        }
+    }
+}

@@ -1,0 +1,208 @@
+//! What must be refused, and what must not.
+
+use object_store::ObjectStoreExt as _;
+use object_store::path::Path;
+
+use super::trouble::Trouble;
+use super::world::{World, run};
+use crate::integrator::{Error, Step};
+
+fn calm() -> std::sync::Arc<Trouble> {
+    Trouble::at(&[])
+}
+
+#[tokio::test]
+async fn a_second_integrator_waits_for_the_lease() {
+    let world = World::new().await;
+    world.sign(10).await;
+    let mut one = world.integrator("one", &calm());
+    let mut two = world.integrator("two", &calm());
+    run(&mut one).await.unwrap();
+    // Its clock starts where the first one's did, so the lease still runs.
+    assert_eq!(two.step().await.unwrap(), Step::Elsewhere);
+    world.sign(10).await;
+    run(&mut one).await.unwrap();
+    run(&mut two).await.unwrap();
+    world.holds().await;
+}
+
+#[tokio::test]
+async fn two_that_both_think_they_hold_the_lease_do_not_fork() {
+    let world = World::new().await;
+    let mut one = world.integrator("same", &calm());
+    let mut two = world.integrator("same", &calm());
+    for round in 0..6 {
+        world.sign(100).await;
+        let (first, second) = tokio::join!(one.step(), two.step());
+        for outcome in [first, second] {
+            if let Err(error) = outcome {
+                assert!(!error.is_fatal(), "round {round}: {error}");
+            }
+        }
+    }
+    run(&mut one).await.unwrap();
+    world.holds().await;
+}
+
+/// Yesterday's database, with signatures of its own since.
+#[tokio::test]
+async fn a_restored_backup_does_not_fork_the_log() {
+    let mut world = World::new().await;
+    world.sign(50).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let backup = world.backup().await;
+    world.sign(50).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let published = world.published().await.unwrap();
+
+    world.restore(&backup).await;
+    let refused = world.integrator("one", &calm()).step().await;
+    assert!(matches!(refused, Err(Error::Behind { .. })), "{refused:?}");
+    world.sign(200).await;
+    let refused = run(&mut world.integrator("two", &calm()))
+        .await
+        .unwrap_err();
+    assert!(refused.is_fatal(), "{refused}");
+    assert_eq!(world.published().await.unwrap(), published);
+}
+
+/// The same, and the published checkpoint is lost with the backup: the tiles are still there.
+#[tokio::test]
+async fn tiles_of_another_history_are_never_overwritten() {
+    let mut world = World::new().await;
+    world.sign(50).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let backup = world.backup().await;
+    world.sign(300).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    world.restore(&backup).await;
+    let checkpoint = Path::from("prefix/checkpoint");
+    world.objects.delete(&checkpoint).await.unwrap();
+    world.sign_others(300).await;
+    let mut late = world.integrator("two", &calm());
+    let refused = run(&mut late).await.unwrap_err();
+    assert!(matches!(refused, Error::Forked { .. }), "{refused:?}");
+}
+
+/// One leaf each: no tile of the two histories has the same name.
+#[tokio::test]
+async fn a_backup_that_signs_more_than_was_lost_does_not_fork_the_log() {
+    let mut world = World::new().await;
+    world.sign(50).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let backup = world.backup().await;
+    world.sign(1).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    world.restore(&backup).await;
+    let checkpoint = Path::from("prefix/checkpoint");
+    world.objects.delete(&checkpoint).await.unwrap();
+    let idle = run(&mut world.integrator("two", &calm())).await;
+    assert!(matches!(idle, Err(Error::Behind { .. })), "{idle:?}");
+    world.sign_others(2).await;
+    let refused = run(&mut world.integrator("two", &calm())).await;
+    assert!(matches!(refused, Err(Error::Forked { .. })), "{refused:?}");
+}
+
+/// Two databases that were one: each checkpoint would be larger than the one before it.
+#[tokio::test]
+async fn a_cloned_database_cannot_publish_beside_the_first() {
+    let mut world = World::new().await;
+    world.sign(50).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let clone = world.backup().await;
+    let mut other = World::new().await;
+    (other.objects, other.key) = (world.objects.clone(), world.key.clone());
+    other.restore(&clone).await;
+    let mut one = world.integrator("one", &calm());
+    let mut two = other.integrator("two", &calm());
+    run(&mut two).await.unwrap();
+    world.sign(1).await;
+    run(&mut one).await.unwrap();
+    other.sign_others(2).await;
+    let refused = run(&mut two).await.unwrap_err();
+    assert!(refused.is_fatal(), "{refused}");
+    assert_eq!(
+        world.published().await.unwrap().size as i64,
+        world.store.log_size().await.unwrap()
+    );
+}
+
+#[tokio::test]
+async fn a_lost_tile_is_written_again_and_a_garbled_one_is_refused() {
+    let world = World::new().await;
+    world.sign(700).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let size = world.store.log_size().await.unwrap();
+    let edge = Path::from(format!("prefix/tile/0/002.p/{}", size - 512));
+    world.objects.delete(&edge).await.unwrap();
+    world.sign(1).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    world.holds().await;
+
+    let edge = Path::from(format!("prefix/tile/0/002.p/{}", size + 1 - 512));
+    let mut bytes = world
+        .objects
+        .get(&edge)
+        .await
+        .unwrap()
+        .bytes()
+        .await
+        .unwrap()
+        .to_vec();
+    bytes[5] ^= 1;
+    world.objects.put(&edge, bytes.into()).await.unwrap();
+    let refused = world.integrator("one", &calm()).step().await.unwrap_err();
+    assert!(matches!(refused, Error::Forked { .. }), "{refused}");
+}
+
+#[tokio::test]
+async fn a_checkpoint_by_somebody_else_is_refused() {
+    let world = World::new().await;
+    world.sign(5).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let checkpoint = Path::from("prefix/checkpoint");
+    let note = "log.example/log\n5\nAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n\n\u{2014} log.example/log AAAAAAAA\n";
+    world.objects.put(&checkpoint, note.into()).await.unwrap();
+    let refused = world.integrator("one", &calm()).step().await.unwrap_err();
+    assert!(matches!(refused, Error::NotOurs(_)), "{refused}");
+}
+
+#[tokio::test]
+async fn partial_tiles_go_when_the_full_ones_are_there() {
+    let world = World::new().await;
+    let mut integrator = world.integrator("one", &calm());
+    for _ in 0..6 {
+        world.sign(100).await;
+        run(&mut integrator).await.unwrap();
+    }
+    let all: Vec<String> = {
+        use futures_util::TryStreamExt as _;
+        use object_store::ObjectStore as _;
+        let listed = world.objects.list(None);
+        let found: Vec<_> = listed.try_collect().await.unwrap();
+        found
+            .into_iter()
+            .map(|meta| meta.location.to_string())
+            .collect()
+    };
+    let stale = |path: &&String| path.contains("/000.p/") && !path.contains("tile/1/");
+    assert_eq!(all.iter().filter(stale).count(), 0, "{all:?}");
+    world.holds().await;
+}
+
+/// The fence: a revoked log key's checkpoint is never recorded, so never published.
+#[tokio::test]
+async fn a_checkpoint_of_a_revoked_key_is_not_published() {
+    let world = World::new().await;
+    world.sign(5).await;
+    let mut integrator = world.integrator("one", &calm());
+    run(&mut integrator).await.unwrap();
+    world.revoke_log_key().await;
+    let before = world.published().await;
+    let refused = run(&mut integrator).await.unwrap_err();
+    assert!(
+        matches!(&refused, Error::Store(error) if error.is_conflict()),
+        "{refused}"
+    );
+    assert_eq!(world.published().await, before);
+}

@@ -1,0 +1,442 @@
+//! The witnesses of the policy, asked beside the integrator: each by a task of its own, so that a
+//! slow one delays nobody. What they cosign goes into the database; the integrator publishes it.
+//!
+//! A witness also remembers what this database may have forgotten. It is not believed for it: it
+//! shows the checkpoint that it cosigned last, and if the log's own key signed that, the log is
+//! older than it was, or forked, and must not go on. A witness's bare word that it saw more counts
+//! only if a second one says so too (or there is no second one), because whoever could stop the
+//! log alone would be its master. The same goes for a 422: without such a checkpoint it is a
+//! failure of that witness, loud and counted.
+
+mod alarm;
+mod remote;
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+use tokio::task::JoinSet;
+use tokio::time::Instant;
+use trust::Time;
+use trust::tlog::checkpoint::{self, Checkpoint};
+use trust::tlog::note::{MAX_SIGNATURES, Note, NoteError, NoteSignature};
+use trust::tlog::policy::{PolicyError, WitnessPolicy};
+use trust::tlog::witness::AddCheckpoint;
+
+use super::integrator::verifier_keys;
+use super::keeper::Published;
+use super::seal::Seal;
+use super::tiles::{self, Tiles};
+use base::Env;
+use base::names;
+use store::{CheckpointRow, Store};
+use trust::error_chain;
+
+pub use alarm::Findings;
+use alarm::{Alarm, Finding};
+use remote::{Answer, Remote};
+
+/// Pause after a first failure; doubled up to [`LONGEST`].
+const PAUSE: Duration = Duration::from_millis(500);
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// Witnesses that record at the same moment, before something else is wrong.
+const CONFLICTS: usize = 64;
+
+/// The policy file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum SettingsError {
+    #[error("log.witnesses: {path} cannot be read")]
+    Read {
+        path: PathBuf,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("log.witnesses: {path}")]
+    Policy {
+        path: PathBuf,
+        #[source]
+        source: PolicyError,
+    },
+    #[error("log.witnesses: the witness {name}")]
+    Remote {
+        name: String,
+        #[source]
+        source: remote::Error,
+    },
+    #[error(
+        "log.witnesses: a checkpoint has room for {MAX_SIGNATURES} signatures, the log's own among them"
+    )]
+    TooMany,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error(transparent)]
+    Remote(#[from] remote::Error),
+    #[error("the log's database cannot be read or written")]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Tiles(#[from] tiles::Error),
+    #[error("our own checkpoint cannot be read")]
+    Own(#[source] NoteError),
+    #[error("the witness calls the log inconsistent from {old} to {new} leaves")]
+    Inconsistent { old: u64, new: u64 },
+    #[error("the witness says that it saw {seen} leaves; the database knows {known}")]
+    Ahead { seen: u64, known: u64 },
+    #[error("the witness changes its mind about where it stands")]
+    Undecided,
+}
+
+impl Error {
+    fn why(&self) -> &'static str {
+        match self {
+            Self::Remote(error) => error.why(),
+            Self::Store(_) | Self::Tiles(_) | Self::Own(_) => "own",
+            Self::Inconsistent { .. } => "inconsistent",
+            Self::Ahead { .. } => "ahead",
+            Self::Undecided => "answer",
+        }
+    }
+}
+
+/// The policy of a configuration's file; without one nobody is asked.
+pub fn read_policy(path: Option<&Path>) -> Result<Option<Arc<WitnessPolicy>>, SettingsError> {
+    let Some(path) = path else {
+        return Ok(None);
+    };
+    let text = std::fs::read_to_string(path).map_err(|source| SettingsError::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    let policy = WitnessPolicy::parse(&text).map_err(|source| SettingsError::Policy {
+        path: path.to_owned(),
+        source,
+    })?;
+    if policy.witnesses().len() >= MAX_SIGNATURES {
+        return Err(SettingsError::TooMany);
+    }
+    Ok(Some(Arc::new(policy)))
+}
+
+/// What every witness's task shares.
+pub struct Shared {
+    pub store: Store,
+    pub tiles: Tiles,
+    pub seal: Arc<dyn Seal>,
+    pub env: Env,
+    pub origin: String,
+    pub heartbeat: Duration,
+    pub published: watch::Receiver<Published>,
+}
+
+/// The tasks, and what they found.
+pub struct Witnesses {
+    asking: Vec<Asking>,
+    findings: Arc<watch::Sender<Findings>>,
+    news: Arc<Notify>,
+}
+
+impl Witnesses {
+    pub fn new(
+        policy: Option<&WitnessPolicy>,
+        timeout: Duration,
+        shared: Shared,
+    ) -> Result<Self, SettingsError> {
+        let shared = Arc::new(shared);
+        let mut remotes = Vec::new();
+        for witness in policy.map(WitnessPolicy::witnesses).unwrap_or_default() {
+            let Some(url) = &witness.url else {
+                tracing::warn!(
+                    witness = witness.name,
+                    "not asked: the policy has no URL for it"
+                );
+                continue;
+            };
+            let remote = Remote::new(witness.key.clone(), url, timeout);
+            let remote = remote.map_err(|source| SettingsError::Remote {
+                name: witness.name.clone(),
+                source,
+            })?;
+            remotes.push((witness.name.clone(), remote));
+        }
+        let (findings, _) = watch::channel(Findings::new(remotes.len()));
+        let (findings, news) = (Arc::new(findings), Arc::new(Notify::new()));
+        let asking = remotes
+            .into_iter()
+            .enumerate()
+            .map(|(place, (name, remote))| Asking {
+                place,
+                name,
+                remote,
+                shared: shared.clone(),
+                findings: findings.clone(),
+                news: news.clone(),
+                known: 0,
+                asked: -1,
+                evidence: None,
+                failures: 0,
+                last: Instant::now(),
+            });
+        Ok(Self {
+            asking: asking.collect(),
+            findings,
+            news,
+        })
+    }
+
+    pub fn findings(&self) -> watch::Receiver<Findings> {
+        self.findings.subscribe()
+    }
+
+    /// Notified when there is something to publish, or to stop for.
+    pub fn news(&self) -> Arc<Notify> {
+        self.news.clone()
+    }
+
+    /// The tasks end when the set is dropped.
+    pub fn spawn(&mut self) -> JoinSet<()> {
+        self.asking.drain(..).map(Asking::run).collect()
+    }
+}
+
+/// One witness.
+struct Asking {
+    place: usize,
+    /// As the policy calls it.
+    name: String,
+    remote: Remote,
+    shared: Arc<Shared>,
+    findings: Arc<watch::Sender<Findings>>,
+    news: Arc<Notify>,
+    /// What it cosigned last, as far as we know. It says so itself when we are wrong.
+    known: u64,
+    /// The size of the checkpoint that it was last asked for with success.
+    asked: i64,
+    /// A checkpoint by our own key that the database does not account for.
+    evidence: Option<Checkpoint>,
+    failures: u32,
+    last: Instant,
+}
+
+impl Asking {
+    async fn run(mut self) {
+        // Before anything new is signed: what was seen of this log before.
+        if let Err(error) = self.examine().await {
+            self.failed(&error);
+        }
+        self.last = Instant::now();
+        self.find(Finding::asked);
+        let mut published = self.shared.published.clone();
+        loop {
+            let now = published.borrow_and_update().clone();
+            let size = now.checkpoint.as_ref().map_or(0, |row| row.size);
+            let behind = size.saturating_sub(i64::try_from(self.known).unwrap_or(i64::MAX));
+            metrics::gauge!(names::WITNESS_LAG, "witness" => self.name.clone())
+                .set(behind.max(0) as f64);
+            // Only who integrates sends what is new; the others would ask for the same.
+            let new = now.integrates && size > self.asked;
+            let wait = match (self.failures, new) {
+                (0, true) => Duration::ZERO,
+                (0, false) => self.shared.heartbeat,
+                (failures, _) => pause(failures).min(self.shared.heartbeat),
+            };
+            tokio::select! {
+                () = tokio::time::sleep_until(self.last + wait) => self.ask(now.checkpoint).await,
+                changed = published.changed() => if changed.is_err() {
+                    return;
+                }
+            }
+        }
+    }
+
+    async fn ask(&mut self, row: Option<Arc<CheckpointRow>>) {
+        self.last = Instant::now();
+        let outcome = match row {
+            Some(row) => self.attempt(&row).await,
+            None => self.examine().await,
+        };
+        match outcome {
+            Ok(()) => {
+                if self.failures > 0 {
+                    tracing::info!(witness = self.name, "the witness answers again");
+                }
+                self.failures = 0;
+            }
+            Err(error) => self.failed(&error),
+        }
+    }
+
+    fn failed(&mut self, error: &Error) {
+        let labels = [
+            ("witness", self.name.clone()),
+            ("why", error.why().to_owned()),
+        ];
+        metrics::counter!(names::WITNESS_FAILURES, &labels).increment(1);
+        let (witness, text) = (&self.name, error_chain(error));
+        match error {
+            Error::Inconsistent { .. } | Error::Ahead { .. } => {
+                tracing::error!(witness, error = text, "a witness contradicts the log");
+            }
+            // Said once; the figure counts on.
+            _ if self.failures == 0 => tracing::warn!(witness, error = text, "not cosigned"),
+            _ => tracing::debug!(witness, error = text, "not cosigned"),
+        }
+        self.failures = self.failures.saturating_add(1);
+    }
+
+    async fn attempt(&mut self, row: &CheckpointRow) -> Result<(), Error> {
+        self.weigh().await?;
+        let size = row.size as u64;
+        let note = Note::parse(row.note.as_bytes()).map_err(Error::Own)?;
+        // Once more after it said where it stands.
+        for _ in 0..2 {
+            if self.known > size {
+                return self.ahead(row).await;
+            }
+            let old = self.known;
+            let proof = match old == 0 || old == size {
+                true => Vec::new(),
+                false => self.shared.tiles.consistency(old, size, size).await?,
+            };
+            let request = AddCheckpoint {
+                old,
+                proof,
+                note: note.clone(),
+            };
+            let env = &self.shared.env;
+            let signed = Time::from_millis(row.time);
+            match self.remote.add(&request, signed, || env.now()).await? {
+                Answer::Cosigned(line) => {
+                    self.known = size;
+                    self.record(row, &line).await?;
+                    self.asked = row.size;
+                    self.find(|mine| mine.claims(None));
+                    return Ok(());
+                }
+                Answer::At(size) => self.known = size,
+                Answer::Inconsistent => {
+                    self.ask_for_proof().await;
+                    return Err(Error::Inconsistent { old, new: size });
+                }
+            }
+        }
+        Err(Error::Undecided)
+    }
+
+    /// The witness says that it saw more than this checkpoint. If the database knows that much,
+    /// another replica was faster; if not, the database is older than what the witness saw.
+    async fn ahead(&mut self, row: &CheckpointRow) -> Result<(), Error> {
+        let (seen, known) = (self.known, self.database().await?);
+        if seen <= known {
+            self.asked = row.size;
+            self.find(|mine| mine.claims(None));
+            return Ok(());
+        }
+        // Next time it is asked from the beginning, in case it was a slip.
+        self.known = 0;
+        self.find(|mine| mine.claims(Some(seen)));
+        self.ask_for_proof().await;
+        Err(Error::Ahead { seen, known })
+    }
+
+    /// Whether it can show what it says; if not, that it says so is the error.
+    async fn ask_for_proof(&mut self) {
+        if let Err(error) = self.examine().await {
+            let (witness, error) = (&self.name, error_chain(&error));
+            tracing::warn!(witness, error, "the witness does not show what it cosigned");
+        }
+    }
+
+    /// Looks at what the witness cosigned last. Only what the log's own key signed counts.
+    async fn examine(&mut self) -> Result<(), Error> {
+        let shared = &self.shared;
+        let Some(bytes) = self.remote.latest(&shared.origin).await? else {
+            return Ok(());
+        };
+        let keys = verifier_keys(&shared.origin, shared.seal.as_ref());
+        let opened = Note::parse(&bytes).and_then(|note| checkpoint::open(&note, &keys));
+        match opened {
+            Ok(seen) => self.evidence = Some(seen),
+            Err(error) => {
+                let (witness, error) = (&self.name, error_chain(&error));
+                tracing::warn!(witness, error, "what it shows as ours is not signed by us");
+                return Ok(());
+            }
+        }
+        self.weigh().await
+    }
+
+    /// Holds the evidence against the database, again and again: it may be put right.
+    async fn weigh(&mut self) -> Result<(), Error> {
+        let Some(seen) = &self.evidence else {
+            return Ok(());
+        };
+        let known = self.database().await?;
+        let witness = self.name.clone();
+        let alarm = if seen.size > known {
+            Some(Alarm::Older {
+                witness,
+                seen: seen.size,
+                known,
+            })
+        } else if self.shared.tiles.root_at(seen.size, known).await? != seen.root {
+            Some(Alarm::Forked {
+                witness,
+                size: seen.size,
+            })
+        } else {
+            None
+        };
+        if alarm.is_none() {
+            self.known = seen.size;
+            self.evidence = None;
+        }
+        self.find(|mine| mine.proves(alarm.map(Arc::new)));
+        Ok(())
+    }
+
+    /// Leaves of the last checkpoint that was signed, as the database knows now.
+    async fn database(&self) -> Result<u64, Error> {
+        let last = self.shared.store.last_checkpoint().await?;
+        Ok(last.map_or(0, |row| row.size as u64))
+    }
+
+    /// Adds the line to those of the checkpoint. One of this witness is enough: the earliest.
+    async fn record(&self, row: &CheckpointRow, line: &NoteSignature) -> Result<(), Error> {
+        let store = &self.shared.store;
+        for _ in 0..CONFLICTS {
+            let stands = store.checkpoint_over(row.size - 1).await?;
+            let Some(stands) = stands.filter(|stands| stands.size == row.size) else {
+                break;
+            };
+            let whole = Note::parse(stands.signed().as_bytes()).map_err(Error::Own)?;
+            let same = |other: &NoteSignature| (&other.name, other.id) == (&line.name, line.id);
+            if whole.signatures.iter().any(same) {
+                return Ok(());
+            }
+            let all = format!("{}{line}", stands.cosignatures);
+            if store.cosign(row.size, &stands.cosignatures, &all).await? {
+                metrics::counter!(names::COSIGNATURES, "witness" => self.name.clone()).increment(1);
+                self.news.notify_one();
+                return Ok(());
+            }
+        }
+        Err(store::Error::conflict(store::Subject::Tree).into())
+    }
+
+    fn find(&self, change: impl FnOnce(&mut Finding)) {
+        let changed = self
+            .findings
+            .send_if_modified(|findings| findings.change(self.place, change));
+        if changed {
+            self.news.notify_one();
+        }
+    }
+}
+
+fn pause(failures: u32) -> Duration {
+    let doubled = PAUSE.saturating_mul(1 << failures.saturating_sub(1).min(16));
+    doubled.min(LONGEST)
+}

@@ -1,0 +1,3 @@
+//! For tests, benchmarks and the demonstration only; no program links it.
+
+pub mod custodians;

@@ -1,0 +1,111 @@
+//! The acts of the log, sorted by what they are about. Signatures and refusals are not kept, so this
+//! grows with keys and ceremonies and not with what is signed.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::history::{History, NotAHistory};
+use crate::leaf::{ActKind, ActLeaf};
+use crate::{Kid, Time};
+use serde::{Deserialize, Serialize};
+
+use crate::log_acts::OnTheLog;
+
+/// An act and its place.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Act {
+    pub index: i64,
+    pub leaf: ActLeaf,
+}
+
+impl Act {
+    /// The code of a finding that it rests on no ceremony, of an act on the log.
+    pub fn code(&self) -> &'static str {
+        match self.leaf.action.as_str() {
+            "new-origin" => "origin",
+            _ => "correction",
+        }
+    }
+}
+
+/// By what they are about, each in the order of the log.
+#[derive(Debug, Default)]
+pub struct Acts {
+    /// What makes the state of each key.
+    pub keys: BTreeMap<Kid, Vec<Arc<Act>>>,
+    /// By the digest of the ceremony's request.
+    pub ceremonies: BTreeMap<String, Vec<Arc<Act>>>,
+    pub documents: Vec<Arc<Act>>,
+    pub grants: Vec<Arc<Act>>,
+    pub withdrawals: Vec<Arc<Act>>,
+    pub rings: Vec<Arc<Act>>,
+    /// What was done to the log.
+    pub on_the_log: Vec<Arc<Act>>,
+}
+
+impl Acts {
+    pub fn note(&mut self, index: i64, leaf: ActLeaf) {
+        let act = Arc::new(Act { index, leaf });
+        self.of_keys(&act);
+        if OnTheLog::is_meant(&act.leaf) {
+            self.on_the_log.push(act.clone());
+        }
+        let leaf = &act.leaf;
+        match (leaf.kind, leaf.action.as_str()) {
+            (ActKind::Ceremony | ActKind::Log, _) | (ActKind::Key, "revoke" | "archive") => {
+                if let Some(ceremony) = leaf.reference.clone() {
+                    self.ceremonies.entry(ceremony).or_default().push(act);
+                }
+            }
+            (ActKind::Roster, _) => self.documents.push(act),
+            (ActKind::Access, "grant") => self.grants.push(act),
+            (ActKind::Access, "withdraw") => self.withdrawals.push(act),
+            (ActKind::Ring, "create") => self.rings.push(act),
+            _ => {}
+        }
+    }
+
+    /// Keeps the act if it changes a key, and nothing else of it.
+    pub fn of_keys(&mut self, act: &Arc<Act>) {
+        let leaf = &act.leaf;
+        for kid in [&leaf.kid, &leaf.previous_kid].into_iter().flatten() {
+            if History::concerns(leaf, kid) {
+                self.keys.entry(kid.clone()).or_default().push(act.clone());
+            }
+        }
+    }
+
+    /// Of one ceremony.
+    pub fn of_ceremony(&self, id: &str) -> &[Arc<Act>] {
+        self.ceremonies.get(id).map_or(&[], Vec::as_slice)
+    }
+}
+
+/// The life of a key by its acts, each at the time that `time` says; or the act that cannot have
+/// been.
+pub fn replay(
+    kid: &Kid,
+    prepared_at: Time,
+    acts: &[Arc<Act>],
+    time: impl Fn(&Act) -> Time,
+) -> Result<History, (i64, NotAHistory)> {
+    let mut history = History::new(kid.clone(), prepared_at);
+    for (number, act) in acts.iter().enumerate() {
+        let mut leaf = act.leaf.clone();
+        leaf.time = time(act);
+        // A clock that was wrong at the acceptance was wrong at the birth before it.
+        if number == 0 && leaf.time < act.leaf.time && prepared_at <= act.leaf.time {
+            history = History::new(kid.clone(), prepared_at.min(leaf.time));
+        }
+        history.tell(&leaf).map_err(|error| (act.index, error))?;
+    }
+    Ok(history)
+}
+
+/// The act that accepted a key: its first.
+pub fn acceptance(acts: &[Arc<Act>]) -> Option<&Act> {
+    acts.first()
+        .map(Arc::as_ref)
+        .filter(|act| act.leaf.kind == ActKind::Ceremony)
+}

@@ -1,0 +1,15 @@
+//! What an auditor runs: signatures, evidence files and transcripts offline, and a monitor that follows a log from
+//! outside. All rules are those of `trust`; this crate reads files, asks services and prints.
+
+pub mod client;
+pub mod evidence;
+mod follow;
+pub mod monitor;
+pub mod output;
+pub mod signatures;
+pub mod transcript;
+mod watch;
+
+pub use monitor::{Monitor, findings};
+pub use signatures::Verify;
+pub use transcript::Transcript;

@@ -1,0 +1,58 @@
+//! `chancery-verify`: what `chancery` knows about verification, without the service.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use verify::output::{EXIT_CODES, Output, Style};
+use verify::{Monitor, Transcript, Verify, monitor, signatures, transcript};
+
+/// Verifies what a Chancery service signed and published. It needs no account and no service of its own: signatures,
+/// evidence files and transcripts are checked offline.
+#[derive(Debug, Parser)]
+#[command(name = "chancery-verify", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// Tables for people or JSON for programs.
+    #[arg(long, global = true, value_enum, default_value = "human")]
+    output: Style,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// A signature or an evidence file: offline with a JWKS file or the genesis, or by a service.
+    Signature(Verify),
+    /// The transcript of a ceremony, from the digest of the pinned genesis alone.
+    Transcript(Transcript),
+    /// Follow a log from outside: that it only grows, that it is fresh, and that every published key has its ceremony in
+    /// it. Exit code 5: an alarm.
+    Monitor(Monitor),
+}
+
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Reqwest looks for it; without it every request fails.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let output = Output::new("chancery-verify", arguments.output);
+    let done = match arguments.command {
+        Command::Signature(command) => signatures::run(command, &output).await,
+        Command::Transcript(command) => transcript::run(&command, &output),
+        Command::Monitor(command) => monitor::run(command, &now, &output).await,
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.failure(&failure),
+    }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this program that reads the wall clock"
+)]
+fn now() -> trust::Time {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    trust::Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
+}

@@ -1,0 +1,273 @@
+//! `chancery log monitor`: from outside, against what was seen before.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::{Value, json};
+use trust::time::parse_duration;
+use trust::{Sha256Digest, Time};
+
+use super::follow::{Follower, Round};
+use crate::client::Client;
+use crate::evidence::read_policy;
+use crate::output::{Code, Failure, Output, progress, table};
+use crate::watch::State;
+use trust::finding::Finding;
+
+/// A replica, a witness or a checkpoint may be a moment behind: what is told of them has to be so
+/// for as long as these looks take.
+const LOOKS: usize = 6;
+const BETWEEN: Duration = Duration::from_secs(2);
+
+/// Findings that may be of a moment.
+const PASSING: &[&str] = &["key_unlogged", "revoked_in_jwks", "witnesses"];
+
+#[derive(Debug, Args)]
+pub struct Monitor {
+    /// Base URL of the service.
+    #[arg(long)]
+    url: String,
+    /// SHA-256 of the genesis, as its custodians published it.
+    #[arg(long)]
+    genesis: Sha256Digest,
+    /// What was seen so far; made by the first run, replaced after every good one.
+    #[arg(long)]
+    state: PathBuf,
+    /// The witnesses that have to have seen the log (c2sp.org/tlog-policy).
+    #[arg(long)]
+    witness_policy: Option<PathBuf>,
+    /// Between two looks.
+    #[arg(long, default_value = "60s", value_parser = parse_duration)]
+    interval: Duration,
+    /// Look once.
+    #[arg(long)]
+    once: bool,
+    /// How old the newest leaf, or the quorum of witnesses on the checkpoint, may be.
+    #[arg(long, default_value = "20m", value_parser = parse_duration)]
+    max_age: Duration,
+}
+
+/// What a look found, when what passes by itself has passed.
+struct Looked {
+    state: Option<State>,
+    findings: Vec<Finding>,
+    size: Option<u64>,
+    read: u64,
+}
+
+pub async fn run(
+    command: Monitor,
+    now: &(impl Fn() -> Time + Sync),
+    output: &Output,
+) -> Result<(), Failure> {
+    let policy = command
+        .witness_policy
+        .as_deref()
+        .map(read_policy)
+        .transpose()?;
+    let mut state = load(&command.state, command.genesis)?;
+    let client = Client::new(&command.url, None)?;
+    let mut follower = Follower::new(client, command.genesis, policy);
+    if command.once {
+        let looked = look(&mut follower, state.as_ref(), &command, now, output).await?;
+        keep(&command.state, looked.state.as_ref())?;
+        return tell(&looked, output);
+    }
+    let mut known = BTreeSet::new();
+    loop {
+        let mut alarms = Vec::new();
+        match look(&mut follower, state.as_ref(), &command, now, output).await {
+            Ok(looked) => {
+                keep(&command.state, looked.state.as_ref())?;
+                state = looked.state.or(state);
+                alarms = looked.findings;
+            }
+            Err(failure) => alarms.push(Finding {
+                code: "unreachable",
+                what: format!("{:#}", failure.error),
+                index: None,
+            }),
+        }
+        // Each alarm once, as long as it lasts.
+        let present: BTreeSet<(&str, String)> = alarms.iter().map(name).collect();
+        for alarm in alarms.iter().filter(|alarm| !known.contains(&name(alarm))) {
+            let at = now();
+            let line =
+                json!({"at": at, "code": alarm.code, "what": alarm.what, "index": alarm.index});
+            output.line(&line, || {
+                format!("{at} ALARM {}: {}", alarm.code, alarm.what)
+            });
+        }
+        if present.is_empty() && !known.is_empty() {
+            let at = now();
+            let line = json!({"at": at, "code": "clear"});
+            output.line(&line, || format!("{at} all as it should be again"));
+        }
+        known = present;
+        tokio::time::sleep(command.interval).await;
+    }
+}
+
+fn name(finding: &Finding) -> (&'static str, String) {
+    (finding.code, finding.what.clone())
+}
+
+/// Looks until nothing is left that may pass by itself, or it does not pass.
+async fn look(
+    follower: &mut Follower<Client>,
+    before: Option<&State>,
+    command: &Monitor,
+    now: &(impl Fn() -> Time + Sync),
+    output: &Output,
+) -> Result<Looked, Failure> {
+    let mut state = None;
+    let mut read = 0;
+    let mut all: Vec<Finding> = Vec::new();
+    let mut lasting: Option<Vec<Finding>> = None;
+    let mut size = None;
+    for look in 1..=LOOKS {
+        let bar = progress(0, output);
+        let before = state.as_ref().or(before);
+        let round = follower.round(before, |done, of| {
+            bar.set_length(of);
+            bar.set_position(done);
+        });
+        let round = round.await?;
+        bar.finish_and_clear();
+        size = round.checkpoint.as_ref().map(|now| now.size).or(size);
+        read += match round.state {
+            Some(_) => round.watch.read(),
+            None => 0,
+        };
+        let (found, next) = judged(round, command, now);
+        state = next.or(state);
+        let (passing, told): (Vec<_>, Vec<_>) = found
+            .into_iter()
+            .partition(|finding| PASSING.contains(&finding.code));
+        // What was read once is not read again: what was found there is kept.
+        all.extend(
+            told.into_iter()
+                .filter(|new| !all.contains(new))
+                .collect::<Vec<_>>(),
+        );
+        let still: Vec<Finding> = match lasting {
+            None => passing,
+            Some(earlier) => earlier
+                .into_iter()
+                .filter(|finding| passing.contains(finding))
+                .collect(),
+        };
+        if still.is_empty() || look == LOOKS {
+            all.extend(still);
+            break;
+        }
+        lasting = Some(still);
+        tokio::time::sleep(BETWEEN).await;
+    }
+    Ok(Looked {
+        state,
+        findings: all,
+        size,
+        read,
+    })
+}
+
+fn judged(
+    round: Round,
+    command: &Monitor,
+    now: &(impl Fn() -> Time + Sync),
+) -> (Vec<Finding>, Option<State>) {
+    let mut findings = round.findings;
+    if round.checkpoint.is_some() {
+        let witnessed = round.witnessed.as_ref();
+        let now = now();
+        let watch = &round.watch;
+        watch.fresh(witnessed, command.max_age, now, &mut findings);
+    }
+    (findings.into_parts().0, round.state)
+}
+
+fn tell(looked: &Looked, output: &Output) -> Result<(), Failure> {
+    let shown: Value = json!({
+        "size": looked.size,
+        "read": looked.read,
+        "findings": looked.findings,
+    });
+    output.result(&shown, || {
+        let size = looked
+            .size
+            .map_or_else(|| "?".to_owned(), |size| size.to_string());
+        let head = format!("{size} leaves, {} of them new\n", looked.read);
+        match looked.findings.is_empty() {
+            true => head + "all as it should be",
+            false => head + &findings(&looked.findings),
+        }
+    });
+    match looked.findings.len() {
+        0 => Ok(()),
+        n => Err(Failure::told(Code::NotValid, format_args!("{n} alarm(s)"))),
+    }
+}
+
+fn load(path: &Path, genesis: Sha256Digest) -> Result<Option<State>, Failure> {
+    let bytes = match fs::read(path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => {
+            let what = format!("cannot read {}", path.display());
+            return Err(Failure::new(
+                Code::Usage,
+                anyhow::Error::new(error).context(what),
+            ));
+        }
+    };
+    // Never begun anew by itself: whoever can garble the file could hide a fork by it.
+    let state = State::decode(&bytes, genesis)
+        .with_context(|| format!("{} cannot be used", path.display()))
+        .map_err(|error| Failure::new(Code::Usage, error))?;
+    Ok(Some(state))
+}
+
+/// Whole or not at all: written beside it, then put in its place.
+fn keep(path: &Path, state: Option<&State>) -> Result<(), Failure> {
+    let Some(state) = state else { return Ok(()) };
+    let bytes = state
+        .encode()
+        .map_err(|error| Failure::new(Code::Failed, error))?;
+    let mut beside = path.as_os_str().to_owned();
+    beside.push(".new");
+    let beside = PathBuf::from(beside);
+    let written = || -> std::io::Result<()> {
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(&bytes)?;
+        file.sync_all()?;
+        fs::rename(&beside, path)?;
+        let directory = path
+            .parent()
+            .filter(|parent| !parent.as_os_str().is_empty());
+        fs::File::open(directory.unwrap_or(Path::new(".")))?.sync_all()
+    };
+    written().with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(())
+}
+
+/// What an audit found, for people.
+pub fn findings(all: &[Finding]) -> String {
+    table(
+        &["finding", "leaf", "what"],
+        all.iter().map(|finding| {
+            [
+                finding.code.to_owned(),
+                finding
+                    .index
+                    .map_or_else(String::new, |index| index.to_string()),
+                finding.what.clone(),
+            ]
+        }),
+    )
+}

@@ -1,0 +1,229 @@
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use base64ct::{Base64UrlUnpadded, Encoding as _};
+use clap::{ArgGroup, Args};
+use serde_json::{Value, json};
+use trust::verdict::Reason;
+use trust::{Algorithm, PublicKey, Sha256Digest, Verifier};
+
+use crate::client::Client;
+use crate::evidence;
+use crate::output::progress;
+use crate::output::{Code, Failure, Output, table};
+
+/// Claims of one batch.
+const BATCH: usize = 256;
+
+#[derive(Debug, Args)]
+#[command(group = ArgGroup::new("by").required(true))]
+pub struct Verify {
+    /// JWS (compact or JSON) or DSSE envelopes, one per line; or an evidence file.
+    file: PathBuf,
+    /// Ask this service for the verdict, with history and proof of existence.
+    #[arg(long, group = "by")]
+    url: Option<String>,
+    /// Check the signature alone, offline, with the keys in this JWKS file. It says nothing about
+    /// revocation or time.
+    #[arg(long, group = "by")]
+    jwks: Option<PathBuf>,
+    /// Check an evidence file offline, with nothing but this digest of the pinned genesis.
+    #[arg(long, group = "by")]
+    genesis: Option<Sha256Digest>,
+    /// With `--genesis`: the witnesses that have to have seen the log (c2sp.org/tlog-policy).
+    #[arg(long, requires = "genesis")]
+    witness_policy: Option<PathBuf>,
+    /// The payload of a detached JWS.
+    #[arg(long, conflicts_with = "genesis")]
+    payload: Option<PathBuf>,
+}
+
+pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
+    let unreadable = || format!("cannot read {}", command.file.display());
+    if let Some(genesis) = command.genesis {
+        let bytes = std::fs::read(&command.file).with_context(unreadable)?;
+        let policy = command.witness_policy.as_deref();
+        return evidence::check(&bytes, genesis, policy, output);
+    }
+    let text = std::fs::read_to_string(&command.file).with_context(unreadable)?;
+    if evidence::is_evidence(text.as_bytes()) {
+        return Err(Failure::usage(
+            "this is an evidence file: check it with --genesis SHA256",
+        ));
+    }
+    let payload = command
+        .payload
+        .as_ref()
+        .map(|path| std::fs::read(path).with_context(|| format!("cannot read {}", path.display())))
+        .transpose()?;
+    let all: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
+    if all.is_empty() {
+        return Err(Failure::usage("the file holds no signature"));
+    }
+    let results = match (&command.url, &command.jwks) {
+        (Some(url), _) => ask(url, &all, payload.as_deref(), output).await?,
+        (None, jwks) => {
+            let path = jwks.clone().unwrap_or_default();
+            let jwks =
+                std::fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
+            offline(&jwks, &all, payload.as_deref())?
+        }
+    };
+    if let Some(problem) = results
+        .iter()
+        .map(|result| &result["problem"])
+        .find(|p| !p.is_null())
+    {
+        return Err(Failure::new(
+            Code::Failed,
+            anyhow::anyhow!(
+                "the service could not read a signature: {}",
+                problem["detail"]
+            ),
+        ));
+    }
+    let good = |result: &Value| {
+        matches!(
+            result["verdict"].as_str(),
+            Some("VALID" | "VALID_RETIRED_KEY")
+        )
+    };
+    let bad = results.iter().filter(|result| !good(result)).count();
+    output.result(&results, || summary(&results));
+    if bad > 0 {
+        return Err(Failure::told(
+            Code::NotValid,
+            format_args!("{bad} of {} signature(s) are not valid", results.len()),
+        ));
+    }
+    Ok(())
+}
+
+async fn ask(
+    url: &str,
+    all: &[&str],
+    payload: Option<&[u8]>,
+    output: &Output,
+) -> Result<Vec<Value>, Failure> {
+    let client = Client::new(url, None)?;
+    let bar = progress(all.len(), output);
+    let mut results = Vec::with_capacity(all.len());
+    for batch in all.chunks(BATCH) {
+        let items: Vec<Value> = batch
+            .iter()
+            .map(|jws| {
+                let mut item = claim(jws);
+                if let Some(payload) = payload {
+                    item["payload"] = json!(Base64UrlUnpadded::encode_string(payload));
+                }
+                item
+            })
+            .collect();
+        let answer = client
+            .post("/v1/verify-batch", &json!({"items": items}))
+            .await?;
+        results.extend(answer["items"].as_array().cloned().unwrap_or_default());
+        bar.inc(batch.len() as u64);
+    }
+    bar.finish_and_clear();
+    Ok(results)
+}
+
+/// A DSSE envelope, a JWS in JSON, or a compact JWS.
+pub fn claim(text: &str) -> Value {
+    match serde_json::from_str::<Value>(text) {
+        Ok(value) if value.get("payloadType").is_some() => json!({"envelope": value}),
+        Ok(value) if value.is_object() => json!({"jws": value}),
+        _ => json!({"jws": text}),
+    }
+}
+
+/// Kid and algorithm from the header, the key from the file; a key without `alg` takes the one
+/// its type allows.
+fn offline(jwks: &[u8], all: &[&str], payload: Option<&[u8]>) -> Result<Vec<Value>, Failure> {
+    let set: Value = serde_json::from_slice(jwks).context("the JWKS file is not JSON")?;
+    let keys = set["keys"]
+        .as_array()
+        .context("the JWKS file has no member \"keys\"")?;
+    Ok(all
+        .iter()
+        .map(|jws| match check(keys, jws, payload) {
+            Ok(kid) => json!({"verdict": "VALID", "kid": kid, "explanation": "signature only"}),
+            Err(Invalid { reason, why }) => {
+                json!({"verdict": "INVALID", "reasons": [reason], "explanation": why})
+            }
+        })
+        .collect())
+}
+
+/// Why a signature is invalid, in a stable code and in words.
+struct Invalid {
+    reason: Reason,
+    why: String,
+}
+
+impl<E: std::fmt::Display> From<E> for Invalid {
+    fn from(error: E) -> Self {
+        Self {
+            reason: Reason::BadSignature,
+            why: error.to_string(),
+        }
+    }
+}
+
+fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, Invalid> {
+    let claim = trust::jws::parse_jws(jws, payload)?;
+    // A good signature does not make good what its header asks for and is not done here.
+    if let Some(objection) = claim.objection {
+        return Err(objection.into());
+    }
+    let key = keys.iter().find(|key| key["kid"] == json!(claim.kid));
+    let key = key.ok_or_else(|| Invalid {
+        reason: Reason::UnknownKey,
+        why: format!("no key {} in the file", claim.kid),
+    })?;
+    let public = PublicKey::from_jwk_json(key.to_string().as_bytes())?;
+    let algorithm = Algorithm::ALL
+        .into_iter()
+        .find(|algorithm| algorithm.jws_alg() == claim.alg)
+        .ok_or_else(|| format!("algorithm {:?} is not accepted", claim.alg))?;
+    if key.get("alg").is_some_and(|alg| *alg != json!(claim.alg)) {
+        return Err("the key is for another algorithm".to_owned().into());
+    }
+    let verifier = Verifier::new(&public, algorithm)?;
+    verifier.verify_message(&claim.signing_input, &claim.signature)?;
+    // A set of somebody else's says nothing of usages; a key of ours for another one signs no JWS.
+    let structured = json!(trust::Usage::Structured);
+    match key.get("usage").filter(|usage| **usage != structured) {
+        Some(usage) => Err(Invalid {
+            reason: Reason::WrongUsage,
+            why: format!("the key is for {usage} signatures and signs no JWS"),
+        }),
+        None => Ok(claim.kid),
+    }
+}
+
+fn summary(results: &[Value]) -> String {
+    let mut groups: Vec<(String, String, usize)> = Vec::new();
+    for result in results {
+        let verdict = result["verdict"].as_str().unwrap_or("?").to_owned();
+        let reasons = result["reasons"].as_array().into_iter().flatten();
+        let reasons: Vec<&str> = reasons.filter_map(Value::as_str).collect();
+        let kid = result["kid"].as_str().unwrap_or("-");
+        let explanation = result["explanation"].as_str().unwrap_or_default();
+        let shown = format!("{kid} {} {explanation}", reasons.join(" "));
+        match groups
+            .iter_mut()
+            .find(|(v, s, _)| *v == verdict && *s == shown)
+        {
+            Some((_, _, count)) => *count += 1,
+            None => groups.push((verdict, shown, 1)),
+        }
+    }
+    table(
+        &["verdict", "kid and reason", "signatures"],
+        groups
+            .into_iter()
+            .map(|(verdict, shown, count)| [verdict, shown, count.to_string()]),
+    )
+}

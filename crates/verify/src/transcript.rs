@@ -1,0 +1,82 @@
+//! The transcript of a ceremony, verified from the pinned genesis (`docs/TRANSCRIPT.md`).
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use serde_json::json;
+
+use trust::tally::Finished;
+use trust::{Name, Pin, Sha256Digest};
+
+use crate::output::{Code, Failure, Output};
+
+#[derive(Debug, Args)]
+pub struct Transcript {
+    file: PathBuf,
+    /// The digest that is pinned and published.
+    #[arg(long)]
+    genesis: Sha256Digest,
+    /// The service it has to be for; what the transcript says when left out.
+    #[arg(long)]
+    service: Option<Name>,
+    #[arg(long)]
+    environment: Option<Name>,
+}
+
+/// The verified transcript, in words.
+pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
+    let bytes = std::fs::read(&verify.file)
+        .with_context(|| format!("cannot read {}", verify.file.display()))?;
+    let not_valid = |e: trust::TranscriptError| Failure::new(Code::NotValid, e);
+    // Whom it says it is for; what it is for is decided by the pinned genesis.
+    let unverified = trust::Transcript::decode(&bytes)
+        .and_then(|transcript| trust::Request::decode(transcript.record.request.as_bytes()))
+        .map_err(|e| Failure::new(Code::NotValid, e))?;
+    let (service, environment) = (unverified.service, unverified.environment);
+    let pin = Pin {
+        genesis: verify.genesis,
+        service: verify.service.clone().unwrap_or(service),
+        environment: verify.environment.clone().unwrap_or(environment),
+    };
+    let verified = trust::verify_transcript(&bytes, &pin).map_err(not_valid)?;
+    // Nobody without the device can tell whether it holds a key that has no public half.
+    let possession = match verified.finished() {
+        Finished::Generated(_) => Some("proven"),
+        Finished::WrapKey(_) => Some("stated"),
+        _ => None,
+    };
+    output.result(
+        &json!({
+            "valid": true,
+            "operation": verified.request().operation.word(),
+            "ring": verified.request().operation.ring(),
+            "service": pin.service, "environment": pin.environment,
+            "kids": verified.kids(),
+            "lines": verified.request().lines,
+            "proposed_by": verified.request().proposer,
+            "approvals_in_log": verified.logged_at().len(),
+            "possession": possession,
+            "approved_by": verified.approved_by(), "accepted_by": verified.accepted_by(),
+        }),
+        || {
+            format!(
+                "VALID: {} for {}/{}\nline         {}\nkid          {}\n{}approved by  {}\naccepted by  {}",
+                verified.request().operation.word(),
+                pin.service,
+                pin.environment,
+                joined(verified.request().lines.iter().map(|line| &line.subject)),
+                joined(verified.kids()),
+                possession.map_or_else(String::new, |how| format!("possession   {how}\n")),
+                joined(verified.approved_by()),
+                joined(verified.accepted_by()),
+            )
+        },
+    );
+    Ok(())
+}
+
+fn joined(all: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
+    let all = all.into_iter().map(|each| each.to_string());
+    all.collect::<Vec<_>>().join(", ")
+}

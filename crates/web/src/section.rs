@@ -1,0 +1,86 @@
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use base::settings::{Invalid, Profile};
+
+/// `[http]`: the listeners and their limits.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Http {
+    pub listen: SocketAddr,
+    /// Metrics and health.
+    pub operations_listen: SocketAddr,
+    pub tls: Option<Tls>,
+    pub body_limit_bytes: usize,
+    /// From the first byte of the request to the last of the answer.
+    pub request_timeout_ms: u64,
+    /// Per caller, sustained.
+    pub requests_per_second: u32,
+    /// Requests of known callers under way before new ones are answered 503; callers without
+    /// credentials have half as many places of their own.
+    pub max_in_flight: usize,
+    /// Most items in one batch.
+    pub batch_limit: usize,
+}
+
+/// `[http.tls]`: PEM files. With `client_ca`, clients may present certificates (mTLS).
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Tls {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub client_ca: Option<PathBuf>,
+}
+
+impl Default for Http {
+    fn default() -> Self {
+        Self {
+            listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
+            operations_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090),
+            tls: None,
+            body_limit_bytes: 1 << 20,
+            request_timeout_ms: 10_000,
+            requests_per_second: 20_000,
+            max_in_flight: 4_096,
+            batch_limit: 1_000,
+        }
+    }
+}
+
+impl Http {
+    pub fn validate(&self, profile: Profile) -> Result<(), Invalid> {
+        let exposed = !self.listen.ip().is_loopback() && self.tls.is_none();
+        if exposed && profile == Profile::Production {
+            return Err(Invalid::new(
+                "http.listen",
+                "without [http.tls] it may only listen on loopback: access tokens would travel in the clear",
+            ));
+        }
+        if !self.operations_listen.ip().is_loopback() {
+            return Err(Invalid::new(
+                "http.operations_listen",
+                "must be a loopback address",
+            ));
+        }
+        for (setting, value) in [
+            ("http.body_limit_bytes", self.body_limit_bytes),
+            ("http.max_in_flight", self.max_in_flight),
+            ("http.batch_limit", self.batch_limit),
+            (
+                "http.requests_per_second",
+                self.requests_per_second as usize,
+            ),
+            (
+                "http.request_timeout_ms",
+                usize::try_from(self.request_timeout_ms).unwrap_or(0),
+            ),
+        ] {
+            if value == 0 {
+                return Err(Invalid::new(setting, "must not be zero"));
+            }
+        }
+        Ok(())
+    }
+}

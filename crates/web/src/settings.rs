@@ -1,0 +1,53 @@
+//! The edge's settings, as `main` takes them from the configuration.
+
+use std::net::SocketAddr;
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use super::section::{Http, Tls};
+
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// The public and API listener.
+    pub listen: SocketAddr,
+    /// Metrics, health and readiness.
+    pub operations_listen: SocketAddr,
+    /// Without it the API listener speaks plain HTTP.
+    pub tls: Option<Tls>,
+    pub body_limit_bytes: usize,
+    pub request_timeout: Duration,
+    /// Per caller; none means no limit.
+    pub requests_per_second: Option<NonZeroU32>,
+    pub max_in_flight: usize,
+    /// Most items in one batch.
+    pub batch_limit: usize,
+    /// `iss` of the signed history; the public address of the service.
+    pub issuer: String,
+    /// The ring whose primary signs the history; without it there is none to fetch.
+    pub history_ring: Option<String>,
+    /// A read model that the database did not confirm for this long is not ready.
+    pub snapshot_stale_after: Duration,
+    /// How long requests in flight may take to finish after the signal to stop.
+    pub shutdown_grace: Duration,
+}
+
+impl Settings {
+    /// Takes the listeners and limits from `[http]`; the rest keeps its default until `main` sets
+    /// it.
+    pub fn new(http: &Http, issuer: String) -> Self {
+        Self {
+            listen: http.listen,
+            operations_listen: http.operations_listen,
+            tls: http.tls.clone(),
+            body_limit_bytes: http.body_limit_bytes,
+            request_timeout: Duration::from_millis(http.request_timeout_ms),
+            requests_per_second: NonZeroU32::new(http.requests_per_second),
+            max_in_flight: http.max_in_flight,
+            batch_limit: http.batch_limit,
+            issuer,
+            history_ring: None,
+            snapshot_stale_after: Duration::from_secs(60),
+            shutdown_grace: Duration::from_secs(30),
+        }
+    }
+}
