@@ -46,6 +46,11 @@ impl Found {
     pub fn is_complete(&self) -> bool {
         (self.private_keys, self.public_keys) == (1, 1)
     }
+
+    /// One public key and no private one: a birth that died in the middle. Nothing signs with it.
+    pub fn is_public_half(&self) -> bool {
+        (self.private_keys, self.public_keys) == (0, 1)
+    }
 }
 
 struct GenerateWarrant {
@@ -151,6 +156,28 @@ impl Executor {
             _approved: approved,
         };
         self.call(move |hsm| hsm.destroy(warrant)).await
+    }
+
+    /// Removes a public key that is alone under its `CKA_ID`: what a generation leaves that died
+    /// before the private half was there. No key is destroyed by it, so it takes no proof of a
+    /// quorum. `false`, and nothing was removed: a private half is there after all, or the token's
+    /// profile does not destroy.
+    pub async fn remove_public_half(
+        &self,
+        token_serial: &str,
+        cka_id: [u8; 16],
+    ) -> Result<bool, Error> {
+        let serial = token_serial.to_owned();
+        let removed = self
+            .call(move |hsm| hsm.remove_public_half(&serial, hsm::CkaId(cka_id)))
+            .await;
+        match removed {
+            Ok(()) => Ok(true),
+            Err(Error::Token(hsm::Error::NotOffered { .. } | hsm::Error::Ambiguous { .. })) => {
+                Ok(false)
+            }
+            Err(error) => Err(error),
+        }
     }
 
     /// A signature by a new key, over `message`, to show that its private half is on the token.
