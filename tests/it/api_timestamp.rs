@@ -152,7 +152,7 @@ fn token_that_does_not_verify_is_a_finding(
     // Of what is no signature there is nothing to prove.
     let other = thefts[0].replacen('.', ".AAAA", 1);
     let found = expect(service, &other, &tokens[0], "INVALID", &["bad_signature"]);
-    assert!(found["explanation"].to_string().contains("not looked at"));
+    assert!(found["explanation"].to_string().contains("was not checked"));
     let question = json!({"jws": thefts[0], "timestamp": "AQ=="});
     let answer = service.post("/v1/verify", None, &question);
     assert_eq!(answer.problem(400, "bad_member")["member"], "timestamp");

@@ -202,7 +202,7 @@ impl Auditor {
         match trust::chain::walk(&chains, &self.pin) {
             Ok(trusted) => Some(trusted),
             Err(error) => {
-                let what = format!("roster and policy do not hold: {}", error_chain(&error));
+                let what = format!("roster and policy do not verify: {}", error_chain(&error));
                 findings.add("chain", None, what);
                 None
             }
