@@ -88,7 +88,7 @@ fn witness(command: witness::Command, world: &World, output: &Output) -> Result<
     let shown = json!({"vkey": made.vkey, "policy_line": made.policy_line});
     output.result(&shown, || made.vkey.clone());
     output.remark(format!(
-        "A log asks this witness with a line in its policy: {}",
+        "Line for the witness policy of a log: {}",
         made.policy_line
     ));
     Ok(())

@@ -58,7 +58,7 @@ fn human(report: &Report) -> String {
         text.push_str(&format!("note: {remark}\n"));
     }
     if report.findings.is_empty() {
-        text.push_str("all as it should be");
+        text.push_str("no findings");
         return text;
     }
     text.push_str(&findings(&report.findings));
