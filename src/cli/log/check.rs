@@ -36,7 +36,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
         0 => Ok(()),
         n => Err(Failure::told(
             Code::NotValid,
-            format_args!("the log does not hold together: {n} finding(s)"),
+            format_args!("the log is inconsistent: {n} finding(s)"),
         )),
     }
 }
