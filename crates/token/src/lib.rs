@@ -20,7 +20,7 @@ pub use settings::Settings;
 /// What went wrong at the token, with what may be done about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    #[error("the token's settings do not fit: {0}")]
+    #[error("invalid token settings: {0}")]
     Settings(String),
     #[error("the token failed")]
     Token(#[source] hsm::Error),
@@ -28,7 +28,7 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(&'static str),
     /// The supervisor is gone: the service is stopping.
-    #[error("the token layer has stopped")]
+    #[error("the token pool has stopped")]
     Stopped,
 }
 

@@ -66,7 +66,7 @@ impl FromRequestParts<Shared> for Present {
             .extensions
             .get::<Self>()
             .cloned()
-            .ok_or_else(|| Problem::new(Code::Internal, "the edge's layer is missing"))
+            .ok_or_else(|| Problem::new(Code::Internal, "the server state layer is missing"))
     }
 }
 
@@ -216,8 +216,10 @@ async fn record(edge: &Edge, refusal: Refusal, id: &str) {
     let written = edge.app.refusals.record(refusal);
     match tokio::time::timeout(edge.settings.request_timeout, written).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(id, error = %error, "a refusal was not recorded"),
-        Err(_) => tracing::error!(id, "a refusal was not recorded in time"),
+        Ok(Err(error)) => {
+            tracing::error!(id, error = %error, "a refusal was not written to the audit trail")
+        }
+        Err(_) => tracing::error!(id, "a refusal was not written to the audit trail in time"),
     }
 }
 

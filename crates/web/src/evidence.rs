@@ -19,10 +19,10 @@ const FILE: HeaderValue = HeaderValue::from_static("application/json");
 
 /// Evidence of a leaf
 ///
-/// An evidence file (docs/LOG.md) of the signature at this place in the log: leaf, proof, the
-/// key's life and transcripts. It speaks of the signature by its hash, because the log does not
-/// keep signatures; POST one to have it in the file. `chancery verify FILE --genesis SHA256`
-/// checks it offline.
+/// An evidence file (docs/LOG.md) for the signature at this log index: leaf, inclusion proof, the
+/// key's history and its transcripts. It identifies the signature by its hash, because the log does
+/// not store signatures; POST the signature to include it in the file. `chancery verify FILE
+/// --genesis SHA256` checks it offline.
 #[utoipa::path(
     get,
     path = "/v1/evidence/{index}",
@@ -30,9 +30,9 @@ const FILE: HeaderValue = HeaderValue::from_static("application/json");
     params(("index" = i64, Path, description = "Place in the log")),
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785)", body = Object, content_type = "application/json"),
-        (status = 404, description = "There is no such leaf, no checkpoint covers it yet, or it is not of a signature", body = problem::Document, content_type = "application/problem+json"),
-        (status = 410, description = "The body of the leaf was removed after retention; what was taken before still verifies", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "No leaf with this index, no checkpoint covers it yet, or it does not record a signature", body = problem::Document, content_type = "application/problem+json"),
+        (status = 410, description = "The leaf body was pruned after its retention period; receipts and evidence obtained earlier still verify", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn of_leaf(
@@ -46,21 +46,21 @@ pub async fn of_leaf(
     Ok(bytes_of(file, FILE, public("max-age=60")))
 }
 
-/// A signature, and what came with it.
+/// A signature and its salt.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceRequest {
     /// As for `/v1/verify`, without `timestamp` and `at`.
     #[schema(value_type = Object)]
     signature: serde_json::Value,
-    /// Base64url: the salt that came with the signature; with it the file also opens the leaf's
-    /// commitment to what was signed.
+    /// Base64url: the salt returned with the signature; with it the file also opens the leaf's
+    /// commitment to the signed input.
     salt: Option<String>,
 }
 
 /// Evidence of a signature
 ///
-/// The same with the signature itself and what it covers in the file.
+/// As above; the file also contains the signature itself and the signed input.
 #[utoipa::path(
     post,
     path = "/v1/evidence",
@@ -68,8 +68,8 @@ pub struct EvidenceRequest {
     request_body = EvidenceRequest,
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785)", body = Object, content_type = "application/json"),
-        (status = "4XX", description = "The request cannot be read, or the signature does not check or is not in the log", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = "4XX", description = "The request is malformed, or the signature is invalid or not in the log", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn of_signature(
@@ -87,7 +87,7 @@ pub async fn of_signature(
         ("at", question.at.is_some()),
     ];
     if let Some((member, _)) = beyond.into_iter().find(|(_, given)| *given) {
-        return Err(Problem::member(member, "does not belong to this request"));
+        return Err(Problem::member(member, "not allowed in this request"));
     }
     let salt = asked
         .salt

@@ -31,16 +31,16 @@ const LEFT_OUT: HeaderName = HeaderName::from_static("x-chancery-keys-left-out")
 /// Keys of all rings
 ///
 /// Standby, active, retired and archived keys as a JWK set (RFC 7517), newest first. RSA and EC
-/// keys; Ed25519 keys only where the service is set to, because some libraries refuse a whole set
-/// for one key of a kind that they do not know. Each ring has a set of its own.
+/// keys; Ed25519 keys only where the service is configured so, because some libraries reject a
+/// whole set that contains a key type they do not support. Each ring also has its own set.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
     tag = "publication",
-    params(("If-None-Match" = Option<String>, Header, description = "ETag of the set that the caller holds")),
+    params(("If-None-Match" = Option<String>, Header, description = "ETag of the cached set")),
     responses(
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
-        (status = 304, description = "The caller's set is current"),
+        (status = 304, description = "The cached set is current"),
         (status = 404, description = "No key is published yet: an empty set is never served", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
@@ -55,12 +55,12 @@ pub async fn combined(State(edge): State<Shared>, request: Request) -> Result<Re
     tag = "publication",
     params(
         ("ring" = String, Path, description = "Name of the ring"),
-        ("If-None-Match" = Option<String>, Header, description = "ETag of the set that the caller holds"),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of the cached set"),
     ),
     responses(
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
-        (status = 304, description = "The caller's set is current"),
-        (status = 404, description = "There is no such ring", body = problem::Document, content_type = "application/problem+json"),
+        (status = 304, description = "The cached set is current"),
+        (status = 404, description = "Unknown ring", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn of_ring(State(edge): State<Shared>, request: Request) -> Result<Response, Problem> {
@@ -79,7 +79,7 @@ fn again(edge: &Edge, request: &Request) -> Result<Response, Problem> {
 }
 
 fn nothing_published() -> Problem {
-    Problem::new(Code::UnknownRing, "no key is published under this name")
+    Problem::new(Code::UnknownRing, "no key is published for this ring")
 }
 
 /// The answers for one snapshot.

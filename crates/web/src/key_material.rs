@@ -24,7 +24,7 @@ use keyring::keys::{Key, Snapshot};
     params(("kid" = String, Path)),
     responses(
         (status = 200, body = Object, content_type = "application/jwk+json"),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
         (status = 410, description = "The key was revoked", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
@@ -51,7 +51,7 @@ pub async fn jwk(
     params(("kid" = String, Path)),
     responses(
         (status = 200, body = String, content_type = "application/x-pem-file"),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
         (status = 410, description = "The key was revoked", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
@@ -72,15 +72,15 @@ pub async fn pem(
 
 /// The certificate of a key
 ///
-/// Keys have none yet: a kid is the key's own thumbprint and needs no authority. The transcript
-/// at `…/transcript` says who accepted the key.
+/// Certificates are not supported yet: a kid is the key's own thumbprint and needs no certification
+/// authority. The transcript at `…/transcript` shows who accepted the key.
 #[utoipa::path(
     get,
     path = "/v1/keys/{kid}/certificate",
     tag = "publication",
     params(("kid" = String, Path)),
     responses(
-        (status = 404, description = "There is no such key, or it has no certificate", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key, or it has no certificate", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn certificate(

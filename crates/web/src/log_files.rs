@@ -15,8 +15,8 @@ use super::respond::{bytes_of, no_query};
 
 /// Checkpoint
 ///
-/// The newest one: a signed note with the origin, the number of leaves and the root, by the log's
-/// own key and by its witnesses.
+/// The newest checkpoint: a signed note with the origin, the tree size and the root hash, signed
+/// by the log's key and cosigned by its witnesses.
 #[utoipa::path(
     get,
     path = "/log/checkpoint",
@@ -43,11 +43,11 @@ pub async fn checkpoint(State(edge): State<Shared>, uri: Uri) -> Result<Response
     get,
     path = "/log/tile/{*path}",
     tag = "log",
-    params(("path" = String, Path, description = "As c2sp.org/tlog-tiles spells it, with its slashes")),
+    params(("path" = String, Path, description = "Path as defined by c2sp.org/tlog-tiles, including its slashes")),
     responses(
         (status = 200, description = "A tile or an entry bundle", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 404, description = "There is no such file", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The log's storage does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Not found", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log's storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn tile(
@@ -56,7 +56,7 @@ pub async fn tile(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let none = || Problem::new(Code::NotFound, "there is no such file in the log");
+    let none = || Problem::new(Code::NotFound, "no such file in the log");
     let resource = Resource::parse(&format!("tile/{path}")).map_err(|_| none())?;
     let bytes = edge.app.roll.file(resource).await?.ok_or_else(none)?;
     let response = bytes_of(

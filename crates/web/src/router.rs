@@ -23,15 +23,15 @@ use super::{
 #[openapi(
     info(
         title = "Chancery",
-        description = "Signs with keys that never leave their token, publishes them, and answers for \
-            every signature it ever made. Errors are problem documents (RFC 9457) with a stable `code`.",
+        description = "Signs with keys that never leave the HSM, publishes the public keys as \
+            JWKS, and verifies every signature it ever made. Errors are problem documents (RFC 9457) with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
         (name = "signing", description = "For signers of a ring"),
-        (name = "publication", description = "For everybody: keys, their history and their transcripts"),
-        (name = "verification", description = "For everybody: verdicts with their reasons"),
-        (name = "log", description = "For everybody: the transparency log, its receipts and its files"),
+        (name = "publication", description = "Public: keys, their history and their transcripts"),
+        (name = "verification", description = "Public: verdicts with their reasons"),
+        (name = "log", description = "Public: the transparency log, its receipts and its files"),
         (name = "operation", description = "For operators and auditors"),
     ),
 )]
@@ -55,7 +55,9 @@ fn routes() -> OpenApiRouter<Shared> {
         SecurityScheme::Http(
             HttpBuilder::new()
                 .scheme(HttpAuthScheme::Bearer)
-                .description(Some("An access token, or a client certificate instead"))
+                .description(Some(
+                    "An access token; a client certificate is the alternative",
+                ))
                 .build(),
         ),
     );
@@ -113,13 +115,13 @@ pub fn router(edge: &Shared) -> Router {
 
 async fn no_such_path(request: Request) -> Problem {
     let path: String = request.uri().path().chars().take(200).collect();
-    Problem::new(Code::NotFound, format!("nothing is at {path}"))
+    Problem::new(Code::NotFound, format!("no resource at {path}"))
 }
 
 async fn no_such_method(request: Request) -> Problem {
     Problem::new(
         Code::MethodNotAllowed,
-        format!("{} is not among the methods in Allow", request.method()),
+        format!("{} is not allowed; see the Allow header", request.method()),
     )
 }
 
@@ -129,7 +131,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words");
+        .unwrap_or("a panic without a message");
     tracing::error!(what, "a handler panicked");
     Problem::new(Code::Internal, "a handler panicked").into_response()
 }

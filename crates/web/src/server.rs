@@ -45,7 +45,7 @@ pub enum Error {
         path: PathBuf,
         expected: &'static str,
     },
-    #[error("the TLS settings do not fit together")]
+    #[error("the certificate and the private key do not match")]
     Tls(#[source] rustls::Error),
     #[error("the client authorities in {path} cannot be used")]
     ClientAuthorities {
@@ -77,7 +77,7 @@ pub async fn serve(
         tls = settings.tls.is_some(), "serving");
     let stop = async {
         shutdown.await;
-        tracing::info!("stopping; requests in flight are finished");
+        tracing::info!("shutting down; waiting for requests in flight");
         api_handle.graceful_shutdown(Some(settings.shutdown_grace));
         // Probes and scrapes see the end of it.
         while api_handle.connection_count() > 0 {

@@ -15,8 +15,9 @@ use super::respond::{Named, bytes_of, no_query};
 
 /// Transcript of a key
 ///
-/// Of the ceremony that bore it, with proofs that its acts are in the log as soon as a checkpoint
-/// covers them. `chancery ceremony verify FILE --genesis SHA256` checks it without this service.
+/// The transcript of the ceremony that generated it, with inclusion proofs of its acts once a
+/// checkpoint covers them. `chancery ceremony verify FILE --genesis SHA256` checks it without this
+/// service.
 #[utoipa::path(
     get,
     path = "/v1/keys/{kid}/transcript",
@@ -24,8 +25,8 @@ use super::respond::{Named, bytes_of, no_query};
     params(("kid" = String, Path)),
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785)", body = Object, content_type = "application/json"),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -53,8 +54,8 @@ pub async fn handle(
     params(("ceremony" = String, Path, description = "SHA-256 of the request, in lower-case hex")),
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785), without the log's proofs", body = Object, content_type = "application/json"),
-        (status = 404, description = "There is no such closed ceremony", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "No closed ceremony with this id", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn of_ceremony(
@@ -66,9 +67,9 @@ pub async fn of_ceremony(
     let unknown = |why: &str| Problem::new(Code::UnknownCeremony, why).about("ceremony");
     let named: Sha256Digest = ceremony
         .parse()
-        .map_err(|_| unknown("this is no SHA-256 in lower-case hex"))?;
+        .map_err(|_| unknown("expected a SHA-256 digest in lower-case hex"))?;
     let bytes = edge.app.archive.transcript(named.to_string()).await?;
-    let bytes = bytes.ok_or_else(|| unknown("no ceremony with this request was closed"))?;
+    let bytes = bytes.ok_or_else(|| unknown("no closed ceremony with this request"))?;
     Ok(answer(bytes, "max-age=31536000, immutable"))
 }
 
