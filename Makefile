@@ -26,14 +26,15 @@ test:
 ## a ceremony, signatures on a real log file, a rotation under load, and what outside verifiers say
 demo:
 	@.ci/setup build token
-	$(CARGO) run --locked --bin chancery -- demo
+	$(CARGO) build --locked --bin chancery
+	$(CARGO) run --locked -p chancery-demo
 
 ## the same installation, left running in .run/; a second time it is started again as it was left
 run:
 	@.ci/setup build token
 	@if [ -e .run/chancery.toml ]; then grep -H '^issuer' .run/chancery.toml; \
 		exec $(CARGO) run --locked --bin chancery -- --config .run/chancery.toml serve; \
-	else exec $(CARGO) run --locked --bin chancery -- demo --directory .run --keep; fi
+	else $(CARGO) build --locked --bin chancery && exec $(CARGO) run --locked -p chancery-demo -- --directory .run --keep; fi
 
 ## figures as ratios within one run; ONLY=id,id runs a part, SOAK=600 soaks longer; the report is target/bench/report.md
 bench:
