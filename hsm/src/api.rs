@@ -61,6 +61,11 @@ pub trait Administer {
     /// `Error::NotFound`.
     fn destroy(&self, warrant: impl Warrant<DestroyOrder>) -> Result<(), Error>;
 
+    /// Removes the only object with this `CKA_ID`, a public key: what a generation leaves that died before the private
+    /// half was there. It takes no warrant, because no key is destroyed: a private half under this id, or several objects,
+    /// is `Error::Ambiguous`, and nothing is removed. Whether the id was meant for a generation is for the caller to know.
+    fn remove_public_half(&self, token_serial: &str, cka_id: CkaId) -> Result<(), Error>;
+
     /// Every key object with this `CKA_ID`: none, a pair, or what a crash left.
     fn find(&self, cka_id: CkaId) -> Result<Vec<ObjectInfo>, Error>;
 

@@ -75,6 +75,8 @@ pub struct StartOrder {
 pub enum Call {
     Generate(GenerateOrder),
     Destroy(DestroyOrder),
+    /// The serial of the token, and what to look for there.
+    RemovePublicHalf(String, CkaId),
     Find(CkaId),
     ReadBack(CkaId),
     List,

@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use crate::support::database::Database;
 use crate::support::installation::{Installation, member, text};
-use crate::support::process::{Running, Said, until};
+use crate::support::process::{Running, Said, is_running, until};
 
 const RING: &str = "integrity";
 
@@ -163,34 +163,72 @@ fn generation_interrupted_before_the_key_was_born_is_abandoned() {
     assert_eq!(database.one(&number), "2");
 }
 
+/// A generation that died with this half on the token; the ceremony and the `CKA_ID`.
+fn died_halfway(installation: &Installation, database: &mut Database, left: &str) -> [String; 2] {
+    let id = approved(installation);
+    installation.chancery(["ceremony", "execute", &id]);
+    let object = cka_id(database, &id);
+    forget_result(database, &id);
+    let gone = if left == "pubkey" {
+        "privkey"
+    } else {
+        "pubkey"
+    };
+    delete(installation, gone, &object);
+    [id, object]
+}
+
 #[test]
-fn half_a_pair_is_abandoned_and_reported_until_somebody_removes_it() {
+fn a_private_half_is_abandoned_and_reported_until_somebody_removes_it() {
     let (installation, mut database) = new_ring();
-    for (gone, left) in [("pubkey", "privkey"), ("privkey", "pubkey")] {
-        let id = approved(&installation);
-        installation.chancery(["ceremony", "execute", &id]);
-        let object = cka_id(&mut database, &id);
-        forget_result(&mut database, &id);
-        delete(&installation, gone, &object);
-        let before = on_token(&installation);
+    let [id, object] = died_halfway(&installation, &mut database, "privkey");
+    let before = on_token(&installation);
+    assert_eq!(
+        reconcile(&installation),
+        [(object.clone(), "only one half of the key pair".to_owned())]
+    );
+    assert_eq!(installation.ceremony_state(&id), "failed");
+    refused(&installation.try_vote("accept", &id, &installation.custodians[1]));
+    for _ in 0..2 {
+        let found = "recorded as destroyed but still on the token".to_owned();
+        assert_eq!(reconcile(&installation), [(object.clone(), found)]);
         assert_eq!(
-            reconcile(&installation),
-            [(object.clone(), "only one half of the key pair".to_owned())]
+            on_token(&installation),
+            before,
+            "it is not cleaned by guessing"
         );
-        assert_eq!(installation.ceremony_state(&id), "failed");
-        refused(&installation.try_vote("accept", &id, &installation.custodians[1]));
-        for _ in 0..2 {
-            let found = "recorded as destroyed but still on the token".to_owned();
-            assert_eq!(reconcile(&installation), [(object.clone(), found)]);
-            assert_eq!(
-                on_token(&installation),
-                before,
-                "it is not cleaned by guessing"
-            );
-        }
-        delete(&installation, left, &object);
-        assert_eq!(reconcile(&installation), []);
     }
+    delete(&installation, "privkey", &object);
+    assert_eq!(reconcile(&installation), []);
+    installation.hold(RING);
+}
+
+#[test]
+fn case_l3_a_public_half_that_a_killed_generation_left_is_removed_if_its_id_was_intended() {
+    let (installation, mut database) = new_ring();
+    // One whose id nobody intended is not ours to remove.
+    let stray = "b1".repeat(16);
+    let made = ["--keypairgen", "--key-type", "EC:prime256v1", "--id"];
+    let made = [&made[..], &[&stray, "--label", "stray"]].concat();
+    assert_eq!(installation.token_tool(&made).code, Some(0));
+    delete(&installation, "privkey", &stray);
+    let reported = (stray.clone(), "on the token without a ceremony".to_owned());
+
+    let [id, object] = died_halfway(&installation, &mut database, "pubkey");
+    let removed = "a public key without its private key".to_owned();
+    let mut found = reconcile(&installation);
+    found.sort();
+    let mut expected = vec![(object, removed), reported.clone()];
+    expected.sort();
+    assert_eq!(found, expected);
+    assert_eq!(
+        on_token(&installation),
+        BTreeMap::from([(stray, (0, 1))]),
+        "the intended one is gone, the other one is as it was"
+    );
+    assert_eq!(installation.ceremony_state(&id), "failed");
+    refused(&installation.try_vote("accept", &id, &installation.custodians[1]));
+    assert_eq!(reconcile(&installation), [reported], "nothing else is left");
     installation.hold(RING);
 }
 
@@ -342,8 +380,13 @@ fn execute_killed_at_any_moment_leaves_one_key_or_none() {
             });
             sleep(Duration::from_millis((round - 4) * 2));
         }
+        let workers = child.children();
         child.0.kill().expect("killed");
         child.0.wait().expect("it ended");
+        // `--alone`, as below, is said by who made sure of it.
+        until("its worker has ended", || {
+            !workers.iter().any(|id| is_running(*id))
+        });
 
         let before = installation.ceremony_state(&id);
         reconcile(&installation);

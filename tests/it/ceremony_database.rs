@@ -167,7 +167,7 @@ fn roster_edited_in_the_database() {
 fn roster_appended_in_the_database_by_one_who_was_never_elected() {
     let mut case = Case::sqlite();
     // Another installation's whole genesis, signed by all of its own members, as the next roster.
-    let other = Installation::new();
+    let other = Installation::foreign();
     let document = Database::open(&other.sqlite_url())
         .read_bytes("body", "FROM trust_document WHERE kind = 'genesis'");
     let bytes = case.database.bytes(&document);
@@ -424,7 +424,7 @@ fn key_is_inserted(mut case: Case) {
         (&request, renamed.as_bytes()),
         false,
     );
-    let mallory = Installation::new();
+    let mallory = Installation::foreign();
     mallory.create_ring(RING, &[]);
     let (held, theirs) = mallory.hold(RING);
     let mut their_database = Database::open(&mallory.sqlite_url());

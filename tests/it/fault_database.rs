@@ -104,7 +104,7 @@ fn a_database_that_goes_and_comes_back_loses_nothing() {
 
     let load = Load::start(&service, RING, &signer, 4);
     for _ in 0..2 {
-        thread::sleep(Duration::from_millis(400));
+        load.goes_on(20);
         server.stop().expect("stopped");
         until("it is noticed", || {
             try_sign(&service, &signer).status == 503
@@ -131,7 +131,7 @@ fn a_database_that_goes_and_comes_back_loses_nothing() {
         });
         assert_eq!(service.verdict(&before), "VALID");
     }
-    thread::sleep(Duration::from_millis(400));
+    load.goes_on(20);
     let told = load.stop();
     // What was on its way when the connection broke may or may not be written; the answer says so.
     let wrong = unexpected(

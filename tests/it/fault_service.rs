@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::io::Write as _;
 use std::thread;
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -34,7 +33,8 @@ fn kill_9_in_a_loop_under_load_loses_no_acknowledged_signature() {
         let workers = service.workers();
         assert!(!workers.is_empty());
         let load = Load::start(&service, RING, &signer, 8);
-        thread::sleep(Duration::from_millis(300 + 170 * round));
+        // Later each time.
+        load.goes_on(20 + 37 * round);
         service.child.0.kill().expect("killed");
         service.child.0.wait().expect("it ended");
         let told = load.stop();
@@ -69,7 +69,7 @@ fn a_service_that_is_told_to_stop_finishes_what_it_began() {
     let (_, signer, auditor) = open(&installation);
     let mut service = installation.serve();
     let load = Load::start(&service, RING, &signer, 4);
-    thread::sleep(Duration::from_millis(300));
+    load.goes_on(20);
     signal("TERM", service.child.0.id());
     let ended = service.child.0.wait().expect("it ended");
     assert!(ended.success(), "{ended:?}: {}", service.log());
@@ -153,7 +153,7 @@ fn ten_thousand_clients_that_disconnect_leave_nothing_behind() {
         descriptors(id) <= before + 4
     });
     let load = Load::start(&service, RING, &signer, 4);
-    thread::sleep(Duration::from_millis(500));
+    load.goes_on(50);
     let told = load.stop();
     assert_eq!(
         tally(&told).keys().collect::<Vec<_>>(),
@@ -188,11 +188,11 @@ fn a_revocation_under_load_lets_no_later_signature_out() {
     ];
     let id = installation.propose_words(&words);
     installation.vote_all("approve", &id);
-    thread::sleep(Duration::from_secs(4));
+    installation.until_rotation_is_safe(RING);
     let load = Load::start(&service, RING, &signer, 8);
-    thread::sleep(Duration::from_millis(500));
+    load.goes_on(50);
     installation.chancery(["ceremony", "execute", &id]);
-    thread::sleep(Duration::from_millis(500));
+    load.goes_on(50);
     let told = load.stop();
     // The standby takes over in the same transaction, so no caller pays for it.
     assert_eq!(
@@ -232,15 +232,12 @@ fn two_replicas_rotating_at_once_one_wins_and_no_request_fails() {
     let (first, signer, auditor) = open(&installation);
     let replicas = [installation.serve(), installation.replica(&[])];
     let second = installation.give_birth(RING);
-    let rotate = ["ring", "rotate", RING];
-    until("it is safe", || {
-        installation.try_chancery(rotate).code == Some(0)
-    });
+    installation.until_rotation_is_safe(RING);
     let load: Vec<Load> = replicas
         .iter()
         .map(|replica| Load::start(replica, RING, &signer, 3))
         .collect();
-    thread::sleep(Duration::from_millis(300));
+    load.iter().for_each(|load| load.goes_on(20));
     let said: Vec<_> = thread::scope(|scope| {
         let rotate = || installation.try_chancery(["ring", "rotate", RING, "--apply"]);
         let asked: Vec<_> = (0..4).map(|_| scope.spawn(rotate)).collect();
@@ -249,7 +246,7 @@ fn two_replicas_rotating_at_once_one_wins_and_no_request_fails() {
             .map(|one| one.join().expect("it ran"))
             .collect()
     });
-    thread::sleep(Duration::from_millis(700));
+    load.iter().for_each(|load| load.goes_on(50));
     let told: Vec<_> = load.into_iter().flat_map(Load::stop).collect();
     assert_eq!(
         said.iter().filter(|said| said.code == Some(0)).count(),

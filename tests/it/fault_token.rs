@@ -151,7 +151,7 @@ fn token_storage_gone_while_running_and_back() {
         case.installation.file("away"),
     );
     let load = case.load(&service);
-    sleep(Duration::from_millis(400));
+    load.goes_on(20);
     fs::rename(&tokens, &away).expect("taken away");
     let end = Instant::now() + Duration::from_secs(3);
     while Instant::now() < end {
@@ -162,7 +162,7 @@ fn token_storage_gone_while_running_and_back() {
     until("it signs again by itself", || {
         signing_is_ready(&service) && case.try_sign(&service).status == 200
     });
-    sleep(Duration::from_millis(400));
+    load.goes_on(20);
     let told = load.stop();
     case.nothing_wrong_left(&service, &told);
     println!("storage gone for 3 s: {:?}", tally(&told));
@@ -215,14 +215,14 @@ fn workers_killed_under_load_cost_no_wrong_answer() {
     let first = service.workers();
     let load = case.load(&service);
     for _ in 0..4 {
-        sleep(Duration::from_millis(500));
+        load.goes_on(40);
         for id in service.workers() {
             signal("KILL", id);
         }
         case.strangers_are_served(&service, Some(&known));
         until("there are others", || signing_is_ready(&service));
     }
-    sleep(Duration::from_millis(500));
+    load.goes_on(40);
     let told = load.stop();
     case.nothing_wrong_left(&service, &told);
     println!("all workers killed 4 times: {:?}", tally(&told));
@@ -350,7 +350,7 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
     let load = case.load(&service);
     // Killed, away for a while, and back.
     for _ in 0..2 {
-        sleep(Duration::from_millis(400));
+        load.goes_on(20);
         network.kill();
         let end = Instant::now() + Duration::from_millis(1_500);
         while Instant::now() < end {
@@ -386,7 +386,7 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
     until("it signs again", || {
         signing_is_ready(&service) && case.try_sign(&service).status == 200
     });
-    sleep(Duration::from_millis(400));
+    load.goes_on(20);
     let told = load.stop();
     case.nothing_wrong_left(&service, &told);
     println!(

@@ -1,11 +1,9 @@
 //! `chancery log check` finds nothing where nothing was done, whatever happened before and while it looks.
 
-use std::time::{Duration, Instant};
-
 use serde_json::json;
 
 use crate::support::database::Database;
-use crate::support::installation::{Installation, PUBLISH_SAFETY, directory, text};
+use crate::support::installation::{Installation, directory, text};
 use crate::support::past::{check, codes};
 
 use crate::support::load::{Load, signed};
@@ -41,7 +39,7 @@ fn a_whole_life(installation: &Installation) {
 
     // A revocation with a successor; a rejected ceremony; another in the middle; a name granted twice.
     installation.give_birth("atp");
-    std::thread::sleep(PUBLISH_SAFETY);
+    installation.until_rotation_is_safe("atp");
     let rejected = installation.propose("atp");
     let carl = &installation.custodians[2];
     let words = ["ceremony", "reject", &rejected, "--reason", "not today"];
@@ -73,13 +71,11 @@ fn a_whole_life(installation: &Installation) {
 
     // While signatures go in, and rotations, more than a page of both.
     let load = Load::start(&service, "atp", &token, 4);
-    let end = Instant::now() + Duration::from_secs(6);
-    let mut rounds = 0;
-    while Instant::now() < end || rounds < 3 {
+    for _ in 0..3 {
+        load.goes_on(110);
         installation.give_birth("log");
         let report = check(installation);
         assert_eq!(report["findings"], json!([]), "{report}");
-        rounds += 1;
     }
     let all = load.stop();
     assert!(

@@ -9,6 +9,7 @@ use trust::evidence::{Evidence, verify};
 use trust::verdict::{Outcome, Reason};
 
 use crate::support::installation::{Installation, Service, base64url, member, text};
+use crate::support::process::until;
 
 /// A JWS over `payload`, logged and covered by a checkpoint; and its salt.
 fn signed(service: &Service, token: &str, payload: &[u8]) -> (String, String) {
@@ -33,28 +34,25 @@ fn evidence(service: &Service, jws: &str, salt: &str) -> Vec<u8> {
 
 /// The service's answer once it knows of the revocation.
 fn until_revoked(service: &Service, jws: &str) -> Value {
-    for _ in 0..200 {
-        let answer = service.post("/v1/verify", None, &json!({"jws": jws})).ok();
-        if answer["reasons"] == json!(["key_compromised"]) {
-            return answer;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("the revocation is not seen")
+    let mut answer = Value::Null;
+    until("the revocation is seen", || {
+        answer = service.post("/v1/verify", None, &json!({"jws": jws})).ok();
+        answer["reasons"] == json!(["key_compromised"])
+    });
+    answer
 }
 
 /// The evidence once the revocation is in it.
 fn until_told(service: &Service, jws: &str, salt: &str) -> Vec<u8> {
     let body = json!({"signature": {"jws": jws}, "salt": salt});
-    for _ in 0..200 {
+    let mut file = Vec::new();
+    until("the revocation is in the evidence", || {
         let answer = service.post("/v1/evidence", None, &body);
-        let whole = Evidence::decode(&answer.body).is_ok_and(|file| file.revocation.is_some());
-        if answer.status == 200 && whole {
-            return answer.body;
-        }
-        std::thread::sleep(Duration::from_millis(50));
-    }
-    panic!("the revocation is not in the evidence")
+        file = answer.body;
+        let whole = Evidence::decode(&file).is_ok_and(|file| file.revocation.is_some());
+        answer.status == 200 && whole
+    });
+    file
 }
 
 fn genesis(installation: &Installation) -> Sha256Digest {

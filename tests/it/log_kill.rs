@@ -19,6 +19,7 @@ use crate::support::http::send;
 use crate::support::installation::{Installation, Service, base64url, directory};
 use crate::support::load::sig_hash;
 use crate::support::postgres::Server;
+use crate::support::process::until;
 
 /// What a caller was given and will hold against us.
 #[derive(Default)]
@@ -61,6 +62,21 @@ impl Load {
             given,
             threads,
         }
+    }
+
+    /// Waits until so many more signatures were given from now on; the last index.
+    fn goes_on(&self, more: usize) -> u64 {
+        let signatures = || self.given.lock().unwrap().signatures.len();
+        let enough = signatures() + more;
+        until("there are more signatures", || signatures() >= enough);
+        let given = self.given.lock().unwrap();
+        *given.signatures.keys().next_back().expect("signatures")
+    }
+
+    fn until_receipts(&self, more: usize) {
+        let receipts = || self.given.lock().unwrap().receipts.len();
+        let enough = receipts() + more;
+        until("there are more receipts", || receipts() >= enough);
     }
 
     fn stop(self) -> Given {
@@ -129,10 +145,7 @@ fn holds(installation: &Installation, service: &Service, url: &str, log_kid: &st
         given.signatures.len()
     );
     assert!(!given.receipts.is_empty() && !given.checkpoints.is_empty());
-    let jwk = service.get(&format!("/v1/keys/{log_kid}/jwk")).body;
-    let key = trust::PublicKey::from_jwk_json(&jwk).expect("a JWK");
-    let origin = format!("{}/log", installation.api);
-    let keys = [VerifierKey::for_log(&origin, &key).expect("a log key")];
+    let keys = [log_key(installation, service, log_kid)];
     let last = *given.signatures.keys().next_back().expect("signatures");
     let newest = covered(service, &keys, last);
 
@@ -180,20 +193,25 @@ fn holds(installation: &Installation, service: &Service, url: &str, log_kid: &st
     }
 }
 
+fn log_key(installation: &Installation, service: &Service, log_kid: &str) -> VerifierKey {
+    let jwk = service.get(&format!("/v1/keys/{log_kid}/jwk")).body;
+    let key = trust::PublicKey::from_jwk_json(&jwk).expect("a JWK");
+    let origin = format!("{}/log", installation.api);
+    VerifierKey::for_log(&origin, &key).expect("a log key")
+}
+
 /// Waits for a checkpoint that covers the leaf.
 fn covered(service: &Service, keys: &[VerifierKey], index: u64) -> Checkpoint {
-    for _ in 0..200 {
+    let mut found = None;
+    until("a checkpoint covers the last leaf", || {
         let answer = service.get("/log/checkpoint");
         if answer.status == 200 {
             let note = Note::parse(&answer.body).expect("a note");
-            let now = checkpoint::open(&note, keys).expect("a checkpoint of ours");
-            if now.size > index {
-                return now;
-            }
+            found = Some(checkpoint::open(&note, keys).expect("a checkpoint of ours"));
         }
-        sleep(Duration::from_millis(100));
-    }
-    panic!("no checkpoint covers leaf {index}: {}", service.log())
+        found.as_ref().is_some_and(|now| now.size > index)
+    });
+    found.expect("it was found")
 }
 
 #[test]
@@ -215,7 +233,8 @@ fn killed_again_and_again_it_loses_and_doubles_nothing() {
         drop(service);
     }
     let service = installation.serve_with(&fast);
-    sleep(Duration::from_secs(4));
+    load.goes_on(100);
+    load.until_receipts(1);
     let given = load.stop();
     holds(
         &installation,
@@ -238,12 +257,16 @@ fn of_two_replicas_on_postgresql_the_one_that_integrates_dies() {
     let fast = [("CHANCERY_LOG__INTERVAL", "100ms")];
     let mut one = installation.serve_with(&fast);
     let two = installation.replica(&fast);
+    let keys = [log_key(&installation, &two, &log_kid)];
     let load = Load::start(&[one.api.clone(), two.api.clone()], &token);
     for _ in 0..3 {
-        sleep(Duration::from_millis(900));
+        load.goes_on(60);
+        load.until_receipts(1);
         note_checkpoint(&two, &load.given);
         drop(one);
-        sleep(Duration::from_secs(4));
+        // The lease of the one that died runs out first; then the other one integrates.
+        let last = load.goes_on(60);
+        covered(&two, &keys, last);
         note_checkpoint(&two, &load.given);
         one = installation.serve_with(&fast);
     }

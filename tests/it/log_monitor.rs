@@ -60,6 +60,7 @@ fn a_sound_log_is_followed_without_an_alarm_also_under_load() {
         let said = once(&installation, &service, &[]);
         assert_eq!(said.code, Some(0), "{said:?}");
         read.push(said.json()["read"].as_u64().expect("a number"));
+        load.goes_on(80);
         // Keys that come and go are in the log by the time they are told of, or a moment later.
         installation.give_birth("atp");
     }

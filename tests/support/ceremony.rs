@@ -60,11 +60,13 @@ impl Installation {
 
     /// `sqlite:…` of this installation, if it is on SQLite.
     pub fn sqlite_url(&self) -> String {
+        self.is_changed();
         format!("sqlite:{}", self.file("chancery.db").display())
     }
 
     /// `pkcs11-tool` at this installation's token, logged in: a hand that goes past the service.
     pub fn token_tool(&self, arguments: &[&str]) -> Said {
+        self.is_changed();
         let pin = std::fs::read_to_string(self.file("token/pin")).expect("the PIN");
         let mut tool = std::process::Command::new("pkcs11-tool");
         tool.env("SOFTHSM2_CONF", self.file("token/softhsm2.conf"))

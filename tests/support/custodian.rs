@@ -58,6 +58,14 @@ impl Custodian {
         }
     }
 
+    /// The same person in a copy of the directory.
+    pub fn copied_to(&self, directory: &Path) -> Self {
+        Self {
+            id: self.id.clone(),
+            key: directory.join(&self.id),
+        }
+    }
+
     /// For commands that sign themselves.
     pub fn key_file(&self) -> &Path {
         &self.key

@@ -1,9 +1,9 @@
 //! A whole installation in a temporary directory: token, database, custodians, genesis, ring, first key, service.
 
 use std::fs;
-use std::net::TcpListener;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::sync::Mutex;
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,9 @@ use tempfile::TempDir;
 
 use super::custodian::Custodian;
 use super::http::{Answer, send};
-use super::process::{Running, Said, done, repository, run};
+use super::postgres::ports;
+use super::process::{Running, Said, done, repository, run, until};
+use super::template;
 
 pub const SERVICE: &str = "chancery";
 pub const ENVIRONMENT: &str = "test";
@@ -30,11 +32,18 @@ pub struct Installation {
     /// `127.0.0.1:port` of the API and of health and metrics.
     pub api: String,
     pub operations: String,
+    /// The rings that were opened since the founding, if nothing else was done: [`template`] has the like of it.
+    pub opened: Mutex<Option<Vec<String>>>,
 }
 
 impl Installation {
-    /// On SQLite; 2 of 3 custodians; nothing opened yet.
+    /// On SQLite; 2 of 3 custodians; nothing opened yet. A copy: its custodians are those of every other copy.
     pub fn new() -> Self {
+        template::founded()
+    }
+
+    /// The same with custodians and a token that nobody else has.
+    pub fn foreign() -> Self {
         let directory = directory();
         let url = format!("sqlite:{}", directory.path().join("chancery.db").display());
         Self::on(directory, &url)
@@ -85,6 +94,7 @@ impl Installation {
             api,
             operations: free_port(),
             directory,
+            opened: Mutex::default(),
         };
         new.configure(url, made.text());
         new
@@ -187,6 +197,7 @@ impl Installation {
 
     /// `chancery --config …`, to be given its arguments.
     pub fn command(&self) -> Command {
+        self.is_changed();
         let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
         command.arg("--config").arg(self.file("chancery.toml"));
         command
@@ -204,19 +215,25 @@ impl Installation {
 
     /// An ES256 ring with its first key active; returns the kid.
     pub fn open_ring(&self, ring: &str) -> String {
-        self.create_ring(ring, &[]);
+        template::open(self, ring).unwrap_or_else(|| self.open(ring, "ES256"))
+    }
+
+    /// The log's own ring, its key active; returns the kid.
+    pub fn open_log(&self) -> String {
+        template::open(self, "log").unwrap_or_else(|| self.open("log", "Ed25519"))
+    }
+
+    /// By its own commands.
+    pub fn open(&self, ring: &str, algorithm: &str) -> String {
+        self.chancery(["ring", "create", ring, "--algorithm", algorithm, "--apply"]);
         let kid = self.give_birth(ring);
         self.rotate_when_safe(ring);
         kid
     }
 
-    /// The log's own ring, its key active; returns the kid.
-    pub fn open_log(&self) -> String {
-        let create = ["ring", "create", "log", "--algorithm", "Ed25519", "--apply"];
-        self.chancery(create);
-        let kid = self.give_birth("log");
-        self.rotate_when_safe("log");
-        kid
+    /// From here on no copy is like it.
+    pub fn is_changed(&self) {
+        *self.opened.lock().expect("no panic under it") = None;
     }
 
     /// One key, published; returns its kid.
@@ -269,6 +286,13 @@ impl Installation {
         let said = self.chancery(["ceremony", paper, id, "--out", text(&bytes)]);
         let signature = custodian.sign(&bytes, &member(&said.json(), "namespace"));
         self.chancery(["ceremony", verb, id, "--signature", text(&signature)]);
+    }
+
+    /// The next key has been published long enough to become primary.
+    pub fn until_rotation_is_safe(&self, ring: &str) {
+        until("the next key may be primary", || {
+            self.try_chancery(["ring", "rotate", ring]).code == Some(0)
+        });
     }
 
     /// The next key becomes primary as soon as it has been published long enough, and not before.
@@ -385,18 +409,7 @@ impl Service {
 
     /// Process ids of its workers.
     pub fn workers(&self) -> Vec<u32> {
-        let id = self.child.0.id();
-        let children = fs::read_dir(format!("/proc/{id}/task"))
-            .into_iter()
-            .flatten()
-            .flatten();
-        let children = children
-            .map(|task| fs::read_to_string(task.path().join("children")).unwrap_or_default())
-            .collect::<String>();
-        children
-            .split_whitespace()
-            .filter_map(|id| id.parse().ok())
-            .collect()
+        self.child.children()
     }
 
     /// A figure of the operations listener; the first of this name.
@@ -496,6 +509,5 @@ pub fn directory() -> TempDir {
 }
 
 pub fn free_port() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
-    listener.local_addr().expect("its address").to_string()
+    format!("127.0.0.1:{}", ports::claim().expect("a free port"))
 }

@@ -1,7 +1,7 @@
 //! Callers that sign without pause, and what each of them was told.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{JoinHandle, sleep, spawn};
 use std::time::{Duration, Instant};
 
@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::http::send;
 use super::installation::{Service, base64url};
+use super::process::until;
 
 /// What became of one request.
 #[derive(Debug)]
@@ -29,6 +30,7 @@ pub struct Asked {
 
 pub struct Load {
     stop: Arc<AtomicBool>,
+    signed: Arc<AtomicUsize>,
     callers: Vec<JoinHandle<Vec<Asked>>>,
 }
 
@@ -36,9 +38,10 @@ impl Load {
     /// This many callers, each with a request under way all the time.
     pub fn start(service: &Service, ring: &str, access_token: &str, callers: usize) -> Self {
         let stop = Arc::new(AtomicBool::new(false));
+        let signed = Arc::new(AtomicUsize::new(0));
         let callers = (0..callers)
             .map(|caller| {
-                let stop = stop.clone();
+                let (stop, signed) = (stop.clone(), signed.clone());
                 let api = service.api.clone();
                 let path = format!("/v1/rings/{ring}/sign");
                 let bearer = format!("Bearer {access_token}");
@@ -46,23 +49,31 @@ impl Load {
                     let mut all = Vec::new();
                     while !stop.load(Ordering::Relaxed) {
                         let payload = format!("caller {caller}, record {}", all.len());
-                        all.push(ask(&api, &path, &bearer, payload.as_bytes()));
-                        if matches!(
-                            all.last(),
-                            Some(Asked {
-                                told: Told::Nothing,
-                                ..
-                            })
-                        ) {
+                        let asked = ask(&api, &path, &bearer, payload.as_bytes());
+                        match asked.told {
+                            Told::Signed(_) => drop(signed.fetch_add(1, Ordering::Relaxed)),
+                            Told::Refused(..) => {}
                             // Nobody is there: no reason to spin.
-                            sleep(Duration::from_millis(5));
+                            Told::Nothing => sleep(Duration::from_millis(5)),
                         }
+                        all.push(asked);
                     }
                     all
                 })
             })
             .collect();
-        Self { stop, callers }
+        Self {
+            stop,
+            signed,
+            callers,
+        }
+    }
+
+    /// Waits until so many more signatures were acknowledged from now on.
+    pub fn goes_on(&self, more: usize) {
+        let signed = || self.signed.load(Ordering::Relaxed);
+        let enough = signed() + more;
+        until("the load is served", || signed() >= enough);
     }
 
     /// In the order of their answers.

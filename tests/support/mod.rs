@@ -14,6 +14,7 @@ pub mod past;
 pub mod postgres;
 pub mod process;
 pub mod rust_source;
+pub mod template;
 pub mod verifier;
 pub mod witness;
 pub mod world;

@@ -1,8 +1,8 @@
 //! An installation with a past, copied for each test that does something to it; and what watches over its log.
 
 use std::fs;
-use std::process::{Child, Command, Stdio};
-use std::sync::OnceLock;
+use std::process::Child;
+use std::sync::{Mutex, OnceLock};
 
 use serde_json::{Value, json};
 use trust::tlog::checkpoint::{self, Checkpoint};
@@ -13,7 +13,8 @@ use trust::tlog::proof::TlogProof;
 use trust::{PublicKey, Sha256Digest};
 
 use super::installation::{Installation, Service, base64url, directory, text};
-use super::process::{Said, done, signal, until};
+use super::process::{Said, signal, until};
+use super::template::{copy, removed_at_the_end};
 
 /// The ring that signs.
 pub const RING: &str = "atp";
@@ -56,11 +57,7 @@ pub struct Past {
 
 impl Past {
     pub fn new(installation: Installation, url: &str) -> Self {
-        // Statics are never dropped.
-        let mut sh = Command::new("sh");
-        sh.args(["-c", "cat >/dev/null; sleep 1; rm -rf -- \"$1\"", "sh"]);
-        sh.arg(installation.directory.path()).stdin(Stdio::piped());
-        let _watchdog = sh.spawn().expect("a watchdog");
+        let _watchdog = removed_at_the_end(installation.directory.path());
         let log_kid = installation.open_log();
         let revoked = installation.open_ring(RING);
         installation.give_birth(RING);
@@ -107,19 +104,12 @@ impl Past {
     /// A copy of all files, with the database at `url` if it is not one of them. Its origin stays
     /// the same; its replicas have ports of their own.
     pub fn copy(&self, url: Option<&str>) -> Installation {
-        let (from, to) = (self.installation.directory.path(), directory());
-        let all = format!("{}/.", from.display());
-        done("cp", ["-r", &all, text(to.path())]);
-        for file in ["chancery.toml", "token/softhsm2.conf"] {
-            let mut words = fs::read_to_string(to.path().join(file)).expect("a file");
-            if let Some(url) = url {
-                words = words.replace(&self.url, url);
-            }
-            words = words.replace(text(from), text(to.path()));
-            fs::write(to.path().join(file), words).expect("a file");
-        }
+        let to = directory();
+        let url = url.map(|url| (self.url.as_str(), url));
+        copy(&self.installation, to.path(), url.as_slice());
         Installation {
             directory: to,
+            opened: Mutex::default(),
             custodians: Vec::new(),
             genesis: self.installation.genesis.clone(),
             api: self.installation.api.clone(),

@@ -2,13 +2,15 @@
 
 use std::fs;
 use std::io;
-use std::net::TcpListener;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
+
+#[path = "ports.rs"]
+pub mod ports;
 
 /// Killed when it is dropped; and when this process ends, because a static is never dropped.
 pub struct Server {
@@ -30,7 +32,7 @@ impl Server {
             chown(directory.path(), Some(user), Some(group))?;
         }
         fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700))?;
-        let port = TcpListener::bind(("127.0.0.1", 0))?.local_addr()?.port();
+        let port = ports::claim()?;
         let _watchdog = watchdog(directory.path())?;
         let child = Mutex::new(None);
         let server = Self {

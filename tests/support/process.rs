@@ -86,12 +86,34 @@ pub fn signal(name: &str, id: u32) {
     done("kill", ["-s", name, &id.to_string()]);
 }
 
+/// Whether a process of this id does anything; one that has ended and waits to be collected does not.
+pub fn is_running(id: u32) -> bool {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).unwrap_or_default();
+    let state = status.lines().find_map(|line| line.strip_prefix("State:"));
+    state.is_some_and(|state| !state.trim_start().starts_with(['Z', 'X']))
+}
+
 /// A child that is killed, by its own id, when the test lets go of it.
 pub struct Running(pub Child);
 
 impl Running {
     pub fn is_alive(&mut self) -> bool {
         matches!(self.0.try_wait(), Ok(None))
+    }
+
+    /// Process ids of what it started.
+    pub fn children(&self) -> Vec<u32> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.0.id()));
+        let children = tasks
+            .into_iter()
+            .flatten()
+            .flatten()
+            .map(|task| std::fs::read_to_string(task.path().join("children")).unwrap_or_default())
+            .collect::<String>();
+        children
+            .split_whitespace()
+            .filter_map(|id| id.parse().ok())
+            .collect()
     }
 }
 

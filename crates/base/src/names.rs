@@ -48,6 +48,10 @@ pub const COSIGNATURES: &str = "chancery_log_cosignatures_total";
 pub const WITNESS_FAILURES: &str = "chancery_log_witness_failures_total";
 /// Gauge, label `witness`: leaves of the newest checkpoint beyond those that it cosigned.
 pub const WITNESS_LAG: &str = "chancery_log_witness_lag_leaves";
+/// Gauge, label `task`, 1 or 0: the background task runs.
+pub const TASK_UP: &str = "chancery_background_task_up";
+/// Counter, label `task`: times that a background task panicked and was started again.
+pub const TASK_RESTARTS: &str = "chancery_background_task_restarts_total";
 
 /// Says of each figure what it means.
 pub fn describe() {
@@ -101,4 +105,6 @@ pub fn describe() {
         WITNESS_LAG,
         "Leaves of the newest checkpoint not yet cosigned by the witness."
     );
+    describe_gauge!(TASK_UP, "1 while the background task is running.");
+    describe_counter!(TASK_RESTARTS, "Restarts of background tasks after a panic.");
 }

@@ -16,7 +16,7 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
 use super::codes::Code;
 use keyring::{signing, verification};
-use token::Advice;
+use token::RetryHint;
 
 /// Prefix of every `type`: a name, not an address, so that it survives a move of the service.
 const TYPE: &str = "urn:chancery:problem:";
@@ -258,17 +258,17 @@ impl From<log::ProofError> for Problem {
 }
 
 fn from_token(cause: &token::Error, error: &signing::Error) -> Problem {
-    match cause.advice() {
-        Advice::RetryAfter(millis) => Problem::caused_by(Code::TokenUnavailable, error)
+    match cause.retry_hint() {
+        RetryHint::RetryAfter(millis) => Problem::caused_by(Code::TokenUnavailable, error)
             .retry_after(Duration::from_millis(millis)),
-        Advice::Overloaded => Problem::caused_by(Code::Overloaded, error),
-        Advice::TimedOut => Problem::caused_by(Code::DeadlineExceeded, error),
+        RetryHint::Overloaded => Problem::caused_by(Code::Overloaded, error),
+        RetryHint::TimedOut => Problem::caused_by(Code::DeadlineExceeded, error),
         // A lost worker: signing may be repeated, nothing was released.
-        Advice::Alert if cause.is_outcome_unknown() => {
+        RetryHint::Alert if cause.is_outcome_unknown() => {
             Problem::caused_by(Code::TokenUnavailable, error)
         }
         // A person has to look; a caller can only come back later.
-        Advice::Alert => {
+        RetryHint::Alert => {
             Problem::caused_by(Code::TokenUnavailable, error).retry_after(Duration::from_secs(30))
         }
     }

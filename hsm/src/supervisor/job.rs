@@ -66,7 +66,8 @@ impl Job {
         match &self.task {
             Task::Sign { .. } | Task::Prepare { .. } => true,
             Task::Call(Call::Find(_) | Call::List | Call::ReadBack(_) | Call::Token) => true,
-            Task::Call(Call::Generate(_) | Call::Destroy(_)) | Task::Probe { .. } => false,
+            Task::Call(Call::Generate(_) | Call::Destroy(_) | Call::RemovePublicHalf(..))
+            | Task::Probe { .. } => false,
         }
     }
 
@@ -96,6 +97,10 @@ impl Job {
                 act: Act::Destroy,
                 cka_id: order.cka_id,
             }),
+            Task::Call(Call::RemovePublicHalf(_, cka_id)) => Some(Error::OutcomeUnknown {
+                act: Act::Destroy,
+                cka_id: *cka_id,
+            }),
             _ if !self.repeatable() || self.deaths >= DEATHS => Some(Error::WorkerLost),
             _ => None,
         }
@@ -111,6 +116,10 @@ impl Job {
             Task::Call(Call::Destroy(order)) => Error::OutcomeUnknown {
                 act: Act::Destroy,
                 cka_id: order.cka_id,
+            },
+            Task::Call(Call::RemovePublicHalf(_, cka_id)) => Error::OutcomeUnknown {
+                act: Act::Destroy,
+                cka_id: *cka_id,
             },
             _ => Error::DeadlineExceeded,
         }

@@ -307,6 +307,11 @@ impl Administer for Supervisor {
         self.call(Call::Destroy(warrant.order().clone())).map(drop)
     }
 
+    fn remove_public_half(&self, token_serial: &str, cka_id: CkaId) -> Result<(), Error> {
+        self.call(Call::RemovePublicHalf(token_serial.to_owned(), cka_id))
+            .map(drop)
+    }
+
     fn find(&self, cka_id: CkaId) -> Result<Vec<ObjectInfo>, Error> {
         match self.call(Call::Find(cka_id))? {
             Answer::Objects(found) => Ok(found),

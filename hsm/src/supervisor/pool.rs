@@ -459,7 +459,10 @@ impl Pool {
 
 /// Whether this call changes the token.
 pub fn changes(call: &Call) -> bool {
-    matches!(call, Call::Generate(_) | Call::Destroy(_))
+    matches!(
+        call,
+        Call::Generate(_) | Call::Destroy(_) | Call::RemovePublicHalf(..)
+    )
 }
 
 #[cfg(test)]

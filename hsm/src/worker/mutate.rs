@@ -25,6 +25,9 @@ impl Seat<'_> {
                 .generate(&order)
                 .map(|born| Answer::Generated(Box::new(born))),
             Call::Destroy(order) => self.destroy(&order).map(|()| Answer::Nothing),
+            Call::RemovePublicHalf(serial, cka_id) => self
+                .remove_public_half(&serial, cka_id)
+                .map(|()| Answer::Nothing),
             Call::Find(cka_id) => self.find(cka_id).map(Answer::Objects),
             Call::ReadBack(cka_id) => self
                 .climb(None, |seat, live| seat.read_back(live, cka_id))
@@ -185,13 +188,7 @@ impl Seat<'_> {
         let hold = worker.module.change();
         let live = hold.live().ok_or(Error::WorkerLost)?;
         self.right_token(live, &order.token_serial, &order.token_label)?;
-        let profile = worker.module.profile().ok_or(Error::WorkerLost)?;
-        if !profile.destroy {
-            return Err(Error::NotOffered {
-                profile: profile.name.clone(),
-                what: "destruction".to_owned(),
-            });
-        }
+        self.destroys()?;
         // From here on something may be gone.
         let unknown = |_| Error::OutcomeUnknown {
             act: Act::Destroy,
@@ -209,6 +206,55 @@ impl Seat<'_> {
                 cka_id: order.cka_id,
             }),
         }
+    }
+
+    fn remove_public_half(&mut self, serial: &str, cka_id: CkaId) -> Result<(), Error> {
+        if self.worker.power != Power::Administer {
+            return Err(Error::Powerless);
+        }
+        // Recovers the session if need be; what is there is looked at again when nobody else changes it.
+        self.find(cka_id)?;
+        let worker = self.worker;
+        let hold = worker.module.change();
+        let live = hold.live().ok_or(Error::WorkerLost)?;
+        let label = live.identity.label.clone();
+        self.right_token(live, serial, &label)?;
+        self.destroys()?;
+        let session = self
+            .session(live)
+            .map_err(|error| ckr::error(&error, None))?;
+        let found =
+            attributes::find_pair(session, cka_id).map_err(|error| ckr::error(&error, None))?;
+        match found.as_slice() {
+            [] => Err(Error::NotFound {
+                cka_id,
+                what: ObjectWord::PublicKey,
+            }),
+            [(ObjectClass::PublicKey, handle)] => {
+                session
+                    .destroy_object(*handle)
+                    .map_err(|_| Error::OutcomeUnknown {
+                        act: Act::Destroy,
+                        cka_id,
+                    })
+            }
+            [(ObjectClass::PrivateKey, _)] | [_, _, ..] => Err(Error::Ambiguous {
+                cka_id,
+                what: ObjectWord::PublicKey,
+                count: found.len(),
+            }),
+        }
+    }
+
+    fn destroys(&self) -> Result<(), Error> {
+        let profile = self.worker.module.profile().ok_or(Error::WorkerLost)?;
+        if profile.destroy {
+            return Ok(());
+        }
+        Err(Error::NotOffered {
+            profile: profile.name.clone(),
+            what: "destruction".to_owned(),
+        })
     }
 
     /// The custodians agreed on one token; this must be it.

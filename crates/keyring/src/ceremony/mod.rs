@@ -73,8 +73,8 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store(error) if !error.is_conflict() => Kind::Unavailable,
-            Self::Token(error) => match error.advice() {
-                token::Advice::Alert => Kind::Failed,
+            Self::Token(error) => match error.retry_hint() {
+                token::RetryHint::Alert => Kind::Failed,
                 _ => Kind::Unavailable,
             },
             Self::Json(_) | Self::Randomness(_) => Kind::Failed,

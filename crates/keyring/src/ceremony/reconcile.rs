@@ -5,7 +5,8 @@
 //! | intended | complete pair | adopted: the custodians approved exactly this `CKA_ID` |
 //! | intended | complete pair that cannot be accepted | abandoned and reported; never published |
 //! | intended | nothing | abandoned; the ceremony has failed and is proposed anew |
-//! | intended | only one half of the key pair | abandoned and reported; never published |
+//! | intended | a public half alone | removed: it is of our intended `CKA_ID` and signs nothing; abandoned |
+//! | intended | anything else | abandoned and reported; never published |
 //! | destroying | nothing | the destruction is recorded |
 //! | destroying | anything | still there: the ceremony has failed and is proposed anew |
 //! | present | not a pair | reported, critical |
@@ -141,6 +142,11 @@ impl Office {
                 let held = self.held(&object.ceremony).await?;
                 let (why, action) = match found {
                     None => ("planned but never generated", "abandoned; propose it again"),
+                    // If we die after the removal, the next run finds nothing and abandons it.
+                    Some(half) if remove_public_half(object, half, executor).await? => (
+                        "a public key without its private key",
+                        "removed from the token; propose it again",
+                    ),
                     Some(_) => (
                         "only one half of the key pair",
                         "abandoned; remove it from the token manually",
@@ -249,6 +255,21 @@ impl Office {
         )
         .await
     }
+}
+
+/// Whether a public half was there without its private half, and is removed; everything else is for
+/// a person.
+async fn remove_public_half(
+    object: &KeyObjectRow,
+    found: &Found,
+    executor: &Executor,
+) -> Result<bool, Error> {
+    let serial = object.device.strip_prefix("pkcs11/");
+    let cka_id = <[u8; 16]>::try_from(found.cka_id.as_slice());
+    let (Some(serial), Ok(cka_id), true) = (serial, cka_id, found.is_public_half()) else {
+        return Ok(false);
+    };
+    Ok(executor.remove_public_half(serial, cka_id).await?)
 }
 
 /// The ceremony that is destroying it; the row names the one that bore it as well.

@@ -157,3 +157,33 @@ fn a_destruction_that_failed_but_happened_is_a_question_too() {
     executor.destroy(Permitted(order)).unwrap();
     assert_eq!(executor.find(key.cka_id).unwrap(), []);
 }
+
+#[test]
+fn only_a_public_half_that_is_alone_is_removed_without_a_quorum() {
+    let shimmed = Shimmed::fresh();
+    let executor = shimmed.token.executor();
+    let key = new_key(&executor, KeySpec::P256);
+    let serial = executor.token().unwrap().serial;
+    let remove = |serial: &str| executor.remove_public_half(serial, key.cka_id);
+    let refused = remove(&serial);
+    assert!(
+        matches!(refused, Err(Error::Ambiguous { count: 2, .. })),
+        "{refused:?}"
+    );
+    assert_eq!(executor.find(key.cka_id).unwrap().len(), 2, "a whole pair");
+    // The private half goes first; then the destruction is interrupted.
+    shimmed.inject("C_DestroyObject after 0x30");
+    let order = destroy_order(&executor, &key);
+    assert!(executor.destroy(Permitted(order)).is_err());
+    shimmed.heal();
+    let other = remove("another");
+    assert!(matches!(other, Err(Error::OtherToken { .. })), "{other:?}");
+    assert_eq!(executor.find(key.cka_id).unwrap().len(), 1);
+    remove(&serial).unwrap();
+    assert_eq!(executor.find(key.cka_id).unwrap(), []);
+    let gone = remove(&serial);
+    assert!(matches!(gone, Err(Error::NotFound { .. })), "{gone:?}");
+    let signer = shimmed.token.signer();
+    let powerless = signer.remove_public_half(&serial, key.cka_id);
+    assert_eq!(powerless, Err(Error::Powerless));
+}
