@@ -1,4 +1,4 @@
--- Three accounts, so that neither the service nor whoever steals its password can change the past.
+-- Three accounts, so that neither the service nor a thief of its password can change past records.
 --
 --   chancery_owner      owns the tables; runs `chancery migrate` and nothing else
 --   chancery_service    the service and the command line: adds, and changes what has a state
@@ -11,7 +11,7 @@
 --   psql -d chancery -f deploy/postgres/roles.sql
 --   psql -d chancery -c '\password chancery_service'
 --
--- It may be repeated. A superuser remains one: against that help witnesses, receipts and object lock.
+-- It may be repeated. It gives no protection against a superuser: witnesses, receipts and object lock do.
 
 DO $$
 DECLARE

@@ -53,7 +53,7 @@ fn check(batch: &[SignatureRecord]) -> Result<(), Error> {
         check_leaf(&record.leaf)?;
         if record.leaf.kind != "sign" || record.leaf.kid.as_deref() != Some(record.kid.as_str()) {
             return Err(Error::Malformed {
-                what: "a signature whose leaf tells of something else",
+                what: "a signature that does not match its leaf",
             });
         }
     }
@@ -200,7 +200,7 @@ pub(super) fn expect_rows(written: u64, expected: usize) -> Result<(), Error> {
         return Ok(());
     }
     Err(Error::Corrupt {
-        what: "the database wrote another number of rows",
+        what: "the database wrote an unexpected number of rows",
         source: None,
     })
 }

@@ -157,7 +157,7 @@ pub(super) async fn propose<C: Connection>(
             insert_signature(tx, proposal, index).await
         }
         Some(_) => Err(Error::Malformed {
-            what: "a proposal of another ceremony",
+            what: "the proposal belongs to a different ceremony",
         }),
         None => Ok(()),
     }
