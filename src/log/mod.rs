@@ -27,6 +27,7 @@ use store::{Change, Store};
 pub use group::Group;
 pub use keeper::Published;
 pub use leaf::{Event, SignatureLeaf};
+pub use ledger::INTEGRATOR;
 pub use line::{LogLine, OnTheLog, Times};
 pub use open::open;
 pub use proofs::{Error as ProofError, Proofs, Receipt};

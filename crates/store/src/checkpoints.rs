@@ -3,6 +3,7 @@
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::{Error, Subject};
+use crate::housekeeping;
 use crate::keys;
 use crate::log_head;
 use crate::reads::{self, FromColumns, MAX_PAGE};
@@ -128,7 +129,7 @@ pub(crate) async fn cosign<E: Engine>(
     all: &str,
 ) -> Result<bool, Error> {
     let values = [Value::Int(size), Value::Text(known), Value::Text(all)];
-    Ok(reads::execute(engine, COSIGN, &values).await? == 1)
+    Ok(housekeeping::write(engine, COSIGN, &values).await? == 1)
 }
 
 impl Store {

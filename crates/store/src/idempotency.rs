@@ -1,7 +1,7 @@
 //! The first answer to a request that may be repeated.
 
 use crate::database::{Store, on};
-use crate::engine::{AnswerColumns, Columns, Engine, Value};
+use crate::engine::{AnswerColumns, Columns, Value};
 use crate::error::Error;
 use crate::reads::{self, FromColumns};
 use crate::statements::statements;
@@ -9,6 +9,7 @@ use crate::statements::statements;
 statements! {
     ANSWER = "SELECT request_hash, response, idx, time FROM idempotency
         WHERE principal = $1 AND key = $2";
+    /// No change that anybody has to hear of: answers are a convenience for a day, not the trail.
     FORGET_ANSWERS = "DELETE FROM idempotency WHERE time < $1";
 }
 
@@ -56,11 +57,6 @@ impl FromColumns for IdempotentAnswer {
     }
 }
 
-/// Not a change that anybody has to hear of: answers are a convenience for a day, not the trail.
-pub(crate) async fn forget_answers<E: Engine>(engine: &E, before: i64) -> Result<u64, Error> {
-    reads::execute(engine, FORGET_ANSWERS, &[Value::Int(before)]).await
-}
-
 impl Store {
     /// What this caller was answered for this idempotency key.
     pub async fn idempotent(
@@ -70,10 +66,5 @@ impl Store {
     ) -> Result<Option<IdempotentAnswer>, Error> {
         let values = [Value::Text(principal), Value::Text(key)];
         on!(self, engine => reads::one(engine, ANSWER, &values))
-    }
-
-    /// Forgets answers older than this; the leaves stay. How many went.
-    pub async fn forget_answers(&self, before: i64) -> Result<u64, Error> {
-        on!(self, engine => forget_answers(engine, before))
     }
 }

@@ -215,10 +215,4 @@ impl Store {
     pub async fn unindexed(&self) -> Result<i64, Error> {
         on!(self, engine => unindexed(engine))
     }
-
-    /// Puts the signatures among the next leaves into the index, at most 65 536 leaves; how
-    /// many. Any replica may, any number of times.
-    pub async fn index_signatures(&self, at_most: i64) -> Result<i64, Error> {
-        on!(self, engine => index(engine, at_most))
-    }
 }

@@ -1,8 +1,11 @@
 //! The database: what is kept, and in which transactions.
 //!
-//! Every write is one named [`Change`] together with the [`Leaf`] that tells of it, in one
-//! transaction ([`Store::commit`]); signatures go through [`Store::commit_signatures`], which
-//! also fences keys that may not sign any more. There is no third way to write.
+//! There are three ways to write. An act is one named [`Change`] together with the [`Leaf`] that
+//! tells of it, in one transaction ([`Store::commit`]). Signatures go through
+//! [`Store::commit_signatures`], which also fences keys that may not sign any more. Everything else
+//! is [`Housekeeping`] ([`Store::keep`]): leases, the index of signatures, expired answers; and, by
+//! functions of their own because they answer more than a number, the Merkle tree and its
+//! checkpoints, which are computed from the leaves.
 //!
 //! The database orders and keeps; it is not believed. Whoever reads a key from here tallies its
 //! transcript again before using it.
@@ -21,9 +24,11 @@ mod destruction;
 mod engine;
 mod error;
 mod generation;
+mod housekeeping;
 mod idempotency;
 mod index;
 mod keys;
+mod leases;
 mod leaves;
 mod lines;
 mod log_head;
@@ -41,6 +46,7 @@ pub mod testing;
 mod tests;
 mod tree;
 mod trust_documents;
+mod versions;
 
 pub use blast_radius::DayRow;
 pub use ceremonies::{CeremonyRow, CeremonyState};
@@ -50,6 +56,7 @@ pub use checkpoints::CheckpointRow;
 pub use credentials::CredentialRow;
 pub use database::{Database, Store};
 pub use error::{Error, Subject};
+pub use housekeeping::Housekeeping;
 pub use idempotency::{Idempotency, IdempotentAnswer};
 #[cfg(test)]
 pub use index::MAX_INDEXED;
@@ -66,3 +73,4 @@ pub use rings::RingRow;
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
 pub use tree::TreeRow;
 pub use trust_documents::DocumentRow;
+pub use versions::Versions;

@@ -38,19 +38,3 @@ pub(crate) async fn any<E: Engine>(
         None => Ok(false),
     }
 }
-
-/// One statement in a transaction of its own; the number of rows it touched.
-pub(crate) async fn execute<E: Engine>(
-    engine: &E,
-    sql: &'static str,
-    values: &[Value<'_>],
-) -> Result<u64, Error> {
-    let mut tx = engine.begin().await?;
-    match tx.execute(sql, values).await {
-        Ok(rows) => engine.commit(tx).await.map(|()| rows),
-        Err(error) => {
-            engine.rollback(tx).await;
-            Err(error)
-        }
-    }
-}

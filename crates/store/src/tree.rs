@@ -1,4 +1,4 @@
-//! How far the Merkle tree goes, and who integrates.
+//! How far the Merkle tree goes.
 //!
 //! Not part of [`Change`](crate::Change): nothing here happens to a key, and what happens here is
 //! itself what makes the trail evident.
@@ -6,16 +6,14 @@
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::{Error, Subject};
+use crate::housekeeping;
 use crate::leaves;
 use crate::reads::{self, FromColumns};
 use crate::statements::statements;
 
 statements! {
-    TREE = "SELECT size, root, clock, origin, holder, lease_until, pruned FROM log_tree
+    TREE = "SELECT size, root, clock, origin, pruned FROM log_tree
         WHERE id = 1";
-    /// A lease that is a minute ahead of what anybody asks for is of a clock that ran ahead.
-    LEASE = "UPDATE log_tree SET holder = $1, lease_until = $3
-        WHERE id = 1 AND (holder = $1 OR lease_until <= $2 OR lease_until > $3 + 60000)";
     SWAP_TREE = "UPDATE log_tree SET size = $3, root = $4, clock = $5, origin = $6
         WHERE id = 1 AND size = $1 AND root = $2";
     PRUNE_MARK = "UPDATE log_tree SET pruned = $1
@@ -32,9 +30,6 @@ pub struct TreeRow {
     pub clock: i64,
     /// First line of every checkpoint; empty until the first swap.
     pub origin: String,
-    /// Who integrates, until when.
-    pub holder: String,
-    pub lease_until: i64,
     /// Bodies of signatures below this index may be gone.
     pub pruned: i64,
 }
@@ -46,9 +41,7 @@ impl FromColumns for TreeRow {
             root: row.text(1)?,
             clock: row.int(2)?,
             origin: row.text(3)?,
-            holder: row.text(4)?,
-            lease_until: row.int(5)?,
-            pruned: row.int(6)?,
+            pruned: row.int(4)?,
         })
     }
 }
@@ -58,17 +51,6 @@ pub(crate) async fn tree<E: Engine>(engine: &E) -> Result<TreeRow, Error> {
         what: "no log tree",
         source: None,
     })
-}
-
-/// Takes the lease or renews it; false while another holder's runs.
-pub(crate) async fn lease<E: Engine>(
-    engine: &E,
-    holder: &str,
-    now: i64,
-    until: i64,
-) -> Result<bool, Error> {
-    let values = [Value::Text(holder), Value::Int(now), Value::Int(until)];
-    Ok(reads::execute(engine, LEASE, &values).await? == 1)
 }
 
 /// The swap: the tree becomes `new` if it is `old`; false if it is another by now. If we die before
@@ -86,7 +68,7 @@ pub(crate) async fn swap<E: Engine>(
         Value::Int(new.clock),
         Value::Text(&new.origin),
     ];
-    Ok(reads::execute(engine, SWAP_TREE, &values).await? == 1)
+    Ok(housekeeping::write(engine, SWAP_TREE, &values).await? == 1)
 }
 
 /// Sets the mark; of what the tree has not got no body may go.
@@ -107,7 +89,7 @@ pub(crate) async fn prune<E: Engine>(engine: &E, mut from: i64) -> Result<u64, E
     while from < mark {
         let to = (from + PAGE).min(mark);
         let page = [Value::Int(from), Value::Int(to)];
-        gone += reads::execute(engine, leaves::PRUNE, &page).await?;
+        gone += housekeeping::write(engine, leaves::PRUNE, &page).await?;
         from = to;
     }
     Ok(gone)
@@ -116,11 +98,6 @@ pub(crate) async fn prune<E: Engine>(engine: &E, mut from: i64) -> Result<u64, E
 impl Store {
     pub async fn tree(&self) -> Result<TreeRow, Error> {
         on!(self, engine => tree(engine))
-    }
-
-    /// Makes `holder` the integrator until `until`, unless another one's lease still runs.
-    pub async fn lease_tree(&self, holder: &str, now: i64, until: i64) -> Result<bool, Error> {
-        on!(self, engine => lease(engine, holder, now, until))
     }
 
     /// `new` instead of `old`; false if the tree is not `old` any more.

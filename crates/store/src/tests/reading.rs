@@ -138,6 +138,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     idempotency::STATEMENTS,
     index::STATEMENTS,
     keys::STATEMENTS,
+    leases::STATEMENTS,
     leaves::STATEMENTS,
     lines::STATEMENTS,
     log_head::STATEMENTS,
@@ -145,6 +146,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     rings::STATEMENTS,
     tree::STATEMENTS,
     trust_documents::STATEMENTS,
+    versions::STATEMENTS,
 ];
 
 #[test]
