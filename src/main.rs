@@ -163,7 +163,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let _ = forgetting.await;
     let _ = keeping.await;
     // Whoever comes next integrates at once; without it, when our lease has run out.
-    let returned = store.lease_tree(&holder, i64::MIN, 0);
+    let returned = store.return_lease(log::INTEGRATOR, &holder);
     if !matches!(tokio::time::timeout(CLOSING, returned).await, Ok(Ok(_))) {
         tracing::debug!("the integrator's lease was not released");
     }

@@ -59,12 +59,15 @@ GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archive
     revocation_reason, compromised_since) ON signing_key TO chancery_service;
 GRANT INSERT, UPDATE (principal, roles, created_at, expires_at, withdrawn_at) ON credential
     TO chancery_service;
-GRANT UPDATE (size, root, clock, origin, holder, lease_until) ON log_tree TO chancery_service;
+GRANT UPDATE (size, root, clock, origin) ON log_tree TO chancery_service;
 GRANT UPDATE (size) ON log_indexed TO chancery_service;
 GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
 
--- Answers to repeated requests are no part of the trail.
+-- Answers to repeated requests and leases are no part of the trail.
 GRANT INSERT, DELETE ON idempotency TO chancery_service;
+GRANT INSERT, UPDATE (holder, until) ON lease TO chancery_service;
+-- Triggers on what changed write it for whoever changed it.
+GRANT UPDATE (value) ON version TO chancery_service, chancery_archivist;
 
 -- The archivist's own leaf, the mark, and the bodies below it.
 GRANT UPDATE (size, version) ON log_head TO chancery_archivist;

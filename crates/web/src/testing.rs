@@ -295,13 +295,14 @@ fn snapshot_of(life: Life) -> Snapshot {
     let digests = ring("digests", &raw, Usage::Raw, None);
     Snapshot {
         version: 5,
+        versions: store::Versions::default(),
         keys: HashMap::from([(key.kid.clone(), key), (raw.kid.clone(), raw)]),
         jwks: document(&records.keys),
         rings: BTreeMap::from([
             (records.name.clone(), Arc::new(records)),
             (digests.name.clone(), Arc::new(digests)),
         ]),
-        credentials: credentials(),
+        credentials: Arc::new(credentials()),
         refused: Vec::new(),
         times: Arc::default(),
     }
