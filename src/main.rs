@@ -96,7 +96,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let log = Log::new(store.clone());
     let instance = format!(
         "{:08x}",
-        u32::from_be_bytes(env.random().context("an instance name")?)
+        u32::from_be_bytes(env.random().context("generating an instance name")?)
     );
     let seal = Arc::new(signing::LogKey::new(keys.clone(), pool.clone()));
     let (proofs, keeper) = log::open(
@@ -163,7 +163,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     // Whoever comes next integrates at once; without it, when our lease has run out.
     let returned = store.lease_tree(&holder, i64::MIN, 0);
     if !matches!(tokio::time::timeout(CLOSING, returned).await, Ok(Ok(_))) {
-        tracing::debug!("the integrator's lease was not given back");
+        tracing::debug!("the integrator's lease was not released");
     }
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");

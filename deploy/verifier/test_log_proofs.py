@@ -127,7 +127,7 @@ class LogProofs(Refusals):
                 self.verify(self.logged(transcript, [extra, *acts]))
                 self.verify(self.logged(transcript, [extra | {"digest": "0" * 64}, *acts]))
                 self.refuse(self.logged(transcript, [*acts[:-1], extra | {"digest": acts[-1]["digest"]}]), "0 acts")
-            self.refuse(self.logged(transcript, [*acts[:-1], acts[-1] | {"digest": "0" * 64}]), "does not stand here")
+            self.refuse(self.logged(transcript, [*acts[:-1], acts[-1] | {"digest": "0" * 64}]), "not in this transcript")
 
     def test_an_approval_that_does_not_count_needs_no_leaf(self):
         transcript = self.installation.generate("ring", ServiceKey(), approve=["grace", "grace", "mary"])

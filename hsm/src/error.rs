@@ -36,32 +36,32 @@ pub enum Error {
     #[error("the signing queue is full ({limit} requests)")]
     Overloaded { limit: usize },
     /// The caller's own time is up. A signature may still be made; nobody will see it.
-    #[error("the deadline passed before the token answered")]
+    #[error("the deadline passed before the token responded")]
     DeadlineExceeded,
     /// Said at once while the token is known to be away; a few seconds later may be different.
-    #[error("the token is out of service; worth another try in {retry_after:?}")]
+    #[error("the token is unavailable (circuit open); retry in {retry_after:?}")]
     CircuitOpen { retry_after: Duration },
     #[error("the supervisor has stopped")]
     Stopping,
-    #[error("this worker was started without the power to administer")]
+    #[error("this worker was started without administrative rights (generate, destroy)")]
     Powerless,
-    #[error("the input of key {cka_id} has {got} bytes, its scheme takes {expected}")]
+    #[error("the input for key {cka_id} has {got} bytes, expected {expected}")]
     InputLength {
         cka_id: CkaId,
         expected: usize,
         got: usize,
     },
     /// The key reference itself is at fault: not a `SubjectPublicKeyInfo`, or of another algorithm than its scheme.
-    #[error("the public key of {cka_id} cannot be read or does not fit its scheme")]
+    #[error("the public key of {cka_id} is malformed or does not match its signature scheme")]
     BadKeyRef { cka_id: CkaId },
-    #[error("the order asks for a private key template other than the signing template")]
+    #[error("the request specifies a private key template other than the signing template")]
     TemplateRefused,
-    #[error("the order names token serial {wanted:?}, this one is {found:?}")]
+    #[error("the request names token serial {wanted:?}, the connected token has {found:?}")]
     OtherToken { wanted: String, found: String },
     #[error("label {label:?} is not 1 to 64 printable ASCII characters")]
     BadLabel { label: String },
     /// Nothing was generated. Either an earlier attempt succeeded (read it back), or the id was not random.
-    #[error("objects with CKA_ID {cka_id} exist already ({count})")]
+    #[error("objects with CKA_ID {cka_id} already exist ({count})")]
     AlreadyExists { cka_id: CkaId, count: usize },
     #[error("no {what} with CKA_ID {cka_id}")]
     NotFound { cka_id: CkaId, what: ObjectWord },
@@ -72,13 +72,13 @@ pub enum Error {
         count: usize,
     },
     /// An alert: somebody or something has put another key where ours was.
-    #[error("the object with CKA_ID {cka_id} holds another public key")]
+    #[error("the object with CKA_ID {cka_id} has a different public key")]
     WrongKey { cka_id: CkaId },
     /// An alert: the token signed with another key, or signed wrongly, twice. The signature was thrown away.
     #[error("the token's signature for {cka_id} does not verify")]
     WrongSignature { cka_id: CkaId },
     /// Also for a PIN that is locked or has expired: one try, then a person.
-    #[error("the token rejected the PIN; it will not be tried again until its source changes")]
+    #[error("the token rejected the PIN; it is not tried again until the PIN source changes")]
     PinRejected,
     #[error("the PIN source {path} cannot be read: {reason}")]
     PinSource { path: PathBuf, reason: String },
@@ -89,7 +89,7 @@ pub enum Error {
     #[error("{count} tokens match {uri}")]
     TokenAmbiguous { uri: String, count: usize },
     /// The library's own word, after the recovery ladder did what the profile allows for it.
-    #[error("{call} answered {code}")]
+    #[error("{call} returned {code}")]
     Token {
         call: String,
         code: String,
@@ -97,17 +97,17 @@ pub enum Error {
     },
     #[error("profile {name}: {reason}")]
     Profile { name: String, reason: String },
-    #[error("the profile {profile} does not offer {what}")]
+    #[error("the profile {profile} does not support {what}")]
     NotOffered { profile: String, what: String },
     /// Search by CKA_ID before anything else; never repeat.
-    #[error("it is unknown whether {act} of {cka_id} happened")]
+    #[error("the outcome of {act} of {cka_id} is unknown")]
     OutcomeUnknown { act: Act, cka_id: CkaId },
     /// Only for work that may not be repeated, or that outlived several workers.
     #[error("the worker process was lost")]
     WorkerLost,
     #[error("the worker cannot be started: {reason}")]
     WorkerStart { reason: String },
-    #[error("the worker broke the frame protocol: {what}")]
+    #[error("the worker violated the frame protocol: {what}")]
     Protocol { what: String },
 }
 

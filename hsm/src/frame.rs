@@ -224,7 +224,7 @@ impl Incoming {
 
 /// The one complaint about a peer's bytes.
 pub fn broken() -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, "broken frame")
+    io::Error::new(io::ErrorKind::InvalidData, "malformed frame")
 }
 
 #[cfg(test)]

@@ -211,12 +211,12 @@ impl Profile {
         let (_, text) = FILES
             .iter()
             .find(|(file, _)| *file == name)
-            .ok_or_else(|| refuse("there is no such profile".to_owned()))?;
+            .ok_or_else(|| refuse("unknown profile".to_owned()))?;
         let profile: Profile = toml::from_str(text).map_err(|error| refuse(error.to_string()))?;
         match profile.backend {
             Backend::Pkcs11 => Ok(profile),
             Backend::Rest => Err(refuse(
-                "this service has no PKCS#11 library; it is reached over REST".to_owned(),
+                "this service has no PKCS#11 library, only a REST interface, which is not supported".to_owned(),
             )),
         }
     }

@@ -31,11 +31,11 @@ pub enum UriError {
     Scheme,
     #[error("attribute {name:?} appears twice")]
     Repeated { name: String },
-    #[error("attribute {name:?} is not used here")]
+    #[error("attribute {name:?} is not supported")]
     Unknown { name: String },
     #[error("attribute {name:?} is refused: {reason}")]
     Refused { name: String, reason: &'static str },
-    #[error("attribute {name:?} has a bad value")]
+    #[error("attribute {name:?} has an invalid value")]
     Value { name: String },
     #[error("attribute {name:?} is missing")]
     Missing { name: &'static str },
@@ -119,16 +119,20 @@ impl Parts {
                 let path = value.strip_prefix("file:").unwrap_or(&value);
                 let path = path.strip_prefix("//").unwrap_or(path);
                 if !path.starts_with('/') {
-                    return refused("only file:/absolute/path is read");
+                    return refused("expected file:/absolute/path");
                 }
                 (&mut self.pin_source, path.to_owned())
             }
-            "pin-value" => return refused("a PIN in a URI ends up in logs; use pin-source"),
+            "pin-value" => {
+                return refused("a PIN in a URI is exposed in service logs; use pin-source");
+            }
             "slot-id" | "slot-description" | "slot-manufacturer" => {
-                return refused("slots move; name the token by label or serial");
+                return refused("slot numbers are not stable; name the token by label or serial");
             }
             // A URI that names an object would promise more than is kept.
-            "object" | "id" | "type" => return refused("keys are named by the inventory"),
+            "object" | "id" | "type" => {
+                return refused("keys are selected by CKA_ID, not by the URI");
+            }
             _ => {
                 return Err(UriError::Unknown {
                     name: name.to_owned(),

@@ -14,25 +14,26 @@ use verify::output::{Code, Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Give a principal an access token (printed once) or map a client certificate's SAN to it.
+    /// Issue an access token to a principal (printed once), or map a client certificate's SAN to
+    /// the principal.
     Grant(Grant),
-    /// Every credential and what it opens.
+    /// List all credentials and their roles.
     List,
-    /// End a credential.
+    /// Withdraw a credential.
     Withdraw(Withdraw),
 }
 
 #[derive(Debug, Args)]
 pub struct Grant {
-    /// Who it is for, such as the name of a service.
+    /// Name of the principal, such as that of a service.
     principal: String,
     /// `signer:<ring>`, `operator` or `auditor`; may be repeated.
     #[arg(long = "role", required = true)]
     roles: Vec<Role>,
-    /// Map this SAN of a client certificate instead of making an access token.
+    /// Map this SAN of a client certificate instead of issuing an access token.
     #[arg(long)]
     san: Option<String>,
-    /// When the credential ends.
+    /// How long the credential is valid.
     #[arg(long, default_value = "365d", value_parser = duration::parse)]
     expires_in: std::time::Duration,
 }
@@ -100,11 +101,14 @@ async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Res
         "san": grant.san,
     });
     output.result(&shown, || match &grant.san {
-        Some(san) => format!("Certificates with SAN {san} are {}.", grant.principal),
+        Some(san) => format!(
+            "Client certificates with SAN {san} are mapped to {}.",
+            grant.principal
+        ),
         None => access_token.clone(),
     });
     if grant.san.is_none() {
-        output.remark("Keep it: it is stored only as a hash and is not shown again.");
+        output.remark("Store it now: only its hash is kept, and it is not shown again.");
     }
     Ok(())
 }

@@ -8,7 +8,7 @@ use verify::output::{EXIT_CODES, Style};
 
 use super::{access, audit, ceremony, config, demo, evidence, key, log, ring, sign};
 
-/// Chancery: signs with keys that never leave their HSM, publishes them, and keeps them verifiable.
+/// Chancery: an HSM-backed signing and JWKS service with a transparency log.
 #[derive(Debug, Parser)]
 #[command(name = "chancery", version, after_help = EXIT_CODES)]
 pub struct Arguments {
@@ -20,7 +20,7 @@ pub struct Arguments {
         default_value = "chancery.toml"
     )]
     pub config: PathBuf,
-    /// Tables for people or JSON for programs.
+    /// Output format: tables (human) or JSON.
     #[arg(long, global = true, value_enum, default_value = "human")]
     pub output: Style,
     #[command(subcommand)]
@@ -31,39 +31,39 @@ pub struct Arguments {
 pub enum Command {
     /// Run the service.
     Serve,
-    /// Check configuration, database, trust and token, and say what to do.
+    /// Check configuration, database, trust, keys, log and token, and print what to fix.
     Doctor,
-    /// Bring the database's schema up to date.
+    /// Apply pending database migrations.
     Migrate,
-    /// Show the configuration in force.
+    /// Show the effective configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// Rings: create, rotate, roll back, retire. Each plan is shown; `--apply` carries it out.
+    /// Rings: create, rotate, roll back, retire. Without `--apply` only the plan is shown.
     #[command(subcommand)]
     Ring(ring::Command),
-    /// Keys and their life.
+    /// Keys and their states.
     #[command(subcommand)]
     Key(key::Command),
-    /// Ceremonies: keys are born, destroyed and revoked only under a quorum of custodians.
+    /// Ceremonies: generation, destruction and revocation of keys under a quorum of custodians.
     #[command(subcommand)]
     Ceremony(ceremony::Command),
     /// The audit trail: every act, refusal and signature.
     #[command(subcommand)]
     Audit(audit::Command),
-    /// The transparency log: check it, its keys for policies, and a witness for other logs.
+    /// The transparency log: check, monitor, prune, verifier keys, and a witness for other logs.
     #[command(subcommand)]
     Log(log::Command),
-    /// Credentials of programs and people.
+    /// Access tokens and client certificates of callers.
     #[command(subcommand)]
     Access(access::Command),
-    /// Have a running service sign a file.
+    /// Sign a file with a running service.
     Sign(sign::Sign),
-    /// Verify signatures by a running service, with a JWKS file alone, or an evidence file offline.
+    /// Verify signatures with a running service or a JWKS file, or an evidence file offline.
     Verify(verify::Verify),
-    /// Evidence files: what a signature is worth, checkable without the service.
+    /// Evidence files: proof of a signature's validity, verifiable offline.
     #[command(subcommand)]
     Evidence(evidence::Command),
-    /// Hold a whole ceremony, sign, rotate and verify, on a token made for the purpose.
+    /// Demonstration: ceremonies, signing, rotation and verification on a temporary SoftHSM token.
     Demo(demo::Demo),
     /// A worker process around the vendor's PKCS#11 library.
     #[command(hide = true)]

@@ -12,15 +12,15 @@ use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Entries in their order, the oldest first; `--from` goes on.
+    /// List entries, oldest first; continue with `--from`.
     List(List),
-    /// One entry, as it was written.
+    /// Show one entry as written.
     Show { index: i64 },
 }
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// First index.
+    /// Index of the first entry.
     #[arg(long, default_value_t = 0)]
     from: i64,
     #[arg(long, default_value_t = 100)]
@@ -29,7 +29,7 @@ pub struct List {
     ring: Option<String>,
     #[arg(long)]
     kid: Option<String>,
-    /// Everything but signatures.
+    /// Acts only, without signatures.
     #[arg(long)]
     acts: bool,
     /// RFC 3339 with milliseconds.
@@ -67,7 +67,7 @@ pub async fn run(
         }
         Command::Show { index } => {
             let row = open.store.leaf(index).await.map_err(Failure::unavailable)?;
-            let row = row.ok_or_else(|| Failure::usage(format!("there is no entry {index}")))?;
+            let row = row.ok_or_else(|| Failure::usage(format!("no entry {index}")))?;
             output.result(&entry(&row), || row.body.clone());
         }
     }

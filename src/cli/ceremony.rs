@@ -16,45 +16,46 @@ use verify::output::{Code, Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// The first document: roster and policy, signed by all members.
+    /// The genesis: the first roster and policy, signed by all members.
     #[command(subcommand)]
     Genesis(genesis::Command),
-    /// Write the request for a key's birth, and propose it; a key's end is `ring archive` and
-    /// `ring revoke`.
+    /// Write and propose a request to generate a key. For destruction and revocation see `ring
+    /// archive` and `ring revoke`.
     #[command(subcommand)]
     New(New),
-    /// Propose a request that `new` wrote, with its proposer's signature.
+    /// Propose a request written by `new`, with the proposer's signature.
     Propose(Propose),
-    /// Every ceremony and its state.
+    /// List all ceremonies and their states.
     List,
-    /// One ceremony: who counted, who did not and why, what is missing.
+    /// Show one ceremony: counted signatures, signatures not counted and why, what is missing.
     Show { ceremony: String },
-    /// Render what is to be signed from its bytes, with the digest to read aloud. Takes a
-    /// ceremony's id, or a file that `ceremony request` or `ceremony acceptance` wrote.
+    /// Render the exact bytes to be signed, with the digest to read aloud. Takes a ceremony id,
+    /// or a file written by `ceremony request` or `ceremony acceptance`.
     Review { ceremony: String },
     /// Write the exact bytes that a custodian signs to approve.
     Request(Export),
-    /// Approve with your own key, or hand in a signature made elsewhere.
+    /// Approve with your SSH key, or submit a signature made elsewhere.
     Approve(Vote),
-    /// Reject; one rejection blocks.
+    /// Reject; one rejection blocks the ceremony.
     Reject(Reject),
-    /// Withdraw what you proposed.
+    /// Cancel a ceremony that you proposed.
     Cancel(Reject),
-    /// Carry an approved ceremony out; a revocation needs no token.
+    /// Execute an approved ceremony; a revocation needs no token.
     Execute { ceremony: String },
     /// Write the exact bytes that a custodian signs to accept the result.
     Acceptance(Export),
-    /// Accept the result; with enough acceptances it counts and the transcript is closed.
+    /// Accept the result; enough acceptances make it effective and close the transcript.
     Accept(Accept),
-    /// Look for what a crash left between database and token; report it, adopt it or resolve it.
+    /// Find differences between database and token left by a crash; report, adopt or resolve them.
     Reconcile {
-        /// No other executor is at work: settle also what was begun less than two minutes ago.
+        /// Also resolve operations started less than two minutes ago. Use only if no other executor
+        /// is running.
         #[arg(long)]
         alone: bool,
     },
-    /// Write the transcript of a finished ceremony.
+    /// Write the transcript of a closed ceremony.
     Transcript(Export),
-    /// Check a transcript offline, against nothing but the pinned digest of the genesis.
+    /// Verify a transcript offline, against the pinned digest of the genesis alone.
     Verify(verify::Transcript),
 }
 
@@ -64,27 +65,27 @@ pub enum New {
     Generate(Generate),
 }
 
-/// What every proposal says.
+/// Members of every proposal.
 #[derive(Debug, Args)]
 pub struct Wish {
-    /// The member who proposes, signs the proposal, and does not count.
+    /// The member who proposes and signs the proposal. The proposer's own approval does not count.
     #[arg(long)]
     proposer: Name,
     /// The proposer's SSH key. Without it the request is only written to `--out`, to be signed
-    /// elsewhere and handed in with `ceremony propose`.
+    /// elsewhere and submitted with `ceremony propose`.
     #[arg(long)]
     key: Option<PathBuf>,
     #[arg(long)]
     reason: String,
     #[arg(long)]
     ticket: Option<String>,
-    /// Approvals after this do not count.
+    /// Approvals after this time do not count.
     #[arg(long, default_value = "72h", value_parser = duration::parse)]
     approve_within: Duration,
-    /// It is not carried out after this.
+    /// The ceremony is not executed after this time.
     #[arg(long, default_value = "96h", value_parser = duration::parse)]
     execute_within: Duration,
-    /// Write the bytes that the proposer signs to this file, which is never overwritten.
+    /// File for the bytes that the proposer signs; never overwritten.
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -92,7 +93,7 @@ pub struct Wish {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Propose {
-    /// What `ceremony new` wrote.
+    /// File written by `ceremony new --out`.
     file: PathBuf,
     /// The proposer's SSH key.
     #[arg(long, group = "how")]
@@ -108,10 +109,11 @@ pub struct Generate {
     ring: Name,
     #[command(flatten)]
     wish: Wish,
-    /// From now until it may become primary; at least `publish_safety` after its publication.
+    /// Time from now until the key may become primary; at least `publish_safety` after its
+    /// publication.
     #[arg(long, value_parser = duration::parse)]
     activate_in: Option<Duration>,
-    /// How long it signs once active.
+    /// How long the key signs once active.
     #[arg(long, default_value = "90d", value_parser = duration::parse)]
     lifetime: Duration,
 }
@@ -140,11 +142,11 @@ pub struct Vote {
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Accept {
     ceremony: String,
-    /// Your SSH key. The bytes to sign come from the database: give `--kid` with it where the
-    /// ceremony is about a key.
+    /// Your SSH key. The bytes to sign come from the database: also give `--kid` where the
+    /// ceremony concerns a key.
     #[arg(long, group = "how")]
     key: Option<PathBuf>,
-    /// The key that you accept, as it was read aloud.
+    /// The kid that you accept, as read aloud.
     #[arg(long, allow_hyphen_values = true)]
     kid: Option<Kid>,
     /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
@@ -254,7 +256,10 @@ async fn with_office(
             let request = Request::decode(request).map_err(Failure::refused)?;
             let paper = Office::proposal_paper(&request).map_err(failed)?;
             if paper.bytes != bytes {
-                let why = format!("{} is not a proposal to sign", propose.file.display());
+                let why = format!(
+                    "{} is not a proposal written by `ceremony new`",
+                    propose.file.display()
+                );
                 return Err(Failure::refused(why));
             }
             let signature =
@@ -279,7 +284,7 @@ async fn with_office(
             let executor = open.executor()?;
             let findings = office.reconcile(&executor, alone).await.map_err(failed)?;
             output.result(&findings, || match findings.len() {
-                0 => "Database and token agree.".to_owned(),
+                0 => "Database and token are consistent.".to_owned(),
                 _ => table(
                     &["object", "ring", "finding", "action"],
                     findings
@@ -364,7 +369,7 @@ pub async fn propose(
             ));
             Ok(())
         }
-        (None, None) => Err(Failure::usage("give --key or --out")),
+        (None, None) => Err(Failure::usage("--key or --out is required")),
     }
 }
 
@@ -378,7 +383,7 @@ async fn file_request(
     let id = office.propose(bytes, signature).await.map_err(failed)?;
     output.result(&json!({"ceremony": id, "proposed": true}), || id.clone());
     output.remark(format!(
-        "Proposed. Custodians: chancery ceremony review {id}; then approve it."
+        "Proposed. Custodians: chancery ceremony review {id}, then chancery ceremony approve {id}."
     ));
     Ok(())
 }
@@ -424,7 +429,7 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
         .collect();
     output.result(&shown, || {
         table(
-            &["ceremony", "operation", "line", "state", "proposed"],
+            &["ceremony", "operation", "subject", "state", "proposed"],
             rows.iter().map(|row| {
                 [
                     row.id.clone(),
@@ -489,8 +494,8 @@ fn signature(
     match (key, signature) {
         (Some(key), _) => ssh::sign(key, &paper.namespace, &paper.bytes),
         (None, Some(file)) => String::from_utf8(read(file)?)
-            .map_err(|_| Failure::usage(format!("{} is not text", file.display()))),
-        (None, None) => Err(Failure::usage("give --key or --signature")),
+            .map_err(|_| Failure::usage(format!("{} is not UTF-8", file.display()))),
+        (None, None) => Err(Failure::usage("--key or --signature is required")),
     }
 }
 
@@ -504,7 +509,7 @@ fn same_statement(paper: &Paper, ceremony: &str, kid: Option<&Kid>) -> Result<()
     let found = ceremony::kids(&statement.outcome);
     if kid.is_none() && !found.is_empty() {
         return Err(Failure::usage(
-            "give --kid with --key: the key as it was read aloud",
+            "--key requires --kid: the kid as read aloud",
         ));
     }
     let same = kid.map_or(found.is_empty(), |kid| found.contains(kid));
@@ -512,7 +517,7 @@ fn same_statement(paper: &Paper, ceremony: &str, kid: Option<&Kid>) -> Result<()
         return Ok(());
     }
     Err(Failure::refused(format!(
-        "the statement to be signed is about [{}] and request {}",
+        "the statement to be signed names the keys [{}] and the request {}, not those given",
         joined(found),
         statement.request_digest
     )))

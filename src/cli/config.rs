@@ -8,7 +8,7 @@ use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Print every setting in force; secrets are not shown.
+    /// Print all effective settings; secrets are omitted.
     Print,
 }
 

@@ -19,7 +19,7 @@ use trust::error_chain;
 use verify::output::{Code, Failure, Output, table};
 
 /// Who else could have written there.
-const CHECK: &str = "`chancery log check` tells what was changed";
+const CHECK: &str = "run `chancery log check` to see what was changed";
 
 /// How long the token gets to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -69,7 +69,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
         Err(failure) => checks.push(bad(
             "configuration",
             format!("{:#}", failure.error),
-            "mend the file, or name another with --config",
+            "correct the file, or give another one with --config",
         )),
     }
     let wrong = checks.iter().filter(|check| !check.good).count();
@@ -86,7 +86,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
         0 => Ok(()),
         n => Err(Failure::told(
             Code::Failed,
-            format_args!("{n} check(s) say no"),
+            format_args!("{n} check(s) failed"),
         )),
     }
 }
@@ -98,7 +98,7 @@ async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Op
             checks.push(bad(
                 "database",
                 format!("{:#}", failure.error),
-                "start it, or mend [store]",
+                "start the database, or correct [store]",
             ));
             return None;
         }
@@ -122,7 +122,7 @@ async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Op
             checks.push(bad(
                 "database",
                 error.to_string(),
-                "look at the database's log",
+                "check the database server's log",
             ));
             None
         }
@@ -131,7 +131,7 @@ async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Op
 
 /// The transparency log: its key, its storage, and whether this database may go on with it.
 async fn log(config: &Config, world: &World, store: &Store, keys: &Keys) -> Check {
-    let advice = "mend [log]; the service's user has to be able to write there";
+    let advice = "correct [log]; the service's user needs write access";
     let storage = match Storage::open(&config.log, |name| office::variable(world, name)) {
         Ok(storage) => storage,
         Err(error) => return bad("log", error_chain(&error), advice),
@@ -142,20 +142,26 @@ async fn log(config: &Config, world: &World, store: &Store, keys: &Keys) -> Chec
             let note = Note::parse(&present.bytes).ok();
             match note.and_then(|note| Checkpoint::parse(&note.text).ok()) {
                 Some(checkpoint) => checkpoint.size,
-                None => return bad("log", "the published checkpoint cannot be read", CHECK),
+                None => return bad("log", "the published checkpoint cannot be parsed", CHECK),
             }
         }
         Err(error) => return bad("log", error_chain(&error), advice),
     };
     let size = match store.tree().await {
         Ok(tree) => tree.size,
-        Err(error) => return bad("log", error_chain(&error), "look at the database's log"),
+        Err(error) => {
+            return bad(
+                "log",
+                error_chain(&error),
+                "check the database server's log",
+            );
+        }
     };
     if i64::try_from(published).is_ok_and(|published| published > size) {
         return bad(
             "log",
-            format!("{published} leaves are published, the database knows {size}"),
-            "this database is older than the log: restore the newer one; nothing is signed until then",
+            format!("the published checkpoint has {published} leaves, the database only {size}"),
+            "the database is older than the log: restore the newer one; nothing is signed until then",
         );
     }
     let snapshot = keys.current();
@@ -165,12 +171,12 @@ async fn log(config: &Config, world: &World, store: &Store, keys: &Keys) -> Chec
         Some(true) => good("log", kept),
         Some(false) => bad(
             "log",
-            "its ring has no active key: no checkpoints, no receipts",
+            "the ring \"log\" has no active key: no checkpoints and no receipts",
             "hold a ceremony for the ring \"log\", then `chancery ring rotate log --apply`",
         ),
         None => bad(
             "log",
-            "it has no ring: no checkpoints, no receipts",
+            "there is no ring \"log\": no checkpoints and no receipts",
             "`chancery ring create log --algorithm Ed25519 --apply`, then a ceremony for its key",
         ),
     }
@@ -184,7 +190,7 @@ async fn trust_and_keys(
     let settings = match config.keyring() {
         Ok(settings) => settings,
         Err(problem) => {
-            checks.push(bad("trust", problem, "mend the configuration"));
+            checks.push(bad("trust", problem, "correct the configuration"));
             return None;
         }
     };
@@ -202,7 +208,7 @@ async fn trust_and_keys(
             let snapshot = keys.current();
             checks.push(good(
                 "trust",
-                format!("{documents} document(s), chain holds"),
+                format!("{documents} document(s), chain verified"),
             ));
             checks.push(match snapshot.refused.first() {
                 None => good(
@@ -221,7 +227,7 @@ async fn trust_and_keys(
                         refused.kid,
                         refused.why
                     ),
-                    "its row is not what its ceremony says: find out who wrote it; a restored backup or a hand in the database",
+                    "the row contradicts its ceremony: find out who changed it, for example a restored backup or a manual change",
                 ),
             });
             Some(keys)
@@ -239,7 +245,10 @@ async fn trust_and_keys(
 
 async fn executor(config: &Config, world: &World) -> Check {
     let Some(section) = &config.executor else {
-        return good("executor", "none: this installation executes no ceremonies");
+        return good(
+            "executor",
+            "not configured: this host executes no ceremonies",
+        );
     };
     let identity = match Executor::start(section, &world.program) {
         Ok(executor) => executor.identity().await,
@@ -250,7 +259,7 @@ async fn executor(config: &Config, world: &World) -> Check {
         Err(error) => bad(
             "executor",
             format!("{:#}", anyhow::Error::from(error)),
-            "check [executor]: its URI, pin-source and the module's own settings",
+            "check [executor]: the URI, the pin-source and the settings of the PKCS#11 module",
         ),
     }
 }
@@ -262,7 +271,7 @@ async fn token(config: &Config, world: &World) -> Check {
             return bad(
                 "token",
                 format!("{:#}", anyhow::Error::from(error)),
-                "mend [token]",
+                "correct [token]",
             );
         }
     };
@@ -283,7 +292,7 @@ async fn token(config: &Config, world: &World) -> Check {
             return bad(
                 "token",
                 found,
-                "check module-path, token name, pin-source and the module's own settings; a wrong PIN is tried once",
+                "check module-path, token name, pin-source and the settings of the PKCS#11 module; a wrong PIN is tried only once",
             );
         }
         tokio::time::sleep(Duration::from_millis(50)).await;

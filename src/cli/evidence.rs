@@ -13,34 +13,35 @@ use verify::signatures::claim;
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Fetch the evidence file of a signature; `chancery verify FILE --genesis SHA256` checks it.
+    /// Fetch the evidence file of a signature, to be verified with `chancery verify FILE --genesis
+    /// SHA256`.
     Export(Export),
 }
 
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("what").required(true))]
 pub struct Export {
-    /// A file with one signature: a JWS (compact or JSON) or a DSSE envelope. It goes into the
-    /// evidence.
+    /// A file with one signature: a JWS (compact or JSON) or a DSSE envelope. It is included in
+    /// the evidence.
     #[arg(group = "what")]
     file: Option<PathBuf>,
-    /// The signature at this place in the log, by its hash alone.
+    /// The log index of the signature; the evidence then contains only its hash.
     #[arg(long, group = "what")]
     index: Option<u64>,
-    /// Which line of the file, from 1.
+    /// Line of the file, counted from 1.
     #[arg(long, default_value_t = 1, conflicts_with = "index")]
     line: usize,
     /// The payload of a detached JWS.
     #[arg(long, conflicts_with = "index")]
     payload: Option<PathBuf>,
-    /// The salt that came with the signature: the file then opens the log's commitment to what was
-    /// signed.
+    /// The salt returned with the signature: the file then opens the log's commitment to the
+    /// signed input.
     #[arg(long, conflicts_with = "index")]
     salt: Option<String>,
     /// Base URL of the service.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// Where the file goes; never overwritten.
+    /// Output file; never overwritten.
     #[arg(long)]
     out: PathBuf,
 }
@@ -67,7 +68,7 @@ pub async fn run(command: Command, output: &Output) -> Result<(), Failure> {
             bytes.len()
         )
     });
-    output.remark("Check it anywhere, offline: chancery verify FILE --genesis SHA256");
+    output.remark("Verify it offline: chancery verify FILE --genesis SHA256");
     Ok(())
 }
 
@@ -76,7 +77,7 @@ fn request(export: &Export, path: &Path) -> Result<Value, Failure> {
         std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
     let mut lines = text.lines().filter(|line| !line.is_empty());
     let line = lines.nth(export.line.saturating_sub(1));
-    let line = line.ok_or_else(|| Failure::usage("the file has no such line"))?;
+    let line = line.ok_or_else(|| Failure::usage("the file has fewer lines"))?;
     let mut signature = claim(line);
     if let Some(path) = &export.payload {
         let payload =

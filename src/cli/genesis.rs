@@ -23,12 +23,12 @@ use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Write roster and policy as one document; the file holds the exact bytes that every member
-    /// signs with `ssh-keygen -Y sign`.
+    /// Write roster and policy as one document: the exact bytes that every member signs with
+    /// `ssh-keygen -Y sign`.
     New(New),
-    /// Put the members' signatures to it, check them all, and print the digest to pin.
+    /// Add and verify the members' signatures, and print the digest to pin.
     Assemble(Assemble),
-    /// Put the signed genesis into the database; the configuration has to pin it.
+    /// Install the signed genesis in the database; the configuration must pin its digest.
     Install { file: PathBuf },
 }
 
@@ -38,18 +38,18 @@ pub struct New {
     service: Name,
     #[arg(long)]
     environment: Name,
-    /// `id=public-key-file[,role…]`; roles are custodian (when none is given), security-lead,
+    /// `id=public-key-file[,role…]`; roles are custodian (default), security-lead,
     /// on-call-manager, on-call, operator, executor. One for each member.
     #[arg(long = "member", required = true)]
     members: Vec<String>,
-    /// How many custodians it takes; at least 2.
+    /// Threshold: the number of custodians required; at least 2.
     #[arg(long)]
     threshold: u64,
-    /// A ring that a standing order may rotate; one for each, in ascending order. Every other ring
-    /// is rotated by the threshold alone.
+    /// A ring that a standing order may rotate; repeat in ascending order. All other rings
+    /// require the threshold.
     #[arg(long = "routine-ring")]
     routine_rings: Vec<Name>,
-    /// When the roster has to be renewed at the latest, RFC 3339 with milliseconds.
+    /// When the roster expires, RFC 3339 with milliseconds.
     #[arg(long)]
     expires_at: Option<Time>,
     /// Never overwritten.
@@ -59,9 +59,9 @@ pub struct New {
 
 #[derive(Debug, Args)]
 pub struct Assemble {
-    /// What `genesis new` wrote.
+    /// File written by `genesis new`.
     file: PathBuf,
-    /// A member's signature over that file; one for each member.
+    /// A member's signature over that file; repeat for each member.
     #[arg(long = "signature", required = true)]
     signatures: Vec<PathBuf>,
     /// Never overwritten.
@@ -182,13 +182,13 @@ fn assemble(assemble: &Assemble, output: &Output) -> Result<(), Failure> {
         .signatures
         .iter()
         .map(|file| {
-            let text = String::from_utf8(read(file)?).context("a signature is not text")?;
+            let text = String::from_utf8(read(file)?).context("a signature is not UTF-8")?;
             let armored = trust::sshsig::normalize(&text)
                 .with_context(|| format!("{} is not an SSH signature", file.display()))?;
             Ok(MemberSignature::ssh(armored))
         })
         .collect::<Result<Vec<_>, Failure>>()?;
-    let body = String::from_utf8(body.to_vec()).context("the genesis is not text")?;
+    let body = String::from_utf8(body.to_vec()).context("the genesis is not UTF-8")?;
     let chains = Chains {
         genesis: SignedDocument { body, signatures },
         changes: Vec::new(),

@@ -11,9 +11,9 @@ use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Every key that its transcript vouches for, and every one that was refused.
+    /// List all keys with a valid transcript, and the refused ones with the reason.
     List,
-    /// One key.
+    /// Show one key.
     Show {
         #[arg(allow_hyphen_values = true)]
         kid: String,
@@ -62,7 +62,7 @@ pub async fn run(
                 .parse()
                 .ok()
                 .and_then(|kid: trust::Kid| snapshot.keys.get(&kid))
-                .ok_or_else(|| Failure::usage(format!("there is no key {kid:?}")))?;
+                .ok_or_else(|| Failure::usage(format!("unknown key {kid:?}")))?;
             let shown = describe(key, &open);
             output.result(&shown, || {
                 let members = shown.as_object().into_iter().flatten();

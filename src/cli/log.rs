@@ -15,18 +15,17 @@ use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Hold the whole log against database, tiles, checkpoints and archive. Exit code 5: something
-    /// was changed.
+    /// Check the whole log against database, tiles and checkpoints. Exit code 5: findings.
     Check,
-    /// The log's keys, in the form that witnesses and verifiers put into their policies.
+    /// Print the log's verifier keys, for the policies of witnesses and verifiers.
     Vkey,
-    /// Remove the bodies of signatures that are older than `log.retention`. Proofs and acts stay.
+    /// Remove the bodies of signature leaves older than `log.retention`. Hashes and acts are kept.
     Prune(prune::Prune),
-    /// A witness: it cosigns the checkpoints of logs that only grow.
+    /// A witness: cosigns checkpoints of append-only logs.
     #[command(subcommand)]
     Witness(witness::Command),
-    /// Follow a log from outside: that it only grows, that it is fresh, and that every published key
-    /// has its ceremony in it. Needs no configuration. Exit code 5: an alarm.
+    /// Monitor a log from outside: that it is append-only and fresh, and that every published key
+    /// has its ceremony in it. Needs no configuration. Exit code 5: alarm.
     Monitor(verify::Monitor),
 }
 
@@ -58,7 +57,7 @@ async fn vkey(path: &Path, world: &World, output: &Output) -> Result<(), Failure
     let snapshot = open.snapshot().await?;
     let ring = snapshot.rings.get(LOG_RING).ok_or_else(|| {
         Failure::usage(format!(
-            "there is no ring {LOG_RING:?} yet, so the log has no key"
+            "the log has no key yet: there is no ring {LOG_RING:?}"
         ))
     })?;
     let mut shown = Vec::new();
@@ -73,7 +72,7 @@ async fn vkey(path: &Path, world: &World, output: &Output) -> Result<(), Failure
     let value: Value = json!({"origin": origin, "keys": shown});
     output.result(&value, || lines.join("\n"));
     output.remark(format!(
-        "The log calls itself {origin}. Every key it ever had is listed: a checkpoint by any of them is its own."
+        "Origin: {origin}. All keys of the log, past and present, are listed; checkpoints may be signed by any of them."
     ));
     Ok(())
 }
@@ -81,14 +80,14 @@ async fn vkey(path: &Path, world: &World, output: &Output) -> Result<(), Failure
 /// `main` serves; the other commands of a witness are done at once.
 fn witness(command: witness::Command, world: &World, output: &Output) -> Result<(), Failure> {
     let witness::Command::New(new) = command else {
-        return Err(Failure::usage("not to be run here"));
+        return Err(Failure::usage("not available here"));
     };
     let seed = world.env.random().context("the key")?;
     let made = new.make(&seed).map_err(witness_failed)?;
     let shown = json!({"vkey": made.vkey, "policy_line": made.policy_line});
     output.result(&shown, || made.vkey.clone());
     output.remark(format!(
-        "A log asks this witness with a line in its policy: {}",
+        "Line for the witness policy of a log: {}",
         made.policy_line
     ));
     Ok(())

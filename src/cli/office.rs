@@ -33,7 +33,7 @@ impl Open {
         let schema = store.schema().await.map_err(Failure::unavailable)?;
         schema
             .check()
-            .context("bring it up to date with `chancery migrate`")
+            .context("run `chancery migrate`")
             .map_err(Failure::unavailable)?;
         let settings = config.keyring().map_err(Failure::usage)?;
         let name = variable(world, "SUDO_USER")
@@ -91,7 +91,7 @@ impl Open {
     /// The executor's own way to the token.
     pub fn executor(&self) -> Result<Executor, Failure> {
         let section = self.config.executor.as_ref().ok_or_else(|| {
-            Failure::usage("this configuration has no [executor]: it cannot execute ceremonies")
+            Failure::usage("the configuration has no [executor] section, which is needed to access the token for a ceremony")
         })?;
         Executor::start(section, &self.program).map_err(Failure::unavailable)
     }

@@ -16,7 +16,7 @@ use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Args)]
 pub struct Prune {
-    /// Carry it out; without it the plan is only shown.
+    /// Apply the change; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
 }
@@ -54,7 +54,10 @@ pub async fn run(
     if !plan.is_empty() {
         output.remark(match applied {
             true => format!("{gone} bodies removed."),
-            false => "Only shown; --apply carries it out. What is gone does not come back.".into(),
+            false => {
+                "Nothing was changed; run again with --apply. Pruned bodies cannot be restored."
+                    .into()
+            }
         });
     }
     Ok(())
@@ -63,13 +66,11 @@ pub async fn run(
 fn human(plan: &PrunePlan) -> String {
     if plan.is_empty() {
         let before = plan.before;
-        return format!(
-            "No whole bundle of leaves is of before {before}: there is nothing to prune."
-        );
+        return format!("Nothing to prune: no complete bundle of leaves is older than {before}.");
     }
     format!(
-        "leaves {} to {}, of before {}: {} bodies of signatures; {} published bundles, and {} with \
-         acts that stay",
+        "leaves {} to {}, older than {}: {} signature bodies in {} published bundles; {} bundles \
+         contain acts, which are kept",
         plan.from,
         plan.below - 1,
         plan.before,

@@ -19,22 +19,22 @@ use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// A named purpose with one algorithm. It signs once its first key was born by ceremony.
+    /// Create a ring: a named purpose with one algorithm. It signs once its first key is active.
     Create(Create),
-    /// Every ring.
+    /// List all rings.
     List,
-    /// One ring and the life of its keys.
+    /// Show one ring and the states of its keys.
     Show { name: Name },
-    /// Make the next standby key the primary; the present one becomes secondary.
+    /// Make the next standby key the primary; the current primary becomes secondary.
     Rotate(Pointer),
-    /// Make the key that was primary before the primary again.
+    /// Make the previous primary key the primary again.
     RollBack(Pointer),
-    /// End the signing of a secondary key.
+    /// Retire a secondary key.
     Retire(Retire),
-    /// Destroy the private half of a retired or revoked key: shows the plan and proposes the ceremony.
+    /// Destroy the private key of a retired or revoked key: show the plan and propose the ceremony.
     Archive(Archive),
-    /// Withdraw trust from a key, or say that a revoked one was compromised: shows the plan and
-    /// proposes the ceremony.
+    /// Revoke a key, or mark a revoked key as compromised: show the plan and propose the
+    /// ceremony.
     Revoke(Revoke),
 }
 
@@ -43,13 +43,13 @@ pub struct Create {
     name: Name,
     #[arg(long, default_value = "ES256")]
     algorithm: Algorithm,
-    /// The algorithm's usual one when left out.
+    /// Default: the algorithm's usual key spec.
     #[arg(long)]
     key_spec: Option<KeySpec>,
-    /// What it signs: structured formats (JWS, DSSE) or raw digests; never both.
+    /// What the ring signs: structured formats (JWS, DSSE) or raw digests; never both.
     #[arg(long, value_enum, default_value = "structured")]
     usage: Usage,
-    /// Carry it out; without it the plan is only shown.
+    /// Apply the change; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
 }
@@ -63,10 +63,10 @@ enum Usage {
 #[derive(Debug, Args)]
 pub struct Pointer {
     name: Name,
-    /// For the audit trail.
+    /// Reason for the audit trail.
     #[arg(long)]
     reason: Option<String>,
-    /// Carry it out; without it the plan is only shown.
+    /// Apply the change; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
 }
@@ -75,7 +75,7 @@ pub struct Pointer {
 pub struct Retire {
     #[command(flatten)]
     change: Pointer,
-    /// One in 64 begins with a hyphen.
+    /// The key's kid.
     #[arg(long, allow_hyphen_values = true)]
     kid: Kid,
 }
@@ -87,7 +87,7 @@ pub struct Archive {
     kid: Kid,
     #[command(flatten)]
     wish: ceremony::Wish,
-    /// Propose it; without it the plan is only shown.
+    /// Propose the ceremony; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
 }
@@ -106,12 +106,13 @@ pub struct Revoke {
     kid: Kid,
     #[arg(long, value_enum, default_value = "unspecified")]
     because: Because,
-    /// Since when somebody else may have signed with it; needed with `--because compromised`.
+    /// Earliest instant at which an unauthorised party may have signed; required with `--because
+    /// compromised`.
     #[arg(long)]
     compromised_since: Option<Time>,
     #[command(flatten)]
     wish: ceremony::Wish,
-    /// Propose it; without it the plan is only shown.
+    /// Propose the ceremony; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
 }
@@ -157,7 +158,7 @@ async fn create(
         .unwrap_or_else(|| create.algorithm.default_key_spec());
     if !create.algorithm.allows(key_spec) {
         return Err(Failure::usage(format!(
-            "{} does not sign with {key_spec} keys",
+            "{} does not support {key_spec} keys",
             create.algorithm
         )));
     }
@@ -165,7 +166,7 @@ async fn create(
     let for_notes = matches!(create.algorithm, Algorithm::Ed25519 | Algorithm::Es256);
     if log && !(for_notes && matches!(create.usage, Usage::Structured)) {
         return Err(Failure::usage(
-            "the ring \"log\" signs the log's checkpoints: Ed25519, or ES256 where the token has none",
+            "the ring \"log\" signs the log's checkpoints and must use Ed25519, or ES256 where the token does not support Ed25519",
         ));
     }
     let usage = match create.usage {
@@ -175,7 +176,7 @@ async fn create(
     };
     let rings = open.store.rings().await.map_err(Failure::unavailable)?;
     if rings.iter().any(|ring| ring.name == create.name.as_str()) {
-        let why = format!("ring {} exists already", create.name);
+        let why = format!("ring {} already exists", create.name);
         return Err(match create.apply {
             true => {
                 open.refused(world, "create", Some(create.name.as_str()), why)
@@ -211,8 +212,8 @@ async fn create(
         )
     });
     output.remark(match create.apply {
-        true => "Created. Its first key: `chancery ceremony new generate`.",
-        false => "Only shown; --apply carries it out.",
+        true => "Created. Generate its first key with `chancery ceremony new generate`.",
+        false => "Nothing was changed; run again with --apply.",
     });
     Ok(())
 }
@@ -262,7 +263,7 @@ async fn change_pointer(
         )
     });
     if !change.apply {
-        output.remark("Only shown; --apply carries it out.");
+        output.remark("Nothing was changed; run again with --apply.");
     }
     Ok(())
 }
@@ -308,17 +309,15 @@ async fn revoke(
         .find(|key| key.kid == revoke.kid)
         .ok_or_else(|| Failure::usage(format!("ring {} has no key {}", revoke.name, revoke.kid)))?;
     output.remark(format!(
-        "revoke {}: it is {} and leaves JWKS at once; no signature by it is released any more",
+        "revoke {} (now {}): it is removed from JWKS immediately and no further signature by it is released",
         key.kid,
         key.status()
     ));
     if key.state.is_primary() {
         let successor = ring.successor(&open.settings.safety, world.env.now());
         output.remark(match successor {
-            Some(next) => format!("{} ({}) takes over", next.kid, next.status()),
-            None => {
-                "NOBODY takes over: the ring stops signing until a new key is active".to_owned()
-            }
+            Some(next) => format!("{} ({}) becomes primary", next.kid, next.status()),
+            None => "NO STANDBY KEY: the ring stops signing until a new key is active".to_owned(),
         });
     }
     let draft = Draft::Revoke {
@@ -347,7 +346,7 @@ async fn proposed(
         return ceremony::propose(open, world, ring, wish, draft, output).await;
     }
     output.result(&json!({"ring": ring, "applied": false}), String::new);
-    output.remark("Only shown; --apply proposes the ceremony.");
+    output.remark("Nothing was proposed; run again with --apply.");
     Ok(())
 }
 
@@ -358,7 +357,7 @@ fn find<'a>(
     rings
         .get(name.as_str())
         .map(AsRef::as_ref)
-        .ok_or_else(|| Failure::usage(format!("there is no ring {name}")))
+        .ok_or_else(|| Failure::usage(format!("unknown ring {name}")))
 }
 
 async fn list(open: &Open, output: &Output) -> Result<(), Failure> {

@@ -14,14 +14,14 @@ const BATCH: usize = 256;
 
 #[derive(Debug, Args)]
 pub struct Sign {
-    /// What to sign.
+    /// File to sign.
     file: PathBuf,
     #[arg(long)]
     ring: String,
     /// Base URL of the service.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// A file that holds the access token.
+    /// File containing the access token.
     #[arg(long)]
     access_token_file: PathBuf,
     #[arg(long, value_enum, default_value = "jws-detached")]
@@ -29,10 +29,10 @@ pub struct Sign {
     /// DSSE payload type.
     #[arg(long, default_value = "application/octet-stream")]
     payload_type: String,
-    /// Sign each line of the file by itself (attached JWS, one per line).
+    /// Sign each line of the file separately (attached JWS, one per line).
     #[arg(long)]
     lines: bool,
-    /// Where the signature goes; the standard output when left out. Never overwritten.
+    /// Output file, never overwritten; default: standard output.
     #[arg(long)]
     out: Option<PathBuf>,
 }
@@ -92,7 +92,7 @@ async fn lines(
     output: &Output,
 ) -> Result<Value, Failure> {
     if command.format != Format::Jws {
-        return Err(Failure::usage("--lines needs --format jws"));
+        return Err(Failure::usage("--lines requires --format jws"));
     }
     let all: Vec<&[u8]> = payload
         .split(|byte| *byte == b'\n')
@@ -112,7 +112,7 @@ async fn lines(
             return Err(Failure::new(
                 Code::Failed,
                 anyhow::anyhow!(
-                    "not every line was signed, first: {}",
+                    "not all lines were signed; first failure: {}",
                     results
                         .iter()
                         .find(|r| r["jws"].as_str().is_none())

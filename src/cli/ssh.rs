@@ -18,7 +18,7 @@ pub fn sign(key: &Path, namespace: &str, message: &[u8]) -> Result<String, Failu
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
-        .context("cannot run ssh-keygen (Debian: openssh-client)")
+        .context("cannot run ssh-keygen (Debian package: openssh-client)")
         .map_err(Failure::unavailable)?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(message)?;
@@ -27,10 +27,10 @@ pub fn sign(key: &Path, namespace: &str, message: &[u8]) -> Result<String, Failu
     if !output.status.success() {
         return Err(Failure::new(
             Code::Failed,
-            anyhow::anyhow!("ssh-keygen did not sign with {}", key.display()),
+            anyhow::anyhow!("ssh-keygen failed to sign with {}", key.display()),
         ));
     }
     String::from_utf8(output.stdout)
-        .context("ssh-keygen's signature is not text")
+        .context("the signature from ssh-keygen is not UTF-8")
         .map_err(Failure::from)
 }

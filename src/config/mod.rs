@@ -58,15 +58,15 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
-    #[error("{path} is not TOML")]
+    #[error("{path} is not valid TOML")]
     Syntax {
         path: PathBuf,
         #[source]
         source: Box<toml::de::Error>,
     },
-    #[error("{variable} does not name a setting: expected {PREFIX}SECTION__NAME")]
+    #[error("{variable} is not a setting: expected {PREFIX}SECTION__NAME")]
     Variable { variable: String },
-    #[error("the configuration does not fit")]
+    #[error("the configuration is invalid")]
     Shape(#[source] Box<toml::de::Error>),
     #[error(transparent)]
     Value(#[from] base::settings::Invalid),

@@ -32,7 +32,7 @@ impl Service {
         if self.history_ring.as_deref() == Some(::trust::LOG_RING) {
             return Err(Invalid::new(
                 "service.history_ring",
-                "the ring \"log\" signs checkpoints only",
+                "the ring \"log\" is reserved for checkpoints",
             ));
         }
         Ok(())

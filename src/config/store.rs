@@ -49,7 +49,7 @@ impl Store {
         }) {
             return Err(Invalid::new(
                 "store.url",
-                "must not hold the password: use store.password = { file = \"…\" }",
+                "must not contain the password: use store.password = { file = \"…\" }",
             ));
         }
         match &self.password {

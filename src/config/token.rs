@@ -7,7 +7,7 @@ pub(super) fn validate(settings: &Settings, setting: &'static str) -> Result<(),
     match settings.uri.contains("pin-value") {
         true => Err(Invalid::new(
             setting,
-            "a PIN does not belong into the configuration: use pin-source=file:…",
+            "must not contain a PIN: use pin-source=file:…",
         )),
         false => Ok(()),
     }

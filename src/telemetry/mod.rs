@@ -23,15 +23,15 @@ pub enum Format {
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the telemetry filter {filter:?} cannot be read")]
+    #[error("the telemetry filter {filter:?} is invalid")]
     Filter {
         filter: String,
         #[source]
         source: ParseError,
     },
-    #[error("the subscriber for events could not be installed")]
+    #[error("the tracing subscriber could not be installed")]
     Subscriber(#[source] TryInitError),
-    #[error("the recorder for metrics could not be installed")]
+    #[error("the metrics recorder could not be installed")]
     Recorder(#[source] BuildError),
 }
 

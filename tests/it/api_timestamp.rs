@@ -136,11 +136,11 @@ fn token_that_does_not_verify_is_a_finding(
     let last = tampered.len() - 1;
     tampered[last] ^= 1;
     for (token, why) in [
-        (&tokens[1], "another signature"),
-        (&foreign, "no configured authority vouches"),
-        (&tampered, "signature of the token does not check"),
-        (&b"garbage".to_vec(), "cannot be read"),
-        (&Vec::new(), "cannot be read"),
+        (&tokens[1], "a different signature"),
+        (&foreign, "does not chain to a configured authority"),
+        (&tampered, "signature of the timestamp token is invalid"),
+        (&b"garbage".to_vec(), "cannot be parsed"),
+        (&Vec::new(), "cannot be parsed"),
     ] {
         let reasons = ["not_in_log", "bad_timestamp"];
         let found = expect(service, &thefts[0], token, "VALID", &reasons);
@@ -152,7 +152,7 @@ fn token_that_does_not_verify_is_a_finding(
     // Of what is no signature there is nothing to prove.
     let other = thefts[0].replacen('.', ".AAAA", 1);
     let found = expect(service, &other, &tokens[0], "INVALID", &["bad_signature"]);
-    assert!(found["explanation"].to_string().contains("not looked at"));
+    assert!(found["explanation"].to_string().contains("was not checked"));
     let question = json!({"jws": thefts[0], "timestamp": "AQ=="});
     let answer = service.post("/v1/verify", None, &question);
     assert_eq!(answer.problem(400, "bad_member")["member"], "timestamp");
@@ -272,7 +272,7 @@ fn without_an_authority_no_token_counts(installation: &Installation, jws: &str, 
     let reasons = ["no_proof_of_existence", "not_in_log", "bad_timestamp"];
     let found = expect(&service, jws, token, "INDETERMINATE", &reasons);
     let explanation = member(&found, "explanation");
-    assert!(explanation.contains("no time stamp authority"), "{found}");
+    assert!(explanation.contains("no timestamp authority"), "{found}");
     drop(service);
     // A file that is not there, or holds no certificate, is said at the start.
     for authorities in ["[\"nowhere.pem\"]", "[\"chancery.toml\"]"] {

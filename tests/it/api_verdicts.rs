@@ -426,7 +426,7 @@ fn verdicts_as_of_an_instant_and_the_blast_radius() {
     let offset = "2020-01-01T01:00:00+01:00";
     expect_as_of(&service, &jws[0], offset, "INVALID", &["unknown_key"]);
     for (at, expected) in [
-        ("2100-01-01T00:00:00Z", "not after now"),
+        ("2100-01-01T00:00:00Z", "not later than now"),
         ("today", "RFC 3339"),
     ] {
         let question = json!({"jws": jws[0], "at": at});

@@ -120,7 +120,7 @@ fn generation_interrupted_after_the_key_was_born_is_adopted() {
     let object = cka_id(&mut database, &id);
     assert_eq!(
         reconcile(&installation),
-        [(object, "generated, not recorded".to_owned())]
+        [(object, "generated but not recorded".to_owned())]
     );
     assert_eq!(
         reconcile(&installation),
@@ -151,7 +151,7 @@ fn generation_interrupted_before_the_key_was_born_is_abandoned() {
     delete(&installation, "pubkey", &object);
     assert_eq!(
         reconcile(&installation),
-        [(object, "intended, never generated".to_owned())]
+        [(object, "planned but never generated".to_owned())]
     );
     assert_eq!(installation.ceremony_state(&id), "failed");
     refused(&installation.try_chancery(["ceremony", "execute", &id]));
@@ -185,12 +185,12 @@ fn a_private_half_is_abandoned_and_reported_until_somebody_removes_it() {
     let before = on_token(&installation);
     assert_eq!(
         reconcile(&installation),
-        [(object.clone(), "half a pair".to_owned())]
+        [(object.clone(), "only one half of the key pair".to_owned())]
     );
     assert_eq!(installation.ceremony_state(&id), "failed");
     refused(&installation.try_vote("accept", &id, &installation.custodians[1]));
     for _ in 0..2 {
-        let found = "recorded as gone, still on the token".to_owned();
+        let found = "recorded as destroyed but still on the token".to_owned();
         assert_eq!(reconcile(&installation), [(object.clone(), found)]);
         assert_eq!(
             on_token(&installation),
@@ -308,7 +308,7 @@ fn destruction_interrupted_is_recorded_or_done_again_under_a_new_request() {
         found,
         [(
             object.clone(),
-            "meant to be destroyed, still there".to_owned()
+            "should have been destroyed but still exists".to_owned()
         )]
     );
     assert_eq!(
@@ -347,7 +347,7 @@ fn destruction_interrupted_after_the_object_was_gone_is_recorded() {
     delete(&installation, "pubkey", &object);
     assert_eq!(
         reconcile(&installation),
-        [(object, "destroyed, not recorded".to_owned())]
+        [(object, "destroyed but not recorded".to_owned())]
     );
     assert_eq!(state_of(&mut database, &kid), "archived");
     assert_eq!(reconcile(&installation), []);

@@ -121,7 +121,7 @@ fn roster_is_edited(mut case: Case) {
     let mallory = Custodian::new(case.installation.directory.path(), "mallory");
     edit_roster(&mut case, &mallory);
     until("the replica says so", || {
-        case.service.log().contains("the old keys stay in use")
+        case.service.log().contains("the previous ones stay in use")
     });
     assert!(
         case.service.log().contains("pinned"),
@@ -132,7 +132,7 @@ fn roster_is_edited(mut case: Case) {
     does_not_start(
         &case.installation,
         &[],
-        "the roster and policy in the database do not hold",
+        "the roster and policy in the database do not verify",
     );
     for custodian in [&mallory, &case.installation.custodians[2]] {
         assert_eq!(
@@ -153,7 +153,7 @@ fn roster_is_edited(mut case: Case) {
     let said = case
         .service
         .log()
-        .matches("the old keys stay in use")
+        .matches("the previous ones stay in use")
         .count();
     assert!((1..60).contains(&said), "said {said} times");
 }
@@ -176,10 +176,10 @@ fn roster_appended_in_the_database_by_one_who_was_never_elected() {
     ));
     case.database.announce();
     until("the replica says so", || {
-        case.service.log().contains("the old keys stay in use")
+        case.service.log().contains("the previous ones stay in use")
     });
     case.is_sound(&case.service);
-    does_not_start(&case.installation, &[], "do not hold");
+    does_not_start(&case.installation, &[], "do not verify");
     let words = ["ceremony", "new", "generate", "--ring", RING];
     assert_eq!(case.installation.try_propose_words(&words).code, Some(3));
 }
@@ -214,9 +214,9 @@ fn threshold_lowered_in_the_database() {
     case.database.announce();
     assert_eq!(case.installation.try_chancery(execute).code, Some(3));
     until("the replica says so", || {
-        case.service.log().contains("the old keys stay in use")
+        case.service.log().contains("the previous ones stay in use")
     });
-    does_not_start(&case.installation, &[], "do not hold");
+    does_not_start(&case.installation, &[], "do not verify");
     case.is_sound(&case.service);
     assert_eq!(case.objects_on_token(), 1);
 }

@@ -7,12 +7,12 @@ use crate::support::process::run;
 fn another_environment_trusts_nothing_of_this_one() {
     let case = Case::sqlite();
     let other = [("CHANCERY_SERVICE__ENVIRONMENT", "production")];
-    does_not_start(&case.installation, &other, "do not hold");
+    does_not_start(&case.installation, &other, "do not verify");
     let genesis = [(
         "CHANCERY_TRUST__GENESIS",
         "0000000000000000000000000000000000000000000000000000000000000000",
     )];
-    does_not_start(&case.installation, &genesis, "do not hold");
+    does_not_start(&case.installation, &genesis, "do not verify");
     let id = case.installation.propose(RING);
     for environment in [other, genesis] {
         for words in [

@@ -157,7 +157,7 @@ fn a_revocation_is_made_more_severe_and_the_key_is_destroyed() {
         [&since[..], &["2026-03-01T00:00:00.000Z"]].concat(),
     ] {
         let said = installation.try_propose_words(&[&words[..], &more].concat());
-        refused(&said, "only a more severe revocation follows");
+        refused(&said, "only a more severe revocation is allowed");
         assert_eq!(show(), after);
     }
     let earlier = [&since[..], &["2026-01-15T00:00:00.000Z"]].concat();
@@ -219,7 +219,7 @@ fn nobody_proposes_in_anothers_name_and_who_proposed_may_cancel() {
         installation.try_chancery(cancel.into_iter().chain(["--reason", "not yet"]))
     };
     installation.vote_all("approve", &id);
-    refused(&cancel(berta), "not by the proposer");
+    refused(&cancel(berta), "not the proposer's signature");
     assert_eq!(cancel(ada).code, Some(0));
     assert_eq!(installation.ceremony_state(&id), "cancelled");
     let execute = installation.try_chancery(["ceremony", "execute", &id]);

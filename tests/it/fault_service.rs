@@ -257,7 +257,7 @@ fn two_replicas_rotating_at_once_one_wins_and_no_request_fails() {
         assert_eq!(said.code, Some(3), "{said:?}");
         let why = member(&said.json()["error"], "message");
         assert!(
-            why.contains("not what the change was planned on") || why.contains("standby"),
+            why.contains("has changed since the operation was planned") || why.contains("standby"),
             "{why}"
         );
     }

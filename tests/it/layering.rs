@@ -79,7 +79,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
         &["trust"],
         &["axum", "axum-server", "clap", "tower-http"],
     ),
-    ("crates/testkit", &["trust"], &[]),
+    ("crates/testkit", &["token", "trust"], &[]),
     (
         ".",
         &[

@@ -254,7 +254,7 @@ fn pruned_leaves_say_so(service: &Service, index: i64, genesis: Sha256Digest, be
         let problem = answer.problem(410, "pruned");
         let detail = member(&problem, "detail");
         assert!(
-            detail.contains("a receipt taken before still verifies"),
+            detail.contains("a receipt obtained earlier still verifies"),
             "{detail}"
         );
     }

@@ -36,7 +36,7 @@ fn does_not_start(installation: &Installation) {
     serve.env("CHANCERY_HTTP__OPERATIONS_LISTEN", "127.0.0.1:0");
     let said = run(&mut serve, b"");
     assert_eq!(said.code, Some(4), "{said:?}");
-    assert!(said.stderr.contains("the log must not go on"), "{said:?}");
+    assert!(said.stderr.contains("the log cannot continue"), "{said:?}");
 }
 
 /// Takes the log's files away; the integrator writes them again from the leaves that are there.

@@ -449,7 +449,7 @@ impl House {
 }
 
 fn stands_still(house: &House, service: &Service, why: &str) {
-    until("the log stands still", || {
+    until("the log is halted", || {
         readiness(service)["parts"]["log"]["ok"] == false
     });
     let ready = readiness(service);
@@ -504,7 +504,7 @@ fn a_restored_backup_is_known_by_a_witness_and_stops_signing() {
         stands,
         "no other checkpoint is signed"
     );
-    stands_still(&house, &service, "it is older than the log");
+    stands_still(&house, &service, "the database is older than the log");
     house.end(service);
 
     // Put right, it goes on.
@@ -538,11 +538,7 @@ fn the_only_witness_stops_the_log_by_its_word_until_it_takes_it_back() {
     assert_eq!(witness.add(&fake.request(0, 1_000)).status, 200);
     let witnesses = [("w1", &key.key, address.as_str())];
     let service = house.serve(&witnesses, "any");
-    stands_still(
-        &house,
-        &service,
-        "1 witnesses say that they saw a tree of 1000 leaves",
-    );
+    stands_still(&house, &service, "1 witnesses report a tree of 1000 leaves");
     // The process of the service goes on all the while.
     drop(witness);
     stands_still(&house, &service, "1000 leaves");

@@ -3,5 +3,7 @@
 mod env;
 pub mod names;
 pub mod settings;
+mod tasks;
 
 pub use env::{Env, NoRandomness};
+pub use tasks::{Run, Tasks};

@@ -48,6 +48,10 @@ pub const COSIGNATURES: &str = "chancery_log_cosignatures_total";
 pub const WITNESS_FAILURES: &str = "chancery_log_witness_failures_total";
 /// Gauge, label `witness`: leaves of the newest checkpoint beyond those that it cosigned.
 pub const WITNESS_LAG: &str = "chancery_log_witness_lag_leaves";
+/// Gauge, label `task`, 1 or 0: the background task runs.
+pub const TASK_UP: &str = "chancery_background_task_up";
+/// Counter, label `task`: times that a background task panicked and was started again.
+pub const TASK_RESTARTS: &str = "chancery_background_task_restarts_total";
 
 /// Says of each figure what it means.
 pub fn describe() {
@@ -55,56 +59,55 @@ pub fn describe() {
     describe_histogram!(
         REQUEST_SECONDS,
         Unit::Seconds,
-        "Time from a request's head to its answer's head."
+        "Time from receiving a request's head to sending the response's head."
     );
-    describe_counter!(REQUESTS, "Requests answered, by route and class of status.");
+    describe_counter!(REQUESTS, "Requests answered, by route and status class.");
     describe_counter!(
         REFUSALS_NOT_WRITTEN,
-        "Refusals of unknown callers beyond the rate that is written to the trail."
+        "Refusals of unauthenticated callers above the rate written to the audit trail."
     );
     describe_counter!(PROBLEMS, "Requests answered with a problem document.");
     describe_counter!(
         REFUSALS,
-        "Requests refused for lack of credentials, role or standing."
+        "Requests refused for missing credentials or permissions."
     );
-    describe_gauge!(IN_FLIGHT, "Requests being answered now.");
-    describe_counter!(JWKS_REQUESTS, "JWKS requests, by kind of answer.");
-    describe_gauge!(HSM_UP, "1 while the token answers.");
+    describe_gauge!(IN_FLIGHT, "Requests in flight.");
+    describe_counter!(JWKS_REQUESTS, "JWKS requests, by response.");
+    describe_gauge!(HSM_UP, "1 while the token is available.");
     describe_gauge!(HSM_QUEUE, "Signatures waiting for the token.");
     describe_gauge!(
         HSM_GENERATION,
-        "Rises with every re-initialisation of the token's library."
+        "Number of re-initialisations of the PKCS#11 library."
     );
-    describe_gauge!(HSM_PROCESSES, "Worker processes that run.");
+    describe_gauge!(HSM_PROCESSES, "Running worker processes.");
     describe_counter!(
         HSM_EVENTS,
-        "Signatures, failures and recoveries at the token, by kind."
+        "Signatures, failures and recoveries of the token, by kind."
     );
-    describe_gauge!(
-        SNAPSHOT_VERSION,
-        "The database's version that the read model stands at."
-    );
+    describe_gauge!(SNAPSHOT_VERSION, "Database version of the read model.");
     describe_gauge!(
         SNAPSHOT_AGE_SECONDS,
         Unit::Seconds,
-        "How long ago the database last confirmed the read model."
+        "Time since the database last confirmed the read model."
     );
     describe_gauge!(
         KEY_AGE_SECONDS,
         Unit::Seconds,
         "Time since a key that is prepared, active or retired was published."
     );
-    describe_gauge!(
-        KEYS_REFUSED,
-        "Keys in the database whose transcript was not believed."
-    );
+    describe_gauge!(KEYS_REFUSED, "Keys in the database that were refused.");
     describe_counter!(COSIGNATURES, "Cosignatures recorded, by witness.");
     describe_counter!(
         WITNESS_FAILURES,
-        "Times that a witness did not cosign, by witness and reason."
+        "Requests that a witness did not cosign, by witness and reason."
     );
     describe_gauge!(
         WITNESS_LAG,
-        "Leaves of the newest checkpoint that a witness has not cosigned yet."
+        "Leaves of the newest checkpoint not yet cosigned by the witness."
+    );
+    describe_gauge!(TASK_UP, "1 while the background task runs.");
+    describe_counter!(
+        TASK_RESTARTS,
+        "Times that a background task panicked and was started again."
     );
 }

@@ -92,7 +92,12 @@ impl ActIndex {
         let did = match OnTheLog::read(index.unsigned_abs(), act, &transcript, pin) {
             Ok(did) => did,
             Err(why) => {
-                tracing::error!(index, ceremony, why, "an act on the log was refused");
+                tracing::error!(
+                    index,
+                    ceremony,
+                    why,
+                    "a log act (correction or origin) was refused"
+                );
                 return Ok(());
             }
         };
@@ -122,7 +127,7 @@ impl ActIndex {
         for act in &self.heard {
             let index = act.index;
             if let Err(why) = line.tell(index.unsigned_abs(), &act.did) {
-                tracing::error!(index, why, "an act on the log was refused");
+                tracing::error!(index, why, "a log act (correction or origin) was refused");
                 continue;
             }
             if let OnTheLog::Corrected(_) = act.did {

@@ -51,7 +51,7 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Storage(#[from] StorageError),
-    #[error("the database changes faster than it can be read")]
+    #[error("the database kept changing during the check")]
     Restless,
 }
 
@@ -202,7 +202,7 @@ impl Auditor {
         match trust::chain::walk(&chains, &self.pin) {
             Ok(trusted) => Some(trusted),
             Err(error) => {
-                let what = format!("roster and policy do not hold: {}", error_chain(&error));
+                let what = format!("roster and policy do not verify: {}", error_chain(&error));
                 findings.add("chain", None, what);
                 None
             }
@@ -219,7 +219,7 @@ impl Auditor {
         let origin = &tables.tree.origin;
         if !origin.is_empty() && *origin != self.origin {
             let what = format!(
-                "the log is {origin}, the configuration says {}",
+                "the log's origin is {origin}, the configuration says {}",
                 self.origin
             );
             findings.add("origin", None, what);
@@ -229,14 +229,14 @@ impl Auditor {
         let opened = Note::parse(&bytes).and_then(|note| checkpoint::open(&note, &keys));
         match opened {
             Err(error) => {
-                let what = format!("the published checkpoint is not ours: {error}");
+                let what = format!("the published checkpoint is not signed by this log: {error}");
                 findings.add("published", None, what);
                 None
             }
             Ok(checkpoint) if checkpoint.size > tables.tree.size as u64 => {
                 let what = format!(
-                    "a checkpoint of {} leaves is published, the tree in the database has {}: \
-                     the database is older than the log",
+                    "the published checkpoint has {} leaves, the tree in the database has {}: the \
+                     database is older than the log",
                     checkpoint.size, tables.tree.size
                 );
                 findings.add("behind", None, what);
@@ -250,7 +250,7 @@ impl Auditor {
     async fn heads(&self, tables: &Tables, findings: &mut Findings) -> Result<(), Error> {
         if tables.tree.size > tables.head {
             let what = format!(
-                "the tree has {} leaves, the log only {}",
+                "the tree has {} leaves, but the log has only {}",
                 tables.tree.size, tables.head
             );
             findings.add("head", None, what);
@@ -259,7 +259,7 @@ impl Auditor {
         let tree = self.store.tree().await?;
         if let Some(last) = last.filter(|last| last.size > tree.size) {
             let what = format!(
-                "a checkpoint of {} is beyond the tree of {}",
+                "a checkpoint of size {} exceeds the tree size {}",
                 last.size, tree.size
             );
             findings.add("checkpoint", None, what);
@@ -269,7 +269,7 @@ impl Auditor {
         if let Some(leaf) = beyond.first()
             && self.store.log_size().await? <= leaf.index
         {
-            let what = format!("the head says {size} leaves, and there is one beyond");
+            let what = format!("the log head records {size} leaves, but a leaf beyond it exists");
             findings.add("head", Some(leaf.index), what);
         }
         Ok(())
@@ -358,7 +358,7 @@ impl Pass<'_> {
             && published.root != self.tree.root()
         {
             let what = format!(
-                "the published checkpoint of {size} leaves has another root than the leaves in the database"
+                "the root of the published checkpoint of {size} leaves differs from that of the leaves in the database"
             );
             findings.add("published", None, what);
         }
@@ -410,7 +410,8 @@ fn ended_keys(tree: &Tree<'_>, acts: &Acts, findings: &mut Findings) {
         if let Some(end) = acts.iter().find(ends)
             && size > end.index
         {
-            let what = format!("key {kid} signed a checkpoint of {size} leaves after its end");
+            let what =
+                format!("key {kid} signed a checkpoint of {size} leaves after its end of life");
             findings.add("checkpoint", Some(end.index), what);
         }
     }
@@ -419,23 +420,25 @@ fn ended_keys(tree: &Tree<'_>, acts: &Acts, findings: &mut Findings) {
 fn remarks(tables: &Tables, trail: &Trail, findings: &mut Findings) {
     let tail = tables.head - tables.tree.size;
     if tail > 0 {
-        findings.remark(format!("{tail} leaves are not in the tree yet"));
+        findings.remark(format!(
+            "{tail} leaves are not yet integrated into the tree"
+        ));
     }
     if tables.tree.pruned > 0 {
         let pruned = tables.tree.pruned;
         findings.remark(format!(
-            "bodies of signatures below {pruned} may be gone after retention; their hashes were checked"
+            "bodies of signature leaves below {pruned} may be pruned; their hashes were checked"
         ));
     }
     for (kind, count) in &trail.unknown {
         findings.remark(format!(
-            "unknown_kind: {count} leaves are of kind {kind:?}, which a later version knows"
+            "unknown_kind: {count} leaves have the kind {kind:?}, which this version does not know"
         ));
     }
     if trail.without_digest > 0 {
         let count = trail.without_digest;
         findings.remark(format!(
-            "{count} acts of an older program name no digest: their rows were not compared"
+            "{count} acts written by an older version contain no digest: their rows were not compared"
         ));
     }
 }

@@ -48,16 +48,16 @@ pub enum Error {
     Tiles(#[from] tiles::Error),
     /// A database that was restored from a backup, or lost its tail.
     #[error(
-        "a checkpoint of {published} leaves is published, the database knows {known}: it is older \
-         than the log, which must not be written twice"
+        "the published checkpoint has {published} leaves, the database has {known}: the database \
+         is older than the log, and continuing would fork the log"
     )]
     Behind { published: u64, known: u64 },
     /// Two histories.
-    #[error("the tree of {size} leaves has another root than {with}")]
+    #[error("the tree of {size} leaves and {with} have different roots")]
     Forked { size: u64, with: &'static str },
     #[error("leaf {0} is missing from the database")]
     Gap(i64),
-    #[error("the published checkpoint is not ours: {0}")]
+    #[error("the published checkpoint is not signed by this log: {0}")]
     NotOurs(String),
     #[error("the log's origin is {ours:?}, the configuration says {configured:?}")]
     Origin { ours: String, configured: String },
@@ -257,7 +257,7 @@ impl<L: Ledger> Integrator<L> {
         for tile in stored {
             let common = tile.len().min(hashes.len());
             if tile[..common] != hashes[..common] {
-                let with = "a tile that stands in the log's storage";
+                let with = "a tile in the log's storage";
                 return Err(Error::Forked { size, with });
             }
             if tile.len() > hashes.len() {
@@ -303,7 +303,7 @@ impl<L: Ledger> Integrator<L> {
     async fn rebuild(&self, tree: &TreeRow) -> Result<Builder, Error> {
         tracing::warn!(
             size = tree.size,
-            "tiles are missing: writing them again from the leaves"
+            "tiles are missing; rebuilding them from the leaves"
         );
         let mut growing = Growing {
             tree: tree.clone(),
@@ -490,7 +490,7 @@ impl<L: Ledger> Integrator<L> {
             true => Ok(stands),
             false => Err(Error::Forked {
                 size: tree.size as u64,
-                with: "a checkpoint that was signed",
+                with: "a signed checkpoint",
             }),
         }
     }

@@ -79,7 +79,7 @@ impl Keeper {
             let alarm = findings.borrow().alarm();
             if let Some(alarm) = alarm {
                 metrics::counter!("chancery_log_errors").increment(1);
-                tracing::error!(error = error_chain(&*alarm), "the log stands still");
+                tracing::error!(error = error_chain(&*alarm), "the log is halted");
                 self.tell(Some(Arc::from(error_chain(&*alarm))), false)
                     .await;
                 tokio::time::sleep(PAUSE).await;
@@ -100,8 +100,11 @@ impl Keeper {
             if let Err(error) = &step {
                 metrics::counter!("chancery_log_errors").increment(1);
                 match error.is_fatal() {
-                    true => tracing::error!(error = error_chain(error), "the log stands still"),
-                    false => tracing::warn!(error = error_chain(error), "the log waits"),
+                    true => tracing::error!(error = error_chain(error), "the log is halted"),
+                    false => tracing::warn!(
+                        error = error_chain(error),
+                        "integration of the log failed; retrying"
+                    ),
                 }
             }
             self.tell(refused.clone(), integrates).await;
@@ -153,8 +156,7 @@ impl Keeper {
             let size = |row: Option<&CheckpointRow>| row.map(|row| row.size);
             // Under a running replica: it remembers what the database has forgotten.
             if size(last.as_ref()) < size(published.checkpoint.as_deref()) {
-                published.refused =
-                    Some("the database has lost a checkpoint that was signed".into());
+                published.refused = Some("a signed checkpoint is missing from the database".into());
                 return true;
             }
             let news = size(last.as_ref()) != size(published.checkpoint.as_deref());
@@ -188,7 +190,10 @@ impl Keeper {
         match self.store.index_signatures(TOGETHER).await {
             Ok(done) => done == TOGETHER,
             Err(error) => {
-                tracing::warn!(error = error_chain(&error), "the index of signatures waits");
+                tracing::warn!(
+                    error = error_chain(&error),
+                    "the signature index was not updated; retrying"
+                );
                 false
             }
         }
@@ -211,7 +216,10 @@ impl Keeper {
             .commit(&store::Change::Record, &event)
             .await
         {
-            tracing::warn!(error = error_chain(&error), "no heartbeat in the log");
+            tracing::warn!(
+                error = error_chain(&error),
+                "the heartbeat leaf was not written"
+            );
         }
     }
 }

@@ -48,7 +48,7 @@ pub enum Error {
     #[error("the audit trail could not be written")]
     Store(#[source] Arc<store::Error>),
     /// What is written to a log that stands still would never be in its tree.
-    #[error("the log stands still: {0}")]
+    #[error("the log is halted: {0}")]
     StandsStill(Arc<str>),
 }
 

@@ -22,7 +22,7 @@ pub enum OpenError {
     #[error(transparent)]
     Witnesses(#[from] witnesses::SettingsError),
     /// Nobody must sign into a log that does not fit what is published.
-    #[error("the log must not go on from this database")]
+    #[error("the log cannot continue from this database")]
     Refused(#[source] integrator::Error),
 }
 
@@ -62,7 +62,10 @@ pub async fn open(
         if error.is_fatal() {
             return Err(OpenError::Refused(error));
         }
-        tracing::warn!(error = trust::error_chain(&error), "the log waits");
+        tracing::warn!(
+            error = trust::error_chain(&error),
+            "integration of the log failed; retrying"
+        );
     }
     let keeper = Keeper {
         integrator,

@@ -26,10 +26,10 @@ pub enum Error {
     #[error(transparent)]
     Tiles(#[from] tiles::Error),
     /// A leaf in the database is not the one in the tree, or a checkpoint is not of the tree.
-    #[error("the log does not hold together: {0}")]
+    #[error("the log is inconsistent: {0}")]
     Broken(String),
     #[error(
-        "leaf {0}: its body was removed after retention; a receipt taken before still verifies"
+        "leaf {0}: its body was pruned after the retention period; a receipt obtained earlier still verifies"
     )]
     Pruned(i64),
 }
@@ -142,7 +142,7 @@ impl Proofs {
             let below = self.store.tree().await?.pruned;
             return Err(match leaf.kind == "sign" && leaf.index < below {
                 true => Error::Pruned(leaf.index),
-                false => broken("the database has no body for it"),
+                false => broken("its body is missing from the database"),
             });
         }
         let (index, size) = (leaf.index as u64, row.size as u64);
@@ -153,7 +153,7 @@ impl Proofs {
             .parse()
             .map_err(|_| broken("its checkpoint has no root"))?;
         verify_inclusion(index, size, leaf_hash(leaf.body.as_bytes()), &hashes, root)
-            .map_err(|_| broken("the database has another one than the tree"))?;
+            .map_err(|_| broken("the database differs from the tree"))?;
         let note = Note::parse(row.signed().as_bytes())
             .map_err(|_| broken("its checkpoint cannot be read"))?;
         let before = self.store.checkpoint_before(leaf.index).await?;

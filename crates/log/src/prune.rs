@@ -39,10 +39,10 @@ pub enum Error {
     #[error(transparent)]
     Tiles(#[from] tiles::Error),
     /// Nothing may go by a checkpoint that is not the log's.
-    #[error("the published checkpoint is not ours: {0}")]
+    #[error("the published checkpoint is not signed by this log: {0}")]
     NotOurs(String),
     /// Removing it would remove the evidence.
-    #[error("leaf {index}: {why}; nothing is pruned from a log that does not hold together")]
+    #[error("leaf {index}: {why}; an inconsistent log is not pruned")]
     Broken { index: i64, why: &'static str },
 }
 
@@ -135,7 +135,7 @@ impl Pruner {
     pub async fn apply(&self, plan: &Plan, actor: &str, now: Time) -> Result<u64, Error> {
         if plan.below > plan.marked {
             let what = format!("{}..{}", plan.marked, plan.below);
-            let why = format!("bodies of signatures of before {}", plan.before);
+            let why = format!("bodies of signature leaves older than {}", plan.before);
             let event = Event {
                 reason: Some(&why),
                 reference: Some(&what),
@@ -193,15 +193,13 @@ impl Pruner {
             let hash = Sha256Digest::from_bytes(hash);
             // The path is made of the other hashes of the tile, so one holds for all.
             if leaf.index == first {
-                verify_inclusion(index, size, hash, &path, published.root)
-                    .map_err(|_| broken(leaf.index, "its tile is not of the published tree"))?;
+                verify_inclusion(index, size, hash, &path, published.root).map_err(|_| {
+                    broken(leaf.index, "its tile is not part of the published tree")
+                })?;
             }
             let gone = leaf.body.is_empty() && leaf.kind == "sign" && leaf.index < pruned;
             if !gone && leaf_hash(leaf.body.as_bytes()) != hash {
-                return Err(broken(
-                    leaf.index,
-                    "the database has another one than the tree",
-                ));
+                return Err(broken(leaf.index, "the database differs from the tree"));
             }
         }
         Ok(())

@@ -9,7 +9,7 @@ use trust::{
 
 /// A document of roster or policy that is not in its canonical form.
 #[derive(Debug, thiserror::Error)]
-#[error("document {kind} {version} in the database cannot be read")]
+#[error("document {kind} {version} in the database cannot be decoded")]
 pub struct ChainRowError {
     kind: String,
     version: i64,
@@ -61,7 +61,7 @@ pub fn verify_transcript(
 ) -> Result<Certified, String> {
     let verified = trust::verify_transcript(bytes, pin).map_err(|e| error_chain(&e))?;
     if !trusted.extends(verified.trusted()) {
-        return Err("its ceremony was held under another line of rosters".to_owned());
+        return Err("its ceremony was held under a different chain of rosters".to_owned());
     }
     let prepared_at = verified.statement().executed_at;
     let kid: Kid = row
@@ -99,7 +99,7 @@ pub fn bind_key(row: &KeyRow, known: &Certified) -> Result<BoundKey, String> {
         ("ceremony", row.ceremony == known.ceremony),
     ];
     if let Some((what, _)) = agreements.iter().find(|(_, agrees)| !agrees) {
-        return Err(format!("its {what} is not the one in its transcript"));
+        return Err(format!("its {what} differs from its transcript"));
     }
     let public = trust::PublicKey::from_spki_der(&row.spki).map_err(|e| e.to_string())?;
     let verifier = trust::Verifier::new(&public, known.algorithm).map_err(|e| e.to_string())?;
@@ -134,7 +134,7 @@ fn life(row: &KeyRow, prepared_at: Time) -> Result<Life, String> {
             revoked_at: Time::from_millis(at),
             compromised_since: time(row.compromised_since),
         }),
-        _ => return Err("its revocation has no instant or no reason".to_owned()),
+        _ => return Err("its revocation lacks the instant or the reason".to_owned()),
     };
     Ok(Life {
         prepared_at,

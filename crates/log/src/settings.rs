@@ -78,7 +78,7 @@ impl Settings {
         {
             return Err(Invalid::new(
                 "log.origin",
-                "must hold no space and no \"+\"",
+                "must not contain spaces or \"+\"",
             ));
         }
         for (setting, value, least) in [
@@ -93,13 +93,13 @@ impl Settings {
             if value < least {
                 return Err(Invalid::new(
                     setting,
-                    format!("must be {} ms or more", least.as_millis()),
+                    format!("must be at least {} ms", least.as_millis()),
                 ));
             }
         }
         let production = profile == Profile::Production;
         if production && self.retention < Duration::from_secs(86_400) {
-            return Err(Invalid::new("log.retention", "must be a day or more"));
+            return Err(Invalid::new("log.retention", "must be at least one day"));
         }
         for (name, secret) in &self.storage {
             let sensitive = ["secret", "key", "token", "password"];

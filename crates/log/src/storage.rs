@@ -30,7 +30,7 @@ pub enum Error {
     #[error("log.tiles: {0}")]
     Settings(String),
     /// Unknown whether a write happened.
-    #[error("the log's storage did not {operation} {object}")]
+    #[error("the log's storage failed to {operation} {object}")]
     Unavailable {
         operation: &'static str,
         object: String,
@@ -38,7 +38,7 @@ pub enum Error {
         source: Option<object_store::Error>,
     },
     /// Two histories.
-    #[error("{object} stands in the log's storage already, and differs")]
+    #[error("{object} already exists in the log's storage with different content")]
     Differs { object: String },
 }
 
@@ -100,7 +100,8 @@ impl Storage {
             }
             _ => {
                 if let Some((name, _)) = options.first() {
-                    let why = format!("log.storage.{name} is for an object store, not a directory");
+                    let why =
+                        format!("log.storage.{name} applies to object stores, not to a directory");
                     return Err(Error::Settings(why));
                 }
                 std::fs::create_dir_all(rest)
@@ -239,7 +240,7 @@ impl Storage {
     pub async fn remove(&self, object: &str) {
         let path = self.at(object);
         if let Err(error) = limited("remove", object, self.store.delete(&path)).await {
-            tracing::debug!(object, error = %error, "a partial tile stays");
+            tracing::debug!(object, error = %error, "a partial tile was not removed");
         }
     }
 }
@@ -250,7 +251,7 @@ fn configured<K: FromStr>(options: Vec<(&str, String)>) -> Result<Vec<(K, String
         .map(|(name, value)| match name.parse() {
             Ok(key) => Ok((key, value)),
             Err(_) => Err(Error::Settings(format!(
-                "log.storage.{name} is not a setting of this store"
+                "log.storage.{name} is not a setting of this object store"
             ))),
         })
         .collect()

@@ -24,7 +24,7 @@ pub enum Error {
     Storage(#[from] storage::Error),
     #[error("{0} is missing from the log's storage")]
     Missing(String),
-    #[error("the log's tiles do not hold together: {0}")]
+    #[error("the log's tiles are inconsistent: {0}")]
     Garbled(String),
 }
 

@@ -7,7 +7,7 @@ use std::fmt;
 pub enum Error {
     /// Somebody else was first, or the change was planned on something untrue. Nothing was
     /// written. Plan again from fresh rows; repeating the same change will not help.
-    #[error("{what} is not what the change was planned on")]
+    #[error("{what} has changed since the operation was planned")]
     Conflict {
         what: Subject,
         #[source]
@@ -23,14 +23,14 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// The connection is lost or cannot be made. Nothing was written; try again.
-    #[error("the database cannot be reached ({operation})")]
+    #[error("the database is unavailable ({operation})")]
     Unavailable {
         operation: &'static str,
         #[source]
         source: sqlx::Error,
     },
     /// Wrong account, password, database name or privilege: the configuration is wrong.
-    #[error("the database refused this account ({operation})")]
+    #[error("the database denied access to this account ({operation})")]
     Refused {
         operation: &'static str,
         #[source]
@@ -53,7 +53,7 @@ pub enum Error {
     /// The database is of another version than this program.
     #[error("the database has schema {applied} and this program expects {expected}")]
     Schema { applied: i64, expected: i64 },
-    #[error("the migrations do not apply")]
+    #[error("the migrations failed")]
     Migration {
         #[source]
         source: sqlx::migrate::MigrateError,
@@ -66,10 +66,10 @@ pub enum Error {
         source: Option<sqlx::Error>,
     },
     /// The caller handed in what can never be written; a defect of this program.
-    #[error("refused before the database was asked: {what}")]
+    #[error("invalid input to the store: {what}")]
     Malformed { what: &'static str },
     /// The database refused the statement itself; a defect of this program or of the schema.
-    #[error("the database refused a statement ({operation})")]
+    #[error("the database rejected a statement ({operation})")]
     Statement {
         operation: &'static str,
         #[source]
@@ -161,7 +161,7 @@ impl fmt::Display for Subject {
             Self::CeremonyState => "the state of the ceremony",
             Self::CeremonySequence => "the sequence number of the ceremony",
             Self::OtherCeremony => {
-                "another ceremony, which is being carried out or was interrupted (reconcile),"
+                "another ceremony, in execution or interrupted (run `chancery ceremony reconcile`),"
             }
             Self::CeremonySignature => "the member's signature",
             Self::OrderUse => "the use of the standing order",

@@ -174,7 +174,7 @@ async fn known_answers<E: Engine>(
                 .and_then(|place| asked.get(place));
             let Some((at, _)) = at else {
                 return Err(Error::Corrupt {
-                    what: "an answer nobody asked for",
+                    what: "an idempotent response without a request",
                     source: None,
                 });
             };

@@ -1,3 +1,4 @@
 //! For tests, benchmarks and the demonstration only; no program links it.
 
 pub mod custodians;
+pub mod token;

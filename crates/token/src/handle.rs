@@ -2,17 +2,37 @@ use std::sync::Arc;
 
 use trust::{Algorithm, KeySpec};
 
-/// A key as the token layer finds it: by `CKA_ID`, believed only with this public key.
+/// A key as a device finds it: by `CKA_ID`, believed only with this public key.
 #[derive(Debug, Clone)]
-pub struct Handle(pub(super) Arc<hsm::KeyRef>);
+pub struct Handle {
+    pub(super) reference: Arc<hsm::KeyRef>,
+    algorithm: Algorithm,
+}
 
 impl Handle {
     pub fn new(cka_id: [u8; 16], spki: Vec<u8>, algorithm: Algorithm) -> Self {
-        Self(Arc::new(hsm::KeyRef {
+        let reference = Arc::new(hsm::KeyRef {
             cka_id: hsm::CkaId(cka_id),
             spki,
             scheme: scheme(algorithm),
-        }))
+        });
+        Self {
+            reference,
+            algorithm,
+        }
+    }
+
+    pub fn cka_id(&self) -> [u8; 16] {
+        self.reference.cka_id.0
+    }
+
+    /// The public key, DER.
+    pub fn spki(&self) -> &[u8] {
+        &self.reference.spki
+    }
+
+    pub fn algorithm(&self) -> Algorithm {
+        self.algorithm
     }
 }
 

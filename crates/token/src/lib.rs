@@ -1,22 +1,26 @@
-//! The asynchronous face of the `hsm` crate. Here, and nowhere above, are its types known.
+//! The HSM for an asynchronous service. [`Backend`] is what a device does; behind it stands PKCS#11, by the `hsm` crate,
+//! whose types nobody above knows.
 //!
 //! [`Pool`] can use keys; [`Executor`] can make and destroy them, and takes a quorum's proof by
 //! value for each. A service that only serves never opens an [`Executor`].
 
+mod backend;
 mod executor;
 mod handle;
+mod pkcs11;
 mod pool;
 mod settings;
 
-pub use executor::{Executor, Found, Generated};
+pub use backend::{Backend, Found, Generated, Pending, Status};
+pub use executor::Executor;
 pub use handle::Handle;
-pub use pool::{Pool, Status};
+pub use pool::Pool;
 pub use settings::Settings;
 
 /// What went wrong at the token, with what may be done about it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum Error {
-    #[error("the token's settings do not fit: {0}")]
+    #[error("invalid token settings: {0}")]
     Settings(String),
     #[error("the token failed")]
     Token(#[source] hsm::Error),
@@ -24,13 +28,13 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(&'static str),
     /// The supervisor is gone: the service is stopping.
-    #[error("the token layer has stopped")]
+    #[error("the token pool has stopped")]
     Stopped,
 }
 
 /// What a caller can do about it; the HTTP status follows from it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Advice {
+pub enum RetryHint {
     /// Worth trying again after so many milliseconds.
     RetryAfter(u64),
     /// The queue is full; the token itself is well.
@@ -42,21 +46,21 @@ pub enum Advice {
 }
 
 impl Error {
-    pub fn advice(&self) -> Advice {
+    pub fn retry_hint(&self) -> RetryHint {
         match self {
-            Self::Token(hsm::Error::Overloaded { .. }) => Advice::Overloaded,
-            Self::Token(hsm::Error::DeadlineExceeded) => Advice::TimedOut,
+            Self::Token(hsm::Error::Overloaded { .. }) => RetryHint::Overloaded,
+            Self::Token(hsm::Error::DeadlineExceeded) => RetryHint::TimedOut,
             Self::Token(hsm::Error::CircuitOpen { retry_after }) => {
-                Advice::RetryAfter(u64::try_from(retry_after.as_millis()).unwrap_or(1_000))
+                RetryHint::RetryAfter(u64::try_from(retry_after.as_millis()).unwrap_or(1_000))
             }
             Self::Token(error) => match error.class() {
                 hsm::Class::Transient | hsm::Class::SessionLost | hsm::Class::LoginRequired => {
-                    Advice::RetryAfter(1_000)
+                    RetryHint::RetryAfter(1_000)
                 }
-                _ => Advice::Alert,
+                _ => RetryHint::Alert,
             },
-            Self::Stopped => Advice::RetryAfter(1_000),
-            Self::Settings(_) | Self::Unsupported(_) => Advice::Alert,
+            Self::Stopped => RetryHint::RetryAfter(1_000),
+            Self::Settings(_) | Self::Unsupported(_) => RetryHint::Alert,
         }
     }
 
@@ -71,26 +75,6 @@ impl Error {
             || matches!(self, Self::Token(error) if error.class() == hsm::Class::OutcomeUnknown
             || matches!(error, hsm::Error::WorkerLost | hsm::Error::DeadlineExceeded))
     }
-}
-
-/// The configuration's token as the `hsm` crate wants it.
-fn token_config(section: &Settings, program: &std::path::Path) -> Result<hsm::TokenConfig, Error> {
-    let uri = section
-        .uri
-        .parse::<hsm::Pkcs11Uri>()
-        .map_err(|e| Error::Settings(e.to_string()))?;
-    let mut token = hsm::TokenConfig::new(uri, program.to_owned());
-    token.profile = section.profile.clone();
-    token.processes = section.processes;
-    token.sessions = section.sessions;
-    token.queue_limit = section.queue_limit;
-    token.env = section
-        .environment
-        .iter()
-        .map(|(name, value)| (name.clone(), value.clone()))
-        .collect();
-    token.worker_args = vec![WORKER_COMMAND.to_owned()];
-    Ok(token)
 }
 
 /// The hidden sub-command that is a worker process.

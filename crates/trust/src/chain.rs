@@ -166,7 +166,7 @@ impl Trusted {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ChainError {
     /// Not the genesis that is pinned.
-    #[error("the genesis is {found}, pinned is {pinned}")]
+    #[error("the genesis has the digest {found}, pinned is {pinned}")]
     Genesis {
         /// Digest of the one found.
         found: Sha256Digest,
@@ -202,7 +202,7 @@ pub enum ChainError {
         expected: u64,
     },
     /// It does not follow the document before it.
-    #[error("document {index} does not name the document before it")]
+    #[error("document {index} does not reference the previous document")]
     Previous {
         /// Place in the chain.
         index: usize,
@@ -223,12 +223,12 @@ pub enum ChainError {
         /// What is wrong.
         source: PolicyError,
     },
-    /// A threshold that could never be reached, because the proposer does not count.
+    /// A threshold that could never be reached, because the proposer's approval does not count.
     #[error(
-        "document {index}: threshold {threshold} cannot be reached by {custodians} custodians: \
-         whoever proposes does not count; it takes {} custodians, or {threshold} and an active \
-         operator who is none. The smallest policy that works has no threshold over 2, with 3 \
-         custodians, or 2 and such an operator",
+        "document {index}: threshold {threshold} cannot be reached with {custodians} custodians, \
+         because the proposer's approval does not count; {} custodians are required, or \
+         {threshold} and an active operator who is not a custodian. The smallest valid policy has \
+         threshold 2 with 3 custodians, or with 2 custodians and such an operator",
         threshold.get() + 1
     )]
     Unreachable {

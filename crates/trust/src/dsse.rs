@@ -64,7 +64,7 @@ fn counted(bytes: &[u8]) -> Result<(&[u8], &[u8]), PaeError> {
         return Err(PaeError("length is not in its shortest form"));
     }
     if rest.len() < length {
-        return Err(PaeError("shorter than its length says"));
+        return Err(PaeError("shorter than its declared length"));
     }
     Ok(rest.split_at(length))
 }
@@ -96,7 +96,7 @@ pub struct EnvelopeSignature {
 #[derive(Debug, thiserror::Error)]
 pub enum EnvelopeError {
     /// The JSON is not acceptable.
-    #[error("the envelope is not acceptable JSON")]
+    #[error("the envelope is not valid JSON")]
     Json(#[from] JsonError),
     /// A member is not padded standard base64.
     #[error("{0} is not padded base64")]

@@ -47,7 +47,7 @@ pub enum NotAHistory {
     #[error("the revocation has no valid reason")]
     Revocation,
     /// A revocation of a revoked key that says no more than the one there is, or less.
-    #[error("the key was revoked already, and this revocation is not more severe")]
+    #[error("the key is already revoked, and this revocation is not more severe")]
     NotMoreSevere,
     /// The instants run backwards.
     #[error(transparent)]
@@ -102,15 +102,15 @@ impl History {
             (ActKind::Ceremony, "accepted", true, false) => {
                 // The revocation and the destruction of a key are accepted too, later.
                 if published {
-                    return expect(retired || revoked, "it was accepted already");
+                    return expect(retired || revoked, "it was already accepted");
                 }
                 self.life.published_at = Some(act.time);
                 self.transcript = act.digest;
             }
             (ActKind::Key, "rotate" | "roll-back" | "revoke", true, false) => {
-                expect(published, "it was not published")?;
+                expect(published, "it is not published")?;
                 let from = act.action != "revoke" || act.previous_kid.is_some();
-                expect(from, "it takes over from nobody")?;
+                expect(from, "there is no predecessor")?;
                 expect(
                     !self.primary && !retired && !revoked,
                     "it cannot become primary",
@@ -120,22 +120,22 @@ impl History {
                 self.primary = true;
             }
             (ActKind::Key, "rotate" | "roll-back", false, true) => {
-                expect(self.primary, "it was not primary")?;
+                expect(self.primary, "it is not primary")?;
                 self.life.demoted_at = Some(act.time);
                 self.primary = false;
             }
             (ActKind::Key, "retire", true, false) => {
                 let demoted = self.life.demoted_at.is_some() && !self.primary;
-                expect(demoted && !retired && !revoked, "it was not demoted")?;
+                expect(demoted && !retired && !revoked, "it is not secondary")?;
                 self.life.retired_at = Some(act.time);
             }
             (ActKind::Key, "archive", true, false) => {
                 let archived = self.life.archived_at.is_some();
-                expect((retired || revoked) && !archived, "it was not retired")?;
+                expect((retired || revoked) && !archived, "it is not retired")?;
                 self.life.archived_at = Some(act.time);
             }
             (ActKind::Key, "revoke", false, true) => {
-                expect(published, "it was not published")?;
+                expect(published, "it is not published")?;
                 self.revoke(act, reason.ok_or(NotAHistory::Revocation)?)?;
             }
             (kind, ..) => {

@@ -31,7 +31,7 @@ pub enum JsonError {
         offset: usize,
     },
     /// The same member twice in one object.
-    #[error("{path}: member occurs twice")]
+    #[error("{path}: duplicate member")]
     Duplicate {
         /// The member.
         path: String,
@@ -43,13 +43,13 @@ pub enum JsonError {
         path: String,
     },
     /// An integer that some readers would round.
-    #[error("{path}: integer beyond 2^53-1")]
+    #[error("{path}: integer exceeds 2^53-1")]
     Integer {
         /// The member.
         path: String,
     },
     /// Nested too deep.
-    #[error("{path}: nested deeper than {MAX_DEPTH}")]
+    #[error("{path}: nesting exceeds {MAX_DEPTH} levels")]
     Depth {
         /// Where the limit was passed.
         path: String,
@@ -75,7 +75,7 @@ pub enum JsonError {
         offset: usize,
     },
     /// A value of this program that JSON cannot say.
-    #[error("cannot be written as JSON: {0}")]
+    #[error("cannot be serialised as JSON: {0}")]
     Write(String),
 }
 

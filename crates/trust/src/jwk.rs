@@ -166,19 +166,19 @@ pub enum PublicKeyError {
     #[error("not a SubjectPublicKeyInfo in DER")]
     Der,
     /// The kind of key is none that a ring can have.
-    #[error("unsupported kind of key: {0}")]
+    #[error("unsupported key type: {0}")]
     Unsupported(String),
     /// A member has the wrong length or a leading zero.
     #[error("{0} has the wrong length or form")]
     Form(&'static str),
     /// RSA with an exponent other than 65537, or a modulus of an unusual size.
-    #[error("RSA keys have a modulus of 2048, 3072 or 4096 bits and the exponent 65537")]
+    #[error("RSA keys must have a modulus of 2048, 3072 or 4096 bits and the exponent 65537")]
     Rsa,
     /// An Ed25519 point with which anybody can sign, or in a second spelling.
-    #[error("the Ed25519 key is a point of small order, or spelled in another way than its own")]
+    #[error("the Ed25519 key is a point of small order or not canonically encoded")]
     SmallOrder,
     /// The JWK is not acceptable JSON, or has members that do not belong there.
-    #[error("the JWK is not acceptable")]
+    #[error("the JWK is invalid")]
     Json(#[from] JsonError),
     /// The JWK's kid is not the thumbprint of its key.
     #[error("the kid is not the key's thumbprint {0}")]

@@ -102,7 +102,7 @@ pub fn parse_jws_json(json: &[u8], detached: Option<&[u8]>) -> Result<Unverified
     let payload = form.payload.unwrap_or_default();
     let mut jws = assemble(&protected, &payload, &signature, detached)?;
     if header.is_some() && jws.objection.is_none() {
-        jws.objection = Some("an unprotected header is not accepted".to_owned());
+        jws.objection = Some("unprotected headers are not supported".to_owned());
     }
     Ok(jws)
 }
@@ -119,7 +119,7 @@ fn assemble(
     let header_bytes = decode("jws", protected)?;
     // Duplicate members are refused: two readers could see two different headers.
     let header: Header = crate::json::parse_strict(&header_bytes)
-        .map_err(|e| malformed("jws", format!("the header: {e}")))?;
+        .map_err(|e| malformed("jws", format!("invalid header: {e}")))?;
     let unencoded = header.b64 == Some(false);
     let mut signing_input = protected.as_bytes().to_vec();
     signing_input.push(b'.');
@@ -129,7 +129,7 @@ fn assemble(
             signing_input.extend_from_slice(Base64UrlUnpadded::encode_string(bytes).as_bytes());
         }
         (false, Some(_)) => {
-            return Err(malformed("payload", "the JWS carries its payload already"));
+            return Err(malformed("payload", "the JWS already contains its payload"));
         }
         (_, None) => {
             if !unencoded {
@@ -152,7 +152,7 @@ fn objection(header: &Header) -> Option<String> {
         .into_iter()
         .find(|name| header.others.contains_key(*name))
     {
-        return Some(format!("a key brought along in {name:?} is not accepted"));
+        return Some(format!("a key embedded in {name:?} is not accepted"));
     }
     let crit = header.crit.as_deref();
     if let Some(name) = crit.unwrap_or_default().iter().find(|name| *name != "b64") {
@@ -164,7 +164,7 @@ fn objection(header: &Header) -> Option<String> {
         (Some(_), None) => Some("\"b64\" without \"crit\"".to_owned()),
         (Some(_), Some([_])) | (None, None) => None,
         (_, Some(_)) => {
-            Some("\"crit\" is empty, repeats a name or names what is absent".to_owned())
+            Some("\"crit\" is empty, repeats a name or lists an absent member".to_owned())
         }
     }
 }

@@ -56,7 +56,7 @@ impl Revocation {
 
 /// A row that no key can have.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the key's row contradicts itself: {0}")]
+#[error("the key's row is inconsistent: {0}")]
 pub struct Contradiction(pub &'static str);
 
 impl Life {
@@ -181,9 +181,7 @@ impl KeyState {
             archived_at,
         ];
         if !instants.iter().flatten().is_sorted() {
-            return Err(Contradiction(
-                "an instant is before one that must precede it",
-            ));
+            return Err(Contradiction("the instants are not in order"));
         }
         if instants
             .windows(2)

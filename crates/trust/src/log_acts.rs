@@ -27,10 +27,10 @@ impl OnTheLog {
         let verified = verified.map_err(|error| crate::error_chain(&error))?;
         let request = verified.statement().request_digest.to_string();
         if act.reference.as_ref() != Some(&request) || act.digest != Some(verified.core_digest()) {
-            return Err("the leaf names another ceremony".to_owned());
+            return Err("the leaf names a different ceremony".to_owned());
         }
         Self::of(index, act, &verified)
-            .ok_or_else(|| "the leaf tells otherwise than the ceremony".to_owned())
+            .ok_or_else(|| "the leaf differs from the ceremony".to_owned())
     }
 
     fn of(index: u64, act: &ActLeaf, verified: &VerifiedTranscript) -> Option<Self> {
@@ -110,10 +110,10 @@ impl LogLine {
             OnTheLog::Corrected(order) => {
                 let origins = self.origins();
                 let place = origins.place(self.newest(), index);
-                let place = place.ok_or("the leaf has no place")?;
+                let place = place.ok_or("the leaf has no index")?;
                 // Told again under another origin, its indexes are of other leaves.
                 if origins.name(place.origin) != Some(&order.origin) {
-                    return Err(format!("it corrects {:?}, another log", order.origin));
+                    return Err(format!("it corrects {:?}, a different log", order.origin));
                 }
                 self.corrections.push(Correction {
                     index,
@@ -124,13 +124,13 @@ impl LogLine {
             OnTheLog::Began(order) => {
                 if order.previous_origin != self.newest() {
                     return Err(format!(
-                        "it leads from {:?}, and the log was {:?}",
+                        "it replaces the origin {:?}, but the log's origin was {:?}",
                         order.previous_origin,
                         self.newest()
                     ));
                 }
                 if self.number(&order.origin).is_some() {
-                    return Err(format!("the log was {:?} already", order.origin));
+                    return Err(format!("the log's origin was already {:?}", order.origin));
                 }
                 self.later.push(Begun {
                     origin: order.origin.clone(),

@@ -131,10 +131,7 @@ pub fn plan_rotate(keys: &[RingKey], safety: &Safety, now: Time) -> Result<Vec<S
     }
     let mut steps = Vec::new();
     if let Some(primary) = primary {
-        let reason = format!(
-            "key {} takes over from key {}",
-            standby.number, primary.number
-        );
+        let reason = format!("key {} replaces key {}", standby.number, primary.number);
         steps.push(Step {
             kid: primary.kid.clone(),
             action: Action::Demote,
@@ -217,7 +214,7 @@ pub fn plan_archive(keys: &[RingKey], kid: &Kid) -> Result<Vec<Step>, Blocked> {
     let key = find(keys, kid)?;
     let reason = match &key.state {
         KeyState::Retired(retired) => format!(
-            "retired at {}; verifies for ever, signs never again",
+            "retired at {}; signs no more, its signatures remain verifiable",
             retired.retired_at
         ),
         KeyState::Revoked {
@@ -225,7 +222,7 @@ pub fn plan_archive(keys: &[RingKey], kid: &Kid) -> Result<Vec<Step>, Blocked> {
             destroyed_at: None,
             before,
         } if !matches!(**before, KeyState::Archived { .. }) => format!(
-            "revoked at {}; its private half is of no use any more",
+            "revoked at {}; its private key is no longer needed",
             revocation.revoked_at
         ),
         _ => return Err(wrong_state(key, "retired or revoked, and not destroyed")),

@@ -18,7 +18,7 @@ pub struct Threshold(u8);
 
 /// A threshold under the floor.
 #[derive(Debug, thiserror::Error)]
-#[error("a threshold is at least {} and at most 255", Threshold::FLOOR.0)]
+#[error("a threshold must be between {} and 255", Threshold::FLOOR.0)]
 pub struct UnderTheFloor;
 
 impl Threshold {
@@ -129,7 +129,7 @@ impl From<Thresholds> for BTreeMap<Word, Threshold> {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PolicyError {
     /// Under the compiled-in floor of its operation.
-    #[error("thresholds.{word}: {threshold} is under the floor {floor}")]
+    #[error("thresholds.{word}: {threshold} is below the minimum {floor}")]
     Floor {
         /// The operation.
         word: Word,
@@ -139,7 +139,7 @@ pub enum PolicyError {
         floor: Threshold,
     },
     /// The log's ring, or not in ascending order.
-    #[error("routine_rings: {0} cannot stand there")]
+    #[error("routine_rings: {0} is not allowed")]
     RoutineRing(Name),
 }
 

@@ -115,7 +115,7 @@ impl<'a> Proofs<'a> {
     pub fn whole(&self) -> Result<(), NotProven> {
         let wrong = match (self.forked, self.used.iter().all(|used| *used)) {
             (true, _) => "two roots of one size: the log forked",
-            (false, false) => "a log key that signed no checkpoint",
+            (false, false) => "a log key signed none of the checkpoints",
             (false, true) => return Ok(()),
         };
         Err(NotProven::Proof(wrong.to_owned()))

@@ -27,7 +27,7 @@ pub fn review(request: &[u8], before: Option<&Request>) -> Result<Review, JsonEr
     let request = Request::decode(request)?;
     let lines = lines(&request)?;
     let changes = match before {
-        None => vec!["nothing verified to compare with".to_owned()],
+        None => vec!["no verified previous request to compare with".to_owned()],
         Some(before) => differences(
             &lines_of_operation(&before.operation)?,
             &lines_of_operation(&request.operation)?,
@@ -111,7 +111,7 @@ fn differences(before: &[(String, String)], after: &[(String, String)]) -> Vec<S
         before
             .iter()
             .filter(|(path, _)| value(after, path).is_none())
-            .map(|(path, old)| format!("{path}: gone, was {old}")),
+            .map(|(path, old)| format!("{path}: removed, was {old}")),
     );
     out
 }

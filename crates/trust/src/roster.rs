@@ -197,11 +197,11 @@ impl<'de> Deserialize<'de> for Role {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RosterError {
     /// The same id twice.
-    #[error("members[{0}]: the id is already taken")]
+    #[error("members[{0}]: duplicate id")]
     DuplicateId(usize),
     /// Two members, or one member twice, with the same key material. Comparing material and not
     /// text finds the same key under another type as well.
-    #[error("members {0} and {1} share key material")]
+    #[error("members {0} and {1} share a key")]
     SharedKey(MemberId, MemberId),
     /// An active member nobody could recognise.
     #[error("member {0} is active but has no key")]
@@ -213,16 +213,16 @@ pub enum RosterError {
     #[error("member {0} has the same role twice")]
     DuplicateRole(MemberId),
     /// An executor's signature is never counted, so it can have no role that counts.
-    #[error("member {0} is an executor and can have no other role")]
+    #[error("member {0} is an executor and must have no other role")]
     ExecutorRole(MemberId),
     /// A passkey, or the settings of passkeys.
-    #[error("passkeys are not counted by this version")]
+    #[error("passkeys are not supported")]
     Kind,
     /// A member of the roster before is not listed any more.
-    #[error("member {0} is not listed any more; former members stay listed as not active")]
+    #[error("member {0} is missing; former members must remain listed as inactive")]
     Dropped(MemberId),
     /// The key stood under another member in an earlier roster.
-    #[error("a key of member {1} was member {0}'s in an earlier roster")]
+    #[error("a key of member {1} belonged to member {0} in an earlier roster")]
     FormerKey(MemberId, MemberId),
 }
 

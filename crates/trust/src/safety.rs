@@ -11,7 +11,7 @@ pub struct Safety {
 
 /// `publish_safety` under its floor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("publish_safety is {given:?}; verifiers that cache JWKS need at least {floor:?}")]
+#[error("publish_safety is {given:?}; JWKS caches require at least {floor:?}")]
 pub struct TooShort {
     /// What was asked for.
     pub given: Duration,

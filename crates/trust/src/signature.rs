@@ -38,7 +38,7 @@ pub enum UnusableKey {
 
 /// The signature does not check. It says no more, because nothing more is to be trusted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the signature does not check")]
+#[error("the signature is invalid")]
 pub struct BadSignature;
 
 impl Verifier {

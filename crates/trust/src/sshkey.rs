@@ -31,16 +31,16 @@ pub enum SshKeyError {
     #[error("OpenSSH keys of type {0} are not allowed")]
     Kind(String),
     /// RSA under 2048 or over 8192 bits.
-    #[error("RSA keys have 2048 to 8192 bits, this one has {0}")]
+    #[error("RSA keys must have 2048 to 8192 bits, this one has {0}")]
     RsaSize(usize),
     /// RSA with an exponent other than 65537.
-    #[error("RSA keys have the exponent 65537")]
+    #[error("RSA keys must have the exponent 65537")]
     RsaExponent,
     /// A compressed EC point: a second spelling of the same key.
-    #[error("EC keys are points with both coordinates, 04 || x || y")]
+    #[error("EC keys must be uncompressed points, 04 || x || y")]
     Point,
     /// An Ed25519 point with which anybody can sign, or in a second spelling.
-    #[error("the Ed25519 key is a point of small order, or spelled in another way than its own")]
+    #[error("the Ed25519 key is a point of small order or not canonically encoded")]
     SmallOrder,
 }
 

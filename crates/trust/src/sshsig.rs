@@ -21,7 +21,7 @@ const MAGIC: &[u8] = b"SSHSIG";
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SshSigError {
     /// Not the armour that ssh-keygen writes: header, base64 in lines of 70, footer, newline.
-    #[error("not an armored SSH signature as ssh-keygen writes it")]
+    #[error("not an armored SSH signature in the form of ssh-keygen")]
     Armor,
     /// The blob inside does not follow PROTOCOL.sshsig.
     #[error("malformed SSH signature: {0}")]
@@ -44,7 +44,7 @@ pub enum SshSigError {
     #[error("the security key was not touched (no user presence)")]
     UserPresence,
     /// The signature does not check.
-    #[error("the signature does not check")]
+    #[error("the signature is invalid")]
     BadSignature,
 }
 

@@ -86,7 +86,7 @@ pub enum Refusal {
         what: &'static str,
     },
     /// It would be before something that came earlier.
-    #[error("{at} is before {last}, when the key last changed")]
+    #[error("{at} is before {last}, the time of the key's last change")]
     Backwards {
         /// The instant given.
         at: Time,
@@ -97,13 +97,13 @@ pub enum Refusal {
     #[error("not before {0}")]
     TooEarly(Time),
     /// The proof is about another key.
-    #[error("the proof is about key {0}")]
+    #[error("the proof concerns key {0}")]
     OtherKey(Kid),
     /// The proof is about other keys.
-    #[error("the proof is about other keys")]
+    #[error("the proof concerns other keys")]
     OtherKeys,
     /// A revocation that says no more than the one there is, or less.
-    #[error("the key is revoked already, and this revocation is not more severe")]
+    #[error("the key is already revoked, and this revocation is not more severe")]
     NotMoreSevere,
 }
 

@@ -76,16 +76,16 @@ pub struct History {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Obstacle {
     /// The bytes are not a canonical request.
-    #[error("the request cannot be read: {0}")]
+    #[error("the request cannot be parsed: {0}")]
     Unreadable(#[from] JsonError),
     /// It asks for what no quorum can approve.
     #[error("{0}")]
     Content(#[from] RequestError),
     /// For another service or environment.
-    #[error("the request is for another service or environment")]
+    #[error("the request is for a different service or environment")]
     Elsewhere,
     /// Not written under the current roster.
-    #[error("the request names roster {found}, current is {current}")]
+    #[error("the request names roster {found}, but the current one is {current}")]
     Roster {
         /// Version named.
         found: u64,
@@ -93,7 +93,7 @@ pub enum Obstacle {
         current: u64,
     },
     /// Not written under the current policy.
-    #[error("the request names policy {found}, current is {current}")]
+    #[error("the request names policy {found}, but the current one is {current}")]
     Policy {
         /// Version named.
         found: u64,
@@ -102,7 +102,7 @@ pub enum Obstacle {
     },
     /// The chain is older than one acted under before.
     #[error(
-        "the {what} chain was rolled back: version {seen} was acted under, now it ends at {found}"
+        "the {what} chain was rolled back: version {seen} was used before, but the chain now ends at {found}"
     )]
     RolledBack {
         /// `roster` or `policy`.
@@ -116,7 +116,7 @@ pub enum Obstacle {
     #[error("the roster expired at {0}")]
     RosterExpired(Time),
     /// Not the next ceremony of its line.
-    #[error("the request has sequence {found} of {subject}, next is {expected}")]
+    #[error("the request has sequence {found} of {subject}, expected {expected}")]
     Sequence {
         /// The line.
         subject: Subject,
@@ -126,19 +126,19 @@ pub enum Obstacle {
         expected: u64,
     },
     /// Written after another ceremony than the last of its line.
-    #[error("the request does not follow the last ceremony of {0}")]
+    #[error("the request does not reference the last ceremony of {0}")]
     Previous(Subject),
     /// Used before.
     #[error("the request's nonce was used before")]
     NonceUsed,
     /// Nobody the roster knows, an executor, or suspended.
-    #[error("{0} is not an active member who may propose")]
+    #[error("{0} is not an active member with permission to propose")]
     Proposer(MemberId),
     /// Not signed by the member it names as its proposer.
     #[error("the proposal is not signed by {0}")]
     Proposal(MemberId),
     /// Under a standing order.
-    #[error("standing orders are not known to this version")]
+    #[error("standing orders are not supported")]
     Order,
 }
 

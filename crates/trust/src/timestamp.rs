@@ -46,10 +46,10 @@ pub struct Timestamp {
 #[derive(Debug, thiserror::Error)]
 pub enum TimestampError {
     /// Over [`LONGEST_TOKEN`].
-    #[error("the token is over {LONGEST_TOKEN} bytes long")]
+    #[error("the timestamp token is longer than {LONGEST_TOKEN} bytes")]
     TooLong,
     /// Not DER of the structure that is expected there.
-    #[error("{what} cannot be read")]
+    #[error("{what} cannot be parsed")]
     Malformed {
         /// Which structure.
         what: &'static str,
@@ -60,28 +60,28 @@ pub enum TimestampError {
     #[error("expected certificates in PEM")]
     Pem(#[source] der::Error),
     /// A well-formed structure that is not a token as RFC 3161 has it.
-    #[error("not a time stamp token: {0}")]
+    #[error("not an RFC 3161 timestamp token: {0}")]
     NotAToken(&'static str),
     /// A hash that is not SHA-256, SHA-384 or SHA-512.
-    #[error("the hash {0} is not accepted")]
+    #[error("the hash algorithm {0} is not accepted")]
     Hash(String),
     /// A signature algorithm or key that is not accepted, or the two do not go together.
     #[error("the signature algorithm {0} is not accepted with this key")]
     Algorithm(String),
     /// The token is about other bytes.
-    #[error("the token is about another signature")]
+    #[error("the timestamp token is for a different signature")]
     OtherImprint,
     /// What the signer signed is not what is in the token.
-    #[error("the token's content is not what was signed")]
+    #[error("the signed digest does not match the content of the timestamp token")]
     OtherContent,
     /// The certificate that the signature names is nowhere to be found.
-    #[error("the signer's certificate is neither in the token nor configured")]
+    #[error("the signer's certificate is neither in the timestamp token nor configured")]
     NoSigner,
     /// The attribute `signingCertificate` is about another certificate.
-    #[error("the token names another certificate than its signer's")]
+    #[error("the timestamp token names a certificate other than its signer's")]
     OtherCertificate,
     /// The signature of the token or of a certificate does not check.
-    #[error("the signature of {0} does not check")]
+    #[error("the signature of {0} is invalid")]
     BadSignature(&'static str),
     /// A certificate that must not be used for this.
     #[error("the certificate of {subject}: {why}")]
@@ -92,13 +92,13 @@ pub enum TimestampError {
         why: &'static str,
     },
     /// No configured authority vouches for the signer.
-    #[error("no configured authority vouches for the signer, {0}")]
+    #[error("the signer {0} does not chain to a configured authority")]
     Untrusted(String),
     /// There are no authorities.
-    #[error("no time stamp authority is configured")]
+    #[error("no timestamp authority is configured")]
     NoAuthorities,
     /// Made later than now.
-    #[error("the token was made in the future, at {0}")]
+    #[error("the timestamp token is dated in the future, at {0}")]
     Future(Time),
 }
 

@@ -160,13 +160,13 @@ impl Transcript {
 #[derive(Debug, thiserror::Error)]
 pub enum TranscriptError {
     /// Not canonical JSON of its form.
-    #[error("the transcript cannot be read")]
+    #[error("the transcript cannot be parsed")]
     Unreadable(#[source] JsonError),
     /// Its chain does not hold.
-    #[error("the chain does not hold")]
+    #[error("the chain of rosters and policies is invalid")]
     Chain(#[from] ChainError),
     /// What was done cannot be accepted.
-    #[error("the ceremony does not hold")]
+    #[error("the ceremony is invalid")]
     Ceremony(#[from] AcceptanceError),
     /// Not accepted by enough.
     #[error("the ceremony was not accepted")]
@@ -180,16 +180,16 @@ pub enum TranscriptError {
         why: WhyNot,
     },
     /// The proofs do not hold, or are of something else.
-    #[error("the log's proofs do not hold")]
+    #[error("the log proofs are invalid")]
     LogProofs(#[from] LogProofsError),
     /// A transcript inside another file has no proofs of its own.
-    #[error("a transcript without the log's proofs is expected here")]
+    #[error("the transcript must not contain log proofs here")]
     NotACore,
     /// It is not about a key's generation.
-    #[error("the transcript is not about the generation of a key")]
+    #[error("the transcript does not concern the generation of a key")]
     NotAKey,
     /// It is about another key.
-    #[error("the transcript is about key {0}")]
+    #[error("the transcript concerns key {0}")]
     OtherKey(Kid),
 }
 
@@ -362,7 +362,7 @@ pub enum SuccessionError {
         expected: u64,
     },
     /// It follows another transcript than the one before it in its line.
-    #[error("transcript {index} does not follow the one before it in the line of {subject}")]
+    #[error("transcript {index} does not reference the previous ceremony on {subject}")]
     Previous {
         /// Its place, from 0.
         index: usize,
@@ -370,13 +370,13 @@ pub enum SuccessionError {
         subject: Subject,
     },
     /// A nonce is used twice.
-    #[error("transcript {index} uses a nonce again")]
+    #[error("transcript {index} reuses a nonce")]
     Nonce {
         /// Its place, from 0.
         index: usize,
     },
     /// Its chain is not a continuation of the chain before it in its line.
-    #[error("transcript {index} has a chain that does not continue the one before it")]
+    #[error("transcript {index} has a chain that does not extend the previous one")]
     Chain {
         /// Its place, from 0.
         index: usize,

@@ -34,7 +34,7 @@ pub fn check(
         }
         Err(Refused { word, why }) => {
             output.result(&json!({"refused": word, "why": why}), String::new);
-            let text = format!("the evidence is refused ({word}): {why}");
+            let text = format!("the evidence does not verify ({word}): {why}");
             Err(Failure::told(Code::NotValid, text))
         }
     }
@@ -87,8 +87,8 @@ fn human(finding: &Finding) -> String {
         [
             "signature",
             match finding.subject {
-                true => "in the file, and checked",
-                false => "not in the file: it is known by its hash alone",
+                true => "in the file and verified",
+                false => "not in the file; identified by its hash only",
             },
         ],
     ]

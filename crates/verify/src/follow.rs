@@ -84,7 +84,7 @@ impl<S: Source> Follower<S> {
         };
         let Some(bytes) = self.source.find("/log/checkpoint").await? else {
             let (code, what) = match before {
-                Some(_) => ("shrunk", "no checkpoint is published any more"),
+                Some(_) => ("shrunk", "the checkpoint is no longer published"),
                 None => ("checkpoint", "no checkpoint is published"),
             };
             round.findings.add(code, None, what);
@@ -141,7 +141,7 @@ impl<S: Source> Follower<S> {
                 Ok(Some(now))
             }
             Err(error) => {
-                let what = format!("the checkpoint is not the log's: {error}");
+                let what = format!("the checkpoint is not signed by the log: {error}");
                 round.findings.add("checkpoint", None, what);
                 Ok(None)
             }
@@ -162,11 +162,12 @@ impl<S: Source> Follower<S> {
         let wrong = match standing {
             Standing::Same | Standing::Grown | Standing::Elsewhere => None,
             Standing::Shrunk => {
-                let what = format!("the log had {size} leaves and now has {}", now.size);
+                let what = format!("the log shrank from {size} to {} leaves", now.size);
                 Some(("shrunk", what))
             }
             Standing::Forked => {
-                let what = format!("the tree of {size} leaves is another one than was remembered");
+                let what =
+                    format!("the tree of {size} leaves differs from the one in the state file");
                 Some(("forked", what))
             }
         };
@@ -180,7 +181,7 @@ impl<S: Source> Follower<S> {
         {
             if standing != Standing::Elsewhere {
                 let what = format!(
-                    "the tree of {} leaves does not begin with that of {size} that was remembered",
+                    "the tree of {} leaves is not an extension of the tree of {size} leaves in the state file",
                     now.size
                 );
                 round.findings.add("forked", None, what);
@@ -265,7 +266,7 @@ impl<S: Source> Follower<S> {
             let mut bundles = self.bundles(at..to, now.size).await?;
             for index in at..to {
                 let Some(bytes) = bundles.remove(&index).flatten() else {
-                    return Ok(Err(format!("bundle {index} of the entries is not there")));
+                    return Ok(Err(format!("entry bundle {index} is missing")));
                 };
                 let entries = match decode_bundle(&bytes) {
                     Ok(entries) => entries,
@@ -274,7 +275,7 @@ impl<S: Source> Follower<S> {
                 let first = index * wide;
                 let width = (now.size - first).min(wide) as usize;
                 if entries.len() < width {
-                    return Ok(Err(format!("bundle {index} of the entries is too short")));
+                    return Ok(Err(format!("entry bundle {index} is too short")));
                 }
                 let known = (round.watch.size() - first) as usize;
                 for entry in &entries[known.min(width)..width] {
@@ -286,7 +287,7 @@ impl<S: Source> Follower<S> {
         }
         Ok(match round.watch.ends_in(now) {
             true => Ok(()),
-            false => Err("the entries are not those of the tree that was signed".to_owned()),
+            false => Err("the entries do not match the signed tree".to_owned()),
         })
     }
 
@@ -357,7 +358,7 @@ impl<S: Source> Follower<S> {
                     kids.push(public.kid());
                 }
                 _ => {
-                    let what = format!("{path} holds a key that is not the one its kid names");
+                    let what = format!("{path} contains a key whose kid is not its thumbprint");
                     findings.add("jwks", None, what);
                 }
             }
@@ -373,7 +374,7 @@ impl<S: Source> Follower<S> {
         let path = format!("/v1/keys/{}/transcript", kid.as_str());
         // Asked for again in the next round: a replica may be a moment behind.
         let Some(bytes) = self.source.find(&path).await? else {
-            return Ok(Arc::new(Err("it has no transcript".to_owned())));
+            return Ok(Arc::new(Err("no transcript".to_owned())));
         };
         let known = Arc::new(Certificate::verify(&bytes, self.genesis, kid));
         if known.is_ok() {

@@ -106,7 +106,7 @@ pub async fn run(
         if present.is_empty() && !known.is_empty() {
             let at = now();
             let line = json!({"at": at, "code": "clear"});
-            output.line(&line, || format!("{at} all as it should be again"));
+            output.line(&line, || format!("{at} no findings any more"));
         }
         known = present;
         tokio::time::sleep(command.interval).await;
@@ -204,7 +204,7 @@ fn tell(looked: &Looked, output: &Output) -> Result<(), Failure> {
             .map_or_else(|| "?".to_owned(), |size| size.to_string());
         let head = format!("{size} leaves, {} of them new\n", looked.read);
         match looked.findings.is_empty() {
-            true => head + "all as it should be",
+            true => head + "no findings",
             false => head + &findings(&looked.findings),
         }
     });

@@ -17,8 +17,8 @@ pub enum Style {
 }
 
 /// For the end of `--help`.
-pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 refused by a \
-rule (quorum, state, policy); 4 token, database or network not available; 5 verification says no.";
+pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 refused \
+by a rule (quorum, state, policy); 4 token, database or network unavailable; 5 verification failed.";
 
 /// Exit codes, documented in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

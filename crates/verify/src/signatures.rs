@@ -58,7 +58,7 @@ pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
         .transpose()?;
     let all: Vec<&str> = text.lines().filter(|line| !line.is_empty()).collect();
     if all.is_empty() {
-        return Err(Failure::usage("the file holds no signature"));
+        return Err(Failure::usage("the file contains no signature"));
     }
     let results = match (&command.url, &command.jwks) {
         (Some(url), _) => ask(url, &all, payload.as_deref(), output).await?,
@@ -77,7 +77,7 @@ pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
         return Err(Failure::new(
             Code::Failed,
             anyhow::anyhow!(
-                "the service could not read a signature: {}",
+                "the service could not parse a signature: {}",
                 problem["detail"]
             ),
         ));
@@ -180,7 +180,7 @@ fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, In
     let key = keys.iter().find(|key| key["kid"] == json!(claim.kid));
     let key = key.ok_or_else(|| Invalid {
         reason: Reason::UnknownKey,
-        why: format!("no key {} in the file", claim.kid),
+        why: format!("the file has no key {}", claim.kid),
     })?;
     let public = PublicKey::from_jwk_json(key.to_string().as_bytes())?;
     let algorithm = Algorithm::ALL
@@ -188,7 +188,7 @@ fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, In
         .find(|algorithm| algorithm.jws_alg() == claim.alg)
         .ok_or_else(|| format!("algorithm {:?} is not accepted", claim.alg))?;
     if key.get("alg").is_some_and(|alg| *alg != json!(claim.alg)) {
-        return Err("the key is for another algorithm".to_owned().into());
+        return Err("the key has a different algorithm".to_owned().into());
     }
     let verifier = Verifier::new(&public, algorithm)?;
     verifier.verify_message(&claim.signing_input, &claim.signature)?;
@@ -197,7 +197,7 @@ fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, In
     match key.get("usage").filter(|usage| **usage != structured) {
         Some(usage) => Err(Invalid {
             reason: Reason::WrongUsage,
-            why: format!("the key is for {usage} signatures and signs no JWS"),
+            why: format!("the key's usage is {usage}, which does not allow JWS"),
         }),
         None => Ok(claim.kid),
     }

@@ -61,7 +61,7 @@ pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
         }),
         || {
             format!(
-                "VALID: {} for {}/{}\nline         {}\nkid          {}\n{}approved by  {}\naccepted by  {}",
+                "VALID: {} for {}/{}\nsubject      {}\nkid          {}\n{}approved by  {}\naccepted by  {}",
                 verified.request().operation.word(),
                 pin.service,
                 pin.environment,

@@ -179,7 +179,7 @@ impl Watch {
             // Counted with the tree; what it says is for a later version to know.
             Ok(Leaf::Unknown(leaf)) => leaf.time,
             Err(error) => {
-                let what = format!("the leaf cannot be read: {error}");
+                let what = format!("the leaf cannot be decoded: {error}");
                 findings.add("unreadable", Some(place), what);
                 return;
             }
@@ -187,7 +187,7 @@ impl Watch {
         let time = self.line.time(index, time);
         let before = self.clock.at();
         if self.clock.tick(index, time) {
-            let what = format!("{time} is behind {before}, which an earlier leaf tells");
+            let what = format!("the time {time} is before {before}, the time of an earlier leaf");
             findings.add("backdated", Some(place), what);
         }
     }
@@ -244,20 +244,21 @@ impl Watch {
         let certificate = match key.certificate {
             Ok(certificate) => certificate,
             Err(why) => {
-                let what = format!("key {kid} is published without a ceremony: {why}");
+                let what = format!("key {kid} is published without a valid ceremony: {why}");
                 findings.add("key_unlogged", None, what);
                 return;
             }
         };
         let acts = self.acts.keys.get(kid).map_or(&[][..], Vec::as_slice);
         let Some(accepted) = acceptance(acts) else {
-            let what = format!("key {kid} is published, and no leaf says that it was accepted");
+            let what = format!("key {kid} is published, but no leaf records its acceptance");
             findings.add("key_unlogged", None, what);
             return;
         };
         let digest = accepted.leaf.digest;
         if digest.is_some_and(|digest| digest != certificate.digest) {
-            let what = format!("key {kid} is published with another transcript than was accepted");
+            let what =
+                format!("key {kid} is published with a transcript other than the accepted one");
             findings.add("key_unlogged", Some(accepted.index), what);
         }
         let time = |act: &Act| self.line.time(act.index.unsigned_abs(), act.leaf.time);
@@ -268,13 +269,14 @@ impl Watch {
         });
         match history {
             Err((index, error)) => {
-                let what = format!("the life of key {kid} in the log: {error}");
+                let what = format!("the history of key {kid} in the log is invalid: {error}");
                 findings.add("history", Some(index), what);
             }
             Ok(history) if history.life().revocation.is_some() => {
                 let revocation = |act: &&Arc<Act>| act.leaf.previous_kid.as_ref() == Some(kid);
                 let index = acts.iter().rfind(revocation).map(|act| act.index);
-                let what = format!("key {kid} is published, and the log says that it was revoked");
+                let what =
+                    format!("key {kid} is published although the log records its revocation");
                 findings.add("revoked_in_jwks", index, what);
             }
             Ok(_) => {}
@@ -295,13 +297,13 @@ impl Watch {
             if witnessed.complete {
                 last.push(("the quorum of witnesses", witnessed.at));
             } else {
-                let what = "the checkpoint has not the cosignatures that the policy asks for";
+                let what = "the checkpoint lacks the cosignatures required by the policy";
                 findings.add("witnesses", None, what);
             }
         }
         for (who, at) in last {
             if let Some(at) = at.filter(|at| *at + max_age < now) {
-                findings.add("stale", None, format!("{who} is of {at}"));
+                findings.add("stale", None, format!("{who} dates from {at}"));
             }
         }
     }

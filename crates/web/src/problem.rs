@@ -32,11 +32,11 @@ pub struct Problem {
     cause: Option<String>,
 }
 
-/// The document as it goes out.
+/// A problem document (RFC 9457).
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(title = "Problem", as = Problem)]
 pub struct Document {
-    /// Stable; equal to `urn:chancery:problem:` and the code.
+    /// Stable: `urn:chancery:problem:` followed by the code.
     #[serde(rename = "type")]
     kind: String,
     title: &'static str,
@@ -46,10 +46,10 @@ pub struct Document {
     code: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     detail: Option<String>,
-    /// The member of the request, the header or the parameter that is wrong.
+    /// The invalid member, header or parameter of the request.
     #[serde(skip_serializing_if = "Option::is_none")]
     member: Option<String>,
-    /// Names this request in the service's log.
+    /// Identifies this request in the service log.
     #[serde(skip_serializing_if = "Option::is_none")]
     request_id: Option<String>,
 }

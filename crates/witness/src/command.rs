@@ -99,12 +99,12 @@ impl Serve {
         }
         if logs.is_empty() {
             return Err(CommandError::Usage(anyhow::anyhow!(
-                "name at least one log: --log or --log-file"
+                "give at least one log with --log or --log-file"
             )));
         }
         if let Some(other) = logs.iter().find(|log| !log.kind().is_log()) {
             return Err(CommandError::Usage(anyhow::anyhow!(
-                "{other} is not the key of a log"
+                "{other} is not a log's verifier key"
             )));
         }
         Witness::open(key, &self.state, logs).map_err(CommandError::State)

@@ -23,18 +23,20 @@ const LINE: usize = 64;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the witness's key cannot be {did} {path}")]
+    #[error("the witness's key could not be {did} {path}")]
     File {
         did: &'static str,
         path: PathBuf,
         #[source]
         source: io::Error,
     },
-    #[error("{0} is not a witness's key: a line \"{NAME}<name>\" and an Ed25519 key in PEM")]
+    #[error(
+        "{0} is not a witness key file: expected a line \"{NAME}<name>\" and an Ed25519 key in PEM"
+    )]
     Form(PathBuf),
-    #[error("the key was not accepted")]
+    #[error("the key is invalid")]
     Rejected(#[source] KeyRejected),
-    #[error("the key could not be written down")]
+    #[error("the key could not be encoded")]
     Unspecified,
     #[error("a witness's name")]
     Name(#[from] note::KeyError),

@@ -31,9 +31,11 @@ pub enum Error {
     #[error(transparent)]
     State(#[from] StateError),
     /// What was remembered was not written by this witness: going on could roll a log back.
-    #[error("the state of {origin:?} is not a checkpoint that this witness may rely on")]
+    #[error(
+        "the stored state of {origin:?} is not a checkpoint signed by this witness and the log"
+    )]
     Foreign { origin: String },
-    #[error("the clock does not tell a time that can be cosigned")]
+    #[error("the system clock is out of the range that can be cosigned")]
     Clock(#[source] cosignature::CosignatureError),
 }
 

@@ -40,10 +40,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::New(new) => {
             let made = new.make(&seed()?)?;
             println!("{}", made.vkey);
-            eprintln!(
-                "A log asks this witness with a line in its policy: {}",
-                made.policy_line
-            );
+            eprintln!("Line for the witness policy of a log: {}", made.policy_line);
         }
         Command::Serve(options) => {
             tracing_subscriber::fmt()

@@ -114,7 +114,7 @@ async fn checkpoint(State(shared): State<Shared>, Path(origin): Path<String>) ->
         Ok(Ok(None)) => answer(
             StatusCode::NOT_FOUND,
             TEXT,
-            "no checkpoint of this log was cosigned\n".to_owned(),
+            "no checkpoint of this log has been cosigned\n".to_owned(),
         ),
         Ok(Err(error)) => refuse(&error),
         Err(_) => answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, String::new()),
@@ -129,14 +129,14 @@ fn refuse(error: &Error) -> Response {
         Error::Refused(refusal) => {
             if let Refusal::Unprocessable(_) = refusal {
                 // Signed by the log, so perhaps the proof that it forked.
-                tracing::error!(error = error_chain(refusal), "a log did not only grow");
+                tracing::error!(error = error_chain(refusal), "a log is not append-only");
             }
             let status = StatusCode::from_u16(refusal.status());
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             answer(status, TEXT, format!("{}\n", error_chain(refusal)))
         }
         other => {
-            tracing::error!(error = error_chain(other), "nothing is cosigned");
+            tracing::error!(error = error_chain(other), "no cosignature was made");
             answer(StatusCode::INTERNAL_SERVER_ERROR, TEXT, String::new())
         }
     }

@@ -12,7 +12,7 @@ use rustix::fs::{FlockOperation, flock};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("the witness's state cannot be {did} {path}")]
+    #[error("the witness's state could not be {did} {path}")]
     File {
         did: &'static str,
         path: PathBuf,

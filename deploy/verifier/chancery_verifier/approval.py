@@ -24,7 +24,7 @@ def judge_approval(record: dict, chain: Chain, executed_at: str) -> Approval:
     _check_content(request)
     _check_written_under(request, chain, executed_at)
     if request["order"] is not None or record["order"] is not None:
-        raise _refused("Order: standing orders are not known to this version")
+        raise _refused("Order: standing orders are not supported")
     suspended = frozenset(_suspended(record["suspensions"], chain))
     _check_proposal(record, request, chain, suspended)
     _check_not_refused(record, request, chain)
@@ -57,7 +57,7 @@ def _check_content(request: dict) -> None:
     try:
         check_lines(request["lines"], operations.subjects_of(operation, order))
         if (request["proposer"] is None) == (request["order"] is None):
-            raise Malformed("Proposer: either a proposer or an order")
+            raise Malformed("Proposer: exactly one of proposer and order is required")
         if not is_plain(request["reason"], 1000):
             raise Malformed("Text: `reason`")
         if request["ticket"] is not None and not is_plain(request["ticket"], 200):
@@ -91,7 +91,7 @@ def _check_proposal(record: dict, request: dict, chain: Chain, suspended: frozen
     who, proposal = request["proposer"], record["proposal"]
     member = _active_member(who, chain)
     if member is None or "executor" in member["roles"]:
-        raise _refused(f"Proposer: {who} is not an active member who may propose")
+        raise _refused(f"Proposer: {who} is not an active member with permission to propose")
     if who in suspended:
         raise _refused(f"Proposer: {who} is suspended")
     if proposal is None:

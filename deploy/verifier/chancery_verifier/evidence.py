@@ -126,9 +126,9 @@ def _verify_birth(transcript: str, pin: Pin) -> Ceremony:
     with _refusing("transcript"):
         ceremony = _verify(transcript, pin)
     if ceremony.operation != "generate" or ceremony.key is None:
-        raise Refused("transcript", "not of a generation of a key that signs")
+        raise Refused("transcript", "not the generation of a signing key")
     if ceremony.ring == LOG_RING:
-        raise Refused("transcript", "a key of the log signs nothing but checkpoints")
+        raise Refused("transcript", "a key of the log signs only checkpoints")
     return ceremony
 
 
@@ -173,7 +173,7 @@ def _check_places(logged: list, line: Line) -> list:
     places, standing = [line.place(proof) for _, proof in logged], {}
     for place, (leaf, _) in zip(places, logged):
         if standing.setdefault(place, leaf) != leaf:
-            raise Malformed(f"two leaves at the place {place}: the log forked")
+            raise Malformed(f"two leaves with the index {place}: the log forked")
     return places
 
 
@@ -200,18 +200,18 @@ def _check_leaf(leaf: str, birth: Ceremony) -> dict:
 def _check_revocation(transcript: str, pin: Pin, life: Life, birth: Ceremony) -> None:
     act = life.revocation
     if act is None:
-        raise Refused("revocation", "there is no revocation in `life`")
+        raise Refused("revocation", "`life` contains no revocation")
     with _refusing("revocation"):
         ceremony = _verify(transcript, pin)
     order = ceremony.order
     of_key = (birth.kid, birth.ring, birth.order["number"])
     if ceremony.operation != "revoke" or (order["kid"], order["ring"], order["number"]) != of_key:
-        raise Refused("revocation", "a transcript of something else")
+        raise Refused("revocation", "not the transcript of this revocation")
     for member in ("reason", "compromised_since"):
         if order[member] != act[member]:
             raise Refused("revocation", f"`{member}` is not that of the act")
     if ceremony.request_digest != act["ref"]:
-        raise Refused("revocation", "the act rests on another request")
+        raise Refused("revocation", "the act names a different request")
 
 
 # Step 9: T.

@@ -121,7 +121,7 @@ def read_spki(der: bytes) -> PublicKey:
         if der.startswith(prefix) and len(der) == len(prefix) + _MATERIAL_LENGTH[spec]:
             material = der[len(prefix) :]
             if spec == "Ed25519" and not is_sound_ed25519(material):
-                raise Malformed("an Ed25519 key of small order, or in a second spelling")
+                raise Malformed("an Ed25519 key of small order, or not canonically encoded")
             return PublicKey(spec, der, material, _thumbprint(_jwk(spec, material)))
     return _read_rsa(der)
 

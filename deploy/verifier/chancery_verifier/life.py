@@ -36,10 +36,10 @@ def read_life(acts: list, places: list, birth, clock) -> Life:
         except Malformed as error:
             raise _refuse_life(str(error)) from None
         if place <= last_place:
-            raise _refuse_life("the acts are not in the order of the log")
+            raise _refuse_life("the acts are not in log order")
         last_place = place
         if leaf["ring"] != birth.ring:
-            raise _refuse_life(f"an act of the ring {leaf['ring']}")
+            raise _refuse_life(f"an act of a different ring, {leaf['ring']}")
         at = clock.time(place, leaf["time"])
         # A clock that was wrong at the acceptance was wrong at the birth before it.
         if life.state is None and birth.executed_at > leaf["time"]:
@@ -51,7 +51,7 @@ def read_life(acts: list, places: list, birth, clock) -> Life:
             life.retired_at = place
         life.times.append((place, at))
     if life.state is None:
-        raise _refuse_life("there is no first act")
+        raise _refuse_life("there are no acts")
     _check_instants(life)
     return life
 
@@ -62,7 +62,7 @@ def _check_instants(life: Life) -> None:
     steps += ["archived"] if "retired" in life.reached else []
     instants = [life.reached[step] for step in steps if step in life.reached]
     if instants != sorted(instants):
-        raise _refuse_life("the instants run backwards")
+        raise _refuse_life("the instants are not in order")
 
 
 def _apply(leaf: dict, at: str, life: Life, birth) -> None:
@@ -70,20 +70,20 @@ def _apply(leaf: dict, at: str, life: Life, birth) -> None:
     kind, action, kid = leaf["kind"], leaf["action"], birth.kid
     is_kid, is_previous = leaf["kid"] == kid, leaf["previous_kid"] == kid
     if is_kid == is_previous:
-        raise _refuse_life(f"an act {kind} {action} that is not about this key, or is twice")
+        raise _refuse_life(f"an act {kind} {action} does not concern this key, or is repeated")
     if kind == "key" and action == "revoke":
         _check_reason(leaf)
     elif leaf["compromised_since"] is not None:
-        raise _refuse_life("`compromised_since` of an act that is no revocation")
+        raise _refuse_life("`compromised_since` on an act that is not a revocation")
     if (life.state is None) != ((kind, action) == ("ceremony", "accepted")):
-        raise _refuse_life("the acceptance is the first act, and once only")
+        raise _refuse_life("the acceptance must be the first act and occur only once")
     if (kind, action) == ("ceremony", "accepted") and is_kid:
         if leaf["digest"] != birth.core_digest:
-            raise _refuse_life("another transcript was accepted")
+            raise _refuse_life("a different transcript was accepted")
         _reach(life, "published", (None,), at)
     elif kind == "key" and action in ("rotate", "roll-back", "revoke") and is_kid:
         if action == "revoke" and leaf["previous_kid"] is None:
-            raise _refuse_life("a revocation that does not say of which key")
+            raise _refuse_life("a revocation without a kid")
         _reach(life, "primary", ("published", "demoted"), at)
     elif kind == "key" and action in ("rotate", "roll-back"):
         _reach(life, "demoted", ("primary",), at)
@@ -94,14 +94,14 @@ def _apply(leaf: dict, at: str, life: Life, birth) -> None:
     elif kind == "key" and action == "revoke":
         _revoke(leaf, at, life)
     else:
-        raise _refuse_life(f"an act {kind} {action} has no place in the life of a key")
+        raise _refuse_life(f"an act {kind} {action} is not allowed in this state")
 
 
 def _reach(life: Life, state: str, allowed_from: tuple, at: str) -> None:
     if life.state not in allowed_from:
-        raise _refuse_life(f"a key that is {life.state} does not become {state}")
+        raise _refuse_life(f"a {life.state} key cannot become {state}")
     if state == "archived" and state in life.reached:
-        raise _refuse_life("archived twice")
+        raise _refuse_life("already archived")
     if state == "primary":
         life.reached.pop("demoted", None)
         life.reached.setdefault(state, at)
@@ -113,14 +113,14 @@ def _reach(life: Life, state: str, allowed_from: tuple, at: str) -> None:
 
 def _check_reason(leaf: dict) -> None:
     if leaf["reason"] not in REASONS:
-        raise _refuse_life(f"{leaf['reason']!r} is no reason of a revocation")
+        raise _refuse_life(f"{leaf['reason']!r} is not a revocation reason")
     if leaf["compromised_since"] is not None and leaf["reason"] != "compromised":
-        raise _refuse_life("`compromised_since` of a key that is not compromised")
+        raise _refuse_life("`compromised_since` for a key that is not compromised")
 
 
 def _revoke(leaf: dict, at: str, life: Life) -> None:
     if life.revocation is not None and not _more_severe(leaf, life.revocation):
-        raise _refuse_life("revoked again, and not more severely")
+        raise _refuse_life("already revoked, and this revocation is not more severe")
     if life.state == "primary":
         _reach(life, "demoted", ("primary",), at)
     if life.revocation is None:

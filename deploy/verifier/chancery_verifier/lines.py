@@ -22,7 +22,7 @@ def verify_succession(ceremonies: list) -> None:
             last[line["subject"]] = (sequence + 1, ceremony)
         nonce = ceremony.request["nonce"]
         if nonce in nonces:
-            raise Refused("Nonce", f"{nonce} comes twice")
+            raise Refused("Nonce", f"the nonce {nonce} is reused")
         nonces.add(nonce)
 
 
@@ -33,6 +33,6 @@ def _check_step(line: dict, sequence: int, before, ceremony) -> None:
     if before is None:
         return  # that `previous` is null was seen when the request was judged
     if line["previous"] != before.digest:
-        raise Refused("Previous", f"{subject}: {line['sequence']} follows another ceremony")
+        raise Refused("Previous", f"{subject}: {line['sequence']} does not reference the previous ceremony")
     if ceremony.chain_digests[: len(before.chain_digests)] != before.chain_digests:
-        raise Refused("Chain", f"{subject}: {line['sequence']} is of a chain that split off")
+        raise Refused("Chain", f"{subject}: {line['sequence']} has a chain that does not extend the previous one")

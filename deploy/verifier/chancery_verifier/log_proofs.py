@@ -33,7 +33,7 @@ def _read_acts(log_proofs: list, keys: list) -> list:
     for logged in log_proofs:
         proof = prover.prove(logged["leaf"], logged["proof"])
         if acts and proof.index <= acts[-1][0]:
-            raise Malformed("the leaves are not in the order of the log")
+            raise Malformed("the leaves are not in log order")
         acts.append((proof.index, read_act(logged["leaf"])))
     if len(prover.origins) != 1:
         raise Malformed("checkpoints of more than one origin")
@@ -63,7 +63,7 @@ def _check_act(act: dict, ceremony, expected: dict) -> None:
         raise Malformed("a leaf that is not of this ceremony")
     possible = {ceremony.core_digest} if is_end else expected.get(act["action"])
     if possible is not None and act["digest"] not in possible:
-        raise Malformed(f"an act `{act['action']}` of something that does not stand here")
+        raise Malformed(f"an act `{act['action']}` of an object not in this transcript")
 
 
 def _end(ceremony) -> tuple:

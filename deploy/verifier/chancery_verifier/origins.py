@@ -44,7 +44,7 @@ class Line:
     def place(self, proof: Proof) -> tuple:
         origin = proof.checkpoint.origin
         if origin not in self.origins:
-            raise Malformed(f"the origin {origin!r} is not on the line of this log")
+            raise Malformed(f"the origin {origin!r} is not in the chain of origins of this log")
         return self.place_under(self.origins.index(origin), proof.index)
 
     def place_under(self, epoch: int, index: int) -> tuple:
@@ -62,17 +62,17 @@ def read_line(changes: list, first_origin: str) -> Line:
         end = end_of_old_origin(order) if change.ceremony.operation == "new-origin" else None
         check_act(change, "new-origin", origin=order.get("origin"), first=order.get("size"), last=end and end.size)
         if order["previous_origin"] != line.origins[-1] or order["origin"] in line.origins:
-            raise Malformed("the origins do not form one line")
+            raise Malformed("the origins do not form a single chain")
         line.origins.append(order["origin"])
         line.sizes.append(order["size"])
         line.ends.append(end)
     for number, change in enumerate(changes):
         if line.place(change.proof) != (number + 1, line.sizes[number]):
-            raise Malformed("the act of a new origin is not the first leaf of it")
+            raise Malformed("the act of a new origin is not its first leaf")
         # Its path shows what stands before it: the owner of the log cannot put other leaves there than were left.
         proof = change.proof
         if root_before(proof.index, proof.checkpoint.size, proof.path).hex() != change.ceremony.order["root"]:
-            raise Malformed("the tree of a new origin does not begin with the leaves that are left")
+            raise Malformed("the tree of a new origin does not begin with the retained leaves")
     return line
 
 
@@ -85,12 +85,12 @@ class Clock:
             order, place = correction.ceremony.order, line.place(correction.proof)
             check_act(correction, "clock-correction", **{name: order.get(name) for name in _CORRECTION})
             if place <= last_place:
-                raise Malformed("the corrections are not in the order of the log")
+                raise Malformed("the corrections are not in log order")
             if order["last"] >= correction.proof.index:
-                raise Malformed("a correction of leaves that it does not stand behind")
+                raise Malformed("a correction of leaves that do not precede it")
             # The act of a ceremony that is logged again under a later origin corrects nothing there.
             if order["origin"] != line.origins[place[0]]:
-                raise Malformed("a correction of leaves of another origin")
+                raise Malformed("a correction of leaves of a different origin")
             last_place = place
             self._bounds.append((place[0], order["first"], order["last"], order["bound"]))
 

@@ -19,7 +19,7 @@ def check_outcome(request: dict, request_digest: str, outcome: tuple, pin: Pin) 
     kind, said = outcome
     if operation != "generate":
         if outcome != _expected(operation, order):
-            raise Refused("Ceremony/OtherOutcome", f"the outcome {kind} is not what was ordered")
+            raise Refused("Ceremony/OtherOutcome", f"the outcome {kind} is not what was requested")
         return None, None
     purpose, wanted = order["purpose"]
     if kind != "generated" or said["key"][0] != _KEY_OF_PURPOSE[purpose]:
@@ -74,4 +74,4 @@ def _check_possession(key: PublicKey, algorithm: str, stated: dict, request_dige
     challenge = canonical({"kid": stated["kid"], "request_digest": request_digest, "v": 1}).decode()
     message = pae(pin.namespace("possession"), challenge)
     if not key.verifies(algorithm, message, bytes_of_b64u(stated["possession"])):
-        raise Refused("Ceremony/Possession", "the proof of possession does not check")
+        raise Refused("Ceremony/Possession", "the proof of possession is invalid")

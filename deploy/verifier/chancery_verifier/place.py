@@ -101,4 +101,4 @@ def check_as_ordered(purpose: str, key_spec: str, ordered: tuple, found_at: tupl
 def _check_equal(found: dict, expected: dict) -> None:
     for name, value in expected.items():
         if found[name] != value:
-            raise Malformed(f"`{name}` is not as ordered")
+            raise Malformed(f"`{name}` differs from the request")

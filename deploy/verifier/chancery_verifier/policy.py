@@ -60,7 +60,7 @@ class WitnessPolicy:
 
     def _define(self, name: str) -> None:
         if name == NOBODY or self._is_defined(name):
-            raise Malformed(f"the name {name!r} cannot be given again")
+            raise Malformed(f"duplicate name {name!r}")
 
     def _is_defined(self, name: str) -> bool:
         return name in self._witnesses or name in self._groups
@@ -69,7 +69,7 @@ class WitnessPolicy:
         self._define(name)
         key_name, public = read_witness_vkey(vkey)
         if any(known == public for _, known in self._witnesses.values()):
-            raise Malformed(f"the key of the witness {name!r} stands twice")
+            raise Malformed(f"duplicate key of the witness {name!r}")
         self._witnesses[name] = (key_name, public)
 
     def _read_group(self, name: str, threshold: str, members: list) -> None:

@@ -52,7 +52,7 @@ class Prover:
             if checkpoint.origin == end.origin and checkpoint.size > end.size:
                 raise Malformed(f"the origin {end.origin!r} ended with {end.size} leaves, and has {checkpoint.size}")
             if (checkpoint.origin, checkpoint.size) == (end.origin, end.size) and checkpoint.root != end.root:
-                raise Malformed(f"the origin {end.origin!r} ended with another root")
+                raise Malformed(f"the origin {end.origin!r} ended with a different root")
 
     def finish(self) -> None:
         """Of the file as a whole: one root for a size of an origin, and no log key for nothing."""

@@ -72,7 +72,7 @@ def count(signed: list, namespace: str, body: str, roster: dict, rules: Rules = 
 def _member_that_counts(wire: bytes, in_time: bool, roster: dict, rules: Rules, so_far: Count) -> str:
     member = holder(wire, roster)
     if member is None:
-        raise Refused("UnknownKey", "no member of the roster has this key")
+        raise Refused("UnknownKey", "the key belongs to no roster member")
     who = member["id"]
     if not member["active"]:
         raise Refused("Inactive", who)
@@ -125,7 +125,7 @@ def _check_members(roster: dict) -> None:
             raise Refused("Chain/Roster", f"ExecutorRole: {member['id']} has another role, too")
     keys = [key for member in roster["members"] for key in member["keys"]]
     if roster["passkeys"] is not None or any(key["kind"] != "ssh" for key in keys):
-        raise Refused("Chain/Roster", "Kind: passkeys are not counted yet")
+        raise Refused("Chain/Roster", "Kind: passkeys are not supported")
     _refuse_twice([key["public"].material for key in keys], "SharedKey")
 
 
@@ -185,7 +185,7 @@ class Chain:
         if document["version"] != version:
             raise Refused("Chain/Version", f"a {kind} of version {document['version']} in place of {version}")
         if document["previous"] != previous:
-            raise Refused("Chain/Previous", f"a {kind} that does not follow the document before it")
+            raise Refused("Chain/Previous", f"a {kind} does not reference the previous document")
 
     def _check_genesis_signatures(self, genesis: dict) -> None:
         signed, namespace = without_deadline(genesis["signatures"]), self.pin.namespace("genesis")
@@ -198,7 +198,7 @@ class Chain:
     def _check_every_key_signed(self, member: dict, known: set, counted: Count) -> None:
         for key in member["keys"]:
             if key["public"].wire not in known and key["public"].wire not in counted.keys:
-                raise Refused("Chain/Signatures", f"a key of {member['id']} has made none of the signatures")
+                raise Refused("Chain/Signatures", f"a key of {member['id']} made none of the signatures")
 
     def _change(self, kind: str, document: dict) -> None:
         body = document["body"]

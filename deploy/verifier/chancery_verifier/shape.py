@@ -185,7 +185,7 @@ def bytes_of_base64(value: str) -> bytes:
     except (binascii.Error, ValueError):
         raise Malformed("base64 was expected") from None
     if base64.b64encode(decoded).decode("ascii") != value:
-        raise Malformed("this base64 is not in its one spelling")
+        raise Malformed("this base64 is not canonical")
     return decoded
 
 

@@ -9,7 +9,7 @@ from .strict_json import canonical
 def verify(signature: dict, namespace: str, body: str) -> sshsig.SshKey:
     """The key that signed the body in this namespace. Raises Refused with the reason of section 4."""
     if signature["kind"] != "ssh":
-        raise Refused("Kind", "this kind of signature is not counted")
+        raise Refused("Kind", "this kind of signature is not supported")
     return sshsig.verify(signature["signature"], namespace, body)
 
 

@@ -46,7 +46,7 @@ class _Wire:
 
     def take(self, count: int) -> bytes:
         if len(self._rest) < count:
-            raise Malformed("cut short")
+            raise Malformed("truncated")
         taken, self._rest = self._rest[:count], self._rest[count:]
         return taken
 
@@ -58,12 +58,12 @@ class _Wire:
         if not data or data[0] & 0x80 or (data[0] == 0 and (len(data) == 1 or data[1] < 0x80)):
             raise Malformed("an mpint is positive and in its shortest form")
         if len(data.lstrip(b"\0")) > longest:
-            raise Malformed("an mpint is longer than it can be")
+            raise Malformed("an mpint is too long")
         return int.from_bytes(data, "big")
 
     def end(self) -> None:
         if self._rest:
-            raise Malformed("something follows where nothing may")
+            raise Malformed("trailing bytes")
 
 
 def _string(data: bytes) -> bytes:
@@ -112,7 +112,7 @@ def read_key(wire: bytes) -> SshKey:
 def _read_ed25519(reader: _Wire) -> bytes:
     material = reader.string()
     if not is_sound_ed25519(material):
-        raise Malformed("an Ed25519 key of small order, of another length, or in a second spelling")
+        raise Malformed("an Ed25519 key of small order, of another length, or not canonically encoded")
     return material
 
 
@@ -148,7 +148,7 @@ def verify(armor: str, namespace: str, body: str) -> SshKey:
     if hash_name not in (b"sha256", b"sha512"):
         raise Refused("Algorithm", "the hash is neither sha256 nor sha512")
     if signed_namespace != namespace.encode():
-        raise Refused("Namespace", f"signed for another namespace than {namespace}")
+        raise Refused("Namespace", f"signed for a namespace other than {namespace}")
     try:
         key = read_key(wire)
     except Malformed as error:
@@ -191,7 +191,7 @@ def _verify_signature(key: SshKey, message: bytes, signature: bytes) -> None:
     except Malformed as error:
         raise Refused("Malformed", str(error)) from None
     if not valid:
-        raise Refused("BadSignature", "the signature does not check")
+        raise Refused("BadSignature", "the signature is invalid")
 
 
 def _security_key_message(key: SshKey, flags_and_counter: bytes, message: bytes) -> bytes:

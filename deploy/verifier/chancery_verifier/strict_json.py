@@ -46,14 +46,14 @@ def check_depth(text: str) -> None:
     for bracket in re.findall(r"[\[\]{}]", outside_strings):
         depth += 1 if bracket in "[{" else -1
         if depth > MAX_DEPTH:
-            raise Malformed(f"Depth: more than {MAX_DEPTH} objects and arrays inside one another")
+            raise Malformed(f"Depth: more than {MAX_DEPTH} objects and arrays nested")
 
 
 def _object(pairs: list) -> dict:
     members = {}
     for name, value in pairs:
         if name in members:
-            raise Malformed(f"Duplicate: the member {name!r} stands twice in one object")
+            raise Malformed(f"Duplicate: the member {name!r} occurs twice in one object")
         members[name] = value
     return members
 
@@ -63,7 +63,7 @@ def _integer(digits: str) -> int:
     if digits == "-0":
         raise Malformed("Float: -0 is not an integer")
     if len(digits) > 17 or abs(int(digits)) > MAX_INTEGER:
-        raise Malformed("Integer: over 2^53-1 in magnitude")
+        raise Malformed("Integer: exceeds 2^53-1 in magnitude")
     return int(digits)
 
 

@@ -19,9 +19,9 @@ def wrong_with(subject: dict, leaf: dict, key: PublicKey, usage: str) -> str | N
     covers, signed, signature = subject["covers"], subject["input"], subject["signature"]
     _check_form(covers, signed)
     if sha256_hex(key.canonical_signature(signature)) != leaf["sig_hash"]:
-        raise Refused("subject", "the leaf is of another signature")
+        raise Refused("subject", "the leaf belongs to a different signature")
     if subject["salt"] is not None and sha256_hex(subject["salt"] + signed) != leaf["input_commit"]:
-        raise Refused("subject", "the leaf is of another input")
+        raise Refused("subject", "the leaf belongs to a different input")
     verifies = key.verifies_digest if covers == "digest" else key.verifies
     if not verifies(leaf["alg"], signed, signature):
         return "bad_signature"
@@ -30,7 +30,7 @@ def wrong_with(subject: dict, leaf: dict, key: PublicKey, usage: str) -> str | N
 
 def _check_form(covers: str, signed: bytes) -> None:
     if covers == "dsse" and not signed.startswith(_DSSE):
-        raise Refused("subject", "the input is no pre-authentication encoding")
+        raise Refused("subject", "the input is not a DSSE pre-authentication encoding")
     if covers == "jws":
         header, dot, _ = signed.partition(b".")
         try:
@@ -40,4 +40,4 @@ def _check_form(covers: str, signed: bytes) -> None:
         except (Malformed, UnicodeDecodeError):
             is_jws = False
         if not is_jws:
-            raise Refused("subject", "the input is no header and payload of a JWS")
+            raise Refused("subject", "the input is not the header and payload of a JWS")

@@ -161,7 +161,7 @@ def log_signers(checkpoint: Checkpoint, keys: list) -> set:
         named = [key for key in keys if log_key_id(checkpoint.origin, key) == signature.key_id]
         checking = [key.kid for key in named if log_signature_checks(key, checkpoint, signature)]
         if named and not checking:
-            raise Malformed(f"a signature of the log key {named[0].kid} does not check")
+            raise Malformed(f"a signature of the log key {named[0].kid} is invalid")
         signers.update(checking)
     if not signers:
         raise Malformed("the checkpoint is not signed by a log key")
@@ -183,7 +183,7 @@ def _cosignature_instant(checkpoint: Checkpoint, name: str, public: bytes, value
     message = f"cosignature/v1\ntime {seconds}\n{checkpoint.text}".encode()
     sound = len(value) == 8 + 64 and 1 <= seconds <= MAX_NUMBER
     if not sound or not _ed25519_checks(public, message, value[8:]):
-        raise Malformed(f"a cosignature of {name} does not check")
+        raise Malformed(f"a cosignature of {name} is invalid")
     return instant_of_seconds(seconds)
 
 

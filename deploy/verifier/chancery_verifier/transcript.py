@@ -85,15 +85,15 @@ def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
     if bool(transcript["log_keys"]) != bool(transcript["log_proofs"]):
         raise Refused("LogProofs", "one of `log_keys` and `log_proofs` is empty, and the other is not")
     if acceptance["result"] is not None:
-        raise Refused("Order", "standing orders are not known to this version")
+        raise Refused("Order", "standing orders are not supported")
     statement = _read_statement(acceptance["statement"])
     if statement["record_digest"] != sha256_hex(canonical(value["record"])):
-        raise Refused("Ceremony/OtherRecord", "the statement is about another record")
+        raise Refused("Ceremony/OtherRecord", "the statement refers to a different record")
     chain = Chain(record["chains"], pin)
     approval = judge_approval(record, chain, statement["executed_at"])
     request, request_digest = approval.request, sha256_hex(record["request"].encode())
     if statement["request_digest"] != request_digest:
-        raise Refused("Ceremony/OtherRequest", "the statement is about another request")
+        raise Refused("Ceremony/OtherRequest", "the statement refers to a different request")
     if statement["executed_at"] < request["created_at"]:
         raise Refused("Ceremony/TooEarly", "executed before it was requested")
     kid, key = check_outcome(request, request_digest, statement["outcome"], chain.pin)

@@ -146,7 +146,7 @@ impl Waiter {
             (Waiter::Answer(reply), Outcome::Error(error)) => reply(Err(error)),
             (Waiter::Answer(reply), Outcome::Signature(_)) => {
                 reply(Err(Error::Protocol {
-                    what: "a signature where none was asked for".to_owned(),
+                    what: "an unexpected signature".to_owned(),
                 }));
             }
         }

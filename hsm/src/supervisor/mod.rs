@@ -291,7 +291,7 @@ impl Sign for Supervisor {
 /// An answer of another kind than the question.
 fn odd() -> Error {
     Error::Protocol {
-        what: "an answer to another question".to_owned(),
+        what: "a response to a different request".to_owned(),
     }
 }
 

@@ -151,7 +151,7 @@ fn kill_hung(pool: &mut Pool, now: Instant) {
         };
         let hung = starting || place.flights().any(|flight| now - flight.sent > limit);
         if hung && let Some(child) = &mut place.child {
-            tracing::warn!(pid = child.id(), "worker hung; killed");
+            tracing::warn!(pid = child.id(), "worker unresponsive; killed");
             process::kill(child);
             pool.counters.processes_killed += 1;
             pool.circuit.kills.push_back(now);
@@ -194,7 +194,7 @@ fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
     if !killing && now - since <= circuit.after {
         return;
     }
-    tracing::error!("circuit open: the token is out of service");
+    tracing::error!("circuit open: the token is unavailable");
     circuit.open = true;
     circuit.kills.clear();
     pool.counters.circuit_opened += 1;

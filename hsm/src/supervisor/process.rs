@@ -162,7 +162,7 @@ fn hear(
             Event::Mismatch => {
                 pool.counters.mismatches += 1;
                 tracing::error!(
-                    "the token used another key than it was asked to; the signature was withheld"
+                    "the token signed with a different key; the signature was withheld"
                 );
             }
         },
@@ -212,13 +212,13 @@ fn status(
         Status::Down { error } => {
             // Once for an outage, not once for each process that tries.
             if pool.last_error.as_ref() != Some(&error) {
-                tracing::warn!(%error, "token down");
+                tracing::warn!(%error, "token unavailable");
             }
             pool.last_error = Some(error);
             pool.places[index].phase = Phase::Down;
         }
         Status::Stopped { error } => {
-            tracing::error!(%error, "token unusable until somebody acts");
+            tracing::error!(%error, "token unusable until an operator intervenes");
             let stamp = shared
                 .config
                 .uri

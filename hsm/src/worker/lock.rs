@@ -58,7 +58,10 @@ fn private_directory(path: &Path, user: u32) -> io::Result<()> {
     if !meta.is_dir() || meta.uid() != user || meta.mode() & 0o022 != 0 {
         return Err(io::Error::new(
             io::ErrorKind::PermissionDenied,
-            format!("{} is not a directory of ours alone", path.display()),
+            format!(
+                "{} is not a directory accessible to this user only",
+                path.display()
+            ),
         ));
     }
     Ok(())

@@ -22,13 +22,13 @@ pub fn read(source: &PinSource) -> Result<AuthPin, Error> {
         Ok(text) => text,
         Err(error) => {
             error.into_bytes().zeroize();
-            return Err(fail("it is not UTF-8".to_owned()));
+            return Err(fail("not UTF-8".to_owned()));
         }
     };
     let length = text.trim_end_matches(['\r', '\n']).len();
     text.truncate(length);
     if text.is_empty() {
-        return Err(fail("it is empty".to_owned()));
+        return Err(fail("empty".to_owned()));
     }
     // Copied exactly sized, so that turning it into a boxed str does not leave the longer allocation behind.
     let pin = AuthPin::new(text.as_str().into());

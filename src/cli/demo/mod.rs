@@ -36,10 +36,10 @@ const LINES: usize = 500;
 
 #[derive(Debug, Args)]
 pub struct Demo {
-    /// Where token, database and files go; a temporary directory that is removed when left out.
+    /// Directory for token, database and files; default: a temporary directory, removed at the end.
     #[arg(long)]
     directory: Option<PathBuf>,
-    /// Leave the service running until it is interrupted, and keep the directory.
+    /// Keep the directory and leave the service running until interrupted.
     #[arg(long)]
     keep: bool,
 }
@@ -50,7 +50,7 @@ pub async fn run(demo: Demo, world: &World, output: &Output) -> Result<(), Failu
     if outcome.is_ok() && demo.keep {
         output.remark(format!(
             "\nThe service is running at {0} (try {0}/docs and {0}/.well-known/jwks.json); \
-             its files are in {1}. Ctrl-C ends it.",
+             its files are in {1}. Press Ctrl-C to stop it.",
             stage.url(),
             stage.directory().display()
         ));
@@ -79,7 +79,7 @@ async fn interrupted() {
 async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     let act = |text: &str| output.remark(format!("\n== {text}"));
 
-    act("A token, three custodians, and a genesis that all of them sign");
+    act("A token, three custodians, and a genesis signed by all of them");
     stage.token()?;
     stage.custodians(&["ada", "grace", "mary"])?;
     let genesis = stage.genesis(2)?;
@@ -90,7 +90,7 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     stage.chancery(&["ring", "create", RING, "--algorithm", "ES256", "--apply"])?;
     let first = stage.ceremony(RING, "ada", &["grace", "mary"], "first key of the ring")?;
 
-    act("The log's own key, born the same way: it signs checkpoints of everything that happens");
+    act("The log's own key, generated in the same way: it signs the checkpoints of the log");
     let log = [
         "ring",
         "create",
@@ -130,7 +130,7 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     let old = stage.verify("before.jws").await?;
     let new = stage.verify("after.jws").await?;
 
-    act("The transcript, checked with nothing but the pinned digest");
+    act("The transcript, verified against the pinned digest alone");
     stage.chancery(&[
         "ceremony",
         "transcript",
@@ -147,7 +147,7 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     ])?;
     let tampered = stage.tampered("second.transcript", &genesis)?;
 
-    act("A theft: an intruder with the token's PIN signs past the service, and dates it back");
+    act("A compromised PIN: an intruder signs directly on the token, with a backdated record");
     let theft = theft::play(stage, output, RING, &second, &genesis).await?;
 
     let summary = json!({
@@ -180,7 +180,7 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     if !good {
         return Err(Failure::new(
             Code::Failed,
-            anyhow::anyhow!("the demonstration did not go as it should: {summary}"),
+            anyhow::anyhow!("the demonstration failed: {summary}"),
         ));
     }
     Ok(())
@@ -211,10 +211,10 @@ fn describe(summary: &Value) -> String {
          \x20 old signatures        {} (before the rotation: {})\n\
          \x20 new signatures        {}\n\
          \x20 under load            {} requests during the rotation, {} failed\n\
-         \x20 the switch            {:.0} ms from the command to the first answer by the new key; {:.1} ms without an answer\n\
+         \x20 the switch            {:.0} ms from the command to the first signature by the new key; {:.1} ms without a response\n\
          \x20 transcript            verifies; with one byte changed it is {}\n\
-         \x20 after the theft       the record before it: {}\n\
-         \x20                       the forged one: {}\n\
+         \x20 after the compromise  the genuine record before it: {}\n\
+         \x20                       the forged record: {}\n\
          \x20                       {} signature(s) since then are in doubt, and listed\n\
          \x20 evidence              {} with the network {}; by the second verifier: {}",
         text("lines"),
@@ -234,6 +234,8 @@ fn describe(summary: &Value) -> String {
         text("in_doubt"),
         text("evidence"),
         text("evidence_network"),
-        summary["second_verifier"].as_str().unwrap_or("not here"),
+        summary["second_verifier"]
+            .as_str()
+            .unwrap_or("not installed"),
     )
 }

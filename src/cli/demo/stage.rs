@@ -60,7 +60,7 @@ impl<'a> Stage<'a> {
         };
         if directory.exists() {
             return Err(Failure::refused(format!(
-                "{} exists already; the demonstration starts from nothing",
+                "{} already exists; the demonstration needs a new directory",
                 directory.display()
             )));
         }
@@ -229,7 +229,7 @@ impl<'a> Stage<'a> {
             .current_dir(&self.directory)
             .stderr(Stdio::inherit())
             .output()?;
-        Ok(serde_json::from_slice(&said.stdout).context("it said no JSON")?)
+        Ok(serde_json::from_slice(&said.stdout).context("its output is not JSON")?)
     }
 
     fn run(&self, mut program: Command, arguments: &[&str]) -> Result<Value, Failure> {
@@ -451,7 +451,7 @@ impl<'a> Stage<'a> {
                 return Ok(((*file).to_owned(), lines.len()));
             }
         }
-        Err(anyhow!("this machine has no log file to sign").into())
+        Err(anyhow!("no log file found on this machine to sign").into())
     }
 
     pub async fn sign_lines(&self, input: &str, out: &str, ring: &str) -> Result<(), Failure> {

@@ -51,14 +51,14 @@ pub async fn play(
         &since.to_string(),
         "mary",
         &["ada", "grace"],
-        "its PIN is known to somebody else",
+        "its PIN was disclosed",
     )?;
     let genuine_verdict = until_revoked(stage, "genuine.jws").await?;
     let forged_verdict = verdict(stage, "forged.jws")?;
     let path = format!("/v1/keys/{}/blast-radius", stolen.kid);
     output.remark(format!("$ curl {}{path}", stage.url()));
     let in_doubt: Value = serde_json::from_slice(&stage.client()?.get(&path).await?)
-        .context("the blast radius is no JSON")?;
+        .context("the blast radius is not JSON")?;
 
     let url = stage.url();
     let salt = text(&genuine, "salt")?;
@@ -130,7 +130,7 @@ async fn until_revoked(stage: &Stage<'_>, file: &str) -> Result<Value, Failure> 
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    Err(anyhow!("the service does not know of the revocation").into())
+    Err(anyhow!("the service has not applied the revocation").into())
 }
 
 /// Verdicts that say no end the command with another code; here they are what is asked for.
@@ -169,7 +169,7 @@ fn second_verifier(
 ) -> Option<String> {
     let script = std::path::absolute(SECOND_VERIFIER).ok()?;
     if !script.is_file() {
-        output.remark("  (the second verifier is part of the sources and not here)");
+        output.remark("  (the second verifier is not installed; it is part of the source tree)");
         return None;
     }
     output.remark(format!(
@@ -190,7 +190,7 @@ fn second_verifier(
         Ok(verdict) => Some(verdict),
         Err(_) => {
             let why = String::from_utf8_lossy(&said.stderr);
-            let why = why.lines().last().unwrap_or("no answer").to_owned();
+            let why = why.lines().last().unwrap_or("no response").to_owned();
             Some(format!("did not run: {why}"))
         }
     }

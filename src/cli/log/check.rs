@@ -36,7 +36,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
         0 => Ok(()),
         n => Err(Failure::told(
             Code::NotValid,
-            format_args!("the log does not hold together: {n} finding(s)"),
+            format_args!("the log is inconsistent: {n} finding(s)"),
         )),
     }
 }
@@ -58,7 +58,7 @@ fn human(report: &Report) -> String {
         text.push_str(&format!("note: {remark}\n"));
     }
     if report.findings.is_empty() {
-        text.push_str("all as it should be");
+        text.push_str("no findings");
         return text;
     }
     text.push_str(&findings(&report.findings));

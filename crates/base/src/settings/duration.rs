@@ -8,7 +8,7 @@ pub use trust::time::parse_duration as parse;
 pub fn serialize<S: Serializer>(value: &Duration, out: S) -> Result<S::Ok, S::Error> {
     match jiff::SignedDuration::try_from(*value) {
         Ok(signed) => out.serialize_str(&format!("{signed:#}")),
-        Err(_) => out.serialize_str("too long"),
+        Err(_) => out.serialize_str("duration too long"),
     }
 }
 

@@ -82,7 +82,7 @@ impl Office {
                 self.correct(&held, &approved, now).await?;
             }
             ApprovedOperation::NewOrigin(_) => {
-                let why = "a new origin is not begun by this version";
+                let why = "starting a new origin is not supported";
                 self.refused("execute", &held, why).await?;
                 return Err(Error::Unfit(why.to_owned()));
             }
@@ -99,9 +99,7 @@ impl Office {
     ) -> Result<Kid, Error> {
         let order = approved.order().clone();
         let Place::Pkcs11(place) = &order.place else {
-            return Err(Error::Unfit(
-                "key vaults are not reached by this version".to_owned(),
-            ));
+            return Err(Error::Unfit("key vaults are not supported".to_owned()));
         };
         right_token(executor, &place.token_serial, &place.token_label).await?;
         let object = KeyObjectRow {
@@ -205,7 +203,7 @@ impl Office {
             return Ok(report);
         }
         Err(Error::Unfit(format!(
-            "the token generated {kid}; the database tells of another key: accept nothing"
+            "the token generated {kid}, but the database records another key: do not accept it"
         )))
     }
 
@@ -227,18 +225,16 @@ impl Office {
             let ring = snapshot
                 .rings
                 .get(order.ring.as_str())
-                .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
+                .ok_or_else(|| Error::Unfit(format!("unknown ring {}", order.ring)))?;
             let key = numbered(ring, &order.kid, order.number)?;
             trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
             let location = sole_location(order)?;
             let Location::Pkcs11(at) = location else {
-                return Err(Error::Unfit(
-                    "key vaults are not reached by this version".to_owned(),
-                ));
+                return Err(Error::Unfit("key vaults are not supported".to_owned()));
             };
             if key.location != *location {
                 return Err(Error::Unfit(format!(
-                    "key {} is not where the request says",
+                    "key {} is not at the location in the request",
                     order.kid
                 )));
             }
@@ -340,7 +336,7 @@ impl Office {
         let origin = self.store.tree().await?.origin;
         if origin != order.origin {
             return Err(Error::Unfit(format!(
-                "the log is {origin:?}, the request corrects {:?}",
+                "the log's origin is {origin:?}, the request corrects {:?}",
                 order.origin
             )));
         }
@@ -373,7 +369,7 @@ impl Office {
         let ring = snapshot
             .rings
             .get(order.ring.as_str())
-            .ok_or_else(|| Error::Unfit(format!("there is no ring {}", order.ring)))?;
+            .ok_or_else(|| Error::Unfit(format!("unknown ring {}", order.ring)))?;
         let key = numbered(ring, &order.kid, order.number)?;
         let now = self.env.now();
         let successor = key
@@ -495,7 +491,7 @@ impl Held {
 
 /// What was written as JSON.
 fn text(bytes: Vec<u8>) -> Result<String, Error> {
-    String::from_utf8(bytes).map_err(|_| Error::Unfit("a document is not text".to_owned()))
+    String::from_utf8(bytes).map_err(|_| Error::Unfit("a document is not UTF-8".to_owned()))
 }
 
 /// Asked immediately before the token is touched: custodians approved this device and no other.
@@ -505,7 +501,7 @@ async fn right_token(executor: &Executor, serial: &str, label: &str) -> Result<(
         return Ok(());
     }
     Err(Error::Unfit(format!(
-        "the request is for token {label} ({serial}), this is {found_label} ({found_serial})"
+        "the request is for token {label} ({serial}), the connected token is {found_label} ({found_serial})"
     )))
 }
 
@@ -514,7 +510,7 @@ fn sole_location(order: &DestroyKey) -> Result<&Location, Error> {
     match order.locations.as_slice() {
         [location] => Ok(location),
         _ => Err(Error::Unfit(format!(
-            "key {} is said to be at several locations; this version knows one of each key",
+            "key {} has several locations; only one per key is supported",
             order.kid
         ))),
     }
@@ -526,7 +522,7 @@ fn numbered<'a>(ring: &'a Ring, kid: &Kid, number: u32) -> Result<&'a Key, Error
     match key.number == number {
         true => Ok(key),
         false => Err(Error::Unfit(format!(
-            "the request says key {number} of ring {}, {kid} is key {}",
+            "the request names key {number} of ring {}, but {kid} is key {}",
             ring.name, key.number
         ))),
     }

@@ -21,38 +21,38 @@ pub use report::{Report, kids};
 /// Why a ceremony does not go on.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no ceremony {0}")]
+    #[error("unknown ceremony {0}")]
     Unknown(String),
-    #[error("the ceremony is {found}, this needs it {needed}")]
+    #[error("the ceremony is {found}, expected {needed}")]
     State { found: String, needed: &'static str },
     /// The tally said no; nothing was done.
-    #[error("the quorum says no: {}", report::standing(.0))]
+    #[error("not approved by the quorum: {}", report::standing(.0))]
     NotApproved(Standing),
     /// This signature would not count, so it was not kept.
     #[error("this signature does not count: {0}")]
     DoesNotCount(String),
     #[error("the result cannot be accepted")]
     Acceptance(#[from] trust::tally::AcceptanceError),
-    #[error("the transcript does not verify, so nothing takes effect")]
+    #[error("the transcript does not verify; nothing was changed")]
     Transcript(#[from] trust::TranscriptError),
-    #[error("the roster and policy cannot be used")]
+    #[error("the roster and policy are invalid")]
     Roster(#[source] log::ChainRowError),
     #[error("no genesis is installed: hold the first ceremony (`chancery ceremony genesis`)")]
     NoGenesis,
-    #[error("the genesis in the configuration is another one")]
+    #[error("the genesis in the database is not the one pinned in the configuration")]
     Chain(#[from] trust::ChainError),
     #[error("{0}")]
     Plan(#[from] trust::plan::Blocked),
-    #[error("generation and destruction need the executor's way to the token")]
+    #[error("generation and destruction need the executor's token access ([executor])")]
     NoExecutor,
     /// What was asked for contradicts what is.
     #[error("{0}")]
     Unfit(String),
-    #[error("a document cannot be read or written")]
+    #[error("a document cannot be parsed or serialised")]
     Json(#[from] trust::JsonError),
-    #[error("the database refused")]
+    #[error("database error")]
     Store(#[from] store::Error),
-    #[error("the token failed; look at `chancery ceremony reconcile` before trying again")]
+    #[error("the token failed; run `chancery ceremony reconcile` before retrying")]
     Token(#[from] token::Error),
     #[error("the ceremony cannot be prepared")]
     Randomness(#[from] base::NoRandomness),
@@ -73,8 +73,8 @@ impl Error {
     pub fn kind(&self) -> Kind {
         match self {
             Self::Store(error) if !error.is_conflict() => Kind::Unavailable,
-            Self::Token(error) => match error.advice() {
-                token::Advice::Alert => Kind::Failed,
+            Self::Token(error) => match error.retry_hint() {
+                token::RetryHint::Alert => Kind::Failed,
                 _ => Kind::Unavailable,
             },
             Self::Json(_) | Self::Randomness(_) => Kind::Failed,

@@ -62,7 +62,7 @@ impl Office {
         trust::chain::walk(&chains, &self.pin)?;
         if !chains.changes.is_empty() {
             return Err(Error::Unfit(
-                "the file holds more than a genesis".to_owned(),
+                "the file contains documents besides the genesis".to_owned(),
             ));
         }
         let row = DocumentRow {
@@ -131,13 +131,13 @@ impl Office {
         let row = self.store.ceremony(id).await?;
         let row = row.ok_or_else(|| Error::Unknown(id.to_owned()))?;
         if Sha256Digest::of(&row.request).to_string() != row.id {
-            let why = "the request in the database is not the one that its id names";
+            let why = "the request in the database does not match its id";
             let ring = row.ring.as_deref();
             self.log
                 .record_refusal(self.env.now(), &self.actor, "ceremony", ring, why)
                 .await?;
             return Err(Error::Unfit(format!(
-                "the database holds another request under {id}: it was changed after it was proposed"
+                "the request stored under {id} was changed after it was proposed"
             )));
         }
         Ok(row)
@@ -276,7 +276,7 @@ fn sort(
         purpose @ ("reject" | "cancel") => {
             let objection = Objection {
                 body: String::from_utf8(row.body)
-                    .map_err(|_| Error::Unfit("a stored objection is not text".to_owned()))?,
+                    .map_err(|_| Error::Unfit("a stored rejection is not UTF-8".to_owned()))?,
                 signature,
                 received_at,
             };
@@ -286,7 +286,11 @@ fn sort(
             }
         }
         "accept" => accepts.push(signature),
-        other => return Err(Error::Unfit(format!("a signature for {other:?}"))),
+        other => {
+            return Err(Error::Unfit(format!(
+                "a signature in the namespace {other:?}"
+            )));
+        }
     }
     Ok(())
 }
@@ -302,7 +306,7 @@ pub enum File {
 /// Opens a file that is to be signed.
 pub fn open_file(bytes: &[u8]) -> Result<File, Error> {
     let (namespace, body) =
-        dsse::parse_pae(bytes).map_err(|e| Error::Unfit(format!("not a file to sign: {e}")))?;
+        dsse::parse_pae(bytes).map_err(|e| Error::Unfit(format!("not a signing payload: {e}")))?;
     if namespace.starts_with("chancery/accept.") {
         return Ok(File::Statement(body.to_vec()));
     }
@@ -312,7 +316,7 @@ pub fn open_file(bytes: &[u8]) -> Result<File, Error> {
         return Ok(File::Request(body.to_vec()));
     }
     Err(Error::Unfit(format!(
-        "the file is for {namespace}, the request in it for {}",
+        "the file has the namespace {namespace}, its request needs {}",
         request.namespace(Purpose::Approve)
     )))
 }

@@ -68,7 +68,7 @@ impl Office {
         let ring = snapshot
             .rings
             .get(wish.ring.as_str())
-            .ok_or_else(|| Error::Unfit(format!("there is no ring {}", wish.ring)))?;
+            .ok_or_else(|| Error::Unfit(format!("unknown ring {}", wish.ring)))?;
         let now = self.env.now();
         let operation = match wish.draft {
             Draft::Generate {
@@ -123,7 +123,7 @@ impl Office {
                     && !revocation.is_more_severe_than(before)
                 {
                     return Err(Error::Unfit(format!(
-                        "key {kid} is revoked already, as {}; only a more severe revocation follows",
+                        "key {kid} is already revoked as {}; only a more severe revocation is allowed",
                         before.reason
                     )));
                 }

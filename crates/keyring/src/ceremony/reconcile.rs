@@ -76,16 +76,17 @@ impl Office {
                 findings.push(Finding {
                     object: object.id,
                     ring: object.ring,
-                    finding: "begun a moment ago, perhaps still under way".to_owned(),
-                    action: "left alone; --alone settles it".to_owned(),
+                    finding: "started less than two minutes ago and possibly still in progress"
+                        .to_owned(),
+                    action: "left unchanged; --alone resolves it".to_owned(),
                 });
                 continue;
             }
             match self.settle(&object, found.as_ref(), executor).await {
                 Ok(finding) => findings.extend(finding),
                 Err(error) => findings.push(Finding {
-                    finding: format!("cannot be settled: {}", error_chain(&error)),
-                    action: "none; look at it and reconcile again".to_owned(),
+                    finding: format!("cannot be resolved: {}", error_chain(&error)),
+                    action: "no action taken; fix the cause and reconcile again".to_owned(),
                     object: object.id,
                     ring: object.ring,
                 }),
@@ -95,7 +96,7 @@ impl Office {
             object,
             ring: found.label.clone(),
             finding: "on the token without a ceremony".to_owned(),
-            action: "reported; it is not trusted, published or touched".to_owned(),
+            action: "reported only; it is not trusted, published or changed".to_owned(),
         }));
         Ok(findings)
     }
@@ -124,8 +125,8 @@ impl Office {
             ("intended", Some(pair)) if pair.is_complete() => {
                 match self.adopt(object, executor).await {
                     Ok(_) => finding(
-                        "generated, not recorded",
-                        "adopted; custodians accept it or not",
+                        "generated but not recorded",
+                        "adopted; custodians decide whether to accept it",
                     ),
                     // Token or database are out of reach: nothing is known, nothing is concluded.
                     Err(error) if error.kind() == Kind::Unavailable => return Err(error),
@@ -133,20 +134,23 @@ impl Office {
                         let held = self.held(&object.ceremony).await?;
                         let why = format!("cannot be accepted: {error}");
                         self.resolve(&held, &object.id, "abandoned", &why).await?;
-                        finding(&why, "abandoned; remove it from the token by hand")
+                        finding(&why, "abandoned; remove it from the token manually")
                     }
                 }
             }
             ("intended", found) => {
                 let held = self.held(&object.ceremony).await?;
                 let (why, action) = match found {
-                    None => ("intended, never generated", "abandoned; propose it anew"),
+                    None => ("planned but never generated", "abandoned; propose it again"),
                     // If we die after the removal, the next run finds nothing and abandons it.
                     Some(half) if remove_public_half(object, half, executor).await? => (
                         "a public half without its private half",
-                        "removed from the token; propose it anew",
+                        "removed from the token; propose it again",
                     ),
-                    Some(_) => ("half a pair", "abandoned; remove it from the token by hand"),
+                    Some(_) => (
+                        "only one half of the key pair",
+                        "abandoned; remove it from the token manually",
+                    ),
                 };
                 self.resolve(&held, &object.id, "abandoned", why).await?;
                 finding(why, action)
@@ -162,17 +166,17 @@ impl Office {
                     }
                     self.record_if_all_gone(&held, order, at).await?;
                 }
-                finding("destroyed, not recorded", "recorded")
+                finding("destroyed but not recorded", "recorded")
             }
             ("destroying", Some(_)) => {
                 let held = self.held(&in_progress(object)?).await?;
-                let why = "meant to be destroyed, still there";
+                let why = "should have been destroyed but still exists";
                 self.resolve(&held, &object.id, "present", why).await?;
-                finding(why, "the ceremony has failed; propose it anew")
+                finding(why, "the ceremony has failed; propose it again")
             }
             ("present", Some(pair)) if pair.is_complete() => None,
-            ("present", _) => finding("missing or incomplete on the token", "reported: CRITICAL"),
-            (_, Some(_)) => finding("recorded as gone, still on the token", "reported"),
+            ("present", _) => finding("missing or incomplete on the token", "reported as CRITICAL"),
+            (_, Some(_)) => finding("recorded as destroyed but still on the token", "reported"),
             (_, None) => None,
         })
     }
@@ -186,7 +190,7 @@ impl Office {
             }
             let (finding, action) = match self.close_if_accepted(&row.id).await {
                 Ok(false) => continue,
-                Ok(true) => ("was accepted, not closed".to_owned(), "closed"),
+                Ok(true) => ("accepted but not closed".to_owned(), "closed"),
                 Err(error) => (error_chain(&error), "none"),
             };
             findings.push(Finding {
@@ -233,7 +237,7 @@ impl Office {
         let request = Request::decode(&held.row.request)?;
         let Operation::Generate(order) = &request.operation else {
             return Err(Error::Unfit(
-                "an intended object belongs to no generation".to_owned(),
+                "a planned key object belongs to no generation ceremony".to_owned(),
             ));
         };
         let Place::Pkcs11(place) = &order.place else {

@@ -123,7 +123,7 @@ impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let list = |all: &[String]| {
             if all.is_empty() {
-                "nobody yet".to_owned()
+                "none".to_owned()
             } else {
                 all.join(", ")
             }
@@ -132,7 +132,7 @@ impl fmt::Display for Report {
         for line in &self.lines {
             writeln!(
                 f,
-                "line         {} (number {})",
+                "subject      {} (sequence {})",
                 line.subject, line.sequence
             )?;
         }

@@ -86,12 +86,12 @@ impl Office {
             Purpose::Cancel => (
                 &mut held.ceremony.cancellations,
                 CeremonyState::Cancelled,
-                "it is not by the proposer over this request",
+                "not the proposer's signature over this request",
             ),
             _ => (
                 &mut held.ceremony.rejections,
                 CeremonyState::Rejected,
-                "it is not by an active custodian over this request",
+                "not an active custodian's signature over this request",
             ),
         };
         *all = vec![objection];
@@ -221,5 +221,5 @@ pub(super) fn normal(signature: &str) -> Result<MemberSignature, Error> {
 /// As it is kept: the canonical form, whose digest the log has.
 pub(super) fn encoded(signature: &MemberSignature) -> Result<String, Error> {
     String::from_utf8(signature.encode()?)
-        .map_err(|_| Error::Unfit("a signature is not text".to_owned()))
+        .map_err(|_| Error::Unfit("a signature is not UTF-8".to_owned()))
 }

@@ -39,7 +39,7 @@ pub enum Error {
     #[error("the keys cannot be read from the database")]
     Store(#[from] store::Error),
     /// No member of the roster could be told from a stranger.
-    #[error("the roster and policy in the database do not hold")]
+    #[error("the roster and policy in the database do not verify")]
     Chain(#[from] trust::ChainError),
     #[error(transparent)]
     Document(#[from] log::ChainRowError),
@@ -47,7 +47,7 @@ pub enum Error {
     Ring { name: String, why: String },
     #[error(transparent)]
     Credential(#[from] MalformedCredential),
-    #[error("the key set cannot be written")]
+    #[error("the key set cannot be serialised")]
     Publication(#[from] trust::JsonError),
 }
 
@@ -180,7 +180,7 @@ impl Keys {
             Ok(_) => self.replace().await,
             Err(error) => error!(
                 error = error_chain(&error),
-                "cannot ask for the database's version"
+                "cannot read the version of the database"
             ),
         }
     }
@@ -191,13 +191,16 @@ impl Keys {
                 info!(
                     version = snapshot.version,
                     keys = snapshot.keys.len(),
-                    "keys read"
+                    "keys loaded"
                 );
                 report(&snapshot);
                 self.current.store(Arc::new(snapshot));
                 self.confirm();
             }
-            Err(error) => error!(error = error_chain(&error), "the old keys stay in use"),
+            Err(error) => error!(
+                error = error_chain(&error),
+                "loading the keys failed; the previous ones stay in use"
+            ),
         }
     }
 
@@ -216,7 +219,10 @@ impl Keys {
                     }
                 }
                 Err(error) => {
-                    error!(error = error_chain(&error), "cannot follow the database");
+                    error!(
+                        error = error_chain(&error),
+                        "cannot follow changes in the database"
+                    );
                     tokio::time::sleep(Duration::from_secs(1)).await;
                 }
             }
@@ -286,12 +292,10 @@ async fn certify(
         return Ok(Ok(known.clone()));
     }
     let Some(trusted) = trusted else {
-        return Ok(Err(
-            "there is no roster that it could have been accepted under".to_owned(),
-        ));
+        return Ok(Err("no roster in the database verifies".to_owned()));
     };
     let Some(bytes) = store.transcript(&row.ceremony).await? else {
-        return Ok(Err("it has no transcript".to_owned()));
+        return Ok(Err("no transcript".to_owned()));
     };
     let known = match verify_transcript(&bytes, &settings.pin, trusted, row) {
         Ok(known) => Arc::new(known),
@@ -310,7 +314,7 @@ fn load_key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
     } = bind_key(row, known)?;
     let order = &known.order;
     let Location::Pkcs11(at) = &known.location else {
-        return Err("only keys on PKCS#11 tokens are used by this version".to_owned());
+        return Err("only keys on PKCS#11 tokens are supported".to_owned());
     };
     Ok(Key {
         kid: public.kid(),

@@ -49,13 +49,13 @@ impl Publication {
         if self.publish_safety < floor {
             return Err(Invalid::new(
                 "publication.publish_safety",
-                format!("must be {} s or more in this profile", floor.as_secs()),
+                format!("must be at least {} s in this profile", floor.as_secs()),
             ));
         }
         if !(1_024..=51_200).contains(&self.budget_bytes) {
             return Err(Invalid::new(
                 "publication.budget_bytes",
-                "must be between 1024 and 51200: larger sets are refused whole by some clients",
+                "must be between 1024 and 51200: some clients reject larger sets",
             ));
         }
         Ok(())

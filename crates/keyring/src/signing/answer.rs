@@ -48,7 +48,11 @@ pub(super) fn from_stored(answer: &IdempotentAnswer, request_hash: &str) -> Resu
     if answer.request_hash != request_hash {
         return Err(Error::IdempotencyMismatch);
     }
-    let broken = |what: &str| Error::Broken(format!("a stored answer cannot be read: {what}"));
+    let broken = |what: &str| {
+        Error::Broken(format!(
+            "a stored idempotent answer cannot be decoded: {what}"
+        ))
+    };
     let stored: Stored =
         serde_json::from_str(&answer.response).map_err(|e| broken(&e.to_string()))?;
     let bytes = |text: &str| Base64UrlUnpadded::decode_vec(text).map_err(|_| broken("base64url"));

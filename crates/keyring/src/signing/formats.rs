@@ -95,7 +95,7 @@ impl Format {
         let prepared = self.assemble(algorithm, kid)?;
         if prepared.token_input.len() > LONGEST_MESSAGE {
             return Err(format!(
-                "{algorithm} signs the message itself, at most {LONGEST_MESSAGE} bytes of it"
+                "{algorithm} signs the message itself; the limit is {LONGEST_MESSAGE} bytes"
             ));
         }
         Ok(prepared)
@@ -162,7 +162,7 @@ impl Format {
             },
             Self::Dsse { payload_type, .. } if payload_type.starts_with(OUR_NAMESPACES) => {
                 return Err(format!(
-                    "payload types that begin with {OUR_NAMESPACES} are this service's own"
+                    "payload types beginning with {OUR_NAMESPACES} are reserved for this service"
                 ));
             }
             Self::Dsse {

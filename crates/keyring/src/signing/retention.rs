@@ -19,10 +19,10 @@ pub async fn forget_old_answers(store: Store, env: Env) {
         let before = env.now() - REMEMBERED;
         match store.forget_answers(before.millis()).await {
             Ok(0) => {}
-            Ok(answers) => info!(answers, "old idempotent answers forgotten"),
+            Ok(answers) => info!(answers, "expired idempotency records deleted"),
             Err(error) => warn!(
                 error = &error as &dyn std::error::Error,
-                "answers not forgotten"
+                "expired idempotency records were not deleted"
             ),
         }
         tokio::time::sleep(EVERY).await;

@@ -19,7 +19,7 @@ pub struct LogKey {
 enum Error {
     #[error("the ring \"log\" has no active key")]
     NoActiveKey,
-    #[error("the token did not sign")]
+    #[error("the HSM did not sign")]
     Token(#[source] token::Error),
 }
 

@@ -26,17 +26,17 @@ pub enum NoEvidence {
     Verification(#[from] Error),
     #[error("the database could not be read")]
     Store(#[from] store::Error),
-    #[error("there is no such leaf, or no checkpoint covers it yet")]
+    #[error("no leaf with this index, or no checkpoint covers it yet")]
     NotFound,
-    #[error("leaf {0} is not of a signature")]
+    #[error("leaf {0} does not record a signature")]
     NotASignature(i64),
     /// A finding: what we sign is logged.
     #[error("the signature is not in the log")]
     NotInLog,
-    #[error("the signature does not check: {0}")]
+    #[error("the signature is invalid: {0}")]
     BadSignature(String),
     /// A defect, or a database that was tampered with: nothing is handed out.
-    #[error("the file would be refused: {0}")]
+    #[error("the evidence would not verify: {0}")]
     Broken(String),
 }
 
@@ -122,7 +122,7 @@ impl Gatherer {
         };
         let snapshot = self.keys.current();
         let key = snapshot.keys.get(&kid);
-        let key = key.ok_or_else(|| NoEvidence::Broken(format!("key {kid} is not believed")))?;
+        let key = key.ok_or_else(|| NoEvidence::Broken(format!("key {kid} is refused")))?;
         let mut signers = BTreeSet::from([receipt.log_kid.clone()]);
         let told = self.told(key, &mut signers).await?;
         if !told.pending.is_empty() {
@@ -229,7 +229,7 @@ impl Gatherer {
             let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
             let act = match Leaf::parse(receipt.leaf.body.as_bytes()) {
                 Ok(Leaf::Act(act)) => act,
-                _ => return Err(NoEvidence::Broken(format!("leaf {index} is no act"))),
+                _ => return Err(NoEvidence::Broken(format!("leaf {index} is not an act"))),
             };
             told.history.tell(&act).map_err(|error| broken(&error))?;
             signers.insert(receipt.log_kid);
@@ -243,11 +243,12 @@ impl Gatherer {
 
     pub(super) async fn transcript(&self, ceremony: &str) -> Result<String, NoEvidence> {
         let bytes = self.store.transcript(ceremony).await?;
-        let bytes = bytes.ok_or_else(|| NoEvidence::Broken("a transcript is gone".to_owned()))?;
+        let bytes =
+            bytes.ok_or_else(|| NoEvidence::Broken("a transcript is missing".to_owned()))?;
         text(bytes)
     }
 }
 
 fn text(bytes: Vec<u8>) -> Result<String, NoEvidence> {
-    String::from_utf8(bytes).map_err(|_| NoEvidence::Broken("a transcript is not text".to_owned()))
+    String::from_utf8(bytes).map_err(|_| NoEvidence::Broken("a transcript is not UTF-8".to_owned()))
 }

@@ -34,16 +34,18 @@ pub(super) async fn proven(
             tracing::error!(
                 index = entry.index,
                 why,
-                "a row of the log is not in its tree"
+                "a row of the log is not in the Merkle tree"
             );
-            remarks.push("the row in the database is not the one in the log's tree".to_owned());
+            remarks.push(
+                "the row in the database differs from the leaf in the Merkle tree".to_owned(),
+            );
             return Ok(None);
         }
         // The row alone is the word of a database.
         Err(ProofError::Pruned(index)) => {
             remarks.push(
-                "its body was removed from the log after retention; a receipt or evidence taken \
-                 before still verifies"
+                "its leaf body was pruned after the retention period; a receipt or evidence \
+                 obtained earlier still verifies"
                     .to_owned(),
             );
             return Ok(Some(Logged {

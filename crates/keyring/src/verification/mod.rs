@@ -93,8 +93,8 @@ pub enum Error {
         member: &'static str,
         problem: String,
     },
-    #[error("the audit log could not be asked")]
+    #[error("the audit trail could not be queried")]
     Log(#[source] Arc<store::Error>),
-    #[error("the log's tree could not be asked")]
+    #[error("the log's tree could not be read")]
     Tree(#[source] Arc<log::ProofError>),
 }

@@ -77,7 +77,7 @@ impl Verification {
         answers.pop().unwrap_or_else(|| {
             Err(Error::Malformed {
                 member: "",
-                problem: "no claim".to_owned(),
+                problem: "no verdict".to_owned(),
             })
         })
     }
@@ -191,7 +191,7 @@ impl Verification {
         remarks: &mut Vec<String>,
     ) -> Option<Option<Timestamp>> {
         if !checked.checks {
-            remarks.push("the timestamp was not looked at".to_owned());
+            remarks.push("the timestamp token was not checked".to_owned());
             return None;
         }
         let authorities = &self.rules.authorities;
@@ -199,7 +199,7 @@ impl Verification {
             Ok(timestamp) => Some(Some(timestamp)),
             Err(error) => {
                 remarks.push(format!(
-                    "the timestamp was not counted: {}",
+                    "the timestamp token was not counted: {}",
                     error_chain(&error)
                 ));
                 Some(None)
@@ -212,7 +212,7 @@ fn ask(snapshot: &Snapshot, question: Question, now: Time) -> Result<Asked, Erro
     if question.at.is_some_and(|at| at > now) {
         return Err(Error::Malformed {
             member: "at",
-            problem: format!("expected an instant that is not after now, {now}"),
+            problem: format!("expected an instant not later than now, {now}"),
         });
     }
     Ok(Asked {
@@ -256,12 +256,8 @@ fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Result<Checked, Error> {
     // The header's `alg` does not choose anything: it has to be what the ring signs with.
     let objection = jws.objection.clone().or_else(|| {
         let algorithm = key.as_ref()?.algorithm;
-        (!is_alg(algorithm, &jws.alg)).then(|| {
-            format!(
-                "the header says {:?}, the ring signs with {algorithm}",
-                jws.alg
-            )
-        })
+        (!is_alg(algorithm, &jws.alg))
+            .then(|| format!("the header names {:?}, the ring uses {algorithm}", jws.alg))
     });
     let input = (Covers::Jws, jws.signing_input);
     Ok(finish(key, jws.kid, input, &jws.signature, objection))
@@ -345,7 +341,7 @@ fn finish(
         (None, None, _) => format!("no key has the kid {kid:?}; other keys are not tried"),
         (Some(_), None, false) => "the signature is invalid for this key".to_owned(),
         (Some(key), None, true) if !covers.fits(key.usage) => format!(
-            "the key is for {} signatures, and this is another form",
+            "the key's usage is {}; the signature has another form",
             key.usage
         ),
         (Some(_), None, true) => String::new(),

@@ -36,7 +36,7 @@ pub fn examine<'a>(
         let transcript = ceremony.and_then(|ceremony| ceremony.transcript.as_deref());
         let certified = match (transcript, trusted) {
             (None, _) => Err("it has no transcript".to_owned()),
-            (_, None) => Err("there is no roster that holds".to_owned()),
+            (_, None) => Err("no roster verifies".to_owned()),
             (Some(bytes), Some(trusted)) => verify_transcript(bytes, pin, trusted, row),
         };
         Examined {
@@ -78,7 +78,7 @@ pub fn compare(examined: &[Examined<'_>], acts: &Acts, findings: &mut Findings) 
         let there = |key: &Examined<'_>| key.row.kid == kid.as_str();
         if !examined.iter().any(there) {
             let index = acts.first().map(|act| act.index);
-            let what = format!("the log tells of key {kid}, of which there is no row");
+            let what = format!("key {kid} is in the log but not in the database");
             findings.add("key_missing", index, what);
         }
     }
@@ -103,7 +103,7 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
     let accepted = told.and_then(|(_, acts)| acceptance(acts));
     let (Some((kid, acts_of_key)), Some(accepted)) = (told, accepted) else {
         let what = format!(
-            "key {} stands in the database, no ceremony in the log accepted it",
+            "key {} is in the database, but no ceremony in the log accepted it",
             row.kid
         );
         findings.add("key_unlogged", None, what);
@@ -118,15 +118,14 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
     // As they were written: the rows repeat that.
     match replay(kid, prepared_at, acts_of_key, |act| act.leaf.time) {
         Err((index, error)) => {
-            let what = format!("the life of key {kid} in the log: {error}");
+            let what = format!("the history of key {kid} in the log is invalid: {error}");
             findings.add("history", Some(index), what);
         }
         Ok(history) => {
             if let Some(what) = difference(row, &history) {
                 let of_key = |act: &&Arc<Act>| act.leaf.kind == ActKind::Key;
                 let last = acts_of_key.iter().rfind(of_key).map(|act| act.index);
-                let what =
-                    format!("key {kid}: its row has another {what} than its acts in the log");
+                let what = format!("key {kid}: {what} in its row differs from its acts in the log");
                 findings.add("key_state", last, what);
             }
         }
@@ -155,7 +154,7 @@ fn difference(row: &KeyRow, history: &History) -> Option<&'static str> {
         return Some(what);
     }
     if row.revocation_reason != reason {
-        return Some("reason of its revocation");
+        return Some("revocation reason");
     }
     if row.archived_at != millis(life.archived_at) {
         return Some("destruction");

@@ -42,7 +42,7 @@ impl Trail {
         if let Some(body) = body {
             match Leaf::parse(body) {
                 Err(error) => {
-                    let what = format!("the leaf cannot be read: {error}");
+                    let what = format!("the leaf cannot be decoded: {error}");
                     findings.add("unreadable", Some(row.index), what);
                 }
                 Ok(leaf) => {
@@ -55,7 +55,7 @@ impl Trail {
         let time = self.times.of(index, time);
         let before = self.corrected.at();
         if self.corrected.tick(index, time) {
-            let what = format!("{time} is behind {before}, which an earlier leaf tells");
+            let what = format!("the time {time} is before {before}, the time of an earlier leaf");
             findings.add("backdated", Some(row.index), what);
         }
     }
@@ -63,7 +63,7 @@ impl Trail {
     fn leaf(&mut self, row: &LeafRow, leaf: Leaf, findings: &mut Findings) -> Time {
         let said = Columns::of(&leaf, row);
         if let Some(column) = said.difference(row) {
-            let what = format!("the column {column} says something else than the leaf");
+            let what = format!("the column {column} differs from the leaf");
             findings.add("columns", Some(row.index), what);
         }
         if let Leaf::Unknown(leaf) = &leaf {

@@ -30,7 +30,7 @@ pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
         let logged = leaf.is_some_and(|act| act.leaf.action == vote.purpose && tells(act, digest));
         if !logged {
             let what = format!(
-                "a signature to {} of ceremony {} is not the one that its leaf tells of",
+                "a signature to {} of ceremony {} differs from the one recorded in its leaf",
                 vote.purpose, vote.ceremony
             );
             findings.add("vote_unlogged", Some(row.index), what);
@@ -45,7 +45,7 @@ pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
                 );
             if vote && !there.contains(&act.index) {
                 let what = format!(
-                    "{} said {} to ceremony {ceremony}: the signature is not in the database",
+                    "{} recorded {} for ceremony {ceremony}: the signature is not in the database",
                     act.leaf.actor, act.leaf.action
                 );
                 findings.add("vote_missing", Some(act.index), what);
@@ -62,7 +62,7 @@ pub fn ceremonies(rows: &[CeremonyRow], acts: &Acts, findings: &mut Findings) {
     for (id, acts) in &acts.ceremonies {
         if !there.contains(id.as_str()) {
             let index = acts.first().map(|act| act.index);
-            let what = format!("the log tells of ceremony {id}, of which there is no row");
+            let what = format!("ceremony {id} is in the log but not in the database");
             findings.add("ceremony_missing", index, what);
         }
     }
@@ -77,12 +77,13 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
     };
     match by(&["propose"]) {
         None => {
-            let what = format!("ceremony {id} was never proposed in the log");
+            let what = format!("the log contains no proposal of ceremony {id}");
             findings.add("ceremony_unlogged", None, what);
             return;
         }
         Some(act) if request.to_string() != *id => {
-            let what = format!("the request of ceremony {id} is not the one that was proposed");
+            let what =
+                format!("the request of ceremony {id} differs from the one proposed in the log");
             findings.add("request", Some(act.index), what);
         }
         Some(_) => {}
@@ -100,14 +101,14 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
             _ => false,
         };
         if !agrees {
-            let what = format!("the {code} of ceremony {id} is not the one in the log");
+            let what = format!("the {code} of ceremony {id} differs from the log");
             findings.add(code, index, what);
         }
     }
     let state = state(acts);
     if state != row.state.as_str() {
         let what = format!(
-            "ceremony {id} is {} in its row, {state} by the log",
+            "ceremony {id} is {} in its row, but {state} in the log",
             row.state
         );
         findings.add("ceremony_state", acts.last().map(|act| act.index), what);
@@ -175,13 +176,13 @@ pub fn on_the_log(
                 .get(&act.index)
                 .is_some_and(|root| *root != order.root)
         {
-            let why = "the leaves before it are not those that were left";
+            let why = "the leaves before it are not those the ceremony retained";
             not_on_the_log(act, why, findings);
         }
     }
     if line.newest() != origin {
         let what = format!(
-            "the log is {origin:?}, by its ceremonies it is {:?}",
+            "the log's origin is {origin:?}, its ceremonies name {:?}",
             line.newest()
         );
         findings.add("origin", None, what);
@@ -190,7 +191,7 @@ pub fn on_the_log(
 
 fn not_on_the_log(act: &Act, why: &str, findings: &mut Findings) {
     let action = &act.leaf.action;
-    let what = format!("{action} does not rest on a ceremony: {why}");
+    let what = format!("{action} has no valid ceremony: {why}");
     findings.add(act.code(), Some(act.index), what);
 }
 
@@ -202,7 +203,7 @@ pub fn documents(rows: &[DocumentRow], acts: &Acts, findings: &mut Findings) {
         let mut told = acts.documents.iter();
         if !told.any(|act| tells(act, digest)) {
             let what = format!(
-                "{} {} was never installed in the log",
+                "the log contains no installation of {} {}",
                 row.kind, row.version
             );
             findings.add("document_unlogged", None, what);
@@ -214,7 +215,10 @@ pub fn documents(rows: &[DocumentRow], acts: &Acts, findings: &mut Findings) {
             .digest
             .is_some_and(|digest| !digests.contains(&digest))
         {
-            let what = format!("what {} put in is not in the database", act.leaf.action);
+            let what = format!(
+                "the document installed by {} is not in the database",
+                act.leaf.action
+            );
             findings.add("document_missing", Some(act.index), what);
         }
     }
@@ -236,7 +240,7 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
         let who = format!("the {} of {}", row.kind, row.principal);
         let Some(&granted) = grants.get(&row.digest()) else {
             if !unnamed {
-                let what = format!("{who} was never granted so in the log");
+                let what = format!("{who}: no such grant in the log");
                 findings.add("credential_unlogged", None, what);
             }
             continue;
@@ -245,7 +249,7 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
         let told = withdrawn(&row.value, granted);
         if row.withdrawn_at != told.map(|act| act.leaf.time.millis()) {
             let index = told.map(|act| act.index);
-            let what = format!("{who} is withdrawn in one of row and log, not in the other");
+            let what = format!("{who}: row and log disagree whether it is withdrawn");
             findings.add("credential_state", index, what);
         }
     }
@@ -260,7 +264,7 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
         };
         if !there.contains_key(&act.index) && !again() {
             let principal = act.leaf.reference.as_deref().unwrap_or_default();
-            let what = format!("what was granted to {principal} is not in the database");
+            let what = format!("the credential granted to {principal} is not in the database");
             findings.add("credential_missing", Some(act.index), what);
         }
     }
@@ -276,13 +280,13 @@ pub fn rings(rows: &[RingRow], acts: &Acts, findings: &mut Findings) {
     for row in rows {
         let created = told.get(row.name.as_str());
         if created.is_none_or(|act| act.leaf.time.millis() != row.created_at) {
-            let what = format!("ring {} was not created so in the log", row.name);
+            let what = format!("ring {} differs from its creation in the log", row.name);
             findings.add("ring_unlogged", created.map(|act| act.index), what);
         }
     }
     for (name, act) in told {
         if !rows.iter().any(|row| row.name == name) {
-            let what = format!("the log tells of ring {name}, of which there is no row");
+            let what = format!("ring {name} is in the log but not in the database");
             findings.add("ring_missing", Some(act.index), what);
         }
     }

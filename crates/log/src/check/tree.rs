@@ -98,7 +98,7 @@ impl<'a> Tree<'a> {
         if let (Some(hash), Some(stored)) = (hash, stored)
             && hash != stored
         {
-            let what = "the leaf in the database is not the one in the tree";
+            let what = "the leaf in the database differs from the one in the tree";
             findings.add("leaf", Some(index), what);
         }
         let entry = block.entry(at);
@@ -108,7 +108,7 @@ impl<'a> Tree<'a> {
             (None, _) => block.entries_gone(),
         };
         if !same {
-            let what = "the leaf in the bundle of entries is not the one in the database";
+            let what = "the leaf in the entry bundle differs from the one in the database";
             findings.add("bundle", Some(index), what);
         }
         // Where one of them is not there the other stands in, so that what comes after can be told.
@@ -127,7 +127,7 @@ impl<'a> Tree<'a> {
         );
         if row.clock != clock.millis() && !findings.has("clock") {
             let what = format!(
-                "the clock of the checkpoint of {} is not that of its leaves",
+                "the time of the checkpoint of {} leaves is not that of its leaves",
                 row.size
             );
             findings.add("clock", None, what);
@@ -142,7 +142,7 @@ impl<'a> Tree<'a> {
 
     fn signed(&self, row: &CheckpointRow) -> Result<(), String> {
         let key = self.keys.get(&row.kid);
-        let key = key.ok_or_else(|| format!("no certified key of the log is {}", row.kid))?;
+        let key = key.ok_or_else(|| format!("{} is not an accepted key of the log", row.kid))?;
         let note = Note::parse(row.signed().as_bytes()).map_err(|error| error.to_string())?;
         let said = checkpoint::open(&note, std::slice::from_ref(key)).map_err(|e| e.to_string())?;
         let agrees = said.size == row.size as u64
@@ -150,7 +150,7 @@ impl<'a> Tree<'a> {
             && said.origin == self.row.origin;
         match agrees {
             true => Ok(()),
-            false => Err("its columns say something else than its text".to_owned()),
+            false => Err("its columns differ from its text".to_owned()),
         }
     }
 
@@ -162,7 +162,7 @@ impl<'a> Tree<'a> {
             ("tiles", self.tiles.root(), "the tiles"),
         ] {
             if ours.to_string() != root && !findings.has(code) {
-                let what = format!("{what} has another root than {of}");
+                let what = format!("the root of {what} differs from that of {of}");
                 findings.add(code, size.checked_sub(1), what);
             }
         }
@@ -185,7 +185,7 @@ impl<'a> Tree<'a> {
             findings.add(
                 "clock",
                 None,
-                "the clock of the tree is not that of its leaves",
+                "the recorded time of the tree is not that of its leaves",
             );
         }
     }
@@ -202,7 +202,7 @@ pub fn compare_upper(expected: &[(Resource, Vec<u8>)], files: &Files, findings: 
         let stored = files.get(resource).and_then(Option::as_ref);
         let what = match stored {
             None => "is missing from the log's storage",
-            Some(stored) if !stored.starts_with(bytes) => "is not made of the tiles below it",
+            Some(stored) if !stored.starts_with(bytes) => "does not match the tiles below it",
             Some(_) => continue,
         };
         findings.add("tile", None, format!("{} {what}", resource.path()));

@@ -11,8 +11,8 @@ const ENOUGH: usize = 2;
 pub enum Alarm {
     /// A database that was restored from a backup.
     #[error(
-        "the witness {witness} has cosigned {seen} leaves of this log, the database knows {known}: \
-         it is older than the log, which must not be written twice"
+        "the witness {witness} has cosigned {seen} leaves of this log, the database has {known}: \
+         the database is older than the log, and continuing would fork the log"
     )]
     Older {
         witness: String,
@@ -21,14 +21,14 @@ pub enum Alarm {
     },
     /// Two histories, both signed.
     #[error(
-        "the witness {witness} has cosigned another tree of {size} leaves, signed by the log's own \
-         key: the log has forked"
+        "the witness {witness} has cosigned a different tree of {size} leaves, signed by the \
+         log's key: the log has forked"
     )]
     Forked { witness: String, size: u64 },
     /// Several say so, or the only one.
     #[error(
-        "{witnesses} witnesses say that they saw a tree of {seen} leaves or more, and the database \
-         knows less: it may be older than the log"
+        "{witnesses} witnesses report a tree of {seen} leaves or more, the database has fewer: it \
+         may be older than the log"
     )]
     Claimed { witnesses: usize, seen: u64 },
 }

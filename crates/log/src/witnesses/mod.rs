@@ -66,7 +66,7 @@ pub enum SettingsError {
         source: remote::Error,
     },
     #[error(
-        "log.witnesses: a checkpoint has room for {MAX_SIGNATURES} signatures, the log's own among them"
+        "log.witnesses: a checkpoint holds at most {MAX_SIGNATURES} signatures, including the log's own"
     )]
     TooMany,
 }
@@ -79,13 +79,13 @@ enum Error {
     Store(#[from] store::Error),
     #[error(transparent)]
     Tiles(#[from] tiles::Error),
-    #[error("our own checkpoint cannot be read")]
+    #[error("the log's own checkpoint cannot be parsed")]
     Own(#[source] NoteError),
-    #[error("the witness calls the log inconsistent from {old} to {new} leaves")]
+    #[error("the witness reports the log as inconsistent from {old} to {new} leaves")]
     Inconsistent { old: u64, new: u64 },
-    #[error("the witness says that it saw {seen} leaves; the database knows {known}")]
+    #[error("the witness reports {seen} leaves; the database has {known}")]
     Ahead { seen: u64, known: u64 },
-    #[error("the witness changes its mind about where it stands")]
+    #[error("the witness reports contradictory tree sizes")]
     Undecided,
 }
 
@@ -150,7 +150,7 @@ impl Witnesses {
             let Some(url) = &witness.url else {
                 tracing::warn!(
                     witness = witness.name,
-                    "not asked: the policy has no URL for it"
+                    "not queried: the policy has no URL for it"
                 );
                 continue;
             };
@@ -260,7 +260,7 @@ impl Asking {
         match outcome {
             Ok(()) => {
                 if self.failures > 0 {
-                    tracing::info!(witness = self.name, "the witness answers again");
+                    tracing::info!(witness = self.name, "the witness is available again");
                 }
                 self.failures = 0;
             }
@@ -345,7 +345,11 @@ impl Asking {
     async fn ask_for_proof(&mut self) {
         if let Err(error) = self.examine().await {
             let (witness, error) = (&self.name, error_chain(&error));
-            tracing::warn!(witness, error, "the witness does not show what it cosigned");
+            tracing::warn!(
+                witness,
+                error,
+                "the witness does not return the checkpoint that it cosigned"
+            );
         }
     }
 
@@ -361,7 +365,11 @@ impl Asking {
             Ok(seen) => self.evidence = Some(seen),
             Err(error) => {
                 let (witness, error) = (&self.name, error_chain(&error));
-                tracing::warn!(witness, error, "what it shows as ours is not signed by us");
+                tracing::warn!(
+                    witness,
+                    error,
+                    "the checkpoint it returns is not signed by this log"
+                );
                 return Ok(());
             }
         }

@@ -18,25 +18,25 @@ const SKEW_MILLIS: i64 = 5 * 60 * 1000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("{0:?} is not where a witness is asked: https, or http on this machine")]
+    #[error("{0:?} is not a valid witness URL: use https, or http on loopback")]
     Address(String),
-    #[error("no HTTP client")]
+    #[error("the HTTP client could not be created")]
     Client(#[source] reqwest::Error),
-    #[error("the witness does not answer")]
+    #[error("the witness is unavailable")]
     Unreachable(#[source] reqwest::Error),
-    #[error("the answer is longer than {MOST_BYTES} bytes")]
+    #[error("the response is longer than {MOST_BYTES} bytes")]
     TooLong,
-    #[error("the witness answered {0}")]
+    #[error("the witness responded with {0}")]
     Status(u16),
-    #[error("the witness answered 409 without a size")]
+    #[error("the witness responded with 409 without a tree size")]
     NoSize,
-    #[error("the answer is not lines of signatures")]
+    #[error("the response does not consist of signature lines")]
     Lines(#[source] NoteError),
-    #[error("the answer holds no cosignature by {0}")]
+    #[error("the response contains no cosignature by {0}")]
     Unsigned(String),
-    #[error("the cosignature is refused")]
+    #[error("the cosignature is invalid")]
     Cosignature(#[source] CosignatureError),
-    #[error("the cosignature is of {0}, which cannot be")]
+    #[error("the cosignature timestamp {0} is out of range")]
     Time(Time),
 }
 

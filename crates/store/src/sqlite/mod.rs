@@ -139,7 +139,7 @@ impl Engine for SqliteEngine {
             source: None,
         })?;
         let active = serde_json::from_str(&row.text(1)?).map_err(|_| Error::Corrupt {
-            what: "a list of keys that is none",
+            what: "a malformed list of keys",
             source: None,
         })?;
         let size = row.int(0)?;

@@ -63,7 +63,10 @@ pub(super) fn check(
     let log_keys = log_keys(&file.log_keys, &pin).map_err(|(_, why)| refused("log_key", why))?;
     let key = certified(&file.transcript, &pin)?;
     if key.order.ring.as_str() == LOG_RING {
-        return Err(refused("transcript", "a key of the log signs no records"));
+        return Err(refused(
+            "transcript",
+            "a key of the log signs only checkpoints",
+        ));
     }
     let witnesses = witnesses.cloned().unwrap_or_else(WitnessPolicy::none);
     let mut proofs = Proofs::new(&log_keys, witnesses);
@@ -183,33 +186,33 @@ impl Log {
             let no = |why: &str| Err(refused("origin", why));
             let (act, found, verified) = log_act("origin", each, pin, proofs)?;
             let Operation::NewOrigin(order) = &verified.request().operation else {
-                return no("the ceremony is of another operation");
+                return no("the ceremony has a different operation");
             };
             if number == 0 {
                 log.origins = Origins::one(order.previous_origin.as_str());
             } else if log.origins.newest() != order.previous_origin {
-                return no("not a line of origins");
+                return no("the origins do not form a single chain");
             }
             if log.origins.place(&order.origin, 0).is_some() {
-                return no("an origin twice");
+                return no("an origin occurs twice");
             }
             let end = order
                 .end()
-                .ok_or_else(|| refused("origin", "the last checkpoint cannot be read"))?;
+                .ok_or_else(|| refused("origin", "the last checkpoint cannot be parsed"))?;
             let same = act.action == "new-origin"
                 && act.origin.as_ref() == Some(&order.origin)
                 && act.first == Some(order.size)
                 && act.last == Some(end.size)
                 && found.index == order.size;
             if !proofs.signed(&order.previous_checkpoint) {
-                return no("no key of the log signed the last checkpoint of the old one");
+                return no("no key of the log signed the last checkpoint of the previous origin");
             }
             if found.before != order.root {
-                return no("the new log does not begin with the leaves that were left");
+                return no("the new log does not begin with the retained leaves");
             }
             log.ends.push(end);
             if !same {
-                return no("the leaf tells otherwise than the ceremony");
+                return no("the leaf differs from the ceremony");
             }
             log.origins.push(order.origin.as_str(), order.size);
             proven.push(found);
@@ -218,7 +221,7 @@ impl Log {
             // In its own tree, or in a later one that took it over.
             let place = log.stands("origin", found, &each.leaf)?;
             if place.origin != number + 1 {
-                return Err(refused("origin", "not where the new origin begins"));
+                return Err(refused("origin", "not at the start of the new origin"));
             }
         }
         let mut last = None;
@@ -228,7 +231,7 @@ impl Log {
             let Finished::Corrected(correction) = verified.finished() else {
                 return Err(refused(
                     "correction",
-                    "the ceremony is of another operation",
+                    "the ceremony has a different operation",
                 ));
             };
             let same = act.action == "clock-correction"
@@ -243,7 +246,7 @@ impl Log {
                 || correction.last >= found.index
                 || last.is_some_and(|last| place <= last)
             {
-                let why = "the leaf tells otherwise than the ceremony, or is not in its place";
+                let why = "the leaf differs from the ceremony, or has the wrong index";
                 return Err(refused("correction", why));
             }
             last = Some(place);
@@ -264,7 +267,7 @@ impl Log {
         leaf: &str,
     ) -> Result<LogPlace, Refused> {
         let place = self.origins.place(&proven.origin, proven.index);
-        let place = place.ok_or_else(|| refused(word, "a checkpoint of another log"))?;
+        let place = place.ok_or_else(|| refused(word, "a checkpoint of a different log"))?;
         let hash = leaf_hash(leaf.as_bytes());
         self.torn |= *self.leaves.entry(place).or_insert(hash) != hash;
         Ok(place)
@@ -273,13 +276,13 @@ impl Log {
     /// The checkpoints of the file are of one line of logs, each of which has one root of each size.
     fn whole(&self, proofs: &Proofs<'_>) -> Result<(), Refused> {
         if self.torn {
-            return Err(refused("proof", "two leaves at one place of the log"));
+            return Err(refused("proof", "two leaves with the same index"));
         }
         proofs.whole()?;
         match self.ends.iter().any(|end| proofs.contradicts(end)) {
             true => Err(refused(
                 "origin",
-                "a checkpoint that the old log's last one does not cover",
+                "a checkpoint not covered by the last checkpoint of the previous origin",
             )),
             false => Ok(()),
         }
@@ -297,7 +300,7 @@ fn log_act(
         .check(&each.proof, &each.leaf)
         .map_err(|error| refused(word, error))?;
     let Leaf::Act(act) = parse_leaf(word, &each.leaf)? else {
-        return Err(refused(word, "the leaf is of no act on the log"));
+        return Err(refused(word, "the leaf is not a log act"));
     };
     let verified = verify_core(each.transcript.as_bytes(), pin)
         .map_err(|error| refused(word, told(&error)))?;
@@ -314,7 +317,7 @@ fn log_act(
 fn parse_leaf(word: &'static str, text: &str) -> Result<Leaf, Refused> {
     // No log of ours has one: the bound is the readers', so that all of them have the same.
     if text.len() > leaf::MAX_LEN {
-        return Err(refused(word, "a leaf that is too long"));
+        return Err(refused(word, "a leaf exceeds the length limit"));
     }
     Leaf::parse(text.as_bytes()).map_err(|error| refused(word, error))
 }
@@ -323,14 +326,14 @@ fn parse_leaf(word: &'static str, text: &str) -> Result<Leaf, Refused> {
 fn signature_leaf(text: &str, key: &Certified) -> Result<SignatureLeaf, Refused> {
     let leaf = parse_leaf("leaf", text)?;
     let Leaf::Signature(leaf) = leaf else {
-        return Err(refused("leaf", "it is not of a signature"));
+        return Err(refused("leaf", "it does not record a signature"));
     };
     let agrees = leaf.kid == key.public.kid()
         && leaf.ring == key.order.ring
         && leaf.alg == key.algorithm.to_string();
     match agrees {
         true => Ok(*leaf),
-        false => Err(refused("leaf", "it is of another key than the transcript")),
+        false => Err(refused("leaf", "its key is not that of the transcript")),
     }
 }
 
@@ -347,7 +350,7 @@ fn life(
     let mut last = None;
     for (number, (logged, &place)) in file.life.iter().zip(acts).enumerate() {
         if last.is_some_and(|last| place <= last) {
-            return Err(refused("life", "not in the order of the log"));
+            return Err(refused("life", "not in log order"));
         }
         last = Some(place);
         let mut act = act(&logged.leaf)?;
@@ -361,23 +364,23 @@ fn life(
             history = History::new(kid.clone(), key.prepared_at.min(act.time));
         }
         if !History::concerns(&act, &kid) {
-            return Err(refused("life", "an act that does not concern the key"));
+            return Err(refused("life", "an act does not concern the key"));
         }
         let accepted = act.kind == ActKind::Ceremony;
         if accepted != (number == 0) {
             return Err(refused(
                 "life",
-                "the first act, and it alone, is the acceptance",
+                "the acceptance must be the first act and occur only once",
             ));
         }
         if accepted && act.digest != Some(key.digest) {
-            return Err(refused("life", "another transcript was accepted"));
+            return Err(refused("life", "a different transcript was accepted"));
         }
         let elsewhere = act.ring.as_deref() != Some(key.order.ring.as_str());
         if elsewhere || (act.kid.is_some() && act.kid == act.previous_kid) {
             return Err(refused(
                 "life",
-                "an act of another ring, or of one key twice",
+                "an act of a different ring, or a repeated act",
             ));
         }
         history
@@ -434,12 +437,12 @@ fn revocation(
     };
     let no = |why: &str| Err(refused("revocation", why));
     let Some(revocation) = history.life().revocation else {
-        return no("the log does not tell of it");
+        return no("the log does not record it");
     };
     let verified: VerifiedTranscript =
         verify_core(text.as_bytes(), pin).map_err(|error| refused("revocation", told(&error)))?;
     let Operation::Revoke(order) = &verified.request().operation else {
-        return no("the ceremony is of another operation");
+        return no("the ceremony has a different operation");
     };
     let same = order.kid == key.public.kid()
         && order.number == key.order.number
@@ -447,12 +450,12 @@ fn revocation(
         && order.reason == revocation.reason
         && order.compromised_since == revocation.compromised_since;
     if !same {
-        return no("the ceremony revoked otherwise than the log says");
+        return no("the revocation in the ceremony differs from the log");
     }
     let request = verified.statement().request_digest.to_string();
     match history.revoked_by() == Some(request.as_str()) {
         true => Ok(()),
-        false => no("the log names another ceremony"),
+        false => no("the log names a different ceremony"),
     }
 }
 
@@ -470,7 +473,7 @@ fn subject_checks(
         signature,
     } = subject;
     if Sha256Digest::of(&canonical(key.public.spec(), &signature.0)) != leaf.sig_hash {
-        return Err(refused("subject", "another signature than the leaf's"));
+        return Err(refused("subject", "not the signature of the leaf"));
     }
     if let Some(salt) = salt {
         let opened = Sha256Digest::of(&[salt.0.as_slice(), &input.0].concat());
@@ -479,7 +482,7 @@ fn subject_checks(
         }
     }
     if !is_what_it_says(*covers, &input.0) {
-        return Err(refused("subject", "the input is not what `covers` says"));
+        return Err(refused("subject", "the input does not match `covers`"));
     }
     let verifier =
         Verifier::new(&key.public, key.algorithm).map_err(|error| refused("transcript", error))?;

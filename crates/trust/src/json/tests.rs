@@ -38,11 +38,11 @@ fn every_refusal_names_the_member() {
     for (text, expected) in [
         (
             r#"{"inner":{"name":"a","name":"b"},"list":[]}"#,
-            "inner.name: member occurs twice",
+            "inner.name: duplicate member",
         ),
         (
             r#"{"inner":{"name":"a","\u006eame":"b"},"list":[]}"#,
-            "inner.name: member occurs twice",
+            "inner.name: duplicate member",
         ),
         (
             r#"{"inner":{"name":"a"},"list":[1,1.0]}"#,

@@ -41,10 +41,12 @@ pub enum RequestError {
     #[error("operation.generate: {0} does not take {1} keys")]
     KeySpec(Algorithm, KeySpec),
     /// The private key would not be safe, or not a signing key.
-    #[error("operation.generate.place.pkcs11.template: {0} is not as such a key needs it")]
+    #[error(
+        "operation.generate.place.pkcs11.template: {0} has the wrong value for this kind of key"
+    )]
     Template(&'static str),
     /// Numbers start at 1, and exactly the first key has no predecessor.
-    #[error("operation.generate.number: {0} does not go with the predecessor given")]
+    #[error("operation.generate.number: {0} is inconsistent with the given predecessor")]
     Number(u32),
     /// Numbers start at 1.
     #[error("operation.{0}.number: numbers start at 1")]
@@ -53,19 +55,19 @@ pub enum RequestError {
     #[error("{0}: expected 1 to {1} printable characters")]
     Text(&'static str, usize),
     /// `compromised_since` belongs to the reason `compromised` and to no other.
-    #[error("operation.revoke.compromised_since does not go with the reason given")]
+    #[error("operation.revoke.compromised_since is inconsistent with the given reason")]
     CompromisedSince,
     /// The lines are not those of the operation's subjects.
-    #[error("lines: not the subjects of the operation, in their order")]
+    #[error("lines: must list the subjects of the operation in order")]
     Lines,
     /// Sequence numbers start at 1, and exactly the first ceremony of a line has none before it.
-    #[error("lines: sequence {0} of {1} does not go with the previous ceremony given")]
+    #[error("lines: sequence {0} of {1} is inconsistent with the given previous ceremony")]
     Sequence(u64, Subject),
     /// A request has a proposer, or stands under an order.
-    #[error("exactly one of proposer and order is given")]
+    #[error("exactly one of proposer and order is required")]
     Proposer,
     /// The usage does not go with the ring or the purpose.
-    #[error("operation.generate.usage: {0} does not go with the ring or the purpose")]
+    #[error("operation.generate.usage: {0} is not allowed for this ring or purpose")]
     Usage(Usage),
     /// None, too many, not in ascending order, or one that is nowhere or twice at one location.
     #[error(
@@ -74,7 +76,7 @@ pub enum RequestError {
     )]
     Keys,
     /// Leaves that cannot be meant.
-    #[error("operation.{0}: the range of leaves is impossible, or has another root")]
+    #[error("operation.{0}: the range of leaves is invalid or has a different root")]
     Range(&'static str),
     /// No name of a log, or not the one that is meant.
     #[error("operation.{0}: {1}")]
@@ -207,9 +209,9 @@ impl NewOrigin {
         }
         let wrong = |what| RequestError::Origin("new-origin", what);
         if self.origin == self.previous_origin {
-            return Err(wrong("the new origin is the old one"));
+            return Err(wrong("the new origin equals the previous one"));
         }
-        let none = "previous_checkpoint is no checkpoint of the old log";
+        let none = "previous_checkpoint is not a checkpoint of the previous origin";
         let checkpoint = self.end().ok_or(wrong(none))?;
         let lost = match checkpoint.size.checked_sub(self.size) {
             None => return Err(RequestError::Range("new-origin")),
@@ -234,7 +236,7 @@ fn log_name(operation: &'static str, name: &str) -> Result<(), RequestError> {
     match name.contains(|character: char| character.is_whitespace() || character == '+') {
         true => Err(RequestError::Origin(
             operation,
-            "an origin has no white space and no +",
+            "an origin must not contain whitespace or \"+\"",
         )),
         false => Ok(()),
     }

@@ -2,7 +2,7 @@
 
 use super::SshSigError;
 
-const SHORT: SshSigError = SshSigError::Malformed("shorter than its lengths say");
+const SHORT: SshSigError = SshSigError::Malformed("shorter than its declared lengths");
 
 /// Reads from the front; every byte has to be accounted for.
 pub struct Cursor<'a>(&'a [u8]);

@@ -30,40 +30,40 @@ use super::{
 #[derive(Debug, thiserror::Error)]
 pub enum AcceptanceError {
     /// The statement is not canonical JSON of its form.
-    #[error("the statement cannot be read")]
+    #[error("the statement cannot be parsed")]
     Unreadable(#[source] JsonError),
     /// The record cannot be written as JSON.
-    #[error("the record cannot be written")]
+    #[error("the record cannot be serialised")]
     Record(#[source] JsonError),
     /// The ceremony was not approved when it was carried out.
-    #[error("the request was not approved when it was carried out: {0:?}")]
+    #[error("the request was not approved when it was executed: {0:?}")]
     NotApproved(Standing),
     /// The statement is about another request.
-    #[error("the statement is about another request")]
+    #[error("the statement refers to a different request")]
     OtherRequest,
     /// The statement is about another record: a step, a note or a time was changed.
-    #[error("the statement is about another record")]
+    #[error("the statement refers to a different record")]
     OtherRecord,
     /// Carried out before it was asked for.
-    #[error("carried out at {0}, before the request was written")]
+    #[error("executed at {0}, before the request was created")]
     TooEarly(Time),
     /// The outcome does not belong to the operation, or to its key.
-    #[error("the outcome is not that of the operation")]
+    #[error("the outcome does not match the operation")]
     OtherOutcome,
     /// The public key cannot be read.
-    #[error("the new public key is not acceptable")]
+    #[error("the new public key is invalid")]
     PublicKey(#[from] PublicKeyError),
     /// Kid, SPKI digest and public key do not agree.
-    #[error("{0} does not belong to the new public key")]
+    #[error("{0} does not match the new public key")]
     KeyMismatch(&'static str),
     /// What the token told about the key is not what was ordered.
-    #[error("read back from the token: {0} is not as ordered")]
+    #[error("read back from the token: {0} differs from the request")]
     ReadBack(&'static str),
     /// An executor's result without a standing order.
-    #[error("standing orders are not known to this version")]
+    #[error("standing orders are not supported")]
     Order,
     /// The key did not sign the challenge.
-    #[error("the new key has not shown that it can sign")]
+    #[error("the proof of possession of the new key is invalid")]
     Possession,
 }
 
@@ -281,7 +281,7 @@ fn check_generated(
                 return Err(AcceptanceError::KeyMismatch("the SPKI digest"));
             }
             if key.spec() != key_spec {
-                return Err(AcceptanceError::ReadBack("the key's shape"));
+                return Err(AcceptanceError::ReadBack("the key attributes"));
             }
             as_ordered(order, location, read_back)?;
             let message = possession_message(request, request_digest, kid)

@@ -110,7 +110,7 @@ pub enum WhyNot {
     #[error("{0}")]
     Signature(#[from] SshSigError),
     /// A passkey's assertion.
-    #[error("signatures of passkeys are not counted by this version")]
+    #[error("signatures of passkeys are not supported")]
     Kind,
     /// Nobody on the roster has this key.
     #[error("the key belongs to no roster member")]
@@ -122,13 +122,13 @@ pub enum WhyNot {
     #[error("the member is not a custodian")]
     Role,
     /// Proposed the request.
-    #[error("the proposer does not count")]
+    #[error("the proposer's approval does not count")]
     Proposer,
     /// Suspended.
     #[error("the member is suspended")]
     Suspended,
     /// Counted before, by the same or another key.
-    #[error("the member was counted already")]
+    #[error("the member was already counted")]
     Again,
     /// Received after the deadline.
     #[error("received after the deadline")]

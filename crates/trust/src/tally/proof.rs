@@ -17,7 +17,7 @@ use crate::roster::MemberId;
 /// twice::<trust::Approved<trust::Generate>>();
 /// ```
 #[derive(Debug)]
-#[must_use = "an approval that is not used has to be recorded as such"]
+#[must_use = "an unused approval must be recorded as such"]
 pub struct Approved<O> {
     order: O,
     request: Request,
@@ -49,7 +49,7 @@ impl<O> Approved<O> {
 
 /// An approved operation of any kind.
 #[derive(Debug)]
-#[must_use = "an approval that is not used has to be recorded as such"]
+#[must_use = "an unused approval must be recorded as such"]
 pub enum ApprovedOperation {
     /// Generate.
     Generate(Approved<Generate>),
@@ -93,7 +93,7 @@ pub(super) fn approved(
 
 /// A quorum accepted this key: it may be published.
 #[derive(Debug)]
-#[must_use = "an accepted key is meant to be published"]
+#[must_use = "an accepted key must be published"]
 pub struct Accepted {
     pub(super) kid: Kid,
     pub(super) public_key: PublicKey,

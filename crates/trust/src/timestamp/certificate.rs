@@ -126,11 +126,11 @@ fn check_issued(
     check_validity(issuer, at)?;
     let tbs = issued.tbs_certificate();
     if issued.signature_algorithm() != tbs.signature() {
-        return Err(unfit(issued, "it names two signature algorithms"));
+        return Err(unfit(issued, "its two signature algorithms differ"));
     }
     let message = tbs
         .to_der()
-        .map_err(|_| unfit(issued, "it cannot be written again"))?;
+        .map_err(|_| unfit(issued, "it cannot be re-encoded"))?;
     let signature = issued.signature().as_bytes();
     let signature = signature.ok_or(TimestampError::BadSignature("a certificate"))?;
     Scheme::of_certificate(issued.signature_algorithm())?.check(
@@ -146,11 +146,16 @@ fn check_signer_use(signer: &Certificate) -> Result<(), TimestampError> {
     check_critical(signer)?;
     match extension::<ExtendedKeyUsage>(signer)? {
         Some((true, uses)) if uses.0 == [TIME_STAMPING] => {}
-        _ => return Err(unfit(signer, "it is not for time stamping alone, critical")),
+        _ => {
+            return Err(unfit(
+                signer,
+                "its extended key usage is not timeStamping alone and critical",
+            ));
+        }
     }
     match extension::<KeyUsage>(signer)? {
         Some((_, uses)) if !uses.digital_signature() && !uses.non_repudiation() => {
-            Err(unfit(signer, "its key is not for signatures"))
+            Err(unfit(signer, "its key usage does not allow signatures"))
         }
         _ => Ok(()),
     }
@@ -163,13 +168,16 @@ fn check_issuer_use(issuer: &Certificate, below: u8) -> Result<(), TimestampErro
         Some((_, constraints)) if constraints.ca => {
             let most = constraints.path_len_constraint;
             if most.is_some_and(|most| most < below) {
-                return Err(unfit(issuer, "it may not stand so far above a signer"));
+                return Err(unfit(issuer, "its path length constraint is exceeded"));
             }
         }
-        _ => return Err(unfit(issuer, "it is not that of a certification authority")),
+        _ => return Err(unfit(issuer, "it is not a CA certificate")),
     }
     if extension::<KeyUsage>(issuer)?.is_some_and(|(_, uses)| !uses.key_cert_sign()) {
-        return Err(unfit(issuer, "its key is not for certificates"));
+        return Err(unfit(
+            issuer,
+            "its key usage does not allow signing certificates",
+        ));
     }
     let uses = extension::<ExtendedKeyUsage>(issuer)?;
     let allows = |uses: &[ObjectIdentifier]| {
@@ -177,7 +185,10 @@ fn check_issuer_use(issuer: &Certificate, below: u8) -> Result<(), TimestampErro
             .any(|one| *one == TIME_STAMPING || *one == ANY_USE)
     };
     if uses.is_some_and(|(_, uses)| !allows(&uses.0)) {
-        return Err(unfit(issuer, "it is not for time stamping"));
+        return Err(unfit(
+            issuer,
+            "its extended key usage does not allow timeStamping",
+        ));
     }
     Ok(())
 }
@@ -204,7 +215,7 @@ fn check_validity(certificate: &Certificate, at: Time) -> Result<(), TimestampEr
         true => Ok(()),
         false => Err(unfit(
             certificate,
-            "it was not valid when the token was made",
+            "it was not valid at the time of the timestamp",
         )),
     }
 }
@@ -216,7 +227,7 @@ where
 {
     let tbs = certificate.tbs_certificate();
     tbs.get_extension()
-        .map_err(|_| unfit(certificate, "an extension cannot be read"))
+        .map_err(|_| unfit(certificate, "an extension cannot be parsed"))
 }
 
 fn unfit(certificate: &Certificate, why: &'static str) -> TimestampError {

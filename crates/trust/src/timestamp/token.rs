@@ -229,7 +229,7 @@ impl Token {
             return Err(TimestampError::TooLong);
         }
         let outer = ContentInfo::from_der(bytes).map_err(malformed(
-            "the token (expected a TimeStampToken, not the response around it)",
+            "the timestamp token (expected a TimeStampToken, not a TimeStampResp)",
         ))?;
         if outer.content_type != SIGNED_DATA {
             return Err(TimestampError::NotAToken("expected SignedData"));
@@ -314,15 +314,19 @@ impl Token {
         let hash = hash_of(&self.signer.digest_alg)?;
         if !self.hashes.contains(&hash) {
             return Err(TimestampError::NotAToken(
-                "the signer's hash is not announced",
+                "the signer's digest algorithm is not listed",
             ));
         }
-        let content_type: ObjectIdentifier = self
-            .attribute(CONTENT_TYPE)?
-            .ok_or(TimestampError::NotAToken("no content type is signed"))?;
-        let digest: OctetString = self
-            .attribute(MESSAGE_DIGEST)?
-            .ok_or(TimestampError::NotAToken("no digest is signed"))?;
+        let content_type: ObjectIdentifier =
+            self.attribute(CONTENT_TYPE)?
+                .ok_or(TimestampError::NotAToken(
+                    "the signed attributes lack the content type",
+                ))?;
+        let digest: OctetString =
+            self.attribute(MESSAGE_DIGEST)?
+                .ok_or(TimestampError::NotAToken(
+                    "the signed attributes lack the message digest",
+                ))?;
         if content_type != TST_INFO || digest.as_bytes() != hash.digest(&self.content) {
             return Err(TimestampError::OtherContent);
         }
@@ -339,7 +343,7 @@ impl Token {
             key,
             &signed,
             self.signer.signature.as_bytes(),
-            "the token",
+            "the timestamp token",
         )?;
         Ok(signer)
     }
@@ -387,7 +391,9 @@ impl Token {
         }
         match named {
             true => Ok(()),
-            false => Err(TimestampError::NotAToken("no signing certificate is named")),
+            false => Err(TimestampError::NotAToken(
+                "the signed attributes lack the signing certificate",
+            )),
         }
     }
 

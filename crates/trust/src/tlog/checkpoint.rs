@@ -21,14 +21,14 @@ pub struct Checkpoint {
 
 /// The text is not a checkpoint without extension lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("expected three lines: origin, size and root")]
+#[error("expected three lines: origin, tree size and root hash")]
 pub struct NotACheckpoint;
 
 /// The signature cannot stand in a line of that key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SignatureLineError {
     /// A cosignature has a time: [`cosignature::build`](super::cosignature::build).
-    #[error("the key is a witness's, not a log's")]
+    #[error("the key belongs to a witness, not to a log")]
     NotALogKey,
     /// Ed25519 and P-256 signatures have 64 bytes.
     #[error("the signature has {0} bytes, not 64")]

@@ -30,16 +30,16 @@ impl Cosigned {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CosignatureError {
     /// Not a time of 8 bytes and an Ed25519 signature of 64.
-    #[error("a cosignature has a time and 64 bytes")]
+    #[error("a cosignature consists of a timestamp and 64 bytes")]
     Form,
     /// Zero states no time (c2sp.org/tlog-witness forbids it); beyond 2^63-1 the format ends.
-    #[error("{0} seconds is not the time of a cosignature")]
+    #[error("{0} seconds is not a valid cosignature timestamp")]
     Time(u64),
     /// The key is a log's.
-    #[error("the key does not make cosignatures")]
+    #[error("the key type does not support cosignatures")]
     NotACosigner,
     /// The signature does not check.
-    #[error("the cosignature does not check")]
+    #[error("the cosignature is invalid")]
     BadSignature,
 }
 

@@ -22,7 +22,7 @@ pub enum ProofError {
         size: u64,
     },
     /// A log only grows.
-    #[error("a tree of {old} leaves does not grow into one of {new}")]
+    #[error("a tree of {new} leaves cannot extend one of {old}")]
     Shrinks {
         /// The size of the earlier tree.
         old: u64,
@@ -30,10 +30,10 @@ pub enum ProofError {
         new: u64,
     },
     /// The proof has more or fewer hashes than the sizes call for.
-    #[error("the proof has {0} hashes, not the number that the sizes call for")]
+    #[error("the proof has {0} hashes, which is wrong for these tree sizes")]
     Length(usize),
     /// The proof leads to another root.
-    #[error("the proof does not lead to the root")]
+    #[error("the proof does not yield the root hash")]
     Root,
 }
 

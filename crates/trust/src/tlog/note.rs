@@ -49,13 +49,13 @@ pub enum NoteError {
     #[error("the note is not UTF-8 text without control characters")]
     Characters,
     /// No blank line between text and signatures, or no signature.
-    #[error("the note is not a text, a blank line and signatures")]
+    #[error("the note must consist of a text, a blank line and signatures")]
     Form,
     /// The line is not a dash, a name and base64. Lines are counted from 1 below the blank line.
     #[error("signature line {0} of the note is malformed")]
     SignatureLine(usize),
     /// A key that is known did not make the signature that bears its name and id.
-    #[error("the signature of {0} does not check")]
+    #[error("the signature of {0} is invalid")]
     BadSignature(String),
     /// No key that would be enough has signed.
     #[error("no known key has signed the note")]

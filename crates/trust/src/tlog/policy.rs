@@ -106,10 +106,10 @@ pub enum LineError {
     #[error("unacceptable key")]
     Key(#[from] KeyError),
     /// The key of a log where a witness's belongs, or the reverse.
-    #[error("the key's signature type does not fit")]
+    #[error("the key has the wrong signature type")]
     Type,
     /// Two lines with the same key would let one count twice.
-    #[error("the key stands on an earlier line")]
+    #[error("the key occurs on an earlier line")]
     DuplicateKey,
     /// The name is taken, or is `none`.
     #[error("the name {0:?} is taken")]
@@ -124,7 +124,7 @@ pub enum LineError {
     #[error("the threshold {0:?} is not all, any or a number of 1 to the number of members")]
     Threshold(String),
     /// One quorum only.
-    #[error("the quorum stands on an earlier line")]
+    #[error("the quorum is already defined on an earlier line")]
     SecondQuorum,
 }
 

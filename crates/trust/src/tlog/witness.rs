@@ -44,7 +44,7 @@ pub enum RequestError {
     #[error("the checkpoint of the request")]
     Checkpoint(#[source] NoteError),
     /// The log claims to have shrunk.
-    #[error("the old size {old} is beyond the checkpoint's {size}")]
+    #[error("the old size {old} exceeds the checkpoint's size {size}")]
     OldSize {
         /// The old size of the request.
         old: u64,
@@ -66,13 +66,13 @@ pub enum Refusal {
     #[error("the checkpoint is not signed by its log")]
     Forbidden(#[source] NoteError),
     /// 409: the proof begins elsewhere. The answer is the size and a newline, as `text/x.tlog.size`.
-    #[error("the latest tree cosigned has {size} leaves")]
+    #[error("the latest cosigned tree has {size} leaves")]
     Conflict {
         /// The size of the latest tree that was cosigned.
         size: u64,
     },
     /// 422: the log is not shown to have only grown. Signed as it is, it may prove that the log forked.
-    #[error("the checkpoint is not consistent with the one cosigned last")]
+    #[error("the checkpoint is inconsistent with the last cosigned one")]
     Unprocessable(#[source] ProofError),
 }
 

@@ -20,7 +20,7 @@ use super::{Transcript, TranscriptError, verify_core};
 #[derive(Debug, thiserror::Error)]
 pub enum LogProofsError {
     /// Keys without proofs, or proofs without keys.
-    #[error("log_keys and log_proofs stand together or not at all")]
+    #[error("log_keys and log_proofs must be given together")]
     Incomplete,
     /// The transcript of a log key does not hold, is none, or there twice.
     #[error("log_keys[{0}]: {1}")]
@@ -31,20 +31,20 @@ pub enum LogProofsError {
     /// A log key is not needed.
     #[error("{0}")]
     Keys(NotProven),
-    /// Proofs of several logs, or not in the order of the log.
-    #[error("log_proofs[{0}]: of another log, or not in the order of the log")]
+    /// Proofs of several logs, or not in log order.
+    #[error("log_proofs[{0}]: of another log, or not in log order")]
     Order(usize),
     /// The leaf is of something else than this ceremony.
-    #[error("log_proofs[{0}]: the leaf is not one of this ceremony")]
+    #[error("log_proofs[{0}]: the leaf does not belong to this ceremony")]
     OtherLeaf(usize),
     /// The end of the ceremony, or an approval that counted, is missing.
     #[error("no proof of {0}")]
     Missing(&'static str),
     /// Received in time by the service's word, and not by the log's.
-    #[error("an approval came into the log after approve_by")]
+    #[error("an approval was logged after approve_by")]
     Late,
     /// A signature cannot be written.
-    #[error("a signature cannot be written")]
+    #[error("a signature cannot be serialised")]
     Write(#[from] JsonError),
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn log_keys(texts: &[String], pin: &Pin) -> Result<Vec<PublicKey>, (u
         let verified = verify_core(text.as_bytes(), pin).map_err(|error| no(told(&error)))?;
         let accepted = verified.into_key().map_err(|error| no(told(&error)))?;
         if accepted.order().ring.as_str() != LOG_RING {
-            return Err(no("a key of another ring than the log's".to_owned()));
+            return Err(no("a key of a ring other than the log's".to_owned()));
         }
         if keys.iter().any(|known| known.kid() == *accepted.kid()) {
             return Err(no("the same key twice".to_owned()));

@@ -102,7 +102,10 @@ fn a_correction_is_of_leaves_that_can_be_meant_and_of_the_past() {
     let text = RequestError::Text("operation.clock-correction.origin", 200);
     assert_eq!(with(|order| order.origin.clear()), text);
     assert_eq!(with(|order| order.origin = "n".repeat(201)), text);
-    let spaced = RequestError::Origin("clock-correction", "an origin has no white space and no +");
+    let spaced = RequestError::Origin(
+        "clock-correction",
+        "an origin must not contain whitespace or \"+\"",
+    );
     assert_eq!(with(|order| order.origin = "a b".to_owned()), spaced);
     let one = ClockCorrection {
         first: 9,
@@ -164,7 +167,7 @@ fn a_new_origin_says_what_was_lost_and_shows_the_old_checkpoint() {
     };
     assert_eq!(with(&zeros), range, "the root of nothing is not this");
     let wrong = |what| RequestError::Origin("new-origin", what);
-    let spaced = wrong("an origin has no white space and no +");
+    let spaced = wrong("an origin must not contain whitespace or \"+\"");
     for name in ["a b", "a+b", "a\u{a0}b"] {
         assert_eq!(with(&|order| order.origin = name.to_owned()), spaced);
         assert_eq!(
@@ -173,9 +176,9 @@ fn a_new_origin_says_what_was_lost_and_shows_the_old_checkpoint() {
         );
     }
 
-    let same = wrong("the new origin is the old one");
+    let same = wrong("the new origin equals the previous one");
     assert_eq!(with(&|order| order.origin = "old".to_owned()), same);
-    let none = wrong("previous_checkpoint is no checkpoint of the old log");
+    let none = wrong("previous_checkpoint is not a checkpoint of the previous origin");
     assert_eq!(
         with(&|order| order.previous_origin = "older".to_owned()),
         none

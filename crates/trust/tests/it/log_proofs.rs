@@ -302,14 +302,14 @@ fn a_key_of_the_log_is_certified_by_its_own_transcript() {
     let core = |transcript: &Transcript| String::from_utf8(transcript.encode().unwrap()).unwrap();
     let revocation = all.world.request_for(revoke(&NewKey::generate().kid()));
     for (key, why) in [
-        (generated(&all.world, "jwt", &all.key), "another ring"),
+        (generated(&all.world, "jwt", &all.key), "a ring other than"),
         (
             core(&all.world.done(&revocation)),
-            "not about the generation",
+            "does not concern the generation",
         ),
-        (core(&all.transcript()), "without the log's proofs"),
-        ("{}".to_owned(), "cannot be read"),
-        (format!("{} ", all.log_key), "cannot be read"),
+        (core(&all.transcript()), "must not contain log proofs"),
+        ("{}".to_owned(), "cannot be parsed"),
+        (format!("{} ", all.log_key), "cannot be parsed"),
     ] {
         for (keys, place) in [
             (vec![key.clone()], 0),

@@ -83,7 +83,7 @@ fn a_key_is_born_in_a_vault_and_each_attribute_read_back_is_compared() {
                 vault_location(g).version = "v".repeat(65)
             }),
             ("the tag", |g| vault_read_back(g).tag.push('x')),
-            ("the key's shape", |g| {
+            ("the key attributes", |g| {
                 vault_read_back(g).key_spec = "P-384".to_owned()
             }),
             ("enabled", |g| vault_read_back(g).enabled = false),

@@ -386,7 +386,7 @@ fn what_nobody_can_hear_does_not_fill_the_state() {
     let told = look(&log, None);
     let first = told.told.iter().find(|(code, ..)| *code == "correction");
     let what = &first.expect("it is told").2;
-    assert_eq!(what, "200 acts on the log were not looked at");
+    assert_eq!(what, "200 log acts were not checked");
     let state = told.state.unwrap().encode().unwrap();
     assert!(state.len() < 100 * 600 + 4_096, "{}", state.len());
 }

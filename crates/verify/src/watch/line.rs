@@ -147,12 +147,12 @@ impl Line {
     pub fn tell(&self, findings: &mut Findings) {
         // First, or it would be among those that are only counted.
         if self.too_many > 0 {
-            let what = format!("{} acts on the log were not looked at", self.too_many);
+            let what = format!("{} log acts were not checked", self.too_many);
             findings.add("correction", None, what);
         }
         for (act, why) in self.unheard.iter().zip(&self.whys) {
             let action = &act.leaf.action;
-            let what = format!("{action} does not rest on a ceremony: {why}");
+            let what = format!("{action} has no valid ceremony: {why}");
             findings.add(act.code(), Some(act.index), what);
         }
     }
@@ -173,13 +173,13 @@ impl Line {
     ) -> Result<Option<(u64, String)>, String> {
         if let Some(origin) = &self.torn {
             return Err(format!(
-                "{origin:?} does not begin with the leaves that its ceremony says are left"
+                "{origin:?} does not begin with the leaves that its ceremony retained"
             ));
         }
         let newest = self.known.as_ref().map_or(&*now.origin, LogLine::newest);
         if newest != now.origin {
             return Err(format!(
-                "the log is {:?}, and by its ceremonies it is {newest:?}",
+                "the log's origin is {:?}, its ceremonies name {newest:?}",
                 now.origin
             ));
         }
@@ -192,22 +192,24 @@ impl Line {
         }
         let Some(step) = self.step_from(old) else {
             return Err(format!(
-                "the log is {:?}, and no ceremony in it says that it was {old:?}",
+                "the log's origin is {:?}, and no ceremony in it names {old:?} as the previous origin",
                 now.origin
             ));
         };
         if self.anew {
             self.continues(before, step, acts)?;
         } else if before.size > step.size {
-            return Err(format!("the log was {old:?} before it is said to end"));
+            return Err(format!(
+                "the origin {old:?} was in use before its ceremony ended it"
+            ));
         }
         let later = self.began.iter();
         let later = later.skip_while(|order| order.previous_origin != old);
         let lost: u64 = later.filter_map(|order| order.lost).map(gone).sum();
         let seen = before.size.saturating_sub(step.size);
         let what = format!(
-            "the log is {:?} by a ceremony, and was {old:?}: {lost} leaves were lost, {seen} of \
-             them were seen",
+            "a ceremony changed the origin to {:?} from {old:?}: {lost} leaves were lost, {seen} \
+             of them already observed",
             now.origin
         );
         Ok(Some((step.size, what)))
@@ -221,8 +223,8 @@ impl Line {
         let same = last.size > before.size || (last.size, last.root) == (before.size, before.root);
         if !same {
             return Err(format!(
-                "the last checkpoint of {:?} is said to be one of {} leaves, another than the one of \
-                 {} that was remembered",
+                "the last checkpoint of {:?} named by the ceremony has {} leaves and conflicts \
+                 with the one of {} leaves in the state file",
                 step.previous_origin, last.size, before.size
             ));
         }
@@ -234,7 +236,7 @@ impl Line {
         match survived && remembered.eq(read) {
             true => Ok(()),
             false => Err(format!(
-                "the first {both} leaves are not those that were remembered"
+                "the first {both} leaves differ from those in the state file"
             )),
         }
     }

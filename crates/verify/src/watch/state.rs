@@ -36,11 +36,11 @@ pub struct State {
 
 #[derive(Debug, thiserror::Error)]
 pub enum BadState {
-    #[error("the state is not JSON of its form")]
+    #[error("the state file is malformed")]
     Json(#[from] serde_json::Error),
-    #[error("the state does not hold together: its tree is not that of its checkpoint")]
+    #[error("the state file is inconsistent: its tree does not match its checkpoint")]
     Root,
-    #[error("the state is of the installation with the genesis {0}")]
+    #[error("the state file belongs to the installation with the genesis {0}")]
     Genesis(Sha256Digest),
 }
 

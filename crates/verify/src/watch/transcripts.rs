@@ -47,7 +47,7 @@ impl Heard {
     /// By the transcript that the act names, if there is one to be had.
     pub fn by(act: Act, transcript: Option<&[u8]>, genesis: Sha256Digest) -> Self {
         let said = match transcript {
-            None => Err("its transcript is not to be had".to_owned()),
+            None => Err("its transcript is not available".to_owned()),
             Some(bytes) => pin(bytes, genesis)
                 .and_then(|pin| OnTheLog::read(act.index.unsigned_abs(), &act.leaf, bytes, &pin)),
         };

@@ -56,10 +56,11 @@ pub fn routes(description: &OpenApi) -> Router<SharedState> {
 
 fn asset(path: &str, config: Arc<Config<'static>>) -> Result<Response, Problem> {
     let file = utoipa_swagger_ui::serve(path, config).map_err(|error| {
-        tracing::error!(%error, "the page of the description cannot be written");
+        tracing::error!(%error, "the OpenAPI page cannot be generated");
         Problem::new(Code::Internal, "page")
     })?;
-    let file = file.ok_or_else(|| Problem::new(Code::NotFound, "the page has no such part"))?;
+    let file =
+        file.ok_or_else(|| Problem::new(Code::NotFound, "no such file of the OpenAPI page"))?;
     let content_type = HeaderValue::from_str(&file.content_type)
         .unwrap_or(HeaderValue::from_static("application/octet-stream"));
     let mut response = bytes_of(file.bytes.into_owned(), content_type, SHORT);

@@ -23,7 +23,7 @@ pub enum Error {
         path: PathBuf,
         expected: &'static str,
     },
-    #[error("the TLS settings do not fit together")]
+    #[error("the certificate and the private key do not match")]
     Tls(#[source] rustls::Error),
     #[error("the client authorities in {path} cannot be used")]
     ClientAuthorities {

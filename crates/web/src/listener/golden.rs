@@ -17,7 +17,7 @@ fn compare(name: &str, text: &str) {
     let kept = fs::read_to_string(&path).unwrap_or_default();
     assert!(
         kept == text,
-        "tests/golden/{name} differs from what the code says now; look at the difference with \
+        "tests/golden/{name} differs from the generated file; review the difference with \
          UPDATE_GOLDEN=1 and git diff"
     );
 }

@@ -12,15 +12,15 @@ use crate::v1::state::SharedState;
 #[openapi(
     info(
         title = "Chancery",
-        description = "Signs with keys that never leave their token, publishes them, and answers for \
-            every signature it ever made. Errors are problem documents (RFC 9457) with a stable `code`.",
+        description = "Signs with keys that never leave the HSM, publishes the public keys as \
+            JWKS, and verifies every signature it ever made. Errors are problem documents (RFC 9457) with a stable `code`.",
         license(name = "Apache-2.0", identifier = "Apache-2.0"),
     ),
     tags(
         (name = "signing", description = "For signers of a ring"),
-        (name = "publication", description = "For everybody: keys, their history and their transcripts"),
-        (name = "verification", description = "For everybody: verdicts with their reasons"),
-        (name = "log", description = "For everybody: the transparency log, its receipts and its files"),
+        (name = "publication", description = "Public: keys, their history and their transcripts"),
+        (name = "verification", description = "Public: verdicts with their reasons"),
+        (name = "log", description = "Public: the transparency log, its receipts and its files"),
         (name = "operation", description = "For operators and auditors"),
     ),
 )]
@@ -45,7 +45,9 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         SecurityScheme::Http(
             HttpBuilder::new()
                 .scheme(HttpAuthScheme::Bearer)
-                .description(Some("An access token, or a client certificate instead"))
+                .description(Some(
+                    "An access token; a client certificate is the alternative",
+                ))
                 .build(),
         ),
     );

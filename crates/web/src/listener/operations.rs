@@ -20,7 +20,7 @@ pub fn router(state: &SharedState) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/health/ready/{part}", get(health::ready_for))
-        .fallback(|| async { Problem::new(Code::NotFound, "nothing is here") })
+        .fallback(|| async { Problem::new(Code::NotFound, "not found") })
         .method_not_allowed_fallback(|| async {
             Problem::new(Code::MethodNotAllowed, "only GET is allowed")
         })

@@ -25,13 +25,13 @@ pub fn router(state: &SharedState) -> Router {
 
 async fn no_such_path(request: Request) -> Problem {
     let path: String = request.uri().path().chars().take(200).collect();
-    Problem::new(Code::NotFound, format!("nothing is at {path}"))
+    Problem::new(Code::NotFound, format!("no resource at {path}"))
 }
 
 async fn no_such_method(request: Request) -> Problem {
     Problem::new(
         Code::MethodNotAllowed,
-        format!("{} is not among the methods in Allow", request.method()),
+        format!("{} is not allowed; see the Allow header", request.method()),
     )
 }
 
@@ -41,7 +41,7 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
         .downcast_ref::<String>()
         .map(String::as_str)
         .or_else(|| panic.downcast_ref::<&str>().copied())
-        .unwrap_or("a panic without words");
+        .unwrap_or("a panic without a message");
     tracing::error!(what, "a handler panicked");
     Problem::new(Code::Internal, "a handler panicked").into_response()
 }

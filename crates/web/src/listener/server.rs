@@ -49,7 +49,7 @@ pub async fn serve(
         tls = settings.tls.is_some(), "serving");
     let stop = async {
         shutdown.await;
-        tracing::info!("stopping; requests in flight are finished");
+        tracing::info!("shutting down; waiting for requests in flight");
         api_handle.graceful_shutdown(Some(settings.shutdown_grace));
         // Probes and scrapes see the end of it.
         while api_handle.connection_count() > 0 {

@@ -36,7 +36,7 @@ pub fn authenticate(
         (None, _) => credentials
             .by_sans(peer.sans.iter().map(String::as_str), now.millis())
             .map_or(
-                Caller::Unknown("the certificate's names are mapped to nobody"),
+                Caller::Unknown("no principal is mapped to the certificate's names"),
                 |principal| Caller::Known(principal.clone()),
             ),
         (Some(_), Some(_)) => Caller::Unknown("several Authorization headers"),
@@ -45,7 +45,7 @@ pub fn authenticate(
             Some(access_token) => credentials
                 .by_access_token(access_token, now.millis())
                 .map_or(
-                    Caller::Unknown("the access token is not known or has ended"),
+                    Caller::Unknown("the access token is unknown or expired"),
                     |principal| Caller::Known(principal.clone()),
                 ),
         },
@@ -73,7 +73,7 @@ impl Caller {
             Self::Known(principal) => Ok(principal),
             Self::Anonymous => Err(Problem::new(
                 Code::Unauthenticated,
-                "send an access token as Authorization: Bearer, or use a client certificate",
+                "send an access token in Authorization: Bearer, or use a client certificate",
             )),
             Self::Unknown(why) => Err(Problem::new(Code::InvalidCredentials, *why)),
         }

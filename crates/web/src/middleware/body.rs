@@ -26,7 +26,7 @@ pub async fn strict<T: DeserializeOwned>(
             Problem::new(
                 Code::BodyTimeout,
                 format!(
-                    "the body has to arrive within {} ms",
+                    "the body was not received within {} ms",
                     context.time_limit.as_millis()
                 ),
             )
@@ -57,7 +57,12 @@ fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
 
 /// One frame, the usual case, is passed on without a copy.
 async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
-    let too_large = || Problem::new(Code::BodyTooLarge, format!("a body may have {limit} bytes"));
+    let too_large = || {
+        Problem::new(
+            Code::BodyTooLarge,
+            format!("the body exceeds the limit of {limit} bytes"),
+        )
+    };
     // A declared length over the limit is refused before a byte of it is read.
     if body.size_hint().lower() > limit as u64 {
         return Err(too_large());
@@ -66,10 +71,10 @@ async fn collect(mut body: Body, limit: usize) -> Result<Bytes, Problem> {
     let mut more = Vec::new();
     while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
         let frame = frame.map_err(|error| {
-            tracing::debug!(%error, "body broke off");
+            tracing::debug!(%error, "body incomplete");
             Problem::new(
                 Code::BodyIncomplete,
-                "the connection ended or broke within the body",
+                "the connection was closed before the body was complete",
             )
         })?;
         let Ok(data) = frame.into_data() else {

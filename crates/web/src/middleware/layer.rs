@@ -177,8 +177,10 @@ async fn record(layer: &RequestLayer, refusal: Refusal, id: &str) {
     let written = layer.app.refusals.record(refusal);
     match tokio::time::timeout(layer.request_timeout, written).await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(id, error = %error, "a refusal was not recorded"),
-        Err(_) => tracing::error!(id, "a refusal was not recorded in time"),
+        Ok(Err(error)) => {
+            tracing::error!(id, error = %error, "a refusal was not written to the audit trail")
+        }
+        Err(_) => tracing::error!(id, "a refusal was not written to the audit trail in time"),
     }
 }
 

@@ -72,7 +72,7 @@ impl Limits {
             .map_err(|_| {
                 Problem::new(
                     Code::Overloaded,
-                    "as many requests are in flight as are taken".to_owned(),
+                    "the limit of requests in flight is reached".to_owned(),
                 )
             })
     }

@@ -98,145 +98,125 @@ impl Code {
     const fn facts(self) -> (StatusCode, &'static str, &'static str) {
         use StatusCode as S;
         match self {
-            Self::NotFound => (S::NOT_FOUND, "not_found", "No such resource"),
+            Self::NotFound => (S::NOT_FOUND, "not_found", "Resource not found"),
             Self::MethodNotAllowed => (
                 S::METHOD_NOT_ALLOWED,
                 "method_not_allowed",
-                "This resource does not take this method",
+                "Method not allowed",
             ),
             Self::UnsupportedMediaType => (
                 S::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "The content type is not application/json",
+                "The content type must be application/json",
             ),
             Self::BodyTooLarge => (
                 S::PAYLOAD_TOO_LARGE,
                 "body_too_large",
-                "The body is longer than allowed",
+                "The body is too large",
             ),
-            Self::BodyIncomplete => (
-                S::BAD_REQUEST,
-                "body_incomplete",
-                "The body ended before it was complete",
-            ),
+            Self::BodyIncomplete => (S::BAD_REQUEST, "body_incomplete", "The body is incomplete"),
             Self::BodyTimeout => (
                 S::REQUEST_TIMEOUT,
                 "body_timeout",
-                "The body did not arrive in time",
+                "The body was not received in time",
             ),
             Self::BadJson => (S::BAD_REQUEST, "bad_json", "The body is not strict JSON"),
-            Self::BadMember => (S::BAD_REQUEST, "bad_member", "A member is not as expected"),
-            Self::BadQuery => (
-                S::BAD_REQUEST,
-                "bad_query",
-                "A query parameter is not as expected",
-            ),
-            Self::BadHeader => (S::BAD_REQUEST, "bad_header", "A header is not as expected"),
+            Self::BadMember => (S::BAD_REQUEST, "bad_member", "A member is invalid"),
+            Self::BadQuery => (S::BAD_REQUEST, "bad_query", "A query parameter is invalid"),
+            Self::BadHeader => (S::BAD_REQUEST, "bad_header", "A header is invalid"),
             Self::Unauthenticated => (
                 S::UNAUTHORIZED,
                 "unauthenticated",
-                "This resource needs credentials",
+                "Credentials are required",
             ),
             Self::InvalidCredentials => (
                 S::UNAUTHORIZED,
                 "invalid_credentials",
-                "The credentials are not known or not valid any more",
+                "The credentials are unknown or expired",
             ),
-            Self::Forbidden => (S::FORBIDDEN, "forbidden", "The caller may not do this"),
-            Self::UnknownRing => (S::NOT_FOUND, "unknown_ring", "There is no such ring"),
-            Self::UnknownKey => (S::NOT_FOUND, "unknown_key", "There is no such key"),
+            Self::Forbidden => (S::FORBIDDEN, "forbidden", "The caller lacks permission"),
+            Self::UnknownRing => (S::NOT_FOUND, "unknown_ring", "Unknown ring"),
+            Self::UnknownKey => (S::NOT_FOUND, "unknown_key", "Unknown key"),
             Self::UnknownCeremony => (
                 S::NOT_FOUND,
                 "unknown_ceremony",
-                "There is no such closed ceremony",
+                "No closed ceremony with this id",
             ),
             Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
             Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
-            Self::NoActiveKey => (
-                S::CONFLICT,
-                "no_active_key",
-                "The ring has no key that signs",
-            ),
+            Self::NoActiveKey => (S::CONFLICT, "no_active_key", "The ring has no active key"),
             Self::KeyMayNotSign => (
                 S::CONFLICT,
                 "key_may_not_sign",
-                "The key stopped signing while the request was on its way",
+                "The key is no longer active",
             ),
             Self::WrongUsage => (
                 S::UNPROCESSABLE_ENTITY,
                 "wrong_usage",
-                "The ring does not sign this kind of input",
+                "The ring's usage does not allow this format",
             ),
             Self::WrongAlgorithm => (
                 S::UNPROCESSABLE_ENTITY,
                 "wrong_algorithm",
-                "The ring signs with another algorithm",
+                "The ring uses a different algorithm",
             ),
             Self::WrongHash => (
                 S::UNPROCESSABLE_ENTITY,
                 "wrong_hash",
-                "The ring's algorithm uses another hash",
+                "The ring's algorithm uses a different hash",
             ),
             Self::IdempotencyMismatch => (
                 S::UNPROCESSABLE_ENTITY,
                 "idempotency_mismatch",
-                "The idempotency key was used for another request",
+                "The idempotency key was used for a different request",
             ),
-            Self::RateLimited => (
-                S::TOO_MANY_REQUESTS,
-                "rate_limited",
-                "The caller sends more requests than allowed",
-            ),
+            Self::RateLimited => (S::TOO_MANY_REQUESTS, "rate_limited", "Too many requests"),
             Self::Overloaded => (
                 S::SERVICE_UNAVAILABLE,
                 "overloaded",
-                "The service has more work than it can do in time",
+                "The service is overloaded",
             ),
             Self::DeadlineExceeded => (
                 S::SERVICE_UNAVAILABLE,
                 "deadline_exceeded",
-                "The request was not answered in its time",
+                "The request deadline was exceeded",
             ),
             Self::TokenUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "token_unavailable",
-                "The token cannot sign",
+                "The HSM is unavailable",
             ),
             Self::DatabaseUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "database_unavailable",
-                "The database does not answer",
+                "The database is unavailable",
             ),
             Self::LogUnavailable => (
                 S::SERVICE_UNAVAILABLE,
                 "log_unavailable",
-                "The transparency log does not go on",
+                "The transparency log is unavailable",
             ),
             Self::NotInLog => (
                 S::CONFLICT,
                 "not_in_log",
-                "The signature checks, and the log does not know it",
+                "The signature is valid but not in the log",
             ),
             Self::Pruned => (
                 S::GONE,
                 "pruned",
-                "The body of the leaf was removed after retention",
+                "The leaf body was pruned after its retention period",
             ),
             Self::BadSignature => (
                 S::UNPROCESSABLE_ENTITY,
                 "bad_signature",
-                "The signature does not check",
+                "The signature is invalid",
             ),
             Self::OutcomeUnknown => (
                 S::SERVICE_UNAVAILABLE,
                 "outcome_unknown",
-                "It is not known whether the request took effect",
+                "The outcome of the request is unknown",
             ),
-            Self::Internal => (
-                S::INTERNAL_SERVER_ERROR,
-                "internal",
-                "Something went wrong inside the service",
-            ),
+            Self::Internal => (S::INTERNAL_SERVER_ERROR, "internal", "Internal error"),
         }
     }
 
@@ -261,13 +241,13 @@ impl Code {
             | Self::TokenUnavailable
             | Self::DatabaseUnavailable
             | Self::LogUnavailable => {
-                Some("Nothing was signed or changed. Try again after Retry-After.")
+                Some("Nothing was signed or changed. Retry after the time given in Retry-After.")
             }
             // The work may have been finished after the answer was given up.
             Self::DeadlineExceeded | Self::OutcomeUnknown => {
-                Some("The outcome is not known. Try again with the same Idempotency-Key.")
+                Some("The outcome is unknown. Retry with the same Idempotency-Key.")
             }
-            Self::Internal => Some("Report the request id to the operators."),
+            Self::Internal => Some("Report the request ID to the operators."),
             _ => None,
         }
     }

@@ -7,7 +7,7 @@ use trust::JsonError;
 use crate::problem::Problem;
 use crate::problem::code::Code;
 use keyring::{signing, verification};
-use token::Advice;
+use token::RetryHint;
 
 impl From<JsonError> for Problem {
     fn from(error: JsonError) -> Self {
@@ -26,7 +26,7 @@ impl From<JsonError> for Problem {
                 path,
                 "the integer is beyond 2^53-1".to_owned(),
             ),
-            JsonError::Depth { path } => (Code::BadJson, path, "nested too deep".to_owned()),
+            JsonError::Depth { path } => (Code::BadJson, path, "nested too deeply".to_owned()),
             JsonError::Content { path, what } => (Code::BadMember, path, what),
             other => (Code::BadJson, String::new(), other.to_string()),
         };
@@ -76,17 +76,17 @@ impl From<log::ProofError> for Problem {
 }
 
 fn from_token(cause: &token::Error, error: &signing::Error) -> Problem {
-    match cause.advice() {
-        Advice::RetryAfter(millis) => Problem::caused_by(Code::TokenUnavailable, error)
+    match cause.retry_hint() {
+        RetryHint::RetryAfter(millis) => Problem::caused_by(Code::TokenUnavailable, error)
             .retry_after(Duration::from_millis(millis)),
-        Advice::Overloaded => Problem::caused_by(Code::Overloaded, error),
-        Advice::TimedOut => Problem::caused_by(Code::DeadlineExceeded, error),
+        RetryHint::Overloaded => Problem::caused_by(Code::Overloaded, error),
+        RetryHint::TimedOut => Problem::caused_by(Code::DeadlineExceeded, error),
         // A lost worker: signing may be repeated, nothing was released.
-        Advice::Alert if cause.is_outcome_unknown() => {
+        RetryHint::Alert if cause.is_outcome_unknown() => {
             Problem::caused_by(Code::TokenUnavailable, error)
         }
         // A person has to look; a caller can only come back later.
-        Advice::Alert => {
+        RetryHint::Alert => {
             Problem::caused_by(Code::TokenUnavailable, error).retry_after(Duration::from_secs(30))
         }
     }

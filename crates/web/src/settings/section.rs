@@ -55,7 +55,7 @@ impl Http {
         if exposed && profile == Profile::Production {
             return Err(Invalid::new(
                 "http.listen",
-                "without [http.tls] it may only listen on loopback: access tokens would travel in the clear",
+                "without [http.tls] it must be a loopback address: access tokens would be sent unencrypted",
             ));
         }
         if !self.operations_listen.ip().is_loopback() {

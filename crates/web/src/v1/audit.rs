@@ -28,7 +28,7 @@ struct AuditQuery {
 pub struct AuditAnswer {
     /// In order and without gaps.
     leaves: Vec<LeafView>,
-    /// `from` of the next page; none at the end of the trail.
+    /// `from` of the next page; absent at the end of the trail.
     next: Option<i64>,
 }
 
@@ -52,13 +52,13 @@ pub struct LeafView {
     operation_id = "audit",
     tag = "operation",
     params(
-        ("from" = Option<i64>, Query, description = "Index of the first leaf of the page; 0 if nothing is said"),
-        ("limit" = Option<i64>, Query, description = "Most leaves in the page, 1 to 1000; 100 if nothing is said"),
+        ("from" = Option<i64>, Query, description = "Index of the first leaf of the page; default 0"),
+        ("limit" = Option<i64>, Query, description = "Page size, 1 to 1000; default 100"),
     ),
     responses(
         (status = 200, body = AuditAnswer),
-        (status = "4XX", description = "Not an auditor, or a wrong parameter", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = "4XX", description = "Not an auditor, or an invalid parameter", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
     security(("access_token" = []), ("mtls" = [])),
 )]

@@ -45,11 +45,11 @@ pub struct BlastRadiusAnswer {
     summary: Option<RadiusSummary>,
     /// In the order of the log, at most `limit`.
     signatures: Vec<IssuedView>,
-    /// `from` of the next page; none after the last one.
+    /// `from` of the next page; absent on the last page.
     next: Option<i64>,
 }
 
-/// All of them counted.
+/// Totals over all signatures.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RadiusSummary {
     total: i64,
@@ -57,12 +57,12 @@ pub struct RadiusSummary {
     first: Option<RadiusEnd>,
     #[serde(skip_serializing_if = "Option::is_none")]
     last: Option<RadiusEnd>,
-    /// Days of UTC that have any.
+    /// UTC days with at least one signature.
     by_day: Vec<RadiusDay>,
 }
 
-/// The lowest index and the earliest instant, or the highest and the latest: the clocks of replicas
-/// differ by a little, so the two need not be of one signature.
+/// The lowest index and the earliest instant, or the highest and the latest: the clocks of
+/// replicas differ slightly, so the two may belong to different signatures.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct RadiusEnd {
     index: i64,
@@ -88,9 +88,9 @@ pub struct IssuedView {
 
 /// Blast radius
 ///
-/// Every signature by this key that was logged since an instant, so all that is in doubt if the key
-/// was somebody else's too since then. Nothing leaves the service that is not in the log: a
-/// signature that checks and is not in this list was not made here.
+/// Every signature by this key logged since an instant: all that are in doubt if the key has been
+/// compromised since then. The service releases no signature that is not in the log: a valid
+/// signature that is not in this list was not made by the service.
 #[utoipa::path(
     get,
     path = "/v1/keys/{kid}/blast-radius",
@@ -98,15 +98,15 @@ pub struct IssuedView {
     tag = "verification",
     params(
         ("kid" = String, Path, description = "RFC 7638 SHA-256 thumbprint of the key"),
-        ("since" = Option<String>, Query, format = DateTime, description = "RFC 3339; `compromised_since` of a compromised key if nothing is said"),
-        ("from" = Option<i64>, Query, description = "Index of the log to go on from: `next` of the page before. Left out on the first page, which also counts; 0 lists from the beginning without counting"),
-        ("limit" = Option<i64>, Query, description = "Most signatures in the page, 1 to 1000; 100 if nothing is said"),
+        ("since" = Option<String>, Query, format = DateTime, description = "RFC 3339; default: `compromised_since` of a compromised key"),
+        ("from" = Option<i64>, Query, description = "Log index to continue from: `next` of the previous page. Omit it for the first page, which also returns the summary; 0 lists from the beginning without a summary"),
+        ("limit" = Option<i64>, Query, description = "Page size, 1 to 1000; default 100"),
     ),
     responses(
         (status = 200, body = BlastRadiusAnswer),
-        (status = 400, description = "A wrong parameter, or no `since` for a key that is not compromised", body = problem::Document, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The log does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 400, description = "An invalid parameter, or `since` is missing for a key that is not compromised", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(

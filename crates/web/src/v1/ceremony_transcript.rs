@@ -23,8 +23,8 @@ use crate::v1::state::SharedState;
     params(("ceremony" = String, Path, description = "SHA-256 of the request, in lower-case hex")),
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785), without the log's proofs", body = Object, content_type = "application/json"),
-        (status = 404, description = "There is no such closed ceremony", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "No closed ceremony with this id", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -36,9 +36,9 @@ pub async fn handle(
     let unknown = |why: &str| Problem::new(Code::UnknownCeremony, why).about("ceremony");
     let named: Sha256Digest = ceremony
         .parse()
-        .map_err(|_| unknown("this is no SHA-256 in lower-case hex"))?;
+        .map_err(|_| unknown("expected a SHA-256 digest in lower-case hex"))?;
     let bytes = state.app.archive.transcript(named.to_string()).await?;
-    let bytes = bytes.ok_or_else(|| unknown("no ceremony with this request was closed"))?;
+    let bytes = bytes.ok_or_else(|| unknown("no closed ceremony with this request"))?;
     Ok(answer(bytes, "max-age=31536000, immutable"))
 }
 

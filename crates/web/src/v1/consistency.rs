@@ -18,7 +18,7 @@ struct Sizes {
     new: u64,
 }
 
-/// That one tree begins with another, RFC 6962 section 2.1.2.
+/// Consistency proof between two trees, RFC 6962 section 2.1.2.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct ConsistencyAnswer {
     old: u64,
@@ -39,8 +39,8 @@ pub struct ConsistencyAnswer {
     ),
     responses(
         (status = 200, body = ConsistencyAnswer),
-        (status = "4XX", description = "There are no such trees", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = "4XX", description = "No trees of these sizes", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Response, Problem> {

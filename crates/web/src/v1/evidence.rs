@@ -15,21 +15,21 @@ use crate::v1::verify::VerifyRequest;
 
 pub const FILE: HeaderValue = HeaderValue::from_static("application/json");
 
-/// A signature, and what came with it.
+/// A signature and its salt.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceRequest {
     /// As for `/v1/verify`, without `timestamp` and `at`.
     #[schema(value_type = Object)]
     signature: serde_json::Value,
-    /// Base64url: the salt that came with the signature; with it the file also opens the leaf's
-    /// commitment to what was signed.
+    /// Base64url: the salt returned with the signature; with it the file also opens the leaf's
+    /// commitment to the signed input.
     salt: Option<String>,
 }
 
 /// Evidence of a signature
 ///
-/// The same with the signature itself and what it covers in the file.
+/// As above; the file also contains the signature itself and the signed input.
 #[utoipa::path(
     post,
     path = "/v1/evidence",
@@ -38,8 +38,8 @@ pub struct EvidenceRequest {
     request_body = EvidenceRequest,
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785)", body = Object, content_type = "application/json"),
-        (status = "4XX", description = "The request cannot be read, or the signature does not check or is not in the log", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = "4XX", description = "The request is malformed, or the signature is invalid or not in the log", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -57,7 +57,7 @@ pub async fn handle(
         ("at", question.at.is_some()),
     ];
     if let Some((member, _)) = beyond.into_iter().find(|(_, given)| *given) {
-        return Err(Problem::member(member, "does not belong to this request"));
+        return Err(Problem::member(member, "not allowed in this request"));
     }
     let salt = asked
         .salt

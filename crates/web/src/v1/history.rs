@@ -29,28 +29,28 @@ struct Asked {
 
 /// Signed history
 ///
-/// Every key that was ever accepted, those of the ring `log` too, in the order of acceptance: its JWK
-/// with `iat` (published), `nbf`, `exp` (the end of its signing, or the one approved), `ring`,
-/// `key_number`, `ceremony` (of its birth) and `log_index` (of its acceptance), and where it was
-/// revoked `revoked` with `revoked_at` and `reason`, `revocation_log_index`, and `compromised_since`
-/// where that is known. Each page is a JWT of type `jwk-set+jwt` with `iss`, `iat` (when this page
-/// was signed; it is not signed again while it says the same) and, unless it is the last, `next`: the
-/// `from` of the next page, also in `Link`. Whoever follows `next` from the beginning to the page
-/// without one has every key.
+/// Every key ever accepted, including those of the ring `log`, in order of acceptance: its JWK with
+/// `iat` (published), `nbf`, `exp` (end of signing, actual or approved), `ring`, `key_number`,
+/// `ceremony` (that generated it) and `log_index` (of its acceptance); for a revoked key also
+/// `revoked` with `revoked_at` and `reason`, `revocation_log_index`, and `compromised_since` if
+/// known. Each page is a JWT of type `jwk-set+jwt` with `iss`, `iat` (when this page was signed; it
+/// is signed again only when its content changes) and, unless it is the last, `next`: the `from` of
+/// the next page, also in `Link`. Following `next` from the first page to the page without one
+/// yields every key.
 #[utoipa::path(
     get,
     path = "/v1/keys/history",
     operation_id = "history",
     tag = "publication",
     params(
-        ("from" = Option<i64>, Query, description = "Permit in the log: the page with the first key that was accepted there or later; 0 if nothing is said"),
-        ("limit" = Option<i64>, Query, description = "Most keys in the page: 10, 100 or 1000; 1000 if nothing is said"),
+        ("from" = Option<i64>, Query, description = "Log index: the page starts with the first key accepted at or after it; default 0"),
+        ("limit" = Option<i64>, Query, description = "Page size: 10, 100 or 1000; default 1000"),
     ),
     responses(
         (status = 200, description = "Compact JWT", body = String, content_type = "application/jwk-set+jwt"),
-        (status = 400, description = "A wrong parameter", body = problem::Document, content_type = "application/problem+json"),
-        (status = 404, description = "No key was accepted there or later, or no ring is set to sign the history", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "It cannot be signed now", body = problem::Document, content_type = "application/problem+json"),
+        (status = 400, description = "An invalid parameter", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "No key was accepted at or after this index, or no ring is configured to sign the history", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The history cannot be signed at present", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -66,12 +66,12 @@ pub async fn handle(
         return bad("limit", "expected 10, 100 or 1000");
     }
     if from < 0 {
-        return bad("from", "expected a place in the log");
+        return bad("from", "expected a log index");
     }
     let Some(ring) = state.settings.history_ring.clone() else {
         return Err(Problem::new(
             Code::NotFound,
-            "no ring is set to sign the history",
+            "no ring is configured to sign the history",
         ));
     };
     let page = state

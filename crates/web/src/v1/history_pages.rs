@@ -68,7 +68,7 @@ impl HistoryPages {
         let mut kept = self.kept.lock().await;
         kept.follow(self.app.keys.current());
         let start = start(&kept.keys, from, limit).ok_or_else(|| {
-            let why = "no key was accepted at this place in the log or later";
+            let why = "no key was accepted at or after this log index";
             Problem::new(Code::NotFound, why).about("from")
         })?;
         let generation = kept.generation;

@@ -19,7 +19,7 @@ pub struct InventoryAnswer {
     version: i64,
     /// By ring and number.
     keys: Vec<InventoryKey>,
-    /// Keys in the database that the replica does not believe; each is an alarm.
+    /// Keys in the database that the replica refuses; each is an alarm.
     refused: Vec<RefusedKey>,
 }
 

@@ -14,17 +14,17 @@ use crate::v1::state::{ServerState, SharedState};
 /// Keys of all rings
 ///
 /// Standby, active, retired and archived keys as a JWK set (RFC 7517), newest first. RSA and EC
-/// keys; Ed25519 keys only where the service is set to, because some libraries refuse a whole set
-/// for one key of a kind that they do not know. Each ring has a set of its own.
+/// keys; Ed25519 keys only where the service is configured so, because some libraries reject a
+/// whole set that contains a key type they do not support. Each ring also has its own set.
 #[utoipa::path(
     get,
     path = "/.well-known/jwks.json",
     operation_id = "jwks",
     tag = "publication",
-    params(("If-None-Match" = Option<String>, Header, description = "ETag of the set that the caller holds")),
+    params(("If-None-Match" = Option<String>, Header, description = "ETag of the cached set")),
     responses(
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
-        (status = 304, description = "The caller's set is current"),
+        (status = 304, description = "The cached set is current"),
         (status = 404, description = "No key is published yet: an empty set is never served", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]

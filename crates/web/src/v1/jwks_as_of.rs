@@ -22,11 +22,11 @@ struct AsOf {
 
 /// Keys of all rings at an instant
 ///
-/// The set of `/.well-known/jwks.json` as it was at an instant of the past, from what had happened to
-/// the keys by then. What happened at the very instant counts as done; a replica may have served the
-/// set before for a moment longer, and a cache for its `max-age`. The byte budget and whether Ed25519
-/// keys are in it are as they are set today. It is evidence of what was published, not a set to verify
-/// with: keys that were revoked since are in it.
+/// The set at `/.well-known/jwks.json` as it was at an instant in the past, derived from the key
+/// states at that instant. A change at exactly that instant is included; a replica may have served
+/// the previous set slightly longer, and a cache for its `max-age`. The byte budget and the
+/// inclusion of Ed25519 keys follow today's configuration. It documents what was published and must
+/// not be used for verification: it contains keys that have since been revoked.
 #[utoipa::path(
     get,
     path = "/v1/jwks",
@@ -35,8 +35,8 @@ struct AsOf {
     params(("at" = String, Query, format = DateTime, description = "RFC 3339, not in the future")),
     responses(
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
-        (status = 400, description = "No instant, or one of the future", body = problem::Document, content_type = "application/problem+json"),
-        (status = 404, description = "No key was published then: an empty set is never served", body = problem::Document, content_type = "application/problem+json"),
+        (status = 400, description = "`at` is missing or in the future", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "No key was published at that instant: an empty set is never served", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -59,7 +59,7 @@ pub async fn respond(
         .map_err(|error| Problem::caused_by(Code::Internal, &error))?
         .ok_or_else(|| Problem::new(Code::UnknownRing, "no ring has this name").about("ring"))?;
     let answer = Answer::new(&document).ok_or_else(|| {
-        let what = format!("no key was published under this name at {at}");
+        let what = format!("no key of this ring was published at {at}");
         Problem::new(Code::NotFound, what).about("at")
     })?;
     Ok(answer.respond(headers))

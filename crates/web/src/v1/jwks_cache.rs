@@ -22,7 +22,7 @@ use keyring::keys::{Document, Snapshot};
 const LEFT_OUT: HeaderName = HeaderName::from_static("x-chancery-keys-left-out");
 
 pub fn nothing_published() -> Problem {
-    Problem::new(Code::UnknownRing, "no key is published under this name")
+    Problem::new(Code::UnknownRing, "no key is published for this ring")
 }
 
 /// The answers for one snapshot.

@@ -31,17 +31,17 @@ pub struct KeyView {
     pub life: Life,
     #[schema(value_type = String, format = DateTime)]
     pub published_at: Time,
-    /// Not before this instant may it sign, by the request that was approved.
+    /// It may not sign before this instant, as approved in the request.
     #[schema(value_type = String, format = DateTime)]
     pub activate_at: Time,
     #[schema(value_type = String, format = DateTime)]
     pub retire_at: Time,
-    /// The ceremony that bore it; its transcript is at `…/transcript`.
+    /// The ceremony that generated it; its transcript is at `…/transcript`.
     pub ceremony: String,
-    /// Where the log tells of its acceptance; every act on it, with its proof, is at `…/log`.
+    /// Log index of its acceptance; every act on it, with its proof, is at `…/log`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_index: Option<i64>,
-    /// The public key. That it stands here says nothing of whether to trust it: look at `state`.
+    /// The public key. Its presence does not imply trust: check `state`.
     #[schema(value_type = Object)]
     pub jwk: Value,
 }
@@ -55,7 +55,7 @@ pub struct KeyView {
     params(("kid" = String, Path, description = "RFC 7638 SHA-256 thumbprint of the key")),
     responses(
         (status = 200, body = KeyView),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -83,7 +83,7 @@ pub fn find<'a>(snapshot: &'a Snapshot, kid: &str) -> Result<&'a Arc<Key>, Probl
     let unknown = |why: &str| Problem::new(Code::UnknownKey, why).about("kid");
     let kid: Kid = kid
         .parse()
-        .map_err(|_| unknown("a kid is 43 characters of base64url"))?;
+        .map_err(|_| unknown("expected a kid: 43 characters of base64url"))?;
     snapshot
         .keys
         .get(&kid)

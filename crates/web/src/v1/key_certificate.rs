@@ -10,8 +10,8 @@ use crate::v1::state::SharedState;
 
 /// The certificate of a key
 ///
-/// Keys have none yet: a kid is the key's own thumbprint and needs no authority. The transcript
-/// at `…/transcript` says who accepted the key.
+/// Certificates are not supported yet: a kid is the key's own thumbprint and needs no certification
+/// authority. The transcript at `…/transcript` shows who accepted the key.
 #[utoipa::path(
     get,
     path = "/v1/keys/{kid}/certificate",
@@ -19,7 +19,7 @@ use crate::v1::state::SharedState;
     tag = "publication",
     params(("kid" = String, Path)),
     responses(
-        (status = 404, description = "There is no such key, or it has no certificate", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key, or it has no certificate", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(

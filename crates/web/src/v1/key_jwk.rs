@@ -23,7 +23,7 @@ use keyring::keys::{Key, Snapshot};
     params(("kid" = String, Path)),
     responses(
         (status = 200, body = Object, content_type = "application/jwk+json"),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
         (status = 410, description = "The key was revoked", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]

@@ -7,12 +7,12 @@ use utoipa::ToSchema;
 
 use keyring::keys::Key;
 
-/// Where a key stands, with the instants that exist in that state.
+/// State of a key, with the instants that exist in that state.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Life {
     /// `prepared`, `active`, `retired`, `archived` or `revoked`.
     pub state: &'static str,
-    /// While active: `primary` signs; `secondary` did until a moment ago.
+    /// While active: `primary` signs; `secondary` was primary before and no longer signs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub role: Option<&'static str>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -41,11 +41,11 @@ pub struct Revocation {
     pub reason: &'static str,
     #[schema(value_type = String, format = DateTime)]
     pub revoked_at: Time,
-    /// With `compromised`: since when somebody else may have signed.
+    /// With `compromised`: the earliest instant at which an unauthorised party may have signed.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     pub compromised_since: Option<Time>,
-    /// Where the log tells of it.
+    /// Log index of the revocation.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub log_index: Option<i64>,
 }

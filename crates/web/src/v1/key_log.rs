@@ -14,14 +14,15 @@ use crate::v1::key::find;
 use crate::v1::response::{Named, json, no_query, public, readable_anywhere};
 use crate::v1::state::SharedState;
 
-/// What the log tells of one key.
+/// What the log records about one key.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct KeyLogAnswer {
     #[schema(value_type = String)]
     kid: Kid,
-    /// Oldest first; from them alone follows the state of the key (docs/LOG.md, "Evidence", step 6).
+    /// Oldest first; the state of the key follows from them alone (docs/LOG.md, "Evidence", step
+    /// 6).
     life: Vec<LoggedAct>,
-    /// Places in the log of later acts that no checkpoint covers yet.
+    /// Log indices of later acts that no checkpoint covers yet.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pending: Vec<i64>,
     /// The kids of the keys that signed the checkpoints; the transcript of each is at its
@@ -32,7 +33,7 @@ pub struct KeyLogAnswer {
 /// An act and the proof that it is in the log, as in an evidence file.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct LoggedAct {
-    /// The very bytes of the leaf.
+    /// The exact bytes of the leaf.
     leaf: String,
     /// A c2sp.org/tlog-proof.
     proof: String,
@@ -40,7 +41,8 @@ pub struct LoggedAct {
 
 /// The log of one key
 ///
-/// Its acceptance, every change of its role, its end and its revocation, as leaves with their proofs.
+/// Its acceptance, role changes, retirement, destruction and revocation, as leaves with inclusion
+/// proofs.
 #[utoipa::path(
     get,
     path = "/v1/keys/{kid}/log",
@@ -49,8 +51,8 @@ pub struct LoggedAct {
     params(("kid" = String, Path, description = "RFC 7638 SHA-256 thumbprint of the key")),
     responses(
         (status = 200, body = KeyLogAnswer),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(

@@ -20,7 +20,7 @@ use crate::v1::state::SharedState;
     params(("kid" = String, Path)),
     responses(
         (status = 200, body = String, content_type = "application/x-pem-file"),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
         (status = 410, description = "The key was revoked", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]

@@ -13,8 +13,9 @@ use crate::v1::state::SharedState;
 
 /// Transcript of a key
 ///
-/// Of the ceremony that bore it, with proofs that its acts are in the log as soon as a checkpoint
-/// covers them. `chancery ceremony verify FILE --genesis SHA256` checks it without this service.
+/// The transcript of the ceremony that generated it, with inclusion proofs of its acts once a
+/// checkpoint covers them. `chancery ceremony verify FILE --genesis SHA256` checks it without this
+/// service.
 #[utoipa::path(
     get,
     path = "/v1/keys/{kid}/transcript",
@@ -23,8 +24,8 @@ use crate::v1::state::SharedState;
     params(("kid" = String, Path)),
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785)", body = Object, content_type = "application/json"),
-        (status = 404, description = "There is no such key", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The database does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(

@@ -12,21 +12,21 @@ use crate::v1::state::SharedState;
 
 /// Evidence of a leaf
 ///
-/// An evidence file (docs/LOG.md) of the signature at this place in the log: leaf, proof, the
-/// key's life and transcripts. It speaks of the signature by its hash, because the log does not
-/// keep signatures; POST one to have it in the file. `chancery verify FILE --genesis SHA256`
-/// checks it offline.
+/// An evidence file (docs/LOG.md) for the signature at this log index: leaf, inclusion proof, the
+/// key's history and its transcripts. It identifies the signature by its hash, because the log does
+/// not store signatures; POST the signature to include it in the file. `chancery verify FILE
+/// --genesis SHA256` checks it offline.
 #[utoipa::path(
     get,
     path = "/v1/evidence/{index}",
     operation_id = "leaf_evidence",
     tag = "log",
-    params(("index" = i64, Path, description = "Permit in the log")),
+    params(("index" = i64, Path, description = "Place in the log")),
     responses(
         (status = 200, description = "Canonical JSON (RFC 8785)", body = Object, content_type = "application/json"),
-        (status = 404, description = "There is no such leaf, no checkpoint covers it yet, or it is not of a signature", body = problem::Document, content_type = "application/problem+json"),
-        (status = 410, description = "The body of the leaf was removed after retention; what was taken before still verifies", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "No leaf with this index, no checkpoint covers it yet, or it does not record a signature", body = problem::Document, content_type = "application/problem+json"),
+        (status = 410, description = "The leaf body was pruned after its retention period; receipts and evidence obtained earlier still verify", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(

@@ -10,8 +10,8 @@ use crate::v1::state::SharedState;
 
 /// Checkpoint
 ///
-/// The newest one: a signed note with the origin, the number of leaves and the root, by the log's
-/// own key and by its witnesses.
+/// The newest checkpoint: a signed note with the origin, the tree size and the root hash, signed
+/// by the log's key and cosigned by its witnesses.
 #[utoipa::path(
     get,
     path = "/log/checkpoint",

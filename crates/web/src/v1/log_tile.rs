@@ -19,11 +19,11 @@ use crate::v1::state::SharedState;
     path = "/log/tile/{*path}",
     operation_id = "log_tile",
     tag = "log",
-    params(("path" = String, Path, description = "As c2sp.org/tlog-tiles spells it, with its slashes")),
+    params(("path" = String, Path, description = "Path as defined by c2sp.org/tlog-tiles, including its slashes")),
     responses(
         (status = 200, description = "A tile or an entry bundle", body = Vec<u8>, content_type = "application/octet-stream"),
-        (status = 404, description = "There is no such file", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The log's storage does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Not found", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log's storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -32,7 +32,7 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let none = || Problem::new(Code::NotFound, "there is no such file in the log");
+    let none = || Problem::new(Code::NotFound, "no such file in the log");
     let resource = Resource::parse(&format!("tile/{path}")).map_err(|_| none())?;
     let bytes = state
         .app

@@ -12,19 +12,19 @@ use log::Receipt;
 /// Receipt
 ///
 /// A C2SP `tlog-proof` under the first checkpoint that covered the leaf. With the log's public key
-/// (and, where there are witnesses, theirs) it is checked offline, for ever. The leaf itself is
-/// the `leaf` member of `/v1/evidence/{index}`.
+/// (and those of the witnesses, if any) it can be verified offline, without a time limit. The leaf
+/// itself is the `leaf` member of `/v1/evidence/{index}`.
 #[utoipa::path(
     get,
     path = "/v1/receipts/{index}",
     operation_id = "receipt",
     tag = "log",
-    params(("index" = i64, Path, description = "Permit in the log: `log_index` of a signature")),
+    params(("index" = i64, Path, description = "Log index: the `log_index` of a signature")),
     responses(
         (status = 200, description = "A c2sp.org/tlog-proof", body = String, content_type = "text/plain"),
-        (status = 404, description = "There is no such leaf, or no checkpoint covers it yet", body = problem::Document, content_type = "application/problem+json"),
-        (status = 410, description = "The body of the leaf was removed after retention; what was taken before still verifies", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "Database or storage do not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "No leaf with this index, or no checkpoint covers it yet", body = problem::Document, content_type = "application/problem+json"),
+        (status = 410, description = "The leaf body was pruned after its retention period; receipts and evidence obtained earlier still verify", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database or the storage is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -41,7 +41,7 @@ pub async fn handle(
 
 pub fn index(text: &str) -> Result<i64, Problem> {
     let index = text.parse().ok().filter(|index| *index >= 0);
-    index.ok_or_else(|| Problem::new(Code::NotFound, "an index is a number, 0 or more"))
+    index.ok_or_else(|| Problem::new(Code::NotFound, "expected an index: an integer, 0 or more"))
 }
 
 pub async fn of(state: &ServerState, index: i64) -> Result<Receipt, Problem> {
@@ -49,7 +49,7 @@ pub async fn of(state: &ServerState, index: i64) -> Result<Receipt, Problem> {
     found.ok_or_else(|| {
         Problem::new(
             Code::NotFound,
-            "there is no such leaf, or no checkpoint covers it yet",
+            "no leaf with this index, or no checkpoint covers it yet",
         )
         .about("index")
     })

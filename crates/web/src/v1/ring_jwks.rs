@@ -15,12 +15,12 @@ use crate::v1::state::SharedState;
     tag = "publication",
     params(
         ("ring" = String, Path, description = "Name of the ring"),
-        ("If-None-Match" = Option<String>, Header, description = "ETag of the set that the caller holds"),
+        ("If-None-Match" = Option<String>, Header, description = "ETag of the cached set"),
     ),
     responses(
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
-        (status = 304, description = "The caller's set is current"),
-        (status = 404, description = "There is no such ring", body = problem::Document, content_type = "application/problem+json"),
+        (status = 304, description = "The cached set is current"),
+        (status = 404, description = "Unknown ring", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(

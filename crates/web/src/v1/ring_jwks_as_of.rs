@@ -21,8 +21,8 @@ use crate::v1::state::SharedState;
     ),
     responses(
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
-        (status = 400, description = "No instant, or one of the future", body = problem::Document, content_type = "application/problem+json"),
-        (status = 404, description = "There is no such ring, or none of its keys was published then", body = problem::Document, content_type = "application/problem+json"),
+        (status = 400, description = "`at` is missing or in the future", body = problem::Document, content_type = "application/problem+json"),
+        (status = 404, description = "Unknown ring, or none of its keys was published at that instant", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(

@@ -25,12 +25,12 @@ pub struct RingView {
     #[schema(value_type = String, format = DateTime)]
     created_at: Time,
     version: i64,
-    /// The key that signs; none before the ring is opened.
+    /// The key that signs; absent until the first key is active.
     #[schema(value_type = Option<String>)]
     primary: Option<Kid>,
-    /// How many keys it ever had.
+    /// Number of keys it has ever had.
     keys: usize,
-    /// Keys that did not fit into its JWKS.
+    /// Keys left out of its JWKS because of the byte budget.
     jwks_left_out: usize,
 }
 

@@ -20,8 +20,8 @@ use keyring::signing::{Serialised, Signed};
 /// What is left of the request's time to read the receipt and to answer.
 const MARGIN: Duration = Duration::from_millis(500);
 
-/// A signature; its leaf stands in the log before it leaves. One of `jws`, `signature` and
-/// `envelope` is present, by the format asked for.
+/// A signature, released only after its leaf was committed to the log. One of `jws`, `signature`
+/// and `envelope` is present, according to the requested format.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SignAnswer {
     /// Compact JWS; with an empty middle part if detached.
@@ -38,7 +38,7 @@ pub struct SignAnswer {
     kid: Kid,
     key_number: u32,
     alg: &'static str,
-    /// Permit in the log.
+    /// Log index.
     log_index: i64,
     /// Base64url; opens the leaf's `input_commit`, SHA-256 of the salt and the signing input.
     salt: String,
@@ -71,14 +71,14 @@ pub enum Wait {
     tag = "signing",
     params(
         ("ring" = String, Path, description = "Name of the ring"),
-        ("receipt" = Option<String>, Query, description = "`wait`: answer with the proof that the signature is in the log, within about a second"),
+        ("receipt" = Option<String>, Query, description = "`wait`: include the inclusion proof in the answer, which takes about a second"),
         ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry return the same signature"),
     ),
     request_body = SignRequest,
     responses(
         (status = 200, body = SignAnswer),
         (status = "4XX", description = "The request was refused; nothing was signed", body = problem::Document, content_type = "application/problem+json"),
-        (status = "5XX", description = "No signature; see Retry-After", body = problem::Document, content_type = "application/problem+json"),
+        (status = "5XX", description = "Nothing was signed or the outcome is unknown; see `code` and Retry-After", body = problem::Document, content_type = "application/problem+json"),
     ),
     security(("access_token" = []), ("mtls" = [])),
 )]

@@ -15,7 +15,7 @@ use crate::v1::sign_request::SignRequest;
 use crate::v1::state::{ServerState, SharedState};
 use keyring::signing::Format;
 
-/// Items that are signed with one request. They share the ring and the time limit.
+/// Items signed by one request. They share the ring and the deadline.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignBatchRequest {
@@ -23,13 +23,13 @@ pub struct SignBatchRequest {
     items: Vec<SignRequest>,
 }
 
-/// A result for each item, in the order of the request.
+/// One result per item, in the order of the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct SignBatchAnswer {
     items: Vec<SignItemAnswer>,
 }
 
-/// A signature, or why there is none.
+/// A signature, or the problem.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum SignItemAnswer {
@@ -45,13 +45,13 @@ pub enum SignItemAnswer {
     tag = "signing",
     params(
         ("ring" = String, Path, description = "Name of the ring"),
-        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry return the same signatures, item by item"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry return the same signature for each item"),
     ),
     request_body = SignBatchRequest,
     responses(
-        (status = 200, description = "A result for each item; look at every one", body = SignBatchAnswer),
+        (status = 200, description = "One result per item; check each of them", body = SignBatchAnswer),
         (status = "4XX", description = "The whole request was refused", body = problem::Document, content_type = "application/problem+json"),
-        (status = "5XX", description = "No signatures; see Retry-After", body = problem::Document, content_type = "application/problem+json"),
+        (status = "5XX", description = "Nothing was signed or the outcome is unknown; see `code` and Retry-After", body = problem::Document, content_type = "application/problem+json"),
     ),
     security(("access_token" = []), ("mtls" = [])),
 )]

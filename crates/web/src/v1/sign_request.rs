@@ -8,26 +8,26 @@ use crate::middleware::body::base64url;
 use crate::problem::{Code, Problem};
 use keyring::signing::{Encoding, Format};
 
-/// What is to be signed, and in which form.
+/// The input to sign and the format.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignRequest {
     pub format: FormatName,
-    /// Base64url. With every format but `raw` over a digest.
+    /// Base64url. Required except for `raw` over a digest.
     payload: Option<String>,
-    /// Base64url, with `raw`: the digest that the caller made of its message.
+    /// Base64url, with `raw`: the digest of the caller's message.
     digest: Option<String>,
-    /// The digest's hash; it has to be the one of the ring's algorithm.
+    /// The digest's hash; it must be that of the ring's algorithm.
     #[schema(value_type = Option<HashName>)]
     hash: Option<String>,
-    /// With `raw`: form of an ECDSA signature, `p1363` if nothing is said.
+    /// With `raw`: form of an ECDSA signature, default `p1363`.
     encoding: Option<EncodingName>,
     /// With `dsse`: type of the payload, usually a media type.
     payload_type: Option<String>,
-    /// With `jws-detached`: `false` (RFC 7797, the payload enters the signature as it is) if
-    /// nothing is said; `true` encodes it first (RFC 7515 appendix F).
+    /// With `jws-detached`: `false` (RFC 7797, the payload is signed unencoded), the default;
+    /// `true` encodes it first (RFC 7515 appendix F).
     b64: Option<bool>,
-    /// What the caller expects the ring to sign with; another algorithm is refused.
+    /// The algorithm the caller expects; any other is refused.
     alg: Option<String>,
 }
 
@@ -53,7 +53,7 @@ pub enum EncodingName {
     Der,
 }
 
-/// For the description of the interface only; the parser takes the hash's own spelling.
+/// For the OpenAPI description only; the parser accepts the standard hash names.
 #[derive(ToSchema)]
 #[schema(rename_all = "kebab-case")]
 #[expect(dead_code, reason = "names the values in the OpenAPI document")]
@@ -85,7 +85,7 @@ impl SignRequest {
                     .payload_type
                     .filter(|kind| !kind.is_empty())
                     .ok_or_else(|| {
-                        Problem::member("payload_type", "expected the payload's type")
+                        Problem::member("payload_type", "missing: the type of the payload")
                     })?,
             }),
             FormatName::Raw => self.into_raw(algorithm),
@@ -107,8 +107,11 @@ impl SignRequest {
                 payload: base64url("payload", text)?,
                 encoding,
             }),
-            (None, Some(_)) => Err(Problem::member("hash", "only beside digest")),
-            (Some(_), Some(_)) => Err(Problem::member("payload", "not beside digest")),
+            (None, Some(_)) => Err(Problem::member("hash", "only allowed together with digest")),
+            (Some(_), Some(_)) => Err(Problem::member(
+                "payload",
+                "not allowed together with digest",
+            )),
             (None, None) => Err(Problem::member("digest", "expected digest or payload")),
         }
     }
@@ -124,7 +127,7 @@ impl SignRequest {
         ];
         for (member, present, formats) in given {
             if present && !formats.contains(&self.format) {
-                return Err(Problem::member(member, "does not belong to this format"));
+                return Err(Problem::member(member, "not allowed with this format"));
             }
         }
         Ok(())
@@ -147,7 +150,7 @@ fn check_hash(
     digest: &[u8],
     algorithm: Option<Algorithm>,
 ) -> Result<(), Problem> {
-    let name = name.ok_or_else(|| Problem::member("hash", "expected the digest's hash"))?;
+    let name = name.ok_or_else(|| Problem::member("hash", "missing: the hash of the digest"))?;
     let hash: Hash = name
         .parse()
         .map_err(|_| Problem::member("hash", "expected sha-256, sha-384 or sha-512"))?;

@@ -16,7 +16,7 @@ use crate::v1::sign_request::EncodingName;
 use crate::v1::state::SharedState;
 use keyring::verification::{Answer, Claim, Covered, Question};
 
-/// A signature in one of three forms, told apart by the member that is present: `jws`,
+/// A signature in one of three forms, distinguished by the member present: `jws`,
 /// `envelope` (DSSE), or `signature` with `kid` and what it covers.
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -29,21 +29,21 @@ pub struct VerifyRequest {
     envelope: Option<Value>,
     /// Base64url: the bare signature.
     signature: Option<String>,
-    /// With `signature`: the key it is by. Never guessed.
+    /// With `signature`: the key that made it. Required; it is never guessed.
     kid: Option<String>,
     /// Base64url, with `signature`: the digest it covers.
     digest: Option<String>,
     /// Base64url: the message that `signature` covers, or the payload of a detached `jws`.
     payload: Option<String>,
-    /// With `signature`: form of an ECDSA signature, `p1363` if nothing is said.
+    /// With `signature`: form of an ECDSA signature, default `p1363`.
     encoding: Option<EncodingName>,
     /// Base64url of an RFC 3161 TimeStampToken (DER) over the raw bytes of the signature, as an
-    /// outside proof of existence: of a JWS the decoded third part, of a bare ECDSA signature r and
-    /// s side by side (P1363) in whichever encoding it is sent. Its authority has to be configured.
+    /// external proof of existence: of a JWS the decoded third part, of a bare ECDSA signature r
+    /// and s concatenated (P1363), whichever encoding is sent. Its authority must be configured.
     timestamp: Option<String>,
-    /// RFC 3339, not in the future: the verdict as of that instant, as it would have been answered
-    /// then. Later proofs do not count, later fates of the key neither, and without a proof of
-    /// existence from by then nothing is valid.
+    /// RFC 3339, not in the future: the verdict as of that instant. Later proofs and later
+    /// changes to the key are ignored, and without a proof of existence at or before that instant
+    /// no signature is valid.
     #[schema(format = DateTime)]
     at: Option<String>,
 }
@@ -69,29 +69,29 @@ pub struct VerifyAnswer {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     existed_at: Option<Time>,
-    /// Its place in the log.
+    /// Its log index.
     #[serde(skip_serializing_if = "Option::is_none")]
     log_index: Option<i64>,
-    /// What the RFC 3161 token says; left out where there was none or it was not counted
+    /// Content of the RFC 3161 timestamp token; absent if none was given or it was not counted
     /// (`bad_timestamp`).
     #[serde(skip_serializing_if = "Option::is_none")]
     timestamp: Option<TimestampView>,
-    /// The instant that was asked about.
+    /// The instant for which the verdict was requested.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>, format = DateTime)]
     as_of: Option<Time>,
-    /// For people.
+    /// Human-readable.
     explanation: String,
 }
 
-/// A token that verified.
+/// A timestamp token that verified.
 #[derive(Debug, Serialize, ToSchema)]
 #[schema(title = "Timestamp")]
 pub struct TimestampView {
-    /// The signature existed not later than this.
+    /// The signature existed at or before this instant.
     #[schema(value_type = String, format = DateTime)]
     at: Time,
-    /// Subject of the configured certificate that vouches for it.
+    /// Subject of the configured trust anchor of its certificate chain.
     authority: String,
     /// The authority's policy, an object identifier.
     policy: String,
@@ -101,8 +101,8 @@ pub struct TimestampView {
 
 /// Verify
 ///
-/// Answers 200 whatever the verdict: that a signature is bad is an answer, not an error. An error
-/// is a request that cannot be read.
+/// Answers 200 whatever the verdict: an invalid signature is a verdict, not an error. Only a
+/// malformed request is an error.
 #[utoipa::path(
     post,
     path = "/v1/verify",
@@ -111,8 +111,8 @@ pub struct TimestampView {
     request_body = VerifyRequest,
     responses(
         (status = 200, body = VerifyAnswer),
-        (status = "4XX", description = "The request cannot be read", body = problem::Document, content_type = "application/problem+json"),
-        (status = 503, description = "The log does not answer", body = problem::Document, content_type = "application/problem+json"),
+        (status = "4XX", description = "The request is malformed", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The log is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -167,7 +167,7 @@ impl VerifyRequest {
             ("payload", self.envelope.is_some() && self.payload.is_some()),
         ] {
             if given {
-                return Err(Problem::member(member, "does not belong to this form"));
+                return Err(Problem::member(member, "not allowed with this form"));
             }
         }
         let detached_payload = self
@@ -195,7 +195,7 @@ impl VerifyRequest {
         let signature = base64url("signature", self.signature.as_deref().unwrap_or_default())?;
         let kid = self
             .kid
-            .ok_or_else(|| Problem::member("kid", "expected the kid of the key that signed"))?;
+            .ok_or_else(|| Problem::member("kid", "missing: the kid of the signing key"))?;
         let covered = match (self.digest, self.payload) {
             (Some(digest), None) => Covered::Digest(base64url("digest", &digest)?),
             (None, Some(payload)) => Covered::Message(base64url("payload", &payload)?),

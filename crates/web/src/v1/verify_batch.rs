@@ -20,13 +20,13 @@ pub struct VerifyBatchRequest {
     items: Vec<VerifyRequest>,
 }
 
-/// A result for each item, in the order of the request.
+/// One result per item, in the order of the request.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct VerifyBatchAnswer {
     items: Vec<VerifyItemAnswer>,
 }
 
-/// A verdict, or why there is none.
+/// A verdict, or the problem.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 pub enum VerifyItemAnswer {
@@ -42,7 +42,7 @@ pub enum VerifyItemAnswer {
     tag = "verification",
     request_body = VerifyBatchRequest,
     responses(
-        (status = 200, description = "A result for each item; look at every one", body = VerifyBatchAnswer),
+        (status = 200, description = "One result per item; check each of them", body = VerifyBatchAnswer),
         (status = "4XX", description = "The whole request was refused", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]

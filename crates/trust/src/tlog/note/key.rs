@@ -35,13 +35,13 @@ pub struct VerifierKey {
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
     /// A name is not empty and has no white space, no plus and no control characters.
-    #[error("{0:?} is not the name of a note's key")]
+    #[error("{0:?} is not a valid key name")]
     Name(String),
     /// Not name, id and base64 joined by plus.
     #[error("expected a key like name+0123abcd+base64")]
     Form,
     /// The id is not the one that the name and the key have.
-    #[error("the key has the id {expected:08x}, not {found:08x}")]
+    #[error("the key id is {found:08x}, expected {expected:08x}")]
     Id {
         /// The id of this name and key.
         expected: u32,
@@ -52,7 +52,7 @@ pub enum KeyError {
     #[error("keys of signature type {0:#04x} are not supported")]
     Type(u8),
     /// Logs sign with Ed25519 or ECDSA on P-256.
-    #[error("a log does not sign with {0} keys")]
+    #[error("logs do not support {0} keys")]
     Shape(KeySpec),
     /// The bytes are no public key.
     #[error("the key is malformed")]

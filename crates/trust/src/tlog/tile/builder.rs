@@ -41,7 +41,7 @@ pub enum ResumeError {
         len: usize,
     },
     /// No tree of this log is that large.
-    #[error("a tree of {0} leaves is beyond 2^63-1")]
+    #[error("the tree size {0} exceeds 2^63-1")]
     TooLarge(u64),
 }
 

@@ -27,7 +27,7 @@ pub enum ReadError<E> {
         len: usize,
     },
     /// There is no such leaf or no such pair of trees.
-    #[error("there is nothing to prove")]
+    #[error("the tree is empty")]
     Impossible(#[source] ProofError),
 }
 

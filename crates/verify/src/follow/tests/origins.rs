@@ -32,12 +32,12 @@ fn seen(log: &Log, size: usize) -> Option<State> {
 fn a_new_origin_is_followed_and_told_once() {
     let old = hundred();
     for (remembered, left, said) in [
-        (100, 100, "0 leaves were lost, 0 of them were seen"),
-        (80, 90, "10 leaves were lost, 0 of them were seen"),
-        (90, 90, "10 leaves were lost, 0 of them were seen"),
-        (95, 90, "10 leaves were lost, 5 of them were seen"),
-        (100, 3, "97 leaves were lost, 97 of them were seen"),
-        (100, 0, "100 leaves were lost, 100 of them were seen"),
+        (100, 100, "0 leaves were lost, 0 of them already observed"),
+        (80, 90, "10 leaves were lost, 0 of them already observed"),
+        (90, 90, "10 leaves were lost, 0 of them already observed"),
+        (95, 90, "10 leaves were lost, 5 of them already observed"),
+        (100, 3, "97 leaves were lost, 97 of them already observed"),
+        (100, 0, "100 leaves were lost, 100 of them already observed"),
     ] {
         let mut new = begun(&old, left, NEW, 100);
         new.silent(111).silent(112);
@@ -65,7 +65,7 @@ fn origins_are_followed_over_several_steps_as_long_as_their_acts_are_there() {
     for (remembered, seen_of_lost) in [(80, 0), (100, 10)] {
         let told = look(&new, seen(&old, remembered).as_ref());
         assert_eq!(told.codes(), ["new_origin"]);
-        let said = format!("10 leaves were lost, {seen_of_lost} of them were seen");
+        let said = format!("10 leaves were lost, {seen_of_lost} of them already observed");
         assert!(told.told[0].2.contains(&said), "{:?}", told.told);
     }
     // The middle's own act was lost.
