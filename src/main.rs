@@ -145,7 +145,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         verification: Arc::new(verification),
         evidence: Arc::new(gatherer),
         archive: Arc::new(store.clone()),
-        roll: Arc::new(proofs),
+        transparency_log: Arc::new(proofs),
         refusals: Arc::new(web::AuditedRefusals::new(log, env.clone())),
         token: Arc::new(pool),
         clock,

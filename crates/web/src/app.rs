@@ -33,7 +33,7 @@ pub struct App {
     pub verification: Arc<dyn Verify>,
     pub evidence: Arc<dyn Evidence>,
     pub archive: Arc<dyn Archive>,
-    pub roll: Arc<dyn Roll>,
+    pub transparency_log: Arc<dyn Roll>,
     pub refusals: Arc<dyn Refusals>,
     pub token: Arc<dyn Token>,
     pub clock: Arc<dyn Fn() -> Time + Send + Sync>,

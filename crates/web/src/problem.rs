@@ -2,6 +2,9 @@
 //! `code`. A client's mistake is explained and the member named; of our own mistakes the body
 //! says no more than the request id, and the log says the rest.
 
+mod code;
+mod mapping;
+
 use std::error::Error as StdError;
 use std::time::Duration;
 
@@ -10,13 +13,10 @@ use axum::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER, WWW_AU
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
-use trust::JsonError;
 use utoipa::ToSchema;
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 
-use super::codes::Code;
-use keyring::{signing, verification};
-use token::RetryHint;
+pub use code::Code;
 
 /// Prefix of every `type`: a name, not an address, so that it survives a move of the service.
 const TYPE: &str = "urn:chancery:problem:";
@@ -103,10 +103,6 @@ impl Problem {
         problem
     }
 
-    fn pruned(error: &log::ProofError) -> Self {
-        Self::new(Code::Pruned, error.to_string()).about("index")
-    }
-
     pub fn cause(&self) -> Option<&str> {
         self.cause.as_deref()
     }
@@ -163,7 +159,7 @@ impl Problem {
     }
 }
 
-/// Leaves as an empty response that carries the problem; the edge writes the document, because
+/// Leaves as an empty response that carries the problem; the request layer writes the document, because
 /// only there the request id is known.
 impl IntoResponse for Problem {
     fn into_response(self) -> Response {
@@ -189,133 +185,4 @@ pub fn finish(problem: &Problem, request_id: &str, from: &Response) -> Response 
         response.headers_mut().insert(ALLOW, allow.clone());
     }
     response
-}
-
-impl From<JsonError> for Problem {
-    fn from(error: JsonError) -> Self {
-        let (code, path, what) = match error {
-            JsonError::Syntax { path, what, offset } => {
-                (Code::BadJson, path, format!("{what} at byte {offset}"))
-            }
-            JsonError::Duplicate { path } => {
-                (Code::BadJson, path, "the member occurs twice".to_owned())
-            }
-            JsonError::Float { path } => {
-                (Code::BadJson, path, "only integers are allowed".to_owned())
-            }
-            JsonError::Integer { path } => (
-                Code::BadJson,
-                path,
-                "the integer is beyond 2^53-1".to_owned(),
-            ),
-            JsonError::Depth { path } => (Code::BadJson, path, "nested too deeply".to_owned()),
-            JsonError::Content { path, what } => (Code::BadMember, path, what),
-            other => (Code::BadJson, String::new(), other.to_string()),
-        };
-        let problem = Self::new(code, what);
-        if path.is_empty() || path == "$" {
-            problem
-        } else {
-            problem.about(path)
-        }
-    }
-}
-
-impl From<signing::Error> for Problem {
-    fn from(error: signing::Error) -> Self {
-        use signing::Error as E;
-        let text = error.to_string();
-        match error {
-            E::UnknownRing(_) => Self::new(Code::UnknownRing, text),
-            E::NotAllowed { .. } | E::Reserved(_) => Self::new(Code::Forbidden, text),
-            E::NoActiveKey(_) => Self::new(Code::NoActiveKey, text),
-            E::WrongUsage { .. } => Self::new(Code::WrongUsage, text).about("format"),
-            E::WrongAlgorithm { .. } => Self::new(Code::WrongAlgorithm, text).about("alg"),
-            E::BadInput(why) => Self::new(Code::BadMember, why),
-            E::IdempotencyMismatch => {
-                Self::new(Code::IdempotencyMismatch, text).about("Idempotency-Key")
-            }
-            E::KeyMayNotSign(_) => Self::new(Code::KeyMayNotSign, text),
-            E::Token(ref cause) => from_token(cause, &error),
-            E::Log(log::Error::Store(ref cause)) => Self::caused_by(of_store(cause), &error),
-            E::Log(log::Error::StandsStill(_)) => Self::caused_by(Code::LogUnavailable, &error),
-            E::Randomness(_) | E::Broken(_) => Self::caused_by(Code::Internal, &error),
-        }
-    }
-}
-
-impl From<log::ProofError> for Problem {
-    fn from(error: log::ProofError) -> Self {
-        match &error {
-            log::ProofError::Store(cause) => Self::caused_by(of_store(cause), &error),
-            log::ProofError::Pruned(_) => Self::pruned(&error),
-            log::ProofError::Tiles(cause) if !cause.is_fatal() => {
-                Self::caused_by(Code::LogUnavailable, &error)
-            }
-            _ => Self::caused_by(Code::Internal, &error),
-        }
-    }
-}
-
-fn from_token(cause: &token::Error, error: &signing::Error) -> Problem {
-    match cause.retry_hint() {
-        RetryHint::RetryAfter(millis) => Problem::caused_by(Code::TokenUnavailable, error)
-            .retry_after(Duration::from_millis(millis)),
-        RetryHint::Overloaded => Problem::caused_by(Code::Overloaded, error),
-        RetryHint::TimedOut => Problem::caused_by(Code::DeadlineExceeded, error),
-        // A lost worker: signing may be repeated, nothing was released.
-        RetryHint::Alert if cause.is_outcome_unknown() => {
-            Problem::caused_by(Code::TokenUnavailable, error)
-        }
-        // A person has to look; a caller can only come back later.
-        RetryHint::Alert => {
-            Problem::caused_by(Code::TokenUnavailable, error).retry_after(Duration::from_secs(30))
-        }
-    }
-}
-
-impl From<verification::Error> for Problem {
-    fn from(error: verification::Error) -> Self {
-        match error {
-            verification::Error::Malformed { member, problem } => Self::member(member, problem),
-            verification::Error::Log(ref cause) => Self::caused_by(of_store(cause), &error),
-            verification::Error::Tree(ref cause) => match **cause {
-                log::ProofError::Store(ref cause) => Self::caused_by(of_store(cause), &error),
-                log::ProofError::Pruned(_) => Self::pruned(cause),
-                _ => Self::caused_by(Code::LogUnavailable, &error),
-            },
-        }
-    }
-}
-
-impl From<verification::NoEvidence> for Problem {
-    fn from(error: verification::NoEvidence) -> Self {
-        use verification::NoEvidence as E;
-        match error {
-            E::Verification(error) => error.into(),
-            E::Store(error) => error.into(),
-            E::NotFound | E::NotASignature(_) => {
-                Self::new(Code::NotFound, error.to_string()).about("index")
-            }
-            E::NotInLog => Self::new(Code::NotInLog, error.to_string()),
-            E::BadSignature(ref why) => Self::new(Code::BadSignature, why.clone()),
-            E::Broken(_) => Self::caused_by(Code::Internal, &error),
-        }
-    }
-}
-
-impl From<store::Error> for Problem {
-    fn from(error: store::Error) -> Self {
-        Self::caused_by(of_store(&error), &error)
-    }
-}
-
-/// What the database's failure means to a caller: whether to come back, and whether to look first.
-fn of_store(error: &store::Error) -> Code {
-    match error {
-        store::Error::OutcomeUnknown { .. } => Code::OutcomeUnknown,
-        store::Error::Full { .. } => Code::DatabaseUnavailable,
-        error if error.is_transient() => Code::DatabaseUnavailable,
-        _ => Code::Internal,
-    }
 }

@@ -1,10 +1,12 @@
-//! The edge's settings, as `main` takes them from the configuration.
+//! The server's settings, as `main` takes them from the configuration.
+
+mod section;
 
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::time::Duration;
 
-use super::section::{Http, Tls};
+pub use section::{Http, Tls};
 
 #[derive(Debug, Clone)]
 pub struct Settings {

@@ -1,4 +1,4 @@
-//! Stand-ins for the rooms below, and the whole edge over them. Nothing listens, nothing is
+//! Stand-ins for the services below, and the whole server over them. Nothing listens, nothing is
 //! signed; what comes out is what a caller would see.
 
 mod archive;
@@ -24,13 +24,14 @@ use trust::request::RevocationReason;
 use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
 use trust::{Location, Usage};
 
-use super::app::{
+use crate::app::{
     App, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token, Verify,
 };
-use super::auth::Caller;
-use super::front::{Front, Peer};
-use super::settings::Settings;
-use super::{Edge, Shared, router};
+use crate::listener::{Connection, paths, router};
+use crate::middleware::auth::Caller;
+use crate::middleware::peer::Peer;
+use crate::settings::Settings;
+use crate::v1::state::{ServerState, SharedState};
 use access::{Credentials, access_token_hash};
 use keyring::keys::{self, Document, Key, Ring, Snapshot};
 use keyring::signing::{self, Format, Serialised, Signed};
@@ -51,7 +52,7 @@ const ED25519: &str =
 
 type Outcome<T, E> = Mutex<Box<dyn Fn() -> Result<T, E> + Send>>;
 
-/// Everything below the edge.
+/// Everything below the handlers.
 pub struct World {
     pub snapshot: ArcSwap<Snapshot>,
     pub refusals: Mutex<Vec<Refusal>>,
@@ -68,9 +69,9 @@ pub struct World {
 }
 
 pub struct Fixture {
-    pub edge: Shared,
+    pub state: SharedState,
     pub world: Arc<World>,
-    front: Front,
+    connection: Connection,
 }
 
 pub struct Answered {
@@ -111,7 +112,7 @@ impl Answered {
 }
 
 pub fn settings() -> Settings {
-    let http: crate::section::Http = crate::section::Http::default();
+    let http = crate::settings::Http::default();
     Settings {
         body_limit_bytes: 4_096,
         request_timeout: Duration::from_millis(300),
@@ -162,7 +163,7 @@ impl Fixture {
             verification: world.clone(),
             evidence: world.clone(),
             archive: world.clone(),
-            roll: world.clone(),
+            transparency_log: world.clone(),
             refusals: world.clone(),
             token: world.clone(),
             clock: Arc::new(|| Time::from_millis(NOW)),
@@ -171,13 +172,17 @@ impl Fixture {
                 .handle(),
             instance: "test".to_owned(),
         };
-        let edge = Edge::new(app, settings);
-        let front = Front::new(edge.clone(), router::router(&edge), peer);
-        Self { edge, world, front }
+        let state = ServerState::new(app, settings, paths());
+        let connection = Connection::new(state.clone(), router(&state), peer);
+        Self {
+            state,
+            world,
+            connection,
+        }
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answered {
-        let response = self.front.clone().oneshot(request).await.unwrap();
+        let response = self.connection.clone().oneshot(request).await.unwrap();
         let (parts, body) = response.into_parts();
         Answered {
             status: parts.status,
@@ -224,8 +229,8 @@ impl Fixture {
         Caller::Known(principal.unwrap().clone())
     }
 
-    pub fn front(&self) -> Front {
-        self.front.clone()
+    pub fn connection(&self) -> Connection {
+        self.connection.clone()
     }
 
     pub fn kid(&self) -> String {

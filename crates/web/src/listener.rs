@@ -1,0 +1,22 @@
+//! Two listeners: the API, plain or over TLS, and operations on loopback.
+
+mod connection;
+mod docs_page;
+mod error;
+mod health;
+mod openapi;
+mod operations;
+mod router;
+mod server;
+mod tls;
+
+#[cfg(test)]
+mod golden;
+#[cfg(test)]
+mod tests;
+
+#[cfg(test)]
+pub use connection::Connection;
+pub use server::serve;
+#[cfg(test)]
+pub use {openapi::paths, router::router};

@@ -1,0 +1,76 @@
+//! What callers build against, kept as files: a change of it has to be seen in a review. Set
+//! `UPDATE_GOLDEN` to write them anew.
+
+use std::fs;
+use std::path::Path;
+
+use crate::listener::openapi;
+use crate::problem::{Code, Problem};
+
+fn compare(name: &str, text: &str) {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/golden")
+        .join(name);
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        fs::write(&path, text).unwrap();
+    }
+    let kept = fs::read_to_string(&path).unwrap_or_default();
+    assert!(
+        kept == text,
+        "tests/golden/{name} differs from the generated file; review the difference with \
+         UPDATE_GOLDEN=1 and git diff"
+    );
+}
+
+#[test]
+fn the_description_is_the_one_that_was_reviewed() {
+    let mut text = openapi::describe().to_pretty_json().unwrap();
+    text.push('\n');
+    compare("openapi.json", &text);
+}
+
+/// One line a code: status, headers that callers act on, document.
+#[tokio::test]
+async fn every_problem_is_the_one_that_was_reviewed() {
+    let mut text = String::new();
+    for code in Code::ALL {
+        let problem = Problem::new(code, "what was wrong").about("member");
+        let response = problem.render("request-1");
+        let header = |name: &str| {
+            response
+                .headers()
+                .get(name)
+                .map_or("-", |value| value.to_str().unwrap())
+                .to_owned()
+        };
+        let (wait, challenge) = (header("retry-after"), header("www-authenticate"));
+        let status = response.status().as_u16();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        let body = String::from_utf8(body.unwrap().to_vec()).unwrap();
+        text.push_str(&format!(
+            "{status} retry-after: {wait} www-authenticate: {challenge}\n{body}\n"
+        ));
+    }
+    compare("problems.txt", &text);
+}
+
+#[test]
+fn no_two_codes_have_one_name() {
+    let names: std::collections::HashSet<_> = Code::ALL.iter().map(|code| code.name()).collect();
+    assert_eq!(names.len(), Code::ALL.len());
+}
+
+#[test]
+fn no_two_operations_have_one_id() {
+    let description = serde_json::to_value(openapi::describe()).unwrap();
+    let paths = description["paths"].as_object().unwrap().values();
+    let mut ids: Vec<String> = paths
+        .flat_map(|path| path.as_object().unwrap().values())
+        .filter_map(|operation| Some(operation.get("operationId")?.as_str()?.to_owned()))
+        .collect();
+    let all = ids.len();
+    ids.sort();
+    ids.dedup();
+    assert!(all > 20, "{ids:?}");
+    assert_eq!(ids.len(), all, "{ids:?}");
+}

@@ -1,0 +1,160 @@
+//! Liveness and readiness. Readiness is asked by part, because the parts stand apart: JWKS needs
+//! the read model alone, verification the database too, and signing also the token and the log.
+
+use std::time::Duration;
+
+use axum::extract::State;
+use axum::http::{HeaderValue, StatusCode, header::RETRY_AFTER};
+use axum::response::Response;
+use serde::Serialize;
+
+use crate::problem::{Code, Problem};
+use crate::v1::response::{Named, json};
+use crate::v1::state::SharedState;
+
+/// A probe has an answer within this time, whatever hangs.
+const PROBE: Duration = Duration::from_secs(2);
+
+#[derive(Debug, Serialize)]
+struct Readiness {
+    ready: bool,
+    /// What this replica can do now.
+    serves: Serves,
+    parts: Parts,
+}
+
+#[derive(Debug, Serialize, Clone, Copy)]
+struct Serves {
+    publication: bool,
+    verification: bool,
+    signing: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Parts {
+    database: Database,
+    token: Token,
+    snapshot: Snapshot,
+    log: Log,
+}
+
+#[derive(Debug, Serialize)]
+struct Database {
+    ok: bool,
+}
+
+#[derive(Debug, Serialize)]
+struct Token {
+    ok: bool,
+    state: &'static str,
+    generation: u64,
+    processes: usize,
+    queued: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Snapshot {
+    ok: bool,
+    version: i64,
+    age_ms: u64,
+    keys: usize,
+    refused: usize,
+}
+
+#[derive(Debug, Serialize)]
+struct Log {
+    ok: bool,
+    /// Leaves of the newest checkpoint.
+    size: i64,
+    /// Whether the quorum of witnesses is complete on it; null where nobody is to witness.
+    witnessed: Option<bool>,
+    /// Why the log stands still, and nothing is signed.
+    refused: Option<String>,
+}
+
+/// The process runs and its executor turns.
+pub async fn live() -> Result<Response, Problem> {
+    json(&serde_json::json!({"live": true}))
+}
+
+/// 200 as long as verifiers can be served: a load balancer that took every replica away because
+/// the token is down would take JWKS down with it.
+pub async fn ready(State(state): State<SharedState>) -> Result<Response, Problem> {
+    let readiness = readiness(&state).await;
+    answer(readiness.serves.publication, readiness)
+}
+
+/// `/health/ready/{publication | verification | signing}`: 503 unless that can be done.
+pub async fn ready_for(
+    State(state): State<SharedState>,
+    Named(part): Named,
+) -> Result<Response, Problem> {
+    let readiness = readiness(&state).await;
+    let ready = match part.as_str() {
+        "publication" => readiness.serves.publication,
+        "verification" => readiness.serves.verification,
+        "signing" => readiness.serves.signing,
+        _ => {
+            return Err(Problem::new(
+                Code::NotFound,
+                "expected publication, verification or signing",
+            ));
+        }
+    };
+    answer(ready, readiness)
+}
+
+fn answer(ready: bool, readiness: Readiness) -> Result<Response, Problem> {
+    let mut response = json(&Readiness { ready, ..readiness })?;
+    if !ready {
+        *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+        response
+            .headers_mut()
+            .insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    Ok(response)
+}
+
+async fn readiness(state: &SharedState) -> Readiness {
+    let pinged = tokio::time::timeout(PROBE, state.app.archive.ping()).await;
+    let database = matches!(pinged, Ok(Ok(())));
+    let token = state.app.token.status();
+    let snapshot = state.app.keys.current();
+    let age = state.app.keys.confirmed_ago();
+    let published = state.app.transparency_log.published();
+    let goes_on = published.refused.is_none();
+    // An old snapshot is safe to publish from (a key signs only long after it was published), so
+    // age alone does not take JWKS away; not knowing of a revocation for long does.
+    let fresh = age <= state.settings.snapshot_stale_after;
+    Readiness {
+        ready: true,
+        serves: Serves {
+            publication: true,
+            verification: database,
+            signing: database && token.ready && fresh && goes_on,
+        },
+        parts: Parts {
+            database: Database { ok: database },
+            token: Token {
+                ok: token.ready,
+                state: token.state,
+                generation: token.generation,
+                processes: token.processes,
+                queued: token.queued,
+            },
+            snapshot: Snapshot {
+                ok: fresh,
+                version: snapshot.version,
+                age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
+                keys: snapshot.keys.len(),
+                refused: snapshot.refused.len(),
+            },
+            log: Log {
+                ok: goes_on,
+                size: published.checkpoint.map_or(0, |row| row.size),
+                witnessed: published.witnessed,
+                refused: published.refused.map(|why| why.to_string()),
+            },
+        },
+    }
+}

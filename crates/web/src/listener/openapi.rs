@@ -1,0 +1,65 @@
+//! The description of the interface, generated from the endpoints.
+
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+
+use crate::v1;
+use crate::v1::state::SharedState;
+
+/// What stands at the head of the description.
+#[derive(utoipa::OpenApi)]
+#[openapi(
+    info(
+        title = "Chancery",
+        description = "Signs with keys that never leave the HSM, publishes the public keys as \
+            JWKS, and verifies every signature it ever made. Errors are problem documents (RFC 9457) with a stable `code`.",
+        license(name = "Apache-2.0", identifier = "Apache-2.0"),
+    ),
+    tags(
+        (name = "signing", description = "For signers of a ring"),
+        (name = "publication", description = "Public: keys, their history and their transcripts"),
+        (name = "verification", description = "Public: verdicts with their reasons"),
+        (name = "log", description = "Public: the transparency log, its receipts and its files"),
+        (name = "operation", description = "For operators and auditors"),
+    ),
+)]
+struct Head;
+
+/// The description, without a running service.
+pub fn describe() -> OpenApi {
+    routes().split_for_parts().1
+}
+
+/// Every path of the description, as the router writes it.
+pub fn paths() -> impl Iterator<Item = String> {
+    describe().paths.paths.into_keys()
+}
+
+/// The endpoints under their description.
+pub fn routes() -> OpenApiRouter<SharedState> {
+    let mut head = <Head as utoipa::OpenApi>::openapi();
+    let components = head.components.get_or_insert_default();
+    components.add_security_scheme(
+        "access_token",
+        SecurityScheme::Http(
+            HttpBuilder::new()
+                .scheme(HttpAuthScheme::Bearer)
+                .description(Some(
+                    "An access token; a client certificate is the alternative",
+                ))
+                .build(),
+        ),
+    );
+    components.add_security_scheme(
+        "mtls",
+        SecurityScheme::MutualTls {
+            description: Some(
+                "A client certificate whose name is mapped to a principal".to_owned(),
+            ),
+            deprecated: None,
+            extensions: None,
+        },
+    );
+    OpenApiRouter::with_openapi(head).merge(v1::routes())
+}

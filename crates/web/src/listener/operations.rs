@@ -1,0 +1,142 @@
+//! The operations listener: metrics, liveness, readiness. On loopback; nobody authenticates.
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::HeaderValue;
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::get;
+use metrics::gauge;
+
+use crate::listener::health;
+use crate::problem::{self, Code, Problem};
+use crate::v1::response::{NO_STORE, bytes_of};
+use crate::v1::state::{ServerState, SharedState};
+use base::names;
+
+pub fn router(state: &SharedState) -> Router {
+    Router::new()
+        .route("/metrics", get(metrics))
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/health/ready/{part}", get(health::ready_for))
+        .fallback(|| async { Problem::new(Code::NotFound, "not found") })
+        .method_not_allowed_fallback(|| async {
+            Problem::new(Code::MethodNotAllowed, "only GET is allowed")
+        })
+        .layer(from_fn(write_problems))
+        .with_state(state.clone())
+}
+
+async fn write_problems(request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    match problem::take(&mut response) {
+        Some(problem) => problem::finish(&problem, "operations", &response),
+        None => response,
+    }
+}
+
+/// Prometheus' text format. Gauges are read at the scrape, so they are never older than it.
+async fn metrics(State(state): State<SharedState>) -> Response {
+    read_gauges(&state);
+    bytes_of(
+        state.app.figures.render(),
+        HeaderValue::from_static("text/plain; version=0.0.4"),
+        NO_STORE,
+    )
+}
+
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; nothing here comes near 2^53"
+)]
+fn read_gauges(state: &ServerState) {
+    let token = state.app.token.status();
+    gauge!(names::HSM_UP).set(if token.ready { 1.0 } else { 0.0 });
+    gauge!(names::HSM_QUEUE).set(token.queued as f64);
+    gauge!(names::HSM_PROCESSES).set(token.processes as f64);
+    gauge!(names::HSM_GENERATION).set(token.generation as f64);
+    for (what, count) in token.counters {
+        metrics::counter!(names::HSM_EVENTS, "what" => what).absolute(count);
+    }
+    gauge!(names::IN_FLIGHT).set(state.layer.limits.in_flight() as f64);
+
+    let snapshot = state.app.keys.current();
+    gauge!(names::SNAPSHOT_VERSION).set(snapshot.version as f64);
+    gauge!(names::SNAPSHOT_AGE_SECONDS).set(state.app.keys.confirmed_ago().as_secs_f64());
+    gauge!(names::KEYS_REFUSED).set(snapshot.refused.len() as f64);
+    let now = (state.app.clock)();
+    // Archived and revoked keys do not age, and there may be a million of them.
+    let ageing = snapshot
+        .rings
+        .values()
+        .flat_map(|ring| ring.keys.iter().rev().take(AGES_PER_RING))
+        .filter(|key| key.state.is_publishable());
+    for key in ageing {
+        let age = now.since(key.published_at).as_secs_f64();
+        gauge!(
+            names::KEY_AGE_SECONDS,
+            "ring" => key.ring.to_string(),
+            "kid" => key.kid.as_str().to_owned()
+        )
+        .set(age);
+    }
+}
+
+/// Newest keys of a ring whose ages are shown.
+const AGES_PER_RING: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::StatusCode;
+    use serde_json::Value;
+    use tower::ServiceExt as _;
+
+    use super::*;
+    use crate::testing::Fixture;
+
+    async fn get(fixture: &Fixture, path: &str) -> (StatusCode, String) {
+        let request = Request::get(path).body(Body::empty()).unwrap();
+        let response = router(&fixture.state).oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = axum::body::to_bytes(response.into_body(), usize::MAX).await;
+        (status, String::from_utf8(body.unwrap().to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn each_part_is_ready_by_itself() {
+        let fixture = Fixture::new();
+        let parts = ["", "/publication", "/verification", "/signing"];
+        for (token, database, expected) in [
+            (true, true, [200, 200, 200, 200]),
+            (false, true, [200, 200, 200, 503]),
+            (true, false, [200, 200, 503, 503]),
+        ] {
+            *fixture.world.token_ready.lock().unwrap() = token;
+            *fixture.world.database_up.lock().unwrap() = database;
+            for (part, expected) in parts.iter().zip(expected) {
+                let (status, body) = get(&fixture, &format!("/health/ready{part}")).await;
+                assert_eq!(status, expected, "{part} token {token} database {database}");
+                let body: Value = serde_json::from_str(&body).unwrap();
+                assert_eq!(body["parts"]["token"]["ok"], token);
+                assert_eq!(body["parts"]["database"]["ok"], database);
+                assert_eq!(body["ready"], expected == 200);
+            }
+        }
+        assert_eq!(get(&fixture, "/health/live").await.0, StatusCode::OK);
+        let (status, body) = get(&fixture, "/health/ready/tea").await;
+        assert_eq!(status, StatusCode::NOT_FOUND);
+        assert!(body.contains("\"code\":\"not_found\""), "{body}");
+    }
+
+    #[tokio::test]
+    async fn a_scrape_is_text_and_a_wrong_method_is_a_problem() {
+        let fixture = Fixture::new();
+        assert_eq!(get(&fixture, "/metrics").await.0, StatusCode::OK);
+        let request = Request::post("/metrics").body(Body::empty()).unwrap();
+        let response = router(&fixture.state).oneshot(request).await.unwrap();
+        assert_eq!(response.status(), StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(response.headers()["allow"], "GET,HEAD");
+    }
+}

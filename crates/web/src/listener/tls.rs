@@ -1,0 +1,191 @@
+//! TLS by rustls, with optional client certificates. The chain is verified by the handshake; here
+//! the names are read from the certificate that it verified.
+
+use std::io;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use axum_server::accept::{Accept, NoDelayAcceptor};
+use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::WebPkiClientVerifier;
+use rustls::{RootCertStore, ServerConfig};
+use tokio::net::TcpStream;
+use x509_cert::Certificate;
+use x509_cert::der::Decode as _;
+use x509_cert::ext::pkix::SubjectAltName;
+use x509_cert::ext::pkix::name::GeneralName;
+
+use crate::listener::connection::Connection;
+use crate::listener::error::Error;
+use crate::settings::Tls;
+
+type Inner = RustlsAcceptor<NoDelayAcceptor>;
+
+/// A future on the heap, for acceptors.
+type Accepting<S> = Pin<Box<dyn Future<Output = io::Result<(S, Connection)>> + Send>>;
+
+/// Shakes hands and tells the connection's service who is there.
+#[derive(Clone)]
+pub struct TlsAcceptor(Inner);
+
+impl Accept<TcpStream, Connection> for TlsAcceptor {
+    type Stream = <Inner as Accept<TcpStream, Connection>>::Stream;
+    type Service = Connection;
+    type Future = Accepting<Self::Stream>;
+
+    fn accept(&self, stream: TcpStream, front: Connection) -> Self::Future {
+        let shaking_hands = self.0.accept(stream, front);
+        Box::pin(async move {
+            let (stream, front) = shaking_hands.await?;
+            let presented = stream.get_ref().1.peer_certificates();
+            let sans = match presented.and_then(<[_]>::first) {
+                None => Vec::new(),
+                Some(certificate) => names(certificate).map_err(io::Error::other)?,
+            };
+            let front = front.with_sans(sans);
+            Ok((stream, front))
+        })
+    }
+}
+
+/// Reads the files of `[http.tls]`.
+pub fn acceptor(settings: &Tls) -> Result<TlsAcceptor, Error> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Tls)?;
+    let builder = match &settings.client_ca {
+        None => builder.with_no_client_auth(),
+        Some(path) => {
+            let mut roots = RootCertStore::empty();
+            for authority in certificates(path)? {
+                roots.add(authority).map_err(Error::Tls)?;
+            }
+            // Not everybody needs a certificate: JWKS and verification are for strangers, and
+            // programs may bring an access token.
+            let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider)
+                .allow_unauthenticated()
+                .build()
+                .map_err(|source| Error::ClientAuthorities {
+                    path: path.clone(),
+                    source,
+                })?;
+            builder.with_client_cert_verifier(verifier)
+        }
+    };
+    let chain = certificates(&settings.certificate)?;
+    let key = read(&settings.key)?;
+    let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| Error::Pem {
+        path: settings.key.clone(),
+        expected: "a private key",
+    })?;
+    let mut config = builder.with_single_cert(chain, key).map_err(Error::Tls)?;
+    config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    let inner = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(config)));
+    Ok(TlsAcceptor(inner.acceptor(NoDelayAcceptor)))
+}
+
+fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+    let wrong = || Error::Pem {
+        path: path.to_owned(),
+        expected: "certificates",
+    };
+    let found = CertificateDer::pem_slice_iter(&read(path)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|_| wrong())?;
+    if found.is_empty() {
+        return Err(wrong());
+    }
+    Ok(found)
+}
+
+fn read(path: &std::path::Path) -> Result<Vec<u8>, Error> {
+    std::fs::read(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// The names in the certificate's subjectAltName (RFC 5280 section 4.2.1.6). The kinds are told
+/// apart by their form alone, so a name that has the form of another kind is left out: a DNS
+/// entry `10.0.0.1` must not pass for an address.
+fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, x509_cert::der::Error> {
+    let certificate = Certificate::from_der(certificate)?;
+    let extension = certificate
+        .tbs_certificate()
+        .get_extension::<SubjectAltName>()?;
+    let Some((_, SubjectAltName(names))) = extension else {
+        return Ok(Vec::new());
+    };
+    Ok(names.iter().filter_map(name).collect())
+}
+
+fn name(name: &GeneralName) -> Option<String> {
+    match name {
+        GeneralName::DnsName(dns) => {
+            let dns = dns.as_str().to_ascii_lowercase();
+            let plain = dns
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || b"-._*".contains(&byte));
+            (plain && !dns.is_empty() && dns.parse::<IpAddr>().is_err()).then_some(dns)
+        }
+        GeneralName::UniformResourceIdentifier(uri) => {
+            let uri = uri.as_str();
+            (uri.contains("://") || uri.starts_with("urn:")).then(|| uri.to_owned())
+        }
+        GeneralName::Rfc822Name(mail) => {
+            let mail = mail.as_str();
+            (mail.contains('@') && !mail.contains(':')).then(|| mail.to_owned())
+        }
+        GeneralName::IpAddress(bytes) => match bytes.as_bytes() {
+            &[a, b, c, d] => Some(IpAddr::from([a, b, c, d]).to_string()),
+            bytes => <[u8; 16]>::try_from(bytes)
+                .ok()
+                .map(|v6| IpAddr::from(v6).to_string()),
+        },
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, SanType};
+
+    use super::*;
+
+    fn names_of(sans: Vec<SanType>) -> Vec<String> {
+        let mut params = CertificateParams::new(Vec::<String>::new()).unwrap();
+        params.subject_alt_names = sans;
+        let key = KeyPair::generate().unwrap();
+        let certificate = params.self_signed(&key).unwrap();
+        names(certificate.der()).unwrap()
+    }
+
+    #[test]
+    fn a_name_of_one_kind_cannot_pass_for_another() {
+        let text = |text: &str| text.try_into().unwrap();
+        assert_eq!(
+            names_of(vec![
+                SanType::DnsName(text("Signer.Example")),
+                SanType::URI(text("spiffe://x/y")),
+                SanType::Rfc822Name(text("a@b.example")),
+                SanType::IpAddress("10.0.0.1".parse().unwrap()),
+            ]),
+            ["signer.example", "spiffe://x/y", "a@b.example", "10.0.0.1"]
+        );
+        assert_eq!(
+            names_of(vec![
+                SanType::DnsName(text("10.0.0.1")),
+                SanType::DnsName(text("a@b.example")),
+                SanType::DnsName(text("spiffe://x/y")),
+                SanType::URI(text("signer.example")),
+                SanType::Rfc822Name(text("signer.example")),
+            ]),
+            Vec::<String>::new()
+        );
+        assert!(names_of(Vec::new()).is_empty());
+    }
+}

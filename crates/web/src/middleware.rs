@@ -1,0 +1,12 @@
+//! What every request passes before a handler sees it, and what handlers read requests with.
+
+pub mod auth;
+pub mod body;
+pub mod context;
+pub mod idempotency;
+pub mod json_object;
+pub mod layer;
+pub mod limits;
+mod metrics;
+pub mod peer;
+mod request_id;

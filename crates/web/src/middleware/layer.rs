@@ -1,0 +1,371 @@
+//! What every request passes, in one layer: an id, a permit, the caller, the rate, the time limit;
+//! and on the way out problems become documents, refusals go into the audit trail and metrics
+//! are counted.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::header::{AUTHORIZATION, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use metrics::counter;
+use tracing::Instrument as _;
+
+use crate::app::{App, Refusal};
+use crate::middleware::auth::{self, Caller};
+use crate::middleware::context::{Context, RequestContext};
+use crate::middleware::limits::Limits;
+use crate::middleware::metrics::Metrics;
+use crate::middleware::peer::Peer;
+use crate::middleware::request_id::{REQUEST_ID, RequestIds};
+use crate::problem::{self, Code, Problem};
+use crate::settings::Settings;
+use base::names;
+
+/// What is left for an answer that says what happened, after the work's own deadline has passed.
+const GRACE: Duration = Duration::from_millis(250);
+
+/// Longest reason of a refusal in bytes; a leaf has at most a kilobyte.
+const REASON_MAX: usize = 200;
+
+/// What the layer works with.
+pub struct RequestLayer {
+    pub limits: Limits,
+    pub metrics: Metrics,
+    request_ids: RequestIds,
+    app: App,
+    request_timeout: Duration,
+    body_limit_bytes: usize,
+}
+
+impl RequestLayer {
+    /// `routes` are counted by name.
+    pub fn new(app: &App, settings: &Settings, routes: impl Iterator<Item = String>) -> Self {
+        Self {
+            limits: Limits::new(settings.max_in_flight, settings.requests_per_second),
+            metrics: Metrics::new(routes),
+            request_ids: RequestIds::new(app.instance.clone()),
+            app: app.clone(),
+            request_timeout: settings.request_timeout,
+            body_limit_bytes: settings.body_limit_bytes,
+        }
+    }
+}
+
+/// The layer.
+pub async fn run(
+    State(layer): State<Arc<RequestLayer>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let started = Instant::now();
+    let id = layer.request_ids.of(request.headers());
+    let id_text = id.to_str().unwrap_or_default().to_owned();
+    let route = request.extensions().get::<MatchedPath>().cloned();
+    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let method = request.method().clone();
+    let peer = request
+        .extensions()
+        .get::<Arc<Peer>>()
+        .cloned()
+        .unwrap_or_default();
+    let ring = ring_of(route, request.uri().path());
+
+    let mut caller = Caller::Anonymous;
+    let mut response = match admit(&layer, &mut request, &peer, started, &mut caller) {
+        Err(problem) => problem.into_response(),
+        Ok(deadline) => {
+            let span = tracing::debug_span!("request", id = %id_text, %method, route);
+            let work = next.run(request).instrument(span);
+            match tokio::time::timeout_at((deadline + GRACE).into(), work).await {
+                Ok(response) => response,
+                Err(_) => Problem::new(Code::DeadlineExceeded, "time limit").into_response(),
+            }
+        }
+    };
+
+    if let Some(mut problem) = problem::take(&mut response) {
+        // Each refusal of a known caller is a row in the audit trail; whoever collects them without
+        // end is told to slow down instead. Strangers share one small budget of rows, or they could
+        // write the database full.
+        if problem.code.is_refusal()
+            && caller.name().is_some()
+            && let Err(too_many) = layer.limits.admit_refusal(&caller, peer.address)
+        {
+            problem = too_many;
+        }
+        report(&problem, &id_text, &method, route);
+        let written = caller.name().is_some() || layer.limits.writes_down_unknown();
+        if problem.code.is_refusal() && !written {
+            counter!(names::REFUSALS_NOT_WRITTEN).increment(1);
+        }
+        if problem.code.is_refusal() && written {
+            let refusal = Refusal {
+                principal: caller.name().cloned(),
+                from: peer.address.to_string(),
+                action: format!("{method} {route}"),
+                ring,
+                reason: reason(&problem),
+            };
+            record(&layer, refusal, &id_text).await;
+        }
+        response = problem::finish(&problem, &id_text, &response);
+    }
+    layer
+        .metrics
+        .answered(route, response.status(), started.elapsed());
+    let headers = response.headers_mut();
+    headers.insert(REQUEST_ID, id);
+    headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    response
+}
+
+/// Everything that is asked before a handler sees the request.
+fn admit(
+    layer: &RequestLayer,
+    request: &mut Request,
+    peer: &Peer,
+    started: Instant,
+    caller: &mut Caller,
+) -> Result<Instant, Problem> {
+    let snapshot = layer.app.keys.current();
+    *caller = auth::authenticate(
+        request.headers(),
+        peer,
+        &snapshot.credentials,
+        (layer.app.clock)(),
+    );
+    // Nothing behind this line sees the access token, so nothing behind it can log it.
+    request.headers_mut().remove(AUTHORIZATION);
+    let permit = layer.limits.enter(caller)?;
+    layer.limits.admit(caller, peer.address)?;
+    let deadline = started + layer.request_timeout;
+    request
+        .extensions_mut()
+        .insert(RequestContext(Arc::new(Context {
+            caller: caller.clone(),
+            deadline,
+            permit,
+            body_limit_bytes: layer.body_limit_bytes,
+            time_limit: layer.request_timeout,
+        })));
+    Ok(deadline)
+}
+
+/// The ring that a refusal is about, as far as the path names one.
+fn ring_of(route: &str, path: &str) -> Option<String> {
+    if !route.starts_with("/v1/rings/{ring}") {
+        return None;
+    }
+    let ring = path.strip_prefix("/v1/rings/")?.split('/').next()?;
+    // A name from outside goes into a leaf of bounded size.
+    Some(ring.chars().take(64).collect())
+}
+
+/// The code and its detail, of which a part came from the caller: cut to fit into a leaf.
+fn reason(problem: &Problem) -> String {
+    let mut text = format!("{}: {}", problem.code.name(), problem.detail());
+    text.truncate(text.floor_char_boundary(REASON_MAX));
+    text
+}
+
+/// A refusal that cannot be written down is still a refusal; its answer waits for the writing no
+/// longer than for work.
+async fn record(layer: &RequestLayer, refusal: Refusal, id: &str) {
+    let written = layer.app.refusals.record(refusal);
+    match tokio::time::timeout(layer.request_timeout, written).await {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => {
+            tracing::error!(id, error = %error, "a refusal was not written to the audit trail")
+        }
+        Err(_) => tracing::error!(id, "a refusal was not written to the audit trail in time"),
+    }
+}
+
+fn report(problem: &Problem, id: &str, method: &Method, route: &str) {
+    let code = problem.code.name();
+    counter!(names::PROBLEMS, "code" => code).increment(1);
+    if problem.code.is_refusal() {
+        counter!(names::REFUSALS, "code" => code).increment(1);
+    }
+    let cause = problem.cause().unwrap_or(problem.detail());
+    if problem.status().is_server_error() {
+        tracing::error!(id, %method, route, code, cause, "request failed");
+    } else {
+        tracing::debug!(id, %method, route, code, cause, "request refused");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::num::NonZeroU32;
+
+    use axum::body::Body;
+    use axum::http::StatusCode;
+
+    use super::*;
+    use crate::middleware::peer::NOWHERE;
+    use crate::testing::{self, Fixture, SIGNER};
+
+    const SIGN: &str = "/v1/rings/records/sign";
+    const GOOD: &str = r#"{"format":"jws","payload":"AQID"}"#;
+
+    #[tokio::test]
+    async fn a_sane_request_id_is_kept_and_another_is_replaced() {
+        let fixture = Fixture::new();
+        for (given, kept) in [("a-b_c.1", true), ("a b", false), ("", false)] {
+            let request = Request::get("/nothing")
+                .header("x-request-id", given)
+                .body(Body::empty())
+                .unwrap();
+            let answered = fixture.send(request).await;
+            assert_eq!(answered.code(), "not_found");
+            let id = answered.header("x-request-id");
+            assert_eq!(id == given, kept, "{given:?} became {id:?}");
+            assert!(kept || id.starts_with("test-"), "{id}");
+        }
+        let request = Request::get("/nothing").header("x-request-id", "a".repeat(65));
+        let answered = fixture.send(request.body(Body::empty()).unwrap()).await;
+        assert!(answered.header("x-request-id").starts_with("test-"));
+    }
+
+    #[tokio::test]
+    async fn another_method_is_told_which_are_allowed() {
+        let fixture = Fixture::new();
+        let answered = fixture.get(SIGN).await;
+        assert_eq!(answered.status, StatusCode::METHOD_NOT_ALLOWED);
+        assert_eq!(answered.code(), "method_not_allowed");
+        assert_eq!(answered.header("allow"), "POST");
+    }
+
+    #[tokio::test]
+    async fn more_than_the_callers_rate_is_429_with_a_time_to_wait() {
+        let mut settings = testing::settings();
+        settings.requests_per_second = NonZeroU32::new(1);
+        let fixture = Fixture::with(settings);
+        assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+        let caller = fixture.caller(SIGNER);
+        let mut answered = fixture.sign(SIGN, GOOD).await;
+        while answered.status == StatusCode::OK {
+            // A slow machine: more than a second went by.
+            while fixture.state.layer.limits.admit(&caller, NOWHERE).is_ok() {}
+            answered = fixture.sign(SIGN, GOOD).await;
+        }
+        assert_eq!(answered.status, StatusCode::TOO_MANY_REQUESTS);
+        assert_eq!(answered.code(), "rate_limited");
+        assert_eq!(answered.header("retry-after"), "1");
+        // Another caller has a rate of its own, and strangers share none with principals.
+        let answered = fixture.get_as(testing::OPERATOR, "/v1/rings").await;
+        assert_eq!(answered.status, StatusCode::OK);
+        assert_eq!(fixture.get("/nothing").await.code(), "not_found");
+    }
+
+    #[tokio::test]
+    async fn more_than_fits_in_flight_is_503_with_a_time_to_wait() {
+        let mut settings = testing::settings();
+        settings.max_in_flight = 1;
+        let fixture = Fixture::with(settings);
+        let strangers = fixture
+            .state
+            .layer
+            .limits
+            .enter(&Caller::Anonymous)
+            .unwrap();
+        assert_eq!(fixture.get("/nothing").await.code(), "overloaded");
+        // Strangers do not keep signers out.
+        assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+        drop(strangers);
+        let signer = Caller::Known(access::Principal::signer("another", "atp"));
+        let permit = fixture.state.layer.limits.enter(&signer).unwrap();
+        let answered = fixture.sign(SIGN, GOOD).await;
+        assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answered.code(), "overloaded");
+        assert_eq!(answered.header("retry-after"), "1");
+        drop(permit);
+        assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn work_that_does_not_end_is_answered_in_its_time() {
+        let fixture = Fixture::new();
+        fixture.world.gate.forget_permits(1_000);
+        let answered = fixture.sign(SIGN, GOOD).await;
+        assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answered.code(), "deadline_exceeded");
+        assert!(!answered.header("retry-after").is_empty());
+    }
+
+    #[tokio::test]
+    async fn wrong_bodies_are_told_apart() {
+        let fixture = Fixture::new();
+        let long = format!(r#"{{"format":"jws","payload":"{}"}}"#, "A".repeat(4_096));
+        for (body, status, code) in [
+            (
+                long.as_str(),
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "body_too_large",
+            ),
+            (r#"{"format":"jws""#, StatusCode::BAD_REQUEST, "bad_json"),
+            ("", StatusCode::BAD_REQUEST, "bad_json"),
+        ] {
+            let answered = fixture.sign(SIGN, body).await;
+            assert_eq!((answered.status, answered.code().as_str()), (status, code));
+        }
+        let mut request = testing::post(SIGN, GOOD);
+        let bearer = format!("Bearer {SIGNER}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
+        request
+            .headers_mut()
+            .insert("content-type", "text/plain".parse().unwrap());
+        let answered = fixture.send(request).await;
+        assert_eq!(answered.status, StatusCode::UNSUPPORTED_MEDIA_TYPE);
+        assert_eq!(answered.code(), "unsupported_media_type");
+        let answered = fixture.sign(&format!("{SIGN}?receipt=later"), GOOD).await;
+        assert_eq!(answered.code(), "bad_query");
+    }
+
+    #[tokio::test]
+    async fn refusals_without_end_are_told_to_slow_down_and_not_written_down() {
+        let fixture = Fixture::new();
+        let long = format!("/v1/rings/{}/sign", "a".repeat(2_000));
+        assert_eq!(fixture.sign(&long, GOOD).await.code(), "forbidden");
+        let written = std::mem::take(&mut *fixture.world.refusals.lock().unwrap());
+        assert_eq!(written.len(), 1);
+        assert!(written[0].reason.len() <= REASON_MAX);
+
+        let caller = fixture.caller(SIGNER);
+        let used_up = || {
+            while fixture
+                .state
+                .layer
+                .limits
+                .admit_refusal(&caller, NOWHERE)
+                .is_ok()
+            {}
+        };
+        // On a slow machine the bucket may have a drop again before the request comes.
+        let mut code = String::new();
+        for _ in 0..100 {
+            used_up();
+            code = fixture.sign(&long, GOOD).await.code();
+            if code == "rate_limited" {
+                break;
+            }
+            fixture.world.refusals.lock().unwrap().clear();
+        }
+        assert_eq!(code, "rate_limited");
+        assert!(fixture.world.refusals.lock().unwrap().is_empty());
+        // Whoever is let in does not notice.
+        assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+    }
+
+    #[test]
+    fn a_ring_from_a_path_fits_into_a_leaf() {
+        let long = format!("/v1/rings/{}/sign", "a".repeat(500));
+        let ring = ring_of("/v1/rings/{ring}/sign", &long).unwrap();
+        assert_eq!(ring.len(), 64);
+        assert_eq!(ring_of("/v1/verify", "/v1/verify"), None);
+    }
+}

@@ -1,0 +1,73 @@
+//! The endpoints, one a file: its errors, its documentation, its handler, its tests.
+
+mod audit;
+mod blast_radius;
+mod ceremony_transcript;
+mod consistency;
+mod evidence;
+mod history;
+mod history_pages;
+mod instant;
+mod inventory;
+mod jwks;
+mod jwks_as_of;
+pub mod jwks_cache;
+mod key;
+mod key_certificate;
+mod key_jwk;
+mod key_life;
+mod key_log;
+mod key_pem;
+mod key_transcript;
+mod leaf_evidence;
+mod log_checkpoint;
+mod log_tile;
+mod receipt;
+pub mod response;
+mod ring;
+mod ring_jwks;
+mod ring_jwks_as_of;
+mod rings;
+mod sign;
+mod sign_batch;
+mod sign_request;
+pub mod state;
+mod verify;
+mod verify_batch;
+
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::state::SharedState;
+
+/// Every endpoint; a new one is entered here and above.
+pub fn routes() -> OpenApiRouter<SharedState> {
+    OpenApiRouter::new()
+        .routes(routes!(sign::handle))
+        .routes(routes!(sign_batch::handle))
+        .routes(routes!(verify::handle))
+        .routes(routes!(verify_batch::handle))
+        .routes(routes!(blast_radius::handle))
+        .routes(routes!(jwks::handle))
+        .routes(routes!(ring_jwks::handle))
+        .routes(routes!(jwks_as_of::handle))
+        .routes(routes!(ring_jwks_as_of::handle))
+        .routes(routes!(history::handle))
+        .routes(routes!(key::handle))
+        .routes(routes!(key_log::handle))
+        .routes(routes!(key_jwk::handle))
+        .routes(routes!(key_pem::handle))
+        .routes(routes!(key_certificate::handle))
+        .routes(routes!(key_transcript::handle))
+        .routes(routes!(ceremony_transcript::handle))
+        .routes(routes!(rings::handle))
+        .routes(routes!(ring::handle))
+        .routes(routes!(inventory::handle))
+        .routes(routes!(audit::handle))
+        .routes(routes!(receipt::handle))
+        .routes(routes!(consistency::handle))
+        .routes(routes!(leaf_evidence::handle))
+        .routes(routes!(evidence::handle))
+        .routes(routes!(log_checkpoint::handle))
+        .routes(routes!(log_tile::handle))
+}

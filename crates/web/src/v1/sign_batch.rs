@@ -1,0 +1,201 @@
+//! `POST /v1/rings/{ring}/sign-batch`: many signatures, each item with a result of its own.
+
+use axum::extract::{Request, State};
+use axum::response::Response;
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::app::Order;
+use crate::middleware::context::RequestContext;
+use crate::middleware::{body, idempotency};
+use crate::problem::{self, Code, Problem};
+use crate::v1::response::{Named, json, no_query};
+use crate::v1::sign::{self, SignAnswer};
+use crate::v1::sign_request::SignRequest;
+use crate::v1::state::{ServerState, SharedState};
+use keyring::signing::Format;
+
+/// Items signed by one request. They share the ring and the deadline.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct SignBatchRequest {
+    #[serde(deserialize_with = "crate::middleware::json_object::all")]
+    items: Vec<SignRequest>,
+}
+
+/// One result per item, in the order of the request.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct SignBatchAnswer {
+    items: Vec<SignItemAnswer>,
+}
+
+/// A signature, or the problem.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+pub enum SignItemAnswer {
+    Signed(Box<SignAnswer>),
+    Problem { problem: problem::Document },
+}
+
+/// Sign many
+#[utoipa::path(
+    post,
+    path = "/v1/rings/{ring}/sign-batch",
+    operation_id = "sign_batch",
+    tag = "signing",
+    params(
+        ("ring" = String, Path, description = "Name of the ring"),
+        ("Idempotency-Key" = Option<String>, Header, description = "Makes a retry return the same signature for each item"),
+    ),
+    request_body = SignBatchRequest,
+    responses(
+        (status = 200, description = "One result per item; check each of them", body = SignBatchAnswer),
+        (status = "4XX", description = "The whole request was refused", body = problem::Document, content_type = "application/problem+json"),
+        (status = "5XX", description = "Nothing was signed or the outcome is unknown; see `code` and Retry-After", body = problem::Document, content_type = "application/problem+json"),
+    ),
+    security(("access_token" = []), ("mtls" = [])),
+)]
+pub async fn handle(
+    State(state): State<SharedState>,
+    context: RequestContext,
+    Named(ring): Named,
+    request: Request,
+) -> Result<Response, Problem> {
+    let caller = context.caller.signer(&ring)?.clone();
+    no_query(request.uri())?;
+    let idempotency = idempotency::of(request.headers())?;
+    let asked: SignBatchRequest = body::strict(&context, request).await?;
+    check_size(&state, asked.items.len())?;
+
+    // Items that are wrong by themselves keep their place in the batch that goes on, so that an
+    // idempotency key names the same item in every retry.
+    let mut own = Vec::with_capacity(asked.items.len());
+    let mut formats = Vec::with_capacity(asked.items.len());
+    for (index, item) in asked.items.into_iter().enumerate() {
+        match format_of(&state, &ring, item) {
+            Ok(format) => {
+                own.push(None);
+                formats.push(Ok(format));
+            }
+            Err(problem) => {
+                formats.push(Err(problem.detail().to_owned()));
+                own.push(Some(problem.in_item(index)));
+            }
+        }
+    }
+    let order = Order {
+        caller,
+        what: formats,
+        algorithm: None,
+        idempotency,
+        deadline: context.deadline,
+        ring: ring.clone(),
+    };
+    let permit = context.permit.clone();
+    let work = state.app.signing.sign_batch(order);
+    let results = tokio::spawn(async move {
+        let done = work.await;
+        drop(permit);
+        done
+    })
+    .await
+    .map_err(|e| Problem::caused_by(Code::Internal, &e))??;
+
+    let items = own
+        .into_iter()
+        .zip(results)
+        .enumerate()
+        .map(|(index, (own, result))| match (own, result) {
+            (Some(problem), _) => failed(&problem),
+            (None, Ok(signed)) => {
+                state.layer.metrics.signed(&ring, &signed.kid);
+                SignItemAnswer::Signed(Box::new(signed.into()))
+            }
+            (None, Err(error)) => failed(&Problem::from(error).in_item(index)),
+        })
+        .collect();
+    json(&SignBatchAnswer { items })
+}
+
+fn format_of(state: &ServerState, ring: &str, item: SignRequest) -> Result<Format, Problem> {
+    let algorithm = sign::ring_algorithm(state, ring);
+    if let (Some(own), Some(asked)) = (algorithm, item.expected_algorithm())
+        && asked != own.jws_alg()
+        && asked != own.to_string()
+    {
+        return Err(Problem::new(
+            Code::WrongAlgorithm,
+            format!("the item asks for {asked}, the ring signs with {own}"),
+        )
+        .about("alg"));
+    }
+    item.into_format(algorithm)
+}
+
+/// At least one item, at most the configured number.
+pub fn check_size(state: &ServerState, items: usize) -> Result<(), Problem> {
+    let limit = state.settings.batch_limit;
+    if (1..=limit).contains(&items) {
+        return Ok(());
+    }
+    Err(Problem::member(
+        "items",
+        format!("expected 1 to {limit} items, got {items}"),
+    ))
+}
+
+fn failed(problem: &Problem) -> SignItemAnswer {
+    if let Some(cause) = problem.cause() {
+        tracing::error!(
+            code = problem.code.name(),
+            cause,
+            "an item of a batch failed"
+        );
+    }
+    SignItemAnswer::Problem {
+        problem: problem.document(None),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::StatusCode;
+    use serde_json::json;
+
+    use crate::testing::Fixture;
+
+    const PATH: &str = "/v1/rings/records/sign-batch";
+
+    #[tokio::test]
+    async fn one_bad_item_does_not_stop_the_others() {
+        let fixture = Fixture::new();
+        let body = json!({"items": [
+            {"format": "jws", "payload": "AQI"},
+            {"format": "jws", "payload": "AQI="},
+            {"format": "jws", "payload": "AQI", "alg": "HS256"},
+        ]});
+        let answered = fixture.sign(PATH, &body.to_string()).await;
+        assert_eq!(answered.status, StatusCode::OK);
+        let items = answered.json()["items"].clone();
+        assert_eq!(items[0]["kid"], fixture.kid());
+        assert_eq!(items[1]["problem"]["code"], "bad_member");
+        assert_eq!(items[1]["problem"]["member"], "items[1].payload");
+        assert_eq!(items[2]["problem"]["code"], "wrong_algorithm");
+        assert_eq!(items[2]["problem"]["member"], "items[2].alg");
+    }
+
+    #[tokio::test]
+    async fn a_batch_has_one_item_at_least_and_the_limit_at_most() {
+        let fixture = Fixture::new();
+        let item = json!({"format": "jws", "payload": "AQI"});
+        for count in [0, 4] {
+            let body = json!({"items": vec![item.clone(); count]});
+            let answered = fixture.sign(PATH, &body.to_string()).await;
+            assert_eq!(answered.code(), "bad_member", "{count}");
+            assert_eq!(answered.member(), "items");
+        }
+        let body = r#"{"items":[{"format":"jws","payload":"AQI","x":1}]}"#;
+        let answered = fixture.sign(PATH, body).await;
+        assert_eq!(answered.member(), "items[0].x");
+    }
+}

@@ -1,0 +1,32 @@
+//! What handlers share.
+
+use std::sync::Arc;
+
+use crate::app::App;
+use crate::middleware::layer::RequestLayer;
+use crate::settings::Settings;
+use crate::v1::history_pages::HistoryPages;
+use crate::v1::jwks_cache;
+
+pub struct ServerState {
+    pub app: App,
+    pub settings: Settings,
+    pub layer: Arc<RequestLayer>,
+    pub jwks: jwks_cache::Cache,
+    pub history: HistoryPages,
+}
+
+pub type SharedState = Arc<ServerState>;
+
+impl ServerState {
+    /// `routes` are counted by name; requests to others together.
+    pub fn new(app: App, settings: Settings, routes: impl Iterator<Item = String>) -> SharedState {
+        Arc::new(Self {
+            layer: Arc::new(RequestLayer::new(&app, &settings, routes)),
+            jwks: jwks_cache::Cache::default(),
+            history: HistoryPages::new(app.clone(), settings.issuer.clone()),
+            app,
+            settings,
+        })
+    }
+}
