@@ -75,8 +75,10 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let figures = telemetry::record_metrics().context("cannot set up metrics")?;
     let env = world.env.clone();
 
-    let database =
-        cli::database(&config, |name| cli::variable(&world, name)).map_err(anyhow::Error::msg)?;
+    let database = config
+        .store
+        .database(|name| cli::variable(&world, name))
+        .map_err(anyhow::Error::msg)?;
     let store = Store::connect(&database)
         .await
         .context("cannot open the database")?;

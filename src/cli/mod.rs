@@ -21,7 +21,7 @@ use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
 pub use log::{Command as LogCommand, witness_failed};
-pub use office::{Open, database, from_keys, variable};
+pub use office::{Open, from_keys, variable};
 
 use base::Env;
 use verify::output::Output;

@@ -4,14 +4,13 @@ use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
-use secrecy::ExposeSecret as _;
 
 use super::{World, config};
 use crate::config::Config;
 use keyring::ceremony::Office;
 use keyring::keys::{self, Keys, Settings, Snapshot};
 use log::{Event, Log};
-use store::{Change, Database, Store};
+use store::{Change, Store};
 use token::Executor;
 use verify::output::{Code, Failure};
 
@@ -106,7 +105,9 @@ pub fn variable(world: &World, name: &str) -> Option<String> {
 }
 
 pub async fn connect(config: &Config, world: &World) -> Result<Store, Failure> {
-    let database = database(config, |name| variable(world, name))
+    let database = config
+        .store
+        .database(|name| variable(world, name))
         .map_err(|problem| Failure::new(Code::Usage, anyhow::anyhow!(problem)))?;
     Store::connect(&database)
         .await
@@ -115,45 +116,6 @@ pub async fn connect(config: &Config, world: &World) -> Result<Store, Failure> {
 }
 
 /// Where the database is, its password read from where the configuration says.
-pub fn database(
-    config: &Config,
-    variable: impl Fn(&str) -> Option<String>,
-) -> Result<Database, String> {
-    if let Some(path) = config.store.sqlite_path() {
-        return Ok(Database::Sqlite { path });
-    }
-    let Some(secret) = &config.store.password else {
-        return Ok(Database::Postgres {
-            url: config.store.url.clone().into(),
-            connections: config.store.connections,
-        });
-    };
-    let password = secret.read(variable)?;
-    let (user, rest) = config
-        .store
-        .url
-        .split_once('@')
-        .ok_or("store.url: expected postgres://user@host/database")?;
-    let escaped = percent_encode(password.expose_secret());
-    Ok(Database::Postgres {
-        url: format!("{user}:{escaped}@{rest}").into(),
-        connections: config.store.connections,
-    })
-}
-
-/// A password inside a URL, RFC 3986 section 2.1: everything but unreserved characters.
-fn percent_encode(text: &str) -> String {
-    use std::fmt::Write as _;
-    text.bytes().fold(String::new(), |mut out, byte| {
-        if byte.is_ascii_alphanumeric() || b"-._~".contains(&byte) {
-            out.push(char::from(byte));
-        } else {
-            // Writing to a String cannot fail.
-            let _ = write!(out, "%{byte:02X}");
-        }
-        out
-    })
-}
 
 /// A conflict is a rule that said no; the rest is the database's trouble.
 pub fn from_store(error: store::Error) -> Failure {

@@ -3,7 +3,6 @@
 //! ignored is a setting that somebody relies on.
 
 mod service;
-mod store;
 mod telemetry;
 mod token;
 mod trust;
@@ -15,7 +14,6 @@ use base::settings::Profile;
 use serde::{Deserialize, Serialize};
 
 pub use service::Service;
-pub use store::Store;
 pub use telemetry::{Format, Telemetry};
 pub use trust::Trust;
 
@@ -33,7 +31,7 @@ pub struct Config {
     pub service: Service,
     #[serde(default)]
     pub http: web::Http,
-    pub store: Store,
+    pub store: ::store::Settings,
     pub token: ::token::Settings,
     /// The executor's own way to the token: a PIN that may create and destroy. Used by
     /// `ceremony new generate`, `ceremony execute` and `ceremony reconcile`; without it this

@@ -39,7 +39,7 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("crates/trust", &[], &[]),
     ("crates/base", &["trust"], &[]),
     ("hsm", &[], &["cryptoki"]),
-    ("crates/store", &["trust"], &["sqlx"]),
+    ("crates/store", &["base", "trust"], &["sqlx"]),
     ("crates/token", &["hsm", "trust"], &[]),
     ("crates/access", &["store", "trust"], &[]),
     (
