@@ -45,7 +45,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
 /// A row that cannot be read at all is no trouble of the network.
 fn failed(error: Error) -> Failure {
     match error {
-        Error::Store(store::Error::Corrupt { .. }) => Failure::new(Code::NotValid, error),
+        Error::Store(ref store) if store.is_corrupt() => Failure::new(Code::NotValid, error),
         error => Failure::unavailable(error),
     }
 }
