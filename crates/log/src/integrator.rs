@@ -69,7 +69,7 @@ impl Error {
     /// Whether a person has to look; everything else passes by itself.
     pub fn is_fatal(&self) -> bool {
         match self {
-            Self::Store(error) => matches!(error, store::Error::Corrupt { .. }),
+            Self::Store(error) => error.is_corrupt(),
             Self::Storage(error) => matches!(error, storage::Error::Differs { .. }),
             Self::Tiles(error) => error.is_fatal(),
             Self::Seal(_) => false,

@@ -6,7 +6,7 @@ use crate::engine::{Columns, Connection, Engine, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
 use crate::objects::expect_all_gone;
-use crate::reads::{self, FromColumns};
+use crate::reads::{self, FromColumns, Word};
 use crate::rings;
 use crate::statements::statements;
 
@@ -66,21 +66,26 @@ impl CeremonyState {
             Self::Failed => "failed",
         }
     }
+}
 
-    pub(crate) fn parse(text: &str) -> Option<Self> {
-        Some(match text {
-            "draft" => Self::Draft,
-            "proposed" => Self::Proposed,
-            "approved" => Self::Approved,
-            "executing" => Self::Executing,
-            "executed" => Self::Executed,
-            "closed" => Self::Closed,
-            "rejected" => Self::Rejected,
-            "expired" => Self::Expired,
-            "cancelled" => Self::Cancelled,
-            "failed" => Self::Failed,
-            _ => return None,
-        })
+impl Word for CeremonyState {
+    const TABLE: &'static str = "ceremony";
+    const COLUMN: &'static str = "state";
+    const ALL: &'static [Self] = &[
+        Self::Draft,
+        Self::Proposed,
+        Self::Approved,
+        Self::Executing,
+        Self::Executed,
+        Self::Closed,
+        Self::Rejected,
+        Self::Expired,
+        Self::Cancelled,
+        Self::Failed,
+    ];
+
+    fn word(self) -> &'static str {
+        self.as_str()
     }
 }
 
@@ -113,15 +118,11 @@ pub struct CeremonyRow {
 
 impl FromColumns for CeremonyRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
-        let unknown = Error::Corrupt {
-            what: "an unknown state of a ceremony",
-            source: None,
-        };
         Ok(Self {
             id: row.text(0)?,
             operation: row.text(1)?,
             ring: row.maybe_text(2)?,
-            state: CeremonyState::parse(&row.text(3)?).ok_or(unknown)?,
+            state: CeremonyState::read_word(row, 3)?,
             nonce: row.text(4)?,
             request: row.blob(5)?,
             execution: row.maybe_blob(6)?,
@@ -159,10 +160,7 @@ pub(crate) async fn standing<C: Connection>(tx: &mut C, id: &str) -> Result<Stan
         .ok_or(Error::NotFound {
             what: Subject::Ceremony,
         })?;
-    let state = CeremonyState::parse(&row.text(2)?).ok_or(Error::Corrupt {
-        what: "an unknown state of a ceremony",
-        source: None,
-    })?;
+    let state = CeremonyState::read_word(&row, 2)?;
     Ok(Standing {
         operation: row.text(0)?,
         ring: row.maybe_text(1)?,

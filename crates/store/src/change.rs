@@ -16,7 +16,7 @@ use crate::keys::{self, KeyRow};
 use crate::leaves::{Leaf, check_leaf};
 use crate::lines::{LineRow, OrderUseRow};
 use crate::log_head::{self, take_head};
-use crate::objects::KeyObjectRow;
+use crate::objects::{KeyObjectRow, ObjectState};
 use crate::rings::{self, RingRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
@@ -131,7 +131,7 @@ pub enum Change {
     ResolveObject {
         ceremony: String,
         object: String,
-        state: String,
+        state: ObjectState,
         at: i64,
     },
     /// The bodies of signatures below this index may go from now on; never fewer than before.
@@ -237,7 +237,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             object,
             state,
             at,
-        } => destruction::resolve_object(tx, ceremony, object, state, *at).await,
+        } => destruction::resolve_object(tx, ceremony, object, *state, *at).await,
         Change::AcceptKey {
             ceremony,
             key,

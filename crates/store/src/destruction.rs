@@ -6,7 +6,7 @@ use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::keys;
 use crate::lines::{expect_next, give_back, lines};
-use crate::objects::{self, expect_destruction, expect_idle, move_object, object};
+use crate::objects::{self, ObjectState, expect_destruction, expect_idle, move_object, object};
 
 /// Only for keys that have ended: retired, or revoked. If we die after this commit the objects may
 /// or may not exist: reconciliation looks.
@@ -50,9 +50,10 @@ pub(crate) async fn resolve_object<C: Connection>(
     tx: &mut C,
     ceremony: &str,
     id: &str,
-    state: &str,
+    state: ObjectState,
     at: i64,
 ) -> Result<(), Error> {
+    use ObjectState as O;
     let standing = standing(tx, ceremony).await?;
     let object = object(tx, id).await?;
     if standing.operation != "generate" {
@@ -63,9 +64,9 @@ pub(crate) async fn resolve_object<C: Connection>(
     if standing.state == CeremonyState::Closed {
         return Err(Error::conflict(Subject::CeremonyState));
     }
-    match (object.state.as_str(), state, standing.operation.as_str()) {
-        ("intended", "abandoned" | "destroyed", "generate") => {}
-        ("present", "destroyed", "generate") => {
+    match (object.state, state, standing.operation.as_str()) {
+        (O::Intended, O::Abandoned | O::Destroyed, "generate") => {}
+        (O::Present, O::Destroyed, "generate") => {
             let key = tx
                 .fetch_optional(keys::KEY_OF_OBJECT, &[Value::Text(id)])
                 .await?;
@@ -73,10 +74,10 @@ pub(crate) async fn resolve_object<C: Connection>(
                 return Err(Error::conflict(Subject::Key));
             }
         }
-        ("destroying", "present", "destroy") => {}
+        (O::Destroying, O::Present, "destroy") => {}
         _ => return Err(Error::conflict(Subject::KeyObjectState)),
     }
-    move_object(tx, id, &object.state, state, at).await?;
+    move_object(tx, id, object.state, state, at).await?;
     // Already rejected, expired or cancelled: it stays so, and only the object is put right.
     let values = [Value::Text(ceremony), Value::Int(at)];
     if tx.execute(ceremonies::FAIL, &values).await? > 0 && standing.state == CeremonyState::Executed

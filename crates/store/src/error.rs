@@ -65,6 +65,13 @@ pub enum Error {
         #[source]
         source: Option<sqlx::Error>,
     },
+    /// A word of a closed set that this program does not know.
+    #[error("the database is corrupt: {table}.{column} is {value:?}")]
+    UnknownWord {
+        table: &'static str,
+        column: &'static str,
+        value: String,
+    },
     /// The caller handed in what can never be written; a defect of this program.
     #[error("invalid input to the store: {what}")]
     Malformed { what: &'static str },
@@ -82,6 +89,11 @@ impl Error {
     /// caller has to look first.
     pub fn is_transient(&self) -> bool {
         matches!(self, Self::Busy { .. } | Self::Unavailable { .. })
+    }
+
+    /// The database holds what this program cannot have written.
+    pub fn is_corrupt(&self) -> bool {
+        matches!(self, Self::Corrupt { .. } | Self::UnknownWord { .. })
     }
 
     /// A rule of the database said no, not its machine.

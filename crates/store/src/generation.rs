@@ -6,7 +6,7 @@ use crate::engine::{Connection, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::keys;
 use crate::lines::{expect_next, lines};
-use crate::objects::{self, KeyObjectRow, expect_idle, object};
+use crate::objects::{self, KeyObjectRow, ObjectState, expect_idle, object};
 
 /// If we die after this commit the object may or may not exist: reconciliation looks.
 pub(crate) async fn intend_generation<C: Connection>(
@@ -19,7 +19,7 @@ pub(crate) async fn intend_generation<C: Connection>(
     if object.ceremony != ceremony || Some(&object.ring) != standing.ring.as_ref() {
         return Err(Error::conflict(Subject::KeyObject));
     }
-    if object.state != "intended" || object.kid.is_some() || object.location.is_some() {
+    if object.state != ObjectState::Intended || object.kid.is_some() || object.location.is_some() {
         return Err(Error::Malformed {
             what: "an object that does not begin as intended",
         });

@@ -5,7 +5,7 @@ use crate::ceremony_signatures::expect_unrejected;
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
-use crate::objects::{expect_destruction, move_object, object};
+use crate::objects::{ObjectState, expect_destruction, move_object, object};
 use crate::reads::{self, FromColumns};
 use crate::rings::touch;
 use crate::statements::statements;
@@ -141,7 +141,7 @@ pub(crate) async fn accept<C: Connection>(
 ) -> Result<(), Error> {
     let standing = expect(tx, ceremony, "generate", CeremonyState::Executed).await?;
     let object = object(tx, &key.object).await?;
-    if object.state != "present" {
+    if object.state != ObjectState::Present {
         return Err(Error::conflict(Subject::KeyObjectState));
     }
     let agrees = key.ceremony == ceremony
@@ -253,7 +253,7 @@ pub(crate) async fn archive<C: Connection>(
     }
     expect_destruction(&object, ceremony)?;
     archived(tx, ring, kid, at).await?;
-    move_object(tx, id, "destroying", "destroyed", at).await
+    move_object(tx, id, ObjectState::Destroying, ObjectState::Destroyed, at).await
 }
 
 async fn archived<C: Connection>(tx: &mut C, ring: &str, kid: &str, at: i64) -> Result<(), Error> {

@@ -68,7 +68,7 @@ pub use leaves::MAX_LEAF;
 pub use leaves::{Leaf, LeafFilter, LeafRow};
 pub use lines::{LineHeadRow, LineRow, OrderUseRow};
 pub use migrate::Schema;
-pub use objects::KeyObjectRow;
+pub use objects::{KeyObjectRow, ObjectState};
 pub use reads::MAX_PAGE;
 pub use rings::RingRow;
 pub use settings::Settings;

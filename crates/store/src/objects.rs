@@ -3,7 +3,7 @@
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
-use crate::reads::{self, FromColumns};
+use crate::reads::{self, FromColumns, Word};
 use crate::statements::statements;
 
 macro_rules! object_columns {
@@ -36,6 +36,48 @@ statements! {
         WHERE id = $1 AND state = $2";
 }
 
+/// Where an object on a device stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ObjectState {
+    /// The device may hold it: the token was asked, or is about to be.
+    Intended,
+    Present,
+    /// The device may have lost it.
+    Destroying,
+    Destroyed,
+    /// Never came to be, or will never be accepted.
+    Abandoned,
+}
+
+impl ObjectState {
+    /// As the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Intended => "intended",
+            Self::Present => "present",
+            Self::Destroying => "destroying",
+            Self::Destroyed => "destroyed",
+            Self::Abandoned => "abandoned",
+        }
+    }
+}
+
+impl Word for ObjectState {
+    const TABLE: &'static str = "key_object";
+    const COLUMN: &'static str = "state";
+    const ALL: &'static [Self] = &[
+        Self::Intended,
+        Self::Present,
+        Self::Destroying,
+        Self::Destroyed,
+        Self::Abandoned,
+    ];
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+}
+
 /// A private half or a secret key on a device. Written before the device is touched.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyObjectRow {
@@ -54,8 +96,7 @@ pub struct KeyObjectRow {
     pub ring: String,
     pub number: i64,
     pub ceremony: String,
-    /// `intended`, `present`, `destroying`, `destroyed`, `abandoned`.
-    pub state: String,
+    pub state: ObjectState,
     pub kid: Option<String>,
     /// The ceremony that destroys it, or last meant to.
     pub destruction: Option<String>,
@@ -75,7 +116,7 @@ impl FromColumns for KeyObjectRow {
             ring: row.text(6)?,
             number: row.int(7)?,
             ceremony: row.text(8)?,
-            state: row.text(9)?,
+            state: ObjectState::read_word(row, 9)?,
             kid: row.maybe_text(10)?,
             destruction: row.maybe_text(11)?,
             created_at: row.int(12)?,
@@ -129,14 +170,14 @@ pub(crate) fn expect_destruction(object: &KeyObjectRow, ceremony: &str) -> Resul
 pub(crate) async fn move_object<C: Connection>(
     tx: &mut C,
     id: &str,
-    from: &str,
-    to: &str,
+    from: ObjectState,
+    to: ObjectState,
     at: i64,
 ) -> Result<(), Error> {
     let values = [
         Value::Text(id),
-        Value::Text(from),
-        Value::Text(to),
+        Value::Text(from.as_str()),
+        Value::Text(to.as_str()),
         Value::Int(at),
     ];
     guarded(tx, MOVE_OBJECT, &values, Subject::KeyObjectState).await

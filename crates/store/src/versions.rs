@@ -28,6 +28,15 @@ pub struct Versions {
     pub log: i64,
 }
 
+impl Versions {
+    /// Whether the subjects tell what changed since `before`: nothing, or one of them. Where they do
+    /// not, a hand in the database changed something around the triggers, or put it back.
+    pub fn follows(&self, before: &Self) -> bool {
+        let with_all = |all| Self { all, ..*self };
+        self == before || (self.all > before.all && with_all(before.all) != *before)
+    }
+}
+
 async fn versions<E: Engine>(engine: &E) -> Result<Versions, Error> {
     let mut versions = Versions::default();
     let mut known = 0;

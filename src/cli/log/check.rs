@@ -44,7 +44,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
 /// A row that cannot be read at all is no trouble of the network.
 fn failed(error: CheckError) -> Failure {
     match error {
-        CheckError::Store(store::Error::Corrupt { .. }) => Failure::new(Code::NotValid, error),
+        CheckError::Store(ref store) if store.is_corrupt() => Failure::new(Code::NotValid, error),
         error => Failure::unavailable(error),
     }
 }

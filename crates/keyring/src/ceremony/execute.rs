@@ -24,7 +24,7 @@ use super::vote::needs;
 use super::{Error, Office, Report};
 use crate::keys::{Key, Ring, Snapshot};
 use log::Event;
-use store::{CeremonyState, Change, KeyObjectRow};
+use store::{CeremonyState, Change, KeyObjectRow, ObjectState};
 use token::{Executor, Generated, Handle};
 
 impl Office {
@@ -112,7 +112,7 @@ impl Office {
             ring: order.ring.to_string(),
             number: i64::from(order.number),
             ceremony: held.row.id.clone(),
-            state: "intended".to_owned(),
+            state: ObjectState::Intended,
             kid: None,
             destruction: None,
             created_at: intended_at.millis(),
@@ -135,7 +135,7 @@ impl Office {
             Err(error) if error.is_outcome_unknown() => Err(error.into()),
             Err(error) => {
                 let object = order.place.object();
-                self.resolve(held, &object, "abandoned", &error.to_string())
+                self.resolve(held, &object, ObjectState::Abandoned, &error.to_string())
                     .await?;
                 Err(error.into())
             }
@@ -261,7 +261,7 @@ impl Office {
                     // reconciliation looks.
                     if !error.is_outcome_unknown() {
                         let object = sole_location(order)?.object();
-                        self.resolve(held, &object, "present", &error.to_string())
+                        self.resolve(held, &object, ObjectState::Present, &error.to_string())
                             .await?;
                     }
                     return Err(error.into());
@@ -422,13 +422,13 @@ impl Office {
         &self,
         held: &Held,
         object: &str,
-        state: &str,
+        state: ObjectState,
         why: &str,
     ) -> Result<(), Error> {
         let change = Change::ResolveObject {
             ceremony: held.row.id.clone(),
             object: object.to_owned(),
-            state: state.to_owned(),
+            state,
             at: self.env.now().millis(),
         };
         let event = Event {

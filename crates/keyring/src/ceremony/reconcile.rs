@@ -27,7 +27,7 @@ use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
 
 use super::office::Held;
 use super::{Error, Kind, Office};
-use store::{CeremonyState, KeyObjectRow};
+use store::{CeremonyState, KeyObjectRow, ObjectState};
 use token::{Executor, Found};
 use trust::error_chain;
 
@@ -102,7 +102,10 @@ impl Office {
     }
 
     fn is_under_way(&self, object: &KeyObjectRow) -> bool {
-        let begun = matches!(object.state.as_str(), "intended" | "destroying");
+        let begun = matches!(
+            object.state,
+            ObjectState::Intended | ObjectState::Destroying
+        );
         let age = self.env.now().since(Time::from_millis(object.updated_at));
         begun && age < UNDER_WAY
     }
@@ -121,8 +124,8 @@ impl Office {
                 action: action.to_owned(),
             })
         };
-        Ok(match (object.state.as_str(), found) {
-            ("intended", Some(pair)) if pair.is_complete() => {
+        Ok(match (object.state, found) {
+            (ObjectState::Intended, Some(pair)) if pair.is_complete() => {
                 match self.adopt(object, executor).await {
                     Ok(_) => finding(
                         "generated but not recorded",
@@ -133,12 +136,13 @@ impl Office {
                     Err(error) => {
                         let held = self.held(&object.ceremony).await?;
                         let why = format!("cannot be accepted: {error}");
-                        self.resolve(&held, &object.id, "abandoned", &why).await?;
+                        self.resolve(&held, &object.id, ObjectState::Abandoned, &why)
+                            .await?;
                         finding(&why, "abandoned; remove it from the token manually")
                     }
                 }
             }
-            ("intended", found) => {
+            (ObjectState::Intended, found) => {
                 let held = self.held(&object.ceremony).await?;
                 let (why, action) = match found {
                     None => ("planned but never generated", "abandoned; propose it again"),
@@ -152,10 +156,11 @@ impl Office {
                         "abandoned; remove it from the token manually",
                     ),
                 };
-                self.resolve(&held, &object.id, "abandoned", why).await?;
+                self.resolve(&held, &object.id, ObjectState::Abandoned, why)
+                    .await?;
                 finding(why, action)
             }
-            ("destroying", None) => {
+            (ObjectState::Destroying, None) => {
                 let held = self.held(&in_progress(object)?).await?;
                 let request = Request::decode(&held.row.request)?;
                 if let Operation::Destroy(order) = &request.operation {
@@ -168,14 +173,17 @@ impl Office {
                 }
                 finding("destroyed but not recorded", "recorded")
             }
-            ("destroying", Some(_)) => {
+            (ObjectState::Destroying, Some(_)) => {
                 let held = self.held(&in_progress(object)?).await?;
                 let why = "should have been destroyed but still exists";
-                self.resolve(&held, &object.id, "present", why).await?;
+                self.resolve(&held, &object.id, ObjectState::Present, why)
+                    .await?;
                 finding(why, "the ceremony has failed; propose it again")
             }
-            ("present", Some(pair)) if pair.is_complete() => None,
-            ("present", _) => finding("missing or incomplete on the token", "reported as CRITICAL"),
+            (ObjectState::Present, Some(pair)) if pair.is_complete() => None,
+            (ObjectState::Present, _) => {
+                finding("missing or incomplete on the token", "reported as CRITICAL")
+            }
             (_, Some(_)) => finding("recorded as destroyed but still on the token", "reported"),
             (_, None) => None,
         })
@@ -212,7 +220,7 @@ impl Office {
         order: &Destroy,
         at: Time,
     ) -> Result<(), Error> {
-        let gone = |object: &KeyObjectRow| object.state == "destroyed";
+        let gone = |object: &KeyObjectRow| object.state == ObjectState::Destroyed;
         let named = |object: &KeyObjectRow| {
             let mut keys = order.keys.iter();
             keys.any(|key| is_at(key, &object.id))

@@ -257,7 +257,9 @@ async fn read(
         let mut acts = acts.lock().await;
         acts.catch_up(store, &settings.pin).await?;
         let same = |of: fn(&Versions) -> [i64; 2]| {
-            let seen = seen.filter(|seen| seen.versions.all <= versions.all);
+            // A change that no subject tells of was made around their triggers.
+            let told = |seen: &&Snapshot| versions.follows(&seen.versions);
+            let seen = seen.filter(told);
             seen.filter(|seen| of(&seen.versions) == of(&versions))
         };
         let credentials = match same(|v| [v.credentials; 2]) {

@@ -76,6 +76,22 @@ async fn a_trust_document_that_does_not_hold_keeps_the_old_keys() {
     assert_eq!(keys.current().version, before.version);
 }
 
+/// Rows that were changed by a hand, and the version of everything with them.
+#[tokio::test]
+async fn a_change_of_no_subject_reads_everything_again() {
+    let place = Place::sqlite().await;
+    place.ring("atp").await;
+    let keys = keys(&place).await;
+    let before = keys.current();
+    place
+        .raw("UPDATE log_head SET version = version + 1")
+        .await
+        .unwrap();
+    keys.refresh().await;
+    assert!(keys.current().version > before.version);
+    assert!(!same_keys(&before, &keys.current()));
+}
+
 /// A database that was put back is read as a whole, whatever its subjects say.
 #[tokio::test]
 async fn an_older_database_is_read_as_a_whole() {

@@ -139,7 +139,7 @@ pub fn object(name: &str, ring: &str, number: i64) -> KeyObjectRow {
         ring: ring.into(),
         number,
         ceremony: digest(name),
-        state: "intended".into(),
+        state: ObjectState::Intended,
         kid: None,
         destruction: None,
         created_at: NOW,
@@ -205,11 +205,11 @@ pub fn execute(ceremony: &str) -> Change {
     }
 }
 
-pub fn resolve(ceremony: &str, name: &str, state: &str) -> Change {
+pub fn resolve(ceremony: &str, name: &str, state: ObjectState) -> Change {
     Change::ResolveObject {
         ceremony: digest(ceremony),
         object: object_id(name),
-        state: state.into(),
+        state,
         at: NOW,
     }
 }
@@ -444,7 +444,7 @@ impl Place {
         row.unwrap()
     }
 
-    pub async fn object_state(&self, name: &str) -> String {
+    pub async fn object_state(&self, name: &str) -> ObjectState {
         let objects = self.store.key_objects().await.unwrap();
         let found = objects.into_iter().find(|row| row.id == object_id(name));
         found.unwrap().state

@@ -196,7 +196,10 @@ pub async fn ceremony_moves_only_as_it_may(place: Place) {
         };
         malformed(&place, change).await;
     }
-    place.change(resolve("b", "b", "abandoned")).await.unwrap();
+    place
+        .change(resolve("b", "b", ObjectState::Abandoned))
+        .await
+        .unwrap();
     // What took effect is closed or stays as it is: it keeps its place.
     let first = place.prepared("c", "atp", 1).await;
     let revoke = place.revocation("stop", "atp", &first).await;
@@ -337,7 +340,7 @@ pub async fn rejected_ceremony_never_begins(place: Place) {
             .unwrap();
     }
     assert_eq!(place.key(&first).await.state, "retired");
-    assert_eq!(place.object_state("atp-1").await, "present");
+    assert_eq!(place.object_state("atp-1").await, ObjectState::Present);
     // The rejection of one is not that of another, and comes too late for what has begun.
     place.change(sign("b", "approve", "yes")).await.unwrap();
     place.change(intend(object("b", "atp", 3))).await.unwrap();

@@ -54,8 +54,8 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
         Some(b"accepted".to_vec())
     );
     let objects = place.store.key_objects().await.unwrap();
-    let states: Vec<_> = objects.iter().map(|object| object.state.as_str()).collect();
-    assert_eq!(states, ["destroyed", "present"]);
+    let states: Vec<_> = objects.iter().map(|object| object.state).collect();
+    assert_eq!(states, [ObjectState::Destroyed, ObjectState::Present]);
 }
 
 pub async fn revoked_primary_hands_over_to_its_successor(place: Place) {

@@ -86,7 +86,7 @@ pub async fn first_that_is_carried_out_voids_the_other_of_its_subject_alone(plac
     let two = destroy_all("both", &["atp-1", "oauth-1"]);
     conflicts(&place, two, sequence).await;
     conflicts(&place, destroy("one", "atp-1"), sequence).await;
-    assert_eq!(place.object_state("atp-1").await, "present");
+    assert_eq!(place.object_state("atp-1").await, ObjectState::Present);
     for change in [
         destroy("other", "oauth-1"),
         archive("other", "oauth", "oauth-1"),
@@ -120,13 +120,13 @@ pub async fn place_is_given_back_only_if_it_is_the_last(place: Place) {
     for to in [S::Rejected, S::Expired, S::Cancelled, S::Failed] {
         conflicts(&place, give_up("a", to), sequence).await;
     }
-    conflicts(&place, resolve("a", "a", "destroyed"), sequence).await;
-    assert_eq!(place.object_state("a").await, "present");
+    conflicts(&place, resolve("a", "a", ObjectState::Destroyed), sequence).await;
+    assert_eq!(place.object_state("a").await, ObjectState::Present);
     place.change(give_up("b", S::Cancelled)).await.unwrap();
     let head = place.store.line_head("ring/atp").await.unwrap().unwrap();
     assert_eq!((head.seq, head.ceremony), (1, digest("a")));
     // Now that is the last one, whatever was done on another subject.
-    let gone = resolve("a", "a", "destroyed");
+    let gone = resolve("a", "a", ObjectState::Destroyed);
     place.change(gone).await.unwrap();
     assert_eq!(place.ceremony("a").await.state, S::Failed);
     assert_eq!(place.store.line_head("ring/atp").await.unwrap(), None);

@@ -41,8 +41,14 @@ pub async fn one_act_on_a_device_at_a_time(place: Place) {
         .unwrap();
     conflicts(&place, destroy("far end", "far"), busy).await;
     conflicts(&place, intend(object_elsewhere("c", "oauth", 4)), busy).await;
-    place.change(resolve("a", "a", "abandoned")).await.unwrap();
-    place.change(resolve("b", "b", "abandoned")).await.unwrap();
+    place
+        .change(resolve("a", "a", ObjectState::Abandoned))
+        .await
+        .unwrap();
+    place
+        .change(resolve("b", "b", ObjectState::Abandoned))
+        .await
+        .unwrap();
     // While one is destroying, here or there.
     place.change(destroy("end", "atp-1")).await.unwrap();
     conflicts(&place, intend(object("c", "oauth", 4)), busy).await;
@@ -51,7 +57,7 @@ pub async fn one_act_on_a_device_at_a_time(place: Place) {
     // Two destructions in one ring do not answer for each other's object.
     let strange = Subject::KeyObject;
     conflicts(&place, archive("end", "atp", "far"), strange).await;
-    for state in ["present", "destroyed"] {
+    for state in [ObjectState::Present, ObjectState::Destroyed] {
         conflicts(&place, resolve("end", "far", state), strange).await;
         conflicts(&place, resolve("far end", "atp-1", state), strange).await;
     }
@@ -60,7 +66,10 @@ pub async fn one_act_on_a_device_at_a_time(place: Place) {
     place.change(stop).await.unwrap();
     let stop = place.revocation("stop too", "atp", &first).await;
     place.change(stop).await.unwrap();
-    for (name, state) in [("atp-1", "destroying"), ("far", "destroying")] {
+    for (name, state) in [
+        ("atp-1", ObjectState::Destroying),
+        ("far", ObjectState::Destroying),
+    ] {
         assert_eq!(place.object_state(name).await, state);
     }
 }
@@ -103,7 +112,7 @@ pub async fn only_an_ended_key_is_destroyed(place: Place) {
         (row.state.as_str(), row.archived_at),
         ("archived", Some(NOW))
     );
-    assert_eq!(place.object_state("atp-1").await, "destroyed");
+    assert_eq!(place.object_state("atp-1").await, ObjectState::Destroyed);
     let row = place.ceremony("end").await;
     assert_eq!(row.state, CeremonyState::Executed);
     assert_eq!(row.execution.as_deref(), Some(&b"burnt"[..]));
@@ -135,29 +144,32 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     let first = place.open_ring("atp").await;
     conflicts(
         &place,
-        resolve("atp-1", "atp-1", "destroyed"),
+        resolve("atp-1", "atp-1", ObjectState::Destroyed),
         Subject::CeremonyState,
     )
     .await;
     place.intended("a", "atp", 2).await;
     conflicts(
         &place,
-        resolve("a", "a", "present"),
+        resolve("a", "a", ObjectState::Present),
         Subject::KeyObjectState,
     )
     .await;
     conflicts(
         &place,
-        resolve("a", "atp-1", "destroyed"),
+        resolve("a", "atp-1", ObjectState::Destroyed),
         Subject::KeyObject,
     )
     .await;
-    place.change(resolve("a", "a", "abandoned")).await.unwrap();
+    place
+        .change(resolve("a", "a", ObjectState::Abandoned))
+        .await
+        .unwrap();
     let row = place.store.ceremony(&digest("a")).await.unwrap().unwrap();
     assert_eq!(row.state, CeremonyState::Failed);
     conflicts(
         &place,
-        resolve("a", "a", "abandoned"),
+        resolve("a", "a", ObjectState::Abandoned),
         Subject::KeyObjectState,
     )
     .await;
@@ -168,7 +180,10 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
         .move_ceremony("b", CeremonyState::Executed, expired)
         .await
         .unwrap();
-    place.change(resolve("b", "b", "destroyed")).await.unwrap();
+    place
+        .change(resolve("b", "b", ObjectState::Destroyed))
+        .await
+        .unwrap();
     let row = place.store.ceremony(&digest("b")).await.unwrap().unwrap();
     assert_eq!(row.state, expired);
 
@@ -181,12 +196,12 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     // Nothing to resolve before it has begun.
     conflicts(
         &place,
-        resolve("end", "atp-1", "destroyed"),
+        resolve("end", "atp-1", ObjectState::Destroyed),
         Subject::KeyObject,
     )
     .await;
     place.change(destroy("end", "atp-1")).await.unwrap();
-    for state in ["present", "destroyed"] {
+    for state in [ObjectState::Present, ObjectState::Destroyed] {
         conflicts(
             &place,
             resolve("next end", "atp-1", state),
@@ -196,29 +211,29 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     }
     conflicts(
         &place,
-        resolve("end", "atp-1", "abandoned"),
+        resolve("end", "atp-1", ObjectState::Abandoned),
         Subject::KeyObjectState,
     )
     .await;
     // What is gone is recorded, not resolved.
     conflicts(
         &place,
-        resolve("end", "atp-1", "destroyed"),
+        resolve("end", "atp-1", ObjectState::Destroyed),
         Subject::KeyObjectState,
     )
     .await;
     place
-        .change(resolve("end", "atp-1", "present"))
+        .change(resolve("end", "atp-1", ObjectState::Present))
         .await
         .unwrap();
     assert_eq!(place.key(&first).await.state, "retired");
-    assert_eq!(place.object_state("atp-1").await, "present");
+    assert_eq!(place.object_state("atp-1").await, ObjectState::Present);
     assert_eq!(place.ceremony("end").await.state, CeremonyState::Failed);
     let end = archive("end", "atp", "atp-1");
     conflicts(&place, end, Subject::KeyObjectState).await;
     conflicts(
         &place,
-        resolve("end", "atp-1", "present"),
+        resolve("end", "atp-1", ObjectState::Present),
         Subject::KeyObjectState,
     )
     .await;
@@ -226,7 +241,7 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     place.change(destroy("next end", "atp-1")).await.unwrap();
     conflicts(
         &place,
-        resolve("end", "atp-1", "present"),
+        resolve("end", "atp-1", ObjectState::Present),
         Subject::KeyObject,
     )
     .await;
@@ -235,7 +250,7 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     assert_eq!(place.key(&first).await.state, "archived");
     conflicts(
         &place,
-        resolve("next end", "atp-1", "present"),
+        resolve("next end", "atp-1", ObjectState::Present),
         Subject::KeyObjectState,
     )
     .await;
@@ -260,7 +275,7 @@ pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
     };
     // Not before it is known what became of the object.
     conflicts(&place, failed.clone(), Subject::KeyObjectState).await;
-    assert_eq!(place.object_state("atp-1").await, "destroying");
+    assert_eq!(place.object_state("atp-1").await, ObjectState::Destroying);
     let version = place.ring_version("atp").await;
     let end = archive("end", "atp", "atp-1");
     place.change(end.clone()).await.unwrap();
@@ -271,7 +286,7 @@ pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
         (row.state.as_str(), row.archived_at),
         ("revoked", Some(NOW))
     );
-    assert_eq!(place.object_state("atp-1").await, "destroyed");
+    assert_eq!(place.object_state("atp-1").await, ObjectState::Destroyed);
     place.change(failed).await.unwrap();
     let row = place.ceremony("end").await;
     assert_eq!((row.state, row.execution), (S::Failed, None));
@@ -285,10 +300,10 @@ pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
     }
     place.change(destroy(stuck, "oauth-1")).await.unwrap();
     place
-        .change(resolve(stuck, "oauth-1", "present"))
+        .change(resolve(stuck, "oauth-1", ObjectState::Present))
         .await
         .unwrap();
-    assert_eq!(place.object_state("oauth-1").await, "present");
+    assert_eq!(place.object_state("oauth-1").await, ObjectState::Present);
     assert_eq!(place.ceremony(stuck).await.state, S::Failed);
     assert_eq!(place.key(&other).await.state, "retired");
     for change in [
@@ -310,9 +325,9 @@ pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
     place.change(record("beside")).await.unwrap();
     conflicts(&place, record("birth"), Subject::CeremonySequence).await;
     place
-        .change(resolve("birth", "birth", "destroyed"))
+        .change(resolve("birth", "birth", ObjectState::Destroyed))
         .await
         .unwrap();
-    assert_eq!(place.object_state("birth").await, "destroyed");
+    assert_eq!(place.object_state("birth").await, ObjectState::Destroyed);
     assert_eq!(place.ceremony("birth").await.state, S::Failed);
 }

@@ -131,7 +131,7 @@ pub async fn two_keys_are_destroyed_only_when_both_are_gone(place: Place) {
     conflicts(&place, wrong, Subject::KeyState).await;
     let twice = destroy_all("end", &["atp-1", "atp-1"]);
     conflicts(&place, twice, Subject::KeyObjectState).await;
-    assert_eq!(place.object_state("atp-1").await, "present");
+    assert_eq!(place.object_state("atp-1").await, ObjectState::Present);
     // Two on one device, as long as they are of one ceremony.
     place.change(destroy_all("end", &names)).await.unwrap();
     place.approved("birth", "atp").await;
@@ -153,7 +153,7 @@ pub async fn two_keys_are_destroyed_only_when_both_are_gone(place: Place) {
     for (name, state, seq) in [("atp-1", "archived", 1), ("oauth-1", "revoked", 2)] {
         let row = place.key(&kid(name)).await;
         assert_eq!((row.state.as_str(), row.archived_at), (state, Some(NOW)));
-        assert_eq!(place.object_state(name).await, "destroyed");
+        assert_eq!(place.object_state(name).await, ObjectState::Destroyed);
         let head = place.store.line_head(&of_key(&row.kid)).await.unwrap();
         let head = head.unwrap();
         assert_eq!((head.seq, head.ceremony), (seq, digest("end")));
@@ -168,7 +168,7 @@ pub async fn failed_destruction_tells_of_what_is_gone(place: Place) {
     let names = ["atp-1", "oauth-1"];
     place.change(destroy_all("end", &names)).await.unwrap();
     place
-        .change(resolve("end", "atp-1", "present"))
+        .change(resolve("end", "atp-1", ObjectState::Present))
         .await
         .unwrap();
     assert_eq!(place.ceremony("end").await.state, CeremonyState::Failed);
