@@ -82,6 +82,11 @@ pub fn open(installation: &Installation, ring: &str) -> Option<String> {
     let at = installation.directory.path();
     fs::remove_dir_all(at.join("token/tokens")).expect("the token of before");
     let from_directory = from.installation.directory.path();
+    // A command may end without its SQLite having emptied the write-ahead log: one that stayed from before would be
+    // played into the database of the template.
+    for name in ["chancery.db-shm", "chancery.db-wal", "chancery.db"] {
+        let _ = fs::remove_file(at.join(name));
+    }
     for name in ["token/tokens", "chancery.db", "chancery.db-wal"] {
         let (file, to) = (from_directory.join(name), at.join(name));
         if file.exists() {
