@@ -449,7 +449,7 @@ impl House {
 }
 
 fn stands_still(house: &House, service: &Service, why: &str) {
-    until("the log stands still", || {
+    until("the log is halted", || {
         readiness(service)["parts"]["log"]["ok"] == false
     });
     let ready = readiness(service);

@@ -5,7 +5,7 @@ use std::future::Future;
 
 use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
 
-pub trait Ledger: Send + Sync {
+pub trait TreeStore: Send + Sync {
     /// How many leaves there are.
     fn size(&self) -> impl Future<Output = Result<i64, Error>> + Send;
     fn leaves(
@@ -32,7 +32,7 @@ pub trait Ledger: Send + Sync {
     ) -> impl Future<Output = Result<CheckpointRow, Error>> + Send;
 }
 
-impl Ledger for Store {
+impl TreeStore for Store {
     async fn size(&self) -> Result<i64, Error> {
         self.log_size().await
     }
