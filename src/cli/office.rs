@@ -115,8 +115,6 @@ pub async fn connect(config: &Config, world: &World) -> Result<Store, Failure> {
         .map_err(Failure::unavailable)
 }
 
-/// Where the database is, its password read from where the configuration says.
-
 /// A conflict is a rule that said no; the rest is the database's trouble.
 pub fn from_store(error: store::Error) -> Failure {
     let code = if error.is_conflict() {

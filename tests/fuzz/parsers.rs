@@ -176,7 +176,7 @@ pub fn leaf(data: &[u8]) {
         Ok(Leaf::Act(act)) => {
             for kid in act.kid.iter().chain(&act.previous_kid) {
                 let mut history = History::new(kid.clone(), act.time);
-                let told = history.tell(&act).is_ok();
+                let told = history.apply(&act).is_ok();
                 assert!(!told || History::concerns(&act, kid));
                 let _ = history.state();
             }

@@ -77,7 +77,7 @@ fn state_by_log(installation: &Installation, service: &Service, kid: &str) -> (K
             panic!("no act: {leaf}")
         };
         assert!(History::concerns(&act, &kid), "{leaf}");
-        history.tell(&act).expect("a life");
+        history.apply(&act).expect("a life");
     }
     (history.state().expect("a state"), indexes)
 }

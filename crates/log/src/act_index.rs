@@ -11,11 +11,11 @@ use trust::leaf::{ActKind, ActLeaf, Leaf};
 use trust::{Kid, Pin, Time};
 
 use store::{LeafRow, Store};
-use trust::log_acts::{LogLine, OnTheLog, Times};
+use trust::log_acts::{CorrectedTimes, LogAct, LogHistory};
 
 /// Indexes of the acts on one key.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Told {
+pub struct KeyActs {
     /// Of its acceptance.
     pub accepted: Option<i64>,
     /// Of its revocation.
@@ -28,26 +28,26 @@ pub struct Told {
 pub struct ActIndex {
     /// First index that was not read.
     next: i64,
-    of: HashMap<Kid, Told>,
+    of: HashMap<Kid, KeyActs>,
     /// What ceremonies did to the log, oldest first.
-    on_the_log: Vec<ActOnTheLog>,
+    log_acts: Vec<VerifiedLogAct>,
     /// Whose ceremonies hold, each for itself.
-    heard: Vec<ActOnTheLog>,
-    times: Arc<Times>,
+    verified: Vec<VerifiedLogAct>,
+    times: Arc<CorrectedTimes>,
 }
 
 /// An act on the log whose ceremony holds.
 #[derive(Debug, Clone)]
-pub struct ActOnTheLog {
+pub struct VerifiedLogAct {
     pub index: i64,
     pub ceremony: String,
-    pub did: OnTheLog,
+    pub act: LogAct,
     /// The latest time of the leaves that it corrects.
     reach: Option<Time>,
 }
 
 /// The times of the log's leaves as corrected, read from the whole log.
-pub async fn times(store: &Store, pin: &Pin) -> Result<Arc<Times>, store::Error> {
+pub async fn times(store: &Store, pin: &Pin) -> Result<Arc<CorrectedTimes>, store::Error> {
     let mut acts = ActIndex::default();
     acts.catch_up(store, pin).await?;
     Ok(acts.times())
@@ -56,9 +56,9 @@ pub async fn times(store: &Store, pin: &Pin) -> Result<Arc<Times>, store::Error>
 impl ActIndex {
     /// Reads what was added since.
     pub async fn catch_up(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {
-        let before = self.heard.len();
+        let before = self.verified.len();
         self.read(store, pin).await?;
-        if self.heard.len() > before {
+        if self.verified.len() > before {
             self.judge(&store.tree().await?.origin);
         }
         Ok(())
@@ -71,8 +71,8 @@ impl ActIndex {
                 return Ok(());
             };
             for row in &page {
-                if let Some(act) = self.hear(row) {
-                    self.tell(row.index, &act, store, pin).await?;
+                if let Some(act) = self.record(row) {
+                    self.verify(row.index, &act, store, pin).await?;
                 }
             }
             self.next = last + 1;
@@ -80,7 +80,7 @@ impl ActIndex {
     }
 
     /// Notes what was done to the log, if its transcript says the same.
-    async fn tell(
+    async fn verify(
         &mut self,
         index: i64,
         act: &ActLeaf,
@@ -89,7 +89,7 @@ impl ActIndex {
     ) -> Result<(), store::Error> {
         let ceremony = act.reference.clone().unwrap_or_default();
         let transcript = store.transcript(&ceremony).await?.unwrap_or_default();
-        let did = match OnTheLog::read(index.unsigned_abs(), act, &transcript, pin) {
+        let did = match LogAct::read(index.unsigned_abs(), act, &transcript, pin) {
             Ok(did) => did,
             Err(why) => {
                 tracing::error!(
@@ -102,17 +102,17 @@ impl ActIndex {
             }
         };
         let mut reach = None;
-        if let OnTheLog::Corrected(order) = &did {
+        if let LogAct::Corrected(order) = &did {
             let bounds = (order.first.try_into(), order.last.try_into());
             let (Ok(first), Ok(last)) = bounds else {
                 return Ok(());
             };
             reach = store.latest_time(first, last).await?.map(Time::from_millis);
         }
-        self.heard.push(ActOnTheLog {
+        self.verified.push(VerifiedLogAct {
             index,
             ceremony,
-            did,
+            act: did,
             reach,
         });
         Ok(())
@@ -121,37 +121,37 @@ impl ActIndex {
     /// Takes over what is on the line of origins that ends in `origin`. It is judged as a whole:
     /// the first origin is named by the first act that ended one, which may be read last.
     fn judge(&mut self, origin: &str) {
-        let mut line = LogLine::before(self.heard.iter().map(|act| &act.did), origin);
+        let mut line = LogHistory::before(self.verified.iter().map(|act| &act.act), origin);
         let mut reach = Vec::new();
-        self.on_the_log.clear();
-        for act in &self.heard {
+        self.log_acts.clear();
+        for act in &self.verified {
             let index = act.index;
-            if let Err(why) = line.tell(index.unsigned_abs(), &act.did) {
+            if let Err(why) = line.apply(index.unsigned_abs(), &act.act) {
                 tracing::error!(index, why, "a log act (correction or origin) was refused");
                 continue;
             }
-            if let OnTheLog::Corrected(_) = act.did {
+            if let LogAct::Corrected(_) = act.act {
                 reach.push(act.reach);
             }
-            self.on_the_log.push(act.clone());
+            self.log_acts.push(act.clone());
         }
         self.times = Arc::new(line.times(&reach));
     }
 
-    pub fn times(&self) -> Arc<Times> {
+    pub fn times(&self) -> Arc<CorrectedTimes> {
         self.times.clone()
     }
 
-    pub fn on_the_log(&self) -> &[ActOnTheLog] {
-        &self.on_the_log
+    pub fn log_acts(&self) -> &[VerifiedLogAct] {
+        &self.log_acts
     }
 
-    pub fn of(&self, kid: &Kid) -> Told {
+    pub fn of(&self, kid: &Kid) -> KeyActs {
         self.of.get(kid).cloned().unwrap_or_default()
     }
 
     /// Returns the act if it does something to the log.
-    fn hear(&mut self, row: &LeafRow) -> Option<ActLeaf> {
+    fn record(&mut self, row: &LeafRow) -> Option<ActLeaf> {
         let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
             return None;
         };
@@ -160,15 +160,15 @@ impl ActIndex {
                 self.of
                     .entry(kid.clone())
                     .or_default()
-                    .hear(row.index, kid, &act);
+                    .record(row.index, kid, &act);
             }
         }
-        OnTheLog::is_meant(&act).then_some(*act)
+        LogAct::is_meant(&act).then_some(*act)
     }
 }
 
-impl Told {
-    fn hear(&mut self, index: i64, kid: &Kid, act: &ActLeaf) {
+impl KeyActs {
+    fn record(&mut self, index: i64, kid: &Kid, act: &ActLeaf) {
         if act.kind == ActKind::Ceremony {
             // The other acceptances are of the key's revocation or destruction, which the log tells
             // of by themselves.
@@ -231,11 +231,11 @@ mod tests {
             (9, accepted),
             (11, json!({"kind": "key", "action": "archive", "kid": one})),
         ] {
-            acts.hear(&row(index, body));
+            acts.record(&row(index, body));
         }
         assert_eq!(
             acts.of(&one.parse().unwrap()),
-            Told {
+            KeyActs {
                 accepted: Some(3),
                 revoked: Some(8),
                 all: vec![3, 5, 8, 11],
@@ -243,22 +243,25 @@ mod tests {
         );
         assert_eq!(
             acts.of(&two.parse().unwrap()),
-            Told {
+            KeyActs {
                 accepted: Some(4),
                 revoked: None,
                 all: vec![4, 8],
             }
         );
-        assert_eq!(acts.of(&"I".repeat(43).parse().unwrap()), Told::default());
+        assert_eq!(
+            acts.of(&"I".repeat(43).parse().unwrap()),
+            KeyActs::default()
+        );
     }
 
     #[test]
     fn acts_on_the_log_are_taken_over_in_their_order_or_not_at_all() {
         let at = Time::from_millis;
-        let corrected = |origin: &str, index, last| ActOnTheLog {
+        let corrected = |origin: &str, index, last| VerifiedLogAct {
             index,
             ceremony: "one".to_owned(),
-            did: OnTheLog::Corrected(ClockCorrection {
+            act: LogAct::Corrected(ClockCorrection {
                 bound: at(10),
                 first: 2,
                 last,
@@ -266,10 +269,10 @@ mod tests {
             }),
             reach: Some(at(90)),
         };
-        let began = |from: &str, to: &str, size: u64| ActOnTheLog {
+        let began = |from: &str, to: &str, size: u64| VerifiedLogAct {
             index: size as i64,
             ceremony: "two".to_owned(),
-            did: OnTheLog::Began(NewOrigin {
+            act: LogAct::Began(NewOrigin {
                 lost: None,
                 origin: to.to_owned(),
                 previous_checkpoint: String::new(),
@@ -280,20 +283,20 @@ mod tests {
             reach: None,
         };
         let mut acts = ActIndex::default();
-        acts.heard.push(corrected("then", 9, 5));
+        acts.verified.push(corrected("then", 9, 5));
         acts.judge("then");
         assert_eq!(acts.times().of(5, at(80)), at(10));
         assert_eq!(acts.times().clock(9, at(90)), at(10));
         // Leaf 5 was lost; a correction that is told again holds for none that stands there now.
-        acts.heard.push(began("then", "now", 5));
-        acts.heard.push(began("elsewhere", "nowhere", 7));
-        acts.heard.push(corrected("then", 11, 6));
+        acts.verified.push(began("then", "now", 5));
+        acts.verified.push(began("elsewhere", "nowhere", 7));
+        acts.verified.push(corrected("then", 11, 6));
         acts.judge("now");
         assert_eq!(acts.times().of(5, at(80)), at(80));
         assert_eq!(acts.times().of(4, at(80)), at(10));
-        let kept: Vec<i64> = acts.on_the_log().iter().map(|act| act.index).collect();
+        let kept: Vec<i64> = acts.log_acts().iter().map(|act| act.index).collect();
         assert_eq!(kept, [9, 5]);
-        acts.heard.push(corrected("now", 12, 6));
+        acts.verified.push(corrected("now", 12, 6));
         acts.judge("now");
         assert_eq!(acts.times().of(5, at(80)), at(10));
     }

@@ -131,7 +131,7 @@ impl Auditor {
         keys::compare(&examined, &trail.acts, &mut findings);
         records::ceremonies(&tables.ceremonies, &trail.acts, &mut findings);
         let origin = &tables.tree.origin;
-        records::on_the_log(
+        records::log_acts(
             &tables.ceremonies,
             &trail.acts,
             &roots,

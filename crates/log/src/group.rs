@@ -77,7 +77,7 @@ impl Group {
         expected: Expected,
     ) -> Result<Vec<SignatureOutcome>, Error> {
         if let Some(why) = &self.published.borrow().refused {
-            return Err(Error::StandsStill(why.clone()));
+            return Err(Error::Halted(why.clone()));
         }
         let (done, outcome) = oneshot::channel();
         let gone = |_| Error::Store(Arc::new(store::Error::closed()));

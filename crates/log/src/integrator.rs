@@ -16,10 +16,10 @@ use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{self, Builder, Resource, TileId};
 
-use super::ledger::Ledger;
-use super::seal::{NotSealed, Seal};
+use super::signer::{CheckpointNotSigned, CheckpointSigner};
 use super::storage::{self, Present, Storage};
 use super::tiles::{self, Tiles};
+use super::tree_store::TreeStore;
 use base::Env;
 use store::{CheckpointRow, LeafRow, TreeRow};
 
@@ -43,7 +43,7 @@ pub enum Error {
     #[error(transparent)]
     Storage(#[from] storage::Error),
     #[error(transparent)]
-    Seal(#[from] NotSealed),
+    CheckpointSigner(#[from] CheckpointNotSigned),
     #[error(transparent)]
     Tiles(#[from] tiles::Error),
     /// A database that was restored from a backup, or lost its tail.
@@ -72,7 +72,7 @@ impl Error {
             Self::Store(error) => error.is_corrupt(),
             Self::Storage(error) => matches!(error, storage::Error::Differs { .. }),
             Self::Tiles(error) => error.is_fatal(),
-            Self::Seal(_) => false,
+            Self::CheckpointSigner(_) => false,
             Self::Behind { .. }
             | Self::Forked { .. }
             | Self::Gap(_)
@@ -106,10 +106,10 @@ pub struct Settings {
 }
 
 pub struct Integrator<L> {
-    ledger: L,
+    tree_store: L,
     storage: Storage,
     tiles: Tiles,
-    seal: Arc<dyn Seal>,
+    signer: Arc<dyn CheckpointSigner>,
     env: Env,
     origin: String,
     holder: String,
@@ -130,13 +130,19 @@ struct Growing {
     cosignatures: String,
 }
 
-impl<L: Ledger> Integrator<L> {
-    pub fn new(ledger: L, tiles: Tiles, seal: Arc<dyn Seal>, env: Env, settings: Settings) -> Self {
+impl<L: TreeStore> Integrator<L> {
+    pub fn new(
+        tree_store: L,
+        tiles: Tiles,
+        signer: Arc<dyn CheckpointSigner>,
+        env: Env,
+        settings: Settings,
+    ) -> Self {
         Self {
-            ledger,
+            tree_store,
             storage: tiles.storage().clone(),
             tiles,
-            seal,
+            signer,
             env,
             origin: settings.origin,
             holder: settings.holder,
@@ -163,7 +169,7 @@ impl<L: Ledger> Integrator<L> {
     async fn round(&mut self) -> Result<Step, Error> {
         let now = self.env.now().millis();
         let until = now + LEASE.as_millis() as i64;
-        if !self.ledger.lease(&self.holder, now, until).await? {
+        if !self.tree_store.lease(&self.holder, now, until).await? {
             self.growing = None;
             return Ok(Step::Elsewhere);
         }
@@ -179,7 +185,7 @@ impl<L: Ledger> Integrator<L> {
 
     /// Reads the right edge and holds what is stored in three places against each other.
     async fn resume(&mut self) -> Result<Growing, Error> {
-        let tree = self.ledger.tree().await?;
+        let tree = self.tree_store.tree().await?;
         if !tree.origin.is_empty() && tree.origin != self.origin {
             return Err(Error::Origin {
                 ours: tree.origin,
@@ -249,7 +255,7 @@ impl<L: Ledger> Integrator<L> {
         stored.extend(self.storage.get(&whole.path()).await?);
         // Rows after tiles: whoever integrates meanwhile writes tiles of rows that are there.
         let first = index * width;
-        let rows = self.ledger.leaves(first as i64, width as i64).await?;
+        let rows = self.tree_store.leaves(first as i64, width as i64).await?;
         let hashes: Vec<u8> = rows
             .iter()
             .flat_map(|leaf| *leaf_hash(leaf.body.as_bytes()).as_bytes())
@@ -281,7 +287,7 @@ impl<L: Ledger> Integrator<L> {
     fn read(&self, present: &Present) -> Result<Checkpoint, Error> {
         let not_ours = |error: &dyn std::fmt::Display| Error::NotOurs(error.to_string());
         let note = Note::parse(&present.bytes).map_err(|e| not_ours(&e))?;
-        let keys = verifier_keys(&self.origin, self.seal.as_ref());
+        let keys = verifier_keys(&self.origin, self.signer.as_ref());
         checkpoint::open(&note, &keys).map_err(|e| not_ours(&e))
     }
 
@@ -328,7 +334,7 @@ impl<L: Ledger> Integrator<L> {
     }
 
     async fn integrate(&mut self, growing: &mut Growing) -> Result<Step, Error> {
-        let head = self.ledger.size().await?;
+        let head = self.tree_store.size().await?;
         let old = growing.tree.clone();
         if head < old.size {
             return Err(Error::Behind {
@@ -349,7 +355,7 @@ impl<L: Ledger> Integrator<L> {
             origin: self.origin.clone(),
             ..old.clone()
         };
-        match self.ledger.swap(&old, &new).await {
+        match self.tree_store.swap(&old, &new).await {
             Ok(true) => {}
             // Somebody else swapped, or our own swap of a moment ago did happen.
             Ok(false) => return self.after_swap(growing, new).await,
@@ -368,7 +374,7 @@ impl<L: Ledger> Integrator<L> {
 
     /// What the database says now is what counts.
     async fn after_swap(&self, growing: &mut Growing, new: TreeRow) -> Result<Step, Error> {
-        let stands = self.ledger.tree().await?;
+        let stands = self.tree_store.tree().await?;
         if (stands.size, &stands.root) == (new.size, &new.root) {
             growing.tree = new;
             return Ok(Step::More);
@@ -418,7 +424,7 @@ impl<L: Ledger> Integrator<L> {
         let mut all = Vec::new();
         while from + (all.len() as i64) < to {
             let at = from + all.len() as i64;
-            let page = self.ledger.leaves(at, to - at).await?;
+            let page = self.tree_store.leaves(at, to - at).await?;
             let first = page.first().map(|leaf| leaf.index);
             let last = page.last().map(|leaf| leaf.index);
             let whole = last == Some(at + page.len() as i64 - 1);
@@ -432,10 +438,10 @@ impl<L: Ledger> Integrator<L> {
 
     /// Signs a checkpoint of the tree if there is none, and shows the last one to the world.
     async fn publish(&mut self, growing: &mut Growing) -> Result<(), Error> {
-        let last = self.ledger.last_checkpoint().await?;
+        let last = self.tree_store.last_checkpoint().await?;
         let signed = last.as_ref().map_or(-1, |row| row.size);
         let row = if signed < growing.tree.size && growing.tree.size > 0 {
-            if !self.seal.is_ready() {
+            if !self.signer.is_ready() {
                 return Ok(());
             }
             self.sign(&growing.tree).await?
@@ -465,13 +471,13 @@ impl<L: Ledger> Integrator<L> {
             root,
         }
         .body();
-        let sealed = self
-            .seal
+        let signed = self
+            .signer
             .sign(text.clone(), Instant::now() + SIGNING)
             .await?;
-        let key = VerifierKey::for_log(&self.origin, &sealed.public).map_err(|e| key_error(&e))?;
+        let key = VerifierKey::for_log(&self.origin, &signed.public).map_err(|e| key_error(&e))?;
         let line =
-            checkpoint::signature_line(&key, &sealed.signature).map_err(|e| key_error(&e))?;
+            checkpoint::signature_line(&key, &signed.signature).map_err(|e| key_error(&e))?;
         let note = Note {
             text,
             signatures: vec![line],
@@ -481,11 +487,11 @@ impl<L: Ledger> Integrator<L> {
             root: tree.root.clone(),
             time: self.env.now().millis(),
             clock: tree.clock,
-            kid: sealed.kid,
+            kid: signed.kid,
             note: note.to_string(),
             cosignatures: String::new(),
         };
-        let stands = self.ledger.add_checkpoint(&row).await?;
+        let stands = self.tree_store.add_checkpoint(&row).await?;
         match stands.root == row.root {
             true => Ok(stands),
             false => Err(Error::Forked {
@@ -549,8 +555,8 @@ struct Written {
 }
 
 /// The keys that checkpoints of this origin are verified with.
-pub(super) fn verifier_keys(origin: &str, seal: &dyn Seal) -> Vec<VerifierKey> {
-    let keys = seal.keys().into_iter();
+pub(super) fn verifier_keys(origin: &str, signer: &dyn CheckpointSigner) -> Vec<VerifierKey> {
+    let keys = signer.keys().into_iter();
     keys.filter_map(|key| VerifierKey::for_log(origin, &key).ok())
         .collect()
 }

@@ -6,40 +6,41 @@ mod act_index;
 mod check;
 mod group;
 mod integrator;
-mod keeper;
 mod leaf;
-mod ledger;
 mod open;
 mod proofs;
 mod prune;
+mod published;
 mod rows;
-mod seal;
+mod runner;
 mod settings;
+mod signer;
 mod storage;
 #[cfg(test)]
 mod tests;
 mod tiles;
+mod tree_store;
 mod witnesses;
 
 use std::sync::Arc;
 
 use store::{Change, Store};
 
-pub use act_index::{ActIndex, ActOnTheLog, Told, times};
+pub use act_index::{ActIndex, KeyActs, VerifiedLogAct, times};
 pub use check::{Auditor, Error as CheckError, Report};
 pub use group::Group;
-pub use keeper::Published;
 pub use leaf::{Event, SignatureLeaf};
-pub use ledger::INTEGRATOR;
 pub use open::{OpenError, open};
 pub use proofs::{Error as ProofError, Proofs, Receipt};
 pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};
+pub use published::Published;
 pub use rows::{
     BoundKey, Certified, ChainRowError, bind_key, unverified_chains, verify_transcript,
 };
-pub use seal::{Later, NotSealed, Seal, Sealed};
 pub use settings::Settings;
+pub use signer::{CheckpointNotSigned, CheckpointSignature, CheckpointSigner, Later};
 pub use storage::{Error as StorageError, Storage};
+pub use tree_store::INTEGRATOR;
 
 /// Why nothing was recorded, and so nothing happened.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -48,9 +49,9 @@ pub enum Error {
     /// is repeated.
     #[error("the audit trail could not be written")]
     Store(#[source] Arc<store::Error>),
-    /// What is written to a log that stands still would never be in its tree.
+    /// What is written to a log that is halted would never be in its tree.
     #[error("the log is halted: {0}")]
-    StandsStill(Arc<str>),
+    Halted(Arc<str>),
 }
 
 /// The write side of the trail; cheap to clone.

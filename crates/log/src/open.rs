@@ -1,14 +1,15 @@
-//! Opens the log of a replica: storage, proofs, and the keeper that integrates and asks witnesses.
+//! Opens the log of a replica: storage, proofs, and the runner that integrates and asks witnesses.
 
 use std::sync::Arc;
 
 use tokio::sync::watch;
 
 use super::integrator::{self, Integrator};
-use super::keeper::{Keeper, Published};
 use super::proofs::Proofs;
-use super::seal::Seal;
+use super::published::Published;
+use super::runner::LogRunner;
 use super::settings::Settings;
+use super::signer::CheckpointSigner;
 use super::storage::{self, Storage};
 use super::tiles::Tiles;
 use super::witnesses::{self, Shared, Witnesses};
@@ -33,10 +34,10 @@ pub async fn open(
     issuer: &str,
     variable: impl Fn(&str) -> Option<String>,
     store: &Store,
-    seal: Arc<dyn Seal>,
+    signer: Arc<dyn CheckpointSigner>,
     env: &Env,
     instance: &str,
-) -> Result<(Proofs, Keeper), OpenError> {
+) -> Result<(Proofs, LogRunner), OpenError> {
     let origin = settings.origin(issuer);
     let tiles = Tiles::new(Storage::open(settings, variable)?);
     let policy = witnesses::read_policy(settings.witnesses.as_deref())?;
@@ -44,7 +45,7 @@ pub async fn open(
     let shared = Shared {
         store: store.clone(),
         tiles: tiles.clone(),
-        seal: seal.clone(),
+        signer: signer.clone(),
         env: env.clone(),
         origin: origin.clone(),
         heartbeat: settings.heartbeat,
@@ -57,7 +58,7 @@ pub async fn open(
         holder: instance.to_owned(),
         remove_partial: settings.remove_partial_tiles,
     };
-    let mut integrator = Integrator::new(store.clone(), tiles, seal, env.clone(), integration);
+    let mut integrator = Integrator::new(store.clone(), tiles, signer, env.clone(), integration);
     if let Err(error) = integrator.inspect().await {
         if error.is_fatal() {
             return Err(OpenError::Refused(error));
@@ -67,7 +68,7 @@ pub async fn open(
             "integration of the log failed; retrying"
         );
     }
-    let keeper = Keeper {
+    let runner = LogRunner {
         integrator,
         store: store.clone(),
         env: env.clone(),
@@ -78,5 +79,5 @@ pub async fn open(
         witnesses,
         policy,
     };
-    Ok((proofs, keeper))
+    Ok((proofs, runner))
 }

@@ -11,10 +11,10 @@ use trust::tlog::proof::TlogProof;
 use trust::tlog::tile::Resource;
 use trust::{Sha256Digest, Time};
 
-use super::keeper::Published;
+use super::published::Published;
 use super::tiles::{self, Tiles};
 use store::{CheckpointRow, LeafRow, Store};
-use trust::log_acts::Times;
+use trust::log_acts::CorrectedTimes;
 
 /// Checkpoints that are looked at for one with enough witnesses; at two a second, half a minute.
 const LOOKED_AT: i64 = 64;
@@ -120,7 +120,11 @@ impl Proofs {
 
     /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
     /// tree as soon as a checkpoint covers it. What a wrong clock wrote is read as it was corrected.
-    pub async fn existed_at(&self, index: i64, times: &Times) -> Result<Option<Time>, Error> {
+    pub async fn existed_at(
+        &self,
+        index: i64,
+        times: &CorrectedTimes,
+    ) -> Result<Option<Time>, Error> {
         let (time, before) = match self.receipt(index).await? {
             Some(receipt) => (receipt.leaf.time, receipt.before),
             None => {

@@ -49,7 +49,7 @@ pub struct Tiles {
 }
 
 /// Tiles by what was asked for; one of them may be wider than asked.
-pub type Held = HashMap<TileId, Vec<u8>>;
+pub type TileBodies = HashMap<TileId, Vec<u8>>;
 
 impl Tiles {
     pub fn new(storage: Storage) -> Self {
@@ -78,8 +78,8 @@ impl Tiles {
 
     /// Tiles as the tree of `size` leaves has them or wider; all tiles of that tree or a later one
     /// are in the storage, a partial one perhaps only as its full one.
-    pub async fn fetch(&self, asked: Vec<TileId>, size: u64) -> Result<Held, Error> {
-        let mut held = Held::with_capacity(asked.len());
+    pub async fn fetch(&self, asked: Vec<TileId>, size: u64) -> Result<TileBodies, Error> {
+        let mut held = TileBodies::with_capacity(asked.len());
         for tile in asked {
             held.insert(tile, self.one(tile, size).await?);
         }
@@ -172,7 +172,7 @@ fn finish(
     }
 }
 
-fn from(held: &Held) -> impl FnMut(TileId) -> Result<Vec<u8>, Error> {
+fn from(held: &TileBodies) -> impl FnMut(TileId) -> Result<Vec<u8>, Error> {
     |tile| {
         held.get(&tile)
             .cloned()

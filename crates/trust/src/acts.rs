@@ -9,7 +9,7 @@ use crate::leaf::{ActKind, ActLeaf};
 use crate::{Kid, Time};
 use serde::{Deserialize, Serialize};
 
-use crate::log_acts::OnTheLog;
+use crate::log_acts::LogAct;
 
 /// An act and its place.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,15 +41,15 @@ pub struct Acts {
     pub withdrawals: Vec<Arc<Act>>,
     pub rings: Vec<Arc<Act>>,
     /// What was done to the log.
-    pub on_the_log: Vec<Arc<Act>>,
+    pub log_acts: Vec<Arc<Act>>,
 }
 
 impl Acts {
     pub fn note(&mut self, index: i64, leaf: ActLeaf) {
         let act = Arc::new(Act { index, leaf });
         self.of_keys(&act);
-        if OnTheLog::is_meant(&act.leaf) {
-            self.on_the_log.push(act.clone());
+        if LogAct::is_meant(&act.leaf) {
+            self.log_acts.push(act.clone());
         }
         let leaf = &act.leaf;
         match (leaf.kind, leaf.action.as_str()) {
@@ -98,7 +98,7 @@ pub fn replay(
         if number == 0 && leaf.time < act.leaf.time && prepared_at <= act.leaf.time {
             history = History::new(kid.clone(), prepared_at.min(leaf.time));
         }
-        history.tell(&leaf).map_err(|error| (act.index, error))?;
+        history.apply(&leaf).map_err(|error| (act.index, error))?;
     }
     Ok(history)
 }

@@ -17,7 +17,7 @@ use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::{Policy, PolicyError, Threshold};
 use crate::request::DocumentRef;
-use crate::roster::{Held, Roster, RosterError};
+use crate::roster::{KeyOwners, Roster, RosterError};
 
 pub use walk::{possible, walk};
 
@@ -108,7 +108,7 @@ pub struct Trusted {
     /// Digests of all documents, oldest first.
     documents: Vec<Sha256Digest>,
     /// Every key of every roster so far.
-    held: Held,
+    key_owners: KeyOwners,
 }
 
 impl Trusted {

@@ -123,7 +123,7 @@ impl Covers {
 /// A file that was refused. The word is stable; the source says more.
 #[derive(Debug, thiserror::Error)]
 #[error("{word}: {why}")]
-pub struct Refused {
+pub struct EvidenceError {
     /// As docs/LOG.md has it: `malformed`, `log_key`, `transcript`, `proof`, `origin`, `correction`,
     /// `leaf`, `life`, `revocation`, `subject`.
     pub word: &'static str,
@@ -133,7 +133,7 @@ pub struct Refused {
 
 /// What a file shows.
 #[derive(Clone, Debug)]
-pub struct Finding {
+pub struct EvidenceReport {
     /// What the signature is worth, by the key's life as far as the file tells it.
     pub verdict: Verdict,
     /// The key.
@@ -163,14 +163,14 @@ impl Evidence {
     }
 
     /// Reads the file; nothing in it is verified by that.
-    pub fn decode(bytes: &[u8]) -> Result<Self, Refused> {
+    pub fn decode(bytes: &[u8]) -> Result<Self, EvidenceError> {
         if bytes.len() > MAX_LEN {
-            return Err(Refused {
+            return Err(EvidenceError {
                 word: "malformed",
                 why: format!("longer than {MAX_LEN} bytes"),
             });
         }
-        let file: Self = json::require_canonical(bytes).map_err(|error| Refused {
+        let file: Self = json::require_canonical(bytes).map_err(|error| EvidenceError {
             word: "malformed",
             why: error.to_string(),
         })?;
@@ -181,7 +181,7 @@ impl Evidence {
             file.origins.len(),
         ];
         if longest.into_iter().any(|length| length > MAX_LIFE) {
-            return Err(Refused {
+            return Err(EvidenceError {
                 word: "malformed",
                 why: format!("more than {MAX_LIFE} acts or keys"),
             });
@@ -196,6 +196,6 @@ pub fn verify(
     bytes: &[u8],
     genesis: Sha256Digest,
     witnesses: Option<&WitnessPolicy>,
-) -> Result<Finding, Refused> {
+) -> Result<EvidenceReport, EvidenceError> {
     check::check(&Evidence::decode(bytes)?, genesis, witnesses)
 }

@@ -79,7 +79,7 @@ impl History {
     }
 
     /// The next act, in the order of the log.
-    pub fn tell(&mut self, act: &ActLeaf) -> Result<(), NotAHistory> {
+    pub fn apply(&mut self, act: &ActLeaf) -> Result<(), NotAHistory> {
         let one = act.kid.as_ref() == Some(&self.kid);
         let other = act.previous_kid.as_ref() == Some(&self.kid);
         let published = self.life.published_at.is_some();

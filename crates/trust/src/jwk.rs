@@ -17,7 +17,7 @@ use crate::base64url::{self, Base64Url};
 use crate::digest::Sha256Digest;
 use crate::ed25519;
 use crate::json::{self, JsonError};
-use crate::request::Usage;
+use crate::usage::Usage;
 
 /// The name of a key everywhere: base64url of its RFC 7638 SHA-256 thumbprint, 43 characters.
 /// Self-certifying, and the same after a restore.

@@ -10,12 +10,12 @@ use serde::{Deserialize, Serialize};
 
 /// What a ceremony did to the log.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum OnTheLog {
+pub enum LogAct {
     Corrected(ClockCorrection),
     Began(NewOrigin),
 }
 
-impl OnTheLog {
+impl LogAct {
     /// Whether an act says that it did something to the log.
     pub fn is_meant(act: &ActLeaf) -> bool {
         act.kind == ActKind::Log && matches!(act.action.as_str(), "clock-correction" | "new-origin")
@@ -60,7 +60,7 @@ impl OnTheLog {
 /// What ceremonies did to a log so far.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct LogLine {
+pub struct LogHistory {
     corrections: Vec<Correction>,
     /// The first is not begun by an act.
     first: String,
@@ -85,7 +85,7 @@ struct Begun {
     size: u64,
 }
 
-impl LogLine {
+impl LogHistory {
     /// Of a log of which nothing was told yet.
     pub fn of(origin: impl Into<String>) -> Self {
         Self {
@@ -96,18 +96,18 @@ impl LogLine {
     }
 
     /// Of a log whose newest origin is `origin`, if nothing that was told says where it began.
-    pub fn before<'a>(told: impl IntoIterator<Item = &'a OnTheLog>, origin: &str) -> Self {
-        let mut began = told.into_iter().filter_map(|did| match did {
-            OnTheLog::Began(order) => Some(order.previous_origin.as_str()),
-            OnTheLog::Corrected(_) => None,
+    pub fn before<'a>(acts: impl IntoIterator<Item = &'a LogAct>, origin: &str) -> Self {
+        let mut began = acts.into_iter().filter_map(|act| match act {
+            LogAct::Began(order) => Some(order.previous_origin.as_str()),
+            LogAct::Corrected(_) => None,
         });
         Self::of(began.next().unwrap_or(origin))
     }
 
     /// The next act, by the order of the log.
-    pub fn tell(&mut self, index: u64, did: &OnTheLog) -> Result<(), String> {
-        match did {
-            OnTheLog::Corrected(order) => {
+    pub fn apply(&mut self, index: u64, act: &LogAct) -> Result<(), String> {
+        match act {
+            LogAct::Corrected(order) => {
                 let origins = self.origins();
                 let place = origins.place(self.newest(), index);
                 let place = place.ok_or("the leaf has no index")?;
@@ -121,7 +121,7 @@ impl LogLine {
                     origin: place.origin,
                 });
             }
-            OnTheLog::Began(order) => {
+            LogAct::Began(order) => {
                 if order.previous_origin != self.newest() {
                     return Err(format!(
                         "it replaces the origin {:?}, but the log's origin was {:?}",
@@ -163,8 +163,8 @@ impl LogLine {
     }
 
     /// What follows for times. `reach` is of each correction, in the order in which they were told:
-    /// the latest time of its leaves, for who also asks for [`Times::clock`].
-    pub fn times(&self, reach: &[Option<Time>]) -> Times {
+    /// the latest time of its leaves, for who also asks for [`CorrectedTimes::clock`].
+    pub fn times(&self, reach: &[Option<Time>]) -> CorrectedTimes {
         let mut corrections = Corrections::default();
         for (number, each) in self.corrections.iter().enumerate() {
             let told = LogPlace {
@@ -174,7 +174,7 @@ impl LogLine {
             let reach = reach.get(number).copied().flatten();
             corrections.push(told, &each.order, reach);
         }
-        Times {
+        CorrectedTimes {
             origins: self.origins(),
             corrections,
         }
@@ -183,19 +183,19 @@ impl LogLine {
 
 /// The times of a log's leaves, as ceremonies corrected them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Times {
+pub struct CorrectedTimes {
     origins: Origins,
     corrections: Corrections,
 }
 
 /// As they were written.
-impl Default for Times {
+impl Default for CorrectedTimes {
     fn default() -> Self {
-        LogLine::of("").times(&[])
+        LogHistory::of("").times(&[])
     }
 }
 
-impl Times {
+impl CorrectedTimes {
     /// When a leaf of the present tree was written, by its own `time`.
     pub fn of(&self, index: u64, time: Time) -> Time {
         let place = self.origins.place(self.origins.newest(), index);
@@ -218,8 +218,8 @@ mod tests {
         Time::from_millis(seconds * 1_000)
     }
 
-    fn began(from: &str, to: &str, size: u64) -> OnTheLog {
-        OnTheLog::Began(NewOrigin {
+    fn began(from: &str, to: &str, size: u64) -> LogAct {
+        LogAct::Began(NewOrigin {
             lost: None,
             origin: to.to_owned(),
             previous_checkpoint: String::new(),
@@ -229,8 +229,8 @@ mod tests {
         })
     }
 
-    fn corrected(origin: &str, first: u64, last: u64) -> OnTheLog {
-        OnTheLog::Corrected(ClockCorrection {
+    fn corrected(origin: &str, first: u64, last: u64) -> LogAct {
+        LogAct::Corrected(ClockCorrection {
             bound: at(1),
             first,
             last,
@@ -241,37 +241,37 @@ mod tests {
     #[test]
     fn origins_are_a_line_and_none_comes_twice() {
         let acts = [corrected("a", 1, 2), began("a", "b", 5), began("b", "c", 9)];
-        let mut line = LogLine::before(&acts, "c");
+        let mut line = LogHistory::before(&acts, "c");
         for (index, did) in [4, 5, 9].into_iter().zip(&acts) {
-            line.tell(index, did).unwrap();
+            line.apply(index, did).unwrap();
         }
         assert_eq!(line.newest(), "c");
         let kept = line.clone();
         for (from, to) in [("b", "d"), ("c", "a"), ("c", "c"), ("x", "d")] {
-            assert!(line.tell(20, &began(from, to, 20)).is_err(), "{from} {to}");
+            assert!(line.apply(20, &began(from, to, 20)).is_err(), "{from} {to}");
             assert_eq!(line, kept);
         }
-        assert_eq!(LogLine::before(&[], "c").newest(), "c");
+        assert_eq!(LogHistory::before(&[], "c").newest(), "c");
     }
 
     #[test]
     fn a_correction_is_of_the_leaves_that_stood_there() {
-        let mut line = LogLine::of("a");
-        line.tell(9, &corrected("a", 3, 6)).unwrap();
+        let mut line = LogHistory::of("a");
+        line.apply(9, &corrected("a", 3, 6)).unwrap();
         let times = line.times(&[Some(at(50))]);
-        let of = |times: &Times| [2, 3, 6, 7].map(|index| times.of(index, at(50)));
+        let of = |times: &CorrectedTimes| [2, 3, 6, 7].map(|index| times.of(index, at(50)));
         assert_eq!(of(&times), [at(50), at(1), at(1), at(50)]);
         assert_eq!(times.clock(9, at(50)), at(1));
         assert_eq!(times.clock(9, at(51)), at(51));
         assert_eq!(line.times(&[]).clock(9, at(50)), at(50));
         // Leaves 5 and 6 were lost; others stand there.
-        line.tell(5, &began("a", "b", 5)).unwrap();
+        line.apply(5, &began("a", "b", 5)).unwrap();
         assert_eq!(of(&line.times(&[])), [at(50), at(1), at(50), at(50)]);
         // The old ceremony told again is none of these; they are corrected in their turn, with what
         // they stand on.
-        assert!(line.tell(9, &corrected("a", 4, 6)).is_err());
-        line.tell(9, &corrected("b", 4, 6)).unwrap();
+        assert!(line.apply(9, &corrected("a", 4, 6)).is_err());
+        line.apply(9, &corrected("b", 4, 6)).unwrap();
         assert_eq!(of(&line.times(&[])), [at(50), at(1), at(1), at(50)]);
-        assert_eq!(Times::default().of(3, at(50)), at(50));
+        assert_eq!(CorrectedTimes::default().of(3, at(50)), at(50));
     }
 }

@@ -17,11 +17,12 @@ use crate::namespace::{Namespace, Purpose};
 use crate::roster::MemberId;
 use crate::subject::Line;
 use crate::time::Time;
+pub use crate::usage::Usage;
 
 pub use check::RequestError;
 pub use operation::{
     ClockCorrection, Destroy, DestroyKey, Generate, KeyPurpose, LostLeaves, NewOrigin, Operation,
-    RevocationReason, Revoke, Usage, WrapAlgorithm, WrapKeySpec,
+    RevocationReason, Revoke, WrapAlgorithm, WrapKeySpec,
 };
 
 /// The whole input of one ceremony. Nothing is defaulted later; what is approved is what is done.

@@ -229,9 +229,9 @@ pub enum RosterError {
 /// Whose each key has been in all rosters of a chain. A roster alone does not show it: a member
 /// may put away a key that was lost, and it must not come to count for somebody else.
 #[derive(Debug, Default)]
-pub(crate) struct Held(BTreeMap<Vec<u8>, MemberId>);
+pub(crate) struct KeyOwners(BTreeMap<Vec<u8>, MemberId>);
 
-impl Held {
+impl KeyOwners {
     /// Remembers the keys of one more roster.
     pub fn extend(&mut self, roster: &Roster) {
         for (material, id) in roster.materials() {
@@ -277,13 +277,13 @@ impl Roster {
     }
 
     /// Refuses to follow `before` without its members, or with a key that has been another's.
-    pub(crate) fn follows(&self, before: &Self, held: &Held) -> Result<(), RosterError> {
+    pub(crate) fn follows(&self, before: &Self, key_owners: &KeyOwners) -> Result<(), RosterError> {
         let dropped = |member: &&Member| self.member(&member.id).is_none();
         if let Some(member) = before.members.iter().find(dropped) {
             return Err(RosterError::Dropped(member.id.clone()));
         }
         for (material, id) in self.materials() {
-            if let Some(former) = held.0.get(&material).filter(|former| *former != id) {
+            if let Some(former) = key_owners.0.get(&material).filter(|former| *former != id) {
                 return Err(RosterError::FormerKey(former.clone(), id.clone()));
             }
         }

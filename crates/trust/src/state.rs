@@ -7,8 +7,8 @@
 mod tests;
 
 use crate::jwk::Kid;
-use crate::life::Revocation;
 use crate::request::{Destroy, DestroyKey, Revoke};
+use crate::revocation::Revocation;
 use crate::safety::Safety;
 use crate::tally::{Accepted, Approved};
 use crate::time::Time;
@@ -76,7 +76,7 @@ pub struct Retired {
 
 /// Why a transition was refused.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum TransitionError {
     /// There is no such transition.
     #[error("a {from} key cannot be {what}")]
     NoSuchTransition {
@@ -110,14 +110,14 @@ pub enum Refusal {
 /// A transition that was refused, with the state as it was.
 #[derive(Debug, thiserror::Error)]
 #[error("{why}")]
-pub struct Refused {
+pub struct RefusedTransition {
     /// Unchanged.
     pub state: Box<KeyState>,
     /// Why.
-    pub why: Refusal,
+    pub why: TransitionError,
 }
 
-type Transition = Result<KeyState, Refused>;
+type Transition = Result<KeyState, RefusedTransition>;
 
 impl KeyState {
     /// A key just generated.
@@ -136,10 +136,10 @@ impl KeyState {
                 published_at: None,
             } => {
                 if proof.kid() != kid {
-                    return self.refuse(Refusal::OtherKey(proof.kid().clone()));
+                    return self.refuse(TransitionError::OtherKey(proof.kid().clone()));
                 }
                 if at < proof.order().publish_at {
-                    return self.refuse(Refusal::TooEarly(proof.order().publish_at));
+                    return self.refuse(TransitionError::TooEarly(proof.order().publish_at));
                 }
                 self.forward(
                     at,
@@ -162,7 +162,7 @@ impl KeyState {
             } => {
                 let ready = published_at + safety.publish_safety();
                 if at < ready {
-                    return self.refuse(Refusal::TooEarly(ready));
+                    return self.refuse(TransitionError::TooEarly(ready));
                 }
                 self.forward(
                     at,
@@ -205,7 +205,7 @@ impl KeyState {
             Self::Secondary { active, demoted_at } => {
                 let ready = demoted_at + safety.retire_safety();
                 if at < ready {
-                    return self.refuse(Refusal::TooEarly(ready));
+                    return self.refuse(TransitionError::TooEarly(ready));
                 }
                 self.forward(
                     at,
@@ -225,7 +225,7 @@ impl KeyState {
         let named = |key: &DestroyKey| key.kid == *kid;
         let ended = matches!(self, Self::Retired(_) | Self::Revoked { .. });
         if ended && !proof.order().keys.iter().any(named) {
-            return self.refuse(Refusal::OtherKeys);
+            return self.refuse(TransitionError::OtherKeys);
         }
         match self {
             Self::Retired(retired) => self.forward(
@@ -271,7 +271,7 @@ impl KeyState {
     pub fn revoke(self, kid: &Kid, proof: &Approved<Revoke>, at: Time) -> Transition {
         let order = proof.order();
         if order.kid != *kid {
-            return self.refuse(Refusal::OtherKey(order.kid.clone()));
+            return self.refuse(TransitionError::OtherKey(order.kid.clone()));
         }
         let revocation = Revocation {
             reason: order.reason,
@@ -285,7 +285,7 @@ impl KeyState {
                 destroyed_at,
             } => {
                 if !revocation.is_more_severe_than(&earlier) {
-                    return self.refuse(Refusal::NotMoreSevere);
+                    return self.refuse(TransitionError::NotMoreSevere);
                 }
                 let revocation = Revocation {
                     revoked_at: earlier.revoked_at,
@@ -373,7 +373,7 @@ impl KeyState {
     fn forward(self, at: Time, next: Self) -> Transition {
         let last = self.last_change();
         if at < last {
-            self.refuse(Refusal::Backwards { at, last })
+            self.refuse(TransitionError::Backwards { at, last })
         } else {
             Ok(next)
         }
@@ -385,11 +385,11 @@ impl KeyState {
             Self::Secondary { .. } => "secondary",
             other => other.word(),
         };
-        self.refuse(Refusal::NoSuchTransition { from, what })
+        self.refuse(TransitionError::NoSuchTransition { from, what })
     }
 
-    fn refuse(self, why: Refusal) -> Transition {
-        Err(Refused {
+    fn refuse(self, why: TransitionError) -> Transition {
+        Err(RefusedTransition {
             state: Box::new(self),
             why,
         })

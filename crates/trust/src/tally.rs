@@ -217,7 +217,7 @@ impl Deref for Tally {
 /// A tally that does not permit the operation.
 #[derive(Debug, thiserror::Error)]
 #[error("not approved: {standing:?}")]
-pub struct Refused {
+pub struct NotApproved {
     /// Where the ceremony stands.
     pub standing: Standing,
 }
@@ -297,7 +297,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
 impl Tally {
     /// Turns the tally into the value that the dangerous call takes; only [`Standing::Approved`]
     /// permits it.
-    pub fn into_approved(self) -> Result<ApprovedOperation, Refused> {
+    pub fn into_approved(self) -> Result<ApprovedOperation, NotApproved> {
         let Findings {
             counted, standing, ..
         } = self.findings;
@@ -306,7 +306,7 @@ impl Tally {
                 let by = counted.into_iter().map(|counted| counted.member).collect();
                 Ok(proof::approved(request, self.digest, by))
             }
-            (standing, _) => Err(Refused { standing }),
+            (standing, _) => Err(NotApproved { standing }),
         }
     }
 

@@ -5,7 +5,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use trust::Sha256Digest;
-use trust::evidence::{Finding, Refused};
+use trust::evidence::{EvidenceError, EvidenceReport};
 use trust::tlog::policy::WitnessPolicy;
 use trust::verdict::Outcome;
 
@@ -32,7 +32,7 @@ pub fn check(
                 _ => Err(Failure::told(Code::NotValid, "the signature is not valid")),
             }
         }
-        Err(Refused { word, why }) => {
+        Err(EvidenceError { word, why }) => {
             output.result(&json!({"refused": word, "why": why}), String::new);
             let text = format!("the evidence does not verify ({word}): {why}");
             Err(Failure::told(Code::NotValid, text))
@@ -52,7 +52,7 @@ pub fn read_policy(path: &Path) -> Result<WitnessPolicy, Failure> {
     })
 }
 
-fn shown(finding: &Finding) -> Value {
+fn shown(finding: &EvidenceReport) -> Value {
     json!({
         "verdict": finding.verdict.outcome,
         "reasons": finding.verdict.reasons,
@@ -65,7 +65,7 @@ fn shown(finding: &Finding) -> Value {
     })
 }
 
-fn human(finding: &Finding) -> String {
+fn human(finding: &EvidenceReport) -> String {
     let value = shown(finding);
     let text = |member: &str| value[member].as_str().unwrap_or("-").to_owned();
     let reasons = value["reasons"].as_array().into_iter().flatten();

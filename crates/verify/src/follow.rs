@@ -17,7 +17,7 @@ use trust::{Kid, LOG_RING, PublicKey, Sha256Digest};
 
 use crate::client::Client;
 use crate::output::{Code, Failure};
-use crate::watch::{Certificate, Heard, Published, Standing, State, Watch};
+use crate::watch::{Certificate, CheckedAct, CheckpointRelation, LogReader, Published, State};
 use trust::acts::Act;
 use trust::finding::Findings;
 
@@ -49,7 +49,7 @@ pub struct Follower<S> {
 
 /// One round.
 pub struct Round {
-    pub watch: Watch,
+    pub watch: LogReader,
     pub witnessed: Option<Witnessed>,
     pub checkpoint: Option<Checkpoint>,
     /// To be remembered: only of a log that has grown out of what was remembered before.
@@ -74,7 +74,7 @@ impl<S: Source> Follower<S> {
         before: Option<&State>,
         progress: impl FnMut(u64, u64),
     ) -> Result<Round, Failure> {
-        let watch = Watch::resume(self.genesis, before.cloned());
+        let watch = LogReader::resume(self.genesis, before.cloned());
         let mut round = Round {
             watch: watch.map_err(|error| Failure::new(Code::Usage, error))?,
             witnessed: None,
@@ -158,14 +158,16 @@ impl<S: Source> Follower<S> {
     ) -> Result<(Round, bool), Failure> {
         let before = round.watch.remembered();
         let (size, root) = before.map_or((0, None), |state| (state.size(), Some(state.root())));
-        let standing = round.watch.standing(now);
-        let wrong = match standing {
-            Standing::Same | Standing::Grown | Standing::Elsewhere => None,
-            Standing::Shrunk => {
+        let relation = round.watch.relation(now);
+        let wrong = match relation {
+            CheckpointRelation::Same
+            | CheckpointRelation::Grown
+            | CheckpointRelation::Elsewhere => None,
+            CheckpointRelation::Shrunk => {
                 let what = format!("the log shrank from {size} to {} leaves", now.size);
                 Some(("shrunk", what))
             }
-            Standing::Forked => {
+            CheckpointRelation::Forked => {
                 let what =
                     format!("the tree of {size} leaves differs from the one in the state file");
                 Some(("forked", what))
@@ -176,10 +178,10 @@ impl<S: Source> Follower<S> {
             return Ok((round, false));
         }
         if let Some(root) = root
-            && standing != Standing::Same
+            && relation != CheckpointRelation::Same
             && !self.consistent(size, root, now).await?
         {
-            if standing != Standing::Elsewhere {
+            if relation != CheckpointRelation::Elsewhere {
                 let what = format!(
                     "the tree of {} leaves is not an extension of the tree of {size} leaves in the state file",
                     now.size
@@ -191,8 +193,8 @@ impl<S: Source> Follower<S> {
         }
         let mut whole = self.entries(now, &mut round, &mut progress).await?;
         if whole.is_ok() && !round.watch.unheard().is_empty() {
-            let heard = self.heard(round.watch.unheard()).await?;
-            let watch = round.watch.knowing(heard, now);
+            let checked = self.checked(round.watch.unheard()).await?;
+            let watch = round.watch.knowing(checked, now);
             round.watch = watch.map_err(|error| Failure::new(Code::Usage, error))?;
             round.findings = Findings::default();
             whole = self.entries(now, &mut round, &mut progress).await?;
@@ -206,8 +208,8 @@ impl<S: Source> Follower<S> {
     }
 
     /// Acts on the log by the transcripts that they name.
-    async fn heard(&self, acts: &[Act]) -> Result<Vec<Heard>, Failure> {
-        let mut heard = Vec::with_capacity(acts.len());
+    async fn checked(&self, acts: &[Act]) -> Result<Vec<CheckedAct>, Failure> {
+        let mut checked = Vec::with_capacity(acts.len());
         for act in acts {
             // What stands in a log need not be what belongs into a path.
             let named = act.leaf.reference.as_deref().unwrap_or_default();
@@ -219,9 +221,9 @@ impl<S: Source> Follower<S> {
                 Err(_) => None,
             };
             let transcript = transcript.as_deref();
-            heard.push(Heard::by(act.clone(), transcript, self.genesis));
+            checked.push(CheckedAct::by(act.clone(), transcript, self.genesis));
         }
-        Ok(heard)
+        Ok(checked)
     }
 
     /// By the log's own tiles, which prove it or do not.

@@ -53,7 +53,7 @@ pub struct Monitor {
 }
 
 /// What a look found, when what passes by itself has passed.
-struct Looked {
+struct RoundOutcome {
     state: Option<State>,
     findings: Vec<Finding>,
     size: Option<u64>,
@@ -74,18 +74,18 @@ pub async fn run(
     let client = Client::new(&command.url, None)?;
     let mut follower = Follower::new(client, command.genesis, policy);
     if command.once {
-        let looked = look(&mut follower, state.as_ref(), &command, now, output).await?;
-        keep(&command.state, looked.state.as_ref())?;
-        return tell(&looked, output);
+        let outcome = look(&mut follower, state.as_ref(), &command, now, output).await?;
+        keep(&command.state, outcome.state.as_ref())?;
+        return report(&outcome, output);
     }
     let mut known = BTreeSet::new();
     loop {
         let mut alarms = Vec::new();
         match look(&mut follower, state.as_ref(), &command, now, output).await {
-            Ok(looked) => {
-                keep(&command.state, looked.state.as_ref())?;
-                state = looked.state.or(state);
-                alarms = looked.findings;
+            Ok(outcome) => {
+                keep(&command.state, outcome.state.as_ref())?;
+                state = outcome.state.or(state);
+                alarms = outcome.findings;
             }
             Err(failure) => alarms.push(Finding {
                 code: "unreachable",
@@ -124,7 +124,7 @@ async fn look(
     command: &Monitor,
     now: &(impl Fn() -> Time + Sync),
     output: &Output,
-) -> Result<Looked, Failure> {
+) -> Result<RoundOutcome, Failure> {
     let mut state = None;
     let mut read = 0;
     let mut all: Vec<Finding> = Vec::new();
@@ -169,7 +169,7 @@ async fn look(
         lasting = Some(still);
         tokio::time::sleep(BETWEEN).await;
     }
-    Ok(Looked {
+    Ok(RoundOutcome {
         state,
         findings: all,
         size,
@@ -192,23 +192,23 @@ fn judged(
     (findings.into_parts().0, round.state)
 }
 
-fn tell(looked: &Looked, output: &Output) -> Result<(), Failure> {
+fn report(outcome: &RoundOutcome, output: &Output) -> Result<(), Failure> {
     let shown: Value = json!({
-        "size": looked.size,
-        "read": looked.read,
-        "findings": looked.findings,
+        "size": outcome.size,
+        "read": outcome.read,
+        "findings": outcome.findings,
     });
     output.result(&shown, || {
-        let size = looked
+        let size = outcome
             .size
             .map_or_else(|| "?".to_owned(), |size| size.to_string());
-        let head = format!("{size} leaves, {} of them new\n", looked.read);
-        match looked.findings.is_empty() {
+        let head = format!("{size} leaves, {} of them new\n", outcome.read);
+        match outcome.findings.is_empty() {
             true => head + "no findings",
-            false => head + &findings(&looked.findings),
+            false => head + &findings(&outcome.findings),
         }
     });
-    match looked.findings.len() {
+    match outcome.findings.len() {
         0 => Ok(()),
         n => Err(Failure::told(Code::NotValid, format_args!("{n} alarm(s)"))),
     }

@@ -26,15 +26,15 @@ use trust::{Kid, LOG_RING, Sha256Digest, Time};
 use self::line::Line;
 use trust::acts::{Act, Acts, acceptance, replay};
 use trust::finding::Findings;
-use trust::log_acts::OnTheLog;
+use trust::log_acts::LogAct;
 use trust::log_clock::Clock;
 
 pub use state::{BadState, State};
-pub use transcripts::{Certificate, Heard};
+pub use transcripts::{Certificate, CheckedAct};
 
 /// How a checkpoint stands to the one that is remembered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub enum CheckpointRelation {
     Same,
     /// It says that it has grown; its entries have to show that.
     Grown,
@@ -53,7 +53,7 @@ pub struct Published<'a> {
 }
 
 /// The log as far as one round has read it.
-pub struct Watch {
+pub struct LogReader {
     genesis: Sha256Digest,
     remembered: Option<State>,
     frontier: Frontier,
@@ -62,7 +62,7 @@ pub struct Watch {
     line: Line,
 }
 
-impl Watch {
+impl LogReader {
     /// Goes on from what is remembered, or begins.
     pub fn resume(genesis: Sha256Digest, state: Option<State>) -> Result<Self, BadState> {
         let mut watch = Self::new(genesis);
@@ -106,14 +106,16 @@ impl Watch {
     }
 
     /// The same as before any entry was read, with what ceremonies say of the log.
-    pub fn knowing(self, heard: Vec<Heard>, now: &Checkpoint) -> Result<Self, BadState> {
+    pub fn knowing(self, checked: Vec<CheckedAct>, now: &Checkpoint) -> Result<Self, BadState> {
         let too_many = self.line.too_many;
         let mut watch = match self.line.is_anew() {
             true => self.anew(),
             false => Self::resume(self.genesis, self.remembered)?,
         };
         watch.line.too_many = too_many;
-        watch.line.hear(heard, watch.remembered.as_ref(), now);
+        watch
+            .line
+            .apply_all(checked, watch.remembered.as_ref(), now);
         for order in watch.line.corrections() {
             watch.clock.correct(order);
         }
@@ -138,20 +140,20 @@ impl Watch {
         }
     }
 
-    pub fn standing(&self, now: &Checkpoint) -> Standing {
+    pub fn relation(&self, now: &Checkpoint) -> CheckpointRelation {
         let Some(before) = &self.remembered else {
-            return Standing::Grown;
+            return CheckpointRelation::Grown;
         };
         if now.origin != before.line.newest() {
-            Standing::Elsewhere
+            CheckpointRelation::Elsewhere
         } else if now.size < before.size {
-            Standing::Shrunk
+            CheckpointRelation::Shrunk
         } else if now.size > before.size {
-            Standing::Grown
+            CheckpointRelation::Grown
         } else if now.root == before.root {
-            Standing::Same
+            CheckpointRelation::Same
         } else {
-            Standing::Forked
+            CheckpointRelation::Forked
         }
     }
 
@@ -169,7 +171,7 @@ impl Watch {
                     index: place,
                     leaf: *leaf,
                 };
-                if OnTheLog::is_meant(&act.leaf) {
+                if LogAct::is_meant(&act.leaf) {
                     self.line.note(act);
                 } else {
                     self.acts.of_keys(&Arc::new(act));
@@ -195,7 +197,7 @@ impl Watch {
     /// Whether the log that was read is the one that is remembered, by its origins; and what its
     /// ceremonies did not say as its leaves do.
     pub fn follows(&self, now: &Checkpoint, findings: &mut Findings) -> bool {
-        self.line.tell(findings);
+        self.line.report(findings);
         let moved = self
             .line
             .moved(self.remembered.as_ref(), &self.by_place(), now);

@@ -4,9 +4,9 @@ mod job;
 mod keybook;
 mod link;
 mod monitor;
-mod place;
 mod pool;
 mod process;
+mod worker_slot;
 
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
@@ -23,8 +23,8 @@ use crate::health::{Health, State};
 use crate::key::{CkaId, KeyRef, Signature};
 use crate::profile::{Limits, Profile};
 use job::{Job, Outcome, Task, Waiter};
-use place::Phase;
 use pool::{After, Pool};
+use worker_slot::Phase;
 
 /// A message for Ed25519; digests are shorter by nature.
 const LONGEST_INPUT: usize = 64 * 1024;
@@ -158,16 +158,13 @@ impl Supervisor {
         let mut after = After::default();
         let mut pool = self.shared().pool();
         let number = pool.keys.number(key);
-        let Pool { places, keys, .. } = &mut *pool;
-        for place in places
-            .iter_mut()
-            .filter(|place| place.phase == Phase::Ready)
-        {
+        let Pool { slots, keys, .. } = &mut *pool;
+        for slot in slots.iter_mut().filter(|slot| slot.phase == Phase::Ready) {
             let sender = sender.clone();
             let waiter = Waiter::Answer(Box::new(move |outcome| drop(sender.send(outcome))));
             let job = Job::new(Task::Prepare { key: number }, deadline, waiter);
-            if place.send(job, keys, now).is_ok() {
-                after.touch(place.link.as_ref());
+            if slot.send(job, keys, now).is_ok() {
+                after.touch(slot.link.as_ref());
             }
         }
         drop(pool);

@@ -6,9 +6,9 @@ use std::time::{Duration, Instant};
 
 use super::Shared;
 use super::job::{Job, Task, Waiter};
-use super::place::{Phase, Place};
 use super::pool::{After, Pool};
 use super::process;
+use super::worker_slot::{Phase, WorkerSlot};
 use crate::error::Error;
 use crate::worker::pin;
 
@@ -55,10 +55,10 @@ pub fn run(shared: &Arc<Shared>) {
         probe(&mut pool, now, &mut after);
         pool.revive(now, &mut after);
         // What a full socket did not take the last time.
-        pool.places
+        pool.slots
             .iter()
-            .for_each(|place| after.touch(place.link.as_ref()));
-        let calm = pool.is_idle() && pool.places.iter().all(|place| place.phase == Phase::Ready);
+            .for_each(|slot| after.touch(slot.link.as_ref()));
+        let calm = pool.is_idle() && pool.slots.iter().all(|slot| slot.phase == Phase::Ready);
         drop(pool);
         after.run();
         shared.ready.notify_all();
@@ -82,18 +82,18 @@ fn farewell(shared: &Shared, mut ended: Vec<Child>) {
     let mut after = After::default();
     let mut pool = shared.pool();
     pool.refuse_all(&Error::Stopping, &mut after);
-    for index in 0..pool.places.len() {
-        let place = &mut pool.places[index];
-        place.incarnation += 1;
-        place.phase = Phase::Vacant {
+    for index in 0..pool.slots.len() {
+        let slot = &mut pool.slots[index];
+        slot.incarnation += 1;
+        slot.phase = Phase::Vacant {
             from: Instant::now(),
         };
-        if let Some(link) = place.link.take() {
+        if let Some(link) = slot.link.take() {
             link.close();
         }
-        ended.extend(place.child.take());
+        ended.extend(slot.child.take());
         // Changes of objects that a worker still had may have happened.
-        for job in place.take_all() {
+        for job in slot.take_all() {
             let error = job.overdue();
             let error = if error == Error::DeadlineExceeded {
                 Error::Stopping
@@ -118,11 +118,11 @@ fn farewell(shared: &Shared, mut ended: Vec<Child>) {
     }
 }
 
-/// Collects children whose place is vacant, so that none stays a zombie.
+/// Collects children whose slot is vacant, so that none stays a zombie.
 fn reap(pool: &mut Pool, ended: &mut Vec<Child>) {
-    for place in &mut pool.places {
-        if matches!(place.phase, Phase::Vacant { .. }) {
-            ended.extend(place.child.take());
+    for slot in &mut pool.slots {
+        if matches!(slot.phase, Phase::Vacant { .. }) {
+            ended.extend(slot.child.take());
         }
     }
 }
@@ -130,33 +130,33 @@ fn reap(pool: &mut Pool, ended: &mut Vec<Child>) {
 /// A call that takes longer than the hard limit will never end. Killing the process is the only thing that ends it: a
 /// black-holed HSM blocks C_Finalize as well as C_Sign.
 fn kill_hung(pool: &mut Pool, now: Instant) {
-    for index in 0..pool.places.len() {
+    for index in 0..pool.slots.len() {
         let (hard, slow) = (pool.hard_limit(false), pool.hard_limit(true));
-        let place = &mut pool.places[index];
+        let slot = &mut pool.slots[index];
         // Waits for its socket to close.
-        if place.phase == Phase::Dying {
+        if slot.phase == Phase::Dying {
             continue;
         }
-        let starting = match place.phase {
+        let starting = match slot.phase {
             // Loading a library and logging in is more than one call.
             Phase::Starting { since } => now - since > hard * 4,
             _ => false,
         };
         // Age in flight counts, not silence: a worker with many sessions may answer while one of them hangs.
         // One long call (a generation) holds up what came behind it.
-        let limit = if place.flights().any(|flight| flight.slow) {
+        let limit = if slot.flights().any(|flight| flight.slow) {
             slow
         } else {
             hard
         };
-        let hung = starting || place.flights().any(|flight| now - flight.sent > limit);
-        if hung && let Some(child) = &mut place.child {
+        let hung = starting || slot.flights().any(|flight| now - flight.sent > limit);
+        if hung && let Some(child) = &mut slot.child {
             tracing::warn!(pid = child.id(), "worker unresponsive; killed");
             process::kill(child);
             pool.counters.processes_killed += 1;
             pool.circuit.kills.push_back(now);
             // The listening thread sees the socket close and does the rest.
-            place.phase = Phase::Dying;
+            slot.phase = Phase::Dying;
         }
     }
 }
@@ -174,7 +174,7 @@ fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
     }
     // Any signature clears the kills, so one good worker beside a hanging one keeps the circuit closed.
     let killing = circuit.kills.len() >= KILLS;
-    if !killing && pool.places.iter().any(|place| place.phase == Phase::Ready) {
+    if !killing && pool.slots.iter().any(|slot| slot.phase == Phase::Ready) {
         if circuit.open {
             tracing::info!("circuit closed");
             circuit.open = false;
@@ -200,8 +200,8 @@ fn circuit(pool: &mut Pool, now: Instant, after: &mut After) {
     pool.counters.circuit_opened += 1;
     pool.refuse_all(&error, after);
     // Those that look ready are asked to prove it as well.
-    let ready: Vec<usize> = (0..pool.places.len())
-        .filter(|index| pool.places[*index].phase == Phase::Ready)
+    let ready: Vec<usize> = (0..pool.slots.len())
+        .filter(|index| pool.slots[*index].phase == Phase::Ready)
         .collect();
     ready
         .into_iter()
@@ -218,8 +218,8 @@ fn may_start(shared: &Shared, pool: &mut Pool, now: Instant, after: &mut After) 
         }
         return reconsider(shared, pool, now);
     }
-    let starting = |place: &Place| matches!(place.phase, Phase::Queued | Phase::Starting { .. });
-    !pool.places.iter().any(starting)
+    let starting = |slot: &WorkerSlot| matches!(slot.phase, Phase::Queued | Phase::Starting { .. });
+    !pool.slots.iter().any(starting)
 }
 
 /// Looks whether the reason to stop has gone: another PIN in the source, or for everything else simply some time.
@@ -251,7 +251,7 @@ fn reconsider(shared: &Shared, pool: &mut Pool, now: Instant) -> bool {
     true
 }
 
-/// Starts the process of one vacant place whose pause is over.
+/// Starts the process of one vacant slot whose pause is over.
 fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
     // One until the profile is known, then as many as it says.
     let wanted = if pool.identity.is_some() {
@@ -260,26 +260,26 @@ fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
         1
     };
     // Never shrinks: the number comes from settings that do not change while we run.
-    while pool.places.len() < wanted {
-        pool.places.push(Place::new(now));
+    while pool.slots.len() < wanted {
+        pool.slots.push(WorkerSlot::new(now));
     }
-    let due = |place: &Place| {
-        matches!(place.phase, Phase::Vacant { from } if from <= now) && place.child.is_none()
+    let due = |slot: &WorkerSlot| {
+        matches!(slot.phase, Phase::Vacant { from } if from <= now) && slot.child.is_none()
     };
-    let Some(index) = pool.places.iter().position(due) else {
+    let Some(index) = pool.slots.iter().position(due) else {
         return;
     };
     if let Err(error) = process::start(shared, pool, index, now) {
-        let place = &mut pool.places[index];
-        place.failures += 1;
-        place.phase = Phase::Vacant {
-            from: now + back_off(place.failures + 1),
+        let slot = &mut pool.slots[index];
+        slot.failures += 1;
+        slot.phase = Phase::Vacant {
+            from: now + back_off(slot.failures + 1),
         };
         // Started but not listened to: it must not stay.
-        if let Some(link) = place.link.take() {
+        if let Some(link) = slot.link.take() {
             link.close();
         }
-        if let Some(child) = &mut place.child {
+        if let Some(child) = &mut slot.child {
             process::kill(child);
         }
         tracing::error!(%error, "worker not started");
@@ -290,18 +290,18 @@ fn start_one(shared: &Arc<Shared>, pool: &mut Pool, now: Instant) {
 /// An idle worker signs something of ours now and then; one that waits for its token shows that it is alive.
 fn probe(pool: &mut Pool, now: Instant, after: &mut After) {
     let key = pool.probe_key.or(pool.last_key);
-    for place in &mut pool.places {
-        let (key, pause) = match place.phase {
+    for slot in &mut pool.slots {
+        let (key, pause) = match slot.phase {
             Phase::Ready => (key, pool.limits.probe),
             Phase::Proving => (key, PROVE_AGAIN),
             Phase::Down => (None, pool.limits.probe),
             _ => continue,
         };
-        if place.in_flight() == 0 && now - place.last_answer > pause {
+        if slot.in_flight() == 0 && now - slot.last_answer > pause {
             let job = Job::new(Task::Probe { key }, now + pool.limits.hard, Waiter::Nobody);
             // Fails only without a process, and then there is nothing to probe.
-            drop(place.send(job, &pool.keys, now));
-            after.touch(place.link.as_ref());
+            drop(slot.send(job, &pool.keys, now));
+            after.touch(slot.link.as_ref());
         }
     }
 }

@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::job::{Job, Outcome, Task, Waiter};
 use super::keybook::KeyBook;
 use super::link::Link;
-use super::place::{Phase, Place};
+use super::worker_slot::{Phase, WorkerSlot};
 use crate::api::TokenIdentity;
 use crate::error::Error;
 use crate::frame::{Call, KeyNumber};
@@ -76,7 +76,7 @@ pub struct Pool {
     pub queue_limit: usize,
     /// Failed for a passing reason; due again at that moment.
     pub delayed: Vec<(Instant, Box<Job>)>,
-    pub places: Vec<Place>,
+    pub slots: Vec<WorkerSlot>,
     pub keys: KeyBook,
     /// A key kept for probing; without one the key used last.
     pub probe_key: Option<KeyNumber>,
@@ -94,7 +94,7 @@ pub struct Pool {
 }
 
 impl Pool {
-    /// Without any place yet; the monitor makes them.
+    /// Without any slot yet; the monitor makes them.
     pub fn new(
         queue_limit: usize,
         limits: Limits,
@@ -106,7 +106,7 @@ impl Pool {
             queue: VecDeque::new(),
             queue_limit,
             delayed: Vec::new(),
-            places: Vec::new(),
+            slots: Vec::new(),
             probe_key: probe.map(|key| keys.number(key)),
             keys,
             last_key: None,
@@ -123,7 +123,7 @@ impl Pool {
 
     /// Whether anybody could sign now.
     pub fn any_ready(&self) -> bool {
-        self.places.iter().any(|place| place.phase == Phase::Ready)
+        self.slots.iter().any(|slot| slot.phase == Phase::Ready)
     }
 
     /// How long a call may take before its process is killed.
@@ -187,15 +187,15 @@ impl Pool {
         let depth = self.limits.depth;
         // Ties go to the first: at low load one warm worker does it all.
         let best = self
-            .places
+            .slots
             .iter_mut()
-            .filter(|place| place.has_room(depth))
-            .min_by_key(|place| place.in_flight() / place.sessions.max(1));
-        let Some(place) = best else {
+            .filter(|slot| slot.has_room(depth))
+            .min_by_key(|slot| slot.in_flight() / slot.sessions.max(1));
+        let Some(slot) = best else {
             return Err(job);
         };
-        place.send(job, &self.keys, now)?;
-        after.touch(place.link.as_ref());
+        slot.send(job, &self.keys, now)?;
+        after.touch(slot.link.as_ref());
         Ok(())
     }
 
@@ -209,30 +209,30 @@ impl Pool {
         }
     }
 
-    /// An answer from the worker in `place`.
+    /// An answer from the worker in `slot`.
     pub fn settle(
         &mut self,
-        place: usize,
+        slot: usize,
         id: u64,
         outcome: Outcome,
         now: Instant,
         after: &mut After,
     ) {
         // An answer nobody waits for: the worker was slow, and the request has been taken away from it.
-        let Some(flight) = self.places[place].take(id, now) else {
+        let Some(flight) = self.slots[slot].take(id, now) else {
             return;
         };
         let Some(job) = flight.job else {
             return;
         };
         if let Task::Probe { .. } = job.task {
-            self.probed(place, &outcome);
+            self.probed(slot, &outcome);
             return;
         }
         match outcome {
             Outcome::Error(error) => self.failed(job, error, now, after),
             good => {
-                self.places[place].failures = 0;
+                self.slots[slot].failures = 0;
                 if let Outcome::Signature(_) = good {
                     self.counters.signatures += 1;
                     self.circuit.kills.clear();
@@ -260,9 +260,9 @@ impl Pool {
     }
 
     /// The outcome of a signature of our own.
-    fn probed(&mut self, place: usize, outcome: &Outcome) {
+    fn probed(&mut self, slot: usize, outcome: &Outcome) {
         self.counters.probes += 1;
-        let place = &mut self.places[place];
+        let slot = &mut self.slots[slot];
         let token_answers = match outcome {
             Outcome::Error(error) => {
                 self.counters.probes_failed += 1;
@@ -275,34 +275,34 @@ impl Pool {
             }
             _ => true,
         };
-        if place.phase == Phase::Proving && token_answers {
-            place.phase = Phase::Ready;
+        if slot.phase == Phase::Proving && token_answers {
+            slot.phase = Phase::Ready;
         }
     }
 
     /// Half-open: one signature of our own before anybody else's depends on this worker. Without a key to try, its word
     /// must do.
-    pub fn prove(&mut self, place: usize, now: Instant, after: &mut After) {
+    pub fn prove(&mut self, slot: usize, now: Instant, after: &mut After) {
         let Some(key) = self.probe_key.or(self.last_key) else {
             return;
         };
-        let place = &mut self.places[place];
-        place.phase = Phase::Proving;
+        let slot = &mut self.slots[slot];
+        slot.phase = Phase::Proving;
         let probe = Job::new(
             Task::Probe { key: Some(key) },
             now + self.limits.hard,
             Waiter::Nobody,
         );
         // Fails only without a process; then there is nobody to prove anything.
-        drop(place.send(probe, &self.keys, now));
-        after.touch(place.link.as_ref());
+        drop(slot.send(probe, &self.keys, now));
+        after.touch(slot.link.as_ref());
     }
 
-    /// The process in `place` is gone.
-    pub fn lost(&mut self, place: usize, now: Instant, after: &mut After) {
+    /// The process in `slot` is gone.
+    pub fn lost(&mut self, slot: usize, now: Instant, after: &mut After) {
         // In reverse, each to the front: the queue then has them in the order they came.
-        let jobs = self.places[place].take_all();
-        self.places[place].link = None;
+        let jobs = self.slots[slot].take_all();
+        self.slots[slot].link = None;
         for mut job in jobs.into_iter().rev() {
             match job.after_death() {
                 _ if !job.waiter.is_somebody() => {}
@@ -335,8 +335,8 @@ impl Pool {
             }
         }
         self.queue = kept;
-        for place in &mut self.places {
-            for flight in place.flights() {
+        for slot in &mut self.slots {
+            for flight in slot.flights() {
                 if let Some(job) = &mut flight.job
                     && late(job)
                     && job.waiter.is_somebody()
@@ -370,26 +370,26 @@ impl Pool {
     fn steal(&mut self, now: Instant) {
         let (stall, depth) = (self.limits.stall, self.limits.depth);
         if self
-            .places
+            .slots
             .iter()
-            .filter(|place| place.phase == Phase::Ready)
+            .filter(|slot| slot.phase == Phase::Ready)
             .count()
             < 2
         {
             return;
         }
-        let free = |places: &[Place], but: usize| {
-            let others = places.iter().enumerate().filter(|(index, _)| *index != but);
+        let free = |slots: &[WorkerSlot], but: usize| {
+            let others = slots.iter().enumerate().filter(|(index, _)| *index != but);
             others
-                .filter(|(_, place)| place.has_room(depth) && now - place.last_answer < stall)
+                .filter(|(_, slot)| slot.has_room(depth) && now - slot.last_answer < stall)
                 .count()
                 > 0
         };
-        for index in 0..self.places.len() {
-            if now - self.places[index].last_answer < stall || !free(&self.places, index) {
+        for index in 0..self.slots.len() {
+            if now - self.slots[index].last_answer < stall || !free(&self.slots, index) {
                 continue;
             }
-            for flight in self.places[index].flights() {
+            for flight in self.slots[index].flights() {
                 let worth = |job: &Job| job.repeatable() && !job.stolen && job.waiter.is_somebody();
                 if now - flight.sent >= stall
                     && flight.job.as_deref().is_some_and(worth)
@@ -419,7 +419,7 @@ impl Pool {
     pub fn is_idle(&self) -> bool {
         self.queue.is_empty()
             && self.delayed.is_empty()
-            && self.places.iter().all(|place| place.in_flight() == 0)
+            && self.slots.iter().all(|slot| slot.in_flight() == 0)
     }
 
     /// One consistent look at everything.
@@ -439,16 +439,16 @@ impl Pool {
             _ if !self.ever_ready => State::Starting,
             _ => State::Recovering,
         };
-        let process = |place: &Place| ProcessHealth {
-            pid: place.child.as_ref().map(std::process::Child::id),
-            ready: place.phase == Phase::Ready,
-            generation: place.generation,
-            in_flight: place.in_flight(),
+        let process = |slot: &WorkerSlot| ProcessHealth {
+            pid: slot.child.as_ref().map(std::process::Child::id),
+            ready: slot.phase == Phase::Ready,
+            generation: slot.generation,
+            in_flight: slot.in_flight(),
         };
         Health {
             state,
             token: self.identity.clone(),
-            processes: self.places.iter().map(process).collect(),
+            processes: self.slots.iter().map(process).collect(),
             queued: self.queue.len() + self.delayed.len(),
             queue_limit: self.queue_limit,
             last_error: self.last_error.clone(),

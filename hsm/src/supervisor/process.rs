@@ -12,8 +12,8 @@ use std::time::Instant;
 use super::Shared;
 use super::job::Outcome;
 use super::link::Link;
-use super::place::Phase;
 use super::pool::{After, Pool};
+use super::worker_slot::Phase;
 use crate::error::Error;
 use crate::frame::{self, Event, Frame, Incoming, Kind, StartOrder, Status};
 use crate::profile::Profile;
@@ -22,7 +22,7 @@ use crate::worker::pin;
 /// What every program may need; everything else of our environment (which may hold secrets) stays here.
 const ENVIRONMENT: [&str; 6] = ["PATH", "HOME", "LANG", "TZ", "TMPDIR", "LD_LIBRARY_PATH"];
 
-/// Starts the process for a place and the thread that listens to it. The pool's lock is held by the caller: a start is
+/// Starts the process for a slot and the thread that listens to it. The pool's lock is held by the caller: a start is
 /// some hundred microseconds, and happens rarely.
 pub fn start(
     shared: &Arc<Shared>,
@@ -39,15 +39,15 @@ pub fn start(
     let reader = link.reader().map_err(failed)?;
     link.put(|out| frame::put_json(out, Kind::Start, 0, &order(shared)));
 
-    // From here on the place has a process. If the listening thread cannot be started the caller gives the place up, and
+    // From here on the slot has a process. If the listening thread cannot be started the caller gives the slot up, and
     // the process ends with its socket.
-    let place = &mut pool.places[index];
-    place.incarnation += 1;
-    place.phase = Phase::Starting { since: now };
-    place.last_answer = now;
-    let incarnation = place.incarnation;
-    place.child = Some(child);
-    place.link = Some(Arc::clone(&link));
+    let slot = &mut pool.slots[index];
+    slot.incarnation += 1;
+    slot.phase = Phase::Starting { since: now };
+    slot.last_answer = now;
+    let incarnation = slot.incarnation;
+    slot.child = Some(child);
+    slot.link = Some(Arc::clone(&link));
     pool.counters.processes_started += 1;
     link.flush();
     let shared = Arc::clone(shared);
@@ -111,7 +111,7 @@ fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, rea
             let mut after = After::default();
             // One lock for all answers of one read.
             let mut pool = shared.pool();
-            if pool.places[index].incarnation != incarnation {
+            if pool.slots[index].incarnation != incarnation {
                 return Err(io::ErrorKind::ConnectionAborted.into());
             }
             while let Some(frame) = incoming.next()? {
@@ -129,7 +129,7 @@ fn listen(shared: &Arc<Shared>, index: usize, incarnation: u64, link: &Link, rea
     }
     link.close();
     let mut pool = shared.pool();
-    if pool.places[index].incarnation == incarnation {
+    if pool.slots[index].incarnation == incarnation {
         gone(&mut pool, index).run();
         drop(pool);
         shared.tick.notify_all();
@@ -184,10 +184,10 @@ fn status(
     after: &mut After,
 ) {
     match status {
-        Status::Queued => pool.places[index].phase = Phase::Queued,
+        Status::Queued => pool.slots[index].phase = Phase::Queued,
         Status::Starting => {
-            if !matches!(pool.places[index].phase, Phase::Down) {
-                pool.places[index].phase = Phase::Starting { since: now };
+            if !matches!(pool.slots[index].phase, Phase::Down) {
+                pool.slots[index].phase = Phase::Starting { since: now };
             }
         }
         Status::Ready {
@@ -200,10 +200,10 @@ fn status(
             // The limits come with the first worker that has seen the token: from now on the pool has its full size.
             pool.identity = Some(identity);
             pool.limits = shared.limits(limits);
-            let place = &mut pool.places[index];
-            place.generation = generation;
-            place.sessions = sessions;
-            place.phase = Phase::Ready;
+            let slot = &mut pool.slots[index];
+            slot.generation = generation;
+            slot.sessions = sessions;
+            slot.phase = Phase::Ready;
             if pool.circuit.open {
                 pool.prove(index, now, after);
             }
@@ -215,7 +215,7 @@ fn status(
                 tracing::warn!(%error, "token unavailable");
             }
             pool.last_error = Some(error);
-            pool.places[index].phase = Phase::Down;
+            pool.slots[index].phase = Phase::Down;
         }
         Status::Stopped { error } => {
             tracing::error!(%error, "token unusable until an operator intervenes");
@@ -237,15 +237,15 @@ fn status(
 fn gone(pool: &mut Pool, index: usize) -> After {
     let now = Instant::now();
     let mut after = After::default();
-    let place = &mut pool.places[index];
-    let gave_way = matches!(place.phase, Phase::Down);
+    let slot = &mut pool.slots[index];
+    let gave_way = matches!(slot.phase, Phase::Down);
     // One that gave way after trying in place for a while is replaced at once; one that died is started ever slower.
     if !gave_way {
-        place.failures += 1;
+        slot.failures += 1;
     }
-    let pause = super::monitor::back_off(place.failures);
-    place.phase = Phase::Vacant { from: now + pause };
-    if let Some(child) = &mut place.child {
+    let pause = super::monitor::back_off(slot.failures);
+    slot.phase = Phase::Vacant { from: now + pause };
+    if let Some(child) = &mut slot.child {
         kill(child);
     }
     // If this thread died before here, the socket's other end would still be closed by its own process, and the monitor

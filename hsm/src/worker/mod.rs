@@ -11,7 +11,7 @@ mod module;
 mod mutate;
 pub mod pin;
 mod public_key;
-mod seat;
+mod session_thread;
 mod verify;
 mod wire;
 
@@ -31,7 +31,7 @@ use crate::error::Class;
 use crate::frame::{Kind, StartOrder, Status, broken};
 use keys::Keys;
 use module::Module;
-use seat::Seat;
+use session_thread::SessionThread;
 use wire::{Inbox, Outbox};
 
 /// Failed attempts to reach the token in place before the process gives way to a fresh one.
@@ -120,11 +120,11 @@ fn watch(worker: &Worker, socket: &UnixStream) -> io::Result<()> {
                     Err(End::Wait) => {}
                 }
             }
-            // Seats are taken even while the token is away: they answer at once that it is, and the supervisor keeps the
+            // Session threads are taken even while the token is away: they answer at once that it is, and the supervisor keeps the
             // requests for later.
             if !seated {
                 for _ in 0..worker.module.sessions() {
-                    scope.spawn(|| Seat::new(worker).work());
+                    scope.spawn(|| SessionThread::new(worker).work());
                 }
                 seated = true;
             }

@@ -7,7 +7,7 @@ use super::attributes;
 use super::mechanism;
 use super::module::Live;
 use super::public_key;
-use super::seat::{Fault, Seat};
+use super::session_thread::{Fault, SessionThread};
 use crate::api::{
     DestroyOrder, GenerateOrder, Generated, ObjectClass, ObjectInfo, PrivateTemplate,
 };
@@ -17,7 +17,7 @@ use crate::error::{Act, Error, ObjectWord};
 use crate::frame::{Answer, Call};
 use crate::key::CkaId;
 
-impl Seat<'_> {
+impl SessionThread<'_> {
     /// One call. What only looks climbs the recovery ladder like a signature; what changes objects does not.
     pub fn call(&mut self, call: Call) -> Result<Answer, Error> {
         match call {
@@ -30,12 +30,12 @@ impl Seat<'_> {
                 .map(|()| Answer::Nothing),
             Call::Find(cka_id) => self.find(cka_id).map(Answer::Objects),
             Call::ReadBack(cka_id) => self
-                .climb(None, |seat, live| seat.read_back(live, cka_id))
+                .climb(None, |thread, live| thread.read_back(live, cka_id))
                 .map(|born| Answer::Generated(Box::new(born))),
             Call::List => {
                 let form = self.worker.module.ec_point();
-                self.climb(None, |seat, live| {
-                    Ok(attributes::list(seat.session(live)?, form)?)
+                self.climb(None, |thread, live| {
+                    Ok(attributes::list(thread.session(live)?, form)?)
                 })
                 .map(Answer::Objects)
             }
@@ -48,9 +48,9 @@ impl Seat<'_> {
     /// What is there under this id; the answer "nothing" is given only by a token that is surely there.
     fn find(&mut self, cka_id: CkaId) -> Result<Vec<ObjectInfo>, Error> {
         let form = self.worker.module.ec_point();
-        self.climb(None, |seat, live| {
-            let there = seat.worker.module.token_is_there(live);
-            let session = seat.session(live)?;
+        self.climb(None, |thread, live| {
+            let there = thread.worker.module.token_is_there(live);
+            let session = thread.session(live)?;
             let mut found = Vec::new();
             for (class, handle) in attributes::find_pair(session, cka_id)? {
                 found.push(attributes::describe(session, class, handle, form)?);

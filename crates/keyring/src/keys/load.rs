@@ -13,13 +13,13 @@ use super::section::Publication;
 use super::{Current, Document, Key, Ring, Snapshot};
 use access::{Credentials, MalformedCredential};
 use log::{
-    ActIndex, ActOnTheLog, BoundKey, Certified, Told, bind_key, unverified_chains,
+    ActIndex, BoundKey, Certified, KeyActs, VerifiedLogAct, bind_key, unverified_chains,
     verify_transcript,
 };
 use store::{KeyRow, RingRow, Store, Versions};
 use token::Handle;
 use trust::error_chain;
-use trust::log_acts::Times;
+use trust::log_acts::CorrectedTimes;
 
 /// How often the database's version is asked for where it does not tell by itself.
 const POLL: Duration = Duration::from_secs(5);
@@ -142,17 +142,17 @@ impl Keys {
     }
 
     /// The times of the log's leaves as corrected, up to this moment.
-    pub async fn times(&self) -> Result<Arc<Times>, store::Error> {
+    pub async fn times(&self) -> Result<Arc<CorrectedTimes>, store::Error> {
         let mut acts = self.acts.lock().await;
         acts.catch_up(&self.store, &self.settings.pin).await?;
         Ok(acts.times())
     }
 
     /// What ceremonies did to the log, oldest first.
-    pub async fn on_the_log(&self) -> Result<Vec<ActOnTheLog>, store::Error> {
+    pub async fn log_acts(&self) -> Result<Vec<VerifiedLogAct>, store::Error> {
         let mut acts = self.acts.lock().await;
         acts.catch_up(&self.store, &self.settings.pin).await?;
-        Ok(acts.on_the_log().to_vec())
+        Ok(acts.log_acts().to_vec())
     }
 
     /// How long ago the database last said that [`Keys::current`] is current.
@@ -377,7 +377,7 @@ fn load_key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
 
 impl Key {
     fn told(self, acts: &ActIndex) -> Self {
-        let Told {
+        let KeyActs {
             accepted, revoked, ..
         } = acts.of(&self.kid);
         Self {

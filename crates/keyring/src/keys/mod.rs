@@ -21,7 +21,7 @@ use trust::{
 
 use access::Credentials;
 use token::Handle;
-use trust::log_acts::Times;
+use trust::log_acts::CorrectedTimes;
 
 pub use load::{Error, Keys, Refused, Settings};
 pub use publish::Document;
@@ -88,7 +88,7 @@ pub struct Snapshot {
     /// Keys in the database that were not believed, with the reason.
     pub refused: Vec<Refused>,
     /// Of the log's leaves, as corrected.
-    pub times: Arc<Times>,
+    pub times: Arc<CorrectedTimes>,
 }
 
 /// Where readers find the present [`Snapshot`]; one atomic load per request.

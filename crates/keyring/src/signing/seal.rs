@@ -7,7 +7,7 @@ use std::time::Instant;
 use trust::{LOG_RING, PublicKey};
 
 use crate::keys::{Key, Keys};
-use log::{Later, NotSealed, Seal, Sealed};
+use log::{CheckpointNotSigned, CheckpointSignature, CheckpointSigner, Later};
 use token::Pool;
 
 pub struct LogKey {
@@ -34,7 +34,7 @@ impl LogKey {
     }
 }
 
-impl Seal for LogKey {
+impl CheckpointSigner for LogKey {
     fn keys(&self) -> Vec<PublicKey> {
         let snapshot = self.keys.current();
         let ring = snapshot.rings.get(LOG_RING);
@@ -46,11 +46,15 @@ impl Seal for LogKey {
         self.primary().is_some()
     }
 
-    fn sign(&self, text: String, deadline: Instant) -> Later<Result<Sealed, NotSealed>> {
+    fn sign(
+        &self,
+        text: String,
+        deadline: Instant,
+    ) -> Later<Result<CheckpointSignature, CheckpointNotSigned>> {
         let key = self.primary();
         let pool = self.pool.clone();
         Box::pin(async move {
-            let not_sealed = |error: Error| NotSealed(Arc::new(error));
+            let not_sealed = |error: Error| CheckpointNotSigned(Arc::new(error));
             let key = key.ok_or_else(|| not_sealed(Error::NoActiveKey))?;
             let input = match key.algorithm.hash() {
                 Some(hash) => hash.digest(text.as_bytes()),
@@ -62,7 +66,7 @@ impl Seal for LogKey {
                 .pop()
                 .unwrap_or(Err(token::Error::Stopped))
                 .map_err(|error| not_sealed(Error::Token(error)))?;
-            Ok(Sealed {
+            Ok(CheckpointSignature {
                 kid: key.kid.as_str().to_owned(),
                 public: key.public.clone(),
                 signature,

@@ -17,7 +17,7 @@ use super::{Claim, Error};
 use crate::keys::{Key, Keys};
 use log::Proofs;
 use store::Store;
-use trust::log_acts::OnTheLog;
+use trust::log_acts::LogAct;
 
 /// Why there is no file.
 #[derive(Debug, thiserror::Error)]
@@ -128,7 +128,7 @@ impl Gatherer {
         if !told.pending.is_empty() {
             return Err(NoEvidence::NotFound);
         }
-        let (origins, corrections) = self.on_the_log(&mut signers).await?;
+        let (origins, corrections) = self.log_acts(&mut signers).await?;
         let log_keys = self.log_keys(signers).await?;
         let revocation = match told.history.revoked_by() {
             Some(ceremony) => self.store.transcript(ceremony).await?,
@@ -163,12 +163,12 @@ impl Gatherer {
 
     /// New origins of the log, and corrections of its clock, which a reader has to know to read its
     /// places and times.
-    async fn on_the_log(
+    async fn log_acts(
         &self,
         signers: &mut BTreeSet<String>,
     ) -> Result<(Vec<Certified>, Vec<Certified>), NoEvidence> {
         let (mut origins, mut corrections) = (Vec::new(), Vec::new());
-        for act in self.keys.on_the_log().await? {
+        for act in self.keys.log_acts().await? {
             let receipt = self.proofs.receipt(act.index).await?;
             let receipt = receipt.ok_or(NoEvidence::NotFound)?;
             signers.insert(receipt.log_kid);
@@ -177,9 +177,9 @@ impl Gatherer {
                 proof: receipt.proof.to_string(),
                 transcript: self.transcript(&act.ceremony).await?,
             };
-            match act.did {
-                OnTheLog::Began(_) => origins.push(certified),
-                OnTheLog::Corrected(_) => corrections.push(certified),
+            match act.act {
+                LogAct::Began(_) => origins.push(certified),
+                LogAct::Corrected(_) => corrections.push(certified),
             }
         }
         Ok((origins, corrections))
@@ -231,7 +231,7 @@ impl Gatherer {
                 Ok(Leaf::Act(act)) => act,
                 _ => return Err(NoEvidence::Broken(format!("leaf {index} is not an act"))),
             };
-            told.history.tell(&act).map_err(|error| broken(&error))?;
+            told.history.apply(&act).map_err(|error| broken(&error))?;
             signers.insert(receipt.log_kid);
             told.life.push(Logged {
                 leaf: receipt.leaf.body,

@@ -11,7 +11,7 @@ use super::Error;
 use crate::keys::Keys;
 use log::{ProofError, Proofs};
 use store::{Occurrence, Store};
-use trust::log_acts::Times;
+use trust::log_acts::CorrectedTimes;
 
 /// What the log says of one signature.
 pub(super) struct Logged {
@@ -86,7 +86,7 @@ fn unreadable(error: store::Error) -> Error {
 }
 
 /// The row as it stands, for a verdict that does not rest on it.
-pub(super) fn by_row(entry: &Occurrence, times: &Times) -> Logged {
+pub(super) fn by_row(entry: &Occurrence, times: &CorrectedTimes) -> Logged {
     let at = times.of(entry.index.unsigned_abs(), Time::from_millis(entry.time));
     logged(entry, at)
 }

@@ -9,14 +9,14 @@ use trust::{Sha256Digest, Time};
 use store::LeafRow;
 use trust::acts::Acts;
 use trust::finding::Findings;
-use trust::log_acts::Times;
+use trust::log_acts::CorrectedTimes;
 use trust::log_clock::Clock;
 
 /// Goes over the rows of the log.
 #[derive(Debug, Default)]
 pub struct Trail {
     /// Of each leaf, by ceremonies that hold.
-    times: Arc<Times>,
+    times: Arc<CorrectedTimes>,
     /// By the times as they were written, which is what checkpoints repeat.
     pub clock: Clock,
     /// By the times as corrected.
@@ -29,7 +29,7 @@ pub struct Trail {
 }
 
 impl Trail {
-    pub fn corrected_by(times: Arc<Times>) -> Self {
+    pub fn corrected_by(times: Arc<CorrectedTimes>) -> Self {
         Self {
             times,
             ..Self::default()
@@ -141,7 +141,7 @@ mod tests {
     use trust::request::ClockCorrection;
 
     use super::*;
-    use trust::log_acts::{LogLine, OnTheLog};
+    use trust::log_acts::{LogAct, LogHistory};
 
     fn row(index: i64, minute: i64) -> LeafRow {
         LeafRow {
@@ -157,7 +157,7 @@ mod tests {
 
     #[test]
     fn a_leaf_from_the_future_makes_none_after_it_backdated_once_it_is_corrected() {
-        let backdated = |line: LogLine| {
+        let backdated = |line: LogHistory| {
             let mut trail = Trail::corrected_by(Arc::new(line.times(&[])));
             let mut findings = Findings::default();
             for (index, minute) in [(0, 10), (1, 5_000), (2, 12), (3, 13)] {
@@ -173,11 +173,11 @@ mod tests {
                 last: 1,
                 origin: "log.example".to_owned(),
             };
-            let mut line = LogLine::of("log.example");
-            line.tell(4, &OnTheLog::Corrected(order)).unwrap();
+            let mut line = LogHistory::of("log.example");
+            line.apply(4, &LogAct::Corrected(order)).unwrap();
             line
         };
-        assert_eq!(backdated(LogLine::of("log.example")), 2);
+        assert_eq!(backdated(LogHistory::of("log.example")), 2);
         assert_eq!(backdated(corrected(11)), 0);
         assert_eq!(backdated(corrected(60)), 2);
     }

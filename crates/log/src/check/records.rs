@@ -10,7 +10,7 @@ use trust::{Pin, Sha256Digest};
 use store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, VoteRow};
 use trust::acts::{Act, Acts};
 use trust::finding::Findings;
-use trust::log_acts::{LogLine, OnTheLog};
+use trust::log_acts::{LogAct, LogHistory};
 
 /// A digest that the leaf does not name is one of an older program; that is told once, elsewhere.
 fn tells(act: &Act, digest: Sha256Digest) -> bool {
@@ -147,7 +147,7 @@ fn state(acts: &[Arc<Act>]) -> &'static str {
 /// What was done to the log rests on ceremonies and begins with the leaves that they name, of which
 /// `roots` are the roots; and its origins are a line that ends in the present
 /// one.
-pub fn on_the_log(
+pub fn log_acts(
     rows: &[CeremonyRow],
     acts: &Acts,
     roots: &BTreeMap<i64, Sha256Digest>,
@@ -156,22 +156,22 @@ pub fn on_the_log(
     findings: &mut Findings,
 ) {
     let mut did = Vec::new();
-    for act in &acts.on_the_log {
+    for act in &acts.log_acts {
         let named = |row: &&CeremonyRow| act.leaf.reference.as_ref() == Some(&row.id);
         let row = rows.iter().find(named);
         let transcript = row.and_then(|row| row.transcript.as_deref());
         let index = act.index.unsigned_abs();
-        match OnTheLog::read(index, &act.leaf, transcript.unwrap_or_default(), pin) {
+        match LogAct::read(index, &act.leaf, transcript.unwrap_or_default(), pin) {
             Ok(done) => did.push((act, done)),
             Err(why) => not_on_the_log(act, &why, findings),
         }
     }
-    let mut line = LogLine::before(did.iter().map(|(_, done)| done), origin);
+    let mut line = LogHistory::before(did.iter().map(|(_, done)| done), origin);
     for (act, done) in &did {
-        if let Err(why) = line.tell(act.index.unsigned_abs(), done) {
+        if let Err(why) = line.apply(act.index.unsigned_abs(), done) {
             not_on_the_log(act, &why, findings);
         }
-        if let OnTheLog::Began(order) = done
+        if let LogAct::Began(order) = done
             && roots
                 .get(&act.index)
                 .is_some_and(|root| *root != order.root)
@@ -335,7 +335,7 @@ mod tests {
                 acts.note(*index, leaf(done));
             }
             let mut findings = Findings::default();
-            on_the_log(rows, &acts, &roots, office.pin(), origin, &mut findings);
+            log_acts(rows, &acts, &roots, office.pin(), origin, &mut findings);
             let (told, _) = findings.into_parts();
             let codes = told.iter().map(|finding| finding.code);
             codes.collect::<Vec<_>>().join(" ")

@@ -13,9 +13,9 @@ use trust::tlog::policy::WitnessPolicy;
 
 use super::trouble::{Fault, Trouble};
 use super::world::{ORIGIN, World, run};
-use crate::keeper::Published;
 use crate::proofs::{Error as ProofError, Proofs};
 use crate::prune::{Error, Plan, Pruner};
+use crate::published::Published;
 use crate::tiles::Tiles;
 use store::testing::place::Place;
 use store::testing::world::{NOW, signature};

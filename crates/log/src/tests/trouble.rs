@@ -1,4 +1,4 @@
-//! A ledger and an object store that fail on command: before they did what was asked, or after.
+//! A tree store and an object store that fail on command: before they did what was asked, or after.
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
@@ -13,7 +13,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
-use crate::ledger::{INTEGRATOR, Ledger};
+use crate::tree_store::{INTEGRATOR, TreeStore};
 use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +82,7 @@ impl Troubled {
     }
 }
 
-impl Ledger for Troubled {
+impl TreeStore for Troubled {
     async fn size(&self) -> Result<i64, Error> {
         self.store.log_size().await
     }

@@ -12,7 +12,7 @@ use trust::{PublicKey, Time};
 
 use super::trouble::{Objects, Trouble, Troubled};
 use crate::integrator::{Error, Integrator, Settings, Step};
-use crate::seal::{Later, NotSealed, Seal, Sealed};
+use crate::signer::{CheckpointNotSigned, CheckpointSignature, CheckpointSigner, Later};
 use crate::storage::Storage;
 use crate::tiles::Tiles;
 use base::Env;
@@ -34,7 +34,7 @@ impl Key {
     }
 }
 
-impl Seal for Key {
+impl CheckpointSigner for Key {
     fn keys(&self) -> Vec<PublicKey> {
         vec![self.public()]
     }
@@ -43,13 +43,17 @@ impl Seal for Key {
         true
     }
 
-    fn sign(&self, text: String, _: Instant) -> Later<Result<Sealed, NotSealed>> {
-        let sealed = Sealed {
+    fn sign(
+        &self,
+        text: String,
+        _: Instant,
+    ) -> Later<Result<CheckpointSignature, CheckpointNotSigned>> {
+        let signed = CheckpointSignature {
             kid: self.kid.clone(),
             public: self.public(),
             signature: self.pair.sign(text.as_bytes()).as_ref().to_vec(),
         };
-        Box::pin(async move { Ok(sealed) })
+        Box::pin(async move { Ok(signed) })
     }
 }
 
@@ -96,7 +100,7 @@ impl World {
     }
 
     pub fn integrator(&self, holder: &str, trouble: &Arc<Trouble>) -> Integrator<Troubled> {
-        let ledger = Troubled {
+        let tree_store = Troubled {
             store: self.store.clone(),
             trouble: trouble.clone(),
         };
@@ -110,7 +114,7 @@ impl World {
             remove_partial: true,
         };
         let tiles = Tiles::new(self.storage(trouble));
-        Integrator::new(ledger, tiles, self.key.clone(), env, settings)
+        Integrator::new(tree_store, tiles, self.key.clone(), env, settings)
     }
 
     /// Signatures into the database.

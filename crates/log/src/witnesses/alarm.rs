@@ -1,4 +1,4 @@
-//! What the witnesses found against the log, and whether it has to stand still for it.
+//! What the witnesses found against the log, and whether it has to be halted for it.
 
 use std::sync::Arc;
 
@@ -81,7 +81,7 @@ impl Findings {
         self.0.iter().all(|finding| finding.asked)
     }
 
-    /// Why the log has to stand still.
+    /// Why the log has to be halted.
     pub fn alarm(&self) -> Option<Arc<Alarm>> {
         let mut proofs = self.0.iter().filter_map(|finding| finding.proves.clone());
         if let Some(proof) = proofs.next() {

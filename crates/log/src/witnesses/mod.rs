@@ -25,8 +25,8 @@ use trust::tlog::policy::{PolicyError, WitnessPolicy};
 use trust::tlog::witness::AddCheckpoint;
 
 use super::integrator::verifier_keys;
-use super::keeper::Published;
-use super::seal::Seal;
+use super::published::Published;
+use super::signer::CheckpointSigner;
 use super::tiles::{self, Tiles};
 use base::Env;
 use base::names;
@@ -124,7 +124,7 @@ pub fn read_policy(path: Option<&Path>) -> Result<Option<Arc<WitnessPolicy>>, Se
 pub struct Shared {
     pub store: Store,
     pub tiles: Tiles,
-    pub seal: Arc<dyn Seal>,
+    pub signer: Arc<dyn CheckpointSigner>,
     pub env: Env,
     pub origin: String,
     pub heartbeat: Duration,
@@ -359,7 +359,7 @@ impl Asking {
         let Some(bytes) = self.remote.latest(&shared.origin).await? else {
             return Ok(());
         };
-        let keys = verifier_keys(&shared.origin, shared.seal.as_ref());
+        let keys = verifier_keys(&shared.origin, shared.signer.as_ref());
         let opened = Note::parse(&bytes).and_then(|note| checkpoint::open(&note, &keys));
         match opened {
             Ok(seen) => self.evidence = Some(seen),

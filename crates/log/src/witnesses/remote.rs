@@ -132,7 +132,7 @@ async fn answer(request: reqwest::RequestBuilder) -> Result<(StatusCode, Vec<u8>
 }
 
 /// The submission prefix without its last slash. What is sent there is public, but who answers
-/// decides whether the log stands still, so it has to be who it is thought to be.
+/// decides whether the log is halted, so it has to be who it is thought to be.
 fn checked(url: &str) -> Result<String, Error> {
     let refused = || Error::Address(url.to_owned());
     let parsed = Url::parse(url).map_err(|_| refused())?;

@@ -7,11 +7,11 @@ use crate::json;
 use crate::namespace::Purpose;
 use crate::policy::{Policy, Threshold};
 use crate::request::DocumentRef;
-use crate::roster::{Held, Member, Role, Roster};
+use crate::roster::{KeyOwners, Member, Role, Roster};
 use crate::tally::Electorate;
 
 use super::{ChainError, Chains, Change, Genesis, Pin, SignedDocument, Trusted};
-use document::{Document, Place};
+use document::{Document, ExpectedDocument};
 
 /// Walks from the pinned genesis to the newest document. Every document is verified over its
 /// stored bytes by the rules of the one before it.
@@ -38,7 +38,7 @@ fn genesis(signed: &SignedDocument, pin: &Pin) -> Result<Trusted, ChainError> {
     }
     let unverified: Genesis = document.read()?;
     let Genesis { roster, policy, .. } = &unverified;
-    let first = Place {
+    let first = ExpectedDocument {
         version: 1,
         previous: None,
     };
@@ -71,15 +71,15 @@ fn genesis(signed: &SignedDocument, pin: &Pin) -> Result<Trusted, ChainError> {
         }),
         Err(source) => Err(ChainError::Json { index: 0, source }),
     };
-    let mut held = Held::default();
-    held.extend(&roster);
+    let mut key_owners = KeyOwners::default();
+    key_owners.extend(&roster);
     Ok(Trusted {
         roster_ref: reference(json::canonical(&roster))?,
         policy_ref: reference(json::canonical(&policy))?,
         roster,
         policy,
         documents: vec![found],
-        held,
+        key_owners,
     })
 }
 
@@ -100,14 +100,14 @@ fn next_roster(
         previous,
         ..
     } = &unverified;
-    let next = Place {
+    let next = ExpectedDocument {
         version: trusted.roster.version + 1,
         previous: Some(trusted.head()),
     };
     document.stands_at(next, service, environment, *version, *previous)?;
     possible(&unverified, &trusted.policy, index)?;
     unverified
-        .follows(&trusted.roster, &trusted.held)
+        .follows(&trusted.roster, &trusted.key_owners)
         .map_err(|source| ChainError::Roster { index, source })?;
 
     let needed = trusted.policy.thresholds.of("roster").get();
@@ -128,7 +128,7 @@ fn next_roster(
         version: unverified.version,
         digest: document.digest(),
     };
-    trusted.held.extend(&unverified);
+    trusted.key_owners.extend(&unverified);
     trusted.roster = unverified;
     Ok(())
 }
@@ -149,7 +149,7 @@ fn next_policy(
         previous,
         ..
     } = &unverified;
-    let next = Place {
+    let next = ExpectedDocument {
         version: trusted.policy.version + 1,
         previous: Some(trusted.head()),
     };

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Covers, Evidence, Finding, Refused, Subject};
+use super::{Covers, Evidence, EvidenceError, EvidenceReport, Subject};
 use crate::alg::Algorithm;
 use crate::base64url;
 use crate::chain::Pin;
@@ -25,14 +25,14 @@ use crate::tlog::policy::WitnessPolicy;
 use crate::transcript::{VerifiedTranscript, log_keys, verify_core};
 use crate::verdict::{Existence, Facts, verdict};
 
-fn refused(word: &'static str, why: impl std::fmt::Display) -> Refused {
-    Refused {
+fn refused(word: &'static str, why: impl std::fmt::Display) -> EvidenceError {
+    EvidenceError {
         word,
         why: why.to_string(),
     }
 }
 
-impl From<NotProven> for Refused {
+impl From<NotProven> for EvidenceError {
     fn from(error: NotProven) -> Self {
         match error {
             NotProven::LogKey(why) => refused("log_key", why),
@@ -54,7 +54,7 @@ pub(super) fn check(
     file: &Evidence,
     genesis: Sha256Digest,
     witnesses: Option<&WitnessPolicy>,
-) -> Result<Finding, Refused> {
+) -> Result<EvidenceReport, EvidenceError> {
     let pin = Pin {
         genesis,
         service: file.service.clone(),
@@ -124,7 +124,7 @@ pub(super) fn check(
         logged: true,
         withdrawn: None,
     });
-    Ok(Finding {
+    Ok(EvidenceReport {
         verdict,
         kid: leaf.kid.clone(),
         ring: leaf.ring.clone(),
@@ -139,7 +139,7 @@ pub(super) fn check(
 }
 
 /// A transcript that holds and is of a birth.
-fn certified(text: &str, pin: &Pin) -> Result<Certified, Refused> {
+fn certified(text: &str, pin: &Pin) -> Result<Certified, EvidenceError> {
     let no = |error: &dyn std::error::Error| refused("transcript", told(error));
     let verified = verify_core(text.as_bytes(), pin).map_err(|error| no(&error))?;
     let prepared_at = verified.statement().executed_at;
@@ -173,7 +173,7 @@ impl Log {
         pin: &Pin,
         proofs: &mut Proofs<'_>,
         of_the_leaf: &Proven,
-    ) -> Result<Self, Refused> {
+    ) -> Result<Self, EvidenceError> {
         let mut log = Self {
             origins: Origins::one(of_the_leaf.origin.as_str()),
             ends: Vec::new(),
@@ -265,7 +265,7 @@ impl Log {
         word: &'static str,
         proven: &Proven,
         leaf: &str,
-    ) -> Result<LogPlace, Refused> {
+    ) -> Result<LogPlace, EvidenceError> {
         let place = self.origins.place(&proven.origin, proven.index);
         let place = place.ok_or_else(|| refused(word, "a checkpoint of a different log"))?;
         let hash = leaf_hash(leaf.as_bytes());
@@ -274,7 +274,7 @@ impl Log {
     }
 
     /// The checkpoints of the file are of one line of logs, each of which has one root of each size.
-    fn whole(&self, proofs: &Proofs<'_>) -> Result<(), Refused> {
+    fn whole(&self, proofs: &Proofs<'_>) -> Result<(), EvidenceError> {
         if self.torn {
             return Err(refused("proof", "two leaves with the same index"));
         }
@@ -295,7 +295,7 @@ fn log_act(
     each: &super::Certified,
     pin: &Pin,
     proofs: &mut Proofs<'_>,
-) -> Result<(ActLeaf, Proven, VerifiedTranscript), Refused> {
+) -> Result<(ActLeaf, Proven, VerifiedTranscript), EvidenceError> {
     let proven = proofs
         .check(&each.proof, &each.leaf)
         .map_err(|error| refused(word, error))?;
@@ -314,7 +314,7 @@ fn log_act(
     }
 }
 
-fn parse_leaf(word: &'static str, text: &str) -> Result<Leaf, Refused> {
+fn parse_leaf(word: &'static str, text: &str) -> Result<Leaf, EvidenceError> {
     // No log of ours has one: the bound is the readers', so that all of them have the same.
     if text.len() > leaf::MAX_LEN {
         return Err(refused(word, "a leaf exceeds the length limit"));
@@ -323,7 +323,7 @@ fn parse_leaf(word: &'static str, text: &str) -> Result<Leaf, Refused> {
 }
 
 /// Step 5.
-fn signature_leaf(text: &str, key: &Certified) -> Result<SignatureLeaf, Refused> {
+fn signature_leaf(text: &str, key: &Certified) -> Result<SignatureLeaf, EvidenceError> {
     let leaf = parse_leaf("leaf", text)?;
     let Leaf::Signature(leaf) = leaf else {
         return Err(refused("leaf", "it does not record a signature"));
@@ -343,7 +343,7 @@ fn life(
     key: &Certified,
     acts: &[LogPlace],
     log: &Log,
-) -> Result<(History, Places), Refused> {
+) -> Result<(History, Places), EvidenceError> {
     let kid = key.public.kid();
     let mut places = Places::default();
     let mut history = History::new(kid.clone(), key.prepared_at);
@@ -384,7 +384,7 @@ fn life(
             ));
         }
         history
-            .tell(&act)
+            .apply(&act)
             .map_err(|error| refused("life", told(&error)))?;
         if history.life().activated_at.is_some() {
             places.primary.get_or_insert(place);
@@ -418,7 +418,7 @@ impl Places {
     }
 }
 
-fn act(text: &str) -> Result<ActLeaf, Refused> {
+fn act(text: &str) -> Result<ActLeaf, EvidenceError> {
     match parse_leaf("life", text)? {
         Leaf::Act(act) => Ok(*act),
         Leaf::Signature(_) | Leaf::Unknown(_) => Err(refused("life", "no act on a key")),
@@ -431,7 +431,7 @@ fn revocation(
     key: &Certified,
     history: &History,
     pin: &Pin,
-) -> Result<(), Refused> {
+) -> Result<(), EvidenceError> {
     let Some(text) = &file.revocation else {
         return Ok(());
     };
@@ -465,7 +465,7 @@ fn subject_checks(
     subject: &Subject,
     leaf: &SignatureLeaf,
     key: &Certified,
-) -> Result<(bool, bool), Refused> {
+) -> Result<(bool, bool), EvidenceError> {
     let Subject {
         covers,
         input,

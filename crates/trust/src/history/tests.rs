@@ -21,7 +21,7 @@ fn told(acts: &[ActLeaf]) -> Result<History, NotAHistory> {
     let mut history = History::new(kid(0), Time::from_millis(1));
     for act in acts {
         assert!(History::concerns(act, &kid(0)));
-        history.tell(act)?;
+        history.apply(act)?;
     }
     Ok(history)
 }
@@ -224,7 +224,7 @@ proptest! {
             };
             prop_assert!(History::concerns(&next, &kid(0)));
             let before = history.clone();
-            if history.tell(&next).is_err() {
+            if history.apply(&next).is_err() {
                 prop_assert_eq!(history.life(), before.life());
                 continue;
             }

@@ -12,6 +12,7 @@ use crate::spelled::spelled;
 use crate::subject::Subject;
 use crate::template::Use;
 use crate::time::Time;
+use crate::usage::Usage;
 
 /// What a ceremony does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -143,24 +144,6 @@ impl KeyPurpose {
     }
 }
 
-/// What a ring's keys are used for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Usage {
-    /// JWS and DSSE: the service builds what is signed.
-    Structured,
-    /// A digest that the caller made. Never together with structured formats, because a caller
-    /// could then have any structure signed.
-    Raw,
-    /// Roots of batches.
-    Sealed,
-    /// Certificates and revocation lists.
-    Certificates,
-    /// Checkpoints of the log.
-    Log,
-    /// Other keys are wrapped.
-    Wrap,
-}
-
 /// Destroys private halves. Their public halves stay for ever.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -253,30 +236,6 @@ pub enum RevocationReason {
     Superseded,
 }
 
-impl Usage {
-    /// All, in a stable order.
-    pub const ALL: [Self; 6] = [
-        Self::Structured,
-        Self::Raw,
-        Self::Sealed,
-        Self::Certificates,
-        Self::Log,
-        Self::Wrap,
-    ];
-
-    /// The word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Structured => "structured",
-            Self::Raw => "raw",
-            Self::Sealed => "sealed",
-            Self::Certificates => "certificates",
-            Self::Log => "log",
-            Self::Wrap => "wrap",
-        }
-    }
-}
-
 impl RevocationReason {
     /// All reasons, in a stable order.
     pub const ALL: [Self; 3] = [Self::Unspecified, Self::Compromised, Self::Superseded];
@@ -290,7 +249,6 @@ impl RevocationReason {
     }
 }
 
-spelled!(Usage, "usage");
 spelled!(RevocationReason, "reason");
 
 impl Operation {

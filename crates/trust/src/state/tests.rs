@@ -49,7 +49,7 @@ fn states() -> Vec<KeyState> {
 #[test]
 fn only_these_transitions_exist() {
     let late = at(1000);
-    type Try = fn(KeyState, Time) -> Result<KeyState, Refused>;
+    type Try = fn(KeyState, Time) -> Result<KeyState, RefusedTransition>;
     let transitions: [(&str, Try); 8] = [
         ("publish", |state, at| {
             state.publish(&kid(1), accepted(1), at)
@@ -99,7 +99,7 @@ fn only_these_transitions_exist() {
 fn a_key_waits_publish_safety_before_it_signs() {
     let standby = states().remove(1);
     let refused = standby.clone().activate(&safety(), at(101)).unwrap_err();
-    assert_eq!(refused.why, Refusal::TooEarly(at(102)));
+    assert_eq!(refused.why, TransitionError::TooEarly(at(102)));
     assert!(standby.activate(&safety(), at(102)).is_ok());
 }
 
@@ -107,7 +107,7 @@ fn a_key_waits_publish_safety_before_it_signs() {
 fn a_secondary_waits_retire_safety_before_it_stops() {
     let secondary = states().remove(3);
     let refused = secondary.retire(&safety(), at(249)).unwrap_err();
-    assert_eq!(refused.why, Refusal::TooEarly(at(250)));
+    assert_eq!(refused.why, TransitionError::TooEarly(at(250)));
 }
 
 #[test]
@@ -124,16 +124,16 @@ fn a_proof_is_for_one_key() {
         .clone()
         .publish(&kid(1), accepted(2), at(2))
         .unwrap_err();
-    assert_eq!(refused.why, Refusal::OtherKey(kid(2)));
+    assert_eq!(refused.why, TransitionError::OtherKey(kid(2)));
     let refused = prepared
         .revoke(&kid(1), &revoke(2, None), at(2))
         .unwrap_err();
-    assert_eq!(refused.why, Refusal::OtherKey(kid(2)));
+    assert_eq!(refused.why, TransitionError::OtherKey(kid(2)));
     let refused = states()
         .remove(4)
         .archive(&kid(1), &destroy(2), at(900))
         .unwrap_err();
-    assert_eq!(refused.why, Refusal::OtherKeys);
+    assert_eq!(refused.why, TransitionError::OtherKeys);
 }
 
 #[test]
@@ -141,7 +141,7 @@ fn time_does_not_run_backwards() {
     let refused = states().remove(2).demote(at(101)).unwrap_err();
     assert_eq!(
         refused.why,
-        Refusal::Backwards {
+        TransitionError::Backwards {
             at: at(101),
             last: at(102)
         }
@@ -268,7 +268,7 @@ fn severity_is_raised_and_never_lowered() {
             Ok(other) => panic!("{what}: {other:?}"),
             Err(refused) => {
                 assert!(!more, "{what}");
-                assert_eq!(refused.why, Refusal::NotMoreSevere);
+                assert_eq!(refused.why, TransitionError::NotMoreSevere);
                 assert_eq!(*refused.state, first);
             }
         }
@@ -282,12 +282,12 @@ fn a_revoked_key_is_destroyed_once_and_stays_revoked() {
         .clone()
         .archive(&kid(1), &destroy(2), at(900))
         .unwrap_err();
-    assert_eq!(refused.why, Refusal::OtherKeys);
+    assert_eq!(refused.why, TransitionError::OtherKeys);
     let refused = stopped
         .clone()
         .archive(&kid(1), &destroy(1), at(149))
         .unwrap_err();
-    assert!(matches!(refused.why, Refusal::Backwards { .. }));
+    assert!(matches!(refused.why, TransitionError::Backwards { .. }));
     for when in [150, 151, 900] {
         let destroyed = stopped
             .clone()

@@ -59,7 +59,7 @@ impl Log {
         }))
     }
 
-    fn tell(&mut self, done: &Done) -> &mut Self {
+    fn append(&mut self, done: &Done) -> &mut Self {
         let path = format!("/v1/ceremonies/{}/transcript", done.request);
         self.transcripts.insert(path, done.transcript.clone());
         self.put(&done.leaf)
@@ -125,7 +125,7 @@ fn look(log: &Log, before: Option<&State>) -> Look {
         let genesis = office().pin().genesis;
         let follower = Follower::new(log.shown(), genesis, None);
         let round = Round {
-            watch: Watch::resume(genesis, before.cloned()).unwrap(),
+            watch: LogReader::resume(genesis, before.cloned()).unwrap(),
             witnessed: None,
             checkpoint: None,
             state: None,
@@ -180,7 +180,7 @@ fn a_corrected_clock_alarms_nobody_who_reads_the_correction() {
     assert_eq!(uncorrected.codes(), ["backdated", "backdated"]);
     assert_eq!(uncorrected.clock_is_behind, Vec::<i64>::new());
 
-    log.tell(&corrected(4)).silent(15);
+    log.append(&corrected(4)).silent(15);
     let whole = look(&log, None);
     assert_eq!(whole.told, [], "the acts of the ceremony neither");
     // The newest leaf is of minute 15: `stale` from 17 on.
@@ -203,13 +203,13 @@ fn a_corrected_clock_alarms_nobody_who_reads_the_correction() {
 fn a_correction_of_other_leaves_or_too_late_a_bound_helps_nobody() {
     for (first, last, bound) in [(3, 4, 2), (0, 1, 2), (2, 2, 4_999)] {
         let mut log = ahead();
-        log.tell(&office().done(5_000, correction(OLD, first, last, bound)));
+        log.append(&office().done(5_000, correction(OLD, first, last, bound)));
         let told = look(&log, None);
         assert_eq!(told.codes(), ["backdated"; 2], "{first} to {last}, {bound}");
     }
     // A bound before what was true makes its own leaf backdated.
     let mut log = Log::of(&[20, 21, 5_000]);
-    log.tell(&office().done(22, correction(OLD, 2, 2, 10)));
+    log.append(&office().done(22, correction(OLD, 2, 2, 10)));
     assert_eq!(look(&log, None).codes(), ["backdated"]);
 }
 
@@ -269,7 +269,7 @@ fn a_correction_that_does_not_rest_on_a_ceremony_is_told_and_has_no_effect() {
         let mut done = corrected(4);
         change(&mut done);
         let mut log = ahead();
-        log.tell(&done);
+        log.append(&done);
         let told = look(&log, None);
         assert_eq!(
             told.codes(),
@@ -287,7 +287,7 @@ fn a_correction_that_does_not_rest_on_a_ceremony_is_told_and_has_no_effect() {
 #[test]
 fn a_ceremony_that_is_shown_later_counts_from_then_on() {
     let mut log = ahead();
-    log.tell(&corrected(4));
+    log.append(&corrected(4));
     let shown = std::mem::take(&mut log.transcripts);
     let told = look(&log, None);
     assert_eq!(told.codes().last(), Some(&"correction"));
@@ -343,7 +343,7 @@ fn acts_on_a_key_are_judged_at_the_times_that_were_corrected() {
     log.put(&act("rotate", "key", 2));
     let history = |log: &Log| {
         let state = look(log, None).state;
-        let watch = Watch::resume(genesis, state).unwrap();
+        let watch = LogReader::resume(genesis, state).unwrap();
         let kid: Kid = kid.parse().unwrap();
         let certificate = Certificate {
             public: ed25519(),
@@ -362,7 +362,7 @@ fn acts_on_a_key_are_judged_at_the_times_that_were_corrected() {
         codes.join(" ")
     };
     assert_eq!(history(&log), "history");
-    log.tell(&office().done(4, correction(OLD, 1, 1, 2)));
+    log.append(&office().done(4, correction(OLD, 1, 1, 2)));
     assert_eq!(history(&log), "");
 }
 

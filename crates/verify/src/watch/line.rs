@@ -9,10 +9,10 @@ use trust::tlog::note::Note;
 use trust::{Sha256Digest, Time};
 
 use super::state::State;
-use super::transcripts::Heard;
+use super::transcripts::CheckedAct;
 use trust::acts::Act;
 use trust::finding::Findings;
-use trust::log_acts::{LogLine, OnTheLog, Times};
+use trust::log_acts::{CorrectedTimes, LogAct, LogHistory};
 
 /// Acts on the log that are looked at in one round.
 const MOST: usize = 1_000;
@@ -24,9 +24,9 @@ const LASTING: usize = 100;
 #[derive(Default)]
 pub struct Line {
     /// Nothing, before the ceremonies of a log were heard that is read from its beginning.
-    known: Option<LogLine>,
+    known: Option<LogHistory>,
     /// The same, to be asked of each leaf.
-    times: Times,
+    times: CorrectedTimes,
     /// Whether a log is read from its beginning although something is remembered.
     anew: bool,
     /// Whether ceremonies were heard: what is read now was read before.
@@ -77,7 +77,7 @@ impl Line {
         &self.unheard
     }
 
-    fn know(&mut self, line: LogLine) {
+    fn know(&mut self, line: LogHistory) {
         self.times = line.times(&[]);
         self.known = Some(line);
     }
@@ -92,18 +92,23 @@ impl Line {
     }
 
     /// Takes over what holds.
-    pub fn hear(&mut self, heard: Vec<Heard>, remembered: Option<&State>, now: &Checkpoint) {
-        let holds = heard.iter().filter_map(|each| each.said.as_ref().ok());
+    pub fn apply_all(
+        &mut self,
+        checked: Vec<CheckedAct>,
+        remembered: Option<&State>,
+        now: &Checkpoint,
+    ) {
+        let holds = checked.iter().filter_map(|each| each.effect.as_ref().ok());
         let mut line = match self.known.take() {
             Some(line) => line,
-            None => LogLine::before(holds, &now.origin),
+            None => LogHistory::before(holds, &now.origin),
         };
         (self.heard, self.unheard) = (true, Vec::new());
-        for Heard { act, said } in heard {
+        for CheckedAct { act, effect } in checked {
             let index = act.index.unsigned_abs();
-            match said.and_then(|did| line.tell(index, &did).map(|()| did)) {
-                Ok(OnTheLog::Corrected(order)) => self.corrected.push(order),
-                Ok(OnTheLog::Began(order)) => self.began.push(order),
+            match effect.and_then(|did| line.apply(index, &did).map(|()| did)) {
+                Ok(LogAct::Corrected(order)) => self.corrected.push(order),
+                Ok(LogAct::Began(order)) => self.began.push(order),
                 Err(why) => {
                     self.unheard.push(act);
                     self.whys.push(why);
@@ -144,7 +149,7 @@ impl Line {
     }
 
     /// Acts on the log that do not rest on a ceremony.
-    pub fn tell(&self, findings: &mut Findings) {
+    pub fn report(&self, findings: &mut Findings) {
         // First, or it would be among those that are only counted.
         if self.too_many > 0 {
             let what = format!("{} log acts were not checked", self.too_many);
@@ -176,7 +181,7 @@ impl Line {
                 "{origin:?} does not begin with the leaves that its ceremony retained"
             ));
         }
-        let newest = self.known.as_ref().map_or(&*now.origin, LogLine::newest);
+        let newest = self.known.as_ref().map_or(&*now.origin, LogHistory::newest);
         if newest != now.origin {
             return Err(format!(
                 "the log's origin is {:?}, its ceremonies name {newest:?}",
@@ -242,9 +247,9 @@ impl Line {
     }
 
     /// What to remember.
-    pub fn known(&self, now: &Checkpoint) -> LogLine {
+    pub fn known(&self, now: &Checkpoint) -> LogHistory {
         let known = self.known.clone();
-        known.unwrap_or_else(|| LogLine::of(now.origin.as_str()))
+        known.unwrap_or_else(|| LogHistory::of(now.origin.as_str()))
     }
 
     /// Acts to be heard again.

@@ -8,7 +8,7 @@ use trust::tlog::merkle::Frontier;
 use trust::tlog::note::Note;
 
 use trust::acts::Act;
-use trust::log_acts::LogLine;
+use trust::log_acts::LogHistory;
 use trust::log_clock::Clock;
 
 /// What is remembered between rounds. It grows with acts on keys and on the log, not with what is
@@ -24,7 +24,7 @@ pub struct State {
     pub(super) frontier: Vec<Sha256Digest>,
     pub(super) genesis: Sha256Digest,
     /// Its origins, of which the newest is that of the checkpoint, and corrections of its clock.
-    pub(super) line: LogLine,
+    pub(super) line: LogHistory,
     /// The last good checkpoint, with its signatures: the evidence, should the log fork.
     pub(super) note: String,
     pub(super) root: Sha256Digest,

@@ -30,7 +30,7 @@ fn leaf(millis: i64, kid: &str, action: &str) -> Vec<u8> {
     .into_bytes()
 }
 
-fn checkpoint(watch: &Watch) -> Checkpoint {
+fn checkpoint(watch: &LogReader) -> Checkpoint {
     Checkpoint {
         origin: "log.example".to_owned(),
         size: watch.size(),
@@ -39,9 +39,9 @@ fn checkpoint(watch: &Watch) -> Checkpoint {
 }
 
 /// A log of these leaves, read and remembered.
-fn seen(leaves: &[Vec<u8>]) -> (Watch, State) {
+fn seen(leaves: &[Vec<u8>]) -> (LogReader, State) {
     let genesis = Sha256Digest::of(GENESIS);
-    let mut watch = Watch::resume(genesis, None).unwrap();
+    let mut watch = LogReader::resume(genesis, None).unwrap();
     let mut findings = Findings::default();
     leaves
         .iter()
@@ -80,46 +80,46 @@ fn a_log_that_shrank_or_forked_is_told_from_one_that_grew() {
     let leaves = [leaf(1, &kid, "accepted"), leaf(2, &kid, "rotate")];
     let (watch, state) = seen(&leaves);
     let now = checkpoint(&watch);
-    let resumed = Watch::resume(Sha256Digest::of(GENESIS), Some(state.clone())).unwrap();
-    assert_eq!(resumed.standing(&now), Standing::Same);
+    let resumed = LogReader::resume(Sha256Digest::of(GENESIS), Some(state.clone())).unwrap();
+    assert_eq!(resumed.relation(&now), CheckpointRelation::Same);
     for (changed, standing) in [
         (
             Checkpoint {
                 size: 1,
                 ..now.clone()
             },
-            Standing::Shrunk,
+            CheckpointRelation::Shrunk,
         ),
         (
             Checkpoint {
                 root: Sha256Digest::of(b"x"),
                 ..now.clone()
             },
-            Standing::Forked,
+            CheckpointRelation::Forked,
         ),
         (
             Checkpoint {
                 origin: "other".to_owned(),
                 ..now.clone()
             },
-            Standing::Elsewhere,
+            CheckpointRelation::Elsewhere,
         ),
         (
             Checkpoint {
                 size: 3,
                 ..now.clone()
             },
-            Standing::Grown,
+            CheckpointRelation::Grown,
         ),
     ] {
-        assert_eq!(resumed.standing(&changed), standing);
+        assert_eq!(resumed.relation(&changed), standing);
     }
     // Grown from what was seen, and from something else.
     let third = leaf(3, &kid, "revoke");
     let (grown, _) = seen(&[leaves[0].clone(), leaves[1].clone(), third.clone()]);
     let (forked, _) = seen(&[leaves[1].clone(), leaves[0].clone(), third.clone()]);
     for (log, ends) in [(grown, true), (forked, false)] {
-        let mut watch = Watch::resume(Sha256Digest::of(GENESIS), Some(state.clone())).unwrap();
+        let mut watch = LogReader::resume(Sha256Digest::of(GENESIS), Some(state.clone())).unwrap();
         watch.entry(&third, &mut Findings::default());
         assert_eq!(watch.ends_in(&checkpoint(&log)), ends);
     }

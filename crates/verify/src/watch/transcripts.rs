@@ -5,7 +5,7 @@ use trust::{Kid, Pin, PublicKey, Request, Sha256Digest, Time, Transcript, Verifi
 
 use trust::acts::Act;
 use trust::error_chain;
-use trust::log_acts::OnTheLog;
+use trust::log_acts::LogAct;
 
 /// A key by its verified transcript.
 #[derive(Debug, Clone)]
@@ -38,20 +38,20 @@ impl Certificate {
 
 /// An act on the log, and what it did by its ceremony, or why that does not hold.
 #[derive(Debug, Clone)]
-pub struct Heard {
+pub struct CheckedAct {
     pub act: Act,
-    pub said: Result<OnTheLog, String>,
+    pub effect: Result<LogAct, String>,
 }
 
-impl Heard {
+impl CheckedAct {
     /// By the transcript that the act names, if there is one to be had.
     pub fn by(act: Act, transcript: Option<&[u8]>, genesis: Sha256Digest) -> Self {
-        let said = match transcript {
+        let effect = match transcript {
             None => Err("its transcript is not available".to_owned()),
             Some(bytes) => pin(bytes, genesis)
-                .and_then(|pin| OnTheLog::read(act.index.unsigned_abs(), &act.leaf, bytes, &pin)),
+                .and_then(|pin| LogAct::read(act.index.unsigned_abs(), &act.leaf, bytes, &pin)),
         };
-        Self { act, said }
+        Self { act, effect }
     }
 }
 

@@ -68,7 +68,7 @@ struct Log {
     size: i64,
     /// Whether the quorum of witnesses is complete on it; null where nobody is to witness.
     witnessed: Option<bool>,
-    /// Why the log stands still, and nothing is signed.
+    /// Why the log is halted, and nothing is signed.
     refused: Option<String>,
 }
 

@@ -56,7 +56,7 @@ impl From<signing::Error> for Problem {
             E::KeyMayNotSign(_) => Self::new(Code::KeyMayNotSign, text),
             E::Token(ref cause) => from_token(cause, &error),
             E::Log(log::Error::Store(ref cause)) => Self::caused_by(of_store(cause), &error),
-            E::Log(log::Error::StandsStill(_)) => Self::caused_by(Code::LogUnavailable, &error),
+            E::Log(log::Error::Halted(_)) => Self::caused_by(Code::LogUnavailable, &error),
             E::Randomness(_) | E::Broken(_) => Self::caused_by(Code::Internal, &error),
         }
     }

@@ -1,4 +1,4 @@
-//! The decisions, without processes: places whose sockets nobody reads.
+//! The decisions, without processes: slots whose sockets nobody reads.
 
 use std::os::unix::net::UnixStream;
 use std::sync::mpsc::{self, Receiver};
@@ -16,7 +16,7 @@ struct Rig {
     _far_ends: Vec<UnixStream>,
 }
 
-fn rig(places: usize, depth: usize, queue_limit: usize) -> Rig {
+fn rig(slots: usize, depth: usize, queue_limit: usize) -> Rig {
     let now = Instant::now();
     let limits = Limits {
         depth,
@@ -29,12 +29,12 @@ fn rig(places: usize, depth: usize, queue_limit: usize) -> Rig {
         scheme: Scheme::EcdsaP256Sha256,
     }));
     let mut far_ends = Vec::new();
-    for _ in 0..places {
+    for _ in 0..slots {
         let (near, far) = UnixStream::pair().unwrap();
-        let mut place = Place::new(now);
-        place.link = Some(Arc::new(Link::new(near)));
-        place.phase = Phase::Ready;
-        pool.places.push(place);
+        let mut slot = WorkerSlot::new(now);
+        slot.link = Some(Arc::new(Link::new(near)));
+        slot.phase = Phase::Ready;
+        pool.slots.push(slot);
         far_ends.push(far);
     }
     Rig {
@@ -77,11 +77,11 @@ impl Rig {
     }
 
     fn in_flight(&self) -> Vec<usize> {
-        self.pool.places.iter().map(Place::in_flight).collect()
+        self.pool.slots.iter().map(WorkerSlot::in_flight).collect()
     }
 }
 
-/// Frame ids are the serial over the slot; in these tests the first request of a place is the first of both.
+/// Frame ids are the serial over the slot; in these tests the first request of a slot is the first of both.
 const FIRST: u64 = 1 << 16;
 
 #[test]
@@ -124,7 +124,7 @@ fn a_permit_lives_with_the_work_and_not_with_the_caller() {
 fn a_dead_workers_signatures_are_made_elsewhere_and_in_order() {
     let mut rig = rig(2, 8, 8);
     let told: Vec<Told> = (0..4).map(|_| rig.sign(1000)).collect();
-    rig.pool.places[0].phase = Phase::Vacant { from: rig.now };
+    rig.pool.slots[0].phase = Phase::Vacant { from: rig.now };
     rig.act(|pool, now, after| pool.lost(0, now, after));
     assert_eq!(rig.in_flight(), [0, 4]);
     assert!(
@@ -153,7 +153,7 @@ fn a_dead_workers_birth_is_a_question_and_never_repeated() {
     let deadline = rig.now + Duration::from_secs(60);
     let job = Job::new(Task::Call(Call::Generate(order)), deadline, waiter);
     rig.act(|pool, now, after| pool.admit(job, now, after));
-    rig.pool.places[0].phase = Phase::Vacant { from: rig.now };
+    rig.pool.slots[0].phase = Phase::Vacant { from: rig.now };
     rig.act(|pool, now, after| pool.lost(0, now, after));
     let unknown = Error::OutcomeUnknown {
         act: Act::Generate,
@@ -169,11 +169,11 @@ fn a_request_under_which_worker_after_worker_dies_is_given_up() {
     let told = rig.sign(60_000);
     for _ in 0..8 {
         assert!(told.try_recv().is_err());
-        let link = rig.pool.places[0].link.clone();
-        rig.pool.places[0].phase = Phase::Vacant { from: rig.now };
+        let link = rig.pool.slots[0].link.clone();
+        rig.pool.slots[0].phase = Phase::Vacant { from: rig.now };
         rig.act(|pool, now, after| pool.lost(0, now, after));
-        rig.pool.places[0].link = link;
-        rig.pool.places[0].phase = Phase::Ready;
+        rig.pool.slots[0].link = link;
+        rig.pool.slots[0].phase = Phase::Ready;
         rig.act(|pool, now, after| pool.dispatch(now, after));
     }
     assert_eq!(told.try_recv().unwrap(), Err(Error::WorkerLost));
@@ -259,7 +259,7 @@ fn an_open_circuit_refuses_at_once_and_a_stopped_pool_says_why() {
         Err(Error::CircuitOpen { .. })
     ));
     rig.pool.circuit.open = false;
-    rig.pool.places[0].phase = Phase::Vacant { from: rig.now };
+    rig.pool.slots[0].phase = Phase::Vacant { from: rig.now };
     rig.pool.stopped = Some((Error::PinRejected, None, rig.now));
     let told = rig.sign(60_000);
     assert_eq!(told.try_recv().unwrap(), Err(Error::PinRejected));

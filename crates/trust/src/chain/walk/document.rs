@@ -24,7 +24,7 @@ pub struct Document<'a> {
 
 /// Where the next document of its kind has to stand.
 #[derive(Clone, Copy)]
-pub struct Place {
+pub struct ExpectedDocument {
     pub version: u64,
     pub previous: Option<Sha256Digest>,
 }
@@ -57,7 +57,7 @@ impl<'a> Document<'a> {
     /// Refuses a document for elsewhere, of another version, or after another predecessor.
     pub fn stands_at(
         &self,
-        place: Place,
+        place: ExpectedDocument,
         service: &Name,
         environment: &Name,
         version: u64,

@@ -10,7 +10,7 @@ use crate::support::{log, minute};
 
 impl Story {
     /// A ceremony on the log that begins in this minute, and the digest of its request.
-    pub fn on_the_log(&mut self, at: u64, operation: Operation) -> (String, Sha256Digest) {
+    pub fn add_log_act(&mut self, at: u64, operation: Operation) -> (String, Sha256Digest) {
         self.world.clock = at;
         let request = self.world.request_for(operation);
         let transcript = encoded(&self.world.done(&request));
@@ -27,7 +27,7 @@ impl Story {
             origin: self.origin.clone(),
         };
         let operation = Operation::ClockCorrection(correction);
-        let (transcript, request) = self.on_the_log(at, operation);
+        let (transcript, request) = self.add_log_act(at, operation);
         let leaf = json!({
             "kind": "log", "action": "clock-correction", "actor": "test", "time": minute(at + 11),
             "ref": request, "digest": Sha256Digest::of(transcript.as_bytes()),
@@ -54,7 +54,7 @@ impl Story {
             root: log::root(&self.leaves[..size]),
             size: size as u64,
         });
-        let (transcript, request) = self.on_the_log(at, operation);
+        let (transcript, request) = self.add_log_act(at, operation);
         let old_size = self.leaves.len();
         let survivors = self.leaves[..size].to_vec();
         let whole = std::mem::replace(&mut self.leaves, survivors);

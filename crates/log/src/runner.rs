@@ -11,6 +11,7 @@ use trust::tlog::policy::WitnessPolicy;
 
 use super::integrator::{self, Integrator, Step};
 use super::proofs::is_witnessed;
+use super::published::Published;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
 use base::Env;
@@ -30,21 +31,7 @@ const TOGETHER: i64 = 16_384;
 /// Fewer than that wait so long for others.
 const TOGETHER_WITHIN: Duration = Duration::from_secs(20);
 
-/// What this replica knows of the log.
-#[derive(Debug, Clone, Default)]
-pub struct Published {
-    /// The newest checkpoint that was signed.
-    pub checkpoint: Option<Arc<CheckpointRow>>,
-    /// Whether the quorum of witnesses is complete on it; none where nobody is to witness.
-    pub witnessed: Option<bool>,
-    /// Whether it is this replica that integrates.
-    pub integrates: bool,
-    /// Why the log stands still, if a person has to look. While it does nothing is signed: what
-    /// cannot be logged must not leave.
-    pub refused: Option<Arc<str>>,
-}
-
-pub struct Keeper {
+pub struct LogRunner {
     pub integrator: Integrator<Store>,
     pub store: Store,
     pub env: Env,
@@ -57,7 +44,7 @@ pub struct Keeper {
     pub looked: tokio::time::Instant,
 }
 
-impl Keeper {
+impl LogRunner {
     pub fn watch(&self) -> watch::Receiver<Published> {
         self.published.subscribe()
     }
@@ -66,7 +53,7 @@ impl Keeper {
     pub async fn run(mut self) {
         let mut findings = self.witnesses.findings();
         let news = self.witnesses.news();
-        self.tell(None, false).await;
+        self.publish(None, false).await;
         // They end with us.
         let _asking = self.witnesses.spawn();
         // A database that was restored signs nothing before somebody outside could say so. This
@@ -80,7 +67,7 @@ impl Keeper {
             if let Some(alarm) = alarm {
                 metrics::counter!("chancery_log_errors").increment(1);
                 tracing::error!(error = error_chain(&*alarm), "the log is halted");
-                self.tell(Some(Arc::from(error_chain(&*alarm))), false)
+                self.publish(Some(Arc::from(error_chain(&*alarm))), false)
                     .await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -107,7 +94,7 @@ impl Keeper {
                     ),
                 }
             }
-            self.tell(refused.clone(), integrates).await;
+            self.publish(refused.clone(), integrates).await;
             // Whatever became of the tree; but one replica is enough.
             if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
                 pause = Duration::ZERO;
@@ -140,7 +127,7 @@ impl Keeper {
     }
 
     /// Those who wait for a receipt wake up when the checkpoint is another.
-    async fn tell(&self, refused: Option<Arc<str>>, integrates: bool) {
+    async fn publish(&self, refused: Option<Arc<str>>, integrates: bool) {
         let last = self.store.last_checkpoint().await;
         self.published.send_if_modified(|published| {
             let stopped = published.refused != refused || published.integrates != integrates;

@@ -8,7 +8,7 @@ use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
 /// The lease of whoever integrates.
 pub const INTEGRATOR: &str = "integrator";
 
-pub trait Ledger: Send + Sync {
+pub trait TreeStore: Send + Sync {
     /// How many leaves there are.
     fn size(&self) -> impl Future<Output = Result<i64, Error>> + Send;
     fn leaves(
@@ -35,7 +35,7 @@ pub trait Ledger: Send + Sync {
     ) -> impl Future<Output = Result<CheckpointRow, Error>> + Send;
 }
 
-impl Ledger for Store {
+impl TreeStore for Store {
     async fn size(&self) -> Result<i64, Error> {
         self.log_size().await
     }

@@ -11,7 +11,7 @@ pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A checkpoint's signature.
 #[derive(Debug, Clone)]
-pub struct Sealed {
+pub struct CheckpointSignature {
     pub kid: String,
     pub public: PublicKey,
     /// Ed25519, or ECDSA in the fixed form of IEEE P1363.
@@ -20,10 +20,10 @@ pub struct Sealed {
 
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("the log's key did not sign")]
-pub struct NotSealed(#[source] pub Arc<dyn std::error::Error + Send + Sync>);
+pub struct CheckpointNotSigned(#[source] pub Arc<dyn std::error::Error + Send + Sync>);
 
 /// What the log needs of its key.
-pub trait Seal: Send + Sync {
+pub trait CheckpointSigner: Send + Sync {
     /// Every key that the log ever had: a checkpoint by any of them is ours.
     fn keys(&self) -> Vec<PublicKey>;
 
@@ -32,5 +32,9 @@ pub trait Seal: Send + Sync {
     fn is_ready(&self) -> bool;
 
     /// Signs the text of a note. Verified in software before it comes back.
-    fn sign(&self, text: String, deadline: Instant) -> Later<Result<Sealed, NotSealed>>;
+    fn sign(
+        &self,
+        text: String,
+        deadline: Instant,
+    ) -> Later<Result<CheckpointSignature, CheckpointNotSigned>>;
 }

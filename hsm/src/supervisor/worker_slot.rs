@@ -1,4 +1,4 @@
-//! A place for one worker process, and what is in flight there.
+//! A slot for one worker process, and what is in flight there.
 
 use std::collections::VecDeque;
 use std::process::Child;
@@ -42,13 +42,13 @@ pub struct InFlight {
     pub slow: bool,
 }
 
-pub struct Place {
+pub struct WorkerSlot {
     pub phase: Phase,
-    /// Distinguishes the processes that have had this place, so that a late word of one is not taken for the next one's.
+    /// Distinguishes the processes that have had this slot, so that a late word of one is not taken for the next one's.
     pub incarnation: u64,
     /// The way to the process, while there is one.
     pub link: Option<Arc<Link>>,
-    /// Kept until it is reaped, also when the place is vacant already.
+    /// Kept until it is reaped, also when the slot is vacant already.
     pub child: Option<Child>,
     /// As the worker said when it got ready.
     pub sessions: usize,
@@ -64,7 +64,7 @@ pub struct Place {
     defined: Vec<bool>,
 }
 
-impl Place {
+impl WorkerSlot {
     pub fn new(now: Instant) -> Self {
         Self {
             phase: Phase::Vacant { from: now },

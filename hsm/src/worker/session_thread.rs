@@ -44,7 +44,7 @@ impl From<Error> for Fault {
     }
 }
 
-pub struct Seat<'w> {
+pub struct SessionThread<'w> {
     /// What all seats share.
     pub worker: &'w Worker,
     /// Ours alone, with the generation it belongs to.
@@ -55,7 +55,7 @@ pub struct Seat<'w> {
     challenges: u64,
 }
 
-impl<'w> Seat<'w> {
+impl<'w> SessionThread<'w> {
     pub fn new(worker: &'w Worker) -> Self {
         Self {
             worker,
@@ -110,8 +110,8 @@ impl<'w> Seat<'w> {
         }
         Ok(self.worker.keys.get(number).and_then(|key| {
             key.check_input(input)?;
-            self.climb(Some(&key), |seat, live| {
-                seat.sign_once(live, number, &key, input)
+            self.climb(Some(&key), |thread, live| {
+                thread.sign_once(live, number, &key, input)
             })
         }))
     }
@@ -120,8 +120,8 @@ impl<'w> Seat<'w> {
     fn probe(&mut self, body: &[u8]) -> io::Result<Result<(), Error>> {
         // No key was ever used: C_GetTokenInfo is the best there is. C_GetSessionInfo would say yes to anything.
         let Some(number) = body.first_chunk::<4>() else {
-            return Ok(self.climb(None, |seat, live| {
-                if seat.worker.module.token_is_there(live) {
+            return Ok(self.climb(None, |thread, live| {
+                if thread.worker.module.token_is_there(live) {
                     Ok(())
                 } else {
                     Err(Fault::Error(Error::TokenAbsent {
@@ -133,8 +133,8 @@ impl<'w> Seat<'w> {
         let number = KeyNumber::from_le_bytes(*number);
         Ok(self.worker.keys.get(number).and_then(|key| {
             let challenge = self.challenge(&key.reference);
-            self.climb(Some(&key), |seat, live| {
-                seat.sign_once(live, number, &key, &challenge).map(drop)
+            self.climb(Some(&key), |thread, live| {
+                thread.sign_once(live, number, &key, &challenge).map(drop)
             })
         }))
     }
@@ -170,7 +170,7 @@ impl<'w> Seat<'w> {
         }
     }
 
-    /// The key's handle: our own copy, else the one another seat has bound in this epoch, else bound now.
+    /// The key's handle: our own copy, else the one another thread has bound in this epoch, else bound now.
     fn handle(
         &mut self,
         live: &Live,
@@ -373,7 +373,7 @@ impl<'w> Seat<'w> {
         }
     }
 
-    /// Drops this seat's session; the next attempt opens another.
+    /// Drops this thread's session; the next attempt opens another.
     fn reopen(&mut self) {
         if let Some((generation, session)) = self.session.take() {
             let hold = self.worker.module.share();
