@@ -133,26 +133,22 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let keeping = tokio::spawn(keeper.run());
     let forgetting = tokio::spawn(signing::forget_old_answers(store.clone(), env.clone()));
     warn_of_unfinished(&store).await?;
-    let clock = {
-        let env = env.clone();
-        Arc::new(move || env.now())
-    };
-    let app = web::App {
-        keys: Arc::new(keys),
-        signing: Arc::new(signing),
-        verification: Arc::new(verification),
-        evidence: Arc::new(gatherer),
-        archive: Arc::new(store.clone()),
-        transparency_log: Arc::new(proofs),
-        refusals: Arc::new(web::AuditedRefusals::new(log, env.clone())),
-        token: Arc::new(pool),
-        clock,
-        figures,
+    let services = web::Services {
+        keys,
+        signing,
+        verification,
+        evidence: gatherer,
+        transparency_log: proofs,
+        store: store.clone(),
+        log,
+        token: pool,
+        env: env.clone(),
+        metrics: figures,
         instance: instance.clone(),
     };
-    let mut edge = web::Settings::new(&config.http, config.service.issuer.clone());
-    edge.history_ring = config.service.history_ring.clone();
-    let served = web::serve(app, edge, told_to_stop()).await;
+    let mut settings = web::Settings::new(&config.http, config.service.issuer.clone());
+    settings.history_ring = config.service.history_ring.clone();
+    let served = web::serve(services, settings, told_to_stop()).await;
     following.abort();
     forgetting.abort();
     keeping.abort();
