@@ -9,7 +9,7 @@ SOAK  ?= 60
 
 all: check test
 
-## format, lints, documents, licences: what a reviewer should not have to look for
+## format, lints, rustdoc, licences
 check:
 	@.ci/setup build
 	$(CARGO) fmt --all --check
@@ -23,24 +23,25 @@ test:
 	@.ci/setup build token test
 	@tests/run.sh
 
-## a ceremony, signatures on a real log file, a rotation under load, and what outside verifiers say
+## demonstration: ceremonies, signatures over a real log file, a rotation under load, a compromise
 demo:
 	@.ci/setup build token
-	$(CARGO) run --locked --bin chancery -- demo
+	$(CARGO) build --locked --bin chancery
+	$(CARGO) run --locked -p chancery-demo
 
-## the same installation, left running in .run/; a second time it is started again as it was left
+## the same installation, kept running in .run/; a second run starts it again
 run:
 	@.ci/setup build token
 	@if [ -e .run/chancery.toml ]; then grep -H '^issuer' .run/chancery.toml; \
 		exec $(CARGO) run --locked --bin chancery -- --config .run/chancery.toml serve; \
-	else exec $(CARGO) run --locked --bin chancery -- demo --directory .run --keep; fi
+	else $(CARGO) build --locked --bin chancery && exec $(CARGO) run --locked -p chancery-demo -- --directory .run --keep; fi
 
-## figures as ratios within one run; ONLY=id,id runs a part, SOAK=600 soaks longer; the report is target/bench/report.md
+## benchmarks as ratios within one run; ONLY=id,id selects, SOAK=600 sets the soak time; report in target/bench/report.md
 bench:
 	@.ci/setup build token bench
 	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY)) --soak $(SOAK)
 
-## install all that any of the above needs
+## install the dependencies of all targets
 setup:
 	@.ci/setup build token test bench
 

@@ -72,16 +72,18 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     };
     telemetry::init(&config.telemetry.filter, format)
         .map_err(|error| Failure::new(Code::Usage, error))?;
-    let figures = telemetry::record_metrics().context("metrics")?;
+    let figures = telemetry::record_metrics().context("cannot set up metrics")?;
     let env = world.env.clone();
 
     let database =
         cli::database(&config, |name| cli::variable(&world, name)).map_err(anyhow::Error::msg)?;
-    let store = Store::connect(&database).await.context("the database")?;
+    let store = Store::connect(&database)
+        .await
+        .context("cannot open the database")?;
     let schema = store.schema().await.map_err(Failure::unavailable)?;
     schema
         .check()
-        .context("bring it up to date with `chancery migrate`")
+        .context("run `chancery migrate`")
         .map_err(Failure::unavailable)?;
     let settings = config.keyring().map_err(usage)?;
     let rules = verification::Rules::read(&config.verification)
@@ -91,7 +93,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         .await
         .map_err(from_keys)?;
     let pool = Pool::start(&config.token, &world.program)
-        .context("the token")
+        .context("cannot start the token pool")
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let log = Log::new(store.clone());
     let instance = format!(
@@ -109,7 +111,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         &instance,
     )
     .await
-    .context("the log")
+    .context("cannot open the log")
     .map_err(Failure::unavailable)?;
     let holder = instance.clone();
     let group = Group::start(store.clone(), keeper.watch());
@@ -157,14 +159,14 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let _ = forgetting.await;
     let _ = keeping.await;
     // Whoever comes next integrates at once; without it, when our lease has run out.
-    let returned = store.lease_tree(&holder, i64::MIN, 0);
+    let returned = store.return_lease(log::INTEGRATOR, &holder);
     if !matches!(tokio::time::timeout(CLOSING, returned).await, Ok(Ok(_))) {
         tracing::debug!("the integrator's lease was not released");
     }
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
     }
-    Ok(served.context("the listeners")?)
+    Ok(served.context("the HTTP server failed")?)
 }
 
 /// A witness for the logs of other services; it has neither token nor database.
@@ -175,7 +177,7 @@ async fn serve_witness(options: &witness::Serve, world: World) -> Result<(), Fai
     let clock = Arc::new(move || world.env.now());
     witness::serve(witness, clock, options.listen, told_to_stop())
         .await
-        .context("the listener")
+        .context("the HTTP server failed")
         .map_err(Failure::unavailable)
 }
 

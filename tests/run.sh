@@ -12,13 +12,17 @@ trap 'rm -f "$log"' EXIT
 limit="timeout --foreground ${TEST_LIMIT_SECONDS:-3000}"
 export CARGO_TERM_COLOR=never
 
+threads=$(($(nproc) * 2))
+[ "$threads" -le 8 ] || threads=8
+
 {
     if cargo nextest --version >/dev/null 2>&1; then
         $limit cargo nextest run --workspace --locked --no-fail-fast "$@" 2>&1; echo "exit status $?"
         $limit cargo test --workspace --locked --no-fail-fast --doc "$@" 2>&1; echo "exit status $?"
     else
-        # One thread: a PKCS#11 library is one per process, and two cores have enough to do with a service under load.
-        $limit cargo test --workspace --locked --no-fail-fast -- --test-threads="${TEST_THREADS:-1}" "$@" 2>&1
+        # More threads than cores, because most of a test is waiting: for a service, a lease, a time that is tested. The
+        # PKCS#11 library is one per process, and no test loads it: workers do, each of them for one token.
+        $limit cargo test --workspace --locked --no-fail-fast -- --test-threads="${TEST_THREADS:-$threads}" "$@" 2>&1
         echo "exit status $?"
     fi
 } | tee "$log" | grep --line-buffered -v '^exit status'

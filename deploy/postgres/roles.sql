@@ -1,4 +1,4 @@
--- Three accounts, so that neither the service nor whoever steals its password can change the past.
+-- Three accounts, so that neither the service nor a thief of its password can change past records.
 --
 --   chancery_owner      owns the tables; runs `chancery migrate` and nothing else
 --   chancery_service    the service and the command line: adds, and changes what has a state
@@ -11,7 +11,7 @@
 --   psql -d chancery -f deploy/postgres/roles.sql
 --   psql -d chancery -c '\password chancery_service'
 --
--- It may be repeated. A superuser remains one: against that help witnesses, receipts and object lock.
+-- It may be repeated. It gives no protection against a superuser: witnesses, receipts and object lock do.
 
 DO $$
 DECLARE
@@ -59,12 +59,15 @@ GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archive
     revocation_reason, compromised_since) ON signing_key TO chancery_service;
 GRANT INSERT, UPDATE (principal, roles, created_at, expires_at, withdrawn_at) ON credential
     TO chancery_service;
-GRANT UPDATE (size, root, clock, origin, holder, lease_until) ON log_tree TO chancery_service;
+GRANT UPDATE (size, root, clock, origin) ON log_tree TO chancery_service;
 GRANT UPDATE (size) ON log_indexed TO chancery_service;
 GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
 
--- Answers to repeated requests are no part of the trail.
+-- Answers to repeated requests and leases are no part of the trail.
 GRANT INSERT, DELETE ON idempotency TO chancery_service;
+GRANT INSERT, UPDATE (holder, until) ON lease TO chancery_service;
+-- Triggers on what changed write it for whoever changed it.
+GRANT UPDATE (value) ON version TO chancery_service, chancery_archivist;
 
 -- The archivist's own leaf, the mark, and the bodies below it.
 GRANT UPDATE (size, version) ON log_head TO chancery_archivist;

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use verify::output::{EXIT_CODES, Style};
 
-use super::{access, audit, ceremony, config, demo, evidence, key, log, ring, sign};
+use super::{access, audit, ceremony, config, evidence, key, log, ring, sign};
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
 #[derive(Debug, Parser)]
@@ -63,8 +63,6 @@ pub enum Command {
     /// Evidence files: proof of a signature's validity, verifiable offline.
     #[command(subcommand)]
     Evidence(evidence::Command),
-    /// Demonstration: ceremonies, signing, rotation and verification on a temporary SoftHSM token.
-    Demo(demo::Demo),
     /// A worker process around the vendor's PKCS#11 library.
     #[command(hide = true)]
     HsmWorker,

@@ -5,7 +5,6 @@ mod arguments;
 mod audit;
 mod ceremony;
 mod config;
-mod demo;
 mod doctor;
 mod evidence;
 mod genesis;
@@ -56,7 +55,6 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => signatures::run(command, &output).await,
         Command::Evidence(command) => evidence::run(command, &output).await,
-        Command::Demo(command) => demo::run(command, world, &output).await,
     };
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -69,8 +69,8 @@ fn human(plan: &PrunePlan) -> String {
         return format!("Nothing to prune: no complete bundle of leaves is older than {before}.");
     }
     format!(
-        "leaves {} to {}, older than {}: {} signature bodies in {} published bundles; {} bundles \
-         contain acts, which are kept",
+        "leaves {} to {}, older than {}: {} signature bodies; {} published bundles are removed, {} with \
+         acts are kept",
         plan.from,
         plan.below - 1,
         plan.before,

@@ -215,7 +215,7 @@ fn case_l3_a_public_half_that_a_killed_generation_left_is_removed_if_its_id_was_
     let reported = (stray.clone(), "on the token without a ceremony".to_owned());
 
     let [id, object] = died_halfway(&installation, &mut database, "pubkey");
-    let removed = "a public half without its private half".to_owned();
+    let removed = "a public key without its private key".to_owned();
     let mut found = reconcile(&installation);
     found.sort();
     let mut expected = vec![(object, removed), reported.clone()];

@@ -65,7 +65,7 @@ impl House {
     fn end(&self, service: Service) {
         drop(service);
         let url = format!("sqlite:{}", self.installation.file("chancery.db").display());
-        Database::open(&url).run("UPDATE log_tree SET lease_until = 0");
+        Database::open(&url).run("UPDATE lease SET until = 0");
     }
 
     fn try_sign(&self, service: &Service) -> Answer {

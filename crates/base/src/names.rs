@@ -105,9 +105,6 @@ pub fn describe() {
         WITNESS_LAG,
         "Leaves of the newest checkpoint not yet cosigned by the witness."
     );
-    describe_gauge!(TASK_UP, "1 while the background task runs.");
-    describe_counter!(
-        TASK_RESTARTS,
-        "Times that a background task panicked and was started again."
-    );
+    describe_gauge!(TASK_UP, "1 while the background task is running.");
+    describe_counter!(TASK_RESTARTS, "Restarts of background tasks after a panic.");
 }

@@ -5,6 +5,9 @@ use std::future::Future;
 
 use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
 
+/// The lease of whoever integrates.
+pub const INTEGRATOR: &str = "integrator";
+
 pub trait Ledger: Send + Sync {
     /// How many leaves there are.
     fn size(&self) -> impl Future<Output = Result<i64, Error>> + Send;
@@ -46,7 +49,7 @@ impl Ledger for Store {
     }
 
     async fn lease(&self, holder: &str, now: i64, until: i64) -> Result<bool, Error> {
-        self.lease_tree(holder, now, until).await
+        Store::lease(self, INTEGRATOR, holder, now, until).await
     }
 
     async fn swap(&self, old: &TreeRow, new: &TreeRow) -> Result<bool, Error> {

@@ -30,6 +30,7 @@ pub use check::{Auditor, Error as CheckError, Report};
 pub use group::Group;
 pub use keeper::Published;
 pub use leaf::{Event, SignatureLeaf};
+pub use ledger::INTEGRATOR;
 pub use open::{OpenError, open};
 pub use proofs::{Error as ProofError, Proofs, Receipt};
 pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};

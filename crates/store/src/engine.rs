@@ -5,12 +5,12 @@ use std::collections::HashSet;
 use std::future::Future;
 use std::time::Duration;
 
-use super::error::Error;
-use super::rows::{Idempotency, Leaf};
+use crate::error::{Error, Subject};
 
 /// A parameter. The schema knows integers, text and bytes only, on either engine.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Value<'a> {
+#[derive(Debug, Clone, Copy, serde::Serialize)]
+#[serde(untagged)]
+pub(crate) enum Value<'a> {
     Int(i64),
     Text(&'a str),
     Blob(&'a [u8]),
@@ -19,7 +19,7 @@ pub(super) enum Value<'a> {
 }
 
 /// A row, read by position.
-pub(super) trait Columns: Send {
+pub(crate) trait Columns: Send {
     fn int(&self, column: usize) -> Result<i64, Error>;
     fn text(&self, column: usize) -> Result<String, Error>;
     fn blob(&self, column: usize) -> Result<Vec<u8>, Error>;
@@ -30,7 +30,7 @@ pub(super) trait Columns: Send {
 
 /// Every call ends within the time limit of its engine. A call that is dropped half way takes its
 /// connection with it.
-pub(super) trait Connection: Send {
+pub(crate) trait Connection: Send {
     type Row: Columns;
 
     /// The number of rows it touched.
@@ -56,7 +56,7 @@ pub(super) trait Connection: Send {
 }
 
 /// The statements that each engine writes in its own way. What is asked for is a JSON array.
-pub(super) struct Dialect {
+pub(crate) struct Dialect {
     /// Of [principal, key]; answers with the place in the array first.
     pub known_answers: &'static str,
     /// Of hashes, by the index.
@@ -71,17 +71,20 @@ pub(super) struct Dialect {
 }
 
 /// A transaction that holds the log head.
-pub(super) struct Begun<T> {
+pub(crate) struct Begun<T> {
     pub tx: T,
     /// The new size of the log.
     pub size: i64,
     pub active: HashSet<String>,
 }
 
-/// An answer on its way in: with the index of its leaf and its time.
-pub(super) type PlacedAnswer<'a> = (&'a Idempotency, i64, i64);
+/// A leaf on its way in: time, kind, ring, kid, sig_hash, body.
+pub(crate) type LeafColumns<'a> = [Value<'a>; 6];
 
-pub(super) trait Engine: Send + Sync {
+/// An answer on its way in: principal, key, request_hash, response, idx, time.
+pub(crate) type AnswerColumns<'a> = [Value<'a>; 6];
+
+pub(crate) trait Engine: Send + Sync {
     type Reader: Connection;
     type Transaction: Connection;
     const DIALECT: Dialect;
@@ -101,16 +104,16 @@ pub(super) trait Engine: Send + Sync {
 
     /// All in one statement; the number of rows. At most [`MAX_BATCH`] of them.
     ///
-    /// [`MAX_BATCH`]: super::MAX_BATCH
+    /// [`MAX_BATCH`]: crate::MAX_BATCH
     fn insert_leaves(
         tx: &mut Self::Transaction,
         first: i64,
-        leaves: &[&Leaf],
+        leaves: &[LeafColumns<'_>],
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
     fn insert_answers(
         tx: &mut Self::Transaction,
-        answers: &[PlacedAnswer<'_>],
+        answers: &[AnswerColumns<'_>],
     ) -> impl Future<Output = Result<u64, Error>> + Send;
 
     /// Durable when it returns. If we die here the transaction is there whole or not at all.
@@ -120,7 +123,7 @@ pub(super) trait Engine: Send + Sync {
 }
 
 /// No answer within the limit counts as no connection: the caller gets an error, not a hang.
-pub(super) async fn within<T>(
+pub(crate) async fn within<T>(
     limit: Duration,
     operation: &'static str,
     work: impl Future<Output = Result<T, sqlx::Error>> + Send,
@@ -141,14 +144,14 @@ macro_rules! connection {
     ($Db:ty, $Row:ty, $classify:path) => {
         /// A connection out of the pool. It is closed instead of returned while a statement or a
         /// transaction is unfinished on it: whoever drops it there leaves nothing half done.
-        pub(crate) struct Held {
+        pub(crate) struct TxConnection {
             connection: sqlx::pool::PoolConnection<$Db>,
             limit: std::time::Duration,
             in_statement: bool,
             in_transaction: bool,
         }
 
-        impl Held {
+        impl TxConnection {
             async fn acquire(
                 pool: &sqlx::Pool<$Db>,
                 limit: std::time::Duration,
@@ -201,7 +204,7 @@ macro_rules! connection {
             }
         }
 
-        impl Drop for Held {
+        impl Drop for TxConnection {
             fn drop(&mut self) {
                 if self.in_statement || self.in_transaction {
                     self.connection.close_on_drop();
@@ -209,7 +212,7 @@ macro_rules! connection {
             }
         }
 
-        impl Connection for Held {
+        impl Connection for TxConnection {
             type Row = $Row;
 
             async fn execute(
@@ -259,4 +262,33 @@ macro_rules! connection {
         }
     };
 }
-pub(super) use connection;
+pub(crate) use connection;
+
+/// An update that names in its WHERE what it was planned on.
+pub(crate) async fn guarded<C: Connection>(
+    tx: &mut C,
+    sql: &'static str,
+    values: &[Value<'_>],
+    what: Subject,
+) -> Result<(), Error> {
+    match tx.execute(sql, values).await? {
+        1 => Ok(()),
+        _ => Err(Error::conflict(what)),
+    }
+}
+
+pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
+    serde_json::to_string(value).map_err(|_| Error::Malformed {
+        what: "text that is not JSON",
+    })
+}
+
+pub(crate) fn expect_rows(written: u64, expected: usize) -> Result<(), Error> {
+    if written == expected as u64 {
+        return Ok(());
+    }
+    Err(Error::Corrupt {
+        what: "the database wrote an unexpected number of rows",
+        source: None,
+    })
+}

@@ -115,7 +115,7 @@ impl Error {
     }
 
     /// The same failure seen while committing: whoever did not hear the answer does not know it.
-    pub(super) fn at_commit(self) -> Self {
+    pub(crate) fn at_commit(self) -> Self {
         match self {
             Self::Unavailable { source, .. } => Self::OutcomeUnknown { source },
             other => other,
@@ -176,7 +176,7 @@ impl fmt::Display for Subject {
 }
 
 /// Sorts what is the same on both engines; the engine sorts its own codes first.
-pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
+pub(crate) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
     match source {
         sqlx::Error::Io(_)
         | sqlx::Error::Tls(_)

@@ -4,20 +4,47 @@
 //! depends on how far it is.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
-
 use tokio::sync::Mutex;
 
-use super::decode::FromColumns;
-use super::engine::{Columns, Connection, Engine, Value};
-use super::error::Error;
-use super::rows::Occurrence;
-use super::signatures::json;
-use super::statements;
+use crate::database::{Store, on};
+use crate::engine::{Columns, Connection, Engine, Value, json};
+use crate::error::Error;
+use crate::reads::FromColumns;
+use crate::statements::statements;
+
+statements! {
+    INDEXED = "SELECT log_indexed.size, log_head.size FROM log_indexed CROSS JOIN log_head";
+    HASHES = "SELECT idx, sig_hash FROM log_leaf
+        WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY idx";
+    MOVE_INDEXED = "UPDATE log_indexed SET size = $2 WHERE id = 1 AND size = $1";
+}
+
+/// Where a signature stands in the trail: the earliest leaf with its hash.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Occurrence {
+    pub sig_hash: String,
+    pub index: i64,
+    pub time: i64,
+    pub kid: String,
+}
+
+impl FromColumns for Occurrence {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            sig_hash: row.text(0)?,
+            index: row.int(1)?,
+            time: row.int(2)?,
+            kid: row.text(3)?,
+        })
+    }
+}
 
 /// Leaves that one transaction puts into the index at most.
 pub const MAX_INDEXED: i64 = 65_536;
+
 /// Leaves that one statement looks through.
 const LOOK: i64 = if cfg!(test) { 7 } else { 20_000 };
+
 /// Leaves outside the index that are kept in memory at most: some 15 MB.
 const MAX_TAIL: i64 = if cfg!(test) { 60 } else { 100_000 };
 
@@ -28,7 +55,7 @@ struct Reach {
 }
 
 async fn reach<E: Engine>(reader: &mut E::Reader) -> Result<Reach, Error> {
-    match reader.fetch_optional(statements::INDEXED, &[]).await? {
+    match reader.fetch_optional(INDEXED, &[]).await? {
         Some(row) => Ok(Reach {
             indexed: row.int(0)?,
             head: row.int(1)?,
@@ -41,14 +68,14 @@ async fn reach<E: Engine>(reader: &mut E::Reader) -> Result<Reach, Error> {
 }
 
 /// How many leaves the index does not cover.
-pub(super) async fn unindexed<E: Engine>(engine: &E) -> Result<i64, Error> {
+pub(crate) async fn unindexed<E: Engine>(engine: &E) -> Result<i64, Error> {
     let reach = reach::<E>(&mut engine.reader().await?).await?;
     Ok(reach.head - reach.indexed)
 }
 
 /// Puts the next leaves into the index; how many. Whoever comes second at the same ones does
 /// nothing. If we die before COMMIT none of them is in it, and the next call does the same again.
-pub(super) async fn index<E: Engine>(engine: &E, at_most: i64) -> Result<i64, Error> {
+pub(crate) async fn index<E: Engine>(engine: &E, at_most: i64) -> Result<i64, Error> {
     let Reach { indexed, head } = reach::<E>(&mut engine.reader().await?).await?;
     let to = head.min(indexed.saturating_add(at_most.clamp(0, MAX_INDEXED)));
     if to == indexed {
@@ -70,7 +97,7 @@ pub(super) async fn index<E: Engine>(engine: &E, at_most: i64) -> Result<i64, Er
 
 async fn fill<E: Engine>(tx: &mut E::Transaction, from: i64, to: i64) -> Result<bool, Error> {
     let values = [Value::Int(from), Value::Int(to)];
-    if tx.execute(statements::MOVE_INDEXED, &values).await? == 0 {
+    if tx.execute(MOVE_INDEXED, &values).await? == 0 {
         return Ok(false);
     }
     tx.execute(E::DIALECT.fill_index, &values).await?;
@@ -80,7 +107,7 @@ async fn fill<E: Engine>(tx: &mut E::Transaction, from: i64, to: i64) -> Result<
 /// The leaves that the index does not cover, by hash, so that each is read once and not by every
 /// question. Kept by each process for itself, and filled when somebody asks.
 #[derive(Debug, Default)]
-pub(super) struct Tail {
+pub(crate) struct Tail {
     from: i64,
     to: i64,
     /// The earliest leaf of each hash from `from` up to `to`.
@@ -104,7 +131,7 @@ impl Tail {
         while self.to < reach.head {
             let to = reach.head.min(self.to + LOOK);
             let values = [Value::Int(self.to), Value::Int(to)];
-            for row in reader.fetch(statements::HASHES, &values).await? {
+            for row in reader.fetch(HASHES, &values).await? {
                 let hash = row.text(1)?.into_boxed_str();
                 self.places.entry(hash).or_insert(row.int(0)?);
             }
@@ -116,7 +143,7 @@ impl Tail {
 
 /// First what the index knows, then, for the hashes it does not, the leaves that it did not cover
 /// when we began: leaves never go, so it does not matter that it may have grown meanwhile.
-pub(super) async fn occurrences<E: Engine>(
+pub(crate) async fn occurrences<E: Engine>(
     engine: &E,
     tail: &Mutex<Tail>,
     sig_hashes: &[String],
@@ -176,4 +203,16 @@ fn keep_earliest(
             .or_insert(occurrence);
     }
     Ok(())
+}
+
+impl Store {
+    /// The earliest leaf of each hash; hashes that are in no leaf are left out.
+    pub async fn occurrences(&self, sig_hashes: &[String]) -> Result<Vec<Occurrence>, Error> {
+        on!(self, engine => occurrences(engine, &self.tail, sig_hashes))
+    }
+
+    /// How many leaves [`Store::index_signatures`] has still to do.
+    pub async fn unindexed(&self) -> Result<i64, Error> {
+        on!(self, engine => unindexed(engine))
+    }
 }

@@ -3,15 +3,15 @@
 use sqlx::Connection as _;
 use sqlx::migrate::{MigrateError, Migrator};
 
-use super::engine::{Columns, Connection, Engine};
-use super::error::Error;
-use super::postgres::PostgresEngine;
-use super::sqlite::SqliteEngine;
+use crate::engine::{Columns, Connection, Engine};
+use crate::error::Error;
+use crate::postgres::PostgresEngine;
+use crate::sqlite::SqliteEngine;
 
 /// Same numbers and names for both engines. A file that was changed after it landed fails with
 /// its checksum.
-pub(super) static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
-pub(super) static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
+pub(crate) static SQLITE: Migrator = sqlx::migrate!("../../migrations/sqlite");
+pub(crate) static POSTGRES: Migrator = sqlx::migrate!("../../migrations/postgres");
 
 /// Numbers of the last migration applied and of the last one this program knows. Serve only
 /// while they are equal.
@@ -35,7 +35,7 @@ impl Schema {
 
 /// sqlx locks nothing on SQLite, so two processes that start at once would both apply the first
 /// migration: the write lock is taken around all of them, which also makes them one transaction.
-pub(super) async fn sqlite(engine: &SqliteEngine) -> Result<(), Error> {
+pub(crate) async fn sqlite(engine: &SqliteEngine) -> Result<(), Error> {
     let mut connection = engine.writer.acquire().await.map_err(failed)?;
     let begin = connection.begin_with("BEGIN IMMEDIATE");
     let mut transaction = begin.await.map_err(failed)?;
@@ -45,8 +45,8 @@ pub(super) async fn sqlite(engine: &SqliteEngine) -> Result<(), Error> {
 
 /// On a connection without time-outs, because a migration may take longer than a statement may.
 /// Replicas that start at once queue at the migrator's advisory lock.
-pub(super) async fn postgres(engine: &PostgresEngine) -> Result<(), Error> {
-    let mut connection = engine.unhurried().await?;
+pub(crate) async fn postgres(engine: &PostgresEngine) -> Result<(), Error> {
+    let mut connection = engine.without_timeouts().await?;
     POSTGRES.run(&mut connection).await.map_err(failed)
 }
 
@@ -56,7 +56,7 @@ fn failed(source: impl Into<MigrateError>) -> Error {
     }
 }
 
-pub(super) async fn schema<E: Engine>(engine: &E) -> Result<Schema, Error> {
+pub(crate) async fn schema<E: Engine>(engine: &E) -> Result<Schema, Error> {
     let expected = SQLITE
         .iter()
         .map(|migration| migration.version)
@@ -78,7 +78,7 @@ pub(super) async fn schema<E: Engine>(engine: &E) -> Result<Schema, Error> {
 
 const LAST_MIGRATION: &str = "SELECT COALESCE(MAX(version), 0) FROM _sqlx_migrations WHERE success";
 
-pub(super) async fn ping<E: Engine>(engine: &E) -> Result<(), Error> {
+pub(crate) async fn ping<E: Engine>(engine: &E) -> Result<(), Error> {
     engine
         .reader()
         .await?

@@ -2,15 +2,35 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
-use super::engine::{Begun, Columns, Connection, Engine, PlacedAnswer, Value};
-use super::error::Error;
-use super::rows::{Idempotency, IdempotentAnswer, Leaf, SignatureOutcome, SignatureRecord};
-use super::statements;
+use crate::database::{Store, on};
+use crate::engine::{Begun, Columns, Connection, Engine, Value, expect_rows, json};
+use crate::error::Error;
+use crate::idempotency::{Idempotency, IdempotentAnswer};
+use crate::leaves::{Leaf, check_leaf};
+use crate::log_head;
 
 /// What the log puts into one transaction at most.
 pub const MAX_BATCH: usize = 256;
-/// The longest body of a leaf in bytes; the schema checks it too.
-pub const MAX_LEAF: usize = 1024;
+
+/// One signature on its way out: released only when its leaf is committed.
+#[derive(Debug, Clone)]
+pub struct SignatureRecord {
+    pub leaf: Leaf,
+    /// The key that signed; the transaction refuses it unless it is active.
+    pub kid: String,
+    pub idempotency: Option<Idempotency>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum SignatureOutcome {
+    Committed {
+        index: i64,
+    },
+    /// The key is not active any more (or never was): the signature must not leave.
+    KeyMayNotSign,
+    /// The idempotency key was used before, perhaps by another replica a moment ago.
+    AnsweredBefore(IdempotentAnswer),
+}
 
 /// The order matters. The log head first: from there on no other writer can change a key, so the
 /// state read next is the state at commit (invariant 4). Answers known before go before it, so
@@ -19,7 +39,7 @@ pub const MAX_LEAF: usize = 1024;
 /// A record that is refused or was answered before gets no leaf: its signature never leaves, and
 /// the indexes stay contiguous. If we die before COMMIT nothing of the batch is in the log and
 /// nothing of it was released; if we die after it, the leaves stand and the callers retry.
-pub(super) async fn commit<E: Engine>(
+pub(crate) async fn commit<E: Engine>(
     engine: &E,
     batch: &[SignatureRecord],
 ) -> Result<Vec<SignatureOutcome>, Error> {
@@ -53,23 +73,15 @@ fn check(batch: &[SignatureRecord]) -> Result<(), Error> {
         check_leaf(&record.leaf)?;
         if record.leaf.kind != "sign" || record.leaf.kid.as_deref() != Some(record.kid.as_str()) {
             return Err(Error::Malformed {
-                what: "a signature whose leaf tells of something else",
+                what: "a signature that does not match its leaf",
             });
         }
     }
     Ok(())
 }
 
-/// Here and not by the schema alone, whose error would not say so. One long leaf fails its whole
-/// batch either way; principals and texts are bounded so that there is none.
-pub(super) fn check_leaf(leaf: &Leaf) -> Result<(), Error> {
-    if leaf.body.len() > MAX_LEAF {
-        return Err(Error::Malformed {
-            what: "a leaf of more than 1 KiB",
-        });
-    }
-    Ok(())
-}
+/// An answer on its way in: with the index of its leaf and its time.
+type PlacedAnswer<'a> = (&'a Idempotency, i64, i64);
 
 async fn write<E: Engine>(
     tx: &mut E::Transaction,
@@ -97,10 +109,10 @@ async fn write<E: Engine>(
         }
         let index = next;
         next += 1;
-        leaves.push(&record.leaf);
+        leaves.push(record.leaf.columns());
         if let Some(key) = asked {
             let time = record.leaf.time;
-            answers.push((key, index, time));
+            answers.push(key.columns(index, time));
             in_batch.insert(name(key), (key, index, time));
         }
         outcomes.push(SignatureOutcome::Committed { index });
@@ -108,8 +120,7 @@ async fn write<E: Engine>(
 
     if next != first + batch.len() as i64 {
         // Some were refused: give their places back before anybody can see them taken.
-        tx.execute(statements::HEAD_SET, &[Value::Int(next)])
-            .await?;
+        tx.execute(log_head::HEAD_SET, &[Value::Int(next)]).await?;
     }
     if !leaves.is_empty() {
         let written = E::insert_leaves(tx, first, &leaves).await?;
@@ -120,21 +131,6 @@ async fn write<E: Engine>(
         expect_rows(written, answers.len())?;
     }
     Ok(outcomes)
-}
-
-/// Locks the one row that orders all writers; returns the new size of the log.
-pub(super) async fn take_head<C: Connection>(
-    tx: &mut C,
-    sql: &'static str,
-    by: i64,
-) -> Result<i64, Error> {
-    match tx.fetch_optional(sql, &[Value::Int(by)]).await? {
-        Some(row) => row.int(0),
-        None => Err(Error::Corrupt {
-            what: "no log head",
-            source: None,
-        }),
-    }
 }
 
 fn name(key: &Idempotency) -> (&str, &str) {
@@ -189,33 +185,14 @@ async fn known_answers<E: Engine>(
         .collect()
 }
 
-pub(super) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
-    serde_json::to_string(value).map_err(|_| Error::Malformed {
-        what: "text that is not JSON",
-    })
-}
-
-pub(super) fn expect_rows(written: u64, expected: usize) -> Result<(), Error> {
-    if written == expected as u64 {
-        return Ok(());
-    }
-    Err(Error::Corrupt {
-        what: "the database wrote another number of rows",
-        source: None,
-    })
-}
-
-/// Not a change that anybody has to hear of: answers are a convenience for a day, not the trail.
-pub(super) async fn forget_answers<E: Engine>(engine: &E, before: i64) -> Result<u64, Error> {
-    let mut tx = engine.begin().await?;
-    match tx
-        .execute(statements::FORGET_ANSWERS, &[Value::Int(before)])
-        .await
-    {
-        Ok(gone) => engine.commit(tx).await.map(|()| gone),
-        Err(error) => {
-            engine.rollback(tx).await;
-            Err(error)
-        }
+impl Store {
+    /// Gives every signature its leaf, or says why it must not leave; at most [`MAX_BATCH`] in one
+    /// transaction, outcomes in the order of the batch. On any error none of them may leave.
+    /// Call it from a task that is not dropped half way: a dropped call is an unknown outcome.
+    pub async fn commit_signatures(
+        &self,
+        batch: &[SignatureRecord],
+    ) -> Result<Vec<SignatureOutcome>, Error> {
+        on!(self, engine => commit(engine, batch))
     }
 }

@@ -6,12 +6,12 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Output, Style};
 use verify::{Monitor, Transcript, Verify, monitor, signatures, transcript};
 
-/// Verifies what a Chancery service signed and published. It needs no account and no service of its own: signatures,
-/// evidence files and transcripts are checked offline.
+/// Verifies signatures, evidence files and transcripts of a Chancery service, offline and without
+/// an account.
 #[derive(Debug, Parser)]
 #[command(name = "chancery-verify", version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// Tables for people or JSON for programs.
+    /// Output format: tables (human) or JSON.
     #[arg(long, global = true, value_enum, default_value = "human")]
     output: Style,
     #[command(subcommand)]
@@ -20,12 +20,13 @@ struct Arguments {
 
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// A signature or an evidence file: offline with a JWKS file or the genesis, or by a service.
+    /// Verify a signature or an evidence file: offline with a JWKS file or the genesis, or with a
+    /// service.
     Signature(Verify),
-    /// The transcript of a ceremony, from the digest of the pinned genesis alone.
+    /// Verify the transcript of a ceremony against the pinned digest of the genesis.
     Transcript(Transcript),
-    /// Follow a log from outside: that it only grows, that it is fresh, and that every published key has its ceremony in
-    /// it. Exit code 5: an alarm.
+    /// Monitor a log from outside: that it is append-only and fresh, and that every published key
+    /// has its ceremony in it. Exit code 5: alarm.
     Monitor(Monitor),
 }
 

@@ -32,22 +32,22 @@ pub struct Monitor {
     /// Base URL of the service.
     #[arg(long)]
     url: String,
-    /// SHA-256 of the genesis, as its custodians published it.
+    /// SHA-256 of the genesis, as published by the custodians.
     #[arg(long)]
     genesis: Sha256Digest,
-    /// What was seen so far; made by the first run, replaced after every good one.
+    /// State file: created by the first run, replaced after every successful one.
     #[arg(long)]
     state: PathBuf,
-    /// The witnesses that have to have seen the log (c2sp.org/tlog-policy).
+    /// The required witnesses (c2sp.org/tlog-policy).
     #[arg(long)]
     witness_policy: Option<PathBuf>,
-    /// Between two looks.
+    /// Interval between two rounds.
     #[arg(long, default_value = "60s", value_parser = parse_duration)]
     interval: Duration,
-    /// Look once.
+    /// Run one round and exit.
     #[arg(long)]
     once: bool,
-    /// How old the newest leaf, or the quorum of witnesses on the checkpoint, may be.
+    /// Maximum age of the newest leaf and of the quorum of witnesses on the checkpoint.
     #[arg(long, default_value = "20m", value_parser = parse_duration)]
     max_age: Duration,
 }

@@ -20,17 +20,17 @@ const BATCH: usize = 256;
 pub struct Verify {
     /// JWS (compact or JSON) or DSSE envelopes, one per line; or an evidence file.
     file: PathBuf,
-    /// Ask this service for the verdict, with history and proof of existence.
+    /// Get the verdict from this service, including key history and proof of existence.
     #[arg(long, group = "by")]
     url: Option<String>,
-    /// Check the signature alone, offline, with the keys in this JWKS file. It says nothing about
-    /// revocation or time.
+    /// Check only the signature, offline, with the keys in this JWKS file; revocation and time
+    /// are not considered.
     #[arg(long, group = "by")]
     jwks: Option<PathBuf>,
-    /// Check an evidence file offline, with nothing but this digest of the pinned genesis.
+    /// Verify an evidence file offline against this digest of the pinned genesis.
     #[arg(long, group = "by")]
     genesis: Option<Sha256Digest>,
-    /// With `--genesis`: the witnesses that have to have seen the log (c2sp.org/tlog-policy).
+    /// With `--genesis`: the required witnesses (c2sp.org/tlog-policy).
     #[arg(long, requires = "genesis")]
     witness_policy: Option<PathBuf>,
     /// The payload of a detached JWS.

@@ -14,10 +14,10 @@ use crate::output::{Code, Failure, Output};
 #[derive(Debug, Args)]
 pub struct Transcript {
     file: PathBuf,
-    /// The digest that is pinned and published.
+    /// The pinned digest of the genesis.
     #[arg(long)]
     genesis: Sha256Digest,
-    /// The service it has to be for; what the transcript says when left out.
+    /// The expected service; default: the one in the transcript.
     #[arg(long)]
     service: Option<Name>,
     #[arg(long)]

@@ -11,38 +11,39 @@ use super::{StateError, Witness, WitnessKey};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Make a witness's key, and say how logs and verifiers name it.
+    /// Generate a witness's key and print its verifier key.
     New(New),
-    /// Witness logs until told to stop (c2sp.org/tlog-witness).
+    /// Run the witness (c2sp.org/tlog-witness).
     Serve(Serve),
 }
 
 #[derive(Debug, Args)]
 pub struct New {
-    /// A name without spaces that nobody else has, such as `witness.example.com/w1`.
+    /// A globally unique name without spaces, such as `witness.example.com/w1`.
     #[arg(long)]
     name: String,
-    /// The key's file. Never overwritten; only its owner may read it.
+    /// The key file. Never overwritten; readable by its owner only.
     #[arg(long)]
     out: PathBuf,
 }
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// What `witness new` wrote.
+    /// The key file written by `witness new`.
     #[arg(long)]
     key: PathBuf,
-    /// What was cosigned last of each log. Losing it means to start over with a new key: a
-    /// witness that forgets can be lied to.
+    /// Directory of the last cosigned checkpoint of each log. If it is lost, generate a new key:
+    /// a witness without its state cannot detect forks.
     #[arg(long)]
     state: PathBuf,
-    /// Plain HTTP; logs ask over HTTPS unless it is this very machine, so put a proxy before it.
+    /// Listening address for plain HTTP. Logs connect over HTTPS except on loopback, so use a TLS
+    /// proxy.
     #[arg(long)]
     pub listen: SocketAddr,
-    /// A log, as `chancery log vkey` prints it.
+    /// Verifier key of a log, as printed by `chancery log vkey`.
     #[arg(long = "log")]
     logs: Vec<VerifierKey>,
-    /// A file with one log a line; blank lines and those that begin with `#` are skipped.
+    /// A file with one log per line; blank lines and lines beginning with `#` are skipped.
     #[arg(long = "log-file")]
     log_files: Vec<PathBuf>,
 }

@@ -7,7 +7,8 @@ use anyhow::Context as _;
 use clap::Parser;
 use witness::{Command, CommandError};
 
-/// A witness for transparency logs (c2sp.org/tlog-witness): it cosigns the checkpoints of logs that only grow.
+/// A witness for transparency logs (c2sp.org/tlog-witness): cosigns checkpoints of append-only
+/// logs.
 #[derive(Debug, Parser)]
 #[command(
     name = "chancery-witness",

@@ -19,7 +19,7 @@ pub enum Error {
         #[source]
         source: io::Error,
     },
-    #[error("{0} is in use by another witness")]
+    #[error("{0} is in use by another process")]
     InUse(PathBuf),
 }
 

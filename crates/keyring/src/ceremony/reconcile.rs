@@ -144,7 +144,7 @@ impl Office {
                     None => ("planned but never generated", "abandoned; propose it again"),
                     // If we die after the removal, the next run finds nothing and abandons it.
                     Some(half) if remove_public_half(object, half, executor).await? => (
-                        "a public half without its private half",
+                        "a public key without its private key",
                         "removed from the token; propose it again",
                     ),
                     Some(_) => (

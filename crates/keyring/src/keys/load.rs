@@ -16,7 +16,7 @@ use log::{
     ActIndex, ActOnTheLog, BoundKey, Certified, Told, bind_key, unverified_chains,
     verify_transcript,
 };
-use store::{KeyRow, RingRow, Store};
+use store::{KeyRow, RingRow, Store, Versions};
 use token::Handle;
 use trust::error_chain;
 use trust::log_acts::Times;
@@ -99,7 +99,7 @@ impl Keys {
     pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
         let certified = Mutex::new(HashMap::new());
         let acts = tokio::sync::Mutex::new(ActIndex::default());
-        let snapshot = read(&store, &settings, &certified, &acts).await?;
+        let snapshot = read(&store, &settings, &certified, &acts, None).await?;
         report(&snapshot);
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(snapshot),
@@ -186,7 +186,15 @@ impl Keys {
     }
 
     async fn replace(&self) {
-        match read(&self.store, &self.settings, &self.certified, &self.acts).await {
+        let seen = self.current();
+        let read = read(
+            &self.store,
+            &self.settings,
+            &self.certified,
+            &self.acts,
+            Some(&seen),
+        );
+        match read.await {
             Ok(snapshot) => {
                 info!(
                     version = snapshot.version,
@@ -236,22 +244,48 @@ fn report(snapshot: &Snapshot) {
     }
 }
 
+/// What is the same in the database as in the snapshot `seen` is taken from there.
 async fn read(
     store: &Store,
     settings: &Settings,
     certified: &Mutex<HashMap<String, Arc<Certified>>>,
     acts: &tokio::sync::Mutex<ActIndex>,
+    seen: Option<&Snapshot>,
 ) -> Result<Snapshot, Error> {
     loop {
-        let version = store.version().await?;
+        let versions = store.versions().await?;
         let mut acts = acts.lock().await;
         acts.catch_up(store, &settings.pin).await?;
+        let same = |of: fn(&Versions) -> [i64; 2]| {
+            let seen = seen.filter(|seen| seen.versions.all <= versions.all);
+            seen.filter(|seen| of(&seen.versions) == of(&versions))
+        };
+        let credentials = match same(|v| [v.credentials; 2]) {
+            Some(seen) => seen.credentials.clone(),
+            None => Arc::new(Credentials::new(&store.credentials().await?)?),
+        };
+        // A key that was refused is looked at again at every change.
+        let believed = same(|v| [v.keys, v.trust]).filter(|seen| seen.refused.is_empty());
+        if let Some(seen) = believed {
+            if store.version().await? != versions.all {
+                continue;
+            }
+            return Ok(Snapshot {
+                version: versions.all,
+                versions,
+                rings: seen.rings.clone(),
+                keys: seen.keys.clone(),
+                jwks: seen.jwks.clone(),
+                credentials,
+                refused: Vec::new(),
+                times: acts.times(),
+            });
+        }
         let trusted = unverified_chains(&store.documents().await?)?
             .map(|chains| trust::chain::walk(&chains, &settings.pin))
             .transpose()?;
         let ring_rows = store.rings().await?;
         let key_rows = store.keys().await?;
-        let credentials = Credentials::new(&store.credentials().await?)?;
         let mut keys = Vec::new();
         let mut refused = Vec::new();
         for row in key_rows {
@@ -264,10 +298,11 @@ async fn read(
             }
         }
         // A change in between could mix two states; then everything is read again.
-        if store.version().await? == version {
+        if store.version().await? == versions.all {
             let times = acts.times();
             return assemble(settings, &ring_rows, keys).map(|(rings, keys, jwks)| Snapshot {
-                version,
+                version: versions.all,
+                versions,
                 rings,
                 keys,
                 jwks,

@@ -7,6 +7,8 @@
 mod load;
 mod publish;
 mod section;
+#[cfg(test)]
+mod tests;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -76,11 +78,13 @@ pub struct Ring {
 pub struct Snapshot {
     /// The database's version that this was read at.
     pub version: i64,
+    /// The same, for each subject.
+    pub versions: store::Versions,
     pub rings: BTreeMap<Arc<str>, Arc<Ring>>,
     pub keys: HashMap<Kid, Arc<Key>>,
     /// The combined set of `/.well-known/jwks.json`.
     pub jwks: Document,
-    pub credentials: Credentials,
+    pub credentials: Arc<Credentials>,
     /// Keys in the database that were not believed, with the reason.
     pub refused: Vec<Refused>,
     /// Of the log's leaves, as corrected.

@@ -13,7 +13,7 @@ use object_store::{
     PutMultipartOptions, PutOptions, PutPayload, PutResult,
 };
 
-use crate::ledger::Ledger;
+use crate::ledger::{INTEGRATOR, Ledger};
 use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -96,7 +96,8 @@ impl Ledger for Troubled {
     }
 
     async fn lease(&self, holder: &str, now: i64, until: i64) -> Result<bool, Error> {
-        self.write(self.store.lease_tree(holder, now, until)).await
+        self.write(self.store.lease(INTEGRATOR, holder, now, until))
+            .await
     }
 
     async fn swap(&self, old: &TreeRow, new: &TreeRow) -> Result<bool, Error> {

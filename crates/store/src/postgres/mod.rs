@@ -13,13 +13,12 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use super::engine::{
-    Begun, Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+use crate::engine::{
+    AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
+    json, within,
 };
-use super::error::{self, Error, Subject};
-use super::rows::Leaf;
-use super::signatures::{json, take_head};
-use super::{reads, statements};
+use crate::error::{self, Error, Subject};
+use crate::log_head::{self, take_head};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// A connection that takes longer is worth a look at whether there is a server.
@@ -34,7 +33,7 @@ const LIMIT: Duration = Duration::from_secs(12);
 const IDLE: &str = "15s";
 
 #[derive(Clone)]
-pub(super) struct PostgresEngine {
+pub(crate) struct PostgresEngine {
     pub pool: Pool<Postgres>,
     /// Of connections outside the pool.
     options: Arc<PgConnectOptions>,
@@ -47,17 +46,17 @@ impl PostgresEngine {
         let options = PgConnectOptions::from_str(url.expose_secret())
             .map_err(|source| classify("connect", source))?
             .application_name("chancery");
-        let hurried = options.clone().options([
+        let with_timeouts = options.clone().options([
             ("statement_timeout", STATEMENT),
             ("lock_timeout", LOCK),
             ("idle_in_transaction_session_timeout", IDLE),
         ]);
         // Once by hand, because a pool would go on trying and then not say why it could not.
-        within(ACQUIRE, "connect", hurried.connect(), classify).await?;
+        within(ACQUIRE, "connect", with_timeouts.connect(), classify).await?;
         let pool = PgPoolOptions::new()
             .max_connections(connections.max(2) + 1)
             .acquire_timeout(ACQUIRE)
-            .connect_lazy_with(hurried);
+            .connect_lazy_with(with_timeouts);
         Ok(Self {
             pool,
             options: Arc::new(options),
@@ -67,8 +66,8 @@ impl PostgresEngine {
 
     /// A connection out of the pool. Where nobody listens the pool would go on trying until its
     /// time is over; whoever waits for a signature is told at once.
-    async fn acquire(&self) -> Result<Held, Error> {
-        let mut acquiring = pin!(Held::acquire(&self.pool, LIMIT));
+    async fn acquire(&self) -> Result<TxConnection, Error> {
+        let mut acquiring = pin!(TxConnection::acquire(&self.pool, LIMIT));
         if let Ok(done) = timeout(HURRY, &mut acquiring).await {
             return done;
         }
@@ -88,27 +87,27 @@ impl PostgresEngine {
     }
 
     /// A connection outside the pool and without time-outs.
-    pub async fn unhurried(&self) -> Result<PgConnection, Error> {
+    pub async fn without_timeouts(&self) -> Result<PgConnection, Error> {
         within(ACQUIRE, "connect", self.options.connect(), classify).await
     }
 }
 
 /// A batch is one parameter: a JSON array of arrays.
-pub(super) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
+pub(crate) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
         (idx, time, kind, ring, kid, sig_hash, body)
     SELECT $1 + place - 1, (value->>0)::bigint, value->>1, value->>2, value->>3, value->>4,
         value->>5
     FROM json_array_elements($2::json) WITH ORDINALITY AS given (value, place)";
-pub(super) const ACTIVE_OF: &str = "SELECT kid FROM signing_key WHERE state = 'active'
+pub(crate) const ACTIVE_OF: &str = "SELECT kid FROM signing_key WHERE state = 'active'
     AND kid IN (SELECT json_array_elements_text($1::json))";
-pub(super) const INSERT_ANSWERS: &str = "INSERT INTO idempotency
+pub(crate) const INSERT_ANSWERS: &str = "INSERT INTO idempotency
         (principal, key, request_hash, response, idx, time)
     SELECT value->>0, value->>1, value->>2, value->>3, (value->>4)::bigint, (value->>5)::bigint
     FROM json_array_elements($1::json) AS given (value)";
 
 impl Engine for PostgresEngine {
-    type Reader = Held;
-    type Transaction = Held;
+    type Reader = TxConnection;
+    type Transaction = TxConnection;
 
     const DIALECT: Dialect = Dialect {
         known_answers: "SELECT asked.place - 1, known.request_hash, known.response, known.idx,
@@ -135,19 +134,19 @@ impl Engine for PostgresEngine {
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
     };
 
-    async fn reader(&self) -> Result<Held, Error> {
+    async fn reader(&self) -> Result<TxConnection, Error> {
         self.acquire().await
     }
 
     /// READ COMMITTED on purpose: each statement after the one that waited for the log head sees
     /// what the writers before us have committed.
-    async fn begin(&self) -> Result<Held, Error> {
+    async fn begin(&self) -> Result<TxConnection, Error> {
         let held = self.acquire().await?;
         held.begin("BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 
     /// Two statements: one sees what was committed when it began, before it waited for the head.
-    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<Held>, Error> {
+    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<TxConnection>, Error> {
         let mut tx = self.begin().await?;
         match head_and_keys(&mut tx, by, kids).await {
             Ok((size, active)) => Ok(Begun { tx, size, active }),
@@ -158,61 +157,39 @@ impl Engine for PostgresEngine {
         }
     }
 
-    async fn commit(&self, tx: Held) -> Result<(), Error> {
+    async fn commit(&self, tx: TxConnection) -> Result<(), Error> {
         tx.end("COMMIT").await.map_err(Error::at_commit)
     }
 
-    async fn insert_leaves(tx: &mut Held, first: i64, leaves: &[&Leaf]) -> Result<u64, Error> {
-        let columns: Vec<_> = leaves
-            .iter()
-            .map(|leaf| {
-                (
-                    leaf.time,
-                    leaf.kind,
-                    &leaf.ring,
-                    &leaf.kid,
-                    &leaf.sig_hash,
-                    &leaf.body,
-                )
-            })
-            .collect();
-        tx.execute(
-            INSERT_LEAVES,
-            &[Value::Int(first), Value::Text(&json(&columns)?)],
-        )
-        .await
+    async fn insert_leaves(
+        tx: &mut TxConnection,
+        first: i64,
+        leaves: &[LeafColumns<'_>],
+    ) -> Result<u64, Error> {
+        let values = [Value::Int(first), Value::Text(&json(&leaves)?)];
+        tx.execute(INSERT_LEAVES, &values).await
     }
 
-    async fn insert_answers(tx: &mut Held, answers: &[PlacedAnswer<'_>]) -> Result<u64, Error> {
-        let columns: Vec<_> = answers
-            .iter()
-            .map(|(key, index, time)| {
-                (
-                    &key.principal,
-                    &key.key,
-                    &key.request_hash,
-                    &key.response,
-                    index,
-                    time,
-                )
-            })
-            .collect();
-        tx.execute(INSERT_ANSWERS, &[Value::Text(&json(&columns)?)])
-            .await
+    async fn insert_answers(
+        tx: &mut TxConnection,
+        answers: &[AnswerColumns<'_>],
+    ) -> Result<u64, Error> {
+        let values = [Value::Text(&json(&answers)?)];
+        tx.execute(INSERT_ANSWERS, &values).await
     }
 
     /// Where this fails the connection is closed, which does the same.
-    async fn rollback(&self, tx: Held) {
+    async fn rollback(&self, tx: TxConnection) {
         let _ = tx.end("ROLLBACK").await;
     }
 }
 
 async fn head_and_keys(
-    tx: &mut Held,
+    tx: &mut TxConnection,
     by: i64,
     kids: &str,
 ) -> Result<(i64, HashSet<String>), Error> {
-    let size = take_head(tx, statements::HEAD_SIGN, by).await?;
+    let size = take_head(tx, log_head::HEAD_SIGN, by).await?;
     let rows = tx.fetch(ACTIVE_OF, &[Value::Text(kids)]).await?;
     let active: Result<_, _> = rows.iter().map(|row| row.text(0)).collect();
     Ok((size, active?))
@@ -234,7 +211,7 @@ fn not_acquired(pool: &Pool<Postgres>, source: sqlx::Error) -> Error {
 }
 
 /// By SQLSTATE (PostgreSQL documentation, appendix A).
-pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
+pub(crate) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
     let Some(code) = source.as_database_error().and_then(|error| error.code()) else {
         return error::classify(operation, source);
     };
@@ -278,7 +255,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Without a listener: another call has it, or it cannot be had.
 const POLL: Duration = Duration::from_millis(100);
 
-pub(super) async fn wait_for_change(
+pub(crate) async fn wait_for_change(
     engine: &PostgresEngine,
     since: i64,
     at_most: Duration,
@@ -290,7 +267,7 @@ pub(super) async fn wait_for_change(
     }
     loop {
         // After LISTEN and before waiting, so that no change falls in between.
-        let version = reads::head(engine, statements::VERSION).await?;
+        let version = log_head::number(engine, log_head::VERSION).await?;
         let left = until.saturating_duration_since(Instant::now());
         if version > since || left.is_zero() {
             return Ok(version);
@@ -303,7 +280,7 @@ pub(super) async fn wait_for_change(
 }
 
 /// The listener's connection belongs to the pool, which would wait for it for ever.
-pub(super) async fn close(engine: &PostgresEngine) {
+pub(crate) async fn close(engine: &PostgresEngine) {
     drop(engine.listener.lock().await.take());
     engine.pool.close().await;
 }

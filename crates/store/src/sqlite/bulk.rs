@@ -3,9 +3,9 @@
 
 use std::sync::LazyLock;
 
-use super::super::engine::{Connection, Value};
-use super::super::error::Error;
-use super::Held;
+use super::TxConnection;
+use crate::engine::{Connection, Value};
+use crate::error::Error;
 
 /// A statement has a fixed number of rows, so there is one for each of these sizes, and a batch
 /// fills the next larger one up with NULL, which `WHERE` leaves out.
@@ -38,7 +38,7 @@ fn sized<const WIDTH: usize>(target: &str) -> [String; 5] {
 impl<const WIDTH: usize> Bulk<WIDTH> {
     pub(super) async fn insert(
         &'static self,
-        tx: &mut Held,
+        tx: &mut TxConnection,
         rows: impl Iterator<Item = [Value<'_>; WIDTH]>,
     ) -> Result<u64, Error> {
         let mut values: Vec<Value<'_>> = rows.flatten().collect();

@@ -1,6 +1,6 @@
 //! The embedded default: one file in WAL mode, one writer, a few readers.
 
-pub(super) mod bulk;
+pub(crate) mod bulk;
 
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
@@ -12,12 +12,12 @@ use sqlx::sqlite::{
 };
 use sqlx::{Pool, Sqlite};
 
-use super::engine::{
-    Begun, Columns, Connection, Dialect, Engine, PlacedAnswer, Value, connection, within,
+use crate::engine::{
+    AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
+    within,
 };
-use super::error::{self, Error, Subject};
-use super::rows::Leaf;
-use super::{reads, statements};
+use crate::error::{self, Error, Subject};
+use crate::log_head;
 
 /// Waiting for another process that holds the file, a backup for instance.
 const BUSY: Duration = Duration::from_secs(5);
@@ -28,7 +28,7 @@ const STATEMENT: Duration = Duration::from_secs(10);
 const READERS: u32 = 4;
 
 #[derive(Clone)]
-pub(super) struct SqliteEngine {
+pub(crate) struct SqliteEngine {
     /// One connection: writers queue here in order and never meet SQLITE_BUSY among themselves.
     pub writer: Pool<Sqlite>,
     pub readers: Pool<Sqlite>,
@@ -71,7 +71,7 @@ impl SqliteEngine {
     }
 }
 
-pub(super) const BEGIN_SIGNATURES: &str = "BEGIN IMMEDIATE;
+pub(crate) const BEGIN_SIGNATURES: &str = "BEGIN IMMEDIATE;
     UPDATE log_head SET size = size + $1 WHERE id = 1 RETURNING size,
         (SELECT json_group_array(kid) FROM signing_key
             WHERE state = 'active' AND kid IN (SELECT value FROM json_each($2)))";
@@ -91,8 +91,8 @@ fn create_private(path: &Path) -> Result<(), Error> {
 }
 
 impl Engine for SqliteEngine {
-    type Reader = Held;
-    type Transaction = Held;
+    type Reader = TxConnection;
+    type Transaction = TxConnection;
 
     const DIALECT: Dialect = Dialect {
         known_answers: "SELECT asked.key, known.request_hash, known.response, known.idx, known.time
@@ -117,21 +117,21 @@ impl Engine for SqliteEngine {
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
     };
 
-    async fn reader(&self) -> Result<Held, Error> {
-        Held::acquire(&self.readers, STATEMENT).await
+    async fn reader(&self) -> Result<TxConnection, Error> {
+        TxConnection::acquire(&self.readers, STATEMENT).await
     }
 
     /// IMMEDIATE: the write lock is taken here, so nothing read inside can be out of date.
-    async fn begin(&self) -> Result<Held, Error> {
-        Held::acquire(&self.writer, STATEMENT)
+    async fn begin(&self) -> Result<TxConnection, Error> {
+        TxConnection::acquire(&self.writer, STATEMENT)
             .await?
             .begin("BEGIN IMMEDIATE")
             .await
     }
 
     /// One call: each is a way to SQLite's thread and back, which costs more than the statement.
-    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<Held>, Error> {
-        let held = Held::acquire(&self.writer, STATEMENT).await?;
+    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<TxConnection>, Error> {
+        let held = TxConnection::acquire(&self.writer, STATEMENT).await?;
         let values = [Value::Int(by), Value::Text(kids)];
         let (tx, rows) = held.begin_with(BEGIN_SIGNATURES, &values).await?;
         let row = rows.first().ok_or(Error::Corrupt {
@@ -146,42 +146,36 @@ impl Engine for SqliteEngine {
         Ok(Begun { tx, size, active })
     }
 
-    async fn commit(&self, tx: Held) -> Result<(), Error> {
+    async fn commit(&self, tx: TxConnection) -> Result<(), Error> {
         tx.end("COMMIT").await.map_err(Error::at_commit)
     }
 
-    async fn insert_leaves(tx: &mut Held, first: i64, leaves: &[&Leaf]) -> Result<u64, Error> {
+    async fn insert_leaves(
+        tx: &mut TxConnection,
+        first: i64,
+        leaves: &[LeafColumns<'_>],
+    ) -> Result<u64, Error> {
         let rows = leaves.iter().zip(first..).map(|(leaf, index)| {
-            [
-                Value::Int(index),
-                Value::Int(leaf.time),
-                Value::Text(leaf.kind),
-                Value::MaybeText(leaf.ring.as_deref()),
-                Value::MaybeText(leaf.kid.as_deref()),
-                Value::MaybeText(leaf.sig_hash.as_deref()),
-                Value::Text(&leaf.body),
-            ]
+            let [time, kind, ring, kid, sig_hash, body] = *leaf;
+            [Value::Int(index), time, kind, ring, kid, sig_hash, body]
         });
         bulk::LEAVES.insert(tx, rows).await
     }
 
-    async fn insert_answers(tx: &mut Held, answers: &[PlacedAnswer<'_>]) -> Result<u64, Error> {
-        let rows = answers.iter().map(|(key, index, time)| {
-            [
-                Value::Int(*index),
-                Value::Int(*time),
-                Value::Text(&key.principal),
-                Value::Text(&key.key),
-                Value::Text(&key.request_hash),
-                Value::Text(&key.response),
-            ]
+    async fn insert_answers(
+        tx: &mut TxConnection,
+        answers: &[AnswerColumns<'_>],
+    ) -> Result<u64, Error> {
+        let rows = answers.iter().map(|answer| {
+            let [principal, key, request_hash, response, index, time] = *answer;
+            [index, time, principal, key, request_hash, response]
         });
         bulk::ANSWERS.insert(tx, rows).await
     }
 
     /// Where SQLite has rolled back by itself (disk full), this fails and the connection is
     /// closed, which does the same.
-    async fn rollback(&self, tx: Held) {
+    async fn rollback(&self, tx: TxConnection) {
         let _ = tx.end("ROLLBACK").await;
     }
 }
@@ -193,7 +187,7 @@ fn not_acquired(_pool: &Pool<Sqlite>, source: sqlx::Error) -> Error {
 }
 
 /// By the primary result code (<https://sqlite.org/rescode.html>): the low byte.
-pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
+pub(crate) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
     let code = source
         .as_database_error()
         .and_then(|error| error.code())
@@ -222,14 +216,14 @@ pub(super) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
 const POLL: Duration = Duration::from_millis(50);
 
 /// Polls: a file has nobody who could call. One row of one page in the cache each time.
-pub(super) async fn wait_for_change(
+pub(crate) async fn wait_for_change(
     engine: &SqliteEngine,
     since: i64,
     at_most: Duration,
 ) -> Result<i64, Error> {
     let until = tokio::time::Instant::now() + at_most;
     loop {
-        let version = reads::head(engine, statements::VERSION).await?;
+        let version = log_head::number(engine, log_head::VERSION).await?;
         let left = until.saturating_duration_since(tokio::time::Instant::now());
         if version > since || left.is_zero() {
             return Ok(version);

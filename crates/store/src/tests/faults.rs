@@ -45,7 +45,7 @@ async fn locked_file_is_busy_and_still_readable() {
 async fn file_without_room_takes_nothing_and_loses_nothing() {
     let place = Place::sqlite().await;
     let kid = place.open_ring("atp").await;
-    let AnyEngine::Sqlite(engine) = &place.store.engine else {
+    let database::AnyEngine::Sqlite(engine) = &place.store.engine else {
         panic!()
     };
     engine

@@ -222,15 +222,15 @@ pub async fn ceremony_without_a_ring_lives(place: Place) {
 async fn lines_and_nonces_are_searched_not_scanned() {
     use sqlx::{AssertSqlSafe, Row};
     let place = Place::sqlite().await;
-    let AnyEngine::Sqlite(engine) = &place.store.engine else {
+    let database::AnyEngine::Sqlite(engine) = &place.store.engine else {
         panic!()
     };
     for sql in [
-        statements::LINE_HEAD,
-        statements::NONCE_USED,
-        statements::LAST_OF_LINE,
-        statements::LINES,
-        statements::LEFT_TO_DESTROY,
+        crate::lines::LINE_HEAD,
+        crate::ceremonies::NONCE_USED,
+        crate::lines::LAST_OF_LINE,
+        crate::lines::LINES,
+        crate::objects::LEFT_TO_DESTROY,
     ] {
         let plan = sqlx::query(AssertSqlSafe(format!("EXPLAIN QUERY PLAN {sql}")))
             .fetch_all(&engine.readers)

@@ -16,6 +16,7 @@ mod schema;
 mod severity;
 mod signing;
 mod tree;
+mod versions;
 mod vocabulary;
 
 use crate::testing::{place, server, world};
@@ -90,6 +91,8 @@ contract! {
     severity::private_half_of_a_revoked_key_is_destroyed_once,
     severity::two_keys_are_destroyed_only_when_both_are_gone,
     severity::failed_destruction_tells_of_what_is_gone,
+    versions::change_bumps_its_subject_alone,
+    versions::versions_only_grow,
     vocabulary::unknown_word_is_refused_until_it_has_a_row,
     tree::one_integrator_at_a_time,
     tree::tree_is_swapped_from_what_it_was,

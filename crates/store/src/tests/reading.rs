@@ -128,6 +128,39 @@ pub async fn signatures_are_counted_by_day(place: Place) {
     assert_eq!(nobody.unwrap(), []);
 }
 
+/// Of every subject; that none is left out is the next test.
+const ALL_STATEMENTS: &[&[&str]] = &[
+    blast_radius::STATEMENTS,
+    ceremonies::STATEMENTS,
+    ceremony_signatures::STATEMENTS,
+    checkpoints::STATEMENTS,
+    credentials::STATEMENTS,
+    idempotency::STATEMENTS,
+    index::STATEMENTS,
+    keys::STATEMENTS,
+    leases::STATEMENTS,
+    leaves::STATEMENTS,
+    lines::STATEMENTS,
+    log_head::STATEMENTS,
+    objects::STATEMENTS,
+    rings::STATEMENTS,
+    tree::STATEMENTS,
+    trust_documents::STATEMENTS,
+    versions::STATEMENTS,
+];
+
+#[test]
+fn every_subject_lists_its_statements() {
+    let sources = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/src")).unwrap();
+    let files = sources.map(|file| file.unwrap().path());
+    let files = files.filter(|path| path.extension().is_some_and(|end| end == "rs"));
+    let with = files.filter(|path| {
+        let text = std::fs::read_to_string(path).unwrap();
+        text.lines().any(|line| line == "statements! {")
+    });
+    assert_eq!(with.count(), ALL_STATEMENTS.len());
+}
+
 pub async fn every_statement_prepares(place: Place) {
     use super::super::engine::{Dialect, Engine};
     use sqlx::{Executor, SqlSafeStr};
@@ -142,34 +175,33 @@ pub async fn every_statement_prepares(place: Place) {
         ]
     };
     let own = match &place.store.engine {
-        AnyEngine::Sqlite(_) => {
+        database::AnyEngine::Sqlite(_) => {
             let bulk = sqlite::bulk::LEAVES
                 .all()
                 .into_iter()
                 .chain(sqlite::bulk::ANSWERS.all());
-            dialect(SqliteEngine::DIALECT)
+            dialect(sqlite::SqliteEngine::DIALECT)
                 .into_iter()
                 .chain(bulk)
                 .collect::<Vec<_>>()
         }
-        AnyEngine::Postgres(_) => {
+        database::AnyEngine::Postgres(_) => {
             let bulk = [
                 postgres::INSERT_LEAVES,
                 postgres::INSERT_ANSWERS,
                 postgres::ACTIVE_OF,
             ];
-            dialect(PostgresEngine::DIALECT)
+            dialect(postgres::PostgresEngine::DIALECT)
                 .into_iter()
                 .chain(bulk)
                 .collect()
         }
     };
-    let reads = [radius::BY_DAY];
-    for &sql in statements::ALL.iter().chain(&reads).chain(&own) {
+    for &sql in ALL_STATEMENTS.iter().copied().flatten().chain(&own) {
         let text = sql.into_sql_str();
         match &place.store.engine {
-            AnyEngine::Sqlite(engine) => engine.readers.prepare(text).await.map(drop),
-            AnyEngine::Postgres(engine) => engine.pool.prepare(text).await.map(drop),
+            database::AnyEngine::Sqlite(engine) => engine.readers.prepare(text).await.map(drop),
+            database::AnyEngine::Postgres(engine) => engine.pool.prepare(text).await.map(drop),
         }
         .unwrap_or_else(|error| panic!("{sql}: {error}"));
     }

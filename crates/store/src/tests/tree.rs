@@ -64,18 +64,73 @@ impl Place {
 
 pub async fn one_integrator_at_a_time(place: Place) {
     let (store, other) = (&place.store, place.replica().await);
-    assert!(store.lease_tree("a", NOW, NOW + 30).await.unwrap());
-    assert!(!other.lease_tree("b", NOW + 29, NOW + 60).await.unwrap());
+    assert!(store.lease("integrator", "a", NOW, NOW + 30).await.unwrap());
+    assert!(
+        !other
+            .lease("integrator", "b", NOW + 29, NOW + 60)
+            .await
+            .unwrap()
+    );
     // Renewed by its holder, so the other one waits longer.
-    assert!(store.lease_tree("a", NOW + 20, NOW + 50).await.unwrap());
-    assert!(!other.lease_tree("b", NOW + 49, NOW + 80).await.unwrap());
-    assert!(other.lease_tree("b", NOW + 50, NOW + 80).await.unwrap());
-    assert!(!store.lease_tree("a", NOW + 60, NOW + 90).await.unwrap());
-    let tree = store.tree().await.unwrap();
-    assert_eq!((tree.holder.as_str(), tree.lease_until), ("b", NOW + 80));
+    assert!(
+        store
+            .lease("integrator", "a", NOW + 20, NOW + 50)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !other
+            .lease("integrator", "b", NOW + 49, NOW + 80)
+            .await
+            .unwrap()
+    );
+    assert!(
+        other
+            .lease("integrator", "b", NOW + 50, NOW + 80)
+            .await
+            .unwrap()
+    );
+    assert!(
+        !store
+            .lease("integrator", "a", NOW + 60, NOW + 90)
+            .await
+            .unwrap()
+    );
+    // Of another name it is another lease.
+    assert!(store.lease("jobs", "a", NOW + 60, NOW + 90).await.unwrap());
+    // Whoever does not hold it gives nothing back; its holder does, and the next need not wait.
+    assert!(!store.return_lease("integrator", "a").await.unwrap());
+    assert!(
+        !store
+            .lease("integrator", "a", NOW + 60, NOW + 90)
+            .await
+            .unwrap()
+    );
+    assert!(other.return_lease("integrator", "b").await.unwrap());
+    assert!(!other.return_lease("integrator", "b").await.unwrap());
+    assert!(
+        store
+            .lease("integrator", "a", NOW + 60, NOW + 90)
+            .await
+            .unwrap()
+    );
+    // A holder whose clock ran far ahead does not hold it for ever.
+    let ahead = NOW + 90 + 3_600_000;
+    assert!(
+        store
+            .lease("integrator", "a", ahead - 30, ahead)
+            .await
+            .unwrap()
+    );
+    assert!(
+        other
+            .lease("integrator", "b", NOW + 60, NOW + 90)
+            .await
+            .unwrap()
+    );
     let (one, two) = tokio::join!(
-        store.lease_tree("c", NOW + 90, NOW + 120),
-        other.lease_tree("d", NOW + 90, NOW + 120)
+        store.lease("integrator", "c", NOW + 90, NOW + 120),
+        other.lease("integrator", "d", NOW + 90, NOW + 120)
     );
     assert!(one.unwrap() ^ two.unwrap(), "one of two");
 }

@@ -308,7 +308,9 @@ impl Token {
             SignerIdentifier::SubjectKeyIdentifier(_) => CmsVersion::V3,
         };
         if self.signer.version != expected {
-            return Err(TimestampError::NotAToken("another version of SignerInfo"));
+            return Err(TimestampError::NotAToken(
+                "an unsupported version of SignerInfo",
+            ));
         }
 
         let hash = hash_of(&self.signer.digest_alg)?;

@@ -32,7 +32,7 @@ pub enum LogProofsError {
     #[error("{0}")]
     Keys(NotProven),
     /// Proofs of several logs, or not in log order.
-    #[error("log_proofs[{0}]: of another log, or not in log order")]
+    #[error("log_proofs[{0}]: of a different log, or not in log order")]
     Order(usize),
     /// The leaf is of something else than this ceremony.
     #[error("log_proofs[{0}]: the leaf does not belong to this ceremony")]

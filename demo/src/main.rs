@@ -6,15 +6,15 @@ mod stage;
 mod theft;
 
 use std::path::PathBuf;
+use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Args;
+use clap::Parser;
 use serde_json::{Value, json};
 
 use self::load::Load;
 use self::stage::Stage;
-use super::World;
-use verify::output::{Code, Failure, Output};
+use verify::output::{Code, EXIT_CODES, Failure, Output, Style};
 
 /// How long a key is published before it signs, here only: long enough to be seen.
 const PUBLISH_SAFETY: Duration = Duration::from_secs(4);
@@ -34,23 +34,54 @@ const LOG_FILES: [&str; 6] = [
 /// Lines of it that are signed.
 const LINES: usize = 500;
 
-#[derive(Debug, Args)]
-pub struct Demo {
-    /// Directory for token, database and files; default: a temporary directory, removed at the end.
+/// Holds ceremonies, signs a real log file of this machine, rotates under load, loses a key to a thief and verifies, on a
+/// token made for the purpose.
+#[derive(Debug, Parser)]
+#[command(name = "chancery-demo", version, after_help = EXIT_CODES)]
+struct Arguments {
+    /// Where token, database and files go; a temporary directory that is removed when left out.
     #[arg(long)]
     directory: Option<PathBuf>,
-    /// Keep the directory and leave the service running until interrupted.
+    /// Leave the service running until it is interrupted, and keep the directory.
     #[arg(long)]
     keep: bool,
+    /// The `chancery` program; the one beside this one when left out.
+    #[arg(long)]
+    program: Option<PathBuf>,
+    /// Tables for people or JSON for programs.
+    #[arg(long, value_enum, default_value = "human")]
+    output: Style,
 }
 
-pub async fn run(demo: Demo, world: &World, output: &Output) -> Result<(), Failure> {
-    let mut stage = Stage::new(demo.directory.clone(), demo.keep, world, output)?;
+#[tokio::main]
+async fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    // Reqwest looks for it; without it every request fails.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let output = Output::new("chancery-demo", arguments.output);
+    match run(arguments, &output).await {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(failure) => output.failure(&failure),
+    }
+}
+
+async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
+    let program = match arguments.program {
+        Some(program) => program,
+        None => std::env::current_exe()?.with_file_name("chancery"),
+    };
+    if !program.is_file() {
+        let program = program.display();
+        return Err(Failure::usage(format!(
+            "there is no program {program}: build it first (cargo build --bin chancery)"
+        )));
+    }
+    let mut stage = Stage::new(arguments.directory, arguments.keep, program, output)?;
     let outcome = play(&mut stage, output).await;
-    if outcome.is_ok() && demo.keep {
+    if outcome.is_ok() && arguments.keep {
         output.remark(format!(
             "\nThe service is running at {0} (try {0}/docs and {0}/.well-known/jwks.json); \
-             its files are in {1}. Press Ctrl-C to stop it.",
+             its files are in {1}. Ctrl-C ends it.",
             stage.url(),
             stage.directory().display()
         ));

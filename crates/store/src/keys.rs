@@ -1,46 +1,111 @@
-//! Keys and the pointer of their ring. Every one of these raises the version of the ring.
+//! Keys and the pointer of their ring. Every change of one raises the version of the ring.
 
-use super::super::engine::{Columns, Connection, Value};
-use super::super::error::{Error, Subject};
-use super::super::rows::{CeremonyState, KeyRow};
-use super::super::statements;
-use super::ceremony::{
-    close, executed, expect, expect_destruction, expect_unrejected, move_object, object, standing,
-};
-use super::guarded;
+use crate::ceremonies::{CeremonyState, close, executed, expect, standing};
+use crate::ceremony_signatures::expect_unrejected;
+use crate::database::{Store, on};
+use crate::engine::{Columns, Connection, Value, guarded};
+use crate::error::{Error, Subject};
+use crate::objects::{expect_destruction, move_object, object};
+use crate::reads::{self, FromColumns};
+use crate::rings::touch;
+use crate::statements::statements;
 
-pub(super) async fn ring_version<C: Connection>(tx: &mut C, ring: &str) -> Result<i64, Error> {
-    match tx
-        .fetch_optional(statements::RING_VERSION, &[Value::Text(ring)])
-        .await?
-    {
-        Some(row) => row.int(0),
-        None => Err(Error::NotFound {
-            what: Subject::Ring,
-        }),
-    }
+macro_rules! key_columns {
+    () => {
+        "k.kid, k.ring, k.number, k.state, k.role, k.spki, k.object, o.location, k.published_at, \
+         k.activate_at, k.retire_at, k.activated_at, k.demoted_at, k.retired_at, k.archived_at, \
+         k.revoked_at, k.revocation_reason, k.compromised_since, k.ceremony"
+    };
 }
 
-/// Of two replicas that planned on the same version exactly one gets through here.
-pub(super) async fn expect_ring_version<C: Connection>(
-    tx: &mut C,
-    ring: &str,
-    expected: i64,
-) -> Result<(), Error> {
-    if ring_version(tx, ring).await? != expected {
-        return Err(Error::conflict(Subject::RingVersion));
-    }
-    Ok(())
+statements! {
+    KEYS = concat!("SELECT ", key_columns!(), " FROM signing_key k
+        JOIN key_object o ON o.id = k.object ORDER BY k.ring, k.number");
+    KEY_OF_OBJECT = "SELECT kid, ring, state, archived_at FROM signing_key WHERE object = $1";
+    KEY_NUMBERED = "SELECT kid FROM signing_key WHERE ring = $1 AND number = $2";
+    KEY_STATE = "SELECT ring, state, role FROM signing_key WHERE kid = $1";
+    PRIMARY = "SELECT kid FROM signing_key WHERE ring = $1 AND role = 'primary'";
+    INSERT_KEY = "INSERT INTO signing_key
+        (kid, ring, number, state, spki, object, published_at, activate_at, retire_at, ceremony)
+        VALUES ($1, $2, $3, 'prepared', $4, $5, $6, $7, $8, $9)";
+    DEMOTE = "UPDATE signing_key SET role = 'secondary', demoted_at = $3
+        WHERE kid = $1 AND ring = $2 AND role = 'primary'";
+    /// After a roll-back it is as if it had never been demoted.
+    PROMOTE = "UPDATE signing_key SET state = 'active', role = 'primary',
+            activated_at = COALESCE(activated_at, $3), demoted_at = NULL
+        WHERE kid = $1 AND ring = $2 AND (state = 'prepared' OR role = 'secondary')";
+    RETIRE = "UPDATE signing_key SET state = 'retired', role = NULL, retired_at = $3
+        WHERE kid = $1 AND ring = $2 AND role = 'secondary'";
+    /// A revoked key stays revoked when its private half is destroyed.
+    ARCHIVE = "UPDATE signing_key SET archived_at = $3,
+            state = CASE state WHEN 'retired' THEN 'archived' ELSE state END
+        WHERE kid = $1 AND ring = $2 AND state IN ('retired', 'revoked') AND archived_at IS NULL";
+    REVOKE = "UPDATE signing_key SET state = 'revoked', role = NULL, revoked_at = $3,
+            revocation_reason = $4, compromised_since = $5,
+            demoted_at = CASE role WHEN 'primary' THEN $3 ELSE demoted_at END
+        WHERE kid = $1 AND ring = $2 AND state <> 'revoked'";
+    /// Only to a more severe revocation, which stays as old as the first. Without a beginning a key is
+    /// compromised from the beginning.
+    REVOKE_MORE_SEVERELY = "UPDATE signing_key SET revocation_reason = $3, compromised_since = $4
+        WHERE kid = $1 AND ring = $2 AND state = 'revoked' AND $3 = 'compromised'
+            AND (revocation_reason <> 'compromised'
+                OR compromised_since > $4 OR (compromised_since IS NOT NULL AND $4 IS NULL))";
 }
 
-async fn touch<C: Connection>(tx: &mut C, ring: &str) -> Result<(), Error> {
-    guarded(
-        tx,
-        statements::TOUCH_RING,
-        &[Value::Text(ring)],
-        Subject::Ring,
-    )
-    .await
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyRow {
+    pub kid: String,
+    pub ring: String,
+    pub number: i64,
+    /// `prepared`, `active`, `retired`, `archived`, `revoked`.
+    pub state: String,
+    /// `primary` or `secondary` while active.
+    pub role: Option<String>,
+    pub spki: Vec<u8>,
+    /// Where it was made, by [`KeyObjectRow::id`].
+    pub object: String,
+    /// Where that is: [`trust::Location`] as canonical JSON.
+    pub location: String,
+    pub published_at: i64,
+    /// From the approved request: not before, and until.
+    pub activate_at: i64,
+    pub retire_at: i64,
+    pub activated_at: Option<i64>,
+    /// When it stopped being the primary the last time.
+    pub demoted_at: Option<i64>,
+    pub retired_at: Option<i64>,
+    pub archived_at: Option<i64>,
+    pub revoked_at: Option<i64>,
+    pub revocation_reason: Option<String>,
+    pub compromised_since: Option<i64>,
+    /// The ceremony that bore it.
+    pub ceremony: String,
+}
+
+impl FromColumns for KeyRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            kid: row.text(0)?,
+            ring: row.text(1)?,
+            number: row.int(2)?,
+            state: row.text(3)?,
+            role: row.maybe_text(4)?,
+            spki: row.blob(5)?,
+            object: row.text(6)?,
+            location: row.maybe_text(7)?.unwrap_or_default(),
+            published_at: row.int(8)?,
+            activate_at: row.int(9)?,
+            retire_at: row.int(10)?,
+            activated_at: row.maybe_int(11)?,
+            demoted_at: row.maybe_int(12)?,
+            retired_at: row.maybe_int(13)?,
+            archived_at: row.maybe_int(14)?,
+            revoked_at: row.maybe_int(15)?,
+            revocation_reason: row.maybe_text(16)?,
+            compromised_since: row.maybe_int(17)?,
+            ceremony: row.text(18)?,
+        })
+    }
 }
 
 struct Before {
@@ -50,7 +115,7 @@ struct Before {
 
 async fn expect_key_row<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<Before, Error> {
     let row = tx
-        .fetch_optional(statements::KEY_STATE, &[Value::Text(kid)])
+        .fetch_optional(KEY_STATE, &[Value::Text(kid)])
         .await?
         .ok_or(Error::NotFound { what: Subject::Key })?;
     if row.text(0)? != ring {
@@ -67,7 +132,7 @@ async fn expect_key<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<
 }
 
 /// The row must tell what its object and its ceremony tell; the transcript is tallied above.
-pub(super) async fn accept<C: Connection>(
+pub(crate) async fn accept<C: Connection>(
     tx: &mut C,
     ceremony: &str,
     key: &KeyRow,
@@ -105,7 +170,7 @@ pub(super) async fn accept<C: Connection>(
         Value::Int(key.retire_at),
         Value::Text(ceremony),
     ];
-    match tx.execute(statements::INSERT_KEY, &values).await {
+    match tx.execute(INSERT_KEY, &values).await {
         Err(Error::Conflict { source, .. }) => {
             return Err(Error::Conflict {
                 what: Subject::Key,
@@ -119,7 +184,7 @@ pub(super) async fn accept<C: Connection>(
 }
 
 /// Nobody sees the ring without a primary: both rows change in the one transaction.
-pub(super) async fn switch_primary<C: Connection>(
+pub(crate) async fn switch_primary<C: Connection>(
     tx: &mut C,
     ring: &str,
     old: Option<&str>,
@@ -131,14 +196,14 @@ pub(super) async fn switch_primary<C: Connection>(
     }
     if let Some(old) = old {
         let values = [Value::Text(old), Value::Text(ring), Value::Int(at)];
-        guarded(tx, statements::DEMOTE, &values, Subject::Primary).await?;
+        guarded(tx, DEMOTE, &values, Subject::Primary).await?;
     }
     promote(tx, ring, new, at).await?;
     touch(tx, ring).await
 }
 
 async fn primary<C: Connection>(tx: &mut C, ring: &str) -> Result<Option<String>, Error> {
-    tx.fetch_optional(statements::PRIMARY, &[Value::Text(ring)])
+    tx.fetch_optional(PRIMARY, &[Value::Text(ring)])
         .await?
         .map(|row| row.text(0))
         .transpose()
@@ -147,10 +212,10 @@ async fn primary<C: Connection>(tx: &mut C, ring: &str) -> Result<Option<String>
 async fn promote<C: Connection>(tx: &mut C, ring: &str, kid: &str, at: i64) -> Result<(), Error> {
     expect_key(tx, ring, kid).await?;
     let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
-    guarded(tx, statements::PROMOTE, &values, Subject::KeyState).await
+    guarded(tx, PROMOTE, &values, Subject::KeyState).await
 }
 
-pub(super) async fn retire<C: Connection>(
+pub(crate) async fn retire<C: Connection>(
     tx: &mut C,
     ring: &str,
     kid: &str,
@@ -158,14 +223,14 @@ pub(super) async fn retire<C: Connection>(
 ) -> Result<(), Error> {
     expect_key(tx, ring, kid).await?;
     let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
-    guarded(tx, statements::RETIRE, &values, Subject::KeyState).await?;
+    guarded(tx, RETIRE, &values, Subject::KeyState).await?;
     touch(tx, ring).await
 }
 
 /// The private half is gone; the public half stays for ever. The last one of a destruction lets it
 /// be recorded as carried out. One that has failed, because another of its objects is still there,
 /// is told all the same what became of the rest.
-pub(super) async fn archive<C: Connection>(
+pub(crate) async fn archive<C: Connection>(
     tx: &mut C,
     ceremony: &str,
     ring: &str,
@@ -194,11 +259,11 @@ pub(super) async fn archive<C: Connection>(
 async fn archived<C: Connection>(tx: &mut C, ring: &str, kid: &str, at: i64) -> Result<(), Error> {
     expect_key(tx, ring, kid).await?;
     let values = [Value::Text(kid), Value::Text(ring), Value::Int(at)];
-    guarded(tx, statements::ARCHIVE, &values, Subject::KeyState).await?;
+    guarded(tx, ARCHIVE, &values, Subject::KeyState).await?;
     touch(tx, ring).await
 }
 
-pub(super) struct Revocation<'a> {
+pub(crate) struct Revocation<'a> {
     pub kid: &'a str,
     pub reason: &'a str,
     pub since: Option<i64>,
@@ -207,7 +272,7 @@ pub(super) struct Revocation<'a> {
 
 /// After this commit no signature by the key can be released: whoever commits one takes the log
 /// head after us and reads `revoked`. A revoked key is revoked again only more severely.
-pub(super) async fn revoke<C: Connection>(
+pub(crate) async fn revoke<C: Connection>(
     tx: &mut C,
     ceremony: &str,
     ring: &str,
@@ -233,12 +298,12 @@ pub(super) async fn revoke<C: Connection>(
     match before.state.as_str() {
         "revoked" => {
             let values = [key, ring_name, reason, since];
-            let sql = statements::REVOKE_MORE_SEVERELY;
+            let sql = REVOKE_MORE_SEVERELY;
             guarded(tx, sql, &values, Subject::KeyState).await?;
         }
         _ => {
             let values = [key, ring_name, Value::Int(at), reason, since];
-            guarded(tx, statements::REVOKE, &values, Subject::KeyState).await?;
+            guarded(tx, REVOKE, &values, Subject::KeyState).await?;
         }
     }
     match successor {
@@ -248,4 +313,11 @@ pub(super) async fn revoke<C: Connection>(
     }
     executed(tx, ceremony, CeremonyState::Approved, execution, at).await?;
     touch(tx, ring).await
+}
+
+impl Store {
+    /// By ring and number.
+    pub async fn keys(&self) -> Result<Vec<KeyRow>, Error> {
+        on!(self, engine => reads::all(engine, KEYS, &[]))
+    }
 }

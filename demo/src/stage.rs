@@ -14,17 +14,16 @@ use serde_json::{Value, json};
 use trust::Time;
 
 use super::PUBLISH_SAFETY;
-use crate::cli::World;
 use verify::client::Client;
-use verify::output::{Code, Failure, Output};
+use verify::output::{Failure, Output};
 
 /// Makes a SoftHSM token; the same script as everywhere else.
-const INIT_TOKEN: &str = include_str!("../../../softhsm/init-token");
+const INIT_TOKEN: &str = include_str!("../../softhsm/init-token");
 
 pub struct Stage<'a> {
     directory: PathBuf,
     keep: bool,
-    world: &'a World,
+    program: PathBuf,
     output: &'a Output,
     port: u16,
     operations_port: u16,
@@ -43,33 +42,31 @@ impl<'a> Stage<'a> {
     pub fn new(
         directory: Option<PathBuf>,
         keep: bool,
-        world: &'a World,
+        program: PathBuf,
         output: &'a Output,
     ) -> Result<Self, Failure> {
         let keep = keep || directory.is_some();
         let directory = match directory {
-            Some(directory) => directory,
-            None => {
-                let id = world
-                    .env
-                    .random::<8>()
-                    .map_err(|e| Failure::new(Code::Failed, e))?;
-                let name = format!("chancery-demo-{:016x}", u64::from_be_bytes(id));
-                std::env::temp_dir().join(name)
+            Some(directory) if directory.exists() => {
+                return Err(Failure::refused(format!(
+                    "{} already exists; the demonstration needs a new directory",
+                    directory.display()
+                )));
             }
+            Some(directory) => {
+                fs::create_dir_all(&directory)?;
+                directory
+            }
+            None => tempfile::Builder::new()
+                .prefix("chancery-demo-")
+                .tempdir()?
+                .keep(),
         };
-        if directory.exists() {
-            return Err(Failure::refused(format!(
-                "{} already exists; the demonstration needs a new directory",
-                directory.display()
-            )));
-        }
-        fs::create_dir_all(&directory)?;
         let directory = directory.canonicalize()?;
         Ok(Self {
             directory,
             keep,
-            world,
+            program,
             output,
             port: free_port()?,
             operations_port: free_port()?,
@@ -124,6 +121,18 @@ impl<'a> Stage<'a> {
         Ok(())
     }
 
+    fn ssh_sign(&self, key: &str, namespace: &str, file: &str) -> Result<(), Failure> {
+        let status = Command::new("ssh-keygen")
+            .args(["-q", "-Y", "sign", "-n", namespace, "-f", key, file])
+            .current_dir(&self.directory)
+            .status()
+            .context("cannot run ssh-keygen")?;
+        match status.success() {
+            true => Ok(()),
+            false => Err(anyhow!("ssh-keygen did not sign {file} with {key}").into()),
+        }
+    }
+
     /// Returns the digest that is pinned, and writes the configuration that pins it.
     pub fn genesis(&self, threshold: usize) -> Result<String, Failure> {
         let threshold = threshold.to_string();
@@ -156,14 +165,15 @@ impl<'a> Stage<'a> {
         ];
         let mut signatures = Vec::new();
         for name in ["ada", "grace", "mary"] {
-            let bytes = fs::read(self.directory.join("genesis.pae"))?;
             self.output.remark(format!(
                 "$ ssh-keygen -Y sign -n {namespace} -f {name} genesis.pae"
             ));
-            let key = self.directory.join(name);
-            let signature = crate::cli::ssh::sign(&key, &namespace, &bytes)?;
             let file = format!("genesis.{name}.sig");
-            fs::write(self.directory.join(&file), signature)?;
+            self.ssh_sign(name, &namespace, "genesis.pae")?;
+            fs::rename(
+                self.directory.join("genesis.pae.sig"),
+                self.directory.join(&file),
+            )?;
             signatures.push(file);
         }
         for file in &signatures {
@@ -208,13 +218,13 @@ impl<'a> Stage<'a> {
 
     /// Runs this program as a person would, in the directory, and returns its JSON.
     pub fn chancery(&self, arguments: &[&str]) -> Result<Value, Failure> {
-        self.run(Command::new(&self.world.program), arguments)
+        self.run(Command::new(&self.program), arguments)
     }
 
     /// The same, and without a network if that can be had.
     pub fn offline(&self, without_network: bool, arguments: &[&str]) -> Result<Value, Failure> {
         match without_network {
-            true => self.run(super::theft::isolated(&self.world.program), arguments),
+            true => self.run(super::theft::isolated(&self.program), arguments),
             false => self.chancery(arguments),
         }
     }
@@ -223,7 +233,7 @@ impl<'a> Stage<'a> {
     pub fn said(&self, arguments: &[&str]) -> Result<Value, Failure> {
         self.output
             .remark(format!("$ chancery {}", arguments.join(" ")));
-        let said = Command::new(&self.world.program)
+        let said = Command::new(&self.program)
             .args(["--output", "json"])
             .args(arguments)
             .current_dir(&self.directory)
@@ -366,7 +376,7 @@ impl<'a> Stage<'a> {
     }
 
     pub fn now(&self) -> Time {
-        self.world.env.now()
+        now()
     }
 
     pub fn write(&self, file: &str, text: &str) -> Result<(), Failure> {
@@ -380,7 +390,7 @@ impl<'a> Stage<'a> {
     pub async fn serve(&mut self) -> Result<(), Failure> {
         self.output.remark("$ chancery serve &");
         let log = fs::File::create(self.directory.join("service.log"))?;
-        let child = Command::new(&self.world.program)
+        let child = Command::new(&self.program)
             .arg("serve")
             .current_dir(&self.directory)
             .stdin(Stdio::null())
@@ -427,7 +437,7 @@ impl<'a> Stage<'a> {
 
     /// Waits until the key has been published for `publish_safety`.
     pub async fn wait_for_activation(&self, key: &Born, output: &Output) -> Result<(), Failure> {
-        let now = self.world.env.now();
+        let now = now();
         let rest = key.activate_at.since(now) + Duration::from_millis(50);
         output.remark(format!(
             "  {} is published; it may sign in {:.1} s",
@@ -538,4 +548,15 @@ fn free_port() -> Result<u16, Failure> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
         .port())
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place of this program that reads the wall clock"
+)]
+fn now() -> Time {
+    let since = std::time::SystemTime::now()
+        .duration_since(std::time::UNIX_EPOCH)
+        .unwrap_or_default();
+    Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

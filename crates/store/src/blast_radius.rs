@@ -1,15 +1,17 @@
 //! How much was signed by one key since an instant: the blast radius of its compromise.
 
-use super::decode::FromColumns;
-use super::engine::{Columns, Engine, Value};
-use super::error::Error;
-use super::{AnyEngine, Store, reads};
+use crate::database::{Store, on};
+use crate::engine::{Columns, Engine, Value};
+use crate::error::Error;
+use crate::reads::{self, FromColumns};
+use crate::statements::statements;
 
-/// Served by the index over kid and place; days are those of UTC.
-pub(super) const BY_DAY: &str =
-    "SELECT time / 86400000, COUNT(*), MIN(idx), MAX(idx), MIN(time), MAX(time)
-    FROM log_leaf WHERE kid = $1 AND kind = 'sign' AND time >= $2
-    GROUP BY time / 86400000 ORDER BY 1";
+statements! {
+    /// Served by the index over kid and place; days are those of UTC.
+    BY_DAY = "SELECT time / 86400000, COUNT(*), MIN(idx), MAX(idx), MIN(time), MAX(time)
+        FROM log_leaf WHERE kid = $1 AND kind = 'sign' AND time >= $2
+        GROUP BY time / 86400000 ORDER BY 1";
+}
 
 /// The signatures of one day.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,9 +47,6 @@ impl Store {
     /// The signatures by a key since an instant, itself included, for each day that has any. Reads
     /// every leaf of the key: one at a time is enough.
     pub async fn signatures_by_day(&self, kid: &str, since: i64) -> Result<Vec<DayRow>, Error> {
-        match &self.engine {
-            AnyEngine::Sqlite(engine) => by_day(engine, kid, since).await,
-            AnyEngine::Postgres(engine) => by_day(engine, kid, since).await,
-        }
+        on!(self, engine => by_day(engine, kid, since))
     }
 }

@@ -1,0 +1,418 @@
+//! Ceremonies from proposal to transcript.
+
+use crate::ceremony_signatures::{CeremonySignatureRow, expect_unrejected, insert_signature};
+use crate::database::{Store, on};
+use crate::engine::{Columns, Connection, Engine, Value, guarded};
+use crate::error::{Error, Subject};
+use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
+use crate::objects::expect_all_gone;
+use crate::reads::{self, FromColumns};
+use crate::rings;
+use crate::statements::statements;
+
+macro_rules! ceremony_columns {
+    () => {
+        "id, operation, ring, state, nonce, request, execution, transcript, created_at, updated_at"
+    };
+}
+
+statements! {
+    CEREMONIES = concat!("SELECT ", ceremony_columns!(), " FROM ceremony ORDER BY created_at, id");
+    CEREMONY = concat!("SELECT ", ceremony_columns!(), " FROM ceremony WHERE id = $1");
+    TRANSCRIPT = "SELECT transcript FROM ceremony WHERE id = $1";
+    NONCE_USED = "SELECT COUNT(*) FROM ceremony
+        WHERE nonce = $1 AND id <> $2 AND state IN ('executed', 'closed')";
+    INSERT_CEREMONY = "INSERT INTO ceremony
+        (id, operation, ring, state, nonce, request, created_at, updated_at)
+        VALUES ($1, $2, $3, 'proposed', $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+    CEREMONY_STATE = "SELECT operation, ring, state FROM ceremony WHERE id = $1";
+    MOVE_CEREMONY = "UPDATE ceremony SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
+    EXECUTED = "UPDATE ceremony SET state = 'executed', execution = $3, updated_at = $4
+        WHERE id = $1 AND state = $2";
+    CLOSE = "UPDATE ceremony SET state = 'closed', transcript = $2, updated_at = $3
+        WHERE id = $1 AND state = 'executed'";
+    /// A ceremony that has ended otherwise already stays as it is.
+    FAIL = "UPDATE ceremony SET state = 'failed', updated_at = $2
+        WHERE id = $1 AND state IN ('approved', 'executing', 'executed')";
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CeremonyState {
+    Draft,
+    Proposed,
+    Approved,
+    Executing,
+    Executed,
+    Closed,
+    Rejected,
+    Expired,
+    Cancelled,
+    Failed,
+}
+
+impl CeremonyState {
+    /// As the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Draft => "draft",
+            Self::Proposed => "proposed",
+            Self::Approved => "approved",
+            Self::Executing => "executing",
+            Self::Executed => "executed",
+            Self::Closed => "closed",
+            Self::Rejected => "rejected",
+            Self::Expired => "expired",
+            Self::Cancelled => "cancelled",
+            Self::Failed => "failed",
+        }
+    }
+
+    pub(crate) fn parse(text: &str) -> Option<Self> {
+        Some(match text {
+            "draft" => Self::Draft,
+            "proposed" => Self::Proposed,
+            "approved" => Self::Approved,
+            "executing" => Self::Executing,
+            "executed" => Self::Executed,
+            "closed" => Self::Closed,
+            "rejected" => Self::Rejected,
+            "expired" => Self::Expired,
+            "cancelled" => Self::Cancelled,
+            "failed" => Self::Failed,
+            _ => return None,
+        })
+    }
+}
+
+impl std::fmt::Display for CeremonyState {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CeremonyRow {
+    /// SHA-256 of the request, hex.
+    pub id: String,
+    /// The word of a [`trust::Operation`].
+    pub operation: String,
+    /// Of operations on one ring.
+    pub ring: Option<String>,
+    pub state: CeremonyState,
+    /// Of the request, hex; used once.
+    pub nonce: String,
+    /// The exact bytes custodians sign.
+    pub request: Vec<u8>,
+    /// Written by the executor: what it did and read back, canonical JSON.
+    pub execution: Option<Vec<u8>>,
+    /// The transcript, once closed.
+    pub transcript: Option<Vec<u8>>,
+    pub created_at: i64,
+    pub updated_at: i64,
+}
+
+impl FromColumns for CeremonyRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        let unknown = Error::Corrupt {
+            what: "an unknown state of a ceremony",
+            source: None,
+        };
+        Ok(Self {
+            id: row.text(0)?,
+            operation: row.text(1)?,
+            ring: row.maybe_text(2)?,
+            state: CeremonyState::parse(&row.text(3)?).ok_or(unknown)?,
+            nonce: row.text(4)?,
+            request: row.blob(5)?,
+            execution: row.maybe_blob(6)?,
+            transcript: row.maybe_blob(7)?,
+            created_at: row.int(8)?,
+            updated_at: row.int(9)?,
+        })
+    }
+}
+
+pub(crate) async fn transcript<E: Engine>(engine: &E, id: &str) -> Result<Option<Vec<u8>>, Error> {
+    let sql = TRANSCRIPT;
+    match engine
+        .reader()
+        .await?
+        .fetch_optional(sql, &[Value::Text(id)])
+        .await?
+    {
+        Some(row) => row.maybe_blob(0),
+        None => Ok(None),
+    }
+}
+
+/// What a ceremony is about, read under the lock.
+pub(crate) struct Standing {
+    pub operation: String,
+    pub ring: Option<String>,
+    pub state: CeremonyState,
+}
+
+pub(crate) async fn standing<C: Connection>(tx: &mut C, id: &str) -> Result<Standing, Error> {
+    let row = tx
+        .fetch_optional(CEREMONY_STATE, &[Value::Text(id)])
+        .await?
+        .ok_or(Error::NotFound {
+            what: Subject::Ceremony,
+        })?;
+    let state = CeremonyState::parse(&row.text(2)?).ok_or(Error::Corrupt {
+        what: "an unknown state of a ceremony",
+        source: None,
+    })?;
+    Ok(Standing {
+        operation: row.text(0)?,
+        ring: row.maybe_text(1)?,
+        state,
+    })
+}
+
+/// The ceremony, if it is of this operation and stands where the change expects it.
+pub(crate) async fn expect<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    operation: &str,
+    state: CeremonyState,
+) -> Result<Standing, Error> {
+    let standing = standing(tx, id).await?;
+    if standing.operation != operation {
+        return Err(Error::conflict(Subject::Ceremony));
+    }
+    if standing.state != state {
+        return Err(Error::conflict(Subject::CeremonyState));
+    }
+    Ok(standing)
+}
+
+pub(crate) async fn propose<C: Connection>(
+    tx: &mut C,
+    row: &CeremonyRow,
+    lines: &[LineRow],
+    proposal: Option<&CeremonySignatureRow>,
+    order: Option<&OrderUseRow>,
+    index: i64,
+) -> Result<(), Error> {
+    if row.state != CeremonyState::Proposed || row.execution.is_some() || row.transcript.is_some() {
+        return Err(Error::Malformed {
+            what: "a ceremony that does not begin as proposed",
+        });
+    }
+    if lines.is_empty() || proposal.is_some() == order.is_some() {
+        return Err(Error::Malformed {
+            what: "a ceremony without a line, or not with one of proposal and order",
+        });
+    }
+    expect_next(tx, lines).await?;
+    if let Some(ring) = &row.ring {
+        rings::ring_version(tx, ring).await?;
+    }
+    let values = [
+        Value::Text(&row.id),
+        Value::Text(&row.operation),
+        Value::MaybeText(row.ring.as_deref()),
+        Value::Text(&row.nonce),
+        Value::Blob(&row.request),
+        Value::Int(row.created_at),
+        Value::Int(row.updated_at),
+    ];
+    guarded(tx, INSERT_CEREMONY, &values, Subject::Ceremony).await?;
+    for line in lines {
+        let values = [
+            Value::Text(&row.id),
+            Value::Text(&line.subject),
+            Value::Int(line.seq),
+        ];
+        tx.execute(lines::INSERT_LINE, &values).await?;
+    }
+    if let Some(order) = order {
+        let values = [
+            Value::Text(&order.order),
+            Value::Int(order.number),
+            Value::Text(&row.id),
+        ];
+        match tx.execute(lines::INSERT_ORDER_USE, &values).await {
+            Err(Error::Conflict { source, .. }) => {
+                return Err(Error::Conflict {
+                    what: Subject::OrderUse,
+                    source,
+                });
+            }
+            other => other.map(drop)?,
+        }
+    }
+    match proposal {
+        Some(proposal) if proposal.ceremony == row.id && proposal.purpose == "propose" => {
+            insert_signature(tx, proposal, index).await
+        }
+        Some(_) => Err(Error::Malformed {
+            what: "the proposal belongs to a different ceremony",
+        }),
+        None => Ok(()),
+    }
+}
+
+/// The same signature twice is refused here for order's sake; the tally would not count it twice.
+pub(crate) async fn add_signature<C: Connection>(
+    tx: &mut C,
+    row: &CeremonySignatureRow,
+    index: i64,
+) -> Result<(), Error> {
+    let state = standing(tx, &row.ceremony).await?.state;
+    let due = match row.purpose.as_str() {
+        "approve" | "reject" | "cancel" => {
+            matches!(state, CeremonyState::Proposed | CeremonyState::Approved)
+        }
+        "accept" => state == CeremonyState::Executed,
+        _ => {
+            return Err(Error::Malformed {
+                what: "an unknown purpose of a signature",
+            });
+        }
+    };
+    if !due {
+        return Err(Error::conflict(Subject::CeremonyState));
+    }
+    insert_signature(tx, row, index).await
+}
+
+/// Only the moves that nothing else has to go with: the others have a change of their own. One
+/// that is being carried out ends together with its object, or its device would stay occupied; but
+/// for a destruction that is done, and whose place in a line another took meanwhile.
+pub(crate) async fn move_by_hand<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    from: CeremonyState,
+    to: CeremonyState,
+    at: i64,
+) -> Result<(), Error> {
+    use CeremonyState as S;
+    let standing = standing(tx, id).await?;
+    let overtaken = from == S::Executing && to == S::Failed && standing.operation == "destroy";
+    let by_hand = matches!(
+        to,
+        S::Approved | S::Rejected | S::Expired | S::Cancelled | S::Failed
+    );
+    if !by_hand || (from == S::Executing && !overtaken) {
+        return Err(Error::Malformed {
+            what: "a move of a ceremony that needs its own change",
+        });
+    }
+    if overtaken {
+        expect_all_gone(tx, id).await?;
+    }
+    advance(tx, id, from, to, at).await?;
+    match from {
+        S::Executed => give_back(tx, id).await,
+        _ => Ok(()),
+    }
+}
+
+pub(crate) async fn advance<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    from: CeremonyState,
+    to: CeremonyState,
+    at: i64,
+) -> Result<(), Error> {
+    let values = [
+        Value::Text(id),
+        Value::Text(from.as_str()),
+        Value::Text(to.as_str()),
+        Value::Int(at),
+    ];
+    guarded(tx, MOVE_CEREMONY, &values, Subject::CeremonyState).await
+}
+
+/// What was done is written down; custodians have yet to accept it.
+pub(crate) async fn executed<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    from: CeremonyState,
+    execution: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    // Another may have been carried out while this one was stuck; then this one has lost its place.
+    let lines = lines(tx, id).await?;
+    expect_next(tx, &lines).await?;
+    let values = [
+        Value::Text(id),
+        Value::Text(from.as_str()),
+        Value::Blob(execution),
+        Value::Int(at),
+    ];
+    guarded(tx, EXECUTED, &values, Subject::CeremonyState).await?;
+    tx.execute(lines::LINES_DONE, &[Value::Text(id)])
+        .await
+        .map(drop)
+}
+
+/// For a destruction whose objects are all gone, and for what is carried out by its record alone.
+pub(crate) async fn execute<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    execution: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    let standing = standing(tx, id).await?;
+    let from = match standing.operation.as_str() {
+        "generate" | "revoke" => return Err(Error::conflict(Subject::Ceremony)),
+        "destroy" => {
+            expect_all_gone(tx, id).await?;
+            CeremonyState::Executing
+        }
+        _ => {
+            expect_unrejected(tx, id).await?;
+            CeremonyState::Approved
+        }
+    };
+    executed(tx, id, from, execution, at).await
+}
+
+/// Ends a ceremony with its transcript.
+pub(crate) async fn close<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    transcript: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    let values = [Value::Text(id), Value::Blob(transcript), Value::Int(at)];
+    guarded(tx, CLOSE, &values, Subject::CeremonyState).await
+}
+
+/// For what took effect when it was carried out; a generated key is accepted instead.
+pub(crate) async fn close_effective<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    transcript: &[u8],
+    at: i64,
+) -> Result<(), Error> {
+    if standing(tx, id).await?.operation == "generate" {
+        return Err(Error::conflict(Subject::Ceremony));
+    }
+    close(tx, id, transcript, at).await
+}
+
+impl Store {
+    /// Oldest first.
+    pub async fn ceremonies(&self) -> Result<Vec<CeremonyRow>, Error> {
+        on!(self, engine => reads::all(engine, CEREMONIES, &[]))
+    }
+
+    pub async fn ceremony(&self, id: &str) -> Result<Option<CeremonyRow>, Error> {
+        on!(self, engine => reads::one(engine, CEREMONY, &[Value::Text(id)]))
+    }
+
+    /// Of a closed ceremony.
+    pub async fn transcript(&self, ceremony: &str) -> Result<Option<Vec<u8>>, Error> {
+        on!(self, engine => transcript(engine, ceremony))
+    }
+
+    /// Whether another ceremony that was carried out has this nonce.
+    pub async fn nonce_used(&self, nonce: &str, ceremony: &str) -> Result<bool, Error> {
+        let values = [Value::Text(nonce), Value::Text(ceremony)];
+        on!(self, engine => reads::any(engine, NONCE_USED, &values))
+    }
+}

@@ -1,0 +1,314 @@
+//! Every change that is no signature: one transaction each, with its leaf.
+//!
+//! The log head is locked first and everything a change was planned on is read again under that
+//! lock, so the checks here are races only against themselves. The schema checks once more; a
+//! `Conflict` about `Constraint` means that these checks have a hole.
+
+use crate::ceremonies::{self, CeremonyRow, CeremonyState};
+use crate::ceremony_signatures::CeremonySignatureRow;
+use crate::credentials::{self, CredentialRow};
+use crate::database::{Store, on};
+use crate::destruction;
+use crate::engine::{Connection, Engine, expect_rows};
+use crate::error::Error;
+use crate::generation;
+use crate::keys::{self, KeyRow};
+use crate::leaves::{Leaf, check_leaf};
+use crate::lines::{LineRow, OrderUseRow};
+use crate::log_head::{self, take_head};
+use crate::objects::KeyObjectRow;
+use crate::rings::{self, RingRow};
+use crate::tree;
+use crate::trust_documents::{self, DocumentRow};
+
+/// Every change there is, apart from signatures. Each is one transaction with its leaf; each
+/// checks in SQL what it was planned on and fails with `Conflict` where that has changed.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// Only the leaf: a refusal, a report.
+    Record,
+    InstallDocuments(Vec<DocumentRow>),
+    CreateRing(RingRow),
+    /// Each line must be one more than the last of its subject that was carried out. The proposer's
+    /// signature comes with it, or the use of a standing order.
+    ProposeCeremony {
+        row: Box<CeremonyRow>,
+        lines: Vec<LineRow>,
+        proposal: Option<CeremonySignatureRow>,
+        order: Option<OrderUseRow>,
+    },
+    /// Only while proposed or approved (approve, reject, cancel) or executed (accept).
+    AddCeremonySignature(CeremonySignatureRow),
+    MoveCeremony {
+        id: String,
+        from: CeremonyState,
+        to: CeremonyState,
+        at: i64,
+    },
+    /// approved → executing, and the object is intended. From here on the token may hold it.
+    IntendGeneration {
+        ceremony: String,
+        object: KeyObjectRow,
+        at: i64,
+    },
+    /// executing → executed; intended → present.
+    RecordGeneration {
+        ceremony: String,
+        object: String,
+        location: String,
+        kid: String,
+        execution: Vec<u8>,
+        at: i64,
+    },
+    /// executed → closed; the key appears as prepared. Bumps the version.
+    AcceptKey {
+        ceremony: String,
+        key: Box<KeyRow>,
+        transcript: Vec<u8>,
+        at: i64,
+    },
+    /// One transaction moves the pointer: `old` (the present primary, if any) becomes secondary,
+    /// `new` (prepared, or secondary for a roll-back) becomes primary.
+    SwitchPrimary {
+        ring: String,
+        expected_version: i64,
+        old: Option<String>,
+        new: String,
+        at: i64,
+    },
+    /// secondary → retired.
+    RetireKey {
+        ring: String,
+        expected_version: i64,
+        kid: String,
+        at: i64,
+    },
+    /// approved → executing; each object present → destroying.
+    IntendDestruction {
+        ceremony: String,
+        objects: Vec<String>,
+        at: i64,
+    },
+    /// Of a destruction that is executing or has failed: retired → archived, or a revoked key's
+    /// private half is gone; destroying → destroyed.
+    ArchiveKey {
+        ceremony: String,
+        ring: String,
+        kid: String,
+        object: String,
+        at: i64,
+    },
+    /// executing → executed for a destruction whose objects are all gone; approved → executed for
+    /// what is carried out by its record alone.
+    ExecuteCeremony {
+        ceremony: String,
+        execution: Vec<u8>,
+        at: i64,
+    },
+    /// approved → executed; any → revoked, whatever is under way on the device; a revoked key only by
+    /// a more severe revocation. A revoked primary leaves the ring without a primary until the next
+    /// switch, unless `successor` (a prepared or secondary key) takes over in the same transaction.
+    RevokeKey {
+        ceremony: String,
+        ring: String,
+        expected_version: i64,
+        kid: String,
+        reason: String,
+        compromised_since: Option<i64>,
+        successor: Option<String>,
+        execution: Vec<u8>,
+        at: i64,
+    },
+    /// executed → closed, for everything but the birth of a key.
+    CloseCeremony {
+        ceremony: String,
+        transcript: Vec<u8>,
+        at: i64,
+    },
+    /// Reconciliation's result for an object: `abandoned` (never came to be, or will never be
+    /// accepted), `present` (was not destroyed) or `destroyed` (never accepted); the ceremony becomes
+    /// failed.
+    ResolveObject {
+        ceremony: String,
+        object: String,
+        state: String,
+        at: i64,
+    },
+    /// The bodies of signatures below this index may go from now on; never fewer than before.
+    Prune {
+        below: i64,
+    },
+    GrantCredential(CredentialRow),
+    WithdrawCredential {
+        kind: String,
+        value: String,
+        at: i64,
+    },
+}
+
+/// If we die before COMMIT nothing has happened; after it, everything has, the leaf included.
+pub(crate) async fn commit<E: Engine>(
+    engine: &E,
+    change: &Change,
+    leaf: &Leaf,
+) -> Result<i64, Error> {
+    check_leaf(leaf)?;
+    if leaf.kind == "sign" {
+        return Err(Error::Malformed {
+            what: "a signature that passes by the fence",
+        });
+    }
+    let mut tx = engine.begin().await?;
+    match write::<E>(&mut tx, change, leaf).await {
+        Ok(index) => engine.commit(tx).await.map(|()| index),
+        Err(error) => {
+            engine.rollback(tx).await;
+            Err(error)
+        }
+    }
+}
+
+async fn write<E: Engine>(
+    tx: &mut E::Transaction,
+    change: &Change,
+    leaf: &Leaf,
+) -> Result<i64, Error> {
+    let news = i64::from(!matches!(change, Change::Record));
+    let index = take_head(tx, log_head::HEAD_CHANGE, news).await? - 1;
+    apply(tx, change, index).await?;
+    expect_rows(E::insert_leaves(tx, index, &[leaf.columns()]).await?, 1)?;
+    Ok(index)
+}
+
+async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result<(), Error> {
+    match change {
+        Change::Record => Ok(()),
+        Change::InstallDocuments(documents) => {
+            trust_documents::install_documents(tx, documents).await
+        }
+        Change::CreateRing(ring) => rings::create_ring(tx, ring).await,
+        Change::Prune { below } => tree::allow_pruning(tx, *below).await,
+        Change::GrantCredential(credential) => credentials::grant(tx, credential).await,
+        Change::WithdrawCredential { kind, value, at } => {
+            credentials::withdraw(tx, kind, value, *at).await
+        }
+        Change::ProposeCeremony {
+            row,
+            lines,
+            proposal,
+            order,
+        } => ceremonies::propose(tx, row, lines, proposal.as_ref(), order.as_ref(), index).await,
+        Change::AddCeremonySignature(row) => ceremonies::add_signature(tx, row, index).await,
+        Change::MoveCeremony { id, from, to, at } => {
+            ceremonies::move_by_hand(tx, id, *from, *to, *at).await
+        }
+        Change::IntendGeneration {
+            ceremony,
+            object,
+            at,
+        } => generation::intend_generation(tx, ceremony, object, *at).await,
+        Change::RecordGeneration {
+            ceremony,
+            object,
+            location,
+            kid,
+            execution,
+            at,
+        } => {
+            let made = generation::Made {
+                object,
+                location,
+                kid,
+            };
+            generation::record_generation(tx, ceremony, &made, execution, *at).await
+        }
+        Change::IntendDestruction {
+            ceremony,
+            objects,
+            at,
+        } => destruction::intend_destruction(tx, ceremony, objects, *at).await,
+        Change::ExecuteCeremony {
+            ceremony,
+            execution,
+            at,
+        } => ceremonies::execute(tx, ceremony, execution, *at).await,
+        Change::ResolveObject {
+            ceremony,
+            object,
+            state,
+            at,
+        } => destruction::resolve_object(tx, ceremony, object, state, *at).await,
+        Change::AcceptKey {
+            ceremony,
+            key,
+            transcript,
+            at,
+        } => keys::accept(tx, ceremony, key, transcript, *at).await,
+        Change::SwitchPrimary {
+            ring,
+            expected_version,
+            old,
+            new,
+            at,
+        } => {
+            rings::expect_ring_version(tx, ring, *expected_version).await?;
+            keys::switch_primary(tx, ring, old.as_deref(), new, *at).await
+        }
+        Change::RetireKey {
+            ring,
+            expected_version,
+            kid,
+            at,
+        } => {
+            rings::expect_ring_version(tx, ring, *expected_version).await?;
+            keys::retire(tx, ring, kid, *at).await
+        }
+        Change::ArchiveKey {
+            ceremony,
+            ring,
+            kid,
+            object,
+            at,
+        } => keys::archive(tx, ceremony, ring, (kid, object), *at).await,
+        Change::RevokeKey {
+            ceremony,
+            ring,
+            expected_version,
+            kid,
+            reason,
+            compromised_since,
+            successor,
+            execution,
+            at,
+        } => {
+            rings::expect_ring_version(tx, ring, *expected_version).await?;
+            let revocation = keys::Revocation {
+                kid,
+                reason,
+                since: *compromised_since,
+                at: *at,
+            };
+            keys::revoke(
+                tx,
+                ceremony,
+                ring,
+                &revocation,
+                successor.as_deref(),
+                execution,
+            )
+            .await
+        }
+        Change::CloseCeremony {
+            ceremony,
+            transcript,
+            at,
+        } => ceremonies::close_effective(tx, ceremony, transcript, *at).await,
+    }
+}
+
+impl Store {
+    /// One change with its leaf; the index of the leaf.
+    pub async fn commit(&self, change: &Change, leaf: &Leaf) -> Result<i64, Error> {
+        on!(self, engine => commit(engine, change, leaf))
+    }
+}

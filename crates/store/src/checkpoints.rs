@@ -1,0 +1,166 @@
+//! Checkpoints that were signed, and the witnesses' lines under them.
+
+use crate::database::{Store, on};
+use crate::engine::{Columns, Connection, Engine, Value};
+use crate::error::{Error, Subject};
+use crate::housekeeping;
+use crate::keys;
+use crate::log_head;
+use crate::reads::{self, FromColumns, MAX_PAGE};
+use crate::statements::statements;
+
+macro_rules! checkpoint_columns {
+    () => {
+        "size, root, time, clock, kid, note, cosignatures"
+    };
+}
+
+statements! {
+    CHECKPOINT =
+        concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint WHERE size = $1");
+    LAST_CHECKPOINT = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
+        ORDER BY size DESC LIMIT 1");
+    /// The first that covers a leaf.
+    CHECKPOINT_OVER = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
+        WHERE size > $1 ORDER BY size LIMIT 1");
+    /// The last that does not cover it.
+    CHECKPOINT_BEFORE = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
+        WHERE size <= $1 ORDER BY size DESC LIMIT 1");
+    CHECKPOINTS = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
+        WHERE size >= $1 ORDER BY size LIMIT $2");
+    INSERT_CHECKPOINT = "INSERT INTO log_checkpoint
+        (size, root, time, clock, kid, note, cosignatures) VALUES ($1, $2, $3, $4, $5, $6, '')";
+    COSIGN = "UPDATE log_checkpoint SET cosignatures = $3 WHERE size = $1 AND cosignatures = $2";
+}
+
+/// A checkpoint that was signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CheckpointRow {
+    pub size: i64,
+    /// Hex.
+    pub root: String,
+    pub time: i64,
+    /// The latest time of any leaf that it covers.
+    pub clock: i64,
+    /// The log's key that signed it.
+    pub kid: String,
+    /// The signed note with the log's own signature only.
+    pub note: String,
+    /// Lines of witnesses, in the order in which they came.
+    pub cosignatures: String,
+}
+
+impl CheckpointRow {
+    /// The note with all its signatures.
+    pub fn signed(&self) -> String {
+        format!("{}{}", self.note, self.cosignatures)
+    }
+}
+
+impl FromColumns for CheckpointRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            size: row.int(0)?,
+            root: row.text(1)?,
+            time: row.int(2)?,
+            clock: row.int(3)?,
+            kid: row.text(4)?,
+            note: row.text(5)?,
+            cosignatures: row.text(6)?,
+        })
+    }
+}
+
+/// Records a checkpoint before it is published, if the key that signed it may still sign (the
+/// fence of a revoked log key). If there is one of this size already, that one stands. Returns
+/// the one that stands.
+pub(crate) async fn add_checkpoint<E: Engine>(
+    engine: &E,
+    row: &CheckpointRow,
+) -> Result<CheckpointRow, Error> {
+    let mut tx = engine.begin().await?;
+    let outcome = insert_checkpoint::<E>(&mut tx, row).await;
+    match outcome {
+        Ok(stands) => engine.commit(tx).await.map(|()| stands),
+        Err(error) => {
+            engine.rollback(tx).await;
+            Err(error)
+        }
+    }
+}
+
+async fn insert_checkpoint<E: Engine>(
+    tx: &mut E::Transaction,
+    row: &CheckpointRow,
+) -> Result<CheckpointRow, Error> {
+    // The log head first, as every writer: a revocation is before us or after us.
+    tx.execute(log_head::HEAD_LOCK, &[]).await?;
+    let size = [Value::Int(row.size)];
+    if let Some(before) = tx.fetch_optional(CHECKPOINT, &size).await? {
+        return CheckpointRow::read(&before);
+    }
+    let state = tx
+        .fetch_optional(keys::KEY_STATE, &[Value::Text(&row.kid)])
+        .await?;
+    let active = match &state {
+        Some(columns) => columns.text(1)? == "active",
+        None => false,
+    };
+    if !active {
+        return Err(Error::conflict(Subject::KeyState));
+    }
+    let values = [
+        Value::Int(row.size),
+        Value::Text(&row.root),
+        Value::Int(row.time),
+        Value::Int(row.clock),
+        Value::Text(&row.kid),
+        Value::Text(&row.note),
+    ];
+    tx.execute(INSERT_CHECKPOINT, &values).await?;
+    Ok(row.clone())
+}
+
+/// Adds lines of witnesses to a checkpoint, if it has still the `known` ones.
+pub(crate) async fn cosign<E: Engine>(
+    engine: &E,
+    size: i64,
+    known: &str,
+    all: &str,
+) -> Result<bool, Error> {
+    let values = [Value::Int(size), Value::Text(known), Value::Text(all)];
+    Ok(housekeeping::write(engine, COSIGN, &values).await? == 1)
+}
+
+impl Store {
+    /// Records a signed checkpoint and returns the one that stands for this size: the first.
+    /// Refused when its key may not sign any more.
+    pub async fn add_checkpoint(&self, row: &CheckpointRow) -> Result<CheckpointRow, Error> {
+        on!(self, engine => add_checkpoint(engine, row))
+    }
+
+    /// Adds witnesses' lines; false if somebody else added some meanwhile.
+    pub async fn cosign(&self, size: i64, known: &str, all: &str) -> Result<bool, Error> {
+        on!(self, engine => cosign(engine, size, known, all))
+    }
+
+    pub async fn last_checkpoint(&self) -> Result<Option<CheckpointRow>, Error> {
+        on!(self, engine => reads::one(engine, LAST_CHECKPOINT, &[]))
+    }
+
+    /// The first checkpoint that covers the leaf.
+    pub async fn checkpoint_over(&self, index: i64) -> Result<Option<CheckpointRow>, Error> {
+        on!(self, engine => reads::one(engine, CHECKPOINT_OVER, &[Value::Int(index)]))
+    }
+
+    /// The last checkpoint that does not cover the leaf.
+    pub async fn checkpoint_before(&self, index: i64) -> Result<Option<CheckpointRow>, Error> {
+        on!(self, engine => reads::one(engine, CHECKPOINT_BEFORE, &[Value::Int(index)]))
+    }
+
+    /// Of this size or larger, at most [`MAX_PAGE`].
+    pub async fn checkpoints(&self, from: i64, limit: i64) -> Result<Vec<CheckpointRow>, Error> {
+        let values = [Value::Int(from), Value::Int(limit.clamp(0, MAX_PAGE))];
+        on!(self, engine => reads::all(engine, CHECKPOINTS, &values))
+    }
+}

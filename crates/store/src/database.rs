@@ -1,0 +1,110 @@
+//! One store, whichever engine it runs on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use secrecy::SecretString;
+
+use crate::error::Error;
+use crate::index::Tail;
+use crate::log_head;
+use crate::migrate::{self, Schema};
+use crate::postgres::{self, PostgresEngine};
+use crate::sqlite::{self, SqliteEngine};
+
+/// Where the database is.
+#[derive(Debug, Clone)]
+pub enum Database {
+    /// A file, made if it is not there; one process at a time should serve from it.
+    Sqlite { path: PathBuf },
+    /// `postgres://user:password@host:port/name?sslmode=verify-full&sslrootcert=…`
+    Postgres { url: SecretString, connections: u32 },
+}
+
+/// Clones share their connections.
+#[derive(Clone)]
+pub struct Store {
+    pub(crate) engine: AnyEngine,
+    pub(crate) tail: Arc<tokio::sync::Mutex<Tail>>,
+}
+
+#[derive(Clone)]
+pub(crate) enum AnyEngine {
+    Sqlite(SqliteEngine),
+    Postgres(PostgresEngine),
+}
+
+/// Runs one generic body on whichever engine it is.
+macro_rules! on {
+    ($store:expr, $engine:ident => $body:expr) => {
+        match &$store.engine {
+            $crate::database::AnyEngine::Sqlite($engine) => $body.await,
+            $crate::database::AnyEngine::Postgres($engine) => $body.await,
+        }
+    };
+}
+pub(crate) use on;
+
+impl Store {
+    /// Opens the database; does not migrate it. Fails within seconds where it cannot be reached.
+    pub async fn connect(database: &Database) -> Result<Self, Error> {
+        let engine = match database {
+            Database::Sqlite { path } => AnyEngine::Sqlite(SqliteEngine::connect(path).await?),
+            Database::Postgres { url, connections } => {
+                AnyEngine::Postgres(PostgresEngine::connect(url, *connections).await?)
+            }
+        };
+        Ok(Self {
+            engine,
+            tail: Arc::default(),
+        })
+    }
+
+    /// For an orderly end: waits for calls under way and refuses later ones. Nothing is lost
+    /// without it; SQLite folds its WAL into the file here.
+    pub async fn close(&self) {
+        match &self.engine {
+            AnyEngine::Sqlite(engine) => {
+                engine.readers.close().await;
+                engine.writer.close().await;
+            }
+            AnyEngine::Postgres(engine) => postgres::close(engine).await,
+        }
+    }
+
+    /// Brings the schema up to this program; how many migrations that took. Safe to run from
+    /// several replicas at once. If we die within one, that one has not happened.
+    pub async fn migrate(&self) -> Result<u64, Error> {
+        let before = self.schema().await?;
+        match &self.engine {
+            AnyEngine::Sqlite(engine) => migrate::sqlite(engine).await?,
+            AnyEngine::Postgres(engine) => migrate::postgres(engine).await?,
+        }
+        let after = self.schema().await?;
+        Ok(after.applied.abs_diff(before.applied))
+    }
+
+    pub async fn schema(&self) -> Result<Schema, Error> {
+        on!(self, engine => migrate::schema(engine))
+    }
+
+    /// A round trip; succeeds on an empty database too.
+    pub async fn ping(&self) -> Result<(), Error> {
+        on!(self, engine => migrate::ping(engine))
+    }
+
+    /// Rises with every [`Change`] but `Record`. A snapshot taken at this version or later is as
+    /// new as this version says.
+    pub async fn version(&self) -> Result<i64, Error> {
+        on!(self, engine => log_head::number(engine, log_head::VERSION))
+    }
+
+    /// Returns as soon as the version is above `since`, or with what it is after `at_most`.
+    pub async fn wait_for_change(&self, since: i64, at_most: Duration) -> Result<i64, Error> {
+        match &self.engine {
+            AnyEngine::Sqlite(engine) => sqlite::wait_for_change(engine, since, at_most).await,
+            AnyEngine::Postgres(engine) => postgres::wait_for_change(engine, since, at_most).await,
+        }
+    }
+}

@@ -1,0 +1,121 @@
+//! Writes that are no act: nobody decided them, nothing in the log tells of them, and whatever they
+//! touch can be made again. No version rises, so no replica reads anything again.
+
+use crate::database::{Store, on};
+use crate::engine::{Connection, Engine, Value};
+use crate::error::Error;
+use crate::idempotency::FORGET_ANSWERS;
+use crate::index;
+use crate::leases::{RETURN_LEASE, TAKE_LEASE};
+
+/// What is kept in order besides the acts. Each may be done by any replica, any number of times; if
+/// we die before it is committed it has not happened, and the next call does the same.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Housekeeping {
+    /// Takes the lease or renews it, unless another holder's runs at `now`. One row, or none.
+    TakeLease {
+        name: String,
+        holder: String,
+        now: i64,
+        until: i64,
+    },
+    /// Ends a holder's own lease; of another holder's nothing changes.
+    ReturnLease { name: String, holder: String },
+    /// Puts the signatures among the next leaves into the index: at most 65 536 leaves.
+    IndexSignatures { at_most: i64 },
+    /// Forgets answers to repeated requests that are older than this; the leaves stay.
+    ForgetAnswers { before: i64 },
+}
+
+/// How many rows, or how many leaves where the index is filled.
+async fn keep<E: Engine>(engine: &E, work: &Housekeeping) -> Result<u64, Error> {
+    match work {
+        Housekeeping::TakeLease {
+            name,
+            holder,
+            now,
+            until,
+        } => {
+            let values = [
+                Value::Text(name),
+                Value::Text(holder),
+                Value::Int(*now),
+                Value::Int(*until),
+            ];
+            write(engine, TAKE_LEASE, &values).await
+        }
+        Housekeeping::ReturnLease { name, holder } => {
+            let values = [Value::Text(name), Value::Text(holder)];
+            write(engine, RETURN_LEASE, &values).await
+        }
+        Housekeeping::IndexSignatures { at_most } => {
+            index::index(engine, *at_most).await.map(i64::unsigned_abs)
+        }
+        Housekeeping::ForgetAnswers { before } => {
+            write(engine, FORGET_ANSWERS, &[Value::Int(*before)]).await
+        }
+    }
+}
+
+/// One statement in a transaction of its own; the number of rows it touched.
+pub(crate) async fn write<E: Engine>(
+    engine: &E,
+    sql: &'static str,
+    values: &[Value<'_>],
+) -> Result<u64, Error> {
+    let mut tx = engine.begin().await?;
+    match tx.execute(sql, values).await {
+        Ok(rows) => engine.commit(tx).await.map(|()| rows),
+        Err(error) => {
+            engine.rollback(tx).await;
+            Err(error)
+        }
+    }
+}
+
+impl Store {
+    /// How many rows it touched, or how many leaves came into the index.
+    pub async fn keep(&self, work: &Housekeeping) -> Result<u64, Error> {
+        on!(self, engine => keep(engine, work))
+    }
+
+    /// Makes `holder` the one that does the work of this name until `until`, unless another one's
+    /// lease still runs. Its clock is the caller's.
+    pub async fn lease(
+        &self,
+        name: &str,
+        holder: &str,
+        now: i64,
+        until: i64,
+    ) -> Result<bool, Error> {
+        let work = Housekeeping::TakeLease {
+            name: name.to_owned(),
+            holder: holder.to_owned(),
+            now,
+            until,
+        };
+        Ok(self.keep(&work).await? == 1)
+    }
+
+    /// So that the next one need not wait; whether there was one to give back.
+    pub async fn return_lease(&self, name: &str, holder: &str) -> Result<bool, Error> {
+        let work = Housekeeping::ReturnLease {
+            name: name.to_owned(),
+            holder: holder.to_owned(),
+        };
+        Ok(self.keep(&work).await? == 1)
+    }
+
+    /// [`Housekeeping::IndexSignatures`].
+    pub async fn index_signatures(&self, at_most: i64) -> Result<i64, Error> {
+        let done = self
+            .keep(&Housekeeping::IndexSignatures { at_most })
+            .await?;
+        Ok(done.cast_signed())
+    }
+
+    /// [`Housekeeping::ForgetAnswers`].
+    pub async fn forget_answers(&self, before: i64) -> Result<u64, Error> {
+        self.keep(&Housekeeping::ForgetAnswers { before }).await
+    }
+}

@@ -1,0 +1,70 @@
+//! The first answer to a request that may be repeated.
+
+use crate::database::{Store, on};
+use crate::engine::{AnswerColumns, Columns, Value};
+use crate::error::Error;
+use crate::reads::{self, FromColumns};
+use crate::statements::statements;
+
+statements! {
+    ANSWER = "SELECT request_hash, response, idx, time FROM idempotency
+        WHERE principal = $1 AND key = $2";
+    /// No change that anybody has to hear of: answers are a convenience for a day, not the trail.
+    FORGET_ANSWERS = "DELETE FROM idempotency WHERE time < $1";
+}
+
+/// What makes a repeated request return the first answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Idempotency {
+    pub principal: String,
+    pub key: String,
+    /// SHA-256 of the request that the key was first used for, hex.
+    pub request_hash: String,
+    /// The answer as JSON, without the index (the index is the leaf's).
+    pub response: String,
+}
+
+impl Idempotency {
+    pub(crate) fn columns(&self, index: i64, time: i64) -> AnswerColumns<'_> {
+        [
+            Value::Text(&self.principal),
+            Value::Text(&self.key),
+            Value::Text(&self.request_hash),
+            Value::Text(&self.response),
+            Value::Int(index),
+            Value::Int(time),
+        ]
+    }
+}
+
+/// A stored answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct IdempotentAnswer {
+    pub request_hash: String,
+    pub response: String,
+    pub index: i64,
+    pub time: i64,
+}
+
+impl FromColumns for IdempotentAnswer {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            request_hash: row.text(0)?,
+            response: row.text(1)?,
+            index: row.int(2)?,
+            time: row.int(3)?,
+        })
+    }
+}
+
+impl Store {
+    /// What this caller was answered for this idempotency key.
+    pub async fn idempotent(
+        &self,
+        principal: &str,
+        key: &str,
+    ) -> Result<Option<IdempotentAnswer>, Error> {
+        let values = [Value::Text(principal), Value::Text(key)];
+        on!(self, engine => reads::one(engine, ANSWER, &values))
+    }
+}

@@ -1,0 +1,224 @@
+//! The leaves of the log.
+
+use crate::database::{Store, on};
+use crate::engine::{Columns, Connection, Engine, LeafColumns, Value};
+use crate::error::Error;
+use crate::log_head;
+use crate::reads::{self, FromColumns, MAX_PAGE, all};
+use crate::statements::statements;
+
+macro_rules! leaf_columns {
+    () => {
+        "idx, time, kind, ring, kid, sig_hash, body"
+    };
+}
+
+statements! {
+    LEAF = concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx = $1");
+    LEAVES =
+        concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx >= $1 ORDER BY idx LIMIT $2");
+    LEAVES_OF_KID = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kid = $1 AND idx >= $2 AND time >= $3 AND time <= $4 ORDER BY idx LIMIT $5");
+    LEAVES_OF_RING = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE ring = $1 AND idx >= $2 AND time >= $3 AND time <= $4 ORDER BY idx LIMIT $5");
+    /// Everything but signatures.
+    LEAVES_OF_ACTS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind <> 'sign' AND idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
+    /// Acts that may tell of a key.
+    LEAVES_OF_KEYS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind <> 'sign' AND kind IN ('key', 'ceremony', 'log') AND idx >= $1
+        ORDER BY idx LIMIT $2");
+    LATEST_TIME = "SELECT MAX(time) FROM log_leaf WHERE idx >= $1 AND idx <= $2";
+    LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
+    LEAVES_OF_SEVERAL = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE (CAST($1 AS TEXT) IS NULL OR kid = $1) AND (CAST($2 AS TEXT) IS NULL OR ring = $2)
+            AND ($3 = 0 OR kind <> 'sign')
+            AND idx >= $4 AND time >= $5 AND time <= $6 ORDER BY idx LIMIT $7");
+    FIRST_BODY = "SELECT idx FROM log_leaf WHERE kind = 'sign' AND body <> ''
+        ORDER BY idx LIMIT 1";
+    PRUNE = "UPDATE log_leaf SET body = ''
+        WHERE idx >= $1 AND idx < $2 AND kind = 'sign' AND body <> ''";
+}
+
+/// The longest body of a leaf in bytes; the schema checks it too.
+pub const MAX_LEAF: usize = 1024;
+
+/// One entry of the audit trail, and later one leaf of the Merkle log: canonical JSON of at most
+/// 1 KiB in `body`, the other members repeated beside it so that SQL can find them.
+#[derive(Debug, Clone)]
+pub struct Leaf {
+    pub time: i64,
+    /// `sign`, or the word of a [`trust::leaf::ActKind`].
+    pub kind: &'static str,
+    pub ring: Option<String>,
+    pub kid: Option<String>,
+    /// SHA-256 of the signature in its canonical form, hex; only on `sign`.
+    pub sig_hash: Option<String>,
+    pub body: String,
+}
+
+impl Leaf {
+    pub(crate) fn columns(&self) -> LeafColumns<'_> {
+        [
+            Value::Int(self.time),
+            Value::Text(self.kind),
+            Value::MaybeText(self.ring.as_deref()),
+            Value::MaybeText(self.kid.as_deref()),
+            Value::MaybeText(self.sig_hash.as_deref()),
+            Value::Text(&self.body),
+        ]
+    }
+}
+
+/// A leaf with its place.
+#[derive(Debug, Clone)]
+pub struct LeafRow {
+    pub index: i64,
+    pub time: i64,
+    pub kind: String,
+    pub ring: Option<String>,
+    pub kid: Option<String>,
+    pub sig_hash: Option<String>,
+    pub body: String,
+}
+
+/// Which leaves to read, oldest first. `kid` is served by an index, `acts_only` too; a ring alone
+/// is searched for along the log, so give it bounds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LeafFilter {
+    pub kid: Option<String>,
+    pub ring: Option<String>,
+    /// Everything but signatures.
+    pub acts_only: bool,
+    pub from_index: i64,
+    /// Both ends count.
+    pub since: i64,
+    pub until: i64,
+}
+
+impl Default for LeafFilter {
+    fn default() -> Self {
+        Self {
+            kid: None,
+            ring: None,
+            acts_only: false,
+            from_index: 0,
+            since: i64::MIN,
+            until: i64::MAX,
+        }
+    }
+}
+
+impl FromColumns for LeafRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            index: row.int(0)?,
+            time: row.int(1)?,
+            kind: row.text(2)?,
+            ring: row.maybe_text(3)?,
+            kid: row.maybe_text(4)?,
+            sig_hash: row.maybe_text(5)?,
+            body: row.text(6)?,
+        })
+    }
+}
+
+/// Here and not by the schema alone, whose error would not say so. One long leaf fails its whole
+/// batch either way; principals and texts are bounded so that there is none.
+pub(crate) fn check_leaf(leaf: &Leaf) -> Result<(), Error> {
+    if leaf.body.len() > MAX_LEAF {
+        return Err(Error::Malformed {
+            what: "a leaf of more than 1 KiB",
+        });
+    }
+    Ok(())
+}
+
+pub(crate) async fn latest_time<E: Engine>(
+    engine: &E,
+    leaves: &[Value<'_>],
+) -> Result<Option<i64>, Error> {
+    let sql = LATEST_TIME;
+    match engine.reader().await?.fetch_optional(sql, leaves).await? {
+        Some(row) => row.maybe_int(0),
+        None => Ok(None),
+    }
+}
+
+pub(crate) async fn leaves_of<E: Engine>(
+    engine: &E,
+    filter: &LeafFilter,
+    limit: i64,
+) -> Result<Vec<LeafRow>, Error> {
+    let from = Value::Int(filter.from_index);
+    let (since, until) = (Value::Int(filter.since), Value::Int(filter.until));
+    let limit = Value::Int(limit.clamp(0, MAX_PAGE));
+    match (&filter.kid, &filter.ring, filter.acts_only) {
+        (Some(kid), None, false) => {
+            let values = [Value::Text(kid), from, since, until, limit];
+            all(engine, LEAVES_OF_KID, &values).await
+        }
+        (None, Some(ring), false) => {
+            let values = [Value::Text(ring), from, since, until, limit];
+            all(engine, LEAVES_OF_RING, &values).await
+        }
+        (None, None, true) => all(engine, LEAVES_OF_ACTS, &[from, since, until, limit]).await,
+        (None, None, false) => all(engine, LEAVES_OF_TIME, &[from, since, until, limit]).await,
+        (kid, ring, acts_only) => {
+            let flag = Value::Int(i64::from(acts_only));
+            let (kid, ring) = (
+                Value::MaybeText(kid.as_deref()),
+                Value::MaybeText(ring.as_deref()),
+            );
+            let values = [kid, ring, flag, from, since, until, limit];
+            all(engine, LEAVES_OF_SEVERAL, &values).await
+        }
+    }
+}
+
+/// The first signature that has its body still; a run of [`prune`] that died half way left it below
+/// the mark.
+pub(crate) async fn first_body<E: Engine>(engine: &E) -> Result<Option<i64>, Error> {
+    let mut reader = engine.reader().await?;
+    let found = reader.fetch_optional(FIRST_BODY, &[]).await?;
+    found.map(|row| row.int(0)).transpose()
+}
+
+impl Store {
+    /// How many leaves there are, which is the index of the next.
+    pub async fn log_size(&self) -> Result<i64, Error> {
+        on!(self, engine => log_head::number(engine, log_head::LOG_SIZE))
+    }
+
+    pub async fn leaf(&self, index: i64) -> Result<Option<LeafRow>, Error> {
+        on!(self, engine => reads::one(engine, LEAF, &[Value::Int(index)]))
+    }
+
+    /// From this index on, without gaps, at most [`MAX_PAGE`].
+    pub async fn leaves(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
+        let values = [Value::Int(from), Value::Int(limit.clamp(0, MAX_PAGE))];
+        on!(self, engine => reads::all(engine, LEAVES, &values))
+    }
+
+    pub async fn leaves_of(&self, filter: &LeafFilter, limit: i64) -> Result<Vec<LeafRow>, Error> {
+        on!(self, engine => leaves_of(engine, filter, limit))
+    }
+
+    /// Acts on keys, on the log and in ceremonies from this index on, at most [`MAX_PAGE`].
+    pub async fn leaves_of_keys(&self, from: i64) -> Result<Vec<LeafRow>, Error> {
+        let values = [Value::Int(from), Value::Int(MAX_PAGE)];
+        on!(self, engine => reads::all(engine, LEAVES_OF_KEYS, &values))
+    }
+
+    /// The latest time that any of these leaves tells.
+    pub async fn latest_time(&self, first: i64, last: i64) -> Result<Option<i64>, Error> {
+        let values = [Value::Int(first), Value::Int(last)];
+        on!(self, engine => latest_time(engine, &values))
+    }
+
+    /// The first signature whose body is there.
+    pub async fn first_body(&self) -> Result<Option<i64>, Error> {
+        on!(self, engine => first_body(engine))
+    }
+}

@@ -1,0 +1,83 @@
+//! Genesis, rosters and policies, as signed.
+
+use crate::database::{Store, on};
+use crate::engine::{Columns, Connection, Value};
+use crate::error::{Error, Subject};
+use crate::reads::{self, FromColumns};
+use crate::statements::statements;
+
+statements! {
+    DOCUMENTS = "SELECT place, kind, version, body FROM trust_document ORDER BY place";
+    LAST_DOCUMENT = "SELECT COALESCE(MAX(version), 0) FROM trust_document WHERE kind = $1";
+    NEXT_DOCUMENT = "SELECT COALESCE(MAX(place) + 1, 0) FROM trust_document";
+    INSERT_DOCUMENT =
+        "INSERT INTO trust_document (place, kind, version, body) VALUES ($1, $2, $3, $4)";
+}
+
+/// A version of the roster or the policy, as signed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DocumentRow {
+    /// Its place in the chain: the genesis has 0.
+    pub place: i64,
+    /// `genesis`, `roster`, `policy`.
+    pub kind: String,
+    pub version: i64,
+    /// The whole signed document as `trust` encodes it.
+    pub body: Vec<u8>,
+}
+
+impl FromColumns for DocumentRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            place: row.int(0)?,
+            kind: row.text(1)?,
+            version: row.int(2)?,
+            body: row.blob(3)?,
+        })
+    }
+}
+
+/// Documents are in one chain; versions of a kind follow each other without a gap. Genesis bundles
+/// version 1 of roster and policy, so those may begin at 1 or, where genesis is there, at 2.
+pub(crate) async fn install_documents<C: Connection>(
+    tx: &mut C,
+    documents: &[DocumentRow],
+) -> Result<(), Error> {
+    for document in documents {
+        let next = tx.fetch_optional(NEXT_DOCUMENT, &[]).await?;
+        if next.map(|row| row.int(0)).transpose()? != Some(document.place) {
+            return Err(Error::conflict(Subject::Document));
+        }
+        let last = last_version(tx, &document.kind).await?;
+        let follows = document.version == last + 1
+            || (last == 0 && document.version == 2 && last_version(tx, "genesis").await? == 1);
+        if !follows {
+            return Err(Error::conflict(Subject::Document));
+        }
+        let values = [
+            Value::Int(document.place),
+            Value::Text(&document.kind),
+            Value::Int(document.version),
+            Value::Blob(&document.body),
+        ];
+        tx.execute(INSERT_DOCUMENT, &values).await?;
+    }
+    Ok(())
+}
+
+async fn last_version<C: Connection>(tx: &mut C, kind: &str) -> Result<i64, Error> {
+    match tx
+        .fetch_optional(LAST_DOCUMENT, &[Value::Text(kind)])
+        .await?
+    {
+        Some(row) => row.int(0),
+        None => Ok(0),
+    }
+}
+
+impl Store {
+    /// In the order of the chain.
+    pub async fn documents(&self) -> Result<Vec<DocumentRow>, Error> {
+        on!(self, engine => reads::all(engine, DOCUMENTS, &[]))
+    }
+}
