@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 /// How long connections to the database may take to close when the service stops.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// Builds the house from the ground up, and serves from it until it is told to stop.
+/// Builds the services from the ground up, and serves from them until it is told to stop.
 async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let usage = |problem: String| Failure::new(Code::Usage, anyhow::anyhow!(problem));
     let config = Config::load(path, world.environment.iter().cloned())
@@ -72,7 +72,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     };
     telemetry::init(&config.telemetry.filter, format)
         .map_err(|error| Failure::new(Code::Usage, error))?;
-    let figures = telemetry::record_metrics().context("cannot set up metrics")?;
+    let metrics = telemetry::record_metrics().context("cannot set up metrics")?;
     let env = world.env.clone();
 
     let database =
@@ -145,7 +145,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         log,
         token: pool,
         env: env.clone(),
-        metrics: figures,
+        metrics,
         instance: instance.clone(),
     };
     let mut settings = web::Settings::new(&config.http, config.service.issuer.clone());
