@@ -1,5 +1,5 @@
-//! The service over HTTP. [`problem`] is the only mapping of errors, [`middleware`] what every request
-//! passes, [`v1`] the endpoints, [`listener`] the sockets. Handlers authenticate, parse and write;
+//! The service over HTTP. `problem` is the only mapping of errors, `middleware` what every request
+//! passes, `v1` the endpoints, `listener` the sockets. Handlers authenticate, parse and write;
 //! what is decided is decided below.
 
 mod listener;
