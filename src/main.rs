@@ -61,7 +61,7 @@ fn main() -> ExitCode {
 /// How long connections to the database may take to close when the service stops.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
 
-/// Builds the house from the ground up, and serves from it until it is told to stop.
+/// Builds the services from the ground up, and serves from them until it is told to stop.
 async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let usage = |problem: String| Failure::new(Code::Usage, anyhow::anyhow!(problem));
     let config = Config::load(path, world.environment.iter().cloned())
@@ -72,7 +72,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     };
     telemetry::init(&config.telemetry.filter, format)
         .map_err(|error| Failure::new(Code::Usage, error))?;
-    let figures = telemetry::record_metrics().context("cannot set up metrics")?;
+    let metrics = telemetry::record_metrics().context("cannot set up metrics")?;
     let env = world.env.clone();
 
     let database = config
@@ -137,26 +137,22 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let keeping = tokio::spawn(keeper.run());
     let forgetting = tokio::spawn(signing::forget_old_answers(store.clone(), env.clone()));
     warn_of_unfinished(&store).await?;
-    let clock = {
-        let env = env.clone();
-        Arc::new(move || env.now())
-    };
-    let app = web::App {
-        keys: Arc::new(keys),
-        signing: Arc::new(signing),
-        verification: Arc::new(verification),
-        evidence: Arc::new(gatherer),
-        archive: Arc::new(store.clone()),
-        transparency_log: Arc::new(proofs),
-        refusals: Arc::new(web::AuditedRefusals::new(log, env.clone())),
-        token: Arc::new(pool),
-        clock,
-        figures,
+    let services = web::Services {
+        keys,
+        signing,
+        verification,
+        evidence: gatherer,
+        transparency_log: proofs,
+        store: store.clone(),
+        log,
+        token: pool,
+        env: env.clone(),
+        metrics,
         instance: instance.clone(),
     };
-    let mut edge = web::Settings::new(&config.http, config.service.issuer.clone());
-    edge.history_ring = config.service.history_ring.clone();
-    let served = web::serve(app, edge, told_to_stop()).await;
+    let mut settings = web::Settings::new(&config.http, config.service.issuer.clone());
+    settings.history_ring = config.service.history_ring.clone();
+    let served = web::serve(services, settings, told_to_stop()).await;
     following.abort();
     forgetting.abort();
     keeping.abort();

@@ -23,8 +23,7 @@ const MODULES: &[(&str, &[&[&str]])] = &[
     (
         "crates/web/src",
         &[
-            &["app", "settings"],
-            &["doors", "problem"],
+            &["problem", "services", "settings"],
             &["middleware"],
             &["v1"],
             &["listener"],

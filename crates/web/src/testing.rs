@@ -1,77 +1,68 @@
-//! Stand-ins for the services below, and the whole server over them. Nothing listens, nothing is
-//! signed; what comes out is what a caller would see.
+//! The server over real services: a database in a temporary directory, keys that custodians of the test brought in by
+//! ceremonies, a token in memory. Nothing listens; what comes out is what a caller would see.
 
-mod archive;
-mod roll;
-
-pub use archive::CEREMONY;
-
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
 use axum::body::Body;
 use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
-use tokio::sync::Semaphore;
+use store::testing::place::Place;
+use store::{Change, CredentialRow, RingRow, Store};
+use testkit::custodians::{Office as Custodians, minute};
+use testkit::token::SoftwareToken;
 use tower::ServiceExt as _;
-use trust::life::{Life, Revocation};
-use trust::place::Pkcs11Location;
-use trust::request::CkaId;
+use trust::leaf::ActKind;
 use trust::request::RevocationReason;
-use trust::{Algorithm, PublicKey, Sha256Digest, Time, Verifier};
-use trust::{Location, Usage};
+use trust::{Algorithm, Time, Usage};
 
-use crate::app::{
-    App, BoxError, Later, Order, ReadModel, Refusal, Refusals, Results, Sign, Token, Verify,
-};
 use crate::listener::{Connection, paths, router};
 use crate::middleware::auth::Caller;
 use crate::middleware::peer::Peer;
+use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::state::{ServerState, SharedState};
-use access::{Credentials, access_token_hash};
-use keyring::keys::{self, Document, Key, Ring, Snapshot};
-use keyring::signing::{self, Format, Serialised, Signed};
-use keyring::verification::{self, Answer, Claim, Question, Radius, RadiusQuestion};
-use store::{CredentialRow, LeafRow};
-use token::{Handle, Status};
+use access::access_token_hash;
+use base::Env;
+use keyring::ceremony::{Draft, Office, Proposal};
+use keyring::keys::{self, Keys, Publication};
+use keyring::rotation::{self, Wish};
+use keyring::signing::{LogKey, Signing};
+use keyring::verification::{Gatherer, Rules, Verification};
+use log::{Event, Group, Log};
 
-pub const NOW: i64 = 1_800_000_000_000;
-/// Access tokens of the stand-in callers.
+/// Access tokens of the callers.
 pub const SIGNER: &str = "signer-token";
 pub const OPERATOR: &str = "operator-token";
 pub const AUDITOR: &str = "auditor-token";
 
-/// Public keys of RFC 7515 appendix A.3 and RFC 8037 appendix A.2.
-const P256: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
-const ED25519: &str =
-    r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+const SERIAL: &str = "0123456789abcdef";
+const LABEL: &str = "test";
+/// Longer than `publish_safety`.
+pub const LONG: i64 = 2 * 24 * 60;
 
-type Outcome<T, E> = Mutex<Box<dyn Fn() -> Result<T, E> + Send>>;
-
-/// Everything below the handlers.
-pub struct World {
-    pub snapshot: ArcSwap<Snapshot>,
-    pub refusals: Mutex<Vec<Refusal>>,
-    pub orders: Mutex<Vec<Order<Format>>>,
-    pub claims: Mutex<Vec<Claim>>,
-    pub radii: Mutex<Vec<RadiusQuestion>>,
-    pub sign: Outcome<Signed, signing::Error>,
-    /// A signature is finished when it gets a permit.
-    pub gate: Arc<Semaphore>,
-    pub histories: Mutex<Vec<Vec<u8>>>,
-    pub token_ready: Mutex<bool>,
-    pub database_up: Mutex<bool>,
-    pub leaves: Mutex<Vec<LeafRow>>,
-}
-
+/// The key `records/1` signs structures with ES256, `digests/1` is an Ed25519 key of bare digests that is published and
+/// does not sign yet.
 pub struct Fixture {
     pub state: SharedState,
-    pub world: Arc<World>,
+    pub token: SoftwareToken,
+    pub store: Store,
+    /// Holds the database's file.
+    pub place: Place,
+    custodians: Custodians,
+    settings: keys::Settings,
+    now: Arc<AtomicI64>,
     connection: Connection,
+    keeping: tokio::task::JoinHandle<()>,
+    _tiles: tempfile::TempDir,
+}
+
+impl Drop for Fixture {
+    fn drop(&mut self) {
+        self.keeping.abort();
+    }
 }
 
 pub struct Answered {
@@ -115,7 +106,7 @@ pub fn settings() -> Settings {
     let http = crate::settings::Http::default();
     Settings {
         body_limit_bytes: 4_096,
-        request_timeout: Duration::from_millis(300),
+        request_timeout: Duration::from_secs(5),
         requests_per_second: None,
         batch_limit: 3,
         history_ring: Some("records".to_owned()),
@@ -124,61 +115,263 @@ pub fn settings() -> Settings {
 }
 
 impl Fixture {
-    pub fn new() -> Self {
-        Self::with(settings())
+    pub async fn new() -> Self {
+        Self::with(settings()).await
     }
 
-    pub fn with(settings: Settings) -> Self {
-        Self::over(settings, snapshot(), Peer::default())
+    pub async fn with(settings: Settings) -> Self {
+        Self::over(settings, Publication::default(), Peer::default()).await
     }
 
-    pub fn over(settings: Settings, snapshot: Snapshot, peer: Peer) -> Self {
-        let kid = snapshot.rings["records"].keys[0].kid.clone();
-        let world = Arc::new(World {
-            snapshot: ArcSwap::from_pointee(snapshot),
-            refusals: Mutex::default(),
-            orders: Mutex::default(),
-            claims: Mutex::default(),
-            radii: Mutex::default(),
-            sign: Mutex::new(Box::new(move || {
-                Ok(Signed {
-                    signature: Serialised::Raw(vec![1, 2, 3]),
-                    kid: kid.clone(),
-                    number: 1,
-                    algorithm: Algorithm::Es256,
-                    index: 7,
-                    salt: [9; 16],
-                    time: Time::from_millis(NOW),
-                })
-            })),
-            gate: Arc::new(Semaphore::new(1_000)),
-            histories: Mutex::default(),
-            token_ready: Mutex::new(true),
-            database_up: Mutex::new(true),
-            leaves: Mutex::default(),
-        });
-        let app = App {
-            keys: world.clone(),
-            signing: world.clone(),
-            verification: world.clone(),
-            evidence: world.clone(),
-            archive: world.clone(),
-            transparency_log: world.clone(),
-            refusals: world.clone(),
-            token: world.clone(),
-            clock: Arc::new(|| Time::from_millis(NOW)),
-            figures: metrics_exporter_prometheus::PrometheusBuilder::new()
+    pub async fn over(settings: Settings, publication: Publication, peer: Peer) -> Self {
+        let place = Place::sqlite().await;
+        let store = place.store.clone();
+        let custodians = Custodians::with_others("production");
+        let now = Arc::new(AtomicI64::new(minute(0).millis()));
+        let env = env(&now);
+        let token = SoftwareToken::new(SERIAL, LABEL);
+        let key_settings = keys::Settings::new(custodians.pin().clone(), &publication).unwrap();
+        let keys = Keys::load(store.clone(), key_settings.clone());
+        let keys = keys.await.unwrap();
+        let tiles = tempfile::tempdir().unwrap();
+        let log_settings = log::Settings {
+            tiles: tiles.path().display().to_string(),
+            interval: Duration::from_millis(5),
+            ..log::Settings::default()
+        };
+        let issuer = settings.issuer.clone();
+        let log_key = Arc::new(LogKey::new(keys.clone(), token.pool()));
+        let opened = log::open(
+            &log_settings,
+            &issuer,
+            |_| None,
+            &store,
+            log_key,
+            &env,
+            "test",
+        );
+        let (proofs, keeper) = opened.await.unwrap();
+        let group = Group::start(store.clone(), keeper.watch());
+        let services = Services {
+            signing: Signing::new(
+                keys.clone(),
+                token.pool(),
+                group,
+                store.clone(),
+                env.clone(),
+            ),
+            verification: Verification::new(
+                keys.clone(),
+                store.clone(),
+                proofs.clone(),
+                Rules::default(),
+                env.clone(),
+            ),
+            evidence: Gatherer::new(
+                keys.clone(),
+                store.clone(),
+                proofs.clone(),
+                key_settings.pin.clone(),
+            ),
+            transparency_log: proofs,
+            store: store.clone(),
+            log: Log::new(store.clone()),
+            token: token.pool(),
+            env,
+            metrics: metrics_exporter_prometheus::PrometheusBuilder::new()
                 .build_recorder()
                 .handle(),
             instance: "test".to_owned(),
+            keys,
         };
-        let state = ServerState::new(app, settings, paths());
+        let state = ServerState::new(services, settings, paths());
         let connection = Connection::new(state.clone(), router(&state), peer);
-        Self {
+        let fixture = Self {
             state,
-            world,
+            token,
+            store,
+            place,
+            custodians,
+            settings: key_settings,
+            now,
             connection,
+            keeping: tokio::spawn(keeper.run()),
+            _tiles: tiles,
+        };
+        fixture.fill().await;
+        fixture
+    }
+
+    /// The genesis, callers, rings and keys.
+    async fn fill(&self) {
+        let genesis = self.custodians.genesis();
+        self.office().install_genesis(&genesis).await.unwrap();
+        for (kind, value, principal, roles) in [
+            (
+                "access-token",
+                access_token_hash(SIGNER),
+                "integrity",
+                r#"["signer:records","signer:digests","signer:none"]"#,
+            ),
+            (
+                "access-token",
+                access_token_hash(OPERATOR),
+                "olga",
+                r#"["operator"]"#,
+            ),
+            (
+                "access-token",
+                access_token_hash(AUDITOR),
+                "anna",
+                r#"["auditor"]"#,
+            ),
+            (
+                "mtls-san",
+                "signer.example".to_owned(),
+                "integrity",
+                r#"["signer:records"]"#,
+            ),
+        ] {
+            let row = CredentialRow {
+                kind: kind.to_owned(),
+                value,
+                principal: principal.to_owned(),
+                roles: roles.to_owned(),
+                created_at: self.now().millis(),
+                expires_at: None,
+                withdrawn_at: None,
+            };
+            let event = Event::new(ActKind::Access, "grant", "test", self.now());
+            self.commit(Change::GrantCredential(row), &event).await;
         }
+        self.create_ring("records", Algorithm::Es256, Usage::Structured)
+            .await;
+        self.create_ring("digests", Algorithm::Ed25519, Usage::Raw)
+            .await;
+        self.standby("records").await;
+        self.wait(LONG);
+        self.change("records", &Wish::Rotate).await;
+        self.standby("digests").await;
+    }
+
+    pub fn now(&self) -> Time {
+        Time::from_millis(self.now.load(Ordering::Relaxed))
+    }
+
+    pub fn wait(&self, minutes: i64) {
+        self.now.fetch_add(minutes * 60_000, Ordering::Relaxed);
+    }
+
+    async fn commit(&self, change: Change, event: &Event<'_>) {
+        let log = &self.state.services.log;
+        log.commit(&change, event).await.unwrap();
+        self.state.services.keys.refresh().await;
+    }
+
+    fn office(&self) -> Office {
+        let env = self.state.services.env.clone();
+        Office::new(self.store.clone(), env, &self.settings, "test".to_owned())
+    }
+
+    pub async fn create_ring(&self, name: &str, algorithm: Algorithm, usage: Usage) {
+        let row = RingRow {
+            name: name.to_owned(),
+            algorithm: algorithm.to_string(),
+            key_spec: algorithm.default_key_spec().to_string(),
+            usage: usage.to_string(),
+            created_at: self.now().millis(),
+            version: 1,
+        };
+        let event = Event {
+            ring: Some(name),
+            ..Event::new(ActKind::Ring, "create", "test", self.now())
+        };
+        self.commit(Change::CreateRing(row), &event).await;
+    }
+
+    /// A ceremony from its proposal to its end.
+    async fn ceremony(&self, ring: &str, draft: Draft) {
+        let revokes = matches!(draft, Draft::Revoke { .. });
+        let proposal = Proposal {
+            ring: ring.parse().unwrap(),
+            proposer: "carol".parse().unwrap(),
+            reason: "a test".to_owned(),
+            ticket: None,
+            approve_by: self.now() + Duration::from_secs(3_600),
+            execute_by: self.now() + Duration::from_secs(7_200),
+            draft,
+        };
+        let office = self.office();
+        let keys = &self.state.services.keys;
+        let request = office.draft_request(proposal, &keys.current()).await;
+        let request = request.unwrap();
+        let paper = Office::proposal_paper(&request).unwrap();
+        let sign = |who: &str, paper: &keyring::ceremony::Paper| {
+            self.custodians
+                .signature(who, &paper.namespace, &paper.bytes)
+        };
+        let signature = sign("carol", &paper);
+        let proposed = office.propose(request.encode().unwrap(), &signature);
+        let id = proposed.await.unwrap();
+        for who in ["alice", "bob"] {
+            let paper = office.approval_paper(&id).await.unwrap();
+            office.approve(&id, &sign(who, &paper)).await.unwrap();
+        }
+        let executor = self.token.executor();
+        let snapshot = keys.current();
+        let executed = office.execute(&id, Some(&executor), &snapshot);
+        executed.await.unwrap();
+        for who in ["alice", "bob"].into_iter().filter(|_| !revokes) {
+            let paper = office.acceptance_paper(&id).await.unwrap();
+            office.accept(&id, &sign(who, &paper)).await.unwrap();
+        }
+        keys.refresh().await;
+    }
+
+    /// A new key that is published and does not sign yet.
+    pub async fn standby(&self, ring: &str) {
+        let draft = Draft::Generate {
+            token_serial: SERIAL.to_owned(),
+            token_label: LABEL.to_owned(),
+            activate_in: Duration::ZERO,
+            lifetime: Duration::from_secs(90 * 86_400),
+        };
+        self.ceremony(ring, draft).await;
+    }
+
+    pub async fn change(&self, ring: &str, wish: &Wish) {
+        let snapshot = self.state.services.keys.current();
+        let ring = &snapshot.rings[ring];
+        let safety = &self.settings.safety;
+        let plan = rotation::plan(ring, wish, safety, self.now()).unwrap();
+        let log = &self.state.services.log;
+        let applied = rotation::apply(&plan, log, "test", None, self.now());
+        applied.await.unwrap();
+        self.state.services.keys.refresh().await;
+    }
+
+    /// The first key of `records` is revoked; somebody else may have signed with it for so many minutes.
+    pub async fn compromise(&self, minutes: i64) {
+        let draft = Draft::Revoke {
+            kid: self.kid().parse().unwrap(),
+            reason: RevocationReason::Compromised,
+            compromised_since: Some(Time::from_millis(self.now().millis() - minutes * 60_000)),
+        };
+        self.ceremony("records", draft).await;
+    }
+
+    /// A log with a ring of its own and a checkpoint over all that was written so far.
+    pub async fn publish_log(&self) {
+        if !(self.state.services.keys.current().rings).contains_key("log") {
+            self.create_ring("log", Algorithm::Es256, Usage::Log).await;
+            self.standby("log").await;
+            self.wait(LONG);
+            self.change("log", &Wish::Rotate).await;
+        }
+        let last = self.store.log_size().await.unwrap() - 1;
+        let soon = Instant::now() + Duration::from_secs(30);
+        let log = &self.state.services.transparency_log;
+        assert!(log.covered(last, soon).await, "no checkpoint came");
     }
 
     pub async fn send(&self, request: Request<Body>) -> Answered {
@@ -224,8 +417,9 @@ impl Fixture {
 
     /// The caller behind an access token.
     pub fn caller(&self, access_token: &str) -> Caller {
-        let snapshot = self.world.snapshot.load();
-        let principal = snapshot.credentials.by_access_token(access_token, NOW);
+        let snapshot = self.state.services.keys.current();
+        let now = self.now().millis();
+        let principal = snapshot.credentials.by_access_token(access_token, now);
         Caller::Known(principal.unwrap().clone())
     }
 
@@ -233,11 +427,26 @@ impl Fixture {
         self.connection.clone()
     }
 
+    /// Of the first key of `records`.
     pub fn kid(&self) -> String {
-        self.world.snapshot.load().rings["records"].keys[0]
-            .kid
-            .as_str()
-            .to_owned()
+        let snapshot = self.state.services.keys.current();
+        snapshot.rings["records"].keys[0].kid.as_str().to_owned()
+    }
+
+    /// Bodies of the leaves of a kind, oldest first.
+    pub async fn leaves(&self, kind: &str) -> Vec<Value> {
+        let leaves = self.store.leaves(0, 1_000).await.unwrap();
+        let of_kind = leaves.iter().filter(|leaf| leaf.kind == kind);
+        of_kind
+            .map(|leaf| serde_json::from_str(&leaf.body).unwrap())
+            .collect()
+    }
+
+    /// Until so many signatures are asked of the token, which is held.
+    pub async fn until_asked(&self, count: usize) {
+        while self.token.waiting() < count {
+            tokio::task::yield_now().await;
+        }
     }
 }
 
@@ -250,322 +459,32 @@ pub fn post(path: &str, body: impl Into<Body>) -> Request<Body> {
         .unwrap()
 }
 
-/// Two rings: `records` (ES256, structured, a primary) and `digests` (Ed25519, raw, never opened).
-pub fn snapshot() -> Snapshot {
-    let life = Life {
-        published_at: Some(Time::from_millis(NOW - 200_000)),
-        activated_at: Some(Time::from_millis(NOW - 100_000)),
-        ..Life::prepared(Time::from_millis(NOW - 300_000))
+fn env(now: &Arc<AtomicI64>) -> Env {
+    let clock = now.clone();
+    let count = AtomicU64::new(1);
+    // Different each time; nobody guesses here.
+    let fill = move |bytes: &mut [u8]| {
+        bytes.fill(0);
+        let next = count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+        bytes[..8].copy_from_slice(&next);
+        Ok(())
     };
-    snapshot_of(life)
+    Env::new(
+        move || Time::from_millis(clock.load(Ordering::Relaxed)),
+        fill,
+    )
 }
 
-/// The same with the first key revoked as compromised.
-pub fn snapshot_with_revoked_key() -> Snapshot {
-    let life = Life {
-        published_at: Some(Time::from_millis(NOW - 200_000)),
-        activated_at: Some(Time::from_millis(NOW - 100_000)),
-        revocation: Some(Revocation {
-            reason: RevocationReason::Compromised,
-            revoked_at: Time::from_millis(NOW - 10_000),
-            compromised_since: Some(Time::from_millis(NOW - 50_000)),
-        }),
-        ..Life::prepared(Time::from_millis(NOW - 300_000))
-    };
-    snapshot_of(life)
+/// The claims of a compact JWT, unverified.
+pub fn unverified_claims(jwt: &[u8]) -> Value {
+    let text = std::str::from_utf8(jwt).unwrap();
+    let claims = text.split('.').nth(1).unwrap();
+    serde_json::from_slice(&trust::base64url::decode(claims).unwrap()).unwrap()
 }
 
-/// Keys that differ in their kids and in their places in the log: 0, 10, 20 and so on.
-pub fn snapshot_of_many(count: i64) -> Snapshot {
-    let mut snapshot = snapshot();
-    let life = snapshot.rings["records"].keys[0].state.life();
-    let keys = (0..count).map(|number| Key {
-        kid: format!("{number:0>42}A").parse().unwrap(),
-        log_index: Some(10 * number),
-        ..key_of_digests(life)
-    });
-    snapshot.keys = keys.map(|key| (key.kid.clone(), Arc::new(key))).collect();
-    snapshot
-}
-
-fn snapshot_of(life: Life) -> Snapshot {
-    let key = Arc::new(key("records", P256, Algorithm::Es256, life));
-    let primary = key.state.is_primary().then(|| key.clone());
-    let standby = Life {
-        published_at: Some(Time::from_millis(NOW - 1_000)),
-        ..Life::prepared(Time::from_millis(NOW - 2_000))
-    };
-    let raw = Arc::new(key_of_digests(standby));
-    let records = ring("records", &key, Usage::Structured, primary);
-    let digests = ring("digests", &raw, Usage::Raw, None);
-    Snapshot {
-        version: 5,
-        versions: store::Versions::default(),
-        keys: HashMap::from([(key.kid.clone(), key), (raw.kid.clone(), raw)]),
-        jwks: document(&records.keys),
-        rings: BTreeMap::from([
-            (records.name.clone(), Arc::new(records)),
-            (digests.name.clone(), Arc::new(digests)),
-        ]),
-        credentials: Arc::new(credentials()),
-        refused: Vec::new(),
-        times: Arc::default(),
-    }
-}
-
-fn key_of_digests(life: Life) -> Key {
-    key("digests", ED25519, Algorithm::Ed25519, life)
-}
-
-fn key(ring: &str, jwk: &str, algorithm: Algorithm, life: Life) -> Key {
-    let public = PublicKey::from_jwk_json(jwk.as_bytes()).unwrap();
-    let spki = public.to_spki_der();
-    Key {
-        kid: public.kid(),
-        ring: ring.into(),
-        ring_name: ring.parse().unwrap(),
-        number: 1,
-        algorithm,
-        usage: match ring {
-            "digests" => Usage::Raw,
-            _ => Usage::Structured,
-        },
-        state: life.state().unwrap(),
-        verifier: Verifier::new(&public, algorithm).unwrap(),
-        published_at: life.published_at.unwrap(),
-        activate_at: Time::from_millis(NOW - 100_000),
-        retire_at: Time::from_millis(NOW + 7_776_000_000),
-        location: Location::Pkcs11(Pkcs11Location {
-            cka_id: CkaId([3; 16]),
-            label: ring.to_owned(),
-            token_label: "token".to_owned(),
-            token_serial: "serial".to_owned(),
-        }),
-        ceremony: "ab".repeat(32),
-        log_index: Some(if ring == "records" { 4 } else { 12 }),
-        revocation_log_index: None,
-        handle: Handle::new([3; 16], spki.clone(), algorithm),
-        spki,
-        public,
-    }
-}
-
-fn ring(name: &str, key: &Arc<Key>, usage: Usage, primary: Option<Arc<Key>>) -> Ring {
-    let keys = vec![key.clone()];
-    Ring {
-        name: name.into(),
-        algorithm: key.algorithm,
-        key_spec: key.public.spec(),
-        usage,
-        created_at: Time::from_millis(NOW - 400_000),
-        version: 2,
-        primary,
-        jwks: document(&keys),
-        keys,
-    }
-}
-
-pub fn document(keys: &[Arc<Key>]) -> Document {
-    let keys = keys.iter().filter(|key| key.state.is_publishable());
-    document_of(&keys.cloned().collect::<Vec<_>>())
-}
-
-fn document_of(keys: &[Arc<Key>]) -> Document {
-    let keys: Vec<_> = keys
-        .iter()
-        .map(|key| key.public.to_jwk(key.algorithm, key.usage, &key.kid))
-        .collect();
-    let bytes = serde_json::to_vec(&serde_json::json!({ "keys": keys })).unwrap();
-    Document {
-        etag: format!("\"{}\"", &Sha256Digest::of(&bytes).to_string()[..16]),
-        bytes: bytes.into(),
-        max_age: Duration::from_secs(300),
-        left_out: 0,
-        is_empty: false,
-        stale: std::time::Duration::from_secs(600),
-    }
-}
-
-fn credentials() -> Credentials {
-    let row = |kind: &str, value: String, principal: &str, roles: &str| CredentialRow {
-        kind: kind.to_owned(),
-        value,
-        principal: principal.to_owned(),
-        roles: roles.to_owned(),
-        created_at: 0,
-        expires_at: None,
-        withdrawn_at: None,
-    };
-    let token = |secret: &str, principal: &str, roles: &str| {
-        row("access-token", access_token_hash(secret), principal, roles)
-    };
-    Credentials::new(&[
-        token(
-            SIGNER,
-            "integrity",
-            r#"["signer:records","signer:digests","signer:none"]"#,
-        ),
-        token(OPERATOR, "olga", r#"["operator"]"#),
-        token(AUDITOR, "anna", r#"["auditor"]"#),
-        row(
-            "mtls-san",
-            "signer.example".to_owned(),
-            "integrity",
-            r#"["signer:records"]"#,
-        ),
-    ])
-    .unwrap()
-}
-
-impl ReadModel for World {
-    fn current(&self) -> Arc<Snapshot> {
-        self.snapshot.load_full()
-    }
-
-    fn confirmed_ago(&self) -> Duration {
-        Duration::from_millis(10)
-    }
-
-    fn jwks_as_of(
-        &self,
-        ring: Option<String>,
-        at: Time,
-    ) -> Later<Result<Option<Document>, keys::Error>> {
-        let name = ring.as_deref().unwrap_or("records");
-        let snapshot = self.snapshot.load();
-        let set = snapshot.rings.get(name).map(|ring| {
-            let key = &ring.keys[0];
-            let then = key.state.as_of(at).filter(|state| state.is_publishable());
-            let keys: Vec<_> = then.iter().map(|_| key.clone()).collect();
-            Document {
-                is_empty: keys.is_empty(),
-                ..document_of(&keys)
-            }
-        });
-        Box::pin(async move { Ok(set) })
-    }
-}
-
-impl Sign for World {
-    fn sign(&self, order: Order<Format>) -> Later<Result<Signed, signing::Error>> {
-        self.orders.lock().unwrap().push(order);
-        let outcome = (self.sign.lock().unwrap())();
-        let gate = self.gate.clone();
-        Box::pin(async move {
-            let _permit = gate.acquire().await.unwrap();
-            outcome
-        })
-    }
-
-    fn sign_batch(
-        &self,
-        order: Order<Vec<Result<Format, String>>>,
-    ) -> Later<Result<Results<Signed, signing::Error>, signing::Error>> {
-        let sign = self.sign.lock().unwrap();
-        let results = order
-            .what
-            .into_iter()
-            .map(|format| match format {
-                Ok(_) => sign(),
-                Err(why) => Err(signing::Error::BadInput(why)),
-            })
-            .collect();
-        Box::pin(async move { Ok(results) })
-    }
-
-    fn sign_history(
-        &self,
-        _: String,
-        claims: Vec<u8>,
-        _: Instant,
-    ) -> Later<Result<String, signing::Error>> {
-        self.histories.lock().unwrap().push(claims);
-        Box::pin(async { Ok("head.claims.signature".to_owned()) })
-    }
-}
-
-impl Verify for World {
-    fn verify(&self, question: Question) -> Later<Result<Answer, verification::Error>> {
-        self.claims.lock().unwrap().push(question.claim);
-        Box::pin(async { Ok(unknown_key()) })
-    }
-
-    fn verify_batch(
-        &self,
-        questions: Vec<Question>,
-    ) -> Later<Results<Answer, verification::Error>> {
-        let results = questions.iter().map(|_| Ok(unknown_key())).collect();
-        Box::pin(async { results })
-    }
-
-    /// Three signatures of two days.
-    fn radius(&self, question: RadiusQuestion) -> Later<Result<Radius, verification::Error>> {
-        const DAY: i64 = 86_400_000;
-        let row = |day, signatures, indexes: [i64; 2], times: [i64; 2]| store::DayRow {
-            day,
-            signatures,
-            first_index: indexes[0],
-            last_index: indexes[1],
-            first_time: times[0],
-            last_time: times[1],
-        };
-        let days = vec![
-            row(1, 2, [7, 8], [DAY + 1, DAY + 2]),
-            row(2, 1, [9, 9], [2 * DAY, 2 * DAY]),
-        ];
-        let radius = Radius {
-            by_day: question.from.is_none().then_some(days),
-            signatures: Vec::new(),
-            next: None,
-        };
-        self.radii.lock().unwrap().push(question);
-        Box::pin(async move { Ok(radius) })
-    }
-}
-
-fn unknown_key() -> Answer {
-    Answer {
-        verdict: trust::verdict::verdict(&trust::verdict::Facts {
-            key: None,
-            checks: false,
-            fits_usage: true,
-            after_retirement: false,
-            existence: None,
-            logged: false,
-            withdrawn: None,
-        }),
-        kid: None,
-        ring: None,
-        number: None,
-        existed_at: None,
-        index: None,
-        timestamp: None,
-        as_of: None,
-        explanation: "no key has this kid".to_owned(),
-    }
-}
-
-impl Refusals for World {
-    fn record(&self, refusal: Refusal) -> Later<Result<(), BoxError>> {
-        self.refusals.lock().unwrap().push(refusal);
-        Box::pin(async { Ok(()) })
-    }
-}
-
-impl Token for World {
-    fn status(&self) -> Status {
-        let ready = *self.token_ready.lock().unwrap();
-        Status {
-            ready,
-            state: if ready { "ready" } else { "circuit-open" },
-            serial: None,
-            label: None,
-            profile: None,
-            queued: 0,
-            processes: 1,
-            generation: 1,
-            last_error: None,
-            counters: Vec::new(),
-        }
-    }
+/// By a key that nobody has.
+pub fn foreign_jws() -> String {
+    let header = format!(r#"{{"alg":"ES256","kid":"{}"}}"#, "A".repeat(43));
+    let parts = [header.as_bytes(), b"payload", &[7; 64]];
+    parts.map(trust::base64url::encode).join(".")
 }

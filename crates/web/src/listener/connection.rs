@@ -57,7 +57,7 @@ where
 
     fn call(&mut self, request: Request<B>) -> Answering {
         let known = self.state.jwks.answer(
-            || self.state.app.keys.current(),
+            || self.state.services.keys.current(),
             request.method(),
             request.uri().path(),
             request.headers(),

@@ -78,7 +78,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_page_loads_nothing_from_elsewhere() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let redirect = fixture.get("/docs").await;
         assert_eq!(redirect.header("location"), "/docs/");
         let page = fixture.get("/docs/").await;

@@ -116,12 +116,12 @@ fn answer(ready: bool, readiness: Readiness) -> Result<Response, Problem> {
 }
 
 async fn readiness(state: &SharedState) -> Readiness {
-    let pinged = tokio::time::timeout(PROBE, state.app.archive.ping()).await;
+    let pinged = tokio::time::timeout(PROBE, state.services.store.ping()).await;
     let database = matches!(pinged, Ok(Ok(())));
-    let token = state.app.token.status();
-    let snapshot = state.app.keys.current();
-    let age = state.app.keys.confirmed_ago();
-    let published = state.app.transparency_log.published();
+    let token = state.services.token.status();
+    let snapshot = state.services.keys.current();
+    let age = state.services.keys.confirmed_ago();
+    let published = state.services.transparency_log.published();
     let goes_on = published.refused.is_none();
     // An old snapshot is safe to publish from (a key signs only long after it was published), so
     // age alone does not take JWKS away; not knowing of a revocation for long does.

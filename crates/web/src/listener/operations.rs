@@ -40,7 +40,7 @@ async fn write_problems(request: Request, next: Next) -> Response {
 async fn metrics(State(state): State<SharedState>) -> Response {
     read_gauges(&state);
     bytes_of(
-        state.app.figures.render(),
+        state.services.metrics.render(),
         HeaderValue::from_static("text/plain; version=0.0.4"),
         NO_STORE,
     )
@@ -51,7 +51,7 @@ async fn metrics(State(state): State<SharedState>) -> Response {
     reason = "gauges are f64; nothing here comes near 2^53"
 )]
 fn read_gauges(state: &ServerState) {
-    let token = state.app.token.status();
+    let token = state.services.token.status();
     gauge!(names::HSM_UP).set(if token.ready { 1.0 } else { 0.0 });
     gauge!(names::HSM_QUEUE).set(token.queued as f64);
     gauge!(names::HSM_PROCESSES).set(token.processes as f64);
@@ -61,11 +61,11 @@ fn read_gauges(state: &ServerState) {
     }
     gauge!(names::IN_FLIGHT).set(state.layer.limits.in_flight() as f64);
 
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     gauge!(names::SNAPSHOT_VERSION).set(snapshot.version as f64);
-    gauge!(names::SNAPSHOT_AGE_SECONDS).set(state.app.keys.confirmed_ago().as_secs_f64());
+    gauge!(names::SNAPSHOT_AGE_SECONDS).set(state.services.keys.confirmed_ago().as_secs_f64());
     gauge!(names::KEYS_REFUSED).set(snapshot.refused.len() as f64);
-    let now = (state.app.clock)();
+    let now = state.services.env.now();
     // Archived and revoked keys do not age, and there may be a million of them.
     let ageing = snapshot
         .rings
@@ -106,15 +106,20 @@ mod tests {
 
     #[tokio::test]
     async fn each_part_is_ready_by_itself() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let parts = ["", "/publication", "/verification", "/signing"];
         for (token, database, expected) in [
             (true, true, [200, 200, 200, 200]),
             (false, true, [200, 200, 200, 503]),
             (true, false, [200, 200, 503, 503]),
         ] {
-            *fixture.world.token_ready.lock().unwrap() = token;
-            *fixture.world.database_up.lock().unwrap() = database;
+            match token {
+                true => fixture.token.heal(),
+                false => fixture.token.fail_signing(token::Error::Stopped),
+            }
+            if !database {
+                fixture.store.close().await;
+            }
             for (part, expected) in parts.iter().zip(expected) {
                 let (status, body) = get(&fixture, &format!("/health/ready{part}")).await;
                 assert_eq!(status, expected, "{part} token {token} database {database}");
@@ -132,7 +137,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_scrape_is_text_and_a_wrong_method_is_a_problem() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         assert_eq!(get(&fixture, "/metrics").await.0, StatusCode::OK);
         let request = Request::post("/metrics").body(Body::empty()).unwrap();
         let response = router(&fixture.state).oneshot(request).await.unwrap();

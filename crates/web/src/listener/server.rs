@@ -11,12 +11,12 @@ use axum_server::accept::{Accept, NoDelayAcceptor};
 use hyper_util::rt::TokioTimer;
 use tower::Service;
 
-use crate::app::App;
 use crate::listener::connection::Connection;
 use crate::listener::error::Error;
 use crate::listener::tls::TlsAcceptor;
 use crate::listener::{openapi, operations, router, tls};
 use crate::middleware::peer::Peer;
+use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::state::{ServerState, SharedState};
 
@@ -30,11 +30,11 @@ const UPKEEP: Duration = Duration::from_secs(5);
 /// Serves until `shutdown` ends, then takes no new connections, finishes the requests in flight
 /// within [`Settings::shutdown_grace`] and returns.
 pub async fn serve(
-    app: App,
+    services: Services,
     settings: Settings,
     shutdown: impl Future<Output = ()> + Send,
 ) -> Result<(), Error> {
-    let state = ServerState::new(app, settings, openapi::paths());
+    let state = ServerState::new(services, settings, openapi::paths());
     let settings = &state.settings;
     // Bound before anything is served: half a service is none.
     let api = bind("API", settings.listen)?;
@@ -175,7 +175,7 @@ async fn upkeep(state: &SharedState) {
     loop {
         ticks.tick().await;
         state.layer.limits.forget_quiet();
-        state.app.figures.run_upkeep();
+        state.services.metrics.run_upkeep();
     }
 }
 

@@ -43,9 +43,9 @@ async fn run(settings: Settings) -> Running {
         ..settings
     };
     let (api, operations) = (settings.listen, settings.operations_listen);
-    let fixture = Fixture::with(settings.clone());
+    let fixture = Fixture::with(settings.clone()).await;
     let (stop, stopped) = oneshot::channel();
-    let app = fixture.state.app.clone();
+    let app = fixture.state.services.clone();
     let served = tokio::spawn(serve(app, settings, async {
         let _ = stopped.await;
     }));
@@ -89,7 +89,9 @@ fn sign_request(length: usize) -> String {
 
 #[tokio::test]
 async fn a_body_that_does_not_come_is_408_and_one_that_breaks_off_signs_nothing() {
-    let running = run(testing::settings()).await;
+    let mut settings = testing::settings();
+    settings.request_timeout = Duration::from_millis(300);
+    let running = run(settings).await;
     let slow = format!("{}{{\"format\"", sign_request(100));
     let text = exchange(running.api, &slow, "body_timeout").await;
     assert!(text.starts_with("HTTP/1.1 408 "), "{text}");
@@ -103,7 +105,7 @@ async fn a_body_that_does_not_come_is_408_and_one_that_breaks_off_signs_nothing(
         text.is_empty() || text.starts_with("HTTP/1.1 400 "),
         "{text}"
     );
-    assert!(running.fixture.world.orders.lock().unwrap().is_empty());
+    assert!(running.fixture.leaves("sign").await.is_empty());
 }
 
 #[tokio::test]
@@ -151,20 +153,17 @@ async fn shutdown_finishes_what_is_in_flight() {
     let mut settings = testing::settings();
     settings.request_timeout = Duration::from_secs(5);
     let running = run(settings).await;
-    let world = Arc::clone(&running.fixture.world);
-    world.gate.forget_permits(1_000);
+    running.fixture.token.hold();
     let request = format!("{}{GOOD}", sign_request(GOOD.len()));
     let api = running.api;
     let asked = tokio::spawn(async move { exchange(api, &request, "log_index").await });
-    while world.orders.lock().unwrap().is_empty() {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
+    running.fixture.until_asked(1).await;
     running.stop.send(()).unwrap();
     while TcpStream::connect(running.api).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(!running.served.is_finished(), "a request is in flight");
-    world.gate.add_permits(1);
+    running.fixture.token.release();
     let text = asked.await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
     running.served.await.unwrap().unwrap();
@@ -178,8 +177,12 @@ async fn an_address_in_use_is_an_error_that_names_it() {
         operations_listen: free_address(),
         ..testing::settings()
     };
-    let fixture = Fixture::with(settings.clone());
-    let served = serve(fixture.state.app.clone(), settings, std::future::pending());
+    let fixture = Fixture::with(settings.clone()).await;
+    let served = serve(
+        fixture.state.services.clone(),
+        settings,
+        std::future::pending(),
+    );
     let error = served.await.unwrap_err();
     assert!(
         matches!(

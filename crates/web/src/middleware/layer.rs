@@ -13,7 +13,6 @@ use axum::response::{IntoResponse as _, Response};
 use metrics::counter;
 use tracing::Instrument as _;
 
-use crate::app::{App, Refusal};
 use crate::middleware::auth::{self, Caller};
 use crate::middleware::context::{Context, RequestContext};
 use crate::middleware::limits::Limits;
@@ -21,6 +20,7 @@ use crate::middleware::metrics::Metrics;
 use crate::middleware::peer::Peer;
 use crate::middleware::request_id::{REQUEST_ID, RequestIds};
 use crate::problem::{self, Code, Problem};
+use crate::services::Services;
 use crate::settings::Settings;
 use base::names;
 
@@ -35,19 +35,23 @@ pub struct RequestLayer {
     pub limits: Limits,
     pub metrics: Metrics,
     request_ids: RequestIds,
-    app: App,
+    services: Services,
     request_timeout: Duration,
     body_limit_bytes: usize,
 }
 
 impl RequestLayer {
     /// `routes` are counted by name.
-    pub fn new(app: &App, settings: &Settings, routes: impl Iterator<Item = String>) -> Self {
+    pub fn new(
+        services: &Services,
+        settings: &Settings,
+        routes: impl Iterator<Item = String>,
+    ) -> Self {
         Self {
             limits: Limits::new(settings.max_in_flight, settings.requests_per_second),
             metrics: Metrics::new(routes),
-            request_ids: RequestIds::new(app.instance.clone()),
-            app: app.clone(),
+            request_ids: RequestIds::new(services.instance.clone()),
+            services: services.clone(),
             request_timeout: settings.request_timeout,
             body_limit_bytes: settings.body_limit_bytes,
         }
@@ -103,8 +107,10 @@ pub async fn run(
         }
         if problem.code.is_refusal() && written {
             let refusal = Refusal {
-                principal: caller.name().cloned(),
-                from: peer.address.to_string(),
+                actor: match caller.name() {
+                    Some(principal) => principal.to_string(),
+                    None => format!("anonymous@{}", peer.address),
+                },
                 action: format!("{method} {route}"),
                 ring,
                 reason: reason(&problem),
@@ -122,6 +128,17 @@ pub async fn run(
     response
 }
 
+/// A caller was told no, as it stands in the audit trail.
+struct Refusal {
+    /// The principal's name, or the address of a caller without (valid) credentials.
+    actor: String,
+    /// Method and route, such as `POST /v1/rings/{ring}/sign`.
+    action: String,
+    ring: Option<String>,
+    /// The problem's code and detail.
+    reason: String,
+}
+
 /// Everything that is asked before a handler sees the request.
 fn admit(
     layer: &RequestLayer,
@@ -130,12 +147,12 @@ fn admit(
     started: Instant,
     caller: &mut Caller,
 ) -> Result<Instant, Problem> {
-    let snapshot = layer.app.keys.current();
+    let snapshot = layer.services.keys.current();
     *caller = auth::authenticate(
         request.headers(),
         peer,
         &snapshot.credentials,
-        (layer.app.clock)(),
+        layer.services.env.now(),
     );
     // Nothing behind this line sees the access token, so nothing behind it can log it.
     request.headers_mut().remove(AUTHORIZATION);
@@ -174,9 +191,16 @@ fn reason(problem: &Problem) -> String {
 /// A refusal that cannot be written down is still a refusal; its answer waits for the writing no
 /// longer than for work.
 async fn record(layer: &RequestLayer, refusal: Refusal, id: &str) {
-    let written = layer.app.refusals.record(refusal);
+    let log = &layer.services.log;
+    let written = log.record_refusal(
+        layer.services.env.now(),
+        &refusal.actor,
+        &refusal.action,
+        refusal.ring.as_deref(),
+        &refusal.reason,
+    );
     match tokio::time::timeout(layer.request_timeout, written).await {
-        Ok(Ok(())) => {}
+        Ok(Ok(_)) => {}
         Ok(Err(error)) => {
             tracing::error!(id, error = %error, "a refusal was not written to the audit trail")
         }
@@ -214,7 +238,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_sane_request_id_is_kept_and_another_is_replaced() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         for (given, kept) in [("a-b_c.1", true), ("a b", false), ("", false)] {
             let request = Request::get("/nothing")
                 .header("x-request-id", given)
@@ -233,7 +257,7 @@ mod tests {
 
     #[tokio::test]
     async fn another_method_is_told_which_are_allowed() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let answered = fixture.get(SIGN).await;
         assert_eq!(answered.status, StatusCode::METHOD_NOT_ALLOWED);
         assert_eq!(answered.code(), "method_not_allowed");
@@ -244,7 +268,7 @@ mod tests {
     async fn more_than_the_callers_rate_is_429_with_a_time_to_wait() {
         let mut settings = testing::settings();
         settings.requests_per_second = NonZeroU32::new(1);
-        let fixture = Fixture::with(settings);
+        let fixture = Fixture::with(settings).await;
         assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
         let caller = fixture.caller(SIGNER);
         let mut answered = fixture.sign(SIGN, GOOD).await;
@@ -266,7 +290,7 @@ mod tests {
     async fn more_than_fits_in_flight_is_503_with_a_time_to_wait() {
         let mut settings = testing::settings();
         settings.max_in_flight = 1;
-        let fixture = Fixture::with(settings);
+        let fixture = Fixture::with(settings).await;
         let strangers = fixture
             .state
             .layer
@@ -289,8 +313,10 @@ mod tests {
 
     #[tokio::test]
     async fn work_that_does_not_end_is_answered_in_its_time() {
-        let fixture = Fixture::new();
-        fixture.world.gate.forget_permits(1_000);
+        let mut settings = testing::settings();
+        settings.request_timeout = Duration::from_millis(300);
+        let fixture = Fixture::with(settings).await;
+        fixture.token.hold();
         let answered = fixture.sign(SIGN, GOOD).await;
         assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
         assert_eq!(answered.code(), "deadline_exceeded");
@@ -299,7 +325,7 @@ mod tests {
 
     #[tokio::test]
     async fn wrong_bodies_are_told_apart() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let long = format!(r#"{{"format":"jws","payload":"{}"}}"#, "A".repeat(4_096));
         for (body, status, code) in [
             (
@@ -328,12 +354,12 @@ mod tests {
 
     #[tokio::test]
     async fn refusals_without_end_are_told_to_slow_down_and_not_written_down() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let long = format!("/v1/rings/{}/sign", "a".repeat(2_000));
         assert_eq!(fixture.sign(&long, GOOD).await.code(), "forbidden");
-        let written = std::mem::take(&mut *fixture.world.refusals.lock().unwrap());
+        let written = fixture.leaves("refusal").await;
         assert_eq!(written.len(), 1);
-        assert!(written[0].reason.len() <= REASON_MAX);
+        assert!(written[0]["reason"].as_str().unwrap().len() <= REASON_MAX);
 
         let caller = fixture.caller(SIGNER);
         let used_up = || {
@@ -347,16 +373,17 @@ mod tests {
         };
         // On a slow machine the bucket may have a drop again before the request comes.
         let mut code = String::new();
+        let mut written = written.len();
         for _ in 0..100 {
             used_up();
             code = fixture.sign(&long, GOOD).await.code();
             if code == "rate_limited" {
                 break;
             }
-            fixture.world.refusals.lock().unwrap().clear();
+            written += 1;
         }
         assert_eq!(code, "rate_limited");
-        assert!(fixture.world.refusals.lock().unwrap().is_empty());
+        assert_eq!(fixture.leaves("refusal").await.len(), written);
         // Whoever is let in does not notice.
         assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
     }

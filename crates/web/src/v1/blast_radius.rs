@@ -114,7 +114,7 @@ pub async fn handle(
     Named(kid): Named,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     let key = find(&snapshot, &kid)?;
     let asked: RadiusQuery = query(&uri)?;
     let bad = |name: &str, expected: String| Problem::new(Code::BadQuery, expected).about(name);
@@ -138,7 +138,7 @@ pub async fn handle(
         from: asked.from,
         limit,
     };
-    let radius = state.app.verification.radius(question).await?;
+    let radius = state.services.verification.radius(question).await?;
     json(&BlastRadiusAnswer::of(key, since, radius))
 }
 
@@ -216,56 +216,66 @@ impl IssuedView {
 mod tests {
     use serde_json::json;
 
-    use super::*;
-    use crate::middleware::peer::Peer;
-    use crate::testing::{self, Fixture, NOW};
+    use crate::testing::Fixture;
 
-    fn compromised() -> Fixture {
-        let snapshot = testing::snapshot_with_revoked_key();
-        Fixture::over(testing::settings(), snapshot, Peer::default())
+    const DAY: i64 = 24 * 60;
+
+    async fn sign(fixture: &Fixture) {
+        let body = r#"{"format":"jws","payload":"AQID"}"#;
+        let signed = fixture.sign("/v1/rings/records/sign", body).await;
+        assert_eq!(signed.status, 200);
     }
 
     #[tokio::test]
     async fn a_compromised_key_has_a_default_and_another_needs_an_instant() {
-        let fixture = compromised();
+        let fixture = Fixture::new().await;
         let path = format!("/v1/keys/{}/blast-radius", fixture.kid());
-        let answer = fixture.get(&path).await.json();
-        assert_eq!(answer["since"], Time::from_millis(NOW - 50_000).to_string());
-        assert_eq!(answer["state"], "revoked");
-        assert_eq!(answer["revocation"]["reason"], "compromised");
-        assert_eq!(
-            answer["summary"],
-            json!({
-                "total": 3,
-                "first": {"index": 7, "time": "1970-01-02T00:00:00.001Z"},
-                "last": {"index": 9, "time": "1970-01-03T00:00:00.000Z"},
-                "by_day": [
-                    {"day": "1970-01-02", "signatures": 2},
-                    {"day": "1970-01-03", "signatures": 1},
-                ],
-            })
-        );
-        let asked = fixture.world.radii.lock().unwrap().pop().unwrap();
-        assert_eq!((asked.from, asked.limit), (None, PAGE));
+        sign(&fixture).await;
+        fixture.wait(2 * DAY);
+        let (first, first_time) = (fixture.store.log_size().await.unwrap(), fixture.now());
+        sign(&fixture).await;
+        sign(&fixture).await;
+        fixture.wait(DAY);
+        sign(&fixture).await;
+        let last = fixture.store.log_size().await.unwrap() - 1;
 
-        let fixture = Fixture::new();
-        let path = format!("/v1/keys/{}/blast-radius", fixture.kid());
         let answered = fixture.get(&path).await;
         assert_eq!(
             (answered.code(), answered.member()),
             ("bad_query".into(), "since".into())
         );
-        let page = format!("{path}?since=2026-01-01T00:00:00Z&from=8&limit=5");
+        let page = format!("{path}?since={first_time}&from={}&limit=1", first + 1);
         let answer = fixture.get(&page).await.json();
-        assert_eq!(answer["since"], "2026-01-01T00:00:00.000Z");
+        assert_eq!(answer["since"], first_time.to_string());
         assert!(answer.get("summary").is_none(), "{answer}");
-        let asked = fixture.world.radii.lock().unwrap().pop().unwrap();
-        assert_eq!((asked.from, asked.limit), (Some(8), 5));
+        assert_eq!(answer["signatures"].as_array().unwrap().len(), 1);
+        assert_eq!(answer["signatures"][0]["index"], first + 1);
+
+        fixture.compromise(DAY + 1).await;
+        let answer = fixture.get(&path).await.json();
+        let since = trust::Time::from_millis(fixture.now().millis() - (DAY + 1) * 60_000);
+        assert_eq!(answer["since"], since.to_string());
+        assert_eq!(answer["state"], "revoked");
+        assert_eq!(answer["revocation"]["reason"], "compromised");
+        let day = |time: trust::Time| time.to_string()[..10].to_owned();
+        assert_eq!(
+            answer["summary"],
+            json!({
+                "total": 3,
+                "first": {"index": first, "time": first_time},
+                "last": {"index": last, "time": fixture.now()},
+                "by_day": [
+                    {"day": day(first_time), "signatures": 2},
+                    {"day": day(fixture.now()), "signatures": 1},
+                ],
+            })
+        );
     }
 
     #[tokio::test]
     async fn a_wrong_question_is_refused() {
-        let fixture = compromised();
+        let fixture = Fixture::new().await;
+        fixture.compromise(1).await;
         let path = format!("/v1/keys/{}/blast-radius", fixture.kid());
         for (query, member) in [
             ("since=yesterday", "since"),
@@ -285,6 +295,5 @@ mod tests {
             let answered = fixture.get(&format!("/v1/keys/{kid}/blast-radius")).await;
             assert_eq!(answered.code(), "unknown_key", "{kid}");
         }
-        assert!(fixture.world.radii.lock().unwrap().is_empty());
     }
 }

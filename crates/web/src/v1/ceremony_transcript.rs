@@ -37,7 +37,7 @@ pub async fn handle(
     let named: Sha256Digest = ceremony
         .parse()
         .map_err(|_| unknown("expected a SHA-256 digest in lower-case hex"))?;
-    let bytes = state.app.archive.transcript(named.to_string()).await?;
+    let bytes = state.services.store.transcript(&named.to_string()).await?;
     let bytes = bytes.ok_or_else(|| unknown("no closed ceremony with this request"))?;
     Ok(answer(bytes, "max-age=31536000, immutable"))
 }
@@ -47,16 +47,19 @@ mod tests {
     use axum::http::StatusCode;
     use trust::Sha256Digest;
 
-    use crate::testing::{CEREMONY, Fixture};
+    use crate::testing::Fixture;
 
     #[tokio::test]
     async fn a_closed_ceremony_shows_its_transcript_for_ever_and_an_open_one_has_none() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let path = |of: &str| format!("/v1/ceremonies/{of}/transcript");
-        let closed = Sha256Digest::of(CEREMONY.as_bytes()).to_string();
+        let keys = fixture.state.services.keys.current();
+        let closed = keys.rings["records"].keys[0].ceremony.clone();
         let answered = fixture.get(&path(&closed)).await;
         assert_eq!(answered.status, StatusCode::OK);
-        assert_eq!(answered.json()["of"], CEREMONY);
+        let etag = format!("\"{}\"", Sha256Digest::of(&answered.body));
+        assert_eq!(answered.header("etag"), etag);
+        assert!(answered.json().to_string().contains(&fixture.kid()));
         let age = answered.header("cache-control").to_owned();
         assert!(age.contains("immutable"), "{age}");
         assert_eq!(answered.header("access-control-allow-origin"), "*");

@@ -45,7 +45,11 @@ pub struct ConsistencyAnswer {
 )]
 pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Response, Problem> {
     let Sizes { old, new } = query(&uri)?;
-    let hashes = state.app.transparency_log.consistency(old, new).await?;
+    let hashes = state
+        .services
+        .transparency_log
+        .consistency(old, new)
+        .await?;
     let hashes = hashes.ok_or_else(|| {
         Problem::new(
             Code::BadQuery,

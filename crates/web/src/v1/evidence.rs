@@ -63,6 +63,10 @@ pub async fn handle(
         .salt
         .map(|text| base64url("salt", &text))
         .transpose()?;
-    let file = state.app.evidence.of_claim(question.claim, salt).await?;
+    let file = state
+        .services
+        .evidence
+        .of_claim(question.claim, salt)
+        .await?;
     Ok(bytes_of(file, FILE, NO_STORE))
 }

@@ -68,7 +68,7 @@ pub async fn handle(
     if from < 0 {
         return bad("from", "expected a log index");
     }
-    let Some(ring) = state.settings.history_ring.clone() else {
+    let Some(ring) = &state.settings.history_ring else {
         return Err(Problem::new(
             Code::NotFound,
             "no ring is configured to sign the history",
@@ -94,106 +94,125 @@ pub async fn handle(
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use serde_json::{Value, json};
 
-    use crate::middleware::peer::Peer;
-    use crate::testing::{self, Fixture, NOW};
+    use crate::testing::{Fixture, LONG, unverified_claims};
 
-    fn signed(fixture: &Fixture) -> Vec<Value> {
-        let all = fixture.world.histories.lock().unwrap();
-        let read = |claims: &Vec<u8>| serde_json::from_slice(claims).unwrap();
-        all.iter().map(read).collect()
+    const PATH: &str = "/v1/keys/history";
+
+    async fn claims(fixture: &Fixture) -> Value {
+        unverified_claims(&fixture.get(PATH).await.body)
     }
 
     #[tokio::test]
     async fn the_history_holds_every_key_with_its_end_and_its_revocation() {
-        let snapshot = testing::snapshot_with_revoked_key();
-        let fixture = Fixture::over(testing::settings(), snapshot, Peer::default());
-        fixture.get("/v1/keys/history").await;
-        let claims = &signed(&fixture)[0];
+        let fixture = Fixture::new().await;
+        fixture.standby("records").await;
+        fixture.wait(LONG);
+        // The standby takes over, and signs the history.
+        fixture.compromise(1).await;
+        let claims = claims(&fixture).await;
+        let now = fixture.now().millis() / 1_000;
         assert_eq!(claims["iss"], "https://chancery.example");
-        assert_eq!(claims["iat"], NOW / 1_000);
+        assert_eq!(claims["iat"], now);
         assert!(claims.get("next").is_none());
-        let [revoked, standby] = claims["keys"].as_array().unwrap().as_slice() else {
-            panic!("two keys: {claims}")
+        let [revoked, standby, primary] = claims["keys"].as_array().unwrap().as_slice() else {
+            panic!("three keys: {claims}")
         };
-        let revoked_at = (NOW - 10_000) / 1_000;
         assert_eq!(
             revoked["revoked"],
-            json!({"revoked_at": revoked_at, "reason": "compromised"})
+            json!({"revoked_at": now, "reason": "compromised"})
         );
-        assert_eq!(revoked["compromised_since"], (NOW - 50_000) / 1_000);
-        assert_eq!(revoked["exp"], revoked_at);
+        assert_eq!(revoked["compromised_since"], now - 60);
+        assert_eq!(revoked["exp"], now);
+        let snapshot = fixture.state.services.keys.current();
+        let key = &snapshot.rings["records"].keys[0];
         let ours = ["ring", "key_number", "ceremony", "log_index"].map(|name| &revoked[name]);
-        let ceremony = "ab".repeat(32);
-        let expected = [json!("records"), json!(1), json!(ceremony), json!(4)];
+        let ceremony = key.ceremony.as_str();
+        let expected = [
+            json!("records"),
+            json!(1),
+            json!(ceremony),
+            json!(key.log_index),
+        ];
         assert_eq!(ours, expected.each_ref());
-        assert_eq!(standby["exp"], (NOW + 7_776_000_000) / 1_000);
+        let approved = snapshot.rings["digests"].keys[0].retire_at;
+        assert_eq!(standby["exp"], approved.millis() / 1_000);
         for member in ["revoked", "compromised_since", "revocation_log_index"] {
             assert!(standby.get(member).is_none(), "{standby}");
         }
-        for key in [revoked, standby] {
+        for key in [revoked, standby, primary] {
             assert!(key["kid"].is_string() && key["iat"].is_i64() && key["nbf"].is_i64());
         }
     }
 
     #[tokio::test]
     async fn it_is_signed_once_for_what_it_says() {
-        let fixture = Fixture::new();
-        for from in ["", "?from=3", "?from=4&limit=1000"] {
-            let answered = fixture.get(&format!("/v1/keys/history{from}")).await;
+        let fixture = Fixture::new().await;
+        let before = fixture.token.signatures();
+        let signed = || fixture.token.signatures() - before;
+        let first = fixture.get(PATH).await;
+        for from in ["", "?from=1", "?from=2&limit=1000"] {
+            let answered = fixture.get(&format!("{PATH}{from}")).await;
             assert_eq!(answered.header("content-type"), "application/jwk-set+jwt");
-            assert_eq!(answered.body, b"head.claims.signature");
+            assert_eq!(answered.body, first.body);
         }
-        assert_eq!(signed(&fixture).len(), 1);
+        assert_eq!(signed(), 1);
         // Another snapshot that says the same of the keys; then one that does not.
-        fixture.world.snapshot.store(Arc::new(testing::snapshot()));
-        fixture.get("/v1/keys/history").await;
-        assert_eq!(signed(&fixture).len(), 1);
-        let next = testing::snapshot_with_revoked_key();
-        fixture.world.snapshot.store(Arc::new(next));
-        fixture.get("/v1/keys/history").await;
-        assert_eq!(signed(&fixture).len(), 2);
+        let algorithm = trust::Algorithm::Es256;
+        let usage = trust::Usage::Structured;
+        fixture.create_ring("another", algorithm, usage).await;
+        fixture.get(PATH).await;
+        assert_eq!(signed(), 1);
+        fixture.standby("records").await;
+        let before = fixture.token.signatures();
+        assert_ne!(fixture.get(PATH).await.body, first.body);
+        assert_eq!(fixture.token.signatures() - before, 1);
     }
 
     #[tokio::test]
     async fn pages_follow_each_other_to_the_last_key() {
-        const KEYS: i64 = 25;
-        let snapshot = testing::snapshot_of_many(KEYS);
-        let fixture = Fixture::over(testing::settings(), snapshot, Peer::default());
+        const KEYS: usize = 12;
+        let fixture = Fixture::new().await;
+        for _ in 2..KEYS {
+            fixture.standby("digests").await;
+        }
+        let before = fixture.token.signatures();
         let mut path = "/v1/keys/history?limit=10".to_owned();
         let mut seen = Vec::new();
         for page in 1.. {
             let answered = fixture.get(&path).await;
-            let claims = signed(&fixture).pop().unwrap();
+            let claims = unverified_claims(&answered.body);
             for key in claims["keys"].as_array().unwrap() {
                 seen.push(key["log_index"].as_i64().unwrap());
             }
             let Some(next) = claims["next"].as_i64() else {
                 assert_eq!(answered.header("link"), "");
-                assert_eq!(page, 3);
+                assert_eq!(page, 2);
                 break;
             };
             path = format!("/v1/keys/history?from={next}&limit=10");
             assert_eq!(answered.header("link"), format!("<{path}>; rel=\"next\""));
         }
-        let expected: Vec<i64> = (0..KEYS).map(|number| 10 * number).collect();
-        assert_eq!(seen, expected);
+        let keys = &fixture.state.services.keys.current().keys;
+        let mut expected: Vec<i64> = keys.values().filter_map(|key| key.log_index).collect();
+        expected.sort_unstable();
+        assert_eq!((seen.len(), &seen), (KEYS, &expected));
         // From the middle of a page comes that page; it was signed already.
-        for from in 0..=240 {
+        let last = expected[KEYS - 1];
+        for from in 0..=last {
             let path = format!("/v1/keys/history?from={from}&limit=10");
             fixture.get(&path).await;
         }
-        assert_eq!(signed(&fixture).len(), 3);
-        let beyond = fixture.get("/v1/keys/history?from=241").await;
-        assert_eq!(beyond.code(), "not_found");
+        assert_eq!(fixture.token.signatures() - before, 2);
+        let beyond = format!("/v1/keys/history?from={}", last + 1);
+        assert_eq!(fixture.get(&beyond).await.code(), "not_found");
     }
 
     #[tokio::test]
     async fn a_wrong_parameter_is_refused() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
+        let before = fixture.token.signatures();
         for query in [
             "limit=0",
             "limit=7",
@@ -202,9 +221,9 @@ mod tests {
             "from=x",
             "page=2",
         ] {
-            let answered = fixture.get(&format!("/v1/keys/history?{query}")).await;
+            let answered = fixture.get(&format!("{PATH}?{query}")).await;
             assert_eq!(answered.code(), "bad_query", "{query}");
         }
-        assert_eq!(signed(&fixture).len(), 0);
+        assert_eq!(fixture.token.signatures(), before);
     }
 }

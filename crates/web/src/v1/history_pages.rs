@@ -9,8 +9,8 @@ use serde_json::{Value, json};
 use tokio::sync::Mutex;
 use trust::{Sha256Digest, Time};
 
-use crate::app::App;
 use crate::problem::{Code, Problem};
+use crate::services::Services;
 use crate::v1::key_life;
 use keyring::keys::{Key, Snapshot};
 
@@ -19,7 +19,7 @@ const KEPT: usize = 32 << 20;
 
 /// The pages that were signed.
 pub struct HistoryPages {
-    app: App,
+    services: Services,
     /// `iss` of every page.
     issuer: String,
     kept: Mutex<Kept>,
@@ -49,9 +49,9 @@ pub struct Page {
 }
 
 impl HistoryPages {
-    pub fn new(app: App, issuer: String) -> Self {
+    pub fn new(services: Services, issuer: String) -> Self {
         Self {
-            app,
+            services,
             issuer,
             kept: Mutex::default(),
         }
@@ -60,13 +60,13 @@ impl HistoryPages {
     /// Whoever comes first signs; the others wait for that one signature.
     pub async fn page(
         &self,
-        ring: String,
+        ring: &str,
         from: i64,
         limit: usize,
         deadline: Instant,
     ) -> Result<Page, Problem> {
         let mut kept = self.kept.lock().await;
-        kept.follow(self.app.keys.current());
+        kept.follow(self.services.keys.current());
         let start = start(&kept.keys, from, limit).ok_or_else(|| {
             let why = "no key was accepted at or after this log index";
             Problem::new(Code::NotFound, why).about("from")
@@ -87,13 +87,13 @@ impl HistoryPages {
             page.generation = generation;
             return Ok(page.clone());
         }
-        claims["iat"] = seconds((self.app.clock)()).into();
+        claims["iat"] = seconds(self.services.env.now()).into();
         let claims = claims.to_string().into_bytes();
-        let jwt = self.app.signing.sign_history(ring, claims, deadline);
+        let signing = &self.services.signing;
         let page = Page {
             generation,
             digest,
-            jwt: jwt.await?,
+            jwt: signing.sign_history(ring, &claims, deadline).await?,
             next,
         };
         kept.keep(place, page.clone());

@@ -59,8 +59,8 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     context.caller.operator()?;
     no_query(&uri)?;
-    let snapshot = state.app.keys.current();
-    let now = (state.app.clock)();
+    let snapshot = state.services.keys.current();
+    let now = state.services.env.now();
     let keys = snapshot
         .rings
         .values()
@@ -89,17 +89,18 @@ pub async fn handle(
 
 #[cfg(test)]
 mod tests {
-    use crate::testing::{Fixture, OPERATOR};
+    use crate::testing::{Fixture, LONG, OPERATOR};
 
     #[tokio::test]
     async fn an_operator_sees_where_every_key_is() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let inventory = fixture.get_as(OPERATOR, "/v1/inventory").await.json();
         let keys = inventory["keys"].as_array().unwrap();
         assert_eq!(keys.len(), 2);
         assert_eq!(keys[1]["kid"], fixture.kid());
-        assert_eq!(keys[1]["age_seconds"], 200);
-        assert_eq!(keys[1]["location"]["pkcs11"]["cka_id"], "03".repeat(16));
+        assert_eq!(keys[1]["age_seconds"], LONG * 60);
+        let id = &keys[1]["location"]["pkcs11"]["cka_id"];
+        assert_eq!(id.as_str().map(str::len), Some(32), "{id}");
 
         let ring = fixture.get_as(OPERATOR, "/v1/rings/records").await.json();
         assert_eq!(ring["ring"]["primary"], fixture.kid());

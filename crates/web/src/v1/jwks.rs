@@ -38,7 +38,7 @@ pub async fn handle(
 /// What the connection did not answer: a ring that does not exist, or one spelled with escapes.
 pub fn again(state: &ServerState, request: &Request) -> Result<Response, Problem> {
     let known = state.jwks.answer(
-        || state.app.keys.current(),
+        || state.services.keys.current(),
         request.method(),
         request.uri().path(),
         request.headers(),
@@ -48,14 +48,15 @@ pub fn again(state: &ServerState, request: &Request) -> Result<Response, Problem
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::body::Body;
     use axum::extract::Request;
     use axum::http::StatusCode;
 
     use crate::middleware::auth::Caller;
-    use crate::testing::{self, Answered, Fixture};
+    use crate::middleware::peer::Peer;
+    use crate::testing::{self, Answered, Fixture, LONG};
+    use keyring::keys::Publication;
+    use keyring::rotation::Wish;
 
     const PATH: &str = "/.well-known/jwks.json";
 
@@ -66,7 +67,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_set_says_how_long_it_may_be_kept_and_anyone_may_read_it() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let answered = fixture.get(PATH).await;
         assert_eq!(answered.status, StatusCode::OK);
         assert_eq!(answered.header("content-type"), "application/jwk-set+json");
@@ -81,7 +82,7 @@ mod tests {
 
     #[tokio::test]
     async fn an_unchanged_set_is_not_sent_again() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let etag = fixture.get(PATH).await.header("etag").to_owned();
         for tag in [
             etag.clone(),
@@ -101,18 +102,17 @@ mod tests {
 
     #[tokio::test]
     async fn the_next_snapshot_is_served_at_once() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let before = fixture.get(PATH).await.header("etag").to_owned();
-        let revoked = testing::snapshot_with_revoked_key();
-        fixture.world.snapshot.store(Arc::new(revoked));
+        fixture.standby("records").await;
         let answered = get_with_tag(&fixture, &before).await;
         assert_eq!(answered.status, StatusCode::OK, "the old tag is void");
-        assert_eq!(answered.json()["keys"], serde_json::json!([]));
+        assert_eq!(answered.json()["keys"].as_array().unwrap().len(), 2);
     }
 
     #[tokio::test]
     async fn each_ring_has_a_set_of_its_own() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let answered = fixture.get("/v1/rings/digests/jwks.json").await;
         assert_eq!(answered.json()["keys"][0]["crv"], "Ed25519");
         let answered = fixture.get("/v1/rings/nothing/jwks.json").await;
@@ -126,11 +126,19 @@ mod tests {
 
     #[tokio::test]
     async fn keys_that_did_not_fit_are_counted_and_linked() {
-        let mut snapshot = testing::snapshot();
-        snapshot.jwks.left_out = 12;
-        let fixture = Fixture::over(testing::settings(), snapshot, Default::default());
+        let publication = Publication {
+            budget_bytes: 300,
+            ..Publication::default()
+        };
+        let fixture = Fixture::over(testing::settings(), publication, Peer::default()).await;
+        fixture.standby("records").await;
+        fixture.wait(LONG);
+        fixture.change("records", &Wish::Rotate).await;
+        fixture.wait(LONG);
+        let first = fixture.kid().parse().unwrap();
+        fixture.change("records", &Wish::Retire(first)).await;
         let answered = fixture.get(PATH).await;
-        assert_eq!(answered.header("x-chancery-keys-left-out"), "12");
+        assert_eq!(answered.header("x-chancery-keys-left-out"), "1");
         assert_eq!(
             answered.header("link"),
             "</v1/keys/history>; rel=\"archives\""
@@ -141,9 +149,9 @@ mod tests {
     async fn verifiers_are_served_while_everything_else_is_down_or_full() {
         let mut settings = testing::settings();
         settings.max_in_flight = 1;
-        let fixture = Fixture::over(settings, testing::snapshot(), Default::default());
-        *fixture.world.token_ready.lock().unwrap() = false;
-        *fixture.world.database_up.lock().unwrap() = false;
+        let fixture = Fixture::with(settings).await;
+        fixture.token.fail_signing(token::Error::Stopped);
+        fixture.store.close().await;
         let _full = fixture
             .state
             .layer

@@ -53,8 +53,8 @@ pub async fn respond(
     uri: &Uri,
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
-    let at = at(uri, (state.app.clock)())?;
-    let known = state.app.keys.jwks_as_of(ring, at).await;
+    let at = at(uri, state.services.env.now())?;
+    let known = state.services.keys.jwks_as_of(ring.as_deref(), at);
     let document = known
         .map_err(|error| Problem::caused_by(Code::Internal, &error))?
         .ok_or_else(|| Problem::new(Code::UnknownRing, "no ring has this name").about("ring"))?;
@@ -81,25 +81,29 @@ mod tests {
     use axum::http::StatusCode;
 
     use super::*;
-    use crate::middleware::peer::Peer;
-    use crate::testing::{self, Fixture, NOW};
+    use crate::testing::Fixture;
 
-    fn then(before: i64) -> String {
-        Time::from_millis(NOW - before).to_string()
+    /// So many milliseconds before `now`.
+    fn before(now: Time, millis: i64) -> String {
+        Time::from_millis(now.millis() - millis).to_string()
     }
 
     #[tokio::test]
     async fn a_key_that_was_revoked_since_is_in_the_set_of_before() {
-        let snapshot = testing::snapshot_with_revoked_key();
-        let fixture = Fixture::over(testing::settings(), snapshot, Peer::default());
+        let fixture = Fixture::new().await;
+        let published = fixture.state.services.keys.current().rings["records"].keys[0].published_at;
+        fixture.wait(1);
+        fixture.compromise(1).await;
+        let revoked = fixture.now();
         for path in ["/v1/jwks", "/v1/rings/records/jwks"] {
-            let answered = fixture.get(&format!("{path}?at={}", then(10_001))).await;
+            let of_before = format!("{path}?at={}", before(revoked, 1));
+            let answered = fixture.get(&of_before).await;
             assert_eq!(answered.status, StatusCode::OK, "{path}");
             assert_eq!(answered.header("content-type"), "application/jwk-set+json");
             assert_eq!(answered.json()["keys"][0]["kid"], fixture.kid());
             // From its revocation on, and before it was published.
-            for before in [10_000, 200_001] {
-                let answered = fixture.get(&format!("{path}?at={}", then(before))).await;
+            for at in [before(revoked, 0), before(published, 1)] {
+                let answered = fixture.get(&format!("{path}?at={at}")).await;
                 assert_eq!(answered.status, StatusCode::NOT_FOUND);
                 assert_eq!(
                     (answered.code(), answered.member()),
@@ -107,17 +111,17 @@ mod tests {
                 );
             }
         }
-        let path = format!("/v1/rings/nothing/jwks?at={}", then(1));
+        let path = format!("/v1/rings/nothing/jwks?at={}", before(revoked, 1));
         assert_eq!(fixture.get(&path).await.code(), "unknown_ring");
     }
 
     #[tokio::test]
     async fn an_instant_that_was_not_is_refused() {
-        let fixture = Fixture::new();
-        let now = format!("at={}", then(0));
+        let fixture = Fixture::new().await;
+        let now = format!("at={}", before(fixture.now(), 0));
         let ok = fixture.get(&format!("/v1/jwks?{now}")).await;
         assert_eq!(ok.status, StatusCode::OK);
-        let future = format!("at={}", then(-1));
+        let future = format!("at={}", before(fixture.now(), -1));
         for query in ["", "at=", "at=now", &future, &format!("{now}&{now}")] {
             for path in ["/v1/jwks", "/v1/rings/records/jwks"] {
                 let answered = fixture.get(&format!("{path}?{query}")).await;

@@ -64,7 +64,7 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     let key = find(&snapshot, &kid)?;
     // As long as a JWKS, because it can change as a JWKS can.
     let max_age = snapshot.jwks.max_age.as_secs();

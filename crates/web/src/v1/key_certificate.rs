@@ -26,7 +26,7 @@ pub async fn handle(
     State(state): State<SharedState>,
     Named(kid): Named,
 ) -> Result<Response, Problem> {
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     find(&snapshot, &kid)?;
     Err(Problem::new(
         Code::NoCertificate,

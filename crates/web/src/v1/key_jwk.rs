@@ -33,7 +33,7 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     let key = usable(&snapshot, &kid)?;
     let jwk = serde_json::to_vec(&key.public.to_jwk(key.algorithm, key.usage, &key.kid))
         .map_err(|e| Problem::caused_by(Code::Internal, &e))?;
@@ -69,11 +69,11 @@ mod tests {
     use axum::http::StatusCode;
     use trust::PublicKey;
 
-    use crate::testing::{self, Fixture};
+    use crate::testing::Fixture;
 
     #[tokio::test]
     async fn a_key_is_served_with_its_state_and_alone() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let path = format!("/v1/keys/{}", fixture.kid());
         let view = fixture.get(&path).await.json();
         assert_eq!(view["state"], "active");
@@ -97,21 +97,21 @@ mod tests {
         assert_eq!(certificate.code(), "no_certificate");
 
         let transcript = fixture.get(&format!("{path}/transcript")).await;
-        assert_eq!(transcript.json()["of"], fixture.kid());
+        assert!(transcript.json().to_string().contains(&fixture.kid()));
         assert!(transcript.header("cache-control").contains("max-age"));
     }
 
     #[tokio::test]
     async fn a_revoked_key_is_shown_only_with_its_revocation() {
-        let snapshot = testing::snapshot_with_revoked_key();
-        let fixture = Fixture::over(testing::settings(), snapshot, Default::default());
+        let fixture = Fixture::new().await;
+        fixture.compromise(1).await;
         let path = format!("/v1/keys/{}", fixture.kid());
         let view = fixture.get(&path).await.json();
         assert_eq!(view["state"], "revoked");
         assert_eq!(view["revocation"]["reason"], "compromised");
         assert_eq!(
             view["revocation"]["compromised_since"],
-            "2027-01-15T07:59:10.000Z"
+            trust::Time::from_millis(fixture.now().millis() - 60_000).to_string()
         );
         for part in ["jwk", "pem"] {
             let answered = fixture.get(&format!("{path}/{part}")).await;
@@ -122,7 +122,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_similar_kid_is_no_kid() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let other = "A".repeat(43);
         for kid in ["x", &other, "..", "%ff"] {
             let answered = fixture.get(&format!("/v1/keys/{kid}")).await;

@@ -61,9 +61,9 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     let kid = find(&snapshot, &kid)?.kid.clone();
-    let told = state.app.evidence.life_of(kid.clone()).await?;
+    let told = state.services.evidence.life_of(&kid).await?;
     let whole = told.pending.is_empty();
     let life = told.life.into_iter().map(|act| LoggedAct {
         leaf: act.leaf,
@@ -93,20 +93,29 @@ mod tests {
 
     #[tokio::test]
     async fn the_acts_of_a_key_come_with_their_proofs() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let path = format!("/v1/keys/{}/log", fixture.kid());
+        let kid = fixture.kid().parse().unwrap();
+        let acts = fixture.state.services.keys.acts_of(&kid).await.unwrap();
         let answered = fixture.get(&path).await;
         assert_eq!(answered.status, StatusCode::OK);
         assert_eq!(answered.header("cache-control"), "no-store", "not whole");
         assert_eq!(
             answered.json(),
-            json!({
-                "kid": fixture.kid(),
-                "life": [{"leaf": "leaf", "proof": "proof"}],
-                "pending": [9],
-                "log_keys": ["log-kid"],
-            })
+            json!({"kid": fixture.kid(), "life": [], "pending": acts, "log_keys": []})
         );
+        fixture.publish_log().await;
+        let answered = fixture.get(&path).await;
+        assert_eq!(answered.header("cache-control"), "public, max-age=60");
+        let answer = answered.json();
+        assert_eq!(answer["life"].as_array().unwrap().len(), acts.len());
+        for act in answer["life"].as_array().unwrap() {
+            assert!(act["leaf"].as_str().unwrap().contains(&fixture.kid()));
+            let proof = act["proof"].as_str().unwrap();
+            assert!(proof.starts_with("c2sp.org/tlog-proof@v1\n"), "{proof}");
+        }
+        assert_eq!(answer["log_keys"].as_array().unwrap().len(), 1);
+        assert!(answer.get("pending").is_none());
         let other = format!("/v1/keys/{}/log", "A".repeat(43));
         assert_eq!(fixture.get(&other).await.code(), "unknown_key");
         let asked = fixture.get(&format!("{path}?from=1")).await;

@@ -30,7 +30,7 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     let key = usable(&snapshot, &kid)?;
     Ok(material(
         &snapshot,

@@ -35,7 +35,11 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let file = state.app.evidence.of_leaf(receipt::index(&index)?).await?;
+    let file = state
+        .services
+        .evidence
+        .of_leaf(receipt::index(&index)?)
+        .await?;
     // It grows with the life of the key.
     Ok(bytes_of(file, FILE, public("max-age=60")))
 }

@@ -24,7 +24,7 @@ use crate::v1::state::SharedState;
 )]
 pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let published = state.app.transparency_log.published();
+    let published = state.services.transparency_log.published();
     let row = published
         .checkpoint
         .ok_or_else(|| Problem::new(Code::NotFound, "no checkpoint is published yet"))?;

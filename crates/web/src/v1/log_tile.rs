@@ -35,7 +35,7 @@ pub async fn handle(
     let none = || Problem::new(Code::NotFound, "no such file in the log");
     let resource = Resource::parse(&format!("tile/{path}")).map_err(|_| none())?;
     let bytes = state
-        .app
+        .services
         .transparency_log
         .file(resource)
         .await?

@@ -45,7 +45,7 @@ pub fn index(text: &str) -> Result<i64, Problem> {
 }
 
 pub async fn of(state: &ServerState, index: i64) -> Result<Receipt, Problem> {
-    let found = state.app.transparency_log.receipt(index).await?;
+    let found = state.services.transparency_log.receipt(index).await?;
     found.ok_or_else(|| {
         Problem::new(
             Code::NotFound,

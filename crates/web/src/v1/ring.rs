@@ -41,7 +41,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     context.caller.operator()?;
     no_query(&uri)?;
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     let ring = snapshot
         .rings
         .get(name.as_str())

@@ -76,7 +76,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     context.caller.operator()?;
     no_query(&uri)?;
-    let snapshot = state.app.keys.current();
+    let snapshot = state.services.keys.current();
     json(&RingsAnswer {
         rings: snapshot
             .rings

@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use trust::{Algorithm, Kid, Time};
 use utoipa::ToSchema;
 
-use crate::app::Order;
 use crate::middleware::context::RequestContext;
 use crate::middleware::{body, idempotency};
 use crate::problem::{self, Code, Problem};
@@ -94,20 +93,15 @@ pub async fn handle(
     let asked: SignRequest = body::strict(&context, request).await?;
     let algorithm = ring_algorithm(&state, &ring);
     let alg = asked.expected_algorithm().map(str::to_owned);
-    let order = Order {
-        caller,
-        what: asked.into_format(algorithm)?,
-        algorithm: alg,
-        idempotency,
-        deadline: context.deadline,
-        ring,
-    };
-    let ring = order.ring.clone();
-    let permit = context.permit.clone();
-    let work = state.app.signing.sign(order);
-    // The client may go away; what was begun is finished, recorded and gives its place back.
+    let format = asked.into_format(algorithm)?;
+    let signing = state.services.signing.clone();
+    let (name, deadline, permit) = (ring.clone(), context.deadline, context.permit.clone());
+    // The client may go away; what was begun is finished, recorded and gives its permit back.
     let done = tokio::spawn(async move {
-        let done = work.await;
+        let alg = alg.as_deref();
+        let done = signing
+            .sign(&caller, &name, format, alg, idempotency, deadline)
+            .await;
         drop(permit);
         done
     })
@@ -125,10 +119,15 @@ pub async fn handle(
 /// The signature is out already, so a receipt that does not come in time takes nothing away.
 async fn receipt_in_time(state: &ServerState, index: i64, deadline: Instant) -> Option<String> {
     let deadline = deadline.checked_sub(MARGIN).unwrap_or(deadline);
-    if !state.app.transparency_log.covered(index, deadline).await {
+    if !state
+        .services
+        .transparency_log
+        .covered(index, deadline)
+        .await
+    {
         return None;
     }
-    match state.app.transparency_log.receipt(index).await {
+    match state.services.transparency_log.receipt(index).await {
         Ok(receipt) => Some(receipt?.proof.to_string()),
         Err(error) => {
             tracing::warn!(index, error = trust::error_chain(&error), "no receipt");
@@ -140,7 +139,7 @@ async fn receipt_in_time(state: &ServerState, index: i64, deadline: Instant) -> 
 /// The ring's algorithm; a ring that does not exist is reported by the sign path.
 pub fn ring_algorithm(state: &ServerState, ring: &str) -> Option<Algorithm> {
     state
-        .app
+        .services
         .keys
         .current()
         .rings
@@ -172,8 +171,6 @@ impl From<Signed> for SignAnswer {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use axum::body::Body;
     use axum::http::StatusCode;
     use serde_json::json;
@@ -181,33 +178,42 @@ mod tests {
 
     use crate::middleware::peer::Peer;
     use crate::testing::{self, Fixture, OPERATOR, SIGNER};
+    use crate::v1::sign_request::SignRequest;
+    use keyring::keys::Publication;
     use keyring::signing::{Encoding, Format};
+    use trust::Algorithm;
 
     const PATH: &str = "/v1/rings/records/sign";
     const GOOD: &str = r#"{"format":"jws","payload":"AQID"}"#;
 
     #[tokio::test]
     async fn a_signature_carries_kid_number_index_salt_and_time() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let answered = fixture.sign(PATH, GOOD).await;
         assert_eq!(answered.status, StatusCode::OK);
         assert_eq!(answered.header("cache-control"), "no-store");
-        assert_eq!(
-            answered.json(),
-            json!({
-                "signature": "AQID",
-                "kid": fixture.kid(),
-                "key_number": 1,
-                "alg": "ES256",
-                "log_index": 7,
-                "salt": "CQkJCQkJCQkJCQkJCQkJCQ",
-                "time": "2027-01-15T08:00:00.000Z",
-            })
-        );
+        let answer = answered.json();
+        let last = fixture.store.log_size().await.unwrap() - 1;
+        let expected = [
+            ("kid", json!(fixture.kid())),
+            ("key_number", json!(1)),
+            ("alg", json!("ES256")),
+            ("log_index", json!(last)),
+            ("time", json!(fixture.now())),
+        ];
+        for (member, expected) in expected {
+            assert_eq!(answer[member], expected, "{member}");
+        }
+        assert_eq!(answer["salt"].as_str().unwrap().len(), 22);
+        assert!(answer.get("signature").is_none() && answer.get("envelope").is_none());
+        assert_eq!(fixture.leaves("sign").await.len(), 1);
+        let body = json!({"jws": answer["jws"]}).to_string();
+        let verdict = fixture.post("/v1/verify", body).await.json();
+        assert_eq!(verdict["verdict"], "VALID", "{verdict}");
     }
 
-    #[tokio::test]
-    async fn each_format_reaches_the_sign_path_as_it_was_meant() {
+    #[test]
+    fn each_format_reaches_the_sign_path_as_it_was_meant() {
         let digest = trust::base64url::encode(&[7; 32]);
         let cases = [
             (
@@ -253,12 +259,9 @@ mod tests {
             ),
         ];
         for (body, expected) in cases {
-            let fixture = Fixture::new();
-            let answered = fixture.sign(PATH, &body.to_string()).await;
-            assert_eq!(answered.status, StatusCode::OK, "{body}");
-            let orders = fixture.world.orders.lock().unwrap();
-            assert_eq!(orders[0].what, expected, "{body}");
-            assert_eq!(orders[0].ring, "records");
+            let asked: SignRequest = serde_json::from_value(body.clone()).unwrap();
+            let format = asked.into_format(Some(Algorithm::Es256)).unwrap();
+            assert_eq!(format, expected, "{body}");
         }
     }
 
@@ -326,19 +329,20 @@ mod tests {
                 "payload",
             ),
         ];
+        let fixture = Fixture::new().await;
+        let before = fixture.token.signatures();
         for (body, code, member) in cases {
-            let fixture = Fixture::new();
             let answered = fixture.sign(PATH, &body).await;
             assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{body}");
             assert_eq!(answered.code(), code, "{body}");
             assert_eq!(answered.member(), member, "{body}");
-            assert!(fixture.world.orders.lock().unwrap().is_empty(), "{body}");
+            assert_eq!(fixture.token.signatures(), before, "{body}");
         }
     }
 
     #[tokio::test]
     async fn a_digest_of_another_hash_than_the_rings_is_refused() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let digest = trust::base64url::encode(&[7; 48]);
         let body = format!(r#"{{"format":"raw","digest":"{digest}","hash":"sha-384"}}"#);
         assert_eq!(fixture.sign(PATH, &body).await.code(), "wrong_hash");
@@ -348,7 +352,7 @@ mod tests {
 
     #[tokio::test]
     async fn only_a_signer_of_the_ring_gets_past_the_door() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let answered = fixture.post(PATH, GOOD).await;
         assert_eq!(answered.status, StatusCode::UNAUTHORIZED);
         assert_eq!(answered.code(), "unauthenticated");
@@ -371,26 +375,27 @@ mod tests {
         // The body is not even looked at: who may not sign learns nothing.
         let answered = fixture.sign("/v1/rings/others/sign", "nonsense").await;
         assert_eq!(answered.status, StatusCode::FORBIDDEN);
-        assert!(fixture.world.orders.lock().unwrap().is_empty());
+        assert!(fixture.leaves("sign").await.is_empty());
 
-        let refusals = fixture.world.refusals.lock().unwrap();
+        let refusals = fixture.leaves("refusal").await;
         let seen: Vec<_> = refusals
             .iter()
-            .map(|refusal| {
-                let code = refusal.reason.split(':').next().unwrap();
-                (refusal.principal.as_deref(), refusal.ring.as_deref(), code)
+            .map(|leaf| {
+                let text = |member: &str| leaf[member].as_str().unwrap();
+                let code = text("reason").split(':').next().unwrap();
+                (text("actor"), text("ring"), code)
             })
             .collect();
         assert_eq!(
             seen,
             [
-                (None, Some("records"), "unauthenticated"),
-                (None, Some("records"), "invalid_credentials"),
-                (Some("olga"), Some("records"), "forbidden"),
-                (Some("integrity"), Some("others"), "forbidden"),
+                ("anonymous@0.0.0.0", "records", "unauthenticated"),
+                ("anonymous@0.0.0.0", "records", "invalid_credentials"),
+                ("olga", "records", "forbidden"),
+                ("integrity", "others", "forbidden"),
             ]
         );
-        assert_eq!(refusals[0].action, "POST /v1/rings/{ring}/sign");
+        assert_eq!(refusals[0]["action"], "POST /v1/rings/{ring}/sign");
     }
 
     #[tokio::test]
@@ -399,7 +404,7 @@ mod tests {
             sans: vec!["signer.example".to_owned()],
             ..Peer::default()
         };
-        let fixture = Fixture::over(testing::settings(), testing::snapshot(), peer);
+        let fixture = Fixture::over(testing::settings(), Publication::default(), peer).await;
         assert_eq!(fixture.post(PATH, GOOD).await.status, StatusCode::OK);
         let mut request = testing::post(PATH, GOOD);
         request
@@ -410,34 +415,34 @@ mod tests {
 
     #[tokio::test]
     async fn a_5xx_says_nothing_of_the_inside() {
-        let fixture = Fixture::new();
-        *fixture.world.sign.lock().unwrap() =
-            Box::new(|| Err(signing_broken("row 17 of table leaves")));
+        let fixture = Fixture::new().await;
+        let broken = "CREATE TRIGGER broken BEFORE INSERT ON log_leaf \
+             BEGIN SELECT RAISE(ABORT, 'row 17 of table leaves'); END";
+        fixture.place.raw(broken).await.unwrap();
         let answered = fixture.sign(PATH, GOOD).await;
         assert_eq!(answered.status, StatusCode::INTERNAL_SERVER_ERROR);
         assert_eq!(answered.code(), "internal");
         assert!(!String::from_utf8_lossy(&answered.body).contains("row 17"));
-    }
-
-    fn signing_broken(what: &str) -> keyring::signing::Error {
-        keyring::signing::Error::Broken(what.to_owned())
+        fixture
+            .token
+            .fail_signing(token::Error::Settings("slot 17".to_owned()));
+        let answered = fixture.sign(PATH, GOOD).await;
+        assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
+        assert_eq!(answered.code(), "token_unavailable");
+        assert!(!String::from_utf8_lossy(&answered.body).contains("slot 17"));
     }
 
     #[tokio::test]
     async fn a_client_that_disconnects_leaves_the_signature_to_be_finished() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let capacity = fixture.state.layer.limits.in_flight();
-        let world = Arc::clone(&fixture.world);
-        // No signature is finished before a permit comes.
-        world.gate.forget_permits(1_000);
+        fixture.token.hold();
         let mut request = testing::post(PATH, Body::from(GOOD));
         let bearer = format!("Bearer {SIGNER}").parse().unwrap();
         request.headers_mut().insert("authorization", bearer);
         let connection = fixture.connection();
         let answering = tokio::spawn(connection.oneshot(request));
-        while world.orders.lock().unwrap().is_empty() {
-            tokio::task::yield_now().await;
-        }
+        fixture.until_asked(1).await;
         answering.abort();
         let _ = answering.await;
         tokio::task::yield_now().await;
@@ -446,14 +451,10 @@ mod tests {
             capacity + 1,
             "the place is the work's"
         );
-        world.gate.add_permits(1);
-        for _ in 0..100 {
+        fixture.token.release();
+        while fixture.state.layer.limits.in_flight() > capacity {
             tokio::task::yield_now().await;
         }
-        assert_eq!(
-            fixture.state.layer.limits.in_flight(),
-            capacity,
-            "and is given back"
-        );
+        assert_eq!(fixture.leaves("sign").await.len(), 1);
     }
 }

@@ -5,7 +5,6 @@ use axum::response::Response;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::app::Order;
 use crate::middleware::context::RequestContext;
 use crate::middleware::{body, idempotency};
 use crate::problem::{self, Code, Problem};
@@ -83,18 +82,12 @@ pub async fn handle(
             }
         }
     }
-    let order = Order {
-        caller,
-        what: formats,
-        algorithm: None,
-        idempotency,
-        deadline: context.deadline,
-        ring: ring.clone(),
-    };
-    let permit = context.permit.clone();
-    let work = state.app.signing.sign_batch(order);
+    let signing = state.services.signing.clone();
+    let (name, deadline, permit) = (ring.clone(), context.deadline, context.permit.clone());
     let results = tokio::spawn(async move {
-        let done = work.await;
+        let done = signing
+            .sign_batch(&caller, &name, formats, None, idempotency, deadline)
+            .await;
         drop(permit);
         done
     })
@@ -168,7 +161,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_bad_item_does_not_stop_the_others() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let body = json!({"items": [
             {"format": "jws", "payload": "AQI"},
             {"format": "jws", "payload": "AQI="},
@@ -186,7 +179,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_batch_has_one_item_at_least_and_the_limit_at_most() {
-        let fixture = Fixture::new();
+        let fixture = Fixture::new().await;
         let item = json!({"format": "jws", "payload": "AQI"});
         for count in [0, 4] {
             let body = json!({"items": vec![item.clone(); count]});

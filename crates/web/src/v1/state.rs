@@ -2,14 +2,14 @@
 
 use std::sync::Arc;
 
-use crate::app::App;
 use crate::middleware::layer::RequestLayer;
+use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::history_pages::HistoryPages;
 use crate::v1::jwks_cache;
 
 pub struct ServerState {
-    pub app: App,
+    pub services: Services,
     pub settings: Settings,
     pub layer: Arc<RequestLayer>,
     pub jwks: jwks_cache::Cache,
@@ -20,12 +20,16 @@ pub type SharedState = Arc<ServerState>;
 
 impl ServerState {
     /// `routes` are counted by name; requests to others together.
-    pub fn new(app: App, settings: Settings, routes: impl Iterator<Item = String>) -> SharedState {
+    pub fn new(
+        services: Services,
+        settings: Settings,
+        routes: impl Iterator<Item = String>,
+    ) -> SharedState {
         Arc::new(Self {
-            layer: Arc::new(RequestLayer::new(&app, &settings, routes)),
+            layer: Arc::new(RequestLayer::new(&services, &settings, routes)),
             jwks: jwks_cache::Cache::default(),
-            history: HistoryPages::new(app.clone(), settings.issuer.clone()),
-            app,
+            history: HistoryPages::new(services.clone(), settings.issuer.clone()),
+            services,
             settings,
         })
     }

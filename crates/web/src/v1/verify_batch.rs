@@ -67,7 +67,7 @@ pub async fn handle(
         }
     }
     let mut answers = state
-        .app
+        .services
         .verification
         .verify_batch(questions)
         .await
@@ -96,12 +96,12 @@ pub async fn handle(
 mod tests {
     use serde_json::json;
 
-    use crate::testing::Fixture;
+    use crate::testing::{Fixture, foreign_jws};
 
     #[tokio::test]
     async fn each_item_keeps_its_place() {
-        let fixture = Fixture::new();
-        let body = json!({"items": [{"jws": 1}, {"jws": "a.b.c"}, {"signature": "AQI"}]});
+        let fixture = Fixture::new().await;
+        let body = json!({"items": [{"jws": 1}, {"jws": foreign_jws()}, {"signature": "AQI"}]});
         let answered = fixture.post("/v1/verify-batch", body.to_string()).await;
         let items = answered.json()["items"].clone();
         assert_eq!(items[0]["problem"]["member"], "items[0].jws");

@@ -1,0 +1,31 @@
+//! What the listeners serve from; built by `main`.
+
+use std::sync::Arc;
+
+use base::Env;
+use keyring::keys::Keys;
+use keyring::signing::Signing;
+use keyring::verification::{Gatherer, Verification};
+use log::{Log, Proofs};
+use metrics_exporter_prometheus::PrometheusHandle;
+use store::Store;
+use token::Pool;
+
+/// Clones share everything.
+#[derive(Clone)]
+pub struct Services {
+    pub keys: Arc<Keys>,
+    pub signing: Signing,
+    pub verification: Verification,
+    pub evidence: Gatherer,
+    pub transparency_log: Proofs,
+    pub store: Store,
+    /// Takes refusals.
+    pub log: Log,
+    pub token: Pool,
+    pub env: Env,
+    /// Renders what the recorder of metrics has counted.
+    pub metrics: PrometheusHandle,
+    /// Names this process in the request ids that it makes; different for every start.
+    pub instance: String,
+}
