@@ -17,6 +17,7 @@ const MODULES: &[(&str, &[&[&str]])] = &[
             &["signing", "verification"],
             &["ceremony"],
             &["rotation"],
+            &["tests"],
         ],
     ),
 ];

@@ -24,6 +24,8 @@ pub fn minute(minutes: i64) -> Time {
 
 struct Person {
     id: Name,
+    role: Role,
+    active: bool,
     pair: Ed25519KeyPair,
     public: SshKey,
 }
@@ -46,7 +48,27 @@ pub struct Done {
 
 impl Office {
     pub fn new(environment: &str) -> Self {
-        let people = ["alice", "bob", "carol"].map(Person::new).into();
+        Self::of(
+            environment,
+            ["alice", "bob", "carol"].map(Person::new).into(),
+        )
+    }
+
+    /// Besides them Dave, an operator, and Erin, who was a custodian once.
+    pub fn with_others(environment: &str) -> Self {
+        let mut people = Vec::from(["alice", "bob", "carol"].map(Person::new));
+        people.push(Person {
+            role: Role::Operator,
+            ..Person::new("dave")
+        });
+        people.push(Person {
+            active: false,
+            ..Person::new("erin")
+        });
+        Self::of(environment, people)
+    }
+
+    fn of(environment: &str, people: Vec<Person>) -> Self {
         let pin = Pin {
             genesis: Sha256Digest::of(b""),
             service: name("seal"),
@@ -70,7 +92,8 @@ impl Office {
         };
         let body = String::from_utf8(genesis.encode().unwrap()).unwrap();
         office.pin.genesis = Sha256Digest::of(body.as_bytes());
-        let everybody = ["alice", "bob", "carol"];
+        let everybody: Vec<String> = office.people.iter().map(|p| p.id.to_string()).collect();
+        let everybody: Vec<&str> = everybody.iter().map(String::as_str).collect();
         let signatures = office.sign(Purpose::Genesis, body.as_bytes(), &everybody);
         office.chains.genesis = SignedDocument { body, signatures };
         office
@@ -80,15 +103,30 @@ impl Office {
         &self.pin
     }
 
+    /// The signed genesis, as an installation takes it.
+    pub fn genesis(&self) -> Vec<u8> {
+        trust::json::canonical(&self.chains).unwrap()
+    }
+
+    /// A signature over a file, as `ssh-keygen -Y sign` writes it. Whoever is no member signs with a key that the roster
+    /// does not know.
+    pub fn signature(&self, who: &str, namespace: &str, file: &[u8]) -> String {
+        let member = self.people.iter().find(|person| person.id.as_str() == who);
+        match member {
+            Some(person) => person.armored(namespace, file),
+            None => Person::new(who).armored(namespace, file),
+        }
+    }
+
     fn roster(&self) -> Roster {
         let member = |person: &Person| Member {
             id: person.id.clone(),
             name: person.id.to_string(),
-            roles: vec![Role::Custodian],
+            roles: vec![person.role.clone()],
             keys: vec![MemberKey::Ssh {
                 public: person.public.clone(),
             }],
-            active: true,
+            active: person.active,
         };
         Roster {
             v: V1,
@@ -280,14 +318,21 @@ impl Person {
         let public = format!("ssh-ed25519 {}", Base64::encode_string(&wire(&pair)));
         Self {
             id: name(id),
+            role: Role::Custodian,
+            active: true,
             public: public.parse().unwrap(),
             pair,
         }
     }
 
-    /// As `ssh-keygen -Y sign` would.
     fn sign(&self, namespace: &str, body: &[u8]) -> MemberSignature {
-        let digest = Hash::Sha512.digest(&dsse::pae(namespace, body));
+        let text = self.armored(namespace, &dsse::pae(namespace, body));
+        MemberSignature::ssh(sshsig::normalize(&text).unwrap())
+    }
+
+    /// As `ssh-keygen -Y sign` would.
+    fn armored(&self, namespace: &str, file: &[u8]) -> String {
+        let digest = Hash::Sha512.digest(file);
         let mut signed = b"SSHSIG".to_vec();
         for part in [namespace.as_bytes(), b"", b"sha512", &digest] {
             put(&mut signed, part);
@@ -301,8 +346,7 @@ impl Person {
             put(&mut blob, part);
         }
         let text = Base64::encode_string(&blob);
-        let text = format!("-----BEGIN SSH SIGNATURE-----\n{text}\n-----END SSH SIGNATURE-----\n");
-        MemberSignature::ssh(sshsig::normalize(&text).unwrap())
+        format!("-----BEGIN SSH SIGNATURE-----\n{text}\n-----END SSH SIGNATURE-----\n")
     }
 }
 

@@ -126,6 +126,11 @@ impl SoftwareToken {
         self.inner.open.send_replace(true);
     }
 
+    /// Requests for signatures that wait, or are being answered.
+    pub fn waiting(&self) -> usize {
+        self.inner.open.receiver_count()
+    }
+
     /// What a generation leaves that is killed in the middle.
     pub fn lose_private_half(&self, cka_id: [u8; 16]) {
         if let Some(object) = self.state().objects.get_mut(&cka_id) {

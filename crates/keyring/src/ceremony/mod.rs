@@ -15,7 +15,7 @@ use trust::tally::Standing;
 
 pub use office::{File, Office, Paper, open_file};
 pub use propose::{Draft, Proposal};
-pub use reconcile::Alone;
+pub use reconcile::{Alone, Finding};
 pub use report::{Report, kids};
 
 /// Why a ceremony does not go on.
