@@ -5,6 +5,7 @@ mod arguments;
 mod audit;
 mod ceremony;
 mod config;
+mod context;
 mod demo;
 mod doctor;
 mod evidence;
@@ -12,7 +13,6 @@ mod genesis;
 mod key;
 mod log;
 mod migrate;
-mod office;
 mod prune;
 mod ring;
 mod sign;
@@ -21,8 +21,8 @@ mod ssh;
 use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
+pub use context::{CliContext, database, from_keys, variable};
 pub use log::{Command as LogCommand, witness_failed};
-pub use office::{Open, database, from_keys, variable};
 
 use base::Env;
 use verify::output::Output;

@@ -14,7 +14,7 @@ use base::Env;
 use keyring::keys::{self, Document, Keys, Snapshot};
 use keyring::signing::{self, Format, Signed, Signing};
 use keyring::verification::{
-    self, Answer, Claim, Gatherer, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
+    self, Answer, Claim, EvidenceBuilder, KeyLife, NoEvidence, Question, Radius, RadiusQuestion,
     Verification,
 };
 use log::{self, Log, Proofs, Published, Receipt};
@@ -108,25 +108,25 @@ impl Verify for Verification {
     }
 }
 
-impl Evidence for Gatherer {
+impl Evidence for EvidenceBuilder {
     fn of_leaf(&self, index: i64) -> Later<Result<Vec<u8>, NoEvidence>> {
-        let gatherer = self.clone();
-        Box::pin(async move { gatherer.of_leaf(index).await })
+        let evidence_builder = self.clone();
+        Box::pin(async move { evidence_builder.of_leaf(index).await })
     }
 
     fn of_claim(&self, claim: Claim, salt: Option<Vec<u8>>) -> Later<Result<Vec<u8>, NoEvidence>> {
-        let gatherer = self.clone();
-        Box::pin(async move { gatherer.of_claim(claim, salt).await })
+        let evidence_builder = self.clone();
+        Box::pin(async move { evidence_builder.of_claim(claim, salt).await })
     }
 
     fn transcript_of(&self, kid: Kid) -> Later<Result<Vec<u8>, NoEvidence>> {
-        let gatherer = self.clone();
-        Box::pin(async move { gatherer.transcript_of(&kid).await })
+        let evidence_builder = self.clone();
+        Box::pin(async move { evidence_builder.transcript_of(&kid).await })
     }
 
     fn life_of(&self, kid: Kid) -> Later<Result<KeyLife, NoEvidence>> {
-        let gatherer = self.clone();
-        Box::pin(async move { gatherer.life_of(&kid).await })
+        let evidence_builder = self.clone();
+        Box::pin(async move { evidence_builder.life_of(&kid).await })
     }
 }
 

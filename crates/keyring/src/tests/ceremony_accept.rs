@@ -139,10 +139,10 @@ async fn a_result_that_was_exchanged_is_not_accepted() {
     assert_ne!(text, exchanged);
     let sql = format!("UPDATE ceremony SET execution = CAST('{exchanged}' AS BLOB)");
     all.tamper("ceremony", &sql).await;
-    let paper = all.service().acceptance_paper(&id).await.unwrap();
+    let payload = all.service().acceptance_payload(&id).await.unwrap();
     let signature = all
         .custodians
-        .signature("bob", &paper.namespace, &paper.bytes);
+        .signature("bob", &payload.namespace, &payload.bytes);
     let refused = all.service().accept(&id, &signature).await.unwrap_err();
     assert!(matches!(refused, Error::Acceptance(_)), "{refused:?}");
     assert!(all.snapshot().await.keys.is_empty());

@@ -5,14 +5,15 @@ use trust::Kid;
 
 use super::installation::{Installation, LONG};
 use crate::ceremony::{Draft, Error};
-use crate::rotation::Wish;
+use crate::rotation::RingChange;
 
 /// A ring whose first key is retired, and the approved destruction of it.
 async fn approved() -> (Installation, Kid, String) {
     let (all, first) = Installation::open("records").await;
     all.next_primary("records").await;
     all.wait(LONG);
-    all.change("records", &Wish::Retire(first.clone())).await;
+    all.change("records", &RingChange::Retire(first.clone()))
+        .await;
     let draft = Draft::Destroy { kid: first.clone() };
     let id = all.approved("records", draft).await;
     assert_eq!(
@@ -182,7 +183,8 @@ async fn a_key_that_signs_is_not_destroyed_whatever_was_approved() {
     let (all, first) = Installation::open("records").await;
     let second = all.next_primary("records").await;
     all.wait(LONG);
-    all.change("records", &Wish::Retire(first.clone())).await;
+    all.change("records", &RingChange::Retire(first.clone()))
+        .await;
     let stale = all.snapshot().await;
     let draft = Draft::Destroy { kid: second };
     let refused = all.try_propose(all.proposal("records", draft)).await;

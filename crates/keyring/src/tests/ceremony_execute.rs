@@ -4,7 +4,7 @@ use trust::Time;
 
 use super::installation::{Installation, LONG};
 use crate::ceremony::{Error, Kind};
-use crate::rotation::Wish;
+use crate::rotation::RingChange;
 
 #[tokio::test]
 async fn only_the_token_that_was_approved_is_touched() {
@@ -158,7 +158,7 @@ async fn a_revocation_that_was_planned_on_another_ring_changes_nothing() {
         .approved("records", Installation::revocation(&first))
         .await;
     let stale = all.snapshot().await;
-    all.change("records", &Wish::Rotate).await;
+    all.change("records", &RingChange::Rotate).await;
     let before = all.state().await;
     let executor = all.token.executor();
     let conflict = all

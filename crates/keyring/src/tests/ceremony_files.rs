@@ -11,8 +11,8 @@ async fn a_file_says_what_it_is_and_is_not_taken_for_another() {
     all.create_ring("records").await;
     let id = all.executed("records", Installation::generation()).await;
     let service = all.service();
-    let approval = service.approval_paper(&id).await.unwrap();
-    let acceptance = service.acceptance_paper(&id).await.unwrap();
+    let approval = service.approval_payload(&id).await.unwrap();
+    let acceptance = service.acceptance_payload(&id).await.unwrap();
     let row = all.store.ceremony(&id).await.unwrap().unwrap();
     assert!(
         matches!(open_file(&approval.bytes).unwrap(), File::Request(bytes) if bytes == row.request)
@@ -23,7 +23,7 @@ async fn a_file_says_what_it_is_and_is_not_taken_for_another() {
     ));
     // The request of production in a file for another purpose.
     let objection = service
-        .objection_paper(&id, Purpose::Reject, "no")
+        .objection_payload(&id, Purpose::Reject, "no")
         .await
         .unwrap();
     assert!(open_file(&objection.bytes).is_err());

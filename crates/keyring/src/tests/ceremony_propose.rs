@@ -4,14 +4,14 @@ use trust::tally::Standing;
 use trust::{Operation, Purpose, Time};
 
 use super::installation::{Installation, LONG};
-use crate::ceremony::{Draft, Error, Kind, Office};
+use crate::ceremony::{CeremonyService, Draft, Error, Kind};
 
 #[tokio::test]
 async fn a_request_names_what_is_there_and_is_filed_once() {
     let (all, first) = Installation::open("records").await;
-    let wish = all.proposal("records", Installation::generation());
+    let input = all.proposal("records", Installation::generation());
     let snapshot = all.snapshot().await;
-    let request = all.service().draft_request(wish, &snapshot).await.unwrap();
+    let request = all.service().draft_request(input, &snapshot).await.unwrap();
     let Operation::Generate(order) = &request.operation else {
         panic!("{request:?}")
     };
@@ -26,10 +26,10 @@ async fn a_request_names_what_is_there_and_is_filed_once() {
         "generate closed | present | records/1 primary | pair"
     );
 
-    let paper = Office::proposal_paper(&request).unwrap();
+    let payload = CeremonyService::proposal_payload(&request).unwrap();
     let signature = all
         .custodians
-        .signature("carol", &paper.namespace, &paper.bytes);
+        .signature("carol", &payload.namespace, &payload.bytes);
     let bytes = request.encode().unwrap();
     all.service()
         .propose(bytes.clone(), &signature)
@@ -52,14 +52,14 @@ async fn a_request_names_what_is_there_and_is_filed_once() {
 async fn nobody_proposes_in_the_name_of_another() {
     let all = Installation::new().await;
     all.create_ring("records").await;
-    let wish = all.proposal("records", Installation::generation());
+    let input = all.proposal("records", Installation::generation());
     let snapshot = all.snapshot().await;
-    let request = all.service().draft_request(wish, &snapshot).await.unwrap();
-    let paper = Office::proposal_paper(&request).unwrap();
+    let request = all.service().draft_request(input, &snapshot).await.unwrap();
+    let payload = CeremonyService::proposal_payload(&request).unwrap();
     for who in ["alice", "erin", "a stranger"] {
         let signature =
             all.custodians
-                .signature(&who.replace(' ', "-"), &paper.namespace, &paper.bytes);
+                .signature(&who.replace(' ', "-"), &payload.namespace, &payload.bytes);
         let bytes = request.encode().unwrap();
         let refused = all.service().propose(bytes, &signature).await.unwrap_err();
         assert!(
@@ -75,7 +75,7 @@ async fn nobody_proposes_in_the_name_of_another() {
     let signature = all.custodians.signature(
         "carol",
         &request.namespace(Purpose::Approve).to_string(),
-        &paper.bytes,
+        &payload.bytes,
     );
     assert!(
         all.service()
@@ -91,16 +91,16 @@ async fn who_may_not_propose_gets_no_request() {
     let all = Installation::new().await;
     all.create_ring("records").await;
     for who in ["erin", "mallory"] {
-        let mut wish = all.proposal("records", Installation::generation());
-        wish.proposer = who.parse().unwrap();
-        let refused = all.try_propose(wish).await.unwrap_err();
+        let mut input = all.proposal("records", Installation::generation());
+        input.proposer = who.parse().unwrap();
+        let refused = all.try_propose(input).await.unwrap_err();
         let expected = format!("the proposer {who} is not an active member of the roster");
         assert_eq!(refused.to_string(), expected);
     }
     // An operator is no custodian and may propose.
-    let mut wish = all.proposal("records", Installation::generation());
-    wish.proposer = "dave".parse().unwrap();
-    all.try_propose(wish).await.unwrap();
+    let mut input = all.proposal("records", Installation::generation());
+    input.proposer = "dave".parse().unwrap();
+    all.try_propose(input).await.unwrap();
     assert_eq!(all.state().await, "generate proposed | - | - | -");
 }
 
@@ -134,8 +134,8 @@ async fn what_no_quorum_could_approve_is_not_proposed() {
             "is not before",
         ),
     ];
-    for (wish, expected) in refused {
-        let why = all.try_propose(wish).await.unwrap_err();
+    for (input, expected) in refused {
+        let why = all.try_propose(input).await.unwrap_err();
         assert_eq!(why.kind(), Kind::Refused);
         assert!(why.to_string().contains(expected), "{why}");
     }
@@ -204,13 +204,13 @@ async fn of_two_requests_for_one_place_in_a_line_the_first_that_is_carried_out_h
 async fn a_request_that_waited_too_long_is_not_filed() {
     let all = Installation::new().await;
     all.create_ring("records").await;
-    let wish = all.proposal("records", Installation::generation());
+    let input = all.proposal("records", Installation::generation());
     let snapshot = all.snapshot().await;
-    let request = all.service().draft_request(wish, &snapshot).await.unwrap();
-    let paper = Office::proposal_paper(&request).unwrap();
+    let request = all.service().draft_request(input, &snapshot).await.unwrap();
+    let payload = CeremonyService::proposal_payload(&request).unwrap();
     let signature = all
         .custodians
-        .signature("carol", &paper.namespace, &paper.bytes);
+        .signature("carol", &payload.namespace, &payload.bytes);
     all.wait(LONG);
     let refused = all
         .service()

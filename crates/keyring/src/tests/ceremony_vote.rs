@@ -74,16 +74,16 @@ async fn a_signature_for_something_else_does_not_count() {
     let (all, id) = proposed().await;
     let other = all.propose("records", Installation::generation()).await;
     let service = all.service();
-    let paper = service.approval_paper(&id).await.unwrap();
-    let elsewhere = service.approval_paper(&other).await.unwrap();
+    let payload = service.approval_payload(&id).await.unwrap();
+    let elsewhere = service.approval_payload(&other).await.unwrap();
     let sign = |namespace: &str, bytes: &[u8]| all.custodians.signature("alice", namespace, bytes);
-    let accept = paper.namespace.replace("approve", "accept");
-    let staging = paper.namespace.replace("production", "staging");
-    assert!(accept != paper.namespace && staging != paper.namespace);
+    let accept = payload.namespace.replace("approve", "accept");
+    let staging = payload.namespace.replace("production", "staging");
+    assert!(accept != payload.namespace && staging != payload.namespace);
     for signature in [
         sign(&elsewhere.namespace, &elsewhere.bytes),
-        sign(&accept, &paper.bytes),
-        sign(&staging, &paper.bytes),
+        sign(&accept, &payload.bytes),
+        sign(&staging, &payload.bytes),
         "no signature at all".to_owned(),
     ] {
         let refused = service.approve(&id, &signature).await.unwrap_err();

@@ -15,9 +15,9 @@ use trust::leaf::ActKind;
 use trust::request::RevocationReason;
 use trust::{Algorithm, KeySpec, Kid, Purpose, Time, Usage, verify_transcript};
 
-use crate::ceremony::{Alone, Draft, Error, Office, Proposal, Report};
-use crate::keys::{Keys, Publication, Settings, Snapshot};
-use crate::rotation::{self, Wish};
+use crate::ceremony::{Alone, CeremonyService, Draft, Error, ProposalInput, Report};
+use crate::keys::{Keys, PublicationSettings, Settings, Snapshot};
+use crate::rotation::{self, RingChange};
 
 pub const SERIAL: &str = "0123456789abcdef";
 pub const LABEL: &str = "test";
@@ -27,7 +27,7 @@ pub const LONG: i64 = 2 * 24 * 60;
 pub struct Installation {
     pub place: Place,
     pub store: Store,
-    pub custodians: custodians::Office,
+    pub custodians: custodians::Custodians,
     pub token: SoftwareToken,
     pub settings: Settings,
     pub env: Env,
@@ -48,7 +48,7 @@ impl Installation {
     }
 
     pub fn over(place: Place) -> Self {
-        let custodians = custodians::Office::with_others("production");
+        let custodians = custodians::Custodians::with_others("production");
         let now = Arc::new(AtomicI64::new(minute(0).millis()));
         let clock = now.clone();
         let count = AtomicU64::new(1);
@@ -63,7 +63,8 @@ impl Installation {
             move || Time::from_millis(clock.load(Ordering::Relaxed)),
             fill,
         );
-        let settings = Settings::new(custodians.pin().clone(), &Publication::default()).unwrap();
+        let settings =
+            Settings::new(custodians.pin().clone(), &PublicationSettings::default()).unwrap();
         Self {
             store: place.store.clone(),
             place,
@@ -90,9 +91,9 @@ impl Installation {
         self.now.fetch_add(minutes * 60_000, Ordering::Relaxed);
     }
 
-    pub fn service(&self) -> Office {
+    pub fn service(&self) -> CeremonyService {
         let actor = "test".to_owned();
-        Office::new(self.store.clone(), self.env.clone(), &self.settings, actor)
+        CeremonyService::new(self.store.clone(), self.env.clone(), &self.settings, actor)
     }
 
     pub async fn keys(&self) -> Arc<Keys> {
@@ -126,8 +127,8 @@ impl Installation {
         log.commit(&Change::CreateRing(row), &event).await.unwrap();
     }
 
-    pub fn proposal(&self, ring: &str, draft: Draft) -> Proposal {
-        Proposal {
+    pub fn proposal(&self, ring: &str, draft: Draft) -> ProposalInput {
+        ProposalInput {
             ring: ring.parse().unwrap(),
             proposer: "carol".parse().unwrap(),
             reason: "a test".to_owned(),
@@ -169,33 +170,33 @@ impl Installation {
     }
 
     /// Drafted, signed by the member that it names, and filed.
-    pub async fn try_propose(&self, proposal: Proposal) -> Result<String, Error> {
+    pub async fn try_propose(&self, proposal: ProposalInput) -> Result<String, Error> {
         let snapshot = self.snapshot().await;
         let who = proposal.proposer.to_string();
         let service = self.service();
         let request = service.draft_request(proposal, &snapshot).await?;
-        let paper = Office::proposal_paper(&request)?;
+        let payload = CeremonyService::proposal_payload(&request)?;
         let signature = self
             .custodians
-            .signature(&who, &paper.namespace, &paper.bytes);
+            .signature(&who, &payload.namespace, &payload.bytes);
         service.propose(request.encode()?, &signature).await
     }
 
     pub async fn approve(&self, id: &str, who: &str) -> Result<Report, Error> {
-        let paper = self.service().approval_paper(id).await?;
+        let payload = self.service().approval_payload(id).await?;
         let signature = self
             .custodians
-            .signature(who, &paper.namespace, &paper.bytes);
+            .signature(who, &payload.namespace, &payload.bytes);
         self.service().approve(id, &signature).await
     }
 
     /// Rejects or cancels.
     pub async fn object(&self, id: &str, purpose: Purpose, who: &str) -> Result<Report, Error> {
         let service = self.service();
-        let paper = service.objection_paper(id, purpose, "no").await?;
+        let payload = service.objection_payload(id, purpose, "no").await?;
         let signature = self
             .custodians
-            .signature(who, &paper.namespace, &paper.bytes);
+            .signature(who, &payload.namespace, &payload.bytes);
         match purpose {
             Purpose::Cancel => service.cancel(id, "no", &signature).await,
             _ => service.reject(id, "no", &signature).await,
@@ -203,10 +204,10 @@ impl Installation {
     }
 
     pub async fn accept(&self, id: &str, who: &str) -> Result<Report, Error> {
-        let paper = self.service().acceptance_paper(id).await?;
+        let payload = self.service().acceptance_payload(id).await?;
         let signature = self
             .custodians
-            .signature(who, &paper.namespace, &paper.bytes);
+            .signature(who, &payload.namespace, &payload.bytes);
         self.service().accept(id, &signature).await
     }
 
@@ -265,14 +266,14 @@ impl Installation {
     pub async fn next_primary(&self, ring: &str) -> Kid {
         let kid = self.standby(ring).await;
         self.wait(LONG);
-        self.change(ring, &Wish::Rotate).await;
+        self.change(ring, &RingChange::Rotate).await;
         kid
     }
 
-    pub async fn change(&self, ring: &str, wish: &Wish) {
+    pub async fn change(&self, ring: &str, change: &RingChange) {
         let snapshot = self.snapshot().await;
         let ring = &snapshot.rings[ring];
-        let plan = rotation::plan(ring, wish, &self.settings.safety, self.now()).unwrap();
+        let plan = rotation::plan(ring, change, &self.settings.safety, self.now()).unwrap();
         let log = Log::new(self.store.clone());
         rotation::apply(&plan, &log, "test", None, self.now())
             .await

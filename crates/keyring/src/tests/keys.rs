@@ -5,10 +5,10 @@ use std::sync::Arc;
 use trust::Time;
 
 use super::installation::{Installation, LONG};
-use crate::keys::{Error, Keys, Refused};
-use crate::rotation::Wish;
+use crate::keys::{Error, Keys, RejectedKey};
+use crate::rotation::RingChange;
 
-async fn refused(keys: &Keys) -> Vec<Refused> {
+async fn refused(keys: &Keys) -> Vec<RejectedKey> {
     keys.refresh().await;
     keys.current().refused.clone()
 }
@@ -102,7 +102,7 @@ async fn a_key_without_a_transcript_is_refused() {
     )
     .await;
     let snapshot = all.keys().await.current();
-    let expected = Refused {
+    let expected = RejectedKey {
         kid: kid.to_string(),
         why: "it has no transcript".to_owned(),
     };
@@ -237,7 +237,8 @@ async fn the_log_tells_where_each_act_on_a_key_is() {
     let (all, first) = Installation::open("records").await;
     all.next_primary("records").await;
     all.wait(LONG);
-    all.change("records", &Wish::Retire(first.clone())).await;
+    all.change("records", &RingChange::Retire(first.clone()))
+        .await;
     all.closed("records", Installation::revocation(&first))
         .await;
     let keys = all.keys().await;

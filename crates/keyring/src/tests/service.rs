@@ -10,15 +10,15 @@ use crate::ceremony::{Error, Kind};
 async fn without_a_genesis_there_is_no_ceremony() {
     let all = Installation::without_genesis().await;
     all.create_ring("records").await;
-    let wish = all.proposal("records", Installation::generation());
-    let refused = all.try_propose(wish).await.unwrap_err();
+    let input = all.proposal("records", Installation::generation());
+    let refused = all.try_propose(input).await.unwrap_err();
     assert!(matches!(refused, Error::NoGenesis), "{refused:?}");
 }
 
 #[tokio::test]
 async fn only_the_pinned_genesis_is_installed_and_only_once() {
     let all = Installation::without_genesis().await;
-    let stranger = custodians::Office::with_others("staging").genesis();
+    let stranger = custodians::Custodians::with_others("staging").genesis();
     let refused = all.service().install_genesis(&stranger).await.unwrap_err();
     assert!(matches!(refused, Error::Chain(_)), "{refused:?}");
     let mut loose = all.custodians.genesis();
@@ -74,10 +74,10 @@ async fn a_report_tells_what_did_not_count_and_why() {
     let id = all.propose("records", Installation::generation()).await;
     all.approve(&id, "alice").await.unwrap();
     // Kept past the service: it is counted again, and does not count.
-    let paper = all.service().approval_paper(&id).await.unwrap();
+    let payload = all.service().approval_payload(&id).await.unwrap();
     let signature = all
         .custodians
-        .signature("erin", &paper.namespace, &paper.bytes);
+        .signature("erin", &payload.namespace, &payload.bytes);
     let signature = trust::sshsig::normalize(&signature).unwrap();
     let signature = trust::MemberSignature::ssh(signature).encode().unwrap();
     let event = log::Event {

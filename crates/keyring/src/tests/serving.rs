@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use super::installation::Installation;
 use crate::keys::Keys;
 use crate::signing::{Error, Format, IdempotencyKey, LogKey, Serialised, Signed, Signing};
-use crate::verification::{Gatherer, Rules, Verification};
+use crate::verification::{EvidenceBuilder, Rules, Verification};
 use access::Principal;
 
 #[derive(Clone)]
@@ -113,7 +113,7 @@ impl Serving {
 pub struct Verifying {
     pub serving: Serving,
     pub verification: Verification,
-    pub evidence: Gatherer,
+    pub evidence: EvidenceBuilder,
     pub proofs: Proofs,
     keeping: tokio::task::JoinHandle<()>,
     _tiles: tempfile::TempDir,
@@ -155,7 +155,8 @@ impl Verifying {
             all.env.clone(),
         );
         let pin = all.settings.pin.clone();
-        let evidence = Gatherer::new(serving.keys.clone(), all.store.clone(), proofs.clone(), pin);
+        let evidence =
+            EvidenceBuilder::new(serving.keys.clone(), all.store.clone(), proofs.clone(), pin);
         Self {
             serving,
             verification,

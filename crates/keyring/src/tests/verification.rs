@@ -5,7 +5,7 @@ use trust::{Kid, Time};
 
 use super::installation::{Installation, LONG};
 use super::serving::{Verifying, soon};
-use crate::rotation::Wish;
+use crate::rotation::RingChange;
 use crate::signing::{Encoding, Format, Serialised};
 use crate::verification::{Answer, Claim, Covered, Error, Question, RadiusQuestion};
 use access::Principal;
@@ -214,7 +214,7 @@ async fn a_retired_key_still_verifies_what_it_signed() {
     verifying.covered().await;
     all.next_primary("records").await;
     all.wait(LONG);
-    all.change("records", &Wish::Retire(first)).await;
+    all.change("records", &RingChange::Retire(first)).await;
     verifying.serving.keys.refresh().await;
     let retired = Outcome::ValidRetiredKey;
     assert_eq!(outcome(&verifying, &compact).await, retired);
