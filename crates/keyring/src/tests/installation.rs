@@ -327,7 +327,13 @@ impl Installation {
 
     /// Ceremonies, objects, keys and the token in one line, after everything that has to hold was looked at.
     pub async fn state(&self) -> String {
-        let ceremonies = self.store.ceremonies().await.unwrap();
+        let mut ceremonies = self.store.ceremonies().await.unwrap();
+        let votes = self.store.votes().await.unwrap();
+        // Those of one instant in the order of the log.
+        ceremonies.sort_by_key(|row| {
+            let mut votes = votes.iter();
+            votes.position(|vote| vote.vote.ceremony == row.id)
+        });
         let objects = self.store.key_objects().await.unwrap();
         let keys = self.store.keys().await.unwrap();
         let on_token = self.token.executor().list().await.unwrap();
