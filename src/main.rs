@@ -16,7 +16,7 @@ use crate::config::Config;
 use base::{Env, NoRandomness};
 use keyring::keys::Keys;
 use keyring::signing::{self, Signing};
-use keyring::verification::{self, Gatherer, Verification};
+use keyring::verification::{self, EvidenceBuilder, Verification};
 use log::{Group, Log};
 use store::Store;
 use token::Pool;
@@ -131,7 +131,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         rules,
         env.clone(),
     );
-    let gatherer = Gatherer::new(keys.clone(), store.clone(), proofs.clone(), pin);
+    let evidence_builder = EvidenceBuilder::new(keys.clone(), store.clone(), proofs.clone(), pin);
 
     let following = tokio::spawn(keys.clone().follow());
     let keeping = tokio::spawn(keeper.run());
@@ -141,7 +141,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         keys,
         signing,
         verification,
-        evidence: gatherer,
+        evidence: evidence_builder,
         transparency_log: proofs,
         store: store.clone(),
         log,

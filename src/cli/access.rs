@@ -5,7 +5,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trust::leaf::ActKind;
 
-use super::{Open, World};
+use super::{CliContext, World};
 use access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
 use base::settings::duration;
 use log::Event;
@@ -54,7 +54,7 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
-    let open = Open::new(path, world).await?;
+    let open = CliContext::new(path, world).await?;
     match command {
         Command::Grant(grant) => self::grant(&open, world, grant, output).await,
         Command::List => list(&open, output).await,
@@ -62,7 +62,12 @@ pub async fn run(
     }
 }
 
-async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Result<(), Failure> {
+async fn grant(
+    open: &CliContext,
+    world: &World,
+    grant: Grant,
+    output: &Output,
+) -> Result<(), Failure> {
     if !is_principal_name(&grant.principal) {
         return Err(Failure::usage(format!("principal: {PRINCIPAL_NAME}")));
     }
@@ -113,7 +118,7 @@ async fn grant(open: &Open, world: &World, grant: Grant, output: &Output) -> Res
     Ok(())
 }
 
-async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
+async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
     let rows = open
         .store
         .credentials()
@@ -147,7 +152,7 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
 }
 
 async fn withdraw(
-    open: &Open,
+    open: &CliContext,
     world: &World,
     withdraw: Withdraw,
     output: &Output,

@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::{Value, json};
 use trust::Time;
 
-use super::{Open, World};
+use super::{CliContext, World};
 use store::{LeafFilter, LeafRow};
 use verify::output::{Failure, Output, table};
 
@@ -45,7 +45,7 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
-    let open = Open::new(path, world).await?;
+    let open = CliContext::new(path, world).await?;
     match command {
         Command::List(list) => {
             let filter = LeafFilter {

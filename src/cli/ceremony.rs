@@ -8,9 +8,9 @@ use serde_json::json;
 use trust::{Kid, Name, Purpose, Request, Sha256Digest, Time, dsse};
 
 use super::genesis::{self, read, write};
-use super::{Open, World, ssh};
+use super::{CliContext, World, ssh};
 use base::settings::duration;
-use keyring::ceremony::{self, Alone, Draft, Office, Paper, Proposal};
+use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput, SigningPayload};
 use store::CeremonyRow;
 use verify::output::{Code, Failure, Output, table};
 
@@ -67,7 +67,7 @@ pub enum New {
 
 /// Members of every proposal.
 #[derive(Debug, Args)]
-pub struct Wish {
+pub struct ProposalArgs {
     /// The member who proposes and signs the proposal. The proposer's own approval does not count.
     #[arg(long)]
     proposer: Name,
@@ -108,7 +108,7 @@ pub struct Generate {
     #[arg(long)]
     ring: Name,
     #[command(flatten)]
-    wish: Wish,
+    input: ProposalArgs,
     /// Time from now until the key may become primary; at least `publish_safety` after its
     /// publication.
     #[arg(long, value_parser = duration::parse)]
@@ -188,91 +188,95 @@ pub async fn run(
                 ceremony::File::Statement(statement) => review_statement(&statement, output),
             }
         }
-        command => with_office(path, command, world, output).await,
+        command => with_service(path, command, world, output).await,
     }
 }
 
-async fn with_office(
+async fn with_service(
     path: &Path,
     command: Command,
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
-    let open = Open::new(path, world).await?;
-    let office = open.office(world);
+    let open = CliContext::new(path, world).await?;
+    let service = open.ceremonies(world);
     match command {
         Command::New(New::Generate(new)) => generate(&open, new, world, output).await,
         Command::List => list(&open, output).await,
         Command::Show { ceremony } => {
-            let report = office.report(&ceremony).await.map_err(failed)?;
+            let report = service.report(&ceremony).await.map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
         Command::Review { ceremony } => {
-            let (request, before) = office.request(&ceremony).await.map_err(failed)?;
+            let (request, before) = service.request(&ceremony).await.map_err(failed)?;
             review(&request, before.as_deref(), output)
         }
         Command::Request(export) => {
-            let paper = office
-                .approval_paper(&export.ceremony)
+            let payload = service
+                .approval_payload(&export.ceremony)
                 .await
                 .map_err(failed)?;
-            exported(&paper, &export.out, output)
+            exported(&payload, &export.out, output)
         }
         Command::Acceptance(export) => {
-            let paper = office
-                .acceptance_paper(&export.ceremony)
+            let payload = service
+                .acceptance_payload(&export.ceremony)
                 .await
                 .map_err(failed)?;
-            exported(&paper, &export.out, output)
+            exported(&payload, &export.out, output)
         }
         Command::Approve(vote) => {
-            let paper = office.approval_paper(&vote.ceremony).await;
-            let paper = paper.map_err(failed)?;
-            same_request(&paper, &vote.ceremony)?;
-            let signature = signature(vote.key.as_deref(), vote.signature.as_deref(), &paper)?;
-            let report = office.approve(&vote.ceremony, &signature).await;
+            let payload = service.approval_payload(&vote.ceremony).await;
+            let payload = payload.map_err(failed)?;
+            same_request(&payload, &vote.ceremony)?;
+            let signature = signature(vote.key.as_deref(), vote.signature.as_deref(), &payload)?;
+            let report = service.approve(&vote.ceremony, &signature).await;
             let report = report.map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
         Command::Accept(accept) => {
-            let paper = office.acceptance_paper(&accept.ceremony).await;
-            let paper = paper.map_err(failed)?;
+            let payload = service.acceptance_payload(&accept.ceremony).await;
+            let payload = payload.map_err(failed)?;
             if accept.key.is_some() || accept.kid.is_some() {
-                same_statement(&paper, &accept.ceremony, accept.kid.as_ref())?;
+                same_statement(&payload, &accept.ceremony, accept.kid.as_ref())?;
             }
-            let signature = signature(accept.key.as_deref(), accept.signature.as_deref(), &paper)?;
-            let report = office.accept(&accept.ceremony, &signature).await;
+            let signature =
+                signature(accept.key.as_deref(), accept.signature.as_deref(), &payload)?;
+            let report = service.accept(&accept.ceremony, &signature).await;
             let report = report.map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
-        Command::Reject(reject) => object(&office, Purpose::Reject, &reject, output).await,
-        Command::Cancel(cancel) => object(&office, Purpose::Cancel, &cancel, output).await,
+        Command::Reject(reject) => object(&service, Purpose::Reject, &reject, output).await,
+        Command::Cancel(cancel) => object(&service, Purpose::Cancel, &cancel, output).await,
         Command::Propose(propose) => {
             let bytes = read(&propose.file)?;
             let (_, request) = dsse::parse_pae(&bytes).map_err(Failure::refused)?;
             let request = Request::decode(request).map_err(Failure::refused)?;
-            let paper = Office::proposal_paper(&request).map_err(failed)?;
-            if paper.bytes != bytes {
+            let payload = CeremonyService::proposal_payload(&request).map_err(failed)?;
+            if payload.bytes != bytes {
                 let why = format!(
                     "{} is not a proposal written by `ceremony new`",
                     propose.file.display()
                 );
                 return Err(Failure::refused(why));
             }
-            let signature =
-                signature(propose.key.as_deref(), propose.signature.as_deref(), &paper)?;
-            file_request(&office, &request, &signature, output).await
+            let signature = signature(
+                propose.key.as_deref(),
+                propose.signature.as_deref(),
+                &payload,
+            )?;
+            file_request(&service, &request, &signature, output).await
         }
         Command::Execute { ceremony } => {
-            let executor = match office.touches_token(&ceremony).await.map_err(failed)? {
+            let executor = match service.touches_token(&ceremony).await.map_err(failed)? {
                 true => Some(open.executor()?),
                 false => None,
             };
             let snapshot = open.snapshot().await?;
-            let report = office
+            let report = service
                 .execute(&ceremony, executor.as_ref(), &snapshot)
                 .await
                 .map_err(failed)?;
@@ -282,7 +286,7 @@ async fn with_office(
         Command::Reconcile { alone } => {
             let alone = if alone { Alone::Yes } else { Alone::Unknown };
             let executor = open.executor()?;
-            let findings = office.reconcile(&executor, alone).await.map_err(failed)?;
+            let findings = service.reconcile(&executor, alone).await.map_err(failed)?;
             output.result(&findings, || match findings.len() {
                 0 => "Database and token are consistent.".to_owned(),
                 _ => table(
@@ -295,7 +299,7 @@ async fn with_office(
             Ok(())
         }
         Command::Transcript(export) => {
-            let bytes = office.transcript(&export.ceremony).await.map_err(failed)?;
+            let bytes = service.transcript(&export.ceremony).await.map_err(failed)?;
             write(&export.out, &bytes)?;
             output.result(&json!({"file": export.out}), || {
                 format!("Transcript written to {}.", export.out.display())
@@ -307,7 +311,7 @@ async fn with_office(
 }
 
 async fn generate(
-    open: &Open,
+    open: &CliContext,
     generate: Generate,
     world: &World,
     output: &Output,
@@ -321,48 +325,48 @@ async fn generate(
         activate_in: generate.activate_in.unwrap_or(safety).max(safety),
         lifetime: generate.lifetime,
     };
-    propose(open, world, generate.ring, generate.wish, draft, output).await
+    propose(open, world, generate.ring, generate.input, draft, output).await
 }
 
 /// Files the request and tells custodians what to do.
 pub async fn propose(
-    open: &Open,
+    open: &CliContext,
     world: &World,
     ring: Name,
-    wish: Wish,
+    input: ProposalArgs,
     draft: Draft,
     output: &Output,
 ) -> Result<(), Failure> {
-    let office = open.office(world);
+    let service = open.ceremonies(world);
     let now = world.env.now();
     let snapshot = open.snapshot().await?;
-    let proposal = Proposal {
+    let proposal = ProposalInput {
         ring,
-        proposer: wish.proposer,
-        reason: wish.reason,
-        ticket: wish.ticket,
-        approve_by: now + wish.approve_within,
-        execute_by: now + wish.execute_within,
+        proposer: input.proposer,
+        reason: input.reason,
+        ticket: input.ticket,
+        approve_by: now + input.approve_within,
+        execute_by: now + input.execute_within,
         draft,
     };
-    let request = office
+    let request = service
         .draft_request(proposal, &snapshot)
         .await
         .map_err(failed)?;
-    let paper = Office::proposal_paper(&request).map_err(failed)?;
-    if let Some(out) = &wish.out {
-        write(out, &paper.bytes)?;
+    let payload = CeremonyService::proposal_payload(&request).map_err(failed)?;
+    if let Some(out) = &input.out {
+        write(out, &payload.bytes)?;
     }
-    match (&wish.key, &wish.out) {
+    match (&input.key, &input.out) {
         (Some(key), _) => {
-            let signature = ssh::sign(key, &paper.namespace, &paper.bytes)?;
-            file_request(&office, &request, &signature, output).await
+            let signature = ssh::sign(key, &payload.namespace, &payload.bytes)?;
+            file_request(&service, &request, &signature, output).await
         }
         (None, Some(out)) => {
             let file = out.display().to_string();
             output.result(
-                &json!({"file": file, "namespace": paper.namespace, "proposed": false}),
-                || format!("ssh-keygen -Y sign -n {} -f KEY {file}", paper.namespace),
+                &json!({"file": file, "namespace": payload.namespace, "proposed": false}),
+                || format!("ssh-keygen -Y sign -n {} -f KEY {file}", payload.namespace),
             );
             output.remark(format!(
                 "Not proposed yet: chancery ceremony propose {file} --signature {file}.sig"
@@ -374,13 +378,13 @@ pub async fn propose(
 }
 
 async fn file_request(
-    office: &Office,
+    service: &CeremonyService,
     request: &Request,
     signature: &str,
     output: &Output,
 ) -> Result<(), Failure> {
     let bytes = request.encode().map_err(Failure::refused)?;
-    let id = office.propose(bytes, signature).await.map_err(failed)?;
+    let id = service.propose(bytes, signature).await.map_err(failed)?;
     output.result(&json!({"ceremony": id, "proposed": true}), || id.clone());
     output.remark(format!(
         "Proposed. Custodians: chancery ceremony review {id}, then chancery ceremony approve {id}."
@@ -389,7 +393,7 @@ async fn file_request(
 }
 
 async fn object(
-    office: &Office,
+    service: &CeremonyService,
     purpose: Purpose,
     objection: &Reject,
     output: &Output,
@@ -399,21 +403,21 @@ async fn object(
         key,
         reason,
     } = objection;
-    let paper = office
-        .objection_paper(ceremony, purpose, reason)
+    let payload = service
+        .objection_payload(ceremony, purpose, reason)
         .await
         .map_err(failed)?;
-    let signature = ssh::sign(key, &paper.namespace, &paper.bytes)?;
+    let signature = ssh::sign(key, &payload.namespace, &payload.bytes)?;
     let report = match purpose {
-        Purpose::Cancel => office.cancel(ceremony, reason, &signature).await,
-        _ => office.reject(ceremony, reason, &signature).await,
+        Purpose::Cancel => service.cancel(ceremony, reason, &signature).await,
+        _ => service.reject(ceremony, reason, &signature).await,
     };
     let report = report.map_err(failed)?;
     output.result(&report, || report.to_string());
     Ok(())
 }
 
-async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
+async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
     let rows = open
         .store
         .ceremonies()
@@ -477,22 +481,23 @@ fn review_statement(statement: &[u8], output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn exported(paper: &Paper, out: &Path, output: &Output) -> Result<(), Failure> {
-    write(out, &paper.bytes)?;
+fn exported(payload: &SigningPayload, out: &Path, output: &Output) -> Result<(), Failure> {
+    write(out, &payload.bytes)?;
     let file = out.display().to_string();
-    output.result(&json!({"file": file, "namespace": paper.namespace}), || {
-        format!("ssh-keygen -Y sign -n {} -f KEY {file}", paper.namespace)
-    });
+    output.result(
+        &json!({"file": file, "namespace": payload.namespace}),
+        || format!("ssh-keygen -Y sign -n {} -f KEY {file}", payload.namespace),
+    );
     Ok(())
 }
 
 fn signature(
     key: Option<&Path>,
     signature: Option<&Path>,
-    paper: &Paper,
+    payload: &SigningPayload,
 ) -> Result<String, Failure> {
     match (key, signature) {
-        (Some(key), _) => ssh::sign(key, &paper.namespace, &paper.bytes),
+        (Some(key), _) => ssh::sign(key, &payload.namespace, &payload.bytes),
         (None, Some(file)) => String::from_utf8(read(file)?)
             .map_err(|_| Failure::usage(format!("{} is not UTF-8", file.display()))),
         (None, None) => Err(Failure::usage("--key or --signature is required")),
@@ -502,8 +507,12 @@ fn signature(
 /// What is about to be signed came from the database; the ceremony's digest and the kid came from
 /// the custodian, who heard them. Compared on the very bytes that are signed. An outcome without a
 /// key repeats its request, so the digest says all.
-fn same_statement(paper: &Paper, ceremony: &str, kid: Option<&Kid>) -> Result<(), Failure> {
-    let (_, body) = trust::dsse::parse_pae(&paper.bytes).map_err(Failure::refused)?;
+fn same_statement(
+    payload: &SigningPayload,
+    ceremony: &str,
+    kid: Option<&Kid>,
+) -> Result<(), Failure> {
+    let (_, body) = trust::dsse::parse_pae(&payload.bytes).map_err(Failure::refused)?;
     let statement: trust::approval::Statement =
         trust::json::require_canonical(body).map_err(Failure::refused)?;
     let found = ceremony::kids(&statement.outcome);
@@ -524,8 +533,8 @@ fn same_statement(paper: &Paper, ceremony: &str, kid: Option<&Kid>) -> Result<()
 }
 
 /// The same for a request: the id is its digest.
-fn same_request(paper: &Paper, ceremony: &str) -> Result<(), Failure> {
-    let (_, body) = trust::dsse::parse_pae(&paper.bytes).map_err(Failure::refused)?;
+fn same_request(payload: &SigningPayload, ceremony: &str) -> Result<(), Failure> {
+    let (_, body) = trust::dsse::parse_pae(&payload.bytes).map_err(Failure::refused)?;
     let digest = Sha256Digest::of(body).to_string();
     if digest == ceremony {
         return Ok(());

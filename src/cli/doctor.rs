@@ -9,7 +9,7 @@ use serde_json::json;
 use trust::tlog::checkpoint::Checkpoint;
 use trust::tlog::note::Note;
 
-use super::{World, config, office};
+use super::{World, config, context};
 use crate::config::Config;
 use keyring::keys::Keys;
 use log::Storage;
@@ -92,7 +92,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
 }
 
 async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Option<Store> {
-    let store = match office::connect(config, world).await {
+    let store = match context::connect(config, world).await {
         Ok(store) => store,
         Err(failure) => {
             checks.push(bad(
@@ -132,7 +132,7 @@ async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Op
 /// The transparency log: its key, its storage, and whether this database may go on with it.
 async fn log(config: &Config, world: &World, store: &Store, keys: &Keys) -> Check {
     let advice = "correct [log]; the service's user needs write access";
-    let storage = match Storage::open(&config.log, |name| office::variable(world, name)) {
+    let storage = match Storage::open(&config.log, |name| context::variable(world, name)) {
         Ok(storage) => storage,
         Err(error) => return bad("log", error_chain(&error), advice),
     };

@@ -17,8 +17,8 @@ use trust::{
     Sha256Digest, Threshold, Time, dsse, json as strict,
 };
 
-use super::{Open, World};
-use keyring::ceremony::Office;
+use super::{CliContext, World};
+use keyring::ceremony::CeremonyService;
 use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
@@ -79,10 +79,10 @@ pub async fn run(
         Command::New(new) => self::new(&new, output),
         Command::Assemble(assemble) => self::assemble(&assemble, output),
         Command::Install { file } => {
-            let open = Open::new(path, world).await?;
+            let open = CliContext::new(path, world).await?;
             let bytes = read(&file)?;
-            let office: Office = open.office(world);
-            let digest = office
+            let service: CeremonyService = open.ceremonies(world);
+            let digest = service
                 .install_genesis(&bytes)
                 .await
                 .map_err(super::ceremony::failed)?;

@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use trust::KeyState;
 
 use super::ring::may_sign_from;
-use super::{Open, World};
+use super::{CliContext, World};
 use keyring::keys::Key;
 use verify::output::{Failure, Output, table};
 
@@ -26,7 +26,7 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
-    let open = Open::new(path, world).await?;
+    let open = CliContext::new(path, world).await?;
     let snapshot = open.snapshot().await?;
     match command {
         Command::List => {
@@ -81,7 +81,7 @@ pub async fn run(
     Ok(())
 }
 
-pub fn describe(key: &Key, open: &Open) -> Value {
+pub fn describe(key: &Key, open: &CliContext) -> Value {
     let mut shown = json!({
         "kid": key.kid, "ring": key.ring, "number": key.number, "algorithm": key.algorithm,
         "state": key.status(), "published_at": key.published_at,

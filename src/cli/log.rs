@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use trust::LOG_RING;
 use trust::tlog::note::VerifierKey;
 
-use super::{Open, World, prune};
+use super::{CliContext, World, prune};
 use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
@@ -47,7 +47,7 @@ pub async fn run(
 }
 
 async fn vkey(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
-    let open = Open::new(path, world).await?;
+    let open = CliContext::new(path, world).await?;
     let tree = open.store.tree().await.map_err(Failure::unavailable)?;
     // What the log has called itself stands; before its first checkpoint it will be this.
     let origin = match tree.origin.is_empty() {

@@ -5,13 +5,13 @@ mod arguments;
 mod audit;
 mod ceremony;
 mod config;
+mod context;
 mod doctor;
 mod evidence;
 mod genesis;
 mod key;
 mod log;
 mod migrate;
-mod office;
 mod prune;
 mod ring;
 mod sign;
@@ -20,8 +20,8 @@ mod ssh;
 use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
+pub use context::{CliContext, from_keys, variable};
 pub use log::{Command as LogCommand, witness_failed};
-pub use office::{Open, from_keys, variable};
 
 use base::Env;
 use verify::output::Output;

@@ -9,8 +9,8 @@ use serde_json::json;
 use trust::LOG_RING;
 use trust::tlog::note::VerifierKey;
 
-use super::office::{from_store, variable};
-use super::{Open, World};
+use super::context::{from_store, variable};
+use super::{CliContext, World};
 use log::{PruneError, PrunePlan, Pruner};
 use verify::output::{Code, Failure, Output};
 
@@ -27,7 +27,7 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
-    let open = Open::new(path, world).await?;
+    let open = CliContext::new(path, world).await?;
     let now = world.env.now();
     let keys = keys(&open).await?;
     let pruner = Pruner::open(
@@ -81,7 +81,7 @@ fn human(plan: &PrunePlan) -> String {
 }
 
 /// Every key that the log ever had.
-async fn keys(open: &Open) -> Result<Vec<VerifierKey>, Failure> {
+async fn keys(open: &CliContext) -> Result<Vec<VerifierKey>, Failure> {
     let snapshot = open.snapshot().await?;
     let origin = open.config.log.origin(&open.config.service.issuer);
     let ring = snapshot.rings.get(LOG_RING);

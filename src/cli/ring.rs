@@ -8,11 +8,11 @@ use trust::leaf::ActKind;
 use trust::request::RevocationReason;
 use trust::{Algorithm, KeySpec, Kid, Name, Time};
 
-use super::office::from_store;
-use super::{Open, World, ceremony, key};
+use super::context::from_store;
+use super::{CliContext, World, ceremony, key};
 use keyring::ceremony::Draft;
 use keyring::keys::Ring;
-use keyring::rotation::{self, Wish};
+use keyring::rotation::{self, RingChange};
 use log::Event;
 use store::{Change, RingRow};
 use verify::output::{Failure, Output, table};
@@ -86,7 +86,7 @@ pub struct Archive {
     #[arg(long, allow_hyphen_values = true)]
     kid: Kid,
     #[command(flatten)]
-    wish: ceremony::Wish,
+    proposal: ceremony::ProposalArgs,
     /// Propose the ceremony; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
@@ -111,7 +111,7 @@ pub struct Revoke {
     #[arg(long)]
     compromised_since: Option<Time>,
     #[command(flatten)]
-    wish: ceremony::Wish,
+    proposal: ceremony::ProposalArgs,
     /// Propose the ceremony; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
@@ -123,20 +123,22 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
-    let open = Open::new(path, world).await?;
+    let open = CliContext::new(path, world).await?;
     match command {
         Command::Create(create) => self::create(&open, world, create, output).await,
         Command::List => list(&open, output).await,
         Command::Show { name } => show(&open, &name, output).await,
-        Command::Rotate(change) => change_pointer(&open, world, Wish::Rotate, change, output).await,
+        Command::Rotate(change) => {
+            change_pointer(&open, world, RingChange::Rotate, change, output).await
+        }
         Command::RollBack(change) => {
-            change_pointer(&open, world, Wish::RollBack, change, output).await
+            change_pointer(&open, world, RingChange::RollBack, change, output).await
         }
         Command::Retire(retire) => {
             change_pointer(
                 &open,
                 world,
-                Wish::Retire(retire.kid),
+                RingChange::Retire(retire.kid),
                 retire.change,
                 output,
             )
@@ -148,7 +150,7 @@ pub async fn run(
 }
 
 async fn create(
-    open: &Open,
+    open: &CliContext,
     world: &World,
     create: Create,
     output: &Output,
@@ -219,20 +221,20 @@ async fn create(
 }
 
 async fn change_pointer(
-    open: &Open,
+    open: &CliContext,
     world: &World,
-    wish: Wish,
+    wanted: RingChange,
     change: Pointer,
     output: &Output,
 ) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
     let ring = find(&snapshot.rings, &change.name)?;
     let now = world.env.now();
-    let plan = match rotation::plan(ring, &wish, &open.settings.safety, now) {
+    let plan = match rotation::plan(ring, &wanted, &open.settings.safety, now) {
         Ok(plan) => plan,
         Err(blocked) if change.apply => {
             return Err(open
-                .refused(world, wish.word(), Some(&ring.name), blocked)
+                .refused(world, wanted.word(), Some(&ring.name), blocked)
                 .await);
         }
         Err(blocked) => return Err(Failure::refused(blocked)),
@@ -269,7 +271,7 @@ async fn change_pointer(
 }
 
 async fn archive(
-    open: &Open,
+    open: &CliContext,
     world: &World,
     archive: Archive,
     output: &Output,
@@ -287,7 +289,7 @@ async fn archive(
         open,
         world,
         archive.name,
-        archive.wish,
+        archive.proposal,
         draft,
         apply,
         output,
@@ -296,7 +298,7 @@ async fn archive(
 }
 
 async fn revoke(
-    open: &Open,
+    open: &CliContext,
     world: &World,
     revoke: Revoke,
     output: &Output,
@@ -330,20 +332,29 @@ async fn revoke(
         compromised_since: revoke.compromised_since,
     };
     let apply = revoke.apply;
-    proposed(open, world, revoke.name, revoke.wish, draft, apply, output).await
+    proposed(
+        open,
+        world,
+        revoke.name,
+        revoke.proposal,
+        draft,
+        apply,
+        output,
+    )
+    .await
 }
 
 async fn proposed(
-    open: &Open,
+    open: &CliContext,
     world: &World,
     ring: Name,
-    wish: ceremony::Wish,
+    proposal: ceremony::ProposalArgs,
     draft: Draft,
     apply: bool,
     output: &Output,
 ) -> Result<(), Failure> {
     if apply {
-        return ceremony::propose(open, world, ring, wish, draft, output).await;
+        return ceremony::propose(open, world, ring, proposal, draft, output).await;
     }
     output.result(&json!({"ring": ring, "applied": false}), String::new);
     output.remark("Nothing was proposed; run again with --apply.");
@@ -360,7 +371,7 @@ fn find<'a>(
         .ok_or_else(|| Failure::usage(format!("unknown ring {name}")))
 }
 
-async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
+async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
     let primary = |ring: &Ring| ring.primary.as_ref().map(|key| key.kid.to_string());
     let shown: Vec<Value> = snapshot
@@ -388,7 +399,7 @@ async fn list(open: &Open, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-async fn show(open: &Open, name: &Name, output: &Output) -> Result<(), Failure> {
+async fn show(open: &CliContext, name: &Name, output: &Output) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
     let ring = find(&snapshot.rings, name)?;
     let keys: Vec<Value> = ring
@@ -425,7 +436,7 @@ async fn show(open: &Open, name: &Name, output: &Output) -> Result<(), Failure> 
 }
 
 /// The later of what custodians approved and what verifiers' caches need.
-pub fn may_sign_from(key: &keyring::keys::Key, open: &Open) -> Time {
+pub fn may_sign_from(key: &keyring::keys::Key, open: &CliContext) -> Time {
     key.activate_at
         .max(key.published_at + open.settings.safety.publish_safety())
 }

@@ -38,11 +38,11 @@ pub struct Config {
     /// configuration executes no ceremony but revocations.
     pub executor: Option<::token::Settings>,
     #[serde(default)]
-    pub publication: keyring::keys::Publication,
+    pub publication: keyring::keys::PublicationSettings,
     #[serde(default)]
     pub log: ::log::Settings,
     #[serde(default)]
-    pub verification: keyring::verification::VerificationSection,
+    pub verification: keyring::verification::Settings,
     pub trust: Trust,
     #[serde(default)]
     pub telemetry: Telemetry,

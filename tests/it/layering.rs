@@ -18,6 +18,7 @@ const MODULES: &[(&str, &[&[&str]])] = &[
             &["signing", "verification"],
             &["ceremony"],
             &["rotation"],
+            &["tests"],
         ],
     ),
     (

@@ -6,3 +6,6 @@ pub mod keys;
 pub mod rotation;
 pub mod signing;
 pub mod verification;
+
+#[cfg(test)]
+mod tests;

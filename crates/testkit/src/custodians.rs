@@ -31,7 +31,7 @@ struct Person {
 }
 
 /// Alice and Bob approve and accept what Carol proposes.
-pub struct Office {
+pub struct Custodians {
     people: Vec<Person>,
     chains: Chains,
     pin: Pin,
@@ -46,7 +46,7 @@ pub struct Done {
     pub leaf: Value,
 }
 
-impl Office {
+impl Custodians {
     pub fn new(environment: &str) -> Self {
         Self::of(
             environment,
@@ -74,7 +74,7 @@ impl Office {
             service: name("seal"),
             environment: name(environment),
         };
-        let mut office = Self {
+        let mut custodians = Self {
             people,
             chains: Chains {
                 genesis: SignedDocument {
@@ -87,16 +87,16 @@ impl Office {
         };
         let genesis = Genesis {
             v: V1,
-            roster: office.roster(),
-            policy: office.policy(),
+            roster: custodians.roster(),
+            policy: custodians.policy(),
         };
         let body = String::from_utf8(genesis.encode().unwrap()).unwrap();
-        office.pin.genesis = Sha256Digest::of(body.as_bytes());
-        let everybody: Vec<String> = office.people.iter().map(|p| p.id.to_string()).collect();
+        custodians.pin.genesis = Sha256Digest::of(body.as_bytes());
+        let everybody: Vec<String> = custodians.people.iter().map(|p| p.id.to_string()).collect();
         let everybody: Vec<&str> = everybody.iter().map(String::as_str).collect();
-        let signatures = office.sign(Purpose::Genesis, body.as_bytes(), &everybody);
-        office.chains.genesis = SignedDocument { body, signatures };
-        office
+        let signatures = custodians.sign(Purpose::Genesis, body.as_bytes(), &everybody);
+        custodians.chains.genesis = SignedDocument { body, signatures };
+        custodians
     }
 
     pub fn pin(&self) -> &Pin {

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use base::Env;
 use keyring::keys::Keys;
 use keyring::signing::Signing;
-use keyring::verification::{Gatherer, Verification};
+use keyring::verification::{EvidenceBuilder, Verification};
 use log::{Log, Proofs};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
@@ -17,7 +17,7 @@ pub struct Services {
     pub keys: Arc<Keys>,
     pub signing: Signing,
     pub verification: Verification,
-    pub evidence: Gatherer,
+    pub evidence: EvidenceBuilder,
     pub transparency_log: Proofs,
     pub store: Store,
     /// Takes refusals.

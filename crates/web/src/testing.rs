@@ -11,7 +11,7 @@ use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 use store::testing::place::Place;
 use store::{Change, CredentialRow, RingRow, Store};
-use testkit::custodians::{Office as Custodians, minute};
+use testkit::custodians::{Custodians, minute};
 use testkit::token::SoftwareToken;
 use tower::ServiceExt as _;
 use trust::leaf::ActKind;
@@ -26,11 +26,11 @@ use crate::settings::Settings;
 use crate::v1::state::{ServerState, SharedState};
 use access::access_token_hash;
 use base::Env;
-use keyring::ceremony::{Draft, Office, Proposal};
-use keyring::keys::{self, Keys, Publication};
-use keyring::rotation::{self, Wish};
+use keyring::ceremony::{CeremonyService, Draft, ProposalInput};
+use keyring::keys::{self, Keys, PublicationSettings};
+use keyring::rotation::{self, RingChange};
 use keyring::signing::{LogKey, Signing};
-use keyring::verification::{Gatherer, Rules, Verification};
+use keyring::verification::{EvidenceBuilder, Rules, Verification};
 use log::{Event, Group, Log};
 
 /// Access tokens of the callers.
@@ -120,10 +120,10 @@ impl Fixture {
     }
 
     pub async fn with(settings: Settings) -> Self {
-        Self::over(settings, Publication::default(), Peer::default()).await
+        Self::over(settings, PublicationSettings::default(), Peer::default()).await
     }
 
-    pub async fn over(settings: Settings, publication: Publication, peer: Peer) -> Self {
+    pub async fn over(settings: Settings, publication: PublicationSettings, peer: Peer) -> Self {
         let place = Place::sqlite().await;
         let store = place.store.clone();
         let custodians = Custodians::with_others("production");
@@ -167,7 +167,7 @@ impl Fixture {
                 Rules::default(),
                 env.clone(),
             ),
-            evidence: Gatherer::new(
+            evidence: EvidenceBuilder::new(
                 keys.clone(),
                 store.clone(),
                 proofs.clone(),
@@ -205,7 +205,7 @@ impl Fixture {
     /// The genesis, callers, rings and keys.
     async fn fill(&self) {
         let genesis = self.custodians.genesis();
-        self.office().install_genesis(&genesis).await.unwrap();
+        self.ceremonies().install_genesis(&genesis).await.unwrap();
         for (kind, value, principal, roles) in [
             (
                 "access-token",
@@ -250,7 +250,7 @@ impl Fixture {
             .await;
         self.standby("records").await;
         self.wait(LONG);
-        self.change("records", &Wish::Rotate).await;
+        self.change("records", &RingChange::Rotate).await;
         self.standby("digests").await;
     }
 
@@ -268,9 +268,9 @@ impl Fixture {
         self.state.services.keys.refresh().await;
     }
 
-    fn office(&self) -> Office {
+    fn ceremonies(&self) -> CeremonyService {
         let env = self.state.services.env.clone();
-        Office::new(self.store.clone(), env, &self.settings, "test".to_owned())
+        CeremonyService::new(self.store.clone(), env, &self.settings, "test".to_owned())
     }
 
     pub async fn create_ring(&self, name: &str, algorithm: Algorithm, usage: Usage) {
@@ -292,7 +292,7 @@ impl Fixture {
     /// A ceremony from its proposal to its end.
     async fn ceremony(&self, ring: &str, draft: Draft) {
         let revokes = matches!(draft, Draft::Revoke { .. });
-        let proposal = Proposal {
+        let proposal = ProposalInput {
             ring: ring.parse().unwrap(),
             proposer: "carol".parse().unwrap(),
             reason: "a test".to_owned(),
@@ -301,29 +301,29 @@ impl Fixture {
             execute_by: self.now() + Duration::from_secs(7_200),
             draft,
         };
-        let office = self.office();
+        let ceremonies = self.ceremonies();
         let keys = &self.state.services.keys;
-        let request = office.draft_request(proposal, &keys.current()).await;
+        let request = ceremonies.draft_request(proposal, &keys.current()).await;
         let request = request.unwrap();
-        let paper = Office::proposal_paper(&request).unwrap();
-        let sign = |who: &str, paper: &keyring::ceremony::Paper| {
+        let payload = CeremonyService::proposal_payload(&request).unwrap();
+        let sign = |who: &str, payload: &keyring::ceremony::SigningPayload| {
             self.custodians
-                .signature(who, &paper.namespace, &paper.bytes)
+                .signature(who, &payload.namespace, &payload.bytes)
         };
-        let signature = sign("carol", &paper);
-        let proposed = office.propose(request.encode().unwrap(), &signature);
+        let signature = sign("carol", &payload);
+        let proposed = ceremonies.propose(request.encode().unwrap(), &signature);
         let id = proposed.await.unwrap();
         for who in ["alice", "bob"] {
-            let paper = office.approval_paper(&id).await.unwrap();
-            office.approve(&id, &sign(who, &paper)).await.unwrap();
+            let payload = ceremonies.approval_payload(&id).await.unwrap();
+            ceremonies.approve(&id, &sign(who, &payload)).await.unwrap();
         }
         let executor = self.token.executor();
         let snapshot = keys.current();
-        let executed = office.execute(&id, Some(&executor), &snapshot);
+        let executed = ceremonies.execute(&id, Some(&executor), &snapshot);
         executed.await.unwrap();
         for who in ["alice", "bob"].into_iter().filter(|_| !revokes) {
-            let paper = office.acceptance_paper(&id).await.unwrap();
-            office.accept(&id, &sign(who, &paper)).await.unwrap();
+            let payload = ceremonies.acceptance_payload(&id).await.unwrap();
+            ceremonies.accept(&id, &sign(who, &payload)).await.unwrap();
         }
         keys.refresh().await;
     }
@@ -339,11 +339,11 @@ impl Fixture {
         self.ceremony(ring, draft).await;
     }
 
-    pub async fn change(&self, ring: &str, wish: &Wish) {
+    pub async fn change(&self, ring: &str, change: &RingChange) {
         let snapshot = self.state.services.keys.current();
         let ring = &snapshot.rings[ring];
         let safety = &self.settings.safety;
-        let plan = rotation::plan(ring, wish, safety, self.now()).unwrap();
+        let plan = rotation::plan(ring, change, safety, self.now()).unwrap();
         let log = &self.state.services.log;
         let applied = rotation::apply(&plan, log, "test", None, self.now());
         applied.await.unwrap();
@@ -366,7 +366,7 @@ impl Fixture {
             self.create_ring("log", Algorithm::Es256, Usage::Log).await;
             self.standby("log").await;
             self.wait(LONG);
-            self.change("log", &Wish::Rotate).await;
+            self.change("log", &RingChange::Rotate).await;
         }
         let last = self.store.log_size().await.unwrap() - 1;
         let soon = Instant::now() + Duration::from_secs(30);

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use serde_json::json;
 
-use super::super::office::variable;
-use super::super::{Open, World};
+use super::super::context::variable;
+use super::super::{CliContext, World};
 use ::log::{Auditor, CheckError, Report, Storage};
 use verify::findings;
 use verify::output::{Code, Failure, Output, progress};
 
 pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
-    let open = Open::new(path, world).await?;
+    let open = CliContext::new(path, world).await?;
     let storage = Storage::open(&open.config.log, |name| variable(world, name))
         .map_err(Failure::unavailable)?;
     let origin = open.config.log.origin(&open.config.service.issuer);

@@ -5,50 +5,52 @@ use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, tally_acceptance};
 use trust::{Transcript, verify_transcript};
 
-use super::office::{Held, draft};
-use super::vote::{needs, normal};
-use super::{Error, Office, Report};
+use super::error::Error;
+use super::report::Report;
+use super::service::CeremonyService;
+use super::service::{CeremonyFacts, draft};
+use super::vote::{normalized, require_state};
 use log::Event;
 use store::{CeremonyState, Change, KeyRow};
 
-impl Office {
+impl CeremonyService {
     /// Takes a custodian's acceptance. When it completes the quorum the transcript is closed, and
     /// a generated key appears in JWKS as a standby.
     ///
     /// The signature and the closing are two transactions. If we die between them, or two
     /// custodians accept at once, the next acceptance, a repeated one or reconciliation closes.
     pub async fn accept(&self, id: &str, signature: &str) -> Result<Report, Error> {
-        let mut held = self.held(id).await?;
-        needs(&held, &[CeremonyState::Executed], "executed")?;
-        let signature = normal(signature)?;
-        held.accepts.push(signature.clone());
-        let (_, tally) = held.acceptances()?;
-        let last = held.accepts.len() - 1;
+        let mut facts = self.facts(id).await?;
+        require_state(&facts, &[CeremonyState::Executed], "executed")?;
+        let signature = normalized(signature)?;
+        facts.accepts.push(signature.clone());
+        let (_, tally) = facts.acceptances()?;
+        let last = facts.accepts.len() - 1;
         match tally.not_counted.iter().find(|not| not.index == last) {
             None => {
                 let member = tally.counted.last().map(|counted| counted.member.clone());
                 let now = self.env.now();
-                self.keep(&held, "accept", member, None, &signature, now)
+                self.add_signature(&facts, "accept", member, None, &signature, now)
                     .await?;
             }
             Some(_) if tally.is_complete() => {}
             Some(not) => {
                 let why = not.why.to_string();
-                self.refused("accept", &held, &why).await?;
+                self.record_refusal("accept", &facts, &why).await?;
                 return Err(Error::DoesNotCount(why));
             }
         }
-        self.close_if_accepted(&held.row.id).await?;
-        self.report(&held.row.id).await
+        self.close_if_accepted(&facts.row.id).await?;
+        self.report(&facts.row.id).await
     }
 
     /// Closes an executed ceremony whose stored acceptances are enough; tells whether it did.
     pub(super) async fn close_if_accepted(&self, id: &str) -> Result<bool, Error> {
-        let held = self.held(id).await?;
-        if held.row.state != CeremonyState::Executed {
+        let facts = self.facts(id).await?;
+        if facts.row.state != CeremonyState::Executed {
             return Ok(false);
         }
-        let (mut transcript, tally) = held.acceptances()?;
+        let (mut transcript, tally) = facts.acceptances()?;
         if !tally.is_complete() {
             return Ok(false);
         }
@@ -58,7 +60,7 @@ impl Office {
             let index = place.next();
             !tally.not_counted.iter().any(|not| Some(not.index) == index)
         });
-        match self.close(&held, transcript).await {
+        match self.close(&facts, transcript).await {
             // Another process closed it in between.
             Err(Error::Store(error))
                 if error.is_conflict() && self.row(id).await?.state == CeremonyState::Closed =>
@@ -71,14 +73,14 @@ impl Office {
 
     /// Verifies the finished transcript as a stranger would, from its bytes, and only then lets
     /// it take effect.
-    async fn close(&self, held: &Held, transcript: Transcript) -> Result<(), Error> {
+    async fn close(&self, facts: &CeremonyFacts, transcript: Transcript) -> Result<(), Error> {
         let bytes = transcript.encode()?;
         let verified = verify_transcript(&bytes, &self.pin)?;
         // The executor's clock may be ahead of ours; a life does not run backwards.
         let at = self.env.now().max(verified.statement().executed_at);
         let digest = verified.core_digest();
         let mut kid = None;
-        let mut told = (ActKind::Ceremony, "accepted", None);
+        let mut act = (ActKind::Ceremony, "accepted", None);
         let change = match &verified.request().operation {
             trust::Operation::Generate(order) => {
                 let order = order.clone();
@@ -103,11 +105,11 @@ impl Office {
                     revoked_at: None,
                     revocation_reason: None,
                     compromised_since: None,
-                    ceremony: held.row.id.clone(),
+                    ceremony: facts.row.id.clone(),
                 };
                 kid = Some(accepted.kid().clone());
                 Change::AcceptKey {
-                    ceremony: held.row.id.clone(),
+                    ceremony: facts.row.id.clone(),
                     key: Box::new(key),
                     transcript: bytes,
                     at: at.millis(),
@@ -116,19 +118,19 @@ impl Office {
             operation => {
                 // What changes the log itself takes effect by this very leaf.
                 if let trust::Operation::ClockCorrection(order) = operation {
-                    told = (ActKind::Log, "clock-correction", Some(order.clone()));
+                    act = (ActKind::Log, "clock-correction", Some(order.clone()));
                 }
                 if let [one] = verified.kids().as_slice() {
                     kid = Some((*one).clone());
                 }
                 Change::CloseCeremony {
-                    ceremony: held.row.id.clone(),
+                    ceremony: facts.row.id.clone(),
                     transcript: bytes,
                     at: at.millis(),
                 }
             }
         };
-        let (kind, action, correction) = told;
+        let (kind, action, correction) = act;
         let event = Event {
             kind,
             action,
@@ -137,8 +139,8 @@ impl Office {
             origin: correction.as_ref().map(|order| order.origin.as_str()),
             digest: Some(digest),
             time: at,
-            reference: Some(&held.row.id),
-            ring: held.row.ring.as_deref(),
+            reference: Some(&facts.row.id),
+            ring: facts.row.ring.as_deref(),
             kid: kid.as_ref(),
             ..self.event()
         };
@@ -147,7 +149,7 @@ impl Office {
     }
 }
 
-impl Held {
+impl CeremonyFacts {
     /// The transcript with the acceptances so far, and their tally.
     pub(super) fn acceptances(&self) -> Result<(Transcript, AcceptanceTally), Error> {
         let mut transcript = draft(&self.row)?;

@@ -2,7 +2,7 @@
 //!
 //! Intent first, then the act, then the result. If we die after the intent, the ceremony is
 //! `executing` and its object is named by the `CKA_ID` that the custodians signed, so
-//! [`Office::reconcile`] finds out what happened; nothing is ever repeated blindly.
+//! [`CeremonyService::reconcile`] finds out what happened; nothing is ever repeated blindly.
 
 use std::sync::Arc;
 
@@ -18,16 +18,18 @@ use trust::{
     Outcome, Place, Request, Revoke, Sha256Digest, Time, Transcript,
 };
 
-use super::office::Held;
+use super::error::Error;
 use super::reconcile::Alone;
-use super::vote::needs;
-use super::{Error, Office, Report};
+use super::report::Report;
+use super::service::CeremonyFacts;
+use super::service::CeremonyService;
+use super::vote::require_state;
 use crate::keys::{Key, Ring, Snapshot};
 use log::Event;
 use store::{CeremonyState, Change, KeyObjectRow, ObjectState};
 use token::{Executor, Generated, Handle};
 
-impl Office {
+impl CeremonyService {
     /// Carries an approved ceremony out. `snapshot` says what is, for revocation and destruction.
     /// What an earlier executor left half done is settled first: a new act on top of an unknown
     /// one would leave two unknowns. A revocation needs no token: it has to be possible when the
@@ -41,26 +43,26 @@ impl Office {
         if let Some(executor) = executor {
             self.reconcile(executor, Alone::Unknown).await?;
         }
-        let held = self.held(id).await?;
-        needs(
-            &held,
+        let facts = self.facts(id).await?;
+        require_state(
+            &facts,
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "approved",
         )?;
         // Counted here and now, from the stored bytes: the row's state is nobody's permission. This
         // is also the instant of the intent, so that what is adopted later tallies as it did now.
         let now = self.env.now();
-        let approved = match held.tally(now).into_approved() {
+        let approved = match facts.tally(now).into_approved() {
             Ok(approved) => approved,
             Err(refused) => {
-                let why = super::report::standing(&refused.standing);
-                self.refused("execute", &held, &why).await?;
+                let why = super::error::describe_standing(&refused.standing);
+                self.record_refusal("execute", &facts, &why).await?;
                 return Err(Error::NotApproved(refused.standing));
             }
         };
-        if held.row.state == CeremonyState::Proposed {
+        if facts.row.state == CeremonyState::Proposed {
             self.move_to(
-                &held,
+                &facts,
                 CeremonyState::Proposed,
                 CeremonyState::Approved,
                 "approved",
@@ -70,29 +72,29 @@ impl Office {
         match approved {
             ApprovedOperation::Generate(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
-                let kid = self.generate(&held, approved, executor, now).await?;
-                return self.generated_report(&held.row.id, &kid).await;
+                let kid = self.generate(&facts, approved, executor, now).await?;
+                return self.generated_report(&facts.row.id, &kid).await;
             }
             ApprovedOperation::Destroy(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
-                self.destroy(&held, approved, executor, snapshot).await?;
+                self.destroy(&facts, approved, executor, snapshot).await?;
             }
-            ApprovedOperation::Revoke(approved) => self.revoke(&held, &approved, snapshot).await?,
+            ApprovedOperation::Revoke(approved) => self.revoke(&facts, &approved, snapshot).await?,
             ApprovedOperation::ClockCorrection(approved) => {
-                self.correct(&held, &approved, now).await?;
+                self.correct(&facts, &approved, now).await?;
             }
             ApprovedOperation::NewOrigin(_) => {
                 let why = "starting a new origin is not supported";
-                self.refused("execute", &held, why).await?;
+                self.record_refusal("execute", &facts, why).await?;
                 return Err(Error::Unfit(why.to_owned()));
             }
         }
-        self.report(&held.row.id).await
+        self.report(&facts.row.id).await
     }
 
     async fn generate(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         approved: Approved<Generate>,
         executor: &Executor,
         intended_at: Time,
@@ -101,7 +103,7 @@ impl Office {
         let Place::Pkcs11(place) = &order.place else {
             return Err(Error::Unfit("key vaults are not supported".to_owned()));
         };
-        right_token(executor, &place.token_serial, &place.token_label).await?;
+        require_token(executor, &place.token_serial, &place.token_label).await?;
         let object = KeyObjectRow {
             id: order.place.object(),
             kind: order.place.kind().to_owned(),
@@ -111,7 +113,7 @@ impl Office {
             location: None,
             ring: order.ring.to_string(),
             number: i64::from(order.number),
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             state: ObjectState::Intended,
             kid: None,
             destruction: None,
@@ -119,23 +121,30 @@ impl Office {
             updated_at: intended_at.millis(),
         };
         let change = Change::IntendGeneration {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             object,
             at: intended_at.millis(),
         };
         self.log
-            .commit(&change, &self.about(held, "intend-generation"))
+            .commit(&change, &self.about(facts, "intend-generation"))
             .await?;
         match executor.generate(approved).await {
-            Ok(born) => {
-                self.record_birth(held, &order, &born, executor, intended_at, "generated")
-                    .await
+            Ok(generated) => {
+                self.record_generation(
+                    facts,
+                    &order,
+                    &generated,
+                    executor,
+                    intended_at,
+                    "generated",
+                )
+                .await
             }
             // Nobody knows whether there is a key now: reconciliation looks.
             Err(error) if error.is_outcome_unknown() => Err(error.into()),
             Err(error) => {
                 let object = order.place.object();
-                self.resolve(held, &object, ObjectState::Abandoned, &error.to_string())
+                self.resolve(facts, &object, ObjectState::Abandoned, &error.to_string())
                     .await?;
                 Err(error.into())
             }
@@ -144,45 +153,45 @@ impl Office {
 
     /// Writes down what was born, with the key's own proof that it can sign. Also how an
     /// interrupted birth is adopted: the instant is that of the intent, when the quorum held.
-    pub(super) async fn record_birth(
+    pub(super) async fn record_generation(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         order: &Generate,
-        born: &Generated,
+        generated: &Generated,
         executor: &Executor,
         executed_at: Time,
         how: &str,
     ) -> Result<Kid, Error> {
-        let request = Request::decode(&held.row.request)?;
-        let digest = Sha256Digest::of(&held.row.request);
-        let kid = born.public.kid();
+        let request = Request::decode(&facts.row.request)?;
+        let digest = Sha256Digest::of(&facts.row.request);
+        let kid = generated.public.kid();
         let message = possession_message(&request, digest, &kid)?;
         let (Place::Pkcs11(place), Some((algorithm, _))) = (&order.place, order.purpose.signing())
         else {
             return Err(Error::Unfit("no signing key on a PKCS#11 token".to_owned()));
         };
-        let handle = Handle::new(place.cka_id.0, born.spki.clone(), algorithm);
+        let handle = Handle::new(place.cka_id.0, generated.spki.clone(), algorithm);
         let possession = executor.prove(&handle, algorithm, &message).await?;
         let outcome = Outcome::Generated(Box::new(GeneratedOutcome {
-            attestation: born.attestation.clone().map(Base64Url),
+            attestation: generated.attestation.clone().map(Base64Url),
             key: NewKey::Public {
                 kid: kid.clone(),
                 possession: Base64Url(possession),
-                public_key: Base64Url(born.spki.clone()),
-                spki_digest: born.public.spki_digest(),
+                public_key: Base64Url(generated.spki.clone()),
+                spki_digest: generated.public.spki_digest(),
             },
-            location: born.location.clone(),
-            read_back: born.read_back.clone(),
+            location: generated.location.clone(),
+            read_back: generated.read_back.clone(),
         }));
-        let draft = held.draft(outcome, executed_at, how)?;
+        let draft = facts.draft(outcome, executed_at, how)?;
         // What custodians could not accept is not even put before them.
-        trust::tally::tally_acceptance(&held.trusted, &draft.record, &draft.acceptance)?;
+        trust::tally::tally_acceptance(&facts.trusted, &draft.record, &draft.acceptance)?;
         let execution = draft.encode()?;
         let recorded = Sha256Digest::of(&execution);
         let change = Change::RecordGeneration {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             object: order.place.object(),
-            location: text(trust::json::canonical(&born.location)?)?,
+            location: text(trust::json::canonical(&generated.location)?)?,
             kid: kid.as_str().to_owned(),
             execution,
             at: self.env.now().millis(),
@@ -190,7 +199,7 @@ impl Office {
         let event = Event {
             kid: Some(&kid),
             digest: Some(recorded),
-            ..self.about(held, how)
+            ..self.about(facts, how)
         };
         self.log.commit(&change, &event).await?;
         Ok(kid)
@@ -211,7 +220,7 @@ impl Office {
     /// itself, so that the log tells of each, and the statement of all of them comes last.
     async fn destroy(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         approved: Approved<Destroy>,
         executor: &Executor,
         snapshot: &Snapshot,
@@ -238,18 +247,18 @@ impl Office {
                     order.kid
                 )));
             }
-            right_token(executor, &at.token_serial, &at.token_label).await?;
+            require_token(executor, &at.token_serial, &at.token_label).await?;
             objects.push(location.object());
             intended_at = intended_at.max(key.last_change());
             spkis.push(key.spki.clone());
         }
         let change = Change::IntendDestruction {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             objects,
             at: intended_at.millis(),
         };
         self.log
-            .commit(&change, &self.about(held, "intend-destruction"))
+            .commit(&change, &self.about(facts, "intend-destruction"))
             .await?;
         for (order, spki) in keys.iter().zip(spkis) {
             match executor.destroy(approved.clone(), order, spki).await {
@@ -261,28 +270,28 @@ impl Office {
                     // reconciliation looks.
                     if !error.is_outcome_unknown() {
                         let object = sole_location(order)?.object();
-                        self.resolve(held, &object, ObjectState::Present, &error.to_string())
+                        self.resolve(facts, &object, ObjectState::Present, &error.to_string())
                             .await?;
                     }
                     return Err(error.into());
                 }
             }
-            self.archive(held, order, intended_at).await?;
+            self.archive(facts, order, intended_at).await?;
         }
-        self.record_destruction(held, approved.order(), intended_at, "destroyed")
+        self.record_destruction(facts, approved.order(), intended_at, "destroyed")
             .await
     }
 
     /// One key's private half is gone.
     pub(super) async fn archive(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         order: &DestroyKey,
         executed_at: Time,
     ) -> Result<(), Error> {
         let at = self.env.now().max(executed_at);
         let change = Change::ArchiveKey {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             ring: order.ring.to_string(),
             kid: order.kid.as_str().to_owned(),
             object: sole_location(order)?.object(),
@@ -293,7 +302,7 @@ impl Office {
             kid: Some(&order.kid),
             ring: Some(order.ring.as_str()),
             time: at,
-            ..self.about(held, "archive")
+            ..self.about(facts, "archive")
         };
         self.log.commit(&change, &event).await?;
         Ok(())
@@ -302,7 +311,7 @@ impl Office {
     /// All of them are gone: what custodians accept.
     pub(super) async fn record_destruction(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         order: &Destroy,
         executed_at: Time,
         how: &str,
@@ -310,16 +319,16 @@ impl Office {
         let outcome = Outcome::Destroyed {
             kids: order.keys.iter().map(|key| key.kid.clone()).collect(),
         };
-        let execution = held.draft(outcome, executed_at, how)?.encode()?;
+        let execution = facts.draft(outcome, executed_at, how)?.encode()?;
         let digest = Sha256Digest::of(&execution);
         let change = Change::ExecuteCeremony {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             execution,
             at: self.env.now().max(executed_at).millis(),
         };
         let event = Event {
             digest: Some(digest),
-            ..self.about(held, how)
+            ..self.about(facts, how)
         };
         self.log.commit(&change, &event).await?;
         Ok(())
@@ -328,7 +337,7 @@ impl Office {
     /// A clock correction takes effect when it is accepted: by the leaf that says so.
     async fn correct(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         approved: &Approved<ClockCorrection>,
         now: Time,
     ) -> Result<(), Error> {
@@ -340,18 +349,18 @@ impl Office {
                 order.origin
             )));
         }
-        let execution = held
+        let execution = facts
             .draft(Outcome::Corrected(order), now, "corrected")?
             .encode()?;
         let digest = Sha256Digest::of(&execution);
         let change = Change::ExecuteCeremony {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             execution,
             at: now.millis(),
         };
         let event = Event {
             digest: Some(digest),
-            ..self.about(held, "corrected")
+            ..self.about(facts, "corrected")
         };
         self.log.commit(&change, &event).await?;
         Ok(())
@@ -361,7 +370,7 @@ impl Office {
     /// acceptance only closes the record.
     async fn revoke(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         approved: &Approved<Revoke>,
         snapshot: &Snapshot,
     ) -> Result<(), Error> {
@@ -380,7 +389,7 @@ impl Office {
         // Not before what happened to these keys last, whatever this clock says.
         let last_changes = successor.iter().map(|next| next.last_change());
         let at = last_changes.fold(now.max(key.last_change()), Time::max);
-        let draft = held.draft(
+        let draft = facts.draft(
             Outcome::Revoked {
                 kid: order.kid.clone(),
             },
@@ -391,7 +400,7 @@ impl Office {
         let digest = Sha256Digest::of(&execution);
         let reason = order.reason.to_string();
         let change = Change::RevokeKey {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             ring: order.ring.to_string(),
             expected_version: ring.version,
             kid: order.kid.as_str().to_owned(),
@@ -409,7 +418,7 @@ impl Office {
             compromised_since: order.compromised_since,
             digest: Some(digest),
             time: at,
-            ..self.about(held, "revoke")
+            ..self.about(facts, "revoke")
         };
         self.log.commit(&change, &event).await?;
         Ok(())
@@ -420,36 +429,36 @@ impl Office {
     /// `destroyed` where another ceremony took this one's place in the line.
     pub(super) async fn resolve(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         object: &str,
         state: ObjectState,
         why: &str,
     ) -> Result<(), Error> {
         let change = Change::ResolveObject {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             object: object.to_owned(),
             state,
             at: self.env.now().millis(),
         };
         let event = Event {
             reason: Some(why),
-            ..self.about(held, "failed")
+            ..self.about(facts, "failed")
         };
         self.log.commit(&change, &event).await?;
         Ok(())
     }
 
-    pub(super) fn about<'a>(&'a self, held: &'a Held, action: &'a str) -> Event<'a> {
+    pub(super) fn about<'a>(&'a self, facts: &'a CeremonyFacts, action: &'a str) -> Event<'a> {
         Event {
             action,
-            reference: Some(&held.row.id),
-            ring: held.row.ring.as_deref(),
+            reference: Some(&facts.row.id),
+            ring: facts.row.ring.as_deref(),
             ..self.event()
         }
     }
 }
 
-impl Held {
+impl CeremonyFacts {
     /// The transcript as it will be, without acceptances. From here on the record is frozen.
     fn draft(&self, outcome: Outcome, executed_at: Time, how: &str) -> Result<Transcript, Error> {
         let record = Record {
@@ -495,7 +504,7 @@ fn text(bytes: Vec<u8>) -> Result<String, Error> {
 }
 
 /// Asked immediately before the token is touched: custodians approved this device and no other.
-async fn right_token(executor: &Executor, serial: &str, label: &str) -> Result<(), Error> {
+async fn require_token(executor: &Executor, serial: &str, label: &str) -> Result<(), Error> {
     let (found_serial, found_label) = executor.identity().await?;
     if (found_serial.as_str(), found_label.as_str()) == (serial, label) {
         return Ok(());

@@ -14,14 +14,15 @@ use trust::{
     Purpose, Request, Revoke, Sha256Digest, Template, Time,
 };
 
-use super::vote::{encoded, normal};
-use super::{Error, Office, Paper};
+use super::error::Error;
+use super::service::{CeremonyService, SigningPayload};
+use super::vote::{encoded, normalized};
 use crate::keys::{Key, Ring, Snapshot};
 use log::Event;
 use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
-/// Somebody's wish.
-pub struct Proposal {
+/// What somebody wants to be done.
+pub struct ProposalInput {
     pub ring: Name,
     pub proposer: Name,
     pub reason: String,
@@ -50,27 +51,27 @@ pub enum Draft {
     },
 }
 
-impl Office {
-    /// Resolves the wish against what is. Nothing is kept: the proposer signs it first.
+impl CeremonyService {
+    /// Resolves the proposal against what is. Nothing is kept: the proposer signs it first.
     pub async fn draft_request(
         &self,
-        wish: Proposal,
+        input: ProposalInput,
         snapshot: &Snapshot,
     ) -> Result<Request, Error> {
         let (_, trusted) = self.trusted().await?;
-        let member = trusted.roster().member(&wish.proposer);
+        let member = trusted.roster().member(&input.proposer);
         if !member.is_some_and(|member| member.active) {
             return Err(Error::Unfit(format!(
                 "the proposer {} is not an active member of the roster",
-                wish.proposer
+                input.proposer
             )));
         }
         let ring = snapshot
             .rings
-            .get(wish.ring.as_str())
-            .ok_or_else(|| Error::Unfit(format!("unknown ring {}", wish.ring)))?;
+            .get(input.ring.as_str())
+            .ok_or_else(|| Error::Unfit(format!("unknown ring {}", input.ring)))?;
         let now = self.env.now();
-        let operation = match wish.draft {
+        let operation = match input.draft {
             Draft::Generate {
                 token_serial,
                 token_label,
@@ -80,7 +81,7 @@ impl Office {
                 let number = self.next_number(ring).await?;
                 let activate_at = now + activate_in;
                 Operation::Generate(Generate {
-                    ring: wish.ring.clone(),
+                    ring: input.ring.clone(),
                     number,
                     purpose: KeyPurpose::Sign {
                         algorithm: ring.algorithm,
@@ -105,7 +106,7 @@ impl Office {
                     predecessor: ring.keys.last().map(|key| key.kid.clone()),
                 })
             }
-            Draft::Destroy { kid } => destroy(&wish.ring, ring, kid)?,
+            Draft::Destroy { kid } => destroy(&input.ring, ring, kid)?,
             Draft::Revoke {
                 kid,
                 reason,
@@ -128,7 +129,7 @@ impl Office {
                     )));
                 }
                 Operation::Revoke(Revoke {
-                    ring: wish.ring.clone(),
+                    ring: input.ring.clone(),
                     number: key.number,
                     kid,
                     reason,
@@ -160,12 +161,12 @@ impl Office {
             policy: trusted.policy_ref(),
             operation,
             order: None,
-            proposer: Some(wish.proposer),
-            reason: wish.reason,
-            ticket: wish.ticket,
+            proposer: Some(input.proposer),
+            reason: input.reason,
+            ticket: input.ticket,
             created_at: now,
-            approve_by: wish.approve_by,
-            execute_by: wish.execute_by,
+            approve_by: input.approve_by,
+            execute_by: input.execute_by,
             nonce: Nonce(self.env.random()?),
         };
         // What no quorum could approve is not even proposed.
@@ -174,9 +175,9 @@ impl Office {
     }
 
     /// The bytes that the proposer signs.
-    pub fn proposal_paper(request: &Request) -> Result<Paper, Error> {
+    pub fn proposal_payload(request: &Request) -> Result<SigningPayload, Error> {
         let bytes = request.encode()?;
-        Ok(Paper {
+        Ok(SigningPayload {
             namespace: request.namespace(Purpose::Propose).to_string(),
             bytes: request.message(Purpose::Propose, &bytes),
         })
@@ -186,7 +187,7 @@ impl Office {
     pub async fn propose(&self, bytes: Vec<u8>, signature: &str) -> Result<String, Error> {
         let request = Request::decode(&bytes)?;
         let id = Sha256Digest::of(&bytes).to_string();
-        let signature = normal(signature)?;
+        let signature = normalized(signature)?;
         let now = self.env.now();
         let (_, trusted) = self.trusted().await?;
         let ceremony = Ceremony {

@@ -25,8 +25,9 @@ use std::time::Duration;
 use serde::Serialize;
 use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
 
-use super::office::Held;
-use super::{Error, Kind, Office};
+use super::error::{Error, Kind};
+use super::service::CeremonyFacts;
+use super::service::CeremonyService;
 use store::{CeremonyState, KeyObjectRow, ObjectState};
 use token::{Executor, Found};
 use trust::error_chain;
@@ -51,7 +52,7 @@ pub enum Alone {
 /// Longer than any administrative call may take.
 const UNDER_WAY: Duration = Duration::from_secs(120);
 
-impl Office {
+impl CeremonyService {
     pub async fn reconcile(
         &self,
         executor: &Executor,
@@ -134,16 +135,16 @@ impl Office {
                     // Token or database are out of reach: nothing is known, nothing is concluded.
                     Err(error) if error.kind() == Kind::Unavailable => return Err(error),
                     Err(error) => {
-                        let held = self.held(&object.ceremony).await?;
+                        let facts = self.facts(&object.ceremony).await?;
                         let why = format!("cannot be accepted: {error}");
-                        self.resolve(&held, &object.id, ObjectState::Abandoned, &why)
+                        self.resolve(&facts, &object.id, ObjectState::Abandoned, &why)
                             .await?;
                         finding(&why, "abandoned; remove it from the token manually")
                     }
                 }
             }
             (ObjectState::Intended, found) => {
-                let held = self.held(&object.ceremony).await?;
+                let facts = self.facts(&object.ceremony).await?;
                 let (why, action) = match found {
                     None => ("planned but never generated", "abandoned; propose it again"),
                     // If we die after the removal, the next run finds nothing and abandons it.
@@ -156,27 +157,27 @@ impl Office {
                         "abandoned; remove it from the token manually",
                     ),
                 };
-                self.resolve(&held, &object.id, ObjectState::Abandoned, why)
+                self.resolve(&facts, &object.id, ObjectState::Abandoned, why)
                     .await?;
                 finding(why, action)
             }
             (ObjectState::Destroying, None) => {
-                let held = self.held(&in_progress(object)?).await?;
-                let request = Request::decode(&held.row.request)?;
+                let facts = self.facts(&in_progress(object)?).await?;
+                let request = Request::decode(&facts.row.request)?;
                 if let Operation::Destroy(order) = &request.operation {
                     let at = Time::from_millis(object.updated_at);
                     let here = |key: &&DestroyKey| is_at(key, &object.id);
                     if let Some(key) = order.keys.iter().find(here) {
-                        self.archive(&held, key, at).await?;
+                        self.archive(&facts, key, at).await?;
                     }
-                    self.record_if_all_gone(&held, order, at).await?;
+                    self.record_if_all_gone(&facts, order, at).await?;
                 }
                 finding("destroyed but not recorded", "recorded")
             }
             (ObjectState::Destroying, Some(_)) => {
-                let held = self.held(&in_progress(object)?).await?;
+                let facts = self.facts(&in_progress(object)?).await?;
                 let why = "should have been destroyed but still exists";
-                self.resolve(&held, &object.id, ObjectState::Present, why)
+                self.resolve(&facts, &object.id, ObjectState::Present, why)
                     .await?;
                 finding(why, "the ceremony has failed; propose it again")
             }
@@ -216,7 +217,7 @@ impl Office {
     /// has failed.
     async fn record_if_all_gone(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         order: &Destroy,
         at: Time,
     ) -> Result<(), Error> {
@@ -230,10 +231,10 @@ impl Office {
             return Ok(());
         }
         let how = "destroyed, found after a crash";
-        match self.record_destruction(held, order, at, how).await {
+        match self.record_destruction(facts, order, at, how).await {
             Err(Error::Store(error)) if error.is_conflict() => {
                 let executing = CeremonyState::Executing;
-                self.move_to(held, executing, CeremonyState::Failed, "overtaken")
+                self.move_to(facts, executing, CeremonyState::Failed, "overtaken")
                     .await
             }
             done => done,
@@ -241,8 +242,8 @@ impl Office {
     }
 
     async fn adopt(&self, object: &KeyObjectRow, executor: &Executor) -> Result<Kid, Error> {
-        let held = self.held(&object.ceremony).await?;
-        let request = Request::decode(&held.row.request)?;
+        let facts = self.facts(&object.ceremony).await?;
+        let request = Request::decode(&facts.row.request)?;
         let Operation::Generate(order) = &request.operation else {
             return Err(Error::Unfit(
                 "a planned key object belongs to no generation ceremony".to_owned(),
@@ -251,12 +252,12 @@ impl Office {
         let Place::Pkcs11(place) = &order.place else {
             return Err(Error::Unfit("no key on a PKCS#11 token".to_owned()));
         };
-        let born = executor.read_back(place.cka_id.0).await?;
+        let generated = executor.read_back(place.cka_id.0).await?;
         let intended_at = Time::from_millis(object.created_at);
-        self.record_birth(
-            &held,
+        self.record_generation(
+            &facts,
             order,
-            &born,
+            &generated,
             executor,
             intended_at,
             "adopted after a crash",

@@ -3,10 +3,11 @@
 use std::fmt;
 
 use serde::Serialize;
-use trust::tally::{NotCounted, Standing};
+use trust::tally::NotCounted;
 use trust::{Kid, Line, Request};
 
-use super::{Error, Office};
+use super::error::{Error, describe_standing};
+use super::service::CeremonyService;
 use store::CeremonyState;
 
 #[derive(Debug, Clone, Serialize)]
@@ -30,18 +31,18 @@ pub struct Report {
     pub kids: Vec<Kid>,
 }
 
-impl Office {
+impl CeremonyService {
     /// Counts everything anew.
     pub async fn report(&self, id: &str) -> Result<Report, Error> {
-        let held = self.held(id).await?;
-        let request = Request::decode(&held.row.request)?;
+        let facts = self.facts(id).await?;
+        let request = Request::decode(&facts.row.request)?;
         let mut report = Report {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             operation: request.operation.word(),
             ring: request.operation.ring().map(ToString::to_string),
             proposer: request.proposer.as_ref().map(ToString::to_string),
             lines: request.lines,
-            state: held.row.state.to_string(),
+            state: facts.row.state.to_string(),
             standing: String::new(),
             approvals_needed: None,
             approved_by: Vec::new(),
@@ -50,8 +51,8 @@ impl Office {
             not_counted: Vec::new(),
             kids: Vec::new(),
         };
-        if held.row.execution.is_some() {
-            let (transcript, tally) = held.acceptances()?;
+        if facts.row.execution.is_some() {
+            let (transcript, tally) = facts.acceptances()?;
             report.approved_by = tally
                 .approved_by()
                 .iter()
@@ -61,7 +62,7 @@ impl Office {
             report.acceptances_needed = Some(tally.needed.get());
             report.not_counted = not_counted(&tally.not_counted);
             report.kids = kids(&tally.statement().outcome);
-            report.standing = match (held.row.state, tally.is_complete()) {
+            report.standing = match (facts.row.state, tally.is_complete()) {
                 (CeremonyState::Closed, _) => "finished".to_owned(),
                 (_, true) => "accepted".to_owned(),
                 (_, false) => format!(
@@ -71,11 +72,11 @@ impl Office {
             };
             drop(transcript);
         } else {
-            let tally = held.tally(self.env.now());
+            let tally = facts.tally(self.env.now());
             report.approved_by = members(tally.counted.iter().map(|c| &c.member));
             report.approvals_needed = tally.needed.map(trust::Threshold::get);
             report.not_counted = not_counted(&tally.not_counted);
-            report.standing = standing(&tally.standing);
+            report.standing = describe_standing(&tally.standing);
         }
         Ok(report)
     }
@@ -102,21 +103,6 @@ fn not_counted(all: &[NotCounted]) -> Vec<String> {
             None => not.why.to_string(),
         })
         .collect()
-}
-
-pub(super) fn standing(standing: &Standing) -> String {
-    match standing {
-        Standing::Approved => "approved".to_owned(),
-        Standing::Waiting { missing } => format!("waiting for {missing} more approval(s)"),
-        Standing::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
-        Standing::Cancelled { by, reason } => format!("cancelled by {by}: {reason}"),
-        Standing::Expired { deadline, at } => format!("{deadline} was {at}"),
-        Standing::Refused(obstacles) => obstacles
-            .iter()
-            .map(ToString::to_string)
-            .collect::<Vec<_>>()
-            .join("; "),
-    }
 }
 
 impl fmt::Display for Report {

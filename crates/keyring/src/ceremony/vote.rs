@@ -6,49 +6,51 @@ use trust::leaf::ActKind;
 use trust::tally::{Standing, Tally};
 use trust::{MemberId, MemberSignature, Purpose, Time, sshsig};
 
-use super::office::{Held, objection_body};
-use super::{Error, Office, Report};
+use super::error::Error;
+use super::report::Report;
+use super::service::CeremonyService;
+use super::service::{CeremonyFacts, objection_body};
 use log::Event;
 use store::{CeremonySignatureRow, CeremonyState, Change};
 
-impl Office {
+impl CeremonyService {
     /// Takes a custodian's approval. When it completes the quorum the ceremony is approved.
     pub async fn approve(&self, id: &str, signature: &str) -> Result<Report, Error> {
-        let mut held = self.held(id).await?;
-        needs(
-            &held,
+        let mut facts = self.facts(id).await?;
+        require_state(
+            &facts,
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "proposed",
         )?;
-        let signature = normal(signature)?;
+        let signature = normalized(signature)?;
         let received_at = self.env.now();
-        held.ceremony.approvals.push(Approval {
+        facts.ceremony.approvals.push(Approval {
             signature: signature.clone(),
             received_at,
         });
-        let tally = held.tally(received_at);
+        let tally = facts.tally(received_at);
         if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
             return Err(Error::NotApproved(tally.into_standing()));
         }
-        let last = held.ceremony.approvals.len() - 1;
+        let last = facts.ceremony.approvals.len() - 1;
         if let Some(not) = tally.not_counted.iter().find(|not| not.index == last) {
             let why = not.why.to_string();
-            self.refused("approve", &held, &why).await?;
+            self.record_refusal("approve", &facts, &why).await?;
             return Err(Error::DoesNotCount(why));
         }
         let member = tally.counted.last().map(|counted| counted.member.clone());
-        self.keep(&held, "approve", member, None, &signature, received_at)
+        self.add_signature(&facts, "approve", member, None, &signature, received_at)
             .await?;
-        if tally.standing == Standing::Approved && held.row.state == CeremonyState::Proposed {
+        if tally.standing == Standing::Approved && facts.row.state == CeremonyState::Proposed {
             self.move_to(
-                &held,
+                &facts,
                 CeremonyState::Proposed,
                 CeremonyState::Approved,
                 "approved",
             )
             .await?;
         }
-        self.report(&held.row.id).await
+        self.report(&facts.row.id).await
     }
 
     /// Takes a custodian's rejection; one blocks for good.
@@ -68,14 +70,14 @@ impl Office {
         reason: &str,
         signature: &str,
     ) -> Result<Report, Error> {
-        let mut held = self.held(id).await?;
-        needs(
-            &held,
+        let mut facts = self.facts(id).await?;
+        require_state(
+            &facts,
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "proposed",
         )?;
-        let signature = normal(signature)?;
-        let body = objection_body(&held.row.request, reason)?;
+        let signature = normalized(signature)?;
+        let body = objection_body(&facts.row.request, reason)?;
         let received_at = self.env.now();
         let objection = Objection {
             body: String::from_utf8_lossy(&body).into_owned(),
@@ -84,39 +86,39 @@ impl Office {
         };
         let (all, to, not) = match purpose {
             Purpose::Cancel => (
-                &mut held.ceremony.cancellations,
+                &mut facts.ceremony.cancellations,
                 CeremonyState::Cancelled,
                 "not the proposer's signature over this request",
             ),
             _ => (
-                &mut held.ceremony.rejections,
+                &mut facts.ceremony.rejections,
                 CeremonyState::Rejected,
                 "not an active custodian's signature over this request",
             ),
         };
         *all = vec![objection];
-        let tally = held.tally(received_at);
+        let tally = facts.tally(received_at);
         let by = match (&tally.standing, to) {
             (Standing::Rejected { by, .. }, CeremonyState::Rejected)
             | (Standing::Cancelled { by, .. }, CeremonyState::Cancelled) => by.clone(),
             _ => {
-                self.refused(purpose.word(), &held, not).await?;
+                self.record_refusal(purpose.word(), &facts, not).await?;
                 return Err(Error::DoesNotCount(not.to_owned()));
             }
         };
         let by = Some(by);
         let why = Some((reason, body));
-        self.keep(&held, purpose.word(), by, why, &signature, received_at)
+        self.add_signature(&facts, purpose.word(), by, why, &signature, received_at)
             .await?;
-        self.move_to(&held, held.row.state, to, &to.to_string())
+        self.move_to(&facts, facts.row.state, to, &to.to_string())
             .await?;
-        self.report(&held.row.id).await
+        self.report(&facts.row.id).await
     }
 
     /// Keeps a signature. Its row and its leaf have the one instant by which it was judged.
-    pub(super) async fn keep(
+    pub(super) async fn add_signature(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         purpose: &str,
         member: Option<MemberId>,
         objection: Option<(&str, Vec<u8>)>,
@@ -132,7 +134,7 @@ impl Office {
         };
         let custodian = member.map(|member| format!("{who}:{member}"));
         let row = CeremonySignatureRow {
-            ceremony: held.row.id.clone(),
+            ceremony: facts.row.id.clone(),
             purpose: purpose.to_owned(),
             body: body.unwrap_or_default(),
             signature: encoded(signature)?,
@@ -143,8 +145,8 @@ impl Office {
             digest: Some(signature.digest()?),
             actor: custodian.as_deref().unwrap_or(&self.actor),
             reason,
-            reference: Some(&held.row.id),
-            ring: held.row.ring.as_deref(),
+            reference: Some(&facts.row.id),
+            ring: facts.row.ring.as_deref(),
             time: received_at,
             ..self.event()
         };
@@ -154,12 +156,17 @@ impl Office {
         Ok(())
     }
 
-    pub(super) async fn refused(&self, action: &str, held: &Held, why: &str) -> Result<(), Error> {
+    pub(super) async fn record_refusal(
+        &self,
+        action: &str,
+        facts: &CeremonyFacts,
+        why: &str,
+    ) -> Result<(), Error> {
         let event = Event {
             kind: ActKind::Refusal,
             action,
-            reference: Some(&held.row.id),
-            ring: held.row.ring.as_deref(),
+            reference: Some(&facts.row.id),
+            ring: facts.row.ring.as_deref(),
             reason: Some(why),
             ..self.event()
         };
@@ -169,21 +176,21 @@ impl Office {
 
     pub(super) async fn move_to(
         &self,
-        held: &Held,
+        facts: &CeremonyFacts,
         from: CeremonyState,
         to: CeremonyState,
         action: &str,
     ) -> Result<(), Error> {
         let change = Change::MoveCeremony {
-            id: held.row.id.clone(),
+            id: facts.row.id.clone(),
             from,
             to,
             at: self.env.now().millis(),
         };
         let event = Event {
             action,
-            reference: Some(&held.row.id),
-            ring: held.row.ring.as_deref(),
+            reference: Some(&facts.row.id),
+            ring: facts.row.ring.as_deref(),
             ..self.event()
         };
         self.log.commit(&change, &event).await?;
@@ -191,28 +198,28 @@ impl Office {
     }
 }
 
-impl Held {
+impl CeremonyFacts {
     pub(super) fn tally(&self, now: trust::Time) -> Tally {
         trust::tally(&self.trusted, &self.ceremony, &self.history, now)
     }
 }
 
-pub(super) fn needs(
-    held: &Held,
+pub(super) fn require_state(
+    facts: &CeremonyFacts,
     states: &[CeremonyState],
     needed: &'static str,
 ) -> Result<(), Error> {
-    if states.contains(&held.row.state) {
+    if states.contains(&facts.row.state) {
         return Ok(());
     }
     Err(Error::State {
-        found: held.row.state.to_string(),
+        found: facts.row.state.to_string(),
         needed,
     })
 }
 
 /// One spelling for each signature, so that the same one is recognised.
-pub(super) fn normal(signature: &str) -> Result<MemberSignature, Error> {
+pub(super) fn normalized(signature: &str) -> Result<MemberSignature, Error> {
     sshsig::normalize(signature)
         .map(MemberSignature::ssh)
         .map_err(|e| Error::DoesNotCount(e.to_string()))

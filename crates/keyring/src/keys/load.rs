@@ -9,8 +9,9 @@ use tracing::{error, info};
 use trust::publication::{Published, PublishedKey, plan_jwks};
 use trust::{Kid, Location, Pin, Safety, Time, Trusted, Usage};
 
-use super::section::Publication;
-use super::{Current, Document, Key, Ring, Snapshot};
+use super::publish::Document;
+use super::settings::PublicationSettings;
+use super::snapshot::{Current, Key, RejectedKey, Ring, Snapshot};
 use access::{Credentials, MalformedCredential};
 use log::{
     ActIndex, BoundKey, Certified, KeyActs, VerifiedLogAct, bind_key, unverified_chains,
@@ -26,13 +27,6 @@ const POLL: Duration = Duration::from_secs(5);
 
 /// Clock skew between replicas and verifiers that `publish_safety` covers besides the cache time.
 const SKEW: Duration = Duration::from_secs(1);
-
-/// A key in the database that is not used, and why.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Refused {
-    pub kid: String,
-    pub why: String,
-}
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -62,7 +56,7 @@ pub struct Settings {
 }
 
 impl Settings {
-    pub fn new(pin: Pin, publication: &Publication) -> Result<Self, String> {
+    pub fn new(pin: Pin, publication: &PublicationSettings) -> Result<Self, String> {
         // A key stays secondary as long as it was published before: the same caches are waited for.
         let safety = Safety::new(
             publication.publish_safety,
@@ -293,10 +287,10 @@ async fn read(
         for row in key_rows {
             match certify(store, settings, trusted.as_ref(), certified, &row).await? {
                 Ok(known) => match load_key(&row, &known) {
-                    Ok(key) => keys.push(Arc::new(key.told(&acts))),
-                    Err(why) => refused.push(Refused { kid: row.kid, why }),
+                    Ok(key) => keys.push(Arc::new(key.with_acts(&acts))),
+                    Err(why) => refused.push(RejectedKey { kid: row.kid, why }),
                 },
-                Err(why) => refused.push(Refused { kid: row.kid, why }),
+                Err(why) => refused.push(RejectedKey { kid: row.kid, why }),
             }
         }
         // A change in between could mix two states; then everything is read again.
@@ -376,7 +370,7 @@ fn load_key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
 }
 
 impl Key {
-    fn told(self, acts: &ActIndex) -> Self {
+    fn with_acts(self, acts: &ActIndex) -> Self {
         let KeyActs {
             accepted, revoked, ..
         } = acts.of(&self.kid);

@@ -4,8 +4,8 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde::{Deserialize, Serialize};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
 
-use super::sign::{Error, Signed};
-use super::{Format, Serialised};
+use super::formats::{Format, Serialised};
+use super::signed::{Error, Signed};
 use store::IdempotentAnswer;
 
 /// Everything but the index, which is the leaf's.

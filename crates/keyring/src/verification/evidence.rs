@@ -13,7 +13,7 @@ use trust::history::History;
 use trust::leaf::Leaf;
 use trust::{Kid, Pin};
 
-use super::{Claim, Error};
+use super::question::{Claim, Error};
 use crate::keys::{Key, Keys};
 use log::Proofs;
 use store::Store;
@@ -57,7 +57,7 @@ pub struct KeyLife {
     pub log_keys: Vec<String>,
 }
 
-struct Told {
+struct KeyActs {
     life: Vec<Logged>,
     history: History,
     pending: Vec<i64>,
@@ -65,14 +65,14 @@ struct Told {
 
 /// Gathers evidence. Cheap to clone.
 #[derive(Clone)]
-pub struct Gatherer {
+pub struct EvidenceBuilder {
     pub(super) keys: Arc<Keys>,
     pub(super) store: Store,
     pub(super) proofs: Proofs,
     pub(super) pin: Pin,
 }
 
-impl Gatherer {
+impl EvidenceBuilder {
     pub fn new(keys: Arc<Keys>, store: Store, proofs: Proofs, pin: Pin) -> Self {
         Self {
             keys,
@@ -84,7 +84,7 @@ impl Gatherer {
 
     /// Of the signature at this place in the log, without the signature, which the log has not got.
     pub async fn of_leaf(&self, index: i64) -> Result<Vec<u8>, NoEvidence> {
-        self.gather(index, None).await
+        self.build(index, None).await
     }
 
     /// Of a signature that the caller holds, with it. `salt` is what came with it.
@@ -110,10 +110,10 @@ impl Gatherer {
             salt: salt.map(Base64Url),
             signature: Base64Url(checked.signature),
         };
-        self.gather(entry.index, Some(subject)).await
+        self.build(entry.index, Some(subject)).await
     }
 
-    async fn gather(&self, index: i64, subject: Option<Subject>) -> Result<Vec<u8>, NoEvidence> {
+    async fn build(&self, index: i64, subject: Option<Subject>) -> Result<Vec<u8>, NoEvidence> {
         let receipt = self.proofs.receipt(index).await?;
         let receipt = receipt.ok_or(NoEvidence::NotFound)?;
         let kid = match Leaf::parse(receipt.leaf.body.as_bytes()) {
@@ -124,13 +124,13 @@ impl Gatherer {
         let key = snapshot.keys.get(&kid);
         let key = key.ok_or_else(|| NoEvidence::Broken(format!("key {kid} is refused")))?;
         let mut signers = BTreeSet::from([receipt.log_kid.clone()]);
-        let told = self.told(key, &mut signers).await?;
-        if !told.pending.is_empty() {
+        let acts = self.acts(key, &mut signers).await?;
+        if !acts.pending.is_empty() {
             return Err(NoEvidence::NotFound);
         }
         let (origins, corrections) = self.log_acts(&mut signers).await?;
         let log_keys = self.log_keys(signers).await?;
-        let revocation = match told.history.revoked_by() {
+        let revocation = match acts.history.revoked_by() {
             Some(ceremony) => self.store.transcript(ceremony).await?,
             None => None,
         };
@@ -139,7 +139,7 @@ impl Gatherer {
             environment: self.pin.environment.clone(),
             proof: receipt.proof.to_string(),
             leaf: receipt.leaf.body,
-            life: told.life,
+            life: acts.life,
             log_keys,
             origins,
             revocation: revocation.map(text).transpose()?,
@@ -206,7 +206,7 @@ impl Gatherer {
         let snapshot = self.keys.current();
         let key = snapshot.keys.get(kid).ok_or(NoEvidence::NotFound)?;
         let mut signers = BTreeSet::new();
-        let Told { life, pending, .. } = self.told(key, &mut signers).await?;
+        let KeyActs { life, pending, .. } = self.acts(key, &mut signers).await?;
         Ok(KeyLife {
             life,
             pending,
@@ -215,15 +215,15 @@ impl Gatherer {
     }
 
     /// The acts that made the key what it is, with their proofs.
-    async fn told(&self, key: &Key, signers: &mut BTreeSet<String>) -> Result<Told, NoEvidence> {
-        let mut told = Told {
+    async fn acts(&self, key: &Key, signers: &mut BTreeSet<String>) -> Result<KeyActs, NoEvidence> {
+        let mut acts = KeyActs {
             life: Vec::new(),
             history: History::new(key.kid.clone(), key.state.life().prepared_at),
             pending: Vec::new(),
         };
         for index in self.keys.acts_of(&key.kid).await? {
             let Some(receipt) = self.proofs.receipt(index).await? else {
-                told.pending.push(index);
+                acts.pending.push(index);
                 continue;
             };
             let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
@@ -231,14 +231,14 @@ impl Gatherer {
                 Ok(Leaf::Act(act)) => act,
                 _ => return Err(NoEvidence::Broken(format!("leaf {index} is not an act"))),
             };
-            told.history.apply(&act).map_err(|error| broken(&error))?;
+            acts.history.apply(&act).map_err(|error| broken(&error))?;
             signers.insert(receipt.log_kid);
-            told.life.push(Logged {
+            acts.life.push(Logged {
                 leaf: receipt.leaf.body,
                 proof: receipt.proof.to_string(),
             });
         }
-        Ok(told)
+        Ok(acts)
     }
 
     pub(super) async fn transcript(&self, ceremony: &str) -> Result<String, NoEvidence> {

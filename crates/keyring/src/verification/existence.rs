@@ -7,7 +7,7 @@
 use trust::verdict::Existence;
 use trust::{Kid, Time};
 
-use super::Error;
+use super::question::Error;
 use crate::keys::Keys;
 use log::{ProofError, Proofs};
 use store::{Occurrence, Store};
@@ -74,8 +74,8 @@ pub(super) async fn after_acts(
     };
     if let Some(act) = store.leaf(index).await.map_err(unreadable)? {
         let times = keys.times().await.map_err(unreadable)?;
-        let told = times.of(index.unsigned_abs(), Time::from_millis(act.time));
-        let after = told + std::time::Duration::from_millis(1);
+        let act_time = times.of(index.unsigned_abs(), Time::from_millis(act.time));
+        let after = act_time + std::time::Duration::from_millis(1);
         existence.at = existence.at.max(after);
     }
     Ok(())

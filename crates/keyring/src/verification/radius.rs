@@ -5,7 +5,8 @@ use std::sync::Arc;
 
 use trust::{Kid, Time};
 
-use super::{Error, Verification};
+use super::question::Error;
+use super::verify::Verification;
 use store::{DayRow, LeafFilter};
 
 /// A page of the signatures by one key.

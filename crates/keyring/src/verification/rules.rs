@@ -7,7 +7,7 @@ use trust::timestamp::{Authorities, TimestampError};
 use trust::verdict::Withdrawn;
 use trust::{Algorithm, Time};
 
-use super::section::Verification;
+use super::settings::Settings;
 
 /// Who is believed about time, and which algorithms are not sound any more.
 #[derive(Debug, Clone, Default)]
@@ -33,9 +33,9 @@ pub enum RulesError {
 }
 
 impl Rules {
-    pub fn read(section: &Verification) -> Result<Self, RulesError> {
+    pub fn read(settings: &Settings) -> Result<Self, RulesError> {
         let mut authorities = Authorities::default();
-        for path in &section.timestamp_authorities {
+        for path in &settings.timestamp_authorities {
             let pem = std::fs::read(path).map_err(|source| RulesError::Read {
                 path: path.clone(),
                 source,
@@ -49,7 +49,7 @@ impl Rules {
         }
         Ok(Self {
             authorities,
-            withdrawn: section.withdrawn.clone(),
+            withdrawn: settings.withdrawn.clone(),
         })
     }
 

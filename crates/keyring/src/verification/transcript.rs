@@ -6,9 +6,9 @@ use trust::leaf::{ActLeaf, Leaf};
 use trust::transcript::Logged;
 use trust::{Kid, MemberSignature, Sha256Digest, Transcript};
 
-use super::{Gatherer, NoEvidence};
+use super::evidence::{EvidenceBuilder, NoEvidence};
 
-impl Gatherer {
+impl EvidenceBuilder {
     /// As it was written, and with proofs as soon as a checkpoint covers the ceremony's end. What
     /// would be refused is never given away.
     pub async fn transcript_of(&self, kid: &Kid) -> Result<Vec<u8>, NoEvidence> {
@@ -47,11 +47,11 @@ impl Gatherer {
 
 /// Of a vote that is not in the transcript there is nothing to prove.
 fn of_the_transcript(leaf: &str, signatures: &BTreeSet<Sha256Digest>) -> bool {
-    let told = |act: &ActLeaf| {
+    let in_transcript = |act: &ActLeaf| {
         act.digest
             .is_some_and(|digest| signatures.contains(&digest))
     };
-    matches!(Leaf::parse(leaf.as_bytes()), Ok(Leaf::Act(act)) if told(&act))
+    matches!(Leaf::parse(leaf.as_bytes()), Ok(Leaf::Act(act)) if in_transcript(&act))
 }
 
 /// The digests of all signatures in a transcript.

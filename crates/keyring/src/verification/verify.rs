@@ -10,7 +10,8 @@ use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
 
 use super::existence::{after_acts, by_row, proven};
-use super::{Answer, Claim, Covered, Error, Question, Rules};
+use super::question::{Answer, Claim, Covered, Error, Question};
+use super::rules::Rules;
 use crate::keys::{Key, Keys, Snapshot};
 use base::Env;
 use log::Proofs;
@@ -47,8 +48,8 @@ pub(super) struct Checked {
 /// finding against the signature either.
 fn unproven(verdict: &mut Verdict) {
     verdict.reasons.retain(|reason| *reason != Reason::NotInLog);
-    let told = verdict.reasons.contains(&Reason::NoProofOfExistence);
-    if verdict.outcome == Outcome::Indeterminate && !told {
+    let stated = verdict.reasons.contains(&Reason::NoProofOfExistence);
+    if verdict.outcome == Outcome::Indeterminate && !stated {
         verdict.reasons.push(Reason::NoProofOfExistence);
     }
 }

@@ -298,7 +298,7 @@ mod tests {
 
     use super::*;
     use store::CeremonyState;
-    use testkit::custodians::{Done, Office, correction, new_origin};
+    use testkit::custodians::{Custodians, Done, correction, new_origin};
 
     fn row(done: &Done) -> CeremonyRow {
         CeremonyRow {
@@ -324,9 +324,9 @@ mod tests {
 
     #[test]
     fn what_was_done_to_the_log_rests_on_ceremonies_that_lead_to_what_it_is() {
-        let office = Office::new("production");
-        let corrected = office.done(0, correction("old", 2, 3, 0));
-        let began = office.done(0, new_origin("old", "new", 6, 8));
+        let custodians = Custodians::new("production");
+        let corrected = custodians.done(0, correction("old", 2, 3, 0));
+        let began = custodians.done(0, new_origin("old", "new", 6, 8));
         let tree = Sha256Digest::of(b"tree");
         let roots = BTreeMap::from([(4, Sha256Digest::of(b"")), (6, tree), (9, tree)]);
         let codes = |done: &[(i64, &Done)], rows: &[CeremonyRow], origin: &str| {
@@ -335,7 +335,7 @@ mod tests {
                 acts.note(*index, leaf(done));
             }
             let mut findings = Findings::default();
-            log_acts(rows, &acts, &roots, office.pin(), origin, &mut findings);
+            log_acts(rows, &acts, &roots, custodians.pin(), origin, &mut findings);
             let (told, _) = findings.into_parts();
             let codes = told.iter().map(|finding| finding.code);
             codes.collect::<Vec<_>>().join(" ")
@@ -345,7 +345,7 @@ mod tests {
         assert_eq!(codes(&all, &rows, "new"), "");
         assert_eq!(codes(&[], &[], "new"), "");
         assert_eq!(codes(&all, &rows, "old"), "origin");
-        let elsewhere = office.done(0, new_origin("old", "new", 4, 8));
+        let elsewhere = custodians.done(0, new_origin("old", "new", 4, 8));
         let all_but_it = [(4, &elsewhere)];
         assert_eq!(codes(&all_but_it, &[row(&elsewhere)], "new"), "origin");
         assert_eq!(codes(&all, &rows[1..], "new"), "correction");
@@ -355,7 +355,7 @@ mod tests {
         let mut other = corrected.clone();
         other.leaf["last"] = 4.into();
         assert_eq!(codes(&[(5, &other)], &rows, "new"), "correction");
-        let again = office.done(0, new_origin("old", "newer", 9, 9));
+        let again = custodians.done(0, new_origin("old", "newer", 9, 9));
         let rows = [row(&began), row(&again)];
         let all = [(6, &began), (9, &again)];
         assert_eq!(codes(&all, &rows, "new"), "origin");

@@ -11,7 +11,7 @@ use trust::tlog::merkle::leaf_hash;
 use trust::tlog::tile::{Builder, encode_bundle};
 
 use super::*;
-use testkit::custodians::{Done, Office, correction, minute, signed};
+use testkit::custodians::{Custodians, Done, correction, minute, signed};
 
 const OLD: &str = "old.example/log";
 const NEW: &str = "new.example/log";
@@ -101,8 +101,8 @@ impl Log {
     }
 }
 
-fn office() -> Office {
-    Office::new("production")
+fn custodians() -> Custodians {
+    Custodians::new("production")
 }
 
 /// What was found, and what is remembered then.
@@ -122,7 +122,7 @@ impl Look {
 fn look(log: &Log, before: Option<&State>) -> Look {
     let runtime = tokio::runtime::Builder::new_current_thread().build();
     runtime.unwrap().block_on(async {
-        let genesis = office().pin().genesis;
+        let genesis = custodians().pin().genesis;
         let follower = Follower::new(log.shown(), genesis, None);
         let round = Round {
             watch: LogReader::resume(genesis, before.cloned()).unwrap(),
@@ -170,7 +170,7 @@ fn ahead() -> Log {
 }
 
 fn corrected(at: i64) -> Done {
-    office().done(at, correction(OLD, 2, 2, 2))
+    custodians().done(at, correction(OLD, 2, 2, 2))
 }
 
 #[test]
@@ -203,13 +203,13 @@ fn a_corrected_clock_alarms_nobody_who_reads_the_correction() {
 fn a_correction_of_other_leaves_or_too_late_a_bound_helps_nobody() {
     for (first, last, bound) in [(3, 4, 2), (0, 1, 2), (2, 2, 4_999)] {
         let mut log = ahead();
-        log.append(&office().done(5_000, correction(OLD, first, last, bound)));
+        log.append(&custodians().done(5_000, correction(OLD, first, last, bound)));
         let told = look(&log, None);
         assert_eq!(told.codes(), ["backdated"; 2], "{first} to {last}, {bound}");
     }
     // A bound before what was true makes its own leaf backdated.
     let mut log = Log::of(&[20, 21, 5_000]);
-    log.append(&office().done(22, correction(OLD, 2, 2, 10)));
+    log.append(&custodians().done(22, correction(OLD, 2, 2, 10)));
     assert_eq!(look(&log, None).codes(), ["backdated"]);
 }
 
@@ -222,7 +222,7 @@ fn a_correction_that_does_not_rest_on_a_ceremony_is_told_and_has_no_effect() {
         ("not the range", |done| done.leaf["last"] = 3.into()),
         ("not the origin", |done| done.leaf["origin"] = NEW.into()),
         ("another origin", |done| {
-            *done = office().done(4, correction(NEW, 2, 2, 2));
+            *done = custodians().done(4, correction(NEW, 2, 2, 2));
         }),
         ("not the bound", |done| {
             done.leaf["bound"] = json!(minute(1))
@@ -249,20 +249,20 @@ fn a_correction_that_does_not_rest_on_a_ceremony_is_told_and_has_no_effect() {
         }),
         ("no transcript", |done| done.transcript = b"{}".to_vec()),
         ("custodians of another genesis", |done| {
-            let other = Office::new("another").done(4, correction(OLD, 2, 2, 2));
+            let other = Custodians::new("another").done(4, correction(OLD, 2, 2, 2));
             *done = other;
         }),
         ("another ceremony", |done| {
-            let (_, transcript) = office().close(4, correction(OLD, 2, 2, 3));
+            let (_, transcript) = custodians().close(4, correction(OLD, 2, 2, 3));
             done.leaf["digest"] = json!(Sha256Digest::of(&transcript));
             done.transcript = transcript;
         }),
         ("another operation", |done| {
-            *done = office().done(4, new_origin(&ahead(), 5, NEW));
+            *done = custodians().done(4, new_origin(&ahead(), 5, NEW));
             done.leaf["action"] = "clock-correction".into();
         }),
         ("its own leaf", |done| {
-            *done = office().done(4, correction(OLD, 2, 5, 2))
+            *done = custodians().done(4, correction(OLD, 2, 5, 2))
         }),
     ];
     for (what, change) in changes {
@@ -330,7 +330,7 @@ fn new_origin(old: &Log, size: usize, origin: &str) -> Operation {
 
 #[test]
 fn acts_on_a_key_are_judged_at_the_times_that_were_corrected() {
-    let genesis = office().pin().genesis;
+    let genesis = custodians().pin().genesis;
     let mut log = Log::of(&[0]);
     let kid = "A".repeat(43);
     let act = |action: &str, kind: &str, at: i64| {
@@ -362,7 +362,7 @@ fn acts_on_a_key_are_judged_at_the_times_that_were_corrected() {
         codes.join(" ")
     };
     assert_eq!(history(&log), "history");
-    log.append(&office().done(4, correction(OLD, 1, 1, 2)));
+    log.append(&custodians().done(4, correction(OLD, 1, 1, 2)));
     assert_eq!(history(&log), "");
 }
 

@@ -55,8 +55,8 @@ mod tests {
     use crate::middleware::auth::Caller;
     use crate::middleware::peer::Peer;
     use crate::testing::{self, Answered, Fixture, LONG};
-    use keyring::keys::Publication;
-    use keyring::rotation::Wish;
+    use keyring::keys::PublicationSettings;
+    use keyring::rotation::RingChange;
 
     const PATH: &str = "/.well-known/jwks.json";
 
@@ -126,17 +126,17 @@ mod tests {
 
     #[tokio::test]
     async fn keys_that_did_not_fit_are_counted_and_linked() {
-        let publication = Publication {
+        let publication = PublicationSettings {
             budget_bytes: 300,
-            ..Publication::default()
+            ..PublicationSettings::default()
         };
         let fixture = Fixture::over(testing::settings(), publication, Peer::default()).await;
         fixture.standby("records").await;
         fixture.wait(LONG);
-        fixture.change("records", &Wish::Rotate).await;
+        fixture.change("records", &RingChange::Rotate).await;
         fixture.wait(LONG);
         let first = fixture.kid().parse().unwrap();
-        fixture.change("records", &Wish::Retire(first)).await;
+        fixture.change("records", &RingChange::Retire(first)).await;
         let answered = fixture.get(PATH).await;
         assert_eq!(answered.header("x-chancery-keys-left-out"), "1");
         assert_eq!(

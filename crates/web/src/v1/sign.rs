@@ -179,7 +179,7 @@ mod tests {
     use crate::middleware::peer::Peer;
     use crate::testing::{self, Fixture, OPERATOR, SIGNER};
     use crate::v1::sign_request::SignRequest;
-    use keyring::keys::Publication;
+    use keyring::keys::PublicationSettings;
     use keyring::signing::{Encoding, Format};
     use trust::Algorithm;
 
@@ -404,7 +404,8 @@ mod tests {
             sans: vec!["signer.example".to_owned()],
             ..Peer::default()
         };
-        let fixture = Fixture::over(testing::settings(), Publication::default(), peer).await;
+        let fixture =
+            Fixture::over(testing::settings(), PublicationSettings::default(), peer).await;
         assert_eq!(fixture.post(PATH, GOOD).await.status, StatusCode::OK);
         let mut request = testing::post(PATH, GOOD);
         request

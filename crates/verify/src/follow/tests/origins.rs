@@ -7,7 +7,7 @@ fn begun(old: &Log, size: usize, origin: &str, at: i64) -> Log {
     let mut log = old.clone();
     log.leaves.truncate(size);
     log.origin = origin.to_owned();
-    log.append(&office().done(at, new_origin(old, size, origin)));
+    log.append(&custodians().done(at, new_origin(old, size, origin)));
     log
 }
 
@@ -129,7 +129,7 @@ fn another_origin_is_a_fork_unless_its_ceremony_says_how_it_came() {
         ("the act has no origin", 50, |old| {
             let mut new = first(old, 90);
             new.origin = NEW.to_owned();
-            let mut done = office().done(100, new_origin(old, 90, NEW));
+            let mut done = custodians().done(100, new_origin(old, 90, NEW));
             done.leaf.as_object_mut().unwrap().remove("origin");
             new.append(&done);
             new
@@ -137,7 +137,7 @@ fn another_origin_is_a_fork_unless_its_ceremony_says_how_it_came() {
         ("the act tells of another size", 50, |old| {
             let mut new = first(old, 90);
             new.origin = NEW.to_owned();
-            let mut done = office().done(100, new_origin(old, 90, NEW));
+            let mut done = custodians().done(100, new_origin(old, 90, NEW));
             done.leaf["last"] = 99.into();
             new.append(&done);
             new
@@ -145,7 +145,7 @@ fn another_origin_is_a_fork_unless_its_ceremony_says_how_it_came() {
         ("custodians of another genesis", 50, |old| {
             let mut new = first(old, 90);
             new.origin = NEW.to_owned();
-            new.append(&Office::new("another").done(100, new_origin(old, 90, NEW)));
+            new.append(&Custodians::new("another").done(100, new_origin(old, 90, NEW)));
             new
         }),
     ];
@@ -193,7 +193,7 @@ fn acts_on_keys_are_among_what_is_left() {
 fn an_origin_does_not_go_on_after_its_end() {
     let old = hundred();
     let mut both = old.clone();
-    let done = office().done(100, new_origin(&old, 100, NEW));
+    let done = custodians().done(100, new_origin(&old, 100, NEW));
     both.append(&done).silent(111);
     let shown = std::mem::take(&mut both.transcripts);
     let told = look(&both, None);
@@ -210,7 +210,7 @@ fn a_correction_of_an_old_origin_is_not_one_of_what_took_its_place() {
     let mut old = hundred();
     // Leaf 99 is corrected, and lost; what stands at 99 now is another leaf.
     old.silent(100);
-    old.append(&office().done(100, correction(OLD, 95, 99, 5)));
+    old.append(&custodians().done(100, correction(OLD, 95, 99, 5)));
     let mut new = begun(&old, 95, NEW, 120);
     for at in 131..140 {
         new.silent(at);

@@ -9,14 +9,14 @@ use trust::{
     Transcript, Trusted, dsse, json,
 };
 
-use super::Error;
+use super::error::Error;
 use crate::keys::Settings;
 use base::Env;
 use log::{Event, Log, unverified_chains};
 use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentRow, Store};
 
 /// Holds ceremonies. Cheap to make.
-pub struct Office {
+pub struct CeremonyService {
     pub(super) store: Store,
     pub(super) log: Log,
     pub(super) env: Env,
@@ -28,14 +28,14 @@ pub struct Office {
 
 /// Exact bytes for a custodian to sign, and the namespace to sign them under.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Paper {
+pub struct SigningPayload {
     pub namespace: String,
     pub bytes: Vec<u8>,
 }
 
 /// Everything about a ceremony that a tally needs, fresh from the database and unverified but for
 /// the chain.
-pub(super) struct Held {
+pub(super) struct CeremonyFacts {
     pub(super) row: CeremonyRow,
     pub(super) ceremony: Ceremony,
     pub(super) accepts: Vec<MemberSignature>,
@@ -44,7 +44,7 @@ pub(super) struct Held {
     pub(super) history: History,
 }
 
-impl Office {
+impl CeremonyService {
     pub fn new(store: Store, env: Env, settings: &Settings, actor: String) -> Self {
         Self {
             log: Log::new(store.clone()),
@@ -143,7 +143,7 @@ impl Office {
         Ok(row)
     }
 
-    pub(super) async fn held(&self, id: &str) -> Result<Held, Error> {
+    pub(super) async fn facts(&self, id: &str) -> Result<CeremonyFacts, Error> {
         let row = self.row(id).await?;
         let (chains, trusted) = self.trusted().await?;
         let mut ceremony = Ceremony {
@@ -162,7 +162,7 @@ impl Office {
         let history = self
             .history(&Request::decode(&row.request)?, &row.id)
             .await?;
-        Ok(Held {
+        Ok(CeremonyFacts {
             row,
             ceremony,
             accepts,
@@ -193,36 +193,36 @@ impl Office {
         Ok((row.request, before))
     }
 
-    pub async fn approval_paper(&self, id: &str) -> Result<Paper, Error> {
+    pub async fn approval_payload(&self, id: &str) -> Result<SigningPayload, Error> {
         let row = self.row(id).await?;
         let request = Request::decode(&row.request)?;
-        Ok(Paper {
+        Ok(SigningPayload {
             namespace: request.namespace(Purpose::Approve).to_string(),
             bytes: request.message(Purpose::Approve, &row.request),
         })
     }
 
     /// To reject, or to cancel.
-    pub async fn objection_paper(
+    pub async fn objection_payload(
         &self,
         id: &str,
         purpose: Purpose,
         reason: &str,
-    ) -> Result<Paper, Error> {
+    ) -> Result<SigningPayload, Error> {
         let row = self.row(id).await?;
         let request = Request::decode(&row.request)?;
         let body = objection_body(&row.request, reason)?;
-        Ok(Paper {
+        Ok(SigningPayload {
             namespace: request.namespace(purpose).to_string(),
             bytes: objection_message(&request, purpose, &body),
         })
     }
 
-    pub async fn acceptance_paper(&self, id: &str) -> Result<Paper, Error> {
+    pub async fn acceptance_payload(&self, id: &str) -> Result<SigningPayload, Error> {
         let row = self.row(id).await?;
         let request = Request::decode(&row.request)?;
         let draft = draft(&row)?;
-        Ok(Paper {
+        Ok(SigningPayload {
             namespace: request.namespace(Purpose::Accept).to_string(),
             bytes: acceptance_message(&request, draft.acceptance.statement.as_bytes()),
         })

@@ -15,7 +15,7 @@ const SHORTEST_IN_PRODUCTION: Duration = Duration::from_secs(3_600);
 /// so the two cannot contradict each other.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Publication {
+pub struct PublicationSettings {
     #[serde(with = "duration")]
     pub publish_safety: Duration,
     /// Largest JWKS; some clients refuse a set over 51 200 bytes.
@@ -24,7 +24,7 @@ pub struct Publication {
     pub okp_in_combined_set: bool,
 }
 
-impl Default for Publication {
+impl Default for PublicationSettings {
     fn default() -> Self {
         Self {
             publish_safety: Duration::from_secs(86_400),
@@ -34,7 +34,7 @@ impl Default for Publication {
     }
 }
 
-impl Publication {
+impl PublicationSettings {
     /// `Cache-Control: max-age` of a JWKS: a quarter of `publish_safety` at most, so that a
     /// verifier has refetched, clock skew and a slow fetch included, before a new key signs.
     pub fn max_age(&self) -> Duration {

@@ -2,11 +2,13 @@
 
 mod answer;
 mod formats;
+mod log_key;
 mod retention;
-mod seal;
 mod sign;
+mod signed;
 
 pub use formats::{Encoding, Format, Serialised};
+pub use log_key::LogKey;
 pub use retention::forget_old_answers;
-pub use seal::LogKey;
-pub use sign::{Error, IdempotencyKey, Signed, Signing};
+pub use sign::{IdempotencyKey, Signing};
+pub use signed::{Error, Signed};

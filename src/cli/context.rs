@@ -7,14 +7,14 @@ use anyhow::Context as _;
 
 use super::{World, config};
 use crate::config::Config;
-use keyring::ceremony::Office;
+use keyring::ceremony::CeremonyService;
 use keyring::keys::{self, Keys, Settings, Snapshot};
 use log::{Event, Log};
 use store::{Change, Store};
 use token::Executor;
 use verify::output::{Code, Failure};
 
-pub struct Open {
+pub struct CliContext {
     pub config: Config,
     pub store: Store,
     pub log: Log,
@@ -25,7 +25,7 @@ pub struct Open {
     program: std::path::PathBuf,
 }
 
-impl Open {
+impl CliContext {
     pub async fn new(path: &Path, world: &World) -> Result<Self, Failure> {
         let config = config::load(path, world)?;
         let store = connect(&config, world).await?;
@@ -78,8 +78,8 @@ impl Open {
         Ok(keys.await.map_err(from_keys)?.current())
     }
 
-    pub fn office(&self, world: &World) -> Office {
-        Office::new(
+    pub fn ceremonies(&self, world: &World) -> CeremonyService {
+        CeremonyService::new(
             self.store.clone(),
             world.env.clone(),
             &self.settings,

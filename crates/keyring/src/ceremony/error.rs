@@ -1,22 +1,6 @@
-//! Ceremonies: requests in, custodians' signatures counted, the token touched, transcripts out.
-//!
-//! Nothing here decides whether a quorum was reached: `trust::tally` does, from the stored bytes
-//! and the pinned genesis, whenever something is about to be done. Rows only say how far we are.
-
-mod accept;
-mod execute;
-mod office;
-mod propose;
-mod reconcile;
-mod report;
-mod vote;
+//! Why a ceremony does not go on.
 
 use trust::tally::Standing;
-
-pub use office::{File, Office, Paper, open_file};
-pub use propose::{Draft, Proposal};
-pub use reconcile::Alone;
-pub use report::{Report, kids};
 
 /// Why a ceremony does not go on.
 #[derive(Debug, thiserror::Error)]
@@ -26,7 +10,7 @@ pub enum Error {
     #[error("the ceremony is {found}, expected {needed}")]
     State { found: String, needed: &'static str },
     /// The tally said no; nothing was done.
-    #[error("not approved by the quorum: {}", report::standing(.0))]
+    #[error("not approved by the quorum: {}", describe_standing(.0))]
     NotApproved(Standing),
     /// This signature would not count, so it was not kept.
     #[error("this signature does not count: {0}")]
@@ -80,5 +64,21 @@ impl Error {
             Self::Json(_) | Self::Randomness(_) => Kind::Failed,
             _ => Kind::Refused,
         }
+    }
+}
+
+/// In words.
+pub(super) fn describe_standing(standing: &Standing) -> String {
+    match standing {
+        Standing::Approved => "approved".to_owned(),
+        Standing::Waiting { missing } => format!("waiting for {missing} more approval(s)"),
+        Standing::Rejected { by, reason } => format!("rejected by {by}: {reason}"),
+        Standing::Cancelled { by, reason } => format!("cancelled by {by}: {reason}"),
+        Standing::Expired { deadline, at } => format!("{deadline} was {at}"),
+        Standing::Refused(obstacles) => obstacles
+            .iter()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .join("; "),
     }
 }

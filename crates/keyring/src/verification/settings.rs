@@ -7,7 +7,7 @@ use trust::{Algorithm, Time};
 /// `[verification]`: what verdicts rest on besides the keys and the log.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Verification {
+pub struct Settings {
     /// PEM files with the certificates of RFC 3161 time stamp authorities that are trusted, or of
     /// those that issue to them; relative to the configuration file. Revocation of a certificate is
     /// not looked up: an authority that is not trusted any more is taken out of here.
@@ -17,7 +17,7 @@ pub struct Verification {
     pub withdrawn: BTreeMap<Algorithm, Time>,
 }
 
-impl Verification {
+impl Settings {
     pub fn resolve(&mut self, base: &Path) {
         for path in &mut self.timestamp_authorities {
             if path.is_relative() {

@@ -1,23 +1,9 @@
-//! Gathers the facts about a signature and lets `trust` decide the verdict.
-
-mod evidence;
-mod existence;
-mod radius;
-mod rules;
-mod section;
-mod transcript;
-mod verify;
+//! What is asked about a signature, and what is answered.
 
 use std::sync::Arc;
 
 use trust::timestamp::Timestamp;
 use trust::{Kid, Time};
-
-pub use evidence::{Gatherer, KeyLife, NoEvidence};
-pub use radius::{Issued, Radius, RadiusQuestion};
-pub use rules::{Rules, RulesError};
-pub use section::Verification as VerificationSection;
-pub use verify::Verification;
 
 /// What somebody asks.
 #[derive(Debug, Clone)]

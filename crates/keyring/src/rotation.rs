@@ -9,9 +9,9 @@ use crate::keys::Ring;
 use log::{Event, Log};
 use store::Change;
 
-/// What is wished for.
+/// A change that somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Wish {
+pub enum RingChange {
     /// The next standby becomes the primary.
     Rotate,
     /// The key that was primary before becomes it again.
@@ -20,7 +20,7 @@ pub enum Wish {
     Retire(Kid),
 }
 
-impl Wish {
+impl RingChange {
     /// For the audit trail.
     pub fn word(&self) -> &'static str {
         match self {
@@ -46,12 +46,12 @@ pub struct Plan {
 }
 
 /// Pure: facts in, steps out.
-pub fn plan(ring: &Ring, wish: &Wish, safety: &Safety, now: Time) -> Result<Plan, Blocked> {
+pub fn plan(ring: &Ring, change: &RingChange, safety: &Safety, now: Time) -> Result<Plan, Blocked> {
     let keys = ring.plan_keys();
-    let steps = match wish {
-        Wish::Rotate => plan::plan_rotate(&keys, safety, now)?,
-        Wish::RollBack => plan::plan_roll_back(&keys)?,
-        Wish::Retire(kid) => plan::plan_retire(&keys, kid, safety, now)?,
+    let steps = match change {
+        RingChange::Rotate => plan::plan_rotate(&keys, safety, now)?,
+        RingChange::RollBack => plan::plan_roll_back(&keys)?,
+        RingChange::Retire(kid) => plan::plan_retire(&keys, kid, safety, now)?,
     };
     let of = |wanted: &[Action]| {
         let step = steps.iter().find(|step| wanted.contains(&step.action));
@@ -78,7 +78,7 @@ pub fn plan(ring: &Ring, wish: &Wish, safety: &Safety, now: Time) -> Result<Plan
         old: of(&[Action::Demote, Action::Retire]),
         new,
         ring: ring.name.to_string(),
-        action: wish.word(),
+        action: change.word(),
         expected_version: ring.version,
         steps,
     })

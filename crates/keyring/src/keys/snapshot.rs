@@ -1,14 +1,4 @@
-//! The read model: every ring and key in memory, replaced as a whole when the database says that
-//! something changed. Signing and JWKS never ask the database for a key.
-//!
-//! A key gets in here only with its transcript, which is tallied again from the
-//! pinned genesis, and a row that does not agree with its transcript is refused and reported.
-
-mod load;
-mod publish;
-mod section;
-#[cfg(test)]
-mod tests;
+//! Rings and keys as memory keeps them: one version of the database.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -23,9 +13,7 @@ use access::Credentials;
 use token::Handle;
 use trust::log_acts::CorrectedTimes;
 
-pub use load::{Error, Keys, Refused, Settings};
-pub use publish::Document;
-pub use section::Publication;
+use super::publish::Document;
 
 /// One version in a ring.
 pub struct Key {
@@ -86,7 +74,7 @@ pub struct Snapshot {
     pub jwks: Document,
     pub credentials: Arc<Credentials>,
     /// Keys in the database that were not believed, with the reason.
-    pub refused: Vec<Refused>,
+    pub refused: Vec<RejectedKey>,
     /// Of the log's leaves, as corrected.
     pub times: Arc<CorrectedTimes>,
 }
@@ -153,4 +141,11 @@ impl Key {
             ref other => other.word(),
         }
     }
+}
+
+/// A key in the database that is not used, and why.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RejectedKey {
+    pub kid: String,
+    pub why: String,
 }

@@ -1,0 +1,19 @@
+//! Ceremonies: requests in, custodians' signatures counted, the token touched, transcripts out.
+//!
+//! Nothing here decides whether a quorum was reached: `trust::tally` does, from the stored bytes
+//! and the pinned genesis, whenever something is about to be done. Rows only say how far we are.
+
+mod accept;
+mod error;
+mod execute;
+mod propose;
+mod reconcile;
+mod report;
+mod service;
+mod vote;
+
+pub use error::{Error, Kind};
+pub use propose::{Draft, ProposalInput};
+pub use reconcile::{Alone, Finding};
+pub use report::{Report, kids};
+pub use service::{CeremonyService, File, SigningPayload, open_file};

@@ -1,0 +1,19 @@
+//! The whole crate over a real database, keys in memory and custodians who sign: after every step the state of everything
+//! is looked at.
+
+mod ceremony_accept;
+mod ceremony_destroy;
+mod ceremony_execute;
+mod ceremony_files;
+mod ceremony_generate;
+mod ceremony_propose;
+mod ceremony_vote;
+mod installation;
+mod keys;
+mod rotation;
+mod service;
+mod serving;
+mod signing;
+mod signing_faults;
+mod verification;
+mod verification_evidence;
