@@ -124,7 +124,7 @@ fn a_key_is_revoked_while_its_ring_rotates() {
     installation.chancery(["ceremony", "execute", &twins[1]]);
     refused(
         &installation.try_chancery(["ceremony", "execute", &twins[0]]),
-        "next is 3",
+        "expected 3",
     );
 }
 

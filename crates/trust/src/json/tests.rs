@@ -58,11 +58,11 @@ fn every_refusal_names_the_member() {
         ),
         (
             r#"{"inner":{"name":"a"},"list":[9007199254740992]}"#,
-            "list[0]: integer beyond",
+            "list[0]: integer exceeds",
         ),
         (
             r#"{"inner":{"name":"a"},"list":[99999999999999999999999]}"#,
-            "list[0]: integer beyond",
+            "list[0]: integer exceeds",
         ),
         (
             r#"{"inner":{"name":"a","nick":"b"},"list":[]}"#,

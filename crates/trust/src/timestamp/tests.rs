@@ -214,7 +214,7 @@ fn token_of_the_future_or_out_of_its_certificates_time_proves_nothing() {
         let late = "2100-01-01T00:00:00.000Z".parse().unwrap();
         let outcome = verify(&token, SIGNATURE, &roots, late);
         let why = outcome.unwrap_err().to_string();
-        assert!(why.contains("CN=tsa: it was not valid when"), "{why}");
+        assert!(why.contains("CN=tsa: it was not valid at"), "{why}");
     }
 }
 
