@@ -26,15 +26,16 @@ test:
 ## demonstration: ceremonies, signatures over a real log file, a rotation under load, a compromise
 demo:
 	@.ci/setup build token
-	$(CARGO) build --locked --bin chancery
-	$(CARGO) run --locked -p chancery-demo
+	$(CARGO) build --locked -p chancery -p chancery-demo --bins
+	@$${CARGO_TARGET_DIR:-target}/debug/chancery-demo
 
 ## the same installation, kept running in .run/; a second run starts it again
 run:
 	@.ci/setup build token
 	@if [ -e .run/chancery.toml ]; then grep -H '^issuer' .run/chancery.toml; \
 		exec $(CARGO) run --locked --bin chancery -- --config .run/chancery.toml serve; \
-	else $(CARGO) build --locked --bin chancery && exec $(CARGO) run --locked -p chancery-demo -- --directory .run --keep; fi
+	else $(CARGO) build --locked -p chancery -p chancery-demo --bins && \
+		exec $${CARGO_TARGET_DIR:-target}/debug/chancery-demo --directory .run --keep; fi
 
 ## benchmarks as ratios within one run; ONLY=id,id selects, SOAK=600 sets the soak time; report in target/bench/report.md
 bench:

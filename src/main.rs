@@ -13,7 +13,7 @@ use clap::Parser as _;
 
 use crate::cli::{Arguments, Command, LogCommand, World, from_keys};
 use crate::config::Config;
-use base::{Env, NoRandomness};
+use base::{Env, NoRandomness, Tasks};
 use keyring::keys::Keys;
 use keyring::signing::{self, Signing};
 use keyring::verification::{self, EvidenceBuilder, Verification};
@@ -102,13 +102,13 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         "{:08x}",
         u32::from_be_bytes(env.random().context("generating an instance name")?)
     );
-    let seal = Arc::new(signing::LogKey::new(keys.clone(), pool.clone()));
-    let (proofs, keeper) = log::open(
+    let log_key = Arc::new(signing::LogKey::new(keys.clone(), pool.clone()));
+    let (proofs, runner) = log::open(
         &config.log,
         &config.service.issuer,
         |name| cli::variable(&world, name),
         &store,
-        seal,
+        log_key,
         &env,
         &instance,
     )
@@ -116,7 +116,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     .context("cannot open the log")
     .map_err(Failure::unavailable)?;
     let holder = instance.clone();
-    let group = Group::start(store.clone(), keeper.watch());
+    let (group, committer) = Group::new(store.clone(), runner.watch());
     let signing = Signing::new(
         keys.clone(),
         pool.clone(),
@@ -133,9 +133,17 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     );
     let evidence_builder = EvidenceBuilder::new(keys.clone(), store.clone(), proofs.clone(), pin);
 
-    let following = tokio::spawn(keys.clone().follow());
-    let keeping = tokio::spawn(keeper.run());
-    let forgetting = tokio::spawn(signing::forget_old_answers(store.clone(), env.clone()));
+    let mut tasks = Tasks::default();
+    tasks.start_draining("group commit", committer, |committer| {
+        Box::pin(committer.run())
+    });
+    tasks.start("keys", keys.clone(), |keys| Box::pin(keys.clone().follow()));
+    runner.start(&mut tasks);
+    tasks.start(
+        "idempotency",
+        (store.clone(), env.clone()),
+        |(store, env)| Box::pin(signing::forget_old_answers(store.clone(), env.clone())),
+    );
     warn_of_unfinished(&store).await?;
     let services = web::Services {
         keys,
@@ -152,14 +160,9 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     };
     let mut settings = web::Settings::new(&config.http, config.service.issuer.clone());
     settings.history_ring = config.service.history_ring.clone();
-    let served = web::serve(services, settings, told_to_stop()).await;
-    following.abort();
-    forgetting.abort();
-    keeping.abort();
+    let served = web::serve(services, settings, shutdown_signal()).await;
     // What follows the database holds a connection until it has really ended.
-    let _ = following.await;
-    let _ = forgetting.await;
-    let _ = keeping.await;
+    tasks.stop().await;
     // Whoever comes next integrates at once; without it, when our lease has run out.
     let returned = store.return_lease(log::INTEGRATOR, &holder);
     if !matches!(tokio::time::timeout(CLOSING, returned).await, Ok(Ok(_))) {
@@ -177,7 +180,7 @@ async fn serve_witness(options: &witness::Serve, world: World) -> Result<(), Fai
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let witness = Arc::new(options.open().map_err(cli::witness_failed)?);
     let clock = Arc::new(move || world.env.now());
-    witness::serve(witness, clock, options.listen, told_to_stop())
+    witness::serve(witness, clock, options.listen, shutdown_signal())
         .await
         .context("the HTTP server failed")
         .map_err(Failure::unavailable)
@@ -199,7 +202,7 @@ async fn warn_of_unfinished(store: &Store) -> anyhow::Result<()> {
 }
 
 /// Ctrl-C, or what systemd and Kubernetes send.
-async fn told_to_stop() {
+async fn shutdown_signal() {
     let interrupt = tokio::signal::ctrl_c();
     match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
         Ok(mut terminate) => {

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use crate::support::custodian::Custodian;
 use crate::support::database::Database;
 use crate::support::installation::{Installation, Service, base64url, directory, member, text};
-use crate::support::postgres::Server;
 use crate::support::process::{run, until};
+use testkit::postgres::Server;
 
 pub const RING: &str = "integrity";
 

@@ -12,8 +12,8 @@ use crate::support::database::Database;
 use crate::support::http::send;
 use crate::support::installation::{Installation, Service, directory, member, text};
 use crate::support::load::{Load, all_in_trail, signed, tally, unexpected};
-use crate::support::postgres::Server;
 use crate::support::process::{run, until};
+use testkit::postgres::Server;
 
 const RING: &str = "integrity";
 

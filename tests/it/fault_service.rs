@@ -11,8 +11,8 @@ use crate::support::database::Database;
 use crate::support::http::{connect, request, send};
 use crate::support::installation::{Installation, directory, member};
 use crate::support::load::{Load, all_in_trail, signed, tally, unexpected};
-use crate::support::postgres::Server;
 use crate::support::process::{signal, until};
+use testkit::postgres::Server;
 
 const RING: &str = "integrity";
 

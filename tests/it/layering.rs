@@ -39,7 +39,8 @@ const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("crates/trust", &[], &[]),
     ("crates/base", &["trust"], &[]),
     ("hsm", &[], &["cryptoki"]),
-    ("crates/store", &["base", "trust"], &["sqlx"]),
+    // Optional: for its feature `testing`.
+    ("crates/store", &["base", "testkit", "trust"], &["sqlx"]),
     ("crates/token", &["hsm", "trust"], &[]),
     ("crates/access", &["store", "trust"], &[]),
     (
@@ -135,6 +136,7 @@ const MOST_LINES: usize = 600;
 enum Rule {
     Floor,
     Pure,
+    Style,
     Length,
     Attribute,
     Unfinished,
@@ -171,6 +173,13 @@ fn inspect(file: &str, source: &str) -> Vec<Violation> {
         });
     };
 
+    if file.ends_with("/mod.rs") {
+        add(
+            1,
+            Rule::Style,
+            "a module with a folder is `name.rs` beside `name/`".to_owned(),
+        );
+    }
     let lines = source.lines().count();
     if lines > MOST_LINES {
         add(
@@ -317,11 +326,11 @@ fn blocking_crate(tokens: &[Token], add: &mut impl FnMut(usize, Rule, String)) {
     }
 }
 
-/// `http/sign.rs` is the module `http::sign`, `http/mod.rs` is `http`, `main.rs` is the root.
+/// `http/sign.rs` is the module `http::sign`, `main.rs` and `lib.rs` are the root.
 fn module_of(within: &str) -> Vec<String> {
     let path = within.trim_end_matches(".rs");
     let mut module: Vec<String> = path.split('/').map(str::to_owned).collect();
-    if module.last().is_some_and(|m| m == "mod") || path == "main" || path == "lib" {
+    if path == "main" || path == "lib" {
         module.pop();
     }
     module
@@ -454,14 +463,14 @@ fn broken(file: &str, source: &str) -> Vec<(Rule, usize)> {
 #[test]
 fn imports_go_down() {
     for (file, source) in [
-        ("src/config/mod.rs", "use crate::telemetry::Filter;"),
-        ("src/config/mod.rs", "\nuse crate::cli::Arguments;"),
+        ("src/config.rs", "use crate::telemetry::Filter;"),
+        ("src/config.rs", "\nuse crate::cli::Arguments;"),
         (
             "crates/keyring/src/keys/load.rs",
             "use crate::{\n    signing::Signing,\n};",
         ),
         (
-            "crates/keyring/src/signing/mod.rs",
+            "crates/keyring/src/signing.rs",
             "fn f() { crate::verification::verdict(); }",
         ),
         (
@@ -472,7 +481,7 @@ fn imports_go_down() {
             "crates/keyring/src/signing/sign.rs",
             "mod inner { use super::super::super::ceremony; }",
         ),
-        ("crates/keyring/src/keys/mod.rs", "use crate::Wiring;"),
+        ("crates/keyring/src/keys.rs", "use crate::Wiring;"),
         (
             "crates/web/src/problem.rs",
             "use crate::v1::state::ServerState;",
@@ -490,7 +499,7 @@ fn imports_go_down() {
             "use crate::{signing::Signer, keys::Key}; use super::Error; mod tests { use super::super::Error; }",
         ),
         (
-            "crates/keyring/src/rotation/mod.rs",
+            "crates/keyring/src/rotation.rs",
             "use crate::ceremony::Ceremony;",
         ),
         (
@@ -498,13 +507,13 @@ fn imports_go_down() {
             "use crate::problem::Problem; #[cfg(test)] mod tests { use crate::testing::Fixture; }",
         ),
         (
-            "crates/keyring/src/keys/mod.rs",
+            "crates/keyring/src/keys.rs",
             "// use crate::ceremony::x;\nconst X: &str = \"use crate::ceremony::x\"; const Y: &str = r#\"crate::ceremony\"#;",
         ),
     ] {
         assert_eq!(broken(file, source), [], "{file}: {source}");
     }
-    assert_eq!(broken("src/kitchen/mod.rs", "")[0].0, Rule::Floor);
+    assert_eq!(broken("src/kitchen.rs", "")[0].0, Rule::Floor);
 }
 
 #[test]
@@ -575,6 +584,12 @@ fn nothing_is_ignored_allowed_or_left_unfinished() {
         ),
         []
     );
+}
+
+#[test]
+fn modules_have_one_style() {
+    assert_eq!(broken("hsm/src/worker/mod.rs", ""), [(Rule::Style, 1)]);
+    assert_eq!(broken("hsm/src/worker.rs", ""), []);
 }
 
 #[test]

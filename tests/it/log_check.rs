@@ -7,8 +7,8 @@ use crate::support::installation::{Installation, directory, text};
 use crate::support::past::{check, codes};
 
 use crate::support::load::{Load, signed};
-use crate::support::postgres::Server;
 use crate::support::process::{done, until};
+use testkit::postgres::Server;
 
 /// Retires a key as soon as that is safe.
 fn retire(installation: &Installation, ring: &str, kid: &str) {

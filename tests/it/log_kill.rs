@@ -18,8 +18,8 @@ use crate::support::database::Database;
 use crate::support::http::send;
 use crate::support::installation::{Installation, Service, base64url, directory};
 use crate::support::load::sig_hash;
-use crate::support::postgres::Server;
 use crate::support::process::until;
+use testkit::postgres::Server;
 
 /// What a caller was given and will hold against us.
 #[derive(Default)]

@@ -11,8 +11,8 @@ use trust::verdict::Outcome;
 use crate::support::database::Database;
 use crate::support::http::Answer;
 use crate::support::installation::{Installation, Service, directory, member};
-use crate::support::postgres::Server;
 use crate::support::process::{Said, repository, run, until};
+use testkit::postgres::Server;
 
 const DATABASE: &str = "chancery_it";
 const RING: &str = "integrity";

@@ -5,8 +5,8 @@ use serde_json::{Value, json};
 use crate::support::database::Database;
 use crate::support::installation::{Installation, directory};
 use crate::support::past::{Past, alarms, check, codes};
-use crate::support::postgres::Server;
 use crate::support::process::run;
+use testkit::postgres::Server;
 
 /// One thing that a superuser does, and what `log check` has to say of it, with the leaf if that is known.
 struct Deed {

@@ -7,7 +7,6 @@
     reason = "a test that cannot go on ends"
 )]
 
-#[path = "../support/mod.rs"]
 mod support;
 
 mod api_forgery;

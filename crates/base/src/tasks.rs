@@ -40,7 +40,7 @@ struct Task {
     running: JoinHandle<()>,
 }
 
-/// The set; dropped without [`Tasks::stop`], its tasks go on until the process ends.
+/// The set; dropped without [`Tasks::stop`], its tasks are stopped at once, and nobody waits for them.
 #[derive(Default)]
 pub struct Tasks {
     tasks: Vec<Task>,
@@ -83,8 +83,8 @@ impl Tasks {
     }
 
     /// Stops all, the last first, and returns when each has ended: what they held is free then.
-    pub async fn stop(self) {
-        for mut task in self.tasks.into_iter().rev() {
+    pub async fn stop(mut self) {
+        for mut task in std::mem::take(&mut self.tasks).into_iter().rev() {
             let ended = match task.stop {
                 Stop::WhenIdle => timeout(LAST_WORK, &mut task.running).await.is_ok(),
                 Stop::AtOnce => false,
@@ -96,6 +96,14 @@ impl Tasks {
                 task.running.abort();
                 let _ = task.running.await;
             }
+        }
+    }
+}
+
+impl Drop for Tasks {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.running.abort();
         }
     }
 }

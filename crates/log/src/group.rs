@@ -47,17 +47,21 @@ impl Drop for Expected {
 }
 
 impl Group {
-    /// Starts the committer; it ends when the last clone is dropped. `published` says whether the
-    /// log stands still.
-    pub fn start(store: Store, published: watch::Receiver<Published>) -> Self {
+    /// The queue, and what commits it: a task of its own. `published` says whether the log is halted.
+    pub fn new(store: Store, published: watch::Receiver<Published>) -> (Self, GroupCommitter) {
         let (queue, waiting) = mpsc::channel(QUEUE);
         let expected = Arc::new(AtomicUsize::new(0));
-        tokio::spawn(commit_groups(store, waiting, expected.clone()));
-        Self {
+        let committer = GroupCommitter {
+            store,
+            waiting,
+            expected: expected.clone(),
+        };
+        let group = Self {
             queue,
             expected,
             published,
-        }
+        };
+        (group, committer)
     }
 
     /// Says that `count` signatures are being made.
@@ -93,27 +97,33 @@ impl Group {
     }
 }
 
-async fn commit_groups(
+/// Commits what waits in the queue of a [`Group`].
+pub struct GroupCommitter {
     store: Store,
-    mut waiting: mpsc::Receiver<Waiting>,
+    waiting: mpsc::Receiver<Waiting>,
     expected: Arc<AtomicUsize>,
-) {
-    while let Some(first) = waiting.recv().await {
-        let close = Instant::now() + PATIENCE;
-        let mut size = first.records.len();
-        let mut group = vec![first];
-        while size < MAX_BATCH {
-            let next = match waiting.try_recv() {
-                Ok(next) => Some(next),
-                // Everybody who was announced is here: nothing to wait for.
-                Err(_) if size >= expected.load(Ordering::Relaxed) => None,
-                Err(_) => timeout_at(close, waiting.recv()).await.ok().flatten(),
-            };
-            let Some(next) = next else { break };
-            size += next.records.len();
-            group.push(next);
+}
+
+impl GroupCommitter {
+    /// Until the last clone of the group is dropped and its queue is empty.
+    pub async fn run(&mut self) {
+        while let Some(first) = self.waiting.recv().await {
+            let close = Instant::now() + PATIENCE;
+            let mut size = first.records.len();
+            let mut group = vec![first];
+            while size < MAX_BATCH {
+                let next = match self.waiting.try_recv() {
+                    Ok(next) => Some(next),
+                    // Everybody who was announced is here: nothing to wait for.
+                    Err(_) if size >= self.expected.load(Ordering::Relaxed) => None,
+                    Err(_) => timeout_at(close, self.waiting.recv()).await.ok().flatten(),
+                };
+                let Some(next) = next else { break };
+                size += next.records.len();
+                group.push(next);
+            }
+            commit(&self.store, group).await;
         }
-        commit(&store, group).await;
     }
 }
 

@@ -28,7 +28,7 @@ use store::{Change, Store};
 
 pub use act_index::{ActIndex, KeyActs, VerifiedLogAct, times};
 pub use check::{Auditor, Error as CheckError, Report};
-pub use group::Group;
+pub use group::{Group, GroupCommitter};
 pub use leaf::{Event, SignatureLeaf};
 pub use open::{OpenError, open};
 pub use proofs::{Error as ProofError, Proofs, Receipt};

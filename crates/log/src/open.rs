@@ -78,6 +78,7 @@ pub async fn open(
         looked: tokio::time::Instant::now(),
         witnesses,
         policy,
+        refused: None,
     };
     Ok((proofs, runner))
 }

@@ -14,7 +14,7 @@ use super::proofs::is_witnessed;
 use super::published::Published;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
-use base::Env;
+use base::{Env, Tasks};
 use store::{CheckpointRow, Store};
 use trust::error_chain;
 
@@ -42,6 +42,8 @@ pub struct LogRunner {
     pub policy: Option<Arc<WitnessPolicy>>,
     /// When this replica last held the database against what is published.
     pub looked: tokio::time::Instant,
+    /// Why the log is halted by what this replica read; kept when the task is started again.
+    pub refused: Option<Arc<str>>,
 }
 
 impl LogRunner {
@@ -49,19 +51,22 @@ impl LogRunner {
         self.published.subscribe()
     }
 
-    /// Until it is aborted.
-    pub async fn run(mut self) {
+    /// One task for each witness, and one that integrates and publishes.
+    pub fn start(mut self, tasks: &mut Tasks) {
+        self.witnesses.start(tasks);
+        tasks.start("log", self, |runner| Box::pin(runner.run()));
+    }
+
+    /// Until it is stopped.
+    async fn run(&mut self) {
         let mut findings = self.witnesses.findings();
         let news = self.witnesses.news();
-        self.publish(None, false).await;
-        // They end with us.
-        let _asking = self.witnesses.spawn();
+        self.publish(self.refused.clone(), false).await;
         // A database that was restored signs nothing before somebody outside could say so. This
         // ends: what is not answered in time counts as asked.
         let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
         let mut indexed = Instant::now();
-        let mut refused = None;
         loop {
             let alarm = findings.borrow().alarm();
             if let Some(alarm) = alarm {
@@ -72,7 +77,7 @@ impl LogRunner {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-            let (step, looked) = self.step(refused.is_some()).await;
+            let (step, looked) = self.step(self.refused.is_some()).await;
             match &step {
                 Ok(Step::Elsewhere) => integrates = false,
                 Ok(_) => integrates = true,
@@ -83,7 +88,7 @@ impl LogRunner {
                 Ok(_) => self.interval,
                 Err(_) => PAUSE.max(self.interval),
             };
-            refused = still_refused(refused, step.as_ref().err(), looked);
+            self.refused = still_refused(self.refused.take(), step.as_ref().err(), looked);
             if let Err(error) = &step {
                 metrics::counter!("chancery_log_errors").increment(1);
                 match error.is_fatal() {
@@ -94,7 +99,7 @@ impl LogRunner {
                     ),
                 }
             }
-            self.publish(refused.clone(), integrates).await;
+            self.publish(self.refused.clone(), integrates).await;
             // Whatever became of the tree; but one replica is enough.
             if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
                 pause = Duration::ZERO;

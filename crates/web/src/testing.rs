@@ -25,7 +25,7 @@ use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::state::{ServerState, SharedState};
 use access::access_token_hash;
-use base::Env;
+use base::{Env, Tasks};
 use keyring::ceremony::{CeremonyService, Draft, ProposalInput};
 use keyring::keys::{self, Keys, PublicationSettings};
 use keyring::rotation::{self, RingChange};
@@ -55,14 +55,8 @@ pub struct Fixture {
     settings: keys::Settings,
     now: Arc<AtomicI64>,
     connection: Connection,
-    keeping: tokio::task::JoinHandle<()>,
+    _tasks: Tasks,
     _tiles: tempfile::TempDir,
-}
-
-impl Drop for Fixture {
-    fn drop(&mut self) {
-        self.keeping.abort();
-    }
 }
 
 pub struct Answered {
@@ -150,8 +144,13 @@ impl Fixture {
             &env,
             "test",
         );
-        let (proofs, keeper) = opened.await.unwrap();
-        let group = Group::start(store.clone(), keeper.watch());
+        let (proofs, runner) = opened.await.unwrap();
+        let (group, committer) = Group::new(store.clone(), runner.watch());
+        let mut tasks = Tasks::default();
+        tasks.start_draining("group commit", committer, |committer| {
+            Box::pin(committer.run())
+        });
+        runner.start(&mut tasks);
         let services = Services {
             signing: Signing::new(
                 keys.clone(),
@@ -195,7 +194,7 @@ impl Fixture {
             settings: key_settings,
             now,
             connection,
-            keeping: tokio::spawn(keeper.run()),
+            _tasks: tasks,
             _tiles: tiles,
         };
         fixture.fill().await;

@@ -22,16 +22,16 @@ pub struct Signed {
 /// Why there is no signature. Each variant has a stable code over HTTP.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("there is no ring {0:?}")]
+    #[error("unknown ring {0:?}")]
     UnknownRing(String),
-    #[error("{principal:?} may not sign on ring {ring:?}")]
+    #[error("{principal:?} is not permitted to sign with ring {ring:?}")]
     NotAllowed { principal: String, ring: String },
-    #[error("ring {0:?} is the log's own and signs checkpoints only")]
+    #[error("ring {0:?} is reserved for the log and signs only checkpoints")]
     Reserved(String),
     /// The ring was never opened, or was stopped.
     #[error("ring {0:?} has no active key")]
     NoActiveKey(String),
-    #[error("ring {ring:?} signs {usage} only")]
+    #[error("ring {ring:?} signs only {usage}")]
     WrongUsage { ring: String, usage: &'static str },
     #[error("the request asks for {asked}, ring {ring:?} signs with {algorithm}")]
     WrongAlgorithm {
@@ -39,14 +39,14 @@ pub enum Error {
         algorithm: Algorithm,
         asked: String,
     },
-    #[error("the input does not fit: {0}")]
+    #[error("invalid input: {0}")]
     BadInput(String),
-    #[error("the idempotency key was used before for another request")]
+    #[error("the idempotency key was already used for a different request")]
     IdempotencyMismatch,
     /// The key was revoked or retired while its signature was on the way; it was not released.
-    #[error("key {0} may not sign any more")]
+    #[error("key {0} is no longer permitted to sign")]
     KeyMayNotSign(Kid),
-    #[error("the token did not sign")]
+    #[error("the HSM did not sign")]
     Token(#[source] token::Error),
     #[error("the signature could not be recorded, so it was not released")]
     Log(#[source] log::Error),

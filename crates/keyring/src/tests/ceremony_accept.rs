@@ -105,7 +105,7 @@ async fn what_was_accepted_and_not_closed_is_closed_later() {
             _ => {
                 let found = all.reconcile().await;
                 assert!(
-                    found[0].ends_with("was accepted, not closed -> closed"),
+                    found[0].ends_with("accepted but not closed -> closed"),
                     "{found:?}"
                 );
             }

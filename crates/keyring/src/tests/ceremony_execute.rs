@@ -74,7 +74,7 @@ async fn a_request_that_was_exchanged_in_the_database_is_not_carried_out() {
     all.tamper("ceremony", &sql).await;
     let refused = all.execute(&id).await.unwrap_err().to_string();
     assert!(
-        refused.contains("it was changed after it was proposed"),
+        refused.contains("was changed after it was proposed"),
         "{refused}"
     );
     assert_eq!(

@@ -20,7 +20,10 @@ async fn is_left_alone(all: &Installation, id: &str, on_token: &str) {
     let state = format!("{UNSETTLED}{on_token}");
     assert_eq!(all.state().await, state);
     let found = all.reconcile().await;
-    assert!(found[0].starts_with("begun a moment ago"), "{found:?}");
+    assert!(
+        found[0].starts_with("started less than two minutes ago"),
+        "{found:?}"
+    );
     let again = all.execute(id).await.unwrap_err();
     assert!(
         matches!(&again, Error::State { found, .. } if found == "executing"),
@@ -151,13 +154,16 @@ async fn a_newborn_that_does_not_sign_is_never_accepted() {
     all.wait(3);
     let found = all.reconcile().await;
     assert!(
-        found[0].ends_with("abandoned; remove it from the token by hand"),
+        found[0].ends_with("abandoned; remove it from the token manually"),
         "{found:?}"
     );
     assert_eq!(all.state().await, "generate failed | abandoned | - | pair");
     all.token.heal();
     let found = all.reconcile().await;
-    assert_eq!(found, ["recorded as gone, still on the token -> reported"]);
+    assert_eq!(
+        found,
+        ["recorded as destroyed but still on the token -> reported"]
+    );
     assert_eq!(all.state().await, "generate failed | abandoned | - | pair");
 }
 
@@ -169,7 +175,7 @@ async fn nothing_is_concluded_while_the_token_is_away() {
     all.wait(3);
     all.token.fail_signing(TokenError::Stopped);
     let found = all.reconcile().await;
-    assert!(found[0].starts_with("cannot be settled: "), "{found:?}");
+    assert!(found[0].starts_with("cannot be resolved: "), "{found:?}");
     assert_eq!(
         all.state().await,
         "generate executing | intended | - | pair"
@@ -186,7 +192,9 @@ async fn objects_that_nobody_approved_are_reported_and_not_touched() {
     all.token.make([9; 16], "smuggled", trust::KeySpec::P256);
     assert_eq!(
         all.reconcile().await,
-        ["on the token without a ceremony -> reported; it is not trusted, published or touched"]
+        [
+            "on the token without a ceremony -> reported only; it is not trusted, published or changed"
+        ]
     );
     assert_eq!(all.state().await, format!("{state}, pair"));
     assert_eq!(all.snapshot().await.keys.len(), 1);
@@ -198,7 +206,7 @@ async fn a_key_whose_private_half_is_gone_is_reported() {
     let found = all.token.executor().list().await.unwrap()[0].clone();
     all.token
         .lose_private_half(found.cka_id.try_into().unwrap());
-    let critical = ["missing or incomplete on the token -> reported: CRITICAL"];
+    let critical = ["missing or incomplete on the token -> reported as CRITICAL"];
     assert_eq!(all.reconcile().await, critical);
     assert_eq!(
         all.state().await,

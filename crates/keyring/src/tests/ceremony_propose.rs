@@ -119,7 +119,7 @@ async fn what_no_quorum_could_approve_is_not_proposed() {
         (reversed, "is not before"),
         (
             all.proposal("nothing", Installation::generation()),
-            "there is no ring nothing",
+            "unknown ring nothing",
         ),
         (
             all.proposal("records", Draft::Destroy { kid: kid.clone() }),
@@ -149,7 +149,7 @@ async fn a_revoked_key_is_revoked_again_only_for_something_worse() {
     let same = all.proposal("records", Installation::revocation(&kid));
     let why = all.try_propose(same).await.unwrap_err().to_string();
     assert!(
-        why.contains("only a more severe revocation follows"),
+        why.contains("only a more severe revocation is allowed"),
         "{why}"
     );
     let since = all.now();

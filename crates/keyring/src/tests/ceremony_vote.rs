@@ -27,7 +27,7 @@ async fn only_active_custodians_count_each_once_and_never_the_proposer() {
     let (all, id) = proposed().await;
     for (who, why) in [
         ("erin", "the member is no longer active"),
-        ("carol", "the proposer does not count"),
+        ("carol", "the proposer's approval does not count"),
         ("dave", "the member is not a custodian"),
         ("mallory", "the key belongs to no roster member"),
     ] {

@@ -25,22 +25,22 @@ async fn a_row_that_contradicts_its_transcript_is_refused_by_name_and_the_others
         (
             "signing_key",
             "SET number = 9",
-            "its number is not the one in its transcript",
+            "its number differs from its transcript",
         ),
         (
             "signing_key",
             "SET ring = 'other'",
-            "its ring is not the one in its transcript",
+            "its ring differs from its transcript",
         ),
         (
             "signing_key",
             "SET spki = x'30'",
-            "its public key is not the one in its transcript",
+            "its public key differs from its transcript",
         ),
         (
             "signing_key",
             "SET activate_at = activate_at + 1",
-            "its activation is not the one in its transcript",
+            "its activation differs from its transcript",
         ),
         (
             "signing_key",
@@ -104,7 +104,7 @@ async fn a_key_without_a_transcript_is_refused() {
     let snapshot = all.keys().await.current();
     let expected = RejectedKey {
         kid: kid.to_string(),
-        why: "it has no transcript".to_owned(),
+        why: "no transcript".to_owned(),
     };
     assert_eq!(snapshot.refused, [expected]);
     assert!(snapshot.keys.is_empty());
@@ -160,7 +160,7 @@ async fn without_documents_no_key_is_believed() {
     let snapshot = all.keys().await.current();
     assert_eq!(snapshot.refused[0].kid, kid.as_str());
     assert!(
-        snapshot.refused[0].why.starts_with("there is no roster"),
+        snapshot.refused[0].why.starts_with("no roster"),
         "{:?}",
         snapshot.refused
     );

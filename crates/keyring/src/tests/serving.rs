@@ -3,6 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use base::Tasks;
 use log::{Group, Proofs, Published};
 use store::Store;
 use testkit::token::SoftwareToken;
@@ -22,6 +23,7 @@ pub struct Serving {
     token: SoftwareToken,
     store: Store,
     before: u64,
+    _tasks: Tasks,
 }
 
 pub fn soon() -> Instant {
@@ -45,7 +47,11 @@ impl Serving {
     pub async fn over(all: &Installation) -> Self {
         let (published, watched) = watch::channel(Published::default());
         let keys = all.keys().await;
-        let group = Group::start(all.store.clone(), watched);
+        let (group, committer) = Group::new(all.store.clone(), watched);
+        let mut tasks = Tasks::default();
+        tasks.start_draining("group commit", committer, |committer| {
+            Box::pin(committer.run())
+        });
         let store = all.store.clone();
         let signing = Signing::new(
             keys.clone(),
@@ -61,6 +67,7 @@ impl Serving {
             token: all.token.clone(),
             store,
             before: all.token.signatures(),
+            _tasks: tasks,
         }
     }
 
@@ -115,14 +122,8 @@ pub struct Verifying {
     pub verification: Verification,
     pub evidence: EvidenceBuilder,
     pub proofs: Proofs,
-    keeping: tokio::task::JoinHandle<()>,
+    _log: Tasks,
     _tiles: tempfile::TempDir,
-}
-
-impl Drop for Verifying {
-    fn drop(&mut self) {
-        self.keeping.abort();
-    }
 }
 
 impl Verifying {
@@ -136,7 +137,7 @@ impl Verifying {
             ..log::Settings::default()
         };
         let key = Arc::new(LogKey::new(serving.keys.clone(), all.token.pool()));
-        let (proofs, keeper) = log::open(
+        let (proofs, runner) = log::open(
             &settings,
             "https://chancery.example",
             |_| None,
@@ -147,6 +148,8 @@ impl Verifying {
         )
         .await
         .unwrap();
+        let mut log_tasks = Tasks::default();
+        runner.start(&mut log_tasks);
         let verification = Verification::new(
             serving.keys.clone(),
             all.store.clone(),
@@ -162,7 +165,7 @@ impl Verifying {
             verification,
             evidence,
             proofs,
-            keeping: tokio::spawn(keeper.run()),
+            _log: log_tasks,
             _tiles: tiles,
         }
     }

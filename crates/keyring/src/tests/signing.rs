@@ -54,7 +54,7 @@ async fn what_a_caller_may_not_have_is_not_signed() {
             "records",
             jws("x"),
             None,
-            "may not sign on ring",
+            "is not permitted to sign with ring",
         ),
         // Whether it exists is nobody's to know who may not sign on it.
         (
@@ -62,21 +62,15 @@ async fn what_a_caller_may_not_have_is_not_signed() {
             "nothing",
             jws("x"),
             None,
-            "may not sign on ring",
+            "is not permitted to sign with ring",
         ),
-        (
-            signer("nothing"),
-            "nothing",
-            jws("x"),
-            None,
-            "there is no ring",
-        ),
+        (signer("nothing"), "nothing", jws("x"), None, "unknown ring"),
         (
             signer("log"),
             "log",
             jws("x"),
             None,
-            "signs checkpoints only",
+            "signs only checkpoints",
         ),
         (
             signer("empty"),
@@ -106,7 +100,7 @@ async fn what_a_caller_may_not_have_is_not_signed() {
             Some("ES384"),
             "asks for ES384",
         ),
-        (signer("digests"), "digests", short, None, "does not fit"),
+        (signer("digests"), "digests", short, None, "invalid input"),
     ] {
         let signed = serving
             .signing

@@ -1,9 +1,6 @@
 //! One PostgreSQL for the whole test process.
 
-#[path = "../../../../tests/support/postgres.rs"]
-mod postgres;
-
-pub use postgres::Server;
+pub use testkit::postgres::Server;
 
 use std::sync::OnceLock;
 

@@ -14,8 +14,8 @@ use super::custodian::Custodian;
 use super::database::Database;
 use super::installation::{Installation, Service, base64url, directory, member, text};
 use super::past::{check, codes, stop};
-use super::postgres::Server;
 use super::process::{done, run, until};
+use testkit::postgres::Server;
 
 /// What signs structures, and what signs digests.
 pub const RING: &str = "atp";

@@ -13,9 +13,9 @@ use tempfile::TempDir;
 
 use super::custodian::Custodian;
 use super::http::{Answer, send};
-use super::postgres::ports;
 use super::process::{Running, Said, done, repository, run, until};
 use super::template;
+use testkit::ports;
 
 pub const SERVICE: &str = "chancery";
 pub const ENVIRONMENT: &str = "test";

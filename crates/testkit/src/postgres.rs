@@ -9,8 +9,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
-#[path = "ports.rs"]
-pub mod ports;
+use crate::ports;
 
 /// Killed when it is dropped; and when this process ends, because a static is never dropped.
 pub struct Server {

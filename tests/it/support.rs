@@ -10,8 +10,6 @@ pub mod installation;
 pub mod kept;
 pub mod load;
 pub mod past;
-#[expect(dead_code, reason = "the store's own tests use all of it")]
-pub mod postgres;
 pub mod process;
 pub mod rust_source;
 pub mod template;

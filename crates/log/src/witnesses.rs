@@ -16,7 +16,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
-use tokio::task::JoinSet;
 use tokio::time::Instant;
 use trust::Time;
 use trust::tlog::checkpoint::{self, Checkpoint};
@@ -28,8 +27,8 @@ use super::integrator::verifier_keys;
 use super::published::Published;
 use super::signer::CheckpointSigner;
 use super::tiles::{self, Tiles};
-use base::Env;
 use base::names;
+use base::{Env, Tasks};
 use store::{CheckpointRow, Store};
 use trust::error_chain;
 
@@ -195,9 +194,12 @@ impl Witnesses {
         self.news.clone()
     }
 
-    /// The tasks end when the set is dropped.
-    pub fn spawn(&mut self) -> JoinSet<()> {
-        self.asking.drain(..).map(Asking::run).collect()
+    /// A task for each of them.
+    pub fn start(&mut self, tasks: &mut Tasks) {
+        for asking in self.asking.drain(..) {
+            let name = format!("witness {}", asking.name);
+            tasks.start(name, asking, |asking| Box::pin(asking.run()));
+        }
     }
 }
 
@@ -221,7 +223,7 @@ struct Asking {
 }
 
 impl Asking {
-    async fn run(mut self) {
+    async fn run(&mut self) {
         // Before anything new is signed: what was seen of this log before.
         if let Err(error) = self.examine().await {
             self.failed(&error);
