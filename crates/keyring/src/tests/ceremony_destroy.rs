@@ -69,7 +69,7 @@ async fn a_destruction_that_did_not_happen_leaves_the_key_where_it_was() {
     all.wait(3);
     let found = all.reconcile().await;
     assert!(
-        found[0].starts_with("meant to be destroyed, still there"),
+        found[0].starts_with("should have been destroyed but still exists"),
         "{found:?}"
     );
     assert_eq!(

@@ -79,7 +79,7 @@ async fn a_request_that_was_exchanged_in_the_database_is_not_carried_out() {
     );
     assert_eq!(
         all.last_act().await,
-        "refusal ceremony: the request in the database is not the one that its id names"
+        "refusal ceremony: the request in the database does not match its id"
     );
     assert_eq!(all.state().await, "generate approved | - | - | -");
 }

@@ -46,13 +46,13 @@ async fn a_generation_that_did_not_happen_is_abandoned() {
     let found = all.reconcile().await;
     assert_eq!(
         found,
-        ["intended, never generated -> abandoned; propose it anew"]
+        ["planned but never generated -> abandoned; propose it again"]
     );
     let failed = "generate failed | abandoned | - | -";
     assert_eq!(all.state().await, failed);
     assert_eq!(
         all.last_act().await,
-        "ceremony failed: intended, never generated"
+        "ceremony failed: planned but never generated"
     );
     assert!(all.reconcile().await.is_empty());
     assert!(all.execute(&id).await.is_err());
@@ -69,7 +69,7 @@ async fn a_generation_whose_answer_was_lost_is_adopted() {
     let found = all.reconcile().await;
     assert_eq!(
         found,
-        ["generated, not recorded -> adopted; custodians accept it or not"]
+        ["generated but not recorded -> adopted; custodians decide whether to accept it"]
     );
     let executed = "generate executed | present | - | pair";
     assert_eq!(all.state().await, executed);
@@ -102,7 +102,7 @@ async fn a_generation_that_was_killed_leaves_a_public_half_which_is_removed() {
     is_left_alone(&all, &id, "half").await;
     assert_eq!(
         all.reconcile().await,
-        ["a public half without its private half -> removed from the token; propose it anew"]
+        ["a public key without its private key -> removed from the token; propose it again"]
     );
     assert_eq!(all.state().await, "generate failed | abandoned | - | -");
     all.standby("records").await;

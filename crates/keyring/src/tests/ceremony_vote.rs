@@ -47,7 +47,7 @@ async fn only_active_custodians_count_each_once_and_never_the_proposer() {
     let twice = all.approve(&id, "alice").await.unwrap_err().to_string();
     assert_eq!(
         twice,
-        "this signature does not count: the member was counted already"
+        "this signature does not count: the member was already counted"
     );
     assert_eq!(approvals(&all, &id).await, 1);
     assert_eq!(all.state().await, PROPOSED);

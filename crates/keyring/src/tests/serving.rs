@@ -23,7 +23,7 @@ pub struct Serving {
     token: SoftwareToken,
     store: Store,
     before: u64,
-    _tasks: Tasks,
+    _tasks: Arc<Tasks>,
 }
 
 pub fn soon() -> Instant {
@@ -67,7 +67,7 @@ impl Serving {
             token: all.token.clone(),
             store,
             before: all.token.signatures(),
-            _tasks: tasks,
+            _tasks: Arc::new(tasks),
         }
     }
 

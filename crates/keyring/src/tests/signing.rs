@@ -84,14 +84,14 @@ async fn what_a_caller_may_not_have_is_not_signed() {
             "records",
             digest.clone(),
             None,
-            "signs structured formats",
+            "signs only structured formats",
         ),
         (
             signer("digests"),
             "digests",
             jws("x"),
             None,
-            "signs raw digests",
+            "signs only raw digests",
         ),
         (
             signer("records"),
