@@ -94,7 +94,7 @@ impl Store {
         on!(self, engine => migrate::ping(engine))
     }
 
-    /// Rises with every [`Change`] but `Record`. A snapshot taken at this version or later is as
+    /// Rises with every [`crate::Change`] but `Record`. A snapshot taken at this version or later is as
     /// new as this version says.
     pub async fn version(&self) -> Result<i64, Error> {
         on!(self, engine => log_head::number(engine, log_head::VERSION))

@@ -62,7 +62,7 @@ pub struct KeyRow {
     /// `primary` or `secondary` while active.
     pub role: Option<String>,
     pub spki: Vec<u8>,
-    /// Where it was made, by [`KeyObjectRow::id`].
+    /// Where it was made, by [`crate::KeyObjectRow::id`].
     pub object: String,
     /// Where that is: [`trust::Location`] as canonical JSON.
     pub location: String,

@@ -177,7 +177,7 @@ pub(crate) async fn leaves_of<E: Engine>(
     }
 }
 
-/// The first signature that has its body still; a run of [`prune`] that died half way left it below
+/// The first signature that has its body still; a run of `prune` that died half way left it below
 /// the mark.
 pub(crate) async fn first_body<E: Engine>(engine: &E) -> Result<Option<i64>, Error> {
     let mut reader = engine.reader().await?;

@@ -105,7 +105,7 @@ impl Store {
         on!(self, engine => swap(engine, old, new))
     }
 
-    /// Removes the bodies of signatures from this index up to where [`Change::Prune`] allows it; how
+    /// Removes the bodies of signatures from this index up to where [`crate::Change::Prune`] allows it; how
     /// many went. For the archivist alone: the service's own role may not.
     pub async fn prune(&self, from: i64) -> Result<u64, Error> {
         on!(self, engine => prune(engine, from))

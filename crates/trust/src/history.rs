@@ -66,7 +66,7 @@ impl History {
         }
     }
 
-    /// Whether an act changes the state of a key: the acts to be given to [`Self::tell`].
+    /// Whether an act changes the state of a key: the acts to be given to [`Self::apply`].
     pub fn concerns(act: &ActLeaf, kid: &Kid) -> bool {
         let one = act.kid.as_ref() == Some(kid);
         let other = act.previous_kid.as_ref() == Some(kid);

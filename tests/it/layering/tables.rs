@@ -1,0 +1,124 @@
+//! Who may name whom: a new crate or module is entered here.
+
+/// The modules of a crate by floors, lowest first: a module names those of lower floors, and no other of its own; its
+/// tests may name `testing`, what the tests of the whole crate share.
+pub const MODULES: &[(&str, &[&[&str]])] = &[
+    ("src", &[&["config", "telemetry"], &["cli"]]),
+    (
+        "crates/keyring/src",
+        &[
+            &["keys"],
+            &["signing", "verification"],
+            &["ceremony"],
+            &["rotation"],
+            &["tests"],
+        ],
+    ),
+    (
+        "crates/web/src",
+        &[
+            &["problem", "services", "settings"],
+            &["middleware"],
+            &["v1"],
+            &["listener"],
+            &["testing"],
+        ],
+    ),
+];
+
+/// What the crates may build on: those of this workspace that are below them, and foreign ones that
+/// no other may name.
+pub const CRATES: &[(&str, &[&str], &[&str])] = &[
+    ("crates/trust", &[], &[]),
+    ("crates/base", &["trust"], &[]),
+    ("hsm", &[], &["cryptoki"]),
+    // Optional: for its feature `testing`.
+    ("crates/store", &["base", "testkit", "trust"], &["sqlx"]),
+    ("crates/token", &["hsm", "trust"], &[]),
+    ("crates/access", &["store", "trust"], &[]),
+    (
+        "crates/log",
+        &["base", "store", "trust"],
+        &["object_store", "reqwest"],
+    ),
+    (
+        "crates/keyring",
+        &["access", "base", "log", "store", "token", "trust"],
+        &[],
+    ),
+    (
+        "crates/web",
+        &[
+            "access", "base", "keyring", "log", "store", "token", "trust",
+        ],
+        &[
+            "axum",
+            "axum-server",
+            "rustls",
+            "tower",
+            "tower-http",
+            "utoipa",
+            "utoipa-axum",
+            "utoipa-swagger-ui",
+        ],
+    ),
+    // What an auditor and a witness run stands on the rules alone.
+    (
+        "crates/verify",
+        &["trust"],
+        &["clap", "comfy-table", "reqwest", "rustls"],
+    ),
+    (
+        "crates/witness",
+        &["trust"],
+        &["axum", "axum-server", "clap", "tower-http"],
+    ),
+    ("crates/testkit", &["token", "trust"], &[]),
+    ("demo", &["trust", "verify"], &["clap", "rustls"]),
+    (
+        ".",
+        &[
+            "access", "base", "keyring", "log", "store", "token", "trust", "verify", "web",
+            "witness",
+        ],
+        &["clap", "rustls"],
+    ),
+];
+
+/// A PKCS#11 library blocks, and its worker answers to nobody but its own process.
+pub const NOT_IN_HSM: &[&str] = &["tokio", "axum", "reqwest"];
+
+/// What `trust` may build on: an auditor reads this list.
+pub const TRUST_DEPENDENCIES: &[&str] = &[
+    "aws-lc-rs",
+    "base64ct",
+    // CMS and X.509, for RFC 3161 tokens.
+    "cms",
+    "der",
+    "jiff",
+    // The lower s of an ECDSA signature, and nothing else.
+    "p256",
+    "p384",
+    "serde",
+    "serde_json",
+    "serde_json_canonicalizer",
+    "spki",
+    "ssh-key",
+    "thiserror",
+    "x509-cert",
+];
+
+/// What would make `trust` depend on where and when it runs.
+pub const IMPURE: &[&[&str]] = &[
+    &["std", "fs"],
+    &["std", "net"],
+    &["std", "env"],
+    &["std", "process"],
+    &["std", "thread"],
+    &["std", "time", "SystemTime"],
+    &["std", "time", "Instant"],
+    &["jiff", "Timestamp", "now"],
+    &["jiff", "Zoned", "now"],
+    &["aws_lc_rs", "rand"],
+    &["tokio"],
+];
