@@ -1,6 +1,7 @@
 //! The whole of Chancery's main job, on a token made for the purpose and a log file of this very
 //! machine. Every step is a command that a person could type, and is shown as such.
 
+mod isolation;
 mod load;
 mod stage;
 mod theft;

@@ -224,7 +224,7 @@ impl<'a> Stage<'a> {
     /// The same, and without a network if that can be had.
     pub fn offline(&self, without_network: bool, arguments: &[&str]) -> Result<Value, Failure> {
         match without_network {
-            true => self.run(super::theft::isolated(&self.program), arguments),
+            true => self.run(super::isolation::isolated(&self.program), arguments),
             false => self.chancery(arguments),
         }
     }

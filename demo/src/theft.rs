@@ -8,6 +8,7 @@ use anyhow::{Context as _, anyhow};
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::{Value, json};
 
+use super::isolation::isolated;
 use super::stage::{Born, Stage, text};
 use verify::output::{Failure, Output};
 
@@ -150,15 +151,6 @@ async fn until(stage: &Stage<'_>, arguments: &[&str]) -> Result<Value, Failure> 
         tokio::time::sleep(Duration::from_millis(200)).await;
     }
     Err(last.unwrap_or_else(|| anyhow!("no evidence").into()))
-}
-
-/// A command without a network.
-pub fn isolated(program: &Path) -> Command {
-    let mut command = Command::new("unshare");
-    command
-        .args(["--map-root-user", "--net", "--"])
-        .arg(program);
-    command
 }
 
 fn second_verifier(

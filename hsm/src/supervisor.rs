@@ -1,5 +1,6 @@
 //! The service's end: starts, feeds, watches and replaces worker processes.
 
+mod back_off;
 mod job;
 mod keybook;
 mod link;

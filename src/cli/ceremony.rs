@@ -7,6 +7,7 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trust::{Kid, Name, Purpose, Request, Sha256Digest, Time, dsse};
 
+use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, ssh};
 use base::settings::duration;
@@ -161,16 +162,6 @@ pub struct Reject {
     key: PathBuf,
     #[arg(long)]
     reason: String,
-}
-
-/// A rule that said no is not a failure of the machine, and an absent token is neither.
-pub fn failed(error: ceremony::Error) -> Failure {
-    let code = match error.kind() {
-        ceremony::Kind::Refused => Code::Refused,
-        ceremony::Kind::Unavailable => Code::Unavailable,
-        ceremony::Kind::Failed => Code::Failed,
-    };
-    Failure::new(code, error)
 }
 
 pub async fn run(

@@ -133,3 +133,13 @@ pub fn from_keys(error: keys::Error) -> Failure {
     };
     Failure::new(code, error)
 }
+
+/// A rule that said no is not a failure of the machine, and an absent token is neither.
+pub fn failed(error: keyring::ceremony::Error) -> Failure {
+    let code = match error.kind() {
+        keyring::ceremony::Kind::Refused => Code::Refused,
+        keyring::ceremony::Kind::Unavailable => Code::Unavailable,
+        keyring::ceremony::Kind::Failed => Code::Failed,
+    };
+    Failure::new(code, error)
+}

@@ -85,7 +85,7 @@ pub async fn run(
             let digest = service
                 .install_genesis(&bytes)
                 .await
-                .map_err(super::ceremony::failed)?;
+                .map_err(super::context::failed)?;
             output.result(&json!({"genesis": digest}), || {
                 format!("Genesis {digest} installed.")
             });

@@ -4,9 +4,9 @@ use clap::Subcommand;
 use serde_json::{Value, json};
 use trust::KeyState;
 
-use super::ring::may_sign_from;
 use super::{CliContext, World};
 use keyring::keys::Key;
+use trust::Time;
 use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
@@ -92,4 +92,10 @@ pub fn describe(key: &Key, open: &CliContext) -> Value {
         shown["revocation"] = json!(revocation);
     }
     shown
+}
+
+/// The later of what custodians approved and what verifiers' caches need.
+pub fn may_sign_from(key: &keyring::keys::Key, open: &CliContext) -> Time {
+    key.activate_at
+        .max(key.published_at + open.settings.safety.publish_safety())
 }

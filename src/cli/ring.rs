@@ -9,7 +9,8 @@ use trust::request::RevocationReason;
 use trust::{Algorithm, KeySpec, Kid, Name, Time};
 
 use super::context::from_store;
-use super::{CliContext, World, ceremony, key};
+use super::key::{self, may_sign_from};
+use super::{CliContext, World, ceremony};
 use keyring::ceremony::Draft;
 use keyring::keys::Ring;
 use keyring::rotation::{self, RingChange};
@@ -433,10 +434,4 @@ async fn show(open: &CliContext, name: &Name, output: &Output) -> Result<(), Fai
         },
     );
     Ok(())
-}
-
-/// The later of what custodians approved and what verifiers' caches need.
-pub fn may_sign_from(key: &keyring::keys::Key, open: &CliContext) -> Time {
-    key.activate_at
-        .max(key.published_at + open.settings.safety.publish_safety())
 }

@@ -1,6 +1,7 @@
 //! Who may name whom. The floors of docs/ARCHITECTURE.md, read off the sources; each rule below is shown a snippet that
 //! breaks it.
 
+mod cycles;
 mod tables;
 
 use std::fmt;

@@ -7,11 +7,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::error::Error;
-use crate::index::Tail;
 use crate::log_head;
 use crate::migrate::{self, Schema};
 use crate::postgres::{self, PostgresEngine};
 use crate::sqlite::{self, SqliteEngine};
+use crate::tail::Tail;
 
 /// Where the database is.
 #[derive(Debug, Clone)]

@@ -11,6 +11,7 @@ use crate::engine::{Columns, Connection, Engine, Value, json};
 use crate::error::Error;
 use crate::reads::FromColumns;
 use crate::statements::statements;
+use crate::tail::Tail;
 
 statements! {
     INDEXED = "SELECT log_indexed.size, log_head.size FROM log_indexed CROSS JOIN log_head";
@@ -104,41 +105,34 @@ async fn fill<E: Engine>(tx: &mut E::Transaction, from: i64, to: i64) -> Result<
     Ok(true)
 }
 
-/// The leaves that the index does not cover, by hash, so that each is read once and not by every
-/// question. Kept by each process for itself, and filled when somebody asks.
-#[derive(Debug, Default)]
-pub(crate) struct Tail {
-    from: i64,
-    to: i64,
-    /// The earliest leaf of each hash from `from` up to `to`.
-    places: HashMap<Box<str>, i64>,
-}
-
-impl Tail {
-    async fn extend<C: Connection>(&mut self, reader: &mut C, reach: &Reach) -> Result<(), Error> {
-        if self.to < reach.indexed || self.to > reach.head {
-            *self = Self {
-                from: reach.indexed,
-                to: reach.indexed,
-                places: HashMap::new(),
-            };
-        }
-        if reach.indexed - self.from > MAX_TAIL {
-            // What the index has by now; it was asked first.
-            self.places.retain(|_, index| *index >= reach.indexed);
-            self.from = reach.indexed;
-        }
-        while self.to < reach.head {
-            let to = reach.head.min(self.to + LOOK);
-            let values = [Value::Int(self.to), Value::Int(to)];
-            for row in reader.fetch(HASHES, &values).await? {
-                let hash = row.text(1)?.into_boxed_str();
-                self.places.entry(hash).or_insert(row.int(0)?);
-            }
-            self.to = to;
-        }
-        Ok(())
+/// Reads the leaves that were added since.
+async fn extend<C: Connection>(
+    tail: &mut Tail,
+    reader: &mut C,
+    reach: &Reach,
+) -> Result<(), Error> {
+    if tail.to < reach.indexed || tail.to > reach.head {
+        *tail = Tail {
+            from: reach.indexed,
+            to: reach.indexed,
+            places: HashMap::new(),
+        };
     }
+    if reach.indexed - tail.from > MAX_TAIL {
+        // What the index has by now; it was asked first.
+        tail.places.retain(|_, index| *index >= reach.indexed);
+        tail.from = reach.indexed;
+    }
+    while tail.to < reach.head {
+        let to = reach.head.min(tail.to + LOOK);
+        let values = [Value::Int(tail.to), Value::Int(to)];
+        for row in reader.fetch(HASHES, &values).await? {
+            let hash = row.text(1)?.into_boxed_str();
+            tail.places.entry(hash).or_insert(row.int(0)?);
+        }
+        tail.to = to;
+    }
+    Ok(())
 }
 
 /// First what the index knows, then, for the hashes it does not, the leaves that it did not cover
@@ -165,7 +159,7 @@ pub(crate) async fn occurrences<E: Engine>(
     }
     if reach.head - reach.indexed <= MAX_TAIL {
         let mut tail = tail.lock().await;
-        tail.extend(&mut reader, &reach).await?;
+        extend(&mut tail, &mut reader, &reach).await?;
         let places = missing.iter().filter_map(|hash| tail.places.get(*hash));
         let places: Vec<i64> = places.copied().collect();
         drop(tail);

@@ -41,6 +41,7 @@ mod settings;
 mod signatures;
 mod sqlite;
 mod statements;
+mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 #[cfg(test)]

@@ -6,6 +6,7 @@
 mod accept;
 mod count;
 mod proof;
+mod suspended;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Deref;
@@ -20,7 +21,7 @@ use crate::policy::Threshold;
 use crate::request::{Request, RequestError, request_digest};
 use crate::roster::{Member, MemberId, Role};
 use crate::subject::Subject;
-use crate::suspension::{self, Suspension};
+use crate::suspension::Suspension;
 use crate::time::Time;
 
 pub use accept::{
@@ -250,7 +251,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
         // After its deadline, or after the instant this tally is about.
         late: approval.received_at > request.approve_by || approval.received_at > now,
     });
-    let suspended = suspension::suspended(trusted, &ceremony.suspensions);
+    let suspended = suspended::suspended(trusted, &ceremony.suspensions);
     let electorate = Electorate::custodians(trusted.roster())
         .without(request.proposer.as_ref())
         .suspending(&suspended);

@@ -5,6 +5,7 @@ use std::sync::{Arc, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Shared;
+use super::back_off::back_off;
 use super::job::{Job, Task, Waiter};
 use super::pool::{After, Pool};
 use super::process;
@@ -19,20 +20,8 @@ const IDLE: Duration = Duration::from_millis(100);
 const KILLS: usize = 3;
 /// Between proofs of a worker that failed the last one.
 const PROVE_AGAIN: Duration = Duration::from_millis(50);
-const LONGEST_PAUSE: Duration = Duration::from_secs(10);
 /// How long ended workers may take before they are killed.
 const FAREWELL: Duration = Duration::from_millis(500);
-
-/// Before the next start after so many fruitless ones: at once, then 50 ms doubling up to 10 s, each a little different.
-pub fn back_off(failures: u32) -> Duration {
-    if failures <= 1 {
-        return Duration::ZERO;
-    }
-    let pause = Duration::from_millis(50 << (failures - 2).min(8)).min(LONGEST_PAUSE);
-    // The jitter only has to keep two processes apart; the low bits of their clocks do that.
-    let jitter = Instant::now().elapsed().subsec_nanos() % 256;
-    pause - pause / 4 * jitter / 256
-}
 
 /// Until the supervisor stops. Decisions are made under the lock, their effects outside it.
 pub fn run(shared: &Arc<Shared>) {

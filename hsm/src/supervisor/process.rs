@@ -243,7 +243,7 @@ fn gone(pool: &mut Pool, index: usize) -> After {
     if !gave_way {
         slot.failures += 1;
     }
-    let pause = super::monitor::back_off(slot.failures);
+    let pause = super::back_off::back_off(slot.failures);
     slot.phase = Phase::Vacant { from: now + pause };
     if let Some(child) = &mut slot.child {
         kill(child);

@@ -36,6 +36,16 @@ impl Place {
         .await
     }
 
+    /// On a server that a test may stop.
+    pub async fn on(server: &server::Server) -> Self {
+        let url = server.create_database("chancery").unwrap().into();
+        let database = Database::Postgres {
+            url,
+            connections: 4,
+        };
+        Self::open(database, None).await
+    }
+
     pub async fn open(database: Database, _directory: Option<tempfile::TempDir>) -> Self {
         let store = Store::connect(&database).await.unwrap();
         assert!(store.migrate().await.unwrap() > 0);

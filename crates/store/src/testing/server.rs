@@ -4,8 +4,6 @@ pub use testkit::postgres::Server;
 
 use std::sync::OnceLock;
 
-use super::super::Database;
-use super::place::Place;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 static SERVER: OnceLock<Server> = OnceLock::new();
@@ -28,16 +26,4 @@ pub async fn own() -> Server {
     tokio::task::spawn_blocking(|| Server::start().unwrap())
         .await
         .unwrap()
-}
-
-pub async fn place_on(server: &Server) -> Place {
-    let url = server.create_database("chancery").unwrap().into();
-    Place::open(
-        Database::Postgres {
-            url,
-            connections: 4,
-        },
-        None,
-    )
-    .await
 }

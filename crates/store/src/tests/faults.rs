@@ -151,7 +151,7 @@ async fn server_without_room_is_full() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn server_gone_and_back() {
     let server = server::own().await;
-    let place = server::place_on(&server).await;
+    let place = Place::on(&server).await;
     let mut acknowledged = vec![record(&place.store).await.unwrap()];
     let since = place.store.version().await.unwrap();
     let hearing = place.store.clone();
@@ -190,7 +190,7 @@ async fn server_gone_and_back() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connection_lost_in_commit_is_an_unknown_outcome() {
     let server = server::own().await;
-    let place = server::place_on(&server).await;
+    let place = Place::on(&server).await;
     // A deferred trigger runs inside COMMIT.
     place
         .raw(
@@ -226,7 +226,7 @@ async fn connection_lost_in_commit_is_an_unknown_outcome() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn silent_server_does_not_hang_anybody() {
     let server = server::own().await;
-    let place = server::place_on(&server).await;
+    let place = Place::on(&server).await;
     record(&place.store).await.unwrap();
     server.signal_backends("STOP").unwrap();
     let began = Instant::now();

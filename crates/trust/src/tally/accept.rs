@@ -2,6 +2,7 @@
 
 use std::ops::Deref;
 
+use super::suspended;
 use crate::alg::Algorithm;
 use crate::approval::{
     Acceptance, Generated, NewKey, Outcome, Statement, possession_message, wrap_challenge, wrap_kid,
@@ -17,7 +18,6 @@ use crate::policy::Threshold;
 use crate::request::{ClockCorrection, Generate, KeyPurpose, Operation, Request};
 use crate::roster::MemberId;
 use crate::signature::Verifier;
-use crate::suspension;
 use crate::time::Time;
 use crate::transcript::Record;
 
@@ -200,7 +200,7 @@ pub(crate) fn tally_statement(
         signature,
         late: false,
     });
-    let suspended = suspension::suspended(trusted, &record.suspensions);
+    let suspended = suspended::suspended(trusted, &record.suspensions);
     let electorate = Electorate::custodians(trusted.roster())
         .without(request.proposer.as_ref())
         .suspending(&suspended);
