@@ -54,34 +54,12 @@ fn both_agree_on_every_life_of_a_key() {
             }),
         }
     }
-    cases.sort_by(|one, other| one.name.cmp(&other.name));
     let mut tally = Tally::default();
     let (lives, ruled): (Vec<Case>, Vec<Case>) = cases
         .into_iter()
         .partition(|case| case.name.contains("/life-"));
-    // How members of a group are counted is the same for every file: it is asked of those that are about witnesses, and of
-    // every fourth of the others.
-    let (mut counted, mut once_each) = (Vec::new(), Vec::new());
-    for (number, case) in ruled.into_iter().enumerate() {
-        let of_witnesses = case.name.contains("/cosigned-") || number % 4 == 0;
-        let part = if of_witnesses {
-            &mut counted
-        } else {
-            &mut once_each
-        };
-        part.push(case);
-    }
     for policy in policies.iter().map(|policy| policy.as_deref()) {
-        ask(&mut tally, directory.path(), made.text(), policy, &counted);
-        if policy.is_none_or(|policy| !policy.contains("group")) || thorough() {
-            ask(
-                &mut tally,
-                directory.path(),
-                made.text(),
-                policy,
-                &once_each,
-            );
-        }
+        ask(&mut tally, directory.path(), made.text(), policy, &ruled);
         // What a policy asks for is the same for every life; once is enough, and once without one.
         let once = policy.is_none_or(|policy| policy.ends_with("quorum w\n"));
         if once || thorough() {
