@@ -8,6 +8,8 @@ mod load;
 mod publish;
 mod settings;
 mod snapshot;
+#[cfg(test)]
+mod tests;
 
 pub use load::{Error, Keys, Settings};
 pub use publish::Document;

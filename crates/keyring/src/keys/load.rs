@@ -250,18 +250,20 @@ async fn read(
         let versions = store.versions().await?;
         let mut acts = acts.lock().await;
         acts.catch_up(store, &settings.pin).await?;
-        let same = |of: fn(&Versions) -> [i64; 2]| {
+        let same = |of: fn(&Versions) -> [i64; 3]| {
             // A change that no subject tells of was made around their triggers.
             let told = |seen: &&Snapshot| versions.follows(&seen.versions);
             let seen = seen.filter(told);
             seen.filter(|seen| of(&seen.versions) == of(&versions))
         };
-        let credentials = match same(|v| [v.credentials; 2]) {
+        let credentials = match same(|v| [v.credentials; 3]) {
             Some(seen) => seen.credentials.clone(),
             None => Arc::new(Credentials::new(&store.credentials().await?)?),
         };
-        // A key that was refused is looked at again at every change.
-        let believed = same(|v| [v.keys, v.trust]).filter(|seen| seen.refused.is_empty());
+        // A key is read with its object and its ceremony, so a change of those is one of keys too. A key that was
+        // refused is looked at again at every change.
+        let believed = same(|v| [v.keys, v.trust, v.ceremonies]);
+        let believed = believed.filter(|seen| seen.refused.is_empty());
         if let Some(seen) = believed {
             if store.version().await? != versions.all {
                 continue;

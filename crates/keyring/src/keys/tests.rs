@@ -105,3 +105,35 @@ async fn an_older_database_is_read_as_a_whole() {
     assert_eq!(keys.current().version, 0);
     assert!(!same_keys(&before, &keys.current()));
 }
+
+/// One of two changes may have been made by a hand, around what tells of its subject.
+#[tokio::test]
+async fn two_changes_at_once_read_everything_again() {
+    let place = Place::sqlite().await;
+    place.ring("atp").await;
+    let keys = keys(&place).await;
+    let before = keys.current();
+    for name in ["one.example", "two.example"] {
+        let grant = Change::GrantCredential(credential("mtls-san", name));
+        place.change(grant).await.unwrap();
+    }
+    keys.refresh().await;
+    assert!(!same_keys(&before, &keys.current()));
+}
+
+/// Where a key is stands in the row of its object.
+#[tokio::test]
+async fn a_change_of_ceremonies_and_objects_reads_the_keys_again() {
+    let place = Place::sqlite().await;
+    place.ring("atp").await;
+    let keys = keys(&place).await;
+    let before = keys.current();
+    let moved = "UPDATE version SET value = value + 1 WHERE subject = 'ceremonies'";
+    place.raw(moved).await.unwrap();
+    place
+        .raw("UPDATE log_head SET version = version + 1")
+        .await
+        .unwrap();
+    keys.refresh().await;
+    assert!(!same_keys(&before, &keys.current()));
+}
