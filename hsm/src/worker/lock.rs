@@ -36,10 +36,7 @@ pub fn open(directory: Option<&Path>, uri: &Pkcs11Uri) -> io::Result<TokenFile> 
     // Two services that name one token differently do not share a file; that costs a retry by rule, not correctness.
     let name = format!("{}\0{uri}", uri.module_path.display());
     let digest = digest::digest(&digest::SHA256, name.as_bytes());
-    let name: String = digest.as_ref()[..16]
-        .iter()
-        .map(|byte| format!("{byte:02x}"))
-        .collect();
+    let name = base16ct::lower::encode_string(&digest.as_ref()[..16]);
     let path: PathBuf = directory.join(name + ".lock");
     let file = OpenOptions::new()
         .read(true)
