@@ -64,7 +64,7 @@ pub fn describe() {
     describe_counter!(REQUESTS, "Requests answered, by route and status class.");
     describe_counter!(
         REFUSALS_NOT_WRITTEN,
-        "Refusals of unauthenticated callers above the rate written to the audit trail."
+        "Refusals that could not be written to the audit trail."
     );
     describe_counter!(PROBLEMS, "Requests answered with a problem document.");
     describe_counter!(

@@ -17,6 +17,8 @@ pub struct Event<'a> {
     pub actor: &'a str,
     /// Of a clock correction.
     pub bound: Option<Time>,
+    /// Of an aggregate: how many, from and until when.
+    pub counted: Option<(u64, Time, Time)>,
     /// Of a revocation: since when somebody else may have signed.
     pub compromised_since: Option<Time>,
     /// SHA-256 of the document that the act put into the database: a request, a signature, a
@@ -42,6 +44,7 @@ impl<'a> Event<'a> {
             action,
             actor,
             bound: None,
+            counted: None,
             compromised_since: None,
             digest: None,
             leaves: None,
@@ -61,8 +64,10 @@ impl<'a> Event<'a> {
         let act = ActLeaf {
             bound: self.bound,
             compromised_since: self.compromised_since,
+            count: self.counted.map(|(count, _, _)| count),
             digest: self.digest,
             first: self.leaves.map(|(first, _)| first),
+            from: self.counted.map(|(_, from, _)| from),
             kid: self.kid.cloned(),
             last: self.leaves.map(|(_, last)| last),
             origin: self.origin.map(str::to_owned),
@@ -70,6 +75,7 @@ impl<'a> Event<'a> {
             reason: self.reason.map(owned),
             reference: self.reference.map(str::to_owned),
             ring: self.ring.map(owned),
+            until: self.counted.map(|(_, _, until)| until),
             ..ActLeaf::new(
                 self.kind,
                 shorten(self.action),

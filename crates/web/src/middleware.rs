@@ -9,4 +9,6 @@ pub mod layer;
 pub mod limits;
 mod metrics;
 pub mod peer;
+pub mod refusals;
 mod request_id;
+mod work;

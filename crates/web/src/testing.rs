@@ -443,6 +443,13 @@ impl Fixture {
             .collect()
     }
 
+    /// The last leaf of them, which is written at once.
+    pub async fn strangers_refused(&self) -> Value {
+        self.state.layer.refusals.write_counted().await;
+        let mut leaves = self.leaves("refusals").await;
+        leaves.pop().unwrap_or_default()
+    }
+
     /// Until so many signatures are asked of the token, which is held.
     pub async fn until_asked(&self, count: usize) {
         while self.token.waiting() < count {

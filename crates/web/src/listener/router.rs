@@ -13,11 +13,20 @@ use crate::v1::state::SharedState;
 
 /// The router behind [`super::connection::Connection`].
 pub fn router(state: &SharedState) -> Router {
+    with_layers(handlers(), state)
+}
+
+/// Everything that answers.
+fn handlers() -> Router<SharedState> {
     let (router, description) = openapi::routes().split_for_parts();
     router
         .merge(docs_page::routes(&description))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
+}
+
+fn with_layers(handlers: Router<SharedState>, state: &SharedState) -> Router {
+    handlers
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(state.layer.clone(), layer::run))
         .with_state(state.clone())
@@ -44,4 +53,115 @@ fn panicked(panic: Box<dyn std::any::Any + Send>) -> Response {
         .unwrap_or("a panic without a message");
     tracing::error!(what, "a handler panicked");
     Problem::new(Code::Internal, "a handler panicked").into_response()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use axum::body::Body;
+    use axum::http::Method;
+    use axum::middleware::{Next, from_fn};
+    use tokio::sync::Semaphore;
+    use tower::ServiceExt as _;
+    use utoipa::openapi::path::PathItem;
+
+    use super::*;
+    use crate::testing::{self, Fixture, SIGNER};
+
+    /// What a handler has done waits here before it is an answer.
+    struct Gate {
+        reached: Semaphore,
+        open: Semaphore,
+    }
+
+    impl Gate {
+        async fn pass(&self) {
+            self.reached.add_permits(1);
+            self.open.acquire().await.unwrap().forget();
+        }
+    }
+
+    fn method(item: &PathItem) -> Method {
+        match item.post {
+            Some(_) => Method::POST,
+            None => Method::GET,
+        }
+    }
+
+    /// Of every route of the description, and of those that it has not got: a path that says what it is.
+    fn requests() -> Vec<(Method, String)> {
+        let described = openapi::describe().paths.paths;
+        let mut requests: Vec<_> = described
+            .iter()
+            .map(|(path, item)| {
+                let filled = path.split('/').map(|part| match part.strip_prefix('{') {
+                    Some(_) => "records",
+                    None => part,
+                });
+                (method(item), filled.collect::<Vec<_>>().join("/"))
+            })
+            .collect();
+        requests.push((Method::GET, "/docs/".to_owned()));
+        requests.push((Method::GET, "/nothing".to_owned()));
+        requests.push((Method::DELETE, "/v1/verify".to_owned()));
+        requests
+    }
+
+    async fn until(what: impl Fn() -> bool) {
+        while !what() {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn case_s2_every_route_holds_its_place_until_it_is_done() {
+        let mut settings = testing::settings();
+        settings.max_in_flight = 1;
+        let fixture = Fixture::with(settings).await;
+        let gate = Arc::new(Gate {
+            reached: Semaphore::new(0),
+            open: Semaphore::new(0),
+        });
+        let held = Arc::clone(&gate);
+        let gated = handlers().layer(from_fn(move |request: Request, next: Next| {
+            let gate = Arc::clone(&held);
+            async move {
+                let response = next.run(request).await;
+                gate.pass().await;
+                response
+            }
+        }));
+        let router = with_layers(gated, &fixture.state);
+        let limits = &fixture.state.layer.limits;
+        let requests = requests();
+        assert!(requests.len() > 25, "{requests:?}");
+        for (method, path) in requests {
+            let request = |signer: bool| {
+                let mut request = testing::post(&path, "{}");
+                *request.method_mut() = method.clone();
+                if method == Method::GET {
+                    *request.body_mut() = Body::empty();
+                }
+                if signer {
+                    let bearer = format!("Bearer {SIGNER}").parse().unwrap();
+                    request.headers_mut().insert("authorization", bearer);
+                }
+                request
+            };
+            for signer in [false, true] {
+                let asked = tokio::spawn(router.clone().oneshot(request(signer)));
+                gate.reached.acquire().await.unwrap().forget();
+                assert_eq!(limits.in_flight(), 1, "{method} {path}");
+                // Its client goes away.
+                asked.abort();
+                assert!(asked.await.is_err());
+                assert_eq!(limits.in_flight(), 1, "{method} {path} was left");
+                let another = router.clone().oneshot(request(signer)).await.unwrap();
+                assert_eq!(another.status(), 503, "{method} {path}");
+                gate.open.add_permits(1);
+                until(|| limits.in_flight() == 0).await;
+            }
+        }
+    }
 }

@@ -24,6 +24,9 @@ use crate::v1::state::{ServerState, SharedState};
 /// or hostile connection costs.
 pub(super) const HEAD_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// How long the last leaf about refused strangers may take.
+const LAST_WRITE: Duration = Duration::from_secs(2);
+
 /// How often quiet callers are forgotten and histograms folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 
@@ -55,6 +58,15 @@ pub async fn serve(
         while api_handle.connection_count() > 0 {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
+        // A client that has gone may have left work behind.
+        let until = tokio::time::Instant::now() + settings.shutdown_grace;
+        while state.layer.limits.in_flight() > 0 && tokio::time::Instant::now() < until {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        let counted = state.layer.refusals.write_counted();
+        if tokio::time::timeout(LAST_WRITE, counted).await.is_err() {
+            tracing::error!("refusals of strangers were not written to the audit trail in time");
+        }
         operations_handle.graceful_shutdown(Some(Duration::from_secs(1)));
         std::future::pending::<()>().await
     };
@@ -62,6 +74,7 @@ pub async fn serve(
         served = async { tokio::try_join!(api, operations) } => served.map(|_| ()),
         () = stop => Ok(()),
         () = upkeep(&state) => Ok(()),
+        () = state.layer.refusals.write_each_minute() => Ok(()),
     }
 }
 

@@ -7,7 +7,6 @@ use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 
 use crate::middleware::auth::Caller;
-use crate::middleware::limits::Permit;
 use crate::problem::{Code, Problem};
 
 /// What the layer found out about a request.
@@ -16,8 +15,6 @@ pub struct Context {
     pub caller: Caller,
     /// When the work has to be done.
     pub deadline: Instant,
-    /// To be held by whatever outlives the request.
-    pub permit: Permit,
     pub body_limit_bytes: usize,
     /// Of the whole request, for the text of a refusal.
     pub time_limit: Duration,

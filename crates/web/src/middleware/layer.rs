@@ -15,10 +15,12 @@ use tracing::Instrument as _;
 
 use crate::middleware::auth::{self, Caller};
 use crate::middleware::context::{Context, RequestContext};
-use crate::middleware::limits::Limits;
+use crate::middleware::limits::{Limits, Permit};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::peer::Peer;
+use crate::middleware::refusals::{self, Refusal, Refusals};
 use crate::middleware::request_id::{REQUEST_ID, RequestIds};
+use crate::middleware::work::{self, Unfinished};
 use crate::problem::{self, Code, Problem};
 use crate::services::Services;
 use crate::settings::Settings;
@@ -27,13 +29,11 @@ use base::names;
 /// What is left for an answer that says what happened, after the work's own deadline has passed.
 const GRACE: Duration = Duration::from_millis(250);
 
-/// Longest reason of a refusal in bytes; a leaf has at most a kilobyte.
-const REASON_MAX: usize = 200;
-
 /// What the layer works with.
 pub struct RequestLayer {
     pub limits: Limits,
     pub metrics: Metrics,
+    pub refusals: Refusals,
     request_ids: RequestIds,
     services: Services,
     request_timeout: Duration,
@@ -50,6 +50,7 @@ impl RequestLayer {
         Self {
             limits: Limits::new(settings.max_in_flight, settings.requests_per_second),
             metrics: Metrics::new(routes),
+            refusals: Refusals::new(services.log.clone(), services.env.clone()),
             request_ids: RequestIds::new(services.instance.clone()),
             services: services.clone(),
             request_timeout: settings.request_timeout,
@@ -78,22 +79,27 @@ pub async fn run(
     let ring = ring_of(route, request.uri().path());
 
     let mut caller = Caller::Anonymous;
-    let mut response = match admit(&layer, &mut request, &peer, started, &mut caller) {
-        Err(problem) => problem.into_response(),
-        Ok(deadline) => {
+    let admitted = admit(&layer, &mut request, &peer, started, &mut caller);
+    let mut response = match &admitted {
+        Err(problem) => problem.clone().into_response(),
+        Ok((deadline, permit)) => {
             let span = tracing::debug_span!("request", id = %id_text, %method, route);
-            let work = next.run(request).instrument(span);
-            match tokio::time::timeout_at((deadline + GRACE).into(), work).await {
+            let handled = next.run(request).instrument(span);
+            match work::run(permit.clone(), *deadline + GRACE, handled).await {
                 Ok(response) => response,
-                Err(_) => Problem::new(Code::DeadlineExceeded, "time limit").into_response(),
+                Err(Unfinished::Late) => {
+                    Problem::new(Code::DeadlineExceeded, "time limit").into_response()
+                }
+                Err(Unfinished::Panicked) => {
+                    Problem::new(Code::Internal, "the work ended with a panic").into_response()
+                }
             }
         }
     };
 
     if let Some(mut problem) = problem::take(&mut response) {
         // Each refusal of a known caller is a row in the audit trail; whoever collects them without
-        // end is told to slow down instead. Strangers share one small budget of rows, or they could
-        // write the database full.
+        // end is told to slow down instead. Those of strangers are counted in one row a minute.
         if problem.code.is_refusal()
             && caller.name().is_some()
             && let Err(too_many) = layer.limits.admit_refusal(&caller, peer.address)
@@ -101,21 +107,18 @@ pub async fn run(
             problem = too_many;
         }
         report(&problem, &id_text, &method, route);
-        let written = caller.name().is_some() || layer.limits.writes_down_unknown();
-        if problem.code.is_refusal() && !written {
-            counter!(names::REFUSALS_NOT_WRITTEN).increment(1);
-        }
-        if problem.code.is_refusal() && written {
-            let refusal = Refusal {
-                actor: match caller.name() {
-                    Some(principal) => principal.to_string(),
-                    None => format!("anonymous@{}", peer.address),
-                },
-                action: format!("{method} {route}"),
-                ring,
-                reason: reason(&problem),
-            };
-            record(&layer, refusal, &id_text).await;
+        match (caller.name(), &admitted) {
+            _ if !problem.code.is_refusal() => {}
+            (Some(principal), Ok((_, permit))) => {
+                let refusal = Refusal {
+                    actor: principal.to_string(),
+                    action: format!("{method} {route}"),
+                    ring,
+                    reason: refusals::reason(&problem),
+                };
+                record(&layer, permit.clone(), refusal, &id_text).await;
+            }
+            _ => layer.refusals.of_stranger(problem.code, peer.address),
         }
         response = problem::finish(&problem, &id_text, &response);
     }
@@ -128,17 +131,6 @@ pub async fn run(
     response
 }
 
-/// A caller was told no, as it stands in the audit trail.
-struct Refusal {
-    /// The principal's name, or the address of a caller without (valid) credentials.
-    actor: String,
-    /// Method and route, such as `POST /v1/rings/{ring}/sign`.
-    action: String,
-    ring: Option<String>,
-    /// The problem's code and detail.
-    reason: String,
-}
-
 /// Everything that is asked before a handler sees the request.
 fn admit(
     layer: &RequestLayer,
@@ -146,7 +138,7 @@ fn admit(
     peer: &Peer,
     started: Instant,
     caller: &mut Caller,
-) -> Result<Instant, Problem> {
+) -> Result<(Instant, Permit), Problem> {
     let snapshot = layer.services.keys.current();
     *caller = auth::authenticate(
         request.headers(),
@@ -164,11 +156,10 @@ fn admit(
         .insert(RequestContext(Arc::new(Context {
             caller: caller.clone(),
             deadline,
-            permit,
             body_limit_bytes: layer.body_limit_bytes,
             time_limit: layer.request_timeout,
         })));
-    Ok(deadline)
+    Ok((deadline, permit))
 }
 
 /// The ring that a refusal is about, as far as the path names one.
@@ -181,30 +172,13 @@ fn ring_of(route: &str, path: &str) -> Option<String> {
     Some(ring.chars().take(64).collect())
 }
 
-/// The code and its detail, of which a part came from the caller: cut to fit into a leaf.
-fn reason(problem: &Problem) -> String {
-    let mut text = format!("{}: {}", problem.code.name(), problem.detail());
-    text.truncate(text.floor_char_boundary(REASON_MAX));
-    text
-}
-
-/// A refusal that cannot be written down is still a refusal; its answer waits for the writing no
-/// longer than for work.
-async fn record(layer: &RequestLayer, refusal: Refusal, id: &str) {
-    let log = &layer.services.log;
-    let written = log.record_refusal(
-        layer.services.env.now(),
-        &refusal.actor,
-        &refusal.action,
-        refusal.ring.as_deref(),
-        &refusal.reason,
-    );
-    match tokio::time::timeout(layer.request_timeout, written).await {
-        Ok(Ok(_)) => {}
-        Ok(Err(error)) => {
-            tracing::error!(id, error = %error, "a refusal was not written to the audit trail")
-        }
-        Err(_) => tracing::error!(id, "a refusal was not written to the audit trail in time"),
+/// The answer waits for the writing no longer than for work.
+async fn record(layer: &Arc<RequestLayer>, permit: Permit, refusal: Refusal, id: &str) {
+    let until = Instant::now() + layer.request_timeout;
+    let (layer, to_write) = (Arc::clone(layer), id.to_owned());
+    let written = async move { layer.refusals.of_caller(refusal, &to_write).await };
+    if work::run(permit, until, written).await.is_err() {
+        tracing::error!(id, "a refusal was not written to the audit trail in time");
     }
 }
 
@@ -231,6 +205,7 @@ mod tests {
 
     use super::*;
     use crate::middleware::peer::NOWHERE;
+    use crate::middleware::refusals::REASON_MAX;
     use crate::testing::{self, Fixture, SIGNER};
 
     const SIGN: &str = "/v1/rings/records/sign";
@@ -386,6 +361,32 @@ mod tests {
         assert_eq!(fixture.leaves("refusal").await.len(), written);
         // Whoever is let in does not notice.
         assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+    }
+
+    #[tokio::test]
+    async fn case_s5_a_flood_of_strangers_is_one_leaf() {
+        let fixture = Fixture::new().await;
+        let size = fixture.store.log_size().await.unwrap();
+        for _ in 0..300 {
+            assert_eq!(fixture.post(SIGN, GOOD).await.code(), "unauthenticated");
+        }
+        assert_eq!(fixture.store.log_size().await.unwrap(), size);
+        assert_eq!(fixture.strangers_refused().await["count"], 300);
+        fixture.state.layer.refusals.write_counted().await;
+        assert_eq!(fixture.store.log_size().await.unwrap(), size + 1);
+    }
+
+    #[tokio::test]
+    async fn refusals_of_strangers_wait_for_a_database_that_is_away() {
+        let fixture = Fixture::new().await;
+        assert_eq!(fixture.post(SIGN, GOOD).await.code(), "unauthenticated");
+        let away = "ALTER TABLE log_leaf RENAME TO away";
+        fixture.place.raw(away).await.unwrap();
+        fixture.state.layer.refusals.write_counted().await;
+        let back = "ALTER TABLE away RENAME TO log_leaf";
+        fixture.place.raw(back).await.unwrap();
+        assert_eq!(fixture.post(SIGN, GOOD).await.code(), "unauthenticated");
+        assert_eq!(fixture.strangers_refused().await["count"], 2);
     }
 
     #[test]

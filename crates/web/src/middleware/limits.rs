@@ -7,7 +7,6 @@ use std::sync::Arc;
 
 use governor::clock::{Clock as _, DefaultClock};
 use governor::state::keyed::DashMapStateStore;
-use governor::state::{InMemoryState, NotKeyed};
 use governor::{Quota, RateLimiter};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -28,7 +27,6 @@ pub struct Limits {
     capacity: usize,
     rate: Option<Rate>,
     refusals: Rate,
-    unknown: RateLimiter<NotKeyed, InMemoryState, DefaultClock>,
     clock: DefaultClock,
 }
 
@@ -36,11 +34,6 @@ type Rate = RateLimiter<Key, DashMapStateStore<Key>, DefaultClock>;
 
 /// Refusals per second and known caller that are written down.
 const REFUSALS: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
-
-/// Refusals of callers without credentials, of all of them together, that are written down in a
-/// second and at once: each is a row that can never be deleted. The rest is counted.
-const UNKNOWN: NonZeroU32 = NonZeroU32::MIN.saturating_add(9);
-const UNKNOWN_AT_ONCE: NonZeroU32 = NonZeroU32::MIN.saturating_add(99);
 
 /// To be one of the requests in flight; given back by its last holder.
 pub type Permit = Arc<OwnedSemaphorePermit>;
@@ -55,7 +48,6 @@ impl Limits {
             capacity,
             rate: per_second.map(|rate| RateLimiter::dashmap(Quota::per_second(rate))),
             refusals: RateLimiter::dashmap(Quota::per_second(REFUSALS)),
-            unknown: RateLimiter::direct(Quota::per_second(UNKNOWN).allow_burst(UNKNOWN_AT_ONCE)),
             clock: DefaultClock::default(),
         }
     }
@@ -91,11 +83,6 @@ impl Limits {
         }
     }
 
-    /// Whether a refusal of somebody unknown is written down, and not only counted.
-    pub fn writes_down_unknown(&self) -> bool {
-        self.unknown.check().is_ok()
-    }
-
     /// Asked before a refusal of a known caller is written down.
     pub fn admit_refusal(&self, caller: &Caller, address: IpAddr) -> Result<(), Problem> {
         let what = "too many refused requests from this caller";
@@ -129,7 +116,8 @@ impl Limits {
     }
 }
 
-fn network(address: IpAddr) -> IpAddr {
+/// A whole /64 of IPv6 is one address.
+pub fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(v6) => {
             let [a, b, c, d, ..] = v6.segments();

@@ -171,6 +171,23 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn case_s7_a_page_is_signed_once_though_its_reader_left() {
+        let fixture = std::sync::Arc::new(Fixture::new().await);
+        let signed = fixture.token.signatures();
+        let written = fixture.leaves("sign").await.len();
+        fixture.token.hold();
+        let reader = std::sync::Arc::clone(&fixture);
+        let reader = tokio::spawn(async move { reader.get(PATH).await });
+        fixture.until_asked(1).await;
+        reader.abort();
+        assert!(reader.await.is_err());
+        fixture.token.release();
+        assert_eq!(fixture.get(PATH).await.status, 200);
+        assert_eq!(fixture.token.signatures(), signed + 1);
+        assert_eq!(fixture.leaves("sign").await.len(), written + 1);
+    }
+
+    #[tokio::test]
     async fn pages_follow_each_other_to_the_last_key() {
         const KEYS: usize = 12;
         let fixture = Fixture::new().await;

@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 
 use crate::middleware::context::RequestContext;
 use crate::middleware::{body, idempotency};
-use crate::problem::{self, Code, Problem};
+use crate::problem::{self, Problem};
 use crate::v1::response::{Named, json, query};
 use crate::v1::sign_request::SignRequest;
 use crate::v1::state::{ServerState, SharedState};
@@ -94,19 +94,11 @@ pub async fn handle(
     let algorithm = ring_algorithm(&state, &ring);
     let alg = asked.expected_algorithm().map(str::to_owned);
     let format = asked.into_format(algorithm)?;
-    let signing = state.services.signing.clone();
-    let (name, deadline, permit) = (ring.clone(), context.deadline, context.permit.clone());
-    // The client may go away; what was begun is finished, recorded and gives its permit back.
-    let done = tokio::spawn(async move {
-        let alg = alg.as_deref();
-        let done = signing
-            .sign(&caller, &name, format, alg, idempotency, deadline)
-            .await;
-        drop(permit);
-        done
-    })
-    .await
-    .map_err(|e| Problem::caused_by(Code::Internal, &e))??;
+    let alg = alg.as_deref();
+    let signing = &state.services.signing;
+    let done = signing
+        .sign(&caller, &ring, format, alg, idempotency, context.deadline)
+        .await?;
     state.layer.metrics.signed(&ring, &done.kid);
     let index = done.index;
     let mut answer = SignAnswer::from(done);
@@ -389,13 +381,20 @@ mod tests {
         assert_eq!(
             seen,
             [
-                ("anonymous@0.0.0.0", "records", "unauthenticated"),
-                ("anonymous@0.0.0.0", "records", "invalid_credentials"),
                 ("olga", "records", "forbidden"),
                 ("integrity", "others", "forbidden"),
             ]
         );
         assert_eq!(refusals[0]["action"], "POST /v1/rings/{ring}/sign");
+        let strangers = fixture.strangers_refused().await;
+        assert_eq!(
+            (strangers["count"].as_u64(), strangers["action"].as_str()),
+            (Some(2), Some("count"))
+        );
+        assert_eq!(
+            strangers["reason"],
+            "1 invalid_credentials, 1 unauthenticated; 1 addresses: 2 from 0.0.0.0"
+        );
     }
 
     #[tokio::test]

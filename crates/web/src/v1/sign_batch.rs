@@ -82,17 +82,10 @@ pub async fn handle(
             }
         }
     }
-    let signing = state.services.signing.clone();
-    let (name, deadline, permit) = (ring.clone(), context.deadline, context.permit.clone());
-    let results = tokio::spawn(async move {
-        let done = signing
-            .sign_batch(&caller, &name, formats, None, idempotency, deadline)
-            .await;
-        drop(permit);
-        done
-    })
-    .await
-    .map_err(|e| Problem::caused_by(Code::Internal, &e))??;
+    let signing = &state.services.signing;
+    let results = signing
+        .sign_batch(&caller, &ring, formats, None, idempotency, context.deadline)
+        .await?;
 
     let items = own
         .into_iter()
