@@ -141,8 +141,14 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     runner.start(&mut tasks);
     tasks.start(
         "idempotency",
-        (store.clone(), env.clone()),
-        |(store, env)| Box::pin(signing::forget_old_answers(store.clone(), env.clone())),
+        (store.clone(), env.clone(), instance.clone()),
+        |(store, env, instance)| {
+            Box::pin(signing::forget_old_answers(
+                store.clone(),
+                env.clone(),
+                instance.clone(),
+            ))
+        },
     );
     warn_of_unfinished(&store).await?;
     let services = web::Services {

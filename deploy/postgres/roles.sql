@@ -72,4 +72,4 @@ GRANT UPDATE (value) ON version TO chancery_service, chancery_archivist;
 -- The archivist's own leaf, the mark, and the bodies below it.
 GRANT UPDATE (size, version) ON log_head TO chancery_archivist;
 GRANT INSERT, UPDATE (body) ON log_leaf TO chancery_archivist;
-GRANT UPDATE (pruned) ON log_tree TO chancery_archivist;
+GRANT UPDATE (pruned, emptied) ON log_tree TO chancery_archivist;

@@ -10,7 +10,7 @@ use trust::history::History;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
 use trust::{Kid, Pin, Time};
 
-use store::{LeafRow, Store};
+use store::Store;
 use trust::log_acts::{CorrectedTimes, LogAct, LogHistory};
 
 /// Indexes of the acts on one key.
@@ -65,56 +65,29 @@ impl ActIndex {
     }
 
     async fn read(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {
-        loop {
+        // Asked first: acts below it are all there, and those that come meanwhile are read the next time.
+        let head = store.log_size().await?;
+        while self.next < head {
             let page = store.leaves_of_keys(self.next).await?;
-            let Some(last) = page.last().map(|row| row.index) else {
-                return Ok(());
-            };
+            let rest = page.len() < store::MAX_PAGE as usize;
             for row in &page {
-                if let Some(act) = self.record(row) {
-                    self.verify(row.index, &act, store, pin).await?;
-                }
+                let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
+                    continue;
+                };
+                let log_act = match LogAct::is_meant(&act) {
+                    true => verify(row.index, &act, store, pin).await?,
+                    false => None,
+                };
+                // Nothing is awaited from here on: whoever is dropped has noted an act wholly or not at all.
+                self.record(row.index, &act);
+                self.verified.extend(log_act);
+                self.next = row.index + 1;
             }
-            self.next = last + 1;
-        }
-    }
-
-    /// Notes what was done to the log, if its transcript says the same.
-    async fn verify(
-        &mut self,
-        index: i64,
-        act: &ActLeaf,
-        store: &Store,
-        pin: &Pin,
-    ) -> Result<(), store::Error> {
-        let ceremony = act.reference.clone().unwrap_or_default();
-        let transcript = store.transcript(&ceremony).await?.unwrap_or_default();
-        let did = match LogAct::read(index.unsigned_abs(), act, &transcript, pin) {
-            Ok(did) => did,
-            Err(why) => {
-                tracing::error!(
-                    index,
-                    ceremony,
-                    why,
-                    "a log act (correction or origin) was refused"
-                );
-                return Ok(());
+            if rest {
+                // Signatures and refusals, which are many and are not read again.
+                self.next = self.next.max(head);
             }
-        };
-        let mut reach = None;
-        if let LogAct::Corrected(order) = &did {
-            let bounds = (order.first.try_into(), order.last.try_into());
-            let (Ok(first), Ok(last)) = bounds else {
-                return Ok(());
-            };
-            reach = store.latest_time(first, last).await?.map(Time::from_millis);
         }
-        self.verified.push(VerifiedLogAct {
-            index,
-            ceremony,
-            act: did,
-            reach,
-        });
         Ok(())
     }
 
@@ -150,21 +123,65 @@ impl ActIndex {
         self.of.get(kid).cloned().unwrap_or_default()
     }
 
-    /// Returns the act if it does something to the log.
-    fn record(&mut self, row: &LeafRow) -> Option<ActLeaf> {
-        let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
-            return None;
-        };
+    fn record(&mut self, index: i64, act: &ActLeaf) {
         for kid in [&act.kid, &act.previous_kid].into_iter().flatten() {
-            if History::concerns(&act, kid) {
-                self.of
-                    .entry(kid.clone())
-                    .or_default()
-                    .record(row.index, kid, &act);
+            if History::concerns(act, kid) {
+                let of = self.of.entry(kid.clone()).or_default();
+                of.record(index, kid, act);
             }
         }
-        LogAct::is_meant(&act).then_some(*act)
     }
+}
+
+/// What was done to the log, if its transcript says the same.
+async fn verify(
+    index: i64,
+    act: &ActLeaf,
+    store: &Store,
+    pin: &Pin,
+) -> Result<Option<VerifiedLogAct>, store::Error> {
+    let ceremony = act.reference.clone().unwrap_or_default();
+    let transcript = store.transcript(&ceremony).await?.unwrap_or_default();
+    let did = match LogAct::read(index.unsigned_abs(), act, &transcript, pin) {
+        Ok(did) => did,
+        Err(why) => {
+            tracing::error!(
+                index,
+                ceremony,
+                why,
+                "a log act (correction or origin) was refused"
+            );
+            return Ok(None);
+        }
+    };
+    let mut reach = None;
+    if let LogAct::Corrected(order) = &did {
+        let bounds = (order.first.try_into(), order.last.try_into());
+        let (Ok(first), Ok(last)) = bounds else {
+            return Ok(None);
+        };
+        reach = latest_time(store, first, last).await?;
+    }
+    Ok(Some(VerifiedLogAct {
+        index,
+        ceremony,
+        act: did,
+        reach,
+    }))
+}
+
+/// Of the leaves from `first` to `last`, which may be any number.
+async fn latest_time(store: &Store, first: i64, last: i64) -> Result<Option<Time>, store::Error> {
+    const AT_ONCE: i64 = 20_000;
+    let last = last.min(store.log_size().await? - 1);
+    let mut latest = None;
+    let mut from = first;
+    while from <= last {
+        let to = last.min(from + AT_ONCE - 1);
+        latest = latest.max(store.latest_time(from, to).await?);
+        from = to + 1;
+    }
+    Ok(latest.map(Time::from_millis))
 }
 
 impl KeyActs {
@@ -186,25 +203,18 @@ impl KeyActs {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+    use store::Change;
+    use store::testing::place::Place;
     use trust::request::{ClockCorrection, NewOrigin};
 
     use super::*;
 
-    fn row(index: i64, body: serde_json::Value) -> LeafRow {
+    fn act(body: serde_json::Value) -> ActLeaf {
         let mut body = body;
         body["actor"] = "cli".into();
         body["time"] = "2026-01-01T00:00:00.000Z".into();
         body["v"] = 1.into();
-        let text = String::from_utf8(trust::json::canonical(&body).unwrap()).unwrap();
-        LeafRow {
-            index,
-            time: 0,
-            kind: body["kind"].as_str().unwrap().to_owned(),
-            ring: None,
-            kid: None,
-            sig_hash: None,
-            body: text,
-        }
+        serde_json::from_value(body).unwrap()
     }
 
     #[test]
@@ -231,7 +241,7 @@ mod tests {
             (9, accepted),
             (11, json!({"kind": "key", "action": "archive", "kid": one})),
         ] {
-            acts.record(&row(index, body));
+            acts.record(index, &act(body));
         }
         assert_eq!(
             acts.of(&one.parse().unwrap()),
@@ -253,6 +263,66 @@ mod tests {
             acts.of(&"I".repeat(43).parse().unwrap()),
             KeyActs::default()
         );
+    }
+
+    fn pin() -> Pin {
+        Pin {
+            genesis: trust::Sha256Digest::of(b"genesis"),
+            service: "test".parse().unwrap(),
+            environment: "test".parse().unwrap(),
+        }
+    }
+
+    async fn write(place: &Place, kind: ActKind, action: &str, kid: Option<&str>) -> i64 {
+        let kid: Option<Kid> = kid.map(|kid| kid.parse().unwrap());
+        let event = crate::Event {
+            kid: kid.as_ref(),
+            reference: Some("nothing"),
+            ..crate::Event::new(kind, action, "cli", Time::from_millis(0))
+        };
+        let log = crate::Log::new(place.store.clone());
+        log.commit(&Change::Record, &event).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn case_s1_what_was_read_is_not_read_again() {
+        let place = Place::sqlite().await;
+        let pin = pin();
+        let kid = "A".repeat(43);
+        write(&place, ActKind::Key, "rotate", Some(&kid)).await;
+        for _ in 0..5 {
+            write(&place, ActKind::Refusal, "sign", None).await;
+        }
+        let mut acts = ActIndex::default();
+        acts.catch_up(&place.store, &pin).await.unwrap();
+        assert_eq!(acts.next, place.store.log_size().await.unwrap());
+        assert_eq!(acts.of(&kid.parse().unwrap()).all, [0]);
+        let archived = write(&place, ActKind::Key, "archive", Some(&kid)).await;
+        acts.catch_up(&place.store, &pin).await.unwrap();
+        assert_eq!(acts.of(&kid.parse().unwrap()).all, [0, archived]);
+    }
+
+    /// A database that fails in the middle of a page: what was noted is not noted twice.
+    #[tokio::test]
+    async fn an_act_is_noted_once_whatever_fails() {
+        let place = Place::sqlite().await;
+        let pin = pin();
+        let kid = "A".repeat(43);
+        write(&place, ActKind::Key, "rotate", Some(&kid)).await;
+        write(&place, ActKind::Log, "clock-correction", None).await;
+        let last = write(&place, ActKind::Key, "archive", Some(&kid)).await;
+        let mut acts = ActIndex::default();
+        place
+            .raw("ALTER TABLE ceremony RENAME TO away")
+            .await
+            .unwrap();
+        assert!(acts.catch_up(&place.store, &pin).await.is_err());
+        place
+            .raw("ALTER TABLE away RENAME TO ceremony")
+            .await
+            .unwrap();
+        acts.catch_up(&place.store, &pin).await.unwrap();
+        assert_eq!(acts.of(&kid.parse().unwrap()).all, [0, last]);
     }
 
     #[test]

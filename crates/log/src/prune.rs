@@ -4,8 +4,8 @@
 //! A body that is gone cannot be compared with anything any more. So each one that is to go is held
 //! against the tree of the published checkpoint first: what was tampered with stays, as evidence.
 //!
-//! The order is mark with its leaf, then storage, then database. If we die in between, the first
-//! body that is left in the database says where the next run has to begin again.
+//! The order is mark with its leaf, then storage, then database. If we die in between, the next run begins
+//! where bodies are known to be gone.
 
 use tokio::task::JoinSet;
 use trust::leaf::ActKind;
@@ -56,7 +56,7 @@ pub struct Plan {
     pub below: i64,
     /// Bodies of signatures between them that are still in the database.
     pub bodies: u64,
-    /// Bundles of signatures alone: their published files go too.
+    /// Bundles of signatures and of counts of strangers' refusals alone: their published files go too.
     pub bundles: Vec<u64>,
     /// Bundles that hold acts, and stay published as they are.
     pub with_acts: u64,
@@ -97,8 +97,7 @@ impl Pruner {
         let tree = self.store.tree().await?;
         // A clock that runs ahead must not make everything old.
         let before = now.min(Time::from_millis(tree.clock)) - retention;
-        let first = self.store.first_body().await?.unwrap_or(tree.pruned);
-        let from = first - first % BUNDLE;
+        let from = tree.emptied - tree.emptied % BUNDLE;
         let mut plan = Plan {
             before,
             from,
@@ -153,7 +152,7 @@ impl Pruner {
                 removed.map_err(|_| storage::Error::unfinished("remove"))??;
             }
         }
-        Ok(self.store.prune(plan.from).await?)
+        Ok(self.store.prune().await?)
     }
 
     async fn published(&self) -> Result<Option<Checkpoint>, Error> {
@@ -220,7 +219,8 @@ impl Plan {
         }
         let signatures = bundle.iter().filter(|leaf| leaf.kind == "sign");
         self.bodies += signatures.filter(|leaf| !leaf.body.is_empty()).count() as u64;
-        match bundle.iter().all(|leaf| leaf.kind == "sign") {
+        let goes = |leaf: &LeafRow| matches!(leaf.kind.as_str(), "sign" | "refusals");
+        match bundle.iter().all(goes) {
             true => self.bundles.push((self.below / BUNDLE) as u64),
             false => self.with_acts += 1,
         }

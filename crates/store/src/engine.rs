@@ -67,6 +67,8 @@ pub(crate) struct Dialect {
     pub occurrences_at: &'static str,
     /// Puts the leaves from an index to another into the index.
     pub fill_index: &'static str,
+    /// Deletes answers of before an instant, at most so many, the oldest first.
+    pub forget_answers: &'static str,
     pub has_migrations: &'static str,
 }
 

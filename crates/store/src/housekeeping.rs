@@ -4,9 +4,11 @@
 use crate::database::{Store, on};
 use crate::engine::{Connection, Engine, Value};
 use crate::error::Error;
-use crate::idempotency::FORGET_ANSWERS;
 use crate::index;
 use crate::leases::{RETURN_LEASE, TAKE_LEASE};
+
+/// Answers that one call forgets: no other writer waits longer than for these.
+pub const ANSWERS: i64 = 1_000;
 
 /// What is kept in order besides the acts. Each may be done by any replica, any number of times; if
 /// we die before it is committed it has not happened, and the next call does the same.
@@ -23,7 +25,7 @@ pub enum Housekeeping {
     ReturnLease { name: String, holder: String },
     /// Puts the signatures among the next leaves into the index: at most 65 536 leaves.
     IndexSignatures { at_most: i64 },
-    /// Forgets answers to repeated requests that are older than this; the leaves stay.
+    /// Forgets answers to repeated requests that are older than this, at most [`ANSWERS`] of them; the leaves stay.
     ForgetAnswers { before: i64 },
 }
 
@@ -52,7 +54,8 @@ async fn keep<E: Engine>(engine: &E, work: &Housekeeping) -> Result<u64, Error> 
             index::index(engine, *at_most).await.map(i64::unsigned_abs)
         }
         Housekeeping::ForgetAnswers { before } => {
-            write(engine, FORGET_ANSWERS, &[Value::Int(*before)]).await
+            let values = [Value::Int(*before), Value::Int(ANSWERS)];
+            write(engine, E::DIALECT.forget_answers, &values).await
         }
     }
 }

@@ -9,8 +9,6 @@ use crate::statements::statements;
 statements! {
     ANSWER = "SELECT request_hash, response, idx, time FROM idempotency
         WHERE principal = $1 AND key = $2";
-    /// No change that anybody has to hear of: answers are a convenience for a day, not the trail.
-    FORGET_ANSWERS = "DELETE FROM idempotency WHERE time < $1";
 }
 
 /// What makes a repeated request return the first answer.

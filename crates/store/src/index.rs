@@ -159,6 +159,11 @@ pub(crate) async fn occurrences<E: Engine>(
     }
     if reach.head - reach.indexed <= MAX_TAIL {
         let mut tail = tail.lock().await;
+        let mut reach = reach;
+        if tail.to > reach.head {
+            // Another reader came first, with a newer head. Only if it is newer than now the log went back.
+            reach = self::reach::<E>(&mut reader).await?;
+        }
         extend(&mut tail, &mut reader, &reach).await?;
         let places = missing.iter().filter_map(|hash| tail.places.get(*hash));
         let places: Vec<i64> = places.copied().collect();

@@ -26,8 +26,7 @@ statements! {
         WHERE kind <> 'sign' AND idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
     /// Acts that may tell of a key.
     LEAVES_OF_KEYS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
-        WHERE kind <> 'sign' AND kind IN ('key', 'ceremony', 'log') AND idx >= $1
-        ORDER BY idx LIMIT $2");
+        WHERE kind IN ('key', 'ceremony', 'log') AND idx >= $1 ORDER BY idx LIMIT $2");
     LATEST_TIME = "SELECT MAX(time) FROM log_leaf WHERE idx >= $1 AND idx <= $2";
     LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
@@ -35,8 +34,6 @@ statements! {
         WHERE (CAST($1 AS TEXT) IS NULL OR kid = $1) AND (CAST($2 AS TEXT) IS NULL OR ring = $2)
             AND ($3 = 0 OR kind <> 'sign')
             AND idx >= $4 AND time >= $5 AND time <= $6 ORDER BY idx LIMIT $7");
-    FIRST_BODY = "SELECT idx FROM log_leaf WHERE kind = 'sign' AND body <> ''
-        ORDER BY idx LIMIT 1";
     PRUNE = "UPDATE log_leaf SET body = ''
         WHERE idx >= $1 AND idx < $2 AND kind = 'sign' AND body <> ''";
 }
@@ -177,14 +174,6 @@ pub(crate) async fn leaves_of<E: Engine>(
     }
 }
 
-/// The first signature that has its body still; a run of `prune` that died half way left it below
-/// the mark.
-pub(crate) async fn first_body<E: Engine>(engine: &E) -> Result<Option<i64>, Error> {
-    let mut reader = engine.reader().await?;
-    let found = reader.fetch_optional(FIRST_BODY, &[]).await?;
-    found.map(|row| row.int(0)).transpose()
-}
-
 impl Store {
     /// How many leaves there are, which is the index of the next.
     pub async fn log_size(&self) -> Result<i64, Error> {
@@ -215,10 +204,5 @@ impl Store {
     pub async fn latest_time(&self, first: i64, last: i64) -> Result<Option<i64>, Error> {
         let values = [Value::Int(first), Value::Int(last)];
         on!(self, engine => latest_time(engine, &values))
-    }
-
-    /// The first signature whose body is there.
-    pub async fn first_body(&self) -> Result<Option<i64>, Error> {
-        on!(self, engine => first_body(engine))
     }
 }

@@ -58,7 +58,7 @@ pub use checkpoints::CheckpointRow;
 pub use credentials::CredentialRow;
 pub use database::{Database, Store};
 pub use error::{Error, Subject};
-pub use housekeeping::Housekeeping;
+pub use housekeeping::{ANSWERS, Housekeeping};
 pub use idempotency::{Idempotency, IdempotentAnswer};
 #[cfg(test)]
 pub use index::MAX_INDEXED;

@@ -31,6 +31,7 @@ statements! {
         WHERE destruction = $1 AND state <> 'destroyed'";
     /// Acts on a device under way by other ceremonies than this one.
     UNSETTLED = "SELECT COUNT(*) FROM key_object WHERE device = $1
+        AND state IN ('intended', 'destroying')
         AND (state = 'intended' OR (state = 'destroying' AND destruction <> $2))";
     MOVE_OBJECT = "UPDATE key_object SET state = $3, updated_at = $4
         WHERE id = $1 AND state = $2";

@@ -99,7 +99,7 @@ pub(crate) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
         value->>5
     FROM json_array_elements($2::json) WITH ORDINALITY AS given (value, place)";
 pub(crate) const ACTIVE_OF: &str = "SELECT kid FROM signing_key WHERE state = 'active'
-    AND kid IN (SELECT json_array_elements_text($1::json))";
+    AND kid = ANY (ARRAY (SELECT json_array_elements_text($1::json)))";
 pub(crate) const INSERT_ANSWERS: &str = "INSERT INTO idempotency
         (principal, key, request_hash, response, idx, time)
     SELECT value->>0, value->>1, value->>2, value->>3, (value->>4)::bigint, (value->>5)::bigint
@@ -131,6 +131,8 @@ impl Engine for PostgresEngine {
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT decode(substr(sig_hash, 1, 16), 'hex'), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
+        forget_answers: "DELETE FROM idempotency WHERE ctid = ANY (ARRAY
+            (SELECT ctid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2))",
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
     };
 

@@ -114,6 +114,8 @@ impl Engine for SqliteEngine {
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT unhex(substr(sig_hash, 1, 16)), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
+        forget_answers: "DELETE FROM idempotency WHERE rowid IN
+            (SELECT rowid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2)",
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
     };
 

@@ -8,6 +8,7 @@ mod index;
 mod life;
 mod lines;
 mod objects;
+mod plans;
 mod races;
 mod raw;
 mod reading;
@@ -81,6 +82,9 @@ contract! {
     reading::leaves_are_found_by_what_they_tell,
     reading::signatures_are_counted_by_day,
     reading::every_statement_prepares,
+    plans::no_statement_walks_along_history,
+    plans::case_s1_refusals_are_not_read_for_acts_on_keys,
+    plans::case_s4_old_answers_go_in_pages,
     lines::ten_ceremonies_on_ten_subjects_are_all_carried_out,
     lines::first_that_is_carried_out_voids_the_other_of_its_subject_alone,
     lines::place_is_given_back_only_if_it_is_the_last,

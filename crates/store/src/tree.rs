@@ -12,12 +12,13 @@ use crate::reads::{self, FromColumns};
 use crate::statements::statements;
 
 statements! {
-    TREE = "SELECT size, root, clock, origin, pruned FROM log_tree
+    TREE = "SELECT size, root, clock, origin, pruned, emptied FROM log_tree
         WHERE id = 1";
     SWAP_TREE = "UPDATE log_tree SET size = $3, root = $4, clock = $5, origin = $6
         WHERE id = 1 AND size = $1 AND root = $2";
     PRUNE_MARK = "UPDATE log_tree SET pruned = $1
         WHERE id = 1 AND pruned < $1 AND size >= $1";
+    EMPTIED = "UPDATE log_tree SET emptied = $2 WHERE id = 1 AND emptied >= $1 AND emptied < $2";
 }
 
 /// How far the Merkle tree goes. `size` and `root` change together.
@@ -32,6 +33,8 @@ pub struct TreeRow {
     pub origin: String,
     /// Bodies of signatures below this index may be gone.
     pub pruned: i64,
+    /// Bodies of signatures below this index are gone.
+    pub emptied: i64,
 }
 
 impl FromColumns for TreeRow {
@@ -42,6 +45,7 @@ impl FromColumns for TreeRow {
             clock: row.int(2)?,
             origin: row.text(3)?,
             pruned: row.int(4)?,
+            emptied: row.int(5)?,
         })
     }
 }
@@ -80,16 +84,21 @@ pub(crate) async fn allow_pruning<C: Connection>(tx: &mut C, below: i64) -> Resu
     }
 }
 
-/// Removes the bodies of signatures from `from` up to the mark that `Change::Prune` has set, page by
-/// page, so that no other writer waits for long. How many went.
-pub(crate) async fn prune<E: Engine>(engine: &E, mut from: i64) -> Result<u64, Error> {
+/// Removes the bodies of signatures that the mark of `Change::Prune` allows to go, page by page, so that no
+/// other writer waits for long. How many went. A run that dies is gone on with by the next.
+pub(crate) async fn prune<E: Engine>(engine: &E) -> Result<u64, Error> {
     const PAGE: i64 = 2_048;
-    let mark = tree(engine).await?.pruned;
+    let TreeRow {
+        pruned: mark,
+        emptied: mut from,
+        ..
+    } = tree(engine).await?;
     let mut gone = 0;
     while from < mark {
         let to = (from + PAGE).min(mark);
         let page = [Value::Int(from), Value::Int(to)];
         gone += housekeeping::write(engine, leaves::PRUNE, &page).await?;
+        housekeeping::write(engine, EMPTIED, &page).await?;
         from = to;
     }
     Ok(gone)
@@ -105,9 +114,9 @@ impl Store {
         on!(self, engine => swap(engine, old, new))
     }
 
-    /// Removes the bodies of signatures from this index up to where [`crate::Change::Prune`] allows it; how
-    /// many went. For the archivist alone: the service's own role may not.
-    pub async fn prune(&self, from: i64) -> Result<u64, Error> {
-        on!(self, engine => prune(engine, from))
+    /// Removes the bodies of signatures up to where [`crate::Change::Prune`] allows it; how many went. For the
+    /// archivist alone: the service's own role may not.
+    pub async fn prune(&self) -> Result<u64, Error> {
+        on!(self, engine => prune(engine))
     }
 }

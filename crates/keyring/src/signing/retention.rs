@@ -1,11 +1,12 @@
 //! Stored answers are for retries, not for the record: the record is the audit trail.
 
+use std::error::Error;
 use std::time::Duration;
 
 use tracing::{info, warn};
 
 use base::Env;
-use store::Store;
+use store::{ANSWERS, Store};
 
 /// How long an `Idempotency-Key` is remembered.
 const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
@@ -13,18 +14,43 @@ const REMEMBERED: Duration = Duration::from_secs(24 * 3_600);
 /// How often the old ones are forgotten.
 const EVERY: Duration = Duration::from_secs(3_600);
 
-/// Runs until its task is ended. Any number of replicas may do this at once.
-pub async fn forget_old_answers(store: Store, env: Env) {
+/// Between two pages of them, for whoever else writes.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// The one replica that does it.
+const LEASE: &str = "answers";
+const LEASE_FOR: Duration = Duration::from_secs(60);
+
+/// Runs until its task is ended; of all replicas one at a time forgets.
+pub async fn forget_old_answers(store: Store, env: Env, instance: String) {
     loop {
-        let before = env.now() - REMEMBERED;
-        match store.forget_answers(before.millis()).await {
+        match forget(&store, &env, &instance).await {
             Ok(0) => {}
             Ok(answers) => info!(answers, "expired idempotency records deleted"),
             Err(error) => warn!(
-                error = &error as &dyn std::error::Error,
+                error = &error as &dyn Error,
                 "expired idempotency records were not deleted"
             ),
         }
         tokio::time::sleep(EVERY).await;
+    }
+}
+
+/// Page by page, as long as this replica has the lease; how many went.
+pub(crate) async fn forget(store: &Store, env: &Env, instance: &str) -> Result<u64, store::Error> {
+    let mut forgotten = 0;
+    loop {
+        let now = env.now();
+        let until = (now + LEASE_FOR).millis();
+        if !store.lease(LEASE, instance, now.millis(), until).await? {
+            return Ok(forgotten);
+        }
+        let page = store.forget_answers((now - REMEMBERED).millis()).await?;
+        forgotten += page;
+        if page < ANSWERS.unsigned_abs() {
+            store.return_lease(LEASE, instance).await?;
+            return Ok(forgotten);
+        }
+        tokio::time::sleep(PAUSE).await;
     }
 }

@@ -77,6 +77,10 @@ impl Place {
         }
     }
 
+    pub fn is_sqlite(&self) -> bool {
+        matches!(self.database, Database::Sqlite { .. })
+    }
+
     /// A hand in the database: as its owner, around the store and its pragmas.
     pub async fn raw(&self, sql: &str) -> Result<u64, sqlx::Error> {
         match &self.database {

@@ -161,9 +161,9 @@ fn every_subject_lists_its_statements() {
     assert_eq!(with.count(), ALL_STATEMENTS.len());
 }
 
-pub async fn every_statement_prepares(place: Place) {
+/// Those of both engines, and what the engine of this place writes in its own way.
+pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
     use super::super::engine::{Dialect, Engine};
-    use sqlx::{Executor, SqlSafeStr};
     let dialect = |dialect: Dialect| {
         [
             dialect.known_answers,
@@ -171,6 +171,7 @@ pub async fn every_statement_prepares(place: Place) {
             dialect.occurrences_in,
             dialect.occurrences_at,
             dialect.fill_index,
+            dialect.forget_answers,
             dialect.has_migrations,
         ]
     };
@@ -197,7 +198,18 @@ pub async fn every_statement_prepares(place: Place) {
                 .collect()
         }
     };
-    for &sql in ALL_STATEMENTS.iter().copied().flatten().chain(&own) {
+    ALL_STATEMENTS
+        .iter()
+        .copied()
+        .flatten()
+        .copied()
+        .chain(own)
+        .collect()
+}
+
+pub async fn every_statement_prepares(place: Place) {
+    use sqlx::{Executor, SqlSafeStr};
+    for sql in every_statement(&place) {
         let text = sql.into_sql_str();
         match &place.store.engine {
             database::AnyEngine::Sqlite(engine) => engine.readers.prepare(text).await.map(drop),

@@ -296,9 +296,9 @@ pub async fn bodies_of_old_signatures_may_go(place: Place) {
     let acts = place.store.log_size().await.unwrap();
     place.filled(&kid, acts + 10).await;
     place.swapped(acts + 8).await;
-    assert_eq!(place.store.first_body().await.unwrap(), Some(acts));
+    assert_eq!(place.store.tree().await.unwrap().emptied, 0);
     // Nothing is allowed yet, and of what is not in the tree nothing ever is.
-    assert_eq!(place.store.prune(0).await.unwrap(), 0);
+    assert_eq!(place.store.prune().await.unwrap(), 0);
     let beyond = place.prune(acts + 9).await;
     assert!(
         matches!(
@@ -313,11 +313,11 @@ pub async fn bodies_of_old_signatures_may_go(place: Place) {
     let size = place.store.log_size().await.unwrap();
     assert_eq!(place.prune(acts + 3).await.unwrap(), size, "it has a leaf");
     assert_eq!(place.store.tree().await.unwrap().pruned, acts + 3);
-    assert_eq!(place.store.prune(0).await.unwrap(), 3);
+    assert_eq!(place.store.prune().await.unwrap(), 3);
     let gone: Vec<i64> = (acts..acts + 3).collect();
     assert_eq!(place.gone().await, (gone, Vec::new()));
-    assert_eq!(place.store.prune(0).await.unwrap(), 0);
-    assert_eq!(place.store.first_body().await.unwrap(), Some(acts + 3));
+    assert_eq!(place.store.prune().await.unwrap(), 0);
+    assert_eq!(place.store.tree().await.unwrap().emptied, acts + 3);
     // The mark does not go back, and what it was set to is not set again.
     for below in [acts + 3, acts, 0] {
         assert!(place.prune(below).await.unwrap_err().is_conflict());
@@ -384,9 +384,15 @@ pub async fn pruning_goes_on_where_it_died(place: Place) {
     place.prune(acts + 4).await.unwrap();
     let one = format!("UPDATE log_leaf SET body = '' WHERE idx = {acts}");
     place.raw(&one).await.unwrap();
-    let from = place.store.first_body().await.unwrap().unwrap();
-    assert_eq!(from, acts + 1);
-    assert_eq!(place.store.prune(from).await.unwrap(), 3);
+    assert_eq!(place.store.tree().await.unwrap().emptied, 0);
+    assert_eq!(place.store.prune().await.unwrap(), 3);
+    assert_eq!(place.store.tree().await.unwrap().emptied, acts + 4);
+    place
+        .refuses("UPDATE log_tree SET emptied = emptied - 1")
+        .await;
+    place
+        .refuses("UPDATE log_tree SET emptied = pruned + 1")
+        .await;
     let gone: Vec<i64> = (acts..acts + 4).collect();
     assert_eq!(place.gone().await, (gone, Vec::new()));
 }

@@ -1,0 +1,279 @@
+//! No statement's cost grows with history unless it is paged: of each statement the engine is asked how it would find
+//! its rows. A walk along a table that grows is named here with its reason, or it is a defect.
+
+use sqlx::{AssertSqlSafe, Row as _};
+
+use super::super::*;
+use super::place::Place;
+use super::reading::every_statement;
+use crate::engine::{Dialect, Engine as _};
+
+/// Tables that grow with what was ever done.
+const GROWING: &[&str] = &[
+    "log_leaf",
+    "log_signature",
+    "log_checkpoint",
+    "idempotency",
+    "ceremony",
+    "ceremony_signature",
+    "ceremony_line",
+    "key_object",
+    "signing_key",
+    "order_use",
+];
+
+/// Indexes of what is under way, which is little at any time.
+const FEW: &[&str] = &[
+    "key_object_under_way",
+    "ceremony_open",
+    "signing_key_one_primary",
+];
+
+/// Leaves and answers that the planner sees.
+const ROWS: i64 = 20_000;
+
+/// Statements that walk along a table that grows, each with the reason why it may.
+const WALKS: &[(&str, &str)] = &[
+    (
+        keys::KEYS,
+        "the read model: all keys at once, until archived ones are read when asked for",
+    ),
+    (
+        ceremonies::CEREMONIES,
+        "`ceremony list`, `log check` and reconciliation, at a person's word",
+    ),
+    (
+        objects::KEY_OBJECTS,
+        "reconciliation and `log check`, at a person's word",
+    ),
+    (ceremony_signatures::VOTES, "`log check` reads all of them"),
+    (
+        leaves::LEAVES_OF_KID,
+        "`audit list --kid` at a person's word; the pages of a blast radius, of which `since` is a filter (case S3)",
+    ),
+    (
+        leaves::LEAVES_OF_ACTS,
+        "`audit list --acts`, at a person's word, in pages",
+    ),
+    (
+        leaves::LEAVES_OF_RING,
+        "`audit list --ring`, at a person's word, in pages",
+    ),
+    (
+        leaves::LEAVES_OF_TIME,
+        "`audit list --since`, at a person's word, in pages",
+    ),
+    (
+        leaves::LEAVES_OF_SEVERAL,
+        "`audit list` with several filters, at a person's word, in pages",
+    ),
+];
+
+/// One line per table that is read: how the engine finds its rows.
+async fn plan(place: &Place, sql: &str) -> Vec<String> {
+    match &place.store.engine {
+        database::AnyEngine::Sqlite(engine) => {
+            let asked = format!("EXPLAIN QUERY PLAN {sql}");
+            let rows = sqlx::query(AssertSqlSafe(asked)).fetch_all(&engine.readers);
+            let rows = rows.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            rows.iter().map(|row| row.get("detail")).collect()
+        }
+        database::AnyEngine::Postgres(_) => {
+            let mut connection = place.other_connection().await;
+            for text in [
+                "SET enable_seqscan = off".to_owned(),
+                "SET plan_cache_mode = force_generic_plan".to_owned(),
+                format!("PREPARE asked AS {sql}"),
+            ] {
+                let done = sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut connection);
+                done.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            }
+            let count = (1..20)
+                .take_while(|n| sql.contains(&format!("${n}")))
+                .count();
+            let values = match count {
+                0 => String::new(),
+                _ => format!("({})", vec!["NULL"; count].join(", ")),
+            };
+            let asked = format!("EXPLAIN EXECUTE asked {values}");
+            let rows = sqlx::raw_sql(AssertSqlSafe(asked)).fetch_all(&mut connection);
+            let rows = rows.await.unwrap_or_else(|error| panic!("{sql}: {error}"));
+            rows.iter().map(|row| row.get::<String, _>(0)).collect()
+        }
+    }
+}
+
+/// Why the cost of the statement grows with a table, or nothing.
+fn walk(sql: &str, plan: &[String]) -> Option<String> {
+    let of_growing = |line: &str, words: &str| {
+        GROWING.iter().any(|table| {
+            line.split_once(words)
+                .and_then(|(_, rest)| rest.split_whitespace().next())
+                .is_some_and(|name| name == *table)
+        })
+    };
+    let limited = plan.iter().any(|line| line.contains("Limit "));
+    plan.iter().enumerate().find_map(|(at, line)| {
+        // SQLite names an alias and not its table; the statements use none of another table's name.
+        let named = [
+            "SCAN known",
+            "SCAN leaf",
+            "SCAN placed",
+            "SCAN k ",
+            "SCAN o ",
+        ];
+        // A row that is put in has no children; SQLite lists how it would look for them.
+        let first = sql.contains("LIMIT 1") && !sql.contains("WHERE");
+        let looks = !first && !(sql.starts_with("INSERT") && sql.contains("VALUES"));
+        let scanned =
+            looks && (of_growing(line, "SCAN ") || named.iter().any(|alias| line.contains(alias)));
+        let sequential = of_growing(line, "Seq Scan on ");
+        // Without a condition on the index all of it is read; under a limit a filter that drops most rows makes
+        // it read any number of others.
+        let of_index = line.contains("Index") && of_growing(line, " on ");
+        let of_few = FEW.iter().any(|index| line.contains(index));
+        let detail = || plan[at + 1..].iter().map(|line| line.trim_start());
+        let has = |word: &str| {
+            let mut own = detail().take_while(|line| !line.starts_with("->"));
+            own.find(|line| line.starts_with(word))
+        };
+        let unbounded = match has("Index Cond") {
+            None => !limited || has("Filter").is_some(),
+            Some(range) => limited && range.contains(">=") && has("Filter").is_some(),
+        };
+        let unbounded = of_index && !of_few && unbounded;
+        (scanned || sequential || unbounded).then(|| line.trim().to_owned())
+    })
+}
+
+async fn fill(place: &Place) {
+    let kid = place.open_ring("atp").await;
+    let first = place.store.log_size().await.unwrap();
+    let last = first + ROWS;
+    let series = match &place.store.engine {
+        database::AnyEngine::Sqlite(_) => format!(
+            "WITH RECURSIVE series (n) AS (SELECT {first} UNION ALL SELECT n + 1 FROM series WHERE n < {last} - 1)"
+        ),
+        database::AnyEngine::Postgres(_) => {
+            format!("WITH series (n) AS (SELECT generate_series({first}, {last} - 1))")
+        }
+    };
+    let hash = match &place.store.engine {
+        database::AnyEngine::Sqlite(_) => "printf('%064x', n)",
+        database::AnyEngine::Postgres(_) => "lpad(to_hex(n), 64, '0')",
+    };
+    for sql in [
+        format!("UPDATE log_head SET size = {last}"),
+        // A tenth is signatures; of the rest most are refusals.
+        format!(
+            "{series} INSERT INTO log_leaf (idx, time, kind, ring, kid, sig_hash, body)
+             SELECT n, n, CASE n % 10 WHEN 0 THEN 'sign' WHEN 1 THEN 'key' ELSE 'refusal' END,
+                'atp', CASE n % 10 WHEN 0 THEN '{kid}' END, CASE n % 10 WHEN 0 THEN {hash} END, '{{}}'
+             FROM series ORDER BY n"
+        ),
+        format!(
+            "{series} INSERT INTO idempotency (principal, key, request_hash, response, idx, time)
+             SELECT 'p' || (n % 7), CAST(n AS TEXT), 'h', 'r', n, n FROM series"
+        ),
+    ] {
+        let done = place.raw(&sql).await;
+        done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    if let database::AnyEngine::Postgres(_) = &place.store.engine {
+        // Of an empty table any index is as good as another. Triggers and references are lifted.
+        let mut connection = place.other_connection().await;
+        for sql in CEREMONIES.iter().copied() {
+            let done = sqlx::raw_sql(sql).execute(&mut connection).await;
+            done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+        place.raw("ANALYZE").await.unwrap();
+    }
+    // On SQLite of the filled ones alone: of a small table it would say that a walk is as good.
+    for sql in ["ANALYZE log_leaf", "ANALYZE idempotency"] {
+        place.raw(sql).await.unwrap();
+    }
+}
+
+/// Ended ceremonies, each with its key, for the planner of PostgreSQL.
+const CEREMONIES: &[&str] = &[
+    "SET session_replication_role = replica",
+    "INSERT INTO ceremony (id, operation, ring, state, nonce, request, transcript, created_at, updated_at)
+        SELECT lpad(to_hex(n), 64, '0'), 'generate', 'atp', 'closed', lpad(to_hex(n), 32, '0'), '', '', n, n
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO ceremony_line SELECT lpad(to_hex(n), 64, '0'), 'ring/r' || n, n, 1
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO order_use SELECT lpad(to_hex(n / 100), 32, '0'), n, lpad(to_hex(n), 64, '0')
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO ceremony_signature SELECT lpad(to_hex(n / 5), 64, '0'), 'approve', '', n, n, 100000 + n
+        FROM generate_series(1, 10000) AS n",
+    "INSERT INTO key_object (id, kind, device, label, place, location, ring, number, ceremony, state, kid,
+            created_at, updated_at)
+        SELECT n, 'pkcs11', 'device', n, '', '', 'atp', 1000 + n, lpad(to_hex(n), 64, '0'), 'present',
+            lpad(to_hex(n), 43, '0'), n, n
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO signing_key (kid, ring, number, state, spki, object, published_at, activate_at, retire_at,
+            retired_at, archived_at, ceremony)
+        SELECT lpad(to_hex(n), 43, '0'), 'atp', 1000 + n, 'archived', n::text::bytea, 'o' || n, n, n, n, n, n,
+            lpad(to_hex(n), 64, '0')
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO log_checkpoint SELECT n, lpad(to_hex(n), 64, '0'), n, n, lpad(to_hex(1), 43, '0'), '', ''
+        FROM generate_series(1, 2000) AS n",
+];
+
+/// Rule of the settled points: a scan of a growing table that remains has no index.
+pub async fn no_statement_walks_along_history(place: Place) {
+    fill(&place).await;
+    let mut wrong = Vec::new();
+    for sql in every_statement(&place) {
+        let plan = plan(&place, sql).await;
+        let found = walk(sql, &plan);
+        let reason = WALKS.iter().find(|(allowed, _)| *allowed == sql);
+        match (found, reason) {
+            (Some(found), None) => {
+                wrong.push(format!("{sql}\nwalks along history: {found}\n{plan:#?}"))
+            }
+            // SQLite does not tell a filter from a condition.
+            (None, Some(_)) if place.is_sqlite() => {}
+            (None, Some(_)) => {
+                wrong.push(format!("{sql}\nno longer walks along history: {plan:#?}"))
+            }
+            (Some(_), Some(_)) | (None, None) => {}
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n\n"));
+    // What the rule finds: a filter that no index serves, with and without a limit.
+    for sql in [
+        "SELECT idx FROM log_leaf WHERE ring = $1",
+        "SELECT idx FROM log_leaf WHERE kind = 'refusal' AND body = $1 ORDER BY idx LIMIT 1",
+        "DELETE FROM idempotency WHERE response = $1",
+    ] {
+        assert!(walk(sql, &plan(&place, sql).await).is_some(), "{sql}");
+    }
+}
+
+/// Acts on keys are found among any number of refusals.
+pub async fn case_s1_refusals_are_not_read_for_acts_on_keys(place: Place) {
+    fill(&place).await;
+    let plan = plan(&place, leaves::LEAVES_OF_KEYS).await;
+    let index = plan.iter().any(|line| line.contains("log_leaf_key_act"));
+    assert!(index, "{plan:?}");
+}
+
+/// Old answers go in pages, so that no other writer waits for all of them.
+pub async fn case_s4_old_answers_go_in_pages(place: Place) {
+    fill(&place).await;
+    let before = place.store.log_size().await.unwrap() - ROWS + 2_500;
+    for expected in [1_000, 1_000, 500, 0] {
+        assert_eq!(place.store.forget_answers(before).await.unwrap(), expected);
+    }
+    let forget = match &place.store.engine {
+        database::AnyEngine::Sqlite(_) => sqlite::SqliteEngine::DIALECT,
+        database::AnyEngine::Postgres(_) => postgres::PostgresEngine::DIALECT,
+    };
+    let Dialect { forget_answers, .. } = forget;
+    let plan = plan(&place, forget_answers).await;
+    assert!(
+        plan.iter().any(|line| line.contains("idempotency_time")),
+        "{plan:?}"
+    );
+}
