@@ -69,8 +69,7 @@ impl CeremonyState {
 }
 
 impl Word for CeremonyState {
-    const TABLE: &'static str = "ceremony";
-    const COLUMN: &'static str = "state";
+    const COLUMN: &'static str = "ceremony.state";
     const ALL: &'static [Self] = &[
         Self::Draft,
         Self::Proposed,

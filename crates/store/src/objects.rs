@@ -63,8 +63,7 @@ impl ObjectState {
 }
 
 impl Word for ObjectState {
-    const TABLE: &'static str = "key_object";
-    const COLUMN: &'static str = "state";
+    const COLUMN: &'static str = "key_object.state";
     const ALL: &'static [Self] = &[
         Self::Intended,
         Self::Present,

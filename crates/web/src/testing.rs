@@ -276,11 +276,11 @@ impl Fixture {
 
     pub async fn create_ring(&self, name: &str, algorithm: Algorithm, usage: Usage) {
         let row = RingRow {
-            name: name.to_owned(),
-            algorithm: algorithm.to_string(),
-            key_spec: algorithm.default_key_spec().to_string(),
-            usage: usage.to_string(),
-            created_at: self.now().millis(),
+            name: name.parse().unwrap(),
+            algorithm,
+            key_spec: algorithm.default_key_spec(),
+            usage,
+            created_at: self.now(),
             version: 1,
         };
         let event = Event {

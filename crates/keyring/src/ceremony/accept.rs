@@ -3,7 +3,7 @@
 use trust::approval::Acceptance;
 use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, tally_acceptance};
-use trust::{Transcript, verify_transcript};
+use trust::{Sha256Digest, Transcript, verify_transcript};
 
 use super::error::Error;
 use super::report::Report;
@@ -11,7 +11,7 @@ use super::service::CeremonyService;
 use super::service::{CeremonyFacts, draft};
 use super::vote::{normalized, require_state};
 use log::Event;
-use store::{CeremonyState, Change, KeyRow};
+use store::{CeremonyState, Change, KeyRow, KeyStatus};
 
 impl CeremonyService {
     /// Takes a custodian's acceptance. When it completes the quorum the transcript is closed, and
@@ -85,27 +85,23 @@ impl CeremonyService {
             trust::Operation::Generate(order) => {
                 let order = order.clone();
                 let accepted = verified.into_key()?;
-                let location = trust::json::canonical(accepted.location())?;
                 let key = KeyRow {
-                    kid: accepted.kid().as_str().to_owned(),
-                    ring: order.ring.to_string(),
-                    number: i64::from(order.number),
-                    state: "prepared".to_owned(),
-                    role: None,
+                    kid: accepted.kid().clone(),
+                    ring: order.ring,
+                    number: order.number,
+                    status: KeyStatus::Prepared,
                     spki: accepted.public_key().to_spki_der(),
                     object: order.place.object(),
-                    location: String::from_utf8_lossy(&location).into_owned(),
-                    published_at: at.millis(),
-                    activate_at: order.activate_at.millis(),
-                    retire_at: order.retire_at.millis(),
+                    location: accepted.location().clone(),
+                    published_at: at,
+                    activate_at: order.activate_at,
+                    retire_at: order.retire_at,
                     activated_at: None,
                     demoted_at: None,
                     retired_at: None,
                     archived_at: None,
-                    revoked_at: None,
-                    revocation_reason: None,
-                    compromised_since: None,
-                    ceremony: facts.row.id.clone(),
+                    revocation: None,
+                    ceremony: Sha256Digest::of(&facts.row.request),
                 };
                 kid = Some(accepted.kid().clone());
                 Change::AcceptKey {

@@ -223,6 +223,6 @@ async fn a_revocation_is_not_before_the_last_change_of_the_key() {
 }
 
 async fn revoked_at(all: &Installation) -> Time {
-    let keys = all.store.keys().await.unwrap();
-    Time::from_millis(keys[0].revoked_at.unwrap())
+    let keys = all.store.keys().await.unwrap().all().unwrap();
+    keys[0].revocation.unwrap().revoked_at
 }

@@ -112,11 +112,11 @@ impl Installation {
             _ => Usage::Structured,
         };
         let row = RingRow {
-            name: name.to_owned(),
-            algorithm: Algorithm::Es256.to_string(),
-            key_spec: KeySpec::P256.to_string(),
-            usage: usage.to_string(),
-            created_at: self.now().millis(),
+            name: name.parse().unwrap(),
+            algorithm: Algorithm::Es256,
+            key_spec: KeySpec::P256,
+            usage,
+            created_at: self.now(),
             version: 1,
         };
         let event = Event {
@@ -252,9 +252,10 @@ impl Installation {
     /// A new key that is published and does not sign yet.
     pub async fn standby(&self, ring: &str) -> Kid {
         let id = self.closed(ring, Self::generation()).await;
-        let keys = self.store.keys().await.unwrap();
-        let key = keys.into_iter().find(|key| key.ceremony == id).unwrap();
-        key.kid.parse().unwrap()
+        let keys = self.store.keys().await.unwrap().all().unwrap();
+        let mut keys = keys.into_iter();
+        let key = keys.find(|key| key.ceremony.to_string() == id);
+        key.unwrap().kid
     }
 
     pub async fn open_ring(&self, ring: &str) -> Kid {
@@ -335,7 +336,7 @@ impl Installation {
             votes.position(|vote| vote.vote.ceremony == row.id)
         });
         let objects = self.store.key_objects().await.unwrap();
-        let keys = self.store.keys().await.unwrap();
+        let keys = self.store.keys().await.unwrap().all().unwrap();
         let on_token = self.token.executor().list().await.unwrap();
         self.check_log().await;
         // Closed is what a stranger would believe, and nothing else has a transcript.
@@ -350,13 +351,16 @@ impl Installation {
         // Every key was accepted, is believed, and its private half is where its life says.
         let snapshot = self.snapshot().await;
         assert_eq!(snapshot.refused, []);
+        assert_eq!(snapshot.unreadable, []);
         assert_eq!(snapshot.keys.len(), keys.len());
         for key in &keys {
-            let birth = ceremonies.iter().find(|row| row.id == key.ceremony);
+            let birth = ceremonies
+                .iter()
+                .find(|row| row.id == key.ceremony.to_string());
             assert_eq!(birth.unwrap().state, store::CeremonyState::Closed);
             let object = objects.iter().find(|object| object.id == key.object);
             let object = object.unwrap();
-            assert_eq!(object.kid.as_ref(), Some(&key.kid));
+            assert_eq!(object.kid.as_deref(), Some(key.kid.as_str()));
             assert_eq!(
                 object.state == store::ObjectState::Destroyed,
                 key.archived_at.is_some(),
@@ -365,8 +369,8 @@ impl Installation {
             );
         }
         for (name, ring) in &snapshot.rings {
-            let mine = keys.iter().filter(|key| *key.ring == **name);
-            let primaries = mine.filter(|key| key.role.as_deref() == Some("primary"));
+            let mine = keys.iter().filter(|key| key.ring.as_str() == &**name);
+            let primaries = mine.filter(|key| key.status == store::KeyStatus::Primary);
             assert_eq!(primaries.count(), usize::from(ring.primary.is_some()));
         }
         let list = |all: Vec<String>| match all.is_empty() {
@@ -379,7 +383,7 @@ impl Installation {
             .iter()
             .map(|object| object.state.as_str().to_owned());
         let keys = keys.iter().map(|key| {
-            let state = key.role.as_ref().unwrap_or(&key.state);
+            let state = key.status.as_str();
             format!("{}/{} {state}", key.ring, key.number)
         });
         let pairs = on_token.iter().map(|found| match found.is_complete() {

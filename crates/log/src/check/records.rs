@@ -7,7 +7,7 @@ use std::sync::Arc;
 use trust::leaf::ActKind;
 use trust::{Pin, Sha256Digest};
 
-use store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, VoteRow};
+use store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, Rows, UnreadableRow, VoteRow};
 use trust::acts::{Act, Acts};
 use trust::finding::Findings;
 use trust::log_acts::{LogAct, LogHistory};
@@ -15,6 +15,13 @@ use trust::log_acts::{LogAct, LogHistory};
 /// A digest that the leaf does not name is one of an older program; that is told once, elsewhere.
 fn tells(act: &Act, digest: Sha256Digest) -> bool {
     act.leaf.digest.is_none_or(|told| told == digest)
+}
+
+/// Rows that cannot have been written by this program.
+pub fn unreadable(rows: &[UnreadableRow], findings: &mut Findings) {
+    for row in rows {
+        findings.add("unreadable_row", None, row.to_string());
+    }
 }
 
 pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
@@ -271,21 +278,22 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
 }
 
 /// The leaf names no algorithm; that of a ring's keys is in their transcripts.
-pub fn rings(rows: &[RingRow], acts: &Acts, findings: &mut Findings) {
+pub fn rings(rows: &Rows<RingRow>, acts: &Acts, findings: &mut Findings) {
     let told: BTreeMap<&str, &Arc<Act>> = acts
         .rings
         .iter()
         .filter_map(|act| Some((act.leaf.ring.as_deref()?, act)))
         .collect();
-    for row in rows {
+    for row in &rows.read {
         let created = told.get(row.name.as_str());
-        if created.is_none_or(|act| act.leaf.time.millis() != row.created_at) {
+        if created.is_none_or(|act| act.leaf.time != row.created_at) {
             let what = format!("ring {} differs from its creation in the log", row.name);
             findings.add("ring_unlogged", created.map(|act| act.index), what);
         }
     }
     for (name, act) in told {
-        if !rows.iter().any(|row| row.name == name) {
+        let there = rows.read.iter().any(|row| row.name.as_str() == name);
+        if !there && !rows.is_unreadable(name) {
             let what = format!("ring {name} is in the log but not in the database");
             findings.add("ring_missing", Some(act.index), what);
         }

@@ -2,6 +2,8 @@
 
 use super::super::*;
 use super::place::Place;
+use trust::place::Pkcs11Location;
+use trust::{Algorithm, KeySpec, Location, Sha256Digest, Time, Usage};
 
 pub const NOW: i64 = 1_795_000_000_000;
 pub const DEVICE: &str = "pkcs11/0123456789abcdef";
@@ -21,12 +23,21 @@ pub fn object_id(name: &str) -> String {
     format!("{DEVICE}/{}", trust_like_hex(name.as_bytes(), 32))
 }
 
+pub fn place_at(name: &str) -> Location {
+    Location::Pkcs11(Pkcs11Location {
+        cka_id: nonce(name).parse().unwrap(),
+        label: name.to_owned(),
+        token_label: "test".to_owned(),
+        token_serial: "0123456789abcdef".to_owned(),
+    })
+}
+
 pub fn location(name: &str) -> String {
-    format!(r#"{{"kind":"pkcs11","made":"{name}"}}"#)
+    String::from_utf8(trust::json::canonical(&place_at(name)).unwrap()).unwrap()
 }
 
 pub fn kid(name: &str) -> String {
-    trust_like_hex(name.as_bytes(), 43)
+    trust::base64url::encode(Sha256Digest::of(name.as_bytes()).as_bytes())
 }
 
 fn trust_like_hex(name: &[u8], length: usize) -> String {
@@ -53,11 +64,11 @@ pub fn leaf(kind: &'static str) -> Leaf {
 
 pub fn ring(name: &str) -> RingRow {
     RingRow {
-        name: name.into(),
-        algorithm: "ES256".into(),
-        key_spec: "P-256".into(),
-        usage: "structured".into(),
-        created_at: NOW,
+        name: name.parse().unwrap(),
+        algorithm: Algorithm::Es256,
+        key_spec: KeySpec::P256,
+        usage: Usage::Structured,
+        created_at: Time::from_millis(NOW),
         version: 1,
     }
 }
@@ -234,25 +245,22 @@ pub fn sign(ceremony: &str, purpose: &str, signature: &str) -> Change {
 
 pub fn key(name: &str, ring: &str, number: i64) -> KeyRow {
     KeyRow {
-        kid: kid(name),
-        ring: ring.into(),
-        number,
-        state: "prepared".into(),
-        role: None,
+        kid: kid(name).parse().unwrap(),
+        ring: ring.parse().unwrap(),
+        number: number.try_into().unwrap(),
+        status: KeyStatus::Prepared,
         spki: name.as_bytes().to_vec(),
         object: object_id(name),
-        location: location(name),
-        published_at: NOW,
-        activate_at: NOW,
-        retire_at: NOW + 1,
+        location: place_at(name),
+        published_at: Time::from_millis(NOW),
+        activate_at: Time::from_millis(NOW),
+        retire_at: Time::from_millis(NOW + 1),
         activated_at: None,
         demoted_at: None,
         retired_at: None,
         archived_at: None,
-        revoked_at: None,
-        revocation_reason: None,
-        compromised_since: None,
-        ceremony: digest(name),
+        revocation: None,
+        ceremony: digest(name).parse().unwrap(),
     }
 }
 
@@ -303,10 +311,10 @@ impl Place {
     }
 
     pub async fn ring_version(&self, name: &str) -> i64 {
-        let rings = self.store.rings().await.unwrap();
+        let rings = self.store.rings().await.unwrap().read;
         rings
             .into_iter()
-            .find(|ring| ring.name == name)
+            .find(|ring| ring.name.as_str() == name)
             .unwrap()
             .version
     }
@@ -451,8 +459,10 @@ impl Place {
     }
 
     pub async fn key(&self, kid: &str) -> KeyRow {
-        let keys = self.store.keys().await.unwrap();
-        keys.into_iter().find(|key| key.kid == kid).unwrap()
+        let keys = self.store.keys().await.unwrap().all().unwrap();
+        keys.into_iter()
+            .find(|key| key.kid.as_str() == kid)
+            .unwrap()
     }
 
     pub async fn revocation(&self, name: &str, ring: &str, kid: &str) -> Change {

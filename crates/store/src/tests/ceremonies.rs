@@ -339,7 +339,7 @@ pub async fn rejected_ceremony_never_begins(place: Place) {
             .await
             .unwrap();
     }
-    assert_eq!(place.key(&first).await.state, "retired");
+    assert_eq!(place.key(&first).await.status.as_str(), "retired");
     assert_eq!(place.object_state("atp-1").await, ObjectState::Present);
     // The rejection of one is not that of another, and comes too late for what has begun.
     place.change(sign("b", "approve", "yes")).await.unwrap();

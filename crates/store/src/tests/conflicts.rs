@@ -91,12 +91,8 @@ pub async fn documents_come_in_the_order_of_their_chain(place: Place) {
 pub async fn ring_is_created_once(place: Place) {
     place.ring("atp").await;
     conflicts(&place, Change::CreateRing(ring("atp")), Subject::Ring).await;
-    let wrong = RingRow {
-        algorithm: "HS256".into(),
-        ..ring("other")
-    };
-    conflicts(&place, Change::CreateRing(wrong), Subject::Constraint).await;
-    assert_eq!(place.store.rings().await.unwrap(), [ring("atp")]);
+    let rings = place.store.rings().await.unwrap();
+    assert_eq!(rings.all().unwrap(), [ring("atp")]);
 }
 
 pub async fn accepted_key_agrees_with_its_object(place: Place) {
@@ -122,26 +118,26 @@ pub async fn accepted_key_agrees_with_its_object(place: Place) {
     // The key swapped between execution and acceptance, and everything else that could differ.
     conflicts(
         &place,
-        accept(|row| row.kid = kid("mallory")),
+        accept(|row| row.kid = kid("mallory").parse().unwrap()),
         Subject::KeyObject,
     )
     .await;
     conflicts(
         &place,
-        accept(|row| row.ring = "oauth".into()),
+        accept(|row| row.ring = "oauth".parse().unwrap()),
         Subject::KeyObject,
     )
     .await;
     conflicts(&place, accept(|row| row.number = 3), Subject::KeyObject).await;
     conflicts(
         &place,
-        accept(|row| row.location = "{}".into()),
+        accept(|row| row.location = place_at("a")),
         Subject::KeyObject,
     )
     .await;
     conflicts(
         &place,
-        accept(|row| row.ceremony = digest("a")),
+        accept(|row| row.ceremony = digest("a").parse().unwrap()),
         Subject::KeyObject,
     )
     .await;
@@ -157,7 +153,7 @@ pub async fn accepted_key_agrees_with_its_object(place: Place) {
         Subject::KeyObject,
     )
     .await;
-    malformed(&place, accept(|row| row.state = "active".into())).await;
+    malformed(&place, accept(|row| row.status = KeyStatus::Primary)).await;
     let version = place.ring_version("atp").await;
     place.change(accept(|_| ())).await.unwrap();
     assert_eq!(place.ring_version("atp").await, version + 1);
@@ -218,7 +214,7 @@ pub async fn pointer_moves_only_from_where_it_stands(place: Place) {
         Subject::KeyState,
     )
     .await;
-    assert_eq!(place.key(&second).await.role.as_deref(), Some("primary"));
+    assert_eq!(place.key(&second).await.status, KeyStatus::Primary);
 }
 
 pub async fn revocation_is_final(place: Place) {

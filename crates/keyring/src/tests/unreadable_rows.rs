@@ -1,0 +1,146 @@
+//! A row that cannot be read is left out alone, and a change committed beside it is taken up.
+
+use std::sync::Arc;
+
+use trust::{KeyState, Kid};
+
+use super::installation::{Installation, LONG};
+use super::serving::Serving;
+use crate::keys::{Keys, Snapshot};
+use crate::signing::Error;
+
+/// Ring `records` with its primary and a standby, and ring `other` with the same.
+struct Rings {
+    all: Installation,
+    serving: Serving,
+    primary: Kid,
+    standby: Kid,
+    revoked: Kid,
+    successor: Kid,
+}
+
+impl Rings {
+    async fn new() -> Self {
+        let (all, primary) = Installation::open("records").await;
+        let standby = all.standby("records").await;
+        let revoked = all.open_ring("other").await;
+        let successor = all.standby("other").await;
+        all.wait(LONG);
+        let serving = Serving::over(&all).await;
+        Self {
+            all,
+            serving,
+            primary,
+            standby,
+            revoked,
+            successor,
+        }
+    }
+
+    /// The primary of `other` is revoked, after somebody wrote this into the database.
+    async fn revoked_beside(&self, table: &str, sql: &str) -> Arc<Snapshot> {
+        let everyone = [&self.primary, &self.standby, &self.revoked, &self.successor];
+        let before = self.serving.keys.current();
+        assert!(everyone.iter().all(|kid| publishes(&before, kid)));
+        self.all.tamper(table, sql).await;
+        let revocation = Installation::revocation(&self.revoked);
+        self.all.closed("other", revocation).await;
+        self.serving.keys.refresh().await;
+        let now = self.serving.keys.current();
+        assert!(now.version > before.version, "the change is not taken up");
+        self.other_goes_on(&now).await;
+        let fresh = Keys::load(self.all.store.clone(), self.all.settings.clone()).await;
+        self.other_goes_on(&fresh.unwrap().current()).await;
+        now
+    }
+
+    async fn other_goes_on(&self, now: &Snapshot) {
+        let revoked = &now.keys[&self.revoked].state;
+        assert!(matches!(revoked, KeyState::Revoked { .. }), "{revoked:?}");
+        assert!(!publishes(now, &self.revoked));
+        assert!(publishes(now, &self.successor));
+        let primary = now.rings["other"].primary.as_ref();
+        assert_eq!(primary.map(|key| &key.kid), Some(&self.successor));
+        let signed = self.serving.sign("other", "payload").await.unwrap();
+        assert_eq!(signed.kid, self.successor);
+    }
+}
+
+fn publishes(snapshot: &Snapshot, kid: &Kid) -> bool {
+    let has = |bytes: &[u8]| String::from_utf8_lossy(bytes).contains(kid.as_str());
+    let of_ring = snapshot.jwks_by_ring().any(|(_, set)| has(&set.bytes));
+    assert_eq!(of_ring, has(&snapshot.jwks.bytes));
+    of_ring
+}
+
+fn left_out(snapshot: &Snapshot) -> Vec<String> {
+    snapshot
+        .unreadable
+        .iter()
+        .map(ToString::to_string)
+        .collect()
+}
+
+const NEW_ALGORITHM: &str = "INSERT INTO algorithm (word) VALUES ('ML-DSA-65'); \
+     UPDATE ring SET algorithm = 'ML-DSA-65' WHERE name = 'records'";
+
+#[tokio::test]
+async fn case_s9_an_unreadable_ring_row_leaves_out_that_ring_alone() {
+    let rings = Rings::new().await;
+    let now = rings.revoked_beside("ring", NEW_ALGORITHM).await;
+    let expected = r#"row "records" of table ring is unreadable: ring.algorithm is "ML-DSA-65""#;
+    assert_eq!(left_out(&now), [expected]);
+    // Its keys rest on their transcripts, not on its row.
+    assert_eq!(now.refused, []);
+    assert!(publishes(&now, &rings.primary) && publishes(&now, &rings.standby));
+    assert!(now.keys.contains_key(&rings.primary));
+    // But it does not sign.
+    assert!(!now.rings.contains_key("records"));
+    let refused = rings.serving.sign("records", "payload").await.unwrap_err();
+    assert!(matches!(refused, Error::UnreadableRing(_)), "{refused:?}");
+
+    let back = "UPDATE ring SET algorithm = 'ES256' WHERE name = 'records'";
+    rings.all.tamper("ring", back).await;
+    rings.all.create_ring("later").await;
+    rings.serving.keys.refresh().await;
+    assert_eq!(left_out(&rings.serving.keys.current()), [""; 0]);
+    rings.serving.sign("records", "payload").await.unwrap();
+}
+
+#[tokio::test]
+async fn case_s9_an_unreadable_key_row_leaves_out_that_key_alone() {
+    let rings = Rings::new().await;
+    let Rings {
+        primary, standby, ..
+    } = &rings;
+    let sql = format!("UPDATE signing_key SET retire_at = -1 WHERE kid = '{primary}'");
+    let now = rings.revoked_beside("signing_key", &sql).await;
+    let expected = format!(
+        r#"row "{primary}" of table signing_key is unreadable: signing_key.retire_at is "-1""#
+    );
+    assert_eq!(left_out(&now), [expected]);
+    assert_eq!(now.refused[0].kid, primary.as_str());
+    assert!(!now.keys.contains_key(primary));
+    assert!(!publishes(&now, primary) && publishes(&now, standby));
+    let ring = &now.rings["records"];
+    assert_eq!(ring.keys.len(), 1);
+    // The standby does not sign in its place.
+    assert!(ring.primary.is_none());
+    let refused = rings.serving.sign("records", "payload").await.unwrap_err();
+    assert!(matches!(refused, Error::NoActiveKey(_)), "{refused:?}");
+}
+
+/// Where the key is stands in the row of its object.
+#[tokio::test]
+async fn case_s9_an_unreadable_location_leaves_out_that_key_alone() {
+    let rings = Rings::new().await;
+    let sql = format!(
+        "UPDATE key_object SET location = 'somewhere' WHERE kid = '{}'",
+        rings.standby
+    );
+    let now = rings.revoked_beside("key_object", &sql).await;
+    assert!(left_out(&now)[0].ends_with(r#"key_object.location is "somewhere""#));
+    assert!(!publishes(&now, &rings.standby) && publishes(&now, &rings.primary));
+    let signed = rings.serving.sign("records", "payload").await.unwrap();
+    assert_eq!(signed.kid, rings.primary);
+}
