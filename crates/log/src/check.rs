@@ -82,7 +82,7 @@ struct Tables {
     ceremonies: Vec<CeremonyRow>,
     votes: Vec<VoteRow>,
     documents: Vec<DocumentRow>,
-    credentials: Vec<CredentialRow>,
+    credentials: Rows<CredentialRow>,
     rings: Rows<RingRow>,
 }
 
@@ -130,6 +130,7 @@ impl Auditor {
         ended_keys(&tree, &trail.acts, &mut findings);
         records::unreadable(&tables.keys.unreadable, &mut findings);
         records::unreadable(&tables.rings.unreadable, &mut findings);
+        records::unreadable(&tables.credentials.unreadable, &mut findings);
         let is_unreadable = |kid: &Kid| tables.keys.is_unreadable(kid.as_str());
         keys::compare(&examined, is_unreadable, &trail.acts, &mut findings);
         records::ceremonies(&tables.ceremonies, &trail.acts, &mut findings);

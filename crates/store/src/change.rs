@@ -6,7 +6,7 @@
 
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
-use crate::credentials::{self, CredentialRow};
+use crate::credentials::{self, CredentialName, CredentialRow};
 use crate::database::{Store, on};
 use crate::destruction;
 use crate::engine::{Connection, Engine, expect_rows};
@@ -140,8 +140,7 @@ pub enum Change {
     },
     GrantCredential(CredentialRow),
     WithdrawCredential {
-        kind: String,
-        value: String,
+        name: CredentialName,
         at: i64,
     },
 }
@@ -189,9 +188,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         Change::CreateRing(ring) => rings::create_ring(tx, ring).await,
         Change::Prune { below } => tree::allow_pruning(tx, *below).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,
-        Change::WithdrawCredential { kind, value, at } => {
-            credentials::withdraw(tx, kind, value, *at).await
-        }
+        Change::WithdrawCredential { name, at } => credentials::withdraw(tx, name, *at).await,
         Change::ProposeCeremony {
             row,
             lines,

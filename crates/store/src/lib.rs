@@ -58,7 +58,9 @@ pub use ceremonies::{CeremonyRow, CeremonyState};
 pub use ceremony_signatures::{CeremonySignatureRow, VoteRow};
 pub use change::Change;
 pub use checkpoints::CheckpointRow;
-pub use credentials::CredentialRow;
+pub use credentials::{
+    CredentialName, CredentialRow, NotAPrincipalName, PrincipalName, Role, UnknownRole,
+};
 pub use database::{Database, Store};
 pub use error::{Error, Subject};
 pub use housekeeping::Housekeeping;

@@ -12,7 +12,7 @@ use trust::{Kid, Location, Pin, Safety, Time, Trusted, Usage};
 use super::publish::Document;
 use super::settings::PublicationSettings;
 use super::snapshot::{Current, Key, RejectedKey, Ring, Snapshot, UnreadableRing};
-use access::{Credentials, MalformedCredential};
+use access::Credentials;
 use log::{
     ActIndex, BoundKey, Certified, KeyActs, VerifiedLogAct, bind_key, unverified_chains,
     verify_transcript,
@@ -37,8 +37,6 @@ pub enum Error {
     Chain(#[from] trust::ChainError),
     #[error(transparent)]
     Document(#[from] log::ChainRowError),
-    #[error(transparent)]
-    Credential(#[from] MalformedCredential),
     #[error("the key set cannot be serialised")]
     Publication(#[from] trust::JsonError),
 }
@@ -268,9 +266,15 @@ async fn read(
             seen.filter(|seen| of(&seen.versions) == of(&versions))
                 .filter(whole)
         };
+        let mut unreadable = Vec::new();
         let credentials = match same(|v| [v.credentials; 3]) {
             Some(seen) => seen.credentials.clone(),
-            None => Arc::new(Credentials::new(&store.credentials().await?)?),
+            None => {
+                let rows = store.credentials().await?;
+                let credentials = Arc::new(Credentials::new(&rows));
+                unreadable.extend(rows.unreadable);
+                credentials
+            }
         };
         // A key is read with its object and its ceremony, so a change of those is one of keys too.
         if let Some(seen) = same(|v| [v.keys, v.trust, v.ceremonies]) {
@@ -286,7 +290,7 @@ async fn read(
                 jwks: seen.jwks.clone(),
                 credentials,
                 refused: Vec::new(),
-                unreadable: Vec::new(),
+                unreadable,
                 times: acts.times(),
             });
         }
@@ -314,7 +318,7 @@ async fn read(
         // A change in between could mix two states; then everything is read again.
         if store.version().await? == versions.all {
             let assembled = assemble(settings, &ring_rows, keys)?;
-            let mut unreadable = ring_rows.unreadable;
+            unreadable.extend(ring_rows.unreadable);
             unreadable.extend(key_rows.unreadable);
             return Ok(Snapshot {
                 version: versions.all,

@@ -2,6 +2,10 @@
 
 use std::sync::Arc;
 
+use log::{Event, Log};
+use store::Change;
+use store::testing::world::{credential, san};
+use trust::leaf::ActKind;
 use trust::{KeyState, Kid};
 
 use super::installation::{Installation, LONG};
@@ -143,4 +147,34 @@ async fn case_s9_an_unreadable_location_leaves_out_that_key_alone() {
     assert!(!publishes(&now, &rings.standby) && publishes(&now, &rings.primary));
     let signed = rings.serving.sign("records", "payload").await.unwrap();
     assert_eq!(signed.kid, rings.primary);
+}
+
+#[tokio::test]
+async fn case_s9_an_unreadable_credential_row_authenticates_nobody_and_the_others_stay() {
+    let rings = Rings::new().await;
+    let log = Log::new(rings.all.store.clone());
+    for name in ["spoilt.example", "good.example"] {
+        let grant = Change::GrantCredential(credential(san(name)));
+        let event = Event::new(ActKind::Access, "grant", "test", rings.all.now());
+        log.commit(&grant, &event).await.unwrap();
+    }
+    let who = |now: &Snapshot, sans: &[&str]| {
+        let found = now
+            .credentials
+            .by_sans(sans.iter().copied(), rings.all.now());
+        found.map(|principal| principal.name.to_string())
+    };
+    let integrity = Some("integrity".to_owned());
+    let before = rings.all.snapshot().await;
+    assert_eq!(who(&before, &["spoilt.example"]), integrity);
+
+    let sql = r#"UPDATE credential SET roles = '["root"]' WHERE value = 'spoilt.example'"#;
+    let now = rings.revoked_beside("credential", sql).await;
+    let expected = "row \"mtls-san spoilt.example\" of table credential is unreadable: \
+                    credential.roles is \"[\\\"root\\\"]\"";
+    assert_eq!(left_out(&now), [expected]);
+    assert_eq!(who(&now, &["spoilt.example"]), None);
+    assert_eq!(who(&now, &["good.example"]), integrity);
+    assert_eq!(who(&now, &["good.example", "spoilt.example"]), None);
+    rings.serving.sign("records", "payload").await.unwrap();
 }

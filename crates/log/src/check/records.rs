@@ -7,7 +7,9 @@ use std::sync::Arc;
 use trust::leaf::ActKind;
 use trust::{Pin, Sha256Digest};
 
-use store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, Rows, UnreadableRow, VoteRow};
+use store::{
+    CeremonyRow, CredentialName, CredentialRow, DocumentRow, RingRow, Rows, UnreadableRow, VoteRow,
+};
 use trust::acts::{Act, Acts};
 use trust::finding::Findings;
 use trust::log_acts::{LogAct, LogHistory};
@@ -231,7 +233,7 @@ pub fn documents(rows: &[DocumentRow], acts: &Acts, findings: &mut Findings) {
     }
 }
 
-pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings) {
+pub fn credentials(rows: &Rows<CredentialRow>, acts: &Acts, findings: &mut Findings) {
     let grants: BTreeMap<Sha256Digest, i64> = acts
         .grants
         .iter()
@@ -243,8 +245,8 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
         told.find(|act| act.index > after && act.leaf.reference.as_deref() == Some(value))
     };
     let mut there = BTreeMap::new();
-    for row in rows {
-        let who = format!("the {} of {}", row.kind, row.principal);
+    for row in &rows.read {
+        let who = format!("the {} of {}", row.name.kind(), row.principal);
         let Some(&granted) = grants.get(&row.digest()) else {
             if !unnamed {
                 let what = format!("{who}: no such grant in the log");
@@ -253,8 +255,8 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
             continue;
         };
         there.insert(granted, row);
-        let told = withdrawn(&row.value, granted);
-        if row.withdrawn_at != told.map(|act| act.leaf.time.millis()) {
+        let told = withdrawn(&row.name.value(), granted);
+        if row.withdrawn_at != told.map(|act| act.leaf.time) {
             let index = told.map(|act| act.index);
             let what = format!("{who}: row and log disagree whether it is withdrawn");
             findings.add("credential_state", index, what);
@@ -265,8 +267,8 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
         let again = || {
             let mut later = there.range(act.index + 1..);
             later.any(|(granted, row)| {
-                row.kind == "mtls-san"
-                    && withdrawn(&row.value, act.index).is_some_and(|w| w.index < *granted)
+                matches!(&row.name, CredentialName::MtlsSan(san)
+                    if withdrawn(san, act.index).is_some_and(|w| w.index < *granted))
             })
         };
         if !there.contains_key(&act.index) && !again() {

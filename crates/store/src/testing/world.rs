@@ -264,13 +264,16 @@ pub fn key(name: &str, ring: &str, number: i64) -> KeyRow {
     }
 }
 
-pub fn credential(kind: &str, value: &str) -> CredentialRow {
+pub fn san(name: &str) -> CredentialName {
+    CredentialName::MtlsSan(name.to_owned())
+}
+
+pub fn credential(name: CredentialName) -> CredentialRow {
     CredentialRow {
-        kind: kind.into(),
-        value: value.into(),
-        principal: "integrity".into(),
-        roles: r#"["signer:atp"]"#.into(),
-        created_at: NOW,
+        name,
+        principal: "integrity".parse().unwrap(),
+        roles: vec![Role::Signer("atp".to_owned())],
+        created_at: Time::from_millis(NOW),
         expires_at: None,
         withdrawn_at: None,
     }

@@ -292,42 +292,32 @@ fn changed(change: &Change, with: impl FnOnce(&mut i64, &mut String, &mut String
 }
 
 pub async fn credential_is_granted_and_withdrawn(place: Place) {
-    let token = digest("token");
-    let grant = |kind: &str, value: &str| Change::GrantCredential(credential(kind, value));
-    let withdraw = |kind: &str, value: &str| Change::WithdrawCredential {
-        kind: kind.into(),
-        value: value.into(),
+    let token = CredentialName::AccessToken(trust::Sha256Digest::of(b"token"));
+    let san = san("atp.example");
+    let grant = |name: &CredentialName| Change::GrantCredential(credential(name.clone()));
+    let withdraw = |name: &CredentialName| Change::WithdrawCredential {
+        name: name.clone(),
         at: NOW,
     };
-    missing(
-        &place,
-        withdraw("access-token", &token),
-        Subject::Credential,
-    )
-    .await;
-    for (kind, value) in [
-        ("access-token", token.as_str()),
-        ("mtls-san", "atp.example"),
-    ] {
-        place.change(grant(kind, value)).await.unwrap();
-        conflicts(&place, grant(kind, value), Subject::Credential).await;
-        place.change(withdraw(kind, value)).await.unwrap();
-        conflicts(&place, withdraw(kind, value), Subject::Credential).await;
+    missing(&place, withdraw(&token), Subject::Credential).await;
+    for name in [&token, &san] {
+        place.change(grant(name)).await.unwrap();
+        conflicts(&place, grant(name), Subject::Credential).await;
+        place.change(withdraw(name)).await.unwrap();
+        conflicts(&place, withdraw(name), Subject::Credential).await;
     }
     // A name may come back, a token may not.
+    place.change(grant(&san)).await.unwrap();
+    conflicts(&place, grant(&token), Subject::Credential).await;
+    let mut withdrawn = credential(token);
+    withdrawn.withdrawn_at = Some(trust::Time::from_millis(NOW));
+    let expected = [withdrawn, credential(san)];
+    let found = place.store.credentials().await.unwrap();
+    assert_eq!(found.all().unwrap(), expected);
     place
-        .change(grant("mtls-san", "atp.example"))
-        .await
-        .unwrap();
-    conflicts(&place, grant("access-token", &token), Subject::Credential).await;
-    conflicts(
-        &place,
-        grant("access-token", "not a hash"),
-        Subject::Constraint,
-    )
-    .await;
-    let mut withdrawn = credential("access-token", &token);
-    withdrawn.withdrawn_at = Some(NOW);
-    let expected = [withdrawn, credential("mtls-san", "atp.example")];
-    assert_eq!(place.store.credentials().await.unwrap(), expected);
+        .refuses(
+            "INSERT INTO credential (kind, value, principal, roles, created_at)
+             VALUES ('access-token', 'not a hash', 'a', '[]', 0)",
+        )
+        .await;
 }

@@ -46,8 +46,18 @@ pub async fn unknown_word_is_refused_until_it_has_a_row(place: Place) {
         r#"ring.usage is "new""#,
     ];
     assert_eq!(why, expected);
-    let grant = Change::GrantCredential(credential("new", "value"));
-    learnt(&place, "credential_kind", "new", grant, unknown).await;
+    let grant = "INSERT INTO credential (kind, value, principal, roles, created_at)
+         VALUES ('new', 'value', 'somebody', '[]', 0)";
+    place.refuses(grant).await;
+    admit(&place, "credential_kind", "new").await;
+    assert_eq!(place.raw(grant).await.unwrap(), 1);
+    let credentials = place.store.credentials().await.unwrap();
+    let expected = UnreadableRow {
+        table: "credential",
+        key: "new value".to_owned(),
+        why: r#"credential.kind is "new""#.to_owned(),
+    };
+    assert_eq!(credentials.unreadable, [expected]);
 
     let lines = [line("log/new", 1)];
     let new = propose(ceremony("new", "new", None), &lines);
