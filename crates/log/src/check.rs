@@ -79,7 +79,7 @@ struct Tables {
     tree: TreeRow,
     head: i64,
     keys: Rows<KeyRow>,
-    ceremonies: Vec<CeremonyRow>,
+    ceremonies: Rows<CeremonyRow>,
     votes: Vec<VoteRow>,
     documents: Vec<DocumentRow>,
     credentials: Rows<CredentialRow>,
@@ -105,7 +105,7 @@ impl Auditor {
         let trusted = self.trusted(&tables.documents, &mut findings);
         let examined = keys::examine(
             &tables.keys.read,
-            &tables.ceremonies,
+            &tables.ceremonies.read,
             &self.pin,
             trusted.as_ref(),
         );
@@ -129,6 +129,7 @@ impl Auditor {
         self.heads(&tables, &mut findings).await?;
         ended_keys(&tree, &trail.acts, &mut findings);
         records::unreadable(&tables.keys.unreadable, &mut findings);
+        records::unreadable(&tables.ceremonies.unreadable, &mut findings);
         records::unreadable(&tables.rings.unreadable, &mut findings);
         records::unreadable(&tables.credentials.unreadable, &mut findings);
         let is_unreadable = |kid: &Kid| tables.keys.is_unreadable(kid.as_str());
@@ -136,7 +137,7 @@ impl Auditor {
         records::ceremonies(&tables.ceremonies, &trail.acts, &mut findings);
         let origin = &tables.tree.origin;
         records::log_acts(
-            &tables.ceremonies,
+            &tables.ceremonies.read,
             &trail.acts,
             &roots,
             &self.pin,

@@ -4,6 +4,8 @@
 //! lock, so the checks here are races only against themselves. The schema checks once more; a
 //! `Conflict` about `Constraint` means that these checks have a hole.
 
+use trust::{Kid, Location};
+
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
 use crate::credentials::{self, CredentialName, CredentialRow};
@@ -48,15 +50,15 @@ pub enum Change {
     /// approved → executing, and the object is intended. From here on the token may hold it.
     IntendGeneration {
         ceremony: String,
-        object: KeyObjectRow,
+        object: Box<KeyObjectRow>,
         at: i64,
     },
     /// executing → executed; intended → present.
     RecordGeneration {
         ceremony: String,
         object: String,
-        location: String,
-        kid: String,
+        location: Box<Location>,
+        kid: Kid,
         execution: Vec<u8>,
         at: i64,
     },

@@ -6,7 +6,7 @@ use trust::{Kid, Location, Name, Sha256Digest, Time};
 use crate::ceremonies::{CeremonyState, close, executed, expect, standing};
 use crate::ceremony_signatures::expect_unrejected;
 use crate::database::{Store, on};
-use crate::decode::{Decode, canonical, unreadable};
+use crate::decode::{Decode, unreadable};
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::objects::{ObjectState, expect_destruction, move_object, object};
@@ -223,12 +223,12 @@ pub(crate) async fn accept<C: Connection>(
         return Err(Error::conflict(Subject::KeyObjectState));
     }
     let agrees = key.ceremony.to_string() == ceremony
-        && object.ceremony == ceremony
+        && object.ceremony == key.ceremony
         && standing.ring.as_deref() == Some(key.ring.as_str())
-        && object.ring == key.ring.as_str()
-        && object.number == i64::from(key.number)
-        && object.kid.as_deref() == Some(key.kid.as_str())
-        && object.location == Some(canonical(&key.location)?);
+        && object.ring == key.ring
+        && object.number == key.number
+        && object.kid.as_ref() == Some(&key.kid)
+        && object.location.as_ref() == Some(&key.location);
     if !agrees {
         return Err(Error::conflict(Subject::KeyObject));
     }
@@ -326,7 +326,7 @@ pub(crate) async fn archive<C: Connection>(
         return Err(Error::conflict(Subject::CeremonyState));
     }
     let object = object(tx, id).await?;
-    if object.ring != ring || object.kid.as_deref() != Some(kid) {
+    if object.ring.as_str() != ring || object.kid.as_ref().map(Kid::as_str) != Some(kid) {
         return Err(Error::conflict(Subject::KeyObject));
     }
     expect_destruction(&object, ceremony)?;

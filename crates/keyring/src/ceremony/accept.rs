@@ -3,7 +3,7 @@
 use trust::approval::Acceptance;
 use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, tally_acceptance};
-use trust::{Sha256Digest, Transcript, verify_transcript};
+use trust::{Name, Transcript, verify_transcript};
 
 use super::error::Error;
 use super::report::Report;
@@ -40,8 +40,8 @@ impl CeremonyService {
                 return Err(Error::DoesNotCount(why));
             }
         }
-        self.close_if_accepted(&facts.row.id).await?;
-        self.report(&facts.row.id).await
+        self.close_if_accepted(&facts.id).await?;
+        self.report(&facts.id).await
     }
 
     /// Closes an executed ceremony whose stored acceptances are enough; tells whether it did.
@@ -101,11 +101,11 @@ impl CeremonyService {
                     retired_at: None,
                     archived_at: None,
                     revocation: None,
-                    ceremony: Sha256Digest::of(&facts.row.request),
+                    ceremony: facts.row.id,
                 };
                 kid = Some(accepted.kid().clone());
                 Change::AcceptKey {
-                    ceremony: facts.row.id.clone(),
+                    ceremony: facts.id.clone(),
                     key: Box::new(key),
                     transcript: bytes,
                     at: at.millis(),
@@ -120,7 +120,7 @@ impl CeremonyService {
                     kid = Some((*one).clone());
                 }
                 Change::CloseCeremony {
-                    ceremony: facts.row.id.clone(),
+                    ceremony: facts.id.clone(),
                     transcript: bytes,
                     at: at.millis(),
                 }
@@ -135,8 +135,8 @@ impl CeremonyService {
             origin: correction.as_ref().map(|order| order.origin.as_str()),
             digest: Some(digest),
             time: at,
-            reference: Some(&facts.row.id),
-            ring: facts.row.ring.as_deref(),
+            reference: Some(&facts.id),
+            ring: facts.row.ring.as_ref().map(Name::as_str),
             kid: kid.as_ref(),
             ..self.event()
         };

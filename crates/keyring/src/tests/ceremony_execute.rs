@@ -48,8 +48,15 @@ async fn the_key_that_is_read_aloud_is_the_one_on_the_token() {
     let report = all.execute(&id).await.unwrap();
     assert_eq!(report.state, "executed");
     assert_eq!(report.standing, "waiting for 2 more acceptance(s)");
-    let object = all.store.key_objects().await.unwrap().remove(0);
-    assert_eq!(object.kid.as_deref(), Some(report.kids[0].as_str()));
+    let object = all
+        .store
+        .key_objects()
+        .await
+        .unwrap()
+        .all()
+        .unwrap()
+        .remove(0);
+    assert_eq!(object.kid.as_ref(), Some(&report.kids[0]));
     assert!(
         all.snapshot().await.keys.is_empty(),
         "nothing is published before it is accepted"

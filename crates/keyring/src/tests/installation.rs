@@ -328,20 +328,20 @@ impl Installation {
 
     /// Ceremonies, objects, keys and the token in one line, after everything that has to hold was looked at.
     pub async fn state(&self) -> String {
-        let mut ceremonies = self.store.ceremonies().await.unwrap();
+        let mut ceremonies = self.store.ceremonies().await.unwrap().all().unwrap();
         let votes = self.store.votes().await.unwrap();
         // Those of one instant in the order of the log.
         ceremonies.sort_by_key(|row| {
             let mut votes = votes.iter();
-            votes.position(|vote| vote.vote.ceremony == row.id)
+            votes.position(|vote| vote.vote.ceremony == row.id.to_string())
         });
-        let objects = self.store.key_objects().await.unwrap();
+        let objects = self.store.key_objects().await.unwrap().all().unwrap();
         let keys = self.store.keys().await.unwrap().all().unwrap();
         let on_token = self.token.executor().list().await.unwrap();
         self.check_log().await;
         // Closed is what a stranger would believe, and nothing else has a transcript.
         for row in &ceremonies {
-            let transcript = self.store.transcript(&row.id).await.unwrap();
+            let transcript = self.store.transcript(&row.id.to_string()).await.unwrap();
             let closed = row.state == store::CeremonyState::Closed;
             assert_eq!(transcript.is_some(), closed, "{}", row.id);
             if let Some(bytes) = transcript {
@@ -354,13 +354,11 @@ impl Installation {
         assert_eq!(snapshot.unreadable, []);
         assert_eq!(snapshot.keys.len(), keys.len());
         for key in &keys {
-            let birth = ceremonies
-                .iter()
-                .find(|row| row.id == key.ceremony.to_string());
+            let birth = ceremonies.iter().find(|row| row.id == key.ceremony);
             assert_eq!(birth.unwrap().state, store::CeremonyState::Closed);
             let object = objects.iter().find(|object| object.id == key.object);
             let object = object.unwrap();
-            assert_eq!(object.kid.as_deref(), Some(key.kid.as_str()));
+            assert_eq!(object.kid.as_ref(), Some(&key.kid));
             assert_eq!(
                 object.state == store::ObjectState::Destroyed,
                 key.archived_at.is_some(),

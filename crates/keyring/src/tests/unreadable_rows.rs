@@ -10,6 +10,7 @@ use trust::{KeyState, Kid};
 
 use super::installation::{Installation, LONG};
 use super::serving::Serving;
+use crate::ceremony::Alone;
 use crate::keys::{Keys, Snapshot};
 use crate::signing::Error;
 
@@ -177,4 +178,35 @@ async fn case_s9_an_unreadable_credential_row_authenticates_nobody_and_the_other
     assert_eq!(who(&now, &["good.example"]), integrity);
     assert_eq!(who(&now, &["good.example", "spoilt.example"]), None);
     rings.serving.sign("records", "payload").await.unwrap();
+}
+
+/// An object whose row cannot be read is reported, and nothing is concluded of it; the others are
+/// settled.
+#[tokio::test]
+async fn case_s9_an_unreadable_object_or_ceremony_row_does_not_stop_reconciliation() {
+    let (all, kid) = Installation::open("records").await;
+    let id = all.propose("records", Installation::generation()).await;
+    let executor = all.token.executor();
+    let reconcile = async || {
+        let service = all.service();
+        service.reconcile(&executor, Alone::Yes).await.unwrap()
+    };
+    assert_eq!(reconcile().await, []);
+    let sql = format!("UPDATE key_object SET updated_at = -1 WHERE kid = '{kid}'");
+    all.tamper("key_object", &sql).await;
+    let sql = format!("UPDATE ceremony SET updated_at = -1 WHERE id = '{id}'");
+    all.tamper("ceremony", &sql).await;
+    let findings = reconcile().await;
+    let told: Vec<&str> = findings.iter().map(|one| one.finding.as_str()).collect();
+    let [ceremony, object] = &told[..] else {
+        panic!("{told:?}")
+    };
+    assert!(ceremony.ends_with(r#"is unreadable: ceremony.updated_at is "-1""#));
+    assert!(object.ends_with(r#"is unreadable: key_object.updated_at is "-1""#));
+    // Its number is taken, and the next one is not kept from its birth.
+    let next = all.open_ring("other").await;
+    let second = all.standby("records").await;
+    let keys = all.store.keys().await.unwrap().all().unwrap();
+    let number = |kid| keys.iter().find(|key| key.kid == kid).unwrap().number;
+    assert_eq!((number(next), number(second)), (1, 2));
 }

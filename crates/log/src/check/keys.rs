@@ -27,12 +27,12 @@ pub fn examine<'a>(
     pin: &Pin,
     trusted: Option<&Trusted>,
 ) -> Vec<Examined<'a>> {
-    let by_id: BTreeMap<&str, &CeremonyRow> = ceremonies
+    let by_id: BTreeMap<Sha256Digest, &CeremonyRow> = ceremonies
         .iter()
-        .map(|ceremony| (ceremony.id.as_str(), ceremony))
+        .map(|ceremony| (ceremony.id, ceremony))
         .collect();
     let examined = keys.iter().map(|row| {
-        let ceremony = by_id.get(row.ceremony.to_string().as_str());
+        let ceremony = by_id.get(&row.ceremony);
         let transcript = ceremony.and_then(|ceremony| ceremony.transcript.as_deref());
         let certified = match (transcript, trusted) {
             (None, _) => Err("it has no transcript".to_owned()),

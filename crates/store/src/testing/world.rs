@@ -2,8 +2,8 @@
 
 use super::super::*;
 use super::place::Place;
-use trust::place::Pkcs11Location;
-use trust::{Algorithm, KeySpec, Location, Sha256Digest, Time, Usage};
+use trust::place::{Pkcs11Location, Pkcs11Place};
+use trust::{Algorithm, KeySpec, Location, Sha256Digest, Template, Time, Usage};
 
 pub const NOW: i64 = 1_795_000_000_000;
 pub const DEVICE: &str = "pkcs11/0123456789abcdef";
@@ -23,17 +23,13 @@ pub fn object_id(name: &str) -> String {
     format!("{DEVICE}/{}", trust_like_hex(name.as_bytes(), 32))
 }
 
-pub fn place_at(name: &str) -> Location {
+pub fn location(name: &str) -> Location {
     Location::Pkcs11(Pkcs11Location {
         cka_id: nonce(name).parse().unwrap(),
         label: name.to_owned(),
         token_label: "test".to_owned(),
         token_serial: "0123456789abcdef".to_owned(),
     })
-}
-
-pub fn location(name: &str) -> String {
-    String::from_utf8(trust::json::canonical(&place_at(name)).unwrap()).unwrap()
 }
 
 pub fn kid(name: &str) -> String {
@@ -75,16 +71,16 @@ pub fn ring(name: &str) -> RingRow {
 
 pub fn ceremony(name: &str, operation: &str, ring: Option<&str>) -> CeremonyRow {
     CeremonyRow {
-        id: digest(name),
-        operation: operation.into(),
-        ring: ring.map(str::to_owned),
+        id: digest(name).parse().unwrap(),
+        operation: operation.parse().unwrap(),
+        ring: ring.map(|ring| ring.parse().unwrap()),
         state: CeremonyState::Proposed,
-        nonce: nonce(name),
+        nonce: nonce(name).parse().unwrap(),
         request: name.as_bytes().to_vec(),
         execution: None,
         transcript: None,
-        created_at: NOW,
-        updated_at: NOW,
+        created_at: Time::from_millis(NOW),
+        updated_at: Time::from_millis(NOW),
     }
 }
 
@@ -106,7 +102,7 @@ pub fn of_key(kid: &str) -> String {
 /// With the signature of who proposes it.
 pub fn propose(row: CeremonyRow, lines: &[LineRow]) -> Change {
     let proposal = CeremonySignatureRow {
-        ceremony: row.id.clone(),
+        ceremony: row.id.to_string(),
         purpose: "propose".into(),
         body: Vec::new(),
         signature: "proposer".into(),
@@ -142,19 +138,25 @@ pub fn ordered(name: &str, number: i64) -> Change {
 pub fn object(name: &str, ring: &str, number: i64) -> KeyObjectRow {
     KeyObjectRow {
         id: object_id(name),
-        kind: "pkcs11".into(),
+        kind: "pkcs11".parse().unwrap(),
         device: DEVICE.into(),
         label: name.into(),
-        place: format!(r#"{{"kind":"pkcs11","meant":"{name}"}}"#),
+        place: trust::Place::Pkcs11(Pkcs11Place {
+            cka_id: nonce(name).parse().unwrap(),
+            label: name.to_owned(),
+            template: Template::signing_key(),
+            token_label: "test".to_owned(),
+            token_serial: "0123456789abcdef".to_owned(),
+        }),
         location: None,
-        ring: ring.into(),
-        number,
-        ceremony: digest(name),
+        ring: ring.parse().unwrap(),
+        number: number.try_into().unwrap(),
+        ceremony: digest(name).parse().unwrap(),
         state: ObjectState::Intended,
         kid: None,
         destruction: None,
-        created_at: NOW,
-        updated_at: NOW,
+        created_at: Time::from_millis(NOW),
+        updated_at: Time::from_millis(NOW),
     }
 }
 
@@ -168,8 +170,8 @@ pub fn object_elsewhere(name: &str, ring: &str, number: i64) -> KeyObjectRow {
 
 pub fn intend(object: KeyObjectRow) -> Change {
     Change::IntendGeneration {
-        ceremony: object.ceremony.clone(),
-        object,
+        ceremony: object.ceremony.to_string(),
+        object: Box::new(object),
         at: NOW,
     }
 }
@@ -178,8 +180,8 @@ pub fn record(name: &str) -> Change {
     Change::RecordGeneration {
         ceremony: digest(name),
         object: object_id(name),
-        location: location(name),
-        kid: kid(name),
+        location: Box::new(location(name)),
+        kid: kid(name).parse().unwrap(),
         execution: b"{}".to_vec(),
         at: NOW,
     }
@@ -251,7 +253,7 @@ pub fn key(name: &str, ring: &str, number: i64) -> KeyRow {
         status: KeyStatus::Prepared,
         spki: name.as_bytes().to_vec(),
         object: object_id(name),
-        location: place_at(name),
+        location: location(name),
         published_at: Time::from_millis(NOW),
         activate_at: Time::from_millis(NOW),
         retire_at: Time::from_millis(NOW + 1),
@@ -456,7 +458,7 @@ impl Place {
     }
 
     pub async fn object_state(&self, name: &str) -> ObjectState {
-        let objects = self.store.key_objects().await.unwrap();
+        let objects = self.store.key_objects().await.unwrap().all().unwrap();
         let found = objects.into_iter().find(|row| row.id == object_id(name));
         found.unwrap().state
     }

@@ -131,7 +131,7 @@ pub async fn accepted_key_agrees_with_its_object(place: Place) {
     conflicts(&place, accept(|row| row.number = 3), Subject::KeyObject).await;
     conflicts(
         &place,
-        accept(|row| row.location = place_at("a")),
+        accept(|row| row.location = location("a")),
         Subject::KeyObject,
     )
     .await;

@@ -59,7 +59,7 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
         place.store.transcript(&ceremony).await.unwrap(),
         Some(b"accepted".to_vec())
     );
-    let objects = place.store.key_objects().await.unwrap();
+    let objects = place.store.key_objects().await.unwrap().all().unwrap();
     let states: Vec<_> = objects.iter().map(|object| object.state).collect();
     assert_eq!(states, [ObjectState::Destroyed, ObjectState::Present]);
 }

@@ -69,7 +69,7 @@ pub async fn unknown_word_is_refused_until_it_has_a_row(place: Place) {
 
     place.approved("birth", "atp").await;
     let elsewhere = KeyObjectRow {
-        kind: "new".into(),
+        kind: "new".parse().unwrap(),
         ..object("birth", "atp", 2)
     };
     let birth = intend(elsewhere);
