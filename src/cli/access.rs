@@ -3,13 +3,14 @@ use std::path::Path;
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
+use trust::Sha256Digest;
 use trust::leaf::ActKind;
 
 use super::{CliContext, World};
-use access::{PRINCIPAL_NAME, Role, access_token_hash, is_principal_name};
+use access::{PrincipalName, Role, access_token_hash};
 use base::settings::duration;
 use log::Event;
-use store::{Change, CredentialRow};
+use store::{Change, CredentialName, CredentialRow};
 use verify::output::{Code, Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
@@ -43,7 +44,7 @@ pub struct Grant {
 pub struct Withdraw {
     /// The access token's SHA-256, as `access list` shows it.
     #[arg(long, group = "which")]
-    token_hash: Option<String>,
+    token_hash: Option<Sha256Digest>,
     #[arg(long, group = "which")]
     san: Option<String>,
 }
@@ -68,27 +69,25 @@ async fn grant(
     grant: Grant,
     output: &Output,
 ) -> Result<(), Failure> {
-    if !is_principal_name(&grant.principal) {
-        return Err(Failure::usage(format!("principal: {PRINCIPAL_NAME}")));
-    }
+    let name = grant.principal.parse::<PrincipalName>();
+    let principal = name.map_err(|error| Failure::usage(format!("principal: {error}")))?;
     let now = world.env.now();
     let secret = world
         .env
         .random::<32>()
         .map_err(|e| Failure::new(Code::Failed, e))?;
     let access_token = format!("chancery_{}", Base64UrlUnpadded::encode_string(&secret));
-    let (kind, value) = match &grant.san {
-        Some(san) => ("mtls-san", san.clone()),
-        None => ("access-token", access_token_hash(&access_token)),
+    let name = match &grant.san {
+        Some(san) => CredentialName::MtlsSan(san.clone()),
+        None => CredentialName::AccessToken(access_token_hash(&access_token)),
     };
     let roles: Vec<String> = grant.roles.iter().map(Role::to_string).collect();
     let row = CredentialRow {
-        kind: kind.to_owned(),
-        value: value.clone(),
-        principal: grant.principal.clone(),
-        roles: json!(roles).to_string(),
-        created_at: now.millis(),
-        expires_at: Some((now + grant.expires_in).millis()),
+        name,
+        principal,
+        roles: grant.roles,
+        created_at: now,
+        expires_at: Some(now + grant.expires_in),
         withdrawn_at: None,
     };
     let granted = roles.join(" ");
@@ -124,14 +123,18 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
         .credentials()
         .await
         .map_err(Failure::unavailable)?;
+    for row in &rows.unreadable {
+        output.remark(row.to_string());
+    }
+    let rows = rows.read;
     let shown: Vec<_> = rows
         .iter()
         .map(|row| {
             json!({
-                "principal": row.principal, "kind": row.kind, "value": row.value,
-                "roles": serde_json::from_str::<serde_json::Value>(&row.roles).unwrap_or_default(),
-                "expires_at": row.expires_at.map(trust::Time::from_millis),
-                "withdrawn_at": row.withdrawn_at.map(trust::Time::from_millis),
+                "principal": row.principal.as_str(),
+                "kind": row.name.kind(), "value": row.name.value(),
+                "roles": row.roles.iter().map(Role::to_string).collect::<Vec<_>>(),
+                "expires_at": row.expires_at, "withdrawn_at": row.withdrawn_at,
             })
         })
         .collect();
@@ -144,7 +147,13 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
                 } else {
                     "live"
                 };
-                [&row.principal, &row.kind, &row.value, &row.roles, state].map(str::to_owned)
+                [
+                    row.principal.to_string(),
+                    row.name.kind().to_owned(),
+                    row.name.value(),
+                    row.roles_as_json(),
+                    state.to_owned(),
+                ]
             }),
         )
     });
@@ -158,17 +167,17 @@ async fn withdraw(
     output: &Output,
 ) -> Result<(), Failure> {
     let at = world.env.now();
-    let (kind, value) = match (withdraw.token_hash, withdraw.san) {
-        (Some(hash), _) => ("access-token", hash),
-        (None, san) => ("mtls-san", san.unwrap_or_default()),
+    let name = match (withdraw.token_hash, withdraw.san) {
+        (Some(hash), _) => CredentialName::AccessToken(hash),
+        (None, san) => CredentialName::MtlsSan(san.unwrap_or_default()),
     };
+    let value = name.value();
     let event = Event {
         reference: Some(&value),
         ..Event::new(ActKind::Access, "withdraw", &open.actor, at)
     };
     let change = Change::WithdrawCredential {
-        kind: kind.to_owned(),
-        value: value.clone(),
+        name,
         at: at.millis(),
     };
     open.commit(&change, &event).await?;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
-use trust::{Kid, Name, Purpose, Request, Sha256Digest, Time, dsse};
+use trust::{Kid, Name, Purpose, Request, Sha256Digest, dsse};
 
 use super::context::failed;
 use super::genesis::{self, read, write};
@@ -414,12 +414,15 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
         .ceremonies()
         .await
         .map_err(Failure::unavailable)?;
+    for row in &rows.unreadable {
+        output.remark(row.to_string());
+    }
+    let rows = rows.read;
     let shown: Vec<_> = rows
         .iter()
         .map(|row| {
             json!({"ceremony": row.id, "lines": lines(row), "operation": row.operation,
-                "ring": row.ring, "state": row.state.to_string(),
-                "created_at": Time::from_millis(row.created_at)})
+                "ring": row.ring, "state": row.state.to_string(), "created_at": row.created_at})
         })
         .collect();
     output.result(&shown, || {
@@ -427,11 +430,11 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
             &["ceremony", "operation", "subject", "state", "proposed"],
             rows.iter().map(|row| {
                 [
-                    row.id.clone(),
-                    row.operation.clone(),
+                    row.id.to_string(),
+                    row.operation.to_string(),
                     lines(row).join(", "),
                     row.state.to_string(),
-                    Time::from_millis(row.created_at).to_string(),
+                    row.created_at.to_string(),
                 ]
             }),
         )

@@ -174,6 +174,11 @@ async fn log(config: &Config, world: &World, store: &Store, keys: &Keys) -> Chec
             "the ring \"log\" has no active key: no checkpoints and no receipts",
             "hold a ceremony for the ring \"log\", then `chancery ring rotate log --apply`",
         ),
+        None if snapshot.unreadable_rings.contains_key(trust::LOG_RING) => bad(
+            "log",
+            "the row of ring \"log\" is unreadable: no checkpoints and no receipts",
+            CHECK,
+        ),
         None => bad(
             "log",
             "there is no ring \"log\": no checkpoints and no receipts",
@@ -228,6 +233,14 @@ async fn trust_and_keys(
                         refused.why
                     ),
                     "the row contradicts its ceremony: find out who changed it, for example a restored backup or a manual change",
+                ),
+            });
+            checks.push(match snapshot.unreadable.first() {
+                None => good("rows", "all readable"),
+                Some(row) => bad(
+                    "rows",
+                    format!("{} left out, first: {row}", snapshot.unreadable.len()),
+                    "find out who changed it, and put its columns back as they were, for example from a backup",
                 ),
             });
             Some(keys)

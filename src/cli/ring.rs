@@ -12,7 +12,7 @@ use super::context::from_store;
 use super::key::{self, may_sign_from};
 use super::{CliContext, World, ceremony};
 use keyring::ceremony::Draft;
-use keyring::keys::Ring;
+use keyring::keys::{Ring, Snapshot};
 use keyring::rotation::{self, RingChange};
 use log::Event;
 use store::{Change, RingRow};
@@ -178,7 +178,8 @@ async fn create(
         Usage::Raw => trust::Usage::Raw,
     };
     let rings = open.store.rings().await.map_err(Failure::unavailable)?;
-    if rings.iter().any(|ring| ring.name == create.name.as_str()) {
+    let there = rings.read.iter().any(|ring| ring.name == create.name);
+    if there || rings.is_unreadable(create.name.as_str()) {
         let why = format!("ring {} already exists", create.name);
         return Err(match create.apply {
             true => {
@@ -190,11 +191,11 @@ async fn create(
     }
     let now = world.env.now();
     let row = RingRow {
-        name: create.name.to_string(),
-        algorithm: create.algorithm.to_string(),
-        key_spec: key_spec.to_string(),
-        usage: usage.to_string(),
-        created_at: now.millis(),
+        name: create.name.clone(),
+        algorithm: create.algorithm,
+        key_spec,
+        usage,
+        created_at: now,
         version: 1,
     };
     let shown = json!({
@@ -229,7 +230,7 @@ async fn change_pointer(
     output: &Output,
 ) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
-    let ring = find(&snapshot.rings, &change.name)?;
+    let ring = find(&snapshot, &change.name)?;
     let now = world.env.now();
     let plan = match rotation::plan(ring, &wanted, &open.settings.safety, now) {
         Ok(plan) => plan,
@@ -278,7 +279,7 @@ async fn archive(
     output: &Output,
 ) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
-    let ring = find(&snapshot.rings, &archive.name)?;
+    let ring = find(&snapshot, &archive.name)?;
     let steps =
         trust::plan::plan_archive(&ring.plan_keys(), &archive.kid).map_err(Failure::refused)?;
     for step in &steps {
@@ -305,7 +306,7 @@ async fn revoke(
     output: &Output,
 ) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
-    let ring = find(&snapshot.rings, &revoke.name)?;
+    let ring = find(&snapshot, &revoke.name)?;
     let key = ring
         .keys
         .iter()
@@ -362,14 +363,14 @@ async fn proposed(
     Ok(())
 }
 
-fn find<'a>(
-    rings: &'a std::collections::BTreeMap<std::sync::Arc<str>, std::sync::Arc<Ring>>,
-    name: &Name,
-) -> Result<&'a Ring, Failure> {
-    rings
-        .get(name.as_str())
-        .map(AsRef::as_ref)
-        .ok_or_else(|| Failure::usage(format!("unknown ring {name}")))
+fn find<'a>(snapshot: &'a Snapshot, name: &Name) -> Result<&'a Ring, Failure> {
+    match snapshot.rings.get(name.as_str()) {
+        Some(ring) => Ok(ring),
+        None if snapshot.unreadable_rings.contains_key(name.as_str()) => Err(Failure::refused(
+            format!("the row of ring {name} in the database is unreadable: see `chancery doctor`"),
+        )),
+        None => Err(Failure::usage(format!("unknown ring {name}"))),
+    }
 }
 
 async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
@@ -402,7 +403,7 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
 
 async fn show(open: &CliContext, name: &Name, output: &Output) -> Result<(), Failure> {
     let snapshot = open.snapshot().await?;
-    let ring = find(&snapshot.rings, name)?;
+    let ring = find(&snapshot, name)?;
     let keys: Vec<Value> = ring
         .keys
         .iter()

@@ -2,61 +2,21 @@
 //! (SANs of client certificates); a principal's roles come with the credential. There is no role
 //! that skips the quorum: a custodian's approval is a signature, whatever the login.
 
-use std::collections::HashMap;
-use std::fmt;
-use std::str::FromStr;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
-use aws_lc_rs::digest::{SHA256, digest};
+use trust::{Sha256Digest, Time};
 
-use store::CredentialRow;
-
-/// What a principal may do. Written `signer:<ring>`, `operator`, `auditor`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// May request signatures on the named ring.
-    Signer(String),
-    /// May read the inventory and the rings.
-    Operator,
-    /// May read the audit trail.
-    Auditor,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Signer(ring) => write!(f, "signer:{ring}"),
-            Self::Operator => f.write_str("operator"),
-            Self::Auditor => f.write_str("auditor"),
-        }
-    }
-}
-
-/// A role that is none of ours.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown role {0:?}: expected signer:<ring>, operator or auditor")]
-pub struct UnknownRole(String);
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        match text.split_once(':') {
-            Some(("signer", ring)) if !ring.is_empty() => Ok(Self::Signer(ring.to_owned())),
-            None if text == "operator" => Ok(Self::Operator),
-            None if text == "auditor" => Ok(Self::Auditor),
-            _ => Err(UnknownRole(text.to_owned())),
-        }
-    }
-}
+use store::{CredentialName, CredentialRow, Rows};
+pub use store::{PrincipalName, Role, UnknownRole};
 
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Principal {
     pub name: Arc<str>,
     roles: Arc<[Role]>,
-    /// Milliseconds since the epoch; the credential ends here.
-    expires_at: Option<i64>,
+    /// The credential ends here.
+    expires_at: Option<Time>,
 }
 
 impl Principal {
@@ -79,77 +39,58 @@ impl Principal {
 /// replaced as a whole when the database says that it changed.
 #[derive(Debug, Default)]
 pub struct Credentials {
-    by_token_hash: HashMap<[u8; 32], Principal>,
+    by_token_hash: HashMap<Sha256Digest, Principal>,
     by_san: HashMap<String, Principal>,
-}
-
-/// A credential row that cannot be read: wrong hash, wrong roles.
-#[derive(Debug, thiserror::Error)]
-#[error("the credential of {principal:?} is malformed: {why}")]
-pub struct MalformedCredential {
-    pub principal: String,
-    pub why: String,
+    /// Mapped to somebody, and nobody knows to whom.
+    unreadable_sans: HashSet<String>,
 }
 
 impl Credentials {
-    /// Rows that were withdrawn are left out. A row that cannot be read is an error: it would
-    /// lock somebody out or let somebody in without a word.
-    pub fn new(rows: &[CredentialRow]) -> Result<Self, MalformedCredential> {
+    /// Rows that were withdrawn are left out. One that cannot be read authenticates nobody, and
+    /// leaves the others as they are.
+    pub fn new(rows: &Rows<CredentialRow>) -> Self {
         let mut all = Self::default();
-        for row in rows.iter().filter(|row| row.withdrawn_at.is_none()) {
-            if !is_principal_name(&row.principal) {
-                return Err(MalformedCredential {
-                    principal: row.principal.chars().take(40).collect(),
-                    why: PRINCIPAL_NAME.to_owned(),
-                });
-            }
-            let malformed = |why: String| MalformedCredential {
-                principal: row.principal.clone(),
-                why,
-            };
-            let names: Vec<String> =
-                serde_json::from_str(&row.roles).map_err(|e| malformed(e.to_string()))?;
-            let roles = names
-                .iter()
-                .map(|name| name.parse::<Role>().map_err(|e| malformed(e.to_string())))
-                .collect::<Result<Arc<[Role]>, _>>()?;
+        for row in rows.read.iter().filter(|row| row.withdrawn_at.is_none()) {
             let principal = Principal {
                 name: row.principal.as_str().into(),
-                roles,
+                roles: row.roles.as_slice().into(),
                 expires_at: row.expires_at,
             };
-            match row.kind.as_str() {
-                "access-token" => {
-                    let hash = base16(&row.value)
-                        .ok_or_else(|| malformed("the hash is not 64 hex digits".to_owned()))?;
-                    all.by_token_hash.insert(hash, principal);
+            match &row.name {
+                CredentialName::AccessToken(hash) => {
+                    all.by_token_hash.insert(*hash, principal);
                 }
-                "mtls-san" => {
-                    all.by_san.insert(row.value.clone(), principal);
+                CredentialName::MtlsSan(san) => {
+                    all.by_san.insert(san.clone(), principal);
                 }
-                other => return Err(malformed(format!("unknown kind {other:?}"))),
             }
         }
-        Ok(all)
+        let sans = rows.unreadable.iter();
+        let sans = sans.filter_map(CredentialRow::unreadable_san);
+        all.unreadable_sans = sans.map(str::to_owned).collect();
+        all
     }
 
     /// The holder of a bearer access token. The look-up is by SHA-256, so its timing tells
     /// nothing useful about the tokens that exist.
-    pub fn by_access_token(&self, access_token: &str, now: i64) -> Option<&Principal> {
-        let mut hash = [0; 32];
-        hash.copy_from_slice(digest(&SHA256, access_token.as_bytes()).as_ref());
+    pub fn by_access_token(&self, access_token: &str, now: Time) -> Option<&Principal> {
+        let hash = access_token_hash(access_token);
         self.by_token_hash.get(&hash).filter(|p| p.is_live(now))
     }
 
     /// The principal that one of a verified client certificate's SANs is mapped to. Two SANs
-    /// that name different principals are nobody.
+    /// that name different principals are nobody, and so is one whose row cannot be read: it could
+    /// name another.
     pub fn by_sans<'a>(
         &self,
         sans: impl IntoIterator<Item = &'a str>,
-        now: i64,
+        now: Time,
     ) -> Option<&Principal> {
         let mut found: Option<&Principal> = None;
         for san in sans {
+            if self.unreadable_sans.contains(san) {
+                return None;
+            }
             if let Some(principal) = self.by_san.get(san).filter(|p| p.is_live(now)) {
                 match found {
                     Some(other) if other != principal => return None,
@@ -171,77 +112,93 @@ impl Principal {
         }
     }
 
-    fn is_live(&self, now: i64) -> bool {
+    fn is_live(&self, now: Time) -> bool {
         self.expires_at.is_none_or(|end| now < end)
     }
 }
 
-/// What a principal may be called.
-pub const PRINCIPAL_NAME: &str = "expected 1 to 64 printable ASCII characters without spaces";
-
-/// The name goes into every leaf, which has 1 KiB at most.
-pub fn is_principal_name(name: &str) -> bool {
-    (1..=64).contains(&name.len()) && name.bytes().all(|byte| byte.is_ascii_graphic())
-}
-
 /// The SHA-256 of an access token, as the database keeps it.
-pub fn access_token_hash(access_token: &str) -> String {
-    trust::Sha256Digest::of(access_token.as_bytes()).to_string()
-}
-
-fn base16(hex: &str) -> Option<[u8; 32]> {
-    hex.parse::<trust::Sha256Digest>()
-        .ok()
-        .map(|digest| *digest.as_bytes())
+pub fn access_token_hash(access_token: &str) -> Sha256Digest {
+    Sha256Digest::of(access_token.as_bytes())
 }
 
 #[cfg(test)]
 mod tests {
+    use store::UnreadableRow;
+
     use super::*;
 
-    fn row(kind: &str, value: &str, principal: &str, roles: &str) -> CredentialRow {
+    fn at(millis: i64) -> Time {
+        Time::from_millis(millis)
+    }
+
+    fn row(name: CredentialName, principal: &str, role: &str) -> CredentialRow {
         CredentialRow {
-            kind: kind.to_owned(),
-            value: value.to_owned(),
-            principal: principal.to_owned(),
-            roles: roles.to_owned(),
-            created_at: 0,
-            expires_at: Some(1_000),
+            name,
+            principal: principal.parse().expect("a name"),
+            roles: vec![role.parse().expect("a role")],
+            created_at: at(0),
+            expires_at: Some(at(1_000)),
             withdrawn_at: None,
         }
     }
 
+    fn token(access_token: &str) -> CredentialName {
+        CredentialName::AccessToken(access_token_hash(access_token))
+    }
+
+    fn san(name: &str) -> CredentialName {
+        CredentialName::MtlsSan(name.to_owned())
+    }
+
+    fn readable(read: Vec<CredentialRow>) -> Credentials {
+        let unreadable = Vec::new();
+        Credentials::new(&Rows { read, unreadable })
+    }
+
     #[test]
     fn an_access_token_opens_only_its_own_ring_and_only_until_it_expires() {
-        let rows = [row(
-            "access-token",
-            &access_token_hash("secret"),
-            "integrity",
-            r#"["signer:a"]"#,
-        )];
-        let all = Credentials::new(&rows).expect("rows");
-        let caller = all.by_access_token("secret", 999).expect("known");
+        let all = readable(vec![row(token("secret"), "integrity", "signer:a")]);
+        let caller = all.by_access_token("secret", at(999)).expect("known");
         assert!(caller.may_sign("a") && !caller.may_sign("b") && !caller.is_operator());
-        assert!(all.by_access_token("secret", 1_000).is_none());
-        assert!(all.by_access_token("Secret", 0).is_none());
+        assert!(all.by_access_token("secret", at(1_000)).is_none());
+        assert!(all.by_access_token("Secret", at(0)).is_none());
     }
 
     #[test]
     fn sans_of_two_principals_in_one_certificate_are_nobody() {
-        let rows = [
-            row("mtls-san", "a.example", "a", r#"["operator"]"#),
-            row("mtls-san", "b.example", "b", r#"["operator"]"#),
-        ];
-        let all = Credentials::new(&rows).expect("rows");
-        assert!(all.by_sans(["a.example", "x.example"], 0).is_some());
-        assert!(all.by_sans(["a.example", "b.example"], 0).is_none());
+        let all = readable(vec![
+            row(san("a.example"), "a", "operator"),
+            row(san("b.example"), "b", "operator"),
+        ]);
+        assert!(all.by_sans(["a.example", "x.example"], at(0)).is_some());
+        assert!(all.by_sans(["a.example", "b.example"], at(0)).is_none());
     }
 
     #[test]
-    fn a_malformed_row_is_an_error_not_a_silence() {
-        let rows = [row("access-token", "00", "x", r#"["operator"]"#)];
-        assert!(Credentials::new(&rows).is_err());
-        let rows = [row("mtls-san", "x", "x", r#"["root"]"#)];
-        assert!(Credentials::new(&rows).is_err());
+    fn what_was_withdrawn_authenticates_nobody() {
+        let withdrawn = CredentialRow {
+            withdrawn_at: Some(at(1)),
+            ..row(token("secret"), "a", "operator")
+        };
+        let all = readable(vec![withdrawn]);
+        assert!(all.by_access_token("secret", at(0)).is_none());
+    }
+
+    /// It could name another principal than the readable one.
+    #[test]
+    fn case_s9_a_certificate_with_an_unreadable_san_is_nobody() {
+        let all = Credentials::new(&Rows {
+            read: vec![row(san("a.example"), "a", "operator")],
+            unreadable: vec![UnreadableRow {
+                table: "credential",
+                key: "mtls-san b.example".to_owned(),
+                why: "credential.roles is \"root\"".to_owned(),
+            }],
+        });
+        assert!(all.by_sans(["a.example"], at(0)).is_some());
+        for sans in [["a.example", "b.example"], ["b.example", "a.example"]] {
+            assert!(all.by_sans(sans, at(0)).is_none());
+        }
     }
 }

@@ -41,6 +41,8 @@ pub const SNAPSHOT_AGE_SECONDS: &str = "chancery_snapshot_age_seconds";
 pub const KEY_AGE_SECONDS: &str = "chancery_key_age_seconds";
 /// Gauge: keys in the database that the read model did not believe.
 pub const KEYS_REFUSED: &str = "chancery_keys_refused";
+/// Gauge, label `table`: rows that the read model left out because they cannot be read.
+pub const ROWS_UNREADABLE: &str = "chancery_rows_unreadable";
 /// Counter, label `witness` (as the policy calls it): cosignatures recorded.
 pub const COSIGNATURES: &str = "chancery_log_cosignatures_total";
 /// Counter, labels `witness`, `why` (`unreachable`, `answer`, `cosignature`, `ahead`,
@@ -96,6 +98,10 @@ pub fn describe() {
         "Time since a key that is prepared, active or retired was published."
     );
     describe_gauge!(KEYS_REFUSED, "Keys in the database that were refused.");
+    describe_gauge!(
+        ROWS_UNREADABLE,
+        "Rows of the database that are unreadable and left out, by table."
+    );
     describe_counter!(COSIGNATURES, "Cosignatures recorded, by witness.");
     describe_counter!(
         WITNESS_FAILURES,

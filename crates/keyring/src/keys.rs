@@ -14,4 +14,4 @@ mod tests;
 pub use load::{Error, Keys, Settings};
 pub use publish::Document;
 pub use settings::PublicationSettings;
-pub use snapshot::{Current, Key, RejectedKey, Ring, Snapshot};
+pub use snapshot::{Current, Key, RejectedKey, Ring, Snapshot, UnreadableRing};

@@ -15,5 +15,6 @@ mod service;
 mod serving;
 mod signing;
 mod signing_faults;
+mod unreadable_rows;
 mod verification;
 mod verification_evidence;

@@ -17,7 +17,7 @@ use trust::leaf::ActKind;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::WIDTH;
-use trust::{Pin, Sha256Digest, Trusted};
+use trust::{Kid, Pin, Sha256Digest, Trusted};
 
 use self::files::fetch;
 use self::leaves::Trail;
@@ -26,8 +26,8 @@ use crate::act_index::times;
 use crate::rows::unverified_chains;
 use crate::storage::{Error as StorageError, Storage};
 use store::{
-    self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, LeafRow, RingRow, Store,
-    TreeRow, VoteRow,
+    self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, LeafRow, RingRow, Rows,
+    Store, TreeRow, VoteRow,
 };
 use trust::acts::Acts;
 use trust::error_chain;
@@ -78,12 +78,12 @@ pub struct Auditor {
 struct Tables {
     tree: TreeRow,
     head: i64,
-    keys: Vec<KeyRow>,
-    ceremonies: Vec<CeremonyRow>,
+    keys: Rows<KeyRow>,
+    ceremonies: Rows<CeremonyRow>,
     votes: Vec<VoteRow>,
     documents: Vec<DocumentRow>,
-    credentials: Vec<CredentialRow>,
-    rings: Vec<RingRow>,
+    credentials: Rows<CredentialRow>,
+    rings: Rows<RingRow>,
 }
 
 impl Auditor {
@@ -104,8 +104,8 @@ impl Auditor {
         let tables = self.tables().await?;
         let trusted = self.trusted(&tables.documents, &mut findings);
         let examined = keys::examine(
-            &tables.keys,
-            &tables.ceremonies,
+            &tables.keys.read,
+            &tables.ceremonies.read,
             &self.pin,
             trusted.as_ref(),
         );
@@ -128,11 +128,16 @@ impl Auditor {
         } = pass;
         self.heads(&tables, &mut findings).await?;
         ended_keys(&tree, &trail.acts, &mut findings);
-        keys::compare(&examined, &trail.acts, &mut findings);
+        records::unreadable(&tables.keys.unreadable, &mut findings);
+        records::unreadable(&tables.ceremonies.unreadable, &mut findings);
+        records::unreadable(&tables.rings.unreadable, &mut findings);
+        records::unreadable(&tables.credentials.unreadable, &mut findings);
+        let is_unreadable = |kid: &Kid| tables.keys.is_unreadable(kid.as_str());
+        keys::compare(&examined, is_unreadable, &trail.acts, &mut findings);
         records::ceremonies(&tables.ceremonies, &trail.acts, &mut findings);
         let origin = &tables.tree.origin;
         records::log_acts(
-            &tables.ceremonies,
+            &tables.ceremonies.read,
             &trail.acts,
             &roots,
             &self.pin,
@@ -149,7 +154,7 @@ impl Auditor {
         Ok(Report {
             leaves: tables.head,
             checkpoints,
-            keys: tables.keys.len(),
+            keys: tables.keys.read.len() + tables.keys.unreadable.len(),
             findings,
             remarks,
         })

@@ -1,10 +1,11 @@
 //! Rows of keys and documents against the transcripts that they rest on. A row proves nothing by itself; nothing here
 //! reads the database.
 
-use store::{DocumentRow, KeyRow};
-use trust::life::{Life, Revocation};
+use store::{DocumentRow, KeyRow, KeyStatus};
+use trust::life::Life;
 use trust::{
-    Algorithm, KeyState, Kid, Location, Pin, PublicKey, Time, Trusted, Verifier, error_chain,
+    Algorithm, KeyState, Location, Pin, PublicKey, Sha256Digest, Time, Trusted, Verifier,
+    error_chain,
 };
 
 /// A document of roster or policy that is not in its canonical form.
@@ -48,7 +49,7 @@ pub struct Certified {
     pub algorithm: Algorithm,
     pub location: Location,
     pub spki: Vec<u8>,
-    pub ceremony: String,
+    pub ceremony: Sha256Digest,
     pub prepared_at: Time,
 }
 
@@ -64,17 +65,15 @@ pub fn verify_transcript(
         return Err("its ceremony was held under a different chain of rosters".to_owned());
     }
     let prepared_at = verified.statement().executed_at;
-    let kid: Kid = row
-        .kid
-        .parse()
-        .map_err(|_| "the kid is malformed".to_owned())?;
-    let accepted = verified.into_accepted(&kid).map_err(|e| error_chain(&e))?;
+    let accepted = verified
+        .into_accepted(&row.kid)
+        .map_err(|e| error_chain(&e))?;
     Ok(Certified {
         order: accepted.order().clone(),
         algorithm: accepted.algorithm(),
         location: accepted.location().clone(),
         spki: accepted.public_key().to_spki_der(),
-        ceremony: row.ceremony.clone(),
+        ceremony: row.ceremony,
         prepared_at,
     })
 }
@@ -90,12 +89,12 @@ pub struct BoundKey {
 pub fn bind_key(row: &KeyRow, known: &Certified) -> Result<BoundKey, String> {
     let order = &known.order;
     let agreements = [
-        ("ring", row.ring == order.ring.as_str()),
-        ("number", row.number == i64::from(order.number)),
+        ("ring", row.ring == order.ring),
+        ("number", row.number == order.number),
         ("public key", row.spki == known.spki),
         ("object", row.object == order.place.object()),
-        ("location", row.location == location(&known.location)?),
-        ("activation", row.activate_at == order.activate_at.millis()),
+        ("location", row.location == known.location),
+        ("activation", row.activate_at == order.activate_at),
         ("ceremony", row.ceremony == known.ceremony),
     ];
     if let Some((what, _)) = agreements.iter().find(|(_, agrees)| !agrees) {
@@ -103,11 +102,10 @@ pub fn bind_key(row: &KeyRow, known: &Certified) -> Result<BoundKey, String> {
     }
     let public = trust::PublicKey::from_spki_der(&row.spki).map_err(|e| e.to_string())?;
     let verifier = trust::Verifier::new(&public, known.algorithm).map_err(|e| e.to_string())?;
-    let state = life(row, known.prepared_at)?
+    let state = life(row, known.prepared_at)
         .state()
         .map_err(|e| e.to_string())?;
-    let primary = row.role.as_deref() == Some("primary");
-    if state.word() != row.state || state.is_primary() != primary {
+    if status(&state) != row.status {
         return Err("its state and its instants contradict each other".to_owned());
     }
     Ok(BoundKey {
@@ -117,32 +115,26 @@ pub fn bind_key(row: &KeyRow, known: &Certified) -> Result<BoundKey, String> {
     })
 }
 
-/// A location as its row has it: canonical JSON.
-fn location(location: &Location) -> Result<String, String> {
-    let bytes = trust::json::canonical(location).map_err(|e| e.to_string())?;
-    String::from_utf8(bytes).map_err(|e| e.to_string())
+/// A state as rows have it.
+pub(crate) fn status(state: &KeyState) -> KeyStatus {
+    match state {
+        KeyState::Prepared { .. } => KeyStatus::Prepared,
+        KeyState::Primary(_) => KeyStatus::Primary,
+        KeyState::Secondary { .. } => KeyStatus::Secondary,
+        KeyState::Retired(_) => KeyStatus::Retired,
+        KeyState::Archived { .. } => KeyStatus::Archived,
+        KeyState::Revoked { .. } => KeyStatus::Revoked,
+    }
 }
 
-fn life(row: &KeyRow, prepared_at: Time) -> Result<Life, String> {
-    let time = |at: Option<i64>| at.map(Time::from_millis);
-    let revocation = match (row.revoked_at, &row.revocation_reason) {
-        (None, None) => None,
-        (Some(at), Some(reason)) => Some(Revocation {
-            reason: reason
-                .parse()
-                .map_err(|_| format!("unknown revocation reason {reason:?}"))?,
-            revoked_at: Time::from_millis(at),
-            compromised_since: time(row.compromised_since),
-        }),
-        _ => return Err("its revocation lacks the instant or the reason".to_owned()),
-    };
-    Ok(Life {
+fn life(row: &KeyRow, prepared_at: Time) -> Life {
+    Life {
         prepared_at,
-        published_at: Some(Time::from_millis(row.published_at)),
-        activated_at: time(row.activated_at),
-        demoted_at: time(row.demoted_at),
-        retired_at: time(row.retired_at),
-        archived_at: time(row.archived_at),
-        revocation,
-    })
+        published_at: Some(row.published_at),
+        activated_at: row.activated_at,
+        demoted_at: row.demoted_at,
+        retired_at: row.retired_at,
+        archived_at: row.archived_at,
+        revocation: row.revocation,
+    }
 }

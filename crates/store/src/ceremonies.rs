@@ -1,13 +1,18 @@
 //! Ceremonies from proposal to transcript.
 
+use trust::bytes16::Nonce;
+use trust::{Name, Sha256Digest, Time};
+
 use crate::ceremony_signatures::{CeremonySignatureRow, expect_unrejected, insert_signature};
 use crate::database::{Store, on};
+use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Engine, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
 use crate::objects::expect_all_gone;
 use crate::reads::{self, FromColumns, Word};
 use crate::rings;
+use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
 
 macro_rules! ceremony_columns {
@@ -69,8 +74,7 @@ impl CeremonyState {
 }
 
 impl Word for CeremonyState {
-    const TABLE: &'static str = "ceremony";
-    const COLUMN: &'static str = "state";
+    const COLUMN: &'static str = "ceremony.state";
     const ALL: &'static [Self] = &[
         Self::Draft,
         Self::Proposed,
@@ -97,38 +101,42 @@ impl std::fmt::Display for CeremonyState {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CeremonyRow {
-    /// SHA-256 of the request, hex.
-    pub id: String,
-    /// The word of a [`trust::Operation`].
-    pub operation: String,
+    /// Of the request.
+    pub id: Sha256Digest,
+    /// Of a [`trust::Operation`]; an open vocabulary.
+    pub operation: trust::word::Word,
     /// Of operations on one ring.
-    pub ring: Option<String>,
+    pub ring: Option<Name>,
     pub state: CeremonyState,
-    /// Of the request, hex; used once.
-    pub nonce: String,
+    /// Of the request; used once.
+    pub nonce: Nonce,
     /// The exact bytes custodians sign.
     pub request: Vec<u8>,
     /// Written by the executor: what it did and read back, canonical JSON.
     pub execution: Option<Vec<u8>>,
     /// The transcript, once closed.
     pub transcript: Option<Vec<u8>>,
-    pub created_at: i64,
-    pub updated_at: i64,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+impl Keyed for CeremonyRow {
+    const TABLE: &'static str = "ceremony";
 }
 
 impl FromColumns for CeremonyRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
-            id: row.text(0)?,
-            operation: row.text(1)?,
-            ring: row.maybe_text(2)?,
+            id: row.parsed(0, "ceremony.id")?,
+            operation: row.parsed(1, "ceremony.operation")?,
+            ring: row.maybe_parsed(2, "ceremony.ring")?,
             state: CeremonyState::read_word(row, 3)?,
-            nonce: row.text(4)?,
+            nonce: row.parsed(4, "ceremony.nonce")?,
             request: row.blob(5)?,
             execution: row.maybe_blob(6)?,
             transcript: row.maybe_blob(7)?,
-            created_at: row.int(8)?,
-            updated_at: row.int(9)?,
+            created_at: row.time(8, "ceremony.created_at")?,
+            updated_at: row.time(9, "ceremony.updated_at")?,
         })
     }
 }
@@ -205,21 +213,22 @@ pub(crate) async fn propose<C: Connection>(
     }
     expect_next(tx, lines).await?;
     if let Some(ring) = &row.ring {
-        rings::ring_version(tx, ring).await?;
+        rings::ring_version(tx, ring.as_str()).await?;
     }
+    let (id, nonce) = (row.id.to_string(), row.nonce.to_string());
     let values = [
-        Value::Text(&row.id),
-        Value::Text(&row.operation),
-        Value::MaybeText(row.ring.as_deref()),
-        Value::Text(&row.nonce),
+        Value::Text(&id),
+        Value::Text(row.operation.as_str()),
+        Value::MaybeText(row.ring.as_ref().map(Name::as_str)),
+        Value::Text(&nonce),
         Value::Blob(&row.request),
-        Value::Int(row.created_at),
-        Value::Int(row.updated_at),
+        Value::Int(row.created_at.millis()),
+        Value::Int(row.updated_at.millis()),
     ];
     guarded(tx, INSERT_CEREMONY, &values, Subject::Ceremony).await?;
     for line in lines {
         let values = [
-            Value::Text(&row.id),
+            Value::Text(&id),
             Value::Text(&line.subject),
             Value::Int(line.seq),
         ];
@@ -229,7 +238,7 @@ pub(crate) async fn propose<C: Connection>(
         let values = [
             Value::Text(&order.order),
             Value::Int(order.number),
-            Value::Text(&row.id),
+            Value::Text(&id),
         ];
         match tx.execute(lines::INSERT_ORDER_USE, &values).await {
             Err(Error::Conflict { source, .. }) => {
@@ -242,7 +251,7 @@ pub(crate) async fn propose<C: Connection>(
         }
     }
     match proposal {
-        Some(proposal) if proposal.ceremony == row.id && proposal.purpose == "propose" => {
+        Some(proposal) if proposal.ceremony == id && proposal.purpose == "propose" => {
             insert_signature(tx, proposal, index).await
         }
         Some(_) => Err(Error::Malformed {
@@ -395,8 +404,8 @@ pub(crate) async fn close_effective<C: Connection>(
 
 impl Store {
     /// Oldest first.
-    pub async fn ceremonies(&self) -> Result<Vec<CeremonyRow>, Error> {
-        on!(self, engine => reads::all(engine, CEREMONIES, &[]))
+    pub async fn ceremonies(&self) -> Result<Rows<CeremonyRow>, Error> {
+        on!(self, engine => rows::each(engine, CEREMONIES, &[]))
     }
 
     pub async fn ceremony(&self, id: &str) -> Result<Option<CeremonyRow>, Error> {

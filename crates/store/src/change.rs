@@ -4,9 +4,11 @@
 //! lock, so the checks here are races only against themselves. The schema checks once more; a
 //! `Conflict` about `Constraint` means that these checks have a hole.
 
+use trust::{Kid, Location};
+
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
-use crate::credentials::{self, CredentialRow};
+use crate::credentials::{self, CredentialName, CredentialRow};
 use crate::database::{Store, on};
 use crate::destruction;
 use crate::engine::{Connection, Engine, expect_rows};
@@ -48,15 +50,15 @@ pub enum Change {
     /// approved → executing, and the object is intended. From here on the token may hold it.
     IntendGeneration {
         ceremony: String,
-        object: KeyObjectRow,
+        object: Box<KeyObjectRow>,
         at: i64,
     },
     /// executing → executed; intended → present.
     RecordGeneration {
         ceremony: String,
         object: String,
-        location: String,
-        kid: String,
+        location: Box<Location>,
+        kid: Kid,
         execution: Vec<u8>,
         at: i64,
     },
@@ -140,8 +142,7 @@ pub enum Change {
     },
     GrantCredential(CredentialRow),
     WithdrawCredential {
-        kind: String,
-        value: String,
+        name: CredentialName,
         at: i64,
     },
 }
@@ -189,9 +190,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         Change::CreateRing(ring) => rings::create_ring(tx, ring).await,
         Change::Prune { below } => tree::allow_pruning(tx, *below).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,
-        Change::WithdrawCredential { kind, value, at } => {
-            credentials::withdraw(tx, kind, value, *at).await
-        }
+        Change::WithdrawCredential { name, at } => credentials::withdraw(tx, name, *at).await,
         Change::ProposeCeremony {
             row,
             lines,

@@ -4,7 +4,7 @@ use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::{Error, Subject};
 use crate::housekeeping;
-use crate::keys;
+use crate::keys::{self, KeyStatus};
 use crate::log_head;
 use crate::reads::{self, FromColumns, MAX_PAGE};
 use crate::statements::statements;
@@ -103,7 +103,7 @@ async fn insert_checkpoint<E: Engine>(
         .fetch_optional(keys::KEY_STATE, &[Value::Text(&row.kid)])
         .await?;
     let active = match &state {
-        Some(columns) => columns.text(1)? == "active",
+        Some(columns) => KeyStatus::read(columns, 1)?.can_sign(),
         None => false,
     };
     if !active {

@@ -1,9 +1,16 @@
 //! Who may call: hashes of access tokens and names in certificates.
 
+use std::fmt;
+use std::str::FromStr;
+
+use trust::{Sha256Digest, Time};
+
 use crate::database::{Store, on};
+use crate::decode::{Decode, unreadable};
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
-use crate::reads::{self, FromColumns};
+use crate::reads::FromColumns;
+use crate::rows::{self, Keyed, Rows, UnreadableRow};
 use crate::statements::statements;
 
 statements! {
@@ -22,46 +29,182 @@ statements! {
     CREDENTIAL_EXISTS = "SELECT 1 FROM credential WHERE kind = $1 AND value = $2";
 }
 
+/// What a caller shows.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum CredentialName {
+    /// SHA-256 of an access token.
+    AccessToken(Sha256Digest),
+    /// A SAN of a client certificate.
+    MtlsSan(String),
+}
+
+impl CredentialName {
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::AccessToken(_) => "access-token",
+            Self::MtlsSan(_) => MTLS_SAN,
+        }
+    }
+
+    pub fn value(&self) -> String {
+        match self {
+            Self::AccessToken(hash) => hash.to_string(),
+            Self::MtlsSan(san) => san.clone(),
+        }
+    }
+
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        match row.text(0)?.as_str() {
+            "access-token" => Ok(Self::AccessToken(row.parsed(1, "credential.value")?)),
+            MTLS_SAN => Ok(Self::MtlsSan(row.text(1)?)),
+            other => Err(unreadable("credential.kind", other)),
+        }
+    }
+}
+
+const MTLS_SAN: &str = "mtls-san";
+
+/// What a caller is called: 1 to 64 printable ASCII characters without spaces. It goes into every
+/// leaf, which has 1 KiB at most.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PrincipalName(String);
+
+/// The text is not a [`PrincipalName`].
+#[derive(Debug, thiserror::Error)]
+#[error("expected 1 to 64 printable ASCII characters without spaces")]
+pub struct NotAPrincipalName;
+
+impl PrincipalName {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FromStr for PrincipalName {
+    type Err = NotAPrincipalName;
+
+    fn from_str(text: &str) -> Result<Self, NotAPrincipalName> {
+        let printable = text.bytes().all(|byte| byte.is_ascii_graphic());
+        match (1..=64).contains(&text.len()) && printable {
+            true => Ok(Self(text.to_owned())),
+            false => Err(NotAPrincipalName),
+        }
+    }
+}
+
+impl fmt::Display for PrincipalName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+/// What a principal may do. Written `signer:<ring>`, `operator`, `auditor`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// May request signatures on the named ring.
+    Signer(String),
+    /// May read the inventory and the rings.
+    Operator,
+    /// May read the audit trail.
+    Auditor,
+}
+
+impl fmt::Display for Role {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Signer(ring) => write!(f, "signer:{ring}"),
+            Self::Operator => f.write_str("operator"),
+            Self::Auditor => f.write_str("auditor"),
+        }
+    }
+}
+
+/// A role that is none of ours.
+#[derive(Debug, thiserror::Error)]
+#[error("unknown role {0:?}: expected signer:<ring>, operator or auditor")]
+pub struct UnknownRole(String);
+
+impl FromStr for Role {
+    type Err = UnknownRole;
+
+    fn from_str(text: &str) -> Result<Self, UnknownRole> {
+        match text.split_once(':') {
+            Some(("signer", ring)) if !ring.is_empty() => Ok(Self::Signer(ring.to_owned())),
+            None if text == "operator" => Ok(Self::Operator),
+            None if text == "auditor" => Ok(Self::Auditor),
+            _ => Err(UnknownRole(text.to_owned())),
+        }
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CredentialRow {
-    /// `access-token` (value: SHA-256 of the token, hex) or `mtls-san` (value: the SAN).
-    pub kind: String,
-    pub value: String,
-    pub principal: String,
-    /// JSON array of roles: `"operator"`, `"auditor"`, `"signer:<ring>"`.
-    pub roles: String,
-    pub created_at: i64,
-    pub expires_at: Option<i64>,
-    pub withdrawn_at: Option<i64>,
+    pub name: CredentialName,
+    pub principal: PrincipalName,
+    pub roles: Vec<Role>,
+    pub created_at: Time,
+    pub expires_at: Option<Time>,
+    pub withdrawn_at: Option<Time>,
 }
 
 impl CredentialRow {
     /// What the trail says was granted: SHA-256 over `[kind, value, principal, roles, created_at,
     /// expires_at]` as JSON. A withdrawal is an entry of its own.
-    pub fn digest(&self) -> trust::Sha256Digest {
+    pub fn digest(&self) -> Sha256Digest {
         let granted = serde_json::json!([
-            self.kind,
-            self.value,
-            self.principal,
-            self.roles,
-            self.created_at,
-            self.expires_at,
+            self.name.kind(),
+            self.name.value(),
+            self.principal.as_str(),
+            self.roles_as_json(),
+            self.created_at.millis(),
+            self.expires_at.map(Time::millis),
         ]);
-        trust::Sha256Digest::of(granted.to_string().as_bytes())
+        Sha256Digest::of(granted.to_string().as_bytes())
+    }
+
+    /// A JSON array: the column `roles`.
+    pub fn roles_as_json(&self) -> String {
+        let roles: Vec<String> = self.roles.iter().map(Role::to_string).collect();
+        serde_json::json!(roles).to_string()
+    }
+
+    /// The SAN of a row that cannot be read, if it is known.
+    pub fn unreadable_san(row: &UnreadableRow) -> Option<&str> {
+        let (kind, value) = row.key.split_once(' ')?;
+        (row.table == Self::TABLE && kind == MTLS_SAN).then_some(value)
     }
 }
 
 impl FromColumns for CredentialRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
-        Ok(Self {
-            kind: row.text(0)?,
-            value: row.text(1)?,
-            principal: row.text(2)?,
-            roles: row.text(3)?,
-            created_at: row.int(4)?,
-            expires_at: row.maybe_int(5)?,
-            withdrawn_at: row.maybe_int(6)?,
-        })
+        let found = Self {
+            name: CredentialName::read(row)?,
+            principal: row.parsed(2, "credential.principal")?,
+            roles: roles(&row.text(3)?)?,
+            created_at: row.time(4, "credential.created_at")?,
+            expires_at: row.maybe_time(5, "credential.expires_at")?,
+            withdrawn_at: row.maybe_time(6, "credential.withdrawn_at")?,
+        };
+        // One spelling: the trail has a digest of it.
+        match found.roles_as_json() == row.text(3)? {
+            true => Ok(found),
+            false => Err(unreadable("credential.roles", &row.text(3)?)),
+        }
+    }
+}
+
+fn roles(text: &str) -> Result<Vec<Role>, Error> {
+    let wrong = || unreadable("credential.roles", text);
+    let words: Vec<String> = serde_json::from_str(text).map_err(|_| wrong())?;
+    let roles = words.iter().map(|word| word.parse().map_err(|_| wrong()));
+    roles.collect()
+}
+
+impl Keyed for CredentialRow {
+    const TABLE: &'static str = "credential";
+
+    fn key(row: &impl Columns) -> Result<String, Error> {
+        Ok(format!("{} {}", row.text(0)?, row.text(1)?))
     }
 }
 
@@ -74,24 +217,26 @@ pub(crate) async fn grant<C: Connection>(
             what: "a credential that is granted as withdrawn",
         });
     }
+    let value = credential.name.value();
+    let roles = credential.roles_as_json();
     let values = [
-        Value::Text(&credential.kind),
-        Value::Text(&credential.value),
-        Value::Text(&credential.principal),
-        Value::Text(&credential.roles),
-        Value::Int(credential.created_at),
-        Value::MaybeInt(credential.expires_at),
+        Value::Text(credential.name.kind()),
+        Value::Text(&value),
+        Value::Text(credential.principal.as_str()),
+        Value::Text(&roles),
+        Value::Int(credential.created_at.millis()),
+        Value::MaybeInt(credential.expires_at.map(Time::millis)),
     ];
     guarded(tx, GRANT_CREDENTIAL, &values, Subject::Credential).await
 }
 
 pub(crate) async fn withdraw<C: Connection>(
     tx: &mut C,
-    kind: &str,
-    value: &str,
+    credential: &CredentialName,
     at: i64,
 ) -> Result<(), Error> {
-    let name = [Value::Text(kind), Value::Text(value)];
+    let value = credential.value();
+    let name = [Value::Text(credential.kind()), Value::Text(&value)];
     if tx.fetch_optional(CREDENTIAL_EXISTS, &name).await?.is_none() {
         return Err(Error::NotFound {
             what: Subject::Credential,
@@ -103,7 +248,7 @@ pub(crate) async fn withdraw<C: Connection>(
 
 impl Store {
     /// Withdrawn ones too.
-    pub async fn credentials(&self) -> Result<Vec<CredentialRow>, Error> {
-        on!(self, engine => reads::all(engine, CREDENTIALS, &[]))
+    pub async fn credentials(&self) -> Result<Rows<CredentialRow>, Error> {
+        on!(self, engine => rows::each(engine, CREDENTIALS, &[]))
     }
 }

@@ -58,7 +58,7 @@ pub(crate) async fn resolve_object<C: Connection>(
     let object = object(tx, id).await?;
     if standing.operation != "generate" {
         expect_destruction(&object, ceremony)?;
-    } else if object.ceremony != ceremony {
+    } else if object.ceremony.to_string() != ceremony {
         return Err(Error::conflict(Subject::KeyObject));
     }
     if standing.state == CeremonyState::Closed {

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use crate::rows::UnreadableRow;
+
 /// Each keeps its source; Display does not repeat it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -65,13 +67,11 @@ pub enum Error {
         #[source]
         source: Option<sqlx::Error>,
     },
-    /// A word of a closed set that this program does not know.
-    #[error("the database is corrupt: {table}.{column} is {value:?}")]
-    UnknownWord {
-        table: &'static str,
-        column: &'static str,
-        value: String,
-    },
+    /// A value that this program cannot have written. `column` is `table.column`.
+    #[error("the database is corrupt: {column} is {value:?}")]
+    UnreadableValue { column: &'static str, value: String },
+    #[error("the database is corrupt: {0}")]
+    UnreadableRow(UnreadableRow),
     /// The caller handed in what can never be written; a defect of this program.
     #[error("invalid input to the store: {what}")]
     Malformed { what: &'static str },
@@ -93,7 +93,10 @@ impl Error {
 
     /// The database holds what this program cannot have written.
     pub fn is_corrupt(&self) -> bool {
-        matches!(self, Self::Corrupt { .. } | Self::UnknownWord { .. })
+        matches!(
+            self,
+            Self::Corrupt { .. } | Self::UnreadableValue { .. } | Self::UnreadableRow(_)
+        )
     }
 
     /// A rule of the database said no, not its machine.

@@ -1,7 +1,10 @@
 //! A key comes to be on a device: the intent before, the record after.
 
+use trust::{Kid, Location};
+
 use crate::ceremonies::{CeremonyState, advance, executed, expect};
 use crate::ceremony_signatures::expect_unrejected;
+use crate::decode::canonical;
 use crate::engine::{Connection, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::keys;
@@ -16,7 +19,8 @@ pub(crate) async fn intend_generation<C: Connection>(
     at: i64,
 ) -> Result<(), Error> {
     let standing = expect(tx, ceremony, "generate", CeremonyState::Approved).await?;
-    if object.ceremony != ceremony || Some(&object.ring) != standing.ring.as_ref() {
+    let of_ring = standing.ring.as_deref() == Some(object.ring.as_str());
+    if object.ceremony.to_string() != ceremony || !of_ring {
         return Err(Error::conflict(Subject::KeyObject));
     }
     if object.state != ObjectState::Intended || object.kid.is_some() || object.location.is_some() {
@@ -24,7 +28,8 @@ pub(crate) async fn intend_generation<C: Connection>(
             what: "an object that does not begin as intended",
         });
     }
-    let number = [Value::Text(&object.ring), Value::Int(object.number)];
+    let (ring, number) = (Value::Text(object.ring.as_str()), object.number.into());
+    let number = [ring, Value::Int(number)];
     if tx
         .fetch_optional(keys::KEY_NUMBERED, &number)
         .await?
@@ -44,17 +49,18 @@ pub(crate) async fn intend_generation<C: Connection>(
         at,
     )
     .await?;
+    let place = canonical(&object.place)?;
     let values = [
         Value::Text(&object.id),
-        Value::Text(&object.kind),
+        Value::Text(object.kind.as_str()),
         Value::Text(&object.device),
         Value::Text(&object.label),
-        Value::Text(&object.place),
-        Value::Text(&object.ring),
-        Value::Int(object.number),
-        Value::Text(&object.ceremony),
-        Value::Int(object.created_at),
-        Value::Int(object.updated_at),
+        Value::Text(&place),
+        Value::Text(object.ring.as_str()),
+        Value::Int(object.number.into()),
+        Value::Text(ceremony),
+        Value::Int(object.created_at.millis()),
+        Value::Int(object.updated_at.millis()),
     ];
     match tx.execute(objects::INSERT_OBJECT, &values).await {
         Err(Error::Conflict { source, .. }) => Err(Error::Conflict {
@@ -68,8 +74,8 @@ pub(crate) async fn intend_generation<C: Connection>(
 /// What a generation made, and where.
 pub(crate) struct Made<'a> {
     pub object: &'a str,
-    pub location: &'a str,
-    pub kid: &'a str,
+    pub location: &'a Location,
+    pub kid: &'a Kid,
 }
 
 pub(crate) async fn record_generation<C: Connection>(
@@ -80,13 +86,14 @@ pub(crate) async fn record_generation<C: Connection>(
     at: i64,
 ) -> Result<(), Error> {
     expect(tx, ceremony, "generate", CeremonyState::Executing).await?;
-    if object(tx, made.object).await?.ceremony != ceremony {
+    if object(tx, made.object).await?.ceremony.to_string() != ceremony {
         return Err(Error::conflict(Subject::KeyObject));
     }
+    let location = canonical(made.location)?;
     let values = [
         Value::Text(made.object),
-        Value::Text(made.kid),
-        Value::Text(made.location),
+        Value::Text(made.kid.as_str()),
+        Value::Text(&location),
         Value::Int(at),
     ];
     guarded(

@@ -1,13 +1,18 @@
 //! Keys and the pointer of their ring. Every change of one raises the version of the ring.
 
+use trust::life::Revocation as KeyRevocation;
+use trust::{Kid, Location, Name, Sha256Digest, Time};
+
 use crate::ceremonies::{CeremonyState, close, executed, expect, standing};
 use crate::ceremony_signatures::expect_unrejected;
 use crate::database::{Store, on};
+use crate::decode::{Decode, unreadable};
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::objects::{ObjectState, expect_destruction, move_object, object};
-use crate::reads::{self, FromColumns};
+use crate::reads::FromColumns;
 use crate::rings::touch;
+use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
 
 macro_rules! key_columns {
@@ -20,7 +25,7 @@ macro_rules! key_columns {
 
 statements! {
     KEYS = concat!("SELECT ", key_columns!(), " FROM signing_key k
-        JOIN key_object o ON o.id = k.object ORDER BY k.ring, k.number");
+        LEFT JOIN key_object o ON o.id = k.object ORDER BY k.ring, k.number");
     KEY_OF_OBJECT = "SELECT kid, ring, state, archived_at FROM signing_key WHERE object = $1";
     KEY_NUMBERED = "SELECT kid FROM signing_key WHERE ring = $1 AND number = $2";
     KEY_STATE = "SELECT ring, state, role FROM signing_key WHERE kid = $1";
@@ -52,68 +57,144 @@ statements! {
                 OR compromised_since > $4 OR (compromised_since IS NOT NULL AND $4 IS NULL))";
 }
 
+/// Where a key stands, as its row says: state and role in one. Whether its instants say the same is
+/// found out above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum KeyStatus {
+    Prepared,
+    /// Active, and the one that signs.
+    Primary,
+    /// Active, and was primary before.
+    Secondary,
+    Retired,
+    Archived,
+    Revoked,
+}
+
+impl KeyStatus {
+    const ALL: [Self; 6] = [
+        Self::Prepared,
+        Self::Primary,
+        Self::Secondary,
+        Self::Retired,
+        Self::Archived,
+        Self::Revoked,
+    ];
+
+    /// In one word, with the role of an active key.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Prepared => "prepared",
+            Self::Primary => "primary",
+            Self::Secondary => "secondary",
+            Self::Retired => "retired",
+            Self::Archived => "archived",
+            Self::Revoked => "revoked",
+        }
+    }
+
+    /// Whether a signature by it may be recorded.
+    pub(crate) fn can_sign(self) -> bool {
+        matches!(self, Self::Primary | Self::Secondary)
+    }
+
+    /// Columns `state` and `role`.
+    fn words(self) -> (&'static str, Option<&'static str>) {
+        match self {
+            Self::Primary | Self::Secondary => ("active", Some(self.as_str())),
+            other => (other.as_str(), None),
+        }
+    }
+
+    /// From two columns, the state first.
+    pub(crate) fn read(row: &impl Columns, at: usize) -> Result<Self, Error> {
+        let (state, role) = (row.text(at)?, row.maybe_text(at + 1)?);
+        let words = (state.as_str(), role.as_deref());
+        let known = Self::ALL.into_iter().find(|one| one.words() == words);
+        known.ok_or_else(
+            || match Self::ALL.iter().any(|one| one.words().0 == state) {
+                true => unreadable("signing_key.role", role.as_deref().unwrap_or_default()),
+                false => unreadable("signing_key.state", &state),
+            },
+        )
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KeyRow {
-    pub kid: String,
-    pub ring: String,
-    pub number: i64,
-    /// `prepared`, `active`, `retired`, `archived`, `revoked`.
-    pub state: String,
-    /// `primary` or `secondary` while active.
-    pub role: Option<String>,
+    pub kid: Kid,
+    pub ring: Name,
+    pub number: u32,
+    pub status: KeyStatus,
+    /// SPKI, DER.
     pub spki: Vec<u8>,
     /// Where it was made, by [`crate::KeyObjectRow::id`].
     pub object: String,
-    /// Where that is: [`trust::Location`] as canonical JSON.
-    pub location: String,
-    pub published_at: i64,
+    /// Where that is.
+    pub location: Location,
+    pub published_at: Time,
     /// From the approved request: not before, and until.
-    pub activate_at: i64,
-    pub retire_at: i64,
-    pub activated_at: Option<i64>,
+    pub activate_at: Time,
+    pub retire_at: Time,
+    pub activated_at: Option<Time>,
     /// When it stopped being the primary the last time.
-    pub demoted_at: Option<i64>,
-    pub retired_at: Option<i64>,
-    pub archived_at: Option<i64>,
-    pub revoked_at: Option<i64>,
-    pub revocation_reason: Option<String>,
-    pub compromised_since: Option<i64>,
+    pub demoted_at: Option<Time>,
+    pub retired_at: Option<Time>,
+    pub archived_at: Option<Time>,
+    pub revocation: Option<KeyRevocation>,
     /// The ceremony that bore it.
-    pub ceremony: String,
+    pub ceremony: Sha256Digest,
 }
 
 impl FromColumns for KeyRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
+        let location = row.maybe_json(7, "key_object.location")?;
         Ok(Self {
-            kid: row.text(0)?,
-            ring: row.text(1)?,
-            number: row.int(2)?,
-            state: row.text(3)?,
-            role: row.maybe_text(4)?,
+            kid: row.parsed(0, "signing_key.kid")?,
+            ring: row.parsed(1, "signing_key.ring")?,
+            number: row.number(2, "signing_key.number")?,
+            status: KeyStatus::read(row, 3)?,
             spki: row.blob(5)?,
             object: row.text(6)?,
-            location: row.maybe_text(7)?.unwrap_or_default(),
-            published_at: row.int(8)?,
-            activate_at: row.int(9)?,
-            retire_at: row.int(10)?,
-            activated_at: row.maybe_int(11)?,
-            demoted_at: row.maybe_int(12)?,
-            retired_at: row.maybe_int(13)?,
-            archived_at: row.maybe_int(14)?,
-            revoked_at: row.maybe_int(15)?,
-            revocation_reason: row.maybe_text(16)?,
-            compromised_since: row.maybe_int(17)?,
-            ceremony: row.text(18)?,
+            location: location.ok_or_else(|| unreadable("key_object.location", ""))?,
+            published_at: row.time(8, "signing_key.published_at")?,
+            activate_at: row.time(9, "signing_key.activate_at")?,
+            retire_at: row.time(10, "signing_key.retire_at")?,
+            activated_at: row.maybe_time(11, "signing_key.activated_at")?,
+            demoted_at: row.maybe_time(12, "signing_key.demoted_at")?,
+            retired_at: row.maybe_time(13, "signing_key.retired_at")?,
+            archived_at: row.maybe_time(14, "signing_key.archived_at")?,
+            revocation: revocation(row)?,
+            ceremony: row.parsed(18, "signing_key.ceremony")?,
         })
     }
 }
 
-struct Before {
-    state: String,
-    role: String,
+fn revocation(row: &impl Columns) -> Result<Option<KeyRevocation>, Error> {
+    let revoked_at = row.maybe_time(15, "signing_key.revoked_at")?;
+    let reason = row.maybe_parsed(16, "signing_key.revocation_reason")?;
+    let compromised_since = row.maybe_time(17, "signing_key.compromised_since")?;
+    match (revoked_at, reason, compromised_since) {
+        (Some(revoked_at), Some(reason), compromised_since) => Ok(Some(KeyRevocation {
+            reason,
+            revoked_at,
+            compromised_since,
+        })),
+        (None, None, None) => Ok(None),
+        (None, ..) => Err(unreadable("signing_key.revoked_at", "")),
+        (Some(_), None, _) => Err(unreadable("signing_key.revocation_reason", "")),
+    }
 }
 
-async fn expect_key_row<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<Before, Error> {
+impl Keyed for KeyRow {
+    const TABLE: &'static str = "signing_key";
+}
+
+async fn expect_key_row<C: Connection>(
+    tx: &mut C,
+    ring: &str,
+    kid: &str,
+) -> Result<KeyStatus, Error> {
     let row = tx
         .fetch_optional(KEY_STATE, &[Value::Text(kid)])
         .await?
@@ -121,10 +202,7 @@ async fn expect_key_row<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Res
     if row.text(0)? != ring {
         return Err(Error::conflict(Subject::Key));
     }
-    Ok(Before {
-        state: row.text(1)?,
-        role: row.maybe_text(2)?.unwrap_or_default(),
-    })
+    KeyStatus::read(&row, 1)
 }
 
 async fn expect_key<C: Connection>(tx: &mut C, ring: &str, kid: &str) -> Result<(), Error> {
@@ -144,30 +222,30 @@ pub(crate) async fn accept<C: Connection>(
     if object.state != ObjectState::Present {
         return Err(Error::conflict(Subject::KeyObjectState));
     }
-    let agrees = key.ceremony == ceremony
-        && object.ceremony == ceremony
-        && Some(&key.ring) == standing.ring.as_ref()
+    let agrees = key.ceremony.to_string() == ceremony
+        && object.ceremony == key.ceremony
+        && standing.ring.as_deref() == Some(key.ring.as_str())
         && object.ring == key.ring
         && object.number == key.number
-        && object.kid.as_deref() == Some(key.kid.as_str())
+        && object.kid.as_ref() == Some(&key.kid)
         && object.location.as_ref() == Some(&key.location);
     if !agrees {
         return Err(Error::conflict(Subject::KeyObject));
     }
-    if key.state != "prepared" || key.role.is_some() {
+    if key.status != KeyStatus::Prepared {
         return Err(Error::Malformed {
             what: "a key that does not begin as prepared",
         });
     }
     let values = [
-        Value::Text(&key.kid),
-        Value::Text(&key.ring),
-        Value::Int(key.number),
+        Value::Text(key.kid.as_str()),
+        Value::Text(key.ring.as_str()),
+        Value::Int(key.number.into()),
         Value::Blob(&key.spki),
         Value::Text(&key.object),
-        Value::Int(key.published_at),
-        Value::Int(key.activate_at),
-        Value::Int(key.retire_at),
+        Value::Int(key.published_at.millis()),
+        Value::Int(key.activate_at.millis()),
+        Value::Int(key.retire_at.millis()),
         Value::Text(ceremony),
     ];
     match tx.execute(INSERT_KEY, &values).await {
@@ -180,7 +258,7 @@ pub(crate) async fn accept<C: Connection>(
         other => other.map(drop)?,
     }
     close(tx, ceremony, transcript, at).await?;
-    touch(tx, &key.ring).await
+    touch(tx, key.ring.as_str()).await
 }
 
 /// Nobody sees the ring without a primary: both rows change in the one transaction.
@@ -248,7 +326,7 @@ pub(crate) async fn archive<C: Connection>(
         return Err(Error::conflict(Subject::CeremonyState));
     }
     let object = object(tx, id).await?;
-    if object.ring != ring || object.kid.as_deref() != Some(kid) {
+    if object.ring.as_str() != ring || object.kid.as_ref().map(Kid::as_str) != Some(kid) {
         return Err(Error::conflict(Subject::KeyObject));
     }
     expect_destruction(&object, ceremony)?;
@@ -292,11 +370,11 @@ pub(crate) async fn revoke<C: Connection>(
     }
     expect_unrejected(tx, ceremony).await?;
     let before = expect_key_row(tx, ring, kid).await?;
-    let was_primary = before.role == "primary";
+    let was_primary = before == KeyStatus::Primary;
     let (key, ring_name) = (Value::Text(kid), Value::Text(ring));
     let (reason, since) = (Value::Text(reason), Value::MaybeInt(since));
-    match before.state.as_str() {
-        "revoked" => {
+    match before {
+        KeyStatus::Revoked => {
             let values = [key, ring_name, reason, since];
             let sql = REVOKE_MORE_SEVERELY;
             guarded(tx, sql, &values, Subject::KeyState).await?;
@@ -317,7 +395,7 @@ pub(crate) async fn revoke<C: Connection>(
 
 impl Store {
     /// By ring and number.
-    pub async fn keys(&self) -> Result<Vec<KeyRow>, Error> {
-        on!(self, engine => reads::all(engine, KEYS, &[]))
+    pub async fn keys(&self) -> Result<Rows<KeyRow>, Error> {
+        on!(self, engine => rows::each(engine, KEYS, &[]))
     }
 }

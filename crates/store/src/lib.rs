@@ -10,8 +10,9 @@
 //! The database orders and keeps; it is not believed. Whoever reads a key from here tallies its
 //! transcript again before using it.
 //!
-//! One file has one subject: its statements, its row types, its functions. In rows instants are
-//! milliseconds since the Unix epoch (`i64`), digests lower-case hex, kids as in RFC 7638.
+//! One file has one subject: its statements, its row types, its functions. Columns are decoded here,
+//! once. In the tables instants are milliseconds since the Unix epoch, digests lower-case hex, kids as
+//! in RFC 7638.
 
 mod blast_radius;
 mod ceremonies;
@@ -20,6 +21,7 @@ mod change;
 mod checkpoints;
 mod credentials;
 mod database;
+mod decode;
 mod destruction;
 mod engine;
 mod error;
@@ -37,6 +39,7 @@ mod objects;
 mod postgres;
 mod reads;
 mod rings;
+mod rows;
 mod settings;
 mod signatures;
 mod sqlite;
@@ -55,7 +58,9 @@ pub use ceremonies::{CeremonyRow, CeremonyState};
 pub use ceremony_signatures::{CeremonySignatureRow, VoteRow};
 pub use change::Change;
 pub use checkpoints::CheckpointRow;
-pub use credentials::CredentialRow;
+pub use credentials::{
+    CredentialName, CredentialRow, NotAPrincipalName, PrincipalName, Role, UnknownRole,
+};
 pub use database::{Database, Store};
 pub use error::{Error, Subject};
 pub use housekeeping::{ANSWERS, Housekeeping};
@@ -63,7 +68,7 @@ pub use idempotency::{Idempotency, IdempotentAnswer};
 #[cfg(test)]
 pub use index::MAX_INDEXED;
 pub use index::Occurrence;
-pub use keys::KeyRow;
+pub use keys::{KeyRow, KeyStatus};
 #[cfg(test)]
 pub use leaves::MAX_LEAF;
 pub use leaves::{Leaf, LeafFilter, LeafRow};
@@ -72,6 +77,7 @@ pub use migrate::Schema;
 pub use objects::{KeyObjectRow, ObjectState};
 pub use reads::MAX_PAGE;
 pub use rings::RingRow;
+pub use rows::{Rows, UnreadableRow};
 pub use settings::Settings;
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
 pub use tree::TreeRow;

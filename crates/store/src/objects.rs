@@ -1,9 +1,13 @@
 //! Objects on devices.
 
+use trust::{Kid, Location, Name, Place, Sha256Digest, Time};
+
 use crate::database::{Store, on};
-use crate::engine::{Columns, Connection, Value, guarded};
+use crate::decode::{Decode, unreadable};
+use crate::engine::{Columns, Connection, Engine, Value, guarded};
 use crate::error::{Error, Subject};
-use crate::reads::{self, FromColumns, Word};
+use crate::reads::{FromColumns, Word};
+use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
 
 macro_rules! object_columns {
@@ -16,6 +20,7 @@ macro_rules! object_columns {
 statements! {
     KEY_OBJECTS =
         concat!("SELECT ", object_columns!(), " FROM key_object ORDER BY ring, number, created_at");
+    HIGHEST_NUMBER = "SELECT COALESCE(MAX(number), 0) FROM key_object WHERE ring = $1";
     INSERT_OBJECT = "INSERT INTO key_object
         (id, kind, device, label, place, ring, number, ceremony, state, created_at, updated_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, 'intended', $9, $10)";
@@ -64,8 +69,7 @@ impl ObjectState {
 }
 
 impl Word for ObjectState {
-    const TABLE: &'static str = "key_object";
-    const COLUMN: &'static str = "state";
+    const COLUMN: &'static str = "key_object.state";
     const ALL: &'static [Self] = &[
         Self::Intended,
         Self::Present,
@@ -84,44 +88,48 @@ impl Word for ObjectState {
 pub struct KeyObjectRow {
     /// [`trust::Place::object`].
     pub id: String,
-    /// [`trust::Place::kind`].
-    pub kind: String,
+    /// [`trust::Place::kind`]; an open vocabulary.
+    pub kind: trust::word::Word,
     /// [`trust::Place::device`].
     pub device: String,
     /// [`trust::Place::label`]; one on a device.
     pub label: String,
-    /// [`trust::Place`] as canonical JSON.
-    pub place: String,
-    /// [`trust::Location`] as canonical JSON, once it is there.
-    pub location: Option<String>,
-    pub ring: String,
-    pub number: i64,
-    pub ceremony: String,
+    pub place: Place,
+    /// Once it is there.
+    pub location: Option<Location>,
+    pub ring: Name,
+    pub number: u32,
+    pub ceremony: Sha256Digest,
     pub state: ObjectState,
-    pub kid: Option<String>,
+    pub kid: Option<Kid>,
     /// The ceremony that destroys it, or last meant to.
-    pub destruction: Option<String>,
-    pub created_at: i64,
-    pub updated_at: i64,
+    pub destruction: Option<Sha256Digest>,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+impl Keyed for KeyObjectRow {
+    const TABLE: &'static str = "key_object";
 }
 
 impl FromColumns for KeyObjectRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
+        let place = row.maybe_json(4, "key_object.place")?;
         Ok(Self {
             id: row.text(0)?,
-            kind: row.text(1)?,
+            kind: row.parsed(1, "key_object.kind")?,
             device: row.text(2)?,
             label: row.text(3)?,
-            place: row.text(4)?,
-            location: row.maybe_text(5)?,
-            ring: row.text(6)?,
-            number: row.int(7)?,
-            ceremony: row.text(8)?,
+            place: place.ok_or_else(|| unreadable("key_object.place", ""))?,
+            location: row.maybe_json(5, "key_object.location")?,
+            ring: row.parsed(6, "key_object.ring")?,
+            number: row.number(7, "key_object.number")?,
+            ceremony: row.parsed(8, "key_object.ceremony")?,
             state: ObjectState::read_word(row, 9)?,
-            kid: row.maybe_text(10)?,
-            destruction: row.maybe_text(11)?,
-            created_at: row.int(12)?,
-            updated_at: row.int(13)?,
+            kid: row.maybe_parsed(10, "key_object.kid")?,
+            destruction: row.maybe_parsed(11, "key_object.destruction")?,
+            created_at: row.time(12, "key_object.created_at")?,
+            updated_at: row.time(13, "key_object.updated_at")?,
         })
     }
 }
@@ -162,7 +170,8 @@ pub(crate) async fn expect_all_gone<C: Connection>(tx: &mut C, id: &str) -> Resu
 
 /// Whether it is this ceremony that destroys the object, and no other.
 pub(crate) fn expect_destruction(object: &KeyObjectRow, ceremony: &str) -> Result<(), Error> {
-    match object.destruction.as_deref() == Some(ceremony) {
+    let destruction = object.destruction.map(|id| id.to_string());
+    match destruction.as_deref() == Some(ceremony) {
         true => Ok(()),
         false => Err(Error::conflict(Subject::KeyObject)),
     }
@@ -184,8 +193,22 @@ pub(crate) async fn move_object<C: Connection>(
     guarded(tx, MOVE_OBJECT, &values, Subject::KeyObjectState).await
 }
 
+async fn highest_number<E: Engine>(engine: &E, ring: &str) -> Result<u32, Error> {
+    let mut reader = engine.reader().await?;
+    let ring = [Value::Text(ring)];
+    match reader.fetch_optional(HIGHEST_NUMBER, &ring).await? {
+        Some(row) => row.number(0, "key_object.number"),
+        None => Ok(0),
+    }
+}
+
 impl Store {
-    pub async fn key_objects(&self) -> Result<Vec<KeyObjectRow>, Error> {
-        on!(self, engine => reads::all(engine, KEY_OBJECTS, &[]))
+    /// The highest number that a key of the ring was ever meant to have; 0 if there is none.
+    pub async fn highest_number(&self, ring: &str) -> Result<u32, Error> {
+        on!(self, engine => highest_number(engine, ring))
+    }
+
+    pub async fn key_objects(&self) -> Result<Rows<KeyObjectRow>, Error> {
+        on!(self, engine => rows::each(engine, KEY_OBJECTS, &[]))
     }
 }

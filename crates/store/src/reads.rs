@@ -1,5 +1,6 @@
 //! Reading, the same on both engines. Each call is one statement and so one consistent view.
 
+use crate::decode::unreadable;
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::Error;
 
@@ -41,7 +42,7 @@ pub(crate) async fn any<E: Engine>(
 
 /// A closed set of words: a state of a machine of ours.
 pub(crate) trait Word: Sized + Copy + 'static {
-    const TABLE: &'static str;
+    /// `table.column`
     const COLUMN: &'static str;
     const ALL: &'static [Self];
 
@@ -50,11 +51,9 @@ pub(crate) trait Word: Sized + Copy + 'static {
     fn read_word(row: &impl Columns, column: usize) -> Result<Self, Error> {
         let value = row.text(column)?;
         let known = Self::ALL.iter().find(|one| one.word() == value);
-        known.copied().ok_or(Error::UnknownWord {
-            table: Self::TABLE,
-            column: Self::COLUMN,
-            value,
-        })
+        known
+            .copied()
+            .ok_or_else(|| unreadable(Self::COLUMN, &value))
     }
 }
 

@@ -1,9 +1,13 @@
 //! Rings and their versions.
 
+use trust::{Algorithm, KeySpec, Name, Time, Usage};
+
 use crate::database::{Store, on};
+use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
-use crate::reads::{self, FromColumns};
+use crate::reads::FromColumns;
+use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
 
 statements! {
@@ -18,14 +22,12 @@ statements! {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct RingRow {
-    pub name: String,
-    /// `ES256` … as [`trust::Algorithm`] writes it.
-    pub algorithm: String,
-    /// `P-256` … as [`trust::KeySpec`] writes it.
-    pub key_spec: String,
-    /// `structured` … as [`trust::Usage`] writes it; one for all of its keys.
-    pub usage: String,
-    pub created_at: i64,
+    pub name: Name,
+    pub algorithm: Algorithm,
+    pub key_spec: KeySpec,
+    /// One for all of its keys.
+    pub usage: Usage,
+    pub created_at: Time,
     /// Rises with every change of the ring; a change names the version it was planned on.
     pub version: i64,
 }
@@ -33,23 +35,29 @@ pub struct RingRow {
 impl FromColumns for RingRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
-            name: row.text(0)?,
-            algorithm: row.text(1)?,
-            key_spec: row.text(2)?,
-            usage: row.text(3)?,
-            created_at: row.int(4)?,
+            name: row.parsed(0, "ring.name")?,
+            algorithm: row.parsed(1, "ring.algorithm")?,
+            key_spec: row.parsed(2, "ring.key_spec")?,
+            usage: row.parsed(3, "ring.usage")?,
+            created_at: row.time(4, "ring.created_at")?,
             version: row.int(5)?,
         })
     }
 }
 
+impl Keyed for RingRow {
+    const TABLE: &'static str = "ring";
+}
+
 pub(crate) async fn create_ring<C: Connection>(tx: &mut C, ring: &RingRow) -> Result<(), Error> {
+    let algorithm = ring.algorithm.to_string();
+    let key_spec = ring.key_spec.to_string();
     let values = [
-        Value::Text(&ring.name),
-        Value::Text(&ring.algorithm),
-        Value::Text(&ring.key_spec),
-        Value::Text(&ring.usage),
-        Value::Int(ring.created_at),
+        Value::Text(ring.name.as_str()),
+        Value::Text(&algorithm),
+        Value::Text(&key_spec),
+        Value::Text(ring.usage.name()),
+        Value::Int(ring.created_at.millis()),
         Value::Int(ring.version),
     ];
     guarded(tx, INSERT_RING, &values, Subject::Ring).await
@@ -84,7 +92,8 @@ pub(crate) async fn touch<C: Connection>(tx: &mut C, ring: &str) -> Result<(), E
 }
 
 impl Store {
-    pub async fn rings(&self) -> Result<Vec<RingRow>, Error> {
-        on!(self, engine => reads::all(engine, RINGS, &[]))
+    /// By name.
+    pub async fn rings(&self) -> Result<Rows<RingRow>, Error> {
+        on!(self, engine => rows::each(engine, RINGS, &[]))
     }
 }

@@ -10,7 +10,7 @@ use axum::extract::Request;
 use axum::http::{HeaderMap, Method, StatusCode};
 use serde_json::Value;
 use store::testing::place::Place;
-use store::{Change, CredentialRow, RingRow, Store};
+use store::{Change, CredentialName, CredentialRow, RingRow, Store};
 use testkit::custodians::{Custodians, minute};
 use testkit::token::SoftwareToken;
 use tower::ServiceExt as _;
@@ -207,38 +207,23 @@ impl Fixture {
     async fn fill(&self) {
         let genesis = self.custodians.genesis();
         self.ceremonies().install_genesis(&genesis).await.unwrap();
-        for (kind, value, principal, roles) in [
+        let token = |of: &str| CredentialName::AccessToken(access_token_hash(of));
+        let san = CredentialName::MtlsSan("signer.example".to_owned());
+        for (name, principal, roles) in [
             (
-                "access-token",
-                access_token_hash(SIGNER),
+                token(SIGNER),
                 "integrity",
-                r#"["signer:records","signer:digests","signer:none"]"#,
+                &["signer:records", "signer:digests", "signer:none"][..],
             ),
-            (
-                "access-token",
-                access_token_hash(OPERATOR),
-                "olga",
-                r#"["operator"]"#,
-            ),
-            (
-                "access-token",
-                access_token_hash(AUDITOR),
-                "anna",
-                r#"["auditor"]"#,
-            ),
-            (
-                "mtls-san",
-                "signer.example".to_owned(),
-                "integrity",
-                r#"["signer:records"]"#,
-            ),
+            (token(OPERATOR), "olga", &["operator"]),
+            (token(AUDITOR), "anna", &["auditor"]),
+            (san, "integrity", &["signer:records"]),
         ] {
             let row = CredentialRow {
-                kind: kind.to_owned(),
-                value,
-                principal: principal.to_owned(),
-                roles: roles.to_owned(),
-                created_at: self.now().millis(),
+                name,
+                principal: principal.parse().unwrap(),
+                roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+                created_at: self.now(),
                 expires_at: None,
                 withdrawn_at: None,
             };
@@ -276,11 +261,11 @@ impl Fixture {
 
     pub async fn create_ring(&self, name: &str, algorithm: Algorithm, usage: Usage) {
         let row = RingRow {
-            name: name.to_owned(),
-            algorithm: algorithm.to_string(),
-            key_spec: algorithm.default_key_spec().to_string(),
-            usage: usage.to_string(),
-            created_at: self.now().millis(),
+            name: name.parse().unwrap(),
+            algorithm,
+            key_spec: algorithm.default_key_spec(),
+            usage,
+            created_at: self.now(),
             version: 1,
         };
         let event = Event {
@@ -419,7 +404,7 @@ impl Fixture {
     /// The caller behind an access token.
     pub fn caller(&self, access_token: &str) -> Caller {
         let snapshot = self.state.services.keys.current();
-        let now = self.now().millis();
+        let now = self.now();
         let principal = snapshot.credentials.by_access_token(access_token, now);
         Caller::Known(principal.unwrap().clone())
     }

@@ -3,7 +3,7 @@
 use trust::approval::Acceptance;
 use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, tally_acceptance};
-use trust::{Transcript, verify_transcript};
+use trust::{Name, Transcript, verify_transcript};
 
 use super::error::Error;
 use super::report::Report;
@@ -11,7 +11,7 @@ use super::service::CeremonyService;
 use super::service::{CeremonyFacts, draft};
 use super::vote::{normalized, require_state};
 use log::Event;
-use store::{CeremonyState, Change, KeyRow};
+use store::{CeremonyState, Change, KeyRow, KeyStatus};
 
 impl CeremonyService {
     /// Takes a custodian's acceptance. When it completes the quorum the transcript is closed, and
@@ -40,8 +40,8 @@ impl CeremonyService {
                 return Err(Error::DoesNotCount(why));
             }
         }
-        self.close_if_accepted(&facts.row.id).await?;
-        self.report(&facts.row.id).await
+        self.close_if_accepted(&facts.id).await?;
+        self.report(&facts.id).await
     }
 
     /// Closes an executed ceremony whose stored acceptances are enough; tells whether it did.
@@ -85,31 +85,27 @@ impl CeremonyService {
             trust::Operation::Generate(order) => {
                 let order = order.clone();
                 let accepted = verified.into_key()?;
-                let location = trust::json::canonical(accepted.location())?;
                 let key = KeyRow {
-                    kid: accepted.kid().as_str().to_owned(),
-                    ring: order.ring.to_string(),
-                    number: i64::from(order.number),
-                    state: "prepared".to_owned(),
-                    role: None,
+                    kid: accepted.kid().clone(),
+                    ring: order.ring,
+                    number: order.number,
+                    status: KeyStatus::Prepared,
                     spki: accepted.public_key().to_spki_der(),
                     object: order.place.object(),
-                    location: String::from_utf8_lossy(&location).into_owned(),
-                    published_at: at.millis(),
-                    activate_at: order.activate_at.millis(),
-                    retire_at: order.retire_at.millis(),
+                    location: accepted.location().clone(),
+                    published_at: at,
+                    activate_at: order.activate_at,
+                    retire_at: order.retire_at,
                     activated_at: None,
                     demoted_at: None,
                     retired_at: None,
                     archived_at: None,
-                    revoked_at: None,
-                    revocation_reason: None,
-                    compromised_since: None,
-                    ceremony: facts.row.id.clone(),
+                    revocation: None,
+                    ceremony: facts.row.id,
                 };
                 kid = Some(accepted.kid().clone());
                 Change::AcceptKey {
-                    ceremony: facts.row.id.clone(),
+                    ceremony: facts.id.clone(),
                     key: Box::new(key),
                     transcript: bytes,
                     at: at.millis(),
@@ -124,7 +120,7 @@ impl CeremonyService {
                     kid = Some((*one).clone());
                 }
                 Change::CloseCeremony {
-                    ceremony: facts.row.id.clone(),
+                    ceremony: facts.id.clone(),
                     transcript: bytes,
                     at: at.millis(),
                 }
@@ -139,8 +135,8 @@ impl CeremonyService {
             origin: correction.as_ref().map(|order| order.origin.as_str()),
             digest: Some(digest),
             time: at,
-            reference: Some(&facts.row.id),
-            ring: facts.row.ring.as_deref(),
+            reference: Some(&facts.id),
+            ring: facts.row.ring.as_ref().map(Name::as_str),
             kid: kid.as_ref(),
             ..self.event()
         };

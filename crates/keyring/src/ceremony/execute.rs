@@ -15,7 +15,7 @@ use trust::leaf::ActKind;
 use trust::transcript::{Record, Step};
 use trust::{
     Approved, ApprovedOperation, ClockCorrection, Destroy, DestroyKey, Generate, Kid, Location,
-    Outcome, Place, Request, Revoke, Sha256Digest, Time, Transcript,
+    Name, Outcome, Place, Request, Revoke, Sha256Digest, Time, Transcript,
 };
 
 use super::error::Error;
@@ -73,7 +73,7 @@ impl CeremonyService {
             ApprovedOperation::Generate(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
                 let kid = self.generate(&facts, approved, executor, now).await?;
-                return self.generated_report(&facts.row.id, &kid).await;
+                return self.generated_report(&facts.id, &kid).await;
             }
             ApprovedOperation::Destroy(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
@@ -89,7 +89,7 @@ impl CeremonyService {
                 return Err(Error::Unfit(why.to_owned()));
             }
         }
-        self.report(&facts.row.id).await
+        self.report(&facts.id).await
     }
 
     async fn generate(
@@ -104,25 +104,26 @@ impl CeremonyService {
             return Err(Error::Unfit("key vaults are not supported".to_owned()));
         };
         require_token(executor, &place.token_serial, &place.token_label).await?;
+        let unfit = |e: trust::word::NotAWord| Error::Unfit(e.to_string());
         let object = KeyObjectRow {
             id: order.place.object(),
-            kind: order.place.kind().to_owned(),
+            kind: order.place.kind().parse().map_err(unfit)?,
             device: order.place.device(),
             label: order.place.label().to_owned(),
-            place: text(trust::json::canonical(&order.place)?)?,
+            place: order.place.clone(),
             location: None,
-            ring: order.ring.to_string(),
-            number: i64::from(order.number),
-            ceremony: facts.row.id.clone(),
+            ring: order.ring.clone(),
+            number: order.number,
+            ceremony: facts.row.id,
             state: ObjectState::Intended,
             kid: None,
             destruction: None,
-            created_at: intended_at.millis(),
-            updated_at: intended_at.millis(),
+            created_at: intended_at,
+            updated_at: intended_at,
         };
         let change = Change::IntendGeneration {
-            ceremony: facts.row.id.clone(),
-            object,
+            ceremony: facts.id.clone(),
+            object: Box::new(object),
             at: intended_at.millis(),
         };
         self.log
@@ -189,10 +190,10 @@ impl CeremonyService {
         let execution = draft.encode()?;
         let recorded = Sha256Digest::of(&execution);
         let change = Change::RecordGeneration {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             object: order.place.object(),
-            location: text(trust::json::canonical(&generated.location)?)?,
-            kid: kid.as_str().to_owned(),
+            location: Box::new(generated.location.clone()),
+            kid: kid.clone(),
             execution,
             at: self.env.now().millis(),
         };
@@ -253,7 +254,7 @@ impl CeremonyService {
             spkis.push(key.spki.clone());
         }
         let change = Change::IntendDestruction {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             objects,
             at: intended_at.millis(),
         };
@@ -291,7 +292,7 @@ impl CeremonyService {
     ) -> Result<(), Error> {
         let at = self.env.now().max(executed_at);
         let change = Change::ArchiveKey {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             ring: order.ring.to_string(),
             kid: order.kid.as_str().to_owned(),
             object: sole_location(order)?.object(),
@@ -322,7 +323,7 @@ impl CeremonyService {
         let execution = facts.draft(outcome, executed_at, how)?.encode()?;
         let digest = Sha256Digest::of(&execution);
         let change = Change::ExecuteCeremony {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             execution,
             at: self.env.now().max(executed_at).millis(),
         };
@@ -354,7 +355,7 @@ impl CeremonyService {
             .encode()?;
         let digest = Sha256Digest::of(&execution);
         let change = Change::ExecuteCeremony {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             execution,
             at: now.millis(),
         };
@@ -400,7 +401,7 @@ impl CeremonyService {
         let digest = Sha256Digest::of(&execution);
         let reason = order.reason.to_string();
         let change = Change::RevokeKey {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             ring: order.ring.to_string(),
             expected_version: ring.version,
             kid: order.kid.as_str().to_owned(),
@@ -435,7 +436,7 @@ impl CeremonyService {
         why: &str,
     ) -> Result<(), Error> {
         let change = Change::ResolveObject {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             object: object.to_owned(),
             state,
             at: self.env.now().millis(),
@@ -451,8 +452,8 @@ impl CeremonyService {
     pub(super) fn about<'a>(&'a self, facts: &'a CeremonyFacts, action: &'a str) -> Event<'a> {
         Event {
             action,
-            reference: Some(&facts.row.id),
-            ring: facts.row.ring.as_deref(),
+            reference: Some(&facts.id),
+            ring: facts.row.ring.as_ref().map(Name::as_str),
             ..self.event()
         }
     }

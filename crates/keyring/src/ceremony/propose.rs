@@ -186,7 +186,8 @@ impl CeremonyService {
     /// Files a request that its proposer signed. Returns the ceremony's id.
     pub async fn propose(&self, bytes: Vec<u8>, signature: &str) -> Result<String, Error> {
         let request = Request::decode(&bytes)?;
-        let id = Sha256Digest::of(&bytes).to_string();
+        let digest = Sha256Digest::of(&bytes);
+        let id = digest.to_string();
         let signature = normalized(signature)?;
         let now = self.env.now();
         let (_, trusted) = self.trusted().await?;
@@ -225,17 +226,18 @@ impl CeremonyService {
                 seq,
             })
         });
+        let unfit = |e: trust::word::NotAWord| Error::Unfit(e.to_string());
         let row = CeremonyRow {
-            id: id.clone(),
-            operation: request.operation.word().to_owned(),
-            ring: request.operation.ring().map(Name::to_string),
+            id: digest,
+            operation: request.operation.word().parse().map_err(unfit)?,
+            ring: request.operation.ring().cloned(),
             state: CeremonyState::Proposed,
-            nonce: request.nonce.to_string(),
+            nonce: request.nonce,
             request: bytes,
             execution: None,
             transcript: None,
-            created_at: request.created_at.millis(),
-            updated_at: request.created_at.millis(),
+            created_at: request.created_at,
+            updated_at: request.created_at,
         };
         let proposal = CeremonySignatureRow {
             ceremony: id.clone(),
@@ -267,14 +269,9 @@ impl CeremonyService {
     /// One more than any key of the ring has, or was ever meant to have: a number is used once,
     /// also when the birth failed.
     async fn next_number(&self, ring: &Ring) -> Result<u32, Error> {
-        let intended = self.store.key_objects().await?;
-        let highest = intended
-            .iter()
-            .filter(|object| object.ring == *ring.name)
-            .filter_map(|object| u32::try_from(object.number).ok())
-            .chain(ring.keys.iter().map(|key| key.number))
-            .max();
-        Ok(highest.unwrap_or(0) + 1)
+        let intended = self.store.highest_number(&ring.name).await?;
+        let accepted = ring.keys.iter().map(|key| key.number).max();
+        Ok(intended.max(accepted.unwrap_or(0)) + 1)
     }
 }
 

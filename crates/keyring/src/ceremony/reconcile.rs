@@ -28,7 +28,7 @@ use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
 use super::error::{Error, Kind};
 use super::service::CeremonyFacts;
 use super::service::CeremonyService;
-use store::{CeremonyState, KeyObjectRow, ObjectState};
+use store::{CeremonyState, KeyObjectRow, ObjectState, UnreadableRow};
 use token::{Executor, Found};
 use trust::error_chain;
 
@@ -67,7 +67,13 @@ impl CeremonyService {
             .map(|found| (format!("{device}/{}", hex(&found.cka_id)), found))
             .collect();
         let mut findings = self.close_accepted().await?;
-        for object in self.store.key_objects().await? {
+        let objects = self.store.key_objects().await?;
+        // Nothing is known of what they are about, so nothing is concluded.
+        for row in &objects.unreadable {
+            on_token.remove(&row.key);
+            findings.push(unreadable(row));
+        }
+        for object in objects.read {
             // Objects of another token are another run's business.
             if object.device != device {
                 continue;
@@ -76,7 +82,7 @@ impl CeremonyService {
             if alone == Alone::Unknown && self.is_under_way(&object) {
                 findings.push(Finding {
                     object: object.id,
-                    ring: object.ring,
+                    ring: object.ring.to_string(),
                     finding: "started less than two minutes ago and possibly still in progress"
                         .to_owned(),
                     action: "left unchanged; --alone resolves it".to_owned(),
@@ -89,7 +95,7 @@ impl CeremonyService {
                     finding: format!("cannot be resolved: {}", error_chain(&error)),
                     action: "no action taken; fix the cause and reconcile again".to_owned(),
                     object: object.id,
-                    ring: object.ring,
+                    ring: object.ring.to_string(),
                 }),
             }
         }
@@ -107,7 +113,7 @@ impl CeremonyService {
             object.state,
             ObjectState::Intended | ObjectState::Destroying
         );
-        let age = self.env.now().since(Time::from_millis(object.updated_at));
+        let age = self.env.now().since(object.updated_at);
         begun && age < UNDER_WAY
     }
 
@@ -120,7 +126,7 @@ impl CeremonyService {
         let finding = |finding: &str, action: &str| {
             Some(Finding {
                 object: object.id.clone(),
-                ring: object.ring.clone(),
+                ring: object.ring.to_string(),
                 finding: finding.to_owned(),
                 action: action.to_owned(),
             })
@@ -135,7 +141,7 @@ impl CeremonyService {
                     // Token or database are out of reach: nothing is known, nothing is concluded.
                     Err(error) if error.kind() == Kind::Unavailable => return Err(error),
                     Err(error) => {
-                        let facts = self.facts(&object.ceremony).await?;
+                        let facts = self.facts(&object.ceremony.to_string()).await?;
                         let why = format!("cannot be accepted: {error}");
                         self.resolve(&facts, &object.id, ObjectState::Abandoned, &why)
                             .await?;
@@ -144,7 +150,7 @@ impl CeremonyService {
                 }
             }
             (ObjectState::Intended, found) => {
-                let facts = self.facts(&object.ceremony).await?;
+                let facts = self.facts(&object.ceremony.to_string()).await?;
                 let (why, action) = match found {
                     None => ("planned but never generated", "abandoned; propose it again"),
                     // If we die after the removal, the next run finds nothing and abandons it.
@@ -165,7 +171,7 @@ impl CeremonyService {
                 let facts = self.facts(&in_progress(object)?).await?;
                 let request = Request::decode(&facts.row.request)?;
                 if let Operation::Destroy(order) = &request.operation {
-                    let at = Time::from_millis(object.updated_at);
+                    let at = object.updated_at;
                     let here = |key: &&DestroyKey| is_at(key, &object.id);
                     if let Some(key) = order.keys.iter().find(here) {
                         self.archive(&facts, key, at).await?;
@@ -193,18 +199,20 @@ impl CeremonyService {
     /// Two custodians accepted at once, or a crash came between an acceptance and the closing.
     async fn close_accepted(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = Vec::new();
-        for row in self.store.ceremonies().await? {
+        let rows = self.store.ceremonies().await?;
+        findings.extend(rows.unreadable.iter().map(unreadable));
+        for row in rows.read {
             if row.state != CeremonyState::Executed {
                 continue;
             }
-            let (finding, action) = match self.close_if_accepted(&row.id).await {
+            let (finding, action) = match self.close_if_accepted(&row.id.to_string()).await {
                 Ok(false) => continue,
                 Ok(true) => ("accepted but not closed".to_owned(), "closed"),
                 Err(error) => (error_chain(&error), "none"),
             };
             findings.push(Finding {
                 object: "-".to_owned(),
-                ring: row.ring.unwrap_or_default(),
+                ring: row.ring.map(|ring| ring.to_string()).unwrap_or_default(),
                 finding: format!("ceremony {}: {finding}", row.id),
                 action: action.to_owned(),
             });
@@ -221,13 +229,11 @@ impl CeremonyService {
         order: &Destroy,
         at: Time,
     ) -> Result<(), Error> {
-        let gone = |object: &KeyObjectRow| object.state == ObjectState::Destroyed;
-        let named = |object: &KeyObjectRow| {
-            let mut keys = order.keys.iter();
-            keys.any(|key| is_at(key, &object.id))
-        };
+        let named = |id: &str| order.keys.iter().any(|key| is_at(key, id));
         let objects = self.store.key_objects().await?;
-        if !objects.iter().filter(|object| named(object)).all(gone) {
+        let mut read = objects.read.iter();
+        let left = read.any(|row| named(&row.id) && row.state != ObjectState::Destroyed);
+        if left || objects.unreadable.iter().any(|row| named(&row.key)) {
             return Ok(());
         }
         let how = "destroyed, found after a crash";
@@ -242,7 +248,7 @@ impl CeremonyService {
     }
 
     async fn adopt(&self, object: &KeyObjectRow, executor: &Executor) -> Result<Kid, Error> {
-        let facts = self.facts(&object.ceremony).await?;
+        let facts = self.facts(&object.ceremony.to_string()).await?;
         let request = Request::decode(&facts.row.request)?;
         let Operation::Generate(order) = &request.operation else {
             return Err(Error::Unfit(
@@ -253,7 +259,7 @@ impl CeremonyService {
             return Err(Error::Unfit("no key on a PKCS#11 token".to_owned()));
         };
         let generated = executor.read_back(place.cka_id.0).await?;
-        let intended_at = Time::from_millis(object.created_at);
+        let intended_at = object.created_at;
         self.record_generation(
             &facts,
             order,
@@ -263,6 +269,18 @@ impl CeremonyService {
             "adopted after a crash",
         )
         .await
+    }
+}
+
+fn unreadable(row: &UnreadableRow) -> Finding {
+    Finding {
+        object: match row.table {
+            "key_object" => row.key.clone(),
+            _ => "-".to_owned(),
+        },
+        ring: "-".to_owned(),
+        finding: row.to_string(),
+        action: "no action taken; fix the cause and reconcile again".to_owned(),
     }
 }
 
@@ -283,7 +301,7 @@ async fn remove_public_half(
 
 /// The ceremony that is destroying it; the row names the one that bore it as well.
 fn in_progress(object: &KeyObjectRow) -> Result<String, Error> {
-    let destruction = object.destruction.clone();
+    let destruction = object.destruction.map(|id| id.to_string());
     destruction.ok_or_else(|| Error::Unfit(format!("no ceremony is destroying {}", object.id)))
 }
 

@@ -37,7 +37,7 @@ impl CeremonyService {
         let facts = self.facts(id).await?;
         let request = Request::decode(&facts.row.request)?;
         let mut report = Report {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             operation: request.operation.word(),
             ring: request.operation.ring().map(ToString::to_string),
             proposer: request.proposer.as_ref().map(ToString::to_string),

@@ -5,8 +5,8 @@ use trust::format::V1;
 use trust::leaf::ActKind;
 use trust::tally::Last;
 use trust::{
-    Ceremony, Chains, History, MemberSignature, Pin, Purpose, Request, Safety, Sha256Digest, Time,
-    Transcript, Trusted, dsse, json,
+    Ceremony, Chains, History, MemberSignature, Name, Pin, Purpose, Request, Safety, Sha256Digest,
+    Time, Transcript, Trusted, dsse, json,
 };
 
 use super::error::Error;
@@ -37,6 +37,8 @@ pub struct SigningPayload {
 /// the chain.
 pub(super) struct CeremonyFacts {
     pub(super) row: CeremonyRow,
+    /// [`CeremonyRow::id`] as text.
+    pub(super) id: String,
     pub(super) ceremony: Ceremony,
     pub(super) accepts: Vec<MemberSignature>,
     pub(super) chains: Chains,
@@ -130,9 +132,9 @@ impl CeremonyService {
     pub(super) async fn row(&self, id: &str) -> Result<CeremonyRow, Error> {
         let row = self.store.ceremony(id).await?;
         let row = row.ok_or_else(|| Error::Unknown(id.to_owned()))?;
-        if Sha256Digest::of(&row.request).to_string() != row.id {
+        if Sha256Digest::of(&row.request) != row.id {
             let why = "the request in the database does not match its id";
-            let ring = row.ring.as_deref();
+            let ring = row.ring.as_ref().map(Name::as_str);
             self.log
                 .record_refusal(self.env.now(), &self.actor, "ceremony", ring, why)
                 .await?;
@@ -145,6 +147,7 @@ impl CeremonyService {
 
     pub(super) async fn facts(&self, id: &str) -> Result<CeremonyFacts, Error> {
         let row = self.row(id).await?;
+        let id = row.id.to_string();
         let (chains, trusted) = self.trusted().await?;
         let mut ceremony = Ceremony {
             request: row.request.clone(),
@@ -156,14 +159,13 @@ impl CeremonyService {
             order: None,
         };
         let mut accepts = Vec::new();
-        for signature in self.store.ceremony_signatures(&row.id).await? {
+        for signature in self.store.ceremony_signatures(&id).await? {
             sort(signature, &mut ceremony, &mut accepts)?;
         }
-        let history = self
-            .history(&Request::decode(&row.request)?, &row.id)
-            .await?;
+        let history = self.history(&Request::decode(&row.request)?, &id).await?;
         Ok(CeremonyFacts {
             row,
+            id,
             ceremony,
             accepts,
             chains,
@@ -186,7 +188,7 @@ impl CeremonyService {
         let mut before = None;
         if let Some(line) = request.lines.first()
             && let Some(head) = self.store.line_head(&line.subject.to_string()).await?
-            && head.ceremony != row.id
+            && head.ceremony != row.id.to_string()
         {
             before = Some(self.row(&head.ceremony).await?.request);
         }
@@ -232,7 +234,7 @@ impl CeremonyService {
     pub async fn transcript(&self, id: &str) -> Result<Vec<u8>, Error> {
         let row = self.row(id).await?;
         self.store
-            .transcript(&row.id)
+            .transcript(&row.id.to_string())
             .await?
             .ok_or_else(|| Error::State {
                 found: row.state.to_string(),

@@ -4,7 +4,7 @@
 use trust::approval::{Approval, Objection};
 use trust::leaf::ActKind;
 use trust::tally::{Standing, Tally};
-use trust::{MemberId, MemberSignature, Purpose, Time, sshsig};
+use trust::{MemberId, MemberSignature, Name, Purpose, Time, sshsig};
 
 use super::error::Error;
 use super::report::Report;
@@ -50,7 +50,7 @@ impl CeremonyService {
             )
             .await?;
         }
-        self.report(&facts.row.id).await
+        self.report(&facts.id).await
     }
 
     /// Takes a custodian's rejection; one blocks for good.
@@ -112,7 +112,7 @@ impl CeremonyService {
             .await?;
         self.move_to(&facts, facts.row.state, to, &to.to_string())
             .await?;
-        self.report(&facts.row.id).await
+        self.report(&facts.id).await
     }
 
     /// Keeps a signature. Its row and its leaf have the one instant by which it was judged.
@@ -134,7 +134,7 @@ impl CeremonyService {
         };
         let custodian = member.map(|member| format!("{who}:{member}"));
         let row = CeremonySignatureRow {
-            ceremony: facts.row.id.clone(),
+            ceremony: facts.id.clone(),
             purpose: purpose.to_owned(),
             body: body.unwrap_or_default(),
             signature: encoded(signature)?,
@@ -145,8 +145,8 @@ impl CeremonyService {
             digest: Some(signature.digest()?),
             actor: custodian.as_deref().unwrap_or(&self.actor),
             reason,
-            reference: Some(&facts.row.id),
-            ring: facts.row.ring.as_deref(),
+            reference: Some(&facts.id),
+            ring: facts.row.ring.as_ref().map(Name::as_str),
             time: received_at,
             ..self.event()
         };
@@ -165,8 +165,8 @@ impl CeremonyService {
         let event = Event {
             kind: ActKind::Refusal,
             action,
-            reference: Some(&facts.row.id),
-            ring: facts.row.ring.as_deref(),
+            reference: Some(&facts.id),
+            ring: facts.row.ring.as_ref().map(Name::as_str),
             reason: Some(why),
             ..self.event()
         };
@@ -182,15 +182,15 @@ impl CeremonyService {
         action: &str,
     ) -> Result<(), Error> {
         let change = Change::MoveCeremony {
-            id: facts.row.id.clone(),
+            id: facts.id.clone(),
             from,
             to,
             at: self.env.now().millis(),
         };
         let event = Event {
             action,
-            reference: Some(&facts.row.id),
-            ring: facts.row.ring.as_deref(),
+            reference: Some(&facts.id),
+            ring: facts.row.ring.as_ref().map(Name::as_str),
             ..self.event()
         };
         self.log.commit(&change, &event).await?;

@@ -11,13 +11,13 @@ use trust::{Kid, Location, Pin, Safety, Time, Trusted, Usage};
 
 use super::publish::Document;
 use super::settings::PublicationSettings;
-use super::snapshot::{Current, Key, RejectedKey, Ring, Snapshot};
-use access::{Credentials, MalformedCredential};
+use super::snapshot::{Current, Key, RejectedKey, Ring, Snapshot, UnreadableRing};
+use access::Credentials;
 use log::{
     ActIndex, BoundKey, Certified, KeyActs, VerifiedLogAct, bind_key, unverified_chains,
     verify_transcript,
 };
-use store::{KeyRow, RingRow, Store, Versions};
+use store::{KeyRow, RingRow, Rows, Store, UnreadableRow, Versions};
 use token::Handle;
 use trust::error_chain;
 use trust::log_acts::CorrectedTimes;
@@ -37,10 +37,6 @@ pub enum Error {
     Chain(#[from] trust::ChainError),
     #[error(transparent)]
     Document(#[from] log::ChainRowError),
-    #[error("ring {name:?} cannot be read: {why}")]
-    Ring { name: String, why: String },
-    #[error(transparent)]
-    Credential(#[from] MalformedCredential),
     #[error("the key set cannot be serialised")]
     Publication(#[from] trust::JsonError),
 }
@@ -79,7 +75,7 @@ pub struct Keys {
     current: Current,
     store: Store,
     settings: Settings,
-    certified: Mutex<HashMap<String, Arc<Certified>>>,
+    certified: Mutex<HashMap<Kid, Arc<Certified>>>,
     acts: tokio::sync::Mutex<ActIndex>,
     /// One refresh at a time; those that wait get the result of the next.
     refreshing: tokio::sync::Mutex<()>,
@@ -94,7 +90,7 @@ impl Keys {
         let certified = Mutex::new(HashMap::new());
         let acts = tokio::sync::Mutex::new(ActIndex::default());
         let snapshot = read(&store, &settings, &certified, &acts, None).await?;
-        report(&snapshot);
+        report(&snapshot, None);
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(snapshot),
             store,
@@ -116,14 +112,14 @@ impl Keys {
     pub fn jwks_as_of(&self, ring: Option<&str>, at: Time) -> Result<Option<Document>, Error> {
         let snapshot = self.current();
         let (keys, okp) = match ring {
-            Some(name) => match snapshot.rings.get(name) {
-                Some(ring) => (ring.keys.clone(), true),
+            Some(name) => match snapshot.keys_of_ring(name) {
+                Some(keys) => (keys.to_vec(), true),
                 None => return Ok(None),
             },
-            None => {
-                let keys = snapshot.rings.values().flat_map(|ring| &ring.keys);
-                (combined(keys), self.settings.okp_in_combined_set)
-            }
+            None => (
+                combined(snapshot.keys_by_ring()),
+                self.settings.okp_in_combined_set,
+            ),
         };
         document(&self.settings, &keys, okp, Some(at)).map(Some)
     }
@@ -195,7 +191,7 @@ impl Keys {
                     keys = snapshot.keys.len(),
                     "keys loaded"
                 );
-                report(&snapshot);
+                report(&snapshot, Some(&seen));
                 self.current.store(Arc::new(snapshot));
                 self.confirm();
             }
@@ -232,8 +228,19 @@ impl Keys {
     }
 }
 
-fn report(snapshot: &Snapshot) {
-    for refused in &snapshot.refused {
+/// Says what is left out, and was not before.
+fn report(snapshot: &Snapshot, before: Option<&Snapshot>) {
+    let said = |row: &UnreadableRow| before.is_some_and(|before| before.unreadable.contains(row));
+    for row in snapshot.unreadable.iter().filter(|row| !said(row)) {
+        error!(
+            table = row.table,
+            key = row.key,
+            why = row.why,
+            "unreadable row left out"
+        );
+    }
+    let said = |key: &RejectedKey| before.is_some_and(|before| before.refused.contains(key));
+    for refused in snapshot.refused.iter().filter(|key| !said(key)) {
         error!(kid = refused.kid, why = refused.why, "key refused");
     }
 }
@@ -242,7 +249,7 @@ fn report(snapshot: &Snapshot) {
 async fn read(
     store: &Store,
     settings: &Settings,
-    certified: &Mutex<HashMap<String, Arc<Certified>>>,
+    certified: &Mutex<HashMap<Kid, Arc<Certified>>>,
     acts: &tokio::sync::Mutex<ActIndex>,
     seen: Option<&Snapshot>,
 ) -> Result<Snapshot, Error> {
@@ -254,17 +261,23 @@ async fn read(
             // A change that no subject tells of was made around their triggers.
             let told = |seen: &&Snapshot| versions.follows(&seen.versions);
             let seen = seen.filter(told);
+            // What was left out is looked at again at every change.
+            let whole = |seen: &&Snapshot| seen.refused.is_empty() && seen.unreadable.is_empty();
             seen.filter(|seen| of(&seen.versions) == of(&versions))
+                .filter(whole)
         };
+        let mut unreadable = Vec::new();
         let credentials = match same(|v| [v.credentials; 3]) {
             Some(seen) => seen.credentials.clone(),
-            None => Arc::new(Credentials::new(&store.credentials().await?)?),
+            None => {
+                let rows = store.credentials().await?;
+                let credentials = Arc::new(Credentials::new(&rows));
+                unreadable.extend(rows.unreadable);
+                credentials
+            }
         };
-        // A key is read with its object and its ceremony, so a change of those is one of keys too. A key that was
-        // refused is looked at again at every change.
-        let believed = same(|v| [v.keys, v.trust, v.ceremonies]);
-        let believed = believed.filter(|seen| seen.refused.is_empty());
-        if let Some(seen) = believed {
+        // A key is read with its object and its ceremony, so a change of those is one of keys too.
+        if let Some(seen) = same(|v| [v.keys, v.trust, v.ceremonies]) {
             if store.version().await? != versions.all {
                 continue;
             }
@@ -272,10 +285,12 @@ async fn read(
                 version: versions.all,
                 versions,
                 rings: seen.rings.clone(),
+                unreadable_rings: seen.unreadable_rings.clone(),
                 keys: seen.keys.clone(),
                 jwks: seen.jwks.clone(),
                 credentials,
                 refused: Vec::new(),
+                unreadable,
                 times: acts.times(),
             });
         }
@@ -286,27 +301,36 @@ async fn read(
         let key_rows = store.keys().await?;
         let mut keys = Vec::new();
         let mut refused = Vec::new();
-        for row in key_rows {
+        // What cannot be read is refused too: it does not sign and is not published.
+        refused.extend(key_rows.unreadable.iter().map(|row| RejectedKey {
+            kid: row.key.clone(),
+            why: row.why.clone(),
+        }));
+        for row in key_rows.read {
             match certify(store, settings, trusted.as_ref(), certified, &row).await? {
                 Ok(known) => match load_key(&row, &known) {
                     Ok(key) => keys.push(Arc::new(key.with_acts(&acts))),
-                    Err(why) => refused.push(RejectedKey { kid: row.kid, why }),
+                    Err(why) => refused.push(RejectedKey::new(&row, why)),
                 },
-                Err(why) => refused.push(RejectedKey { kid: row.kid, why }),
+                Err(why) => refused.push(RejectedKey::new(&row, why)),
             }
         }
         // A change in between could mix two states; then everything is read again.
         if store.version().await? == versions.all {
-            let times = acts.times();
-            return assemble(settings, &ring_rows, keys).map(|(rings, keys, jwks)| Snapshot {
+            let assembled = assemble(settings, &ring_rows, keys)?;
+            unreadable.extend(ring_rows.unreadable);
+            unreadable.extend(key_rows.unreadable);
+            return Ok(Snapshot {
                 version: versions.all,
                 versions,
-                rings,
-                keys,
-                jwks,
+                rings: assembled.rings,
+                unreadable_rings: assembled.unreadable_rings,
+                keys: assembled.keys,
+                jwks: assembled.jwks,
                 credentials,
                 refused,
-                times,
+                unreadable,
+                times: acts.times(),
             });
         }
     }
@@ -317,7 +341,7 @@ async fn certify(
     store: &Store,
     settings: &Settings,
     trusted: Option<&Trusted>,
-    certified: &Mutex<HashMap<String, Arc<Certified>>>,
+    certified: &Mutex<HashMap<Kid, Arc<Certified>>>,
     row: &KeyRow,
 ) -> Result<Result<Arc<Certified>, String>, Error> {
     let lock = || certified.lock().unwrap_or_else(PoisonError::into_inner);
@@ -327,7 +351,7 @@ async fn certify(
     let Some(trusted) = trusted else {
         return Ok(Err("no roster in the database verifies".to_owned()));
     };
-    let Some(bytes) = store.transcript(&row.ceremony).await? else {
+    let Some(bytes) = store.transcript(&row.ceremony.to_string()).await? else {
         return Ok(Err("no transcript".to_owned()));
     };
     let known = match verify_transcript(&bytes, &settings.pin, trusted, row) {
@@ -358,11 +382,11 @@ fn load_key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
         usage: order.usage,
         state,
         verifier,
-        published_at: Time::from_millis(row.published_at),
+        published_at: row.published_at,
         activate_at: order.activate_at,
         retire_at: order.retire_at,
         location: known.location.clone(),
-        ceremony: row.ceremony.clone(),
+        ceremony: row.ceremony,
         log_index: None,
         revocation_log_index: None,
         handle: Handle::new(at.cka_id.0, row.spki.clone(), known.algorithm),
@@ -384,33 +408,52 @@ impl Key {
     }
 }
 
+impl RejectedKey {
+    fn new(row: &KeyRow, why: String) -> Self {
+        let kid = row.kid.to_string();
+        Self { kid, why }
+    }
+}
+
 /// Rings and keys by their names, and the combined set.
-type Assembled = (
-    BTreeMap<Arc<str>, Arc<Ring>>,
-    HashMap<Kid, Arc<Key>>,
-    Document,
-);
+struct Assembled {
+    rings: BTreeMap<Arc<str>, Arc<Ring>>,
+    unreadable_rings: BTreeMap<Arc<str>, Arc<UnreadableRing>>,
+    keys: HashMap<Kid, Arc<Key>>,
+    jwks: Document,
+}
 
 fn assemble(
     settings: &Settings,
-    rows: &[RingRow],
+    rows: &Rows<RingRow>,
     mut keys: Vec<Arc<Key>>,
 ) -> Result<Assembled, Error> {
     keys.sort_by(|a, b| (&a.ring, a.number).cmp(&(&b.ring, b.number)));
+    let of_ring = |name: &str| -> Vec<Arc<Key>> {
+        let keys = keys.iter().filter(|key| *key.ring == *name);
+        keys.cloned().collect()
+    };
     let mut rings = BTreeMap::new();
-    for row in rows {
-        let mine: Vec<_> = keys
-            .iter()
-            .filter(|key| *key.ring == *row.name)
-            .cloned()
-            .collect();
-        let ring = ring(settings, row, mine)?;
+    for row in &rows.read {
+        let ring = ring(settings, row, of_ring(row.name.as_str()))?;
         rings.insert(ring.name.clone(), Arc::new(ring));
+    }
+    let mut unreadable_rings = BTreeMap::new();
+    for row in &rows.unreadable {
+        let keys = of_ring(&row.key);
+        let jwks = document(settings, &keys, true, None)?;
+        let ring = UnreadableRing { keys, jwks };
+        unreadable_rings.insert(row.key.as_str().into(), Arc::new(ring));
     }
     let okp = settings.okp_in_combined_set;
     let jwks = document(settings, &combined(&keys), okp, None)?;
     let keys = keys.into_iter().map(|key| (key.kid.clone(), key));
-    Ok((rings, keys.collect(), jwks))
+    Ok(Assembled {
+        rings,
+        unreadable_rings,
+        keys: keys.collect(),
+        jwks,
+    })
 }
 
 /// Verifiers of tokens and envelopes have a use for no other key, and must not take another's
@@ -423,13 +466,12 @@ fn combined<'a>(keys: impl IntoIterator<Item = &'a Arc<Key>>) -> Vec<Arc<Key>> {
 }
 
 fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring, Error> {
-    let broken = |why: String| Error::Ring {
-        name: row.name.clone(),
-        why,
-    };
-    let algorithm = row.algorithm.parse().map_err(|e| broken(format!("{e}")))?;
-    let key_spec = row.key_spec.parse().map_err(|e| broken(format!("{e}")))?;
-    let usage = row.usage.parse().map_err(|e| broken(format!("{e}")))?;
+    let RingRow {
+        algorithm,
+        key_spec,
+        usage,
+        ..
+    } = *row;
     // The ring's row is not signed; its keys' requests are. A ring that disagrees with a key that
     // could sign for it does not sign.
     let wanted = |key: &&Arc<Key>| {
@@ -441,7 +483,7 @@ fn ring(settings: &Settings, row: &RingRow, keys: Vec<Arc<Key>>) -> Result<Ring,
         algorithm,
         key_spec,
         usage,
-        created_at: Time::from_millis(row.created_at),
+        created_at: row.created_at,
         version: row.version,
         primary: keys.iter().find(wanted).cloned(),
         jwks: document(settings, &keys, true, None)?,

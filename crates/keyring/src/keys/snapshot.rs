@@ -6,10 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use trust::plan::RingKey;
 use trust::{
-    Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Time, Usage, Verifier,
+    Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Sha256Digest, Time,
+    Usage, Verifier,
 };
 
 use access::Credentials;
+use store::UnreadableRow;
 use token::Handle;
 use trust::log_acts::CorrectedTimes;
 
@@ -36,7 +38,7 @@ pub struct Key {
     /// Where its private half was made.
     pub location: Location,
     /// The ceremony that bore it.
-    pub ceremony: String,
+    pub ceremony: Sha256Digest,
     /// Where the log tells of its acceptance.
     pub log_index: Option<i64>,
     /// Where the log tells of its revocation.
@@ -62,6 +64,14 @@ pub struct Ring {
     pub jwks: Document,
 }
 
+/// A ring whose row cannot be read. Its keys rest on their transcripts: they verify and are
+/// published, but nothing is signed.
+pub struct UnreadableRing {
+    /// By number, oldest first.
+    pub keys: Vec<Arc<Key>>,
+    pub jwks: Document,
+}
+
 /// Everything at one version of the database.
 pub struct Snapshot {
     /// The database's version that this was read at.
@@ -69,18 +79,46 @@ pub struct Snapshot {
     /// The same, for each subject.
     pub versions: store::Versions,
     pub rings: BTreeMap<Arc<str>, Arc<Ring>>,
+    /// Rings whose rows cannot be read.
+    pub unreadable_rings: BTreeMap<Arc<str>, Arc<UnreadableRing>>,
     pub keys: HashMap<Kid, Arc<Key>>,
     /// The combined set of `/.well-known/jwks.json`.
     pub jwks: Document,
     pub credentials: Arc<Credentials>,
     /// Keys in the database that were not believed, with the reason.
     pub refused: Vec<RejectedKey>,
+    /// Rows that cannot be read; each is left out alone.
+    pub unreadable: Vec<UnreadableRow>,
     /// Of the log's leaves, as corrected.
     pub times: Arc<CorrectedTimes>,
 }
 
 /// Where readers find the present [`Snapshot`]; one atomic load per request.
 pub type Current = ArcSwap<Snapshot>;
+
+impl Snapshot {
+    /// Oldest first; of a ring whose row cannot be read, too.
+    pub fn keys_of_ring(&self, name: &str) -> Option<&[Arc<Key>]> {
+        match self.rings.get(name) {
+            Some(ring) => Some(&ring.keys),
+            None => self.unreadable_rings.get(name).map(|ring| &*ring.keys),
+        }
+    }
+
+    /// Every key, ring by ring.
+    pub fn keys_by_ring(&self) -> impl Iterator<Item = &Arc<Key>> {
+        let rings = self.rings.values().map(|ring| &ring.keys);
+        let unreadable = self.unreadable_rings.values().map(|ring| &ring.keys);
+        rings.chain(unreadable).flatten()
+    }
+
+    /// The set of one ring.
+    pub fn jwks_by_ring(&self) -> impl Iterator<Item = (&Arc<str>, &Document)> {
+        let rings = self.rings.iter().map(|(name, ring)| (name, &ring.jwks));
+        let unreadable = self.unreadable_rings.iter();
+        rings.chain(unreadable.map(|(name, ring)| (name, &ring.jwks)))
+    }
+}
 
 impl Ring {
     /// The ring as the planner sees it.

@@ -4,9 +4,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use store::testing::place::Place;
-use store::testing::world::{NOW, credential};
+use store::testing::world::{NOW, credential, san};
 use store::{Change, DocumentRow};
-use trust::{Pin, Safety, Sha256Digest};
+use trust::{Pin, Safety, Sha256Digest, Time};
 
 use super::{Keys, Settings, Snapshot};
 
@@ -37,14 +37,24 @@ async fn a_credential_change_reads_no_key_again() {
     let keys = keys(&place).await;
     let before = keys.current();
 
-    let grant = Change::GrantCredential(credential("mtls-san", "client.example"));
+    let grant = Change::GrantCredential(credential(san("client.example")));
     place.change(grant).await.unwrap();
     keys.refresh().await;
     let granted = keys.current();
     assert!(granted.version > before.version);
     let name = ["client.example"];
-    assert!(granted.credentials.by_sans(name, NOW).is_some());
-    assert!(before.credentials.by_sans(name, NOW).is_none());
+    assert!(
+        granted
+            .credentials
+            .by_sans(name, Time::from_millis(NOW))
+            .is_some()
+    );
+    assert!(
+        before
+            .credentials
+            .by_sans(name, Time::from_millis(NOW))
+            .is_none()
+    );
     assert!(same_keys(&before, &granted), "the keys were read again");
 
     // Nor does a key's change read the credentials again.
@@ -114,7 +124,7 @@ async fn two_changes_at_once_read_everything_again() {
     let keys = keys(&place).await;
     let before = keys.current();
     for name in ["one.example", "two.example"] {
-        let grant = Change::GrantCredential(credential("mtls-san", name));
+        let grant = Change::GrantCredential(credential(san(name)));
         place.change(grant).await.unwrap();
     }
     keys.refresh().await;

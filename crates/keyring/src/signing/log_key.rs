@@ -37,8 +37,7 @@ impl LogKey {
 impl CheckpointSigner for LogKey {
     fn keys(&self) -> Vec<PublicKey> {
         let snapshot = self.keys.current();
-        let ring = snapshot.rings.get(LOG_RING);
-        let keys = ring.map(|ring| ring.keys.as_slice()).unwrap_or_default();
+        let keys = snapshot.keys_of_ring(LOG_RING).unwrap_or_default();
         keys.iter().map(|key| key.public.clone()).collect()
     }
 

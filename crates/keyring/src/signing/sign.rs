@@ -12,7 +12,7 @@ use trust::{Algorithm, LOG_RING, Sha256Digest, Usage};
 use super::answer;
 use super::formats::{Format, Prepared, Serialised};
 use super::signed::{Error, Signed};
-use crate::keys::{Key, Keys, Ring};
+use crate::keys::{Key, Keys, Ring, Snapshot};
 use access::Principal;
 use base::Env;
 use log::{self, Group, SignatureLeaf};
@@ -90,7 +90,6 @@ impl Signing {
         deadline: Instant,
     ) -> Result<Vec<Result<Signed, Error>>, Error> {
         let snapshot = self.keys.current();
-        let found = snapshot.rings.get(ring);
         // Somebody who may not sign on a ring does not learn whether it exists.
         if !caller.may_sign(ring) {
             return Err(Error::NotAllowed {
@@ -102,7 +101,7 @@ impl Signing {
         if ring == LOG_RING {
             return Err(Error::Reserved(ring.to_owned()));
         }
-        let found = found.ok_or_else(|| Error::UnknownRing(ring.to_owned()))?;
+        let found = find(&snapshot, ring).map_err(|why| why(ring.to_owned()))?;
         if let Some(asked) = algorithm.filter(|asked| !names(found.algorithm, asked)) {
             return Err(Error::WrongAlgorithm {
                 ring: ring.to_owned(),
@@ -220,13 +219,13 @@ impl Signing {
         items: Vec<(usize, Item)>,
     ) -> Vec<(usize, Item, Result<Signed, Error>)> {
         let snapshot = self.keys.current();
-        let primary = primary(snapshot.rings.get(request.ring), request.ring);
+        let primary = primary(&snapshot, request.ring);
         let (ring, key) = match primary {
             Ok(found) => found,
             Err(why) => {
                 return items
                     .into_iter()
-                    .map(|(place, item)| (place, item, Err(why())))
+                    .map(|(place, item)| (place, item, Err(why(request.ring.to_owned()))))
                     .collect();
             }
         };
@@ -340,17 +339,21 @@ enum Attempt {
     Last,
 }
 
-type Why = Box<dyn Fn() -> Error + Send>;
+/// Why there is no such ring or key, of the ring's name.
+type Why = fn(String) -> Error;
 
-fn primary(ring: Option<&Arc<Ring>>, name: &str) -> Result<(Arc<Ring>, Arc<Key>), Why> {
-    let name = name.to_owned();
-    let Some(ring) = ring else {
-        return Err(Box::new(move || Error::UnknownRing(name.clone())));
+fn find<'a>(snapshot: &'a Snapshot, name: &str) -> Result<&'a Arc<Ring>, Why> {
+    let why = match snapshot.unreadable_rings.contains_key(name) {
+        true => Error::UnreadableRing,
+        false => Error::UnknownRing,
     };
-    match &ring.primary {
-        Some(key) => Ok((ring.clone(), key.clone())),
-        None => Err(Box::new(move || Error::NoActiveKey(name.clone()))),
-    }
+    snapshot.rings.get(name).ok_or(why)
+}
+
+fn primary(snapshot: &Snapshot, name: &str) -> Result<(Arc<Ring>, Arc<Key>), Why> {
+    let ring = find(snapshot, name)?;
+    let key = ring.primary.as_ref().ok_or(Error::NoActiveKey as Why)?;
+    Ok((ring.clone(), key.clone()))
 }
 
 fn prepare(ring: &Ring, key: &Key, format: &Format) -> Result<Prepared, Error> {

@@ -24,6 +24,8 @@ pub struct Signed {
 pub enum Error {
     #[error("unknown ring {0:?}")]
     UnknownRing(String),
+    #[error("the row of ring {0:?} in the database is unreadable")]
+    UnreadableRing(String),
     #[error("{principal:?} is not permitted to sign with ring {ring:?}")]
     NotAllowed { principal: String, ring: String },
     #[error("ring {0:?} is reserved for the log and signs only checkpoints")]

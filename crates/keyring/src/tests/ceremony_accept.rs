@@ -146,7 +146,7 @@ async fn a_result_that_was_exchanged_is_not_accepted() {
     let refused = all.service().accept(&id, &signature).await.unwrap_err();
     assert!(matches!(refused, Error::Acceptance(_)), "{refused:?}");
     assert!(all.snapshot().await.keys.is_empty());
-    assert!(all.store.keys().await.unwrap().is_empty());
+    assert!(all.store.keys().await.unwrap().read.is_empty());
 }
 
 /// What does not count has no place in the transcript, which a stranger verifies.

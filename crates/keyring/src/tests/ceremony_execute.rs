@@ -48,8 +48,15 @@ async fn the_key_that_is_read_aloud_is_the_one_on_the_token() {
     let report = all.execute(&id).await.unwrap();
     assert_eq!(report.state, "executed");
     assert_eq!(report.standing, "waiting for 2 more acceptance(s)");
-    let object = all.store.key_objects().await.unwrap().remove(0);
-    assert_eq!(object.kid.as_deref(), Some(report.kids[0].as_str()));
+    let object = all
+        .store
+        .key_objects()
+        .await
+        .unwrap()
+        .all()
+        .unwrap()
+        .remove(0);
+    assert_eq!(object.kid.as_ref(), Some(&report.kids[0]));
     assert!(
         all.snapshot().await.keys.is_empty(),
         "nothing is published before it is accepted"
@@ -223,6 +230,6 @@ async fn a_revocation_is_not_before_the_last_change_of_the_key() {
 }
 
 async fn revoked_at(all: &Installation) -> Time {
-    let keys = all.store.keys().await.unwrap();
-    Time::from_millis(keys[0].revoked_at.unwrap())
+    let keys = all.store.keys().await.unwrap().all().unwrap();
+    keys[0].revocation.unwrap().revoked_at
 }

@@ -224,7 +224,7 @@ async fn objects_of_another_token_are_left_to_its_own_executor() {
     assert!(all.reconcile().await.is_empty());
     assert_eq!(all.state().await, "generate executing | intended | - | -");
     assert!(
-        all.store.key_objects().await.unwrap()[0]
+        all.store.key_objects().await.unwrap().read[0]
             .device
             .ends_with(SERIAL)
     );

@@ -112,11 +112,11 @@ impl Installation {
             _ => Usage::Structured,
         };
         let row = RingRow {
-            name: name.to_owned(),
-            algorithm: Algorithm::Es256.to_string(),
-            key_spec: KeySpec::P256.to_string(),
-            usage: usage.to_string(),
-            created_at: self.now().millis(),
+            name: name.parse().unwrap(),
+            algorithm: Algorithm::Es256,
+            key_spec: KeySpec::P256,
+            usage,
+            created_at: self.now(),
             version: 1,
         };
         let event = Event {
@@ -252,9 +252,10 @@ impl Installation {
     /// A new key that is published and does not sign yet.
     pub async fn standby(&self, ring: &str) -> Kid {
         let id = self.closed(ring, Self::generation()).await;
-        let keys = self.store.keys().await.unwrap();
-        let key = keys.into_iter().find(|key| key.ceremony == id).unwrap();
-        key.kid.parse().unwrap()
+        let keys = self.store.keys().await.unwrap().all().unwrap();
+        let mut keys = keys.into_iter();
+        let key = keys.find(|key| key.ceremony.to_string() == id);
+        key.unwrap().kid
     }
 
     pub async fn open_ring(&self, ring: &str) -> Kid {
@@ -327,20 +328,20 @@ impl Installation {
 
     /// Ceremonies, objects, keys and the token in one line, after everything that has to hold was looked at.
     pub async fn state(&self) -> String {
-        let mut ceremonies = self.store.ceremonies().await.unwrap();
+        let mut ceremonies = self.store.ceremonies().await.unwrap().all().unwrap();
         let votes = self.store.votes().await.unwrap();
         // Those of one instant in the order of the log.
         ceremonies.sort_by_key(|row| {
             let mut votes = votes.iter();
-            votes.position(|vote| vote.vote.ceremony == row.id)
+            votes.position(|vote| vote.vote.ceremony == row.id.to_string())
         });
-        let objects = self.store.key_objects().await.unwrap();
-        let keys = self.store.keys().await.unwrap();
+        let objects = self.store.key_objects().await.unwrap().all().unwrap();
+        let keys = self.store.keys().await.unwrap().all().unwrap();
         let on_token = self.token.executor().list().await.unwrap();
         self.check_log().await;
         // Closed is what a stranger would believe, and nothing else has a transcript.
         for row in &ceremonies {
-            let transcript = self.store.transcript(&row.id).await.unwrap();
+            let transcript = self.store.transcript(&row.id.to_string()).await.unwrap();
             let closed = row.state == store::CeremonyState::Closed;
             assert_eq!(transcript.is_some(), closed, "{}", row.id);
             if let Some(bytes) = transcript {
@@ -350,6 +351,7 @@ impl Installation {
         // Every key was accepted, is believed, and its private half is where its life says.
         let snapshot = self.snapshot().await;
         assert_eq!(snapshot.refused, []);
+        assert_eq!(snapshot.unreadable, []);
         assert_eq!(snapshot.keys.len(), keys.len());
         for key in &keys {
             let birth = ceremonies.iter().find(|row| row.id == key.ceremony);
@@ -365,8 +367,8 @@ impl Installation {
             );
         }
         for (name, ring) in &snapshot.rings {
-            let mine = keys.iter().filter(|key| *key.ring == **name);
-            let primaries = mine.filter(|key| key.role.as_deref() == Some("primary"));
+            let mine = keys.iter().filter(|key| key.ring.as_str() == &**name);
+            let primaries = mine.filter(|key| key.status == store::KeyStatus::Primary);
             assert_eq!(primaries.count(), usize::from(ring.primary.is_some()));
         }
         let list = |all: Vec<String>| match all.is_empty() {
@@ -379,7 +381,7 @@ impl Installation {
             .iter()
             .map(|object| object.state.as_str().to_owned());
         let keys = keys.iter().map(|key| {
-            let state = key.role.as_ref().unwrap_or(&key.state);
+            let state = key.status.as_str();
             format!("{}/{} {state}", key.ring, key.number)
         });
         let pairs = on_token.iter().map(|found| match found.is_complete() {

@@ -59,8 +59,8 @@ async fn a_row_that_contradicts_its_transcript_is_refused_by_name_and_the_others
         let other = all.open_ring("other").await;
         let keys = all.keys().await;
         assert_eq!(keys.current().keys.len(), 2);
-        let row = all.store.keys().await.unwrap();
-        let row = row.iter().find(|row| row.kid == kid.as_str()).unwrap();
+        let row = all.store.keys().await.unwrap().all().unwrap();
+        let row = row.iter().find(|row| row.kid == kid).unwrap();
         let wanted = match table {
             "ceremony" => format!("UPDATE ceremony {sql} WHERE id = '{}'", row.ceremony),
             _ => format!("UPDATE signing_key {sql} WHERE kid = '{kid}'"),

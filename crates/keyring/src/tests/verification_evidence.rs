@@ -110,7 +110,9 @@ async fn a_file_that_would_be_refused_is_not_handed_out() {
 #[tokio::test]
 async fn a_transcript_has_the_proofs_of_its_acts_as_soon_as_a_checkpoint_covers_them() {
     let (all, kid, verifying) = open().await;
-    let ceremony = verifying.serving.keys.current().keys[&kid].ceremony.clone();
+    let ceremony = verifying.serving.keys.current().keys[&kid]
+        .ceremony
+        .to_string();
     let plain = all.service().transcript(&ceremony).await.unwrap();
     verifying.covered().await;
     let proven = verifying.evidence.transcript_of(&kid).await.unwrap();

@@ -145,7 +145,7 @@ impl EvidenceBuilder {
             revocation: revocation.map(text).transpose()?,
             service: self.pin.service.clone(),
             subject,
-            transcript: self.transcript(&key.ceremony).await?,
+            transcript: self.transcript(&key.ceremony.to_string()).await?,
             kind: Kind::ChanceryEvidence,
             v: V1,
         };
@@ -196,7 +196,7 @@ impl EvidenceBuilder {
             let signer: Option<Kid> = signer.parse().ok();
             let known = signer.and_then(|kid| snapshot.keys.get(&kid));
             let known = known.ok_or_else(|| NoEvidence::Broken("an unknown log key".to_owned()))?;
-            log_keys.push(self.transcript(&known.ceremony).await?);
+            log_keys.push(self.transcript(&known.ceremony.to_string()).await?);
         }
         Ok(log_keys)
     }

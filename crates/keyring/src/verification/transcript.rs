@@ -14,13 +14,16 @@ impl EvidenceBuilder {
     pub async fn transcript_of(&self, kid: &Kid) -> Result<Vec<u8>, NoEvidence> {
         let snapshot = self.keys.current();
         let key = snapshot.keys.get(kid).ok_or(NoEvidence::NotFound)?;
-        let core = self.transcript(&key.ceremony).await?.into_bytes();
+        let core = self
+            .transcript(&key.ceremony.to_string())
+            .await?
+            .into_bytes();
         let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
         let mut transcript = Transcript::decode(&core).map_err(|error| broken(&error))?;
         let Some(end) = key.log_index else {
             return Ok(core);
         };
-        let votes = self.store.votes_of(&key.ceremony).await?;
+        let votes = self.store.votes_of(&key.ceremony.to_string()).await?;
         let indexes = votes.iter().map(|vote| vote.index).chain([end]);
         let signatures = signatures(&transcript)?;
         let mut signers = BTreeSet::new();

@@ -7,7 +7,9 @@ use std::sync::Arc;
 use trust::leaf::ActKind;
 use trust::{Pin, Sha256Digest};
 
-use store::{CeremonyRow, CredentialRow, DocumentRow, RingRow, VoteRow};
+use store::{
+    CeremonyRow, CredentialName, CredentialRow, DocumentRow, RingRow, Rows, UnreadableRow, VoteRow,
+};
 use trust::acts::{Act, Acts};
 use trust::finding::Findings;
 use trust::log_acts::{LogAct, LogHistory};
@@ -15,6 +17,13 @@ use trust::log_acts::{LogAct, LogHistory};
 /// A digest that the leaf does not name is one of an older program; that is told once, elsewhere.
 fn tells(act: &Act, digest: Sha256Digest) -> bool {
     act.leaf.digest.is_none_or(|told| told == digest)
+}
+
+/// Rows that cannot have been written by this program.
+pub fn unreadable(rows: &[UnreadableRow], findings: &mut Findings) {
+    for row in rows {
+        findings.add("unreadable_row", None, row.to_string());
+    }
 }
 
 pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
@@ -54,13 +63,15 @@ pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
     }
 }
 
-pub fn ceremonies(rows: &[CeremonyRow], acts: &Acts, findings: &mut Findings) {
-    let there: BTreeSet<&str> = rows.iter().map(|row| row.id.as_str()).collect();
-    for row in rows {
-        ceremony(row, acts.of_ceremony(&row.id), findings);
+pub fn ceremonies(rows: &Rows<CeremonyRow>, acts: &Acts, findings: &mut Findings) {
+    let mut there = BTreeSet::new();
+    for row in &rows.read {
+        let id = row.id.to_string();
+        ceremony(row, acts.of_ceremony(&id), findings);
+        there.insert(id);
     }
     for (id, acts) in &acts.ceremonies {
-        if !there.contains(id.as_str()) {
+        if !there.contains(id.as_str()) && !rows.is_unreadable(id) {
             let index = acts.first().map(|act| act.index);
             let what = format!("ceremony {id} is in the log but not in the database");
             findings.add("ceremony_missing", index, what);
@@ -81,7 +92,7 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
             findings.add("ceremony_unlogged", None, what);
             return;
         }
-        Some(act) if request.to_string() != *id => {
+        Some(act) if request != *id => {
             let what =
                 format!("the request of ceremony {id} differs from the one proposed in the log");
             findings.add("request", Some(act.index), what);
@@ -157,7 +168,7 @@ pub fn log_acts(
 ) {
     let mut did = Vec::new();
     for act in &acts.log_acts {
-        let named = |row: &&CeremonyRow| act.leaf.reference.as_ref() == Some(&row.id);
+        let named = |row: &&CeremonyRow| act.leaf.reference.as_ref() == Some(&row.id.to_string());
         let row = rows.iter().find(named);
         let transcript = row.and_then(|row| row.transcript.as_deref());
         let index = act.index.unsigned_abs();
@@ -224,7 +235,7 @@ pub fn documents(rows: &[DocumentRow], acts: &Acts, findings: &mut Findings) {
     }
 }
 
-pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings) {
+pub fn credentials(rows: &Rows<CredentialRow>, acts: &Acts, findings: &mut Findings) {
     let grants: BTreeMap<Sha256Digest, i64> = acts
         .grants
         .iter()
@@ -236,8 +247,8 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
         told.find(|act| act.index > after && act.leaf.reference.as_deref() == Some(value))
     };
     let mut there = BTreeMap::new();
-    for row in rows {
-        let who = format!("the {} of {}", row.kind, row.principal);
+    for row in &rows.read {
+        let who = format!("the {} of {}", row.name.kind(), row.principal);
         let Some(&granted) = grants.get(&row.digest()) else {
             if !unnamed {
                 let what = format!("{who}: no such grant in the log");
@@ -246,8 +257,8 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
             continue;
         };
         there.insert(granted, row);
-        let told = withdrawn(&row.value, granted);
-        if row.withdrawn_at != told.map(|act| act.leaf.time.millis()) {
+        let told = withdrawn(&row.name.value(), granted);
+        if row.withdrawn_at != told.map(|act| act.leaf.time) {
             let index = told.map(|act| act.index);
             let what = format!("{who}: row and log disagree whether it is withdrawn");
             findings.add("credential_state", index, what);
@@ -258,8 +269,8 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
         let again = || {
             let mut later = there.range(act.index + 1..);
             later.any(|(granted, row)| {
-                row.kind == "mtls-san"
-                    && withdrawn(&row.value, act.index).is_some_and(|w| w.index < *granted)
+                matches!(&row.name, CredentialName::MtlsSan(san)
+                    if withdrawn(san, act.index).is_some_and(|w| w.index < *granted))
             })
         };
         if !there.contains_key(&act.index) && !again() {
@@ -271,21 +282,22 @@ pub fn credentials(rows: &[CredentialRow], acts: &Acts, findings: &mut Findings)
 }
 
 /// The leaf names no algorithm; that of a ring's keys is in their transcripts.
-pub fn rings(rows: &[RingRow], acts: &Acts, findings: &mut Findings) {
+pub fn rings(rows: &Rows<RingRow>, acts: &Acts, findings: &mut Findings) {
     let told: BTreeMap<&str, &Arc<Act>> = acts
         .rings
         .iter()
         .filter_map(|act| Some((act.leaf.ring.as_deref()?, act)))
         .collect();
-    for row in rows {
+    for row in &rows.read {
         let created = told.get(row.name.as_str());
-        if created.is_none_or(|act| act.leaf.time.millis() != row.created_at) {
+        if created.is_none_or(|act| act.leaf.time != row.created_at) {
             let what = format!("ring {} differs from its creation in the log", row.name);
             findings.add("ring_unlogged", created.map(|act| act.index), what);
         }
     }
     for (name, act) in told {
-        if !rows.iter().any(|row| row.name == name) {
+        let there = rows.read.iter().any(|row| row.name.as_str() == name);
+        if !there && !rows.is_unreadable(name) {
             let what = format!("ring {name} is in the log but not in the database");
             findings.add("ring_missing", Some(act.index), what);
         }
@@ -302,16 +314,16 @@ mod tests {
 
     fn row(done: &Done) -> CeremonyRow {
         CeremonyRow {
-            id: done.request.to_string(),
-            operation: String::new(),
+            id: done.request,
+            operation: "clock-correction".parse().unwrap(),
             ring: None,
             state: CeremonyState::Closed,
-            nonce: String::new(),
+            nonce: trust::bytes16::Nonce([0; 16]),
             request: Vec::new(),
             execution: None,
             transcript: Some(done.transcript.clone()),
-            created_at: 0,
-            updated_at: 0,
+            created_at: trust::Time::from_millis(0),
+            updated_at: trust::Time::from_millis(0),
         }
     }
 

@@ -2,6 +2,8 @@
 
 use super::super::*;
 use super::place::Place;
+use trust::place::{Pkcs11Location, Pkcs11Place};
+use trust::{Algorithm, KeySpec, Location, Sha256Digest, Template, Time, Usage};
 
 pub const NOW: i64 = 1_795_000_000_000;
 pub const DEVICE: &str = "pkcs11/0123456789abcdef";
@@ -21,12 +23,17 @@ pub fn object_id(name: &str) -> String {
     format!("{DEVICE}/{}", trust_like_hex(name.as_bytes(), 32))
 }
 
-pub fn location(name: &str) -> String {
-    format!(r#"{{"kind":"pkcs11","made":"{name}"}}"#)
+pub fn location(name: &str) -> Location {
+    Location::Pkcs11(Pkcs11Location {
+        cka_id: nonce(name).parse().unwrap(),
+        label: name.to_owned(),
+        token_label: "test".to_owned(),
+        token_serial: "0123456789abcdef".to_owned(),
+    })
 }
 
 pub fn kid(name: &str) -> String {
-    trust_like_hex(name.as_bytes(), 43)
+    trust::base64url::encode(Sha256Digest::of(name.as_bytes()).as_bytes())
 }
 
 fn trust_like_hex(name: &[u8], length: usize) -> String {
@@ -53,27 +60,27 @@ pub fn leaf(kind: &'static str) -> Leaf {
 
 pub fn ring(name: &str) -> RingRow {
     RingRow {
-        name: name.into(),
-        algorithm: "ES256".into(),
-        key_spec: "P-256".into(),
-        usage: "structured".into(),
-        created_at: NOW,
+        name: name.parse().unwrap(),
+        algorithm: Algorithm::Es256,
+        key_spec: KeySpec::P256,
+        usage: Usage::Structured,
+        created_at: Time::from_millis(NOW),
         version: 1,
     }
 }
 
 pub fn ceremony(name: &str, operation: &str, ring: Option<&str>) -> CeremonyRow {
     CeremonyRow {
-        id: digest(name),
-        operation: operation.into(),
-        ring: ring.map(str::to_owned),
+        id: digest(name).parse().unwrap(),
+        operation: operation.parse().unwrap(),
+        ring: ring.map(|ring| ring.parse().unwrap()),
         state: CeremonyState::Proposed,
-        nonce: nonce(name),
+        nonce: nonce(name).parse().unwrap(),
         request: name.as_bytes().to_vec(),
         execution: None,
         transcript: None,
-        created_at: NOW,
-        updated_at: NOW,
+        created_at: Time::from_millis(NOW),
+        updated_at: Time::from_millis(NOW),
     }
 }
 
@@ -95,7 +102,7 @@ pub fn of_key(kid: &str) -> String {
 /// With the signature of who proposes it.
 pub fn propose(row: CeremonyRow, lines: &[LineRow]) -> Change {
     let proposal = CeremonySignatureRow {
-        ceremony: row.id.clone(),
+        ceremony: row.id.to_string(),
         purpose: "propose".into(),
         body: Vec::new(),
         signature: "proposer".into(),
@@ -131,19 +138,25 @@ pub fn ordered(name: &str, number: i64) -> Change {
 pub fn object(name: &str, ring: &str, number: i64) -> KeyObjectRow {
     KeyObjectRow {
         id: object_id(name),
-        kind: "pkcs11".into(),
+        kind: "pkcs11".parse().unwrap(),
         device: DEVICE.into(),
         label: name.into(),
-        place: format!(r#"{{"kind":"pkcs11","meant":"{name}"}}"#),
+        place: trust::Place::Pkcs11(Pkcs11Place {
+            cka_id: nonce(name).parse().unwrap(),
+            label: name.to_owned(),
+            template: Template::signing_key(),
+            token_label: "test".to_owned(),
+            token_serial: "0123456789abcdef".to_owned(),
+        }),
         location: None,
-        ring: ring.into(),
-        number,
-        ceremony: digest(name),
+        ring: ring.parse().unwrap(),
+        number: number.try_into().unwrap(),
+        ceremony: digest(name).parse().unwrap(),
         state: ObjectState::Intended,
         kid: None,
         destruction: None,
-        created_at: NOW,
-        updated_at: NOW,
+        created_at: Time::from_millis(NOW),
+        updated_at: Time::from_millis(NOW),
     }
 }
 
@@ -157,8 +170,8 @@ pub fn object_elsewhere(name: &str, ring: &str, number: i64) -> KeyObjectRow {
 
 pub fn intend(object: KeyObjectRow) -> Change {
     Change::IntendGeneration {
-        ceremony: object.ceremony.clone(),
-        object,
+        ceremony: object.ceremony.to_string(),
+        object: Box::new(object),
         at: NOW,
     }
 }
@@ -167,8 +180,8 @@ pub fn record(name: &str) -> Change {
     Change::RecordGeneration {
         ceremony: digest(name),
         object: object_id(name),
-        location: location(name),
-        kid: kid(name),
+        location: Box::new(location(name)),
+        kid: kid(name).parse().unwrap(),
         execution: b"{}".to_vec(),
         at: NOW,
     }
@@ -234,35 +247,35 @@ pub fn sign(ceremony: &str, purpose: &str, signature: &str) -> Change {
 
 pub fn key(name: &str, ring: &str, number: i64) -> KeyRow {
     KeyRow {
-        kid: kid(name),
-        ring: ring.into(),
-        number,
-        state: "prepared".into(),
-        role: None,
+        kid: kid(name).parse().unwrap(),
+        ring: ring.parse().unwrap(),
+        number: number.try_into().unwrap(),
+        status: KeyStatus::Prepared,
         spki: name.as_bytes().to_vec(),
         object: object_id(name),
         location: location(name),
-        published_at: NOW,
-        activate_at: NOW,
-        retire_at: NOW + 1,
+        published_at: Time::from_millis(NOW),
+        activate_at: Time::from_millis(NOW),
+        retire_at: Time::from_millis(NOW + 1),
         activated_at: None,
         demoted_at: None,
         retired_at: None,
         archived_at: None,
-        revoked_at: None,
-        revocation_reason: None,
-        compromised_since: None,
-        ceremony: digest(name),
+        revocation: None,
+        ceremony: digest(name).parse().unwrap(),
     }
 }
 
-pub fn credential(kind: &str, value: &str) -> CredentialRow {
+pub fn san(name: &str) -> CredentialName {
+    CredentialName::MtlsSan(name.to_owned())
+}
+
+pub fn credential(name: CredentialName) -> CredentialRow {
     CredentialRow {
-        kind: kind.into(),
-        value: value.into(),
-        principal: "integrity".into(),
-        roles: r#"["signer:atp"]"#.into(),
-        created_at: NOW,
+        name,
+        principal: "integrity".parse().unwrap(),
+        roles: vec![Role::Signer("atp".to_owned())],
+        created_at: Time::from_millis(NOW),
         expires_at: None,
         withdrawn_at: None,
     }
@@ -303,10 +316,10 @@ impl Place {
     }
 
     pub async fn ring_version(&self, name: &str) -> i64 {
-        let rings = self.store.rings().await.unwrap();
+        let rings = self.store.rings().await.unwrap().read;
         rings
             .into_iter()
-            .find(|ring| ring.name == name)
+            .find(|ring| ring.name.as_str() == name)
             .unwrap()
             .version
     }
@@ -445,14 +458,16 @@ impl Place {
     }
 
     pub async fn object_state(&self, name: &str) -> ObjectState {
-        let objects = self.store.key_objects().await.unwrap();
+        let objects = self.store.key_objects().await.unwrap().all().unwrap();
         let found = objects.into_iter().find(|row| row.id == object_id(name));
         found.unwrap().state
     }
 
     pub async fn key(&self, kid: &str) -> KeyRow {
-        let keys = self.store.keys().await.unwrap();
-        keys.into_iter().find(|key| key.kid == kid).unwrap()
+        let keys = self.store.keys().await.unwrap().all().unwrap();
+        keys.into_iter()
+            .find(|key| key.kid.as_str() == kid)
+            .unwrap()
     }
 
     pub async fn revocation(&self, name: &str, ring: &str, kid: &str) -> Change {

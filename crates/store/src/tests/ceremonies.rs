@@ -220,7 +220,7 @@ pub async fn generation_is_intended_once(place: Place) {
     place.ring("oauth").await;
     let intend = |ceremony: &str, object: KeyObjectRow| Change::IntendGeneration {
         ceremony: digest(ceremony),
-        object,
+        object: Box::new(object),
         at: NOW,
     };
     missing(
@@ -278,8 +278,8 @@ pub async fn generation_is_intended_once(place: Place) {
     let record = |ceremony: &str, name: &str| Change::RecordGeneration {
         ceremony: digest(ceremony),
         object: object_id(name),
-        location: location(name),
-        kid: kid("b"),
+        location: Box::new(location(name)),
+        kid: kid("b").parse().unwrap(),
         execution: b"{}".to_vec(),
         at: NOW,
     };
@@ -339,7 +339,7 @@ pub async fn rejected_ceremony_never_begins(place: Place) {
             .await
             .unwrap();
     }
-    assert_eq!(place.key(&first).await.state, "retired");
+    assert_eq!(place.key(&first).await.status.as_str(), "retired");
     assert_eq!(place.object_state("atp-1").await, ObjectState::Present);
     // The rejection of one is not that of another, and comes too late for what has begun.
     place.change(sign("b", "approve", "yes")).await.unwrap();

@@ -6,19 +6,22 @@ use super::world::*;
 
 pub async fn key_lives_from_generation_to_archive(place: Place) {
     let first = place.open_ring("atp").await;
-    assert_eq!(place.key(&first).await.role.as_deref(), Some("primary"));
+    assert_eq!(place.key(&first).await.status.as_str(), "primary");
     let second = place.prepared("atp-2", "atp", 2).await;
     assert_eq!(place.key(&second).await, key("atp-2", "atp", 2));
 
     place.switch("atp", Some(&first), &second).await.unwrap();
-    assert_eq!(place.key(&first).await.role.as_deref(), Some("secondary"));
-    assert_eq!(place.key(&first).await.demoted_at, Some(NOW));
+    assert_eq!(place.key(&first).await.status.as_str(), "secondary");
+    assert_eq!(
+        place.key(&first).await.demoted_at.map(trust::Time::millis),
+        Some(NOW)
+    );
     // There and back again.
     place.switch("atp", Some(&second), &first).await.unwrap();
     place.switch("atp", Some(&first), &second).await.unwrap();
 
     place.retire("atp", &first).await.unwrap();
-    assert_eq!(place.key(&first).await.state, "retired");
+    assert_eq!(place.key(&first).await.status.as_str(), "retired");
 
     place
         .approved_on("end of atp-1", "destroy", "atp", "atp-1")
@@ -37,7 +40,10 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
     place.change(execute("end of atp-1")).await.unwrap();
     let row = place.key(&first).await;
     assert_eq!(
-        (row.state.as_str(), row.archived_at),
+        (
+            row.status.as_str(),
+            row.archived_at.map(trust::Time::millis)
+        ),
         ("archived", Some(NOW + 5))
     );
     let row = place.store.ceremony(&ceremony).await.unwrap().unwrap();
@@ -53,7 +59,7 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
         place.store.transcript(&ceremony).await.unwrap(),
         Some(b"accepted".to_vec())
     );
-    let objects = place.store.key_objects().await.unwrap();
+    let objects = place.store.key_objects().await.unwrap().all().unwrap();
     let states: Vec<_> = objects.iter().map(|object| object.state).collect();
     assert_eq!(states, [ObjectState::Destroyed, ObjectState::Present]);
 }
@@ -67,9 +73,14 @@ pub async fn revoked_primary_hands_over_to_its_successor(place: Place) {
     }
     place.change(change).await.unwrap();
     let row = place.key(&first).await;
-    assert_eq!(row.state, "revoked");
-    assert_eq!(row.revocation_reason.as_deref(), Some("compromised"));
-    assert_eq!(row.compromised_since, Some(NOW - 1000));
-    assert_eq!(row.demoted_at, Some(NOW));
-    assert_eq!(place.key(&second).await.role.as_deref(), Some("primary"));
+    assert_eq!(row.status, KeyStatus::Revoked);
+    let at = trust::Time::from_millis;
+    let revocation = trust::life::Revocation {
+        reason: "compromised".parse().unwrap(),
+        revoked_at: at(NOW),
+        compromised_since: Some(at(NOW - 1000)),
+    };
+    assert_eq!(row.revocation, Some(revocation));
+    assert_eq!(row.demoted_at, Some(at(NOW)));
+    assert_eq!(place.key(&second).await.status.as_str(), "primary");
 }

@@ -109,7 +109,10 @@ pub async fn only_an_ended_key_is_destroyed(place: Place) {
     place.change(execute("end")).await.unwrap();
     let row = place.key(&first).await;
     assert_eq!(
-        (row.state.as_str(), row.archived_at),
+        (
+            row.status.as_str(),
+            row.archived_at.map(trust::Time::millis)
+        ),
         ("archived", Some(NOW))
     );
     assert_eq!(place.object_state("atp-1").await, ObjectState::Destroyed);
@@ -135,7 +138,10 @@ pub async fn only_an_ended_key_is_destroyed(place: Place) {
     place.change(end).await.unwrap();
     let row = place.key(&second).await;
     assert_eq!(
-        (row.state.as_str(), row.archived_at),
+        (
+            row.status.as_str(),
+            row.archived_at.map(trust::Time::millis)
+        ),
         ("revoked", Some(NOW))
     );
 }
@@ -226,7 +232,7 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
         .change(resolve("end", "atp-1", ObjectState::Present))
         .await
         .unwrap();
-    assert_eq!(place.key(&first).await.state, "retired");
+    assert_eq!(place.key(&first).await.status.as_str(), "retired");
     assert_eq!(place.object_state("atp-1").await, ObjectState::Present);
     assert_eq!(place.ceremony("end").await.state, CeremonyState::Failed);
     let end = archive("end", "atp", "atp-1");
@@ -247,7 +253,7 @@ pub async fn reconciliation_resolves_each_object_once(place: Place) {
     .await;
     let end = archive("next end", "atp", "atp-1");
     place.change(end).await.unwrap();
-    assert_eq!(place.key(&first).await.state, "archived");
+    assert_eq!(place.key(&first).await.status.as_str(), "archived");
     conflicts(
         &place,
         resolve("next end", "atp-1", ObjectState::Present),
@@ -283,7 +289,10 @@ pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
     conflicts(&place, execute("end"), Subject::CeremonySequence).await;
     let row = place.key(&first).await;
     assert_eq!(
-        (row.state.as_str(), row.archived_at),
+        (
+            row.status.as_str(),
+            row.archived_at.map(trust::Time::millis)
+        ),
         ("revoked", Some(NOW))
     );
     assert_eq!(place.object_state("atp-1").await, ObjectState::Destroyed);
@@ -305,7 +314,7 @@ pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
         .unwrap();
     assert_eq!(place.object_state("oauth-1").await, ObjectState::Present);
     assert_eq!(place.ceremony(stuck).await.state, S::Failed);
-    assert_eq!(place.key(&other).await.state, "retired");
+    assert_eq!(place.key(&other).await.status.as_str(), "retired");
     for change in [
         destroy(next, "oauth-1"),
         archive(next, "oauth", "oauth-1"),
@@ -313,7 +322,7 @@ pub async fn overtaken_act_is_resolved_and_fails(place: Place) {
     ] {
         place.change(change).await.unwrap();
     }
-    assert_eq!(place.key(&other).await.state, "archived");
+    assert_eq!(place.key(&other).await.status.as_str(), "archived");
 
     // A generation: what was born is never accepted.
     place.intended("birth", "oauth", 3).await;

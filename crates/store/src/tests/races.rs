@@ -130,13 +130,13 @@ pub async fn one_of_two_replicas_switches(place: Place) {
             (Err(Error::Conflict { what, .. }), Ok(_)) if what == version => theirs,
             other => panic!("{other:?}"),
         };
-        let keys = place.store.keys().await.unwrap();
+        let keys = place.store.keys().await.unwrap().all().unwrap();
         let primaries: Vec<_> = keys
             .iter()
-            .filter(|key| key.role.as_deref() == Some("primary"))
+            .filter(|key| key.status == KeyStatus::Primary)
             .collect();
         assert_eq!(primaries.len(), 1);
-        assert_eq!(primaries[0].kid, primary);
+        assert_eq!(primaries[0].kid.as_str(), primary);
     }
 }
 

@@ -33,7 +33,7 @@ pub async fn past_cannot_be_changed(place: Place) {
         .await
         .unwrap();
     place
-        .change(Change::GrantCredential(credential("mtls-san", "a")))
+        .change(Change::GrantCredential(credential(san("a"))))
         .await
         .unwrap();
     place.change(ordered("ordered", 1)).await.unwrap();

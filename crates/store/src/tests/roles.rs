@@ -41,7 +41,7 @@ async fn services_account_does_what_the_store_does_and_no_more() {
     let first = place.open_ring("atp").await;
     place.change(ordered("ordered", 1)).await.unwrap();
     place
-        .change(Change::GrantCredential(credential("mtls-san", "a")))
+        .change(Change::GrantCredential(credential(san("a"))))
         .await
         .unwrap();
     let signed = [signature(&first, "atp", "s")];

@@ -42,8 +42,10 @@ pub async fn a_severity_is_never_lowered(place: Place) {
             assert_eq!(place.ceremony(&name).await.state, CeremonyState::Approved);
         }
         let row = place.key(&first).await;
-        assert_eq!(row.revoked_at, Some(NOW));
-        let stands = (row.revocation_reason.unwrap(), row.compromised_since);
+        let revocation = row.revocation.unwrap();
+        assert_eq!(revocation.revoked_at.millis(), NOW);
+        let since = revocation.compromised_since.map(trust::Time::millis);
+        let stands = (revocation.reason.to_string(), since);
         assert_eq!(Some(stands), said);
     }
     // A revoked key was no primary: nobody succeeds it.
@@ -89,9 +91,10 @@ pub async fn private_half_of_a_revoked_key_is_destroyed_once(place: Place) {
     }
     let ended = async || {
         let row = place.key(&first).await;
-        (row.state, row.archived_at, row.retired_at)
+        let archived_at = row.archived_at.map(trust::Time::millis);
+        (row.status, archived_at, row.retired_at)
     };
-    assert_eq!(ended().await, ("revoked".to_owned(), Some(NOW), None));
+    assert_eq!(ended().await, (KeyStatus::Revoked, Some(NOW), None));
     place.approved_on("again", "destroy", "atp", "atp-1").await;
     conflicts(&place, destroy("again", "atp-1"), Subject::KeyState).await;
     for sql in [
@@ -104,9 +107,9 @@ pub async fn private_half_of_a_revoked_key_is_destroyed_once(place: Place) {
     // What is known of it may still become worse.
     let more = place.revocation("more", "atp", &first).await;
     place.change(more).await.unwrap();
-    assert_eq!(ended().await, ("revoked".to_owned(), Some(NOW), None));
-    let reason = place.key(&first).await.revocation_reason;
-    assert_eq!(reason.as_deref(), Some("compromised"));
+    assert_eq!(ended().await, (KeyStatus::Revoked, Some(NOW), None));
+    let reason = place.key(&first).await.revocation.unwrap().reason;
+    assert_eq!(reason.to_string(), "compromised");
 }
 
 /// A retired key of one ring and a revoked one of another, by one ceremony.
@@ -152,9 +155,19 @@ pub async fn two_keys_are_destroyed_only_when_both_are_gone(place: Place) {
     assert_eq!(place.ceremony("end").await.state, CeremonyState::Executed);
     for (name, state, seq) in [("atp-1", "archived", 1), ("oauth-1", "revoked", 2)] {
         let row = place.key(&kid(name)).await;
-        assert_eq!((row.state.as_str(), row.archived_at), (state, Some(NOW)));
+        assert_eq!(
+            (
+                row.status.as_str(),
+                row.archived_at.map(trust::Time::millis)
+            ),
+            (state, Some(NOW))
+        );
         assert_eq!(place.object_state(name).await, ObjectState::Destroyed);
-        let head = place.store.line_head(&of_key(&row.kid)).await.unwrap();
+        let head = place
+            .store
+            .line_head(&of_key(row.kid.as_str()))
+            .await
+            .unwrap();
         let head = head.unwrap();
         assert_eq!((head.seq, head.ceremony), (seq, digest("end")));
     }
@@ -176,8 +189,22 @@ pub async fn failed_destruction_tells_of_what_is_gone(place: Place) {
     place.change(gone.clone()).await.unwrap();
     conflicts(&place, gone, Subject::KeyState).await;
     conflicts(&place, execute("end"), Subject::KeyObjectState).await;
-    assert_eq!(place.key(&kid("atp-1")).await.archived_at, None);
-    assert_eq!(place.key(&kid("oauth-1")).await.archived_at, Some(NOW));
+    assert_eq!(
+        place
+            .key(&kid("atp-1"))
+            .await
+            .archived_at
+            .map(trust::Time::millis),
+        None
+    );
+    assert_eq!(
+        place
+            .key(&kid("oauth-1"))
+            .await
+            .archived_at
+            .map(trust::Time::millis),
+        Some(NOW)
+    );
     // It used no place up.
     place.approved_on("rest", "destroy", "atp", "atp-1").await;
     assert_eq!(place.seq("rest").await, 1);

@@ -34,12 +34,11 @@ pub async fn change_bumps_its_subject_alone(place: Place) {
         .await
         .unwrap();
     assert_eq!(changed(&place, &mut seen).await, ["keys"]);
-    let grant = Change::GrantCredential(credential("mtls-san", "a"));
+    let grant = Change::GrantCredential(credential(san("a")));
     place.change(grant).await.unwrap();
     assert_eq!(changed(&place, &mut seen).await, ["credentials"]);
     let withdraw = Change::WithdrawCredential {
-        kind: "mtls-san".into(),
-        value: "a".into(),
+        name: san("a"),
         at: NOW,
     };
     place.change(withdraw).await.unwrap();

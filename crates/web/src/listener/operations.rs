@@ -65,6 +65,10 @@ fn read_gauges(state: &ServerState) {
     gauge!(names::SNAPSHOT_VERSION).set(snapshot.version as f64);
     gauge!(names::SNAPSHOT_AGE_SECONDS).set(state.services.keys.confirmed_ago().as_secs_f64());
     gauge!(names::KEYS_REFUSED).set(snapshot.refused.len() as f64);
+    for table in ["signing_key", "ring", "credential"] {
+        let rows = snapshot.unreadable.iter().filter(|row| row.table == table);
+        gauge!(names::ROWS_UNREADABLE, "table" => table).set(rows.count() as f64);
+    }
     let now = state.services.env.now();
     // Archived and revoked keys do not age, and there may be a million of them.
     let ageing = snapshot

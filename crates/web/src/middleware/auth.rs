@@ -34,7 +34,7 @@ pub fn authenticate(
     match (presented.next(), presented.next()) {
         (None, _) if peer.sans.is_empty() => Caller::Anonymous,
         (None, _) => credentials
-            .by_sans(peer.sans.iter().map(String::as_str), now.millis())
+            .by_sans(peer.sans.iter().map(String::as_str), now)
             .map_or(
                 Caller::Unknown("no principal is mapped to the certificate's names"),
                 |principal| Caller::Known(principal.clone()),
@@ -42,12 +42,10 @@ pub fn authenticate(
         (Some(_), Some(_)) => Caller::Unknown("several Authorization headers"),
         (Some(value), None) => match value.to_str().ok().and_then(bearer) {
             None => Caller::Unknown("expected Authorization: Bearer and an access token"),
-            Some(access_token) => credentials
-                .by_access_token(access_token, now.millis())
-                .map_or(
-                    Caller::Unknown("the access token is unknown or expired"),
-                    |principal| Caller::Known(principal.clone()),
-                ),
+            Some(access_token) => credentials.by_access_token(access_token, now).map_or(
+                Caller::Unknown("the access token is unknown or expired"),
+                |principal| Caller::Known(principal.clone()),
+            ),
         },
     }
 }

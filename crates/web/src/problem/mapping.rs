@@ -57,7 +57,9 @@ impl From<signing::Error> for Problem {
             E::Token(ref cause) => from_token(cause, &error),
             E::Log(log::Error::Store(ref cause)) => Self::caused_by(of_store(cause), &error),
             E::Log(log::Error::Halted(_)) => Self::caused_by(Code::LogUnavailable, &error),
-            E::Randomness(_) | E::Broken(_) => Self::caused_by(Code::Internal, &error),
+            E::UnreadableRing(_) | E::Randomness(_) | E::Broken(_) => {
+                Self::caused_by(Code::Internal, &error)
+            }
         }
     }
 }

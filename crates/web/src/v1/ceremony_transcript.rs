@@ -54,7 +54,7 @@ mod tests {
         let fixture = Fixture::new().await;
         let path = |of: &str| format!("/v1/ceremonies/{of}/transcript");
         let keys = fixture.state.services.keys.current();
-        let closed = keys.rings["records"].keys[0].ceremony.clone();
+        let closed = keys.rings["records"].keys[0].ceremony.to_string();
         let answered = fixture.get(&path(&closed)).await;
         assert_eq!(answered.status, StatusCode::OK);
         let etag = format!("\"{}\"", Sha256Digest::of(&answered.body));

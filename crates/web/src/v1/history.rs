@@ -128,7 +128,7 @@ mod tests {
         let snapshot = fixture.state.services.keys.current();
         let key = &snapshot.rings["records"].keys[0];
         let ours = ["ring", "key_number", "ceremony", "log_index"].map(|name| &revoked[name]);
-        let ceremony = key.ceremony.as_str();
+        let ceremony = key.ceremony.to_string();
         let expected = [
             json!("records"),
             json!(1),

@@ -169,7 +169,7 @@ fn entry(key: &Key) -> Value {
     entry["exp"] = seconds(end).into();
     entry["ring"] = key.ring.as_ref().into();
     entry["key_number"] = key.number.into();
-    entry["ceremony"] = key.ceremony.as_str().into();
+    entry["ceremony"] = key.ceremony.to_string().into();
     if let Some(index) = key.log_index {
         entry["log_index"] = index.into();
     }

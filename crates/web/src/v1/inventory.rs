@@ -62,9 +62,7 @@ pub async fn handle(
     let snapshot = state.services.keys.current();
     let now = state.services.env.now();
     let keys = snapshot
-        .rings
-        .values()
-        .flat_map(|ring| &ring.keys)
+        .keys_by_ring()
         .map(|key| {
             Ok(InventoryKey {
                 key: KeyView::of(key)?,

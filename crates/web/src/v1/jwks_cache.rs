@@ -89,9 +89,8 @@ impl Prepared {
         Self {
             combined: Answer::new(&snapshot.jwks),
             rings: snapshot
-                .rings
-                .iter()
-                .filter_map(|(name, ring)| Some((Arc::clone(name), Answer::new(&ring.jwks)?)))
+                .jwks_by_ring()
+                .filter_map(|(name, jwks)| Some((Arc::clone(name), Answer::new(jwks)?)))
                 .collect(),
             snapshot,
         }

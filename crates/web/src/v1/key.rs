@@ -104,7 +104,7 @@ impl KeyView {
             published_at: key.published_at,
             activate_at: key.activate_at,
             retire_at: key.retire_at,
-            ceremony: key.ceremony.clone(),
+            ceremony: key.ceremony.to_string(),
             log_index: key.log_index,
             jwk,
         })
