@@ -195,23 +195,11 @@ async fn serve_witness(options: &witness::Serve, world: World) -> Result<(), Fai
 /// A ceremony that a crash stopped half way needs the executor's power to be settled; a replica
 /// has not got it, so it says so.
 async fn warn_of_unfinished(store: &Store) -> anyhow::Result<()> {
-    let rows = store.ceremonies().await?;
-    for row in &rows.unreadable {
-        tracing::error!(
-            table = row.table,
-            key = row.key,
-            why = row.why,
-            "unreadable row left out"
+    for ceremony in store.executing().await? {
+        tracing::warn!(
+            ceremony,
+            "a ceremony was interrupted: run `chancery ceremony reconcile`"
         );
-    }
-    for row in rows.read {
-        if row.state == store::CeremonyState::Executing {
-            tracing::warn!(
-                ceremony = %row.id,
-                ring = row.ring.as_ref().map(trust::Name::as_str),
-                "a ceremony was interrupted: run `chancery ceremony reconcile`"
-            );
-        }
     }
     Ok(())
 }

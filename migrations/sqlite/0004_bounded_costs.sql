@@ -7,6 +7,9 @@ CREATE INDEX log_leaf_key_act ON log_leaf (idx) WHERE kind IN ('key', 'ceremony'
 -- Acts on a device under way.
 CREATE INDEX key_object_under_way ON key_object (device) WHERE state IN ('intended', 'destroying');
 
+-- The number of a ring's next key.
+CREATE INDEX key_object_ring ON key_object (ring, number);
+
 -- Ceremonies that a replica looks for at its start.
 CREATE INDEX ceremony_open ON ceremony (state) WHERE state IN ('executing', 'executed');
 

@@ -10,7 +10,7 @@ use crate::engine::{Columns, Connection, Engine, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
 use crate::objects::expect_all_gone;
-use crate::reads::{self, FromColumns, Word};
+use crate::reads::{self, FromColumns, MAX_PAGE, Word};
 use crate::rings;
 use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
@@ -23,6 +23,9 @@ macro_rules! ceremony_columns {
 
 statements! {
     CEREMONIES = concat!("SELECT ", ceremony_columns!(), " FROM ceremony ORDER BY created_at, id");
+    /// In the words of the index of what is under way.
+    EXECUTING = "SELECT id FROM ceremony WHERE state IN ('executing', 'executed') AND state = 'executing'
+        ORDER BY id LIMIT $1";
     CEREMONY = concat!("SELECT ", ceremony_columns!(), " FROM ceremony WHERE id = $1");
     TRANSCRIPT = "SELECT transcript FROM ceremony WHERE id = $1";
     NONCE_USED = "SELECT COUNT(*) FROM ceremony
@@ -402,10 +405,22 @@ pub(crate) async fn close_effective<C: Connection>(
     close(tx, id, transcript, at).await
 }
 
+async fn executing<E: Engine>(engine: &E) -> Result<Vec<String>, Error> {
+    let mut reader = engine.reader().await?;
+    let rows = reader.fetch(EXECUTING, &[Value::Int(MAX_PAGE)]).await?;
+    rows.iter().map(|row| row.text(0)).collect()
+}
+
 impl Store {
     /// Oldest first.
     pub async fn ceremonies(&self) -> Result<Rows<CeremonyRow>, Error> {
         on!(self, engine => rows::each(engine, CEREMONIES, &[]))
+    }
+
+    /// Ids of those that were begun on a device and are not settled, at most [`MAX_PAGE`]. Costs the same
+    /// however many there have been.
+    pub async fn executing(&self) -> Result<Vec<String>, Error> {
+        on!(self, engine => executing(engine))
     }
 
     pub async fn ceremony(&self, id: &str) -> Result<Option<CeremonyRow>, Error> {

@@ -145,12 +145,14 @@ pub(crate) async fn within<T>(
 macro_rules! connection {
     ($Db:ty, $Row:ty, $classify:path) => {
         /// A connection out of the pool. It is closed instead of returned while a statement or a
-        /// transaction is unfinished on it: whoever drops it there leaves nothing half done.
+        /// transaction is unfinished on it: whoever drops it there leaves nothing half done. So is one that was
+        /// told that its server is not there for us, such as a primary that has become a standby.
         pub(crate) struct TxConnection {
             connection: sqlx::pool::PoolConnection<$Db>,
             limit: std::time::Duration,
             in_statement: bool,
             in_transaction: bool,
+            unusable: bool,
         }
 
         impl TxConnection {
@@ -164,6 +166,7 @@ macro_rules! connection {
                         limit,
                         in_statement: false,
                         in_transaction: false,
+                        unusable: false,
                     }),
                     Err(source) => Err(not_acquired(pool, source)),
                 }
@@ -208,7 +211,7 @@ macro_rules! connection {
 
         impl Drop for TxConnection {
             fn drop(&mut self) {
-                if self.in_statement || self.in_transaction {
+                if self.in_statement || self.in_transaction || self.unusable {
                     self.connection.close_on_drop();
                 }
             }
@@ -224,7 +227,9 @@ macro_rules! connection {
             ) -> Result<u64, Error> {
                 self.in_statement = true;
                 let work = Self::query(sql, values).execute(&mut *self.connection);
-                let done = within(self.limit, "write", work, $classify).await?;
+                let done = within(self.limit, "write", work, $classify).await;
+                self.unusable |= matches!(done, Err(Error::Unavailable { .. }));
+                let done = done?;
                 self.in_statement = false;
                 Ok(done.rows_affected())
             }
@@ -236,7 +241,9 @@ macro_rules! connection {
             ) -> Result<Vec<$Row>, Error> {
                 self.in_statement = true;
                 let work = Self::query(sql, values).fetch_all(&mut *self.connection);
-                let rows = within(self.limit, "read", work, $classify).await?;
+                let rows = within(self.limit, "read", work, $classify).await;
+                self.unusable |= matches!(rows, Err(Error::Unavailable { .. }));
+                let rows = rows?;
                 self.in_statement = false;
                 Ok(rows)
             }

@@ -186,6 +186,35 @@ async fn server_gone_and_back() {
     assert_eq!(heard.unwrap().unwrap(), since + 1);
 }
 
+/// A primary that became a standby, and is one no more: a connection from then is not used again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_a2_a_connection_that_was_read_only_is_thrown_away() {
+    let server = server::own().await;
+    let place = Place::on(&server).await;
+    let name = "chancery";
+    let read_only =
+        |value: &str| format!("ALTER DATABASE {name} SET default_transaction_read_only = {value}");
+    place.raw(&read_only("on")).await.unwrap();
+    let replica = place.replica().await;
+    for _ in 0..3 {
+        let refused = record(&replica).await;
+        assert!(
+            matches!(refused, Err(Error::Unavailable { .. })),
+            "{refused:?}"
+        );
+    }
+    // The owner's own sessions are read-only as well by now.
+    let mut owner = place.other_connection().await;
+    for sql in [
+        "SET default_transaction_read_only = off".to_owned(),
+        read_only("off"),
+    ] {
+        let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut owner);
+        done.await.unwrap();
+    }
+    record(&replica).await.unwrap();
+}
+
 /// The one failure that is not a failure: the server dies between COMMIT and its answer.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn connection_lost_in_commit_is_an_unknown_outcome() {

@@ -124,7 +124,7 @@ fn walk(sql: &str, plan: &[String]) -> Option<String> {
         ];
         // A row that is put in has no children; SQLite lists how it would look for them.
         let first = sql.contains("LIMIT 1") && !sql.contains("WHERE");
-        let looks = !first && !(sql.starts_with("INSERT") && sql.contains("VALUES"));
+        let looks = !(first || sql.starts_with("INSERT") && sql.contains("VALUES"));
         let scanned =
             looks && (of_growing(line, "SCAN ") || named.iter().any(|alias| line.contains(alias)));
         let sequential = of_growing(line, "Seq Scan on ");
