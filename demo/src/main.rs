@@ -86,26 +86,10 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
             stage.url(),
             stage.directory().display()
         ));
-        interrupted().await;
+        base::system::shutdown_signal().await;
     }
     stage.end();
     outcome
-}
-
-/// Ctrl-C, or what a supervisor sends: either way the service is stopped with us.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
 }
 
 async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {

@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use trust::Time;
 
 use super::PUBLISH_SAFETY;
+use base::system::now;
 use verify::client::Client;
 use verify::output::{Failure, Output};
 
@@ -548,15 +549,4 @@ fn free_port() -> Result<u16, Failure> {
     Ok(std::net::TcpListener::bind("127.0.0.1:0")?
         .local_addr()?
         .port())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of this program that reads the wall clock"
-)]
-fn now() -> Time {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }
