@@ -13,7 +13,8 @@ use clap::Parser as _;
 
 use crate::cli::{Arguments, Command, LogCommand, World, from_keys};
 use crate::config::Config;
-use base::{Env, NoRandomness, Tasks};
+use base::system::{fill, now, shutdown_signal};
+use base::{Env, Tasks};
 use keyring::keys::Keys;
 use keyring::signing::{self, Signing};
 use keyring::verification::{self, EvidenceBuilder, Verification};
@@ -202,39 +203,4 @@ async fn warn_of_unfinished(store: &Store) -> anyhow::Result<()> {
         );
     }
     Ok(())
-}
-
-/// Ctrl-C, or what systemd and Kubernetes send.
-async fn shutdown_signal() {
-    let interrupt = tokio::signal::ctrl_c();
-    match tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = interrupt => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = interrupt.await;
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that reads the wall clock"
-)]
-fn now() -> trust::Time {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    trust::Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place that draws randomness"
-)]
-fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
-    aws_lc_rs::rand::fill(bytes).map_err(|_| NoRandomness)
 }

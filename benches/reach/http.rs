@@ -85,11 +85,3 @@ impl Client {
         }
     }
 }
-
-/// One request on a connection of its own.
-pub fn once(address: SocketAddr, request: &[u8]) -> Result<(u16, Vec<u8>)> {
-    let mut client = Client::connect(address)?;
-    client
-        .send(request)
-        .map(|(status, body)| (status, body.to_vec()))
-}

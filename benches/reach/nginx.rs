@@ -9,9 +9,9 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
 
-use super::http::{once, request};
-use super::installation::free_port;
-use super::process::Running;
+use testkit::http::send;
+use testkit::installation::free_port;
+use testkit::process::Running;
 
 pub struct Nginx {
     running: Running,
@@ -21,7 +21,8 @@ pub struct Nginx {
 impl Nginx {
     /// Serves `body` at `/jwks.json` out of `directory`, with the headers that the service sends.
     pub fn start(directory: &Path, body: &[u8]) -> Result<Self> {
-        let address = free_port()?;
+        let authority = free_port()?;
+        let address = authority.parse()?;
         fs::create_dir_all(directory)?;
         fs::write(directory.join("jwks.json"), body)?;
         fs::write(
@@ -42,10 +43,13 @@ impl Nginx {
             .spawn()
             .context("nginx (Debian: nginx)")?;
         let mut running = Running::new(child);
-        let ask = request("GET", "/jwks.json", None, "");
+        let is_served = || {
+            let answer = send(&authority, "GET", "/jwks.json", &[], b"");
+            answer.is_ok_and(|answer| answer.status == 200 && answer.body == body)
+        };
         let end = Instant::now() + Duration::from_secs(10);
-        while !once(address, &ask).is_ok_and(|(status, served)| status == 200 && served == body) {
-            if running.has_ended() || Instant::now() > end {
+        while !is_served() {
+            if !running.is_alive() || Instant::now() > end {
                 let said = fs::read_to_string(directory.join("error.log")).unwrap_or_default();
                 bail!("nginx does not serve the file: {said}");
             }

@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 
 use super::installation::{Installation, TOKEN};
-use super::process::Running;
+use testkit::process::Running;
 
 pub struct Remote {
     module: PathBuf,
@@ -24,7 +24,7 @@ pub struct Remote {
 impl Remote {
     pub fn new(installation: &Installation) -> Self {
         Self {
-            module: installation.module.clone(),
+            module: installation.module().to_owned(),
             conf: installation.token_file("softhsm2.conf"),
             socket: installation.token_file("hsm.sock"),
             server: None,
@@ -65,7 +65,7 @@ impl Remote {
         let mut server = Running::leader(child);
         let end = Instant::now() + Duration::from_secs(10);
         while UnixStream::connect(&self.socket).is_err() {
-            if server.has_ended() || Instant::now() > end {
+            if !server.is_alive() || Instant::now() > end {
                 bail!("p11-kit server does not come up");
             }
             sleep(Duration::from_micros(500));

@@ -1,75 +1,9 @@
-//! Children and what they use: CPU and memory of a whole process tree, from /proc.
+//! What processes use: CPU and memory of a whole process tree, from /proc.
 
 use std::collections::HashMap;
 use std::fs;
-use std::process::Child;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use rustix::process::{Pid, Signal, kill_process, kill_process_group};
-
-/// A child that does not outlive us.
-pub struct Running {
-    child: Child,
-    group: bool,
-}
-
-impl Running {
-    pub fn new(child: Child) -> Self {
-        Self {
-            child,
-            group: false,
-        }
-    }
-
-    /// A child that leads a process group, which ends with it.
-    pub fn leader(child: Child) -> Self {
-        Self { child, group: true }
-    }
-
-    pub fn id(&self) -> u32 {
-        self.child.id()
-    }
-
-    pub fn has_ended(&mut self) -> bool {
-        !matches!(self.child.try_wait(), Ok(None))
-    }
-
-    /// In order, with a limit.
-    pub fn terminate(&mut self) {
-        self.signal(Signal::TERM);
-        let end = Instant::now() + Duration::from_secs(5);
-        while !self.has_ended() && Instant::now() < end {
-            sleep(Duration::from_millis(5));
-        }
-        self.kill();
-    }
-
-    pub fn kill(&mut self) {
-        if !self.has_ended() {
-            self.signal(Signal::KILL);
-            // Nothing is left to do about a child that cannot be waited for.
-            let _ = self.child.wait();
-        }
-    }
-
-    fn signal(&self, signal: Signal) {
-        let pid = i32::try_from(self.child.id()).ok().and_then(Pid::from_raw);
-        // It may have ended by itself just now.
-        let _ = match (pid, self.group) {
-            (Some(pid), true) => kill_process_group(pid, signal),
-            (Some(pid), false) => kill_process(pid, signal),
-            (None, _) => Ok(()),
-        };
-    }
-}
-
-impl Drop for Running {
-    fn drop(&mut self) {
-        self.kill();
-    }
-}
 
 /// The fields of a stat file after the command, which may itself hold blanks and brackets.
 fn stat(path: &str) -> Option<Vec<u64>> {

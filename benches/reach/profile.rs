@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use anyhow::{Result, anyhow};
 
-use super::installation::said;
 use super::plot::{self, short};
 use super::process;
 use super::report::{Section, table};
+use testkit::process::done;
 
 /// Functions that take less of the whole are left out, in percent.
 const LEAST: f64 = 0.4;
@@ -69,13 +69,13 @@ fn functions(root: u32, length: Duration) -> Result<Vec<String>> {
 fn sampled(root: u32, length: Duration, file: &Path) -> Result<Vec<String>> {
     let pids: Vec<String> = process::tree(root)?.iter().map(u32::to_string).collect();
     let seconds = length.as_secs().max(1).to_string();
-    said(
+    done(
         Command::new("perf")
             .args(["record", "-q", "-F", "997", "-p", &pids.join(","), "-o"])
             .arg(file)
             .args(["--", "sleep", &seconds]),
     )?;
-    let whole = said(
+    let whole = done(
         Command::new("perf")
             .args([
                 "report",
@@ -92,7 +92,7 @@ fn sampled(root: u32, length: Duration, file: &Path) -> Result<Vec<String>> {
             ])
             .arg(file),
     )?;
-    let samples: Vec<Sample> = whole.lines().filter_map(sample).collect();
+    let samples: Vec<Sample> = whole.text()?.lines().filter_map(sample).collect();
     if samples.is_empty() {
         return Err(anyhow!("perf saw nothing"));
     }

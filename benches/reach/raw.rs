@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail};
 use serde::{Deserialize, Serialize};
 
-use super::process::{Running, own_cpu};
+use super::process::own_cpu;
+use testkit::process::Running;
 
 /// What one child did in one stretch.
 #[derive(Serialize, Deserialize, Clone, Copy, Default)]

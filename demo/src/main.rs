@@ -77,6 +77,7 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
             "there is no program {program}: build it first (cargo build --bin chancery)"
         )));
     }
+    output.remark("\n== A token, three custodians, and a genesis signed by all of them");
     let mut stage = Stage::new(arguments.directory, arguments.keep, program, output)?;
     let outcome = play(&mut stage, output).await;
     if outcome.is_ok() && arguments.keep {
@@ -86,41 +87,24 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
             stage.url(),
             stage.directory().display()
         ));
-        interrupted().await;
+        base::system::shutdown_signal().await;
     }
-    stage.end();
     outcome
 }
 
-/// Ctrl-C, or what a supervisor sends: either way the service is stopped with us.
-async fn interrupted() {
-    use tokio::signal::unix::{SignalKind, signal};
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            tokio::select! {
-                _ = tokio::signal::ctrl_c() => {}
-                _ = terminate.recv() => {}
-            }
-        }
-        Err(_) => {
-            let _ = tokio::signal::ctrl_c().await;
-        }
-    }
-}
-
-async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
+async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
     let act = |text: &str| output.remark(format!("\n== {text}"));
 
-    act("A token, three custodians, and a genesis signed by all of them");
-    stage.token()?;
-    stage.custodians(&["ada", "grace", "mary"])?;
-    let genesis = stage.genesis(2)?;
+    for custodian in ["ada", "grace", "mary"] {
+        stage.installation.add_custodian(custodian, "ed25519")?;
+    }
+    stage.installation.found()?;
+    let genesis = stage.installation.genesis.clone();
 
     act("A ring, and its first key under a quorum of two");
-    stage.chancery(&["migrate"])?;
-    stage.chancery(&["ceremony", "genesis", "install", "genesis.json"])?;
+    stage.installation.install()?;
     stage.chancery(&["ring", "create", RING, "--algorithm", "ES256", "--apply"])?;
-    let first = stage.ceremony(RING, "ada", &["grace", "mary"], "first key of the ring")?;
+    let first = stage.ceremony(RING, "ada", "first key of the ring")?;
 
     act("The log's own key, generated in the same way: it signs the checkpoints of the log");
     let log = [
@@ -132,10 +116,10 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
         "--apply",
     ];
     stage.chancery(&log)?;
-    let log_key = stage.ceremony(trust::LOG_RING, "mary", &["ada", "grace"], "the log's key")?;
+    let log_key = stage.ceremony(trust::LOG_RING, "mary", "the log's key")?;
 
     act("The service; the key is published first and signs later");
-    stage.serve().await?;
+    stage.serve()?;
     stage.access_token("integrity-service", RING)?;
     stage.wait_for_activation(&first, output).await?;
     stage.chancery(&["ring", "rotate", RING, "--apply"])?;
@@ -148,7 +132,7 @@ async fn play(stage: &mut Stage<'_>, output: &Output) -> Result<(), Failure> {
     let jwks_before = stage.verify("before.jws").await?;
 
     act("Rotation under load: a standby key by quorum, published, then the switch");
-    let second = stage.ceremony(RING, "grace", &["ada", "mary"], "quarterly rotation")?;
+    let second = stage.ceremony(RING, "grace", "quarterly rotation")?;
     stage.wait_for_activation(&second, output).await?;
     let load = Load::start(stage.client()?, RING);
     tokio::time::sleep(Duration::from_secs(1)).await;

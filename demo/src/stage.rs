@@ -1,34 +1,30 @@
-//! The props: a directory, a token, custodians with SSH keys, and the service as a child process.
+//! What the demonstration acts on: an installation with its service, and files beside it.
 
-use std::fmt::Display;
 use std::fs;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, anyhow};
-use serde_json::value::Index;
 use serde_json::{Value, json};
+use tempfile::TempDir;
+use testkit::ceremony::Held;
+use testkit::installation::{Installation, Plan, Service, free_port, text};
 use trust::Time;
 
 use super::PUBLISH_SAFETY;
+use super::isolation::isolated;
+use base::system::now;
 use verify::client::Client;
 use verify::output::{Failure, Output};
 
-/// Makes a SoftHSM token; the same script as everywhere else.
-const INIT_TOKEN: &str = include_str!("../../softhsm/init-token");
-
-pub struct Stage<'a> {
-    directory: PathBuf,
-    keep: bool,
-    program: PathBuf,
-    output: &'a Output,
-    port: u16,
-    operations_port: u16,
-    module: String,
-    service: Option<Child>,
+/// Stopped when it is let go of, and removed if it is not to be kept.
+pub struct Stage {
+    service: Option<Service>,
+    pub installation: Installation,
+    _directory: Option<TempDir>,
 }
 
 /// A key born here.
@@ -38,15 +34,15 @@ pub struct Born {
     pub activate_at: Time,
 }
 
-impl<'a> Stage<'a> {
+impl Stage {
+    /// With a token.
     pub fn new(
         directory: Option<PathBuf>,
         keep: bool,
         program: PathBuf,
-        output: &'a Output,
+        output: &Output,
     ) -> Result<Self, Failure> {
-        let keep = keep || directory.is_some();
-        let directory = match directory {
+        let temporary = match &directory {
             Some(directory) if directory.exists() => {
                 return Err(Failure::refused(format!(
                     "{} already exists; the demonstration needs a new directory",
@@ -54,391 +50,151 @@ impl<'a> Stage<'a> {
                 )));
             }
             Some(directory) => {
-                fs::create_dir_all(&directory)?;
-                directory
+                fs::create_dir_all(directory)?;
+                None
             }
-            None => tempfile::Builder::new()
-                .prefix("chancery-demo-")
-                .tempdir()?
-                .keep(),
+            None => {
+                let mut new = tempfile::Builder::new()
+                    .prefix("chancery-demo-")
+                    .tempdir()?;
+                new.disable_cleanup(keep);
+                Some(new)
+            }
         };
-        let directory = directory.canonicalize()?;
-        Ok(Self {
+        let directory = directory
+            .as_deref()
+            .or(temporary.as_ref().map(TempDir::path))
+            .context("a directory")?
+            .canonicalize()?;
+        let output = output.clone();
+        let installation = Installation::with_token(Plan {
+            program: std::path::absolute(program)?,
+            token: directory.join("token"),
             directory,
-            keep,
-            program,
-            output,
-            port: free_port()?,
-            operations_port: free_port()?,
-            module: String::new(),
+            token_label: "demonstration".to_owned(),
+            environment: "demonstration".to_owned(),
+            store: "sqlite:chancery.db".to_owned(),
+            api: free_port()?,
+            operations: free_port()?,
+            publish_safety: PUBLISH_SAFETY,
+            settings: vec![
+                ("service", format!("history_ring = \"{}\"", super::RING)),
+                ("telemetry", "format = \"text\"".to_owned()),
+            ],
+            narrate: Some(Arc::new(move |command: &str| {
+                output.remark(format!("$ {command}"));
+            })),
+        })
+        .map_err(Failure::unavailable)?;
+        Ok(Self {
             service: None,
+            installation,
+            _directory: temporary,
         })
     }
 
     pub fn directory(&self) -> &Path {
-        &self.directory
+        &self.installation.plan.directory
     }
 
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}", self.installation.plan.api)
     }
 
-    pub fn token(&mut self) -> Result<(), Failure> {
-        self.output
-            .remark("$ softhsm/init-token token demonstration");
-        let mut child = Command::new("sh")
-            .args(["-s", "token", "demonstration"])
-            .current_dir(&self.directory)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()?;
-        if let Some(mut stdin) = child.stdin.take() {
-            stdin.write_all(INIT_TOKEN.as_bytes())?;
-        }
-        let said = child.wait_with_output()?;
-        if !said.status.success() {
-            return Err(Failure::unavailable(anyhow!(
-                "the token could not be initialised"
-            )));
-        }
-        self.module = String::from_utf8_lossy(&said.stdout).trim().to_owned();
-        Ok(())
-    }
-
-    pub fn custodians(&self, names: &[&str]) -> Result<(), Failure> {
-        for name in names {
-            self.output
-                .remark(format!("$ ssh-keygen -t ed25519 -C {name} -f {name}"));
-            let status = Command::new("ssh-keygen")
-                .args(["-q", "-t", "ed25519", "-N", "", "-C", name, "-f", name])
-                .current_dir(&self.directory)
-                .status()
-                .context("cannot run ssh-keygen")?;
-            if !status.success() {
-                return Err(anyhow!("ssh-keygen failed").into());
-            }
-        }
-        Ok(())
-    }
-
-    fn ssh_sign(&self, key: &str, namespace: &str, file: &str) -> Result<(), Failure> {
-        let status = Command::new("ssh-keygen")
-            .args(["-q", "-Y", "sign", "-n", namespace, "-f", key, file])
-            .current_dir(&self.directory)
-            .status()
-            .context("cannot run ssh-keygen")?;
-        match status.success() {
-            true => Ok(()),
-            false => Err(anyhow!("ssh-keygen did not sign {file} with {key}").into()),
-        }
-    }
-
-    /// Returns the digest that is pinned, and writes the configuration that pins it.
-    pub fn genesis(&self, threshold: usize) -> Result<String, Failure> {
-        let threshold = threshold.to_string();
-        let members = ["ada", "grace", "mary"].map(|name| format!("{name}={name}.pub"));
-        let mut new = vec![
-            "ceremony",
-            "genesis",
-            "new",
-            "--service",
-            "chancery",
-            "--environment",
-            "demonstration",
-            "--threshold",
-            &threshold,
-            "--out",
-            "genesis.pae",
-        ];
-        for member in &members {
-            new.extend(["--member", member]);
-        }
-        let said = self.chancery(&new)?;
-        let namespace = text(&said, "namespace")?;
-        let mut assemble = vec![
-            "ceremony",
-            "genesis",
-            "assemble",
-            "genesis.pae",
-            "--out",
-            "genesis.json",
-        ];
-        let mut signatures = Vec::new();
-        for name in ["ada", "grace", "mary"] {
-            self.output.remark(format!(
-                "$ ssh-keygen -Y sign -n {namespace} -f {name} genesis.pae"
-            ));
-            let file = format!("genesis.{name}.sig");
-            self.ssh_sign(name, &namespace, "genesis.pae")?;
-            fs::rename(
-                self.directory.join("genesis.pae.sig"),
-                self.directory.join(&file),
-            )?;
-            signatures.push(file);
-        }
-        for file in &signatures {
-            assemble.extend(["--signature", file]);
-        }
-        let genesis = text(&self.chancery(&assemble)?, "genesis")?;
-        fs::write(
-            self.directory.join("chancery.toml"),
-            self.configuration(&genesis),
-        )?;
-        Ok(genesis)
-    }
-
-    fn configuration(&self, genesis: &str) -> String {
-        let token = self.directory.join("token");
-        let uri = format!(
-            "pkcs11:token=demonstration?module-path={}&pin-source=file:{}",
-            self.module,
-            token.join("pin").display()
-        );
-        let environment = format!(
-            "environment = {{ SOFTHSM2_CONF = \"{}\" }}",
-            token.join("softhsm2.conf").display()
-        );
-        format!(
-            "profile = \"demonstration\"\n\n\
-             [service]\nname = \"chancery\"\nenvironment = \"demonstration\"\nissuer = \"{url}\"\nhistory_ring = \"{ring}\"\n\n\
-             [http]\nlisten = \"127.0.0.1:{port}\"\noperations_listen = \"127.0.0.1:{operations}\"\n\n\
-             [store]\nurl = \"sqlite:chancery.db\"\n\n\
-             [token]\nuri = \"{uri}\"\nprofile = \"softhsm\"\n{environment}\n\n\
-             [executor]\nuri = \"{uri}\"\nprofile = \"softhsm\"\n{environment}\n\n\
-             [publication]\npublish_safety = \"{safety}s\"\n\n\
-             [trust]\ngenesis = \"{genesis}\"\n\n\
-             [telemetry]\nformat = \"text\"\n",
-            url = self.url(),
-            ring = super::RING,
-            port = self.port,
-            operations = self.operations_port,
-            safety = PUBLISH_SAFETY.as_secs(),
-        )
-    }
-
-    /// Runs this program as a person would, in the directory, and returns its JSON.
+    /// Runs the program as a person would, in the directory, and returns its JSON.
     pub fn chancery(&self, arguments: &[&str]) -> Result<Value, Failure> {
-        self.run(Command::new(&self.program), arguments)
+        Ok(self.installation.chancery(arguments)?)
     }
 
     /// The same, and without a network if that can be had.
     pub fn offline(&self, without_network: bool, arguments: &[&str]) -> Result<Value, Failure> {
-        match without_network {
-            true => self.run(super::isolation::isolated(&self.program), arguments),
-            false => self.chancery(arguments),
+        if !without_network {
+            return self.chancery(arguments);
         }
+        let program = isolated(&self.installation.plan.program);
+        let said = self.installation.run_by(program, arguments)?;
+        Ok(self.installation.succeeded(said, arguments)?)
     }
 
     /// What a command says, also if it says no.
     pub fn said(&self, arguments: &[&str]) -> Result<Value, Failure> {
-        self.output
-            .remark(format!("$ chancery {}", arguments.join(" ")));
-        let said = Command::new(&self.program)
-            .args(["--output", "json"])
-            .args(arguments)
-            .current_dir(&self.directory)
-            .stderr(Stdio::inherit())
-            .output()?;
-        Ok(serde_json::from_slice(&said.stdout).context("its output is not JSON")?)
+        Ok(self.installation.run(arguments)?.json()?)
     }
 
-    fn run(&self, mut program: Command, arguments: &[&str]) -> Result<Value, Failure> {
-        self.output
-            .remark(format!("$ chancery {}", arguments.join(" ")));
-        let said = program
-            .args(["--output", "json"])
-            .args(arguments)
-            .current_dir(&self.directory)
-            .stderr(Stdio::inherit())
-            .output()?;
-        let value: Value = serde_json::from_slice(&said.stdout).unwrap_or_default();
-        if !said.status.success() {
-            let why = value["error"]["message"]
-                .as_str()
-                .unwrap_or("no reason given");
-            return Err(anyhow!("`chancery {}` failed: {why}", arguments.join(" ")).into());
-        }
-        Ok(value)
-    }
-
-    /// Proposed by one, approved by two, executed, accepted by the same two.
-    pub fn ceremony(
-        &self,
-        ring: &str,
-        proposer: &str,
-        custodians: &[&str],
-        reason: &str,
-    ) -> Result<Born, Failure> {
-        let said = self.chancery(&[
-            "ceremony",
-            "new",
-            "generate",
-            "--ring",
-            ring,
-            "--proposer",
-            proposer,
-            "--key",
-            proposer,
-            "--reason",
-            reason,
-        ])?;
-        let ceremony = text(&said, "ceremony")?;
-        for custodian in custodians {
-            self.chancery(&["ceremony", "approve", &ceremony, "--key", custodian])?;
-        }
-        let executed = self.chancery(&["ceremony", "execute", &ceremony])?;
-        let kid = text(&executed["kids"], 0)?;
-        for custodian in custodians {
-            self.chancery(&[
-                "ceremony", "accept", &ceremony, "--kid", &kid, "--key", custodian,
-            ])?;
-        }
+    /// A key under a quorum of two, proposed by the third.
+    pub fn ceremony(&self, ring: &str, proposer: &str, reason: &str) -> Result<Born, Failure> {
+        let held = self.installation.generate(ring, proposer, reason)?;
+        let kid = held.kid()?.to_owned();
         let key = self.chancery(&["key", "show", &kid])?;
         let activate_at = text(&key, "activate_at")?
             .parse()
             .map_err(|e| anyhow!("activate_at: {e}"))?;
         Ok(Born {
-            ceremony,
+            ceremony: held.ceremony,
             kid,
             activate_at,
         })
     }
 
-    /// A key is revoked as compromised: proposed by one, approved and accepted by two.
+    /// A key is revoked as compromised under the same quorum.
     pub fn revocation(
         &self,
         ring: &str,
         key: &Born,
         since: &str,
         proposer: &str,
-        custodians: &[&str],
         reason: &str,
-    ) -> Result<(), Failure> {
-        let said = self.chancery(&[
-            "ring",
-            "revoke",
-            ring,
-            "--kid",
-            &key.kid,
-            "--because",
-            "compromised",
-            "--compromised-since",
-            since,
-            "--proposer",
-            proposer,
-            "--key",
-            proposer,
-            "--reason",
-            reason,
-            "--apply",
-        ])?;
-        let ceremony = text(&said, "ceremony")?;
-        for custodian in custodians {
-            self.chancery(&["ceremony", "approve", &ceremony, "--key", custodian])?;
-        }
-        self.chancery(&["ceremony", "execute", &ceremony])?;
-        for custodian in custodians {
-            self.chancery(&[
-                "ceremony", "accept", &ceremony, "--kid", &key.kid, "--key", custodian,
-            ])?;
-        }
-        Ok(())
+    ) -> Result<Held, Failure> {
+        let mut words = vec!["ring", "revoke", ring, "--kid", &key.kid, "--apply"];
+        words.extend(["--because", "compromised", "--compromised-since", since]);
+        Ok(self.installation.hold(&words, proposer, reason)?)
     }
 
     /// What somebody does who has the PIN: the token signs, and the service never hears of it.
     pub fn pkcs11_sign(&self, kid: &str, digest: &str) -> Result<Vec<u8>, Failure> {
-        let token = self.directory.join("token");
         let key = self.chancery(&["key", "show", kid])?;
-        let pin = fs::read_to_string(token.join("pin"))?;
-        let status = Command::new("pkcs11-tool")
-            .env("SOFTHSM2_CONF", token.join("softhsm2.conf"))
-            .env("PIN", pin.trim())
-            .args(["--module", &self.module, "--token-label", "demonstration"])
-            .args([
-                "--login",
-                "--pin",
-                "env:PIN",
-                "--sign",
-                "--mechanism",
-                "ECDSA",
-            ])
-            .args(["--id", &text(&key["location"]["pkcs11"], "cka_id")?])
-            .args(["--input-file", digest, "--output-file", "loot.signature"])
-            .current_dir(&self.directory)
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status()
-            .context("cannot run pkcs11-tool")?;
-        if !status.success() {
-            return Err(anyhow!("pkcs11-tool did not sign").into());
+        let id = text(&key["location"]["pkcs11"], "cka_id")?;
+        let mut words = vec!["--sign", "--mechanism", "ECDSA", "--id", &id];
+        words.extend(["--input-file", digest, "--output-file", "loot.signature"]);
+        let said = self.installation.token_tool(&words)?;
+        if said.code != Some(0) {
+            return Err(anyhow!("pkcs11-tool did not sign: {}", said.stderr).into());
         }
-        Ok(fs::read(self.directory.join("loot.signature"))?)
+        Ok(fs::read(self.installation.file("loot.signature"))?)
     }
 
-    pub fn now(&self) -> Time {
-        now()
+    pub fn write(&self, file: &str, bytes: impl AsRef<[u8]>) -> Result<(), Failure> {
+        Ok(fs::write(self.installation.file(file), bytes)?)
     }
 
-    pub fn write(&self, file: &str, text: &str) -> Result<(), Failure> {
-        self.write_bytes(file, text.as_bytes())
-    }
-
-    pub fn write_bytes(&self, file: &str, bytes: &[u8]) -> Result<(), Failure> {
-        Ok(fs::write(self.directory.join(file), bytes)?)
-    }
-
-    pub async fn serve(&mut self) -> Result<(), Failure> {
-        self.output.remark("$ chancery serve &");
-        let log = fs::File::create(self.directory.join("service.log"))?;
-        let child = Command::new(&self.program)
-            .arg("serve")
-            .current_dir(&self.directory)
-            .stdin(Stdio::null())
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        self.service = Some(child);
-        let client = Client::new(&format!("http://127.0.0.1:{}", self.operations_port), None)?;
-        for _ in 0..200 {
-            if client.get("/health/ready").await.is_ok() {
-                return Ok(());
-            }
-            let exited = self
-                .service
-                .as_mut()
-                .and_then(|child| child.try_wait().ok().flatten());
-            if exited.is_some() {
-                break;
-            }
-            tokio::time::sleep(Duration::from_millis(50)).await;
-        }
-        let log = fs::read_to_string(self.directory.join("service.log")).unwrap_or_default();
-        Err(Failure::unavailable(anyhow!(
-            "the service did not become ready:\n{log}"
-        )))
+    pub fn serve(&mut self) -> Result<(), Failure> {
+        let mut service = self.installation.start([("", ""); 0])?;
+        service
+            .wait_until("/health/ready")
+            .map_err(Failure::unavailable)?;
+        self.service = Some(service);
+        Ok(())
     }
 
     pub fn access_token(&self, principal: &str, ring: &str) -> Result<(), Failure> {
         let role = format!("signer:{ring}");
-        let said = self.chancery(&["access", "grant", principal, "--role", &role])?;
-        let access_token = text(&said, "access_token")?;
+        let access_token = self.installation.grant(principal, &[&role])?;
         let mut file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
             .mode(0o600)
-            .open(self.directory.join("access-token"))?;
+            .open(self.installation.file("access-token"))?;
         file.write_all(access_token.as_bytes())?;
         Ok(())
     }
 
     pub fn client(&self) -> Result<Client, Failure> {
-        Client::with_token_file(&self.url(), &self.directory.join("access-token"))
+        Client::with_token_file(&self.url(), &self.installation.file("access-token"))
     }
 
     /// Waits until the key has been published for `publish_safety`.
     pub async fn wait_for_activation(&self, key: &Born, output: &Output) -> Result<(), Failure> {
-        let now = now();
-        let rest = key.activate_at.since(now) + Duration::from_millis(50);
+        let rest = key.activate_at.since(now()) + Duration::from_millis(50);
         output.remark(format!(
             "  {} is published; it may sign in {:.1} s",
             key.kid,
@@ -457,7 +213,7 @@ impl<'a> Stage<'a> {
                 .take(most)
                 .collect();
             if !lines.is_empty() {
-                fs::write(self.directory.join("lines.txt"), lines.join(&b'\n'))?;
+                fs::write(self.installation.file("lines.txt"), lines.join(&b'\n'))?;
                 return Ok(((*file).to_owned(), lines.len()));
             }
         }
@@ -488,7 +244,7 @@ impl<'a> Stage<'a> {
     pub async fn verify(&self, file: &str) -> Result<Value, Failure> {
         let results = self.chancery(&["verify", file, "--url", &self.url()])?;
         let jwks = self.client()?.get("/.well-known/jwks.json").await?;
-        fs::write(self.directory.join("jwks.json"), jwks)?;
+        fs::write(self.installation.file("jwks.json"), jwks)?;
         self.chancery(&["verify", file, "--jwks", "jwks.json"])?;
         let mut counts = serde_json::Map::new();
         for result in results.as_array().into_iter().flatten() {
@@ -501,10 +257,10 @@ impl<'a> Stage<'a> {
 
     /// What becomes of the transcript when one byte in its middle is another.
     pub fn tampered(&self, file: &str, genesis: &str) -> Result<&'static str, Failure> {
-        let mut bytes = fs::read(self.directory.join(file))?;
+        let mut bytes = fs::read(self.installation.file(file))?;
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
-        fs::write(self.directory.join("tampered.transcript"), bytes)?;
+        fs::write(self.installation.file("tampered.transcript"), bytes)?;
         let verdict = self.chancery(&[
             "ceremony",
             "verify",
@@ -518,45 +274,4 @@ impl<'a> Stage<'a> {
             "ACCEPTED"
         })
     }
-
-    /// Stops the service and removes what is not to be kept.
-    pub fn end(&mut self) {
-        if let Some(mut child) = self.service.take() {
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        if !self.keep {
-            let _ = fs::remove_dir_all(&self.directory);
-        }
-    }
-}
-
-impl Drop for Stage<'_> {
-    fn drop(&mut self) {
-        self.end();
-    }
-}
-
-pub fn text(value: &Value, member: impl Index + Display + Copy) -> Result<String, Failure> {
-    value[member]
-        .as_str()
-        .map(str::to_owned)
-        .ok_or_else(|| anyhow!("no {member} in {value}").into())
-}
-
-fn free_port() -> Result<u16, Failure> {
-    Ok(std::net::TcpListener::bind("127.0.0.1:0")?
-        .local_addr()?
-        .port())
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of this program that reads the wall clock"
-)]
-fn now() -> Time {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -9,7 +9,9 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::{Value, json};
 
 use super::isolation::isolated;
-use super::stage::{Born, Stage, text};
+use super::stage::{Born, Stage};
+use base::system::now;
+use testkit::installation::text;
 use verify::output::{Failure, Output};
 
 /// The verifier that somebody else wrote, in another language; it is part of the sources.
@@ -27,7 +29,7 @@ pub struct Report {
 }
 
 pub async fn play(
-    stage: &Stage<'_>,
+    stage: &Stage,
     output: &Output,
     ring: &str,
     stolen: &Born,
@@ -35,7 +37,7 @@ pub async fn play(
 ) -> Result<Report, Failure> {
     let genuine = sign(stage, ring, b"a genuine record").await?;
     tokio::time::sleep(Duration::from_millis(50)).await;
-    let since = stage.now();
+    let since = now();
     tokio::time::sleep(Duration::from_millis(50)).await;
 
     let forged = steal(stage, output, stolen)?;
@@ -51,7 +53,6 @@ pub async fn play(
         stolen,
         &since.to_string(),
         "mary",
-        &["ada", "grace"],
         "its PIN was disclosed",
     )?;
     let genuine_verdict = until_revoked(stage, "genuine.jws").await?;
@@ -97,21 +98,21 @@ pub async fn play(
     })
 }
 
-async fn sign(stage: &Stage<'_>, ring: &str, payload: &[u8]) -> Result<Value, Failure> {
+async fn sign(stage: &Stage, ring: &str, payload: &[u8]) -> Result<Value, Failure> {
     let body = json!({"format": "jws", "payload": Base64UrlUnpadded::encode_string(payload)});
     let path = format!("/v1/rings/{ring}/sign?receipt=wait");
     stage.client()?.post(&path, &body).await
 }
 
 /// A JWS with an `iat` of last year, signed by the token itself, past the service.
-fn steal(stage: &Stage<'_>, output: &Output, stolen: &Born) -> Result<String, Failure> {
-    let last_year = stage.now().millis() / 1_000 - 365 * 86_400;
+fn steal(stage: &Stage, output: &Output, stolen: &Born) -> Result<String, Failure> {
+    let last_year = now().millis() / 1_000 - 365 * 86_400;
     let encode = |value: &Value| Base64UrlUnpadded::encode_string(value.to_string().as_bytes());
     let header = encode(&json!({"alg": "ES256", "kid": stolen.kid}));
     let payload = encode(&json!({"iat": last_year, "record": "pay the intruder"}));
     let input = format!("{header}.{payload}");
     let digest = trust::Sha256Digest::of(input.as_bytes());
-    stage.write_bytes("loot", digest.as_bytes())?;
+    stage.write("loot", digest.as_bytes())?;
     output.remark(
         "$ pkcs11-tool --login --sign --mechanism ECDSA --input-file loot   # the intruder",
     );
@@ -123,7 +124,7 @@ fn steal(stage: &Stage<'_>, output: &Output, stolen: &Born) -> Result<String, Fa
 }
 
 /// The replica reads the revocation within a moment.
-async fn until_revoked(stage: &Stage<'_>, file: &str) -> Result<Value, Failure> {
+async fn until_revoked(stage: &Stage, file: &str) -> Result<Value, Failure> {
     for _ in 0..100 {
         let found = verdict(stage, file)?;
         if found["verdict"] != "VALID" {
@@ -135,13 +136,13 @@ async fn until_revoked(stage: &Stage<'_>, file: &str) -> Result<Value, Failure> 
 }
 
 /// Verdicts that say no end the command with another code; here they are what is asked for.
-fn verdict(stage: &Stage<'_>, file: &str) -> Result<Value, Failure> {
+fn verdict(stage: &Stage, file: &str) -> Result<Value, Failure> {
     let said = stage.said(&["verify", file, "--url", &stage.url()])?;
     Ok(said[0].clone())
 }
 
 /// The act of revoking is in the evidence as soon as a checkpoint covers it.
-async fn until(stage: &Stage<'_>, arguments: &[&str]) -> Result<Value, Failure> {
+async fn until(stage: &Stage, arguments: &[&str]) -> Result<Value, Failure> {
     let mut last = None;
     for _ in 0..50 {
         match stage.chancery(arguments) {
@@ -154,7 +155,7 @@ async fn until(stage: &Stage<'_>, arguments: &[&str]) -> Result<Value, Failure> 
 }
 
 fn second_verifier(
-    stage: &Stage<'_>,
+    stage: &Stage,
     output: &Output,
     without_network: bool,
     genesis: &str,

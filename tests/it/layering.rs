@@ -97,6 +97,20 @@ fn inspect(file: &str, source: &str) -> Vec<Violation> {
             modules(within, floors, &tokens, &mut add);
         }
     }
+    let program = file.ends_with("/main.rs") || file.starts_with("demo/");
+    for path in rust_source::paths(&tokens) {
+        if !program
+            && path
+                .segments
+                .starts_with(&["base".to_owned(), "system".to_owned()])
+        {
+            add(
+                path.line,
+                Rule::Pure,
+                "`base::system`: a program hands clock and random source in".to_owned(),
+            );
+        }
+    }
     if let Some(within) = file.strip_prefix("crates/trust/src/") {
         pure_crate(within, &tokens, &mut add);
     } else if file.starts_with("hsm/src/") {
@@ -430,6 +444,11 @@ fn trust_is_pure_and_the_crates_are_strangers() {
         ),
         ("crates/trust/src/time.rs", "async fn f() {}", Rule::Pure),
         ("crates/trust/src/time.rs", "use hsm::KeySpec;", Rule::Floor),
+        (
+            "crates/keyring/src/keys.rs",
+            "use base::system::now;",
+            Rule::Pure,
+        ),
         ("hsm/src/key.rs", "use trust::Algorithm;", Rule::Floor),
         ("hsm/src/key.rs", "fn f() { tokio::spawn(g); }", Rule::Floor),
     ] {

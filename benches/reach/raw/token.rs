@@ -26,8 +26,8 @@ pub fn crew(
 ) -> Result<Crew> {
     let arguments = [
         "raw-sign".to_owned(),
-        installation.module.display().to_string(),
-        installation.pin_file().display().to_string(),
+        installation.module().display().to_string(),
+        installation.token_file("pin").display().to_string(),
         TOKEN.to_owned(),
         format!("chancery/bench/{ring}/1"),
         scheme.to_owned(),

@@ -10,13 +10,14 @@ use anyhow::{Context as _, Result};
 use super::signer::{Window, window};
 use crate::arguments::Arguments;
 use crate::http::request;
-use crate::installation::{Installation, said};
+use crate::installation::Installation;
 use crate::load::{Answer, Caller, Plan};
 use crate::nginx::Nginx;
 use crate::plot::{self, short};
 use crate::process;
 use crate::report::{Figure, Reach, Section, table};
 use crate::stats::median;
+use testkit::process::done;
 
 const PATH: &str = "/.well-known/jwks.json";
 const CONNECTIONS: usize = 64;
@@ -122,7 +123,7 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
 /// CPU is taken around the whole run of wrk, and divided by all its requests.
 fn wrk(pid: u32, address: SocketAddr, path: &str, length: Duration) -> Result<Window> {
     let before = process::cpu(pid)?;
-    let text = said(
+    let said = done(
         Command::new("wrk")
             .args([
                 "-t1",
@@ -131,6 +132,7 @@ fn wrk(pid: u32, address: SocketAddr, path: &str, length: Duration) -> Result<Wi
             ])
             .arg(format!("http://{address}{path}")),
     )?;
+    let text = said.text()?;
     let cpu = process::cpu(pid)? - before;
     let number = |label: &str, at: usize| {
         text.lines()

@@ -11,12 +11,13 @@ use jsonwebtoken::{Algorithm, DecodingKey, Validation};
 use serde_json::Value;
 
 use crate::arguments::Arguments;
-use crate::http::{once, request};
+use crate::http::request;
 use crate::installation::{ES256, Installation, PUBLISH_SAFETY};
 use crate::load::{Answer, Caller, Load, Plan};
 use crate::plot::{self, short};
 use crate::report::{Figure, Reach, Section, table};
 use crate::stats::{median, percentile};
+use testkit::http::send;
 
 const CONNECTIONS: usize = 8;
 /// 8 connections of 80 requests a second: below what the machine can do, so that the times are the service's own.
@@ -64,7 +65,7 @@ impl Caller for Rotated {
 
 /// The strictest caching verifier there is: it fetches when max-age has passed and never for a key it does not know.
 struct Verifier {
-    installation: std::net::SocketAddr,
+    installation: String,
     set: JwkSet,
     until: Instant,
     max_age: Duration,
@@ -74,11 +75,14 @@ struct Verifier {
 
 impl Verifier {
     fn fetch(&mut self) -> Result<()> {
-        let (_, body) = once(
-            self.installation,
-            &request("GET", "/.well-known/jwks.json", None, ""),
+        let answer = send(
+            &self.installation,
+            "GET",
+            "/.well-known/jwks.json",
+            &[],
+            b"",
         )?;
-        self.set = serde_json::from_slice(&body)?;
+        self.set = serde_json::from_slice(&answer.body)?;
         self.until = Instant::now() + self.max_age;
         Ok(())
     }
@@ -210,7 +214,7 @@ fn rotate(installation: &Installation) -> Result<One> {
         signatures,
     };
     let mut verifier = Verifier {
-        installation: installation.api,
+        installation: installation.api.to_string(),
         set: JwkSet { keys: Vec::new() },
         until: Instant::now(),
         max_age: PUBLISH_SAFETY / 4,

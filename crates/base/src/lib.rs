@@ -3,6 +3,7 @@
 mod env;
 pub mod names;
 pub mod settings;
+pub mod system;
 mod tasks;
 
 pub use env::{Env, NoRandomness};

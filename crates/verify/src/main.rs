@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use base::system::now;
 use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Output, Style};
 use verify::{Monitor, Transcript, Verify, monitor, signatures, transcript};
@@ -45,15 +46,4 @@ async fn main() -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => output.failure(&failure),
     }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of this program that reads the wall clock"
-)]
-fn now() -> trust::Time {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    trust::Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
 }

@@ -86,6 +86,7 @@ impl From<std::io::Error> for Failure {
     }
 }
 
+#[derive(Debug, Clone)]
 pub struct Output {
     program: &'static str,
     style: Style,

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
+use base::system::{fill, now, shutdown_signal};
 use clap::Parser;
 use witness::{Command, CommandError};
 
@@ -39,7 +39,9 @@ async fn main() -> ExitCode {
 async fn run(command: Command) -> anyhow::Result<()> {
     match command {
         Command::New(new) => {
-            let made = new.make(&seed()?)?;
+            let mut seed = [0; 32];
+            fill(&mut seed)?;
+            let made = new.make(&seed)?;
             println!("{}", made.vkey);
             eprintln!("Line for the witness policy of a log: {}", made.policy_line);
         }
@@ -53,42 +55,4 @@ async fn run(command: Command) -> anyhow::Result<()> {
         }
     }
     Ok(())
-}
-
-/// Ctrl-C, or what systemd and Kubernetes send.
-async fn shutdown_signal() {
-    use tokio::signal::unix::{SignalKind, signal};
-    let interrupt = tokio::signal::ctrl_c();
-    match signal(SignalKind::terminate()) {
-        Ok(mut terminate) => tokio::select! {
-            _ = interrupt => {}
-            _ = terminate.recv() => {}
-        },
-        Err(_) => {
-            let _ = interrupt.await;
-        }
-    }
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of this program that reads the wall clock"
-)]
-fn now() -> trust::Time {
-    let since = std::time::SystemTime::now()
-        .duration_since(std::time::UNIX_EPOCH)
-        .unwrap_or_default();
-    trust::Time::from_millis(i64::try_from(since.as_millis()).unwrap_or(i64::MAX))
-}
-
-#[expect(
-    clippy::disallowed_methods,
-    reason = "the one place of this program that draws randomness"
-)]
-fn seed() -> anyhow::Result<[u8; 32]> {
-    let mut seed = [0; 32];
-    aws_lc_rs::rand::fill(&mut seed)
-        .ok()
-        .context("the system random source failed")?;
-    Ok(seed)
 }

@@ -62,19 +62,23 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
             "utoipa-swagger-ui",
         ],
     ),
-    // What an auditor and a witness run stands on the rules alone.
+    // What an auditor and a witness run stands on the rules alone, and takes the clock from `base`.
     (
         "crates/verify",
-        &["trust"],
+        &["base", "trust"],
         &["clap", "comfy-table", "reqwest", "rustls"],
     ),
     (
         "crates/witness",
-        &["trust"],
+        &["base", "trust"],
         &["axum", "axum-server", "clap", "tower-http"],
     ),
     ("crates/testkit", &["token", "trust"], &[]),
-    ("demo", &["trust", "verify"], &["clap", "rustls"]),
+    (
+        "demo",
+        &["base", "testkit", "trust", "verify"],
+        &["clap", "rustls"],
+    ),
     (
         ".",
         &[
