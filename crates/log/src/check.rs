@@ -80,7 +80,7 @@ struct Tables {
     head: i64,
     keys: Rows<KeyRow>,
     ceremonies: Rows<CeremonyRow>,
-    votes: Vec<VoteRow>,
+    votes: Rows<VoteRow>,
     documents: Vec<DocumentRow>,
     credentials: Rows<CredentialRow>,
     rings: Rows<RingRow>,
@@ -130,6 +130,7 @@ impl Auditor {
         ended_keys(&tree, &trail.acts, &mut findings);
         records::unreadable(&tables.keys.unreadable, &mut findings);
         records::unreadable(&tables.ceremonies.unreadable, &mut findings);
+        records::unreadable(&tables.votes.unreadable, &mut findings);
         records::unreadable(&tables.rings.unreadable, &mut findings);
         records::unreadable(&tables.credentials.unreadable, &mut findings);
         let is_unreadable = |kid: &Kid| tables.keys.is_unreadable(kid.as_str());

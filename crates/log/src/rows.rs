@@ -1,7 +1,7 @@
 //! Rows of keys and documents against the transcripts that they rest on. A row proves nothing by itself; nothing here
 //! reads the database.
 
-use store::{DocumentRow, KeyRow, KeyStatus};
+use store::{DocumentKind, DocumentRow, KeyRow, KeyStatus};
 use trust::life::Life;
 use trust::{
     Algorithm, KeyState, Location, Pin, PublicKey, Sha256Digest, Time, Trusted, Verifier,
@@ -12,7 +12,7 @@ use trust::{
 #[derive(Debug, thiserror::Error)]
 #[error("document {kind} {version} in the database cannot be decoded")]
 pub struct ChainRowError {
-    kind: String,
+    kind: DocumentKind,
     version: i64,
     #[source]
     source: trust::JsonError,
@@ -24,18 +24,20 @@ pub fn unverified_chains(rows: &[DocumentRow]) -> Result<Option<trust::Chains>, 
     for row in rows {
         let document =
             trust::json::require_canonical(&row.body).map_err(|source| ChainRowError {
-                kind: row.kind.clone(),
+                kind: row.kind,
                 version: row.version,
                 source,
             })?;
-        match (&mut chains, row.kind.as_str()) {
+        match (&mut chains, row.kind) {
             (None, _) => {
                 chains = Some(trust::Chains {
                     genesis: document,
                     changes: Vec::new(),
                 })
             }
-            (Some(chains), "policy") => chains.changes.push(trust::chain::Change::Policy(document)),
+            (Some(chains), DocumentKind::Policy) => {
+                chains.changes.push(trust::chain::Change::Policy(document))
+            }
             (Some(chains), _) => chains.changes.push(trust::chain::Change::Roster(document)),
         }
     }

@@ -1,7 +1,7 @@
 //! Ceremonies from proposal to transcript.
 
 use trust::bytes16::Nonce;
-use trust::{Name, Sha256Digest, Time};
+use trust::{Name, Purpose, Sha256Digest, Time};
 
 use crate::ceremony_signatures::{CeremonySignatureRow, expect_unrejected, insert_signature};
 use crate::database::{Store, on};
@@ -254,7 +254,7 @@ pub(crate) async fn propose<C: Connection>(
         }
     }
     match proposal {
-        Some(proposal) if proposal.ceremony == id && proposal.purpose == "propose" => {
+        Some(proposal) if proposal.ceremony == row.id && proposal.purpose == Purpose::Propose => {
             insert_signature(tx, proposal, index).await
         }
         Some(_) => Err(Error::Malformed {
@@ -270,15 +270,15 @@ pub(crate) async fn add_signature<C: Connection>(
     row: &CeremonySignatureRow,
     index: i64,
 ) -> Result<(), Error> {
-    let state = standing(tx, &row.ceremony).await?.state;
-    let due = match row.purpose.as_str() {
-        "approve" | "reject" | "cancel" => {
+    let state = standing(tx, &row.ceremony.to_string()).await?.state;
+    let due = match row.purpose {
+        Purpose::Approve | Purpose::Reject | Purpose::Cancel => {
             matches!(state, CeremonyState::Proposed | CeremonyState::Approved)
         }
-        "accept" => state == CeremonyState::Executed,
+        Purpose::Accept => state == CeremonyState::Executed,
         _ => {
             return Err(Error::Malformed {
-                what: "an unknown purpose of a signature",
+                what: "a purpose that no signature in a ceremony has",
             });
         }
     };

@@ -1,9 +1,13 @@
 //! Members' signatures in ceremonies, as they came in.
 
+use trust::{Purpose, Sha256Digest, Time};
+
 use crate::database::{Store, on};
+use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Value};
 use crate::error::{Error, Subject};
-use crate::reads::{self, FromColumns};
+use crate::reads::{self, FromColumns, Word};
+use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
 
 statements! {
@@ -23,14 +27,14 @@ statements! {
 /// A member's signature as it came in; verified at every tally, never here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CeremonySignatureRow {
-    pub ceremony: String,
-    /// `propose`, `approve`, `reject`, `cancel`, `accept`.
-    pub purpose: String,
+    pub ceremony: Sha256Digest,
+    /// Propose, approve, reject, cancel or accept.
+    pub purpose: Purpose,
     /// The signed body for `reject` and `cancel`; empty where it is the request or the statement.
     pub body: Vec<u8>,
-    /// [`trust::MemberSignature`] as canonical JSON.
+    /// [`trust::MemberSignature`] as canonical JSON; the trail has the digest of this text.
     pub signature: String,
-    pub received_at: i64,
+    pub received_at: Time,
 }
 
 /// A custodian's signature with the leaf that tells of it.
@@ -40,14 +44,29 @@ pub struct VoteRow {
     pub vote: CeremonySignatureRow,
 }
 
+impl Word for Purpose {
+    const COLUMN: &'static str = "ceremony_signature.purpose";
+    const ALL: &'static [Self] = &[
+        Self::Propose,
+        Self::Approve,
+        Self::Reject,
+        Self::Cancel,
+        Self::Accept,
+    ];
+
+    fn word(self) -> &'static str {
+        Purpose::word(self)
+    }
+}
+
 impl FromColumns for CeremonySignatureRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
-            ceremony: row.text(0)?,
-            purpose: row.text(1)?,
+            ceremony: row.parsed(0, "ceremony_signature.ceremony")?,
+            purpose: Purpose::read_word(row, 1)?,
             body: row.blob(2)?,
             signature: row.text(3)?,
-            received_at: row.int(4)?,
+            received_at: row.time(4, "ceremony_signature.received_at")?,
         })
     }
 }
@@ -58,6 +77,15 @@ impl FromColumns for VoteRow {
             index: row.int(5)?,
             vote: CeremonySignatureRow::read(row)?,
         })
+    }
+}
+
+impl Keyed for VoteRow {
+    const TABLE: &'static str = "ceremony_signature";
+
+    /// The leaf that tells of it.
+    fn key(row: &impl Columns) -> Result<String, Error> {
+        row.int(5).map(|index| index.to_string())
     }
 }
 
@@ -75,12 +103,13 @@ pub(crate) async fn insert_signature<C: Connection>(
     row: &CeremonySignatureRow,
     index: i64,
 ) -> Result<(), Error> {
+    let ceremony = row.ceremony.to_string();
     let values = [
-        Value::Text(&row.ceremony),
-        Value::Text(&row.purpose),
+        Value::Text(&ceremony),
+        Value::Text(row.purpose.word()),
         Value::Blob(&row.body),
         Value::Text(&row.signature),
-        Value::Int(row.received_at),
+        Value::Int(row.received_at.millis()),
         Value::Int(index),
     ];
     match tx.execute(INSERT_CEREMONY_SIGNATURE, &values).await {
@@ -93,15 +122,15 @@ pub(crate) async fn insert_signature<C: Connection>(
 }
 
 impl Store {
-    /// In the order in which they came.
+    /// In the order in which they came. One that cannot be read is an error: it may be a rejection.
     pub async fn ceremony_signatures(&self, id: &str) -> Result<Vec<CeremonySignatureRow>, Error> {
         let id = [Value::Text(id)];
         on!(self, engine => reads::all(engine, CEREMONY_SIGNATURES, &id))
     }
 
     /// The signatures of all ceremonies, in the order in which they came.
-    pub async fn votes(&self) -> Result<Vec<VoteRow>, Error> {
-        on!(self, engine => reads::all(engine, VOTES, &[]))
+    pub async fn votes(&self) -> Result<Rows<VoteRow>, Error> {
+        on!(self, engine => rows::each(engine, VOTES, &[]))
     }
 
     /// The signatures of one ceremony with their leaves, in the order in which they came.

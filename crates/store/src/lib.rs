@@ -81,5 +81,5 @@ pub use rows::{Rows, UnreadableRow};
 pub use settings::Settings;
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
 pub use tree::TreeRow;
-pub use trust_documents::DocumentRow;
+pub use trust_documents::{DocumentKind, DocumentRow};
 pub use versions::Versions;

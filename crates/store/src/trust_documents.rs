@@ -1,9 +1,11 @@
 //! Genesis, rosters and policies, as signed.
 
+use std::fmt;
+
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Value};
 use crate::error::{Error, Subject};
-use crate::reads::{self, FromColumns};
+use crate::reads::{self, FromColumns, Word};
 use crate::statements::statements;
 
 statements! {
@@ -14,13 +16,45 @@ statements! {
         "INSERT INTO trust_document (place, kind, version, body) VALUES ($1, $2, $3, $4)";
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum DocumentKind {
+    Genesis,
+    Roster,
+    Policy,
+}
+
+impl DocumentKind {
+    /// As the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Genesis => "genesis",
+            Self::Roster => "roster",
+            Self::Policy => "policy",
+        }
+    }
+}
+
+impl Word for DocumentKind {
+    const COLUMN: &'static str = "trust_document.kind";
+    const ALL: &'static [Self] = &[Self::Genesis, Self::Roster, Self::Policy];
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+impl fmt::Display for DocumentKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
 /// A version of the roster or the policy, as signed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DocumentRow {
     /// Its place in the chain: the genesis has 0.
     pub place: i64,
-    /// `genesis`, `roster`, `policy`.
-    pub kind: String,
+    pub kind: DocumentKind,
     pub version: i64,
     /// The whole signed document as `trust` encodes it.
     pub body: Vec<u8>,
@@ -30,7 +64,7 @@ impl FromColumns for DocumentRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
             place: row.int(0)?,
-            kind: row.text(1)?,
+            kind: DocumentKind::read_word(row, 1)?,
             version: row.int(2)?,
             body: row.blob(3)?,
         })
@@ -48,15 +82,17 @@ pub(crate) async fn install_documents<C: Connection>(
         if next.map(|row| row.int(0)).transpose()? != Some(document.place) {
             return Err(Error::conflict(Subject::Document));
         }
-        let last = last_version(tx, &document.kind).await?;
+        let last = last_version(tx, document.kind).await?;
         let follows = document.version == last + 1
-            || (last == 0 && document.version == 2 && last_version(tx, "genesis").await? == 1);
+            || (last == 0
+                && document.version == 2
+                && last_version(tx, DocumentKind::Genesis).await? == 1);
         if !follows {
             return Err(Error::conflict(Subject::Document));
         }
         let values = [
             Value::Int(document.place),
-            Value::Text(&document.kind),
+            Value::Text(document.kind.as_str()),
             Value::Int(document.version),
             Value::Blob(&document.body),
         ];
@@ -65,9 +101,9 @@ pub(crate) async fn install_documents<C: Connection>(
     Ok(())
 }
 
-async fn last_version<C: Connection>(tx: &mut C, kind: &str) -> Result<i64, Error> {
+async fn last_version<C: Connection>(tx: &mut C, kind: DocumentKind) -> Result<i64, Error> {
     match tx
-        .fetch_optional(LAST_DOCUMENT, &[Value::Text(kind)])
+        .fetch_optional(LAST_DOCUMENT, &[Value::Text(kind.as_str())])
         .await?
     {
         Some(row) => row.int(0),
@@ -76,7 +112,7 @@ async fn last_version<C: Connection>(tx: &mut C, kind: &str) -> Result<i64, Erro
 }
 
 impl Store {
-    /// In the order of the chain.
+    /// In the order of the chain. One that cannot be read is an error: what comes after it rests on it.
     pub async fn documents(&self) -> Result<Vec<DocumentRow>, Error> {
         on!(self, engine => reads::all(engine, DOCUMENTS, &[]))
     }

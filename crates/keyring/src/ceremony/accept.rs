@@ -3,7 +3,7 @@
 use trust::approval::Acceptance;
 use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, tally_acceptance};
-use trust::{Name, Transcript, verify_transcript};
+use trust::{Name, Purpose, Transcript, verify_transcript};
 
 use super::error::Error;
 use super::report::Report;
@@ -30,7 +30,7 @@ impl CeremonyService {
             None => {
                 let member = tally.counted.last().map(|counted| counted.member.clone());
                 let now = self.env.now();
-                self.add_signature(&facts, "accept", member, None, &signature, now)
+                self.add_signature(&facts, Purpose::Accept, member, None, &signature, now)
                     .await?;
             }
             Some(_) if tally.is_complete() => {}

@@ -240,11 +240,11 @@ impl CeremonyService {
             updated_at: request.created_at,
         };
         let proposal = CeremonySignatureRow {
-            ceremony: id.clone(),
-            purpose: "propose".to_owned(),
+            ceremony: digest,
+            purpose: Purpose::Propose,
             body: Vec::new(),
             signature: encoded(&signature)?,
-            received_at: now.millis(),
+            received_at: now,
         };
         let proposer = request.proposer.as_ref().map(|id| format!("member:{id}"));
         let event = Event {

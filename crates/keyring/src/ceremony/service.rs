@@ -6,14 +6,14 @@ use trust::leaf::ActKind;
 use trust::tally::Last;
 use trust::{
     Ceremony, Chains, History, MemberSignature, Name, Pin, Purpose, Request, Safety, Sha256Digest,
-    Time, Transcript, Trusted, dsse, json,
+    Transcript, Trusted, dsse, json,
 };
 
 use super::error::Error;
 use crate::keys::Settings;
 use base::Env;
 use log::{Event, Log, unverified_chains};
-use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentRow, Store};
+use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentKind, DocumentRow, Store};
 
 /// Holds ceremonies. Cheap to make.
 pub struct CeremonyService {
@@ -69,7 +69,7 @@ impl CeremonyService {
         }
         let row = DocumentRow {
             place: 0,
-            kind: "genesis".to_owned(),
+            kind: DocumentKind::Genesis,
             version: 1,
             body: json::canonical(&chains.genesis)?,
         };
@@ -266,16 +266,16 @@ fn sort(
     ceremony: &mut Ceremony,
     accepts: &mut Vec<MemberSignature>,
 ) -> Result<(), Error> {
-    let received_at = Time::from_millis(row.received_at);
+    let received_at = row.received_at;
     let signature = MemberSignature::decode(row.signature.as_bytes())?;
     let approval = |signature| Approval {
         signature,
         received_at,
     };
-    match row.purpose.as_str() {
-        "propose" => ceremony.proposal = Some(approval(signature)),
-        "approve" => ceremony.approvals.push(approval(signature)),
-        purpose @ ("reject" | "cancel") => {
+    match row.purpose {
+        Purpose::Propose => ceremony.proposal = Some(approval(signature)),
+        Purpose::Approve => ceremony.approvals.push(approval(signature)),
+        purpose @ (Purpose::Reject | Purpose::Cancel) => {
             let objection = Objection {
                 body: String::from_utf8(row.body)
                     .map_err(|_| Error::Unfit("a stored rejection is not UTF-8".to_owned()))?,
@@ -283,14 +283,15 @@ fn sort(
                 received_at,
             };
             match purpose {
-                "reject" => ceremony.rejections.push(objection),
+                Purpose::Reject => ceremony.rejections.push(objection),
                 _ => ceremony.cancellations.push(objection),
             }
         }
-        "accept" => accepts.push(signature),
+        Purpose::Accept => accepts.push(signature),
         other => {
             return Err(Error::Unfit(format!(
-                "a signature in the namespace {other:?}"
+                "a signature in the namespace {:?}",
+                other.word()
             )));
         }
     }

@@ -39,8 +39,15 @@ impl CeremonyService {
             return Err(Error::DoesNotCount(why));
         }
         let member = tally.counted.last().map(|counted| counted.member.clone());
-        self.add_signature(&facts, "approve", member, None, &signature, received_at)
-            .await?;
+        self.add_signature(
+            &facts,
+            Purpose::Approve,
+            member,
+            None,
+            &signature,
+            received_at,
+        )
+        .await?;
         if tally.standing == Standing::Approved && facts.row.state == CeremonyState::Proposed {
             self.move_to(
                 &facts,
@@ -108,7 +115,7 @@ impl CeremonyService {
         };
         let by = Some(by);
         let why = Some((reason, body));
-        self.add_signature(&facts, purpose.word(), by, why, &signature, received_at)
+        self.add_signature(&facts, purpose, by, why, &signature, received_at)
             .await?;
         self.move_to(&facts, facts.row.state, to, &to.to_string())
             .await?;
@@ -119,7 +126,7 @@ impl CeremonyService {
     pub(super) async fn add_signature(
         &self,
         facts: &CeremonyFacts,
-        purpose: &str,
+        purpose: Purpose,
         member: Option<MemberId>,
         objection: Option<(&str, Vec<u8>)>,
         signature: &MemberSignature,
@@ -129,19 +136,19 @@ impl CeremonyService {
         // Whose signature it is, by the tally; who typed the command proves nothing.
         let who = match purpose {
             // Any member may have proposed.
-            "cancel" => "member",
+            Purpose::Cancel => "member",
             _ => "custodian",
         };
         let custodian = member.map(|member| format!("{who}:{member}"));
         let row = CeremonySignatureRow {
-            ceremony: facts.id.clone(),
-            purpose: purpose.to_owned(),
+            ceremony: facts.row.id,
+            purpose,
             body: body.unwrap_or_default(),
             signature: encoded(signature)?,
-            received_at: received_at.millis(),
+            received_at,
         };
         let event = Event {
-            action: purpose,
+            action: purpose.word(),
             digest: Some(signature.digest()?),
             actor: custodian.as_deref().unwrap_or(&self.actor),
             reason,

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use store::testing::place::Place;
 use store::testing::world::{NOW, credential, san};
-use store::{Change, DocumentRow};
+use store::{Change, DocumentKind, DocumentRow};
 use trust::{Pin, Safety, Sha256Digest, Time};
 
 use super::{Keys, Settings, Snapshot};
@@ -75,7 +75,7 @@ async fn a_trust_document_that_does_not_hold_keeps_the_old_keys() {
     let before = keys.current();
     let genesis = DocumentRow {
         place: 0,
-        kind: "genesis".into(),
+        kind: DocumentKind::Genesis,
         version: 1,
         body: b"no genesis".to_vec(),
     };

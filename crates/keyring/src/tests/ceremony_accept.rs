@@ -15,7 +15,7 @@ async fn acceptances(all: &Installation, id: &str) -> usize {
     let signatures = all.store.ceremony_signatures(id).await.unwrap();
     signatures
         .iter()
-        .filter(|row| row.purpose == "accept")
+        .filter(|row| row.purpose == trust::Purpose::Accept)
         .count()
 }
 

@@ -18,7 +18,7 @@ async fn approvals(all: &Installation, id: &str) -> usize {
     let signatures = all.store.ceremony_signatures(id).await.unwrap();
     signatures
         .iter()
-        .filter(|row| row.purpose == "approve")
+        .filter(|row| row.purpose == trust::Purpose::Approve)
         .count()
 }
 

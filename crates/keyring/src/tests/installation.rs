@@ -329,11 +329,11 @@ impl Installation {
     /// Ceremonies, objects, keys and the token in one line, after everything that has to hold was looked at.
     pub async fn state(&self) -> String {
         let mut ceremonies = self.store.ceremonies().await.unwrap().all().unwrap();
-        let votes = self.store.votes().await.unwrap();
+        let votes = self.store.votes().await.unwrap().all().unwrap();
         // Those of one instant in the order of the log.
         ceremonies.sort_by_key(|row| {
             let mut votes = votes.iter();
-            votes.position(|vote| vote.vote.ceremony == row.id.to_string())
+            votes.position(|vote| vote.vote.ceremony == row.id)
         });
         let objects = self.store.key_objects().await.unwrap().all().unwrap();
         let keys = self.store.keys().await.unwrap().all().unwrap();
@@ -408,7 +408,7 @@ impl Installation {
                 digests.insert(digest.to_owned(), leaf.index);
             }
         }
-        for vote in self.store.votes().await.unwrap() {
+        for vote in self.store.votes().await.unwrap().all().unwrap() {
             let digest = trust::Sha256Digest::of(vote.vote.signature.as_bytes()).to_string();
             assert_eq!(digests.get(&digest), Some(&vote.index));
         }

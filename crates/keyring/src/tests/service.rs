@@ -85,11 +85,11 @@ async fn a_report_tells_what_did_not_count_and_why() {
         ..log::Event::new(trust::leaf::ActKind::Ceremony, "approve", "test", all.now())
     };
     let row = CeremonySignatureRow {
-        ceremony: id.clone(),
-        purpose: "approve".to_owned(),
+        ceremony: id.parse().unwrap(),
+        purpose: trust::Purpose::Approve,
         body: Vec::new(),
         signature: String::from_utf8(signature).unwrap(),
-        received_at: all.now().millis(),
+        received_at: all.now(),
     };
     let log = log::Log::new(all.store.clone());
     log.commit(&Change::AddCeremonySignature(row), &event)

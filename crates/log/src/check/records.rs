@@ -26,21 +26,23 @@ pub fn unreadable(rows: &[UnreadableRow], findings: &mut Findings) {
     }
 }
 
-pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
+pub fn votes(rows: &Rows<VoteRow>, acts: &Acts, findings: &mut Findings) {
     let mut there = BTreeSet::new();
-    for row in rows {
+    for row in &rows.read {
         there.insert(row.index);
         let vote = &row.vote;
         let digest = Sha256Digest::of(vote.signature.as_bytes());
         let leaf = acts
-            .of_ceremony(&vote.ceremony)
+            .of_ceremony(&vote.ceremony.to_string())
             .iter()
             .find(|act| act.index == row.index);
-        let logged = leaf.is_some_and(|act| act.leaf.action == vote.purpose && tells(act, digest));
+        let logged =
+            leaf.is_some_and(|act| act.leaf.action == vote.purpose.word() && tells(act, digest));
         if !logged {
             let what = format!(
                 "a signature to {} of ceremony {} differs from the one recorded in its leaf",
-                vote.purpose, vote.ceremony
+                vote.purpose.word(),
+                vote.ceremony
             );
             findings.add("vote_unlogged", Some(row.index), what);
         }
@@ -52,7 +54,8 @@ pub fn votes(rows: &[VoteRow], acts: &Acts, findings: &mut Findings) {
                     act.leaf.action.as_str(),
                     "propose" | "approve" | "reject" | "cancel" | "accept"
                 );
-            if vote && !there.contains(&act.index) {
+            let unreadable = || rows.is_unreadable(&act.index.to_string());
+            if vote && !there.contains(&act.index) && !unreadable() {
                 let what = format!(
                     "{} recorded {} for ceremony {ceremony}: the signature is not in the database",
                     act.leaf.actor, act.leaf.action

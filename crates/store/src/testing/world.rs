@@ -3,7 +3,7 @@
 use super::super::*;
 use super::place::Place;
 use trust::place::{Pkcs11Location, Pkcs11Place};
-use trust::{Algorithm, KeySpec, Location, Sha256Digest, Template, Time, Usage};
+use trust::{Algorithm, KeySpec, Location, Purpose, Sha256Digest, Template, Time, Usage};
 
 pub const NOW: i64 = 1_795_000_000_000;
 pub const DEVICE: &str = "pkcs11/0123456789abcdef";
@@ -102,11 +102,11 @@ pub fn of_key(kid: &str) -> String {
 /// With the signature of who proposes it.
 pub fn propose(row: CeremonyRow, lines: &[LineRow]) -> Change {
     let proposal = CeremonySignatureRow {
-        ceremony: row.id.to_string(),
-        purpose: "propose".into(),
+        ceremony: row.id,
+        purpose: Purpose::Propose,
         body: Vec::new(),
         signature: "proposer".into(),
-        received_at: NOW,
+        received_at: Time::from_millis(NOW),
     };
     Change::ProposeCeremony {
         row: Box::new(row),
@@ -235,13 +235,24 @@ pub fn close(ceremony: &str) -> Change {
     }
 }
 
-pub fn sign(ceremony: &str, purpose: &str, signature: &str) -> Change {
+pub fn purpose_of(word: &str) -> Purpose {
+    match word {
+        "propose" => Purpose::Propose,
+        "approve" => Purpose::Approve,
+        "reject" => Purpose::Reject,
+        "accept" => Purpose::Accept,
+        "read" => Purpose::Read,
+        other => panic!("{other}"),
+    }
+}
+
+pub fn sign(ceremony: &str, word: &str, signature: &str) -> Change {
     Change::AddCeremonySignature(CeremonySignatureRow {
-        ceremony: digest(ceremony),
-        purpose: purpose.into(),
+        ceremony: digest(ceremony).parse().unwrap(),
+        purpose: purpose_of(word),
         body: Vec::new(),
         signature: signature.into(),
-        received_at: NOW,
+        received_at: Time::from_millis(NOW),
     })
 }
 

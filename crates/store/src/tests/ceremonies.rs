@@ -43,11 +43,11 @@ pub async fn proposal_comes_with_its_signature_or_an_order(place: Place) {
         row: Box::new(ceremony("a", "generate", Some("atp"))),
         lines: vec![line("ring/atp", 1)],
         proposal: proposal.map(|(ceremony, purpose)| CeremonySignatureRow {
-            ceremony: digest(ceremony),
-            purpose: purpose.into(),
+            ceremony: digest(ceremony).parse().unwrap(),
+            purpose: purpose_of(purpose),
             body: Vec::new(),
             signature: "s".into(),
-            received_at: NOW,
+            received_at: trust::Time::from_millis(NOW),
         }),
         order: order.map(|number| OrderUseRow {
             order: nonce("order"),
@@ -61,12 +61,12 @@ pub async fn proposal_comes_with_its_signature_or_an_order(place: Place) {
     malformed(&place, with(Some(("a", "approve")), None)).await;
     conflicts(&place, with(None, Some(0)), Subject::OrderUse).await;
     let index = place.change(with(mine, None)).await.unwrap();
-    let votes = place.store.votes().await.unwrap();
+    let votes = place.store.votes().await.unwrap().all().unwrap();
     let told: Vec<_> = votes
         .iter()
-        .map(|row| (row.index, row.vote.purpose.as_str()))
+        .map(|row| (row.index, row.vote.purpose))
         .collect();
-    assert_eq!(told, [(index, "propose")]);
+    assert_eq!(told, [(index, trust::Purpose::Propose)]);
     // Its signature is no vote that anybody adds.
     malformed(&place, sign("a", "propose", "again")).await;
 }
@@ -131,7 +131,7 @@ pub async fn signatures_come_while_they_are_due(place: Place) {
     )
     .await;
     conflicts(&place, sign("a", "accept", "s1"), Subject::CeremonyState).await;
-    malformed(&place, sign("a", "witness", "s1")).await;
+    malformed(&place, sign("a", "read", "s1")).await;
     let came = place.store.ceremony_signatures(&digest("a")).await.unwrap();
     let came: Vec<_> = came.iter().map(|row| row.signature.as_str()).collect();
     assert_eq!(came, ["proposer", "s2", "s1"]);

@@ -39,7 +39,11 @@ pub async fn malformed(place: &Place, change: Change) {
 pub async fn documents_come_in_the_order_of_their_chain(place: Place) {
     let row = |place, kind: &str, version| DocumentRow {
         place,
-        kind: kind.into(),
+        kind: match kind {
+            "genesis" => DocumentKind::Genesis,
+            "roster" => DocumentKind::Roster,
+            _ => DocumentKind::Policy,
+        },
         version,
         body: vec![1],
     };

@@ -15,7 +15,7 @@ pub async fn past_cannot_be_changed(place: Place) {
     place
         .change(Change::InstallDocuments(vec![DocumentRow {
             place: 0,
-            kind: "genesis".into(),
+            kind: crate::DocumentKind::Genesis,
             version: 1,
             body: vec![1],
         }]))
@@ -24,11 +24,11 @@ pub async fn past_cannot_be_changed(place: Place) {
     place.change(birth("c", 2, "atp")).await.unwrap();
     place
         .change(Change::AddCeremonySignature(CeremonySignatureRow {
-            ceremony: digest("c"),
-            purpose: "approve".into(),
+            ceremony: digest("c").parse().unwrap(),
+            purpose: trust::Purpose::Approve,
             body: Vec::new(),
             signature: "s".into(),
-            received_at: NOW,
+            received_at: trust::Time::from_millis(NOW),
         }))
         .await
         .unwrap();

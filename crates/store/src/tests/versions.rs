@@ -45,7 +45,7 @@ pub async fn change_bumps_its_subject_alone(place: Place) {
     assert_eq!(changed(&place, &mut seen).await, ["credentials"]);
     let genesis = DocumentRow {
         place: 0,
-        kind: "genesis".into(),
+        kind: DocumentKind::Genesis,
         version: 1,
         body: b"genesis".to_vec(),
     };
