@@ -13,7 +13,7 @@ use clap::Parser as _;
 
 use crate::cli::{Arguments, Command, LogCommand, World, from_keys};
 use crate::config::Config;
-use base::system::{fill, now, shutdown_signal};
+use base::system::{Hangup, fill, now, shutdown_signal};
 use base::{Env, Tasks};
 use keyring::keys::Keys;
 use keyring::signing::{self, Signing};
@@ -73,6 +73,8 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     };
     telemetry::init(&config.telemetry.filter, format)
         .map_err(|error| Failure::new(Code::Usage, error))?;
+    // From here on a hang-up does not end the process.
+    let hangup = Hangup::new();
     let metrics = telemetry::record_metrics().context("cannot set up metrics")?;
     let env = world.env.clone();
 
@@ -167,7 +169,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     };
     let mut settings = web::Settings::new(&config.http, config.service.issuer.clone());
     settings.history_ring = config.service.history_ring.clone();
-    let served = web::serve(services, settings, shutdown_signal()).await;
+    let served = web::serve(services, settings, shutdown_signal(), hangup).await;
     // What follows the database holds a connection until it has really ended.
     tasks.stop().await;
     // Whoever comes next integrates at once; without it, when our lease has run out.
@@ -187,7 +189,11 @@ async fn serve_witness(options: &witness::Serve, world: World) -> Result<(), Fai
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let witness = Arc::new(options.open().map_err(cli::witness_failed)?);
     let clock = Arc::new(move || world.env.now());
-    witness::serve(witness, clock, options.listen, shutdown_signal())
+    let _hangup = Hangup::new();
+    let shutdown = async {
+        shutdown_signal().await;
+    };
+    witness::serve(witness, clock, options.listen, shutdown)
         .await
         .context("the HTTP server failed")
         .map_err(Failure::unavailable)

@@ -51,6 +51,32 @@ fn bad(what: &'static str, found: impl Into<String>, advice: impl Into<String>) 
     }
 }
 
+/// Before that a certificate should have been renewed.
+const RENEW: Duration = Duration::from_secs(14 * 86_400);
+
+fn tls(files: &web::Tls, world: &World) -> Check {
+    let what = "TLS certificate";
+    let now = world.env.now();
+    match web::check_tls(files) {
+        Err(error) => bad(
+            what,
+            error_chain(&error),
+            "correct the files of [http.tls]; `serve` refuses to start with them",
+        ),
+        Ok(until) if until <= now => bad(
+            what,
+            format!("expired {until}"),
+            "replace the files; the service reads them again by itself",
+        ),
+        Ok(until) if until <= now + RENEW => bad(
+            what,
+            format!("expires {until}"),
+            "renew it; the service reads the files again by itself",
+        ),
+        Ok(until) => good(what, format!("valid until {until}")),
+    }
+}
+
 pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
     let mut checks = Vec::new();
     match config::load(path, world) {
@@ -63,6 +89,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
                     checks.push(log(&config, world, &store, &keys).await);
                 }
             }
+            checks.extend(config.http.tls.as_ref().map(|files| tls(files, world)));
             checks.push(token(&config, world).await);
             checks.push(executor(&config, world).await);
         }

@@ -84,6 +84,20 @@ fn a_service_that_is_told_to_stop_finishes_what_it_began() {
 }
 
 #[test]
+fn case_a4_a_hang_up_never_ends_the_service() {
+    let installation = Installation::new();
+    let (_, signer, _) = open(&installation);
+    let mut service = installation.serve();
+    let body = json!({"format": "jws", "payload": "AQID"});
+    for _ in 0..3 {
+        signal("HUP", service.child.0.id());
+        service.sign(RING, &signer, &body);
+    }
+    until("it has said so", || service.log().contains("SIGHUP"));
+    assert!(service.child.0.try_wait().expect("a child").is_none());
+}
+
+#[test]
 fn a_service_over_postgresql_ends_when_it_is_told_to() {
     let server = Server::start().expect("PostgreSQL starts");
     let url = server.create_database("chancery_it").expect("a database");

@@ -19,6 +19,8 @@ pub const PROBLEMS: &str = "chancery_http_problems_total";
 pub const REFUSALS: &str = "chancery_refusals_total";
 /// Counter: refusals of unknown callers beyond what is written to the trail.
 pub const REFUSALS_NOT_WRITTEN: &str = "chancery_refusals_not_written_total";
+/// Gauge: when the certificate of the API listener expires, Unix time.
+pub const TLS_CERTIFICATE_EXPIRES: &str = "chancery_tls_certificate_expires_timestamp_seconds";
 /// Gauge: requests being answered now.
 pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
 /// Counter, label `answer` (`full`, `not_modified`): JWKS requests.
@@ -72,6 +74,11 @@ pub fn describe() {
     describe_counter!(
         REFUSALS,
         "Requests refused for missing credentials or permissions."
+    );
+    describe_gauge!(
+        TLS_CERTIFICATE_EXPIRES,
+        Unit::Seconds,
+        "When the certificate of the API listener expires, Unix time."
     );
     describe_gauge!(IN_FLIGHT, "Requests in flight.");
     describe_counter!(JWKS_REQUESTS, "JWKS requests, by response.");

@@ -159,7 +159,7 @@ impl Installation {
             (
                 "http",
                 format!(
-                    "listen = \"{}\"\noperations_listen = \"{}\"\n",
+                    "listen = \"{}\"\noperations_listen = \"{}\"\ndrain_delay_ms = 0\n",
                     plan.api, plan.operations
                 ),
             ),

@@ -6,6 +6,7 @@ mod error;
 mod health;
 mod openapi;
 mod operations;
+mod reload;
 mod router;
 mod server;
 mod tls;
@@ -18,5 +19,6 @@ mod tests;
 #[cfg(test)]
 pub use connection::Connection;
 pub use server::serve;
+pub use tls::check_tls;
 #[cfg(test)]
 pub use {openapi::paths, router::router};

@@ -29,6 +29,8 @@ pub struct Settings {
     pub history_ring: Option<String>,
     /// A read model that the database did not confirm for this long is not ready.
     pub snapshot_stale_after: Duration,
+    /// How long it goes on serving after SIGTERM, so that load balancers see that it is not ready.
+    pub drain_delay: Duration,
     /// How long requests in flight may take to finish after the signal to stop.
     pub shutdown_grace: Duration,
 }
@@ -49,6 +51,7 @@ impl Settings {
             issuer,
             history_ring: None,
             snapshot_stale_after: Duration::from_secs(60),
+            drain_delay: Duration::from_millis(http.drain_delay_ms),
             shutdown_grace: Duration::from_secs(30),
         }
     }

@@ -3,7 +3,7 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use base::system::{fill, now, shutdown_signal};
+use base::system::{Hangup, fill, now, shutdown_signal};
 use clap::Parser;
 use witness::{Command, CommandError};
 
@@ -51,7 +51,12 @@ async fn run(command: Command) -> anyhow::Result<()> {
                 .with_writer(std::io::stderr)
                 .init();
             let witness = Arc::new(options.open()?);
-            witness::serve(witness, Arc::new(now), options.listen, shutdown_signal()).await?;
+            // A witness has nothing to read again, and is not ended by a hang-up.
+            let _hangup = Hangup::new();
+            let shutdown = async {
+                shutdown_signal().await;
+            };
+            witness::serve(witness, Arc::new(now), options.listen, shutdown).await?;
         }
     }
     Ok(())

@@ -113,7 +113,7 @@ impl Installation {
         let text = format!(
             "profile = \"demonstration\"\n\
              [service]\nname = \"{SERVICE}\"\nenvironment = \"{ENVIRONMENT}\"\nissuer = \"http://{api}\"\n\
-             [http]\nlisten = \"{api}\"\noperations_listen = \"{operations}\"\n\
+             [http]\nlisten = \"{api}\"\noperations_listen = \"{operations}\"\ndrain_delay_ms = 0\n\
              [store]\nurl = \"{url}\"\n\
              [token]\nuri = \"{uri}\"\nprofile = \"softhsm\"\n{environment}\n\
              [executor]\nuri = \"{uri}\"\nprofile = \"softhsm\"\n{environment}\n\

@@ -1,6 +1,7 @@
 //! Liveness and readiness. Readiness is asked by part, because the parts stand apart: JWKS needs
 //! the read model alone, verification the database too, and signing also the token and the log.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -18,6 +19,8 @@ const PROBE: Duration = Duration::from_secs(2);
 #[derive(Debug, Serialize)]
 struct Readiness {
     ready: bool,
+    /// The service was told to stop: whatever it can still do, send nobody here.
+    stopping: bool,
     /// What this replica can do now.
     serves: Serves,
     parts: Parts,
@@ -104,7 +107,8 @@ pub async fn ready_for(
     answer(ready, readiness)
 }
 
-fn answer(ready: bool, readiness: Readiness) -> Result<Response, Problem> {
+fn answer(able: bool, readiness: Readiness) -> Result<Response, Problem> {
+    let ready = able && !readiness.stopping;
     let mut response = json(&Readiness { ready, ..readiness })?;
     if !ready {
         *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
@@ -128,6 +132,7 @@ async fn readiness(state: &SharedState) -> Readiness {
     let fresh = age <= state.settings.snapshot_stale_after;
     Readiness {
         ready: true,
+        stopping: state.layer.stopping.load(Ordering::Relaxed),
         serves: Serves {
             publication: true,
             verification: database,

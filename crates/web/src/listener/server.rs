@@ -2,19 +2,21 @@
 
 use std::future::Future;
 use std::net::SocketAddr;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::{Accept, NoDelayAcceptor};
+use base::system::{Hangup, Stop};
 use hyper_util::rt::TokioTimer;
 use tower::Service;
 
 use crate::listener::connection::Connection;
 use crate::listener::error::Error;
-use crate::listener::tls::TlsAcceptor;
-use crate::listener::{openapi, operations, router, tls};
+use crate::listener::tls::{TlsAcceptor, TlsFiles};
+use crate::listener::{openapi, operations, reload, router};
 use crate::middleware::peer::Peer;
 use crate::services::Services;
 use crate::settings::Settings;
@@ -30,12 +32,14 @@ const LAST_WRITE: Duration = Duration::from_secs(2);
 /// How often quiet callers are forgotten and histograms folded.
 const UPKEEP: Duration = Duration::from_secs(5);
 
-/// Serves until `shutdown` ends, then takes no new connections, finishes the requests in flight
-/// within [`Settings::shutdown_grace`] and returns.
+/// Serves until `shutdown` ends. Then it is not ready, so that nobody is sent here any more; after
+/// [`Settings::drain_delay`] (none if a person stopped it) it takes no new connections, finishes the
+/// requests in flight within [`Settings::shutdown_grace`] and returns.
 pub async fn serve(
     services: Services,
     settings: Settings,
-    shutdown: impl Future<Output = ()> + Send,
+    shutdown: impl Future<Output = Stop> + Send,
+    hangup: Hangup,
 ) -> Result<(), Error> {
     let state = ServerState::new(services, settings, openapi::paths());
     let settings = &state.settings;
@@ -44,14 +48,27 @@ pub async fn serve(
     let operations = bind("operations", settings.operations_listen)?;
     let api_handle = Handle::new();
     let operations_handle = Handle::new();
-    let acceptor = settings.tls.as_ref().map(tls::acceptor).transpose()?;
+    let files = match &settings.tls {
+        None => None,
+        Some(tls) => {
+            let (files, expires) = TlsFiles::open(tls.clone())?;
+            reload::expiry(expires);
+            Some(files)
+        }
+    };
+    let acceptor = files.as_ref().map(TlsFiles::acceptor);
 
     let api = run_api(&state, api, acceptor, api_handle.clone());
     let operations = run_operations(&state, operations, operations_handle.clone());
     tracing::info!(listen = %settings.listen, operations = %settings.operations_listen,
         tls = settings.tls.is_some(), "serving");
     let stop = async {
-        shutdown.await;
+        let stop = shutdown.await;
+        state.layer.stopping.store(true, Ordering::Relaxed);
+        if stop == Stop::Terminate {
+            tracing::info!(delay = ?settings.drain_delay, "not ready any more; shutting down");
+            tokio::time::sleep(settings.drain_delay).await;
+        }
         tracing::info!("shutting down; waiting for requests in flight");
         api_handle.graceful_shutdown(Some(settings.shutdown_grace));
         // Probes and scrapes see the end of it.
@@ -74,6 +91,7 @@ pub async fn serve(
         served = async { tokio::try_join!(api, operations) } => served.map(|_| ()),
         () = stop => Ok(()),
         () = upkeep(&state) => Ok(()),
+        () = reload::follow(files.as_ref(), hangup) => Ok(()),
         () = state.layer.refusals.write_each_minute() => Ok(()),
     }
 }

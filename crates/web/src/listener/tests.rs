@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use base::system::{Hangup, Stop};
 use rcgen::{CertificateParams, CertifiedIssuer, KeyPair};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -17,6 +18,7 @@ use tokio::task::JoinHandle;
 
 use crate::listener::error::Error;
 use crate::listener::server::serve;
+use crate::listener::tls::TlsFiles;
 use crate::settings::{Settings, Tls};
 use crate::testing::{self, Fixture, SIGNER};
 
@@ -26,7 +28,7 @@ struct Running {
     fixture: Fixture,
     api: SocketAddr,
     operations: SocketAddr,
-    stop: oneshot::Sender<()>,
+    stop: oneshot::Sender<Stop>,
     served: JoinHandle<Result<(), Error>>,
 }
 
@@ -46,9 +48,12 @@ async fn run(settings: Settings) -> Running {
     let fixture = Fixture::with(settings.clone()).await;
     let (stop, stopped) = oneshot::channel();
     let app = fixture.state.services.clone();
-    let served = tokio::spawn(serve(app, settings, async {
-        let _ = stopped.await;
-    }));
+    let served = tokio::spawn(serve(
+        app,
+        settings,
+        async { stopped.await.unwrap_or(Stop::Interrupt) },
+        Hangup::new(),
+    ));
     for address in [api, operations] {
         while TcpStream::connect(address).await.is_err() {
             assert!(!served.is_finished(), "it stopped by itself");
@@ -158,7 +163,7 @@ async fn shutdown_finishes_what_is_in_flight() {
     let api = running.api;
     let asked = tokio::spawn(async move { exchange(api, &request, "log_index").await });
     running.fixture.until_asked(1).await;
-    running.stop.send(()).unwrap();
+    running.stop.send(Stop::Interrupt).unwrap();
     while TcpStream::connect(running.api).await.is_ok() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
@@ -166,6 +171,30 @@ async fn shutdown_finishes_what_is_in_flight() {
     running.fixture.token.release();
     let text = asked.await.unwrap();
     assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    running.served.await.unwrap().unwrap();
+}
+
+#[tokio::test]
+async fn case_a5_a_service_that_is_to_stop_says_so_before_it_closes_the_door() {
+    let mut settings = testing::settings();
+    settings.drain_delay = Duration::from_millis(500);
+    let running = run(settings).await;
+    let ask = |path: &str| format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let ready = ask("/health/ready");
+    let text = exchange(running.operations, &ready, "never").await;
+    assert!(text.starts_with("HTTP/1.1 200 "), "{text}");
+    running.stop.send(Stop::Terminate).unwrap();
+    let mut text = String::new();
+    while !text.starts_with("HTTP/1.1 503 ") {
+        text = exchange(running.operations, &ready, "never").await;
+    }
+    assert!(text.contains(r#""stopping":true"#), "{text}");
+    let live = exchange(running.operations, &ask("/health/live"), "never").await;
+    assert!(live.starts_with("HTTP/1.1 200 "), "{live}");
+    // Whoever comes while others learn of it is served, and told not to use the connection again.
+    let rings = "GET /v1/nothing HTTP/1.1\r\nHost: x\r\n\r\n";
+    let text = exchange(running.api, rings, "never").await;
+    assert!(text.to_lowercase().contains("connection: close"), "{text}");
     running.served.await.unwrap().unwrap();
 }
 
@@ -182,6 +211,7 @@ async fn an_address_in_use_is_an_error_that_names_it() {
         fixture.state.services.clone(),
         settings,
         std::future::pending(),
+        Hangup::new(),
     );
     let error = served.await.unwrap_err();
     assert!(
@@ -297,10 +327,33 @@ async fn a_certificates_name_signs_a_stranger_reads_and_a_foreign_certificate_do
 }
 
 #[test]
+fn case_a10_a_new_certificate_is_used_and_a_broken_one_is_not() {
+    let directory = tempfile::tempdir().unwrap();
+    let (servers, clients) = (authority(), authority());
+    let Identity(first) = identity(&servers, "127.0.0.1");
+    let settings = tls(directory.path(), &first, &clients.pem());
+    let (files, expires) = TlsFiles::open(settings.clone()).unwrap();
+    let until = |year: i32| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).unwrap();
+        params.not_after = rcgen::date_time_ymd(year, 1, 1);
+        let certificate = params.signed_by(&key, &servers).unwrap();
+        format!("{}{}", certificate.pem(), key.serialize_pem())
+    };
+    std::fs::write(&settings.certificate, until(2040)).unwrap();
+    let new = files.reload().unwrap();
+    assert_eq!(new.to_string(), "2040-01-01T00:00:00.000Z");
+    assert_ne!(new, expires);
+    // Half a file, as somebody writes it; the one before stays in use.
+    std::fs::write(&settings.certificate, &first[..first.len() / 2]).unwrap();
+    assert!(files.reload().is_err());
+}
+
+#[test]
 fn tls_files_that_do_not_fit_are_named() {
     let directory = tempfile::tempdir().unwrap();
     let settings = tls(directory.path(), "nothing", "nothing");
-    let Err(error) = super::tls::acceptor(&settings) else {
+    let Err(error) = TlsFiles::open(settings.clone()) else {
         panic!("accepted");
     };
     assert!(error.to_string().contains("clients.pem"), "{error}");
@@ -309,8 +362,5 @@ fn tls_files_that_do_not_fit_are_named() {
         client_ca: None,
         ..settings
     };
-    assert!(matches!(
-        super::tls::acceptor(&missing),
-        Err(Error::Read { .. })
-    ));
+    assert!(matches!(TlsFiles::open(missing), Err(Error::Read { .. })));
 }

@@ -3,6 +3,7 @@
 
 use std::io;
 use std::net::IpAddr;
+use std::path::{Path, PathBuf};
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -13,6 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
 use rustls::{RootCertStore, ServerConfig};
 use tokio::net::TcpStream;
+use trust::Time;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
@@ -51,8 +53,49 @@ impl Accept<TcpStream, Connection> for TlsAcceptor {
     }
 }
 
-/// Reads the files of `[http.tls]`.
-pub fn acceptor(settings: &Tls) -> Result<TlsAcceptor, Error> {
+/// The files of `[http.tls]`, and what new connections use of them.
+pub struct TlsFiles {
+    settings: Tls,
+    config: RustlsConfig,
+}
+
+impl TlsFiles {
+    pub fn open(settings: Tls) -> Result<(Self, Time), Error> {
+        let (config, expires) = read_all(&settings)?;
+        let config = RustlsConfig::from_config(config);
+        Ok((Self { settings, config }, expires))
+    }
+
+    pub fn acceptor(&self) -> TlsAcceptor {
+        TlsAcceptor(RustlsAcceptor::new(self.config.clone()).acceptor(NoDelayAcceptor))
+    }
+
+    pub fn paths(&self) -> impl Iterator<Item = &Path> {
+        let Tls {
+            certificate,
+            key,
+            client_ca,
+        } = &self.settings;
+        [certificate, key]
+            .into_iter()
+            .chain(client_ca)
+            .map(PathBuf::as_path)
+    }
+
+    /// For connections from here on; when the certificate expires. After an error all is as before.
+    pub fn reload(&self) -> Result<Time, Error> {
+        let (config, expires) = read_all(&self.settings)?;
+        self.config.reload_from_config(config);
+        Ok(expires)
+    }
+}
+
+/// Whether the files of `[http.tls]` can be used; when the certificate expires.
+pub fn check_tls(settings: &Tls) -> Result<Time, Error> {
+    read_all(settings).map(|(_, expires)| expires)
+}
+
+fn read_all(settings: &Tls) -> Result<(Arc<ServerConfig>, Time), Error> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let builder = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_safe_default_protocol_versions()
@@ -77,6 +120,10 @@ pub fn acceptor(settings: &Tls) -> Result<TlsAcceptor, Error> {
         }
     };
     let chain = certificates(&settings.certificate)?;
+    let expires = chain.first().and_then(expires).ok_or(Error::Pem {
+        path: settings.certificate.clone(),
+        expected: "a certificate with a time of expiry",
+    })?;
     let key = read(&settings.key)?;
     let key = PrivateKeyDer::from_pem_slice(&key).map_err(|_| Error::Pem {
         path: settings.key.clone(),
@@ -84,11 +131,18 @@ pub fn acceptor(settings: &Tls) -> Result<TlsAcceptor, Error> {
     })?;
     let mut config = builder.with_single_cert(chain, key).map_err(Error::Tls)?;
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-    let inner = RustlsAcceptor::new(RustlsConfig::from_config(Arc::new(config)));
-    Ok(TlsAcceptor(inner.acceptor(NoDelayAcceptor)))
+    Ok((Arc::new(config), expires))
 }
 
-fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, Error> {
+/// RFC 5280 section 4.1.2.5.
+fn expires(certificate: &CertificateDer<'_>) -> Option<Time> {
+    let certificate = Certificate::from_der(certificate).ok()?;
+    let until = certificate.tbs_certificate().validity().not_after;
+    let millis = until.to_unix_duration().as_millis();
+    i64::try_from(millis).ok().map(Time::from_millis)
+}
+
+fn certificates(path: &Path) -> Result<Vec<CertificateDer<'static>>, Error> {
     let wrong = || Error::Pem {
         path: path.to_owned(),
         expected: "certificates",
@@ -102,7 +156,7 @@ fn certificates(path: &std::path::Path) -> Result<Vec<CertificateDer<'static>>, 
     Ok(found)
 }
 
-fn read(path: &std::path::Path) -> Result<Vec<u8>, Error> {
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
     std::fs::read(path).map_err(|source| Error::Read {
         path: path.to_owned(),
         source,

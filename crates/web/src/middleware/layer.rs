@@ -3,11 +3,12 @@
 //! are counted.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::header::{AUTHORIZATION, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, Method};
+use axum::http::header::{AUTHORIZATION, CONNECTION, X_CONTENT_TYPE_OPTIONS};
+use axum::http::{HeaderValue, Method, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use metrics::counter;
@@ -34,6 +35,8 @@ pub struct RequestLayer {
     pub limits: Limits,
     pub metrics: Metrics,
     pub refusals: Refusals,
+    /// Whether the service is about to stop: connections end with their next answer.
+    pub stopping: AtomicBool,
     request_ids: RequestIds,
     services: Services,
     request_timeout: Duration,
@@ -50,6 +53,7 @@ impl RequestLayer {
         Self {
             limits: Limits::new(settings.max_in_flight, settings.requests_per_second),
             metrics: Metrics::new(routes),
+            stopping: AtomicBool::new(false),
             refusals: Refusals::new(services.log.clone(), services.env.clone()),
             request_ids: RequestIds::new(services.instance.clone()),
             services: services.clone(),
@@ -71,6 +75,7 @@ pub async fn run(
     let route = request.extensions().get::<MatchedPath>().cloned();
     let route = route.as_ref().map_or("none", MatchedPath::as_str);
     let method = request.method().clone();
+    let version = request.version();
     let peer = request
         .extensions()
         .get::<Arc<Peer>>()
@@ -125,7 +130,11 @@ pub async fn run(
     layer
         .metrics
         .answered(route, response.status(), started.elapsed());
+    let stopping = layer.stopping.load(Ordering::Relaxed);
     let headers = response.headers_mut();
+    if stopping && version < Version::HTTP_2 {
+        headers.insert(CONNECTION, HeaderValue::from_static("close"));
+    }
     headers.insert(REQUEST_ID, id);
     headers.insert(X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
     response

@@ -23,6 +23,8 @@ pub struct Http {
     pub max_in_flight: usize,
     /// Most items in one batch.
     pub batch_limit: usize,
+    /// From SIGTERM, when readiness turns 503, to the end of new connections.
+    pub drain_delay_ms: u64,
 }
 
 /// `[http.tls]`: PEM files. With `client_ca`, clients may present certificates (mTLS).
@@ -45,6 +47,7 @@ impl Default for Http {
             requests_per_second: 20_000,
             max_in_flight: 4_096,
             batch_limit: 1_000,
+            drain_delay_ms: 5_000,
         }
     }
 }
