@@ -10,7 +10,7 @@ use crate::json::{self, JsonError};
 use crate::jwk::Kid;
 use crate::member_signature::MemberSignature;
 use crate::name::Name;
-use crate::namespace::Purpose;
+use crate::namespace::{Namespace, Purpose};
 use crate::place::{Location, ReadBack};
 use crate::request::{ClockCorrection, Generate, Request};
 use crate::time::Time;
@@ -227,6 +227,16 @@ pub fn possession_message(
     request_digest: Sha256Digest,
     kid: &Kid,
 ) -> Result<Vec<u8>, JsonError> {
+    let namespace = request.namespace(Purpose::Possession);
+    possession_message_in(&namespace, request_digest, kid)
+}
+
+/// The same where the request itself is not at hand.
+pub fn possession_message_in(
+    namespace: &Namespace,
+    request_digest: Sha256Digest,
+    kid: &Kid,
+) -> Result<Vec<u8>, JsonError> {
     #[derive(Serialize)]
     struct Challenge<'a> {
         kid: &'a Kid,
@@ -238,8 +248,5 @@ pub fn possession_message(
         request_digest,
         v: V1,
     })?;
-    Ok(dsse::pae(
-        &request.namespace(Purpose::Possession).to_string(),
-        &body,
-    ))
+    Ok(dsse::pae(&namespace.to_string(), &body))
 }

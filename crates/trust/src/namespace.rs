@@ -54,6 +54,15 @@ impl Purpose {
     }
 }
 
+/// Payload types that begin so are for members and for keys that prove their possession; nobody may have a message
+/// under one signed by a key of the service, and no such signature is one over anybody's data.
+pub const RESERVED: &str = "chancery/";
+
+/// Whether the message is a DSSE pre-authentication encoding of a reserved payload type.
+pub fn is_reserved(message: &[u8]) -> bool {
+    crate::dsse::parse_pae(message).is_ok_and(|(payload_type, _)| payload_type.starts_with(RESERVED))
+}
+
 /// `chancery/<purpose>.v1@<service>/<environment>`: the SSHSIG namespace and the DSSE payload type
 /// of everything that is signed, so that an approval for staging is worthless in production.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]

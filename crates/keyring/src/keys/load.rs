@@ -7,7 +7,9 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tracing::{error, info};
 use trust::publication::{Published, PublishedKey, plan_jwks};
-use trust::{Kid, Location, Pin, Safety, Time, Trusted, Usage};
+use trust::{
+    Kid, Location, Namespace, Pin, Purpose, Safety, Sha256Digest, Time, Trusted, Usage,
+};
 
 use super::publish::Document;
 use super::settings::PublicationSettings;
@@ -84,6 +86,14 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// SHA-256 of what a key signed to show that it has its private half.
+    pub fn possession_digest(&self, key: &Key) -> Option<Sha256Digest> {
+        let pin = &self.settings.pin;
+        let namespace = Namespace::new(Purpose::Possession, &pin.service, &pin.environment);
+        let message = trust::approval::possession_message_in(&namespace, key.ceremony, &key.kid);
+        message.ok().map(|message| Sha256Digest::of(&message))
+    }
+
     /// Reads everything once. Fails where the chain from the pinned genesis does not hold; a
     /// single key that does not tally is left out and reported.
     pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {

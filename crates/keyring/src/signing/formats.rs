@@ -4,11 +4,8 @@
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::json;
 
+use trust::namespace::{RESERVED, is_reserved};
 use trust::{Algorithm, Hash, Kid};
-
-/// What custodians and newborn keys sign (proof of possession) begins so; no caller may have it
-/// signed by a key of the service.
-const OUR_NAMESPACES: &str = "chancery/";
 
 /// Largest message for Ed25519, which a token takes whole.
 const LONGEST_MESSAGE: usize = 64 * 1_024;
@@ -153,6 +150,11 @@ impl Format {
                     },
                 }
             }
+            Self::RawMessage { payload, .. } if is_reserved(payload) => {
+                return Err(format!(
+                    "messages under a DSSE payload type beginning with {RESERVED} are reserved for this service"
+                ));
+            }
             Self::RawMessage { payload, encoding } => Prepared {
                 token_input: token_input(algorithm, payload),
                 committed: payload.clone(),
@@ -160,9 +162,9 @@ impl Format {
                     encoding: *encoding,
                 },
             },
-            Self::Dsse { payload_type, .. } if payload_type.starts_with(OUR_NAMESPACES) => {
+            Self::Dsse { payload_type, .. } if payload_type.starts_with(RESERVED) => {
                 return Err(format!(
-                    "payload types beginning with {OUR_NAMESPACES} are reserved for this service"
+                    "payload types beginning with {RESERVED} are reserved for this service"
                 ));
             }
             Self::Dsse {

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use tokio::sync::Semaphore;
 use trust::evidence::Covers;
+use trust::namespace::is_reserved;
 use trust::timestamp::Timestamp;
 use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
 use trust::{Algorithm, Kid, Sha256Digest, Time};
@@ -42,6 +43,8 @@ pub(super) struct Checked {
     pub signature: Vec<u8>,
     pub sig_hash: String,
     pub explanation: String,
+    /// A message of the service's own, by a key that has signed it as such.
+    reserved: bool,
 }
 
 /// There is a row, and its leaf cannot be held against the tree any more: that is no proof, and no
@@ -89,7 +92,11 @@ impl Verification {
         let now = self.env.now();
         let asked: Vec<Result<Asked, Error>> = questions
             .into_iter()
-            .map(|question| ask(&snapshot, question, now))
+            .map(|question| {
+                let mut asked = ask(&snapshot, question, now)?;
+                self.set_reserved(&mut asked.checked);
+                Ok(asked)
+            })
             .collect();
         let hashes: Vec<String> = asked
             .iter()
@@ -112,6 +119,25 @@ impl Verification {
             });
         }
         answers
+    }
+
+    /// A new key's proof of possession is public and in no leaf; it is no signature over anybody's data
+    /// (case S6).
+    fn set_reserved(&self, checked: &mut Checked) {
+        let of_key = |key: &Key| self.keys.possession_digest(key);
+        let reserved = match (checked.covers, &checked.key) {
+            (Covers::Jws, _) => false,
+            (Covers::Dsse | Covers::Message, _) => is_reserved(&checked.input),
+            (Covers::Digest, Some(key)) => {
+                of_key(key).is_some_and(|digest| checked.input == digest.as_bytes())
+            }
+            (Covers::Digest, None) => false,
+        };
+        if reserved && checked.checks {
+            checked.reserved = true;
+            checked.explanation =
+                "a key's proof of possession, or another message of the service's own".to_owned();
+        }
     }
 
     async fn judge(&self, asked: Asked, found: &[Occurrence], now: Time) -> Result<Answer, Error> {
@@ -360,13 +386,14 @@ fn finish(
         signature: signature.to_vec(),
         sig_hash: Sha256Digest::of(&canonical).to_string(),
         explanation,
+        reserved: false,
     }
 }
 
 impl Checked {
     fn fits_usage(&self) -> bool {
         let key = self.key.as_ref();
-        key.is_none_or(|key| self.covers.fits(key.usage))
+        !self.reserved && key.is_none_or(|key| self.covers.fits(key.usage))
     }
 }
 
