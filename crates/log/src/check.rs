@@ -219,7 +219,7 @@ impl Auditor {
         &self,
         bytes: Option<Vec<u8>>,
         tables: &Tables,
-        keys: &BTreeMap<String, VerifierKey>,
+        keys: &BTreeMap<Kid, VerifierKey>,
         findings: &mut Findings,
     ) -> Option<Checkpoint> {
         let origin = &tables.tree.origin;
@@ -405,7 +405,7 @@ impl Pass<'_> {
 /// A checkpoint that covers the end of its own key was signed after it: the fence would have refused it.
 fn ended_keys(tree: &Tree<'_>, acts: &Acts, findings: &mut Findings) {
     for (kid, acts) in &acts.keys {
-        let Some(&size) = tree.signed_up_to.get(kid.as_str()) else {
+        let Some(&size) = tree.signed_up_to.get(kid) else {
             continue;
         };
         let ends = |act: &&std::sync::Arc<trust::acts::Act>| {

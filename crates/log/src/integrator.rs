@@ -10,7 +10,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use trust::Sha256Digest;
+use trust::Time;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
@@ -296,7 +296,7 @@ impl<L: TreeStore> Integrator<L> {
         let held = self.tiles.fetch(tile::tiles_for_root(size), size).await?;
         let builder = Builder::resume(size, |tile| held.get(&tile).cloned())
             .map_err(|error| Error::Tiles(tiles::Error::Garbled(error.to_string())))?;
-        match builder.root().to_string() == tree.root {
+        match builder.root() == tree.root {
             true => Ok(builder),
             false => Err(Error::Forked {
                 size,
@@ -324,7 +324,7 @@ impl<L: TreeStore> Integrator<L> {
             self.write(&mut growing, at, to).await?;
             at = to;
         }
-        match growing.builder.root().to_string() == tree.root {
+        match growing.builder.root() == tree.root {
             true => Ok(growing.builder),
             false => Err(Error::Forked {
                 size: tree.size as u64,
@@ -350,8 +350,8 @@ impl<L: TreeStore> Integrator<L> {
         let written = self.write(growing, old.size, to).await?;
         let new = TreeRow {
             size: to,
-            root: growing.builder.root().to_string(),
-            clock: old.clock.max(written.clock),
+            root: growing.builder.root(),
+            clock: old.clock.max(Time::from_millis(written.clock)),
             origin: self.origin.clone(),
             ..old.clone()
         };
@@ -461,14 +461,10 @@ impl<L: TreeStore> Integrator<L> {
 
     async fn sign(&self, tree: &TreeRow) -> Result<CheckpointRow, Error> {
         let key_error = |error: &dyn std::fmt::Display| Error::Key(error.to_string());
-        let root: Sha256Digest = tree
-            .root
-            .parse()
-            .map_err(|_| Error::Key("the root is not a digest".to_owned()))?;
         let text = Checkpoint {
             origin: self.origin.clone(),
             size: tree.size as u64,
-            root,
+            root: tree.root,
         }
         .body();
         let signed = self
@@ -484,8 +480,8 @@ impl<L: TreeStore> Integrator<L> {
         };
         let row = CheckpointRow {
             size: tree.size,
-            root: tree.root.clone(),
-            time: self.env.now().millis(),
+            root: tree.root,
+            time: self.env.now(),
             clock: tree.clock,
             kid: signed.kid,
             note: note.to_string(),

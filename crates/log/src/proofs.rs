@@ -152,18 +152,20 @@ impl Proofs {
         let (index, size) = (leaf.index as u64, row.size as u64);
         let now = self.now(row).await?;
         let hashes = self.tiles.inclusion(index, size, now).await?;
-        let root: Sha256Digest = row
-            .root
-            .parse()
-            .map_err(|_| broken("its checkpoint has no root"))?;
-        verify_inclusion(index, size, leaf_hash(leaf.body.as_bytes()), &hashes, root)
-            .map_err(|_| broken("the database differs from the tree"))?;
+        verify_inclusion(
+            index,
+            size,
+            leaf_hash(leaf.body.as_bytes()),
+            &hashes,
+            row.root,
+        )
+        .map_err(|_| broken("the database differs from the tree"))?;
         let note = Note::parse(row.signed().as_bytes())
             .map_err(|_| broken("its checkpoint cannot be read"))?;
         let before = self.store.checkpoint_before(leaf.index).await?;
         Ok(Receipt {
             before: before.map(clock),
-            log_kid: row.kid.clone(),
+            log_kid: row.kid.to_string(),
             proof: TlogProof {
                 index,
                 extra: None,
@@ -205,7 +207,7 @@ impl Proofs {
 
 /// How many leaves a checkpoint covers, and the latest time that they tell.
 fn clock(row: CheckpointRow) -> (u64, Time) {
-    (row.size.unsigned_abs(), Time::from_millis(row.clock))
+    (row.size.unsigned_abs(), row.clock)
 }
 
 /// Whether the quorum is complete on a checkpoint.

@@ -96,7 +96,7 @@ impl Pruner {
     pub async fn plan(&self, now: Time, retention: std::time::Duration) -> Result<Plan, Error> {
         let tree = self.store.tree().await?;
         // A clock that runs ahead must not make everything old.
-        let before = now.min(Time::from_millis(tree.clock)) - retention;
+        let before = now.min(tree.clock) - retention;
         let from = tree.emptied - tree.emptied % BUNDLE;
         let mut plan = Plan {
             before,

@@ -198,7 +198,7 @@ impl LogRunner {
         let Ok(tree) = self.store.tree().await else {
             return;
         };
-        let silent = now.millis() - tree.clock;
+        let silent = now.millis() - tree.clock.millis();
         if tree.size == 0 || silent < i64::try_from(self.heartbeat.as_millis()).unwrap_or(i64::MAX)
         {
             return;

@@ -5,14 +5,14 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use trust::PublicKey;
+use trust::{Kid, PublicKey};
 
 pub type Later<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// A checkpoint's signature.
 #[derive(Debug, Clone)]
 pub struct CheckpointSignature {
-    pub kid: String,
+    pub kid: Kid,
     pub public: PublicKey,
     /// Ed25519, or ECDSA in the fixed form of IEEE P1363.
     pub signature: Vec<u8>,

@@ -17,7 +17,6 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
-use trust::Time;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{MAX_SIGNATURES, Note, NoteError, NoteSignature};
 use trust::tlog::policy::{PolicyError, WitnessPolicy};
@@ -308,7 +307,7 @@ impl Asking {
                 note: note.clone(),
             };
             let env = &self.shared.env;
-            let signed = Time::from_millis(row.time);
+            let signed = row.time;
             match self.remote.add(&request, signed, || env.now()).await? {
                 Answer::Cosigned(line) => {
                     self.known = size;

@@ -1,6 +1,9 @@
 //! Checkpoints that were signed, and the witnesses' lines under them.
 
+use trust::{Kid, Sha256Digest, Time};
+
 use crate::database::{Store, on};
+use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::{Error, Subject};
 use crate::housekeeping;
@@ -37,13 +40,12 @@ statements! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CheckpointRow {
     pub size: i64,
-    /// Hex.
-    pub root: String,
-    pub time: i64,
+    pub root: Sha256Digest,
+    pub time: Time,
     /// The latest time of any leaf that it covers.
-    pub clock: i64,
+    pub clock: Time,
     /// The log's key that signed it.
-    pub kid: String,
+    pub kid: Kid,
     /// The signed note with the log's own signature only.
     pub note: String,
     /// Lines of witnesses, in the order in which they came.
@@ -61,10 +63,10 @@ impl FromColumns for CheckpointRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
             size: row.int(0)?,
-            root: row.text(1)?,
-            time: row.int(2)?,
-            clock: row.int(3)?,
-            kid: row.text(4)?,
+            root: row.parsed(1, "log_checkpoint.root")?,
+            time: row.time(2, "log_checkpoint.time")?,
+            clock: row.time(3, "log_checkpoint.clock")?,
+            kid: row.parsed(4, "log_checkpoint.kid")?,
             note: row.text(5)?,
             cosignatures: row.text(6)?,
         })
@@ -100,7 +102,7 @@ async fn insert_checkpoint<E: Engine>(
         return CheckpointRow::read(&before);
     }
     let state = tx
-        .fetch_optional(keys::KEY_STATE, &[Value::Text(&row.kid)])
+        .fetch_optional(keys::KEY_STATE, &[Value::Text(row.kid.as_str())])
         .await?;
     let active = match &state {
         Some(columns) => KeyStatus::read(columns, 1)?.can_sign(),
@@ -109,12 +111,13 @@ async fn insert_checkpoint<E: Engine>(
     if !active {
         return Err(Error::conflict(Subject::KeyState));
     }
+    let root = row.root.to_string();
     let values = [
         Value::Int(row.size),
-        Value::Text(&row.root),
-        Value::Int(row.time),
-        Value::Int(row.clock),
-        Value::Text(&row.kid),
+        Value::Text(&root),
+        Value::Int(row.time.millis()),
+        Value::Int(row.clock.millis()),
+        Value::Text(row.kid.as_str()),
         Value::Text(&row.note),
     ];
     tx.execute(INSERT_CHECKPOINT, &values).await?;

@@ -8,9 +8,9 @@ use trust::{Sha256Digest, Time};
 use crate::database::{Store, on};
 use crate::decode::{Decode, unreadable};
 use crate::engine::{Columns, Connection, Value, guarded};
-use crate::error::{Error, Subject};
+use crate::error::{Error, Subject, UnreadableRow};
 use crate::reads::FromColumns;
-use crate::rows::{self, Keyed, Rows, UnreadableRow};
+use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
 
 statements! {

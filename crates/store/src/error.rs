@@ -2,8 +2,6 @@
 
 use std::fmt;
 
-use crate::rows::UnreadableRow;
-
 /// Each keeps its source; Display does not repeat it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -135,6 +133,23 @@ impl Error {
             Self::Unavailable { source, .. } => Self::OutcomeUnknown { source },
             other => other,
         }
+    }
+}
+
+/// A row that this program cannot have written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnreadableRow {
+    pub table: &'static str,
+    /// What the row is known by: a name, a kid, an id.
+    pub key: String,
+    /// Names the column and its value.
+    pub why: String,
+}
+
+impl fmt::Display for UnreadableRow {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { table, key, why } = self;
+        write!(f, "row {key:?} of table {table} is unreadable: {why}")
     }
 }
 

@@ -68,7 +68,8 @@ impl Leaf {
     }
 }
 
-/// A leaf with its place.
+/// A leaf with its place. Its columns stay as they are written: the check of the log compares them
+/// with the body, and no wrong one may keep anybody from the leaves after it.
 #[derive(Debug, Clone)]
 pub struct LeafRow {
     pub index: i64,

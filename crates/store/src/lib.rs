@@ -62,7 +62,7 @@ pub use credentials::{
     CredentialName, CredentialRow, NotAPrincipalName, PrincipalName, Role, UnknownRole,
 };
 pub use database::{Database, Store};
-pub use error::{Error, Subject};
+pub use error::{Error, Subject, UnreadableRow};
 pub use housekeeping::{ANSWERS, Housekeeping};
 pub use idempotency::{Idempotency, IdempotentAnswer};
 #[cfg(test)]
@@ -77,7 +77,7 @@ pub use migrate::Schema;
 pub use objects::{KeyObjectRow, ObjectState};
 pub use reads::MAX_PAGE;
 pub use rings::RingRow;
-pub use rows::{Rows, UnreadableRow};
+pub use rows::Rows;
 pub use settings::Settings;
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
 pub use tree::TreeRow;

@@ -1,10 +1,8 @@
 //! Many rows at once. One that this program cannot have written is left out alone: the others are
 //! as good as before, and whoever reads them is told which one is missing, and why.
 
-use std::fmt;
-
 use crate::engine::{Columns, Connection, Engine, Value};
-use crate::error::Error;
+use crate::error::{Error, UnreadableRow};
 use crate::reads::FromColumns;
 
 /// What a table holds.
@@ -12,23 +10,6 @@ use crate::reads::FromColumns;
 pub struct Rows<T> {
     pub read: Vec<T>,
     pub unreadable: Vec<UnreadableRow>,
-}
-
-/// A row that this program cannot have written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnreadableRow {
-    pub table: &'static str,
-    /// What the row is known by: a name, a kid, an id.
-    pub key: String,
-    /// Names the column and its value.
-    pub why: String,
-}
-
-impl fmt::Display for UnreadableRow {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { table, key, why } = self;
-        write!(f, "row {key:?} of table {table} is unreadable: {why}")
-    }
 }
 
 impl<T> Rows<T> {

@@ -3,7 +3,10 @@
 //! Not part of [`Change`](crate::Change): nothing here happens to a key, and what happens here is
 //! itself what makes the trail evident.
 
+use trust::{Sha256Digest, Time};
+
 use crate::database::{Store, on};
+use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::{Error, Subject};
 use crate::housekeeping;
@@ -25,10 +28,9 @@ statements! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TreeRow {
     pub size: i64,
-    /// Hex.
-    pub root: String,
+    pub root: Sha256Digest,
     /// The latest time of any leaf in the tree.
-    pub clock: i64,
+    pub clock: Time,
     /// First line of every checkpoint; empty until the first swap.
     pub origin: String,
     /// Bodies of signatures below this index may be gone.
@@ -41,8 +43,8 @@ impl FromColumns for TreeRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
             size: row.int(0)?,
-            root: row.text(1)?,
-            clock: row.int(2)?,
+            root: row.parsed(1, "log_tree.root")?,
+            clock: row.time(2, "log_tree.clock")?,
             origin: row.text(3)?,
             pruned: row.int(4)?,
             emptied: row.int(5)?,
@@ -64,12 +66,13 @@ pub(crate) async fn swap<E: Engine>(
     old: &TreeRow,
     new: &TreeRow,
 ) -> Result<bool, Error> {
+    let (before, after) = (old.root.to_string(), new.root.to_string());
     let values = [
         Value::Int(old.size),
-        Value::Text(&old.root),
+        Value::Text(&before),
         Value::Int(new.size),
-        Value::Text(&new.root),
-        Value::Int(new.clock),
+        Value::Text(&after),
+        Value::Int(new.clock.millis()),
         Value::Text(&new.origin),
     ];
     Ok(housekeeping::write(engine, SWAP_TREE, &values).await? == 1)

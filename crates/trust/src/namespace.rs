@@ -60,7 +60,8 @@ pub const RESERVED: &str = "chancery/";
 
 /// Whether the message is a DSSE pre-authentication encoding of a reserved payload type.
 pub fn is_reserved(message: &[u8]) -> bool {
-    crate::dsse::parse_pae(message).is_ok_and(|(payload_type, _)| payload_type.starts_with(RESERVED))
+    crate::dsse::parse_pae(message)
+        .is_ok_and(|(payload_type, _)| payload_type.starts_with(RESERVED))
 }
 
 /// `chancery/<purpose>.v1@<service>/<environment>`: the SSHSIG namespace and the DSSE payload type

@@ -7,9 +7,7 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use tracing::{error, info};
 use trust::publication::{Published, PublishedKey, plan_jwks};
-use trust::{
-    Kid, Location, Namespace, Pin, Purpose, Safety, Sha256Digest, Time, Trusted, Usage,
-};
+use trust::{Kid, Location, Namespace, Pin, Purpose, Safety, Sha256Digest, Time, Trusted, Usage};
 
 use super::publish::Document;
 use super::settings::PublicationSettings;

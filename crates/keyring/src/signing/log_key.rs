@@ -66,7 +66,7 @@ impl CheckpointSigner for LogKey {
                 .unwrap_or(Err(token::Error::Stopped))
                 .map_err(|error| not_sealed(Error::Token(error)))?;
             Ok(CheckpointSignature {
-                kid: key.kid.as_str().to_owned(),
+                kid: key.kid.clone(),
                 public: key.public.clone(),
                 signature,
             })

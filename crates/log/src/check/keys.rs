@@ -56,14 +56,14 @@ impl Examined<'_> {
 }
 
 /// The keys that checkpoints of this origin are verified with: certified ones of the ring `log`.
-pub fn log_keys(examined: &[Examined<'_>], origin: &str) -> BTreeMap<String, VerifierKey> {
+pub fn log_keys(examined: &[Examined<'_>], origin: &str) -> BTreeMap<Kid, VerifierKey> {
     let of_log = |key: &&Examined<'_>| match &key.certified {
         Ok(certified) => certified.order.ring.as_str() == LOG_RING,
         Err(_) => false,
     };
     let keys = examined.iter().filter(of_log).filter_map(|key| {
         let public = key.public()?;
-        let kid = public.kid().as_str().to_owned();
+        let kid = public.kid();
         Some((kid, VerifierKey::for_log(origin, &public).ok()?))
     });
     keys.collect()

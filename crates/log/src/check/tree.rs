@@ -9,7 +9,7 @@ use trust::tlog::checkpoint;
 use trust::tlog::merkle::{Frontier, leaf_hash};
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{Builder, HASH_LEN, Resource, TileId, WIDTH, decode_bundle};
-use trust::{Sha256Digest, Time};
+use trust::{Kid, Sha256Digest, Time};
 
 use super::files::Files;
 use store::{CheckpointRow, LeafRow, TreeRow};
@@ -53,16 +53,16 @@ impl Block {
 
 pub struct Tree<'a> {
     row: &'a TreeRow,
-    keys: &'a BTreeMap<String, VerifierKey>,
+    keys: &'a BTreeMap<Kid, VerifierKey>,
     bodies: Frontier,
     tiles: Builder,
     /// Checkpoints by this key cover at most so many leaves.
-    pub signed_up_to: BTreeMap<String, i64>,
+    pub signed_up_to: BTreeMap<Kid, i64>,
     pub checkpoints: u64,
 }
 
 impl<'a> Tree<'a> {
-    pub fn new(row: &'a TreeRow, keys: &'a BTreeMap<String, VerifierKey>) -> Self {
+    pub fn new(row: &'a TreeRow, keys: &'a BTreeMap<Kid, VerifierKey>) -> Self {
         Self {
             row,
             keys,
@@ -121,11 +121,11 @@ impl<'a> Tree<'a> {
     pub fn checkpoint(&mut self, row: &CheckpointRow, clock: Time, findings: &mut Findings) {
         self.checkpoints += 1;
         self.roots(
-            &row.root,
+            row.root,
             &format!("the checkpoint of {}", row.size),
             findings,
         );
-        if row.clock != clock.millis() && !findings.has("clock") {
+        if row.clock != clock && !findings.has("clock") {
             let what = format!(
                 "the time of the checkpoint of {} leaves is not that of its leaves",
                 row.size
@@ -145,9 +145,8 @@ impl<'a> Tree<'a> {
         let key = key.ok_or_else(|| format!("{} is not an accepted key of the log", row.kid))?;
         let note = Note::parse(row.signed().as_bytes()).map_err(|error| error.to_string())?;
         let said = checkpoint::open(&note, std::slice::from_ref(key)).map_err(|e| e.to_string())?;
-        let agrees = said.size == row.size as u64
-            && said.root.to_string() == row.root
-            && said.origin == self.row.origin;
+        let agrees =
+            said.size == row.size as u64 && said.root == row.root && said.origin == self.row.origin;
         match agrees {
             true => Ok(()),
             false => Err("its columns differ from its text".to_owned()),
@@ -155,13 +154,13 @@ impl<'a> Tree<'a> {
     }
 
     /// Only the first root that is wrong is told: all after it are.
-    fn roots(&self, root: &str, what: &str, findings: &mut Findings) {
+    fn roots(&self, root: Sha256Digest, what: &str, findings: &mut Findings) {
         let size = self.size();
         for (code, ours, of) in [
             ("root", self.bodies.root(), "the leaves in the database"),
             ("tiles", self.tiles.root(), "the tiles"),
         ] {
-            if ours.to_string() != root && !findings.has(code) {
+            if ours != root && !findings.has(code) {
                 let what = format!("the root of {what} differs from that of {of}");
                 findings.add(code, size.checked_sub(1), what);
             }
@@ -180,8 +179,8 @@ impl<'a> Tree<'a> {
 
     /// The row of the tree, when all its leaves went in.
     pub fn end(&self, clock: Time, findings: &mut Findings) {
-        self.roots(&self.row.root, "the tree in the database", findings);
-        if self.row.size > 0 && self.row.clock != clock.millis() && !findings.has("clock") {
+        self.roots(self.row.root, "the tree in the database", findings);
+        if self.row.size > 0 && self.row.clock != clock && !findings.has("clock") {
             findings.add(
                 "clock",
                 None,

@@ -8,7 +8,7 @@ use object_store::memory::InMemory;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::{Frontier, leaf_hash, verify_consistency};
 use trust::tlog::note::{Note, VerifierKey};
-use trust::{PublicKey, Time};
+use trust::{Kid, PublicKey, Time};
 
 use super::trouble::{Objects, Trouble, Troubled};
 use crate::integrator::{Error, Integrator, Settings, Step};
@@ -25,7 +25,7 @@ pub const ORIGIN: &str = "log.example/log";
 /// Signs as a token would.
 pub struct Key {
     pair: Ed25519KeyPair,
-    kid: String,
+    kid: Kid,
 }
 
 impl Key {
@@ -83,7 +83,7 @@ impl World {
             objects: Arc::new(InMemory::new()),
             key: Arc::new(Key {
                 pair,
-                kid: template.log_key.clone(),
+                kid: template.log_key.parse().unwrap(),
             }),
             signer: template.signer.clone(),
             count: std::cell::Cell::new(0),
@@ -187,7 +187,7 @@ impl World {
         }
         let tree = self.store.tree().await.unwrap();
         assert_eq!(tree.size as usize, leaves.len(), "all is integrated");
-        assert_eq!(tree.root, frontier.root().to_string());
+        assert_eq!(tree.root, frontier.root());
         let rows = self.store.checkpoints(0, 10_000).await.unwrap();
         let last = rows.last().expect("a checkpoint");
         assert_eq!(last.size, tree.size);
@@ -199,12 +199,7 @@ impl World {
         let tiles = Tiles::new(self.storage(&Trouble::at(&[])));
         let now = tree.size as u64;
         for row in &rows {
-            assert_eq!(
-                row.root,
-                roots[row.size as usize].to_string(),
-                "{}",
-                row.size
-            );
+            assert_eq!(row.root, roots[row.size as usize], "{}", row.size);
             let size = row.size as u64;
             let proof = tiles.consistency(size, now, now).await.unwrap();
             verify_consistency(size, now, roots[row.size as usize], published.root, &proof)

@@ -1,5 +1,7 @@
 //! The tree's row, checkpoints, and what retention may take.
 
+use trust::Time;
+
 use super::super::*;
 use super::place::Place;
 use super::world::*;
@@ -8,8 +10,8 @@ use super::world::*;
 fn grown(from: &TreeRow, size: i64) -> TreeRow {
     TreeRow {
         size,
-        root: digest(&format!("root of {size}")),
-        clock: NOW + size,
+        root: digest(&format!("root of {size}")).parse().unwrap(),
+        clock: Time::from_millis(NOW + size),
         origin: "keys.example/log".into(),
         ..from.clone()
     }
@@ -18,10 +20,10 @@ fn grown(from: &TreeRow, size: i64) -> TreeRow {
 fn checkpoint(tree: &TreeRow, kid: &str) -> CheckpointRow {
     CheckpointRow {
         size: tree.size,
-        root: tree.root.clone(),
-        time: NOW,
+        root: tree.root,
+        time: Time::from_millis(NOW),
         clock: tree.clock,
-        kid: kid.into(),
+        kid: kid.parse().unwrap(),
         note: format!("note of {}\n", tree.size),
         cosignatures: String::new(),
     }
@@ -138,8 +140,8 @@ pub async fn one_integrator_at_a_time(place: Place) {
 pub async fn tree_is_swapped_from_what_it_was(place: Place) {
     place.open_ring("log").await;
     let empty = place.store.tree().await.unwrap();
-    let root = trust::tlog::merkle::empty_root().to_string();
-    assert_eq!((empty.size, &empty.root), (0, &root));
+    let root = trust::tlog::merkle::empty_root();
+    assert_eq!((empty.size, empty.root), (0, root));
     let (three, four) = (grown(&empty, 3), grown(&empty, 4));
     let other = place.replica().await;
     let (one, two) = tokio::join!(
@@ -152,7 +154,7 @@ pub async fn tree_is_swapped_from_what_it_was(place: Place) {
     assert_eq!(stands, if one { three } else { four });
     // Planned on another root of the same size, and on the past.
     let imagined = TreeRow {
-        root: digest("another"),
+        root: digest("another").parse().unwrap(),
         ..stands.clone()
     };
     let next = grown(&stands, 5);
