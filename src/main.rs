@@ -13,7 +13,8 @@ use clap::Parser as _;
 
 use crate::cli::{Arguments, Command, LogCommand, World, from_keys};
 use crate::config::Config;
-use base::system::{Hangup, fill, now, shutdown_signal};
+use base::signals::{Hangup, shutdown_signal};
+use base::system::{fill, now};
 use base::{Env, Tasks};
 use keyring::keys::Keys;
 use keyring::signing::{self, Signing};

@@ -87,7 +87,7 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
             stage.url(),
             stage.directory().display()
         ));
-        base::system::shutdown_signal().await;
+        base::signals::shutdown_signal().await;
     }
     outcome
 }

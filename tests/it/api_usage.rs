@@ -2,6 +2,9 @@
 //! somebody assembles from its signatures.
 
 use serde_json::{Value, json};
+use trust::approval::{NewKey, Outcome, Statement, possession_message};
+use trust::request::Request;
+use trust::transcript::Transcript;
 
 use crate::support::http::send;
 use crate::support::installation::{base64url, member, text};
@@ -67,6 +70,53 @@ fn case_v8_a_structure_put_together_from_a_raw_signature_is_invalid() {
     let said = world.installation.try_chancery(verify);
     assert_eq!(said.code, Some(5), "{said:?}");
     assert!(said.text().contains("wrong_usage"), "{said:?}");
+}
+
+/// The proof of possession is in the key's public transcript, checks with the key and is in no leaf: as a
+/// signature over data it would raise the alarm of a theft.
+#[test]
+fn case_s6_a_proof_of_possession_raises_no_alarm() {
+    let world = world();
+    let wrong = (json!("INVALID"), json!(["wrong_usage"]));
+    for ring in ["es256", "raw-es256"] {
+        let kid = world.kid(ring);
+        let answer = world.service.get(&format!("/v1/keys/{kid}/transcript"));
+        let transcript = Transcript::decode(&answer.body).expect("a transcript");
+        let request: Request = serde_json::from_str(&transcript.record.request).expect("a request");
+        let statement = &transcript.acceptance.statement;
+        let statement: Statement = serde_json::from_str(statement).expect("a statement");
+        let Outcome::Generated(generated) = statement.outcome else {
+            panic!("not of a generation: {statement:?}");
+        };
+        let NewKey::Public {
+            kid, possession, ..
+        } = &generated.key
+        else {
+            panic!("no public half: {generated:?}");
+        };
+        let (kid, signature) = (kid.clone(), possession.0.clone());
+        let message = possession_message(&request, statement.request_digest, &kid);
+        let message = message.expect("a message");
+        let (name, challenge) = trust::dsse::parse_pae(&message).expect("an encoding");
+        let claims = match ring {
+            "es256" => {
+                let envelope =
+                    trust::dsse::Envelope::new(name, challenge, kid.as_str(), &signature);
+                vec![json!({"envelope": serde_json::to_value(envelope).expect("JSON")})]
+            }
+            _ => {
+                let digest = trust::Hash::Sha256.digest(&message);
+                let signature = base64url(&signature);
+                vec![
+                    json!({"signature": signature, "kid": kid, "payload": base64url(&message)}),
+                    json!({"signature": signature, "kid": kid, "digest": base64url(&digest)}),
+                ]
+            }
+        };
+        for claim in claims {
+            assert_eq!(verdict(&world, &claim), wrong, "{claim}");
+        }
+    }
 }
 
 #[test]

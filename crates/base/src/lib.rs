@@ -3,6 +3,7 @@
 mod env;
 pub mod names;
 pub mod settings;
+pub mod signals;
 pub mod system;
 mod tasks;
 

@@ -1,4 +1,4 @@
-//! Evidence files, checked without a network (`docs/EVIDENCE.md`).
+//! Evidence files, checked without a network (`docs/LOG.md`, "Verify").
 
 use std::path::Path;
 
@@ -58,6 +58,7 @@ fn shown(finding: &EvidenceReport) -> Value {
         "reasons": finding.verdict.reasons,
         "kid": finding.kid,
         "ring": finding.ring,
+        "usage": finding.usage,
         "log_index": finding.index,
         "existed_at": finding.verdict.existed_at,
         "witnessed": finding.witnessed,

@@ -3,7 +3,8 @@
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use base::system::{Hangup, fill, now, shutdown_signal};
+use base::signals::{Hangup, shutdown_signal};
+use base::system::{fill, now};
 use clap::Parser;
 use witness::{Command, CommandError};
 

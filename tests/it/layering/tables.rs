@@ -95,6 +95,7 @@ pub const NOT_IN_HSM: &[&str] = &["tokio", "axum", "reqwest"];
 /// What `trust` may build on: an auditor reads this list.
 pub const TRUST_DEPENDENCIES: &[&str] = &[
     "aws-lc-rs",
+    "base16ct",
     "base64ct",
     // CMS and X.509, for RFC 3161 tokens.
     "cms",

@@ -5,7 +5,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use base::names;
-use base::system::Hangup;
+use base::signals::Hangup;
 use metrics::gauge;
 
 use crate::listener::tls::TlsFiles;

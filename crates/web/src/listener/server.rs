@@ -9,7 +9,7 @@ use std::time::Duration;
 use axum::Router;
 use axum_server::Handle;
 use axum_server::accept::{Accept, NoDelayAcceptor};
-use base::system::{Hangup, Stop};
+use base::signals::{Hangup, Stop};
 use hyper_util::rt::TokioTimer;
 use tower::Service;
 
