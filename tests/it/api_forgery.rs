@@ -81,8 +81,14 @@ fn hs256_with_the_public_key_as_secret_is_invalid() {
     world.unchanged(|| {
         for ring in ["es256", "ps256", "rs256"] {
             let kid = world.kid(ring);
-            let pem = world.service.get(&format!("/v1/keys/{kid}/pem")).body;
-            let jwk = world.service.get(&format!("/v1/keys/{kid}/jwk")).body;
+            let pem = world
+                .service
+                .get(&format!("/v1/keys/{kid}/pem"))
+                .into_body();
+            let jwk = world
+                .service
+                .get(&format!("/v1/keys/{kid}/jwk"))
+                .into_body();
             for secret in [pem, jwk] {
                 let header = json!({"alg": "HS256", "kid": kid});
                 let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, &secret);
@@ -344,7 +350,8 @@ fn a_stranger_verifying_offline_is_as_strict() {
         std::fs::write(&path, content).expect("written");
         path
     };
-    let good = String::from_utf8(world.service.get("/.well-known/jwks.json").body).expect("UTF-8");
+    let good =
+        String::from_utf8(world.service.get("/.well-known/jwks.json").into_body()).expect("UTF-8");
     let genuine = jws(&world, "es256");
     let verify = |jws: &str, jwks: &str| {
         let (jws, jwks) = (file("offline.jws", jws), file("offline.json", jwks));

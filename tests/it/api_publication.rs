@@ -163,12 +163,12 @@ fn history_is_a_jwt_of_every_key() {
         answer.header("content-type"),
         Some("application/jwk-set+jwt")
     );
-    let jwt = String::from_utf8(answer.body).expect("text");
+    let jwt = String::from_utf8(answer.into_body()).expect("text");
     let jwk = get(&world, &format!("/v1/keys/{}/jwk", world.kid("es256")), &[]).ok();
     let key = DecodingKey::from_jwk(&serde_json::from_value(jwk).expect("a JWK")).expect("usable");
     let mut validation = Validation::new(Algorithm::ES256);
     validation.set_required_spec_claims(&["iss"]);
-    validation.set_issuer(&[format!("http://{}", world.installation.api)]);
+    validation.set_issuer(&[format!("http://{}", world.installation.plan.api)]);
     validation.validate_exp = false;
     let token = decode::<Value>(&jwt, &key, &validation).expect("a stranger accepts it");
     assert_eq!(token.header.typ.as_deref(), Some("jwk-set+jwt"));
@@ -204,7 +204,7 @@ fn health_and_metrics_are_on_their_own_listener() {
     world
         .sign("es256", r#"{"format":"jws","payload":"AQID"}"#)
         .ok();
-    let metrics = String::from_utf8(operations("/metrics").body).expect("text");
+    let metrics = String::from_utf8(operations("/metrics").into_body()).expect("text");
     for name in [
         "chancery_signatures_total",
         "chancery_hsm_up 1",

@@ -166,9 +166,9 @@ fn retires_and_is_archived(
         published(service, RETIRING).contains(&kid.to_owned()),
         "it verifies for ever"
     );
-    let mut roll_back = installation.try_chancery(["ring", "roll-back", RETIRING, "--apply"]);
+    let roll_back = installation.try_chancery(["ring", "roll-back", RETIRING, "--apply"]);
     assert_eq!(
-        roll_back.code.take(),
+        roll_back.code,
         Some(3),
         "a retired key signs never again: {roll_back:?}"
     );

@@ -369,7 +369,7 @@ fn execute_killed_at_any_moment_leaves_one_key_or_none() {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        let mut child = Running(execute.spawn().expect("it starts"));
+        let mut child = Running::new(execute.spawn().expect("it starts"));
         // Some are killed at any moment, most in what is short: from the intent on, a millisecond later each time.
         if round < 4 {
             sleep(Duration::from_millis(round * 40));
@@ -381,8 +381,7 @@ fn execute_killed_at_any_moment_leaves_one_key_or_none() {
             sleep(Duration::from_millis((round - 4) * 2));
         }
         let workers = child.children();
-        child.0.kill().expect("killed");
-        child.0.wait().expect("it ended");
+        child.kill();
         // `--alone`, as below, is said by who made sure of it.
         until("its worker has ended", || {
             !workers.iter().any(|id| is_running(*id))

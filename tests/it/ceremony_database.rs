@@ -4,9 +4,11 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::support::custodian::Custodian;
+use crate::support::custodian::{Custodian, with_key};
 use crate::support::database::Database;
-use crate::support::installation::{Installation, Service, base64url, directory, member, text};
+use crate::support::installation::{
+    Installation, Service, base64url, directory, member, must, text,
+};
 use crate::support::process::{run, until};
 use testkit::postgres::Server;
 
@@ -101,7 +103,7 @@ fn edit_roster(case: &mut Case, mallory: &Custodian) {
     .expect("JSON");
     let berta = &case.installation.custodians[1];
     let body = document["body"].as_str().expect("a body");
-    let edited = body.replace(&berta.public_key(), &mallory.public_key());
+    let edited = body.replace(&must(berta.public_key()), &must(mallory.public_key()));
     assert_ne!(edited, body);
     document["body"] = json!(edited);
     let bytes = trust::json::canonical(&document).expect("JSON");
@@ -118,7 +120,7 @@ fn roster_is_edited(mut case: Case) {
     let update = "UPDATE trust_document SET version = 1";
     assert!(case.database.try_run(update).is_err());
     let id = case.installation.propose(RING);
-    let mallory = Custodian::new(case.installation.directory.path(), "mallory");
+    let mallory = with_key(case.installation.directory.path(), "mallory", "ed25519");
     edit_roster(&mut case, &mallory);
     until("the replica says so", || {
         case.service.log().contains("the previous ones stay in use")
@@ -224,7 +226,7 @@ fn threshold_lowered_in_the_database() {
 /// A signature of these bytes by this key, in the armour that the database keeps.
 /// As the database keeps it.
 fn armoured(custodian: &Custodian, file: &Path, namespace: &str) -> String {
-    kept(&std::fs::read_to_string(custodian.sign(file, namespace)).expect("a signature"))
+    kept(&std::fs::read_to_string(must(custodian.sign(file, namespace))).expect("a signature"))
 }
 
 fn kept(armoured: &str) -> String {
@@ -242,8 +244,8 @@ fn approvals_fabricated_in_the_database_by_its_superuser() {
     let said = installation.chancery(["ceremony", "request", &id, "--out", text(&file)]);
     let namespace = member(&said.json(), "namespace");
     let strangers = [
-        Custodian::new(at, "mallory"),
-        Custodian::with_key(at, "trudy", "ecdsa"),
+        with_key(at, "mallory", "ed25519"),
+        with_key(at, "trudy", "ecdsa"),
     ];
     let ada = &installation.custodians[0];
     // By strangers, by the proposer, by nobody, and the genuine approvals of the ceremony before.
@@ -530,7 +532,7 @@ fn key_swapped_between_execution_and_acceptance() {
     let carl = &installation.custodians[2];
     let file = installation.file("seen");
     let said = installation.chancery(["ceremony", "acceptance", &id, "--out", text(&file)]);
-    let seen = carl.sign(&file, &member(&said.json(), "namespace"));
+    let seen = must(carl.sign(&file, &member(&said.json(), "namespace")));
 
     // In the database: the custodian has seen and signed another key than is there now.
     let rest = format!("FROM ceremony WHERE id = '{id}'");

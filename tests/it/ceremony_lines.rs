@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::support::agreement::PYTHON;
 use crate::support::database::Database;
-use crate::support::installation::{Installation, member, text};
+use crate::support::installation::{Installation, member, must, text};
 use crate::support::process::{Said, repository, run};
 
 /// Writes the transcript of a closed ceremony.
@@ -204,15 +204,22 @@ fn nobody_proposes_in_anothers_name_and_who_proposed_may_cancel() {
         installation.try_chancery(propose.into_iter().chain(["--signature", text(signature)]))
     };
     refused(
-        &hand_in(&berta.sign(&file, &namespace)),
+        &hand_in(&must(berta.sign(&file, &namespace))),
         "the proposal is not signed by ada",
     );
     let approve = namespace.replace("propose", "approve");
-    refused(&hand_in(&ada.sign(&file, &approve)), "not signed by ada");
-    let said = hand_in(&ada.sign(&file, &namespace));
+    refused(
+        &hand_in(&must(ada.sign(&file, &approve))),
+        "not signed by ada",
+    );
+    let said = hand_in(&must(ada.sign(&file, &namespace)));
     assert_eq!(said.code, Some(0), "{said:?}");
     let id = member(&said.json(), "ceremony");
-    assert_eq!(hand_in(&ada.sign(&file, &namespace)).code, Some(3), "once");
+    assert_eq!(
+        hand_in(&must(ada.sign(&file, &namespace))).code,
+        Some(3),
+        "once"
+    );
 
     let cancel = |who: &crate::support::custodian::Custodian| {
         let cancel = ["ceremony", "cancel", &id, "--key", text(who.key_file())];

@@ -6,9 +6,9 @@ use std::process::{Command, Stdio};
 use std::thread::sleep;
 use std::time::{Duration, Instant};
 
-use crate::support::custodian::Custodian;
+use crate::support::custodian::{Custodian, with_key};
 use crate::support::database::Database;
-use crate::support::installation::{ENVIRONMENT, Installation, SERVICE, member, text};
+use crate::support::installation::{ENVIRONMENT, Installation, SERVICE, member, must, text};
 use crate::support::process::{Running, Said, run};
 
 const RING: &str = "integrity";
@@ -32,7 +32,7 @@ fn hand_in(
         .tempfile_in(installation.directory.path())
         .expect("a file");
     std::fs::write(file.path(), bytes).expect("written");
-    let signature = custodian.sign(file.path(), namespace);
+    let signature = must(custodian.sign(file.path(), namespace));
     installation.try_chancery(["ceremony", verb, id, "--signature", text(&signature)])
 }
 
@@ -63,7 +63,7 @@ fn proposer_approves_own_request_and_strangers_vote_and_nothing_counts() {
     let [ada, berta, carl] = installation.custodians.as_slice() else {
         panic!("three")
     };
-    let stranger = Custodian::new(installation.directory.path(), "stranger");
+    let stranger = with_key(installation.directory.path(), "stranger", "ed25519");
     let id = installation.propose(RING);
     refused(
         &installation.try_vote("approve", &id, ada),
@@ -83,7 +83,7 @@ fn proposer_approves_own_request_and_strangers_vote_and_nothing_counts() {
     let (bytes, namespace) = paper(&installation, "request", &id);
     let file = installation.file("twice");
     std::fs::write(&file, &bytes).expect("written");
-    let signature = berta.sign(&file, &namespace);
+    let signature = must(berta.sign(&file, &namespace));
     let again = ["ceremony", "approve", &id, "--signature", text(&signature)];
     refused(&installation.try_chancery(again), "already counted");
     refused(&installation.try_chancery(again), "already counted");
@@ -140,7 +140,10 @@ fn proposer_approves_own_request_and_strangers_vote_and_nothing_counts() {
 fn one_person_with_two_keys_and_two_members_sharing_a_key_are_no_roster() {
     let installation = Installation::new();
     let at = installation.directory.path();
-    let (one, two) = (Custodian::new(at, "one"), Custodian::new(at, "two"));
+    let (one, two) = (
+        with_key(at, "one", "ed25519"),
+        with_key(at, "two", "ed25519"),
+    );
     let found = |members: &[(&str, &Custodian)], threshold: &str| {
         let members: Vec<String> = members
             .iter()
@@ -166,7 +169,7 @@ fn one_person_with_two_keys_and_two_members_sharing_a_key_are_no_roster() {
             .for_each(|member| words.extend(["--member", member]));
         installation.try_chancery(words).code.expect("no signal")
     };
-    let three = Custodian::new(at, "three");
+    let three = with_key(at, "three", "ed25519");
     let pair = [("one", &one), ("two", &two)];
     assert_eq!(
         found(&pair, "2"),
@@ -316,7 +319,7 @@ fn one_rejection_blocks() {
     );
     // Nobody on the roster, no rejection.
     let other = installation.propose(RING);
-    let stranger = Custodian::new(installation.directory.path(), "stranger");
+    let stranger = with_key(installation.directory.path(), "stranger", "ed25519");
     let reject = [
         "ceremony",
         "reject",
@@ -347,7 +350,7 @@ impl Agent {
             .arg(&socket)
             .stdin(Stdio::null())
             .stdout(Stdio::null());
-        let child = Running(agent.spawn().expect("ssh-agent starts"));
+        let child = Running::new(agent.spawn().expect("ssh-agent starts"));
         crate::support::process::until("the agent listens", || socket.exists());
         Self {
             _child: child,

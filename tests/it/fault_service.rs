@@ -35,8 +35,7 @@ fn kill_9_in_a_loop_under_load_loses_no_acknowledged_signature() {
         let load = Load::start(&service, RING, &signer, 8);
         // Later each time.
         load.goes_on(20 + 37 * round);
-        service.child.0.kill().expect("killed");
-        service.child.0.wait().expect("it ended");
+        service.child.kill();
         let told = load.stop();
         let told_wrong = unexpected(&told, &["overloaded", "token_unavailable"]);
         assert!(told_wrong.is_empty(), "{told_wrong:?}");
@@ -70,8 +69,8 @@ fn a_service_that_is_told_to_stop_finishes_what_it_began() {
     let mut service = installation.serve();
     let load = Load::start(&service, RING, &signer, 4);
     load.goes_on(20);
-    signal("TERM", service.child.0.id());
-    let ended = service.child.0.wait().expect("it ended");
+    signal("TERM", service.child.id());
+    let ended = service.child.wait().expect("it ended");
     assert!(ended.success(), "{ended:?}: {}", service.log());
     let told = load.stop();
     assert!(unexpected(&told, &[]).is_empty(), "{:?}", tally(&told));
@@ -90,11 +89,11 @@ fn case_a4_a_hang_up_never_ends_the_service() {
     let mut service = installation.serve();
     let body = json!({"format": "jws", "payload": "AQID"});
     for _ in 0..3 {
-        signal("HUP", service.child.0.id());
+        signal("HUP", service.child.id());
         service.sign(RING, &signer, &body);
     }
     until("it has said so", || service.log().contains("SIGHUP"));
-    assert!(service.child.0.try_wait().expect("a child").is_none());
+    assert!(service.child.try_wait().expect("a child").is_none());
 }
 
 #[test]
@@ -106,10 +105,10 @@ fn a_service_over_postgresql_ends_when_it_is_told_to() {
     let mut service = installation.serve();
     let body = json!({"format": "jws", "payload": "AQID"});
     service.sign(RING, &signer, &body);
-    signal("TERM", service.child.0.id());
+    signal("TERM", service.child.id());
     let mut ended = None;
     until("it has ended", || {
-        ended = service.child.0.try_wait().expect("a child");
+        ended = service.child.try_wait().expect("a child");
         ended.is_some()
     });
     assert!(
@@ -138,7 +137,7 @@ fn ten_thousand_clients_that_disconnect_leave_nothing_behind() {
     let path = format!("/v1/rings/{RING}/sign");
     let bytes = request(&service.api, "POST", &path, &headers, body);
     service.jws(RING, &signer, b"warm");
-    let id = service.child.0.id();
+    let id = service.child.id();
     let before = descriptors(id);
     thread::scope(|scope| {
         for _ in 0..8 {

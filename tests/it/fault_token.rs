@@ -255,10 +255,10 @@ struct Network {
 impl Network {
     fn start(installation: &Installation) -> Self {
         let mut network = Self {
-            listener: Running(Command::new("true").spawn().expect("it runs")),
+            listener: Running::new(Command::new("true").spawn().expect("it runs")),
             socket: installation.file("p11.sock"),
             configuration: installation.file("token/softhsm2.conf"),
-            module: installation.module(),
+            module: installation.module.clone(),
         };
         network.resume();
         network
@@ -277,13 +277,13 @@ impl Network {
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(Stdio::null());
-        self.listener = Running(server.spawn().expect("p11-kit server starts"));
+        self.listener = Running::new(server.spawn().expect("p11-kit server starts"));
         until("p11-kit server listens", || self.socket.exists());
     }
 
     /// Handlers first: without their listener they could not be found.
     fn signal(&self, name: &str) {
-        let id = self.listener.0.id();
+        let id = self.listener.id();
         let children =
             fs::read_to_string(format!("/proc/{id}/task/{id}/children")).unwrap_or_default();
         for child in children.split_whitespace() {
@@ -298,8 +298,7 @@ impl Network {
 
     fn kill(&mut self) {
         self.signal("KILL");
-        self.listener.0.kill().expect("killed");
-        self.listener.0.wait().expect("it ended");
+        self.listener.kill();
     }
 }
 
@@ -337,7 +336,7 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
         .find(|line| line.starts_with("environment = {"))
         .expect("an environment");
     let head = head
-        .replace(&case.installation.module(), client)
+        .replace(&case.installation.module.clone(), client)
         .replace(direct, &address);
     fs::write(&file, format!("{head}[executor]{executor}")).expect("written");
 
@@ -368,7 +367,7 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
         signing_is_ready(&hurried) && signing_is_ready(&service)
     });
     network.signal("STOP");
-    signal("STOP", network.listener.0.id());
+    signal("STOP", network.listener.id());
     let answer = case.try_sign(&hurried);
     let code = answer.json()["code"].clone();
     assert!(
@@ -381,7 +380,7 @@ fn p11_kit_server_killed_stopped_and_restarted_under_load() {
     );
     sleep(Duration::from_millis(1_500));
     case.strangers_are_served(&service, Some(&known));
-    signal("CONT", network.listener.0.id());
+    signal("CONT", network.listener.id());
     network.signal("CONT");
     until("it signs again", || {
         signing_is_ready(&service) && case.try_sign(&service).status == 200

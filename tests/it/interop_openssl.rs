@@ -36,7 +36,7 @@ fn openssl_verifies_a_der_signature_over_a_digest() {
     let key = installation.file("key.pem");
     let pem = service.get(&format!("/v1/keys/{kid}/pem"));
     assert_eq!(pem.status, 200);
-    fs::write(&key, pem.body).expect("the key");
+    fs::write(&key, pem.into_body()).expect("the key");
 
     let verify = [
         "dgst",

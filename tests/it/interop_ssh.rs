@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::Value;
 
-use crate::support::installation::{ENVIRONMENT, Installation, SERVICE, member, text};
+use crate::support::installation::{ENVIRONMENT, Installation, SERVICE, member, must, text};
 use crate::support::process::{Said, run};
 
 const RING: &str = "integrity";
@@ -36,7 +36,13 @@ fn ssh_keygen_verify(
     let lines: Vec<String> = installation
         .custodians
         .iter()
-        .map(|c| format!("{} namespaces=\"chancery/*\" {}\n", c.id, c.public_key()))
+        .map(|c| {
+            format!(
+                "{} namespaces=\"chancery/*\" {}\n",
+                c.id,
+                must(c.public_key())
+            )
+        })
         .collect();
     fs::write(&allowed, lines.concat()).expect("allowed signers");
     fs::write(&armored, signature).expect("a signature");

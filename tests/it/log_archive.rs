@@ -59,7 +59,7 @@ fn state_by_log(installation: &Installation, service: &Service, kid: &str) -> (K
     for kid in answer["log_keys"].as_array().expect("kids") {
         let path = format!("/v1/keys/{}/jwk", kid.as_str().expect("a kid"));
         let key = PublicKey::from_jwk_json(&service.get(&path).body).expect("a JWK");
-        let origin = format!("{}/log", installation.api);
+        let origin = format!("{}/log", installation.plan.api);
         keys.push(VerifierKey::for_log(&origin, &key).expect("a log key"));
     }
     let kid: Kid = kid.parse().expect("a kid");

@@ -7,7 +7,7 @@ use trust::{Pin, Purpose, Request, Time};
 
 use crate::support::agreement::PYTHON;
 use crate::support::database::Database;
-use crate::support::installation::{Installation, Service, base64url, member, text};
+use crate::support::installation::{Installation, Service, base64url, member, must, text};
 use crate::support::past::{check, codes, monitor, stop};
 use crate::support::process::{repository, run, until};
 
@@ -39,7 +39,7 @@ fn propose(installation: &Installation, request: &Value) -> String {
     let file = installation.file("request");
     std::fs::write(&file, read.message(Purpose::Propose, &request)).expect("written");
     let namespace = read.namespace(Purpose::Propose).to_string();
-    let signature = installation.custodians[0].sign(&file, &namespace);
+    let signature = must(installation.custodians[0].sign(&file, &namespace));
     let propose = [
         "ceremony",
         "propose",

@@ -29,7 +29,7 @@ fn evidence(service: &Service, jws: &str, salt: &str) -> Vec<u8> {
         "{}",
         String::from_utf8_lossy(&answer.body)
     );
-    answer.body
+    answer.into_body()
 }
 
 /// The service's answer once it knows of the revocation.
@@ -48,9 +48,10 @@ fn until_told(service: &Service, jws: &str, salt: &str) -> Vec<u8> {
     let mut file = Vec::new();
     until("the revocation is in the evidence", || {
         let answer = service.post("/v1/evidence", None, &body);
-        file = answer.body;
+        let there = answer.status == 200;
+        file = answer.into_body();
         let whole = Evidence::decode(&file).is_ok_and(|file| file.revocation.is_some());
-        answer.status == 200 && whole
+        there && whole
     });
     file
 }

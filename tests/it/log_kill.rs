@@ -127,7 +127,7 @@ fn note_checkpoint(service: &Service, given: &Mutex<Given>) {
     if let Ok(answer) = send(&service.api, "GET", "/log/checkpoint", &[], b"")
         && answer.status == 200
     {
-        given.lock().unwrap().checkpoints.push(answer.body);
+        given.lock().unwrap().checkpoints.push(answer.into_body());
     }
 }
 
@@ -194,9 +194,9 @@ fn holds(installation: &Installation, service: &Service, url: &str, log_kid: &st
 }
 
 fn log_key(installation: &Installation, service: &Service, log_kid: &str) -> VerifierKey {
-    let jwk = service.get(&format!("/v1/keys/{log_kid}/jwk")).body;
+    let jwk = service.get(&format!("/v1/keys/{log_kid}/jwk")).into_body();
     let key = trust::PublicKey::from_jwk_json(&jwk).expect("a JWK");
-    let origin = format!("{}/log", installation.api);
+    let origin = format!("{}/log", installation.plan.api);
     VerifierKey::for_log(&origin, &key).expect("a log key")
 }
 
@@ -220,7 +220,7 @@ fn killed_again_and_again_it_loses_and_doubles_nothing() {
     installation.open_ring("atp");
     let log_kid = installation.open_log();
     let token = installation.grant("integrity-service", "signer:atp");
-    let load = Load::start(std::slice::from_ref(&installation.api), &token);
+    let load = Load::start(std::slice::from_ref(&installation.plan.api), &token);
     // Small intervals put the kills everywhere: between tiles, swap, checkpoint and publication.
     let fast = [("CHANCERY_LOG__INTERVAL", "50ms")];
     for round in 0..8_u64 {

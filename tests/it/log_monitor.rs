@@ -109,11 +109,9 @@ fn a_sound_log_is_followed_without_an_alarm_also_under_load() {
     let kept = fs::read_to_string(installation.file("state.json")).expect("a state");
     assert_eq!(kept, touched, "it is not begun anew");
     fs::remove_file(installation.file("state.json")).expect("removed");
-    let other = Installation {
-        genesis: "0".repeat(64),
-        ..installation
-    };
-    let said = once(&other, &service, &[]);
+    let mut installation = installation;
+    installation.made.genesis = "0".repeat(64);
+    let said = once(&installation, &service, &[]);
     // Under another genesis no key has signed anything.
     assert_eq!(
         codes(&said.json()),
@@ -125,7 +123,7 @@ fn a_sound_log_is_followed_without_an_alarm_also_under_load() {
 
 /// The lines of a monitor that goes on.
 fn follow(installation: &Installation) -> (Running, Receiver<Value>) {
-    let url = format!("http://{}", installation.api);
+    let url = format!("http://{}", installation.plan.api);
     let state = installation.file("loop.json");
     let mut monitor = installation.command();
     monitor.args(["--output", "json"]);
@@ -142,7 +140,7 @@ fn follow(installation: &Installation) -> (Running, Receiver<Value>) {
             }
         }
     });
-    (Running(child), receive)
+    (Running::new(child), receive)
 }
 
 #[test]
@@ -155,7 +153,7 @@ fn a_monitor_goes_on_while_the_service_is_away() {
     });
     let (mut monitor, lines) = follow(&installation);
     until("it has looked", || installation.file("loop.json").exists());
-    signal("KILL", service.child.0.id());
+    signal("KILL", service.child.id());
     drop(service);
     let next = || lines.recv_timeout(Duration::from_secs(60)).expect("a line");
     assert_eq!(member(&next(), "code"), "unreachable");

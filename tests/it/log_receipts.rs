@@ -12,10 +12,10 @@ use crate::support::installation::{Installation, Service, base64url, member};
 
 /// The key that checkpoints of a service are checked with, made from what it publishes.
 fn log_key(installation: &Installation, service: &Service, kid: &str) -> VerifierKey {
-    let jwk = service.get(&format!("/v1/keys/{kid}/jwk")).body;
+    let jwk = service.get(&format!("/v1/keys/{kid}/jwk")).into_body();
     let key = PublicKey::from_jwk_json(&jwk).expect("a JWK");
     assert_eq!(key.kid().as_str(), kid);
-    VerifierKey::for_log(&format!("{}/log", installation.api), &key).expect("a log key")
+    VerifierKey::for_log(&format!("{}/log", installation.plan.api), &key).expect("a log key")
 }
 
 #[test]

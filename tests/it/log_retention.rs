@@ -196,7 +196,7 @@ fn the_service_adds_and_the_archivist_removes_and_neither_rewrites() {
     // The whole way, as the service's account.
     let (old, signature) = signed(&service, &token, 700);
     assert_eq!(service.verdict(&member(&signature, "jws")), "VALID");
-    let file = evidence(&service, old[300]).body;
+    let file = evidence(&service, old[300]).into_body();
     let found = trust::evidence::verify(&file, genesis, None).expect("evidence");
     assert_eq!(found.verdict.outcome, Outcome::Valid);
     house.refuses("chancery_service", NOBODY_MAY);

@@ -217,7 +217,7 @@ impl House {
         let genesis: Sha256Digest = self.installation.genesis.parse().expect("a digest");
         let mut bytes = Vec::new();
         until(&format!("{name} is {expected}"), || {
-            bytes = get().body;
+            bytes = get().into_body();
             verify(&bytes, genesis, Some(&policy)).is_ok_and(|found| {
                 let verdict = json!(found.verdict);
                 let said = format!("{} {}", verdict["outcome"], verdict["reasons"]);
@@ -273,7 +273,7 @@ impl House {
         let archived = || {
             self.service
                 .post("/v1/evidence", None, &json!({"signature": old.claim}))
-                .body
+                .into_body()
         };
         until("it is archived", || {
             String::from_utf8_lossy(&archived()).contains(r#"\"archive\""#)

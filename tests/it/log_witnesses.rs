@@ -33,7 +33,7 @@ impl House {
         installation.open_ring("atp");
         let kid = installation.open_log();
         let said = installation.chancery(["log", "vkey"]).json();
-        let origin = format!("{}/log", installation.api);
+        let origin = format!("{}/log", installation.plan.api);
         assert_eq!(member(&said, "origin"), origin);
         assert_eq!(member(&said["keys"][0], "kid"), kid);
         let log: VerifierKey = member(&said["keys"][0], "vkey").parse().expect("a vkey");
@@ -173,7 +173,7 @@ fn readiness(service: &Service) -> Value {
 
 fn figure(service: &Service, name: &str, labels: &[&str]) -> f64 {
     let answer = send(&service.operations, "GET", "/metrics", &[], b"").expect("metrics");
-    let text = String::from_utf8(answer.body).expect("text");
+    let text = String::from_utf8(answer.into_body()).expect("text");
     let mut found = text
         .lines()
         .filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));

@@ -182,9 +182,9 @@ fn receipt_holds(
     log_kid: &str,
     signature: &Value,
 ) {
-    let jwk = service.get(&format!("/v1/keys/{log_kid}/jwk")).body;
+    let jwk = service.get(&format!("/v1/keys/{log_kid}/jwk")).into_body();
     let key = PublicKey::from_jwk_json(&jwk).expect("a JWK");
-    let origin = format!("{}/log", installation.api);
+    let origin = format!("{}/log", installation.plan.api);
     let keys = [VerifierKey::for_log(&origin, &key).expect("a log key")];
     let receipt = member(signature, "receipt");
     let proof = TlogProof::parse(receipt.as_bytes()).expect("a receipt");

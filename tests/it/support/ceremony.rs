@@ -1,7 +1,7 @@
 //! Ceremonies of other kinds than a birth, and votes by the commands that sign themselves.
 
 use super::custodian::Custodian;
-use super::installation::{Installation, member, text};
+use super::installation::{Installation, member, must};
 use super::process::Said;
 
 impl Installation {
@@ -13,22 +13,15 @@ impl Installation {
     }
 
     pub fn try_propose_words(&self, words: &[&str]) -> Said {
-        let ada = &self.custodians[0];
-        let key = ["--key", text(ada.key_file())];
-        let more = ["--proposer", &ada.id, "--reason", "test", key[0], key[1]];
-        self.try_chancery(words.iter().copied().chain(more))
+        self.is_changed();
+        must(self.made.try_propose(words, &self.custodians[0], "test")).into()
     }
 
     /// `ceremony approve` or `accept` with the custodian's key, whatever comes of it.
     pub fn try_vote(&self, verb: &str, id: &str, custodian: &Custodian) -> Said {
-        let key = text(custodian.key_file());
-        if verb != "accept" {
-            return self.try_chancery(["ceremony", verb, id, "--key", key]);
-        }
-        let show = self.chancery(["ceremony", "show", id]).json();
-        let kid = show["kids"][0].as_str().map(|kid| ["--kid", kid]);
-        let words = ["ceremony", verb, id, "--key", key].into_iter();
-        self.try_chancery(words.chain(kid.into_iter().flatten()))
+        self.is_changed();
+        let kid = (verb == "accept").then(|| self.only_kid_of(id)).flatten();
+        must(self.made.try_vote(verb, id, kid.as_deref(), custodian)).into()
     }
 
     /// The same by both signers, which has to count.
@@ -41,11 +34,8 @@ impl Installation {
 
     /// From the request to its end.
     pub fn hold_words(&self, words: &[&str]) -> String {
-        let id = self.propose_words(words);
-        self.vote_all("approve", &id);
-        self.chancery(["ceremony", "execute", &id]);
-        self.vote_all("accept", &id);
-        id
+        self.is_changed();
+        must(self.made.hold(words, &self.custodians[0].id, "test")).ceremony
     }
 
     /// Revokes a key; it takes effect with the execution.
@@ -67,19 +57,6 @@ impl Installation {
     /// `pkcs11-tool` at this installation's token, logged in: a hand that goes past the service.
     pub fn token_tool(&self, arguments: &[&str]) -> Said {
         self.is_changed();
-        let pin = std::fs::read_to_string(self.file("token/pin")).expect("the PIN");
-        let mut tool = std::process::Command::new("pkcs11-tool");
-        tool.env("SOFTHSM2_CONF", self.file("token/softhsm2.conf"))
-            .env("PIN", pin.trim());
-        tool.args(["--module", &self.module(), "--token-label", "chancery-test"]);
-        tool.args(["--login", "--pin", "env:PIN"]).args(arguments);
-        super::process::run(&mut tool, b"")
-    }
-
-    /// Path of the token's library, as the configuration has it.
-    pub fn module(&self) -> String {
-        let text = std::fs::read_to_string(self.file("chancery.toml")).expect("the configuration");
-        let rest = text.split_once("module-path=").expect("a module").1;
-        rest.split('&').next().expect("a path").to_owned()
+        must(self.made.token_tool(arguments)).into()
     }
 }

@@ -1,39 +1,46 @@
-//! A whole installation in a temporary directory: token, database, custodians, genesis, ring, first key, service.
+//! An installation for a test: made by `testkit`, and asserted on.
 
-use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::ops::{Deref, DerefMut};
+use std::path::Path;
+use std::process::Command;
 use std::sync::Mutex;
-use std::thread::sleep;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
 use serde_json::{Value, json};
 use tempfile::TempDir;
+pub use testkit::installation::SERVICE;
+use testkit::installation::{self as made, Plan};
 
-use super::custodian::Custodian;
+use super::custodian::{Custodian, with_key};
 use super::http::{Answer, send};
-use super::process::{Running, Said, done, repository, run, until};
+use super::process::{Said, until};
 use super::template;
-use testkit::ports;
 
-pub const SERVICE: &str = "chancery";
 pub const ENVIRONMENT: &str = "test";
 
 /// How long a key is published before it may sign; a JWKS may be cached for a quarter of it.
 pub const PUBLISH_SAFETY: Duration = Duration::from_secs(4);
 
-const PATIENCE: Duration = Duration::from_secs(30);
-
 pub struct Installation {
+    pub made: made::Installation,
     pub directory: TempDir,
-    pub custodians: Vec<Custodian>,
-    pub genesis: String,
-    /// `127.0.0.1:port` of the API and of health and metrics.
-    pub api: String,
-    pub operations: String,
     /// The rings that were opened since the founding, if nothing else was done: [`template`] has the like of it.
     pub opened: Mutex<Option<Vec<String>>>,
+}
+
+/// What it consists of. Whatever does something to it is a method of the test's own, because of `opened`.
+impl Deref for Installation {
+    type Target = made::Installation;
+
+    fn deref(&self) -> &made::Installation {
+        &self.made
+    }
+}
+
+/// What has to succeed, or the end of the test.
+pub fn must<T>(result: anyhow::Result<T>) -> T {
+    result.unwrap_or_else(|e| panic!("{e:#}"))
 }
 
 impl Installation {
@@ -54,24 +61,16 @@ impl Installation {
         let at = directory.path();
         // Ed25519 signs the same bytes the same way, ECDSA never does: both kinds vote in every test.
         let custodians = [("ada", "ed25519"), ("berta", "ecdsa"), ("carl", "ed25519")]
-            .map(|(id, kind)| Custodian::with_key(at, id, kind))
+            .map(|(id, kind)| with_key(at, id, kind))
             .into();
         Self::founded(directory, url, custodians, free_port())
     }
 
     /// Founded by these custodians, with its issuer at `api`.
     pub fn founded(directory: TempDir, url: &str, custodians: Vec<Custodian>, api: String) -> Self {
-        let nothing = "0".repeat(64);
-        let mut new = Self::with_token(directory, url, custodians, api, nothing);
-        new.genesis = new.found();
-        new.configure(url, &new.module());
-        new.chancery(["migrate"]);
-        new.chancery([
-            "ceremony",
-            "genesis",
-            "install",
-            text(&new.file("genesis.json")),
-        ]);
+        let mut new = Self::unfounded(directory, url, custodians, api);
+        must(new.made.found());
+        must(new.made.install());
         new
     }
 
@@ -83,124 +82,56 @@ impl Installation {
         api: String,
         genesis: String,
     ) -> Self {
-        let token = directory.path().join("token");
-        let made = done(
-            text(&repository("softhsm/init-token")),
-            [text(&token), "chancery-test"],
-        );
-        let new = Self {
-            custodians,
-            genesis,
-            api,
-            operations: free_port(),
-            directory,
-            opened: Mutex::default(),
-        };
-        new.configure(url, made.text());
+        let mut new = Self::unfounded(directory, url, custodians, api);
+        must(new.made.configure(genesis));
         new
     }
 
-    fn configure(&self, url: &str, module: &str) {
-        let token = self.file("token");
-        let uri = format!(
-            "pkcs11:token=chancery-test?module-path={module}&pin-source=file:{}",
-            token.join("pin").display()
-        );
-        let environment = format!(
-            "environment = {{ SOFTHSM2_CONF = \"{}\" }}",
-            token.join("softhsm2.conf").display()
-        );
-        let text = format!(
-            "profile = \"demonstration\"\n\
-             [service]\nname = \"{SERVICE}\"\nenvironment = \"{ENVIRONMENT}\"\nissuer = \"http://{api}\"\n\
-             [http]\nlisten = \"{api}\"\noperations_listen = \"{operations}\"\ndrain_delay_ms = 0\n\
-             [store]\nurl = \"{url}\"\n\
-             [token]\nuri = \"{uri}\"\nprofile = \"softhsm\"\n{environment}\n\
-             [executor]\nuri = \"{uri}\"\nprofile = \"softhsm\"\n{environment}\n\
-             [publication]\npublish_safety = \"{safety}s\"\n\
-             [trust]\ngenesis = \"{genesis}\"\n",
-            api = self.api,
-            operations = self.operations,
-            safety = PUBLISH_SAFETY.as_secs(),
-            genesis = self.genesis,
-        );
-        fs::write(self.file("chancery.toml"), text).expect("the configuration");
+    fn unfounded(directory: TempDir, url: &str, custodians: Vec<Custodian>, api: String) -> Self {
+        let mut made = must(made::Installation::with_token(Plan {
+            program: env!("CARGO_BIN_EXE_chancery").into(),
+            directory: directory.path().to_owned(),
+            token: directory.path().join("token"),
+            token_label: "chancery-test".to_owned(),
+            environment: ENVIRONMENT.to_owned(),
+            store: url.to_owned(),
+            api,
+            operations: free_port(),
+            publish_safety: PUBLISH_SAFETY,
+            settings: Vec::new(),
+            narrate: None,
+        }));
+        made.custodians = custodians;
+        Self {
+            made,
+            directory,
+            opened: Mutex::default(),
+        }
     }
 
-    /// The first roster and policy, signed by all members; returns the digest that is pinned.
-    fn found(&self) -> String {
-        let (draft, genesis) = (self.file("genesis.draft"), self.file("genesis.json"));
-        let members: Vec<String> = self
-            .custodians
-            .iter()
-            .map(|c| format!("{}={}", c.id, c.public_key_file().display()))
-            .collect();
-        let mut new = vec![
-            "ceremony",
-            "genesis",
-            "new",
-            "--threshold",
-            "2",
-            "--out",
-            text(&draft),
-        ];
-        new.extend(["--service", SERVICE, "--environment", ENVIRONMENT]);
-        members
-            .iter()
-            .for_each(|m| new.extend(["--member", m.as_str()]));
-        let namespace = member(&self.chancery(new).json(), "namespace");
-        let signatures: Vec<PathBuf> = self
-            .custodians
-            .iter()
-            .map(|c| c.sign(&draft, &namespace))
-            .collect();
-        let mut assemble = vec![
-            "ceremony",
-            "genesis",
-            "assemble",
-            text(&draft),
-            "--out",
-            text(&genesis),
-        ];
-        signatures
-            .iter()
-            .for_each(|s| assemble.extend(["--signature", text(s)]));
-        member(&self.chancery(assemble).json(), "genesis")
-    }
-
-    /// A file of this installation.
-    pub fn file(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
+    /// All that follows goes through here: from here on no copy is like it.
+    fn act(&self) -> &made::Installation {
+        self.is_changed();
+        &self.made
     }
 
     /// Runs a sub-command with JSON output, whatever comes of it.
     pub fn try_chancery<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Said {
-        run(
-            self.command().args(["--output", "json"]).args(arguments),
-            b"",
-        )
+        let arguments: Vec<&str> = arguments.into_iter().collect();
+        must(self.act().run(&arguments)).into()
     }
 
     /// Runs a sub-command that has to succeed.
     pub fn chancery<'a>(&self, arguments: impl IntoIterator<Item = &'a str>) -> Said {
         let arguments: Vec<&str> = arguments.into_iter().collect();
         let said = self.try_chancery(arguments.iter().copied());
-        assert_eq!(
-            said.code,
-            Some(0),
-            "chancery {arguments:?}: {}\n{}",
-            String::from_utf8_lossy(&said.stdout),
-            said.stderr
-        );
+        assert_eq!(said.code, Some(0), "chancery {arguments:?}: {said:?}");
         said
     }
 
     /// `chancery --config …`, to be given its arguments.
     pub fn command(&self) -> Command {
-        self.is_changed();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
-        command.arg("--config").arg(self.file("chancery.toml"));
-        command
+        self.act().command()
     }
 
     pub fn create_ring(&self, ring: &str, settings: &[&str]) {
@@ -257,8 +188,13 @@ impl Installation {
 
     /// The one key that a ceremony is about.
     pub fn only_kid(&self, ceremony: &str) -> String {
+        self.only_kid_of(ceremony).expect("a kid")
+    }
+
+    /// The same where it may be about none.
+    pub fn only_kid_of(&self, ceremony: &str) -> Option<String> {
         let show = self.chancery(["ceremony", "show", ceremony]).json();
-        show["kids"][0].as_str().expect("a kid").to_owned()
+        show["kids"][0].as_str().map(str::to_owned)
     }
 
     /// The custodians that sign; the other one proposes and does not count.
@@ -284,7 +220,7 @@ impl Installation {
     fn vote(&self, paper: &str, verb: &str, id: &str, custodian: &Custodian) {
         let bytes = self.file(&format!("{id}.{}.{paper}", custodian.id));
         let said = self.chancery(["ceremony", paper, id, "--out", text(&bytes)]);
-        let signature = custodian.sign(&bytes, &member(&said.json(), "namespace"));
+        let signature = must(custodian.sign(&bytes, &member(&said.json(), "namespace")));
         self.chancery(["ceremony", verb, id, "--signature", text(&signature)]);
     }
 
@@ -297,22 +233,12 @@ impl Installation {
 
     /// The next key becomes primary as soon as it has been published long enough, and not before.
     pub fn rotate_when_safe(&self, ring: &str) {
-        let end = Instant::now() + PUBLISH_SAFETY + PATIENCE;
-        loop {
-            let said = self.try_chancery(["ring", "rotate", ring, "--apply"]);
-            if said.code == Some(0) {
-                return;
-            }
-            assert_eq!(said.code, Some(3), "only a rule may refuse: {said:?}");
-            assert!(Instant::now() < end, "never became safe: {said:?}");
-            sleep(Duration::from_millis(250));
-        }
+        must(self.act().rotate_when_safe(ring));
     }
 
     /// An access token for a principal.
     pub fn grant(&self, principal: &str, role: &str) -> String {
-        let said = self.chancery(["access", "grant", principal, "--role", role]);
-        member(&said.json(), "access_token")
+        must(self.act().grant(principal, &[role]))
     }
 
     /// `chancery serve`, ready.
@@ -322,9 +248,7 @@ impl Installation {
 
     /// The same with settings from the environment.
     pub fn serve_with(&self, environment: &[(&str, &str)]) -> Service {
-        let mut service = self.start(environment);
-        service.wait_until_ready();
-        service
+        self.start(environment).when_ready()
     }
 
     /// Another replica on ports of its own, ready.
@@ -336,88 +260,47 @@ impl Installation {
         ];
         all.extend(environment);
         let mut service = self.start(&all);
-        (service.api, service.operations) = (api.clone(), operations.clone());
-        service.wait_until_ready();
-        service
+        (service.0.api, service.0.operations) = (api.clone(), operations.clone());
+        service.when_ready()
     }
 
     /// `chancery serve`, as soon as the process is there.
     pub fn start(&self, environment: &[(&str, &str)]) -> Service {
-        let mut serve = self.command();
-        self.spawn(serve.arg("serve").envs(environment.iter().copied()))
+        Service(must(self.act().start(environment.iter().copied())))
     }
 
     /// A command that ends in being the service, ready.
     pub fn serve_as(&self, serve: &mut Command) -> Service {
-        let mut service = self.spawn(serve);
-        service.wait_until_ready();
-        service
-    }
-
-    fn spawn(&self, serve: &mut Command) -> Service {
-        let log_file = tempfile::Builder::new()
-            .prefix("serve-")
-            .suffix(".log")
-            .tempfile_in(self.directory.path())
-            .expect("a log file");
-        let (log, log_file) = log_file.keep().expect("a log file");
-        let child = serve
-            .stdin(Stdio::null())
-            .stdout(log.try_clone().expect("a log file"))
-            .stderr(log)
-            .spawn()
-            .expect("the service starts");
-        Service {
-            child: Running(child),
-            api: self.api.clone(),
-            operations: self.operations.clone(),
-            log_file,
-        }
+        Service(must(self.act().start_by(serve))).when_ready()
     }
 }
 
 /// A running service; killed when let go of.
-pub struct Service {
-    pub child: Running,
-    pub api: String,
-    pub operations: String,
-    pub log_file: PathBuf,
+pub struct Service(made::Service);
+
+impl Deref for Service {
+    type Target = made::Service;
+
+    fn deref(&self) -> &made::Service {
+        &self.0
+    }
+}
+
+impl DerefMut for Service {
+    fn deref_mut(&mut self) -> &mut made::Service {
+        &mut self.0
+    }
 }
 
 impl Service {
-    fn wait_until_ready(&mut self) {
-        let end = Instant::now() + PATIENCE;
-        while !self.is_ready() {
-            assert!(self.child.is_alive(), "the service ended: {}", self.log());
-            assert!(
-                Instant::now() < end,
-                "the service is not ready: {}",
-                self.log()
-            );
-            sleep(Duration::from_millis(20));
-        }
-    }
-
-    /// What it has written so far.
-    pub fn log(&self) -> String {
-        fs::read_to_string(&self.log_file).unwrap_or_default()
-    }
-
-    pub fn is_ready(&self) -> bool {
-        send(&self.operations, "GET", "/health/ready", &[], b"").is_ok_and(|a| a.status == 200)
-    }
-
-    /// Process ids of its workers.
-    pub fn workers(&self) -> Vec<u32> {
-        self.child.children()
+    fn when_ready(mut self) -> Self {
+        must(self.0.wait_until("/health/ready"));
+        self
     }
 
     /// A figure of the operations listener; the first of this name.
     pub fn metric(&self, name: &str) -> Option<f64> {
-        let answer = send(&self.operations, "GET", "/metrics", &[], b"").expect("metrics");
-        let text = String::from_utf8(answer.body).expect("text");
-        let line = text.lines().find(|line| line.starts_with(name))?;
-        line.rsplit(' ').next()?.parse().ok()
+        must(self.0.metric(name))
     }
 
     pub fn jwks_url(&self) -> String {
@@ -485,9 +368,7 @@ pub fn base64url(bytes: &[u8]) -> String {
 
 /// A member of an answer that is text.
 pub fn member(answer: &Value, name: &str) -> String {
-    let text = answer[name].as_str();
-    text.unwrap_or_else(|| panic!("no {name} in {answer}"))
-        .to_owned()
+    must(made::text(answer, name))
 }
 
 /// Paths of the tests are UTF-8: they are made here.
@@ -495,19 +376,10 @@ pub fn text(path: &Path) -> &str {
     path.to_str().expect("UTF-8")
 }
 
-/// On memory where there is some: SoftHSM generates a key there in a hundredth of the time.
 pub fn directory() -> TempDir {
-    let memory = Path::new("/dev/shm");
-    let mut builder = tempfile::Builder::new();
-    builder.prefix("chancery-test-");
-    if memory.is_dir() {
-        builder.tempdir_in(memory)
-    } else {
-        builder.tempdir()
-    }
-    .expect("a temporary directory")
+    must(made::memory_directory("chancery-test-"))
 }
 
 pub fn free_port() -> String {
-    format!("127.0.0.1:{}", ports::claim().expect("a free port"))
+    must(made::free_port())
 }

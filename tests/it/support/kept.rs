@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::agreement::PYTHON;
-use super::custodian::Custodian;
+use super::custodian::{Custodian, of_text};
 use super::database::Database;
 use super::installation::{Installation, Service, base64url, directory, member, text};
 use super::past::{check, codes, stop};
@@ -30,7 +30,7 @@ const MEMBERS: [&str; 3] = ["ada", "berta", "carl"];
 fn custodians(directory: &Path) -> Vec<Custodian> {
     MEMBERS
         .map(|id| {
-            Custodian::of_text(
+            of_text(
                 directory,
                 id,
                 &format!("chancery upgrade test custodian {id}"),
@@ -261,7 +261,7 @@ pub fn evidence(service: &Service, signature: &Value) -> Vec<u8> {
     let answer = service.post("/v1/evidence", None, &body);
     let said = || String::from_utf8_lossy(&answer.body).into_owned();
     assert_eq!(answer.status, 200, "{}", said());
-    answer.body
+    answer.into_body()
 }
 
 /// Makes an installation with a past by the present build, and keeps it in `to`.
@@ -354,7 +354,7 @@ fn live(installation: &Installation, kept: &Kept) -> [String; 2] {
     let mut whole = Vec::new();
     until("the revocation is in the evidence", || {
         let body = json!({"signature": before["claim"], "salt": before["salt"]});
-        whole = service.post("/v1/evidence", None, &body).body;
+        whole = service.post("/v1/evidence", None, &body).into_body();
         // The key was revoked twice, and it is the second one that has to be there.
         let file: Value = serde_json::from_slice(&whole).expect("JSON");
         let second = |leaf: &Value| {
@@ -391,7 +391,7 @@ fn proven(service: &Service, kid: &str) -> Vec<u8> {
     until("the proofs are in the transcript", || {
         let answer = service.get(&format!("/v1/keys/{kid}/transcript"));
         let proofs = answer.json()["log_proofs"].as_array().map(Vec::len);
-        bytes = answer.body;
+        bytes = answer.into_body();
         proofs.is_some_and(|proofs| proofs > 0)
     });
     bytes

@@ -14,7 +14,7 @@ use trust::{PublicKey, Sha256Digest};
 
 use super::installation::{Installation, Service, base64url, directory, text};
 use super::process::{Said, signal, until};
-use super::template::{copy, removed_at_the_end};
+use super::template::{copy, moved, removed_at_the_end};
 
 /// The ring that signs.
 pub const RING: &str = "atp";
@@ -107,21 +107,22 @@ impl Past {
         let to = directory();
         let url = url.map(|url| (self.url.as_str(), url));
         copy(&self.installation, to.path(), url.as_slice());
+        let plan = &self.installation.plan;
+        let (api, operations) = (plan.api.clone(), plan.operations.clone());
         Installation {
+            made: moved(&self.installation, to.path(), api, operations),
             directory: to,
             opened: Mutex::default(),
-            custodians: Vec::new(),
-            genesis: self.installation.genesis.clone(),
-            api: self.installation.api.clone(),
-            operations: self.installation.operations.clone(),
         }
     }
 
     /// That the receipt is of the log that stands there now.
     pub fn receipt_fits(&self, service: &Service) -> bool {
-        let jwk = service.get(&format!("/v1/keys/{}/jwk", self.log_kid)).body;
+        let jwk = service
+            .get(&format!("/v1/keys/{}/jwk", self.log_kid))
+            .into_body();
         let key = PublicKey::from_jwk_json(&jwk).expect("a JWK");
-        let origin = format!("{}/log", self.installation.api);
+        let origin = format!("{}/log", self.installation.plan.api);
         let keys = [VerifierKey::for_log(&origin, &key).expect("a log key")];
         // Both are signed by the same key: two of them that do not fit are the proof of a fork.
         let proof = TlogProof::parse(self.receipt.as_bytes()).expect("a receipt");
@@ -168,14 +169,15 @@ pub fn signed(service: &Service, token: &str) -> String {
     let mut receipt = Vec::new();
     until("there is a receipt", || {
         let answer = service.get(&path);
-        receipt = answer.body;
-        answer.status == 200
+        let there = answer.status == 200;
+        receipt = answer.into_body();
+        there
     });
     String::from_utf8(receipt).expect("text")
 }
 
 pub fn stop(mut service: Service) {
-    signal("TERM", service.child.0.id());
+    signal("TERM", service.child.id());
     until("it has stopped", || !service.child.is_alive());
 }
 

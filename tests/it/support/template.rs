@@ -6,6 +6,9 @@ use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex, OnceLock};
 
+use testkit::installation::{self as made, Plan};
+
+use super::custodian::Custodian;
 use super::installation::{Installation, directory, free_port, text};
 use super::process::done;
 
@@ -51,19 +54,35 @@ fn copy_of(rings: &[String]) -> Installation {
     let from = &place.wait().installation;
     let (to, api, operations) = (directory(), free_port(), free_port());
     let addresses = [
-        (from.api.as_str(), api.as_str()),
-        (&from.operations, &operations),
+        (from.plan.api.as_str(), api.as_str()),
+        (&from.plan.operations, &operations),
     ];
     copy(from, to.path(), &addresses);
-    let custodians = from.custodians.iter();
     Installation {
-        custodians: custodians.map(|one| one.copied_to(to.path())).collect(),
-        genesis: from.genesis.clone(),
-        api,
-        operations,
+        made: moved(from, to.path(), api, operations),
         directory: to,
         opened: Mutex::new(Some(rings.to_vec())),
     }
+}
+
+/// The same in another directory, with other addresses.
+pub fn moved(
+    from: &made::Installation,
+    to: &Path,
+    api: String,
+    operations: String,
+) -> made::Installation {
+    let mut moved = from.clone();
+    moved.plan = Plan {
+        directory: to.to_owned(),
+        token: to.join("token"),
+        api,
+        operations,
+        ..moved.plan
+    };
+    let custodians = from.custodians.iter();
+    moved.custodians = custodians.map(|one| Custodian::at(to, &one.id)).collect();
+    moved
 }
 
 /// Nothing opened yet.

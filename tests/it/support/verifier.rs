@@ -48,7 +48,7 @@ impl Verifier {
         let answers = BufReader::new(child.stdout.take().expect("piped"));
         Self {
             name,
-            _child: Running(child),
+            _child: Running::new(child),
             questions,
             answers,
         }

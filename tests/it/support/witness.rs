@@ -60,7 +60,7 @@ impl Witness {
 
     pub fn serve_at(address: &str, key: &WitnessKey, state: &Path, logs: &[&VerifierKey]) -> Self {
         let mut witness = Self {
-            child: Running(command(address, key, state, logs).spawn().expect("starts")),
+            child: Running::new(command(address, key, state, logs).spawn().expect("starts")),
             address: address.to_owned(),
         };
         let end = Instant::now() + Duration::from_secs(30);

@@ -91,7 +91,7 @@ impl World {
             ("CHANCERY_HTTP__BATCH_LIMIT", "50"),
             ("CHANCERY_SERVICE__HISTORY_RING", "es256"),
         ]);
-        let _watchdog = watchdog(service.child.0.id(), installation.directory.path());
+        let _watchdog = watchdog(service.child.id(), installation.directory.path());
         Self {
             installation,
             service,
@@ -160,7 +160,7 @@ impl World {
                 .iter()
                 .map(String::as_str)
                 .chain(["/.well-known/jwks.json"])
-                .map(|path| self.service.get(path).body)
+                .map(|path| self.service.get(path).into_body())
                 .collect::<Vec<_>>()
         };
         let (size, before) = (self.leaves(0).len(), published());
