@@ -35,12 +35,12 @@ const LOG_FILES: [&str; 6] = [
 /// Lines of it that are signed.
 const LINES: usize = 500;
 
-/// Holds ceremonies, signs a real log file of this machine, rotates under load, loses a key to a thief and verifies, on a
-/// token made for the purpose.
+/// Holds ceremonies, signs a real log file of this machine, rotates under load, replaces a
+/// key that was stolen, and verifies; on a token that it makes for this.
 #[derive(Debug, Parser)]
 #[command(name = "chancery-demo", version, after_help = EXIT_CODES)]
 struct Arguments {
-    /// Where token, database and files go; a temporary directory that is removed when left out.
+    /// Where token, database and files go. Without it: a temporary directory, removed at the end.
     #[arg(long)]
     directory: Option<PathBuf>,
     /// Leave the service running until it is interrupted, and keep the directory.

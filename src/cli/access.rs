@@ -45,6 +45,7 @@ pub struct Withdraw {
     /// The access token's SHA-256, as `access list` shows it.
     #[arg(long, group = "which")]
     token_hash: Option<Sha256Digest>,
+    /// The name in a client certificate, as it was granted.
     #[arg(long, group = "which")]
     san: Option<String>,
 }

@@ -67,3 +67,31 @@ pub enum Command {
     #[command(hide = true)]
     HsmWorker,
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    fn without_help(command: &clap::Command, path: &str, found: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        if command.get_about().is_none() {
+            found.push(path.clone());
+        }
+        let silent = command
+            .get_arguments()
+            .filter(|argument| argument.get_help().is_none());
+        found.extend(silent.map(|argument| format!("{path} {}", argument.get_id())));
+        for command in command.get_subcommands() {
+            without_help(command, &path, found);
+        }
+    }
+
+    #[test]
+    fn every_command_and_every_argument_says_what_it_is() {
+        let mut found = Vec::new();
+        without_help(&Arguments::command(), "", &mut found);
+        assert!(found.is_empty(), "{}", found.join("\n"));
+    }
+}

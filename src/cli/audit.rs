@@ -15,7 +15,10 @@ pub enum Command {
     /// List entries, oldest first; continue with `--from`.
     List(List),
     /// Show one entry as written.
-    Show { index: i64 },
+    Show {
+        /// The index of the leaf.
+        index: i64,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -23,10 +26,13 @@ pub struct List {
     /// Index of the first entry.
     #[arg(long, default_value_t = 0)]
     from: i64,
+    /// The most leaves to show.
     #[arg(long, default_value_t = 100)]
     limit: i64,
+    /// Leaves of this ring alone.
     #[arg(long)]
     ring: Option<String>,
+    /// Leaves of this key alone.
     #[arg(long)]
     kid: Option<String>,
     /// Acts only, without signatures.
@@ -35,6 +41,7 @@ pub struct List {
     /// RFC 3339 with milliseconds.
     #[arg(long)]
     since: Option<Time>,
+    /// Leaves up to this instant.
     #[arg(long)]
     until: Option<Time>,
 }

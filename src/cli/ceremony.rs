@@ -29,10 +29,16 @@ pub enum Command {
     /// List all ceremonies and their states.
     List,
     /// Show one ceremony: counted signatures, signatures not counted and why, what is missing.
-    Show { ceremony: String },
+    Show {
+        /// The id of the ceremony, as `ceremony list` shows it.
+        ceremony: String,
+    },
     /// Render the exact bytes to be signed, with the digest to read aloud. Takes a ceremony id,
     /// or a file written by `ceremony request` or `ceremony acceptance`.
-    Review { ceremony: String },
+    Review {
+        /// A ceremony id, or a file.
+        ceremony: String,
+    },
     /// Write the exact bytes that a custodian signs to approve.
     Request(Export),
     /// Approve with your SSH key, or submit a signature made elsewhere.
@@ -42,7 +48,10 @@ pub enum Command {
     /// Cancel a ceremony that you proposed.
     Cancel(Reject),
     /// Execute an approved ceremony; a revocation needs no token.
-    Execute { ceremony: String },
+    Execute {
+        /// The id of the ceremony, as `ceremony list` shows it.
+        ceremony: String,
+    },
     /// Write the exact bytes that a custodian signs to accept the result.
     Acceptance(Export),
     /// Accept the result; enough acceptances make it effective and close the transcript.
@@ -76,8 +85,10 @@ pub struct ProposalArgs {
     /// elsewhere and submitted with `ceremony propose`.
     #[arg(long)]
     key: Option<PathBuf>,
+    /// Why, in words for the record.
     #[arg(long)]
     reason: String,
+    /// A reference to a ticket, for the record.
     #[arg(long)]
     ticket: Option<String>,
     /// Approvals after this time do not count.
@@ -106,6 +117,7 @@ pub struct Propose {
 
 #[derive(Debug, Args)]
 pub struct Generate {
+    /// The ring of the new key.
     #[arg(long)]
     ring: Name,
     #[command(flatten)]
@@ -121,6 +133,7 @@ pub struct Generate {
 
 #[derive(Debug, Args)]
 pub struct Export {
+    /// The id of the ceremony, as `ceremony list` shows it.
     ceremony: String,
     /// Never overwritten.
     #[arg(long)]
@@ -130,6 +143,7 @@ pub struct Export {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Vote {
+    /// The id of the ceremony, as `ceremony list` shows it.
     ceremony: String,
     /// Your SSH key; `ssh-keygen` signs with it, or with the agent or hardware key behind it.
     #[arg(long, group = "how")]
@@ -142,6 +156,7 @@ pub struct Vote {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Accept {
+    /// The id of the ceremony, as `ceremony list` shows it.
     ceremony: String,
     /// Your SSH key. The bytes to sign come from the database: also give `--kid` where the
     /// ceremony concerns a key.
@@ -157,9 +172,12 @@ pub struct Accept {
 
 #[derive(Debug, Args)]
 pub struct Reject {
+    /// The id of the ceremony, as `ceremony list` shows it.
     ceremony: String,
+    /// Your SSH key.
     #[arg(long)]
     key: PathBuf,
+    /// Why, in words for the record.
     #[arg(long)]
     reason: String,
 }

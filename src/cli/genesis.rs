@@ -29,13 +29,18 @@ pub enum Command {
     /// Add and verify the members' signatures, and print the digest to pin.
     Assemble(Assemble),
     /// Install the signed genesis in the database; the configuration must pin its digest.
-    Install { file: PathBuf },
+    Install {
+        /// The file written by `assemble`.
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
 pub struct New {
+    /// The name of the service, as in `service.name`; it never changes.
     #[arg(long)]
     service: Name,
+    /// The environment, as in `service.environment`; signatures for one are worthless in another.
     #[arg(long)]
     environment: Name,
     /// `id=public-key-file[,role…]`; roles are custodian (default), security-lead,

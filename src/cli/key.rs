@@ -15,6 +15,7 @@ pub enum Command {
     List,
     /// Show one key.
     Show {
+        /// The kid, the thumbprint of the public key (RFC 7638).
         #[arg(allow_hyphen_values = true)]
         kid: String,
     },

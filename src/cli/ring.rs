@@ -25,7 +25,10 @@ pub enum Command {
     /// List all rings.
     List,
     /// Show one ring and the states of its keys.
-    Show { name: Name },
+    Show {
+        /// The ring.
+        name: Name,
+    },
     /// Make the next standby key the primary; the current primary becomes secondary.
     Rotate(Pointer),
     /// Make the previous primary key the primary again.
@@ -41,7 +44,9 @@ pub enum Command {
 
 #[derive(Debug, Args)]
 pub struct Create {
+    /// The name of the new ring.
     name: Name,
+    /// The algorithm of the ring's signatures; it never changes.
     #[arg(long, default_value = "ES256")]
     algorithm: Algorithm,
     /// Default: the algorithm's usual key spec.
@@ -63,6 +68,7 @@ enum Usage {
 
 #[derive(Debug, Args)]
 pub struct Pointer {
+    /// The ring.
     name: Name,
     /// Reason for the audit trail.
     #[arg(long)]
@@ -83,7 +89,9 @@ pub struct Retire {
 
 #[derive(Debug, Args)]
 pub struct Archive {
+    /// The ring.
     name: Name,
+    /// The key whose private half is to be destroyed.
     #[arg(long, allow_hyphen_values = true)]
     kid: Kid,
     #[command(flatten)]
@@ -102,9 +110,12 @@ enum Because {
 
 #[derive(Debug, Args)]
 pub struct Revoke {
+    /// The ring.
     name: Name,
+    /// The key to revoke.
     #[arg(long, allow_hyphen_values = true)]
     kid: Kid,
+    /// The reason of the revocation, which verdicts rest on.
     #[arg(long, value_enum, default_value = "unspecified")]
     because: Because,
     /// Earliest instant at which an unauthorised party may have signed; required with `--because

@@ -16,6 +16,7 @@ const BATCH: usize = 256;
 pub struct Sign {
     /// File to sign.
     file: PathBuf,
+    /// The ring to sign with.
     #[arg(long)]
     ring: String,
     /// Base URL of the service.
@@ -24,6 +25,7 @@ pub struct Sign {
     /// File containing the access token.
     #[arg(long)]
     access_token_file: PathBuf,
+    /// The form of the signature.
     #[arg(long, value_enum, default_value = "jws-detached")]
     format: Format,
     /// DSSE payload type.

@@ -13,6 +13,7 @@ use crate::output::{Code, Failure, Output};
 
 #[derive(Debug, Args)]
 pub struct Transcript {
+    /// The transcript.
     file: PathBuf,
     /// The pinned digest of the genesis.
     #[arg(long)]
@@ -20,6 +21,7 @@ pub struct Transcript {
     /// The expected service; default: the one in the transcript.
     #[arg(long)]
     service: Option<Name>,
+    /// The expected environment; default: the one in the transcript.
     #[arg(long)]
     environment: Option<Name>,
 }

@@ -29,7 +29,7 @@ pub struct New {
 
 #[derive(Debug, Args)]
 pub struct Serve {
-    /// The key file written by `witness new`.
+    /// The key file written by the command `new`.
     #[arg(long)]
     key: PathBuf,
     /// Directory of the last cosigned checkpoint of each log. If it is lost, generate a new key:
@@ -43,7 +43,7 @@ pub struct Serve {
     /// Verifier key of a log, as printed by `chancery log vkey`.
     #[arg(long = "log")]
     logs: Vec<VerifierKey>,
-    /// A file with one log per line; blank lines and lines beginning with `#` are skipped.
+    /// A file with the verifier key of one log per line (C2SP signed-note); blank lines and lines beginning with `#` are skipped.
     #[arg(long = "log-file")]
     log_files: Vec<PathBuf>,
 }
@@ -54,7 +54,7 @@ pub enum CommandError {
     /// The arguments, or the files that they name.
     #[error("{0:#}")]
     Usage(anyhow::Error),
-    #[error("the state")]
+    #[error("the state of the witness cannot be read or written")]
     State(#[source] StateError),
 }
 
