@@ -7,7 +7,7 @@ use trust::Sha256Digest;
 use trust::leaf::ActKind;
 
 use super::{CliContext, World};
-use access::{PrincipalName, Role, access_token_hash};
+use access::{Role, access_token_hash};
 use base::settings::duration;
 use log::Event;
 use store::{Change, CredentialName, CredentialRow};
@@ -59,7 +59,7 @@ pub async fn run(
     let open = CliContext::new(path, world).await?;
     match command {
         Command::Grant(grant) => self::grant(&open, world, grant, output).await,
-        Command::List => list(&open, output).await,
+        Command::List => list(&open, world, output).await,
         Command::Withdraw(withdraw) => self::withdraw(&open, world, withdraw, output).await,
     }
 }
@@ -70,15 +70,24 @@ async fn grant(
     grant: Grant,
     output: &Output,
 ) -> Result<(), Failure> {
-    let name = grant.principal.parse::<PrincipalName>();
-    let principal = name.map_err(|error| Failure::usage(format!("principal: {error}")))?;
+    let principal = access::grant::principal(&grant.principal)
+        .map_err(|error| Failure::usage(format!("principal: {error}")))?;
+    let san = grant.san.as_deref().map(access::grant::certificate_name);
+    let san = san
+        .transpose()
+        .map_err(|error| Failure::usage(format!("--san: {error}")))?;
+    if grant.expires_in.is_zero() {
+        return Err(Failure::usage(
+            "--expires-in: expected more than 0s".to_owned(),
+        ));
+    }
     let now = world.env.now();
     let secret = world
         .env
         .random::<32>()
         .map_err(|e| Failure::new(Code::Failed, e))?;
     let access_token = format!("chancery_{}", Base64UrlUnpadded::encode_string(&secret));
-    let name = match &grant.san {
+    let name = match &san {
         Some(san) => CredentialName::MtlsSan(san.clone()),
         None => CredentialName::AccessToken(access_token_hash(&access_token)),
     };
@@ -102,23 +111,23 @@ async fn grant(
     let shown = json!({
         "principal": grant.principal,
         "roles": roles,
-        "access_token": grant.san.is_none().then_some(&access_token),
-        "san": grant.san,
+        "access_token": san.is_none().then_some(&access_token),
+        "san": san,
     });
-    output.result(&shown, || match &grant.san {
+    output.result(&shown, || match &san {
         Some(san) => format!(
             "Client certificates with SAN {san} are mapped to {}.",
             grant.principal
         ),
         None => access_token.clone(),
     });
-    if grant.san.is_none() {
+    if san.is_none() {
         output.remark("Store it now: only its hash is kept, and it is not shown again.");
     }
     Ok(())
 }
 
-async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
+async fn list(open: &CliContext, world: &World, output: &Output) -> Result<(), Failure> {
     let rows = open
         .store
         .credentials()
@@ -128,6 +137,12 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
         output.remark(row.to_string());
     }
     let rows = rows.read;
+    let now = world.env.now();
+    let state = |row: &CredentialRow| match row.withdrawn_at {
+        Some(_) => "withdrawn",
+        None if row.expires_at.is_some_and(|at| at <= now) => "expired",
+        None => "live",
+    };
     let shown: Vec<_> = rows
         .iter()
         .map(|row| {
@@ -136,6 +151,7 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
                 "kind": row.name.kind(), "value": row.name.value(),
                 "roles": row.roles.iter().map(Role::to_string).collect::<Vec<_>>(),
                 "expires_at": row.expires_at, "withdrawn_at": row.withdrawn_at,
+                "state": state(row),
             })
         })
         .collect();
@@ -143,17 +159,12 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
         table(
             &["principal", "kind", "value", "roles", "state"],
             rows.iter().map(|row| {
-                let state = if row.withdrawn_at.is_some() {
-                    "withdrawn"
-                } else {
-                    "live"
-                };
                 [
                     row.principal.to_string(),
                     row.name.kind().to_owned(),
                     row.name.value(),
                     row.roles_as_json(),
-                    state.to_owned(),
+                    state(row).to_owned(),
                 ]
             }),
         )
@@ -170,7 +181,12 @@ async fn withdraw(
     let at = world.env.now();
     let name = match (withdraw.token_hash, withdraw.san) {
         (Some(hash), _) => CredentialName::AccessToken(hash),
-        (None, san) => CredentialName::MtlsSan(san.unwrap_or_default()),
+        (None, san) => {
+            // As it was granted, whether this version would grant it or not.
+            let san = san.unwrap_or_default();
+            let held = access::grant::certificate_name(&san);
+            CredentialName::MtlsSan(held.unwrap_or(san))
+        }
     };
     let value = name.value();
     let event = Event {

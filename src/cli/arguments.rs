@@ -88,6 +88,25 @@ mod tests {
         }
     }
 
+    fn in_base64url(command: &clap::Command, path: &str, refused: &mut Vec<String>) {
+        let path = format!("{path} {}", command.get_name());
+        let arguments = command.get_arguments();
+        let texts =
+            arguments.filter(|argument| ["kid", "salt"].contains(&argument.get_id().as_str()));
+        let refuses = texts.filter(|argument| !argument.is_allow_hyphen_values_set());
+        refused.extend(refuses.map(|argument| format!("{path} {}", argument.get_id())));
+        for command in command.get_subcommands() {
+            in_base64url(command, &path, refused);
+        }
+    }
+
+    #[test]
+    fn case_w5_a_value_in_base64url_may_begin_with_a_hyphen() {
+        let mut refused = Vec::new();
+        in_base64url(&Arguments::command(), "", &mut refused);
+        assert!(refused.is_empty(), "{}", refused.join("\n"));
+    }
+
     #[test]
     fn every_command_and_every_argument_says_what_it_is() {
         let mut found = Vec::new();

@@ -33,7 +33,7 @@ pub struct List {
     #[arg(long)]
     ring: Option<String>,
     /// Leaves of this key alone.
-    #[arg(long)]
+    #[arg(long, allow_hyphen_values = true)]
     kid: Option<String>,
     /// Acts only, without signatures.
     #[arg(long)]

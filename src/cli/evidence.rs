@@ -36,7 +36,7 @@ pub struct Export {
     payload: Option<PathBuf>,
     /// The salt returned with the signature: the file then opens the log's commitment to the
     /// signed input.
-    #[arg(long, conflicts_with = "index")]
+    #[arg(long, conflicts_with = "index", allow_hyphen_values = true)]
     salt: Option<String>,
     /// Base URL of the service.
     #[arg(long, default_value = "http://127.0.0.1:8080")]

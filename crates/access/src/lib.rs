@@ -2,6 +2,8 @@
 //! (SANs of client certificates); a principal's roles come with the credential. There is no role
 //! that skips the quorum: a custodian's approval is a signature, whatever the login.
 
+pub mod grant;
+
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 

@@ -70,7 +70,7 @@ const MTLS_SAN: &str = "mtls-san";
 pub struct PrincipalName(String);
 
 /// The text is not a [`PrincipalName`].
-#[derive(Debug, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("expected 1 to 64 printable ASCII characters without spaces")]
 pub struct NotAPrincipalName;
 
