@@ -17,6 +17,9 @@ use store::{MAX_BATCH, SignatureOutcome, SignatureRecord, Store};
 /// Longest that the first of a group waits for the others.
 const PATIENCE: Duration = Duration::from_millis(2);
 
+/// Bytes of records of one transaction, unless a single record has more.
+const MAX_BYTES: usize = 4 * 1_024 * 1_024;
+
 /// Requests that may wait to be recorded before new ones are refused.
 const QUEUE: usize = 4_096;
 
@@ -110,8 +113,9 @@ impl GroupCommitter {
         while let Some(first) = self.waiting.recv().await {
             let close = Instant::now() + PATIENCE;
             let mut size = first.records.len();
+            let mut bytes = bytes(&first.records);
             let mut group = vec![first];
-            while size < MAX_BATCH {
+            while size < MAX_BATCH && bytes < MAX_BYTES {
                 let next = match self.waiting.try_recv() {
                     Ok(next) => Some(next),
                     // Everybody who was announced is here: nothing to wait for.
@@ -120,6 +124,7 @@ impl GroupCommitter {
                 };
                 let Some(next) = next else { break };
                 size += next.records.len();
+                bytes += self::bytes(&next.records);
                 group.push(next);
             }
             commit(&self.store, group).await;
@@ -127,7 +132,21 @@ impl GroupCommitter {
     }
 }
 
-/// One group, in transactions of [`MAX_BATCH`] at most.
+fn bytes(records: &[SignatureRecord]) -> usize {
+    records.iter().map(SignatureRecord::bytes).sum()
+}
+
+/// How many of the first records make one transaction: at least one of them.
+fn part(records: &[SignatureRecord]) -> usize {
+    let mut bytes = 0;
+    let fits = records.iter().take(MAX_BATCH).take_while(|record| {
+        bytes += record.bytes();
+        bytes <= MAX_BYTES
+    });
+    fits.count().max(1).min(records.len())
+}
+
+/// One group, in transactions of [`MAX_BATCH`] records and [`MAX_BYTES`] at most.
 async fn commit(store: &Store, group: Vec<Waiting>) {
     let mut records = Vec::new();
     let mut shares = Vec::with_capacity(group.len());
@@ -138,7 +157,10 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
     metrics::histogram!("chancery_group_commit_size").record(records.len() as f64);
     let mut outcomes = Vec::with_capacity(records.len());
     let mut failed = None;
-    for part in records.chunks(MAX_BATCH) {
+    let mut left = records.as_slice();
+    while !left.is_empty() {
+        let (part, rest) = left.split_at(part(left));
+        left = rest;
         match store.commit_signatures(part).await {
             Ok(done) => outcomes.extend(done.into_iter().map(Some)),
             Err(error) => {
@@ -160,5 +182,36 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
         };
         // A caller that is gone does not mind.
         let _ = done.send(answer);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use store::Idempotency;
+    use store::testing::world::signature;
+
+    use super::*;
+
+    fn record(response: usize) -> SignatureRecord {
+        let asked = Idempotency {
+            principal: "integrity".to_owned(),
+            key: "k".to_owned(),
+            request_hash: "0".repeat(64),
+            response: "r".repeat(response),
+        };
+        SignatureRecord {
+            idempotency: Some(asked),
+            ..signature(&"A".repeat(43), "records", "one")
+        }
+    }
+
+    #[test]
+    fn case_s8_a_transaction_is_bounded_in_records_and_in_bytes() {
+        let small = vec![record(10); MAX_BATCH + 5];
+        assert_eq!(part(&small), MAX_BATCH);
+        assert_eq!(part(&small[..7]), 7);
+        let large = vec![record(1_024 * 1_024); 20];
+        assert_eq!(part(&large), 3);
+        assert_eq!(part(&[record(2 * MAX_BYTES), record(1)]), 1);
     }
 }

@@ -21,6 +21,15 @@ pub struct SignatureRecord {
     pub idempotency: Option<Idempotency>,
 }
 
+impl SignatureRecord {
+    /// About what it adds to a statement.
+    pub fn bytes(&self) -> usize {
+        let answer = self.idempotency.as_ref();
+        let answer = answer.map_or(0, |asked| asked.response.len() + asked.key.len());
+        self.leaf.body.len() + answer
+    }
+}
+
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SignatureOutcome {
     Committed {

@@ -205,7 +205,7 @@ impl Signing {
         let hash = answer::request_hash(request.ring, &format).to_string();
         let stored = self.store.idempotent(&request.caller.name, &key).await;
         match stored.map_err(|e| Error::Log(log::Error::Store(Arc::new(e))))? {
-            Some(stored) => answer::from_stored(&stored, &hash).map(Admitted::Answered),
+            Some(stored) => answer::from_stored(&stored, &hash, &format).map(Admitted::Answered),
             None => Ok(Admitted::New(Item {
                 format,
                 idempotency: Some((key, hash)),
@@ -381,7 +381,7 @@ fn release(signed: Signed, item: &Item, outcome: SignatureOutcome) -> Result<Sig
         SignatureOutcome::KeyMayNotSign => Err(Error::KeyMayNotSign(signed.kid)),
         SignatureOutcome::AnsweredBefore(stored) => {
             let hash = item.idempotency.as_ref().map(|(_, hash)| hash.as_str());
-            answer::from_stored(&stored, hash.unwrap_or_default())
+            answer::from_stored(&stored, hash.unwrap_or_default(), &item.format)
         }
     }
 }
