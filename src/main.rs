@@ -154,6 +154,11 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
             ))
         },
     );
+    tasks.start(
+        "ring probes",
+        (signing.clone(), instance.clone()),
+        |(signing, instance)| Box::pin(signing.clone().probe(instance.clone())),
+    );
     warn_of_unfinished(&store).await?;
     let services = web::Services {
         keys,

@@ -38,7 +38,8 @@ pub enum Command {
     /// Show the effective configuration.
     #[command(subcommand)]
     Config(config::Command),
-    /// Rings: create, rotate, roll back, retire. Without `--apply` only the plan is shown.
+    /// Rings: create, list and show; rotate, roll back and retire keys; propose destruction and
+    /// revocation. Without `--apply` only the plan is shown.
     #[command(subcommand)]
     Ring(ring::Command),
     /// Keys and their states.

@@ -105,7 +105,7 @@ pub struct ProposalArgs {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Propose {
-    /// File written by `ceremony new --out`.
+    /// A request written with `--out` by `ceremony new`, `ring archive` or `ring revoke`.
     file: PathBuf,
     /// The proposer's SSH key.
     #[arg(long, group = "how")]

@@ -12,6 +12,7 @@ use trust::tlog::note::Note;
 use super::{World, config, context};
 use crate::config::Config;
 use keyring::keys::Keys;
+use keyring::signing::probe_key;
 use log::Storage;
 use store::Store;
 use token::{Executor, Pool};
@@ -83,14 +84,20 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
         Ok(config) => {
             checks.push(good("configuration", path.display().to_string()));
             let store = database(&config, world, &mut checks).await;
+            let mut known = None;
             if let Some(store) = store {
                 let keys = trust_and_keys(&config, store.clone(), &mut checks).await;
                 if let Some(keys) = keys {
                     checks.push(log(&config, world, &store, &keys).await);
+                    known = Some(keys);
                 }
             }
             checks.extend(config.http.tls.as_ref().map(|files| tls(files, world)));
-            checks.push(token(&config, world).await);
+            let (found, pool) = token(&config, world).await;
+            checks.push(found);
+            if let (Some(keys), Some(pool)) = (known, pool) {
+                checks.extend(signing(&keys, &pool, world).await);
+            }
             checks.push(executor(&config, world).await);
         }
         Err(failure) => checks.push(bad(
@@ -304,15 +311,33 @@ async fn executor(config: &Config, world: &World) -> Check {
     }
 }
 
-async fn token(config: &Config, world: &World) -> Check {
+/// One signature by each primary, which is thrown away.
+async fn signing(keys: &Keys, pool: &Pool, world: &World) -> Option<Check> {
+    let what = "signing";
+    let snapshot = keys.current();
+    let primaries = snapshot.rings.values();
+    let primaries: Vec<_> = primaries.filter_map(|ring| ring.primary.clone()).collect();
+    let mut failed = Vec::new();
+    for key in &primaries {
+        if let Err(why) = probe_key(pool, &world.env, key).await {
+            failed.push(format!("ring {}: key {}: {why}", key.ring, key.kid));
+        }
+    }
+    if !failed.is_empty() {
+        let advice = "compare the token with the database: `chancery ceremony reconcile`; the private key may be on another token, or be lost";
+        return Some(bad(what, failed.join("; "), advice));
+    }
+    let rings = primaries.iter().map(|key| key.ring.to_string());
+    let rings: Vec<String> = rings.collect();
+    (!rings.is_empty()).then(|| good(what, format!("rings {}", rings.join(", "))))
+}
+
+async fn token(config: &Config, world: &World) -> (Check, Option<Pool>) {
     let pool = match Pool::start(&config.token, &world.program) {
         Ok(pool) => pool,
         Err(error) => {
-            return bad(
-                "token",
-                format!("{:#}", anyhow::Error::from(error)),
-                "correct [token]",
-            );
+            let found = format!("{:#}", anyhow::Error::from(error));
+            return (bad("token", found, "correct [token]"), None);
         }
     };
     let deadline = Instant::now() + PATIENCE;
@@ -325,15 +350,12 @@ async fn token(config: &Config, world: &World) -> Check {
                 status.serial.unwrap_or_default(),
                 status.profile.unwrap_or_default()
             );
-            return good("token", name);
+            return (good("token", name), Some(pool));
         }
         if status.state == "stopped" || Instant::now() >= deadline {
             let found = status.last_error.unwrap_or_else(|| status.state.to_owned());
-            return bad(
-                "token",
-                found,
-                "check module-path, token name, pin-source and the settings of the PKCS#11 module; a wrong PIN is tried only once",
-            );
+            let advice = "check module-path, token name, pin-source and the settings of the PKCS#11 module; a wrong PIN is tried only once";
+            return (bad("token", found, advice), None);
         }
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -35,10 +35,11 @@ pub enum Command {
     RollBack(Pointer),
     /// Retire a secondary key.
     Retire(Retire),
-    /// Destroy the private key of a retired or revoked key: show the plan and propose the ceremony.
+    /// Show the plan to destroy the private key of a retired or revoked key; with `--apply`, propose
+    /// the ceremony.
     Archive(Archive),
-    /// Revoke a key, or mark a revoked key as compromised: show the plan and propose the
-    /// ceremony.
+    /// Show the plan to revoke a key, or to mark a revoked key as compromised; with `--apply`,
+    /// propose the ceremony.
     Revoke(Revoke),
 }
 

@@ -120,6 +120,42 @@ fn case_s6_a_proof_of_possession_raises_no_alarm() {
 }
 
 #[test]
+fn case_v6_every_form_is_verified_with_a_key_set_alone() {
+    let world = world();
+    let set = world.service.get("/.well-known/jwks.json");
+    let jwks = world.installation.file("all.jwks");
+    std::fs::write(&jwks, &set.body).expect("written");
+    let payload = base64url(b"a record");
+    let jws = world.service.sign(
+        "es256",
+        &world.signer,
+        &json!({"format": "jws", "payload": payload}),
+    );
+    let compact = member(&jws, "jws");
+    let [header, payload_part, signature] = compact.split('.').collect::<Vec<_>>()[..] else {
+        panic!("{compact}");
+    };
+    let flat = json!({"protected": header, "payload": payload_part, "signature": signature});
+    let body = json!({"format": "dsse", "payload_type": "text/plain", "payload": payload});
+    let dsse = world.service.sign("es256", &world.signer, &body);
+    let envelope = dsse["envelope"].clone();
+    let mut other = envelope.clone();
+    other["payload"] = json!("b3RoZXI=");
+    let verify = |lines: &[String], code: i32| {
+        let at = world.installation.file("forms.txt");
+        std::fs::write(&at, lines.join("\n")).expect("written");
+        let words = ["verify", text(&at), "--jwks", text(&jwks)];
+        let said = world.installation.try_chancery(words);
+        assert_eq!(said.code, Some(code), "{said:?}");
+    };
+    verify(
+        &[compact.clone(), flat.to_string(), envelope.to_string()],
+        0,
+    );
+    verify(&[other.to_string()], 5);
+}
+
+#[test]
 fn case_v4_a_twin_of_a_genuine_signature_is_the_same_signature() {
     let world = world();
     let body = json!({"format": "jws", "payload": base64url(b"a record")});

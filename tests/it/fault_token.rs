@@ -169,6 +169,42 @@ fn token_storage_gone_while_running_and_back() {
 }
 
 #[test]
+fn case_a1_a_token_without_its_keys_is_not_ready_and_doctor_names_the_ring() {
+    let case = Case::new();
+    let service = case.installation.serve();
+    case.try_sign(&service).ok();
+    assert!(signing_is_ready(&service));
+    let signing_is_good = || {
+        let doctor = case.installation.try_chancery(["doctor"]).json();
+        let checks = doctor["checks"].as_array().cloned().unwrap_or_default();
+        checks
+            .iter()
+            .any(|check| check["what"] == "signing" && check["good"] == true)
+    };
+    assert!(signing_is_good());
+    let (tokens, away) = (
+        case.installation.file("token/tokens"),
+        case.installation.file("away"),
+    );
+    fs::rename(&tokens, &away).expect("taken away");
+    until("it says that it cannot sign", || {
+        !signing_is_ready(&service)
+    });
+    until("it names the ring", || {
+        let parts = &readiness(&service)["parts"];
+        parts["rings"].as_array().is_some_and(|rings| {
+            rings
+                .iter()
+                .any(|ring| ring["ring"] == RING && ring["ok"] == false && ring["why"].is_string())
+        })
+    });
+    assert!(!signing_is_good());
+    fs::rename(&away, &tokens).expect("brought back");
+    until("it signs again", || signing_is_ready(&service));
+    case.try_sign(&service).ok();
+}
+
+#[test]
 fn a_wrong_pin_is_tried_once_and_readiness_says_so() {
     let case = Case::new();
     let pin = case.installation.file("token/pin");

@@ -59,9 +59,8 @@ pub fn certificate_name(text: &str) -> Result<String, GrantError> {
         return Ok(text.to_owned());
     }
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"-_*".contains(&byte);
-    let labels = lower.split('.');
-    let domain = labels.map(|label| !label.is_empty() && label.bytes().all(allowed));
-    match domain.fold(true, |all, one| all && one) {
+    let is_label = |label: &str| !label.is_empty() && label.bytes().all(allowed);
+    match lower.split('.').all(is_label) {
         true => Ok(lower),
         false => Err(GrantError::NotAName),
     }

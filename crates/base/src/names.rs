@@ -27,6 +27,8 @@ pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
 pub const JWKS_REQUESTS: &str = "chancery_jwks_requests_total";
 /// Gauge, 1 or 0: the token answers.
 pub const HSM_UP: &str = "chancery_hsm_up";
+/// Gauge, label `ring`, 1 or 0: the last signature of the ring, a caller's or a probe's, succeeded.
+pub const RING_READY: &str = "chancery_ring_ready";
 /// Gauge: signatures waiting for the token.
 pub const HSM_QUEUE: &str = "chancery_hsm_queue_length";
 /// Gauge: rises with every re-initialisation of the token's library.
@@ -74,6 +76,10 @@ pub fn describe() {
     describe_counter!(
         REFUSALS,
         "Requests refused for missing credentials or permissions."
+    );
+    describe_gauge!(
+        RING_READY,
+        "Whether the last signature of the ring succeeded, by ring; 1 or 0."
     );
     describe_gauge!(
         TLS_CERTIFICATE_EXPIRES,

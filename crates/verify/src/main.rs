@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Output, Style};
 use verify::{Monitor, Transcript, Verify, monitor, signatures, transcript};
 
-/// Verifies signatures, evidence files and transcripts of a Chancery service, offline and without
-/// an account.
+/// Verifies signatures, evidence files and transcripts of a Chancery service, offline or with its
+/// public API, and monitors its log. It needs no account.
 #[derive(Debug, Parser)]
 #[command(name = "chancery-verify", version, after_help = EXIT_CODES)]
 struct Arguments {

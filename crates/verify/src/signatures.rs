@@ -18,7 +18,8 @@ const BATCH: usize = 256;
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("by").required(true))]
 pub struct Verify {
-    /// JWS (compact or JSON) or DSSE envelopes, one per line; or an evidence file.
+    /// With `--url` or `--jwks`: JWS (compact or JSON) or DSSE envelopes, one per line. With `--genesis`: an evidence
+    /// file.
     file: PathBuf,
     /// Get the verdict from this service, including key history and proof of existence.
     #[arg(long, group = "by")]
@@ -171,33 +172,94 @@ impl<E: std::fmt::Display> From<E> for Invalid {
     }
 }
 
-fn check(keys: &[Value], jws: &str, payload: Option<&[u8]>) -> Result<String, Invalid> {
-    let claim = trust::jws::parse_jws(jws, payload)?;
-    // A good signature does not make good what its header asks for and is not done here.
-    if let Some(objection) = claim.objection {
-        return Err(objection.into());
+/// What somebody says was signed, and by which key.
+struct Claim {
+    kid: String,
+    /// As its header names it; an envelope names none.
+    alg: Option<String>,
+    message: Vec<u8>,
+    signature: Vec<u8>,
+}
+
+impl Claim {
+    /// A compact JWS, one in JSON (RFC 7515 section 7), or a DSSE envelope.
+    fn read(text: &str, payload: Option<&[u8]>) -> Result<Self, Invalid> {
+        let jws = match text.trim_start().starts_with('{') {
+            false => trust::jws::parse_jws(text, payload)?,
+            true if is_envelope(text) => return Self::of_envelope(text),
+            true => trust::jws::parse_jws_json(text.as_bytes(), payload)?,
+        };
+        // A good signature does not make good what its header asks for and is not done here.
+        match jws.objection {
+            Some(objection) => Err(objection.into()),
+            None => Ok(Self {
+                kid: jws.kid,
+                alg: Some(jws.alg),
+                message: jws.signing_input,
+                signature: jws.signature,
+            }),
+        }
     }
+
+    fn of_envelope(text: &str) -> Result<Self, Invalid> {
+        let envelope = trust::dsse::Envelope::decode(text.as_bytes())?;
+        let [signature] = envelope.signatures.as_slice() else {
+            return Err("expected exactly one signature in the envelope".into());
+        };
+        let message = trust::dsse::pae(&envelope.payload_type, &envelope.unverified_payload()?);
+        if trust::namespace::is_reserved(&message) {
+            return Err(Invalid {
+                reason: Reason::WrongUsage,
+                why: "a proof of possession, or another message of the service's own".to_owned(),
+            });
+        }
+        Ok(Self {
+            kid: signature.keyid.clone(),
+            alg: None,
+            message,
+            signature: signature.bytes()?,
+        })
+    }
+}
+
+fn is_envelope(text: &str) -> bool {
+    let value: Option<Value> = serde_json::from_str(text).ok();
+    value.is_some_and(|value| value.get("payloadType").is_some())
+}
+
+fn check(keys: &[Value], text: &str, payload: Option<&[u8]>) -> Result<String, Invalid> {
+    let claim = Claim::read(text, payload)?;
     let key = keys.iter().find(|key| key["kid"] == json!(claim.kid));
     let key = key.ok_or_else(|| Invalid {
         reason: Reason::UnknownKey,
         why: format!("the file has no key {}", claim.kid),
     })?;
     let public = PublicKey::from_jwk_json(key.to_string().as_bytes())?;
+    let of_key = key.get("alg").and_then(Value::as_str);
+    let alg = claim.alg.as_deref().or(of_key);
+    let alg = alg.ok_or("neither the envelope nor the key names an algorithm")?;
     let algorithm = Algorithm::ALL
         .into_iter()
-        .find(|algorithm| algorithm.jws_alg() == claim.alg)
-        .ok_or_else(|| format!("algorithm {:?} is not accepted", claim.alg))?;
-    if key.get("alg").is_some_and(|alg| *alg != json!(claim.alg)) {
-        return Err("the key has a different algorithm".to_owned().into());
+        .find(|algorithm| algorithm.jws_alg() == alg)
+        .ok_or_else(|| format!("algorithm {alg:?} is not accepted"))?;
+    if of_key.is_some_and(|of_key| of_key != alg) {
+        return Err("the key has a different algorithm".into());
     }
     let verifier = Verifier::new(&public, algorithm)?;
-    verifier.verify_message(&claim.signing_input, &claim.signature)?;
-    // A set of somebody else's says nothing of usages; a key of ours for another one signs no JWS.
+    let mut verified = verifier.verify_message(&claim.message, &claim.signature);
+    // Envelopes carry ECDSA signatures in DER.
+    if verified.is_err() && claim.alg.is_none() && algorithm.is_ecdsa() {
+        let half = public.spec().signature_len() / 2;
+        let fixed = trust::signature::der_to_p1363(&claim.signature, half)?;
+        verified = verifier.verify_message(&claim.message, &fixed);
+    }
+    verified?;
+    // A set of somebody else's says nothing of usages; a key of ours for another one signs no structure.
     let structured = json!(trust::Usage::Structured);
     match key.get("usage").filter(|usage| **usage != structured) {
         Some(usage) => Err(Invalid {
             reason: Reason::WrongUsage,
-            why: format!("the key's usage is {usage}, which does not allow JWS"),
+            why: format!("the key's usage is {usage}, which does not allow JWS or DSSE"),
         }),
         None => Ok(claim.kid),
     }

@@ -435,6 +435,17 @@ impl Fixture {
         leaves.pop().unwrap_or_default()
     }
 
+    /// Of every key, as on a token that was initialised anew.
+    pub fn lose_private_halves(&self) {
+        let snapshot = self.state.services.keys.current();
+        for key in snapshot.keys.values() {
+            let trust::Location::Pkcs11(place) = &key.location else {
+                continue;
+            };
+            self.token.lose_private_half(place.cka_id.0);
+        }
+    }
+
     /// Until so many signatures are asked of the token, which is held.
     pub async fn until_asked(&self, count: usize) {
         while self.token.waiting() < count {

@@ -241,7 +241,7 @@ fn compact(algorithm: Algorithm, header: &serde_json::Value, payload: &[u8]) -> 
     }
 }
 
-fn token_input(algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
+pub(super) fn token_input(algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
     algorithm
         .hash()
         .map_or_else(|| message.to_vec(), |hash: Hash| hash.digest(message))

@@ -11,6 +11,7 @@ use trust::{Algorithm, LOG_RING, Sha256Digest, Usage};
 
 use super::answer;
 use super::formats::{Format, Prepared, Serialised};
+use super::readiness::{Outcomes, Readiness, tells};
 use super::signed::{Error, Signed};
 use crate::keys::{Key, Keys, Ring, Snapshot};
 use access::Principal;
@@ -29,11 +30,12 @@ pub struct IdempotencyKey(pub String);
 /// The sign path; cheap to clone.
 #[derive(Clone)]
 pub struct Signing {
-    keys: Arc<Keys>,
-    pool: Pool,
+    pub(super) keys: Arc<Keys>,
+    pub(super) pool: Pool,
     group: Group,
-    store: Store,
-    env: Env,
+    pub(super) store: Store,
+    pub(super) env: Env,
+    pub(super) readiness: Arc<Readiness>,
 }
 
 /// What the items of one request share.
@@ -58,7 +60,13 @@ impl Signing {
             group,
             store,
             env,
+            readiness: Arc::default(),
         }
+    }
+
+    /// What the last signatures came to.
+    pub fn outcomes(&self) -> Outcomes {
+        self.readiness.outcomes()
     }
 
     /// `algorithm` is what the caller expects the ring to use, if it said so.
@@ -246,6 +254,14 @@ impl Signing {
             .pool
             .sign_all(&key.handle, inputs, request.deadline)
             .await;
+        if signatures.iter().any(Result::is_ok) {
+            self.readiness.ring(&key.ring, None);
+        } else if let Some(error) = signatures
+            .iter()
+            .find_map(|s| s.as_ref().err().and_then(tells))
+        {
+            self.readiness.ring(&key.ring, Some(error));
+        }
         let mut records = Vec::with_capacity(signatures.len());
         let mut recorded = Vec::with_capacity(signatures.len());
         for ((place, item, prepared), signature) in under_way.into_iter().zip(signatures) {
@@ -265,17 +281,23 @@ impl Signing {
         }
         match self.group.record(records, expected).await {
             Ok(outcomes) => {
+                self.readiness.write(None);
                 let released = recorded.into_iter().zip(outcomes);
                 results.extend(released.map(|((place, item, signed), outcome)| {
                     let outcome = release(signed, &item, outcome);
                     (place, item, outcome)
                 }));
             }
-            Err(error) => results.extend(
-                recorded
-                    .into_iter()
-                    .map(|(place, item, _)| (place, item, Err(Error::Log(error.clone())))),
-            ),
+            Err(error) => {
+                if let log::Error::Store(_) = &error {
+                    self.readiness
+                        .write(Some(trust::error_chain(&error).into()));
+                }
+                let failed = recorded.into_iter();
+                results.extend(
+                    failed.map(|(place, item, _)| (place, item, Err(Error::Log(error.clone())))),
+                );
+            }
         }
         results
     }

@@ -12,6 +12,8 @@ use serde::Serialize;
 use crate::problem::{Code, Problem};
 use crate::v1::response::{Named, json};
 use crate::v1::state::SharedState;
+use keyring::signing::Outcome;
+use trust::LOG_RING;
 
 /// A probe has an answer within this time, whatever hangs.
 const PROBE: Duration = Duration::from_secs(2);
@@ -37,6 +39,8 @@ struct Serves {
 struct Parts {
     database: Database,
     token: Token,
+    /// Of each ring with a primary: what its last signature came to.
+    rings: Vec<Ring>,
     snapshot: Snapshot,
     log: Log,
 }
@@ -44,6 +48,17 @@ struct Parts {
 #[derive(Debug, Serialize)]
 struct Database {
     ok: bool,
+    /// Whether the last write succeeded; null before the first.
+    writes: Option<bool>,
+    why: Option<String>,
+}
+
+#[derive(Debug, Serialize)]
+struct Ring {
+    ring: String,
+    ok: bool,
+    why: Option<String>,
+    age_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -87,6 +102,22 @@ pub async fn ready(State(state): State<SharedState>) -> Result<Response, Problem
     answer(readiness.serves.publication, readiness)
 }
 
+/// `/health/ready/signing/{ring}`: 503 unless the ring signs.
+pub async fn ready_to_sign(
+    State(state): State<SharedState>,
+    Named(name): Named,
+) -> Result<Response, Problem> {
+    let readiness = readiness(&state).await;
+    let ring = readiness.parts.rings.iter().find(|ring| ring.ring == name);
+    match ring.map(|ring| ring.ok) {
+        Some(ok) => answer(ok && readiness.serves.signing, readiness),
+        None => Err(Problem::new(
+            Code::NotFound,
+            "expected a ring with a primary key",
+        )),
+    }
+}
+
 /// `/health/ready/{publication | verification | signing}`: 503 unless that can be done.
 pub async fn ready_for(
     State(state): State<SharedState>,
@@ -119,6 +150,17 @@ fn answer(able: bool, readiness: Readiness) -> Result<Response, Problem> {
     Ok(response)
 }
 
+/// Before its first signature a ring is as good as the token.
+fn of_ring(name: &str, outcome: Option<&Outcome>, token: bool) -> Ring {
+    let age = outcome.map_or(0, |outcome| outcome.at.elapsed().as_millis());
+    Ring {
+        ring: name.to_owned(),
+        ok: outcome.map_or(token, Outcome::is_good),
+        why: outcome.and_then(|outcome| outcome.error.as_deref().map(str::to_owned)),
+        age_ms: u64::try_from(age).unwrap_or(u64::MAX),
+    }
+}
+
 async fn readiness(state: &SharedState) -> Readiness {
     let pinged = tokio::time::timeout(PROBE, state.services.store.ping()).await;
     let database = matches!(pinged, Ok(Ok(())));
@@ -130,16 +172,38 @@ async fn readiness(state: &SharedState) -> Readiness {
     // An old snapshot is safe to publish from (a key signs only long after it was published), so
     // age alone does not take JWKS away; not knowing of a revocation for long does.
     let fresh = age <= state.settings.snapshot_stale_after;
+    let outcomes = state.services.signing.outcomes();
+    let writes = outcomes.write.as_ref().map(Outcome::is_good);
+    let why = outcomes.write.and_then(|outcome| outcome.error);
+    let rings = snapshot
+        .rings
+        .values()
+        .filter(|ring| ring.primary.is_some());
+    let rings = rings.map(|ring| of_ring(&ring.name, outcomes.rings.get(&ring.name), token.ready));
+    let rings: Vec<Ring> = rings.collect();
+    // A ring that cannot sign does not take the service away from the others.
+    let mut signers = rings.iter().filter(|ring| ring.ring != LOG_RING).peekable();
+    let some_sign = signers.peek().is_none() || signers.any(|ring| ring.ok);
     Readiness {
         ready: true,
         stopping: state.layer.stopping.load(Ordering::Relaxed),
         serves: Serves {
             publication: true,
             verification: database,
-            signing: database && token.ready && fresh && goes_on,
+            signing: database
+                && writes != Some(false)
+                && token.ready
+                && some_sign
+                && fresh
+                && goes_on,
         },
         parts: Parts {
-            database: Database { ok: database },
+            database: Database {
+                ok: database && writes != Some(false),
+                writes,
+                why: why.map(|why| why.to_string()),
+            },
+            rings,
             token: Token {
                 ok: token.ready,
                 state: token.state,

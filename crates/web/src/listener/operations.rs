@@ -20,6 +20,7 @@ pub fn router(state: &SharedState) -> Router {
         .route("/health/live", get(health::live))
         .route("/health/ready", get(health::ready))
         .route("/health/ready/{part}", get(health::ready_for))
+        .route("/health/ready/signing/{ring}", get(health::ready_to_sign))
         .fallback(|| async { Problem::new(Code::NotFound, "not found") })
         .method_not_allowed_fallback(|| async {
             Problem::new(Code::MethodNotAllowed, "only GET is allowed")
@@ -53,6 +54,10 @@ async fn metrics(State(state): State<SharedState>) -> Response {
 fn read_gauges(state: &ServerState) {
     let token = state.services.token.status();
     gauge!(names::HSM_UP).set(if token.ready { 1.0 } else { 0.0 });
+    for (ring, outcome) in state.services.signing.outcomes().rings {
+        let ready = if outcome.is_good() { 1.0 } else { 0.0 };
+        gauge!(names::RING_READY, "ring" => ring.to_string()).set(ready);
+    }
     gauge!(names::HSM_QUEUE).set(token.queued as f64);
     gauge!(names::HSM_PROCESSES).set(token.processes as f64);
     gauge!(names::HSM_GENERATION).set(token.generation as f64);
@@ -137,6 +142,61 @@ mod tests {
         let (status, body) = get(&fixture, "/health/ready/tea").await;
         assert_eq!(status, StatusCode::NOT_FOUND);
         assert!(body.contains("\"code\":\"not_found\""), "{body}");
+    }
+
+    #[tokio::test]
+    async fn case_a1_a_ring_that_cannot_sign_is_named_and_not_ready() {
+        let fixture = Fixture::new().await;
+        let signing = &fixture.state.services.signing;
+        signing.probe_once("test").await;
+        assert_eq!(
+            get(&fixture, "/health/ready/signing").await.0,
+            StatusCode::OK
+        );
+        let path = "/health/ready/signing/records";
+        assert_eq!(get(&fixture, path).await.0, StatusCode::OK);
+        // The worker is well and the object is not there any more.
+        let written = fixture.leaves("sign").await.len();
+        fixture.lose_private_halves();
+        let body = r#"{"format":"jws","payload":"AQID"}"#;
+        let answered = fixture.sign("/v1/rings/records/sign", body).await;
+        assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
+        for path in [path, "/health/ready/signing"] {
+            let (status, body) = get(&fixture, path).await;
+            assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+            let body: Value = serde_json::from_str(&body).unwrap();
+            let ring = &body["parts"]["rings"][0];
+            assert_eq!(
+                (&ring["ring"], &ring["ok"]),
+                (&"records".into(), &false.into())
+            );
+            assert!(ring["why"].is_string(), "{body}");
+        }
+        assert_eq!(get(&fixture, "/health/ready").await.0, StatusCode::OK);
+        let text = get(&fixture, "/health/ready/signing/nothing").await.1;
+        assert!(text.contains("not_found"), "{text}");
+        assert_eq!(fixture.leaves("sign").await.len(), written);
+    }
+
+    #[tokio::test]
+    async fn case_a2_a_database_that_takes_no_writes_is_not_ready() {
+        let fixture = Fixture::new().await;
+        let signing = &fixture.state.services.signing;
+        signing.probe_once("test").await;
+        let full = "CREATE TRIGGER full BEFORE INSERT ON log_leaf \
+            BEGIN SELECT RAISE(ABORT, 'nothing is written'); END";
+        fixture.place.raw(full).await.unwrap();
+        let body = r#"{"format":"jws","payload":"AQID"}"#;
+        fixture.sign("/v1/rings/records/sign", body).await;
+        let (status, body) = get(&fixture, "/health/ready/signing").await;
+        assert_eq!(status, StatusCode::SERVICE_UNAVAILABLE, "{body}");
+        let body: Value = serde_json::from_str(&body).unwrap();
+        assert_eq!(body["parts"]["database"]["writes"], false);
+        assert!(body["parts"]["database"]["why"].is_string(), "{body}");
+        assert_eq!(
+            get(&fixture, "/health/ready/publication").await.0,
+            StatusCode::OK
+        );
     }
 
     #[tokio::test]
