@@ -184,8 +184,16 @@ async fn withdraw(
         (None, san) => {
             // As it was granted, whether this version would grant it or not.
             let san = san.unwrap_or_default();
-            let held = access::grant::certificate_name(&san);
-            CredentialName::MtlsSan(held.unwrap_or(san))
+            let rows = open.store.credentials().await;
+            let rows = rows.map_err(Failure::unavailable)?.read;
+            let given = CredentialName::MtlsSan(san.clone());
+            match rows.iter().any(|row| row.name == given) {
+                true => given,
+                false => {
+                    let held = access::grant::certificate_name(&san);
+                    CredentialName::MtlsSan(held.unwrap_or(san))
+                }
+            }
         }
     };
     let value = name.value();

@@ -12,7 +12,7 @@ pub enum GrantError {
     Principal(#[from] NotAPrincipalName),
     /// Acts of this principal would look like those of somebody else.
     #[error(
-        "the audit trail uses this name for others: `chancery`, `anonymous`, and names that begin with `custodian:`, `cli:` or `anonymous@`"
+        "the audit trail uses this name for others: `chancery`, `anonymous`, and names that begin with `custodian:`, `member:`, `cli:` or `anonymous@`"
     )]
     Reserved,
     #[error("give the name alone, without `DNS:`, `URI:`, `IP:` or `email:` before it")]
@@ -29,7 +29,7 @@ pub enum GrantError {
 pub fn principal(text: &str) -> Result<PrincipalName, GrantError> {
     let name: PrincipalName = text.parse()?;
     let lower = text.to_ascii_lowercase();
-    let begins = ["custodian:", "cli:", "anonymous@"];
+    let begins = ["custodian:", "member:", "cli:", "anonymous@"];
     let reserved = matches!(lower.as_str(), "chancery" | "anonymous")
         || begins.iter().any(|begin| lower.starts_with(begin));
     match reserved {
@@ -75,6 +75,7 @@ mod tests {
         for text in [
             "custodian:mary",
             "Custodian:mary",
+            "member:mary",
             "cli:0:root",
             "chancery",
             "anonymous",

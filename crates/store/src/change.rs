@@ -13,6 +13,7 @@ use crate::database::{Store, on};
 use crate::destruction;
 use crate::engine::{Connection, Engine, expect_rows};
 use crate::error::Error;
+use crate::fence::Fence;
 use crate::generation;
 use crate::keys::{self, KeyRow};
 use crate::leaves::{Leaf, check_leaf};
@@ -150,6 +151,7 @@ pub enum Change {
 /// If we die before COMMIT nothing has happened; after it, everything has, the leaf included.
 pub(crate) async fn commit<E: Engine>(
     engine: &E,
+    fence: &Fence,
     change: &Change,
     leaf: &Leaf,
 ) -> Result<i64, Error> {
@@ -160,8 +162,13 @@ pub(crate) async fn commit<E: Engine>(
         });
     }
     let mut tx = engine.begin().await?;
-    match write::<E>(&mut tx, change, leaf).await {
-        Ok(index) => engine.commit(tx).await.map(|()| index),
+    let written = write::<E>(&mut tx, change, leaf).await;
+    match written.and_then(|index| fence.check(index).map(|()| index)) {
+        Ok(index) => {
+            engine.commit(tx).await?;
+            fence.raise(index + 1);
+            Ok(index)
+        }
         Err(error) => {
             engine.rollback(tx).await;
             Err(error)
@@ -308,6 +315,6 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
 impl Store {
     /// One change with its leaf; the index of the leaf.
     pub async fn commit(&self, change: &Change, leaf: &Leaf) -> Result<i64, Error> {
-        on!(self, engine => commit(engine, change, leaf))
+        on!(self, engine => commit(engine, &self.fence, change, leaf))
     }
 }

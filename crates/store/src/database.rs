@@ -7,6 +7,7 @@ use std::time::Duration;
 use secrecy::SecretString;
 
 use crate::error::Error;
+use crate::fence::Fence;
 use crate::log_head;
 use crate::migrate::{self, Schema};
 use crate::postgres::{self, PostgresEngine};
@@ -27,6 +28,7 @@ pub enum Database {
 pub struct Store {
     pub(crate) engine: AnyEngine,
     pub(crate) tail: Arc<tokio::sync::Mutex<Tail>>,
+    pub(crate) fence: Arc<Fence>,
 }
 
 #[derive(Clone)]
@@ -58,6 +60,7 @@ impl Store {
         Ok(Self {
             engine,
             tail: Arc::default(),
+            fence: Arc::default(),
         })
     }
 

@@ -36,6 +36,12 @@ pub enum Error {
         #[source]
         source: sqlx::Error,
     },
+    /// The database is older than the one that we wrote to: it gave out an index that it gave out before. Nothing
+    /// was written.
+    #[error(
+        "the database was replaced by an older one: it gives out index {index}, and {committed} leaves were committed; stop all replicas and put the newer database back"
+    )]
+    Rewound { index: i64, committed: i64 },
     /// The connection was lost during COMMIT: written whole or not at all, and only a later
     /// read can tell which.
     #[error("the outcome of a commit is unknown")]

@@ -25,6 +25,7 @@ mod decode;
 mod destruction;
 mod engine;
 mod error;
+mod fence;
 mod generation;
 mod housekeeping;
 mod idempotency;

@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use crate::database::{Store, on};
 use crate::engine::{Begun, Columns, Connection, Engine, Value, expect_rows, json};
 use crate::error::Error;
+use crate::fence::Fence;
 use crate::idempotency::{Idempotency, IdempotentAnswer};
 use crate::leaves::{Leaf, check_leaf};
 use crate::log_head;
@@ -50,6 +51,7 @@ pub enum SignatureOutcome {
 /// nothing of it was released; if we die after it, the leaves stand and the callers retry.
 pub(crate) async fn commit<E: Engine>(
     engine: &E,
+    fence: &Fence,
     batch: &[SignatureRecord],
 ) -> Result<Vec<SignatureOutcome>, Error> {
     check(batch)?;
@@ -63,8 +65,22 @@ pub(crate) async fn commit<E: Engine>(
         size,
         active,
     } = engine.begin_signatures(reserved, &json(&kids)?).await?;
-    match write::<E>(&mut tx, batch, size - reserved, &active).await {
-        Ok(outcomes) => engine.commit(tx).await.map(|()| outcomes),
+    let written = match fence.check(size - reserved) {
+        Ok(()) => write::<E>(&mut tx, batch, size - reserved, &active).await,
+        Err(error) => Err(error),
+    };
+    match written {
+        Ok(outcomes) => {
+            engine.commit(tx).await?;
+            let indexes = outcomes.iter().filter_map(|outcome| match outcome {
+                SignatureOutcome::Committed { index } => Some(*index),
+                _ => None,
+            });
+            if let Some(last) = indexes.max() {
+                fence.raise(last + 1);
+            }
+            Ok(outcomes)
+        }
         Err(error) => {
             engine.rollback(tx).await;
             Err(error)
@@ -202,6 +218,6 @@ impl Store {
         &self,
         batch: &[SignatureRecord],
     ) -> Result<Vec<SignatureOutcome>, Error> {
-        on!(self, engine => commit(engine, batch))
+        on!(self, engine => commit(engine, &self.fence, batch))
     }
 }

@@ -60,6 +60,7 @@ contract! {
     objects::overtaken_act_is_resolved_and_fails,
     conflicts::documents_come_in_the_order_of_their_chain,
     conflicts::ring_is_created_once,
+    conflicts::case_l1_an_index_is_not_given_out_twice,
     conflicts::accepted_key_agrees_with_its_object,
     conflicts::pointer_moves_only_from_where_it_stands,
     conflicts::revocation_is_final,

@@ -324,3 +324,42 @@ pub async fn credential_is_granted_and_withdrawn(place: Place) {
         )
         .await;
 }
+
+/// The database is replaced by one that lacks the last leaves, under a process that wrote them.
+pub async fn case_l1_an_index_is_not_given_out_twice(place: Place) {
+    let kid = place.open_ring("atp").await;
+    for _ in 0..3 {
+        place.change(Change::Record).await.unwrap();
+    }
+    let size = place.store.log_size().await.unwrap();
+    let older = [
+        format!("DELETE FROM log_leaf WHERE idx >= {}", size - 2),
+        format!("UPDATE log_head SET size = {}", size - 2),
+    ];
+    if place.is_sqlite() {
+        for trigger in ["log_leaf_no_delete", "log_head_grows"] {
+            place.raw(&format!("DROP TRIGGER {trigger}")).await.unwrap();
+        }
+        for sql in older {
+            place.raw(&sql).await.unwrap();
+        }
+    } else {
+        let mut owner = place.other_connection().await;
+        let lifted = ["SET session_replication_role = replica".to_owned()];
+        for sql in lifted.into_iter().chain(older) {
+            let done = sqlx::raw_sql(sqlx::AssertSqlSafe(sql)).execute(&mut owner);
+            done.await.unwrap();
+        }
+    }
+    let rewound = |error: Error| matches!(error, Error::Rewound { .. });
+    let change = place.change(Change::Record).await;
+    assert!(rewound(change.unwrap_err()));
+    let batch = [signature(&kid, "atp", "one")];
+    let signed = place.store.commit_signatures(&batch).await;
+    assert!(rewound(signed.unwrap_err()));
+    assert_eq!(
+        place.store.log_size().await.unwrap(),
+        size - 2,
+        "nothing is written"
+    );
+}
