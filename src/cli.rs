@@ -32,11 +32,11 @@ pub struct World {
     pub env: Env,
     /// The environment's variables.
     pub environment: Vec<(String, String)>,
-    /// This program, to start worker processes (and, in the demonstration, the service) from.
+    /// This program, to start worker processes from.
     pub program: std::path::PathBuf,
 }
 
-/// Carries a sub-command out. What serves, and the worker, are `main`'s, which wires the rooms.
+/// Carries a sub-command out. `serve` and the worker are `main`'s.
 pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
     let output = Output::new("chancery", arguments.output);
     let outcome = match arguments.command {

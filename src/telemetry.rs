@@ -36,7 +36,7 @@ pub enum Error {
 }
 
 /// Sends events to standard error, so that standard output stays the command's answer. `filter`
-/// is in the syntax of `tracing-subscriber`'s `EnvFilter`, for instance `info,chancery::hsm=debug`.
+/// is in the syntax of `tracing-subscriber`'s `EnvFilter`, for instance `info,hsm=debug`.
 pub fn init(filter: &str, format: Format) -> Result<(), Error> {
     let parsed = EnvFilter::try_new(filter).map_err(|source| Error::Filter {
         filter: filter.to_owned(),

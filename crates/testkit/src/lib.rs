@@ -8,4 +8,5 @@ pub mod installation;
 pub mod ports;
 pub mod postgres;
 pub mod process;
+#[cfg(feature = "token")]
 pub mod token;

@@ -63,12 +63,6 @@ pub fn verify(armored: &str, namespace: &Namespace, message: &[u8]) -> Result<Ss
     Ok(key)
 }
 
-/// The key a signature claims to be made by, for error messages only.
-pub fn unverified_signer(armored: &str) -> Option<SshKey> {
-    let blob = armor::decode(armored).ok()?;
-    SshKey::from_wire(Blob::read(&blob).ok()?.public_key).ok()
-}
-
 /// The blob of PROTOCOL.sshsig, taken apart.
 struct Blob<'a> {
     public_key: &'a [u8],

@@ -64,7 +64,12 @@ impl CeremonyService {
             .list()
             .await?
             .into_iter()
-            .map(|found| (format!("{device}/{}", hex(&found.cka_id)), found))
+            .map(|found| {
+                (
+                    format!("{device}/{}", trust::hex::encode(&found.cka_id)),
+                    found,
+                )
+            })
             .collect();
         let mut findings = self.close_accepted().await?;
         let objects = self.store.key_objects().await?;
@@ -303,15 +308,6 @@ async fn remove_public_half(
 fn in_progress(object: &KeyObjectRow) -> Result<String, Error> {
     let destruction = object.destruction.map(|id| id.to_string());
     destruction.ok_or_else(|| Error::Unfit(format!("no ceremony is destroying {}", object.id)))
-}
-
-fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        // Writing to a String cannot fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// Whether a copy of the key is this object.

@@ -82,7 +82,9 @@ pub async fn serve(
         }
         let counted = state.layer.refusals.write_counted();
         if tokio::time::timeout(LAST_WRITE, counted).await.is_err() {
-            tracing::error!("refusals of strangers were not written to the audit trail in time");
+            tracing::error!(
+                "refusals of unauthenticated callers were not written to the audit trail in time"
+            );
         }
         operations_handle.graceful_shutdown(Some(Duration::from_secs(1)));
         std::future::pending::<()>().await

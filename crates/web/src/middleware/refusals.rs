@@ -188,7 +188,7 @@ impl Refusals {
         if let Err(error) = self.log.commit(&store::Change::Record, &event).await {
             let later = !matches!(error, store::Error::OutcomeUnknown { .. });
             tracing::error!(error = %error, count = count.total, later,
-                "refusals of strangers were not written to the audit trail");
+                "refusals of unauthenticated callers were not written to the audit trail");
             if later {
                 self.put_back(count);
             } else {
