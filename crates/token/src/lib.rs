@@ -84,3 +84,90 @@ pub const WORKER_COMMAND: &str = "hsm-worker";
 pub fn worker() -> std::process::ExitCode {
     hsm::worker_main()
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    fn answered(class: hsm::Class) -> hsm::Error {
+        hsm::Error::Token {
+            call: "C_Sign".to_owned(),
+            code: "CKR_SOMETHING".to_owned(),
+            class,
+        }
+    }
+
+    #[test]
+    fn an_error_says_what_its_caller_can_do() {
+        let retry_after = Duration::from_millis(700);
+        let busy = RetryHint::RetryAfter(1_000);
+        for (error, hint) in [
+            (hsm::Error::Overloaded { limit: 8 }, RetryHint::Overloaded),
+            (hsm::Error::DeadlineExceeded, RetryHint::TimedOut),
+            (
+                hsm::Error::CircuitOpen { retry_after },
+                RetryHint::RetryAfter(700),
+            ),
+            (hsm::Error::WorkerLost, busy),
+            (answered(hsm::Class::Transient), busy),
+            (answered(hsm::Class::SessionLost), busy),
+            (answered(hsm::Class::LoginRequired), busy),
+            (answered(hsm::Class::Fatal), RetryHint::Alert),
+            (hsm::Error::PinRejected, RetryHint::Alert),
+            (hsm::Error::Powerless, RetryHint::Alert),
+        ] {
+            assert_eq!(Error::Token(error.clone()).retry_hint(), hint, "{error}");
+        }
+        assert_eq!(Error::Stopped.retry_hint(), busy);
+        let settings = Error::Settings("no URI".to_owned());
+        assert_eq!(settings.retry_hint(), RetryHint::Alert);
+        assert_eq!(Error::Unsupported("wrap").retry_hint(), RetryHint::Alert);
+    }
+
+    /// An act on the token is repeated only if it is known not to have happened.
+    #[test]
+    fn an_outcome_is_unknown_unless_the_token_answered() {
+        for error in [
+            hsm::Error::WorkerLost,
+            hsm::Error::DeadlineExceeded,
+            answered(hsm::Class::OutcomeUnknown),
+        ] {
+            assert!(Error::Token(error.clone()).is_outcome_unknown(), "{error}");
+        }
+        assert!(Error::Stopped.is_outcome_unknown());
+        for error in [
+            hsm::Error::Overloaded { limit: 8 },
+            hsm::Error::PinRejected,
+            hsm::Error::Powerless,
+            answered(hsm::Class::Fatal),
+            answered(hsm::Class::Transient),
+        ] {
+            assert!(!Error::Token(error.clone()).is_outcome_unknown(), "{error}");
+        }
+        assert!(!Error::Unsupported("wrap").is_outcome_unknown());
+    }
+
+    #[test]
+    fn settings_are_read_strictly() {
+        let read = serde_json::from_str::<Settings>;
+        let settings = read(r#"{"uri": "pkcs11:token=a"}"#).unwrap();
+        assert_eq!(settings.queue_limit, 4_096);
+        assert!(settings.profile.is_none() && settings.environment.is_empty());
+        assert!(read(r#"{"uri": "pkcs11:token=a", "pin": "1234"}"#).is_err());
+        assert!(read("{}").is_err());
+    }
+
+    #[test]
+    fn a_handle_keeps_what_it_is_found_and_believed_by() {
+        for algorithm in trust::Algorithm::ALL {
+            let handle = Handle::new([7; 16], vec![1, 2, 3], algorithm);
+            assert_eq!(handle.cka_id(), [7; 16]);
+            assert_eq!(handle.spki(), [1, 2, 3]);
+            assert_eq!(handle.algorithm(), algorithm);
+            let spec = handle::key_spec(algorithm.default_key_spec());
+            assert!(handle.reference.scheme.allows(spec), "{algorithm}");
+        }
+    }
+}
