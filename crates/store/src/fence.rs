@@ -1,5 +1,6 @@
 //! An index is given out once. A database that was replaced by an older one, such as a standby that lacked the last
-//! seconds or a file that was restored, gives indexes out again: what a replica saw committed tells it so (case L1).
+//! seconds or a file that was restored, gives indexes out again: what this process has committed
+//! itself tells it so (case L1).
 
 use std::sync::atomic::{AtomicI64, Ordering};
 

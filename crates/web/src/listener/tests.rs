@@ -349,6 +349,31 @@ fn case_a10_a_new_certificate_is_used_and_a_broken_one_is_not() {
     assert!(files.reload().is_err());
 }
 
+#[tokio::test]
+async fn case_a10_new_connections_get_the_new_certificate_after_a_hang_up() {
+    let directory = tempfile::tempdir().unwrap();
+    let (first, second, clients) = (authority(), authority(), authority());
+    let Identity(old) = identity(&first, "127.0.0.1");
+    let files = tls(directory.path(), &old, &clients.pem());
+    let mut settings = testing::settings();
+    settings.tls = Some(files.clone());
+    let running = run(settings).await;
+    let jwks = "GET /.well-known/jwks.json HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n";
+    let ask = async |root: String| {
+        let api = running.api;
+        let asked = move || request_over_tls(api, &root, None, jwks).is_ok();
+        tokio::task::spawn_blocking(asked).await.unwrap()
+    };
+    assert!(ask(first.pem()).await && !ask(second.pem()).await);
+    let Identity(new) = identity(&second, "127.0.0.1");
+    std::fs::write(&files.certificate, new).unwrap();
+    let pid = std::process::id().to_string();
+    let mut hang_up = std::process::Command::new("kill");
+    assert!(hang_up.args(["-HUP", &pid]).status().unwrap().success());
+    while !ask(second.pem()).await {}
+    assert!(!ask(first.pem()).await);
+}
+
 #[test]
 fn tls_files_that_do_not_fit_are_named() {
     let directory = tempfile::tempdir().unwrap();
