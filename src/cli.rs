@@ -20,7 +20,7 @@ mod ssh;
 use std::process::ExitCode;
 
 pub use arguments::{Arguments, Command};
-pub use context::{CliContext, from_keys, variable};
+pub use context::{CliContext, compare_clocks, from_keys, variable};
 pub use log::{Command as LogCommand, witness_failed};
 
 use base::Env;

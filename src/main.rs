@@ -91,6 +91,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         .check()
         .context("run `chancery migrate`")
         .map_err(Failure::unavailable)?;
+    cli::compare_clocks(&store, &config, &env);
     let settings = config.keyring().map_err(usage)?;
     let rules = verification::Rules::read(&config.verification)
         .map_err(|error| Failure::new(Code::Usage, error))?;
@@ -119,6 +120,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     .await
     .context("cannot open the log")
     .map_err(Failure::unavailable)?;
+    keys.withhold(proofs.published().revoked).await;
     let holder = instance.clone();
     let (group, committer) = Group::new(store.clone(), runner.watch());
     let signing = Signing::new(

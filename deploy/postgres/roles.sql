@@ -49,7 +49,7 @@ GRANT INSERT ON log_leaf, log_signature, trust_document, ceremony_signature, ord
     TO chancery_service;
 
 -- What has a state, in the columns of its state.
-GRANT UPDATE (size, version) ON log_head TO chancery_service;
+GRANT UPDATE (size, version, clock) ON log_head TO chancery_service;
 GRANT INSERT, UPDATE (version) ON ring TO chancery_service;
 GRANT INSERT, UPDATE (state, execution, transcript, updated_at) ON ceremony TO chancery_service;
 GRANT INSERT, UPDATE (done) ON ceremony_line TO chancery_service;
@@ -70,6 +70,6 @@ GRANT INSERT, UPDATE (holder, until) ON lease TO chancery_service;
 GRANT UPDATE (value) ON version TO chancery_service, chancery_archivist;
 
 -- The archivist's own leaf, the mark, and the bodies below it.
-GRANT UPDATE (size, version) ON log_head TO chancery_archivist;
+GRANT UPDATE (size, version, clock) ON log_head TO chancery_archivist;
 GRANT INSERT, UPDATE (body) ON log_leaf TO chancery_archivist;
 GRANT UPDATE (pruned, emptied) ON log_tree TO chancery_archivist;

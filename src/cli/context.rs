@@ -12,6 +12,7 @@ use keyring::keys::{self, Keys, Settings, Snapshot};
 use log::{Event, Log};
 use store::{Change, Store};
 use token::Executor;
+use trust::tlog::note::VerifierKey;
 use verify::output::{Code, Failure};
 
 pub struct CliContext {
@@ -27,6 +28,15 @@ pub struct CliContext {
 
 impl CliContext {
     pub async fn new(path: &Path, world: &World) -> Result<Self, Failure> {
+        let open = Self::for_recovery(path, world).await?;
+        log::confirm_database(&open.config.log, |name| variable(world, name), &open.store)
+            .await
+            .map_err(Failure::unavailable)?;
+        Ok(open)
+    }
+
+    /// Whichever database it is.
+    pub async fn for_recovery(path: &Path, world: &World) -> Result<Self, Failure> {
         let config = config::load(path, world)?;
         let store = connect(&config, world).await?;
         let schema = store.schema().await.map_err(Failure::unavailable)?;
@@ -34,6 +44,7 @@ impl CliContext {
             .check()
             .context("run `chancery migrate`")
             .map_err(Failure::unavailable)?;
+        compare_clocks(&store, &config, &world.env);
         let settings = config.keyring().map_err(Failure::usage)?;
         let name = variable(world, "SUDO_USER")
             .or_else(|| variable(world, "USER"))
@@ -78,6 +89,18 @@ impl CliContext {
         Ok(keys.await.map_err(from_keys)?.current())
     }
 
+    /// Every key that the log ever had.
+    pub async fn verifier_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
+        let snapshot = self.snapshot().await?;
+        let origin = self.config.log.origin(&self.config.service.issuer);
+        let ring = snapshot.rings.get(trust::LOG_RING);
+        let keys = ring.into_iter().flat_map(|ring| &ring.keys);
+        keys.map(|key| VerifierKey::for_log(&origin, &key.public))
+            .collect::<Result<_, _>>()
+            .context("the log's keys")
+            .map_err(Failure::from)
+    }
+
     pub fn ceremonies(&self, world: &World) -> CeremonyService {
         CeremonyService::new(
             self.store.clone(),
@@ -113,6 +136,13 @@ pub async fn connect(config: &Config, world: &World) -> Result<Store, Failure> {
         .await
         .context("cannot open the database")
         .map_err(Failure::unavailable)
+}
+
+/// Whoever writes compares the clocks.
+pub fn compare_clocks(store: &Store, config: &Config, env: &base::Env) {
+    let env = env.clone();
+    let clock = Arc::new(move || env.now().millis());
+    store.compare_clocks(clock, config.store.clock_tolerance());
 }
 
 /// A conflict is a rule that said no; the rest is the database's trouble.

@@ -1,6 +1,7 @@
 //! The transparency log, from its operator's side.
 
 mod check;
+mod recover;
 
 use std::path::Path;
 
@@ -21,6 +22,9 @@ pub enum Command {
     Vkey,
     /// Remove the bodies of signature leaves older than `log.retention`. Hashes and acts are kept.
     Prune(prune::Prune),
+    /// Put back leaves that the database lacks after a fail-over or a restore, from what is published and what
+    /// replicas kept. The plan is shown; --apply carries it out.
+    Recover(recover::Recover),
     /// A witness: cosigns checkpoints of append-only logs.
     #[command(subcommand)]
     Witness(witness::Command),
@@ -39,6 +43,7 @@ pub async fn run(
         Command::Check => check::run(path, world, output).await,
         Command::Vkey => vkey(path, world, output).await,
         Command::Prune(command) => prune::run(path, command, world, output).await,
+        Command::Recover(command) => recover::run(path, command, world, output).await,
         Command::Witness(command) => witness(command, world, output),
         Command::Monitor(command) => {
             verify::monitor::run(command, &|| world.env.now(), output).await

@@ -3,11 +3,8 @@
 
 use std::path::Path;
 
-use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use trust::LOG_RING;
-use trust::tlog::note::VerifierKey;
 
 use super::context::{from_store, variable};
 use super::{CliContext, World};
@@ -29,7 +26,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let open = CliContext::new(path, world).await?;
     let now = world.env.now();
-    let keys = keys(&open).await?;
+    let keys = open.verifier_keys().await?;
     let pruner = Pruner::open(
         &open.config.log,
         |name| variable(world, name),
@@ -78,18 +75,6 @@ fn human(plan: &PrunePlan) -> String {
         plan.bundles.len(),
         plan.with_acts,
     )
-}
-
-/// Every key that the log ever had.
-async fn keys(open: &CliContext) -> Result<Vec<VerifierKey>, Failure> {
-    let snapshot = open.snapshot().await?;
-    let origin = open.config.log.origin(&open.config.service.issuer);
-    let ring = snapshot.rings.get(LOG_RING);
-    let keys = ring.into_iter().flat_map(|ring| &ring.keys);
-    keys.map(|key| VerifierKey::for_log(&origin, &key.public))
-        .collect::<Result<_, _>>()
-        .context("the log's keys")
-        .map_err(Failure::from)
 }
 
 fn failed(error: PruneError) -> Failure {

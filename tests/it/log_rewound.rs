@@ -4,13 +4,15 @@
 use std::fs;
 use std::path::Path;
 
+use serde_json::json;
+use testkit::http::send;
 use trust::Sha256Digest;
 
 use super::log_superuser::leaf_is_rewritten;
 use crate::support::database::Database;
-use crate::support::installation::{Installation, text};
-use crate::support::past::{Past, alarms, check, codes, signed, stop};
-use crate::support::process::{done, run, until};
+use crate::support::installation::{Installation, Service, base64url, member, text};
+use crate::support::past::{Past, RING, alarms, check, codes, signed, stop};
+use crate::support::process::{done, until};
 
 /// Cuts leaves, head, tree and checkpoints off behind an earlier checkpoint.
 fn cut_tail(installation: &Installation) {
@@ -28,15 +30,35 @@ fn cut_tail(installation: &Installation) {
     ));
 }
 
-/// A service on this installation does not start, because of the log.
-fn does_not_start(installation: &Installation) {
-    let mut serve = installation.command();
-    serve.arg("serve");
-    serve.env("CHANCERY_HTTP__LISTEN", "127.0.0.1:0");
-    serve.env("CHANCERY_HTTP__OPERATIONS_LISTEN", "127.0.0.1:0");
-    let said = run(&mut serve, b"");
-    assert_eq!(said.code, Some(4), "{said:?}");
-    assert!(said.stderr.contains("the log cannot continue"), "{said:?}");
+/// A service on this installation publishes its keys, and neither signs nor says anything about signatures.
+fn only_publishes(installation: &Installation, token: &str) -> String {
+    let service = installation.replica(&[]);
+    let keys = key_set(&service);
+    let before = service.get("/log/checkpoint");
+    let body = json!({"format": "jws", "payload": base64url(b"record")});
+    let refused = service.post("/v1/rings/atp/sign", Some(token), &body);
+    // The ring's primary may be among the keys that are withheld.
+    assert!([409, 503].contains(&refused.status), "{}", refused.status);
+    let claim = json!({"jws": "e30.e30.AA"});
+    let unknown = service.post("/v1/verify", None, &claim);
+    unknown.problem(503, "log_unavailable");
+    let health = |path| send(&service.operations, "GET", path, &[], b"").expect("it answers");
+    let ready = health("/health/ready").json().expect("JSON");
+    assert_eq!(ready["serves"]["publication"], true, "{ready}");
+    assert_eq!(ready["serves"]["signing"], false, "{ready}");
+    assert_eq!(ready["serves"]["verification"], false, "{ready}");
+    let why = member(&ready["parts"]["log"], "refused");
+    assert!(why.contains("older than the log"), "{why}");
+    assert_eq!(health("/health/ready/signing").status, 503);
+    assert_eq!(service.get("/log/checkpoint").body, before.body);
+    stop(service);
+    keys
+}
+
+fn key_set(service: &Service) -> String {
+    let answer = service.get("/.well-known/jwks.json");
+    assert_ne!(answer.json()["keys"], json!([]));
+    String::from_utf8_lossy(&answer.body).into_owned()
 }
 
 /// Takes the log's files away; the integrator writes them again from the leaves that are there.
@@ -51,7 +73,7 @@ fn the_tail_is_deleted() {
     cut_tail(&installation);
     let report = check(&installation);
     assert!(codes(&report).contains(&"behind"), "{report}");
-    does_not_start(&installation);
+    only_publishes(&installation, &past.token);
     // With the log's files too nothing inside remembers; outside it is remembered.
     wipe_files(&installation);
     let service = installation.replica(&[]);
@@ -63,7 +85,7 @@ fn the_tail_is_deleted() {
 }
 
 #[test]
-fn yesterdays_backup_is_restored() {
+fn case_l2_publication_stays_up_on_yesterdays_backup() {
     let past = Past::sqlite();
     let installation = past.copy(None);
     let (database, backup) = (
@@ -85,11 +107,27 @@ fn yesterdays_backup_is_restored() {
         signed(&service, &past.token);
     }
     assert_eq!(alarms(&installation, &service), [""; 0]);
+    // Revoked after the backup: the old database holds the key for good.
+    let body = json!({"format": "jws", "payload": base64url(b"record")});
+    let kid = member(&service.sign(RING, &past.token, &body), "kid");
+    assert!(key_set(&service).contains(&kid));
+    installation.revoke(RING, &kid, &["--because", "superseded"]);
+    let size = || {
+        let note = String::from_utf8_lossy(&service.get("/log/checkpoint").body).into_owned();
+        let size = note.lines().nth(1).expect("a size").parse::<u64>();
+        size.expect("a number")
+    };
+    let leaves = Database::open(&installation.sqlite_url())
+        .rows("SELECT CAST(size AS TEXT) FROM log_head")[0][0]
+        .parse::<u64>()
+        .expect("a number");
+    until("all of it is published", || size() >= leaves);
     stop(service);
     restore(&backup, &database);
     let report = check(&installation);
     assert_eq!(codes(&report), ["behind"], "{report}");
-    does_not_start(&installation);
+    let keys = only_publishes(&installation, &past.token);
+    assert!(!keys.contains(&kid), "{keys}");
     // Restored with the log's files: the log is shorter than the one that was seen.
     fs::remove_dir_all(installation.file("log")).expect("the log's files");
     fs::rename(installation.file("log.backup"), installation.file("log")).expect("a backup");

@@ -21,6 +21,8 @@ pub const REFUSALS: &str = "chancery_refusals_total";
 pub const REFUSALS_NOT_WRITTEN: &str = "chancery_refusals_not_written_total";
 /// Gauge: when the certificate of the API listener expires, Unix time.
 pub const TLS_CERTIFICATE_EXPIRES: &str = "chancery_tls_certificate_expires_timestamp_seconds";
+/// Gauge: how far the clock of this process is ahead of the database's.
+pub const CLOCK_OFFSET: &str = "chancery_clock_offset_seconds";
 /// Gauge: requests being answered now.
 pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
 /// Counter, label `answer` (`full`, `not_modified`): JWKS requests.
@@ -87,6 +89,11 @@ pub fn describe() {
         "When the certificate of the API listener expires, Unix time."
     );
     describe_gauge!(IN_FLIGHT, "Requests in flight.");
+    describe_gauge!(
+        CLOCK_OFFSET,
+        Unit::Seconds,
+        "How far the clock of this process is ahead of the database's."
+    );
     describe_counter!(JWKS_REQUESTS, "JWKS requests, by response.");
     describe_gauge!(HSM_UP, "1 while the token is available.");
     describe_gauge!(HSM_QUEUE, "Signatures waiting for the token.");

@@ -16,6 +16,7 @@ use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{self, Builder, Resource, TileId};
 
+use super::same_database;
 use super::signer::{CheckpointNotSigned, CheckpointSigner};
 use super::storage::{self, Present, Storage};
 use super::tiles::{self, Tiles};
@@ -52,6 +53,11 @@ pub enum Error {
          is older than the log, and continuing would fork the log"
     )]
     Behind { published: u64, known: u64 },
+    /// Found beside the checkpoint.
+    #[error(
+        "the database is not the one that the log was written with (a fail-over or a restore): leaves may be missing; run `chancery log recover`"
+    )]
+    OtherDatabase,
     /// Two histories.
     #[error("the tree of {size} leaves and {with} have different roots")]
     Forked { size: u64, with: &'static str },
@@ -74,12 +80,20 @@ impl Error {
             Self::Tiles(error) => error.is_fatal(),
             Self::CheckpointSigner(_) => false,
             Self::Behind { .. }
+            | Self::OtherDatabase
             | Self::Forked { .. }
             | Self::Gap(_)
             | Self::NotOurs(_)
             | Self::Origin { .. }
             | Self::Key(_) => true,
         }
+    }
+}
+
+impl Error {
+    /// Whether the database lacks leaves that were published or answered.
+    pub fn is_incomplete(&self) -> bool {
+        matches!(self, Self::Behind { .. } | Self::OtherDatabase)
     }
 }
 
@@ -220,6 +234,10 @@ impl<L: TreeStore> Integrator<L> {
             });
         }
         self.beyond(size).await?;
+        let word = self.tree_store.database().await?;
+        if !same_database::is_the_same(&self.storage, &word).await? {
+            return Err(Error::OtherDatabase);
+        }
         let first = tree.size - tree.size % i64::from(tile::WIDTH);
         let bundle = self.leaves(first, tree.size).await?;
         Ok(Growing {

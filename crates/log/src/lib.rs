@@ -4,6 +4,7 @@
 
 mod act_index;
 mod check;
+mod gap;
 mod group;
 mod integrator;
 mod leaf;
@@ -11,8 +12,10 @@ mod open;
 mod proofs;
 mod prune;
 mod published;
+mod recover;
 mod rows;
 mod runner;
+mod same_database;
 mod settings;
 mod signer;
 mod storage;
@@ -34,9 +37,11 @@ pub use open::{OpenError, open};
 pub use proofs::{Error as ProofError, Proofs, Receipt};
 pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};
 pub use published::Published;
+pub use recover::{Error as RecoverError, Plan as RecoveryPlan, Recovered, Recovery};
 pub use rows::{
     BoundKey, Certified, ChainRowError, bind_key, unverified_chains, verify_transcript,
 };
+pub use same_database::confirm as confirm_database;
 pub use settings::Settings;
 pub use signer::{CheckpointNotSigned, CheckpointSignature, CheckpointSigner, Later};
 pub use storage::{Error as StorageError, Storage};

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::gap;
 use super::integrator::{self, Integrator};
 use super::proofs::Proofs;
 use super::published::Published;
@@ -22,13 +23,11 @@ pub enum OpenError {
     Storage(#[from] storage::Error),
     #[error(transparent)]
     Witnesses(#[from] witnesses::SettingsError),
-    /// Nobody must sign into a log that does not fit what is published.
-    #[error("the log cannot continue from this database")]
-    Refused(#[source] integrator::Error),
 }
 
-/// Refuses a database that is older than what is published, or of another history. A storage that
-/// does not answer is no such refusal: leaves wait in the database.
+/// A database that is older than what is published, or of another history, is halted from the start:
+/// its keys stay published and nothing is signed (case L2). A storage that does not answer is no such
+/// refusal: leaves wait in the database.
 pub async fn open(
     settings: &Settings,
     issuer: &str,
@@ -58,15 +57,34 @@ pub async fn open(
         holder: instance.to_owned(),
         remove_partial: settings.remove_partial_tiles,
     };
-    let mut integrator = Integrator::new(store.clone(), tiles, signer, env.clone(), integration);
+    let mut integrator = Integrator::new(
+        store.clone(),
+        tiles.clone(),
+        signer,
+        env.clone(),
+        integration,
+    );
+    let mut refused = None;
+    let mut incomplete = false;
     if let Err(error) = integrator.inspect().await {
-        if error.is_fatal() {
-            return Err(OpenError::Refused(error));
+        let why = trust::error_chain(&error);
+        match error.is_fatal() {
+            true => {
+                tracing::error!(error = why, "the log is halted");
+                refused = Some(Arc::from(why));
+                incomplete = error.is_incomplete();
+                let revoked = match incomplete {
+                    true => gap::revoked(store, &tiles).await,
+                    false => Default::default(),
+                };
+                published.send_modify(|published| {
+                    published.refused = refused.clone();
+                    published.incomplete = incomplete;
+                    published.revoked = Arc::new(revoked);
+                });
+            }
+            false => tracing::warn!(error = why, "integration of the log failed; retrying"),
         }
-        tracing::warn!(
-            error = trust::error_chain(&error),
-            "integration of the log failed; retrying"
-        );
     }
     let runner = LogRunner {
         integrator,
@@ -78,7 +96,8 @@ pub async fn open(
         looked: tokio::time::Instant::now(),
         witnesses,
         policy,
-        refused: None,
+        refused,
+        incomplete,
     };
     Ok((proofs, runner))
 }

@@ -14,8 +14,8 @@ use super::proofs::is_witnessed;
 use super::published::Published;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
-use base::{Env, Tasks};
-use store::{CheckpointRow, Store};
+use base::{Env, Tasks, names};
+use store::{CheckpointRow, Halted, Store};
 use trust::error_chain;
 
 /// Pause after an error that may pass by itself; a person's error is looked at again as often.
@@ -44,6 +44,8 @@ pub struct LogRunner {
     pub looked: tokio::time::Instant,
     /// Why the log is halted by what this replica read; kept when the task is started again.
     pub refused: Option<Arc<str>>,
+    /// Whether it is halted because leaves are missing from the database.
+    pub incomplete: bool,
 }
 
 impl LogRunner {
@@ -66,6 +68,7 @@ impl LogRunner {
         // ends: what is not answered in time counts as asked.
         let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
+        let mut halts = Halts::default();
         let mut indexed = Instant::now();
         loop {
             let alarm = findings.borrow().alarm();
@@ -77,6 +80,16 @@ impl LogRunner {
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
+            // Clocks that differ, or another database under a running replica: nothing is written, no checkpoint
+            // is signed, and the lease goes to somebody else.
+            if let Some(halted) = self.look().await {
+                halts.tell(&halted.why);
+                self.incomplete |= halted.incomplete;
+                self.publish(Some(halted.why), false).await;
+                tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            halts.over();
             let (step, looked) = self.step(self.refused.is_some()).await;
             match &step {
                 Ok(Step::Elsewhere) => integrates = false,
@@ -88,7 +101,10 @@ impl LogRunner {
                 Ok(_) => self.interval,
                 Err(_) => PAUSE.max(self.interval),
             };
-            self.refused = still_refused(self.refused.take(), step.as_ref().err(), looked);
+            let error = step.as_ref().err();
+            self.incomplete |= error.is_some_and(integrator::Error::is_incomplete);
+            self.refused = still_refused(self.refused.take(), error, looked);
+            self.incomplete &= self.refused.is_some();
             if let Err(error) = &step {
                 metrics::counter!("chancery_log_errors").increment(1);
                 match error.is_fatal() {
@@ -115,6 +131,15 @@ impl LogRunner {
         }
     }
 
+    /// Compares the clocks, and asks which database it is.
+    async fn look(&self) -> Option<Halted> {
+        if let Ok((database, _)) = self.store.look().await {
+            let offset = self.env.now().millis() - database;
+            metrics::gauge!(names::CLOCK_OFFSET).set(offset as f64 / 1_000.0);
+        }
+        self.store.halted()
+    }
+
     /// A replica that does not integrate looks now and then whether what it signs into is still
     /// the log that is published: the one that integrates may be a new process that refuses. While
     /// it refuses it looks each time. The second value: whether it has looked.
@@ -133,11 +158,14 @@ impl LogRunner {
 
     /// Those who wait for a receipt wake up when the checkpoint is another.
     async fn publish(&self, refused: Option<Arc<str>>, integrates: bool) {
+        let incomplete = self.incomplete;
         let last = self.store.last_checkpoint().await;
         self.published.send_if_modified(|published| {
             let stopped = published.refused != refused || published.integrates != integrates;
             let before = std::mem::replace(&mut published.refused, refused);
             published.integrates = integrates;
+            published.incomplete &= published.refused.is_some();
+            published.incomplete |= incomplete;
             let Ok(last) = last else {
                 // Nothing was learned, so what was refused stays refused.
                 if published.refused.is_none() {
@@ -149,6 +177,7 @@ impl LogRunner {
             // Under a running replica: it remembers what the database has forgotten.
             if size(last.as_ref()) < size(published.checkpoint.as_deref()) {
                 published.refused = Some("a signed checkpoint is missing from the database".into());
+                published.incomplete = true;
                 return true;
             }
             let news = size(last.as_ref()) != size(published.checkpoint.as_deref());
@@ -212,6 +241,25 @@ impl LogRunner {
                 error = error_chain(&error),
                 "the heartbeat leaf was not written"
             );
+        }
+    }
+}
+
+/// Says once that the log is halted, and once that it goes on.
+#[derive(Default)]
+struct Halts(Option<Arc<str>>);
+
+impl Halts {
+    fn tell(&mut self, why: &Arc<str>) {
+        if self.0.is_none() {
+            tracing::error!(error = &**why, "the log is halted");
+        }
+        self.0 = Some(why.clone());
+    }
+
+    fn over(&mut self) {
+        if self.0.take().is_some() {
+            tracing::info!("the log goes on");
         }
     }
 }

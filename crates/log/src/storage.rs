@@ -22,8 +22,10 @@ use crate::settings::Settings;
 /// One read or write. Beyond it the outcome is unknown, and the next step finds out.
 const LIMIT: Duration = Duration::from_secs(15);
 
-/// Name of the one object that changes.
+/// Objects that change.
 const CHECKPOINT: &str = "checkpoint";
+/// Hash of what the database is known by.
+const DATABASE: &str = "database";
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -190,23 +192,41 @@ impl Storage {
 
     /// Replaces the checkpoint that was read before, and no other where the store can tell.
     pub async fn put_checkpoint(&self, old: Option<Present>, note: &str) -> Result<(), Error> {
-        let path = self.at(CHECKPOINT);
+        self.replace(CHECKPOINT, old, note).await
+    }
+
+    /// Which database this log is written with.
+    pub async fn database(&self) -> Result<Option<Present>, Error> {
+        self.present(DATABASE).await
+    }
+
+    pub async fn put_database(&self, old: Option<Present>, hash: &str) -> Result<(), Error> {
+        self.replace(DATABASE, old, hash).await
+    }
+
+    async fn replace(
+        &self,
+        object: &'static str,
+        old: Option<Present>,
+        text: &str,
+    ) -> Result<(), Error> {
+        let path = self.at(object);
         let mode = match old {
             Some(old) => PutMode::Update(old.version),
             None => PutMode::Create,
         };
-        let payload = PutPayload::from(note.as_bytes().to_vec());
+        let payload = PutPayload::from(text.as_bytes().to_vec());
         let put = self
             .store
             .put_opts(&path, payload.clone(), PutOptions::from(mode));
-        match limited("write", CHECKPOINT, put).await {
+        match limited("write", object, put).await {
             // A directory cannot compare; its integrator holds the lease.
             Err(Error::Unavailable {
                 source: Some(object_store::Error::NotImplemented { .. }),
                 ..
             }) => {
                 let put = self.store.put_opts(&path, payload, PutOptions::default());
-                limited("write", CHECKPOINT, put).await.map(drop)
+                limited("write", object, put).await.map(drop)
             }
             other => other.map(drop),
         }

@@ -3,6 +3,7 @@
 
 mod faults;
 mod prune;
+mod recover;
 mod rules;
 mod trouble;
 mod world;

@@ -16,6 +16,8 @@ pub trait TreeStore: Send + Sync {
         from: i64,
         limit: i64,
     ) -> impl Future<Output = Result<Vec<LeafRow>, Error>> + Send;
+    /// What the database is known by; empty where its engine has no such word.
+    fn database(&self) -> impl Future<Output = Result<String, Error>> + Send;
     fn tree(&self) -> impl Future<Output = Result<TreeRow, Error>> + Send;
     fn lease(
         &self,
@@ -42,6 +44,10 @@ impl TreeStore for Store {
 
     async fn leaves(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
         Store::leaves(self, from, limit).await
+    }
+
+    async fn database(&self) -> Result<String, Error> {
+        Ok(self.look().await?.1)
     }
 
     async fn tree(&self) -> Result<TreeRow, Error> {

@@ -6,9 +6,10 @@ use crate::database::{Store, on};
 use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::{Error, Subject};
+use crate::fence::Fence;
 use crate::housekeeping;
 use crate::keys::{self, KeyStatus};
-use crate::log_head;
+use crate::log_head::{Taken, take_head};
 use crate::reads::{self, FromColumns, MAX_PAGE};
 use crate::statements::statements;
 
@@ -78,10 +79,11 @@ impl FromColumns for CheckpointRow {
 /// the one that stands.
 pub(crate) async fn add_checkpoint<E: Engine>(
     engine: &E,
+    fence: &Fence,
     row: &CheckpointRow,
 ) -> Result<CheckpointRow, Error> {
     let mut tx = engine.begin().await?;
-    let outcome = insert_checkpoint::<E>(&mut tx, row).await;
+    let outcome = insert_checkpoint(engine, &mut tx, fence, row).await;
     match outcome {
         Ok(stands) => engine.commit(tx).await.map(|()| stands),
         Err(error) => {
@@ -92,11 +94,19 @@ pub(crate) async fn add_checkpoint<E: Engine>(
 }
 
 async fn insert_checkpoint<E: Engine>(
+    engine: &E,
     tx: &mut E::Transaction,
+    fence: &Fence,
     row: &CheckpointRow,
 ) -> Result<CheckpointRow, Error> {
     // The log head first, as every writer: a revocation is before us or after us.
-    tx.execute(log_head::HEAD_LOCK, &[]).await?;
+    let before = fence.before();
+    let head = take_head(tx, engine.head(), Taken::default()).await?;
+    match fence.check(before, &head, head.size) {
+        // No leaf: the log's own clock stays where it is.
+        Err(Error::ClockAhead { .. }) => {}
+        checked => checked?,
+    }
     let size = [Value::Int(row.size)];
     if let Some(before) = tx.fetch_optional(CHECKPOINT, &size).await? {
         return CheckpointRow::read(&before);
@@ -139,7 +149,7 @@ impl Store {
     /// Records a signed checkpoint and returns the one that stands for this size: the first.
     /// Refused when its key may not sign any more.
     pub async fn add_checkpoint(&self, row: &CheckpointRow) -> Result<CheckpointRow, Error> {
-        on!(self, engine => add_checkpoint(engine, row))
+        on!(self, engine => add_checkpoint(engine, &self.fence, row))
     }
 
     /// Adds witnesses' lines; false if somebody else added some meanwhile.

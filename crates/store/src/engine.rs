@@ -6,6 +6,8 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Error, Subject};
+use crate::fence::Head;
+use crate::log_head::{HeadStatements, Taken};
 
 /// A parameter. The schema knows integers, text and bytes only, on either engine.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
@@ -75,8 +77,8 @@ pub(crate) struct Dialect {
 /// A transaction that holds the log head.
 pub(crate) struct Begun<T> {
     pub tx: T,
-    /// The new size of the log.
-    pub size: i64,
+    /// After it was moved.
+    pub head: Head,
     pub active: HashSet<String>,
 }
 
@@ -96,11 +98,13 @@ pub(crate) trait Engine: Send + Sync {
     /// Sees, statement by statement, what others have committed before it took the log head.
     fn begin(&self) -> impl Future<Output = Result<Self::Transaction, Error>> + Send;
 
-    /// Begins with the log head, moved on by `by`, and reads then which of these keys (a JSON array
-    /// of kids) may sign: nobody can change that until the end of the transaction.
+    fn head(&self) -> HeadStatements;
+
+    /// Begins with the log head and reads then which of these keys (a JSON array of kids) may sign: nobody can change
+    /// that until the end of the transaction.
     fn begin_signatures(
         &self,
-        by: i64,
+        taken: Taken,
         kids: &str,
     ) -> impl Future<Output = Result<Begun<Self::Transaction>, Error>> + Send;
 

@@ -39,9 +39,20 @@ pub enum Error {
     /// The database is older than the one that we wrote to: it gave out an index that it gave out before. Nothing
     /// was written.
     #[error(
-        "the database was replaced by an older one: it gives out index {index}, and {committed} leaves were committed; stop all replicas and put the newer database back"
+        "the database was replaced by an older one: it gives out index {index}, and {committed} leaves were committed; run `chancery log recover`"
     )]
     Rewound { index: i64, committed: i64 },
+    /// After a fail-over or a restore. Nothing was written.
+    #[error(
+        "the database is a different one from before (a fail-over or a restore): leaves may be missing; run `chancery log recover`"
+    )]
+    OtherDatabase,
+    /// Of this process and of the database (milliseconds). Nothing was written.
+    #[error("the clock of this machine and the database's clock differ by {} ms: set both by NTP", (ours - database).abs())]
+    ClockOff { ours: i64, database: i64 },
+    /// The log's latest leaf lies ahead of both clocks. Nothing was written.
+    #[error("the log's latest leaf is {} ms ahead of the clock: a wrong clock wrote it; correct it by `chancery ceremony new clock-correction`", leaf - now)]
+    ClockAhead { leaf: i64, now: i64 },
     /// The connection was lost during COMMIT: written whole or not at all, and only a later
     /// read can tell which.
     #[error("the outcome of a commit is unknown")]
@@ -92,7 +103,10 @@ impl Error {
     /// Whether the same call may succeed in a moment. An unknown outcome is not transient: the
     /// caller has to look first.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Unavailable { .. })
+        matches!(
+            self,
+            Self::Busy { .. } | Self::Unavailable { .. } | Self::ClockOff { .. }
+        )
     }
 
     /// The database holds what this program cannot have written.

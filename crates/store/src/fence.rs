@@ -1,27 +1,226 @@
-//! An index is given out once. A database that was replaced by an older one, such as a standby that lacked the last
-//! seconds or a file that was restored, gives indexes out again: what this process has committed
-//! itself tells it so (case L1).
+//! What every commit asks of the database that it is about to write to, in its own transaction: whether it is still
+//! the database that this process knows, whether it gives an index out that was given out before, and whether the
+//! clocks agree (cases L1, V1).
+//!
+//! A database that was replaced by an older one, such as a standby that lacked the last seconds or a file
+//! that was restored, halts this process for good. A clock that is wrong halts it for as long as it is.
 
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::Error;
 
-/// How many leaves this process knows to be committed.
-#[derive(Debug, Default)]
-pub(crate) struct Fence(AtomicI64);
+/// Reads the clock of this process, in milliseconds.
+pub type Clock = Arc<dyn Fn() -> i64 + Send + Sync>;
+
+/// What the log head says to whoever has taken it, or only looks.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Head {
+    pub size: i64,
+    /// The latest time of a leaf.
+    pub clock: i64,
+    /// The database's own clock.
+    pub now: i64,
+    /// Another word after a fail-over or a restore; empty where the engine has none.
+    pub database: String,
+}
+
+/// Why nothing may be written at present.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Halted {
+    pub why: Arc<str>,
+    /// Whether leaves that were answered may be missing from the database.
+    pub incomplete: bool,
+}
+
+/// How it came out that the database was replaced.
+#[derive(Debug, Clone, Copy)]
+enum Replaced {
+    Other,
+    Older { index: i64, committed: i64 },
+}
+
+impl Replaced {
+    fn error(self) -> Error {
+        match self {
+            Self::Other => Error::OtherDatabase,
+            Self::Older { index, committed } => Error::Rewound { index, committed },
+        }
+    }
+}
+
+/// What this process knows of the database.
+#[derive(Default)]
+pub(crate) struct Fence {
+    /// How many leaves are known to be committed.
+    committed: AtomicI64,
+    database: OnceLock<String>,
+    clock: OnceLock<(Clock, i64)>,
+    replaced: OnceLock<Replaced>,
+    clocks_differ: Mutex<Option<Arc<str>>>,
+}
+
+/// What was so before the head was read.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Before {
+    committed: i64,
+    now: Option<i64>,
+}
 
 impl Fence {
-    /// Asked in the transaction, before it is committed.
-    pub fn check(&self, index: i64) -> Result<(), Error> {
-        let committed = self.0.load(Ordering::Relaxed);
-        match index < committed {
-            true => Err(Error::Rewound { index, committed }),
+    /// From now on the clocks are compared; they may differ by `tolerance` milliseconds.
+    pub fn compare_clocks(&self, clock: Clock, tolerance: i64) {
+        let _ = self.clock.set((clock, tolerance));
+    }
+
+    pub fn before(&self) -> Before {
+        Before {
+            committed: self.committed.load(Ordering::Relaxed),
+            now: self.clock.get().map(|(clock, _)| clock()),
+        }
+    }
+
+    /// Asked before anything is committed; the next leaf would have this index.
+    pub fn check(&self, before: Before, head: &Head, index: i64) -> Result<(), Error> {
+        let known = self.database.get_or_init(|| head.database.clone());
+        if *known != head.database {
+            self.was_replaced();
+        } else if index < before.committed {
+            let committed = before.committed;
+            let _ = self.replaced.set(Replaced::Older { index, committed });
+        }
+        if let Some(replaced) = self.replaced.get() {
+            return Err(replaced.error());
+        }
+        let compared = self.compare(before, head);
+        let why = compared
+            .as_ref()
+            .err()
+            .map(|error| error.to_string().into());
+        *lock(&self.clocks_differ) = why;
+        compared
+    }
+
+    /// It is not the database that the log was written with: nothing is committed any more.
+    pub fn was_replaced(&self) {
+        let _ = self.replaced.set(Replaced::Other);
+    }
+
+    /// A reading of the database's clock that took long is as good as a quick one: it lies between two of ours.
+    fn compare(&self, before: Before, head: &Head) -> Result<(), Error> {
+        let (Some((clock, tolerance)), Some(earliest)) = (self.clock.get(), before.now) else {
+            return Ok(());
+        };
+        let latest = clock();
+        if head.now < earliest - tolerance || head.now > latest + tolerance {
+            return Err(Error::ClockOff {
+                ours: latest,
+                database: head.now,
+            });
+        }
+        match head.clock > head.now.max(latest) + tolerance {
+            true => Err(Error::ClockAhead {
+                leaf: head.clock,
+                now: latest,
+            }),
             false => Ok(()),
         }
     }
 
     /// After a commit that is known to have succeeded.
     pub fn raise(&self, size: i64) {
-        self.0.fetch_max(size, Ordering::Relaxed);
+        self.committed.fetch_max(size, Ordering::Relaxed);
+    }
+
+    pub fn halted(&self) -> Option<Halted> {
+        if let Some(replaced) = self.replaced.get() {
+            return Some(Halted {
+                why: replaced.error().to_string().into(),
+                incomplete: true,
+            });
+        }
+        let why = lock(&self.clocks_differ).clone()?;
+        Some(Halted {
+            why,
+            incomplete: false,
+        })
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn head(clock: i64, now: i64) -> Head {
+        Head {
+            size: 5,
+            clock,
+            now,
+            database: "one".to_owned(),
+        }
+    }
+
+    fn fence(now: i64) -> Fence {
+        let fence = Fence::default();
+        fence.compare_clocks(Arc::new(move || now), 2_000);
+        fence
+    }
+
+    #[test]
+    fn case_v1_a_clock_that_differs_from_the_databases_writes_nothing() {
+        let ours = 1_000_000;
+        let fence = fence(ours);
+        for (now, good) in [
+            (ours, true),
+            (ours - 2_000, true),
+            (ours + 2_000, true),
+            (ours - 2_001, false),
+            (ours + 2_001, false),
+        ] {
+            let checked = fence.check(fence.before(), &head(0, now), 5);
+            assert_eq!(checked.is_ok(), good, "{now}: {checked:?}");
+            assert_eq!(fence.halted().is_none(), good, "it ends by itself");
+        }
+        // Sent long ago, answered just now: the reading is from in between.
+        let asked = Before {
+            committed: 0,
+            now: Some(ours - 60_000),
+        };
+        assert!(fence.check(asked, &head(0, ours - 30_000), 5).is_ok());
+    }
+
+    #[test]
+    fn case_v1_a_leaf_that_lies_ahead_halts_until_it_is_corrected() {
+        let ours = 1_000_000;
+        let fence = fence(ours);
+        let ahead = fence.check(fence.before(), &head(ours + 2_001, ours), 5);
+        assert!(matches!(ahead, Err(Error::ClockAhead { .. })), "{ahead:?}");
+        let halted = fence.halted().unwrap();
+        assert!(
+            !halted.incomplete && halted.why.contains("ahead"),
+            "{halted:?}"
+        );
+        assert!(fence.check(fence.before(), &head(ours, ours), 5).is_ok());
+        assert_eq!(fence.halted(), None);
+    }
+
+    #[test]
+    fn case_l1_a_database_that_was_replaced_halts_for_good() {
+        let fence = Fence::default();
+        assert!(fence.check(fence.before(), &head(0, 0), 5).is_ok());
+        fence.raise(6);
+        let promoted = Head {
+            database: "two".to_owned(),
+            ..head(0, 0)
+        };
+        let other = fence.check(fence.before(), &promoted, 6);
+        assert!(matches!(other, Err(Error::OtherDatabase)), "{other:?}");
+        let again = fence.check(fence.before(), &head(0, 0), 6);
+        assert!(matches!(again, Err(Error::OtherDatabase)), "{again:?}");
+        assert!(fence.halted().is_some_and(|halted| halted.incomplete));
     }
 }

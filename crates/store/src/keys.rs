@@ -280,7 +280,10 @@ pub(crate) async fn switch_primary<C: Connection>(
     touch(tx, ring).await
 }
 
-async fn primary<C: Connection>(tx: &mut C, ring: &str) -> Result<Option<String>, Error> {
+pub(crate) async fn primary<C: Connection>(
+    tx: &mut C,
+    ring: &str,
+) -> Result<Option<String>, Error> {
     tx.fetch_optional(PRIMARY, &[Value::Text(ring)])
         .await?
         .map(|row| row.text(0))

@@ -18,7 +18,8 @@ use crate::engine::{
     json, within,
 };
 use crate::error::{self, Error, Subject};
-use crate::log_head::{self, take_head};
+use crate::fence::Head;
+use crate::log_head::{self, HeadStatements, Taken, take_head};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// A connection that takes longer is worth a look at whether there is a server.
@@ -92,6 +93,39 @@ impl PostgresEngine {
     }
 }
 
+/// The clock is read after the lock was had. A promoted standby writes its WAL on a new timeline from the first byte on
+/// (`pg_control_checkpoint` tells of it only after a checkpoint); another server has another system identifier, and a
+/// database that was dropped and made anew another number.
+macro_rules! head_columns {
+    ($database:literal) => {
+        concat!(
+            "size, clock, (extract(epoch FROM clock_timestamp()) * 1000)::bigint, ",
+            $database
+        )
+    };
+}
+macro_rules! head_statements {
+    ($database:literal) => {
+        HeadStatements {
+            take: concat!(
+                "UPDATE log_head SET size = size + $1, version = version + $2,
+                    clock = GREATEST(clock, $3) WHERE id = 1 RETURNING ",
+                head_columns!($database)
+            ),
+            look: concat!(
+                "SELECT ",
+                head_columns!($database),
+                " FROM log_head WHERE id = 1"
+            ),
+        }
+    };
+}
+pub(crate) const HEAD: HeadStatements = head_statements!(
+    "(SELECT system_identifier FROM pg_control_system())::text || '/'
+        || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
+        || (SELECT oid FROM pg_database WHERE datname = current_database())::text"
+);
+
 /// A batch is one parameter: a JSON array of arrays.
 pub(crate) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
         (idx, time, kind, ring, kid, sig_hash, body)
@@ -147,11 +181,19 @@ impl Engine for PostgresEngine {
         held.begin("BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 
+    fn head(&self) -> HeadStatements {
+        HEAD
+    }
+
     /// Two statements: one sees what was committed when it began, before it waited for the head.
-    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<TxConnection>, Error> {
+    async fn begin_signatures(
+        &self,
+        taken: Taken,
+        kids: &str,
+    ) -> Result<Begun<TxConnection>, Error> {
         let mut tx = self.begin().await?;
-        match head_and_keys(&mut tx, by, kids).await {
-            Ok((size, active)) => Ok(Begun { tx, size, active }),
+        match head_and_keys(&mut tx, self.head(), taken, kids).await {
+            Ok((head, active)) => Ok(Begun { tx, head, active }),
             Err(error) => {
                 self.rollback(tx).await;
                 Err(error)
@@ -188,13 +230,14 @@ impl Engine for PostgresEngine {
 
 async fn head_and_keys(
     tx: &mut TxConnection,
-    by: i64,
+    statements: HeadStatements,
+    taken: Taken,
     kids: &str,
-) -> Result<(i64, HashSet<String>), Error> {
-    let size = take_head(tx, log_head::HEAD_SIGN, by).await?;
+) -> Result<(Head, HashSet<String>), Error> {
+    let head = take_head(tx, statements, taken).await?;
     let rows = tx.fetch(ACTIVE_OF, &[Value::Text(kids)]).await?;
     let active: Result<_, _> = rows.iter().map(|row| row.text(0)).collect();
-    Ok((size, active?))
+    Ok((head, active?))
 }
 
 connection!(Postgres, PgRow, classify);

@@ -1,4 +1,5 @@
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use url::Url;
@@ -19,6 +20,14 @@ pub struct Settings {
     /// Connections to PostgreSQL.
     #[serde(default = "connections")]
     pub connections: u32,
+    /// By how much the clocks of this machine, of the database and of the log's latest leaf may differ before
+    /// nothing is written: 100 to 60 000 ms.
+    #[serde(default = "clock_tolerance")]
+    pub clock_tolerance_ms: u64,
+}
+
+fn clock_tolerance() -> u64 {
+    2_000
 }
 
 fn connections() -> u32 {
@@ -31,6 +40,10 @@ impl Settings {
         self.url.strip_prefix("sqlite:").map(PathBuf::from)
     }
 
+    pub fn clock_tolerance(&self) -> Duration {
+        Duration::from_millis(self.clock_tolerance_ms)
+    }
+
     pub fn resolve(&mut self, base: &Path) {
         if let Some(path) = self.sqlite_path()
             && path.is_relative()
@@ -40,6 +53,10 @@ impl Settings {
     }
 
     pub fn validate(&self, profile: Profile) -> Result<(), Invalid> {
+        if !(100..=60_000).contains(&self.clock_tolerance_ms) {
+            let problem = "expected 100 to 60000 milliseconds";
+            return Err(Invalid::new("store.clock_tolerance_ms", problem));
+        }
         if self.sqlite_path().is_none() {
             let url = postgres(&self.url).map_err(|problem| Invalid::new("store.url", problem))?;
             if url.password().is_some() {
@@ -94,6 +111,7 @@ mod tests {
             url: url.to_owned(),
             password: password.map(|password| Secret::Inline(password.into())),
             connections: 1,
+            clock_tolerance_ms: clock_tolerance(),
         }
     }
 

@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::fence::Fence;
 use crate::idempotency::{Idempotency, IdempotentAnswer};
 use crate::leaves::{Leaf, check_leaf};
-use crate::log_head;
+use crate::log_head::{self, Taken};
 
 /// What the log puts into one transaction at most.
 pub const MAX_BATCH: usize = 256;
@@ -60,13 +60,21 @@ pub(crate) async fn commit<E: Engine>(
     }
     let kids: BTreeSet<&str> = batch.iter().map(|record| record.kid.as_str()).collect();
     let reserved = batch.len() as i64;
+    let times = batch.iter().map(|record| record.leaf.time);
+    let taken = Taken {
+        leaves: reserved,
+        is_news: false,
+        time: times.max().unwrap_or_default(),
+    };
+    let before = fence.before();
     let Begun {
         mut tx,
-        size,
+        head,
         active,
-    } = engine.begin_signatures(reserved, &json(&kids)?).await?;
-    let written = match fence.check(size - reserved) {
-        Ok(()) => write::<E>(&mut tx, batch, size - reserved, &active).await,
+    } = engine.begin_signatures(taken, &json(&kids)?).await?;
+    let first = head.size - reserved;
+    let written = match fence.check(before, &head, first) {
+        Ok(()) => write::<E>(&mut tx, batch, first, &active).await,
         Err(error) => Err(error),
     };
     match written {

@@ -17,7 +17,8 @@ use crate::engine::{
     within,
 };
 use crate::error::{self, Error, Subject};
-use crate::log_head;
+use crate::fence::Head;
+use crate::log_head::{self, HeadStatements, Taken};
 
 /// Waiting for another process that holds the file, a backup for instance.
 const BUSY: Duration = Duration::from_secs(5);
@@ -72,9 +73,18 @@ impl SqliteEngine {
 }
 
 pub(crate) const BEGIN_SIGNATURES: &str = "BEGIN IMMEDIATE;
-    UPDATE log_head SET size = size + $1 WHERE id = 1 RETURNING size,
+    UPDATE log_head SET size = size + $1, version = version + $2, clock = MAX(clock, $3) WHERE id = 1
+    RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '',
         (SELECT json_group_array(kid) FROM signing_key
-            WHERE state = 'active' AND kid IN (SELECT value FROM json_each($2)))";
+            WHERE state = 'active' AND kid IN (SELECT value FROM json_each($4)))";
+
+/// A file has no name that a copy of it had not.
+pub(crate) const HEAD: HeadStatements = HeadStatements {
+    take: "UPDATE log_head SET size = size + $1, version = version + $2, clock = MAX(clock, $3)
+        WHERE id = 1 RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), ''",
+    look: "SELECT size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), ''
+        FROM log_head WHERE id = 1",
+};
 
 /// The file and, after it, its WAL are nobody else's to read: they hold token hashes.
 fn create_private(path: &Path) -> Result<(), Error> {
@@ -131,21 +141,30 @@ impl Engine for SqliteEngine {
             .await
     }
 
+    fn head(&self) -> HeadStatements {
+        HEAD
+    }
+
     /// One call: each is a way to SQLite's thread and back, which costs more than the statement.
-    async fn begin_signatures(&self, by: i64, kids: &str) -> Result<Begun<TxConnection>, Error> {
+    async fn begin_signatures(
+        &self,
+        taken: Taken,
+        kids: &str,
+    ) -> Result<Begun<TxConnection>, Error> {
         let held = TxConnection::acquire(&self.writer, STATEMENT).await?;
-        let values = [Value::Int(by), Value::Text(kids)];
+        let [leaves, news, time] = taken.values();
+        let values = [leaves, news, time, Value::Text(kids)];
         let (tx, rows) = held.begin_with(BEGIN_SIGNATURES, &values).await?;
         let row = rows.first().ok_or(Error::Corrupt {
             what: "no log head",
             source: None,
         })?;
-        let active = serde_json::from_str(&row.text(1)?).map_err(|_| Error::Corrupt {
+        let active = serde_json::from_str(&row.text(4)?).map_err(|_| Error::Corrupt {
             what: "a malformed list of keys",
             source: None,
         })?;
-        let size = row.int(0)?;
-        Ok(Begun { tx, size, active })
+        let head = Head::read(row)?;
+        Ok(Begun { tx, head, active })
     }
 
     async fn commit(&self, tx: TxConnection) -> Result<(), Error> {

@@ -2,6 +2,7 @@
 //! starts. What concerns one engine only stands in a file of its own.
 
 mod ceremonies;
+mod clock;
 mod conflicts;
 mod faults;
 mod index;
@@ -60,6 +61,8 @@ contract! {
     objects::overtaken_act_is_resolved_and_fails,
     conflicts::documents_come_in_the_order_of_their_chain,
     conflicts::ring_is_created_once,
+    clock::case_v1_a_process_whose_clock_is_off_writes_nothing,
+    clock::case_v1_a_leaf_that_lies_ahead_lets_its_correction_alone_through,
     conflicts::case_l1_an_index_is_not_given_out_twice,
     conflicts::accepted_key_agrees_with_its_object,
     conflicts::pointer_moves_only_from_where_it_stands,

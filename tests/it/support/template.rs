@@ -128,6 +128,8 @@ pub fn copy(from: &Installation, to: &Path, changes: &[(&str, &str)]) {
         }
         fs::write(file, words).expect("a file");
     }
+    // A copy of a database is another database, and this one is meant.
+    let _ = fs::remove_file(to.join("log/database"));
 }
 
 /// Removes a directory when this process ends, however that ends: statics are never dropped.

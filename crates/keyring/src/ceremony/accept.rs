@@ -123,6 +123,11 @@ impl CeremonyService {
                     ceremony: facts.id.clone(),
                     transcript: bytes,
                     at: at.millis(),
+                    corrected: act.2.as_ref().map(|order| store::Corrected {
+                        first: order.first.cast_signed(),
+                        last: order.last.cast_signed(),
+                        bound: order.bound.millis(),
+                    }),
                 }
             }
         };

@@ -1,7 +1,7 @@
 //! From the database into memory, believing nothing on the way.
 
-use std::collections::{BTreeMap, HashMap};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
@@ -77,6 +77,8 @@ pub struct Keys {
     settings: Settings,
     certified: Mutex<HashMap<Kid, Arc<Certified>>>,
     acts: tokio::sync::Mutex<ActIndex>,
+    /// Keys whose revocation was published and is missing from the database.
+    withheld: OnceLock<Arc<BTreeSet<Kid>>>,
     /// One refresh at a time; those that wait get the result of the next.
     refreshing: tokio::sync::Mutex<()>,
     /// When the database last said that `current` is current.
@@ -97,7 +99,7 @@ impl Keys {
     pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
         let certified = Mutex::new(HashMap::new());
         let acts = tokio::sync::Mutex::new(ActIndex::default());
-        let snapshot = read(&store, &settings, &certified, &acts, None).await?;
+        let snapshot = read(&store, &settings, &certified, &acts, &BTreeSet::new(), None).await?;
         report(&snapshot, None);
         Ok(Arc::new(Self {
             current: ArcSwap::from_pointee(snapshot),
@@ -105,9 +107,19 @@ impl Keys {
             settings,
             certified,
             acts,
+            withheld: OnceLock::new(),
             refreshing: tokio::sync::Mutex::new(()),
             confirmed: Mutex::new(Instant::now()),
         }))
+    }
+
+    /// Takes keys out of use and out of every set until this process ends: their revocation was
+    /// published, and the database, which is an old one, does not know of it (case L2).
+    pub async fn withhold(&self, kids: Arc<BTreeSet<Kid>>) {
+        if !kids.is_empty() && self.withheld.set(kids).is_ok() {
+            let _one = self.refreshing.lock().await;
+            self.replace(None).await;
+        }
     }
 
     /// The present snapshot: one atomic load.
@@ -175,7 +187,7 @@ impl Keys {
         let seen = self.current.load().version;
         match self.store.version().await {
             Ok(version) if version == seen => self.confirm(),
-            Ok(_) => self.replace().await,
+            Ok(_) => self.replace(Some(&self.current())).await,
             Err(error) => error!(
                 error = error_chain(&error),
                 "cannot read the version of the database"
@@ -183,14 +195,16 @@ impl Keys {
         }
     }
 
-    async fn replace(&self) {
-        let seen = self.current();
+    /// What is the same in the database as in the snapshot `seen` is taken from there.
+    async fn replace(&self, seen: Option<&Snapshot>) {
+        let none = Arc::default();
         let read = read(
             &self.store,
             &self.settings,
             &self.certified,
             &self.acts,
-            Some(&seen),
+            self.withheld.get().unwrap_or(&none),
+            seen,
         );
         match read.await {
             Ok(snapshot) => {
@@ -199,7 +213,7 @@ impl Keys {
                     keys = snapshot.keys.len(),
                     "keys loaded"
                 );
-                report(&snapshot, Some(&seen));
+                report(&snapshot, seen);
                 self.current.store(Arc::new(snapshot));
                 self.confirm();
             }
@@ -259,6 +273,7 @@ async fn read(
     settings: &Settings,
     certified: &Mutex<HashMap<Kid, Arc<Certified>>>,
     acts: &tokio::sync::Mutex<ActIndex>,
+    withheld: &BTreeSet<Kid>,
     seen: Option<&Snapshot>,
 ) -> Result<Snapshot, Error> {
     loop {
@@ -315,6 +330,11 @@ async fn read(
             why: row.why.clone(),
         }));
         for row in key_rows.read {
+            if withheld.contains(&row.kid) {
+                let why = "its revocation was published and is missing from the database";
+                refused.push(RejectedKey::new(&row, why.to_owned()));
+                continue;
+            }
             match certify(store, settings, trusted.as_ref(), certified, &row).await? {
                 Ok(known) => match load_key(&row, &known) {
                     Ok(key) => keys.push(Arc::new(key.with_acts(&acts))),

@@ -93,6 +93,7 @@ impl EvidenceBuilder {
         claim: Claim,
         salt: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, NoEvidence> {
+        self.complete()?;
         let snapshot = self.keys.current();
         let checked = super::verify::check(&snapshot, claim)?;
         if !checked.checks {
@@ -113,7 +114,15 @@ impl EvidenceBuilder {
         self.build(entry.index, Some(subject)).await
     }
 
+    fn complete(&self) -> Result<(), NoEvidence> {
+        match self.proofs.published().incomplete {
+            true => Err(Error::Incomplete.into()),
+            false => Ok(()),
+        }
+    }
+
     async fn build(&self, index: i64, subject: Option<Subject>) -> Result<Vec<u8>, NoEvidence> {
+        self.complete()?;
         let receipt = self.proofs.receipt(index).await?;
         let receipt = receipt.ok_or(NoEvidence::NotFound)?;
         let kid = match Leaf::parse(receipt.leaf.body.as_bytes()) {

@@ -83,4 +83,9 @@ pub enum Error {
     Log(#[source] Arc<store::Error>),
     #[error("the log's tree could not be read")]
     Tree(#[source] Arc<log::ProofError>),
+    /// A revocation might be among what is missing.
+    #[error(
+        "the database lacks leaves of the log; nothing is said about signatures until they are back"
+    )]
+    Incomplete,
 }

@@ -88,6 +88,10 @@ impl Verification {
 
     /// Each question has an answer of its own; the trail is asked once for all of them.
     pub async fn verify_batch(&self, questions: Vec<Question>) -> Vec<Result<Answer, Error>> {
+        if self.proofs.published().incomplete {
+            let unknown = questions.iter().map(|_| Err(Error::Incomplete));
+            return unknown.collect();
+        }
         let snapshot = self.keys.current();
         let now = self.env.now();
         let asked: Vec<Result<Asked, Error>> = questions

@@ -91,6 +91,10 @@ impl TreeStore for Troubled {
         self.store.leaves(from, limit).await
     }
 
+    async fn database(&self) -> Result<String, Error> {
+        Ok(self.store.look().await?.1)
+    }
+
     async fn tree(&self) -> Result<TreeRow, Error> {
         self.store.tree().await
     }

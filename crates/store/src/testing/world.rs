@@ -232,6 +232,7 @@ pub fn close(ceremony: &str) -> Change {
         ceremony: digest(ceremony),
         transcript: format!("transcript of {ceremony}").into_bytes(),
         at: NOW,
+        corrected: None,
     }
 }
 

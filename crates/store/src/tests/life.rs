@@ -53,6 +53,7 @@ pub async fn key_lives_from_generation_to_archive(place: Place) {
         ceremony: ceremony.clone(),
         transcript: b"accepted".to_vec(),
         at: NOW + 6,
+        corrected: None,
     };
     place.change(close).await.unwrap();
     assert_eq!(

@@ -143,6 +143,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     lines::STATEMENTS,
     log_head::STATEMENTS,
     objects::STATEMENTS,
+    recover::STATEMENTS,
     rings::STATEMENTS,
     tree::STATEMENTS,
     trust_documents::STATEMENTS,
@@ -177,10 +178,12 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
     };
     let own = match &place.store.engine {
         database::AnyEngine::Sqlite(_) => {
+            let head = [sqlite::HEAD.take, sqlite::HEAD.look];
             let bulk = sqlite::bulk::LEAVES
                 .all()
                 .into_iter()
-                .chain(sqlite::bulk::ANSWERS.all());
+                .chain(sqlite::bulk::ANSWERS.all())
+                .chain(head);
             dialect(sqlite::SqliteEngine::DIALECT)
                 .into_iter()
                 .chain(bulk)
@@ -191,6 +194,8 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
                 postgres::INSERT_LEAVES,
                 postgres::INSERT_ANSWERS,
                 postgres::ACTIVE_OF,
+                postgres::HEAD.take,
+                postgres::HEAD.look,
             ];
             dialect(postgres::PostgresEngine::DIALECT)
                 .into_iter()

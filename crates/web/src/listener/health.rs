@@ -189,7 +189,7 @@ async fn readiness(state: &SharedState) -> Readiness {
         stopping: state.layer.stopping.load(Ordering::Relaxed),
         serves: Serves {
             publication: true,
-            verification: database,
+            verification: database && !published.incomplete,
             signing: database
                 && writes != Some(false)
                 && token.ready

@@ -104,6 +104,8 @@ impl From<verification::Error> for Problem {
                 log::ProofError::Pruned(_) => pruned(cause),
                 _ => Self::caused_by(Code::LogUnavailable, &error),
             },
+            verification::Error::Incomplete => Self::new(Code::LogUnavailable, error.to_string())
+                .retry_after(Duration::from_secs(30)),
         }
     }
 }

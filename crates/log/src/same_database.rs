@@ -1,0 +1,57 @@
+//! Which database a log is written with: kept beside its checkpoint, so that a replica that starts after a fail-over or
+//! a restore finds out, and not only those that were running (case L1).
+
+use trust::Sha256Digest;
+
+use super::settings::Settings;
+use super::storage::{self, Storage};
+use store::Store;
+
+/// Whether the log was written with this database; the first to ask says so. `word` is what the database is known by,
+/// empty where its engine has no such word.
+pub async fn is_the_same(storage: &Storage, word: &str) -> Result<bool, storage::Error> {
+    if word.is_empty() {
+        return Ok(true);
+    }
+    let hash = Sha256Digest::of(word.as_bytes()).to_string();
+    match storage.database().await? {
+        Some(present) => Ok(present.bytes == hash.as_bytes()),
+        None => storage.put_database(None, &hash).await.map(|()| true),
+    }
+}
+
+/// From now on the log is written with this database.
+pub async fn adopt(storage: &Storage, word: &str) -> Result<(), storage::Error> {
+    if word.is_empty() {
+        return Ok(());
+    }
+    let hash = Sha256Digest::of(word.as_bytes()).to_string();
+    let old = storage.database().await?;
+    storage.put_database(old, &hash).await
+}
+
+/// For programs that write besides the service: on another database they commit nothing. A storage that does not
+/// answer stops nobody here; a revocation must not wait for it.
+pub async fn confirm(
+    settings: &Settings,
+    variable: impl Fn(&str) -> Option<String>,
+    store: &Store,
+) -> Result<(), store::Error> {
+    let (_, word) = store.look().await?;
+    if word.is_empty() {
+        return Ok(());
+    }
+    let same = async {
+        let storage = Storage::open(settings, variable)?;
+        is_the_same(&storage, &word).await
+    };
+    match same.await {
+        Ok(true) => {}
+        Ok(false) => store.was_replaced(),
+        Err(error) => tracing::warn!(
+            error = trust::error_chain(&error),
+            "whether the log was written with this database is not known"
+        ),
+    }
+    Ok(())
+}

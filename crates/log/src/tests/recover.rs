@@ -1,0 +1,183 @@
+//! Databases that lack leaves, and what puts them back.
+
+use trust::leaf::ActKind;
+use trust::tlog::note::VerifierKey;
+use trust::{Kid, Time};
+
+use super::trouble::Trouble;
+use super::world::{ORIGIN, World};
+use crate::recover::{Error, Plan, Recovery};
+use crate::{Event, Log};
+use store::testing::world::NOW;
+use store::{Change, LeafRow};
+
+/// Acts that can be read, as the service writes them.
+async fn write(world: &World, count: usize, what: &str) {
+    let log = Log::new(world.store.clone());
+    for number in 0..count {
+        let why = format!("{what} {number}");
+        let event = Event {
+            reason: Some(&why),
+            ..Event::new(ActKind::Admin, "test", "cli", Time::from_millis(NOW))
+        };
+        log.commit(&Change::Record, &event).await.unwrap();
+    }
+}
+
+/// Only the leaf of a revocation; the recovery has to do the rest.
+async fn write_revocation(world: &World) {
+    let kid: Kid = world.signer.parse().unwrap();
+    let event = Event {
+        previous_kid: Some(&kid),
+        ring: Some("atp"),
+        reason: Some("superseded"),
+        ..Event::new(ActKind::Key, "revoke", "cli", Time::from_millis(NOW + 7))
+    };
+    let log = Log::new(world.store.clone());
+    log.commit(&Change::Record, &event).await.unwrap();
+}
+
+async fn integrate(world: &World) {
+    let mut integrator = world.integrator("one", &Trouble::at(&[]));
+    while integrator.step().await.unwrap() != crate::integrator::Step::Done {}
+}
+
+fn recovery(world: &World) -> Recovery {
+    let key = VerifierKey::for_log(ORIGIN, &world.key.public()).unwrap();
+    let storage = world.storage(&Trouble::at(&[]));
+    Recovery::new(storage, world.store.clone(), vec![key])
+}
+
+async fn leaves(world: &World) -> Vec<LeafRow> {
+    world.store.leaves(0, 10_000).await.unwrap()
+}
+
+/// As a replica keeps them.
+fn kept(leaves: &[LeafRow]) -> Vec<(u64, Vec<u8>)> {
+    let kept = leaves
+        .iter()
+        .map(|leaf| (leaf.index.unsigned_abs(), leaf.body.clone().into_bytes()));
+    kept.collect()
+}
+
+/// With every column.
+fn rows(leaves: &[LeafRow]) -> Vec<String> {
+    leaves.iter().map(|leaf| format!("{leaf:?}")).collect()
+}
+
+async fn apply(world: &World, plan: &Plan) -> crate::Recovered {
+    let now = Time::from_millis(NOW + 3_600_000);
+    let recovery = recovery(world);
+    recovery
+        .apply(plan, "cli:0:test", now, |_| {})
+        .await
+        .unwrap()
+}
+
+/// A world whose database lacks published leaves and five more; all the leaves that there were.
+async fn older() -> (World, Vec<LeafRow>) {
+    let mut world = World::new().await;
+    write(&world, 300, "before").await;
+    integrate(&world).await;
+    let backup = world.backup().await;
+    write(&world, 400, "after").await;
+    write_revocation(&world).await;
+    integrate(&world).await;
+    write(&world, 5, "answered").await;
+    let all = leaves(&world).await;
+    world.restore(&backup).await;
+    (world, all)
+}
+
+#[tokio::test]
+async fn case_l2_an_older_database_gets_back_what_was_published_and_what_was_kept() {
+    let (world, all) = older().await;
+    let before = leaves(&world).await.len();
+    let plan = recovery(&world).plan(&[], None).await.unwrap();
+    assert_eq!(plan.known, before as u64);
+    assert_eq!(plan.size(), all.len() as u64 - 5);
+    let tail = kept(&all[all.len() - 8..]);
+    let plan = recovery(&world)
+        .plan(&[tail.clone(), tail[2..7].to_vec()], None)
+        .await
+        .unwrap();
+    assert_eq!(plan.size(), all.len() as u64);
+    assert_eq!(leaves(&world).await.len(), before, "a plan changes nothing");
+    let done = apply(&world, &plan).await;
+    assert_eq!(done.leaves as usize, all.len() - before);
+    assert_eq!(done.by_hand, [""; 0]);
+    let now = leaves(&world).await;
+    assert_eq!(rows(&now[..all.len()]), rows(&all), "each at its own index");
+    assert_eq!(now.len(), all.len() + 1);
+    let body = &now[all.len()].body;
+    assert!(body.contains(r#""action":"recover""#), "{body}");
+    let keys = world.store.keys().await.unwrap().all().unwrap();
+    let key = keys.iter().find(|key| key.kid.as_str() == world.signer);
+    let revocation = key.unwrap().revocation.expect("revoked again");
+    assert_eq!(revocation.revoked_at.millis(), NOW + 7);
+    // The log goes on from there, with the proofs of before.
+    integrate(&world).await;
+    let again = recovery(&world).plan(&[tail], None).await.unwrap();
+    assert!(again.is_empty(), "{again:?}");
+}
+
+#[tokio::test]
+async fn case_l1_what_is_nowhere_is_named_and_given_up_only_at_a_persons_word() {
+    let (world, all) = older().await;
+    let hole = all.len() as u64 - 5;
+    let rest = kept(&all[all.len() - 3..]);
+    let lost = recovery(&world).plan(&[rest.clone()], None).await;
+    assert!(
+        matches!(lost, Err(Error::Lost(first, last)) if (first, last) == (hole, hole + 1)),
+        "{lost:?}"
+    );
+    for wrong in [(hole, hole), (hole + 1, hole + 1), (hole, hole + 2)] {
+        let refused = recovery(&world).plan(&[rest.clone()], Some(wrong)).await;
+        assert!(
+            matches!(refused, Err(Error::WrongRange { .. })),
+            "{refused:?}"
+        );
+    }
+    let plan = recovery(&world).plan(&[rest], Some((hole, hole + 1))).await;
+    apply(&world, &plan.unwrap()).await;
+    let now = leaves(&world).await;
+    for index in [hole, hole + 1] {
+        let body = &now[index as usize].body;
+        assert!(body.contains(r#""action":"lost""#), "{body}");
+    }
+    let last = all.len() - 3..all.len();
+    assert_eq!(rows(&now[last.clone()]), rows(&all[last]));
+}
+
+#[tokio::test]
+async fn a_database_that_was_written_to_since_is_refused() {
+    let (world, all) = older().await;
+    write(&world, 1, "another").await;
+    let refused = recovery(&world).plan(&[], None).await;
+    let index = leaves(&world).await.len() as u64 - 1;
+    assert!(
+        matches!(refused, Err(Error::Diverged { index: at, .. }) if at == index),
+        "{refused:?}"
+    );
+    // Beyond what is published it is the kept leaves that show it.
+    let mut world = World::new().await;
+    write(&world, 10, "before").await;
+    integrate(&world).await;
+    let backup = world.backup().await;
+    write(&world, 3, "answered").await;
+    let tail = kept(&leaves(&world).await);
+    world.restore(&backup).await;
+    write(&world, 1, "another").await;
+    let tail = tail[tail.len() - 3..].to_vec();
+    let refused = recovery(&world).plan(&[tail], None).await;
+    assert!(
+        matches!(refused, Err(Error::Diverged { .. })),
+        "{refused:?}"
+    );
+    let two = [kept(&all[5..6]), vec![(5, b"another".to_vec())]];
+    let refused = recovery(&world).plan(&two, None).await;
+    assert!(
+        matches!(refused, Err(Error::KeptDisagree(5))),
+        "{refused:?}"
+    );
+}

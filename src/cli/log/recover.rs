@@ -1,0 +1,143 @@
+//! `chancery log recover`: leaves that the database lacks, from what is published and what replicas kept.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use serde_json::json;
+
+use super::super::context::{from_store, variable};
+use super::super::{CliContext, World};
+use log::{RecoverError, Recovery, RecoveryPlan};
+use verify::output::{Code, Failure, Output};
+
+/// Kept leaves of one replica: each with its index.
+type Kept = Vec<(u64, Vec<u8>)>;
+
+#[derive(Debug, Args)]
+pub struct Recover {
+    /// Leaves that a replica answered with and no checkpoint covers yet: the file that it wrote when it halted or
+    /// stopped, or what `GET /log/kept` of its operations listener says. Repeat it for each replica.
+    #[arg(long, value_name = "FILE")]
+    kept: Vec<PathBuf>,
+    /// There are no such files: what was answered and not yet published is given up, unseen.
+    #[arg(long, conflicts_with = "kept")]
+    without_kept: bool,
+    /// Give up these leaves, which are nowhere: leaves that say so take their places.
+    #[arg(long, value_name = "FIRST-LAST", value_parser = range)]
+    lose: Option<(u64, u64)>,
+    /// Apply the change; without it only the plan is shown.
+    #[arg(long)]
+    apply: bool,
+}
+
+fn range(text: &str) -> Result<(u64, u64), String> {
+    let parsed = text.split_once('-').and_then(|(first, last)| {
+        let (first, last) = (first.parse().ok()?, last.parse().ok()?);
+        (first <= last).then_some((first, last))
+    });
+    parsed.ok_or_else(|| "expected FIRST-LAST, two indexes".to_owned())
+}
+
+pub async fn run(
+    path: &Path,
+    command: Recover,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
+    let open = CliContext::for_recovery(path, world).await?;
+    let keys = open.verifier_keys().await?;
+    let recovery = Recovery::open(
+        &open.config.log,
+        |name| variable(world, name),
+        open.store.clone(),
+        keys,
+    );
+    let recovery = recovery.map_err(failed)?;
+    let kept = command.kept.iter().map(|file| read(file));
+    let kept = kept.collect::<Result<Vec<Kept>, _>>()?;
+    let plan = recovery.plan(&kept, command.lose).await.map_err(failed)?;
+    let mut shown = json!({
+        "leaves": plan.known, "published": plan.published, "size": plan.size(),
+        "from_bundles": plan.from_bundles.saturating_sub(plan.known),
+        "kept": plan.kept.len() + plan.behind.len(), "lost": plan.lost,
+        "other_database": plan.other_database, "applied": false, "by_hand": [],
+    });
+    if !command.apply || plan.is_empty() {
+        output.result(&shown, || human(&plan));
+        if !plan.is_empty() {
+            output.remark("Nothing was changed; stop all replicas and run again with --apply.");
+        }
+        return Ok(());
+    }
+    if kept.is_empty() && !command.without_kept {
+        return Err(Failure::usage(
+            "give the files of leaves that the replicas kept (--kept FILE, one for each), or say that there are none (--without-kept)",
+        ));
+    }
+    let progress = |at: u64| output.remark(format!("{at} of {} leaves", plan.size()));
+    let applied = recovery.apply(&plan, &open.actor, world.env.now(), progress);
+    let done = applied.await.map_err(failed)?;
+    shown["applied"] = true.into();
+    shown["by_hand"] = json!(done.by_hand);
+    output.result(&shown, || {
+        let mut text = format!("{}\n{} leaves put back", human(&plan), done.leaves);
+        for each in &done.by_hand {
+            text.push_str("\nput back by hand: ");
+            text.push_str(each);
+        }
+        text
+    });
+    output.remark("Start the replicas, then run `chancery log check`.");
+    Ok(())
+}
+
+fn human(plan: &RecoveryPlan) -> String {
+    if plan.is_empty() {
+        return format!("Nothing is missing: {} leaves.", plan.known);
+    }
+    let mut lines = vec![format!(
+        "the database has {} leaves, {} are published",
+        plan.known, plan.published
+    )];
+    let mut add = |number: u64, what: &str| {
+        if number > 0 {
+            lines.push(format!("{number} {what}"));
+        }
+    };
+    add(
+        plan.from_bundles.saturating_sub(plan.known),
+        "come from the published bundles",
+    );
+    let kept = plan.kept.len() + plan.behind.len();
+    add(kept as u64, "were kept by replicas");
+    if let Some((first, last)) = plan.lost {
+        lines.push(format!("leaves {first} to {last} are given up"));
+    }
+    if plan.other_database {
+        lines.push("from now on the log is written with this database".to_owned());
+    }
+    lines.join("\n")
+}
+
+fn read(file: &Path) -> Result<Kept, Failure> {
+    let usage = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+    let text = std::fs::read_to_string(file).map_err(|error| usage(error.to_string()))?;
+    let mut kept = Kept::new();
+    for (number, line) in (1..).zip(text.lines()) {
+        let leaf = line.split_once(' ').and_then(|(index, body)| {
+            let body = trust::base64url::decode(body)?;
+            Some((index.parse().ok()?, body))
+        });
+        kept.push(leaf.ok_or_else(|| usage(format!("line {number} is no kept leaf")))?);
+    }
+    Ok(kept)
+}
+
+fn failed(error: RecoverError) -> Failure {
+    match error {
+        RecoverError::Store(error) => from_store(error),
+        error @ (RecoverError::Storage(_) | RecoverError::Tiles(_)) => Failure::unavailable(error),
+        error @ RecoverError::WrongRange { .. } => Failure::new(Code::Usage, error),
+        error => Failure::new(Code::Refused, error),
+    }
+}
