@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod start;
 mod telemetry;
 
 use std::path::Path;
@@ -11,12 +12,11 @@ use std::sync::Arc;
 use anyhow::Context as _;
 use clap::Parser as _;
 
-use crate::cli::{Arguments, Command, LogCommand, World, from_keys};
+use crate::cli::{Arguments, Command, LogCommand, World};
 use crate::config::Config;
 use base::signals::{Hangup, shutdown_signal};
 use base::system::{fill, now};
 use base::{Env, Tasks};
-use keyring::keys::Keys;
 use keyring::signing::{self, Signing};
 use keyring::verification::{self, EvidenceBuilder, Verification};
 use log::{Group, Log};
@@ -82,24 +82,20 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let database = config
         .store
         .database(|name| cli::variable(&world, name))
-        .map_err(anyhow::Error::msg)?;
-    let store = Store::connect(&database)
-        .await
-        .context("cannot open the database")?;
-    let schema = store.schema().await.map_err(Failure::unavailable)?;
-    schema
-        .check()
-        .context("run `chancery migrate`")
-        .map_err(Failure::unavailable)?;
-    cli::compare_clocks(&store, &config, &env);
+        .map_err(usage)?;
     let settings = config.keyring().map_err(usage)?;
     let rules = verification::Rules::read(&config.verification)
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let pin = settings.pin.clone();
-    let keys = Keys::load(store.clone(), settings)
-        .await
-        .map_err(from_keys)?;
-    let pool = Pool::start(&config.token, &world.program)
+    let mut shutdown = Box::pin(shutdown_signal());
+    let starting = web::Starting::bind(config.http.operations_listen, metrics.clone())
+        .map_err(cannot_serve)?;
+    let (store, keys) = tokio::select! {
+        opened = start::open(&database, &settings, &starting) => opened?,
+        _ = &mut shutdown => return Ok(()),
+    };
+    cli::compare_clocks(&store, &config, &env);
+    let pool = Pool::start_service(&config.token, &world.program)
         .context("cannot start the token pool")
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let log = Log::new(store.clone());
@@ -161,7 +157,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         (signing.clone(), instance.clone()),
         |(signing, instance)| Box::pin(signing.clone().probe(instance.clone())),
     );
-    warn_of_unfinished(&store).await?;
+    warn_of_unfinished(&store).await;
     let services = web::Services {
         keys,
         signing,
@@ -177,7 +173,8 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     };
     let mut settings = web::Settings::new(&config.http, config.service.issuer.clone());
     settings.history_ring = config.service.history_ring.clone();
-    let served = web::serve(services, settings, shutdown_signal(), hangup).await;
+    settings.operations_socket = Some(Arc::new(starting.end().await));
+    let served = web::serve(services, settings, shutdown, hangup).await;
     // What follows the database holds a connection until it has really ended.
     tasks.stop().await;
     // Whoever comes next integrates at once; without it, when our lease has run out.
@@ -188,7 +185,16 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     if tokio::time::timeout(CLOSING, store.close()).await.is_err() {
         tracing::warn!("the database's connections did not close in time");
     }
-    Ok(served.context("the HTTP server failed")?)
+    served.map_err(cannot_serve)
+}
+
+/// An address that cannot be had is one thing, files that cannot be used are another.
+fn cannot_serve(error: web::Error) -> Failure {
+    let code = match error.is_configuration() {
+        true => Code::Usage,
+        false => Code::Unavailable,
+    };
+    Failure::new(code, error)
 }
 
 /// A witness for the logs of other services; it has neither token nor database.
@@ -209,12 +215,19 @@ async fn serve_witness(options: &witness::Serve, world: World) -> Result<(), Fai
 
 /// A ceremony that a crash stopped half way needs the executor's power to be settled; a replica
 /// has not got it, so it says so.
-async fn warn_of_unfinished(store: &Store) -> anyhow::Result<()> {
-    for ceremony in store.executing().await? {
-        tracing::warn!(
-            ceremony,
-            "a ceremony was interrupted: run `chancery ceremony reconcile`"
-        );
+async fn warn_of_unfinished(store: &Store) {
+    match store.executing().await {
+        Ok(ceremonies) => {
+            for ceremony in ceremonies {
+                tracing::warn!(
+                    ceremony,
+                    "a ceremony was interrupted: run `chancery ceremony reconcile`"
+                );
+            }
+        }
+        Err(error) => tracing::warn!(
+            error = trust::error_chain(&error),
+            "whether a ceremony was interrupted is not known"
+        ),
     }
-    Ok(())
 }

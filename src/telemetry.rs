@@ -38,11 +38,7 @@ pub enum Error {
 /// Sends events to standard error, so that standard output stays the command's answer. `filter`
 /// is in the syntax of `tracing-subscriber`'s `EnvFilter`, for instance `info,hsm=debug`.
 pub fn init(filter: &str, format: Format) -> Result<(), Error> {
-    let parsed = EnvFilter::try_new(filter).map_err(|source| Error::Filter {
-        filter: filter.to_owned(),
-        source,
-    })?;
-    let registry = tracing_subscriber::registry().with(parsed);
+    let registry = tracing_subscriber::registry().with(parse(filter)?);
     match format {
         Format::Json => registry
             .with(
@@ -61,6 +57,18 @@ pub fn init(filter: &str, format: Format) -> Result<(), Error> {
             .try_init(),
     }
     .map_err(Error::Subscriber)
+}
+
+fn parse(filter: &str) -> Result<EnvFilter, Error> {
+    EnvFilter::try_new(filter).map_err(|source| Error::Filter {
+        filter: filter.to_owned(),
+        source,
+    })
+}
+
+/// Whether a filter can be used.
+pub fn check(filter: &str) -> Result<(), Error> {
+    parse(filter).map(drop)
 }
 
 /// Installs the recorder behind `metrics`' macros and describes every figure. Once per process.

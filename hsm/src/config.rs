@@ -39,6 +39,9 @@ pub struct TokenConfig {
     pub circuit_after: Duration,
     /// Directory of the per-token lock files, shared by every process of this user that uses the token.
     pub lock_dir: Option<PathBuf>,
+    /// Whether a PIN that was rejected before is tried once more, for the first worker. For a service that a person
+    /// restarts; the next restart does not try again.
+    pub retry_rejected: bool,
 }
 
 impl TokenConfig {
@@ -58,6 +61,7 @@ impl TokenConfig {
             probe_interval: None,
             circuit_after: Duration::from_secs(10),
             lock_dir: None,
+            retry_rejected: false,
         }
     }
 }

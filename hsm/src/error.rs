@@ -78,7 +78,10 @@ pub enum Error {
     #[error("the token's signature for {cka_id} does not verify")]
     WrongSignature { cka_id: CkaId },
     /// Also for a PIN that is locked or has expired: one try, then a person.
-    #[error("the token rejected the PIN; it is not tried again until the PIN source changes")]
+    #[error(
+        "the token rejected the PIN; it is not tried again until the PIN source changes: put the right PIN there, or touch \
+         the file if the PIN at the token was set back to it (a restart of the service tries it once, and only once)"
+    )]
     PinRejected,
     #[error("the PIN source {path} cannot be read: {reason}")]
     PinSource { path: PathBuf, reason: String },

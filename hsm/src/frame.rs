@@ -68,6 +68,8 @@ pub struct StartOrder {
     pub power: Power,
     pub sessions: Option<usize>,
     pub lock_dir: Option<std::path::PathBuf>,
+    /// The first start of a service: a PIN that was rejected before may be tried once more.
+    pub retry_rejected: bool,
 }
 
 /// Acts of the executor and of reconciliation.

@@ -9,6 +9,7 @@ mod pool;
 mod process;
 mod worker_slot;
 
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError, mpsc};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
@@ -35,6 +36,8 @@ struct Shared {
     config: TokenConfig,
     power: Power,
     pool: Mutex<Pool>,
+    /// No worker has been started yet.
+    first: AtomicBool,
     /// Calls the monitor.
     tick: Condvar,
     /// Calls whoever waits for readiness or rest.
@@ -98,6 +101,7 @@ impl Supervisor {
             config,
             power,
             pool: Mutex::new(pool),
+            first: AtomicBool::new(true),
             tick: Condvar::new(),
             ready: Condvar::new(),
         };

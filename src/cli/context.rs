@@ -40,10 +40,7 @@ impl CliContext {
         let config = config::load(path, world)?;
         let store = connect(&config, world).await?;
         let schema = store.schema().await.map_err(Failure::unavailable)?;
-        schema
-            .check()
-            .context("run `chancery migrate`")
-            .map_err(Failure::unavailable)?;
+        schema.check().map_err(Failure::unavailable)?;
         compare_clocks(&store, &config, &world.env);
         let settings = config.keyring().map_err(Failure::usage)?;
         let name = variable(world, "SUDO_USER")

@@ -14,6 +14,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/CEREMONY.md",
     "docs/KEY-STATES.md",
     "docs/LOG.md",
+    "docs/OPERATION.md",
     "docs/THREAT-MODEL.md",
     "docs/TRANSCRIPT.md",
 ];

@@ -152,6 +152,91 @@ fn a_database_that_goes_and_comes_back_loses_nothing() {
     });
 }
 
+fn asks(service: &Service, path: &str) -> Option<crate::support::http::Answer> {
+    send(&service.operations, "GET", path, &[], b"").ok()
+}
+
+/// Until the operations listener answers; whatever the readiness is.
+fn until_alive(service: &Service) {
+    until("it is alive", || {
+        asks(service, "/health/live").is_some_and(|answer| answer.status == 200)
+    });
+}
+
+/// Until readiness says that it waits, with these words.
+fn until_waits(service: &Service, words: &str) {
+    until(words, || {
+        asks(service, "/health/ready").is_some_and(|answer| {
+            let status = answer.status;
+            let why = answer.json()["why"].as_str().unwrap_or_default().to_owned();
+            status == 503 && why.contains(words)
+        })
+    });
+}
+
+#[test]
+fn case_a6_a_service_waits_for_its_database() {
+    let server = Server::start().expect("PostgreSQL starts");
+    let url = server.create_database("chancery_it").expect("a database");
+    let installation = Installation::on(directory(), &url);
+    let (kid, signer, _) = open(&installation);
+    server.stop().expect("stopped");
+    // One that is told to stop while it waits stops in order.
+    let mut waiting = installation.start(&[]);
+    until_waits(&waiting, "waiting for the database");
+    waiting.child.terminate();
+    let ended = waiting.child.try_wait().expect("a status");
+    assert!(ended.is_some_and(|status| status.success()), "{ended:?}");
+
+    let mut service = installation.start(&[]);
+    until_alive(&service);
+    until_waits(&service, "waiting for the database");
+    for part in ["publication", "signing", "signing/integrity"] {
+        let answer = asks(&service, &format!("/health/ready/{part}")).expect("an answer");
+        assert_eq!(answer.status, 503, "{part}");
+    }
+    assert_eq!(asks(&service, "/metrics").expect("an answer").status, 200);
+    assert!(send(&service.api, "GET", "/.well-known/jwks.json", &[], b"").is_err());
+    assert_eq!(installation.try_chancery(["ring", "list"]).code, Some(4));
+    assert!(service.child.is_alive());
+    server.resume().expect("started");
+    until("it signs", || {
+        asks(&service, "/health/ready/signing").is_some_and(|answer| answer.status == 200)
+    });
+    publication_is_up(&service, &kid);
+    try_sign(&service, &signer).ok();
+    let told = service.log();
+    assert_eq!(
+        told.matches("the database is available").count(),
+        1,
+        "{told}"
+    );
+}
+
+#[test]
+fn case_a6_a_service_waits_for_a_migration_and_not_for_an_older_program() {
+    let installation = Installation::new();
+    let url = format!("sqlite:{}", installation.file("empty.db").display());
+    let elsewhere = [("CHANCERY_STORE__URL", url.as_str())];
+    let mut service = installation.start(&elsewhere);
+    until_waits(&service, "run `chancery migrate`");
+    let mut migrate = installation.command();
+    migrate.arg("migrate").envs(elsewhere);
+    assert_eq!(run(&mut migrate, b"").code, Some(0));
+    // There is no genesis, which is nothing that it waits for.
+    assert_eq!(service.child.wait().expect("a status").code(), Some(3));
+
+    let mut database = Database::open(&url);
+    database.run("UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)");
+    for arguments in [&["serve"][..], &["ring", "list"]] {
+        let mut command = installation.command();
+        let said = run(command.args(arguments).envs(elsewhere), b"");
+        assert_eq!(said.code, Some(4), "{said:?}");
+        let text = format!("{}{}", said.stderr, said.stdout.escape_ascii());
+        assert!(text.contains("newer version of this program"), "{text}");
+    }
+}
+
 /// A file system so small that a database fills it; where nothing may be mounted, a limit on the size of files.
 struct Small {
     at: PathBuf,

@@ -23,6 +23,7 @@ mod ceremony_database;
 mod ceremony_elsewhere;
 mod ceremony_lines;
 mod ceremony_votes;
+mod doctor;
 mod documents;
 mod documents_log;
 mod fault_database;

@@ -33,3 +33,10 @@ impl Invalid {
         }
     }
 }
+
+/// Whether a host of an address (brackets allowed) is this machine itself, so that nobody is on the way.
+pub fn is_loopback(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    let address = bare.parse::<std::net::IpAddr>();
+    bare.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+}

@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
-use base::settings::{Invalid, Profile, Secret, duration};
+use base::settings::{Invalid, Profile, Secret, duration, is_loopback};
+use secrecy::ExposeSecret as _;
 
 /// `[log]`: the transparency log over everything that happens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -101,6 +102,9 @@ impl Settings {
         if production && self.retention < Duration::from_secs(86_400) {
             return Err(Invalid::new("log.retention", "must be at least one day"));
         }
+        if production {
+            self.validate_transport()?;
+        }
         for (name, secret) in &self.storage {
             let sensitive = ["secret", "key", "token", "password"];
             let inline = matches!(secret, Secret::Inline(_));
@@ -116,6 +120,39 @@ impl Settings {
         Ok(())
     }
 
+    /// The log's storage is reached by verified TLS, or on this machine.
+    fn validate_transport(&self) -> Result<(), Invalid> {
+        let named = |end: &'static str| {
+            let storage = self.storage.iter();
+            storage.filter(move |(name, _)| name.to_ascii_lowercase().ends_with(end))
+        };
+        let off = |secret: &Secret| matches!(secret, Secret::Inline(value) if is_off(value.expose_secret()));
+        if let Some((name, _)) =
+            named("allow_invalid_certificates").find(|(_, secret)| !off(secret))
+        {
+            return Err(Invalid::new(
+                "log.storage",
+                format!(
+                    "{name} must not be set in the production profile: anybody on the way could pretend to be the store"
+                ),
+            ));
+        }
+        let Some((name, _)) = named("allow_http").find(|(_, secret)| !off(secret)) else {
+            return Ok(());
+        };
+        let mut endpoints = named("endpoint").peekable();
+        let local = |secret: &Secret| matches!(secret, Secret::Inline(url) if is_local(url.expose_secret()));
+        if endpoints.peek().is_some() && endpoints.all(|(_, secret)| local(secret)) {
+            return Ok(());
+        }
+        Err(Invalid::new(
+            "log.storage",
+            format!(
+                "{name} needs an endpoint with a loopback address in the production profile; give others as https://…"
+            ),
+        ))
+    }
+
     /// The origin of the checkpoints of a service with this issuer.
     pub fn origin(&self, issuer: &str) -> String {
         match &self.origin {
@@ -124,6 +161,88 @@ impl Settings {
                 let host = issuer.split_once("://").map_or(issuer, |(_, rest)| rest);
                 format!("{}/log", host.trim_end_matches('/'))
             }
+        }
+    }
+}
+
+fn is_off(value: &str) -> bool {
+    ["false", "0", "no", "off", "n"].contains(&value.trim().to_ascii_lowercase().as_str())
+}
+
+/// Whether a URL's host is this machine.
+fn is_local(url: &str) -> bool {
+    let rest = url.split_once("://").map_or(url, |(_, rest)| rest);
+    let authority = rest.split(['/', '?', '#', '\\']).next().unwrap_or_default();
+    let host = authority
+        .rsplit_once('@')
+        .map_or(authority, |(_, host)| host);
+    let host = match host.split_once(']') {
+        Some((address, _)) => address,
+        None => host.split(':').next().unwrap_or_default(),
+    };
+    is_loopback(host)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn case_w7_the_storage_of_the_log_is_reached_by_tls() {
+        for (options, allowed) in [
+            (&[("aws_endpoint", "https://store.example")][..], true),
+            (
+                &[
+                    ("aws_allow_http", "false"),
+                    ("aws_endpoint", "https://store.example"),
+                ],
+                true,
+            ),
+            (&[("aws_allow_http", "true")], false),
+            (
+                &[
+                    ("aws_allow_http", "true"),
+                    ("aws_endpoint", "http://store.example"),
+                ],
+                false,
+            ),
+            (
+                &[
+                    ("AWS_ALLOW_HTTP", "1"),
+                    ("endpoint", "http://127.0.0.1@store.example/x"),
+                ],
+                false,
+            ),
+            (
+                &[
+                    ("allow_http", "true"),
+                    ("aws_endpoint", "http://127.0.0.1:9000"),
+                ],
+                true,
+            ),
+            (
+                &[
+                    ("allow_http", "true"),
+                    ("azure_endpoint", "http://[::1]:9000/a"),
+                ],
+                true,
+            ),
+            (
+                &[("allow_http", "true"), ("endpoint", "http://[::2]/a")],
+                false,
+            ),
+            (&[("allow_invalid_certificates", "true")], false),
+        ] {
+            let given = options.iter();
+            let given =
+                given.map(|(name, value)| ((*name).to_owned(), Secret::Inline((*value).into())));
+            let settings = Settings {
+                storage: given.collect(),
+                ..Settings::default()
+            };
+            let found = settings.validate(Profile::Production);
+            assert_eq!(found.is_ok(), allowed, "{options:?}: {found:?}");
+            settings.validate(Profile::Demonstration).unwrap();
         }
     }
 }

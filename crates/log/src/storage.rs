@@ -27,6 +27,9 @@ const CHECKPOINT: &str = "checkpoint";
 /// Hash of what the database is known by.
 const DATABASE: &str = "database";
 
+/// Name of the object that shows that there can be objects.
+const PROBE: &str = "doctor";
+
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("log.tiles: {0}")]
@@ -230,6 +233,13 @@ impl Storage {
             }
             other => other.map(drop),
         }
+    }
+
+    /// Whether an object can be written and replaced, as the checkpoint is. It stays; nobody reads it.
+    pub async fn probe(&self) -> Result<(), Error> {
+        let (path, payload) = (self.at(PROBE), PutPayload::from(&b"doctor\n"[..]));
+        let put = self.store.put_opts(&path, payload, PutOptions::default());
+        limited("write", PROBE, put).await.map(drop)
     }
 
     /// Removes what retention lets go. Gone already is as good as removed.

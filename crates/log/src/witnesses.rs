@@ -9,7 +9,7 @@
 //! failure of that witness, loud and counted.
 
 mod alarm;
-mod remote;
+pub(super) mod remote;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;

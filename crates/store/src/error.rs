@@ -68,7 +68,10 @@ pub enum Error {
         source: sqlx::Error,
     },
     /// The database is of another version than this program.
-    #[error("the database has schema {applied} and this program expects {expected}")]
+    #[error(
+        "the database has schema {applied} and this program expects {expected}: {}",
+        migrate_or_upgrade(*applied, *expected)
+    )]
     Schema { applied: i64, expected: i64 },
     #[error("the migrations failed")]
     Migration {
@@ -107,6 +110,15 @@ impl Error {
             self,
             Self::Busy { .. } | Self::Unavailable { .. } | Self::ClockOff { .. }
         )
+    }
+
+    /// Whether time, the database's operator or `chancery migrate` can mend it while a service waits.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            Self::Refused { .. } | Self::Full { .. } => true,
+            Self::Schema { applied, expected } => applied < expected,
+            other => other.is_transient(),
+        }
     }
 
     /// The database holds what this program cannot have written.
@@ -153,6 +165,14 @@ impl Error {
             Self::Unavailable { source, .. } => Self::OutcomeUnknown { source },
             other => other,
         }
+    }
+}
+
+fn migrate_or_upgrade(applied: i64, expected: i64) -> &'static str {
+    if applied < expected {
+        "run `chancery migrate`"
+    } else {
+        "it was migrated by a newer version of this program, so run that version"
     }
 }
 

@@ -6,8 +6,8 @@ use url::Url;
 
 use super::Database;
 
-use base::settings::{Invalid, Profile, Secret};
-use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+use base::settings::{Invalid, Profile, Secret, is_loopback};
+use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
 use secrecy::ExposeSecret as _;
 
 /// `[store]`: `sqlite:PATH` (relative to the configuration file) or `postgres://user@host/db`,
@@ -24,6 +24,22 @@ pub struct Settings {
     /// nothing is written: 100 to 60 000 ms.
     #[serde(default = "clock_tolerance")]
     pub clock_tolerance_ms: u64,
+    /// What is asked of a connection to PostgreSQL on another machine in the production profile.
+    #[serde(default)]
+    pub tls: Tls,
+}
+
+/// How a PostgreSQL server on another machine must be reached; the modes are those of `sslmode` in the URL.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Tls {
+    /// `verify-full` or `verify-ca`.
+    #[default]
+    Verified,
+    /// `require` will do: somebody on the way can pretend to be the server.
+    Unverified,
+    /// Any mode: somebody on the way can read and change everything.
+    None,
 }
 
 fn clock_tolerance() -> u64 {
@@ -59,11 +75,14 @@ impl Settings {
         }
         if self.sqlite_path().is_none() {
             let url = postgres(&self.url).map_err(|problem| Invalid::new("store.url", problem))?;
-            if url.password().is_some() {
+            if url.password().is_some() || parameter(&url, &["password"]).is_some() {
                 return Err(Invalid::new(
                     "store.url",
                     "must not hold the password: use store.password = { file = \"…\" }",
                 ));
+            }
+            if profile == Profile::Production && !is_local(&url) {
+                self.validate_tls(&url)?;
             }
         }
         match &self.password {
@@ -73,6 +92,26 @@ impl Settings {
             )),
             _ => Ok(()),
         }
+    }
+
+    /// The driver's default is `prefer`: TLS unless somebody on the way says that there is none.
+    fn validate_tls(&self, url: &Url) -> Result<(), Invalid> {
+        let mode = parameter(url, &["sslmode", "ssl-mode"]).unwrap_or_default();
+        let verified = ["verify-full", "verify-ca"];
+        let enough = match self.tls {
+            Tls::Verified => verified.contains(&mode.as_str()),
+            Tls::Unverified => verified.contains(&mode.as_str()) || mode == "require",
+            Tls::None => true,
+        };
+        if enough {
+            return Ok(());
+        }
+        Err(Invalid::new(
+            "store.url",
+            "the server is not named as one on this machine, so the URL must say \
+             ?sslmode=verify-full&sslrootcert=FILE; store.tls = \"unverified\" allows sslmode=require, and \
+             store.tls = \"none\" allows connections that somebody on the way can read and change",
+        ))
     }
 
     /// What to connect to; `variable` looks a variable of the environment up.
@@ -102,6 +141,25 @@ fn postgres(url: &str) -> Result<Url, String> {
         .ok_or_else(|| "expected sqlite:PATH or postgres://user@host/database".to_owned())
 }
 
+/// The last value of a parameter of the URL, in lower case; the driver takes the last too.
+fn parameter(url: &Url, names: &[&str]) -> Option<String> {
+    let named = url
+        .query_pairs()
+        .filter(|(name, _)| names.contains(&&**name));
+    named.last().map(|(_, value)| value.to_lowercase())
+}
+
+/// Whether the driver connects to this machine: by a socket, or by an address that only leads here. Without a host
+/// the environment of the process decides, so that is not known here.
+fn is_local(url: &Url) -> bool {
+    let named = parameter(url, &["host", "hostaddr"]);
+    let in_url = url.host_str().filter(|host| !host.is_empty());
+    let in_url = in_url.map(|host| percent_decode_str(host).decode_utf8_lossy().into_owned());
+    named
+        .or(in_url)
+        .is_some_and(|host| host.starts_with('/') || is_loopback(&host))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -112,6 +170,7 @@ mod tests {
             password: password.map(|password| Secret::Inline(password.into())),
             connections: 1,
             clock_tolerance_ms: clock_tolerance(),
+            tls: Tls::default(),
         }
     }
 
@@ -149,18 +208,89 @@ mod tests {
             ("mysql://a@b/c", "expected sqlite:PATH"),
             ("keys.db", "expected sqlite:PATH"),
             ("postgres://a:secret@b/c", "must not hold the password"),
+            (
+                "postgres://a@b/c?password=secret",
+                "must not hold the password",
+            ),
         ] {
             let refused = settings(url, None)
                 .validate(Profile::Production)
                 .unwrap_err();
             assert!(refused.to_string().contains(why), "{url}: {refused}");
-            assert!(!refused.to_string().contains("secret@"), "{refused}");
+            assert!(!refused.to_string().contains("secret"), "{refused}");
         }
-        for url in ["sqlite:keys.db", "postgres://a@b/c"] {
+        for url in ["sqlite:keys.db", "postgres://a@localhost/c"] {
             settings(url, None).validate(Profile::Production).unwrap();
         }
-        let inline = settings("postgres://a@b/c", Some("x"));
+        let inline = settings("postgres://a@127.0.0.1/c", Some("x"));
         assert!(inline.validate(Profile::Production).is_err());
         inline.validate(Profile::Demonstration).unwrap();
+    }
+
+    #[test]
+    fn case_w7_a_remote_database_is_reached_by_tls() {
+        let accepted = |url: &str, tls, profile| {
+            Settings {
+                tls,
+                ..settings(url, None)
+            }
+            .validate(profile)
+        };
+        let local = [
+            "postgres://a@127.0.0.1/c",
+            "postgres://a@127.9.9.9/c?sslmode=disable",
+            "postgres://a@[::1]:5433/c",
+            "postgres://a@LOCALHOST/c",
+            "postgres://a@%2Frun%2Fpostgresql/c",
+            "postgres:///c?host=/run/postgresql",
+            "postgres://db.example/c?hostaddr=127.0.0.1",
+        ];
+        for url in local {
+            accepted(url, Tls::Verified, Profile::Production)
+                .unwrap_or_else(|e| panic!("{url}: {e}"));
+        }
+        // By URL: verified, unverified, none.
+        for (url, expected) in [
+            ("postgres://a@db.example/c", [false, false, true]),
+            (
+                "postgres://a@10.0.0.1/c?sslmode=prefer",
+                [false, false, true],
+            ),
+            (
+                "postgres://a@db.example/c?sslmode=require",
+                [false, true, true],
+            ),
+            (
+                "postgres://a@db.example/c?ssl-mode=VERIFY-CA",
+                [true, true, true],
+            ),
+            (
+                "postgres://a@db.example/c?sslmode=verify-full",
+                [true, true, true],
+            ),
+            (
+                "postgres://a@db.example/c?sslmode=verify-full&sslmode=disable",
+                [false, false, true],
+            ),
+            (
+                "postgres://a@127.0.0.1/c?host=db.example",
+                [false, false, true],
+            ),
+            ("postgres://a@localhost.example/c", [false, false, true]),
+            ("postgres:///c", [false, false, true]),
+        ] {
+            let levels = [Tls::Verified, Tls::Unverified, Tls::None];
+            for (tls, expected) in levels.into_iter().zip(expected) {
+                let found = accepted(url, tls, Profile::Production);
+                assert_eq!(found.is_ok(), expected, "{url} {tls:?}");
+                if let Err(refused) = found {
+                    assert!(
+                        refused.to_string().contains("sslmode=verify-full"),
+                        "{refused}"
+                    );
+                }
+            }
+            accepted(url, Tls::Verified, Profile::Demonstration).unwrap();
+        }
     }
 }

@@ -113,5 +113,5 @@ contract! {
     tree::nothing_else_of_a_leaf_may_change,
     tree::pruning_goes_on_where_it_died,
     schema::migrations_that_changed_are_refused,
-    schema::newer_schema_is_noticed,
+    schema::case_c8_a_newer_schema_says_so,
 }

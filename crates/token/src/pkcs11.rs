@@ -30,6 +30,15 @@ impl Pkcs11 {
         Self::start(token_config(settings, program)?, hsm::Power::Use)
     }
 
+    /// The same for a service.
+    pub(super) fn service(settings: &Settings, program: &Path) -> Result<Self, Error> {
+        let config = hsm::TokenConfig {
+            retry_rejected: true,
+            ..token_config(settings, program)?
+        };
+        Self::start(config, hsm::Power::Use)
+    }
+
     /// Makes and destroys keys.
     pub(super) fn executor(settings: &Settings, program: &Path) -> Result<Self, Error> {
         let config = hsm::TokenConfig {

@@ -19,6 +19,12 @@ impl Pool {
         Ok(Self::over(Arc::new(Pkcs11::signer(settings, program)?)))
     }
 
+    /// The same for a service: a PIN that the token rejected before is tried once more, in case that a person has set it
+    /// back and restarts the service. A further restart does not try again until the PIN file changes.
+    pub fn start_service(settings: &Settings, program: &Path) -> Result<Self, Error> {
+        Ok(Self::over(Arc::new(Pkcs11::service(settings, program)?)))
+    }
+
     /// Over another device.
     pub fn over(backend: Arc<dyn Backend>) -> Self {
         Self { backend }

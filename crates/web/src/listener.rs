@@ -9,6 +9,7 @@ mod operations;
 mod reload;
 mod router;
 mod server;
+mod starting;
 mod tls;
 
 #[cfg(test)]
@@ -18,7 +19,9 @@ mod tests;
 
 #[cfg(test)]
 pub use connection::Connection;
+pub use error::Error;
 pub use server::serve;
+pub use starting::Starting;
 pub use tls::check_tls;
 #[cfg(test)]
 pub use {openapi::paths, router::router};

@@ -2,8 +2,9 @@
 
 mod section;
 
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use std::num::NonZeroU32;
+use std::sync::Arc;
 use std::time::Duration;
 
 pub use section::{Http, Tls};
@@ -14,6 +15,8 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Metrics, health and readiness.
     pub operations_listen: SocketAddr,
+    /// A socket on that address which is bound already.
+    pub operations_socket: Option<Arc<TcpListener>>,
     /// Without it the API listener speaks plain HTTP.
     pub tls: Option<Tls>,
     pub body_limit_bytes: usize,
@@ -42,6 +45,7 @@ impl Settings {
         Self {
             listen: http.listen,
             operations_listen: http.operations_listen,
+            operations_socket: None,
             tls: http.tls.clone(),
             body_limit_bytes: http.body_limit_bytes,
             request_timeout: Duration::from_millis(http.request_timeout_ms),

@@ -6,6 +6,7 @@ use std::os::unix::net::UnixStream;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::thread;
 use std::time::Instant;
 
@@ -93,6 +94,7 @@ fn order(shared: &Shared) -> StartOrder {
         power: shared.power,
         sessions: config.sessions,
         lock_dir: config.lock_dir.clone(),
+        retry_rejected: config.retry_rejected && shared.first.swap(false, Ordering::Relaxed),
     }
 }
 

@@ -12,8 +12,11 @@ use rustix::fs::{FlockOperation, OFlags, flock};
 
 use crate::uri::Pkcs11Uri;
 
-/// Rejected PIN stamps that are remembered; the oldest falls out.
+/// Lines about rejected PINs that are remembered; the oldest falls out.
 const REMEMBERED: usize = 16;
+
+/// Begins the line of a rejected PIN that a restarted service has tried once more.
+const RETRIED: &str = "retried ";
 
 pub struct TokenFile {
     file: File,
@@ -102,15 +105,45 @@ impl StartLock<'_> {
 
     /// Written and synced before anything else happens: if we die here, the next worker knows.
     pub fn remember_rejected(&mut self, stamp: &str) -> io::Result<()> {
+        self.remember(stamp)
+    }
+
+    /// Whether a rejected PIN may be tried once more; says yes once for each content of its source. Written and synced
+    /// before the try: if we die in between, the try is lost, and a loop of restarts does not lock the token.
+    pub fn take_retry(&mut self, stamp: &str) -> io::Result<bool> {
+        let taken = format!("{RETRIED}{stamp}");
+        if self.read()?.lines().any(|line| line == taken) {
+            return Ok(false);
+        }
+        self.remember(&taken)?;
+        Ok(true)
+    }
+
+    /// The PIN was accepted: whatever was remembered of it does not count any more.
+    pub fn forget(&mut self, stamp: &str) -> io::Result<()> {
         let text = self.read()?;
-        let mut lines: Vec<&str> = text.lines().collect();
-        lines.push(stamp);
+        let kept = |line: &&str| line.strip_prefix(RETRIED).unwrap_or(line) != stamp;
+        let lines: Vec<&str> = text.lines().filter(kept).collect();
+        if lines.len() == text.lines().count() {
+            return Ok(());
+        }
+        self.write(&lines)
+    }
+
+    fn remember(&mut self, line: &str) -> io::Result<()> {
+        let text = self.read()?;
+        // A line already there moves to the end, so that it is not the next to fall out.
+        let mut lines: Vec<&str> = text.lines().filter(|known| *known != line).collect();
+        lines.push(line);
         let from = lines.len().saturating_sub(REMEMBERED);
+        self.write(&lines[from..])
+    }
+
+    fn write(&mut self, lines: &[&str]) -> io::Result<()> {
         // If we die between truncating and writing, one wrong PIN is forgotten, and tried once more.
         self.file.set_len(0)?;
         self.file.rewind()?;
-        self.file
-            .write_all((lines[from..].join("\n") + "\n").as_bytes())?;
+        self.file.write_all((lines.join("\n") + "\n").as_bytes())?;
         self.file.sync_data()
     }
 

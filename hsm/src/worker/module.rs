@@ -34,6 +34,8 @@ pub struct Live {
 
 pub struct Module {
     order: StartOrder,
+    /// Used up by the first login.
+    retry_rejected: AtomicBool,
     file: Mutex<TokenFile>,
     /// Loaded once. Unloading a vendor's library is asking for trouble.
     library: OnceLock<Pkcs11>,
@@ -75,6 +77,7 @@ impl Module {
     pub fn new(order: StartOrder) -> io::Result<Self> {
         let file = lock::open(order.lock_dir.as_deref(), &order.uri)?;
         Ok(Self {
+            retry_rejected: AtomicBool::new(order.retry_rejected),
             order,
             file: Mutex::new(file),
             library: OnceLock::new(),
@@ -390,12 +393,20 @@ impl Module {
         };
         // Stamp before content: if the file changes between the two, the worst is one more try of the new content.
         let stamp = pin::stamp(source).map_err(Refusal::Final)?;
-        if lock.rejected_before(&stamp).unwrap_or(false) {
+        let rejected = lock.rejected_before(&stamp).unwrap_or(false);
+        // A person may have set it back at the token, and the file is as it was: one more try by the first worker of a
+        // service that was started since, and no more. Without the record of it there is no try.
+        let retry = self.retry_rejected.swap(false, Ordering::Relaxed);
+        if rejected && !(retry && lock.take_retry(&stamp).unwrap_or(false)) {
             return Err(Refusal::Final(Error::PinRejected));
         }
         let pin = pin::read(source).map_err(Refusal::Final)?;
         match session.login(UserType::User, Some(&pin)) {
             Ok(()) => {
+                if rejected {
+                    // Should that fail, the worst is one try less.
+                    drop(lock.forget(&stamp));
+                }
                 // Handles may have moved with the login state, even within one generation.
                 self.epoch.fetch_add(1, Ordering::AcqRel);
                 Ok(())

@@ -22,17 +22,24 @@ pub async fn migrations_that_changed_are_refused(place: Place) {
 }
 
 /// A replica of an older program, after a newer one has migrated.
-pub async fn newer_schema_is_noticed(place: Place) {
+pub async fn case_c8_a_newer_schema_says_so(place: Place) {
     place
         .raw("UPDATE _sqlx_migrations SET version = 99 WHERE version = 5")
         .await
         .unwrap();
     let schema = place.store.schema().await.unwrap();
     assert_eq!(schema.applied, 99);
-    assert!(matches!(
-        schema.check(),
-        Err(Error::Schema { applied: 99, .. })
-    ));
+    let error = schema.check().unwrap_err();
+    assert!(matches!(error, Error::Schema { applied: 99, .. }));
+    assert!(!error.may_pass());
+    assert!(error.to_string().contains("run that version"), "{error}");
+    let older = crate::Schema {
+        applied: 1,
+        ..schema
+    };
+    let error = older.check().unwrap_err();
+    assert!(error.may_pass());
+    assert!(error.to_string().contains("`chancery migrate`"), "{error}");
     assert!(matches!(
         place.store.migrate().await,
         Err(Error::Migration { .. })

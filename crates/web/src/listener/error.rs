@@ -32,3 +32,10 @@ pub enum Error {
         source: rustls::server::VerifierBuilderError,
     },
 }
+
+impl Error {
+    /// The configuration or one of its files cannot be used, whatever else is there.
+    pub fn is_configuration(&self) -> bool {
+        !matches!(self, Self::Listen { .. })
+    }
+}

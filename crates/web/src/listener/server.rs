@@ -45,7 +45,14 @@ pub async fn serve(
     let settings = &state.settings;
     // Bound before anything is served: half a service is none.
     let api = bind("API", settings.listen)?;
-    let operations = bind("operations", settings.operations_listen)?;
+    let operations = match &settings.operations_socket {
+        None => bind("operations", settings.operations_listen)?,
+        Some(socket) => socket.try_clone().map_err(|source| Error::Listen {
+            listener: "operations",
+            address: settings.operations_listen,
+            source,
+        })?,
+    };
     let api_handle = Handle::new();
     let operations_handle = Handle::new();
     let files = match &settings.tls {

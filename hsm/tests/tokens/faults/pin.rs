@@ -60,6 +60,52 @@ fn a_wrong_pin_is_tried_once_and_never_again_until_its_source_changes() {
     assert_signs(&signer, &key, 2);
 }
 
+/// The PIN was changed at the token and set back while its file stayed as it was.
+#[test]
+fn case_a7_a_restarted_service_tries_a_rejected_pin_once_more() {
+    let shimmed = Shimmed::fresh();
+    let key = new_key(&shimmed.token.executor(), KeySpec::P256);
+    let mut config = shimmed.token.config();
+    config.processes = Some(2);
+    config.retry_rejected = true;
+    let rejected = || {
+        let signer = Supervisor::start(config.clone(), Power::Use).unwrap();
+        let error = signer.wait_ready(soon()).unwrap_err();
+        assert_eq!(error, Error::PinRejected);
+        assert!(error.to_string().contains("touch"), "{error}");
+    };
+    let before = shimmed.calls("C_Login");
+    shimmed.inject("C_Login rv 0xa0");
+    rejected();
+    assert_eq!(shimmed.calls("C_Login"), before + 1);
+    // The first restart tries, a loop of restarts does not, and neither do commands.
+    for tried in [2, 2, 2] {
+        rejected();
+        assert_eq!(shimmed.calls("C_Login"), before + tried);
+    }
+    let command = Supervisor::start(shimmed.token.config(), Power::Use).unwrap();
+    assert_eq!(command.wait_ready(soon()), Err(Error::PinRejected));
+    assert_eq!(shimmed.calls("C_Login"), before + 2);
+    drop(command);
+    // Touched while the token rejects it, then set back: the restart needs no further touch.
+    let pin = fs::read(&shimmed.token.pin_file).unwrap();
+    fs::write(&shimmed.token.pin_file, &pin).unwrap();
+    rejected();
+    assert_eq!(shimmed.calls("C_Login"), before + 3);
+    shimmed.inject("");
+    let signer = Supervisor::start(config.clone(), Power::Use).unwrap();
+    signer.wait_ready(soon()).unwrap();
+    assert_signs(&signer, &key, 1);
+    drop(signer);
+    // What was accepted begins anew.
+    shimmed.inject("C_Login rv 0xa0");
+    let before = shimmed.calls("C_Login");
+    rejected();
+    rejected();
+    rejected();
+    assert_eq!(shimmed.calls("C_Login"), before + 2);
+}
+
 #[test]
 fn a_locked_pin_stops_and_is_not_tried_again() {
     let shimmed = Shimmed::fresh();

@@ -1,0 +1,114 @@
+//! The operations listener of a service that cannot serve yet, because something that it needs is not there: alive,
+//! not ready, and it says why. The API listener is not bound before there is something to serve.
+
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use axum::Router;
+use axum::extract::State;
+use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::get;
+use axum_server::Handle;
+use hyper_util::rt::TokioTimer;
+use metrics_exporter_prometheus::PrometheusHandle;
+use tokio::task::JoinHandle;
+
+use crate::listener::error::Error;
+use crate::listener::health;
+use crate::listener::server::{HEAD_TIMEOUT, bind};
+use crate::problem::Problem;
+use crate::v1::response::json;
+
+/// How long a probe or scrape that is being answered may take when the service begins.
+const HANDOVER: Duration = Duration::from_secs(1);
+
+/// Answers on the operations listener until [`Starting::end`].
+pub struct Starting {
+    shared: Arc<Shared>,
+    socket: TcpListener,
+    handle: Handle<SocketAddr>,
+    server: JoinHandle<std::io::Result<()>>,
+}
+
+struct Shared {
+    why: RwLock<String>,
+    metrics: PrometheusHandle,
+}
+
+impl Starting {
+    pub fn bind(address: SocketAddr, metrics: PrometheusHandle) -> Result<Self, Error> {
+        let failed = |source| Error::Listen {
+            listener: "operations",
+            address,
+            source,
+        };
+        let socket = bind("operations", address)?;
+        let shared = Arc::new(Shared {
+            why: RwLock::new("the service is starting".to_owned()),
+            metrics,
+        });
+        let handle = Handle::new();
+        let mut server = axum_server::from_tcp(socket.try_clone().map_err(failed)?)
+            .map_err(failed)?
+            .handle(handle.clone());
+        server
+            .http_builder()
+            .http1()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD_TIMEOUT);
+        let router = router(shared.clone()).into_make_service();
+        Ok(Self {
+            shared,
+            socket,
+            handle,
+            server: tokio::spawn(async move { server.serve(router).await }),
+        })
+    }
+
+    /// What readiness answers with.
+    pub fn waits_for(&self, why: String) {
+        *self
+            .shared
+            .why
+            .write()
+            .unwrap_or_else(PoisonError::into_inner) = why;
+    }
+
+    /// The socket, for the service: whoever connects in between is answered by it.
+    pub async fn end(self) -> TcpListener {
+        self.handle.graceful_shutdown(Some(HANDOVER));
+        // What it came to is of no interest: the socket is ours.
+        let _ = self.server.await;
+        self.socket
+    }
+}
+
+fn router(shared: Arc<Shared>) -> Router {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(not_ready))
+        .route("/health/ready/{*part}", get(not_ready))
+        .route("/metrics", get(metrics))
+        .with_state(shared)
+}
+
+async fn not_ready(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let why = shared
+        .why
+        .read()
+        .unwrap_or_else(PoisonError::into_inner)
+        .clone();
+    let mut response = json(&serde_json::json!({"ready": false, "starting": true, "why": why}))?;
+    *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
+    let again = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, again);
+    Ok(response)
+}
+
+async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
+    let text = [(CONTENT_TYPE, "text/plain; version=0.0.4")];
+    (text, shared.metrics.render()).into_response()
+}

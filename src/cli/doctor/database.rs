@@ -1,0 +1,161 @@
+//! The database, and what of it has to be believed.
+
+use std::sync::Arc;
+
+use keyring::keys::Keys;
+use store::Store;
+use trust::{Usage, error_chain};
+
+use super::check::{Check, bad, good};
+use crate::cli::{World, context};
+use crate::config::Config;
+
+pub async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -> Option<Store> {
+    let store = match context::connect(config, world).await {
+        Ok(store) => store,
+        Err(failure) => {
+            checks.push(bad(
+                "database",
+                format!("{:#}", failure.error),
+                "start the database, or correct [store]",
+            ));
+            return None;
+        }
+    };
+    match store.schema().await {
+        Ok(schema) if schema.check().is_ok() => {
+            let entries = store.log_size().await.unwrap_or(0);
+            let found = format!(
+                "schema {}, {entries} entries in the audit trail",
+                schema.applied
+            );
+            checks.push(match writes(&store, world).await {
+                Ok(()) => good("database", found),
+                Err(error) => bad(
+                    "database",
+                    format!("it takes no writes: {}", error_chain(&error)),
+                    "nothing is signed until it does: look for a full disk, a standby or read-only server, and the privileges of the account (deploy/postgres/roles.sql)",
+                ),
+            });
+            Some(store)
+        }
+        Ok(schema) if schema.applied > schema.expected => {
+            let found = format!("schema {}, expected {}", schema.applied, schema.expected);
+            checks.push(bad(
+                "database",
+                found,
+                "run the newer version of this program that migrated it",
+            ));
+            None
+        }
+        Ok(schema) => {
+            let found = format!("schema {}, expected {}", schema.applied, schema.expected);
+            checks.push(bad("database", found, "run `chancery migrate`"));
+            None
+        }
+        Err(error) => {
+            checks.push(bad(
+                "database",
+                error_chain(&error),
+                "check the database server's log",
+            ));
+            None
+        }
+    }
+}
+
+/// A lease that has run out when it is taken: a write like any other, which holds up nobody.
+async fn writes(store: &Store, world: &World) -> Result<(), store::Error> {
+    let now = world.env.now().millis();
+    store.lease("doctor", "doctor", now, now).await.map(drop)
+}
+
+pub async fn trust_and_keys(
+    config: &Config,
+    store: Store,
+    checks: &mut Vec<Check>,
+) -> Option<Arc<Keys>> {
+    let settings = match config.keyring() {
+        Ok(settings) => settings,
+        Err(problem) => {
+            checks.push(bad("trust", problem, "correct the configuration"));
+            return None;
+        }
+    };
+    let documents = store.documents().await.map(|rows| rows.len()).unwrap_or(0);
+    if documents == 0 {
+        checks.push(bad(
+            "trust",
+            "no genesis is installed",
+            "hold the first ceremony: `chancery ceremony genesis new`",
+        ));
+        return None;
+    }
+    match Keys::load(store, settings).await {
+        Ok(keys) => {
+            let snapshot = keys.current();
+            checks.push(good(
+                "trust",
+                format!("{documents} document(s), chain verified"),
+            ));
+            checks.push(match snapshot.refused.first() {
+                None => good(
+                    "keys",
+                    format!(
+                        "{} in {} ring(s)",
+                        snapshot.keys.len(),
+                        snapshot.rings.len()
+                    ),
+                ),
+                Some(refused) => bad(
+                    "keys",
+                    format!(
+                        "{} refused, first {}: {}",
+                        snapshot.refused.len(),
+                        refused.kid,
+                        refused.why
+                    ),
+                    "the row contradicts its ceremony: find out who changed it, for example a restored backup or a manual change",
+                ),
+            });
+            checks.push(match snapshot.unreadable.first() {
+                None => good("rows", "all readable"),
+                Some(row) => bad(
+                    "rows",
+                    format!("{} left out, first: {row}", snapshot.unreadable.len()),
+                    "find out who changed it, and put its columns back as they were, for example from a backup",
+                ),
+            });
+            Some(keys)
+        }
+        Err(error) => {
+            checks.push(bad(
+                "trust",
+                format!("{:#}", anyhow::Error::from(error)),
+                "compare [trust] genesis with the digest that the custodians published",
+            ));
+            None
+        }
+    }
+}
+
+/// The ring that signs the history of the keys.
+pub fn history(config: &Config, keys: &Keys) -> Option<Check> {
+    let what = "key history";
+    let name = config.service.history_ring.as_deref()?;
+    let snapshot = keys.current();
+    let wrong = |found: String| {
+        let advice = "create the ring, or correct service.history_ring; until then /v1/keys/history is not served";
+        Some(bad(what, found, advice))
+    };
+    let Some(ring) = snapshot.rings.get(name) else {
+        return wrong(format!("there is no ring {name:?}"));
+    };
+    if ring.usage != Usage::Structured {
+        return wrong(format!("the ring {name:?} does not sign structured data"));
+    }
+    if ring.primary.is_none() {
+        return wrong(format!("the ring {name:?} has no active key"));
+    }
+    Some(good(what, format!("signed by ring {name:?}")))
+}

@@ -1,0 +1,79 @@
+//! What the service waits for before it can serve: its database. A replica that ended because the database is not there
+//! yet would be given up by whatever starts it.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use anyhow::anyhow;
+use base::Repeats;
+use keyring::keys::{self, Keys};
+use store::{Database, Store};
+use tokio::time::sleep;
+use trust::error_chain;
+
+use crate::cli::from_keys;
+use verify::output::Failure;
+
+/// Between the first attempts; each further pause is twice as long.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The database with the schema of this program, and the keys in it. Waits for what can pass by itself or by what
+/// somebody does elsewhere; ends with what cannot.
+pub async fn open(
+    database: &Database,
+    settings: &keys::Settings,
+    starting: &web::Starting,
+) -> Result<(Store, Arc<Keys>), Failure> {
+    let repeats = Repeats::default();
+    let mut pause = FIRST_PAUSE;
+    let mut said = String::new();
+    loop {
+        let error = match attempt(database, settings).await {
+            Ok(opened) => {
+                if !said.is_empty() {
+                    tracing::info!("the database is available; starting");
+                }
+                return Ok(opened);
+            }
+            Err(error) if may_pass(&error) => error_chain(&error),
+            Err(keys::Error::Store(error)) => {
+                return Err(Failure::unavailable(
+                    anyhow!(error).context("cannot open the database"),
+                ));
+            }
+            Err(error) => return Err(from_keys(error)),
+        };
+        let again = repeats.happened("database").is_some();
+        if again || said != error {
+            tracing::error!(error, "waiting for the database");
+        }
+        starting.waits_for(format!("waiting for the database: {error}"));
+        said = error;
+        sleep(pause).await;
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+async fn attempt(
+    database: &Database,
+    settings: &keys::Settings,
+) -> Result<(Store, Arc<Keys>), keys::Error> {
+    let store = Store::connect(database).await?;
+    let opened = async {
+        store.schema().await?.check()?;
+        Keys::load(store.clone(), settings.clone()).await
+    };
+    match opened.await {
+        Ok(keys) => Ok((store, keys)),
+        Err(error) => {
+            store.close().await;
+            Err(error)
+        }
+    }
+}
+
+/// Nothing of it can be changed by another start of the same program with the same configuration.
+fn may_pass(error: &keys::Error) -> bool {
+    matches!(error, keys::Error::Store(error) if error.may_pass())
+}

@@ -1,0 +1,203 @@
+//! `chancery doctor` finds what would stop `serve` or a signature, and says what to do.
+
+use std::fs;
+use std::net::TcpListener;
+
+use serde_json::Value;
+
+use crate::support::database::Database;
+use crate::support::installation::{Installation, text};
+use crate::support::process::{run, until};
+use crate::support::witness::WitnessKey;
+
+/// The rows that doctor prints with these settings: what, whether it is good, what was found, what to do.
+fn rows(installation: &Installation, settings: &[(&str, &str)]) -> Vec<Value> {
+    let mut command = installation.command();
+    command.args(["--output", "json", "doctor"]);
+    let said = run(command.envs(settings.iter().copied()), b"");
+    let told = said.json();
+    let rows = told["checks"].as_array().cloned().expect("rows");
+    let wrong = rows.iter().filter(|row| row["good"] == false).count();
+    assert_eq!(told["wrong"], wrong);
+    assert_eq!(said.code, Some(i32::from(wrong > 0)), "{told}");
+    rows
+}
+
+fn row(rows: &[Value], what: &str) -> Value {
+    let found = rows.iter().find(|row| row["what"] == what);
+    found
+        .unwrap_or_else(|| panic!("no row {what:?} in {rows:?}"))
+        .clone()
+}
+
+/// A policy with one witness, and the lines that come after it.
+fn policy(installation: &Installation, name: &str, lines: &str) -> String {
+    let made = WitnessKey::new(&installation.file("."), &format!("{name}.example/w1"));
+    let key = made.key;
+    let file = installation.file(name);
+    fs::write(
+        &file,
+        format!("witness w1 {key} http://127.0.0.1:1\n{lines}"),
+    )
+    .expect("written");
+    text(&file).to_owned()
+}
+
+#[test]
+fn case_w6_doctor_finds_what_would_stop_serve() {
+    let installation = Installation::new();
+    installation.open_ring("integrity");
+    installation.open_log();
+    let service = installation.serve();
+    let published = installation.file("log/checkpoint");
+    until("a checkpoint is published", || published.exists());
+    let good = rows(&installation, &[]);
+    assert!(good.iter().all(|row| row["good"] == true), "{good:?}");
+    for what in ["API listener", "operations listener"] {
+        let found = row(&good, what)["found"].to_string();
+        assert!(found.contains("the service is running"), "{found}");
+    }
+    drop(service);
+    let good = rows(&installation, &[]);
+    assert!(good.iter().all(|row| row["good"] == true), "{good:?}");
+
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a port");
+    let taken = taken
+        .local_addr()
+        .map(|at| (taken, at.to_string()))
+        .expect("an address");
+    let silent = policy(&installation, "silent.policy", "quorum w1\n");
+    let without = policy(&installation, "without.policy", "");
+    for (setting, value, what, words) in [
+        (
+            "HTTP__LISTEN",
+            taken.1.as_str(),
+            "API listener",
+            "in use by another program",
+        ),
+        (
+            "HTTP__OPERATIONS_LISTEN",
+            &taken.1,
+            "operations listener",
+            "in use by another program",
+        ),
+        ("HTTP__LISTEN", "127.0.0.1:1", "API listener", ""),
+        (
+            "VERIFICATION__TIMESTAMP_AUTHORITIES",
+            "[\"/nowhere/tsa.pem\"]",
+            "time-stamp authorities",
+            "/nowhere/tsa.pem",
+        ),
+        (
+            "LOG__WITNESSES",
+            "/nowhere/policy",
+            "witnesses",
+            "/nowhere/policy",
+        ),
+        ("LOG__WITNESSES", &without, "witnesses", "quorum"),
+        (
+            "SERVICE__ISSUER",
+            "https://renamed.example",
+            "log",
+            "set log.origin = ",
+        ),
+        ("LOG__TILES", "/proc/nothing", "log", "/proc/nothing"),
+        ("SERVICE__HISTORY_RING", "nothing", "key history", "no ring"),
+        ("SERVICE__HISTORY_RING", "integrity", "key history", ""),
+        (
+            "TELEMETRY__FILTER",
+            "info,=x=",
+            "telemetry",
+            "telemetry filter",
+        ),
+    ] {
+        let name = format!("CHANCERY_{setting}");
+        let rows = rows(&installation, &[(&name, value)]);
+        let row = row(&rows, what);
+        // Rows without words show that a setting that can work is not called wrong.
+        assert_eq!(row["good"], words.is_empty(), "{setting}={value}: {row}");
+        let told = format!("{} {}", row["found"], row["advice"]).replace("\\\"", "\"");
+        assert!(told.contains(words), "{setting}={value}: {row}");
+        assert!(words.is_empty() || row["advice"] != "", "{row}");
+    }
+    // It goes on without a witness that is silent, and says that receipts wait.
+    let rows_then = rows(&installation, &[("CHANCERY_LOG__WITNESSES", &silent)]);
+    let silent = row(&rows_then, "witnesses");
+    assert_eq!(silent["good"], true);
+    assert!(
+        silent["found"].to_string().contains("w1 does not answer"),
+        "{silent}"
+    );
+    assert!(
+        silent["advice"].to_string().contains("receipts wait"),
+        "{silent}"
+    );
+
+    // A storage that can be read and not be written.
+    let probe = installation.file("log/doctor");
+    fs::remove_file(&probe).expect("doctor has written");
+    fs::create_dir(&probe).expect("something in its way");
+    fs::write(probe.join("in-its-way"), "").expect("written");
+    let blocked = row(&rows(&installation, &[]), "log");
+    assert_eq!(blocked["good"], false, "{blocked}");
+    fs::remove_dir_all(&probe).expect("removed");
+
+    let mut database = Database::open(&installation.sqlite_url());
+    database.run("CREATE TRIGGER full BEFORE INSERT ON lease BEGIN SELECT RAISE(ABORT, 'nothing is written'); END");
+    let blocked = row(&rows(&installation, &[]), "database");
+    assert_eq!(blocked["good"], false, "{blocked}");
+    assert!(
+        blocked["found"].to_string().contains("takes no writes"),
+        "{blocked}"
+    );
+    database.run("DROP TRIGGER full");
+    let good = rows(&installation, &[]);
+    assert!(good.iter().all(|row| row["good"] == true), "{good:?}");
+}
+
+#[test]
+fn case_w6_doctor_finds_tls_files_that_cannot_be_used() {
+    let installation = Installation::new();
+    let file = |name: &str| text(&installation.file(name)).to_owned();
+    let made = |name: &str| {
+        let params = rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        fs::write(file(&format!("{name}.pem")), certificate.pem()).expect("written");
+        fs::write(file(&format!("{name}.key")), key.serialize_pem()).expect("written");
+    };
+    made("a");
+    made("b");
+    let expired = {
+        let mut params =
+            rcgen::CertificateParams::new(vec!["localhost".to_owned()]).expect("names");
+        params.not_after = rcgen::date_time_ymd(2020, 1, 1);
+        let key = rcgen::KeyPair::generate().expect("a key");
+        fs::write(
+            file("old.pem"),
+            params.self_signed(&key).expect("a certificate").pem(),
+        )
+        .expect("written");
+        fs::write(file("old.key"), key.serialize_pem()).expect("written");
+        "old"
+    };
+    for (certificate, key, good, words) in [
+        ("a", "a", true, "valid until"),
+        ("a", "b", false, "do not match"),
+        ("nothing", "a", false, "cannot be read"),
+        (expired, expired, false, "expired"),
+    ] {
+        let certificate = file(&format!("{certificate}.pem"));
+        let key = file(&format!("{key}.key"));
+        let rows = rows(
+            &installation,
+            &[
+                ("CHANCERY_HTTP__TLS__CERTIFICATE", &certificate),
+                ("CHANCERY_HTTP__TLS__KEY", &key),
+            ],
+        );
+        let row = row(&rows, "TLS certificate");
+        assert_eq!(row["good"], good, "{row}");
+        assert!(row["found"].to_string().contains(words), "{row}");
+    }
+}
