@@ -4,6 +4,7 @@ mod access;
 mod arguments;
 mod audit;
 mod ceremony;
+mod clock;
 mod config;
 mod context;
 mod doctor;

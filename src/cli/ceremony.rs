@@ -9,7 +9,7 @@ use trust::{Kid, Name, Purpose, Request, Sha256Digest, dsse};
 
 use super::context::failed;
 use super::genesis::{self, read, write};
-use super::{CliContext, World, ssh};
+use super::{CliContext, World, clock, ssh};
 use base::settings::duration;
 use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput, SigningPayload};
 use store::CeremonyRow;
@@ -73,6 +73,8 @@ pub enum Command {
 pub enum New {
     /// A new key for a ring.
     Generate(Generate),
+    /// Say of leaves that a wrong clock wrote that they are not younger than an instant. `log clock` shows them.
+    ClockCorrection(Correction),
 }
 
 /// Members of every proposal.
@@ -129,6 +131,14 @@ pub struct Generate {
     /// How long the key signs once active.
     #[arg(long, default_value = "90d", value_parser = duration::parse)]
     lifetime: Duration,
+}
+
+#[derive(Debug, Args)]
+pub struct Correction {
+    #[command(flatten)]
+    input: ProposalArgs,
+    #[command(flatten)]
+    leaves: clock::Leaves,
 }
 
 #[derive(Debug, Args)]
@@ -211,6 +221,11 @@ async fn with_service(
     let service = open.ceremonies(world);
     match command {
         Command::New(New::Generate(new)) => generate(&open, new, world, output).await,
+        Command::New(New::ClockCorrection(new)) => {
+            let order = clock::correction(&open, new.leaves, world).await?;
+            let draft = Draft::CorrectClock(order);
+            propose(&open, world, None, new.input, draft, output).await
+        }
         Command::List => list(&open, output).await,
         Command::Show { ceremony } => {
             let report = service.report(&ceremony).await.map_err(failed)?;
@@ -334,14 +349,15 @@ async fn generate(
         activate_in: generate.activate_in.unwrap_or(safety).max(safety),
         lifetime: generate.lifetime,
     };
-    propose(open, world, generate.ring, generate.input, draft, output).await
+    let ring = Some(generate.ring);
+    propose(open, world, ring, generate.input, draft, output).await
 }
 
 /// Files the request and tells custodians what to do.
 pub async fn propose(
     open: &CliContext,
     world: &World,
-    ring: Name,
+    ring: Option<Name>,
     input: ProposalArgs,
     draft: Draft,
     output: &Output,

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 use trust::LOG_RING;
 use trust::tlog::note::VerifierKey;
 
-use super::{CliContext, World, prune};
+use super::{CliContext, World, clock, prune};
 use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
@@ -20,6 +20,9 @@ pub enum Command {
     Check,
     /// Print the log's verifier keys, for the policies of witnesses and verifiers.
     Vkey,
+    /// Show leaves whose time lies ahead of the clock, and how far the clocks of this machine and of the database
+    /// are apart.
+    Clock,
     /// Remove the bodies of signature leaves older than `log.retention`. Hashes and acts are kept.
     Prune(prune::Prune),
     /// Put back leaves that the database lacks after a fail-over or a restore, from what is published and what
@@ -42,6 +45,7 @@ pub async fn run(
     match command {
         Command::Check => check::run(path, world, output).await,
         Command::Vkey => vkey(path, world, output).await,
+        Command::Clock => clock::show(path, world, output).await,
         Command::Prune(command) => prune::run(path, command, world, output).await,
         Command::Recover(command) => recover::run(path, command, world, output).await,
         Command::Witness(command) => witness(command, world, output),

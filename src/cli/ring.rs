@@ -368,7 +368,7 @@ async fn proposed(
     output: &Output,
 ) -> Result<(), Failure> {
     if apply {
-        return ceremony::propose(open, world, ring, proposal, draft, output).await;
+        return ceremony::propose(open, world, Some(ring), proposal, draft, output).await;
     }
     output.result(&json!({"ring": ring, "applied": false}), String::new);
     output.remark("Nothing was proposed; run again with --apply.");

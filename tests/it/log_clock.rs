@@ -1,6 +1,7 @@
 //! A clock that was wrong: a ceremony says of leaves that they are not younger than a bound.
 
 use serde_json::{Value, json};
+use testkit::http::send;
 use trust::evidence::verify;
 use trust::leaf::Leaf;
 use trust::{Pin, Purpose, Request, Time};
@@ -222,4 +223,58 @@ fn a_corrected_log_alarms_no_monitor_and_an_uncorrected_one_does() {
     };
     let verified = trust::verify_transcript(&answer.body, &pin).expect("it holds");
     assert_eq!(verified.statement().request_digest.to_string(), id);
+}
+
+#[test]
+fn case_v1_what_a_wrong_clock_wrote_halts_the_log_until_a_ceremony_corrects_it() {
+    let installation = Installation::new();
+    installation.open_ring("atp");
+    installation.open_log();
+    let token = installation.grant("integrity-service", "signer:atp");
+    let body = json!({"format": "jws", "payload": base64url(b"record")});
+    let service = installation.serve();
+    let path = "/v1/rings/atp/sign?receipt=wait";
+    let signed = service.post(path, Some(&token), &body).ok();
+    stop(service);
+    installation.grant("another", "signer:atp");
+    let (index, _) = write_ahead(&installation);
+    let clock =
+        format!("UPDATE log_head SET clock = (SELECT time FROM log_leaf WHERE idx = {index})");
+    Database::open(&installation.sqlite_url()).run(&clock);
+
+    let service = installation.serve();
+    let health = || {
+        let ready = send(&service.operations, "GET", "/health/ready", &[], b"");
+        ready.expect("it answers").json().expect("JSON")
+    };
+    until("it says why it signs nothing", || {
+        let why = health()["parts"]["log"]["refused"].to_string();
+        why.contains("ahead of the clock")
+    });
+    let refused = service.post("/v1/rings/atp/sign", Some(&token), &body);
+    refused.problem(503, "log_unavailable");
+    assert_eq!(health()["serves"]["verification"], true);
+    let verdict = service.verdict(&member(&signed, "jws"));
+    assert_eq!(verdict, "VALID");
+    let grant = ["access", "grant", "a-third", "signer:atp"];
+    assert_eq!(installation.try_chancery(grant).code, Some(4));
+
+    let shown = installation.chancery(["log", "clock"]).json();
+    assert_eq!(shown["ahead"], json!([index, index]), "{shown}");
+    let ada = &installation.custodians[0];
+    let new = ["ceremony", "new", "clock-correction", "--reason", "a clock"];
+    let by = ["--proposer", &ada.id, "--key", text(ada.key_file())];
+    let proposed = installation.chancery(new.into_iter().chain(by)).json();
+    let id = member(&proposed, "ceremony");
+    installation.vote_all("approve", &id);
+    installation.chancery(["ceremony", "execute", &id]);
+    installation.vote_all("accept", &id);
+    until("it signs again", || {
+        service.post(path, Some(&token), &body).status == 200
+    });
+    let log = service.log();
+    assert!(log.contains("the log is halted"), "{log}");
+    assert!(log.contains("the log goes on"), "{log}");
+    stop(service);
+    assert_eq!(codes(&check(&installation)), [""; 0]);
 }

@@ -37,6 +37,7 @@ mod log_archive;
 mod log_check;
 mod log_clock;
 mod log_evidence;
+mod log_failover;
 mod log_kill;
 mod log_monitor;
 mod log_receipts;

@@ -23,6 +23,10 @@ pub const REFUSALS_NOT_WRITTEN: &str = "chancery_refusals_not_written_total";
 pub const TLS_CERTIFICATE_EXPIRES: &str = "chancery_tls_certificate_expires_timestamp_seconds";
 /// Gauge: how far the clock of this process is ahead of the database's.
 pub const CLOCK_OFFSET: &str = "chancery_clock_offset_seconds";
+/// Gauge: leaves that this replica answered with and no published checkpoint covers.
+pub const KEPT_LEAVES: &str = "chancery_log_kept_leaves";
+/// Gauge, 1 or 0: they are all of them.
+pub const KEPT_COMPLETE: &str = "chancery_log_kept_complete";
 /// Gauge: requests being answered now.
 pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
 /// Counter, label `answer` (`full`, `not_modified`): JWKS requests.
@@ -87,6 +91,14 @@ pub fn describe() {
         TLS_CERTIFICATE_EXPIRES,
         Unit::Seconds,
         "When the certificate of the API listener expires, Unix time."
+    );
+    describe_gauge!(
+        KEPT_LEAVES,
+        "Leaves that this replica answered with and no published checkpoint covers."
+    );
+    describe_gauge!(
+        KEPT_COMPLETE,
+        "Whether the kept leaves are all that no published checkpoint covers."
     );
     describe_gauge!(IN_FLIGHT, "Requests in flight.");
     describe_gauge!(

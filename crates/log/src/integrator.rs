@@ -50,7 +50,7 @@ pub enum Error {
     /// A database that was restored from a backup, or lost its tail.
     #[error(
         "the published checkpoint has {published} leaves, the database has {known}: the database \
-         is older than the log, and continuing would fork the log"
+         is older than the log, and continuing would fork the log; run `chancery log recover`"
     )]
     Behind { published: u64, known: u64 },
     /// Found beside the checkpoint.
@@ -168,6 +168,12 @@ impl<L: TreeStore> Integrator<L> {
     /// Holds database, tiles and what is published against each other, without taking part.
     pub async fn inspect(&mut self) -> Result<(), Error> {
         self.resume().await.map(drop)
+    }
+
+    /// How many leaves the world sees.
+    pub async fn published_size(&self) -> Result<u64, Error> {
+        let published = self.published().await?;
+        Ok(published.map_or(0, |checkpoint| checkpoint.size))
     }
 
     /// One round: take the lease, integrate, swap, sign, publish. After any error the next round

@@ -96,8 +96,11 @@ pub async fn open(
         looked: tokio::time::Instant::now(),
         witnesses,
         policy,
+        kept: settings.kept.clone(),
+        instance: instance.to_owned(),
         refused,
         incomplete,
+        saved: false,
     };
     Ok((proofs, runner))
 }

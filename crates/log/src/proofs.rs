@@ -15,6 +15,7 @@ use super::published::Published;
 use super::tiles::{self, Tiles};
 use store::{CheckpointRow, LeafRow, Store};
 use trust::log_acts::CorrectedTimes;
+use trust::log_clock::SKEW;
 
 /// Checkpoints that are looked at for one with enough witnesses; at two a second, half a minute.
 const LOOKED_AT: i64 = 64;
@@ -53,6 +54,31 @@ pub struct Receipt {
     pub before: Option<(u64, Time)>,
     /// The log's key that signed the checkpoint.
     pub log_kid: String,
+}
+
+/// When a leaf says that it was written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Existed {
+    pub at: Time,
+    /// Before the leaves of the checkpoint before it, by more than clocks differ: a row that was slipped in, or leaves
+    /// of a clock that ran ahead and are not corrected yet. Its time proves nothing.
+    pub backdated: bool,
+}
+
+fn existed(index: i64, time: i64, before: Option<(u64, Time)>, times: &CorrectedTimes) -> Existed {
+    let at = times.of(index.unsigned_abs(), Time::from_millis(time));
+    let floor = before.map(|(size, clock)| times.clock(size, clock));
+    Existed {
+        at,
+        backdated: floor.is_some_and(|floor| floor > at + SKEW),
+    }
+}
+
+impl Receipt {
+    /// What its leaf says of its time.
+    pub fn existed(&self, times: &CorrectedTimes) -> Existed {
+        existed(self.leaf.index, self.leaf.time, self.before, times)
+    }
 }
 
 impl Proofs {
@@ -118,13 +144,13 @@ impl Proofs {
         Ok(witnessed.or(first))
     }
 
-    /// Since when the leaf exists: not before the leaves of the checkpoint before it. Proven by the
-    /// tree as soon as a checkpoint covers it. What a wrong clock wrote is read as it was corrected.
+    /// Since when the leaf exists, by its own time; proven by the tree as soon as a checkpoint covers it. What a
+    /// wrong clock wrote is read as it was corrected.
     pub async fn existed_at(
         &self,
         index: i64,
         times: &CorrectedTimes,
-    ) -> Result<Option<Time>, Error> {
+    ) -> Result<Option<Existed>, Error> {
         let (time, before) = match self.receipt(index).await? {
             Some(receipt) => (receipt.leaf.time, receipt.before),
             None => {
@@ -134,9 +160,7 @@ impl Proofs {
                 (leaf.time, self.store.last_checkpoint().await?.map(clock))
             }
         };
-        let time = times.of(index.unsigned_abs(), Time::from_millis(time));
-        let floor = before.map(|(size, clock)| times.clock(size, clock));
-        Ok(Some(floor.map_or(time, |floor| time.max(floor))))
+        Ok(Some(existed(index, time, before, times)))
     }
 
     /// Holds the database's leaf against the tree: a row that was changed has no receipt.

@@ -2,6 +2,7 @@
 //! the witnesses are asked, in every replica: any of them may be the first to hear that this
 //! database is an old one.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,7 @@ use trust::leaf::ActKind;
 use trust::tlog::policy::WitnessPolicy;
 
 use super::integrator::{self, Integrator, Step};
+use super::kept;
 use super::proofs::is_witnessed;
 use super::published::Published;
 use super::witnesses::{Findings, Witnesses};
@@ -23,6 +25,12 @@ const PAUSE: Duration = Duration::from_secs(1);
 
 /// How often a replica that does not integrate looks at what is published.
 const LOOK: Duration = Duration::from_secs(20);
+
+const CHECKPOINT_LOST: &str = "a signed checkpoint is missing from the database, which is older than the log: run \
+    `chancery log recover`";
+
+/// How often kept leaves are compared with what is published.
+const FORGET: Duration = Duration::from_secs(2);
 
 /// Signatures that are put into the index together: the more of them, the fewer pages each one
 /// costs; and the longer the others wait for the database meanwhile.
@@ -40,12 +48,16 @@ pub struct LogRunner {
     pub published: watch::Sender<Published>,
     pub witnesses: Witnesses,
     pub policy: Option<Arc<WitnessPolicy>>,
+    /// Where kept leaves are left, and under which name.
+    pub kept: PathBuf,
+    pub instance: String,
     /// When this replica last held the database against what is published.
     pub looked: tokio::time::Instant,
     /// Why the log is halted by what this replica read; kept when the task is started again.
     pub refused: Option<Arc<str>>,
     /// Whether it is halted because leaves are missing from the database.
     pub incomplete: bool,
+    pub saved: bool,
 }
 
 impl LogRunner {
@@ -69,6 +81,7 @@ impl LogRunner {
         let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
         let mut halts = Halts::default();
+        let mut forgot = Instant::now();
         let mut indexed = Instant::now();
         loop {
             let alarm = findings.borrow().alarm();
@@ -85,11 +98,13 @@ impl LogRunner {
             if let Some(halted) = self.look().await {
                 halts.tell(&halted.why);
                 self.incomplete |= halted.incomplete;
+                self.save_kept();
                 self.publish(Some(halted.why), false).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
             halts.over();
+            self.forget_what_is_published(&mut forgot).await;
             let (step, looked) = self.step(self.refused.is_some()).await;
             match &step {
                 Ok(Step::Elsewhere) => integrates = false,
@@ -105,6 +120,7 @@ impl LogRunner {
             self.incomplete |= error.is_some_and(integrator::Error::is_incomplete);
             self.refused = still_refused(self.refused.take(), error, looked);
             self.incomplete &= self.refused.is_some();
+            self.save_kept();
             if let Err(error) = &step {
                 metrics::counter!("chancery_log_errors").increment(1);
                 match error.is_fatal() {
@@ -128,6 +144,33 @@ impl LogRunner {
                 () = tokio::time::sleep(pause) => {}
                 () = news.notified(), if !pause.is_zero() => {}
             }
+        }
+    }
+
+    /// What is published need not be kept any more; by what is stored, and not by a row, which may be lost.
+    async fn forget_what_is_published(&self, last: &mut Instant) {
+        if last.elapsed() < FORGET || self.store.kept_count() == (0, true) {
+            return;
+        }
+        *last = Instant::now();
+        if let Ok(size) = self.integrator.published_size().await {
+            self.store.covered(size.cast_signed());
+        }
+    }
+
+    /// What was answered and is not published, once when leaves turn out to be missing.
+    fn save_kept(&mut self) {
+        if std::mem::replace(&mut self.saved, self.incomplete) || !self.incomplete {
+            return;
+        }
+        let leaves = self.store.kept();
+        if let Err(error) = kept::save(&self.kept, &self.instance, &leaves) {
+            let directory = self.kept.display().to_string();
+            tracing::error!(
+                directory,
+                error = %error,
+                "the kept leaves were not written; take them from /log/kept of the operations listener"
+            );
         }
     }
 
@@ -176,7 +219,9 @@ impl LogRunner {
             let size = |row: Option<&CheckpointRow>| row.map(|row| row.size);
             // Under a running replica: it remembers what the database has forgotten.
             if size(last.as_ref()) < size(published.checkpoint.as_deref()) {
-                published.refused = Some("a signed checkpoint is missing from the database".into());
+                published
+                    .refused
+                    .get_or_insert_with(|| CHECKPOINT_LOST.into());
                 published.incomplete = true;
                 return true;
             }

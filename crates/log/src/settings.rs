@@ -34,6 +34,9 @@ pub struct Settings {
     /// How long bodies of signatures are kept.
     #[serde(with = "duration")]
     pub retention: Duration,
+    /// Where a replica that halts leaves what it answered and no published checkpoint covers: a directory
+    /// (relative to the configuration file).
+    pub kept: PathBuf,
     /// Whether partial tiles go when the full one is there; off for a store with object lock.
     pub remove_partial_tiles: bool,
 }
@@ -49,6 +52,7 @@ impl Default for Settings {
             witnesses: None,
             witness_timeout: Duration::from_secs(1),
             retention: Duration::from_secs(7 * 366 * 86_400),
+            kept: "kept".into(),
             remove_partial_tiles: true,
         }
     }
@@ -56,6 +60,7 @@ impl Default for Settings {
 
 impl Settings {
     pub fn resolve(&mut self, base: &Path) {
+        self.kept = base.join(&self.kept);
         if !self.tiles.contains("://") && Path::new(&self.tiles).is_relative() {
             self.tiles = base.join(&self.tiles).display().to_string();
         }

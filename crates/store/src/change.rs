@@ -352,6 +352,8 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
 impl Store {
     /// One change with its leaf; the index of the leaf.
     pub async fn commit(&self, change: &Change, leaf: &Leaf) -> Result<i64, Error> {
-        on!(self, engine => commit(engine, &self.fence, change, leaf))
+        let index = on!(self, engine => commit(engine, &self.fence, change, leaf))?;
+        self.kept.keep(std::iter::once((index, leaf.body.clone())));
+        Ok(index)
     }
 }

@@ -8,6 +8,7 @@ use secrecy::SecretString;
 
 use crate::error::Error;
 use crate::fence::Fence;
+use crate::kept::Kept;
 use crate::log_head;
 use crate::migrate::{self, Schema};
 use crate::postgres::{self, PostgresEngine};
@@ -29,6 +30,7 @@ pub struct Store {
     pub(crate) engine: AnyEngine,
     pub(crate) tail: Arc<tokio::sync::Mutex<Tail>>,
     pub(crate) fence: Arc<Fence>,
+    pub(crate) kept: Arc<Kept>,
 }
 
 #[derive(Clone)]
@@ -61,6 +63,7 @@ impl Store {
             engine,
             tail: Arc::default(),
             fence: Arc::default(),
+            kept: Arc::default(),
         })
     }
 

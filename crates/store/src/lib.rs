@@ -30,6 +30,7 @@ mod generation;
 mod housekeeping;
 mod idempotency;
 mod index;
+mod kept;
 mod key_effects;
 mod keys;
 mod leases;
@@ -72,6 +73,7 @@ pub use idempotency::{Idempotency, IdempotentAnswer};
 #[cfg(test)]
 pub use index::MAX_INDEXED;
 pub use index::Occurrence;
+pub use kept::KeptLeaf;
 pub use key_effects::KeyEffect;
 pub use keys::{KeyRow, KeyStatus};
 #[cfg(test)]

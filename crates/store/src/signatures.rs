@@ -226,6 +226,13 @@ impl Store {
         &self,
         batch: &[SignatureRecord],
     ) -> Result<Vec<SignatureOutcome>, Error> {
-        on!(self, engine => commit(engine, &self.fence, batch))
+        let outcomes = on!(self, engine => commit(engine, &self.fence, batch))?;
+        let leaves = batch.iter().zip(&outcomes);
+        self.kept
+            .keep(leaves.filter_map(|(record, outcome)| match outcome {
+                SignatureOutcome::Committed { index } => Some((*index, record.leaf.body.clone())),
+                _ => None,
+            }));
+        Ok(outcomes)
     }
 }

@@ -24,24 +24,7 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> io::Result<Self> {
-        let binaries = binaries()?;
-        let directory = tempfile::Builder::new().prefix("chancery-pg-").tempdir()?;
-        let account = account(directory.path())?;
-        if let Some((user, group)) = account {
-            chown(directory.path(), Some(user), Some(group))?;
-        }
-        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700))?;
-        let port = ports::claim()?;
-        let _watchdog = watchdog(directory.path())?;
-        let child = Mutex::new(None);
-        let server = Self {
-            binaries,
-            directory,
-            port,
-            account,
-            child,
-            _watchdog,
-        };
+        let server = Self::new()?;
         let data = server.data();
         let mut initdb = server.command("initdb");
         initdb.arg("-D").arg(&data);
@@ -58,6 +41,74 @@ impl Server {
         run(initdb)?;
         server.resume()?;
         Ok(server)
+    }
+
+    fn new() -> io::Result<Self> {
+        let binaries = binaries()?;
+        let directory = tempfile::Builder::new().prefix("chancery-pg-").tempdir()?;
+        let account = account(directory.path())?;
+        if let Some((user, group)) = account {
+            chown(directory.path(), Some(user), Some(group))?;
+        }
+        fs::set_permissions(directory.path(), fs::Permissions::from_mode(0o700))?;
+        let port = ports::claim()?;
+        let _watchdog = watchdog(directory.path())?;
+        Ok(Self {
+            binaries,
+            directory,
+            port,
+            account,
+            child: Mutex::new(None),
+            _watchdog,
+        })
+    }
+
+    /// Another server that follows this one by streaming replication, asynchronously.
+    pub fn standby(&self) -> io::Result<Self> {
+        let standby = Self::new()?;
+        let mut backup = standby.command("pg_basebackup");
+        backup.args([
+            "-h",
+            "127.0.0.1",
+            "-p",
+            &self.port.to_string(),
+            "-U",
+            "chancery",
+        ]);
+        backup.arg("-D").arg(standby.data());
+        backup.args(["--write-recovery-conf", "--checkpoint=fast", "--no-sync"]);
+        run(backup)?;
+        standby.resume()?;
+        Ok(standby)
+    }
+
+    /// A standby hears nothing more of its primary, as on a network that is slow or cut.
+    pub fn disconnect(&self) -> io::Result<()> {
+        run(self.psql("postgres", "ALTER SYSTEM SET primary_conninfo = ''"))?;
+        run(self.psql("postgres", "SELECT pg_reload_conf()"))?;
+        let until = Instant::now() + Duration::from_secs(30);
+        while self.one("SELECT count(*) FROM pg_stat_wal_receiver")? != "0" {
+            if Instant::now() > until {
+                return Err(io::Error::other("the standby is still connected"));
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        Ok(())
+    }
+
+    /// A standby becomes a primary.
+    pub fn promote(&self) -> io::Result<()> {
+        run(self.psql("postgres", "SELECT pg_promote()"))
+    }
+
+    /// One value, as the superuser.
+    fn one(&self, sql: &str) -> io::Result<String> {
+        let output = self.psql("postgres", sql).output()?;
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
     }
 
     /// Starts it, at first or again.

@@ -7,7 +7,7 @@ use crate::request::ClockCorrection;
 use serde::{Deserialize, Serialize};
 
 /// How far a leaf may be behind an earlier one: replicas have clocks of their own.
-const SKEW: Duration = Duration::from_secs(5 * 60);
+pub const SKEW: Duration = Duration::from_secs(5 * 60);
 
 /// Peaks that are told apart.
 const PEAKS: usize = 100;

@@ -279,7 +279,7 @@ impl Fixture {
     async fn ceremony(&self, ring: &str, draft: Draft) {
         let revokes = matches!(draft, Draft::Revoke { .. });
         let proposal = ProposalInput {
-            ring: ring.parse().unwrap(),
+            ring: Some(ring.parse().unwrap()),
             proposer: "carol".parse().unwrap(),
             reason: "a test".to_owned(),
             ticket: None,

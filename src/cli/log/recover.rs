@@ -122,15 +122,7 @@ fn human(plan: &RecoveryPlan) -> String {
 fn read(file: &Path) -> Result<Kept, Failure> {
     let usage = |why: String| Failure::usage(format!("{}: {why}", file.display()));
     let text = std::fs::read_to_string(file).map_err(|error| usage(error.to_string()))?;
-    let mut kept = Kept::new();
-    for (number, line) in (1..).zip(text.lines()) {
-        let leaf = line.split_once(' ').and_then(|(index, body)| {
-            let body = trust::base64url::decode(body)?;
-            Some((index.parse().ok()?, body))
-        });
-        kept.push(leaf.ok_or_else(|| usage(format!("line {number} is no kept leaf")))?);
-    }
-    Ok(kept)
+    log::kept::read(&text).map_err(|line| usage(format!("line {line} is no kept leaf")))
 }
 
 fn failed(error: RecoverError) -> Failure {

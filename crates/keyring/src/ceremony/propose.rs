@@ -7,7 +7,7 @@ use trust::approval::Approval;
 use trust::format::V1;
 use trust::life::Revocation;
 use trust::place::{Pkcs11Place, Place};
-use trust::request::{CkaId, Nonce, RevocationReason};
+use trust::request::{CkaId, ClockCorrection, Nonce, RevocationReason};
 use trust::tally::{Obstacle, Standing};
 use trust::{
     Ceremony, Destroy, DestroyKey, Generate, KeyPurpose, KeyState, Kid, Line, Name, Operation,
@@ -23,7 +23,8 @@ use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
 /// What somebody wants to be done.
 pub struct ProposalInput {
-    pub ring: Name,
+    /// Of operations on one ring.
+    pub ring: Option<Name>,
     pub proposer: Name,
     pub reason: String,
     pub ticket: Option<String>,
@@ -49,6 +50,8 @@ pub enum Draft {
         reason: RevocationReason,
         compromised_since: Option<Time>,
     },
+    /// Leaves that a wrong clock wrote.
+    CorrectClock(ClockCorrection),
 }
 
 impl CeremonyService {
@@ -66,10 +69,13 @@ impl CeremonyService {
                 input.proposer
             )));
         }
-        let ring = snapshot
-            .rings
-            .get(input.ring.as_str())
-            .ok_or_else(|| Error::Unfit(format!("unknown ring {}", input.ring)))?;
+        let ring = || {
+            let name = input.ring.as_ref();
+            let name = name.ok_or_else(|| Error::Unfit("a ring is needed".to_owned()))?;
+            let ring = snapshot.rings.get(name.as_str());
+            let ring = ring.ok_or_else(|| Error::Unfit(format!("unknown ring {name}")))?;
+            Ok::<_, Error>((name, ring))
+        };
         let now = self.env.now();
         let operation = match input.draft {
             Draft::Generate {
@@ -78,10 +84,11 @@ impl CeremonyService {
                 activate_in,
                 lifetime,
             } => {
+                let (name, ring) = ring()?;
                 let number = self.next_number(ring).await?;
                 let activate_at = now + activate_in;
                 Operation::Generate(Generate {
-                    ring: input.ring.clone(),
+                    ring: name.clone(),
                     number,
                     purpose: KeyPurpose::Sign {
                         algorithm: ring.algorithm,
@@ -106,12 +113,17 @@ impl CeremonyService {
                     predecessor: ring.keys.last().map(|key| key.kid.clone()),
                 })
             }
-            Draft::Destroy { kid } => destroy(&input.ring, ring, kid)?,
+            Draft::Destroy { kid } => {
+                let (name, ring) = ring()?;
+                destroy(name, ring, kid)?
+            }
+            Draft::CorrectClock(order) => Operation::ClockCorrection(order),
             Draft::Revoke {
                 kid,
                 reason,
                 compromised_since,
             } => {
+                let (name, ring) = ring()?;
                 let key = find(ring, &kid)?;
                 let revocation = Revocation {
                     reason,
@@ -129,7 +141,7 @@ impl CeremonyService {
                     )));
                 }
                 Operation::Revoke(Revoke {
-                    ring: input.ring.clone(),
+                    ring: name.clone(),
                     number: key.number,
                     kid,
                     reason,

@@ -129,7 +129,7 @@ impl Installation {
 
     pub fn proposal(&self, ring: &str, draft: Draft) -> ProposalInput {
         ProposalInput {
-            ring: ring.parse().unwrap(),
+            ring: Some(ring.parse().unwrap()),
             proposer: "carol".parse().unwrap(),
             reason: "a test".to_owned(),
             ticket: None,

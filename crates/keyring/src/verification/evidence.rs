@@ -30,6 +30,11 @@ pub enum NoEvidence {
     NotFound,
     #[error("leaf {0} does not record a signature")]
     NotASignature(i64),
+    /// No verdict could rest on it.
+    #[error(
+        "the time of leaf {0} is before that of earlier leaves: an operator has to look (`chancery log check`)"
+    )]
+    Backdated(i64),
     /// A finding: what we sign is logged.
     #[error("the signature is not in the log")]
     NotInLog,
@@ -125,6 +130,10 @@ impl EvidenceBuilder {
         self.complete()?;
         let receipt = self.proofs.receipt(index).await?;
         let receipt = receipt.ok_or(NoEvidence::NotFound)?;
+        let times = self.keys.times().await?;
+        if receipt.existed(&times).backdated {
+            return Err(NoEvidence::Backdated(index));
+        }
         let kid = match Leaf::parse(receipt.leaf.body.as_bytes()) {
             Ok(Leaf::Signature(leaf)) => leaf.kid,
             _ => return Err(NoEvidence::NotASignature(index)),

@@ -1,8 +1,8 @@
 //! Since when a signature exists: by its row, and where that decides, by the tree itself.
 //!
 //! A row alone is what a database says. The tree has it only if the row is the leaf that was
-//! integrated, and a leaf cannot be older than the leaves of the checkpoint before it, whatever
-//! time it claims: that is how a row that was slipped in and dated back comes out.
+//! integrated. A leaf whose time is before the leaves of the checkpoint before it was slipped in and dated back, or a
+//! clock ran ahead: its time proves nothing. Any other counts with its own time, as in an evidence file (case V1).
 
 use trust::verdict::Existence;
 use trust::{Kid, Time};
@@ -55,7 +55,19 @@ pub(super) async fn proven(
         }
         Err(error) => return Err(Error::Tree(std::sync::Arc::new(error))),
     };
-    Ok(at.map(|at| logged(entry, at)))
+    Ok(at.map(|existed| match existed.backdated {
+        false => logged(entry, existed.at),
+        true => {
+            remarks.push(
+                "its time is before that of earlier leaves and proves nothing: `chancery log check` says which"
+                    .to_owned(),
+            );
+            Logged {
+                index: entry.index,
+                existence: None,
+            }
+        }
+    }))
 }
 
 /// What stands behind an act of the key in the log came after it, whatever time it claims: as in

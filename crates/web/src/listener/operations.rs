@@ -21,6 +21,7 @@ pub fn router(state: &SharedState) -> Router {
         .route("/health/ready", get(health::ready))
         .route("/health/ready/{part}", get(health::ready_for))
         .route("/health/ready/signing/{ring}", get(health::ready_to_sign))
+        .route("/log/kept", get(kept))
         .fallback(|| async { Problem::new(Code::NotFound, "not found") })
         .method_not_allowed_fallback(|| async {
             Problem::new(Code::MethodNotAllowed, "only GET is allowed")
@@ -35,6 +36,15 @@ async fn write_problems(request: Request, next: Next) -> Response {
         Some(problem) => problem::finish(&problem, "operations", &response),
         None => response,
     }
+}
+
+/// What this replica answered with and no published checkpoint covers, for `chancery log recover`.
+async fn kept(State(state): State<SharedState>) -> Response {
+    bytes_of(
+        log::kept::write(&state.services.store.kept()),
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+        NO_STORE,
+    )
 }
 
 /// Prometheus' text format. Gauges are read at the scrape, so they are never older than it.
@@ -64,6 +74,9 @@ fn read_gauges(state: &ServerState) {
     for (what, count) in token.counters {
         metrics::counter!(names::HSM_EVENTS, "what" => what).absolute(count);
     }
+    let (kept, complete) = state.services.store.kept_count();
+    gauge!(names::KEPT_LEAVES).set(kept as f64);
+    gauge!(names::KEPT_COMPLETE).set(if complete { 1.0 } else { 0.0 });
     gauge!(names::IN_FLIGHT).set(state.layer.limits.in_flight() as f64);
 
     let snapshot = state.services.keys.current();

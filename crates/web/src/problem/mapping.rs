@@ -119,6 +119,7 @@ impl From<verification::NoEvidence> for Problem {
             E::NotFound | E::NotASignature(_) => {
                 Self::new(Code::NotFound, error.to_string()).about("index")
             }
+            E::Backdated(_) => Self::new(Code::LogUnavailable, error.to_string()),
             E::NotInLog => Self::new(Code::NotInLog, error.to_string()),
             E::BadSignature(ref why) => Self::new(Code::BadSignature, why.clone()),
             E::Broken(_) => Self::caused_by(Code::Internal, &error),
