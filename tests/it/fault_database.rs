@@ -223,8 +223,15 @@ fn case_a6_a_service_waits_for_a_migration_and_not_for_an_older_program() {
     let mut migrate = installation.command();
     migrate.arg("migrate").envs(elsewhere);
     assert_eq!(run(&mut migrate, b"").code, Some(0));
-    // There is no genesis, which is nothing that it waits for.
-    assert_eq!(service.child.wait().expect("a status").code(), Some(3));
+    until("it serves", || {
+        asks(&service, "/health/ready").is_some_and(|answer| answer.status == 200)
+    });
+    assert!(
+        service.log().contains("the database is available"),
+        "{}",
+        service.log()
+    );
+    service.child.terminate();
 
     let mut database = Database::open(&url);
     database.run("UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)");

@@ -14,7 +14,7 @@ use super::proofs::is_witnessed;
 use super::published::Published;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
-use base::{Env, Tasks};
+use base::{Env, Tasks, Trouble};
 use store::{CheckpointRow, Store};
 use trust::error_chain;
 
@@ -66,14 +66,17 @@ impl LogRunner {
         // ends: what is not answered in time counts as asked.
         let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
+        let mut trouble = Trouble::default();
         let mut indexed = Instant::now();
         loop {
             let alarm = findings.borrow().alarm();
             if let Some(alarm) = alarm {
-                metrics::counter!("chancery_log_errors").increment(1);
-                tracing::error!(error = error_chain(&*alarm), "the log is halted");
-                self.publish(Some(Arc::from(error_chain(&*alarm))), false)
-                    .await;
+                metrics::counter!(base::names::LOG_ERRORS).increment(1);
+                let why = error_chain(&*alarm);
+                if trouble.is(&why).is_some() {
+                    tracing::error!(error = why, "the log is halted");
+                }
+                self.publish(Some(why.into()), false).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
@@ -90,14 +93,18 @@ impl LogRunner {
             };
             self.refused = still_refused(self.refused.take(), step.as_ref().err(), looked);
             if let Err(error) = &step {
-                metrics::counter!("chancery_log_errors").increment(1);
+                metrics::counter!(base::names::LOG_ERRORS).increment(1);
+                let why = error_chain(error);
+                let told = trouble.is(&why);
                 match error.is_fatal() {
-                    true => tracing::error!(error = error_chain(error), "the log is halted"),
-                    false => tracing::warn!(
-                        error = error_chain(error),
-                        "integration of the log failed; retrying"
-                    ),
+                    true if told.is_some() => tracing::error!(error = why, "the log is halted"),
+                    false if told.is_some() => {
+                        tracing::warn!(error = why, "integration of the log failed; retrying");
+                    }
+                    _ => {}
                 }
+            } else if self.refused.is_none() && trouble.is_over() {
+                tracing::info!("the log is integrated again");
             }
             self.publish(self.refused.clone(), integrates).await;
             // Whatever became of the tree; but one replica is enough.
