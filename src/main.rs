@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod reload;
 mod start;
 mod telemetry;
 
@@ -72,7 +73,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         config::Format::Json => telemetry::Format::Json,
         config::Format::Text => telemetry::Format::Text,
     };
-    telemetry::init(&config.telemetry.filter, format)
+    let filter = telemetry::init(&config.telemetry.filter, format)
         .map_err(|error| Failure::new(Code::Usage, error))?;
     // From here on a hang-up does not end the process.
     let hangup = Hangup::new();
@@ -157,6 +158,15 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         (signing.clone(), instance.clone()),
         |(signing, instance)| Box::pin(signing.clone().probe(instance.clone())),
     );
+    let followed = reload::Reload {
+        file: path.to_owned(),
+        environment: world.environment.clone(),
+        config: config.clone(),
+        filter,
+        verification: verification.clone(),
+        hangup: Hangup::new(),
+    };
+    tasks.start("reload", followed, |reload| Box::pin(reload.follow()));
     warn_of_unfinished(&store).await;
     let services = web::Services {
         keys,

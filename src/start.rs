@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use base::Repeats;
+use base::Trouble;
 use keyring::keys::{self, Keys};
 use store::{Database, Store};
 use tokio::time::sleep;
@@ -25,13 +25,12 @@ pub async fn open(
     settings: &keys::Settings,
     starting: &web::Starting,
 ) -> Result<(Store, Arc<Keys>), Failure> {
-    let repeats = Repeats::default();
+    let mut trouble = Trouble::default();
     let mut pause = FIRST_PAUSE;
-    let mut said = String::new();
     loop {
         let error = match attempt(database, settings).await {
             Ok(opened) => {
-                if !said.is_empty() {
+                if trouble.is_over() {
                     tracing::info!("the database is available; starting");
                 }
                 return Ok(opened);
@@ -44,12 +43,10 @@ pub async fn open(
             }
             Err(error) => return Err(from_keys(error)),
         };
-        let again = repeats.happened("database").is_some();
-        if again || said != error {
+        if trouble.is(&error).is_some() {
             tracing::error!(error, "waiting for the database");
         }
         starting.waits_for(format!("waiting for the database: {error}"));
-        said = error;
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }

@@ -1,14 +1,14 @@
 //! What the service says about itself: events by `tracing`, figures by `metrics`.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
-use tracing_subscriber::EnvFilter;
 use tracing_subscriber::filter::ParseError;
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::{SubscriberInitExt as _, TryInitError};
+use tracing_subscriber::{EnvFilter, Registry, reload};
 
-use base::names::{LATENCY_BUCKETS, describe};
+use base::names::{GROUP_COMMIT_LEAVES, LATENCY_BUCKETS, LEAVES_BUCKETS, describe};
 pub use metrics_exporter_prometheus::PrometheusHandle as Figures;
 
 /// How events are written.
@@ -31,14 +31,17 @@ pub enum Error {
     },
     #[error("the tracing subscriber could not be installed")]
     Subscriber(#[source] TryInitError),
+    #[error("the telemetry filter could not be replaced")]
+    Replace(#[source] reload::Error),
     #[error("the metrics recorder could not be installed")]
     Recorder(#[source] BuildError),
 }
 
 /// Sends events to standard error, so that standard output stays the command's answer. `filter`
 /// is in the syntax of `tracing-subscriber`'s `EnvFilter`, for instance `info,hsm=debug`.
-pub fn init(filter: &str, format: Format) -> Result<(), Error> {
-    let registry = tracing_subscriber::registry().with(parse(filter)?);
+pub fn init(filter: &str, format: Format) -> Result<Filter, Error> {
+    let (layer, handle) = reload::Layer::new(parse(filter)?);
+    let registry = tracing_subscriber::registry().with(layer);
     match format {
         Format::Json => registry
             .with(
@@ -52,11 +55,23 @@ pub fn init(filter: &str, format: Format) -> Result<(), Error> {
             .with(
                 tracing_subscriber::fmt::layer()
                     .with_target(false)
+                    .with_ansi(io::stderr().is_terminal())
                     .with_writer(io::stderr),
             )
             .try_init(),
     }
-    .map_err(Error::Subscriber)
+    .map_err(Error::Subscriber)?;
+    Ok(Filter(handle))
+}
+
+/// The filter in use.
+pub struct Filter(reload::Handle<EnvFilter, Registry>);
+
+impl Filter {
+    /// After an error the old one stays.
+    pub fn replace(&self, filter: &str) -> Result<(), Error> {
+        self.0.reload(parse(filter)?).map_err(Error::Replace)
+    }
 }
 
 fn parse(filter: &str) -> Result<EnvFilter, Error> {
@@ -81,6 +96,10 @@ pub fn record_metrics() -> Result<Figures, Error> {
 fn recorder() -> Result<PrometheusBuilder, Error> {
     PrometheusBuilder::new()
         .set_buckets_for_metric(Matcher::Suffix("_seconds".to_owned()), &LATENCY_BUCKETS)
+        .and_then(|builder| {
+            let leaves = Matcher::Full(GROUP_COMMIT_LEAVES.to_owned());
+            builder.set_buckets_for_metric(leaves, &LEAVES_BUCKETS)
+        })
         .map_err(Error::Recorder)
 }
 

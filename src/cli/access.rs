@@ -141,6 +141,7 @@ async fn list(open: &CliContext, world: &World, output: &Output) -> Result<(), F
     let state = |row: &CredentialRow| match row.withdrawn_at {
         Some(_) => "withdrawn",
         None if row.expires_at.is_some_and(|at| at <= now) => "expired",
+        None if access::grant::useless(row).is_some() => "never matches",
         None => "live",
     };
     let shown: Vec<_> = rows

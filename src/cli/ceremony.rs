@@ -271,6 +271,15 @@ async fn with_service(
             let report = service.accept(&accept.ceremony, &signature).await;
             let report = report.map_err(failed)?;
             output.result(&report, || report.to_string());
+            let enough = report
+                .acceptances_needed
+                .is_some_and(|needed| report.accepted_by.len() >= needed);
+            if let (true, "generate", Some(ring)) = (enough, report.operation, &report.ring) {
+                output.remark(format!(
+                    "The key is published from now on. It can sign when it has been published for {} (publish_safety): then run `chancery ring rotate {ring} --apply`.",
+                    base::settings::duration::spelled(open.config.publication.publish_safety)
+                ));
+            }
             Ok(())
         }
         Command::Reject(reject) => object(&service, Purpose::Reject, &reject, output).await,

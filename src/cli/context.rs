@@ -12,6 +12,7 @@ use keyring::keys::{self, Keys, Settings, Snapshot};
 use log::{Event, Log};
 use store::{Change, Store};
 use token::Executor;
+use trust::actor::Actor;
 use trust::tlog::note::VerifierKey;
 use verify::output::{Code, Failure};
 
@@ -49,7 +50,11 @@ impl CliContext {
         Ok(Self {
             log: Log::new(store.clone()),
             // The kernel's word first; the name is only for people.
-            actor: format!("cli:{}:{name}", rustix::process::getuid().as_raw()),
+            actor: Actor::Cli {
+                uid: rustix::process::getuid().as_raw(),
+                name: &name,
+            }
+            .to_string(),
             program: world.program.clone(),
             store,
             settings,

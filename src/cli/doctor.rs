@@ -12,7 +12,7 @@ use serde_json::json;
 
 use super::{World, config};
 use check::{bad, good};
-use database::{database, history, trust_and_keys};
+use database::{credentials, database, history, trust_and_keys};
 use listeners::{addresses, start, tls};
 use log::{log, witnesses};
 use token::{executor, signing, token};
@@ -34,6 +34,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
             if let Some((store, keys)) = known {
                 checks.push(log(&config, world, &store, &keys, pool.clone()).await);
                 checks.extend(history(&config, &keys));
+                checks.extend(credentials(&store).await);
                 if let Some(pool) = pool {
                     checks.extend(signing(&keys, &pool, world).await);
                 }

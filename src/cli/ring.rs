@@ -228,8 +228,11 @@ async fn create(
         )
     });
     output.remark(match create.apply {
-        true => "Created. Generate its first key with `chancery ceremony new generate`.",
-        false => "Nothing was changed; run again with --apply.",
+        true => format!(
+            "Created. Generate its first key with `chancery ceremony new generate`. The ring signs when that key has been published for {} (publish_safety) and `chancery ring rotate {} --apply` has made it the primary.",
+            base::settings::duration::spelled(open.config.publication.publish_safety), create.name
+        ),
+        false => "Nothing was changed; run again with --apply.".to_owned(),
     });
     Ok(())
 }

@@ -204,6 +204,7 @@ fn health_and_metrics_are_on_their_own_listener() {
     world
         .sign("es256", r#"{"format":"jws","payload":"AQID"}"#)
         .ok();
+    get(&world, "/.well-known/jwks.json", &[]).ok();
     let metrics = String::from_utf8(operations("/metrics").into_body()).expect("text");
     for name in [
         "chancery_signatures_total",
@@ -212,8 +213,53 @@ fn health_and_metrics_are_on_their_own_listener() {
     ] {
         assert!(metrics.contains(name), "{name}: {metrics}");
     }
+    case_c6_every_figure_is_named_and_described(&metrics);
     for path in ["/health/live", "/metrics"] {
         get(&world, path, &[]).problem(404, "not_found");
     }
     assert_eq!(get(&world, "/openapi.json", &[]).ok()["openapi"], "3.1.0");
+}
+
+/// Names, types and help of what a running service exposes.
+fn case_c6_every_figure_is_named_and_described(metrics: &str) {
+    let mut types = 0;
+    for line in metrics.lines() {
+        let Some(rest) = line.strip_prefix("# TYPE ") else {
+            continue;
+        };
+        let (name, kind) = rest.split_once(' ').expect("a name and a type");
+        types += 1;
+        assert!(
+            metrics.contains(&format!("# HELP {name} ")),
+            "{name} has no help"
+        );
+        assert_ne!(kind, "summary", "{name} has no buckets");
+        assert_eq!(
+            name.ends_with("_total"),
+            kind == "counter",
+            "{name} is a {kind}"
+        );
+    }
+    assert!(types > 20, "{metrics}");
+    let value = |name: &str| {
+        let line = metrics.lines().find(|line| line.starts_with(name));
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        value.unwrap_or_else(|| panic!("no {name} in {metrics}"))
+    };
+    let jwks = "chancery_http_requests_total{route=\"/.well-known/jwks.json\",status=\"2xx\"}";
+    assert!(value(jwks) >= 1.0);
+    for (name, least) in [
+        ("chancery_database_up", 1.0),
+        ("chancery_database_writable", 1.0),
+        ("chancery_log_waiting_leaves", 0.0),
+        ("chancery_log_integrates", 1.0),
+        ("chancery_build_info{", 1.0),
+        ("process_start_time_seconds", 1_577_836_800.0),
+        ("process_resident_memory_bytes", 1.0),
+        ("process_max_fds", value("process_open_fds")),
+        ("chancery_keys{ring=\"es256\",state=\"primary\"}", 1.0),
+    ] {
+        assert!(value(name) >= least, "{name}: {metrics}");
+    }
+    assert!(value("chancery_log_halted") == 0.0);
 }

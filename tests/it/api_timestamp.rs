@@ -1,5 +1,7 @@
 //! RFC 3161 tokens of an authority made by OpenSSL, as proof that a signature existed.
 
+use std::fs;
+
 use serde_json::{Value, json};
 
 use super::api_verdicts::{behind_the_service, state_is};
@@ -7,7 +9,7 @@ use crate::support::authority::Authority;
 use crate::support::database::Database;
 use crate::support::installation::{Installation, Service, base64url, member};
 use crate::support::load::sig_hash;
-use crate::support::process::until;
+use crate::support::process::{signal, until};
 
 const RETIRING: &str = "retiring";
 const SUPERSEDED: &str = "superseded";
@@ -282,4 +284,53 @@ fn without_an_authority_no_token_counts(installation: &Installation, jws: &str, 
         assert_eq!(said.code, Some(2), "{said:?}");
         assert!(said.stderr.contains("timestamp_authorities"), "{said:?}");
     }
+}
+
+/// What is read again at a hang-up, and what is said of everything else.
+#[test]
+fn case_a4_a_hang_up_reads_authorities_and_the_filter_again() {
+    let installation = Installation::new();
+    let clock = Authority::new(&installation, "clock");
+    let _stranger = Authority::new(&installation, "stranger");
+    installation.open_ring(RETIRING);
+    let signer = installation.grant("integrity-service", &format!("signer:{RETIRING}"));
+    let file = |name: &str| installation.file(name);
+    let trust = |name: &str| fs::copy(file(name), file("trusted.pem")).expect("copied");
+    trust("stranger-root.pem");
+    let edit = |from: &str, to: &str| {
+        let text = fs::read_to_string(file("chancery.toml")).expect("the configuration");
+        assert!(text.contains(from), "{text}");
+        fs::write(file("chancery.toml"), text.replace(from, to)).expect("written");
+    };
+    let section = "[verification]\ntimestamp_authorities = [\"trusted.pem\"]\n\n[telemetry]\n";
+    edit("[telemetry]\n", section);
+    let service = installation.serve();
+    let jws = service.jws(RETIRING, &signer, b"stamped");
+    let token = clock.stamp(&signature_of(&jws));
+    let counts = || asked(&service, &jws, Some(&token))["timestamp"].is_object();
+    assert!(!counts());
+
+    let hang_up = || signal("HUP", service.child.id());
+    let says = |words: &str| until(words, || service.log().contains(words));
+    trust("clock-root.pem");
+    hang_up();
+    until("the other authority is trusted", counts);
+    // What cannot be used changes nothing.
+    fs::write(file("trusted.pem"), "nothing").expect("written");
+    hang_up();
+    says("the time-stamp authorities cannot be used; the old ones stay in use");
+    assert!(counts());
+    edit("[telemetry]\n", "[telemetry]\nfilter = \"info,=x=\"\n");
+    hang_up();
+    says("telemetry.filter cannot be used; the old one stays in use");
+    edit("info,=x=", "info,web=debug");
+    edit("drain_delay_ms = 0", "drain_delay_ms = 1");
+    hang_up();
+    says("the filter of the service log was replaced");
+    says("changed settings of these sections need a restart");
+    service
+        .post("/v1/verify", None, &json!({}))
+        .problem(400, "invalid_request");
+    says("request refused");
+    assert!(counts());
 }

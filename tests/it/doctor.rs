@@ -51,6 +51,11 @@ fn case_w6_doctor_finds_what_would_stop_serve() {
     let service = installation.serve();
     let published = installation.file("log/checkpoint");
     until("a checkpoint is published", || published.exists());
+    until("its age is told", || {
+        service
+            .metric("chancery_log_checkpoint_age_seconds")
+            .is_some()
+    });
     let good = rows(&installation, &[]);
     assert!(good.iter().all(|row| row["good"] == true), "{good:?}");
     for what in ["API listener", "operations listener"] {

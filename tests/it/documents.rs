@@ -41,14 +41,26 @@ fn code(text: &str) -> Vec<String> {
     found
 }
 
+/// What stands after the name of the program, and after the variables before it.
+fn of_chancery(line: &str) -> Option<&str> {
+    if let Some(rest) = line.strip_prefix("chancery ") {
+        return Some(rest);
+    }
+    let (variables, rest) = line.split_once(" chancery ")?;
+    variables.starts_with("CHANCERY_").then_some(rest)
+}
+
 /// The commands of `chancery` in a piece of code: sub-commands, and the options given to them.
 fn commands(code: &str) -> Vec<(Vec<String>, Vec<String>)> {
     let mut found = Vec::new();
     for line in code.split(['#', '>', '|']) {
-        let Some(rest) = line.trim().strip_prefix("chancery ") else {
+        let Some(rest) = of_chancery(line.trim()) else {
             continue;
         };
-        let words: Vec<&str> = rest.split_whitespace().collect();
+        let mut words: Vec<&str> = rest.split_whitespace().collect();
+        if words.first() == Some(&"--config") {
+            words.drain(..words.len().min(2));
+        }
         let names = |word: &&&str| {
             word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
         };
@@ -94,6 +106,45 @@ fn every_command_of_the_documents_exists() {
         seen.len() > 10,
         "only {seen:?} found: is that reading the documents?"
     );
+}
+
+/// What errors, `doctor` and help texts advise.
+#[test]
+fn case_c8_every_command_that_is_advised_exists() {
+    let mut files = vec![
+        repository("src"),
+        repository("crates"),
+        repository("deploy"),
+    ];
+    let mut advised = BTreeSet::new();
+    while let Some(file) = files.pop() {
+        if file.is_dir() {
+            let entries = fs::read_dir(&file).expect("a directory");
+            files.extend(entries.map(|entry| entry.expect("an entry").path()));
+            continue;
+        }
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        for rest in text.split("`chancery ").skip(1) {
+            let command = rest.split('`').next().unwrap_or_default();
+            // Broken over two lines of a comment or of a string.
+            let joined = command
+                .split_whitespace()
+                .filter(|word| !["//", "///", "//!", "#", "\\", "--"].contains(word));
+            let joined = joined.collect::<Vec<_>>().join(" ");
+            advised.extend(commands(&format!("chancery {joined}")));
+        }
+    }
+    for (path, options) in &advised {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
+        let said = run(command.args(path).arg("--help"), b"");
+        let help = String::from_utf8_lossy(&said.stdout).into_owned();
+        assert_eq!(said.code, Some(0), "chancery {path:?}: {}", said.stderr);
+        for option in options {
+            let option = option.trim_end_matches([',', '.', '"']);
+            assert!(help.contains(option), "chancery {path:?} has no {option}");
+        }
+    }
+    assert!(advised.len() > 10, "{advised:?}");
 }
 
 #[test]
@@ -170,7 +221,7 @@ fn every_test_of_the_threat_model_exists() {
 
 #[test]
 fn every_configuration_shipped_is_accepted() {
-    for name in ["embedded", "luna", "azure"] {
+    for name in ["embedded", "postgres-softhsm", "luna", "azure"] {
         let file = repository(&format!("deploy/config/{name}.toml"));
         let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
         let said = run(

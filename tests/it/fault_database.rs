@@ -152,6 +152,38 @@ fn a_database_that_goes_and_comes_back_loses_nothing() {
     });
 }
 
+#[test]
+fn case_c7_a_database_that_is_away_is_told_once_and_again_when_it_is_back() {
+    let server = Server::start().expect("PostgreSQL starts");
+    let url = server.create_database("chancery_it").expect("a database");
+    let installation = Installation::on(directory(), &url);
+    let (_, signer, _) = open(&installation);
+    let service = installation.serve();
+    try_sign(&service, &signer).ok();
+    server.stop().expect("stopped");
+    until("it is noticed", || {
+        try_sign(&service, &signer).status == 503
+    });
+    for _ in 0..40 {
+        assert_eq!(try_sign(&service, &signer).status, 503);
+    }
+    until("it is told", || {
+        service.log().contains("no signature can be made")
+    });
+    let told = service.log();
+    let count = |words: &str| told.lines().filter(|line| line.contains(words)).count();
+    // At most one for each code, and one more if a minute has gone by.
+    assert!((1..=4).contains(&count("request failed")), "{told}");
+    assert!(count("integration of the log failed") <= 4, "{told}");
+    server.resume().expect("started");
+    until("it signs again by itself", || {
+        try_sign(&service, &signer).status == 200
+    });
+    until("it is told", || {
+        service.log().contains("signatures can be made again")
+    });
+}
+
 fn asks(service: &Service, path: &str) -> Option<crate::support::http::Answer> {
     send(&service.operations, "GET", path, &[], b"").ok()
 }
@@ -223,8 +255,15 @@ fn case_a6_a_service_waits_for_a_migration_and_not_for_an_older_program() {
     let mut migrate = installation.command();
     migrate.arg("migrate").envs(elsewhere);
     assert_eq!(run(&mut migrate, b"").code, Some(0));
-    // There is no genesis, which is nothing that it waits for.
-    assert_eq!(service.child.wait().expect("a status").code(), Some(3));
+    until("it serves", || {
+        asks(&service, "/health/ready").is_some_and(|answer| answer.status == 200)
+    });
+    assert!(
+        service.log().contains("the database is available"),
+        "{}",
+        service.log()
+    );
+    service.child.terminate();
 
     let mut database = Database::open(&url);
     database.run("UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)");

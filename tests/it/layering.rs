@@ -500,3 +500,32 @@ fn files_stay_short() {
     );
     assert_eq!(broken("src/main.rs", &"//\n".repeat(600)), []);
 }
+
+/// All names of metrics stand in one file, each with its help.
+#[test]
+fn case_c6_every_figure_has_its_name_in_one_place() {
+    let crates = sources(repository(), "crates").into_iter();
+    let all = crates.chain(sources(repository(), "src"));
+    for (file, text) in all {
+        for kind in ["counter", "gauge", "histogram"] {
+            let literal = format!("{kind}!(\"");
+            assert!(
+                !text.contains(&literal),
+                "{file}: name the {kind} in base/src/names.rs"
+            );
+        }
+    }
+    let names = fs::read_to_string(repository().join("crates/base/src/names.rs")).unwrap();
+    let described = names.split_once("pub fn describe()").unwrap().1;
+    for line in names
+        .lines()
+        .filter_map(|line| line.strip_prefix("pub const "))
+    {
+        let (name, rest) = line.split_once(':').unwrap();
+        let figure = rest.starts_with(" &str");
+        assert!(
+            !figure || described.contains(name),
+            "{name} is not described"
+        );
+    }
+}

@@ -274,7 +274,7 @@ fn case_v1_what_a_wrong_clock_wrote_halts_the_log_until_a_ceremony_corrects_it()
     });
     let log = service.log();
     assert!(log.contains("the log is halted"), "{log}");
-    assert!(log.contains("the log goes on"), "{log}");
+    assert!(log.contains("the log is integrated again"), "{log}");
     stop(service);
     assert_eq!(codes(&check(&installation)), [""; 0]);
 }

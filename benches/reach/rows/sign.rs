@@ -194,7 +194,7 @@ pub fn profiled(installation: &mut Installation, arguments: &Arguments) -> Resul
         connections: CONNECTIONS,
         pace: None,
     };
-    let group = |part: &str| installation.metric(&format!("chancery_group_commit_size_{part}"));
+    let group = |part: &str| installation.metric(&format!("chancery_group_commit_leaves_{part}"));
     let signer = Signer::new(installation, ES256, 1);
     let load = Load::start(plan, signer);
     sleep(WARM_UP);

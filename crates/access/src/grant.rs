@@ -3,7 +3,8 @@
 
 use std::net::IpAddr;
 
-use store::{NotAPrincipalName, PrincipalName};
+use store::{CredentialName, CredentialRow, NotAPrincipalName, PrincipalName};
+use trust::actor::is_reserved;
 
 /// Why nothing can be granted for a name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -12,7 +13,7 @@ pub enum GrantError {
     Principal(#[from] NotAPrincipalName),
     /// Acts of this principal would look like those of somebody else.
     #[error(
-        "the audit trail uses this name for others: `chancery`, `anonymous`, and names that begin with `custodian:`, `member:`, `cli:` or `anonymous@`"
+        "the audit trail uses this name for others: `chancery`, `anonymous`, and names that begin with `custodian:`, `member:`, `cli:`, `anonymous@`, `executor:`, `witness:` or `order:`"
     )]
     Reserved,
     #[error("give the name alone, without `DNS:`, `URI:`, `IP:` or `email:` before it")]
@@ -28,13 +29,24 @@ pub enum GrantError {
 /// A name for a principal.
 pub fn principal(text: &str) -> Result<PrincipalName, GrantError> {
     let name: PrincipalName = text.parse()?;
-    let lower = text.to_ascii_lowercase();
-    let begins = ["custodian:", "member:", "cli:", "anonymous@"];
-    let reserved = matches!(lower.as_str(), "chancery" | "anonymous")
-        || begins.iter().any(|begin| lower.starts_with(begin));
-    match reserved {
+    match is_reserved(text) {
         true => Err(GrantError::Reserved),
         false => Ok(name),
+    }
+}
+
+/// Why a row that an earlier version granted is of no use, if it is not.
+pub fn useless(row: &CredentialRow) -> Option<&'static str> {
+    if is_reserved(row.principal.as_str()) {
+        return Some(
+            "the audit trail uses the name of its principal for others, so it authenticates nobody",
+        );
+    }
+    match &row.name {
+        CredentialName::MtlsSan(san) if certificate_name(san).as_ref() != Ok(san) => {
+            Some("no certificate holds its name in this form, so it never matches")
+        }
+        _ => None,
     }
 }
 
@@ -80,6 +92,7 @@ mod tests {
             "chancery",
             "anonymous",
             "anonymous@192.0.2.1",
+            "executor:a",
         ] {
             assert_eq!(principal(text), Err(GrantError::Reserved), "{text}");
         }

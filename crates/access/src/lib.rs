@@ -7,6 +7,7 @@ pub mod grant;
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
+use trust::actor::is_reserved;
 use trust::{Sha256Digest, Time};
 
 use store::{CredentialName, CredentialRow, Rows};
@@ -52,7 +53,15 @@ impl Credentials {
     /// leaves the others as they are.
     pub fn new(rows: &Rows<CredentialRow>) -> Self {
         let mut all = Self::default();
+        let mut reserved = Vec::new();
         for row in rows.read.iter().filter(|row| row.withdrawn_at.is_none()) {
+            // Granted by an earlier version: what this principal does would look like the act of somebody else.
+            if is_reserved(row.principal.as_str()) {
+                if let CredentialName::MtlsSan(san) = &row.name {
+                    reserved.push(san.clone());
+                }
+                continue;
+            }
             let principal = Principal {
                 name: row.principal.as_str().into(),
                 roles: row.roles.as_slice().into(),
@@ -69,7 +78,7 @@ impl Credentials {
         }
         let sans = rows.unreadable.iter();
         let sans = sans.filter_map(CredentialRow::unreadable_san);
-        all.unreadable_sans = sans.map(str::to_owned).collect();
+        all.unreadable_sans = sans.map(str::to_owned).chain(reserved).collect();
         all
     }
 
@@ -201,6 +210,29 @@ mod tests {
         assert!(all.by_sans(["a.example"], at(0)).is_some());
         for sans in [["a.example", "b.example"], ["b.example", "a.example"]] {
             assert!(all.by_sans(sans, at(0)).is_none());
+        }
+    }
+
+    #[test]
+    fn case_w2_an_old_row_with_a_reserved_name_authenticates_nobody() {
+        let san = |name: &str| CredentialName::MtlsSan(name.to_owned());
+        let all = Credentials::new(&Rows {
+            read: vec![
+                row(token("old"), "custodian:mary", "operator"),
+                row(san("old.example"), "Chancery", "operator"),
+                row(token("new"), "team:payments", "operator"),
+                row(san("new.example"), "team:payments", "operator"),
+            ],
+            unreadable: Vec::new(),
+        });
+        assert_eq!(all.by_access_token("old", at(1)), None);
+        assert!(all.by_access_token("new", at(1)).is_some());
+        assert!(all.by_sans(["new.example"], at(1)).is_some());
+        for sans in [&["old.example"][..], &["new.example", "old.example"]] {
+            assert!(
+                all.by_sans(sans.iter().copied(), at(1)).is_none(),
+                "{sans:?}"
+            );
         }
     }
 }

@@ -1,7 +1,9 @@
 //! What every part of the service stands on.
 
 mod env;
+pub mod files;
 pub mod names;
+pub mod process;
 mod repeats;
 pub mod settings;
 pub mod signals;
@@ -9,5 +11,5 @@ pub mod system;
 mod tasks;
 
 pub use env::{Env, NoRandomness};
-pub use repeats::Repeats;
+pub use repeats::{Repeats, Trouble};
 pub use tasks::{Run, Tasks};

@@ -65,6 +65,45 @@ pub const TASK_UP: &str = "chancery_background_task_up";
 /// Counter, label `task`: times that a background task panicked and was started again.
 pub const TASK_RESTARTS: &str = "chancery_background_task_restarts_total";
 
+/// Counter: leaves that were put into the tree by this replica.
+pub const LOG_INTEGRATED: &str = "chancery_log_integrated_leaves_total";
+/// Counter: steps of the log that failed, or that found it halted.
+pub const LOG_ERRORS: &str = "chancery_log_errors_total";
+/// Gauge: leaves in the tree, as this replica integrated them last.
+pub const LOG_TREE_SIZE: &str = "chancery_log_tree_size_leaves";
+/// Histogram: one step of the integrator that put leaves into the tree.
+pub const LOG_INTEGRATION_SECONDS: &str = "chancery_log_integration_seconds";
+/// Gauge: leaves in the database that no checkpoint covers.
+pub const LOG_WAITING: &str = "chancery_log_waiting_leaves";
+/// Gauge: since the newest checkpoint was signed.
+pub const LOG_CHECKPOINT_AGE: &str = "chancery_log_checkpoint_age_seconds";
+/// Gauge, 1 or 0: this replica integrates.
+pub const LOG_INTEGRATES: &str = "chancery_log_integrates";
+/// Gauge, 1 or 0: nothing is signed, because the log is halted.
+pub const LOG_HALTED: &str = "chancery_log_halted";
+/// Histogram: leaves of one group commit.
+pub const GROUP_COMMIT_LEAVES: &str = "chancery_group_commit_leaves";
+/// Upper bounds in leaves.
+pub const LEAVES_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1_000.0];
+/// Gauge, 1 or 0: the database answered at the scrape.
+pub const DATABASE_UP: &str = "chancery_database_up";
+/// Gauge, 1 or 0: the last write to the database succeeded.
+pub const DATABASE_WRITABLE: &str = "chancery_database_writable";
+/// Gauge, labels `ring`, `state`: keys.
+pub const KEYS: &str = "chancery_keys";
+/// Gauge, labels `version`, `commit`: always 1.
+pub const BUILD_INFO: &str = "chancery_build_info";
+/// Gauge: Unix time.
+pub const PROCESS_START: &str = "process_start_time_seconds";
+/// Counter: whole seconds of user and system time.
+pub const PROCESS_CPU: &str = "process_cpu_seconds_total";
+/// Gauge.
+pub const PROCESS_MEMORY: &str = "process_resident_memory_bytes";
+/// Gauge.
+pub const PROCESS_FILES: &str = "process_open_fds";
+/// Gauge.
+pub const PROCESS_MOST_FILES: &str = "process_max_fds";
+
 /// Says of each figure what it means.
 pub fn describe() {
     describe_counter!(SIGNATURES, "Signatures released, by ring and kid.");
@@ -145,4 +184,68 @@ pub fn describe() {
     );
     describe_gauge!(TASK_UP, "1 while the background task is running.");
     describe_counter!(TASK_RESTARTS, "Restarts of background tasks after a panic.");
+    describe_of_the_log();
+    describe_of_the_process();
+}
+
+fn describe_of_the_log() {
+    describe_counter!(LOG_INTEGRATED, "Leaves put into the tree by this replica.");
+    describe_counter!(LOG_ERRORS, "Steps of the log that failed.");
+    describe_gauge!(
+        LOG_TREE_SIZE,
+        "Leaves in the tree when this replica integrated last."
+    );
+    describe_histogram!(
+        LOG_INTEGRATION_SECONDS,
+        Unit::Seconds,
+        "Duration of a step that put leaves into the tree."
+    );
+    describe_gauge!(
+        LOG_WAITING,
+        "Leaves in the database that no checkpoint covers yet."
+    );
+    describe_gauge!(
+        LOG_CHECKPOINT_AGE,
+        Unit::Seconds,
+        "Time since the newest checkpoint was signed."
+    );
+    describe_gauge!(LOG_INTEGRATES, "1 on the replica that integrates.");
+    describe_gauge!(
+        LOG_HALTED,
+        "1 while the log is halted and nothing is signed."
+    );
+    describe_histogram!(GROUP_COMMIT_LEAVES, "Leaves of one group commit.");
+}
+
+fn describe_of_the_process() {
+    describe_gauge!(DATABASE_UP, "1 if the database answered at this scrape.");
+    describe_gauge!(
+        DATABASE_WRITABLE,
+        "1 if the last write to the database succeeded."
+    );
+    describe_gauge!(KEYS, "Keys, by ring and state.");
+    describe_gauge!(
+        BUILD_INFO,
+        "Always 1; the labels say which program this is."
+    );
+    describe_gauge!(
+        PROCESS_START,
+        Unit::Seconds,
+        "Start of the process, Unix time."
+    );
+    describe_counter!(
+        PROCESS_CPU,
+        Unit::Seconds,
+        "User and system CPU time of the process."
+    );
+    describe_gauge!(
+        PROCESS_MEMORY,
+        Unit::Bytes,
+        "Resident memory of the process."
+    );
+    describe_gauge!(PROCESS_FILES, "Open file descriptors of the process.");
+    describe_gauge!(
+        PROCESS_MOST_FILES,
+        "Limit of open file descriptors of the process."
+    );
 }

@@ -154,7 +154,7 @@ async fn commit(store: &Store, group: Vec<Waiting>) {
         shares.push((waiting.records.len(), waiting.expected, waiting.done));
         records.extend(waiting.records);
     }
-    metrics::histogram!("chancery_group_commit_size").record(records.len() as f64);
+    metrics::histogram!(base::names::GROUP_COMMIT_LEAVES).record(records.len() as f64);
     let mut outcomes = Vec::with_capacity(records.len());
     let mut failed = None;
     let mut left = records.as_slice();

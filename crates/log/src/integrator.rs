@@ -22,6 +22,7 @@ use super::storage::{self, Present, Storage};
 use super::tiles::{self, Tiles};
 use super::tree_store::TreeStore;
 use base::Env;
+use base::names;
 use store::{CheckpointRow, LeafRow, TreeRow};
 
 /// Leaves between two swaps. Bounds the memory of a step and what a crash repeats.
@@ -390,9 +391,9 @@ impl<L: TreeStore> Integrator<L> {
         if let Some(partial) = &mut self.partial {
             partial.extend(written.partial);
         }
-        metrics::counter!("chancery_log_integrated").increment((to - old.size) as u64);
-        metrics::gauge!("chancery_log_tree_size").set(to as f64);
-        metrics::histogram!("chancery_log_integration_seconds").record(started.elapsed());
+        metrics::counter!(names::LOG_INTEGRATED).increment((to - old.size) as u64);
+        metrics::gauge!(names::LOG_TREE_SIZE).set(to as f64);
+        metrics::histogram!(names::LOG_INTEGRATION_SECONDS).record(started.elapsed());
         Ok(if to < head { Step::More } else { Step::Done })
     }
 

@@ -16,7 +16,7 @@ use super::proofs::is_witnessed;
 use super::published::Published;
 use super::witnesses::{Findings, Witnesses};
 use super::{Event, Log};
-use base::{Env, Tasks, names};
+use base::{Env, Tasks, Trouble, names};
 use store::{CheckpointRow, Halted, Store};
 use trust::error_chain;
 
@@ -80,30 +80,33 @@ impl LogRunner {
         // ends: what is not answered in time counts as asked.
         let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
-        let mut halts = Halts::default();
+        let mut trouble = Trouble::default();
         let mut forgot = Instant::now();
         let mut indexed = Instant::now();
         loop {
             let alarm = findings.borrow().alarm();
             if let Some(alarm) = alarm {
-                metrics::counter!("chancery_log_errors").increment(1);
-                tracing::error!(error = error_chain(&*alarm), "the log is halted");
-                self.publish(Some(Arc::from(error_chain(&*alarm))), false)
-                    .await;
+                metrics::counter!(base::names::LOG_ERRORS).increment(1);
+                let why = error_chain(&*alarm);
+                if trouble.is(&why).is_some() {
+                    tracing::error!(error = why, "the log is halted");
+                }
+                self.publish(Some(why.into()), false).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
             // Clocks that differ, or another database under a running replica: nothing is written, no checkpoint
             // is signed, and the lease goes to somebody else.
             if let Some(halted) = self.look().await {
-                halts.tell(&halted.why);
+                if trouble.is(&halted.why).is_some() {
+                    tracing::error!(error = &*halted.why, "the log is halted");
+                }
                 self.incomplete |= halted.incomplete;
                 self.save_kept();
                 self.publish(Some(halted.why), false).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
             }
-            halts.over();
             self.forget_what_is_published(&mut forgot).await;
             let (step, looked) = self.step(self.refused.is_some()).await;
             match &step {
@@ -122,14 +125,18 @@ impl LogRunner {
             self.incomplete &= self.refused.is_some();
             self.save_kept();
             if let Err(error) = &step {
-                metrics::counter!("chancery_log_errors").increment(1);
+                metrics::counter!(base::names::LOG_ERRORS).increment(1);
+                let why = error_chain(error);
+                let told = trouble.is(&why);
                 match error.is_fatal() {
-                    true => tracing::error!(error = error_chain(error), "the log is halted"),
-                    false => tracing::warn!(
-                        error = error_chain(error),
-                        "integration of the log failed; retrying"
-                    ),
+                    true if told.is_some() => tracing::error!(error = why, "the log is halted"),
+                    false if told.is_some() => {
+                        tracing::warn!(error = why, "integration of the log failed; retrying");
+                    }
+                    _ => {}
                 }
+            } else if self.refused.is_none() && trouble.is_over() {
+                tracing::info!("the log is integrated again");
             }
             self.publish(self.refused.clone(), integrates).await;
             // Whatever became of the tree; but one replica is enough.
@@ -286,25 +293,6 @@ impl LogRunner {
                 error = error_chain(&error),
                 "the heartbeat leaf was not written"
             );
-        }
-    }
-}
-
-/// Says once that the log is halted, and once that it goes on.
-#[derive(Default)]
-struct Halts(Option<Arc<str>>);
-
-impl Halts {
-    fn tell(&mut self, why: &Arc<str>) {
-        if self.0.is_none() {
-            tracing::error!(error = &**why, "the log is halted");
-        }
-        self.0 = Some(why.clone());
-    }
-
-    fn over(&mut self) {
-        if self.0.take().is_some() {
-            tracing::info!("the log goes on");
         }
     }
 }

@@ -6,7 +6,7 @@ use keyring::keys::Keys;
 use store::Store;
 use trust::{Usage, error_chain};
 
-use super::check::{Check, bad, good};
+use super::check::{Check, bad, good, note};
 use crate::cli::{World, context};
 use crate::config::Config;
 
@@ -158,4 +158,27 @@ pub fn history(config: &Config, keys: &Keys) -> Option<Check> {
         return wrong(format!("the ring {name:?} has no active key"));
     }
     Some(good(what, format!("signed by ring {name:?}")))
+}
+
+/// Credentials of earlier versions that are of no use.
+pub async fn credentials(store: &Store) -> Option<Check> {
+    let what = "credentials";
+    let rows = match store.credentials().await {
+        Ok(rows) => rows.read,
+        Err(error) => {
+            return Some(bad(
+                what,
+                error_chain(&error),
+                "check the database server's log",
+            ));
+        }
+    };
+    let live = rows.iter().filter(|row| row.withdrawn_at.is_none());
+    let useless = live.filter_map(|row| {
+        let why = access::grant::useless(row)?;
+        Some(format!("{} of {}: {why}", row.name.value(), row.principal))
+    });
+    let useless: Vec<String> = useless.collect();
+    let advice = "withdraw it with `chancery access withdraw`, and grant it anew";
+    (!useless.is_empty()).then(|| note(what, useless.join("; "), advice))
 }

@@ -3,7 +3,10 @@
 /// The modules of a crate by floors, lowest first: a module names those of lower floors, and no other of its own; its
 /// tests may name `testing`, what the tests of the whole crate share.
 pub const MODULES: &[(&str, &[&[&str]])] = &[
-    ("src", &[&["config", "telemetry"], &["cli"]]),
+    (
+        "src",
+        &[&["config", "telemetry"], &["cli"], &["reload", "start"]],
+    ),
     (
         "crates/keyring/src",
         &[

@@ -6,9 +6,14 @@ use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
 pub use trust::time::parse_duration as parse;
 
 pub fn serialize<S: Serializer>(value: &Duration, out: S) -> Result<S::Ok, S::Error> {
-    match jiff::SignedDuration::try_from(*value) {
-        Ok(signed) => out.serialize_str(&format!("{signed:#}")),
-        Err(_) => out.serialize_str("duration too long"),
+    out.serialize_str(&spelled(*value))
+}
+
+/// As people write them.
+pub fn spelled(value: Duration) -> String {
+    match jiff::SignedDuration::try_from(value) {
+        Ok(signed) => format!("{signed:#}"),
+        Err(_) => "duration too long".to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 
 use std::time::Duration;
 
+use trust::actor::Actor;
 use trust::approval::Approval;
 use trust::format::V1;
 use trust::life::Revocation;
@@ -258,7 +259,10 @@ impl CeremonyService {
             signature: encoded(&signature)?,
             received_at: now,
         };
-        let proposer = request.proposer.as_ref().map(|id| format!("member:{id}"));
+        let proposer = request
+            .proposer
+            .as_ref()
+            .map(|id| Actor::Member(id.as_str()).to_string());
         let event = Event {
             action: "propose",
             actor: proposer.as_deref().unwrap_or(&self.actor),

@@ -1,6 +1,7 @@
 //! Approvals and rejections. A signature that would not count is refused at once, with the
 //! reason; what is kept is counted again whenever it matters.
 
+use trust::actor::Actor;
 use trust::approval::{Approval, Objection};
 use trust::leaf::ActKind;
 use trust::tally::{Standing, Tally};
@@ -134,12 +135,14 @@ impl CeremonyService {
     ) -> Result<(), Error> {
         let (reason, body) = objection.unzip();
         // Whose signature it is, by the tally; who typed the command proves nothing.
-        let who = match purpose {
-            // Any member may have proposed.
-            Purpose::Cancel => "member",
-            _ => "custodian",
-        };
-        let custodian = member.map(|member| format!("{who}:{member}"));
+        let custodian = member.map(|member| {
+            let actor = match purpose {
+                // Any member may have proposed.
+                Purpose::Cancel => Actor::Member(member.as_str()),
+                _ => Actor::Custodian(member.as_str()),
+            };
+            actor.to_string()
+        });
         let row = CeremonySignatureRow {
             ceremony: facts.row.id,
             purpose,

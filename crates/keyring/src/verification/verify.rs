@@ -3,6 +3,8 @@
 
 use std::sync::Arc;
 
+use arc_swap::ArcSwap;
+
 use tokio::sync::Semaphore;
 use trust::evidence::Covers;
 use trust::namespace::is_reserved;
@@ -25,7 +27,8 @@ use trust::jws::{UnverifiedJws, parse_jws, parse_jws_json};
 pub struct Verification {
     keys: Arc<Keys>,
     pub(super) store: Store,
-    rules: Arc<Rules>,
+    /// Replaced when its files change.
+    rules: Arc<ArcSwap<Rules>>,
     env: Env,
     proofs: Proofs,
     /// Whose turn it is to count; see [`Verification::radius`].
@@ -70,10 +73,15 @@ impl Verification {
             keys,
             proofs,
             store,
-            rules: Arc::new(rules),
+            rules: Arc::new(ArcSwap::from_pointee(rules)),
             env,
             counting: Arc::new(Semaphore::new(1)),
         }
+    }
+
+    /// For verdicts from here on, of all clones.
+    pub fn replace_rules(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
     }
 
     pub async fn verify(&self, question: Question) -> Result<Answer, Error> {
@@ -157,7 +165,7 @@ impl Verification {
             .filter(|_| checked.checks);
         let mut remarks = vec![checked.explanation.clone()];
         let key = checked.key.as_ref();
-        let withdrawn = key.and_then(|key| self.rules.withdrawn(key.algorithm));
+        let withdrawn = key.and_then(|key| self.rules.load().withdrawn(key.algorithm));
         // The verdict on a key that signs today does not rest on when the signature was made, as
         // long as its algorithm is sound.
         let signs = key.is_some_and(|key| key.state.can_sign());
@@ -225,7 +233,8 @@ impl Verification {
             remarks.push("the timestamp token was not checked".to_owned());
             return None;
         }
-        let authorities = &self.rules.authorities;
+        let rules = self.rules.load();
+        let authorities = &rules.authorities;
         match trust::timestamp::verify(token, &checked.signature, authorities, now) {
             Ok(timestamp) => Some(Some(timestamp)),
             Err(error) => {

@@ -5,6 +5,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::Instant;
 
 use axum::Router;
 use axum::body::{Body, Bytes, HttpBody};
@@ -56,13 +57,16 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Answering {
+        let began = Instant::now();
         let known = self.state.jwks.answer(
             || self.state.services.keys.current(),
             request.method(),
             request.uri().path(),
             request.headers(),
         );
-        if let Some(response) = known {
+        if let Some((route, response)) = known {
+            let metrics = &self.state.layer.metrics;
+            metrics.answered(route, response.status(), began.elapsed());
             return Answering::Now(Some(response));
         }
         let mut request = request.map(Body::new);

@@ -16,7 +16,7 @@ use keyring::signing::Outcome;
 use trust::LOG_RING;
 
 /// A probe has an answer within this time, whatever hangs.
-const PROBE: Duration = Duration::from_secs(2);
+pub(super) const PROBE: Duration = Duration::from_secs(2);
 
 #[derive(Debug, Serialize)]
 struct Readiness {

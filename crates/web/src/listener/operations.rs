@@ -1,5 +1,7 @@
 //! The operations listener: metrics, liveness, readiness. On loopback; nobody authenticates.
 
+use std::sync::{Arc, PoisonError};
+
 use axum::Router;
 use axum::extract::{Request, State};
 use axum::http::HeaderValue;
@@ -13,6 +15,8 @@ use crate::problem::{self, Code, Problem};
 use crate::v1::response::{NO_STORE, bytes_of};
 use crate::v1::state::{ServerState, SharedState};
 use base::names;
+use keyring::keys::Key;
+use trust::KeyState;
 
 pub fn router(state: &SharedState) -> Router {
     Router::new()
@@ -50,6 +54,8 @@ async fn kept(State(state): State<SharedState>) -> Response {
 /// Prometheus' text format. Gauges are read at the scrape, so they are never older than it.
 async fn metrics(State(state): State<SharedState>) -> Response {
     read_gauges(&state);
+    read_database(&state).await;
+    read_process();
     bytes_of(
         state.services.metrics.render(),
         HeaderValue::from_static("text/plain; version=0.0.4"),
@@ -87,6 +93,15 @@ fn read_gauges(state: &ServerState) {
         let rows = snapshot.unreadable.iter().filter(|row| row.table == table);
         gauge!(names::ROWS_UNREADABLE, "table" => table).set(rows.count() as f64);
     }
+    let mut counted = state.counted.lock().unwrap_or_else(PoisonError::into_inner);
+    // There may be a million keys: they are counted when something has changed.
+    if *counted != Some(snapshot.version) {
+        *counted = Some(snapshot.version);
+        for (name, ring) in &snapshot.rings {
+            read_keys(name, &ring.keys);
+        }
+    }
+    drop(counted);
     let now = state.services.env.now();
     // Archived and revoked keys do not age, and there may be a million of them.
     let ageing = snapshot
@@ -102,6 +117,87 @@ fn read_gauges(state: &ServerState) {
             "kid" => key.kid.as_str().to_owned()
         )
         .set(age);
+    }
+}
+
+/// What only the database knows; a scrape does not wait for it for long.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; nothing here comes near 2^53"
+)]
+async fn read_database(state: &ServerState) {
+    let published = state.services.transparency_log.published();
+    let bit = |yes: bool| if yes { 1.0 } else { 0.0 };
+    gauge!(names::LOG_INTEGRATES).set(bit(published.integrates));
+    gauge!(names::LOG_HALTED).set(bit(published.refused.is_some()));
+    let mut covered = 0;
+    if let Some(checkpoint) = published.checkpoint {
+        covered = checkpoint.size;
+        let age = state.services.env.now().since(checkpoint.time);
+        gauge!(names::LOG_CHECKPOINT_AGE).set(age.as_secs_f64());
+    }
+    if let Some(write) = state.services.signing.outcomes().write {
+        gauge!(names::DATABASE_WRITABLE).set(bit(write.is_good()));
+    }
+    let size = tokio::time::timeout(health::PROBE, state.services.store.log_size()).await;
+    gauge!(names::DATABASE_UP).set(bit(matches!(size, Ok(Ok(_)))));
+    if let Ok(Ok(size)) = size {
+        gauge!(names::LOG_WAITING).set(size.saturating_sub(covered) as f64);
+    }
+}
+
+fn read_process() {
+    let found = base::process::look();
+    gauge!(names::PROCESS_START).set(found.started_at);
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "whole seconds since the start of a process"
+    )]
+    metrics::counter!(names::PROCESS_CPU).absolute(found.cpu_seconds as u64);
+    gauge!(names::PROCESS_MEMORY).set(found.resident_bytes);
+    gauge!(names::PROCESS_FILES).set(found.open_files);
+    gauge!(names::PROCESS_MOST_FILES).set(found.most_files);
+    let version = env!("CARGO_PKG_VERSION");
+    let commit = option_env!("CHANCERY_COMMIT").unwrap_or("unknown");
+    gauge!(names::BUILD_INFO, "version" => version, "commit" => commit).set(1.0);
+}
+
+/// How many keys of a ring are in each state; every state is shown, so that none is missing when it is 0.
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "gauges are f64; nothing here comes near 2^53"
+)]
+fn read_keys(ring: &str, keys: &[Arc<Key>]) {
+    let mut counts = STATES.map(|state| (state, 0_usize));
+    for key in keys {
+        let state = state_of(&key.state);
+        if let Some((_, count)) = counts.iter_mut().find(|(known, _)| *known == state) {
+            *count += 1;
+        }
+    }
+    for (state, count) in counts {
+        gauge!(names::KEYS, "ring" => ring.to_owned(), "state" => state).set(count as f64);
+    }
+}
+
+const STATES: [&str; 6] = [
+    "prepared",
+    "primary",
+    "secondary",
+    "retired",
+    "archived",
+    "revoked",
+];
+
+fn state_of(state: &KeyState) -> &'static str {
+    match state {
+        KeyState::Prepared { .. } => "prepared",
+        KeyState::Primary(_) => "primary",
+        KeyState::Secondary { .. } => "secondary",
+        KeyState::Retired(_) => "retired",
+        KeyState::Archived { .. } => "archived",
+        KeyState::Revoked { .. } => "revoked",
     }
 }
 

@@ -1,42 +1,21 @@
 //! TLS files are read again when they change and at SIGHUP. What cannot be used is said, and the old files stay in use.
 
-use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
-use std::time::Duration;
-
+use base::files::{LOOK, Stamp};
 use base::names;
 use base::signals::Hangup;
 use metrics::gauge;
 
 use crate::listener::tls::TlsFiles;
 
-/// How often the files are looked at.
-const LOOK: Duration = Duration::from_secs(10);
-
-/// What tells a file from the one that was there before: device, inode, size, and both times in nanoseconds.
-type Stamp = Option<(u64, u64, u64, i128, i128)>;
-
-fn stamp(path: &Path) -> Stamp {
-    let found = std::fs::metadata(path).ok()?;
-    let nanos = |seconds: i64, nanos: i64| i128::from(seconds) * 1_000_000_000 + i128::from(nanos);
-    Some((
-        found.dev(),
-        found.ino(),
-        found.size(),
-        nanos(found.mtime(), found.mtime_nsec()),
-        nanos(found.ctime(), found.ctime_nsec()),
-    ))
-}
-
 /// Runs without end. Without TLS a hang-up is answered by saying that there is nothing to read again.
 pub async fn follow(files: Option<&TlsFiles>, mut hangup: Hangup) {
     let Some(files) = files else {
         loop {
             hangup.recv().await;
-            tracing::info!("SIGHUP: no file is read again without [http.tls]; {RESTART}");
+            tracing::info!("SIGHUP: there are no TLS files to read again");
         }
     };
-    let stamps = || files.paths().map(stamp).collect::<Vec<_>>();
+    let stamps = || files.paths().map(Stamp::of).collect::<Vec<_>>();
     let mut known = stamps();
     loop {
         let told = tokio::select! {
@@ -58,14 +37,8 @@ pub async fn follow(files: Option<&TlsFiles>, mut hangup: Hangup) {
                 "TLS files cannot be used; the old ones stay in use"
             ),
         }
-        if told {
-            tracing::info!("SIGHUP: {RESTART}");
-        }
     }
 }
-
-/// What a hang-up does not do.
-const RESTART: &str = "PIN files are followed by themselves; everything else needs a restart";
 
 pub fn expiry(expires: trust::Time) {
     let seconds = expires.millis().div_euclid(1_000);

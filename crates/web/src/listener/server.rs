@@ -216,6 +216,9 @@ async fn upkeep(state: &SharedState) {
         ticks.tick().await;
         state.layer.limits.forget_quiet();
         state.services.metrics.run_upkeep();
+        for (code, count) in state.layer.failures.ceased() {
+            tracing::info!(code, count, "requests no longer fail");
+        }
     }
 }
 

@@ -25,7 +25,7 @@ use crate::middleware::work::{self, Unfinished};
 use crate::problem::{self, Code, Problem};
 use crate::services::Services;
 use crate::settings::Settings;
-use base::names;
+use base::{Repeats, names};
 
 /// What is left for an answer that says what happened, after the work's own deadline has passed.
 const GRACE: Duration = Duration::from_millis(250);
@@ -35,6 +35,8 @@ pub struct RequestLayer {
     pub limits: Limits,
     pub metrics: Metrics,
     pub refusals: Refusals,
+    /// Failures, by code.
+    pub failures: Repeats,
     /// Whether the service is about to stop: connections end with their next answer.
     pub stopping: AtomicBool,
     request_ids: RequestIds,
@@ -54,6 +56,7 @@ impl RequestLayer {
             limits: Limits::new(settings.max_in_flight, settings.requests_per_second),
             metrics: Metrics::new(routes),
             stopping: AtomicBool::new(false),
+            failures: Repeats::default(),
             refusals: Refusals::new(services.log.clone(), services.env.clone()),
             request_ids: RequestIds::new(services.instance.clone()),
             services: services.clone(),
@@ -111,7 +114,7 @@ pub async fn run(
         {
             problem = too_many;
         }
-        report(&problem, &id_text, &method, route);
+        report(&layer.failures, &problem, &id_text, &method, route);
         match (caller.name(), &admitted) {
             _ if !problem.code.is_refusal() => {}
             (Some(principal), Ok((_, permit))) => {
@@ -191,7 +194,7 @@ async fn record(layer: &Arc<RequestLayer>, permit: Permit, refusal: Refusal, id:
     }
 }
 
-fn report(problem: &Problem, id: &str, method: &Method, route: &str) {
+fn report(failures: &Repeats, problem: &Problem, id: &str, method: &Method, route: &str) {
     let code = problem.code.name();
     counter!(names::PROBLEMS, "code" => code).increment(1);
     if problem.code.is_refusal() {
@@ -199,7 +202,13 @@ fn report(problem: &Problem, id: &str, method: &Method, route: &str) {
     }
     let cause = problem.cause().unwrap_or(problem.detail());
     if problem.status().is_server_error() {
-        tracing::error!(id, %method, route, code, cause, "request failed");
+        // The metrics count them all; each of many would bury what else is said.
+        match failures.happened(code) {
+            Some(count) => {
+                tracing::error!(id, %method, route, code, cause, count, "request failed");
+            }
+            None => tracing::debug!(id, %method, route, code, cause, "request failed"),
+        }
     } else {
         tracing::debug!(id, %method, route, code, cause, "request refused");
     }

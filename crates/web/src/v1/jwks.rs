@@ -43,7 +43,9 @@ pub fn again(state: &ServerState, request: &Request) -> Result<Response, Problem
         request.uri().path(),
         request.headers(),
     );
-    known.ok_or_else(nothing_published)
+    known
+        .map(|(_, response)| response)
+        .ok_or_else(nothing_published)
 }
 
 #[cfg(test)]

@@ -44,6 +44,10 @@ pub struct Answer {
 #[derive(Default)]
 pub struct Cache(ArcSwapOption<Prepared>);
 
+/// The routes that are answered from here, as they are counted.
+const COMBINED: &str = "/.well-known/jwks.json";
+const OF_RING: &str = "/v1/rings/{ring}/jwks.json";
+
 impl Cache {
     fn of(&self, snapshot: Arc<Snapshot>) -> Arc<Prepared> {
         if let Some(kept) = self.0.load_full()
@@ -63,24 +67,25 @@ impl Cache {
         method: &Method,
         path: &str,
         headers: &HeaderMap,
-    ) -> Option<Response> {
+    ) -> Option<(&'static str, Response)> {
         // The server leaves the body of an answer to HEAD away and keeps its length.
         if !matches!(*method, Method::GET | Method::HEAD) {
             return None;
         }
-        if path == "/.well-known/jwks.json" {
+        if path == COMBINED {
             let prepared = self.of(snapshot());
-            return Some(match &prepared.combined {
+            let response = match &prepared.combined {
                 Some(answer) => answer.respond(headers),
                 // Never an empty set; and never a limit on those who ask too early.
                 None => nothing_published().render("jwks"),
-            });
+            };
+            return Some((COMBINED, response));
         }
         let ring = path
             .strip_prefix("/v1/rings/")?
             .strip_suffix("/jwks.json")?;
         let prepared = self.of(snapshot());
-        Some(prepared.rings.get(ring)?.respond(headers))
+        Some((OF_RING, prepared.rings.get(ring)?.respond(headers)))
     }
 }
 

@@ -92,12 +92,12 @@ pub async fn handle(
         .zip(results)
         .enumerate()
         .map(|(index, (own, result))| match (own, result) {
-            (Some(problem), _) => failed(&problem),
+            (Some(problem), _) => failed(&state, &problem),
             (None, Ok(signed)) => {
                 state.layer.metrics.signed(&ring, &signed.kid);
                 SignItemAnswer::Signed(Box::new(signed.into()))
             }
-            (None, Err(error)) => failed(&Problem::from(error).in_item(index)),
+            (None, Err(error)) => failed(&state, &Problem::from(error).in_item(index)),
         })
         .collect();
     json(&SignBatchAnswer { items })
@@ -130,13 +130,13 @@ pub fn check_size(state: &ServerState, items: usize) -> Result<(), Problem> {
     ))
 }
 
-fn failed(problem: &Problem) -> SignItemAnswer {
+fn failed(state: &ServerState, problem: &Problem) -> SignItemAnswer {
     if let Some(cause) = problem.cause() {
-        tracing::error!(
-            code = problem.code.name(),
-            cause,
-            "an item of a batch failed"
-        );
+        let code = problem.code.name();
+        match state.layer.failures.happened(code) {
+            Some(count) => tracing::error!(code, cause, count, "an item of a batch failed"),
+            None => tracing::debug!(code, cause, "an item of a batch failed"),
+        }
     }
     SignItemAnswer::Problem {
         problem: problem.document(None),

@@ -1,6 +1,6 @@
 //! What handlers share.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use crate::middleware::layer::RequestLayer;
 use crate::services::Services;
@@ -14,6 +14,8 @@ pub struct ServerState {
     pub layer: Arc<RequestLayer>,
     pub jwks: jwks_cache::Cache,
     pub history: HistoryPages,
+    /// The read model's version whose keys were counted last.
+    pub counted: Mutex<Option<i64>>,
 }
 
 pub type SharedState = Arc<ServerState>;
@@ -29,6 +31,7 @@ impl ServerState {
             layer: Arc::new(RequestLayer::new(&services, &settings, routes)),
             jwks: jwks_cache::Cache::default(),
             history: HistoryPages::new(services.clone(), settings.issuer.clone()),
+            counted: Mutex::default(),
             services,
             settings,
         })
