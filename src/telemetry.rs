@@ -1,6 +1,6 @@
 //! What the service says about itself: events by `tracing`, figures by `metrics`.
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 
 use metrics_exporter_prometheus::{BuildError, Matcher, PrometheusBuilder};
 use tracing_subscriber::EnvFilter;
@@ -56,11 +56,18 @@ pub fn init(filter: &str, format: Format) -> Result<(), Error> {
             .with(
                 tracing_subscriber::fmt::layer()
                     .with_target(false)
+                    .with_ansi(has_colours())
                     .with_writer(io::stderr),
             )
             .try_init(),
     }
     .map_err(Error::Subscriber)
+}
+
+/// Colours are for a terminal, and in files only in the way; `NO_COLOR` turns them off there too.
+fn has_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !unwanted && io::stderr().is_terminal()
 }
 
 /// Installs the recorder behind `metrics`' macros and describes every figure. Once per process.
