@@ -55,7 +55,7 @@ pub fn init(filter: &str, format: Format) -> Result<Filter, Error> {
             .with(
                 tracing_subscriber::fmt::layer()
                     .with_target(false)
-                    .with_ansi(io::stderr().is_terminal())
+                    .with_ansi(has_colours())
                     .with_writer(io::stderr),
             )
             .try_init(),
@@ -84,6 +84,12 @@ fn parse(filter: &str) -> Result<EnvFilter, Error> {
 /// Whether a filter can be used.
 pub fn check(filter: &str) -> Result<(), Error> {
     parse(filter).map(drop)
+}
+
+/// Colours are for a terminal, and in files only in the way; `NO_COLOR` turns them off there too.
+fn has_colours() -> bool {
+    let unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    !unwanted && io::stderr().is_terminal()
 }
 
 /// Installs the recorder behind `metrics`' macros and describes every figure. Once per process.

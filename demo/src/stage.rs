@@ -17,7 +17,7 @@ use trust::Time;
 use super::PUBLISH_SAFETY;
 use super::isolation::isolated;
 use base::system::now;
-use verify::client::Client;
+use verify::client::{Client, Connect};
 use verify::output::{Failure, Output};
 
 /// Stopped when it is let go of, and removed if it is not to be kept.
@@ -189,7 +189,11 @@ impl Stage {
     }
 
     pub fn client(&self) -> Result<Client, Failure> {
-        Client::with_token_file(&self.url(), &self.installation.file("access-token"))
+        Client::with_token_file(
+            &self.url(),
+            &Connect::default(),
+            &self.installation.file("access-token"),
+        )
     }
 
     /// Waits until the key has been published for `publish_safety`.

@@ -109,6 +109,34 @@ mod tests {
     }
 
     #[test]
+    fn case_w4_a_duration_in_which_nothing_can_happen_is_refused() {
+        let genesis = "0".repeat(64);
+        let generate = "ceremony new generate --ring a --proposer b --reason c --out d";
+        let monitor = format!("log monitor --url http://localhost --state s --genesis {genesis}");
+        let grant = "access grant a --role auditor";
+        for (words, option) in [
+            (generate, "--lifetime"),
+            (generate, "--approve-within"),
+            (generate, "--execute-within"),
+            (monitor.as_str(), "--interval"),
+            (monitor.as_str(), "--max-age"),
+            (grant, "--expires-in"),
+        ] {
+            let read = |value: &str| {
+                let words = ["chancery"].into_iter().chain(words.split(' '));
+                let refused = Arguments::try_parse_from(words.chain([option, value])).err();
+                refused.map(|error| error.to_string())
+            };
+            assert_eq!(read("1s"), None, "{option}");
+            let refused = read("0s").unwrap_or_default();
+            assert!(
+                refused.contains("expected more than 0s"),
+                "{option}: {refused}"
+            );
+        }
+    }
+
+    #[test]
     fn every_command_and_every_argument_says_what_it_is() {
         let mut found = Vec::new();
         without_help(&Arguments::command(), "", &mut found);

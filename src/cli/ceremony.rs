@@ -94,10 +94,10 @@ pub struct ProposalArgs {
     #[arg(long)]
     ticket: Option<String>,
     /// Approvals after this time do not count.
-    #[arg(long, default_value = "72h", value_parser = duration::parse)]
+    #[arg(long, default_value = "72h", value_parser = duration::parse_positive)]
     approve_within: Duration,
     /// The ceremony is not executed after this time.
-    #[arg(long, default_value = "96h", value_parser = duration::parse)]
+    #[arg(long, default_value = "96h", value_parser = duration::parse_positive)]
     execute_within: Duration,
     /// File for the bytes that the proposer signs; never overwritten.
     #[arg(long)]
@@ -129,7 +129,7 @@ pub struct Generate {
     #[arg(long, value_parser = duration::parse)]
     activate_in: Option<Duration>,
     /// How long the key signs once active.
-    #[arg(long, default_value = "90d", value_parser = duration::parse)]
+    #[arg(long, default_value = "90d", value_parser = duration::parse_positive)]
     lifetime: Duration,
 }
 

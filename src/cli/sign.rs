@@ -6,7 +6,7 @@ use base64ct::{Base64UrlUnpadded, Encoding as _};
 use clap::{Args, ValueEnum};
 use serde_json::{Value, json};
 
-use verify::client::Client;
+use verify::client::{Client, Connect};
 use verify::output::{Code, Failure, Output, progress};
 
 /// Items of one sign-batch request.
@@ -22,9 +22,9 @@ pub struct Sign {
     /// Base URL of the service.
     #[arg(long, default_value = "http://127.0.0.1:8080")]
     url: String,
-    /// File containing the access token.
-    #[arg(long)]
-    access_token_file: PathBuf,
+    /// File containing the access token. It may be absent with a client certificate that is mapped.
+    #[arg(long, required_unless_present = "client_certificate")]
+    access_token_file: Option<PathBuf>,
     /// The form of the signature.
     #[arg(long, value_enum, default_value = "jws-detached")]
     format: Format,
@@ -37,6 +37,8 @@ pub struct Sign {
     /// Output file, never overwritten; default: standard output.
     #[arg(long)]
     out: Option<PathBuf>,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -48,7 +50,11 @@ enum Format {
 }
 
 pub async fn run(command: Sign, output: &Output) -> Result<(), Failure> {
-    let client = Client::with_token_file(&command.url, &command.access_token_file)?;
+    let (url, connect) = (&command.url, &command.connect);
+    let client = match &command.access_token_file {
+        Some(file) => Client::with_token_file(url, connect, file)?,
+        None => Client::new(url, connect, None)?,
+    };
     let payload = std::fs::read(&command.file)
         .with_context(|| format!("cannot read {}", command.file.display()))?;
     let signed = if command.lines {
@@ -65,6 +71,12 @@ pub async fn run(command: Sign, output: &Output) -> Result<(), Failure> {
             file.sync_all()?;
             output.remark(format!("Written to {}.", out.display()));
         }
+    }
+    if command.format == Format::JwsDetached {
+        output.remark(
+            "The signature is detached, without the payload. `chancery verify X.jws` finds the \
+             payload in X, or give it with --payload FILE.",
+        );
     }
     Ok(())
 }

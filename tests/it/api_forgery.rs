@@ -313,9 +313,8 @@ fn malformed_jws_is_refused() {
             json!({"protected": good}),
             json!({"protected": good, "signature": "AQ", "signatures": []}),
             json!({"payload": "", "signatures": []}),
-            json!({"payload": "", "signatures": [
-                {"protected": good, "signature": "AQ"}, {"protected": good, "signature": "AQ"}]}),
-            json!({"payload": "", "protected": good, "signature": "AQ", "extra": 1}),
+            json!({"payload": "", "signatures": [{"protected": "e30", "signature": "AQ"}, {}, 7]}),
+            json!({"payload": "", "signatures": vec![json!({"protected": good, "signature": "AQ"}); 17]}),
             json!(7),
             json!(["a.b.c"]),
         ];
@@ -388,7 +387,7 @@ fn a_stranger_verifying_offline_is_as_strict() {
         header[name] = value;
         assert_eq!(verify(&forged(&header, by_forger), &owned), 5, "{header}");
     }
-    // Malformed keys under a kid of ours: nobody's signature is good by them.
+    // Malformed keys under a kid of ours: nobody's signature is good by them, and the set is to blame.
     let mut set: Value = serde_json::from_str(&good).expect("JSON");
     let at = set["keys"]
         .as_array()
@@ -416,7 +415,57 @@ fn a_stranger_verifying_offline_is_as_strict() {
     ] {
         set["keys"][at] = key.clone();
         set["keys"][at][name] = value.clone();
-        assert_eq!(verify(&genuine, &set.to_string()), 5, "{name} {value}");
+        assert_eq!(verify(&genuine, &set.to_string()), 2, "{name} {value}");
     }
-    assert_eq!(verify(&genuine, "{}"), 1);
+    assert_eq!(verify(&genuine, "{}"), 2);
+}
+
+#[test]
+fn case_v10_a_key_set_of_others_is_read_or_named() {
+    let world = world();
+    let verify = |jws: &str, keys: &[Value]| {
+        let (at, set) = ("foreign.jws", "foreign.json");
+        let (at, set) = (world.installation.file(at), world.installation.file(set));
+        std::fs::write(&at, jws).expect("written");
+        std::fs::write(
+            &set,
+            json!({"keys": keys, "issuer": "somebody"}).to_string(),
+        )
+        .expect("written");
+        let words = ["verify", text(&at), "--jwks", text(&set)];
+        let said = world.installation.try_chancery(words);
+        (said.code.expect("no signal"), said.text().to_owned())
+    };
+    let (_, mut jwk) = forger();
+    jwk["kid"] = json!("2026/signing#1");
+    (jwk["x5t"], jwk["use"], jwk["key_ops"]) = (json!("x"), json!("sig"), json!(["verify"]));
+    let header = json!({"alg": "ES256", "kid": "2026/signing#1"});
+    let foreign = forged(&header, by_forger);
+    // Keys that nobody here can use stand beside it.
+    let strange = json!({"kty": "AKP", "alg": "ML-DSA-44", "kid": "pq", "pub": "AQ"});
+    assert_eq!(verify(&foreign, &[strange.clone(), jwk.clone()]).0, 0);
+    // The name that RFC 9864 gives to the algorithm.
+    let ours = jws(&world, "ed25519");
+    let mut edwards = edwards_of(&world);
+    edwards["alg"] = json!("Ed25519");
+    assert_eq!(verify(&ours, &[strange.clone(), edwards]).0, 0);
+    // What cannot be used is named.
+    let mut broken = jwk.clone();
+    broken["y"] = json!("AQ==");
+    let mut private = jwk.clone();
+    private["d"] = json!("AQ");
+    for (keys, expected) in [
+        (vec![strange.clone()], "keys[0].kty"),
+        (vec![strange.clone(), broken.clone()], "keys[1].y"),
+        (vec![edwards_of(&world), broken], "keys[1].y"),
+        (vec![jwk, private], "keys[1].d"),
+    ] {
+        let (code, said) = verify(&foreign, &keys);
+        assert!(code == 2 && said.contains(expected), "{code} {said}");
+    }
+}
+
+fn edwards_of(world: &World) -> Value {
+    let kid = world.kid("ed25519");
+    world.service.get(&format!("/v1/keys/{kid}/jwk")).json()
 }

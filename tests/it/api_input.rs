@@ -482,6 +482,9 @@ fn a_batch_with_bad_items_signs_the_good_ones() {
         {"format": "jws", "payload": "AQID", "alg": "RS256"},
         {"format": "raw", "digest": base64url(&[7; 32]), "hash": "sha-256"},
         good,
+        {"format": "jws", "payload": "AQID", "extra": 1},
+        {"format": 7, "payload": "AQID"},
+        ["jws", "AQID"],
     ]);
     let size = world.leaves(0).len();
     let body = json!({ "items": items }).to_string();
@@ -498,6 +501,9 @@ fn a_batch_with_bad_items_signs_the_good_ones() {
         Some("wrong_algorithm"),
         Some("wrong_usage"),
         None,
+        Some("bad_member"),
+        Some("bad_member"),
+        Some("bad_member"),
     ];
     assert_eq!(
         codes,
@@ -505,6 +511,9 @@ fn a_batch_with_bad_items_signs_the_good_ones() {
         "{answer}"
     );
     assert_eq!(results[1]["problem"]["member"], "items[1].payload");
+    assert_eq!(results[5]["problem"]["member"], "items[5].extra");
+    assert_eq!(results[6]["problem"]["member"], "items[6].format");
+    assert_eq!(results[7]["problem"]["member"], "items[7]");
     for result in [&results[0], &results[4]] {
         let jws = result["jws"].as_str().expect("a signature");
         assert_eq!(world.service.verdict(jws), "VALID");

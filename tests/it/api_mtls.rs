@@ -79,8 +79,74 @@ fn send(
     receive(&mut stream)
 }
 
+/// Case C5: the command line trusts the authority that it is given, and shows a certificate.
+fn command_line(
+    installation: &Installation,
+    service: &Service,
+    ours: &CertifiedIssuer<'static, KeyPair>,
+    theirs: &CertifiedIssuer<'static, KeyPair>,
+    client: &Identity,
+) {
+    let file = |name: &str, content: &str| -> PathBuf {
+        let path = installation.file(name);
+        std::fs::write(&path, content).expect("written");
+        path
+    };
+    let port = service.api.rsplit_once(':').expect("a port").1;
+    let url = format!("https://localhost:{port}");
+    let (right, wrong) = (
+        file("ca.pem", &ours.pem()),
+        file("wrong.pem", &theirs.pem()),
+    );
+    let certificate = file("client.pem", &client.certificate);
+    let key = file("client.key", &client.key);
+    let record = file("record", "a record");
+    let out = installation.file("record.jws");
+    let sign = |ca: &PathBuf| {
+        installation.try_chancery([
+            "sign",
+            text(&record),
+            "--ring",
+            "integrity",
+            "--url",
+            &url,
+            "--ca-file",
+            text(ca),
+            "--client-certificate",
+            text(&certificate),
+            "--client-key",
+            text(&key),
+            "--out",
+            text(&out),
+        ])
+    };
+    let said = sign(&wrong);
+    assert_eq!(said.code, Some(4), "{said:?}");
+    assert!(said.text().contains("certificate"), "{said:?}");
+    let said = sign(&right);
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let verify = |rest: &[&str]| {
+        let words = ["verify", text(&out), "--url", &url];
+        installation.try_chancery(words.into_iter().chain(rest.iter().copied()))
+    };
+    assert_eq!(verify(&["--ca-file", text(&right)]).code, Some(0));
+    assert_eq!(verify(&[]).code, Some(4));
+    // What would change nothing, and what is no certificate, is a usage error.
+    let plain = [
+        "verify",
+        text(&out),
+        "--url",
+        "http://localhost:1",
+        "--ca-file",
+        text(&right),
+    ];
+    assert_eq!(installation.try_chancery(plain).code, Some(2));
+    assert_eq!(verify(&["--ca-file", text(&record)]).code, Some(2));
+    assert_eq!(verify(&["--client-key", text(&key)]).code, Some(2));
+}
+
 #[test]
-fn a_name_in_a_client_certificate_is_a_principal() {
+fn case_c5_a_name_in_a_client_certificate_is_a_principal_on_the_command_line_too() {
     let installation = Installation::new();
     let kid = installation.open_ring("integrity");
     let (ours, theirs) = (authority(), authority());
@@ -123,6 +189,7 @@ fn a_name_in_a_client_certificate_is_a_principal() {
         send(Some(&several), &[]).expect("an answer").ok()["kid"],
         kid
     );
+    command_line(&installation, &service, &ours, &theirs, &known);
     // A name that nobody mapped, one that only contains a mapped one, and no certificate at all.
     for name in [
         "other.internal.test",

@@ -153,6 +153,16 @@ fn case_v6_every_form_is_verified_with_a_key_set_alone() {
         0,
     );
     verify(&[other.to_string()], 5);
+
+    // Keys of this kind carry no `alg` in our own sets: an envelope takes the only one there is.
+    let edwards = world.service.sign("ed25519", &world.signer, &body);
+    let set = world.service.get("/v1/rings/ed25519/jwks.json");
+    assert!(set.json()["keys"][0].get("alg").is_none());
+    std::fs::write(&jwks, &set.body).expect("written");
+    let mut other = edwards["envelope"].clone();
+    verify(&[other.to_string()], 0);
+    other["payload"] = json!("b3RoZXI=");
+    verify(&[other.to_string()], 5);
 }
 
 #[test]

@@ -298,3 +298,13 @@ fn two_replicas_rotating_at_once_one_wins_and_no_request_fails() {
         assert_eq!(replica.verdict(&member(answers[0], "jws")), "VALID");
     }
 }
+
+#[test]
+fn case_c4_a_service_log_in_text_has_no_colours_in_a_file() {
+    let installation = Installation::new();
+    let service = installation.start(&[("CHANCERY_TELEMETRY__FORMAT", "text")]);
+    until("the service says something", || {
+        service.log().contains("INFO")
+    });
+    assert!(!service.log().contains('\u{1b}'), "{}", service.log());
+}

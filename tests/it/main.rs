@@ -9,6 +9,7 @@
 
 mod support;
 
+mod api_foreign;
 mod api_forgery;
 mod api_formats;
 mod api_input;

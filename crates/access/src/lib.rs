@@ -38,6 +38,26 @@ impl Principal {
     }
 }
 
+/// Why a certificate is nobody's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Unmapped {
+    Unknown,
+    Expired,
+    Several,
+    Unreadable,
+}
+
+impl Unmapped {
+    pub fn text(self) -> &'static str {
+        match self {
+            Self::Unknown => "no principal is mapped to the certificate's names",
+            Self::Expired => "the mapping of the certificate's names has expired",
+            Self::Several => "the certificate's names are mapped to several principals",
+            Self::Unreadable => "the mapping of one of the certificate's names cannot be read",
+        }
+    }
+}
+
 /// Every credential that counts, indexed for look-up by a request. Part of the read model: it is
 /// replaced as a whole when the database says that it changed.
 #[derive(Debug, Default)]
@@ -96,17 +116,21 @@ impl Credentials {
         &self,
         sans: impl IntoIterator<Item = &'a str>,
         now: Time,
-    ) -> Option<&Principal> {
-        let mut found: Option<&Principal> = None;
+    ) -> Result<&Principal, Unmapped> {
+        let mut found = Err(Unmapped::Unknown);
         for san in sans {
             if self.unreadable_sans.contains(san) {
-                return None;
+                return Err(Unmapped::Unreadable);
             }
-            if let Some(principal) = self.by_san.get(san).filter(|p| p.is_live(now)) {
-                match found {
-                    Some(other) if other != principal => return None,
-                    _ => found = Some(principal),
+            match (self.by_san.get(san), found) {
+                (Some(principal), _) if !principal.is_live(now) => {
+                    found = found.or(Err(Unmapped::Expired));
                 }
+                (Some(principal), Ok(other)) if other != principal => {
+                    return Err(Unmapped::Several);
+                }
+                (Some(principal), _) => found = Ok(principal),
+                (None, _) => (),
             }
         }
         found
@@ -182,8 +206,30 @@ mod tests {
             row(san("a.example"), "a", "operator"),
             row(san("b.example"), "b", "operator"),
         ]);
-        assert!(all.by_sans(["a.example", "x.example"], at(0)).is_some());
-        assert!(all.by_sans(["a.example", "b.example"], at(0)).is_none());
+        assert!(all.by_sans(["a.example", "x.example"], at(0)).is_ok());
+        assert!(all.by_sans(["a.example", "b.example"], at(0)).is_err());
+    }
+
+    #[test]
+    fn case_c4_why_a_certificate_is_nobodys_is_said() {
+        let late = CredentialRow {
+            expires_at: Some(at(2_000)),
+            ..row(san("late.example"), "a", "operator")
+        };
+        let all = readable(vec![
+            row(san("a.example"), "a", "operator"),
+            row(san("b.example"), "b", "operator"),
+            late,
+        ]);
+        let why = |sans: [&str; 2], now| all.by_sans(sans, at(now)).map(|found| &*found.name);
+        assert_eq!(why(["x.example", "y.example"], 0), Err(Unmapped::Unknown));
+        assert_eq!(why(["a.example", "b.example"], 0), Err(Unmapped::Several));
+        assert_eq!(
+            why(["a.example", "b.example"], 1_000),
+            Err(Unmapped::Expired)
+        );
+        assert_eq!(why(["a.example", "late.example"], 1_500), Ok("a"));
+        assert_eq!(why(["late.example", "a.example"], 1_500), Ok("a"));
     }
 
     #[test]
@@ -207,9 +253,9 @@ mod tests {
                 why: "credential.roles is \"root\"".to_owned(),
             }],
         });
-        assert!(all.by_sans(["a.example"], at(0)).is_some());
+        assert!(all.by_sans(["a.example"], at(0)).is_ok());
         for sans in [["a.example", "b.example"], ["b.example", "a.example"]] {
-            assert!(all.by_sans(sans, at(0)).is_none());
+            assert_eq!(all.by_sans(sans, at(0)), Err(Unmapped::Unreadable));
         }
     }
 

@@ -227,7 +227,11 @@ pub(crate) async fn grant<C: Connection>(
         Value::Int(credential.created_at.millis()),
         Value::MaybeInt(credential.expires_at.map(Time::millis)),
     ];
-    guarded(tx, GRANT_CREDENTIAL, &values, Subject::Credential).await
+    let granted = guarded(tx, GRANT_CREDENTIAL, &values, Subject::Credential).await;
+    already(
+        granted,
+        "exists already, live or expired; withdraw it first (`chancery access list`, `chancery access withdraw`)",
+    )
 }
 
 pub(crate) async fn withdraw<C: Connection>(
@@ -243,7 +247,16 @@ pub(crate) async fn withdraw<C: Connection>(
         });
     }
     let values = [name[0], name[1], Value::Int(at)];
-    guarded(tx, WITHDRAW_CREDENTIAL, &values, Subject::Credential).await
+    let withdrawn = guarded(tx, WITHDRAW_CREDENTIAL, &values, Subject::Credential).await;
+    already(withdrawn, "is withdrawn already")
+}
+
+/// A statement that found its row in another state than it needs.
+fn already(outcome: Result<(), Error>, why: &'static str) -> Result<(), Error> {
+    outcome.map_err(|error| match error {
+        Error::Conflict { what, source: None } => Error::Already { what, why },
+        other => other,
+    })
 }
 
 impl Store {

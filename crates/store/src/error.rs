@@ -15,6 +15,9 @@ pub enum Error {
     },
     #[error("{what} does not exist")]
     NotFound { what: Subject },
+    /// It is what the change would make it, or what forbids it. Nothing was written.
+    #[error("{what} {why}")]
+    Already { what: Subject, why: &'static str },
     /// Locked, or every connection in use. Nothing was written; try again.
     #[error("the database is busy ({operation})")]
     Busy {
@@ -131,7 +134,10 @@ impl Error {
 
     /// A rule of the database said no, not its machine.
     pub fn is_conflict(&self) -> bool {
-        matches!(self, Self::Conflict { .. } | Self::NotFound { .. })
+        matches!(
+            self,
+            Self::Conflict { .. } | Self::NotFound { .. } | Self::Already { .. }
+        )
     }
 
     /// The writer is gone because the service is stopping; nothing was written.

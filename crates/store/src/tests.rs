@@ -67,7 +67,7 @@ contract! {
     conflicts::accepted_key_agrees_with_its_object,
     conflicts::pointer_moves_only_from_where_it_stands,
     conflicts::revocation_is_final,
-    conflicts::credential_is_granted_and_withdrawn,
+    conflicts::case_c4_credential_is_granted_and_withdrawn,
     signing::malformed_leaves_and_batches_are_refused,
     raw::past_cannot_be_changed,
     raw::rows_keep_what_they_were_born_with,

@@ -64,6 +64,19 @@ impl Algorithm {
         }
     }
 
+    /// Whether an `alg` of somebody else means this one: `EdDSA` (RFC 8037) and `Ed25519` (RFC
+    /// 9864) are the same.
+    pub fn is_named(self, alg: &str) -> bool {
+        alg == self.jws_alg() || alg == self.name()
+    }
+
+    /// The algorithm that a key of this shape signs with, where there is only one.
+    pub fn only_for(spec: KeySpec) -> Option<Self> {
+        let mut all = Self::ALL.into_iter().filter(|each| each.allows(spec));
+        let first = all.next();
+        first.filter(|_| all.next().is_none())
+    }
+
     /// The hash that is signed; none for Ed25519, which signs the message itself.
     pub fn hash(self) -> Option<Hash> {
         match self {
@@ -221,5 +234,12 @@ mod tests {
         let pairs =
             Algorithm::ALL.map(|a| KeySpec::ALL.into_iter().filter(|s| a.allows(*s)).count());
         assert_eq!(pairs, [1, 1, 3, 3, 1]);
+        assert_eq!(Algorithm::only_for(KeySpec::P384), Some(Algorithm::Es384));
+        assert_eq!(Algorithm::only_for(KeySpec::Rsa2048), None);
+        assert!(
+            ["EdDSA", "Ed25519"]
+                .iter()
+                .all(|alg| Algorithm::Ed25519.is_named(alg))
+        );
     }
 }

@@ -2,12 +2,15 @@
 //!
 //! Source: `secure-systems-lab/dsse`, protocol.md and envelope.md.
 
-use base64ct::{Base64, Encoding};
+use base64ct::{Base64, Base64Unpadded, Base64UrlUnpadded, Encoding};
 use serde::{Deserialize, Serialize};
 
 use crate::json::{self, JsonError};
 
 const MAGIC: &str = "DSSEv1";
+
+/// An envelope may carry signatures of other people; more than these are only work.
+pub const MOST_SIGNATURES: usize = 16;
 
 /// The pre-authentication encoding
 /// `"DSSEv1" SP len(type) SP type SP len(body) SP body`; lengths in bytes, decimal.
@@ -69,11 +72,11 @@ fn counted(bytes: &[u8]) -> Result<(&[u8], &[u8]), PaeError> {
     Ok(rest.split_at(length))
 }
 
-/// The JSON form of a DSSE envelope.
+/// The JSON form of a DSSE envelope. Members that are not known here are ignored, as DSSE says; they
+/// are covered by no signature.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Envelope {
-    /// Standard base64, padded.
+    /// Base64: we write the standard alphabet with padding, and read the URL-safe one too.
     payload: String,
     /// Says how to read the payload.
     #[serde(rename = "payloadType")]
@@ -84,11 +87,11 @@ pub struct Envelope {
 
 /// One signature of an [`Envelope`].
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct EnvelopeSignature {
-    /// A hint only; never authenticated.
-    pub keyid: String,
-    /// Standard base64, padded.
+    /// A hint only; never authenticated. Envelopes of others may lack it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    keyid: Option<String>,
+    /// Base64, as the payload.
     pub sig: String,
 }
 
@@ -98,12 +101,29 @@ pub enum EnvelopeError {
     /// The JSON is not acceptable.
     #[error("the envelope is not valid JSON")]
     Json(#[from] JsonError),
-    /// A member is not padded standard base64.
-    #[error("{0} is not padded base64")]
+    /// A member is not base64.
+    #[error("{0} is not base64 (standard or URL-safe alphabet, not mixed)")]
     Base64(&'static str),
     /// DSSE wants at least one signature.
     #[error("the envelope has no signature")]
     Unsigned,
+    /// More than [`MOST_SIGNATURES`].
+    #[error("the envelope has more than {MOST_SIGNATURES} signatures")]
+    TooMany,
+}
+
+/// Either alphabet, with or without padding (DSSE, protocol.md: "either standard or URL-safe encoding is allowed").
+fn base64(text: &str) -> Option<Vec<u8>> {
+    let bare = text.trim_end_matches('=');
+    let padding = text.len() - bare.len();
+    if padding > 2 || (padding > 0 && !text.len().is_multiple_of(4)) {
+        return None;
+    }
+    let decoded = match bare.contains(['-', '_']) {
+        true => Base64UrlUnpadded::decode_vec(bare),
+        false => Base64Unpadded::decode_vec(bare),
+    };
+    decoded.ok()
 }
 
 impl Envelope {
@@ -113,7 +133,7 @@ impl Envelope {
             payload: Base64::encode_string(payload),
             payload_type: payload_type.to_owned(),
             signatures: vec![EnvelopeSignature {
-                keyid: keyid.to_owned(),
+                keyid: Some(keyid.to_owned()),
                 sig: Base64::encode_string(signature),
             }],
         }
@@ -124,25 +144,34 @@ impl Envelope {
         json::canonical(self)
     }
 
-    /// Reads an envelope strictly; white space is allowed, everything in `unverified_` remains so.
+    /// Reads an envelope without duplicate members, floats or large integers, in members that are not
+    /// known here too; white space is allowed, everything in `unverified_` remains so.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let envelope: Self = json::parse_strict(bytes)?;
         if envelope.signatures.is_empty() {
             return Err(EnvelopeError::Unsigned);
+        }
+        if envelope.signatures.len() > MOST_SIGNATURES {
+            return Err(EnvelopeError::TooMany);
         }
         Ok(envelope)
     }
 
     /// The payload, which nobody has verified yet.
     pub fn unverified_payload(&self) -> Result<Vec<u8>, EnvelopeError> {
-        Base64::decode_vec(&self.payload).map_err(|_| EnvelopeError::Base64("payload"))
+        base64(&self.payload).ok_or(EnvelopeError::Base64("payload"))
     }
 }
 
 impl EnvelopeSignature {
+    /// The key's name, if one is given; an empty one names nothing.
+    pub fn keyid(&self) -> Option<&str> {
+        self.keyid.as_deref().filter(|keyid| !keyid.is_empty())
+    }
+
     /// The signature's bytes.
     pub fn bytes(&self) -> Result<Vec<u8>, EnvelopeError> {
-        Base64::decode_vec(&self.sig).map_err(|_| EnvelopeError::Base64("sig"))
+        base64(&self.sig).ok_or(EnvelopeError::Base64("sig"))
     }
 }
 
@@ -193,5 +222,38 @@ mod tests {
             Envelope::decode(unsigned),
             Err(EnvelopeError::Unsigned)
         ));
+    }
+
+    #[test]
+    fn case_v5_envelopes_of_others_are_read() {
+        let read = |text: &str| Envelope::decode(text.as_bytes());
+        for payload in ["-_8=", "-_8", "+/8=", "+/8"] {
+            let envelope = read(&format!(
+                r#"{{"payload":"{payload}","payloadType":"t","x":{{"y":1}},"signatures":[
+                {{"sig":"{payload}","cert":"c"}},{{"keyid":"","sig":"!"}},{{"keyid":"k","sig":""}}]}}"#
+            ));
+            let envelope = envelope.unwrap();
+            assert_eq!(envelope.unverified_payload().unwrap(), [0xfb, 0xff]);
+            assert_eq!(envelope.signatures[0].bytes().unwrap(), [0xfb, 0xff]);
+            let keyids: Vec<_> = envelope.signatures.iter().map(|s| s.keyid()).collect();
+            assert_eq!(keyids, [None, None, Some("k")]);
+            assert!(envelope.signatures[1].bytes().is_err());
+        }
+        for bad in ["+_8=", "-/8", "-_8==", "-_8===", "-_9=", "=", "-_8=\n", "a"] {
+            assert_eq!(base64(bad), None, "{bad}");
+        }
+        let many = vec![r#"{"sig":""}"#; MOST_SIGNATURES + 1].join(",");
+        let many = format!(r#"{{"payload":"","payloadType":"t","signatures":[{many}]}}"#);
+        assert!(matches!(read(&many), Err(EnvelopeError::TooMany)));
+        // What two readers would read differently is refused wherever it stands.
+        for twice in [r#""x":1,"x":2"#, r#""x":1.5"#] {
+            let text = format!(
+                r#"{{"payload":"","payloadType":"t","signatures":[{{"sig":"",{twice}}}]}}"#
+            );
+            assert!(
+                matches!(read(&text), Err(EnvelopeError::Json(_))),
+                "{twice}"
+            );
+        }
     }
 }

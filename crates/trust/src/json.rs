@@ -14,6 +14,9 @@ use serde::de::DeserializeOwned;
 /// Objects and arrays may be nested this deep.
 pub const MAX_DEPTH: usize = 32;
 
+/// The path of the document itself, in errors that are about no member of it.
+pub const ROOT: &str = "document";
+
 /// The largest integer that every JSON reader keeps exactly: 2^53 - 1 (RFC 7493 section 2.2).
 pub const MAX_INTEGER: u64 = (1 << 53) - 1;
 

@@ -3,6 +3,7 @@
 //! Sources: RFC 7517 (JWK), RFC 7518 section 6 (EC and RSA members), RFC 8037 section 2 (OKP),
 //! RFC 7638 (thumbprint), RFC 5480 and RFC 8410 (SubjectPublicKeyInfo).
 
+pub mod foreign;
 mod spki_der;
 #[cfg(test)]
 mod tests;

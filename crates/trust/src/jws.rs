@@ -9,6 +9,13 @@ use serde_json::Value;
 /// Largest header that is read.
 const LONGEST_HEADER: usize = 8 * 1_024;
 
+/// A JWS in JSON may carry signatures of other people; more than these are only work.
+pub const MOST_SIGNATURES: usize = 16;
+
+/// What a verifier says of a signature that is invalid over no payload.
+pub const NO_PAYLOAD: &str = "the JWS has no payload: give the payload that was signed \
+    (`payload`; `--payload FILE` on the command line)";
+
 /// Not of the form that it says: a mistake of whoever asks, not a verdict.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{member}: {problem}")]
@@ -26,6 +33,8 @@ pub struct UnverifiedJws {
     pub signature: Vec<u8>,
     /// What this header asks for and we do not do; such a JWS is invalid, not malformed.
     pub objection: Option<String>,
+    /// There is no payload in it, and none was given: it is detached, or over no bytes.
+    pub lacks_payload: bool,
 }
 
 /// The protected header; members we do not know are allowed (RFC 7515 section 4), but those of
@@ -43,9 +52,9 @@ struct Header {
     others: serde_json::Map<String, Value>,
 }
 
-/// Flattened JSON serialisation, or general with one signature.
+/// Flattened JSON serialisation, or general. Members that are not known here are ignored (RFC 7515
+/// section 7.2); they are covered by no signature.
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct JsonForm {
     #[serde(default)]
     payload: Option<String>,
@@ -55,12 +64,12 @@ struct JsonForm {
     signature: Option<String>,
     #[serde(default)]
     header: Option<Value>,
+    /// Each by itself: one that cannot be read is somebody else's.
     #[serde(default)]
-    signatures: Option<Vec<JsonSignature>>,
+    signatures: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
 struct JsonSignature {
     protected: String,
     signature: String,
@@ -79,32 +88,55 @@ pub fn parse_jws(compact: &str, detached: Option<&[u8]>) -> Result<UnverifiedJws
     }
 }
 
-/// JSON serialisation, RFC 7515 section 7.2.
-pub fn parse_jws_json(json: &[u8], detached: Option<&[u8]>) -> Result<UnverifiedJws, Malformed> {
+/// JSON serialisation, RFC 7515 section 7.2: its signatures in their order, at least one. Of several
+/// signatures those that cannot be read are left out, if there is one that can.
+pub fn parse_jws_json(
+    json: &[u8],
+    detached: Option<&[u8]>,
+) -> Result<Vec<UnverifiedJws>, Malformed> {
     let form: JsonForm =
         crate::json::parse_strict(json).map_err(|e| malformed("jws", e.to_string()))?;
-    let (protected, signature, header) = match (form.protected, form.signature, form.signatures) {
-        (Some(protected), Some(signature), None) => (protected, signature, form.header),
-        (None, None, Some(all)) => {
-            let one: [JsonSignature; 1] = all
-                .try_into()
-                .map_err(|_| malformed("jws", "expected exactly one signature"))?;
-            let [one] = one;
-            (one.protected, one.signature, one.header)
-        }
-        _ => {
-            return Err(malformed(
-                "jws",
-                "expected protected and signature, or signatures",
-            ));
-        }
-    };
     let payload = form.payload.unwrap_or_default();
-    let mut jws = assemble(&protected, &payload, &signature, detached)?;
-    if header.is_some() && jws.objection.is_none() {
-        jws.objection = Some("unprotected headers are not supported".to_owned());
+    match (form.protected, form.signature, form.signatures) {
+        (Some(protected), Some(signature), None) => {
+            let one = JsonSignature {
+                protected,
+                signature,
+                header: form.header,
+            };
+            Ok(vec![one.assemble(&payload, detached)?])
+        }
+        (None, None, Some(all)) if (1..=MOST_SIGNATURES).contains(&all.len()) => {
+            let read = all.into_iter().map(|one| {
+                let one: JsonSignature =
+                    serde_json::from_value(one).map_err(|e| malformed("jws", e.to_string()))?;
+                one.assemble(&payload, detached)
+            });
+            let (good, bad): (Vec<_>, Vec<_>) = read.partition(Result::is_ok);
+            match bad.into_iter().next() {
+                Some(Err(error)) if good.is_empty() => Err(error),
+                _ => Ok(good.into_iter().flatten().collect()),
+            }
+        }
+        (None, None, Some(_)) => Err(malformed(
+            "jws",
+            format!("expected 1 to {MOST_SIGNATURES} signatures"),
+        )),
+        _ => Err(malformed(
+            "jws",
+            "expected protected and signature, or signatures",
+        )),
     }
-    Ok(jws)
+}
+
+impl JsonSignature {
+    fn assemble(&self, payload: &str, detached: Option<&[u8]>) -> Result<UnverifiedJws, Malformed> {
+        let mut jws = assemble(&self.protected, payload, &self.signature, detached)?;
+        if self.header.is_some() && jws.objection.is_none() {
+            jws.objection = Some("unprotected headers are not supported".to_owned());
+        }
+        Ok(jws)
+    }
 }
 
 fn assemble(
@@ -139,6 +171,7 @@ fn assemble(
         }
     }
     Ok(UnverifiedJws {
+        lacks_payload: payload.is_empty() && detached.is_none(),
         objection: objection(&header),
         alg: header.alg,
         kid: header.kid.unwrap_or_default(),
@@ -241,5 +274,57 @@ mod tests {
         let jws = parse_jws(&format!("{protected}..c2ln"), Some(b"$.02")).expect("well-formed");
         assert_eq!(jws.signing_input, format!("{protected}.$.02").into_bytes());
         assert_eq!(jws.objection, None);
+    }
+    #[test]
+    fn case_v5_a_jws_in_json_of_others_is_read() {
+        let protected = |kid: &str| {
+            let header = format!(r#"{{"alg":"ES256","kid":"{kid}"}}"#);
+            Base64UrlUnpadded::encode_string(header.as_bytes())
+        };
+        let (ours, theirs) = (protected("ours"), protected("theirs"));
+        let text = format!(
+            r#"{{"payload":"cGF5","extra":1,"signatures":[
+            {{"protected":"{theirs}","signature":"c2ln","x":[]}},
+            {{"header":{{"kid":"x"}},"signature":"c2ln"}},
+            {{"protected":"{ours}","signature":"c2ln"}}]}}"#
+        );
+        let read = parse_jws_json(text.as_bytes(), None).expect("well-formed");
+        let kids: Vec<_> = read.iter().map(|jws| jws.kid.as_str()).collect();
+        assert_eq!(kids, ["theirs", "ours"]);
+        let flat = format!(r#"{{"payload":"cGF5","protected":"{ours}","signature":"c2ln","x":1}}"#);
+        assert_eq!(
+            parse_jws_json(flat.as_bytes(), None)
+                .expect("well-formed")
+                .len(),
+            1
+        );
+        let bad = r#"{"payload":"cGF5","signatures":[{"signature":"c2ln"}]}"#;
+        let none = r#"{"payload":"cGF5","signatures":[]}"#;
+        let one = r#"{"signature":"c2ln"}"#;
+        let many = format!(
+            r#"{{"signatures":[{}]}}"#,
+            vec![one; MOST_SIGNATURES + 1].join(",")
+        );
+        for bad in [bad, none, &many] {
+            assert!(parse_jws_json(bad.as_bytes(), None).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn a_jws_without_a_payload_says_so() {
+        let protected = Base64UrlUnpadded::encode_string(br#"{"alg":"ES256","kid":"k"}"#);
+        let detached = format!("{protected}..c2ln");
+        assert!(
+            parse_jws(&detached, None)
+                .expect("well-formed")
+                .lacks_payload
+        );
+        assert!(
+            !parse_jws(&detached, Some(b""))
+                .expect("well-formed")
+                .lacks_payload
+        );
+        let json = format!(r#"{{"protected":"{protected}","signature":"c2ln"}}"#);
+        assert!(parse_jws_json(json.as_bytes(), None).expect("well-formed")[0].lacks_payload);
     }
 }

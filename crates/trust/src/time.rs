@@ -105,6 +105,14 @@ pub fn parse_duration(text: &str) -> Result<Duration, String> {
     signed.try_into().map_err(|_| shown())
 }
 
+/// As [`parse_duration`], for what takes no time at all in vain: a lifetime, a deadline, an interval.
+pub fn parse_positive_duration(text: &str) -> Result<Duration, String> {
+    match parse_duration(text)? {
+        Duration::ZERO => Err("expected more than 0s".to_owned()),
+        duration => Ok(duration),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -32,7 +32,7 @@ pub const CLOCK_TOLERANCE: Duration = Duration::from_secs(300);
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Timestamp {
     /// The signature existed not later than this: the token's `genTime` and its accuracy on top,
-    /// rounded up to a millisecond.
+    /// rounded up to a millisecond, and not before the end of the last digit of `genTime`.
     pub at: Time,
     /// The subject of the configured certificate that vouches for it (RFC 4514).
     pub authority: String,

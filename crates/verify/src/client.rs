@@ -1,9 +1,11 @@
 //! The service's HTTP interface, from the caller's side.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use clap::Args;
+use reqwest::{Certificate, ClientBuilder, Identity, Url};
 use serde_json::Value;
 
 use crate::output::{Code, Failure};
@@ -14,6 +16,71 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Longest answer that is read. A bundle of the longest entries has half of it.
 const LONGEST: usize = 32 << 20;
 
+/// By what TLS the service is reached.
+#[derive(Debug, Clone, Default, Args)]
+pub struct Connect {
+    /// Trust the certificate authorities in this PEM file, and not those of the system.
+    #[arg(long, value_name = "PEM")]
+    ca_file: Option<PathBuf>,
+    /// The client certificate in PEM, with its chain.
+    #[arg(long, value_name = "PEM", requires = "client_key")]
+    client_certificate: Option<PathBuf>,
+    /// The private key of the client certificate, in PEM.
+    #[arg(long, value_name = "PEM", requires = "client_certificate")]
+    client_key: Option<PathBuf>,
+}
+
+impl Connect {
+    /// Whether a certificate is shown, which may say who calls.
+    pub fn is_identified(&self) -> bool {
+        self.client_certificate.is_some()
+    }
+
+    /// Options that would change nothing are refused: somebody counts on them.
+    pub fn not_used(&self, why: &str) -> Result<(), Failure> {
+        match self.ca_file.is_some() || self.is_identified() {
+            false => Ok(()),
+            true => Err(Failure::usage(format!(
+                "--ca-file, --client-certificate and --client-key are used {why}"
+            ))),
+        }
+    }
+
+    fn apply(&self, url: &str, mut builder: ClientBuilder) -> Result<ClientBuilder, Failure> {
+        let parsed = Url::parse(url);
+        let parsed = parsed.map_err(|error| Failure::usage(format!("--url {url}: {error}")))?;
+        if parsed.scheme() != "https" {
+            self.not_used("with an https URL only")?;
+        }
+        let read = |path: &Path| {
+            std::fs::read(path)
+                .map_err(|error| Failure::usage(format!("cannot read {}: {error}", path.display())))
+        };
+        if let Some(path) = &self.ca_file {
+            let all = Certificate::from_pem_bundle(&read(path)?).unwrap_or_default();
+            if all.is_empty() {
+                return Err(Failure::usage(format!(
+                    "{}: expected certificates in PEM",
+                    path.display()
+                )));
+            }
+            builder = builder.tls_certs_only(all);
+        }
+        if let (Some(certificate), Some(key)) = (&self.client_certificate, &self.client_key) {
+            let pem = [read(certificate)?, b"\n".to_vec(), read(key)?].concat();
+            let identity = Identity::from_pem(&pem).map_err(|_| {
+                Failure::usage(format!(
+                    "{} and {}: expected a certificate chain and one private key in PEM",
+                    certificate.display(),
+                    key.display()
+                ))
+            })?;
+            builder = builder.identity(identity);
+        }
+        Ok(builder)
+    }
+}
+
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -22,12 +89,17 @@ pub struct Client {
 }
 
 impl Client {
-    pub fn new(url: &str, access_token: Option<String>) -> Result<Self, Failure> {
-        let http = reqwest::Client::builder()
+    pub fn new(
+        url: &str,
+        connect: &Connect,
+        access_token: Option<String>,
+    ) -> Result<Self, Failure> {
+        let builder = reqwest::Client::builder()
             .timeout(TIMEOUT)
-            .redirect(reqwest::redirect::Policy::none())
-            .build()
-            .map_err(|e| Failure::new(Code::Failed, e))?;
+            .redirect(reqwest::redirect::Policy::none());
+        let built = connect.apply(url, builder)?.build();
+        // What remains to go wrong here are the files: a key that is not the certificate's.
+        let http = built.map_err(|e| Failure::usage(trust::error_chain(&e)))?;
         Ok(Self {
             http,
             base: url.trim_end_matches('/').to_owned(),
@@ -36,10 +108,10 @@ impl Client {
     }
 
     /// With the access token that a file holds; it never travels by argument.
-    pub fn with_token_file(url: &str, file: &Path) -> Result<Self, Failure> {
+    pub fn with_token_file(url: &str, connect: &Connect, file: &Path) -> Result<Self, Failure> {
         let text = std::fs::read_to_string(file)
             .with_context(|| format!("cannot read the access token from {}", file.display()))?;
-        Self::new(url, Some(text.trim().to_owned()))
+        Self::new(url, connect, Some(text.trim().to_owned()))
     }
 
     pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {

@@ -4,7 +4,9 @@
 pub mod client;
 pub mod evidence;
 mod follow;
+pub mod input;
 pub mod monitor;
+mod offline;
 pub mod output;
 pub mod signatures;
 pub mod transcript;

@@ -9,11 +9,11 @@ use std::time::Duration;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::{Value, json};
-use trust::time::parse_duration;
+use trust::time::parse_positive_duration;
 use trust::{Sha256Digest, Time};
 
 use super::follow::{Follower, Round};
-use crate::client::Client;
+use crate::client::{Client, Connect};
 use crate::evidence::read_policy;
 use crate::output::{Code, Failure, Output, progress, table};
 use crate::watch::State;
@@ -42,14 +42,16 @@ pub struct Monitor {
     #[arg(long)]
     witness_policy: Option<PathBuf>,
     /// Interval between two rounds.
-    #[arg(long, default_value = "60s", value_parser = parse_duration)]
+    #[arg(long, default_value = "60s", value_parser = parse_positive_duration)]
     interval: Duration,
     /// Run one round and exit.
     #[arg(long)]
     once: bool,
     /// Maximum age of the newest leaf and of the quorum of witnesses on the checkpoint.
-    #[arg(long, default_value = "20m", value_parser = parse_duration)]
+    #[arg(long, default_value = "20m", value_parser = parse_positive_duration)]
     max_age: Duration,
+    #[command(flatten)]
+    connect: Connect,
 }
 
 /// What a look found, when what passes by itself has passed.
@@ -71,7 +73,7 @@ pub async fn run(
         .map(read_policy)
         .transpose()?;
     let mut state = load(&command.state, command.genesis)?;
-    let client = Client::new(&command.url, None)?;
+    let client = Client::new(&command.url, &command.connect, None)?;
     let mut follower = Follower::new(client, command.genesis, policy);
     if command.once {
         let outcome = look(&mut follower, state.as_ref(), &command, now, output).await?;

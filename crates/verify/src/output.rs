@@ -18,7 +18,8 @@ pub enum Style {
 
 /// For the end of `--help`.
 pub const EXIT_CODES: &str = "Exit codes: 0 done; 1 failed; 2 usage or configuration; 3 refused \
-by a rule (quorum, state, policy); 4 token, database or network unavailable; 5 verification failed.";
+by a rule (quorum, state, policy); 4 token, database or network unavailable; 5 verification failed; 6 the payload of a detached \
+signature is missing.";
 
 /// Exit codes, documented in `--help`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +34,8 @@ pub enum Code {
     Unavailable = 4,
     /// Verification says no.
     NotValid = 5,
+    /// Nothing can be said: the payload of a detached signature was not given.
+    Incomplete = 6,
 }
 
 /// Why a command ended without success.

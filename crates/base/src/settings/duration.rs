@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serializer, de::Error as _};
-pub use trust::time::parse_duration as parse;
+pub use trust::time::{parse_duration as parse, parse_positive_duration as parse_positive};
 
 pub fn serialize<S: Serializer>(value: &Duration, out: S) -> Result<S::Ok, S::Error> {
     out.serialize_str(&spelled(*value))

@@ -7,7 +7,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use trust::{Algorithm, LOG_RING, Sha256Digest, Usage};
+use trust::{LOG_RING, Sha256Digest, Usage};
 
 use super::answer;
 use super::formats::{Format, Prepared, Serialised};
@@ -110,7 +110,7 @@ impl Signing {
             return Err(Error::Reserved(ring.to_owned()));
         }
         let found = find(&snapshot, ring).map_err(|why| why(ring.to_owned()))?;
-        if let Some(asked) = algorithm.filter(|asked| !names(found.algorithm, asked)) {
+        if let Some(asked) = algorithm.filter(|asked| !found.algorithm.is_named(asked)) {
             return Err(Error::WrongAlgorithm {
                 ring: ring.to_owned(),
                 algorithm: found.algorithm,
@@ -406,11 +406,6 @@ fn release(signed: Signed, item: &Item, outcome: SignatureOutcome) -> Result<Sig
             answer::from_stored(&stored, hash.unwrap_or_default(), &item.format)
         }
     }
-}
-
-/// `EdDSA` (RFC 8037) and `Ed25519` (RFC 9864) are the same to us.
-fn names(algorithm: Algorithm, asked: &str) -> bool {
-    asked == algorithm.jws_alg() || asked == algorithm.to_string()
 }
 
 impl Prepared {

@@ -163,7 +163,7 @@ async fn case_s9_an_unreadable_credential_row_authenticates_nobody_and_the_other
         let found = now
             .credentials
             .by_sans(sans.iter().copied(), rings.all.now());
-        found.map(|principal| principal.name.to_string())
+        found.ok().map(|principal| principal.name.to_string())
     };
     let integrity = Some("integrity".to_owned());
     let before = rings.all.snapshot().await;

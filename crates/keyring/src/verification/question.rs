@@ -23,7 +23,8 @@ pub enum Claim {
         compact: String,
         detached_payload: Option<Vec<u8>>,
     },
-    /// JWS JSON serialisation, flattened or general with one signature (RFC 7515 section 7.2).
+    /// JWS JSON serialisation, flattened or general (RFC 7515 section 7.2). Of several signatures
+    /// one by a key of ours counts.
     JwsJson {
         json: Vec<u8>,
         detached_payload: Option<Vec<u8>>,
@@ -35,8 +36,12 @@ pub enum Claim {
         signature: Vec<u8>,
         der: bool,
     },
+    /// Of several signatures one by a key of ours counts.
     Dsse {
         envelope: Vec<u8>,
+        /// The key that every signature is held against, whatever its `keyid` says, which is a hint
+        /// only and may be absent.
+        kid: Option<String>,
     },
 }
 

@@ -6,11 +6,12 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 
 use tokio::sync::Semaphore;
+use trust::dsse::{Envelope, EnvelopeError};
 use trust::evidence::Covers;
 use trust::namespace::is_reserved;
 use trust::timestamp::Timestamp;
 use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
-use trust::{Algorithm, Kid, Sha256Digest, Time};
+use trust::{Kid, Sha256Digest, Time};
 
 use super::existence::{after_acts, by_row, proven};
 use super::question::{Answer, Claim, Covered, Error, Question};
@@ -20,7 +21,7 @@ use base::Env;
 use log::Proofs;
 use store::{Occurrence, Store};
 use trust::error_chain;
-use trust::jws::{UnverifiedJws, parse_jws, parse_jws_json};
+use trust::jws::{NO_PAYLOAD, UnverifiedJws, parse_jws, parse_jws_json};
 
 /// Cheap to clone.
 #[derive(Clone)]
@@ -267,14 +268,21 @@ pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error>
         Claim::Jws {
             compact,
             detached_payload,
-        } => jws(snapshot, parse_jws(&compact, detached_payload.as_deref())?),
+        } => Ok(jws(
+            snapshot,
+            parse_jws(&compact, detached_payload.as_deref())?,
+        )),
         Claim::JwsJson {
             json,
             detached_payload,
-        } => jws(
-            snapshot,
-            parse_jws_json(&json, detached_payload.as_deref())?,
-        ),
+        } => {
+            let all = parse_jws_json(&json, detached_payload.as_deref())?;
+            let all = all.into_iter().map(|each| jws(snapshot, each));
+            one_of(all).ok_or_else(|| Error::Malformed {
+                member: "jws",
+                problem: "expected a signature".to_owned(),
+            })
+        }
         Claim::Raw {
             kid,
             covered,
@@ -287,20 +295,52 @@ pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error>
             };
             Ok(raw(snapshot, kid, (covers, input), signature, der))
         }
-        Claim::Dsse { envelope } => dsse(snapshot, &envelope),
+        Claim::Dsse { envelope, kid } => dsse(snapshot, &envelope, kid.as_deref()),
     }
 }
 
-fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Result<Checked, Error> {
+/// Of several signatures over one payload: a good one, by a key that signs today if there is one,
+/// else the first by a key of ours, else the first. Who else signed changes nothing.
+fn one_of(all: impl Iterator<Item = Checked>) -> Option<Checked> {
+    let (mut best, mut number): (Option<Checked>, usize) = (None, 0);
+    let rank = |one: &Checked| {
+        let signs = one.key.as_ref().is_some_and(|key| key.state.can_sign());
+        let good = one.checks && one.fits_usage();
+        (good, good && signs, one.checks, one.key.is_some())
+    };
+    for one in all {
+        number += 1;
+        best = match best {
+            Some(best) if rank(&best) >= rank(&one) => Some(best),
+            _ => Some(one),
+        };
+    }
+    let mut best = best?;
+    if number > 1 {
+        let remark = format!("one of {number} signatures counts, the others are ignored");
+        best.explanation = match best.explanation.is_empty() {
+            true => remark,
+            false => format!("{}; {remark}", best.explanation),
+        };
+    }
+    Some(best)
+}
+
+fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Checked {
     let key = find(snapshot, &jws.kid);
     // The header's `alg` does not choose anything: it has to be what the ring signs with.
     let objection = jws.objection.clone().or_else(|| {
         let algorithm = key.as_ref()?.algorithm;
-        (!is_alg(algorithm, &jws.alg))
+        (!algorithm.is_named(&jws.alg))
             .then(|| format!("the header names {:?}, the ring uses {algorithm}", jws.alg))
     });
     let input = (Covers::Jws, jws.signing_input);
-    Ok(finish(key, jws.kid, input, &jws.signature, objection))
+    let could_check = key.is_some() && objection.is_none();
+    let mut checked = finish(key, jws.kid, input, &jws.signature, objection);
+    if could_check && !checked.checks && jws.lacks_payload {
+        checked.explanation = NO_PAYLOAD.to_owned();
+    }
+    checked
 }
 
 fn raw(
@@ -329,37 +369,45 @@ fn fixed(key: &Key, der: &[u8]) -> Option<Vec<u8>> {
     trust::signature::der_to_p1363(der, length).ok()
 }
 
-fn dsse(snapshot: &Snapshot, envelope: &[u8]) -> Result<Checked, Error> {
-    let malformed = |problem: String| Error::Malformed {
+fn dsse(snapshot: &Snapshot, envelope: &[u8], by: Option<&str>) -> Result<Checked, Error> {
+    let malformed = |error: EnvelopeError| Error::Malformed {
         member: "envelope",
-        problem,
+        problem: error_chain(&error),
     };
-    let envelope = trust::dsse::Envelope::decode(envelope).map_err(|e| malformed(e.to_string()))?;
-    let payload = envelope
-        .unverified_payload()
-        .map_err(|e| malformed(e.to_string()))?;
+    let envelope = Envelope::decode(envelope).map_err(malformed)?;
+    let payload = envelope.unverified_payload().map_err(malformed)?;
     let message = trust::dsse::pae(&envelope.payload_type, &payload);
-    let [signature] = envelope.signatures.as_slice() else {
-        return Err(malformed("expected exactly one signature".to_owned()));
-    };
-    let bytes = signature.bytes().map_err(|e| malformed(e.to_string()))?;
-    let kid = signature.keyid.clone();
-    let key = find(snapshot, &kid);
-    // Both spellings of a pair are read: ASN.1, which is what envelopes usually carry and what we
-    // write, and the fixed form. One that has the length of the fixed form is tried as it first.
+    let mut unreadable = None;
+    let all = envelope.signatures.iter().filter_map(|signature| {
+        let bytes = signature.bytes();
+        let bytes = bytes.map_err(|error| unreadable = Some(error)).ok()?;
+        let kid = by.or(signature.keyid()).unwrap_or_default();
+        Some(enveloped(snapshot, kid, &message, &bytes))
+    });
+    let checked = one_of(all);
+    checked.ok_or_else(|| malformed(unreadable.unwrap_or(EnvelopeError::Unsigned)))
+}
+
+/// One signature of an envelope. Both spellings of a pair are read: ASN.1, which is what envelopes
+/// usually carry and what we write, and the fixed form. One that has the length of the fixed form
+/// is tried as it first.
+fn enveloped(snapshot: &Snapshot, kid: &str, message: &[u8], bytes: &[u8]) -> Checked {
+    let key = find(snapshot, kid);
     let pair = key.as_ref().filter(|key| key.algorithm.is_ecdsa());
-    let other = pair.and_then(|key| fixed(key, &bytes));
-    let as_it_is = finish(
-        key.clone(),
-        kid.clone(),
-        (Covers::Dsse, message.clone()),
-        &bytes,
-        None,
-    );
-    Ok(match other {
-        Some(fixed) if !as_it_is.checks => finish(key, kid, (Covers::Dsse, message), &fixed, None),
+    let other = pair.and_then(|key| fixed(key, bytes));
+    let input = || (Covers::Dsse, message.to_vec());
+    let as_it_is = finish(key.clone(), kid.to_owned(), input(), bytes, None);
+    let checked = match other {
+        Some(fixed) if !as_it_is.checks => finish(key, kid.to_owned(), input(), &fixed, None),
         _ => as_it_is,
-    })
+    };
+    match kid.is_empty() {
+        false => checked,
+        true => Checked {
+            explanation: "the signature names no key: give its `kid`".to_owned(),
+            ..checked
+        },
+    }
 }
 
 fn finish(
@@ -412,9 +460,4 @@ impl Checked {
 
 fn find(snapshot: &Snapshot, kid: &str) -> Option<Arc<Key>> {
     snapshot.keys.get(&kid.parse::<Kid>().ok()?).cloned()
-}
-
-/// `EdDSA` (RFC 8037) and `Ed25519` (RFC 9864) are the same to us.
-fn is_alg(algorithm: Algorithm, alg: &str) -> bool {
-    alg == algorithm.jws_alg() || alg == algorithm.to_string()
 }

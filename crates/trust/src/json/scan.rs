@@ -239,7 +239,7 @@ impl<'a> Scanner<'a> {
             }
         }
         if out.is_empty() {
-            "document".to_owned()
+            super::ROOT.to_owned()
         } else {
             out
         }

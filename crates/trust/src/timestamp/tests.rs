@@ -1,6 +1,7 @@
 //! Against tokens of OpenSSL, honest and not.
 
 mod authority;
+mod pss;
 
 use cms::content_info::ContentInfo;
 use cms::signed_data::SignedData;
@@ -462,22 +463,53 @@ fn a_signer_uses_the_hash_that_it_names() {
     }
 }
 
-/// An instant of the token as DER, read as the token's.
-fn gen_time(text: &str) -> Option<Time> {
+#[test]
+fn case_v2_a_token_without_accuracy_counts_from_the_end_of_its_digits() {
+    let workshop = workshop("p256", "p256");
+    let roots = workshop.trusting(&["root"]);
+    let ends = |section: &str| {
+        let reply = format!("-section {section}");
+        let token = workshop.stamp("tsa", SIGNATURE, "-sha256 -cert", &reply);
+        let timestamp = check(&token, &roots).unwrap();
+        let made_at = Token::from_der(&token).unwrap().info.gen_time.at();
+        (made_at.millis(), timestamp.at.since(made_at).as_millis())
+    };
+    let (made_at, later) = ends("ts_seconds");
+    assert_eq!((made_at % 1_000, later), (0, 999));
+    // OpenSSL leaves out zeros at the end, so that a hundredth may be written with fewer digits.
+    let (made_at, later) = ends("ts_hundredths");
+    let expected = match made_at % 1_000 {
+        0 => 999,
+        hundreds if hundreds % 100 == 0 => 99,
+        _ => 9,
+    };
+    assert_eq!(later, expected, "{made_at}");
+}
+
+fn read_gen_time(text: &str) -> Option<GenTime> {
     let mut der = vec![0x18, u8::try_from(text.len()).unwrap()];
     der.extend(text.as_bytes());
-    GenTime::from_der(&der).ok().map(GenTime::at)
+    GenTime::from_der(&der).ok()
+}
+
+/// An instant of the token as DER, read as the token's.
+fn gen_time(text: &str) -> Option<Time> {
+    read_gen_time(text).map(GenTime::at)
 }
 
 #[test]
 fn instants_have_one_spelling_and_are_rounded_up() {
-    for (text, expected) in [
-        ("20261122090000Z", "2026-11-22T09:00:00.000Z"),
-        ("20261122090000.5Z", "2026-11-22T09:00:00.500Z"),
-        ("20261122090000.1234Z", "2026-11-22T09:00:00.124Z"),
-        ("20261231235959.999999999Z", "2027-01-01T00:00:00.000Z"),
+    for (text, expected, end) in [
+        ("20261122090000Z", "2026-11-22T09:00:00.000Z", 999),
+        ("20261122090000.5Z", "2026-11-22T09:00:00.500Z", 99),
+        ("20261122090000.51Z", "2026-11-22T09:00:00.510Z", 9),
+        ("20261122090000.512Z", "2026-11-22T09:00:00.512Z", 0),
+        ("20261122090000.1234Z", "2026-11-22T09:00:00.124Z", 0),
+        ("20261231235959.999999999Z", "2027-01-01T00:00:00.000Z", 0),
     ] {
-        assert_eq!(gen_time(text).unwrap().to_string(), expected, "{text}");
+        let read = read_gen_time(text).unwrap();
+        assert_eq!(read.at().to_string(), expected, "{text}");
+        assert_eq!(read.end().since(read.at()).as_millis(), end, "{text}");
     }
     for text in [
         "",

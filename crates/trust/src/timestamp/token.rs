@@ -106,12 +106,21 @@ struct EssCertIdV2 {
 
 /// A GeneralizedTime that may have a fraction, which the one of X.509 may not.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct GenTime(Time);
+pub struct GenTime {
+    at: Time,
+    end: Time,
+}
 
 impl GenTime {
-    /// Rounded up to a millisecond.
+    /// As it is written, rounded up to a millisecond.
     pub fn at(self) -> Time {
-        self.0
+        self.at
+    }
+
+    /// The last millisecond that is written in this way: an authority that writes whole seconds
+    /// says "37" from 37.000 to 37.999.
+    pub fn end(self) -> Time {
+        self.end
     }
 
     /// `YYYYMMDDhhmmss[.f…]Z`, without trailing zeros in the fraction (X.690 section 11.7).
@@ -147,7 +156,17 @@ impl GenTime {
             nanos *= 10;
         }
         let duration = date.unix_duration() + Duration::from_nanos(nanos.into());
-        Some(Self(Time::from_millis(0) + rounded_up(duration)))
+        let at = Time::from_millis(0) + rounded_up(duration);
+        let unsaid = match fraction.len() {
+            0 => 999,
+            1 => 99,
+            2 => 9,
+            _ => 0,
+        };
+        Some(Self {
+            at,
+            end: at + Duration::from_millis(unsaid),
+        })
     }
 }
 
@@ -182,15 +201,17 @@ impl der::EncodeValue for GenTime {
 }
 
 impl TstInfo {
-    /// The instant after which the signature cannot have come into being.
+    /// The instant after which the signature cannot have come into being: with the accuracy on
+    /// top, and not before the end of what the authority's digits say.
     pub fn not_later_than(&self) -> Time {
         let Some(accuracy) = self.accuracy else {
-            return self.gen_time.at();
+            return self.gen_time.end();
         };
         let seconds = Duration::from_secs(accuracy.seconds.unwrap_or(0).into());
         let millis = Duration::from_millis(accuracy.millis.unwrap_or(0).into());
         let micros = Duration::from_micros(accuracy.micros.unwrap_or(0).into());
-        self.gen_time.at() + seconds + millis + rounded_up(micros)
+        let latest = self.gen_time.at() + seconds + millis + rounded_up(micros);
+        latest.max(self.gen_time.end())
     }
 
     pub fn serial(&self) -> String {

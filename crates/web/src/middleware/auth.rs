@@ -35,8 +35,8 @@ pub fn authenticate(
         (None, _) if peer.sans.is_empty() => Caller::Anonymous,
         (None, _) => credentials
             .by_sans(peer.sans.iter().map(String::as_str), now)
-            .map_or(
-                Caller::Unknown("no principal is mapped to the certificate's names"),
+            .map_or_else(
+                |unmapped| Caller::Unknown(unmapped.text()),
                 |principal| Caller::Known(principal.clone()),
             ),
         (Some(_), Some(_)) => Caller::Unknown("several Authorization headers"),

@@ -31,16 +31,6 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// A list of objects.
-pub fn all<'de, D, T>(from: D) -> Result<Vec<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: Deserialize<'de>,
-{
-    let objects = Vec::<Object<T>>::deserialize(from)?;
-    Ok(objects.into_iter().map(|Object(each)| each).collect())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

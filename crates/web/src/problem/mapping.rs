@@ -31,7 +31,8 @@ impl From<JsonError> for Problem {
             other => (Code::BadJson, String::new(), other.to_string()),
         };
         let problem = Self::new(code, what);
-        if path.is_empty() || path == "$" {
+        // The whole is no member of itself.
+        if path.is_empty() || path == trust::json::ROOT {
             problem
         } else {
             problem.about(path)

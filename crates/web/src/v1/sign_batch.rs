@@ -2,10 +2,13 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::middleware::context::RequestContext;
+use crate::middleware::json_object::Object;
 use crate::middleware::{body, idempotency};
 use crate::problem::{self, Code, Problem};
 use crate::v1::response::{Named, json, no_query};
@@ -18,8 +21,9 @@ use keyring::signing::Format;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SignBatchRequest {
-    #[serde(deserialize_with = "crate::middleware::json_object::all")]
-    items: Vec<SignRequest>,
+    /// Each is read by itself: one that is malformed has a problem of its own.
+    #[schema(value_type = Vec<SignRequest>)]
+    items: Vec<Value>,
 }
 
 /// One result per item, in the order of the request.
@@ -71,7 +75,7 @@ pub async fn handle(
     let mut own = Vec::with_capacity(asked.items.len());
     let mut formats = Vec::with_capacity(asked.items.len());
     for (index, item) in asked.items.into_iter().enumerate() {
-        match format_of(&state, &ring, item) {
+        match read(&item).and_then(|item| format_of(&state, &ring, item)) {
             Ok(format) => {
                 own.push(None);
                 formats.push(Ok(format));
@@ -106,8 +110,7 @@ pub async fn handle(
 fn format_of(state: &ServerState, ring: &str, item: SignRequest) -> Result<Format, Problem> {
     let algorithm = sign::ring_algorithm(state, ring);
     if let (Some(own), Some(asked)) = (algorithm, item.expected_algorithm())
-        && asked != own.jws_alg()
-        && asked != own.to_string()
+        && !own.is_named(asked)
     {
         return Err(Problem::new(
             Code::WrongAlgorithm,
@@ -116,6 +119,23 @@ fn format_of(state: &ServerState, ring: &str, item: SignRequest) -> Result<Forma
         .about("alg"));
     }
     item.into_format(algorithm)
+}
+
+/// One item, as strictly as a body of its own. That the whole is JSON without duplicate members was
+/// seen when it was read.
+pub fn read<T: DeserializeOwned>(item: &Value) -> Result<T, Problem> {
+    if !item.is_object() {
+        return Err(Problem::new(Code::BadMember, "expected an object"));
+    }
+    match Object::<T>::deserialize(item) {
+        Ok(Object(read)) => Ok(read),
+        // Read once more from text, which says where the mistake is.
+        Err(error) => match trust::json::parse_strict::<Object<T>>(item.to_string().as_bytes()) {
+            Ok(Object(read)) => Ok(read),
+            Err(error @ trust::JsonError::Content { .. }) => Err(error.into()),
+            Err(_) => Err(Problem::new(Code::BadMember, error.to_string())),
+        },
+    }
 }
 
 /// At least one item, at most the configured number.
@@ -180,8 +200,36 @@ mod tests {
             assert_eq!(answered.code(), "bad_member", "{count}");
             assert_eq!(answered.member(), "items");
         }
-        let body = r#"{"items":[{"format":"jws","payload":"AQI","x":1}]}"#;
-        let answered = fixture.sign(PATH, body).await;
-        assert_eq!(answered.member(), "items[0].x");
+        let answered = fixture.sign(PATH, r#"{"items":{}}"#).await;
+        assert_eq!(answered.member(), "items");
+    }
+
+    #[tokio::test]
+    async fn case_c3_each_item_of_a_batch_has_a_result_of_its_own() {
+        let fixture = Fixture::new().await;
+        for (item, member) in [
+            (r#"{"format":"jws","payload":"AQI","x":1}"#, "items[1].x"),
+            (r#"{"format":"jws","payload":7}"#, "items[1].payload"),
+            (r#"{"format":"jwt","payload":"AQI"}"#, "items[1].format"),
+            (r#"{"payload":"AQI"}"#, "items[1]"),
+            (r#"["jws","AQI"]"#, "items[1]"),
+            ("null", "items[1]"),
+        ] {
+            let good = r#"{"format":"jws","payload":"AQI"}"#;
+            let body = format!(r#"{{"items":[{good},{item},{good}]}}"#);
+            let answered = fixture.sign(PATH, &body).await;
+            assert_eq!(answered.status, StatusCode::OK, "{item}");
+            let items = answered.json()["items"].clone();
+            let problem = &items[1]["problem"];
+            assert_eq!(problem["code"], "bad_member", "{item}: {problem}");
+            assert_eq!(problem["member"], member, "{item}: {problem}");
+            assert!(
+                items[0]["jws"].is_string() && items[2]["jws"].is_string(),
+                "{items}"
+            );
+        }
+        // What is not JSON as we read it has no items.
+        let body = r#"{"items":[{"format":"jws","payload":"AQI","payload":"AQI"}]}"#;
+        assert_eq!(fixture.sign(PATH, body).await.code(), "bad_json");
     }
 }

@@ -140,7 +140,12 @@ impl SignRequest {
 }
 
 fn required(text: Option<&str>, member: &'static str) -> Result<Vec<u8>, Problem> {
-    let text = text.ok_or_else(|| Problem::member(member, "expected base64url without padding"))?;
+    let text = text.ok_or_else(|| {
+        Problem::member(
+            member,
+            "missing: the bytes to sign, in base64url without padding",
+        )
+    })?;
     base64url(member, text)
 }
 
@@ -172,5 +177,30 @@ fn check_hash(
         )
         .about("digest")),
         _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn case_c4_a_payload_that_is_missing_is_called_missing() {
+        let detail = |body: serde_json::Value| {
+            let request: SignRequest = serde_json::from_value(body).unwrap();
+            let problem = request.into_format(None).unwrap_err();
+            problem.detail().to_owned()
+        };
+        for format in ["jws", "jws-detached", "dsse"] {
+            let missing = detail(json!({"format": format}));
+            assert!(
+                missing.starts_with("missing: the bytes to sign"),
+                "{missing}"
+            );
+            let wrong = detail(json!({"format": format, "payload": "AQ=="}));
+            assert_eq!(wrong, "expected base64url without padding");
+        }
     }
 }

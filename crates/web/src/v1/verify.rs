@@ -21,15 +21,17 @@ use keyring::verification::{Answer, Claim, Covered, Question};
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyRequest {
-    /// A string (compact) or an object (JSON serialisation with one signature, RFC 7515
-    /// section 7.2).
+    /// A string (compact) or an object (JSON serialisation, RFC 7515 section 7.2). Of several
+    /// signatures, at most 16, one by a key of this service counts; the others are ignored.
     jws: Option<Value>,
-    /// A DSSE envelope.
+    /// A DSSE envelope; base64 in either alphabet, unknown members are ignored. Of several
+    /// signatures, at most 16, one by a key of this service counts; the others are ignored.
     #[schema(value_type = Option<Object>)]
     envelope: Option<Value>,
     /// Base64url: the bare signature.
     signature: Option<String>,
-    /// With `signature`: the key that made it. Required; it is never guessed.
+    /// With `signature`: the key that made it. Required; it is never guessed. With `envelope`,
+    /// where its signatures name no key or name it otherwise: the key that made one of them.
     kid: Option<String>,
     /// Base64url, with `signature`: the digest it covers.
     digest: Option<String>,
@@ -161,7 +163,7 @@ impl VerifyRequest {
             return self.into_raw();
         }
         for (member, given) in [
-            ("kid", self.kid.is_some()),
+            ("kid", self.jws.is_some() && self.kid.is_some()),
             ("digest", self.digest.is_some()),
             ("encoding", self.encoding.is_some()),
             ("payload", self.envelope.is_some() && self.payload.is_some()),
@@ -185,6 +187,7 @@ impl VerifyRequest {
             }),
             (None, Some(envelope @ Value::Object(_))) => Ok(Claim::Dsse {
                 envelope: envelope.to_string().into_bytes(),
+                kid: self.kid,
             }),
             (Some(_), _) => Err(Problem::member("jws", "expected a string or an object")),
             (None, _) => Err(Problem::member("envelope", "expected an object")),
@@ -267,6 +270,7 @@ mod tests {
                 "JwsJson",
             ),
             (json!({"envelope": {"payload": ""}}), "Dsse"),
+            (json!({"envelope": {"payload": ""}, "kid": kid}), "Dsse"),
             (
                 json!({"signature": "AQI", "kid": kid, "digest": "AQI"}),
                 "Raw",

@@ -3,21 +3,23 @@
 use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::middleware::body;
 use crate::middleware::context::RequestContext;
 use crate::problem::{self, Code, Problem};
 use crate::v1::response::{json, no_query};
-use crate::v1::sign_batch::check_size;
+use crate::v1::sign_batch::{check_size, read};
 use crate::v1::state::SharedState;
 use crate::v1::verify::{VerifyAnswer, VerifyRequest};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VerifyBatchRequest {
-    #[serde(deserialize_with = "crate::middleware::json_object::all")]
-    items: Vec<VerifyRequest>,
+    /// Each is read by itself: one that is malformed has a problem of its own.
+    #[schema(value_type = Vec<VerifyRequest>)]
+    items: Vec<Value>,
 }
 
 /// One result per item, in the order of the request.
@@ -58,7 +60,7 @@ pub async fn handle(
     let mut own = Vec::with_capacity(asked.items.len());
     let mut questions = Vec::with_capacity(asked.items.len());
     for (index, item) in asked.items.into_iter().enumerate() {
-        match item.into_question() {
+        match read(&item).and_then(VerifyRequest::into_question) {
             Ok(question) => {
                 own.push(None);
                 questions.push(question);
@@ -107,5 +109,25 @@ mod tests {
         assert_eq!(items[0]["problem"]["member"], "items[0].jws");
         assert_eq!(items[1]["verdict"], "INVALID");
         assert_eq!(items[2]["problem"]["member"], "items[2].kid");
+    }
+
+    #[tokio::test]
+    async fn case_c3_each_item_of_a_batch_has_a_result_of_its_own() {
+        let fixture = Fixture::new().await;
+        let good = json!({"jws": foreign_jws()});
+        for (bad, member) in [
+            (json!({"jws": "a.b.c", "x": 1}), "items[1].x"),
+            (json!({"signature": "AQ", "kid": 7}), "items[1].kid"),
+            (json!(["a.b.c"]), "items[1]"),
+        ] {
+            let body = json!({"items": [good, bad, good]}).to_string();
+            let answered = fixture.post("/v1/verify-batch", body).await;
+            let items = answered.json()["items"].clone();
+            let problem = &items[1]["problem"];
+            assert_eq!(problem["code"], "bad_member", "{problem}");
+            assert_eq!(problem["member"], member, "{problem}");
+            assert_eq!(items[0]["verdict"], "INVALID", "{items}");
+            assert_eq!(items[2]["verdict"], "INVALID", "{items}");
+        }
     }
 }

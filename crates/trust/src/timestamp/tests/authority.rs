@@ -57,6 +57,19 @@ digests = sha1,sha256,sha384,sha512
 signer_digest = sha256
 accuracy = secs:1,millisecs:500,microsecs:100
 ess_cert_id_alg = sha256
+[ts_seconds]
+serial = serial
+default_policy = 1.2.3.4.1
+digests = sha256
+signer_digest = sha256
+ess_cert_id_alg = sha256
+[ts_hundredths]
+serial = serial
+default_policy = 1.2.3.4.1
+digests = sha256
+signer_digest = sha256
+clock_precision_digits = 2
+ess_cert_id_alg = sha256
 [ts_sha1]
 serial = serial
 default_policy = 1.2.3.4.1
@@ -103,6 +116,11 @@ impl Workshop {
     fn key(&self, name: &str, kind: &str) {
         let how = match kind {
             "rsa" => "-algorithm RSA -pkeyopt rsa_keygen_bits:2048",
+            "pss" => "-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048",
+            "pss256" => {
+                "-algorithm RSA-PSS -pkeyopt rsa_keygen_bits:2048 -pkeyopt rsa_pss_keygen_md:sha256 \
+                 -pkeyopt rsa_pss_keygen_mgf1_md:sha256 -pkeyopt rsa_pss_keygen_saltlen:32"
+            }
             "p256" => "-algorithm EC -pkeyopt ec_paramgen_curve:P-256",
             "p384" => "-algorithm EC -pkeyopt ec_paramgen_curve:P-384",
             "p521" => "-algorithm EC -pkeyopt ec_paramgen_curve:P-521",
@@ -121,12 +139,17 @@ impl Workshop {
 
     /// A certificate that `issuer` signed.
     pub fn issue(&self, issuer: &str, name: &str, kind: &str, extensions: &str) {
+        self.issue_by(issuer, name, kind, extensions, "");
+    }
+
+    /// The same, signed as `how` says.
+    pub fn issue_by(&self, issuer: &str, name: &str, kind: &str, extensions: &str, how: &str) {
         self.key(name, kind);
         self.openssl(&format!(
             "req -new -config openssl.cnf -subj /CN={name} -key {name}.key -out {name}.csr"
         ));
         self.openssl(&format!(
-            "x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days 3650 -extfile openssl.cnf -extensions {extensions} -out {name}.pem"
+            "x509 -req -in {name}.csr -CA {issuer}.pem -CAkey {issuer}.key -CAcreateserial -days 3650 -extfile openssl.cnf -extensions {extensions} {how} -out {name}.pem"
         ));
     }
 
