@@ -37,6 +37,8 @@ pub const HSM_GENERATION: &str = "chancery_hsm_generation";
 pub const HSM_PROCESSES: &str = "chancery_hsm_processes";
 /// Counter, label `what`: signatures, failures and each rung of the recovery ladder.
 pub const HSM_EVENTS: &str = "chancery_hsm_events_total";
+/// Gauge, 1 or 0: the database answers; PostgreSQL only.
+pub const DATABASE_UP: &str = "chancery_database_up";
 /// Gauge: the database's version that the read model stands at.
 pub const SNAPSHOT_VERSION: &str = "chancery_snapshot_version";
 /// Gauge: how long ago the read model was last confirmed by the database.
@@ -98,6 +100,10 @@ pub fn describe() {
     describe_counter!(
         HSM_EVENTS,
         "Signatures, failures and recoveries of the token, by kind."
+    );
+    describe_gauge!(
+        DATABASE_UP,
+        "1 while the database server answers, 0 once it did not; PostgreSQL only."
     );
     describe_gauge!(SNAPSHOT_VERSION, "Database version of the read model.");
     describe_gauge!(

@@ -6,6 +6,7 @@
 
 use trust::{Kid, Location};
 
+use crate::after_latest::Undecided;
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
 use crate::credentials::{self, CredentialName, CredentialRow};
@@ -148,21 +149,33 @@ pub enum Change {
     },
 }
 
+/// A change with its leaf: known beforehand, or decided under the log head.
+pub(crate) enum Act<'a> {
+    Planned(&'a Change, &'a Leaf),
+    Undecided(&'a Undecided<'a>),
+}
+
+fn check(leaf: &Leaf) -> Result<(), Error> {
+    check_leaf(leaf)?;
+    match leaf.kind {
+        "sign" => Err(Error::Malformed {
+            what: "a signature that passes by the fence",
+        }),
+        _ => Ok(()),
+    }
+}
+
 /// If we die before COMMIT nothing has happened; after it, everything has, the leaf included.
 pub(crate) async fn commit<E: Engine>(
     engine: &E,
     fence: &Fence,
-    change: &Change,
-    leaf: &Leaf,
+    act: Act<'_>,
 ) -> Result<i64, Error> {
-    check_leaf(leaf)?;
-    if leaf.kind == "sign" {
-        return Err(Error::Malformed {
-            what: "a signature that passes by the fence",
-        });
+    if let Act::Planned(_, leaf) = &act {
+        check(leaf)?;
     }
     let mut tx = engine.begin().await?;
-    let written = write::<E>(&mut tx, change, leaf).await;
+    let written = write::<E>(&mut tx, &act).await;
     match written.and_then(|index| fence.check(index).map(|()| index)) {
         Ok(index) => {
             engine.commit(tx).await?;
@@ -176,13 +189,18 @@ pub(crate) async fn commit<E: Engine>(
     }
 }
 
-async fn write<E: Engine>(
-    tx: &mut E::Transaction,
-    change: &Change,
-    leaf: &Leaf,
-) -> Result<i64, Error> {
-    let news = i64::from(!matches!(change, Change::Record));
+async fn write<E: Engine>(tx: &mut E::Transaction, act: &Act<'_>) -> Result<i64, Error> {
+    let news = i64::from(!matches!(act, Act::Planned(Change::Record, _)));
     let index = take_head(tx, log_head::HEAD_CHANGE, news).await? - 1;
+    let decided;
+    let (change, leaf) = match act {
+        Act::Planned(change, leaf) => (*change, *leaf),
+        Act::Undecided(undecided) => {
+            decided = undecided.decide(tx, index).await?;
+            check(&decided.1)?;
+            (&decided.0, &decided.1)
+        }
+    };
     apply(tx, change, index).await?;
     expect_rows(E::insert_leaves(tx, index, &[leaf.columns()]).await?, 1)?;
     Ok(index)
@@ -315,6 +333,6 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
 impl Store {
     /// One change with its leaf; the index of the leaf.
     pub async fn commit(&self, change: &Change, leaf: &Leaf) -> Result<i64, Error> {
-        on!(self, engine => commit(engine, &self.fence, change, leaf))
+        on!(self, engine => commit(engine, &self.fence, Act::Planned(change, leaf)))
     }
 }

@@ -42,6 +42,9 @@ pub enum Error {
         "the database was replaced by an older one: it gives out index {index}, and {committed} leaves were committed; stop all replicas and put the newer database back"
     )]
     Rewound { index: i64, committed: i64 },
+    /// Reading so many leaves one by one would cost too much. Whoever integrates counts them; try again.
+    #[error("the last {leaves} leaves of the log are not counted yet; try again in a minute")]
+    Uncounted { leaves: i64 },
     /// The connection was lost during COMMIT: written whole or not at all, and only a later
     /// read can tell which.
     #[error("the outcome of a commit is unknown")]
@@ -92,7 +95,10 @@ impl Error {
     /// Whether the same call may succeed in a moment. An unknown outcome is not transient: the
     /// caller has to look first.
     pub fn is_transient(&self) -> bool {
-        matches!(self, Self::Busy { .. } | Self::Unavailable { .. })
+        matches!(
+            self,
+            Self::Busy { .. } | Self::Unavailable { .. } | Self::Uncounted { .. }
+        )
     }
 
     /// The database holds what this program cannot have written.

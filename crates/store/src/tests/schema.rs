@@ -24,7 +24,7 @@ pub async fn migrations_that_changed_are_refused(place: Place) {
 /// A replica of an older program, after a newer one has migrated.
 pub async fn newer_schema_is_noticed(place: Place) {
     place
-        .raw("UPDATE _sqlx_migrations SET version = 99 WHERE version = 4")
+        .raw("UPDATE _sqlx_migrations SET version = 99 WHERE version = 6")
         .await
         .unwrap();
     let schema = place.store.schema().await.unwrap();
