@@ -2,12 +2,8 @@
 //! the log already, whatever the clock of who ends it says. Otherwise signatures that were released would
 //! be of after its end (case S10).
 
-use crate::change::{self, Act, Change};
-use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::Error;
-use crate::fence::Fence;
-use crate::leaves::Leaf;
 use crate::statements::statements;
 
 statements! {
@@ -68,28 +64,20 @@ impl AfterLatest {
     }
 }
 
-/// A change and its leaf, made for the instant that was decided.
-pub(crate) type Make<'a> = &'a (dyn Fn(i64) -> (Change, Leaf) + Send + Sync);
-
 /// What was read beforehand, so that little is left to read under the head.
-pub(crate) struct Undecided<'a> {
-    when: &'a AfterLatest,
+pub(crate) struct Undecided {
+    when: AfterLatest,
     latest: Latest,
     /// The first leaf that was not read.
     next: i64,
-    make: Make<'a>,
 }
 
-impl Undecided<'_> {
+impl Undecided {
     /// Under the head: `index` is the change's own leaf.
-    pub async fn decide<C: Connection>(
-        &self,
-        tx: &mut C,
-        index: i64,
-    ) -> Result<(Change, Leaf), Error> {
+    pub async fn decide<C: Connection>(&self, tx: &mut C, index: i64) -> Result<i64, Error> {
         let mut latest = self.latest;
         look(tx, &mut latest, (self.next, index), self.when.limit()).await?;
-        Ok((self.make)(self.when.instant(latest)))
+        Ok(self.when.instant(latest))
     }
 }
 
@@ -111,49 +99,30 @@ async fn look<C: Connection>(
     Ok(())
 }
 
-async fn commit_at<E: Engine>(
+/// Reads what stands in the log by now.
+pub(crate) async fn look_ahead<E: Engine>(
     engine: &E,
-    fence: &Fence,
-    when: &AfterLatest,
-    make: Make<'_>,
-) -> Result<i64, Error> {
+    when: AfterLatest,
+) -> Result<Undecided, Error> {
     let mut latest = Latest::default();
-    let next = {
-        let mut reader = engine.reader().await?;
-        let row = reader.fetch_optional(TREE_CLOCK, &[]).await?;
-        let row = row.ok_or(Error::Corrupt {
-            what: "no tree of the log",
-            source: None,
-        })?;
-        let (size, clock, head) = (row.int(0)?, row.int(1)?, row.int(2)?);
-        let believable = (clock <= when.limit()).then_some(clock);
-        latest.note(Some(clock), believable);
-        // Of a tree with a wrong leaf only the last ones are looked at.
-        let from = match believable {
-            Some(_) => size,
-            None => size.saturating_sub(LOOK).max(0),
-        };
-        look(&mut reader, &mut latest, (from, head), when.limit()).await?;
-        head
+    let mut reader = engine.reader().await?;
+    let row = reader.fetch_optional(TREE_CLOCK, &[]).await?;
+    let row = row.ok_or(Error::Corrupt {
+        what: "no tree of the log",
+        source: None,
+    })?;
+    let (size, clock, head) = (row.int(0)?, row.int(1)?, row.int(2)?);
+    let believable = (clock <= when.limit()).then_some(clock);
+    latest.note(Some(clock), believable);
+    // Of a tree with a wrong leaf only the last ones are looked at.
+    let from = match believable {
+        Some(_) => size,
+        None => size.saturating_sub(LOOK).max(0),
     };
-    let undecided = Undecided {
+    look(&mut reader, &mut latest, (from, head), when.limit()).await?;
+    Ok(Undecided {
         when,
         latest,
-        next,
-        make,
-    };
-    change::commit(engine, fence, Act::Undecided(&undecided)).await
-}
-
-impl Store {
-    /// One change with its leaf, both of an instant that no earlier leaf is later than; the index of the
-    /// leaf. A leaf that is far ahead of the clock, which no replica writes whose clock is right, moves it
-    /// by no more than clocks may differ.
-    pub async fn commit_at(
-        &self,
-        when: &AfterLatest,
-        make: &(dyn Fn(i64) -> (Change, Leaf) + Send + Sync),
-    ) -> Result<i64, Error> {
-        on!(self, engine => commit_at(engine, &self.fence, when, make))
-    }
+        next: head,
+    })
 }

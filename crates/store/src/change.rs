@@ -6,7 +6,7 @@
 
 use trust::{Kid, Location};
 
-use crate::after_latest::Undecided;
+use crate::after_latest::{self, AfterLatest, Undecided};
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
 use crate::credentials::{self, CredentialName, CredentialRow};
@@ -150,10 +150,13 @@ pub enum Change {
 }
 
 /// A change with its leaf: known beforehand, or decided under the log head.
-pub(crate) enum Act<'a> {
+enum Act<'a> {
     Planned(&'a Change, &'a Leaf),
-    Undecided(&'a Undecided<'a>),
+    Undecided(&'a Undecided, Make<'a>),
 }
+
+/// Makes a change and its leaf for the instant that was decided.
+type Make<'a> = &'a (dyn Fn(i64) -> (Change, Leaf) + Send + Sync);
 
 fn check(leaf: &Leaf) -> Result<(), Error> {
     check_leaf(leaf)?;
@@ -166,11 +169,7 @@ fn check(leaf: &Leaf) -> Result<(), Error> {
 }
 
 /// If we die before COMMIT nothing has happened; after it, everything has, the leaf included.
-pub(crate) async fn commit<E: Engine>(
-    engine: &E,
-    fence: &Fence,
-    act: Act<'_>,
-) -> Result<i64, Error> {
+async fn commit<E: Engine>(engine: &E, fence: &Fence, act: Act<'_>) -> Result<i64, Error> {
     if let Act::Planned(_, leaf) = &act {
         check(leaf)?;
     }
@@ -195,8 +194,8 @@ async fn write<E: Engine>(tx: &mut E::Transaction, act: &Act<'_>) -> Result<i64,
     let decided;
     let (change, leaf) = match act {
         Act::Planned(change, leaf) => (*change, *leaf),
-        Act::Undecided(undecided) => {
-            decided = undecided.decide(tx, index).await?;
+        Act::Undecided(undecided, make) => {
+            decided = make(undecided.decide(tx, index).await?);
             check(&decided.1)?;
             (&decided.0, &decided.1)
         }
@@ -330,7 +329,28 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
     }
 }
 
+async fn commit_at<E: Engine>(
+    engine: &E,
+    fence: &Fence,
+    when: &AfterLatest,
+    make: Make<'_>,
+) -> Result<i64, Error> {
+    let undecided = after_latest::look_ahead(engine, *when).await?;
+    commit(engine, fence, Act::Undecided(&undecided, make)).await
+}
+
 impl Store {
+    /// One change with its leaf, both of an instant that no earlier leaf is later than; the index of the
+    /// leaf. A leaf that is far ahead of the clock, which no replica writes whose clock is right, moves it
+    /// by no more than clocks may differ.
+    pub async fn commit_at(
+        &self,
+        when: &AfterLatest,
+        make: &(dyn Fn(i64) -> (Change, Leaf) + Send + Sync),
+    ) -> Result<i64, Error> {
+        on!(self, engine => commit_at(engine, &self.fence, when, make))
+    }
+
     /// One change with its leaf; the index of the leaf.
     pub async fn commit(&self, change: &Change, leaf: &Leaf) -> Result<i64, Error> {
         on!(self, engine => commit(engine, &self.fence, Act::Planned(change, leaf)))
