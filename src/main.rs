@@ -127,14 +127,16 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         store.clone(),
         env.clone(),
     );
+    // What anybody may ask reads by connections of its own.
+    let visitors = store.for_visitors();
     let verification = Verification::new(
         keys.clone(),
-        store.clone(),
+        visitors.clone(),
         proofs.clone(),
         rules,
         env.clone(),
     );
-    let evidence_builder = EvidenceBuilder::new(keys.clone(), store.clone(), proofs.clone(), pin);
+    let evidence_builder = EvidenceBuilder::new(keys.clone(), visitors, proofs.clone(), pin);
 
     let mut tasks = Tasks::default();
     tasks.start_draining("group commit", committer, |committer| {

@@ -6,6 +6,7 @@ mod log;
 mod log_million;
 mod log_proof;
 mod log_ratio;
+mod noisy;
 mod recovery;
 mod rotation;
 mod sign;
@@ -58,6 +59,10 @@ pub const ROWS: &[Row] = &[
     Row {
         ids: &["verify-es256-batch-cpu"],
         measure: verify::measure,
+    },
+    Row {
+        ids: &["noisy-neighbour"],
+        measure: noisy::measure,
     },
     Row {
         ids: &["rotation-failed", "rotation-rejected", "rotation-p99-ratio"],

@@ -60,7 +60,9 @@ GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archive
 GRANT INSERT, UPDATE (principal, roles, created_at, expires_at, withdrawn_at) ON credential
     TO chancery_service;
 GRANT UPDATE (size, root, clock, origin) ON log_tree TO chancery_service;
-GRANT UPDATE (size) ON log_indexed TO chancery_service;
+GRANT UPDATE (size) ON log_indexed, log_counted TO chancery_service;
+GRANT INSERT, UPDATE (signatures, last_index, first_time, last_time) ON log_key_day, log_key_block
+    TO chancery_service;
 GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
 
 -- Answers to repeated requests and leases are no part of the trail.

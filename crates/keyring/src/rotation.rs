@@ -7,7 +7,7 @@ use trust::{Kid, Safety, Time};
 
 use crate::keys::Ring;
 use log::{Event, Log};
-use store::Change;
+use store::{AfterLatest, Change};
 
 /// A change that somebody wants.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -84,7 +84,8 @@ pub fn plan(ring: &Ring, change: &RingChange, safety: &Safety, now: Time) -> Res
     })
 }
 
-/// One transaction. Of two replicas that planned the same at once, one gets a conflict.
+/// One transaction, of an instant that is not before any leaf of the log: what another replica has signed
+/// with a key is not of after its end. Of two replicas that planned the same at once, one gets a conflict.
 pub async fn apply(
     plan: &Plan,
     log: &Log,
@@ -92,31 +93,35 @@ pub async fn apply(
     reason: Option<&str>,
     now: Time,
 ) -> Result<i64, store::Error> {
-    let now = now.max(plan.not_before);
     let text = |kid: &Kid| kid.as_str().to_owned();
-    let change = match (&plan.new, &plan.old) {
+    let change = |at: Time| match (&plan.new, &plan.old) {
         (Some(new), old) => Change::SwitchPrimary {
             ring: plan.ring.clone(),
             expected_version: plan.expected_version,
             old: old.as_ref().map(text),
             new: text(new),
-            at: now.millis(),
+            at: at.millis(),
         },
         (None, Some(kid)) => Change::RetireKey {
             ring: plan.ring.clone(),
             expected_version: plan.expected_version,
             kid: text(kid),
-            at: now.millis(),
+            at: at.millis(),
         },
         // A plan without a step changes nothing, and says so in the trail.
         (None, None) => Change::Record,
     };
-    let event = Event {
+    let event = |at: Time| Event {
         ring: Some(&plan.ring),
         kid: plan.new.as_ref().or(plan.old.as_ref()),
         previous_kid: plan.new.as_ref().and(plan.old.as_ref()),
         reason,
-        ..Event::new(ActKind::Key, plan.action, actor, now)
+        ..Event::new(ActKind::Key, plan.action, actor, at)
     };
-    log.commit(&change, &event).await
+    let when = AfterLatest {
+        earliest: now.max(plan.not_before).millis(),
+        now: now.millis(),
+        strictly: false,
+    };
+    log.commit_at(&when, &|at| (change(at), event(at))).await
 }

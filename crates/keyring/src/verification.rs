@@ -1,5 +1,6 @@
 //! Gathers the facts about a signature and lets `trust` decide the verdict.
 
+mod cpu;
 mod evidence;
 mod existence;
 mod question;
@@ -9,6 +10,7 @@ mod settings;
 mod transcript;
 mod verify;
 
+pub use cpu::{Cpu, Share, Unfinished};
 pub use evidence::{EvidenceBuilder, KeyLife, NoEvidence};
 pub use question::{Answer, Claim, Covered, Error, Question};
 pub use radius::{Issued, Radius, RadiusQuestion};

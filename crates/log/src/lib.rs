@@ -29,7 +29,7 @@ mod witnesses;
 
 use std::sync::Arc;
 
-use store::{Change, Store};
+use store::{AfterLatest, Change, Store};
 
 pub use act_index::{ActIndex, KeyActs, VerifiedLogAct, times};
 pub use check::{Auditor, Error as CheckError, Report};
@@ -77,6 +77,19 @@ impl Log {
     /// One act and the leaf that tells of it, in one transaction. Returns the leaf's index.
     pub async fn commit(&self, change: &Change, event: &Event<'_>) -> Result<i64, store::Error> {
         self.store.commit(change, &event.leaf()).await
+    }
+
+    /// The same at an instant that is decided under the log head: no earlier leaf is later.
+    pub async fn commit_at<'a>(
+        &self,
+        when: &AfterLatest,
+        make: &(dyn Fn(trust::Time) -> (Change, Event<'a>) + Send + Sync),
+    ) -> Result<i64, store::Error> {
+        let make = |at: i64| {
+            let (change, event) = make(trust::Time::from_millis(at));
+            (change, event.leaf())
+        };
+        self.store.commit_at(when, &make).await
     }
 
     /// A refusal: nothing changes, but that somebody was refused is written down.

@@ -51,7 +51,7 @@ pub async fn open(
         published: watched.clone(),
     };
     let witnesses = Witnesses::new(policy.as_deref(), settings.witness_timeout, shared)?;
-    let proofs = Proofs::new(store.clone(), tiles.clone(), watched, policy.clone());
+    let proofs = Proofs::new(store.for_visitors(), tiles.clone(), watched, policy.clone());
     let integration = integrator::Settings {
         origin,
         holder: instance.to_owned(),

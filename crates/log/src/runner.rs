@@ -247,25 +247,34 @@ impl LogRunner {
         Some(is_witnessed(self.policy.as_ref()?, row?))
     }
 
-    /// Fills the index of signatures in bulk, so that it costs next to nothing where they are
-    /// made. True if there is more to do at once.
+    /// Fills the index of signatures and counts them in bulk, so that both cost next to nothing where
+    /// they are made. True if there is more to do at once.
     async fn index(&self, last: &mut Instant) -> bool {
         let least = match last.elapsed() < TOGETHER_WITHIN {
             true => TOGETHER,
             false => 1,
         };
-        match self.store.unindexed().await {
+        let waiting = async {
+            let unindexed = self.store.unindexed().await?;
+            Ok::<_, store::Error>(unindexed.max(self.store.uncounted().await?))
+        };
+        match waiting.await {
             Ok(waiting) if waiting < least => return false,
             Ok(_) => *last = Instant::now(),
             // The step has told of it.
             Err(_) => return false,
         }
-        match self.store.index_signatures(TOGETHER).await {
+        let done = async {
+            let indexed = self.store.index_signatures(TOGETHER).await?;
+            let counted = self.store.count_signatures(TOGETHER).await?;
+            Ok::<_, store::Error>(indexed.max(counted))
+        };
+        match done.await {
             Ok(done) => done == TOGETHER,
             Err(error) => {
                 tracing::warn!(
                     error = error_chain(&error),
-                    "the signature index was not updated; retrying"
+                    "the index and the counts of signatures were not updated; retrying"
                 );
                 false
             }

@@ -1,12 +1,14 @@
 //! Ceremonies from proposal to transcript.
 
+use std::collections::HashMap;
+
 use trust::bytes16::Nonce;
 use trust::{Name, Purpose, Sha256Digest, Time};
 
 use crate::ceremony_signatures::{CeremonySignatureRow, expect_unrejected, insert_signature};
 use crate::database::{Store, on};
 use crate::decode::Decode;
-use crate::engine::{Columns, Connection, Engine, Value, guarded};
+use crate::engine::{Columns, Connection, Engine, Value, guarded, json};
 use crate::error::{Error, Subject};
 use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
 use crate::objects::expect_all_gone;
@@ -142,6 +144,19 @@ impl FromColumns for CeremonyRow {
             updated_at: row.time(9, "ceremony.updated_at")?,
         })
     }
+}
+
+async fn transcripts<E: Engine>(
+    engine: &E,
+    ids: &[String],
+) -> Result<HashMap<String, Vec<u8>>, Error> {
+    let asked = json(&ids)?;
+    let sql = E::DIALECT.transcripts;
+    let mut reader = engine.reader().await?;
+    let rows = reader.fetch(sql, &[Value::Text(&asked)]).await?;
+    rows.iter()
+        .map(|row| Ok((row.text(0)?, row.blob(1)?)))
+        .collect()
 }
 
 pub(crate) async fn transcript<E: Engine>(engine: &E, id: &str) -> Result<Option<Vec<u8>>, Error> {
@@ -430,6 +445,11 @@ impl Store {
     /// Of a closed ceremony.
     pub async fn transcript(&self, ceremony: &str) -> Result<Option<Vec<u8>>, Error> {
         on!(self, engine => transcript(engine, ceremony))
+    }
+
+    /// Of closed ceremonies, by their ids; the others are left out.
+    pub async fn transcripts(&self, ids: &[String]) -> Result<HashMap<String, Vec<u8>>, Error> {
+        on!(self, engine => transcripts(engine, ids))
     }
 
     /// Whether another ceremony that was carried out has this nonce.

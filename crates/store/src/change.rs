@@ -6,6 +6,7 @@
 
 use trust::{Kid, Location};
 
+use crate::after_latest::{self, AfterLatest, Undecided};
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
 use crate::credentials::{self, CredentialName, CredentialRow};
@@ -15,10 +16,11 @@ use crate::engine::{Connection, Engine, expect_rows};
 use crate::error::Error;
 use crate::fence::Fence;
 use crate::generation;
+use crate::kept::KeptLeaf;
 use crate::keys::{self, KeyRow};
 use crate::leaves::{self, Corrected, Leaf, check_leaf};
 use crate::lines::{LineRow, OrderUseRow};
-use crate::log_head::{Taken, take_head};
+use crate::log_head::{self, Taken, take_head};
 use crate::objects::{KeyObjectRow, ObjectState};
 use crate::rings::{self, RingRow};
 use crate::tree;
@@ -153,25 +155,36 @@ pub enum Change {
     },
 }
 
-/// If we die before COMMIT nothing has happened; after it, everything has, the leaf included.
-pub(crate) async fn commit<E: Engine>(
-    engine: &E,
-    fence: &Fence,
-    change: &Change,
-    leaf: &Leaf,
-) -> Result<i64, Error> {
+/// A change with its leaf: known beforehand, or decided under the log head.
+enum Act<'a> {
+    Planned(&'a Change, &'a Leaf),
+    Undecided(&'a Undecided, Make<'a>),
+}
+
+/// Makes a change and its leaf for the instant that was decided.
+type Make<'a> = &'a (dyn Fn(i64) -> (Change, Leaf) + Send + Sync);
+
+fn check(leaf: &Leaf) -> Result<(), Error> {
     check_leaf(leaf)?;
-    if leaf.kind == "sign" {
-        return Err(Error::Malformed {
+    match leaf.kind {
+        "sign" => Err(Error::Malformed {
             what: "a signature that passes by the fence",
-        });
+        }),
+        _ => Ok(()),
+    }
+}
+
+/// If we die before COMMIT nothing has happened; after it, everything has, the leaf included.
+async fn commit<E: Engine>(engine: &E, fence: &Fence, act: Act<'_>) -> Result<KeptLeaf, Error> {
+    if let Act::Planned(_, leaf) = &act {
+        check(leaf)?;
     }
     let mut tx = engine.begin().await?;
-    match write(engine, &mut tx, fence, change, leaf).await {
-        Ok(index) => {
+    match write(engine, &mut tx, fence, &act).await {
+        Ok(written) => {
             engine.commit(tx).await?;
-            fence.raise(index + 1);
-            Ok(index)
+            fence.raise(written.0 + 1);
+            Ok(written)
         }
         Err(error) => {
             engine.rollback(tx).await;
@@ -184,25 +197,38 @@ async fn write<E: Engine>(
     engine: &E,
     tx: &mut E::Transaction,
     fence: &Fence,
-    change: &Change,
-    leaf: &Leaf,
-) -> Result<i64, Error> {
+    act: &Act<'_>,
+) -> Result<KeptLeaf, Error> {
     let taken = Taken {
         leaves: 1,
-        is_news: !matches!(change, Change::Record),
-        time: leaf.time,
+        is_news: !matches!(act, Act::Planned(Change::Record, _)),
+        time: match act {
+            Act::Planned(_, leaf) => leaf.time,
+            Act::Undecided(..) => 0,
+        },
     };
     let before = fence.before();
     let head = take_head(tx, engine.head(), taken).await?;
     let index = head.size - 1;
-    match fence.check(before, &head, index) {
+    let checked = fence.check(before, &head, index);
+    let decided;
+    let (change, leaf) = match act {
+        Act::Planned(change, leaf) => (*change, *leaf),
+        Act::Undecided(undecided, make) => {
+            decided = make(undecided.decide(tx, index).await?);
+            check(&decided.1)?;
+            log_head::raise_clock(tx, decided.1.time).await?;
+            (&decided.0, &decided.1)
+        }
+    };
+    match checked {
         // Of a log that a wrong clock wrote to, only the ceremony that says so goes on.
         Err(Error::ClockAhead { .. }) if corrects_the_clock(tx, change).await? => {}
         checked => checked?,
     }
     apply(tx, change, index).await?;
     expect_rows(E::insert_leaves(tx, index, &[leaf.columns()]).await?, 1)?;
-    Ok(index)
+    Ok((index, leaf.body.clone()))
 }
 
 /// Whether it belongs to a ceremony that corrects the log's times.
@@ -349,11 +375,49 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
     }
 }
 
+async fn commit_at<E: Engine>(
+    engine: &E,
+    fence: &Fence,
+    when: &AfterLatest,
+    make: Make<'_>,
+) -> Result<KeptLeaf, Error> {
+    let undecided = after_latest::look_ahead(engine, *when).await?;
+    commit(engine, fence, Act::Undecided(&undecided, make)).await
+}
+
+/// Only a leaf, whatever else is so.
+pub(crate) async fn record<E: Engine>(
+    engine: &E,
+    fence: &Fence,
+    leaf: &Leaf,
+) -> Result<i64, Error> {
+    let written = commit(engine, fence, Act::Planned(&Change::Record, leaf)).await?;
+    Ok(written.0)
+}
+
 impl Store {
+    /// Until a published checkpoint covers it.
+    fn keep_written(&self, written: KeptLeaf) -> i64 {
+        let index = written.0;
+        self.kept.keep(std::iter::once(written));
+        index
+    }
+
+    /// One change with its leaf, both of an instant that no earlier leaf is later than; the index of the
+    /// leaf. A leaf that is far ahead of the clock, which no replica writes whose clock is right, moves it
+    /// by no more than clocks may differ.
+    pub async fn commit_at(
+        &self,
+        when: &AfterLatest,
+        make: &(dyn Fn(i64) -> (Change, Leaf) + Send + Sync),
+    ) -> Result<i64, Error> {
+        let written = on!(self, engine => commit_at(engine, &self.fence, when, make))?;
+        Ok(self.keep_written(written))
+    }
+
     /// One change with its leaf; the index of the leaf.
     pub async fn commit(&self, change: &Change, leaf: &Leaf) -> Result<i64, Error> {
-        let index = on!(self, engine => commit(engine, &self.fence, change, leaf))?;
-        self.kept.keep(std::iter::once((index, leaf.body.clone())));
-        Ok(index)
+        let written = on!(self, engine => commit(engine, &self.fence, Act::Planned(change, leaf)))?;
+        Ok(self.keep_written(written))
     }
 }

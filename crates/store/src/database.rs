@@ -24,7 +24,7 @@ pub enum Database {
     Postgres { url: SecretString, connections: u32 },
 }
 
-/// Clones share their connections.
+/// Clones share their connections; [`Store::for_visitors`] has some of its own.
 #[derive(Clone)]
 pub struct Store {
     pub(crate) engine: AnyEngine,
@@ -67,11 +67,24 @@ impl Store {
         })
     }
 
+    /// The same store for what anybody may ask: it reads by connections of its own, on PostgreSQL with
+    /// shorter time-outs, so that however many ask, the service's own reads and commits do not wait behind
+    /// them.
+    pub fn for_visitors(&self) -> Self {
+        let mut visitors = self.clone();
+        match &mut visitors.engine {
+            AnyEngine::Sqlite(engine) => engine.visiting = true,
+            AnyEngine::Postgres(engine) => engine.visiting = true,
+        }
+        visitors
+    }
+
     /// For an orderly end: waits for calls under way and refuses later ones. Nothing is lost
     /// without it; SQLite folds its WAL into the file here.
     pub async fn close(&self) {
         match &self.engine {
             AnyEngine::Sqlite(engine) => {
+                engine.visitors.close().await;
                 engine.readers.close().await;
                 engine.writer.close().await;
             }

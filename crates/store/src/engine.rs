@@ -67,6 +67,8 @@ pub(crate) struct Dialect {
     pub occurrences_in: &'static str,
     /// Of places in the log; in order.
     pub occurrences_at: &'static str,
+    /// Of ceremonies that have one, with their ids.
+    pub transcripts: &'static str,
     /// Puts the leaves from an index to another into the index.
     pub fill_index: &'static str,
     /// Deletes answers of before an instant, at most so many, the oldest first.
@@ -154,6 +156,7 @@ macro_rules! connection {
         pub(crate) struct TxConnection {
             connection: sqlx::pool::PoolConnection<$Db>,
             limit: std::time::Duration,
+            breaker: Option<std::sync::Arc<crate::breaker::Breaker>>,
             in_statement: bool,
             in_transaction: bool,
             unusable: bool,
@@ -163,16 +166,30 @@ macro_rules! connection {
             async fn acquire(
                 pool: &sqlx::Pool<$Db>,
                 limit: std::time::Duration,
+                breaker: Option<std::sync::Arc<crate::breaker::Breaker>>,
             ) -> Result<Self, Error> {
                 match pool.acquire().await {
                     Ok(connection) => Ok(Self {
                         connection,
                         limit,
+                        breaker,
                         in_statement: false,
                         in_transaction: false,
                         unusable: false,
                     }),
                     Err(source) => Err(not_acquired(pool, source)),
+                }
+            }
+
+            /// One that was told that its server is not there for us is not used again.
+            fn note<T>(&mut self, done: &Result<T, Error>) {
+                if let Err(error @ Error::Unavailable { source, .. }) = done {
+                    self.unusable = true;
+                    let silent = matches!(source, sqlx::Error::Io(error)
+                        if error.kind() == std::io::ErrorKind::TimedOut);
+                    if let Some(breaker) = self.breaker.as_ref().filter(|_| silent) {
+                        breaker.failed(error);
+                    }
                 }
             }
 
@@ -232,7 +249,7 @@ macro_rules! connection {
                 self.in_statement = true;
                 let work = Self::query(sql, values).execute(&mut *self.connection);
                 let done = within(self.limit, "write", work, $classify).await;
-                self.unusable |= matches!(done, Err(Error::Unavailable { .. }));
+                self.note(&done);
                 let done = done?;
                 self.in_statement = false;
                 Ok(done.rows_affected())
@@ -246,7 +263,7 @@ macro_rules! connection {
                 self.in_statement = true;
                 let work = Self::query(sql, values).fetch_all(&mut *self.connection);
                 let rows = within(self.limit, "read", work, $classify).await;
-                self.unusable |= matches!(rows, Err(Error::Unavailable { .. }));
+                self.note(&rows);
                 let rows = rows?;
                 self.in_statement = false;
                 Ok(rows)

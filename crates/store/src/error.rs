@@ -56,6 +56,9 @@ pub enum Error {
     /// The log's latest leaf lies ahead of both clocks. Nothing was written.
     #[error("the log's latest leaf is {} ms ahead of the clock: a wrong clock wrote it; correct it by `chancery ceremony new clock-correction`", leaf - now)]
     ClockAhead { leaf: i64, now: i64 },
+    /// Reading so many leaves one by one would cost too much. Whoever integrates counts them; try again.
+    #[error("the last {leaves} leaves of the log are not counted yet; try again in a minute")]
+    Uncounted { leaves: i64 },
     /// The connection was lost during COMMIT: written whole or not at all, and only a later
     /// read can tell which.
     #[error("the outcome of a commit is unknown")]
@@ -111,7 +114,10 @@ impl Error {
     pub fn is_transient(&self) -> bool {
         matches!(
             self,
-            Self::Busy { .. } | Self::Unavailable { .. } | Self::ClockOff { .. }
+            Self::Busy { .. }
+                | Self::Unavailable { .. }
+                | Self::ClockOff { .. }
+                | Self::Uncounted { .. }
         )
     }
 

@@ -1,6 +1,7 @@
 //! Writes that are no act: nobody decided them, nothing in the log tells of them, and whatever they
 //! touch can be made again. No version rises, so no replica reads anything again.
 
+use crate::blast_radius;
 use crate::database::{Store, on};
 use crate::engine::{Connection, Engine, Value};
 use crate::error::Error;
@@ -25,11 +26,13 @@ pub enum Housekeeping {
     ReturnLease { name: String, holder: String },
     /// Puts the signatures among the next leaves into the index: at most 65 536 leaves.
     IndexSignatures { at_most: i64 },
+    /// Counts the signatures among the next leaves by key: at most 65 536 leaves.
+    CountSignatures { at_most: i64 },
     /// Forgets answers to repeated requests that are older than this, at most [`ANSWERS`] of them; the leaves stay.
     ForgetAnswers { before: i64 },
 }
 
-/// How many rows, or how many leaves where the index is filled.
+/// How many rows, or how many leaves where they are indexed or counted.
 async fn keep<E: Engine>(engine: &E, work: &Housekeeping) -> Result<u64, Error> {
     match work {
         Housekeeping::TakeLease {
@@ -53,6 +56,9 @@ async fn keep<E: Engine>(engine: &E, work: &Housekeeping) -> Result<u64, Error> 
         Housekeeping::IndexSignatures { at_most } => {
             index::index(engine, *at_most).await.map(i64::unsigned_abs)
         }
+        Housekeeping::CountSignatures { at_most } => blast_radius::count(engine, *at_most)
+            .await
+            .map(i64::unsigned_abs),
         Housekeeping::ForgetAnswers { before } => {
             let values = [Value::Int(*before), Value::Int(ANSWERS)];
             write(engine, E::DIALECT.forget_answers, &values).await
@@ -77,7 +83,7 @@ pub(crate) async fn write<E: Engine>(
 }
 
 impl Store {
-    /// How many rows it touched, or how many leaves came into the index.
+    /// How many rows it touched, or how many leaves were indexed or counted.
     pub async fn keep(&self, work: &Housekeeping) -> Result<u64, Error> {
         on!(self, engine => keep(engine, work))
     }
@@ -113,6 +119,14 @@ impl Store {
     pub async fn index_signatures(&self, at_most: i64) -> Result<i64, Error> {
         let done = self
             .keep(&Housekeeping::IndexSignatures { at_most })
+            .await?;
+        Ok(done.cast_signed())
+    }
+
+    /// [`Housekeeping::CountSignatures`].
+    pub async fn count_signatures(&self, at_most: i64) -> Result<i64, Error> {
+        let done = self
+            .keep(&Housekeeping::CountSignatures { at_most })
             .await?;
         Ok(done.cast_signed())
     }

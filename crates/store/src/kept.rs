@@ -4,8 +4,6 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, PoisonError};
 
-use crate::database::Store;
-
 /// Bytes of bodies. Beyond it the oldest go: a storage that is full does not stop signing.
 const MOST: usize = 64 << 20;
 
@@ -39,24 +37,18 @@ impl Kept {
         }
     }
 
-    fn covered(&self, size: i64) {
+    /// A published checkpoint has so many leaves.
+    pub fn covered(&self, size: i64) {
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.covered = kept.covered.max(size);
         while let Some((_, body)) = kept.leaves.pop_front_if(|(index, _)| *index < size) {
             kept.bytes -= body.len();
         }
     }
-}
-
-impl Store {
-    /// A published checkpoint has so many leaves.
-    pub fn covered(&self, size: i64) {
-        self.kept.covered(size);
-    }
 
     /// What no published checkpoint covers yet, by index.
-    pub fn kept(&self) -> Vec<KeptLeaf> {
-        let kept = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn leaves(&self) -> Vec<KeptLeaf> {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let mut leaves: Vec<KeptLeaf> = kept.leaves.iter().cloned().collect();
         // Two commits of one process may have come here in another order.
         leaves.sort_unstable();
@@ -64,8 +56,8 @@ impl Store {
     }
 
     /// How many there are, and whether they are all.
-    pub fn kept_count(&self) -> (usize, bool) {
-        let kept = self.kept.0.lock().unwrap_or_else(PoisonError::into_inner);
+    pub fn count(&self) -> (usize, bool) {
+        let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         (kept.leaves.len(), kept.forgotten <= kept.covered)
     }
 }
@@ -74,22 +66,17 @@ impl Store {
 mod tests {
     use super::*;
 
-    fn count(kept: &Kept) -> (usize, bool) {
-        let kept = kept.0.lock().unwrap();
-        (kept.leaves.len(), kept.forgotten <= kept.covered)
-    }
-
     #[test]
     fn case_l1_leaves_are_kept_until_a_checkpoint_covers_them_and_in_bounds() {
         let kept = Kept::default();
         kept.keep((0..5).map(|index| (index, "body".to_owned())));
         kept.covered(3);
-        assert_eq!(count(&kept), (2, true));
+        assert_eq!(kept.count(), (2, true));
         let large = "x".repeat(MOST / 4);
         kept.keep((5..10).map(|index| (index, large.clone())));
-        let (left, complete) = count(&kept);
+        let (left, complete) = kept.count();
         assert!(left <= 4 && !complete, "{left} {complete}");
         kept.covered(10);
-        assert_eq!(count(&kept), (0, true), "what is missing is published");
+        assert_eq!(kept.count(), (0, true), "what is missing is published");
     }
 }

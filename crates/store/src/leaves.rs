@@ -17,8 +17,11 @@ statements! {
     LEAF = concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx = $1");
     LEAVES =
         concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx >= $1 ORDER BY idx LIMIT $2");
+    /// No other filter: what is asked for by strangers reads as many rows as it returns. It is written so
+    /// that nothing but the index by key and place gives this order; along the log it would read the leaves
+    /// of all other keys.
     LEAVES_OF_KID = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
-        WHERE kid = $1 AND idx >= $2 AND time >= $3 AND time <= $4 ORDER BY idx LIMIT $5");
+        WHERE (kid, idx) >= ($1, $2) AND kid <= $1 ORDER BY kid, idx LIMIT $3");
     LEAVES_OF_RING = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE ring = $1 AND idx >= $2 AND time >= $3 AND time <= $4 ORDER BY idx LIMIT $5");
     /// Everything but signatures.
@@ -172,6 +175,32 @@ pub(crate) async fn latest_time<E: Engine>(
     }
 }
 
+/// Page by page, until there are as many leaves within the two instants as were asked for.
+async fn of_key_within<E: Engine>(
+    engine: &E,
+    kid: &str,
+    filter: &LeafFilter,
+    limit: i64,
+) -> Result<Vec<LeafRow>, Error> {
+    let mut found = Vec::new();
+    let mut from = filter.from_index;
+    loop {
+        let values = [Value::Text(kid), Value::Int(from), Value::Int(MAX_PAGE)];
+        let page: Vec<LeafRow> = all(engine, LEAVES_OF_KID, &values).await?;
+        let last = page.last().map(|leaf| leaf.index);
+        let full = page.len() as i64 == MAX_PAGE;
+        let within = page
+            .into_iter()
+            .filter(|leaf| (filter.since..=filter.until).contains(&leaf.time));
+        let room = limit - found.len() as i64;
+        found.extend(within.take(room.unsigned_abs() as usize));
+        match last {
+            Some(last) if full && (found.len() as i64) < limit => from = last + 1,
+            _ => return Ok(found),
+        }
+    }
+}
+
 pub(crate) async fn leaves_of<E: Engine>(
     engine: &E,
     filter: &LeafFilter,
@@ -179,25 +208,27 @@ pub(crate) async fn leaves_of<E: Engine>(
 ) -> Result<Vec<LeafRow>, Error> {
     let from = Value::Int(filter.from_index);
     let (since, until) = (Value::Int(filter.since), Value::Int(filter.until));
-    let limit = Value::Int(limit.clamp(0, MAX_PAGE));
+    let limit = limit.clamp(0, MAX_PAGE);
     match (&filter.kid, &filter.ring, filter.acts_only) {
-        (Some(kid), None, false) => {
-            let values = [Value::Text(kid), from, since, until, limit];
-            all(engine, LEAVES_OF_KID, &values).await
-        }
+        (Some(kid), None, false) => of_key_within(engine, kid, filter, limit).await,
         (None, Some(ring), false) => {
-            let values = [Value::Text(ring), from, since, until, limit];
+            let values = [Value::Text(ring), from, since, until, Value::Int(limit)];
             all(engine, LEAVES_OF_RING, &values).await
         }
-        (None, None, true) => all(engine, LEAVES_OF_ACTS, &[from, since, until, limit]).await,
-        (None, None, false) => all(engine, LEAVES_OF_TIME, &[from, since, until, limit]).await,
+        (None, None, acts_only) => {
+            let sql = match acts_only {
+                true => LEAVES_OF_ACTS,
+                false => LEAVES_OF_TIME,
+            };
+            all(engine, sql, &[from, since, until, Value::Int(limit)]).await
+        }
         (kid, ring, acts_only) => {
             let flag = Value::Int(i64::from(acts_only));
             let (kid, ring) = (
                 Value::MaybeText(kid.as_deref()),
                 Value::MaybeText(ring.as_deref()),
             );
-            let values = [kid, ring, flag, from, since, until, limit];
+            let values = [kid, ring, flag, from, since, until, Value::Int(limit)];
             all(engine, LEAVES_OF_SEVERAL, &values).await
         }
     }
@@ -221,6 +252,18 @@ impl Store {
 
     pub async fn leaves_of(&self, filter: &LeafFilter, limit: i64) -> Result<Vec<LeafRow>, Error> {
         on!(self, engine => leaves_of(engine, filter, limit))
+    }
+
+    /// The next leaves of one key from this index on, at most [`MAX_PAGE`].
+    pub async fn leaves_of_key(
+        &self,
+        kid: &str,
+        from: i64,
+        limit: i64,
+    ) -> Result<Vec<LeafRow>, Error> {
+        let limit = Value::Int(limit.clamp(0, MAX_PAGE));
+        let values = [Value::Text(kid), Value::Int(from), limit];
+        on!(self, engine => reads::all(engine, LEAVES_OF_KID, &values))
     }
 
     /// Acts on keys, on the log and in ceremonies from this index on, at most [`MAX_PAGE`].

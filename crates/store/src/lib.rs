@@ -3,7 +3,7 @@
 //! There are three ways to write. An act is one named [`Change`] together with the [`Leaf`] that
 //! tells of it, in one transaction ([`Store::commit`]). Signatures go through
 //! [`Store::commit_signatures`], which also fences keys that may not sign any more. Everything else
-//! is [`Housekeeping`] ([`Store::keep`]): leases, the index of signatures, expired answers; and, by
+//! is [`Housekeeping`] ([`Store::keep`]): leases, the index and the counts of signatures, expired answers; and, by
 //! functions of their own because they answer more than a number, the Merkle tree and its
 //! checkpoints, which are computed from the leaves.
 //!
@@ -14,7 +14,9 @@
 //! once. In the tables instants are milliseconds since the Unix epoch, digests lower-case hex, kids as
 //! in RFC 7638.
 
+mod after_latest;
 mod blast_radius;
+mod breaker;
 mod ceremonies;
 mod ceremony_signatures;
 mod change;
@@ -56,7 +58,9 @@ mod tests;
 mod tree;
 mod trust_documents;
 mod versions;
+mod watch;
 
+pub use after_latest::AfterLatest;
 pub use blast_radius::DayRow;
 pub use ceremonies::{CeremonyRow, CeremonyState};
 pub use ceremony_signatures::{CeremonySignatureRow, VoteRow};

@@ -1,15 +1,15 @@
 //! The row that orders all writers: the size of the log, the latest time of its leaves, and the version of everything
 //! else.
 
-use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::Error;
-use crate::fence::{Clock, Fence, Halted, Head};
+use crate::fence::Head;
 use crate::statements::statements;
 
 statements! {
     HEAD_SET = "UPDATE log_head SET size = $1 WHERE id = 1";
     CLOCK_SET = "UPDATE log_head SET clock = $1 WHERE id = 1";
+    CLOCK_RAISE = "UPDATE log_head SET clock = $1 WHERE id = 1 AND clock < $1";
     LOG_SIZE = "SELECT size FROM log_head WHERE id = 1";
     VERSION = "SELECT version FROM log_head WHERE id = 1";
 }
@@ -51,7 +51,7 @@ impl Head {
     }
 }
 
-fn no_head() -> Error {
+pub(crate) fn no_head() -> Error {
     Error::Corrupt {
         what: "no log head",
         source: None,
@@ -68,43 +68,13 @@ pub(crate) async fn take_head<C: Connection>(
     Head::read(&row.ok_or_else(no_head)?)
 }
 
+/// For a leaf whose time was decided after the head was taken.
+pub(crate) async fn raise_clock<C: Connection>(tx: &mut C, time: i64) -> Result<(), Error> {
+    tx.execute(CLOCK_RAISE, &[Value::Int(time)]).await.map(drop)
+}
+
 /// A number of the log head.
 pub(crate) async fn number<E: Engine>(engine: &E, sql: &'static str) -> Result<i64, Error> {
     let row = engine.reader().await?.fetch_optional(sql, &[]).await?;
     row.ok_or_else(no_head)?.int(0)
-}
-
-async fn look<E: Engine>(engine: &E, fence: &Fence) -> Result<Head, Error> {
-    let before = fence.before();
-    let sql = engine.head().look;
-    let row = engine.reader().await?.fetch_optional(sql, &[]).await?;
-    let head = Head::read(&row.ok_or_else(no_head)?)?;
-    // What it finds, it keeps: `halted` tells.
-    let _ = fence.check(before, &head, head.size);
-    Ok(head)
-}
-
-impl Store {
-    /// From now on commits compare the clock of this process with the database's, and with the latest leaf.
-    pub fn compare_clocks(&self, clock: Clock, tolerance: std::time::Duration) {
-        let tolerance = i64::try_from(tolerance.as_millis()).unwrap_or(i64::MAX);
-        self.fence.compare_clocks(clock, tolerance);
-    }
-
-    /// Reads the database's clock (milliseconds) and what it is known by, without writing. What is wrong with them
-    /// is in [`Self::halted`] afterwards.
-    pub async fn look(&self) -> Result<(i64, String), Error> {
-        let head = on!(self, engine => look(engine, &self.fence))?;
-        Ok((head.now, head.database))
-    }
-
-    /// Commits nothing any more: it is not the database that the log was written with.
-    pub fn was_replaced(&self) {
-        self.fence.was_replaced();
-    }
-
-    /// Why nothing may be written, by the last commit or look.
-    pub fn halted(&self) -> Option<Halted> {
-        self.fence.halted()
-    }
 }

@@ -13,6 +13,8 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
+
+use crate::breaker::{Breaker, Pass, TRIAL};
 use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
     json, within,
@@ -30,45 +32,97 @@ const LOCK: &str = "5s";
 const STATEMENT: &str = "10s";
 /// … and this is for a server that does not answer at all.
 const LIMIT: Duration = Duration::from_secs(12);
+/// What strangers ask for takes milliseconds; they wait for a connection no longer than they are answered.
+const VISITORS_STATEMENT: &str = "3s";
+const VISITORS_LIMIT: Duration = Duration::from_secs(4);
+const VISITORS_ACQUIRE: Duration = Duration::from_secs(3);
 /// A replica that stops in the middle of a transaction does not hold the log head for long.
 const IDLE: &str = "15s";
 
 #[derive(Clone)]
 pub(crate) struct PostgresEngine {
     pub pool: Pool<Postgres>,
+    /// For reads of strangers. Nothing of the service's own waits behind them.
+    pub visitors: Pool<Postgres>,
+    pub visiting: bool,
+    breaker: Arc<Breaker>,
     /// Of connections outside the pool.
     options: Arc<PgConnectOptions>,
     listener: Arc<Mutex<Option<PgListener>>>,
 }
 
 impl PostgresEngine {
-    /// One connection more than asked for, because the listener keeps one.
+    /// Half of the connections are for strangers, and at least two for each side; the listener keeps one more.
     pub async fn connect(url: &SecretString, connections: u32) -> Result<Self, Error> {
         let options = PgConnectOptions::from_str(url.expose_secret())
             .map_err(|source| classify("connect", source))?
             .application_name("chancery");
-        let with_timeouts = options.clone().options([
-            ("statement_timeout", STATEMENT),
-            ("lock_timeout", LOCK),
-            ("idle_in_transaction_session_timeout", IDLE),
-        ]);
+        let limited = |statement: &'static str| {
+            options.clone().options([
+                ("statement_timeout", statement),
+                ("lock_timeout", LOCK),
+                ("idle_in_transaction_session_timeout", IDLE),
+            ])
+        };
+        let with_timeouts = limited(STATEMENT);
         // Once by hand, because a pool would go on trying and then not say why it could not.
         within(ACQUIRE, "connect", with_timeouts.connect(), classify).await?;
+        let strangers = (connections / 2).max(2);
+        let own = connections.saturating_sub(strangers).max(2);
         let pool = PgPoolOptions::new()
-            .max_connections(connections.max(2) + 1)
+            .max_connections(own + 1)
             .acquire_timeout(ACQUIRE)
             .connect_lazy_with(with_timeouts);
+        let visitors = PgPoolOptions::new()
+            .max_connections(strangers)
+            .acquire_timeout(VISITORS_ACQUIRE)
+            .connect_lazy_with(limited(VISITORS_STATEMENT));
         Ok(Self {
             pool,
+            visitors,
+            visiting: false,
+            breaker: Arc::default(),
             options: Arc::new(options),
             listener: Arc::default(),
         })
     }
 
-    /// A connection out of the pool. Where nobody listens the pool would go on trying until its
-    /// time is over; whoever waits for a signature is told at once.
-    async fn acquire(&self) -> Result<TxConnection, Error> {
-        let mut acquiring = pin!(TxConnection::acquire(&self.pool, LIMIT));
+    /// A connection out of a pool; of a server that was silent a moment ago only for the one who tries it.
+    /// The pool asks the server before it gives a connection out.
+    async fn acquire(&self, pool: &Pool<Postgres>, limit: Duration) -> Result<TxConnection, Error> {
+        let silent = || Error::Unavailable {
+            operation: "connect",
+            source: sqlx::Error::Io(std::io::ErrorKind::TimedOut.into()),
+        };
+        let acquiring = self.acquire_from(pool, limit);
+        let acquired = match self.breaker.pass() {
+            Pass::Usual => acquiring.await,
+            Pass::Trial => match timeout(TRIAL, acquiring).await {
+                Ok(done) => done,
+                Err(_) => Err(silent()),
+            },
+            Pass::Refused => {
+                // A caller that tries again at once does not keep the others from their turn.
+                tokio::task::yield_now().await;
+                return Err(silent());
+            }
+        };
+        match &acquired {
+            Ok(_) => self.breaker.answered(),
+            Err(error) => self.breaker.failed(error),
+        }
+        acquired
+    }
+
+    /// Where nobody listens the pool would go on trying until its time is over; whoever waits for a
+    /// signature is told at once.
+    async fn acquire_from(
+        &self,
+        pool: &Pool<Postgres>,
+        limit: Duration,
+    ) -> Result<TxConnection, Error> {
+        let breaker = Some(self.breaker.clone());
+        let mut acquiring = pin!(TxConnection::acquire(pool, limit, breaker));
         if let Ok(done) = timeout(HURRY, &mut acquiring).await {
             return done;
         }
@@ -162,6 +216,9 @@ impl Engine for PostgresEngine {
             ORDER BY idx",
         occurrences_at: "SELECT sig_hash, idx, time, kid FROM log_leaf
             WHERE idx IN (SELECT json_array_elements_text($1::json)::bigint) ORDER BY idx",
+        transcripts: "SELECT id, transcript FROM ceremony
+            WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))
+                AND transcript IS NOT NULL",
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT decode(substr(sig_hash, 1, 16), 'hex'), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
@@ -171,13 +228,16 @@ impl Engine for PostgresEngine {
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {
-        self.acquire().await
+        match self.visiting {
+            true => self.acquire(&self.visitors, VISITORS_LIMIT).await,
+            false => self.acquire(&self.pool, LIMIT).await,
+        }
     }
 
     /// READ COMMITTED on purpose: each statement after the one that waited for the log head sees
     /// what the writers before us have committed.
     async fn begin(&self) -> Result<TxConnection, Error> {
-        let held = self.acquire().await?;
+        let held = self.acquire(&self.pool, LIMIT).await?;
         held.begin("BEGIN ISOLATION LEVEL READ COMMITTED").await
     }
 
@@ -327,6 +387,7 @@ pub(crate) async fn wait_for_change(
 /// The listener's connection belongs to the pool, which would wait for it for ever.
 pub(crate) async fn close(engine: &PostgresEngine) {
     drop(engine.listener.lock().await.take());
+    engine.visitors.close().await;
     engine.pool.close().await;
 }
 

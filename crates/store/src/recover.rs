@@ -4,7 +4,7 @@
 //! database has the key; what it has not got is told to the caller, and stays fail closed: a ring whose new primary is
 //! unknown has none.
 
-use crate::change::Change;
+use crate::change::record;
 use crate::database::{Store, on};
 use crate::engine::{Connection, Engine, Value, expect_rows};
 use crate::error::{Error, Subject};
@@ -83,6 +83,6 @@ impl Store {
     /// The leaf that tells of a recovery, in the database that was recovered.
     pub async fn commit_recovery(&self, leaf: &Leaf) -> Result<i64, Error> {
         let unfenced = crate::fence::Fence::default();
-        on!(self, engine => crate::change::commit(engine, &unfenced, &Change::Record, leaf))
+        on!(self, engine => record(engine, &unfenced, leaf))
     }
 }

@@ -17,7 +17,7 @@ use secrecy::ExposeSecret as _;
 pub struct Settings {
     pub url: String,
     pub password: Option<Secret>,
-    /// Connections to PostgreSQL.
+    /// Connections to PostgreSQL: half of them for what anybody may ask, and one more for its notices.
     #[serde(default = "connections")]
     pub connections: u32,
     /// By how much the clocks of this machine, of the database and of the log's latest leaf may differ before

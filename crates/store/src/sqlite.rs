@@ -33,6 +33,9 @@ pub(crate) struct SqliteEngine {
     /// One connection: writers queue here in order and never meet SQLITE_BUSY among themselves.
     pub writer: Pool<Sqlite>,
     pub readers: Pool<Sqlite>,
+    /// Readers of strangers, so that they do not wait in the service's way.
+    pub visitors: Pool<Sqlite>,
+    pub visiting: bool,
 }
 
 impl SqliteEngine {
@@ -63,12 +66,19 @@ impl SqliteEngine {
             .connect_with(options.clone())
             .await
             .map_err(|source| classify("connect", source))?;
+        let read_only = options.pragma("query_only", "ON");
         let readers = pool()
             .max_connections(READERS)
-            .connect_with(options.pragma("query_only", "ON"))
+            .connect_with(read_only.clone())
             .await
             .map_err(|source| classify("connect", source))?;
-        Ok(Self { writer, readers })
+        let visitors = pool().max_connections(READERS).connect_lazy_with(read_only);
+        Ok(Self {
+            writer,
+            readers,
+            visitors,
+            visiting: false,
+        })
     }
 }
 
@@ -121,6 +131,8 @@ impl Engine for SqliteEngine {
             ORDER BY idx",
         occurrences_at: "SELECT sig_hash, idx, time, kid FROM log_leaf
             WHERE idx IN (SELECT value FROM json_each($1)) ORDER BY idx",
+        transcripts: "SELECT id, transcript FROM ceremony
+            WHERE id IN (SELECT value FROM json_each($1)) AND transcript IS NOT NULL",
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT unhex(substr(sig_hash, 1, 16)), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
@@ -130,12 +142,16 @@ impl Engine for SqliteEngine {
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {
-        TxConnection::acquire(&self.readers, STATEMENT).await
+        let pool = match self.visiting {
+            true => &self.visitors,
+            false => &self.readers,
+        };
+        TxConnection::acquire(pool, STATEMENT, None).await
     }
 
     /// IMMEDIATE: the write lock is taken here, so nothing read inside can be out of date.
     async fn begin(&self) -> Result<TxConnection, Error> {
-        TxConnection::acquire(&self.writer, STATEMENT)
+        TxConnection::acquire(&self.writer, STATEMENT, None)
             .await?
             .begin("BEGIN IMMEDIATE")
             .await
@@ -151,7 +167,7 @@ impl Engine for SqliteEngine {
         taken: Taken,
         kids: &str,
     ) -> Result<Begun<TxConnection>, Error> {
-        let held = TxConnection::acquire(&self.writer, STATEMENT).await?;
+        let held = TxConnection::acquire(&self.writer, STATEMENT, None).await?;
         let [leaves, news, time] = taken.values();
         let values = [leaves, news, time, Value::Text(kids)];
         let (tx, rows) = held.begin_with(BEGIN_SIGNATURES, &values).await?;

@@ -4,6 +4,7 @@
 mod ceremonies;
 mod clock;
 mod conflicts;
+mod counts;
 mod faults;
 mod index;
 mod life;
@@ -82,6 +83,10 @@ contract! {
     index::earliest_is_found_at_every_state_of_the_index,
     index::what_was_signed_is_found_while_the_index_grows,
     index::index_begins_with_what_is_there,
+    counts::case_s3_counts_by_day_are_those_of_the_leaves,
+    counts::case_s3_a_log_that_is_not_counted_is_not_read_through,
+    counts::signatures_are_counted_once,
+    counts::case_s10_the_instant_is_decided_under_the_head,
     reading::occurrence_is_the_earliest,
     reading::leaves_are_found_by_what_they_tell,
     reading::signatures_are_counted_by_day,

@@ -170,6 +170,14 @@ impl Server {
         Ok(())
     }
 
+    /// The whole server stands still (`STOP`) or goes on (`CONT`): connections are taken by the kernel and
+    /// nobody answers.
+    pub fn signal_all(&self, signal: &str) -> io::Result<()> {
+        let server = self.child().as_ref().map_or(0, Child::id);
+        run(kill(signal, server))?;
+        self.signal_backends(signal)
+    }
+
     pub fn create_database(&self, name: &str) -> io::Result<String> {
         run(self.psql("postgres", &format!("CREATE DATABASE {name}")))?;
         Ok(self.url(name))

@@ -26,7 +26,7 @@ use super::service::CeremonyService;
 use super::vote::require_state;
 use crate::keys::{Key, Ring, Snapshot};
 use log::Event;
-use store::{CeremonyState, Change, KeyObjectRow, ObjectState};
+use store::{AfterLatest, CeremonyState, Change, KeyObjectRow, ObjectState};
 use token::{Executor, Generated, Handle};
 
 impl CeremonyService {
@@ -290,22 +290,29 @@ impl CeremonyService {
         order: &DestroyKey,
         executed_at: Time,
     ) -> Result<(), Error> {
-        let at = self.env.now().max(executed_at);
-        let change = Change::ArchiveKey {
+        let now = self.env.now();
+        let object = sole_location(order)?.object();
+        let change = |at: Time| Change::ArchiveKey {
             ceremony: facts.id.clone(),
             ring: order.ring.to_string(),
             kid: order.kid.as_str().to_owned(),
-            object: sole_location(order)?.object(),
+            object: object.clone(),
             at: at.millis(),
         };
-        let event = Event {
+        let event = |at: Time| Event {
             kind: ActKind::Key,
             kid: Some(&order.kid),
             ring: Some(order.ring.as_str()),
             time: at,
             ..self.about(facts, "archive")
         };
-        self.log.commit(&change, &event).await?;
+        let when = AfterLatest {
+            earliest: now.max(executed_at).millis(),
+            now: now.millis(),
+            strictly: false,
+        };
+        let make = |at| (change(at), event(at));
+        self.log.commit_at(&when, &make).await?;
         Ok(())
     }
 
@@ -387,9 +394,10 @@ impl CeremonyService {
             .is_primary()
             .then(|| ring.successor(&self.safety, now))
             .flatten();
-        // Not before what happened to these keys last, whatever this clock says.
+        // Not before what happened to these keys last, and later than whatever was signed by anybody:
+        // what the log has by now is decided under its head, whatever this clock says.
         let last_changes = successor.iter().map(|next| next.last_change());
-        let at = last_changes.fold(now.max(key.last_change()), Time::max);
+        let earliest = last_changes.fold(now.max(key.last_change()), Time::max);
         let draft = facts.draft(
             Outcome::Revoked {
                 kid: order.kid.clone(),
@@ -400,7 +408,7 @@ impl CeremonyService {
         let execution = draft.encode()?;
         let digest = Sha256Digest::of(&execution);
         let reason = order.reason.to_string();
-        let change = Change::RevokeKey {
+        let change = |at: Time| Change::RevokeKey {
             ceremony: facts.id.clone(),
             ring: order.ring.to_string(),
             expected_version: ring.version,
@@ -408,10 +416,10 @@ impl CeremonyService {
             reason: reason.clone(),
             compromised_since: order.compromised_since.map(Time::millis),
             successor: successor.as_ref().map(|key| key.kid.as_str().to_owned()),
-            execution,
+            execution: execution.clone(),
             at: at.millis(),
         };
-        let event = Event {
+        let event = |at: Time| Event {
             kind: ActKind::Key,
             kid: successor.as_ref().map(|key| &key.kid),
             previous_kid: Some(&order.kid),
@@ -421,7 +429,13 @@ impl CeremonyService {
             time: at,
             ..self.about(facts, "revoke")
         };
-        self.log.commit(&change, &event).await?;
+        let when = AfterLatest {
+            earliest: earliest.millis(),
+            now: now.millis(),
+            strictly: true,
+        };
+        let make = |at| (change(at), event(at));
+        self.log.commit_at(&when, &make).await?;
         Ok(())
     }
 

@@ -329,16 +329,29 @@ async fn read(
             kid: row.key.clone(),
             why: row.why.clone(),
         }));
-        for row in key_rows.read {
+        let mut rows = key_rows.read.into_iter();
+        let mut transcripts = HashMap::new();
+        while let Some(row) = rows.next() {
             if withheld.contains(&row.kid) {
                 let why = "its revocation was published and is missing from the database";
                 refused.push(RejectedKey::new(&row, why.to_owned()));
                 continue;
             }
-            match certify(store, settings, trusted.as_ref(), certified, &row).await? {
-                Ok(known) => match load_key(&row, &known) {
-                    Ok(key) => keys.push(Arc::new(key.with_acts(&acts))),
-                    Err(why) => refused.push(RejectedKey::new(&row, why)),
+            if is_unknown(certified, &row) && !transcripts.contains_key(&row.ceremony.to_string()) {
+                // With those of the keys behind it: one question for many, and not all in memory at once.
+                let more = rows.as_slice().iter().take(TOGETHER - 1);
+                let asked = std::iter::once(&row).chain(more);
+                let asked = asked.filter(|row| is_unknown(certified, row));
+                let asked: Vec<String> = asked.map(|row| row.ceremony.to_string()).collect();
+                transcripts = store.transcripts(&asked).await?;
+            }
+            match certify(settings, trusted.as_ref(), certified, &row, &transcripts) {
+                Ok(known) => match same_key(seen, &row, &acts) {
+                    Some(key) => keys.push(key),
+                    None => match load_key(&row, &known) {
+                        Ok(key) => keys.push(Arc::new(key.with_acts(&acts))),
+                        Err(why) => refused.push(RejectedKey::new(&row, why)),
+                    },
                 },
                 Err(why) => refused.push(RejectedKey::new(&row, why)),
             }
@@ -364,30 +377,41 @@ async fn read(
     }
 }
 
+/// Transcripts that are read together.
+const TOGETHER: usize = 100;
+
+fn is_unknown(certified: &Mutex<HashMap<Kid, Arc<Certified>>>, row: &KeyRow) -> bool {
+    let known = certified.lock().unwrap_or_else(PoisonError::into_inner);
+    !known.contains_key(&row.kid)
+}
+
 /// Tallies the key's transcript, or finds that it was done before.
-async fn certify(
-    store: &Store,
+fn certify(
     settings: &Settings,
     trusted: Option<&Trusted>,
     certified: &Mutex<HashMap<Kid, Arc<Certified>>>,
     row: &KeyRow,
-) -> Result<Result<Arc<Certified>, String>, Error> {
+    transcripts: &HashMap<String, Vec<u8>>,
+) -> Result<Arc<Certified>, String> {
     let lock = || certified.lock().unwrap_or_else(PoisonError::into_inner);
     if let Some(known) = lock().get(&row.kid) {
-        return Ok(Ok(known.clone()));
+        return Ok(known.clone());
     }
-    let Some(trusted) = trusted else {
-        return Ok(Err("no roster in the database verifies".to_owned()));
-    };
-    let Some(bytes) = store.transcript(&row.ceremony.to_string()).await? else {
-        return Ok(Err("no transcript".to_owned()));
-    };
-    let known = match verify_transcript(&bytes, &settings.pin, trusted, row) {
-        Ok(known) => Arc::new(known),
-        Err(why) => return Ok(Err(why)),
-    };
+    let trusted = trusted.ok_or_else(|| "no roster in the database verifies".to_owned())?;
+    let bytes = transcripts.get(&row.ceremony.to_string());
+    let bytes = bytes.ok_or_else(|| "no transcript".to_owned())?;
+    let known = verify_transcript(bytes, &settings.pin, trusted, row).map(Arc::new)?;
     lock().insert(row.kid.clone(), known.clone());
-    Ok(Ok(known))
+    Ok(known)
+}
+
+/// The key of the snapshot before, if neither its row nor the log tells anything new of it: most keys, at
+/// any change (case S11). Its transcript was tallied with that very ceremony.
+fn same_key(seen: Option<&Snapshot>, row: &KeyRow, acts: &ActIndex) -> Option<Arc<Key>> {
+    let key = seen?.keys.get(&row.kid).filter(|key| key.row == *row)?;
+    let now = acts.of(&row.kid);
+    let same = (key.log_index, key.revocation_log_index) == (now.accepted, now.revoked);
+    same.then(|| key.clone())
 }
 
 /// The key as memory keeps it.
@@ -420,6 +444,7 @@ fn load_key(row: &KeyRow, known: &Certified) -> Result<Key, String> {
         handle: Handle::new(at.cka_id.0, row.spki.clone(), known.algorithm),
         spki: row.spki.clone(),
         public,
+        row: row.clone(),
     })
 }
 

@@ -11,7 +11,7 @@ use trust::{
 };
 
 use access::Credentials;
-use store::UnreadableRow;
+use store::{KeyRow, UnreadableRow};
 use token::Handle;
 use trust::log_acts::CorrectedTimes;
 
@@ -47,6 +47,8 @@ pub struct Key {
     pub spki: Vec<u8>,
     /// How the token layer finds it.
     pub handle: Handle,
+    /// What it was read from: as long as this is the same, so is the key.
+    pub(super) row: KeyRow,
 }
 
 /// A named purpose with one algorithm.

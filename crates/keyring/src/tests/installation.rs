@@ -96,6 +96,23 @@ impl Installation {
         CeremonyService::new(self.store.clone(), self.env.clone(), &self.settings, actor)
     }
 
+    /// The command line of a machine whose clock is behind.
+    pub fn service_behind(&self, millis: i64) -> CeremonyService {
+        let (now, env) = (self.now.clone(), self.env.clone());
+        let env = Env::new(
+            move || Time::from_millis(now.load(Ordering::Relaxed) - millis),
+            move |bytes: &mut [u8]| {
+                let random: [u8; 16] = env.random()?;
+                bytes
+                    .iter_mut()
+                    .zip(random)
+                    .for_each(|(to, from)| *to = from);
+                Ok(())
+            },
+        );
+        CeremonyService::new(self.store.clone(), env, &self.settings, "test".to_owned())
+    }
+
     pub async fn keys(&self) -> Arc<Keys> {
         let keys = Keys::load(self.store.clone(), self.settings.clone());
         keys.await.unwrap()

@@ -192,6 +192,35 @@ async fn a_refresh_takes_what_changed_and_a_failure_keeps_what_was() {
     assert!(keys.confirmed_ago() >= elapsed);
 }
 
+/// A proposal changes no key, and a revocation one.
+#[tokio::test]
+async fn case_s11_a_change_reads_only_the_keys_that_it_changes() {
+    let (all, first) = Installation::open("records").await;
+    let other = all.open_ring("others").await;
+    let keys = all.keys().await;
+    let before = keys.current();
+    all.propose("records", Installation::generation()).await;
+    keys.refresh().await;
+    let proposed = keys.current();
+    assert!(proposed.version > before.version);
+    for kid in [&first, &other] {
+        assert!(std::sync::Arc::ptr_eq(
+            &before.keys[kid],
+            &proposed.keys[kid]
+        ));
+    }
+    all.executed("records", Installation::revocation(&first))
+        .await;
+    keys.refresh().await;
+    let revoked = keys.current();
+    assert!(std::sync::Arc::ptr_eq(
+        &before.keys[&other],
+        &revoked.keys[&other]
+    ));
+    assert!(!revoked.keys[&first].state.can_sign());
+    assert!(revoked.keys[&first].revocation_log_index.is_some());
+}
+
 #[tokio::test]
 async fn the_set_of_an_earlier_instant_has_the_keys_of_then() {
     let all = Installation::new().await;

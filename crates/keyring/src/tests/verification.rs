@@ -5,7 +5,7 @@ use trust::{Kid, Time};
 
 use super::installation::{Installation, LONG};
 use super::serving::{Verifying, soon};
-use crate::rotation::RingChange;
+use crate::rotation::{self, RingChange};
 use crate::signing::{Encoding, Format, Serialised};
 use crate::verification::{Answer, Claim, Covered, Error, Question, RadiusQuestion};
 use access::Principal;
@@ -167,6 +167,60 @@ async fn a_compromise_takes_what_is_not_proven_to_be_older() {
         ..about(&before)
     };
     assert!(asked(&verifying, then).await.as_of.is_some());
+}
+
+/// The replica that signs is ahead of the machine that revokes: what was released before is not of after.
+#[tokio::test]
+async fn case_s10_a_revocation_by_a_slow_clock_is_after_what_was_signed() {
+    let (all, kid, verifying) = open().await;
+    let id = all
+        .approved("records", Installation::revocation(&kid))
+        .await;
+    all.wait(1);
+    let mut signed = Vec::new();
+    for payload in ["one", "two", "three"] {
+        signed.push(verifying.serving.jws("records", payload).await);
+    }
+    let snapshot = all.snapshot().await;
+    let service = all.service_behind(5_000);
+    service.execute(&id, None, &snapshot).await.unwrap();
+    verifying.serving.keys.refresh().await;
+    verifying.covered().await;
+    let row = all.store.keys().await.unwrap().all().unwrap();
+    let row = row.into_iter().find(|row| row.kid == kid).unwrap();
+    let revoked_at = row.revocation.unwrap().revoked_at;
+    for (compact, signed) in signed {
+        assert!(signed.time < revoked_at, "{} {revoked_at}", signed.time);
+        let answer = asked(&verifying, about(&compact)).await;
+        let older = Outcome::ValidRetiredKey;
+        assert_eq!(answer.verdict.outcome, older, "{answer:?}");
+    }
+}
+
+/// The same of a switch and of a retirement: neither is before a leaf that stands already.
+#[tokio::test]
+async fn case_s10_a_switch_and_a_retirement_by_a_slow_clock_are_not_before_the_last_leaf() {
+    let (all, first, verifying) = open().await;
+    let second = all.standby("records").await;
+    for change in [RingChange::Rotate, RingChange::Retire(first.clone())] {
+        all.wait(LONG);
+        verifying.serving.keys.refresh().await;
+        let (_, signed) = verifying.serving.jws("records", change.word()).await;
+        let ring = all.snapshot().await.rings["records"].clone();
+        let slow = Time::from_millis(all.now().millis() - 5_000);
+        let plan = rotation::plan(&ring, &change, &all.settings.safety, slow).unwrap();
+        let log = log::Log::new(all.store.clone());
+        let applied = rotation::apply(&plan, &log, "test", None, slow).await;
+        let leaf = all.store.leaf(applied.unwrap()).await.unwrap().unwrap();
+        assert_eq!(leaf.time, signed.time.millis());
+        let rows = all.store.keys().await.unwrap().all().unwrap();
+        let of = |kid: &Kid| rows.iter().find(|row| row.kid == *kid).unwrap();
+        let at = match change {
+            RingChange::Retire(_) => of(&first).retired_at,
+            _ => of(&first).demoted_at.max(of(&second).activated_at),
+        };
+        assert_eq!(at, Some(signed.time));
+    }
 }
 
 /// The twin of the test above without the log: nothing proves when it was made.

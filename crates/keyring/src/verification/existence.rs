@@ -4,6 +4,9 @@
 //! integrated. A leaf whose time is before the leaves of the checkpoint before it was slipped in and dated back, or a
 //! clock ran ahead: its time proves nothing. Any other counts with its own time, as in an evidence file (case V1).
 
+use std::collections::HashMap;
+use std::sync::Arc;
+
 use trust::verdict::Existence;
 use trust::{Kid, Time};
 
@@ -14,21 +17,103 @@ use store::{Occurrence, Store};
 use trust::log_acts::CorrectedTimes;
 
 /// What the log says of one signature.
+#[derive(Debug, Clone)]
 pub(super) struct Logged {
     pub index: i64,
     /// None where nothing proves the row any more.
     pub existence: Option<Existence>,
 }
 
-/// None where the tree has another leaf in its place: then it was not logged by us.
-pub(super) async fn proven(
+/// What the log said to one batch of questions: nothing is asked twice, however often a signature or a
+/// key comes in it (case S13).
+#[derive(Default)]
+pub(super) struct Once {
+    times: Option<Arc<CorrectedTimes>>,
+    acts: HashMap<Kid, Vec<i64>>,
+    /// When an act took place, by its index.
+    of_act: HashMap<i64, Option<Time>>,
+    found: HashMap<i64, (Option<Logged>, Vec<String>)>,
+}
+
+impl Once {
+    /// None where the tree has another leaf in its place: then it was not logged by us.
+    pub async fn logged(
+        &mut self,
+        (proofs, keys, store): (&Proofs, &Keys, &Store),
+        kid: &Kid,
+        entry: &Occurrence,
+        remarks: &mut Vec<String>,
+    ) -> Result<Option<Logged>, Error> {
+        // The row of an index is of one key, and the entry is of this one.
+        if !self.found.contains_key(&entry.index) {
+            let mut own = Vec::new();
+            let times = self.times(keys).await?;
+            let mut logged = proven(proofs, &times, entry, &mut own).await?;
+            if let Some(logged) = &mut logged {
+                self.after_acts(keys, store, kid, logged).await?;
+            }
+            self.found.insert(entry.index, (logged, own));
+        }
+        let Some((logged, own)) = self.found.get(&entry.index) else {
+            return Ok(None);
+        };
+        remarks.extend(own.iter().cloned());
+        Ok(logged.clone())
+    }
+
+    async fn times(&mut self, keys: &Keys) -> Result<Arc<CorrectedTimes>, Error> {
+        match &self.times {
+            Some(times) => Ok(times.clone()),
+            None => {
+                let times = keys.times().await.map_err(unreadable)?;
+                Ok(self.times.insert(times).clone())
+            }
+        }
+    }
+
+    /// What stands behind an act of the key in the log came after it, whatever time it claims: as in an
+    /// evidence file.
+    async fn after_acts(
+        &mut self,
+        keys: &Keys,
+        store: &Store,
+        kid: &Kid,
+        logged: &mut Logged,
+    ) -> Result<(), Error> {
+        let Some(existence) = &mut logged.existence else {
+            return Ok(());
+        };
+        if !self.acts.contains_key(kid) {
+            let acts = keys.acts_of(kid).await.map_err(unreadable)?;
+            self.acts.insert(kid.clone(), acts);
+        }
+        let acts = self.acts.get(kid).into_iter().flatten().copied();
+        // A life does not run backwards, so the last act before it says it.
+        let Some(index) = acts.filter(|index| *index < logged.index).max() else {
+            return Ok(());
+        };
+        if !self.of_act.contains_key(&index) {
+            let act = store.leaf(index).await.map_err(unreadable)?;
+            let times = self.times(keys).await?;
+            let of =
+                |act: store::LeafRow| times.of(index.unsigned_abs(), Time::from_millis(act.time));
+            self.of_act.insert(index, act.map(of));
+        }
+        if let Some(Some(act_time)) = self.of_act.get(&index) {
+            let after = *act_time + std::time::Duration::from_millis(1);
+            existence.at = existence.at.max(after);
+        }
+        Ok(())
+    }
+}
+
+async fn proven(
     proofs: &Proofs,
-    keys: &Keys,
+    times: &CorrectedTimes,
     entry: &Occurrence,
     remarks: &mut Vec<String>,
 ) -> Result<Option<Logged>, Error> {
-    let times = keys.times().await.map_err(unreadable)?;
-    let at = match proofs.existed_at(entry.index, &times).await {
+    let at = match proofs.existed_at(entry.index, times).await {
         Ok(at) => at,
         Err(ProofError::Broken(why)) => {
             tracing::error!(
@@ -70,29 +155,6 @@ pub(super) async fn proven(
     }))
 }
 
-/// What stands behind an act of the key in the log came after it, whatever time it claims: as in
-/// an evidence file.
-pub(super) async fn after_acts(
-    keys: &Keys,
-    store: &Store,
-    kid: &Kid,
-    logged: &mut Logged,
-) -> Result<(), Error> {
-    let acts = keys.acts_of(kid).await.map_err(unreadable)?;
-    // A life does not run backwards, so the last act before it says it.
-    let last = acts.into_iter().filter(|index| *index < logged.index).max();
-    let (Some(index), Some(existence)) = (last, &mut logged.existence) else {
-        return Ok(());
-    };
-    if let Some(act) = store.leaf(index).await.map_err(unreadable)? {
-        let times = keys.times().await.map_err(unreadable)?;
-        let act_time = times.of(index.unsigned_abs(), Time::from_millis(act.time));
-        let after = act_time + std::time::Duration::from_millis(1);
-        existence.at = existence.at.max(after);
-    }
-    Ok(())
-}
-
 fn unreadable(error: store::Error) -> Error {
     Error::Log(std::sync::Arc::new(error))
 }
@@ -107,5 +169,51 @@ fn logged(entry: &Occurrence, at: Time) -> Logged {
     Logged {
         index: entry.index,
         existence: Some(Existence { at, sound: true }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::installation::{Installation, LONG};
+    use crate::tests::serving::Verifying;
+
+    /// A batch that has one signature a thousand times asks the database as often as for one.
+    #[tokio::test]
+    async fn case_s13_a_signature_is_looked_up_once_for_a_batch() {
+        let all = Installation::new().await;
+        all.open_ring("log").await;
+        let kid = all.open_ring("records").await;
+        all.wait(LONG);
+        let verifying = Verifying::over(&all).await;
+        let mut entries = Vec::new();
+        for payload in ["one", "two"] {
+            let (_, signed) = verifying.serving.jws("records", payload).await;
+            entries.push(Occurrence {
+                sig_hash: String::new(),
+                index: signed.index,
+                time: signed.time.millis(),
+                kid: kid.to_string(),
+            });
+        }
+        verifying.covered().await;
+        let mut once = Once::default();
+        let mut remarks = Vec::new();
+        let keys = verifying.serving.keys.clone();
+        let of = (&verifying.proofs, &*keys, &all.store);
+        let first = once.logged(of, &kid, &entries[0], &mut remarks).await;
+        let first = first.unwrap().unwrap();
+        assert_eq!(once.acts.len() + once.of_act.len() + once.found.len(), 3);
+        all.store.close().await;
+        for _ in 0..1_000 {
+            let again = once.logged(of, &kid, &entries[0], &mut remarks).await;
+            let again = again.unwrap().unwrap();
+            assert_eq!(
+                (again.index, again.existence),
+                (first.index, first.existence)
+            );
+        }
+        let other = once.logged(of, &kid, &entries[1], &mut remarks).await;
+        assert!(other.is_err(), "nobody asked for it");
     }
 }

@@ -84,6 +84,8 @@ pub enum Error {
         member: &'static str,
         problem: String,
     },
+    #[error(transparent)]
+    Unfinished(#[from] super::cpu::Unfinished),
     #[error("the audit trail could not be queried")]
     Log(#[source] Arc<store::Error>),
     #[error("the log's tree could not be read")]

@@ -7,7 +7,7 @@ use trust::{Kid, Time};
 
 use super::question::Error;
 use super::verify::Verification;
-use store::{DayRow, LeafFilter};
+use store::DayRow;
 
 /// A page of the signatures by one key.
 #[derive(Debug, Clone)]
@@ -39,11 +39,9 @@ pub struct Issued {
 }
 
 impl Verification {
-    /// Anybody may ask, and counting reads all leaves of a key: one question at a time reaches the
-    /// database, so that strangers cannot keep it from signing.
+    /// Anybody may ask. Days are counted beforehand, and a page reads no more leaves than it may return: it
+    /// has fewer where leaves of the key are earlier than the instant, and `next` goes on all the same.
     pub async fn radius(&self, asked: RadiusQuestion) -> Result<Radius, Error> {
-        // Nobody closes it.
-        let _turn = self.counting.acquire().await;
         let log = |error| Error::Log(Arc::new(error));
         let kid = asked.kid.as_str();
         let since = asked.since.millis();
@@ -71,13 +69,7 @@ impl Verification {
                 });
             }
         };
-        let filter = LeafFilter {
-            kid: Some(kid.to_owned()),
-            from_index: from,
-            since,
-            ..LeafFilter::default()
-        };
-        let leaves = self.store.leaves_of(&filter, asked.limit).await;
+        let leaves = self.store.leaves_of_key(kid, from, asked.limit).await;
         let leaves = leaves.map_err(log)?;
         let full = i64::try_from(leaves.len()).is_ok_and(|found| found == asked.limit);
         Ok(Radius {
@@ -85,6 +77,7 @@ impl Verification {
             // A key's own acts are leaves of it too, and have no hash of a signature.
             signatures: leaves
                 .into_iter()
+                .filter(|leaf| leaf.time >= since)
                 .filter_map(|leaf| {
                     Some(Issued {
                         index: leaf.index,

@@ -4,8 +4,6 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
-
-use tokio::sync::Semaphore;
 use trust::dsse::{Envelope, EnvelopeError};
 use trust::evidence::Covers;
 use trust::namespace::is_reserved;
@@ -13,7 +11,8 @@ use trust::timestamp::Timestamp;
 use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
 use trust::{Kid, Sha256Digest, Time};
 
-use super::existence::{after_acts, by_row, proven};
+use super::cpu::{Cpu, Share};
+use super::existence::{Once, by_row};
 use super::question::{Answer, Claim, Covered, Error, Question};
 use super::rules::Rules;
 use crate::keys::{Key, Keys, Snapshot};
@@ -32,9 +31,12 @@ pub struct Verification {
     rules: Arc<ArcSwap<Rules>>,
     env: Env,
     proofs: Proofs,
-    /// Whose turn it is to count; see [`Verification::radius`].
-    pub(super) counting: Arc<Semaphore>,
+    cpu: Cpu,
+    share: Share,
 }
+
+/// Signatures that are checked in one turn of the CPU.
+const TURN: usize = 32;
 
 /// A claim whose signature was checked; what is missing is the trail's word.
 pub(super) struct Checked {
@@ -64,7 +66,9 @@ fn unproven(verdict: &mut Verdict) {
 /// A checked claim and what else was asked.
 struct Asked {
     checked: Checked,
-    timestamp: Option<Vec<u8>>,
+    stamped: Option<Option<Timestamp>>,
+    /// Of the timestamp token.
+    remarks: Vec<String>,
     at: Option<Time>,
 }
 
@@ -76,13 +80,30 @@ impl Verification {
             store,
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             env,
-            counting: Arc::new(Semaphore::new(1)),
+            cpu: Cpu::default(),
+            share: Share::Known,
         }
     }
 
     /// For verdicts from here on, of all clones.
     pub fn replace_rules(&self, rules: Rules) {
         self.rules.store(Arc::new(rules));
+    }
+
+    /// For a caller without credentials: with fewer of the cores.
+    pub fn for_stranger(&self) -> Self {
+        Self {
+            share: Share::Stranger,
+            ..self.clone()
+        }
+    }
+
+    /// Any other work of the CPU that a caller asks for, within the same share.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, Error> {
+        Ok(self.cpu.run(self.share, work).await?)
     }
 
     pub async fn verify(&self, question: Question) -> Result<Answer, Error> {
@@ -103,14 +124,18 @@ impl Verification {
         }
         let snapshot = self.keys.current();
         let now = self.env.now();
-        let asked: Vec<Result<Asked, Error>> = questions
-            .into_iter()
-            .map(|question| {
-                let mut asked = ask(&snapshot, question, now)?;
-                self.set_reserved(&mut asked.checked);
-                Ok(asked)
-            })
-            .collect();
+        let mut asked: Vec<Result<Asked, Error>> = Vec::with_capacity(questions.len());
+        let mut questions = questions.into_iter();
+        while questions.len() > 0 {
+            let turn: Vec<Question> = questions.by_ref().take(TURN).collect();
+            let (count, this, snapshot) = (turn.len(), self.clone(), snapshot.clone());
+            let ask = move |question| this.ask(&snapshot, question, now);
+            let work = move || turn.into_iter().map(ask).collect::<Vec<_>>();
+            match self.cpu.run(self.share, work).await {
+                Ok(done) => asked.extend(done),
+                Err(error) => asked.extend((0..count).map(|_| Err(error.into()))),
+            }
+        }
         let hashes: Vec<String> = asked
             .iter()
             .flatten()
@@ -122,9 +147,10 @@ impl Verification {
             false => self.store.occurrences(&hashes).await.map_err(Arc::new),
         };
         let mut answers = Vec::with_capacity(asked.len());
+        let mut once = Once::default();
         for asked in asked {
             answers.push(match (asked, &found) {
-                (Ok(asked), Ok(found)) => self.judge(asked, found, now).await,
+                (Ok(asked), Ok(found)) => self.judge(asked, found, now, &mut once).await,
                 // Without the trail there is no proof of existence, and no proof of its absence
                 // either: nothing is said rather than something wrong.
                 (Ok(_), Err(error)) => Err(Error::Log(error.clone())),
@@ -153,10 +179,38 @@ impl Verification {
         }
     }
 
-    async fn judge(&self, asked: Asked, found: &[Occurrence], now: Time) -> Result<Answer, Error> {
+    /// What needs no database: the signature, and the timestamp token.
+    fn ask(&self, snapshot: &Snapshot, question: Question, now: Time) -> Result<Asked, Error> {
+        if question.at.is_some_and(|at| at > now) {
+            return Err(Error::Malformed {
+                member: "at",
+                problem: format!("expected an instant not later than now, {now}"),
+            });
+        }
+        let mut checked = check(snapshot, question.claim)?;
+        self.set_reserved(&mut checked);
+        let mut remarks = Vec::new();
+        let token = question.timestamp;
+        let stamped = token.and_then(|token| self.stamp(&checked, &token, now, &mut remarks));
+        Ok(Asked {
+            checked,
+            stamped,
+            remarks,
+            at: question.at,
+        })
+    }
+
+    async fn judge(
+        &self,
+        asked: Asked,
+        found: &[Occurrence],
+        now: Time,
+        once: &mut Once,
+    ) -> Result<Answer, Error> {
         let Asked {
             checked,
-            timestamp,
+            stamped,
+            remarks: of_the_stamp,
             at,
         } = asked;
         // The trail's entry has to be about this key: a signature's hash alone proves nothing.
@@ -171,15 +225,15 @@ impl Verification {
         // long as its algorithm is sound.
         let signs = key.is_some_and(|key| key.state.can_sign());
         let rests = at.is_some() || withdrawn.is_some() || !signs;
-        let mut logged = match entry {
-            Some(entry) if rests => proven(&self.proofs, &self.keys, entry, &mut remarks).await?,
-            Some(entry) => Some(by_row(entry, &self.keys.current().times)),
-            None => None,
+        let logged = match (entry, key) {
+            (Some(entry), Some(key)) if rests => {
+                let of = (&self.proofs, &*self.keys, &self.store);
+                once.logged(of, &key.kid, entry, &mut remarks).await?
+            }
+            (Some(entry), _) => Some(by_row(entry, &self.keys.current().times)),
+            (None, _) => None,
         };
-        if let (true, Some(key), Some(logged)) = (rests, key, &mut logged) {
-            after_acts(&self.keys, &self.store, &key.kid, logged).await?;
-        }
-        let stamped = timestamp.and_then(|token| self.stamp(&checked, &token, now, &mut remarks));
+        remarks.extend(of_the_stamp);
         let known = Known {
             key: checked.key.as_ref().map(|key| &key.state),
             checks: checked.checks,
@@ -247,20 +301,6 @@ impl Verification {
             }
         }
     }
-}
-
-fn ask(snapshot: &Snapshot, question: Question, now: Time) -> Result<Asked, Error> {
-    if question.at.is_some_and(|at| at > now) {
-        return Err(Error::Malformed {
-            member: "at",
-            problem: format!("expected an instant not later than now, {now}"),
-        });
-    }
-    Ok(Asked {
-        checked: check(snapshot, question.claim)?,
-        timestamp: question.timestamp,
-        at: question.at,
-    })
 }
 
 pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {

@@ -266,6 +266,72 @@ async fn silent_server_does_not_hang_anybody() {
     record(&place.store).await.unwrap();
 }
 
+/// Each caller of a silent server would wait for a time-out of its own.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_a12_a_frozen_server_is_refused_at_once() {
+    let server = server::own().await;
+    let place = Place::on(&server).await;
+    record(&place.store).await.unwrap();
+    server.signal_all("STOP").unwrap();
+    let silent = record(&place.store).await;
+    assert!(silent.is_err_and(|error| error.is_transient()));
+    // Of many callers only the one waits that tries the server, for two seconds; whoever reads for strangers
+    // knows as well.
+    let visitors = place.store.for_visitors();
+    let began = Instant::now();
+    for _ in 0..200 {
+        assert!(record(&place.store).await.is_err());
+        assert!(visitors.log_size().await.is_err());
+    }
+    assert!(began.elapsed() < Duration::from_secs(20));
+    server.signal_all("CONT").unwrap();
+    let began = Instant::now();
+    while let Err(error) = record(&place.store).await {
+        assert!(error.is_transient(), "{error:?}");
+        assert!(began.elapsed() < Duration::from_secs(10));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    visitors.log_size().await.unwrap();
+}
+
+/// However many ask what takes long, the service's own reads and commits do not wait behind them.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_s3_strangers_do_not_take_the_services_connections() {
+    let server = server::own().await;
+    let place = Place::on(&server).await;
+    let kid = place.open_ring("atp").await;
+    let visitors = place.store.for_visitors();
+    let mut other = place.other_connection().await;
+    // Reads of it wait for their time limit.
+    let lock = "BEGIN; LOCK TABLE log_checkpoint IN ACCESS EXCLUSIVE MODE";
+    other.execute(lock).await.unwrap();
+    let asking: Vec<_> = (0..20)
+        .map(|_| {
+            let visitors = visitors.clone();
+            tokio::spawn(async move { visitors.last_checkpoint().await })
+        })
+        .collect();
+    let waiting = "SELECT 1 FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname = current_database()";
+    while place.raw(waiting).await.unwrap() < 2 {
+        tokio::task::yield_now().await;
+    }
+    let signed = [signature(&kid, "atp", "s")];
+    place.store.commit_signatures(&signed).await.unwrap();
+    place.store.keys().await.unwrap();
+    assert!(asking.iter().all(|asked| !asked.is_finished()));
+    for asked in asking {
+        let refused = asked.await.unwrap();
+        assert!(matches!(refused, Err(Error::Busy { .. })), "{refused:?}");
+    }
+    // Four as set, the one that listens, the one of this test and the one that counts.
+    let connections = "SELECT 1 FROM pg_stat_activity WHERE datname = current_database()";
+    assert!(place.raw(connections).await.unwrap() <= 7);
+    other.execute("ROLLBACK").await.unwrap();
+    visitors.last_checkpoint().await.unwrap();
+    place.store.close().await;
+    assert!(visitors.log_size().await.is_err());
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn cut_connections_are_replaced() {
     let place = Place::postgres().await;

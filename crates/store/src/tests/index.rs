@@ -9,10 +9,10 @@ use super::place::Place;
 use super::world::*;
 
 /// The same numbers each time, and no pattern in them.
-struct Numbers(u64);
+pub struct Numbers(pub u64);
 
 impl Numbers {
-    fn below(&mut self, limit: u64) -> u64 {
+    pub fn below(&mut self, limit: u64) -> u64 {
         self.0 = self
             .0
             .wrapping_mul(6_364_136_223_846_793_005)

@@ -12,6 +12,8 @@ use crate::engine::{Dialect, Engine as _};
 const GROWING: &[&str] = &[
     "log_leaf",
     "log_signature",
+    "log_key_day",
+    "log_key_block",
     "log_checkpoint",
     "idempotency",
     "ceremony",
@@ -47,10 +49,6 @@ const WALKS: &[(&str, &str)] = &[
         "reconciliation and `log check`, at a person's word",
     ),
     (ceremony_signatures::VOTES, "`log check` reads all of them"),
-    (
-        leaves::LEAVES_OF_KID,
-        "`audit list --kid` at a person's word; the pages of a blast radius, of which `since` is a filter (case S3)",
-    ),
     (
         leaves::LEAVES_OF_ACTS,
         "`audit list --acts`, at a person's word, in pages",

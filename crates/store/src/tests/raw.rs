@@ -12,6 +12,7 @@ pub async fn past_cannot_be_changed(place: Place) {
         .await
         .unwrap();
     assert!(place.store.index_signatures(MAX_INDEXED).await.unwrap() > 0);
+    assert!(place.store.count_signatures(MAX_INDEXED).await.unwrap() > 0);
     place
         .change(Change::InstallDocuments(vec![DocumentRow {
             place: 0,
@@ -83,6 +84,17 @@ pub async fn past_cannot_be_changed(place: Place) {
         // The index ahead of the log, or taken back.
         "UPDATE log_indexed SET size = size + 1000",
         "UPDATE log_indexed SET size = size - 1",
+        "DELETE FROM log_counted",
+        "INSERT INTO log_counted (id, size) VALUES (2, 0)",
+        "UPDATE log_counted SET size = size + 1000",
+        "UPDATE log_counted SET size = size - 1",
+        "DELETE FROM log_key_day",
+        "DELETE FROM log_key_block",
+        // Fewer than were counted, and others.
+        "UPDATE log_key_day SET signatures = 0",
+        "UPDATE log_key_day SET kid = 'x', signatures = signatures + 1, last_index = last_index + 1",
+        "UPDATE log_key_block SET signatures = signatures + 1",
+        "UPDATE log_key_block SET first_index = 0, signatures = 2, last_index = last_index + 1",
         // A second head, a shorter log, a version that goes back.
         "INSERT INTO log_head (id, size, version) VALUES (2, 0, 0)",
         "UPDATE log_head SET size = size - 1",

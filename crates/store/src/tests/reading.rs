@@ -130,6 +130,7 @@ pub async fn signatures_are_counted_by_day(place: Place) {
 
 /// Of every subject; that none is left out is the next test.
 const ALL_STATEMENTS: &[&[&str]] = &[
+    after_latest::STATEMENTS,
     blast_radius::STATEMENTS,
     ceremonies::STATEMENTS,
     ceremony_signatures::STATEMENTS,
@@ -171,6 +172,7 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.occurrences,
             dialect.occurrences_in,
             dialect.occurrences_at,
+            dialect.transcripts,
             dialect.fill_index,
             dialect.forget_answers,
             dialect.has_migrations,

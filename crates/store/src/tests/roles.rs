@@ -46,6 +46,13 @@ async fn services_account_does_what_the_store_does_and_no_more() {
         .unwrap();
     let signed = [signature(&first, "atp", "s")];
     place.store.commit_signatures(&signed).await.unwrap();
+    // The second time a row is there that more is added to.
+    for again in ["t", "u"] {
+        assert!(place.store.index_signatures(MAX_INDEXED).await.unwrap() > 0);
+        assert!(place.store.count_signatures(MAX_INDEXED).await.unwrap() > 0);
+        let signed = [signature(&first, "atp", again)];
+        place.store.commit_signatures(&signed).await.unwrap();
+    }
     for sql in [
         "UPDATE ceremony_line SET seq = seq",
         "DELETE FROM ceremony_line",
@@ -57,6 +64,11 @@ async fn services_account_does_what_the_store_does_and_no_more() {
         "UPDATE signing_key SET object = object",
         "UPDATE ceremony SET nonce = nonce",
         "UPDATE trust_document SET place = place",
+        "UPDATE log_key_day SET first_index = 0",
+        "UPDATE log_key_block SET block = 0",
+        "DELETE FROM log_key_day",
+        "DELETE FROM log_key_block",
+        "INSERT INTO log_counted (id, size) VALUES (2, 0)",
         "INSERT INTO leaf_kind (word) VALUES ('rumour')",
         "INSERT INTO operation (word) VALUES ('whatever')",
         "INSERT INTO signature_purpose (word) VALUES ('whatever')",

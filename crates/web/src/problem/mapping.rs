@@ -99,6 +99,7 @@ impl From<verification::Error> for Problem {
     fn from(error: verification::Error) -> Self {
         match error {
             verification::Error::Malformed { member, problem } => Self::member(member, problem),
+            verification::Error::Unfinished(_) => Self::caused_by(Code::Internal, &error),
             verification::Error::Log(ref cause) => Self::caused_by(of_store(cause), &error),
             verification::Error::Tree(ref cause) => match **cause {
                 log::ProofError::Store(ref cause) => Self::caused_by(of_store(cause), &error),

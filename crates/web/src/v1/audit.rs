@@ -78,7 +78,8 @@ pub async fn handle(
         let text = format!("expected 1 to {PAGE_MAX}");
         return Err(Problem::new(Code::BadQuery, text).about("limit"));
     }
-    let rows = state.services.store.leaves(from, limit).await?;
+    let store = state.services.store.for_visitors();
+    let rows = store.leaves(from, limit).await?;
     let full = i64::try_from(rows.len()).is_ok_and(|found| found == limit);
     let next = rows.last().filter(|_| full).map(|row| row.index + 1);
     json(&AuditAnswer {

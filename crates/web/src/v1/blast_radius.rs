@@ -43,7 +43,7 @@ pub struct BlastRadiusAnswer {
     /// On the first page only.
     #[serde(skip_serializing_if = "Option::is_none")]
     summary: Option<RadiusSummary>,
-    /// In the order of the log, at most `limit`.
+    /// In the order of the log, at most `limit`; a page may have fewer, or none, though there is a next one.
     signatures: Vec<IssuedView>,
     /// `from` of the next page; absent on the last page.
     next: Option<i64>,

@@ -37,7 +37,8 @@ pub async fn handle(
     let named: Sha256Digest = ceremony
         .parse()
         .map_err(|_| unknown("expected a SHA-256 digest in lower-case hex"))?;
-    let bytes = state.services.store.transcript(&named.to_string()).await?;
+    let store = state.services.store.for_visitors();
+    let bytes = store.transcript(&named.to_string()).await?;
     let bytes = bytes.ok_or_else(|| unknown("no closed ceremony with this request"))?;
     Ok(answer(bytes, "max-age=31536000, immutable"))
 }

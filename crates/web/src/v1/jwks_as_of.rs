@@ -54,11 +54,18 @@ pub async fn respond(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let at = at(uri, state.services.env.now())?;
-    let known = state.services.keys.jwks_as_of(ring.as_deref(), at);
-    let document = known
-        .map_err(|error| Problem::caused_by(Code::Internal, &error))?
+    let keys = state.services.keys.clone();
+    // Of all keys there ever were, so on the threads that verify.
+    let verification = state.services.verification.for_stranger();
+    let made = verification.work(move || {
+        let document = keys.jwks_as_of(ring.as_deref(), at)?;
+        Ok(document.map(|document| Answer::new(&document)))
+    });
+    let answer = made
+        .await?
+        .map_err(|error: keyring::keys::Error| Problem::caused_by(Code::Internal, &error))?
         .ok_or_else(|| Problem::new(Code::UnknownRing, "no ring has this name").about("ring"))?;
-    let answer = Answer::new(&document).ok_or_else(|| {
+    let answer = answer.ok_or_else(|| {
         let what = format!("no key of this ring was published at {at}");
         Problem::new(Code::NotFound, what).about("at")
     })?;
@@ -94,7 +101,9 @@ mod tests {
         let published = fixture.state.services.keys.current().rings["records"].keys[0].published_at;
         fixture.wait(1);
         fixture.compromise(1).await;
-        let revoked = fixture.now();
+        let key = fixture.state.services.keys.current().rings["records"].keys[0].clone();
+        let revoked = key.state.life().revocation.unwrap().revoked_at;
+        fixture.wait(1);
         for path in ["/v1/jwks", "/v1/rings/records/jwks"] {
             let of_before = format!("{path}?at={}", before(revoked, 1));
             let answered = fixture.get(&of_before).await;

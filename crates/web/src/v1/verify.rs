@@ -14,7 +14,7 @@ use crate::v1::instant;
 use crate::v1::response::{json, no_query};
 use crate::v1::sign_request::EncodingName;
 use crate::v1::state::SharedState;
-use keyring::verification::{Answer, Claim, Covered, Question};
+use keyring::verification::{Answer, Claim, Covered, Question, Verification};
 
 /// A signature in one of three forms, distinguished by the member present: `jws`,
 /// `envelope` (DSSE), or `signature` with `kid` and what it covers.
@@ -124,12 +124,18 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     no_query(request.uri())?;
     let asked: VerifyRequest = body::strict(&context, request).await?;
-    let answer = state
-        .services
-        .verification
-        .verify(asked.into_question()?)
-        .await?;
+    let verification = verification_for(&state, &context);
+    let answer = verification.verify(asked.into_question()?).await?;
     json(&VerifyAnswer::from(answer))
+}
+
+/// Strangers share a part of the cores.
+pub fn verification_for(state: &SharedState, context: &RequestContext) -> Verification {
+    let verification = &state.services.verification;
+    match context.caller.name() {
+        Some(_) => verification.clone(),
+        None => verification.for_stranger(),
+    }
 }
 
 impl VerifyRequest {

@@ -12,7 +12,7 @@ use crate::problem::{self, Code, Problem};
 use crate::v1::response::{json, no_query};
 use crate::v1::sign_batch::{check_size, read};
 use crate::v1::state::SharedState;
-use crate::v1::verify::{VerifyAnswer, VerifyRequest};
+use crate::v1::verify::{VerifyAnswer, VerifyRequest, verification_for};
 
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
@@ -68,12 +68,8 @@ pub async fn handle(
             Err(problem) => own.push(Some(problem.in_item(index))),
         }
     }
-    let mut answers = state
-        .services
-        .verification
-        .verify_batch(questions)
-        .await
-        .into_iter();
+    let verification = verification_for(&state, &context);
+    let mut answers = verification.verify_batch(questions).await.into_iter();
     let items = own
         .into_iter()
         .enumerate()

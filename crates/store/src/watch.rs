@@ -1,0 +1,59 @@
+//! What a service asks so that it learns in time that its database was replaced, or that a clock is wrong; and what it
+//! holds ready for that case.
+
+use crate::database::{Store, on};
+use crate::engine::{Connection, Engine};
+use crate::error::Error;
+use crate::fence::{Clock, Fence, Halted, Head};
+use crate::kept::KeptLeaf;
+use crate::log_head::no_head;
+
+async fn look<E: Engine>(engine: &E, fence: &Fence) -> Result<Head, Error> {
+    let before = fence.before();
+    let sql = engine.head().look;
+    let row = engine.reader().await?.fetch_optional(sql, &[]).await?;
+    let head = Head::read(&row.ok_or_else(no_head)?)?;
+    // What it finds, it keeps: `halted` tells.
+    let _ = fence.check(before, &head, head.size);
+    Ok(head)
+}
+
+impl Store {
+    /// From now on commits compare the clock of this process with the database's, and with the latest leaf.
+    pub fn compare_clocks(&self, clock: Clock, tolerance: std::time::Duration) {
+        let tolerance = i64::try_from(tolerance.as_millis()).unwrap_or(i64::MAX);
+        self.fence.compare_clocks(clock, tolerance);
+    }
+
+    /// Reads the database's clock (milliseconds) and what it is known by, without writing. What is wrong with them
+    /// is in [`Self::halted`] afterwards.
+    pub async fn look(&self) -> Result<(i64, String), Error> {
+        let head = on!(self, engine => look(engine, &self.fence))?;
+        Ok((head.now, head.database))
+    }
+
+    /// Commits nothing any more: it is not the database that the log was written with.
+    pub fn was_replaced(&self) {
+        self.fence.was_replaced();
+    }
+
+    /// Why nothing may be written, by the last commit or look.
+    pub fn halted(&self) -> Option<Halted> {
+        self.fence.halted()
+    }
+
+    /// A published checkpoint has so many leaves.
+    pub fn covered(&self, size: i64) {
+        self.kept.covered(size);
+    }
+
+    /// What this process answered and no published checkpoint covers yet, by index.
+    pub fn kept(&self) -> Vec<KeptLeaf> {
+        self.kept.leaves()
+    }
+
+    /// How many there are, and whether they are all.
+    pub fn kept_count(&self) -> (usize, bool) {
+        self.kept.count()
+    }
+}
