@@ -25,6 +25,11 @@ pub const TLS_CERTIFICATE_EXPIRES: &str = "chancery_tls_certificate_expires_time
 pub const CLOCK_OFFSET: &str = "chancery_clock_offset_seconds";
 /// Gauge: requests being answered now.
 pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
+/// Gauge, label `listener` (`API`, `operations`): open connections.
+pub const CONNECTIONS: &str = "chancery_connections";
+/// Counter, labels `listener`, `why` (`all`, `address`, `descriptors`): connections closed as soon as
+/// they were accepted.
+pub const CONNECTIONS_REFUSED: &str = "chancery_connections_refused_total";
 /// Counter, label `answer` (`full`, `not_modified`): JWKS requests.
 pub const JWKS_REQUESTS: &str = "chancery_jwks_requests_total";
 /// Gauge, 1 or 0: the token answers.
@@ -89,6 +94,11 @@ pub fn describe() {
         "When the certificate of the API listener expires, Unix time."
     );
     describe_gauge!(IN_FLIGHT, "Requests in flight.");
+    describe_gauge!(CONNECTIONS, "Open connections, by listener.");
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        "Connections closed as soon as they were accepted, by listener and the limit reached."
+    );
     describe_gauge!(
         CLOCK_OFFSET,
         Unit::Seconds,
