@@ -30,7 +30,7 @@ fn main() -> ExitCode {
     if matches!(arguments.command, Command::HsmWorker) {
         return token::worker();
     }
-    // Reqwest, axum-server and sqlx all look for it; without it they panic at the first use.
+    // Reqwest and sqlx all look for it; without it they panic at the first use.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     let runtime = match tokio::runtime::Builder::new_multi_thread()
         .enable_all()

@@ -1,7 +1,8 @@
 //! How much at once, how fast and for how long: an answer that says so, and never a hang.
 
 use std::io::Write as _;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
+use std::process::Command;
 
 use crate::support::http::{connect, receive, send};
 use crate::support::installation::{Installation, Service};
@@ -120,4 +121,41 @@ fn limits_answer_at_once_and_in_so_many_words() {
         .expect("an answer")
         .problem(408, "body_timeout");
     assert_eq!(ask(&service, Some(&auditor)).status, 200);
+}
+
+/// From another address of this machine than everybody else.
+fn silent(service: &Service) -> TcpStream {
+    use rustix::net::{AddressFamily, SocketType, bind, connect, socket};
+    let to: SocketAddr = service.api.parse().expect("an address");
+    let from: SocketAddr = "127.0.0.2:0".parse().expect("an address");
+    let socket = socket(AddressFamily::INET, SocketType::STREAM, None).expect("a socket");
+    bind(&socket, &from).expect("an address of this machine");
+    connect(&socket, &to).expect("the service listens");
+    TcpStream::from(socket)
+}
+
+#[test]
+fn case_a3_silent_connections_keep_nobody_out() {
+    let installation = Installation::new();
+    let mut serve = Command::new("sh");
+    serve.args(["-c", "ulimit -n 600; exec \"$@\"", "sh"]);
+    let chancery = installation.command();
+    serve.arg(chancery.get_program()).args(chancery.get_args());
+    let service = installation.serve_as(serve.arg("serve"));
+    let jwks = "/.well-known/jwks.json";
+    let open = || service.metric("chancery_connections{listener=\"API\"}");
+    let refused =
+        || service.metric("chancery_connections_refused_total{listener=\"API\",why=\"address\"}");
+    // As many as it has descriptors.
+    let held: Vec<_> = (0..620).map(|_| silent(&service)).collect();
+    until("what is too much of one address is closed", || {
+        refused().is_some_and(|refused| refused >= 500.0)
+    });
+    // Nothing is published here; what matters is that there is an answer.
+    assert_eq!(service.get(jwks).status, 404);
+    let live = send(&service.operations, "GET", "/health/live", &[], b"");
+    assert_eq!(live.expect("an answer").status, 200);
+    until("silent connections are ended", || open() == Some(0.0));
+    drop(held);
+    assert_eq!(service.get(jwks).status, 404);
 }

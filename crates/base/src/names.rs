@@ -29,6 +29,11 @@ pub const KEPT_LEAVES: &str = "chancery_log_kept_leaves";
 pub const KEPT_COMPLETE: &str = "chancery_log_kept_complete";
 /// Gauge: requests being answered now.
 pub const IN_FLIGHT: &str = "chancery_http_requests_in_flight";
+/// Gauge, label `listener` (`API`, `operations`): open connections.
+pub const CONNECTIONS: &str = "chancery_connections";
+/// Counter, labels `listener`, `why` (`all`, `address`, `descriptors`): connections closed as soon as
+/// they were accepted.
+pub const CONNECTIONS_REFUSED: &str = "chancery_connections_refused_total";
 /// Counter, label `answer` (`full`, `not_modified`): JWKS requests.
 pub const JWKS_REQUESTS: &str = "chancery_jwks_requests_total";
 /// Gauge, 1 or 0: the token answers.
@@ -140,6 +145,11 @@ pub fn describe() {
         "Whether the kept leaves are all that no published checkpoint covers."
     );
     describe_gauge!(IN_FLIGHT, "Requests in flight.");
+    describe_gauge!(CONNECTIONS, "Open connections, by listener.");
+    describe_counter!(
+        CONNECTIONS_REFUSED,
+        "Connections closed as soon as they were accepted, by listener and the limit reached."
+    );
     describe_gauge!(
         CLOCK_OFFSET,
         Unit::Seconds,

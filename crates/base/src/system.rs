@@ -25,3 +25,24 @@ pub fn now() -> Time {
 pub fn fill(bytes: &mut [u8]) -> Result<(), NoRandomness> {
     aws_lc_rs::rand::fill(bytes).map_err(|_| NoRandomness)
 }
+
+/// Raises the process's soft limit of open files to the hard one, as far as anybody needs, and says
+/// what it is.
+pub fn open_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limit = getrlimit(Resource::Nofile);
+    let now = limit.current.unwrap_or(MOST_FILES);
+    let wanted = limit.maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
+    let raised = Rlimit {
+        current: Some(wanted),
+        maximum: limit.maximum,
+    };
+    let files = match wanted > now && setrlimit(Resource::Nofile, raised).is_ok() {
+        true => wanted,
+        false => now,
+    };
+    usize::try_from(files).unwrap_or(usize::MAX)
+}
+
+/// More than this is of no use to a service.
+const MOST_FILES: u64 = 65_536;

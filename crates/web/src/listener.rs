@@ -1,7 +1,9 @@
 //! Two listeners: the API, plain or over TLS, and operations on loopback.
 
+mod accept;
 mod connection;
 mod docs_page;
+mod door;
 mod error;
 mod health;
 mod openapi;
@@ -10,6 +12,7 @@ mod reload;
 mod router;
 mod server;
 mod starting;
+mod timed;
 mod tls;
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod auth;
 pub mod body;
 pub mod context;
+pub mod cross_origin;
 pub mod idempotency;
 pub mod json_object;
 pub mod layer;
@@ -11,4 +12,5 @@ mod metrics;
 pub mod peer;
 pub mod refusals;
 mod request_id;
+mod rest;
 mod work;

@@ -3,7 +3,7 @@
 mod section;
 
 use std::net::{SocketAddr, TcpListener};
-use std::num::NonZeroU32;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -24,6 +24,10 @@ pub struct Settings {
     /// Per caller; none means no limit.
     pub requests_per_second: Option<NonZeroU32>,
     pub max_in_flight: usize,
+    /// Of the API; none means as many as the limit of open files allows, and 8 192 at most.
+    pub max_connections: Option<NonZeroUsize>,
+    /// None means a quarter of all.
+    pub max_connections_per_address: Option<NonZeroUsize>,
     /// Most items in one batch.
     pub batch_limit: usize,
     /// `iss` of the signed history; the public address of the service.
@@ -51,6 +55,8 @@ impl Settings {
             request_timeout: Duration::from_millis(http.request_timeout_ms),
             requests_per_second: NonZeroU32::new(http.requests_per_second),
             max_in_flight: http.max_in_flight,
+            max_connections: NonZeroUsize::new(http.max_connections),
+            max_connections_per_address: NonZeroUsize::new(http.max_connections_per_address),
             batch_limit: http.batch_limit,
             issuer,
             history_ring: None,

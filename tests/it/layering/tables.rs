@@ -56,8 +56,10 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
         ],
         &[
             "axum",
-            "axum-server",
+            "hyper",
+            "hyper-util",
             "rustls",
+            "tokio-rustls",
             "tower",
             "tower-http",
             "utoipa",

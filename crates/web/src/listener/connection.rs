@@ -32,15 +32,6 @@ impl Connection {
             peer: Arc::new(peer),
         }
     }
-
-    /// The same with the names that the handshake found.
-    pub fn with_sans(mut self, sans: Vec<String>) -> Self {
-        self.peer = Arc::new(Peer {
-            address: self.peer.address,
-            sans,
-        });
-        self
-    }
 }
 
 impl<B> Service<Request<B>> for Connection

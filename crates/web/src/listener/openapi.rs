@@ -4,6 +4,7 @@ use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::middleware::cross_origin::Route;
 use crate::v1;
 use crate::v1::state::SharedState;
 
@@ -32,8 +33,16 @@ pub fn describe() -> OpenApi {
 }
 
 /// Every path of the description, as the router writes it.
-pub fn paths() -> impl Iterator<Item = String> {
-    describe().paths.paths.into_keys()
+pub fn paths() -> impl Iterator<Item = Route> {
+    describe().paths.paths.into_iter().map(|(path, item)| {
+        let posts = item.post.is_some();
+        let operation = item.get.or(item.post);
+        Route {
+            path,
+            public: operation.is_some_and(|operation| operation.security.is_none()),
+            posts,
+        }
+    })
 }
 
 /// The endpoints under their description.

@@ -115,6 +115,42 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn case_c1_whatever_needs_no_credentials_is_readable_from_any_page_errors_too() {
+        let fixture = Fixture::new().await;
+        let private: Vec<String> = openapi::paths()
+            .filter(|route| !route.public)
+            .map(|route| route.path.replace("{ring}", "records"))
+            .collect();
+        assert_eq!(private.len(), 6, "{private:?}");
+        for (method, path) in requests() {
+            let request = |method: &Method| {
+                let mut request = testing::post(&path, "{}");
+                *request.method_mut() = method.clone();
+                request
+            };
+            let public = !private.contains(&path);
+            let answered = fixture.send(request(&method)).await;
+            let origin = answered.header("access-control-allow-origin");
+            assert_eq!(origin == "*", public, "{method} {path} {}", answered.status);
+            if path.starts_with("/docs") || path == "/nothing" {
+                continue;
+            }
+            let asked = fixture.send(request(&Method::OPTIONS)).await;
+            assert_eq!(asked.status, 204, "{path}");
+            let methods = asked.header("access-control-allow-methods");
+            assert_eq!(!methods.is_empty(), public, "{path}");
+            let allowed = asked.header("allow");
+            if method != Method::DELETE {
+                assert!(allowed.contains(method.as_str()), "{path} {allowed}");
+            }
+        }
+        let unchanged = Request::get("/v1/keys/history").body(Body::empty());
+        let answered = fixture.send(unchanged.unwrap()).await;
+        let exposed = answered.header("access-control-expose-headers");
+        assert!(exposed.contains("retry-after"), "{exposed}");
+    }
+
+    #[tokio::test]
     async fn case_s2_every_route_holds_its_place_until_it_is_done() {
         let mut settings = testing::settings();
         settings.max_in_flight = 1;

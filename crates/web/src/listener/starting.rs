@@ -11,14 +11,14 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use axum_server::Handle;
-use hyper_util::rt::TokioTimer;
 use metrics_exporter_prometheus::PrometheusHandle;
 use tokio::task::JoinHandle;
 
+use crate::listener::accept::{Handle, bind, listen};
 use crate::listener::error::Error;
 use crate::listener::health;
-use crate::listener::server::{HEAD_TIMEOUT, bind};
+use crate::listener::server::operations_door;
+use crate::listener::timed::Plain;
 use crate::problem::Problem;
 use crate::v1::response::json;
 
@@ -29,8 +29,8 @@ const HANDOVER: Duration = Duration::from_secs(1);
 pub struct Starting {
     shared: Arc<Shared>,
     socket: TcpListener,
-    handle: Handle<SocketAddr>,
-    server: JoinHandle<std::io::Result<()>>,
+    handle: Handle,
+    server: JoinHandle<()>,
 }
 
 struct Shared {
@@ -50,21 +50,16 @@ impl Starting {
             why: RwLock::new("the service is starting".to_owned()),
             metrics,
         });
-        let handle = Handle::new();
-        let mut server = axum_server::from_tcp(socket.try_clone().map_err(failed)?)
-            .map_err(failed)?
-            .handle(handle.clone());
-        server
-            .http_builder()
-            .http1()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEAD_TIMEOUT);
-        let router = router(shared.clone()).into_make_service();
+        let accepting = socket.try_clone().map_err(failed)?;
+        let door = operations_door();
+        let (listener, handle) = listen("operations", address, accepting, None, door)?;
+        let router = router(shared.clone());
+        let server = tokio::spawn(listener.run(move |_| Plain(router.clone())));
         Ok(Self {
             shared,
             socket,
             handle,
-            server: tokio::spawn(async move { server.serve(router).await }),
+            server,
         })
     }
 
@@ -79,7 +74,7 @@ impl Starting {
 
     /// The socket, for the service: whoever connects in between is answered by it.
     pub async fn end(self) -> TcpListener {
-        self.handle.graceful_shutdown(Some(HANDOVER));
+        self.handle.close(HANDOVER);
         // What it came to is of no interest: the socket is ours.
         let _ = self.server.await;
         self.socket

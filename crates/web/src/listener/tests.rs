@@ -120,6 +120,51 @@ async fn a_declared_length_over_the_limit_is_refused_unread() {
     assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
 }
 
+/// What a server says to a request whose body comes after its head was read.
+async fn body_later(address: SocketAddr, head: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.unwrap();
+    stream.write_all(head.as_bytes()).await.unwrap();
+    // As long as it is likely to be a packet of its own; whatever it is, the answer has to come.
+    tokio::time::sleep(Duration::from_millis(20)).await;
+    stream.write_all(body).await.unwrap();
+    let mut part = [0; 4_096];
+    let read = stream.read(&mut part).await.unwrap();
+    String::from_utf8_lossy(&part[..read]).to_lowercase()
+}
+
+#[tokio::test]
+async fn case_g4_an_early_answer_arrives_and_says_whether_the_connection_goes_on() {
+    let running = run(testing::settings()).await;
+    let refused = [
+        ("/nothing", " 404 "),
+        ("/v1/rings/records/sign", " 401 "),
+        ("/v1/keys/history", " 405 "),
+    ];
+    for (path, status) in refused {
+        for (size, ends) in [(10, false), (60_000, false), (1 << 20, true)] {
+            let head = format!(
+                "POST {path} HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n\
+                 Content-Length: {size}\r\n\r\n"
+            );
+            let text = body_later(running.api, &head, &vec![b' '; size]).await;
+            assert!(text.contains(status), "{path} {size} {text}");
+            let closes = text.contains("connection: close");
+            assert_eq!(closes, ends, "{path} {size} {text}");
+        }
+    }
+    // 413 is answered from the declared length.
+    let head = sign_request(1 << 20);
+    let text = body_later(running.api, &head, &vec![b' '; 1 << 20]).await;
+    assert!(
+        text.contains(" 413 ") && text.contains("connection: close"),
+        "{text}"
+    );
+    // Whoever waits to be asked for a body is not asked for one that is not wanted.
+    let head = sign_request(1 << 20).replace("Host: x", "Host: x\r\nExpect: 100-continue");
+    let text = exchange(running.api, &head, "body_too_large").await;
+    assert!(text.starts_with("HTTP/1.1 413 "), "{text}");
+}
+
 #[tokio::test]
 async fn a_body_of_no_declared_length_is_cut_at_the_limit() {
     let running = run(testing::settings()).await;

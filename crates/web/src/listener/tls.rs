@@ -1,73 +1,40 @@
 //! TLS by rustls, with optional client certificates. The chain is verified by the handshake; here
 //! the names are read from the certificate that it verified.
 
-use std::io;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
-use std::pin::Pin;
 use std::sync::Arc;
 
-use axum_server::accept::{Accept, NoDelayAcceptor};
-use axum_server::tls_rustls::{RustlsAcceptor, RustlsConfig};
+use arc_swap::ArcSwap;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig};
-use tokio::net::TcpStream;
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use trust::Time;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::ext::pkix::SubjectAltName;
 use x509_cert::ext::pkix::name::GeneralName;
 
-use crate::listener::connection::Connection;
 use crate::listener::error::Error;
 use crate::settings::Tls;
-
-type Inner = RustlsAcceptor<NoDelayAcceptor>;
-
-/// A future on the heap, for acceptors.
-type Accepting<S> = Pin<Box<dyn Future<Output = io::Result<(S, Connection)>> + Send>>;
-
-/// Shakes hands and tells the connection's service who is there.
-#[derive(Clone)]
-pub struct TlsAcceptor(Inner);
-
-impl Accept<TcpStream, Connection> for TlsAcceptor {
-    type Stream = <Inner as Accept<TcpStream, Connection>>::Stream;
-    type Service = Connection;
-    type Future = Accepting<Self::Stream>;
-
-    fn accept(&self, stream: TcpStream, front: Connection) -> Self::Future {
-        let shaking_hands = self.0.accept(stream, front);
-        Box::pin(async move {
-            let (stream, front) = shaking_hands.await?;
-            let presented = stream.get_ref().1.peer_certificates();
-            let sans = match presented.and_then(<[_]>::first) {
-                None => Vec::new(),
-                Some(certificate) => names(certificate).map_err(io::Error::other)?,
-            };
-            let front = front.with_sans(sans);
-            Ok((stream, front))
-        })
-    }
-}
 
 /// The files of `[http.tls]`, and what new connections use of them.
 pub struct TlsFiles {
     settings: Tls,
-    config: RustlsConfig,
+    config: ArcSwap<ServerConfig>,
 }
 
 impl TlsFiles {
     pub fn open(settings: Tls) -> Result<(Self, Time), Error> {
         let (config, expires) = read_all(&settings)?;
-        let config = RustlsConfig::from_config(config);
+        let config = ArcSwap::new(config);
         Ok((Self { settings, config }, expires))
     }
 
-    pub fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor(RustlsAcceptor::new(self.config.clone()).acceptor(NoDelayAcceptor))
+    /// For one handshake.
+    pub fn current(&self) -> Arc<ServerConfig> {
+        self.config.load_full()
     }
 
     pub fn paths(&self) -> impl Iterator<Item = &Path> {
@@ -85,7 +52,7 @@ impl TlsFiles {
     /// For connections from here on; when the certificate expires. After an error all is as before.
     pub fn reload(&self) -> Result<Time, Error> {
         let (config, expires) = read_all(&self.settings)?;
-        self.config.reload_from_config(config);
+        self.config.store(config);
         Ok(expires)
     }
 }
@@ -161,6 +128,14 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
         path: path.to_owned(),
         source,
     })
+}
+
+/// The names that the client's certificate, which the handshake verified, is for.
+pub fn presented(connection: &ServerConnection) -> Result<Vec<String>, x509_cert::der::Error> {
+    let presented = connection.peer_certificates();
+    presented
+        .and_then(<[_]>::first)
+        .map_or_else(|| Ok(Vec::new()), names)
 }
 
 /// The names in the certificate's subjectAltName (RFC 5280 section 4.2.1.6). The kinds are told

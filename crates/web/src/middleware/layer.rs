@@ -2,13 +2,14 @@
 //! and on the way out problems become documents, refusals go into the audit trail and metrics
 //! are counted.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::header::{AUTHORIZATION, CONNECTION, X_CONTENT_TYPE_OPTIONS};
-use axum::http::{HeaderValue, Method, Version};
+use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use metrics::counter;
@@ -16,11 +17,13 @@ use tracing::Instrument as _;
 
 use crate::middleware::auth::{self, Caller};
 use crate::middleware::context::{Context, RequestContext};
+use crate::middleware::cross_origin::{self, Route};
 use crate::middleware::limits::{Limits, Permit};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::peer::Peer;
 use crate::middleware::refusals::{self, Refusal, Refusals};
 use crate::middleware::request_id::{REQUEST_ID, RequestIds};
+use crate::middleware::rest;
 use crate::middleware::work::{self, Unfinished};
 use crate::problem::{self, Code, Problem};
 use crate::services::Services;
@@ -39,6 +42,7 @@ pub struct RequestLayer {
     pub failures: Repeats,
     /// Whether the service is about to stop: connections end with their next answer.
     pub stopping: AtomicBool,
+    routes: HashMap<String, Route>,
     request_ids: RequestIds,
     services: Services,
     request_timeout: Duration,
@@ -50,11 +54,13 @@ impl RequestLayer {
     pub fn new(
         services: &Services,
         settings: &Settings,
-        routes: impl Iterator<Item = String>,
+        routes: impl Iterator<Item = Route>,
     ) -> Self {
+        let routes: HashMap<_, _> = routes.map(|route| (route.path.clone(), route)).collect();
         Self {
             limits: Limits::new(settings.max_in_flight, settings.requests_per_second),
-            metrics: Metrics::new(routes),
+            metrics: Metrics::new(routes.keys().cloned()),
+            routes,
             stopping: AtomicBool::new(false),
             failures: Repeats::default(),
             refusals: Refusals::new(services.log.clone(), services.env.clone()),
@@ -67,11 +73,7 @@ impl RequestLayer {
 }
 
 /// The layer.
-pub async fn run(
-    State(layer): State<Arc<RequestLayer>>,
-    mut request: Request,
-    next: Next,
-) -> Response {
+pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next: Next) -> Response {
     let started = Instant::now();
     let id = layer.request_ids.of(request.headers());
     let id_text = id.to_str().unwrap_or_default().to_owned();
@@ -86,10 +88,16 @@ pub async fn run(
         .unwrap_or_default();
     let ring = ring_of(route, request.uri().path());
 
+    let known = layer.routes.get(route);
+    let (mut request, rest) = rest::of(request);
+
     let mut caller = Caller::Anonymous;
     let admitted = admit(&layer, &mut request, &peer, started, &mut caller);
     let mut response = match &admitted {
         Err(problem) => problem.clone().into_response(),
+        Ok(_) if method == Method::OPTIONS && known.is_some() => {
+            known.map_or_else(Response::default, cross_origin::options)
+        }
         Ok((deadline, permit)) => {
             let span = tracing::debug_span!("request", id = %id_text, %method, route);
             let handled = next.run(request).instrument(span);
@@ -133,9 +141,19 @@ pub async fn run(
     layer
         .metrics
         .answered(route, response.status(), started.elapsed());
-    let stopping = layer.stopping.load(Ordering::Relaxed);
+    let mut last = layer.stopping.load(Ordering::Relaxed);
+    if let Some(rest) = rest {
+        let permit = admitted.ok().map(|(_, permit)| permit);
+        // Nothing more comes of a body that did not come in time.
+        let wait = response.status() != StatusCode::REQUEST_TIMEOUT;
+        last |= !rest.read_on(permit, wait).await;
+    }
     let headers = response.headers_mut();
-    if stopping && version < Version::HTTP_2 {
+    // What needs credentials is nothing for pages of others.
+    if known.is_none_or(|route| route.public) {
+        cross_origin::allow(headers);
+    }
+    if last && version < Version::HTTP_2 {
         headers.insert(CONNECTION, HeaderValue::from_static("close"));
     }
     headers.insert(REQUEST_ID, id);
@@ -219,7 +237,6 @@ mod tests {
     use std::num::NonZeroU32;
 
     use axum::body::Body;
-    use axum::http::StatusCode;
 
     use super::*;
     use crate::middleware::peer::NOWHERE;

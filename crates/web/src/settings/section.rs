@@ -21,6 +21,12 @@ pub struct Http {
     /// Requests of known callers under way before new ones are answered 503; callers without
     /// credentials have half as many places of their own.
     pub max_in_flight: usize,
+    /// Connections of the API at once; 0 for 8 192, or fewer where the limit of open files (less
+    /// 200 for everything else) is lower. Further ones are closed as soon as they are accepted.
+    pub max_connections: usize,
+    /// Of them from one address (IPv6: one /64); 0 for a quarter. Behind a proxy that opens many, as
+    /// many as it opens.
+    pub max_connections_per_address: usize,
     /// Most items in one batch.
     pub batch_limit: usize,
     /// From SIGTERM, when readiness turns 503, to the end of new connections.
@@ -46,6 +52,8 @@ impl Default for Http {
             request_timeout_ms: 10_000,
             requests_per_second: 20_000,
             max_in_flight: 4_096,
+            max_connections: 0,
+            max_connections_per_address: 0,
             batch_limit: 1_000,
             drain_delay_ms: 5_000,
         }

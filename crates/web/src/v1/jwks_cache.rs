@@ -5,14 +5,12 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
 use axum::body::{Body, Bytes};
-use axum::http::header::{
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, CACHE_CONTROL, CONTENT_TYPE, ETAG,
-    IF_NONE_MATCH, LINK,
-};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE, ETAG, IF_NONE_MATCH, LINK};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use axum::response::Response;
 use metrics::counter;
 
+use crate::middleware::cross_origin;
 use crate::problem::{Code, Problem};
 use base::names::JWKS_REQUESTS;
 use keyring::keys::{Document, Snapshot};
@@ -77,7 +75,11 @@ impl Cache {
             let response = match &prepared.combined {
                 Some(answer) => answer.respond(headers),
                 // Never an empty set; and never a limit on those who ask too early.
-                None => nothing_published().render("jwks"),
+                None => {
+                    let mut response = nothing_published().render("jwks");
+                    cross_origin::allow(response.headers_mut());
+                    response
+                }
             };
             return Some((COMBINED, response));
         }
@@ -124,15 +126,11 @@ impl Answer {
             ),
         );
         put(ETAG, document.etag.clone());
-        put(ACCESS_CONTROL_ALLOW_ORIGIN, "*".to_owned());
         if document.left_out > 0 {
             put(LEFT_OUT, document.left_out.to_string());
             put(LINK, "</v1/keys/history>; rel=\"archives\"".to_owned());
-            put(
-                ACCESS_CONTROL_EXPOSE_HEADERS,
-                format!("etag, link, {LEFT_OUT}"),
-            );
         }
+        cross_origin::allow(&mut headers);
         Some(Self {
             bytes: Bytes::copy_from_slice(&document.bytes),
             etag: document.etag.trim_matches('"').to_owned(),

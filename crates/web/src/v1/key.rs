@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::problem::{self, Code, Problem};
 use crate::v1::key_life::{self, Life};
-use crate::v1::response::{Named, bytes_of, no_query, public, readable_anywhere};
+use crate::v1::response::{Named, bytes_of, no_query, public};
 use crate::v1::state::SharedState;
 use keyring::keys::{Key, Snapshot};
 
@@ -75,7 +75,7 @@ pub async fn handle(
         HeaderValue::from_static("application/json"),
         public(&format!("max-age={max_age}")),
     );
-    Ok(readable_anywhere(response))
+    Ok(response)
 }
 
 /// The key, never a similar one.

@@ -10,7 +10,7 @@ use axum::response::Response;
 use crate::problem::{self, Code, Problem};
 use crate::v1::key::find;
 use crate::v1::key_life;
-use crate::v1::response::{Named, bytes_of, no_query, public, readable_anywhere};
+use crate::v1::response::{Named, bytes_of, no_query, public};
 use crate::v1::state::SharedState;
 use keyring::keys::{Key, Snapshot};
 
@@ -57,11 +57,11 @@ pub fn usable<'a>(snapshot: &'a Snapshot, kid: &str) -> Result<&'a Key, Problem>
 
 /// Kept as long as a JWKS: the bytes never change, but that they are served does.
 pub fn material(snapshot: &Snapshot, bytes: Vec<u8>, content_type: &'static str) -> Response {
-    readable_anywhere(bytes_of(
+    bytes_of(
         bytes,
         HeaderValue::from_static(content_type),
         public(&format!("max-age={}", snapshot.jwks.max_age.as_secs())),
-    ))
+    )
 }
 
 #[cfg(test)]

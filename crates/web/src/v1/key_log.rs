@@ -11,7 +11,7 @@ use utoipa::ToSchema;
 
 use crate::problem::{self, Problem};
 use crate::v1::key::find;
-use crate::v1::response::{Named, json, no_query, public, readable_anywhere};
+use crate::v1::response::{Named, json, no_query, public};
 use crate::v1::state::SharedState;
 
 /// What the log records about one key.
@@ -81,7 +81,7 @@ pub async fn handle(
             .headers_mut()
             .insert(CACHE_CONTROL, public("max-age=60"));
     }
-    Ok(readable_anywhere(response))
+    Ok(response)
 }
 
 #[cfg(test)]

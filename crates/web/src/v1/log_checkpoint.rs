@@ -5,7 +5,7 @@ use axum::http::Uri;
 use axum::response::Response;
 
 use crate::problem::{self, Code, Problem};
-use crate::v1::response::{TEXT, bytes_of, no_query, public, readable_anywhere};
+use crate::v1::response::{TEXT, bytes_of, no_query, public};
 use crate::v1::state::SharedState;
 
 /// Checkpoint
@@ -28,9 +28,5 @@ pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Respon
     let row = published
         .checkpoint
         .ok_or_else(|| Problem::new(Code::NotFound, "no checkpoint is published yet"))?;
-    Ok(readable_anywhere(bytes_of(
-        row.signed(),
-        TEXT,
-        public("max-age=1"),
-    )))
+    Ok(bytes_of(row.signed(), TEXT, public("max-age=1")))
 }

@@ -7,7 +7,7 @@ use axum::response::Response;
 use trust::tlog::tile::Resource;
 
 use crate::problem::{self, Code, Problem};
-use crate::v1::response::{bytes_of, no_query, public, readable_anywhere};
+use crate::v1::response::{bytes_of, no_query, public};
 use crate::v1::state::SharedState;
 
 /// Tiles and entries
@@ -45,5 +45,5 @@ pub async fn handle(
         HeaderValue::from_static("application/octet-stream"),
         public("max-age=31536000, immutable"),
     );
-    Ok(readable_anywhere(response))
+    Ok(response)
 }

@@ -3,7 +3,7 @@
 use axum::body::Body;
 use axum::extract::rejection::PathRejection;
 use axum::extract::{FromRequestParts, Path};
-use axum::http::header::{ACCESS_CONTROL_ALLOW_ORIGIN, CACHE_CONTROL, CONTENT_TYPE};
+use axum::http::header::{CACHE_CONTROL, CONTENT_TYPE};
 use axum::http::request::Parts;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
@@ -43,14 +43,6 @@ pub fn bytes_of(
 pub fn public(directives: &str) -> HeaderValue {
     HeaderValue::from_str(&format!("public, {directives}"))
         .unwrap_or(HeaderValue::from_static("no-store"))
-}
-
-/// Pages of other origins may read it too.
-pub fn readable_anywhere(mut response: Response) -> Response {
-    response
-        .headers_mut()
-        .insert(ACCESS_CONTROL_ALLOW_ORIGIN, HeaderValue::from_static("*"));
-    response
 }
 
 /// The one parameter of a path.

@@ -2,6 +2,7 @@
 
 use std::sync::{Arc, Mutex};
 
+use crate::middleware::cross_origin::Route;
 use crate::middleware::layer::RequestLayer;
 use crate::services::Services;
 use crate::settings::Settings;
@@ -25,7 +26,7 @@ impl ServerState {
     pub fn new(
         services: Services,
         settings: Settings,
-        routes: impl Iterator<Item = String>,
+        routes: impl Iterator<Item = Route>,
     ) -> SharedState {
         Arc::new(Self {
             layer: Arc::new(RequestLayer::new(&services, &settings, routes)),
