@@ -12,7 +12,7 @@ use super::settings::Settings;
 use super::signer::CheckpointSigner;
 use super::storage::{self, Storage};
 use super::tiles::Tiles;
-use super::witnesses::{self, Shared, Witnesses};
+use super::witnesses::{self, Shared, Waits, Witnesses};
 use base::Env;
 use store::Store;
 
@@ -41,7 +41,12 @@ pub async fn open(
     let origin = settings.origin(issuer);
     let tiles = Tiles::new(Storage::open(settings, variable)?);
     let policy = witnesses::read_policy(settings.witnesses.as_deref())?;
-    let (published, watched) = watch::channel(Published::default());
+    let waits = Waits::new(policy.clone(), settings);
+    // From the first moment on, so that not one signature is released before the answers.
+    let (published, watched) = watch::channel(Published {
+        refused: waits.at_start(),
+        ..Published::default()
+    });
     let shared = Shared {
         store: store.clone(),
         tiles: tiles.clone(),
@@ -51,7 +56,12 @@ pub async fn open(
         heartbeat: settings.heartbeat,
         published: watched.clone(),
     };
-    let witnesses = Witnesses::new(policy.as_deref(), settings.witness_timeout, shared)?;
+    let witnesses = Witnesses::new(
+        policy.as_deref(),
+        settings.witnesses_missing,
+        settings.witness_timeout,
+        shared,
+    )?;
     let proofs = Proofs::new(store.clone(), tiles.clone(), watched, policy.clone());
     let integration = integrator::Settings {
         origin,
@@ -77,6 +87,7 @@ pub async fn open(
         published,
         looked: tokio::time::Instant::now(),
         witnesses,
+        waits,
         policy,
         refused: None,
     };

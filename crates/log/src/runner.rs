@@ -12,7 +12,7 @@ use trust::tlog::policy::WitnessPolicy;
 use super::integrator::{self, Integrator, Step};
 use super::proofs::is_witnessed;
 use super::published::Published;
-use super::witnesses::{Findings, Witnesses};
+use super::witnesses::{Waits, Witnesses};
 use super::{Event, Log};
 use base::{Env, Tasks};
 use store::{CheckpointRow, Store};
@@ -39,6 +39,8 @@ pub struct LogRunner {
     pub heartbeat: Duration,
     pub published: watch::Sender<Published>,
     pub witnesses: Witnesses,
+    /// Whether enough witnesses have answered.
+    pub waits: Waits,
     pub policy: Option<Arc<WitnessPolicy>>,
     /// When this replica last held the database against what is published.
     pub looked: tokio::time::Instant,
@@ -59,22 +61,28 @@ impl LogRunner {
 
     /// Until it is stopped.
     async fn run(&mut self) {
-        let mut findings = self.witnesses.findings();
+        let findings = self.witnesses.findings();
         let news = self.witnesses.news();
-        self.publish(self.refused.clone(), false).await;
-        // A database that was restored signs nothing before somebody outside could say so. This
-        // ends: what is not answered in time counts as asked.
-        let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
         let mut indexed = Instant::now();
         loop {
-            let alarm = findings.borrow().alarm();
+            // A database that was restored signs nothing before somebody outside could say so.
+            let (alarm, waits) = {
+                let findings = findings.borrow();
+                (findings.alarm(), self.waits.before(&findings))
+            };
             if let Some(alarm) = alarm {
                 metrics::counter!("chancery_log_errors").increment(1);
                 tracing::error!(error = error_chain(&*alarm), "the log is halted");
                 self.publish(Some(Arc::from(error_chain(&*alarm))), false)
                     .await;
                 tokio::time::sleep(PAUSE).await;
+                continue;
+            }
+            if waits.is_some() {
+                let refused = self.refused.clone().or(waits);
+                self.publish(refused, false).await;
+                let _ = tokio::time::timeout(PAUSE, news.notified()).await;
                 continue;
             }
             let (step, looked) = self.step(self.refused.is_some()).await;
@@ -99,7 +107,9 @@ impl LogRunner {
                     ),
                 }
             }
-            self.publish(self.refused.clone(), integrates).await;
+            let stopped = self.waits.meanwhile(&findings.borrow());
+            self.publish(self.refused.clone().or(stopped), integrates)
+                .await;
             // Whatever became of the tree; but one replica is enough.
             if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
                 pause = Duration::ZERO;
