@@ -2,188 +2,18 @@
 
 use std::fs;
 use std::net::TcpListener;
-use std::path::Path;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use trust::tlog::checkpoint::{self, Checkpoint};
-use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
-use trust::tlog::policy::{WitnessPolicy, Witnessed};
+use trust::tlog::policy::WitnessPolicy;
 use trust::tlog::proof::TlogProof;
 
-use crate::support::database::Database;
-use crate::support::http::{Answer, send};
-use crate::support::installation::{Installation, Service, base64url, free_port, member, text};
+use crate::support::installation::{Installation, free_port, text};
 use crate::support::process::until;
 use crate::support::witness::{Cosigner, FakeLog, Witness, WitnessKey, liar};
-
-/// An installation whose log has a key, with somebody who signs and somebody who reads.
-struct House {
-    installation: Installation,
-    signer: String,
-    auditor: String,
-    /// The log's, as `chancery log vkey` prints it.
-    log: VerifierKey,
-}
-
-impl House {
-    fn new() -> Self {
-        let installation = Installation::new();
-        installation.open_ring("atp");
-        let kid = installation.open_log();
-        let said = installation.chancery(["log", "vkey"]).json();
-        let origin = format!("{}/log", installation.plan.api);
-        assert_eq!(member(&said, "origin"), origin);
-        assert_eq!(member(&said["keys"][0], "kid"), kid);
-        let log: VerifierKey = member(&said["keys"][0], "vkey").parse().expect("a vkey");
-        assert_eq!(log.name(), origin);
-        Self {
-            signer: installation.grant("integrity-service", "signer:atp"),
-            auditor: installation.grant("auditor", "auditor"),
-            installation,
-            log,
-        }
-    }
-
-    fn at(&self) -> &Path {
-        self.installation.directory.path()
-    }
-
-    fn serve(&self, witnesses: &[(&str, &VerifierKey, &str)], quorum: &str) -> Service {
-        let policy = self.installation.file("witnesses.policy");
-        fs::write(&policy, lines(witnesses, quorum)).expect("a policy");
-        self.installation.serve_with(&[
-            ("CHANCERY_LOG__WITNESSES", text(&policy)),
-            ("CHANCERY_LOG__WITNESS_TIMEOUT", "500ms"),
-            ("CHANCERY_LOG__INTERVAL", "100ms"),
-            ("CHANCERY_LOG__HEARTBEAT", "3s"),
-        ])
-    }
-
-    /// Kills it, and takes its lease back: a process that is killed keeps that for half a minute.
-    fn end(&self, service: Service) {
-        drop(service);
-        let url = format!("sqlite:{}", self.installation.file("chancery.db").display());
-        Database::open(&url).run("UPDATE lease SET until = 0");
-    }
-
-    fn try_sign(&self, service: &Service) -> Answer {
-        let body = json!({"format": "jws", "payload": base64url(b"record")});
-        service.post("/v1/rings/atp/sign?receipt=wait", Some(&self.signer), &body)
-    }
-
-    /// Signs, and the leaf's index.
-    fn sign(&self, service: &Service) -> u64 {
-        self.try_sign(service).ok()["log_index"]
-            .as_u64()
-            .expect("an index")
-    }
-
-    /// What the receipt of a leaf proves of its witnesses.
-    fn witnessed(&self, service: &Service, index: u64, policy: &WitnessPolicy) -> Witnessed {
-        let answer = service.get(&format!("/v1/receipts/{index}"));
-        assert_eq!(answer.status, 200);
-        let proof = TlogProof::parse(&answer.body).expect("a tlog-proof");
-        let leaf: &Value = &service.leaves(&self.auditor, index as usize)[0]["leaf"];
-        let leaf = leaf_hash(&trust::json::canonical(leaf).expect("canonical"));
-        let keys = [self.log.clone()];
-        proof
-            .verify(leaf, &keys, policy)
-            .expect("it holds")
-            .witnessed
-    }
-
-    fn published(&self, service: &Service) -> (Note, Checkpoint) {
-        let answer = service.get("/log/checkpoint");
-        assert_eq!(answer.status, 200);
-        let note = Note::parse(&answer.body).expect("a note");
-        let open = checkpoint::open(&note, std::slice::from_ref(&self.log));
-        (note, open.expect("by the log"))
-    }
-
-    /// Database and tiles, while nothing runs.
-    fn save(&self, to: &str) {
-        let to = self.installation.file(to);
-        fs::create_dir(&to).expect("a directory");
-        self.files()
-            .for_each(|path| copy(&path, &to.join(path.file_name().unwrap())));
-    }
-
-    fn restore(&self, from: &str) {
-        for path in self.files().collect::<Vec<_>>() {
-            match path.is_dir() {
-                true => fs::remove_dir_all(&path),
-                false => fs::remove_file(&path),
-            }
-            .expect("gone");
-        }
-        for entry in fs::read_dir(self.installation.file(from)).expect("saved") {
-            let entry = entry.expect("saved");
-            copy(
-                &entry.path(),
-                &self.installation.file(text(Path::new(&entry.file_name()))),
-            );
-        }
-    }
-
-    fn files(&self) -> impl Iterator<Item = std::path::PathBuf> {
-        let entries = fs::read_dir(self.at()).expect("a directory");
-        entries
-            .map(|entry| entry.expect("a file").path())
-            .filter(|path| {
-                let name = path.file_name().unwrap().to_str().unwrap();
-                name.starts_with("chancery.db") || name == "log"
-            })
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).expect("a directory");
-        for entry in fs::read_dir(from).expect("a directory") {
-            let entry = entry.expect("a file");
-            copy(&entry.path(), &to.join(entry.file_name()));
-        }
-    } else {
-        match fs::copy(from, to) {
-            // What SQLite keeps beside its file goes when the last one closes it.
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
-            copied => drop(copied.expect("copied")),
-        }
-    }
-}
-
-fn lines(witnesses: &[(&str, &VerifierKey, &str)], quorum: &str) -> String {
-    let line = |(name, key, address): &(&str, &VerifierKey, &str)| {
-        format!("witness {name} {key} http://{address}\n")
-    };
-    let names: Vec<&str> = witnesses.iter().map(|witness| witness.0).collect();
-    let all: String = witnesses.iter().map(line).collect();
-    format!(
-        "{all}group enough {quorum} {}\nquorum enough\n",
-        names.join(" ")
-    )
-}
-
-fn readiness(service: &Service) -> Value {
-    let answer = send(&service.operations, "GET", "/health/ready", &[], b"");
-    answer.expect("it answers").json()
-}
-
-fn figure(service: &Service, name: &str, labels: &[&str]) -> f64 {
-    let answer = send(&service.operations, "GET", "/metrics", &[], b"").expect("metrics");
-    let text = String::from_utf8(answer.into_body()).expect("text");
-    let mut found = text
-        .lines()
-        .filter(|line| line.starts_with(name) && labels.iter().all(|label| line.contains(label)));
-    let line = found.next().unwrap_or("0");
-    line.rsplit(' ')
-        .next()
-        .expect("a number")
-        .parse()
-        .expect("a number")
-}
+use crate::support::witnessed_log::{House, figure, lines, readiness, stands_still};
 
 fn seconds() -> u64 {
     #[expect(
@@ -392,6 +222,7 @@ fn witnesses_that_are_slow_or_lie_change_nothing() {
     let service = house.serve(&witnesses, "any");
 
     // None of them holds the log or the good one up.
+    house.signs(&service);
     for _ in 0..8 {
         let before = Instant::now();
         let index = house.sign(&service);
@@ -433,31 +264,6 @@ fn witnesses_that_are_slow_or_lie_change_nothing() {
     }
     assert!(note.signatures.len() <= 2);
     assert_eq!(readiness(&service)["parts"]["log"]["refused"], Value::Null);
-}
-
-impl House {
-    /// The size of the log when nothing happens any more.
-    fn published_when_there(&self, service: &Service) -> u64 {
-        let mut size = 0;
-        until("the log is still", || {
-            let before = std::mem::replace(&mut size, self.published(service).1.size);
-            std::thread::sleep(Duration::from_millis(700));
-            before == size
-        });
-        size
-    }
-}
-
-fn stands_still(house: &House, service: &Service, why: &str) {
-    until("the log is halted", || {
-        readiness(service)["parts"]["log"]["ok"] == false
-    });
-    let ready = readiness(service);
-    assert_eq!(ready["serves"]["signing"], false);
-    assert_eq!(ready["serves"]["publication"], true);
-    let said = member(&ready["parts"]["log"], "refused");
-    assert!(said.contains(why), "{said}");
-    house.try_sign(service).problem(503, "log_unavailable");
 }
 
 #[test]

@@ -16,4 +16,5 @@ pub mod rust_source;
 pub mod template;
 pub mod verifier;
 pub mod witness;
+pub mod witnessed_log;
 pub mod world;

@@ -13,7 +13,7 @@ use super::settings::Settings;
 use super::signer::CheckpointSigner;
 use super::storage::{self, Storage};
 use super::tiles::Tiles;
-use super::witnesses::{self, Shared, Witnesses};
+use super::witnesses::{self, Shared, Waits, Witnesses};
 use base::Env;
 use store::Store;
 
@@ -40,7 +40,12 @@ pub async fn open(
     let origin = settings.origin(issuer);
     let tiles = Tiles::new(Storage::open(settings, variable)?);
     let policy = witnesses::read_policy(settings.witnesses.as_deref())?;
-    let (published, watched) = watch::channel(Published::default());
+    let waits = Waits::new(policy.clone(), settings);
+    // From the first moment on, so that not one signature is released before the answers.
+    let (published, watched) = watch::channel(Published {
+        refused: waits.at_start(),
+        ..Published::default()
+    });
     let shared = Shared {
         store: store.clone(),
         tiles: tiles.clone(),
@@ -50,7 +55,12 @@ pub async fn open(
         heartbeat: settings.heartbeat,
         published: watched.clone(),
     };
-    let witnesses = Witnesses::new(policy.as_deref(), settings.witness_timeout, shared)?;
+    let witnesses = Witnesses::new(
+        policy.as_deref(),
+        settings.witnesses_missing,
+        settings.witness_timeout,
+        shared,
+    )?;
     let proofs = Proofs::new(store.for_visitors(), tiles.clone(), watched, policy.clone());
     let integration = integrator::Settings {
         origin,
@@ -95,6 +105,7 @@ pub async fn open(
         published,
         looked: tokio::time::Instant::now(),
         witnesses,
+        waits,
         policy,
         kept: settings.kept.clone(),
         instance: instance.to_owned(),

@@ -14,7 +14,7 @@ use super::integrator::{self, Integrator, Step};
 use super::kept;
 use super::proofs::is_witnessed;
 use super::published::Published;
-use super::witnesses::{Findings, Witnesses};
+use super::witnesses::{Waits, Witnesses};
 use super::{Event, Log};
 use base::{Env, Tasks, Trouble, names};
 use store::{CheckpointRow, Halted, Store};
@@ -47,6 +47,8 @@ pub struct LogRunner {
     pub heartbeat: Duration,
     pub published: watch::Sender<Published>,
     pub witnesses: Witnesses,
+    /// Whether enough witnesses have answered.
+    pub waits: Waits,
     pub policy: Option<Arc<WitnessPolicy>>,
     /// Where kept leaves are left, and under which name.
     pub kept: PathBuf,
@@ -73,18 +75,18 @@ impl LogRunner {
 
     /// Until it is stopped.
     async fn run(&mut self) {
-        let mut findings = self.witnesses.findings();
+        let findings = self.witnesses.findings();
         let news = self.witnesses.news();
-        self.publish(self.refused.clone(), false).await;
-        // A database that was restored signs nothing before somebody outside could say so. This
-        // ends: what is not answered in time counts as asked.
-        let _ = findings.wait_for(Findings::all_asked).await;
         let mut integrates = false;
         let mut trouble = Trouble::default();
         let mut forgot = Instant::now();
         let mut indexed = Instant::now();
         loop {
-            let alarm = findings.borrow().alarm();
+            // A database that was restored signs nothing before somebody outside could say so.
+            let (alarm, waits) = {
+                let findings = findings.borrow();
+                (findings.alarm(), self.waits.before(&findings))
+            };
             if let Some(alarm) = alarm {
                 metrics::counter!(base::names::LOG_ERRORS).increment(1);
                 let why = error_chain(&*alarm);
@@ -108,6 +110,12 @@ impl LogRunner {
                 continue;
             }
             self.forget_what_is_published(&mut forgot).await;
+            if waits.is_some() {
+                let refused = self.refused.clone().or(waits);
+                self.publish(refused, false).await;
+                let _ = tokio::time::timeout(PAUSE, news.notified()).await;
+                continue;
+            }
             let (step, looked) = self.step(self.refused.is_some()).await;
             match &step {
                 Ok(Step::Elsewhere) => integrates = false,
@@ -138,7 +146,9 @@ impl LogRunner {
             } else if self.refused.is_none() && trouble.is_over() {
                 tracing::info!("the log is integrated again");
             }
-            self.publish(self.refused.clone(), integrates).await;
+            let stopped = self.waits.meanwhile(&findings.borrow());
+            self.publish(self.refused.clone().or(stopped), integrates)
+                .await;
             // Whatever became of the tree; but one replica is enough.
             if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
                 pause = Duration::ZERO;

@@ -7,6 +7,21 @@ use serde::{Deserialize, Serialize};
 use base::settings::{Invalid, Profile, Secret, duration, is_loopback};
 use secrecy::ExposeSecret as _;
 
+/// What it means that witnesses do not answer.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Missing {
+    /// Nothing: a database that was restored is noticed when a witness answers.
+    GoOn,
+    /// After a start nothing is signed until as many agreed with the database as the quorum needs;
+    /// after that, nothing.
+    #[default]
+    Wait,
+    /// As [`Self::Wait`], and nothing is signed either while the quorum has not agreed for
+    /// longer than twice `log.heartbeat`.
+    Stop,
+}
+
 /// `[log]`: the transparency log over everything that happens.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
@@ -31,6 +46,8 @@ pub struct Settings {
     /// How long a witness may take to answer.
     #[serde(with = "duration")]
     pub witness_timeout: Duration,
+    /// What it means that witnesses do not answer: `go-on`, `wait` or `stop` (docs/LOG.md).
+    pub witnesses_missing: Missing,
     /// How long bodies of signatures are kept.
     #[serde(with = "duration")]
     pub retention: Duration,
@@ -51,6 +68,7 @@ impl Default for Settings {
             heartbeat: Duration::from_secs(600),
             witnesses: None,
             witness_timeout: Duration::from_secs(1),
+            witnesses_missing: Missing::default(),
             retention: Duration::from_secs(7 * 366 * 86_400),
             kept: "kept".into(),
             remove_partial_tiles: true,

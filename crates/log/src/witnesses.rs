@@ -10,6 +10,7 @@
 
 mod alarm;
 pub(super) mod remote;
+mod waits;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use trust::tlog::witness::AddCheckpoint;
 
 use super::integrator::verifier_keys;
 use super::published::Published;
+use super::settings::Missing;
 use super::signer::CheckpointSigner;
 use super::tiles::{self, Tiles};
 use base::names;
@@ -34,6 +36,7 @@ use trust::error_chain;
 pub use alarm::Findings;
 use alarm::{Alarm, Finding};
 use remote::{Answer, Remote};
+pub use waits::Waits;
 
 /// Pause after a first failure; doubled up to [`LONGEST`].
 const PAUSE: Duration = Duration::from_millis(500);
@@ -64,6 +67,11 @@ pub enum SettingsError {
         source: remote::Error,
     },
     #[error(
+        "log.witnesses: the witnesses that have a URL cannot complete the quorum, so signing would \
+         wait for ever: add the URLs, or set log.witnesses_missing = \"go-on\""
+    )]
+    NoQuorum,
+    #[error(
         "log.witnesses: a checkpoint holds at most {MAX_SIGNATURES} signatures, including the log's own"
     )]
     TooMany,
@@ -83,6 +91,8 @@ enum Error {
     Inconsistent { old: u64, new: u64 },
     #[error("the witness reports {seen} leaves; the database has {known}")]
     Ahead { seen: u64, known: u64 },
+    #[error("the witness refuses the checkpoint of {0} leaves: it knows another of that size")]
+    Another(u64),
     #[error("the witness reports contradictory tree sizes")]
     Undecided,
 }
@@ -92,7 +102,7 @@ impl Error {
         match self {
             Self::Remote(error) => error.why(),
             Self::Store(_) | Self::Tiles(_) | Self::Own(_) => "own",
-            Self::Inconsistent { .. } => "inconsistent",
+            Self::Inconsistent { .. } | Self::Another(_) => "inconsistent",
             Self::Ahead { .. } => "ahead",
             Self::Undecided => "answer",
         }
@@ -139,9 +149,16 @@ pub struct Witnesses {
 impl Witnesses {
     pub fn new(
         policy: Option<&WitnessPolicy>,
+        missing: Missing,
         timeout: Duration,
         shared: Shared,
     ) -> Result<Self, SettingsError> {
+        if let Some(policy) = policy
+            && missing != Missing::GoOn
+            && !policy.complete_with(|witness| witness.url.is_some())
+        {
+            return Err(SettingsError::NoQuorum);
+        }
         let shared = Arc::new(shared);
         let mut remotes = Vec::new();
         for witness in policy.map(WitnessPolicy::witnesses).unwrap_or_default() {
@@ -159,7 +176,8 @@ impl Witnesses {
             })?;
             remotes.push((witness.name.clone(), remote));
         }
-        let (findings, _) = watch::channel(Findings::new(remotes.len()));
+        let names = remotes.iter().map(|(name, _)| name.as_str());
+        let (findings, _) = watch::channel(Findings::new(names));
         let (findings, news) = (Arc::new(findings), Arc::new(Notify::new()));
         let asking = remotes
             .into_iter()
@@ -172,6 +190,7 @@ impl Witnesses {
                 findings: findings.clone(),
                 news: news.clone(),
                 known: 0,
+                greeted: false,
                 asked: -1,
                 evidence: None,
                 failures: 0,
@@ -213,6 +232,8 @@ struct Asking {
     news: Arc<Notify>,
     /// What it cosigned last, as far as we know. It says so itself when we are wrong.
     known: u64,
+    /// Whether it has once agreed with what the database holds.
+    greeted: bool,
     /// The size of the checkpoint that it was last asked for with success.
     asked: i64,
     /// A checkpoint by our own key that the database does not account for.
@@ -223,13 +244,10 @@ struct Asking {
 
 impl Asking {
     async fn run(&mut self) {
-        // Before anything new is signed: what was seen of this log before.
-        if let Err(error) = self.examine().await {
-            self.failed(&error);
-        }
-        self.last = Instant::now();
-        self.find(Finding::asked);
         let mut published = self.shared.published.clone();
+        // Before anything new is signed: what was seen of this log before.
+        self.ask(None).await;
+        self.find(Finding::asked);
         loop {
             let now = published.borrow_and_update().clone();
             let size = now.checkpoint.as_ref().map_or(0, |row| row.size);
@@ -254,12 +272,14 @@ impl Asking {
 
     async fn ask(&mut self, row: Option<Arc<CheckpointRow>>) {
         self.last = Instant::now();
-        let outcome = match row {
+        let outcome = match row.filter(|_| self.greeted) {
             Some(row) => self.attempt(&row).await,
-            None => self.examine().await,
+            None => self.greet().await,
         };
         match outcome {
             Ok(()) => {
+                self.greeted = true;
+                self.find(Finding::agrees);
                 if self.failures > 0 {
                     tracing::info!(witness = self.name, "the witness is available again");
                 }
@@ -277,7 +297,7 @@ impl Asking {
         metrics::counter!(names::WITNESS_FAILURES, &labels).increment(1);
         let (witness, text) = (&self.name, error_chain(error));
         match error {
-            Error::Inconsistent { .. } | Error::Ahead { .. } => {
+            Error::Inconsistent { .. } | Error::Another(_) | Error::Ahead { .. } => {
                 tracing::error!(witness, error = text, "a witness contradicts the log");
             }
             // Said once; the figure counts on.
@@ -285,6 +305,16 @@ impl Asking {
             _ => tracing::debug!(witness, error = text, "not cosigned"),
         }
         self.failures = self.failures.saturating_add(1);
+    }
+
+    /// The last checkpoint that is stored, submitted as any other: what it says to that tells
+    /// whether it saw more, and every witness answers it. Reading what it cosigned last, which it
+    /// need not serve, comes into question only where nothing is stored.
+    async fn greet(&mut self) -> Result<(), Error> {
+        match self.shared.store.last_checkpoint().await? {
+            Some(row) => self.attempt(&row).await,
+            None => self.examine().await,
+        }
     }
 
     async fn attempt(&mut self, row: &CheckpointRow) -> Result<(), Error> {
@@ -313,8 +343,12 @@ impl Asking {
                     self.known = size;
                     self.record(row, &line).await?;
                     self.asked = row.size;
-                    self.find(|mine| mine.claims(None));
                     return Ok(());
+                }
+                // Where it stands is right, so it is the root that it does not know.
+                Answer::At(stands) if stands == old && old == size => {
+                    self.ask_for_proof().await;
+                    return Err(Error::Another(size));
                 }
                 Answer::At(size) => self.known = size,
                 Answer::Inconsistent => {
@@ -332,12 +366,11 @@ impl Asking {
         let (seen, known) = (self.known, self.database().await?);
         if seen <= known {
             self.asked = row.size;
-            self.find(|mine| mine.claims(None));
             return Ok(());
         }
         // Next time it is asked from the beginning, in case it was a slip.
         self.known = 0;
-        self.find(|mine| mine.claims(Some(seen)));
+        self.find(|mine| mine.claims(seen));
         self.ask_for_proof().await;
         Err(Error::Ahead { seen, known })
     }

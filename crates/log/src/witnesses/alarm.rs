@@ -1,6 +1,10 @@
 //! What the witnesses found against the log, and whether it has to be halted for it.
 
 use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::time::Instant;
+use trust::tlog::policy::WitnessPolicy;
 
 /// Claims without proof that stop the log, if there are so many witnesses.
 const ENOUGH: usize = 2;
@@ -36,24 +40,43 @@ pub enum Alarm {
 /// What one witness found.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Finding {
+    /// As the policy calls the witness.
+    name: String,
+    /// Whether it was asked at all, whatever became of it.
     asked: bool,
+    answered: Option<Instant>,
     claims: Option<u64>,
     proves: Option<Arc<Alarm>>,
 }
 
 impl Finding {
-    /// It has answered once, or did not.
     pub fn asked(&mut self) {
         self.asked = true;
     }
 
+    /// What it said of the log agrees with the database. No answer, an error and a contradiction
+    /// are not that.
+    pub fn agrees(&mut self) {
+        self.answered = Some(Instant::now());
+        self.claims = None;
+    }
+
     /// It says that it saw so many leaves, more than there are.
-    pub fn claims(&mut self, seen: Option<u64>) {
-        self.claims = seen;
+    pub fn claims(&mut self, seen: u64) {
+        self.claims = Some(seen);
+        self.answered = None;
     }
 
     pub fn proves(&mut self, alarm: Option<Arc<Alarm>>) {
         self.proves = alarm;
+        if self.proves.is_some() {
+            self.answered = None;
+        }
+    }
+
+    fn agreed(&self, within: Option<Duration>) -> bool {
+        self.answered
+            .is_some_and(|at| within.is_none_or(|within| at.elapsed() <= within))
     }
 }
 
@@ -62,8 +85,12 @@ impl Finding {
 pub struct Findings(Vec<Finding>);
 
 impl Findings {
-    pub fn new(witnesses: usize) -> Self {
-        Self(vec![Finding::default(); witnesses])
+    pub fn new<'a>(names: impl IntoIterator<Item = &'a str>) -> Self {
+        let named = |name: &str| Finding {
+            name: name.to_owned(),
+            ..Finding::default()
+        };
+        Self(names.into_iter().map(named).collect())
     }
 
     /// Whether anything changed.
@@ -79,6 +106,23 @@ impl Findings {
     /// Whether each was asked what it knows of this log.
     pub fn all_asked(&self) -> bool {
         self.0.iter().all(|finding| finding.asked)
+    }
+
+    /// Whether the witnesses that agreed, once or within a time, are enough for the quorum of the
+    /// policy.
+    pub fn agreed(&self, policy: &WitnessPolicy, within: Option<Duration>) -> bool {
+        policy.complete_with(|witness| self.of(&witness.name).is_some_and(|it| it.agreed(within)))
+    }
+
+    /// Those that have not agreed, for a person.
+    pub fn missing(&self, within: Option<Duration>) -> String {
+        let missing = self.0.iter().filter(|finding| !finding.agreed(within));
+        let names: Vec<&str> = missing.map(|finding| finding.name.as_str()).collect();
+        names.join(", ")
+    }
+
+    fn of(&self, name: &str) -> Option<&Finding> {
+        self.0.iter().find(|finding| finding.name == name)
     }
 
     /// Why the log has to be halted.
@@ -101,12 +145,18 @@ impl Findings {
 
 #[cfg(test)]
 mod tests {
+    use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair as _};
+    use trust::tlog::note::VerifierKey;
+
     use super::*;
 
     fn of(claims: &[Option<u64>]) -> Findings {
-        let mut findings = Findings::new(claims.len());
+        let names = &["a", "b", "c"][..claims.len()];
+        let mut findings = Findings::new(names.iter().copied());
         for (place, claim) in claims.iter().enumerate() {
-            findings.change(place, |mine| mine.claims(*claim));
+            if let Some(seen) = claim {
+                findings.change(place, |mine| mine.claims(*seen));
+            }
         }
         findings
     }
@@ -143,14 +193,48 @@ mod tests {
         assert_eq!(findings.alarm(), None);
     }
 
+    fn policy(quorum: &str) -> WitnessPolicy {
+        let line = |(name, seed): (&str, u8)| {
+            let pair = Ed25519KeyPair::from_seed_unchecked(&[seed; 32]).unwrap();
+            let public = pair.public_key().as_ref().try_into().unwrap();
+            let key = VerifierKey::cosigner(name, public).unwrap();
+            format!("witness {name} {key}\n")
+        };
+        let lines: String = [("a", 1), ("b", 2), ("c", 3)].map(line).concat();
+        WitnessPolicy::parse(&format!("{lines}{quorum}\n")).unwrap()
+    }
+
     #[test]
-    fn nothing_is_signed_before_all_were_asked() {
-        assert!(Findings::new(0).all_asked());
-        let mut findings = Findings::new(2);
-        findings.change(0, Finding::asked);
+    fn case_g1_signing_waits_for_the_answers_that_the_quorum_needs() {
+        let two = policy("group two 2 a b c\nquorum two");
+        let none = policy("quorum none");
+        let mut findings = of(&[None, None, None]);
+        assert!(findings.agreed(&none, None));
+        assert!(!findings.agreed(&two, None));
+        findings.change(0, Finding::agrees);
+        // One that contradicts is no answer that lets the log go on.
+        findings.change(1, |mine| mine.claims(9));
+        assert!(!findings.agreed(&two, None));
+        assert_eq!(findings.missing(None), "b, c");
+        findings.change(2, Finding::agrees);
+        assert!(findings.agreed(&two, None));
+        assert!(!findings.change(3, Finding::agrees), "there is no fourth");
         assert!(!findings.all_asked());
-        findings.change(1, Finding::asked);
+        for place in 0..3 {
+            findings.change(place, Finding::asked);
+        }
         assert!(findings.all_asked());
-        assert!(!findings.change(2, Finding::asked), "there is no third");
+        // What was said long ago is not said within a time.
+        let minute = Some(Duration::from_secs(60));
+        assert!(findings.agreed(&two, minute));
+        let long_ago = Instant::now() - Duration::from_secs(61);
+        for place in [0, 2] {
+            findings.change(place, |mine| mine.answered = Some(long_ago));
+        }
+        findings.change(1, Finding::agrees);
+        assert!(!findings.agreed(&two, minute));
+        assert_eq!(findings.missing(minute), "a, c");
+        assert!(findings.agreed(&two, None));
+        assert_eq!(findings.alarm(), None, "it took its word back");
     }
 }

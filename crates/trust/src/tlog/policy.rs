@@ -193,6 +193,22 @@ impl WitnessPolicy {
         })
     }
 
+    /// Whether the quorum would be complete with those witnesses alone of which `has` is true.
+    pub fn complete_with(&self, has: impl Fn(&Witness) -> bool) -> bool {
+        let mut complete: Vec<bool> = Vec::with_capacity(self.named.len());
+        for named in &self.named {
+            complete.push(match &named.what {
+                What::Witness(number) => self.witnesses.get(*number).is_some_and(&has),
+                What::Group { threshold, members } => {
+                    let there = |member: &&usize| complete.get(**member) == Some(&true);
+                    members.iter().filter(there).count() >= *threshold
+                }
+            });
+        }
+        self.quorum
+            .is_none_or(|quorum| complete.get(quorum) == Some(&true))
+    }
+
     fn cosigned(
         &self,
         number: usize,
