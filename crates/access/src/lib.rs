@@ -273,10 +273,10 @@ mod tests {
         });
         assert_eq!(all.by_access_token("old", at(1)), None);
         assert!(all.by_access_token("new", at(1)).is_some());
-        assert!(all.by_sans(["new.example"], at(1)).is_some());
+        assert!(all.by_sans(["new.example"], at(1)).is_ok());
         for sans in [&["old.example"][..], &["new.example", "old.example"]] {
             assert!(
-                all.by_sans(sans.iter().copied(), at(1)).is_none(),
+                all.by_sans(sans.iter().copied(), at(1)).is_err(),
                 "{sans:?}"
             );
         }

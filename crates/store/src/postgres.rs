@@ -13,7 +13,6 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-
 use crate::breaker::{Breaker, Pass, TRIAL};
 use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
