@@ -330,7 +330,7 @@ fn case_a4_a_hang_up_reads_authorities_and_the_filter_again() {
     says("changed settings of these sections need a restart");
     service
         .post("/v1/verify", None, &json!({}))
-        .problem(400, "invalid_request");
+        .problem(400, "bad_member");
     says("request refused");
     assert!(counts());
 }

@@ -15,6 +15,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/KEY-STATES.md",
     "docs/LOG.md",
     "docs/OPERATION.md",
+    "docs/RECOVERY.md",
     "docs/THREAT-MODEL.md",
     "docs/TRANSCRIPT.md",
 ];

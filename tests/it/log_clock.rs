@@ -256,7 +256,7 @@ fn case_v1_what_a_wrong_clock_wrote_halts_the_log_until_a_ceremony_corrects_it()
     assert_eq!(health()["serves"]["verification"], true);
     let verdict = service.verdict(&member(&signed, "jws"));
     assert_eq!(verdict, "VALID");
-    let grant = ["access", "grant", "a-third", "signer:atp"];
+    let grant = ["access", "grant", "a-third", "--role", "signer:atp"];
     assert_eq!(installation.try_chancery(grant).code, Some(4));
 
     let shown = installation.chancery(["log", "clock"]).json();

@@ -126,7 +126,7 @@ fn case_l1_after_a_promotion_nothing_is_answered_and_everything_answered_comes_b
         command.args(["--output", "json"]).args(arguments);
         crate::support::process::run(&mut command, b"")
     };
-    let refused = chancery(&["access", "grant", "another", "signer:atp"]);
+    let refused = chancery(&["access", "grant", "another", "--role", "signer:atp"]);
     assert_ne!(refused.code, Some(0), "{refused:?}");
 
     let kept: Vec<PathBuf> = replicas

@@ -109,7 +109,8 @@ fn case_l2_publication_stays_up_on_yesterdays_backup() {
     assert_eq!(alarms(&installation, &service), [""; 0]);
     // Revoked after the backup: the old database holds the key for good.
     let body = json!({"format": "jws", "payload": base64url(b"record")});
-    let kid = member(&service.sign(RING, &past.token, &body), "kid");
+    let signed_last = service.sign(RING, &past.token, &body);
+    let (kid, jws) = (member(&signed_last, "kid"), member(&signed_last, "jws"));
     assert!(key_set(&service).contains(&kid));
     installation.revoke(RING, &kid, &["--because", "superseded"]);
     let size = || {
@@ -128,6 +129,23 @@ fn case_l2_publication_stays_up_on_yesterdays_backup() {
     assert_eq!(codes(&report), ["behind"], "{report}");
     let keys = only_publishes(&installation, &past.token);
     assert!(!keys.contains(&kid), "{keys}");
+    // What is published comes back, the revocation with it; what a ceremony wrote besides its leaves does not.
+    let recover = ["log", "recover", "--without-kept", "--apply"];
+    let done = installation.chancery(recover).json();
+    assert_eq!(done["applied"], true, "{done}");
+    let by_hand = done["by_hand"].as_array().expect("acts");
+    assert!(
+        by_hand
+            .iter()
+            .all(|act| act.to_string().contains("ceremony"))
+    );
+    let service = installation.replica(&[]);
+    assert!(!key_set(&service).contains(&kid));
+    let claim = json!({"jws": jws});
+    let verdict = service.post("/v1/verify", None, &claim).ok();
+    assert!(verdict["log_index"].is_number(), "{verdict}");
+    stop(service);
+    restore(&backup, &database);
     // Restored with the log's files: the log is shorter than the one that was seen.
     fs::remove_dir_all(installation.file("log")).expect("the log's files");
     fs::rename(installation.file("log.backup"), installation.file("log")).expect("a backup");
