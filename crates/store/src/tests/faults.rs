@@ -282,8 +282,8 @@ async fn case_a12_a_frozen_server_is_refused_at_once() {
     for _ in 0..200 {
         assert!(record(&place.store).await.is_err());
         assert!(visitors.log_size().await.is_err());
+        assert!(began.elapsed() < Duration::from_secs(20));
     }
-    assert!(began.elapsed() < Duration::from_secs(20));
     server.signal_all("CONT").unwrap();
     let began = Instant::now();
     while let Err(error) = record(&place.store).await {
