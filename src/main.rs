@@ -89,8 +89,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let pin = settings.pin.clone();
     let mut shutdown = Box::pin(shutdown_signal());
-    let starting = web::Starting::bind(config.http.operations_listen, metrics.clone())
-        .map_err(cannot_serve)?;
+    let starting = web::Starting::bind(&config.http, metrics.clone()).map_err(cannot_serve)?;
     let (store, keys) = tokio::select! {
         opened = start::open(&database, &settings, &starting) => opened?,
         _ = &mut shutdown => return Ok(()),

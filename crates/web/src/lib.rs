@@ -12,6 +12,6 @@ mod v1;
 #[cfg(test)]
 mod testing;
 
-pub use listener::{Error, Starting, check_tls, serve};
+pub use listener::{Error, Starting, check_tls, operations_token, own_certificate, serve};
 pub use services::Services;
 pub use settings::{Http, Settings, Tls};

@@ -8,6 +8,7 @@ mod error;
 mod health;
 mod openapi;
 mod operations;
+mod operations_access;
 mod reload;
 mod router;
 mod server;
@@ -23,8 +24,9 @@ mod tests;
 #[cfg(test)]
 pub use connection::Connection;
 pub use error::Error;
+pub use operations_access::operations_token;
 pub use server::serve;
 pub use starting::Starting;
-pub use tls::check_tls;
+pub use tls::{check_tls, own_certificate};
 #[cfg(test)]
 pub use {openapi::paths, router::router};

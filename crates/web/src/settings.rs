@@ -4,6 +4,7 @@ mod section;
 
 use std::net::{SocketAddr, TcpListener};
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +16,9 @@ pub struct Settings {
     pub listen: SocketAddr,
     /// Metrics, health and readiness.
     pub operations_listen: SocketAddr,
+    pub operations_tls: Option<Tls>,
+    /// What requests to it have to carry.
+    pub operations_token_file: Option<PathBuf>,
     /// A socket on that address which is bound already.
     pub operations_socket: Option<Arc<TcpListener>>,
     /// Without it the API listener speaks plain HTTP.
@@ -49,6 +53,8 @@ impl Settings {
         Self {
             listen: http.listen,
             operations_listen: http.operations_listen,
+            operations_tls: http.operations_tls.clone(),
+            operations_token_file: http.operations_token_file.clone(),
             operations_socket: None,
             tls: http.tls.clone(),
             body_limit_bytes: http.body_limit_bytes,

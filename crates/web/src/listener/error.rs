@@ -23,6 +23,8 @@ pub enum Error {
         path: PathBuf,
         expected: &'static str,
     },
+    #[error("{path} does not hold an access token: at least {shortest} printable ASCII characters")]
+    Token { path: PathBuf, shortest: usize },
     #[error("the certificate and the private key do not match")]
     Tls(#[source] rustls::Error),
     #[error("the client authorities in {path} cannot be used")]

@@ -8,35 +8,44 @@ use metrics::gauge;
 use crate::listener::tls::TlsFiles;
 
 /// Runs without end. Without TLS a hang-up is answered by saying that there is nothing to read again.
-pub async fn follow(files: Option<&TlsFiles>, mut hangup: Hangup) {
-    let Some(files) = files else {
-        loop {
-            hangup.recv().await;
-            tracing::info!("SIGHUP: there are no TLS files to read again");
-        }
+pub async fn follow(api: Option<&TlsFiles>, operations: Option<&TlsFiles>, mut hangup: Hangup) {
+    let all = || api.into_iter().chain(operations);
+    let stamps = || {
+        all()
+            .map(|files| files.paths().map(Stamp::of).collect::<Vec<_>>())
+            .collect::<Vec<_>>()
     };
-    let stamps = || files.paths().map(Stamp::of).collect::<Vec<_>>();
     let mut known = stamps();
     loop {
         let told = tokio::select! {
             () = hangup.recv() => true,
-            () = tokio::time::sleep(LOOK) => false,
+            () = tokio::time::sleep(LOOK), if !known.is_empty() => false,
         };
         let found = stamps();
-        if !told && found == known {
-            continue;
+        for ((files, found), known) in all().zip(&found).zip(&known) {
+            if told || found != known {
+                reload(files, api.is_some_and(|api| std::ptr::eq(api, files)));
+            }
         }
         known = found;
-        match files.reload() {
-            Ok(expires) => {
-                expiry(expires);
-                tracing::info!(expires_at = %expires, "TLS files read again");
-            }
-            Err(error) => tracing::error!(
-                error = &error as &dyn std::error::Error,
-                "TLS files cannot be used; the old ones stay in use"
-            ),
+        if told && known.is_empty() {
+            tracing::info!("SIGHUP: there are no TLS files to read again");
         }
+    }
+}
+
+fn reload(files: &TlsFiles, of_api: bool) {
+    match files.reload() {
+        Ok(expires) => {
+            if of_api {
+                expiry(expires);
+            }
+            tracing::info!(expires_at = %expires, "TLS files read again");
+        }
+        Err(error) => tracing::error!(
+            error = &error as &dyn std::error::Error,
+            "TLS files cannot be used; the old ones stay in use"
+        ),
     }
 }
 

@@ -12,6 +12,7 @@ use crate::listener::accept::{bind, listen};
 use crate::listener::connection::Connection;
 use crate::listener::door::Door;
 use crate::listener::error::Error;
+use crate::listener::operations_access::OperationsAccess;
 use crate::listener::timed::Plain;
 use crate::listener::tls::TlsFiles;
 use crate::listener::{openapi, operations, reload, router};
@@ -54,6 +55,8 @@ pub async fn serve(
             Some(Arc::new(files))
         }
     };
+    let (tls, token) = (&settings.operations_tls, &settings.operations_token_file);
+    let access = OperationsAccess::open(tls.as_ref(), token.as_deref())?;
     // Bound before anything is served: half a service is none.
     let (address, socket) = (settings.listen, bind("API", settings.listen)?);
     let door = door(settings, open_files());
@@ -68,11 +71,12 @@ pub async fn serve(
         })?,
     };
     let door = operations_door();
-    let (operations, operations_handle) = listen("operations", address, socket, None, door)?;
+    let (operations, operations_handle) =
+        listen("operations", address, socket, access.tls.clone(), door)?;
 
     let (shared, routes) = (state.clone(), router::router(&state));
     let api = api.run(move |peer| Connection::new(shared.clone(), routes.clone(), peer));
-    let routes = operations::router(&state);
+    let routes = access.guard(operations::router(&state));
     let operations = operations.run(move |_| Plain(routes.clone()));
     tracing::info!(listen = %settings.listen, operations = %settings.operations_listen,
         tls = settings.tls.is_some(), "serving");
@@ -105,7 +109,7 @@ pub async fn serve(
         _ = async { tokio::join!(api, operations) } => Ok(()),
         () = stop => Ok(()),
         () = upkeep(&state) => Ok(()),
-        () = reload::follow(files.as_deref(), hangup) => Ok(()),
+        () = reload::follow(files.as_deref(), access.tls.as_deref(), hangup) => Ok(()),
         () = state.layer.refusals.write_each_minute() => Ok(()),
     }
 }

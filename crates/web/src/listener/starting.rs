@@ -1,7 +1,7 @@
 //! The operations listener of a service that cannot serve yet, because something that it needs is not there: alive,
 //! not ready, and it says why. The API listener is not bound before there is something to serve.
 
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -17,9 +17,11 @@ use tokio::task::JoinHandle;
 use crate::listener::accept::{Handle, bind, listen};
 use crate::listener::error::Error;
 use crate::listener::health;
+use crate::listener::operations_access::OperationsAccess;
 use crate::listener::server::operations_door;
 use crate::listener::timed::Plain;
 use crate::problem::Problem;
+use crate::settings::Http;
 use crate::v1::response::json;
 
 /// How long a probe or scrape that is being answered may take when the service begins.
@@ -39,7 +41,10 @@ struct Shared {
 }
 
 impl Starting {
-    pub fn bind(address: SocketAddr, metrics: PrometheusHandle) -> Result<Self, Error> {
+    pub fn bind(http: &Http, metrics: PrometheusHandle) -> Result<Self, Error> {
+        let address = http.operations_listen;
+        let (tls, token) = (http.operations_tls.as_ref(), &http.operations_token_file);
+        let access = OperationsAccess::open(tls, token.as_deref())?;
         let failed = |source| Error::Listen {
             listener: "operations",
             address,
@@ -52,8 +57,9 @@ impl Starting {
         });
         let accepting = socket.try_clone().map_err(failed)?;
         let door = operations_door();
-        let (listener, handle) = listen("operations", address, accepting, None, door)?;
-        let router = router(shared.clone());
+        let (listener, handle) =
+            listen("operations", address, accepting, access.tls.clone(), door)?;
+        let router = access.guard(router(shared.clone()));
         let server = tokio::spawn(listener.run(move |_| Plain(router.clone())));
         Ok(Self {
             shared,

@@ -6,10 +6,13 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::crypto::{WebPkiSupportedAlgorithms, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::pem::PemObject as _;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::server::WebPkiClientVerifier;
-use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, ServerConfig};
+use rustls::{ServerConnection, SignatureScheme};
 use trust::Time;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
@@ -60,6 +63,70 @@ impl TlsFiles {
 /// Whether the files of `[http.tls]` can be used; when the certificate expires.
 pub fn check_tls(settings: &Tls) -> Result<Time, Error> {
     read_all(settings).map(|(_, expires)| expires)
+}
+
+/// For a client on this machine that has the same files: it accepts the very certificate that they
+/// hold, whatever name it is for and whoever issued it.
+pub fn own_certificate(settings: &Tls) -> Result<ClientConfig, Error> {
+    let chain = certificates(&settings.certificate)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let own = OwnCertificate {
+        expected: chain.into_iter().next(),
+        algorithms: provider.signature_verification_algorithms,
+    };
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(Error::Tls)?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(own))
+        .with_no_client_auth();
+    Ok(config)
+}
+
+#[derive(Debug)]
+struct OwnCertificate {
+    expected: Option<CertificateDer<'static>>,
+    algorithms: WebPkiSupportedAlgorithms,
+}
+
+impl ServerCertVerifier for OwnCertificate {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match &self.expected {
+            Some(expected) if expected == end_entity => Ok(ServerCertVerified::assertion()),
+            _ => Err(rustls::Error::General(
+                "the listener shows another certificate than the one in its file".to_owned(),
+            )),
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls12_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        verify_tls13_signature(message, certificate, signature, &self.algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.algorithms.supported_schemes()
+    }
 }
 
 fn read_all(settings: &Tls) -> Result<(Arc<ServerConfig>, Time), Error> {

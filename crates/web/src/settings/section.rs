@@ -10,8 +10,14 @@ use base::settings::{Invalid, Profile};
 #[serde(deny_unknown_fields, default)]
 pub struct Http {
     pub listen: SocketAddr,
-    /// Metrics and health.
+    /// Metrics and health: on loopback, or on any address with `operations_tls` or
+    /// `operations_token_file`.
     pub operations_listen: SocketAddr,
+    /// The files for TLS of the operations listener, without `client_ca`.
+    pub operations_tls: Option<Tls>,
+    /// A file with the access token that requests to the operations listener carry, except for
+    /// `/health/live`.
+    pub operations_token_file: Option<PathBuf>,
     pub tls: Option<Tls>,
     pub body_limit_bytes: usize,
     /// From the first byte of the request to the last of the answer.
@@ -47,6 +53,8 @@ impl Default for Http {
         Self {
             listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 8080),
             operations_listen: SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 9090),
+            operations_tls: None,
+            operations_token_file: None,
             tls: None,
             body_limit_bytes: 1 << 20,
             request_timeout_ms: 10_000,
@@ -69,10 +77,20 @@ impl Http {
                 "without [http.tls] it must be a loopback address: access tokens would be sent unencrypted",
             ));
         }
-        if !self.operations_listen.ip().is_loopback() {
+        let protected = self.operations_tls.is_some() || self.operations_token_file.is_some();
+        if !self.operations_listen.ip().is_loopback() && !protected {
             return Err(Invalid::new(
                 "http.operations_listen",
-                "must be a loopback address",
+                "must be a loopback address unless http.operations_tls or http.operations_token_file is set",
+            ));
+        }
+        if let Some(Tls {
+            client_ca: Some(_), ..
+        }) = self.operations_tls
+        {
+            return Err(Invalid::new(
+                "http.operations_tls.client_ca",
+                "is not supported; set http.operations_token_file to know callers",
             ));
         }
         for (setting, value) in [
@@ -93,5 +111,40 @@ impl Http {
             }
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn operations_leave_loopback_only_with_tls_or_a_token() {
+        let validated = |change: fn(&mut Http)| {
+            let mut http = Http::default();
+            change(&mut http);
+            http.validate(Profile::Production).is_ok()
+        };
+        assert!(validated(|_| ()));
+        assert!(!validated(|http| {
+            http.operations_listen = ([0, 0, 0, 0], 9090).into();
+        }));
+        assert!(validated(|http| {
+            http.operations_listen = ([0, 0, 0, 0], 9090).into();
+            http.operations_token_file = Some("token".into());
+        }));
+        let tls = |client_ca| Tls {
+            certificate: "a".into(),
+            key: "b".into(),
+            client_ca,
+        };
+        let mut http = Http {
+            operations_listen: ([0, 0, 0, 0], 9090).into(),
+            operations_tls: Some(tls(None)),
+            ..Http::default()
+        };
+        assert!(http.validate(Profile::Production).is_ok());
+        http.operations_tls = Some(tls(Some("c".into())));
+        assert!(http.validate(Profile::Production).is_err());
     }
 }
