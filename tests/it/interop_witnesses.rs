@@ -182,7 +182,7 @@ fn case_g1_witnesses_of_others_stop_a_restored_snapshot() {
             "sqlite:{}",
             house.installation.file("chancery.db").display()
         );
-        let signed = || Database::open(&url).one("SELECT size FROM log_head");
+        let signed = || Database::open(&url).one("SELECT CAST(size AS TEXT) FROM log_head");
         let before = signed();
         service = house.serve(&witnesses, "all");
         stands_still(&house, &service, "witnesses");

@@ -205,6 +205,9 @@ pub fn figure(service: &Service, name: &str, labels: &[&str]) -> f64 {
 impl House {
     /// The size of the log when nothing happens any more.
     pub fn published_when_there(&self, service: &Service) -> u64 {
+        until("a checkpoint is published", || {
+            service.get("/log/checkpoint").status == 200
+        });
         let mut size = 0;
         until("the log is still", || {
             let before = std::mem::replace(&mut size, self.published(service).1.size);
