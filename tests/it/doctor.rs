@@ -86,7 +86,7 @@ fn case_w6_doctor_finds_what_would_stop_serve() {
             "operations listener",
             "in use by another program",
         ),
-        ("HTTP__LISTEN", "127.0.0.1:1", "API listener", ""),
+        ("HTTP__LISTEN", "127.0.0.1:0", "API listener", ""),
         (
             "VERIFICATION__TIMESTAMP_AUTHORITIES",
             "[\"/nowhere/tsa.pem\"]",
