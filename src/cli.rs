@@ -10,6 +10,7 @@ mod context;
 mod doctor;
 mod evidence;
 mod genesis;
+mod health;
 mod key;
 mod log;
 mod migrate;
@@ -43,6 +44,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
     let outcome = match arguments.command {
         Command::Serve | Command::HsmWorker => return ExitCode::from(2),
         Command::Doctor => doctor::run(&arguments.config, world, &output).await,
+        Command::Health(command) => health::run(&arguments.config, command, world, &output).await,
         Command::Migrate => migrate::run(&arguments.config, world, &output).await,
         Command::Config(command) => config::run(&arguments.config, &command, world, &output),
         Command::Ring(command) => ring::run(&arguments.config, command, world, &output).await,

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use verify::output::{EXIT_CODES, Style};
 
-use super::{access, audit, ceremony, config, evidence, key, log, ring, sign};
+use super::{access, audit, ceremony, config, evidence, health, key, log, ring, sign};
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
 #[derive(Debug, Parser)]
@@ -33,6 +33,8 @@ pub enum Command {
     Serve,
     /// Check configuration, database, trust, keys, log and token, and print what to fix.
     Doctor,
+    /// Ask the running service whether it is alive, ready or able to sign; exit code 0 or 4.
+    Health(health::Health),
     /// Apply pending database migrations.
     Migrate,
     /// Show the effective configuration.

@@ -10,7 +10,8 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 
 use crate::support::http::{Answer, connect, receive, request};
-use crate::support::installation::{Installation, Service, text};
+use crate::support::installation::{Installation, Service, free_port, text};
+use crate::support::process::{run, until};
 
 const BODY: &[u8] = br#"{"format":"jws","payload":"AQID"}"#;
 
@@ -225,4 +226,50 @@ fn case_c5_a_name_in_a_client_certificate_is_a_principal_on_the_command_line_too
     // No plain HTTP on this port.
     let plain = crate::support::http::send(&service.api, "GET", "/.well-known/jwks.json", &[], b"");
     assert!(plain.is_err() || plain.is_ok_and(|answer| answer.status >= 400));
+}
+
+#[test]
+fn the_operations_listener_is_asked_from_anywhere_over_tls_with_a_token() {
+    let installation = Installation::new();
+    let Identity { certificate, key } = issue(&authority(), &["operations.example"]);
+    let file = |name: &str, content: &str| -> PathBuf {
+        let path = installation.file(name);
+        std::fs::write(&path, content).expect("written");
+        path
+    };
+    let (certificate, key) = (file("ops.pem", &certificate), file("ops.key", &key));
+    let token = file("ops.token", "an-access-token-of-operations\n");
+    let other = file("other.token", "an-access-token-of-another\n");
+    let operations = free_port();
+    let anywhere = operations.replace("127.0.0.1", "0.0.0.0");
+    let listen = ("CHANCERY_HTTP__OPERATIONS_LISTEN", anywhere.as_str());
+    let guarded = [
+        listen,
+        (
+            "CHANCERY_HTTP__OPERATIONS_TLS__CERTIFICATE",
+            text(&certificate),
+        ),
+        ("CHANCERY_HTTP__OPERATIONS_TLS__KEY", text(&key)),
+        ("CHANCERY_HTTP__OPERATIONS_TOKEN_FILE", text(&token)),
+    ];
+    let said = |words: &[&str], environment: &[(&str, &str)]| {
+        let mut command = installation.command();
+        command.args(words).envs(environment.iter().copied());
+        run(&mut command, b"")
+    };
+    let open = said(&["serve"], &[listen]);
+    assert_eq!(open.code, Some(2), "{open:?}");
+    assert_eq!(said(&["health"], &guarded).code, Some(4), "nobody is there");
+
+    let _service = installation.start(&guarded);
+    until("it is ready", || {
+        said(&["health", "--ready"], &guarded).code == Some(0)
+    });
+    assert_eq!(said(&["health"], &guarded).code, Some(0));
+    let mut with_another = guarded;
+    with_another[3].1 = text(&other);
+    let refused = said(&["health", "--ready"], &with_another);
+    assert_eq!(refused.code, Some(4), "{refused:?}");
+    let plain = crate::support::http::send(&operations, "GET", "/metrics", &[], b"");
+    assert!(plain.is_err(), "{plain:?}");
 }

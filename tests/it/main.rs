@@ -30,6 +30,7 @@ mod documents_log;
 mod fault_database;
 mod fault_service;
 mod fault_token;
+mod interop_curl;
 mod interop_jwks;
 mod interop_openssl;
 mod interop_ssh;

@@ -61,6 +61,29 @@ fn no_two_codes_have_one_name() {
 }
 
 #[test]
+fn case_g3_each_parameter_of_a_path_is_in_the_path() {
+    let description = serde_json::to_value(openapi::describe()).unwrap();
+    for (path, item) in description["paths"].as_object().unwrap() {
+        let mut named: Vec<_> = path
+            .split('/')
+            .filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'))
+            .collect();
+        named.sort_unstable();
+        for (method, operation) in item.as_object().unwrap() {
+            let parameters = operation["parameters"].as_array();
+            let mut given: Vec<_> = parameters
+                .into_iter()
+                .flatten()
+                .filter(|parameter| parameter["in"] == "path")
+                .map(|parameter| parameter["name"].as_str().unwrap())
+                .collect();
+            given.sort_unstable();
+            assert_eq!(given, named, "{method} {path}");
+        }
+    }
+}
+
+#[test]
 fn no_two_operations_have_one_id() {
     let description = serde_json::to_value(openapi::describe()).unwrap();
     let paths = description["paths"].as_object().unwrap().values();

@@ -28,13 +28,25 @@ use crate::v1::state::SharedState;
 struct Head;
 
 /// The description, without a running service.
+#[cfg(test)]
 pub fn describe() -> OpenApi {
-    routes().split_for_parts().1
+    published(routes().split_for_parts().1)
+}
+
+/// As others read it: OpenAPI has no parameter `{*name}` for the rest of a path.
+pub fn published(mut description: OpenApi) -> OpenApi {
+    let paths = std::mem::take(&mut description.paths.paths);
+    let named = paths.into_iter();
+    description.paths.paths = named
+        .map(|(path, item)| (path.replace("{*", "{"), item))
+        .collect();
+    description
 }
 
 /// Every path of the description, as the router writes it.
 pub fn paths() -> impl Iterator<Item = Route> {
-    describe().paths.paths.into_iter().map(|(path, item)| {
+    let described = routes().split_for_parts().1;
+    described.paths.paths.into_iter().map(|(path, item)| {
         let posts = item.post.is_some();
         let operation = item.get.or(item.post);
         Route {

@@ -20,7 +20,7 @@ pub fn router(state: &SharedState) -> Router {
 fn handlers() -> Router<SharedState> {
     let (router, description) = openapi::routes().split_for_parts();
     router
-        .merge(docs_page::routes(&description))
+        .merge(docs_page::routes(&openapi::published(description)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
 }
