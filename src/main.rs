@@ -184,6 +184,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     };
     let mut settings = web::Settings::new(&config.http, config.service.issuer.clone());
     settings.history_ring = config.service.history_ring.clone();
+    settings.open_files = base::system::open_files();
     settings.operations_socket = Some(Arc::new(starting.end().await));
     let served = web::serve(services, settings, shutdown, hangup).await;
     // What follows the database holds a connection until it has really ended.

@@ -17,4 +17,5 @@ mod signing;
 mod signing_faults;
 mod unreadable_rows;
 mod verification;
+mod verification_batch;
 mod verification_evidence;

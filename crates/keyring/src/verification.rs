@@ -2,7 +2,7 @@
 
 mod cpu;
 mod evidence;
-mod existence;
+pub(crate) mod existence;
 mod question;
 mod radius;
 mod rules;

@@ -4,12 +4,13 @@ use trust::{Kid, Sha256Digest, Time};
 
 use crate::database::{Store, on};
 use crate::decode::Decode;
+use crate::engine::Taken;
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::{Error, Subject};
 use crate::fence::Fence;
 use crate::housekeeping;
 use crate::keys::{self, KeyStatus};
-use crate::log_head::{Taken, take_head};
+use crate::log_head::take_head;
 use crate::reads::{self, FromColumns, MAX_PAGE};
 use crate::statements::statements;
 

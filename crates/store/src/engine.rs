@@ -7,7 +7,6 @@ use std::time::Duration;
 
 use crate::error::{Error, Subject};
 use crate::fence::Head;
-use crate::log_head::{HeadStatements, Taken};
 
 /// A parameter. The schema knows integers, text and bytes only, on either engine.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
@@ -74,6 +73,32 @@ pub(crate) struct Dialect {
     /// Deletes answers of before an instant, at most so many, the oldest first.
     pub forget_answers: &'static str,
     pub has_migrations: &'static str,
+}
+
+/// What each engine writes in its own way: its clock, and the word that names the database.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct HeadStatements {
+    /// Moves the head by `$1` leaves, of which `$3` is the latest time; `$2` is 1 where replicas have to look
+    /// again. Answers with a [`Head`].
+    pub take: &'static str,
+    /// Answers with a [`Head`] and writes nothing.
+    pub look: &'static str,
+}
+
+/// What is about to be written.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Taken {
+    pub leaves: i64,
+    pub is_news: bool,
+    /// The latest time of the leaves.
+    pub time: i64,
+}
+
+impl Taken {
+    pub fn values(self) -> [Value<'static>; 3] {
+        let news = i64::from(self.is_news);
+        [self.leaves, news, self.time].map(Value::Int)
+    }
 }
 
 /// A transaction that holds the log head.

@@ -1,7 +1,7 @@
 //! The row that orders all writers: the size of the log, the latest time of its leaves, and the version of everything
 //! else.
 
-use crate::engine::{Columns, Connection, Engine, Value};
+use crate::engine::{Columns, Connection, Engine, HeadStatements, Taken, Value};
 use crate::error::Error;
 use crate::fence::Head;
 use crate::statements::statements;
@@ -12,32 +12,6 @@ statements! {
     CLOCK_RAISE = "UPDATE log_head SET clock = $1 WHERE id = 1 AND clock < $1";
     LOG_SIZE = "SELECT size FROM log_head WHERE id = 1";
     VERSION = "SELECT version FROM log_head WHERE id = 1";
-}
-
-/// What each engine writes in its own way: its clock, and the word that names the database.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct HeadStatements {
-    /// Moves the head by `$1` leaves, of which `$3` is the latest time; `$2` is 1 where replicas have to look
-    /// again. Answers with a [`Head`].
-    pub take: &'static str,
-    /// Answers with a [`Head`] and writes nothing.
-    pub look: &'static str,
-}
-
-/// What is about to be written.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Taken {
-    pub leaves: i64,
-    pub is_news: bool,
-    /// The latest time of the leaves.
-    pub time: i64,
-}
-
-impl Taken {
-    pub fn values(self) -> [Value<'static>; 3] {
-        let news = i64::from(self.is_news);
-        [self.leaves, news, self.time].map(Value::Int)
-    }
 }
 
 impl Head {

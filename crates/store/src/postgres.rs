@@ -18,9 +18,10 @@ use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
     json, within,
 };
+use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
-use crate::log_head::{self, HeadStatements, Taken, take_head};
+use crate::log_head::{self, take_head};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// A connection that takes longer is worth a look at whether there is a server.

@@ -3,12 +3,13 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 
 use crate::database::{Store, on};
+use crate::engine::Taken;
 use crate::engine::{Begun, Columns, Connection, Engine, Value, expect_rows, json};
 use crate::error::Error;
 use crate::fence::Fence;
 use crate::idempotency::{Idempotency, IdempotentAnswer};
 use crate::leaves::{Leaf, check_leaf};
-use crate::log_head::{self, Taken};
+use crate::log_head;
 
 /// What the log puts into one transaction at most.
 pub const MAX_BATCH: usize = 256;

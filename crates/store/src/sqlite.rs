@@ -16,9 +16,10 @@ use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
     within,
 };
+use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
-use crate::log_head::{self, HeadStatements, Taken};
+use crate::log_head;
 
 /// Waiting for another process that holds the file, a backup for instance.
 const BUSY: Duration = Duration::from_secs(5);

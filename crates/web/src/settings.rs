@@ -38,6 +38,8 @@ pub struct Settings {
     pub issuer: String,
     /// The ring whose primary signs the history; without it there is none to fetch.
     pub history_ring: Option<String>,
+    /// Open files that the process may have.
+    pub open_files: usize,
     /// A read model that the database did not confirm for this long is not ready.
     pub snapshot_stale_after: Duration,
     /// How long it goes on serving after SIGTERM, so that load balancers see that it is not ready.
@@ -66,6 +68,7 @@ impl Settings {
             batch_limit: http.batch_limit,
             issuer,
             history_ring: None,
+            open_files: 1_024,
             snapshot_stale_after: Duration::from_secs(60),
             drain_delay: Duration::from_millis(http.drain_delay_ms),
             shutdown_grace: Duration::from_secs(30),

@@ -76,7 +76,7 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     (
         "crates/witness",
         &["base", "trust"],
-        &["axum", "axum-server", "clap", "tower-http"],
+        &["axum", "axum-server", "clap", "hyper-util", "tower-http"],
     ),
     ("crates/testkit", &["token", "trust"], &[]),
     (

@@ -18,7 +18,7 @@ use trust::log_acts::CorrectedTimes;
 
 /// What the log says of one signature.
 #[derive(Debug, Clone)]
-pub(super) struct Logged {
+pub(crate) struct Logged {
     pub index: i64,
     /// None where nothing proves the row any more.
     pub existence: Option<Existence>,
@@ -27,7 +27,7 @@ pub(super) struct Logged {
 /// What the log said to one batch of questions: nothing is asked twice, however often a signature or a
 /// key comes in it (case S13).
 #[derive(Default)]
-pub(super) struct Once {
+pub(crate) struct Once {
     times: Option<Arc<CorrectedTimes>>,
     acts: HashMap<Kid, Vec<i64>>,
     /// When an act took place, by its index.
@@ -169,51 +169,5 @@ fn logged(entry: &Occurrence, at: Time) -> Logged {
     Logged {
         index: entry.index,
         existence: Some(Existence { at, sound: true }),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::tests::installation::{Installation, LONG};
-    use crate::tests::serving::Verifying;
-
-    /// A batch that has one signature a thousand times asks the database as often as for one.
-    #[tokio::test]
-    async fn case_s13_a_signature_is_looked_up_once_for_a_batch() {
-        let all = Installation::new().await;
-        all.open_ring("log").await;
-        let kid = all.open_ring("records").await;
-        all.wait(LONG);
-        let verifying = Verifying::over(&all).await;
-        let mut entries = Vec::new();
-        for payload in ["one", "two"] {
-            let (_, signed) = verifying.serving.jws("records", payload).await;
-            entries.push(Occurrence {
-                sig_hash: String::new(),
-                index: signed.index,
-                time: signed.time.millis(),
-                kid: kid.to_string(),
-            });
-        }
-        verifying.covered().await;
-        let mut once = Once::default();
-        let mut remarks = Vec::new();
-        let keys = verifying.serving.keys.clone();
-        let of = (&verifying.proofs, &*keys, &all.store);
-        let first = once.logged(of, &kid, &entries[0], &mut remarks).await;
-        let first = first.unwrap().unwrap();
-        assert_eq!(once.acts.len() + once.of_act.len() + once.found.len(), 3);
-        all.store.close().await;
-        for _ in 0..1_000 {
-            let again = once.logged(of, &kid, &entries[0], &mut remarks).await;
-            let again = again.unwrap().unwrap();
-            assert_eq!(
-                (again.index, again.existence),
-                (first.index, first.existence)
-            );
-        }
-        let other = once.logged(of, &kid, &entries[1], &mut remarks).await;
-        assert!(other.is_err(), "nobody asked for it");
     }
 }

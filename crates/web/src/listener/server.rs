@@ -6,7 +6,6 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use base::signals::{Hangup, Stop};
-use base::system::open_files;
 
 use crate::listener::accept::{bind, listen};
 use crate::listener::connection::Connection;
@@ -59,7 +58,7 @@ pub async fn serve(
     let access = OperationsAccess::open(tls.as_ref(), token.as_deref())?;
     // Bound before anything is served: half a service is none.
     let (address, socket) = (settings.listen, bind("API", settings.listen)?);
-    let door = door(settings, open_files());
+    let door = door(settings, settings.open_files);
     let (api, api_handle) = listen("API", address, socket, files.clone(), door)?;
     let address = settings.operations_listen;
     let socket = match &settings.operations_socket {
