@@ -7,6 +7,8 @@
 //! may be repeated. What does not fit together is refused and stays refused: a log that stands
 //! still can be mended, a log that forked cannot.
 
+mod error;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -16,14 +18,17 @@ use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{self, Builder, Resource, TileId};
 
+use super::partial;
 use super::same_database;
-use super::signer::{CheckpointNotSigned, CheckpointSigner};
-use super::storage::{self, Present, Storage};
+use super::signer::CheckpointSigner;
+use super::storage::{Present, Storage};
 use super::tiles::{self, Tiles};
 use super::tree_store::TreeStore;
 use base::Env;
 use base::names;
 use store::{CheckpointRow, LeafRow, TreeRow};
+
+pub use error::Error;
 
 /// Leaves between two swaps. Bounds the memory of a step and what a crash repeats.
 const STEP: i64 = 8_192;
@@ -31,72 +36,15 @@ const STEP: i64 = 8_192;
 /// Leaves of one read.
 const PAGE: i64 = 2_048;
 
+/// How often a row that changes is read before the next round.
+const READS: usize = 3;
+
 /// How long receipts wait when the replica that integrates dies. A step that takes longer loses the
 /// lease in its middle, and the swap decides.
 const LEASE: Duration = Duration::from_secs(3);
 
 /// The key may have to wait for a token that comes back.
 const SIGNING: Duration = Duration::from_secs(5);
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("the log's tree cannot be read or written")]
-    Store(#[from] store::Error),
-    #[error(transparent)]
-    Storage(#[from] storage::Error),
-    #[error(transparent)]
-    CheckpointSigner(#[from] CheckpointNotSigned),
-    #[error(transparent)]
-    Tiles(#[from] tiles::Error),
-    /// A database that was restored from a backup, or lost its tail.
-    #[error(
-        "the published checkpoint has {published} leaves, the database has {known}: the database \
-         is older than the log, and continuing would fork the log; run `chancery log recover`"
-    )]
-    Behind { published: u64, known: u64 },
-    /// Found beside the checkpoint.
-    #[error(
-        "the database is not the one that the log was written with (a fail-over or a restore): leaves may be missing; run `chancery log recover`"
-    )]
-    OtherDatabase,
-    /// Two histories.
-    #[error("the tree of {size} leaves and {with} have different roots")]
-    Forked { size: u64, with: &'static str },
-    #[error("leaf {0} is missing from the database")]
-    Gap(i64),
-    #[error("the published checkpoint is not signed by this log: {0}")]
-    NotOurs(String),
-    #[error("the log's origin is {ours:?}, the configuration says {configured:?}")]
-    Origin { ours: String, configured: String },
-    #[error("the log's key cannot sign checkpoints: {0}")]
-    Key(String),
-}
-
-impl Error {
-    /// Whether a person has to look; everything else passes by itself.
-    pub fn is_fatal(&self) -> bool {
-        match self {
-            Self::Store(error) => error.is_corrupt(),
-            Self::Storage(error) => matches!(error, storage::Error::Differs { .. }),
-            Self::Tiles(error) => error.is_fatal(),
-            Self::CheckpointSigner(_) => false,
-            Self::Behind { .. }
-            | Self::OtherDatabase
-            | Self::Forked { .. }
-            | Self::Gap(_)
-            | Self::NotOurs(_)
-            | Self::Origin { .. }
-            | Self::Key(_) => true,
-        }
-    }
-}
-
-impl Error {
-    /// Whether the database lacks leaves that were published or answered.
-    pub fn is_incomplete(&self) -> bool {
-        matches!(self, Self::Behind { .. } | Self::OtherDatabase)
-    }
-}
 
 /// What a step did.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -131,6 +79,8 @@ pub struct Integrator<L> {
     /// Partial tiles that go when their full ones are covered by a published checkpoint; none are
     /// removed where the store keeps everything.
     partial: Option<Vec<Resource>>,
+    /// Whether those of earlier processes were looked for.
+    tidied: bool,
     growing: Option<Growing>,
 }
 
@@ -162,6 +112,7 @@ impl<L: TreeStore> Integrator<L> {
             origin: settings.origin,
             holder: settings.holder,
             partial: settings.remove_partial.then(Vec::new),
+            tidied: false,
             growing: None,
         }
     }
@@ -204,12 +155,27 @@ impl<L: TreeStore> Integrator<L> {
         Ok(step)
     }
 
-    /// Reads the right edge and holds what is stored in three places against each other.
-    async fn resume(&mut self) -> Result<Growing, Error> {
-        let tree = self.tree_store.tree().await?;
+    /// Reads the right edge and holds what is stored in three places against each other. A process that was stopped
+    /// in between compares an old row with newer files: what contradicts a row that has grown since is read again.
+    async fn resume(&self) -> Result<Growing, Error> {
+        for _ in 0..READS {
+            let tree = self.tree_store.tree().await?;
+            match self.resume_from(&tree).await {
+                Err(error) if error.is_contradiction() && self.has_grown(&tree).await? => {}
+                resumed => return resumed,
+            }
+        }
+        Err(Error::Store(store::Error::conflict(store::Subject::Tree)))
+    }
+
+    async fn has_grown(&self, tree: &TreeRow) -> Result<bool, Error> {
+        Ok(self.tree_store.tree().await?.size > tree.size)
+    }
+
+    async fn resume_from(&self, tree: &TreeRow) -> Result<Growing, Error> {
         if !tree.origin.is_empty() && tree.origin != self.origin {
             return Err(Error::Origin {
-                ours: tree.origin,
+                ours: tree.origin.clone(),
                 configured: self.origin.clone(),
             });
         }
@@ -223,12 +189,14 @@ impl<L: TreeStore> Integrator<L> {
                 known: size,
             });
         }
-        let builder = match self.edge(&tree).await {
+        let builder = match self.edge(tree).await {
             Ok(builder) => builder,
             // A tile that was lost is written again from the leaves, if they give the same root; not
             // from leaves without bodies, which would give wrong tiles for ever.
-            Err(Error::Tiles(error)) if error.is_missing() && tree.pruned == 0 => {
-                self.rebuild(&tree).await?
+            Err(Error::Tiles(error))
+                if error.is_missing() && tree.pruned == 0 && !self.has_grown(tree).await? =>
+            {
+                self.rebuild(tree).await?
             }
             Err(error) => return Err(error),
         };
@@ -252,7 +220,7 @@ impl<L: TreeStore> Integrator<L> {
             bundle: bundle.into_iter().map(|leaf| leaf.body).collect(),
             published: published.map_or(0, |checkpoint| checkpoint.size as i64),
             cosignatures: String::new(),
-            tree,
+            tree: tree.clone(),
         })
     }
 
@@ -437,11 +405,7 @@ impl<L: TreeStore> Integrator<L> {
         files.extend(tiles.map(|(tile, bytes)| (Resource::Tile(tile), bytes)));
         let resources: Vec<Resource> = files.iter().map(|(resource, _)| *resource).collect();
         self.tiles.write(files).await?;
-        let partial = |resource: &Resource| match resource {
-            Resource::Tile(tile) => !tile.is_full(),
-            Resource::Entries { width, .. } => *width != tile::WIDTH,
-        };
-        written.partial = resources.into_iter().filter(partial).collect();
+        written.partial = resources.into_iter().filter(partial::is_partial).collect();
         Ok(written)
     }
 
@@ -524,7 +488,7 @@ impl<L: TreeStore> Integrator<L> {
 
     /// Replaces what is published by something newer, or by the same with more signatures of
     /// witnesses, and by nothing else.
-    async fn show(&self, row: &CheckpointRow) -> Result<(), Error> {
+    pub(crate) async fn show(&self, row: &CheckpointRow) -> Result<(), Error> {
         let old = self.storage.checkpoint().await?;
         let note = row.signed();
         if let Some(present) = &old {
@@ -533,6 +497,12 @@ impl<L: TreeStore> Integrator<L> {
             }
             let there = self.read(present)?;
             if there.size > row.size as u64 {
+                // Another replica went on since the row was read; or else nobody here knows that much.
+                let last = self.tree_store.last_checkpoint().await?;
+                if last.is_some_and(|last| last.size as u64 >= there.size) {
+                    let other = store::Error::conflict(store::Subject::Tree);
+                    return Err(Error::Store(other));
+                }
                 return Err(Error::Behind {
                     published: there.size,
                     known: row.size as u64,
@@ -554,13 +524,10 @@ impl<L: TreeStore> Integrator<L> {
         let Some(partial) = &mut self.partial else {
             return;
         };
-        let covered = |resource: &Resource| {
-            let (level, index) = match resource {
-                Resource::Tile(tile) => (tile.level, tile.index),
-                Resource::Entries { index, .. } => (0, *index),
-            };
-            (published as u64) >> (8 * (u32::from(level) + 1)) > index
-        };
+        if !std::mem::replace(&mut self.tidied, true) {
+            tokio::spawn(partial::remove_all(self.storage.clone(), published as u64));
+        }
+        let covered = |resource: &Resource| partial::is_covered(resource, published as u64);
         let (gone, stay) = std::mem::take(partial).into_iter().partition(covered);
         *partial = stay;
         let gone: Vec<Resource> = gone;

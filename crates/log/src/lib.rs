@@ -10,6 +10,7 @@ mod integrator;
 pub mod kept;
 mod leaf;
 mod open;
+mod partial;
 mod probe;
 mod proofs;
 mod prune;

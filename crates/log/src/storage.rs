@@ -8,6 +8,8 @@ use std::str::FromStr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures_util::StreamExt as _;
+use futures_util::stream::BoxStream;
 use object_store::aws::{AmazonS3Builder, AmazonS3ConfigKey};
 use object_store::azure::{AzureConfigKey, MicrosoftAzureBuilder};
 use object_store::gcp::{GoogleCloudStorageBuilder, GoogleConfigKey};
@@ -153,6 +155,24 @@ impl Storage {
             }) => Ok(None),
             Err(error) => Err(error),
         }
+    }
+
+    /// The names of all files below a directory, as they come.
+    pub fn files(&self, directory: &str) -> BoxStream<'static, Result<String, Error>> {
+        use futures_util::TryStreamExt as _;
+        let below = self.prefix.clone();
+        let listed = self.store.list(Some(&self.at(directory)));
+        let named = listed.try_filter_map(move |meta| {
+            let parts = meta.location.prefix_match(&below);
+            let name = parts.map(|parts| {
+                let parts: Vec<_> = parts.map(|part| part.as_ref().to_owned()).collect();
+                parts.join("/")
+            });
+            std::future::ready(Ok(name))
+        });
+        named
+            .map_err(|source| unavailable("list", "tile", Some(source)))
+            .boxed()
     }
 
     /// The last parts of the names below a directory.

@@ -1,7 +1,8 @@
 //! What must be refused, and what must not.
 
-use object_store::ObjectStoreExt as _;
+use futures_util::TryStreamExt as _;
 use object_store::path::Path;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 
 use super::trouble::Trouble;
 use super::world::{World, run};
@@ -205,4 +206,61 @@ async fn a_checkpoint_of_a_revoked_key_is_not_published() {
         "{refused}"
     );
     assert_eq!(world.published().await, before);
+}
+
+#[tokio::test]
+async fn case_a8_a_replica_that_was_stopped_does_not_take_the_database_for_an_old_one() {
+    let world = World::new().await;
+    let mut one = world.integrator("one", &calm());
+    world.sign(300).await;
+    run(&mut one).await.unwrap();
+    let old = world.store.tree().await.unwrap();
+    let shown = world.store.last_checkpoint().await.unwrap().unwrap();
+    world.sign(400).await;
+    run(&mut one).await.unwrap();
+    // It read the tree and was stopped; meanwhile the other one went on.
+    let trouble = calm();
+    let mut two = world.integrator("two", &trouble);
+    *trouble.old_tree.lock().unwrap() = Some(old.clone());
+    two.inspect().await.unwrap();
+    // The same where no checkpoint tells: tiles that are missing for the old row are not made anew.
+    let published = Path::from("prefix/checkpoint");
+    world.objects.delete(&published).await.unwrap();
+    *trouble.old_tree.lock().unwrap() = Some(old);
+    two.inspect().await.unwrap();
+    run(&mut one).await.unwrap();
+    // A checkpoint that was read before another one was published is not shown, and nobody is alarmed.
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let error = two.show(&shown).await.unwrap_err();
+    assert!(!error.is_fatal(), "{error}");
+    world.holds().await;
+}
+
+#[tokio::test]
+async fn case_a9_partial_tiles_of_an_earlier_process_go() {
+    let world = World::new().await;
+    for _ in 0..6 {
+        world.sign(50).await;
+        // Each step is a process of its own, which remembers nothing of those before.
+        run(&mut world.integrator("one", &calm())).await.unwrap();
+    }
+    world.sign(1).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let covered = |path: &Path| {
+        let path = path.as_ref();
+        path.contains("tile/0/000.p/") || path.contains("tile/entries/000.p/")
+    };
+    let end = std::time::Instant::now() + std::time::Duration::from_secs(30);
+    loop {
+        let all: Vec<_> = world.objects.list(None).try_collect().await.unwrap();
+        let all: Vec<Path> = all.into_iter().map(|meta| meta.location).collect();
+        if !all.iter().any(covered) {
+            let partial = |path: &&Path| path.as_ref().contains(".p/");
+            assert!(all.iter().any(|path| partial(&path)), "others stay");
+            break;
+        }
+        assert!(std::time::Instant::now() < end, "{all:?}");
+        tokio::task::yield_now().await;
+    }
+    world.holds().await;
 }

@@ -31,6 +31,8 @@ pub struct Trouble {
     faults: Mutex<Vec<(usize, Fault)>>,
     removals: AtomicUsize,
     removal: Option<(usize, Fault)>,
+    /// What the next read of the tree gives: as if the process was stopped right after it.
+    pub old_tree: Mutex<Option<TreeRow>>,
 }
 
 impl Trouble {
@@ -96,6 +98,9 @@ impl TreeStore for Troubled {
     }
 
     async fn tree(&self) -> Result<TreeRow, Error> {
+        if let Some(old) = self.trouble.old_tree.lock().unwrap().take() {
+            return Ok(old);
+        }
         self.store.tree().await
     }
 

@@ -65,6 +65,8 @@ pub struct World {
     /// Signs records.
     pub signer: String,
     count: std::cell::Cell<usize>,
+    /// Whether its integrators leave partial tiles alone.
+    pub keeps_partial: std::cell::Cell<bool>,
     _directory: tempfile::TempDir,
 }
 
@@ -87,6 +89,7 @@ impl World {
             }),
             signer: template.signer.clone(),
             count: std::cell::Cell::new(0),
+            keeps_partial: std::cell::Cell::new(false),
             _directory: directory,
         }
     }
@@ -111,7 +114,7 @@ impl World {
         let settings = Settings {
             origin: ORIGIN.to_owned(),
             holder: holder.to_owned(),
-            remove_partial: true,
+            remove_partial: !self.keeps_partial.get(),
         };
         let tiles = Tiles::new(self.storage(trouble));
         Integrator::new(tree_store, tiles, self.key.clone(), env, settings)
