@@ -8,6 +8,7 @@ mod gap;
 mod group;
 mod integrator;
 pub mod kept;
+mod late;
 mod leaf;
 mod open;
 mod partial;

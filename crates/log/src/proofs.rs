@@ -17,6 +17,8 @@ use store::{CheckpointRow, LeafRow, Store};
 use trust::log_acts::CorrectedTimes;
 use trust::log_clock::SKEW;
 
+const NOT_IN_TIME: &str = "no checkpoint covered the leaf in time";
+
 /// Checkpoints that are looked at for one with enough witnesses; at two a second, half a minute.
 const LOOKED_AT: i64 = 64;
 
@@ -105,16 +107,19 @@ impl Proofs {
         Ok(self.tiles.get(resource).await?)
     }
 
-    /// Waits until a checkpoint covers the leaf; false if that took too long.
-    pub async fn covered(&self, index: i64, deadline: Instant) -> bool {
+    /// Waits until a checkpoint covers the leaf; the reason if it did not come in time, or cannot come for now.
+    pub async fn covered(&self, index: i64, deadline: Instant) -> Result<(), Arc<str>> {
         let mut published = self.published.clone();
         let covers = |published: &Published| {
             let row = published.checkpoint.as_ref();
             row.is_some_and(|row| row.size > index)
         };
-        let waiting = published.wait_for(covers);
-        let outcome = tokio::time::timeout_at(deadline.into(), waiting).await;
-        outcome.is_ok_and(|found| found.is_ok())
+        let waiting = published.wait_for(|it| covers(it) || it.late.is_some());
+        match tokio::time::timeout_at(deadline.into(), waiting).await {
+            Ok(Ok(now)) if covers(&now) => Ok(()),
+            Ok(Ok(now)) => Err(now.late.clone().unwrap_or_else(|| NOT_IN_TIME.into())),
+            Ok(Err(_)) | Err(_) => Err(NOT_IN_TIME.into()),
+        }
     }
 
     /// The receipt of a leaf under the first checkpoint that covered it; but where a quorum of

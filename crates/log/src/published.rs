@@ -18,6 +18,8 @@ pub struct Published {
     /// Why the log is halted, if a person has to look. While it does nothing is signed: what
     /// cannot be logged must not leave.
     pub refused: Option<Arc<str>>,
+    /// Why leaves wait for a checkpoint longer than they should. They are signed meanwhile.
+    pub late: Option<Arc<str>>,
     /// Whether leaves that were published or answered are missing from the database. While they are,
     /// nothing is said about signatures.
     pub incomplete: bool,

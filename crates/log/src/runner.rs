@@ -12,6 +12,7 @@ use trust::tlog::policy::WitnessPolicy;
 
 use super::integrator::{self, Integrator, Step};
 use super::kept;
+use super::late::Late;
 use super::proofs::is_witnessed;
 use super::published::Published;
 use super::witnesses::{Waits, Witnesses};
@@ -79,6 +80,7 @@ impl LogRunner {
         let news = self.witnesses.news();
         let mut integrates = false;
         let mut trouble = Trouble::default();
+        let mut late = Late::default();
         let mut forgot = Instant::now();
         let mut indexed = Instant::now();
         loop {
@@ -146,9 +148,11 @@ impl LogRunner {
             } else if self.refused.is_none() && trouble.is_over() {
                 tracing::info!("the log is integrated again");
             }
+            late.came_to(step.as_ref().err().map(|error| error_chain(error)));
             let stopped = self.waits.meanwhile(&findings.borrow());
             self.publish(self.refused.clone().or(stopped), integrates)
                 .await;
+            self.look_for_late(&mut late).await;
             // Whatever became of the tree; but one replica is enough.
             if !matches!(step, Ok(Step::Elsewhere)) && self.index(&mut indexed).await {
                 pause = Duration::ZERO;
@@ -250,6 +254,19 @@ impl LogRunner {
                 published.checkpoint = last.map(Arc::new);
             }
             stopped || news || cosigned
+        });
+    }
+
+    async fn look_for_late(&self, late: &mut Late) {
+        let Ok(head) = self.store.log_size().await else {
+            return;
+        };
+        self.published.send_if_modified(|published| {
+            let covered = published.checkpoint.as_ref().map(|row| row.size);
+            let why = late.look(head, covered, self.interval, Instant::now());
+            let changed = published.late.is_some() != why.is_some();
+            published.late = why;
+            changed
         });
     }
 

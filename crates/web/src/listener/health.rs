@@ -88,6 +88,8 @@ struct Log {
     witnessed: Option<bool>,
     /// Why the log is halted, and nothing is signed.
     refused: Option<String>,
+    /// Why leaves wait for a checkpoint; signing goes on without receipts.
+    late: Option<String>,
 }
 
 /// The process runs and its executor turns.
@@ -219,7 +221,8 @@ async fn readiness(state: &SharedState) -> Readiness {
                 refused: snapshot.refused.len(),
             },
             log: Log {
-                ok: goes_on,
+                ok: goes_on && published.late.is_none(),
+                late: published.late.as_deref().map(str::to_owned),
                 size: published.checkpoint.map_or(0, |row| row.size),
                 witnessed: published.witnessed,
                 refused: published.refused.map(|why| why.to_string()),

@@ -47,6 +47,9 @@ pub struct SignAnswer {
     /// in time; fetch `/v1/receipts/{log_index}` later.
     #[serde(skip_serializing_if = "Option::is_none")]
     receipt: Option<String>,
+    /// With `receipt=wait` and without a receipt: why there is none yet. The signature is in the log.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    receipt_unavailable: Option<String>,
 }
 
 /// Parameters of a request to sign.
@@ -103,27 +106,31 @@ pub async fn handle(
     let index = done.index;
     let mut answer = SignAnswer::from(done);
     if wanted.receipt.is_some() {
-        answer.receipt = receipt_in_time(&state, index, context.deadline).await;
+        match receipt_in_time(&state, index, context.deadline).await {
+            Ok(receipt) => answer.receipt = Some(receipt),
+            Err(why) => answer.receipt_unavailable = Some(why),
+        }
     }
     json(&answer)
 }
 
 /// The signature is out already, so a receipt that does not come in time takes nothing away.
-async fn receipt_in_time(state: &ServerState, index: i64, deadline: Instant) -> Option<String> {
+async fn receipt_in_time(
+    state: &ServerState,
+    index: i64,
+    deadline: Instant,
+) -> Result<String, String> {
     let deadline = deadline.checked_sub(MARGIN).unwrap_or(deadline);
-    if !state
-        .services
-        .transparency_log
-        .covered(index, deadline)
-        .await
-    {
-        return None;
-    }
-    match state.services.transparency_log.receipt(index).await {
-        Ok(receipt) => Some(receipt?.proof.to_string()),
+    let log = &state.services.transparency_log;
+    let covered = log.covered(index, deadline).await;
+    covered.map_err(|why| why.to_string())?;
+    let later = "the receipt could not be read; fetch it later";
+    match log.receipt(index).await {
+        Ok(Some(receipt)) => Ok(receipt.proof.to_string()),
+        Ok(None) => Err(later.to_owned()),
         Err(error) => {
             tracing::warn!(index, error = trust::error_chain(&error), "no receipt");
-            None
+            Err(later.to_owned())
         }
     }
 }
@@ -157,6 +164,7 @@ impl From<Signed> for SignAnswer {
             salt: trust::base64url::encode(&signed.salt),
             time: signed.time,
             receipt: None,
+            receipt_unavailable: None,
         }
     }
 }
