@@ -12,6 +12,7 @@ use keyring::keys::{self, Keys, Settings, Snapshot};
 use log::{Event, Log};
 use store::{Change, Store};
 use token::Executor;
+use trust::Kid;
 use trust::actor::Actor;
 use trust::tlog::note::VerifierKey;
 use verify::output::{Code, Failure};
@@ -92,13 +93,13 @@ impl CliContext {
     }
 
     /// Every key that the log ever had.
-    pub async fn verifier_keys(&self) -> Result<Vec<VerifierKey>, Failure> {
+    pub async fn verifier_keys(&self) -> Result<Vec<(Kid, VerifierKey)>, Failure> {
         let snapshot = self.snapshot().await?;
         let origin = self.config.log.origin(&self.config.service.issuer);
         let ring = snapshot.rings.get(trust::LOG_RING);
         let keys = ring.into_iter().flat_map(|ring| &ring.keys);
-        keys.map(|key| VerifierKey::for_log(&origin, &key.public))
-            .collect::<Result<_, _>>()
+        keys.map(|key| Ok((key.kid.clone(), VerifierKey::for_log(&origin, &key.public)?)))
+            .collect::<Result<_, trust::tlog::note::KeyError>>()
             .context("the log's keys")
             .map_err(Failure::from)
     }

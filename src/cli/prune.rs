@@ -27,6 +27,7 @@ pub async fn run(
     let open = CliContext::new(path, world).await?;
     let now = world.env.now();
     let keys = open.verifier_keys().await?;
+    let keys = keys.into_iter().map(|(_, key)| key).collect();
     let pruner = Pruner::open(
         &open.config.log,
         |name| variable(world, name),

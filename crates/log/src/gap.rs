@@ -8,8 +8,9 @@ use std::collections::BTreeSet;
 
 use trust::Kid;
 use trust::leaf::{ActKind, Leaf};
+use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::Note;
-use trust::tlog::tile::{self, Resource, decode_bundle};
+use trust::tlog::tile::{self, Resource, TileId, decode_bundle};
 
 use super::tiles::{self, Tiles};
 use store::Store;
@@ -59,33 +60,93 @@ async fn bundle(tiles: &Tiles, index: u64, width: u64) -> Result<Vec<u8>, tiles:
     Err(tiles::Error::Missing(exact.path()))
 }
 
-/// Keys that the missing leaves revoke. What cannot be read is left out: nothing is signed or said
-/// about signatures meanwhile, and this only takes a stolen key out of the key set.
+/// Keys that the missing leaves revoke, bundle by bundle. What cannot be read is left out: nothing is signed or said about
+/// signatures meanwhile, and this only takes a stolen key out of the key set.
 pub async fn revoked(store: &Store, tiles: &Tiles) -> BTreeSet<Kid> {
-    let missing = async {
-        let note = tiles.storage().checkpoint().await.ok()??;
-        let note = Note::parse(&note.bytes).ok()?;
-        let size = note.text.lines().nth(1)?.parse().ok()?;
-        let head = store.log_size().await.ok()?.unsigned_abs();
-        match published(tiles, head, size, size).await {
-            Ok(bodies) => Some(bodies),
+    let mut revoked = BTreeSet::new();
+    let Some((mut at, size)) = range(store, tiles).await else {
+        return revoked;
+    };
+    let width = u64::from(tile::WIDTH);
+    while at < size {
+        let to = size.min((at / width + 1) * width);
+        match published(tiles, at, to, size).await {
+            Ok(bodies) => revoked.extend(bodies.iter().filter_map(|body| revokes(body))),
             Err(error) => {
                 let error = trust::error_chain(&error);
-                tracing::error!(error, "the missing leaves cannot be read");
-                None
+                tracing::error!(leaf = at, error, "missing leaves cannot be read");
             }
         }
-    };
-    let revokes = |body: &Vec<u8>| match Leaf::parse(body) {
+        at = to;
+    }
+    revoked
+}
+
+/// What is published and not in the database; the note is not verified.
+async fn range(store: &Store, tiles: &Tiles) -> Option<(u64, u64)> {
+    let note = tiles.storage().checkpoint().await.ok()??;
+    let note = Note::parse(&note.bytes).ok()?;
+    let size = note.text.lines().nth(1)?.parse().ok()?;
+    let head = store.log_size().await.ok()?.unsigned_abs();
+    Some((head, size))
+}
+
+fn revokes(body: &[u8]) -> Option<Kid> {
+    match Leaf::parse(body) {
         Ok(Leaf::Act(act)) if act.kind == ActKind::Key && act.action == "revoke" => {
-            act.previous_kid.or(act.kid)
+            act.previous_kid
         }
         _ => None,
-    };
-    missing
-        .await
-        .unwrap_or_default()
-        .iter()
-        .filter_map(revokes)
-        .collect()
+    }
+}
+
+/// Leaves that were written to the storage and not under a published checkpoint any more: of an integrator that died in
+/// between. Each with its index; only what its tile confirms.
+pub async fn beyond(tiles: &Tiles, size: u64) -> Result<Vec<(u64, Vec<u8>)>, tiles::Error> {
+    let width = u64::from(tile::WIDTH);
+    let mut found = Vec::new();
+    let mut index = size / width;
+    loop {
+        let full = Resource::Entries {
+            index,
+            width: tile::WIDTH,
+        };
+        let names = tiles.storage().names(&format!("{}.p", full.path())).await?;
+        let partial = names.iter().filter_map(|name| name.parse::<u16>().ok());
+        let mut widths: Vec<u16> = partial.collect();
+        widths.push(tile::WIDTH);
+        widths.sort_unstable();
+        let mut widest = 0;
+        for width in widths.into_iter().rev() {
+            let (bundle, hashes) = (
+                tiles.get(Resource::Entries { index, width }).await?,
+                tiles
+                    .get(Resource::Tile(TileId {
+                        level: 0,
+                        index,
+                        width,
+                    }))
+                    .await?,
+            );
+            let (Some(bundle), Some(hashes)) = (bundle, hashes) else {
+                continue;
+            };
+            let bodies = decode_bundle(&bundle);
+            let bodies = bodies.map_err(|e| tiles::Error::Garbled(e.to_string()))?;
+            let fit = bodies.iter().flat_map(|body| *leaf_hash(body).as_bytes());
+            if !fit.eq(hashes.iter().copied()) {
+                let what = format!("the bundle at leaf {} is not of its tile", index * 256);
+                return Err(tiles::Error::Garbled(what));
+            }
+            let of = (index * u64::from(tile::WIDTH)..).zip(bodies);
+            let new = of.filter(|(at, _)| *at >= size);
+            found.extend(new.map(|(at, body)| (at, body.to_vec())));
+            widest = width;
+            break;
+        }
+        if widest < tile::WIDTH {
+            return Ok(found);
+        }
+        index += 1;
+    }
 }

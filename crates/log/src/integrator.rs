@@ -210,7 +210,7 @@ impl<L: TreeStore> Integrator<L> {
         }
         self.beyond(size).await?;
         let word = self.tree_store.database().await?;
-        if !same_database::is_the_same(&self.storage, &word).await? {
+        if !same_database::stays_the_same(&self.storage, &word).await? {
             return Err(Error::OtherDatabase);
         }
         let first = tree.size - tree.size % i64::from(tile::WIDTH);

@@ -3,8 +3,9 @@
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::Path;
+use std::time::Duration;
 
-use store::KeptLeaf;
+use store::{KeptLeaf, Store};
 
 /// For a file or `GET /log/kept`.
 pub fn write(leaves: &[KeptLeaf]) -> String {
@@ -24,6 +25,29 @@ pub fn read(text: &str) -> Result<Vec<(u64, Vec<u8>)>, usize> {
     lines
         .map(|(number, line)| leaf(line).ok_or(number))
         .collect()
+}
+
+/// All that a process keeps, into a file; whether that succeeded, or there was nothing.
+pub(crate) fn save_all(store: &Store, directory: &Path, instance: &str) -> bool {
+    let saved = save(directory, instance, &store.kept());
+    if let Err(error) = &saved {
+        let directory = directory.display().to_string();
+        tracing::error!(
+            directory,
+            error = %error,
+            "the kept leaves were not written; take them from /log/kept of the operations listener"
+        );
+    }
+    saved.is_ok()
+}
+
+/// At the end of a process: what no published checkpoint covers, if the database is gone or was replaced.
+pub async fn save_at_the_end(store: &Store, directory: &Path, instance: &str) {
+    let look = tokio::time::timeout(Duration::from_secs(2), store.look());
+    let away = !matches!(look.await, Ok(Ok(_)));
+    if away || store.halted().is_some_and(|halted| halted.incomplete) {
+        save_all(store, directory, instance);
+    }
 }
 
 /// Into a file of this process's own. Nothing is written where nothing is kept.

@@ -93,7 +93,17 @@ pub async fn open(
                     published.revoked = Arc::new(revoked);
                 });
             }
-            false => tracing::warn!(error = why, "integration of the log failed; retrying"),
+            false => {
+                tracing::warn!(error = why, "integration of the log failed; retrying");
+                // Where a fail-over can happen it is not known yet that none did.
+                let known = store.look().await.map(|(_, word)| word);
+                if !known.is_ok_and(|word| word.is_empty()) {
+                    refused = Some(Arc::from(format!(
+                        "it is not known yet whether the database is the one that the log was written with: {why}"
+                    )));
+                    published.send_modify(|published| published.refused = refused.clone());
+                }
+            }
         }
     }
     let runner = LogRunner {
@@ -111,7 +121,7 @@ pub async fn open(
         instance: instance.to_owned(),
         refused,
         incomplete,
-        saved: false,
+        saved: 0,
     };
     Ok((proofs, runner))
 }

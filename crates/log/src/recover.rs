@@ -12,7 +12,7 @@ use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::Builder;
-use trust::{Sha256Digest, Time};
+use trust::{Kid, Sha256Digest, Time};
 
 use super::leaf::Event;
 use super::settings::Settings;
@@ -20,7 +20,7 @@ use super::storage::{self, Storage};
 use super::tiles::{self, Tiles};
 use super::tree_store::INTEGRATOR;
 use super::{gap, same_database};
-use store::{KeyEffect, LostLeaf, Store, TreeRow};
+use store::{CheckpointRow, KeyEffect, LostLeaf, Store, TreeRow};
 
 /// Leaves of one transaction.
 const PAGE: u64 = 2_048;
@@ -51,19 +51,35 @@ pub enum Error {
     #[error("two files of kept leaves disagree about leaf {0}")]
     KeptDisagree(u64),
     #[error(
-        "leaves {0} to {1} were answered and are nowhere: give the replicas' files of kept leaves (--kept), or accept the loss (--lose {0}-{1})"
+        "leaves were answered and are nowhere: give the replicas' files of kept leaves (--kept), all of them, or accept the loss ({})", ranges(.0)
     )]
-    Lost(u64, u64),
-    #[error("--lose {asked}: the range that is nowhere begins at leaf {first}{last}")]
-    WrongRange {
-        asked: String,
-        first: u64,
-        last: String,
-    },
+    Lost(Vec<Range>),
+    #[error("--lose {}-{}: some of these leaves are there, or do not follow what is there", .0.0, .0.1)]
+    WrongRange(Range),
+    #[error("the clock of this machine is wrong, or a leaf lies ahead of it: {0}")]
+    Clock(std::sync::Arc<str>),
     #[error("leaf {index} cannot be put back: {why}")]
     Unreadable { index: u64, why: String },
     #[error("a replica runs and integrates: stop all replicas first")]
     Running,
+}
+
+/// The first and the last of some leaves.
+pub type Range = (u64, u64);
+
+fn ranges(all: &[Range]) -> String {
+    let each = all
+        .iter()
+        .map(|(first, last)| format!("--lose {first}-{last}"));
+    each.collect::<Vec<_>>().join(" ")
+}
+
+/// What stands behind the published leaves, in order and without a hole.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Piece {
+    Kept(Vec<Vec<u8>>),
+    /// Places that leaves take which say that what stood there is lost.
+    Lost(Range),
 }
 
 /// What is missing, and where it is.
@@ -73,14 +89,8 @@ pub struct Plan {
     pub known: u64,
     /// Leaves under the published checkpoint.
     pub published: u64,
-    /// Leaves that come from the bundles: from `known` to here.
-    pub from_bundles: u64,
-    /// Beyond, what replicas kept, without a hole.
-    pub kept: Vec<Vec<u8>>,
-    /// Places that leaves take which say that what stood there is lost.
-    pub lost: Option<(u64, u64)>,
-    /// Kept leaves behind that hole.
-    pub behind: Vec<Vec<u8>>,
+    /// Beyond both, what replicas kept or an integrator wrote before it died.
+    pub tail: Vec<Piece>,
     /// Whether the log is known to be written with another database.
     pub other_database: bool,
 }
@@ -92,9 +102,72 @@ impl Plan {
 
     /// Of the log afterwards.
     pub fn size(&self) -> u64 {
-        let lost = self.lost.map_or(0, |(first, last)| last - first + 1);
-        let kept = self.kept.len() + self.behind.len();
-        self.from_bundles.max(self.known) + kept as u64 + lost
+        self.published.max(self.known)
+            + self.kept()
+            + self.lost().map(|(a, b)| b - a + 1).sum::<u64>()
+    }
+
+    /// How many leaves come back from beyond what is published.
+    pub fn kept(&self) -> u64 {
+        let counts = self.tail.iter().map(|piece| match piece {
+            Piece::Kept(leaves) => leaves.len() as u64,
+            Piece::Lost(_) => 0,
+        });
+        counts.sum()
+    }
+
+    pub fn lost(&self) -> impl Iterator<Item = Range> {
+        self.tail.iter().filter_map(|piece| match piece {
+            Piece::Lost(range) => Some(*range),
+            Piece::Kept(_) => None,
+        })
+    }
+}
+
+/// The leaves from `from` on: those that are held, and between them what is given up.
+fn tail(from: u64, held: &BTreeMap<u64, &Vec<u8>>, lose: &[Range]) -> Result<Vec<Piece>, Error> {
+    let mut lose: Vec<Range> = lose.to_vec();
+    lose.sort_unstable();
+    let mut lose = lose.into_iter().peekable();
+    let (mut pieces, mut holes) = (Vec::new(), Vec::new());
+    let mut next = from;
+    let last = held.last_key_value().map(|(index, _)| *index);
+    loop {
+        let mut run = Vec::new();
+        while let Some(body) = held.get(&next) {
+            run.push((*body).clone());
+            next += 1;
+        }
+        if !run.is_empty() {
+            pieces.push(Piece::Kept(run));
+        }
+        let end = held.range(next..).next().map(|(index, _)| index - 1);
+        match (end, lose.peek().copied()) {
+            (_, Some((first, end_of))) if first == next => {
+                let fits = end_of >= first
+                    && end_of - first < MOST_LOST
+                    && end.is_none_or(|end| end == end_of);
+                if !fits {
+                    return Err(Error::WrongRange((first, end_of)));
+                }
+                lose.next();
+                pieces.push(Piece::Lost((first, end_of)));
+                next = end_of + 1;
+            }
+            (Some(end), _) => {
+                holes.push((next, end));
+                next = end + 1;
+            }
+            (None, Some(range)) => return Err(Error::WrongRange(range)),
+            (None, None) => break,
+        }
+        if last.is_none_or(|last| next > last) && lose.peek().is_none() {
+            break;
+        }
+    }
+    match holes.is_empty() {
+        true => Ok(pieces),
+        false => Err(Error::Lost(holes)),
     }
 }
 
@@ -110,7 +183,7 @@ pub struct Recovery {
     store: Store,
     storage: Storage,
     tiles: Tiles,
-    keys: Vec<VerifierKey>,
+    keys: Vec<(Kid, VerifierKey)>,
 }
 
 impl Recovery {
@@ -119,12 +192,12 @@ impl Recovery {
         settings: &Settings,
         variable: impl Fn(&str) -> Option<String>,
         store: Store,
-        keys: Vec<VerifierKey>,
+        keys: Vec<(Kid, VerifierKey)>,
     ) -> Result<Self, Error> {
         Ok(Self::new(Storage::open(settings, variable)?, store, keys))
     }
 
-    pub(super) fn new(storage: Storage, store: Store, keys: Vec<VerifierKey>) -> Self {
+    pub(super) fn new(storage: Storage, store: Store, keys: Vec<(Kid, VerifierKey)>) -> Self {
         Self {
             tiles: Tiles::new(storage.clone()),
             store,
@@ -135,11 +208,7 @@ impl Recovery {
 
     /// Finds what is missing; changes nothing. `kept` are the leaves of each file of a replica; `lose` is what
     /// a person gives up.
-    pub async fn plan(
-        &self,
-        kept: &[Vec<(u64, Vec<u8>)>],
-        lose: Option<(u64, u64)>,
-    ) -> Result<Plan, Error> {
+    pub async fn plan(&self, kept: &[Vec<(u64, Vec<u8>)>], lose: &[Range]) -> Result<Plan, Error> {
         let (_, word) = self.store.look().await?;
         let known = self.store.log_size().await?.unsigned_abs();
         let tree = self.store.tree().await?;
@@ -148,8 +217,9 @@ impl Recovery {
         if let Some(checkpoint) = &published {
             self.hold_against(&tree, known, checkpoint).await?;
         }
+        let beyond = gap::beyond(&self.tiles, size).await?;
         let mut held: BTreeMap<u64, &Vec<u8>> = BTreeMap::new();
-        for (index, body) in kept.iter().flatten() {
+        for (index, body) in kept.iter().flatten().chain(&beyond) {
             if *held.entry(*index).or_insert(body) != body {
                 return Err(Error::KeptDisagree(*index));
             }
@@ -158,52 +228,12 @@ impl Recovery {
         for (index, body) in held.range(..from) {
             self.hold_kept_against(*index, body, known, size).await?;
         }
-        let mut plan = Plan {
+        Ok(Plan {
             known,
             published: size,
-            from_bundles: size,
-            kept: Vec::new(),
-            lost: None,
-            behind: Vec::new(),
+            tail: tail(from, &held, lose)?,
             other_database: !same_database::is_the_same(&self.storage, &word).await?,
-        };
-        let mut next = from;
-        while let Some(body) = held.get(&next) {
-            plan.kept.push((*body).clone());
-            next += 1;
-        }
-        let behind: Vec<(u64, &Vec<u8>)> =
-            held.range(next..).map(|(at, body)| (*at, *body)).collect();
-        let hole = behind.first().map(|(index, _)| (next, index - 1));
-        plan.lost = match (hole, lose) {
-            (None, None) => None,
-            (Some((first, last)), None) => return Err(Error::Lost(first, last)),
-            (hole, Some((first, last))) => {
-                let fits = first == next
-                    && last >= first
-                    && last - first < MOST_LOST
-                    && hole.is_none_or(|(_, end)| end == last);
-                if !fits {
-                    return Err(Error::WrongRange {
-                        asked: format!("{first}-{last}"),
-                        first: next,
-                        last: hole.map_or(String::new(), |(_, end)| format!(" and ends at {end}")),
-                    });
-                }
-                Some((first, last))
-            }
-        };
-        if let (Some((_, last)), false) = (plan.lost, behind.is_empty()) {
-            let mut next = last + 1;
-            for (index, body) in behind {
-                if index != next {
-                    return Err(Error::Lost(next, index - 1));
-                }
-                plan.behind.push(body.clone());
-                next += 1;
-            }
-        }
-        Ok(plan)
+        })
     }
 
     async fn published(&self) -> Result<Option<Checkpoint>, Error> {
@@ -212,7 +242,8 @@ impl Recovery {
         };
         let not_ours = |error: &dyn std::fmt::Display| Error::NotOurs(error.to_string());
         let note = Note::parse(&present.bytes).map_err(|e| not_ours(&e))?;
-        let checkpoint = checkpoint::open(&note, &self.keys).map_err(|e| not_ours(&e))?;
+        let keys: Vec<VerifierKey> = self.keys.iter().map(|(_, key)| key.clone()).collect();
+        let checkpoint = checkpoint::open(&note, &keys).map_err(|e| not_ours(&e))?;
         Ok(Some(checkpoint))
     }
 
@@ -300,40 +331,47 @@ impl Recovery {
         &self,
         plan: &Plan,
         actor: &str,
-        now: Time,
+        clock: impl Fn() -> Time,
         progress: impl Fn(u64),
     ) -> Result<Recovered, Error> {
         let (_, word) = self.store.look().await?;
+        // Its own leaves have this machine's time.
+        if let Some(halted) = self.store.halted().filter(|halted| !halted.incomplete) {
+            return Err(Error::Clock(halted.why));
+        }
         let mut done = Recovered::default();
-        self.lease(now).await?;
         let mut at = plan.known;
-        while at < plan.from_bundles {
-            let to = plan.from_bundles.min(at + PAGE);
+        while at < plan.published {
+            self.lease(clock()).await?;
+            let to = plan.published.min(at + PAGE);
             let bodies = gap::published(&self.tiles, at, to, plan.published).await?;
             at = self.put_back(at, &bodies, &mut done).await?;
             progress(at);
-            self.lease(now).await?;
         }
+        at = at.max(plan.published);
+        for piece in &plan.tail {
+            match piece {
+                Piece::Kept(leaves) => {
+                    for page in leaves.chunks(PAGE as usize) {
+                        self.lease(clock()).await?;
+                        at = self.put_back(at, page, &mut done).await?;
+                        progress(at);
+                    }
+                }
+                Piece::Lost(range) => {
+                    self.lease(clock()).await?;
+                    at = self.say_lost(at, *range, actor, clock(), &mut done).await?;
+                }
+            }
+        }
+        self.lease(clock()).await?;
+        // Last: until then whoever starts finds that leaves are missing.
         self.swap(plan.published).await?;
-        at = at.max(plan.from_bundles);
-        for page in plan.kept.chunks(PAGE as usize) {
-            at = self.put_back(at, page, &mut done).await?;
-            progress(at);
-        }
-        if let Some((first, last)) = plan.lost {
-            at = self
-                .say_lost(at, (first, last), actor, now, &mut done)
-                .await?;
-        }
-        for page in plan.behind.chunks(PAGE as usize) {
-            at = self.put_back(at, page, &mut done).await?;
-            progress(at);
-        }
         let why = format!("{} leaves put back", done.leaves);
         let event = Event {
             leaves: (at > plan.known).then(|| (plan.known, at - 1)),
             reason: Some(&why),
-            ..Event::new(ActKind::Admin, "recover", actor, now)
+            ..Event::new(ActKind::Admin, "recover", actor, clock())
         };
         self.store.commit_recovery(&event.leaf()).await?;
         same_database::adopt(&self.storage, &word).await?;
@@ -403,10 +441,49 @@ impl Recovery {
             origin,
             ..tree.clone()
         };
-        match self.store.swap_tree(&tree, &new).await? {
-            true => Ok(()),
-            false => Err(Error::Running),
+        if !self.store.swap_tree(&tree, &new).await? {
+            return Err(Error::Running);
         }
+        // Witnesses are shown it first at the next start: they know it.
+        match self.checkpoint_row(&new).await? {
+            Some(row) => Ok(self.store.put_back_checkpoint(&row).await?),
+            None => Ok(()),
+        }
+    }
+
+    /// The published checkpoint as the row that it had; the instant of its signature is not in it.
+    async fn checkpoint_row(&self, tree: &TreeRow) -> Result<Option<CheckpointRow>, Error> {
+        let Some(present) = self.storage.checkpoint().await? else {
+            return Ok(None);
+        };
+        let not_ours = |error: &dyn std::fmt::Display| Error::NotOurs(error.to_string());
+        let note = Note::parse(&present.bytes).map_err(|e| not_ours(&e))?;
+        let mut signed_by = self
+            .keys
+            .iter()
+            .filter(|(_, key)| checkpoint::open(&note, std::slice::from_ref(key)).is_ok());
+        let Some((kid, key)) = signed_by.next() else {
+            return Ok(None);
+        };
+        let (own, others): (Vec<_>, Vec<_>) = note
+            .signatures
+            .iter()
+            .cloned()
+            .partition(|line| line.name == key.name() && line.id == key.id());
+        let own = Note {
+            text: note.text.clone(),
+            signatures: own,
+        };
+        let row = CheckpointRow {
+            size: tree.size,
+            root: tree.root,
+            time: tree.clock,
+            clock: tree.clock,
+            kid: kid.clone(),
+            note: own.to_string(),
+            cosignatures: others.iter().map(ToString::to_string).collect(),
+        };
+        Ok((row.signed().as_bytes() == present.bytes).then_some(row))
     }
 
     async fn say_lost(
@@ -500,7 +577,7 @@ fn effect(act: &ActLeaf) -> Option<KeyEffect> {
     if act.kind != ActKind::Key {
         return None;
     }
-    let text = |kid: &Option<trust::Kid>| kid.as_ref().map(|kid| kid.as_str().to_owned());
+    let text = |kid: &Option<Kid>| kid.as_ref().map(|kid| kid.as_str().to_owned());
     let ring = act.ring.clone()?;
     match act.action.as_str() {
         "rotate" | "roll-back" => Some(KeyEffect::Switched {

@@ -60,7 +60,7 @@ pub struct LogRunner {
     pub refused: Option<Arc<str>>,
     /// Whether it is halted because leaves are missing from the database.
     pub incomplete: bool,
-    pub saved: bool,
+    pub saved: usize,
 }
 
 impl LogRunner {
@@ -179,19 +179,14 @@ impl LogRunner {
         }
     }
 
-    /// What was answered and is not published, once when leaves turn out to be missing.
+    /// What was answered and is not published, when leaves turn out to be missing, and again when there are others.
     fn save_kept(&mut self) {
-        if std::mem::replace(&mut self.saved, self.incomplete) || !self.incomplete {
-            return;
-        }
-        let leaves = self.store.kept();
-        if let Err(error) = kept::save(&self.kept, &self.instance, &leaves) {
-            let directory = self.kept.display().to_string();
-            tracing::error!(
-                directory,
-                error = %error,
-                "the kept leaves were not written; take them from /log/kept of the operations listener"
-            );
+        let (count, _) = self.store.kept_count();
+        if self.incomplete
+            && count != self.saved
+            && kept::save_all(&self.store, &self.kept, &self.instance)
+        {
+            self.saved = count;
         }
     }
 
@@ -315,7 +310,13 @@ impl LogRunner {
         let Ok(tree) = self.store.tree().await else {
             return;
         };
-        let silent = now.millis() - tree.clock.millis();
+        // A clock that ran ahead and was corrected stays in the tree: then the last checkpoint tells.
+        let checkpoint = self.published.borrow().checkpoint.clone();
+        let last = match (tree.clock > now, checkpoint) {
+            (true, Some(row)) => row.time,
+            _ => tree.clock,
+        };
+        let silent = now.millis() - last.millis();
         if tree.size == 0 || silent < i64::try_from(self.heartbeat.as_millis()).unwrap_or(i64::MAX)
         {
             return;

@@ -2,22 +2,32 @@
 //! a restore finds out, and not only those that were running (case L1).
 
 use trust::Sha256Digest;
+use trust::tlog::note::Note;
 
 use super::settings::Settings;
 use super::storage::{self, Storage};
 use store::Store;
 
-/// Whether the log was written with this database; the first to ask says so. `word` is what the database is known by,
-/// empty where its engine has no such word.
+/// Whether the log was written with this database, as far as somebody has said so. `word` is what the database is known
+/// by, empty where its engine has no such word.
 pub async fn is_the_same(storage: &Storage, word: &str) -> Result<bool, storage::Error> {
     if word.is_empty() {
         return Ok(true);
     }
     let hash = Sha256Digest::of(word.as_bytes()).to_string();
-    match storage.database().await? {
-        Some(present) => Ok(present.bytes == hash.as_bytes()),
-        None => storage.put_database(None, &hash).await.map(|()| true),
+    let there = storage.database().await?;
+    Ok(there.is_none_or(|present| present.bytes == hash.as_bytes()))
+}
+
+/// The same; the first that writes the log says which database it is.
+pub async fn stays_the_same(storage: &Storage, word: &str) -> Result<bool, storage::Error> {
+    if word.is_empty() {
+        return Ok(true);
     }
+    if storage.database().await?.is_none() {
+        adopt(storage, word).await?;
+    }
+    is_the_same(storage, word).await
 }
 
 /// From now on the log is written with this database.
@@ -38,12 +48,15 @@ pub async fn confirm(
     store: &Store,
 ) -> Result<(), store::Error> {
     let (_, word) = store.look().await?;
-    if word.is_empty() {
-        return Ok(());
-    }
+    let size = store.log_size().await?;
     let same = async {
         let storage = Storage::open(settings, variable)?;
-        is_the_same(&storage, &word).await
+        // Not verified: whoever forges it stops commands, and could delete it as well.
+        let note = storage.checkpoint().await?;
+        let note = note.and_then(|note| Note::parse(&note.bytes).ok());
+        let published = note.and_then(|note| note.text.lines().nth(1)?.parse::<i64>().ok());
+        let whole = published.is_none_or(|published| published <= size);
+        Ok::<bool, storage::Error>(whole && is_the_same(&storage, &word).await?)
     };
     match same.await {
         Ok(true) => {}

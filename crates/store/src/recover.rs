@@ -5,9 +5,11 @@
 //! unknown has none.
 
 use crate::change::record;
+use crate::checkpoints::{COSIGN, CheckpointRow, INSERT_CHECKPOINT};
 use crate::database::{Store, on};
 use crate::engine::{Connection, Engine, Value, expect_rows};
 use crate::error::{Error, Subject};
+use crate::housekeeping;
 use crate::key_effects::{KeyEffect, take_effect};
 use crate::leaves::{Leaf, check_leaf};
 use crate::statements::statements;
@@ -73,7 +75,31 @@ async fn write<E: Engine>(
     Ok(left)
 }
 
+async fn put_back_checkpoint<E: Engine>(engine: &E, row: &CheckpointRow) -> Result<(), Error> {
+    let root = row.root.to_string();
+    let values = [
+        Value::Int(row.size),
+        Value::Text(&root),
+        Value::Int(row.time.millis()),
+        Value::Int(row.clock.millis()),
+        Value::Text(row.kid.as_str()),
+        Value::Text(&row.note),
+    ];
+    housekeeping::write(engine, INSERT_CHECKPOINT, &values).await?;
+    let lines = [
+        Value::Int(row.size),
+        Value::Text(""),
+        Value::Text(&row.cosignatures),
+    ];
+    housekeeping::write(engine, COSIGN, &lines).await.map(drop)
+}
+
 impl Store {
+    /// The checkpoint of the tree that is published, whichever key signed it.
+    pub async fn put_back_checkpoint(&self, row: &CheckpointRow) -> Result<(), Error> {
+        on!(self, engine => put_back_checkpoint(engine, row))
+    }
+
     /// Puts leaves back from index `from` on, which must be the size of the log, in one transaction; nothing of them is
     /// there if we die before. Which of them the database could not follow.
     pub async fn put_back(&self, from: i64, page: &[LostLeaf]) -> Result<NotTaken, Error> {

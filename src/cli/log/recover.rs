@@ -22,9 +22,9 @@ pub struct Recover {
     /// There are no such files: what was answered and not yet published is given up, unseen.
     #[arg(long, conflicts_with = "kept")]
     without_kept: bool,
-    /// Give up these leaves, which are nowhere: leaves that say so take their places.
+    /// Give up these leaves, which are nowhere: leaves that say so take their places. Repeat it for each range.
     #[arg(long, value_name = "FIRST-LAST", value_parser = range)]
-    lose: Option<(u64, u64)>,
+    lose: Vec<(u64, u64)>,
     /// Apply the change; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
@@ -55,11 +55,11 @@ pub async fn run(
     let recovery = recovery.map_err(failed)?;
     let kept = command.kept.iter().map(|file| read(file));
     let kept = kept.collect::<Result<Vec<Kept>, _>>()?;
-    let plan = recovery.plan(&kept, command.lose).await.map_err(failed)?;
+    let plan = recovery.plan(&kept, &command.lose).await.map_err(failed)?;
     let mut shown = json!({
         "leaves": plan.known, "published": plan.published, "size": plan.size(),
-        "from_bundles": plan.from_bundles.saturating_sub(plan.known),
-        "kept": plan.kept.len() + plan.behind.len(), "lost": plan.lost,
+        "from_bundles": plan.published.saturating_sub(plan.known),
+        "kept": plan.kept(), "lost": plan.lost().collect::<Vec<_>>(),
         "other_database": plan.other_database, "applied": false, "by_hand": [],
     });
     if !command.apply || plan.is_empty() {
@@ -75,7 +75,7 @@ pub async fn run(
         ));
     }
     let progress = |at: u64| output.remark(format!("{at} of {} leaves", plan.size()));
-    let applied = recovery.apply(&plan, &open.actor, world.env.now(), progress);
+    let applied = recovery.apply(&plan, &open.actor, || world.env.now(), progress);
     let done = applied.await.map_err(failed)?;
     shown["applied"] = true.into();
     shown["by_hand"] = json!(done.by_hand);
@@ -105,12 +105,14 @@ fn human(plan: &RecoveryPlan) -> String {
         }
     };
     add(
-        plan.from_bundles.saturating_sub(plan.known),
+        plan.published.saturating_sub(plan.known),
         "come from the published bundles",
     );
-    let kept = plan.kept.len() + plan.behind.len();
-    add(kept as u64, "were kept by replicas");
-    if let Some((first, last)) = plan.lost {
+    add(
+        plan.kept(),
+        "are kept by replicas, or stand in the log's storage",
+    );
+    for (first, last) in plan.lost() {
         lines.push(format!("leaves {first} to {last} are given up"));
     }
     if plan.other_database {
@@ -129,7 +131,7 @@ fn failed(error: RecoverError) -> Failure {
     match error {
         RecoverError::Store(error) => from_store(error),
         error @ (RecoverError::Storage(_) | RecoverError::Tiles(_)) => Failure::unavailable(error),
-        error @ RecoverError::WrongRange { .. } => Failure::new(Code::Usage, error),
+        error @ RecoverError::WrongRange(_) => Failure::new(Code::Usage, error),
         error => Failure::new(Code::Refused, error),
     }
 }

@@ -207,6 +207,11 @@ impl Keys {
             seen,
         );
         match read.await {
+            // A database that forgot something may have forgotten a revocation (case L2).
+            Ok(snapshot) if seen.is_some() && self.has_forgotten(&snapshot) => error!(
+                version = snapshot.version,
+                "the database is older than the keys in use, which stay in use"
+            ),
             Ok(snapshot) => {
                 info!(
                     version = snapshot.version,
@@ -222,6 +227,11 @@ impl Keys {
                 "loading the keys failed; the previous ones stay in use"
             ),
         }
+    }
+
+    fn has_forgotten(&self, snapshot: &Snapshot) -> bool {
+        let halted = self.store.halted().is_some_and(|halted| halted.incomplete);
+        halted || snapshot.version < self.current.load().version
     }
 
     /// Follows the database until dropped by its caller.

@@ -45,7 +45,7 @@ async fn integrate(world: &World) {
 fn recovery(world: &World) -> Recovery {
     let key = VerifierKey::for_log(ORIGIN, &world.key.public()).unwrap();
     let storage = world.storage(&Trouble::at(&[]));
-    Recovery::new(storage, world.store.clone(), vec![key])
+    Recovery::new(storage, world.store.clone(), vec![(world.log_kid(), key)])
 }
 
 async fn leaves(world: &World) -> Vec<LeafRow> {
@@ -69,7 +69,7 @@ async fn apply(world: &World, plan: &Plan) -> crate::Recovered {
     let now = Time::from_millis(NOW + 3_600_000);
     let recovery = recovery(world);
     recovery
-        .apply(plan, "cli:0:test", now, |_| {})
+        .apply(plan, "cli:0:test", || now, |_| {})
         .await
         .unwrap()
 }
@@ -93,12 +93,12 @@ async fn older() -> (World, Vec<LeafRow>) {
 async fn case_l2_an_older_database_gets_back_what_was_published_and_what_was_kept() {
     let (world, all) = older().await;
     let before = leaves(&world).await.len();
-    let plan = recovery(&world).plan(&[], None).await.unwrap();
+    let plan = recovery(&world).plan(&[], &[]).await.unwrap();
     assert_eq!(plan.known, before as u64);
     assert_eq!(plan.size(), all.len() as u64 - 5);
     let tail = kept(&all[all.len() - 8..]);
     let plan = recovery(&world)
-        .plan(&[tail.clone(), tail[2..7].to_vec()], None)
+        .plan(&[tail.clone(), tail[2..7].to_vec()], &[])
         .await
         .unwrap();
     assert_eq!(plan.size(), all.len() as u64);
@@ -116,8 +116,10 @@ async fn case_l2_an_older_database_gets_back_what_was_published_and_what_was_kep
     let revocation = key.unwrap().revocation.expect("revoked again");
     assert_eq!(revocation.revoked_at.millis(), NOW + 7);
     // The log goes on from there, with the proofs of before.
+    let row = world.store.last_checkpoint().await.unwrap().unwrap();
+    assert_eq!(row.size as u64, world.published().await.unwrap().size);
     integrate(&world).await;
-    let again = recovery(&world).plan(&[tail], None).await.unwrap();
+    let again = recovery(&world).plan(&[tail], &[]).await.unwrap();
     assert!(again.is_empty(), "{again:?}");
 }
 
@@ -126,19 +128,16 @@ async fn case_l1_what_is_nowhere_is_named_and_given_up_only_at_a_persons_word() 
     let (world, all) = older().await;
     let hole = all.len() as u64 - 5;
     let rest = kept(&all[all.len() - 3..]);
-    let lost = recovery(&world).plan(&[rest.clone()], None).await;
+    let lost = recovery(&world).plan(&[rest.clone()], &[]).await;
     assert!(
-        matches!(lost, Err(Error::Lost(first, last)) if (first, last) == (hole, hole + 1)),
+        matches!(&lost, Err(Error::Lost(holes)) if *holes == [(hole, hole + 1)]),
         "{lost:?}"
     );
     for wrong in [(hole, hole), (hole + 1, hole + 1), (hole, hole + 2)] {
-        let refused = recovery(&world).plan(&[rest.clone()], Some(wrong)).await;
-        assert!(
-            matches!(refused, Err(Error::WrongRange { .. })),
-            "{refused:?}"
-        );
+        let refused = recovery(&world).plan(&[rest.clone()], &[wrong]).await;
+        assert!(matches!(refused, Err(Error::WrongRange(_))), "{refused:?}");
     }
-    let plan = recovery(&world).plan(&[rest], Some((hole, hole + 1))).await;
+    let plan = recovery(&world).plan(&[rest], &[(hole, hole + 1)]).await;
     apply(&world, &plan.unwrap()).await;
     let now = leaves(&world).await;
     for index in [hole, hole + 1] {
@@ -153,7 +152,7 @@ async fn case_l1_what_is_nowhere_is_named_and_given_up_only_at_a_persons_word() 
 async fn a_database_that_was_written_to_since_is_refused() {
     let (world, all) = older().await;
     write(&world, 1, "another").await;
-    let refused = recovery(&world).plan(&[], None).await;
+    let refused = recovery(&world).plan(&[], &[]).await;
     let index = leaves(&world).await.len() as u64 - 1;
     assert!(
         matches!(refused, Err(Error::Diverged { index: at, .. }) if at == index),
@@ -169,15 +168,70 @@ async fn a_database_that_was_written_to_since_is_refused() {
     world.restore(&backup).await;
     write(&world, 1, "another").await;
     let tail = tail[tail.len() - 3..].to_vec();
-    let refused = recovery(&world).plan(&[tail], None).await;
+    let refused = recovery(&world).plan(&[tail], &[]).await;
     assert!(
         matches!(refused, Err(Error::Diverged { .. })),
         "{refused:?}"
     );
     let two = [kept(&all[5..6]), vec![(5, b"another".to_vec())]];
-    let refused = recovery(&world).plan(&two, None).await;
+    let refused = recovery(&world).plan(&two, &[]).await;
     assert!(
         matches!(refused, Err(Error::KeptDisagree(5))),
         "{refused:?}"
     );
+}
+
+#[tokio::test]
+async fn case_l1_several_holes_are_named_together_and_given_up_one_by_one() {
+    let (world, all) = older().await;
+    let from = all.len() as u64 - 5;
+    let some = [
+        kept(&all[all.len() - 4..all.len() - 3]),
+        kept(&all[all.len() - 1..]),
+    ];
+    let holes = [(from, from), (from + 2, from + 3)];
+    let lost = recovery(&world).plan(&some, &[]).await;
+    assert!(
+        matches!(&lost, Err(Error::Lost(found)) if *found == holes),
+        "{lost:?}"
+    );
+    let lost = recovery(&world).plan(&some, &holes[..1]).await;
+    assert!(
+        matches!(&lost, Err(Error::Lost(found)) if *found == holes[1..]),
+        "{lost:?}"
+    );
+    let plan = recovery(&world).plan(&some, &holes).await.unwrap();
+    assert_eq!(plan.size(), all.len() as u64);
+    apply(&world, &plan).await;
+    let now = leaves(&world).await;
+    for at in [all.len() - 4, all.len() - 1] {
+        assert_eq!(rows(&now[at..=at]), rows(&all[at..=at]));
+    }
+}
+
+/// An integrator wrote tiles and died before the checkpoint; then the database is replaced.
+#[tokio::test]
+async fn case_l1_what_stands_in_the_storage_beyond_the_checkpoint_comes_back() {
+    let mut world = World::new().await;
+    write(&world, 300, "before").await;
+    integrate(&world).await;
+    let backup = world.backup().await;
+    let published = world.published().await.unwrap();
+    let storage = world.storage(&Trouble::at(&[]));
+    let note = storage.checkpoint().await.unwrap().unwrap();
+    write(&world, 30, "answered").await;
+    integrate(&world).await;
+    let all = leaves(&world).await;
+    let newer = storage.checkpoint().await.unwrap();
+    let note = String::from_utf8(note.bytes).unwrap();
+    storage.put_checkpoint(newer, &note).await.unwrap();
+    world.restore(&backup).await;
+    let plan = recovery(&world).plan(&[], &[]).await.unwrap();
+    assert_eq!(
+        (plan.published, plan.size()),
+        (published.size, all.len() as u64)
+    );
+    apply(&world, &plan).await;
+    assert_eq!(rows(&leaves(&world).await[..all.len()]), rows(&all));
+    integrate(&world).await;
 }

@@ -140,6 +140,10 @@ impl World {
         self.sign(count).await;
     }
 
+    pub fn log_kid(&self) -> Kid {
+        self.key.kid.clone()
+    }
+
     pub async fn revoke_log_key(&self) {
         let sql = "DROP TRIGGER signing_key_transition; UPDATE signing_key SET state = 'revoked', \
              role = NULL, revoked_at = 1, revocation_reason = 'compromised' WHERE ring = 'log'";
