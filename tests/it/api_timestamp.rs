@@ -265,7 +265,7 @@ fn algorithm_withdrawn_needs_an_earlier_proof(installation: &Installation, clock
          INSERT INTO log_leaf SELECT size, 1000, 'sign', '{SOUND}', '{kid}', '{hash}', '{{}}' FROM log_head;
          UPDATE log_head SET size = size + 1; COMMIT"
     ));
-    let reasons = json!(["algorithm_withdrawn"]);
+    let reasons = json!(["algorithm_withdrawn", "no_proof_of_existence"]);
     assert_eq!(verdict(&theft, None), (json!("INDETERMINATE"), reasons));
 }
 

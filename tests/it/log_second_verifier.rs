@@ -161,6 +161,8 @@ impl House {
             ("CHANCERY_LOG__WITNESSES", text(&file)),
             ("CHANCERY_LOG__INTERVAL", "100ms"),
         ]);
+        // The witnesses are asked first.
+        until("it signs", || service.says_yes("/health/ready/signing"));
         let house = Self {
             installation,
             service,

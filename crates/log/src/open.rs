@@ -123,5 +123,8 @@ pub async fn open(
         incomplete,
         saved: 0,
     };
+    // Before anybody can ask: the checkpoint, and why nothing is signed yet.
+    let refused = runner.refused.clone().or_else(|| runner.waits.at_start());
+    runner.publish(refused, false).await;
     Ok((proofs, runner))
 }

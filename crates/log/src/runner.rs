@@ -216,7 +216,7 @@ impl LogRunner {
     }
 
     /// Those who wait for a receipt wake up when the checkpoint is another.
-    async fn publish(&self, refused: Option<Arc<str>>, integrates: bool) {
+    pub(super) async fn publish(&self, refused: Option<Arc<str>>, integrates: bool) {
         let incomplete = self.incomplete;
         let last = self.store.last_checkpoint().await;
         self.published.send_if_modified(|published| {

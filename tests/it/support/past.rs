@@ -133,7 +133,9 @@ impl Past {
                 .verify(Sha256Digest::of(b"another"), &keys, &none)
                 .is_err()
         );
-        let note = Note::parse(&service.get("/log/checkpoint").body).expect("a note");
+        let said = service.get("/log/checkpoint");
+        let text = String::from_utf8_lossy(&said.body);
+        let note = Note::parse(&said.body).unwrap_or_else(|error| panic!("{error}: {text}"));
         let now = checkpoint::open(&note, &keys).expect("by the log's key");
         consistent(service, &before, &now)
     }
