@@ -1,6 +1,7 @@
 //! Looks at everything that the service needs and says what to do about what is missing.
 
 mod check;
+mod clock;
 mod database;
 mod listeners;
 mod log;
@@ -12,8 +13,9 @@ use serde_json::json;
 
 use super::{World, config};
 use check::{bad, good};
-use database::{credentials, database, history, trust_and_keys};
-use listeners::{addresses, start, tls};
+use clock::clock;
+use database::{account, credentials, database, history, trust_and_keys};
+use listeners::{addresses, authorities, filter, tls};
 use log::{log, witnesses};
 use token::{executor, signing, token};
 use verify::output::{Code, Failure, Output, table};
@@ -26,6 +28,8 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
             let store = database(&config, world, &mut checks).await;
             let mut known = None;
             if let Some(store) = store {
+                checks.extend(account(&store).await);
+                checks.push(clock(&config, &store, world).await);
                 let keys = trust_and_keys(&config, store.clone(), &mut checks).await;
                 known = keys.map(|keys| (store, keys));
             }
@@ -42,7 +46,8 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
             checks.extend(witnesses(&config).await);
             checks.extend(addresses(&config).await);
             checks.extend(config.http.tls.as_ref().map(|files| tls(files, world)));
-            checks.extend(start(&config));
+            checks.push(authorities(&config, world));
+            checks.extend(filter(&config));
             checks.push(executor(&config, world).await);
         }
         Err(failure) => checks.push(bad(

@@ -251,6 +251,21 @@ fn case_c6_every_figure_is_named_and_described(metrics: &str) {
     for (name, least) in [
         ("chancery_database_up", 1.0),
         ("chancery_database_writable", 1.0),
+        (
+            "chancery_database_connections_limit{pool=\"visitors\"}",
+            1.0,
+        ),
+        (
+            "chancery_database_connections{pool=\"service\",state=\"idle\"}",
+            0.0,
+        ),
+        (
+            "chancery_database_connections{pool=\"visitors\",state=\"used\"}",
+            0.0,
+        ),
+        ("chancery_log_kept_leaves", 0.0),
+        ("chancery_log_kept_complete", 0.0),
+        ("chancery_clock_offset_seconds", -60.0),
         ("chancery_log_waiting_leaves", 0.0),
         ("chancery_log_integrates", 1.0),
         ("chancery_build_info{", 1.0),

@@ -6,9 +6,10 @@ use std::net::TcpListener;
 use serde_json::Value;
 
 use crate::support::database::Database;
-use crate::support::installation::{Installation, text};
-use crate::support::process::{run, until};
+use crate::support::installation::{Installation, directory, text};
+use crate::support::process::{repository, run, until};
 use crate::support::witness::WitnessKey;
+use testkit::postgres::Server;
 
 /// The rows that doctor prints with these settings: what, whether it is good, what was found, what to do.
 fn rows(installation: &Installation, settings: &[(&str, &str)]) -> Vec<Value> {
@@ -158,10 +159,64 @@ fn case_w6_doctor_finds_what_would_stop_serve() {
     database.run("DROP TRIGGER full");
     let good = rows(&installation, &[]);
     assert!(good.iter().all(|row| row["good"] == true), "{good:?}");
+
+    // A leaf that a clock an hour ahead has written.
+    database
+        .run("UPDATE log_head SET clock = CAST(unixepoch('subsec') * 1000 AS INTEGER) + 3600000");
+    let halted = row(&rows(&installation, &[]), "clock");
+    assert_eq!(halted["good"], false, "{halted}");
+    let told = format!("{} {}", halted["found"], halted["advice"]);
+    for words in ["ahead of the clock", "`chancery log clock`"] {
+        assert!(told.contains(words), "{told}");
+    }
+}
+
+/// Takes the place of PostgreSQL's own.
+const AN_HOUR_BEHIND: &str = "CREATE SCHEMA apart;
+    CREATE FUNCTION apart.clock_timestamp() RETURNS timestamptz LANGUAGE sql
+        AS 'SELECT pg_catalog.clock_timestamp() - interval ''1 hour''';
+    GRANT USAGE ON SCHEMA apart TO PUBLIC;
+    ALTER DATABASE chancery_doctor SET search_path = apart, pg_catalog, public";
+
+#[test]
+fn case_w6_doctor_finds_a_clock_apart_and_an_account_that_can_do_too_much() {
+    let server = Server::start().expect("PostgreSQL starts");
+    let url = server
+        .create_database("chancery_doctor")
+        .expect("a database");
+    let installation = Installation::on(directory(), &url);
+    let account = |role: &str| {
+        let url = url.replace("//chancery@", &format!("//{role}@"));
+        row(
+            &rows(&installation, &[("CHANCERY_STORE__URL", &url)]),
+            "database account",
+        )
+    };
+    let expect = |role: &str, words: &str| {
+        let found = account(role);
+        assert_eq!(found["good"], true, "{found}");
+        assert!(found["found"].to_string().contains(words), "{found}");
+        let advised = found["advice"].to_string().contains("roles.sql");
+        assert_eq!(advised, role != "chancery_service", "{found}");
+    };
+    expect("chancery", "superuser");
+    let sql = fs::read_to_string(repository("deploy/postgres/roles.sql")).expect("roles");
+    let said = run(&mut server.psql("chancery_doctor", &sql), b"");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    expect("chancery_owner", "owner of the tables");
+    expect("chancery_service", "chancery_service");
+
+    let together = row(&rows(&installation, &[]), "clock");
+    assert_eq!(together["good"], true, "{together}");
+    let said = run(&mut server.psql("chancery_doctor", AN_HOUR_BEHIND), b"");
+    assert_eq!(said.code, Some(0), "{said:?}");
+    let apart = row(&rows(&installation, &[]), "clock");
+    assert_eq!(apart["good"], false, "{apart}");
+    assert!(apart["advice"].to_string().contains("NTP"), "{apart}");
 }
 
 #[test]
-fn case_w6_doctor_finds_tls_files_that_cannot_be_used() {
+fn case_w6_doctor_finds_certificates_that_cannot_be_used() {
     let installation = Installation::new();
     let file = |name: &str| text(&installation.file(name)).to_owned();
     let made = |name: &str| {
@@ -186,6 +241,30 @@ fn case_w6_doctor_finds_tls_files_that_cannot_be_used() {
         fs::write(file("old.key"), key.serialize_pem()).expect("written");
         "old"
     };
+    let authorities = |files: &[&str]| {
+        let files: Vec<String> = files.iter().map(|name| file(name)).collect();
+        let files = serde_json::to_string(&files).expect("JSON");
+        let rows = rows(
+            &installation,
+            &[("CHANCERY_VERIFICATION__TIMESTAMP_AUTHORITIES", &files)],
+        );
+        row(&rows, "time-stamp authorities")
+    };
+    // An old one still vouches for old tokens; without another no new token counts.
+    for (files, good, advised) in [
+        (&["a.pem"] as &[&str], true, false),
+        (&["a.pem", "old.pem"], true, true),
+        (&["old.pem"], false, true),
+    ] {
+        let row = authorities(files);
+        assert_eq!(row["good"], good, "{row}");
+        assert_eq!(row["advice"] != "", advised, "{row}");
+        assert_eq!(
+            row["found"].to_string().contains("expired"),
+            advised,
+            "{row}"
+        );
+    }
     for (certificate, key, good, words) in [
         ("a", "a", true, "valid until"),
         ("a", "b", false, "do not match"),

@@ -27,6 +27,7 @@ mod ceremony_votes;
 mod doctor;
 mod documents;
 mod documents_log;
+mod documents_story;
 mod fault_database;
 mod fault_service;
 mod fault_token;

@@ -92,6 +92,10 @@ pub const GROUP_COMMIT_LEAVES: &str = "chancery_group_commit_leaves";
 pub const LEAVES_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1_000.0];
 /// Gauge, 1 or 0: the database answered at the scrape.
 pub const DATABASE_UP: &str = "chancery_database_up";
+/// Gauge, labels `pool` (`service`, `visitors`; SQLite's `writer`), `state` (`used`, `idle`): connections to the database.
+pub const DATABASE_CONNECTIONS: &str = "chancery_database_connections";
+/// Gauge, label `pool`: more connections are not opened.
+pub const DATABASE_CONNECTIONS_LIMIT: &str = "chancery_database_connections_limit";
 /// Gauge, 1 or 0: the last write to the database succeeded.
 pub const DATABASE_WRITABLE: &str = "chancery_database_writable";
 /// Gauge, labels `ring`, `state`: keys.
@@ -232,6 +236,14 @@ fn describe_of_the_process() {
     describe_gauge!(
         DATABASE_WRITABLE,
         "1 if the last write to the database succeeded."
+    );
+    describe_gauge!(
+        DATABASE_CONNECTIONS,
+        "Open connections to the database, by pool and state."
+    );
+    describe_gauge!(
+        DATABASE_CONNECTIONS_LIMIT,
+        "Largest number of connections to the database, by pool."
     );
     describe_gauge!(KEYS, "Keys, by ring and state.");
     describe_gauge!(

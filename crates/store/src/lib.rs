@@ -14,6 +14,7 @@
 //! once. In the tables instants are milliseconds since the Unix epoch, digests lower-case hex, kids as
 //! in RFC 7638.
 
+mod account;
 mod after_latest;
 mod blast_radius;
 mod breaker;
@@ -60,6 +61,7 @@ mod trust_documents;
 mod versions;
 mod watch;
 
+pub use account::{Account, PoolConnections};
 pub use after_latest::AfterLatest;
 pub use blast_radius::DayRow;
 pub use ceremonies::{CeremonyRow, CeremonyState};

@@ -70,6 +70,29 @@ async fn writes(store: &Store, world: &World) -> Result<(), store::Error> {
     store.lease("doctor", "doctor", now, now).await.map(drop)
 }
 
+/// Whether the account can change what is past.
+pub async fn account(store: &Store) -> Option<Check> {
+    let what = "database account";
+    let account = match store.account().await {
+        Ok(account) => account?,
+        Err(error) => {
+            return Some(bad(
+                what,
+                error_chain(&error),
+                "check the database server's log",
+            ));
+        }
+    };
+    let is = match (account.is_superuser, account.owns_tables) {
+        (true, _) => "a superuser",
+        (false, true) => "the owner of the tables",
+        (false, false) => return Some(good(what, account.name)),
+    };
+    let found = format!("{} is {is} and can change past records", account.name);
+    let advice = "run deploy/postgres/roles.sql and connect as chancery_service; the owner is for `chancery migrate` alone";
+    Some(note(what, found, advice))
+}
+
 pub async fn trust_and_keys(
     config: &Config,
     store: Store,

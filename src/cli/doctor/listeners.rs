@@ -10,7 +10,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::time::timeout;
 use trust::error_chain;
 
-use super::check::{Check, bad, good};
+use super::check::{Check, bad, good, note};
 use crate::cli::World;
 use crate::config::Config;
 use crate::telemetry;
@@ -56,30 +56,49 @@ async fn is_alive(operations: SocketAddr) -> std::io::Result<bool> {
     Ok(String::from_utf8_lossy(&answer).contains("{\"live\":true}"))
 }
 
-/// What only `serve` reads.
-pub fn start(config: &Config) -> Vec<Check> {
-    let what = "time-stamp authorities";
-    let files = &config.verification.timestamp_authorities;
-    let mut checks = vec![match Rules::read(&config.verification) {
-        Ok(_) => good(what, format!("{} file(s)", files.len())),
-        Err(error) => bad(
-            what,
-            error_chain(&error),
-            "correct verification.timestamp_authorities; `serve` refuses to start with it",
-        ),
-    }];
-    if let Err(error) = telemetry::check(&config.telemetry.filter) {
-        checks.push(bad(
-            "telemetry",
-            error_chain(&error),
-            "correct telemetry.filter; `serve` refuses to start with it",
-        ));
-    }
-    checks
-}
-
 /// Before that a certificate should have been renewed.
 const RENEW: Duration = Duration::from_secs(14 * 86_400);
+
+/// The certificates that are trusted to tell the time. One that has expired still vouches for the tokens of its time, so it
+/// is not wrong to have it; it is wrong if no other does.
+pub fn authorities(config: &Config, world: &World) -> Check {
+    let what = "time-stamp authorities";
+    let rules = match Rules::read(&config.verification) {
+        Ok(rules) => rules,
+        Err(error) => {
+            let advice =
+                "correct verification.timestamp_authorities; `serve` refuses to start with it";
+            return bad(what, error_chain(&error), advice);
+        }
+    };
+    let now = world.env.now();
+    let (mut certificates, mut valid, mut ending) = (0, 0, Vec::new());
+    for (subject, until) in rules.expiries() {
+        certificates += 1;
+        valid += usize::from(until > now);
+        if until <= now {
+            ending.push(format!("{subject} expired {until}"));
+        } else if until <= now + RENEW {
+            ending.push(format!("{subject} expires {until}"));
+        }
+    }
+    let advice = "add the authority's next certificate to verification.timestamp_authorities; keep the old one, which vouches for the tokens of its time";
+    if certificates > 0 && valid == 0 {
+        let found = format!("no new token counts: {}", ending.join("; "));
+        return bad(what, found, advice);
+    }
+    match ending.is_empty() {
+        true => good(what, format!("{certificates} certificate(s)")),
+        false => note(what, ending.join("; "), advice),
+    }
+}
+
+/// The filter of the service log, if `serve` would not take it.
+pub fn filter(config: &Config) -> Option<Check> {
+    let error = telemetry::check(&config.telemetry.filter).err()?;
+    let advice = "correct telemetry.filter; `serve` refuses to start with it";
+    Some(bad("telemetry", error_chain(&error), advice))
+}
 
 pub fn tls(files: &web::Tls, world: &World) -> Check {
     let what = "TLS certificate";

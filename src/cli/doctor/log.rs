@@ -75,8 +75,8 @@ fn refused(error: &IntegrationError) -> Check {
         IntegrationError::Origin { ours, .. } => {
             format!("the log keeps its name when the issuer changes: set log.origin = {ours:?}")
         }
-        IntegrationError::Behind { .. } => {
-            "the database is older than the log: restore the newer one; nothing is signed until then"
+        IntegrationError::Behind { .. } | IntegrationError::OtherDatabase => {
+            "`chancery log recover` shows what is missing and puts it back (docs/RECOVERY.md); nothing is signed until then"
                 .to_owned()
         }
         error if error.is_fatal() => CHECK.to_owned(),

@@ -53,6 +53,11 @@ impl Rules {
         })
     }
 
+    /// Who is believed about time, and until when their certificates are valid.
+    pub fn expiries(&self) -> impl Iterator<Item = (String, Time)> {
+        self.authorities.expiries()
+    }
+
     pub(super) fn withdrawn(&self, algorithm: Algorithm) -> Option<Withdrawn> {
         let at = *self.withdrawn.get(&algorithm)?;
         Some(Withdrawn { at })

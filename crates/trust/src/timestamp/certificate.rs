@@ -62,6 +62,16 @@ impl Authorities {
         self.0.is_empty()
     }
 
+    /// Whom each certificate is for, and until when it is valid.
+    pub fn expiries(&self) -> impl Iterator<Item = (String, Time)> {
+        self.0.iter().map(|certificate| {
+            let last = certificate.tbs_certificate().validity().not_after;
+            let last = last.to_unix_duration().as_millis();
+            let last = Time::from_millis(i64::try_from(last).unwrap_or(i64::MAX));
+            (subject(certificate), last)
+        })
+    }
+
     pub(super) fn iter(&self) -> impl Iterator<Item = &Certificate> {
         self.0.iter()
     }

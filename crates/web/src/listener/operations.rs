@@ -139,6 +139,14 @@ async fn read_database(state: &ServerState) {
     if let Some(write) = state.services.signing.outcomes().write {
         gauge!(names::DATABASE_WRITABLE).set(bit(write.is_good()));
     }
+    for pool in state.services.store.connections() {
+        let states = [("used", pool.used), ("idle", pool.idle)];
+        for (state, count) in states {
+            gauge!(names::DATABASE_CONNECTIONS, "pool" => pool.pool, "state" => state)
+                .set(f64::from(count));
+        }
+        gauge!(names::DATABASE_CONNECTIONS_LIMIT, "pool" => pool.pool).set(f64::from(pool.limit));
+    }
     let size = tokio::time::timeout(health::PROBE, state.services.store.log_size()).await;
     gauge!(names::DATABASE_UP).set(bit(matches!(size, Ok(Ok(_)))));
     if let Ok(Ok(size)) = size {
