@@ -222,7 +222,11 @@ fn responses(responses: &mut Value) {
         }
         response["headers"] = headers;
         // OpenAPI requires one.
-        if response["description"].as_str().unwrap_or_default().is_empty() {
+        if response["description"]
+            .as_str()
+            .unwrap_or_default()
+            .is_empty()
+        {
             response["description"] = json!("The answer");
         }
     }
