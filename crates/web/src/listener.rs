@@ -9,6 +9,7 @@ mod health;
 mod openapi;
 mod operations;
 mod operations_access;
+mod published;
 mod reload;
 mod router;
 mod server;

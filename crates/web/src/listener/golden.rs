@@ -24,7 +24,7 @@ fn compare(name: &str, text: &str) {
 
 #[test]
 fn the_description_is_the_one_that_was_reviewed() {
-    let mut text = openapi::describe().to_pretty_json().unwrap();
+    let mut text = serde_json::to_string_pretty(&openapi::describe()).unwrap();
     text.push('\n');
     compare("openapi.json", &text);
 }
@@ -62,7 +62,7 @@ fn no_two_codes_have_one_name() {
 
 #[test]
 fn case_g3_each_parameter_of_a_path_is_in_the_path() {
-    let description = serde_json::to_value(openapi::describe()).unwrap();
+    let description = openapi::describe();
     for (path, item) in description["paths"].as_object().unwrap() {
         let mut named: Vec<_> = path
             .split('/')
@@ -85,7 +85,7 @@ fn case_g3_each_parameter_of_a_path_is_in_the_path() {
 
 #[test]
 fn no_two_operations_have_one_id() {
-    let description = serde_json::to_value(openapi::describe()).unwrap();
+    let description = openapi::describe();
     let paths = description["paths"].as_object().unwrap().values();
     let mut ids: Vec<String> = paths
         .flat_map(|path| path.as_object().unwrap().values())

@@ -1,6 +1,5 @@
 //! The description of the interface, generated from the endpoints.
 
-use utoipa::openapi::OpenApi;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -29,18 +28,9 @@ struct Head;
 
 /// The description, without a running service.
 #[cfg(test)]
-pub fn describe() -> OpenApi {
-    published(routes().split_for_parts().1)
-}
-
-/// As others read it: OpenAPI has no parameter `{*name}` for the rest of a path.
-pub fn published(mut description: OpenApi) -> OpenApi {
-    let paths = std::mem::take(&mut description.paths.paths);
-    let named = paths.into_iter();
-    description.paths.paths = named
-        .map(|(path, item)| (path.replace("{*", "{"), item))
-        .collect();
-    description
+pub fn describe() -> serde_json::Value {
+    let batch_limit = crate::settings::Http::default().batch_limit;
+    crate::listener::published::published(&routes().split_for_parts().1, batch_limit)
 }
 
 /// Every path of the description, as the router writes it.

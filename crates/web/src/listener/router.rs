@@ -6,6 +6,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse as _, Response};
 use tower_http::catch_panic::CatchPanicLayer;
 
+use crate::listener::published::published;
 use crate::listener::{docs_page, openapi};
 use crate::middleware::layer;
 use crate::problem::{Code, Problem};
@@ -13,14 +14,14 @@ use crate::v1::state::SharedState;
 
 /// The router behind [`super::connection::Connection`].
 pub fn router(state: &SharedState) -> Router {
-    with_layers(handlers(), state)
+    with_layers(handlers(state.settings.batch_limit), state)
 }
 
 /// Everything that answers.
-fn handlers() -> Router<SharedState> {
+fn handlers(batch_limit: usize) -> Router<SharedState> {
     let (router, description) = openapi::routes().split_for_parts();
     router
-        .merge(docs_page::routes(&openapi::published(description)))
+        .merge(docs_page::routes(&published(&description, batch_limit)))
         .fallback(no_such_path)
         .method_not_allowed_fallback(no_such_method)
 }
@@ -91,7 +92,7 @@ mod tests {
 
     /// Of every route of the description, and of those that it has not got: a path that says what it is.
     fn requests() -> Vec<(Method, String)> {
-        let described = openapi::describe().paths.paths;
+        let described = openapi::routes().split_for_parts().1.paths.paths;
         let mut requests: Vec<_> = described
             .iter()
             .map(|(path, item)| {
@@ -160,7 +161,7 @@ mod tests {
             open: Semaphore::new(0),
         });
         let held = Arc::clone(&gate);
-        let gated = handlers().layer(from_fn(move |request: Request, next: Next| {
+        let gated = handlers(1).layer(from_fn(move |request: Request, next: Next| {
             let gate = Arc::clone(&held);
             async move {
                 let response = next.run(request).await;
