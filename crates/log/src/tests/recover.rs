@@ -128,13 +128,17 @@ async fn case_l1_what_is_nowhere_is_named_and_given_up_only_at_a_persons_word() 
     let (world, all) = older().await;
     let hole = all.len() as u64 - 5;
     let rest = kept(&all[all.len() - 3..]);
-    let lost = recovery(&world).plan(&[rest.clone()], &[]).await;
+    let lost = recovery(&world)
+        .plan(std::slice::from_ref(&rest), &[])
+        .await;
     assert!(
         matches!(&lost, Err(Error::Lost(holes)) if *holes == [(hole, hole + 1)]),
         "{lost:?}"
     );
     for wrong in [(hole, hole), (hole + 1, hole + 1), (hole, hole + 2)] {
-        let refused = recovery(&world).plan(&[rest.clone()], &[wrong]).await;
+        let refused = recovery(&world)
+            .plan(std::slice::from_ref(&rest), &[wrong])
+            .await;
         assert!(matches!(refused, Err(Error::WrongRange(_))), "{refused:?}");
     }
     let plan = recovery(&world).plan(&[rest], &[(hole, hole + 1)]).await;

@@ -1,27 +1,28 @@
 //! Clocks: of this process, of the database, and of the log's leaves.
 
 use std::sync::Arc;
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use super::super::*;
 use super::place::Place;
 use super::world::*;
 
-fn now() -> i64 {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap();
-    i64::try_from(now.as_millis()).unwrap()
-}
-
-/// Compares the clocks from now on; the process's is off by so much.
-fn compare(place: &Place, off: i64) {
-    let clock = Arc::new(move || now() + off);
+/// Compares the clocks from now on; the process's is off from the database's by so much.
+async fn compare(place: &Place, off: i64) -> i64 {
+    let (database, _) = place.store.look().await.unwrap();
+    let begun = Instant::now();
+    let clock = Arc::new(move || {
+        let since = i64::try_from(begun.elapsed().as_millis()).unwrap();
+        database + since + off
+    });
     place.store.compare_clocks(clock, Duration::from_secs(2));
+    database
 }
 
 pub async fn case_v1_a_process_whose_clock_is_off_writes_nothing(place: Place) {
     let kid = place.open_ring("atp").await;
     let size = place.store.log_size().await.unwrap();
-    compare(&place, 10_000);
+    compare(&place, 10_000).await;
     let changed = place.change(Change::Record).await.unwrap_err();
     assert!(matches!(changed, Error::ClockOff { .. }), "{changed}");
     let batch = [signature(&kid, "atp", "one")];
@@ -36,14 +37,11 @@ pub async fn case_v1_a_process_whose_clock_is_off_writes_nothing(place: Place) {
 
 pub async fn case_v1_a_leaf_that_lies_ahead_lets_its_correction_alone_through(place: Place) {
     let kid = place.open_ring("atp").await;
-    compare(&place, 0);
+    let now = compare(&place, 0).await;
     place.change(Change::Record).await.unwrap();
     let index = place.store.log_size().await.unwrap();
     place
-        .raw(&format!(
-            "UPDATE log_head SET clock = {}",
-            now() + 3_600_000
-        ))
+        .raw(&format!("UPDATE log_head SET clock = {}", now + 3_600_000))
         .await
         .unwrap();
     let ahead = |error: Error| matches!(error, Error::ClockAhead { .. });
