@@ -4,15 +4,17 @@
 //! published comes from the replicas, which keep it until a checkpoint covers it. What is nowhere is named, and its
 //! place is taken by leaves that say so, only at a person's word.
 
+mod leaf;
+
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use trust::leaf::{ActKind, ActLeaf, Leaf};
+use trust::leaf::ActKind;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::Builder;
-use trust::{Kid, Sha256Digest, Time};
+use trust::{Kid, Time};
 
 use super::leaf::Event;
 use super::settings::Settings;
@@ -20,7 +22,7 @@ use super::storage::{self, Storage};
 use super::tiles::{self, Tiles};
 use super::tree_store::INTEGRATOR;
 use super::{gap, same_database};
-use store::{CheckpointRow, KeyEffect, LostLeaf, Store, TreeRow};
+use store::{CheckpointRow, LostLeaf, Store, TreeRow};
 
 /// Leaves of one transaction.
 const PAGE: u64 = 2_048;
@@ -397,7 +399,8 @@ impl Recovery {
     ) -> Result<u64, Error> {
         let mut page = Vec::with_capacity(bodies.len());
         for (index, body) in (from..).zip(bodies) {
-            let (lost, by_hand) = read(index, body)?;
+            let read = leaf::read(index, body);
+            let (lost, by_hand) = read.map_err(|why| Error::Unreadable { index, why })?;
             page.push(lost);
             done.by_hand.extend(by_hand);
         }
@@ -518,87 +521,3 @@ impl Recovery {
 
 /// Who holds the integrator's lease meanwhile.
 const HOLDER: &str = "recovery";
-
-/// A leaf as its row, and what has to be put back by hand.
-fn read(index: u64, body: &[u8]) -> Result<(LostLeaf, Option<String>), Error> {
-    let unreadable = |why: &str| Error::Unreadable {
-        index,
-        why: why.to_owned(),
-    };
-    let text = std::str::from_utf8(body).map_err(|_| unreadable("it is not text"))?;
-    let row = |kind: &'static str, time: Time| store::Leaf {
-        time: time.millis(),
-        kind,
-        ring: None,
-        kid: None,
-        sig_hash: None,
-        body: text.to_owned(),
-    };
-    match Leaf::parse(body).map_err(|error| unreadable(&error.to_string()))? {
-        Leaf::Signature(leaf) => {
-            let leaf = store::Leaf {
-                ring: Some(leaf.ring.to_string()),
-                kid: Some(leaf.kid.as_str().to_owned()),
-                sig_hash: Some(hash(leaf.sig_hash)),
-                ..row("sign", leaf.time)
-            };
-            Ok((LostLeaf { leaf, effect: None }, None))
-        }
-        Leaf::Act(act) => {
-            let leaf = store::Leaf {
-                ring: act.ring.clone(),
-                kid: act.kid.as_ref().map(|kid| kid.as_str().to_owned()),
-                ..row(act.kind.name(), act.time)
-            };
-            let effect = effect(&act);
-            let by_hand = (effect.is_none() && has_rows(&act)).then(|| {
-                let of = act.reference.as_deref().unwrap_or_default();
-                format!("leaf {index}: {} {} {of}", act.kind, act.action)
-            });
-            Ok((LostLeaf { leaf, effect }, by_hand))
-        }
-        Leaf::Unknown(_) => Err(unreadable("a later version wrote it; run that one")),
-    }
-}
-
-fn hash(hash: Sha256Digest) -> String {
-    hash.to_string()
-}
-
-/// Acts that are more than their leaf.
-fn has_rows(act: &ActLeaf) -> bool {
-    !matches!(
-        act.kind,
-        ActKind::Refusal | ActKind::Refusals | ActKind::Admin
-    )
-}
-
-fn effect(act: &ActLeaf) -> Option<KeyEffect> {
-    if act.kind != ActKind::Key {
-        return None;
-    }
-    let text = |kid: &Option<Kid>| kid.as_ref().map(|kid| kid.as_str().to_owned());
-    let ring = act.ring.clone()?;
-    match act.action.as_str() {
-        "rotate" | "roll-back" => Some(KeyEffect::Switched {
-            ring,
-            new: text(&act.kid)?,
-        }),
-        "retire" => Some(KeyEffect::Retired {
-            ring,
-            kid: text(&act.kid)?,
-        }),
-        "archive" => Some(KeyEffect::Archived {
-            ring,
-            kid: text(&act.kid)?,
-        }),
-        "revoke" => Some(KeyEffect::Revoked {
-            ring,
-            kid: text(&act.previous_kid)?,
-            reason: act.reason.clone()?,
-            since: act.compromised_since.map(Time::millis),
-            successor: text(&act.kid),
-        }),
-        _ => None,
-    }
-}

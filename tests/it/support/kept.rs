@@ -164,6 +164,8 @@ impl Kept {
         let to = directory();
         let url = engine.load(to.path(), name, &self.file("database.sql"));
         done("cp", ["-r", text(&self.file("log")), text(to.path())]);
+        // A copy of a database is another database, and this one is meant.
+        let _ = fs::remove_file(to.path().join("log/database"));
         let custodians = custodians(to.path());
         let host = HOST.to_owned();
         let installation = Installation::with_token(to, &url, custodians, host, self.genesis());
