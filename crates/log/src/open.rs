@@ -27,7 +27,7 @@ pub enum OpenError {
 
 /// A database that is older than what is published, or of another history, is halted from the start:
 /// its keys stay published and nothing is signed (case L2). A storage that does not answer is no such
-/// refusal: leaves wait in the database.
+/// refusal, and leaves wait in the database; but where a fail-over can happen nothing is signed until it was asked once.
 pub async fn open(
     settings: &Settings,
     issuer: &str,

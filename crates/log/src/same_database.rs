@@ -48,19 +48,23 @@ pub async fn confirm(
     store: &Store,
 ) -> Result<(), store::Error> {
     let (_, word) = store.look().await?;
-    let size = store.log_size().await?;
-    let same = async {
+    let found = async {
         let storage = Storage::open(settings, variable)?;
         // Not verified: whoever forges it stops commands, and could delete it as well.
         let note = storage.checkpoint().await?;
         let note = note.and_then(|note| Note::parse(&note.bytes).ok());
         let published = note.and_then(|note| note.text.lines().nth(1)?.parse::<i64>().ok());
-        let whole = published.is_none_or(|published| published <= size);
-        Ok::<bool, storage::Error>(whole && is_the_same(&storage, &word).await?)
+        let same = is_the_same(&storage, &word).await?;
+        Ok::<_, storage::Error>((published, same))
     };
-    match same.await {
-        Ok(true) => {}
-        Ok(false) => store.was_replaced(),
+    match found.await {
+        Ok((published, same)) => {
+            // After what is published was read: a replica goes on committing and publishing meanwhile.
+            let size = store.log_size().await?;
+            if !same || published.is_some_and(|published| published > size) {
+                store.was_replaced();
+            }
+        }
         Err(error) => tracing::warn!(
             error = trust::error_chain(&error),
             "whether the log was written with this database is not known"
