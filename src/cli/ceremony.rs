@@ -1,5 +1,7 @@
 //! Ceremonies from proposal to transcript.
 
+mod list;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -12,7 +14,6 @@ use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
 use base::settings::duration;
 use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput, SigningPayload};
-use store::CeremonyRow;
 use verify::output::{Code, Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
@@ -26,8 +27,8 @@ pub enum Command {
     New(New),
     /// Propose a request written by `new`, with the proposer's signature.
     Propose(Propose),
-    /// List all ceremonies and their states.
-    List,
+    /// List ceremonies and their states, the newest last; go back with `--before`.
+    List(list::List),
     /// Show one ceremony: counted signatures, signatures not counted and why, what is missing.
     Show {
         /// The id of the ceremony, as `ceremony list` shows it.
@@ -226,7 +227,7 @@ async fn with_service(
             let draft = Draft::CorrectClock(order);
             propose(&open, world, None, new.input, draft, output).await
         }
-        Command::List => list(&open, output).await,
+        Command::List(command) => list::run(&open, &command, output).await,
         Command::Show { ceremony } => {
             let report = service.report(&ceremony).await.map_err(failed)?;
             output.result(&report, || report.to_string());
@@ -308,7 +309,8 @@ async fn with_service(
                 true => Some(open.executor()?),
                 false => None,
             };
-            let snapshot = open.snapshot().await?;
+            let kids = service.kids(&ceremony).await.map_err(failed)?;
+            let snapshot = open.snapshot_with(kids).await?;
             let report = service
                 .execute(&ceremony, executor.as_ref(), &snapshot)
                 .await
@@ -373,7 +375,11 @@ pub async fn propose(
 ) -> Result<(), Failure> {
     let service = open.ceremonies(world);
     let now = world.env.now();
-    let snapshot = open.snapshot().await?;
+    let kids = match &draft {
+        Draft::Destroy { kid } | Draft::Revoke { kid, .. } => vec![kid.clone()],
+        _ => Vec::new(),
+    };
+    let snapshot = open.snapshot_with(kids).await?;
     let proposal = ProposalInput {
         ring,
         proposer: input.proposer,
@@ -449,50 +455,6 @@ async fn object(
     let report = report.map_err(failed)?;
     output.result(&report, || report.to_string());
     Ok(())
-}
-
-async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
-    let rows = open
-        .store
-        .ceremonies()
-        .await
-        .map_err(Failure::unavailable)?;
-    for row in &rows.unreadable {
-        output.remark(row.to_string());
-    }
-    let rows = rows.read;
-    let shown: Vec<_> = rows
-        .iter()
-        .map(|row| {
-            json!({"ceremony": row.id, "lines": lines(row), "operation": row.operation,
-                "ring": row.ring, "state": row.state.to_string(), "created_at": row.created_at})
-        })
-        .collect();
-    output.result(&shown, || {
-        table(
-            &["ceremony", "operation", "subject", "state", "proposed"],
-            rows.iter().map(|row| {
-                [
-                    row.id.to_string(),
-                    row.operation.to_string(),
-                    lines(row).join(", "),
-                    row.state.to_string(),
-                    row.created_at.to_string(),
-                ]
-            }),
-        )
-    });
-    Ok(())
-}
-
-/// The ceremony's places in the lines of its subjects.
-fn lines(row: &CeremonyRow) -> Vec<String> {
-    let request = Request::decode(&row.request);
-    let lines = request.map(|request| request.lines).unwrap_or_default();
-    lines
-        .iter()
-        .map(|line| format!("{} #{}", line.subject, line.sequence))
-        .collect()
 }
 
 fn review(request: &[u8], before: Option<&[u8]>, output: &Output) -> Result<(), Failure> {

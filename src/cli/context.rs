@@ -87,9 +87,19 @@ impl CliContext {
         }
     }
 
-    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
+    pub async fn keys(&self) -> Result<Arc<Keys>, Failure> {
         let keys = Keys::load(self.store.clone(), self.settings.clone());
-        Ok(keys.await.map_err(from_keys)?.current())
+        keys.await.map_err(from_keys)
+    }
+
+    pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {
+        Ok(self.keys().await?.current())
+    }
+
+    /// With these keys, however old they are.
+    pub async fn snapshot_with(&self, kids: Vec<Kid>) -> Result<Arc<Snapshot>, Failure> {
+        let snapshot = self.keys().await?.snapshot_with(kids).await;
+        snapshot.map_err(|error| from_keys(error.into()))
     }
 
     /// Every key that the log ever had.
@@ -162,6 +172,7 @@ pub fn from_store(error: store::Error) -> Failure {
 pub fn from_keys(error: keys::Error) -> Failure {
     let code = match error {
         keys::Error::Store(_) => Code::Unavailable,
+        keys::Error::Archive(ref error) if error.may_pass() => Code::Unavailable,
         _ => Code::Refused,
     };
     Failure::new(code, error)

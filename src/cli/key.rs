@@ -2,17 +2,24 @@ use std::path::Path;
 
 use clap::Subcommand;
 use serde_json::{Value, json};
-use trust::KeyState;
+use trust::{KeyState, Kid};
 
-use super::{CliContext, World};
-use keyring::keys::Key;
+use super::{CliContext, World, from_keys};
+use keyring::keys::{Key, NoKey, Share};
 use trust::Time;
 use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// List all keys with a valid transcript, and the refused ones with the reason.
-    List,
+    /// List keys with a valid transcript, by ring and number, and the refused ones with the reason; continue with `--after`.
+    List {
+        /// Start behind the key with this kid.
+        #[arg(long, allow_hyphen_values = true)]
+        after: Option<Kid>,
+        /// The most keys to show.
+        #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+        limit: u32,
+    },
     /// Show one key.
     Show {
         /// The kid, the thumbprint of the public key (RFC 7638).
@@ -28,18 +35,32 @@ pub async fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     let open = CliContext::new(path, world).await?;
-    let snapshot = open.snapshot().await?;
+    let known = open.keys().await?;
     match command {
-        Command::List => {
-            let mut keys: Vec<_> = snapshot.keys.values().collect();
-            keys.sort_by(|a, b| (&a.ring, a.number).cmp(&(&b.ring, b.number)));
+        Command::List { after, limit } => {
+            let page = known
+                .page(after.as_ref(), limit as usize, Share::Known)
+                .await;
+            let page = page.map_err(no_key)?;
+            let keys = &page.keys;
+            // Those of the rings' own keys are told of with the first page, wherever they stand.
+            let mut refused = page.refused;
+            if after.is_none() {
+                let others = known.refused().into_iter();
+                let new = others.filter(|other| refused.iter().all(|key| key.kid != other.kid));
+                let new: Vec<_> = new.collect();
+                refused.extend(new);
+            }
             let shown: Vec<Value> = keys.iter().map(|key| describe(key, &open)).collect();
-            let refused: Vec<Value> = snapshot
-                .refused
+            let told: Vec<Value> = refused
                 .iter()
                 .map(|refused| json!({"kid": refused.kid, "why": refused.why}))
                 .collect();
-            output.result(&json!({"keys": shown, "refused": refused}), || {
+            let mut answer = json!({"keys": shown, "refused": told});
+            if let Some(next) = &page.next {
+                answer["next"] = next.as_str().into();
+            }
+            output.result(&answer, || {
                 table(
                     &["ring", "number", "kid", "algorithm", "state", "published"],
                     keys.iter().map(|key| {
@@ -54,17 +75,24 @@ pub async fn run(
                     }),
                 )
             });
-            for refused in &snapshot.refused {
+            for refused in &refused {
                 output.remark(format!("REFUSED {}: {}", refused.kid, refused.why));
+            }
+            if let Some(next) = page.next {
+                output.remark(format!("There may be more: --after {next}"));
             }
         }
         Command::Show { kid } => {
-            let key = kid
-                .parse()
-                .ok()
-                .and_then(|kid: trust::Kid| snapshot.keys.get(&kid))
-                .ok_or_else(|| Failure::usage(format!("unknown key {kid:?}")))?;
-            let shown = describe(key, &open);
+            let unknown = || Failure::usage(format!("unknown key {kid:?}"));
+            let asked: Kid = kid.parse().map_err(|_| unknown())?;
+            let key = known
+                .find(&asked, Share::Known)
+                .await
+                .map_err(|error| match error {
+                    NoKey::Unknown => unknown(),
+                    error => no_key(error),
+                })?;
+            let shown = describe(&key, &open);
             output.result(&shown, || {
                 let members = shown.as_object().into_iter().flatten();
                 table(
@@ -80,6 +108,13 @@ pub async fn run(
         }
     }
     Ok(())
+}
+
+fn no_key(error: NoKey) -> Failure {
+    match error {
+        NoKey::Unknown => Failure::usage("--after names no key"),
+        error => from_keys(error.into()),
+    }
 }
 
 pub fn describe(key: &Key, open: &CliContext) -> Value {

@@ -244,7 +244,11 @@ async fn change_pointer(
     change: Pointer,
     output: &Output,
 ) -> Result<(), Failure> {
-    let snapshot = open.snapshot().await?;
+    let kids = match &wanted {
+        RingChange::Retire(kid) => vec![kid.clone()],
+        RingChange::Rotate | RingChange::RollBack => Vec::new(),
+    };
+    let snapshot = open.snapshot_with(kids).await?;
     let ring = find(&snapshot, &change.name)?;
     let now = world.env.now();
     let plan = match rotation::plan(ring, &wanted, &open.settings.safety, now) {
@@ -293,7 +297,7 @@ async fn archive(
     archive: Archive,
     output: &Output,
 ) -> Result<(), Failure> {
-    let snapshot = open.snapshot().await?;
+    let snapshot = open.snapshot_with(vec![archive.kid.clone()]).await?;
     let ring = find(&snapshot, &archive.name)?;
     let steps =
         trust::plan::plan_archive(&ring.plan_keys(), &archive.kid).map_err(Failure::refused)?;
@@ -320,7 +324,7 @@ async fn revoke(
     revoke: Revoke,
     output: &Output,
 ) -> Result<(), Failure> {
-    let snapshot = open.snapshot().await?;
+    let snapshot = open.snapshot_with(vec![revoke.kid.clone()]).await?;
     let ring = find(&snapshot, &revoke.name)?;
     let key = ring
         .keys
@@ -396,7 +400,7 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
         .values()
         .map(|ring| {
             json!({"ring": ring.name, "algorithm": ring.algorithm, "key_spec": ring.key_spec,
-                "usage": ring.usage, "keys": ring.keys.len(), "primary": primary(ring)})
+                "usage": ring.usage, "keys": ring.count(), "primary": primary(ring)})
         })
         .collect();
     output.result(&shown, || {
@@ -406,7 +410,7 @@ async fn list(open: &CliContext, output: &Output) -> Result<(), Failure> {
                 [
                     ring.name.to_string(),
                     ring.algorithm.to_string(),
-                    ring.keys.len().to_string(),
+                    ring.count().to_string(),
                     primary(ring).unwrap_or_else(|| "none".to_owned()),
                     ring.created_at.to_string(),
                 ]
@@ -449,5 +453,11 @@ async fn show(open: &CliContext, name: &Name, output: &Output) -> Result<(), Fai
             )
         },
     );
+    let others = ring.count().saturating_sub(ring.keys.len() as u64);
+    if others > 0 {
+        output.remark(format!(
+            "{others} older keys are not shown; `chancery key list` has them in pages."
+        ));
+    }
     Ok(())
 }

@@ -56,6 +56,9 @@ pub const SNAPSHOT_AGE_SECONDS: &str = "chancery_snapshot_age_seconds";
 pub const KEY_AGE_SECONDS: &str = "chancery_key_age_seconds";
 /// Gauge: keys in the database that the read model did not believe.
 pub const KEYS_REFUSED: &str = "chancery_keys_refused";
+/// Counter, label `answer` (`loaded`, `refused`, `unknown`, `failed`): keys read from the database because somebody
+/// asked for them.
+pub const ARCHIVE_READS: &str = "chancery_archive_reads_total";
 /// Gauge, label `table`: rows that the read model left out because they cannot be read.
 pub const ROWS_UNREADABLE: &str = "chancery_rows_unreadable";
 /// Counter, label `witness` (as the policy calls it): cosignatures recorded.
@@ -181,6 +184,10 @@ pub fn describe() {
         KEY_AGE_SECONDS,
         Unit::Seconds,
         "Time since a key that is prepared, active or retired was published."
+    );
+    describe_counter!(
+        ARCHIVE_READS,
+        "Keys read from the database because somebody asked for them."
     );
     describe_gauge!(KEYS_REFUSED, "Keys in the database that were refused.");
     describe_gauge!(

@@ -1,6 +1,8 @@
 //! The whole crate over a real database, keys in memory and custodians who sign: after every step the state of everything
 //! is looked at.
 
+mod archive;
+mod archive_faults;
 mod ceremony_accept;
 mod ceremony_destroy;
 mod ceremony_execute;

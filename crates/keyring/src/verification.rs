@@ -1,16 +1,16 @@
 //! Gathers the facts about a signature and lets `trust` decide the verdict.
 
-mod cpu;
 mod evidence;
 pub(crate) mod existence;
 mod question;
 mod radius;
 mod rules;
 mod settings;
+mod sought;
 mod transcript;
 mod verify;
 
-pub use cpu::{Cpu, Share, Unfinished};
+pub use crate::keys::{Cpu, Share, Unfinished};
 pub use evidence::{EvidenceBuilder, KeyLife, NoEvidence};
 pub use question::{Answer, Claim, Covered, Error, Question};
 pub use radius::{Issued, Radius, RadiusQuestion};

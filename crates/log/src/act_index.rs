@@ -1,16 +1,15 @@
-//! Where the log tells of each key. Read once and then followed, because a log of millions of
-//! signatures is not searched for the few acts on a key.
+//! Where the log tells of each key. The database has an index of it, which is written behind the leaves; what it does
+//! not have yet is read from the leaves and held here, so no answer depends on how far it is.
 //!
 //! An index is a pointer and no proof; whoever rests on it asks for the receipt.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-use trust::history::History;
-use trust::leaf::{ActKind, ActLeaf, Leaf};
+use trust::leaf::{ActLeaf, Leaf};
 use trust::{Kid, Pin, Time};
 
-use store::Store;
+use store::{AcceptedRow, ActWord, Store};
 use trust::log_acts::{CorrectedTimes, LogAct, LogHistory};
 
 /// Indexes of the acts on one key.
@@ -24,16 +23,59 @@ pub struct KeyActs {
     pub all: Vec<i64>,
 }
 
+/// Acts outside the database's index that are held before it is asked again how far it goes.
+const HELD: usize = if cfg!(test) { 3 } else { 10_000 };
+
 #[derive(Debug, Default)]
 pub struct ActIndex {
+    /// Acts below are in the database's index; none before the first reading.
+    from: Option<i64>,
     /// First index that was not read.
     next: i64,
-    of: HashMap<Kid, KeyActs>,
+    /// Acts since `from`, oldest first.
+    of: HashMap<Kid, Vec<(i64, ActWord)>>,
+    held: usize,
+    /// What was done to the log before `from` has been read.
+    has_log_acts: bool,
     /// What ceremonies did to the log, oldest first.
     log_acts: Vec<VerifiedLogAct>,
     /// Whose ceremonies hold, each for itself.
     verified: Vec<VerifiedLogAct>,
     times: Arc<CorrectedTimes>,
+}
+
+/// Acts on some keys outside the database's index.
+#[derive(Debug)]
+pub struct HeldActs {
+    from: i64,
+    later: Vec<(Kid, Vec<(i64, ActWord)>)>,
+}
+
+impl HeldActs {
+    /// With what the index has.
+    pub async fn complete(self, store: &Store) -> Result<HashMap<Kid, KeyActs>, store::Error> {
+        const TOGETHER: usize = 500;
+        let mut all: HashMap<Kid, KeyActs> = HashMap::with_capacity(self.later.len());
+        for part in self.later.chunks(TOGETHER) {
+            let asked = part.iter().map(|(kid, _)| kid.as_str().to_owned());
+            let asked: Vec<String> = asked.collect();
+            for act in store.acts_of_several(&asked).await? {
+                // The index may have grown over what is held.
+                if act.index < self.from
+                    && let Ok(kid) = act.subject.parse()
+                {
+                    all.entry(kid).or_default().record(act.index, act.word);
+                }
+            }
+        }
+        for (kid, later) in self.later {
+            let acts = all.entry(kid).or_default();
+            later
+                .iter()
+                .for_each(|(index, word)| acts.record(*index, *word));
+        }
+        Ok(all)
+    }
 }
 
 /// An act on the log whose ceremony holds.
@@ -65,6 +107,31 @@ impl ActIndex {
     }
 
     async fn read(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {
+        let from = match self.from {
+            Some(from) => from,
+            None => {
+                let from = store.acted().await?.size;
+                self.next = from;
+                *self.from.insert(from)
+            }
+        };
+        if !self.has_log_acts {
+            let mut verified = Vec::new();
+            for act in store.acts_of(store::LOG_ACTS).await? {
+                if act.index >= from {
+                    break;
+                }
+                let row = store.leaf(act.index).await?;
+                let leaf = row.map(|row| Leaf::parse(row.body.as_bytes()));
+                if let Some(Ok(Leaf::Act(leaf))) = leaf
+                    && LogAct::is_meant(&leaf)
+                {
+                    verified.extend(verify(act.index, &leaf, store, pin).await?);
+                }
+            }
+            self.verified = verified;
+            self.has_log_acts = true;
+        }
         // Asked first: acts below it are all there, and those that come meanwhile are read the next time.
         let head = store.log_size().await?;
         while self.next < head {
@@ -88,7 +155,24 @@ impl ActIndex {
                 self.next = self.next.max(head);
             }
         }
+        if self.held >= HELD {
+            self.let_go(store.acted().await?.size);
+        }
         Ok(())
+    }
+
+    /// What the database's index has by now.
+    fn let_go(&mut self, indexed: i64) {
+        let from = indexed.min(self.next);
+        if self.from.is_none_or(|before| from <= before) {
+            return;
+        }
+        self.from = Some(from);
+        self.of.retain(|_, acts| {
+            acts.retain(|(index, _)| *index >= from);
+            !acts.is_empty()
+        });
+        self.held = self.of.values().map(Vec::len).sum();
     }
 
     /// Takes over what is on the line of origins that ends in `origin`. It is judged as a whole:
@@ -119,16 +203,93 @@ impl ActIndex {
         &self.log_acts
     }
 
-    pub fn of(&self, kid: &Kid) -> KeyActs {
-        self.of.get(kid).cloned().unwrap_or_default()
+    /// The first index that was not read: what is known of no key changes but by leaves from there on.
+    pub fn next(&self) -> i64 {
+        self.next
+    }
+
+    /// Whether an act of a key stands at this index or later, as far as was read; yes where nobody knows any more.
+    pub fn tells_since(&self, kid: &Kid, index: i64) -> bool {
+        let held = self.from.is_some_and(|from| from <= index);
+        let acts = self.of.get(kid).into_iter().flatten();
+        !held || acts.rev().any(|(at, _)| *at >= index)
+    }
+
+    /// What is held here of these keys; the rest is asked of the database without holding up others.
+    pub fn held(&self, kids: &[Kid]) -> HeldActs {
+        HeldActs {
+            from: self.from.unwrap_or(0),
+            later: kids
+                .iter()
+                .map(|kid| (kid.clone(), self.of.get(kid).cloned().unwrap_or_default()))
+                .collect(),
+        }
+    }
+
+    /// Keys from a place among all that the log accepted, in that order.
+    pub async fn accepted_from(
+        &self,
+        place: i64,
+        limit: i64,
+        store: &Store,
+    ) -> Result<Vec<AcceptedRow>, store::Error> {
+        let mut rows = store.accepted_from(place, limit).await?;
+        if (rows.len() as i64) < limit {
+            let before = rows.last().map_or(place, |row| row.place + 1);
+            let later = self.accepted_later(store).await?;
+            let missing = limit - rows.len() as i64;
+            let later = later.into_iter().filter(|row| row.place >= before);
+            rows.extend(later.take(missing.unsigned_abs() as usize));
+        }
+        Ok(rows)
+    }
+
+    /// The first key that was accepted at an index of the log or later.
+    pub async fn first_accepted(
+        &self,
+        index: i64,
+        store: &Store,
+    ) -> Result<Option<AcceptedRow>, store::Error> {
+        if let Some(row) = store.first_accepted(index).await? {
+            return Ok(Some(row));
+        }
+        let later = self.accepted_later(store).await?;
+        Ok(later.into_iter().find(|row| row.index >= index))
+    }
+
+    /// Those that the database's index does not have.
+    async fn accepted_later(&self, store: &Store) -> Result<Vec<AcceptedRow>, store::Error> {
+        let mut first: Vec<(i64, &Kid)> = Vec::new();
+        let acted = store.acted().await?;
+        for (kid, acts) in &self.of {
+            let mut accepted = acts.iter().filter(|(_, word)| *word == ActWord::Accepted);
+            if let Some((index, _)) = accepted.next()
+                && *index >= acted.size
+            {
+                first.push((*index, kid));
+            }
+        }
+        first.sort_unstable();
+        let mut rows = Vec::with_capacity(first.len());
+        for (index, kid) in first {
+            // Accepted before, as a key; what came later was of its revocation or destruction.
+            let mut before = store.acts_of(kid.as_str()).await?.into_iter();
+            if before.any(|act| act.word == ActWord::Accepted && act.index < index) {
+                continue;
+            }
+            rows.push(AcceptedRow {
+                place: acted.accepted + rows.len() as i64,
+                index,
+                kid: kid.as_str().to_owned(),
+            });
+        }
+        Ok(rows)
     }
 
     fn record(&mut self, index: i64, act: &ActLeaf) {
-        for kid in [&act.kid, &act.previous_kid].into_iter().flatten() {
-            if History::concerns(act, kid) {
-                let of = self.of.entry(kid.clone()).or_default();
-                of.record(index, kid, act);
-            }
+        for (kid, word) in ActWord::of(act) {
+            self.of.entry(kid.clone()).or_default().push((index, word));
+            self.held += 1;
         }
     }
 }
@@ -185,16 +346,13 @@ async fn latest_time(store: &Store, first: i64, last: i64) -> Result<Option<Time
 }
 
 impl KeyActs {
-    fn record(&mut self, index: i64, kid: &Kid, act: &ActLeaf) {
-        if act.kind == ActKind::Ceremony {
-            // The other acceptances are of the key's revocation or destruction, which the log tells
-            // of by themselves.
-            if self.accepted.is_some() {
-                return;
-            }
-            self.accepted = Some(index);
-        } else if act.action == "revoke" && act.previous_kid.as_ref() == Some(kid) {
-            self.revoked = Some(index);
+    fn record(&mut self, index: i64, word: ActWord) {
+        match word {
+            // The other acceptances are of the key's revocation or destruction, which the log tells of by themselves.
+            ActWord::Accepted if self.accepted.is_some() => return,
+            ActWord::Accepted => self.accepted = Some(index),
+            ActWord::Revoked => self.revoked = Some(index),
+            ActWord::Other => {}
         }
         self.all.push(index);
     }
@@ -205,6 +363,7 @@ mod tests {
     use serde_json::json;
     use store::Change;
     use store::testing::place::Place;
+    use trust::leaf::ActKind;
     use trust::request::{ClockCorrection, NewOrigin};
 
     use super::*;
@@ -215,6 +374,14 @@ mod tests {
         body["time"] = "2026-01-01T00:00:00.000Z".into();
         body["v"] = 1.into();
         serde_json::from_value(body).unwrap()
+    }
+
+    fn acts_of(acts: &ActIndex, kid: &str) -> KeyActs {
+        let mut found = KeyActs::default();
+        let later = acts.of.get(&kid.parse::<Kid>().unwrap());
+        let later = later.into_iter().flatten();
+        later.for_each(|(index, word)| found.record(*index, *word));
+        found
     }
 
     #[test]
@@ -244,7 +411,7 @@ mod tests {
             acts.record(index, &act(body));
         }
         assert_eq!(
-            acts.of(&one.parse().unwrap()),
+            acts_of(&acts, &one),
             KeyActs {
                 accepted: Some(3),
                 revoked: Some(8),
@@ -252,17 +419,14 @@ mod tests {
             }
         );
         assert_eq!(
-            acts.of(&two.parse().unwrap()),
+            acts_of(&acts, &two),
             KeyActs {
                 accepted: Some(4),
                 revoked: None,
                 all: vec![4, 8],
             }
         );
-        assert_eq!(
-            acts.of(&"I".repeat(43).parse().unwrap()),
-            KeyActs::default()
-        );
+        assert_eq!(acts_of(&acts, &"I".repeat(43)), KeyActs::default());
     }
 
     fn pin() -> Pin {
@@ -296,10 +460,48 @@ mod tests {
         let mut acts = ActIndex::default();
         acts.catch_up(&place.store, &pin).await.unwrap();
         assert_eq!(acts.next, place.store.log_size().await.unwrap());
-        assert_eq!(acts.of(&kid.parse().unwrap()).all, [0]);
+        assert_eq!(acts_of(&acts, &kid).all, [0]);
         let archived = write(&place, ActKind::Key, "archive", Some(&kid)).await;
         acts.catch_up(&place.store, &pin).await.unwrap();
-        assert_eq!(acts.of(&kid.parse().unwrap()).all, [0, archived]);
+        assert_eq!(acts_of(&acts, &kid).all, [0, archived]);
+    }
+
+    /// The same answers however far the database's index is, and little in memory once it has caught up.
+    #[tokio::test]
+    async fn what_the_database_has_in_its_index_is_not_held() {
+        let place = Place::sqlite().await;
+        let pin = pin();
+        let kids: Vec<Kid> = ["A", "E", "I"]
+            .map(|letter| letter.repeat(43).parse().unwrap())
+            .to_vec();
+        let mut acts = ActIndex::default();
+        let mut expected: HashMap<Kid, Vec<i64>> = HashMap::new();
+        for round in 0..40_usize {
+            let kid = &kids[round % 3];
+            let index = write(&place, ActKind::Key, "rotate", Some(kid.as_str())).await;
+            expected.entry(kid.clone()).or_default().push(index);
+            if round % 7 == 0 {
+                place.store.index_acts(5).await.unwrap();
+            }
+            acts.catch_up(&place.store, &pin).await.unwrap();
+            let found = acts.held(&kids).complete(&place.store).await.unwrap();
+            for kid in &kids {
+                let told = expected.get(kid).cloned().unwrap_or_default();
+                assert_eq!(found[kid].all, told, "{round}");
+            }
+            let fresh = {
+                let mut fresh = ActIndex::default();
+                fresh.catch_up(&place.store, &pin).await.unwrap();
+                fresh.held(&kids).complete(&place.store).await.unwrap()
+            };
+            assert_eq!(fresh, found, "{round}");
+        }
+        while place.store.index_acts(5).await.unwrap() {}
+        acts.catch_up(&place.store, &pin).await.unwrap();
+        assert!(acts.held < HELD, "{}", acts.held);
+        // What is not held any more may have been told of.
+        assert!(acts.tells_since(&kids[0], 0));
+        assert!(!acts.tells_since(&kids[0], acts.next()));
     }
 
     /// A database that fails in the middle of a page: what was noted is not noted twice.
@@ -322,7 +524,7 @@ mod tests {
             .await
             .unwrap();
         acts.catch_up(&place.store, &pin).await.unwrap();
-        assert_eq!(acts.of(&kid.parse().unwrap()).all, [0, last]);
+        assert_eq!(acts_of(&acts, &kid).all, [0, last]);
     }
 
     #[test]

@@ -33,7 +33,7 @@ use std::sync::Arc;
 
 use store::{AfterLatest, Change, Store};
 
-pub use act_index::{ActIndex, KeyActs, VerifiedLogAct, times};
+pub use act_index::{ActIndex, HeldActs, KeyActs, VerifiedLogAct, times};
 pub use check::{Auditor, Error as CheckError, Report};
 pub use group::{Group, GroupCommitter};
 pub use integrator::Error as IntegrationError;

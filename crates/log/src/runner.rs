@@ -37,6 +37,10 @@ const FORGET: Duration = Duration::from_secs(2);
 /// costs; and the longer the others wait for the database meanwhile.
 const TOGETHER: i64 = 16_384;
 
+/// Acts on keys that are put into their index together, and how many times in one round.
+const ACTS_TOGETHER: i64 = 2_000;
+const ACTS_AT_ONCE: usize = 5;
+
 /// Fewer than that wait so long for others.
 const TOGETHER_WITHIN: Duration = Duration::from_secs(20);
 
@@ -278,7 +282,9 @@ impl LogRunner {
         };
         let waiting = async {
             let unindexed = self.store.unindexed().await?;
-            Ok::<_, store::Error>(unindexed.max(self.store.uncounted().await?))
+            let acted = self.store.acted().await?;
+            let without_acts = unindexed.max(acted.head - acted.size);
+            Ok::<_, store::Error>(without_acts.max(self.store.uncounted().await?))
         };
         match waiting.await {
             Ok(waiting) if waiting < least => return false,
@@ -287,12 +293,17 @@ impl LogRunner {
             Err(_) => return false,
         }
         let done = async {
+            // After an upgrade there may be millions of them, and the integrator has other work.
+            let mut more = true;
+            for _ in 0..ACTS_AT_ONCE {
+                more = more && self.store.index_acts(ACTS_TOGETHER).await?;
+            }
             let indexed = self.store.index_signatures(TOGETHER).await?;
             let counted = self.store.count_signatures(TOGETHER).await?;
-            Ok::<_, store::Error>(indexed.max(counted))
+            Ok::<_, store::Error>(more || indexed.max(counted) == TOGETHER)
         };
         match done.await {
-            Ok(done) => done == TOGETHER,
+            Ok(more) => more,
             Err(error) => {
                 tracing::warn!(
                     error = error_chain(&error),

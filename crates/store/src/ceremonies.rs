@@ -25,6 +25,12 @@ macro_rules! ceremony_columns {
 
 statements! {
     CEREMONIES = concat!("SELECT ", ceremony_columns!(), " FROM ceremony ORDER BY created_at, id");
+    /// The newest of those that were proposed before.
+    LATEST = concat!("SELECT ", ceremony_columns!(), " FROM ceremony
+        WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    /// In the words of the index of what is under way.
+    EXECUTED_CEREMONIES = concat!("SELECT ", ceremony_columns!(), " FROM ceremony
+        WHERE state IN ('executing', 'executed') AND state = 'executed' ORDER BY created_at, id");
     /// In the words of the index of what is under way.
     EXECUTING = "SELECT id FROM ceremony WHERE state IN ('executing', 'executed') AND state = 'executing'
         ORDER BY id LIMIT $1";
@@ -430,6 +436,22 @@ impl Store {
     /// Oldest first.
     pub async fn ceremonies(&self) -> Result<Rows<CeremonyRow>, Error> {
         on!(self, engine => rows::each(engine, CEREMONIES, &[]))
+    }
+
+    /// The newest that were proposed before this instant and id, from the newest on; at most [`MAX_PAGE`].
+    pub async fn latest_ceremonies(
+        &self,
+        (created_at, id): (i64, &str),
+        limit: i64,
+    ) -> Result<Rows<CeremonyRow>, Error> {
+        let limit = Value::Int(limit.clamp(0, MAX_PAGE));
+        let values = [Value::Int(created_at), Value::Text(id), limit];
+        on!(self, engine => rows::each(engine, LATEST, &values))
+    }
+
+    /// Those that were carried out and are not closed, oldest first. Costs the same however many there have been.
+    pub async fn executed_ceremonies(&self) -> Result<Rows<CeremonyRow>, Error> {
+        on!(self, engine => rows::each(engine, EXECUTED_CEREMONIES, &[]))
     }
 
     /// Ids of those that were begun on a device and are not settled, at most [`MAX_PAGE`]. Costs the same

@@ -70,6 +70,18 @@ pub(crate) struct Dialect {
     pub transcripts: &'static str,
     /// Puts the leaves from an index to another into the index.
     pub fill_index: &'static str,
+    /// Keys of kids.
+    pub keys_of: &'static str,
+    /// Objects of ids.
+    pub objects: &'static str,
+    /// Acts of subjects; those of each in order.
+    pub acts_of: &'static str,
+    /// Which of these kids the index has accepted.
+    pub accepted_of: &'static str,
+    /// Puts [subject, index, word] into the index of acts.
+    pub insert_acts: &'static str,
+    /// Puts [place, index, kid] into the index of acceptances.
+    pub insert_accepted: &'static str,
     /// Deletes answers of before an instant, at most so many, the oldest first.
     pub forget_answers: &'static str,
     pub has_migrations: &'static str,

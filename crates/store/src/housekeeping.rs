@@ -1,6 +1,7 @@
 //! Writes that are no act: nobody decided them, nothing in the log tells of them, and whatever they
 //! touch can be made again. No version rises, so no replica reads anything again.
 
+use crate::acts;
 use crate::blast_radius;
 use crate::database::{Store, on};
 use crate::engine::{Connection, Engine, Value};
@@ -28,6 +29,8 @@ pub enum Housekeeping {
     IndexSignatures { at_most: i64 },
     /// Counts the signatures among the next leaves by key: at most 65 536 leaves.
     CountSignatures { at_most: i64 },
+    /// Puts the next acts on keys into their index: at most so many leaves.
+    IndexActs { at_most: i64 },
     /// Forgets answers to repeated requests that are older than this, at most [`ANSWERS`] of them; the leaves stay.
     ForgetAnswers { before: i64 },
 }
@@ -59,6 +62,7 @@ async fn keep<E: Engine>(engine: &E, work: &Housekeeping) -> Result<u64, Error> 
         Housekeeping::CountSignatures { at_most } => blast_radius::count(engine, *at_most)
             .await
             .map(i64::unsigned_abs),
+        Housekeeping::IndexActs { at_most } => acts::index(engine, *at_most).await.map(u64::from),
         Housekeeping::ForgetAnswers { before } => {
             let values = [Value::Int(*before), Value::Int(ANSWERS)];
             write(engine, E::DIALECT.forget_answers, &values).await
@@ -129,6 +133,11 @@ impl Store {
             .keep(&Housekeeping::CountSignatures { at_most })
             .await?;
         Ok(done.cast_signed())
+    }
+
+    /// [`Housekeeping::IndexActs`]; whether there are more.
+    pub async fn index_acts(&self, at_most: i64) -> Result<bool, Error> {
+        Ok(self.keep(&Housekeeping::IndexActs { at_most }).await? == 1)
     }
 
     /// [`Housekeeping::ForgetAnswers`].

@@ -22,6 +22,7 @@ macro_rules! key_columns {
          k.revoked_at, k.revocation_reason, k.compromised_since, k.ceremony"
     };
 }
+pub(crate) use key_columns;
 
 statements! {
     KEYS = concat!("SELECT ", key_columns!(), " FROM signing_key k

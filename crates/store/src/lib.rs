@@ -15,7 +15,9 @@
 //! in RFC 7638.
 
 mod account;
+mod acts;
 mod after_latest;
+mod archive;
 mod blast_radius;
 mod breaker;
 mod ceremonies;
@@ -62,7 +64,9 @@ mod versions;
 mod watch;
 
 pub use account::{Account, PoolConnections};
+pub use acts::{AcceptedRow, ActRow, ActWord, Acted, LOG as LOG_ACTS};
 pub use after_latest::AfterLatest;
+pub use archive::{EndedBefore, KeyCounts};
 pub use blast_radius::DayRow;
 pub use ceremonies::{CeremonyRow, CeremonyState};
 pub use ceremony_signatures::{CeremonySignatureRow, VoteRow};

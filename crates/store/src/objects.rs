@@ -4,7 +4,7 @@ use trust::{Kid, Location, Name, Place, Sha256Digest, Time};
 
 use crate::database::{Store, on};
 use crate::decode::{Decode, unreadable};
-use crate::engine::{Columns, Connection, Engine, Value, guarded};
+use crate::engine::{Columns, Connection, Engine, Value, guarded, json};
 use crate::error::{Error, Subject};
 use crate::reads::{FromColumns, Word};
 use crate::rows::{self, Keyed, Rows};
@@ -20,6 +20,9 @@ macro_rules! object_columns {
 statements! {
     KEY_OBJECTS =
         concat!("SELECT ", object_columns!(), " FROM key_object ORDER BY ring, number, created_at");
+    /// Those that a device has or may have.
+    OBJECTS_ON = concat!("SELECT ", object_columns!(), " FROM key_object WHERE device = $1
+        AND state IN ('intended', 'present', 'destroying') ORDER BY ring, number, created_at");
     HIGHEST_NUMBER = "SELECT COALESCE(MAX(number), 0) FROM key_object WHERE ring = $1";
     INSERT_OBJECT = "INSERT INTO key_object
         (id, kind, device, label, place, ring, number, ceremony, state, created_at, updated_at)
@@ -208,7 +211,34 @@ impl Store {
         on!(self, engine => highest_number(engine, ring))
     }
 
+    /// Those that a device has or may have. Costs the same however many were destroyed.
+    pub async fn objects_on(&self, device: &str) -> Result<Rows<KeyObjectRow>, Error> {
+        on!(self, engine => rows::each(engine, OBJECTS_ON, &[Value::Text(device)]))
+    }
+
+    /// Those of these ids that there are.
+    pub async fn objects(&self, ids: &[String]) -> Result<Rows<KeyObjectRow>, Error> {
+        let asked = json(&ids)?;
+        on!(self, engine => objects(engine, &asked))
+    }
+
     pub async fn key_objects(&self) -> Result<Rows<KeyObjectRow>, Error> {
         on!(self, engine => rows::each(engine, KEY_OBJECTS, &[]))
     }
 }
+
+async fn objects<E: Engine>(engine: &E, asked: &str) -> Result<Rows<KeyObjectRow>, Error> {
+    rows::each(engine, E::DIALECT.objects, &[Value::Text(asked)]).await
+}
+
+pub(crate) const OBJECTS_SQLITE: &str = concat!(
+    "SELECT ",
+    object_columns!(),
+    " FROM key_object WHERE id IN (SELECT value FROM json_each($1)) ORDER BY ring, number, created_at"
+);
+pub(crate) const OBJECTS_POSTGRES: &str = concat!(
+    "SELECT ",
+    object_columns!(),
+    " FROM key_object WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))
+        ORDER BY ring, number, created_at"
+);

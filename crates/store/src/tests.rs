@@ -1,6 +1,7 @@
 //! The contract of the store: the same functions on SQLite and on a PostgreSQL that this process
 //! starts. What concerns one engine only stands in a file of its own.
 
+mod archive;
 mod ceremonies;
 mod clock;
 mod conflicts;
@@ -94,6 +95,9 @@ contract! {
     plans::no_statement_walks_along_history,
     plans::case_s1_refusals_are_not_read_for_acts_on_keys,
     plans::case_s4_old_answers_go_in_pages,
+    plans::old_keys_are_found_by_an_index,
+    archive::acts_are_found_wherever_their_index_stands,
+    archive::keys_are_counted_by_ring_and_state,
     lines::ten_ceremonies_on_ten_subjects_are_all_carried_out,
     lines::first_that_is_carried_out_voids_the_other_of_its_subject_alone,
     lines::place_is_given_back_only_if_it_is_the_last,

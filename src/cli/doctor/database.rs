@@ -125,9 +125,10 @@ pub async fn trust_and_keys(
                 None => good(
                     "keys",
                     format!(
-                        "{} in {} ring(s)",
-                        snapshot.keys.len(),
-                        snapshot.rings.len()
+                        "{} in {} ring(s); {} of them tallied, the others when they are asked for",
+                        snapshot.count(),
+                        snapshot.rings.len(),
+                        snapshot.keys.len()
                     ),
                 ),
                 Some(refused) => bad(

@@ -19,11 +19,11 @@
 //!
 //! And an executed ceremony that enough custodians have accepted is closed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
-use trust::{Destroy, DestroyKey, Kid, Operation, Place, Request, Time};
+use trust::{Destroy, DestroyKey, Kid, Location, Operation, Place, Request, Time};
 
 use super::error::{Error, Kind};
 use super::service::CeremonyFacts;
@@ -49,6 +49,9 @@ pub enum Alone {
     Unknown,
 }
 
+/// Objects on the token that are looked for together.
+const TOGETHER: usize = 500;
+
 /// Longer than any administrative call may take.
 const UNDER_WAY: Duration = Duration::from_secs(120);
 
@@ -72,7 +75,18 @@ impl CeremonyService {
             })
             .collect();
         let mut findings = self.close_accepted().await?;
-        let objects = self.store.key_objects().await?;
+        let mut objects = self.store.objects_on(&device).await?;
+        // What the token should not have any more, or never had; there may be any number that it does not have.
+        let read = objects.read.iter().map(|row| row.id.as_str());
+        let unread = objects.unreadable.iter().map(|row| row.key.as_str());
+        let known: HashSet<&str> = read.chain(unread).collect();
+        let others = on_token.keys().filter(|id| !known.contains(id.as_str()));
+        let others: Vec<String> = others.cloned().collect();
+        for part in others.chunks(TOGETHER) {
+            let rows = self.store.objects(part).await?;
+            objects.read.extend(rows.read);
+            objects.unreadable.extend(rows.unreadable);
+        }
         // Nothing is known of what they are about, so nothing is concluded.
         for row in &objects.unreadable {
             on_token.remove(&row.key);
@@ -204,12 +218,9 @@ impl CeremonyService {
     /// Two custodians accepted at once, or a crash came between an acceptance and the closing.
     async fn close_accepted(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = Vec::new();
-        let rows = self.store.ceremonies().await?;
+        let rows = self.store.executed_ceremonies().await?;
         findings.extend(rows.unreadable.iter().map(unreadable));
         for row in rows.read {
-            if row.state != CeremonyState::Executed {
-                continue;
-            }
             let (finding, action) = match self.close_if_accepted(&row.id.to_string()).await {
                 Ok(false) => continue,
                 Ok(true) => ("accepted but not closed".to_owned(), "closed"),
@@ -235,7 +246,9 @@ impl CeremonyService {
         at: Time,
     ) -> Result<(), Error> {
         let named = |id: &str| order.keys.iter().any(|key| is_at(key, id));
-        let objects = self.store.key_objects().await?;
+        let locations = order.keys.iter().flat_map(|key| &key.locations);
+        let ids: Vec<String> = locations.map(Location::object).collect();
+        let objects = self.store.objects(&ids).await?;
         let mut read = objects.read.iter();
         let left = read.any(|row| named(&row.id) && row.state != ObjectState::Destroyed);
         if left || objects.unreadable.iter().any(|row| named(&row.key)) {

@@ -5,8 +5,8 @@ use trust::format::V1;
 use trust::leaf::ActKind;
 use trust::tally::Last;
 use trust::{
-    Ceremony, Chains, History, MemberSignature, Name, Pin, Purpose, Request, Safety, Sha256Digest,
-    Transcript, Trusted, dsse, json,
+    Ceremony, Chains, History, Kid, MemberSignature, Name, Pin, Purpose, Request, Safety,
+    Sha256Digest, Transcript, Trusted, dsse, json,
 };
 
 use super::error::Error;
@@ -179,6 +179,17 @@ impl CeremonyService {
         let request = Request::decode(&self.row(id).await?.request)?;
         use trust::Operation as O;
         Ok(matches!(request.operation, O::Generate(_) | O::Destroy(_)))
+    }
+
+    /// The keys that it revokes or destroys.
+    pub async fn kids(&self, id: &str) -> Result<Vec<Kid>, Error> {
+        let request = Request::decode(&self.row(id).await?.request)?;
+        use trust::Operation as O;
+        Ok(match request.operation {
+            O::Destroy(order) => order.keys.into_iter().map(|key| key.kid).collect(),
+            O::Revoke(order) => vec![order.kid],
+            _ => Vec::new(),
+        })
     }
 
     /// The request's bytes, and those of the last ceremony of the same line that was carried out.

@@ -7,11 +7,12 @@ use arc_swap::ArcSwap;
 use trust::plan::RingKey;
 use trust::{
     Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Sha256Digest, Time,
-    Usage, Verifier,
+    Trusted, Usage, Verifier,
 };
 
 use access::Credentials;
-use store::{KeyRow, UnreadableRow};
+use log::Certified;
+use store::{KeyCounts, KeyRow, UnreadableRow};
 use token::Handle;
 use trust::log_acts::CorrectedTimes;
 
@@ -49,9 +50,12 @@ pub struct Key {
     pub handle: Handle,
     /// What it was read from: as long as this is the same, so is the key.
     pub(super) row: KeyRow,
+    /// What its transcript says.
+    pub(super) certified: Arc<Certified>,
 }
 
 /// A named purpose with one algorithm.
+#[derive(Clone)]
 pub struct Ring {
     pub name: Arc<str>,
     pub algorithm: Algorithm,
@@ -61,29 +65,42 @@ pub struct Ring {
     /// Rises with each change; a plan is applied only to the version it was made on.
     pub version: i64,
     pub primary: Option<Arc<Key>>,
-    /// By number, oldest first.
+    /// Those in memory, by number, oldest first: all that sign or are about to, and the newest of the others.
     pub keys: Vec<Arc<Key>>,
+    /// How many keys there are in each state, as the database counts them.
+    pub counts: BTreeMap<String, u64>,
     pub jwks: Document,
 }
 
 /// A ring whose row cannot be read. Its keys rest on their transcripts: they verify and are
 /// published, but nothing is signed.
+#[derive(Clone)]
 pub struct UnreadableRing {
     /// By number, oldest first.
     pub keys: Vec<Arc<Key>>,
     pub jwks: Document,
 }
 
-/// Everything at one version of the database.
+/// What is needed at any time, at one version of the database.
+#[derive(Clone)]
 pub struct Snapshot {
     /// The database's version that this was read at.
     pub version: i64,
     /// The same, for each subject.
     pub versions: store::Versions,
+    /// Another one whenever the keys were read again.
+    pub generation: u64,
+    /// Acts of the log below this index are in the keys.
+    pub(super) acts_until: i64,
+    /// What transcripts are held against.
+    pub(super) trusted: Option<Arc<Trusted>>,
     pub rings: BTreeMap<Arc<str>, Arc<Ring>>,
     /// Rings whose rows cannot be read.
     pub unreadable_rings: BTreeMap<Arc<str>, Arc<UnreadableRing>>,
+    /// Those in memory; [`super::Keys::find`] has the others too.
     pub keys: HashMap<Kid, Arc<Key>>,
+    /// Of each ring, as the database counts them.
+    pub counts: Arc<KeyCounts>,
     /// The combined set of `/.well-known/jwks.json`.
     pub jwks: Document,
     pub credentials: Arc<Credentials>,
@@ -114,6 +131,25 @@ impl Snapshot {
         rings.chain(unreadable).flatten()
     }
 
+    /// With keys that were read beside it.
+    pub(super) fn with(&self, others: impl IntoIterator<Item = Arc<Key>>) -> Self {
+        let mut all = self.clone();
+        for key in others {
+            if let Some(ring) = all.rings.get_mut(&key.ring) {
+                let ring = Arc::make_mut(ring);
+                ring.keys.push(key.clone());
+                ring.keys.sort_by_key(|key| key.number);
+            }
+            all.keys.insert(key.kid.clone(), key);
+        }
+        all
+    }
+
+    /// How many keys there are, in memory or not, as the database counts them.
+    pub fn count(&self) -> u64 {
+        self.counts.values().flat_map(BTreeMap::values).sum()
+    }
+
     /// The set of one ring.
     pub fn jwks_by_ring(&self) -> impl Iterator<Item = (&Arc<str>, &Document)> {
         let rings = self.rings.iter().map(|(name, ring)| (name, &ring.jwks));
@@ -123,6 +159,11 @@ impl Snapshot {
 }
 
 impl Ring {
+    /// How many keys it has, in memory or not, as the database counts them.
+    pub fn count(&self) -> u64 {
+        self.counts.values().sum()
+    }
+
     /// The ring as the planner sees it.
     pub fn plan_keys(&self) -> Vec<RingKey> {
         self.keys

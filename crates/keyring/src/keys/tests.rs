@@ -22,6 +22,8 @@ async fn keys(place: &Place) -> Arc<Keys> {
         max_age: minute,
         budget_bytes: 65_536,
         okp_in_combined_set: true,
+        newest: 64,
+        archive_bytes: 1 << 20,
     };
     Keys::load(place.store.clone(), settings).await.unwrap()
 }

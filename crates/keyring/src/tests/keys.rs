@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trust::Time;
 
 use super::installation::{Installation, LONG};
-use crate::keys::{Error, Keys, RejectedKey};
+use crate::keys::{Error, Keys, RejectedKey, Share};
 use crate::rotation::RingChange;
 
 async fn refused(keys: &Keys) -> Vec<RejectedKey> {
@@ -231,24 +231,20 @@ async fn the_set_of_an_earlier_instant_has_the_keys_of_then() {
     all.wait(1);
     let second = all.next_primary("records").await;
     let keys = all.keys().await;
-    let text = |at: Time| {
-        let set = keys.jwks_as_of(Some("records"), at).unwrap().unwrap();
+    let set = async |ring: Option<&str>, at: Time| {
+        keys.jwks_as_of(ring, at, Share::Stranger).await.unwrap()
+    };
+    let text = async |at: Time| {
+        let set = set(Some("records"), at).await.unwrap();
         String::from_utf8(set.bytes.to_vec()).unwrap()
     };
-    assert!(
-        keys.jwks_as_of(Some("records"), before)
-            .unwrap()
-            .unwrap()
-            .is_empty
-    );
-    assert!(text(alone).contains(first.as_str()) && !text(alone).contains(second.as_str()));
-    assert!(text(all.now()).contains(first.as_str()) && text(all.now()).contains(second.as_str()));
-    assert!(
-        keys.jwks_as_of(Some("nothing"), all.now())
-            .unwrap()
-            .is_none()
-    );
-    assert!(!keys.jwks_as_of(None, all.now()).unwrap().unwrap().is_empty);
+    assert!(set(Some("records"), before).await.unwrap().is_empty);
+    let then = text(alone).await;
+    assert!(then.contains(first.as_str()) && !then.contains(second.as_str()));
+    let now = text(all.now()).await;
+    assert!(now.contains(first.as_str()) && now.contains(second.as_str()));
+    assert!(set(Some("nothing"), all.now()).await.is_none());
+    assert!(!set(None, all.now()).await.unwrap().is_empty);
 }
 
 #[tokio::test]

@@ -14,7 +14,8 @@ use trust::leaf::Leaf;
 use trust::{Kid, Pin};
 
 use super::question::{Claim, Error};
-use crate::keys::{Key, Keys};
+use super::sought::check_anywhere;
+use crate::keys::{Key, Keys, Share};
 use log::Proofs;
 use store::Store;
 use trust::log_acts::LogAct;
@@ -99,8 +100,7 @@ impl EvidenceBuilder {
         salt: Option<Vec<u8>>,
     ) -> Result<Vec<u8>, NoEvidence> {
         self.complete()?;
-        let snapshot = self.keys.current();
-        let checked = super::verify::check(&snapshot, claim)?;
+        let checked = check_anywhere(&self.keys, &claim, Share::Stranger).await?;
         if !checked.checks {
             return Err(NoEvidence::BadSignature(checked.explanation));
         }
@@ -138,9 +138,11 @@ impl EvidenceBuilder {
             Ok(Leaf::Signature(leaf)) => leaf.kid,
             _ => return Err(NoEvidence::NotASignature(index)),
         };
-        let snapshot = self.keys.current();
-        let key = snapshot.keys.get(&kid);
-        let key = key.ok_or_else(|| NoEvidence::Broken(format!("key {kid} is refused")))?;
+        let key = self.key(&kid).await.map_err(|error| match error {
+            NoEvidence::NotFound => NoEvidence::Broken(format!("key {kid} is refused")),
+            error => error,
+        })?;
+        let key = &*key;
         let mut signers = BTreeSet::from([receipt.log_kid.clone()]);
         let acts = self.acts(key, &mut signers).await?;
         if !acts.pending.is_empty() {
@@ -208,12 +210,14 @@ impl EvidenceBuilder {
         &self,
         signers: BTreeSet<String>,
     ) -> Result<Vec<String>, NoEvidence> {
-        let snapshot = self.keys.current();
         let mut log_keys = Vec::new();
         for signer in signers {
-            let signer: Option<Kid> = signer.parse().ok();
-            let known = signer.and_then(|kid| snapshot.keys.get(&kid));
-            let known = known.ok_or_else(|| NoEvidence::Broken("an unknown log key".to_owned()))?;
+            let unknown = || NoEvidence::Broken("an unknown log key".to_owned());
+            let signer: Kid = signer.parse().map_err(|_| unknown())?;
+            let known = self.key(&signer).await.map_err(|error| match error {
+                NoEvidence::NotFound => unknown(),
+                error => error,
+            })?;
             log_keys.push(self.transcript(&known.ceremony.to_string()).await?);
         }
         Ok(log_keys)
@@ -221,15 +225,23 @@ impl EvidenceBuilder {
 
     /// The acts on a key with their proofs, for whoever wants to check its state offline.
     pub async fn life_of(&self, kid: &Kid) -> Result<KeyLife, NoEvidence> {
-        let snapshot = self.keys.current();
-        let key = snapshot.keys.get(kid).ok_or(NoEvidence::NotFound)?;
+        let key = self.key(kid).await?;
         let mut signers = BTreeSet::new();
-        let KeyActs { life, pending, .. } = self.acts(key, &mut signers).await?;
+        let KeyActs { life, pending, .. } = self.acts(&key, &mut signers).await?;
         Ok(KeyLife {
             life,
             pending,
             log_keys: signers.into_iter().collect(),
         })
+    }
+
+    /// In memory or not. A key that is refused is none.
+    pub(super) async fn key(&self, kid: &Kid) -> Result<Arc<Key>, NoEvidence> {
+        match self.keys.find(kid, Share::Stranger).await {
+            Ok(key) => Ok(key),
+            Err(error) if error.may_pass() => Err(Error::Key(error).into()),
+            Err(_) => Err(NoEvidence::NotFound),
+        }
     }
 
     /// The acts that made the key what it is, with their proofs.

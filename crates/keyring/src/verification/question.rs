@@ -85,7 +85,10 @@ pub enum Error {
         problem: String,
     },
     #[error(transparent)]
-    Unfinished(#[from] super::cpu::Unfinished),
+    Unfinished(#[from] crate::keys::Unfinished),
+    /// Whether there is such a key, and what became of it, is not known now.
+    #[error("a key could not be looked up")]
+    Key(#[source] crate::keys::NoKey),
     #[error("the audit trail could not be queried")]
     Log(#[source] Arc<store::Error>),
     #[error("the log's tree could not be read")]

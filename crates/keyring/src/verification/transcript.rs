@@ -12,8 +12,7 @@ impl EvidenceBuilder {
     /// As it was written, and with proofs as soon as a checkpoint covers the ceremony's end. What
     /// would be refused is never given away.
     pub async fn transcript_of(&self, kid: &Kid) -> Result<Vec<u8>, NoEvidence> {
-        let snapshot = self.keys.current();
-        let key = snapshot.keys.get(kid).ok_or(NoEvidence::NotFound)?;
+        let key = self.key(kid).await?;
         let core = self
             .transcript(&key.ceremony.to_string())
             .await?

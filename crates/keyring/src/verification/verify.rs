@@ -1,6 +1,7 @@
 //! From a claim to a verdict: find the key by its kid alone, check the signature with the ring's
 //! algorithm, ask the audit trail since when it exists, and let `trust::verdict` judge.
 
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -11,11 +12,11 @@ use trust::timestamp::Timestamp;
 use trust::verdict::{Existence, Known, Outcome, Reason, Stamp, Verdict};
 use trust::{Kid, Sha256Digest, Time};
 
-use super::cpu::{Cpu, Share};
 use super::existence::{Once, by_row};
 use super::question::{Answer, Claim, Covered, Error, Question};
 use super::rules::Rules;
-use crate::keys::{Key, Keys, Snapshot};
+use super::sought::Sought;
+use crate::keys::{Cpu, Key, Keys, NoKey, Share, Snapshot};
 use base::Env;
 use log::Proofs;
 use store::{Occurrence, Store};
@@ -75,12 +76,12 @@ struct Asked {
 impl Verification {
     pub fn new(keys: Arc<Keys>, store: Store, proofs: Proofs, rules: Rules, env: Env) -> Self {
         Self {
+            cpu: keys.cpu().clone(),
             keys,
             proofs,
             store,
             rules: Arc::new(ArcSwap::from_pointee(rules)),
             env,
-            cpu: Cpu::default(),
             share: Share::Known,
         }
     }
@@ -124,18 +125,22 @@ impl Verification {
         }
         let snapshot = self.keys.current();
         let now = self.env.now();
+        let questions = Arc::new(questions);
         let mut asked: Vec<Result<Asked, Error>> = Vec::with_capacity(questions.len());
-        let mut questions = questions.into_iter();
-        while questions.len() > 0 {
-            let turn: Vec<Question> = questions.by_ref().take(TURN).collect();
-            let (count, this, snapshot) = (turn.len(), self.clone(), snapshot.clone());
-            let ask = move |question| this.ask(&snapshot, question, now);
-            let work = move || turn.into_iter().map(ask).collect::<Vec<_>>();
-            match self.cpu.run(self.share, work).await {
-                Ok(done) => asked.extend(done),
-                Err(error) => asked.extend((0..count).map(|_| Err(error.into()))),
+        let mut sought = Vec::new();
+        let none = Arc::default();
+        for from in (0..questions.len()).step_by(TURN) {
+            let turn = from..questions.len().min(from + TURN);
+            let done = self.ask_all(&snapshot, &questions, turn.clone().collect(), &none, now);
+            for (at, (answer, missing)) in turn.zip(done.await) {
+                if !missing.is_empty() {
+                    sought.push((at, missing));
+                }
+                asked.push(answer);
             }
         }
+        self.ask_again(&snapshot, &questions, sought, &mut asked, now)
+            .await;
         let hashes: Vec<String> = asked
             .iter()
             .flatten()
@@ -179,19 +184,94 @@ impl Verification {
         }
     }
 
+    /// One turn of the CPU. With each answer come kids that it may depend on and that are of no key in memory.
+    async fn ask_all(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        questions: &Arc<Vec<Question>>,
+        turn: Vec<usize>,
+        others: &Arc<HashMap<Kid, Arc<Key>>>,
+        now: Time,
+    ) -> Vec<(Result<Asked, Error>, BTreeSet<Kid>)> {
+        let count = turn.len();
+        let (this, snapshot) = (self.clone(), snapshot.clone());
+        let (questions, others) = (questions.clone(), others.clone());
+        let work = move || {
+            let each = turn.into_iter().filter_map(|at| {
+                let mut sought = Sought::new(&snapshot, &others);
+                let answer = this.ask(&mut sought, questions.get(at)?, now);
+                Some((answer, sought.missing))
+            });
+            each.collect()
+        };
+        match self.cpu.run(self.share, work).await {
+            Ok(done) => done,
+            Err(error) => (0..count)
+                .map(|_| (Err(error.into()), BTreeSet::new()))
+                .collect(),
+        }
+    }
+
+    /// With keys that are not in memory. What is not known of a key is no answer.
+    async fn ask_again(
+        &self,
+        snapshot: &Arc<Snapshot>,
+        questions: &Arc<Vec<Question>>,
+        sought: Vec<(usize, BTreeSet<Kid>)>,
+        asked: &mut [Result<Asked, Error>],
+        now: Time,
+    ) {
+        let mut once: HashMap<Kid, Result<Arc<Key>, NoKey>> = HashMap::new();
+        let mut again = Vec::new();
+        for (at, kids) in sought {
+            let mut failed = None;
+            let mut found = false;
+            for kid in kids {
+                if !once.contains_key(&kid) {
+                    let key = self.keys.find_beside(snapshot, &kid, self.share).await;
+                    once.insert(kid.clone(), key);
+                }
+                match once.get(&kid) {
+                    Some(Ok(_)) => found = true,
+                    Some(Err(error)) if error.may_pass() => failed = Some(error.clone()),
+                    _ => {}
+                }
+            }
+            match (failed, asked.get_mut(at)) {
+                (Some(error), Some(slot)) => *slot = Err(Error::Key(error)),
+                _ if found => again.push(at),
+                _ => {}
+            }
+        }
+        let found = once
+            .into_iter()
+            .filter_map(|(kid, key)| Some((kid, key.ok()?)));
+        let found: Arc<HashMap<Kid, Arc<Key>>> = Arc::new(found.collect());
+        for turn in again.chunks(TURN) {
+            let done = self.ask_all(snapshot, questions, turn.to_vec(), &found, now);
+            for (at, (answer, _)) in turn.iter().zip(done.await) {
+                if let Some(slot) = asked.get_mut(*at) {
+                    *slot = answer;
+                }
+            }
+        }
+    }
+
     /// What needs no database: the signature, and the timestamp token.
-    fn ask(&self, snapshot: &Snapshot, question: Question, now: Time) -> Result<Asked, Error> {
+    fn ask(&self, sought: &mut Sought<'_>, question: &Question, now: Time) -> Result<Asked, Error> {
         if question.at.is_some_and(|at| at > now) {
             return Err(Error::Malformed {
                 member: "at",
                 problem: format!("expected an instant not later than now, {now}"),
             });
         }
-        let mut checked = check(snapshot, question.claim)?;
+        let mut checked = check(sought, &question.claim)?;
+        let signs = checked.key.as_ref().is_some_and(|key| key.state.can_sign());
+        sought.settle(checked.checks && checked.fits_usage() && signs);
         self.set_reserved(&mut checked);
         let mut remarks = Vec::new();
-        let token = question.timestamp;
-        let stamped = token.and_then(|token| self.stamp(&checked, &token, now, &mut remarks));
+        let token = question.timestamp.as_deref();
+        let stamped = token.and_then(|token| self.stamp(&checked, token, now, &mut remarks));
         Ok(Asked {
             checked,
             stamped,
@@ -303,21 +383,21 @@ impl Verification {
     }
 }
 
-pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error> {
+pub(super) fn check(sought: &mut Sought<'_>, claim: &Claim) -> Result<Checked, Error> {
     match claim {
         Claim::Jws {
             compact,
             detached_payload,
         } => Ok(jws(
-            snapshot,
-            parse_jws(&compact, detached_payload.as_deref())?,
+            sought,
+            parse_jws(compact, detached_payload.as_deref())?,
         )),
         Claim::JwsJson {
             json,
             detached_payload,
         } => {
-            let all = parse_jws_json(&json, detached_payload.as_deref())?;
-            let all = all.into_iter().map(|each| jws(snapshot, each));
+            let all = parse_jws_json(json, detached_payload.as_deref())?;
+            let all = all.into_iter().map(|each| jws(sought, each));
             one_of(all).ok_or_else(|| Error::Malformed {
                 member: "jws",
                 problem: "expected a signature".to_owned(),
@@ -330,12 +410,12 @@ pub(super) fn check(snapshot: &Snapshot, claim: Claim) -> Result<Checked, Error>
             der,
         } => {
             let (covers, input) = match covered {
-                Covered::Digest(digest) => (Covers::Digest, digest),
-                Covered::Message(message) => (Covers::Message, message),
+                Covered::Digest(digest) => (Covers::Digest, digest.clone()),
+                Covered::Message(message) => (Covers::Message, message.clone()),
             };
-            Ok(raw(snapshot, kid, (covers, input), signature, der))
+            Ok(raw(sought, kid.clone(), (covers, input), signature, *der))
         }
-        Claim::Dsse { envelope, kid } => dsse(snapshot, &envelope, kid.as_deref()),
+        Claim::Dsse { envelope, kid } => dsse(sought, envelope, kid.as_deref()),
     }
 }
 
@@ -366,8 +446,8 @@ fn one_of(all: impl Iterator<Item = Checked>) -> Option<Checked> {
     Some(best)
 }
 
-fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Checked {
-    let key = find(snapshot, &jws.kid);
+fn jws(sought: &mut Sought<'_>, jws: UnverifiedJws) -> Checked {
+    let key = sought.find(&jws.kid);
     // The header's `alg` does not choose anything: it has to be what the ring signs with.
     let objection = jws.objection.clone().or_else(|| {
         let algorithm = key.as_ref()?.algorithm;
@@ -384,20 +464,20 @@ fn jws(snapshot: &Snapshot, jws: UnverifiedJws) -> Checked {
 }
 
 fn raw(
-    snapshot: &Snapshot,
+    sought: &mut Sought<'_>,
     kid: String,
     input: (Covers, Vec<u8>),
-    signature: Vec<u8>,
+    signature: &[u8],
     der: bool,
 ) -> Checked {
-    let key = find(snapshot, &kid);
+    let key = sought.find(&kid);
     match key.as_ref().filter(|key| der && key.algorithm.is_ecdsa()) {
-        None => finish(key, kid, input, &signature, None),
-        Some(pair) => match fixed(pair, &signature) {
+        None => finish(key, kid, input, signature, None),
+        Some(pair) => match fixed(pair, signature) {
             Some(fixed) => finish(key, kid, input, &fixed, None),
             None => {
                 let objection = Some("the signature is not DER".to_owned());
-                finish(key, kid, input, &signature, objection)
+                finish(key, kid, input, signature, objection)
             }
         },
     }
@@ -409,7 +489,7 @@ fn fixed(key: &Key, der: &[u8]) -> Option<Vec<u8>> {
     trust::signature::der_to_p1363(der, length).ok()
 }
 
-fn dsse(snapshot: &Snapshot, envelope: &[u8], by: Option<&str>) -> Result<Checked, Error> {
+fn dsse(sought: &mut Sought<'_>, envelope: &[u8], by: Option<&str>) -> Result<Checked, Error> {
     let malformed = |error: EnvelopeError| Error::Malformed {
         member: "envelope",
         problem: error_chain(&error),
@@ -422,7 +502,7 @@ fn dsse(snapshot: &Snapshot, envelope: &[u8], by: Option<&str>) -> Result<Checke
         let bytes = signature.bytes();
         let bytes = bytes.map_err(|error| unreadable = Some(error)).ok()?;
         let kid = by.or(signature.keyid()).unwrap_or_default();
-        Some(enveloped(snapshot, kid, &message, &bytes))
+        Some(enveloped(sought, kid, &message, &bytes))
     });
     let checked = one_of(all);
     checked.ok_or_else(|| malformed(unreadable.unwrap_or(EnvelopeError::Unsigned)))
@@ -431,8 +511,8 @@ fn dsse(snapshot: &Snapshot, envelope: &[u8], by: Option<&str>) -> Result<Checke
 /// One signature of an envelope. Both spellings of a pair are read: ASN.1, which is what envelopes
 /// usually carry and what we write, and the fixed form. One that has the length of the fixed form
 /// is tried as it first.
-fn enveloped(snapshot: &Snapshot, kid: &str, message: &[u8], bytes: &[u8]) -> Checked {
-    let key = find(snapshot, kid);
+fn enveloped(sought: &mut Sought<'_>, kid: &str, message: &[u8], bytes: &[u8]) -> Checked {
+    let key = sought.find(kid);
     let pair = key.as_ref().filter(|key| key.algorithm.is_ecdsa());
     let other = pair.and_then(|key| fixed(key, bytes));
     let input = || (Covers::Dsse, message.to_vec());
@@ -496,8 +576,4 @@ impl Checked {
         let key = self.key.as_ref();
         !self.reserved && key.is_none_or(|key| self.covers.fits(key.usage))
     }
-}
-
-fn find(snapshot: &Snapshot, kid: &str) -> Option<Arc<Key>> {
-    snapshot.keys.get(&kid.parse::<Kid>().ok()?).cloned()
 }

@@ -38,6 +38,12 @@ pub async fn past_cannot_be_changed(place: Place) {
         .await
         .unwrap();
     place.change(ordered("ordered", 1)).await.unwrap();
+    for sql in [
+        "INSERT INTO log_key_act (subject, idx, act) VALUES ('x', 0, '')",
+        "INSERT INTO log_key_accepted (place, idx, kid) VALUES (0, 0, 'x')",
+    ] {
+        place.raw(sql).await.unwrap();
+    }
 
     for sql in [
         "UPDATE log_leaf SET body = '{}' WHERE idx = 1",
@@ -90,6 +96,14 @@ pub async fn past_cannot_be_changed(place: Place) {
         "UPDATE log_counted SET size = size - 1",
         "DELETE FROM log_key_day",
         "DELETE FROM log_key_block",
+        "DELETE FROM log_acted",
+        "INSERT INTO log_acted (id, size, accepted) VALUES (2, 0, 0)",
+        "UPDATE log_acted SET size = size + 1000",
+        "UPDATE log_acted SET size = size - 1",
+        "DELETE FROM log_key_act",
+        "UPDATE log_key_act SET idx = idx + 1",
+        "DELETE FROM log_key_accepted",
+        "UPDATE log_key_accepted SET idx = idx + 1",
         // Fewer than were counted, and others.
         "UPDATE log_key_day SET signatures = 0",
         "UPDATE log_key_day SET kid = 'x', signatures = signatures + 1, last_index = last_index + 1",

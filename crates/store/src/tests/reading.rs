@@ -130,7 +130,9 @@ pub async fn signatures_are_counted_by_day(place: Place) {
 
 /// Of every subject; that none is left out is the next test.
 const ALL_STATEMENTS: &[&[&str]] = &[
+    acts::STATEMENTS,
     after_latest::STATEMENTS,
+    archive::STATEMENTS,
     blast_radius::STATEMENTS,
     ceremonies::STATEMENTS,
     ceremony_signatures::STATEMENTS,
@@ -174,6 +176,12 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.occurrences_at,
             dialect.transcripts,
             dialect.fill_index,
+            dialect.keys_of,
+            dialect.objects,
+            dialect.acts_of,
+            dialect.accepted_of,
+            dialect.insert_acts,
+            dialect.insert_accepted,
             dialect.forget_answers,
             dialect.has_migrations,
         ]

@@ -217,8 +217,8 @@ async fn readiness(state: &SharedState) -> Readiness {
                 ok: fresh,
                 version: snapshot.version,
                 age_ms: u64::try_from(age.as_millis()).unwrap_or(u64::MAX),
-                keys: snapshot.keys.len(),
-                refused: snapshot.refused.len(),
+                keys: usize::try_from(snapshot.count()).unwrap_or(usize::MAX),
+                refused: state.services.keys.refused().len(),
             },
             log: Log {
                 ok: goes_on && published.late.is_none(),

@@ -1,6 +1,6 @@
 //! The operations listener: metrics, liveness, readiness. On loopback; nobody authenticates.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::PoisonError;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -15,8 +15,7 @@ use crate::problem::{self, Code, Problem};
 use crate::v1::response::{NO_STORE, bytes_of};
 use crate::v1::state::{ServerState, SharedState};
 use base::names;
-use keyring::keys::Key;
-use trust::KeyState;
+use keyring::keys::Ring;
 
 pub fn router(state: &SharedState) -> Router {
     Router::new()
@@ -88,7 +87,7 @@ fn read_gauges(state: &ServerState) {
     let snapshot = state.services.keys.current();
     gauge!(names::SNAPSHOT_VERSION).set(snapshot.version as f64);
     gauge!(names::SNAPSHOT_AGE_SECONDS).set(state.services.keys.confirmed_ago().as_secs_f64());
-    gauge!(names::KEYS_REFUSED).set(snapshot.refused.len() as f64);
+    gauge!(names::KEYS_REFUSED).set(state.services.keys.refused().len() as f64);
     for table in ["signing_key", "ring", "credential"] {
         let rows = snapshot.unreadable.iter().filter(|row| row.table == table);
         gauge!(names::ROWS_UNREADABLE, "table" => table).set(rows.count() as f64);
@@ -98,7 +97,7 @@ fn read_gauges(state: &ServerState) {
     if *counted != Some(snapshot.version) {
         *counted = Some(snapshot.version);
         for (name, ring) in &snapshot.rings {
-            read_keys(name, &ring.keys);
+            read_keys(name, ring);
         }
     }
     drop(counted);
@@ -176,16 +175,17 @@ fn read_process() {
     clippy::cast_precision_loss,
     reason = "gauges are f64; nothing here comes near 2^53"
 )]
-fn read_keys(ring: &str, keys: &[Arc<Key>]) {
-    let mut counts = STATES.map(|state| (state, 0_usize));
-    for key in keys {
-        let state = state_of(&key.state);
-        if let Some((_, count)) = counts.iter_mut().find(|(known, _)| *known == state) {
-            *count += 1;
-        }
-    }
-    for (state, count) in counts {
-        gauge!(names::KEYS, "ring" => ring.to_owned(), "state" => state).set(count as f64);
+fn read_keys(name: &str, ring: &Ring) {
+    for state in STATES {
+        let count = match state {
+            // All that sign are in memory.
+            "primary" | "secondary" => {
+                let keys = ring.keys.iter().filter(|key| key.status() == state);
+                keys.count() as f64
+            }
+            state => ring.counts.get(state).copied().unwrap_or(0) as f64,
+        };
+        gauge!(names::KEYS, "ring" => name.to_owned(), "state" => state).set(count);
     }
 }
 
@@ -197,17 +197,6 @@ const STATES: [&str; 6] = [
     "archived",
     "revoked",
 ];
-
-fn state_of(state: &KeyState) -> &'static str {
-    match state {
-        KeyState::Prepared { .. } => "prepared",
-        KeyState::Primary(_) => "primary",
-        KeyState::Secondary { .. } => "secondary",
-        KeyState::Retired(_) => "retired",
-        KeyState::Archived { .. } => "archived",
-        KeyState::Revoked { .. } => "revoked",
-    }
-}
 
 /// Newest keys of a ring whose ages are shown.
 const AGES_PER_RING: usize = 4;

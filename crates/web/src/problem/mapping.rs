@@ -100,6 +100,7 @@ impl From<verification::Error> for Problem {
         match error {
             verification::Error::Malformed { member, problem } => Self::member(member, problem),
             verification::Error::Unfinished(_) => Self::caused_by(Code::Internal, &error),
+            verification::Error::Key(error) => error.into(),
             verification::Error::Log(ref cause) => Self::caused_by(of_store(cause), &error),
             verification::Error::Tree(ref cause) => match **cause {
                 log::ProofError::Store(ref cause) => Self::caused_by(of_store(cause), &error),
@@ -125,6 +126,31 @@ impl From<verification::NoEvidence> for Problem {
             E::NotInLog => Self::new(Code::NotInLog, error.to_string()),
             E::BadSignature(ref why) => Self::new(Code::BadSignature, why.clone()),
             E::Broken(_) => Self::caused_by(Code::Internal, &error),
+        }
+    }
+}
+
+/// A key that is refused is none; which one, the service log and the metrics say.
+impl From<keyring::keys::NoKey> for Problem {
+    fn from(error: keyring::keys::NoKey) -> Self {
+        use keyring::keys::NoKey as E;
+        match &error {
+            E::Unknown | E::Refused(_) => Self::new(Code::UnknownKey, "no key has this kid"),
+            E::Store(cause) => Self::caused_by(of_store(cause), &error),
+            E::Unfinished(_) => Self::caused_by(Code::Internal, &error),
+            E::Older => {
+                Self::caused_by(Code::LogUnavailable, &error).retry_after(Duration::from_secs(30))
+            }
+        }
+    }
+}
+
+impl From<keyring::keys::Error> for Problem {
+    fn from(error: keyring::keys::Error) -> Self {
+        match error {
+            keyring::keys::Error::Archive(error) => error.into(),
+            keyring::keys::Error::Store(error) => error.into(),
+            error => Self::caused_by(Code::Internal, &error),
         }
     }
 }

@@ -114,13 +114,12 @@ pub async fn handle(
     Named(kid): Named,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    let snapshot = state.services.keys.current();
-    let key = find(&snapshot, &kid)?;
+    let key = find(&state, &kid).await?;
     let asked: RadiusQuery = query(&uri)?;
     let bad = |name: &str, expected: String| Problem::new(Code::BadQuery, expected).about(name);
     let since = match &asked.since {
         Some(text) => instant::parse(text).map_err(|expected| bad("since", expected.to_owned()))?,
-        None => compromised_since(key).ok_or_else(|| {
+        None => compromised_since(&key).ok_or_else(|| {
             let expected = "expected an instant: the key is not compromised".to_owned();
             bad("since", expected)
         })?,
@@ -139,7 +138,7 @@ pub async fn handle(
         limit,
     };
     let radius = state.services.verification.radius(question).await?;
-    json(&BlastRadiusAnswer::of(key, since, radius))
+    json(&BlastRadiusAnswer::of(&key, since, radius))
 }
 
 /// Of a compromised key; from the beginning where nobody knows since when.

@@ -12,10 +12,13 @@ use trust::{Sha256Digest, Time};
 use crate::problem::{Code, Problem};
 use crate::services::Services;
 use crate::v1::key_life;
-use keyring::keys::{Key, Snapshot};
+use keyring::keys::{AcceptedPage, Key, Share};
 
 /// Bytes of signed pages that are kept. A page of a thousand P-256 keys is 700 kB.
 const KEPT: usize = 32 << 20;
+
+/// Questions whose pages are known.
+const ASKED: usize = 10_000;
 
 /// The pages that were signed.
 pub struct HistoryPages {
@@ -27,19 +30,16 @@ pub struct HistoryPages {
 
 #[derive(Default)]
 struct Kept {
-    snapshot: Option<Arc<Snapshot>>,
-    /// Its keys by acceptance.
-    keys: Vec<Arc<Key>>,
-    /// Rises with every snapshot.
-    generation: u64,
     /// By first key and limit.
-    pages: HashMap<(usize, usize), Page>,
+    pages: HashMap<(i64, usize), Page>,
+    /// Pages by what was asked.
+    asked: HashMap<(i64, usize), i64>,
     bytes: usize,
 }
 
 #[derive(Clone)]
 pub struct Page {
-    /// The snapshot that it was last held against.
+    /// The reading of keys that it was last held against.
     generation: u64,
     /// What it says but for when it was signed.
     digest: Sha256Digest,
@@ -66,20 +66,25 @@ impl HistoryPages {
         deadline: Instant,
     ) -> Result<Page, Problem> {
         let mut kept = self.kept.lock().await;
-        kept.follow(self.services.keys.current());
-        let start = start(&kept.keys, from, limit).ok_or_else(|| {
-            let why = "no key was accepted at or after this log index";
-            Problem::new(Code::NotFound, why).about("from")
-        })?;
-        let generation = kept.generation;
-        let place = (start, limit);
-        if let Some(page) = kept.pages.get(&place)
+        // Before the keys are read: what is read may be newer, and is then held against them once more.
+        let generation = self.services.keys.current().generation;
+        let asked = (from, limit);
+        if let Some(place) = kept.asked.get(&asked)
+            && let Some(page) = kept.pages.get(&(*place, limit))
             && page.generation == generation
         {
             return Ok(page.clone());
         }
-        let (keys, next) = cut(&kept.keys, start, limit);
-        let mut claims = claims(keys, next, &self.issuer);
+        let size = i64::try_from(limit).unwrap_or(i64::MAX);
+        let keys = &self.services.keys;
+        let found = keys.accepted_page(from, size, Share::Stranger).await?;
+        let AcceptedPage { place, keys, next } = found.ok_or_else(|| {
+            let why = "no key was accepted at or after this log index";
+            Problem::new(Code::NotFound, why).about("from")
+        })?;
+        let place = (place, limit);
+        kept.ask(asked, place.0);
+        let mut claims = claims(&keys, next, &self.issuer);
         let digest = Sha256Digest::of(claims.to_string().as_bytes());
         if let Some(page) = kept.pages.get_mut(&place)
             && page.digest == digest
@@ -102,19 +107,15 @@ impl HistoryPages {
 }
 
 impl Kept {
-    fn follow(&mut self, snapshot: Arc<Snapshot>) {
-        let known = self.snapshot.as_ref();
-        if known.is_some_and(|known| Arc::ptr_eq(known, &snapshot)) {
-            return;
+    /// Where the page of a question begins; that stays so.
+    fn ask(&mut self, asked: (i64, usize), place: i64) {
+        if self.asked.len() >= ASKED {
+            self.asked.clear();
         }
-        self.keys = snapshot.keys.values().cloned().collect();
-        // A key that the log does not tell of is an anomaly, but a key: last.
-        self.keys.sort_by(|a, b| order(a).cmp(&order(b)));
-        self.generation += 1;
-        self.snapshot = Some(snapshot);
+        self.asked.insert(asked, place);
     }
 
-    fn keep(&mut self, place: (usize, usize), page: Page) {
+    fn keep(&mut self, place: (i64, usize), page: Page) {
         if self.bytes + page.jwt.len() > KEPT {
             self.pages.clear();
             self.bytes = 0;
@@ -123,29 +124,6 @@ impl Kept {
         if let Some(old) = self.pages.insert(place, page) {
             self.bytes -= old.jwt.len();
         }
-    }
-}
-
-fn order(key: &Key) -> impl Ord {
-    let logged = key.log_index.unwrap_or(i64::MAX);
-    (logged, &key.ring, key.number)
-}
-
-/// Where the page begins that holds the first key at `from` or later. The first page is there even
-/// without keys.
-fn start(keys: &[Arc<Key>], from: i64, limit: usize) -> Option<usize> {
-    let first = keys.partition_point(|key| key.log_index.is_some_and(|index| index < from));
-    let start = first - first % limit;
-    (first < keys.len() || from == 0).then_some(start)
-}
-
-/// The keys of a page, and `from` of the next one. What the log does not tell of has no place to
-/// begin at, and so is all in one page.
-fn cut(keys: &[Arc<Key>], start: usize, limit: usize) -> (&[Arc<Key>], Option<i64>) {
-    let rest = keys.get(start..).unwrap_or_default();
-    match rest.get(limit).and_then(|key| key.log_index) {
-        Some(next) => (&rest[..limit], Some(next)),
-        None => (rest, None),
     }
 }
 

@@ -3,15 +3,16 @@
 use axum::extract::State;
 use axum::http::Uri;
 use axum::response::Response;
-use serde::Serialize;
-use trust::Location;
+use serde::{Deserialize, Serialize};
+use trust::{Kid, Location};
 use utoipa::ToSchema;
 
 use crate::middleware::context::RequestContext;
-use crate::problem::{self, Problem};
+use crate::problem::{self, Code, Problem};
 use crate::v1::key::KeyView;
-use crate::v1::response::{json, no_query};
+use crate::v1::response::{json, query};
 use crate::v1::state::SharedState;
+use keyring::keys::Share;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InventoryAnswer {
@@ -21,7 +22,21 @@ pub struct InventoryAnswer {
     keys: Vec<InventoryKey>,
     /// Keys in the database that the replica refuses; each is an alarm.
     refused: Vec<RefusedKey>,
+    /// `after` of the next page, if there is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    next: Option<Kid>,
 }
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Asked {
+    after: Option<String>,
+    limit: Option<usize>,
+}
+
+/// Keys of a page at most.
+const LIMIT: usize = 1_000;
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct InventoryKey {
@@ -41,13 +56,20 @@ pub struct RefusedKey {
 }
 
 /// Inventory
+///
+/// By ring and number, in pages.
 #[utoipa::path(
     get,
     path = "/v1/inventory",
     operation_id = "inventory",
     tag = "operation",
+    params(
+        ("after" = Option<String>, Query, description = "The page starts with the key behind the one with this kid; default the first key"),
+        ("limit" = Option<usize>, Query, description = "Page size: 1 to 1000; default 1000"),
+    ),
     responses(
         (status = 200, body = InventoryAnswer),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
         (status = "4XX", description = "Not an operator", body = problem::Document, content_type = "application/problem+json"),
     ),
     security(("access_token" = []), ("mtls" = [])),
@@ -58,30 +80,44 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     context.caller.operator()?;
-    no_query(&uri)?;
-    let snapshot = state.services.keys.current();
+    let asked: Asked = query(&uri)?;
+    let bad = |name: &str, what: &str| Problem::new(Code::BadQuery, what).about(name);
+    let limit = asked.limit.unwrap_or(LIMIT);
+    if !(1..=LIMIT).contains(&limit) {
+        return Err(bad("limit", "expected 1 to 1000"));
+    }
+    let after = asked.after.map(|kid| kid.parse::<Kid>()).transpose();
+    let after = after.map_err(|_| bad("after", "expected a kid: 43 characters of base64url"))?;
+    let keys = &state.services.keys;
+    let version = keys.current().version;
+    let page = keys.page(after.as_ref(), limit, Share::Known).await;
+    let page = page.map_err(|error| Problem::from(error).about("after"))?;
     let now = state.services.env.now();
-    let keys = snapshot
-        .keys_by_ring()
-        .map(|key| {
-            Ok(InventoryKey {
-                key: KeyView::of(key)?,
-                age_seconds: now.since(key.published_at).as_secs(),
-                location: key.location.clone(),
-            })
+    let mut refused = page.refused;
+    if after.is_none() {
+        let others = keys.refused().into_iter();
+        let new = others.filter(|other| refused.iter().all(|key| key.kid != other.kid));
+        let new: Vec<_> = new.collect();
+        refused.extend(new);
+    }
+    let keys = page.keys.iter().map(|key| {
+        Ok(InventoryKey {
+            key: KeyView::of(key)?,
+            age_seconds: now.since(key.published_at).as_secs(),
+            location: key.location.clone(),
         })
-        .collect::<Result<_, Problem>>()?;
+    });
     json(&InventoryAnswer {
-        version: snapshot.version,
-        keys,
-        refused: snapshot
-            .refused
-            .iter()
+        version,
+        keys: keys.collect::<Result<_, Problem>>()?,
+        refused: refused
+            .into_iter()
             .map(|refused| RefusedKey {
-                kid: refused.kid.clone(),
-                why: refused.why.clone(),
+                kid: refused.kid,
+                why: refused.why,
             })
             .collect(),
+        next: page.next,
     })
 }
 
@@ -99,6 +135,26 @@ mod tests {
         assert_eq!(keys[1]["age_seconds"], LONG * 60);
         let id = &keys[1]["location"]["pkcs11"]["cka_id"];
         assert_eq!(id.as_str().map(str::len), Some(32), "{id}");
+
+        // In pages.
+        let first = fixture
+            .get_as(OPERATOR, "/v1/inventory?limit=1")
+            .await
+            .json();
+        assert_eq!(first["keys"], serde_json::json!([keys[0]]));
+        let next = first["next"].as_str().unwrap();
+        let path = format!("/v1/inventory?limit=1&after={next}");
+        let second = fixture.get_as(OPERATOR, &path).await.json();
+        assert_eq!(second["keys"], serde_json::json!([keys[1]]));
+        let path = format!("/v1/inventory?after={}", fixture.kid());
+        let last = fixture.get_as(OPERATOR, &path).await.json();
+        assert_eq!(last["keys"], serde_json::json!([]));
+        assert!(last.get("next").is_none());
+        for query in ["limit=0", "limit=1001", "after=x", "page=2"] {
+            let path = format!("/v1/inventory?{query}");
+            let answered = fixture.get_as(OPERATOR, &path).await;
+            assert_eq!(answered.code(), "bad_query", "{query}");
+        }
 
         let ring = fixture.get_as(OPERATOR, "/v1/rings/records").await.json();
         assert_eq!(ring["ring"]["primary"], fixture.kid());

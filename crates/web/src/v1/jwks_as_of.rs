@@ -13,6 +13,7 @@ use crate::v1::instant;
 use crate::v1::jwks_cache::Answer;
 use crate::v1::response::query;
 use crate::v1::state::SharedState;
+use keyring::keys::Share;
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -37,6 +38,7 @@ struct AsOf {
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
         (status = 400, description = "`at` is missing or in the future", body = problem::Document, content_type = "application/problem+json"),
         (status = 404, description = "No key was published at that instant: an empty set is never served", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -54,17 +56,12 @@ pub async fn respond(
     headers: &HeaderMap,
 ) -> Result<Response, Problem> {
     let at = at(uri, state.services.env.now())?;
-    let keys = state.services.keys.clone();
-    // Of all keys there ever were, so on the threads that verify.
-    let verification = state.services.verification.for_stranger();
-    let made = verification.work(move || {
-        let document = keys.jwks_as_of(ring.as_deref(), at)?;
-        Ok(document.map(|document| Answer::new(&document)))
-    });
-    let answer = made
-        .await?
-        .map_err(|error: keyring::keys::Error| Problem::caused_by(Code::Internal, &error))?
+    let keys = &state.services.keys;
+    let made = keys.jwks_as_of(ring.as_deref(), at, Share::Stranger).await;
+    let document = made
+        .map_err(Problem::from)?
         .ok_or_else(|| Problem::new(Code::UnknownRing, "no ring has this name").about("ring"))?;
+    let answer = Answer::new(&document);
     let answer = answer.ok_or_else(|| {
         let what = format!("no key of this ring was published at {at}");
         Problem::new(Code::NotFound, what).about("at")

@@ -14,7 +14,7 @@ use crate::problem::{self, Code, Problem};
 use crate::v1::key_life::{self, Life};
 use crate::v1::response::{Named, bytes_of, no_query, public};
 use crate::v1::state::SharedState;
-use keyring::keys::{Key, Snapshot};
+use keyring::keys::{Key, Share};
 
 /// One version in a ring.
 #[derive(Debug, Serialize, ToSchema)]
@@ -56,6 +56,7 @@ pub struct KeyView {
     responses(
         (status = 200, body = KeyView),
         (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -64,11 +65,9 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let snapshot = state.services.keys.current();
-    let key = find(&snapshot, &kid)?;
-    // As long as a JWKS, because it can change as a JWKS can.
-    let max_age = snapshot.jwks.max_age.as_secs();
-    let body = serde_json::to_vec(&KeyView::of(key)?)
+    let key = find(&state, &kid).await?;
+    let max_age = state.services.keys.current().jwks.max_age.as_secs();
+    let body = serde_json::to_vec(&KeyView::of(&key)?)
         .map_err(|e| Problem::caused_by(Code::Internal, &e))?;
     let response = bytes_of(
         body,
@@ -78,16 +77,14 @@ pub async fn handle(
     Ok(response)
 }
 
-/// The key, never a similar one.
-pub fn find<'a>(snapshot: &'a Snapshot, kid: &str) -> Result<&'a Arc<Key>, Problem> {
-    let unknown = |why: &str| Problem::new(Code::UnknownKey, why).about("kid");
-    let kid: Kid = kid
-        .parse()
-        .map_err(|_| unknown("expected a kid: 43 characters of base64url"))?;
-    snapshot
-        .keys
-        .get(&kid)
-        .ok_or_else(|| unknown("no key has this kid"))
+/// The key, in memory or not, and never a similar one. Anybody may ask.
+pub async fn find(state: &SharedState, kid: &str) -> Result<Arc<Key>, Problem> {
+    let kid: Kid = kid.parse().map_err(|_| {
+        let why = "expected a kid: 43 characters of base64url";
+        Problem::new(Code::UnknownKey, why).about("kid")
+    })?;
+    let found = state.services.keys.find(&kid, Share::Stranger).await;
+    found.map_err(|error| Problem::from(error).about("kid"))
 }
 
 impl KeyView {

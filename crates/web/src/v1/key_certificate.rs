@@ -20,14 +20,14 @@ use crate::v1::state::SharedState;
     params(("kid" = String, Path)),
     responses(
         (status = 404, description = "Unknown key, or it has no certificate", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
     State(state): State<SharedState>,
     Named(kid): Named,
 ) -> Result<Response, Problem> {
-    let snapshot = state.services.keys.current();
-    find(&snapshot, &kid)?;
+    find(&state, &kid).await?;
     Err(Problem::new(
         Code::NoCertificate,
         "no certificate was issued for this key; its transcript is at /v1/keys/{kid}/transcript",

@@ -3,6 +3,8 @@
 //! A tool that fetches only the key sees nothing of its state, so a revoked key is not served
 //! here (410); `/v1/keys/{kid}` has it, together with its revocation.
 
+use std::sync::Arc;
+
 use axum::extract::State;
 use axum::http::{HeaderValue, Uri};
 use axum::response::Response;
@@ -25,6 +27,7 @@ use keyring::keys::{Key, Snapshot};
         (status = 200, body = Object, content_type = "application/jwk+json"),
         (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
         (status = 410, description = "The key was revoked", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -33,17 +36,17 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
+    let key = usable(&state, &kid).await?;
     let snapshot = state.services.keys.current();
-    let key = usable(&snapshot, &kid)?;
     let jwk = serde_json::to_vec(&key.public.to_jwk(key.algorithm, key.usage, &key.kid))
         .map_err(|e| Problem::caused_by(Code::Internal, &e))?;
     Ok(material(&snapshot, jwk, "application/jwk+json"))
 }
 
 /// The key, unless it was revoked.
-pub fn usable<'a>(snapshot: &'a Snapshot, kid: &str) -> Result<&'a Key, Problem> {
-    let key = find(snapshot, kid)?;
-    match key_life::life(key).revocation {
+pub async fn usable(state: &SharedState, kid: &str) -> Result<Arc<Key>, Problem> {
+    let key = find(state, kid).await?;
+    match key_life::life(&key).revocation {
         None => Ok(key),
         Some(revocation) => Err(Problem::new(
             Code::KeyRevoked,

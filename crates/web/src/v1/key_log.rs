@@ -61,8 +61,7 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let snapshot = state.services.keys.current();
-    let kid = find(&snapshot, &kid)?.kid.clone();
+    let kid = find(&state, &kid).await?.kid.clone();
     let told = state.services.evidence.life_of(&kid).await?;
     let whole = told.pending.is_empty();
     let life = told.life.into_iter().map(|act| LoggedAct {

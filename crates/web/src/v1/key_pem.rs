@@ -22,6 +22,7 @@ use crate::v1::state::SharedState;
         (status = 200, body = String, content_type = "application/x-pem-file"),
         (status = 404, description = "Unknown key", body = problem::Document, content_type = "application/problem+json"),
         (status = 410, description = "The key was revoked", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(
@@ -30,8 +31,8 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
+    let key = usable(&state, &kid).await?;
     let snapshot = state.services.keys.current();
-    let key = usable(&snapshot, &kid)?;
     Ok(material(
         &snapshot,
         to_pem(&key.spki).into_bytes(),

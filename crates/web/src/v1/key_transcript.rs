@@ -34,7 +34,7 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
-    let kid = find(&state.services.keys.current(), &kid)?.kid.clone();
+    let kid = find(&state, &kid).await?.kid.clone();
     let bytes = state.services.evidence.transcript_of(&kid).await?;
     // A closed transcript never changes; its proofs come a moment later, and may come by a later
     // checkpoint that more witnesses cosigned.

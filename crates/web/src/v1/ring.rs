@@ -21,6 +21,8 @@ pub struct RingAnswer {
 }
 
 /// One ring
+///
+/// With its keys that sign or are about to and the newest of the others; the inventory has all of them.
 #[utoipa::path(
     get,
     path = "/v1/rings/{ring}",

@@ -23,6 +23,7 @@ use crate::v1::state::SharedState;
         (status = 200, description = "The set", body = Object, content_type = "application/jwk-set+json"),
         (status = 400, description = "`at` is missing or in the future", body = problem::Document, content_type = "application/problem+json"),
         (status = 404, description = "Unknown ring, or none of its keys was published at that instant", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "The database is unavailable", body = problem::Document, content_type = "application/problem+json"),
     ),
 )]
 pub async fn handle(

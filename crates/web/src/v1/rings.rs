@@ -29,7 +29,7 @@ pub struct RingView {
     #[schema(value_type = Option<String>)]
     primary: Option<Kid>,
     /// Number of keys it has ever had.
-    keys: usize,
+    keys: u64,
     /// Keys left out of its JWKS because of the byte budget.
     jwks_left_out: usize,
 }
@@ -51,7 +51,7 @@ impl RingView {
             created_at: ring.created_at,
             version: ring.version,
             primary: ring.primary.as_ref().map(|key| key.kid.clone()),
-            keys: ring.keys.len(),
+            keys: ring.count(),
             jwks_left_out: ring.jwks.left_out,
         }
     }

@@ -1,4 +1,4 @@
-//! Signatures are checked on threads of their own, of which there are as many as cores. Strangers take at
+//! Signatures are checked and transcripts are tallied on threads of their own, of which there are as many as cores. Strangers take at
 //! most half of them, so that whoever signs keeps the rest (cases S13, A11).
 
 use std::sync::Arc;
@@ -14,7 +14,7 @@ pub struct Cpu {
 }
 
 /// Whose work it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Share {
     Known,
     Stranger,

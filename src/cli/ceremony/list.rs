@@ -1,0 +1,79 @@
+//! `chancery ceremony list`.
+
+use clap::Args;
+use serde_json::json;
+use trust::Request;
+
+use super::super::CliContext;
+use store::CeremonyRow;
+use verify::output::{Failure, Output, table};
+
+#[derive(Debug, Args)]
+pub struct List {
+    /// Those that were proposed before the one with this id.
+    #[arg(long)]
+    before: Option<String>,
+    /// The most ceremonies to show.
+    #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    limit: u32,
+}
+
+pub async fn run(open: &CliContext, command: &List, output: &Output) -> Result<(), Failure> {
+    let before = match &command.before {
+        None => (i64::MAX, String::new()),
+        Some(id) => {
+            let row = open
+                .store
+                .ceremony(id)
+                .await
+                .map_err(Failure::unavailable)?;
+            let unknown = || Failure::usage(format!("unknown ceremony {id}"));
+            let row = row.ok_or_else(unknown)?;
+            (row.created_at.millis(), row.id.to_string())
+        }
+    };
+    let limit = i64::from(command.limit);
+    let rows = open.store.latest_ceremonies((before.0, &before.1), limit);
+    let rows = rows.await.map_err(Failure::unavailable)?;
+    let full = (rows.read.len() + rows.unreadable.len()) as i64 >= limit;
+    for row in &rows.unreadable {
+        output.remark(row.to_string());
+    }
+    let mut rows = rows.read;
+    rows.reverse();
+    let shown: Vec<_> = rows
+        .iter()
+        .map(|row| {
+            json!({"ceremony": row.id, "lines": lines(row), "operation": row.operation,
+                "ring": row.ring, "state": row.state.to_string(), "created_at": row.created_at})
+        })
+        .collect();
+    output.result(&shown, || {
+        table(
+            &["ceremony", "operation", "subject", "state", "proposed"],
+            rows.iter().map(|row| {
+                [
+                    row.id.to_string(),
+                    row.operation.to_string(),
+                    lines(row).join(", "),
+                    row.state.to_string(),
+                    row.created_at.to_string(),
+                ]
+            }),
+        )
+    });
+    if let Some(oldest) = rows.first().filter(|_| full) {
+        output.remark(format!("There may be older ones: --before {}", oldest.id));
+    }
+    Ok(())
+}
+
+/// The ceremony's places in the lines of its subjects.
+fn lines(row: &CeremonyRow) -> Vec<String> {
+    let request = Request::decode(&row.request);
+    let lines = request.map(|request| request.lines).unwrap_or_default();
+    lines
+        .iter()
+        .map(|line| format!("{} #{}", line.subject, line.sequence))
+        .collect()
+}
