@@ -16,8 +16,9 @@ use verify::output::{Code, Failure, Output};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
-    /// Check the whole log against database, tiles and checkpoints. Exit code 5: findings.
-    Check,
+    /// Check the log against database, tiles and checkpoints, from where the last check without a finding came to. Exit
+    /// code 5: findings.
+    Check(check::Check),
     /// Print the log's verifier keys, for the policies of witnesses and verifiers.
     Vkey,
     /// Show leaves whose time lies ahead of the clock, and how far the clocks of this machine and of the database
@@ -43,7 +44,7 @@ pub async fn run(
     output: &Output,
 ) -> Result<(), Failure> {
     match command {
-        Command::Check => check::run(path, world, output).await,
+        Command::Check(command) => check::run(path, command, world, output).await,
         Command::Vkey => vkey(path, world, output).await,
         Command::Clock => clock::show(path, world, output).await,
         Command::Prune(command) => prune::run(path, command, world, output).await,

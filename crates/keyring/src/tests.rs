@@ -12,6 +12,7 @@ mod ceremony_propose;
 mod ceremony_vote;
 pub mod installation;
 mod keys;
+mod log_check;
 mod rotation;
 mod service;
 pub mod serving;

@@ -90,9 +90,18 @@ pub struct VerifiedLogAct {
 
 /// The times of the log's leaves as corrected, read from the whole log.
 pub async fn times(store: &Store, pin: &Pin) -> Result<Arc<CorrectedTimes>, store::Error> {
+    Ok(times_and_acts(store, pin).await?.0)
+}
+
+/// The same, and where the acts are that they rest on.
+pub async fn times_and_acts(
+    store: &Store,
+    pin: &Pin,
+) -> Result<(Arc<CorrectedTimes>, Vec<i64>), store::Error> {
     let mut acts = ActIndex::default();
     acts.catch_up(store, pin).await?;
-    Ok(acts.times())
+    let places = acts.log_acts().iter().map(|act| act.index).collect();
+    Ok((acts.times(), places))
 }
 
 impl ActIndex {

@@ -2,32 +2,39 @@
 //!
 //! Tables and the size of the log are read between two equal versions of the database, so the acts
 //! below that size and the rows agree, or something is wrong. Leaves are read in pages; what is kept
-//! of them are the acts.
+//! of them are the acts. A check goes on where the last one without a finding came to; of the leaves before, the acts are
+//! read again and held against their tiles, because the rows of all tables are compared with them.
 
 mod files;
 mod keys;
 mod leaves;
+mod page;
 mod records;
+mod resume;
+mod state;
 mod tree;
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::PathBuf;
 use std::time::Duration;
 
 use trust::leaf::ActKind;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::WIDTH;
-use trust::{Kid, Pin, Sha256Digest, Trusted};
+use trust::{Kid, Pin, Trusted};
 
 use self::files::fetch;
-use self::leaves::Trail;
-use self::tree::{Block, Opened, Tree, compare_upper, is_pruned};
-use crate::act_index::times;
+use self::leaves::{Read, Trail};
+use self::page::{Leafed, Page, Span, pages};
+use self::state::{Mark, State};
+use self::tree::{Opened, Tree, compare_upper, is_pruned};
+use crate::act_index::times_and_acts;
 use crate::rows::unverified_chains;
 use crate::storage::{Error as StorageError, Storage};
 use store::{
-    self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, LeafRow, RingRow, Rows,
-    Store, TreeRow, VoteRow,
+    self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, RingRow, Rows, Store,
+    TreeRow, VoteRow,
 };
 use trust::acts::Acts;
 use trust::error_chain;
@@ -35,6 +42,9 @@ use trust::finding::{Finding, Findings};
 
 /// Leaves of one page: whole blocks of 256.
 const PAGE: i64 = 16 * WIDTH as i64;
+
+/// Leaves after which it is kept how far the check came.
+const SAVE: i64 = 1 << 20;
 
 /// Checkpoints of one page.
 const CHECKPOINTS: i64 = 1_000;
@@ -53,12 +63,16 @@ pub enum Error {
     Storage(#[from] StorageError),
     #[error("the database kept changing during the check")]
     Restless,
+    #[error("the reading of leaves stopped")]
+    Stopped,
 }
 
 /// What there is and what is wrong with it.
 #[derive(Debug)]
 pub struct Report {
     pub leaves: i64,
+    /// Leaves below were checked before, and hashed again only where they tell of an act.
+    pub resumed_at: i64,
     pub checkpoints: u64,
     pub keys: usize,
     pub findings: Vec<Finding>,
@@ -72,6 +86,10 @@ pub struct Auditor {
     storage: Storage,
     pin: Pin,
     origin: String,
+    /// Where it is kept how far a check came, and whether it goes on from there.
+    state: Option<(PathBuf, bool)>,
+    page: i64,
+    save: i64,
 }
 
 /// All tables but the leaves, at one instant.
@@ -93,7 +111,23 @@ impl Auditor {
             storage,
             pin,
             origin,
+            state: None,
+            page: PAGE,
+            save: SAVE,
         }
+    }
+
+    /// Reads so many tiles' leaves at a time, and keeps after each how far it came.
+    pub fn with_pages_of(mut self, tiles: u16) -> Self {
+        self.page = i64::from(tiles.max(1)) * i64::from(WIDTH);
+        self.save = 1;
+        self
+    }
+
+    /// Keeps how far it comes in this file, and goes on from there unless it starts anew.
+    pub fn with_state(mut self, path: PathBuf, anew: bool) -> Self {
+        self.state = Some((path, !anew));
+        self
     }
 
     /// `progress` is told how many leaves of how many were read.
@@ -111,21 +145,28 @@ impl Auditor {
         );
         let log_keys = keys::log_keys(&examined, &self.origin);
         let published = self.open_published(published, &tables, &log_keys, &mut findings);
-        let trail = Trail::corrected_by(times(&self.store, &self.pin).await?);
+        let (times, log_acts) = times_and_acts(&self.store, &self.pin).await?;
         let mut pass = Pass {
             auditor: self,
             tables: &tables,
             tree: Tree::new(&tables.tree, &log_keys),
-            trail,
+            trail: Trail::corrected_by(times),
             due: VecDeque::new(),
-            roots: BTreeMap::new(),
-            next_checkpoint: 0,
+            mark: Mark {
+                log_acts,
+                ..Mark::default()
+            },
+            reached: None,
+            saved: 0,
             published,
         };
+        let resumed_at = pass.resume(&log_keys, &mut findings).await?;
         pass.run(&mut progress, &mut findings).await?;
+        pass.save(&mut findings);
         let Pass {
-            tree, trail, roots, ..
+            tree, trail, mark, ..
         } = pass;
+        let roots = mark.roots;
         self.heads(&tables, &mut findings).await?;
         ended_keys(&tree, &trail.acts, &mut findings);
         records::unreadable(&tables.keys.unreadable, &mut findings);
@@ -154,6 +195,7 @@ impl Auditor {
         let (findings, remarks) = findings.into_parts();
         Ok(Report {
             leaves: tables.head,
+            resumed_at,
             checkpoints,
             keys: tables.keys.read.len() + tables.keys.unreadable.len(),
             findings,
@@ -290,9 +332,12 @@ struct Pass<'a> {
     trail: Trail,
     /// Checkpoints that are read and not reached.
     due: VecDeque<CheckpointRow>,
-    next_checkpoint: i64,
-    /// Of the leaves before each act on the log.
-    roots: BTreeMap<i64, Sha256Digest>,
+    /// What is known so far, as of the last page.
+    mark: Mark,
+    /// The last checkpoint that was verified, with what was known before it.
+    reached: Option<State>,
+    /// How far the last state that was written is.
+    saved: i64,
     published: Option<Checkpoint>,
 }
 
@@ -304,34 +349,51 @@ impl Pass<'_> {
     ) -> Result<(), Error> {
         let (size, head) = (self.tables.tree.size, self.tables.head);
         self.checkpoints(findings).await?;
-        let mut from = 0;
+        let span = Span {
+            from: self.tree.size(),
+            head,
+            tree: size,
+            page: self.auditor.page,
+        };
+        let (store, storage) = (&self.auditor.store, &self.auditor.storage);
+        let mut ahead = pages(store.clone(), storage.clone(), span);
+        let mut from = span.from;
         while from < head {
-            let to = (from + PAGE).min(head);
-            let rows = self.auditor.store.leaves(from, to - from).await?;
-            if rows.is_empty() {
+            let page = ahead.recv().await.ok_or(Error::Stopped)??;
+            if page.rows.is_empty() {
                 let what = format!("this leaf and all below {head} are not in the database");
                 findings.add("missing", Some(from), what);
                 return Ok(());
             }
-            let blocks: Vec<Block> = Block::between(from, to, size).collect();
-            let wanted = blocks
-                .iter()
-                .flat_map(|block| [block.tile(), block.entries()]);
-            let files = fetch(&self.auditor.storage, wanted.collect()).await?;
-            let opened: Vec<Opened<'_>> = blocks
-                .iter()
-                .map(|block| Opened::new(*block, &files, self.tables.tree.pruned, findings))
-                .collect();
-            let mut rows = rows.iter().peekable();
-            for index in from..to {
-                let row = rows.next_if(|row| row.index == index);
-                let block = opened.get(((index - from) / i64::from(WIDTH)) as usize);
-                self.leaf(index, row, block.filter(|_| index < size), findings);
-                self.checkpoints(findings).await?;
-            }
-            self.upper(to >= size, findings).await?;
-            from = to;
+            from = page.to;
+            self.page(page, findings).await?;
+            self.upper(from >= size, findings).await?;
+            self.note_mark(from);
             progress(from, head);
+        }
+        Ok(())
+    }
+
+    async fn page(&mut self, page: Page, findings: &mut Findings) -> Result<(), Error> {
+        let Page {
+            from,
+            to,
+            rows,
+            blocks,
+            files,
+        } = page;
+        let pruned = self.tables.tree.pruned;
+        let opened: Vec<Opened<'_>> = blocks
+            .iter()
+            .map(|block| Opened::new(*block, &files, pruned, findings))
+            .collect();
+        let mut rows = rows.into_iter().peekable();
+        for index in from..to {
+            let row = rows.next_if(|leafed| leafed.row.index == index);
+            let block = opened.get(((index - from) / i64::from(WIDTH)) as usize);
+            let block = block.filter(|_| index < self.tables.tree.size);
+            self.leaf(index, row, block, findings);
+            self.checkpoints(findings).await?;
         }
         Ok(())
     }
@@ -339,25 +401,34 @@ impl Pass<'_> {
     fn leaf(
         &mut self,
         index: i64,
-        row: Option<&LeafRow>,
+        leafed: Option<Leafed>,
         block: Option<&Opened<'_>>,
         findings: &mut Findings,
     ) {
-        match row {
-            Some(row) => {
-                let body = match is_pruned(row, &self.tables.tree) {
-                    false => Some(row.body.as_bytes()),
-                    true => block.and_then(|block| block.body(index)),
+        let mut there = None;
+        match leafed {
+            Some(Leafed { row, hash, read }) => {
+                let read = match is_pruned(&row, &self.tables.tree) {
+                    false => Some(read.unwrap_or_else(|| Read::new(&row, row.body.as_bytes()))),
+                    true => {
+                        let body = block.and_then(|block| block.body(index));
+                        body.map(|body| Read::new(&row, body))
+                    }
                 };
-                self.trail.row(row, body, findings);
+                self.trail.row(&row, read, findings);
+                there = Some((row, hash));
             }
             None => findings.add("missing", Some(index), "the leaf is not in the database"),
         }
         let Some(block) = block else { return };
+        let (row, hash) = match &there {
+            Some((row, hash)) => (Some(row), Some(*hash)),
+            None => (None, None),
+        };
         if row.is_some_and(|row| row.kind == "log") {
-            self.roots.insert(index, self.tree.root());
+            self.mark.roots.insert(index, self.tree.root());
         }
-        self.tree.leaf(index, row, block, findings);
+        self.tree.leaf(index, row, hash, block, findings);
         let size = self.tree.size();
         if let Some(published) = &self.published
             && published.size == size as u64
@@ -376,16 +447,15 @@ impl Pass<'_> {
     /// Those that are of what went in so far.
     async fn checkpoints(&mut self, findings: &mut Findings) -> Result<(), Error> {
         let size = self.tree.size();
-        if self.due.is_empty() && self.next_checkpoint <= size {
-            let rows = self
-                .auditor
-                .store
-                .checkpoints(self.next_checkpoint, CHECKPOINTS);
+        if self.due.is_empty() && self.mark.next_checkpoint <= size {
+            let store = &self.auditor.store;
+            let rows = store.checkpoints(self.mark.next_checkpoint, CHECKPOINTS);
             self.due = rows.await?.into();
-            self.next_checkpoint = self.due.back().map_or(i64::MAX, |row| row.size + 1);
+            self.mark.next_checkpoint = self.due.back().map_or(i64::MAX, |row| row.size + 1);
         }
         while let Some(row) = self.due.pop_front_if(|row| row.size <= size) {
             self.tree.checkpoint(&row, self.trail.clock.at(), findings);
+            self.reach(&row, findings);
         }
         Ok(())
     }

@@ -41,6 +41,11 @@ impl Findings {
         self.counts.contains_key(code)
     }
 
+    /// Whether nothing is wrong so far.
+    pub fn is_empty(&self) -> bool {
+        self.told.is_empty()
+    }
+
     /// What is worth knowing and not wrong.
     pub fn remark(&mut self, what: impl Into<String>) {
         self.remarks.push(what.into());

@@ -1,7 +1,8 @@
 //! `chancery log check`: from inside, against everything that is stored.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
+use clap::Args;
 use serde_json::json;
 
 use super::super::context::variable;
@@ -10,13 +11,32 @@ use ::log::{Auditor, CheckError, Report, Storage};
 use verify::findings;
 use verify::output::{Code, Failure, Output, progress};
 
-pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
+#[derive(Debug, Args)]
+pub struct Check {
+    /// Begin with the first leaf.
+    #[arg(long)]
+    full: bool,
+    /// Where it is kept how far a check came; default: `checked` in the directory `log.kept`.
+    #[arg(long)]
+    state: Option<PathBuf>,
+}
+
+pub async fn run(
+    path: &Path,
+    command: Check,
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
     let open = CliContext::new(path, world).await?;
     let storage = Storage::open(&open.config.log, |name| variable(world, name))
         .map_err(Failure::unavailable)?;
     let origin = open.config.log.origin(&open.config.service.issuer);
     let pin = open.settings.pin.clone();
+    let state = command
+        .state
+        .unwrap_or_else(|| open.config.log.kept.join("checked"));
     let auditor = Auditor::new(open.store.clone(), storage, pin, origin);
+    let auditor = auditor.with_state(state, command.full);
     let bar = progress(0, output);
     let report = auditor.check(|done, of| {
         bar.set_length(of.unsigned_abs());
@@ -26,6 +46,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
     bar.finish_and_clear();
     let shown = json!({
         "leaves": report.leaves,
+        "resumed_at": report.resumed_at,
         "checkpoints": report.checkpoints,
         "keys": report.keys,
         "findings": report.findings,

@@ -21,7 +21,7 @@ pub const RING: &str = "atp";
 
 /// What the check says, whatever that is.
 pub fn check(installation: &Installation) -> Value {
-    let said = installation.try_chancery(["log", "check"]);
+    let said = installation.try_chancery(["log", "check", "--full"]);
     let report = said.json();
     let findings = report["findings"].as_array();
     let findings = findings.unwrap_or_else(|| panic!("{said:?}"));

@@ -122,8 +122,9 @@ pub struct Verifying {
     pub verification: Verification,
     pub evidence: EvidenceBuilder,
     pub proofs: Proofs,
+    pub settings: log::Settings,
     _log: Tasks,
-    _tiles: tempfile::TempDir,
+    pub tiles: tempfile::TempDir,
 }
 
 impl Verifying {
@@ -167,8 +168,9 @@ impl Verifying {
             verification,
             evidence,
             proofs,
+            settings,
             _log: log_tasks,
-            _tiles: tiles,
+            tiles,
         }
     }
 

@@ -37,19 +37,9 @@ impl Trail {
     }
 
     /// Without a body, which may be gone after retention, its columns are all there is.
-    pub fn row(&mut self, row: &LeafRow, body: Option<&[u8]>, findings: &mut Findings) {
-        let mut time = Time::from_millis(row.time);
-        if let Some(body) = body {
-            match Leaf::parse(body) {
-                Err(error) => {
-                    let what = format!("the leaf cannot be decoded: {error}");
-                    findings.add("unreadable", Some(row.index), what);
-                }
-                Ok(leaf) => {
-                    time = self.leaf(row, leaf, findings);
-                }
-            }
-        }
+    pub fn row(&mut self, row: &LeafRow, read: Option<Read>, findings: &mut Findings) {
+        let told = read.and_then(|read| self.body(row, read, findings));
+        let time = told.unwrap_or(Time::from_millis(row.time));
         let index = row.index.unsigned_abs();
         self.clock.tick(index, time);
         let time = self.times.of(index, time);
@@ -60,28 +50,75 @@ impl Trail {
         }
     }
 
-    fn leaf(&mut self, row: &LeafRow, leaf: Leaf, findings: &mut Findings) -> Time {
-        let said = Columns::of(&leaf, row);
-        if let Some(column) = said.difference(row) {
+    pub fn corrected(&self) -> &Clock {
+        &self.corrected
+    }
+
+    pub fn set_corrected(&mut self, clock: Clock) {
+        self.corrected = clock;
+    }
+
+    /// What a body says, and whether its columns repeat it; its time.
+    pub fn body(&mut self, row: &LeafRow, read: Read, findings: &mut Findings) -> Option<Time> {
+        match read.leaf {
+            Err(error) => {
+                let what = format!("the leaf cannot be decoded: {error}");
+                findings.add("unreadable", Some(row.index), what);
+                None
+            }
+            Ok((leaf, difference)) => Some(self.leaf(row, leaf, difference, findings)),
+        }
+    }
+
+    fn leaf(
+        &mut self,
+        row: &LeafRow,
+        leaf: Leaf,
+        difference: Option<&'static str>,
+        findings: &mut Findings,
+    ) -> Time {
+        if let Some(column) = difference {
             let what = format!("the column {column} differs from the leaf");
             findings.add("columns", Some(row.index), what);
         }
-        if let Leaf::Unknown(leaf) = &leaf {
-            *self.unknown.entry(leaf.kind.to_string()).or_default() += 1;
+        match leaf {
+            Leaf::Signature(leaf) => leaf.time,
+            Leaf::Unknown(leaf) => {
+                *self.unknown.entry(leaf.kind.to_string()).or_default() += 1;
+                leaf.time
+            }
+            Leaf::Act(act) => {
+                let recorded = matches!(
+                    (act.kind, act.action.as_str()),
+                    (
+                        ActKind::Ceremony,
+                        "propose" | "approve" | "reject" | "cancel" | "accept" | "accepted"
+                    ) | (ActKind::Roster, _)
+                        | (ActKind::Access, "grant")
+                );
+                self.without_digest += usize::from(recorded && act.digest.is_none());
+                let time = act.time;
+                self.acts.note(row.index, *act);
+                time
+            }
         }
-        if let Leaf::Act(act) = leaf {
-            let recorded = matches!(
-                (act.kind, act.action.as_str()),
-                (
-                    ActKind::Ceremony,
-                    "propose" | "approve" | "reject" | "cancel" | "accept" | "accepted"
-                ) | (ActKind::Roster, _)
-                    | (ActKind::Access, "grant")
-            );
-            self.without_digest += usize::from(recorded && act.digest.is_none());
-            self.acts.note(row.index, *act);
+    }
+}
+
+/// A body that was read: pure, so that it is done beside the reading of the next ones.
+pub struct Read {
+    leaf: Result<(Leaf, Option<&'static str>), String>,
+}
+
+impl Read {
+    pub fn new(row: &LeafRow, body: &[u8]) -> Self {
+        let leaf = Leaf::parse(body).map_err(|error| error.to_string());
+        Self {
+            leaf: leaf.map(|leaf| {
+                let difference = Columns::of(&leaf, row).difference(row);
+                (leaf, difference)
+            }),
         }
-        said.time
     }
 }
 

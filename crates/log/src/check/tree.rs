@@ -73,6 +73,16 @@ impl<'a> Tree<'a> {
         }
     }
 
+    /// The tree as it was when so many leaves had gone in: its right edge comes out of the stored tiles. Whether they are
+    /// those of the tree shows at the next checkpoint.
+    pub fn resume(&mut self, size: i64, held: &Files) -> Result<(), String> {
+        let get = |tile: TileId| held.get(&Resource::Tile(tile)).cloned().flatten();
+        let size = size.unsigned_abs();
+        self.tiles = Builder::resume(size, get).map_err(|error| error.to_string())?;
+        self.bodies = self.tiles.frontier().clone();
+        Ok(())
+    }
+
     /// How many leaves went in.
     pub fn size(&self) -> i64 {
         self.bodies.size() as i64
@@ -82,11 +92,12 @@ impl<'a> Tree<'a> {
         self.bodies.root()
     }
 
-    /// The next leaf: its row (none if it is missing) with the block that it is in.
+    /// The next leaf: its row (none if it is missing) with the hash of its body, and the block that it is in.
     pub fn leaf(
         &mut self,
         index: i64,
         row: Option<&LeafRow>,
+        hash: Option<Sha256Digest>,
         block: &Opened<'_>,
         findings: &mut Findings,
     ) {
@@ -94,7 +105,7 @@ impl<'a> Tree<'a> {
         let stored = block.hash(at);
         let body = row.filter(|row| !is_pruned(row, self.row));
         let body = body.map(|row| row.body.as_bytes());
-        let hash = body.map(leaf_hash);
+        let hash = hash.filter(|_| body.is_some());
         if let (Some(hash), Some(stored)) = (hash, stored)
             && hash != stored
         {
@@ -254,6 +265,17 @@ impl<'a> Opened<'a> {
             entries,
             gone,
         }
+    }
+
+    /// The hashes of a block's tile; none where it is not there.
+    pub fn hashes_of(block: Block, files: &Files) -> Vec<Sha256Digest> {
+        let stored = files.get(&block.tile()).and_then(Option::as_deref);
+        let (hashes, _) = stored.unwrap_or_default().as_chunks::<HASH_LEN>();
+        hashes
+            .iter()
+            .copied()
+            .map(Sha256Digest::from_bytes)
+            .collect()
     }
 
     fn hash(&self, at: usize) -> Option<Sha256Digest> {

@@ -140,6 +140,11 @@ impl Builder {
         self.frontier.size()
     }
 
+    /// The right edge of the tree.
+    pub fn frontier(&self) -> &Frontier {
+        &self.frontier
+    }
+
     /// The root of the tree.
     pub fn root(&self) -> Sha256Digest {
         self.frontier.root()

@@ -1,0 +1,257 @@
+//! The check of the log goes on where the last one came to, and finds what a whole one would find from there on.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
+
+use log::{Auditor, Event, Log, Report, Storage};
+use store::Change;
+use trust::leaf::ActKind;
+
+use super::installation::{Installation, LONG};
+use super::serving::Verifying;
+use crate::rotation::RingChange;
+
+struct Checked {
+    all: Installation,
+    verifying: Verifying,
+}
+
+impl Checked {
+    async fn new() -> Self {
+        let all = Installation::new().await;
+        all.open_ring("log").await;
+        all.open_ring("records").await;
+        let verifying = Verifying::over(&all).await;
+        Self { all, verifying }
+    }
+
+    /// So many leaves more, some of them signatures, all under a checkpoint.
+    async fn grow(&self, leaves: usize) {
+        let log = Log::new(self.all.store.clone());
+        for number in 0..leaves {
+            if number % 50 == 0 {
+                self.verifying.serving.jws("records", "payload").await;
+            }
+            let event = Event::new(ActKind::Admin, "test", "cli", self.all.now());
+            log.commit(&Change::Record, &event).await.unwrap();
+        }
+        self.verifying.covered().await;
+    }
+
+    fn state(&self) -> PathBuf {
+        self.verifying
+            .tiles
+            .path()
+            .join("../checked-state")
+            .join(self.verifying.tiles.path().file_name().unwrap())
+    }
+
+    fn auditor(&self, full: bool) -> Auditor {
+        let settings = &self.verifying.settings;
+        let storage = Storage::open(settings, |_| None).unwrap();
+        let origin = settings.origin("https://chancery.example");
+        let pin = self.all.settings.pin.clone();
+        Auditor::new(self.all.store.clone(), storage, pin, origin)
+            .with_state(self.state(), full)
+            .with_pages_of(1)
+    }
+
+    async fn check(&self, full: bool) -> Report {
+        self.auditor(full).check(|_, _| {}).await.unwrap()
+    }
+
+    async fn clean(&self, full: bool) -> Report {
+        let report = self.check(full).await;
+        assert!(report.findings.is_empty(), "{:?}", report.findings);
+        report
+    }
+
+    async fn codes(&self, full: bool) -> Vec<&'static str> {
+        let report = self.check(full).await;
+        report.findings.iter().map(|finding| finding.code).collect()
+    }
+}
+
+impl Drop for Checked {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_file(self.state());
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_goes_on_where_the_last_one_came_to() {
+    let checked = Checked::new().await;
+    checked.grow(600).await;
+    let first = checked.clean(false).await;
+    assert_eq!(first.resumed_at, 0);
+    let again = checked.clean(false).await;
+    assert_eq!(again.resumed_at, first.leaves / 256 * 256);
+    assert_eq!(
+        (again.leaves, again.checkpoints),
+        (first.leaves, first.checkpoints)
+    );
+    checked.grow(300).await;
+    let later = checked.clean(false).await;
+    assert_eq!(later.resumed_at, again.resumed_at);
+    let full = checked.clean(true).await;
+    assert_eq!(full.resumed_at, 0);
+    assert_eq!(
+        (later.leaves, later.checkpoints),
+        (full.leaves, full.checkpoints)
+    );
+    assert_eq!(later.keys, full.keys);
+    assert!(checked.clean(false).await.resumed_at > later.resumed_at);
+}
+
+/// Killed half way, and the log's key is rotated before it goes on.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_check_is_interrupted_and_goes_on_across_a_rotation_of_the_logs_key() {
+    let checked = Checked::new().await;
+    checked.grow(700).await;
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let mut stop = Some(stop);
+    let reached = Arc::new(AtomicI64::new(0));
+    let seen = reached.clone();
+    let auditor = checked.auditor(false);
+    let progress = |done: i64, _: i64| {
+        seen.store(done, Ordering::Relaxed);
+        if done >= 512
+            && let Some(stop) = stop.take()
+        {
+            let _ = stop.send(());
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = stopped => {}
+        report = auditor.check(progress) => drop(report.unwrap()),
+    }
+    assert!(reached.load(Ordering::Relaxed) >= 512);
+    let first = checked.all.snapshot().await.rings["log"]
+        .primary
+        .clone()
+        .unwrap();
+    checked.all.next_primary("log").await;
+    checked.all.wait(LONG);
+    let retire = RingChange::Retire(first.kid.clone());
+    checked.all.change("log", &retire).await;
+    checked.verifying.serving.keys.refresh().await;
+    checked.grow(300).await;
+    let resumed = checked.clean(false).await;
+    assert!(resumed.resumed_at >= 256, "{}", resumed.resumed_at);
+    let full = checked.clean(true).await;
+    assert_eq!(
+        (resumed.leaves, resumed.checkpoints),
+        (full.leaves, full.checkpoints)
+    );
+    // And from a state that the new key signed.
+    checked.grow(10).await;
+    assert!(checked.clean(false).await.resumed_at >= resumed.resumed_at);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_was_changed_is_found_from_there_on_and_acts_and_rows_before_too() {
+    let checked = Checked::new().await;
+    checked.grow(600).await;
+    let begun = checked.clean(false).await;
+    assert!(begun.leaves > 600);
+    let state = std::fs::read(checked.state()).unwrap();
+    let tamper = async |sql: &str| checked.all.tamper("log_leaf", sql).await;
+    let spoil = r#"replace(body, '"cli"', '"cla"')"#;
+
+    // Behind it; nothing is kept of a check with a finding.
+    tamper(&format!(
+        "UPDATE log_leaf SET body = {spoil} WHERE idx = 590"
+    ))
+    .await;
+    let resumed = checked.codes(false).await;
+    assert!(
+        resumed.contains(&"leaf") && resumed.contains(&"root"),
+        "{resumed:?}"
+    );
+    assert_eq!(std::fs::read(checked.state()).unwrap(), state);
+    tamper(r#"UPDATE log_leaf SET body = replace(body, '"cla"', '"cli"') WHERE idx = 590"#).await;
+    checked.clean(false).await;
+
+    // An act before it.
+    tamper(&format!(
+        "UPDATE log_leaf SET body = {spoil} WHERE idx = 100"
+    ))
+    .await;
+    assert_eq!(checked.codes(false).await, ["leaf"]);
+    tamper(r#"UPDATE log_leaf SET body = replace(body, '"cla"', '"cli"') WHERE idx = 100"#).await;
+
+    // A row of a key.
+    checked
+        .all
+        .tamper(
+            "signing_key",
+            "UPDATE signing_key SET activated_at = activated_at + 1",
+        )
+        .await;
+    assert!(checked.codes(false).await.contains(&"key_state"));
+    checked
+        .all
+        .tamper(
+            "signing_key",
+            "UPDATE signing_key SET activated_at = activated_at - 1",
+        )
+        .await;
+    checked.clean(false).await;
+
+    // A signature before it is hashed by a whole check alone.
+    let sql = "UPDATE log_leaf SET body = body || ' ' WHERE idx = (SELECT MIN(idx) FROM log_leaf WHERE kind = 'sign')";
+    tamper(sql).await;
+    checked.clean(false).await;
+    assert!(checked.codes(true).await.contains(&"leaf"));
+}
+
+/// What is in the file counts only with the signature and with the checkpoint in the database.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_state_that_is_not_of_this_log_is_not_believed() {
+    let checked = Checked::new().await;
+    checked.grow(600).await;
+    checked.clean(false).await;
+    let good: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(checked.state()).unwrap()).unwrap();
+    let write = |state: &serde_json::Value| {
+        std::fs::write(checked.state(), state.to_string()).unwrap();
+    };
+    for (member, value) in [
+        ("v", serde_json::json!(2)),
+        ("origin", serde_json::json!("elsewhere")),
+        ("size", serde_json::json!(1)),
+        ("root", serde_json::json!("00".repeat(32))),
+        ("note", serde_json::json!("nothing")),
+    ] {
+        let mut state = good.clone();
+        state[member] = value;
+        write(&state);
+        let report = checked.clean(false).await;
+        assert_eq!(report.resumed_at, 0, "{member}");
+        let told = report
+            .remarks
+            .iter()
+            .any(|remark| remark.starts_with("starts anew"));
+        assert!(told, "{member}: {:?}", report.remarks);
+    }
+    // Another edge leads to another root.
+    let mut state = good.clone();
+    state["mark"]["from"] = serde_json::json!(256);
+    write(&state);
+    assert_eq!(checked.clean(false).await.resumed_at, 256);
+    std::fs::write(checked.state(), b"garbage").unwrap();
+    assert_eq!(checked.clean(false).await.resumed_at, 0);
+    // Signed by the log, and not in the database: it has another history.
+    write(&good);
+    let size = good["size"].as_i64().unwrap();
+    let sql = format!(
+        "UPDATE log_checkpoint SET root = '{}' WHERE size = {size}",
+        "00".repeat(32)
+    );
+    let drop = "DROP TRIGGER log_checkpoint_cosigned";
+    checked.all.place.raw(drop).await.unwrap();
+    checked.all.place.raw(&sql).await.unwrap();
+    assert!(checked.codes(false).await.contains(&"checkpoint"));
+}

@@ -1,0 +1,237 @@
+//! Going on where the last check without a finding came to.
+
+use std::collections::BTreeMap;
+
+use trust::Kid;
+use trust::finding::Findings;
+use trust::tlog::checkpoint;
+use trust::tlog::merkle::leaf_hash;
+use trust::tlog::note::{Note, VerifierKey};
+use trust::tlog::tile::{Resource, TileId, WIDTH, tiles_for_root};
+
+use super::files::fetch;
+use super::leaves::Read;
+use super::state::{Mark, State};
+use super::tree::{Block, Opened};
+use super::{Error, Pass};
+use store::{CheckpointRow, LeafFilter, LeafRow};
+
+impl Pass<'_> {
+    /// Takes up the last state, if it is one of this log; where the check begins.
+    pub(super) async fn resume(
+        &mut self,
+        keys: &BTreeMap<Kid, VerifierKey>,
+        findings: &mut Findings,
+    ) -> Result<i64, Error> {
+        let Some((path, true)) = &self.auditor.state else {
+            return Ok(0);
+        };
+        let state = match State::read(path) {
+            Ok(Some(state)) => state,
+            Ok(None) => return Ok(0),
+            Err(why) => {
+                let path = path.display();
+                findings.remark(format!("starts anew: {path} cannot be used: {why}"));
+                return Ok(0);
+            }
+        };
+        if let Err(why) = self.is_of_this_log(&state, keys) {
+            findings.remark(format!(
+                "starts anew: the last check was of another log: {why}"
+            ));
+            return Ok(0);
+        }
+        let row = self.auditor.store.checkpoints(state.size, 1).await?;
+        let same = |row: &&CheckpointRow| row.size == state.size && row.root == state.root;
+        if !row.first().as_ref().is_some_and(same) {
+            let what = format!(
+                "the checkpoint of {} leaves that the check of {} verified is not in the database: it is older, or has another history",
+                state.size, state.time
+            );
+            findings.add("checkpoint", None, what);
+            return Ok(0);
+        }
+        if let Err(why) = self.edge(&state.mark).await? {
+            findings.remark(format!("starts anew: the tree cannot be resumed: {why}"));
+            return Ok(0);
+        }
+        let from = state.mark.from;
+        self.acts_before(from, findings).await?;
+        self.trail.go_on(&state.mark);
+        self.tree.checkpoints = state.mark.checkpoints;
+        self.tree.signed_up_to = state.mark.signed_up_to.clone();
+        self.saved = from;
+        self.mark = state.mark;
+        findings.remark(format!(
+            "went on from leaf {from}, which the check of {} came to; --full hashes all leaves again",
+            state.time
+        ));
+        Ok(from)
+    }
+
+    fn is_of_this_log(
+        &self,
+        state: &State,
+        keys: &BTreeMap<Kid, VerifierKey>,
+    ) -> Result<(), String> {
+        let tree = &self.tables.tree;
+        let mark = &state.mark;
+        if state.genesis != self.auditor.pin.genesis || state.origin != tree.origin {
+            return Err("its genesis or origin differs".to_owned());
+        }
+        let whole = mark.from >= 0 && mark.from % i64::from(WIDTH) == 0 && mark.from <= state.size;
+        if !whole || state.size > tree.size {
+            return Err(format!("it is of {} leaves", state.size));
+        }
+        if mark.log_acts != self.mark.log_acts {
+            return Err("times or the origin were corrected since".to_owned());
+        }
+        let keys: Vec<VerifierKey> = keys.values().cloned().collect();
+        let note = Note::parse(state.note.as_bytes()).map_err(|error| error.to_string())?;
+        let said = checkpoint::open(&note, &keys).map_err(|error| error.to_string())?;
+        let agrees = said.size == state.size.unsigned_abs()
+            && said.root == state.root
+            && said.origin == state.origin;
+        match agrees {
+            true => Ok(()),
+            false => Err("its checkpoint is another one".to_owned()),
+        }
+    }
+
+    /// The right edge of the tree out of the stored tiles, which may be wider by now.
+    async fn edge(&mut self, mark: &Mark) -> Result<Result<(), String>, Error> {
+        let size = self.tables.tree.size.unsigned_abs();
+        let tiles: Vec<TileId> = tiles_for_root(mark.from.unsigned_abs());
+        let now = |tile: &TileId| {
+            let hashes = size >> (8 * u32::from(tile.level));
+            let width = hashes.saturating_sub(tile.index * u64::from(WIDTH));
+            Resource::Tile(TileId {
+                width: width.min(u64::from(WIDTH)) as u16,
+                ..*tile
+            })
+        };
+        let wanted = tiles.iter().map(now).collect();
+        let mut files = fetch(&self.auditor.storage, wanted).await?;
+        for tile in &tiles {
+            let bytes = files.remove(&now(tile)).flatten();
+            files.insert(Resource::Tile(*tile), bytes);
+        }
+        Ok(self.tree.resume(mark.from, &files))
+    }
+
+    /// The acts before, each held against the tile that it stands in.
+    async fn acts_before(&mut self, from: i64, findings: &mut Findings) -> Result<(), Error> {
+        let mut next = 0;
+        while next < from {
+            let filter = LeafFilter {
+                acts_only: true,
+                from_index: next,
+                ..LeafFilter::default()
+            };
+            let mut rows = self
+                .auditor
+                .store
+                .leaves_of(&filter, store::MAX_PAGE)
+                .await?;
+            let full = rows.len() as i64 == store::MAX_PAGE;
+            rows.retain(|row| row.index < from);
+            next = match rows.last() {
+                Some(last) if full => last.index + 1,
+                _ => from,
+            };
+            self.in_their_tiles(&rows, findings).await?;
+            for row in &rows {
+                let read = Read::new(row, row.body.as_bytes());
+                self.trail.body(row, read, findings);
+            }
+        }
+        Ok(())
+    }
+
+    async fn in_their_tiles(&self, rows: &[LeafRow], findings: &mut Findings) -> Result<(), Error> {
+        let wide = i64::from(WIDTH);
+        let tree = &self.tables.tree;
+        for rows in rows.chunk_by(|one, other| one.index / wide == other.index / wide) {
+            let Some(first) = rows.first() else { continue };
+            let from = first.index - first.index % wide;
+            let Some(block) = Block::between(from, from + wide, tree.size).next() else {
+                continue;
+            };
+            let files = fetch(&self.auditor.storage, vec![block.tile()]).await?;
+            let hashes = Opened::hashes_of(block, &files);
+            for row in rows {
+                let stored = hashes.get((row.index - from) as usize);
+                if stored != Some(&leaf_hash(row.body.as_bytes())) {
+                    let what = "the leaf in the database differs from the one in the tree";
+                    findings.add("leaf", Some(row.index), what);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// After a page: what is known of all leaves so far.
+    pub(super) fn note_mark(&mut self, from: i64) {
+        if from % i64::from(WIDTH) != 0 || from > self.tables.tree.size {
+            return;
+        }
+        self.mark.from = from;
+        self.mark.clock = self.trail.clock.clone();
+        self.mark.corrected = self.trail.corrected().clone();
+        self.mark.checkpoints = self.tree.checkpoints;
+        self.mark.signed_up_to = self.tree.signed_up_to.clone();
+        self.mark.unknown = self.trail.unknown.clone();
+    }
+
+    /// A checkpoint was verified. Nothing is kept once there is a finding.
+    pub(super) fn reach(&mut self, row: &CheckpointRow, findings: &mut Findings) {
+        if self.auditor.state.is_none() || !findings.is_empty() || row.size < self.mark.from {
+            return;
+        }
+        let mut mark = self.mark.clone();
+        // Those between the mark and this one are read again.
+        mark.next_checkpoint = match mark.from {
+            0 => 0,
+            from => from + 1,
+        };
+        mark.roots.retain(|index, _| *index < mark.from);
+        let mut state = State::new(
+            self.auditor.pin.genesis,
+            &self.tables.tree.origin,
+            mark,
+            row.time,
+        );
+        state.size = row.size;
+        state.root = row.root;
+        state.note = row.signed().to_owned();
+        self.reached = Some(state);
+        if self.mark.from >= self.saved + self.auditor.save {
+            self.save(findings);
+        }
+    }
+
+    /// Leaves the state where the next check finds it.
+    pub(super) fn save(&mut self, findings: &mut Findings) {
+        let Some((path, _)) = &self.auditor.state else {
+            return;
+        };
+        if !findings.is_empty() {
+            return;
+        }
+        if let Some(state) = self.reached.take() {
+            if let Err(error) = state.write(path) {
+                let path = path.display();
+                findings.remark(format!("how far it came was not kept in {path}: {error}"));
+            }
+            self.saved = state.mark.from;
+        }
+    }
+}
+
+impl super::leaves::Trail {
+    fn go_on(&mut self, mark: &Mark) {
+        self.clock = mark.clock.clone();
+        self.set_corrected(mark.corrected.clone());
+        self.unknown = mark.unknown.clone();
+    }
+}
