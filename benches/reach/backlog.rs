@@ -1,6 +1,8 @@
 //! Leaves by the hundred thousand, written past the service: for what a large log costs it does not matter who wrote
 //! them. They go through the schema's own tables and triggers and have the size of real ones.
 
+pub mod archive;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::PathBuf;

@@ -1,5 +1,6 @@
 //! The rows of the table, in the order in which they are measured.
 
+mod archive;
 mod jwks;
 mod latency;
 mod log;
@@ -91,6 +92,16 @@ pub const ROWS: &[Row] = &[
     Row {
         ids: &["log-1m-rss-mb", "log-1m-restart-s", "log-1m-sign-ratio"],
         measure: log_million::measure,
+    },
+    Row {
+        ids: &[
+            "archive-1m-lookup",
+            "archive-1m-rss-mb",
+            "archive-1m-start-s",
+            "archive-10k-rss-mb",
+            "archive-10k-start-s",
+        ],
+        measure: archive::measure,
     },
     Row {
         ids: &["soak-rss-growth-mb-per-h"],

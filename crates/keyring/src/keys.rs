@@ -7,6 +7,7 @@
 mod archive;
 mod believe;
 mod cpu;
+mod error;
 mod find;
 mod load;
 mod past;
@@ -19,8 +20,9 @@ mod tests;
 
 pub use archive::NoKey;
 pub use cpu::{Cpu, Share, Unfinished};
-pub use load::{Error, Keys, Settings};
+pub use error::Error;
+pub use load::Keys;
 pub use past::{AcceptedPage, KeyPage};
 pub use publish::Document;
-pub use settings::PublicationSettings;
+pub use settings::{PublicationSettings, Settings};
 pub use snapshot::{Current, Key, RejectedKey, Ring, Snapshot, UnreadableRing};

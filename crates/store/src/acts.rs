@@ -259,24 +259,3 @@ impl Store {
         on!(self, engine => reads::one(engine, PLACE_AT, &[Value::Int(index)]))
     }
 }
-
-pub(crate) const ACCEPTED_OF_SQLITE: &str =
-    "SELECT kid FROM log_key_accepted WHERE kid IN (SELECT value FROM json_each($1))";
-pub(crate) const ACTS_OF_SQLITE: &str = "SELECT told.subject, told.idx, told.act
-    FROM json_each($1) AS asked CROSS JOIN log_key_act AS told ON told.subject = asked.value
-    ORDER BY asked.key, told.idx";
-pub(crate) const INSERT_ACTS_SQLITE: &str = "INSERT INTO log_key_act (subject, idx, act)
-    SELECT value->>0, value->>1, value->>2 FROM json_each($1) WHERE TRUE
-    ON CONFLICT (subject, idx) DO NOTHING";
-pub(crate) const INSERT_ACCEPTED_SQLITE: &str = "INSERT INTO log_key_accepted (place, idx, kid)
-    SELECT value->>0, value->>1, value->>2 FROM json_each($1)";
-pub(crate) const ACCEPTED_OF_POSTGRES: &str = "SELECT kid FROM log_key_accepted
-    WHERE kid = ANY (ARRAY (SELECT json_array_elements_text($1::json)))";
-pub(crate) const ACTS_OF_POSTGRES: &str = "SELECT subject, idx, act FROM log_key_act
-    WHERE subject = ANY (ARRAY (SELECT json_array_elements_text($1::json))) ORDER BY subject, idx";
-pub(crate) const INSERT_ACTS_POSTGRES: &str = "INSERT INTO log_key_act (subject, idx, act)
-    SELECT value->>0, (value->>1)::bigint, value->>2 FROM json_array_elements($1::json) AS given (value)
-    ON CONFLICT (subject, idx) DO NOTHING";
-pub(crate) const INSERT_ACCEPTED_POSTGRES: &str = "INSERT INTO log_key_accepted (place, idx, kid)
-    SELECT (value->>0)::bigint, (value->>1)::bigint, value->>2
-    FROM json_array_elements($1::json) AS given (value)";

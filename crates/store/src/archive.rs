@@ -3,10 +3,11 @@
 
 use std::collections::BTreeMap;
 
+use crate::asked::of_keys;
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, Value, json};
 use crate::error::Error;
-use crate::keys::{KeyRow, key_columns};
+use crate::keys::KeyRow;
 use crate::rows::{self, Rows};
 use crate::statements::statements;
 
@@ -46,16 +47,6 @@ macro_rules! life {
             end!(),
             " - k.published_at < 943718400000 THEN 6
                 ELSE 7 END)"
-        )
-    };
-}
-
-macro_rules! of_keys {
-    () => {
-        concat!(
-            "SELECT ",
-            key_columns!(),
-            " FROM signing_key k LEFT JOIN key_object o ON o.id = k.object "
         )
     };
 }
@@ -210,13 +201,3 @@ impl Store {
 async fn keys_of<E: Engine>(engine: &E, asked: &str) -> Result<Rows<KeyRow>, Error> {
     rows::each(engine, E::DIALECT.keys_of, &[Value::Text(asked)]).await
 }
-
-/// Of kids in a JSON array.
-pub(crate) const KEYS_OF_SQLITE: &str = concat!(
-    of_keys!(),
-    "WHERE k.kid IN (SELECT value FROM json_each($1))"
-);
-pub(crate) const KEYS_OF_POSTGRES: &str = concat!(
-    of_keys!(),
-    "WHERE k.kid = ANY (ARRAY (SELECT json_array_elements_text($1::json)))"
-);

@@ -3,6 +3,7 @@
 use trust::life::Revocation as KeyRevocation;
 use trust::{Kid, Location, Name, Sha256Digest, Time};
 
+use crate::asked::key_columns;
 use crate::ceremonies::{CeremonyState, close, executed, expect, standing};
 use crate::ceremony_signatures::expect_unrejected;
 use crate::database::{Store, on};
@@ -14,15 +15,6 @@ use crate::reads::FromColumns;
 use crate::rings::touch;
 use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
-
-macro_rules! key_columns {
-    () => {
-        "k.kid, k.ring, k.number, k.state, k.role, k.spki, k.object, o.location, k.published_at, \
-         k.activate_at, k.retire_at, k.activated_at, k.demoted_at, k.retired_at, k.archived_at, \
-         k.revoked_at, k.revocation_reason, k.compromised_since, k.ceremony"
-    };
-}
-pub(crate) use key_columns;
 
 statements! {
     KEYS = concat!("SELECT ", key_columns!(), " FROM signing_key k

@@ -18,6 +18,7 @@ mod account;
 mod acts;
 mod after_latest;
 mod archive;
+mod asked;
 mod blast_radius;
 mod breaker;
 mod ceremonies;

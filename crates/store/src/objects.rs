@@ -2,6 +2,7 @@
 
 use trust::{Kid, Location, Name, Place, Sha256Digest, Time};
 
+use crate::asked::object_columns;
 use crate::database::{Store, on};
 use crate::decode::{Decode, unreadable};
 use crate::engine::{Columns, Connection, Engine, Value, guarded, json};
@@ -9,13 +10,6 @@ use crate::error::{Error, Subject};
 use crate::reads::{FromColumns, Word};
 use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
-
-macro_rules! object_columns {
-    () => {
-        "id, kind, device, label, place, location, ring, number, ceremony, state, kid, destruction, \
-         created_at, updated_at"
-    };
-}
 
 statements! {
     KEY_OBJECTS =
@@ -230,15 +224,3 @@ impl Store {
 async fn objects<E: Engine>(engine: &E, asked: &str) -> Result<Rows<KeyObjectRow>, Error> {
     rows::each(engine, E::DIALECT.objects, &[Value::Text(asked)]).await
 }
-
-pub(crate) const OBJECTS_SQLITE: &str = concat!(
-    "SELECT ",
-    object_columns!(),
-    " FROM key_object WHERE id IN (SELECT value FROM json_each($1)) ORDER BY ring, number, created_at"
-);
-pub(crate) const OBJECTS_POSTGRES: &str = concat!(
-    "SELECT ",
-    object_columns!(),
-    " FROM key_object WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))
-        ORDER BY ring, number, created_at"
-);

@@ -13,8 +13,7 @@ use tokio::net::TcpStream;
 use tokio::sync::Mutex;
 use tokio::time::{Instant, timeout};
 
-use crate::acts;
-use crate::archive;
+use crate::asked;
 use crate::breaker::{Breaker, Pass, TRIAL};
 use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
@@ -24,7 +23,6 @@ use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
 use crate::log_head::{self, take_head};
-use crate::objects;
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// A connection that takes longer is worth a look at whether there is a server.
@@ -225,12 +223,12 @@ impl Engine for PostgresEngine {
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT decode(substr(sig_hash, 1, 16), 'hex'), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
-        keys_of: archive::KEYS_OF_POSTGRES,
-        objects: objects::OBJECTS_POSTGRES,
-        acts_of: acts::ACTS_OF_POSTGRES,
-        accepted_of: acts::ACCEPTED_OF_POSTGRES,
-        insert_acts: acts::INSERT_ACTS_POSTGRES,
-        insert_accepted: acts::INSERT_ACCEPTED_POSTGRES,
+        keys_of: asked::KEYS_OF_POSTGRES,
+        objects: asked::OBJECTS_POSTGRES,
+        acts_of: asked::ACTS_OF_POSTGRES,
+        accepted_of: asked::ACCEPTED_OF_POSTGRES,
+        insert_acts: asked::INSERT_ACTS_POSTGRES,
+        insert_accepted: asked::INSERT_ACCEPTED_POSTGRES,
         forget_answers: "DELETE FROM idempotency WHERE ctid = ANY (ARRAY
             (SELECT ctid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2))",
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",

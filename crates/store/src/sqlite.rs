@@ -12,8 +12,7 @@ use sqlx::sqlite::{
 };
 use sqlx::{Pool, Sqlite};
 
-use crate::acts;
-use crate::archive;
+use crate::asked;
 use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
     within,
@@ -22,7 +21,6 @@ use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
 use crate::log_head;
-use crate::objects;
 
 /// Waiting for another process that holds the file, a backup for instance.
 const BUSY: Duration = Duration::from_secs(5);
@@ -140,12 +138,12 @@ impl Engine for SqliteEngine {
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT unhex(substr(sig_hash, 1, 16)), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
-        keys_of: archive::KEYS_OF_SQLITE,
-        objects: objects::OBJECTS_SQLITE,
-        acts_of: acts::ACTS_OF_SQLITE,
-        accepted_of: acts::ACCEPTED_OF_SQLITE,
-        insert_acts: acts::INSERT_ACTS_SQLITE,
-        insert_accepted: acts::INSERT_ACCEPTED_SQLITE,
+        keys_of: asked::KEYS_OF_SQLITE,
+        objects: asked::OBJECTS_SQLITE,
+        acts_of: asked::ACTS_OF_SQLITE,
+        accepted_of: asked::ACCEPTED_OF_SQLITE,
+        insert_acts: asked::INSERT_ACTS_SQLITE,
+        insert_accepted: asked::INSERT_ACCEPTED_SQLITE,
         forget_answers: "DELETE FROM idempotency WHERE rowid IN
             (SELECT rowid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2)",
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",

@@ -12,7 +12,7 @@ use trust::Kid;
 
 use super::believe::{Believed, Believer, load_key, tally};
 use super::cpu::{Cpu, Share};
-use super::load::Settings;
+use super::settings::Settings;
 use super::snapshot::{Key, RejectedKey, Snapshot};
 use base::names::ARCHIVE_READS;
 use log::{ActIndex, Certified};

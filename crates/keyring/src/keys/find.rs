@@ -1,6 +1,6 @@
 //! A key by its kid, wherever it is.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use trust::Kid;
@@ -95,10 +95,9 @@ impl Keys {
     /// Keys that are not believed: of the snapshot, and others that were asked for.
     pub fn refused(&self) -> Vec<RejectedKey> {
         let mut refused = self.current().refused.clone();
+        let there: HashSet<String> = refused.iter().map(|key| key.kid.clone()).collect();
         let others = self.archive.refused().into_iter();
-        let new = others.filter(|other| refused.iter().all(|key| key.kid != other.kid));
-        let new: Vec<RejectedKey> = new.collect();
-        refused.extend(new);
+        refused.extend(others.filter(|other| !there.contains(&other.kid)));
         refused
     }
 

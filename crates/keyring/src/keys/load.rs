@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use tracing::{error, info};
-use trust::{Kid, Namespace, Pin, Purpose, Safety, Sha256Digest};
+use trust::{Kid, Namespace, Purpose, Sha256Digest};
 
-use super::archive::{Archive, NoKey};
+use super::archive::Archive;
 use super::cpu::Cpu;
+use super::error::Error;
 use super::read::Reading;
-use super::settings::PublicationSettings;
+use super::settings::Settings;
 use super::snapshot::{Current, Key, RejectedKey, Snapshot};
 use log::{ActIndex, VerifiedLogAct};
 use store::{Store, UnreadableRow};
@@ -20,62 +21,6 @@ use trust::log_acts::CorrectedTimes;
 
 /// How often the database's version is asked for where it does not tell by itself.
 const POLL: Duration = Duration::from_secs(5);
-
-/// Clock skew between replicas and verifiers that `publish_safety` covers besides the cache time.
-const SKEW: Duration = Duration::from_secs(1);
-
-#[derive(Debug, thiserror::Error)]
-pub enum Error {
-    #[error("the keys cannot be read from the database")]
-    Store(#[from] store::Error),
-    /// No member of the roster could be told from a stranger.
-    #[error("the roster and policy in the database do not verify")]
-    Chain(#[from] trust::ChainError),
-    #[error(transparent)]
-    Document(#[from] log::ChainRowError),
-    #[error("the key set cannot be serialised")]
-    Publication(#[from] trust::JsonError),
-    #[error(transparent)]
-    Archive(#[from] NoKey),
-}
-
-/// What the read model needs of the configuration.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    pub pin: Pin,
-    pub safety: Safety,
-    pub max_age: Duration,
-    pub budget_bytes: usize,
-    pub okp_in_combined_set: bool,
-    /// Keys of each ring with the highest numbers that are always in memory.
-    pub newest: usize,
-    /// Bytes of keys that are kept because somebody asked for them.
-    pub archive_bytes: u64,
-}
-
-const NEWEST: usize = 64;
-const ARCHIVE_BYTES: u64 = 16 << 20;
-
-impl Settings {
-    pub fn new(pin: Pin, publication: &PublicationSettings) -> Result<Self, String> {
-        // A key stays secondary as long as it was published before: the same caches are waited for.
-        let safety = Safety::new(
-            publication.publish_safety,
-            publication.publish_safety,
-            publication.max_age() * 3,
-            SKEW,
-        );
-        Ok(Self {
-            pin,
-            safety: safety.map_err(|e| e.to_string())?,
-            max_age: publication.max_age(),
-            budget_bytes: publication.budget_bytes,
-            okp_in_combined_set: publication.okp_in_combined_set,
-            newest: NEWEST,
-            archive_bytes: ARCHIVE_BYTES,
-        })
-    }
-}
 
 /// The read model and what keeps it fresh.
 pub struct Keys {

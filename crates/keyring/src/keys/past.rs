@@ -8,9 +8,10 @@ use trust::{Kid, Time, Usage};
 
 use super::archive::NoKey;
 use super::cpu::Share;
-use super::load::{Error, Keys};
+use super::error::Error;
+use super::load::Keys;
 use super::publish::Document;
-use super::read::{combined, document, least_jwk};
+use super::read::{after, combined, document, least_jwk};
 use super::snapshot::{Key, RejectedKey, Snapshot};
 use store::{EndedBefore, KeyRow, Rows};
 
@@ -193,13 +194,5 @@ impl Keys {
             keys,
             next,
         }))
-    }
-}
-
-/// The place behind a row in the order of ends.
-pub(super) fn after(row: &KeyRow) -> EndedBefore {
-    EndedBefore {
-        retired_at: row.retired_at.map_or(i64::MIN, Time::millis),
-        number: row.number.into(),
     }
 }

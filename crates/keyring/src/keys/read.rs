@@ -12,9 +12,9 @@ use trust::{Kid, LOG_RING, Time, Trusted, Usage};
 
 use super::believe::{Believed, Believer};
 use super::cpu::{Cpu, Share};
-use super::load::{Error, Settings};
-use super::past::after;
+use super::error::Error;
 use super::publish::Document;
+use super::settings::Settings;
 use super::snapshot::{Key, Ring, Snapshot, UnreadableRing};
 use access::Credentials;
 use log::{ActIndex, Certified, unverified_chains};
@@ -358,6 +358,14 @@ fn hidden_of<'a>(
     usize::try_from(ended.iter().sum::<u64>())
         .unwrap_or(usize::MAX)
         .saturating_sub(here.count())
+}
+
+/// The place behind a row in the order of ends.
+pub(super) fn after(row: &KeyRow) -> EndedBefore {
+    EndedBefore {
+        retired_at: row.retired_at.map_or(i64::MIN, Time::millis),
+        number: row.number.into(),
+    }
 }
 
 /// Bytes of a key in a set, at least.

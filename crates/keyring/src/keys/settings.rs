@@ -3,6 +3,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use base::settings::{Invalid, Profile, duration};
+use trust::{Pin, Safety};
 
 /// Longest time a verifier may cache a JWKS.
 const LONGEST_MAX_AGE: Duration = Duration::from_secs(300);
@@ -59,5 +60,46 @@ impl PublicationSettings {
             ));
         }
         Ok(())
+    }
+}
+
+/// Clock skew between replicas and verifiers that `publish_safety` covers besides the cache time.
+const SKEW: Duration = Duration::from_secs(1);
+
+/// What the read model needs of the configuration.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub pin: Pin,
+    pub safety: Safety,
+    pub max_age: Duration,
+    pub budget_bytes: usize,
+    pub okp_in_combined_set: bool,
+    /// Keys of each ring with the highest numbers that are always in memory.
+    pub newest: usize,
+    /// Bytes of keys that are kept because somebody asked for them.
+    pub archive_bytes: u64,
+}
+
+const NEWEST: usize = 64;
+const ARCHIVE_BYTES: u64 = 16 << 20;
+
+impl Settings {
+    pub fn new(pin: Pin, publication: &PublicationSettings) -> Result<Self, String> {
+        // A key stays secondary as long as it was published before: the same caches are waited for.
+        let safety = Safety::new(
+            publication.publish_safety,
+            publication.publish_safety,
+            publication.max_age() * 3,
+            SKEW,
+        );
+        Ok(Self {
+            pin,
+            safety: safety.map_err(|e| e.to_string())?,
+            max_age: publication.max_age(),
+            budget_bytes: publication.budget_bytes,
+            okp_in_combined_set: publication.okp_in_combined_set,
+            newest: NEWEST,
+            archive_bytes: ARCHIVE_BYTES,
+        })
     }
 }

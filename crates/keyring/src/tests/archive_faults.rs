@@ -232,3 +232,34 @@ async fn a_key_that_is_withheld_is_not_read_from_the_archive() {
     let page = keys.page(None, 100, Share::Known).await.unwrap();
     assert_eq!(page.refused.len(), 1);
 }
+
+/// Reading writes nothing, so whoever is cut off in the midst of it, as by kill -9, leaves the key as it was: for those
+/// who wait for the same reading, and for a process that begins anew.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_reading_that_is_cut_off_anywhere_leaves_nothing_behind() {
+    let (all, kids) = with_a_past("records", 4).await;
+    let before = all.state().await;
+    let mut finished = false;
+    for micros in (0..).map(|step| step * 150) {
+        let keys = load(&all, bare(&all)).await;
+        let limit = std::time::Duration::from_micros(micros);
+        let cut = keys.find(&kids[0], Share::Stranger);
+        let waiting = {
+            let (keys, kid) = (keys.clone(), kids[0].clone());
+            tokio::spawn(
+                async move { keys.find(&kid, Share::Stranger).await.map(|key| key.number) },
+            )
+        };
+        finished = tokio::time::timeout(limit, cut).await.is_ok() && micros > 0;
+        assert_eq!(waiting.await.unwrap().unwrap(), 1);
+        assert_eq!(keys.find(&kids[0], Share::Known).await.unwrap().number, 1);
+        assert!(keys.refused().is_empty());
+        if finished {
+            break;
+        }
+    }
+    assert!(finished);
+    assert_eq!(all.state().await, before);
+    let fresh = load(&all, bare(&all)).await;
+    assert_eq!(fresh.find(&kids[0], Share::Known).await.unwrap().number, 1);
+}

@@ -1,0 +1,73 @@
+//! Columns that several statements share, and statements about what a JSON array asks for, which each engine reads in
+//! its own way.
+
+macro_rules! key_columns {
+    () => {
+        "k.kid, k.ring, k.number, k.state, k.role, k.spki, k.object, o.location, k.published_at, \
+         k.activate_at, k.retire_at, k.activated_at, k.demoted_at, k.retired_at, k.archived_at, \
+         k.revoked_at, k.revocation_reason, k.compromised_since, k.ceremony"
+    };
+}
+pub(crate) use key_columns;
+
+macro_rules! object_columns {
+    () => {
+        "id, kind, device, label, place, location, ring, number, ceremony, state, kid, destruction, \
+         created_at, updated_at"
+    };
+}
+pub(crate) use object_columns;
+
+macro_rules! of_keys {
+    () => {
+        concat!(
+            "SELECT ",
+            $crate::asked::key_columns!(),
+            " FROM signing_key k LEFT JOIN key_object o ON o.id = k.object "
+        )
+    };
+}
+pub(crate) use of_keys;
+
+/// Of kids in a JSON array.
+pub(crate) const KEYS_OF_SQLITE: &str = concat!(
+    of_keys!(),
+    "WHERE k.kid IN (SELECT value FROM json_each($1))"
+);
+pub(crate) const KEYS_OF_POSTGRES: &str = concat!(
+    of_keys!(),
+    "WHERE k.kid = ANY (ARRAY (SELECT json_array_elements_text($1::json)))"
+);
+
+pub(crate) const OBJECTS_SQLITE: &str = concat!(
+    "SELECT ",
+    object_columns!(),
+    " FROM key_object WHERE id IN (SELECT value FROM json_each($1)) ORDER BY ring, number, created_at"
+);
+pub(crate) const OBJECTS_POSTGRES: &str = concat!(
+    "SELECT ",
+    object_columns!(),
+    " FROM key_object WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))
+        ORDER BY ring, number, created_at"
+);
+
+pub(crate) const ACCEPTED_OF_SQLITE: &str =
+    "SELECT kid FROM log_key_accepted WHERE kid IN (SELECT value FROM json_each($1))";
+pub(crate) const ACTS_OF_SQLITE: &str = "SELECT told.subject, told.idx, told.act
+    FROM json_each($1) AS asked CROSS JOIN log_key_act AS told ON told.subject = asked.value
+    ORDER BY asked.key, told.idx";
+pub(crate) const INSERT_ACTS_SQLITE: &str = "INSERT INTO log_key_act (subject, idx, act)
+    SELECT value->>0, value->>1, value->>2 FROM json_each($1) WHERE TRUE
+    ON CONFLICT (subject, idx) DO NOTHING";
+pub(crate) const INSERT_ACCEPTED_SQLITE: &str = "INSERT INTO log_key_accepted (place, idx, kid)
+    SELECT value->>0, value->>1, value->>2 FROM json_each($1)";
+pub(crate) const ACCEPTED_OF_POSTGRES: &str = "SELECT kid FROM log_key_accepted
+    WHERE kid = ANY (ARRAY (SELECT json_array_elements_text($1::json)))";
+pub(crate) const ACTS_OF_POSTGRES: &str = "SELECT subject, idx, act FROM log_key_act
+    WHERE subject = ANY (ARRAY (SELECT json_array_elements_text($1::json))) ORDER BY subject, idx";
+pub(crate) const INSERT_ACTS_POSTGRES: &str = "INSERT INTO log_key_act (subject, idx, act)
+    SELECT value->>0, (value->>1)::bigint, value->>2 FROM json_array_elements($1::json) AS given (value)
+    ON CONFLICT (subject, idx) DO NOTHING";
+pub(crate) const INSERT_ACCEPTED_POSTGRES: &str = "INSERT INTO log_key_accepted (place, idx, kid)
+    SELECT (value->>0)::bigint, (value->>1)::bigint, value->>2
+    FROM json_array_elements($1::json) AS given (value)";
