@@ -6,9 +6,7 @@ use std::sync::Arc;
 
 use trust::Kid;
 
-use super::question::{Claim, Error};
-use super::verify::{Checked, check};
-use crate::keys::{Key, Keys, Share, Snapshot};
+use crate::keys::{Key, Snapshot};
 
 pub(super) struct Sought<'a> {
     snapshot: &'a Snapshot,
@@ -45,23 +43,4 @@ impl<'a> Sought<'a> {
             self.missing.clear();
         }
     }
-}
-
-/// One claim, with keys that are not in memory. What is not known of a key is no answer.
-pub(super) async fn check_anywhere(
-    keys: &Keys,
-    claim: &Claim,
-    share: Share,
-) -> Result<Checked, Error> {
-    let snapshot = keys.current();
-    let none = HashMap::new();
-    let mut sought = Sought::new(&snapshot, &none);
-    let checked = check(&mut sought, claim)?;
-    if checked.checks || sought.missing.is_empty() {
-        return Ok(checked);
-    }
-    let missing = sought.missing;
-    let others = keys.find_others(&snapshot, missing, share).await;
-    let others = others.map_err(Error::Key)?;
-    check(&mut Sought::new(&snapshot, &others), claim)
 }
