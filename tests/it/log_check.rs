@@ -153,7 +153,7 @@ fn the_files_of_the_log_are_touched_or_taken_away() {
         (vec![], json!([]))
     );
 
-    let kept = installation.file("kept");
+    let kept = installation.file("copy");
     let log = installation.file("log");
     let copy = |from: &std::path::Path, to: &std::path::Path| {
         done("cp", ["-r", text(from), text(to)]);
