@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use trust::Time;
+
 /// Each keeps its source; Display does not repeat it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -51,10 +53,10 @@ pub enum Error {
     )]
     OtherDatabase,
     /// Of this process and of the database (milliseconds). Nothing was written.
-    #[error("the clock of this machine and the database's clock differ by {} ms: set both by NTP", (ours - database).abs())]
+    #[error("the clock of this machine and the database's clock differ by {} s: set both by NTP", ((ours - database).abs() + 500) / 1_000)]
     ClockOff { ours: i64, database: i64 },
     /// The log's latest leaf lies ahead of both clocks. Nothing was written.
-    #[error("the log's latest leaf is {} ms ahead of the clock: a wrong clock wrote it; correct it by `chancery ceremony new clock-correction`", leaf - now)]
+    #[error("the log's latest leaf tells {}, which is ahead of the clock: a wrong clock wrote it; correct it by `chancery ceremony new clock-correction`", Time::from_millis(*leaf))]
     ClockAhead { leaf: i64, now: i64 },
     /// Reading so many leaves one by one would cost too much. Whoever integrates counts them; try again.
     #[error("the last {leaves} leaves of the log are not counted yet; try again in a minute")]
