@@ -64,6 +64,8 @@ contract! {
     conflicts::ring_is_created_once,
     clock::case_v1_a_process_whose_clock_is_off_writes_nothing,
     clock::case_v1_a_leaf_that_lies_ahead_lets_its_correction_alone_through,
+    clock::case_v1_a_correction_counts_every_other_leaf,
+    clock::case_s10_an_end_follows_corrections_and_the_tolerance,
     conflicts::case_l1_an_index_is_not_given_out_twice,
     conflicts::accepted_key_agrees_with_its_object,
     conflicts::pointer_moves_only_from_where_it_stands,
