@@ -139,9 +139,7 @@ impl<L: TreeStore> Integrator<L> {
     }
 
     async fn round(&mut self) -> Result<Step, Error> {
-        let now = self.env.now().millis();
-        let until = now + LEASE.as_millis() as i64;
-        if !self.tree_store.lease(&self.holder, now, until).await? {
+        if !self.tree_store.lease(&self.holder, LEASE).await? {
             self.growing = None;
             return Ok(Step::Elsewhere);
         }

@@ -344,7 +344,7 @@ impl Recovery {
         let mut done = Recovered::default();
         let mut at = plan.known;
         while at < plan.published {
-            self.lease(clock()).await?;
+            self.lease().await?;
             let to = plan.published.min(at + PAGE);
             let bodies = gap::published(&self.tiles, at, to, plan.published).await?;
             at = self.put_back(at, &bodies, &mut done).await?;
@@ -355,18 +355,18 @@ impl Recovery {
             match piece {
                 Piece::Kept(leaves) => {
                     for page in leaves.chunks(PAGE as usize) {
-                        self.lease(clock()).await?;
+                        self.lease().await?;
                         at = self.put_back(at, page, &mut done).await?;
                         progress(at);
                     }
                 }
                 Piece::Lost(range) => {
-                    self.lease(clock()).await?;
+                    self.lease().await?;
                     at = self.say_lost(at, *range, actor, clock(), &mut done).await?;
                 }
             }
         }
-        self.lease(clock()).await?;
+        self.lease().await?;
         // Last: until then whoever starts finds that leaves are missing.
         self.swap(plan.published).await?;
         let why = format!("{} leaves put back", done.leaves);
@@ -382,10 +382,8 @@ impl Recovery {
     }
 
     /// Nobody integrates meanwhile.
-    async fn lease(&self, now: Time) -> Result<(), Error> {
-        let now = now.millis();
-        let until = now + LEASE.as_millis() as i64;
-        match self.store.lease(INTEGRATOR, HOLDER, now, until).await? {
+    async fn lease(&self) -> Result<(), Error> {
+        match self.store.lease(INTEGRATOR, HOLDER, LEASE).await? {
             true => Ok(()),
             false => Err(Error::Running),
         }

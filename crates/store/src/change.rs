@@ -402,10 +402,12 @@ pub(crate) async fn record<E: Engine>(
 
 impl Store {
     /// Until a published checkpoint covers it.
-    fn keep_written(&self, written: KeptLeaf) -> i64 {
+    fn keep_written(&self, written: KeptLeaf) -> Result<i64, Error> {
         let index = written.0;
-        self.kept.keep(std::iter::once(written));
-        index
+        match self.kept.keep(std::iter::once(written)) {
+            true => Ok(index),
+            false => Err(Error::HeldBack),
+        }
     }
 
     /// One change with its leaf, both of an instant that no earlier leaf is later than; the index of the
@@ -416,12 +418,12 @@ impl Store {
         make: &(dyn Fn(i64) -> (Change, Leaf) + Send + Sync),
     ) -> Result<i64, Error> {
         let written = on!(self, engine => commit_at(engine, &self.fence, when, make))?;
-        Ok(self.keep_written(written))
+        self.keep_written(written)
     }
 
     /// One change with its leaf; the index of the leaf.
     pub async fn commit(&self, change: &Change, leaf: &Leaf) -> Result<i64, Error> {
         let written = on!(self, engine => commit(engine, &self.fence, Act::Planned(change, leaf)))?;
-        Ok(self.keep_written(written))
+        self.keep_written(written)
     }
 }

@@ -3,6 +3,7 @@
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, LeafColumns, Value};
 use crate::error::Error;
+use crate::kept::KeptLeaf;
 use crate::log_head;
 use crate::reads::{self, FromColumns, MAX_PAGE, all};
 use crate::statements::statements;
@@ -134,6 +135,21 @@ pub(crate) fn check_leaf(leaf: &Leaf) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+/// Those of these leaves that no published checkpoint covers, as far as this process knows.
+pub(crate) async fn uncovered<C: Connection>(
+    reader: &mut C,
+    indexes: impl Iterator<Item = i64>,
+    covered: i64,
+) -> Result<Vec<KeptLeaf>, Error> {
+    let mut leaves = Vec::new();
+    for index in indexes.filter(|index| *index >= covered) {
+        if let Some(row) = reader.fetch_optional(LEAF, &[Value::Int(index)]).await? {
+            leaves.push((index, LeafRow::read(&row)?.body));
+        }
+    }
+    Ok(leaves)
 }
 
 pub(crate) async fn latest_time<E: Engine>(

@@ -53,7 +53,7 @@ pub async fn run(
         keys,
     );
     let recovery = recovery.map_err(failed)?;
-    let kept = command.kept.iter().map(|file| read(file));
+    let kept = command.kept.iter().map(|file| read(file, output));
     let kept = kept.collect::<Result<Vec<Kept>, _>>()?;
     let plan = recovery.plan(&kept, &command.lose).await.map_err(failed)?;
     let mut shown = json!({
@@ -121,10 +121,22 @@ fn human(plan: &RecoveryPlan) -> String {
     lines.join("\n")
 }
 
-fn read(file: &Path) -> Result<Kept, Failure> {
-    let usage = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+fn read(file: &Path, output: &Output) -> Result<Kept, Failure> {
+    let name = file.display();
+    let usage = |why: String| Failure::usage(format!("{name}: {why}"));
     let text = std::fs::read_to_string(file).map_err(|error| usage(error.to_string()))?;
-    log::kept::read(&text).map_err(|line| usage(format!("line {line} is no kept leaf")))
+    let read = log::kept::read(&text).map_err(|error| usage(error.to_string()))?;
+    match &read.end {
+        None => output.remark(format!(
+            "{name}: an older version wrote it, without a last line: it may be cut off."
+        )),
+        Some(end) if !end.complete => output.remark(format!(
+            "{name}: replica {} kept more than 64 MiB and dropped the oldest leaves.",
+            end.instance
+        )),
+        Some(_) => {}
+    }
+    Ok(read.leaves)
 }
 
 fn failed(error: RecoverError) -> Failure {

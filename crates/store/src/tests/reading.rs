@@ -176,6 +176,7 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.fill_index,
             dialect.forget_answers,
             dialect.has_migrations,
+            dialect.take_lease,
         ]
     };
     let own = match &place.store.engine {
