@@ -8,6 +8,7 @@ use serde_json::json;
 use super::super::context::{from_store, variable};
 use super::super::{CliContext, World};
 use log::{RecoverError, Recovery, RecoveryPlan};
+use trust::tlog::note::VerifierKey;
 use verify::output::{Code, Failure, Output};
 
 /// Kept leaves of one replica: each with its index.
@@ -25,6 +26,10 @@ pub struct Recover {
     /// Give up these leaves, which are nowhere: leaves that say so take their places. Repeat it for each range.
     #[arg(long, value_name = "FIRST-LAST", value_parser = range)]
     lose: Vec<(u64, u64)>,
+    /// The log's key was rotated since the dump: the verifier key that `chancery log vkey` printed of the new one.
+    /// Believed only if the published leaves tell of its ceremony.
+    #[arg(long, value_name = "VKEY")]
+    log_key: Option<String>,
     /// Apply the change; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
@@ -52,7 +57,10 @@ pub async fn run(
         open.store.clone(),
         keys,
     );
-    let recovery = recovery.map_err(failed)?;
+    let mut recovery = recovery.map_err(failed)?;
+    if let Some(key) = &command.log_key {
+        recovery = recovery.with_log_key(log_key(key, &open)?);
+    }
     let kept = command.kept.iter().map(|file| read(file, output));
     let kept = kept.collect::<Result<Vec<Kept>, _>>()?;
     let plan = recovery.plan(&kept, &command.lose).await.map_err(failed)?;
@@ -119,6 +127,19 @@ fn human(plan: &RecoveryPlan) -> String {
         lines.push("from now on the log is written with this database".to_owned());
     }
     lines.join("\n")
+}
+
+/// A verifier key of this log.
+fn log_key(text: &str, open: &CliContext) -> Result<VerifierKey, Failure> {
+    let usage = |why: String| Failure::usage(format!("--log-key: {why}"));
+    let key: VerifierKey = text
+        .parse()
+        .map_err(|error: trust::tlog::note::KeyError| usage(error.to_string()))?;
+    let origin = open.config.log.origin(&open.config.service.issuer);
+    if key.name() != origin || !key.kind().is_log() {
+        return Err(usage(format!("expected a key of the log {origin:?}")));
+    }
+    Ok(key)
 }
 
 fn read(file: &Path, output: &Output) -> Result<Kept, Failure> {

@@ -9,6 +9,7 @@ use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use super::trouble::Trouble;
 use super::world::{World, run};
 use crate::integrator::{Error, Step};
+use crate::same_database;
 use crate::tree_store::INTEGRATOR;
 
 fn calm() -> std::sync::Arc<Trouble> {
@@ -51,6 +52,25 @@ async fn two_that_both_think_they_hold_the_lease_do_not_fork() {
     }
     run(&mut one).await.unwrap();
     world.holds().await;
+}
+
+/// A recovery took the log over for another database, and a replica of the old one still runs.
+#[tokio::test]
+async fn case_l1_a_replica_of_another_database_publishes_nothing() {
+    let world = World::new().await;
+    world.sign(10).await;
+    let old = calm();
+    *old.word.lock().unwrap() = "one".to_owned();
+    let mut one = world.integrator("one", &old);
+    run(&mut one).await.unwrap();
+    let published = world.published().await.unwrap();
+    let storage = world.storage(&calm());
+    same_database::adopt(&storage, "two").await.unwrap();
+    world.sign(10).await;
+    let refused = run(&mut one).await.unwrap_err();
+    assert!(matches!(refused, Error::OtherDatabase), "{refused:?}");
+    assert!(refused.is_incomplete());
+    assert_eq!(world.published().await.unwrap(), published);
 }
 
 /// Yesterday's database, with signatures of its own since.

@@ -32,6 +32,8 @@ pub struct Trouble {
     faults: Mutex<Vec<(usize, Fault)>>,
     removals: AtomicUsize,
     removal: Option<(usize, Fault)>,
+    /// What the database is known by.
+    pub word: Mutex<String>,
     /// Whether leases last.
     pub lasting: AtomicBool,
     /// What the next read of the tree gives: as if the process was stopped right after it.
@@ -97,7 +99,8 @@ impl TreeStore for Troubled {
     }
 
     async fn database(&self) -> Result<String, Error> {
-        Ok(self.store.look().await?.1)
+        let word = self.trouble.word.lock().unwrap().clone();
+        Ok(self.store.look().await?.1 + &word)
     }
 
     async fn tree(&self) -> Result<TreeRow, Error> {
