@@ -52,6 +52,12 @@ pub enum Error {
         "the database is a different one from before (a fail-over or a restore): leaves may be missing; run `chancery log recover`"
     )]
     OtherDatabase,
+    /// Committed while this process is halted because leaves are missing. Nobody is told that it was, because what is
+    /// told has to be in the file of kept leaves.
+    #[error(
+        "the log is halted because leaves are missing from the database: what was committed meanwhile is not answered"
+    )]
+    HeldBack,
     /// Of this process and of the database (milliseconds). Nothing was written.
     #[error("the clock of this machine and the database's clock differ by {} s: set both by NTP", ((ours - database).abs() + 500) / 1_000)]
     ClockOff { ours: i64, database: i64 },
