@@ -215,7 +215,7 @@ impl Lost {
 }
 
 #[test]
-fn case_l3_a_log_whose_leaves_are_lost_goes_on_under_a_new_origin() {
+fn case_l2_a_log_whose_leaves_are_lost_goes_on_under_a_new_origin() {
     let lost = Lost::new();
     let installation = &lost.installation;
     let (published, bundle) = (installation.file("published"), lost.bundle());

@@ -169,7 +169,7 @@ async fn begin(
 }
 
 #[tokio::test]
-async fn case_l3_what_is_left_goes_on_at_another_place_and_an_interrupted_copy_is_repeated() {
+async fn case_l2_what_is_left_goes_on_at_another_place_and_an_interrupted_copy_is_repeated() {
     let (world, published) = lost().await;
     let custodians = Custodians::new("test");
     let order = draft(&world, true, NEW, &published, &custodians)
@@ -253,7 +253,7 @@ async fn case_l3_what_is_left_goes_on_at_another_place_and_an_interrupted_copy_i
 }
 
 #[tokio::test]
-async fn case_l3_a_previous_checkpoint_is_the_last_one_and_the_logs_own() {
+async fn case_l2_a_previous_checkpoint_is_the_last_one_and_the_logs_own() {
     let (world, published) = lost().await;
     let custodians = Custodians::new("test");
     let size = world.store.log_size().await.unwrap().unsigned_abs();
@@ -286,7 +286,7 @@ async fn case_l3_a_previous_checkpoint_is_the_last_one_and_the_logs_own() {
 }
 
 #[tokio::test]
-async fn case_l3_nothing_begins_that_is_not_as_it_was_signed() {
+async fn case_l2_nothing_begins_that_is_not_as_it_was_signed() {
     let (world, published) = lost().await;
     let custodians = Custodians::new("test");
     let order = draft(&world, true, NEW, &published, &custodians)
@@ -356,7 +356,7 @@ async fn case_l3_nothing_begins_that_is_not_as_it_was_signed() {
 }
 
 #[tokio::test]
-async fn case_l3_bodies_that_retention_took_are_known_by_the_old_place() {
+async fn case_l2_bodies_that_retention_took_are_known_by_the_old_place() {
     let world = aged().await;
     let plan = prune_plan(&world, 10).await.unwrap();
     prune(&world, &calm(), &plan).await.unwrap();

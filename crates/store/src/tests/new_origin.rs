@@ -75,7 +75,7 @@ async fn commit(place: &Place, begin: &BeginOrigin, leaf: &Leaf) -> Result<i64, 
     place.store.commit(&change, leaf).await
 }
 
-pub async fn case_l3_origin_begins_once_with_all_of_its_ceremony(place: Place) {
+pub async fn case_l2_origin_begins_once_with_all_of_its_ceremony(place: Place) {
     let size = log(&place).await;
     let before = place.store.tree().await.unwrap();
     // Not the leaves that there are; not the origin that it is; a ceremony that has not ended, or of something else.
@@ -153,7 +153,7 @@ pub async fn case_l3_origin_begins_once_with_all_of_its_ceremony(place: Place) {
     assert_eq!(place.store.log_size().await.unwrap(), size + 1);
 }
 
-pub async fn case_l3_no_hand_gives_the_log_another_origin(place: Place) {
+pub async fn case_l2_no_hand_gives_the_log_another_origin(place: Place) {
     let size = log(&place).await;
     let by_hand = [
         "UPDATE log_tree SET origin = 'x'",
