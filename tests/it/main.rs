@@ -30,6 +30,7 @@ mod documents_log;
 mod documents_story;
 mod fault_database;
 mod fault_service;
+mod fault_table;
 mod fault_token;
 mod interop_curl;
 mod interop_jwks;

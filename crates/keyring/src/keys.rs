@@ -4,6 +4,7 @@
 //! A key gets in here only with its transcript, which is tallied again from the
 //! pinned genesis, and a row that does not agree with its transcript is refused and reported.
 
+mod follow;
 mod load;
 mod publish;
 mod settings;

@@ -8,6 +8,7 @@
 //! still can be mended, a log that forked cannot.
 
 mod error;
+mod rebuild;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -139,9 +140,7 @@ impl<L: TreeStore> Integrator<L> {
     }
 
     async fn round(&mut self) -> Result<Step, Error> {
-        let now = self.env.now().millis();
-        let until = now + LEASE.as_millis() as i64;
-        if !self.tree_store.lease(&self.holder, now, until).await? {
+        if !self.tree_store.lease(&self.holder, LEASE).await? {
             self.growing = None;
             return Ok(Step::Elsewhere);
         }
@@ -191,12 +190,9 @@ impl<L: TreeStore> Integrator<L> {
         }
         let builder = match self.edge(tree).await {
             Ok(builder) => builder,
-            // A tile that was lost is written again from the leaves, if they give the same root; not
-            // from leaves without bodies, which would give wrong tiles for ever.
-            Err(Error::Tiles(error))
-                if error.is_missing() && tree.pruned == 0 && !self.has_grown(tree).await? =>
-            {
-                self.rebuild(tree).await?
+            Err(Error::Tiles(error)) if error.is_missing() && !self.has_grown(tree).await? => {
+                let published = published.as_ref().map_or(0, |checkpoint| checkpoint.size);
+                self.rebuild(tree, published).await?
             }
             Err(error) => return Err(error),
         };
@@ -302,34 +298,6 @@ impl<L: TreeStore> Integrator<L> {
             false => Err(Error::Forked {
                 size,
                 with: "the tiles",
-            }),
-        }
-    }
-
-    /// Every tile again, from the first leaf on. Slow, and right or refused.
-    async fn rebuild(&self, tree: &TreeRow) -> Result<Builder, Error> {
-        tracing::warn!(
-            size = tree.size,
-            "tiles are missing; rebuilding them from the leaves"
-        );
-        let mut growing = Growing {
-            tree: tree.clone(),
-            builder: Builder::new(),
-            bundle: Vec::new(),
-            published: 0,
-            cosignatures: String::new(),
-        };
-        let mut at = 0;
-        while at < tree.size {
-            let to = (at + STEP).min(tree.size);
-            self.write(&mut growing, at, to).await?;
-            at = to;
-        }
-        match growing.builder.root() == tree.root {
-            true => Ok(growing.builder),
-            false => Err(Error::Forked {
-                size: tree.size as u64,
-                with: "the leaves in the database",
             }),
         }
     }
@@ -523,6 +491,11 @@ impl<L: TreeStore> Integrator<L> {
                     with: "the published checkpoint",
                 });
             }
+        }
+        // A recovery took the log over for another database, under this process.
+        let word = self.tree_store.database().await?;
+        if !same_database::is_the_same(&self.storage, &word).await? {
+            return Err(Error::OtherDatabase);
         }
         Ok(self.storage.put_checkpoint(old, &note).await?)
     }

@@ -60,7 +60,8 @@ pub struct LogRunner {
     pub refused: Option<Arc<str>>,
     /// Whether it is halted because leaves are missing from the database.
     pub incomplete: bool,
-    pub saved: usize,
+    /// Which of the kept leaves are in the file.
+    pub saved: u64,
 }
 
 impl LogRunner {
@@ -95,6 +96,8 @@ impl LogRunner {
                 if trouble.is(&why).is_some() {
                     tracing::error!(error = why, "the log is halted");
                 }
+                // Somebody outside knows more of the log, or another one.
+                self.save_kept(true);
                 self.publish(Some(why.into()), false).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -106,7 +109,7 @@ impl LogRunner {
                     tracing::error!(error = &*halted.why, "the log is halted");
                 }
                 self.incomplete |= halted.incomplete;
-                self.save_kept();
+                self.save_kept(self.is_incomplete());
                 self.publish(Some(halted.why), false).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -133,7 +136,7 @@ impl LogRunner {
             self.incomplete |= error.is_some_and(integrator::Error::is_incomplete);
             self.refused = still_refused(self.refused.take(), error, looked);
             self.incomplete &= self.refused.is_some();
-            self.save_kept();
+            self.save_kept(self.is_incomplete());
             if let Err(error) = &step {
                 metrics::counter!(base::names::LOG_ERRORS).increment(1);
                 let why = error_chain(error);
@@ -179,14 +182,22 @@ impl LogRunner {
         }
     }
 
+    /// By this replica, or by a row of a checkpoint that is gone.
+    fn is_incomplete(&self) -> bool {
+        let published = self.published.borrow();
+        self.incomplete || published.incomplete && published.refused.is_some()
+    }
+
     /// What was answered and is not published, when leaves turn out to be missing, and again when there are others.
-    fn save_kept(&mut self) {
-        let (count, _) = self.store.kept_count();
-        if self.incomplete
-            && count != self.saved
+    /// Before it is written the answers end: what is committed meanwhile may come too late for the file.
+    fn save_kept(&mut self, missing: bool) {
+        self.store.hold_back(missing);
+        let revision = self.store.kept_revision();
+        if missing
+            && revision != self.saved
             && kept::save_all(&self.store, &self.kept, &self.instance)
         {
-            self.saved = count;
+            self.saved = revision;
         }
     }
 

@@ -2,6 +2,8 @@
 
 use std::fmt;
 
+use trust::Time;
+
 /// Each keeps its source; Display does not repeat it.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -50,11 +52,17 @@ pub enum Error {
         "the database is a different one from before (a fail-over or a restore): leaves may be missing; run `chancery log recover`"
     )]
     OtherDatabase,
+    /// Committed while this process is halted because leaves are missing. Nobody is told that it was, because what is
+    /// told has to be in the file of kept leaves.
+    #[error(
+        "the log is halted because leaves are missing from the database: what was committed meanwhile is not answered"
+    )]
+    HeldBack,
     /// Of this process and of the database (milliseconds). Nothing was written.
-    #[error("the clock of this machine and the database's clock differ by {} ms: set both by NTP", (ours - database).abs())]
+    #[error("the clock of this machine and the database's clock differ by {} s: set both by NTP", ((ours - database).abs() + 500) / 1_000)]
     ClockOff { ours: i64, database: i64 },
     /// The log's latest leaf lies ahead of both clocks. Nothing was written.
-    #[error("the log's latest leaf is {} ms ahead of the clock: a wrong clock wrote it; correct it by `chancery ceremony new clock-correction`", leaf - now)]
+    #[error("the log's latest leaf tells {}, which is ahead of the clock: a wrong clock wrote it; correct it by `chancery ceremony new clock-correction`", Time::from_millis(*leaf))]
     ClockAhead { leaf: i64, now: i64 },
     /// Reading so many leaves one by one would cost too much. Whoever integrates counts them; try again.
     #[error("the last {leaves} leaves of the log are not counted yet; try again in a minute")]

@@ -22,6 +22,7 @@ mod ceremonies;
 mod ceremony_signatures;
 mod change;
 mod checkpoints;
+mod clock_correction;
 mod credentials;
 mod database;
 mod decode;
@@ -69,6 +70,7 @@ pub use ceremonies::{CeremonyRow, CeremonyState};
 pub use ceremony_signatures::{CeremonySignatureRow, VoteRow};
 pub use change::Change;
 pub use checkpoints::CheckpointRow;
+pub use clock_correction::Corrected;
 pub use credentials::{
     CredentialName, CredentialRow, NotAPrincipalName, PrincipalName, Role, UnknownRole,
 };
@@ -85,7 +87,7 @@ pub use key_effects::KeyEffect;
 pub use keys::{KeyRow, KeyStatus};
 #[cfg(test)]
 pub use leaves::MAX_LEAF;
-pub use leaves::{Corrected, Leaf, LeafFilter, LeafRow};
+pub use leaves::{Leaf, LeafFilter, LeafRow};
 pub use lines::{LineHeadRow, LineRow, OrderUseRow};
 pub use migrate::Schema;
 pub use new_origin::BeginOrigin;

@@ -19,6 +19,7 @@ use crate::engine::{
 use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
+use crate::leases::take_lease;
 use crate::log_head;
 
 /// Waiting for another process that holds the file, a backup for instance.
@@ -140,6 +141,7 @@ impl Engine for SqliteEngine {
         forget_answers: "DELETE FROM idempotency WHERE rowid IN
             (SELECT rowid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2)",
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+        take_lease: take_lease!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {

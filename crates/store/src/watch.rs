@@ -52,6 +52,21 @@ impl Store {
         self.kept.leaves()
     }
 
+    /// Rises with every leaf that is kept.
+    pub fn kept_revision(&self) -> u64 {
+        self.kept.revision()
+    }
+
+    /// While `held_back`, what is committed is kept and its caller is not told ([`Error::HeldBack`]). Then what
+    /// [`Self::kept`] says holds everything that was answered.
+    pub fn hold_back(&self, held_back: bool) {
+        self.kept.hold_back(held_back);
+    }
+
+    pub fn is_held_back(&self) -> bool {
+        self.kept.is_held_back()
+    }
+
     /// How many there are, and whether they are all.
     pub fn kept_count(&self) -> (usize, bool) {
         self.kept.count()

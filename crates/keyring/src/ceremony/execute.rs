@@ -308,7 +308,6 @@ impl CeremonyService {
         };
         let when = AfterLatest {
             earliest: now.max(executed_at).millis(),
-            now: now.millis(),
             strictly: false,
         };
         let make = |at| (change(at), event(at));
@@ -431,7 +430,6 @@ impl CeremonyService {
         };
         let when = AfterLatest {
             earliest: earliest.millis(),
-            now: now.millis(),
             strictly: true,
         };
         let make = |at| (change(at), event(at));

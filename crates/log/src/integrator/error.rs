@@ -29,6 +29,11 @@ pub enum Error {
     Forked { size: u64, with: &'static str },
     #[error("leaf {0} is missing from the database")]
     Gap(i64),
+    /// They cannot be written again: the leaves that they are made of have no bodies.
+    #[error(
+        "{missing} missing from the log's storage, and the leaves below {below} are pruned: restore these objects, or a copy of `log.tiles` that was made after the prune"
+    )]
+    Pruned { missing: String, below: i64 },
     #[error("the published checkpoint is not signed by this log: {0}")]
     NotOurs(String),
     #[error(
@@ -64,6 +69,7 @@ impl Error {
             | Self::OtherDatabase
             | Self::Forked { .. }
             | Self::Gap(_)
+            | Self::Pruned { .. }
             | Self::NotOurs(_)
             | Self::Origin { .. }
             | Self::OtherPlace { .. }

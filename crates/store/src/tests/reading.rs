@@ -130,11 +130,11 @@ pub async fn signatures_are_counted_by_day(place: Place) {
 
 /// Of every subject; that none is left out is the next test.
 const ALL_STATEMENTS: &[&[&str]] = &[
-    after_latest::STATEMENTS,
     blast_radius::STATEMENTS,
     ceremonies::STATEMENTS,
     ceremony_signatures::STATEMENTS,
     checkpoints::STATEMENTS,
+    clock_correction::STATEMENTS,
     credentials::STATEMENTS,
     idempotency::STATEMENTS,
     index::STATEMENTS,
@@ -177,6 +177,7 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.fill_index,
             dialect.forget_answers,
             dialect.has_migrations,
+            dialect.take_lease,
         ]
     };
     let own = match &place.store.engine {
