@@ -241,19 +241,14 @@ impl OriginChange {
         &self,
         new: &Storage,
         order: &NewOrigin,
-        clock: impl Fn() -> Time,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Retained, Error> {
         let (_, word) = self.store.look().await?;
-        self.lease(clock()).await?;
+        self.lease().await?;
         let tiles = Tiles::new(new.clone());
         let mut at = 0;
-        let writing = Writing {
-            tiles: &tiles,
-            clock: &clock,
-        };
         let retained = self
-            .grow(order.size, Some(writing), |done, of| {
+            .grow(order.size, Some(&tiles), |done, of| {
                 at = done;
                 progress(done, of);
             })
@@ -261,7 +256,7 @@ impl OriginChange {
         if (at, retained.root) != (order.size, order.root) {
             return Err(Error::OtherRoot);
         }
-        self.lease(clock()).await?;
+        self.lease().await?;
         same_database::adopt(new, &word).await?;
         Ok(retained)
     }
@@ -272,10 +267,8 @@ impl OriginChange {
         Ok(())
     }
 
-    async fn lease(&self, now: Time) -> Result<(), Error> {
-        let now = now.millis();
-        let until = now + LEASE.as_millis() as i64;
-        match self.store.lease(INTEGRATOR, HOLDER, now, until).await? {
+    async fn lease(&self) -> Result<(), Error> {
+        match self.store.lease(INTEGRATOR, HOLDER, LEASE).await? {
             true => Ok(()),
             false => Err(Error::Running),
         }
@@ -285,7 +278,7 @@ impl OriginChange {
     async fn grow(
         &self,
         size: u64,
-        writing: Option<Writing<'_>>,
+        to: Option<&Tiles>,
         mut progress: impl FnMut(u64, u64),
     ) -> Result<Retained, Error> {
         let tree = self.store.tree().await?;
@@ -301,8 +294,8 @@ impl OriginChange {
             return Err(Error::Contradiction(known));
         }
         while at < size {
-            let to = size.min(at + PAGE);
-            let rows = self.rows(at, to).await?;
+            let end = size.min(at + PAGE);
+            let rows = self.rows(at, end).await?;
             let mut files = Vec::new();
             for (number, rows) in (at / width..).zip(rows.chunks(usize::from(WIDTH))) {
                 let block = self.block(number, rows, &tree).await?;
@@ -313,18 +306,18 @@ impl OriginChange {
                         return Err(Error::Contradiction(known));
                     }
                 }
-                if writing.is_some() {
+                if to.is_some() {
                     let bundle = self.bundle(&block, rows).await?;
                     files.extend(bundle.map(|bytes| (block.entries(), bytes)));
                 }
             }
-            at = to;
-            let tiles = builder.take_tiles().into_iter();
-            let due = tiles.filter(|(tile, _)| tile.is_full() || at == size);
+            at = end;
+            let grown = builder.take_tiles().into_iter();
+            let due = grown.filter(|(tile, _)| tile.is_full() || at == size);
             files.extend(due.map(|(tile, bytes)| (Resource::Tile(tile), bytes)));
-            if let Some(writing) = &writing {
-                self.lease((writing.clock)()).await?;
-                writing.tiles.write(files).await?;
+            if let Some(tiles) = to {
+                self.lease().await?;
+                tiles.write(files).await?;
             }
             progress(at, size);
         }
@@ -427,11 +420,6 @@ impl OriginChange {
             ))),
         }
     }
-}
-
-struct Writing<'a> {
-    tiles: &'a Tiles,
-    clock: &'a dyn Fn() -> Time,
 }
 
 /// Leaves of one tile of the lowest level.

@@ -247,7 +247,7 @@ async fn apply(path: &Path, command: Apply, world: &World, output: &Output) -> R
         output.remark("Nothing was changed; stop all replicas and run again with --apply.");
         return Ok(());
     }
-    let copied = change.copy(&new, &order, || world.env.now(), moved).await;
+    let copied = change.copy(&new, &order, moved).await;
     let begun = match copied.map_err(refused) {
         Ok(retained) => service
             .begin_origin(&permitted, &retained)

@@ -188,10 +188,10 @@ async fn case_l2_what_is_left_goes_on_at_another_place_and_an_interrupted_copy_i
     assert_eq!(retained.root, order.root);
     moving.expect_empty(&new, &order).await.unwrap();
     // Dead behind the copy: nothing has happened, and it is repeated.
-    moving.copy(&new, &order, now, |_, _| {}).await.unwrap();
+    moving.copy(&new, &order, |_, _| {}).await.unwrap();
     assert_eq!(world.store.tree().await.unwrap().origin, ORIGIN);
     moving.expect_empty(&new, &order).await.unwrap();
-    let copied = moving.copy(&new, &order, now, |_, _| {}).await.unwrap();
+    let copied = moving.copy(&new, &order, |_, _| {}).await.unwrap();
     assert_eq!(copied, retained);
     let index = begin(&world, &custodians, &order, &copied).await.unwrap();
     assert_eq!(index.unsigned_abs(), order.size);
@@ -329,13 +329,10 @@ async fn case_l2_nothing_begins_that_is_not_as_it_was_signed() {
         let refused = moving.expect_empty(&used, &order).await;
         assert!(matches!(refused, Err(Error::Occupied(_))), "{refused:?}");
     }
-    let (from, until) = (now().millis(), now().millis() + 3_000);
-    let held = world
-        .store
-        .lease(INTEGRATOR, "a replica", from, until)
-        .await;
+    let three = std::time::Duration::from_secs(3);
+    let held = world.store.lease(INTEGRATOR, "a replica", three).await;
     assert!(held.unwrap());
-    let refused = moving.copy(&new, &order, now, |_, _| {}).await;
+    let refused = moving.copy(&new, &order, |_, _| {}).await;
     assert!(matches!(refused, Err(Error::Running)), "{refused:?}");
 
     // Written to since.
@@ -368,7 +365,7 @@ async fn case_l2_bodies_that_retention_took_are_known_by_the_old_place() {
     let order = draft(&world, true, NEW, &last, &custodians).await.unwrap();
     let new = place(&world, "second");
     let moving = change(&world, true);
-    let copied = moving.copy(&new, &order, now, |_, _| {}).await.unwrap();
+    let copied = moving.copy(&new, &order, |_, _| {}).await.unwrap();
     begin(&world, &custodians, &order, &copied).await.unwrap();
     moving.end().await.unwrap();
     // The bundle with acts is there, as it was; those of signatures alone are gone here too.
