@@ -94,11 +94,16 @@ impl CliContext {
 
     /// Every key that the log ever had.
     pub async fn verifier_keys(&self) -> Result<Vec<(Kid, VerifierKey)>, Failure> {
-        let snapshot = self.snapshot().await?;
         let origin = self.config.log.origin(&self.config.service.issuer);
+        self.verifier_keys_of(&origin).await
+    }
+
+    /// The same, of another origin of the log.
+    pub async fn verifier_keys_of(&self, origin: &str) -> Result<Vec<(Kid, VerifierKey)>, Failure> {
+        let snapshot = self.snapshot().await?;
         let ring = snapshot.rings.get(trust::LOG_RING);
         let keys = ring.into_iter().flat_map(|ring| &ring.keys);
-        keys.map(|key| Ok((key.kid.clone(), VerifierKey::for_log(&origin, &key.public)?)))
+        keys.map(|key| Ok((key.kid.clone(), VerifierKey::for_log(origin, &key.public)?)))
             .collect::<Result<_, trust::tlog::note::KeyError>>()
             .context("the log's keys")
             .map_err(Failure::from)

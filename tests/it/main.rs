@@ -45,6 +45,7 @@ mod log_evidence;
 mod log_failover;
 mod log_kill;
 mod log_monitor;
+mod log_new_origin;
 mod log_receipts;
 mod log_retention;
 mod log_rewound;

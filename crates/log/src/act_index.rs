@@ -46,14 +46,21 @@ pub struct VerifiedLogAct {
     reach: Option<Time>,
 }
 
-/// The times of the log's leaves as corrected, read from the whole log.
-pub async fn times(store: &Store, pin: &Pin) -> Result<Arc<CorrectedTimes>, store::Error> {
-    let mut acts = ActIndex::default();
-    acts.catch_up(store, pin).await?;
-    Ok(acts.times())
+/// An origin that the log had before, and how many of its leaves were retained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedOrigin {
+    pub origin: String,
+    pub size: i64,
 }
 
 impl ActIndex {
+    /// Read from the whole log.
+    pub async fn of_log(store: &Store, pin: &Pin) -> Result<Self, store::Error> {
+        let mut acts = Self::default();
+        acts.catch_up(store, pin).await?;
+        Ok(acts)
+    }
+
     /// Reads what was added since.
     pub async fn catch_up(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {
         let before = self.verified.len();
@@ -113,6 +120,18 @@ impl ActIndex {
 
     pub fn times(&self) -> Arc<CorrectedTimes> {
         self.times.clone()
+    }
+
+    /// Oldest first.
+    pub fn ended_origins(&self) -> Vec<EndedOrigin> {
+        let ended = self.log_acts.iter().filter_map(|act| match &act.act {
+            LogAct::Began(order) => Some(EndedOrigin {
+                origin: order.previous_origin.clone(),
+                size: order.size.cast_signed(),
+            }),
+            LogAct::Corrected(_) => None,
+        });
+        ended.collect()
     }
 
     pub fn log_acts(&self) -> &[VerifiedLogAct] {

@@ -21,8 +21,8 @@ use trust::{Kid, Pin, Sha256Digest, Trusted};
 
 use self::files::fetch;
 use self::leaves::Trail;
-use self::tree::{Block, Opened, Tree, compare_upper, is_pruned};
-use crate::act_index::times;
+use self::tree::{Block, Opened, OriginKeys, Tree, compare_upper, is_pruned};
+use crate::act_index::ActIndex;
 use crate::rows::unverified_chains;
 use crate::storage::{Error as StorageError, Storage};
 use store::{
@@ -111,11 +111,26 @@ impl Auditor {
         );
         let log_keys = keys::log_keys(&examined, &self.origin);
         let published = self.open_published(published, &tables, &log_keys, &mut findings);
-        let trail = Trail::corrected_by(times(&self.store, &self.pin).await?);
+        let log_acts = ActIndex::of_log(&self.store, &self.pin).await?;
+        let ended = log_acts
+            .ended_origins()
+            .into_iter()
+            .map(|ended| OriginKeys {
+                keys: keys::log_keys(&examined, &ended.origin),
+                origin: ended.origin,
+                until: ended.size,
+            });
+        let present = OriginKeys {
+            origin: tables.tree.origin.clone(),
+            until: i64::MAX,
+            keys: log_keys,
+        };
+        let origins: Vec<OriginKeys> = ended.chain([present]).collect();
+        let trail = Trail::corrected_by(log_acts.times());
         let mut pass = Pass {
             auditor: self,
             tables: &tables,
-            tree: Tree::new(&tables.tree, &log_keys),
+            tree: Tree::new(&tables.tree, &origins),
             trail,
             due: VecDeque::new(),
             roots: BTreeMap::new(),

@@ -276,6 +276,14 @@ impl<L: TreeStore> Integrator<L> {
     fn read(&self, present: &Present) -> Result<Checkpoint, Error> {
         let not_ours = |error: &dyn std::fmt::Display| Error::NotOurs(error.to_string());
         let note = Note::parse(&present.bytes).map_err(|e| not_ours(&e))?;
+        if let Ok(other) = Checkpoint::parse(&note.text)
+            && other.origin != self.origin
+        {
+            return Err(Error::OtherPlace {
+                ours: self.origin.clone(),
+                there: other.origin,
+            });
+        }
         let keys = verifier_keys(&self.origin, self.signer.as_ref());
         checkpoint::open(&note, &keys).map_err(|e| not_ours(&e))
     }

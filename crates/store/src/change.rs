@@ -23,6 +23,7 @@ use crate::keys::{self, KeyRow};
 use crate::leaves::{Leaf, check_leaf};
 use crate::lines::{LineRow, OrderUseRow};
 use crate::log_head::{self, take_head};
+use crate::new_origin::{self, BeginOrigin};
 use crate::objects::{KeyObjectRow, ObjectState};
 use crate::rings::{self, RingRow};
 use crate::tree;
@@ -134,6 +135,8 @@ pub enum Change {
         /// What the log's clock is taken back by.
         corrected: Option<Corrected>,
     },
+    /// The log goes on under another origin, whose first leaf this is; the whole ceremony with it.
+    BeginOrigin(Box<BeginOrigin>),
     /// Reconciliation's result for an object: `abandoned` (never came to be, or will never be
     /// accepted), `present` (was not destroyed) or `destroyed` (never accepted); the ceremony becomes
     /// failed.
@@ -232,7 +235,7 @@ async fn write<E: Engine>(
         }
     };
     match checked {
-        // Of a log that a wrong clock wrote to, only the ceremony that says so goes on.
+        // Of a log that a wrong clock wrote to, only the ceremony that says so goes on, and a new origin.
         Err(Error::ClockAhead { .. }) if corrects_the_clock(tx, change).await? => {}
         checked => checked?,
     }
@@ -241,10 +244,13 @@ async fn write<E: Engine>(
     }
     apply(tx, change, index).await?;
     expect_rows(E::insert_leaves(tx, index, &[leaf.columns()]).await?, 1)?;
+    if let Change::BeginOrigin(begin) = change {
+        new_origin::enter(tx, begin).await?;
+    }
     Ok((index, leaf.body.clone()))
 }
 
-/// Whether it belongs to a ceremony that corrects the log's times.
+/// Whether it belongs to a ceremony that corrects the log's times, or begins a log anew.
 async fn corrects_the_clock<C: Connection>(tx: &mut C, change: &Change) -> Result<bool, Error> {
     let ceremony = match change {
         Change::ProposeCeremony { row, .. } => return Ok(row.operation.as_str() == CORRECTION),
@@ -253,6 +259,7 @@ async fn corrects_the_clock<C: Connection>(tx: &mut C, change: &Change) -> Resul
         Change::ExecuteCeremony { ceremony, .. } | Change::CloseCeremony { ceremony, .. } => {
             ceremony.clone()
         }
+        Change::BeginOrigin(_) => return Ok(true),
         _ => return Ok(false),
     };
     Ok(ceremonies::standing(tx, &ceremony).await?.operation == CORRECTION)
@@ -308,6 +315,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             execution,
             at,
         } => ceremonies::execute(tx, ceremony, execution, *at).await,
+        Change::BeginOrigin(begin) => new_origin::hold(tx, begin, index).await,
         Change::ResolveObject {
             ceremony,
             object,

@@ -235,6 +235,8 @@ pub enum Subject {
     Credential,
     /// How far the Merkle tree goes.
     Tree,
+    /// How many leaves there are.
+    LogSize,
     /// A constraint or trigger of the schema spoke; the source says which.
     Constraint,
 }
@@ -260,6 +262,7 @@ impl fmt::Display for Subject {
             Self::Document => "the version of the document",
             Self::Credential => "the credential",
             Self::Tree => "the log's tree",
+            Self::LogSize => "the number of leaves in the log",
             Self::Constraint => "a constraint of the schema",
         })
     }

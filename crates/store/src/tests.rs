@@ -9,6 +9,7 @@ mod faults;
 mod index;
 mod life;
 mod lines;
+mod new_origin;
 mod objects;
 mod plans;
 mod races;
@@ -120,6 +121,8 @@ contract! {
     tree::bodies_of_old_signatures_may_go,
     tree::nothing_else_of_a_leaf_may_change,
     tree::pruning_goes_on_where_it_died,
+    new_origin::case_l2_origin_begins_once_with_all_of_its_ceremony,
+    new_origin::case_l2_no_hand_gives_the_log_another_origin,
     schema::migrations_that_changed_are_refused,
     schema::case_c8_a_newer_schema_says_so,
 }

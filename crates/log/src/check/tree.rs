@@ -51,9 +51,18 @@ impl Block {
     }
 }
 
+/// The keys that checkpoints of one origin are verified with.
+pub struct OriginKeys {
+    pub origin: String,
+    /// Its checkpoints cover at most so many leaves: those that a later origin retained.
+    pub until: i64,
+    pub keys: BTreeMap<Kid, VerifierKey>,
+}
+
 pub struct Tree<'a> {
     row: &'a TreeRow,
-    keys: &'a BTreeMap<Kid, VerifierKey>,
+    /// Of each origin, oldest first; the last is the present one.
+    origins: &'a [OriginKeys],
     bodies: Frontier,
     tiles: Builder,
     /// Checkpoints by this key cover at most so many leaves.
@@ -62,10 +71,10 @@ pub struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    pub fn new(row: &'a TreeRow, keys: &'a BTreeMap<Kid, VerifierKey>) -> Self {
+    pub fn new(row: &'a TreeRow, origins: &'a [OriginKeys]) -> Self {
         Self {
             row,
-            keys,
+            origins,
             bodies: Frontier::new(),
             tiles: Builder::new(),
             signed_up_to: BTreeMap::new(),
@@ -141,12 +150,15 @@ impl<'a> Tree<'a> {
     }
 
     fn signed(&self, row: &CheckpointRow) -> Result<(), String> {
-        let key = self.keys.get(&row.kid);
+        let mut origins = self.origins.iter();
+        let of = origins.find(|origin| row.size <= origin.until);
+        let of = of.ok_or("the log has no origin")?;
+        let key = of.keys.get(&row.kid);
         let key = key.ok_or_else(|| format!("{} is not an accepted key of the log", row.kid))?;
         let note = Note::parse(row.signed().as_bytes()).map_err(|error| error.to_string())?;
         let said = checkpoint::open(&note, std::slice::from_ref(key)).map_err(|e| e.to_string())?;
         let agrees =
-            said.size == row.size as u64 && said.root == row.root && said.origin == self.row.origin;
+            said.size == row.size as u64 && said.root == row.root && said.origin == of.origin;
         match agrees {
             true => Ok(()),
             false => Err("its columns differ from its text".to_owned()),

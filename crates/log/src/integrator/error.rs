@@ -36,8 +36,15 @@ pub enum Error {
     Pruned { missing: String, below: i64 },
     #[error("the published checkpoint is not signed by this log: {0}")]
     NotOurs(String),
-    #[error("the log's origin is {ours:?}, the configuration says {configured:?}")]
+    #[error(
+        "the log's origin is {ours:?}, the configuration says {configured:?}: log.origin changes only by a ceremony, and together with log.tiles (docs/RECOVERY.md)"
+    )]
     Origin { ours: String, configured: String },
+    /// Where another origin of this log stands, or another log.
+    #[error(
+        "log.tiles holds the log {there:?}, but the log's origin is {ours:?}: log.tiles changes together with log.origin (docs/RECOVERY.md)"
+    )]
+    OtherPlace { ours: String, there: String },
     #[error("the log's key cannot sign checkpoints: {0}")]
     Key(String),
 }
@@ -65,6 +72,7 @@ impl Error {
             | Self::Pruned { .. }
             | Self::NotOurs(_)
             | Self::Origin { .. }
+            | Self::OtherPlace { .. }
             | Self::Key(_) => true,
         }
     }

@@ -30,7 +30,7 @@ fn calm() -> Arc<Trouble> {
 
 /// Three bundles and a half of the first day (the first of them begins with acts), and as much of ten
 /// days later.
-async fn aged() -> World {
+pub async fn aged() -> World {
     let world = World::new().await;
     // Files that a test puts there are the pruner's to find.
     world.keeps_partial.set(true);
@@ -58,12 +58,12 @@ fn pruner(world: &World, trouble: &Arc<Trouble>) -> Pruner {
     Pruner::new(world.storage(trouble), world.store.clone(), vec![key])
 }
 
-async fn plan(world: &World, days: i64) -> Result<Plan, Error> {
+pub async fn plan(world: &World, days: i64) -> Result<Plan, Error> {
     let now = Time::from_millis(NOW + days * DAY);
     pruner(world, &calm()).plan(now, RETENTION).await
 }
 
-async fn apply(world: &World, trouble: &Arc<Trouble>, plan: &Plan) -> Result<u64, Error> {
+pub async fn apply(world: &World, trouble: &Arc<Trouble>, plan: &Plan) -> Result<u64, Error> {
     let now = Time::from_millis(NOW + 10 * DAY);
     pruner(world, trouble).apply(plan, "archivist", now).await
 }

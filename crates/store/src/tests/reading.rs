@@ -143,6 +143,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     leaves::STATEMENTS,
     lines::STATEMENTS,
     log_head::STATEMENTS,
+    crate::new_origin::STATEMENTS,
     objects::STATEMENTS,
     recover::STATEMENTS,
     rings::STATEMENTS,

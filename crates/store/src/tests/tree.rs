@@ -26,7 +26,7 @@ fn checkpoint(tree: &TreeRow, kid: &str) -> CheckpointRow {
         time: Time::from_millis(NOW),
         clock: tree.clock,
         kid: kid.parse().unwrap(),
-        note: format!("note of {}\n", tree.size),
+        note: format!("{}\n{}\n", tree.origin, tree.size),
         cosignatures: String::new(),
     }
 }
@@ -237,7 +237,7 @@ pub async fn cosignatures_are_added_to_what_was_read(place: Place) {
     };
     assert!(other.cosign(4, known, all).await.unwrap());
     let stands = other.last_checkpoint().await.unwrap().unwrap();
-    assert_eq!(stands.signed(), format!("note of 4\n{all}"));
+    assert_eq!(stands.signed(), format!("keys.example/log\n4\n{all}"));
     // Of no checkpoint; and taken away again.
     assert!(!other.cosign(3, "", "x").await.unwrap());
     let shorter = other.cosign(4, all, known).await;
