@@ -4,6 +4,7 @@
 //! The leaves are read from the database and held against its tree. Where retention let a body go, its hash is read from
 //! the old place. Nothing is written before the root is the one that custodians signed.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -12,9 +13,10 @@ use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{self, Builder, HASH_LEN, Resource, TileId, WIDTH};
-use trust::{Pin, Sha256Digest, Time};
+use trust::{Kid, Pin, Sha256Digest, Time};
 
 use super::act_index::ActIndex;
+use super::gap;
 use super::same_database;
 use super::storage::{self, Storage};
 use super::tiles::{self, Tiles};
@@ -217,6 +219,14 @@ impl OriginChange {
         match retained.root == order.root {
             true => Ok(OriginState::Due(retained)),
             false => Err(Error::OtherRoot),
+        }
+    }
+
+    /// Keys that lost leaves revoke, as far as their bundles still stand at the old place: the database does not know of it.
+    pub async fn revoked(&self) -> BTreeSet<Kid> {
+        match &self.old {
+            Some(old) => gap::revoked(&self.store, old).await,
+            None => BTreeSet::new(),
         }
     }
 

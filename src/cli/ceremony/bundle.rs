@@ -211,7 +211,7 @@ async fn apply(path: &Path, command: Apply, world: &World, output: &Output) -> R
     let service = open.ceremonies(world);
     let mut shown = json!({
         "origin": order.origin, "previous_origin": order.previous_origin, "retained": order.size,
-        "lost": order.lost, "tiles": settings.tiles, "applied": false, "already": false,
+        "lost": order.lost, "tiles": settings.tiles, "applied": false, "already": false, "revoked": [],
     });
     if open.store.tree().await.map_err(from_store)?.origin == order.origin {
         if !service.has_begun(&bundle).await.map_err(failed)? {
@@ -241,6 +241,13 @@ async fn apply(path: &Path, command: Apply, world: &World, output: &Output) -> R
             "the log has begun its new origin in this moment: look again",
         ));
     };
+    let revoked = change.revoked().await;
+    shown["revoked"] = json!(revoked);
+    for kid in &revoked {
+        output.remark(format!(
+            "A lost leaf revokes the key {kid}: revoke it again, by `chancery ring revoke`."
+        ));
+    }
     if !command.apply {
         bar.finish_and_clear();
         output.result(&shown, || retained(&order));
