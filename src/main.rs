@@ -91,7 +91,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let mut shutdown = Box::pin(shutdown_signal());
     let starting = web::Starting::bind(&config.http, metrics.clone()).map_err(cannot_serve)?;
     let (store, keys) = tokio::select! {
-        opened = start::open(&database, &settings, &starting) => opened?,
+        opened = start::open(&config.store, &database, &settings, &starting) => opened?,
         _ = &mut shutdown => return Ok(()),
     };
     cli::compare_clocks(&store, &config, &env);

@@ -140,10 +140,11 @@ pub async fn connect(config: &Config, world: &World) -> Result<Store, Failure> {
         .store
         .database(|name| variable(world, name))
         .map_err(|problem| Failure::new(Code::Usage, anyhow::anyhow!(problem)))?;
-    Store::connect(&database)
+    let store = Store::connect(&database)
         .await
         .context("cannot open the database")
-        .map_err(Failure::unavailable)
+        .map_err(Failure::unavailable)?;
+    Ok(config.store.apply(store))
 }
 
 /// Whoever writes compares the clocks.

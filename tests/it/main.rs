@@ -50,6 +50,7 @@ mod log_receipts;
 mod log_retention;
 mod log_rewound;
 mod log_second_verifier;
+mod log_storage;
 mod log_superuser;
 mod log_witness;
 mod log_witness_answers;

@@ -16,7 +16,7 @@ use crate::destruction;
 use crate::engine::Taken;
 use crate::engine::{Connection, Engine, expect_rows};
 use crate::error::Error;
-use crate::fence::Fence;
+use crate::fence::{Fence, Head};
 use crate::generation;
 use crate::kept::KeptLeaf;
 use crate::keys::{self, KeyRow};
@@ -193,9 +193,9 @@ async fn commit<E: Engine>(engine: &E, fence: &Fence, act: Act<'_>) -> Result<Ke
     };
     let mut tx = engine.begin().await?;
     match write(engine, &mut tx, fence, &act, reckoned).await {
-        Ok(written) => {
+        Ok((written, head)) => {
             engine.commit(tx).await?;
-            fence.raise(written.0 + 1);
+            fence.raise(written.0 + 1, &head);
             Ok(written)
         }
         Err(error) => {
@@ -211,7 +211,7 @@ async fn write<E: Engine>(
     fence: &Fence,
     act: &Act<'_>,
     reckoned: Option<Reckoned>,
-) -> Result<KeptLeaf, Error> {
+) -> Result<(KeptLeaf, Head), Error> {
     let taken = Taken {
         leaves: 1,
         is_news: !matches!(act, Act::Planned(Change::Record, _)),
@@ -247,7 +247,7 @@ async fn write<E: Engine>(
     if let Change::BeginOrigin(begin) = change {
         new_origin::enter(tx, begin).await?;
     }
-    Ok((index, leaf.body.clone()))
+    Ok(((index, leaf.body.clone()), head))
 }
 
 /// Whether it belongs to a ceremony that corrects the log's times, or begins a log anew.

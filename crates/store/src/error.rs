@@ -67,6 +67,14 @@ pub enum Error {
     /// Reading so many leaves one by one would cost too much. Whoever integrates counts them; try again.
     #[error("the last {leaves} leaves of the log are not counted yet; try again in a minute")]
     Uncounted { leaves: i64 },
+    /// The server does not tell its replacement from itself. Nothing was written.
+    #[error(
+        "the database server does not say which one it is (pg_control_system, pg_current_wal_lsn), so a fail-over would not be noticed: grant EXECUTE on these functions to the account, or accept that with store.identity = \"index-only\""
+    )]
+    NoIdentity {
+        #[source]
+        source: sqlx::Error,
+    },
     /// The connection was lost during COMMIT: written whole or not at all, and only a later
     /// read can tell which.
     #[error("the outcome of a commit is unknown")]
@@ -132,7 +140,7 @@ impl Error {
     /// Whether time, the database's operator or `chancery migrate` can mend it while a service waits.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Refused { .. } | Self::Full { .. } => true,
+            Self::Refused { .. } | Self::NoIdentity { .. } | Self::Full { .. } => true,
             Self::Schema { applied, expected } => applied < expected,
             other => other.is_transient(),
         }

@@ -96,7 +96,7 @@ pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;
 pub use rows::Rows;
-pub use settings::Settings;
+pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
 pub use tree::TreeRow;
 pub use trust_documents::{DocumentKind, DocumentRow};

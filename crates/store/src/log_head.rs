@@ -20,6 +20,7 @@ impl Head {
             clock: row.int(1)?,
             now: row.int(2)?,
             database: row.text(3)?,
+            written: row.int(4)?,
         })
     }
 }

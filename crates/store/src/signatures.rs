@@ -96,7 +96,7 @@ pub(crate) async fn commit<E: Engine>(
                 _ => None,
             });
             if let Some(last) = indexes.max() {
-                fence.raise(last + 1);
+                fence.raise(last + 1, &head);
             }
             Ok(written)
         }

@@ -86,15 +86,15 @@ impl SqliteEngine {
 
 pub(crate) const BEGIN_SIGNATURES: &str = "BEGIN IMMEDIATE;
     UPDATE log_head SET size = size + $1, version = version + $2, clock = MAX(clock, $3) WHERE id = 1
-    RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '',
+    RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0,
         (SELECT json_group_array(kid) FROM signing_key
             WHERE state = 'active' AND kid IN (SELECT value FROM json_each($4)))";
 
 /// A file has no name that a copy of it had not.
 pub(crate) const HEAD: HeadStatements = HeadStatements {
     take: "UPDATE log_head SET size = size + $1, version = version + $2, clock = MAX(clock, $3)
-        WHERE id = 1 RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), ''",
-    look: "SELECT size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), ''
+        WHERE id = 1 RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0",
+    look: "SELECT size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0
         FROM log_head WHERE id = 1",
 };
 
@@ -178,7 +178,7 @@ impl Engine for SqliteEngine {
             what: "no log head",
             source: None,
         })?;
-        let active = serde_json::from_str(&row.text(4)?).map_err(|_| Error::Corrupt {
+        let active = serde_json::from_str(&row.text(5)?).map_err(|_| Error::Corrupt {
             what: "a malformed list of keys",
             source: None,
         })?;

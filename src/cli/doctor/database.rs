@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use keyring::keys::Keys;
-use store::Store;
+use store::{Identity, Store};
 use trust::{Usage, error_chain};
 
 use super::check::{Check, bad, good, note};
@@ -23,6 +23,13 @@ pub async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -
             return None;
         }
     };
+    if config.store.identity == Identity::IndexOnly && config.store.sqlite_path().is_none() {
+        checks.push(note(
+            "database identity",
+            "store.identity = \"index-only\": a fail-over is noticed only if an index is given out again",
+            "use \"server\" if this server allows pg_control_system() and pg_current_wal_lsn(); otherwise use synchronous replication",
+        ));
+    }
     match store.schema().await {
         Ok(schema) if schema.check().is_ok() => {
             let entries = store.log_size().await.unwrap_or(0);

@@ -200,6 +200,8 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
                 postgres::ACTIVE_OF,
                 postgres::HEAD.take,
                 postgres::HEAD.look,
+                postgres::HEAD_BY_INDEX.take,
+                postgres::HEAD_BY_INDEX.look,
             ];
             dialect(postgres::PostgresEngine::DIALECT)
                 .into_iter()
