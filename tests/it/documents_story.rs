@@ -315,6 +315,10 @@ impl Reader {
         self.runs(&section.next("chancery ceremony execute"), &[("ID", &id)]);
         section.next("chancery ring archive");
         section.next("chancery ceremony new clock-correction");
+        // Held in docs/RECOVERY.md.
+        for word in ["new new-origin", "request", "acceptance", "bundle"] {
+            section.next(&format!("chancery ceremony {word}"));
+        }
         section.end();
     }
 
@@ -359,6 +363,11 @@ impl Reader {
         let lose = self.tries(&section.next("chancery log recover"), &[]);
         assert!(!lose.stderr.contains("Usage:"), "{lose:?}");
         section.next("chancery log check");
+        // Nor was the log's key rotated.
+        let vkey = self.runs(&section.next("chancery log vkey"), &[]);
+        let rotated = section.next("chancery log recover --log-key");
+        let rotated = self.tries(&rotated, &[("VKEY", last_line(&vkey).as_str())]);
+        assert!(!rotated.stderr.contains("Usage:"), "{rotated:?}");
         section.end();
 
         let mut section = Section::of("docs/RECOVERY.md", "A clock was wrong");
@@ -427,8 +436,8 @@ impl Reader {
         section.next("chancery log recover");
         let service = self.serves(serve);
         let published = || {
-            let answer = send(&self.api, "GET", "/log/checkpoint", &[], b"").expect("an answer");
-            String::from_utf8_lossy(&answer.body).starts_with("keys.example.org/log-2\n")
+            let answer = send(&self.api, "GET", "/log/checkpoint", &[], b"");
+            answer.is_ok_and(|answer| answer.body.starts_with(b"keys.example.org/log-2\n"))
         };
         until("it is published", published);
         let vkey = self.runs(&section.next("chancery log vkey"), &[]);
