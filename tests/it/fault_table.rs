@@ -165,7 +165,8 @@ impl Case {
         let metrics = |span: &str| self.metric_is(span);
         let log = |span: &str| self.service.log()[fault.told..].contains(span);
         let doctor = |span: &str| self.doctor_says(span, settings);
-        let each: [(&str, &Vec<String>, &(dyn Fn(&str) -> bool + Sync)); 5] = [
+        type Sees<'a> = &'a (dyn Fn(&str) -> bool + Sync);
+        let each: [(&str, &Vec<String>, Sees<'_>); 5] = [
             ("clients", &row.clients, &clients),
             ("readiness", &row.readiness, &readiness),
             ("metrics", &row.metrics, &metrics),
