@@ -315,6 +315,10 @@ impl Reader {
         self.runs(&section.next("chancery ceremony execute"), &[("ID", &id)]);
         section.next("chancery ring archive");
         section.next("chancery ceremony new clock-correction");
+        // Held in docs/RECOVERY.md.
+        for word in ["new new-origin", "request", "acceptance", "bundle"] {
+            section.next(&format!("chancery ceremony {word}"));
+        }
         section.end();
     }
 
@@ -431,8 +435,8 @@ impl Reader {
         section.next("chancery log recover");
         let service = self.serves(serve);
         let published = || {
-            let answer = send(&self.api, "GET", "/log/checkpoint", &[], b"").expect("an answer");
-            String::from_utf8_lossy(&answer.body).starts_with("keys.example.org/log-2\n")
+            let answer = send(&self.api, "GET", "/log/checkpoint", &[], b"");
+            answer.is_ok_and(|answer| answer.body.starts_with(b"keys.example.org/log-2\n"))
         };
         until("it is published", published);
         let vkey = self.runs(&section.next("chancery log vkey"), &[]);
