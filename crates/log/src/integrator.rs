@@ -118,6 +118,25 @@ impl<L: TreeStore> Integrator<L> {
         }
     }
 
+    /// One that knows nothing yet, of the same log.
+    pub fn another(&self) -> Self
+    where
+        L: Clone,
+    {
+        let settings = Settings {
+            origin: self.origin.clone(),
+            holder: self.holder.clone(),
+            remove_partial: self.partial.is_some(),
+        };
+        Self::new(
+            self.tree_store.clone(),
+            self.tiles.clone(),
+            self.signer.clone(),
+            self.env.clone(),
+            settings,
+        )
+    }
+
     /// Holds database, tiles and what is published against each other, without taking part.
     pub async fn inspect(&mut self) -> Result<(), Error> {
         self.resume().await.map(drop)

@@ -3,11 +3,16 @@
 
 use std::io::Write as _;
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use store::{KeptLeaf, Store};
+
+use crate::integrator::Integrator;
+
+/// How long the storage may take at the end to say what is published.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// How the file begins, and how its last line does.
 const BEGIN: &str = "# kept leaves";
@@ -114,15 +119,26 @@ pub(crate) fn save_all(store: &Store, directory: &Path, instance: &str) -> bool 
     saved.is_ok()
 }
 
-/// At the end of a process, when nobody is answered any more: what no published checkpoint covers, if the database is
-/// gone or was replaced.
-pub async fn save_at_the_end(store: &Store, directory: &Path, instance: &str) {
-    let look = tokio::time::timeout(Duration::from_secs(2), store.look());
-    let away = !matches!(look.await, Ok(Ok(_)));
-    let missing = store.is_held_back() || store.halted().is_some_and(|halted| halted.incomplete);
-    if away || missing {
-        store.hold_back(true);
-        save_all(store, directory, instance);
+/// What a process leaves behind when nobody is answered any more.
+pub struct AtTheEnd {
+    pub(crate) store: Store,
+    pub(crate) integrator: Integrator<Store>,
+    pub(crate) directory: PathBuf,
+    pub(crate) instance: String,
+}
+
+impl AtTheEnd {
+    /// Saves what no published checkpoint covers, as far as the storage tells. The database has it too, but nobody
+    /// knows which database the next process finds.
+    pub async fn save(self) {
+        self.store.hold_back(true);
+        if self.store.kept_count().0 > 0 {
+            let published = tokio::time::timeout(PATIENCE, self.integrator.published_size());
+            if let Ok(Ok(size)) = published.await {
+                self.store.covered(size.cast_signed());
+            }
+        }
+        save_all(&self.store, &self.directory, &self.instance);
     }
 }
 

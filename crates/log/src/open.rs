@@ -81,8 +81,11 @@ pub async fn open(
         match error.is_fatal() {
             true => {
                 tracing::error!(error = why, "the log is halted");
-                refused = Some(Arc::from(why));
                 incomplete = error.is_incomplete();
+                if incomplete {
+                    store.lacks_leaves(&why);
+                }
+                refused = Some(Arc::from(why));
                 let revoked = match incomplete {
                     true => gap::revoked(store, &tiles).await,
                     false => Default::default(),

@@ -11,7 +11,7 @@ use trust::leaf::ActKind;
 use trust::tlog::policy::WitnessPolicy;
 
 use super::integrator::{self, Integrator, Step};
-use super::kept;
+use super::kept::{self, AtTheEnd};
 use super::late::Late;
 use super::proofs::is_witnessed;
 use super::published::Published;
@@ -65,6 +65,16 @@ pub struct LogRunner {
 }
 
 impl LogRunner {
+    /// For when it has been stopped.
+    pub fn at_the_end(&self) -> AtTheEnd {
+        AtTheEnd {
+            store: self.store.clone(),
+            integrator: self.integrator.another(),
+            directory: self.kept.clone(),
+            instance: self.instance.clone(),
+        }
+    }
+
     pub fn watch(&self) -> watch::Receiver<Published> {
         self.published.subscribe()
     }
@@ -133,7 +143,10 @@ impl LogRunner {
                 Err(_) => PAUSE.max(self.interval),
             };
             let error = step.as_ref().err();
-            self.incomplete |= error.is_some_and(integrator::Error::is_incomplete);
+            if let Some(error) = error.filter(|error| error.is_incomplete()) {
+                self.incomplete = true;
+                self.store.lacks_leaves(&error_chain(error));
+            }
             self.refused = still_refused(self.refused.take(), error, looked);
             self.incomplete &= self.refused.is_some();
             self.save_kept(self.is_incomplete());

@@ -74,7 +74,7 @@ impl Reckoned {
         while self.next < to {
             let from = self.next;
             if let Some(one) = self.corrections.iter().find(|one| one.covers(from)) {
-                self.next = one.last.saturating_add(1);
+                self.next = one.last.saturating_add(1).min(to);
                 continue;
             }
             let ahead = self.corrections.iter().map(|one| one.first);

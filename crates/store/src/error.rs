@@ -1,6 +1,7 @@
 //! What can go wrong, sorted by what the caller does about it.
 
 use std::fmt;
+use std::sync::Arc;
 
 use trust::Time;
 
@@ -52,6 +53,9 @@ pub enum Error {
         "the database is a different one from before (a fail-over or a restore): leaves may be missing; run `chancery log recover`"
     )]
     OtherDatabase,
+    /// By what is published. Nothing was written.
+    #[error("{0}")]
+    LeavesMissing(Arc<str>),
     /// Committed while this process is halted because leaves are missing. Nobody is told that it was, because what is
     /// told has to be in the file of kept leaves.
     #[error(

@@ -36,17 +36,26 @@ pub struct Halted {
 }
 
 /// How it came out that the database was replaced.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Replaced {
     Other,
-    Older { index: i64, committed: i64 },
+    Older {
+        index: i64,
+        committed: i64,
+    },
+    /// By what is published.
+    Told(Arc<str>),
 }
 
 impl Replaced {
-    fn error(self) -> Error {
+    fn error(&self) -> Error {
         match self {
             Self::Other => Error::OtherDatabase,
-            Self::Older { index, committed } => Error::Rewound { index, committed },
+            Self::Older { index, committed } => Error::Rewound {
+                index: *index,
+                committed: *committed,
+            },
+            Self::Told(why) => Error::LeavesMissing(why.clone()),
         }
     }
 }
@@ -114,6 +123,11 @@ impl Fence {
         let _ = self.replaced.set(Replaced::Other);
     }
 
+    /// What is published has leaves that the database lacks: nothing is committed any more.
+    pub fn lacks_leaves(&self, why: Arc<str>) {
+        let _ = self.replaced.set(Replaced::Told(why));
+    }
+
     /// A reading of the database's clock that took long is as good as a quick one: it lies between two of ours.
     fn compare(&self, before: Before, head: &Head) -> Result<(), Error> {
         let (Some((clock, tolerance)), Some(earliest)) = (self.clock.get(), before.now) else {
@@ -139,6 +153,11 @@ impl Fence {
     pub fn raise(&self, size: i64, head: &Head) {
         self.committed.fetch_max(size, Ordering::Relaxed);
         self.written.fetch_max(head.written, Ordering::Relaxed);
+    }
+
+    /// Others have committed so many leaves, by a look in which nothing was wrong.
+    pub fn seen(&self, size: i64) {
+        self.committed.fetch_max(size, Ordering::Relaxed);
     }
 
     pub fn halted(&self) -> Option<Halted> {
@@ -234,6 +253,29 @@ mod tests {
         assert!(matches!(again, Err(Error::OtherDatabase)), "{again:?}");
         assert!(fence.halted().is_some_and(|halted| halted.incomplete));
     }
+
+    #[test]
+    fn case_l1_who_only_looked_knows_of_an_older_database_too() {
+        let fence = Fence::default();
+        fence.seen(6);
+        assert!(fence.check(fence.before(), &head(0, 0), 6).is_ok());
+        let older = fence.check(fence.before(), &head(0, 0), 5);
+        assert!(matches!(older, Err(Error::Rewound { .. })), "{older:?}");
+    }
+
+    #[test]
+    fn case_l2_what_is_published_and_missing_halts_for_good() {
+        let fence = Fence::default();
+        fence.lacks_leaves("older than the log".into());
+        let refused = fence.check(fence.before(), &head(0, 0), 5);
+        assert!(
+            matches!(refused, Err(Error::LeavesMissing(_))),
+            "{refused:?}"
+        );
+        let halted = fence.halted().unwrap();
+        assert!(halted.incomplete && &*halted.why == "older than the log");
+    }
+
     #[test]
     fn case_l1_a_second_standby_on_a_timeline_of_the_same_number_halts_for_good() {
         let fence = Fence::default();

@@ -14,7 +14,9 @@ async fn look<E: Engine>(engine: &E, fence: &Fence) -> Result<Head, Error> {
     let row = engine.reader().await?.fetch_optional(sql, &[]).await?;
     let head = Head::read(&row.ok_or_else(no_head)?)?;
     // What it finds, it keeps: `halted` tells.
-    let _ = fence.check(before, &head, head.size);
+    if fence.check(before, &head, head.size).is_ok() {
+        fence.seen(head.size);
+    }
     Ok(head)
 }
 
@@ -35,6 +37,12 @@ impl Store {
     /// Commits nothing any more: it is not the database that the log was written with.
     pub fn was_replaced(&self) {
         self.fence.was_replaced();
+    }
+
+    /// Commits nothing any more, for as long as this process lives: what is published has leaves that the database
+    /// lacks, and any leaf, of a refusal too, would take the index of one of them.
+    pub fn lacks_leaves(&self, why: &str) {
+        self.fence.lacks_leaves(why.into());
     }
 
     /// Why nothing may be written, by the last commit or look.

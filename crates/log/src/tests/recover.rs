@@ -241,15 +241,21 @@ async fn case_l1_what_stands_in_the_storage_beyond_the_checkpoint_comes_back() {
     integrate(&world).await;
 }
 
-/// Leaves of a wrong clock, their correction, and a log that goes on by the right one.
+/// Leaves of a wrong clock.
+const WRONG: u64 = 3;
+
+/// Those leaves, their correction, and a log that goes on by the right one.
 async fn write_corrected(world: &World) {
     let log = Log::new(world.store.clone());
     let act = |at: i64| Event::new(ActKind::Admin, "test", "cli", Time::from_millis(at));
-    let index = log.commit(&Change::Record, &act(NOW * 2)).await.unwrap();
-    let wrong = index.unsigned_abs();
+    let first = log.commit(&Change::Record, &act(NOW * 2)).await.unwrap();
+    let first = first.unsigned_abs();
+    for _ in 1..WRONG {
+        log.commit(&Change::Record, &act(NOW * 2)).await.unwrap();
+    }
     let correction = Event {
         bound: Some(Time::from_millis(NOW + 9)),
-        leaves: Some((wrong, wrong)),
+        leaves: Some((first, first + WRONG - 1)),
         origin: Some(ORIGIN),
         ..Event::new(
             ActKind::Log,

@@ -145,6 +145,7 @@ fn of_store(error: &store::Error) -> Code {
         // What is held back was written, and nobody may be told.
         store::Error::OutcomeUnknown { .. } | store::Error::HeldBack => Code::OutcomeUnknown,
         store::Error::OtherDatabase
+        | store::Error::LeavesMissing(_)
         | store::Error::Rewound { .. }
         | store::Error::ClockAhead { .. } => Code::LogUnavailable,
         store::Error::Full { .. } => Code::DatabaseUnavailable,
