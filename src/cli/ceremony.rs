@@ -81,7 +81,8 @@ pub enum New {
     /// Say of leaves that a wrong clock wrote that they are not younger than an instant. `log clock` shows them.
     ClockCorrection(Correction),
     /// Go on under another origin, after published leaves were lost for good.
-    NewOrigin(bundle::New),
+    #[command(name = "new-origin")]
+    Origin(bundle::New),
 }
 
 /// Members of every proposal.
@@ -225,7 +226,7 @@ pub async fn run(
             exported(&payload, &export.out, output)
         }
         Command::Bundle(command) => bundle::run(path, command, world, output).await,
-        Command::New(New::NewOrigin(new)) => bundle::propose(path, new, world, output).await,
+        Command::New(New::Origin(new)) => bundle::propose(path, new, world, output).await,
         command => with_service(path, command, world, output).await,
     }
 }
@@ -361,7 +362,7 @@ async fn with_service(
         Command::Genesis(_)
         | Command::Verify(_)
         | Command::Bundle(_)
-        | Command::New(New::NewOrigin(_)) => Ok(()),
+        | Command::New(New::Origin(_)) => Ok(()),
     }
 }
 
