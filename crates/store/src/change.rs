@@ -179,10 +179,13 @@ async fn commit<E: Engine>(engine: &E, fence: &Fence, act: Act<'_>) -> Result<Ke
         check(leaf)?;
     }
     let reckoned = match &act {
-        Act::Planned(Change::CloseCeremony { corrected, .. }, _) => match corrected {
-            Some(corrected) => Some(reckon(engine, std::slice::from_ref(corrected)).await?),
-            None => None,
-        },
+        Act::Planned(
+            Change::CloseCeremony {
+                corrected: Some(corrected),
+                ..
+            },
+            _,
+        ) => Some(reckon(engine, std::slice::from_ref(corrected)).await?),
         _ => None,
     };
     let mut tx = engine.begin().await?;
