@@ -64,7 +64,10 @@ fn text(leaves: &[KeptLeaf], complete: bool, instance: &str) -> String {
     };
     let mut text = format!("{BEGIN}\n");
     for (index, body) in leaves {
-        text.push_str(&format!("{index} {body}\n"));
+        text += &index.to_string();
+        text.push(' ');
+        text += body;
+        text.push('\n');
     }
     let end = serde_json::to_string(&end).unwrap_or_default();
     text + END + &end + "\n"
