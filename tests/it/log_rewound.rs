@@ -210,6 +210,34 @@ fn case_l1_a_replica_that_stops_leaves_what_is_not_published() {
         file.contains(&begins) && file.contains("\n# end "),
         "{file}"
     );
+    // Set back by a few seconds that nobody has published: the file knows of them.
+    let (database, backup) = (
+        installation.file("chancery.db"),
+        installation.file("backup"),
+    );
+    fs::copy(&database, &backup).expect("a backup");
+    let mut rows = Database::open(&installation.sqlite_url());
+    rows.disarm(&["log_leaf", "log_head"]);
+    rows.run(
+        "DELETE FROM log_leaf WHERE idx = (SELECT size - 1 FROM log_head);
+         UPDATE log_head SET size = size - 1",
+    );
+    drop(rows);
+    let service = installation.replica(&[]);
+    let ready = send(&service.operations, "GET", "/health/ready", &[], b"").expect("it answers");
+    let why = member(&ready.json().expect("JSON")["parts"]["log"], "refused");
+    let words = "was answered and is not in the database";
+    assert!(why.contains(words), "{why}");
+    stop(service);
+    restore(&backup, &database);
+    let service = installation.replica(&[]);
+    assert!(past.receipt_fits(&service));
+    until("all is published", || {
+        service.metric("chancery_log_waiting_leaves") == Some(0.0)
+    });
+    stop(service);
+    stop(installation.replica(&[]));
+    assert_eq!(kept(), [""; 0], "what is published needs no file");
 }
 
 fn restore(backup: &Path, database: &Path) {

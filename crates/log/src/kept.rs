@@ -145,6 +145,57 @@ impl AtTheEnd {
     }
 }
 
+/// What an earlier process left in its directory, held against the database: the highest leaf of each file stands there
+/// or says why not. Files whose leaves are there and published, `size` of them, are removed.
+pub(crate) async fn hold_against(
+    store: &Store,
+    directory: &Path,
+    size: Option<u64>,
+) -> Result<Option<String>, store::Error> {
+    for path in files(directory) {
+        let file = path.display();
+        let (index, body) = match std::fs::read_to_string(&path).map(|text| read(&text)) {
+            Ok(Ok(KeptFile { mut leaves, .. })) => match leaves.pop() {
+                Some(last) => last,
+                None => continue,
+            },
+            unreadable => {
+                tracing::warn!(%file, ?unreadable, "a file of kept leaves cannot be read");
+                continue;
+            }
+        };
+        let row = store.leaf(index.cast_signed()).await?;
+        if row.is_none_or(|row| row.body.as_bytes() != body) {
+            return Ok(Some(format!(
+                "leaf {index} was answered and is not in the database ({file}): run `chancery log recover`, then move the file away"
+            )));
+        }
+        if size.is_some_and(|size| index < size) {
+            match std::fs::remove_file(&path) {
+                Ok(()) => tracing::info!(%file, "kept leaves are published; the file was removed"),
+                Err(error) => {
+                    tracing::warn!(%file, %error, "kept leaves are published; remove the file")
+                }
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// In the order of their names.
+fn files(directory: &Path) -> Vec<PathBuf> {
+    let entries = std::fs::read_dir(directory).into_iter().flatten().flatten();
+    let mut files: Vec<PathBuf> = entries
+        .map(|entry| entry.path())
+        .filter(|path| {
+            let name = path.file_name().and_then(|name| name.to_str());
+            name.is_some_and(|name| name.starts_with("kept-")) && path.extension().is_none()
+        })
+        .collect();
+    files.sort();
+    files
+}
+
 /// Into a file of this process's own.
 fn save(directory: &Path, instance: &str, text: &str) -> std::io::Result<()> {
     std::fs::DirBuilder::new()

@@ -4,7 +4,6 @@
 //! The leaves are read from the database and held against its tree. Where retention let a body go, its hash is read from
 //! the old place. Nothing is written before the root is the one that custodians signed.
 
-use std::collections::BTreeSet;
 use std::time::Duration;
 
 use futures_util::TryStreamExt as _;
@@ -13,10 +12,10 @@ use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::leaf_hash;
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{self, Builder, HASH_LEN, Resource, TileId, WIDTH};
-use trust::{Kid, Pin, Sha256Digest, Time};
+use trust::{Pin, Sha256Digest, Time};
 
 use super::act_index::ActIndex;
-use super::gap;
+use super::gap::{self, Revoked};
 use super::same_database;
 use super::storage::{self, Storage};
 use super::tiles::{self, Tiles};
@@ -77,11 +76,21 @@ pub enum Error {
     )]
     Pruned(u64),
     #[error(
+        "log.tiles holds a checkpoint of {0:?}: this origin was begun before, and what followed it would be lost; hold a ceremony for another name"
+    )]
+    BegunBefore(String),
+    #[error(
         "log.tiles holds {0}, which is not of the retained leaves: it must name a new, empty place"
     )]
     Occupied(String),
     #[error("a replica runs and integrates: stop all replicas first")]
     Running,
+}
+
+/// First line of a note, unverified.
+fn origin_of(note: &[u8]) -> Option<String> {
+    let note = Note::parse(note).ok()?;
+    note.text.lines().next().map(str::to_owned)
 }
 
 /// Leaves that are left, as the tree that begins with them knows them.
@@ -132,6 +141,12 @@ impl OriginChange {
             return Err(Error::NoLog);
         }
         self.expect_new(origin, &tree.origin, pin).await?;
+        if let Some(old) = &self.old
+            && let Some(found) = old.storage().checkpoint().await?
+            && origin_of(&found.bytes).as_deref() == Some(origin)
+        {
+            return Err(Error::UsedBefore(origin.to_owned()));
+        }
         let last = self.open_checkpoint(note, &tree.origin)?;
         if let Some(published) = self.published(&tree.origin).await?
             && published.size > last.size
@@ -223,17 +238,27 @@ impl OriginChange {
     }
 
     /// Keys that lost leaves revoke, as far as their bundles still stand at the old place: the database does not know of it.
-    pub async fn revoked(&self) -> BTreeSet<Kid> {
+    pub async fn revoked(&self, order: &NewOrigin) -> Revoked {
+        let Some(lost) = &order.lost else {
+            return Revoked::default();
+        };
+        let size = lost.last.saturating_add(1);
         match &self.old {
-            Some(old) => gap::revoked(&self.store, old).await,
-            None => BTreeSet::new(),
+            Some(old) => gap::revoked(old, lost.first, size).await,
+            None => Revoked {
+                unread: vec![(lost.first, lost.last)],
+                ..Revoked::default()
+            },
         }
     }
 
     /// Refuses a place that holds anything but what an interrupted copy wrote.
     pub async fn expect_empty(&self, new: &Storage, order: &NewOrigin) -> Result<(), Error> {
-        if new.checkpoint().await?.is_some() {
-            return Err(Error::Occupied("a checkpoint".to_owned()));
+        if let Some(found) = new.checkpoint().await? {
+            return Err(match origin_of(&found.bytes) {
+                Some(origin) if origin == order.origin => Error::BegunBefore(origin),
+                _ => Error::Occupied("a checkpoint".to_owned()),
+            });
         }
         let mut files = new.files("tile");
         while let Some(file) = files.try_next().await? {

@@ -54,6 +54,10 @@ pub enum Error {
     Diverged { index: u64, known: &'static str },
     #[error("the database's tree and the published one differ: it is the database of another log")]
     Foreign,
+    #[error(
+        "the database is from before the new origin {published:?} (it has {database:?}): restore a backup from after it, or hold a ceremony for another origin"
+    )]
+    AcrossOrigin { database: String, published: String },
     #[error("two files of kept leaves disagree about leaf {0}")]
     KeptDisagree(u64),
     #[error(
@@ -155,6 +159,12 @@ impl Recovery {
             ..Found::default()
         };
         if let Some(checkpoint) = &published {
+            if !tree.origin.is_empty() && tree.origin != checkpoint.origin {
+                return Err(Error::AcrossOrigin {
+                    database: tree.origin,
+                    published: checkpoint.origin.clone(),
+                });
+            }
             self.hold_against(&tree, known, checkpoint, &mut found)
                 .await?;
         }
@@ -349,6 +359,19 @@ impl Recovery {
         progress: impl Fn(u64),
     ) -> Result<Recovered, Error> {
         self.lease().await?;
+        let done = self.carry_out(plan, actor, clock, progress).await;
+        // Also where it failed: others need not wait for it to run out.
+        self.store.return_lease(INTEGRATOR, HOLDER).await?;
+        done
+    }
+
+    async fn carry_out(
+        &self,
+        plan: &Plan,
+        actor: &str,
+        clock: impl Fn() -> Time,
+        progress: impl Fn(u64),
+    ) -> Result<Recovered, Error> {
         // Leaves of a wrong clock stop nothing where a ceremony has corrected them, though the database lacks it.
         if !plan.corrections.is_empty() {
             self.store.correct_clock(&plan.corrections).await?;
@@ -400,7 +423,6 @@ impl Recovery {
         };
         self.store.commit_recovery(&event.leaf()).await?;
         same_database::adopt(&self.storage, &word).await?;
-        self.store.return_lease(INTEGRATOR, HOLDER).await?;
         Ok(done)
     }
 

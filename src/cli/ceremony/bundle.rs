@@ -1,6 +1,8 @@
 //! A ceremony on files: a new origin of a log that is halted.
 
+use std::fs::File;
 use std::io::Write as _;
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
@@ -72,6 +74,8 @@ pub async fn run(
 ) -> Result<(), Failure> {
     match command {
         Command::Add { file, signature } => {
+            // Two people who add at once do not lose each other's signature.
+            let locked = lock(&file)?;
             let mut bundle = load(&file)?;
             let armored = String::from_utf8(read(&signature)?)
                 .map_err(|_| Failure::usage(format!("{} is not UTF-8", signature.display())))?;
@@ -81,6 +85,7 @@ pub async fn run(
                 .add(&armored, &pin, world.env.now())
                 .map_err(failed)?;
             replace(&file, &bundle.encode().map_err(failed)?)?;
+            drop(locked);
             show(path, &bundle, world, output)
         }
         Command::Show { file } => show(path, &load(&file)?, world, output),
@@ -96,10 +101,35 @@ fn show(path: &Path, bundle: &Bundle, world: &World, output: &Output) -> Result<
     Ok(())
 }
 
+/// Bytes; one of a hundred custodians is a tenth of it.
+const LARGEST: u64 = 4 << 20;
+
 pub fn load(file: &Path) -> Result<Bundle, Failure> {
+    let length = std::fs::metadata(file).map_or(0, |of| of.len());
+    if length > LARGEST {
+        let why = format!(
+            "{} is too large for a bundle ({length} bytes)",
+            file.display()
+        );
+        return Err(Failure::usage(why));
+    }
     Bundle::decode(&read(file)?)
         .with_context(|| format!("{} is not a bundle", file.display()))
         .map_err(Failure::refused)
+}
+
+/// Waits for others that write to it; what they wrote may be another file of the same name.
+fn lock(file: &Path) -> Result<File, Failure> {
+    let cannot = || format!("cannot lock {}", file.display());
+    loop {
+        let open = File::open(file).with_context(cannot)?;
+        open.lock().with_context(cannot)?;
+        let (ours, there) = (open.metadata(), std::fs::metadata(file));
+        let (ours, there) = (ours.with_context(cannot)?, there.with_context(cannot)?);
+        if (ours.dev(), ours.ino()) == (there.dev(), there.ino()) {
+            return Ok(open);
+        }
+    }
 }
 
 /// All of it or nothing: what custodians signed is not lost with a process.
@@ -107,7 +137,7 @@ fn replace(file: &Path, bytes: &[u8]) -> Result<(), Failure> {
     let name = file.file_name().unwrap_or_default().to_string_lossy();
     let new = file.with_file_name(format!("{name}.new"));
     let mut written =
-        std::fs::File::create(&new).with_context(|| format!("cannot create {}", new.display()))?;
+        File::create(&new).with_context(|| format!("cannot create {}", new.display()))?;
     written.write_all(bytes)?;
     written.sync_all()?;
     std::fs::rename(&new, file).with_context(|| format!("cannot replace {}", file.display()))?;
@@ -211,7 +241,7 @@ async fn apply(path: &Path, command: Apply, world: &World, output: &Output) -> R
     let service = open.ceremonies(world);
     let mut shown = json!({
         "origin": order.origin, "previous_origin": order.previous_origin, "retained": order.size,
-        "lost": order.lost, "tiles": settings.tiles, "applied": false, "already": false, "revoked": [],
+        "lost": order.lost, "tiles": settings.tiles, "applied": false, "already": false, "revoked": [], "unread": [],
     });
     if open.store.tree().await.map_err(from_store)?.origin == order.origin {
         if !service.has_begun(&bundle).await.map_err(failed)? {
@@ -241,9 +271,15 @@ async fn apply(path: &Path, command: Apply, world: &World, output: &Output) -> R
             "the log has begun its new origin in this moment: look again",
         ));
     };
-    let revoked = change.revoked().await;
-    shown["revoked"] = json!(revoked);
-    for kid in &revoked {
+    let revoked = change.revoked(&order).await;
+    shown["revoked"] = json!(revoked.kids);
+    shown["unread"] = json!(revoked.unread);
+    for (first, last) in &revoked.unread {
+        output.remark(format!(
+            "Lost leaves {first} to {last} could not be read (--from names the old place): a revocation may be among them."
+        ));
+    }
+    for kid in &revoked.kids {
         output.remark(format!(
             "A lost leaf revokes the key {kid}: revoke it again, by `chancery ring revoke`."
         ));
@@ -270,7 +306,10 @@ async fn apply(path: &Path, command: Apply, world: &World, output: &Output) -> R
     output.result(&shown, || {
         format!("{}\nleaf {index} begins the new origin", retained(&order))
     });
-    output.remark("Start the replicas, run `chancery log check`, and back up the database now.");
+    output.remark(
+        "Revoke again what is named above and what you know of, back up the database, then start the replicas and run \
+         `chancery log check`.",
+    );
     Ok(())
 }
 

@@ -32,6 +32,13 @@ impl CeremonyService {
         }
         let ceremony = bundle.record().ceremony();
         let request = Request::decode(&ceremony.request)?;
+        // Carried out twice on two restored databases it would make two logs of one name.
+        if self.env.now() > request.execute_by {
+            return Err(Error::Unfit(format!(
+                "the ceremony was to be carried out by {}: hold another one",
+                request.execute_by
+            )));
+        }
         let history = self.history(&request, &bundle.id()).await?;
         let executed_at = verified.statement().executed_at;
         let tally = trust::tally(&trusted, &ceremony, &history, executed_at);

@@ -35,6 +35,13 @@ pub(super) fn read(index: u64, body: &[u8]) -> Result<(LostLeaf, Option<String>)
             let effect = effect(&act);
             let by_hand = (effect.is_none() && has_rows(&act)).then(|| {
                 let of = act.reference.as_deref().unwrap_or_default();
+                if let (true, Some(first), Some(last), Some(bound)) =
+                    (act.action == "clock-correction", act.first, act.last, act.bound)
+                {
+                    return format!(
+                        "leaf {index}: verdicts follow the correction when it is held again: `chancery ceremony new clock-correction --first {first} --last {last} --bound {bound}`"
+                    );
+                }
                 format!("leaf {index}: {} {} {of}", act.kind, act.action)
             });
             Ok((lost(leaf, effect), by_hand))

@@ -20,7 +20,7 @@ use crate::signer::CheckpointSigner as _;
 use crate::storage::Storage;
 use crate::tiles::Tiles;
 use crate::tree_store::INTEGRATOR;
-use crate::{Event, Log};
+use crate::{Event, Log, RecoverError, Recovery};
 use base::Env;
 use store::testing::world::NOW;
 use store::{BeginOrigin, CeremonyRow, CeremonyState, Change, LineRow};
@@ -170,11 +170,12 @@ async fn begin(
 
 #[tokio::test]
 async fn case_l2_what_is_left_goes_on_at_another_place_and_an_interrupted_copy_is_repeated() {
-    let (world, published) = lost().await;
+    let (mut world, published) = lost().await;
     let custodians = Custodians::new("test");
     let order = draft(&world, true, NEW, &published, &custodians)
         .await
         .unwrap();
+    let before = world.backup().await;
     let known = world.store.log_size().await.unwrap().unsigned_abs();
     assert_eq!(order.size, known);
     let lost = order.lost.unwrap();
@@ -222,11 +223,11 @@ async fn case_l2_what_is_left_goes_on_at_another_place_and_an_interrupted_copy_i
     assert_eq!(last.origin(), NEW);
     let size = world.store.log_size().await.unwrap();
     assert_eq!(last.size, size);
-    let tiles = Tiles::new(new);
+    let tiles = Tiles::new(new.clone());
     let now = size.unsigned_abs();
     assert_eq!(tiles.root_at(now, now).await.unwrap(), last.root);
-    let before = tiles.root_at(order.size, now).await.unwrap();
-    assert_eq!(before, order.root, "it begins with what was left");
+    let root = tiles.root_at(order.size, now).await.unwrap();
+    assert_eq!(root, order.root, "it begins with what was left");
     let acts = ActIndex::of_log(&world.store, custodians.pin())
         .await
         .unwrap();
@@ -250,6 +251,18 @@ async fn case_l2_what_is_left_goes_on_at_another_place_and_an_interrupted_copy_i
     keys.draft("third", &again, custodians.pin(), |_, _| {})
         .await
         .unwrap();
+
+    // The database of before it once more: what follows would be a second log of that name.
+    world.restore(&before).await;
+    let twice = change(&world, false).expect_empty(&new, &order).await;
+    assert!(matches!(twice, Err(Error::BegunBefore(_))), "{twice:?}");
+    let key = VerifierKey::for_log(NEW, &world.key.public()).unwrap();
+    let recovery = Recovery::new(new, world.store.clone(), vec![(world.log_kid(), key)]);
+    let across = recovery.plan(&[], &[]).await.map(|_| ());
+    assert!(
+        matches!(across, Err(RecoverError::AcrossOrigin { .. })),
+        "{across:?}"
+    );
 }
 
 #[tokio::test]
