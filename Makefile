@@ -5,7 +5,7 @@ CARGO ?= cargo
 ONLY  ?=
 SOAK  ?= 60
 
-.PHONY: all check test demo run bench setup clean
+.PHONY: all check test demo run bench soak setup clean
 
 all: check test
 
@@ -41,6 +41,11 @@ run:
 bench:
 	@.ci/setup build token bench
 	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY)) --soak $(SOAK)
+
+## an hour at full rate: memory, descriptors and latency over time; SOAK=7200 sets the seconds; report as by bench
+soak:
+	@.ci/setup build token
+	$(CARGO) bench --locked --bench reach -- --only soak-rss-growth-mb-per-h --soak $(if $(filter 60,$(SOAK)),3600,$(SOAK))
 
 ## install the dependencies of all targets
 setup:

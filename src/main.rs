@@ -91,7 +91,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let mut shutdown = Box::pin(shutdown_signal());
     let starting = web::Starting::bind(&config.http, metrics.clone()).map_err(cannot_serve)?;
     let (store, keys) = tokio::select! {
-        opened = start::open(&database, &settings, &starting) => opened?,
+        opened = start::open(&config.store, &database, &settings, &starting) => opened?,
         _ = &mut shutdown => return Ok(()),
     };
     cli::compare_clocks(&store, &config, &env);
@@ -117,7 +117,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     .context("cannot open the log")
     .map_err(Failure::unavailable)?;
     keys.withhold(proofs.published().revoked).await;
-    let (holder, kept) = (instance.clone(), config.log.kept.clone());
+    let (holder, last) = (instance.clone(), runner.at_the_end());
     let (group, committer) = Group::new(store.clone(), runner.watch());
     let signing = Signing::new(
         keys.clone(),
@@ -189,7 +189,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
     let served = web::serve(services, settings, shutdown, hangup).await;
     // What follows the database holds a connection until it has really ended.
     tasks.stop().await;
-    log::kept::save_at_the_end(&store, &kept, &holder).await;
+    last.save().await;
     // Whoever comes next integrates at once; without it, when our lease has run out.
     let returned = store.return_lease(log::INTEGRATOR, &holder);
     if !matches!(tokio::time::timeout(CLOSING, returned).await, Ok(Ok(_))) {

@@ -21,6 +21,7 @@ const LONGEST_PAUSE: Duration = Duration::from_secs(5);
 /// The database with the schema of this program, and the keys in it. Waits for what can pass by itself or by what
 /// somebody does elsewhere; ends with what cannot.
 pub async fn open(
+    how: &store::Settings,
     database: &Database,
     settings: &keys::Settings,
     starting: &web::Starting,
@@ -28,7 +29,7 @@ pub async fn open(
     let mut trouble = Trouble::default();
     let mut pause = FIRST_PAUSE;
     loop {
-        let error = match attempt(database, settings).await {
+        let error = match attempt(how, database, settings).await {
             Ok(opened) => {
                 if trouble.is_over() {
                     tracing::info!("the database is available; starting");
@@ -53,10 +54,11 @@ pub async fn open(
 }
 
 async fn attempt(
+    how: &store::Settings,
     database: &Database,
     settings: &keys::Settings,
 ) -> Result<(Store, Arc<Keys>), keys::Error> {
-    let store = Store::connect(database).await?;
+    let store = how.apply(Store::connect(database).await?);
     let opened = async {
         store.schema().await?.check()?;
         Keys::load(store.clone(), settings.clone()).await

@@ -40,16 +40,38 @@ pub fn answer(bytes: &[u8]) -> Result<Option<(u16, Range<usize>)>> {
         .and_then(|code| code.parse().ok())
         .context("no status")?;
     let mut length = 0;
+    let mut chunked = false;
     for line in lines {
         let (name, value) = line.split_once(':').unwrap_or((line, ""));
         if name.eq_ignore_ascii_case("content-length") {
             length = value.trim().parse()?;
         } else if name.eq_ignore_ascii_case("transfer-encoding") {
-            bail!("an answer in chunks: this client wants its length");
+            chunked = true;
         }
+    }
+    if chunked {
+        let end = chunks(bytes, end + 4)?;
+        return Ok(end.map(|body| (status, body)));
     }
     let body = end + 4..end + 4 + length;
     Ok((bytes.len() >= body.end).then_some((status, body)))
+}
+
+/// A body in chunks (RFC 9112, section 7.1), with the lines that frame them, once it is complete.
+fn chunks(bytes: &[u8], start: usize) -> Result<Option<Range<usize>>> {
+    let mut at = start;
+    loop {
+        let rest = &bytes[at.min(bytes.len())..];
+        let Some(line) = rest.windows(2).position(|two| two == b"\r\n") else {
+            return Ok(None);
+        };
+        let size = std::str::from_utf8(&rest[..line]).context("the size of a chunk")?;
+        let size = usize::from_str_radix(size.trim(), 16).context("the size of a chunk")?;
+        at += line + 2 + size + 2;
+        if size == 0 {
+            return Ok((bytes.len() >= at).then_some(start..at));
+        }
+    }
 }
 
 /// One connection, one request at a time.

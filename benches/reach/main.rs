@@ -8,6 +8,7 @@ mod installation;
 mod load;
 mod machine;
 mod nginx;
+mod openbao;
 mod outside;
 mod plot;
 mod process;

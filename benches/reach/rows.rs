@@ -8,6 +8,7 @@ mod log_million;
 mod log_proof;
 mod log_ratio;
 mod noisy;
+mod openbao;
 mod recovery;
 mod rotation;
 mod sign;
@@ -64,6 +65,15 @@ pub const ROWS: &[Row] = &[
     Row {
         ids: &["noisy-neighbour"],
         measure: noisy::measure,
+    },
+    Row {
+        ids: &[
+            "openbao-es256-c64-cpu",
+            "openbao-es256-c8-cpu",
+            "openbao-es256-c1-cpu",
+            "openbao-es256-batch-cpu",
+        ],
+        measure: openbao::measure,
     },
     Row {
         ids: &["rotation-failed", "rotation-rejected", "rotation-p99-ratio"],

@@ -1,6 +1,8 @@
 //! Ceremonies from proposal to transcript.
 
+mod bundle;
 mod list;
+mod show;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,7 +16,7 @@ use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
 use base::settings::duration;
 use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput, SigningPayload};
-use verify::output::{Code, Failure, Output, table};
+use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
 pub enum Command {
@@ -66,6 +68,9 @@ pub enum Command {
     },
     /// Write the transcript of a closed ceremony.
     Transcript(Export),
+    /// A ceremony that is held on a file, because the log is halted: a new origin.
+    #[command(subcommand)]
+    Bundle(bundle::Command),
     /// Verify a transcript offline, against the pinned digest of the genesis alone.
     Verify(verify::Transcript),
 }
@@ -76,6 +81,9 @@ pub enum New {
     Generate(Generate),
     /// Say of leaves that a wrong clock wrote that they are not younger than an instant. `log clock` shows them.
     ClockCorrection(Correction),
+    /// Go on under another origin, after published leaves were lost for good.
+    #[command(name = "new-origin")]
+    Origin(bundle::New),
 }
 
 /// Members of every proposal.
@@ -144,7 +152,7 @@ pub struct Correction {
 
 #[derive(Debug, Args)]
 pub struct Export {
-    /// The id of the ceremony, as `ceremony list` shows it.
+    /// The id of the ceremony, as `ceremony list` shows it; or the file of a ceremony that is held on one.
     ceremony: String,
     /// Never overwritten.
     #[arg(long)]
@@ -204,10 +212,22 @@ pub async fn run(
         Command::Verify(transcript) => verify::transcript::run(&transcript, output),
         Command::Review { ceremony } if Path::new(&ceremony).is_file() => {
             match ceremony::open_file(&read(Path::new(&ceremony))?).map_err(failed)? {
-                ceremony::File::Request(request) => review(&request, None, output),
-                ceremony::File::Statement(statement) => review_statement(&statement, output),
+                ceremony::File::Request(request) => show::review(&request, None, output),
+                ceremony::File::Statement(statement) => show::review_statement(&statement, output),
             }
         }
+        Command::Request(export) if Path::new(&export.ceremony).is_file() => {
+            let bundle = bundle::load(Path::new(&export.ceremony))?;
+            let payload = bundle.approval_payload().map_err(failed)?;
+            exported(&payload, &export.out, output)
+        }
+        Command::Acceptance(export) if Path::new(&export.ceremony).is_file() => {
+            let bundle = bundle::load(Path::new(&export.ceremony))?;
+            let payload = bundle.acceptance_payload().map_err(failed)?;
+            exported(&payload, &export.out, output)
+        }
+        Command::Bundle(command) => bundle::run(path, command, world, output).await,
+        Command::New(New::Origin(new)) => bundle::propose(path, new, world, output).await,
         command => with_service(path, command, world, output).await,
     }
 }
@@ -235,7 +255,7 @@ async fn with_service(
         }
         Command::Review { ceremony } => {
             let (request, before) = service.request(&ceremony).await.map_err(failed)?;
-            review(&request, before.as_deref(), output)
+            show::review(&request, before.as_deref(), output)
         }
         Command::Request(export) => {
             let payload = service
@@ -341,7 +361,10 @@ async fn with_service(
             });
             Ok(())
         }
-        Command::Genesis(_) | Command::Verify(_) => Ok(()),
+        Command::Genesis(_)
+        | Command::Verify(_)
+        | Command::Bundle(_)
+        | Command::New(New::Origin(_)) => Ok(()),
     }
 }
 
@@ -373,31 +396,14 @@ pub async fn propose(
     draft: Draft,
     output: &Output,
 ) -> Result<(), Failure> {
+    let (key, out) = (input.key.clone(), input.out.clone());
     let service = open.ceremonies(world);
-    let now = world.env.now();
-    let kids = match &draft {
-        Draft::Destroy { kid } | Draft::Revoke { kid, .. } => vec![kid.clone()],
-        _ => Vec::new(),
-    };
-    let snapshot = open.snapshot_with(kids).await?;
-    let proposal = ProposalInput {
-        ring,
-        proposer: input.proposer,
-        reason: input.reason,
-        ticket: input.ticket,
-        approve_by: now + input.approve_within,
-        execute_by: now + input.execute_within,
-        draft,
-    };
-    let request = service
-        .draft_request(proposal, &snapshot)
-        .await
-        .map_err(failed)?;
+    let request = drafted(open, world, ring, input, draft).await?;
     let payload = CeremonyService::proposal_payload(&request).map_err(failed)?;
-    if let Some(out) = &input.out {
+    if let Some(out) = &out {
         write(out, &payload.bytes)?;
     }
-    match (&input.key, &input.out) {
+    match (&key, &out) {
         (Some(key), _) => {
             let signature = ssh::sign(key, &payload.namespace, &payload.bytes)?;
             file_request(&service, &request, &signature, output).await
@@ -415,6 +421,35 @@ pub async fn propose(
         }
         (None, None) => Err(Failure::usage("--key or --out is required")),
     }
+}
+
+/// The request with everything resolved.
+async fn drafted(
+    open: &CliContext,
+    world: &World,
+    ring: Option<Name>,
+    input: ProposalArgs,
+    draft: Draft,
+) -> Result<Request, Failure> {
+    let service = open.ceremonies(world);
+    let now = world.env.now();
+    // However old the key is that is named.
+    let kids = match &draft {
+        Draft::Destroy { kid } | Draft::Revoke { kid, .. } => vec![kid.clone()],
+        Draft::Generate { .. } | Draft::CorrectClock(_) | Draft::NewOrigin(_) => Vec::new(),
+    };
+    let snapshot = open.snapshot_with(kids).await?;
+    let proposal = ProposalInput {
+        ring,
+        proposer: input.proposer,
+        reason: input.reason,
+        ticket: input.ticket,
+        approve_by: now + input.approve_within,
+        execute_by: now + input.execute_within,
+        draft,
+    };
+    let request = service.draft_request(proposal, &snapshot).await;
+    request.map_err(failed)
 }
 
 async fn file_request(
@@ -454,29 +489,6 @@ async fn object(
     };
     let report = report.map_err(failed)?;
     output.result(&report, || report.to_string());
-    Ok(())
-}
-
-fn review(request: &[u8], before: Option<&[u8]>, output: &Output) -> Result<(), Failure> {
-    let failed = |e: trust::JsonError| Failure::new(Code::Refused, e);
-    let before = before
-        .map(trust::Request::decode)
-        .transpose()
-        .map_err(failed)?;
-    let review = trust::review::review(request, before.as_ref()).map_err(failed)?;
-    let shown = json!({
-        "lines": review.lines, "changes": review.changes,
-        "digest": review.digest, "words": review.words,
-    });
-    output.result(&shown, || review.render());
-    Ok(())
-}
-
-fn review_statement(statement: &[u8], output: &Output) -> Result<(), Failure> {
-    let failed = |e: trust::JsonError| Failure::new(Code::Refused, e);
-    let review = trust::review::review_statement(statement).map_err(failed)?;
-    let shown = json!({"lines": review.lines, "digest": review.digest, "words": review.words});
-    output.result(&shown, || review.render());
     Ok(())
 }
 

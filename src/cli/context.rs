@@ -104,11 +104,16 @@ impl CliContext {
 
     /// Every key that the log ever had.
     pub async fn verifier_keys(&self) -> Result<Vec<(Kid, VerifierKey)>, Failure> {
-        let snapshot = self.snapshot().await?;
         let origin = self.config.log.origin(&self.config.service.issuer);
+        self.verifier_keys_of(&origin).await
+    }
+
+    /// The same, of another origin of the log.
+    pub async fn verifier_keys_of(&self, origin: &str) -> Result<Vec<(Kid, VerifierKey)>, Failure> {
+        let snapshot = self.snapshot().await?;
         let ring = snapshot.rings.get(trust::LOG_RING);
         let keys = ring.into_iter().flat_map(|ring| &ring.keys);
-        keys.map(|key| Ok((key.kid.clone(), VerifierKey::for_log(&origin, &key.public)?)))
+        keys.map(|key| Ok((key.kid.clone(), VerifierKey::for_log(origin, &key.public)?)))
             .collect::<Result<_, trust::tlog::note::KeyError>>()
             .context("the log's keys")
             .map_err(Failure::from)
@@ -145,10 +150,11 @@ pub async fn connect(config: &Config, world: &World) -> Result<Store, Failure> {
         .store
         .database(|name| variable(world, name))
         .map_err(|problem| Failure::new(Code::Usage, anyhow::anyhow!(problem)))?;
-    Store::connect(&database)
+    let store = Store::connect(&database)
         .await
         .context("cannot open the database")
-        .map_err(Failure::unavailable)
+        .map_err(Failure::unavailable)?;
+    Ok(config.store.apply(store))
 }
 
 /// Whoever writes compares the clocks.

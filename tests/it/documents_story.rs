@@ -315,6 +315,10 @@ impl Reader {
         self.runs(&section.next("chancery ceremony execute"), &[("ID", &id)]);
         section.next("chancery ring archive");
         section.next("chancery ceremony new clock-correction");
+        // Held in docs/RECOVERY.md.
+        for word in ["new new-origin", "request", "acceptance", "bundle"] {
+            section.next(&format!("chancery ceremony {word}"));
+        }
         section.end();
     }
 
@@ -359,6 +363,10 @@ impl Reader {
         let lose = self.tries(&section.next("chancery log recover"), &[]);
         assert!(!lose.stderr.contains("Usage:"), "{lose:?}");
         section.next("chancery log check");
+        // The database has this key: its word is not needed, and does no harm.
+        let keys = self.runs(&section.next("chancery log vkey"), &[]);
+        let key = keys.lines().next().unwrap_or_default();
+        self.runs(&section.next("chancery log recover"), &[("VKEY", key)]);
         section.end();
 
         let mut section = Section::of("docs/RECOVERY.md", "A clock was wrong");
@@ -367,6 +375,74 @@ impl Reader {
         let said = self.tries(&correct, &[("KEY", "ada")]);
         assert!(said.stderr.contains("no leaf lies ahead"), "{said:?}");
         section.next("chancery log check");
+        section.end();
+        self.begins_a_new_origin(serve);
+    }
+
+    /// The database of yesterday once more, and no bundles.
+    fn begins_a_new_origin(&self, serve: &str) {
+        for file in ["chancery.db-wal", "chancery.db-shm"] {
+            self.takes_away(file);
+        }
+        fs::copy(self.file("yesterday"), self.file("chancery.db")).expect("restored");
+        fs::remove_dir_all(self.file("log/tile/entries")).expect("the bundles");
+        let mut section = Section::of("docs/RECOVERY.md", "Leaves are lost for good");
+        let recover = section.next("chancery log recover");
+        let said = self.tries(&format!("{recover} --without-kept --apply"), &[]);
+        assert_eq!(said.code, Some(4), "{said:?}");
+        let propose = section.next("chancery ceremony new new-origin");
+        self.runs(&propose, &[("KEY", "ada")]);
+        section.next("chancery ceremony bundle add origin.bundle proposal.sig");
+        self.takes_away("request");
+        let printed = self.runs(&section.next("chancery ceremony request"), &[]);
+        let seen = self.runs(&section.next("chancery ceremony review request"), &[]);
+        assert!(seen.contains("previous_checkpoint"), "{seen}");
+        let sign = section.next("ssh-keygen -Y sign");
+        let add = section.next("chancery ceremony bundle add origin.bundle request.sig");
+        let namespace = Self::namespace(&printed);
+        for who in ["berta", "carl"] {
+            self.takes_away("request.sig");
+            self.runs(&sign, &[("NAMESPACE", &namespace), ("KEY", who)]);
+            self.runs(&add, &[]);
+        }
+        let show = section.next("chancery ceremony bundle show");
+        assert!(self.runs(&show, &[]).contains("not signed   berta, carl"));
+        self.takes_away("result");
+        let printed = self.runs(&section.next("chancery ceremony acceptance"), &[]);
+        self.runs(&section.next("chancery ceremony review result"), &[]);
+        let namespace = Self::namespace(&printed);
+        let add = section.next("chancery ceremony bundle add origin.bundle result.sig");
+        for who in ["berta", "carl"] {
+            self.takes_away("result.sig");
+            let result = [
+                ("NAMESPACE", namespace.as_str()),
+                ("KEY", who),
+                ("request", "result"),
+            ];
+            self.runs(&sign, &result);
+            self.runs(&add, &[]);
+        }
+        self.edits(
+            "# origin = \"keys.example.org/log\"",
+            "origin = \"keys.example.org/log-2\"",
+        );
+        self.edits("/log\"\n", "/log-2\"\n");
+        self.runs(&section.next("chancery ceremony bundle apply"), &[]);
+        let apply = section.next("chancery ceremony bundle apply");
+        assert!(apply.ends_with(" --apply"), "{apply}");
+        // Until the lease of the replica that was killed has run out.
+        self.runs_when_due(&apply, &[]);
+        section.next("chancery log recover");
+        let service = self.serves(serve);
+        let published = || {
+            let answer = send(&self.api, "GET", "/log/checkpoint", &[], b"");
+            answer.is_ok_and(|answer| answer.body.starts_with(b"keys.example.org/log-2\n"))
+        };
+        until("it is published", published);
+        let vkey = self.runs(&section.next("chancery log vkey"), &[]);
+        assert!(vkey.starts_with("keys.example.org/log-2+"), "{vkey}");
+        self.runs(&section.next("chancery log check"), &[]);
+        drop(service);
         section.end();
     }
 }

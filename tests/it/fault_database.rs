@@ -1,8 +1,7 @@
 //! The database is locked, gone, back, or full: a clear answer with a stable code, no signature without its row, and
 //! keys and verification stay up as far as they need no database.
 
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -13,6 +12,7 @@ use crate::support::http::send;
 use crate::support::installation::{Installation, Service, directory, member, text};
 use crate::support::load::{Load, all_in_trail, signed, tally, unexpected};
 use crate::support::process::{run, until};
+use crate::support::small_disk::SmallDisk;
 use testkit::postgres::Server;
 
 const RING: &str = "integrity";
@@ -276,54 +276,10 @@ fn case_a6_a_service_waits_for_a_migration_and_not_for_an_older_program() {
     }
 }
 
-/// A file system so small that a database fills it; where nothing may be mounted, a limit on the size of files.
-struct Small {
-    at: PathBuf,
-    mounted: bool,
-}
-
-impl Small {
-    fn new(at: &Path) -> Self {
-        std::fs::create_dir(at).expect("a directory");
-        let mut mount = Command::new("mount");
-        mount
-            .args(["-t", "tmpfs", "-o", "size=1500k", "tmpfs"])
-            .arg(at)
-            .stderr(Stdio::null());
-        let mounted = run(&mut mount, b"").code == Some(0);
-        Self {
-            at: at.to_owned(),
-            mounted,
-        }
-    }
-
-    /// `serve` with that limit: a write beyond it fails, as on a full disk.
-    fn limit(&self, serve: &mut Command) -> Command {
-        let mut sh = Command::new("sh");
-        let limit = if self.mounted { "unlimited" } else { "1500" };
-        sh.args([
-            "-c",
-            "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"",
-            "sh",
-            limit,
-        ]);
-        sh.arg(serve.get_program()).args(serve.get_args());
-        sh
-    }
-}
-
-impl Drop for Small {
-    fn drop(&mut self) {
-        if self.mounted {
-            let _ = run(Command::new("umount").arg("-l").arg(&self.at), b"");
-        }
-    }
-}
-
 #[test]
 fn a_full_disk_lets_no_signature_out() {
     let place = directory();
-    let small = Small::new(&place.path().join("small"));
+    let small = SmallDisk::new(&place.path().join("small"));
     let file = small.at.join("chancery.db");
     let url = format!("sqlite:{}", file.display());
     let installation = Installation::on(directory(), &url);

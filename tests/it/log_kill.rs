@@ -18,7 +18,7 @@ use crate::support::database::Database;
 use crate::support::http::send;
 use crate::support::installation::{Installation, Service, base64url, directory};
 use crate::support::load::sig_hash;
-use crate::support::process::until;
+use crate::support::process::{signal, until};
 use testkit::postgres::Server;
 
 /// What a caller was given and will hold against us.
@@ -272,4 +272,41 @@ fn of_two_replicas_on_postgresql_the_one_that_integrates_dies() {
     }
     let given = load.stop();
     holds(&installation, &two, &url, &log_kid, &given);
+}
+
+#[test]
+fn case_a8_a_replica_that_stood_still_beyond_its_lease_forks_and_loses_nothing() {
+    let place = directory();
+    let server = Server::start().expect("PostgreSQL");
+    let url = server.create_database("chancery_it").expect("a database");
+    let installation = Installation::on(place, &url);
+    installation.open_ring("atp");
+    let log_kid = installation.open_log();
+    let token = installation.grant("integrity-service", "signer:atp");
+    let fast = [("CHANCERY_LOG__INTERVAL", "50ms")];
+    let (one, two) = (installation.serve_with(&fast), installation.replica(&fast));
+    let keys = [log_key(&installation, &two, &log_kid)];
+    let load = Load::start(&[one.api.clone(), two.api.clone()], &token);
+    // From the second round on it is the one that integrates that stands still: the other has just done so alone.
+    for (still, other) in [(&one, &two), (&two, &one), (&one, &two), (&two, &one)] {
+        load.goes_on(60);
+        signal("STOP", still.child.id());
+        let last = load.goes_on(60);
+        covered(other, &keys, last);
+        note_checkpoint(other, &load.given);
+        // It goes on in the middle of its round, with a lease and a tree of before.
+        signal("CONT", still.child.id());
+        let last = load.goes_on(60);
+        covered(still, &keys, last);
+        note_checkpoint(still, &load.given);
+    }
+    load.until_receipts(1);
+    for service in [&one, &two] {
+        let ready = send(&service.operations, "GET", "/health/ready", &[], b"");
+        let ready = ready.expect("it answers").json();
+        assert_eq!(ready["parts"]["log"]["refused"], Value::Null, "{ready}");
+    }
+    let given = load.stop();
+    holds(&installation, &two, &url, &log_kid, &given);
+    holds(&installation, &one, &url, &log_kid, &given);
 }

@@ -39,6 +39,14 @@ fn only_publishes(installation: &Installation, token: &str) -> String {
     let refused = service.post("/v1/rings/atp/sign", Some(token), &body);
     // The ring's primary may be among the keys that are withheld.
     assert!([409, 503].contains(&refused.status), "{}", refused.status);
+    // A refusal is recorded at once where the caller is known; here it would take the index of a published leaf.
+    let size = || {
+        let mut database = Database::open(&installation.sqlite_url());
+        database.one("SELECT CAST(size AS TEXT) FROM log_head")
+    };
+    let leaves = size();
+    let another = service.post("/v1/rings/another/sign", Some(token), &body);
+    assert_ne!(another.status, 200);
     let claim = json!({"jws": "e30.e30.AA"});
     let unknown = service.post("/v1/verify", None, &claim);
     unknown.problem(503, "log_unavailable");
@@ -52,6 +60,7 @@ fn only_publishes(installation: &Installation, token: &str) -> String {
     assert_eq!(health("/health/ready/signing").status, 503);
     assert_eq!(service.get("/log/checkpoint").body, before.body);
     stop(service);
+    assert_eq!(size(), leaves, "nothing was written");
     keys
 }
 
@@ -156,6 +165,79 @@ fn case_l2_publication_stays_up_on_yesterdays_backup() {
         signed(&service, &past.token);
     }
     assert_eq!(alarms(&installation, &service), ["forked"]);
+}
+
+#[test]
+fn case_l1_a_replica_that_stops_leaves_what_is_not_published() {
+    let past = Past::sqlite();
+    let installation = past.copy(None);
+    let kept = || {
+        let files = fs::read_dir(installation.file("kept"))
+            .into_iter()
+            .flatten();
+        let files = files.flatten().map(|file| fs::read_to_string(file.path()));
+        files.collect::<Result<Vec<_>, _>>().expect("read")
+    };
+    let service = installation.replica(&[]);
+    assert!(past.receipt_fits(&service));
+    stop(service);
+    assert_eq!(kept(), [""; 0], "all is published");
+    let service = installation.replica(&[("CHANCERY_LOG__INTERVAL", "1h")]);
+    let ready = || {
+        send(
+            &service.operations,
+            "GET",
+            "/health/ready/signing",
+            &[],
+            b"",
+        )
+    };
+    until("it signs", || {
+        ready().is_ok_and(|ready| ready.status == 200)
+    });
+    // The round of the start may have it yet; the next is in an hour.
+    until("a leaf waits", || {
+        let body = json!({"format": "jws", "payload": base64url(b"record")});
+        service.sign(RING, &past.token, &body);
+        service.metric("chancery_log_kept_leaves") > Some(1.0)
+    });
+    let body = json!({"format": "jws", "payload": base64url(b"record")});
+    let last = service.sign(RING, &past.token, &body);
+    stop(service);
+    let [file] = kept().try_into().expect("one file");
+    let begins = format!("\n{} ", last["log_index"]);
+    assert!(
+        file.contains(&begins) && file.contains("\n# end "),
+        "{file}"
+    );
+    // Set back by a few seconds that nobody has published: the file knows of them.
+    let (database, backup) = (
+        installation.file("chancery.db"),
+        installation.file("backup"),
+    );
+    fs::copy(&database, &backup).expect("a backup");
+    let mut rows = Database::open(&installation.sqlite_url());
+    rows.disarm(&["log_leaf", "log_head"]);
+    rows.run(
+        "DELETE FROM log_leaf WHERE idx = (SELECT size - 1 FROM log_head);
+         UPDATE log_head SET size = size - 1",
+    );
+    drop(rows);
+    let service = installation.replica(&[]);
+    let ready = send(&service.operations, "GET", "/health/ready", &[], b"").expect("it answers");
+    let why = member(&ready.json().expect("JSON")["parts"]["log"], "refused");
+    let words = "was answered and is not in the database";
+    assert!(why.contains(words), "{why}");
+    stop(service);
+    restore(&backup, &database);
+    let service = installation.replica(&[]);
+    assert!(past.receipt_fits(&service));
+    until("all is published", || {
+        service.metric("chancery_log_waiting_leaves") == Some(0.0)
+    });
+    stop(service);
+    stop(installation.replica(&[]));
+    assert_eq!(kept(), [""; 0], "what is published needs no file");
 }
 
 fn restore(backup: &Path, database: &Path) {

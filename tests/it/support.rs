@@ -13,6 +13,7 @@ pub mod load;
 pub mod past;
 pub mod process;
 pub mod rust_source;
+pub mod small_disk;
 pub mod template;
 pub mod verifier;
 pub mod witness;

@@ -4,15 +4,19 @@
 //! and the pinned genesis, whenever something is about to be done. Rows only say how far we are.
 
 mod accept;
+mod bundle;
 mod error;
 mod execute;
+mod new_origin;
 mod propose;
 mod reconcile;
 mod report;
 mod service;
 mod vote;
 
+pub use bundle::{Bundle, BundleReport};
 pub use error::{Error, Kind};
+pub use new_origin::PermittedOrigin;
 pub use propose::{Draft, ProposalInput};
 pub use reconcile::{Alone, Finding};
 pub use report::{Report, kids};

@@ -9,6 +9,7 @@ mod believe;
 mod cpu;
 mod error;
 mod find;
+mod follow;
 mod load;
 mod past;
 mod publish;

@@ -120,7 +120,6 @@ pub async fn apply(
     };
     let when = AfterLatest {
         earliest: now.max(plan.not_before).millis(),
-        now: now.millis(),
         strictly: false,
     };
     log.commit_at(&when, &|at| (change(at), event(at))).await

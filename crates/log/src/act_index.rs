@@ -41,6 +41,8 @@ pub struct ActIndex {
     log_acts: Vec<VerifiedLogAct>,
     /// Whose ceremonies hold, each for itself.
     verified: Vec<VerifiedLogAct>,
+    /// So many of them are on the line of origins, or were refused.
+    judged: usize,
     times: Arc<CorrectedTimes>,
 }
 
@@ -88,28 +90,26 @@ pub struct VerifiedLogAct {
     reach: Option<Time>,
 }
 
-/// The times of the log's leaves as corrected, read from the whole log.
-pub async fn times(store: &Store, pin: &Pin) -> Result<Arc<CorrectedTimes>, store::Error> {
-    Ok(times_and_acts(store, pin).await?.0)
-}
-
-/// The same, and where the acts are that they rest on.
-pub async fn times_and_acts(
-    store: &Store,
-    pin: &Pin,
-) -> Result<(Arc<CorrectedTimes>, Vec<i64>), store::Error> {
-    let mut acts = ActIndex::default();
-    acts.catch_up(store, pin).await?;
-    let places = acts.log_acts().iter().map(|act| act.index).collect();
-    Ok((acts.times(), places))
+/// An origin that the log had before, and how many of its leaves were retained.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EndedOrigin {
+    pub origin: String,
+    pub size: i64,
 }
 
 impl ActIndex {
+    /// Read from the whole log.
+    pub async fn of_log(store: &Store, pin: &Pin) -> Result<Self, store::Error> {
+        let mut acts = Self::default();
+        acts.catch_up(store, pin).await?;
+        Ok(acts)
+    }
+
     /// Reads what was added since.
     pub async fn catch_up(&mut self, store: &Store, pin: &Pin) -> Result<(), store::Error> {
-        let before = self.verified.len();
         self.read(store, pin).await?;
-        if self.verified.len() > before {
+        // Not by what this reading added: one that failed may have added more before.
+        if self.verified.len() > self.judged {
             self.judge(&store.tree().await?.origin);
         }
         Ok(())
@@ -189,6 +189,7 @@ impl ActIndex {
     fn judge(&mut self, origin: &str) {
         let mut line = LogHistory::before(self.verified.iter().map(|act| &act.act), origin);
         let mut reach = Vec::new();
+        self.judged = self.verified.len();
         self.log_acts.clear();
         for act in &self.verified {
             let index = act.index;
@@ -206,6 +207,18 @@ impl ActIndex {
 
     pub fn times(&self) -> Arc<CorrectedTimes> {
         self.times.clone()
+    }
+
+    /// Oldest first.
+    pub fn ended_origins(&self) -> Vec<EndedOrigin> {
+        let ended = self.log_acts.iter().filter_map(|act| match &act.act {
+            LogAct::Began(order) => Some(EndedOrigin {
+                origin: order.previous_origin.clone(),
+                size: order.size.cast_signed(),
+            }),
+            LogAct::Corrected(_) => None,
+        });
+        ended.collect()
     }
 
     pub fn log_acts(&self) -> &[VerifiedLogAct] {

@@ -28,8 +28,8 @@ use self::files::fetch;
 use self::leaves::{Read, Trail};
 use self::page::{Leafed, Page, Span, pages};
 use self::state::{Mark, State};
-use self::tree::{Opened, Tree, compare_upper, is_pruned};
-use crate::act_index::times_and_acts;
+use self::tree::{Opened, OriginKeys, Tree, compare_upper, is_pruned};
+use crate::act_index::ActIndex;
 use crate::rows::unverified_chains;
 use crate::storage::{Error as StorageError, Storage};
 use store::{
@@ -145,22 +145,36 @@ impl Auditor {
         );
         let log_keys = keys::log_keys(&examined, &self.origin);
         let published = self.open_published(published, &tables, &log_keys, &mut findings);
-        let (times, log_acts) = times_and_acts(&self.store, &self.pin).await?;
+        let log_acts = ActIndex::of_log(&self.store, &self.pin).await?;
+        let ended = log_acts
+            .ended_origins()
+            .into_iter()
+            .map(|ended| OriginKeys {
+                keys: keys::log_keys(&examined, &ended.origin),
+                origin: ended.origin,
+                until: ended.size,
+            });
+        let present = OriginKeys {
+            origin: tables.tree.origin.clone(),
+            until: i64::MAX,
+            keys: log_keys,
+        };
+        let origins: Vec<OriginKeys> = ended.chain([present]).collect();
         let mut pass = Pass {
             auditor: self,
             tables: &tables,
-            tree: Tree::new(&tables.tree, &log_keys),
-            trail: Trail::corrected_by(times),
+            tree: Tree::new(&tables.tree, &origins),
+            trail: Trail::corrected_by(log_acts.times()),
             due: VecDeque::new(),
             mark: Mark {
-                log_acts,
+                log_acts: log_acts.log_acts().iter().map(|act| act.index).collect(),
                 ..Mark::default()
             },
             reached: None,
             saved: 0,
             published,
         };
-        let resumed_at = pass.resume(&log_keys, &mut findings).await?;
+        let resumed_at = pass.resume(&mut findings).await?;
         pass.run(&mut progress, &mut findings).await?;
         pass.save(&mut findings);
         let Pass {

@@ -6,6 +6,7 @@
 
 use std::collections::BTreeSet;
 
+use futures_util::stream::{self, StreamExt as _};
 use trust::Kid;
 use trust::leaf::{ActKind, Leaf};
 use trust::tlog::merkle::leaf_hash;
@@ -60,29 +61,73 @@ async fn bundle(tiles: &Tiles, index: u64, width: u64) -> Result<Vec<u8>, tiles:
     Err(tiles::Error::Missing(exact.path()))
 }
 
-/// Keys that the missing leaves revoke, bundle by bundle. What cannot be read is left out: nothing is signed or said about
-/// signatures meanwhile, and this only takes a stolen key out of the key set.
-pub async fn revoked(store: &Store, tiles: &Tiles) -> BTreeSet<Kid> {
-    let mut revoked = BTreeSet::new();
-    let Some((mut at, size)) = range(store, tiles).await else {
-        return revoked;
-    };
-    let width = u64::from(tile::WIDTH);
-    while at < size {
-        let to = size.min((at / width + 1) * width);
-        match published(tiles, at, to, size).await {
-            Ok(bodies) => revoked.extend(bodies.iter().filter_map(|body| revokes(body))),
-            Err(error) => {
-                let error = trust::error_chain(&error);
-                tracing::error!(leaf = at, error, "missing leaves cannot be read");
-            }
-        }
-        at = to;
-    }
-    revoked
+/// What missing leaves say of keys.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub struct Revoked {
+    pub kids: BTreeSet<Kid>,
+    /// Leaves that could not be read, first and last: revocations may be among them.
+    pub unread: Vec<(u64, u64)>,
 }
 
-/// What is published and not in the database; the note is not verified.
+/// Bundles that are read at once.
+const AT_ONCE: usize = 32;
+
+/// After so many bundles in a row that are not there, none is looked for: the size is that of a note which is not verified.
+const HOPELESS: u64 = 1_024;
+
+/// Keys that the leaves from `from` (an index) up to `size` revoke, bundle by bundle.
+pub async fn revoked(tiles: &Tiles, from: u64, size: u64) -> Revoked {
+    let width = u64::from(tile::WIDTH);
+    let mut found = Revoked::default();
+    let bundles = from / width..size.div_ceil(width);
+    let mut read = stream::iter(bundles)
+        .map(|index| async move {
+            let (first, to) = (from.max(index * width), size.min((index + 1) * width));
+            (first, to, published(tiles, first, to, size).await)
+        })
+        .buffered(AT_ONCE);
+    while let Some((first, to, bodies)) = read.next().await {
+        match bodies {
+            Ok(bodies) => found
+                .kids
+                .extend(bodies.iter().filter_map(|body| revokes(body))),
+            Err(error) => {
+                match found.unread.last_mut() {
+                    Some((_, last)) if *last + 1 == first => *last = to - 1,
+                    _ => {
+                        let error = trust::error_chain(&error);
+                        tracing::error!(leaf = first, error, "missing leaves cannot be read");
+                        found.unread.push((first, to - 1));
+                    }
+                }
+                if let Some((first, last)) = found.unread.last_mut()
+                    && *last - *first >= HOPELESS * width
+                {
+                    *last = size - 1;
+                    break;
+                }
+            }
+        }
+    }
+    for (first, last) in &found.unread {
+        tracing::error!(
+            first,
+            last,
+            "a revocation may be among missing leaves that cannot be read"
+        );
+    }
+    found
+}
+
+/// Those that are published and not in the database; the note is not verified. What cannot be read is left out: nothing
+/// is signed or said about signatures meanwhile, and this only takes a stolen key out of the key set.
+pub async fn revoked_since(store: &Store, tiles: &Tiles) -> BTreeSet<Kid> {
+    match range(store, tiles).await {
+        Some((from, size)) => revoked(tiles, from, size).await.kids,
+        None => BTreeSet::new(),
+    }
+}
+
 async fn range(store: &Store, tiles: &Tiles) -> Option<(u64, u64)> {
     let note = tiles.storage().checkpoint().await.ok()??;
     let note = Note::parse(&note.bytes).ok()?;
@@ -92,6 +137,11 @@ async fn range(store: &Store, tiles: &Tiles) -> Option<(u64, u64)> {
 }
 
 fn revokes(body: &[u8]) -> Option<Kid> {
+    // Nearly all are signatures; parsing each would take longer than reading it.
+    let word = b"revoke";
+    if !body.windows(word.len()).any(|part| part == word) {
+        return None;
+    }
     match Leaf::parse(body) {
         Ok(Leaf::Act(act)) if act.kind == ActKind::Key && act.action == "revoke" => {
             act.previous_kid

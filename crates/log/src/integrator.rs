@@ -8,6 +8,7 @@
 //! still can be mended, a log that forked cannot.
 
 mod error;
+mod rebuild;
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -117,6 +118,25 @@ impl<L: TreeStore> Integrator<L> {
         }
     }
 
+    /// One that knows nothing yet, of the same log.
+    pub fn another(&self) -> Self
+    where
+        L: Clone,
+    {
+        let settings = Settings {
+            origin: self.origin.clone(),
+            holder: self.holder.clone(),
+            remove_partial: self.partial.is_some(),
+        };
+        Self::new(
+            self.tree_store.clone(),
+            self.tiles.clone(),
+            self.signer.clone(),
+            self.env.clone(),
+            settings,
+        )
+    }
+
     /// Holds database, tiles and what is published against each other, without taking part.
     pub async fn inspect(&mut self) -> Result<(), Error> {
         self.resume().await.map(drop)
@@ -139,9 +159,7 @@ impl<L: TreeStore> Integrator<L> {
     }
 
     async fn round(&mut self) -> Result<Step, Error> {
-        let now = self.env.now().millis();
-        let until = now + LEASE.as_millis() as i64;
-        if !self.tree_store.lease(&self.holder, now, until).await? {
+        if !self.tree_store.lease(&self.holder, LEASE).await? {
             self.growing = None;
             return Ok(Step::Elsewhere);
         }
@@ -191,12 +209,9 @@ impl<L: TreeStore> Integrator<L> {
         }
         let builder = match self.edge(tree).await {
             Ok(builder) => builder,
-            // A tile that was lost is written again from the leaves, if they give the same root; not
-            // from leaves without bodies, which would give wrong tiles for ever.
-            Err(Error::Tiles(error))
-                if error.is_missing() && tree.pruned == 0 && !self.has_grown(tree).await? =>
-            {
-                self.rebuild(tree).await?
+            Err(Error::Tiles(error)) if error.is_missing() && !self.has_grown(tree).await? => {
+                let published = published.as_ref().map_or(0, |checkpoint| checkpoint.size);
+                self.rebuild(tree, published).await?
             }
             Err(error) => return Err(error),
         };
@@ -280,6 +295,14 @@ impl<L: TreeStore> Integrator<L> {
     fn read(&self, present: &Present) -> Result<Checkpoint, Error> {
         let not_ours = |error: &dyn std::fmt::Display| Error::NotOurs(error.to_string());
         let note = Note::parse(&present.bytes).map_err(|e| not_ours(&e))?;
+        if let Ok(other) = Checkpoint::parse(&note.text)
+            && other.origin != self.origin
+        {
+            return Err(Error::OtherPlace {
+                ours: self.origin.clone(),
+                there: other.origin,
+            });
+        }
         let keys = verifier_keys(&self.origin, self.signer.as_ref());
         checkpoint::open(&note, &keys).map_err(|e| not_ours(&e))
     }
@@ -294,34 +317,6 @@ impl<L: TreeStore> Integrator<L> {
             false => Err(Error::Forked {
                 size,
                 with: "the tiles",
-            }),
-        }
-    }
-
-    /// Every tile again, from the first leaf on. Slow, and right or refused.
-    async fn rebuild(&self, tree: &TreeRow) -> Result<Builder, Error> {
-        tracing::warn!(
-            size = tree.size,
-            "tiles are missing; rebuilding them from the leaves"
-        );
-        let mut growing = Growing {
-            tree: tree.clone(),
-            builder: Builder::new(),
-            bundle: Vec::new(),
-            published: 0,
-            cosignatures: String::new(),
-        };
-        let mut at = 0;
-        while at < tree.size {
-            let to = (at + STEP).min(tree.size);
-            self.write(&mut growing, at, to).await?;
-            at = to;
-        }
-        match growing.builder.root() == tree.root {
-            true => Ok(growing.builder),
-            false => Err(Error::Forked {
-                size: tree.size as u64,
-                with: "the leaves in the database",
             }),
         }
     }
@@ -515,6 +510,11 @@ impl<L: TreeStore> Integrator<L> {
                     with: "the published checkpoint",
                 });
             }
+        }
+        // A recovery took the log over for another database, under this process.
+        let word = self.tree_store.database().await?;
+        if !same_database::is_the_same(&self.storage, &word).await? {
+            return Err(Error::OtherDatabase);
         }
         Ok(self.storage.put_checkpoint(old, &note).await?)
     }

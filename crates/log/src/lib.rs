@@ -10,6 +10,7 @@ mod integrator;
 pub mod kept;
 mod late;
 mod leaf;
+mod new_origin;
 mod open;
 mod partial;
 mod probe;
@@ -33,11 +34,12 @@ use std::sync::Arc;
 
 use store::{AfterLatest, Change, Store};
 
-pub use act_index::{ActIndex, HeldActs, KeyActs, VerifiedLogAct, times};
+pub use act_index::{ActIndex, EndedOrigin, HeldActs, KeyActs, VerifiedLogAct};
 pub use check::{Auditor, Error as CheckError, Report};
 pub use group::{Group, GroupCommitter};
 pub use integrator::Error as IntegrationError;
 pub use leaf::{Event, SignatureLeaf};
+pub use new_origin::{Error as NewOriginError, OriginChange, OriginState, Retained};
 pub use open::{OpenError, open};
 pub use probe::{Asked, ask_witnesses, inspect};
 pub use proofs::{Error as ProofError, Existed, Proofs, Receipt};

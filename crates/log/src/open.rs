@@ -6,6 +6,7 @@ use tokio::sync::watch;
 
 use super::gap;
 use super::integrator::{self, Integrator};
+use super::kept;
 use super::proofs::Proofs;
 use super::published::Published;
 use super::runner::LogRunner;
@@ -81,10 +82,13 @@ pub async fn open(
         match error.is_fatal() {
             true => {
                 tracing::error!(error = why, "the log is halted");
-                refused = Some(Arc::from(why));
                 incomplete = error.is_incomplete();
+                if incomplete {
+                    store.lacks_leaves(&why);
+                }
+                refused = Some(Arc::from(why));
                 let revoked = match incomplete {
-                    true => gap::revoked(store, &tiles).await,
+                    true => gap::revoked_since(store, &tiles).await,
                     false => Default::default(),
                 };
                 published.send_modify(|published| {
@@ -103,6 +107,26 @@ pub async fn open(
                     )));
                     published.send_modify(|published| published.refused = refused.clone());
                 }
+            }
+        }
+    }
+    if refused.is_none() {
+        let size = integrator.published_size().await.ok();
+        match kept::hold_against(store, &settings.kept, size).await {
+            Ok(None) => {}
+            Ok(Some(why)) => {
+                tracing::error!(error = why, "the log is halted");
+                store.lacks_leaves(&why);
+                refused = Some(Arc::from(why));
+                incomplete = true;
+                published.send_modify(|published| {
+                    published.refused = refused.clone();
+                    published.incomplete = true;
+                });
+            }
+            Err(error) => {
+                let error = trust::error_chain(&error);
+                tracing::warn!(error, "kept leaves were not held against the database");
             }
         }
     }

@@ -135,6 +135,22 @@ impl Proofs {
         self.prove(leaf, &row).await.map(Some)
     }
 
+    /// The receipts of these leaves under one checkpoint, the first that covers them all: for a file whose proofs have to be
+    /// of one log, where a new origin began in between. Of the leaves that are there.
+    pub async fn receipts_under_one(&self, indexes: &[i64]) -> Result<Vec<Receipt>, Error> {
+        let last = indexes.iter().copied().max().unwrap_or_default();
+        let Some(row) = self.best_checkpoint(last).await? else {
+            return Ok(Vec::new());
+        };
+        let mut receipts = Vec::with_capacity(indexes.len());
+        for index in indexes {
+            if let Some(leaf) = self.store.leaf(*index).await? {
+                receipts.push(self.prove(leaf, &row).await?);
+            }
+        }
+        Ok(receipts)
+    }
+
     /// A witness that was away does not go back, so what it missed stays as it is.
     async fn best_checkpoint(&self, index: i64) -> Result<Option<CheckpointRow>, Error> {
         let first = self.store.checkpoint_over(index).await?;
@@ -162,7 +178,8 @@ impl Proofs {
                 let Some(leaf) = self.store.leaf(index).await? else {
                     return Ok(None);
                 };
-                (leaf.time, self.store.last_checkpoint().await?.map(clock))
+                let before = self.store.checkpoint_before(index).await?;
+                (leaf.time, before.map(clock))
             }
         };
         Ok(Some(existed(index, time, before, times)))
@@ -228,7 +245,12 @@ impl Proofs {
             Some(row) => Ok(row.size as u64),
             None => {
                 let last = self.store.last_checkpoint().await?;
-                Ok(last.map_or(at_least.size, |row| row.size) as u64)
+                let size = match last {
+                    Some(row) => row.size,
+                    // Of a new origin that has no checkpoint yet.
+                    None => self.store.tree().await?.size,
+                };
+                Ok(size.max(at_least.size) as u64)
             }
         }
     }

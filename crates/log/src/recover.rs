@@ -5,6 +5,8 @@
 //! place is taken by leaves that say so, only at a person's word.
 
 mod leaf;
+mod plan;
+mod tail;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -22,16 +24,16 @@ use super::storage::{self, Storage};
 use super::tiles::{self, Tiles};
 use super::tree_store::INTEGRATOR;
 use super::{gap, same_database};
-use store::{CheckpointRow, LostLeaf, Store, TreeRow};
+use store::{CheckpointRow, Corrected, LostLeaf, Store, TreeRow};
+
+pub use plan::{Plan, Recovered};
+pub use tail::{Lost, Piece, Range};
 
 /// Leaves of one transaction.
-const PAGE: u64 = 2_048;
+const PAGE: u64 = if cfg!(test) { 64 } else { 2_048 };
 
 /// Longer than a page takes.
 const LEASE: Duration = Duration::from_secs(60);
-
-/// Places that may be taken by leaves that say that what stood there is lost.
-const MOST_LOST: u64 = 100_000;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -41,7 +43,9 @@ pub enum Error {
     Storage(#[from] storage::Error),
     #[error("the published leaves cannot be read")]
     Tiles(#[from] tiles::Error),
-    #[error("the published checkpoint is not signed by this log: {0}")]
+    #[error(
+        "the published checkpoint is not signed by a key of the log that the database has ({0}); if the log's key was rotated since the dump give its verifier key (--log-key)"
+    )]
     NotOurs(String),
     /// Somebody wrote to a database that lacked leaves, or it is of another log.
     #[error(
@@ -50,6 +54,10 @@ pub enum Error {
     Diverged { index: u64, known: &'static str },
     #[error("the database's tree and the published one differ: it is the database of another log")]
     Foreign,
+    #[error(
+        "the database is from before the new origin {published:?} (it has {database:?}): restore a backup from after it, or hold a ceremony for another origin"
+    )]
+    AcrossOrigin { database: String, published: String },
     #[error("two files of kept leaves disagree about leaf {0}")]
     KeptDisagree(u64),
     #[error(
@@ -58,6 +66,10 @@ pub enum Error {
     Lost(Vec<Range>),
     #[error("--lose {}-{}: some of these leaves are there, or do not follow what is there", .0.0, .0.1)]
     WrongRange(Range),
+    #[error(
+        "no leaf that is published and missing from the database tells of the acceptance of the log's key {0}: it is not the key of this log, or another one"
+    )]
+    UnknownLogKey(String),
     #[error("the clock of this machine is wrong, or a leaf lies ahead of it: {0}")]
     Clock(std::sync::Arc<str>),
     #[error("leaf {index} cannot be put back: {why}")]
@@ -66,9 +78,6 @@ pub enum Error {
     Running,
 }
 
-/// The first and the last of some leaves.
-pub type Range = (u64, u64);
-
 fn ranges(all: &[Range]) -> String {
     let each = all
         .iter()
@@ -76,116 +85,30 @@ fn ranges(all: &[Range]) -> String {
     each.collect::<Vec<_>>().join(" ")
 }
 
-/// What stands behind the published leaves, in order and without a hole.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Piece {
-    Kept(Vec<Vec<u8>>),
-    /// Places that leaves take which say that what stood there is lost.
-    Lost(Range),
-}
-
-/// What is missing, and where it is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Plan {
-    /// Leaves in the database.
-    pub known: u64,
-    /// Leaves under the published checkpoint.
-    pub published: u64,
-    /// Beyond both, what replicas kept or an integrator wrote before it died.
-    pub tail: Vec<Piece>,
-    /// Whether the log is known to be written with another database.
-    pub other_database: bool,
-}
-
-impl Plan {
-    pub fn is_empty(&self) -> bool {
-        self.size() == self.known && !self.other_database
-    }
-
-    /// Of the log afterwards.
-    pub fn size(&self) -> u64 {
-        self.published.max(self.known)
-            + self.kept()
-            + self.lost().map(|(a, b)| b - a + 1).sum::<u64>()
-    }
-
-    /// How many leaves come back from beyond what is published.
-    pub fn kept(&self) -> u64 {
-        let counts = self.tail.iter().map(|piece| match piece {
-            Piece::Kept(leaves) => leaves.len() as u64,
-            Piece::Lost(_) => 0,
-        });
-        counts.sum()
-    }
-
-    pub fn lost(&self) -> impl Iterator<Item = Range> {
-        self.tail.iter().filter_map(|piece| match piece {
-            Piece::Lost(range) => Some(*range),
-            Piece::Kept(_) => None,
-        })
-    }
-}
-
-/// The leaves from `from` on: those that are held, and between them what is given up.
-fn tail(from: u64, held: &BTreeMap<u64, &Vec<u8>>, lose: &[Range]) -> Result<Vec<Piece>, Error> {
-    let mut lose: Vec<Range> = lose.to_vec();
-    lose.sort_unstable();
-    let mut lose = lose.into_iter().peekable();
-    let (mut pieces, mut holes) = (Vec::new(), Vec::new());
-    let mut next = from;
-    let last = held.last_key_value().map(|(index, _)| *index);
-    loop {
-        let mut run = Vec::new();
-        while let Some(body) = held.get(&next) {
-            run.push((*body).clone());
-            next += 1;
-        }
-        if !run.is_empty() {
-            pieces.push(Piece::Kept(run));
-        }
-        let end = held.range(next..).next().map(|(index, _)| index - 1);
-        match (end, lose.peek().copied()) {
-            (_, Some((first, end_of))) if first == next => {
-                let fits = end_of >= first
-                    && end_of - first < MOST_LOST
-                    && end.is_none_or(|end| end == end_of);
-                if !fits {
-                    return Err(Error::WrongRange((first, end_of)));
-                }
-                lose.next();
-                pieces.push(Piece::Lost((first, end_of)));
-                next = end_of + 1;
-            }
-            (Some(end), _) => {
-                holes.push((next, end));
-                next = end + 1;
-            }
-            (None, Some(range)) => return Err(Error::WrongRange(range)),
-            (None, None) => break,
-        }
-        if last.is_none_or(|last| next > last) && lose.peek().is_none() {
-            break;
-        }
-    }
-    match holes.is_empty() {
-        true => Ok(pieces),
-        false => Err(Error::Lost(holes)),
-    }
-}
-
-/// What a recovery did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Recovered {
-    pub leaves: u64,
-    /// Acts whose rows are still missing: ceremonies, documents, credentials, keys that the database has not got.
-    pub by_hand: Vec<String>,
-}
-
 pub struct Recovery {
     store: Store,
     storage: Storage,
     tiles: Tiles,
     keys: Vec<(Kid, VerifierKey)>,
+    /// One that the database may lack, at a person's word.
+    log_key: Option<(Kid, VerifierKey)>,
+}
+
+/// What missing leaves tell beside their effects.
+#[derive(Default)]
+struct Found {
+    corrections: Vec<Corrected>,
+    /// Keys of the log that they accept, with the leaf.
+    accepted: BTreeMap<Kid, u64>,
+}
+
+impl Found {
+    fn note(&mut self, index: u64, body: &[u8]) {
+        let correction = Corrected::told_by(index.cast_signed(), body);
+        self.corrections.extend(correction);
+        self.accepted
+            .extend(leaf::accepted_log_key(body).map(|kid| (kid, index)));
+    }
 }
 
 impl Recovery {
@@ -205,7 +128,22 @@ impl Recovery {
             store,
             storage,
             keys,
+            log_key: None,
         }
+    }
+
+    /// The log's key may have been rotated since the dump. Believed only if the published leaves that the database
+    /// lacks tell of its ceremony, and give the root of what the database has.
+    pub fn with_log_key(self, key: VerifierKey) -> Self {
+        let kid = key.public().kid();
+        Self {
+            log_key: Some((kid, key)),
+            ..self
+        }
+    }
+
+    fn verifiers(&self) -> impl Iterator<Item = &(Kid, VerifierKey)> {
+        self.keys.iter().chain(&self.log_key)
     }
 
     /// Finds what is missing; changes nothing. `kept` are the leaves of each file of a replica; `lose` is what
@@ -216,9 +154,34 @@ impl Recovery {
         let tree = self.store.tree().await?;
         let published = self.published().await?;
         let size = published.as_ref().map_or(0, |checkpoint| checkpoint.size);
+        let mut found = Found {
+            corrections: self.store.corrections().await?,
+            ..Found::default()
+        };
         if let Some(checkpoint) = &published {
-            self.hold_against(&tree, known, checkpoint).await?;
+            if !tree.origin.is_empty() && tree.origin != checkpoint.origin {
+                return Err(Error::AcrossOrigin {
+                    database: tree.origin,
+                    published: checkpoint.origin.clone(),
+                });
+            }
+            self.hold_against(&tree, known, checkpoint, &mut found)
+                .await?;
         }
+        let log_key = self.log_key.as_ref().filter(|key| {
+            published.is_some() && {
+                // One that the database has needs no word of a person.
+                self.keys.iter().all(|(kid, _)| *kid != key.0)
+            }
+        });
+        let log_key = match log_key {
+            Some((kid, _)) => {
+                let leaf = found.accepted.get(kid).copied();
+                let unknown = || Error::UnknownLogKey(kid.as_str().to_owned());
+                Some((kid.clone(), leaf.ok_or_else(unknown)?))
+            }
+            None => None,
+        };
         let beyond = gap::beyond(&self.tiles, size).await?;
         let mut held: BTreeMap<u64, &Vec<u8>> = BTreeMap::new();
         for (index, body) in kept.iter().flatten().chain(&beyond) {
@@ -227,15 +190,45 @@ impl Recovery {
             }
         }
         let from = size.max(known);
-        for (index, body) in held.range(..from) {
-            self.hold_kept_against(*index, body, known, size).await?;
+        self.hold_kept_against(&held, known, size).await?;
+        for (index, body) in held.range(from..) {
+            found.note(*index, body);
         }
+        let lose = self.still_to_lose(lose, known, size).await?;
         Ok(Plan {
             known,
             published: size,
-            tail: tail(from, &held, lose)?,
+            tail: tail::tail(from, &held, lose)?,
             other_database: !same_database::is_the_same(&self.storage, &word).await?,
+            corrections: found.corrections,
+            log_key,
         })
+    }
+
+    /// Of ranges that an interrupted recovery has begun with, the rest.
+    async fn still_to_lose(
+        &self,
+        lose: &[Range],
+        known: u64,
+        published: u64,
+    ) -> Result<Vec<Lost>, Error> {
+        let from = published.max(known);
+        let mut rest = Vec::new();
+        for range @ (first, last) in lose.iter().copied() {
+            let mut at = first;
+            while at < from.min(last.saturating_add(1)) {
+                let to = from.min(last + 1).min(at + PAGE);
+                let there = self.there(at, to, known, published).await?;
+                if !there.iter().all(|body| leaf::says_lost(body, range)) {
+                    return Err(Error::WrongRange(range));
+                }
+                at = to;
+            }
+            if at <= last {
+                rest.push(Lost { from: at, range });
+            }
+        }
+        Ok(rest)
     }
 
     async fn published(&self) -> Result<Option<Checkpoint>, Error> {
@@ -244,7 +237,7 @@ impl Recovery {
         };
         let not_ours = |error: &dyn std::fmt::Display| Error::NotOurs(error.to_string());
         let note = Note::parse(&present.bytes).map_err(|e| not_ours(&e))?;
-        let keys: Vec<VerifierKey> = self.keys.iter().map(|(_, key)| key.clone()).collect();
+        let keys: Vec<VerifierKey> = self.verifiers().map(|(_, key)| key.clone()).collect();
         let checkpoint = checkpoint::open(&note, &keys).map_err(|e| not_ours(&e))?;
         Ok(Some(checkpoint))
     }
@@ -255,6 +248,7 @@ impl Recovery {
         tree: &TreeRow,
         known: u64,
         checkpoint: &Checkpoint,
+        found: &mut Found,
     ) -> Result<(), Error> {
         let size = tree.size.unsigned_abs();
         if size >= checkpoint.size {
@@ -287,8 +281,11 @@ impl Recovery {
                     }
                 }
             }
-            for body in &bodies {
+            for (index, body) in (at..).zip(&bodies) {
                 builder.push(leaf_hash(body));
+                if index >= known {
+                    found.note(index, body);
+                }
             }
             // Only the root is wanted.
             drop(builder.take_tiles());
@@ -300,25 +297,50 @@ impl Recovery {
         }
     }
 
+    /// Kept leaves whose places are taken already, page by page.
     async fn hold_kept_against(
         &self,
-        index: u64,
-        body: &[u8],
+        held: &BTreeMap<u64, &Vec<u8>>,
         known: u64,
         published: u64,
     ) -> Result<(), Error> {
-        let there = match index < known {
-            true => self.rows(index, index + 1).await?,
-            false => gap::published(&self.tiles, index, index + 1, published).await?,
-        };
-        // Retention may have let its body go.
-        match there.first() {
-            Some(there) if !there.is_empty() && there != body => Err(Error::Diverged {
-                index,
-                known: "answered",
-            }),
-            _ => Ok(()),
+        let from = published.max(known);
+        let mut next = 0;
+        while let Some((first, _)) = held.range(next..from).next() {
+            let (first, to) = (*first, from.min(*first + PAGE));
+            let there = self.there(first, to, known, published).await?;
+            for (index, body) in held.range(first..to) {
+                // Retention may have let its body go.
+                let there = there.get((*index - first) as usize);
+                if there.is_some_and(|there| !there.is_empty() && there != *body) {
+                    return Err(Error::Diverged {
+                        index: *index,
+                        known: "answered",
+                    });
+                }
+            }
+            next = to;
         }
+        Ok(())
+    }
+
+    /// Bodies from the database as far as it goes, then from what is published.
+    async fn there(
+        &self,
+        from: u64,
+        to: u64,
+        known: u64,
+        published: u64,
+    ) -> Result<Vec<Vec<u8>>, Error> {
+        let mut bodies = Vec::new();
+        if from < known {
+            bodies = self.rows(from, to.min(known)).await?;
+        }
+        if to > known {
+            let rest = gap::published(&self.tiles, from.max(known), to, published);
+            bodies.extend(rest.await?);
+        }
+        Ok(bodies)
     }
 
     async fn rows(&self, from: u64, to: u64) -> Result<Vec<Vec<u8>>, Error> {
@@ -336,18 +358,41 @@ impl Recovery {
         clock: impl Fn() -> Time,
         progress: impl Fn(u64),
     ) -> Result<Recovered, Error> {
+        self.lease().await?;
+        let done = self.carry_out(plan, actor, clock, progress).await;
+        // Also where it failed: others need not wait for it to run out.
+        self.store.return_lease(INTEGRATOR, HOLDER).await?;
+        done
+    }
+
+    async fn carry_out(
+        &self,
+        plan: &Plan,
+        actor: &str,
+        clock: impl Fn() -> Time,
+        progress: impl Fn(u64),
+    ) -> Result<Recovered, Error> {
+        // Leaves of a wrong clock stop nothing where a ceremony has corrected them, though the database lacks it.
+        if !plan.corrections.is_empty() {
+            self.store.correct_clock(&plan.corrections).await?;
+        }
         let (_, word) = self.store.look().await?;
         // Its own leaves have this machine's time.
         if let Some(halted) = self.store.halted().filter(|halted| !halted.incomplete) {
             return Err(Error::Clock(halted.why));
         }
         let mut done = Recovered::default();
+        if let Some((kid, leaf)) = &plan.log_key {
+            done.by_hand.push(format!(
+                "the log's key {kid}, whose ceremony is leaf {leaf}: the database has neither its transcript nor its row"
+            ));
+        }
         let mut at = plan.known;
         while at < plan.published {
-            self.lease(clock()).await?;
+            self.lease().await?;
             let to = plan.published.min(at + PAGE);
             let bodies = gap::published(&self.tiles, at, to, plan.published).await?;
-            at = self.put_back(at, &bodies, &mut done).await?;
+            at = self.put_back(at, &bodies, plan, &mut done).await?;
             progress(at);
         }
         at = at.max(plan.published);
@@ -355,18 +400,19 @@ impl Recovery {
             match piece {
                 Piece::Kept(leaves) => {
                     for page in leaves.chunks(PAGE as usize) {
-                        self.lease(clock()).await?;
-                        at = self.put_back(at, page, &mut done).await?;
+                        self.lease().await?;
+                        at = self.put_back(at, page, plan, &mut done).await?;
                         progress(at);
                     }
                 }
-                Piece::Lost(range) => {
-                    self.lease(clock()).await?;
-                    at = self.say_lost(at, *range, actor, clock(), &mut done).await?;
+                Piece::Lost(lost) => {
+                    at = self
+                        .say_lost(*lost, actor, clock(), &mut done, &progress)
+                        .await?;
                 }
             }
         }
-        self.lease(clock()).await?;
+        self.lease().await?;
         // Last: until then whoever starts finds that leaves are missing.
         self.swap(plan.published).await?;
         let why = format!("{} leaves put back", done.leaves);
@@ -377,15 +423,12 @@ impl Recovery {
         };
         self.store.commit_recovery(&event.leaf()).await?;
         same_database::adopt(&self.storage, &word).await?;
-        self.store.return_lease(INTEGRATOR, HOLDER).await?;
         Ok(done)
     }
 
     /// Nobody integrates meanwhile.
-    async fn lease(&self, now: Time) -> Result<(), Error> {
-        let now = now.millis();
-        let until = now + LEASE.as_millis() as i64;
-        match self.store.lease(INTEGRATOR, HOLDER, now, until).await? {
+    async fn lease(&self) -> Result<(), Error> {
+        match self.store.lease(INTEGRATOR, HOLDER, LEASE).await? {
             true => Ok(()),
             false => Err(Error::Running),
         }
@@ -395,12 +438,14 @@ impl Recovery {
         &self,
         from: u64,
         bodies: &[Vec<u8>],
+        plan: &Plan,
         done: &mut Recovered,
     ) -> Result<u64, Error> {
         let mut page = Vec::with_capacity(bodies.len());
         for (index, body) in (from..).zip(bodies) {
             let read = leaf::read(index, body);
-            let (lost, by_hand) = read.map_err(|why| Error::Unreadable { index, why })?;
+            let (mut lost, by_hand) = read.map_err(|why| Error::Unreadable { index, why })?;
+            lost.clock = Corrected::time(&plan.corrections, index.cast_signed(), lost.leaf.time);
             page.push(lost);
             done.by_hand.extend(by_hand);
         }
@@ -461,6 +506,7 @@ impl Recovery {
         };
         let not_ours = |error: &dyn std::fmt::Display| Error::NotOurs(error.to_string());
         let note = Note::parse(&present.bytes).map_err(|e| not_ours(&e))?;
+        // A key that the database lacks can sign no row of it.
         let mut signed_by = self
             .keys
             .iter()
@@ -491,13 +537,17 @@ impl Recovery {
 
     async fn say_lost(
         &self,
-        mut at: u64,
-        (first, last): (u64, u64),
+        Lost {
+            from: mut at,
+            range: (first, last),
+        }: Lost,
         actor: &str,
         now: Time,
         done: &mut Recovered,
+        progress: &impl Fn(u64),
     ) -> Result<u64, Error> {
         while at <= last {
+            self.lease().await?;
             let to = (last + 1).min(at + PAGE);
             let leaves = (at..to).map(|_| {
                 let event = Event {
@@ -508,12 +558,14 @@ impl Recovery {
                 LostLeaf {
                     leaf: event.leaf(),
                     effect: None,
+                    clock: now.millis(),
                 }
             });
             let page: Vec<LostLeaf> = leaves.collect();
             self.store.put_back(at.cast_signed(), &page).await?;
             done.leaves += to - at;
             at = to;
+            progress(at);
         }
         Ok(at)
     }

@@ -11,7 +11,7 @@ use trust::leaf::ActKind;
 use trust::tlog::policy::WitnessPolicy;
 
 use super::integrator::{self, Integrator, Step};
-use super::kept;
+use super::kept::{self, AtTheEnd};
 use super::late::Late;
 use super::proofs::is_witnessed;
 use super::published::Published;
@@ -64,10 +64,21 @@ pub struct LogRunner {
     pub refused: Option<Arc<str>>,
     /// Whether it is halted because leaves are missing from the database.
     pub incomplete: bool,
-    pub saved: usize,
+    /// Which of the kept leaves are in the file.
+    pub saved: u64,
 }
 
 impl LogRunner {
+    /// For when it has been stopped.
+    pub fn at_the_end(&self) -> AtTheEnd {
+        AtTheEnd {
+            store: self.store.clone(),
+            integrator: self.integrator.another(),
+            directory: self.kept.clone(),
+            instance: self.instance.clone(),
+        }
+    }
+
     pub fn watch(&self) -> watch::Receiver<Published> {
         self.published.subscribe()
     }
@@ -99,6 +110,8 @@ impl LogRunner {
                 if trouble.is(&why).is_some() {
                     tracing::error!(error = why, "the log is halted");
                 }
+                // Somebody outside knows more of the log, or another one.
+                self.save_kept(true);
                 self.publish(Some(why.into()), false).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -110,7 +123,7 @@ impl LogRunner {
                     tracing::error!(error = &*halted.why, "the log is halted");
                 }
                 self.incomplete |= halted.incomplete;
-                self.save_kept();
+                self.save_kept(self.is_incomplete());
                 self.publish(Some(halted.why), false).await;
                 tokio::time::sleep(PAUSE).await;
                 continue;
@@ -134,10 +147,13 @@ impl LogRunner {
                 Err(_) => PAUSE.max(self.interval),
             };
             let error = step.as_ref().err();
-            self.incomplete |= error.is_some_and(integrator::Error::is_incomplete);
+            if let Some(error) = error.filter(|error| error.is_incomplete()) {
+                self.incomplete = true;
+                self.store.lacks_leaves(&error_chain(error));
+            }
             self.refused = still_refused(self.refused.take(), error, looked);
             self.incomplete &= self.refused.is_some();
-            self.save_kept();
+            self.save_kept(self.is_incomplete());
             if let Err(error) = &step {
                 metrics::counter!(base::names::LOG_ERRORS).increment(1);
                 let why = error_chain(error);
@@ -183,14 +199,22 @@ impl LogRunner {
         }
     }
 
+    /// By this replica, or by a row of a checkpoint that is gone.
+    fn is_incomplete(&self) -> bool {
+        let published = self.published.borrow();
+        self.incomplete || published.incomplete && published.refused.is_some()
+    }
+
     /// What was answered and is not published, when leaves turn out to be missing, and again when there are others.
-    fn save_kept(&mut self) {
-        let (count, _) = self.store.kept_count();
-        if self.incomplete
-            && count != self.saved
+    /// Before it is written the answers end: what is committed meanwhile may come too late for the file.
+    fn save_kept(&mut self, missing: bool) {
+        self.store.hold_back(missing);
+        let revision = self.store.kept_revision();
+        if missing
+            && revision != self.saved
             && kept::save_all(&self.store, &self.kept, &self.instance)
         {
-            self.saved = count;
+            self.saved = revision;
         }
     }
 

@@ -32,8 +32,8 @@ pub struct Settings {
     /// Settings of the object store, as the `object_store` crate names them (`aws_region`,
     /// `aws_endpoint`, …); secrets as `{ file = "…" }` or `{ env = "…" }`.
     pub storage: BTreeMap<String, Secret>,
-    /// First line of every checkpoint, for ever; the host of `service.issuer` and `/log` when left
-    /// out.
+    /// First line of every checkpoint; the host of `service.issuer` and `/log` when left out. It changes only by a
+    /// ceremony, and together with `tiles`.
     pub origin: Option<String>,
     /// How often leaves are integrated and a checkpoint is signed.
     #[serde(with = "duration")]

@@ -2,6 +2,7 @@
 //! that fails on command.
 
 use std::future::Future;
+use std::time::Duration;
 
 use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
 
@@ -22,8 +23,7 @@ pub trait TreeStore: Send + Sync {
     fn lease(
         &self,
         holder: &str,
-        now: i64,
-        until: i64,
+        time: Duration,
     ) -> impl Future<Output = Result<bool, Error>> + Send;
     fn swap(
         &self,
@@ -54,8 +54,8 @@ impl TreeStore for Store {
         Store::tree(self).await
     }
 
-    async fn lease(&self, holder: &str, now: i64, until: i64) -> Result<bool, Error> {
-        Store::lease(self, INTEGRATOR, holder, now, until).await
+    async fn lease(&self, holder: &str, time: Duration) -> Result<bool, Error> {
+        Store::lease(self, INTEGRATOR, holder, time).await
     }
 
     async fn swap(&self, old: &TreeRow, new: &TreeRow) -> Result<bool, Error> {

@@ -235,29 +235,8 @@ pub(crate) async fn propose<C: Connection>(
             what: "a ceremony without a line, or not with one of proposal and order",
         });
     }
-    expect_next(tx, lines).await?;
-    if let Some(ring) = &row.ring {
-        rings::ring_version(tx, ring.as_str()).await?;
-    }
-    let (id, nonce) = (row.id.to_string(), row.nonce.to_string());
-    let values = [
-        Value::Text(&id),
-        Value::Text(row.operation.as_str()),
-        Value::MaybeText(row.ring.as_ref().map(Name::as_str)),
-        Value::Text(&nonce),
-        Value::Blob(&row.request),
-        Value::Int(row.created_at.millis()),
-        Value::Int(row.updated_at.millis()),
-    ];
-    guarded(tx, INSERT_CEREMONY, &values, Subject::Ceremony).await?;
-    for line in lines {
-        let values = [
-            Value::Text(&id),
-            Value::Text(&line.subject),
-            Value::Int(line.seq),
-        ];
-        tx.execute(lines::INSERT_LINE, &values).await?;
-    }
+    file(tx, row, lines).await?;
+    let id = row.id.to_string();
     if let Some(order) = order {
         let values = [
             Value::Text(&order.order),
@@ -283,6 +262,38 @@ pub(crate) async fn propose<C: Connection>(
         }),
         None => Ok(()),
     }
+}
+
+/// The row, as proposed, with its places in the lines of its subjects.
+pub(crate) async fn file<C: Connection>(
+    tx: &mut C,
+    row: &CeremonyRow,
+    lines: &[LineRow],
+) -> Result<(), Error> {
+    expect_next(tx, lines).await?;
+    if let Some(ring) = &row.ring {
+        rings::ring_version(tx, ring.as_str()).await?;
+    }
+    let (id, nonce) = (row.id.to_string(), row.nonce.to_string());
+    let values = [
+        Value::Text(&id),
+        Value::Text(row.operation.as_str()),
+        Value::MaybeText(row.ring.as_ref().map(Name::as_str)),
+        Value::Text(&nonce),
+        Value::Blob(&row.request),
+        Value::Int(row.created_at.millis()),
+        Value::Int(row.updated_at.millis()),
+    ];
+    guarded(tx, INSERT_CEREMONY, &values, Subject::Ceremony).await?;
+    for line in lines {
+        let values = [
+            Value::Text(&id),
+            Value::Text(&line.subject),
+            Value::Int(line.seq),
+        ];
+        tx.execute(lines::INSERT_LINE, &values).await?;
+    }
+    Ok(())
 }
 
 /// The same signature twice is refused here for order's sake; the tally would not count it twice.

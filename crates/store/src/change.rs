@@ -6,29 +6,28 @@
 
 use trust::{Kid, Location};
 
-use crate::after_latest::{self, AfterLatest, Undecided};
+use crate::after_latest::AfterLatest;
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
+use crate::clock_correction::{CORRECTION, Corrected, Reckoned, reckon};
 use crate::credentials::{self, CredentialName, CredentialRow};
 use crate::database::{Store, on};
 use crate::destruction;
 use crate::engine::Taken;
 use crate::engine::{Connection, Engine, expect_rows};
 use crate::error::Error;
-use crate::fence::Fence;
+use crate::fence::{Fence, Head};
 use crate::generation;
 use crate::kept::KeptLeaf;
 use crate::keys::{self, KeyRow};
-use crate::leaves::{self, Corrected, Leaf, check_leaf};
+use crate::leaves::{Leaf, check_leaf};
 use crate::lines::{LineRow, OrderUseRow};
 use crate::log_head::{self, take_head};
+use crate::new_origin::{self, BeginOrigin};
 use crate::objects::{KeyObjectRow, ObjectState};
 use crate::rings::{self, RingRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
-
-/// The operation that says of leaves that they are not younger than a bound.
-const CORRECTION: &str = "clock-correction";
 
 /// Every change there is, apart from signatures. Each is one transaction with its leaf; each
 /// checks in SQL what it was planned on and fails with `Conflict` where that has changed.
@@ -136,6 +135,8 @@ pub enum Change {
         /// What the log's clock is taken back by.
         corrected: Option<Corrected>,
     },
+    /// The log goes on under another origin, whose first leaf this is; the whole ceremony with it.
+    BeginOrigin(Box<BeginOrigin>),
     /// Reconciliation's result for an object: `abandoned` (never came to be, or will never be
     /// accepted), `present` (was not destroyed) or `destroyed` (never accepted); the ceremony becomes
     /// failed.
@@ -159,7 +160,7 @@ pub enum Change {
 /// A change with its leaf: known beforehand, or decided under the log head.
 enum Act<'a> {
     Planned(&'a Change, &'a Leaf),
-    Undecided(&'a Undecided, Make<'a>),
+    Undecided(&'a AfterLatest, Make<'a>),
 }
 
 /// Makes a change and its leaf for the instant that was decided.
@@ -180,11 +181,21 @@ async fn commit<E: Engine>(engine: &E, fence: &Fence, act: Act<'_>) -> Result<Ke
     if let Act::Planned(_, leaf) = &act {
         check(leaf)?;
     }
+    let reckoned = match &act {
+        Act::Planned(
+            Change::CloseCeremony {
+                corrected: Some(corrected),
+                ..
+            },
+            _,
+        ) => Some(reckon(engine, std::slice::from_ref(corrected)).await?),
+        _ => None,
+    };
     let mut tx = engine.begin().await?;
-    match write(engine, &mut tx, fence, &act).await {
-        Ok(written) => {
+    match write(engine, &mut tx, fence, &act, reckoned).await {
+        Ok((written, head)) => {
             engine.commit(tx).await?;
-            fence.raise(written.0 + 1);
+            fence.raise(written.0 + 1, &head);
             Ok(written)
         }
         Err(error) => {
@@ -199,7 +210,8 @@ async fn write<E: Engine>(
     tx: &mut E::Transaction,
     fence: &Fence,
     act: &Act<'_>,
-) -> Result<KeptLeaf, Error> {
+    reckoned: Option<Reckoned>,
+) -> Result<(KeptLeaf, Head), Error> {
     let taken = Taken {
         leaves: 1,
         is_news: !matches!(act, Act::Planned(Change::Record, _)),
@@ -215,24 +227,30 @@ async fn write<E: Engine>(
     let decided;
     let (change, leaf) = match act {
         Act::Planned(change, leaf) => (*change, *leaf),
-        Act::Undecided(undecided, make) => {
-            decided = make(undecided.decide(tx, index).await?);
+        Act::Undecided(when, make) => {
+            decided = make(when.instant(head.clock));
             check(&decided.1)?;
             log_head::raise_clock(tx, decided.1.time).await?;
             (&decided.0, &decided.1)
         }
     };
     match checked {
-        // Of a log that a wrong clock wrote to, only the ceremony that says so goes on.
+        // Of a log that a wrong clock wrote to, only the ceremony that says so goes on, and a new origin.
         Err(Error::ClockAhead { .. }) if corrects_the_clock(tx, change).await? => {}
         checked => checked?,
     }
+    if let Some(reckoned) = reckoned {
+        reckoned.set_back(tx, index, leaf.time).await?;
+    }
     apply(tx, change, index).await?;
     expect_rows(E::insert_leaves(tx, index, &[leaf.columns()]).await?, 1)?;
-    Ok((index, leaf.body.clone()))
+    if let Change::BeginOrigin(begin) = change {
+        new_origin::enter(tx, begin).await?;
+    }
+    Ok(((index, leaf.body.clone()), head))
 }
 
-/// Whether it belongs to a ceremony that corrects the log's times.
+/// Whether it belongs to a ceremony that corrects the log's times, or begins a log anew.
 async fn corrects_the_clock<C: Connection>(tx: &mut C, change: &Change) -> Result<bool, Error> {
     let ceremony = match change {
         Change::ProposeCeremony { row, .. } => return Ok(row.operation.as_str() == CORRECTION),
@@ -241,6 +259,7 @@ async fn corrects_the_clock<C: Connection>(tx: &mut C, change: &Change) -> Resul
         Change::ExecuteCeremony { ceremony, .. } | Change::CloseCeremony { ceremony, .. } => {
             ceremony.clone()
         }
+        Change::BeginOrigin(_) => return Ok(true),
         _ => return Ok(false),
     };
     Ok(ceremonies::standing(tx, &ceremony).await?.operation == CORRECTION)
@@ -296,6 +315,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             execution,
             at,
         } => ceremonies::execute(tx, ceremony, execution, *at).await,
+        Change::BeginOrigin(begin) => new_origin::hold(tx, begin, index).await,
         Change::ResolveObject {
             ceremony,
             object,
@@ -366,13 +386,9 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             ceremony,
             transcript,
             at,
-            corrected,
-        } => {
-            if let Some(corrected) = corrected {
-                leaves::set_clock_back(tx, index, corrected).await?;
-            }
-            ceremonies::close_effective(tx, ceremony, transcript, *at).await
-        }
+            // `write` has set the clock.
+            corrected: _,
+        } => ceremonies::close_effective(tx, ceremony, transcript, *at).await,
     }
 }
 
@@ -382,8 +398,7 @@ async fn commit_at<E: Engine>(
     when: &AfterLatest,
     make: Make<'_>,
 ) -> Result<KeptLeaf, Error> {
-    let undecided = after_latest::look_ahead(engine, *when).await?;
-    commit(engine, fence, Act::Undecided(&undecided, make)).await
+    commit(engine, fence, Act::Undecided(when, make)).await
 }
 
 /// Only a leaf, whatever else is so.
@@ -398,27 +413,28 @@ pub(crate) async fn record<E: Engine>(
 
 impl Store {
     /// Until a published checkpoint covers it.
-    fn keep_written(&self, written: KeptLeaf) -> i64 {
+    fn keep_written(&self, written: KeptLeaf) -> Result<i64, Error> {
         let index = written.0;
-        self.kept.keep(std::iter::once(written));
-        index
+        match self.kept.keep(std::iter::once(written)) {
+            true => Ok(index),
+            false => Err(Error::HeldBack),
+        }
     }
 
     /// One change with its leaf, both of an instant that no earlier leaf is later than; the index of the
-    /// leaf. A leaf that is far ahead of the clock, which no replica writes whose clock is right, moves it
-    /// by no more than clocks may differ.
+    /// leaf.
     pub async fn commit_at(
         &self,
         when: &AfterLatest,
         make: &(dyn Fn(i64) -> (Change, Leaf) + Send + Sync),
     ) -> Result<i64, Error> {
         let written = on!(self, engine => commit_at(engine, &self.fence, when, make))?;
-        Ok(self.keep_written(written))
+        self.keep_written(written)
     }
 
     /// One change with its leaf; the index of the leaf.
     pub async fn commit(&self, change: &Change, leaf: &Leaf) -> Result<i64, Error> {
         let written = on!(self, engine => commit(engine, &self.fence, Act::Planned(change, leaf)))?;
-        Ok(self.keep_written(written))
+        self.keep_written(written)
     }
 }

@@ -23,8 +23,8 @@ macro_rules! checkpoint_columns {
 statements! {
     CHECKPOINT =
         concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint WHERE size = $1");
-    LAST_CHECKPOINT = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
-        ORDER BY size DESC LIMIT 1");
+    LAST_CHECKPOINT = concat!("SELECT ", checkpoint_columns!(), ", (SELECT origin FROM log_tree)
+        FROM log_checkpoint ORDER BY size DESC LIMIT 1");
     /// The first that covers a leaf.
     CHECKPOINT_OVER = concat!("SELECT ", checkpoint_columns!(), " FROM log_checkpoint
         WHERE size > $1 ORDER BY size LIMIT 1");
@@ -55,6 +55,11 @@ pub struct CheckpointRow {
 }
 
 impl CheckpointRow {
+    /// First line of the note.
+    pub fn origin(&self) -> &str {
+        self.note.lines().next().unwrap_or_default()
+    }
+
     /// The note with all its signatures.
     pub fn signed(&self) -> String {
         format!("{}{}", self.note, self.cosignatures)
@@ -71,6 +76,21 @@ impl FromColumns for CheckpointRow {
             kid: row.parsed(4, "log_checkpoint.kid")?,
             note: row.text(5)?,
             cosignatures: row.text(6)?,
+        })
+    }
+}
+
+/// The newest of all, with the origin that the log has now.
+struct Newest {
+    row: CheckpointRow,
+    origin: String,
+}
+
+impl FromColumns for Newest {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            row: CheckpointRow::read(row)?,
+            origin: row.text(7)?,
         })
     }
 }
@@ -158,8 +178,11 @@ impl Store {
         on!(self, engine => cosign(engine, size, known, all))
     }
 
+    /// Of the log's present origin; one of an earlier origin is published no more.
     pub async fn last_checkpoint(&self) -> Result<Option<CheckpointRow>, Error> {
-        on!(self, engine => reads::one(engine, LAST_CHECKPOINT, &[]))
+        let newest: Option<Newest> = on!(self, engine => reads::one(engine, LAST_CHECKPOINT, &[]))?;
+        let present = newest.filter(|newest| newest.row.origin() == newest.origin);
+        Ok(present.map(|newest| newest.row))
     }
 
     /// The first checkpoint that covers the leaf.

@@ -79,6 +79,16 @@ impl Store {
         visitors
     }
 
+    /// For a server that does not say which one it is: a fail-over is then noticed by an index that is given out
+    /// again, and by nothing else.
+    #[must_use]
+    pub fn by_index_only(mut self) -> Self {
+        if let AnyEngine::Postgres(engine) = &mut self.engine {
+            engine.head = postgres::HEAD_BY_INDEX;
+        }
+        self
+    }
+
     /// For an orderly end: waits for calls under way and refuses later ones. Nothing is lost
     /// without it; SQLite folds its WAL into the file here.
     pub async fn close(&self) {

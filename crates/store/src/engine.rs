@@ -85,6 +85,8 @@ pub(crate) struct Dialect {
     /// Deletes answers of before an instant, at most so many, the oldest first.
     pub forget_answers: &'static str,
     pub has_migrations: &'static str,
+    /// Of a name and a holder, for so many milliseconds.
+    pub take_lease: &'static str,
 }
 
 /// What each engine writes in its own way: its clock, and the word that names the database.

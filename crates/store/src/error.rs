@@ -1,6 +1,9 @@
 //! What can go wrong, sorted by what the caller does about it.
 
 use std::fmt;
+use std::sync::Arc;
+
+use trust::Time;
 
 /// Each keeps its source; Display does not repeat it.
 #[derive(Debug, thiserror::Error)]
@@ -50,15 +53,32 @@ pub enum Error {
         "the database is a different one from before (a fail-over or a restore): leaves may be missing; run `chancery log recover`"
     )]
     OtherDatabase,
+    /// By what is published. Nothing was written.
+    #[error("{0}")]
+    LeavesMissing(Arc<str>),
+    /// Committed while this process is halted because leaves are missing. Nobody is told that it was, because what is
+    /// told has to be in the file of kept leaves.
+    #[error(
+        "the log is halted because leaves are missing from the database: what was committed meanwhile is not answered"
+    )]
+    HeldBack,
     /// Of this process and of the database (milliseconds). Nothing was written.
-    #[error("the clock of this machine and the database's clock differ by {} ms: set both by NTP", (ours - database).abs())]
+    #[error("the clock of this machine and the database's clock differ by {} s: set both by NTP", ((ours - database).abs() + 500) / 1_000)]
     ClockOff { ours: i64, database: i64 },
     /// The log's latest leaf lies ahead of both clocks. Nothing was written.
-    #[error("the log's latest leaf is {} ms ahead of the clock: a wrong clock wrote it; correct it by `chancery ceremony new clock-correction`", leaf - now)]
+    #[error("the log's latest leaf tells {}, which is ahead of the clock: a wrong clock wrote it; correct it by `chancery ceremony new clock-correction`", Time::from_millis(*leaf))]
     ClockAhead { leaf: i64, now: i64 },
     /// Reading so many leaves one by one would cost too much. Whoever integrates counts them; try again.
     #[error("the last {leaves} leaves of the log are not counted yet; try again in a minute")]
     Uncounted { leaves: i64 },
+    /// The server does not tell its replacement from itself. Nothing was written.
+    #[error(
+        "the database server does not say which one it is (pg_control_system, pg_current_wal_lsn), so a fail-over would not be noticed: grant EXECUTE on these functions to the account, or accept that with store.identity = \"index-only\""
+    )]
+    NoIdentity {
+        #[source]
+        source: sqlx::Error,
+    },
     /// The connection was lost during COMMIT: written whole or not at all, and only a later
     /// read can tell which.
     #[error("the outcome of a commit is unknown")]
@@ -124,7 +144,7 @@ impl Error {
     /// Whether time, the database's operator or `chancery migrate` can mend it while a service waits.
     pub fn may_pass(&self) -> bool {
         match self {
-            Self::Refused { .. } | Self::Full { .. } => true,
+            Self::Refused { .. } | Self::NoIdentity { .. } | Self::Full { .. } => true,
             Self::Schema { applied, expected } => applied < expected,
             other => other.is_transient(),
         }
@@ -227,6 +247,8 @@ pub enum Subject {
     Credential,
     /// How far the Merkle tree goes.
     Tree,
+    /// How many leaves there are.
+    LogSize,
     /// A constraint or trigger of the schema spoke; the source says which.
     Constraint,
 }
@@ -252,6 +274,7 @@ impl fmt::Display for Subject {
             Self::Document => "the version of the document",
             Self::Credential => "the credential",
             Self::Tree => "the log's tree",
+            Self::LogSize => "the number of leaves in the log",
             Self::Constraint => "a constraint of the schema",
         })
     }

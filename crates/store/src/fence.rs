@@ -23,6 +23,8 @@ pub(crate) struct Head {
     pub now: i64,
     /// Another word after a fail-over or a restore; empty where the engine has none.
     pub database: String,
+    /// How far the database had written when it was read; 0 where the engine does not say.
+    pub written: i64,
 }
 
 /// Why nothing may be written at present.
@@ -34,17 +36,26 @@ pub struct Halted {
 }
 
 /// How it came out that the database was replaced.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 enum Replaced {
     Other,
-    Older { index: i64, committed: i64 },
+    Older {
+        index: i64,
+        committed: i64,
+    },
+    /// By what is published.
+    Told(Arc<str>),
 }
 
 impl Replaced {
-    fn error(self) -> Error {
+    fn error(&self) -> Error {
         match self {
             Self::Other => Error::OtherDatabase,
-            Self::Older { index, committed } => Error::Rewound { index, committed },
+            Self::Older { index, committed } => Error::Rewound {
+                index: *index,
+                committed: *committed,
+            },
+            Self::Told(why) => Error::LeavesMissing(why.clone()),
         }
     }
 }
@@ -54,6 +65,8 @@ impl Replaced {
 pub(crate) struct Fence {
     /// How many leaves are known to be committed.
     committed: AtomicI64,
+    /// How far the database had written before a commit that succeeded.
+    written: AtomicI64,
     database: OnceLock<String>,
     clock: OnceLock<(Clock, i64)>,
     replaced: OnceLock<Replaced>,
@@ -64,6 +77,7 @@ pub(crate) struct Fence {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Before {
     committed: i64,
+    written: i64,
     now: Option<i64>,
 }
 
@@ -76,6 +90,7 @@ impl Fence {
     pub fn before(&self) -> Before {
         Before {
             committed: self.committed.load(Ordering::Relaxed),
+            written: self.written.load(Ordering::Relaxed),
             now: self.clock.get().map(|(clock, _)| clock()),
         }
     }
@@ -83,7 +98,9 @@ impl Fence {
     /// Asked before anything is committed; the next leaf would have this index.
     pub fn check(&self, before: Before, head: &Head, index: i64) -> Result<(), Error> {
         let known = self.database.get_or_init(|| head.database.clone());
-        if *known != head.database {
+        // Of two standbys that were promoted one after the other both may call their timeline by the same number. The
+        // second lacks what the first has written.
+        if *known != head.database || head.written < before.written {
             self.was_replaced();
         } else if index < before.committed {
             let committed = before.committed;
@@ -104,6 +121,11 @@ impl Fence {
     /// It is not the database that the log was written with: nothing is committed any more.
     pub fn was_replaced(&self) {
         let _ = self.replaced.set(Replaced::Other);
+    }
+
+    /// What is published has leaves that the database lacks: nothing is committed any more.
+    pub fn lacks_leaves(&self, why: Arc<str>) {
+        let _ = self.replaced.set(Replaced::Told(why));
     }
 
     /// A reading of the database's clock that took long is as good as a quick one: it lies between two of ours.
@@ -127,8 +149,14 @@ impl Fence {
         }
     }
 
-    /// After a commit that is known to have succeeded.
-    pub fn raise(&self, size: i64) {
+    /// After a commit that is known to have succeeded, of a transaction that read `head`.
+    pub fn raise(&self, size: i64, head: &Head) {
+        self.committed.fetch_max(size, Ordering::Relaxed);
+        self.written.fetch_max(head.written, Ordering::Relaxed);
+    }
+
+    /// Others have committed so many leaves, by a look in which nothing was wrong.
+    pub fn seen(&self, size: i64) {
         self.committed.fetch_max(size, Ordering::Relaxed);
     }
 
@@ -161,6 +189,7 @@ mod tests {
             clock,
             now,
             database: "one".to_owned(),
+            written: 100,
         }
     }
 
@@ -188,6 +217,7 @@ mod tests {
         // Sent long ago, answered just now: the reading is from in between.
         let asked = Before {
             committed: 0,
+            written: 0,
             now: Some(ours - 60_000),
         };
         assert!(fence.check(asked, &head(0, ours - 30_000), 5).is_ok());
@@ -212,7 +242,7 @@ mod tests {
     fn case_l1_a_database_that_was_replaced_halts_for_good() {
         let fence = Fence::default();
         assert!(fence.check(fence.before(), &head(0, 0), 5).is_ok());
-        fence.raise(6);
+        fence.raise(6, &head(0, 0));
         let promoted = Head {
             database: "two".to_owned(),
             ..head(0, 0)
@@ -222,5 +252,43 @@ mod tests {
         let again = fence.check(fence.before(), &head(0, 0), 6);
         assert!(matches!(again, Err(Error::OtherDatabase)), "{again:?}");
         assert!(fence.halted().is_some_and(|halted| halted.incomplete));
+    }
+
+    #[test]
+    fn case_l1_who_only_looked_knows_of_an_older_database_too() {
+        let fence = Fence::default();
+        fence.seen(6);
+        assert!(fence.check(fence.before(), &head(0, 0), 6).is_ok());
+        let older = fence.check(fence.before(), &head(0, 0), 5);
+        assert!(matches!(older, Err(Error::Rewound { .. })), "{older:?}");
+    }
+
+    #[test]
+    fn case_l2_what_is_published_and_missing_halts_for_good() {
+        let fence = Fence::default();
+        fence.lacks_leaves("older than the log".into());
+        let refused = fence.check(fence.before(), &head(0, 0), 5);
+        assert!(
+            matches!(refused, Err(Error::LeavesMissing(_))),
+            "{refused:?}"
+        );
+        let halted = fence.halted().unwrap();
+        assert!(halted.incomplete && &*halted.why == "older than the log");
+    }
+
+    #[test]
+    fn case_l1_a_second_standby_on_a_timeline_of_the_same_number_halts_for_good() {
+        let fence = Fence::default();
+        let at = |written| Head {
+            written,
+            ..head(0, 0)
+        };
+        // What was only looked at may have been lost in a crash of the same server.
+        assert!(fence.check(fence.before(), &at(300), 5).is_ok());
+        assert!(fence.check(fence.before(), &at(200), 5).is_ok());
+        fence.raise(6, &at(200));
+        assert!(fence.check(fence.before(), &at(200), 6).is_ok());
+        let other = fence.check(fence.before(), &at(199), 6);
+        assert!(matches!(other, Err(Error::OtherDatabase)), "{other:?}");
     }
 }

@@ -1,13 +1,15 @@
 //! Writes that are no act: nobody decided them, nothing in the log tells of them, and whatever they
 //! touch can be made again. No version rises, so no replica reads anything again.
 
+use std::time::Duration;
+
 use crate::acts;
 use crate::blast_radius;
 use crate::database::{Store, on};
 use crate::engine::{Connection, Engine, Value};
 use crate::error::Error;
 use crate::index;
-use crate::leases::{RETURN_LEASE, TAKE_LEASE};
+use crate::leases::RETURN_LEASE;
 
 /// Answers that one call forgets: no other writer waits longer than for these.
 pub const ANSWERS: i64 = 1_000;
@@ -16,12 +18,11 @@ pub const ANSWERS: i64 = 1_000;
 /// we die before it is committed it has not happened, and the next call does the same.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Housekeeping {
-    /// Takes the lease or renews it, unless another holder's runs at `now`. One row, or none.
+    /// Takes the lease or renews it, unless another holder's runs. One row, or none.
     TakeLease {
         name: String,
         holder: String,
-        now: i64,
-        until: i64,
+        time: Duration,
     },
     /// Ends a holder's own lease; of another holder's nothing changes.
     ReturnLease { name: String, holder: String },
@@ -38,19 +39,10 @@ pub enum Housekeeping {
 /// How many rows, or how many leaves where they are indexed or counted.
 async fn keep<E: Engine>(engine: &E, work: &Housekeeping) -> Result<u64, Error> {
     match work {
-        Housekeeping::TakeLease {
-            name,
-            holder,
-            now,
-            until,
-        } => {
-            let values = [
-                Value::Text(name),
-                Value::Text(holder),
-                Value::Int(*now),
-                Value::Int(*until),
-            ];
-            write(engine, TAKE_LEASE, &values).await
+        Housekeeping::TakeLease { name, holder, time } => {
+            let millis = i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2);
+            let values = [Value::Text(name), Value::Text(holder), Value::Int(millis)];
+            write(engine, E::DIALECT.take_lease, &values).await
         }
         Housekeeping::ReturnLease { name, holder } => {
             let values = [Value::Text(name), Value::Text(holder)];
@@ -92,20 +84,13 @@ impl Store {
         on!(self, engine => keep(engine, work))
     }
 
-    /// Makes `holder` the one that does the work of this name until `until`, unless another one's
-    /// lease still runs. Its clock is the caller's.
-    pub async fn lease(
-        &self,
-        name: &str,
-        holder: &str,
-        now: i64,
-        until: i64,
-    ) -> Result<bool, Error> {
+    /// Makes `holder` the one that does the work of this name for so long by the database's clock, unless another
+    /// one's lease still runs.
+    pub async fn lease(&self, name: &str, holder: &str, time: Duration) -> Result<bool, Error> {
         let work = Housekeeping::TakeLease {
             name: name.to_owned(),
             holder: holder.to_owned(),
-            now,
-            until,
+            time,
         };
         Ok(self.keep(&work).await? == 1)
     }

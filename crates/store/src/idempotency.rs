@@ -1,9 +1,11 @@
 //! The first answer to a request that may be repeated.
 
 use crate::database::{Store, on};
-use crate::engine::{AnswerColumns, Columns, Value};
+use crate::engine::{AnswerColumns, Columns, Connection as _, Engine, Value};
 use crate::error::Error;
-use crate::reads::{self, FromColumns};
+use crate::kept::KeptLeaf;
+use crate::leaves::uncovered;
+use crate::reads::FromColumns;
 use crate::statements::statements;
 
 statements! {
@@ -55,14 +57,38 @@ impl FromColumns for IdempotentAnswer {
     }
 }
 
+/// The answer, and its leaf if no published checkpoint is known to cover it.
+async fn answered<E: Engine>(
+    engine: &E,
+    principal: &str,
+    key: &str,
+    covered: i64,
+) -> Result<Option<(IdempotentAnswer, Vec<KeptLeaf>)>, Error> {
+    let values = [Value::Text(principal), Value::Text(key)];
+    let mut reader = engine.reader().await?;
+    let Some(row) = reader.fetch_optional(ANSWER, &values).await? else {
+        return Ok(None);
+    };
+    let answer = IdempotentAnswer::read(&row)?;
+    let leaves = uncovered(&mut reader, std::iter::once(answer.index), covered).await?;
+    Ok(Some((answer, leaves)))
+}
+
 impl Store {
-    /// What this caller was answered for this idempotency key.
+    /// What this caller was answered for this idempotency key, perhaps by another replica. Its leaf is kept here too.
     pub async fn idempotent(
         &self,
         principal: &str,
         key: &str,
     ) -> Result<Option<IdempotentAnswer>, Error> {
-        let values = [Value::Text(principal), Value::Text(key)];
-        on!(self, engine => reads::one(engine, ANSWER, &values))
+        let covered = self.kept.covered_size();
+        let found = on!(self, engine => answered(engine, principal, key, covered))?;
+        let Some((answer, leaves)) = found else {
+            return Ok(None);
+        };
+        match self.kept.keep(leaves.into_iter()) || answer.index < covered {
+            true => Ok(Some(answer)),
+            false => Err(Error::HeldBack),
+        }
     }
 }

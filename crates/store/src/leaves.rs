@@ -3,6 +3,7 @@
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, LeafColumns, Value};
 use crate::error::Error;
+use crate::kept::KeptLeaf;
 use crate::log_head;
 use crate::reads::{self, FromColumns, MAX_PAGE, all};
 use crate::statements::statements;
@@ -30,8 +31,6 @@ statements! {
     /// Acts that may tell of a key.
     LEAVES_OF_KEYS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind IN ('key', 'ceremony', 'log') AND idx >= $1 ORDER BY idx LIMIT $2");
-    /// Of leaves from `$1` on, but for those from `$2` to `$3`.
-    LATEST_BUT = "SELECT MAX(time) FROM log_leaf WHERE idx >= $1 AND (idx < $2 OR idx > $3)";
     LATEST_TIME = "SELECT MAX(time) FROM log_leaf WHERE idx >= $1 AND idx <= $2";
     LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
@@ -58,32 +57,6 @@ pub struct Leaf {
     /// SHA-256 of the signature in its canonical form, hex; only on `sign`.
     pub sig_hash: Option<String>,
     pub body: String,
-}
-
-/// Leaves of which a ceremony says that they are not younger than `bound`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Corrected {
-    pub first: i64,
-    pub last: i64,
-    pub bound: i64,
-}
-
-/// How far back leaves are looked at for the log's own clock.
-const LOOKED_AT: i64 = 20_000;
-
-/// The log's clock is what the other leaves tell, and the bound.
-pub(crate) async fn set_clock_back<C: Connection>(
-    tx: &mut C,
-    size: i64,
-    corrected: &Corrected,
-) -> Result<(), Error> {
-    let values = [size - LOOKED_AT, corrected.first, corrected.last].map(Value::Int);
-    let row = tx.fetch_optional(LATEST_BUT, &values).await?;
-    let others = row.map(|row| row.maybe_int(0)).transpose()?.flatten();
-    let clock = others.unwrap_or_default().max(corrected.bound);
-    tx.execute(log_head::CLOCK_SET, &[Value::Int(clock)])
-        .await?;
-    Ok(())
 }
 
 impl Leaf {
@@ -162,6 +135,21 @@ pub(crate) fn check_leaf(leaf: &Leaf) -> Result<(), Error> {
         });
     }
     Ok(())
+}
+
+/// Those of these leaves that no published checkpoint covers, as far as this process knows.
+pub(crate) async fn uncovered<C: Connection>(
+    reader: &mut C,
+    indexes: impl Iterator<Item = i64>,
+    covered: i64,
+) -> Result<Vec<KeptLeaf>, Error> {
+    let mut leaves = Vec::new();
+    for index in indexes.filter(|index| *index >= covered) {
+        if let Some(row) = reader.fetch_optional(LEAF, &[Value::Int(index)]).await? {
+            leaves.push((index, LeafRow::read(&row)?.body));
+        }
+    }
+    Ok(leaves)
 }
 
 pub(crate) async fn latest_time<E: Engine>(

@@ -8,7 +8,6 @@ use crate::statements::statements;
 
 statements! {
     HEAD_SET = "UPDATE log_head SET size = $1 WHERE id = 1";
-    CLOCK_SET = "UPDATE log_head SET clock = $1 WHERE id = 1";
     CLOCK_RAISE = "UPDATE log_head SET clock = $1 WHERE id = 1 AND clock < $1";
     LOG_SIZE = "SELECT size FROM log_head WHERE id = 1";
     VERSION = "SELECT version FROM log_head WHERE id = 1";
@@ -21,6 +20,7 @@ impl Head {
             clock: row.int(1)?,
             now: row.int(2)?,
             database: row.text(3)?,
+            written: row.int(4)?,
         })
     }
 }

@@ -22,6 +22,7 @@ use crate::engine::{
 use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
+use crate::leases::take_lease;
 use crate::log_head::{self, take_head};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -46,6 +47,7 @@ pub(crate) struct PostgresEngine {
     /// For reads of strangers. Nothing of the service's own waits behind them.
     pub visitors: Pool<Postgres>,
     pub visiting: bool,
+    pub head: HeadStatements,
     breaker: Arc<Breaker>,
     /// Of connections outside the pool.
     options: Arc<PgConnectOptions>,
@@ -82,6 +84,7 @@ impl PostgresEngine {
             pool,
             visitors,
             visiting: false,
+            head: HEAD,
             breaker: Arc::default(),
             options: Arc::new(options),
             listener: Arc::default(),
@@ -178,8 +181,11 @@ macro_rules! head_statements {
 pub(crate) const HEAD: HeadStatements = head_statements!(
     "(SELECT system_identifier FROM pg_control_system())::text || '/'
         || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) || '/'
-        || (SELECT oid FROM pg_database WHERE datname = current_database())::text"
+        || (SELECT oid FROM pg_database WHERE datname = current_database())::text,
+    (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint"
 );
+/// Where the server does not say which one it is.
+pub(crate) const HEAD_BY_INDEX: HeadStatements = head_statements!("''::text, 0::bigint");
 
 /// A batch is one parameter: a JSON array of arrays.
 pub(crate) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
@@ -232,6 +238,7 @@ impl Engine for PostgresEngine {
         forget_answers: "DELETE FROM idempotency WHERE ctid = ANY (ARRAY
             (SELECT ctid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2))",
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
+        take_lease: take_lease!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {
@@ -249,7 +256,7 @@ impl Engine for PostgresEngine {
     }
 
     fn head(&self) -> HeadStatements {
-        HEAD
+        self.head
     }
 
     /// Two statements: one sees what was committed when it began, before it waited for the head.
@@ -328,6 +335,8 @@ pub(crate) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
         return error::classify(operation, source);
     };
     match &*code {
+        // insufficient_privilege, undefined_function, feature_not_supported
+        "42501" | "42883" | "0A000" if is_about_identity(&source) => Error::NoIdentity { source },
         // disk_full
         "53100" => Error::Full { operation, source },
         // lock_not_available, query_canceled, serialization_failure, deadlock_detected,
@@ -358,6 +367,13 @@ pub(crate) fn classify(operation: &'static str, source: sqlx::Error) -> Error {
         },
         _ => error::classify(operation, source),
     }
+}
+
+fn is_about_identity(error: &sqlx::Error) -> bool {
+    let asked = ["pg_control_system", "pg_walfile_name", "pg_current_wal_lsn"];
+    error
+        .as_database_error()
+        .is_some_and(|error| asked.iter().any(|name| error.message().contains(name)))
 }
 
 /// Notifications come from a trigger on the log head. They are lost while a connection is, so

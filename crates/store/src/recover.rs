@@ -25,6 +25,8 @@ statements! {
 pub struct LostLeaf {
     pub leaf: Leaf,
     pub effect: Option<KeyEffect>,
+    /// What the log's clock is not behind afterwards: its time, but for a correction.
+    pub clock: i64,
 }
 
 /// Indexes (from the first of the page) of leaves whose effect the database could not take, because it lacks the key.
@@ -46,7 +48,7 @@ async fn write<E: Engine>(
     from: i64,
     page: &[LostLeaf],
 ) -> Result<NotTaken, Error> {
-    let latest = page.iter().map(|lost| lost.leaf.time).max();
+    let latest = page.iter().map(|lost| lost.clock).max();
     let values = [
         Value::Int(from),
         Value::Int(from + page.len() as i64),

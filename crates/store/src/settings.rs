@@ -4,7 +4,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use url::Url;
 
-use super::Database;
+use super::{Database, Store};
 
 use base::settings::{Invalid, Profile, Secret, is_loopback};
 use percent_encoding::{NON_ALPHANUMERIC, percent_decode_str, utf8_percent_encode};
@@ -24,6 +24,9 @@ pub struct Settings {
     /// nothing is written: 100 to 60 000 ms.
     #[serde(default = "clock_tolerance")]
     pub clock_tolerance_ms: u64,
+    /// By what a PostgreSQL server is told from one that has taken its place.
+    #[serde(default)]
+    pub identity: Identity,
     /// What is asked of a connection to PostgreSQL on another machine in the production profile.
     #[serde(default)]
     pub tls: Tls,
@@ -42,6 +45,17 @@ pub enum Tls {
     None,
 }
 
+/// By what a server is told from the one that takes its place after a fail-over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Identity {
+    /// By its system identifier, the timeline of its WAL and how far it has written.
+    #[default]
+    Server,
+    /// By an index that is given out again. For managed servers that forbid the functions that say the rest.
+    IndexOnly,
+}
+
 fn clock_tolerance() -> u64 {
     2_000
 }
@@ -54,6 +68,14 @@ impl Settings {
     /// The SQLite file, or nothing on PostgreSQL.
     pub fn sqlite_path(&self) -> Option<PathBuf> {
         self.url.strip_prefix("sqlite:").map(PathBuf::from)
+    }
+
+    /// A store as these settings want it.
+    pub fn apply(&self, store: Store) -> Store {
+        match self.identity {
+            Identity::Server => store,
+            Identity::IndexOnly => store.by_index_only(),
+        }
     }
 
     pub fn clock_tolerance(&self) -> Duration {
@@ -170,6 +192,7 @@ mod tests {
             password: password.map(|password| Secret::Inline(password.into())),
             connections: 1,
             clock_tolerance_ms: clock_tolerance(),
+            identity: Identity::Server,
             tls: Tls::default(),
         }
     }

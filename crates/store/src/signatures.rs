@@ -8,7 +8,8 @@ use crate::engine::{Begun, Columns, Connection, Engine, Value, expect_rows, json
 use crate::error::Error;
 use crate::fence::Fence;
 use crate::idempotency::{Idempotency, IdempotentAnswer};
-use crate::leaves::{Leaf, check_leaf};
+use crate::kept::KeptLeaf;
+use crate::leaves::{Leaf, check_leaf, uncovered};
 use crate::log_head;
 
 /// What the log puts into one transaction at most.
@@ -43,6 +44,14 @@ pub enum SignatureOutcome {
     AnsweredBefore(IdempotentAnswer),
 }
 
+/// What became of a batch.
+#[derive(Default)]
+pub(crate) struct Written {
+    outcomes: Vec<SignatureOutcome>,
+    /// Leaves of answers of before, by other replicas perhaps, that no checkpoint covers.
+    again: Vec<KeptLeaf>,
+}
+
 /// The order matters. The log head first: from there on no other writer can change a key, so the
 /// state read next is the state at commit (invariant 4). Answers known before go before it, so
 /// that a retry gets its first answer even when its key has been revoked in between.
@@ -54,10 +63,11 @@ pub(crate) async fn commit<E: Engine>(
     engine: &E,
     fence: &Fence,
     batch: &[SignatureRecord],
-) -> Result<Vec<SignatureOutcome>, Error> {
+    covered: i64,
+) -> Result<Written, Error> {
     check(batch)?;
     if batch.is_empty() {
-        return Ok(Vec::new());
+        return Ok(Written::default());
     }
     let kids: BTreeSet<&str> = batch.iter().map(|record| record.kid.as_str()).collect();
     let reserved = batch.len() as i64;
@@ -75,20 +85,20 @@ pub(crate) async fn commit<E: Engine>(
     } = engine.begin_signatures(taken, &json(&kids)?).await?;
     let first = head.size - reserved;
     let written = match fence.check(before, &head, first) {
-        Ok(()) => write::<E>(&mut tx, batch, first, &active).await,
+        Ok(()) => write::<E>(&mut tx, batch, first, &active, covered).await,
         Err(error) => Err(error),
     };
     match written {
-        Ok(outcomes) => {
+        Ok(written) => {
             engine.commit(tx).await?;
-            let indexes = outcomes.iter().filter_map(|outcome| match outcome {
+            let indexes = written.outcomes.iter().filter_map(|outcome| match outcome {
                 SignatureOutcome::Committed { index } => Some(*index),
                 _ => None,
             });
             if let Some(last) = indexes.max() {
-                fence.raise(last + 1);
+                fence.raise(last + 1, &head);
             }
-            Ok(outcomes)
+            Ok(written)
         }
         Err(error) => {
             engine.rollback(tx).await;
@@ -122,8 +132,10 @@ async fn write<E: Engine>(
     batch: &[SignatureRecord],
     first: i64,
     active: &HashSet<String>,
-) -> Result<Vec<SignatureOutcome>, Error> {
+    covered: i64,
+) -> Result<Written, Error> {
     let known = known_answers::<E>(tx, batch).await?;
+    let again = uncovered(tx, known.values().map(|answer| answer.index), covered).await?;
     let mut next = first;
     let mut leaves = Vec::with_capacity(batch.len());
     let mut answers = Vec::new();
@@ -164,7 +176,7 @@ async fn write<E: Engine>(
         let written = E::insert_answers(tx, &answers).await?;
         expect_rows(written, answers.len())?;
     }
-    Ok(outcomes)
+    Ok(Written { outcomes, again })
 }
 
 fn name(key: &Idempotency) -> (&str, &str) {
@@ -227,13 +239,16 @@ impl Store {
         &self,
         batch: &[SignatureRecord],
     ) -> Result<Vec<SignatureOutcome>, Error> {
-        let outcomes = on!(self, engine => commit(engine, &self.fence, batch))?;
-        let leaves = batch.iter().zip(&outcomes);
-        self.kept
-            .keep(leaves.filter_map(|(record, outcome)| match outcome {
-                SignatureOutcome::Committed { index } => Some((*index, record.leaf.body.clone())),
-                _ => None,
-            }));
-        Ok(outcomes)
+        let covered = self.kept.covered_size();
+        let written = on!(self, engine => commit(engine, &self.fence, batch, covered))?;
+        let leaves = batch.iter().zip(&written.outcomes);
+        let committed = leaves.filter_map(|(record, outcome)| match outcome {
+            SignatureOutcome::Committed { index } => Some((*index, record.leaf.body.clone())),
+            _ => None,
+        });
+        match self.kept.keep(committed.chain(written.again)) {
+            true => Ok(written.outcomes),
+            false => Err(Error::HeldBack),
+        }
     }
 }

@@ -20,6 +20,7 @@ use crate::engine::{
 use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
+use crate::leases::take_lease;
 use crate::log_head;
 
 /// Waiting for another process that holds the file, a backup for instance.
@@ -86,15 +87,15 @@ impl SqliteEngine {
 
 pub(crate) const BEGIN_SIGNATURES: &str = "BEGIN IMMEDIATE;
     UPDATE log_head SET size = size + $1, version = version + $2, clock = MAX(clock, $3) WHERE id = 1
-    RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '',
+    RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0,
         (SELECT json_group_array(kid) FROM signing_key
             WHERE state = 'active' AND kid IN (SELECT value FROM json_each($4)))";
 
 /// A file has no name that a copy of it had not.
 pub(crate) const HEAD: HeadStatements = HeadStatements {
     take: "UPDATE log_head SET size = size + $1, version = version + $2, clock = MAX(clock, $3)
-        WHERE id = 1 RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), ''",
-    look: "SELECT size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), ''
+        WHERE id = 1 RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0",
+    look: "SELECT size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0
         FROM log_head WHERE id = 1",
 };
 
@@ -147,6 +148,7 @@ impl Engine for SqliteEngine {
         forget_answers: "DELETE FROM idempotency WHERE rowid IN
             (SELECT rowid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2)",
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
+        take_lease: take_lease!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {
@@ -183,7 +185,7 @@ impl Engine for SqliteEngine {
             what: "no log head",
             source: None,
         })?;
-        let active = serde_json::from_str(&row.text(4)?).map_err(|_| Error::Corrupt {
+        let active = serde_json::from_str(&row.text(5)?).map_err(|_| Error::Corrupt {
             what: "a malformed list of keys",
             source: None,
         })?;

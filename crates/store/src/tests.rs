@@ -10,6 +10,7 @@ mod faults;
 mod index;
 mod life;
 mod lines;
+mod new_origin;
 mod objects;
 mod plans;
 mod races;
@@ -49,6 +50,7 @@ contract! {
     signing::indexes_are_contiguous_from_zero,
     signing::revoked_key_gets_no_leaf_and_leaves_no_gap,
     signing::first_answer_stands,
+    signing::case_l1_an_answer_is_kept_by_whoever_gives_it,
     ceremonies::ceremonies_stand_in_the_lines_of_their_subjects,
     ceremonies::proposal_comes_with_its_signature_or_an_order,
     ceremonies::place_goes_to_the_first_that_is_executed,
@@ -65,6 +67,8 @@ contract! {
     conflicts::ring_is_created_once,
     clock::case_v1_a_process_whose_clock_is_off_writes_nothing,
     clock::case_v1_a_leaf_that_lies_ahead_lets_its_correction_alone_through,
+    clock::case_v1_a_correction_counts_every_other_leaf,
+    clock::case_s10_an_end_follows_corrections_and_the_tolerance,
     conflicts::case_l1_an_index_is_not_given_out_twice,
     conflicts::accepted_key_agrees_with_its_object,
     conflicts::pointer_moves_only_from_where_it_stands,
@@ -111,7 +115,7 @@ contract! {
     versions::change_bumps_its_subject_alone,
     versions::versions_only_grow,
     vocabulary::unknown_word_is_refused_until_it_has_a_row,
-    tree::one_integrator_at_a_time,
+    tree::case_v1_one_integrator_at_a_time,
     tree::tree_is_swapped_from_what_it_was,
     tree::tree_only_grows,
     tree::checkpoint_is_of_the_tree_and_by_a_key_that_signs,
@@ -121,6 +125,8 @@ contract! {
     tree::bodies_of_old_signatures_may_go,
     tree::nothing_else_of_a_leaf_may_change,
     tree::pruning_goes_on_where_it_died,
+    new_origin::case_l2_origin_begins_once_with_all_of_its_ceremony,
+    new_origin::case_l2_no_hand_gives_the_log_another_origin,
     schema::migrations_that_changed_are_refused,
     schema::case_c8_a_newer_schema_says_so,
 }

@@ -14,7 +14,9 @@ async fn look<E: Engine>(engine: &E, fence: &Fence) -> Result<Head, Error> {
     let row = engine.reader().await?.fetch_optional(sql, &[]).await?;
     let head = Head::read(&row.ok_or_else(no_head)?)?;
     // What it finds, it keeps: `halted` tells.
-    let _ = fence.check(before, &head, head.size);
+    if fence.check(before, &head, head.size).is_ok() {
+        fence.seen(head.size);
+    }
     Ok(head)
 }
 
@@ -37,6 +39,12 @@ impl Store {
         self.fence.was_replaced();
     }
 
+    /// Commits nothing any more, for as long as this process lives: what is published has leaves that the database
+    /// lacks, and any leaf, of a refusal too, would take the index of one of them.
+    pub fn lacks_leaves(&self, why: &str) {
+        self.fence.lacks_leaves(why.into());
+    }
+
     /// Why nothing may be written, by the last commit or look.
     pub fn halted(&self) -> Option<Halted> {
         self.fence.halted()
@@ -50,6 +58,21 @@ impl Store {
     /// What this process answered and no published checkpoint covers yet, by index.
     pub fn kept(&self) -> Vec<KeptLeaf> {
         self.kept.leaves()
+    }
+
+    /// Rises with every leaf that is kept.
+    pub fn kept_revision(&self) -> u64 {
+        self.kept.revision()
+    }
+
+    /// While `held_back`, what is committed is kept and its caller is not told ([`Error::HeldBack`]). Then what
+    /// [`Self::kept`] says holds everything that was answered.
+    pub fn hold_back(&self, held_back: bool) {
+        self.kept.hold_back(held_back);
+    }
+
+    pub fn is_held_back(&self) -> bool {
+        self.kept.is_held_back()
     }
 
     /// How many there are, and whether they are all.

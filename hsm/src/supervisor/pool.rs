@@ -86,6 +86,8 @@ pub struct Pool {
     pub counters: Counters,
     pub circuit: Circuit,
     pub last_error: Option<Error>,
+    /// What the service log was told of the outage that goes on.
+    pub outage: Option<Error>,
     /// A person must act; with the stamp of the PIN source at that time, and when to look again.
     pub stopped: Option<(Error, Option<String>, Instant)>,
     /// Set once; nothing new is let in.
@@ -115,6 +117,7 @@ impl Pool {
             counters: Counters::default(),
             circuit: Circuit::new(after),
             last_error: None,
+            outage: None,
             stopped: None,
             stopping: false,
             ever_ready: false,

@@ -202,6 +202,7 @@ fn status(
             // The limits come with the first worker that has seen the token: from now on the pool has its full size.
             pool.identity = Some(identity);
             pool.limits = shared.limits(limits);
+            pool.outage = None;
             let slot = &mut pool.slots[index];
             slot.generation = generation;
             slot.sessions = sessions;
@@ -213,8 +214,9 @@ fn status(
         }
         Status::Down { error } => {
             // Once for an outage, not once for each process that tries.
-            if pool.last_error.as_ref() != Some(&error) {
+            if pool.outage.as_ref() != Some(&error) {
                 tracing::warn!(%error, "token unavailable");
+                pool.outage = Some(error.clone());
             }
             pool.last_error = Some(error);
             pool.slots[index].phase = Phase::Down;

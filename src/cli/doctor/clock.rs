@@ -20,8 +20,10 @@ pub async fn clock(config: &Config, store: &Store, world: &World) -> Check {
     // The database's reading lies between two of ours, however long it took.
     let offset = database - database.clamp(before, after);
     let tolerance = i64::try_from(config.store.clock_tolerance_ms).unwrap_or(i64::MAX);
-    let found = format!("the database's clock is {offset} ms ahead of this machine's");
-    if offset.abs() > tolerance {
+    let direction = if offset < 0 { "behind" } else { "ahead of" };
+    let apart = offset.abs();
+    let found = format!("the database's clock is {apart} ms {direction} this machine's");
+    if apart > tolerance {
         let advice = format!(
             "set both by NTP: nothing is written while they differ by more than {tolerance} ms (store.clock_tolerance_ms)"
         );

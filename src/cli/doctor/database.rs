@@ -1,9 +1,10 @@
 //! The database, and what of it has to be believed.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use keyring::keys::Keys;
-use store::Store;
+use store::{Identity, Store};
 use trust::{Usage, error_chain};
 
 use super::check::{Check, bad, good, note};
@@ -22,6 +23,13 @@ pub async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -
             return None;
         }
     };
+    if config.store.identity == Identity::IndexOnly && config.store.sqlite_path().is_none() {
+        checks.push(note(
+            "database identity",
+            "store.identity = \"index-only\": a fail-over is noticed only if an index is given out again",
+            "use \"server\" if this server allows pg_control_system() and pg_current_wal_lsn(); otherwise use synchronous replication",
+        ));
+    }
     match store.schema().await {
         Ok(schema) if schema.check().is_ok() => {
             let entries = store.log_size().await.unwrap_or(0);
@@ -29,7 +37,7 @@ pub async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -
                 "schema {}, {entries} entries in the audit trail",
                 schema.applied
             );
-            checks.push(match writes(&store, world).await {
+            checks.push(match writes(&store).await {
                 Ok(()) => good("database", found),
                 Err(error) => bad(
                     "database",
@@ -65,9 +73,9 @@ pub async fn database(config: &Config, world: &World, checks: &mut Vec<Check>) -
 }
 
 /// A lease that has run out when it is taken: a write like any other, which holds up nobody.
-async fn writes(store: &Store, world: &World) -> Result<(), store::Error> {
-    let now = world.env.now().millis();
-    store.lease("doctor", "doctor", now, now).await.map(drop)
+async fn writes(store: &Store) -> Result<(), store::Error> {
+    let lease = store.lease("doctor", "doctor", Duration::ZERO);
+    lease.await.map(drop)
 }
 
 /// Whether the account can change what is past.

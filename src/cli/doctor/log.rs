@@ -75,6 +75,9 @@ fn refused(error: &IntegrationError) -> Check {
         IntegrationError::Origin { ours, .. } => {
             format!("the log keeps its name when the issuer changes: set log.origin = {ours:?}")
         }
+        IntegrationError::OtherPlace { .. } => {
+            "set log.tiles to the place of this origin, which `chancery ceremony bundle apply` filled".to_owned()
+        }
         IntegrationError::Behind { .. } | IntegrationError::OtherDatabase => {
             "`chancery log recover` shows what is missing and puts it back (docs/RECOVERY.md); nothing is signed until then"
                 .to_owned()

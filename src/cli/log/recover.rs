@@ -8,6 +8,7 @@ use serde_json::json;
 use super::super::context::{from_store, variable};
 use super::super::{CliContext, World};
 use log::{RecoverError, Recovery, RecoveryPlan};
+use trust::tlog::note::VerifierKey;
 use verify::output::{Code, Failure, Output};
 
 /// Kept leaves of one replica: each with its index.
@@ -25,6 +26,10 @@ pub struct Recover {
     /// Give up these leaves, which are nowhere: leaves that say so take their places. Repeat it for each range.
     #[arg(long, value_name = "FIRST-LAST", value_parser = range)]
     lose: Vec<(u64, u64)>,
+    /// The log's key was rotated since the dump: the verifier key that `chancery log vkey` printed of the new one.
+    /// Believed only if the published leaves tell of its ceremony.
+    #[arg(long, value_name = "VKEY")]
+    log_key: Option<String>,
     /// Apply the change; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
@@ -52,8 +57,11 @@ pub async fn run(
         open.store.clone(),
         keys,
     );
-    let recovery = recovery.map_err(failed)?;
-    let kept = command.kept.iter().map(|file| read(file));
+    let mut recovery = recovery.map_err(failed)?;
+    if let Some(key) = &command.log_key {
+        recovery = recovery.with_log_key(log_key(key, &open)?);
+    }
+    let kept = command.kept.iter().map(|file| read(file, output));
     let kept = kept.collect::<Result<Vec<Kept>, _>>()?;
     let plan = recovery.plan(&kept, &command.lose).await.map_err(failed)?;
     let mut shown = json!({
@@ -121,10 +129,35 @@ fn human(plan: &RecoveryPlan) -> String {
     lines.join("\n")
 }
 
-fn read(file: &Path) -> Result<Kept, Failure> {
-    let usage = |why: String| Failure::usage(format!("{}: {why}", file.display()));
+/// A verifier key of this log.
+fn log_key(text: &str, open: &CliContext) -> Result<VerifierKey, Failure> {
+    let usage = |why: String| Failure::usage(format!("--log-key: {why}"));
+    let key: VerifierKey = text
+        .parse()
+        .map_err(|error: trust::tlog::note::KeyError| usage(error.to_string()))?;
+    let origin = open.config.log.origin(&open.config.service.issuer);
+    if key.name() != origin || !key.kind().is_log() {
+        return Err(usage(format!("expected a key of the log {origin:?}")));
+    }
+    Ok(key)
+}
+
+fn read(file: &Path, output: &Output) -> Result<Kept, Failure> {
+    let name = file.display();
+    let usage = |why: String| Failure::usage(format!("{name}: {why}"));
     let text = std::fs::read_to_string(file).map_err(|error| usage(error.to_string()))?;
-    log::kept::read(&text).map_err(|line| usage(format!("line {line} is no kept leaf")))
+    let read = log::kept::read(&text).map_err(|error| usage(error.to_string()))?;
+    match &read.end {
+        None => output.remark(format!(
+            "{name}: an older version wrote it, without a last line: it may be cut off."
+        )),
+        Some(end) if !end.complete => output.remark(format!(
+            "{name}: replica {} kept more than 64 MiB and dropped the oldest leaves.",
+            end.instance
+        )),
+        Some(_) => {}
+    }
+    Ok(read.leaves)
 }
 
 fn failed(error: RecoverError) -> Failure {

@@ -84,7 +84,7 @@ impl CeremonyService {
                 self.correct(&facts, &approved, now).await?;
             }
             ApprovedOperation::NewOrigin(_) => {
-                let why = "starting a new origin is not supported";
+                let why = "a new origin is begun by `chancery ceremony bundle apply`";
                 self.record_refusal("execute", &facts, why).await?;
                 return Err(Error::Unfit(why.to_owned()));
             }
@@ -308,7 +308,6 @@ impl CeremonyService {
         };
         let when = AfterLatest {
             earliest: now.max(executed_at).millis(),
-            now: now.millis(),
             strictly: false,
         };
         let make = |at| (change(at), event(at));
@@ -431,7 +430,6 @@ impl CeremonyService {
         };
         let when = AfterLatest {
             earliest: earliest.millis(),
-            now: now.millis(),
             strictly: true,
         };
         let make = |at| (change(at), event(at));
@@ -474,7 +472,7 @@ impl CeremonyService {
 }
 
 impl CeremonyFacts {
-    /// The transcript as it will be, without acceptances. From here on the record is frozen.
+    /// The transcript as it will be, without acceptances.
     fn draft(&self, outcome: Outcome, executed_at: Time, how: &str) -> Result<Transcript, Error> {
         let record = Record {
             v: V1,
@@ -486,31 +484,42 @@ impl CeremonyFacts {
             rejections: self.ceremony.rejections.clone(),
             cancellations: self.ceremony.cancellations.clone(),
             suspensions: self.ceremony.suspensions.clone(),
-            steps: vec![Step {
-                at: executed_at,
-                what: how.to_owned(),
-                witness: None,
-            }],
+            steps: Vec::new(),
         };
-        let statement = Statement {
-            v: V1,
-            request_digest: Sha256Digest::of(&self.row.request),
-            record_digest: record.digest()?,
-            executed_at,
-            outcome,
-        };
-        Ok(Transcript {
-            v: V1,
-            record,
-            acceptance: Acceptance {
-                result: None,
-                signatures: Vec::new(),
-                statement: text(statement.encode()?)?,
-            },
-            log_keys: Vec::new(),
-            log_proofs: Vec::new(),
-        })
+        stated(record, outcome, executed_at, how)
     }
+}
+
+/// What was done about a record, as it will be accepted. From here on the record is frozen.
+pub(super) fn stated(
+    mut record: Record,
+    outcome: Outcome,
+    executed_at: Time,
+    how: &str,
+) -> Result<Transcript, Error> {
+    record.steps = vec![Step {
+        at: executed_at,
+        what: how.to_owned(),
+        witness: None,
+    }];
+    let statement = Statement {
+        v: V1,
+        request_digest: Sha256Digest::of(record.request.as_bytes()),
+        record_digest: record.digest()?,
+        executed_at,
+        outcome,
+    };
+    Ok(Transcript {
+        v: V1,
+        record,
+        acceptance: Acceptance {
+            result: None,
+            signatures: Vec::new(),
+            statement: text(statement.encode()?)?,
+        },
+        log_keys: Vec::new(),
+        log_proofs: Vec::new(),
+    })
 }
 
 /// What was written as JSON.

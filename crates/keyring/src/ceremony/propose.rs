@@ -8,7 +8,7 @@ use trust::approval::Approval;
 use trust::format::V1;
 use trust::life::Revocation;
 use trust::place::{Pkcs11Place, Place};
-use trust::request::{CkaId, ClockCorrection, Nonce, RevocationReason};
+use trust::request::{CkaId, ClockCorrection, NewOrigin, Nonce, RevocationReason};
 use trust::tally::{Obstacle, Standing};
 use trust::{
     Ceremony, Destroy, DestroyKey, Generate, KeyPurpose, KeyState, Kid, Line, Name, Operation,
@@ -53,6 +53,8 @@ pub enum Draft {
     },
     /// Leaves that a wrong clock wrote.
     CorrectClock(ClockCorrection),
+    /// A log that lost leaves for good.
+    NewOrigin(Box<NewOrigin>),
 }
 
 impl CeremonyService {
@@ -119,6 +121,7 @@ impl CeremonyService {
                 destroy(name, ring, kid)?
             }
             Draft::CorrectClock(order) => Operation::ClockCorrection(order),
+            Draft::NewOrigin(order) => Operation::NewOrigin(*order),
             Draft::Revoke {
                 kid,
                 reason,
@@ -199,6 +202,11 @@ impl CeremonyService {
     /// Files a request that its proposer signed. Returns the ceremony's id.
     pub async fn propose(&self, bytes: Vec<u8>, signature: &str) -> Result<String, Error> {
         let request = Request::decode(&bytes)?;
+        if let Operation::NewOrigin(_) = request.operation {
+            return Err(Error::Unfit(
+                "a new origin is held on files: add the signature by `chancery ceremony bundle add`".to_owned(),
+            ));
+        }
         let digest = Sha256Digest::of(&bytes);
         let id = digest.to_string();
         let signature = normalized(signature)?;
@@ -231,27 +239,7 @@ impl CeremonyService {
         if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
             return Err(Error::NotApproved(tally.into_standing()));
         }
-        let lines = request.lines.iter().map(|line| {
-            let seq = i64::try_from(line.sequence)
-                .map_err(|_| Error::Unfit("the sequence number is too large".to_owned()))?;
-            Ok(LineRow {
-                subject: line.subject.to_string(),
-                seq,
-            })
-        });
-        let unfit = |e: trust::word::NotAWord| Error::Unfit(e.to_string());
-        let row = CeremonyRow {
-            id: digest,
-            operation: request.operation.word().parse().map_err(unfit)?,
-            ring: request.operation.ring().cloned(),
-            state: CeremonyState::Proposed,
-            nonce: request.nonce,
-            request: bytes,
-            execution: None,
-            transcript: None,
-            created_at: request.created_at,
-            updated_at: request.created_at,
-        };
+        let (row, lines) = filed(&request, bytes)?;
         let proposal = CeremonySignatureRow {
             ceremony: digest,
             purpose: Purpose::Propose,
@@ -274,7 +262,7 @@ impl CeremonyService {
         };
         let change = Change::ProposeCeremony {
             row: Box::new(row),
-            lines: lines.collect::<Result<_, Error>>()?,
+            lines,
             proposal: Some(proposal),
             order: None,
         };
@@ -289,6 +277,36 @@ impl CeremonyService {
         let accepted = ring.keys.iter().map(|key| key.number).max();
         Ok(intended.max(accepted.unwrap_or(0)) + 1)
     }
+}
+
+/// The rows of a request as it is proposed.
+pub(super) fn filed(
+    request: &Request,
+    bytes: Vec<u8>,
+) -> Result<(CeremonyRow, Vec<LineRow>), Error> {
+    let lines = request.lines.iter().map(|line| {
+        let seq = i64::try_from(line.sequence)
+            .map_err(|_| Error::Unfit("the sequence number is too large".to_owned()))?;
+        Ok(LineRow {
+            subject: line.subject.to_string(),
+            seq,
+        })
+    });
+    let lines = lines.collect::<Result<_, Error>>()?;
+    let unfit = |e: trust::word::NotAWord| Error::Unfit(e.to_string());
+    let row = CeremonyRow {
+        id: Sha256Digest::of(&bytes),
+        operation: request.operation.word().parse().map_err(unfit)?,
+        ring: request.operation.ring().cloned(),
+        state: CeremonyState::Proposed,
+        nonce: request.nonce,
+        request: bytes,
+        execution: None,
+        transcript: None,
+        created_at: request.created_at,
+        updated_at: request.created_at,
+    };
+    Ok((row, lines))
 }
 
 /// What the line of a subject names as its last ceremony.

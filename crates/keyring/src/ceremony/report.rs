@@ -31,18 +31,16 @@ pub struct Report {
     pub kids: Vec<Kid>,
 }
 
-impl CeremonyService {
-    /// Counts everything anew.
-    pub async fn report(&self, id: &str) -> Result<Report, Error> {
-        let facts = self.facts(id).await?;
-        let request = Request::decode(&facts.row.request)?;
-        let mut report = Report {
-            ceremony: facts.id.clone(),
+impl Report {
+    /// Of a ceremony of which nothing was counted yet.
+    pub(super) fn of(request: &Request, ceremony: String) -> Self {
+        Self {
+            ceremony,
             operation: request.operation.word(),
             ring: request.operation.ring().map(ToString::to_string),
             proposer: request.proposer.as_ref().map(ToString::to_string),
-            lines: request.lines,
-            state: facts.row.state.to_string(),
+            lines: request.lines.clone(),
+            state: String::new(),
             standing: String::new(),
             approvals_needed: None,
             approved_by: Vec::new(),
@@ -50,7 +48,17 @@ impl CeremonyService {
             accepted_by: Vec::new(),
             not_counted: Vec::new(),
             kids: Vec::new(),
-        };
+        }
+    }
+}
+
+impl CeremonyService {
+    /// Counts everything anew.
+    pub async fn report(&self, id: &str) -> Result<Report, Error> {
+        let facts = self.facts(id).await?;
+        let request = Request::decode(&facts.row.request)?;
+        let mut report = Report::of(&request, facts.id.clone());
+        report.state = facts.row.state.to_string();
         if facts.row.execution.is_some() {
             let (transcript, tally) = facts.acceptances()?;
             report.approved_by = tally
@@ -92,11 +100,11 @@ pub fn kids(outcome: &trust::Outcome) -> Vec<Kid> {
     }
 }
 
-fn members<'a>(ids: impl Iterator<Item = &'a trust::MemberId>) -> Vec<String> {
+pub(super) fn members<'a>(ids: impl Iterator<Item = &'a trust::MemberId>) -> Vec<String> {
     ids.map(ToString::to_string).collect()
 }
 
-fn not_counted(all: &[NotCounted]) -> Vec<String> {
+pub(super) fn not_counted(all: &[NotCounted]) -> Vec<String> {
     all.iter()
         .map(|not| match &not.member {
             Some(member) => format!("{member}: {}", not.why),

@@ -162,6 +162,12 @@ impl CeremonyService {
         for signature in self.store.ceremony_signatures(&id).await? {
             sort(signature, &mut ceremony, &mut accepts)?;
         }
+        // Held on files: its signatures are in its transcript alone.
+        if let (None, Some(transcript)) = (&ceremony.proposal, &row.transcript) {
+            let transcript = Transcript::decode(transcript)?;
+            ceremony = transcript.record.ceremony();
+            accepts = transcript.acceptance.signatures;
+        }
         let history = self.history(&Request::decode(&row.request)?, &id).await?;
         Ok(CeremonyFacts {
             row,

@@ -19,13 +19,10 @@ use store::{Store, UnreadableRow};
 use trust::error_chain;
 use trust::log_acts::CorrectedTimes;
 
-/// How often the database's version is asked for where it does not tell by itself.
-const POLL: Duration = Duration::from_secs(5);
-
 /// The read model and what keeps it fresh.
 pub struct Keys {
-    current: Current,
-    store: Store,
+    pub(super) current: Current,
+    pub(super) store: Store,
     pub(super) settings: Settings,
     pub(super) archive: Archive,
     pub(super) cpu: Cpu,
@@ -123,7 +120,7 @@ impl Keys {
             .elapsed()
     }
 
-    fn confirm(&self) {
+    pub(super) fn confirm(&self) {
         *self
             .confirmed
             .lock()
@@ -187,31 +184,6 @@ impl Keys {
     fn has_forgotten(&self, snapshot: &Snapshot) -> bool {
         let halted = self.store.halted().is_some_and(|halted| halted.incomplete);
         halted || snapshot.version < self.current.load().version
-    }
-
-    /// Follows the database until dropped by its caller.
-    pub async fn follow(self: Arc<Self>) {
-        loop {
-            let seen = self.current.load().version;
-            match self.store.wait_for_change(seen, POLL).await {
-                Ok(version) if version == seen => self.confirm(),
-                Ok(_) => {
-                    self.refresh().await;
-                    // What cannot be read now will not be readable at once: the change is still
-                    // there, so without a pause it would be read in a circle.
-                    if self.current.load().version == seen {
-                        tokio::time::sleep(Duration::from_secs(1)).await;
-                    }
-                }
-                Err(error) => {
-                    error!(
-                        error = error_chain(&error),
-                        "cannot follow changes in the database"
-                    );
-                    tokio::time::sleep(Duration::from_secs(1)).await;
-                }
-            }
-        }
     }
 }
 

@@ -51,9 +51,11 @@ impl Signing {
             }
         }
         if due(known.write.as_ref()) {
-            let now = self.env.now().millis();
             // A write like any other, of a row that means nothing.
-            let written = self.store.lease("readiness", instance, now, now).await;
+            let written = self
+                .store
+                .lease("readiness", instance, Duration::ZERO)
+                .await;
             let error = written.err().map(|error| error_chain(&error).into());
             self.readiness.write(error);
         }

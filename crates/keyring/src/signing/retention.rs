@@ -40,12 +40,11 @@ pub async fn forget_old_answers(store: Store, env: Env, instance: String) {
 pub(crate) async fn forget(store: &Store, env: &Env, instance: &str) -> Result<u64, store::Error> {
     let mut forgotten = 0;
     loop {
-        let now = env.now();
-        let until = (now + LEASE_FOR).millis();
-        if !store.lease(LEASE, instance, now.millis(), until).await? {
+        if !store.lease(LEASE, instance, LEASE_FOR).await? {
             return Ok(forgotten);
         }
-        let page = store.forget_answers((now - REMEMBERED).millis()).await?;
+        let before = env.now() - REMEMBERED;
+        let page = store.forget_answers(before.millis()).await?;
         forgotten += page;
         if page < ANSWERS.unsigned_abs() {
             store.return_lease(LEASE, instance).await?;

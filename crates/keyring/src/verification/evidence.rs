@@ -11,6 +11,9 @@ use trust::evidence::{Certified, Evidence, Kind, Logged, Subject};
 use trust::format::V1;
 use trust::history::History;
 use trust::leaf::Leaf;
+use trust::request::NewOrigin;
+use trust::tlog::checkpoint;
+use trust::tlog::note::{Note, VerifierKey};
 use trust::{Kid, Pin};
 
 use super::question::{Claim, Error};
@@ -199,11 +202,29 @@ impl EvidenceBuilder {
                 transcript: self.transcript(&act.ceremony).await?,
             };
             match act.act {
-                LogAct::Began(_) => origins.push(certified),
+                LogAct::Began(order) => {
+                    signers.extend(self.signer_of_the_end(&order)?);
+                    origins.push(certified);
+                }
                 LogAct::Corrected(_) => corrections.push(certified),
             }
         }
         Ok((origins, corrections))
+    }
+
+    /// The log's key that signed the last checkpoint of an origin that ended.
+    fn signer_of_the_end(&self, order: &NewOrigin) -> Result<Option<String>, NoEvidence> {
+        let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
+        let note = Note::parse(order.previous_checkpoint.as_bytes());
+        let note = note.map_err(|error| broken(&error))?;
+        let snapshot = self.keys.current();
+        let ring = snapshot.rings.get(trust::LOG_RING);
+        let mut keys = ring.into_iter().flat_map(|ring| &ring.keys);
+        let signed = keys.find(|key| {
+            let key = VerifierKey::for_log(&order.previous_origin, &key.public);
+            key.is_ok_and(|key| checkpoint::open(&note, &[key]).is_ok())
+        });
+        Ok(signed.map(|key| key.kid.to_string()))
     }
 
     /// The transcripts of the log's keys with these kids.

@@ -7,6 +7,7 @@ use trust::transcript::Logged;
 use trust::{Kid, MemberSignature, Sha256Digest, Transcript};
 
 use super::evidence::{EvidenceBuilder, NoEvidence};
+use log::Receipt;
 
 impl EvidenceBuilder {
     /// As it was written, and with proofs as soon as a checkpoint covers the ceremony's end. What
@@ -23,14 +24,34 @@ impl EvidenceBuilder {
             return Ok(core);
         };
         let votes = self.store.votes_of(&key.ceremony.to_string()).await?;
-        let indexes = votes.iter().map(|vote| vote.index).chain([end]);
+        let indexes: Vec<i64> = votes.iter().map(|vote| vote.index).chain([end]).collect();
         let signatures = signatures(&transcript)?;
-        let mut signers = BTreeSet::new();
-        for index in indexes {
-            let Some(receipt) = self.proofs.receipt(index).await? else {
+        let mut receipts = Vec::with_capacity(indexes.len());
+        for index in &indexes {
+            let Some(receipt) = self.proofs.receipt(*index).await? else {
                 return Ok(core);
             };
-            if index != end && !of_the_transcript(&receipt.leaf.body, &signatures) {
+            receipts.push(receipt);
+        }
+        // Proofs in one transcript are of one log.
+        let origin = |receipt: &Receipt| {
+            receipt
+                .proof
+                .checkpoint
+                .text
+                .lines()
+                .next()
+                .map(str::to_owned)
+        };
+        if receipts
+            .windows(2)
+            .any(|two| origin(&two[0]) != origin(&two[1]))
+        {
+            receipts = self.proofs.receipts_under_one(&indexes).await?;
+        }
+        let mut signers = BTreeSet::new();
+        for receipt in receipts {
+            if receipt.leaf.index != end && !of_the_transcript(&receipt.leaf.body, &signatures) {
                 continue;
             }
             signers.insert(receipt.log_kid);

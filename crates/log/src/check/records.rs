@@ -8,7 +8,8 @@ use trust::leaf::ActKind;
 use trust::{Pin, Sha256Digest};
 
 use store::{
-    CeremonyRow, CredentialName, CredentialRow, DocumentRow, RingRow, Rows, UnreadableRow, VoteRow,
+    CeremonyRow, CeremonyState, CredentialName, CredentialRow, DocumentRow, RingRow, Rows,
+    UnreadableRow, VoteRow,
 };
 use trust::acts::{Act, Acts};
 use trust::finding::Findings;
@@ -90,6 +91,11 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
         found.rfind(|act| actions.contains(&act.leaf.action.as_str()))
     };
     match by(&["propose"]) {
+        // The log in which it would stand was halted: the ceremony was held on files, and one leaf tells of all of it.
+        None if row.operation.as_str() == "new-origin" && by(&CLOSED).is_some() => {
+            new_origin(row, by(&CLOSED), findings);
+            return;
+        }
         None => {
             let what = format!("the log contains no proposal of ceremony {id}");
             findings.add("ceremony_unlogged", None, what);
@@ -126,6 +132,38 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
             row.state
         );
         findings.add("ceremony_state", acts.last().map(|act| act.index), what);
+    }
+}
+
+fn new_origin(row: &CeremonyRow, act: Option<&Arc<Act>>, findings: &mut Findings) {
+    let (id, index) = (row.id, act.map(|act| act.index));
+    let told = |bytes: &[u8]| act.is_some_and(|act| tells(act, Sha256Digest::of(bytes)));
+    let transcript = row.transcript.as_deref().unwrap_or_default();
+    let mut differs = |code, what: &str| {
+        let what = format!("the {what} of ceremony {id} differs from the log");
+        findings.add(code, index, what);
+    };
+    if !told(transcript) {
+        differs("transcript", "transcript");
+        return;
+    }
+    // What the leaf names holds all the rest.
+    let Ok(mut written) = trust::Transcript::decode(transcript) else {
+        return;
+    };
+    if Sha256Digest::of(&row.request) != id || written.record.request.as_bytes() != row.request {
+        differs("request", "request");
+    }
+    written.acceptance.signatures.clear();
+    if written.encode().ok() != row.execution {
+        differs("execution", "execution");
+    }
+    if row.state != CeremonyState::Closed {
+        let what = format!(
+            "ceremony {id} is {} in its row, but closed in the log",
+            row.state
+        );
+        findings.add("ceremony_state", index, what);
     }
 }
 
@@ -312,7 +350,6 @@ mod tests {
     use trust::leaf::{ActLeaf, Leaf};
 
     use super::*;
-    use store::CeremonyState;
     use testkit::custodians::{Custodians, Done, correction, new_origin};
 
     fn row(done: &Done) -> CeremonyRow {

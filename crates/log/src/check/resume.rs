@@ -1,12 +1,7 @@
 //! Going on where the last check without a finding came to.
 
-use std::collections::BTreeMap;
-
-use trust::Kid;
 use trust::finding::Findings;
-use trust::tlog::checkpoint;
 use trust::tlog::merkle::leaf_hash;
-use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{Resource, TileId, WIDTH, tiles_for_root};
 
 use super::files::fetch;
@@ -18,11 +13,7 @@ use store::{CheckpointRow, LeafFilter, LeafRow};
 
 impl Pass<'_> {
     /// Takes up the last state, if it is one of this log; where the check begins.
-    pub(super) async fn resume(
-        &mut self,
-        keys: &BTreeMap<Kid, VerifierKey>,
-        findings: &mut Findings,
-    ) -> Result<i64, Error> {
+    pub(super) async fn resume(&mut self, findings: &mut Findings) -> Result<i64, Error> {
         let Some((path, true)) = &self.auditor.state else {
             return Ok(0);
         };
@@ -35,7 +26,7 @@ impl Pass<'_> {
                 return Ok(0);
             }
         };
-        if let Err(why) = self.is_of_this_log(&state, keys) {
+        if let Err(why) = self.is_of_this_log(&state) {
             findings.remark(format!(
                 "starts anew: the last check was of another log: {why}"
             ));
@@ -49,6 +40,10 @@ impl Pass<'_> {
                 state.size, state.time
             );
             findings.add("checkpoint", None, what);
+            return Ok(0);
+        }
+        if let Err(why) = self.goes_on(&state) {
+            findings.remark(format!("starts anew: {why}"));
             return Ok(0);
         }
         if let Err(why) = self.edge(&state.mark).await? {
@@ -69,32 +64,31 @@ impl Pass<'_> {
         Ok(from)
     }
 
-    fn is_of_this_log(
-        &self,
-        state: &State,
-        keys: &BTreeMap<Kid, VerifierKey>,
-    ) -> Result<(), String> {
-        let tree = &self.tables.tree;
-        let mark = &state.mark;
-        if state.genesis != self.auditor.pin.genesis || state.origin != tree.origin {
+    /// By its signed checkpoint, which is of the present origin.
+    fn is_of_this_log(&self, state: &State) -> Result<(), String> {
+        if state.genesis != self.auditor.pin.genesis || state.origin != self.tables.tree.origin {
             return Err("its genesis or origin differs".to_owned());
         }
-        let whole = mark.from >= 0 && mark.from % i64::from(WIDTH) == 0 && mark.from <= state.size;
-        if !whole || state.size > tree.size {
-            return Err(format!("it is of {} leaves", state.size));
-        }
-        if mark.log_acts != self.mark.log_acts {
-            return Err("times or the origin were corrected since".to_owned());
-        }
-        let keys: Vec<VerifierKey> = keys.values().cloned().collect();
-        let note = Note::parse(state.note.as_bytes()).map_err(|error| error.to_string())?;
-        let said = checkpoint::open(&note, &keys).map_err(|error| error.to_string())?;
+        let said = self.tree.open_present(&state.note)?;
         let agrees = said.size == state.size.unsigned_abs()
             && said.root == state.root
             && said.origin == state.origin;
         match agrees {
             true => Ok(()),
             false => Err("its checkpoint is another one".to_owned()),
+        }
+    }
+
+    /// Whether what is known of the leaves before is of use now.
+    fn goes_on(&self, state: &State) -> Result<(), String> {
+        let mark = &state.mark;
+        let whole = mark.from >= 0 && mark.from % i64::from(WIDTH) == 0 && mark.from <= state.size;
+        if !whole || state.size > self.tables.tree.size {
+            return Err(format!("the last check was of {} leaves", state.size));
+        }
+        match mark.log_acts == self.mark.log_acts {
+            true => Ok(()),
+            false => Err("times or the origin were corrected since the last check".to_owned()),
         }
     }
 
@@ -186,6 +180,10 @@ impl Pass<'_> {
     /// A checkpoint was verified. Nothing is kept once there is a finding.
     pub(super) fn reach(&mut self, row: &CheckpointRow, findings: &mut Findings) {
         if self.auditor.state.is_none() || !findings.is_empty() || row.size < self.mark.from {
+            return;
+        }
+        // One of an origin that has ended binds nobody to the leaves that came after.
+        if !self.tree.is_present(row.size) {
             return;
         }
         let mut mark = self.mark.clone();

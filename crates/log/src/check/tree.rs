@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use trust::tlog::checkpoint;
+use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::merkle::{Frontier, leaf_hash};
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::{Builder, HASH_LEN, Resource, TileId, WIDTH, decode_bundle};
@@ -51,9 +51,18 @@ impl Block {
     }
 }
 
+/// The keys that checkpoints of one origin are verified with.
+pub struct OriginKeys {
+    pub origin: String,
+    /// Its checkpoints cover at most so many leaves: those that a later origin retained.
+    pub until: i64,
+    pub keys: BTreeMap<Kid, VerifierKey>,
+}
+
 pub struct Tree<'a> {
     row: &'a TreeRow,
-    keys: &'a BTreeMap<Kid, VerifierKey>,
+    /// Of each origin, oldest first; the last is the present one.
+    origins: &'a [OriginKeys],
     bodies: Frontier,
     tiles: Builder,
     /// Checkpoints by this key cover at most so many leaves.
@@ -62,10 +71,10 @@ pub struct Tree<'a> {
 }
 
 impl<'a> Tree<'a> {
-    pub fn new(row: &'a TreeRow, keys: &'a BTreeMap<Kid, VerifierKey>) -> Self {
+    pub fn new(row: &'a TreeRow, origins: &'a [OriginKeys]) -> Self {
         Self {
             row,
-            keys,
+            origins,
             bodies: Frontier::new(),
             tiles: Builder::new(),
             signed_up_to: BTreeMap::new(),
@@ -151,13 +160,36 @@ impl<'a> Tree<'a> {
         *most = row.size.max(*most);
     }
 
+    /// The origin under which so many leaves were signed.
+    fn origin_of(&self, size: i64) -> Option<&'a OriginKeys> {
+        self.origins.iter().find(|origin| size <= origin.until)
+    }
+
+    /// Whether a checkpoint of so many leaves is of the present origin.
+    pub fn is_present(&self, size: i64) -> bool {
+        let ended = self
+            .origins
+            .split_last()
+            .map_or(&[][..], |(_, ended)| ended);
+        ended.iter().all(|origin| size > origin.until)
+    }
+
+    /// The checkpoint that a text is, by the keys of the present origin.
+    pub fn open_present(&self, note: &str) -> Result<Checkpoint, String> {
+        let keys = self.origins.last().map(|origin| origin.keys.values());
+        let keys: Vec<VerifierKey> = keys.into_iter().flatten().cloned().collect();
+        let note = Note::parse(note.as_bytes()).map_err(|error| error.to_string())?;
+        checkpoint::open(&note, &keys).map_err(|error| error.to_string())
+    }
+
     fn signed(&self, row: &CheckpointRow) -> Result<(), String> {
-        let key = self.keys.get(&row.kid);
+        let of = self.origin_of(row.size).ok_or("the log has no origin")?;
+        let key = of.keys.get(&row.kid);
         let key = key.ok_or_else(|| format!("{} is not an accepted key of the log", row.kid))?;
         let note = Note::parse(row.signed().as_bytes()).map_err(|error| error.to_string())?;
         let said = checkpoint::open(&note, std::slice::from_ref(key)).map_err(|e| e.to_string())?;
         let agrees =
-            said.size == row.size as u64 && said.root == row.root && said.origin == self.row.origin;
+            said.size == row.size as u64 && said.root == row.root && said.origin == of.origin;
         match agrees {
             true => Ok(()),
             false => Err("its columns differ from its text".to_owned()),

@@ -29,10 +29,22 @@ pub enum Error {
     Forked { size: u64, with: &'static str },
     #[error("leaf {0} is missing from the database")]
     Gap(i64),
+    /// They cannot be written again: the leaves that they are made of have no bodies.
+    #[error(
+        "{missing} missing from the log's storage, and the leaves below {below} are pruned: restore these objects, or a copy of `log.tiles` that was made after the prune"
+    )]
+    Pruned { missing: String, below: i64 },
     #[error("the published checkpoint is not signed by this log: {0}")]
     NotOurs(String),
-    #[error("the log's origin is {ours:?}, the configuration says {configured:?}")]
+    #[error(
+        "the log's origin is {ours:?}, the configuration says {configured:?}: log.origin changes only by a ceremony, and together with log.tiles (docs/RECOVERY.md)"
+    )]
     Origin { ours: String, configured: String },
+    /// Where another origin of this log stands, or another log.
+    #[error(
+        "log.tiles holds the log {there:?}, but the log's origin is {ours:?}: log.tiles changes together with log.origin (docs/RECOVERY.md)"
+    )]
+    OtherPlace { ours: String, there: String },
     #[error("the log's key cannot sign checkpoints: {0}")]
     Key(String),
 }
@@ -57,8 +69,10 @@ impl Error {
             | Self::OtherDatabase
             | Self::Forked { .. }
             | Self::Gap(_)
+            | Self::Pruned { .. }
             | Self::NotOurs(_)
             | Self::Origin { .. }
+            | Self::OtherPlace { .. }
             | Self::Key(_) => true,
         }
     }

@@ -24,7 +24,7 @@ pub(super) fn read(index: u64, body: &[u8]) -> Result<(LostLeaf, Option<String>)
                 sig_hash: Some(hash(leaf.sig_hash)),
                 ..row("sign", leaf.time)
             };
-            Ok((LostLeaf { leaf, effect: None }, None))
+            Ok((lost(leaf, None), None))
         }
         Leaf::Act(act) => {
             let leaf = store::Leaf {
@@ -35,11 +35,48 @@ pub(super) fn read(index: u64, body: &[u8]) -> Result<(LostLeaf, Option<String>)
             let effect = effect(&act);
             let by_hand = (effect.is_none() && has_rows(&act)).then(|| {
                 let of = act.reference.as_deref().unwrap_or_default();
+                if let (true, Some(first), Some(last), Some(bound)) =
+                    (act.action == "clock-correction", act.first, act.last, act.bound)
+                {
+                    return format!(
+                        "leaf {index}: verdicts follow the correction when it is held again: `chancery ceremony new clock-correction --first {first} --last {last} --bound {bound}`"
+                    );
+                }
                 format!("leaf {index}: {} {} {of}", act.kind, act.action)
             });
-            Ok((LostLeaf { leaf, effect }, by_hand))
+            Ok((lost(leaf, effect), by_hand))
         }
         Leaf::Unknown(_) => Err("a later version wrote it; run that one".to_owned()),
+    }
+}
+
+fn lost(leaf: store::Leaf, effect: Option<KeyEffect>) -> LostLeaf {
+    LostLeaf {
+        clock: leaf.time,
+        leaf,
+        effect,
+    }
+}
+
+/// Whether it says that what stood in these places is lost.
+pub(super) fn says_lost(body: &[u8], (first, last): (u64, u64)) -> bool {
+    match Leaf::parse(body) {
+        Ok(Leaf::Act(act)) => {
+            act.kind == ActKind::Admin
+                && act.action == "lost"
+                && (act.first, act.last) == (Some(first), Some(last))
+        }
+        _ => false,
+    }
+}
+
+/// The key that the custodians accepted for the log.
+pub(super) fn accepted_log_key(body: &[u8]) -> Option<Kid> {
+    match Leaf::parse(body) {
+        Ok(Leaf::Act(act)) if act.kind == ActKind::Ceremony && act.action == "accepted" => act
+            .kid
+            .filter(|_| act.ring.as_deref() == Some(trust::LOG_RING)),
+        _ => None,
     }
 }
 

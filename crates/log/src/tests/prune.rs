@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use object_store::ObjectStoreExt as _;
+use futures_util::TryStreamExt as _;
 use object_store::path::Path;
+use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use tokio::sync::watch;
 use trust::Time;
 use trust::tlog::merkle::leaf_hash;
@@ -29,7 +30,7 @@ fn calm() -> Arc<Trouble> {
 
 /// Three bundles and a half of the first day (the first of them begins with acts), and as much of ten
 /// days later.
-async fn aged() -> World {
+pub async fn aged() -> World {
     let world = World::new().await;
     // Files that a test puts there are the pruner's to find.
     world.keeps_partial.set(true);
@@ -57,12 +58,12 @@ fn pruner(world: &World, trouble: &Arc<Trouble>) -> Pruner {
     Pruner::new(world.storage(trouble), world.store.clone(), vec![key])
 }
 
-async fn plan(world: &World, days: i64) -> Result<Plan, Error> {
+pub async fn plan(world: &World, days: i64) -> Result<Plan, Error> {
     let now = Time::from_millis(NOW + days * DAY);
     pruner(world, &calm()).plan(now, RETENTION).await
 }
 
-async fn apply(world: &World, trouble: &Arc<Trouble>, plan: &Plan) -> Result<u64, Error> {
+pub async fn apply(world: &World, trouble: &Arc<Trouble>, plan: &Plan) -> Result<u64, Error> {
     let now = Time::from_millis(NOW + 10 * DAY);
     pruner(world, trouble).apply(plan, "archivist", now).await
 }
@@ -293,17 +294,81 @@ async fn partial_bundles_that_were_kept_go_too() {
     }
 }
 
-/// Leaves without bodies would give another tile, which would then stand for ever.
+/// Leaves without bodies would give another tile, which would then stand for ever; what is made of other leaves is
+/// written again.
 #[tokio::test]
 async fn a_lost_tile_is_not_made_of_pruned_leaves() {
     let world = aged().await;
     let plan = plan(&world, 10).await.unwrap();
     apply(&world, &calm(), &plan).await.unwrap();
+    let lose = async |name: &str| {
+        let path = Path::from(format!("prefix/{name}"));
+        world.objects.delete(&path).await.unwrap();
+    };
     let tree = world.store.tree().await.unwrap();
-    let name = format!("tile/0/004.p/{}", tree.size - 1024);
-    let path = Path::from(format!("prefix/{name}"));
-    world.objects.delete(&path).await.unwrap();
+    let young = format!("tile/0/004.p/{}", tree.size - 1024);
+    lose(&young).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    assert!(is_there(&world, &young).await);
+    let old = "tile/1/000.p/4";
+    lose(old).await;
     let refused = world.integrator("one", &calm()).step().await.unwrap_err();
     assert!(refused.is_fatal(), "{refused}");
-    assert!(!is_there(&world, &name).await);
+    assert!(refused.to_string().contains(old), "{refused}");
+    assert!(!is_there(&world, old).await);
+}
+
+/// What stands under a prefix.
+async fn objects(world: &World) -> Vec<(Path, bytes::Bytes)> {
+    let listed: Vec<_> = world.objects.list(None).try_collect().await.unwrap();
+    let mut all = Vec::new();
+    for object in listed {
+        let read = world.objects.get(&object.location).await.unwrap();
+        all.push((object.location, read.bytes().await.unwrap()));
+    }
+    all
+}
+
+/// The storage is restored from a copy that is older than the prune and than the last leaves.
+#[tokio::test]
+async fn case_l2_an_older_copy_of_the_tiles_is_completed_from_leaves_that_are_not_pruned() {
+    let world = aged().await;
+    let copy = objects(&world).await;
+    signed(&world, "younger", NOW + 10 * DAY, 700).await;
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let plan = plan(&world, 10).await.unwrap();
+    apply(&world, &calm(), &plan).await.unwrap();
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    let before = objects(&world).await;
+    let size = world.published().await.unwrap().size;
+    for (path, _) in &before {
+        world.objects.delete(path).await.unwrap();
+    }
+    for (path, bytes) in &copy {
+        world.objects.put(path, bytes.clone().into()).await.unwrap();
+    }
+    run(&mut world.integrator("one", &calm())).await.unwrap();
+    assert_eq!(world.published().await.unwrap().size, size);
+    let after: Vec<Path> = objects(&world)
+        .await
+        .into_iter()
+        .map(|(path, _)| path)
+        .collect();
+    let full = |path: &&Path| !path.as_ref().contains(".p/");
+    for (path, _) in &before {
+        assert!(!full(&path) || after.contains(path), "{path}");
+    }
+    let tiles = Tiles::new(world.storage(&calm()));
+    tiles.consistency(700, size, size).await.unwrap();
+
+    // Nothing of the copy is left: what has to come back is named.
+    for path in after {
+        world.objects.delete(&path).await.unwrap();
+    }
+    let refused = run(&mut world.integrator("two", &calm()))
+        .await
+        .unwrap_err();
+    let why = refused.to_string();
+    assert!(refused.is_fatal() && why.contains("tile/0/"), "{why}");
+    assert!(why.contains("below 768 are pruned"), "{why}");
 }

@@ -1,5 +1,6 @@
 //! Databases that lack leaves, and what puts them back.
 
+use futures_util::FutureExt as _;
 use trust::leaf::ActKind;
 use trust::tlog::note::VerifierKey;
 use trust::{Kid, Time};
@@ -238,4 +239,169 @@ async fn case_l1_what_stands_in_the_storage_beyond_the_checkpoint_comes_back() {
     apply(&world, &plan).await;
     assert_eq!(rows(&leaves(&world).await[..all.len()]), rows(&all));
     integrate(&world).await;
+}
+
+/// Leaves of a wrong clock.
+const WRONG: u64 = 3;
+
+/// Those leaves, their correction, and a log that goes on by the right one.
+async fn write_corrected(world: &World) {
+    let log = Log::new(world.store.clone());
+    let act = |at: i64| Event::new(ActKind::Admin, "test", "cli", Time::from_millis(at));
+    let first = log.commit(&Change::Record, &act(NOW * 2)).await.unwrap();
+    let first = first.unsigned_abs();
+    for _ in 1..WRONG {
+        log.commit(&Change::Record, &act(NOW * 2)).await.unwrap();
+    }
+    let correction = Event {
+        bound: Some(Time::from_millis(NOW + 9)),
+        leaves: Some((first, first + WRONG - 1)),
+        origin: Some(ORIGIN),
+        ..Event::new(
+            ActKind::Log,
+            "clock-correction",
+            "cli",
+            Time::from_millis(NOW + 9),
+        )
+    };
+    log.commit(&Change::Record, &correction).await.unwrap();
+}
+
+/// By the time of the next act, which no earlier leaf is later than.
+async fn log_clock(world: &World) -> i64 {
+    let log = Log::new(world.store.clone());
+    let when = store::AfterLatest {
+        earliest: i64::MIN,
+        strictly: false,
+    };
+    let make = |at| {
+        (
+            Change::Record,
+            Event::new(ActKind::Admin, "test", "cli", at),
+        )
+    };
+    let index = log.commit_at(&when, &make).await.unwrap();
+    world.store.leaf(index).await.unwrap().unwrap().time
+}
+
+#[tokio::test]
+async fn case_v1_a_recovery_follows_the_corrections_that_it_puts_back() {
+    // What the backup has of it: nothing, or the wrong leaf without its correction.
+    for of_backup in [0, 1] {
+        let mut world = World::new().await;
+        write(&world, 100, "before").await;
+        integrate(&world).await;
+        let before = world.backup().await;
+        write_corrected(&world).await;
+        write(&world, 70, "after").await;
+        integrate(&world).await;
+        let all = leaves(&world).await;
+        world.restore(&before).await;
+        if of_backup == 1 {
+            let log = Log::new(world.store.clone());
+            let at = Time::from_millis(NOW * 2);
+            let act = Event::new(ActKind::Admin, "test", "cli", at);
+            log.commit(&Change::Record, &act).await.unwrap();
+            let clock = std::sync::Arc::new(|| NOW + 3_600_000);
+            // The database's clock is this machine's.
+            let (now, _) = world.store.look().await.unwrap();
+            let off = std::time::Duration::from_millis(now.abs_diff(clock()) + 3_600_000);
+            world.store.compare_clocks(clock, off);
+            world.store.look().await.unwrap();
+            assert!(world.store.halted().is_some(), "the wrong leaf halts it");
+        }
+        let plan = recovery(&world).plan(&[], &[]).await.unwrap();
+        assert_eq!(plan.corrections.len(), 1);
+        apply(&world, &plan).await;
+        assert_eq!(rows(&leaves(&world).await[..all.len()]), rows(&all));
+        assert_eq!(log_clock(&world).await, NOW + 3_600_000);
+    }
+}
+
+/// The first of the pages of leaves that say so were written, then it died.
+#[tokio::test]
+async fn case_l1_what_is_given_up_is_gone_on_with_after_an_interruption() {
+    let (world, all) = older().await;
+    let published = recovery(&world).plan(&[], &[]).await.unwrap();
+    apply(&world, &published).await;
+    // Its own leaf stands there now; the others are lost.
+    let first = leaves(&world).await.len() as u64;
+    let range = (first, first + 199);
+    let plan = recovery(&world).plan(&[], &[range]).await.unwrap();
+    assert_eq!(plan.size(), first + 200);
+    let now = Time::from_millis(NOW + 3_600_000);
+    let dies = |at: u64| assert!(at < first, "it dies here");
+    let stopped = recovery(&world);
+    let applied = stopped.apply(&plan, "cli:0:test", || now, dies);
+    let died = std::panic::AssertUnwindSafe(applied).catch_unwind().await;
+    assert!(died.is_err());
+    let there = leaves(&world).await.len() as u64;
+    assert!(first < there && there < first + 200, "{there}");
+    let other = recovery(&world).plan(&[], &[(first, first + 198)]).await;
+    assert!(matches!(other, Err(Error::WrongRange(_))), "{other:?}");
+    let plan = recovery(&world).plan(&[], &[range]).await.unwrap();
+    assert_eq!((plan.known, plan.size()), (there, first + 200));
+    apply(&world, &plan).await;
+    let now = leaves(&world).await;
+    assert_eq!(now.len() as u64, first + 201);
+    let said = now[first as usize..].iter().take(200);
+    let tells = format!(r#""first":{first}"#);
+    assert!(said.clone().all(|leaf| leaf.body.contains(&tells)));
+    let done = recovery(&world).plan(&[], &[range]).await.unwrap();
+    assert!(done.is_empty(), "{done:?}");
+    assert!(all.len() as u64 <= first + 5);
+}
+
+/// The log's key was rotated since the dump: what is published is signed by one that the database has not got.
+#[tokio::test]
+async fn case_l2_a_key_of_the_log_that_the_database_lacks_is_named_and_checked() {
+    let mut world = World::new().await;
+    write(&world, 100, "before").await;
+    integrate(&world).await;
+    let backup = world.backup().await;
+    write(&world, 50, "after").await;
+    integrate(&world).await;
+    world.restore(&backup).await;
+    let unknowing = || {
+        let storage = world.storage(&Trouble::at(&[]));
+        Recovery::new(storage, world.store.clone(), Vec::new())
+    };
+    let key = VerifierKey::for_log(ORIGIN, &world.key.public()).unwrap();
+    let refused = unknowing().plan(&[], &[]).await;
+    let why = refused.unwrap_err().to_string();
+    assert!(why.contains("--log-key"), "{why}");
+    // No leaf tells of it.
+    let refused = unknowing().with_log_key(key.clone()).plan(&[], &[]).await;
+    assert!(
+        matches!(refused, Err(Error::UnknownLogKey(_))),
+        "{refused:?}"
+    );
+
+    let mut world = World::new().await;
+    write(&world, 100, "before").await;
+    integrate(&world).await;
+    let backup = world.backup().await;
+    write(&world, 50, "after").await;
+    let kid = world.key.public().kid();
+    let event = Event {
+        kid: Some(&kid),
+        ring: Some(trust::LOG_RING),
+        reference: Some("ceremony"),
+        ..Event::new(ActKind::Ceremony, "accepted", "cli", Time::from_millis(NOW))
+    };
+    let log = Log::new(world.store.clone());
+    let accepted = log.commit(&Change::Record, &event).await.unwrap();
+    integrate(&world).await;
+    let all = leaves(&world).await;
+    world.restore(&backup).await;
+    let storage = world.storage(&Trouble::at(&[]));
+    let key = VerifierKey::for_log(ORIGIN, &world.key.public()).unwrap();
+    let recovery = Recovery::new(storage, world.store.clone(), Vec::new()).with_log_key(key);
+    let plan = recovery.plan(&[], &[]).await.unwrap();
+    assert_eq!(plan.log_key, Some((kid.clone(), accepted.unsigned_abs())));
+    let now = Time::from_millis(NOW + 3_600_000);
+    let applied = recovery.apply(&plan, "cli:0:test", || now, |_| {});
+    let done = applied.await.unwrap();
+    assert!(done.by_hand[0].contains(kid.as_str()), "{done:?}");
+    assert_eq!(rows(&leaves(&world).await[..all.len()]), rows(&all));
 }

@@ -1,5 +1,7 @@
 //! What must be refused, and what must not.
 
+use std::sync::atomic::Ordering;
+
 use futures_util::TryStreamExt as _;
 use object_store::path::Path;
 use object_store::{ObjectStore as _, ObjectStoreExt as _};
@@ -7,6 +9,8 @@ use object_store::{ObjectStore as _, ObjectStoreExt as _};
 use super::trouble::Trouble;
 use super::world::{World, run};
 use crate::integrator::{Error, Step};
+use crate::same_database;
+use crate::tree_store::INTEGRATOR;
 
 fn calm() -> std::sync::Arc<Trouble> {
     Trouble::at(&[])
@@ -16,13 +20,18 @@ fn calm() -> std::sync::Arc<Trouble> {
 async fn a_second_integrator_waits_for_the_lease() {
     let world = World::new().await;
     world.sign(10).await;
-    let mut one = world.integrator("one", &calm());
-    let mut two = world.integrator("two", &calm());
+    let lasting = calm();
+    lasting.lasting.store(true, Ordering::Relaxed);
+    let mut one = world.integrator("one", &lasting);
+    let mut two = world.integrator("two", &lasting);
     run(&mut one).await.unwrap();
-    // Its clock starts where the first one's did, so the lease still runs.
-    assert_eq!(two.step().await.unwrap(), Step::Elsewhere);
+    // Whatever its own clock says.
+    for _ in 0..3 {
+        assert_eq!(two.step().await.unwrap(), Step::Elsewhere);
+    }
     world.sign(10).await;
     run(&mut one).await.unwrap();
+    world.store.return_lease(INTEGRATOR, "one").await.unwrap();
     run(&mut two).await.unwrap();
     world.holds().await;
 }
@@ -43,6 +52,25 @@ async fn two_that_both_think_they_hold_the_lease_do_not_fork() {
     }
     run(&mut one).await.unwrap();
     world.holds().await;
+}
+
+/// A recovery took the log over for another database, and a replica of the old one still runs.
+#[tokio::test]
+async fn case_l1_a_replica_of_another_database_publishes_nothing() {
+    let world = World::new().await;
+    world.sign(10).await;
+    let old = calm();
+    *old.word.lock().unwrap() = "one".to_owned();
+    let mut one = world.integrator("one", &old);
+    run(&mut one).await.unwrap();
+    let published = world.published().await.unwrap();
+    let storage = world.storage(&calm());
+    same_database::adopt(&storage, "two").await.unwrap();
+    world.sign(10).await;
+    let refused = run(&mut one).await.unwrap_err();
+    assert!(matches!(refused, Error::OtherDatabase), "{refused:?}");
+    assert!(refused.is_incomplete());
+    assert_eq!(world.published().await.unwrap(), published);
 }
 
 /// Yesterday's database, with signatures of its own since.

@@ -1,7 +1,8 @@
 //! A tree store and an object store that fail on command: before they did what was asked, or after.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use futures_util::StreamExt as _;
@@ -31,6 +32,10 @@ pub struct Trouble {
     faults: Mutex<Vec<(usize, Fault)>>,
     removals: AtomicUsize,
     removal: Option<(usize, Fault)>,
+    /// What the database is known by.
+    pub word: Mutex<String>,
+    /// Whether leases last.
+    pub lasting: AtomicBool,
     /// What the next read of the tree gives: as if the process was stopped right after it.
     pub old_tree: Mutex<Option<TreeRow>>,
 }
@@ -94,7 +99,8 @@ impl TreeStore for Troubled {
     }
 
     async fn database(&self) -> Result<String, Error> {
-        Ok(self.store.look().await?.1)
+        let word = self.trouble.word.lock().unwrap().clone();
+        Ok(self.store.look().await?.1 + &word)
     }
 
     async fn tree(&self) -> Result<TreeRow, Error> {
@@ -104,9 +110,13 @@ impl TreeStore for Troubled {
         self.store.tree().await
     }
 
-    async fn lease(&self, holder: &str, now: i64, until: i64) -> Result<bool, Error> {
-        self.write(self.store.lease(INTEGRATOR, holder, now, until))
-            .await
+    /// It has run out when it is had, unless somebody wants to see others wait for it.
+    async fn lease(&self, holder: &str, time: Duration) -> Result<bool, Error> {
+        let time = match self.trouble.lasting.load(Ordering::Relaxed) {
+            true => time * 1_000,
+            false => Duration::ZERO,
+        };
+        self.write(self.store.lease(INTEGRATOR, holder, time)).await
     }
 
     async fn swap(&self, old: &TreeRow, new: &TreeRow) -> Result<bool, Error> {

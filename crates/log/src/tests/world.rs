@@ -107,7 +107,7 @@ impl World {
             store: self.store.clone(),
             trouble: trouble.clone(),
         };
-        // Each step a second later, so that a lease runs out when somebody waits for it.
+        // Each look a minute later.
         let clock = std::sync::atomic::AtomicI64::new(NOW);
         let tick = move || clock.fetch_add(60_000, std::sync::atomic::Ordering::Relaxed);
         let env = Env::new(move || Time::from_millis(tick()), |_| Ok(()));

@@ -131,12 +131,12 @@ pub async fn signatures_are_counted_by_day(place: Place) {
 /// Of every subject; that none is left out is the next test.
 const ALL_STATEMENTS: &[&[&str]] = &[
     acts::STATEMENTS,
-    after_latest::STATEMENTS,
     archive::STATEMENTS,
     blast_radius::STATEMENTS,
     ceremonies::STATEMENTS,
     ceremony_signatures::STATEMENTS,
     checkpoints::STATEMENTS,
+    clock_correction::STATEMENTS,
     credentials::STATEMENTS,
     idempotency::STATEMENTS,
     index::STATEMENTS,
@@ -145,6 +145,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     leaves::STATEMENTS,
     lines::STATEMENTS,
     log_head::STATEMENTS,
+    crate::new_origin::STATEMENTS,
     objects::STATEMENTS,
     recover::STATEMENTS,
     rings::STATEMENTS,
@@ -184,6 +185,7 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.insert_accepted,
             dialect.forget_answers,
             dialect.has_migrations,
+            dialect.take_lease,
         ]
     };
     let own = match &place.store.engine {
@@ -206,6 +208,8 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
                 postgres::ACTIVE_OF,
                 postgres::HEAD.take,
                 postgres::HEAD.look,
+                postgres::HEAD_BY_INDEX.take,
+                postgres::HEAD_BY_INDEX.look,
             ];
             dialect(postgres::PostgresEngine::DIALECT)
                 .into_iter()

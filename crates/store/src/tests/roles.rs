@@ -79,3 +79,42 @@ async fn services_account_does_what_the_store_does_and_no_more() {
         assert!(refused.contains("permission denied"), "{sql}: {refused}");
     }
 }
+
+/// A managed server that forbids the functions that say which server it is.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn case_l1_a_server_that_does_not_say_which_one_it_is_needs_a_setting() {
+    for function in ["pg_control_system()", "pg_current_wal_lsn()"] {
+        let place = as_the_service().await;
+        let kid = place.open_ring("atp").await;
+        let mut owner = place.other_connection().await;
+        let asked = sqlx::query_scalar::<_, String>("SELECT current_database()::text");
+        let name = asked.fetch_one(&mut owner).await.unwrap();
+        let Database::Postgres { url, .. } = &place.database else {
+            panic!()
+        };
+        let url = url
+            .expose_secret()
+            .replace("//chancery_service@", "//chancery@");
+        assert!(url.contains(&name));
+        let admin = Place::of(
+            place.store.clone(),
+            Database::Postgres {
+                url: url.into(),
+                connections: 4,
+            },
+        );
+        let revoke = format!("REVOKE EXECUTE ON FUNCTION {function} FROM PUBLIC");
+        admin.raw(&revoke).await.unwrap();
+        let strict = place.replica().await;
+        let refused = strict.look().await.unwrap_err();
+        assert!(matches!(refused, Error::NoIdentity { .. }), "{refused}");
+        let why = refused.to_string();
+        assert!(why.contains("store.identity = \"index-only\""), "{why}");
+        let signed = [signature(&kid, "atp", "s")];
+        let refused = strict.commit_signatures(&signed).await.unwrap_err();
+        assert!(matches!(refused, Error::NoIdentity { .. }), "{refused}");
+        let lenient = strict.by_index_only();
+        assert_eq!(lenient.look().await.unwrap().1, "");
+        lenient.commit_signatures(&signed).await.unwrap();
+    }
+}

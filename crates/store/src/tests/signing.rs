@@ -105,6 +105,47 @@ pub async fn first_answer_stands(place: Place) {
     );
 }
 
+/// Whoever answers a retry keeps the leaf, although another replica committed it.
+pub async fn case_l1_an_answer_is_kept_by_whoever_gives_it(place: Place) {
+    let kid = place.open_ring("atp").await;
+    let index = place.store.log_size().await.unwrap();
+    place.store.covered(index);
+    let mut first = signature(&kid, "atp", "s1");
+    first.idempotency = asked("k1", r#"{"signature":"one"}"#);
+    let body = first.leaf.body.clone();
+    place.store.commit_signatures(&[first]).await.unwrap();
+    let kept = (index, body);
+    assert_eq!(place.store.kept(), std::slice::from_ref(&kept));
+    let again = || {
+        let mut again = signature(&kid, "atp", "s2");
+        again.idempotency = asked("k1", r#"{"signature":"two"}"#);
+        [again]
+    };
+    let (found, late) = (place.replica().await, place.replica().await);
+    assert!(found.idempotent("integrity", "k1").await.unwrap().is_some());
+    assert_eq!(found.kept(), std::slice::from_ref(&kept));
+    late.commit_signatures(&again()).await.unwrap();
+    assert_eq!(late.kept(), std::slice::from_ref(&kept));
+
+    // While leaves are missing nothing is answered that may come too late for the file.
+    let held = place.replica().await;
+    held.hold_back(true);
+    let refused = held.idempotent("integrity", "k1").await.unwrap_err();
+    assert!(matches!(refused, Error::HeldBack), "{refused}");
+    let refused = held.commit_signatures(&again()).await.unwrap_err();
+    assert!(matches!(refused, Error::HeldBack), "{refused}");
+    let refused = held.commit(&Change::Record, &leaf("admin")).await;
+    assert!(matches!(refused, Err(Error::HeldBack)), "{refused:?}");
+    held.hold_back(false);
+    held.commit(&Change::Record, &leaf("admin")).await.unwrap();
+
+    // What is published is answered with and not kept.
+    held.covered(index + 10);
+    held.hold_back(true);
+    assert!(held.idempotent("integrity", "k1").await.unwrap().is_some());
+    assert_eq!(held.kept(), []);
+}
+
 pub async fn malformed_leaves_and_batches_are_refused(place: Place) {
     let kid = place.open_ring("atp").await;
     let long = Leaf {

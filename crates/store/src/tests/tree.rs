@@ -2,6 +2,8 @@
 
 use trust::Time;
 
+use std::time::Duration;
+
 use super::super::*;
 use super::place::Place;
 use super::world::*;
@@ -24,7 +26,7 @@ fn checkpoint(tree: &TreeRow, kid: &str) -> CheckpointRow {
         time: Time::from_millis(NOW),
         clock: tree.clock,
         kid: kid.parse().unwrap(),
-        note: format!("note of {}\n", tree.size),
+        note: format!("{}\n{}\n", tree.origin, tree.size),
         cosignatures: String::new(),
     }
 }
@@ -64,75 +66,50 @@ impl Place {
     }
 }
 
-pub async fn one_integrator_at_a_time(place: Place) {
+/// By the database's clock: what the holders' clocks say is not asked.
+pub async fn case_v1_one_integrator_at_a_time(place: Place) {
+    const LONG: Duration = Duration::from_secs(3_600);
     let (store, other) = (&place.store, place.replica().await);
-    assert!(store.lease("integrator", "a", NOW, NOW + 30).await.unwrap());
-    assert!(
-        !other
-            .lease("integrator", "b", NOW + 29, NOW + 60)
-            .await
-            .unwrap()
-    );
-    // Renewed by its holder, so the other one waits longer.
-    assert!(
-        store
-            .lease("integrator", "a", NOW + 20, NOW + 50)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !other
-            .lease("integrator", "b", NOW + 49, NOW + 80)
-            .await
-            .unwrap()
-    );
-    assert!(
-        other
-            .lease("integrator", "b", NOW + 50, NOW + 80)
-            .await
-            .unwrap()
-    );
-    assert!(
-        !store
-            .lease("integrator", "a", NOW + 60, NOW + 90)
-            .await
-            .unwrap()
-    );
+    let take = async |store: &Store, name, holder, time| store.lease(name, holder, time).await;
+    let (now, _) = store.look().await.unwrap();
+    assert!(take(store, "integrator", "a", LONG).await.unwrap());
+    assert!(!take(&other, "integrator", "b", LONG).await.unwrap());
+    // Renewed by its holder, to another end.
+    assert!(take(store, "integrator", "a", LONG / 2).await.unwrap());
+    assert!(!take(&other, "integrator", "b", LONG).await.unwrap());
+    let until = |least: i64, most: i64| {
+        format!(
+            "UPDATE lease SET until = 1 WHERE name = 'integrator' AND holder = 'a'
+            AND until BETWEEN {} AND {}",
+            now + least,
+            now + most
+        )
+    };
+    let half = 1_800_000;
+    assert_eq!(place.raw(&until(half, half + 60_000)).await.unwrap(), 1);
+    // It has run out.
+    assert!(take(&other, "integrator", "b", LONG).await.unwrap());
+    assert!(!take(store, "integrator", "a", LONG).await.unwrap());
     // Of another name it is another lease.
-    assert!(store.lease("jobs", "a", NOW + 60, NOW + 90).await.unwrap());
+    assert!(take(store, "jobs", "a", LONG).await.unwrap());
     // Whoever does not hold it gives nothing back; its holder does, and the next need not wait.
     assert!(!store.return_lease("integrator", "a").await.unwrap());
-    assert!(
-        !store
-            .lease("integrator", "a", NOW + 60, NOW + 90)
-            .await
-            .unwrap()
-    );
+    assert!(!take(store, "integrator", "a", LONG).await.unwrap());
     assert!(other.return_lease("integrator", "b").await.unwrap());
     assert!(!other.return_lease("integrator", "b").await.unwrap());
     assert!(
-        store
-            .lease("integrator", "a", NOW + 60, NOW + 90)
+        take(store, "integrator", "a", Duration::ZERO)
             .await
             .unwrap()
     );
-    // A holder whose clock ran far ahead does not hold it for ever.
-    let ahead = NOW + 90 + 3_600_000;
-    assert!(
-        store
-            .lease("integrator", "a", ahead - 30, ahead)
-            .await
-            .unwrap()
-    );
-    assert!(
-        other
-            .lease("integrator", "b", NOW + 60, NOW + 90)
-            .await
-            .unwrap()
-    );
+    assert!(take(&other, "integrator", "b", LONG).await.unwrap());
+    // One of a clock that ran far ahead does not hold for ever.
+    let short = Duration::from_secs(60);
+    assert!(take(store, "integrator", "a", short).await.unwrap());
+    assert!(store.return_lease("integrator", "a").await.unwrap());
     let (one, two) = tokio::join!(
-        store.lease("integrator", "c", NOW + 90, NOW + 120),
-        other.lease("integrator", "d", NOW + 90, NOW + 120)
+        take(store, "integrator", "c", LONG),
+        take(&other, "integrator", "d", LONG)
     );
     assert!(one.unwrap() ^ two.unwrap(), "one of two");
 }
@@ -260,7 +237,7 @@ pub async fn cosignatures_are_added_to_what_was_read(place: Place) {
     };
     assert!(other.cosign(4, known, all).await.unwrap());
     let stands = other.last_checkpoint().await.unwrap().unwrap();
-    assert_eq!(stands.signed(), format!("note of 4\n{all}"));
+    assert_eq!(stands.signed(), format!("keys.example/log\n4\n{all}"));
     // Of no checkpoint; and taken away again.
     assert!(!other.cosign(3, "", "x").await.unwrap());
     let shorter = other.cosign(4, all, known).await;

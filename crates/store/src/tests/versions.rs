@@ -66,7 +66,12 @@ pub async fn change_bumps_its_subject_alone(place: Place) {
         .commit(&Change::Record, &leaf("refusal"))
         .await
         .unwrap();
-    assert!(store.lease("jobs", "a", NOW, NOW + 1).await.unwrap());
+    assert!(
+        store
+            .lease("jobs", "a", std::time::Duration::from_secs(1))
+            .await
+            .unwrap()
+    );
     assert!(store.index_signatures(MAX_INDEXED).await.unwrap() > 0);
     assert!(store.count_signatures(MAX_INDEXED).await.unwrap() > 0);
     store.forget_answers(NOW + 1).await.unwrap();

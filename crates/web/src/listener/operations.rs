@@ -44,7 +44,7 @@ async fn write_problems(request: Request, next: Next) -> Response {
 /// What this replica answered with and no published checkpoint covers, for `chancery log recover`.
 async fn kept(State(state): State<SharedState>) -> Response {
     bytes_of(
-        log::kept::write(&state.services.store.kept()),
+        log::kept::write(&state.services.store, &state.services.instance),
         HeaderValue::from_static("text/plain; charset=utf-8"),
         NO_STORE,
     )

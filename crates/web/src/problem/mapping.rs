@@ -168,7 +168,12 @@ fn pruned(error: &log::ProofError) -> Problem {
 /// What the database's failure means to a caller: whether to come back, and whether to look first.
 fn of_store(error: &store::Error) -> Code {
     match error {
-        store::Error::OutcomeUnknown { .. } => Code::OutcomeUnknown,
+        // What is held back was written, and nobody may be told.
+        store::Error::OutcomeUnknown { .. } | store::Error::HeldBack => Code::OutcomeUnknown,
+        store::Error::OtherDatabase
+        | store::Error::LeavesMissing(_)
+        | store::Error::Rewound { .. }
+        | store::Error::ClockAhead { .. } => Code::LogUnavailable,
         store::Error::Full { .. } => Code::DatabaseUnavailable,
         error if error.is_transient() => Code::DatabaseUnavailable,
         _ => Code::Internal,
