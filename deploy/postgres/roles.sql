@@ -21,7 +21,11 @@ DECLARE
 BEGIN
     FOREACH name IN ARRAY ARRAY['chancery_owner', 'chancery_service', 'chancery_archivist'] LOOP
         IF NOT EXISTS (SELECT 1 FROM pg_roles WHERE rolname = name) THEN
-            EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', name);
+            BEGIN
+                EXECUTE format('CREATE ROLE %I LOGIN NOSUPERUSER NOCREATEDB NOCREATEROLE', name);
+            EXCEPTION WHEN duplicate_object OR unique_violation THEN
+                NULL; -- It was made in this moment, for another database of this server.
+            END;
         END IF;
     END LOOP;
     EXECUTE format('ALTER DATABASE %I OWNER TO chancery_owner', current_database());
