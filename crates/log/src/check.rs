@@ -22,7 +22,7 @@ use trust::leaf::ActKind;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::WIDTH;
-use trust::{Kid, Pin, Trusted};
+use trust::{Kid, Pin, Sha256Digest, Trusted};
 
 use self::files::fetch;
 use self::leaves::{Read, Trail};
@@ -173,6 +173,7 @@ impl Auditor {
             reached: None,
             saved: 0,
             published,
+            verified: None,
         };
         let resumed_at = pass.resume(&mut findings).await?;
         pass.run(&mut progress, &mut findings).await?;
@@ -353,6 +354,8 @@ struct Pass<'a> {
     /// How far the last state that was written is.
     saved: i64,
     published: Option<Checkpoint>,
+    /// Size and root of what the last check verified, where the database has no checkpoint of it.
+    verified: Option<(i64, Sha256Digest)>,
 }
 
 impl Pass<'_> {
@@ -452,6 +455,15 @@ impl Pass<'_> {
                 "the root of the published checkpoint of {size} leaves differs from that of the leaves in the database"
             );
             findings.add("published", None, what);
+        }
+        if let Some((verified, root)) = self.verified
+            && verified == size
+            && root != self.tree.root()
+        {
+            let what = format!(
+                "the root of the {size} leaves that the last check verified differs from that of the leaves in the database"
+            );
+            findings.add("checkpoint", None, what);
         }
         if size == self.tables.tree.size {
             self.tree.end(self.trail.clock.at(), findings);

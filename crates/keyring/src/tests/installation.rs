@@ -434,6 +434,7 @@ impl Installation {
 
 const GUARDS: &[&str] = &[
     "log_leaf_no_update",
+    "log_checkpoint_no_delete",
     "ring_immutable",
     "ceremony_immutable",
     "ceremony_transition",

@@ -4,17 +4,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering};
 
-use log::{Auditor, Event, Log, Report, Storage};
+use log::{Auditor, Event, Log, OriginChange, Report, Storage};
 use store::Change;
 use trust::leaf::ActKind;
+use trust::tlog::note::VerifierKey;
 
 use super::installation::{Installation, LONG};
 use super::serving::Verifying;
+use crate::ceremony::{Bundle, CeremonyService, Draft, SigningPayload};
 use crate::rotation::RingChange;
+
+const NEW: &str = "log-2.example";
 
 struct Checked {
     all: Installation,
     verifying: Verifying,
+    state: tempfile::TempDir,
 }
 
 impl Checked {
@@ -23,7 +28,71 @@ impl Checked {
         all.open_ring("log").await;
         all.open_ring("records").await;
         let verifying = Verifying::over(&all).await;
-        Self { all, verifying }
+        let state = tempfile::tempdir().unwrap();
+        Self {
+            all,
+            verifying,
+            state,
+        }
+    }
+
+    /// The log goes on under another origin, at another place, with all its leaves.
+    async fn begin_anew(self) -> Self {
+        let Self {
+            all,
+            verifying,
+            state,
+        } = self;
+        let old = Storage::open(&verifying.settings, |_| None).unwrap();
+        let tiles = verifying.stop().await;
+        let service = all.service();
+        let tree = all.store.tree().await.unwrap();
+        let snapshot = all.snapshot().await;
+        let keys = snapshot.rings["log"].keys.iter();
+        let keys = keys.map(|key| VerifierKey::for_log(&tree.origin, &key.public).unwrap());
+        let change = OriginChange::new(all.store.clone(), Some(old), keys.collect());
+        let note = std::fs::read_to_string(tiles.path().join("checkpoint")).unwrap();
+        let pin = &all.settings.pin;
+        let order = change.draft(NEW, &note, pin, |_, _| {}).await.unwrap();
+        let mut proposal = all.proposal("log", Draft::NewOrigin(Box::new(order.clone())));
+        proposal.ring = None;
+        let request = service.draft_request(proposal, &snapshot).await.unwrap();
+        let mut bundle = service.bundle(&request).await.unwrap();
+        let add = |who: &str, payload: SigningPayload, bundle: &mut Bundle| {
+            let custodians = &all.custodians;
+            let signature = custodians.signature(who, &payload.namespace, &payload.bytes);
+            bundle.add(&signature, pin, all.now()).unwrap();
+        };
+        let payload = CeremonyService::proposal_payload(&request).unwrap();
+        add("carol", payload, &mut bundle);
+        for who in ["alice", "bob"] {
+            let payload = bundle.approval_payload().unwrap();
+            add(who, payload, &mut bundle);
+        }
+        for who in ["alice", "bob"] {
+            let payload = bundle.acceptance_payload().unwrap();
+            add(who, payload, &mut bundle);
+        }
+        let permitted = service.permit_origin(&bundle).await.unwrap();
+        let settings = log::Settings {
+            origin: Some(NEW.to_owned()),
+            ..log::Settings::default()
+        };
+        let place = tempfile::tempdir().unwrap();
+        let new = log::Settings {
+            tiles: place.path().display().to_string(),
+            ..settings.clone()
+        };
+        let new = Storage::open(&new, |_| None).unwrap();
+        let retained = change.copy(&new, &order, |_, _| {}).await.unwrap();
+        service.begin_origin(&permitted, &retained).await.unwrap();
+        change.end().await.unwrap();
+        let verifying = Verifying::at(&all, place, settings).await;
+        Self {
+            all,
+            verifying,
+            state,
+        }
     }
 
     /// So many leaves more, some of them signatures, all under a checkpoint.
@@ -40,11 +109,7 @@ impl Checked {
     }
 
     fn state(&self) -> PathBuf {
-        self.verifying
-            .tiles
-            .path()
-            .join("../checked-state")
-            .join(self.verifying.tiles.path().file_name().unwrap())
+        self.state.path().join("kept").join("checked")
     }
 
     fn auditor(&self, full: bool) -> Auditor {
@@ -70,12 +135,6 @@ impl Checked {
     async fn codes(&self, full: bool) -> Vec<&'static str> {
         let report = self.check(full).await;
         report.findings.iter().map(|finding| finding.code).collect()
-    }
-}
-
-impl Drop for Checked {
-    fn drop(&mut self) {
-        let _ = std::fs::remove_file(self.state());
     }
 }
 
@@ -253,5 +312,85 @@ async fn a_state_that_is_not_of_this_log_is_not_believed() {
     let drop = "DROP TRIGGER log_checkpoint_cosigned";
     checked.all.place.raw(drop).await.unwrap();
     checked.all.place.raw(&sql).await.unwrap();
+    assert!(checked.codes(false).await.contains(&"checkpoint"));
+}
+
+/// What the last check kept is of an origin that has ended, so the next one reads all leaves; then it goes on again.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn after_a_new_origin_a_check_begins_anew_and_goes_on_from_there() {
+    let checked = Checked::new().await;
+    checked.grow(600).await;
+    checked.clean(false).await;
+    let before = checked.clean(false).await;
+    assert!(before.resumed_at > 0);
+    let checked = checked.begin_anew().await;
+    checked.grow(300).await;
+    let first = checked.clean(false).await;
+    assert_eq!(first.resumed_at, 0);
+    let told = |why: &str| first.remarks.iter().any(|remark| remark.contains(why));
+    assert!(told("genesis or origin differs"), "{:?}", first.remarks);
+    assert!(first.checkpoints > before.checkpoints);
+    let state: serde_json::Value =
+        serde_json::from_slice(&std::fs::read(checked.state()).unwrap()).unwrap();
+    assert_eq!(state["origin"], NEW);
+    assert!(state["note"].as_str().unwrap().starts_with(NEW));
+    // Begun anew once: the ended origin's checkpoints and the root before the act count from there too.
+    let again = checked.clean(false).await;
+    assert_eq!(again.resumed_at, first.leaves / 256 * 256);
+    assert_eq!(
+        (again.leaves, again.checkpoints),
+        (first.leaves, first.checkpoints)
+    );
+    // Interrupted among leaves that the ended origin signed: nothing is kept that the present one did not sign.
+    std::fs::remove_file(checked.state()).unwrap();
+    let (stop, stopped) = tokio::sync::oneshot::channel();
+    let mut stop = Some(stop);
+    let auditor = checked.auditor(false);
+    let progress = |done: i64, _: i64| {
+        if done >= 512
+            && let Some(stop) = stop.take()
+        {
+            let _ = stop.send(());
+        }
+    };
+    tokio::select! {
+        biased;
+        _ = stopped => {}
+        report = auditor.check(progress) => drop(report.unwrap()),
+    }
+    if let Ok(state) = std::fs::read(checked.state()) {
+        let state: serde_json::Value = serde_json::from_slice(&state).unwrap();
+        assert!(state["note"].as_str().unwrap().starts_with(NEW));
+    }
+    assert_eq!(checked.clean(false).await.leaves, first.leaves);
+}
+
+/// A recovery puts back the leaves and the last checkpoint; a database that is older has neither.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_checkpoint_without_its_row_is_compared_with_the_leaves() {
+    let checked = Checked::new().await;
+    checked.grow(300).await;
+    let first = checked.clean(false).await;
+    checked.grow(300).await;
+    let all = &checked.all;
+    let size = first.leaves;
+    let of: Vec<_> = all.store.checkpoints(size, 1).await.unwrap();
+    assert_eq!(of[0].size, size);
+    all.tamper(
+        "log_checkpoint",
+        &format!("DELETE FROM log_checkpoint WHERE size = {size}"),
+    )
+    .await;
+    let kept = std::fs::read(checked.state()).unwrap();
+    let anew = checked.clean(false).await;
+    assert_eq!(anew.resumed_at, 0);
+    let told = |why: &str| anew.remarks.iter().any(|remark| remark.contains(why));
+    assert!(told("their root is compared"), "{:?}", anew.remarks);
+    assert!(checked.clean(false).await.resumed_at > 0);
+
+    // Another history of as many leaves.
+    std::fs::write(checked.state(), kept).unwrap();
+    let spoil = r#"UPDATE log_leaf SET body = replace(body, '"cli"', '"cla"') WHERE idx = 100"#;
+    all.tamper("log_leaf", spoil).await;
     assert!(checked.codes(false).await.contains(&"checkpoint"));
 }

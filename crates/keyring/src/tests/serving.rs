@@ -130,14 +130,18 @@ pub struct Verifying {
 impl Verifying {
     /// The ring `log` has to be open.
     pub async fn over(all: &Installation) -> Self {
+        Self::at(all, tempfile::tempdir().unwrap(), log::Settings::default()).await
+    }
+
+    /// With the log at this place.
+    pub async fn at(all: &Installation, tiles: tempfile::TempDir, of: log::Settings) -> Self {
         let serving = Serving::over(all).await;
-        let tiles = tempfile::tempdir().unwrap();
         let settings = log::Settings {
             tiles: tiles.path().display().to_string(),
             interval: Duration::from_millis(5),
             // Tests move the clock by years; a leaf of its own would come between theirs.
             heartbeat: Duration::from_secs(1_000 * 365 * 86_400),
-            ..log::Settings::default()
+            ..of
         };
         let key = Arc::new(LogKey::new(serving.keys.clone(), all.token.pool()));
         let (proofs, runner) = log::open(
@@ -172,6 +176,17 @@ impl Verifying {
             _log: log_tasks,
             tiles,
         }
+    }
+
+    /// Stops the replica; where its log is.
+    pub async fn stop(self) -> tempfile::TempDir {
+        self._log.stop().await;
+        self.serving
+            .store
+            .return_lease(log::INTEGRATOR, "test")
+            .await
+            .unwrap();
+        self.tiles
     }
 
     /// A checkpoint over all that was written so far.
