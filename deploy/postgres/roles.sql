@@ -67,7 +67,6 @@ GRANT UPDATE (size, root, clock, origin) ON log_tree TO chancery_service;
 GRANT UPDATE (size) ON log_indexed, log_counted TO chancery_service;
 GRANT INSERT ON log_key_act, log_key_accepted TO chancery_service;
 GRANT UPDATE (size, accepted) ON log_acted TO chancery_service;
-GRANT INSERT, UPDATE (keys) ON key_count TO chancery_service;
 GRANT INSERT, UPDATE (signatures, last_index, first_time, last_time) ON log_key_day, log_key_block
     TO chancery_service;
 GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;

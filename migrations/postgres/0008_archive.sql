@@ -5,6 +5,8 @@
 CREATE INDEX signing_key_in_use ON signing_key (ring, number) WHERE state IN ('prepared', 'active');
 -- Keys that have ended, by when: the newest of them are in a ring's key set.
 CREATE INDEX signing_key_ended ON signing_key (ring, retired_at, number) WHERE retired_at IS NOT NULL;
+-- Those that nobody revoked: however many were, the set of today does not look at them.
+CREATE INDEX signing_key_ended_well ON signing_key (ring, retired_at, number) WHERE retired_at IS NOT NULL AND revoked_at IS NULL;
 -- Keys by how long they were of use (under 1, 8, 64 ... hours; -1 has not ended): those that were of use at
 -- an instant began within that time before it.
 CREATE INDEX signing_key_life ON signing_key (ring, (
@@ -29,13 +31,17 @@ CREATE TABLE key_count (
     PRIMARY KEY (ring, state)
 );
 INSERT INTO key_count (ring, state, keys) SELECT ring, state, COUNT(*) FROM signing_key GROUP BY ring, state;
-CREATE FUNCTION chancery_key_count() RETURNS trigger LANGUAGE plpgsql AS $$
+-- With the rights of the owner of the schema: a replica of the version before, which knows no such table, goes on
+-- revoking and rotating, and nobody else writes a count.
+CREATE FUNCTION chancery_key_count() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $$
 BEGIN
     IF TG_OP = 'UPDATE' THEN
-        UPDATE key_count SET keys = keys - 1 WHERE ring = OLD.ring AND state = OLD.state AND keys > 0;
+        EXECUTE format('UPDATE %I.key_count SET keys = keys - 1 WHERE ring = $1 AND state = $2 AND keys > 0', TG_TABLE_SCHEMA)
+            USING OLD.ring, OLD.state;
     END IF;
-    INSERT INTO key_count (ring, state, keys) VALUES (NEW.ring, NEW.state, 1)
-        ON CONFLICT (ring, state) DO UPDATE SET keys = key_count.keys + 1;
+    EXECUTE format('INSERT INTO %I.key_count AS counted (ring, state, keys) VALUES ($1, $2, 1)
+        ON CONFLICT (ring, state) DO UPDATE SET keys = counted.keys + 1', TG_TABLE_SCHEMA)
+        USING NEW.ring, NEW.state;
     RETURN NULL;
 END $$;
 CREATE TRIGGER key_count_insert AFTER INSERT ON signing_key

@@ -5,6 +5,8 @@
 CREATE INDEX signing_key_in_use ON signing_key (ring, number) WHERE state IN ('prepared', 'active');
 -- Keys that have ended, by when: the newest of them are in a ring's key set.
 CREATE INDEX signing_key_ended ON signing_key (ring, retired_at, number) WHERE retired_at IS NOT NULL;
+-- Those that nobody revoked: however many were, the set of today does not look at them.
+CREATE INDEX signing_key_ended_well ON signing_key (ring, retired_at, number) WHERE retired_at IS NOT NULL AND revoked_at IS NULL;
 -- Keys by how long they were of use (under 1, 8, 64 ... hours; -1 has not ended): those that were of use at
 -- an instant began within that time before it.
 CREATE INDEX signing_key_life ON signing_key (ring, (
@@ -72,6 +74,12 @@ BEGIN SELECT RAISE(ABORT, 'log_key_act is append-only'); END;
 CREATE TRIGGER log_key_accepted_no_update BEFORE UPDATE ON log_key_accepted
 BEGIN SELECT RAISE(ABORT, 'log_key_accepted is append-only'); END;
 CREATE TRIGGER log_key_accepted_no_delete BEFORE DELETE ON log_key_accepted
+BEGIN SELECT RAISE(ABORT, 'log_key_accepted is append-only'); END;
+CREATE TRIGGER log_key_act_no_replace BEFORE INSERT ON log_key_act
+WHEN EXISTS (SELECT 1 FROM log_key_act WHERE subject = NEW.subject AND idx = NEW.idx)
+BEGIN SELECT RAISE(ABORT, 'log_key_act is append-only'); END;
+CREATE TRIGGER log_key_accepted_no_replace BEFORE INSERT ON log_key_accepted
+WHEN EXISTS (SELECT 1 FROM log_key_accepted WHERE place = NEW.place OR idx = NEW.idx OR kid = NEW.kid)
 BEGIN SELECT RAISE(ABORT, 'log_key_accepted is append-only'); END;
 CREATE TRIGGER log_acted_no_delete BEFORE DELETE ON log_acted
 BEGIN SELECT RAISE(ABORT, 'log_acted is never deleted'); END;

@@ -3,13 +3,13 @@
 //!
 //! An index is a pointer and no proof; whoever rests on it asks for the receipt.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use trust::leaf::{ActLeaf, Leaf};
 use trust::{Kid, Pin, Time};
 
-use store::{AcceptedRow, ActWord, Store};
+use store::{AcceptedRow, ActWord, Acted, Store};
 use trust::log_acts::{CorrectedTimes, LogAct, LogHistory};
 
 /// Indexes of the acts on one key.
@@ -25,6 +25,9 @@ pub struct KeyActs {
 
 /// Acts outside the database's index that are held before it is asked again how far it goes.
 const HELD: usize = if cfg!(test) { 3 } else { 10_000 };
+
+/// Keys whose acts are asked for together.
+const TOGETHER: usize = 500;
 
 #[derive(Debug, Default)]
 pub struct ActIndex {
@@ -56,7 +59,6 @@ pub struct HeldActs {
 impl HeldActs {
     /// With what the index has.
     pub async fn complete(self, store: &Store) -> Result<HashMap<Kid, KeyActs>, store::Error> {
-        const TOGETHER: usize = 500;
         let mut all: HashMap<Kid, KeyActs> = HashMap::with_capacity(self.later.len());
         for part in self.later.chunks(TOGETHER) {
             let asked = part.iter().map(|(kid, _)| kid.as_str().to_owned());
@@ -80,6 +82,73 @@ impl HeldActs {
     }
 }
 
+/// Acceptances outside the database's index, oldest first.
+#[derive(Debug)]
+pub struct HeldAcceptances(Vec<(i64, Kid)>);
+
+/// Keys in the order in which the log accepted them, as of one moment.
+pub struct Acceptances<'a> {
+    store: &'a Store,
+    acted: Acted,
+    later: Vec<AcceptedRow>,
+}
+
+impl HeldAcceptances {
+    /// With what the index has.
+    pub async fn complete(self, store: &Store) -> Result<Acceptances<'_>, store::Error> {
+        // Asked once: what is below it is asked of the index, what is not is held.
+        let acted = store.acted().await?;
+        let held = self.0.into_iter().filter(|(index, _)| *index >= acted.size);
+        let held: Vec<(i64, Kid)> = held.collect();
+        // A key is accepted once; what came later was of its revocation or destruction.
+        let mut before = HashSet::new();
+        for part in held.chunks(TOGETHER) {
+            let asked = part.iter().map(|(_, kid)| kid.as_str().to_owned());
+            let asked: Vec<String> = asked.collect();
+            for act in store.acts_of_several(&asked).await? {
+                if act.word == ActWord::Accepted && act.index < acted.size {
+                    before.insert(act.subject);
+                }
+            }
+        }
+        let mut later = Vec::new();
+        for (index, kid) in held {
+            if before.insert(kid.as_str().to_owned()) {
+                later.push(AcceptedRow {
+                    place: acted.accepted + later.len() as i64,
+                    index,
+                    kid: kid.as_str().to_owned(),
+                });
+            }
+        }
+        Ok(Acceptances {
+            store,
+            acted,
+            later,
+        })
+    }
+}
+
+impl Acceptances<'_> {
+    /// Keys from a place on.
+    pub async fn from(&self, place: i64, limit: i64) -> Result<Vec<AcceptedRow>, store::Error> {
+        let mut rows = self.store.accepted_from(place, limit).await?;
+        rows.retain(|row| row.place < self.acted.accepted);
+        let missing = limit.saturating_sub(rows.len() as i64).unsigned_abs();
+        let later = self.later.iter().filter(|row| row.place >= place);
+        rows.extend(later.take(missing as usize).cloned());
+        Ok(rows)
+    }
+
+    /// The first key that was accepted at an index of the log or later.
+    pub async fn first(&self, index: i64) -> Result<Option<AcceptedRow>, store::Error> {
+        let indexed = self.store.first_accepted(index).await?;
+        let indexed = indexed.filter(|row| row.place < self.acted.accepted);
+        let later = || self.later.iter().find(|row| row.index >= index).cloned();
+        Ok(indexed.or_else(later))
+    }
+}
+
 /// An act on the log whose ceremony holds.
 #[derive(Debug, Clone)]
 pub struct VerifiedLogAct {
@@ -98,9 +167,13 @@ pub struct EndedOrigin {
 }
 
 impl ActIndex {
-    /// Read from the whole log.
+    /// Read from the leaves, whatever the database's index has.
     pub async fn of_log(store: &Store, pin: &Pin) -> Result<Self, store::Error> {
-        let mut acts = Self::default();
+        let mut acts = Self {
+            from: Some(0),
+            has_log_acts: true,
+            ..Self::default()
+        };
         acts.catch_up(store, pin).await?;
         Ok(acts)
     }
@@ -248,64 +321,15 @@ impl ActIndex {
         }
     }
 
-    /// Keys from a place among all that the log accepted, in that order.
-    pub async fn accepted_from(
-        &self,
-        place: i64,
-        limit: i64,
-        store: &Store,
-    ) -> Result<Vec<AcceptedRow>, store::Error> {
-        let mut rows = store.accepted_from(place, limit).await?;
-        if (rows.len() as i64) < limit {
-            let before = rows.last().map_or(place, |row| row.place + 1);
-            let later = self.accepted_later(store).await?;
-            let missing = limit - rows.len() as i64;
-            let later = later.into_iter().filter(|row| row.place >= before);
-            rows.extend(later.take(missing.unsigned_abs() as usize));
-        }
-        Ok(rows)
-    }
-
-    /// The first key that was accepted at an index of the log or later.
-    pub async fn first_accepted(
-        &self,
-        index: i64,
-        store: &Store,
-    ) -> Result<Option<AcceptedRow>, store::Error> {
-        if let Some(row) = store.first_accepted(index).await? {
-            return Ok(Some(row));
-        }
-        let later = self.accepted_later(store).await?;
-        Ok(later.into_iter().find(|row| row.index >= index))
-    }
-
-    /// Those that the database's index does not have.
-    async fn accepted_later(&self, store: &Store) -> Result<Vec<AcceptedRow>, store::Error> {
-        let mut first: Vec<(i64, &Kid)> = Vec::new();
-        let acted = store.acted().await?;
+    /// Acceptances that are held here; the rest is asked of the database without holding up others.
+    pub fn held_acceptances(&self) -> HeldAcceptances {
+        let mut all = Vec::new();
         for (kid, acts) in &self.of {
-            let mut accepted = acts.iter().filter(|(_, word)| *word == ActWord::Accepted);
-            if let Some((index, _)) = accepted.next()
-                && *index >= acted.size
-            {
-                first.push((*index, kid));
-            }
+            let accepted = acts.iter().filter(|(_, word)| *word == ActWord::Accepted);
+            all.extend(accepted.map(|(index, _)| (*index, kid.clone())));
         }
-        first.sort_unstable();
-        let mut rows = Vec::with_capacity(first.len());
-        for (index, kid) in first {
-            // Accepted before, as a key; what came later was of its revocation or destruction.
-            let mut before = store.acts_of(kid.as_str()).await?.into_iter();
-            if before.any(|act| act.word == ActWord::Accepted && act.index < index) {
-                continue;
-            }
-            rows.push(AcceptedRow {
-                place: acted.accepted + rows.len() as i64,
-                index,
-                kid: kid.as_str().to_owned(),
-            });
-        }
-        Ok(rows)
+        all.sort_unstable();
+        HeldAcceptances(all)
     }
 
     fn record(&mut self, index: i64, act: &ActLeaf) {
@@ -368,7 +392,7 @@ async fn latest_time(store: &Store, first: i64, last: i64) -> Result<Option<Time
 }
 
 impl KeyActs {
-    fn record(&mut self, index: i64, word: ActWord) {
+    pub(crate) fn record(&mut self, index: i64, word: ActWord) {
         match word {
             // The other acceptances are of the key's revocation or destruction, which the log tells of by themselves.
             ActWord::Accepted if self.accepted.is_some() => return,

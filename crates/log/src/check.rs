@@ -5,6 +5,7 @@
 //! of them are the acts. A check goes on where the last one without a finding came to; of the leaves before, the acts are
 //! read again and held against their tiles, because the rows of all tables are compared with them.
 
+mod act_index;
 mod files;
 mod keys;
 mod leaves;
@@ -205,6 +206,7 @@ impl Auditor {
         records::documents(&tables.documents, &trail.acts, &mut findings);
         records::credentials(&tables.credentials, &trail.acts, &mut findings);
         records::rings(&tables.rings, &trail.acts, &mut findings);
+        act_index::compare(&self.store, tables.head, &trail.acts, &mut findings).await?;
         remarks(&tables, &trail, &mut findings);
         let checkpoints = tree.checkpoints;
         let (findings, remarks) = findings.into_parts();

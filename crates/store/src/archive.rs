@@ -58,10 +58,14 @@ statements! {
     /// The newest of those that ended before a place in their order.
     ENDED = concat!(of_keys!(), "WHERE k.ring = $1 AND k.retired_at IS NOT NULL
         AND (k.retired_at, k.number) < ($2, $3) ORDER BY k.retired_at DESC, k.number DESC LIMIT $4");
+    /// The newest of those that ended before a place in their order and that nobody revoked.
+    ENDED_WELL = concat!(of_keys!(), "WHERE k.ring = $1 AND k.retired_at IS NOT NULL AND k.revoked_at IS NULL
+        AND (k.retired_at, k.number) < ($2, $3) ORDER BY k.retired_at DESC, k.number DESC LIMIT $4");
     /// Those of one class that began within these instants and ended after the later one, or not at all.
     OF_USE = concat!(of_keys!(), "WHERE k.ring = $1 AND ", life!(), " = $2
         AND k.published_at > $3 AND k.published_at <= $4
         AND (", end!(), " > $4 OR ", end!(), " IS NULL) ORDER BY k.published_at");
+    PLACE_OF_KEY = "SELECT ring, number FROM signing_key WHERE kid = $1";
     KEY = concat!(of_keys!(), "WHERE k.kid = $1");
     AFTER = concat!(of_keys!(), "WHERE (k.ring, k.number) > ($1, $2) ORDER BY k.ring, k.number LIMIT $3");
     COUNTS = "SELECT ring, state, keys FROM key_count";
@@ -166,6 +170,27 @@ impl Store {
         on!(self, engine => rows::each(engine, ENDED, &values))
     }
 
+    /// The same without keys that were revoked.
+    pub async fn ended_unrevoked(
+        &self,
+        ring: &str,
+        before: EndedBefore,
+        limit: i64,
+    ) -> Result<Rows<KeyRow>, Error> {
+        let values = [
+            Value::Text(ring),
+            Value::Int(before.retired_at),
+            Value::Int(before.number),
+            Value::Int(limit),
+        ];
+        on!(self, engine => rows::each(engine, ENDED_WELL, &values))
+    }
+
+    /// Ring and number of a key, also of one whose row cannot be read.
+    pub async fn place_of_key(&self, kid: &str) -> Result<Option<(String, i64)>, Error> {
+        on!(self, engine => place_of_key(engine, kid))
+    }
+
     /// The keys of a ring that were published at an instant and neither retired nor revoked.
     pub async fn keys_of_use_at(&self, ring: &str, at: i64) -> Result<Rows<KeyRow>, Error> {
         on!(self, engine => of_use_at(engine, ring, at))
@@ -200,4 +225,13 @@ impl Store {
 
 async fn keys_of<E: Engine>(engine: &E, asked: &str) -> Result<Rows<KeyRow>, Error> {
     rows::each(engine, E::DIALECT.keys_of, &[Value::Text(asked)]).await
+}
+
+async fn place_of_key<E: Engine>(engine: &E, kid: &str) -> Result<Option<(String, i64)>, Error> {
+    let values = [Value::Text(kid)];
+    let mut reader = engine.reader().await?;
+    match reader.fetch_optional(PLACE_OF_KEY, &values).await? {
+        Some(row) => Ok(Some((row.text(0)?, row.int(1)?))),
+        None => Ok(None),
+    }
 }

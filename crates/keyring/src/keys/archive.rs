@@ -2,7 +2,7 @@
 //! ask for one key at once, it is read and tallied once. What strangers ask for takes the place of other such keys, and
 //! never of a key of the snapshot, which signing and JWKS use (ADR 48).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -20,6 +20,9 @@ use store::{KeyRow, Rows, Store};
 
 /// Refused keys that are named at most.
 const NAMED: usize = 1_000;
+
+/// Kids that are asked for together.
+const TOGETHER: usize = 500;
 
 /// Why there is no key to go by.
 #[derive(Debug, Clone, thiserror::Error)]
@@ -76,6 +79,8 @@ pub(super) struct Asked<'a> {
     pub snapshot: &'a Arc<Snapshot>,
     pub settings: &'a Settings,
     pub withheld: &'a BTreeSet<Kid>,
+    /// The database was older than the log when this process began; what was revoked since is withheld.
+    pub missing_known: bool,
     pub cpu: &'a Cpu,
     pub acts: &'a tokio::sync::Mutex<ActIndex>,
     pub share: Share,
@@ -231,10 +236,30 @@ impl Archive {
             acts: asked.acts,
         };
         let believed = believer.believe(rows).await.map_err(NoKey::of_store)?;
+        self.are_not_refused(&believed.keys);
         for refused in &believed.refused {
             self.note(&refused.kid, refused.why.as_str());
         }
         Ok(believed)
+    }
+
+    /// Those of these kids that some key has.
+    pub async fn existing(
+        &self,
+        kids: &HashSet<Kid>,
+        asked: &Asked<'_>,
+    ) -> Result<HashSet<Kid>, NoKey> {
+        let store = self.store(asked.share);
+        not_older(store, asked).await?;
+        let kids: Vec<String> = kids.iter().map(|kid| kid.as_str().to_owned()).collect();
+        let mut existing = HashSet::new();
+        for part in kids.chunks(TOGETHER) {
+            let rows = store.keys_of(part).await.map_err(NoKey::of_store)?;
+            existing.extend(rows.read.into_iter().map(|row| row.kid));
+            let unreadable = rows.unreadable.iter();
+            existing.extend(unreadable.filter_map(|row| row.key.parse().ok()));
+        }
+        Ok(existing)
     }
 
     fn note(&self, kid: &str, why: &str) {
@@ -248,6 +273,15 @@ impl Archive {
         }
     }
 
+    fn are_not_refused(&self, keys: &[Arc<Key>]) {
+        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
+        if !refused.is_empty() {
+            keys.iter().for_each(|key| {
+                refused.remove(key.kid.as_str());
+            });
+        }
+    }
+
     fn is_not_refused(&self, kid: &str) {
         let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
         refused.remove(kid);
@@ -256,7 +290,8 @@ impl Archive {
 
 /// A database that forgot something may have forgotten the revocation of just this key (case L2).
 async fn not_older(store: &Store, asked: &Asked<'_>) -> Result<(), NoKey> {
-    let incomplete = store.halted().is_some_and(|halted| halted.incomplete);
+    // What was missing when this process began is known, and kids of revoked keys are withheld.
+    let incomplete = store.halted().is_some_and(|halted| halted.incomplete) && !asked.missing_known;
     let version = store.version().await.map_err(NoKey::of_store)?;
     match incomplete || version < asked.snapshot.version {
         true => Err(NoKey::Older),

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use moka::future::Cache;
-use trust::{Kid, Location, Pin, Trusted};
+use trust::{KeyState, Kid, Location, Pin, Trusted};
 
 use super::cpu::{Cpu, Share};
 use super::snapshot::{Key, RejectedKey, Snapshot};
@@ -229,6 +229,12 @@ pub(super) fn load_key(row: &KeyRow, known: Arc<Certified>) -> Result<Key, Strin
 }
 
 impl Key {
+    /// What another reading of its row says of it; none where that is not its row.
+    pub(crate) fn state_of(&self, row: &KeyRow) -> Option<KeyState> {
+        let bound = bind_key(row, &self.certified).ok()?;
+        Some(bound.state)
+    }
+
     pub(super) fn set_acts(&mut self, acts: &KeyActs) {
         self.log_index = acts.accepted;
         self.revocation_log_index = acts.revoked;

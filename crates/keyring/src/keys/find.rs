@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use trust::Kid;
 
@@ -45,10 +46,15 @@ impl Keys {
         share: Share,
     ) -> Result<HashMap<Kid, Arc<Key>>, NoKey> {
         let mut found = HashMap::new();
+        let mut kids: HashSet<Kid> = kids.into_iter().collect();
+        if kids.len() > 1 {
+            // Most of many that are asked for at once may be nobody's.
+            kids = self
+                .archive
+                .existing(&kids, &self.asked(snapshot, share))
+                .await?;
+        }
         for kid in kids {
-            if found.contains_key(&kid) {
-                continue;
-            }
             match self.find_beside(snapshot, &kid, share).await {
                 Ok(key) => {
                     found.insert(kid, key);
@@ -81,6 +87,7 @@ impl Keys {
             snapshot,
             settings: &self.settings,
             withheld: self.withheld(),
+            missing_known: self.missing_known.load(Ordering::Relaxed),
             cpu: &self.cpu,
             acts: &self.acts,
             share,

@@ -1,6 +1,7 @@
 //! From the database into memory, believing nothing on the way.
 
 use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -9,7 +10,7 @@ use tracing::{error, info};
 use trust::{Kid, Namespace, Purpose, Sha256Digest};
 
 use super::archive::Archive;
-use super::cpu::Cpu;
+use super::cpu::{Cpu, Share};
 use super::error::Error;
 use super::read::Reading;
 use super::settings::Settings;
@@ -29,6 +30,8 @@ pub struct Keys {
     pub(super) acts: tokio::sync::Mutex<ActIndex>,
     /// Keys whose revocation was published and is missing from the database.
     withheld: OnceLock<Arc<BTreeSet<Kid>>>,
+    /// The database was older than the log when this process began, so that `withheld` is all that is missing of revocations.
+    pub(super) missing_known: AtomicBool,
     /// One refresh at a time; those that wait get the result of the next.
     refreshing: tokio::sync::Mutex<()>,
     /// When the database last said that `current` is current.
@@ -69,6 +72,7 @@ impl Keys {
             cpu,
             acts,
             withheld: OnceLock::new(),
+            missing_known: AtomicBool::new(false),
             refreshing: tokio::sync::Mutex::new(()),
             confirmed: Mutex::new(Instant::now()),
         }))
@@ -77,6 +81,8 @@ impl Keys {
     /// Takes keys out of use and out of every set until this process ends: their revocation was
     /// published, and the database, which is an old one, does not know of it (case L2).
     pub async fn withhold(&self, kids: Arc<BTreeSet<Kid>>) {
+        let incomplete = self.store.halted().is_some_and(|halted| halted.incomplete);
+        self.missing_known.store(incomplete, Ordering::Relaxed);
         if !kids.is_empty() && self.withheld.set(kids).is_ok() {
             let _one = self.refreshing.lock().await;
             self.replace(None).await;
@@ -89,12 +95,13 @@ impl Keys {
     }
 
     /// Where the log tells of a key, up to this moment: every act, oldest first.
-    pub async fn acts_of(&self, kid: &Kid) -> Result<Vec<i64>, store::Error> {
+    pub async fn acts_of(&self, kid: &Kid, share: Share) -> Result<Vec<i64>, store::Error> {
+        // By the service's own connections, as everybody waits for this lock.
         let mut acts = self.acts.lock().await;
         acts.catch_up(&self.store, &self.settings.pin).await?;
         let held = acts.held(std::slice::from_ref(kid));
         drop(acts);
-        let mut told = held.complete(&self.store).await?;
+        let mut told = held.complete(self.archive.store(share)).await?;
         Ok(told.remove(kid).unwrap_or_default().all)
     }
 

@@ -13,10 +13,13 @@ use super::load::Keys;
 use super::publish::Document;
 use super::read::{after, combined, document, least_jwk};
 use super::snapshot::{Key, RejectedKey, Snapshot};
-use store::{EndedBefore, KeyRow, Rows};
+use store::{EndedBefore, KeyRow, Rows, Store};
 
 /// Rows of ended keys that are read together.
 const TOGETHER: i64 = 256;
+
+/// Pages of ended keys that are looked at for one set; of those that were revoked before its instant there may be many.
+const PAGES: usize = 32;
 
 /// A page of all keys, by ring and number.
 pub struct KeyPage {
@@ -86,7 +89,7 @@ impl Keys {
         let mut keys = self.archive.believe(&rows, &asked).await?.keys;
         let mut room = self.settings.budget_bytes;
         let mut before = EndedBefore::instant(at.millis());
-        loop {
+        for _ in 0..PAGES {
             let rows = store.ended_keys(ring, before, TOGETHER).await?;
             let Some(last) = rows.read.last() else {
                 return Ok((keys, false));
@@ -112,6 +115,7 @@ impl Keys {
                 return Ok((keys, over));
             }
         }
+        Ok((keys, true))
     }
 
     /// A page of all keys after one of them.
@@ -128,16 +132,17 @@ impl Keys {
         let (ring, number) = match after {
             None => (String::new(), 0),
             Some(kid) => {
-                let row = store.key(kid.as_str()).await.map_err(of_store)?;
-                let row = row.read.into_iter().next().ok_or(NoKey::Unknown)?;
-                (row.ring.to_string(), row.number)
+                let place = store.place_of_key(kid.as_str()).await.map_err(of_store)?;
+                place.ok_or(NoKey::Unknown)?
             }
         };
-        let rows = store.keys_after(&ring, number.into(), limit).await;
+        let rows = store.keys_after(&ring, number, limit).await;
         let rows = rows.map_err(of_store)?;
         let full = (rows.read.len() + rows.unreadable.len()) as i64 >= limit;
-        let last = rows.read.last().filter(|_| full);
-        let next = last.map(|row| row.kid.clone());
+        let next = match full {
+            true => last_of(store, &rows).await.map_err(of_store)?,
+            false => None,
+        };
         let believed = self
             .archive
             .believe(&rows, &self.asked(&snapshot, share))
@@ -160,26 +165,24 @@ impl Keys {
         let snapshot = self.current();
         let store = self.archive.store(share);
         let of_store = |error| NoKey::Store(Arc::new(error));
-        let mut rows = {
-            let acts = self.acts.lock().await;
-            let first = acts.first_accepted(from, store).await.map_err(of_store)?;
-            let place = match first {
-                Some(row) => row.place - row.place % limit,
-                None if from == 0 => 0,
-                None => return Ok(None),
-            };
-            let rows = acts.accepted_from(place, limit + 1, store).await;
-            (place, rows.map_err(of_store)?)
+        let held = self.acts.lock().await.held_acceptances();
+        let accepted = held.complete(store).await.map_err(of_store)?;
+        let place = match accepted.first(from).await.map_err(of_store)? {
+            Some(row) => row.place - row.place % limit,
+            None if from == 0 => 0,
+            None => return Ok(None),
         };
-        let next = match rows.1.len() as i64 > limit {
-            true => rows.1.pop().map(|row| row.index),
+        let rows = accepted.from(place, limit + 1).await;
+        let mut rows = rows.map_err(of_store)?;
+        let next = match rows.len() as i64 > limit {
+            true => rows.pop().map(|row| row.index),
             false => None,
         };
-        let kids: Vec<String> = rows.1.iter().map(|row| row.kid.clone()).collect();
+        let kids: Vec<String> = rows.iter().map(|row| row.kid.clone()).collect();
         let found = store.keys_of(&kids).await.map_err(of_store)?;
         let asked = self.asked(&snapshot, share);
         let mut keys = self.archive.believe(&found, &asked).await?.keys;
-        let order = |key: &Arc<Key>| rows.1.iter().position(|row| row.kid == key.kid.as_str());
+        let order = |key: &Arc<Key>| rows.iter().position(|row| row.kid == key.kid.as_str());
         keys.sort_by_cached_key(order);
         if next.is_none() {
             // A key that the log does not tell of is an anomaly, but a key: last.
@@ -189,10 +192,20 @@ impl Keys {
                 .filter(|key| key.log_index.is_none());
             keys.extend(untold.filter(|key| !there.contains(&key.kid)).cloned());
         }
-        Ok(Some(AcceptedPage {
-            place: rows.0,
-            keys,
-            next,
-        }))
+        Ok(Some(AcceptedPage { place, keys, next }))
     }
+}
+
+/// The last of a page by ring and number, whether its row can be read or not.
+async fn last_of(store: &Store, rows: &Rows<KeyRow>) -> Result<Option<Kid>, store::Error> {
+    let read = rows.read.last();
+    let mut last = read.map(|row| (row.ring.to_string(), i64::from(row.number), row.kid.clone()));
+    for row in &rows.unreadable {
+        let place = store.place_of_key(&row.key).await?;
+        // Where even the kid is none, those that can be read lead on.
+        if let (Some((ring, number)), Ok(kid)) = (place, row.key.parse()) {
+            last = last.max(Some((ring, number, kid)));
+        }
+    }
+    Ok(last.map(|(_, _, kid)| kid))
 }

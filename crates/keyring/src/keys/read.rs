@@ -175,13 +175,12 @@ impl Reading<'_> {
         let mut before = EndedBefore::EVER;
         let refused = held.believed.refused.len();
         loop {
-            let mut rows = self.store.ended_keys(ring, before, TOGETHER).await?;
+            let rows = self.store.ended_unrevoked(ring, before, TOGETHER).await?;
             let Some(last) = rows.read.last() else {
                 return Ok(());
             };
             before = after(last);
             let full = rows.read.len() + rows.unreadable.len() >= TOGETHER as usize;
-            rows.read.retain(|row| row.revocation.is_none());
             // What is refused takes no room, so a page may bring less than fits, and the next one brings the rest.
             let (mut read, mut expected) = (Vec::new(), room);
             for row in rows.read {

@@ -12,7 +12,7 @@ use super::serving::Verifying;
 use crate::ceremony::Draft;
 use crate::keys::{Keys, NoKey, Settings, Share};
 use crate::rotation::RingChange;
-use crate::verification::{Claim, Question};
+use crate::verification::{Claim, NoEvidence, Question};
 
 /// Settings with which next to nothing is in memory.
 pub fn bare(all: &Installation) -> Settings {
@@ -307,4 +307,14 @@ async fn signatures_by_archived_keys_are_judged_and_their_evidence_holds() {
         5
     );
     verifying.evidence.transcript_of(&first).await.unwrap();
+    // An act that the index does not have would not be in the file.
+    while all.store.index_acts(1_000).await.unwrap() {}
+    let gone = format!(
+        "DELETE FROM log_key_act WHERE subject = '{first}' AND idx = (SELECT MAX(idx) FROM log_key_act WHERE subject = '{first}')"
+    );
+    all.tamper("log_key_act", &gone).await;
+    let fresh = Verifying::over(&all).await;
+    let error = fresh.evidence.of_leaf(signed.index).await.unwrap_err();
+    assert!(matches!(error, NoEvidence::Broken(_)), "{error:?}");
+    assert!(error.to_string().contains("log check"), "{error}");
 }

@@ -233,6 +233,79 @@ async fn a_key_that_is_withheld_is_not_read_from_the_archive() {
     assert_eq!(page.refused.len(), 1);
 }
 
+/// What a database lacks when the service begins is known by what was published: other keys are read. What it loses
+/// while the service runs is not.
+#[tokio::test]
+async fn keys_are_read_from_a_database_that_was_behind_at_the_start_and_not_from_one_that_fell_behind()
+ {
+    let (all, kids) = with_a_past("records", 4).await;
+    let running = load(&all, bare(&all)).await;
+    running.withhold(Arc::default()).await;
+    running.find(&kids[1], Share::Stranger).await.unwrap();
+    all.store.lacks_leaves("the database is older than the log");
+    let error = running.find(&kids[0], Share::Known).await.err().unwrap();
+    assert!(matches!(error, NoKey::Older), "{error:?}");
+    let begun = load(&all, bare(&all)).await;
+    begun.withhold(Arc::new([kids[1].clone()].into())).await;
+    begun.find(&kids[0], Share::Known).await.unwrap();
+    assert!(begun.find(&kids[1], Share::Known).await.is_err());
+}
+
+/// A row that cannot be read does not hide those behind it, and is not named any more when it is repaired.
+#[tokio::test]
+async fn pages_go_on_behind_a_row_that_cannot_be_read() {
+    let (all, kids) = with_a_past("records", 5).await;
+    let aside = format!(
+        "CREATE TABLE aside AS SELECT retire_at FROM signing_key WHERE kid = '{}'",
+        kids[1]
+    );
+    all.place.raw(&aside).await.unwrap();
+    let retire_at = |what: &str| {
+        format!(
+            "UPDATE signing_key SET retire_at = {what} WHERE kid = '{}'",
+            kids[1]
+        )
+    };
+    all.tamper("signing_key", &retire_at("-1")).await;
+    let keys = load(&all, bare(&all)).await;
+    for limit in [1, 2, 3] {
+        let (mut read, mut refused, mut after) = (0, Vec::new(), None);
+        loop {
+            let page = keys
+                .page(after.as_ref(), limit, Share::Known)
+                .await
+                .unwrap();
+            read += page.keys.len();
+            refused.extend(page.refused.into_iter().map(|key| key.kid));
+            match page.next {
+                Some(next) => after = Some(next),
+                None => break,
+            }
+        }
+        assert_eq!(read, kids.len());
+        assert_eq!(refused, [kids[1].to_string()], "{limit}");
+    }
+    assert!(keys.refused().iter().any(|key| key.kid == kids[1].as_str()));
+    all.tamper("signing_key", &retire_at("(SELECT retire_at FROM aside)"))
+        .await;
+    let page = keys.page(None, 100, Share::Known).await.unwrap();
+    assert!(page.refused.is_empty());
+    assert!(keys.refused().is_empty(), "{:?}", keys.refused());
+}
+
+/// Many kids of one request cost one statement more than none.
+#[tokio::test]
+async fn many_unknown_kids_are_looked_up_together() {
+    let (all, kids) = with_a_past("records", 4).await;
+    let keys = load(&all, bare(&all)).await;
+    let unknown = (0..300_u32).map(|number| format!("{number:0>43}").parse::<Kid>());
+    let asked = unknown.filter_map(Result::ok).chain([kids[0].clone()]);
+    let snapshot = keys.current();
+    let found = keys.find_others(&snapshot, asked, Share::Stranger).await;
+    assert_eq!(found.unwrap().len(), 1);
+    assert_eq!(keys.archive_reads(), 1);
+}
+
 /// Reading writes nothing, so whoever is cut off in the midst of it, as by kill -9, leaves the key as it was: for those
 /// who wait for the same reading, and for a process that begins anew.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

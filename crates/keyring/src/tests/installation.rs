@@ -434,6 +434,10 @@ impl Installation {
 
 const GUARDS: &[&str] = &[
     "log_leaf_no_update",
+    "log_leaf_no_delete",
+    "log_leaf_contiguous",
+    "log_key_act_no_delete",
+    "log_key_accepted_no_delete",
     "log_checkpoint_no_delete",
     "ring_immutable",
     "ceremony_immutable",

@@ -268,7 +268,7 @@ async fn the_log_tells_where_each_act_on_a_key_is() {
     all.closed("records", Installation::revocation(&first))
         .await;
     let keys = all.keys().await;
-    let acts = keys.acts_of(&first).await.unwrap();
+    let acts = keys.acts_of(&first, Share::Known).await.unwrap();
     let key = keys.current().keys[&first].clone();
     assert_eq!(acts.first(), key.log_index.as_ref());
     assert!(acts.contains(&key.revocation_log_index.unwrap()));

@@ -238,8 +238,48 @@ async fn what_was_changed_is_found_from_there_on_and_acts_and_rows_before_too() 
         "UPDATE log_leaf SET body = {spoil} WHERE idx = 100"
     ))
     .await;
-    assert_eq!(checked.codes(false).await, ["leaf"]);
+    assert!(checked.codes(false).await.contains(&"leaf"));
     tamper(r#"UPDATE log_leaf SET body = replace(body, '"cla"', '"cli"') WHERE idx = 100"#).await;
+    // One that calls itself a signature, or is gone: as the whole way through the log says it.
+    let rows = "FROM log_leaf WHERE idx = 100";
+    set_aside(&checked, &format!("CREATE TABLE aside AS SELECT * {rows}")).await;
+    for (sql, code) in [
+        (
+            "UPDATE log_leaf SET kind = 'sign', ring = 'records', kid = printf('%043d', idx), sig_hash = printf('%064d', idx) WHERE idx = 100",
+            "columns",
+        ),
+        ("DELETE FROM log_leaf WHERE idx = 100", "missing"),
+    ] {
+        tamper(sql).await;
+        let report = checked.check(false).await;
+        assert_eq!(report.resumed_at, 0, "{code}");
+        assert!(
+            report.findings.iter().any(|found| found.code == code),
+            "{code}: {:?}",
+            report.findings
+        );
+        tamper("INSERT OR REPLACE INTO log_leaf SELECT * FROM aside").await;
+    }
+    checked.clean(false).await;
+
+    // Rows of the index of acts, which nobody believes and everybody goes by.
+    while checked.all.store.index_acts(1_000).await.unwrap() {}
+    checked.clean(false).await;
+    for (table, of) in [
+        ("log_key_act", "subject <> 'log'"),
+        ("log_key_accepted", "place = 0"),
+    ] {
+        let tamper = async |sql: &str| checked.all.tamper(table, sql).await;
+        set_aside(
+            &checked,
+            &format!("CREATE TABLE aside_{table} AS SELECT * FROM {table} WHERE {of}"),
+        )
+        .await;
+        tamper(&format!("DELETE FROM {table} WHERE {of}")).await;
+        assert_eq!(checked.codes(false).await[0], "act_index", "{table}");
+        tamper(&format!("INSERT INTO {table} SELECT * FROM aside_{table}")).await;
+        checked.clean(false).await;
+    }
 
     // A row of a key.
     checked
@@ -264,6 +304,10 @@ async fn what_was_changed_is_found_from_there_on_and_acts_and_rows_before_too() 
     tamper(sql).await;
     checked.clean(false).await;
     assert!(checked.codes(true).await.contains(&"leaf"));
+}
+
+async fn set_aside(checked: &Checked, sql: &str) {
+    checked.all.place.raw(sql).await.unwrap();
 }
 
 /// What is in the file counts only with the signature and with the checkpoint in the database.
@@ -295,11 +339,11 @@ async fn a_state_that_is_not_of_this_log_is_not_believed() {
             .any(|remark| remark.starts_with("starts anew"));
         assert!(told, "{member}: {:?}", report.remarks);
     }
-    // Another edge leads to another root.
+    // Another place is one of other acts.
     let mut state = good.clone();
     state["mark"]["from"] = serde_json::json!(256);
     write(&state);
-    assert_eq!(checked.clean(false).await.resumed_at, 256);
+    assert_eq!(checked.clean(false).await.resumed_at, 0);
     std::fs::write(checked.state(), b"garbage").unwrap();
     assert_eq!(checked.clean(false).await.resumed_at, 0);
     // Signed by the log, and not in the database: it has another history.

@@ -152,6 +152,7 @@ impl EvidenceBuilder {
         if !acts.pending.is_empty() {
             return Err(NoEvidence::NotFound);
         }
+        self.tell_all(key, &acts.history).await?;
         let (origins, corrections) = self.log_acts(&mut signers).await?;
         let log_keys = self.log_keys(signers).await?;
         let revocation = match acts.history.revoked_by() {
@@ -266,6 +267,25 @@ impl EvidenceBuilder {
         }
     }
 
+    /// An act that the database's index lacks, a revocation perhaps, would be missing from the file: what the acts make of
+    /// the key has to be what its row says.
+    async fn tell_all(&self, key: &Key, history: &History) -> Result<(), NoEvidence> {
+        let state = history.state();
+        let told = state.map_err(|error| NoEvidence::Broken(error.to_string()))?;
+        if told == key.state {
+            return Ok(());
+        }
+        // The snapshot may be older than the acts.
+        let rows = self.store.key(key.kid.as_str()).await?;
+        match rows.read.first().and_then(|row| key.state_of(row)) {
+            Some(state) if state == told => Ok(()),
+            _ => Err(NoEvidence::Broken(format!(
+                "the acts that are found of key {} do not make it what its row says: run `chancery log check`",
+                key.kid
+            ))),
+        }
+    }
+
     /// The acts that made the key what it is, with their proofs.
     async fn acts(&self, key: &Key, signers: &mut BTreeSet<String>) -> Result<KeyActs, NoEvidence> {
         let mut acts = KeyActs {
@@ -273,7 +293,7 @@ impl EvidenceBuilder {
             history: History::new(key.kid.clone(), key.state.life().prepared_at),
             pending: Vec::new(),
         };
-        for index in self.keys.acts_of(&key.kid).await? {
+        for index in self.keys.acts_of(&key.kid, Share::Stranger).await? {
             let Some(receipt) = self.proofs.receipt(index).await? else {
                 acts.pending.push(index);
                 continue;

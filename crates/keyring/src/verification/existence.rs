@@ -11,7 +11,7 @@ use trust::verdict::Existence;
 use trust::{Kid, Time};
 
 use super::question::Error;
-use crate::keys::Keys;
+use crate::keys::{Keys, Share};
 use log::{ProofError, Proofs};
 use store::{Occurrence, Store};
 use trust::log_acts::CorrectedTimes;
@@ -84,7 +84,8 @@ impl Once {
             return Ok(());
         };
         if !self.acts.contains_key(kid) {
-            let acts = keys.acts_of(kid).await.map_err(unreadable)?;
+            let acts = keys.acts_of(kid, Share::Stranger).await;
+            let acts = acts.map_err(unreadable)?;
             self.acts.insert(kid.clone(), acts);
         }
         let acts = self.acts.get(kid).into_iter().flatten().copied();

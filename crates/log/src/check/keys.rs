@@ -1,6 +1,6 @@
 //! Keys: what their rows say against what the log says became of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::sync::Arc;
 
 use trust::history::History;
@@ -79,9 +79,9 @@ pub fn compare(
     for key in examined {
         one(key, acts, findings);
     }
+    let there: HashSet<&Kid> = examined.iter().map(|key| &key.row.kid).collect();
     for (kid, acts) in &acts.keys {
-        let there = |key: &Examined<'_>| key.row.kid == *kid;
-        if !examined.iter().any(there) && !is_unreadable(kid) {
+        if !there.contains(kid) && !is_unreadable(kid) {
             let index = acts.first().map(|act| act.index);
             let what = format!("key {kid} is in the log but not in the database");
             findings.add("key_missing", index, what);

@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use serde::{Deserialize, Serialize};
 use trust::leaf::{ActKind, Leaf};
+use trust::tlog::merkle::{empty_root, leaf_hash};
 use trust::{Sha256Digest, Time};
 
 use store::LeafRow;
@@ -26,6 +28,37 @@ pub struct Trail {
     pub without_digest: usize,
     /// Leaves of kinds that a later version knows.
     pub unknown: BTreeMap<String, usize>,
+    /// All leaves that are no signatures.
+    pub seal: Seal,
+}
+
+/// Which acts were read: their number, and a chain of SHA-256 over their indexes and hashes. Whoever reads the same leaves
+/// in the same order has the same.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Seal {
+    acts: u64,
+    chain: Sha256Digest,
+}
+
+impl Default for Seal {
+    fn default() -> Self {
+        Self {
+            acts: 0,
+            chain: empty_root(),
+        }
+    }
+}
+
+impl Seal {
+    fn add(&mut self, index: i64, leaf: Sha256Digest) {
+        let mut link = [0; 72];
+        link[..32].copy_from_slice(self.chain.as_bytes());
+        link[32..40].copy_from_slice(&index.to_be_bytes());
+        link[40..].copy_from_slice(leaf.as_bytes());
+        self.chain = Sha256Digest::of(&link);
+        self.acts += 1;
+    }
 }
 
 impl Trail {
@@ -50,6 +83,10 @@ impl Trail {
         }
     }
 
+    pub fn times(&self) -> Arc<CorrectedTimes> {
+        self.times.clone()
+    }
+
     pub fn corrected(&self) -> &Clock {
         &self.corrected
     }
@@ -66,7 +103,12 @@ impl Trail {
                 findings.add("unreadable", Some(row.index), what);
                 None
             }
-            Ok((leaf, difference)) => Some(self.leaf(row, leaf, difference, findings)),
+            Ok((leaf, difference)) => {
+                if let Some(hash) = read.act {
+                    self.seal.add(row.index, hash);
+                }
+                Some(self.leaf(row, leaf, difference, findings))
+            }
         }
     }
 
@@ -108,12 +150,16 @@ impl Trail {
 /// A body that was read: pure, so that it is done beside the reading of the next ones.
 pub struct Read {
     leaf: Result<(Leaf, Option<&'static str>), String>,
+    /// Its hash, if it is no signature.
+    act: Option<Sha256Digest>,
 }
 
 impl Read {
     pub fn new(row: &LeafRow, body: &[u8]) -> Self {
         let leaf = Leaf::parse(body).map_err(|error| error.to_string());
+        let is_act = matches!(leaf, Ok(Leaf::Act(_) | Leaf::Unknown(_)));
         Self {
+            act: is_act.then(|| leaf_hash(body)),
             leaf: leaf.map(|leaf| {
                 let difference = Columns::of(&leaf, row).difference(row);
                 (leaf, difference)

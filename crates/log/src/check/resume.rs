@@ -5,7 +5,7 @@ use trust::tlog::merkle::leaf_hash;
 use trust::tlog::tile::{Resource, TileId, WIDTH, tiles_for_root};
 
 use super::files::fetch;
-use super::leaves::Read;
+use super::leaves::{Read, Seal, Trail};
 use super::state::{Mark, State};
 use super::tree::{Block, Opened};
 use super::{Error, Pass};
@@ -14,7 +14,7 @@ use store::{CheckpointRow, LeafFilter, LeafRow};
 impl Pass<'_> {
     /// Takes up the last state, if it is one of this log; where the check begins.
     pub(super) async fn resume(&mut self, findings: &mut Findings) -> Result<i64, Error> {
-        let Some((path, true)) = &self.auditor.state else {
+        let Some((path, go_on)) = &self.auditor.state else {
             return Ok(0);
         };
         let state = match State::read(path) {
@@ -51,16 +51,26 @@ impl Pass<'_> {
             findings.add("checkpoint", None, what);
             return Ok(0);
         }
-        if let Err(why) = self.goes_on(&state) {
+        if !go_on {
+            // Hashed again, and nothing of what was verified may have gone.
+            self.verified = Some((state.size, state.root));
+            return Ok(0);
+        }
+        if let Err(why) = self.goes_on(&state).await? {
             findings.remark(format!("starts anew: {why}"));
+            return Ok(0);
+        }
+        let from = state.mark.from;
+        if let Some(why) = self.acts_before(from, &state.mark.seal).await? {
+            findings.remark(format!("starts anew: {why}"));
+            let times = self.trail.times();
+            self.trail = Trail::corrected_by(times);
             return Ok(0);
         }
         if let Err(why) = self.edge(&state.mark).await? {
             findings.remark(format!("starts anew: the tree cannot be resumed: {why}"));
             return Ok(0);
         }
-        let from = state.mark.from;
-        self.acts_before(from, findings).await?;
         self.trail.go_on(&state.mark);
         self.tree.checkpoints = state.mark.checkpoints;
         self.tree.signed_up_to = state.mark.signed_up_to.clone();
@@ -89,16 +99,34 @@ impl Pass<'_> {
     }
 
     /// Whether what is known of the leaves before is of use now.
-    fn goes_on(&self, state: &State) -> Result<(), String> {
+    async fn goes_on(&self, state: &State) -> Result<Result<(), String>, Error> {
         let mark = &state.mark;
-        let whole = mark.from >= 0 && mark.from % i64::from(WIDTH) == 0 && mark.from <= state.size;
-        if !whole || state.size > self.tables.tree.size {
-            return Err(format!("the last check was of {} leaves", state.size));
+        let whole = mark.from >= 0 && mark.from % i64::from(WIDTH) == 0;
+        let below = mark.from < state.size || (mark.from, state.size) == (0, 0);
+        if !whole || !below || state.size > self.tables.tree.size {
+            let why = format!("the last check was of {} leaves", state.size);
+            return Ok(Err(why));
         }
-        match mark.log_acts == self.mark.log_acts {
+        if mark.log_acts != self.mark.log_acts {
+            let why = "times or the origin were corrected since the last check";
+            return Ok(Err(why.to_owned()));
+        }
+        // One that is passed over is held against its row, which was compared with the leaves.
+        let Some(published) = &self.published else {
+            return Ok(Ok(()));
+        };
+        let size = published.size.cast_signed();
+        if size == 0 || size > mark.from {
+            return Ok(Ok(()));
+        }
+        let rows = self.auditor.store.checkpoints(size, 1).await?;
+        let same = |row: &CheckpointRow| row.size == size && row.root == published.root;
+        Ok(match rows.first().is_some_and(same) {
             true => Ok(()),
-            false => Err("times or the origin were corrected since the last check".to_owned()),
-        }
+            false => Err(format!(
+                "the database has no such checkpoint of {size} leaves as is published"
+            )),
+        })
     }
 
     /// The right edge of the tree out of the stored tiles, which may be wider by now.
@@ -122,8 +150,10 @@ impl Pass<'_> {
         Ok(self.tree.resume(mark.from, &files))
     }
 
-    /// The acts before, each held against the tile that it stands in.
-    async fn acts_before(&mut self, from: i64, findings: &mut Findings) -> Result<(), Error> {
+    /// The acts before, each held against the tile that it stands in; why they are not those that were checked. The whole
+    /// way through the log names what is wrong.
+    async fn acts_before(&mut self, from: i64, seal: &Seal) -> Result<Option<String>, Error> {
+        let mut findings = Findings::default();
         let mut next = 0;
         while next < from {
             let filter = LeafFilter {
@@ -142,25 +172,32 @@ impl Pass<'_> {
                 Some(last) if full => last.index + 1,
                 _ => from,
             };
-            self.in_their_tiles(&rows, findings).await?;
+            self.in_their_tiles(&rows, &mut findings).await?;
             for row in &rows {
                 let read = Read::new(row, row.body.as_bytes());
-                self.trail.body(row, read, findings);
+                self.trail.body(row, read, &mut findings);
             }
         }
-        Ok(())
+        let same = findings.is_empty() && self.trail.seal == *seal;
+        Ok((!same).then(|| format!("the acts below leaf {from} are not those that were checked")))
     }
 
     async fn in_their_tiles(&self, rows: &[LeafRow], findings: &mut Findings) -> Result<(), Error> {
         let wide = i64::from(WIDTH);
         let tree = &self.tables.tree;
-        for rows in rows.chunk_by(|one, other| one.index / wide == other.index / wide) {
-            let Some(first) = rows.first() else { continue };
-            let from = first.index - first.index % wide;
-            let Some(block) = Block::between(from, from + wide, tree.size).next() else {
+        let in_one = |one: &LeafRow, other: &LeafRow| one.index / wide == other.index / wide;
+        let block_of = |rows: &[LeafRow]| {
+            let from = rows.first().map_or(0, |row| row.index - row.index % wide);
+            let block = Block::between(from, from + wide, tree.size).next();
+            block.map(|block| (from, block))
+        };
+        let blocks = rows.chunk_by(in_one).filter_map(block_of);
+        let tiles = blocks.map(|(_, block)| block.tile()).collect();
+        let files = fetch(&self.auditor.storage, tiles).await?;
+        for rows in rows.chunk_by(in_one) {
+            let Some((from, block)) = block_of(rows) else {
                 continue;
             };
-            let files = fetch(&self.auditor.storage, vec![block.tile()]).await?;
             let hashes = Opened::hashes_of(block, &files);
             for row in rows {
                 let stored = hashes.get((row.index - from) as usize);
@@ -184,6 +221,7 @@ impl Pass<'_> {
         self.mark.checkpoints = self.tree.checkpoints;
         self.mark.signed_up_to = self.tree.signed_up_to.clone();
         self.mark.unknown = self.trail.unknown.clone();
+        self.mark.seal = self.trail.seal.clone();
     }
 
     /// A checkpoint was verified. Nothing is kept once there is a finding.

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use trust::log_clock::Clock;
 use trust::{Kid, Sha256Digest, Time};
 
+use super::leaves::Seal;
+
 /// Of this form.
 const VERSION: u32 = 1;
 
@@ -43,6 +45,8 @@ pub struct Mark {
     /// Of the leaves before each act on the log.
     pub roots: BTreeMap<i64, Sha256Digest>,
     pub unknown: BTreeMap<String, usize>,
+    /// Which acts there are.
+    pub seal: Seal,
     /// Where the acts are by which times are corrected.
     pub log_acts: Vec<i64>,
 }
@@ -84,10 +88,14 @@ impl State {
                 .create(directory)?;
         }
         let new = path.with_extension("new");
+        // Made anew: what a link of this name points at is somebody else's.
+        match std::fs::remove_file(&new) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         let mut file = std::fs::OpenOptions::new()
-            .create(true)
+            .create_new(true)
             .write(true)
-            .truncate(true)
             .mode(0o600)
             .open(&new)?;
         file.write_all(&serde_json::to_vec(self)?)?;

@@ -276,6 +276,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
     fill(&place).await;
     for (sql, index) in [
         (archive::ENDED, "signing_key_ended"),
+        (archive::ENDED_WELL, "signing_key_ended_well"),
         (archive::OF_USE, "signing_key_life"),
         (ceremonies::LATEST, "ceremony_created"),
         (objects::OBJECTS_ON, "key_object_"),

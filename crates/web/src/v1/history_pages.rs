@@ -26,6 +26,8 @@ pub struct HistoryPages {
     /// `iss` of every page.
     issuer: String,
     kept: Mutex<Kept>,
+    /// Held by whoever makes a page.
+    making: Mutex<()>,
 }
 
 #[derive(Default)]
@@ -54,6 +56,7 @@ impl HistoryPages {
             services,
             issuer,
             kept: Mutex::default(),
+            making: Mutex::default(),
         }
     }
 
@@ -65,15 +68,15 @@ impl HistoryPages {
         limit: usize,
         deadline: Instant,
     ) -> Result<Page, Problem> {
-        let mut kept = self.kept.lock().await;
-        // Before the keys are read: what is read may be newer, and is then held against them once more.
-        let generation = self.services.keys.current().generation;
         let asked = (from, limit);
-        if let Some(place) = kept.asked.get(&asked)
-            && let Some(page) = kept.pages.get(&(*place, limit))
-            && page.generation == generation
-        {
-            return Ok(page.clone());
+        if let Some(page) = self.kept(asked).await.1 {
+            return Ok(page);
+        }
+        // Those who ask for a page that is kept do not wait here.
+        let _one = self.making.lock().await;
+        let (generation, page) = self.kept(asked).await;
+        if let Some(page) = page {
+            return Ok(page);
         }
         let size = i64::try_from(limit).unwrap_or(i64::MAX);
         let keys = &self.services.keys;
@@ -83,15 +86,17 @@ impl HistoryPages {
             Problem::new(Code::NotFound, why).about("from")
         })?;
         let place = (place, limit);
-        kept.ask(asked, place.0);
         let mut claims = claims(&keys, next, &self.issuer);
         let digest = Sha256Digest::of(claims.to_string().as_bytes());
+        let mut kept = self.kept.lock().await;
+        kept.ask(asked, place.0);
         if let Some(page) = kept.pages.get_mut(&place)
             && page.digest == digest
         {
             page.generation = generation;
             return Ok(page.clone());
         }
+        drop(kept);
         claims["iat"] = seconds(self.services.env.now()).into();
         let claims = claims.to_string().into_bytes();
         let signing = &self.services.signing;
@@ -101,8 +106,19 @@ impl HistoryPages {
             jwt: signing.sign_history(ring, &claims, deadline).await?,
             next,
         };
-        kept.keep(place, page.clone());
+        self.kept.lock().await.keep(place, page.clone());
         Ok(page)
+    }
+
+    /// The page if it is kept and of the present generation, which is looked at before any key is read: what is read may be
+    /// newer, and is then held against the keys once more.
+    async fn kept(&self, asked: (i64, usize)) -> (u64, Option<Page>) {
+        let generation = self.services.keys.current().generation;
+        let kept = self.kept.lock().await;
+        let place = kept.asked.get(&asked).map(|place| (*place, asked.1));
+        let page = place.and_then(|place| kept.pages.get(&place));
+        let page = page.filter(|page| page.generation == generation);
+        (generation, page.cloned())
     }
 }
 
