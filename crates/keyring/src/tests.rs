@@ -2,6 +2,7 @@
 //! is looked at.
 
 mod ceremony_accept;
+mod ceremony_bundle;
 mod ceremony_destroy;
 mod ceremony_execute;
 mod ceremony_files;
