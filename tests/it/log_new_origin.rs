@@ -282,7 +282,8 @@ fn case_l2_a_log_whose_leaves_are_lost_goes_on_under_a_new_origin() {
     let huge = installation.file("huge.bundle");
     fs::write(&huge, vec![b' '; (4 << 20) + 1]).expect("written");
     let said = installation.try_chancery(["ceremony", "bundle", "show", text(&huge)]);
-    assert!(said.stderr.contains("too large"), "{said:?}");
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.text().contains("too large"), "{said:?}");
     let shown = installation.chancery(["ceremony", "bundle", "show", &bundle]);
     assert_eq!(shown.json()["missing"], json!([]), "{shown:?}");
 
