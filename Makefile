@@ -3,7 +3,7 @@
 
 CARGO ?= cargo
 ONLY  ?=
-SOAK  ?= 60
+SOAK  ?=
 
 .PHONY: all check test demo run bench soak setup clean
 
@@ -40,12 +40,12 @@ run:
 ## benchmarks as ratios within one run; ONLY=id,id selects, SOAK=600 sets the soak time; report in target/bench/report.md
 bench:
 	@.ci/setup build token bench
-	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY)) --soak $(SOAK)
+	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY)) --soak $(or $(SOAK),60)
 
 ## an hour at full rate: memory, descriptors and latency over time; SOAK=7200 sets the seconds; report as by bench
 soak:
 	@.ci/setup build token
-	$(CARGO) bench --locked --bench reach -- --only soak-rss-growth-mb-per-h --soak $(if $(filter 60,$(SOAK)),3600,$(SOAK))
+	$(CARGO) bench --locked --bench reach -- --only soak-rss-growth-mb-per-h --soak $(or $(SOAK),3600)
 
 ## install the dependencies of all targets
 setup:

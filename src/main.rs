@@ -49,7 +49,10 @@ fn main() -> ExitCode {
     };
     let output = Output::new("chancery", arguments.output);
     let served = match &arguments.command {
-        Command::Serve => runtime.block_on(serve(&arguments.config, world)),
+        Command::Serve => match threads_of_strangers() {
+            Ok(strangers) => runtime.block_on(serve(&arguments.config, world, &strangers)),
+            Err(error) => Err(Failure::unavailable(error)),
+        },
         Command::Log(LogCommand::Witness(witness::Command::Serve(options))) => {
             runtime.block_on(serve_witness(options, world))
         }
@@ -61,11 +64,28 @@ fn main() -> ExitCode {
     }
 }
 
+/// What callers without credentials ask for is done by threads of their own, half as many as cores and of lower
+/// priority, so that whoever signs does not wait for them (ADR 33).
+fn threads_of_strangers() -> anyhow::Result<tokio::runtime::Runtime> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads((cores / 2).max(1))
+        .thread_name("strangers")
+        .on_thread_start(base::system::lower_priority)
+        .enable_all()
+        .build()
+        .context("cannot start threads")
+}
+
 /// How long connections to the database may take to close when the service stops.
 const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
 
 /// Builds the services from the ground up, and serves from them until it is told to stop.
-async fn serve(path: &Path, world: World) -> Result<(), Failure> {
+async fn serve(
+    path: &Path,
+    world: World,
+    strangers: &tokio::runtime::Runtime,
+) -> Result<(), Failure> {
     let usage = |problem: String| Failure::new(Code::Usage, anyhow::anyhow!(problem));
     let config = Config::load(path, world.environment.iter().cloned())
         .map_err(|error| Failure::new(Code::Usage, error))?;
@@ -178,6 +198,7 @@ async fn serve(path: &Path, world: World) -> Result<(), Failure> {
         store: store.clone(),
         log,
         token: pool,
+        strangers: strangers.handle().clone(),
         env: env.clone(),
         metrics,
         instance: instance.clone(),

@@ -142,11 +142,10 @@ impl Case {
 
     fn metric_is(&self, span: &str) -> bool {
         let (name, value) = span.rsplit_once(' ').expect("a name and its value");
-        self.service
-            .metric(name)
-            .map(|found| found.to_string())
-            .as_deref()
-            == Some(value)
+        let value: f64 = value.parse().expect("a number");
+        // Whole numbers stand in the table.
+        let found = self.service.metric(name);
+        found.is_some_and(|found| (found - value).abs() < 0.5)
     }
 
     /// A fault begins now.
@@ -184,6 +183,12 @@ impl Case {
                 });
             }
         });
+        let told = &self.service.log()[fault.told..];
+        let errors = told.contains("\"level\":\"ERROR\"");
+        assert!(
+            !errors || !row.log.is_empty(),
+            "{name}: the table says nothing of {told}"
+        );
     }
 }
 
@@ -264,6 +269,11 @@ fn faults_of_the_process_show_as_the_table_says() {
     fs::rename(&tokens, &away).expect("taken away");
     fs::create_dir(&tokens).expect("an empty token");
     case.shows("wiped token", &fault, &[]);
+    let told = case.service.log()[fault.told..]
+        .matches("token unavailable")
+        .count();
+    // Each process tried many times by now; it is told once, and once more if the words changed.
+    assert!(told <= 3, "told {told} times");
     fs::remove_dir(&tokens).expect("empty");
     fs::rename(&away, &tokens).expect("brought back");
     until("it signs again", || case.client_sees("sign 200"));
@@ -362,5 +372,13 @@ fn a_full_disk_shows_as_the_table_says() {
     });
     let fault = case.fault();
     small.fill();
+    // Where nothing may be mounted, signatures fill it.
+    let items = vec![json!({"format": "jws", "payload": "AQID"}); 200];
+    let path = format!("/v1/rings/{RING}/sign-batch");
+    until("it is full", || {
+        let items = json!({ "items": items });
+        let answer = case.service.post(&path, Some(&case.signer), &items);
+        answer.status != 200 || !answer.json()["items"][0]["jws"].is_string()
+    });
     case.shows("full disk", &fault, &[]);
 }

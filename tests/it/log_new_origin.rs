@@ -1,6 +1,7 @@
 //! A log whose published leaves are lost for good goes on under another origin, by a ceremony that is held on files.
 
 use std::fs;
+use std::thread;
 
 use serde_json::{Value, json};
 use testkit::http::send;
@@ -267,10 +268,22 @@ fn case_l2_a_log_whose_leaves_are_lost_goes_on_under_a_new_origin() {
     configure(installation, NEW, text(&installation.file("log-2")));
     let early = lost.apply(&["--apply"]);
     assert_eq!(early.code, Some(3), "not accepted yet: {early:?}");
-    for who in [berta, carl] {
-        let said = add(installation, &bundle, "acceptance", who);
-        assert_eq!(said.code, Some(0), "{said:?}");
-    }
+    // At the same moment: neither loses the other's signature.
+    thread::scope(|scope| {
+        let adding = [berta, carl].map(|who| {
+            let bundle = &bundle;
+            scope.spawn(move || add(installation, bundle, "acceptance", who))
+        });
+        for one in adding {
+            let said = one.join().expect("it ran");
+            assert_eq!(said.code, Some(0), "{said:?}");
+        }
+    });
+    let huge = installation.file("huge.bundle");
+    fs::write(&huge, vec![b' '; (4 << 20) + 1]).expect("written");
+    let said = installation.try_chancery(["ceremony", "bundle", "show", text(&huge)]);
+    assert_eq!(said.code, Some(2), "{said:?}");
+    assert!(said.text().contains("too large"), "{said:?}");
     let shown = installation.chancery(["ceremony", "bundle", "show", &bundle]);
     assert_eq!(shown.json()["missing"], json!([]), "{shown:?}");
 

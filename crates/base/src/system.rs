@@ -44,5 +44,28 @@ pub fn open_files() -> usize {
     usize::try_from(files).unwrap_or(usize::MAX)
 }
 
+/// The calling thread, and those that it starts, run only where others leave it a processor: the kernel
+/// gives a thread of the usual priority nine times the share of this one (`nice`, sched(7)).
+pub fn lower_priority() {
+    // Always allowed but where a filter of system calls forbids it; then all threads are equal.
+    let _ = rustix::process::nice(10);
+}
+
 /// More than this is of no use to a service.
 const MOST_FILES: u64 = 65_536;
+
+#[cfg(test)]
+mod tests {
+    use rustix::process::getpriority_process;
+
+    #[test]
+    fn a_thread_of_lower_priority_leaves_the_others_as_they_are() {
+        let before = getpriority_process(None).unwrap();
+        let lower = std::thread::spawn(|| {
+            super::lower_priority();
+            getpriority_process(None).unwrap()
+        });
+        assert_eq!(lower.join().unwrap(), (before + 10).min(19));
+        assert_eq!(getpriority_process(None).unwrap(), before);
+    }
+}

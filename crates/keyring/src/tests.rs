@@ -4,6 +4,7 @@
 mod archive;
 mod archive_faults;
 mod ceremony_accept;
+mod ceremony_bundle;
 mod ceremony_destroy;
 mod ceremony_execute;
 mod ceremony_files;

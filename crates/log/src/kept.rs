@@ -55,7 +55,7 @@ pub fn write(store: &Store, instance: &str) -> String {
     text(&leaves, complete, instance)
 }
 
-fn text(leaves: &[KeptLeaf], complete: bool, instance: &str) -> String {
+pub(crate) fn text(leaves: &[KeptLeaf], complete: bool, instance: &str) -> String {
     let end = End {
         complete,
         highest: leaves.last().map(|(index, _)| index.unsigned_abs()),
@@ -145,8 +145,8 @@ impl AtTheEnd {
     }
 }
 
-/// What an earlier process left in its directory, held against the database: the highest leaf of each file stands there
-/// or says why not. Files whose leaves are there and published, `size` of them, are removed.
+/// What earlier processes left in their directory, held against the database: why not, if the highest leaf of a file does
+/// not stand there. Files whose leaves are there and published, `size` of them, are removed.
 pub(crate) async fn hold_against(
     store: &Store,
     directory: &Path,
@@ -154,27 +154,29 @@ pub(crate) async fn hold_against(
 ) -> Result<Option<String>, store::Error> {
     for path in files(directory) {
         let file = path.display();
-        let (index, body) = match std::fs::read_to_string(&path).map(|text| read(&text)) {
-            Ok(Ok(KeptFile { mut leaves, .. })) => match leaves.pop() {
-                Some(last) => last,
-                None => continue,
-            },
-            unreadable => {
-                tracing::warn!(%file, ?unreadable, "a file of kept leaves cannot be read");
+        let text = std::fs::read_to_string(&path).map_err(|error| error.to_string());
+        let leaves = match text.and_then(|text| read(&text).map_err(|error| error.to_string())) {
+            Ok(file) => file.leaves,
+            Err(error) => {
+                tracing::error!(%file, error, "a file of kept leaves cannot be read");
                 continue;
             }
         };
+        let Some((index, body)) = leaves.last() else {
+            continue;
+        };
         let row = store.leaf(index.cast_signed()).await?;
-        if row.is_none_or(|row| row.body.as_bytes() != body) {
+        // Retention may have let its body go.
+        if !row.is_some_and(|row| row.body.is_empty() || row.body.as_bytes() == body) {
             return Ok(Some(format!(
                 "leaf {index} was answered and is not in the database ({file}): run `chancery log recover`, then move the file away"
             )));
         }
-        if size.is_some_and(|size| index < size) {
+        if size.is_some_and(|size| *index < size) {
             match std::fs::remove_file(&path) {
                 Ok(()) => tracing::info!(%file, "kept leaves are published; the file was removed"),
                 Err(error) => {
-                    tracing::warn!(%file, %error, "kept leaves are published; remove the file")
+                    tracing::warn!(%file, %error, "kept leaves are published; remove the file");
                 }
             }
         }
@@ -197,7 +199,7 @@ fn files(directory: &Path) -> Vec<PathBuf> {
 }
 
 /// Into a file of this process's own.
-fn save(directory: &Path, instance: &str, text: &str) -> std::io::Result<()> {
+pub(crate) fn save(directory: &Path, instance: &str, text: &str) -> std::io::Result<()> {
     std::fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

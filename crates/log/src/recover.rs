@@ -360,9 +360,11 @@ impl Recovery {
     ) -> Result<Recovered, Error> {
         self.lease().await?;
         let done = self.carry_out(plan, actor, clock, progress).await;
-        // Also where it failed: others need not wait for it to run out.
-        self.store.return_lease(INTEGRATOR, HOLDER).await?;
-        done
+        // Also where it failed: others need not wait for it to run out. Why it failed is what counts.
+        let returned = self.store.return_lease(INTEGRATOR, HOLDER).await;
+        let done = done?;
+        returned?;
+        Ok(done)
     }
 
     async fn carry_out(

@@ -220,8 +220,10 @@ impl LogRunner {
 
     /// Compares the clocks, and asks which database it is.
     async fn look(&self) -> Option<Halted> {
+        let before = self.env.now().millis();
         if let Ok((database, _)) = self.store.look().await {
-            let offset = self.env.now().millis() - database;
+            // The database's reading lies between two of ours, however long it took.
+            let offset = database.clamp(before, self.env.now().millis().max(before)) - database;
             metrics::gauge!(names::CLOCK_OFFSET).set(offset as f64 / 1_000.0);
         }
         self.store.halted()

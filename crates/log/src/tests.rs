@@ -2,6 +2,7 @@
 //! real one; the objects are in memory; the log's key is made here.
 
 mod faults;
+mod kept;
 mod new_origin;
 mod prune;
 mod recover;

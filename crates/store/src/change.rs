@@ -236,7 +236,7 @@ async fn write<E: Engine>(
     };
     match checked {
         // Of a log that a wrong clock wrote to, only the ceremony that says so goes on, and a new origin.
-        Err(Error::ClockAhead { .. }) if corrects_the_clock(tx, change).await? => {}
+        Err(Error::ClockAhead { .. }) if passes_a_clock_ahead(tx, change).await? => {}
         checked => checked?,
     }
     if let Some(reckoned) = reckoned {
@@ -250,8 +250,8 @@ async fn write<E: Engine>(
     Ok(((index, leaf.body.clone()), head))
 }
 
-/// Whether it belongs to a ceremony that corrects the log's times, or begins a log anew.
-async fn corrects_the_clock<C: Connection>(tx: &mut C, change: &Change) -> Result<bool, Error> {
+/// What goes on although the latest leaf lies ahead of the clock: a ceremony that corrects the log's times, and a new origin.
+async fn passes_a_clock_ahead<C: Connection>(tx: &mut C, change: &Change) -> Result<bool, Error> {
     let ceremony = match change {
         Change::ProposeCeremony { row, .. } => return Ok(row.operation.as_str() == CORRECTION),
         Change::AddCeremonySignature(row) => row.ceremony.to_string(),

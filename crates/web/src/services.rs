@@ -10,6 +10,7 @@ use log::{Log, Proofs};
 use metrics_exporter_prometheus::PrometheusHandle;
 use store::Store;
 use token::Pool;
+use tokio::runtime::Handle;
 
 /// Clones share everything.
 #[derive(Clone)]
@@ -24,6 +25,8 @@ pub struct Services {
     pub log: Log,
     pub token: Pool,
     pub env: Env,
+    /// Does the work of callers without credentials.
+    pub strangers: Handle,
     /// Renders what the recorder of metrics has counted.
     pub metrics: PrometheusHandle,
     /// Names this process in the request ids that it makes; different for every start.

@@ -13,6 +13,7 @@ use store::testing::place::Place;
 use store::{Change, CredentialName, CredentialRow, RingRow, Store};
 use testkit::custodians::{Custodians, minute};
 use testkit::token::SoftwareToken;
+use tokio::runtime::Handle;
 use tower::ServiceExt as _;
 use trust::leaf::ActKind;
 use trust::request::RevocationReason;
@@ -117,6 +118,15 @@ impl Fixture {
         Self::over(settings, PublicationSettings::default(), Peer::default()).await
     }
 
+    /// The same service; what callers without credentials ask is done by the threads of `place`.
+    pub fn with_strangers(mut self, place: &Handle) -> Self {
+        let mut services = self.state.services.clone();
+        services.strangers = place.clone();
+        self.state = ServerState::new(services, self.state.settings.clone(), paths());
+        self.connection = Connection::new(self.state.clone(), router(&self.state), Peer::default());
+        self
+    }
+
     pub async fn over(settings: Settings, publication: PublicationSettings, peer: Peer) -> Self {
         let place = Place::sqlite().await;
         let store = place.store.clone();
@@ -178,6 +188,7 @@ impl Fixture {
             store: store.clone(),
             log: Log::new(store.clone()),
             token: token.pool(),
+            strangers: Handle::current(),
             env,
             metrics: metrics_exporter_prometheus::PrometheusBuilder::new()
                 .build_recorder()

@@ -298,8 +298,9 @@ async fn apply(path: &Path, command: Apply, world: &World, output: &Output) -> R
             .map_err(failed),
         Err(error) => Err(error),
     };
-    change.end().await.map_err(refused)?;
+    let ended = change.end().await;
     let index = begun?;
+    ended.map_err(refused)?;
     bar.finish_and_clear();
     shown["applied"] = true.into();
     shown["log_index"] = index.into();

@@ -254,6 +254,12 @@ async fn case_l2_what_is_left_goes_on_at_another_place_and_an_interrupted_copy_i
 
     // The database of before it once more: what follows would be a second log of that name.
     world.restore(&before).await;
+    let key = VerifierKey::for_log(ORIGIN, &world.key.public()).unwrap();
+    let proposing = OriginChange::new(world.store.clone(), Some(new.clone()), vec![key]);
+    let drafted = proposing
+        .draft(NEW, &published, custodians.pin(), |_, _| {})
+        .await;
+    assert!(matches!(drafted, Err(Error::UsedBefore(_))), "{drafted:?}");
     let twice = change(&world, false).expect_empty(&new, &order).await;
     assert!(matches!(twice, Err(Error::BegunBefore(_))), "{twice:?}");
     let key = VerifierKey::for_log(NEW, &world.key.public()).unwrap();

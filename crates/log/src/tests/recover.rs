@@ -312,7 +312,9 @@ async fn case_v1_a_recovery_follows_the_corrections_that_it_puts_back() {
         }
         let plan = recovery(&world).plan(&[], &[]).await.unwrap();
         assert_eq!(plan.corrections.len(), 1);
-        apply(&world, &plan).await;
+        let done = apply(&world, &plan).await;
+        let again = "chancery ceremony new clock-correction --first";
+        assert!(done.by_hand[0].contains(again), "{:?}", done.by_hand);
         assert_eq!(rows(&leaves(&world).await[..all.len()]), rows(&all));
         assert_eq!(log_clock(&world).await, NOW + 3_600_000);
     }

@@ -13,6 +13,7 @@ use axum::http::{HeaderValue, Method, StatusCode, Version};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use metrics::counter;
+use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
 use crate::middleware::auth::{self, Caller};
@@ -101,7 +102,11 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
         Ok((deadline, permit)) => {
             let span = tracing::debug_span!("request", id = %id_text, %method, route);
             let handled = next.run(request).instrument(span);
-            match work::run(permit.clone(), *deadline + GRACE, handled).await {
+            let place = match caller.name() {
+                Some(_) => &Handle::current(),
+                None => &layer.services.strangers,
+            };
+            match work::run(place, permit.clone(), *deadline + GRACE, handled).await {
                 Ok(response) => response,
                 Err(Unfinished::Late) => {
                     Problem::new(Code::DeadlineExceeded, "time limit").into_response()
@@ -207,7 +212,8 @@ async fn record(layer: &Arc<RequestLayer>, permit: Permit, refusal: Refusal, id:
     let until = Instant::now() + layer.request_timeout;
     let (layer, to_write) = (Arc::clone(layer), id.to_owned());
     let written = async move { layer.refusals.of_caller(refusal, &to_write).await };
-    if work::run(permit, until, written).await.is_err() {
+    let place = Handle::current();
+    if work::run(&place, permit, until, written).await.is_err() {
         tracing::error!(id, "a refusal was not written to the audit trail in time");
     }
 }
@@ -319,6 +325,28 @@ mod tests {
         assert_eq!(answered.header("retry-after"), "1");
         drop(permit);
         assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
+    }
+
+    /// The threads of strangers have no time at all, and whoever signs does not notice.
+    #[tokio::test]
+    async fn case_a11_known_callers_do_not_wait_for_the_threads_of_strangers() {
+        let busy = tokio::runtime::Builder::new_current_thread()
+            .enable_all()
+            .build()
+            .unwrap();
+        let fixture = Fixture::new().await.with_strangers(busy.handle());
+        let path = format!("/v1/keys/{}", fixture.kid());
+        let mut asked = std::pin::pin!(fixture.get(&path));
+        tokio::select! {
+            biased;
+            answered = &mut asked => panic!("a stranger was answered: {}", answered.status),
+            signed = fixture.sign(SIGN, GOOD) => assert_eq!(signed.status, StatusCode::OK),
+        }
+        let (end, ended) = tokio::sync::oneshot::channel::<()>();
+        let driver = std::thread::spawn(move || busy.block_on(ended));
+        assert_eq!(asked.await.status, StatusCode::OK);
+        drop(end);
+        let _ = driver.join().unwrap();
     }
 
     #[tokio::test]

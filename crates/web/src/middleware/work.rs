@@ -5,6 +5,8 @@
 use std::future::Future;
 use std::time::Instant;
 
+use tokio::runtime::Handle;
+
 use crate::middleware::limits::Permit;
 
 /// Why there is no result.
@@ -15,13 +17,14 @@ pub enum Unfinished {
     Panicked,
 }
 
-/// Waits for `work` until an instant.
+/// Waits until an instant for `work`, which is done by the threads of `place`.
 pub async fn run<T: Send + 'static>(
+    place: &Handle,
     permit: Permit,
     until: Instant,
     work: impl Future<Output = T> + Send + 'static,
 ) -> Result<T, Unfinished> {
-    let task = tokio::spawn(async move {
+    let task = place.spawn(async move {
         let done = work.await;
         drop(permit);
         done
@@ -60,7 +63,9 @@ mod tests {
             may_go_on.await.unwrap();
             done.send(()).unwrap();
         };
-        let caller = tokio::spawn(run(permit(&places).await, soon(), work));
+        let permitted = permit(&places).await;
+        let caller =
+            tokio::spawn(async move { run(&Handle::current(), permitted, soon(), work).await });
         has_begun.await.unwrap();
         caller.abort();
         assert!(caller.await.unwrap_err().is_cancelled());
@@ -73,13 +78,14 @@ mod tests {
     #[tokio::test]
     async fn a_time_limit_ends_the_waiting_and_a_panic_gives_the_place_back() {
         let places = Arc::new(Semaphore::new(1));
+        let here = Handle::current();
         let (go_on, may_go_on) = oneshot::channel::<()>();
-        let late = run(permit(&places).await, Instant::now(), may_go_on).await;
+        let late = run(&here, permit(&places).await, Instant::now(), may_go_on).await;
         assert!(matches!(late, Err(Unfinished::Late)));
         assert_eq!(places.available_permits(), 0);
         drop(go_on);
         let held = permit(&places).await;
-        let panicked = run(held, soon(), async { panic!("a defect") }).await;
+        let panicked = run(&here, held, soon(), async { panic!("a defect") }).await;
         assert_eq!(panicked, Err::<(), _>(Unfinished::Panicked));
         drop(permit(&places).await);
     }
