@@ -186,7 +186,14 @@ fn the_files_of_the_log_are_touched_or_taken_away() {
     let report = check(&installation);
     assert_eq!(
         codes(&report),
-        ["bundle", "leaf", "published", "root", "unreadable"],
+        [
+            "bundle",
+            "checkpoint",
+            "leaf",
+            "published",
+            "root",
+            "unreadable"
+        ],
         "{report}"
     );
 }

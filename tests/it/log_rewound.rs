@@ -271,9 +271,12 @@ fn history_is_rewritten_as_a_whole_and_signed_by_the_logs_own_key() {
         service.get("/log/checkpoint").status == 200
     });
     signed(&service, &past.token);
-    // Inside all fits together: nothing there remembers.
+    // The check itself remembers what it verified, as long as its file is there. Beside it all fits together.
     let report = check(&installation);
-    assert_eq!(codes(&report), [""; 0], "{report}");
+    assert_eq!(codes(&report), ["checkpoint"], "{report}");
+    let elsewhere = installation.file("elsewhere");
+    let said = installation.chancery(["log", "check", "--state", text(&elsewhere)]);
+    assert_eq!(said.json()["findings"], json!([]), "{said:?}");
     // Outside two things do.
     assert_eq!(alarms(&installation, &service), ["forked"]);
     assert!(

@@ -34,7 +34,7 @@ use std::sync::Arc;
 
 use store::{AfterLatest, Change, Store};
 
-pub use act_index::{ActIndex, EndedOrigin, HeldActs, KeyActs, VerifiedLogAct};
+pub use act_index::{ActIndex, EndedOrigin, HeldAcceptances, HeldActs, KeyActs, VerifiedLogAct};
 pub use check::{Auditor, Error as CheckError, Report};
 pub use group::{Group, GroupCommitter};
 pub use integrator::Error as IntegrationError;
