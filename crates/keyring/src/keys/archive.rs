@@ -163,7 +163,7 @@ impl Archive {
         };
         counter!(ARCHIVE_READS, "answer" => answer).increment(1);
         match &found {
-            Ok(Ok(_)) => self.is_not_refused(kid.as_str()),
+            Ok(Ok(key)) => self.are_not_refused(std::slice::from_ref(key)),
             Ok(Err(why)) => self.note(kid.as_str(), why),
             Err(_) => {}
         }
@@ -280,11 +280,6 @@ impl Archive {
                 refused.remove(key.kid.as_str());
             });
         }
-    }
-
-    fn is_not_refused(&self, kid: &str) {
-        let mut refused = self.refused.lock().unwrap_or_else(PoisonError::into_inner);
-        refused.remove(kid);
     }
 }
 

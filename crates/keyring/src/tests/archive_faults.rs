@@ -293,7 +293,7 @@ async fn pages_go_on_behind_a_row_that_cannot_be_read() {
     assert!(keys.refused().is_empty(), "{:?}", keys.refused());
 }
 
-/// Many kids of one request cost one statement more than none.
+/// Many kids of one request: only those of keys are read one by one.
 #[tokio::test]
 async fn many_unknown_kids_are_looked_up_together() {
     let (all, kids) = with_a_past("records", 4).await;

@@ -148,11 +148,7 @@ impl EvidenceBuilder {
         })?;
         let key = &*key;
         let mut signers = BTreeSet::from([receipt.log_kid.clone()]);
-        let acts = self.acts(key, &mut signers).await?;
-        if !acts.pending.is_empty() {
-            return Err(NoEvidence::NotFound);
-        }
-        self.tell_all(key, &acts.history).await?;
+        let acts = self.whole_life(key, &mut signers).await?;
         let (origins, corrections) = self.log_acts(&mut signers).await?;
         let log_keys = self.log_keys(signers).await?;
         let revocation = match acts.history.revoked_by() {
@@ -267,23 +263,35 @@ impl EvidenceBuilder {
         }
     }
 
-    /// An act that the database's index lacks, a revocation perhaps, would be missing from the file: what the acts make of
-    /// the key has to be what its row says.
-    async fn tell_all(&self, key: &Key, history: &History) -> Result<(), NoEvidence> {
-        let state = history.state();
-        let told = state.map_err(|error| NoEvidence::Broken(error.to_string()))?;
-        if told == key.state {
-            return Ok(());
+    /// All acts, under checkpoints. One that the database's index lacks, a revocation perhaps, would be missing from the
+    /// file: what the acts make of the key has to be what its row says.
+    async fn whole_life(
+        &self,
+        key: &Key,
+        signers: &mut BTreeSet<String>,
+    ) -> Result<KeyActs, NoEvidence> {
+        // The key may change between the two readings.
+        const ATTEMPTS: usize = 3;
+        for _ in 0..ATTEMPTS {
+            let acts = self.acts(key, signers).await?;
+            if !acts.pending.is_empty() {
+                return Err(NoEvidence::NotFound);
+            }
+            let state = acts.history.state();
+            let told = state.map_err(|error| NoEvidence::Broken(error.to_string()))?;
+            if told == key.state {
+                return Ok(acts);
+            }
+            // The snapshot may be older than the acts.
+            let rows = self.store.key(key.kid.as_str()).await?;
+            if rows.read.first().and_then(|row| key.state_of(row)) == Some(told) {
+                return Ok(acts);
+            }
         }
-        // The snapshot may be older than the acts.
-        let rows = self.store.key(key.kid.as_str()).await?;
-        match rows.read.first().and_then(|row| key.state_of(row)) {
-            Some(state) if state == told => Ok(()),
-            _ => Err(NoEvidence::Broken(format!(
-                "the acts that are found of key {} do not make it what its row says: run `chancery log check`",
-                key.kid
-            ))),
-        }
+        Err(NoEvidence::Broken(format!(
+            "the acts that are found of key {} do not make it what its row says: run `chancery log check`",
+            key.kid
+        )))
     }
 
     /// The acts that made the key what it is, with their proofs.
