@@ -49,7 +49,7 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, chancery_service, chancer
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO chancery_service, chancery_archivist;
 
 -- What is never changed. Words of vocabularies come with migrations alone.
-GRANT INSERT ON log_leaf, log_signature, trust_document, ceremony_signature, order_use
+GRANT INSERT ON log_leaf, log_signature_part, trust_document, ceremony_signature, order_use
     TO chancery_service;
 
 -- What has a state, in the columns of its state.

@@ -27,7 +27,7 @@ use super::tiles::{self, Tiles};
 use super::tree_store::TreeStore;
 use base::Env;
 use base::names;
-use store::{CheckpointRow, LeafRow, TreeRow};
+use store::{CheckpointRow, LeafBody, TreeRow};
 
 pub use error::Error;
 
@@ -404,7 +404,7 @@ impl<L: TreeStore> Integrator<L> {
         Ok(written)
     }
 
-    async fn leaves(&self, from: i64, to: i64) -> Result<Vec<LeafRow>, Error> {
+    async fn leaves(&self, from: i64, to: i64) -> Result<Vec<LeafBody>, Error> {
         let mut all = Vec::new();
         while from + (all.len() as i64) < to {
             let at = from + all.len() as i64;

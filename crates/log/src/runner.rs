@@ -34,8 +34,8 @@ const CHECKPOINT_LOST: &str = "a signed checkpoint is missing from the database,
 const FORGET: Duration = Duration::from_secs(2);
 
 /// Signatures that are put into the index together: the more of them, the fewer pages each one
-/// costs; and the longer the others wait for the database meanwhile.
-const TOGETHER: i64 = 16_384;
+/// costs, and the more leaves are looked through for a signature that is not in it yet.
+const TOGETHER: i64 = store::MAX_INDEXED;
 
 /// Acts on keys that are put into their index together, and how many times in one round.
 const ACTS_TOGETHER: i64 = 2_000;

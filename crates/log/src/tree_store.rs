@@ -4,7 +4,7 @@
 use std::future::Future;
 use std::time::Duration;
 
-use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
+use store::{CheckpointRow, Error, LeafBody, Store, TreeRow};
 
 /// The lease of whoever integrates.
 pub const INTEGRATOR: &str = "integrator";
@@ -16,7 +16,7 @@ pub trait TreeStore: Send + Sync {
         &self,
         from: i64,
         limit: i64,
-    ) -> impl Future<Output = Result<Vec<LeafRow>, Error>> + Send;
+    ) -> impl Future<Output = Result<Vec<LeafBody>, Error>> + Send;
     /// What the database is known by; empty where its engine has no such word.
     fn database(&self) -> impl Future<Output = Result<String, Error>> + Send;
     fn tree(&self) -> impl Future<Output = Result<TreeRow, Error>> + Send;
@@ -42,8 +42,8 @@ impl TreeStore for Store {
         self.log_size().await
     }
 
-    async fn leaves(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
-        Store::leaves(self, from, limit).await
+    async fn leaves(&self, from: i64, limit: i64) -> Result<Vec<LeafBody>, Error> {
+        self.leaf_bodies(from, limit).await
     }
 
     async fn database(&self) -> Result<String, Error> {

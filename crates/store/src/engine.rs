@@ -60,7 +60,7 @@ pub(crate) trait Connection: Send {
 pub(crate) struct Dialect {
     /// Of [principal, key]; answers with the place in the array first.
     pub known_answers: &'static str,
-    /// Of hashes, by the index.
+    /// Of hashes, by the index: in each of these parts of it (the second array).
     pub occurrences: &'static str,
     /// Of hashes, in the leaves from an index (the second parameter) to another; in order.
     pub occurrences_in: &'static str,
@@ -68,7 +68,7 @@ pub(crate) struct Dialect {
     pub occurrences_at: &'static str,
     /// Of ceremonies that have one, with their ids.
     pub transcripts: &'static str,
-    /// Puts the leaves from an index to another into the index.
+    /// Puts signatures into the index: the first bytes of their hashes, eight for each, and an array of their places.
     pub fill_index: &'static str,
     /// Keys of kids.
     pub keys_of: &'static str,

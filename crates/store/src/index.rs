@@ -1,7 +1,8 @@
 //! Where a signature stands in the log. The index is written behind the leaves, many signatures at
 //! once and in the order of their hashes, because one that is kept with each leaf costs as much as
-//! the leaf. What it does not cover yet is looked for among the leaves themselves, so no answer
-//! depends on how far it is.
+//! the leaf. It has parts of [`PART`] leaves, so that what is added touches the pages of one part
+//! and not of the whole log (ADR 50). What it does not cover yet is looked for among the leaves
+//! themselves, so no answer depends on how far it is.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio::sync::Mutex;
@@ -9,14 +10,16 @@ use tokio::sync::Mutex;
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, Value, json};
 use crate::error::Error;
+use crate::housekeeping;
 use crate::reads::FromColumns;
 use crate::statements::statements;
 use crate::tail::Tail;
 
 statements! {
     INDEXED = "SELECT log_indexed.size, log_head.size FROM log_indexed CROSS JOIN log_head";
-    HASHES = "SELECT idx, sig_hash FROM log_leaf
-        WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY idx";
+    /// The hash of each signature and its place, all in one row: a row of its own costs more to hand over.
+    HASHES = "SELECT string_agg(sig_hash || idx, ' ') FROM log_leaf
+        WHERE idx >= $1 AND idx < $2 AND kind = 'sign'";
     MOVE_INDEXED = "UPDATE log_indexed SET size = $2 WHERE id = 1 AND size = $1";
 }
 
@@ -40,8 +43,14 @@ impl FromColumns for Occurrence {
     }
 }
 
-/// Leaves that one transaction puts into the index at most.
+/// Leaves that one call puts into the index at most.
 pub const MAX_INDEXED: i64 = 65_536;
+
+/// Signatures of one transaction: no other writer waits longer than for these.
+const ROWS: usize = if cfg!(test) { 3 } else { 4_096 };
+
+/// Leaves of one part of the index; the schema has the same number.
+const PART: i64 = 2_097_152;
 
 /// Leaves that one statement looks through.
 const LOOK: i64 = if cfg!(test) { 7 } else { 20_000 };
@@ -74,35 +83,73 @@ pub(crate) async fn unindexed<E: Engine>(engine: &E) -> Result<i64, Error> {
     Ok(reach.head - reach.indexed)
 }
 
-/// Puts the next leaves into the index; how many. Whoever comes second at the same ones does
-/// nothing. If we die before COMMIT none of them is in it, and the next call does the same again.
+/// A signature on its way into the index: part, first eight bytes of its hash, place.
+type Placed = (i64, [u8; 8], i64);
+
+/// The signatures among these leaves, in the order of the index.
+async fn signatures<E: Engine>(engine: &E, from: i64, to: i64) -> Result<Vec<Placed>, Error> {
+    let mut reader = engine.reader().await?;
+    let mut all = Vec::new();
+    let mut at = from;
+    while at < to {
+        let end = to.min(at + LOOK);
+        let text = hashes(&mut reader, at, end).await?;
+        for word in text.split_terminator(' ') {
+            let (hash, index) = placed(word)?;
+            let prefix = hash.get(..16).ok_or_else(not_a_hash)?;
+            let prefix = u64::from_str_radix(prefix, 16).map_err(|_| not_a_hash())?;
+            all.push((index / PART, prefix.to_be_bytes(), index));
+        }
+        at = end;
+    }
+    all.sort_unstable();
+    Ok(all)
+}
+
+async fn hashes<C: Connection>(reader: &mut C, from: i64, to: i64) -> Result<String, Error> {
+    let values = [Value::Int(from), Value::Int(to)];
+    match reader.fetch_optional(HASHES, &values).await? {
+        Some(row) => Ok(row.maybe_text(0)?.unwrap_or_default()),
+        None => Ok(String::new()),
+    }
+}
+
+/// A word of [`HASHES`]: 64 hexadecimal digits and a number.
+fn placed(word: &str) -> Result<(&str, i64), Error> {
+    let (hash, index) = word.split_at_checked(64).ok_or_else(not_a_hash)?;
+    Ok((hash, index.parse().map_err(|_| not_a_hash())?))
+}
+
+fn not_a_hash() -> Error {
+    Error::Corrupt {
+        what: "a signature without the hash of one",
+        source: None,
+    }
+}
+
+/// Puts the next leaves into the index; how many. What is there already stays, so it does no harm
+/// that another replica does the same, or that we die in between: the mark moves with the last of
+/// them, and the next call does all of them again.
 pub(crate) async fn index<E: Engine>(engine: &E, at_most: i64) -> Result<i64, Error> {
     let Reach { indexed, head } = reach::<E>(&mut engine.reader().await?).await?;
     let to = head.min(indexed.saturating_add(at_most.clamp(0, MAX_INDEXED)));
     if to == indexed {
         return Ok(0);
     }
-    let mut tx = engine.begin().await?;
-    match fill::<E>(&mut tx, indexed, to).await {
-        Ok(true) => engine.commit(tx).await.map(|()| to - indexed),
-        Ok(false) => {
-            engine.rollback(tx).await;
-            Ok(0)
-        }
-        Err(error) => {
-            engine.rollback(tx).await;
-            Err(error)
-        }
+    let signatures = signatures(engine, indexed, to).await?;
+    for some in signatures.chunks(ROWS) {
+        let prefixes: Vec<u8> = some.iter().flat_map(|(_, prefix, _)| *prefix).collect();
+        let places: Vec<i64> = some.iter().map(|(_, _, index)| *index).collect();
+        let places = json(&places)?;
+        let values = [Value::Blob(&prefixes), Value::Text(&places)];
+        housekeeping::write(engine, E::DIALECT.fill_index, &values).await?;
     }
-}
-
-async fn fill<E: Engine>(tx: &mut E::Transaction, from: i64, to: i64) -> Result<bool, Error> {
-    let values = [Value::Int(from), Value::Int(to)];
-    if tx.execute(MOVE_INDEXED, &values).await? == 0 {
-        return Ok(false);
+    let moved = [Value::Int(indexed), Value::Int(to)];
+    match housekeeping::write(engine, MOVE_INDEXED, &moved).await? {
+        // Another replica came first.
+        0 => Ok(0),
+        _ => Ok(to - indexed),
     }
-    tx.execute(E::DIALECT.fill_index, &values).await?;
-    Ok(true)
 }
 
 /// Reads the leaves that were added since.
@@ -125,10 +172,10 @@ async fn extend<C: Connection>(
     }
     while tail.to < reach.head {
         let to = reach.head.min(tail.to + LOOK);
-        let values = [Value::Int(tail.to), Value::Int(to)];
-        for row in reader.fetch(HASHES, &values).await? {
-            let hash = row.text(1)?.into_boxed_str();
-            tail.places.entry(hash).or_insert(row.int(0)?);
+        for word in hashes(reader, tail.to, to).await?.split_terminator(' ') {
+            let (hash, index) = placed(word)?;
+            let place = tail.places.entry(hash.into()).or_insert(index);
+            *place = index.min(*place);
         }
         tail.to = to;
     }
@@ -148,7 +195,9 @@ pub(crate) async fn occurrences<E: Engine>(
     let mut reader = engine.reader().await?;
     let reach = reach::<E>(&mut reader).await?;
     let asked = json(&sig_hashes)?;
-    let values = [Value::Text(&asked)];
+    let parts: Vec<i64> = (0..=(reach.indexed - 1).max(0) / PART).collect();
+    let parts = json(&parts)?;
+    let values = [Value::Text(&asked), Value::Text(&parts)];
     let mut found = BTreeMap::new();
     let rows = reader.fetch(E::DIALECT.occurrences, &values).await?;
     keep_earliest(&mut found, &rows)?;

@@ -84,7 +84,6 @@ pub use error::{Error, Subject, UnreadableRow};
 pub use fence::{Clock, Halted};
 pub use housekeeping::{ANSWERS, Housekeeping};
 pub use idempotency::{Idempotency, IdempotentAnswer};
-#[cfg(test)]
 pub use index::MAX_INDEXED;
 pub use index::Occurrence;
 pub use kept::KeptLeaf;
@@ -92,7 +91,7 @@ pub use key_effects::KeyEffect;
 pub use keys::{KeyRow, KeyStatus};
 #[cfg(test)]
 pub use leaves::MAX_LEAF;
-pub use leaves::{Leaf, LeafFilter, LeafRow};
+pub use leaves::{Leaf, LeafBody, LeafFilter, LeafRow};
 pub use lines::{LineHeadRow, LineRow, OrderUseRow};
 pub use migrate::Schema;
 pub use new_origin::BeginOrigin;

@@ -213,9 +213,10 @@ impl Engine for PostgresEngine {
         occurrences: "SELECT asked.hash, leaf.idx, leaf.time, leaf.kid
             FROM json_array_elements_text($1::json) AS asked (hash)
             JOIN LATERAL (SELECT leaf.idx, leaf.time, leaf.kid
-                FROM log_signature AS placed JOIN log_leaf AS leaf ON leaf.idx = placed.idx
-                WHERE placed.prefix = decode(substr(asked.hash, 1, 16), 'hex')
-                    AND leaf.sig_hash = asked.hash
+                FROM json_array_elements_text($2::json) AS known (part)
+                JOIN log_signature_part AS placed ON placed.part = known.part::bigint
+                    AND placed.prefix = decode(substr(asked.hash, 1, 16), 'hex')
+                JOIN log_leaf AS leaf ON leaf.idx = placed.idx AND leaf.sig_hash = asked.hash
                 ORDER BY placed.idx LIMIT 1) AS leaf ON TRUE",
         occurrences_in: "SELECT sig_hash, idx, time, kid FROM log_leaf
             WHERE idx >= $2 AND idx < $3
@@ -226,9 +227,11 @@ impl Engine for PostgresEngine {
         transcripts: "SELECT id, transcript FROM ceremony
             WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))
                 AND transcript IS NOT NULL",
-        fill_index: "INSERT INTO log_signature (prefix, idx)
-            SELECT decode(substr(sig_hash, 1, 16), 'hex'), idx FROM log_leaf
-            WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
+        fill_index: "INSERT INTO log_signature_part (part, prefix, idx)
+            SELECT idx / 2097152, substring($1::bytea FROM (1 + 8 * (place - 1))::integer FOR 8), idx
+            FROM json_array_elements_text($2::json) WITH ORDINALITY AS given (value, place)
+            CROSS JOIN LATERAL (SELECT value::bigint AS idx) AS leaf
+            ON CONFLICT DO NOTHING",
         keys_of: asked::KEYS_OF_POSTGRES,
         objects: asked::OBJECTS_POSTGRES,
         acts_of: asked::ACTS_OF_POSTGRES,

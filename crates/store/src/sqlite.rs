@@ -123,12 +123,11 @@ impl Engine for SqliteEngine {
             ON known.principal = asked.value->>0 AND known.key = asked.value->>1",
         occurrences: "SELECT asked.value, leaf.idx, leaf.time, leaf.kid
             FROM json_each($1) AS asked CROSS JOIN log_leaf AS leaf
-            ON leaf.idx = (SELECT placed.idx
-                FROM log_signature AS placed CROSS JOIN log_leaf AS there
-                ON there.idx = placed.idx
-                WHERE placed.prefix = unhex(substr(asked.value, 1, 16))
-                    AND there.sig_hash = asked.value
-                ORDER BY placed.idx LIMIT 1)",
+            ON leaf.idx = (SELECT MIN(placed.idx)
+                FROM json_each($2) AS known CROSS JOIN log_signature_part AS placed
+                ON placed.part = known.value AND placed.prefix = unhex(substr(asked.value, 1, 16))
+                CROSS JOIN log_leaf AS there
+                ON there.idx = placed.idx AND there.sig_hash = asked.value)",
         occurrences_in: "SELECT sig_hash, idx, time, kid FROM log_leaf
             WHERE idx >= $2 AND idx < $3 AND sig_hash IN (SELECT value FROM json_each($1))
             ORDER BY idx",
@@ -136,9 +135,9 @@ impl Engine for SqliteEngine {
             WHERE idx IN (SELECT value FROM json_each($1)) ORDER BY idx",
         transcripts: "SELECT id, transcript FROM ceremony
             WHERE id IN (SELECT value FROM json_each($1)) AND transcript IS NOT NULL",
-        fill_index: "INSERT INTO log_signature (prefix, idx)
-            SELECT unhex(substr(sig_hash, 1, 16)), idx FROM log_leaf
-            WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
+        fill_index: "INSERT INTO log_signature_part (part, prefix, idx)
+            SELECT value / 2097152, substr($1, 1 + 8 * key, 8), value FROM json_each($2) WHERE TRUE
+            ON CONFLICT DO NOTHING",
         keys_of: asked::KEYS_OF_SQLITE,
         objects: asked::OBJECTS_SQLITE,
         acts_of: asked::ACTS_OF_SQLITE,

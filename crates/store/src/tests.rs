@@ -88,6 +88,7 @@ contract! {
     index::earliest_is_found_at_every_state_of_the_index,
     index::what_was_signed_is_found_while_the_index_grows,
     index::index_begins_with_what_is_there,
+    index::index_goes_on_in_the_next_part,
     counts::case_s3_counts_by_day_are_those_of_the_leaves,
     counts::case_s3_a_log_that_is_not_counted_is_not_read_through,
     counts::signatures_are_counted_once,

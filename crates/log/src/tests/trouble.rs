@@ -15,7 +15,7 @@ use object_store::{
 };
 
 use crate::tree_store::{INTEGRATOR, TreeStore};
-use store::{CheckpointRow, Error, LeafRow, Store, TreeRow};
+use store::{CheckpointRow, Error, LeafBody, Store, TreeRow};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fault {
@@ -94,8 +94,8 @@ impl TreeStore for Troubled {
         self.store.log_size().await
     }
 
-    async fn leaves(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
-        self.store.leaves(from, limit).await
+    async fn leaves(&self, from: i64, limit: i64) -> Result<Vec<LeafBody>, Error> {
+        self.store.leaf_bodies(from, limit).await
     }
 
     async fn database(&self) -> Result<String, Error> {

@@ -11,7 +11,7 @@ use crate::engine::{Dialect, Engine as _};
 /// Tables that grow with what was ever done.
 const GROWING: &[&str] = &[
     "log_leaf",
-    "log_signature",
+    "log_signature_part",
     "log_key_day",
     "log_key_block",
     "log_checkpoint",

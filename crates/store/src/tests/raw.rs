@@ -83,8 +83,8 @@ pub async fn past_cannot_be_changed(place: Place) {
         "DELETE FROM key_object",
         "DELETE FROM signing_key",
         "DELETE FROM credential",
-        "UPDATE log_signature SET idx = 0",
-        "DELETE FROM log_signature",
+        "UPDATE log_signature_part SET idx = 0",
+        "DELETE FROM log_signature_part",
         "DELETE FROM log_indexed",
         "INSERT INTO log_indexed (id, size) VALUES (2, 0)",
         // The index ahead of the log, or taken back.
