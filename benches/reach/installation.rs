@@ -13,6 +13,8 @@ use tempfile::TempDir;
 use testkit::http::send;
 use testkit::installation::{self as made, Plan, Service, free_port, memory_directory};
 
+/// Names the binary that is measured, where it is not the one of this build: an earlier version, to compare with.
+pub const VARIABLE: &str = "BENCH_CHANCERY";
 pub const TOKEN: &str = "chancery-bench";
 /// The ring for ES256, and the one for PS256 with RSA-2048.
 pub const ES256: &str = "records";
@@ -52,7 +54,8 @@ impl Installation {
         let token = memory_directory("chancery-bench-")?;
         let api = free_port()?;
         let mut made = made::Installation::with_token(Plan {
-            program: env!("CARGO_BIN_EXE_chancery").into(),
+            program: std::env::var_os(VARIABLE)
+                .map_or_else(|| env!("CARGO_BIN_EXE_chancery").into(), Into::into),
             directory: directory.path().to_owned(),
             token: token.path().join("token"),
             token_label: TOKEN.to_owned(),

@@ -43,6 +43,10 @@ pub const ROWS: &[Row] = &[
         measure: sign::es256,
     },
     Row {
+        ids: &["sign-es256-c1-ucpu"],
+        measure: sign::es256_alone,
+    },
+    Row {
         ids: &["sign-es256-batch-ucpu"],
         measure: sign::es256_batch,
     },

@@ -56,6 +56,20 @@ pub fn es256(installation: &mut Installation, arguments: &Arguments) -> Result<S
     measure(installation, arguments, &setting)
 }
 
+/// Each signature is a commit of its own, with every wake-up on the way.
+pub fn es256_alone(installation: &mut Installation, arguments: &Arguments) -> Result<Section> {
+    let setting = Setting {
+        id: "sign-es256-c1-ucpu",
+        title: "Signing on one connection, P-256 (ES256)",
+        scheme: "ES256",
+        ring: ES256,
+        connections: 1,
+        items: 1,
+        reach: 0.25,
+    };
+    measure(installation, arguments, &setting)
+}
+
 pub fn es256_batch(installation: &mut Installation, arguments: &Arguments) -> Result<Section> {
     let setting = Setting {
         id: "sign-es256-batch-ucpu",
