@@ -42,10 +42,12 @@ bench:
 	@.ci/setup build token bench
 	$(CARGO) bench --locked --bench reach -- $(if $(ONLY),--only $(ONLY)) --soak $(or $(SOAK),60)
 
-## an hour at full rate: memory, descriptors and latency over time; SOAK=7200 sets the seconds; report as by bench
+## an hour at full rate (memory, descriptors, latency over time; SOAK=7200 sets the seconds), then what ten million leaves cost
+## on SQLite and PostgreSQL; ONLY=id,id selects; report as by bench
 soak:
 	@.ci/setup build token
-	$(CARGO) bench --locked --bench reach -- --only soak-rss-growth-mb-per-h --soak $(or $(SOAK),3600)
+	$(CARGO) bench --locked --bench reach -- --soak $(or $(SOAK),3600) \
+		--only $(or $(ONLY),soak-rss-growth-mb-per-h,tenth-year-sign-ratio,cost-sqlite-growth,cost-postgres-growth)
 
 ## install the dependencies of all targets
 setup:

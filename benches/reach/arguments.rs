@@ -71,9 +71,10 @@ impl Arguments {
         Ok(arguments)
     }
 
-    /// Whether one of these ids is to be measured.
-    pub fn wants(&self, ids: &[&str]) -> bool {
-        self.only.is_empty() || ids.iter().any(|id| self.only.iter().any(|only| only == id))
+    /// Whether one of these ids is to be measured, which some are only if they are named.
+    pub fn wants(&self, ids: &[&str], named_only: bool) -> bool {
+        self.only.is_empty() && !named_only
+            || ids.iter().any(|id| self.only.iter().any(|only| only == id))
     }
 
     pub fn repetitions(&self) -> usize {

@@ -2,6 +2,7 @@
 //! them. They go through the schema's own tables and triggers and have the size of real ones.
 
 pub mod archive;
+pub mod postgres;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -17,6 +18,61 @@ use super::installation::Installation;
 /// Leaves of one transaction.
 const CHUNK: i64 = 20_000;
 
+/// Of so many leaves one is a refusal where there are any: five million of a hundred.
+pub const REFUSAL_EVERY: i64 = 20;
+
+/// A database beside the installation's own, of whichever engine: filled past the service, served by its environment.
+pub trait Backlog {
+    fn environment(&self) -> &BTreeMap<String, String>;
+
+    /// One integer.
+    fn number(&self, sql: &'static str) -> Result<i64>;
+
+    fn text(&self, sql: &'static str) -> Result<String>;
+
+    /// So many leaves more, signatures and refusals.
+    fn append_mixed(&self, count: i64) -> Result<()>;
+
+    /// Archived keys of these numbers.
+    fn archive_more(&self, from: i64, to: i64) -> Result<()>;
+
+    /// What the database would have done by itself in the time that the leaves would have taken.
+    fn settle(&self) -> Result<()>;
+
+    /// The same again under another name; the service is stopped for it.
+    fn copy(&self, installation: &mut Installation, name: &str) -> Result<Box<dyn Backlog>>;
+
+    /// For the service's own statements without the service.
+    fn store(&self) -> store::Database;
+
+    /// Seconds of CPU of the database's own processes so far.
+    fn cpu(&self) -> Result<f64>;
+
+    /// Bytes of the database.
+    fn bytes(&self) -> Result<i64>;
+
+    /// Its room is wanted for others.
+    fn remove(&self) -> Result<()>;
+
+    /// How many leaves there are.
+    fn size(&self) -> Result<i64> {
+        self.number("SELECT size FROM log_head")
+    }
+
+    /// How many of them are in the tree.
+    fn integrated(&self) -> Result<i64> {
+        self.number("SELECT size FROM log_tree")
+    }
+
+    /// How many of them are in the tree and in what is written behind the leaves.
+    fn indexed(&self) -> Result<i64> {
+        self.number(
+            "SELECT MIN(size) FROM (SELECT size FROM log_tree UNION ALL SELECT size FROM log_indexed
+                UNION ALL SELECT size FROM log_counted UNION ALL SELECT size FROM log_acted) AS places",
+        )
+    }
+}
+
 /// A second database beside the installation's own, with a log of its own, for `serve` by its environment.
 pub struct Aside {
     pub environment: BTreeMap<String, String>,
@@ -28,7 +84,13 @@ pub struct Aside {
 impl Aside {
     /// A copy of the installation as it stands; the service is stopped for it.
     pub fn new(installation: &mut Installation, name: &str) -> Result<Self> {
+        // The service folds its WAL into the file when it ends.
         installation.stop();
+        let from = (installation.file("chancery.db"), installation.file("log"));
+        Self::of(installation, from, name)
+    }
+
+    fn of(installation: &Installation, from: (PathBuf, PathBuf), name: &str) -> Result<Self> {
         let (file, directory) = (format!("{name}.db"), format!("{name}-log"));
         let aside = Self {
             database: installation.file(&file),
@@ -36,14 +98,15 @@ impl Aside {
             environment: BTreeMap::from([
                 ("CHANCERY_STORE__URL".to_owned(), format!("sqlite:{file}")),
                 ("CHANCERY_LOG__TILES".to_owned(), directory),
+                // Leaves that one of them answered are not missing from the others.
+                ("CHANCERY_LOG__KEPT".to_owned(), format!("{name}-kept")),
             ]),
             runtime: tokio::runtime::Builder::new_current_thread()
                 .enable_all()
                 .build()?,
         };
-        // The service has folded its WAL into the file when it ended.
-        fs::copy(installation.file("chancery.db"), &aside.database)?;
-        said_copy(&installation.file("log"), &aside.tiles)?;
+        fs::copy(&from.0, &aside.database)?;
+        said_copy(&from.1, &aside.tiles)?;
         Ok(aside)
     }
 
@@ -78,24 +141,13 @@ impl Aside {
         })
     }
 
-    /// How many leaves there are.
-    pub fn size(&self) -> Result<i64> {
-        self.with(async |database| {
-            let size = sqlx::query_scalar("SELECT size FROM log_head");
-            Ok(size.fetch_one(database).await?)
-        })
-    }
-
-    /// How many of them are in the tree.
-    pub fn integrated(&self) -> Result<i64> {
-        self.with(async |database| {
-            let size = sqlx::query_scalar("SELECT size FROM log_tree");
-            Ok(size.fetch_one(database).await?)
-        })
-    }
-
     /// `count` signatures more; the size after them.
     pub fn append(&self, count: i64) -> Result<i64> {
+        self.append_with(count, 0)
+    }
+
+    /// Of every so many one is a refusal; of 0 none.
+    fn append_with(&self, count: i64, refusal_every: i64) -> Result<i64> {
         let mut at = self.size()?;
         let end = at + count;
         while at < end {
@@ -103,7 +155,7 @@ impl Aside {
             self.run(&[
                 ("BEGIN IMMEDIATE", &[]),
                 ("UPDATE log_head SET size = $1", &[to]),
-                (LEAVES, &[at, to]),
+                (LEAVES, &[at, to, refusal_every]),
                 ("COMMIT", &[]),
             ])?;
             at = to;
@@ -112,16 +164,74 @@ impl Aside {
     }
 }
 
-/// What a signature's leaf says (docs/LOG.md), with digests of nothing.
+impl Backlog for Aside {
+    fn environment(&self) -> &BTreeMap<String, String> {
+        &self.environment
+    }
+
+    fn number(&self, sql: &'static str) -> Result<i64> {
+        self.with(async |database| Ok(sqlx::query_scalar(sql).fetch_one(database).await?))
+    }
+
+    fn text(&self, sql: &'static str) -> Result<String> {
+        self.with(async |database| Ok(sqlx::query_scalar(sql).fetch_one(database).await?))
+    }
+
+    fn append_mixed(&self, count: i64) -> Result<()> {
+        self.append_with(count, REFUSAL_EVERY).map(drop)
+    }
+
+    fn archive_more(&self, from: i64, to: i64) -> Result<()> {
+        self.archive_between(from, to)
+    }
+
+    /// The WAL is folded in.
+    fn settle(&self) -> Result<()> {
+        self.run(&[("PRAGMA wal_checkpoint(TRUNCATE)", &[])])
+    }
+
+    fn copy(&self, installation: &mut Installation, name: &str) -> Result<Box<dyn Backlog>> {
+        installation.stop();
+        self.settle()?;
+        let from = (self.database.clone(), self.tiles.clone());
+        Ok(Box::new(Self::of(installation, from, name)?))
+    }
+
+    fn store(&self) -> store::Database {
+        store::Database::Sqlite {
+            path: self.database.clone(),
+        }
+    }
+
+    fn cpu(&self) -> Result<f64> {
+        Ok(0.0)
+    }
+
+    fn bytes(&self) -> Result<i64> {
+        Ok(fs::metadata(&self.database)?.len().cast_signed())
+    }
+
+    fn remove(&self) -> Result<()> {
+        fs::remove_file(&self.database)?;
+        fs::remove_dir_all(&self.tiles)?;
+        Ok(())
+    }
+}
+
+/// What the leaves of a signature and of a refusal say (docs/LOG.md), with digests of nothing. `idx % 0` is NULL.
 const LEAVES: &str = "WITH RECURSIVE leaf (idx, hash, input, time) AS (
     SELECT $1, lower(hex(randomblob(32))), lower(hex(randomblob(32))), unixepoch() * 1000
     UNION ALL
     SELECT idx + 1, lower(hex(randomblob(32))), lower(hex(randomblob(32))), time FROM leaf WHERE idx + 1 < $2)
 INSERT INTO log_leaf (idx, time, kind, ring, kid, sig_hash, body)
-SELECT idx, time, 'sign', 'records', kid, hash, '{\"actor\":\"bench\",\"alg\":\"ES256\",\"input_commit\":\"' || input
-    || '\",\"kid\":\"' || kid || '\",\"kind\":\"sign\",\"ring\":\"records\",\"sig_hash\":\"' || hash || '\",\"time\":\"'
+SELECT idx, time, CASE WHEN idx % $3 = 0 THEN 'refusal' ELSE 'sign' END, 'records',
+    CASE WHEN idx % $3 = 0 THEN NULL ELSE kid END, CASE WHEN idx % $3 = 0 THEN NULL ELSE hash END,
+    CASE WHEN idx % $3 = 0 THEN '{\"action\":\"sign\",\"actor\":\"bench\",\"kind\":\"refusal\",\"reason\":\"forbidden\",'
+        || '\"ring\":\"records\",\"time\":\"'
+    ELSE '{\"actor\":\"bench\",\"alg\":\"ES256\",\"input_commit\":\"' || input || '\",\"kid\":\"' || kid
+        || '\",\"kind\":\"sign\",\"ring\":\"records\",\"sig_hash\":\"' || hash || '\",\"time\":\"' END
     || strftime('%Y-%m-%dT%H:%M:%fZ', time / 1000.0, 'unixepoch') || '\",\"v\":1}'
-FROM leaf, (SELECT MIN(kid) AS kid FROM signing_key WHERE ring = 'records') ORDER BY idx";
+FROM leaf, (SELECT kid FROM signing_key WHERE ring = 'records' AND role = 'primary') ORDER BY idx";
 
 fn said_copy(from: &PathBuf, to: &PathBuf) -> Result<()> {
     let mut copy = std::process::Command::new("cp");

@@ -5,6 +5,7 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, bail};
@@ -23,6 +24,9 @@ pub const PS256: &str = "seals";
 const LOG: &str = "log";
 /// How long a key is published before it may sign; the shortest there is.
 pub const PUBLISH_SAFETY: Duration = Duration::from_secs(4);
+
+/// For a rule that asks for time.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What was made is stopped and removed, whatever came of it.
 pub struct Installation {
@@ -49,6 +53,11 @@ pub fn output_directory() -> Result<PathBuf> {
 
 impl Installation {
     pub fn new(output: &Path) -> Result<Self> {
+        Self::on(output, "sqlite:chancery.db")
+    }
+
+    /// On the empty database with this URL.
+    pub fn on(output: &Path, store: &str) -> Result<Self> {
         let mut builder = tempfile::Builder::new();
         let directory = builder.prefix("installation-").tempdir_in(output)?;
         let token = memory_directory("chancery-bench-")?;
@@ -60,7 +69,7 @@ impl Installation {
             token: token.path().join("token"),
             token_label: TOKEN.to_owned(),
             environment: "bench".to_owned(),
-            store: "sqlite:chancery.db".to_owned(),
+            store: store.to_owned(),
             api: api.clone(),
             operations: free_port()?,
             publish_safety: PUBLISH_SAFETY,
@@ -150,6 +159,29 @@ impl Installation {
     /// The next key becomes primary as soon as it has been published long enough.
     pub fn rotate_when_safe(&self, ring: &str) -> Result<()> {
         self.made.rotate_when_safe(ring)
+    }
+
+    /// An access token for a principal.
+    pub fn grant(&self, principal: &str, roles: &[&str]) -> Result<String> {
+        self.made.grant(principal, roles)
+    }
+
+    /// The ceremony that this command proposes, to its end.
+    pub fn hold(&self, words: &[&str]) -> Result<()> {
+        self.made.hold(words, "ada", "figures").map(drop)
+    }
+
+    /// Runs a command as soon as the rules allow it.
+    pub fn when_allowed(&self, words: &[&str]) -> Result<()> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            let said = self.made.run(words)?;
+            // Refused by a rule.
+            if said.code != Some(3) || Instant::now() > end {
+                return self.made.succeeded(said, words).map(drop);
+            }
+            sleep(Duration::from_millis(200));
+        }
     }
 
     /// Starts the service and returns how long it took to be ready to sign. Nothing happens if it runs with this

@@ -48,7 +48,7 @@ fn measure(arguments: &Arguments) -> Result<()> {
     eprintln!("bench: an installation of its own, by ceremonies");
     let mut installation = Installation::new(&directory).context("the installation")?;
     for row in rows::ROWS {
-        if !arguments.wants(row.ids) {
+        if !arguments.wants(row.ids, row.named_only) {
             continue;
         }
         eprintln!("bench: {}", row.ids.join(", "));

@@ -16,6 +16,7 @@ mod signer;
 mod soak;
 mod start;
 mod verify;
+mod years;
 
 use anyhow::Result;
 
@@ -26,20 +27,25 @@ use super::report::Section;
 pub struct Row {
     /// What `--only` names; the first id of a row of the report stands for all that come with it.
     pub ids: &'static [&'static str],
+    /// Measured where it is named alone: it takes many minutes.
+    pub named_only: bool,
     pub measure: fn(&mut Installation, &Arguments) -> Result<Section>,
 }
 
 pub const ROWS: &[Row] = &[
     Row {
         ids: &["start-s"],
+        named_only: false,
         measure: start::measure,
     },
     Row {
         ids: &["sign-ps256-ucpu"],
+        named_only: false,
         measure: sign::ps256,
     },
     Row {
         ids: &["sign-es256-ucpu"],
+        named_only: false,
         measure: sign::es256,
     },
     Row {
@@ -48,26 +54,32 @@ pub const ROWS: &[Row] = &[
     },
     Row {
         ids: &["sign-es256-batch-ucpu"],
+        named_only: false,
         measure: sign::es256_batch,
     },
     Row {
         ids: &["profile"],
+        named_only: false,
         measure: sign::profiled,
     },
     Row {
         ids: &["sign-latency-p50-ms", "sign-latency-p99-ms"],
+        named_only: false,
         measure: latency::measure,
     },
     Row {
         ids: &["jwks-vs-nginx"],
+        named_only: false,
         measure: jwks::measure,
     },
     Row {
         ids: &["verify-es256-batch-cpu"],
+        named_only: false,
         measure: verify::measure,
     },
     Row {
         ids: &["noisy-neighbour"],
+        named_only: false,
         measure: noisy::measure,
     },
     Row {
@@ -77,34 +89,42 @@ pub const ROWS: &[Row] = &[
             "openbao-es256-c1-cpu",
             "openbao-es256-batch-cpu",
         ],
+        named_only: false,
         measure: openbao::measure,
     },
     Row {
         ids: &["rotation-failed", "rotation-rejected", "rotation-p99-ratio"],
+        named_only: false,
         measure: rotation::measure,
     },
     Row {
         ids: &["hsm-recovery-ms", "hsm-lost"],
+        named_only: false,
         measure: recovery::measure,
     },
     Row {
         ids: &["sign-es256-log-ratio"],
+        named_only: false,
         measure: log_ratio::measure,
     },
     Row {
         ids: &["log-cpu-share", "log-integrate-per-s"],
+        named_only: false,
         measure: log::share,
     },
     Row {
         ids: &["log-receipt-p99-s"],
+        named_only: false,
         measure: log::receipts,
     },
     Row {
         ids: &["log-proof-ms"],
+        named_only: false,
         measure: log_proof::measure,
     },
     Row {
         ids: &["log-1m-rss-mb", "log-1m-restart-s", "log-1m-sign-ratio"],
+        named_only: false,
         measure: log_million::measure,
     },
     Row {
@@ -115,10 +135,28 @@ pub const ROWS: &[Row] = &[
             "archive-10k-rss-mb",
             "archive-10k-start-s",
         ],
+        named_only: false,
         measure: archive::measure,
     },
     Row {
         ids: &["soak-rss-growth-mb-per-h"],
+        named_only: false,
         measure: soak::measure,
+    },
+    Row {
+        ids: &[
+            "tenth-year-sign-ratio",
+            "tenth-year-verdict-ms",
+            "tenth-year-start-s",
+            "tenth-year-rss-mb",
+            "cost-sqlite-growth",
+        ],
+        named_only: true,
+        measure: years::sqlite,
+    },
+    Row {
+        ids: &["cost-postgres-growth"],
+        named_only: true,
+        measure: years::postgres,
     },
 ];

@@ -42,12 +42,22 @@ pub fn percentile(values: &mut [f64], percent: f64) -> f64 {
     values[rank.clamp(1, values.len()) - 1]
 }
 
+/// The straight line through the points (least squares) at another place.
+pub fn extended(points: &[(f64, f64)], to: f64) -> f64 {
+    let (x, y) = centre(points);
+    y + slope(points) * (to - x)
+}
+
+fn centre(points: &[(f64, f64)]) -> (f64, f64) {
+    let count = points.len() as f64;
+    points.iter().fold((0.0, 0.0), |(x, y), point| {
+        (x + point.0 / count, y + point.1 / count)
+    })
+}
+
 /// Slope of the straight line through the points, by least squares.
 pub fn slope(points: &[(f64, f64)]) -> f64 {
-    let count = points.len() as f64;
-    let (x, y) = points.iter().fold((0.0, 0.0), |(x, y), point| {
-        (x + point.0 / count, y + point.1 / count)
-    });
+    let (x, y) = centre(points);
     let (above, below) = points.iter().fold((0.0, 0.0), |(above, below), point| {
         (
             above + (point.0 - x) * (point.1 - y),

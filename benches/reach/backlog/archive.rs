@@ -10,7 +10,7 @@ use super::Aside;
 const CHUNK: i64 = 20_000;
 
 /// The newest have a transcript of the size of a real one.
-const WHOLE: i64 = 2_000;
+pub(super) const WHOLE: i64 = 2_000;
 
 /// Numbers for [`kid`].
 pub struct Archived {
@@ -28,6 +28,15 @@ pub fn kid(number: i64) -> String {
 impl Aside {
     /// So many keys of the ring `records`, all archived.
     pub fn archive(&self, keys: i64) -> Result<Archived> {
+        self.archive_between(0, keys)?;
+        Ok(Archived {
+            cold: (keys - WHOLE).max(0),
+            beyond: keys + 1_000_000,
+        })
+    }
+
+    /// Those with these numbers, of which the last have whole transcripts.
+    pub(super) fn archive_between(&self, from: i64, end: i64) -> Result<()> {
         self.with(async |database| {
             let named = "SELECT name, sql FROM sqlite_schema WHERE type = 'trigger'
                 AND tbl_name IN ('ceremony', 'key_object', 'signing_key')";
@@ -41,9 +50,9 @@ impl Aside {
                 let drop = sqlx::AssertSqlSafe(format!("DROP TRIGGER {name}"));
                 sqlx::query(drop).execute(&mut *database).await?;
             }
-            let mut at = 0;
-            while at < keys {
-                let to = (at + CHUNK).min(keys);
+            let mut at = from;
+            while at < end {
+                let to = (at + CHUNK).min(end);
                 sqlx::query("BEGIN IMMEDIATE")
                     .execute(&mut *database)
                     .await?;
@@ -51,7 +60,7 @@ impl Aside {
                     sqlx::query(sql)
                         .bind(at)
                         .bind(to)
-                        .bind(keys - WHOLE)
+                        .bind(end - WHOLE)
                         .execute(&mut *database)
                         .await?;
                 }
@@ -67,10 +76,6 @@ impl Aside {
                     .await?;
             }
             Ok(())
-        })?;
-        Ok(Archived {
-            cold: (keys - WHOLE).max(0),
-            beyond: keys + 1_000_000,
         })
     }
 }

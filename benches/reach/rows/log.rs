@@ -8,7 +8,7 @@ use anyhow::{Result, bail};
 
 use super::signer::{Signer, WARM_UP};
 use crate::arguments::Arguments;
-use crate::backlog::Aside;
+use crate::backlog::{Aside, Backlog};
 use crate::installation::{ES256, Installation};
 use crate::load::{Answer, Caller, Load, Plan};
 use crate::plot::{self, short};
@@ -21,7 +21,7 @@ const CONNECTIONS: usize = 64;
 /// Between two looks at how far the tree is.
 const LOOK: Duration = Duration::from_millis(50);
 /// A tree that does not grow for so long is not waited for.
-const PATIENCE: Duration = Duration::from_secs(300);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What integrating a backlog took.
 pub struct Integrated {
@@ -32,12 +32,13 @@ pub struct Integrated {
 }
 
 /// Starts the service on a log that has leaves outside its tree and waits until they are all in it.
-pub fn integrate(installation: &mut Installation, aside: &Aside) -> Result<Integrated> {
+pub fn integrate(installation: &mut Installation, aside: &dyn Backlog) -> Result<Integrated> {
     let size = aside.size()?;
     installation.stop();
-    installation.serve(&aside.environment)?;
+    installation.serve(aside.environment())?;
     let service = installation.service()?;
-    let (first, begun) = (aside.integrated()?, Instant::now());
+    let first = aside.integrated()?;
+    let (mut last, mut moved) = (first, Instant::now());
     let (mut from, mut cpu, mut started) = (first, process::cpu(service)?, Instant::now());
     let mut rss_mb = 0.0_f64;
     loop {
@@ -51,7 +52,10 @@ pub fn integrate(installation: &mut Installation, aside: &Aside) -> Result<Integ
         if done >= size {
             break;
         }
-        if begun.elapsed() > PATIENCE {
+        if done > last {
+            (last, moved) = (done, Instant::now());
+        }
+        if moved.elapsed() > PATIENCE {
             bail!("{done} of {size} leaves are in the tree");
         }
         sleep(LOOK);

@@ -10,7 +10,7 @@ use super::log::integrate;
 use super::log_proof::{Asked, ask};
 use super::signer::{BATCH, Signer, window};
 use crate::arguments::Arguments;
-use crate::backlog::Aside;
+use crate::backlog::{Aside, Backlog as _};
 use crate::installation::{ES256, Installation};
 use crate::load::Plan;
 use crate::plot::short;

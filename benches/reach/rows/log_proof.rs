@@ -12,7 +12,7 @@ use trust::tlog::merkle::{leaf_hash, verify_inclusion};
 use trust::tlog::tile::{self, Builder, Resource, TileId};
 
 use crate::arguments::Arguments;
-use crate::backlog::Aside;
+use crate::backlog::{Aside, Backlog as _};
 use crate::http::{Client, request};
 use crate::installation::Installation;
 use crate::plot::short;

@@ -85,7 +85,7 @@ pub fn measure(installation: &mut Installation, arguments: &Arguments) -> Result
 }
 
 /// Waits until the service uses next to nothing: it has caught up.
-fn quiet(installation: &Installation) -> Result<()> {
+pub fn quiet(installation: &Installation) -> Result<()> {
     let (service, started) = (installation.service()?, Instant::now());
     let mut before = process::cpu(service)?;
     loop {

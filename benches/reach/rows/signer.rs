@@ -104,11 +104,21 @@ pub fn window<C: Caller>(
     caller: C,
     length: Duration,
 ) -> Result<(Window, C)> {
+    window_of(|| process::cpu(service), plan, caller, length)
+}
+
+/// The same where CPU is used elsewhere too.
+pub fn window_of<C: Caller>(
+    used: impl Fn() -> Result<f64>,
+    plan: Plan,
+    caller: C,
+    length: Duration,
+) -> Result<(Window, C)> {
     let load = Load::start(plan, caller);
     sleep(WARM_UP.min(length));
-    let (good, cpu, started) = (load.good(), process::cpu(service)?, Instant::now());
+    let (good, cpu, started) = (load.good(), used()?, Instant::now());
     sleep(length);
-    let (good, cpu) = (load.good() - good, process::cpu(service)? - cpu);
+    let (good, cpu) = (load.good() - good, used()? - cpu);
     let seconds = started.elapsed().as_secs_f64();
     let bad = load.bad();
     let caller = load.stop()?;

@@ -24,7 +24,12 @@ pub struct Server {
 
 impl Server {
     pub fn start() -> io::Result<Self> {
-        let server = Self::new()?;
+        Self::start_in(&std::env::temp_dir())
+    }
+
+    /// With its files below this directory, which the account of PostgreSQL has to be able to enter.
+    pub fn start_in(parent: &Path) -> io::Result<Self> {
+        let server = Self::new(parent)?;
         let data = server.data();
         let mut initdb = server.command("initdb");
         initdb.arg("-D").arg(&data);
@@ -43,9 +48,11 @@ impl Server {
         Ok(server)
     }
 
-    fn new() -> io::Result<Self> {
+    fn new(parent: &Path) -> io::Result<Self> {
         let binaries = binaries()?;
-        let directory = tempfile::Builder::new().prefix("chancery-pg-").tempdir()?;
+        let directory = tempfile::Builder::new()
+            .prefix("chancery-pg-")
+            .tempdir_in(parent)?;
         let account = account(directory.path())?;
         if let Some((user, group)) = account {
             chown(directory.path(), Some(user), Some(group))?;
@@ -65,7 +72,7 @@ impl Server {
 
     /// Another server that follows this one by streaming replication, asynchronously.
     pub fn standby(&self) -> io::Result<Self> {
-        let standby = Self::new()?;
+        let standby = Self::new(&std::env::temp_dir())?;
         let mut backup = standby.command("pg_basebackup");
         backup.args([
             "-h",
@@ -105,6 +112,11 @@ impl Server {
     fn one(&self, sql: &str) -> io::Result<String> {
         let output = self.psql("postgres", sql).output()?;
         Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    }
+
+    /// The process that started all others of the server; none while it is stopped.
+    pub fn id(&self) -> Option<u32> {
+        self.child().as_ref().map(Child::id)
     }
 
     pub fn port(&self) -> u16 {
