@@ -70,6 +70,8 @@ pub(crate) struct Dialect {
     pub transcripts: &'static str,
     /// Puts signatures into the index: the first bytes of their hashes, eight for each, and an array of their places.
     pub fill_index: &'static str,
+    /// Of a key, from an index on; in order.
+    pub leaves_of_kid: &'static str,
     /// Keys of kids.
     pub keys_of: &'static str,
     /// Objects of ids.

@@ -14,6 +14,24 @@ macro_rules! leaf_columns {
     };
 }
 
+// No other filter: what is asked for by strangers reads as many rows as it returns. Each engine is held to the index by
+// key and place; along the log it would read the leaves of all other keys.
+
+pub(crate) const LEAVES_OF_KID_SQLITE: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    "
+    FROM log_leaf INDEXED BY log_leaf_kid WHERE kid = $1 AND idx >= $2 ORDER BY idx LIMIT $3"
+);
+
+/// Nothing but that index gives this order.
+pub(crate) const LEAVES_OF_KID_POSTGRES: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf
+    WHERE (kid, idx) >= ($1, $2) AND kid <= $1 ORDER BY kid, idx LIMIT $3"
+);
+
 statements! {
     LEAF = concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx = $1");
     LEAVES =
@@ -22,11 +40,6 @@ statements! {
     /// over than a leaf. A body is canonical JSON, which has no line break.
     LEAF_BODIES = "SELECT string_agg(idx || ' ' || time || ' ' || body, '\n')
         FROM (SELECT idx, time, body FROM log_leaf WHERE idx >= $1 ORDER BY idx LIMIT $2) AS page";
-    /// No other filter: what is asked for by strangers reads as many rows as it returns. It is written so
-    /// that nothing but the index by key and place gives this order; along the log it would read the leaves
-    /// of all other keys.
-    LEAVES_OF_KID = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
-        WHERE (kid, idx) >= ($1, $2) AND kid <= $1 ORDER BY kid, idx LIMIT $3");
     LEAVES_OF_RING = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE ring = $1 AND idx >= $2 AND time >= $3 AND time <= $4 ORDER BY idx LIMIT $5");
     /// Everything but signatures.
@@ -218,7 +231,7 @@ async fn of_key_within<E: Engine>(
     let mut from = filter.from_index;
     loop {
         let values = [Value::Text(kid), Value::Int(from), Value::Int(MAX_PAGE)];
-        let page: Vec<LeafRow> = all(engine, LEAVES_OF_KID, &values).await?;
+        let page: Vec<LeafRow> = all(engine, E::DIALECT.leaves_of_kid, &values).await?;
         let last = page.last().map(|leaf| leaf.index);
         let full = page.len() as i64 == MAX_PAGE;
         let within = page
@@ -231,6 +244,10 @@ async fn of_key_within<E: Engine>(
             _ => return Ok(found),
         }
     }
+}
+
+async fn leaves_of_key<E: Engine>(engine: &E, values: &[Value<'_>]) -> Result<Vec<LeafRow>, Error> {
+    all(engine, E::DIALECT.leaves_of_kid, values).await
 }
 
 pub(crate) async fn leaves_of<E: Engine>(
@@ -300,7 +317,7 @@ impl Store {
     ) -> Result<Vec<LeafRow>, Error> {
         let limit = Value::Int(limit.clamp(0, MAX_PAGE));
         let values = [Value::Text(kid), Value::Int(from), limit];
-        on!(self, engine => reads::all(engine, LEAVES_OF_KID, &values))
+        on!(self, engine => leaves_of_key(engine, &values))
     }
 
     /// Acts on keys, on the log and in ceremonies from this index on, at most [`MAX_PAGE`].

@@ -23,6 +23,7 @@ use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
 use crate::leases::take_lease;
+use crate::leaves;
 use crate::log_head::{self, take_head};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -232,6 +233,7 @@ impl Engine for PostgresEngine {
             FROM json_array_elements_text($2::json) WITH ORDINALITY AS given (value, place)
             CROSS JOIN LATERAL (SELECT value::bigint AS idx) AS leaf
             ON CONFLICT DO NOTHING",
+        leaves_of_kid: leaves::LEAVES_OF_KID_POSTGRES,
         keys_of: asked::KEYS_OF_POSTGRES,
         objects: asked::OBJECTS_POSTGRES,
         acts_of: asked::ACTS_OF_POSTGRES,
