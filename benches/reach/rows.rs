@@ -51,6 +51,7 @@ pub const ROWS: &[Row] = &[
     Row {
         ids: &["sign-es256-c1-ucpu"],
         measure: sign::es256_alone,
+        named_only: false,
     },
     Row {
         ids: &["sign-es256-batch-ucpu"],
