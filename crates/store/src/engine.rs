@@ -70,6 +70,8 @@ pub(crate) struct Dialect {
     pub transcripts: &'static str,
     /// Puts the leaves from an index to another into the index.
     pub fill_index: &'static str,
+    /// Ceremonies of ids.
+    pub ceremonies_of: &'static str,
     /// Keys of kids.
     pub keys_of: &'static str,
     /// Objects of ids.

@@ -229,6 +229,7 @@ impl Engine for PostgresEngine {
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT decode(substr(sig_hash, 1, 16), 'hex'), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
+        ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
         keys_of: asked::KEYS_OF_POSTGRES,
         objects: asked::OBJECTS_POSTGRES,
         acts_of: asked::ACTS_OF_POSTGRES,

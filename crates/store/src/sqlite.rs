@@ -139,6 +139,7 @@ impl Engine for SqliteEngine {
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT unhex(substr(sig_hash, 1, 16)), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",
+        ceremonies_of: asked::CEREMONIES_OF_SQLITE,
         keys_of: asked::KEYS_OF_SQLITE,
         objects: asked::OBJECTS_SQLITE,
         acts_of: asked::ACTS_OF_SQLITE,

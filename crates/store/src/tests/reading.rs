@@ -177,6 +177,7 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.occurrences_at,
             dialect.transcripts,
             dialect.fill_index,
+            dialect.ceremonies_of,
             dialect.keys_of,
             dialect.objects,
             dialect.acts_of,
