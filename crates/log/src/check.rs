@@ -1,11 +1,13 @@
 //! The whole log, held against database, tiles and what is published, while the service runs.
 //!
 //! Tables and the size of the log are read between two equal versions of the database, so the acts
-//! below that size and the rows agree, or something is wrong. Leaves are read in pages; what is kept
-//! of them are the acts. A check goes on where the last one without a finding came to; of the leaves before, the acts are
-//! read again and held against their tiles, because the rows of all tables are compared with them.
+//! below that size and the rows agree, or something is wrong. Documents of ceremonies are read in pages,
+//! tallied and not kept. Leaves are read in pages; what is kept of them are the acts. A check goes on
+//! where the last one without a finding came to; of the leaves before, the acts are read again and held
+//! against their tiles, because the rows of all tables are compared with them.
 
 mod act_index;
+mod ceremonies;
 mod files;
 mod keys;
 mod leaves;
@@ -13,6 +15,7 @@ mod page;
 mod records;
 mod resume;
 mod state;
+mod tables;
 mod tree;
 
 use std::collections::{BTreeMap, VecDeque};
@@ -23,22 +26,18 @@ use trust::leaf::ActKind;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{Note, VerifierKey};
 use trust::tlog::tile::WIDTH;
-use trust::{Kid, Pin, Sha256Digest, Trusted};
+use trust::{Kid, Pin, Sha256Digest};
 
 use self::files::fetch;
 use self::leaves::{Read, Trail};
 use self::page::{Leafed, Page, Span, pages};
 use self::state::{Mark, State};
+use self::tables::Tables;
 use self::tree::{Opened, OriginKeys, Tree, compare_upper, is_pruned};
 use crate::act_index::ActIndex;
-use crate::rows::unverified_chains;
 use crate::storage::{Error as StorageError, Storage};
-use store::{
-    self, CeremonyRow, CheckpointRow, CredentialRow, DocumentRow, KeyRow, RingRow, Rows, Store,
-    TreeRow, VoteRow,
-};
+use store::{self, CheckpointRow, Store};
 use trust::acts::Acts;
-use trust::error_chain;
 use trust::finding::{Finding, Findings};
 
 /// Leaves of one page: whole blocks of 256.
@@ -49,9 +48,6 @@ const SAVE: i64 = 1 << 20;
 
 /// Checkpoints of one page.
 const CHECKPOINTS: i64 = 1_000;
-
-/// How often the tables are read again because something happened meanwhile.
-const ATTEMPTS: usize = 50;
 
 /// How long a checkpoint may take from its row to its publication.
 const PUBLICATION: Duration = Duration::from_secs(3);
@@ -66,6 +62,8 @@ pub enum Error {
     Restless,
     #[error("the reading of leaves stopped")]
     Stopped,
+    #[error("the tally of transcripts was not finished")]
+    Unfinished,
 }
 
 /// What there is and what is wrong with it.
@@ -91,18 +89,8 @@ pub struct Auditor {
     state: Option<(PathBuf, bool)>,
     page: i64,
     save: i64,
-}
-
-/// All tables but the leaves, at one instant.
-struct Tables {
-    tree: TreeRow,
-    head: i64,
-    keys: Rows<KeyRow>,
-    ceremonies: Rows<CeremonyRow>,
-    votes: Rows<VoteRow>,
-    documents: Vec<DocumentRow>,
-    credentials: Rows<CredentialRow>,
-    rings: Rows<RingRow>,
+    /// Ceremonies whose documents are read together.
+    ceremonies: usize,
 }
 
 impl Auditor {
@@ -115,6 +103,7 @@ impl Auditor {
             state: None,
             page: PAGE,
             save: SAVE,
+            ceremonies: ceremonies::PAGE,
         }
     }
 
@@ -122,6 +111,12 @@ impl Auditor {
     pub fn with_pages_of(mut self, tiles: u16) -> Self {
         self.page = i64::from(tiles.max(1)) * i64::from(WIDTH);
         self.save = 1;
+        self
+    }
+
+    /// Reads the documents of so many ceremonies at a time.
+    pub fn with_ceremonies_of(mut self, ceremonies: u16) -> Self {
+        self.ceremonies = usize::from(ceremonies.max(1));
         self
     }
 
@@ -137,13 +132,10 @@ impl Auditor {
         // What is published first: the tree that is read after it is as large or larger.
         let published = self.published().await?;
         let tables = self.tables().await?;
-        let trusted = self.trusted(&tables.documents, &mut findings);
-        let examined = keys::examine(
-            &tables.keys.read,
-            &tables.ceremonies.read,
-            &self.pin,
-            trusted.as_ref(),
-        );
+        if let Some(why) = &tables.distrusted {
+            findings.add("chain", None, why);
+        }
+        let examined = keys::examine(&tables.keys.read, &tables.ceremonies);
         let log_keys = keys::log_keys(&examined, &self.origin);
         let published = self.open_published(published, &tables, &log_keys, &mut findings);
         let log_acts = ActIndex::of_log(&self.store, &self.pin).await?;
@@ -193,15 +185,8 @@ impl Auditor {
         let is_unreadable = |kid: &Kid| tables.keys.is_unreadable(kid.as_str());
         keys::compare(&examined, is_unreadable, &trail.acts, &mut findings);
         records::ceremonies(&tables.ceremonies, &trail.acts, &mut findings);
-        let origin = &tables.tree.origin;
-        records::log_acts(
-            &tables.ceremonies.read,
-            &trail.acts,
-            &roots,
-            &self.pin,
-            origin,
-            &mut findings,
-        );
+        let did = records::done(&self.store, &tables.ceremonies, &trail.acts, &self.pin).await?;
+        records::log_acts(&did, &roots, &tables.tree.origin, &mut findings);
         records::votes(&tables.votes, &trail.acts, &mut findings);
         records::documents(&tables.documents, &trail.acts, &mut findings);
         records::credentials(&tables.credentials, &trail.acts, &mut findings);
@@ -233,45 +218,6 @@ impl Auditor {
             }
         }
         Ok(None)
-    }
-
-    async fn tables(&self) -> Result<Tables, Error> {
-        let store = &self.store;
-        for _ in 0..ATTEMPTS {
-            let version = store.version().await?;
-            let tables = Tables {
-                tree: store.tree().await?,
-                keys: store.keys().await?,
-                ceremonies: store.ceremonies().await?,
-                votes: store.votes().await?,
-                documents: store.documents().await?,
-                credentials: store.credentials().await?,
-                rings: store.rings().await?,
-                head: store.log_size().await?,
-            };
-            if store.version().await? == version {
-                return Ok(tables);
-            }
-        }
-        Err(Error::Restless)
-    }
-
-    fn trusted(&self, documents: &[DocumentRow], findings: &mut Findings) -> Option<Trusted> {
-        let chains = match unverified_chains(documents) {
-            Ok(chains) => chains?,
-            Err(error) => {
-                findings.add("chain", None, error_chain(&error));
-                return None;
-            }
-        };
-        match trust::chain::walk(&chains, &self.pin) {
-            Ok(trusted) => Some(trusted),
-            Err(error) => {
-                let what = format!("roster and policy do not verify: {}", error_chain(&error));
-                findings.add("chain", None, what);
-                None
-            }
-        }
     }
 
     fn open_published(

@@ -29,6 +29,25 @@ macro_rules! of_keys {
 }
 pub(crate) use of_keys;
 
+macro_rules! ceremony_columns {
+    () => {
+        "id, operation, ring, state, nonce, request, execution, transcript, created_at, updated_at"
+    };
+}
+pub(crate) use ceremony_columns;
+
+/// Of ids in a JSON array.
+pub(crate) const CEREMONIES_OF_SQLITE: &str = concat!(
+    "SELECT ",
+    ceremony_columns!(),
+    " FROM ceremony WHERE id IN (SELECT value FROM json_each($1))"
+);
+pub(crate) const CEREMONIES_OF_POSTGRES: &str = concat!(
+    "SELECT ",
+    ceremony_columns!(),
+    " FROM ceremony WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))"
+);
+
 /// Of kids in a JSON array.
 pub(crate) const KEYS_OF_SQLITE: &str = concat!(
     of_keys!(),

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use trust::bytes16::Nonce;
 use trust::{Name, Purpose, Sha256Digest, Time};
 
+use crate::asked::ceremony_columns;
 use crate::ceremony_signatures::{CeremonySignatureRow, expect_unrejected, insert_signature};
 use crate::database::{Store, on};
 use crate::decode::Decode;
@@ -14,17 +15,12 @@ use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
 use crate::objects::expect_all_gone;
 use crate::reads::{self, FromColumns, MAX_PAGE, Word};
 use crate::rings;
-use crate::rows::{self, Keyed, Rows};
+use crate::rows::{self, Keyed, Page, PageStart, Rows};
 use crate::statements::statements;
 
-macro_rules! ceremony_columns {
-    () => {
-        "id, operation, ring, state, nonce, request, execution, transcript, created_at, updated_at"
-    };
-}
-
 statements! {
-    CEREMONIES = concat!("SELECT ", ceremony_columns!(), " FROM ceremony ORDER BY created_at, id");
+    MARKS = "SELECT id, state, updated_at FROM ceremony WHERE id >= $1 ORDER BY id LIMIT $2 OFFSET $3";
+    PLACE_OF_CEREMONY = "SELECT created_at FROM ceremony WHERE id = $1";
     /// The newest of those that were proposed before.
     LATEST = concat!("SELECT ", ceremony_columns!(), " FROM ceremony
         WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
@@ -150,6 +146,41 @@ impl FromColumns for CeremonyRow {
             updated_at: row.time(9, "ceremony.updated_at")?,
         })
     }
+}
+
+/// A ceremony without its documents. They are written with a change of its state.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CeremonyMark {
+    pub id: Sha256Digest,
+    pub state: CeremonyState,
+    pub updated_at: Time,
+}
+
+impl Keyed for CeremonyMark {
+    const TABLE: &'static str = CeremonyRow::TABLE;
+}
+
+impl FromColumns for CeremonyMark {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.parsed(0, "ceremony.id")?,
+            state: CeremonyState::read_word(row, 1)?,
+            updated_at: row.time(2, "ceremony.updated_at")?,
+        })
+    }
+}
+
+async fn ceremonies_of<E: Engine>(engine: &E, ids: &[String]) -> Result<Rows<CeremonyRow>, Error> {
+    let asked = json(&ids)?;
+    rows::each(engine, E::DIALECT.ceremonies_of, &[Value::Text(&asked)]).await
+}
+
+async fn place_of_ceremony<E: Engine>(engine: &E, id: &str) -> Result<Option<i64>, Error> {
+    let mut reader = engine.reader().await?;
+    let row = reader
+        .fetch_optional(PLACE_OF_CEREMONY, &[Value::Text(id)])
+        .await?;
+    row.map(|row| row.int(0)).transpose()
 }
 
 async fn transcripts<E: Engine>(
@@ -444,9 +475,24 @@ async fn executing<E: Engine>(engine: &E) -> Result<Vec<String>, Error> {
 }
 
 impl Store {
-    /// Oldest first.
-    pub async fn ceremonies(&self) -> Result<Rows<CeremonyRow>, Error> {
-        on!(self, engine => rows::each(engine, CEREMONIES, &[]))
+    /// A page of all ceremonies by their ids, without their documents; at most [`MAX_PAGE`].
+    pub async fn ceremony_marks(
+        &self,
+        start: &PageStart,
+        limit: i64,
+    ) -> Result<Page<CeremonyMark>, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let values = [
+            Value::Text(&start.key),
+            Value::Int(limit),
+            Value::Int(start.behind),
+        ];
+        on!(self, engine => rows::page(engine, MARKS, &values, (start, limit)))
+    }
+
+    /// Those of these ids that there are, in no order.
+    pub async fn ceremonies_of(&self, ids: &[String]) -> Result<Rows<CeremonyRow>, Error> {
+        on!(self, engine => ceremonies_of(engine, ids))
     }
 
     /// The newest that were proposed before this instant and id, from the newest on; at most [`MAX_PAGE`].
@@ -454,10 +500,16 @@ impl Store {
         &self,
         (created_at, id): (i64, &str),
         limit: i64,
-    ) -> Result<Rows<CeremonyRow>, Error> {
-        let limit = Value::Int(limit.clamp(0, MAX_PAGE));
-        let values = [Value::Int(created_at), Value::Text(id), limit];
-        on!(self, engine => rows::each(engine, LATEST, &values))
+    ) -> Result<Page<CeremonyRow>, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let values = [Value::Int(created_at), Value::Text(id), Value::Int(limit)];
+        let start = PageStart::default();
+        on!(self, engine => rows::page(engine, LATEST, &values, (&start, limit)))
+    }
+
+    /// When a ceremony was proposed, also of one whose row cannot be read.
+    pub async fn place_of_ceremony(&self, id: &str) -> Result<Option<i64>, Error> {
+        on!(self, engine => place_of_ceremony(engine, id))
     }
 
     /// Those that were carried out and are not closed, oldest first. Costs the same however many there have been.

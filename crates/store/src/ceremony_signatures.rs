@@ -6,8 +6,8 @@ use crate::database::{Store, on};
 use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Value};
 use crate::error::{Error, Subject};
-use crate::reads::{self, FromColumns, Word};
-use crate::rows::{self, Keyed, Rows};
+use crate::reads::{self, FromColumns, MAX_PAGE, Word};
+use crate::rows::{self, Keyed, Page, PageStart};
 use crate::statements::statements;
 
 statements! {
@@ -16,7 +16,7 @@ statements! {
     VOTES_OF = "SELECT ceremony, purpose, body, signature, received_at, idx
         FROM ceremony_signature WHERE ceremony = $1 ORDER BY idx";
     VOTES = "SELECT ceremony, purpose, body, signature, received_at, idx
-        FROM ceremony_signature ORDER BY idx";
+        FROM ceremony_signature WHERE idx >= $1 ORDER BY idx LIMIT $2 OFFSET $3";
     REJECTED = "SELECT COUNT(*) FROM ceremony_signature
         WHERE ceremony = $1 AND purpose IN ('reject', 'cancel')";
     INSERT_CEREMONY_SIGNATURE = "INSERT INTO ceremony_signature
@@ -128,9 +128,12 @@ impl Store {
         on!(self, engine => reads::all(engine, CEREMONY_SIGNATURES, &id))
     }
 
-    /// The signatures of all ceremonies, in the order in which they came.
-    pub async fn votes(&self) -> Result<Rows<VoteRow>, Error> {
-        on!(self, engine => rows::each(engine, VOTES, &[]))
+    /// A page of the signatures of all ceremonies, in the order in which they came; at most [`MAX_PAGE`].
+    pub async fn votes(&self, start: &PageStart, limit: i64) -> Result<Page<VoteRow>, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let from = start.key.parse().unwrap_or(i64::MIN);
+        let values = [from, limit, start.behind].map(Value::Int);
+        on!(self, engine => rows::page(engine, VOTES, &values, (start, limit)))
     }
 
     /// The signatures of one ceremony with their leaves, in the order in which they came.

@@ -72,6 +72,8 @@ pub(crate) struct Dialect {
     pub fill_index: &'static str,
     /// Of a key, from an index on; in order.
     pub leaves_of_kid: &'static str,
+    /// Ceremonies of ids.
+    pub ceremonies_of: &'static str,
     /// Keys of kids.
     pub keys_of: &'static str,
     /// Objects of ids.

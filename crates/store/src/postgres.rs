@@ -234,6 +234,7 @@ impl Engine for PostgresEngine {
             CROSS JOIN LATERAL (SELECT value::bigint AS idx) AS leaf
             ON CONFLICT DO NOTHING",
         leaves_of_kid: leaves::LEAVES_OF_KID_POSTGRES,
+        ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
         keys_of: asked::KEYS_OF_POSTGRES,
         objects: asked::OBJECTS_POSTGRES,
         acts_of: asked::ACTS_OF_POSTGRES,

@@ -140,6 +140,7 @@ impl Engine for SqliteEngine {
             SELECT value / 2097152, substr($1, 1 + 8 * key, 8), value FROM json_each($2) WHERE TRUE
             ON CONFLICT DO NOTHING",
         leaves_of_kid: leaves::LEAVES_OF_KID_SQLITE,
+        ceremonies_of: asked::CEREMONIES_OF_SQLITE,
         keys_of: asked::KEYS_OF_SQLITE,
         objects: asked::OBJECTS_SQLITE,
         acts_of: asked::ACTS_OF_SQLITE,

@@ -61,6 +61,7 @@ contract! {
     ceremonies::rejected_ceremony_never_begins,
     objects::only_an_ended_key_is_destroyed,
     ceremonies::executed_ceremony_is_closed_once,
+    ceremonies::ceremonies_come_in_pages_behind_what_cannot_be_read,
     objects::reconciliation_resolves_each_object_once,
     objects::overtaken_act_is_resolved_and_fails,
     conflicts::documents_come_in_the_order_of_their_chain,

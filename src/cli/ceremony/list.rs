@@ -20,26 +20,22 @@ pub struct List {
 
 pub async fn run(open: &CliContext, command: &List, output: &Output) -> Result<(), Failure> {
     let before = match &command.before {
-        None => (i64::MAX, String::new()),
+        None => (i64::MAX, ""),
         Some(id) => {
-            let row = open
-                .store
-                .ceremony(id)
-                .await
-                .map_err(Failure::unavailable)?;
+            let proposed = open.store.place_of_ceremony(id).await;
+            let proposed = proposed.map_err(Failure::unavailable)?;
             let unknown = || Failure::usage(format!("unknown ceremony {id}"));
-            let row = row.ok_or_else(unknown)?;
-            (row.created_at.millis(), row.id.to_string())
+            (proposed.ok_or_else(unknown)?, id.as_str())
         }
     };
-    let limit = i64::from(command.limit);
-    let rows = open.store.latest_ceremonies((before.0, &before.1), limit);
-    let rows = rows.await.map_err(Failure::unavailable)?;
-    let full = (rows.read.len() + rows.unreadable.len()) as i64 >= limit;
-    for row in &rows.unreadable {
+    let page = open
+        .store
+        .latest_ceremonies(before, i64::from(command.limit));
+    let page = page.await.map_err(Failure::unavailable)?;
+    for row in &page.rows.unreadable {
         output.remark(row.to_string());
     }
-    let mut rows = rows.read;
+    let mut rows = page.rows.read;
     rows.reverse();
     let shown: Vec<_> = rows
         .iter()
@@ -62,8 +58,8 @@ pub async fn run(open: &CliContext, command: &List, output: &Output) -> Result<(
             }),
         )
     });
-    if let Some(oldest) = rows.first().filter(|_| full) {
-        output.remark(format!("There may be older ones: --before {}", oldest.id));
+    if let Some(oldest) = page.next.filter(|next| !next.key.is_empty()) {
+        output.remark(format!("There may be older ones: --before {}", oldest.key));
     }
     Ok(())
 }

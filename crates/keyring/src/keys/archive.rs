@@ -10,7 +10,7 @@ use metrics::counter;
 use moka::future::Cache;
 use trust::Kid;
 
-use super::believe::{Believed, Believer, load_key, tally};
+use super::believe::{self, Believed, Believer, load_key, tally};
 use super::cpu::{Cpu, Share};
 use super::settings::Settings;
 use super::snapshot::{Key, RejectedKey, Snapshot};
@@ -50,6 +50,15 @@ impl NoKey {
 
     fn of_store(error: store::Error) -> Self {
         Self::Store(Arc::new(error))
+    }
+}
+
+impl From<believe::Error> for NoKey {
+    fn from(error: believe::Error) -> Self {
+        match error {
+            believe::Error::Store(error) => Self::of_store(error),
+            believe::Error::Unfinished(error) => Self::Unfinished(error),
+        }
     }
 }
 
@@ -235,7 +244,7 @@ impl Archive {
             share: asked.share,
             acts: asked.acts,
         };
-        let believed = believer.believe(rows).await.map_err(NoKey::of_store)?;
+        let believed = believer.believe(rows).await?;
         self.are_not_refused(&believed.keys);
         for refused in &believed.refused {
             self.note(&refused.kid, refused.why.as_str());

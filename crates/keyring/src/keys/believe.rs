@@ -7,7 +7,7 @@ use std::sync::Arc;
 use moka::future::Cache;
 use trust::{KeyState, Kid, Location, Pin, Trusted};
 
-use super::cpu::{Cpu, Share};
+use super::cpu::{Cpu, Share, Unfinished};
 use super::snapshot::{Key, RejectedKey, Snapshot};
 use log::{ActIndex, BoundKey, Certified, KeyActs, bind_key, verify_transcript};
 use store::{KeyRow, Rows, Store};
@@ -31,6 +31,15 @@ pub(super) struct Believer<'a> {
     pub acts: &'a tokio::sync::Mutex<ActIndex>,
 }
 
+/// Nothing is known of the keys.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum Error {
+    #[error(transparent)]
+    Store(#[from] store::Error),
+    #[error(transparent)]
+    Unfinished(#[from] Unfinished),
+}
+
 /// Rows that were believed and rows that were not.
 #[derive(Default)]
 pub(super) struct Believed {
@@ -40,7 +49,7 @@ pub(super) struct Believed {
 
 impl Believer<'_> {
     /// In the order of the rows.
-    pub async fn believe(&self, rows: &Rows<KeyRow>) -> Result<Believed, store::Error> {
+    pub async fn believe(&self, rows: &Rows<KeyRow>) -> Result<Believed, Error> {
         let mut believed = Believed::default();
         // What cannot be read is refused too: it does not sign and is not published.
         let unreadable = rows.unreadable.iter().map(|row| RejectedKey {
@@ -54,7 +63,7 @@ impl Believer<'_> {
         Ok(believed)
     }
 
-    async fn part(&self, rows: &[KeyRow], believed: &mut Believed) -> Result<(), store::Error> {
+    async fn part(&self, rows: &[KeyRow], believed: &mut Believed) -> Result<(), Error> {
         let mut tallies = self.tallies(rows).await?;
         let mut new = Vec::new();
         for row in rows {
@@ -117,7 +126,7 @@ impl Believer<'_> {
     async fn tallies(
         &self,
         rows: &[KeyRow],
-    ) -> Result<HashMap<Kid, Result<Arc<Certified>, String>>, store::Error> {
+    ) -> Result<HashMap<Kid, Result<Arc<Certified>, String>>, Error> {
         let mut done = HashMap::with_capacity(rows.len());
         let mut unknown = Vec::new();
         for row in rows {
@@ -148,7 +157,7 @@ impl Believer<'_> {
         // On two threads, as far as this share has them.
         let half = work.split_off(work.len() / 2);
         let (one, other) = tokio::join!(self.tally(work), self.tally(half));
-        for (kid, known) in one.into_iter().chain(other) {
+        for (kid, known) in one?.into_iter().chain(other?) {
             if let Ok(known) = &known {
                 self.tallied.insert(kid.clone(), known.clone()).await;
             }
@@ -160,9 +169,9 @@ impl Believer<'_> {
     async fn tally(
         &self,
         work: Vec<(KeyRow, Vec<u8>)>,
-    ) -> Vec<(Kid, Result<Arc<Certified>, String>)> {
+    ) -> Result<Vec<(Kid, Result<Arc<Certified>, String>)>, Unfinished> {
         if work.is_empty() {
-            return Vec::new();
+            return Ok(Vec::new());
         }
         let kids: Vec<Kid> = work.iter().map(|(row, _)| row.kid.clone()).collect();
         let (pin, trusted) = (self.pin.clone(), self.trusted.clone());
@@ -174,11 +183,13 @@ impl Believer<'_> {
             each.collect()
         };
         match self.cpu.run(self.share, all).await {
-            Ok(done) => done,
+            // A key is not refused because the service stops.
+            Err(Unfinished::Stopped) => Err(Unfinished::Stopped),
             Err(error) => {
                 let each = kids.into_iter().map(|kid| (kid, Err(error.to_string())));
-                each.collect()
+                Ok(each.collect())
             }
+            Ok(done) => Ok(done),
         }
     }
 }

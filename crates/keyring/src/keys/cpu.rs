@@ -20,10 +20,14 @@ pub enum Share {
     Stranger,
 }
 
-/// The work panicked, or the service is stopping.
-#[derive(Debug, Clone, Copy, thiserror::Error)]
-#[error("the check of a signature was not finished")]
-pub struct Unfinished;
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Unfinished {
+    #[error("the check of a signature panicked")]
+    Panicked,
+    /// Nothing is known of what was to be checked.
+    #[error("the check of a signature was not finished, because the service is stopping")]
+    Stopped,
+}
 
 impl Default for Cpu {
     fn default() -> Self {
@@ -47,7 +51,7 @@ impl Cpu {
     ) -> Result<T, Unfinished> {
         let take = async |turns: &Arc<Semaphore>| {
             let turn = turns.clone().acquire_owned().await;
-            turn.map_err(|_| Unfinished)
+            turn.map_err(|_| Unfinished::Stopped)
         };
         let stranger = match share {
             Share::Stranger => Some(take(&self.strangers).await?),
@@ -59,7 +63,17 @@ impl Cpu {
             drop((turn, stranger));
             done
         });
-        done.await.map_err(|_| Unfinished)
+        done.await.map_err(|error| match error.is_panic() {
+            true => Unfinished::Panicked,
+            false => Unfinished::Stopped,
+        })
+    }
+
+    /// As when the service stops: nothing more is begun.
+    #[cfg(test)]
+    pub fn stop(&self) {
+        self.all.close();
+        self.strangers.close();
     }
 }
 
@@ -110,7 +124,7 @@ mod tests {
     async fn work_that_panics_gives_its_turn_back() {
         let cpu = Cpu::with_cores(1);
         let failed = cpu.run(Share::Stranger, || panic!("defect")).await;
-        assert!(failed.is_err());
+        assert_eq!(failed, Err(Unfinished::Panicked));
         assert_eq!(cpu.run(Share::Stranger, || 1).await.unwrap(), 1);
     }
 }

@@ -1,6 +1,7 @@
 //! Why there is no read model, or no answer from it.
 
 use super::archive::NoKey;
+use super::believe;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -15,4 +16,13 @@ pub enum Error {
     Publication(#[from] trust::JsonError),
     #[error(transparent)]
     Archive(#[from] NoKey),
+}
+
+impl From<believe::Error> for Error {
+    fn from(error: believe::Error) -> Self {
+        match error {
+            believe::Error::Store(error) => Self::Store(error),
+            believe::Error::Unfinished(error) => Self::Archive(error.into()),
+        }
+    }
 }

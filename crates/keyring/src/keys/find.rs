@@ -27,8 +27,7 @@ impl Keys {
         if let Some(key) = snapshot.keys.get(kid) {
             return Ok(key.clone());
         }
-        let refused = snapshot.refused.iter().find(|key| key.kid == kid.as_str());
-        if let Some(refused) = refused {
+        if let Some(refused) = snapshot.refusal(kid) {
             return Err(NoKey::Refused(refused.why.as_str().into()));
         }
         if self.withheld().contains(kid) {

@@ -132,7 +132,8 @@ impl Reading<'_> {
         if store.version().await? != versions.all {
             return Ok(None);
         }
-        let Believed { keys, refused } = held.believed;
+        let Believed { keys, mut refused } = held.believed;
+        refused.sort_by(|one, other| one.kid.cmp(&other.kid));
         let assembled = assemble(settings, &ring_rows, &counts, keys)?;
         unreadable.extend(ring_rows.unreadable);
         Ok(Some(Snapshot {

@@ -104,7 +104,7 @@ pub struct Snapshot {
     /// The combined set of `/.well-known/jwks.json`.
     pub jwks: Document,
     pub credentials: Arc<Credentials>,
-    /// Keys in the database that were not believed, with the reason.
+    /// Keys in the database that were not believed, with the reason; by kid.
     pub refused: Vec<RejectedKey>,
     /// Rows that cannot be read; each is left out alone.
     pub unreadable: Vec<UnreadableRow>,
@@ -143,6 +143,13 @@ impl Snapshot {
             all.keys.insert(key.kid.clone(), key);
         }
         all
+    }
+
+    /// Why a key is refused.
+    pub fn refusal(&self, kid: &Kid) -> Option<&RejectedKey> {
+        let by_kid = |key: &RejectedKey| key.kid.as_str().cmp(kid.as_str());
+        let at = self.refused.binary_search_by(by_kid).ok()?;
+        self.refused.get(at)
     }
 
     /// How many keys there are, in memory or not, as the database counts them.

@@ -204,6 +204,20 @@ async fn a_database_that_does_not_answer_makes_no_key_unknown() {
         .unwrap();
 }
 
+/// What was not tallied is neither believed nor refused.
+#[tokio::test]
+async fn no_key_is_refused_because_the_service_stops() {
+    let (all, kids) = with_a_past("records", 4).await;
+    let keys = load(&all, bare(&all)).await;
+    keys.cpu().stop();
+    for share in [Share::Known, Share::Stranger] {
+        let error = keys.find(&kids[0], share).await.err().unwrap();
+        assert!(error.may_pass(), "{error:?}");
+        assert!(keys.page(None, 100, share).await.is_err());
+    }
+    assert!(keys.refused().is_empty(), "{:?}", keys.refused());
+}
+
 /// It may lack the revocation of just this key (case L2).
 #[tokio::test]
 async fn no_key_is_read_from_a_database_that_is_older_than_the_keys_in_use() {

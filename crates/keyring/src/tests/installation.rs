@@ -343,10 +343,20 @@ impl Installation {
         leaves.iter().filter(|leaf| leaf.kind == "sign").count()
     }
 
+    async fn votes(&self) -> Vec<store::VoteRow> {
+        let start = store::PageStart::default();
+        let votes = self.store.votes(&start, store::MAX_PAGE).await;
+        votes.unwrap().rows.all().unwrap()
+    }
+
     /// Ceremonies, objects, keys and the token in one line, after everything that has to hold was looked at.
     pub async fn state(&self) -> String {
-        let mut ceremonies = self.store.ceremonies().await.unwrap().all().unwrap();
-        let votes = self.store.votes().await.unwrap().all().unwrap();
+        let latest = self
+            .store
+            .latest_ceremonies((i64::MAX, ""), store::MAX_PAGE);
+        let mut ceremonies = latest.await.unwrap().rows.all().unwrap();
+        ceremonies.reverse();
+        let votes = self.votes().await;
         // Those of one instant in the order of the log.
         ceremonies.sort_by_key(|row| {
             let mut votes = votes.iter();
@@ -425,7 +435,7 @@ impl Installation {
                 digests.insert(digest.to_owned(), leaf.index);
             }
         }
-        for vote in self.store.votes().await.unwrap().all().unwrap() {
+        for vote in self.votes().await {
             let digest = trust::Sha256Digest::of(vote.vote.signature.as_bytes()).to_string();
             assert_eq!(digests.get(&digest), Some(&vote.index));
         }

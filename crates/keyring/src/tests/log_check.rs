@@ -122,6 +122,12 @@ impl Checked {
             .with_pages_of(1)
     }
 
+    /// All leaves, and the documents of two ceremonies at a time.
+    async fn in_pages(&self) -> Report {
+        let auditor = self.auditor(true).with_ceremonies_of(2);
+        auditor.check(|_, _| {}).await.unwrap()
+    }
+
     async fn check(&self, full: bool) -> Report {
         self.auditor(full).check(|_, _| {}).await.unwrap()
     }
@@ -437,4 +443,65 @@ async fn a_checkpoint_without_its_row_is_compared_with_the_leaves() {
     let spoil = r#"UPDATE log_leaf SET body = replace(body, '"cli"', '"cla"') WHERE idx = 100"#;
     all.tamper("log_leaf", spoil).await;
     assert!(checked.codes(false).await.contains(&"checkpoint"));
+}
+
+/// Of more ceremonies than are read together, each is compared, and what cannot be read hides nothing behind it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn ceremonies_are_checked_page_by_page() {
+    let checked = Checked::new().await;
+    let all = &checked.all;
+    for _ in 0..4 {
+        all.next_primary("records").await;
+        all.wait(LONG);
+    }
+    let clean = checked.in_pages().await;
+    assert!(clean.findings.is_empty(), "{:?}", clean.findings);
+    let mut keys = all.store.keys().await.unwrap().all().unwrap();
+    // As ceremonies are read.
+    keys.sort_by_key(|key| key.ceremony.to_string());
+    assert!(keys.len() > 4);
+    let replace = async |(from, to): (&str, &str), id: &str| {
+        let sql = format!(
+            "UPDATE ceremony SET transcript = CAST(replace(CAST(transcript AS TEXT), '{from}', '{to}') AS BLOB) WHERE id = '{id}'"
+        );
+        all.tamper("ceremony", &sql).await;
+    };
+    for key in keys.iter().filter(|key| key.ring.as_str() == "records") {
+        let id = key.ceremony.to_string();
+        replace(("alice", "alicf"), &id).await;
+        let report = checked.in_pages().await;
+        let mut named: Vec<&str> = Vec::new();
+        for found in &report.findings {
+            assert_eq!(found.code, "transcript", "{found:?}");
+            named.push(&found.what);
+        }
+        let of = |subject: &str| named.iter().filter(|what| what.contains(subject)).count();
+        // It does not tally, and is neither the one that the key nor the one that the ceremony was accepted with.
+        assert_eq!((of(key.kid.as_str()), of(&id)), (2, 1), "{named:?}");
+        assert_eq!(named.len(), 3, "{named:?}");
+        replace(("alicf", "alice"), &id).await;
+    }
+    assert!(checked.in_pages().await.findings.is_empty());
+
+    // One whose documents are not read at all, and one whose documents are.
+    let unreadable = [&keys[0], &keys[3]].map(|key| key.ceremony.to_string());
+    for (column, id) in ["updated_at = -1", "nonce = substr(id, 1, 31) || 'Z'"]
+        .into_iter()
+        .zip(&unreadable)
+    {
+        let sql = format!("UPDATE ceremony SET {column} WHERE id = '{id}'");
+        all.tamper("ceremony", &sql).await;
+    }
+    let report = checked.in_pages().await;
+    let of_rows = report
+        .findings
+        .iter()
+        .filter(|found| found.code == "unreadable_row");
+    let of_rows: Vec<&str> = of_rows.map(|found| found.what.as_str()).collect();
+    assert_eq!(of_rows.len(), 2, "{of_rows:?}");
+    for id in &unreadable {
+        assert!(of_rows.iter().any(|what| what.contains(id)), "{of_rows:?}");
+    }
+    let missing = |found: &&trust::finding::Finding| found.code == "ceremony_missing";
+    assert_eq!(report.findings.iter().find(missing), None);
 }

@@ -6,58 +6,43 @@ use std::sync::Arc;
 use trust::history::History;
 use trust::leaf::ActKind;
 use trust::tlog::note::VerifierKey;
-use trust::{Kid, LOG_RING, Pin, PublicKey, Sha256Digest, Trusted};
+use trust::{Kid, LOG_RING, PublicKey, Sha256Digest};
 
-use crate::rows::{Certified, bind_key, status, verify_transcript};
-use store::{CeremonyRow, KeyRow};
+use super::ceremonies::Ceremonies;
+use crate::rows::{Certified, bind_key, status};
+use store::KeyRow;
 use trust::acts::{Act, Acts, acceptance, replay};
 use trust::finding::Findings;
 
 /// A key's row with what its transcript says, if that is verified.
 pub struct Examined<'a> {
     pub row: &'a KeyRow,
-    transcript: Option<&'a [u8]>,
-    certified: Result<Certified, String>,
+    transcript: Option<Sha256Digest>,
+    certified: Result<&'a Certified, &'a str>,
 }
 
-/// Verifies the transcript of each key, before anything is compared with the log.
-pub fn examine<'a>(
-    keys: &'a [KeyRow],
-    ceremonies: &'a [CeremonyRow],
-    pin: &Pin,
-    trusted: Option<&Trusted>,
-) -> Vec<Examined<'a>> {
-    let by_id: BTreeMap<Sha256Digest, &CeremonyRow> = ceremonies
-        .iter()
-        .map(|ceremony| (ceremony.id, ceremony))
-        .collect();
-    let examined = keys.iter().map(|row| {
-        let ceremony = by_id.get(&row.ceremony);
-        let transcript = ceremony.and_then(|ceremony| ceremony.transcript.as_deref());
-        let certified = match (transcript, trusted) {
-            (None, _) => Err("it has no transcript".to_owned()),
-            (_, None) => Err("no roster verifies".to_owned()),
-            (Some(bytes), Some(trusted)) => verify_transcript(bytes, pin, trusted, row),
-        };
-        Examined {
-            row,
-            transcript,
-            certified,
-        }
+/// Each key with the transcript that it rests on, before anything is compared with the log.
+pub fn examine<'a>(keys: &'a [KeyRow], ceremonies: &'a Ceremonies) -> Vec<Examined<'a>> {
+    let examined = keys.iter().map(|row| Examined {
+        row,
+        transcript: ceremonies
+            .get(&row.ceremony)
+            .and_then(|ceremony| ceremony.transcript),
+        certified: ceremonies.certified(row),
     });
     examined.collect()
 }
 
 impl Examined<'_> {
     fn public(&self) -> Option<PublicKey> {
-        let certified = self.certified.as_ref().ok()?;
+        let certified = self.certified.ok()?;
         PublicKey::from_spki_der(&certified.spki).ok()
     }
 }
 
 /// The keys that checkpoints of this origin are verified with: certified ones of the ring `log`.
 pub fn log_keys(examined: &[Examined<'_>], origin: &str) -> BTreeMap<Kid, VerifierKey> {
-    let of_log = |key: &&Examined<'_>| match &key.certified {
+    let of_log = |key: &&Examined<'_>| match key.certified {
         Ok(certified) => certified.order.ring.as_str() == LOG_RING,
         Err(_) => false,
     };
@@ -91,7 +76,7 @@ pub fn compare(
 
 fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
     let row = key.row;
-    let certified = match &key.certified {
+    let certified = match key.certified {
         Ok(certified) => {
             if let Err(why) = bind_key(row, certified) {
                 findings.add("key_row", None, format!("key {}: {why}", row.kid));
@@ -113,8 +98,7 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
         findings.add("key_unlogged", None, what);
         return;
     };
-    let digest = key.transcript.map(Sha256Digest::of);
-    if accepted.leaf.digest.is_some() && accepted.leaf.digest != digest {
+    if accepted.leaf.digest.is_some() && accepted.leaf.digest != key.transcript {
         let what = format!("the transcript of key {kid} is not the one that was accepted");
         findings.add("transcript", Some(accepted.index), what);
     }

@@ -5,11 +5,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trust::leaf::ActKind;
-use trust::{Pin, Sha256Digest};
+use trust::{Pin, Purpose, Sha256Digest};
 
+use super::ceremonies::{Ceremonies, Ceremony};
 use store::{
-    CeremonyRow, CeremonyState, CredentialName, CredentialRow, DocumentRow, RingRow, Rows,
-    UnreadableRow, VoteRow,
+    CeremonyState, CredentialName, CredentialRow, DocumentRow, RingRow, Rows, Store, UnreadableRow,
+    VoteRow,
 };
 use trust::acts::{Act, Acts};
 use trust::finding::Findings;
@@ -27,25 +28,42 @@ pub fn unreadable(rows: &[UnreadableRow], findings: &mut Findings) {
     }
 }
 
-pub fn votes(rows: &Rows<VoteRow>, acts: &Acts, findings: &mut Findings) {
+/// What is kept of a custodian's signature.
+pub struct Vote {
+    index: i64,
+    ceremony: Sha256Digest,
+    purpose: Purpose,
+    digest: Sha256Digest,
+}
+
+impl Vote {
+    pub fn new(row: VoteRow) -> Self {
+        Self {
+            index: row.index,
+            ceremony: row.vote.ceremony,
+            purpose: row.vote.purpose,
+            digest: Sha256Digest::of(row.vote.signature.as_bytes()),
+        }
+    }
+}
+
+pub fn votes(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
     let mut there = BTreeSet::new();
-    for row in &rows.read {
-        there.insert(row.index);
-        let vote = &row.vote;
-        let digest = Sha256Digest::of(vote.signature.as_bytes());
+    for vote in &rows.read {
+        there.insert(vote.index);
         let leaf = acts
             .of_ceremony(&vote.ceremony.to_string())
             .iter()
-            .find(|act| act.index == row.index);
-        let logged =
-            leaf.is_some_and(|act| act.leaf.action == vote.purpose.word() && tells(act, digest));
+            .find(|act| act.index == vote.index);
+        let logged = leaf
+            .is_some_and(|act| act.leaf.action == vote.purpose.word() && tells(act, vote.digest));
         if !logged {
             let what = format!(
                 "a signature to {} of ceremony {} differs from the one recorded in its leaf",
                 vote.purpose.word(),
                 vote.ceremony
             );
-            findings.add("vote_unlogged", Some(row.index), what);
+            findings.add("vote_unlogged", Some(vote.index), what);
         }
     }
     for (ceremony, acts) in &acts.ceremonies {
@@ -67,9 +85,9 @@ pub fn votes(rows: &Rows<VoteRow>, acts: &Acts, findings: &mut Findings) {
     }
 }
 
-pub fn ceremonies(rows: &Rows<CeremonyRow>, acts: &Acts, findings: &mut Findings) {
+pub fn ceremonies(rows: &Ceremonies, acts: &Acts, findings: &mut Findings) {
     let mut there = BTreeSet::new();
-    for row in &rows.read {
+    for row in rows.iter() {
         let id = row.id.to_string();
         ceremony(row, acts.of_ceremony(&id), findings);
         there.insert(id);
@@ -83,9 +101,8 @@ pub fn ceremonies(rows: &Rows<CeremonyRow>, acts: &Acts, findings: &mut Findings
     }
 }
 
-fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
+fn ceremony(row: &Ceremony, acts: &[Arc<Act>], findings: &mut Findings) {
     let id = &row.id;
-    let request = Sha256Digest::of(&row.request);
     let by = |actions: &[&str]| {
         let mut found = acts.iter();
         found.rfind(|act| actions.contains(&act.leaf.action.as_str()))
@@ -101,7 +118,7 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
             findings.add("ceremony_unlogged", None, what);
             return;
         }
-        Some(act) if request != *id => {
+        Some(act) if row.request != *id => {
             let what =
                 format!("the request of ceremony {id} differs from the one proposed in the log");
             findings.add("request", Some(act.index), what);
@@ -110,13 +127,13 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
     }
     let execution = by(&EXECUTED);
     let transcript = by(&CLOSED);
-    for (code, bytes, act) in [
-        ("execution", &row.execution, execution),
-        ("transcript", &row.transcript, transcript),
+    for (code, digest, act) in [
+        ("execution", row.execution, execution),
+        ("transcript", row.transcript, transcript),
     ] {
         let index = act.map(|act| act.index);
-        let agrees = match (bytes, act) {
-            (Some(bytes), Some(act)) => tells(act, Sha256Digest::of(bytes)),
+        let agrees = match (digest, act) {
+            (Some(digest), Some(act)) => tells(act, digest),
             (None, None) => true,
             _ => false,
         };
@@ -135,27 +152,25 @@ fn ceremony(row: &CeremonyRow, acts: &[Arc<Act>], findings: &mut Findings) {
     }
 }
 
-fn new_origin(row: &CeremonyRow, act: Option<&Arc<Act>>, findings: &mut Findings) {
+fn new_origin(row: &Ceremony, act: Option<&Arc<Act>>, findings: &mut Findings) {
     let (id, index) = (row.id, act.map(|act| act.index));
-    let told = |bytes: &[u8]| act.is_some_and(|act| tells(act, Sha256Digest::of(bytes)));
-    let transcript = row.transcript.as_deref().unwrap_or_default();
+    let transcript = row.transcript.unwrap_or_else(|| Sha256Digest::of(b""));
     let mut differs = |code, what: &str| {
         let what = format!("the {what} of ceremony {id} differs from the log");
         findings.add(code, index, what);
     };
-    if !told(transcript) {
+    if !act.is_some_and(|act| tells(act, transcript)) {
         differs("transcript", "transcript");
         return;
     }
     // What the leaf names holds all the rest.
-    let Ok(mut written) = trust::Transcript::decode(transcript) else {
+    let Some(repeats) = row.repeats else {
         return;
     };
-    if Sha256Digest::of(&row.request) != id || written.record.request.as_bytes() != row.request {
+    if row.request != id || !repeats.request {
         differs("request", "request");
     }
-    written.acceptance.signatures.clear();
-    if written.encode().ok() != row.execution {
+    if !repeats.execution {
         differs("execution", "execution");
     }
     if row.state != CeremonyState::Closed {
@@ -196,29 +211,51 @@ fn state(acts: &[Arc<Act>]) -> &'static str {
     })
 }
 
+/// An act on the log with what it did, or why it rests on no ceremony.
+pub type Done = (Arc<Act>, Result<LogAct, String>);
+
+/// What acts on the log did by the transcripts of their ceremonies, which are read once more, one at a time.
+pub async fn done(
+    store: &Store,
+    rows: &Ceremonies,
+    acts: &Acts,
+    pin: &Pin,
+) -> Result<Vec<Done>, store::Error> {
+    let mut did = Vec::with_capacity(acts.log_acts.len());
+    for act in &acts.log_acts {
+        let named = act.leaf.reference.as_ref();
+        let row = named.and_then(|id| rows.get(&id.parse().ok()?));
+        let mut transcript = None;
+        if let Some(row) = row {
+            let bytes = store.transcript(&row.id.to_string()).await?;
+            // One that was replaced since is not what everything else was compared with.
+            transcript = bytes.filter(|bytes| row.transcript == Some(Sha256Digest::of(bytes)));
+        }
+        let transcript = transcript.unwrap_or_default();
+        let index = act.index.unsigned_abs();
+        let done = LogAct::read(index, &act.leaf, &transcript, pin);
+        did.push((act.clone(), done));
+    }
+    Ok(did)
+}
+
 /// What was done to the log rests on ceremonies and begins with the leaves that they name, of which
 /// `roots` are the roots; and its origins are a line that ends in the present
 /// one.
 pub fn log_acts(
-    rows: &[CeremonyRow],
-    acts: &Acts,
+    acts: &[Done],
     roots: &BTreeMap<i64, Sha256Digest>,
-    pin: &Pin,
     origin: &str,
     findings: &mut Findings,
 ) {
-    let mut did = Vec::new();
-    for act in &acts.log_acts {
-        let named = |row: &&CeremonyRow| act.leaf.reference.as_ref() == Some(&row.id.to_string());
-        let row = rows.iter().find(named);
-        let transcript = row.and_then(|row| row.transcript.as_deref());
-        let index = act.index.unsigned_abs();
-        match LogAct::read(index, &act.leaf, transcript.unwrap_or_default(), pin) {
+    let mut did = Vec::with_capacity(acts.len());
+    for (act, done) in acts {
+        match done {
             Ok(done) => did.push((act, done)),
-            Err(why) => not_on_the_log(act, &why, findings),
+            Err(why) => not_on_the_log(act, why, findings),
         }
     }
-    let mut line = LogHistory::before(did.iter().map(|(_, done)| done), origin);
+    let mut line = LogHistory::before(did.iter().map(|(_, done)| *done), origin);
     for (act, done) in &did {
         if let Err(why) = line.apply(act.index.unsigned_abs(), done) {
             not_on_the_log(act, &why, findings);
@@ -350,24 +387,9 @@ mod tests {
     use trust::leaf::{ActLeaf, Leaf};
 
     use super::*;
-    use testkit::custodians::{Custodians, Done, correction, new_origin};
+    use testkit::custodians::{Custodians, Done as Held, correction, new_origin};
 
-    fn row(done: &Done) -> CeremonyRow {
-        CeremonyRow {
-            id: done.request,
-            operation: "clock-correction".parse().unwrap(),
-            ring: None,
-            state: CeremonyState::Closed,
-            nonce: trust::bytes16::Nonce([0; 16]),
-            request: Vec::new(),
-            execution: None,
-            transcript: Some(done.transcript.clone()),
-            created_at: trust::Time::from_millis(0),
-            updated_at: trust::Time::from_millis(0),
-        }
-    }
-
-    fn leaf(done: &Done) -> ActLeaf {
+    fn leaf(done: &Held) -> ActLeaf {
         match Leaf::parse(&trust::json::canonical(&done.leaf).unwrap()) {
             Ok(Leaf::Act(act)) => *act,
             other => panic!("{other:?}"),
@@ -381,25 +403,30 @@ mod tests {
         let began = custodians.done(0, new_origin("old", "new", 6, 8));
         let tree = Sha256Digest::of(b"tree");
         let roots = BTreeMap::from([(4, Sha256Digest::of(b"")), (6, tree), (9, tree)]);
-        let codes = |done: &[(i64, &Done)], rows: &[CeremonyRow], origin: &str| {
-            let mut acts = Acts::default();
-            for (index, done) in done {
-                acts.note(*index, leaf(done));
+        let codes = |done: &[(i64, &Held)], rows: &[&Held], origin: &str| {
+            let mut acts = Vec::new();
+            for &(index, done) in done {
+                let leaf = leaf(done);
+                let named = |row: &&&Held| leaf.reference == Some(row.request.to_string());
+                let row = rows.iter().find(named);
+                let transcript = row.map_or(&[][..], |row| &row.transcript);
+                let read = LogAct::read(index.unsigned_abs(), &leaf, transcript, custodians.pin());
+                acts.push((Arc::new(Act { index, leaf }), read));
             }
             let mut findings = Findings::default();
-            log_acts(rows, &acts, &roots, custodians.pin(), origin, &mut findings);
+            log_acts(&acts, &roots, origin, &mut findings);
             let (told, _) = findings.into_parts();
             let codes = told.iter().map(|finding| finding.code);
             codes.collect::<Vec<_>>().join(" ")
         };
-        let rows = [row(&corrected), row(&began)];
+        let rows = [&corrected, &began];
         let all = [(5, &corrected), (6, &began)];
         assert_eq!(codes(&all, &rows, "new"), "");
         assert_eq!(codes(&[], &[], "new"), "");
         assert_eq!(codes(&all, &rows, "old"), "origin");
         let elsewhere = custodians.done(0, new_origin("old", "new", 4, 8));
         let all_but_it = [(4, &elsewhere)];
-        assert_eq!(codes(&all_but_it, &[row(&elsewhere)], "new"), "origin");
+        assert_eq!(codes(&all_but_it, &[&elsewhere], "new"), "origin");
         assert_eq!(codes(&all, &rows[1..], "new"), "correction");
         assert_eq!(codes(&all, &rows[..1], "new"), "origin correction");
         assert_eq!(codes(&[(3, &corrected)], &rows, "new"), "correction");
@@ -408,7 +435,7 @@ mod tests {
         other.leaf["last"] = 4.into();
         assert_eq!(codes(&[(5, &other)], &rows, "new"), "correction");
         let again = custodians.done(0, new_origin("old", "newer", 9, 9));
-        let rows = [row(&began), row(&again)];
+        let rows = [&began, &again];
         let all = [(6, &began), (9, &again)];
         assert_eq!(codes(&all, &rows, "new"), "origin");
     }

@@ -61,7 +61,8 @@ pub async fn proposal_comes_with_its_signature_or_an_order(place: Place) {
     malformed(&place, with(Some(("a", "approve")), None)).await;
     conflicts(&place, with(None, Some(0)), Subject::OrderUse).await;
     let index = place.change(with(mine, None)).await.unwrap();
-    let votes = place.store.votes().await.unwrap().all().unwrap();
+    let votes = place.store.votes(&PageStart::default(), MAX_PAGE).await;
+    let votes = votes.unwrap().rows.all().unwrap();
     let told: Vec<_> = votes
         .iter()
         .map(|row| (row.index, row.vote.purpose))
@@ -379,4 +380,73 @@ pub async fn executed_ceremony_is_closed_once(place: Place) {
         assert_eq!(place.store.transcript(&id).await.unwrap(), Some(transcript));
         conflicts(&place, close(name), Subject::CeremonyState).await;
     }
+}
+
+/// A row that cannot be read, and one whose very key cannot, hide nothing behind them.
+pub async fn ceremonies_come_in_pages_behind_what_cannot_be_read(place: Place) {
+    place.ring("atp").await;
+    let mut expected = Vec::new();
+    for name in ["a", "b", "c", "d", "e", "f", "g"] {
+        place.change(birth(name, 1, "atp")).await.unwrap();
+        expected.push(digest(name));
+    }
+    expected.sort_unstable();
+    let mut unreadable = vec!["Z".repeat(64)];
+    let (blob, mut ids) = match place.is_sqlite() {
+        true => ("X'00'", vec![format!("'{}'", unreadable[0])]),
+        false => ("'\\x00'::bytea", vec![format!("'{}'", unreadable[0])]),
+    };
+    if place.is_sqlite() {
+        // Before all others.
+        for last in ["fd", "fe", "ff"] {
+            ids.push(format!("CAST(X'01{}{last}' AS TEXT)", "ff".repeat(62)));
+            unreadable.push("?".to_owned());
+        }
+    }
+    for (number, id) in ids.iter().enumerate() {
+        let insert = format!(
+            "INSERT INTO ceremony (id, operation, ring, state, nonce, request, created_at, updated_at)
+             VALUES ({id}, 'generate', 'atp', 'proposed', '{number:032}', {blob}, {NOW} + 1, {NOW})"
+        );
+        place.raw(&insert).await.unwrap();
+    }
+    unreadable.sort_unstable();
+    for limit in 1..=ids.len() as i64 + 3 {
+        let (mut read, mut left_out) = (Vec::new(), Vec::new());
+        let mut next = Some(PageStart::default());
+        while let Some(start) = next {
+            let page = place.store.ceremony_marks(&start, limit).await.unwrap();
+            let Rows {
+                read: marks,
+                unreadable,
+            } = page.rows;
+            read.extend(marks.iter().map(|mark| mark.id.to_string()));
+            left_out.extend(unreadable.into_iter().map(|row| row.key));
+            next = page.next;
+        }
+        left_out.sort_unstable();
+        assert_eq!((&read, &left_out), (&expected, &unreadable), "{limit}");
+    }
+    let rows = place.store.ceremonies_of(&expected[..3]).await.unwrap();
+    let mut ids: Vec<String> = rows.read.iter().map(|row| row.id.to_string()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, expected[..3]);
+    // The newest is the one that cannot be read, and still a place to go on from.
+    let first = "Z".repeat(64);
+    let proposed = place
+        .store
+        .place_of_ceremony(&first)
+        .await
+        .unwrap()
+        .unwrap();
+    assert_eq!(proposed, NOW + 1);
+    let page = place.store.latest_ceremonies((proposed, &first), 100).await;
+    assert_eq!(page.unwrap().rows.read.len(), 7);
+    let page = place
+        .store
+        .latest_ceremonies((NOW + 2, ""), 1)
+        .await
+        .unwrap();
+    assert!(page.rows.read.is_empty());
+    assert_eq!(page.next.unwrap().key, first);
 }

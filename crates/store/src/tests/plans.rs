@@ -40,9 +40,7 @@ const ROWS: i64 = 20_000;
 /// Statements that walk along a table that grows, each with the reason why it may.
 const WALKS: &[(&str, &str)] = &[
     (keys::KEYS, "`log check`, at a person's word"),
-    (ceremonies::CEREMONIES, "`log check`, at a person's word"),
     (objects::KEY_OBJECTS, "what tests ask"),
-    (ceremony_signatures::VOTES, "`log check` reads all of them"),
     (
         leaves::LEAVES_OF_ACTS,
         "`audit list --acts`, at a person's word, in pages",
@@ -286,6 +284,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (archive::ENDED_WELL, "signing_key_ended_well"),
         (archive::OF_USE, "signing_key_life"),
         (ceremonies::LATEST, "ceremony_created"),
+        (ceremonies::MARKS, "ceremony_"),
         (objects::OBJECTS_ON, "key_object_"),
     ] {
         let plan = plan(&place, sql).await;

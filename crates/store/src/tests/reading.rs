@@ -178,6 +178,7 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.transcripts,
             dialect.fill_index,
             dialect.leaves_of_kid,
+            dialect.ceremonies_of,
             dialect.keys_of,
             dialect.objects,
             dialect.acts_of,

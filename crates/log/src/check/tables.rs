@@ -1,0 +1,107 @@
+//! All tables but the leaves, at one instant.
+
+use std::sync::Arc;
+
+use trust::error_chain;
+
+use super::ceremonies::{Ceremonies, Chain};
+use super::records::Vote;
+use super::{Auditor, Error};
+use crate::rows::unverified_chains;
+use store::{CredentialRow, DocumentRow, KeyRow, PageStart, RingRow, Rows, Store, TreeRow};
+
+/// How often the tables are read again because something happened meanwhile. Documents of ceremonies are read once, so
+/// all but the first time are short, and end in a service that has much to do too.
+const ATTEMPTS: usize = 50;
+
+pub struct Tables {
+    pub tree: TreeRow,
+    pub head: i64,
+    pub keys: Rows<KeyRow>,
+    pub ceremonies: Ceremonies,
+    pub votes: Rows<Vote>,
+    pub documents: Vec<DocumentRow>,
+    /// Why roster and policy do not verify.
+    pub distrusted: Option<String>,
+    pub credentials: Rows<CredentialRow>,
+    pub rings: Rows<RingRow>,
+}
+
+/// Signatures that are read together.
+const VOTES: i64 = 2_000;
+
+/// The signatures of all ceremonies, as digests.
+async fn votes(store: &Store) -> Result<Rows<Vote>, Error> {
+    let mut votes = Rows {
+        read: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    let mut next = Some(PageStart::default());
+    while let Some(start) = next {
+        let page = store.votes(&start, VOTES).await?;
+        votes.read.extend(page.rows.read.into_iter().map(Vote::new));
+        votes.unreadable.extend(page.rows.unreadable);
+        next = page.next;
+    }
+    Ok(votes)
+}
+
+impl Auditor {
+    pub(super) async fn tables(&self) -> Result<Tables, Error> {
+        let store = &self.store;
+        let mut documents = store.documents().await?;
+        let (mut chain, mut distrusted) = self.chain(&documents);
+        let mut ceremonies = Ceremonies::default();
+        for _ in 0..ATTEMPTS {
+            let version = store.version().await?;
+            let now = store.documents().await?;
+            if now != documents {
+                documents = now;
+                (chain, distrusted) = self.chain(&documents);
+                // What was tallied from another roster is tallied again.
+                ceremonies = Ceremonies::default();
+            }
+            let keys = store.keys().await?;
+            ceremonies
+                .refresh(store, &keys.read, &chain, self.ceremonies)
+                .await?;
+            let votes = votes(store).await?;
+            let credentials = store.credentials().await?;
+            let rings = store.rings().await?;
+            // Signatures change no version: the tree is read just before the log that is as long or longer.
+            let tree = store.tree().await?;
+            let head = store.log_size().await?;
+            if store.version().await? == version {
+                return Ok(Tables {
+                    tree,
+                    head,
+                    keys,
+                    ceremonies,
+                    votes,
+                    documents,
+                    distrusted,
+                    credentials,
+                    rings,
+                });
+            }
+        }
+        Err(Error::Restless)
+    }
+
+    /// Roster and policy, or why there are none.
+    fn chain(&self, documents: &[DocumentRow]) -> (Arc<Chain>, Option<String>) {
+        let (trusted, why) = match unverified_chains(documents) {
+            Ok(None) => (None, None),
+            Ok(Some(chains)) => match trust::chain::walk(&chains, &self.pin) {
+                Ok(trusted) => (Some(trusted), None),
+                Err(error) => {
+                    let why = format!("roster and policy do not verify: {}", error_chain(&error));
+                    (None, Some(why))
+                }
+            },
+            Err(error) => (None, Some(error_chain(&error))),
+        };
+        let pin = self.pin.clone();
+        (Arc::new(Chain { pin, trusted }), why)
+    }
+}
