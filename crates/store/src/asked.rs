@@ -90,3 +90,26 @@ pub(crate) const INSERT_ACTS_POSTGRES: &str = "INSERT INTO log_key_act (subject,
 pub(crate) const INSERT_ACCEPTED_POSTGRES: &str = "INSERT INTO log_key_accepted (place, idx, kid)
     SELECT (value->>0)::bigint, (value->>1)::bigint, value->>2
     FROM json_array_elements($1::json) AS given (value)";
+
+macro_rules! leaf_columns {
+    () => {
+        "idx, time, kind, ring, kid, sig_hash, body"
+    };
+}
+pub(crate) use leaf_columns;
+
+/// The leaves of a key from an index on, with no other filter: what is asked for by strangers reads as many rows as it
+/// returns. Each engine is held to the index by key and place; along the log it would read the leaves of all other keys.
+pub(crate) const LEAVES_OF_KID_SQLITE: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf
+    INDEXED BY log_leaf_kid WHERE kid = $1 AND idx >= $2 ORDER BY idx LIMIT $3"
+);
+/// Nothing but that index gives this order.
+pub(crate) const LEAVES_OF_KID_POSTGRES: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf
+    WHERE (kid, idx) >= ($1, $2) AND kid <= $1 ORDER BY kid, idx LIMIT $3"
+);

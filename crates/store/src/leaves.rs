@@ -1,5 +1,6 @@
 //! The leaves of the log.
 
+use crate::asked::leaf_columns;
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Engine, LeafColumns, Value};
 use crate::error::Error;
@@ -7,30 +8,6 @@ use crate::kept::KeptLeaf;
 use crate::log_head;
 use crate::reads::{self, FromColumns, MAX_PAGE, all};
 use crate::statements::statements;
-
-macro_rules! leaf_columns {
-    () => {
-        "idx, time, kind, ring, kid, sig_hash, body"
-    };
-}
-
-// No other filter: what is asked for by strangers reads as many rows as it returns. Each engine is held to the index by
-// key and place; along the log it would read the leaves of all other keys.
-
-pub(crate) const LEAVES_OF_KID_SQLITE: &str = concat!(
-    "SELECT ",
-    leaf_columns!(),
-    "
-    FROM log_leaf INDEXED BY log_leaf_kid WHERE kid = $1 AND idx >= $2 ORDER BY idx LIMIT $3"
-);
-
-/// Nothing but that index gives this order.
-pub(crate) const LEAVES_OF_KID_POSTGRES: &str = concat!(
-    "SELECT ",
-    leaf_columns!(),
-    " FROM log_leaf
-    WHERE (kid, idx) >= ($1, $2) AND kid <= $1 ORDER BY kid, idx LIMIT $3"
-);
 
 statements! {
     LEAF = concat!("SELECT ", leaf_columns!(), " FROM log_leaf WHERE idx = $1");

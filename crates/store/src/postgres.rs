@@ -23,7 +23,6 @@ use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
 use crate::leases::take_lease;
-use crate::leaves;
 use crate::log_head::{self, take_head};
 
 const ACQUIRE: Duration = Duration::from_secs(5);
@@ -233,7 +232,7 @@ impl Engine for PostgresEngine {
             FROM json_array_elements_text($2::json) WITH ORDINALITY AS given (value, place)
             CROSS JOIN LATERAL (SELECT value::bigint AS idx) AS leaf
             ON CONFLICT DO NOTHING",
-        leaves_of_kid: leaves::LEAVES_OF_KID_POSTGRES,
+        leaves_of_kid: asked::LEAVES_OF_KID_POSTGRES,
         ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
         keys_of: asked::KEYS_OF_POSTGRES,
         objects: asked::OBJECTS_POSTGRES,

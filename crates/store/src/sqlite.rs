@@ -21,7 +21,6 @@ use crate::engine::{HeadStatements, Taken};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
 use crate::leases::take_lease;
-use crate::leaves;
 use crate::log_head;
 
 /// Waiting for another process that holds the file, a backup for instance.
@@ -139,7 +138,7 @@ impl Engine for SqliteEngine {
         fill_index: "INSERT INTO log_signature_part (part, prefix, idx)
             SELECT value / 2097152, substr($1, 1 + 8 * key, 8), value FROM json_each($2) WHERE TRUE
             ON CONFLICT DO NOTHING",
-        leaves_of_kid: leaves::LEAVES_OF_KID_SQLITE,
+        leaves_of_kid: asked::LEAVES_OF_KID_SQLITE,
         ceremonies_of: asked::CEREMONIES_OF_SQLITE,
         keys_of: asked::KEYS_OF_SQLITE,
         objects: asked::OBJECTS_SQLITE,

@@ -244,7 +244,7 @@ pub async fn no_statement_walks_along_history(place: Place) {
     }
     if place.is_sqlite() {
         // It compares pairs by their first column alone, so it begins with the first leaf of the key.
-        let sql = leaves::LEAVES_OF_KID_POSTGRES;
+        let sql = asked::LEAVES_OF_KID_POSTGRES;
         assert!(walk(sql, &plan(&place, sql).await).is_some(), "{sql}");
     }
 }
