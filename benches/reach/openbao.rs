@@ -110,6 +110,7 @@ impl Drop for OpenBao {
     }
 }
 
+/// In-memory storage: there is none in a file any more, and signing does not touch it.
 fn configuration(directory: &Path, authority: &str, audit: bool) -> String {
     let at = directory.display();
     let audit = match audit {
@@ -119,7 +120,7 @@ fn configuration(directory: &Path, authority: &str, audit: bool) -> String {
         false => String::new(),
     };
     format!(
-        "storage \"file\" {{\n  path = \"{at}/storage\"\n}}\n\
+        "storage \"inmem\" {{}}\n\
          listener \"tcp\" {{\n  address = \"{authority}\"\n  tls_disable = true\n}}\n\
          api_addr = \"http://{authority}\"\n{audit}"
     )
