@@ -51,6 +51,7 @@ mod postgres;
 mod reads;
 mod recover;
 mod rings;
+mod role;
 mod rows;
 mod settings;
 mod signatures;
@@ -76,9 +77,7 @@ pub use ceremony_signatures::{CeremonySignatureRow, VoteRow};
 pub use change::Change;
 pub use checkpoints::CheckpointRow;
 pub use clock_correction::Corrected;
-pub use credentials::{
-    CredentialName, CredentialRow, NotAPrincipalName, PrincipalName, Role, UnknownRole,
-};
+pub use credentials::{CredentialName, CredentialRow, NotAPrincipalName, PrincipalName};
 pub use database::{Database, Store};
 pub use error::{Error, Subject, UnreadableRow};
 pub use fence::{Clock, Halted};
@@ -100,6 +99,7 @@ pub use objects::{KeyObjectRow, ObjectState};
 pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;
+pub use role::{Role, RoleKind, UnknownRole};
 pub use rows::Rows;
 pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};

@@ -20,6 +20,8 @@ mod tls;
 #[cfg(test)]
 mod golden;
 #[cfg(test)]
+mod permissions;
+#[cfg(test)]
 mod tests;
 
 #[cfg(test)]

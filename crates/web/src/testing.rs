@@ -230,16 +230,7 @@ impl Fixture {
             (token(AUDITOR), "anna", &["auditor"]),
             (san, "integrity", &["signer:records"]),
         ] {
-            let row = CredentialRow {
-                name,
-                principal: principal.parse().unwrap(),
-                roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
-                created_at: self.now(),
-                expires_at: None,
-                withdrawn_at: None,
-            };
-            let event = Event::new(ActKind::Access, "grant", "test", self.now());
-            self.commit(Change::GrantCredential(row), &event).await;
+            self.grant(name, principal, roles).await;
         }
         self.create_ring("records", Algorithm::Es256, Usage::Structured)
             .await;
@@ -249,6 +240,25 @@ impl Fixture {
         self.wait(LONG);
         self.change("records", &RingChange::Rotate).await;
         self.standby("digests").await;
+    }
+
+    async fn grant(&self, name: CredentialName, principal: &str, roles: &[&str]) {
+        let row = CredentialRow {
+            name,
+            principal: principal.parse().unwrap(),
+            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+            created_at: self.now(),
+            expires_at: None,
+            withdrawn_at: None,
+        };
+        let event = Event::new(ActKind::Access, "grant", "test", self.now());
+        self.commit(Change::GrantCredential(row), &event).await;
+    }
+
+    /// A principal with an access token of that name.
+    pub async fn grant_token(&self, access_token: &str, roles: &[&str]) {
+        let name = CredentialName::AccessToken(access_token_hash(access_token));
+        self.grant(name, access_token, roles).await;
     }
 
     pub fn now(&self) -> Time {

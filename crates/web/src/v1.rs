@@ -2,6 +2,7 @@
 
 mod audit;
 mod blast_radius;
+pub mod calls;
 mod ceremony_transcript;
 mod consistency;
 mod evidence;

@@ -2,8 +2,8 @@
 
 use std::sync::{Arc, Mutex};
 
-use crate::middleware::cross_origin::Route;
 use crate::middleware::layer::RequestLayer;
+use crate::middleware::routes::Route;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::history_pages::HistoryPages;
