@@ -20,19 +20,25 @@ pub enum Call {
     ReadAuditTrail,
     /// Signatures by a ring.
     Sign,
+    /// Ceremonies that are not closed. A member of the roster may as well, who signs the request; a closed one is public.
+    ReadOpenCeremonies,
+    /// Proposals and members' signatures: they authenticate themselves.
+    SubmitToCeremonies,
 }
 
 /// Who may make a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Allowed {
     Anybody,
+    /// A member of the roster who signs the request, or a principal with one of these roles.
+    MembersAndRoles(&'static [RoleKind]),
     /// A principal with one of these roles; for a role that is restricted, within its restriction.
     Roles(&'static [RoleKind]),
 }
 
 /// The table.
-const TABLE: [(Call, &str, Allowed); 6] = {
-    use Allowed::{Anybody, Roles};
+const TABLE: [(Call, &str, Allowed); 8] = {
+    use Allowed::{Anybody, MembersAndRoles, Roles};
     use RoleKind as R;
     [
         (Call::ReadPublished, "read-published", Anybody),
@@ -49,6 +55,12 @@ const TABLE: [(Call, &str, Allowed); 6] = {
             Roles(&[R::Auditor]),
         ),
         (Call::Sign, "sign", Roles(&[R::Signer])),
+        (
+            Call::ReadOpenCeremonies,
+            "read-open-ceremonies",
+            MembersAndRoles(&[R::Operator, R::Administrator, R::OnCall, R::Auditor]),
+        ),
+        (Call::SubmitToCeremonies, "submit-to-ceremonies", Anybody),
     ]
 };
 
@@ -75,7 +87,9 @@ impl Allowed {
     pub fn includes(self, principal: &Principal) -> bool {
         match self {
             Self::Anybody => true,
-            Self::Roles(roles) => (principal.roles.iter()).any(|role| roles.contains(&role.kind())),
+            Self::Roles(roles) | Self::MembersAndRoles(roles) => {
+                (principal.roles.iter()).any(|role| roles.contains(&role.kind()))
+            }
         }
     }
 
@@ -83,7 +97,7 @@ impl Allowed {
     pub fn text(self) -> String {
         match self {
             Self::Anybody => "anybody".to_owned(),
-            Self::Roles(roles) => {
+            Self::Roles(roles) | Self::MembersAndRoles(roles) => {
                 let names: Vec<_> = roles.iter().map(|role| role.name()).collect();
                 names.join(" or ")
             }

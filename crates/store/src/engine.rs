@@ -68,6 +68,8 @@ pub(crate) struct Dialect {
     pub occurrences_at: &'static str,
     /// Of ceremonies that have one, with their ids.
     pub transcripts: &'static str,
+    /// Signatures of ceremonies; those of each in order.
+    pub signatures_of: &'static str,
     /// Puts the leaves from an index to another into the index.
     pub fill_index: &'static str,
     /// Keys of kids.

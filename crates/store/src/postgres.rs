@@ -226,6 +226,9 @@ impl Engine for PostgresEngine {
         transcripts: "SELECT id, transcript FROM ceremony
             WHERE id = ANY (ARRAY (SELECT json_array_elements_text($1::json)))
                 AND transcript IS NOT NULL",
+        signatures_of:
+            "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature
+            WHERE ceremony = ANY (ARRAY (SELECT json_array_elements_text($1::json))) ORDER BY idx",
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT decode(substr(sig_hash, 1, 16), 'hex'), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",

@@ -136,6 +136,9 @@ impl Engine for SqliteEngine {
             WHERE idx IN (SELECT value FROM json_each($1)) ORDER BY idx",
         transcripts: "SELECT id, transcript FROM ceremony
             WHERE id IN (SELECT value FROM json_each($1)) AND transcript IS NOT NULL",
+        signatures_of:
+            "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature
+            WHERE ceremony IN (SELECT value FROM json_each($1)) ORDER BY idx",
         fill_index: "INSERT INTO log_signature (prefix, idx)
             SELECT unhex(substr(sig_hash, 1, 16)), idx FROM log_leaf
             WHERE idx >= $1 AND idx < $2 AND kind = 'sign' ORDER BY 1, 2",

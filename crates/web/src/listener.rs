@@ -18,6 +18,8 @@ mod timed;
 mod tls;
 
 #[cfg(test)]
+mod custodians;
+#[cfg(test)]
 mod golden;
 #[cfg(test)]
 mod permissions;

@@ -2,7 +2,7 @@
 
 use access::Call;
 use axum::http::Method;
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::listener::docs_page;
@@ -24,6 +24,7 @@ use crate::v1::state::SharedState;
         (name = "publication", description = "Public: keys, their history and their transcripts"),
         (name = "verification", description = "Public: verdicts with their reasons"),
         (name = "log", description = "Public: the transparency log, its receipts and its files"),
+        (name = "ceremonies", description = "For custodians, whose signatures authenticate themselves, and for those who watch over them"),
         (name = "operation", description = "For operators and auditors"),
     ),
 )]
@@ -81,6 +82,13 @@ pub fn routes() -> OpenApiRouter<SharedState> {
             deprecated: None,
             extensions: None,
         },
+    );
+    components.add_security_scheme(
+        "read_signature",
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            "Chancery-Signature",
+            "A member's SSH signature over method, path and the instant in `Chancery-Time`, armored and in base64url; it holds for five minutes and once",
+        ))),
     );
     OpenApiRouter::with_openapi(head).merge(v1::routes())
 }

@@ -19,8 +19,12 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "key_pem"
         | "key_certificate"
         | "key_transcript"
-        | "ceremony_transcript" => Call::ReadPublished,
+        | "ceremony_transcript"
+        | "trust_chain" => Call::ReadPublished,
         "rings" | "ring" | "inventory" => Call::ReadInventory,
+        "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
+        | "ceremonies_waiting" | "ceremony_events" => Call::ReadOpenCeremonies,
+        "propose" | "submit_signature" => Call::SubmitToCeremonies,
         "audit" => Call::ReadAuditTrail,
         "receipt" | "consistency" | "leaf_evidence" | "evidence" | "log_checkpoint"
         | "log_tile" => Call::ReadLog,
