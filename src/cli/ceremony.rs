@@ -4,6 +4,7 @@ mod bundle;
 mod list;
 mod payload;
 mod remote;
+mod remote_arguments;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -13,7 +14,7 @@ use serde_json::json;
 use trust::{Kid, Name, Purpose, Request, dsse};
 
 use self::payload::{exported, same_request, same_statement, signature};
-use self::remote::{Remote, RemoteReader};
+use self::remote_arguments::{Remote, RemoteReader};
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};

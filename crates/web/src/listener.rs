@@ -18,11 +18,7 @@ mod timed;
 mod tls;
 
 #[cfg(test)]
-mod custodians;
-#[cfg(test)]
 mod golden;
-#[cfg(test)]
-mod permissions;
 #[cfg(test)]
 mod tests;
 

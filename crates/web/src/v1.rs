@@ -44,6 +44,7 @@ mod sign_request;
 pub mod state;
 pub mod streams;
 mod trust_chain;
+mod used_reads;
 mod verify;
 mod verify_batch;
 

@@ -5,7 +5,7 @@ use serde_json::json;
 use trust::Request;
 
 use super::super::CliContext;
-use super::remote::RemoteReader;
+use super::remote_arguments::RemoteReader;
 use store::CeremonyRow;
 use verify::output::{Failure, Output, table};
 

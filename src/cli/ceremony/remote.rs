@@ -2,9 +2,8 @@
 //! What the service says is not trusted: rosters and policies are walked from the genesis, what is reviewed and signed is
 //! the bytes themselves, and their digest is the id that was read aloud.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use clap::Args;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use trust::approval::{ObjectionBody, acceptance_message};
@@ -20,34 +19,12 @@ use trust::{
 
 use super::super::{World, ssh};
 use super::payload::{same_request, same_statement};
+use super::remote_arguments::{Remote, RemoteReader};
 use super::{Accept, Note, Reject, Vote, list};
 use keyring::ceremony::SigningPayload;
-use verify::client::{Client, Connect};
+use verify::client::Client;
 use verify::output::{Failure, Output, table};
 use verify::review;
-
-/// How the service is reached, instead of the database.
-#[derive(Debug, Clone, Args)]
-pub struct Remote {
-    /// Base URL of the service: everything is read and submitted there, without access to the database.
-    #[arg(long, requires = "genesis")]
-    pub url: Option<String>,
-    /// The pinned digest of the genesis, as it was read aloud.
-    #[arg(long, requires = "url")]
-    genesis: Option<Sha256Digest>,
-    #[command(flatten)]
-    connect: Connect,
-}
-
-/// The same for what only reads: who reads shows it by a signature.
-#[derive(Debug, Clone, Args)]
-pub struct RemoteReader {
-    #[command(flatten)]
-    pub remote: Remote,
-    /// Your SSH key, with which the request is signed; with `--url`.
-    #[arg(long, requires = "url")]
-    key: Option<PathBuf>,
-}
 
 /// The service, and what holds from the pinned genesis.
 struct Session {
@@ -77,19 +54,6 @@ struct Answer {
 }
 
 impl Remote {
-    /// Whether this is not about the database of this machine.
-    pub fn is_given(&self) -> Result<bool, Failure> {
-        if self.url.is_none() {
-            self.connect.not_used("with --url only")?;
-        }
-        Ok(self.url.is_some())
-    }
-
-    fn client(&self) -> Result<Client, Failure> {
-        let url = self.url.as_deref().unwrap_or_default();
-        Client::new(url, &self.connect, None)
-    }
-
     async fn open(&self) -> Result<Session, Failure> {
         let (client, genesis) = (self.client()?, self.genesis);
         let genesis = genesis.ok_or_else(|| Failure::usage("--url requires --genesis"))?;
@@ -115,13 +79,6 @@ impl Remote {
             pin,
             trusted,
         })
-    }
-}
-
-impl RemoteReader {
-    fn key(&self) -> Result<&Path, Failure> {
-        let key = self.key.as_deref();
-        key.ok_or_else(|| Failure::usage("--url requires --key: who reads signs the request"))
     }
 }
 

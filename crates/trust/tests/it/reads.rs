@@ -30,6 +30,4 @@ fn what_is_signed_to_note_something_is_spelled_as_documented() {
     let body = String::from_utf8(body.encode().unwrap()).unwrap();
     let expected = format!(r#"{{"note":"the safe was locked","request_digest":"{digest}","v":1}}"#);
     assert_eq!(body, expected);
-
-
 }

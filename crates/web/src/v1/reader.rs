@@ -1,9 +1,5 @@
 //! Who may read what is not published: a principal with the role, or a member who signs what is asked for.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
-
 use access::Call;
 use axum::http::{HeaderMap, Uri};
 use trust::{MemberId, MemberSignature, Sha256Digest, Time, read, sshsig};
@@ -19,9 +15,6 @@ pub const TIME: &str = "chancery-time";
 
 /// The header with the armored SSH signature, in base64url.
 pub const SIGNATURE: &str = "chancery-signature";
-
-/// Read signatures of one member that are remembered; more in five minutes are refused.
-const OF_MEMBER: usize = 1_000;
 
 /// Longest header that is decoded: an RSA key of 8192 bits needs half of it.
 const LONGEST: usize = 8_192;
@@ -39,29 +32,6 @@ impl Reader {
         match self {
             Self::Principal(name) => format!("principal {name}"),
             Self::Member(member) => format!("member {member}"),
-        }
-    }
-}
-
-/// Read signatures that were used, until they are too old to be used again. Each replica knows its own.
-#[derive(Default)]
-pub struct UsedReads(Mutex<HashMap<MemberId, HashMap<Sha256Digest, Time>>>);
-
-impl UsedReads {
-    fn take(&self, member: &MemberId, what: Sha256Digest, now: Time) -> Result<(), Problem> {
-        let mut all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let of_member = all.entry(member.clone()).or_default();
-        if of_member.len() >= OF_MEMBER {
-            of_member.retain(|_, until| *until >= now);
-        }
-        if of_member.len() >= OF_MEMBER {
-            let detail = "this member has read too often within five minutes";
-            return Err(Problem::new(Code::RateLimited, detail));
-        }
-        let keep = Duration::from_millis((read::VALID_MILLIS + read::AHEAD_MILLIS).unsigned_abs());
-        match of_member.insert(what, now + keep) {
-            None => Ok(()),
-            Some(_) => Err(invalid("the read signature was used before")),
         }
     }
 }

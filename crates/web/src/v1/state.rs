@@ -9,8 +9,8 @@ use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::history_pages::HistoryPages;
 use crate::v1::jwks_cache;
-use crate::v1::reader::UsedReads;
 use crate::v1::streams::Streams;
+use crate::v1::used_reads::UsedReads;
 use keyring::ceremony::Waitings;
 
 pub struct ServerState {
