@@ -77,12 +77,17 @@ pub(super) fn is_open(state: CeremonyState) -> bool {
 
 impl Summary {
     /// None where the stored request cannot be read, or is not the one that the id names.
-    pub(super) fn of(row: &CeremonyHeadRow) -> Option<(Self, Request)> {
+    pub(super) fn of(row: &CeremonyHeadRow) -> Option<Self> {
         if Sha256Digest::of(&row.request) != row.id {
             return None;
         }
         let request = Request::decode(&row.request).ok()?;
-        let summary = Self {
+        Some(Self::with(row, &request))
+    }
+
+    /// The same where the request was read before.
+    pub(super) fn with(row: &CeremonyHeadRow, request: &Request) -> Self {
+        Self {
             ceremony: row.id,
             lines: request.lines.clone(),
             operation: row.operation.to_string(),
@@ -95,8 +100,7 @@ impl Summary {
             execute_by: request.execute_by,
             updated_at: row.updated_at,
             is_open: is_open(row.state),
-        };
-        Some((summary, request))
+        }
     }
 
     /// Whether it waits for approvals or its execution, and still may.
@@ -104,25 +108,32 @@ impl Summary {
         self.is_open && (now <= self.execute_by || self.state == CeremonyState::Executed.as_str())
     }
 
+    /// As far as the request says.
     fn fits(&self, filter: &Filter) -> bool {
-        let state = match filter.state {
-            None => true,
-            Some(StateFilter::Open) => self.is_open,
-            Some(StateFilter::Past) => !self.is_open,
-            Some(StateFilter::Is(state)) => self.state == state.as_str(),
-        };
-        let operation = filter.operation.as_ref();
-        let ring = filter.ring.as_ref();
         let proposer = filter.proposer.as_ref();
         let subject = filter.subject.as_ref();
-        state
-            && operation.is_none_or(|operation| self.operation == *operation)
-            && ring.is_none_or(|ring| self.ring.as_ref() == Some(ring))
-            && proposer.is_none_or(|member| self.proposer.as_ref() == Some(member))
+        proposer.is_none_or(|member| self.proposer.as_ref() == Some(member))
             && subject.is_none_or(|subject| {
                 let mut lines = self.lines.iter();
                 lines.any(|line| line.subject.to_string() == *subject)
             })
+    }
+}
+
+impl Filter {
+    /// As far as the row says, for which no request is parsed.
+    fn takes(&self, row: &CeremonyHeadRow) -> bool {
+        let state = match self.state {
+            None => true,
+            Some(StateFilter::Open) => is_open(row.state),
+            Some(StateFilter::Past) => !is_open(row.state),
+            Some(StateFilter::Is(state)) => row.state == state,
+        };
+        let operation = self.operation.as_ref();
+        let ring = self.ring.as_ref();
+        state
+            && operation.is_none_or(|operation| row.operation.as_str() == operation)
+            && ring.is_none_or(|ring| row.ring.as_ref() == Some(ring))
     }
 }
 
@@ -164,8 +175,11 @@ impl CeremonyService {
                 created_at: row.created_at,
                 id: row.id,
             });
+            if !filter.takes(&row) {
+                continue;
+            }
             match Summary::of(&row) {
-                Some((summary, _)) if summary.fits(filter) => ceremonies.push(summary),
+                Some(summary) if summary.fits(filter) => ceremonies.push(summary),
                 Some(_) => {}
                 None => unreadable.push(row.id.to_string()),
             }

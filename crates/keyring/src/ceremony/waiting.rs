@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 use trust::{
-    MemberId, MemberSignature, Purpose, Role, Roster, Sha256Digest, Time, Trusted, sshsig,
+    MemberId, MemberSignature, Purpose, Request, Role, Roster, Sha256Digest, Time, Trusted, sshsig,
 };
 
 use super::error::Error;
@@ -55,7 +55,14 @@ type Read = (i64, i64);
 /// What waits, read once for each version of the ceremonies and shared by all who ask.
 pub struct Waitings {
     service: CeremonyService,
-    known: tokio::sync::Mutex<Option<(Read, Arc<Vec<Waiting>>)>>,
+    known: tokio::sync::Mutex<Known>,
+}
+
+#[derive(Default)]
+struct Known {
+    waiting: Option<(Read, Arc<Vec<Waiting>>)>,
+    /// Of open ceremonies, by their digests: a request never changes.
+    requests: HashMap<Sha256Digest, Arc<Request>>,
 }
 
 impl Waitings {
@@ -70,23 +77,40 @@ impl Waitings {
     /// for that reading.
     pub async fn at(&self, read: Read, trusted: &Trusted) -> Result<Arc<Vec<Waiting>>, Error> {
         let mut known = self.known.lock().await;
-        if let Some((at, waiting)) = &*known
+        if let Some((at, waiting)) = &known.waiting
             && *at == read
         {
             return Ok(Arc::clone(waiting));
         }
-        let waiting = Arc::new(self.service.waiting(trusted.roster()).await?);
-        *known = Some((read, Arc::clone(&waiting)));
+        let (roster, requests) = (trusted.roster(), &mut known.requests);
+        let waiting = Arc::new(self.service.waiting(roster, requests).await?);
+        known.waiting = Some((read, Arc::clone(&waiting)));
         Ok(waiting)
     }
 }
 
 impl CeremonyService {
-    async fn waiting(&self, roster: &Roster) -> Result<Vec<Waiting>, Error> {
+    async fn waiting(
+        &self,
+        roster: &Roster,
+        requests: &mut HashMap<Sha256Digest, Arc<Request>>,
+    ) -> Result<Vec<Waiting>, Error> {
         let newest = (i64::MAX, "");
         let rows = self.store.ceremony_heads(Heads::UnderWay, newest, MOST);
         // A row that cannot be read is told by `page`.
         let rows = rows.await?.read;
+        let mut read = HashMap::with_capacity(rows.len());
+        for row in &rows {
+            let digest = Sha256Digest::of(&row.request);
+            let request = match requests.remove(&digest) {
+                Some(known) => known,
+                None => match Request::decode(&row.request) {
+                    Ok(request) => Arc::new(request),
+                    Err(_) => continue,
+                },
+            };
+            read.insert(digest, request);
+        }
         let mut waiting = Vec::with_capacity(rows.len());
         for rows in rows.chunks(TOGETHER) {
             let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
@@ -99,21 +123,25 @@ impl CeremonyService {
             }
             let of = |row: &CeremonyHeadRow| {
                 let signed = signed.get(&row.id).map_or(&[][..], Vec::as_slice);
-                waits(row, signed, roster)
+                // By the id: a request that was changed is none.
+                waits(row, read.get(&row.id)?, signed, roster)
             };
             waiting.extend(rows.iter().filter_map(of));
         }
+        // Those that ended are forgotten.
+        *requests = read;
         Ok(waiting)
     }
 }
 
 fn waits(
     row: &CeremonyHeadRow,
+    request: &Request,
     signed: &[CeremonySignatureRow],
     roster: &Roster,
 ) -> Option<Waiting> {
     use store::CeremonyState as S;
-    let (summary, request) = Summary::of(row)?;
+    let summary = Summary::with(row, request);
     let (asked, purpose, until) = match row.state {
         S::Proposed => (
             Some(Asked::Approve),
