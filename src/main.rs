@@ -18,6 +18,7 @@ use crate::config::Config;
 use base::signals::{Hangup, shutdown_signal};
 use base::system::{fill, now};
 use base::{Env, Tasks};
+use keyring::ceremony::CeremonyService;
 use keyring::signing::{self, Signing};
 use keyring::verification::{self, EvidenceBuilder, Verification};
 use log::{Group, Log};
@@ -155,7 +156,9 @@ async fn serve(
         rules,
         env.clone(),
     );
-    let evidence_builder = EvidenceBuilder::new(keys.clone(), visitors, proofs.clone(), pin);
+    let evidence_builder =
+        EvidenceBuilder::new(keys.clone(), visitors.clone(), proofs.clone(), pin);
+    let ceremonies = CeremonyService::for_anybody(visitors, env.clone(), &settings);
 
     let mut tasks = Tasks::default();
     tasks.start_draining("group commit", committer, |committer| {
@@ -179,6 +182,10 @@ async fn serve(
         (signing.clone(), instance.clone()),
         |(signing, instance)| Box::pin(signing.clone().probe(instance.clone())),
     );
+    let deadlines = CeremonyService::for_anybody(store.clone(), env.clone(), &settings);
+    tasks.start("ceremony deadlines", deadlines, |deadlines| {
+        Box::pin(deadlines.clone().keep_deadlines())
+    });
     let followed = reload::Reload {
         file: path.to_owned(),
         environment: world.environment.clone(),
@@ -194,6 +201,7 @@ async fn serve(
         signing,
         verification,
         evidence: evidence_builder,
+        ceremonies,
         transparency_log: proofs,
         store: store.clone(),
         log,

@@ -28,7 +28,7 @@ pub enum Command {
 pub struct Grant {
     /// Name of the principal, such as that of a service.
     principal: String,
-    /// `signer:<ring>`, `operator` or `auditor`; may be repeated.
+    /// A role, such as `signer:RING`, `operator` or `auditor`; may be repeated. docs/OPERATION.md lists them.
     #[arg(long = "role", required = true)]
     roles: Vec<Role>,
     /// Map this SAN of a client certificate instead of issuing an access token.

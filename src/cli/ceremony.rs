@@ -2,20 +2,24 @@
 
 mod bundle;
 mod list;
-mod show;
+mod payload;
+mod remote;
+mod remote_arguments;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
-use trust::{Kid, Name, Purpose, Request, Sha256Digest, dsse};
+use trust::{Kid, Name, Purpose, Request, dsse};
 
+use self::payload::{exported, same_request, same_statement, signature};
+use self::remote_arguments::{Remote, RemoteReader};
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
 use base::settings::duration;
-use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput, SigningPayload};
+use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput};
 use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
@@ -35,12 +39,19 @@ pub enum Command {
     Show {
         /// The id of the ceremony, as `ceremony list` shows it.
         ceremony: String,
+        #[command(flatten)]
+        reader: RemoteReader,
     },
     /// Render the exact bytes to be signed, with the digest to read aloud. Takes a ceremony id,
     /// or a file written by `ceremony request` or `ceremony acceptance`.
     Review {
         /// A ceremony id, or a file.
         ceremony: String,
+        /// What was done, which is accepted, and not the request; with `--url`.
+        #[arg(long, requires = "url")]
+        result: bool,
+        #[command(flatten)]
+        reader: RemoteReader,
     },
     /// Write the exact bytes that a custodian signs to approve.
     Request(Export),
@@ -50,6 +61,8 @@ pub enum Command {
     Reject(Reject),
     /// Cancel a ceremony that you proposed.
     Cancel(Reject),
+    /// Note something for the record, as a witness does; until it is executed.
+    Note(Note),
     /// Execute an approved ceremony; a revocation needs no token.
     Execute {
         /// The id of the ceremony, as `ceremony list` shows it.
@@ -124,6 +137,8 @@ pub struct Propose {
     /// The proposer's signature over that file.
     #[arg(long, group = "how")]
     signature: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(Debug, Args)]
@@ -170,6 +185,8 @@ pub struct Vote {
     /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
     #[arg(long, group = "how")]
     signature: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(Debug, Args)]
@@ -187,6 +204,22 @@ pub struct Accept {
     /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
     #[arg(long, group = "how")]
     signature: Option<PathBuf>,
+    #[command(flatten)]
+    remote: Remote,
+}
+
+#[derive(Debug, Args)]
+pub struct Note {
+    /// The id of the ceremony, as `ceremony list` shows it.
+    ceremony: String,
+    /// Your SSH key.
+    #[arg(long)]
+    key: PathBuf,
+    /// What you note: 1 to 1000 characters.
+    #[arg(long)]
+    text: String,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(Debug, Args)]
@@ -199,6 +232,8 @@ pub struct Reject {
     /// Why, in words for the record.
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 pub async fn run(
@@ -210,10 +245,12 @@ pub async fn run(
     match command {
         Command::Genesis(command) => genesis::run(path, command, world, output).await,
         Command::Verify(transcript) => verify::transcript::run(&transcript, output),
-        Command::Review { ceremony } if Path::new(&ceremony).is_file() => {
+        Command::Review { ceremony, .. } if Path::new(&ceremony).is_file() => {
             match ceremony::open_file(&read(Path::new(&ceremony))?).map_err(failed)? {
-                ceremony::File::Request(request) => show::review(&request, None, output),
-                ceremony::File::Statement(statement) => show::review_statement(&statement, output),
+                ceremony::File::Request(request) => verify::review::request(&request, None, output),
+                ceremony::File::Statement(statement) => {
+                    verify::review::statement(&statement, output)
+                }
             }
         }
         Command::Request(export) if Path::new(&export.ceremony).is_file() => {
@@ -227,6 +264,36 @@ pub async fn run(
             exported(&payload, &export.out, output)
         }
         Command::Bundle(command) => bundle::run(path, command, world, output).await,
+        Command::List(command) if command.reader.remote.is_given()? => {
+            remote::list(&command.reader, &command, world, output).await
+        }
+        Command::Show { ceremony, reader } if reader.remote.is_given()? => {
+            remote::show(&reader, &ceremony, world, output).await
+        }
+        Command::Review {
+            ceremony,
+            result,
+            reader,
+        } if reader.remote.is_given()? => {
+            remote::review(&reader, &ceremony, result, world, output).await
+        }
+        Command::Approve(vote) if vote.remote.is_given()? => {
+            remote::approve(&vote, world, output).await
+        }
+        Command::Accept(accept) if accept.remote.is_given()? => {
+            remote::accept(&accept, world, output).await
+        }
+        Command::Reject(reject) if reject.remote.is_given()? => {
+            remote::object(&reject, Purpose::Reject, output).await
+        }
+        Command::Cancel(reject) if reject.remote.is_given()? => {
+            remote::object(&reject, Purpose::Cancel, output).await
+        }
+        Command::Note(note) if note.remote.is_given()? => remote::note(&note, output).await,
+        Command::Propose(propose) if propose.remote.is_given()? => {
+            let (request, signature) = signed_proposal(&propose)?;
+            remote::propose(&propose.remote, &request, &signature, output).await
+        }
         Command::New(New::Origin(new)) => bundle::propose(path, new, world, output).await,
         command => with_service(path, command, world, output).await,
     }
@@ -248,14 +315,14 @@ async fn with_service(
             propose(&open, world, None, new.input, draft, output).await
         }
         Command::List(command) => list::run(&open, &command, output).await,
-        Command::Show { ceremony } => {
+        Command::Show { ceremony, .. } => {
             let report = service.report(&ceremony).await.map_err(failed)?;
             output.result(&report, || report.to_string());
             Ok(())
         }
-        Command::Review { ceremony } => {
+        Command::Review { ceremony, .. } => {
             let (request, before) = service.request(&ceremony).await.map_err(failed)?;
-            show::review(&request, before.as_deref(), output)
+            verify::review::request(&request, before.as_deref(), output)
         }
         Command::Request(export) => {
             let payload = service
@@ -306,23 +373,22 @@ async fn with_service(
         Command::Reject(reject) => object(&service, Purpose::Reject, &reject, output).await,
         Command::Cancel(cancel) => object(&service, Purpose::Cancel, &cancel, output).await,
         Command::Propose(propose) => {
-            let bytes = read(&propose.file)?;
-            let (_, request) = dsse::parse_pae(&bytes).map_err(Failure::refused)?;
-            let request = Request::decode(request).map_err(Failure::refused)?;
-            let payload = CeremonyService::proposal_payload(&request).map_err(failed)?;
-            if payload.bytes != bytes {
-                let why = format!(
-                    "{} is not a proposal written by `ceremony new`",
-                    propose.file.display()
-                );
-                return Err(Failure::refused(why));
-            }
-            let signature = signature(
-                propose.key.as_deref(),
-                propose.signature.as_deref(),
-                &payload,
-            )?;
+            let (request, signature) = signed_proposal(&propose)?;
             file_request(&service, &request, &signature, output).await
+        }
+        Command::Note(Note {
+            ceremony,
+            key,
+            text,
+            ..
+        }) => {
+            let payload = service.note_payload(&ceremony, &text).await;
+            let payload = payload.map_err(failed)?;
+            let signature = ssh::sign(&key, &payload.namespace, &payload.bytes)?;
+            let noted = service.note(&ceremony, &text, &signature).await;
+            noted.map_err(failed)?;
+            output.result(&json!({"noted": ceremony}), || "Noted.".to_owned());
+            Ok(())
         }
         Command::Execute { ceremony } => {
             let executor = match service.touches_token(&ceremony).await.map_err(failed)? {
@@ -366,6 +432,22 @@ async fn with_service(
         | Command::Bundle(_)
         | Command::New(New::Origin(_)) => Ok(()),
     }
+}
+
+/// A request as `new` wrote it, with its proposer's signature.
+fn signed_proposal(propose: &Propose) -> Result<(Request, String), Failure> {
+    let bytes = read(&propose.file)?;
+    let (_, request) = dsse::parse_pae(&bytes).map_err(Failure::refused)?;
+    let request = Request::decode(request).map_err(Failure::refused)?;
+    let payload = CeremonyService::proposal_payload(&request).map_err(failed)?;
+    if payload.bytes != bytes {
+        let file = propose.file.display();
+        let why = format!("{file} is not a proposal written by `ceremony new`");
+        return Err(Failure::refused(why));
+    }
+    let (key, made) = (propose.key.as_deref(), propose.signature.as_deref());
+    let signature = signature(key, made, &payload)?;
+    Ok((request, signature))
 }
 
 async fn generate(
@@ -477,6 +559,7 @@ async fn object(
         ceremony,
         key,
         reason,
+        ..
     } = objection;
     let payload = service
         .objection_payload(ceremony, purpose, reason)
@@ -490,72 +573,4 @@ async fn object(
     let report = report.map_err(failed)?;
     output.result(&report, || report.to_string());
     Ok(())
-}
-
-fn exported(payload: &SigningPayload, out: &Path, output: &Output) -> Result<(), Failure> {
-    write(out, &payload.bytes)?;
-    let file = out.display().to_string();
-    output.result(
-        &json!({"file": file, "namespace": payload.namespace}),
-        || format!("ssh-keygen -Y sign -n {} -f KEY {file}", payload.namespace),
-    );
-    Ok(())
-}
-
-fn signature(
-    key: Option<&Path>,
-    signature: Option<&Path>,
-    payload: &SigningPayload,
-) -> Result<String, Failure> {
-    match (key, signature) {
-        (Some(key), _) => ssh::sign(key, &payload.namespace, &payload.bytes),
-        (None, Some(file)) => String::from_utf8(read(file)?)
-            .map_err(|_| Failure::usage(format!("{} is not UTF-8", file.display()))),
-        (None, None) => Err(Failure::usage("--key or --signature is required")),
-    }
-}
-
-/// What is about to be signed came from the database; the ceremony's digest and the kid came from
-/// the custodian, who heard them. Compared on the very bytes that are signed. An outcome without a
-/// key repeats its request, so the digest says all.
-fn same_statement(
-    payload: &SigningPayload,
-    ceremony: &str,
-    kid: Option<&Kid>,
-) -> Result<(), Failure> {
-    let (_, body) = trust::dsse::parse_pae(&payload.bytes).map_err(Failure::refused)?;
-    let statement: trust::approval::Statement =
-        trust::json::require_canonical(body).map_err(Failure::refused)?;
-    let found = ceremony::kids(&statement.outcome);
-    if kid.is_none() && !found.is_empty() {
-        return Err(Failure::usage(
-            "--key requires --kid: the kid as read aloud",
-        ));
-    }
-    let same = kid.map_or(found.is_empty(), |kid| found.contains(kid));
-    if same && statement.request_digest.to_string() == ceremony {
-        return Ok(());
-    }
-    Err(Failure::refused(format!(
-        "the statement to be signed names the keys [{}] and the request {}, not those given",
-        joined(found),
-        statement.request_digest
-    )))
-}
-
-/// The same for a request: the id is its digest.
-fn same_request(payload: &SigningPayload, ceremony: &str) -> Result<(), Failure> {
-    let (_, body) = trust::dsse::parse_pae(&payload.bytes).map_err(Failure::refused)?;
-    let digest = Sha256Digest::of(body).to_string();
-    if digest == ceremony {
-        return Ok(());
-    }
-    Err(Failure::refused(format!(
-        "the request to be signed is {digest}, not {ceremony}"
-    )))
-}
-
-fn joined(all: impl IntoIterator<Item = impl std::fmt::Display>) -> String {
-    let all = all.into_iter().map(|each| each.to_string());
-    all.collect::<Vec<_>>().join(", ")
 }

@@ -144,7 +144,8 @@ fn modules(
         let Some(target) = module_named(&module, &path).filter(|target| target != name) else {
             continue;
         };
-        if target == "testing" && (path.in_test || within.ends_with("/tests.rs")) {
+        let tests = within.ends_with("/tests.rs") || within.contains("/tests/");
+        if target == "testing" && (path.in_test || tests) {
             continue;
         }
         match floor(&target) {

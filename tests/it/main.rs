@@ -22,6 +22,7 @@ mod api_verdicts;
 mod ceremony_crash;
 mod ceremony_database;
 mod ceremony_elsewhere;
+mod ceremony_http;
 mod ceremony_lines;
 mod ceremony_votes;
 mod doctor;

@@ -2,6 +2,7 @@
 //! (SANs of client certificates); a principal's roles come with the credential. There is no role
 //! that skips the quorum: a custodian's approval is a signature, whatever the login.
 
+pub mod calls;
 pub mod grant;
 
 use std::collections::{HashMap, HashSet};
@@ -10,8 +11,9 @@ use std::sync::Arc;
 use trust::actor::is_reserved;
 use trust::{Sha256Digest, Time};
 
+pub use calls::{Allowed, Call};
 use store::{CredentialName, CredentialRow, Rows};
-pub use store::{PrincipalName, Role, UnknownRole};
+pub use store::{PrincipalName, Role, RoleKind, UnknownRole};
 
 /// An authenticated caller.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,14 +29,6 @@ impl Principal {
         self.roles
             .iter()
             .any(|role| matches!(role, Role::Signer(name) if name == ring))
-    }
-
-    pub fn is_operator(&self) -> bool {
-        self.roles.contains(&Role::Operator)
-    }
-
-    pub fn is_auditor(&self) -> bool {
-        self.roles.contains(&Role::Auditor)
     }
 }
 
@@ -195,7 +189,7 @@ mod tests {
     fn an_access_token_opens_only_its_own_ring_and_only_until_it_expires() {
         let all = readable(vec![row(token("secret"), "integrity", "signer:a")]);
         let caller = all.by_access_token("secret", at(999)).expect("known");
-        assert!(caller.may_sign("a") && !caller.may_sign("b") && !caller.is_operator());
+        assert!(caller.may_sign("a") && !caller.may_sign("b"));
         assert!(all.by_access_token("secret", at(1_000)).is_none());
         assert!(all.by_access_token("Secret", at(0)).is_none());
     }

@@ -5,19 +5,28 @@
 
 mod accept;
 mod bundle;
+mod deadlines;
 mod error;
 mod execute;
 mod new_origin;
+mod note;
+mod pages;
 mod propose;
+mod reading;
 mod reconcile;
 mod report;
 mod service;
 mod vote;
+mod waiting;
 
 pub use bundle::{Bundle, BundleReport};
 pub use error::{Error, Kind};
 pub use new_origin::PermittedOrigin;
+pub use note::Note;
+pub use pages::{Cursor, Filter, PAGE_MAX, Page, StateFilter, Summary};
 pub use propose::{Draft, ProposalInput};
+pub use reading::Reading;
 pub use reconcile::{Alone, Finding};
 pub use report::{Report, kids};
 pub use service::{CeremonyService, File, SigningPayload, open_file};
+pub use waiting::{Asked, Waiting, Waitings};

@@ -63,6 +63,12 @@ pub enum CeremonyState {
 }
 
 impl CeremonyState {
+    /// The state of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|state| state.as_str() == word)
+    }
+
     /// As the database writes it.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -335,7 +341,7 @@ pub(crate) async fn add_signature<C: Connection>(
 ) -> Result<(), Error> {
     let state = standing(tx, &row.ceremony.to_string()).await?.state;
     let due = match row.purpose {
-        Purpose::Approve | Purpose::Reject | Purpose::Cancel => {
+        Purpose::Approve | Purpose::Reject | Purpose::Cancel | Purpose::Note => {
             matches!(state, CeremonyState::Proposed | CeremonyState::Approved)
         }
         Purpose::Accept => state == CeremonyState::Executed,

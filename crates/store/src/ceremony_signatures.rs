@@ -28,9 +28,9 @@ statements! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CeremonySignatureRow {
     pub ceremony: Sha256Digest,
-    /// Propose, approve, reject, cancel or accept.
+    /// Propose, approve, reject, cancel, accept or note.
     pub purpose: Purpose,
-    /// The signed body for `reject` and `cancel`; empty where it is the request or the statement.
+    /// The signed body for `reject`, `cancel` and `note`; empty where it is the request or the statement.
     pub body: Vec<u8>,
     /// [`trust::MemberSignature`] as canonical JSON; the trail has the digest of this text.
     pub signature: String,
@@ -52,6 +52,7 @@ impl Word for Purpose {
         Self::Reject,
         Self::Cancel,
         Self::Accept,
+        Self::Note,
     ];
 
     fn word(self) -> &'static str {

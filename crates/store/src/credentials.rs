@@ -10,6 +10,7 @@ use crate::decode::{Decode, unreadable};
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject, UnreadableRow};
 use crate::reads::FromColumns;
+use crate::role::Role;
 use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
 
@@ -95,45 +96,6 @@ impl FromStr for PrincipalName {
 impl fmt::Display for PrincipalName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
-    }
-}
-
-/// What a principal may do. Written `signer:<ring>`, `operator`, `auditor`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Role {
-    /// May request signatures on the named ring.
-    Signer(String),
-    /// May read the inventory and the rings.
-    Operator,
-    /// May read the audit trail.
-    Auditor,
-}
-
-impl fmt::Display for Role {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Signer(ring) => write!(f, "signer:{ring}"),
-            Self::Operator => f.write_str("operator"),
-            Self::Auditor => f.write_str("auditor"),
-        }
-    }
-}
-
-/// A role that is none of ours.
-#[derive(Debug, thiserror::Error)]
-#[error("unknown role {0:?}: expected signer:<ring>, operator or auditor")]
-pub struct UnknownRole(String);
-
-impl FromStr for Role {
-    type Err = UnknownRole;
-
-    fn from_str(text: &str) -> Result<Self, UnknownRole> {
-        match text.split_once(':') {
-            Some(("signer", ring)) if !ring.is_empty() => Ok(Self::Signer(ring.to_owned())),
-            None if text == "operator" => Ok(Self::Operator),
-            None if text == "auditor" => Ok(Self::Auditor),
-            _ => Err(UnknownRole(text.to_owned())),
-        }
     }
 }
 

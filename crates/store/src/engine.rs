@@ -69,6 +69,8 @@ pub(crate) struct Dialect {
     /// Of ceremonies that have one, with their ids.
     pub transcripts: &'static str,
     /// Puts signatures into the index: the first bytes of their hashes, eight for each, and an array of their places.
+    /// Signatures of ceremonies; those of each in order.
+    pub signatures_of: &'static str,
     pub fill_index: &'static str,
     /// Of a key, from an index on; in order.
     pub leaves_of_kid: &'static str,

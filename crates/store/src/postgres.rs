@@ -234,6 +234,9 @@ impl Engine for PostgresEngine {
             ON CONFLICT DO NOTHING",
         leaves_of_kid: asked::LEAVES_OF_KID_POSTGRES,
         ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
+        signatures_of:
+            "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature
+            WHERE ceremony = ANY (ARRAY (SELECT json_array_elements_text($1::json))) ORDER BY idx",
         keys_of: asked::KEYS_OF_POSTGRES,
         objects: asked::OBJECTS_POSTGRES,
         acts_of: asked::ACTS_OF_POSTGRES,

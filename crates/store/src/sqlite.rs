@@ -140,6 +140,9 @@ impl Engine for SqliteEngine {
             ON CONFLICT DO NOTHING",
         leaves_of_kid: asked::LEAVES_OF_KID_SQLITE,
         ceremonies_of: asked::CEREMONIES_OF_SQLITE,
+        signatures_of:
+            "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature
+            WHERE ceremony IN (SELECT value FROM json_each($1)) ORDER BY idx",
         keys_of: asked::KEYS_OF_SQLITE,
         objects: asked::OBJECTS_SQLITE,
         acts_of: asked::ACTS_OF_SQLITE,

@@ -28,6 +28,8 @@ pub enum Purpose {
     Result,
     /// A member is not to be counted any more.
     Suspend,
+    /// Notes something for the record of a ceremony.
+    Note,
     /// Shows who reads an open ceremony.
     Read,
     /// Made by a new key itself: it has the private half.
@@ -48,6 +50,7 @@ impl Purpose {
             Self::Accept => "accept",
             Self::Result => "result",
             Self::Suspend => "suspend",
+            Self::Note => "note",
             Self::Read => "read",
             Self::Possession => "possession",
         }

@@ -3,7 +3,9 @@
 use std::fmt::Write as _;
 
 use crate::digest::Sha256Digest;
+use crate::dsse;
 use crate::json::JsonError;
+use crate::namespace::Purpose;
 use crate::request::{Operation, Request, request_digest};
 use crate::text;
 use crate::words;
@@ -19,6 +21,51 @@ pub struct Review {
     pub digest: Sha256Digest,
     /// The digest in PGP words.
     pub words: String,
+}
+
+/// What a custodian's file holds, for reading; nothing about it is verified.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum File {
+    /// The bytes of a request, to be proposed or approved.
+    Request(Vec<u8>),
+    /// The bytes of a statement, to be accepted.
+    Statement(Vec<u8>),
+}
+
+/// A file that is none of a custodian's.
+#[derive(Debug, thiserror::Error)]
+pub enum NotAFile {
+    /// No pre-authentication encoding.
+    #[error("not a signing payload: {0}")]
+    Encoding(#[from] dsse::PaeError),
+    /// No request inside.
+    #[error("not a request: {0}")]
+    Request(#[from] JsonError),
+    /// For something else than the request inside.
+    #[error("the file has the namespace {found}, its request needs {expected}")]
+    Namespace {
+        /// The file's.
+        found: String,
+        /// That of an approval.
+        expected: String,
+    },
+}
+
+/// Opens a file that is to be signed.
+pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
+    let (namespace, body) = dsse::parse_pae(bytes)?;
+    if namespace.starts_with("chancery/accept.") {
+        return Ok(File::Statement(body.to_vec()));
+    }
+    let request = Request::decode(body)?;
+    let fits = |purpose| request.namespace(purpose).to_string() == namespace;
+    if fits(Purpose::Approve) || fits(Purpose::Propose) {
+        return Ok(File::Request(body.to_vec()));
+    }
+    Err(NotAFile::Namespace {
+        found: namespace.to_owned(),
+        expected: request.namespace(Purpose::Approve).to_string(),
+    })
 }
 
 /// Renders a request from its bytes; `before` is the last verified request about the same ring.

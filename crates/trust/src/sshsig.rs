@@ -63,6 +63,12 @@ pub fn verify(armored: &str, namespace: &Namespace, message: &[u8]) -> Result<Ss
     Ok(key)
 }
 
+/// The key that an armored signature names. Nothing is verified: it tells whom to ask, never who signed.
+pub fn unverified_key(armored: &str) -> Result<SshKey, SshSigError> {
+    let blob = armor::decode(armored)?;
+    Ok(SshKey::from_wire(Blob::read(&blob)?.public_key)?)
+}
+
 /// The blob of PROTOCOL.sshsig, taken apart.
 struct Blob<'a> {
     public_key: &'a [u8],

@@ -81,6 +81,32 @@ impl Connect {
     }
 }
 
+/// The body of an answer, which is not read without end, or the problem that it tells of.
+async fn answered(mut response: reqwest::Response) -> Result<Vec<u8>, Failure> {
+    let status = response.status();
+    let mut bytes = Vec::new();
+    while let Some(chunk) = response.chunk().await.map_err(Failure::unavailable)? {
+        if bytes.len() + chunk.len() > LONGEST {
+            let text = anyhow::anyhow!("the answer has more than {LONGEST} bytes");
+            return Err(Failure::unavailable(text));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    if status.is_success() {
+        return Ok(bytes);
+    }
+    let value: Value = serde_json::from_slice(&bytes)
+        .with_context(|| format!("the service answered {status} without JSON"))?;
+    let code = match status.as_u16() {
+        400..=499 if status.as_u16() != 429 => Code::Refused,
+        _ => Code::Unavailable,
+    };
+    // It is not trusted: nothing in it moves the cursor.
+    let said = |member: &str| trust::text::spelled_out(value[member].as_str().unwrap_or_default());
+    let text = format!("{status} {}: {}", said("code"), said("detail"));
+    Err(Failure::new(code, anyhow::anyhow!(text)))
+}
+
 #[derive(Clone)]
 pub struct Client {
     http: reqwest::Client,
@@ -125,21 +151,23 @@ impl Client {
         if let Some(access_token) = &self.access_token {
             request = request.bearer_auth(access_token);
         }
-        let response = request.send().await.map_err(Failure::unavailable)?;
-        let status = response.status();
-        let bytes = response.bytes().await.map_err(Failure::unavailable)?;
-        if status.is_success() {
-            return Ok(bytes.to_vec());
+        answered(request.send().await.map_err(Failure::unavailable)?).await
+    }
+
+    /// With headers that say who reads; of a refusal its problem is told.
+    pub async fn get_with(
+        &self,
+        path: &str,
+        headers: &[(&str, String)],
+    ) -> Result<Vec<u8>, Failure> {
+        let mut request = self.http.get(format!("{}{path}", self.base));
+        if let Some(access_token) = &self.access_token {
+            request = request.bearer_auth(access_token);
         }
-        let value: Value = serde_json::from_slice(&bytes)
-            .with_context(|| format!("the service answered {status} without JSON"))?;
-        let code = match status.as_u16() {
-            400..=499 if status.as_u16() != 429 => Code::Refused,
-            _ => Code::Unavailable,
-        };
-        let said = |member: &str| value[member].as_str().unwrap_or_default().to_owned();
-        let text = format!("{status} {}: {}", said("code"), said("detail"));
-        Err(Failure::new(code, anyhow::anyhow!(text)))
+        for (name, value) in headers {
+            request = request.header(*name, value);
+        }
+        answered(request.send().await.map_err(Failure::unavailable)?).await
     }
 
     /// None where there is no such thing. What answers here need not be trusted: it is not read

@@ -13,4 +13,5 @@ pub mod peer;
 pub mod refusals;
 mod request_id;
 mod rest;
+pub mod routes;
 mod work;

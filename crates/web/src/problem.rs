@@ -82,6 +82,15 @@ impl Problem {
         self
     }
 
+    /// The same problem of what stands in a member as text, so that its member reads `request.reason`.
+    pub fn inside(mut self, member: &str) -> Self {
+        self.member = Some(match self.member {
+            Some(inner) => format!("{member}.{inner}"),
+            None => member.to_owned(),
+        });
+        self
+    }
+
     /// The same problem of one item of a batch, so that its member reads `items[3].payload`.
     pub fn in_item(mut self, index: usize) -> Self {
         self.member = Some(match self.member {

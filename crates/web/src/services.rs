@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use base::Env;
+use keyring::ceremony::CeremonyService;
 use keyring::keys::Keys;
 use keyring::signing::Signing;
 use keyring::verification::{EvidenceBuilder, Verification};
@@ -19,6 +20,8 @@ pub struct Services {
     pub signing: Signing,
     pub verification: Verification,
     pub evidence: EvidenceBuilder,
+    /// For custodians, of whom nothing is known but what they sign.
+    pub ceremonies: CeremonyService,
     pub transparency_log: Proofs,
     pub store: Store,
     /// Takes refusals.

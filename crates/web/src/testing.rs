@@ -27,7 +27,7 @@ use crate::settings::Settings;
 use crate::v1::state::{ServerState, SharedState};
 use access::access_token_hash;
 use base::{Env, Tasks};
-use keyring::ceremony::{CeremonyService, Draft, ProposalInput};
+use keyring::ceremony::{CeremonyService, Draft, ProposalInput, SigningPayload};
 use keyring::keys::{self, Keys, PublicationSettings};
 use keyring::rotation::{self, RingChange};
 use keyring::signing::{LogKey, Signing};
@@ -52,7 +52,7 @@ pub struct Fixture {
     pub store: Store,
     /// Holds the database's file.
     pub place: Place,
-    custodians: Custodians,
+    pub custodians: Custodians,
     settings: keys::Settings,
     now: Arc<AtomicI64>,
     connection: Connection,
@@ -184,6 +184,11 @@ impl Fixture {
                 proofs.clone(),
                 key_settings.pin.clone(),
             ),
+            ceremonies: CeremonyService::for_anybody(
+                store.for_visitors(),
+                env.clone(),
+                &key_settings,
+            ),
             transparency_log: proofs,
             store: store.clone(),
             log: Log::new(store.clone()),
@@ -230,16 +235,7 @@ impl Fixture {
             (token(AUDITOR), "anna", &["auditor"]),
             (san, "integrity", &["signer:records"]),
         ] {
-            let row = CredentialRow {
-                name,
-                principal: principal.parse().unwrap(),
-                roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
-                created_at: self.now(),
-                expires_at: None,
-                withdrawn_at: None,
-            };
-            let event = Event::new(ActKind::Access, "grant", "test", self.now());
-            self.commit(Change::GrantCredential(row), &event).await;
+            self.grant(name, principal, roles).await;
         }
         self.create_ring("records", Algorithm::Es256, Usage::Structured)
             .await;
@@ -251,8 +247,31 @@ impl Fixture {
         self.standby("digests").await;
     }
 
+    async fn grant(&self, name: CredentialName, principal: &str, roles: &[&str]) {
+        let row = CredentialRow {
+            name,
+            principal: principal.parse().unwrap(),
+            roles: roles.iter().map(|role| role.parse().unwrap()).collect(),
+            created_at: self.now(),
+            expires_at: None,
+            withdrawn_at: None,
+        };
+        let event = Event::new(ActKind::Access, "grant", "test", self.now());
+        self.commit(Change::GrantCredential(row), &event).await;
+    }
+
+    /// A principal with an access token of that name.
+    pub async fn grant_token(&self, access_token: &str, roles: &[&str]) {
+        let name = CredentialName::AccessToken(access_token_hash(access_token));
+        self.grant(name, access_token, roles).await;
+    }
+
     pub fn now(&self) -> Time {
         Time::from_millis(self.now.load(Ordering::Relaxed))
+    }
+
+    pub fn wait_millis(&self, millis: i64) {
+        self.now.fetch_add(millis, Ordering::Relaxed);
     }
 
     pub fn wait(&self, minutes: i64) {
@@ -265,7 +284,7 @@ impl Fixture {
         self.state.services.keys.refresh().await;
     }
 
-    fn ceremonies(&self) -> CeremonyService {
+    pub fn ceremonies(&self) -> CeremonyService {
         let env = self.state.services.env.clone();
         CeremonyService::new(self.store.clone(), env, &self.settings, "test".to_owned())
     }
@@ -286,9 +305,8 @@ impl Fixture {
         self.commit(Change::CreateRing(row), &event).await;
     }
 
-    /// A ceremony from its proposal to its end.
-    async fn ceremony(&self, ring: &str, draft: Draft) {
-        let revokes = matches!(draft, Draft::Revoke { .. });
+    /// A request by Carol, with an hour for approvals and another one for the execution.
+    pub async fn request(&self, ring: &str, draft: Draft) -> trust::Request {
         let proposal = ProposalInput {
             ring: Some(ring.parse().unwrap()),
             proposer: "carol".parse().unwrap(),
@@ -298,26 +316,49 @@ impl Fixture {
             execute_by: self.now() + Duration::from_secs(7_200),
             draft,
         };
+        let keys = &self.state.services.keys;
+        let (ceremonies, snapshot) = (self.ceremonies(), keys.current());
+        let request = ceremonies.draft_request(proposal, &snapshot).await;
+        request.unwrap()
+    }
+
+    pub fn sign_as(&self, who: &str, payload: &SigningPayload) -> String {
+        let custodians = &self.custodians;
+        custodians.signature(who, &payload.namespace, &payload.bytes)
+    }
+
+    /// A ceremony that was proposed and nothing else.
+    pub async fn propose(&self, ring: &str, draft: Draft) -> String {
+        let request = self.request(ring, draft).await;
+        let payload = CeremonyService::proposal_payload(&request).unwrap();
+        let signature = self.sign_as("carol", &payload);
+        let bytes = request.encode().unwrap();
+        let proposed = self.ceremonies().propose(bytes, &signature).await;
+        self.state.services.keys.refresh().await;
+        proposed.unwrap()
+    }
+
+    pub async fn execute(&self, id: &str) {
+        let executor = self.token.executor();
+        let snapshot = self.state.services.keys.current();
+        let ceremonies = self.ceremonies();
+        let executed = ceremonies.execute(id, Some(&executor), &snapshot);
+        executed.await.unwrap();
+        self.state.services.keys.refresh().await;
+    }
+
+    /// A ceremony from its proposal to its end.
+    async fn ceremony(&self, ring: &str, draft: Draft) {
+        let revokes = matches!(draft, Draft::Revoke { .. });
+        let id = self.propose(ring, draft).await;
         let ceremonies = self.ceremonies();
         let keys = &self.state.services.keys;
-        let request = ceremonies.draft_request(proposal, &keys.current()).await;
-        let request = request.unwrap();
-        let payload = CeremonyService::proposal_payload(&request).unwrap();
-        let sign = |who: &str, payload: &keyring::ceremony::SigningPayload| {
-            self.custodians
-                .signature(who, &payload.namespace, &payload.bytes)
-        };
-        let signature = sign("carol", &payload);
-        let proposed = ceremonies.propose(request.encode().unwrap(), &signature);
-        let id = proposed.await.unwrap();
+        let sign = |who: &str, payload: &SigningPayload| self.sign_as(who, payload);
         for who in ["alice", "bob"] {
             let payload = ceremonies.approval_payload(&id).await.unwrap();
             ceremonies.approve(&id, &sign(who, &payload)).await.unwrap();
         }
-        let executor = self.token.executor();
-        let snapshot = keys.current();
-        let executed = ceremonies.execute(&id, Some(&executor), &snapshot);
-        executed.await.unwrap();
+        self.execute(&id).await;
         for who in ["alice", "bob"].into_iter().filter(|_| !revokes) {
             let payload = ceremonies.acceptance_payload(&id).await.unwrap();
             ceremonies.accept(&id, &sign(who, &payload)).await.unwrap();
@@ -325,15 +366,18 @@ impl Fixture {
         keys.refresh().await;
     }
 
-    /// A new key that is published and does not sign yet.
-    pub async fn standby(&self, ring: &str) {
-        let draft = Draft::Generate {
+    pub fn generate(&self) -> Draft {
+        Draft::Generate {
             token_serial: SERIAL.to_owned(),
             token_label: LABEL.to_owned(),
             activate_in: Duration::ZERO,
             lifetime: Duration::from_secs(90 * 86_400),
-        };
-        self.ceremony(ring, draft).await;
+        }
+    }
+
+    /// A new key that is published and does not sign yet.
+    pub async fn standby(&self, ring: &str) {
+        self.ceremony(ring, self.generate()).await;
     }
 
     pub async fn change(&self, ring: &str, change: &RingChange) {

@@ -2,6 +2,15 @@
 
 mod audit;
 mod blast_radius;
+pub mod calls;
+mod ceremonies;
+mod ceremonies_waiting;
+mod ceremony;
+mod ceremony_events;
+mod ceremony_propose;
+mod ceremony_request;
+mod ceremony_signatures;
+mod ceremony_statement;
 mod ceremony_transcript;
 mod consistency;
 mod evidence;
@@ -22,6 +31,7 @@ mod key_transcript;
 mod leaf_evidence;
 mod log_checkpoint;
 mod log_tile;
+pub mod reader;
 mod receipt;
 pub mod response;
 mod ring;
@@ -32,6 +42,9 @@ mod sign;
 mod sign_batch;
 mod sign_request;
 pub mod state;
+pub mod streams;
+mod trust_chain;
+mod used_reads;
 mod verify;
 mod verify_batch;
 
@@ -60,6 +73,14 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(key_certificate::handle))
         .routes(routes!(key_transcript::handle))
         .routes(routes!(ceremony_transcript::handle))
+        .routes(routes!(ceremonies::handle, ceremony_propose::handle))
+        .routes(routes!(ceremonies_waiting::handle))
+        .routes(routes!(ceremony_events::handle))
+        .routes(routes!(ceremony::handle))
+        .routes(routes!(ceremony_request::handle))
+        .routes(routes!(ceremony_statement::handle))
+        .routes(routes!(ceremony_signatures::handle))
+        .routes(routes!(trust_chain::handle))
         .routes(routes!(rings::handle))
         .routes(routes!(ring::handle))
         .routes(routes!(inventory::handle))

@@ -1,21 +1,48 @@
 //! `chancery ceremony list`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use serde_json::json;
 use trust::Request;
 
 use super::super::CliContext;
+use super::remote_arguments::RemoteReader;
 use store::CeremonyRow;
 use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Args)]
 pub struct List {
-    /// Those that were proposed before the one with this id.
-    #[arg(long)]
+    /// Those that were proposed before the one with this id; without `--url`.
+    #[arg(long, conflicts_with = "url")]
     before: Option<String>,
     /// The most ceremonies to show.
     #[arg(long, default_value_t = 1_000, value_parser = clap::value_parser!(u32).range(1..=10_000))]
-    limit: u32,
+    pub limit: u32,
+    /// Those of this state; with `--url`.
+    #[arg(long, value_enum, requires = "url")]
+    pub state: Option<Which>,
+    /// Those that wait for your signature; with `--url`.
+    #[arg(long, requires = "url", conflicts_with = "state")]
+    pub waiting: bool,
+    #[command(flatten)]
+    pub reader: RemoteReader,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Which {
+    /// Proposed and not ended.
+    Open,
+    /// Ended.
+    Past,
+}
+
+impl Which {
+    /// As the interface writes it.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Past => "past",
+        }
+    }
 }
 
 pub async fn run(open: &CliContext, command: &List, output: &Output) -> Result<(), Failure> {

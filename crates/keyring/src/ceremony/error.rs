@@ -29,6 +29,21 @@ pub enum Error {
     Plan(#[from] trust::plan::Blocked),
     #[error("generation and destruction need the executor's token access ([executor])")]
     NoExecutor,
+    /// A member has more proposals open than anybody may.
+    #[error("{member} has {most} open proposals already")]
+    Quota {
+        member: trust::MemberId,
+        most: usize,
+    },
+    /// A ceremony has as many notes as it may.
+    #[error("the ceremony has {0} notes already")]
+    Notes(usize),
+    /// Of a rejection or a cancellation.
+    #[error("a reason has 1 to 1000 characters, none of which hides something")]
+    Reason,
+    /// A member's text is not for the record.
+    #[error("{0}")]
+    Text(trust::note::NoteError),
     /// What was asked for contradicts what is.
     #[error("{0}")]
     Unfit(String),

@@ -484,7 +484,7 @@ impl CeremonyFacts {
             rejections: self.ceremony.rejections.clone(),
             cancellations: self.ceremony.cancellations.clone(),
             suspensions: self.ceremony.suspensions.clone(),
-            steps: Vec::new(),
+            steps: self.noted(),
         };
         stated(record, outcome, executed_at, how)
     }
@@ -497,11 +497,11 @@ pub(super) fn stated(
     executed_at: Time,
     how: &str,
 ) -> Result<Transcript, Error> {
-    record.steps = vec![Step {
+    record.steps.push(Step {
         at: executed_at,
         what: how.to_owned(),
         witness: None,
-    }];
+    });
     let statement = Statement {
         v: V1,
         request_digest: Sha256Digest::of(record.request.as_bytes()),

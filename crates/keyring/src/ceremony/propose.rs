@@ -16,11 +16,15 @@ use trust::{
 };
 
 use super::error::Error;
+use super::pages::{Filter, PAGE_MAX, StateFilter, Summary};
 use super::service::{CeremonyService, SigningPayload};
 use super::vote::{encoded, normalized};
 use crate::keys::{Key, Ring, Snapshot};
 use log::Event;
 use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
+
+/// Proposals that a member may have open over the network.
+pub const OPEN_PROPOSALS: usize = 20;
 
 /// What somebody wants to be done.
 pub struct ProposalInput {
@@ -231,14 +235,13 @@ impl CeremonyService {
             if obstacles.iter().any(|o| matches!(o, Obstacle::Proposal(_))) {
                 let ring = request.operation.ring().map(Name::as_str);
                 let why = "the proposal is not signed by the proposer";
-                self.log
-                    .record_refusal(now, &self.actor, "propose", ring, why)
-                    .await?;
+                self.refused("propose", ring, why).await?;
             }
         }
         if let Standing::Refused(_) | Standing::Expired { .. } = &tally.standing {
             return Err(Error::NotApproved(tally.into_standing()));
         }
+        self.within_quota(&request).await?;
         let (row, lines) = filed(&request, bytes)?;
         let proposal = CeremonySignatureRow {
             ceremony: digest,
@@ -268,6 +271,37 @@ impl CeremonyService {
         };
         self.log.commit(&change, &event).await?;
         Ok(id)
+    }
+
+    /// A proposal stays until its end, so each member has a limited number of open ones. Two that are proposed at the
+    /// same moment may both be the last.
+    async fn within_quota(&self, request: &Request) -> Result<(), Error> {
+        let Some(proposer) = request.proposer.as_ref().filter(|_| self.for_anybody) else {
+            return Ok(());
+        };
+        let now = self.env.now();
+        let mut open = 0;
+        let mut after = None;
+        let filter = Filter {
+            state: Some(StateFilter::Open),
+            proposer: Some(proposer.clone()),
+            ..Filter::default()
+        };
+        loop {
+            let page = self.page(&filter, after, PAGE_MAX).await?;
+            let waits = |summary: &&Summary| summary.waits(now);
+            open += page.ceremonies.iter().filter(waits).count();
+            if open >= OPEN_PROPOSALS {
+                return Err(Error::Quota {
+                    member: proposer.clone(),
+                    most: OPEN_PROPOSALS,
+                });
+            }
+            after = page.next;
+            if after.is_none() {
+                return Ok(());
+            }
+        }
     }
 
     /// One more than any key of the ring has, or was ever meant to have: a number is used once,

@@ -7,7 +7,7 @@ use trust::tally::NotCounted;
 use trust::{Kid, Line, Request};
 
 use super::error::{Error, describe_standing};
-use super::service::CeremonyService;
+use super::service::{CeremonyFacts, CeremonyService};
 use store::CeremonyState;
 
 #[derive(Debug, Clone, Serialize)]
@@ -55,7 +55,10 @@ impl Report {
 impl CeremonyService {
     /// Counts everything anew.
     pub async fn report(&self, id: &str) -> Result<Report, Error> {
-        let facts = self.facts(id).await?;
+        self.report_of(&self.facts(id).await?)
+    }
+
+    pub(super) fn report_of(&self, facts: &CeremonyFacts) -> Result<Report, Error> {
         let request = Request::decode(&facts.row.request)?;
         let mut report = Report::of(&request, facts.id.clone());
         report.state = facts.row.state.to_string();

@@ -1,13 +1,17 @@
 //! Where ceremonies are held: the database, the log, the clock, and the pin.
 
+use trust::actor::Actor;
 use trust::approval::{Approval, Objection, ObjectionBody, acceptance_message, objection_message};
 use trust::format::V1;
 use trust::leaf::ActKind;
+use trust::review;
 use trust::tally::Last;
 use trust::{
     Ceremony, Chains, History, Kid, MemberSignature, Name, Pin, Purpose, Request, Safety,
-    Sha256Digest, Transcript, Trusted, dsse, json,
+    Sha256Digest, Transcript, Trusted, json,
 };
+
+pub use trust::review::File;
 
 use super::error::Error;
 use crate::keys::Settings;
@@ -16,6 +20,7 @@ use log::{Event, Log, unverified_chains};
 use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentKind, DocumentRow, Store};
 
 /// Holds ceremonies. Cheap to make.
+#[derive(Clone)]
 pub struct CeremonyService {
     pub(super) store: Store,
     pub(super) log: Log,
@@ -24,6 +29,8 @@ pub struct CeremonyService {
     pub(super) safety: Safety,
     /// Who operates, for the audit trail.
     pub(super) actor: String,
+    /// Whoever asks may be anybody: what is refused is counted by who asks, and each member has a quota.
+    pub(super) for_anybody: bool,
 }
 
 /// Exact bytes for a custodian to sign, and the namespace to sign them under.
@@ -44,6 +51,8 @@ pub(super) struct CeremonyFacts {
     pub(super) chains: Chains,
     pub(super) trusted: Trusted,
     pub(super) history: History,
+    /// Of members, for the record; unverified.
+    pub(super) notes: Vec<CeremonySignatureRow>,
 }
 
 impl CeremonyService {
@@ -55,6 +64,17 @@ impl CeremonyService {
             pin: settings.pin.clone(),
             safety: settings.safety,
             actor,
+            for_anybody: false,
+        }
+    }
+
+    /// For callers of whom nothing is known but what they sign. A refusal is an error and no leaf: a leaf stays for ever,
+    /// and anybody can be refused without end.
+    pub fn for_anybody(store: Store, env: Env, settings: &Settings) -> Self {
+        let actor = Actor::Service.to_string();
+        Self {
+            for_anybody: true,
+            ..Self::new(store, env, settings, actor)
         }
     }
 
@@ -89,6 +109,23 @@ impl CeremonyService {
 
     pub(super) fn event(&self) -> Event<'_> {
         Event::new(ActKind::Ceremony, "", &self.actor, self.env.now())
+    }
+
+    /// Writes down that somebody was refused.
+    pub(super) async fn refused(
+        &self,
+        action: &str,
+        ring: Option<&str>,
+        why: &str,
+    ) -> Result<(), Error> {
+        if self.for_anybody {
+            tracing::debug!(action, ring, why, "refused");
+            return Ok(());
+        }
+        let now = self.env.now();
+        let written = self.log.record_refusal(now, &self.actor, action, ring, why);
+        written.await?;
+        Ok(())
     }
 
     pub(super) async fn trusted(&self) -> Result<(Chains, Trusted), Error> {
@@ -135,9 +172,7 @@ impl CeremonyService {
         if Sha256Digest::of(&row.request) != row.id {
             let why = "the request in the database does not match its id";
             let ring = row.ring.as_ref().map(Name::as_str);
-            self.log
-                .record_refusal(self.env.now(), &self.actor, "ceremony", ring, why)
-                .await?;
+            self.refused("ceremony", ring, why).await?;
             return Err(Error::Unfit(format!(
                 "the request stored under {id} was changed after it was proposed"
             )));
@@ -159,8 +194,12 @@ impl CeremonyService {
             order: None,
         };
         let mut accepts = Vec::new();
+        let mut notes = Vec::new();
         for signature in self.store.ceremony_signatures(&id).await? {
-            sort(signature, &mut ceremony, &mut accepts)?;
+            match signature.purpose {
+                Purpose::Note => notes.push(signature),
+                _ => sort(signature, &mut ceremony, &mut accepts)?,
+            }
         }
         // Held on files: its signatures are in its transcript alone.
         if let (None, Some(transcript)) = (&ceremony.proposal, &row.transcript) {
@@ -177,6 +216,7 @@ impl CeremonyService {
             chains,
             trusted,
             history,
+            notes,
         })
     }
 
@@ -315,28 +355,7 @@ fn sort(
     Ok(())
 }
 
-/// What a custodian's file holds, for reading; nothing about it is verified.
-pub enum File {
-    /// From `ceremony new` or `ceremony request`: the request's bytes.
-    Request(Vec<u8>),
-    /// From `ceremony acceptance`: the statement's bytes.
-    Statement(Vec<u8>),
-}
-
 /// Opens a file that is to be signed.
 pub fn open_file(bytes: &[u8]) -> Result<File, Error> {
-    let (namespace, body) =
-        dsse::parse_pae(bytes).map_err(|e| Error::Unfit(format!("not a signing payload: {e}")))?;
-    if namespace.starts_with("chancery/accept.") {
-        return Ok(File::Statement(body.to_vec()));
-    }
-    let request = Request::decode(body)?;
-    let fits = |purpose| request.namespace(purpose).to_string() == namespace;
-    if fits(Purpose::Approve) || fits(Purpose::Propose) {
-        return Ok(File::Request(body.to_vec()));
-    }
-    Err(Error::Unfit(format!(
-        "the file has the namespace {namespace}, its request needs {}",
-        request.namespace(Purpose::Approve)
-    )))
+    review::open_file(bytes).map_err(|error| Error::Unfit(error.to_string()))
 }

@@ -5,6 +5,7 @@ use trust::actor::Actor;
 use trust::approval::{Approval, Objection};
 use trust::leaf::ActKind;
 use trust::tally::{Standing, Tally};
+use trust::text::is_plain;
 use trust::{MemberId, MemberSignature, Name, Purpose, Time, sshsig};
 
 use super::error::Error;
@@ -13,6 +14,9 @@ use super::service::CeremonyService;
 use super::service::{CeremonyFacts, objection_body};
 use log::Event;
 use store::{CeremonySignatureRow, CeremonyState, Change};
+
+/// Most characters of a reason, as of a request's.
+const REASON_MAX: usize = 1_000;
 
 impl CeremonyService {
     /// Takes a custodian's approval. When it completes the quorum the ceremony is approved.
@@ -50,13 +54,13 @@ impl CeremonyService {
         )
         .await?;
         if tally.standing == Standing::Approved && facts.row.state == CeremonyState::Proposed {
-            self.move_to(
-                &facts,
-                CeremonyState::Proposed,
-                CeremonyState::Approved,
-                "approved",
-            )
-            .await?;
+            let to = CeremonyState::Approved;
+            let moved = self.move_to(&facts, CeremonyState::Proposed, to, "approved");
+            match moved.await {
+                // Another approval completed the quorum at the same time, or somebody rejected it: the report tells.
+                Err(Error::Store(error)) if error.is_conflict() => {}
+                done => done?,
+            }
         }
         self.report(&facts.id).await
     }
@@ -84,6 +88,10 @@ impl CeremonyService {
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "proposed",
         )?;
+        // People read it in the record and on terminals.
+        if !is_plain(reason, REASON_MAX) {
+            return Err(Error::Reason);
+        }
         let signature = normalized(signature)?;
         let body = objection_body(&facts.row.request, reason)?;
         let received_at = self.env.now();
@@ -118,8 +126,17 @@ impl CeremonyService {
         let why = Some((reason, body));
         self.add_signature(&facts, purpose, by, why, &signature, received_at)
             .await?;
-        self.move_to(&facts, facts.row.state, to, &to.to_string())
-            .await?;
+        let moved = self.move_to(&facts, facts.row.state, to, to.as_str());
+        match moved.await {
+            // An approval moved it at the same time. It blocks by its signature already; the row only tells so.
+            Err(Error::Store(error)) if error.is_conflict() => {
+                let row = self.row(&facts.id).await?;
+                if row.state == CeremonyState::Approved {
+                    self.move_to(&facts, row.state, to, to.as_str()).await?;
+                }
+            }
+            done => done?,
+        }
         self.report(&facts.id).await
     }
 
@@ -137,8 +154,8 @@ impl CeremonyService {
         // Whose signature it is, by the tally; who typed the command proves nothing.
         let custodian = member.map(|member| {
             let actor = match purpose {
-                // Any member may have proposed.
-                Purpose::Cancel => Actor::Member(member.as_str()),
+                // Any member may have proposed, and may note something.
+                Purpose::Cancel | Purpose::Note => Actor::Member(member.as_str()),
                 _ => Actor::Custodian(member.as_str()),
             };
             actor.to_string()
@@ -172,6 +189,10 @@ impl CeremonyService {
         facts: &CeremonyFacts,
         why: &str,
     ) -> Result<(), Error> {
+        if self.for_anybody {
+            tracing::debug!(action, ceremony = facts.id, why, "refused");
+            return Ok(());
+        }
         let event = Event {
             kind: ActKind::Refusal,
             action,

@@ -116,6 +116,11 @@ pub struct Snapshot {
 pub type Current = ArcSwap<Snapshot>;
 
 impl Snapshot {
+    /// The rosters and policies that everything is held against; none where no genesis is installed.
+    pub fn trusted(&self) -> Option<&Trusted> {
+        self.trusted.as_deref()
+    }
+
     /// Oldest first; of a ring whose row cannot be read, too.
     pub fn keys_of_ring(&self, name: &str) -> Option<&[Arc<Key>]> {
         match self.rings.get(name) {

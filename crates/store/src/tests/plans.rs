@@ -30,6 +30,7 @@ const GROWING: &[&str] = &[
 const FEW: &[&str] = &[
     "key_object_under_way",
     "ceremony_open",
+    "ceremony_under_way",
     "signing_key_one_primary",
     "signing_key_in_use",
 ];
@@ -285,6 +286,9 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (archive::OF_USE, "signing_key_life"),
         (ceremonies::LATEST, "ceremony_created"),
         (ceremonies::MARKS, "ceremony_"),
+        (ceremony_pages::HEADS, "ceremony_created"),
+        (ceremony_pages::HEADS_OF_RING, "ceremony_of_ring"),
+        (ceremony_pages::HEADS_UNDER_WAY, "ceremony_under_way"),
         (objects::OBJECTS_ON, "key_object_"),
     ] {
         let plan = plan(&place, sql).await;

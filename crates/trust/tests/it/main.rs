@@ -21,6 +21,7 @@ mod parsers;
 mod places;
 mod policies;
 mod proposals;
+mod reads;
 mod requests;
 mod ssh_signatures;
 mod story;

@@ -25,20 +25,23 @@ const POLICY: HeaderValue = HeaderValue::from_static(
 
 const SHORT: HeaderValue = HeaderValue::from_static("public, max-age=300");
 
+/// As [`routes`] has them.
+pub const PATHS: [&str; 4] = ["/openapi.json", "/docs", "/docs/", "/docs/{*path}"];
+
 pub fn routes(description: &Value) -> Router<SharedState> {
     let text: Bytes = description.to_string().into();
     let config = Arc::new(Config::new(["/openapi.json"]).validator_url("none"));
     let page = Arc::clone(&config);
     Router::new()
         .route(
-            "/openapi.json",
+            PATHS[0],
             get(move || {
                 let text = text.clone();
                 async move { bytes_of(text, HeaderValue::from_static("application/json"), SHORT) }
             }),
         )
         .route(
-            "/docs",
+            PATHS[1],
             get(|| async {
                 let mut response = StatusCode::PERMANENT_REDIRECT.into_response();
                 response
@@ -47,9 +50,9 @@ pub fn routes(description: &Value) -> Router<SharedState> {
                 response
             }),
         )
-        .route("/docs/", get(move || async move { asset("", page) }))
+        .route(PATHS[2], get(move || async move { asset("", page) }))
         .route(
-            "/docs/{*path}",
+            PATHS[3],
             get(move |Path(path): Path<String>| async move { asset(&path, config) }),
         )
 }

@@ -7,7 +7,7 @@ use std::path::Path;
 use crate::listener::openapi;
 use crate::problem::{Code, Problem};
 
-fn compare(name: &str, text: &str) {
+pub fn compare(name: &str, text: &str) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("../../tests/golden")
         .join(name);

@@ -1,9 +1,12 @@
 //! The description of the interface, generated from the endpoints.
 
-use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use access::Call;
+use axum::http::Method;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::middleware::cross_origin::Route;
+use crate::listener::docs_page;
+use crate::middleware::routes::Route;
 use crate::v1;
 use crate::v1::state::SharedState;
 
@@ -21,6 +24,7 @@ use crate::v1::state::SharedState;
         (name = "publication", description = "Public: keys, their history and their transcripts"),
         (name = "verification", description = "Public: verdicts with their reasons"),
         (name = "log", description = "Public: the transparency log, its receipts and its files"),
+        (name = "ceremonies", description = "For custodians, whose signatures authenticate themselves, and for those who watch over them"),
         (name = "operation", description = "For operators and auditors"),
     ),
 )]
@@ -33,18 +37,25 @@ pub fn describe() -> serde_json::Value {
     crate::listener::published::published(&routes().split_for_parts().1, batch_limit)
 }
 
-/// Every path of the description, as the router writes it.
+/// Every path of the router: those of the description, and those of the description itself.
 pub fn paths() -> impl Iterator<Item = Route> {
     let described = routes().split_for_parts().1;
-    described.paths.paths.into_iter().map(|(path, item)| {
-        let posts = item.post.is_some();
-        let operation = item.get.or(item.post);
+    let described = described.paths.paths.into_iter().map(|(path, item)| {
+        let operations = [(Method::GET, item.get), (Method::POST, item.post)];
+        let operations = operations.into_iter().filter_map(|(method, operation)| {
+            let id = operation?.operation_id.unwrap_or_default();
+            Some((method, v1::calls::of_operation(&id)))
+        });
         Route {
             path,
-            public: operation.is_some_and(|operation| operation.security.is_none()),
-            posts,
+            operations: operations.collect(),
         }
-    })
+    });
+    let page = docs_page::PATHS.iter().map(|path| Route {
+        path: (*path).to_owned(),
+        operations: vec![(Method::GET, Some(Call::ReadPublished))],
+    });
+    described.chain(page)
 }
 
 /// The endpoints under their description.
@@ -71,6 +82,13 @@ pub fn routes() -> OpenApiRouter<SharedState> {
             deprecated: None,
             extensions: None,
         },
+    );
+    components.add_security_scheme(
+        "read_signature",
+        SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
+            "Chancery-Signature",
+            "A member's SSH signature over method, path and the instant in `Chancery-Time`, armored and in base64url; it holds for five minutes and once",
+        ))),
     );
     OpenApiRouter::with_openapi(head).merge(v1::routes())
 }

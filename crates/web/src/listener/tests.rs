@@ -1,5 +1,8 @@
 //! The listeners over real sockets: time limits, shutdown, TLS.
 
+mod custodians;
+mod permissions;
+
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;
 use std::path::Path;

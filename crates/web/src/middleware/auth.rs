@@ -85,22 +85,6 @@ impl Caller {
         }
         Err(forbidden(principal, &format!("signer:{ring}")))
     }
-
-    pub fn operator(&self) -> Result<&Principal, Problem> {
-        let principal = self.known()?;
-        if principal.is_operator() {
-            return Ok(principal);
-        }
-        Err(forbidden(principal, "operator"))
-    }
-
-    pub fn auditor(&self) -> Result<&Principal, Problem> {
-        let principal = self.known()?;
-        if principal.is_auditor() {
-            return Ok(principal);
-        }
-        Err(forbidden(principal, "auditor"))
-    }
 }
 
 fn forbidden(principal: &Principal, role: &str) -> Problem {

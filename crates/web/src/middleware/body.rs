@@ -18,8 +18,17 @@ pub async fn strict<T: DeserializeOwned>(
     context: &Context,
     request: Request,
 ) -> Result<T, Problem> {
+    strict_within(context, request, usize::MAX).await
+}
+
+/// The same of a body that has a limit of its own.
+pub async fn strict_within<T: DeserializeOwned>(
+    context: &Context,
+    request: Request,
+    limit: usize,
+) -> Result<T, Problem> {
     require_json(request.headers())?;
-    let collected = collect(request.into_body(), context.body_limit_bytes);
+    let collected = collect(request.into_body(), context.body_limit_bytes.min(limit));
     let bytes = tokio::time::timeout_at(context.deadline.into(), collected)
         .await
         .map_err(|_| {

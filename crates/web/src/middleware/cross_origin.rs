@@ -1,30 +1,31 @@
 //! Pages of other origins read whatever needs no credentials, errors too (the Fetch standard, CORS).
 
+use access::Call;
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN,
     ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, ALLOW,
 };
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 
-/// What is known of a route before a request comes.
-#[derive(Debug, Clone)]
-pub struct Route {
-    /// As the router writes it.
-    pub path: String,
-    /// Nobody needs credentials for it.
-    pub public: bool,
-    /// POST, not GET.
-    pub posts: bool,
+use crate::middleware::routes::Route;
+
+/// The methods of those calls, as `Allow` spells them.
+fn methods(route: &Route, which: impl Fn(Option<Call>) -> bool) -> HeaderValue {
+    let has = |method: Method| {
+        let mut operations = route.operations.iter();
+        operations.any(|(known, call)| *known == method && which(*call))
+    };
+    HeaderValue::from_static(match (has(Method::GET), has(Method::POST)) {
+        (true, true) => "GET, HEAD, POST, OPTIONS",
+        (true, false) => "GET, HEAD, OPTIONS",
+        (false, true) => "POST, OPTIONS",
+        (false, false) => "OPTIONS",
+    })
 }
 
-impl Route {
-    fn methods(&self) -> HeaderValue {
-        HeaderValue::from_static(match self.posts {
-            true => "POST, OPTIONS",
-            false => "GET, HEAD, OPTIONS",
-        })
-    }
+fn is_public(call: Option<Call>) -> bool {
+    call.is_some_and(|call| call.allowed().is_public())
 }
 
 /// What a page may see beside the body and what it may always see.
@@ -41,9 +42,9 @@ pub fn allow(headers: &mut HeaderMap) {
 pub fn options(route: &Route) -> Response {
     let mut response = StatusCode::NO_CONTENT.into_response();
     let headers = response.headers_mut();
-    headers.insert(ALLOW, route.methods());
-    if route.public {
-        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, route.methods());
+    headers.insert(ALLOW, methods(route, |_| true));
+    if route.operations.iter().any(|(_, call)| is_public(*call)) {
+        headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods(route, is_public));
         headers.insert(
             ACCESS_CONTROL_ALLOW_HEADERS,
             HeaderValue::from_static("content-type, if-none-match, x-request-id"),

@@ -18,13 +18,14 @@ use tracing::Instrument as _;
 
 use crate::middleware::auth::{self, Caller};
 use crate::middleware::context::{Context, RequestContext};
-use crate::middleware::cross_origin::{self, Route};
+use crate::middleware::cross_origin;
 use crate::middleware::limits::{Limits, Permit};
 use crate::middleware::metrics::Metrics;
 use crate::middleware::peer::Peer;
 use crate::middleware::refusals::{self, Refusal, Refusals};
 use crate::middleware::request_id::{REQUEST_ID, RequestIds};
 use crate::middleware::rest;
+use crate::middleware::routes::Route;
 use crate::middleware::work::{self, Unfinished};
 use crate::problem::{self, Code, Problem};
 use crate::services::Services;
@@ -78,8 +79,8 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
     let started = Instant::now();
     let id = layer.request_ids.of(request.headers());
     let id_text = id.to_str().unwrap_or_default().to_owned();
-    let route = request.extensions().get::<MatchedPath>().cloned();
-    let route = route.as_ref().map_or("none", MatchedPath::as_str);
+    let matched = request.extensions().get::<MatchedPath>().cloned();
+    let route = matched.as_ref().map_or("none", MatchedPath::as_str);
     let method = request.method().clone();
     let version = request.version();
     let peer = request
@@ -98,6 +99,11 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
         Err(problem) => problem.clone().into_response(),
         Ok(_) if method == Method::OPTIONS && known.is_some() => {
             known.map_or_else(Response::default, cross_origin::options)
+        }
+        Ok(_) if let Err(problem) = permit(matched.is_some(), known, &method, &caller) => {
+            // The rest of its body is read once nobody else may.
+            drop(request);
+            problem.into_response()
         }
         Ok((deadline, permit)) => {
             let span = tracing::debug_span!("request", id = %id_text, %method, route);
@@ -155,7 +161,7 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
     }
     let headers = response.headers_mut();
     // What needs credentials is nothing for pages of others.
-    if known.is_none_or(|route| route.public) {
+    if known.is_none_or(|route| route.is_public(&method)) {
         cross_origin::allow(headers);
     }
     if last && version < Version::HTTP_2 {
@@ -195,6 +201,20 @@ fn admit(
             time_limit: layer.request_timeout,
         })));
     Ok((deadline, permit))
+}
+
+/// A route that the table of calls does not know is for nobody; a path without a route has nothing to give.
+fn permit(
+    matched: bool,
+    known: Option<&Route>,
+    method: &Method,
+    caller: &Caller,
+) -> Result<(), Problem> {
+    match known {
+        Some(route) => route.permit(method, caller),
+        None if matched => Err(Problem::new(Code::Internal, "a route without a call")),
+        None => Ok(()),
+    }
 }
 
 /// The ring that a refusal is about, as far as the path names one.

@@ -40,12 +40,17 @@ pub enum Code {
     NotInLog,
     Pruned,
     BadSignature,
+    CeremonyState,
+    CeremonyExpired,
+    RequestRefused,
+    SignatureNotCounted,
+    QuotaExceeded,
     OutcomeUnknown,
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Self; 35] = [
+    pub const ALL: [Self; 40] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -79,6 +84,11 @@ impl Code {
         Self::NotInLog,
         Self::Pruned,
         Self::BadSignature,
+        Self::CeremonyState,
+        Self::CeremonyExpired,
+        Self::RequestRefused,
+        Self::SignatureNotCounted,
+        Self::QuotaExceeded,
         Self::OutcomeUnknown,
         Self::Internal,
     ];
@@ -137,11 +147,7 @@ impl Code {
             Self::Forbidden => (S::FORBIDDEN, "forbidden", "The caller lacks permission"),
             Self::UnknownRing => (S::NOT_FOUND, "unknown_ring", "Unknown ring"),
             Self::UnknownKey => (S::NOT_FOUND, "unknown_key", "Unknown key"),
-            Self::UnknownCeremony => (
-                S::NOT_FOUND,
-                "unknown_ceremony",
-                "No closed ceremony with this id",
-            ),
+            Self::UnknownCeremony => (S::NOT_FOUND, "unknown_ceremony", "Unknown ceremony"),
             Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
             Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
             Self::NoActiveKey => (S::CONFLICT, "no_active_key", "The ring has no active key"),
@@ -211,6 +217,27 @@ impl Code {
                 "bad_signature",
                 "The signature is invalid",
             ),
+            Self::CeremonyState => (
+                S::CONFLICT,
+                "ceremony_state",
+                "The ceremony is in a different state",
+            ),
+            Self::CeremonyExpired => (
+                S::CONFLICT,
+                "ceremony_expired",
+                "A deadline of the ceremony has passed",
+            ),
+            Self::RequestRefused => (
+                S::UNPROCESSABLE_ENTITY,
+                "request_refused",
+                "No quorum can approve the request",
+            ),
+            Self::SignatureNotCounted => (
+                S::UNPROCESSABLE_ENTITY,
+                "signature_not_counted",
+                "The signature does not count",
+            ),
+            Self::QuotaExceeded => (S::CONFLICT, "quota_exceeded", "The quota is exhausted"),
             Self::OutcomeUnknown => (
                 S::SERVICE_UNAVAILABLE,
                 "outcome_unknown",
@@ -271,6 +298,7 @@ impl Code {
                 | Self::Forbidden
                 | Self::KeyMayNotSign
                 | Self::WrongUsage
+                | Self::SignatureNotCounted
         )
     }
 }

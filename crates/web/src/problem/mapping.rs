@@ -6,7 +6,7 @@ use trust::JsonError;
 
 use crate::problem::Problem;
 use crate::problem::code::Code;
-use keyring::{signing, verification};
+use keyring::{ceremony, signing, verification};
 use token::RetryHint;
 
 impl From<JsonError> for Problem {
@@ -61,6 +61,40 @@ impl From<signing::Error> for Problem {
             E::UnreadableRing(_) | E::Randomness(_) | E::Broken(_) => {
                 Self::caused_by(Code::Internal, &error)
             }
+        }
+    }
+}
+
+impl From<ceremony::Error> for Problem {
+    fn from(error: ceremony::Error) -> Self {
+        use ceremony::Error as E;
+        use trust::tally::Standing;
+        let text = error.to_string();
+        match error {
+            E::Unknown(_) => Self::new(Code::UnknownCeremony, text).about("ceremony"),
+            E::State { .. } => Self::new(Code::CeremonyState, text),
+            E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
+            E::NotApproved(_) | E::Unfit(_) => Self::new(Code::RequestRefused, text),
+            E::NoGenesis => Self::new(Code::RequestRefused, "no genesis is installed"),
+            E::DoesNotCount(why) => Self::new(Code::SignatureNotCounted, why).about("signature"),
+            E::Quota { .. } => Self::new(Code::QuotaExceeded, text).about("request.proposer"),
+            E::Notes(_) => Self::new(Code::QuotaExceeded, text).about("note"),
+            E::Text(_) => Self::member("note", text),
+            E::Reason => Self::member("reason", text),
+            E::Store(ref cause) if cause.is_conflict() => Self::new(
+                Code::CeremonyState,
+                "the ceremony was changed at the same time; read it again",
+            ),
+            E::Store(ref cause) => Self::caused_by(of_store(cause), &error),
+            E::Acceptance(_)
+            | E::Transcript(_)
+            | E::Roster(_)
+            | E::Chain(_)
+            | E::Plan(_)
+            | E::NoExecutor
+            | E::Json(_)
+            | E::Token(_)
+            | E::Randomness(_) => Self::caused_by(Code::Internal, &error),
         }
     }
 }

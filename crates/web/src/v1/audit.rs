@@ -8,7 +8,6 @@ use serde_json::Value;
 use trust::Time;
 use utoipa::ToSchema;
 
-use crate::middleware::context::RequestContext;
 use crate::problem::{self, Code, Problem};
 use crate::v1::response::{json, query};
 use crate::v1::state::SharedState;
@@ -62,12 +61,7 @@ pub struct LeafView {
     ),
     security(("access_token" = []), ("mtls" = [])),
 )]
-pub async fn handle(
-    State(state): State<SharedState>,
-    context: RequestContext,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    context.caller.auditor()?;
+pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Response, Problem> {
     let asked: AuditQuery = query(&uri)?;
     let from = asked.from.unwrap_or(0);
     let limit = asked.limit.unwrap_or(PAGE);

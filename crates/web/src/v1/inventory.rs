@@ -7,7 +7,6 @@ use serde::{Deserialize, Serialize};
 use trust::{Kid, Location};
 use utoipa::ToSchema;
 
-use crate::middleware::context::RequestContext;
 use crate::problem::{self, Code, Problem};
 use crate::v1::key::KeyView;
 use crate::v1::response::{json, query};
@@ -74,12 +73,7 @@ pub struct RefusedKey {
     ),
     security(("access_token" = []), ("mtls" = [])),
 )]
-pub async fn handle(
-    State(state): State<SharedState>,
-    context: RequestContext,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    context.caller.operator()?;
+pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Response, Problem> {
     let asked: Asked = query(&uri)?;
     let bad = |name: &str, what: &str| Problem::new(Code::BadQuery, what).about(name);
     let limit = asked.limit.unwrap_or(LIMIT);

@@ -6,7 +6,6 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::middleware::context::RequestContext;
 use crate::problem::{self, Code, Problem};
 use crate::v1::key::KeyView;
 use crate::v1::response::{Named, json, no_query};
@@ -37,11 +36,9 @@ pub struct RingAnswer {
 )]
 pub async fn handle(
     State(state): State<SharedState>,
-    context: RequestContext,
     Named(name): Named,
     uri: Uri,
 ) -> Result<Response, Problem> {
-    context.caller.operator()?;
     no_query(&uri)?;
     let snapshot = state.services.keys.current();
     let ring = snapshot

@@ -7,7 +7,6 @@ use serde::Serialize;
 use trust::{Algorithm, KeySpec, Kid, Time};
 use utoipa::ToSchema;
 
-use crate::middleware::context::RequestContext;
 use crate::problem::{self, Problem};
 use crate::v1::response::{json, no_query};
 use crate::v1::state::SharedState;
@@ -69,12 +68,7 @@ impl RingView {
     ),
     security(("access_token" = []), ("mtls" = [])),
 )]
-pub async fn handle(
-    State(state): State<SharedState>,
-    context: RequestContext,
-    uri: Uri,
-) -> Result<Response, Problem> {
-    context.caller.operator()?;
+pub async fn handle(State(state): State<SharedState>, uri: Uri) -> Result<Response, Problem> {
     no_query(&uri)?;
     let snapshot = state.services.keys.current();
     json(&RingsAnswer {

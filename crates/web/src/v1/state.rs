@@ -1,13 +1,17 @@
 //! What handlers share.
 
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 
-use crate::middleware::cross_origin::Route;
 use crate::middleware::layer::RequestLayer;
+use crate::middleware::routes::Route;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::history_pages::HistoryPages;
 use crate::v1::jwks_cache;
+use crate::v1::streams::Streams;
+use crate::v1::used_reads::UsedReads;
+use keyring::ceremony::Waitings;
 
 pub struct ServerState {
     pub services: Services,
@@ -15,6 +19,11 @@ pub struct ServerState {
     pub layer: Arc<RequestLayer>,
     pub jwks: jwks_cache::Cache,
     pub history: HistoryPages,
+    /// Read signatures of members that were used.
+    pub reads: UsedReads,
+    /// Open ceremonies and for whom they wait.
+    pub waiting: Waitings,
+    pub streams: Streams,
     /// The read model's version whose keys were counted last.
     pub counted: Mutex<Option<i64>>,
 }
@@ -22,6 +31,11 @@ pub struct ServerState {
 pub type SharedState = Arc<ServerState>;
 
 impl ServerState {
+    /// Whether the service is about to stop: what lasts ends.
+    pub fn is_stopping(&self) -> bool {
+        self.layer.stopping.load(Ordering::Relaxed)
+    }
+
     /// `routes` are counted by name; requests to others together.
     pub fn new(
         services: Services,
@@ -32,6 +46,9 @@ impl ServerState {
             layer: Arc::new(RequestLayer::new(&services, &settings, routes)),
             jwks: jwks_cache::Cache::default(),
             history: HistoryPages::new(services.clone(), settings.issuer.clone()),
+            reads: UsedReads::default(),
+            waiting: Waitings::new(services.ceremonies.clone()),
+            streams: Streams::new(settings.max_in_flight),
             counted: Mutex::default(),
             services,
             settings,

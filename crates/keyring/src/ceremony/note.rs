@@ -1,0 +1,110 @@
+//! Notes of members for the record: what a witness saw. They are in the transcript, permit nothing and forbid nothing.
+
+use trust::format::V1;
+use trust::note::{NOTE_MAX, NoteBody, NoteError, note_message, verify_note};
+use trust::text::is_plain;
+use trust::transcript::{Step, WitnessNote};
+use trust::{MemberId, MemberSignature, Purpose, Request, Sha256Digest, Time};
+
+use super::error::Error;
+use super::service::{CeremonyFacts, CeremonyService, SigningPayload};
+use super::vote::{normalized, require_state};
+use store::{CeremonySignatureRow, CeremonyState};
+
+/// Most notes of a ceremony.
+const MOST: usize = 20;
+
+/// A note whose signature was verified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Note {
+    pub at: Time,
+    pub member: MemberId,
+    pub note: String,
+}
+
+impl CeremonyService {
+    pub async fn note_payload(&self, id: &str, note: &str) -> Result<SigningPayload, Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        let body = note_body(row.id, note)?;
+        Ok(SigningPayload {
+            namespace: request.namespace(Purpose::Note).to_string(),
+            bytes: note_message(&request, &body),
+        })
+    }
+
+    /// Takes an active member's note, until the ceremony is executed: then the record is frozen.
+    pub async fn note(&self, id: &str, note: &str, signature: &str) -> Result<(), Error> {
+        let facts = self.facts(id).await?;
+        let open = [CeremonyState::Proposed, CeremonyState::Approved];
+        require_state(&facts, &open, "proposed or approved")?;
+        if !is_plain(note, NOTE_MAX) {
+            return Err(Error::Text(NoteError::Text));
+        }
+        if facts.notes.len() >= MOST {
+            return Err(Error::Notes(MOST));
+        }
+        let signature = normalized(signature)?;
+        let body = note_body(facts.row.id, note)?;
+        let member = match facts.signed_note(&body, &signature) {
+            Ok((member, _)) => member.clone(),
+            Err(error) => {
+                let why = error.to_string();
+                self.record_refusal("note", &facts, &why).await?;
+                return Err(Error::DoesNotCount(why));
+            }
+        };
+        let (by, at) = (Some(member), self.env.now());
+        let said = Some((note, body));
+        self.add_signature(&facts, Purpose::Note, by, said, &signature, at)
+            .await
+    }
+}
+
+fn note_body(request_digest: Sha256Digest, note: &str) -> Result<Vec<u8>, Error> {
+    let body = NoteBody {
+        note: note.to_owned(),
+        request_digest,
+        v: V1,
+    };
+    Ok(body.encode()?)
+}
+
+impl CeremonyFacts {
+    fn signed_note(
+        &self,
+        body: &[u8],
+        signature: &MemberSignature,
+    ) -> Result<(&MemberId, String), NoteError> {
+        let request = Request::decode(&self.row.request)?;
+        let roster = self.trusted.roster();
+        verify_note(roster, &request, self.row.id, body, signature)
+    }
+
+    /// Those that verify. A row that does not was not written by us, and says nothing.
+    pub(super) fn notes(&self) -> Vec<Note> {
+        let verified = |row: &CeremonySignatureRow| {
+            let signature = MemberSignature::decode(row.signature.as_bytes()).ok()?;
+            let (member, note) = self.signed_note(&row.body, &signature).ok()?;
+            Some(Note {
+                at: row.received_at,
+                member: member.clone(),
+                note,
+            })
+        };
+        self.notes.iter().filter_map(verified).collect()
+    }
+
+    /// As steps of the record.
+    pub(super) fn noted(&self) -> Vec<Step> {
+        let notes = self.notes().into_iter().map(|note| Step {
+            at: note.at,
+            what: "note".to_owned(),
+            witness: Some(WitnessNote {
+                name: note.member.to_string(),
+                note: note.note,
+            }),
+        });
+        notes.collect()
+    }
+}

@@ -1,0 +1,193 @@
+//! Ceremonies as a list shows them: page by page, from the newest on.
+
+use serde::Serialize;
+use trust::{Line, MemberId, Name, Request, Sha256Digest, Time};
+
+use super::error::Error;
+use super::service::CeremonyService;
+use store::{CeremonyHeadRow, CeremonyState, Heads};
+
+/// Most ceremonies of a page.
+pub const PAGE_MAX: usize = 100;
+
+/// Rows that one page looks at: what a filter drops is looked at too, so a page may be short and have a next one.
+const LOOKED_AT: i64 = 500;
+
+/// Which ceremonies are asked for; what is absent does not matter.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    pub state: Option<StateFilter>,
+    pub operation: Option<String>,
+    pub ring: Option<Name>,
+    pub proposer: Option<MemberId>,
+    /// As text, such as `ring/integrity`.
+    pub subject: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StateFilter {
+    /// Proposed and not ended.
+    Open,
+    /// Ended, well or otherwise.
+    Past,
+    Is(CeremonyState),
+}
+
+/// The place behind which a page begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    pub created_at: Time,
+    pub id: Sha256Digest,
+}
+
+/// A ceremony in a list. Nothing of it was tallied: the row says how far it is.
+#[derive(Debug, Clone, Serialize)]
+pub struct Summary {
+    pub ceremony: Sha256Digest,
+    pub lines: Vec<Line>,
+    pub operation: String,
+    pub ring: Option<Name>,
+    pub state: &'static str,
+    pub proposer: Option<MemberId>,
+    pub reason: String,
+    pub created_at: Time,
+    pub approve_by: Time,
+    pub execute_by: Time,
+    pub updated_at: Time,
+    #[serde(skip)]
+    pub(super) is_open: bool,
+}
+
+pub struct Page {
+    pub ceremonies: Vec<Summary>,
+    /// Where the next page begins, if there may be one.
+    pub next: Option<Cursor>,
+    /// Ids of rows that cannot be read.
+    pub unreadable: Vec<String>,
+}
+
+/// Whether a ceremony in this state waits for somebody.
+pub(super) fn is_open(state: CeremonyState) -> bool {
+    use CeremonyState as S;
+    matches!(
+        state,
+        S::Proposed | S::Approved | S::Executing | S::Executed
+    )
+}
+
+impl Summary {
+    /// None where the stored request cannot be read, or is not the one that the id names.
+    pub(super) fn of(row: &CeremonyHeadRow) -> Option<Self> {
+        if Sha256Digest::of(&row.request) != row.id {
+            return None;
+        }
+        let request = Request::decode(&row.request).ok()?;
+        Some(Self::with(row, &request))
+    }
+
+    /// The same where the request was read before.
+    pub(super) fn with(row: &CeremonyHeadRow, request: &Request) -> Self {
+        Self {
+            ceremony: row.id,
+            lines: request.lines.clone(),
+            operation: row.operation.to_string(),
+            ring: row.ring.clone(),
+            state: row.state.as_str(),
+            proposer: request.proposer.clone(),
+            reason: request.reason.clone(),
+            created_at: row.created_at,
+            approve_by: request.approve_by,
+            execute_by: request.execute_by,
+            updated_at: row.updated_at,
+            is_open: is_open(row.state),
+        }
+    }
+
+    /// Whether it waits for approvals or its execution, and still may.
+    pub(super) fn waits(&self, now: Time) -> bool {
+        self.is_open && (now <= self.execute_by || self.state == CeremonyState::Executed.as_str())
+    }
+
+    /// As far as the request says.
+    fn fits(&self, filter: &Filter) -> bool {
+        let proposer = filter.proposer.as_ref();
+        let subject = filter.subject.as_ref();
+        proposer.is_none_or(|member| self.proposer.as_ref() == Some(member))
+            && subject.is_none_or(|subject| {
+                let mut lines = self.lines.iter();
+                lines.any(|line| line.subject.to_string() == *subject)
+            })
+    }
+}
+
+impl Filter {
+    /// As far as the row says, for which no request is parsed.
+    fn takes(&self, row: &CeremonyHeadRow) -> bool {
+        let state = match self.state {
+            None => true,
+            Some(StateFilter::Open) => is_open(row.state),
+            Some(StateFilter::Past) => !is_open(row.state),
+            Some(StateFilter::Is(state)) => row.state == state,
+        };
+        let operation = self.operation.as_ref();
+        let ring = self.ring.as_ref();
+        state
+            && operation.is_none_or(|operation| row.operation.as_str() == operation)
+            && ring.is_none_or(|ring| row.ring.as_ref() == Some(ring))
+    }
+}
+
+impl CeremonyService {
+    /// Costs the same however many ceremonies there have been.
+    pub async fn page(
+        &self,
+        filter: &Filter,
+        after: Option<Cursor>,
+        limit: usize,
+    ) -> Result<Page, Error> {
+        let limit = limit.clamp(1, PAGE_MAX);
+        let id = after.map(|cursor| cursor.id.to_string());
+        let before = match (&after, &id) {
+            (Some(cursor), Some(id)) => (cursor.created_at.millis(), id.as_str()),
+            _ => (i64::MAX, ""),
+        };
+        let open = match filter.state {
+            Some(StateFilter::Open) => true,
+            Some(StateFilter::Is(state)) => is_open(state),
+            Some(StateFilter::Past) | None => false,
+        };
+        let which = match &filter.ring {
+            _ if open => Heads::UnderWay,
+            Some(ring) => Heads::OfRing(ring.as_str()),
+            None => Heads::All,
+        };
+        let rows = self.store.ceremony_heads(which, before, LOOKED_AT).await?;
+        let mut unreadable: Vec<_> = rows.unreadable.into_iter().map(|row| row.key).collect();
+        let mut left = rows.read.len() + unreadable.len() >= LOOKED_AT as usize;
+        let mut ceremonies = Vec::new();
+        let mut last = None;
+        for row in rows.read {
+            if ceremonies.len() == limit {
+                left = true;
+                break;
+            }
+            last = Some(Cursor {
+                created_at: row.created_at,
+                id: row.id,
+            });
+            if !filter.takes(&row) {
+                continue;
+            }
+            match Summary::of(&row) {
+                Some(summary) if summary.fits(filter) => ceremonies.push(summary),
+                Some(_) => {}
+                None => unreadable.push(row.id.to_string()),
+            }
+        }
+        Ok(Page {
+            ceremonies,
+            next: last.filter(|_| left),
+            unreadable,
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! Ceremonies page by page, without what was done and without transcripts, which are long.
+
+use trust::word::Word;
+use trust::{Name, Sha256Digest, Time};
+
+use crate::ceremonies::CeremonyState;
+use crate::ceremony_signatures::CeremonySignatureRow;
+use crate::database::{Store, on};
+use crate::decode::Decode;
+use crate::engine::{Columns, Connection, Engine, Value, json};
+use crate::error::Error;
+use crate::reads::{FromColumns, MAX_PAGE, Word as _};
+use crate::rows::{self, Keyed, Rows};
+use crate::statements::statements;
+
+macro_rules! head_columns {
+    () => {
+        "id, operation, ring, state, request, created_at, updated_at"
+    };
+}
+
+statements! {
+    HEADS = concat!("SELECT ", head_columns!(), " FROM ceremony
+        WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    HEADS_OF_RING = concat!("SELECT ", head_columns!(), " FROM ceremony
+        WHERE ring = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    STATE = "SELECT state FROM ceremony WHERE id = $1";
+    /// In the words of the index of places that are taken.
+    DONE_AT = "SELECT ceremony FROM ceremony_line WHERE subject = $1 AND seq = $2 AND done = 1";
+    /// In the words of the index of what waits for somebody.
+    HEADS_UNDER_WAY = concat!("SELECT ", head_columns!(), " FROM ceremony
+        WHERE state IN ('proposed', 'approved', 'executing', 'executed')
+        AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+}
+
+/// A ceremony, as far as a list shows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CeremonyHeadRow {
+    pub id: Sha256Digest,
+    pub operation: Word,
+    pub ring: Option<Name>,
+    pub state: CeremonyState,
+    pub request: Vec<u8>,
+    pub created_at: Time,
+    pub updated_at: Time,
+}
+
+/// Which ceremonies are paged through.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heads<'a> {
+    All,
+    /// Proposed and not ended.
+    UnderWay,
+    OfRing(&'a str),
+}
+
+impl Keyed for CeremonyHeadRow {
+    const TABLE: &'static str = "ceremony";
+}
+
+impl FromColumns for CeremonyHeadRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.parsed(0, "ceremony.id")?,
+            operation: row.parsed(1, "ceremony.operation")?,
+            ring: row.maybe_parsed(2, "ceremony.ring")?,
+            state: CeremonyState::read_word(row, 3)?,
+            request: row.blob(4)?,
+            created_at: row.time(5, "ceremony.created_at")?,
+            updated_at: row.time(6, "ceremony.updated_at")?,
+        })
+    }
+}
+
+async fn signatures_of<E: Engine>(
+    engine: &E,
+    ids: &[String],
+) -> Result<Vec<CeremonySignatureRow>, Error> {
+    let asked = json(&ids)?;
+    let sql = E::DIALECT.signatures_of;
+    let rows = engine
+        .reader()
+        .await?
+        .fetch(sql, &[Value::Text(&asked)])
+        .await?;
+    rows.iter().map(CeremonySignatureRow::read).collect()
+}
+
+async fn state<E: Engine>(engine: &E, id: &str) -> Result<Option<CeremonyState>, Error> {
+    let mut reader = engine.reader().await?;
+    let row = reader.fetch_optional(STATE, &[Value::Text(id)]).await?;
+    row.map(|row| CeremonyState::read_word(&row, 0)).transpose()
+}
+
+async fn done_at<E: Engine>(
+    engine: &E,
+    subject: &str,
+    seq: i64,
+) -> Result<Option<Sha256Digest>, Error> {
+    let values = [Value::Text(subject), Value::Int(seq)];
+    let row = engine
+        .reader()
+        .await?
+        .fetch_optional(DONE_AT, &values)
+        .await?;
+    row.map(|row| row.parsed(0, "ceremony_line.ceremony"))
+        .transpose()
+}
+
+impl Store {
+    pub async fn ceremony_state(&self, id: &str) -> Result<Option<CeremonyState>, Error> {
+        on!(self, engine => state(engine, id))
+    }
+
+    /// The ceremony that took this place of a line.
+    pub async fn done_at(&self, subject: &str, seq: i64) -> Result<Option<Sha256Digest>, Error> {
+        on!(self, engine => done_at(engine, subject, seq))
+    }
+
+    /// The newest that were proposed before this instant and id, from the newest on; at most [`MAX_PAGE`]. Costs the
+    /// same however many there have been.
+    pub async fn ceremony_heads(
+        &self,
+        which: Heads<'_>,
+        (created_at, id): (i64, &str),
+        limit: i64,
+    ) -> Result<Rows<CeremonyHeadRow>, Error> {
+        let before = [
+            Value::Int(created_at),
+            Value::Text(id),
+            Value::Int(limit.clamp(0, MAX_PAGE)),
+        ];
+        let [at, id, limit] = before;
+        match which {
+            Heads::All => on!(self, engine => rows::each(engine, HEADS, &before)),
+            Heads::UnderWay => on!(self, engine => rows::each(engine, HEADS_UNDER_WAY, &before)),
+            Heads::OfRing(ring) => {
+                let values = [at, id, limit, Value::Text(ring)];
+                on!(self, engine => rows::each(engine, HEADS_OF_RING, &values))
+            }
+        }
+    }
+
+    /// The signatures of these ceremonies, those of each in the order in which they came. One that cannot be read is
+    /// an error: it may be a rejection.
+    pub async fn signatures_of(&self, ids: &[String]) -> Result<Vec<CeremonySignatureRow>, Error> {
+        on!(self, engine => signatures_of(engine, ids))
+    }
+}

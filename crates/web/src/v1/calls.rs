@@ -1,0 +1,33 @@
+//! What kind of call each endpoint is: `access::calls` says who may make it. A new endpoint is entered here; one that is
+//! not is for nobody.
+
+use access::Call;
+
+/// By the endpoint's `operationId`.
+pub fn of_operation(id: &str) -> Option<Call> {
+    Some(match id {
+        "sign" | "sign_batch" => Call::Sign,
+        "verify" | "verify_batch" | "blast_radius" => Call::Verify,
+        "jwks"
+        | "ring_jwks"
+        | "jwks_as_of"
+        | "ring_jwks_as_of"
+        | "history"
+        | "key"
+        | "key_log"
+        | "key_jwk"
+        | "key_pem"
+        | "key_certificate"
+        | "key_transcript"
+        | "ceremony_transcript"
+        | "trust_chain" => Call::ReadPublished,
+        "rings" | "ring" | "inventory" => Call::ReadInventory,
+        "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
+        | "ceremonies_waiting" | "ceremony_events" => Call::ReadOpenCeremonies,
+        "propose" | "submit_signature" => Call::SubmitToCeremonies,
+        "audit" => Call::ReadAuditTrail,
+        "receipt" | "consistency" | "leaf_evidence" | "evidence" | "log_checkpoint"
+        | "log_tile" => Call::ReadLog,
+        _ => return None,
+    })
+}

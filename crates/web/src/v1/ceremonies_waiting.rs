@@ -1,0 +1,156 @@
+//! `GET /v1/ceremonies/waiting`: what waits for a member, at once or as soon as it is something else.
+
+use std::time::{Duration, Instant};
+
+use axum::extract::State;
+use axum::http::{HeaderMap, Uri};
+use axum::response::Response;
+use keyring::ceremony::{Asked, Waiting};
+use serde::{Deserialize, Serialize};
+use trust::{MemberId, Sha256Digest, Time};
+use utoipa::ToSchema;
+
+use crate::middleware::context::RequestContext;
+use crate::problem::{self, Code, Problem};
+use crate::v1::ceremonies::CeremonySummary;
+use crate::v1::reader::{Reader, reader};
+use crate::v1::response::{json, query};
+use crate::v1::state::{ServerState, SharedState};
+
+/// How often the read model in memory is looked at; the database is read when it has changed.
+pub const LOOK: Duration = Duration::from_millis(200);
+
+/// Ceremonies of an answer at most, the newest.
+const MOST: usize = 200;
+
+/// What is left of the request's time for the answer.
+const MARGIN: Duration = Duration::from_secs(1);
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Query {
+    member: Option<String>,
+    known: Option<String>,
+    wait: Option<u64>,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaitingAnswer {
+    /// Open ceremonies, the newest first, at most 200.
+    ceremonies: Vec<WaitingView>,
+    /// Names this state of things: `known` of the next request.
+    pub version: String,
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaitingView {
+    #[serde(flatten)]
+    summary: CeremonySummary,
+    /// `approve` or `accept`; absent where it waits for the executor.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<&'static str>,
+    /// Active custodians who have not signed yet. A hint: what counts is counted when a signature comes.
+    #[schema(value_type = Vec<String>)]
+    waiting_for: Vec<MemberId>,
+}
+
+impl WaitingView {
+    fn of(waiting: &Waiting) -> Self {
+        Self {
+            summary: waiting.summary.clone().into(),
+            asked: waiting.asked.map(|asked| match asked {
+                Asked::Approve => "approve",
+                Asked::Accept => "accept",
+            }),
+            waiting_for: waiting.waiting_for.clone(),
+        }
+    }
+}
+
+/// What waits for a member
+///
+/// For those who may read open ceremonies. Without `member` it is the member who signed the request; for a principal, all
+/// open ceremonies. With `known` and `wait` the answer comes when it is another one, or when the time is over.
+#[utoipa::path(
+    get,
+    path = "/v1/ceremonies/waiting",
+    operation_id = "ceremonies_waiting",
+    tag = "ceremonies",
+    params(
+        ("member" = Option<String>, Query, description = "A member's id"),
+        ("known" = Option<String>, Query, description = "`version` of the last answer"),
+        ("wait" = Option<u64>, Query, description = "Seconds to wait for another answer than `known`, 0 to 60; less where `http.request_timeout_ms` is shorter"),
+        ("Chancery-Time" = Option<String>, Header, description = "When the request was signed, such as 2026-11-22T09:00:00.000Z"),
+        ("Chancery-Signature" = Option<String>, Header, description = "A member's read signature"),
+    ),
+    responses(
+        (status = 200, body = WaitingAnswer),
+        (status = "4XX", description = "No permission, or an invalid parameter", body = problem::Document, content_type = "application/problem+json"),
+        (status = 503, description = "Too many wait, or the database is unavailable", body = problem::Document, content_type = "application/problem+json"),
+    ),
+    security(("access_token" = []), ("mtls" = []), ("read_signature" = [])),
+)]
+pub async fn handle(
+    State(state): State<SharedState>,
+    context: RequestContext,
+    headers: HeaderMap,
+    uri: Uri,
+) -> Result<Response, Problem> {
+    let who = reader(&state, &context, &headers, &uri)?;
+    let asked: Query = query(&uri)?;
+    let wait = asked.wait.unwrap_or(0);
+    if wait > 60 {
+        return Err(Problem::new(Code::BadQuery, "expected 0 to 60").about("wait"));
+    }
+    let member = member(&who, asked.member)?;
+    let until = Instant::now() + Duration::from_secs(wait);
+    let until = until.min(context.deadline.checked_sub(MARGIN).unwrap_or(until));
+    let mut answer = current(&state, member.as_ref()).await?;
+    let same = |answer: &WaitingAnswer| asked.known.as_ref() == Some(&answer.version);
+    if same(&answer) && wait > 0 {
+        let _permit = state.streams.enter(who.key())?;
+        while same(&answer) && Instant::now() < until && !state.is_stopping() {
+            tokio::time::sleep(LOOK).await;
+            answer = current(&state, member.as_ref()).await?;
+        }
+    }
+    json(&answer)
+}
+
+/// Whom it is about; none means all open ceremonies.
+pub fn member(who: &Reader, named: Option<String>) -> Result<Option<MemberId>, Problem> {
+    let named = named.map(|text| text.parse::<MemberId>()).transpose();
+    let bad = || Problem::new(Code::BadQuery, "expected a member's id").about("member");
+    Ok(named.map_err(|_| bad())?.or(match who {
+        Reader::Member(member) => Some(member.clone()),
+        Reader::Principal(_) => None,
+    }))
+}
+
+/// What waits now.
+pub async fn current(
+    state: &ServerState,
+    member: Option<&MemberId>,
+) -> Result<WaitingAnswer, Problem> {
+    let snapshot = state.services.keys.current();
+    let ceremonies: Vec<_> = match snapshot.trusted() {
+        None => Vec::new(),
+        Some(trusted) => {
+            let read = (snapshot.versions.ceremonies, snapshot.versions.trust);
+            let all = state.waiting.at(read, trusted).await?;
+            let now = state.services.env.now();
+            let wanted = all.iter().filter(|waiting| wanted(waiting, member, now));
+            wanted.take(MOST).map(WaitingView::of).collect()
+        }
+    };
+    let text = serde_json::to_vec(&ceremonies);
+    let text = text.map_err(|error| Problem::caused_by(Code::Internal, &error))?;
+    Ok(WaitingAnswer {
+        ceremonies,
+        version: Sha256Digest::of(&text).to_string(),
+    })
+}
+
+fn wanted(waiting: &Waiting, member: Option<&MemberId>, now: Time) -> bool {
+    member.is_none_or(|member| waiting.is_for(member, now))
+}
