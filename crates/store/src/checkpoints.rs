@@ -5,10 +5,9 @@ use trust::{Kid, Sha256Digest, Time};
 use crate::database::{Store, on};
 use crate::decode::Decode;
 use crate::engine::Taken;
-use crate::engine::{Columns, Connection, Engine, Value};
+use crate::engine::{Columns, Connection, Engine, Value, write};
 use crate::error::{Error, Subject};
 use crate::fence::Fence;
-use crate::housekeeping;
 use crate::keys::{self, KeyStatus};
 use crate::log_head::take_head;
 use crate::reads::{self, FromColumns, MAX_PAGE};
@@ -163,7 +162,7 @@ pub(crate) async fn cosign<E: Engine>(
     all: &str,
 ) -> Result<bool, Error> {
     let values = [Value::Int(size), Value::Text(known), Value::Text(all)];
-    Ok(housekeeping::write(engine, COSIGN, &values).await? == 1)
+    Ok(write(engine, COSIGN, &values).await? == 1)
 }
 
 impl Store {

@@ -4,9 +4,8 @@ use trust::leaf::{ActKind, Leaf};
 
 use crate::checkpoints::{CHECKPOINT_BEFORE, CheckpointRow};
 use crate::database::{Store, on};
-use crate::engine::{Columns as _, Connection, Engine, Value};
+use crate::engine::{Columns as _, Connection, Engine, Value, write};
 use crate::error::Error;
-use crate::housekeeping;
 use crate::leaves::{self, LATEST_TIME};
 use crate::log_head;
 use crate::reads;
@@ -152,9 +151,7 @@ pub(crate) async fn reckon<E: Engine>(engine: &E, more: &[Corrected]) -> Result<
 async fn correct_clock<E: Engine>(engine: &E, more: &[Corrected]) -> Result<(), Error> {
     let reckoned = reckon(engine, more).await?;
     let values = [reckoned.next, reckoned.clock].map(Value::Int);
-    housekeeping::write(engine, CLOCK_BACK, &values)
-        .await
-        .map(drop)
+    write(engine, CLOCK_BACK, &values).await.map(drop)
 }
 
 impl Store {

@@ -352,6 +352,22 @@ pub(crate) async fn guarded<C: Connection>(
     }
 }
 
+/// One statement in a transaction of its own; the number of rows it touched.
+pub(crate) async fn write<E: Engine>(
+    engine: &E,
+    sql: &'static str,
+    values: &[Value<'_>],
+) -> Result<u64, Error> {
+    let mut tx = engine.begin().await?;
+    match tx.execute(sql, values).await {
+        Ok(rows) => engine.commit(tx).await.map(|()| rows),
+        Err(error) => {
+            engine.rollback(tx).await;
+            Err(error)
+        }
+    }
+}
+
 pub(crate) fn json(value: &impl serde::Serialize) -> Result<String, Error> {
     serde_json::to_string(value).map_err(|_| Error::Malformed {
         what: "text that is not JSON",

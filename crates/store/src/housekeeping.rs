@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::acts;
 use crate::blast_radius;
 use crate::database::{Store, on};
-use crate::engine::{Connection, Engine, Value};
+use crate::engine::{Engine, Value, write};
 use crate::error::Error;
 use crate::index;
 use crate::leases::RETURN_LEASE;
@@ -58,22 +58,6 @@ async fn keep<E: Engine>(engine: &E, work: &Housekeeping) -> Result<u64, Error> 
         Housekeeping::ForgetAnswers { before } => {
             let values = [Value::Int(*before), Value::Int(ANSWERS)];
             write(engine, E::DIALECT.forget_answers, &values).await
-        }
-    }
-}
-
-/// One statement in a transaction of its own; the number of rows it touched.
-pub(crate) async fn write<E: Engine>(
-    engine: &E,
-    sql: &'static str,
-    values: &[Value<'_>],
-) -> Result<u64, Error> {
-    let mut tx = engine.begin().await?;
-    match tx.execute(sql, values).await {
-        Ok(rows) => engine.commit(tx).await.map(|()| rows),
-        Err(error) => {
-            engine.rollback(tx).await;
-            Err(error)
         }
     }
 }

@@ -8,9 +8,8 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use tokio::sync::Mutex;
 
 use crate::database::{Store, on};
-use crate::engine::{Columns, Connection, Engine, Value, json};
+use crate::engine::{Columns, Connection, Engine, Value, json, write};
 use crate::error::Error;
-use crate::housekeeping;
 use crate::reads::FromColumns;
 use crate::statements::statements;
 use crate::tail::Tail;
@@ -142,10 +141,10 @@ pub(crate) async fn index<E: Engine>(engine: &E, at_most: i64) -> Result<i64, Er
         let places: Vec<i64> = some.iter().map(|(_, _, index)| *index).collect();
         let places = json(&places)?;
         let values = [Value::Blob(&prefixes), Value::Text(&places)];
-        housekeeping::write(engine, E::DIALECT.fill_index, &values).await?;
+        write(engine, E::DIALECT.fill_index, &values).await?;
     }
     let moved = [Value::Int(indexed), Value::Int(to)];
-    match housekeeping::write(engine, MOVE_INDEXED, &moved).await? {
+    match write(engine, MOVE_INDEXED, &moved).await? {
         // Another replica came first.
         0 => Ok(0),
         _ => Ok(to - indexed),

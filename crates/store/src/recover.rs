@@ -9,7 +9,6 @@ use crate::checkpoints::{COSIGN, CheckpointRow, INSERT_CHECKPOINT};
 use crate::database::{Store, on};
 use crate::engine::{Connection, Engine, Value, expect_rows};
 use crate::error::{Error, Subject};
-use crate::housekeeping;
 use crate::key_effects::{KeyEffect, take_effect};
 use crate::leaves::{Leaf, check_leaf};
 use crate::statements::statements;
@@ -87,13 +86,13 @@ async fn put_back_checkpoint<E: Engine>(engine: &E, row: &CheckpointRow) -> Resu
         Value::Text(row.kid.as_str()),
         Value::Text(&row.note),
     ];
-    housekeeping::write(engine, INSERT_CHECKPOINT, &values).await?;
+    crate::engine::write(engine, INSERT_CHECKPOINT, &values).await?;
     let lines = [
         Value::Int(row.size),
         Value::Text(""),
         Value::Text(&row.cosignatures),
     ];
-    housekeeping::write(engine, COSIGN, &lines).await.map(drop)
+    crate::engine::write(engine, COSIGN, &lines).await.map(drop)
 }
 
 impl Store {

@@ -7,9 +7,8 @@ use trust::{Sha256Digest, Time};
 
 use crate::database::{Store, on};
 use crate::decode::Decode;
-use crate::engine::{Columns, Connection, Engine, Value};
+use crate::engine::{Columns, Connection, Engine, Value, write};
 use crate::error::{Error, Subject};
-use crate::housekeeping;
 use crate::leaves;
 use crate::reads::{self, FromColumns};
 use crate::statements::statements;
@@ -75,7 +74,7 @@ pub(crate) async fn swap<E: Engine>(
         Value::Int(new.clock.millis()),
         Value::Text(&new.origin),
     ];
-    Ok(housekeeping::write(engine, SWAP_TREE, &values).await? == 1)
+    Ok(write(engine, SWAP_TREE, &values).await? == 1)
 }
 
 /// Sets the mark; of what the tree has not got no body may go.
@@ -100,8 +99,8 @@ pub(crate) async fn prune<E: Engine>(engine: &E) -> Result<u64, Error> {
     while from < mark {
         let to = (from + PAGE).min(mark);
         let page = [Value::Int(from), Value::Int(to)];
-        gone += housekeeping::write(engine, leaves::PRUNE, &page).await?;
-        housekeeping::write(engine, EMPTIED, &page).await?;
+        gone += write(engine, leaves::PRUNE, &page).await?;
+        write(engine, EMPTIED, &page).await?;
         from = to;
     }
     Ok(gone)
