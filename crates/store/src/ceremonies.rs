@@ -374,7 +374,7 @@ pub(crate) async fn move_by_hand<C: Connection>(
         to,
         S::Approved | S::Rejected | S::Expired | S::Cancelled | S::Failed
     );
-    if !by_hand || (from == S::Executing && !overtaken) {
+    if !by_hand || from == to || (from == S::Executing && !overtaken) {
         return Err(Error::Malformed {
             what: "a move of a ceremony that needs its own change",
         });

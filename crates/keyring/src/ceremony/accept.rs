@@ -20,9 +20,9 @@ impl CeremonyService {
     /// The signature and the closing are two transactions. If we die between them, or two
     /// custodians accept at once, the next acceptance, a repeated one or reconciliation closes.
     pub async fn accept(&self, id: &str, signature: &str) -> Result<Report, Error> {
+        let signature = normalized(signature)?;
         let mut facts = self.facts(id).await?;
         require_state(&facts, &[CeremonyState::Executed], "executed")?;
-        let signature = normalized(signature)?;
         facts.accepts.push(signature.clone());
         let (_, tally) = facts.acceptances()?;
         let last = facts.accepts.len() - 1;

@@ -9,7 +9,7 @@ use trust::{Request, error_chain};
 
 use super::error::Error;
 use super::service::CeremonyService;
-use store::{CeremonyHeadRow, CeremonyState, Heads};
+use store::{CeremonyState, Heads};
 
 /// How often it is looked for them.
 const EVERY: Duration = Duration::from_secs(30);
@@ -43,6 +43,7 @@ impl CeremonyService {
     /// die in between, the others are ended the next time.
     pub async fn expire(&self) -> Result<usize, Error> {
         let mut ended = 0;
+        let mut failed = None;
         let mut before = (i64::MAX, String::new());
         loop {
             let at = (before.0, before.1.as_str());
@@ -51,20 +52,30 @@ impl CeremonyService {
             let full = (rows.read.len() + rows.unreadable.len()) as i64 == TOGETHER;
             for row in &rows.read {
                 before = (row.created_at.millis(), row.id.to_string());
-                if self.is_late(row) && self.expire_one(&before.1).await? {
-                    ended += 1;
+                if !self.is_late(row.state, &row.request) {
+                    continue;
+                }
+                match self.expire_one(&before.1).await {
+                    Ok(true) => ended += 1,
+                    Ok(false) => {}
+                    // Nobody can be asked about the others either.
+                    Err(Error::Store(error)) if !error.is_corrupt() => {
+                        return Err(Error::Store(error));
+                    }
+                    // Of this one alone; the others are not to wait for somebody who mends it.
+                    Err(error) => failed = failed.or(Some(error)),
                 }
             }
             if !full || rows.read.is_empty() {
-                return Ok(ended);
+                return failed.map_or(Ok(ended), Err);
             }
         }
     }
 
     /// By what its row says; the tally has the last word.
-    fn is_late(&self, row: &CeremonyHeadRow) -> bool {
-        Request::decode(&row.request).is_ok_and(|request| {
-            let deadline = match row.state {
+    fn is_late(&self, state: CeremonyState, request: &[u8]) -> bool {
+        Request::decode(request).is_ok_and(|request| {
+            let deadline = match state {
                 CeremonyState::Proposed => request.approve_by,
                 CeremonyState::Approved => request.execute_by,
                 _ => return false,
@@ -75,6 +86,10 @@ impl CeremonyService {
 
     async fn expire_one(&self, id: &str) -> Result<bool, Error> {
         let facts = self.facts(id).await?;
+        // It may have been executed, or ended by another replica, since the page was read.
+        if !self.is_late(facts.row.state, &facts.row.request) {
+            return Ok(false);
+        }
         let now = self.env.now();
         let to = match facts.tally(now).into_standing() {
             Standing::Expired { .. } => CeremonyState::Expired,

@@ -184,7 +184,8 @@ impl CeremonyService {
             location: generated.location.clone(),
             read_back: generated.read_back.clone(),
         }));
-        let draft = facts.draft(outcome, executed_at, how)?;
+        let steps = self.noted_by_now(facts).await?;
+        let draft = facts.draft(steps, outcome, executed_at, how)?;
         // What custodians could not accept is not even put before them.
         trust::tally::tally_acceptance(&facts.trusted, &draft.record, &draft.acceptance)?;
         let execution = draft.encode()?;
@@ -326,7 +327,8 @@ impl CeremonyService {
         let outcome = Outcome::Destroyed {
             kids: order.keys.iter().map(|key| key.kid.clone()).collect(),
         };
-        let execution = facts.draft(outcome, executed_at, how)?.encode()?;
+        let steps = self.noted_by_now(facts).await?;
+        let execution = facts.draft(steps, outcome, executed_at, how)?.encode()?;
         let digest = Sha256Digest::of(&execution);
         let change = Change::ExecuteCeremony {
             ceremony: facts.id.clone(),
@@ -357,7 +359,7 @@ impl CeremonyService {
             )));
         }
         let execution = facts
-            .draft(Outcome::Corrected(order), now, "corrected")?
+            .draft(facts.noted(), Outcome::Corrected(order), now, "corrected")?
             .encode()?;
         let digest = Sha256Digest::of(&execution);
         let change = Change::ExecuteCeremony {
@@ -398,6 +400,7 @@ impl CeremonyService {
         let last_changes = successor.iter().map(|next| next.last_change());
         let earliest = last_changes.fold(now.max(key.last_change()), Time::max);
         let draft = facts.draft(
+            facts.noted(),
             Outcome::Revoked {
                 kid: order.kid.clone(),
             },
@@ -473,7 +476,13 @@ impl CeremonyService {
 
 impl CeremonyFacts {
     /// The transcript as it will be, without acceptances.
-    fn draft(&self, outcome: Outcome, executed_at: Time, how: &str) -> Result<Transcript, Error> {
+    fn draft(
+        &self,
+        steps: Vec<Step>,
+        outcome: Outcome,
+        executed_at: Time,
+        how: &str,
+    ) -> Result<Transcript, Error> {
         let record = Record {
             v: V1,
             chains: self.chains.clone(),
@@ -484,7 +493,7 @@ impl CeremonyFacts {
             rejections: self.ceremony.rejections.clone(),
             cancellations: self.ceremony.cancellations.clone(),
             suspensions: self.ceremony.suspensions.clone(),
-            steps: self.noted(),
+            steps,
         };
         stated(record, outcome, executed_at, how)
     }

@@ -35,16 +35,16 @@ impl CeremonyService {
 
     /// Takes an active member's note, until the ceremony is executed: then the record is frozen.
     pub async fn note(&self, id: &str, note: &str, signature: &str) -> Result<(), Error> {
-        let facts = self.facts(id).await?;
-        let open = [CeremonyState::Proposed, CeremonyState::Approved];
-        require_state(&facts, &open, "proposed or approved")?;
         if !is_plain(note, NOTE_MAX) {
             return Err(Error::Text(NoteError::Text));
         }
+        let signature = normalized(signature)?;
+        let facts = self.facts(id).await?;
+        let open = [CeremonyState::Proposed, CeremonyState::Approved];
+        require_state(&facts, &open, "proposed or approved")?;
         if facts.notes.len() >= MOST {
             return Err(Error::Notes(MOST));
         }
-        let signature = normalized(signature)?;
         let body = note_body(facts.row.id, note)?;
         let member = match facts.signed_note(&body, &signature) {
             Ok((member, _)) => member.clone(),
@@ -59,6 +59,26 @@ impl CeremonyService {
         self.add_signature(&facts, Purpose::Note, by, said, &signature, at)
             .await
     }
+
+    /// The notes as steps of the record, once nobody can add another.
+    pub(super) async fn noted_by_now(&self, facts: &CeremonyFacts) -> Result<Vec<Step>, Error> {
+        let rows = self.store.ceremony_signatures(&facts.id).await?;
+        let notes = rows.into_iter().filter(|row| row.purpose == Purpose::Note);
+        let notes: Vec<_> = notes.collect();
+        Ok(steps(facts.verified(&notes)))
+    }
+}
+
+fn steps(notes: Vec<Note>) -> Vec<Step> {
+    let steps = notes.into_iter().map(|note| Step {
+        at: note.at,
+        what: "note".to_owned(),
+        witness: Some(WitnessNote {
+            name: note.member.to_string(),
+            note: note.note,
+        }),
+    });
+    steps.collect()
 }
 
 fn note_body(request_digest: Sha256Digest, note: &str) -> Result<Vec<u8>, Error> {
@@ -83,6 +103,10 @@ impl CeremonyFacts {
 
     /// Those that verify. A row that does not was not written by us, and says nothing.
     pub(super) fn notes(&self) -> Vec<Note> {
+        self.verified(&self.notes)
+    }
+
+    fn verified(&self, rows: &[CeremonySignatureRow]) -> Vec<Note> {
         let verified = |row: &CeremonySignatureRow| {
             let signature = MemberSignature::decode(row.signature.as_bytes()).ok()?;
             let (member, note) = self.signed_note(&row.body, &signature).ok()?;
@@ -92,19 +116,11 @@ impl CeremonyFacts {
                 note,
             })
         };
-        self.notes.iter().filter_map(verified).collect()
+        rows.iter().filter_map(verified).collect()
     }
 
     /// As steps of the record.
     pub(super) fn noted(&self) -> Vec<Step> {
-        let notes = self.notes().into_iter().map(|note| Step {
-            at: note.at,
-            what: "note".to_owned(),
-            witness: Some(WitnessNote {
-                name: note.member.to_string(),
-                note: note.note,
-            }),
-        });
-        notes.collect()
+        steps(self.notes())
     }
 }

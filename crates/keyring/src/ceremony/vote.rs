@@ -21,13 +21,13 @@ const REASON_MAX: usize = 1_000;
 impl CeremonyService {
     /// Takes a custodian's approval. When it completes the quorum the ceremony is approved.
     pub async fn approve(&self, id: &str, signature: &str) -> Result<Report, Error> {
+        let signature = normalized(signature)?;
         let mut facts = self.facts(id).await?;
         require_state(
             &facts,
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "proposed",
         )?;
-        let signature = normalized(signature)?;
         let received_at = self.env.now();
         facts.ceremony.approvals.push(Approval {
             signature: signature.clone(),
@@ -82,17 +82,17 @@ impl CeremonyService {
         reason: &str,
         signature: &str,
     ) -> Result<Report, Error> {
+        // People read it in the record and on terminals.
+        if !is_plain(reason, REASON_MAX) {
+            return Err(Error::Reason);
+        }
+        let signature = normalized(signature)?;
         let mut facts = self.facts(id).await?;
         require_state(
             &facts,
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "proposed",
         )?;
-        // People read it in the record and on terminals.
-        if !is_plain(reason, REASON_MAX) {
-            return Err(Error::Reason);
-        }
-        let signature = normalized(signature)?;
         let body = objection_body(&facts.row.request, reason)?;
         let received_at = self.env.now();
         let objection = Objection {

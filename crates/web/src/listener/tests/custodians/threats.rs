@@ -384,9 +384,49 @@ async fn threat_an_approval_races_a_rejection_and_one_that_is_late_counts() {
     fixture.refuses(&id, late, "ceremony_expired").await;
     // It is ended, once.
     let ceremonies = &fixture.state.services.ceremonies;
-    assert_eq!(ceremonies.expire().await.unwrap(), 1);
+    let (one, other) = tokio::join!(ceremonies.expire(), ceremonies.expire());
+    assert_eq!(one.unwrap() + other.unwrap(), 1);
     assert_eq!(ceremonies.expire().await.unwrap(), 0);
     assert_eq!(fixture.state_of(&id).await, "expired");
+}
+
+/// What was carried out in time waits for its acceptances, however late they are.
+#[tokio::test]
+async fn an_executed_ceremony_does_not_expire() {
+    let fixture = service().await;
+    let id = fixture.open().await;
+    for who in ["alice", "bob"] {
+        let approval = fixture.approval(who, &id).await;
+        assert_eq!(fixture.submit(&id, approval).await.status, 200);
+    }
+    let executor = fixture.token.executor();
+    let snapshot = fixture.state.services.keys.current();
+    let ceremonies = fixture.ceremonies();
+    let executed = ceremonies.execute(&id, Some(&executor), &snapshot).await;
+    executed.unwrap();
+    fixture.wait(1_000_000);
+    let expired = fixture.state.services.ceremonies.expire().await;
+    assert_eq!(expired.unwrap(), 0);
+    assert_eq!(fixture.state_of(&id).await, "executed");
+}
+
+/// Each line of a request is a look-up, so lines that the operation does not have are not looked up.
+#[tokio::test]
+async fn threat_a_request_has_as_many_lines_as_fit_into_a_body() {
+    let fixture = service().await;
+    let id = fixture.open().await;
+    let request = fixture.ceremonies().request(&id).await.unwrap().0;
+    let mut request = trust::Request::decode(&request).unwrap();
+    let line = request.lines[0].clone();
+    request.lines = vec![line; 500];
+    let body = json!({
+        "request": String::from_utf8(request.encode().unwrap()).unwrap(),
+        "signature": fixture.note_of("alice", &id, "not a proposal")["signature"],
+    });
+    let before = fixture.world().await;
+    let answered = fixture.post(LIST, body.to_string()).await;
+    assert_eq!(answered.code(), "request_refused");
+    assert_eq!(fixture.world().await, before);
 }
 
 #[tokio::test]
