@@ -58,7 +58,9 @@ impl CeremonyService {
             let moved = self.move_to(&facts, CeremonyState::Proposed, to, "approved");
             match moved.await {
                 // Another approval completed the quorum at the same time, or somebody rejected it: the report tells.
-                Err(Error::Store(error)) if error.is_conflict() => {}
+                Err(Error::Store(error))
+                    if error.is_conflict()
+                        && self.row(&facts.id).await?.state != CeremonyState::Proposed => {}
                 done => done?,
             }
         }

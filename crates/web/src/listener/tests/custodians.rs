@@ -301,7 +301,7 @@ async fn a_body_that_is_not_what_was_asked_for_names_its_member() {
         }
     }
     let none = Sha256Digest::of(b"none").to_string();
-    let approve = json!({"purpose": "approve", "signature": "x"});
+    let approve = fixture.approval("alice", &id).await;
     for id in [none.as_str(), "x", &id.to_uppercase()] {
         fixture
             .refuses(id, approve.clone(), "unknown_ceremony")

@@ -418,7 +418,7 @@ async fn threat_a_request_has_as_many_lines_as_fit_into_a_body() {
     let request = fixture.ceremonies().request(&id).await.unwrap().0;
     let mut request = trust::Request::decode(&request).unwrap();
     let line = request.lines[0].clone();
-    request.lines = vec![line; 500];
+    request.lines = vec![line; 200];
     let body = json!({
         "request": String::from_utf8(request.encode().unwrap()).unwrap(),
         "signature": fixture.note_of("alice", &id, "not a proposal")["signature"],
