@@ -133,6 +133,9 @@ impl CeremonyService {
             // An approval moved it at the same time. It blocks by its signature already; the row only tells so.
             Err(Error::Store(error)) if error.is_conflict() => {
                 let row = self.row(&facts.id).await?;
+                if row.state == facts.row.state {
+                    return Err(Error::Store(error));
+                }
                 if row.state == CeremonyState::Approved {
                     self.move_to(&facts, row.state, to, to.as_str()).await?;
                 }
