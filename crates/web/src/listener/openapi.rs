@@ -87,7 +87,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         "read_signature",
         SecurityScheme::ApiKey(ApiKey::Header(ApiKeyValue::with_description(
             "Chancery-Signature",
-            "A member's SSH signature over method, path and the instant in `Chancery-Time`, armored and in base64url; it holds for five minutes and once",
+            "A member's SSH signature over method, path and the instant in `Chancery-Time`, armored and in base64url; it holds for five minutes, and once on each replica",
         ))),
     );
     OpenApiRouter::with_openapi(head).merge(v1::routes())

@@ -90,7 +90,7 @@ impl From<Summary> for CeremonySummary {
 ///
 /// For principals with a role that reads, and for members of the roster, who sign the request: `Chancery-Time` is an
 /// instant, `Chancery-Signature` the armored SSH signature in base64url over method, path and instant
-/// (docs/CEREMONY.md). It holds for five minutes and once.
+/// (docs/CEREMONY.md). It holds for five minutes, and once on each replica.
 #[utoipa::path(
     get,
     path = "/v1/ceremonies",
