@@ -23,11 +23,12 @@ test:
 	@.ci/setup build token test
 	@tests/run.sh
 
-## demonstration: ceremonies, signatures over a real log file, a rotation under load, a compromise
+## demonstration: ceremonies, signatures over a real log file, a rotation under load, a compromise; PART=custodians shows
+## custodians at a distance: a 3-of-5 ceremony over HTTP, a roster change, a suspension
 demo:
 	@.ci/setup build token
 	$(CARGO) build --locked -p chancery -p chancery-demo --bins
-	@$${CARGO_TARGET_DIR:-target}/debug/chancery-demo
+	@$${CARGO_TARGET_DIR:-target}/debug/chancery-demo $(if $(PART),--part $(PART))
 
 ## the same installation, kept running in .run/; a second run starts it again
 run:

@@ -18,6 +18,7 @@ mod prune;
 mod ring;
 mod sign;
 mod ssh;
+mod trust;
 
 use std::process::ExitCode;
 
@@ -52,6 +53,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Ceremony(command) => {
             ceremony::run(&arguments.config, command, world, &output).await
         }
+        Command::Trust(command) => trust::run(&arguments.config, command, world, &output).await,
         Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,
         Command::Log(command) => log::run(&arguments.config, command, world, &output).await,
         Command::Access(command) => access::run(&arguments.config, command, world, &output).await,

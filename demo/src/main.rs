@@ -1,6 +1,7 @@
 //! The whole of Chancery's main job, on a token made for the purpose and a log file of this very
 //! machine. Every step is a command that a person could type, and is shown as such.
 
+mod custodians;
 mod isolation;
 mod load;
 mod stage;
@@ -49,9 +50,18 @@ struct Arguments {
     /// The `chancery` program; the one beside this one when left out.
     #[arg(long)]
     program: Option<PathBuf>,
+    /// Instead of the whole story one part: `custodians` at a distance.
+    #[arg(long, value_enum)]
+    part: Option<Part>,
     /// Tables for people or JSON for programs.
     #[arg(long, value_enum, default_value = "human")]
     output: Style,
+}
+
+/// What can be shown by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+enum Part {
+    Custodians,
 }
 
 #[tokio::main]
@@ -77,9 +87,12 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
             "there is no program {program}: build it first (cargo build --bin chancery)"
         )));
     }
-    output.remark("\n== A token, three custodians, and a genesis signed by all of them");
+    output.remark("\n== A token, custodians, and a genesis signed by all of them");
     let mut stage = Stage::new(arguments.directory, arguments.keep, program, output)?;
-    let outcome = play(&mut stage, output).await;
+    let outcome = match arguments.part {
+        Some(Part::Custodians) => custodians::play(&mut stage, output).await,
+        None => play(&mut stage, output).await,
+    };
     if outcome.is_ok() && arguments.keep {
         output.remark(format!(
             "\nThe service is running at {0} (try {0}/docs and {0}/.well-known/jwks.json); \

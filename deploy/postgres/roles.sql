@@ -49,7 +49,8 @@ REVOKE ALL ON ALL TABLES IN SCHEMA public FROM PUBLIC, chancery_service, chancer
 GRANT SELECT ON ALL TABLES IN SCHEMA public TO chancery_service, chancery_archivist;
 
 -- What is never changed. Words of vocabularies come with migrations alone.
-GRANT INSERT ON log_leaf, log_signature_part, trust_document, ceremony_signature, order_use
+GRANT INSERT ON log_leaf, log_signature_part, trust_document, ceremony_signature, order_use,
+    trust_statement_signature
     TO chancery_service;
 
 -- What has a state, in the columns of its state.
@@ -57,6 +58,7 @@ GRANT UPDATE (size, version, clock) ON log_head TO chancery_service;
 GRANT INSERT, UPDATE (version) ON ring TO chancery_service;
 GRANT INSERT, UPDATE (state, execution, transcript, updated_at) ON ceremony TO chancery_service;
 GRANT INSERT, UPDATE (done) ON ceremony_line TO chancery_service;
+GRANT INSERT, UPDATE (state, updated_at) ON trust_statement TO chancery_service;
 GRANT INSERT, UPDATE (state, kid, location, destruction, updated_at) ON key_object
     TO chancery_service;
 GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archived_at, revoked_at,

@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use verify::output::{EXIT_CODES, Style};
 
-use super::{access, audit, ceremony, config, evidence, health, key, log, ring, sign};
+use super::{access, audit, ceremony, config, evidence, health, key, log, ring, sign, trust};
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
 #[derive(Debug, Parser)]
@@ -50,6 +50,9 @@ pub enum Command {
     /// Ceremonies: generation, destruction and revocation of keys under a quorum of custodians.
     #[command(subcommand)]
     Ceremony(ceremony::Command),
+    /// Whom the service trusts: roster, policy, and suspensions of members.
+    #[command(subcommand)]
+    Trust(trust::Command),
     /// The audit trail: every act, refusal and signature.
     #[command(subcommand)]
     Audit(audit::Command),

@@ -13,8 +13,11 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trust::{Kid, Name, Purpose, Request, dsse};
 
-use self::payload::{exported, same_request, same_statement, signature};
-use self::remote_arguments::{Remote, RemoteReader};
+use self::payload::{same_request, same_statement};
+use self::remote_arguments::RemoteReader;
+pub use self::payload::{exported, signature};
+pub use self::remote::Session;
+pub use self::remote_arguments::Remote;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
@@ -33,6 +36,14 @@ pub enum Command {
     New(New),
     /// Propose a request written by `new`, with the proposer's signature.
     Propose(Propose),
+    /// Propose the same anew, resolved against what holds now: of a ceremony that is void since the roster or the policy
+    /// changed, or whose time was over.
+    Renew {
+        /// The id of the ceremony, as `ceremony list` shows it.
+        ceremony: String,
+        #[command(flatten)]
+        input: ProposalArgs,
+    },
     /// List ceremonies and their states, the newest last; go back with `--before`.
     List(list::List),
     /// Show one ceremony: counted signatures, signatures not counted and why, what is missing.
@@ -251,6 +262,7 @@ pub async fn run(
                 ceremony::File::Statement(statement) => {
                     verify::review::statement(&statement, output)
                 }
+                document => verify::review::document(&document, None, output),
             }
         }
         Command::Request(export) if Path::new(&export.ceremony).is_file() => {
@@ -313,6 +325,13 @@ async fn with_service(
             let order = clock::correction(&open, new.leaves, world).await?;
             let draft = Draft::CorrectClock(order);
             propose(&open, world, None, new.input, draft, output).await
+        }
+        Command::Renew { ceremony, input } => {
+            let (request, _) = service.request(&ceremony).await.map_err(failed)?;
+            let request = Request::decode(&request).map_err(Failure::refused)?;
+            let draft = Draft::again(&request.operation, request.created_at).map_err(failed)?;
+            let ring = request.operation.ring().cloned();
+            propose(&open, world, ring, input, draft, output).await
         }
         Command::List(command) => list::run(&open, &command, output).await,
         Command::Show { ceremony, .. } => {

@@ -148,7 +148,17 @@ fn new(new: &New, output: &Output) -> Result<(), Failure> {
     Ok(())
 }
 
-fn member(text: &str) -> Result<Member, Failure> {
+/// By their words.
+pub fn roles<'a>(words: impl Iterator<Item = &'a str>) -> Result<Vec<Role>, Failure> {
+    let known = |role: &str| match role.parse() {
+        Ok(Role::Other(_)) | Err(_) => Err(Failure::usage(format!("unknown role {role:?}"))),
+        Ok(role) => Ok(role),
+    };
+    words.map(known).collect()
+}
+
+/// `id=public-key-file[,role…]`; a custodian where no role is given.
+pub fn member(text: &str) -> Result<Member, Failure> {
     let (id, rest) = text
         .split_once('=')
         .ok_or_else(|| Failure::usage(format!("{text:?}: expected ID=PUBLICKEYFILE[,role…]")))?;
@@ -158,12 +168,7 @@ fn member(text: &str) -> Result<Member, Failure> {
         .with_context(|| format!("cannot read {}", file.display()))?;
     let public = SshKey::from_pub_file(&key)
         .with_context(|| format!("{} is not a usable public key", file.display()))?;
-    let mut roles = parts
-        .map(|role| match role.parse() {
-            Ok(Role::Other(_)) | Err(_) => Err(Failure::usage(format!("unknown role {role:?}"))),
-            Ok(role) => Ok(role),
-        })
-        .collect::<Result<Vec<Role>, _>>()?;
+    let mut roles = roles(parts)?;
     if roles.is_empty() {
         roles.push(Role::Custodian);
     }

@@ -16,6 +16,7 @@ mod reading;
 mod reconcile;
 mod report;
 mod service;
+mod statements;
 mod vote;
 mod waiting;
 
@@ -29,4 +30,5 @@ pub use reading::Reading;
 pub use reconcile::{Alone, Finding};
 pub use report::{Report, kids};
 pub use service::{CeremonyService, File, SigningPayload, open_file};
+pub use statements::{OPEN_STATEMENTS, StatementReport, StatementSummary};
 pub use waiting::{Asked, Waiting, Waitings};

@@ -10,6 +10,7 @@ mod cpu;
 mod error;
 mod find;
 mod follow;
+mod former;
 mod load;
 mod past;
 mod publish;

@@ -184,10 +184,17 @@ impl Auditor {
         records::unreadable(&tables.credentials.unreadable, &mut findings);
         let is_unreadable = |kid: &Kid| tables.keys.is_unreadable(kid.as_str());
         keys::compare(&examined, is_unreadable, &trail.acts, &mut findings);
-        records::ceremonies(&tables.ceremonies, &trail.acts, &mut findings);
+        records::ceremonies(
+            &tables.ceremonies,
+            &tables.documents,
+            &trail.acts,
+            &mut findings,
+        );
         let did = records::done(&self.store, &tables.ceremonies, &trail.acts, &self.pin).await?;
         records::log_acts(&did, &roots, &tables.tree.origin, &mut findings);
         records::votes(&tables.votes, &trail.acts, &mut findings);
+        records::unreadable(&tables.statements.unreadable, &mut findings);
+        records::statements(&tables.statements, &trail.acts, &mut findings);
         records::documents(&tables.documents, &trail.acts, &mut findings);
         records::credentials(&tables.credentials, &trail.acts, &mut findings);
         records::rings(&tables.rings, &trail.acts, &mut findings);

@@ -24,6 +24,7 @@ mod same_database;
 mod settings;
 mod signer;
 mod storage;
+mod suspended;
 #[cfg(test)]
 mod tests;
 mod tiles;
@@ -54,6 +55,7 @@ pub use settings::Settings;
 pub use signer::{CheckpointNotSigned, CheckpointSignature, CheckpointSigner, Later};
 pub use storage::{Error as StorageError, Storage};
 pub use tree_store::INTEGRATOR;
+pub use suspended::{SuspensionsError, suspended, suspensions};
 
 /// Why nothing was recorded, and so nothing happened.
 #[derive(Debug, Clone, thiserror::Error)]

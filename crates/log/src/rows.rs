@@ -53,6 +53,10 @@ pub struct Certified {
     pub spki: Vec<u8>,
     pub ceremony: Sha256Digest,
     pub prepared_at: Time,
+    /// How many documents the chain had under which the ceremony was held.
+    pub documents: u64,
+    /// What is accepted under a former roster is accepted by then.
+    pub execute_by: Time,
 }
 
 /// What a row's transcript says of the key, once it is verified from the pin.
@@ -67,6 +71,8 @@ pub fn verify_transcript(
         return Err("its ceremony was held under a different chain of rosters".to_owned());
     }
     let prepared_at = verified.statement().executed_at;
+    let documents = verified.trusted().length();
+    let execute_by = verified.request().execute_by;
     let accepted = verified
         .into_accepted(&row.kid)
         .map_err(|e| error_chain(&e))?;
@@ -77,6 +83,8 @@ pub fn verify_transcript(
         spki: accepted.public_key().to_spki_der(),
         ceremony: row.ceremony,
         prepared_at,
+        documents,
+        execute_by,
     })
 }
 

@@ -28,7 +28,7 @@ statements! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CeremonySignatureRow {
     pub ceremony: Sha256Digest,
-    /// Propose, approve, reject, cancel, accept or note.
+    /// Propose, approve, reject, cancel, accept or note; of a statement roster, policy, suspend or reject.
     pub purpose: Purpose,
     /// The signed body for `reject`, `cancel` and `note`; empty where it is the request or the statement.
     pub body: Vec<u8>,
@@ -53,6 +53,9 @@ impl Word for Purpose {
         Self::Cancel,
         Self::Accept,
         Self::Note,
+        Self::Roster,
+        Self::Policy,
+        Self::Suspend,
     ];
 
     fn word(self) -> &'static str {

@@ -28,6 +28,7 @@ use crate::objects::{KeyObjectRow, ObjectState};
 use crate::rings::{self, RingRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
+use crate::trust_statements::{self, StatementRow, StatementState};
 
 /// Every change there is, apart from signatures. Each is one transaction with its leaf; each
 /// checks in SQL what it was planned on and fails with `Conflict` where that has changed.
@@ -36,6 +37,25 @@ pub enum Change {
     /// Only the leaf: a refusal, a report.
     Record,
     InstallDocuments(Vec<DocumentRow>),
+    /// The next roster, the next policy or a suspension, with its first signature.
+    OpenStatement {
+        row: Box<StatementRow>,
+        signature: CeremonySignatureRow,
+    },
+    /// Only while it is open.
+    SignStatement(CeremonySignatureRow),
+    /// Open, and not any more; a document by [`Self::InstallDocument`].
+    EndStatement {
+        id: String,
+        to: StatementState,
+        at: i64,
+    },
+    /// The statement takes effect as the next document of the chain. Open ceremonies and other open documents are void.
+    InstallDocument {
+        statement: String,
+        document: DocumentRow,
+        at: i64,
+    },
     CreateRing(RingRow),
     /// Each line must be one more than the last of its subject that was carried out. The proposer's
     /// signature comes with it, or the use of a standing order.
@@ -269,8 +289,18 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
     match change {
         Change::Record => Ok(()),
         Change::InstallDocuments(documents) => {
-            trust_documents::install_documents(tx, documents).await
+            trust_documents::install_documents(tx, documents, index).await
         }
+        Change::OpenStatement { row, signature } => {
+            trust_statements::open(tx, row, signature, index).await
+        }
+        Change::SignStatement(row) => trust_statements::sign(tx, row, index).await,
+        Change::EndStatement { id, to, at } => trust_statements::end(tx, id, *to, *at).await,
+        Change::InstallDocument {
+            statement,
+            document,
+            at,
+        } => trust_statements::install(tx, statement, document, *at, index).await,
         Change::CreateRing(ring) => rings::create_ring(tx, ring).await,
         Change::Prune { below } => tree::allow_pruning(tx, *below).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,

@@ -244,6 +244,8 @@ pub enum Subject {
     KeyObject,
     KeyObjectState,
     Document,
+    /// Of members about whom to trust.
+    Statement,
     Credential,
     /// How far the Merkle tree goes.
     Tree,
@@ -272,6 +274,7 @@ impl fmt::Display for Subject {
             Self::KeyObject => "the key object",
             Self::KeyObjectState => "the state of the key object",
             Self::Document => "the version of the document",
+            Self::Statement => "the statement about roster or policy",
             Self::Credential => "the credential",
             Self::Tree => "the log's tree",
             Self::LogSize => "the number of leaves in the log",

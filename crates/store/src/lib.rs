@@ -65,6 +65,7 @@ pub mod testing;
 mod tests;
 mod tree;
 mod trust_documents;
+mod trust_statements;
 mod versions;
 mod watch;
 
@@ -106,4 +107,5 @@ pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
 pub use tree::TreeRow;
 pub use trust_documents::{DocumentKind, DocumentRow};
+pub use trust_statements::{SUSPENSIONS_MAX, StatementKind, StatementRow, StatementState};
 pub use versions::Versions;

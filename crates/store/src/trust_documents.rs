@@ -9,11 +9,11 @@ use crate::reads::{self, FromColumns, Word};
 use crate::statements::statements;
 
 statements! {
-    DOCUMENTS = "SELECT place, kind, version, body FROM trust_document ORDER BY place";
+    DOCUMENTS = "SELECT place, kind, version, body, idx FROM trust_document ORDER BY place";
     LAST_DOCUMENT = "SELECT COALESCE(MAX(version), 0) FROM trust_document WHERE kind = $1";
     NEXT_DOCUMENT = "SELECT COALESCE(MAX(place) + 1, 0) FROM trust_document";
     INSERT_DOCUMENT =
-        "INSERT INTO trust_document (place, kind, version, body) VALUES ($1, $2, $3, $4)";
+        "INSERT INTO trust_document (place, kind, version, body, idx) VALUES ($1, $2, $3, $4, $5)";
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +58,8 @@ pub struct DocumentRow {
     pub version: i64,
     /// The whole signed document as `trust` encodes it.
     pub body: Vec<u8>,
+    /// The leaf that tells of its installation; not known of those that an earlier program installed.
+    pub index: Option<i64>,
 }
 
 impl FromColumns for DocumentRow {
@@ -67,6 +69,7 @@ impl FromColumns for DocumentRow {
             kind: DocumentKind::read_word(row, 1)?,
             version: row.int(2)?,
             body: row.blob(3)?,
+            index: row.maybe_int(4)?,
         })
     }
 }
@@ -76,6 +79,7 @@ impl FromColumns for DocumentRow {
 pub(crate) async fn install_documents<C: Connection>(
     tx: &mut C,
     documents: &[DocumentRow],
+    index: i64,
 ) -> Result<(), Error> {
     for document in documents {
         let next = tx.fetch_optional(NEXT_DOCUMENT, &[]).await?;
@@ -95,6 +99,7 @@ pub(crate) async fn install_documents<C: Connection>(
             Value::Text(document.kind.as_str()),
             Value::Int(document.version),
             Value::Blob(&document.body),
+            Value::Int(index),
         ];
         tx.execute(INSERT_DOCUMENT, &values).await?;
     }

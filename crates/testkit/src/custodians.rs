@@ -302,6 +302,11 @@ pub fn signed(now: &Checkpoint) -> String {
     format!("{}\n\u{2014} x AAAAAAA=\n", now.body())
 }
 
+/// The key that a person of this name has, who may be no member yet.
+pub fn public(who: &str) -> SshKey {
+    Person::new(who).public
+}
+
 fn name(text: &str) -> Name {
     text.parse().unwrap()
 }

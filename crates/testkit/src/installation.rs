@@ -93,10 +93,15 @@ impl Installation {
     /// The first roster and policy, signed by all custodians with a threshold of two, and the configuration that pins
     /// them.
     pub fn found(&mut self) -> Result<()> {
+        self.found_by("2")
+    }
+
+    /// The same with another threshold.
+    pub fn found_by(&mut self, threshold: &str) -> Result<()> {
         const DRAFT: &str = "genesis.draft";
         let mut new = vec!["ceremony", "genesis", "new", "--service", SERVICE];
         new.extend(["--environment", &self.plan.environment]);
-        new.extend(["--threshold", "2", "--out", DRAFT]);
+        new.extend(["--threshold", threshold, "--out", DRAFT]);
         let member = |custodian: &Custodian| {
             let key = self.relative(&custodian.public_key_file());
             format!("{}={key}", custodian.id)

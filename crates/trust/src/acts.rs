@@ -36,7 +36,10 @@ pub struct Acts {
     pub keys: BTreeMap<Kid, Vec<Arc<Act>>>,
     /// By the digest of the ceremony's request.
     pub ceremonies: BTreeMap<String, Vec<Arc<Act>>>,
+    /// Installations of genesis, rosters and policies.
     pub documents: Vec<Arc<Act>>,
+    /// What members signed about whom to trust.
+    pub statements: Vec<Arc<Act>>,
     pub grants: Vec<Arc<Act>>,
     pub withdrawals: Vec<Arc<Act>>,
     pub rings: Vec<Arc<Act>>,
@@ -58,7 +61,10 @@ impl Acts {
                     self.ceremonies.entry(ceremony).or_default().push(act);
                 }
             }
-            (ActKind::Roster, _) => self.documents.push(act),
+            (ActKind::Roster, action) if action.starts_with("install") => self.documents.push(act),
+            (ActKind::Roster | ActKind::Policy | ActKind::Suspension, _) => {
+                self.statements.push(act);
+            }
             (ActKind::Access, "grant") => self.grants.push(act),
             (ActKind::Access, "withdraw") => self.withdrawals.push(act),
             (ActKind::Ring, "create") => self.rings.push(act),

@@ -19,7 +19,7 @@ use crate::policy::{Policy, PolicyError, Threshold};
 use crate::request::DocumentRef;
 use crate::roster::{KeyOwners, Roster, RosterError};
 
-pub use walk::{possible, walk};
+pub use walk::{Progress, possible, progress, walk};
 
 /// What is configured in every replica, and printed: where trust starts.
 #[derive(Clone, Debug, PartialEq, Eq)]

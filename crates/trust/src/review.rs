@@ -2,11 +2,17 @@
 
 use std::fmt::Write as _;
 
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
 use crate::digest::Sha256Digest;
 use crate::dsse;
-use crate::json::JsonError;
-use crate::namespace::Purpose;
+use crate::json::{self, JsonError};
+use crate::namespace::{Namespace, Purpose};
+use crate::policy::Policy;
 use crate::request::{Operation, Request, request_digest};
+use crate::roster::Roster;
+use crate::suspension::SuspensionBody;
 use crate::text;
 use crate::words;
 
@@ -30,6 +36,12 @@ pub enum File {
     Request(Vec<u8>),
     /// The bytes of a statement, to be accepted.
     Statement(Vec<u8>),
+    /// The bytes of the next roster.
+    Roster(Vec<u8>),
+    /// The bytes of the next policy.
+    Policy(Vec<u8>),
+    /// The bytes of a suspension.
+    Suspension(Vec<u8>),
 }
 
 /// A file that is none of a custodian's.
@@ -57,6 +69,23 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
     if namespace.starts_with("chancery/accept.") {
         return Ok(File::Statement(body.to_vec()));
     }
+    for (purpose, file) in [
+        (Purpose::Roster, File::Roster as fn(Vec<u8>) -> File),
+        (Purpose::Policy, File::Policy),
+        (Purpose::Suspend, File::Suspension),
+    ] {
+        let prefix = format!("chancery/{}.", purpose.word());
+        if namespace.starts_with(&prefix) {
+            let file = file(body.to_vec());
+            return match file.namespace()? {
+                expected if expected.is_none_or(|expected| expected == namespace) => Ok(file),
+                expected => Err(NotAFile::Namespace {
+                    found: namespace.to_owned(),
+                    expected: expected.unwrap_or_default(),
+                }),
+            };
+        }
+    }
     let request = Request::decode(body)?;
     let fits = |purpose| request.namespace(purpose).to_string() == namespace;
     if fits(Purpose::Approve) || fits(Purpose::Propose) {
@@ -65,6 +94,62 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
     Err(NotAFile::Namespace {
         found: namespace.to_owned(),
         expected: request.namespace(Purpose::Approve).to_string(),
+    })
+}
+
+impl File {
+    /// The namespace that the body names; a suspension names none.
+    fn namespace(&self) -> Result<Option<String>, JsonError> {
+        let (purpose, service, environment) = match self {
+            Self::Roster(body) => {
+                let roster: Roster = json::require_canonical(body)?;
+                (Purpose::Roster, roster.service, roster.environment)
+            }
+            Self::Policy(body) => {
+                let policy: Policy = json::require_canonical(body)?;
+                (Purpose::Policy, policy.service, policy.environment)
+            }
+            Self::Suspension(body) => {
+                let _: SuspensionBody = json::require_canonical(body)?;
+                return Ok(None);
+            }
+            Self::Request(_) | Self::Statement(_) => return Ok(None),
+        };
+        let namespace = Namespace::new(purpose, &service, &environment);
+        Ok(Some(namespace.to_string()))
+    }
+}
+
+/// Renders the next roster, the next policy or a suspension from its bytes; `before` is the roster or the policy that
+/// holds.
+pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, JsonError> {
+    fn read<T: DeserializeOwned + Serialize>(
+        bytes: &[u8],
+    ) -> Result<Vec<(String, String)>, JsonError> {
+        let read: T = json::require_canonical(bytes)?;
+        let value = serde_json::to_value(&read).map_err(|e| JsonError::Write(e.to_string()))?;
+        flatten(&value)
+    }
+    type Read = fn(&[u8]) -> Result<Vec<(String, String)>, JsonError>;
+    let (body, read): (_, Read) = match file {
+        File::Roster(body) => (body, read::<Roster>),
+        File::Policy(body) => (body, read::<Policy>),
+        File::Suspension(body) => (body, read::<SuspensionBody>),
+        File::Request(body) => return review(body, None),
+        File::Statement(body) => return review_statement(body),
+    };
+    let lines = read(body)?;
+    let changes = match (file, before) {
+        (File::Suspension(_), _) => Vec::new(),
+        (_, None) => vec!["nothing to compare with".to_owned()],
+        (_, Some(before)) => differences(&read(before)?, &lines),
+    };
+    let digest = Sha256Digest::of(body);
+    Ok(Review {
+        lines,
+        changes,
+        digest,
+        words: words::words(digest.as_bytes()),
     })
 }
 
@@ -92,7 +177,7 @@ pub fn review(request: &[u8], before: Option<&Request>) -> Result<Review, JsonEr
 /// to be compared with is the kid that the executor's own screen showed.
 pub fn review_statement(statement: &[u8]) -> Result<Review, JsonError> {
     let digest = Sha256Digest::of(statement);
-    let read: crate::approval::Statement = crate::json::require_canonical(statement)?;
+    let read: crate::approval::Statement = json::require_canonical(statement)?;
     let value = serde_json::to_value(&read).map_err(|error| JsonError::Write(error.to_string()))?;
     Ok(Review {
         lines: flatten(&value)?,

@@ -16,6 +16,7 @@ use crate::chain::Trusted;
 use crate::digest::Sha256Digest;
 use crate::dsse;
 use crate::json::{self, JsonError};
+use crate::member_signature::MemberSignature;
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::Threshold;
 use crate::request::{Request, RequestError, request_digest};
@@ -31,6 +32,7 @@ pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count, verify};
 pub use count::{Counted, NotCounted, WhyNot};
 pub use proof::{Accepted, Approved, ApprovedOperation};
+pub use suspended::{SuspensionError, SuspensionTally, suspended, tally_suspension};
 
 /// What is kept about a ceremony before it is carried out. Everything in it is unverified.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -251,7 +253,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
         // After its deadline, or after the instant this tally is about.
         late: approval.received_at > request.approve_by || approval.received_at > now,
     });
-    let suspended = suspended::suspended(trusted, &ceremony.suspensions);
+    let suspended = suspended(trusted, &ceremony.suspensions);
     let electorate = Electorate::custodians(trusted.roster())
         .without(request.proposer.as_ref())
         .suspending(&suspended);
@@ -427,6 +429,25 @@ fn cancellation(
     let all = &ceremony.cancellations;
     let mut found = objections(trusted, Purpose::Cancel, &everybody, digest, all);
     found.find(|(by, _)| Some(by) == request.proposer.as_ref())
+}
+
+/// The custodian who signed a rejection of what its body names, if it is one who is not suspended. Of the next roster or
+/// policy, which has no other record of it.
+pub fn objector(
+    trusted: &Trusted,
+    body: &[u8],
+    signature: &MemberSignature,
+    suspended: &BTreeSet<MemberId>,
+) -> Option<MemberId> {
+    let namespace = Namespace::new(Purpose::Reject, trusted.service(), trusted.environment());
+    let message = dsse::pae(&namespace.to_string(), body);
+    let electorate = Electorate::custodians(trusted.roster()).suspending(suspended);
+    let ballot = Ballot {
+        signature,
+        late: false,
+    };
+    let (counted, _) = count(&electorate, &namespace, &message, [ballot]);
+    counted.into_iter().next().map(|counted| counted.member)
 }
 
 /// Who really objected to the request with this digest, and why.

@@ -22,6 +22,7 @@ pub fn run(review: &Review, output: &Output) -> Result<(), Failure> {
     match open_file(&bytes).map_err(Failure::refused)? {
         File::Request(bytes) => request(&bytes, None, output),
         File::Statement(bytes) => statement(&bytes, output),
+        file => document(&file, None, output),
     }
 }
 
@@ -43,6 +44,18 @@ pub fn statement(bytes: &[u8], output: &Output) -> Result<(), Failure> {
     let failed = |e: trust::JsonError| Failure::new(Code::Refused, e);
     let review = trust::review::review_statement(bytes).map_err(failed)?;
     let shown = json!({"lines": review.lines, "digest": review.digest, "words": review.words});
+    output.result(&shown, || review.render());
+    Ok(())
+}
+
+/// The next roster or policy, with what it changes against the one that holds; or a suspension.
+pub fn document(file: &File, before: Option<&[u8]>, output: &Output) -> Result<(), Failure> {
+    let failed = |e: trust::JsonError| Failure::new(Code::Refused, e);
+    let review = trust::review::review_document(file, before).map_err(failed)?;
+    let shown = json!({
+        "lines": review.lines, "changes": review.changes,
+        "digest": review.digest, "words": review.words,
+    });
     output.result(&shown, || review.render());
     Ok(())
 }

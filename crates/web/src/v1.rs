@@ -44,6 +44,10 @@ mod sign_request;
 pub mod state;
 pub mod streams;
 mod trust_chain;
+mod trust_statement;
+mod trust_statement_open;
+mod trust_statement_sign;
+mod trust_statements;
 mod used_reads;
 mod verify;
 mod verify_batch;
@@ -81,6 +85,9 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony_statement::handle))
         .routes(routes!(ceremony_signatures::handle))
         .routes(routes!(trust_chain::handle))
+        .routes(routes!(trust_statements::handle, trust_statement_open::handle))
+        .routes(routes!(trust_statement::handle))
+        .routes(routes!(trust_statement_sign::handle))
         .routes(routes!(rings::handle))
         .routes(routes!(ring::handle))
         .routes(routes!(inventory::handle))

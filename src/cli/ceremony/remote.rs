@@ -3,6 +3,7 @@
 //! the bytes themselves, and their digest is the id that was read aloud.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -27,10 +28,10 @@ use verify::output::{Failure, Output, table};
 use verify::review;
 
 /// The service, and what holds from the pinned genesis.
-struct Session {
+pub struct Session {
     client: Client,
     pin: Pin,
-    trusted: Trusted,
+    trusted: Arc<Trusted>,
 }
 
 /// A ceremony as it was read, held against its id and the chain.
@@ -54,7 +55,7 @@ struct Answer {
 }
 
 impl Remote {
-    async fn open(&self) -> Result<Session, Failure> {
+    pub async fn open(&self) -> Result<Session, Failure> {
         let (client, genesis) = (self.client()?, self.genesis);
         let genesis = genesis.ok_or_else(|| Failure::usage("--url requires --genesis"))?;
         let bytes = client.get_with("/v1/trust", &[]).await?;
@@ -73,7 +74,7 @@ impl Remote {
             service: read.roster.service,
             environment: read.roster.environment,
         };
-        let trusted = walk(&chains, &pin).map_err(Failure::refused)?;
+        let trusted = Arc::new(walk(&chains, &pin).map_err(Failure::refused)?);
         Ok(Session {
             client,
             pin,
@@ -83,12 +84,21 @@ impl Remote {
 }
 
 impl Session {
+    /// What the chain from the genesis on says.
+    pub fn trusted(&self) -> Arc<Trusted> {
+        Arc::clone(&self.trusted)
+    }
+
+    pub async fn post(&self, path: &str, body: &Value) -> Result<Value, Failure> {
+        self.client.post(path, body).await
+    }
+
     fn namespace(&self, purpose: Purpose) -> String {
         Namespace::new(purpose, self.trusted.service(), self.trusted.environment()).to_string()
     }
 
     /// What only members and those with a role may read.
-    async fn read(&self, world: &World, key: &Path, path: &str) -> Result<Vec<u8>, Failure> {
+    pub async fn read(&self, world: &World, key: &Path, path: &str) -> Result<Vec<u8>, Failure> {
         let (service, environment) = (self.trusted.service(), self.trusted.environment());
         let namespace = read::read_namespace(service, environment);
         let time = world.env.now();
@@ -323,7 +333,13 @@ pub async fn accept(accept: &Accept, world: &World, output: &Output) -> Result<(
     let transcript = fetched.transcript.as_ref();
     let transcript = transcript
         .ok_or_else(|| Failure::refused("there is nothing to accept: it was not executed"))?;
-    tally_acceptance(&session.trusted, &transcript.record, &transcript.acceptance)
+    // What was carried out under an earlier roster is accepted under it.
+    let then = walk(&transcript.record.chains, &session.pin).map_err(Failure::refused)?;
+    if !session.trusted.extends(&then) {
+        let why = "the ceremony was held under another chain of rosters than the service's";
+        return Err(Failure::refused(why));
+    }
+    tally_acceptance(&then, &transcript.record, &transcript.acceptance)
         .map_err(Failure::refused)?;
     let statement = transcript.acceptance.statement.as_bytes();
     let payload = SigningPayload {

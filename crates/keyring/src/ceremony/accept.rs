@@ -2,8 +2,10 @@
 
 use trust::approval::Acceptance;
 use trust::leaf::ActKind;
-use trust::tally::{AcceptanceTally, tally_acceptance};
-use trust::{Name, Purpose, Transcript, verify_transcript};
+use trust::tally::{
+    AcceptanceTally, Counted, Standing, WhyNot, suspended, tally_acceptance,
+};
+use trust::{Member, Name, Purpose, Request, Role, Time, Transcript, verify_transcript};
 
 use super::error::Error;
 use super::report::Report;
@@ -24,8 +26,12 @@ impl CeremonyService {
         let mut facts = self.facts(id).await?;
         require_state(&facts, &[CeremonyState::Executed], "executed")?;
         facts.accepts.push(signature.clone());
+        facts.may_be_accepted(self.env.now())?;
         let (_, tally) = facts.acceptances()?;
         let last = facts.accepts.len() - 1;
+        if let Some(counted) = tally.counted.iter().find(|counted| counted.index == last) {
+            facts.counts_today(counted)?;
+        }
         match tally.not_counted.iter().find(|not| not.index == last) {
             None => {
                 let member = tally.counted.last().map(|counted| counted.member.clone());
@@ -51,7 +57,7 @@ impl CeremonyService {
             return Ok(false);
         }
         let (mut transcript, tally) = facts.acceptances()?;
-        if !tally.is_complete() {
+        if !tally.is_complete() || facts.may_be_accepted(self.env.now()).is_err() {
             return Ok(false);
         }
         // What does not count has no place in a transcript: nothing else covers its bytes.
@@ -159,7 +165,35 @@ impl CeremonyFacts {
             statement: transcript.acceptance.statement,
             signatures: self.accepts.clone(),
         };
-        let tally = tally_acceptance(&self.trusted, &transcript.record, &transcript.acceptance)?;
+        let held_under = self.held_under.as_ref().unwrap_or(&self.trusted);
+        let tally = tally_acceptance(held_under, &transcript.record, &transcript.acceptance)?;
         Ok((transcript, tally))
+    }
+
+    /// What was carried out under an earlier roster or policy may be accepted under it until its deadline.
+    fn may_be_accepted(&self, now: Time) -> Result<(), Error> {
+        let execute_by = Request::decode(&self.row.request)?.execute_by;
+        match self.held_under.is_some() && now > execute_by {
+            false => Ok(()),
+            true => Err(Error::NotApproved(Standing::Expired {
+                deadline: "execute_by",
+                at: execute_by,
+            })),
+        }
+    }
+
+    /// Whoever left, or is suspended, since it was carried out accepts nothing more: of what was accepted before, the log
+    /// tells the order.
+    fn counts_today(&self, counted: &Counted) -> Result<(), Error> {
+        let owner = self.trusted.roster().owner(&counted.key);
+        let active = |member: &&Member| member.active && member.roles.contains(&Role::Custodian);
+        if owner.filter(active).is_none_or(|owner| owner.id != counted.member) {
+            return Err(Error::DoesNotCount(WhyNot::Inactive.to_string()));
+        }
+        let suspended = suspended(&self.trusted, &self.ceremony.suspensions);
+        match suspended.contains(&counted.member) {
+            true => Err(Error::DoesNotCount(WhyNot::Suspended.to_string())),
+            false => Ok(()),
+        }
     }
 }

@@ -22,8 +22,8 @@ impl CeremonyService {
     pub async fn keep_deadlines(self) {
         let mut trouble = Trouble::default();
         loop {
-            match self.expire().await {
-                Ok(_) => {
+            match self.keep().await {
+                Ok(()) => {
                     if trouble.is_over() {
                         tracing::info!("late ceremonies are ended again");
                     }
@@ -37,6 +37,13 @@ impl CeremonyService {
             }
             tokio::time::sleep(EVERY).await;
         }
+    }
+
+    async fn keep(&self) -> Result<(), Error> {
+        let expired = self.expire().await;
+        // Those that cannot be ended keep no others waiting.
+        let kept = self.keep_statements().await;
+        expired.and(kept)
     }
 
     /// Ends the open ceremonies whose deadline has passed; how many that were. Each is a transaction of its own: if we

@@ -23,8 +23,13 @@ pub enum Error {
     Roster(#[source] log::ChainRowError),
     #[error("no genesis is installed: hold the first ceremony (`chancery ceremony genesis`)")]
     NoGenesis,
-    #[error("the genesis in the database is not the one pinned in the configuration")]
+    #[error("the chain of rosters and policies is invalid")]
     Chain(#[from] trust::ChainError),
+    #[error("the suspensions in the database cannot be read")]
+    Suspensions(#[source] log::SuspensionsError),
+    /// A suspension that has no effect, whoever signs it.
+    #[error("{0}")]
+    Suspension(#[from] trust::tally::SuspensionError),
     #[error("{0}")]
     Plan(#[from] trust::plan::Blocked),
     #[error("generation and destruction need the executor's token access ([executor])")]
@@ -57,6 +62,15 @@ pub enum Error {
     Randomness(#[from] base::NoRandomness),
 }
 
+impl From<log::SuspensionsError> for Error {
+    fn from(error: log::SuspensionsError) -> Self {
+        match error {
+            log::SuspensionsError::Store(error) => Self::Store(error),
+            error => Self::Suspensions(error),
+        }
+    }
+}
+
 /// What kind of no it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Kind {
@@ -76,7 +90,7 @@ impl Error {
                 token::RetryHint::Alert => Kind::Failed,
                 _ => Kind::Unavailable,
             },
-            Self::Json(_) | Self::Randomness(_) => Kind::Failed,
+            Self::Json(_) | Self::Randomness(_) | Self::Suspensions(_) => Kind::Failed,
             _ => Kind::Refused,
         }
     }

@@ -485,7 +485,7 @@ impl CeremonyFacts {
     ) -> Result<Transcript, Error> {
         let record = Record {
             v: V1,
-            chains: self.chains.clone(),
+            chains: self.chains.as_ref().clone(),
             request: text(self.row.request.clone())?,
             order: None,
             proposal: self.ceremony.proposal.clone(),

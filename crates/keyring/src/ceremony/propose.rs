@@ -20,7 +20,7 @@ use super::pages::{Filter, PAGE_MAX, StateFilter, Summary};
 use super::service::{CeremonyService, SigningPayload};
 use super::vote::{encoded, normalized};
 use crate::keys::{Key, Ring, Snapshot};
-use log::Event;
+use log::{Event, suspensions};
 use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
 /// Proposals that a member may have open over the network.
@@ -59,6 +59,38 @@ pub enum Draft {
     CorrectClock(ClockCorrection),
     /// A log that lost leaves for good.
     NewOrigin(Box<NewOrigin>),
+}
+
+impl Draft {
+    /// The wish that a request came from, to be resolved anew: of a ceremony that is void since the roster changed.
+    pub fn again(operation: &Operation, created_at: Time) -> Result<Self, Error> {
+        match operation {
+            Operation::Generate(order) => {
+                let Place::Pkcs11(place) = &order.place else {
+                    return Err(Error::Unfit("key vaults are not supported".to_owned()));
+                };
+                Ok(Self::Generate {
+                    token_serial: place.token_serial.clone(),
+                    token_label: place.token_label.clone(),
+                    activate_in: order.activate_at.since(created_at),
+                    lifetime: order.retire_at.since(order.activate_at),
+                })
+            }
+            Operation::Destroy(order) => match order.keys.as_slice() {
+                [key] => Ok(Self::Destroy {
+                    kid: key.kid.clone(),
+                }),
+                _ => Err(Error::Unfit("it destroys several keys".to_owned())),
+            },
+            Operation::Revoke(order) => Ok(Self::Revoke {
+                kid: order.kid.clone(),
+                reason: order.reason.clone(),
+                compromised_since: order.compromised_since,
+            }),
+            Operation::ClockCorrection(order) => Ok(Self::CorrectClock(order.clone())),
+            Operation::NewOrigin(_) => Err(Error::Unfit("a new origin is held on files".to_owned())),
+        }
+    }
 }
 
 impl CeremonyService {
@@ -225,7 +257,7 @@ impl CeremonyService {
             approvals: Vec::new(),
             rejections: Vec::new(),
             cancellations: Vec::new(),
-            suspensions: Vec::new(),
+            suspensions: suspensions(&self.store, &trusted).await?,
             order: None,
         };
         // The tally refuses what does not fit together; nobody has as many lines looked up as fit into a body.

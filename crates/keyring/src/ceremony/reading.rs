@@ -1,7 +1,8 @@
 //! What a member reads before signing, in one piece and in exact bytes.
 
-use trust::Request;
-use trust::Sha256Digest;
+use std::sync::Arc;
+
+use trust::{Request, Sha256Digest, Trusted};
 
 use super::error::Error;
 use super::note::Note;
@@ -57,6 +58,11 @@ impl CeremonyService {
         let chains = log::unverified_chains(&documents).map_err(Error::Roster)?;
         let chains = chains.map(|chains| trust::json::canonical(&chains));
         Ok(chains.transpose()?)
+    }
+
+    /// What holds now.
+    pub async fn roster_and_policy(&self) -> Result<Arc<Trusted>, Error> {
+        Ok(self.trusted().await?.1)
     }
 
     /// The exact bytes of the statement that is accepted.

@@ -1,5 +1,7 @@
 //! Where ceremonies are held: the database, the log, the clock, and the pin.
 
+use std::sync::{Arc, Mutex, PoisonError};
+
 use trust::actor::Actor;
 use trust::approval::{Approval, Objection, ObjectionBody, acceptance_message, objection_message};
 use trust::format::V1;
@@ -16,7 +18,7 @@ pub use trust::review::File;
 use super::error::Error;
 use crate::keys::Settings;
 use base::Env;
-use log::{Event, Log, unverified_chains};
+use log::{Event, Log, suspensions, unverified_chains};
 use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentKind, DocumentRow, Store};
 
 /// Holds ceremonies. Cheap to make.
@@ -31,6 +33,15 @@ pub struct CeremonyService {
     pub(super) actor: String,
     /// Whoever asks may be anybody: what is refused is counted by who asks, and each member has a quota.
     pub(super) for_anybody: bool,
+    /// The chain as it was walked last: whose documents are still the same is not walked again.
+    walked: Arc<Mutex<Option<Walked>>>,
+}
+
+/// A chain that holds, with the rows that it was read from.
+struct Walked {
+    rows: Vec<DocumentRow>,
+    chains: Arc<Chains>,
+    trusted: Arc<Trusted>,
 }
 
 /// Exact bytes for a custodian to sign, and the namespace to sign them under.
@@ -48,8 +59,10 @@ pub(super) struct CeremonyFacts {
     pub(super) id: String,
     pub(super) ceremony: Ceremony,
     pub(super) accepts: Vec<MemberSignature>,
-    pub(super) chains: Chains,
-    pub(super) trusted: Trusted,
+    pub(super) chains: Arc<Chains>,
+    pub(super) trusted: Arc<Trusted>,
+    /// The roster and policy under which it was carried out, where others hold by now.
+    pub(super) held_under: Option<Trusted>,
     pub(super) history: History,
     /// Of members, for the record; unverified.
     pub(super) notes: Vec<CeremonySignatureRow>,
@@ -65,6 +78,7 @@ impl CeremonyService {
             safety: settings.safety,
             actor,
             for_anybody: false,
+            walked: Arc::default(),
         }
     }
 
@@ -92,6 +106,7 @@ impl CeremonyService {
             kind: DocumentKind::Genesis,
             version: 1,
             body: json::canonical(&chains.genesis)?,
+            index: None,
         };
         let genesis = self.pin.genesis.to_string();
         let event = Event {
@@ -128,13 +143,46 @@ impl CeremonyService {
         Ok(())
     }
 
-    pub(super) async fn trusted(&self) -> Result<(Chains, Trusted), Error> {
-        let documents = self.store.documents().await?;
-        let chains = unverified_chains(&documents)
+    /// Walks the chain where its documents are not those of the last time.
+    pub(super) async fn trusted(&self) -> Result<(Arc<Chains>, Arc<Trusted>), Error> {
+        let rows = self.store.documents().await?;
+        let lock = || self.walked.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(walked) = lock().as_ref().filter(|walked| walked.rows == rows) {
+            return Ok((walked.chains.clone(), walked.trusted.clone()));
+        }
+        let chains = unverified_chains(&rows)
             .map_err(Error::Roster)?
             .ok_or(Error::NoGenesis)?;
-        let trusted = trust::chain::walk(&chains, &self.pin)?;
+        let trusted = Arc::new(trust::chain::walk(&chains, &self.pin)?);
+        let chains = Arc::new(chains);
+        *lock() = Some(Walked {
+            rows,
+            chains: chains.clone(),
+            trusted: trusted.clone(),
+        });
         Ok((chains, trusted))
+    }
+
+    /// The roster and policy under which a ceremony was carried out, if others hold by now.
+    fn held_under(
+        &self,
+        row: &CeremonyRow,
+        (chains, trusted): (&Chains, &Trusted),
+    ) -> Result<Option<Trusted>, Error> {
+        let Some(execution) = &row.execution else {
+            return Ok(None);
+        };
+        let then = Transcript::decode(execution)?.record.chains;
+        if then == *chains {
+            return Ok(None);
+        }
+        let then = trust::chain::walk(&then, &self.pin)?;
+        match trusted.extends(&then) {
+            true => Ok(Some(then)),
+            false => Err(Error::Unfit(
+                "it was held under a different chain of rosters".to_owned(),
+            )),
+        }
     }
 
     /// What was carried out before in the lines of a request. An attempt that failed or never
@@ -184,13 +232,14 @@ impl CeremonyService {
         let row = self.row(id).await?;
         let id = row.id.to_string();
         let (chains, trusted) = self.trusted().await?;
+        let held_under = self.held_under(&row, (&chains, &trusted))?;
         let mut ceremony = Ceremony {
             request: row.request.clone(),
             proposal: None,
             approvals: Vec::new(),
             rejections: Vec::new(),
             cancellations: Vec::new(),
-            suspensions: Vec::new(),
+            suspensions: suspensions(&self.store, &trusted).await?,
             order: None,
         };
         let mut accepts = Vec::new();
@@ -215,6 +264,7 @@ impl CeremonyService {
             accepts,
             chains,
             trusted,
+            held_under,
             history,
             notes,
         })

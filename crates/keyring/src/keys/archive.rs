@@ -205,7 +205,12 @@ impl Archive {
         if let Some(acts) = acts.get(kid) {
             key.set_acts(acts);
         }
-        Ok(Ok(Arc::new(key)))
+        let installed = &asked.snapshot.installed;
+        let refuses = installed.refuses(store, &row, &key.certified, key.log_index);
+        match refuses.await.map_err(NoKey::of_store)? {
+            Some(why) => Ok(Err(why.into())),
+            None => Ok(Ok(Arc::new(key))),
+        }
     }
 
     async fn tally(
@@ -237,6 +242,7 @@ impl Archive {
             store,
             pin: &asked.settings.pin,
             trusted: asked.snapshot.trusted.clone(),
+            installed: asked.snapshot.installed.clone(),
             seen: Some(asked.snapshot),
             tallied: &self.tallied,
             withheld: asked.withheld,

@@ -8,6 +8,7 @@ use moka::future::Cache;
 use trust::{KeyState, Kid, Location, Pin, Trusted};
 
 use super::cpu::{Cpu, Share, Unfinished};
+use super::former::Installed;
 use super::snapshot::{Key, RejectedKey, Snapshot};
 use log::{ActIndex, BoundKey, Certified, KeyActs, bind_key, verify_transcript};
 use store::{KeyRow, Rows, Store};
@@ -21,6 +22,7 @@ pub(super) struct Believer<'a> {
     pub store: &'a Store,
     pub pin: &'a Pin,
     pub trusted: Option<Arc<Trusted>>,
+    pub installed: Arc<Installed>,
     /// Keys that were believed before.
     pub seen: Option<&'a Snapshot>,
     /// What transcripts of other keys say.
@@ -100,10 +102,19 @@ impl Believer<'_> {
         let kids: Vec<Kid> = new.iter().map(|(_, kid)| kid.clone()).collect();
         let held = self.acts.lock().await.held(&kids);
         let mut acts = held.complete(self.store).await?;
-        for (at, kid) in new {
+        // From the last on, so that the places before stay.
+        for (at, kid) in new.into_iter().rev() {
             let of = acts.remove(&kid).unwrap_or_default();
-            if let Some(key) = believed.keys.get_mut(at).and_then(Arc::get_mut) {
-                key.set_acts(&of);
+            let Some(key) = believed.keys.get_mut(at).and_then(Arc::get_mut) else {
+                continue;
+            };
+            key.set_acts(&of);
+            let refuses = self
+                .installed
+                .refuses(self.store, &key.row, &key.certified, key.log_index);
+            if let Some(why) = refuses.await? {
+                believed.refused.push(RejectedKey::new(&key.row, why));
+                believed.keys.remove(at);
             }
         }
         Ok(())

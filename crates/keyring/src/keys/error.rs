@@ -10,12 +10,32 @@ pub enum Error {
     /// No member of the roster could be told from a stranger.
     #[error("the roster and policy in the database do not verify")]
     Chain(#[from] trust::ChainError),
+    /// What was trusted before is not what the chain begins with.
+    #[error("the chain of rosters and policies in the database is shorter than it was, or another one")]
+    RolledBack,
+    #[error("the log does not tell of the installation of {kind} {version}")]
+    Unlogged {
+        kind: store::DocumentKind,
+        version: i64,
+    },
+    /// Whom it suspends would count.
+    #[error("the suspensions in the database cannot be read")]
+    Suspensions(#[source] log::SuspensionsError),
     #[error(transparent)]
     Document(#[from] log::ChainRowError),
     #[error("the key set cannot be serialised")]
     Publication(#[from] trust::JsonError),
     #[error(transparent)]
     Archive(#[from] NoKey),
+}
+
+impl From<log::SuspensionsError> for Error {
+    fn from(error: log::SuspensionsError) -> Self {
+        match error {
+            log::SuspensionsError::Store(error) => Self::Store(error),
+            error => Self::Suspensions(error),
+        }
+    }
 }
 
 impl From<believe::Error> for Error {

@@ -13,11 +13,12 @@ use trust::{Kid, LOG_RING, Time, Trusted, Usage};
 use super::believe::{Believed, Believer};
 use super::cpu::{Cpu, Share};
 use super::error::Error;
+use super::former::Installed;
 use super::publish::Document;
 use super::settings::Settings;
 use super::snapshot::{Key, Ring, Snapshot, UnreadableRing};
 use access::Credentials;
-use log::{ActIndex, Certified, unverified_chains};
+use log::{ActIndex, Certified, suspended, unverified_chains};
 use store::{EndedBefore, KeyCounts, KeyRow, RingRow, Rows, Store, UnreadableRow, Versions};
 
 /// Rows of ended keys that are read together.
@@ -92,6 +93,8 @@ impl Reading<'_> {
                 generation: seen.generation,
                 acts_until: seen.acts_until,
                 trusted: seen.trusted.clone(),
+                installed: seen.installed.clone(),
+                suspended: seen.suspended.clone(),
                 rings: seen.rings.clone(),
                 unreadable_rings: seen.unreadable_rings.clone(),
                 keys: seen.keys.clone(),
@@ -103,16 +106,30 @@ impl Reading<'_> {
                 times,
             }));
         }
-        let trusted: Option<Arc<Trusted>> = unverified_chains(&store.documents().await?)?
+        let documents = store.documents().await?;
+        let installed = Arc::new(Installed::read(store, &documents).await?);
+        let trusted: Option<Arc<Trusted>> = unverified_chains(&documents)?
             .map(|chains| trust::chain::walk(&chains, &settings.pin))
             .transpose()?
             .map(Arc::new);
+        // Documents are only added: a chain that ends before, or went another way, was put back by somebody.
+        let before = self.seen.and_then(|seen| seen.trusted.as_ref());
+        if let Some(before) = before
+            && !trusted.as_ref().is_some_and(|now| now.extends(before))
+        {
+            return Err(Error::RolledBack);
+        }
+        let suspended = match &trusted {
+            Some(trusted) => suspended(store, trusted).await?,
+            None => BTreeSet::new(),
+        };
         let ring_rows = store.rings().await?;
         let counts = store.key_counts().await?;
         let believer = Believer {
             store,
             pin: &settings.pin,
             trusted: trusted.clone(),
+            installed: installed.clone(),
             seen: self.seen,
             tallied: self.tallied,
             withheld: self.withheld,
@@ -142,6 +159,8 @@ impl Reading<'_> {
             generation: GENERATION.fetch_add(1, Ordering::Relaxed),
             acts_until,
             trusted,
+            installed,
+            suspended,
             rings: assembled.rings,
             unreadable_rings: assembled.unreadable_rings,
             keys: assembled.keys,

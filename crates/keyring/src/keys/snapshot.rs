@@ -1,12 +1,12 @@
 //! Rings and keys as memory keeps them: one version of the database.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use trust::plan::RingKey;
 use trust::{
-    Algorithm, KeySpec, KeyState, Kid, Location, Name, PublicKey, Safety, Sha256Digest, Time,
+    Algorithm, KeySpec, KeyState, Kid, Location, MemberId, Name, PublicKey, Safety, Sha256Digest, Time,
     Trusted, Usage, Verifier,
 };
 
@@ -16,6 +16,7 @@ use store::{KeyCounts, KeyRow, UnreadableRow};
 use token::Handle;
 use trust::log_acts::CorrectedTimes;
 
+use super::former::Installed;
 use super::publish::Document;
 
 /// One version in a ring.
@@ -94,6 +95,10 @@ pub struct Snapshot {
     pub(super) acts_until: i64,
     /// What transcripts are held against.
     pub(super) trusted: Option<Arc<Trusted>>,
+    /// Where the log tells of the documents of the chain.
+    pub(super) installed: Arc<Installed>,
+    /// Members who do not count, under the roster of today.
+    pub(super) suspended: BTreeSet<MemberId>,
     pub rings: BTreeMap<Arc<str>, Arc<Ring>>,
     /// Rings whose rows cannot be read.
     pub unreadable_rings: BTreeMap<Arc<str>, Arc<UnreadableRing>>,
@@ -119,6 +124,11 @@ impl Snapshot {
     /// The rosters and policies that everything is held against; none where no genesis is installed.
     pub fn trusted(&self) -> Option<&Trusted> {
         self.trusted.as_deref()
+    }
+
+    /// Whether a suspension of the member holds.
+    pub fn is_suspended(&self, member: &MemberId) -> bool {
+        self.suspended.contains(member)
     }
 
     /// Oldest first; of a ring whose row cannot be read, too.

@@ -226,6 +226,12 @@ impl Ceremony {
         }
     }
 
+    /// What its transcript says of each of its keys that it certifies.
+    pub fn certified(&self) -> impl Iterator<Item = &Certified> {
+        let tallies = self.tallies.iter();
+        tallies.filter_map(|tally| tally.certified.as_ref().ok())
+    }
+
     /// Whether the row is the one that was read, and the same keys rest on it.
     fn is_still(&self, mark: &CeremonyMark, keys: &[&KeyRow]) -> bool {
         let tallied = self.tallies.iter().map(|tally| &tally.kid);

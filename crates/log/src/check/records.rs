@@ -85,11 +85,70 @@ pub fn votes(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
     }
 }
 
-pub fn ceremonies(rows: &Ceremonies, acts: &Acts, findings: &mut Findings) {
+/// Signatures over rosters, policies and suspensions.
+pub fn statements(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
+    let mut there = BTreeSet::new();
+    for vote in &rows.read {
+        there.insert(vote.index);
+        let id = vote.ceremony.to_string();
+        let told = acts.statements.iter().any(|act| {
+            act.index == vote.index
+                && act.leaf.reference.as_deref() == Some(&*id)
+                && tells(act, vote.digest)
+        });
+        if !told {
+            let what = format!("a signature of statement {id} differs from the one in its leaf");
+            findings.add("statement_unlogged", Some(vote.index), what);
+        }
+    }
+    for act in &acts.statements {
+        let signed = matches!(act.leaf.action.as_str(), "propose" | "sign" | "reject");
+        let unreadable = || rows.is_unreadable(&act.index.to_string());
+        if signed && !there.contains(&act.index) && !unreadable() {
+            let what = format!(
+                "{} recorded {} of a statement: the signature is not in the database",
+                act.leaf.actor, act.leaf.action
+            );
+            findings.add("statement_missing", Some(act.index), what);
+        }
+    }
+}
+
+/// Which leaf ended a chain of so many documents: what was carried out under it was so before.
+fn ended(documents: &[DocumentRow], length: u64) -> Option<i64> {
+    let next = documents.get(usize::try_from(length).ok()?)?;
+    next.index
+}
+
+pub fn ceremonies(
+    rows: &Ceremonies,
+    documents: &[DocumentRow],
+    acts: &Acts,
+    findings: &mut Findings,
+) {
+    // A new roster or policy makes void what is proposed.
+    let installed = acts.documents.iter();
+    let voids = installed.filter(|act| act.leaf.action != "install-genesis");
+    let voids: Vec<_> = voids.map(|act| act.index).collect();
     let mut there = BTreeSet::new();
     for row in rows.iter() {
         let id = row.id.to_string();
-        ceremony(row, acts.of_ceremony(&id), findings);
+        let of = acts.of_ceremony(&id);
+        ceremony(row, of, &voids, findings);
+        let executed = of
+            .iter()
+            .find(|act| EXECUTED.contains(&act.leaf.action.as_str()));
+        for known in row.certified() {
+            let Some(ended) = ended(documents, known.documents) else {
+                continue;
+            };
+            if executed.is_none_or(|act| act.index > ended) {
+                let what = format!(
+                    "ceremony {id} was carried out under a roster or policy that did not hold any more"
+                );
+                findings.add("former_roster", executed.map(|act| act.index), what);
+            }
+        }
         there.insert(id);
     }
     for (id, acts) in &acts.ceremonies {
@@ -101,7 +160,7 @@ pub fn ceremonies(rows: &Ceremonies, acts: &Acts, findings: &mut Findings) {
     }
 }
 
-fn ceremony(row: &Ceremony, acts: &[Arc<Act>], findings: &mut Findings) {
+fn ceremony(row: &Ceremony, acts: &[Arc<Act>], voids: &[i64], findings: &mut Findings) {
     let id = &row.id;
     let by = |actions: &[&str]| {
         let mut found = acts.iter();
@@ -142,7 +201,11 @@ fn ceremony(row: &Ceremony, acts: &[Arc<Act>], findings: &mut Findings) {
             findings.add(code, index, what);
         }
     }
-    let state = state(acts);
+    let mut state = state(acts);
+    let last = acts.last().map_or(0, |act| act.index);
+    if matches!(state, "proposed" | "approved") && voids.iter().any(|void| *void > last) {
+        state = "cancelled";
+    }
     if state != row.state.as_str() {
         let what = format!(
             "ceremony {id} is {} in its row, but {state} in the log",

@@ -20,6 +20,8 @@ pub struct Tables {
     pub keys: Rows<KeyRow>,
     pub ceremonies: Ceremonies,
     pub votes: Rows<Vote>,
+    /// Signatures over rosters, policies and suspensions.
+    pub statements: Rows<Vote>,
     pub documents: Vec<DocumentRow>,
     /// Why roster and policy do not verify.
     pub distrusted: Option<String>,
@@ -39,6 +41,22 @@ async fn votes(store: &Store) -> Result<Rows<Vote>, Error> {
     let mut next = Some(PageStart::default());
     while let Some(start) = next {
         let page = store.votes(&start, VOTES).await?;
+        votes.read.extend(page.rows.read.into_iter().map(Vote::new));
+        votes.unreadable.extend(page.rows.unreadable);
+        next = page.next;
+    }
+    Ok(votes)
+}
+
+/// The same of statements about whom to trust.
+async fn statements(store: &Store) -> Result<Rows<Vote>, Error> {
+    let mut votes = Rows {
+        read: Vec::new(),
+        unreadable: Vec::new(),
+    };
+    let mut next = Some(PageStart::default());
+    while let Some(start) = next {
+        let page = store.all_statement_signatures(&start, VOTES).await?;
         votes.read.extend(page.rows.read.into_iter().map(Vote::new));
         votes.unreadable.extend(page.rows.unreadable);
         next = page.next;
@@ -66,6 +84,7 @@ impl Auditor {
                 .refresh(store, &keys.read, &chain, self.ceremonies)
                 .await?;
             let votes = votes(store).await?;
+            let statements = statements(store).await?;
             let credentials = store.credentials().await?;
             let rings = store.rings().await?;
             // Signatures change no version: the tree is read just before the log that is as long or longer.
@@ -78,6 +97,7 @@ impl Auditor {
                     keys,
                     ceremonies,
                     votes,
+                    statements,
                     documents,
                     distrusted,
                     credentials,

@@ -152,6 +152,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     rings::STATEMENTS,
     tree::STATEMENTS,
     trust_documents::STATEMENTS,
+    trust_statements::STATEMENTS,
     versions::STATEMENTS,
 ];
 

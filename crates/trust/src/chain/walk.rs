@@ -1,6 +1,7 @@
 //! Walking the chain: the only way to a [`Trusted`].
 
 mod document;
+mod progress;
 
 use crate::digest::Sha256Digest;
 use crate::json;
@@ -12,6 +13,7 @@ use crate::tally::Electorate;
 
 use super::{ChainError, Chains, Change, Genesis, Pin, SignedDocument, Trusted};
 use document::{Document, ExpectedDocument};
+pub use progress::{Progress, progress};
 
 /// Walks from the pinned genesis to the newest document. Every document is verified over its
 /// stored bytes by the rules of the one before it.

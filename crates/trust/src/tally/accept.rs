@@ -2,7 +2,6 @@
 
 use std::ops::Deref;
 
-use super::suspended;
 use crate::alg::Algorithm;
 use crate::approval::{
     Acceptance, Generated, NewKey, Outcome, Statement, possession_message, wrap_challenge, wrap_kid,
@@ -23,7 +22,7 @@ use crate::transcript::Record;
 
 use super::{
     Accepted, Ballot, Counted, Electorate, Findings, History, Last, NotCounted, Standing, count,
-    tally,
+    suspended, tally,
 };
 
 /// Why what was done cannot be accepted by any number of signatures.
@@ -200,7 +199,7 @@ pub(crate) fn tally_statement(
         signature,
         late: false,
     });
-    let suspended = suspended::suspended(trusted, &record.suspensions);
+    let suspended = suspended(trusted, &record.suspensions);
     let electorate = Electorate::custodians(trusted.roster())
         .without(request.proposer.as_ref())
         .suspending(&suspended);

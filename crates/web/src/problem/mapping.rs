@@ -74,7 +74,11 @@ impl From<ceremony::Error> for Problem {
             E::Unknown(_) => Self::new(Code::UnknownCeremony, text).about("ceremony"),
             E::State { .. } => Self::new(Code::CeremonyState, text),
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
-            E::NotApproved(_) | E::Unfit(_) => Self::new(Code::RequestRefused, text),
+            E::NotApproved(_) | E::Unfit(_) | E::Suspension(_) => {
+                Self::new(Code::RequestRefused, text)
+            }
+            // A document that cannot follow the chain says why.
+            E::Chain(ref cause) => Self::new(Code::RequestRefused, cause.to_string()),
             E::NoGenesis => Self::new(Code::RequestRefused, "no genesis is installed"),
             E::DoesNotCount(why) => Self::new(Code::SignatureNotCounted, why).about("signature"),
             E::Quota { .. } => Self::new(Code::QuotaExceeded, text).about("request.proposer"),
@@ -89,7 +93,7 @@ impl From<ceremony::Error> for Problem {
             E::Acceptance(_)
             | E::Transcript(_)
             | E::Roster(_)
-            | E::Chain(_)
+            | E::Suspensions(_)
             | E::Plan(_)
             | E::NoExecutor
             | E::Json(_)

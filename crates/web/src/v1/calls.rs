@@ -23,8 +23,10 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "trust_chain" => Call::ReadPublished,
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
-        | "ceremonies_waiting" | "ceremony_events" => Call::ReadOpenCeremonies,
-        "propose" | "submit_signature" => Call::SubmitToCeremonies,
+        | "ceremonies_waiting" | "ceremony_events" | "statements" | "statement" => {
+            Call::ReadOpenCeremonies
+        }
+        "propose" | "submit_signature" | "open_statement" | "sign_statement" => Call::SubmitToCeremonies,
         "audit" => Call::ReadAuditTrail,
         "receipt" | "consistency" | "leaf_evidence" | "evidence" | "log_checkpoint"
         | "log_tile" => Call::ReadLog,

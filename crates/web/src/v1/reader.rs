@@ -112,6 +112,9 @@ fn member(
     let signature = MemberSignature::ssh(armored);
     let member = read::verify_read(trusted, path, time, &signature, now)
         .map_err(|error| invalid(&error.to_string()))?;
+    if snapshot.is_suspended(member) {
+        return Err(invalid("the member is suspended"));
+    }
     // What was signed and not the signature: of many kinds there is more than one over the same bytes.
     let what = Sha256Digest::of(format!("{time} {path}").as_bytes());
     state.reads.take(member, what, now)?;

@@ -8,8 +8,9 @@ use crate::digest::Sha256Digest;
 use crate::json;
 use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
-use crate::roster::{MemberKey, Roster};
-use crate::tally::{Ballot, Electorate, count, verify};
+use crate::roster::{MemberId, MemberKey, Roster};
+use crate::sshkey::SshKey;
+use crate::tally::{Ballot, Counted, Electorate, NotCounted, count, verify};
 
 /// A document with what it takes to verify it.
 pub struct Document<'a> {
@@ -92,11 +93,7 @@ impl<'a> Document<'a> {
         needed: usize,
         whom: &str,
     ) -> Result<(), ChainError> {
-        let ballots = self.signed.signatures.iter().map(|signature| Ballot {
-            signature,
-            late: false,
-        });
-        let (counted, not_counted) = count(electorate, &self.namespace, &self.message, ballots);
+        let (counted, not_counted) = self.counted(electorate);
         if counted.len() >= needed {
             return Ok(());
         }
@@ -110,6 +107,37 @@ impl<'a> Document<'a> {
         })
     }
 
+    /// Who of the electorate signed, each member once.
+    pub fn counted(&self, electorate: &Electorate<'_>) -> (Vec<Counted>, Vec<NotCounted>) {
+        let ballots = self.signed.signatures.iter().map(|signature| Ballot {
+            signature,
+            late: false,
+        });
+        count(electorate, &self.namespace, &self.message, ballots)
+    }
+
+    /// The key of each signature; none where it does not verify.
+    pub fn keys(&self) -> Vec<Option<SshKey>> {
+        let signatures = self.signed.signatures.iter();
+        let verified =
+            signatures.map(|signature| verify(signature, &self.namespace, &self.message).ok());
+        verified.collect()
+    }
+
+    /// The keys of active members that they did not have in the roster before.
+    pub fn new_keys(&self, before: Option<&Roster>, roster: &Roster) -> Vec<(MemberId, SshKey)> {
+        let mut found = Vec::new();
+        for member in roster.members.iter().filter(|member| member.active) {
+            for public in member.keys.iter().filter_map(MemberKey::ssh) {
+                let owner = before.and_then(|before| before.owner(public));
+                if owner.is_none_or(|owner| owner.id != member.id) {
+                    found.push((member.id.clone(), public.clone()));
+                }
+            }
+        }
+        found
+    }
+
     /// Refuses a roster with a key that its member did not have before and that did not sign: a
     /// member listed with somebody else's key, or with none that exists, could never be counted.
     pub fn shows_new_keys(
@@ -117,24 +145,14 @@ impl<'a> Document<'a> {
         before: Option<&Roster>,
         roster: &Roster,
     ) -> Result<(), ChainError> {
-        for member in roster.members.iter().filter(|member| member.active) {
-            for public in member.keys.iter().filter_map(MemberKey::ssh) {
-                let owner = before.and_then(|before| before.owner(public));
-                let known = owner.is_some_and(|owner| owner.id == member.id);
-                let shown = || {
-                    self.signed.signatures.iter().any(|signature| {
-                        verify(signature, &self.namespace, &self.message).as_ref() == Ok(public)
-                    })
-                };
-                if !known && !shown() {
-                    let what = format!("a new key of {}", member.id);
-                    return Err(ChainError::Signatures {
-                        index: self.index,
-                        what,
-                    });
-                }
-            }
+        let signed = self.keys();
+        let missing = |(_, key): &(MemberId, SshKey)| !signed.contains(&Some(key.clone()));
+        match self.new_keys(before, roster).into_iter().find(missing) {
+            None => Ok(()),
+            Some((member, _)) => Err(ChainError::Signatures {
+                index: self.index,
+                what: format!("a new key of {member}"),
+            }),
         }
-        Ok(())
     }
 }

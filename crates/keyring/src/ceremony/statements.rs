@@ -1,0 +1,412 @@
+//! What members sign about whom to trust: the next roster, the next policy, and suspensions. The document is the
+//! request: one kind of signature, no execution and no acceptance. When there are enough it takes effect.
+
+mod judged;
+mod report;
+
+use trust::approval::ObjectionBody;
+use trust::chain::Change as Step;
+use trust::format::V1;
+use trust::leaf::ActKind;
+use trust::text::is_plain;
+use trust::{
+    MemberId, MemberSignature, Purpose, Role, Roster, Sha256Digest, Time, json,
+};
+
+use super::error::Error;
+use super::service::CeremonyService;
+use super::vote::{encoded, normalized};
+use judged::Judged;
+use log::{Event, suspended};
+use store::{
+    CeremonySignatureRow, Change, DocumentKind, DocumentRow, StatementKind, StatementRow,
+    StatementState,
+};
+
+pub use report::{StatementReport, StatementSummary};
+
+/// Statements that a member may have open.
+pub const OPEN_STATEMENTS: usize = 5;
+
+/// How long a statement may be signed, in milliseconds: 14 days.
+const LIFE: i64 = 14 * 24 * 60 * 60 * 1_000;
+
+/// Open statements that are looked at.
+const MOST: i64 = 1_000;
+
+/// Most characters of a reason.
+const REASON_MAX: usize = 1_000;
+
+/// A statement with its signatures, unverified.
+struct Stored {
+    row: StatementRow,
+    agreed: Vec<MemberSignature>,
+    objections: Vec<CeremonySignatureRow>,
+}
+
+impl CeremonyService {
+    /// Files a statement with the first signature over it, by an active member.
+    pub async fn open_statement(
+        &self,
+        kind: StatementKind,
+        body: Vec<u8>,
+        signature: &str,
+    ) -> Result<StatementReport, Error> {
+        let signature = normalized(signature)?;
+        let id = Sha256Digest::of(&body);
+        if self.store.statement(&id.to_string()).await?.is_some() {
+            return self.sign(id, signature).await;
+        }
+        let (_, trusted) = self.trusted().await?;
+        let suspended = suspended(&self.store, &trusted).await?;
+        let judged = Judged::of(&trusted, kind, &body, vec![signature.clone()], &suspended)?;
+        judged.require(0)?;
+        let opener = trust::sshsig::unverified_key(armored(&signature)?)
+            .ok()
+            .and_then(|key| trusted.roster().owner(&key).cloned());
+        // A key that only the next roster has opens nothing: its holder is a stranger still.
+        let opener = opener
+            .filter(|member| member.active && !member.roles.contains(&Role::Executor))
+            .filter(|member| !suspended.contains(&member.id) || kind == StatementKind::Suspension)
+            .ok_or_else(|| Error::DoesNotCount("only an active member begins one".to_owned()))?;
+        self.within_statement_quota(&opener.id).await?;
+        let now = self.env.now();
+        let follows = match kind {
+            StatementKind::Suspension => trusted.roster_ref().digest,
+            StatementKind::Roster | StatementKind::Policy => trusted.head(),
+        };
+        let row = StatementRow {
+            id,
+            kind,
+            state: StatementState::Open,
+            follows,
+            opened_by: opener.id.to_string(),
+            body,
+            created_at: now,
+            closes_at: Time::from_millis(now.millis() + LIFE),
+            updated_at: now,
+        };
+        let kept = kept(id, kind.purpose(), Vec::new(), &signature, now)?;
+        let event = self.told(kind, "propose", signature.digest()?, now);
+        let actor = trust::actor::Actor::Member(opener.id.as_str()).to_string();
+        let change = Change::OpenStatement {
+            row: Box::new(row),
+            signature: kept,
+        };
+        let id = id.to_string();
+        let event = Event {
+            actor: &actor,
+            reference: Some(&id),
+            ..event
+        };
+        self.log.commit(&change, &event).await?;
+        self.settle(&id).await?;
+        self.statement_report(&id).await
+    }
+
+    /// Takes a member's signature. When nothing is missing any more, the statement takes effect.
+    pub async fn sign_statement(
+        &self,
+        id: &str,
+        signature: &str,
+    ) -> Result<StatementReport, Error> {
+        let id = id.parse().map_err(|_| Error::Unknown(id.to_owned()))?;
+        self.sign(id, normalized(signature)?).await
+    }
+
+    async fn sign(
+        &self,
+        id: Sha256Digest,
+        signature: MemberSignature,
+    ) -> Result<StatementReport, Error> {
+        let digest = id;
+        let id = id.to_string();
+        let Stored {
+            row, mut agreed, ..
+        } = self.open_stored(&id).await?;
+        let (_, trusted) = self.trusted().await?;
+        let suspended = suspended(&self.store, &trusted).await?;
+        agreed.push(signature.clone());
+        let last = agreed.len() - 1;
+        let judged = Judged::of(&trusted, row.kind, &row.body, agreed, &suspended)?;
+        let member = judged.require(last)?;
+        let now = self.env.now();
+        let kept = kept(digest, row.kind.purpose(), Vec::new(), &signature, now)?;
+        let actor = trust::actor::Actor::Member(member.as_str()).to_string();
+        let event = Event {
+            actor: &actor,
+            reference: Some(&id),
+            ..self.told(row.kind, "sign", signature.digest()?, now)
+        };
+        self.log
+            .commit(&Change::SignStatement(kept), &event)
+            .await?;
+        self.settle(&id).await?;
+        self.statement_report(&id).await
+    }
+
+    /// Takes a custodian's rejection; one ends a document. A suspended member rejects nothing: whoever stole a key must
+    /// not be able to keep the roster as it is.
+    pub async fn reject_statement(
+        &self,
+        id: &str,
+        reason: &str,
+        signature: &str,
+    ) -> Result<StatementReport, Error> {
+        if !is_plain(reason, REASON_MAX) {
+            return Err(Error::Reason);
+        }
+        let signature = normalized(signature)?;
+        let Stored { row, .. } = self.open_stored(id).await?;
+        if row.kind == StatementKind::Suspension {
+            return Err(Error::Unfit("a suspension is not rejected".to_owned()));
+        }
+        let (_, trusted) = self.trusted().await?;
+        let suspended = suspended(&self.store, &trusted).await?;
+        let body = rejection(row.id, reason)?;
+        let by = trust::tally::objector(&trusted, &body, &signature, &suspended).ok_or_else(|| {
+            let why = "not the signature of an active custodian who is not suspended";
+            Error::DoesNotCount(why.to_owned())
+        })?;
+        let now = self.env.now();
+        let kept = kept(row.id, Purpose::Reject, body, &signature, now)?;
+        let actor = trust::actor::Actor::Custodian(by.as_str()).to_string();
+        let event = Event {
+            actor: &actor,
+            reference: Some(id),
+            reason: Some(reason),
+            ..self.told(row.kind, "reject", signature.digest()?, now)
+        };
+        self.log
+            .commit(&Change::SignStatement(kept), &event)
+            .await?;
+        self.end(&row, StatementState::Rejected, "rejected").await?;
+        self.statement_report(id).await
+    }
+
+    /// Lets a statement take effect of which nothing is missing. If we die before, the next signature does, or
+    /// whoever looks after deadlines.
+    async fn settle(&self, id: &str) -> Result<(), Error> {
+        let stored = self.stored(id).await?;
+        let row = &stored.row;
+        if row.state != StatementState::Open {
+            return Ok(());
+        }
+        let (chains, trusted) = self.trusted().await?;
+        let suspended = suspended(&self.store, &trusted).await?;
+        // Whoever took a rejection may have died before the end.
+        for objection in &stored.objections {
+            let signature = MemberSignature::decode(objection.signature.as_bytes())?;
+            let by = trust::tally::objector(&trusted, &objection.body, &signature, &suspended);
+            if by.is_some() {
+                return self.end(row, StatementState::Rejected, "rejected").await;
+            }
+        }
+        let judged = Judged::of(&trusted, row.kind, &row.body, stored.agreed, &suspended)?;
+        if !judged.is_complete() {
+            return Ok(());
+        }
+        let Some(document) = judged.document() else {
+            return self.end(row, StatementState::Effective, "suspend").await;
+        };
+        let (kind, version) = match &document {
+            Step::Roster(_) => (DocumentKind::Roster, trusted.roster().version + 1),
+            Step::Policy(_) => (DocumentKind::Policy, trusted.policy().version + 1),
+        };
+        let (Step::Roster(signed) | Step::Policy(signed)) = &document;
+        let body = json::canonical(signed)?;
+        let mut chains = chains.as_ref().clone();
+        chains.changes.push(document.clone());
+        // What every replica and every verifier will ask; nothing is installed that they would refuse.
+        trust::chain::walk(&chains, &self.pin)?;
+        let now = self.env.now();
+        let digest = Sha256Digest::of(&body);
+        let change = Change::InstallDocument {
+            statement: id.to_owned(),
+            document: DocumentRow {
+                place: chains.changes.len() as i64,
+                kind,
+                version: version.cast_signed(),
+                body,
+                index: None,
+            },
+            at: now.millis(),
+        };
+        let event = Event {
+            kind: ActKind::Roster,
+            action: match kind {
+                DocumentKind::Policy => "install-policy",
+                _ => "install-roster",
+            },
+            digest: Some(digest),
+            reference: Some(id),
+            ..self.event()
+        };
+        self.unless_ended(id, self.log.commit(&change, &event).await.map(drop))
+            .await
+    }
+
+    async fn end(
+        &self,
+        row: &StatementRow,
+        to: StatementState,
+        action: &str,
+    ) -> Result<(), Error> {
+        let now = self.env.now();
+        let id = row.id.to_string();
+        let change = Change::EndStatement {
+            id: id.clone(),
+            to,
+            at: now.millis(),
+        };
+        let event = Event {
+            reference: Some(&id),
+            ..self.told(row.kind, action, row.id, now)
+        };
+        self.unless_ended(&id, self.log.commit(&change, &event).await.map(drop))
+            .await
+    }
+
+    /// Somebody else may have ended it at the same time, which is as good.
+    async fn unless_ended(
+        &self,
+        id: &str,
+        done: Result<(), store::Error>,
+    ) -> Result<(), Error> {
+        match done {
+            Err(error) if error.is_conflict() => match self.stored(id).await?.row.state {
+                StatementState::Open => Err(error.into()),
+                _ => Ok(()),
+            },
+            done => Ok(done?),
+        }
+    }
+
+    /// Ends what nobody may sign any more, and settles what was complete when somebody died.
+    pub(super) async fn keep_statements(&self) -> Result<(), Error> {
+        let now = self.env.now();
+        for row in self.store.open_statements(MOST).await?.read {
+            if now > row.closes_at {
+                self.end(&row, StatementState::Expired, "expired").await?;
+                continue;
+            }
+            match self.settle(&row.id.to_string()).await {
+                // What cannot follow any more waits for its end.
+                Err(Error::Chain(_) | Error::Suspension(_) | Error::Json(_)) => {}
+                done => done?,
+            }
+        }
+        Ok(())
+    }
+
+    async fn within_statement_quota(&self, member: &MemberId) -> Result<(), Error> {
+        let open = self.store.open_statements(MOST).await?.read;
+        let own = open.iter().filter(|row| row.opened_by == member.as_str());
+        if own.count() >= OPEN_STATEMENTS {
+            return Err(Error::Quota {
+                member: member.clone(),
+                most: OPEN_STATEMENTS,
+            });
+        }
+        Ok(())
+    }
+
+    async fn stored(&self, id: &str) -> Result<Stored, Error> {
+        let row = self.store.statement(id).await?;
+        let row = row.ok_or_else(|| Error::Unknown(id.to_owned()))?;
+        if Sha256Digest::of(&row.body) != row.id {
+            return Err(Error::Unfit(format!(
+                "the statement stored under {id} was changed after it was filed"
+            )));
+        }
+        let mut agreed = Vec::new();
+        let mut objections = Vec::new();
+        for signature in self.store.statement_signatures(id).await? {
+            match signature.purpose {
+                Purpose::Reject => objections.push(signature),
+                _ => agreed.push(MemberSignature::decode(signature.signature.as_bytes())?),
+            }
+        }
+        Ok(Stored {
+            row,
+            agreed,
+            objections,
+        })
+    }
+
+    async fn open_stored(&self, id: &str) -> Result<Stored, Error> {
+        let stored = self.stored(id).await?;
+        match stored.row.state {
+            StatementState::Open if self.env.now() <= stored.row.closes_at => Ok(stored),
+            StatementState::Open => Err(Error::State {
+                found: StatementState::Expired.as_str().to_owned(),
+                needed: "open",
+            }),
+            other => Err(Error::State {
+                found: other.as_str().to_owned(),
+                needed: "open",
+            }),
+        }
+    }
+
+    fn told<'a>(
+        &'a self,
+        kind: StatementKind,
+        action: &'a str,
+        digest: Sha256Digest,
+        time: Time,
+    ) -> Event<'a> {
+        Event {
+            kind: match kind {
+                StatementKind::Roster => ActKind::Roster,
+                StatementKind::Policy => ActKind::Policy,
+                StatementKind::Suspension => ActKind::Suspension,
+            },
+            action,
+            digest: Some(digest),
+            time,
+            ..self.event()
+        }
+    }
+}
+
+fn rejection(id: Sha256Digest, reason: &str) -> Result<Vec<u8>, Error> {
+    let body = ObjectionBody {
+        v: V1,
+        request_digest: id,
+        reason: reason.to_owned(),
+    };
+    Ok(body.encode()?)
+}
+
+fn kept(
+    statement: Sha256Digest,
+    purpose: Purpose,
+    body: Vec<u8>,
+    signature: &MemberSignature,
+    received_at: Time,
+) -> Result<CeremonySignatureRow, Error> {
+    Ok(CeremonySignatureRow {
+        ceremony: statement,
+        purpose,
+        body,
+        signature: encoded(signature)?,
+        received_at,
+    })
+}
+
+fn armored(signature: &MemberSignature) -> Result<&str, Error> {
+    match signature {
+        MemberSignature::Ssh { signature } => Ok(signature),
+        MemberSignature::Webauthn { .. } => Err(Error::DoesNotCount(
+            trust::tally::WhyNot::Kind.to_string(),
+        )),
+    }
+}
+
+/// Whose signature it is, if it is over the statement; used by `judged`.
+fn owner<'a>(rosters: [&'a Roster; 2], signature: &MemberSignature) -> Option<&'a MemberId> {
+    let key = trust::sshsig::unverified_key(armored(signature).ok()?).ok()?;
+    let mut rosters = rosters.into_iter();
+    rosters.find_map(|roster| roster.owner(&key)).map(|member| &member.id)
+}

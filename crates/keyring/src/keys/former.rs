@@ -1,0 +1,84 @@
+//! Keys of ceremonies under a former roster or policy. Whoever left may have kept a key, and a transcript alone does not
+//! show when it was made: the log does. What was carried out after the next document was installed is refused.
+
+use trust::leaf::{ActKind, Leaf};
+use trust::{Sha256Digest, Time};
+
+use super::error::Error;
+use log::Certified;
+use store::{DocumentRow, KeyRow, LeafRow, Store};
+
+/// Leaves of a key that are looked at: its birth is the first.
+const FIRST: i64 = 16;
+
+/// The leaves that tell of the installation of each document after the genesis.
+#[derive(Debug, Default)]
+pub struct Installed(Vec<i64>);
+
+impl Installed {
+    /// A document of which the log does not tell was put into the database by somebody else.
+    pub async fn read(store: &Store, rows: &[DocumentRow]) -> Result<Self, Error> {
+        let mut installed = Vec::new();
+        for row in rows.iter().filter(|row| row.place > 0) {
+            let unlogged = || Error::Unlogged {
+                kind: row.kind,
+                version: row.version,
+            };
+            let index = row.index.ok_or_else(unlogged)?;
+            let leaf = store.leaf(index).await?.ok_or_else(unlogged)?;
+            let Ok(Leaf::Act(act)) = Leaf::parse(leaf.body.as_bytes()) else {
+                return Err(unlogged());
+            };
+            let tells = act.kind == ActKind::Roster
+                && act.digest == Some(Sha256Digest::of(&row.body))
+                && installed.last().is_none_or(|before| *before < index);
+            if !tells {
+                return Err(unlogged());
+            }
+            installed.push(index);
+        }
+        Ok(Self(installed))
+    }
+
+    /// The leaf that ended a chain of so many documents; none if it is the chain of today.
+    fn ended(&self, documents: u64) -> Option<i64> {
+        let next = usize::try_from(documents).ok()?.checked_sub(1)?;
+        self.0.get(next).copied()
+    }
+
+    /// Why the key is refused, if it is. `accepted` is the leaf that tells of its acceptance.
+    pub async fn refuses(
+        &self,
+        store: &Store,
+        row: &KeyRow,
+        known: &Certified,
+        accepted: Option<i64>,
+    ) -> Result<Option<String>, store::Error> {
+        let Some(ended) = self.ended(known.documents) else {
+            return Ok(None);
+        };
+        let before = |index: i64| index < ended;
+        if accepted.is_some_and(before) {
+            return Ok(None);
+        }
+        let leaves = store.leaves_of_key(row.kid.as_str(), 0, FIRST).await?;
+        let ceremony = row.ceremony.to_string();
+        let about = |leaf: &&LeafRow| match Leaf::parse(leaf.body.as_bytes()) {
+            Ok(Leaf::Act(act)) => {
+                act.kind == ActKind::Ceremony && act.reference.as_deref() == Some(&*ceremony)
+            }
+            _ => false,
+        };
+        // The first that names the key is the one that was written when it was made.
+        let born = leaves.iter().find(about).map(|leaf| leaf.index);
+        let accepted = leaves.iter().find(|leaf| Some(leaf.index) == accepted);
+        let in_time =
+            accepted.is_some_and(|leaf| Time::from_millis(leaf.time) <= known.execute_by);
+        let why = match (born.is_some_and(before), in_time) {
+            (true, true) => return Ok(None),
+            (true, false) => "it was accepted under a former roster after its deadline",
+            (false, _) => "it was made under a roster or policy that did not hold any more",
+        };
+        Ok(Some(why.to_owned()))
+    }
+}

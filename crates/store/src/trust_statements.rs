@@ -1,0 +1,312 @@
+//! The next roster or policy, and suspensions, while members sign them.
+
+use trust::{Purpose, Sha256Digest, Time};
+
+use crate::ceremony_signatures::{CeremonySignatureRow, VoteRow};
+use crate::database::{Store, on};
+use crate::decode::Decode;
+use crate::engine::{Columns, Connection, Value, guarded};
+use crate::error::{Error, Subject};
+use crate::reads::{self, FromColumns, MAX_PAGE, Word};
+use crate::rows::{self, Keyed, Page, PageStart, Rows};
+use crate::statements::statements;
+use crate::trust_documents::{self, DocumentRow};
+
+macro_rules! statement_columns {
+    () => {
+        "id, kind, state, follows, opened_by, body, created_at, closes_at, updated_at"
+    };
+}
+
+statements! {
+    STATEMENT = concat!("SELECT ", statement_columns!(), " FROM trust_statement WHERE id = $1");
+    STATEMENTS_BEFORE = concat!("SELECT ", statement_columns!(), " FROM trust_statement
+        WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    /// In the words of the index of what is open.
+    OPEN_STATEMENTS = concat!("SELECT ", statement_columns!(), " FROM trust_statement
+        WHERE state = 'open' ORDER BY created_at, id LIMIT $1");
+    /// In the words of the index of what suspends.
+    SUSPENSIONS = concat!("SELECT ", statement_columns!(), " FROM trust_statement
+        WHERE kind = 'suspension' AND state = 'effective' AND follows = $1 ORDER BY id LIMIT $2");
+    STATEMENT_SIGNATURES = "SELECT statement, purpose, body, signature, received_at
+        FROM trust_statement_signature WHERE statement = $1 ORDER BY idx";
+    ALL_STATEMENT_SIGNATURES = "SELECT statement, purpose, body, signature, received_at, idx
+        FROM trust_statement_signature WHERE idx >= $1 ORDER BY idx LIMIT $2 OFFSET $3";
+    INSERT_STATEMENT = "INSERT INTO trust_statement
+        (id, kind, state, follows, opened_by, body, created_at, closes_at, updated_at)
+        VALUES ($1, $2, 'open', $3, $4, $5, $6, $7, $6) ON CONFLICT DO NOTHING";
+    INSERT_STATEMENT_SIGNATURE = "INSERT INTO trust_statement_signature
+        (statement, purpose, body, signature, received_at, idx) VALUES ($1, $2, $3, $4, $5, $6)";
+    OPEN_STATEMENT = "SELECT COUNT(*) FROM trust_statement WHERE id = $1 AND state = 'open'";
+    END_STATEMENT =
+        "UPDATE trust_statement SET state = $2, updated_at = $3 WHERE id = $1 AND state = 'open'";
+    VOID_DOCUMENTS = "UPDATE trust_statement SET state = 'void', updated_at = $1
+        WHERE state = 'open' AND kind <> 'suspension'";
+    VOID_SUSPENSIONS = "UPDATE trust_statement SET state = 'void', updated_at = $1
+        WHERE state = 'open' AND kind = 'suspension'";
+    /// In the words of the index of what is under way.
+    VOID_CEREMONIES = "UPDATE ceremony SET state = 'cancelled', updated_at = $1
+        WHERE state IN ('proposed', 'approved', 'executing', 'executed')
+        AND state IN ('proposed', 'approved')";
+}
+
+/// Most suspensions under one roster that are read.
+pub const SUSPENSIONS_MAX: i64 = 1_000;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatementKind {
+    Roster,
+    Policy,
+    Suspension,
+}
+
+impl StatementKind {
+    /// The purpose of a signature that agrees.
+    pub fn purpose(self) -> Purpose {
+        match self {
+            Self::Roster => Purpose::Roster,
+            Self::Policy => Purpose::Policy,
+            Self::Suspension => Purpose::Suspend,
+        }
+    }
+
+    /// As the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Roster => "roster",
+            Self::Policy => "policy",
+            Self::Suspension => "suspension",
+        }
+    }
+}
+
+impl Word for StatementKind {
+    const COLUMN: &'static str = "trust_statement.kind";
+    const ALL: &'static [Self] = &[Self::Roster, Self::Policy, Self::Suspension];
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum StatementState {
+    Open,
+    Effective,
+    Rejected,
+    /// Another document came first.
+    Void,
+    Expired,
+}
+
+impl StatementState {
+    /// As the database writes it.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Open => "open",
+            Self::Effective => "effective",
+            Self::Rejected => "rejected",
+            Self::Void => "void",
+            Self::Expired => "expired",
+        }
+    }
+}
+
+impl Word for StatementState {
+    const COLUMN: &'static str = "trust_statement.state";
+    const ALL: &'static [Self] = &[
+        Self::Open,
+        Self::Effective,
+        Self::Rejected,
+        Self::Void,
+        Self::Expired,
+    ];
+
+    fn word(self) -> &'static str {
+        self.as_str()
+    }
+}
+
+/// What members sign about whom to trust; unverified.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementRow {
+    /// Of the body.
+    pub id: Sha256Digest,
+    pub kind: StatementKind,
+    pub state: StatementState,
+    /// The newest document of the chain when it was opened; of a suspension the roster.
+    pub follows: Sha256Digest,
+    /// The member whose signature came with it.
+    pub opened_by: String,
+    /// The exact bytes that members sign.
+    pub body: Vec<u8>,
+    pub created_at: Time,
+    /// Nobody signs it later.
+    pub closes_at: Time,
+    pub updated_at: Time,
+}
+
+impl Keyed for StatementRow {
+    const TABLE: &'static str = "trust_statement";
+}
+
+impl FromColumns for StatementRow {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.parsed(0, "trust_statement.id")?,
+            kind: StatementKind::read_word(row, 1)?,
+            state: StatementState::read_word(row, 2)?,
+            follows: row.parsed(3, "trust_statement.follows")?,
+            opened_by: row.text(4)?,
+            body: row.blob(5)?,
+            created_at: row.time(6, "trust_statement.created_at")?,
+            closes_at: row.time(7, "trust_statement.closes_at")?,
+            updated_at: row.time(8, "trust_statement.updated_at")?,
+        })
+    }
+}
+
+/// A statement with its first signature.
+pub(crate) async fn open<C: Connection>(
+    tx: &mut C,
+    row: &StatementRow,
+    signature: &CeremonySignatureRow,
+    index: i64,
+) -> Result<(), Error> {
+    if row.state != StatementState::Open || signature.ceremony != row.id {
+        return Err(Error::Malformed {
+            what: "a statement that does not begin as open, with a signature of its own",
+        });
+    }
+    let (id, follows) = (row.id.to_string(), row.follows.to_string());
+    let values = [
+        Value::Text(&id),
+        Value::Text(row.kind.as_str()),
+        Value::Text(&follows),
+        Value::Text(&row.opened_by),
+        Value::Blob(&row.body),
+        Value::Int(row.created_at.millis()),
+        Value::Int(row.closes_at.millis()),
+    ];
+    guarded(tx, INSERT_STATEMENT, &values, Subject::Statement).await?;
+    insert(tx, signature, index).await
+}
+
+/// Only while it is open.
+pub(crate) async fn sign<C: Connection>(
+    tx: &mut C,
+    row: &CeremonySignatureRow,
+    index: i64,
+) -> Result<(), Error> {
+    let id = row.ceremony.to_string();
+    match tx.fetch_optional(OPEN_STATEMENT, &[Value::Text(&id)]).await? {
+        Some(count) if count.int(0)? == 1 => insert(tx, row, index).await,
+        _ => Err(Error::conflict(Subject::Statement)),
+    }
+}
+
+async fn insert<C: Connection>(
+    tx: &mut C,
+    row: &CeremonySignatureRow,
+    index: i64,
+) -> Result<(), Error> {
+    let statement = row.ceremony.to_string();
+    let values = [
+        Value::Text(&statement),
+        Value::Text(row.purpose.word()),
+        Value::Blob(&row.body),
+        Value::Text(&row.signature),
+        Value::Int(row.received_at.millis()),
+        Value::Int(index),
+    ];
+    match tx.execute(INSERT_STATEMENT_SIGNATURE, &values).await {
+        Err(Error::Conflict { source, .. }) => Err(Error::Conflict {
+            what: Subject::CeremonySignature,
+            source,
+        }),
+        other => other.map(drop),
+    }
+}
+
+/// Open, and not any more.
+pub(crate) async fn end<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    to: StatementState,
+    at: i64,
+) -> Result<(), Error> {
+    let values = [Value::Text(id), Value::Text(to.as_str()), Value::Int(at)];
+    match tx.execute(END_STATEMENT, &values).await? {
+        1 => Ok(()),
+        _ => Err(Error::conflict(Subject::Statement)),
+    }
+}
+
+/// The next document takes effect. What was written under the one before it, and is not carried out, is void: each
+/// request and each document names what it was written under.
+pub(crate) async fn install<C: Connection>(
+    tx: &mut C,
+    statement: &str,
+    document: &DocumentRow,
+    at: i64,
+    index: i64,
+) -> Result<(), Error> {
+    end(tx, statement, StatementState::Effective, at).await?;
+    trust_documents::install_documents(tx, std::slice::from_ref(document), index).await?;
+    tx.execute(VOID_DOCUMENTS, &[Value::Int(at)]).await?;
+    if document.kind == trust_documents::DocumentKind::Roster {
+        tx.execute(VOID_SUSPENSIONS, &[Value::Int(at)]).await?;
+    }
+    tx.execute(VOID_CEREMONIES, &[Value::Int(at)]).await?;
+    Ok(())
+}
+
+impl Store {
+    pub async fn statement(&self, id: &str) -> Result<Option<StatementRow>, Error> {
+        let id = [Value::Text(id)];
+        on!(self, engine => reads::one(engine, STATEMENT, &id))
+    }
+
+    /// The newest that were opened before this instant and id, from the newest on; at most [`MAX_PAGE`].
+    pub async fn statements_before(
+        &self,
+        (created_at, id): (i64, &str),
+        limit: i64,
+    ) -> Result<Rows<StatementRow>, Error> {
+        let limit = Value::Int(limit.clamp(1, MAX_PAGE));
+        let values = [Value::Int(created_at), Value::Text(id), limit];
+        on!(self, engine => rows::each(engine, STATEMENTS_BEFORE, &values))
+    }
+
+    /// Those that can be signed, the oldest first; at most [`MAX_PAGE`].
+    pub async fn open_statements(&self, limit: i64) -> Result<Rows<StatementRow>, Error> {
+        let limit = [Value::Int(limit.clamp(1, MAX_PAGE))];
+        on!(self, engine => rows::each(engine, OPEN_STATEMENTS, &limit))
+    }
+
+    /// Suspensions under the roster with this digest; at most [`SUSPENSIONS_MAX`]. One that cannot be read is an error:
+    /// whoever it suspends would count.
+    pub async fn suspensions(&self, roster: &Sha256Digest) -> Result<Vec<StatementRow>, Error> {
+        let roster = roster.to_string();
+        let values = [Value::Text(&roster), Value::Int(SUSPENSIONS_MAX)];
+        on!(self, engine => reads::all(engine, SUSPENSIONS, &values))
+    }
+
+    /// A page of the signatures of all statements, in the order in which they came; at most [`MAX_PAGE`].
+    pub async fn all_statement_signatures(
+        &self,
+        start: &PageStart,
+        limit: i64,
+    ) -> Result<Page<VoteRow>, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let from = start.key.parse().unwrap_or(i64::MIN);
+        let values = [from, limit, start.behind].map(Value::Int);
+        on!(self, engine => rows::page(engine, ALL_STATEMENT_SIGNATURES, &values, (start, limit)))
+    }
+
+    /// In the order in which they came.
+    pub async fn statement_signatures(&self, id: &str) -> Result<Vec<CeremonySignatureRow>, Error> {
+        let id = [Value::Text(id)];
+        on!(self, engine => reads::all(engine, STATEMENT_SIGNATURES, &id))
+    }
+}

@@ -1,0 +1,217 @@
+//! Five custodians at a distance: ceremonies over HTTP with their own keys, one rejection, and a roster change that
+//! replaces a lost custodian while another ceremony is open.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::anyhow;
+use serde_json::{Value, json};
+use testkit::installation::text;
+
+use super::RING;
+use super::stage::Stage;
+use verify::output::{Code, Failure, Output};
+
+/// The verifier that somebody else wrote, in another language; it is part of the sources.
+const SECOND_VERIFIER: &str = "deploy/verifier/chancery_verify.py";
+
+/// Who holds the ceremonies; three have to agree.
+const FOUNDERS: [&str; 5] = ["ada", "berta", "carla", "dora", "emil"];
+
+pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
+    let act = |text: &str| output.remark(format!("\n== {text}"));
+    for custodian in FOUNDERS {
+        stage.installation.add_custodian(custodian, "ed25519")?;
+    }
+    stage.installation.found_by("3")?;
+    stage.installation.install()?;
+    stage.chancery(&["ring", "create", RING, "--algorithm", "ES256", "--apply"])?;
+    stage.serve()?;
+    let far = Far {
+        stage,
+        output,
+        url: stage.url(),
+        genesis: stage.installation.genesis.clone(),
+    };
+
+    act("A request that is rejected: the machine with the token drafts it, everything else is done over HTTP");
+    let draft = |out: &str, by: &str, reason: &str| {
+        let words = ["ceremony", "new", "generate", "--ring", RING];
+        let more = ["--proposer", by, "--reason", reason, "--out", out];
+        stage.chancery(&[&words[..], &more].concat())
+    };
+    draft("first.request", "ada", "first key")?;
+    let rejected = text(&far.by("ada", &["ceremony", "propose", "first.request"])?, "ceremony")?;
+    far.by("berta", &["ceremony", "review", &rejected])?;
+    far.by("berta", &["ceremony", "approve", &rejected])?;
+    let no = ["--reason", "the ticket is missing"];
+    far.by("emil", &[&["ceremony", "reject", &rejected], &no[..]].concat())?;
+    let late = far.refused("carla", &["ceremony", "approve", &rejected])?;
+
+    act("The same, with a ticket: three of five approve, the machine with the token executes, three accept");
+    let words = ["ceremony", "new", "generate", "--ring", RING, "--ticket", "KEY-1"];
+    let more = ["--proposer", "ada", "--reason", "first key", "--out", "second.request"];
+    stage.chancery(&[&words[..], &more].concat())?;
+    let first = text(&far.by("ada", &["ceremony", "propose", "second.request"])?, "ceremony")?;
+    let first_kid = far.finish(&first, &["berta", "carla", "dora"])?;
+
+    act("Emil has lost his key: Fanny replaces him while another ceremony is open");
+    draft("third.request", "berta", "standby key")?;
+    let open = text(&far.by("berta", &["ceremony", "propose", "third.request"])?, "ceremony")?;
+    far.by("ada", &["ceremony", "approve", &open])?;
+    stage.installation.add_custodian("fanny", "ed25519")?;
+    let change = ["trust", "new-roster", "--remove", "emil", "--add", "fanny=fanny.pub"];
+    let more = ["--out", "next-roster"];
+    let filed = far.by("ada", &[&change[..], &more].concat())?;
+    let roster = text(&filed, "statement")?;
+    far.by("berta", &["trust", "review", &roster])?;
+    far.by("berta", &["trust", "sign", &roster])?;
+    far.by("carla", &["trust", "sign", &roster])?;
+    // Not a member yet, she signs the file that Ada sent her: the proof that she has the key.
+    let installed = far.by("fanny", &["trust", "sign", "next-roster"])?;
+    far.by("fanny", &["trust", "show"])?;
+
+    act("What was open is void, and proposed anew; the new custodian counts");
+    let void = far.by("ada", &["ceremony", "show", &open])?;
+    let renew = ["ceremony", "renew", &open, "--proposer", "berta", "--reason", "standby key"];
+    stage.chancery(&[&renew[..], &["--out", "renewed.request"]].concat())?;
+    let renewed = text(&far.by("berta", &["ceremony", "propose", "renewed.request"])?, "ceremony")?;
+    let second_kid = far.finish(&renewed, &["ada", "carla", "fanny"])?;
+
+    act("Dora's laptop is stolen: she suspends herself at once, and the thief's signature does not count");
+    let suspend = ["trust", "suspend", "dora", "--reason", "laptop stolen"];
+    let suspended = far.by("dora", &suspend)?;
+    draft("fourth.request", "berta", "next key")?;
+    let after = text(&far.by("berta", &["ceremony", "propose", "fourth.request"])?, "ceremony")?;
+    let thief = far.refused("dora", &["ceremony", "approve", &after])?;
+
+    act("Every transcript, verified offline by both verifiers from the pinned digest alone");
+    let mut verified = Vec::new();
+    for (id, file) in [(&first, "first.transcript"), (&renewed, "renewed.transcript")] {
+        stage.chancery(&["ceremony", "transcript", id, "--out", file])?;
+        let genesis = &far.genesis;
+        stage.chancery(&["ceremony", "verify", file, "--genesis", genesis])?;
+        verified.push(far.second_verifier(file)?);
+    }
+    let tampered = stage.tampered("renewed.transcript", &far.genesis)?;
+
+    let summary = json!({
+        "rejected": rejected, "approved_after_rejection": late,
+        "first_kid": first_kid, "second_kid": second_kid,
+        "roster": installed["state"], "open_ceremony": void["state"],
+        "suspension": suspended["state"], "approval_by_the_thief": thief,
+        "second_verifier": verified, "tampered_transcript": tampered,
+    });
+    output.result(&summary, || describe(&summary));
+    let good = installed["state"] == "effective"
+        && void["state"] == "cancelled"
+        && suspended["state"] == "effective"
+        && tampered == "refused"
+        && verified.iter().all(|verdict| verdict.as_deref() != Some("refused"));
+    match good {
+        true => Ok(()),
+        false => Err(Failure::new(
+            Code::Failed,
+            anyhow!("the demonstration failed: {summary}"),
+        )),
+    }
+}
+
+/// Custodians on machines of their own: no database, no configuration but the address and the genesis.
+struct Far<'a> {
+    stage: &'a Stage,
+    output: &'a Output,
+    url: String,
+    genesis: String,
+}
+
+impl Far<'_> {
+    fn words<'w>(&'w self, who: &'w str, words: &[&'w str]) -> Vec<&'w str> {
+        let more = ["--key", who, "--url", &self.url, "--genesis", &self.genesis];
+        [words, &more].concat()
+    }
+
+    fn by(&self, who: &str, words: &[&str]) -> Result<Value, Failure> {
+        self.stage.chancery(&self.words(who, words))
+    }
+
+    /// Why the service refuses it; an error if it does not.
+    fn refused(&self, who: &str, words: &[&str]) -> Result<String, Failure> {
+        let said = self.stage.said(&self.words(who, words))?;
+        let why = said["error"]["message"].as_str();
+        let why = why.ok_or_else(|| anyhow!("{} was not refused", words.join(" ")))?;
+        Ok(why.to_owned())
+    }
+
+    /// From the first approval to the key in JWKS.
+    fn finish(&self, id: &str, voters: &[&str]) -> Result<String, Failure> {
+        for voter in voters {
+            self.by(voter, &["ceremony", "approve", id])?;
+        }
+        let executed = self.stage.chancery(&["ceremony", "execute", id])?;
+        let kid = executed["kids"][0].as_str();
+        let kid = kid.ok_or_else(|| anyhow!("no key was made"))?.to_owned();
+        for voter in voters {
+            self.by(voter, &["ceremony", "accept", id, "--kid", &kid])?;
+        }
+        Ok(kid)
+    }
+
+    /// Its verdict; none where it is not there.
+    fn second_verifier(&self, file: &str) -> Result<Option<String>, Failure> {
+        let script = std::path::absolute(SECOND_VERIFIER)?;
+        if !script.is_file() {
+            let remark = "  (the second verifier is not installed; it is part of the source tree)";
+            self.output.remark(remark);
+            return Ok(None);
+        }
+        let genesis = &self.genesis;
+        self.output.remark(format!(
+            "$ python3 {SECOND_VERIFIER} {file} --genesis {genesis}"
+        ));
+        let said = Command::new("python3")
+            .arg(script)
+            .args([file, "--genesis", genesis, "--output", "json"])
+            .current_dir(self.stage.directory())
+            .output()?;
+        if !Path::new(&self.stage.directory().join(file)).is_file() {
+            return Err(anyhow!("{file} is missing").into());
+        }
+        let _ = fs::write(self.stage.directory().join(format!("{file}.second")), &said.stdout);
+        match said.status.code() {
+            Some(0) => Ok(Some("verified".to_owned())),
+            _ => {
+                let why = String::from_utf8_lossy(&said.stderr);
+                self.output.remark(why.trim());
+                Ok(Some("refused".to_owned()))
+            }
+        }
+    }
+}
+
+fn describe(summary: &Value) -> String {
+    let text = |name: &str| match &summary[name] {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    format!(
+        "\nSummary\n\
+         \x20 rejected              {}; another approval: {}\n\
+         \x20 first key             {}\n\
+         \x20 roster change         {}; the ceremony that was open is {}\n\
+         \x20 second key            {} (approved and accepted by the new custodian too)\n\
+         \x20 suspension            {}; the thief's approval: {}\n\
+         \x20 transcripts           by the second verifier: {}; with one byte changed {}",
+        text("rejected"),
+        text("approved_after_rejection"),
+        text("first_kid"),
+        text("roster"),
+        text("open_ceremony"),
+        text("second_kid"),
+        text("suspension"),
+        text("approval_by_the_thief"),
+        text("second_verifier"),
+        text("tampered_transcript"),
+    )
+}
