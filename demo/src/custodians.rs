@@ -7,6 +7,7 @@ use std::process::Command;
 
 use anyhow::anyhow;
 use serde_json::{Value, json};
+use testkit::custodian::Custodian;
 use testkit::installation::text;
 
 use super::RING;
@@ -35,33 +36,66 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
         genesis: stage.installation.genesis.clone(),
     };
 
-    act("A request that is rejected: the machine with the token drafts it, everything else is done over HTTP");
+    act(
+        "A request that is rejected: the machine with the token drafts it, everything else is done over HTTP",
+    );
     let draft = |out: &str, by: &str, reason: &str| {
         let words = ["ceremony", "new", "generate", "--ring", RING];
         let more = ["--proposer", by, "--reason", reason, "--out", out];
         stage.chancery(&[&words[..], &more].concat())
     };
     draft("first.request", "ada", "first key")?;
-    let rejected = text(&far.by("ada", &["ceremony", "propose", "first.request"])?, "ceremony")?;
+    let rejected = text(
+        &far.by("ada", &["ceremony", "propose", "first.request"])?,
+        "ceremony",
+    )?;
     far.by("berta", &["ceremony", "review", &rejected])?;
     far.by("berta", &["ceremony", "approve", &rejected])?;
     let no = ["--reason", "the ticket is missing"];
-    far.by("emil", &[&["ceremony", "reject", &rejected], &no[..]].concat())?;
+    far.by(
+        "emil",
+        &[&["ceremony", "reject", &rejected], &no[..]].concat(),
+    )?;
     let late = far.refused("carla", &["ceremony", "approve", &rejected])?;
 
-    act("The same, with a ticket: three of five approve, the machine with the token executes, three accept");
-    let words = ["ceremony", "new", "generate", "--ring", RING, "--ticket", "KEY-1"];
-    let more = ["--proposer", "ada", "--reason", "first key", "--out", "second.request"];
+    act(
+        "The same, with a ticket: three of five approve, the machine with the token executes, three accept",
+    );
+    let words = [
+        "ceremony", "new", "generate", "--ring", RING, "--ticket", "KEY-1",
+    ];
+    let more = [
+        "--proposer",
+        "ada",
+        "--reason",
+        "first key",
+        "--out",
+        "second.request",
+    ];
     stage.chancery(&[&words[..], &more].concat())?;
-    let first = text(&far.by("ada", &["ceremony", "propose", "second.request"])?, "ceremony")?;
+    let first = text(
+        &far.by("ada", &["ceremony", "propose", "second.request"])?,
+        "ceremony",
+    )?;
     let first_kid = far.finish(&first, &["berta", "carla", "dora"])?;
 
     act("Emil has lost his key: Fanny replaces him while another ceremony is open");
     draft("third.request", "berta", "standby key")?;
-    let open = text(&far.by("berta", &["ceremony", "propose", "third.request"])?, "ceremony")?;
+    let open = text(
+        &far.by("berta", &["ceremony", "propose", "third.request"])?,
+        "ceremony",
+    )?;
     far.by("ada", &["ceremony", "approve", &open])?;
-    stage.installation.add_custodian("fanny", "ed25519")?;
-    let change = ["trust", "new-roster", "--remove", "emil", "--add", "fanny=fanny.pub"];
+    output.remark("$ ssh-keygen -t ed25519 -C fanny -f fanny");
+    Custodian::new(stage.directory(), "fanny", "ed25519")?;
+    let change = [
+        "trust",
+        "new-roster",
+        "--remove",
+        "emil",
+        "--add",
+        "fanny=fanny.pub",
+    ];
     let more = ["--out", "next-roster"];
     let filed = far.by("ada", &[&change[..], &more].concat())?;
     let roster = text(&filed, "statement")?;
@@ -74,21 +108,40 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
 
     act("What was open is void, and proposed anew; the new custodian counts");
     let void = far.by("ada", &["ceremony", "show", &open])?;
-    let renew = ["ceremony", "renew", &open, "--proposer", "berta", "--reason", "standby key"];
+    let renew = [
+        "ceremony",
+        "renew",
+        &open,
+        "--proposer",
+        "berta",
+        "--reason",
+        "standby key",
+    ];
     stage.chancery(&[&renew[..], &["--out", "renewed.request"]].concat())?;
-    let renewed = text(&far.by("berta", &["ceremony", "propose", "renewed.request"])?, "ceremony")?;
+    let renewed = text(
+        &far.by("berta", &["ceremony", "propose", "renewed.request"])?,
+        "ceremony",
+    )?;
     let second_kid = far.finish(&renewed, &["ada", "carla", "fanny"])?;
 
-    act("Dora's laptop is stolen: she suspends herself at once, and the thief's signature does not count");
+    act(
+        "Dora's laptop is stolen: she suspends herself at once, and the thief's signature does not count",
+    );
     let suspend = ["trust", "suspend", "dora", "--reason", "laptop stolen"];
     let suspended = far.by("dora", &suspend)?;
     draft("fourth.request", "berta", "next key")?;
-    let after = text(&far.by("berta", &["ceremony", "propose", "fourth.request"])?, "ceremony")?;
+    let after = text(
+        &far.by("berta", &["ceremony", "propose", "fourth.request"])?,
+        "ceremony",
+    )?;
     let thief = far.refused("dora", &["ceremony", "approve", &after])?;
 
     act("Every transcript, verified offline by both verifiers from the pinned digest alone");
     let mut verified = Vec::new();
-    for (id, file) in [(&first, "first.transcript"), (&renewed, "renewed.transcript")] {
+    for (id, file) in [
+        (&first, "first.transcript"),
+        (&renewed, "renewed.transcript"),
+    ] {
         stage.chancery(&["ceremony", "transcript", id, "--out", file])?;
         let genesis = &far.genesis;
         stage.chancery(&["ceremony", "verify", file, "--genesis", genesis])?;
@@ -108,7 +161,9 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
         && void["state"] == "cancelled"
         && suspended["state"] == "effective"
         && tampered == "refused"
-        && verified.iter().all(|verdict| verdict.as_deref() != Some("refused"));
+        && verified
+            .iter()
+            .all(|verdict| verdict.as_deref() != Some("refused"));
     match good {
         true => Ok(()),
         false => Err(Failure::new(
@@ -178,7 +233,10 @@ impl Far<'_> {
         if !Path::new(&self.stage.directory().join(file)).is_file() {
             return Err(anyhow!("{file} is missing").into());
         }
-        let _ = fs::write(self.stage.directory().join(format!("{file}.second")), &said.stdout);
+        let _ = fs::write(
+            self.stage.directory().join(format!("{file}.second")),
+            &said.stdout,
+        );
         match said.status.code() {
             Some(0) => Ok(Some("verified".to_owned())),
             _ => {

@@ -13,11 +13,11 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::json;
 use trust::{Kid, Name, Purpose, Request, dsse};
 
-use self::payload::{same_request, same_statement};
-use self::remote_arguments::RemoteReader;
 pub use self::payload::{exported, signature};
+use self::payload::{same_request, same_statement};
 pub use self::remote::Session;
 pub use self::remote_arguments::Remote;
+use self::remote_arguments::RemoteReader;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};

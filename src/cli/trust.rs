@@ -366,7 +366,12 @@ fn said(value: &Value) -> String {
 fn told(report: &Value, output: &Output) {
     output.result(report, || {
         let list = |name: &str| {
-            let all: Vec<_> = report[name].as_array().into_iter().flatten().map(said).collect();
+            let all: Vec<_> = report[name]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .map(said)
+                .collect();
             match all.is_empty() {
                 true => "none".to_owned(),
                 false => all.join(", "),
@@ -385,7 +390,10 @@ fn told(report: &Value, output: &Output) {
             if report["kind"] == "roster" {
                 text.push_str(&format!("of the next  {}\n", list("signed_by_new")));
             }
-            for (name, label) in [("unproven", "new key      "), ("not_counted", "not counted  ")] {
+            for (name, label) in [
+                ("unproven", "new key      "),
+                ("not_counted", "not counted  "),
+            ] {
                 for each in report[name].as_array().into_iter().flatten() {
                     text.push_str(&format!("{label}{}\n", said(each)));
                 }

@@ -19,7 +19,7 @@ pub struct Case {
     pub service: Service,
     signer: String,
     kid: String,
-    database: Database,
+    pub database: Database,
     pub installation: Installation,
     /// Kept running for as long as the case.
     _server: Option<Server>,
@@ -32,7 +32,7 @@ impl Case {
         Self::new(installation, &url, None)
     }
 
-    fn postgres() -> Self {
+    pub fn postgres() -> Self {
         let server = Server::start().expect("PostgreSQL starts");
         let url = server.create_database("chancery_it").expect("a database");
         let installation = Installation::on(directory(), &url);

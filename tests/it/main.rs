@@ -24,6 +24,7 @@ mod ceremony_database;
 mod ceremony_elsewhere;
 mod ceremony_http;
 mod ceremony_lines;
+mod ceremony_roster;
 mod ceremony_votes;
 mod doctor;
 mod documents;

@@ -54,8 +54,8 @@ pub use same_database::confirm as confirm_database;
 pub use settings::Settings;
 pub use signer::{CheckpointNotSigned, CheckpointSignature, CheckpointSigner, Later};
 pub use storage::{Error as StorageError, Storage};
-pub use tree_store::INTEGRATOR;
 pub use suspended::{SuspensionsError, suspended, suspensions};
+pub use tree_store::INTEGRATOR;
 
 /// Why nothing was recorded, and so nothing happened.
 #[derive(Debug, Clone, thiserror::Error)]

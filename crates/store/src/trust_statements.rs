@@ -199,7 +199,10 @@ pub(crate) async fn sign<C: Connection>(
     index: i64,
 ) -> Result<(), Error> {
     let id = row.ceremony.to_string();
-    match tx.fetch_optional(OPEN_STATEMENT, &[Value::Text(&id)]).await? {
+    match tx
+        .fetch_optional(OPEN_STATEMENT, &[Value::Text(&id)])
+        .await?
+    {
         Some(count) if count.int(0)? == 1 => insert(tx, row, index).await,
         _ => Err(Error::conflict(Subject::Statement)),
     }

@@ -78,11 +78,11 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
         if namespace.starts_with(&prefix) {
             let file = file(body.to_vec());
             return match file.namespace()? {
-                expected if expected.is_none_or(|expected| expected == namespace) => Ok(file),
-                expected => Err(NotAFile::Namespace {
+                Some(expected) if expected != namespace => Err(NotAFile::Namespace {
                     found: namespace.to_owned(),
-                    expected: expected.unwrap_or_default(),
+                    expected,
                 }),
+                _ => Ok(file),
             };
         }
     }

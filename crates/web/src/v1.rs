@@ -85,7 +85,10 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony_statement::handle))
         .routes(routes!(ceremony_signatures::handle))
         .routes(routes!(trust_chain::handle))
-        .routes(routes!(trust_statements::handle, trust_statement_open::handle))
+        .routes(routes!(
+            trust_statements::handle,
+            trust_statement_open::handle
+        ))
         .routes(routes!(trust_statement::handle))
         .routes(routes!(trust_statement_sign::handle))
         .routes(routes!(rings::handle))

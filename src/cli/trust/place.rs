@@ -84,8 +84,9 @@ impl Place {
     ) -> Result<Value, Failure> {
         match self {
             Self::Here(service) => {
-                let rejected = service.reject_statement(&id.to_string(), reason, signature);
-                value(&rejected.await.map_err(failed)?)
+                let id = id.to_string();
+                let report = service.reject_statement(&id, reason, signature).await;
+                value(&report.map_err(failed)?)
             }
             Self::There(session) => {
                 let body = json!({"purpose": "reject", "reason": reason, "signature": signature});

@@ -2,9 +2,7 @@
 
 use trust::approval::Acceptance;
 use trust::leaf::ActKind;
-use trust::tally::{
-    AcceptanceTally, Counted, Standing, WhyNot, suspended, tally_acceptance,
-};
+use trust::tally::{AcceptanceTally, Counted, Standing, WhyNot, suspended, tally_acceptance};
 use trust::{Member, Name, Purpose, Request, Role, Time, Transcript, verify_transcript};
 
 use super::error::Error;
@@ -187,7 +185,10 @@ impl CeremonyFacts {
     fn counts_today(&self, counted: &Counted) -> Result<(), Error> {
         let owner = self.trusted.roster().owner(&counted.key);
         let active = |member: &&Member| member.active && member.roles.contains(&Role::Custodian);
-        if owner.filter(active).is_none_or(|owner| owner.id != counted.member) {
+        if owner
+            .filter(active)
+            .is_none_or(|owner| owner.id != counted.member)
+        {
             return Err(Error::DoesNotCount(WhyNot::Inactive.to_string()));
         }
         let suspended = suspended(&self.trusted, &self.ceremony.suspensions);

@@ -306,6 +306,6 @@ impl CeremonyService {
     /// A bundle of this request, without a signature.
     pub async fn bundle(&self, request: &Request) -> Result<Bundle, Error> {
         let (chains, _) = self.trusted().await?;
-        Bundle::new(request, chains)
+        Bundle::new(request, chains.as_ref().clone())
     }
 }

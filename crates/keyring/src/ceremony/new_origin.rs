@@ -25,7 +25,7 @@ impl CeremonyService {
     pub async fn permit_origin(&self, bundle: &Bundle) -> Result<PermittedOrigin, Error> {
         let (transcript, verified) = bundle.finished(&self.pin)?;
         let (chains, trusted) = self.trusted().await?;
-        if chains != transcript.record.chains {
+        if *chains != transcript.record.chains {
             return Err(Error::Unfit(
                 "the bundle has another roster or policy than the database".to_owned(),
             ));

@@ -88,7 +88,9 @@ impl Draft {
                 compromised_since: order.compromised_since,
             }),
             Operation::ClockCorrection(order) => Ok(Self::CorrectClock(order.clone())),
-            Operation::NewOrigin(_) => Err(Error::Unfit("a new origin is held on files".to_owned())),
+            Operation::NewOrigin(_) => {
+                Err(Error::Unfit("a new origin is held on files".to_owned()))
+            }
         }
     }
 }

@@ -9,9 +9,7 @@ use trust::chain::Change as Step;
 use trust::format::V1;
 use trust::leaf::ActKind;
 use trust::text::is_plain;
-use trust::{
-    MemberId, MemberSignature, Purpose, Role, Roster, Sha256Digest, Time, json,
-};
+use trust::{MemberId, MemberSignature, Purpose, Role, Roster, Sha256Digest, Time, json};
 
 use super::error::Error;
 use super::service::CeremonyService;
@@ -38,7 +36,7 @@ const MOST: i64 = 1_000;
 const REASON_MAX: usize = 1_000;
 
 /// A statement with its signatures, unverified.
-struct Stored {
+pub(super) struct Stored {
     row: StatementRow,
     agreed: Vec<MemberSignature>,
     objections: Vec<CeremonySignatureRow>,
@@ -55,7 +53,7 @@ impl CeremonyService {
         let signature = normalized(signature)?;
         let id = Sha256Digest::of(&body);
         if self.store.statement(&id.to_string()).await?.is_some() {
-            return self.sign(id, signature).await;
+            return self.sign_stored(id, signature).await;
         }
         let (_, trusted) = self.trusted().await?;
         let suspended = suspended(&self.store, &trusted).await?;
@@ -100,7 +98,7 @@ impl CeremonyService {
             ..event
         };
         self.log.commit(&change, &event).await?;
-        self.settle(&id).await?;
+        self.settle_statement(&id).await?;
         self.statement_report(&id).await
     }
 
@@ -111,10 +109,10 @@ impl CeremonyService {
         signature: &str,
     ) -> Result<StatementReport, Error> {
         let id = id.parse().map_err(|_| Error::Unknown(id.to_owned()))?;
-        self.sign(id, normalized(signature)?).await
+        self.sign_stored(id, normalized(signature)?).await
     }
 
-    async fn sign(
+    async fn sign_stored(
         &self,
         id: Sha256Digest,
         signature: MemberSignature,
@@ -123,7 +121,7 @@ impl CeremonyService {
         let id = id.to_string();
         let Stored {
             row, mut agreed, ..
-        } = self.open_stored(&id).await?;
+        } = self.open_for_signing(&id).await?;
         let (_, trusted) = self.trusted().await?;
         let suspended = suspended(&self.store, &trusted).await?;
         agreed.push(signature.clone());
@@ -141,7 +139,7 @@ impl CeremonyService {
         self.log
             .commit(&Change::SignStatement(kept), &event)
             .await?;
-        self.settle(&id).await?;
+        self.settle_statement(&id).await?;
         self.statement_report(&id).await
     }
 
@@ -157,17 +155,18 @@ impl CeremonyService {
             return Err(Error::Reason);
         }
         let signature = normalized(signature)?;
-        let Stored { row, .. } = self.open_stored(id).await?;
+        let Stored { row, .. } = self.open_for_signing(id).await?;
         if row.kind == StatementKind::Suspension {
             return Err(Error::Unfit("a suspension is not rejected".to_owned()));
         }
         let (_, trusted) = self.trusted().await?;
         let suspended = suspended(&self.store, &trusted).await?;
         let body = rejection(row.id, reason)?;
-        let by = trust::tally::objector(&trusted, &body, &signature, &suspended).ok_or_else(|| {
-            let why = "not the signature of an active custodian who is not suspended";
-            Error::DoesNotCount(why.to_owned())
-        })?;
+        let by =
+            trust::tally::objector(&trusted, &body, &signature, &suspended).ok_or_else(|| {
+                let why = "not the signature of an active custodian who is not suspended";
+                Error::DoesNotCount(why.to_owned())
+            })?;
         let now = self.env.now();
         let kept = kept(row.id, Purpose::Reject, body, &signature, now)?;
         let actor = trust::actor::Actor::Custodian(by.as_str()).to_string();
@@ -180,14 +179,15 @@ impl CeremonyService {
         self.log
             .commit(&Change::SignStatement(kept), &event)
             .await?;
-        self.end(&row, StatementState::Rejected, "rejected").await?;
+        self.end_statement(&row, StatementState::Rejected, "rejected")
+            .await?;
         self.statement_report(id).await
     }
 
     /// Lets a statement take effect of which nothing is missing. If we die before, the next signature does, or
     /// whoever looks after deadlines.
-    async fn settle(&self, id: &str) -> Result<(), Error> {
-        let stored = self.stored(id).await?;
+    async fn settle_statement(&self, id: &str) -> Result<(), Error> {
+        let stored = self.stored_statement(id).await?;
         let row = &stored.row;
         if row.state != StatementState::Open {
             return Ok(());
@@ -199,7 +199,9 @@ impl CeremonyService {
             let signature = MemberSignature::decode(objection.signature.as_bytes())?;
             let by = trust::tally::objector(&trusted, &objection.body, &signature, &suspended);
             if by.is_some() {
-                return self.end(row, StatementState::Rejected, "rejected").await;
+                return self
+                    .end_statement(row, StatementState::Rejected, "rejected")
+                    .await;
             }
         }
         let judged = Judged::of(&trusted, row.kind, &row.body, stored.agreed, &suspended)?;
@@ -207,7 +209,9 @@ impl CeremonyService {
             return Ok(());
         }
         let Some(document) = judged.document() else {
-            return self.end(row, StatementState::Effective, "suspend").await;
+            return self
+                .end_statement(row, StatementState::Effective, "suspend")
+                .await;
         };
         let (kind, version) = match &document {
             Step::Roster(_) => (DocumentKind::Roster, trusted.roster().version + 1),
@@ -246,7 +250,7 @@ impl CeremonyService {
             .await
     }
 
-    async fn end(
+    async fn end_statement(
         &self,
         row: &StatementRow,
         to: StatementState,
@@ -268,13 +272,9 @@ impl CeremonyService {
     }
 
     /// Somebody else may have ended it at the same time, which is as good.
-    async fn unless_ended(
-        &self,
-        id: &str,
-        done: Result<(), store::Error>,
-    ) -> Result<(), Error> {
+    async fn unless_ended(&self, id: &str, done: Result<(), store::Error>) -> Result<(), Error> {
         match done {
-            Err(error) if error.is_conflict() => match self.stored(id).await?.row.state {
+            Err(error) if error.is_conflict() => match self.stored_statement(id).await?.row.state {
                 StatementState::Open => Err(error.into()),
                 _ => Ok(()),
             },
@@ -287,10 +287,11 @@ impl CeremonyService {
         let now = self.env.now();
         for row in self.store.open_statements(MOST).await?.read {
             if now > row.closes_at {
-                self.end(&row, StatementState::Expired, "expired").await?;
+                self.end_statement(&row, StatementState::Expired, "expired")
+                    .await?;
                 continue;
             }
-            match self.settle(&row.id.to_string()).await {
+            match self.settle_statement(&row.id.to_string()).await {
                 // What cannot follow any more waits for its end.
                 Err(Error::Chain(_) | Error::Suspension(_) | Error::Json(_)) => {}
                 done => done?,
@@ -311,7 +312,7 @@ impl CeremonyService {
         Ok(())
     }
 
-    async fn stored(&self, id: &str) -> Result<Stored, Error> {
+    pub(super) async fn stored_statement(&self, id: &str) -> Result<Stored, Error> {
         let row = self.store.statement(id).await?;
         let row = row.ok_or_else(|| Error::Unknown(id.to_owned()))?;
         if Sha256Digest::of(&row.body) != row.id {
@@ -334,8 +335,8 @@ impl CeremonyService {
         })
     }
 
-    async fn open_stored(&self, id: &str) -> Result<Stored, Error> {
-        let stored = self.stored(id).await?;
+    async fn open_for_signing(&self, id: &str) -> Result<Stored, Error> {
+        let stored = self.stored_statement(id).await?;
         match stored.row.state {
             StatementState::Open if self.env.now() <= stored.row.closes_at => Ok(stored),
             StatementState::Open => Err(Error::State {
@@ -398,9 +399,9 @@ fn kept(
 fn armored(signature: &MemberSignature) -> Result<&str, Error> {
     match signature {
         MemberSignature::Ssh { signature } => Ok(signature),
-        MemberSignature::Webauthn { .. } => Err(Error::DoesNotCount(
-            trust::tally::WhyNot::Kind.to_string(),
-        )),
+        MemberSignature::Webauthn { .. } => {
+            Err(Error::DoesNotCount(trust::tally::WhyNot::Kind.to_string()))
+        }
     }
 }
 
@@ -408,5 +409,7 @@ fn armored(signature: &MemberSignature) -> Result<&str, Error> {
 fn owner<'a>(rosters: [&'a Roster; 2], signature: &MemberSignature) -> Option<&'a MemberId> {
     let key = trust::sshsig::unverified_key(armored(signature).ok()?).ok()?;
     let mut rosters = rosters.into_iter();
-    rosters.find_map(|roster| roster.owner(&key)).map(|member| &member.id)
+    rosters
+        .find_map(|roster| roster.owner(&key))
+        .map(|member| &member.id)
 }

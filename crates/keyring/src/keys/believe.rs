@@ -109,9 +109,9 @@ impl Believer<'_> {
                 continue;
             };
             key.set_acts(&of);
-            let refuses = self
-                .installed
-                .refuses(self.store, &key.row, &key.certified, key.log_index);
+            let refuses =
+                self.installed
+                    .refuses(self.store, &key.row, &key.certified, key.log_index);
             if let Some(why) = refuses.await? {
                 believed.refused.push(RejectedKey::new(&key.row, why));
                 believed.keys.remove(at);

@@ -11,7 +11,9 @@ pub enum Error {
     #[error("the roster and policy in the database do not verify")]
     Chain(#[from] trust::ChainError),
     /// What was trusted before is not what the chain begins with.
-    #[error("the chain of rosters and policies in the database is shorter than it was, or another one")]
+    #[error(
+        "the chain of rosters and policies in the database is shorter than it was, or another one"
+    )]
     RolledBack,
     #[error("the log does not tell of the installation of {kind} {version}")]
     Unlogged {

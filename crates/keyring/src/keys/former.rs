@@ -72,8 +72,7 @@ impl Installed {
         // The first that names the key is the one that was written when it was made.
         let born = leaves.iter().find(about).map(|leaf| leaf.index);
         let accepted = leaves.iter().find(|leaf| Some(leaf.index) == accepted);
-        let in_time =
-            accepted.is_some_and(|leaf| Time::from_millis(leaf.time) <= known.execute_by);
+        let in_time = accepted.is_some_and(|leaf| Time::from_millis(leaf.time) <= known.execute_by);
         let why = match (born.is_some_and(before), in_time) {
             (true, true) => return Ok(None),
             (true, false) => "it was accepted under a former roster after its deadline",

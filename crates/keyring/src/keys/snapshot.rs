@@ -6,8 +6,8 @@ use std::sync::Arc;
 use arc_swap::ArcSwap;
 use trust::plan::RingKey;
 use trust::{
-    Algorithm, KeySpec, KeyState, Kid, Location, MemberId, Name, PublicKey, Safety, Sha256Digest, Time,
-    Trusted, Usage, Verifier,
+    Algorithm, KeySpec, KeyState, Kid, Location, MemberId, Name, PublicKey, Safety, Sha256Digest,
+    Time, Trusted, Usage, Verifier,
 };
 
 use access::Credentials;

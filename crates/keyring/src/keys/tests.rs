@@ -80,7 +80,7 @@ async fn a_trust_document_that_does_not_hold_keeps_the_old_keys() {
         kind: DocumentKind::Genesis,
         version: 1,
         body: b"no genesis".to_vec(),
- index: None,
+        index: None,
     };
     let install = Change::InstallDocuments(vec![genesis]);
     place.change(install).await.unwrap();

@@ -46,7 +46,7 @@ pub async fn documents_come_in_the_order_of_their_chain(place: Place) {
         },
         version,
         body: vec![1],
- index: None,
+        index: None,
     };
     let install = |rows: &[DocumentRow]| Change::InstallDocuments(rows.to_vec());
     let document = Subject::Document;

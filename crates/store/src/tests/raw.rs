@@ -19,7 +19,7 @@ pub async fn past_cannot_be_changed(place: Place) {
             kind: crate::DocumentKind::Genesis,
             version: 1,
             body: vec![1],
- index: None,
+            index: None,
         }]))
         .await
         .unwrap();

@@ -48,7 +48,7 @@ pub async fn change_bumps_its_subject_alone(place: Place) {
         kind: DocumentKind::Genesis,
         version: 1,
         body: b"genesis".to_vec(),
- index: None,
+        index: None,
     };
     let install = Change::InstallDocuments(vec![genesis]);
     place.change(install).await.unwrap();

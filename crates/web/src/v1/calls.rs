@@ -26,7 +26,9 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "ceremonies_waiting" | "ceremony_events" | "statements" | "statement" => {
             Call::ReadOpenCeremonies
         }
-        "propose" | "submit_signature" | "open_statement" | "sign_statement" => Call::SubmitToCeremonies,
+        "propose" | "submit_signature" | "open_statement" | "sign_statement" => {
+            Call::SubmitToCeremonies
+        }
         "audit" => Call::ReadAuditTrail,
         "receipt" | "consistency" | "leaf_evidence" | "evidence" | "log_checkpoint"
         | "log_tile" => Call::ReadLog,

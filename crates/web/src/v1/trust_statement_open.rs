@@ -4,6 +4,9 @@ use axum::extract::{Request, State};
 use axum::response::Response;
 use serde::Deserialize;
 use store::StatementKind;
+use trust::json::require_canonical;
+use trust::suspension::SuspensionBody;
+use trust::{JsonError, Policy, Roster};
 use utoipa::ToSchema;
 
 use crate::middleware::body;
@@ -64,7 +67,17 @@ pub async fn handle(
         Kind::Policy => StatementKind::Policy,
         Kind::Suspension => StatementKind::Suspension,
     };
+    is_one(kind, asked.body.as_bytes()).map_err(|error| Problem::from(error).inside("body"))?;
     let ceremonies = &state.services.ceremonies;
     let report = ceremonies.open_statement(kind, asked.body.into_bytes(), &asked.signature);
     json(&StatementView::from(report.await?))
+}
+
+/// Names the member that is not what it has to be.
+fn is_one(kind: StatementKind, body: &[u8]) -> Result<(), JsonError> {
+    match kind {
+        StatementKind::Roster => require_canonical::<Roster>(body).map(drop),
+        StatementKind::Policy => require_canonical::<Policy>(body).map(drop),
+        StatementKind::Suspension => require_canonical::<SuspensionBody>(body).map(drop),
+    }
 }

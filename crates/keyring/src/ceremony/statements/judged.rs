@@ -54,18 +54,22 @@ impl Judged {
                 let silenced = |counted: &Counted| {
                     counted.member != tally.member && suspended.contains(&counted.member)
                 };
-                let (not, counted): (Vec<_>, Vec<_>) =
-                    std::mem::take(&mut tally.counted).into_iter().partition(silenced);
+                let (not, counted): (Vec<_>, Vec<_>) = std::mem::take(&mut tally.counted)
+                    .into_iter()
+                    .partition(silenced);
                 tally.counted = counted;
-                tally.not_counted.extend(not.into_iter().map(|counted| NotCounted {
-                    index: counted.index,
-                    member: Some(counted.member),
-                    why: WhyNot::Suspended,
-                }));
+                tally
+                    .not_counted
+                    .extend(not.into_iter().map(|counted| NotCounted {
+                        index: counted.index,
+                        member: Some(counted.member),
+                        why: WhyNot::Suspended,
+                    }));
                 Ok(Self::Suspension { tally, members })
             }
             StatementKind::Roster => {
-                let new: Roster = json::require_canonical(body.as_bytes())?;
+                let new: Roster = json::require_canonical(body.as_bytes())
+                    .map_err(|error| Error::Unfit(error.to_string()))?;
                 let members = by(&new);
                 let change = Change::Roster(SignedDocument { body, signatures });
                 let progress = chain::progress(trusted, &change, suspended)?;

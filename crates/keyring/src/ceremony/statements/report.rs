@@ -63,13 +63,13 @@ impl From<&StatementRow> for StatementSummary {
 impl CeremonyService {
     /// The exact bytes that members sign, and what kind of statement they are.
     pub async fn statement_body(&self, id: &str) -> Result<(StatementKind, Vec<u8>), Error> {
-        let row = self.stored(id).await?.row;
+        let row = self.stored_statement(id).await?.row;
         Ok((row.kind, row.body))
     }
 
     /// Counts everything anew.
     pub async fn statement_report(&self, id: &str) -> Result<StatementReport, Error> {
-        let stored = self.stored(id).await?;
+        let stored = self.stored_statement(id).await?;
         let row = stored.row;
         let mut report = StatementReport {
             statement: row.id,
@@ -115,8 +115,7 @@ impl CeremonyService {
             }
             Judged::Suspension { tally, .. } => {
                 report.signed_by = members(tally.counted.iter().map(|counted| &counted.member));
-                report.standing =
-                    "waiting for the member, or for two other custodians".to_owned();
+                report.standing = "waiting for the member, or for two other custodians".to_owned();
             }
         }
         Ok(report)

@@ -118,8 +118,9 @@ fn count(
         let key = signed.get(index).and_then(Option::as_ref);
         new_keys.iter().any(|(_, new)| key == Some(new))
     };
-    let by_neither =
-        |not: &NotCounted| not_by_new.iter().any(|other| other.index == not.index) && !proves(not.index);
+    let by_neither = |not: &NotCounted| {
+        not_by_new.iter().any(|other| other.index == not.index) && !proves(not.index)
+    };
     not_counted.retain(by_neither);
     let unproven = new_keys
         .iter()

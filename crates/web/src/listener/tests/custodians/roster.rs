@@ -139,10 +139,19 @@ async fn a_lost_custodian_is_replaced_by_old_and_new_and_replicas_follow_without
     let filed = fixture.file("roster", &body, "alice").await.json();
     assert_eq!(filed["statement"], id.to_string());
     assert_eq!(
-        (&filed["signed_by"], &filed["signed_by_new"], &filed["needed"]),
+        (
+            &filed["signed_by"],
+            &filed["signed_by_new"],
+            &filed["needed"]
+        ),
         (&json!(["alice"]), &json!(["alice"]), &json!(2))
     );
-    assert!(filed["unproven"][0].as_str().unwrap().starts_with("frank: "));
+    assert!(
+        filed["unproven"][0]
+            .as_str()
+            .unwrap()
+            .starts_with("frank: ")
+    );
 
     // Enough of both, and still nobody has shown that Frank has his key.
     let signed = fixture.agree(Purpose::Roster, &body, "bob").await.json();
@@ -154,7 +163,10 @@ async fn a_lost_custodian_is_replaced_by_old_and_new_and_replicas_follow_without
     assert_eq!(fixture.trusted(|trusted| trusted.roster().version), 2);
 
     // Whoever left reads and proposes nothing, whoever came does; what was open is void.
-    assert_eq!(fixture.read_as("carol", super::LIST).await.code(), "invalid_credentials");
+    assert_eq!(
+        fixture.read_as("carol", super::LIST).await.code(),
+        "invalid_credentials"
+    );
     assert_eq!(fixture.read_as("frank", super::LIST).await.status, 200);
     assert_eq!(fixture.state_of(&open).await, "cancelled");
     let voided = fixture.read_as("frank", &super::one(&open)).await.json();
@@ -163,7 +175,8 @@ async fn a_lost_custodian_is_replaced_by_old_and_new_and_replicas_follow_without
 
     // Keys of the former roster are what they were, and their transcripts verify.
     assert_eq!(fixture.get("/v1/keys/history").await.status, before);
-    let kid = fixture.primary("records").await;
+    let set = fixture.get("/v1/rings/records/jwks.json").await.json();
+    let kid = set["keys"][0]["kid"].as_str().unwrap().to_owned();
     let transcript = fixture.get(&format!("/v1/keys/{kid}/transcript")).await;
     verify_transcript(&transcript.body, fixture.custodians.pin()).unwrap();
     assert!(fixture.state.services.keys.refused().is_empty());
@@ -177,7 +190,9 @@ async fn a_lost_custodian_is_replaced_by_old_and_new_and_replicas_follow_without
 async fn a_policy_changes_with_the_old_and_the_new_threshold() {
     let fixture = service().await;
     let body = fixture.next_policy(|policy| {
-        policy.thresholds.set("policy", Threshold::try_from(3).unwrap());
+        policy
+            .thresholds
+            .set("policy", Threshold::try_from(3).unwrap());
     });
     assert_eq!(fixture.file("policy", &body, "alice").await.status, 200);
     let two = fixture.agree(Purpose::Policy, &body, "bob").await.json();
@@ -197,17 +212,24 @@ async fn a_policy_changes_with_the_old_and_the_new_threshold() {
 async fn a_member_suspends_themselves_at_once_and_the_key_is_worth_nothing() {
     let fixture = service().await;
     let id = fixture.open().await;
-    let approved = fixture.submit(&id, fixture.approval("bob", &id).await).await;
+    let approved = fixture
+        .submit(&id, fixture.approval("bob", &id).await)
+        .await;
     assert_eq!(approved.status, 200);
     fixture.suspend("bob").await;
 
     // What counted does not count any more, and nothing new is taken.
     let read = fixture.read_as("alice", &super::one(&id)).await.json();
     assert_eq!(read["ceremony"]["approved_by"], json!([]));
-    assert_eq!(fixture.read_as("bob", super::LIST).await.code(), "invalid_credentials");
+    assert_eq!(
+        fixture.read_as("bob", super::LIST).await.code(),
+        "invalid_credentials"
+    );
     let other = fixture.objection("bob", Purpose::Reject, &id, "no");
     let body = fixture.without_carol();
-    fixture.refuses_statement("roster", &body, "bob", "signature_not_counted").await;
+    fixture
+        .refuses_statement("roster", &body, "bob", "signature_not_counted")
+        .await;
     assert_eq!(fixture.file("roster", &body, "alice").await.status, 200);
     let refused = fixture.agree(Purpose::Roster, &body, "bob").await;
     assert_eq!(refused.code(), "signature_not_counted");
@@ -219,7 +241,10 @@ async fn a_member_suspends_themselves_at_once_and_the_key_is_worth_nothing() {
     };
     let signature = fixture.signed("bob", Purpose::Reject, &objection.encode().unwrap());
     let sent = json!({"purpose": "reject", "reason": "no", "signature": signature});
-    assert_eq!(fixture.about(&body, &sent).await.code(), "signature_not_counted");
+    assert_eq!(
+        fixture.about(&body, &sent).await.code(),
+        "signature_not_counted"
+    );
     // A suspended custodian's rejection of a ceremony still blocks it (ADR 18).
     assert_eq!(fixture.submit(&id, other).await.status, 200);
 }
@@ -229,21 +254,33 @@ async fn suspension_by_somebody_else_needs_two_custodians() {
     let fixture = service().await;
     let body = fixture.suspension_of("bob");
     for who in ["mallory", "erin", "dave"] {
-        fixture.refuses_statement("suspension", &body, who, "signature_not_counted").await;
+        fixture
+            .refuses_statement("suspension", &body, who, "signature_not_counted")
+            .await;
     }
     let one = fixture.file("suspension", &body, "alice").await.json();
     assert_eq!(one["state"], "open");
     let id = fixture.open().await;
-    assert_eq!(fixture.submit(&id, fixture.approval("bob", &id).await).await.status, 200);
+    assert_eq!(
+        fixture
+            .submit(&id, fixture.approval("bob", &id).await)
+            .await
+            .status,
+        200
+    );
     let again = fixture.agree(Purpose::Suspend, &body, "alice").await;
     assert_eq!(again.code(), "signature_not_counted");
     let two = fixture.agree(Purpose::Suspend, &body, "carol").await.json();
     assert_eq!(two["state"], "effective", "{two}");
-    let refused = fixture.submit(&id, fixture.approval("bob", &id).await).await;
+    let refused = fixture
+        .submit(&id, fixture.approval("bob", &id).await)
+        .await;
     assert_eq!(refused.code(), "signature_not_counted");
     // Once suspended, one suspends nobody else.
     let body = fixture.suspension_of("alice");
-    fixture.refuses_statement("suspension", &body, "bob", "signature_not_counted").await;
+    fixture
+        .refuses_statement("suspension", &body, "bob", "signature_not_counted")
+        .await;
 }
 
 #[tokio::test]
@@ -259,11 +296,17 @@ async fn a_generation_that_was_executed_is_accepted_under_its_requests_roster() 
     // Whoever left accepts nothing, and whoever came was not asked.
     for who in ["carol", "frank"] {
         fixture
-            .refuses(&id, fixture.acceptance(who, &id).await, "signature_not_counted")
+            .refuses(
+                &id,
+                fixture.acceptance(who, &id).await,
+                "signature_not_counted",
+            )
             .await;
     }
     for who in ["alice", "bob"] {
-        let accepted = fixture.submit(&id, fixture.acceptance(who, &id).await).await;
+        let accepted = fixture
+            .submit(&id, fixture.acceptance(who, &id).await)
+            .await;
         assert_eq!(accepted.status, 200, "{}", accepted.json());
     }
     assert_eq!(fixture.state_of(&id).await, "closed");
@@ -278,10 +321,14 @@ async fn a_generation_is_not_accepted_under_a_former_roster_after_its_deadline()
         fixture.submit(&id, fixture.approval(who, &id).await).await;
     }
     fixture.execute(&id).await;
-    fixture.submit(&id, fixture.acceptance("alice", &id).await).await;
+    fixture
+        .submit(&id, fixture.acceptance("alice", &id).await)
+        .await;
     fixture.replace_carol().await;
     fixture.wait(7 * 24 * 60);
-    let late = fixture.submit(&id, fixture.acceptance("bob", &id).await).await;
+    let late = fixture
+        .submit(&id, fixture.acceptance("bob", &id).await)
+        .await;
     assert_eq!(late.code(), "ceremony_expired", "{}", late.json());
     assert_eq!(fixture.state_of(&id).await, "executed");
 }
@@ -298,16 +345,28 @@ async fn roster_rolled_back_or_cut_off_or_from_elsewhere_is_not_filed() {
         wrong(|roster| roster.environment = "staging".parse().unwrap()),
         wrong(|roster| roster.members.truncate(3)),
         wrong(|roster| roster.members.push(member("mallory", "alice"))),
-        wrong(|roster| roster.members.iter_mut().for_each(|member| member.active = false)),
+        wrong(|roster| {
+            roster
+                .members
+                .iter_mut()
+                .for_each(|member| member.active = false)
+        }),
     ] {
-        fixture.refuses_statement("roster", &body, "alice", "request_refused").await;
+        fixture
+            .refuses_statement("roster", &body, "alice", "request_refused")
+            .await;
     }
     // Not canonical, unknown members, and a roster that is said to be a policy.
     let mut spaced = old.clone();
     spaced.push(b' ');
     for (kind, body) in [("roster", &spaced[..]), ("policy", &old), ("roster", b"{}")] {
         let answered = fixture.file(kind, body, "alice").await;
-        assert_eq!(answered.status, StatusCode::BAD_REQUEST, "{}", answered.json());
+        assert_eq!(
+            answered.status,
+            StatusCode::BAD_REQUEST,
+            "{}",
+            answered.json()
+        );
     }
     fixture.replace_carol().await;
     // The one before is not installed a second time, nor is one that follows what it followed.
@@ -323,8 +382,9 @@ async fn of_two_rosters_that_follow_the_same_one_the_second_is_void() {
     fixture.replace_carol().await;
     let void = fixture.agree(Purpose::Roster, &other, "alice").await;
     assert_eq!(void.code(), "ceremony_state");
-    let read = fixture.read_as("bob", &format!("{STATEMENTS}/{}", Sha256Digest::of(&other)));
-    assert_eq!(read.await.json()["statement"]["state"], "void");
+    let path = format!("{STATEMENTS}/{}", Sha256Digest::of(&other));
+    let read = fixture.read_as("bob", &path).await;
+    assert_eq!(read.json()["statement"]["state"], "void");
 }
 
 #[tokio::test]
@@ -336,12 +396,18 @@ async fn a_rejected_roster_stays_rejected_and_a_late_one_expires() {
     let rejection = fixture.objection("carol", Purpose::Reject, &id, "I stay");
     let rejected = fixture.about(&body, &rejection).await.json();
     assert_eq!(rejected["state"], "rejected", "{rejected}");
-    assert_eq!(fixture.agree(Purpose::Roster, &body, "bob").await.code(), "ceremony_state");
+    assert_eq!(
+        fixture.agree(Purpose::Roster, &body, "bob").await.code(),
+        "ceremony_state"
+    );
 
     let body = fixture.next_roster(|roster| roster.members.push(member("grace", "grace")));
     fixture.file("roster", &body, "alice").await;
     fixture.wait(15 * 24 * 60);
-    assert_eq!(fixture.agree(Purpose::Roster, &body, "bob").await.code(), "ceremony_state");
+    assert_eq!(
+        fixture.agree(Purpose::Roster, &body, "bob").await.code(),
+        "ceremony_state"
+    );
 }
 
 #[tokio::test]
@@ -349,14 +415,22 @@ async fn a_member_has_five_statements_open_and_a_stranger_none() {
     let fixture = service().await;
     for number in 0..5 {
         let body = fixture.next_roster(|roster| {
-            roster.members.push(member(&format!("new{number}"), &format!("new{number}")));
+            roster
+                .members
+                .push(member(&format!("new{number}"), &format!("new{number}")));
         });
         assert_eq!(fixture.file("roster", &body, "alice").await.status, 200);
     }
     let body = fixture.without_carol();
-    fixture.refuses_statement("roster", &body, "alice", "quota_exceeded").await;
+    fixture
+        .refuses_statement("roster", &body, "alice", "quota_exceeded")
+        .await;
     // A key that only the next roster has opens nothing.
-    fixture.refuses_statement("roster", &body, "frank", "signature_not_counted").await;
-    fixture.refuses_statement("roster", &body, "mallory", "signature_not_counted").await;
+    fixture
+        .refuses_statement("roster", &body, "frank", "signature_not_counted")
+        .await;
+    fixture
+        .refuses_statement("roster", &body, "mallory", "signature_not_counted")
+        .await;
     assert_eq!(fixture.file("roster", &body, "bob").await.status, 200);
 }
