@@ -1,5 +1,7 @@
 //! A request, or the statement of what was done, as custodians read it, rendered from its bytes.
 
+mod recovery;
+
 use std::fmt::Write as _;
 
 use crate::digest::Sha256Digest;
@@ -9,6 +11,8 @@ use crate::namespace::Purpose;
 use crate::request::{Operation, Request, request_digest};
 use crate::text;
 use crate::words;
+
+pub use recovery::review_recovery;
 
 /// A request for reading: what it says, what it changes, and the digest to read aloud.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -5,13 +5,13 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
-use trust::review::{File, open_file};
+use trust::review::{File, open_file, review_recovery};
 
 use crate::output::{Code, Failure, Output};
 
 #[derive(Debug, Args)]
 pub struct Review {
-    /// A file to be signed: a proposal, a request or an acceptance.
+    /// A file to be signed: a proposal, a request, an acceptance, or a document of a recovery.
     file: PathBuf,
 }
 
@@ -19,6 +19,11 @@ pub struct Review {
 pub fn run(review: &Review, output: &Output) -> Result<(), Failure> {
     let bytes = std::fs::read(&review.file)
         .with_context(|| format!("cannot read {}", review.file.display()))?;
+    if let Some(review) = review_recovery(&bytes).map_err(Failure::refused)? {
+        let shown = json!({"lines": review.lines, "digest": review.digest, "words": review.words});
+        output.result(&shown, || review.render());
+        return Ok(());
+    }
     match open_file(&bytes).map_err(Failure::refused)? {
         File::Request(bytes) => request(&bytes, None, output),
         File::Statement(bytes) => statement(&bytes, output),
