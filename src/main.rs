@@ -183,9 +183,11 @@ async fn serve(
         |(signing, instance)| Box::pin(signing.clone().probe(instance.clone())),
     );
     let deadlines = CeremonyService::for_anybody(store.clone(), env.clone(), &settings);
-    tasks.start("ceremony deadlines", deadlines, |deadlines| {
-        Box::pin(deadlines.clone().keep_deadlines())
-    });
+    tasks.start(
+        "ceremony deadlines",
+        (deadlines, evidence_builder.clone()),
+        |(deadlines, evidence)| Box::pin(deadlines.clone().keep_deadlines(evidence.clone())),
+    );
     let followed = reload::Reload {
         file: path.to_owned(),
         environment: world.environment.clone(),

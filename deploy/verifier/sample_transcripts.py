@@ -2,12 +2,14 @@
 
 import json
 import pathlib
+import sys
 
 from sample_files import (
     TEMPLATES, Installation, Log, ServiceKey, WrappingKey, acts_of_ceremony, b64, b64u, by_passkey, canonical,
     location_of, minute, sha256, token_place, tree_root, vault_place, with_log,
 )  # fmt: skip
 
+from sample_recovery import recoveries
 
 # Plain, and no names of keys.
 NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus", "a+b"))
@@ -15,7 +17,7 @@ NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus
 
 def write_transcripts(directory: pathlib.Path, installation: Installation) -> None:
     """The installation has, beside its custodians, `eve`, who is an operator, and `max`, who is an executor."""
-    makers = (generations, places, operations, lines, votes, suspensions, log_proofs)
+    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries)
     for maker in makers:
         for name, transcript in maker(installation):
             (directory / f"{maker.__name__}-{name}.transcript").write_text(transcript, encoding="utf-8")
@@ -293,3 +295,11 @@ def log_proofs(installation: Installation):
     for place in range(0, len(data), 997):
         tampered = data[:place] + bytes([data[place] ^ 1]) + data[place + 1 :]
         yield f"byte-{place}", tampered.decode("utf-8", "replace")
+
+
+if __name__ == "__main__":
+    house = Installation()
+    for who, *roles in (("zoe",), ("eve", "operator"), ("max", "executor")):
+        house.join(who, *roles)
+    write_transcripts(pathlib.Path(sys.argv[1]), house)
+    print(house.genesis_digest)

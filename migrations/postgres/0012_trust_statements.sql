@@ -3,23 +3,33 @@
 -- this file once it has landed.
 
 CREATE TABLE statement_kind (word TEXT NOT NULL PRIMARY KEY);
-INSERT INTO statement_kind (word) VALUES ('roster'), ('policy'), ('suspension');
-INSERT INTO signature_purpose (word) VALUES ('roster'), ('policy');
+INSERT INTO statement_kind (word) VALUES
+    ('roster'), ('policy'), ('suspension'), ('recovery-roster'), ('recovery');
+INSERT INTO document_kind (word) VALUES ('recovery-roster'), ('recovery');
+INSERT INTO signature_purpose (word) VALUES
+    ('roster'), ('policy'), ('recovery-roster'), ('recover'), ('veto');
 
 CREATE TABLE trust_statement (
     -- Digest of the body.
     id         TEXT NOT NULL PRIMARY KEY CHECK (length(id) = 64),
     kind       TEXT NOT NULL REFERENCES statement_kind (word),
-    state      TEXT NOT NULL CHECK (state IN ('open', 'effective', 'rejected', 'void', 'expired')),
+    state      TEXT NOT NULL CHECK (state IN
+               ('open', 'announced', 'effective', 'rejected', 'void', 'expired')),
     -- The newest document of the chain when it was written; of a suspension the roster.
     follows    TEXT NOT NULL CHECK (length(follows) = 64),
     opened_by  TEXT NOT NULL CHECK (opened_by <> ''),
     body       BYTEA NOT NULL,
     created_at BIGINT NOT NULL,
     closes_at  BIGINT NOT NULL CHECK (closes_at > created_at),
-    updated_at BIGINT NOT NULL
+    updated_at BIGINT NOT NULL,
+    -- Of a recovery: the leaf that announced it, and the one with which it took effect.
+    announced  BIGINT,
+    effect     BIGINT,
+    CHECK (kind = 'recovery' OR (announced IS NULL AND effect IS NULL)),
+    CHECK (effect IS NULL OR announced < effect),
+    CHECK (state <> 'announced' OR announced IS NOT NULL)
 );
-CREATE INDEX trust_statement_open ON trust_statement (created_at, id) WHERE state = 'open';
+CREATE INDEX trust_statement_open ON trust_statement (created_at, id) WHERE state IN ('open', 'announced');
 CREATE INDEX trust_statement_created ON trust_statement (created_at, id);
 CREATE INDEX trust_statement_suspends ON trust_statement (follows, id)
     WHERE kind = 'suspension' AND state = 'effective';
@@ -43,7 +53,9 @@ CREATE TRIGGER trust_statement_no_delete BEFORE DELETE OR TRUNCATE ON trust_stat
 CREATE TRIGGER trust_statement_immutable BEFORE UPDATE ON trust_statement FOR EACH ROW
 WHEN (NEW.id <> OLD.id OR NEW.kind <> OLD.kind OR NEW.follows <> OLD.follows OR NEW.body <> OLD.body
   OR NEW.opened_by <> OLD.opened_by OR NEW.created_at <> OLD.created_at OR NEW.closes_at <> OLD.closes_at
-  OR OLD.state <> 'open')
+  OR OLD.state NOT IN ('open', 'announced') OR (OLD.state = 'announced' AND NEW.state = 'open')
+  OR (OLD.announced IS NOT NULL AND NEW.announced IS DISTINCT FROM OLD.announced)
+  OR (OLD.effect IS NOT NULL AND NEW.effect IS DISTINCT FROM OLD.effect))
 EXECUTE FUNCTION chancery_refuse('trust_statement is immutable but for its end');
 CREATE TRIGGER trust_statement_signature_append_only
     BEFORE UPDATE OR DELETE OR TRUNCATE ON trust_statement_signature

@@ -9,11 +9,12 @@ use clap::{ArgGroup, Args, Subcommand};
 use serde_json::{Value, json};
 use trust::approval::ObjectionBody;
 use trust::format::V1;
+use trust::recovery::VetoBody;
 use trust::review::{File, open_file};
 use trust::text::spelled_out;
 use trust::{Name, Namespace, Purpose, Sha256Digest, Trusted, dsse};
 
-use self::draft::{PolicyChange, RosterChange, is_file};
+use self::draft::{PolicyChange, RecoveryChange, RosterChange, is_file};
 use self::place::Place;
 use super::World;
 use super::ceremony::{Remote, exported, signature};
@@ -31,6 +32,10 @@ pub enum Command {
     },
     /// Write the next roster: members who come and leave, and their keys.
     NewRoster {
+        /// Put in place by the recovery roster: announced when it has its signatures, in effect after its delay unless a
+        /// member vetoes.
+        #[arg(long)]
+        recover: bool,
         #[command(flatten)]
         change: RosterChange,
         #[command(flatten)]
@@ -50,6 +55,13 @@ pub enum Command {
         /// Why, in words for the record.
         #[arg(long)]
         reason: String,
+        #[command(flatten)]
+        how: New,
+    },
+    /// Write the next recovery roster: who may put a new roster in place when too few custodians are left to do so.
+    NewRecoveryRoster {
+        #[command(flatten)]
+        change: RecoveryChange,
         #[command(flatten)]
         how: New,
     },
@@ -80,18 +92,23 @@ pub enum Command {
     /// Sign a document, or a suspension: to agree, or to prove a new key of yours.
     Sign(Sign),
     /// Reject a document; one rejection ends it.
-    Reject {
-        /// Its id.
-        statement: Sha256Digest,
-        /// Your SSH key.
-        #[arg(long)]
-        key: PathBuf,
-        /// Why, in words for the record.
-        #[arg(long)]
-        reason: String,
-        #[command(flatten)]
-        remote: Remote,
-    },
+    Reject(Objection),
+    /// Veto a recovery, as any member of the roster may until it takes effect.
+    Veto(Objection),
+}
+
+#[derive(Debug, Args)]
+pub struct Objection {
+    /// Its id.
+    statement: Sha256Digest,
+    /// Your SSH key.
+    #[arg(long)]
+    key: PathBuf,
+    /// Why, in words for the record.
+    #[arg(long)]
+    reason: String,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 /// What becomes of a new document.
@@ -144,10 +161,23 @@ pub async fn run(
             show(&trusted, output);
             Ok(())
         }
-        Command::NewRoster { change, how } => {
+        Command::NewRoster {
+            recover,
+            change,
+            how,
+        } => {
             let place = Place::open(path, &how.remote, world).await?;
             let body = draft::roster(&*place.trusted().await?, &change)?;
-            written(&place, StatementKind::Roster, body, &how, output).await
+            let kind = match recover {
+                true => StatementKind::Recovery,
+                false => StatementKind::Roster,
+            };
+            written(&place, kind, body, &how, output).await
+        }
+        Command::NewRecoveryRoster { change, how } => {
+            let place = Place::open(path, &how.remote, world).await?;
+            let body = draft::recovery_roster(&*place.trusted().await?, &change)?;
+            written(&place, StatementKind::RecoveryRoster, body, &how, output).await
         }
         Command::NewPolicy { change, how } => {
             let place = Place::open(path, &how.remote, world).await?;
@@ -221,25 +251,26 @@ pub async fn run(
             told(&report, output);
             Ok(())
         }
-        Command::Reject {
-            statement,
-            key,
-            reason,
-            remote,
-        } => {
-            let place = Place::open(path, &remote, world).await?;
+        Command::Reject(objection) => {
+            let place = Place::open(path, &objection.remote, world).await?;
             let body = ObjectionBody {
                 v: V1,
-                request_digest: statement,
-                reason: reason.clone(),
+                request_digest: objection.statement,
+                reason: objection.reason.clone(),
             };
             let body = body.encode().map_err(Failure::refused)?;
-            let trusted = place.trusted().await?;
-            let payload = payload(&trusted, Purpose::Reject, &body);
-            let signature = super::ssh::sign(&key, &payload.namespace, &payload.bytes)?;
-            let report = place.reject(statement, &reason, &signature).await?;
-            told(&report, output);
-            Ok(())
+            object(&place, Purpose::Reject, &body, &objection, output).await
+        }
+        Command::Veto(objection) => {
+            let place = Place::open(path, &objection.remote, world).await?;
+            let body = VetoBody {
+                document_digest: objection.statement,
+                reason: objection.reason.clone(),
+                roster: place.trusted().await?.roster_ref(),
+                v: V1,
+            };
+            let body = body.encode().map_err(Failure::refused)?;
+            object(&place, Purpose::Veto, &body, &objection, output).await
         }
     }
 }
@@ -248,6 +279,22 @@ impl Sign {
     fn signed(&self, payload: &SigningPayload) -> Result<String, Failure> {
         signature(self.key.as_deref(), self.signature.as_deref(), payload)
     }
+}
+
+/// Signs a rejection or a veto, and submits it.
+async fn object(
+    place: &Place,
+    purpose: Purpose,
+    body: &[u8],
+    objection: &Objection,
+    output: &Output,
+) -> Result<(), Failure> {
+    let payload = payload(&*place.trusted().await?, purpose, body);
+    let signature = super::ssh::sign(&objection.key, &payload.namespace, &payload.bytes)?;
+    let (id, reason) = (objection.statement, &objection.reason);
+    let report = place.object(purpose, id, reason, &signature).await?;
+    told(&report, output);
+    Ok(())
 }
 
 /// Signs and files a new document, or writes it for others to sign.
@@ -293,6 +340,11 @@ fn document(bytes: &[u8]) -> Result<(StatementKind, Vec<u8>), Failure> {
         File::Roster(body) => Ok((StatementKind::Roster, body)),
         File::Policy(body) => Ok((StatementKind::Policy, body)),
         File::Suspension(body) => Ok((StatementKind::Suspension, body)),
+        File::RecoveryRoster(body) => Ok((StatementKind::RecoveryRoster, body)),
+        File::Recovery(body) => Ok((StatementKind::Recovery, body)),
+        File::Veto(_) => Err(Failure::usage(
+            "a veto is submitted by `chancery trust veto`",
+        )),
         File::Request(_) | File::Statement(_) => Err(Failure::usage(
             "the file belongs to a ceremony: see `chancery ceremony`",
         )),
@@ -304,13 +356,19 @@ fn file(kind: StatementKind, body: Vec<u8>) -> File {
         StatementKind::Roster => File::Roster(body),
         StatementKind::Policy => File::Policy(body),
         StatementKind::Suspension => File::Suspension(body),
+        StatementKind::RecoveryRoster => File::RecoveryRoster(body),
+        StatementKind::Recovery => File::Recovery(body),
     }
 }
 
 /// The document of the same kind that holds.
 fn holds(trusted: &Trusted, kind: StatementKind) -> Result<Option<Vec<u8>>, Failure> {
     let canonical = match kind {
-        StatementKind::Roster => trust::json::canonical(trusted.roster()),
+        StatementKind::Roster | StatementKind::Recovery => trust::json::canonical(trusted.roster()),
+        StatementKind::RecoveryRoster => match trusted.recovery() {
+            Some(recovery) => recovery.encode(),
+            None => return Ok(None),
+        },
         StatementKind::Policy => trust::json::canonical(trusted.policy()),
         StatementKind::Suspension => return Ok(None),
     };
@@ -327,6 +385,7 @@ fn show(trusted: &Trusted, output: &Output) {
     let shown = json!({
         "roster": roster, "roster_digest": trusted.roster_ref().digest,
         "policy": policy, "policy_digest": trusted.policy_ref().digest,
+        "recovery_roster": trusted.recovery(),
         "documents": trusted.length(),
     });
     output.result(&shown, || {
@@ -387,7 +446,7 @@ fn told(report: &Value, output: &Output) {
         if report["state"] == "open" {
             text.push_str(&format!("until        {}\n", said(&report["closes_at"])));
             text.push_str(&format!("signed by    {}\n", list("signed_by")));
-            if report["kind"] == "roster" {
+            if report["kind"] == "roster" || report["kind"] == "recovery" {
                 text.push_str(&format!("of the next  {}\n", list("signed_by_new")));
             }
             for (name, label) in [

@@ -4,13 +4,14 @@
 //! No input panics; what is read is written back byte for byte; nothing unsigned verifies.
 
 use trust::approval::{ObjectionBody, Statement};
-use trust::chain::Genesis;
+use trust::chain::{Change, Genesis};
 use trust::evidence::{self, Evidence};
 use trust::history::History;
 use trust::jwk::PublicKey;
 use trust::leaf::{ActKind, Leaf};
+use trust::recovery::{MAX_DELAY, MIN_DELAY, RecoveryRoster, VetoBody};
 use trust::request::Request;
-use trust::review::review;
+use trust::review::{open_file, review, review_document};
 use trust::roster::Roster;
 use trust::sshkey::SshKey;
 use trust::suspension::SuspensionBody;
@@ -133,6 +134,9 @@ pub fn statement(data: &[u8]) {
     if let Ok(body) = json::require_canonical::<SuspensionBody>(data) {
         same(body.encode());
     }
+    if let Ok(body) = json::require_canonical::<VetoBody>(data) {
+        same(body.encode());
+    }
 }
 
 /// Transcripts: one encoding, whose core is one too; none verifies from a genesis nobody signed.
@@ -217,7 +221,7 @@ pub fn request(data: &[u8]) {
     assert!(review.render().contains(&review.digest.to_string()));
 }
 
-/// Rosters, policies and the genesis.
+/// Rosters, policies, recovery rosters, recoveries and the genesis.
 pub fn roster(data: &[u8]) {
     let same = |written: Result<Vec<u8>, JsonError>| assert_eq!(written.expect("writes"), data);
     if let Ok(roster) = json::require_canonical::<Roster>(data) {
@@ -229,6 +233,25 @@ pub fn roster(data: &[u8]) {
         assert!(policy.thresholds.of("emergency-rotation").get() >= 3);
         let _ = policy.check();
         same(json::canonical(&policy));
+    }
+    if let Ok(roster) = json::require_canonical::<RecoveryRoster>(data) {
+        assert!(roster.threshold.get() >= 2);
+        if roster.check().is_ok() {
+            assert!((MIN_DELAY..=MAX_DELAY).contains(&roster.delay()));
+            assert!(roster.members.len() >= roster.threshold.get());
+        }
+        same(roster.encode());
+    }
+    if let Ok(change) = json::require_canonical::<Change>(data) {
+        if let Change::Recovery(recovery) = &change {
+            leaf(recovery.announcement.leaf.as_bytes());
+            leaf(recovery.effect.leaf.as_bytes());
+            tlog_proof(recovery.announcement.proof.as_bytes());
+        }
+        same(json::canonical(&change));
+    }
+    if let Ok(file) = open_file(data) {
+        let _ = review_document(&file, None);
     }
     if let Ok(genesis) = json::require_canonical::<Genesis>(data) {
         let _ = (genesis.roster.check(), genesis.policy.check());

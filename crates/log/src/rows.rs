@@ -2,6 +2,7 @@
 //! reads the database.
 
 use store::{DocumentKind, DocumentRow, KeyRow, KeyStatus};
+use trust::chain::Change;
 use trust::life::Life;
 use trust::{
     Algorithm, KeyState, Location, Pin, PublicKey, Sha256Digest, Time, Trusted, Verifier,
@@ -22,12 +23,17 @@ pub struct ChainRowError {
 pub fn unverified_chains(rows: &[DocumentRow]) -> Result<Option<trust::Chains>, ChainRowError> {
     let mut chains: Option<trust::Chains> = None;
     for row in rows {
-        let document =
-            trust::json::require_canonical(&row.body).map_err(|source| ChainRowError {
-                kind: row.kind,
-                version: row.version,
-                source,
-            })?;
+        let unread = |source| ChainRowError {
+            kind: row.kind,
+            version: row.version,
+            source,
+        };
+        if let (Some(chains), DocumentKind::Recovery) = (&mut chains, row.kind) {
+            let recovery = trust::json::require_canonical(&row.body).map_err(unread)?;
+            chains.changes.push(Change::Recovery(recovery));
+            continue;
+        }
+        let document = trust::json::require_canonical(&row.body).map_err(unread)?;
         match (&mut chains, row.kind) {
             (None, _) => {
                 chains = Some(trust::Chains {
@@ -35,10 +41,11 @@ pub fn unverified_chains(rows: &[DocumentRow]) -> Result<Option<trust::Chains>, 
                     changes: Vec::new(),
                 })
             }
-            (Some(chains), DocumentKind::Policy) => {
-                chains.changes.push(trust::chain::Change::Policy(document))
+            (Some(chains), DocumentKind::Policy) => chains.changes.push(Change::Policy(document)),
+            (Some(chains), DocumentKind::RecoveryRoster) => {
+                chains.changes.push(Change::RecoveryRoster(document));
             }
-            (Some(chains), _) => chains.changes.push(trust::chain::Change::Roster(document)),
+            (Some(chains), _) => chains.changes.push(Change::Roster(document)),
         }
     }
     Ok(chains)

@@ -56,6 +56,9 @@ impl Word for Purpose {
         Self::Roster,
         Self::Policy,
         Self::Suspend,
+        Self::RecoveryRoster,
+        Self::Recover,
+        Self::Veto,
     ];
 
     fn word(self) -> &'static str {

@@ -50,6 +50,16 @@ pub enum Change {
         to: StatementState,
         at: i64,
     },
+    /// A recovery has all its signatures: this leaf says so, and its delay begins.
+    AnnounceRecovery {
+        id: String,
+        at: i64,
+    },
+    /// The delay has passed without a veto: this leaf says so.
+    EffectRecovery {
+        id: String,
+        at: i64,
+    },
     /// The statement takes effect as the next document of the chain. Open ceremonies and other open documents are void.
     InstallDocument {
         statement: String,
@@ -296,6 +306,8 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         }
         Change::SignStatement(row) => trust_statements::sign(tx, row, index).await,
         Change::EndStatement { id, to, at } => trust_statements::end(tx, id, *to, *at).await,
+        Change::AnnounceRecovery { id, at } => trust_statements::announce(tx, id, *at, index).await,
+        Change::EffectRecovery { id, at } => trust_statements::effect(tx, id, *at, index).await,
         Change::InstallDocument {
             statement,
             document,

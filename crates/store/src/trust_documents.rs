@@ -21,6 +21,9 @@ pub enum DocumentKind {
     Genesis,
     Roster,
     Policy,
+    RecoveryRoster,
+    /// The next roster, by the recovery roster.
+    Recovery,
 }
 
 impl DocumentKind {
@@ -30,13 +33,21 @@ impl DocumentKind {
             Self::Genesis => "genesis",
             Self::Roster => "roster",
             Self::Policy => "policy",
+            Self::RecoveryRoster => "recovery-roster",
+            Self::Recovery => "recovery",
         }
     }
 }
 
 impl Word for DocumentKind {
     const COLUMN: &'static str = "trust_document.kind";
-    const ALL: &'static [Self] = &[Self::Genesis, Self::Roster, Self::Policy];
+    const ALL: &'static [Self] = &[
+        Self::Genesis,
+        Self::Roster,
+        Self::Policy,
+        Self::RecoveryRoster,
+        Self::Recovery,
+    ];
 
     fn word(self) -> &'static str {
         self.as_str()
@@ -86,9 +97,19 @@ pub(crate) async fn install_documents<C: Connection>(
         if next.map(|row| row.int(0)).transpose()? != Some(document.place) {
             return Err(Error::conflict(Subject::Document));
         }
-        let last = last_version(tx, document.kind).await?;
-        let follows = document.version == last + 1
+        use DocumentKind as K;
+        let last = match document.kind {
+            // A roster is a roster, whoever put it in place.
+            K::Roster | K::Recovery => {
+                let recovered = last_version(tx, K::Recovery).await?;
+                recovered.max(last_version(tx, K::Roster).await?)
+            }
+            kind => last_version(tx, kind).await?,
+        };
+        let follows = (document.version == last + 1
+            && !(last == 0 && document.kind == K::Recovery))
             || (last == 0
+                && document.kind != K::RecoveryRoster
                 && document.version == 2
                 && last_version(tx, DocumentKind::Genesis).await? == 1);
         if !follows {

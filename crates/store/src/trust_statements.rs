@@ -14,7 +14,7 @@ use crate::trust_documents::{self, DocumentRow};
 
 macro_rules! statement_columns {
     () => {
-        "id, kind, state, follows, opened_by, body, created_at, closes_at, updated_at"
+        "id, kind, state, follows, opened_by, body, created_at, closes_at, updated_at, announced, effect"
     };
 }
 
@@ -24,7 +24,7 @@ statements! {
         WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     /// In the words of the index of what is open.
     OPEN_STATEMENTS = concat!("SELECT ", statement_columns!(), " FROM trust_statement
-        WHERE state = 'open' ORDER BY created_at, id LIMIT $1");
+        WHERE state IN ('open', 'announced') ORDER BY created_at, id LIMIT $1");
     /// In the words of the index of what suspends.
     SUSPENSIONS = concat!("SELECT ", statement_columns!(), " FROM trust_statement
         WHERE kind = 'suspension' AND state = 'effective' AND follows = $1 ORDER BY id LIMIT $2");
@@ -37,13 +37,18 @@ statements! {
         VALUES ($1, $2, 'open', $3, $4, $5, $6, $7, $6) ON CONFLICT DO NOTHING";
     INSERT_STATEMENT_SIGNATURE = "INSERT INTO trust_statement_signature
         (statement, purpose, body, signature, received_at, idx) VALUES ($1, $2, $3, $4, $5, $6)";
-    OPEN_STATEMENT = "SELECT COUNT(*) FROM trust_statement WHERE id = $1 AND state = 'open'";
-    END_STATEMENT =
-        "UPDATE trust_statement SET state = $2, updated_at = $3 WHERE id = $1 AND state = 'open'";
+    OPEN_STATEMENT = "SELECT state FROM trust_statement WHERE id = $1";
+    END_STATEMENT = "UPDATE trust_statement SET state = $2, updated_at = $3
+        WHERE id = $1 AND state IN ('open', 'announced')";
+    ANNOUNCE = "UPDATE trust_statement SET state = 'announced', announced = $2, updated_at = $3
+        WHERE id = $1 AND state = 'open' AND kind = 'recovery'";
+    EFFECT = "UPDATE trust_statement SET effect = $2, updated_at = $3
+        WHERE id = $1 AND state = 'announced' AND effect IS NULL AND NOT EXISTS (SELECT 1
+        FROM trust_statement_signature WHERE statement = $1 AND purpose = 'veto')";
     VOID_DOCUMENTS = "UPDATE trust_statement SET state = 'void', updated_at = $1
-        WHERE state = 'open' AND kind <> 'suspension'";
+        WHERE state IN ('open', 'announced') AND kind <> 'suspension'";
     VOID_SUSPENSIONS = "UPDATE trust_statement SET state = 'void', updated_at = $1
-        WHERE state = 'open' AND kind = 'suspension'";
+        WHERE state IN ('open', 'announced') AND kind = 'suspension'";
     /// In the words of the index of what is under way.
     VOID_CEREMONIES = "UPDATE ceremony SET state = 'cancelled', updated_at = $1
         WHERE state IN ('proposed', 'approved', 'executing', 'executed')
@@ -58,15 +63,26 @@ pub enum StatementKind {
     Roster,
     Policy,
     Suspension,
+    RecoveryRoster,
+    /// The next roster, by the recovery roster.
+    Recovery,
 }
 
 impl StatementKind {
+    /// The kind of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        let mut all = Self::ALL.iter().copied();
+        all.find(|kind| kind.as_str() == word)
+    }
+
     /// The purpose of a signature that agrees.
     pub fn purpose(self) -> Purpose {
         match self {
             Self::Roster => Purpose::Roster,
             Self::Policy => Purpose::Policy,
             Self::Suspension => Purpose::Suspend,
+            Self::RecoveryRoster => Purpose::RecoveryRoster,
+            Self::Recovery => Purpose::Recover,
         }
     }
 
@@ -76,13 +92,21 @@ impl StatementKind {
             Self::Roster => "roster",
             Self::Policy => "policy",
             Self::Suspension => "suspension",
+            Self::RecoveryRoster => "recovery-roster",
+            Self::Recovery => "recovery",
         }
     }
 }
 
 impl Word for StatementKind {
     const COLUMN: &'static str = "trust_statement.kind";
-    const ALL: &'static [Self] = &[Self::Roster, Self::Policy, Self::Suspension];
+    const ALL: &'static [Self] = &[
+        Self::Roster,
+        Self::Policy,
+        Self::Suspension,
+        Self::RecoveryRoster,
+        Self::Recovery,
+    ];
 
     fn word(self) -> &'static str {
         self.as_str()
@@ -92,7 +116,10 @@ impl Word for StatementKind {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum StatementState {
     Open,
+    /// A recovery that has its signatures and waits for its delay.
+    Announced,
     Effective,
+    /// Or vetoed.
     Rejected,
     /// Another document came first.
     Void,
@@ -104,6 +131,7 @@ impl StatementState {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Open => "open",
+            Self::Announced => "announced",
             Self::Effective => "effective",
             Self::Rejected => "rejected",
             Self::Void => "void",
@@ -116,6 +144,7 @@ impl Word for StatementState {
     const COLUMN: &'static str = "trust_statement.state";
     const ALL: &'static [Self] = &[
         Self::Open,
+        Self::Announced,
         Self::Effective,
         Self::Rejected,
         Self::Void,
@@ -144,6 +173,10 @@ pub struct StatementRow {
     /// Nobody signs it later.
     pub closes_at: Time,
     pub updated_at: Time,
+    /// Of a recovery: the leaf that announced it.
+    pub announced: Option<i64>,
+    /// The leaf with which it took effect.
+    pub effect: Option<i64>,
 }
 
 impl Keyed for StatementRow {
@@ -162,6 +195,8 @@ impl FromColumns for StatementRow {
             created_at: row.time(6, "trust_statement.created_at")?,
             closes_at: row.time(7, "trust_statement.closes_at")?,
             updated_at: row.time(8, "trust_statement.updated_at")?,
+            announced: row.maybe_int(9)?,
+            effect: row.maybe_int(10)?,
         })
     }
 }
@@ -192,20 +227,47 @@ pub(crate) async fn open<C: Connection>(
     insert(tx, signature, index).await
 }
 
-/// Only while it is open.
+/// Only while it is open; a veto also while it waits for its delay.
 pub(crate) async fn sign<C: Connection>(
     tx: &mut C,
     row: &CeremonySignatureRow,
     index: i64,
 ) -> Result<(), Error> {
     let id = row.ceremony.to_string();
-    match tx
+    let found = tx
         .fetch_optional(OPEN_STATEMENT, &[Value::Text(&id)])
-        .await?
-    {
-        Some(count) if count.int(0)? == 1 => insert(tx, row, index).await,
+        .await?;
+    let state = found
+        .map(|row| StatementState::read_word(&row, 0))
+        .transpose()?;
+    match (state, row.purpose) {
+        (Some(StatementState::Open), _) | (Some(StatementState::Announced), Purpose::Veto) => {
+            insert(tx, row, index).await
+        }
         _ => Err(Error::conflict(Subject::Statement)),
     }
+}
+
+/// By this very leaf.
+pub(crate) async fn announce<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    at: i64,
+    index: i64,
+) -> Result<(), Error> {
+    let values = [Value::Text(id), Value::Int(index), Value::Int(at)];
+    guarded(tx, ANNOUNCE, &values, Subject::Statement).await
+}
+
+/// By this very leaf; not once somebody vetoed.
+pub(crate) async fn effect<C: Connection>(
+    tx: &mut C,
+    id: &str,
+    at: i64,
+    index: i64,
+) -> Result<(), Error> {
+    let values = [Value::Text(id), Value::Int(index), Value::Int(at)];
+    guarded(tx, EFFECT, &values, Subject::Statement).await
 }
 
 async fn insert<C: Connection>(
@@ -257,7 +319,8 @@ pub(crate) async fn install<C: Connection>(
     end(tx, statement, StatementState::Effective, at).await?;
     trust_documents::install_documents(tx, std::slice::from_ref(document), index).await?;
     tx.execute(VOID_DOCUMENTS, &[Value::Int(at)]).await?;
-    if document.kind == trust_documents::DocumentKind::Roster {
+    use trust_documents::DocumentKind as K;
+    if matches!(document.kind, K::Roster | K::Recovery) {
         tx.execute(VOID_SUSPENSIONS, &[Value::Int(at)]).await?;
     }
     tx.execute(VOID_CEREMONIES, &[Value::Int(at)]).await?;

@@ -4,7 +4,9 @@
 //! pinned and all members signed it; every later one because enough members of the one before, and
 //! enough of itself, signed it. A database only keeps copies.
 
+mod recovery;
 mod walk;
+mod whole;
 
 use serde::{Deserialize, Serialize};
 
@@ -16,10 +18,14 @@ use crate::member_signature::MemberSignature;
 use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::{Policy, PolicyError, Threshold};
+use crate::recovery::{RecoveryRoster, RecoveryRosterError};
 use crate::request::DocumentRef;
 use crate::roster::{KeyOwners, Roster, RosterError};
 
-pub use walk::{Progress, possible, progress, walk};
+pub use recovery::{LoggedVeto, Recovered, Recovery, RecoveryError};
+pub(crate) use walk::walk_with;
+pub use walk::{Next, Progress, possible, progress, verify_recovery_document};
+pub use whole::walk;
 
 /// What is configured in every replica, and printed: where trust starts.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -85,6 +91,10 @@ pub enum Change {
     Roster(SignedDocument),
     /// The next [`Policy`].
     Policy(SignedDocument),
+    /// The next [`RecoveryRoster`].
+    RecoveryRoster(SignedDocument),
+    /// The next [`Roster`], by the recovery roster.
+    Recovery(Box<Recovery>),
 }
 
 /// All documents, oldest first. One line, not two: each document names the one before it, so there
@@ -107,8 +117,10 @@ pub struct Trusted {
     policy_ref: DocumentRef,
     /// Digests of all documents, oldest first.
     documents: Vec<Sha256Digest>,
-    /// Every key of every roster so far.
+    /// Every key of every roster so far, the recovery rosters included.
     key_owners: KeyOwners,
+    recovery: Option<(RecoveryRoster, DocumentRef)>,
+    recoveries: Vec<Recovered>,
 }
 
 impl Trusted {
@@ -130,6 +142,22 @@ impl Trusted {
     /// Version and digest of the current policy.
     pub fn policy_ref(&self) -> DocumentRef {
         self.policy_ref
+    }
+
+    /// The current recovery roster, if one is enrolled.
+    pub fn recovery(&self) -> Option<&RecoveryRoster> {
+        self.recovery.as_ref().map(|(roster, _)| roster)
+    }
+
+    /// Version and digest of the current recovery roster.
+    pub fn recovery_ref(&self) -> Option<DocumentRef> {
+        self.recovery.as_ref().map(|(_, reference)| *reference)
+    }
+
+    /// The recoveries so far, oldest first. Whether the log has a veto that was left out of them is
+    /// for the log's check.
+    pub fn recoveries(&self) -> &[Recovered] {
+        &self.recoveries
     }
 
     /// The service.
@@ -222,6 +250,22 @@ pub enum ChainError {
         index: usize,
         /// What is wrong.
         source: PolicyError,
+    },
+    /// A recovery roster that cannot be trusted whoever signs it.
+    #[error("document {index}: {source}")]
+    RecoveryRoster {
+        /// Place in the chain.
+        index: usize,
+        /// What is wrong.
+        source: RecoveryRosterError,
+    },
+    /// A recovery that does not hold.
+    #[error("document {index}: {source}")]
+    Recovery {
+        /// Place in the chain.
+        index: usize,
+        /// What is wrong.
+        source: RecoveryError,
     },
     /// A threshold that could never be reached, because the proposer's approval does not count.
     #[error(

@@ -13,11 +13,11 @@ use crate::digest::Sha256Digest;
 use crate::format::V1;
 use crate::json::{self, JsonError};
 use crate::jwk::Kid;
+pub use crate::logged::Logged;
 use crate::name::Name;
 use crate::request::Usage;
 use crate::time::Time;
 use crate::tlog::policy::WitnessPolicy;
-pub use crate::transcript::Logged;
 use crate::verdict::Verdict;
 
 /// Longest file that is read. A transcript has some 10 KiB, a proof about one.

@@ -35,6 +35,7 @@ pub mod leaf;
 pub mod life;
 pub mod log_acts;
 pub mod log_clock;
+pub mod logged;
 pub mod member_signature;
 pub mod name;
 pub mod namespace;
@@ -45,6 +46,7 @@ pub mod policy;
 mod proofs;
 pub mod publication;
 pub mod read;
+pub mod recovery;
 pub mod request;
 pub mod review;
 pub mod revocation;
@@ -84,6 +86,7 @@ pub use name::{LOG_RING, Name};
 pub use namespace::{Namespace, Purpose};
 pub use place::{Location, Place};
 pub use policy::{Policy, Threshold};
+pub use recovery::RecoveryRoster;
 pub use request::{
     ClockCorrection, Destroy, DestroyKey, DocumentRef, Generate, KeyPurpose, NewOrigin, Operation,
     Request, Revoke, Usage,

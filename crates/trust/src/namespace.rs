@@ -32,6 +32,12 @@ pub enum Purpose {
     Note,
     /// Shows who reads an open ceremony.
     Read,
+    /// A recovery roster.
+    RecoveryRoster,
+    /// A roster in place of one whose custodians are lost.
+    Recover,
+    /// Forbids a recovery.
+    Veto,
     /// Made by a new key itself: it has the private half.
     Possession,
 }
@@ -52,6 +58,9 @@ impl Purpose {
             Self::Suspend => "suspend",
             Self::Note => "note",
             Self::Read => "read",
+            Self::RecoveryRoster => "recovery-roster",
+            Self::Recover => "recover",
+            Self::Veto => "veto",
             Self::Possession => "possession",
         }
     }

@@ -10,6 +10,7 @@ use crate::dsse;
 use crate::json::{self, JsonError};
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::Policy;
+use crate::recovery::{RecoveryRoster, VetoBody};
 use crate::request::{Operation, Request, request_digest};
 use crate::roster::Roster;
 use crate::suspension::SuspensionBody;
@@ -42,6 +43,12 @@ pub enum File {
     Policy(Vec<u8>),
     /// The bytes of a suspension.
     Suspension(Vec<u8>),
+    /// The bytes of the next recovery roster.
+    RecoveryRoster(Vec<u8>),
+    /// The bytes of the next roster, which the recovery roster puts in place.
+    Recovery(Vec<u8>),
+    /// The bytes of a veto.
+    Veto(Vec<u8>),
 }
 
 /// A file that is none of a custodian's.
@@ -73,6 +80,9 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
         (Purpose::Roster, File::Roster as fn(Vec<u8>) -> File),
         (Purpose::Policy, File::Policy),
         (Purpose::Suspend, File::Suspension),
+        (Purpose::RecoveryRoster, File::RecoveryRoster),
+        (Purpose::Recover, File::Recovery),
+        (Purpose::Veto, File::Veto),
     ] {
         let prefix = format!("chancery/{}.", purpose.word());
         if namespace.starts_with(&prefix) {
@@ -98,7 +108,7 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
 }
 
 impl File {
-    /// The namespace that the body names; a suspension names none.
+    /// The namespace that the body names; a suspension and a veto name none.
     fn namespace(&self) -> Result<Option<String>, JsonError> {
         let (purpose, service, environment) = match self {
             Self::Roster(body) => {
@@ -108,6 +118,19 @@ impl File {
             Self::Policy(body) => {
                 let policy: Policy = json::require_canonical(body)?;
                 (Purpose::Policy, policy.service, policy.environment)
+            }
+            Self::RecoveryRoster(body) => {
+                let roster: RecoveryRoster = json::require_canonical(body)?;
+                let (service, environment) = (roster.service, roster.environment);
+                (Purpose::RecoveryRoster, service, environment)
+            }
+            Self::Recovery(body) => {
+                let roster: Roster = json::require_canonical(body)?;
+                (Purpose::Recover, roster.service, roster.environment)
+            }
+            Self::Veto(body) => {
+                let _: VetoBody = json::require_canonical(body)?;
+                return Ok(None);
             }
             Self::Suspension(body) => {
                 let _: SuspensionBody = json::require_canonical(body)?;
@@ -132,7 +155,9 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
     }
     type Read = fn(&[u8]) -> Result<Vec<(String, String)>, JsonError>;
     let (body, read): (_, Read) = match file {
-        File::Roster(body) => (body, read::<Roster>),
+        File::Roster(body) | File::Recovery(body) => (body, read::<Roster>),
+        File::RecoveryRoster(body) => (body, read::<RecoveryRoster>),
+        File::Veto(body) => (body, read::<VetoBody>),
         File::Policy(body) => (body, read::<Policy>),
         File::Suspension(body) => (body, read::<SuspensionBody>),
         File::Request(body) => return review(body, None),
@@ -140,7 +165,7 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
     };
     let lines = read(body)?;
     let changes = match (file, before) {
-        (File::Suspension(_), _) => Vec::new(),
+        (File::Suspension(_) | File::Veto(_), _) => Vec::new(),
         (_, None) => vec!["nothing to compare with".to_owned()],
         (_, Some(before)) => differences(&read(before)?, &lines),
     };

@@ -224,19 +224,43 @@ pub enum RosterError {
     /// The key stood under another member in an earlier roster.
     #[error("a key of member {1} belonged to member {0} in an earlier roster")]
     FormerKey(MemberId, MemberId),
+    /// The id stands, or stood, on the recovery roster.
+    #[error("{0} is the id of a recovery member")]
+    Recovers(MemberId),
 }
 
 /// Whose each key has been in all rosters of a chain. A roster alone does not show it: a member
 /// may put away a key that was lost, and it must not come to count for somebody else.
 #[derive(Debug, Default)]
-pub(crate) struct KeyOwners(BTreeMap<Vec<u8>, MemberId>);
+pub(crate) struct KeyOwners {
+    keys: BTreeMap<Vec<u8>, MemberId>,
+    /// Everybody who ever stood on a recovery roster; none of them is on any roster.
+    recovery: BTreeSet<MemberId>,
+}
 
 impl KeyOwners {
     /// Remembers the keys of one more roster.
     pub fn extend(&mut self, roster: &Roster) {
         for (material, id) in roster.materials() {
-            self.0.insert(material, id.clone());
+            self.keys.insert(material, id.clone());
         }
+    }
+
+    /// Remembers the people and keys of one more recovery roster.
+    pub fn extend_recovery(&mut self, recovery: &Roster) {
+        self.extend(recovery);
+        let ids = recovery.members.iter().map(|member| member.id.clone());
+        self.recovery.extend(ids);
+    }
+
+    /// Refuses a key that has been another's.
+    pub fn free_for(&self, roster: &Roster) -> Result<(), RosterError> {
+        for (material, id) in roster.materials() {
+            if let Some(former) = self.keys.get(&material).filter(|former| *former != id) {
+                return Err(RosterError::FormerKey(former.clone(), id.clone()));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -282,12 +306,11 @@ impl Roster {
         if let Some(member) = before.members.iter().find(dropped) {
             return Err(RosterError::Dropped(member.id.clone()));
         }
-        for (material, id) in self.materials() {
-            if let Some(former) = key_owners.0.get(&material).filter(|former| *former != id) {
-                return Err(RosterError::FormerKey(former.clone(), id.clone()));
-            }
+        let recovers = |member: &&Member| key_owners.recovery.contains(&member.id);
+        if let Some(member) = self.members.iter().find(recovers) {
+            return Err(RosterError::Recovers(member.id.clone()));
         }
-        Ok(())
+        key_owners.free_for(self)
     }
 
     fn materials(&self) -> impl Iterator<Item = (Vec<u8>, &MemberId)> {

@@ -16,7 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde::{Deserialize, Serialize};
 
 use crate::approval::{Acceptance, Approval, Objection, Statement};
-use crate::chain::{ChainError, Chains, Pin, Trusted, walk};
+use crate::chain::{ChainError, Chains, Pin, Trusted, walk_with};
 use crate::digest::Sha256Digest;
 use crate::format::V1;
 use crate::json::{self, JsonError};
@@ -31,8 +31,9 @@ use crate::tally::{
 };
 use crate::time::Time;
 
+pub use crate::logged::Logged;
 pub use log_proofs::LogProofsError;
-pub(crate) use log_proofs::log_keys;
+pub(crate) use log_proofs::{log_keys, log_keys_of_chain};
 
 /// Everything about a ceremony up to its execution. Frozen when the statement is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,16 +99,6 @@ pub struct Transcript {
     pub log_keys: Vec<String>,
     /// Acts of the ceremony with their proofs, in the order of the log.
     pub log_proofs: Vec<Logged>,
-}
-
-/// A leaf and the proof that it is in the log.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Logged {
-    /// The very bytes.
-    pub leaf: String,
-    /// A tlog-proof.
-    pub proof: String,
 }
 
 impl Record {
@@ -229,7 +220,7 @@ fn verify(unverified: Transcript, pin: &Pin) -> Result<VerifiedTranscript, Trans
         record, acceptance, ..
     } = &unverified;
     let statement = statement_about(record, acceptance)?;
-    let trusted = walk(&record.chains, pin)?;
+    let trusted = walk_with(&record.chains, pin, log_keys_of_chain)?;
     let tally = tally_statement(&trusted, record, acceptance, statement)?;
     if let Some(each) = tally.not_counted.first() {
         return Err(TranscriptError::Superfluous {

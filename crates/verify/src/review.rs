@@ -11,7 +11,7 @@ use crate::output::{Code, Failure, Output};
 
 #[derive(Debug, Args)]
 pub struct Review {
-    /// A file to be signed: a proposal, a request or an acceptance.
+    /// A file to be signed: a proposal, a request, an acceptance, or a document about whom to trust.
     file: PathBuf,
 }
 

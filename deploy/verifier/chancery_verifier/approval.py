@@ -4,9 +4,10 @@ from dataclasses import dataclass
 
 from . import ceremony_forms as forms
 from . import operations
+from .counting import Count, Rules, count, threshold, without_deadline
 from .lines import check_lines
 from .refusal import Malformed, Refused
-from .roster import Chain, Count, Rules, count, threshold, without_deadline
+from .roster import Chain
 from .shape import is_plain, sha256_hex
 
 

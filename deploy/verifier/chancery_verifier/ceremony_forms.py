@@ -86,6 +86,14 @@ def _thresholds(value) -> dict:
 
 
 policy = record(_document | {"routine_rings": array(shape.name), "thresholds": _thresholds})
+recovery_roster = record(
+    _document
+    | {
+        "members": array(record({"id": shape.name, "name": _plain_later, "keys": array(_member_key)})),
+        "threshold": shape.threshold,
+        "delay_seconds": shape.uint,
+    }
+)
 genesis = record({"v": shape.version_one, "roster": roster, "policy": policy})
 
 reference = record({"version": shape.uint, "digest": shape.digest})
@@ -139,6 +147,7 @@ statement = record(
     }
 )
 
+veto = record({"v": shape.version_one, "document_digest": shape.digest, "reason": text, "roster": reference})
 # Of a rejection and of a cancellation.
 refusal = record({"v": shape.version_one, "reason": text, "request_digest": shape.digest})
 suspension = record(
@@ -149,10 +158,21 @@ _step = record(
 )
 _received = record({"received_at": instant, "signature": member_signature})
 _refusal = record({"body": text, "received_at": instant, "signature": member_signature})
+_logged = {"leaf": text, "proof": text}
+_recovery = record(
+    {
+        "announcement": record(_logged),
+        "document": signed,
+        "effect": record(_logged),
+        "log_keys": array(text),
+        "vetoes": array(record(_logged | {"body": text, "signature": member_signature})),
+    }
+)
+_change = tagged({"roster": signed, "policy": signed, "recovery-roster": signed, "recovery": _recovery})
 _record = record(
     {
         "v": shape.version_one,
-        "chains": record({"genesis": signed, "changes": array(tagged({"roster": signed, "policy": signed}))}),
+        "chains": record({"genesis": signed, "changes": array(_change)}),
         "request": text,
         "proposal": or_null(_received),
         "order": or_null(text),
@@ -171,7 +191,7 @@ transcript = record(
             {"statement": text, "signatures": array(member_signature), "result": or_null(member_signature)},
         ),
         "log_keys": array(text),
-        "log_proofs": array(record({"leaf": text, "proof": text})),
+        "log_proofs": array(record(_logged)),
     }
 )
 

@@ -5,11 +5,12 @@ from dataclasses import dataclass, field, replace
 from . import ceremony_forms as forms
 from . import log_proofs
 from .approval import Approval, judge_approval
+from .counting import Rules, count, threshold, without_deadline
 from .keys import PublicKey
 from .operations import subjects_of
 from .outcome import check_outcome
 from .refusal import Malformed, Refused
-from .roster import Chain, Pin, Rules, count, threshold, without_deadline
+from .roster import Chain, Pin
 from .shape import sha256_hex
 from .strict_json import canonical, read_canonical
 
@@ -89,7 +90,7 @@ def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
     statement = _read_statement(acceptance["statement"])
     if statement["record_digest"] != sha256_hex(canonical(value["record"])):
         raise Refused("Ceremony/OtherRecord", "the statement refers to a different record")
-    chain = Chain(record["chains"], pin)
+    chain = Chain(record["chains"], pin, verify_core)
     approval = judge_approval(record, chain, statement["executed_at"])
     request, request_digest = approval.request, sha256_hex(record["request"].encode())
     if statement["request_digest"] != request_digest:

@@ -1,10 +1,12 @@
 //! The next roster, the next policy or a suspension, written from what holds.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use clap::Args;
 use trust::format::V1;
+use trust::recovery::{RecoveryMember, RecoveryRoster};
 use trust::request::Nonce;
 use trust::roster::MemberKey;
 use trust::sshkey::SshKey;
@@ -13,6 +15,7 @@ use trust::{Member, Name, Policy, Roster, Threshold, Time, Trusted, json};
 
 use super::super::World;
 use super::super::genesis::{member, roles};
+use base::settings::duration;
 use verify::output::Failure;
 
 /// What changes in the roster; everything else stays as it is.
@@ -53,6 +56,20 @@ pub struct PolicyChange {
     /// Every ring is critical.
     #[arg(long)]
     no_routine_rings: bool,
+}
+
+/// The whole next recovery roster.
+#[derive(Debug, Args)]
+pub struct RecoveryChange {
+    /// Who may recover: `id=public-key-file`; nobody who is or was a member. Repeat for more.
+    #[arg(long = "member", required = true)]
+    members: Vec<String>,
+    /// How many of them a recovery needs; at least 2.
+    #[arg(long)]
+    threshold: u64,
+    /// How long a recovery is announced before it takes effect: 24 hours to 30 days.
+    #[arg(long, default_value = "72h", value_parser = duration::parse_positive)]
+    delay: Duration,
 }
 
 fn pair(text: &str) -> Result<(Name, &str), Failure> {
@@ -120,6 +137,30 @@ pub fn roster(trusted: &Trusted, change: &RosterChange) -> Result<Vec<u8>, Failu
     roster.expires_at = change.expires_at.or(roster.expires_at);
     trust::chain::possible(&roster, trusted.policy(), 0).map_err(Failure::refused)?;
     json::canonical(&roster).map_err(Failure::refused)
+}
+
+/// The canonical next recovery roster.
+pub fn recovery_roster(trusted: &Trusted, change: &RecoveryChange) -> Result<Vec<u8>, Failure> {
+    let people = change.members.iter().map(|text| {
+        let (id, file) = pair(text)?;
+        Ok(RecoveryMember {
+            name: id.to_string(),
+            keys: vec![key(file)?],
+            id,
+        })
+    });
+    let next = RecoveryRoster {
+        v: V1,
+        service: trusted.service().clone(),
+        environment: trusted.environment().clone(),
+        version: trusted.recovery().map_or(0, |before| before.version) + 1,
+        previous: Some(trusted.head()),
+        members: people.collect::<Result<_, Failure>>()?,
+        threshold: Threshold::try_from(change.threshold).map_err(Failure::usage)?,
+        delay_seconds: change.delay.as_secs(),
+    };
+    trusted.may_enrol(&next).map_err(Failure::refused)?;
+    next.encode().map_err(Failure::refused)
 }
 
 /// The canonical next policy.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use serde_json::{Value, json};
-use trust::{Sha256Digest, Trusted};
+use trust::{Purpose, Sha256Digest, Trusted};
 
 use super::super::ceremony::{Remote, Session};
 use super::super::context::failed;
@@ -76,8 +76,10 @@ impl Place {
         }
     }
 
-    pub async fn reject(
+    /// A rejection or a veto.
+    pub async fn object(
         &self,
+        purpose: Purpose,
         id: Sha256Digest,
         reason: &str,
         signature: &str,
@@ -85,11 +87,15 @@ impl Place {
         match self {
             Self::Here(service) => {
                 let id = id.to_string();
-                let report = service.reject_statement(&id, reason, signature).await;
+                let report = match purpose {
+                    Purpose::Veto => service.veto_statement(&id, reason, signature).await,
+                    _ => service.reject_statement(&id, reason, signature).await,
+                };
                 value(&report.map_err(failed)?)
             }
             Self::There(session) => {
-                let body = json!({"purpose": "reject", "reason": reason, "signature": signature});
+                let word = purpose.word();
+                let body = json!({"purpose": word, "reason": reason, "signature": signature});
                 let path = format!("/v1/trust/statements/{id}/signatures");
                 session.post(&path, &body).await
             }
@@ -115,12 +121,10 @@ impl Place {
                 let answer = session.read(world, required(key)?, &path).await?;
                 let answer: Value = serde_json::from_slice(&answer).map_err(Failure::refused)?;
                 let body = answer["body"].as_str().unwrap_or_default().to_owned();
-                let kind = match answer["statement"]["kind"].as_str() {
-                    Some("roster") => StatementKind::Roster,
-                    Some("policy") => StatementKind::Policy,
-                    Some("suspension") => StatementKind::Suspension,
-                    _ => return Err(Failure::refused("a statement of an unknown kind")),
-                };
+                let kind = answer["statement"]["kind"].as_str();
+                let kind = kind.and_then(StatementKind::of);
+                let kind =
+                    kind.ok_or_else(|| Failure::refused("a statement of an unknown kind"))?;
                 (kind, body.into_bytes(), answer["statement"].clone())
             }
         };

@@ -9,6 +9,7 @@ use trust::{Request, error_chain};
 
 use super::error::Error;
 use super::service::CeremonyService;
+use crate::verification::EvidenceBuilder;
 use store::{CeremonyState, Heads};
 
 /// How often it is looked for them.
@@ -19,10 +20,10 @@ const TOGETHER: i64 = 500;
 
 impl CeremonyService {
     /// Ends what is late, again and again, until dropped.
-    pub async fn keep_deadlines(self) {
+    pub async fn keep_deadlines(self, evidence: EvidenceBuilder) {
         let mut trouble = Trouble::default();
         loop {
-            match self.keep().await {
+            match self.keep(&evidence).await {
                 Ok(()) => {
                     if trouble.is_over() {
                         tracing::info!("late ceremonies are ended again");
@@ -39,10 +40,11 @@ impl CeremonyService {
         }
     }
 
-    async fn keep(&self) -> Result<(), Error> {
+    /// Once.
+    pub async fn keep(&self, evidence: &EvidenceBuilder) -> Result<(), Error> {
         let expired = self.expire().await;
         // Those that cannot be ended keep no others waiting.
-        let kept = self.keep_statements().await;
+        let kept = self.keep_statements(evidence).await;
         expired.and(kept)
     }
 

@@ -2,6 +2,7 @@
 //! request: one kind of signature, no execution and no acceptance. When there are enough it takes effect.
 
 mod judged;
+mod recovery;
 mod report;
 
 use trust::approval::ObjectionBody;
@@ -9,11 +10,12 @@ use trust::chain::Change as Step;
 use trust::format::V1;
 use trust::leaf::ActKind;
 use trust::text::is_plain;
-use trust::{MemberId, MemberSignature, Purpose, Role, Roster, Sha256Digest, Time, json};
+use trust::{Chains, MemberId, MemberSignature, Purpose, Role, Sha256Digest, Time, json};
 
 use super::error::Error;
 use super::service::CeremonyService;
 use super::vote::{encoded, normalized};
+use crate::verification::EvidenceBuilder;
 use judged::Judged;
 use log::{Event, suspended};
 use store::{
@@ -40,6 +42,7 @@ pub(super) struct Stored {
     row: StatementRow,
     agreed: Vec<MemberSignature>,
     objections: Vec<CeremonySignatureRow>,
+    vetoes: Vec<CeremonySignatureRow>,
 }
 
 impl CeremonyService {
@@ -58,35 +61,48 @@ impl CeremonyService {
         let (_, trusted) = self.trusted().await?;
         let suspended = suspended(&self.store, &trusted).await?;
         let judged = Judged::of(&trusted, kind, &body, vec![signature.clone()], &suspended)?;
-        judged.require(0)?;
-        let opener = trust::sshsig::unverified_key(armored(&signature)?)
-            .ok()
-            .and_then(|key| trusted.roster().owner(&key).cloned());
+        let opener = judged.require(0)?.clone();
         // A key that only the next roster has opens nothing: its holder is a stranger still.
-        let opener = opener
-            .filter(|member| member.active && !member.roles.contains(&Role::Executor))
-            .filter(|member| !suspended.contains(&member.id) || kind == StatementKind::Suspension)
-            .ok_or_else(|| Error::DoesNotCount("only an active member begins one".to_owned()))?;
-        self.within_statement_quota(&opener.id).await?;
+        let entitled = match (kind, trusted.roster().member(&opener), trusted.recovery()) {
+            (StatementKind::Recovery, _, Some(entitled)) => {
+                entitled.members.iter().any(|member| member.id == opener)
+            }
+            (StatementKind::Recovery, ..) | (_, None, _) => false,
+            (_, Some(member), _) => {
+                let key = armored(&signature)?;
+                let known = trust::sshsig::unverified_key(key).ok();
+                let own = known.and_then(|key| trusted.roster().owner(&key));
+                own.is_some_and(|own| own.id == opener)
+                    && member.active
+                    && !member.roles.contains(&Role::Executor)
+            }
+        };
+        if !entitled {
+            let why = "only an active member begins one, and a recovery who may recover";
+            return Err(Error::DoesNotCount(why.to_owned()));
+        }
+        self.within_statement_quota(&opener).await?;
         let now = self.env.now();
         let follows = match kind {
             StatementKind::Suspension => trusted.roster_ref().digest,
-            StatementKind::Roster | StatementKind::Policy => trusted.head(),
+            _ => trusted.head(),
         };
         let row = StatementRow {
             id,
             kind,
             state: StatementState::Open,
             follows,
-            opened_by: opener.id.to_string(),
+            opened_by: opener.to_string(),
             body,
             created_at: now,
             closes_at: Time::from_millis(now.millis() + LIFE),
             updated_at: now,
+            announced: None,
+            effect: None,
         };
         let kept = kept(id, kind.purpose(), Vec::new(), &signature, now)?;
         let event = self.told(kind, "propose", signature.digest()?, now);
-        let actor = trust::actor::Actor::Member(opener.id.as_str()).to_string();
+        let actor = trust::actor::Actor::Member(opener.as_str()).to_string();
         let change = Change::OpenStatement {
             row: Box::new(row),
             signature: kept,
@@ -156,8 +172,12 @@ impl CeremonyService {
         }
         let signature = normalized(signature)?;
         let Stored { row, .. } = self.open_for_signing(id).await?;
-        if row.kind == StatementKind::Suspension {
-            return Err(Error::Unfit("a suspension is not rejected".to_owned()));
+        if matches!(
+            row.kind,
+            StatementKind::Suspension | StatementKind::Recovery
+        ) {
+            let why = "a suspension is not rejected, and a recovery is vetoed";
+            return Err(Error::Unfit(why.to_owned()));
         }
         let (_, trusted) = self.trusted().await?;
         let suspended = suspended(&self.store, &trusted).await?;
@@ -213,15 +233,36 @@ impl CeremonyService {
                 .end_statement(row, StatementState::Effective, "suspend")
                 .await;
         };
-        let (kind, version) = match &document {
-            Step::Roster(_) => (DocumentKind::Roster, trusted.roster().version + 1),
-            Step::Policy(_) => (DocumentKind::Policy, trusted.policy().version + 1),
+        let (kind, version) = match row.kind {
+            StatementKind::Recovery => return self.announce(row).await,
+            StatementKind::Policy => (DocumentKind::Policy, trusted.policy().version + 1),
+            StatementKind::RecoveryRoster => {
+                let before = trusted.recovery().map_or(0, |before| before.version);
+                (DocumentKind::RecoveryRoster, before + 1)
+            }
+            StatementKind::Roster | StatementKind::Suspension => {
+                (DocumentKind::Roster, trusted.roster().version + 1)
+            }
         };
-        let (Step::Roster(signed) | Step::Policy(signed)) = &document;
-        let body = json::canonical(signed)?;
-        let mut chains = chains.as_ref().clone();
-        chains.changes.push(document.clone());
-        // What every replica and every verifier will ask; nothing is installed that they would refuse.
+        let body = json::canonical(&document)?;
+        let step = match kind {
+            DocumentKind::Policy => Step::Policy(document),
+            DocumentKind::RecoveryRoster => Step::RecoveryRoster(document),
+            _ => Step::Roster(document),
+        };
+        self.install(id, (chains.as_ref().clone(), step), (kind, version, body))
+            .await
+    }
+
+    /// The next document of the chain. What every replica and every verifier will ask is asked here: nothing is installed
+    /// that they would refuse.
+    async fn install(
+        &self,
+        id: &str,
+        (mut chains, step): (Chains, Step),
+        (kind, version, body): (DocumentKind, u64, Vec<u8>),
+    ) -> Result<(), Error> {
+        chains.changes.push(step);
         trust::chain::walk(&chains, &self.pin)?;
         let now = self.env.now();
         let digest = Sha256Digest::of(&body);
@@ -236,12 +277,10 @@ impl CeremonyService {
             },
             at: now.millis(),
         };
+        let action = format!("install-{kind}");
         let event = Event {
             kind: ActKind::Roster,
-            action: match kind {
-                DocumentKind::Policy => "install-policy",
-                _ => "install-roster",
-            },
+            action: &action,
             digest: Some(digest),
             reference: Some(id),
             ..self.event()
@@ -283,9 +322,13 @@ impl CeremonyService {
     }
 
     /// Ends what nobody may sign any more, and settles what was complete when somebody died.
-    pub(super) async fn keep_statements(&self) -> Result<(), Error> {
+    pub(super) async fn keep_statements(&self, evidence: &EvidenceBuilder) -> Result<(), Error> {
         let now = self.env.now();
         for row in self.store.open_statements(MOST).await?.read {
+            if row.state == StatementState::Announced {
+                self.advance_recovery(&row, evidence).await?;
+                continue;
+            }
             if now > row.closes_at {
                 self.end_statement(&row, StatementState::Expired, "expired")
                     .await?;
@@ -321,10 +364,11 @@ impl CeremonyService {
             )));
         }
         let mut agreed = Vec::new();
-        let mut objections = Vec::new();
+        let (mut objections, mut vetoes) = (Vec::new(), Vec::new());
         for signature in self.store.statement_signatures(id).await? {
             match signature.purpose {
                 Purpose::Reject => objections.push(signature),
+                Purpose::Veto => vetoes.push(signature),
                 _ => agreed.push(MemberSignature::decode(signature.signature.as_bytes())?),
             }
         }
@@ -332,6 +376,7 @@ impl CeremonyService {
             row,
             agreed,
             objections,
+            vetoes,
         })
     }
 
@@ -359,7 +404,9 @@ impl CeremonyService {
     ) -> Event<'a> {
         Event {
             kind: match kind {
-                StatementKind::Roster => ActKind::Roster,
+                StatementKind::Roster | StatementKind::RecoveryRoster | StatementKind::Recovery => {
+                    ActKind::Roster
+                }
                 StatementKind::Policy => ActKind::Policy,
                 StatementKind::Suspension => ActKind::Suspension,
             },
@@ -403,13 +450,4 @@ fn armored(signature: &MemberSignature) -> Result<&str, Error> {
             Err(Error::DoesNotCount(trust::tally::WhyNot::Kind.to_string()))
         }
     }
-}
-
-/// Whose signature it is, if it is over the statement; used by `judged`.
-fn owner<'a>(rosters: [&'a Roster; 2], signature: &MemberSignature) -> Option<&'a MemberId> {
-    let key = trust::sshsig::unverified_key(armored(signature).ok()?).ok()?;
-    let mut rosters = rosters.into_iter();
-    rosters
-        .find_map(|roster| roster.owner(&key))
-        .map(|member| &member.id)
 }

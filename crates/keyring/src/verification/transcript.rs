@@ -68,6 +68,30 @@ impl EvidenceBuilder {
     }
 }
 
+impl EvidenceBuilder {
+    /// Leaves with their proofs under one origin, and the transcripts of the log's keys that signed the checkpoints. None
+    /// while no checkpoint covers them.
+    pub async fn logged(
+        &self,
+        indexes: &[i64],
+    ) -> Result<Option<(Vec<Logged>, Vec<String>)>, NoEvidence> {
+        let receipts = self.proofs.receipts_under_one(indexes).await?;
+        if receipts.len() != indexes.len() {
+            return Ok(None);
+        }
+        let mut signers = BTreeSet::new();
+        let mut logged = Vec::with_capacity(receipts.len());
+        for receipt in receipts {
+            signers.insert(receipt.log_kid);
+            logged.push(Logged {
+                leaf: receipt.leaf.body,
+                proof: receipt.proof.to_string(),
+            });
+        }
+        Ok(Some((logged, self.log_keys(signers).await?)))
+    }
+}
+
 /// Of a vote that is not in the transcript there is nothing to prove.
 fn of_the_transcript(leaf: &str, signatures: &BTreeSet<Sha256Digest>) -> bool {
     let in_transcript = |act: &ActLeaf| {

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trust::leaf::ActKind;
+use trust::recovery::VETO;
 use trust::{Pin, Purpose, Sha256Digest};
 
 use super::ceremonies::{Ceremonies, Ceremony};
@@ -42,7 +43,11 @@ impl Vote {
             index: row.index,
             ceremony: row.vote.ceremony,
             purpose: row.vote.purpose,
-            digest: Sha256Digest::of(row.vote.signature.as_bytes()),
+            // The leaf of a veto names what was vetoed and why.
+            digest: match row.vote.purpose {
+                Purpose::Veto => Sha256Digest::of(&row.vote.body),
+                _ => Sha256Digest::of(row.vote.signature.as_bytes()),
+            },
         }
     }
 }
@@ -102,7 +107,10 @@ pub fn statements(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
         }
     }
     for act in &acts.statements {
-        let signed = matches!(act.leaf.action.as_str(), "propose" | "sign" | "reject");
+        let signed = matches!(
+            act.leaf.action.as_str(),
+            "propose" | "sign" | "reject" | VETO
+        );
         let unreadable = || rows.is_unreadable(&act.index.to_string());
         if signed && !there.contains(&act.index) && !unreadable() {
             let what = format!(

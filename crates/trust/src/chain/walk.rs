@@ -2,6 +2,7 @@
 
 mod document;
 mod progress;
+mod recover;
 
 use crate::digest::Sha256Digest;
 use crate::json;
@@ -13,17 +14,28 @@ use crate::tally::Electorate;
 
 use super::{ChainError, Chains, Change, Genesis, Pin, SignedDocument, Trusted};
 use document::{Document, ExpectedDocument};
-pub use progress::{Progress, progress};
+pub use progress::{Next, Progress, progress};
+use recover::{LogKeysOfChain, next_recovery_roster, recover};
 
-/// Walks from the pinned genesis to the newest document. Every document is verified over its
-/// stored bytes by the rules of the one before it.
-pub fn walk(chains: &Chains, pin: &Pin) -> Result<Trusted, ChainError> {
+pub use recover::verify_recovery_document;
+
+/// Walks from the pinned genesis to the newest document; `log_keys` verifies the transcripts of the
+/// log's keys where a change has some.
+pub(crate) fn walk_with(
+    chains: &Chains,
+    pin: &Pin,
+    log_keys: LogKeysOfChain,
+) -> Result<Trusted, ChainError> {
     let mut trusted = genesis(&chains.genesis, pin)?;
     for (at, change) in chains.changes.iter().enumerate() {
         let index = at + 1;
         match change {
             Change::Roster(signed) => next_roster(&mut trusted, signed, pin, index)?,
             Change::Policy(signed) => next_policy(&mut trusted, signed, pin, index)?,
+            Change::RecoveryRoster(signed) => {
+                next_recovery_roster(&mut trusted, signed, pin, index)?;
+            }
+            Change::Recovery(change) => recover(&mut trusted, change, pin, index, log_keys)?,
         }
     }
     Ok(trusted)
@@ -82,6 +94,8 @@ fn genesis(signed: &SignedDocument, pin: &Pin) -> Result<Trusted, ChainError> {
         policy,
         documents: vec![found],
         key_owners,
+        recovery: None,
+        recoveries: Vec::new(),
     })
 }
 
@@ -125,14 +139,19 @@ fn next_roster(
     )?;
     document.shows_new_keys(Some(&trusted.roster), &unverified)?;
 
-    trusted.documents.push(document.digest());
-    trusted.roster_ref = DocumentRef {
-        version: unverified.version,
-        digest: document.digest(),
-    };
-    trusted.key_owners.extend(&unverified);
-    trusted.roster = unverified;
+    accept_roster(trusted, unverified, document.digest());
     Ok(())
+}
+
+/// The roster holds from here on.
+fn accept_roster(trusted: &mut Trusted, roster: Roster, digest: Sha256Digest) {
+    trusted.documents.push(digest);
+    trusted.roster_ref = DocumentRef {
+        version: roster.version,
+        digest,
+    };
+    trusted.key_owners.extend(&roster);
+    trusted.roster = roster;
 }
 
 /// The threshold of the old policy and of the new one.

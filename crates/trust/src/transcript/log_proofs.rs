@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chain::Pin;
+use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
 use crate::json::JsonError;
 use crate::jwk::PublicKey;
@@ -50,10 +50,31 @@ pub enum LogProofsError {
 
 /// The log's keys by their transcripts, each of them once.
 pub(crate) fn log_keys(texts: &[String], pin: &Pin) -> Result<Vec<PublicKey>, (usize, String)> {
+    keys_within(texts, pin, None)
+}
+
+/// The same of a chain that is being walked: no key may be from a chain that split off, nor from
+/// after the change that it is to prove.
+pub(crate) fn log_keys_of_chain(
+    texts: &[String],
+    pin: &Pin,
+    so_far: &Trusted,
+) -> Result<Vec<PublicKey>, (usize, String)> {
+    keys_within(texts, pin, Some(so_far))
+}
+
+fn keys_within(
+    texts: &[String],
+    pin: &Pin,
+    so_far: Option<&Trusted>,
+) -> Result<Vec<PublicKey>, (usize, String)> {
     let mut keys: Vec<PublicKey> = Vec::new();
     for (number, text) in texts.iter().enumerate() {
         let no = |why: String| (number, why);
         let verified = verify_core(text.as_bytes(), pin).map_err(|error| no(told(&error)))?;
+        if so_far.is_some_and(|so_far| !so_far.extends(verified.trusted())) {
+            return Err(no("a key of a different chain of rosters".to_owned()));
+        }
         let accepted = verified.into_key().map_err(|error| no(told(&error)))?;
         if accepted.order().ring.as_str() != LOG_RING {
             return Err(no("a key of a ring other than the log's".to_owned()));

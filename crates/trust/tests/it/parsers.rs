@@ -2,6 +2,7 @@
 //! fuzz targets, which need more time and another compiler than an ordinary test run has.
 
 use proptest::prelude::*;
+use trust::chain::Change;
 use trust::evidence::Evidence;
 use trust::tlog::checkpoint::{self, Checkpoint};
 use trust::tlog::note::{Note, VerifierKey};
@@ -12,6 +13,7 @@ use trust::tlog::{cosignature, merkle, tile};
 use trust::*;
 
 use crate::log_proofs::InLog;
+use crate::recoveries::Lost;
 use crate::story::primary;
 use crate::support::{
     Custodian, NewKey, World, armored, destroy, generate, in_vault, log, minute, revoke, wrap_key,
@@ -100,8 +102,39 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
     ]
     .into_iter()
     .chain(requests())
+    .chain(recovery_seeds())
     .chain(log_seeds())
     .collect()
+}
+
+/// What a recovery is made of, without the transcript of the log's key.
+fn recovery_seeds() -> Vec<(Parser, Vec<u8>)> {
+    let mut lost = Lost::new();
+    let alice = Custodian::quick("alice");
+    let roster = lost.world.trusted().recovery().unwrap().encode().unwrap();
+    let veto = lost.veto_body().encode().unwrap();
+    let service = &lost.world.pin.service;
+    let environment = &lost.world.pin.environment;
+    let file = recovery::message(Purpose::RecoveryRoster, service, environment, &roster);
+    lost.vetoed_by(&alice);
+    let mut change = lost.change();
+    change.log_keys[0].truncate(2);
+    let enrolment = json::canonical(&lost.world.chains.changes[0]).unwrap();
+    let announcement = change.announcement.leaf.clone().into_bytes();
+    let change = Change::Recovery(Box::new(change));
+    let mut chains = lost.world.chains.clone();
+    chains.changes.push(change.clone());
+    let mut transcript = lost.world.transcript();
+    transcript.record.chains = chains;
+    vec![
+        (targets::roster as Parser, roster),
+        (targets::roster, enrolment),
+        (targets::roster, json::canonical(&change).unwrap()),
+        (targets::roster, file),
+        (targets::statement, veto),
+        (targets::leaf, announcement),
+        (targets::transcript, transcript.encode().unwrap()),
+    ]
 }
 
 /// A request for each operation, and for each kind of place.

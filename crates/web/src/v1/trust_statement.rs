@@ -27,9 +27,10 @@ pub struct StatementView {
     /// SHA-256 of the document.
     #[schema(value_type = String)]
     statement: Sha256Digest,
-    /// `roster`, `policy` or `suspension`.
+    /// `roster`, `policy`, `suspension`, `recovery-roster` or `recovery`.
     kind: &'static str,
-    /// `open`, `effective`, `rejected`, `void` (another document came first) or `expired`.
+    /// `open`, `announced` (a recovery that waits for its delay), `effective`, `rejected` (or vetoed), `void` (another
+    /// document came first) or `expired`.
     state: &'static str,
     /// In words.
     standing: String,
@@ -39,9 +40,11 @@ pub struct StatementView {
     /// Nobody signs it after this instant.
     #[schema(value_type = String, format = DateTime)]
     closes_at: Time,
-    /// How many custodians a document needs, of the current roster and of the next one.
+    /// How many a document needs of the custodians of the current roster, a recovery of the recovery roster.
     needed: Option<usize>,
-    /// Who counts by the current roster.
+    /// How many custodians of the roster that it would install.
+    needed_new: Option<usize>,
+    /// Who counts by the current roster, or by the recovery roster.
     signed_by: Vec<String>,
     /// Who counts by the roster that it would install.
     signed_by_new: Vec<String>,
@@ -62,6 +65,7 @@ impl From<StatementReport> for StatementView {
             created_at: report.created_at,
             closes_at: report.closes_at,
             needed: report.needed,
+            needed_new: report.needed_new,
             signed_by: report.signed_by,
             signed_by_new: report.signed_by_new,
             unproven: report.unproven,

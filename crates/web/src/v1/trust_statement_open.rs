@@ -5,6 +5,7 @@ use axum::response::Response;
 use serde::Deserialize;
 use store::StatementKind;
 use trust::json::require_canonical;
+use trust::recovery::RecoveryRoster;
 use trust::suspension::SuspensionBody;
 use trust::{JsonError, Policy, Roster};
 use utoipa::ToSchema;
@@ -19,7 +20,7 @@ use crate::v1::trust_statement::StatementView;
 
 /// What a statement is about.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 enum Kind {
     /// The next roster.
     Roster,
@@ -27,6 +28,10 @@ enum Kind {
     Policy,
     /// A member who is not to be counted any more.
     Suspension,
+    /// Who may recover when the custodians are lost.
+    RecoveryRoster,
+    /// The next roster, by the recovery roster.
+    Recovery,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -42,7 +47,8 @@ pub struct OpenStatement {
 /// Open a statement
 ///
 /// Needs no credentials: an active member's signature over the document opens it, and counts. When nothing is missing
-/// it takes effect at once: a suspension by the member's own key needs nothing else. A member has at most five open ones.
+/// it takes effect at once: a suspension by the member's own key needs nothing else. A recovery is opened by a member of the
+/// recovery roster, and announced when nothing is missing. A member has at most five open ones.
 #[utoipa::path(
     post,
     path = "/v1/trust/statements",
@@ -66,6 +72,8 @@ pub async fn handle(
         Kind::Roster => StatementKind::Roster,
         Kind::Policy => StatementKind::Policy,
         Kind::Suspension => StatementKind::Suspension,
+        Kind::RecoveryRoster => StatementKind::RecoveryRoster,
+        Kind::Recovery => StatementKind::Recovery,
     };
     is_one(kind, asked.body.as_bytes()).map_err(|error| Problem::from(error).inside("body"))?;
     let ceremonies = &state.services.ceremonies;
@@ -76,7 +84,10 @@ pub async fn handle(
 /// Names the member that is not what it has to be.
 fn is_one(kind: StatementKind, body: &[u8]) -> Result<(), JsonError> {
     match kind {
-        StatementKind::Roster => require_canonical::<Roster>(body).map(drop),
+        StatementKind::Roster | StatementKind::Recovery => {
+            require_canonical::<Roster>(body).map(drop)
+        }
+        StatementKind::RecoveryRoster => require_canonical::<RecoveryRoster>(body).map(drop),
         StatementKind::Policy => require_canonical::<Policy>(body).map(drop),
         StatementKind::Suspension => require_canonical::<SuspensionBody>(body).map(drop),
     }

@@ -21,6 +21,8 @@ enum Says {
     Sign,
     /// Over its digest and a reason, by a custodian who is not suspended: it ends the statement.
     Reject,
+    /// Over a recovery's digest and a reason, by any member of the roster: it ends the recovery.
+    Veto,
 }
 
 #[derive(Debug, Deserialize, ToSchema)]
@@ -29,7 +31,7 @@ pub struct SignStatement {
     purpose: Says,
     /// By `ssh-keygen -Y sign`, armored.
     signature: String,
-    /// Of a rejection, and of nothing else: 1 to 1000 characters.
+    /// Of a rejection or a veto, and of nothing else: 1 to 1000 characters.
     reason: Option<String>,
 }
 
@@ -65,10 +67,17 @@ pub async fn handle(
             let signature = &asked.signature;
             ceremonies.reject_statement(&id, reason, signature).await?
         }
+        (Says::Veto, Some(reason)) => {
+            ceremonies
+                .veto_statement(&id, reason, &asked.signature)
+                .await?
+        }
         (Says::Sign, Some(_)) => {
             return Err(Problem::member("reason", "not allowed for this purpose"));
         }
-        (Says::Reject, None) => return Err(Problem::member("reason", "missing for this purpose")),
+        (Says::Reject | Says::Veto, None) => {
+            return Err(Problem::member("reason", "missing for this purpose"));
+        }
     };
     json(&StatementView::from(report))
 }

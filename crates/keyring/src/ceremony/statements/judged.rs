@@ -2,19 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use trust::chain::{self, Change, Progress, SignedDocument};
+use trust::chain::{self, Next, Progress, SignedDocument};
+use trust::recovery::RecoveryRoster;
 use trust::suspension::Suspension;
 use trust::tally::{Counted, NotCounted, SuspensionTally, WhyNot, tally_suspension};
-use trust::{MemberId, MemberSignature, Roster, Time, Trusted, json};
+use trust::{MemberId, MemberKey, MemberSignature, Roster, Time, Trusted, json, sshsig};
 
-use super::owner;
 use crate::ceremony::error::Error;
 use store::StatementKind;
 
 /// What the signatures of a statement are worth.
 pub(super) enum Judged {
     Document {
-        change: Change,
+        signed: SignedDocument,
         progress: Progress,
         /// Of each signature.
         members: Vec<Option<MemberId>>,
@@ -36,60 +36,22 @@ impl Judged {
     ) -> Result<Self, Error> {
         let body = String::from_utf8(body.to_vec())
             .map_err(|_| Error::Unfit("a statement is UTF-8".to_owned()))?;
-        let by = |new: &Roster| {
-            let signatures = signatures.iter();
-            let members = signatures.map(|each| owner([trusted.roster(), new], each).cloned());
-            members.collect::<Vec<_>>()
+        let next = match kind {
+            StatementKind::Roster => Next::Roster,
+            StatementKind::Policy => Next::Policy,
+            StatementKind::RecoveryRoster => Next::RecoveryRoster,
+            StatementKind::Recovery => Next::Recovery,
+            StatementKind::Suspension => return suspension(trusted, body, signatures, suspended),
         };
-        match kind {
-            StatementKind::Suspension => {
-                let members = by(trusted.roster());
-                let suspension = Suspension {
-                    body,
-                    received_at: Time::from_millis(0),
-                    signatures,
-                };
-                let mut tally = tally_suspension(trusted, &suspension)?;
-                // A suspended member suspends nobody else.
-                let silenced = |counted: &Counted| {
-                    counted.member != tally.member && suspended.contains(&counted.member)
-                };
-                let (not, counted): (Vec<_>, Vec<_>) = std::mem::take(&mut tally.counted)
-                    .into_iter()
-                    .partition(silenced);
-                tally.counted = counted;
-                tally
-                    .not_counted
-                    .extend(not.into_iter().map(|counted| NotCounted {
-                        index: counted.index,
-                        member: Some(counted.member),
-                        why: WhyNot::Suspended,
-                    }));
-                Ok(Self::Suspension { tally, members })
-            }
-            StatementKind::Roster => {
-                let new: Roster = json::require_canonical(body.as_bytes())
-                    .map_err(|error| Error::Unfit(error.to_string()))?;
-                let members = by(&new);
-                let change = Change::Roster(SignedDocument { body, signatures });
-                let progress = chain::progress(trusted, &change, suspended)?;
-                Ok(Self::Document {
-                    change,
-                    progress,
-                    members,
-                })
-            }
-            StatementKind::Policy => {
-                let members = by(trusted.roster());
-                let change = Change::Policy(SignedDocument { body, signatures });
-                let progress = chain::progress(trusted, &change, suspended)?;
-                Ok(Self::Document {
-                    change,
-                    progress,
-                    members,
-                })
-            }
-        }
+        let people = People::of(trusted, kind, &body)?;
+        let members = signatures.iter().map(|each| people.owner(each)).collect();
+        let signed = SignedDocument { body, signatures };
+        let progress = chain::progress(trusted, next, &signed, suspended)?;
+        Ok(Self::Document {
+            signed,
+            progress,
+            members,
+        })
     }
 
     pub fn is_complete(&self) -> bool {
@@ -118,23 +80,107 @@ impl Judged {
             return Err(Error::DoesNotCount(not.why.to_string()));
         }
         let member = self.members().get(index).and_then(Option::as_ref);
-        member.ok_or_else(|| Error::DoesNotCount(trust::tally::WhyNot::UnknownKey.to_string()))
+        member.ok_or_else(|| Error::DoesNotCount(WhyNot::UnknownKey.to_string()))
     }
 
     /// The document with the signatures that are good for something; nothing else belongs into the chain.
-    pub fn document(&self) -> Option<Change> {
+    pub fn document(&self) -> Option<SignedDocument> {
         let Self::Document {
-            change, progress, ..
+            signed, progress, ..
         } = self
         else {
             return None;
         };
-        let mut change = change.clone();
-        let (Change::Roster(signed) | Change::Policy(signed)) = &mut change;
+        let mut signed = signed.clone();
         let mut place = 0..;
         signed
             .signatures
             .retain(|_| place.next().is_some_and(|index| progress.serves(index)));
-        Some(change)
+        Some(signed)
+    }
+}
+
+fn suspension(
+    trusted: &Trusted,
+    body: String,
+    signatures: Vec<MemberSignature>,
+    suspended: &BTreeSet<MemberId>,
+) -> Result<Judged, Error> {
+    let people = People::of(trusted, StatementKind::Suspension, &body)?;
+    let members = signatures.iter().map(|each| people.owner(each)).collect();
+    let suspension = Suspension {
+        body,
+        received_at: Time::from_millis(0),
+        signatures,
+    };
+    let mut tally = tally_suspension(trusted, &suspension)?;
+    // A suspended member suspends nobody else.
+    let silenced =
+        |counted: &Counted| counted.member != tally.member && suspended.contains(&counted.member);
+    let (not, counted): (Vec<_>, Vec<_>) = std::mem::take(&mut tally.counted)
+        .into_iter()
+        .partition(silenced);
+    tally.counted = counted;
+    let silenced = not.into_iter().map(|counted| NotCounted {
+        index: counted.index,
+        member: Some(counted.member),
+        why: WhyNot::Suspended,
+    });
+    tally.not_counted.extend(silenced);
+    Ok(Judged::Suspension { tally, members })
+}
+
+/// Who may have signed, by the keys that signatures name. Whether they verify is the progress's to say.
+struct People<'a> {
+    roster: &'a Roster,
+    recovery: Option<&'a RecoveryRoster>,
+    next_roster: Option<Roster>,
+    next_recovery: Option<RecoveryRoster>,
+}
+
+impl<'a> People<'a> {
+    fn of(trusted: &'a Trusted, kind: StatementKind, body: &str) -> Result<Self, Error> {
+        let unfit = |error: trust::JsonError| Error::Unfit(error.to_string());
+        let body = body.as_bytes();
+        let mut people = Self {
+            roster: trusted.roster(),
+            recovery: trusted.recovery(),
+            next_roster: None,
+            next_recovery: None,
+        };
+        match kind {
+            StatementKind::Roster | StatementKind::Recovery => {
+                people.next_roster = Some(json::require_canonical(body).map_err(unfit)?);
+            }
+            StatementKind::RecoveryRoster => {
+                people.next_recovery = Some(json::require_canonical(body).map_err(unfit)?);
+            }
+            StatementKind::Policy | StatementKind::Suspension => {}
+        }
+        Ok(people)
+    }
+
+    fn owner(&self, signature: &MemberSignature) -> Option<MemberId> {
+        let MemberSignature::Ssh { signature } = signature else {
+            return None;
+        };
+        let key = sshsig::unverified_key(signature).ok()?;
+        let mut rosters = [Some(self.roster), self.next_roster.as_ref()]
+            .into_iter()
+            .flatten();
+        let member = rosters.find_map(|roster| roster.owner(&key));
+        if let Some(member) = member {
+            return Some(member.id.clone());
+        }
+        let entitled = [self.recovery, self.next_recovery.as_ref()];
+        let mut entitled = entitled
+            .into_iter()
+            .flatten()
+            .flat_map(|roster| &roster.members);
+        let owner = entitled.find(|member| {
+            let mut keys = member.keys.iter().filter_map(MemberKey::ssh);
+            keys.any(|known| *known == key)
+        });
+        owner.map(|member| member.id.clone())
     }
 }

@@ -27,7 +27,9 @@ pub struct StatementReport {
     pub closes_at: Time,
     /// How many custodians a document needs.
     pub needed: Option<usize>,
-    /// By the roster before; of a suspension those who count.
+    /// How many custodians of the roster that it would install.
+    pub needed_new: Option<usize>,
+    /// By the roster before, or by the recovery roster; of a suspension those who count.
     pub signed_by: Vec<String>,
     /// By the roster that it would install.
     pub signed_by_new: Vec<String>,
@@ -80,11 +82,20 @@ impl CeremonyService {
             created_at: row.created_at,
             closes_at: row.closes_at,
             needed: None,
+            needed_new: None,
             signed_by: Vec::new(),
             signed_by_new: Vec::new(),
             unproven: Vec::new(),
             not_counted: Vec::new(),
         };
+        if let (StatementState::Announced, Some(announced)) = (row.state, row.announced) {
+            let leaf = self.store.leaf(announced).await?;
+            let (_, trusted) = self.trusted().await?;
+            if let (Some(leaf), Some(entitled)) = (leaf, trusted.recovery()) {
+                let from = Time::from_millis(leaf.time) + entitled.delay();
+                report.standing = format!("takes effect from {from} on unless a member vetoes");
+            }
+        }
         if row.state != StatementState::Open {
             return Ok(report);
         }
@@ -101,15 +112,19 @@ impl CeremonyService {
         match &judged {
             Judged::Document { progress, .. } => {
                 report.needed = Some(progress.needed.get());
+                report.needed_new = Some(progress.needed_new.get());
                 report.signed_by = members(progress.old.iter().map(|counted| &counted.member));
                 report.signed_by_new = members(progress.new.iter().map(|counted| &counted.member));
                 let unproven = progress.unproven.iter();
                 report.unproven = unproven.map(|(id, key)| format!("{id}: {key}")).collect();
-                let missing = |counted: usize| progress.needed.get().saturating_sub(counted);
+                let by = match row.kind {
+                    StatementKind::Recovery => "the recovery roster",
+                    _ => "the current roster",
+                };
                 report.standing = format!(
-                    "waiting for {} of the current roster, {} of the next one and {} new keys",
-                    missing(progress.old.len()),
-                    missing(progress.new.len()),
+                    "waiting for {} of {by}, {} of the next one and {} new keys",
+                    progress.needed.get().saturating_sub(progress.old.len()),
+                    progress.needed_new.get().saturating_sub(progress.new.len()),
                     progress.unproven.len()
                 );
             }

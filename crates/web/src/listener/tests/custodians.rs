@@ -1,6 +1,7 @@
 //! Custodians over HTTP, with nothing but their keys: ceremonies from the proposal to the end, and whoever tries to have
 //! their way without a quorum.
 
+mod recovery;
 mod roster;
 mod threats;
 

@@ -13,9 +13,9 @@ use trust::{
 use super::service;
 use crate::testing::{Answered, Fixture};
 
-const STATEMENTS: &str = "/v1/trust/statements";
+pub const STATEMENTS: &str = "/v1/trust/statements";
 
-fn member(id: &str, key: &str) -> Member {
+pub fn member(id: &str, key: &str) -> Member {
     Member {
         id: id.parse().unwrap(),
         name: id.to_owned(),
@@ -28,12 +28,12 @@ fn member(id: &str, key: &str) -> Member {
 }
 
 impl Fixture {
-    fn trusted<T>(&self, of: impl Fn(&Trusted) -> T) -> T {
+    pub fn trusted<T>(&self, of: impl Fn(&Trusted) -> T) -> T {
         of(self.state.services.keys.current().trusted().unwrap())
     }
 
     /// The next roster, changed.
-    fn next_roster(&self, change: impl Fn(&mut Roster)) -> Vec<u8> {
+    pub fn next_roster(&self, change: impl Fn(&mut Roster)) -> Vec<u8> {
         self.trusted(|trusted| {
             let mut roster = trusted.roster().clone();
             roster.version += 1;
@@ -75,10 +75,12 @@ impl Fixture {
         body.encode().unwrap()
     }
 
-    async fn file(&self, kind: &str, body: &[u8], who: &str) -> Answered {
+    pub async fn file(&self, kind: &str, body: &[u8], who: &str) -> Answered {
         let purpose = match kind {
             "roster" => Purpose::Roster,
             "policy" => Purpose::Policy,
+            "recovery-roster" => Purpose::RecoveryRoster,
+            "recovery" => Purpose::Recover,
             _ => Purpose::Suspend,
         };
         let sent = json!({
@@ -90,12 +92,12 @@ impl Fixture {
         answered
     }
 
-    async fn agree(&self, purpose: Purpose, body: &[u8], who: &str) -> Answered {
+    pub async fn agree(&self, purpose: Purpose, body: &[u8], who: &str) -> Answered {
         let sent = json!({"purpose": "sign", "signature": self.signed(who, purpose, body)});
         self.about(body, &sent).await
     }
 
-    async fn about(&self, body: &[u8], sent: &Value) -> Answered {
+    pub async fn about(&self, body: &[u8], sent: &Value) -> Answered {
         let path = format!("{STATEMENTS}/{}/signatures", Sha256Digest::of(body));
         let answered = self.post(&path, sent.to_string()).await;
         self.state.services.keys.refresh().await;

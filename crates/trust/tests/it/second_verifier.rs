@@ -1,0 +1,71 @@
+//! The verifier in Python and this one, asked about the same transcripts: valid ones, and one for each
+//! rule. They share a document and no code.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+use std::process::Command;
+
+use serde_json::Value;
+use trust::*;
+
+use crate::support::name;
+
+/// Debian's own, which `.ci/setup` gives the one package it needs.
+const PYTHON: &str = "/usr/bin/python3";
+
+fn python(script: &str) -> Command {
+    let verifier = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../deploy/verifier");
+    let mut command = Command::new(PYTHON);
+    command.arg(verifier.join(script));
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
+    command
+}
+
+fn run(command: &mut Command) -> String {
+    let output = command.output().expect("python3 is installed");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.stdout.is_empty(), "{errors}");
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn both_verifiers_agree_on_every_transcript() {
+    let directory = tempfile::tempdir().unwrap();
+    let genesis = run(python("sample_transcripts.py").arg(directory.path()));
+    let pin = Pin {
+        genesis: genesis.trim().parse().unwrap(),
+        service: name("chancery"),
+        environment: name("test"),
+    };
+    let files = std::fs::read_dir(directory.path()).unwrap();
+    let mut files: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    files.sort();
+    let mut ask = python("chancery_verify.py");
+    ask.args(["--output", "json", "--genesis", genesis.trim()]);
+    let said = run(ask.args(&files));
+    let second: BTreeMap<String, Value> = said
+        .lines()
+        .map(|line| {
+            let answer: Value = serde_json::from_str(line).unwrap();
+            (answer["file"].as_str().unwrap().to_owned(), answer)
+        })
+        .collect();
+    assert_eq!(second.len(), files.len());
+    let (mut held, mut recovered, mut disagreements) = (0, 0, Vec::new());
+    for file in &files {
+        let first = verify_transcript(&std::fs::read(file).unwrap(), &pin);
+        let second = &second[file.to_str().unwrap()];
+        let digest = first.as_ref().ok().map(|verified| verified.digest());
+        if second["digest"].as_str() != digest.map(|digest| digest.to_string()).as_deref() {
+            let first = first.as_ref().err().map(|error| error_chain(&error));
+            disagreements.push(format!("{}: {first:?}, {second}", file.display()));
+        }
+        held += usize::from(first.is_ok());
+        let recoveries = first.map_or(0, |verified| verified.trusted().recoveries().len());
+        recovered += usize::from(recoveries > 0);
+    }
+    assert!(disagreements.is_empty(), "{}", disagreements.join("\n"));
+    let refused = files.len() - held;
+    assert!(held > 50 && refused > 200, "{held} held, {refused} refused");
+    assert!(recovered > 8, "{recovered} of them after a recovery");
+}
