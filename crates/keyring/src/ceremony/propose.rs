@@ -84,7 +84,7 @@ impl Draft {
             },
             Operation::Revoke(order) => Ok(Self::Revoke {
                 kid: order.kid.clone(),
-                reason: order.reason.clone(),
+                reason: order.reason,
                 compromised_since: order.compromised_since,
             }),
             Operation::ClockCorrection(order) => Ok(Self::CorrectClock(order.clone())),
