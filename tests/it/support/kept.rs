@@ -326,11 +326,12 @@ fn live(installation: &Installation, kept: &Kept) -> [String; 2] {
         installation.chancery(words.into_iter().chain([text(who.key_file())]));
     }
 
+    documents_change(installation);
     let service = installation.replica(&[]);
     let sign = |ring, body: &Value| signed(&service, ring, &token, body);
     let before = sign(RING, &jws(b"before the theft"));
     let late = sign(RING, &jws(b"at the time of the theft"));
-    let second = installation.give_birth(RING);
+    let second = born_with_a_note(installation);
     installation.rotate_when_safe(RING);
     until("the second key signs", || {
         service.get(&format!("/v1/keys/{second}")).ok()["role"] == "primary"
@@ -385,6 +386,77 @@ fn live(installation: &Installation, kept: &Kept) -> [String; 2] {
     fs::write(kept.file("signatures.json"), text).expect("written");
     stop(service);
     [superseded, compromised]
+}
+
+/// A fourth custodian, who suspends herself; a policy; and two who may recover. The first three go on.
+fn documents_change(installation: &Installation) {
+    let home = installation.directory.path();
+    let person = |id: &str| of_text(home, id, &format!("chancery upgrade test {id}"));
+    let [ada, berta, _] = installation.custodians.as_slice() else {
+        panic!("three")
+    };
+    let [dora, rita, rob] = ["dora", "rita", "rob"].map(person);
+    let of = |person: &Custodian| format!("{}={}", person.id, text(&person.public_key_file()));
+    let file = |words: &[&str]| {
+        let key = ["--key", text(ada.key_file())];
+        let said = installation.chancery([&["trust"], words, &key].concat());
+        member(&said.json(), "statement")
+    };
+    let sign = |id: &str, who: &Custodian| {
+        let words = ["trust", "sign", id, "--key", text(who.key_file())];
+        let said = installation.chancery(words).json();
+        member(&said, "state")
+    };
+    let roster = file(&["new-roster", "--add", &of(&dora)]);
+    assert_eq!(sign(&roster, berta), "open");
+    assert_eq!(sign(&roster, &dora), "effective");
+    let policy = file(&[
+        "new-policy",
+        "--threshold",
+        "order=3",
+        "--routine-ring",
+        RAW,
+    ]);
+    assert_eq!(sign(&policy, berta), "effective");
+    let (one, other) = (of(&rita), of(&rob));
+    let words = ["new-recovery-roster", "--threshold", "2", "--member", &one];
+    let entitled = file(&[&words[..], &["--member", &other]].concat());
+    assert_eq!(sign(&entitled, berta), "open");
+    assert_eq!(sign(&entitled, &rita), "open");
+    assert_eq!(sign(&entitled, &rob), "effective");
+    let suspend = [
+        "trust",
+        "suspend",
+        "dora",
+        "--reason",
+        "a lost key",
+        "--key",
+    ];
+    let key = text(dora.key_file());
+    installation.chancery(suspend.into_iter().chain([key]));
+}
+
+/// A key whose record has a note that is not ASCII, and a suspension.
+fn born_with_a_note(installation: &Installation) -> String {
+    let id = installation.propose(RING);
+    let words = [
+        "ceremony",
+        "note",
+        &id,
+        "--text",
+        "Grüße aus München: 金庫 ✓",
+        "--key",
+    ];
+    let key = text(installation.custodians[0].key_file());
+    installation.chancery(words.into_iter().chain([key]));
+    for custodian in installation.signers() {
+        installation.approve(&id, custodian);
+    }
+    installation.chancery(["ceremony", "execute", &id]);
+    for custodian in installation.signers() {
+        installation.accept(&id, custodian);
+    }
+    installation.only_kid(&id)
 }
 
 /// The transcript of a key with its proofs.

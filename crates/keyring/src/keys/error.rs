@@ -2,6 +2,7 @@
 
 use super::archive::NoKey;
 use super::believe;
+use super::former::InstalledError;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
@@ -15,11 +16,9 @@ pub enum Error {
         "the chain of rosters and policies in the database is shorter than it was, or another one"
     )]
     RolledBack,
-    #[error("the log does not tell of the installation of {kind} {version}")]
-    Unlogged {
-        kind: store::DocumentKind,
-        version: i64,
-    },
+    /// Somebody else put it there.
+    #[error("roster and policy in the database are not those of the log")]
+    Unlogged(#[source] InstalledError),
     /// Whom it suspends would count.
     #[error("the suspensions in the database cannot be read")]
     Suspensions(#[source] log::SuspensionsError),
@@ -29,6 +28,15 @@ pub enum Error {
     Publication(#[from] trust::JsonError),
     #[error(transparent)]
     Archive(#[from] NoKey),
+}
+
+impl From<InstalledError> for Error {
+    fn from(error: InstalledError) -> Self {
+        match error {
+            InstalledError::Store(error) => Self::Store(error),
+            error => Self::Unlogged(error),
+        }
+    }
 }
 
 impl From<log::SuspensionsError> for Error {

@@ -4,9 +4,17 @@
 use trust::leaf::{ActKind, Leaf};
 use trust::{Sha256Digest, Time};
 
-use super::error::Error;
 use log::Certified;
-use store::{DocumentRow, KeyRow, LeafRow, Store};
+use store::{DocumentKind, DocumentRow, KeyRow, LeafRow, Store};
+
+/// A chain of which the log does not tell.
+#[derive(Debug, thiserror::Error)]
+pub enum InstalledError {
+    #[error("the log does not tell of the installation of {kind} {version}")]
+    Unlogged { kind: DocumentKind, version: i64 },
+    #[error("the leaves of documents cannot be read")]
+    Store(#[from] store::Error),
+}
 
 /// Leaves of a key that are looked at: its birth is the first.
 const FIRST: i64 = 16;
@@ -17,10 +25,10 @@ pub struct Installed(Vec<i64>);
 
 impl Installed {
     /// A document of which the log does not tell was put into the database by somebody else.
-    pub async fn read(store: &Store, rows: &[DocumentRow]) -> Result<Self, Error> {
+    pub async fn read(store: &Store, rows: &[DocumentRow]) -> Result<Self, InstalledError> {
         let mut installed = Vec::new();
         for row in rows.iter().filter(|row| row.place > 0) {
-            let unlogged = || Error::Unlogged {
+            let unlogged = || InstalledError::Unlogged {
                 kind: row.kind,
                 version: row.version,
             };
