@@ -68,10 +68,10 @@ def _check_log(change: dict, chain, verify_core) -> None:
     for act, action in ((announced, ANNOUNCE), (effect, RECOVER)):
         if (act["kind"], act["action"], act["digest"]) != ("roster", action, digest):
             raise Malformed(f"OtherLeaf: not `{action}` of this document")
-    for veto in change["vetoes"]:
-        _check_veto(veto, _act(prover, veto), effect, digest, chain)
     if announced["index"] >= effect["index"] or len(prover.origins) != 1:
         raise Malformed("Order: the announcement is not before the effect in one log")
+    for veto in change["vetoes"]:
+        _check_veto(veto, _act(prover, veto), effect, digest, chain)
     waited = _milliseconds(effect["time"]) - _milliseconds(announced["time"])
     if waited < 1000 * chain.recovery["delay_seconds"]:
         raise Malformed(f"Early: used {waited} ms after the announcement")
