@@ -23,7 +23,7 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "trust_chain" => Call::ReadPublished,
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
-        | "ceremonies_waiting" | "ceremony_events" => Call::ReadOpenCeremonies,
+        | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" => Call::ReadOpenCeremonies,
         "propose" | "submit_signature" => Call::SubmitToCeremonies,
         "audit" => Call::ReadAuditTrail,
         "receipt" | "consistency" | "leaf_evidence" | "evidence" | "log_checkpoint"
