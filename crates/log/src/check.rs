@@ -11,6 +11,7 @@ mod ceremonies;
 mod files;
 mod keys;
 mod leaves;
+mod notes;
 mod page;
 mod records;
 mod resume;
@@ -188,6 +189,12 @@ impl Auditor {
         let did = records::done(&self.store, &tables.ceremonies, &trail.acts, &self.pin).await?;
         records::log_acts(&did, &roots, &tables.tree.origin, &mut findings);
         records::votes(&tables.votes, &trail.acts, &mut findings);
+        notes::notes(
+            &tables.ceremonies,
+            &tables.votes,
+            &trail.acts,
+            &mut findings,
+        );
         records::documents(&tables.documents, &trail.acts, &mut findings);
         records::credentials(&tables.credentials, &trail.acts, &mut findings);
         records::rings(&tables.rings, &trail.acts, &mut findings);

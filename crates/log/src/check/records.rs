@@ -5,9 +5,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trust::leaf::ActKind;
-use trust::{Pin, Purpose, Sha256Digest};
+use trust::{Pin, Purpose, Sha256Digest, Time};
 
 use super::ceremonies::{Ceremonies, Ceremony};
+use super::notes;
 use store::{
     CeremonyState, CredentialName, CredentialRow, DocumentRow, RingRow, Rows, Store, UnreadableRow,
     VoteRow,
@@ -30,10 +31,13 @@ pub fn unreadable(rows: &[UnreadableRow], findings: &mut Findings) {
 
 /// What is kept of a custodian's signature.
 pub struct Vote {
-    index: i64,
-    ceremony: Sha256Digest,
+    pub index: i64,
+    pub ceremony: Sha256Digest,
     purpose: Purpose,
     digest: Sha256Digest,
+    pub received_at: Time,
+    /// Of a note: its text.
+    pub noted: Option<Sha256Digest>,
 }
 
 impl Vote {
@@ -43,6 +47,8 @@ impl Vote {
             ceremony: row.vote.ceremony,
             purpose: row.vote.purpose,
             digest: Sha256Digest::of(row.vote.signature.as_bytes()),
+            received_at: row.vote.received_at,
+            noted: notes::text_of(&row.vote),
         }
     }
 }
