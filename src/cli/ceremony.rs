@@ -5,6 +5,7 @@ mod list;
 mod payload;
 mod remote;
 mod remote_arguments;
+mod remote_new;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -14,12 +15,14 @@ use serde_json::json;
 use trust::{Kid, Name, Purpose, Request, dsse};
 
 use self::payload::{exported, same_request, same_statement, signature};
-use self::remote_arguments::{Remote, RemoteReader};
+pub use self::remote_arguments::Remote;
+use self::remote_arguments::RemoteReader;
+pub use self::remote_new::propose as propose_at;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
 use base::settings::duration;
-use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput};
+use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput, Wanted};
 use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
@@ -105,8 +108,8 @@ pub struct ProposalArgs {
     /// The member who proposes and signs the proposal. The proposer's own approval does not count.
     #[arg(long)]
     proposer: Name,
-    /// The proposer's SSH key. Without it the request is only written to `--out`, to be signed
-    /// elsewhere and submitted with `ceremony propose`.
+    /// The proposer's SSH key. Without it, and without `--url`, the request is only written to `--out`, to be
+    /// signed elsewhere and submitted with `ceremony propose`.
     #[arg(long)]
     key: Option<PathBuf>,
     /// Why, in words for the record.
@@ -155,6 +158,8 @@ pub struct Generate {
     /// How long the key signs once active.
     #[arg(long, default_value = "90d", value_parser = duration::parse_positive)]
     lifetime: Duration,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(Debug, Args)]
@@ -293,6 +298,14 @@ pub async fn run(
         Command::Propose(propose) if propose.remote.is_given()? => {
             let (request, signature) = signed_proposal(&propose)?;
             remote::propose(&propose.remote, &request, &signature, output).await
+        }
+        Command::New(New::Generate(new)) if new.remote.is_given()? => {
+            let wanted = Wanted::Generate {
+                activate_in: new.activate_in,
+                lifetime: new.lifetime,
+            };
+            let asked = (new.ring, wanted);
+            propose_at(&new.remote, asked, new.input, true, world, output).await
         }
         Command::New(New::Origin(new)) => bundle::propose(path, new, world, output).await,
         command => with_service(path, command, world, output).await,

@@ -19,7 +19,7 @@ pub struct Case {
     pub service: Service,
     signer: String,
     kid: String,
-    database: Database,
+    pub database: Database,
     pub installation: Installation,
     /// Kept running for as long as the case.
     _server: Option<Server>,

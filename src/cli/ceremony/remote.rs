@@ -27,10 +27,10 @@ use verify::output::{Failure, Output, table};
 use verify::review;
 
 /// The service, and what holds from the pinned genesis.
-struct Session {
+pub(super) struct Session {
     client: Client,
     pin: Pin,
-    trusted: Trusted,
+    pub(super) trusted: Trusted,
 }
 
 /// A ceremony as it was read, held against its id and the chain.
@@ -54,7 +54,7 @@ struct Answer {
 }
 
 impl Remote {
-    async fn open(&self) -> Result<Session, Failure> {
+    pub(super) async fn open(&self) -> Result<Session, Failure> {
         let (client, genesis) = (self.client()?, self.genesis);
         let genesis = genesis.ok_or_else(|| Failure::usage("--url requires --genesis"))?;
         let bytes = client.get_with("/v1/trust", &[]).await?;
@@ -88,7 +88,12 @@ impl Session {
     }
 
     /// What only members and those with a role may read.
-    async fn read(&self, world: &World, key: &Path, path: &str) -> Result<Vec<u8>, Failure> {
+    pub(super) async fn read(
+        &self,
+        world: &World,
+        key: &Path,
+        path: &str,
+    ) -> Result<Vec<u8>, Failure> {
         let (service, environment) = (self.trusted.service(), self.trusted.environment());
         let namespace = read::read_namespace(service, environment);
         let time = world.env.now();
@@ -143,9 +148,13 @@ impl Session {
     }
 
     /// The request before it on its first subject, if its transcript verifies and is the one that this request names.
-    async fn before(&self, fetched: &Fetched) -> Result<Option<Vec<u8>>, Failure> {
-        let named = fetched.request.lines.first().and_then(|line| line.previous);
-        let (Some(id), Some(named)) = (fetched.previous, named) else {
+    pub(super) async fn before(
+        &self,
+        request: &Request,
+        previous: Option<Sha256Digest>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let named = request.lines.first().and_then(|line| line.previous);
+        let (Some(id), Some(named)) = (previous, named) else {
             return Ok(None);
         };
         let path = format!("/v1/ceremonies/{id}/transcript");
@@ -277,7 +286,8 @@ pub async fn review(
         let transcript = transcript.ok_or_else(|| Failure::refused("it was not executed"))?;
         return review::statement(transcript.acceptance.statement.as_bytes(), output);
     }
-    let before = session.before(&fetched).await?;
+    let before = session.before(&fetched.request, fetched.previous);
+    let before = before.await?;
     review::request(&fetched.bytes, before.as_deref(), output)
 }
 
