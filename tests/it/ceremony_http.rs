@@ -303,7 +303,8 @@ fn a_key_in_an_agent_does_everything_over_http() {
         assert_eq!(run(&mut add, b"").code, Some(0));
         std::fs::remove_file(custodian.key_file()).expect("removed");
     }
-    let [ada, berta, carl] = [0, 1, 2].map(|n| text(installation.custodians[n].public_key_file()));
+    let public = [0, 1, 2].map(|n| installation.custodians[n].public_key_file());
+    let [ada, berta, carl] = public.each_ref().map(|file| text(file));
     let new = ["new", "generate", "--ring", RING, "--proposer", "ada"];
     let why = ["--reason", "by an agent", "--key", ada];
     let words: Vec<&str> = new.into_iter().chain(why).collect();

@@ -3,6 +3,7 @@
 
 mod drafts;
 mod faults;
+mod reach;
 mod strangers;
 mod threats;
 
