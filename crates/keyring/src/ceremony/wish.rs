@@ -235,7 +235,14 @@ impl CeremonyService {
             execute_by: now + wish.execute_within,
             draft,
         };
-        self.draft_request(input, snapshot).await
+        let (approve, execute) = (wish.approve_within, wish.execute_within);
+        let mut request = self.draft_request(input, snapshot).await?;
+        // From the very instant at which it was made.
+        request.approve_by = request.created_at + approve;
+        request.execute_by = request.created_at + execute;
+        let unfit = |error: trust::request::RequestError| Error::Unfit(error.to_string());
+        request.check().map_err(unfit)?;
+        Ok(request)
     }
 }
 
