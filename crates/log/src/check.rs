@@ -189,7 +189,7 @@ impl Auditor {
         let did = records::done(&self.store, &tables.ceremonies, &trail.acts, &self.pin).await?;
         records::log_acts(&did, &roots, &tables.tree.origin, &mut findings);
         records::votes(&tables.votes, &trail.acts, &mut findings);
-        notes::notes(
+        records::notes(
             &tables.ceremonies,
             &tables.votes,
             &trail.acts,

@@ -1,24 +1,18 @@
-//! Notes of members: what the record of a ceremony says that somebody noted, against the rows and the leaves of the notes.
-
-use std::collections::BTreeMap;
+//! Notes of members: what the record of a ceremony says that somebody noted, and what a row says.
 
 use trust::actor::Actor;
-use trust::finding::Findings;
 use trust::note::NoteBody;
-use trust::{Purpose, Sha256Digest, Time, Transcript};
+use trust::{MemberId, Purpose, Sha256Digest, Time, Transcript};
 
-use super::ceremonies::{Ceremonies, Ceremony};
-use super::records::Vote;
-use store::{CeremonySignatureRow, Rows};
-use trust::acts::Acts;
+use store::CeremonySignatureRow;
 
 /// A note without its text, which may be long.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Noted {
-    at: Time,
-    text: Sha256Digest,
+    pub at: Time,
+    pub text: Sha256Digest,
     /// As leaves write it.
-    by: String,
+    pub by: String,
 }
 
 /// What a row says was noted; who, its leaf says. None of what is no note.
@@ -38,8 +32,7 @@ pub fn of_record(execution: &[u8]) -> Option<Vec<Noted>> {
     let steps = transcript.record.steps.into_iter();
     let notes = steps.filter(|step| step.what == "note").filter_map(|step| {
         let witness = step.witness?;
-        let member = witness.name.parse().ok();
-        let member: Option<trust::MemberId> = member;
+        let member: Option<MemberId> = witness.name.parse().ok();
         Some(Noted {
             at: step.at,
             text: Sha256Digest::of(witness.note.as_bytes()),
@@ -47,51 +40,6 @@ pub fn of_record(execution: &[u8]) -> Option<Vec<Noted>> {
         })
     });
     Some(notes.collect())
-}
-
-pub fn notes(rows: &Ceremonies, votes: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
-    let mut of_ceremony: BTreeMap<Sha256Digest, Vec<Noted>> = BTreeMap::new();
-    for vote in &votes.read {
-        let Some(text) = vote.noted else { continue };
-        let acts = acts.of_ceremony(&vote.ceremony.to_string());
-        let leaf = acts.iter().find(|act| act.index == vote.index);
-        of_ceremony.entry(vote.ceremony).or_default().push(Noted {
-            at: vote.received_at,
-            text,
-            by: leaf.map_or_else(String::new, |act| act.leaf.actor.clone()),
-        });
-    }
-    for ceremony in rows.iter() {
-        let there = of_ceremony.remove(&ceremony.id).unwrap_or_default();
-        compare(ceremony, there, findings);
-    }
-}
-
-/// A revocation or a correction is carried out in one step, and a note that comes at that moment is not in its record.
-fn compare(ceremony: &Ceremony, mut there: Vec<Noted>, findings: &mut Findings) {
-    let Some(record) = &ceremony.notes else {
-        return;
-    };
-    for noted in record {
-        match there.iter().position(|row| row == noted) {
-            Some(place) => drop(there.swap_remove(place)),
-            None => {
-                let what = format!(
-                    "the record of ceremony {} has a note of {} that is in no row and leaf",
-                    ceremony.id, noted.at
-                );
-                findings.add("note", None, what);
-            }
-        }
-    }
-    let at_once = !matches!(ceremony.operation.as_str(), "generate" | "destroy");
-    for noted in there.iter().filter(|_| !at_once) {
-        let what = format!(
-            "a note of {} is missing in the record of ceremony {}",
-            noted.at, ceremony.id
-        );
-        findings.add("note", None, what);
-    }
 }
 
 #[cfg(test)]

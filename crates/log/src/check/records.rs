@@ -8,7 +8,7 @@ use trust::leaf::ActKind;
 use trust::{Pin, Purpose, Sha256Digest, Time};
 
 use super::ceremonies::{Ceremonies, Ceremony};
-use super::notes;
+use super::notes::{self, Noted};
 use store::{
     CeremonyState, CredentialName, CredentialRow, DocumentRow, RingRow, Rows, Store, UnreadableRow,
     VoteRow,
@@ -88,6 +88,52 @@ pub fn votes(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
                 findings.add("vote_missing", Some(act.index), what);
             }
         }
+    }
+}
+
+/// Notes in the records of ceremonies against their rows and leaves.
+pub fn notes(rows: &Ceremonies, votes: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
+    let mut of_ceremony: BTreeMap<Sha256Digest, Vec<Noted>> = BTreeMap::new();
+    for vote in &votes.read {
+        let Some(text) = vote.noted else { continue };
+        let acts = acts.of_ceremony(&vote.ceremony.to_string());
+        let leaf = acts.iter().find(|act| act.index == vote.index);
+        of_ceremony.entry(vote.ceremony).or_default().push(Noted {
+            at: vote.received_at,
+            text,
+            by: leaf.map_or_else(String::new, |act| act.leaf.actor.clone()),
+        });
+    }
+    for ceremony in rows.iter() {
+        let there = of_ceremony.remove(&ceremony.id).unwrap_or_default();
+        compare_notes(ceremony, there, findings);
+    }
+}
+
+/// A revocation or a correction is carried out in one step, and a note that comes at that moment is not in its record.
+fn compare_notes(ceremony: &Ceremony, mut there: Vec<Noted>, findings: &mut Findings) {
+    let Some(record) = &ceremony.notes else {
+        return;
+    };
+    for noted in record {
+        match there.iter().position(|row| row == noted) {
+            Some(place) => drop(there.swap_remove(place)),
+            None => {
+                let what = format!(
+                    "the record of ceremony {} has a note of {} that is in no row and leaf",
+                    ceremony.id, noted.at
+                );
+                findings.add("note", None, what);
+            }
+        }
+    }
+    let at_once = !matches!(ceremony.operation.as_str(), "generate" | "destroy");
+    for noted in there.iter().filter(|_| !at_once) {
+        let what = format!(
+            "a note of {} is missing in the record of ceremony {}",
+            noted.at, ceremony.id
+        );
+        findings.add("note", None, what);
     }
 }
 
