@@ -3,8 +3,10 @@
 mod bundle;
 mod list;
 mod payload;
+mod proposal;
 mod remote;
 mod remote_arguments;
+mod remote_new;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -15,14 +17,17 @@ use trust::{Kid, Name, Purpose, Request, dsse};
 
 pub use self::payload::{exported, signature};
 use self::payload::{same_request, same_statement};
+pub use self::proposal::propose;
+use self::proposal::{drafted, file_request};
 pub use self::remote::Session;
 pub use self::remote_arguments::Remote;
 use self::remote_arguments::RemoteReader;
+pub use self::remote_new::propose as propose_at;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
 use base::settings::duration;
-use keyring::ceremony::{self, Alone, CeremonyService, Draft, ProposalInput};
+use keyring::ceremony::{self, Alone, CeremonyService, Draft, Wanted};
 use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
@@ -116,8 +121,8 @@ pub struct ProposalArgs {
     /// The member who proposes and signs the proposal. The proposer's own approval does not count.
     #[arg(long)]
     proposer: Name,
-    /// The proposer's SSH key. Without it the request is only written to `--out`, to be signed
-    /// elsewhere and submitted with `ceremony propose`.
+    /// The proposer's SSH key. Without it, and without `--url`, the request is only written to `--out`, to be
+    /// signed elsewhere and submitted with `ceremony propose`.
     #[arg(long)]
     key: Option<PathBuf>,
     /// Why, in words for the record.
@@ -166,6 +171,8 @@ pub struct Generate {
     /// How long the key signs once active.
     #[arg(long, default_value = "90d", value_parser = duration::parse_positive)]
     lifetime: Duration,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(Debug, Args)]
@@ -305,6 +312,14 @@ pub async fn run(
         Command::Propose(propose) if propose.remote.is_given()? => {
             let (request, signature) = signed_proposal(&propose)?;
             remote::propose(&propose.remote, &request, &signature, output).await
+        }
+        Command::New(New::Generate(new)) if new.remote.is_given()? => {
+            let wanted = Wanted::Generate {
+                activate_in: new.activate_in,
+                lifetime: new.lifetime,
+            };
+            let asked = (new.ring, wanted);
+            propose_at(&new.remote, asked, new.input, true, world, output).await
         }
         Command::New(New::Origin(new)) => bundle::propose(path, new, world, output).await,
         command => with_service(path, command, world, output).await,
@@ -486,86 +501,6 @@ async fn generate(
     };
     let ring = Some(generate.ring);
     propose(open, world, ring, generate.input, draft, output).await
-}
-
-/// Files the request and tells custodians what to do.
-pub async fn propose(
-    open: &CliContext,
-    world: &World,
-    ring: Option<Name>,
-    input: ProposalArgs,
-    draft: Draft,
-    output: &Output,
-) -> Result<(), Failure> {
-    let (key, out) = (input.key.clone(), input.out.clone());
-    let service = open.ceremonies(world);
-    let request = drafted(open, world, ring, input, draft).await?;
-    let payload = CeremonyService::proposal_payload(&request).map_err(failed)?;
-    if let Some(out) = &out {
-        write(out, &payload.bytes)?;
-    }
-    match (&key, &out) {
-        (Some(key), _) => {
-            let signature = ssh::sign(key, &payload.namespace, &payload.bytes)?;
-            file_request(&service, &request, &signature, output).await
-        }
-        (None, Some(out)) => {
-            let file = out.display().to_string();
-            output.result(
-                &json!({"file": file, "namespace": payload.namespace, "proposed": false}),
-                || format!("ssh-keygen -Y sign -n {} -f KEY {file}", payload.namespace),
-            );
-            output.remark(format!(
-                "Not proposed yet: chancery ceremony propose {file} --signature {file}.sig"
-            ));
-            Ok(())
-        }
-        (None, None) => Err(Failure::usage("--key or --out is required")),
-    }
-}
-
-/// The request with everything resolved.
-async fn drafted(
-    open: &CliContext,
-    world: &World,
-    ring: Option<Name>,
-    input: ProposalArgs,
-    draft: Draft,
-) -> Result<Request, Failure> {
-    let service = open.ceremonies(world);
-    let now = world.env.now();
-    // However old the key is that is named.
-    let kids = match &draft {
-        Draft::Destroy { kid } | Draft::Revoke { kid, .. } => vec![kid.clone()],
-        Draft::Generate { .. } | Draft::CorrectClock(_) | Draft::NewOrigin(_) => Vec::new(),
-    };
-    let snapshot = open.snapshot_with(kids).await?;
-    let proposal = ProposalInput {
-        ring,
-        proposer: input.proposer,
-        reason: input.reason,
-        ticket: input.ticket,
-        approve_by: now + input.approve_within,
-        execute_by: now + input.execute_within,
-        draft,
-    };
-    let request = service.draft_request(proposal, &snapshot).await;
-    request.map_err(failed)
-}
-
-async fn file_request(
-    service: &CeremonyService,
-    request: &Request,
-    signature: &str,
-    output: &Output,
-) -> Result<(), Failure> {
-    let bytes = request.encode().map_err(Failure::refused)?;
-    let id = service.propose(bytes, signature).await.map_err(failed)?;
-    output.result(&json!({"ceremony": id, "proposed": true}), || id.clone());
-    output.remark(format!(
-        "Proposed. Custodians: chancery ceremony review {id}, then chancery ceremony approve {id}."
-    ));
-    Ok(())
 }
 
 async fn object(

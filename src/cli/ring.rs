@@ -11,7 +11,7 @@ use trust::{Algorithm, KeySpec, Kid, Name, Time};
 use super::context::from_store;
 use super::key::{self, may_sign_from};
 use super::{CliContext, World, ceremony};
-use keyring::ceremony::Draft;
+use keyring::ceremony::{Draft, Wanted};
 use keyring::keys::{Ring, Snapshot};
 use keyring::rotation::{self, RingChange};
 use log::Event;
@@ -100,6 +100,8 @@ pub struct Archive {
     /// Propose the ceremony; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
+    #[command(flatten)]
+    remote: ceremony::Remote,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -107,6 +109,16 @@ enum Because {
     Unspecified,
     Compromised,
     Superseded,
+}
+
+impl Because {
+    fn reason(self) -> RevocationReason {
+        match self {
+            Self::Unspecified => RevocationReason::Unspecified,
+            Self::Compromised => RevocationReason::Compromised,
+            Self::Superseded => RevocationReason::Superseded,
+        }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -128,6 +140,8 @@ pub struct Revoke {
     /// Propose the ceremony; without it only the plan is shown.
     #[arg(long)]
     apply: bool,
+    #[command(flatten)]
+    remote: ceremony::Remote,
 }
 
 pub async fn run(
@@ -136,6 +150,25 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
+    let command = match command {
+        Command::Archive(archive) if archive.remote.is_given()? => {
+            let asked = (archive.name, Wanted::Destroy { kid: archive.kid });
+            let (remote, apply) = (archive.remote, archive.apply);
+            return ceremony::propose_at(&remote, asked, archive.proposal, apply, world, output)
+                .await;
+        }
+        Command::Revoke(revoke) if revoke.remote.is_given()? => {
+            let wanted = Wanted::Revoke {
+                kid: revoke.kid,
+                reason: revoke.because.reason(),
+                compromised_since: revoke.compromised_since,
+            };
+            let (asked, apply) = ((revoke.name, wanted), revoke.apply);
+            let (remote, proposal) = (revoke.remote, revoke.proposal);
+            return ceremony::propose_at(&remote, asked, proposal, apply, world, output).await;
+        }
+        command => command,
+    };
     let open = CliContext::new(path, world).await?;
     match command {
         Command::Create(create) => self::create(&open, world, create, output).await,
@@ -345,11 +378,7 @@ async fn revoke(
     }
     let draft = Draft::Revoke {
         kid: revoke.kid,
-        reason: match revoke.because {
-            Because::Unspecified => RevocationReason::Unspecified,
-            Because::Compromised => RevocationReason::Compromised,
-            Because::Superseded => RevocationReason::Superseded,
-        },
+        reason: revoke.because.reason(),
         compromised_since: revoke.compromised_since,
     };
     let apply = revoke.apply;

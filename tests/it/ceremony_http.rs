@@ -1,11 +1,15 @@
 //! Custodians at their own machines: nothing but their key, the address of the service and the genesis that was read aloud.
 
+use std::path::PathBuf;
 use std::process::Command;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::ceremony_database::Case;
+use crate::ceremony_votes::Agent;
 use crate::support::custodian::Custodian;
 use crate::support::installation::{Installation, Service, member, text};
+use crate::support::past::{check, codes};
 use crate::support::process::{Said, done, run, until};
 
 const RING: &str = "integrity";
@@ -16,6 +20,8 @@ struct Elsewhere<'a> {
     url: String,
     genesis: String,
     directory: tempfile::TempDir,
+    /// The socket of an agent.
+    agent: Option<PathBuf>,
 }
 
 impl<'a> Elsewhere<'a> {
@@ -25,19 +31,47 @@ impl<'a> Elsewhere<'a> {
             url: format!("http://{}", service.api),
             genesis: installation.genesis.clone(),
             directory: tempfile::tempdir().expect("a directory"),
+            agent: None,
         }
     }
 
     fn with_genesis(&self, words: &[&str], genesis: &str) -> Said {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
-        command
+        self.call("ceremony", words, genesis)
+    }
+
+    fn call(&self, command: &str, words: &[&str], genesis: &str) -> Said {
+        let mut chancery = Command::new(env!("CARGO_BIN_EXE_chancery"));
+        chancery
             .env_clear()
             .env("PATH", std::env::var_os("PATH").unwrap_or_default())
             .current_dir(self.directory.path())
-            .args(["--output", "json", "ceremony"])
+            .args(["--output", "json", command])
             .args(words)
             .args(["--url", &self.url, "--genesis", genesis]);
-        run(&mut command, b"")
+        if let Some(socket) = &self.agent {
+            chancery.env("SSH_AUTH_SOCK", socket);
+        }
+        run(&mut chancery, b"")
+    }
+
+    fn ring(&self, words: &[&str]) -> Value {
+        let said = self.call("ring", words, &self.genesis);
+        assert_eq!(said.code, Some(0), "{words:?}: {said:?}");
+        said.json()
+    }
+
+    /// What the service and its machine do is the executor's; all else is done from here.
+    fn hold(&self, id: &str) -> String {
+        let [berta, carl] = [1, 2].map(|n| &self.installation.custodians[n]);
+        for who in [berta, carl] {
+            self.does(&["approve", id, "--key", key(who)]);
+        }
+        self.installation.chancery(["ceremony", "execute", id]);
+        let kid = self.installation.only_kid(id);
+        for who in [berta, carl] {
+            self.does(&["accept", id, "--key", key(who), "--kid", &kid]);
+        }
+        kid
     }
 
     fn ask(&self, words: &[&str]) -> Said {
@@ -188,4 +222,138 @@ fn threat_a_service_with_another_genesis_gets_no_signature() {
         assert_eq!(said.code, Some(3), "{words:?}: {said:?}");
     }
     assert_eq!(installation.ceremony_state(&id), "proposed");
+}
+
+/// Written, signed and proposed from home: the service resolves what only it knows.
+#[test]
+fn a_custodian_proposes_with_nothing_but_a_key() {
+    let installation = Installation::new();
+    installation.create_ring(RING, &[]);
+    let service = installation.serve();
+    let home = Elsewhere::new(&installation, &service);
+    let ada = key(&installation.custodians[0]);
+    let file = installation.file("written");
+    let new = ["new", "generate", "--ring", RING, "--proposer", "ada"];
+    let why = ["--reason", "at home & away: 100 %", "--key", ada];
+    let words: Vec<&str> = new.into_iter().chain(why).collect();
+    let with_out: Vec<&str> = words
+        .iter()
+        .copied()
+        .chain(["--out", text(&file)])
+        .collect();
+    let id = member(&home.does(&with_out).json(), "ceremony");
+    // The very bytes that were signed.
+    let review = installation
+        .chancery(["ceremony", "review", text(&file)])
+        .json();
+    assert_eq!(review["digest"], json!(id));
+    let first = home.hold(&id);
+    // The next one is held against the transcript of the first.
+    let id = member(&home.does(&words).json(), "ceremony");
+    let berta = key(&installation.custodians[1]);
+    let review = home.does(&["review", &id, "--key", berta]).json();
+    let changes = review["changes"].to_string();
+    assert!(changes.contains("number: 1 -> 2"), "{changes}");
+    home.hold(&id);
+
+    // A revocation is shown first, and nothing is proposed.
+    let revoke = ["revoke", RING, "--kid", &first, "--because", "superseded"];
+    let who = ["--proposer", "ada", "--reason", "a new one", "--key", ada];
+    let words: Vec<&str> = revoke.into_iter().chain(who).collect();
+    let plan = home.ring(&words);
+    assert_eq!(plan["applied"], false);
+    assert!(plan["lines"].to_string().contains(&first), "{plan}");
+    let open = || {
+        home.does(&["list", "--state", "open", "--key", berta])
+            .json()
+    };
+    assert_eq!(open(), json!([]));
+    let apply: Vec<&str> = words.iter().copied().chain(["--apply"]).collect();
+    let id = member(&home.ring(&apply), "ceremony");
+    assert_eq!(open()[0]["ceremony"], json!(id));
+    home.hold(&id);
+    // Its private half is destroyed; of one that is not known nothing is drafted.
+    let archive = ["archive", RING, "--kid", &first, "--apply"];
+    let words: Vec<&str> = archive.into_iter().chain(who).collect();
+    let id = member(&home.ring(&words), "ceremony");
+    home.hold(&id);
+    let none = "A".repeat(43);
+    let archive = ["archive", RING, "--kid", &none, "--apply"];
+    let words: Vec<&str> = archive.into_iter().chain(who).collect();
+    assert_eq!(home.call("ring", &words, &home.genesis).code, Some(3));
+    // Who reads signs the request.
+    let said = home.ask(&new.into_iter().chain(["--reason", "a"]).collect::<Vec<_>>());
+    assert_eq!(said.code, Some(2), "{said:?}");
+}
+
+/// The private half is where only the agent reads it, for reading as for signing.
+#[test]
+fn a_key_in_an_agent_does_everything_over_http() {
+    let installation = Installation::new();
+    installation.create_ring(RING, &[]);
+    let service = installation.serve();
+    let mut home = Elsewhere::new(&installation, &service);
+    let agent = Agent::start(&installation);
+    home.agent = Some(agent.socket.clone());
+    for custodian in &installation.custodians {
+        let mut add = Command::new("ssh-add");
+        add.arg("-q")
+            .arg(custodian.key_file())
+            .env("SSH_AUTH_SOCK", &agent.socket);
+        assert_eq!(run(&mut add, b"").code, Some(0));
+        std::fs::remove_file(custodian.key_file()).expect("removed");
+    }
+    let public = [0, 1, 2].map(|n| installation.custodians[n].public_key_file());
+    let [ada, berta, carl] = public.each_ref().map(|file| text(file));
+    let new = ["new", "generate", "--ring", RING, "--proposer", "ada"];
+    let why = ["--reason", "by an agent", "--key", ada];
+    let words: Vec<&str> = new.into_iter().chain(why).collect();
+    let id = member(&home.does(&words).json(), "ceremony");
+    home.does(&["note", &id, "--key", carl, "--text", "seen"]);
+    for who in [berta, carl] {
+        home.does(&["approve", &id, "--key", who]);
+    }
+    installation.chancery(["ceremony", "execute", &id]);
+    let kid = installation.only_kid(&id);
+    for who in [berta, carl] {
+        home.does(&["review", &id, "--result", "--key", who]);
+        home.does(&["accept", &id, "--key", who, "--kid", &kid]);
+    }
+    assert_eq!(installation.ceremony_state(&id), "closed");
+}
+
+/// The row says something else than its member signed and the record has.
+#[test]
+fn threat_a_note_is_rewritten_in_the_database() {
+    let mut case = Case::sqlite();
+    let id = case.installation.propose(RING);
+    let ada = key(&case.installation.custodians[0]).to_owned();
+    let note = [
+        "ceremony",
+        "note",
+        &id,
+        "--key",
+        &ada,
+        "--text",
+        "all was well",
+    ];
+    case.installation.chancery(note);
+    case.installation.vote_all("approve", &id);
+    case.installation.chancery(["ceremony", "execute", &id]);
+    let none: [&str; 0] = [];
+    assert_eq!(codes(&check(&case.installation)), none);
+    let rewritten = |case: &mut Case, from: &str, to: &str| {
+        let of = format!("FROM ceremony_signature WHERE ceremony = '{id}' AND purpose = 'note'");
+        let body = case.database.read_bytes("body", &of);
+        let body = String::from_utf8(body).expect("text").replace(from, to);
+        let body = case.database.bytes(body.as_bytes());
+        case.database.run(&format!(
+            "UPDATE ceremony_signature SET body = {body} WHERE ceremony = '{id}' AND purpose = 'note'"
+        ));
+    };
+    case.database.disarm(&["ceremony_signature"]);
+    rewritten(&mut case, "all was well", "all was not well");
+    assert_eq!(codes(&check(&case.installation)), ["note"]);
+    rewritten(&mut case, "all was not well", "all was well");
+    assert_eq!(codes(&check(&case.installation)), none);
 }

@@ -335,13 +335,13 @@ fn one_rejection_blocks() {
 }
 
 /// An agent that holds keys; ended by its own id.
-struct Agent {
+pub struct Agent {
     _child: Running,
-    socket: PathBuf,
+    pub socket: PathBuf,
 }
 
 impl Agent {
-    fn start(installation: &Installation) -> Self {
+    pub fn start(installation: &Installation) -> Self {
         let socket = installation.file("agent.sock");
         let mut agent = Command::new("ssh-agent");
         agent

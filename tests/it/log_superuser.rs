@@ -109,7 +109,8 @@ fn key_is_inserted(database: &mut Database, past: &Past) -> Option<i64> {
     let (ceremony, cka_id) = ("c".repeat(64), "d".repeat(32));
     let spki = database.bytes(b"no key at all");
     database.run(&format!(
-        "INSERT INTO ceremony SELECT '{ceremony}', operation, ring, 'closed', substr('{ceremony}', 1, 32), request, execution,
+        "INSERT INTO ceremony (id, operation, ring, state, nonce, request, execution, transcript, created_at, updated_at)
+            SELECT '{ceremony}', operation, ring, 'closed', substr('{ceremony}', 1, 32), request, execution,
             transcript, created_at, updated_at FROM ceremony
             WHERE id = (SELECT ceremony FROM signing_key WHERE kid = '{old}');
          INSERT INTO key_object (id, kind, device, label, place, location, ring, number, ceremony, state, kid,

@@ -4,6 +4,7 @@
 //! and the pinned genesis, whenever something is about to be done. Rows only say how far we are.
 
 mod accept;
+mod admission;
 mod bundle;
 mod deadlines;
 mod error;
@@ -19,7 +20,9 @@ mod service;
 mod statements;
 mod vote;
 mod waiting;
+mod wish;
 
+pub use admission::{Submission, admit_proposal};
 pub use bundle::{Bundle, BundleReport};
 pub use error::{Error, Kind};
 pub use new_origin::PermittedOrigin;
@@ -32,3 +35,4 @@ pub use report::{Report, kids};
 pub use service::{CeremonyService, File, SigningPayload, open_file};
 pub use statements::{OPEN_STATEMENTS, StatementReport, StatementSummary};
 pub use waiting::{Asked, Waiting, Waitings};
+pub use wish::{NotAsWished, Wanted, Wish};

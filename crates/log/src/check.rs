@@ -11,6 +11,7 @@ mod ceremonies;
 mod files;
 mod keys;
 mod leaves;
+mod notes;
 mod page;
 mod records;
 mod resume;
@@ -195,6 +196,12 @@ impl Auditor {
         records::votes(&tables.votes, &trail.acts, &mut findings);
         records::unreadable(&tables.statements.unreadable, &mut findings);
         records::statements(&tables.statements, &trail.acts, &mut findings);
+        records::notes(
+            &tables.ceremonies,
+            &tables.votes,
+            &trail.acts,
+            &mut findings,
+        );
         records::documents(&tables.documents, &trail.acts, &mut findings);
         records::credentials(&tables.credentials, &trail.acts, &mut findings);
         records::rings(&tables.rings, &trail.acts, &mut findings);

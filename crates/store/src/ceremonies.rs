@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use trust::bytes16::Nonce;
-use trust::{Name, Purpose, Sha256Digest, Time};
+use trust::{Name, Purpose, Request, Sha256Digest, Time};
 
 use crate::asked::ceremony_columns;
 use crate::ceremony_signatures::{CeremonySignatureRow, expect_unrejected, insert_signature};
@@ -35,8 +35,8 @@ statements! {
     NONCE_USED = "SELECT COUNT(*) FROM ceremony
         WHERE nonce = $1 AND id <> $2 AND state IN ('executed', 'closed')";
     INSERT_CEREMONY = "INSERT INTO ceremony
-        (id, operation, ring, state, nonce, request, created_at, updated_at)
-        VALUES ($1, $2, $3, 'proposed', $4, $5, $6, $7) ON CONFLICT DO NOTHING";
+        (id, operation, ring, state, nonce, request, created_at, updated_at, proposer, filed_at)
+        VALUES ($1, $2, $3, 'proposed', $4, $5, $6, $7, $8, $9) ON CONFLICT DO NOTHING";
     CEREMONY_STATE = "SELECT operation, ring, state FROM ceremony WHERE id = $1";
     MOVE_CEREMONY = "UPDATE ceremony SET state = $3, updated_at = $4 WHERE id = $1 AND state = $2";
     EXECUTED = "UPDATE ceremony SET state = 'executed', execution = $3, updated_at = $4
@@ -272,7 +272,7 @@ pub(crate) async fn propose<C: Connection>(
             what: "a ceremony without a line, or not with one of proposal and order",
         });
     }
-    file(tx, row, lines).await?;
+    file(tx, row, lines, proposal).await?;
     let id = row.id.to_string();
     if let Some(order) = order {
         let values = [
@@ -306,12 +306,17 @@ pub(crate) async fn file<C: Connection>(
     tx: &mut C,
     row: &CeremonyRow,
     lines: &[LineRow],
+    proposal: Option<&CeremonySignatureRow>,
 ) -> Result<(), Error> {
     expect_next(tx, lines).await?;
     if let Some(ring) = &row.ring {
         rings::ring_version(tx, ring.as_str()).await?;
     }
     let (id, nonce) = (row.id.to_string(), row.nonce.to_string());
+    // Quotas and lists rest on it, and nothing else.
+    let request = proposal.and_then(|_| Request::decode(&row.request).ok());
+    let proposer = request.and_then(|request| request.proposer);
+    let filed_at = proposal.map(|proposal| proposal.received_at.millis());
     let values = [
         Value::Text(&id),
         Value::Text(row.operation.as_str()),
@@ -320,6 +325,8 @@ pub(crate) async fn file<C: Connection>(
         Value::Blob(&row.request),
         Value::Int(row.created_at.millis()),
         Value::Int(row.updated_at.millis()),
+        Value::MaybeText(proposer.as_ref().map(Name::as_str)),
+        Value::MaybeInt(filed_at),
     ];
     guarded(tx, INSERT_CEREMONY, &values, Subject::Ceremony).await?;
     for line in lines {

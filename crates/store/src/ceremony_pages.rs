@@ -9,13 +9,13 @@ use crate::database::{Store, on};
 use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Engine, Value, json};
 use crate::error::Error;
-use crate::reads::{FromColumns, MAX_PAGE, Word as _};
+use crate::reads::{self, FromColumns, MAX_PAGE, Word as _};
 use crate::rows::{self, Keyed, Rows};
 use crate::statements::statements;
 
 macro_rules! head_columns {
     () => {
-        "id, operation, ring, state, request, created_at, updated_at"
+        "id, operation, ring, state, request, created_at, updated_at, proposer"
     };
 }
 
@@ -25,12 +25,21 @@ statements! {
     HEADS_OF_RING = concat!("SELECT ", head_columns!(), " FROM ceremony
         WHERE ring = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     STATE = "SELECT state FROM ceremony WHERE id = $1";
+    HEAD = concat!("SELECT ", head_columns!(), " FROM ceremony WHERE id = $1");
+    /// In the words of the index of what a member has open.
+    OPEN_OF = "SELECT COUNT(*) FROM ceremony
+        WHERE proposer = $1 AND state IN ('proposed', 'approved', 'executing', 'executed')";
+    FILED_SINCE = "SELECT COUNT(*) FROM ceremony WHERE proposer = $1 AND filed_at > $2";
     /// In the words of the index of places that are taken.
     DONE_AT = "SELECT ceremony FROM ceremony_line WHERE subject = $1 AND seq = $2 AND done = 1";
     /// In the words of the index of what waits for somebody.
     HEADS_UNDER_WAY = concat!("SELECT ", head_columns!(), " FROM ceremony
         WHERE state IN ('proposed', 'approved', 'executing', 'executed')
         AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    /// In the words of the index of what waits for somebody.
+    UNDER_WAY = "SELECT id, operation, ring, state, created_at, updated_at FROM ceremony
+        WHERE state IN ('proposed', 'approved', 'executing', 'executed')
+        ORDER BY created_at DESC, id DESC LIMIT $1";
 }
 
 /// A ceremony, as far as a list shows it.
@@ -43,6 +52,19 @@ pub struct CeremonyHeadRow {
     pub request: Vec<u8>,
     pub created_at: Time,
     pub updated_at: Time,
+    /// As it was filed; whom the request names is in it alone. None of one of before this was kept.
+    pub proposer: Option<Name>,
+}
+
+/// A ceremony that is not ended, without any of its documents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CeremonyUnderWay {
+    pub id: Sha256Digest,
+    pub operation: Word,
+    pub ring: Option<Name>,
+    pub state: CeremonyState,
+    pub created_at: Time,
+    pub updated_at: Time,
 }
 
 /// Which ceremonies are paged through.
@@ -52,6 +74,15 @@ pub enum Heads<'a> {
     /// Proposed and not ended.
     UnderWay,
     OfRing(&'a str),
+}
+
+/// How much a member has proposed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ProposalsOf {
+    /// That are not ended.
+    pub open: usize,
+    /// Since an instant, however they ended.
+    pub filed: usize,
 }
 
 impl Keyed for CeremonyHeadRow {
@@ -68,6 +99,24 @@ impl FromColumns for CeremonyHeadRow {
             request: row.blob(4)?,
             created_at: row.time(5, "ceremony.created_at")?,
             updated_at: row.time(6, "ceremony.updated_at")?,
+            proposer: row.maybe_parsed(7, "ceremony.proposer")?,
+        })
+    }
+}
+
+impl Keyed for CeremonyUnderWay {
+    const TABLE: &'static str = "ceremony";
+}
+
+impl FromColumns for CeremonyUnderWay {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.parsed(0, "ceremony.id")?,
+            operation: row.parsed(1, "ceremony.operation")?,
+            ring: row.maybe_parsed(2, "ceremony.ring")?,
+            state: CeremonyState::read_word(row, 3)?,
+            created_at: row.time(4, "ceremony.created_at")?,
+            updated_at: row.time(5, "ceremony.updated_at")?,
         })
     }
 }
@@ -92,6 +141,28 @@ async fn state<E: Engine>(engine: &E, id: &str) -> Result<Option<CeremonyState>,
     row.map(|row| CeremonyState::read_word(&row, 0)).transpose()
 }
 
+async fn count<E: Engine>(
+    engine: &E,
+    sql: &'static str,
+    values: &[Value<'_>],
+) -> Result<usize, Error> {
+    let row = engine.reader().await?.fetch_optional(sql, values).await?;
+    let count = row.map(|row| row.int(0)).transpose()?.unwrap_or(0);
+    Ok(usize::try_from(count).unwrap_or(usize::MAX))
+}
+
+async fn proposals_of<E: Engine>(
+    engine: &E,
+    member: &str,
+    since: i64,
+) -> Result<ProposalsOf, Error> {
+    let values = [Value::Text(member), Value::Int(since)];
+    Ok(ProposalsOf {
+        open: count(engine, OPEN_OF, &values[..1]).await?,
+        filed: count(engine, FILED_SINCE, &values).await?,
+    })
+}
+
 async fn done_at<E: Engine>(
     engine: &E,
     subject: &str,
@@ -110,6 +181,16 @@ async fn done_at<E: Engine>(
 impl Store {
     pub async fn ceremony_state(&self, id: &str) -> Result<Option<CeremonyState>, Error> {
         on!(self, engine => state(engine, id))
+    }
+
+    /// Costs the same however many ceremonies there have been: as many rows as a member may propose within that time.
+    pub async fn proposals_of(&self, member: &str, since: i64) -> Result<ProposalsOf, Error> {
+        on!(self, engine => proposals_of(engine, member, since))
+    }
+
+    /// Without what was done and without its transcript, which are long.
+    pub async fn ceremony_head(&self, id: &str) -> Result<Option<CeremonyHeadRow>, Error> {
+        on!(self, engine => reads::one(engine, HEAD, &[Value::Text(id)]))
     }
 
     /// The ceremony that took this place of a line.
@@ -139,6 +220,12 @@ impl Store {
                 on!(self, engine => rows::each(engine, HEADS_OF_RING, &values))
             }
         }
+    }
+
+    /// The newest that are not ended, without their documents; at most [`MAX_PAGE`].
+    pub async fn under_way(&self, limit: i64) -> Result<Rows<CeremonyUnderWay>, Error> {
+        let limit = [Value::Int(limit.clamp(0, MAX_PAGE))];
+        on!(self, engine => rows::each(engine, UNDER_WAY, &limit))
     }
 
     /// The signatures of these ceremonies, those of each in the order in which they came. One that cannot be read is

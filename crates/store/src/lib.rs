@@ -75,7 +75,7 @@ pub use after_latest::AfterLatest;
 pub use archive::{EndedBefore, KeyCounts};
 pub use blast_radius::DayRow;
 pub use ceremonies::{CeremonyMark, CeremonyRow, CeremonyState};
-pub use ceremony_pages::{CeremonyHeadRow, Heads};
+pub use ceremony_pages::{CeremonyHeadRow, CeremonyUnderWay, Heads, ProposalsOf};
 pub use ceremony_signatures::{CeremonySignatureRow, VoteRow};
 pub use change::Change;
 pub use checkpoints::CheckpointRow;

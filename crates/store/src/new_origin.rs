@@ -45,7 +45,7 @@ pub(crate) async fn hold<C: Connection>(
             what: "a new origin whose ceremony is not closed",
         });
     };
-    ceremonies::file(tx, row, &begin.lines).await?;
+    ceremonies::file(tx, row, &begin.lines, None).await?;
     let id = row.id.to_string();
     let (proposed, approved) = (CeremonyState::Proposed, CeremonyState::Approved);
     ceremonies::advance(tx, &id, proposed, approved, begin.at).await?;

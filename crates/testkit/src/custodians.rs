@@ -28,6 +28,8 @@ struct Person {
     active: bool,
     pair: Ed25519KeyPair,
     public: SshKey,
+    /// The key is one of a security key.
+    touched: bool,
 }
 
 /// Alice and Bob approve and accept what Carol proposes.
@@ -66,6 +68,13 @@ impl Custodians {
             ..Person::new("erin")
         });
         Self::of(environment, people)
+    }
+
+    /// The same, and Alice's key is in a security key, which she touches.
+    pub fn with_a_security_key(environment: &str) -> Self {
+        let others = ["bob", "carol"].map(Person::new);
+        let alice = Person::with_security_key("alice");
+        Self::of(environment, [alice].into_iter().chain(others).collect())
     }
 
     fn of(environment: &str, people: Vec<Person>) -> Self {
@@ -116,6 +125,13 @@ impl Custodians {
             Some(person) => person.armored(namespace, file),
             None => Person::new(who).armored(namespace, file),
         }
+    }
+
+    /// What somebody's security key signs that nobody touched.
+    pub fn untouched(&self, who: &str, namespace: &str, file: &[u8]) -> String {
+        let mut people = self.people.iter();
+        let person = people.find(|person| person.id.as_str() == who).unwrap();
+        person.armored_with(namespace, file, 0)
     }
 
     fn roster(&self) -> Roster {
@@ -316,6 +332,11 @@ fn put(out: &mut Vec<u8>, bytes: &[u8]) {
     out.extend_from_slice(bytes);
 }
 
+/// PROTOCOL.u2f: the user was there.
+const TOUCHED: u8 = 1;
+
+const SECURITY_KEY: &str = "sk-ssh-ed25519@openssh.com";
+
 impl Person {
     fn new(id: &str) -> Self {
         let seed = Sha256Digest::of(id.as_bytes());
@@ -327,6 +348,19 @@ impl Person {
             active: true,
             public: public.parse().unwrap(),
             pair,
+            touched: false,
+        }
+    }
+
+    fn with_security_key(id: &str) -> Self {
+        let person = Self {
+            touched: true,
+            ..Self::new(id)
+        };
+        let public = Base64::encode_string(&person.wire());
+        Self {
+            public: format!("{SECURITY_KEY} {public}").parse().unwrap(),
+            ..person
         }
     }
 
@@ -335,18 +369,44 @@ impl Person {
         MemberSignature::ssh(sshsig::normalize(&text).unwrap())
     }
 
+    fn wire(&self) -> Vec<u8> {
+        if !self.touched {
+            return wire(&self.pair);
+        }
+        let mut wire = Vec::new();
+        put(&mut wire, SECURITY_KEY.as_bytes());
+        put(&mut wire, self.pair.public_key().as_ref());
+        put(&mut wire, b"ssh:");
+        wire
+    }
+
     /// As `ssh-keygen -Y sign` would.
     fn armored(&self, namespace: &str, file: &[u8]) -> String {
+        self.armored_with(namespace, file, TOUCHED)
+    }
+
+    fn armored_with(&self, namespace: &str, file: &[u8], flags: u8) -> String {
         let digest = Hash::Sha512.digest(file);
         let mut signed = b"SSHSIG".to_vec();
         for part in [namespace.as_bytes(), b"", b"sha512", &digest] {
             put(&mut signed, part);
         }
         let mut signature = Vec::new();
-        put(&mut signature, b"ssh-ed25519");
-        put(&mut signature, self.pair.sign(&signed).as_ref());
+        if self.touched {
+            let counter = 7u32.to_be_bytes();
+            let application = Hash::Sha256.digest(b"ssh:");
+            let message = Hash::Sha256.digest(&signed);
+            let data = [&application[..], &[flags], &counter, &message].concat();
+            put(&mut signature, SECURITY_KEY.as_bytes());
+            put(&mut signature, self.pair.sign(&data).as_ref());
+            signature.push(flags);
+            signature.extend_from_slice(&counter);
+        } else {
+            put(&mut signature, b"ssh-ed25519");
+            put(&mut signature, self.pair.sign(&signed).as_ref());
+        }
         let mut blob = b"SSHSIG\x00\x00\x00\x01".to_vec();
-        let key = wire(&self.pair);
+        let key = self.wire();
         for part in [&key[..], namespace.as_bytes(), b"", b"sha512", &signature] {
             put(&mut blob, part);
         }

@@ -68,11 +68,13 @@ pub fn verify_note<'a>(
     let MemberSignature::Ssh { signature } = signature else {
         return Err(NoteError::Signature);
     };
+    // Whose key it is costs less than the signature.
+    let named = sshsig::unverified_key(signature).map_err(|_| NoteError::Signature)?;
+    let owner = roster.owner(&named).filter(|member| member.active);
+    let owner = owner.ok_or(NoteError::Signature)?;
     let namespace = request.namespace(Purpose::Note);
     let message = note_message(request, body);
-    let key = sshsig::verify(signature, &namespace, &message).map_err(|_| NoteError::Signature)?;
-    let owner = roster.owner(&key).filter(|member| member.active);
-    let owner = owner.ok_or(NoteError::Signature)?;
+    sshsig::verify(signature, &namespace, &message).map_err(|_| NoteError::Signature)?;
     let read: NoteBody = json::require_canonical(body)?;
     if read.request_digest != request_digest {
         return Err(NoteError::Request);

@@ -72,15 +72,9 @@ pub fn read_message(namespace: &Namespace, path: &str, time: Time) -> Result<Vec
     Ok(dsse::pae(&namespace.to_string(), &body))
 }
 
-/// The member who signed to read `path` at `time`. That it was not used before is for the caller to know.
-pub fn verify_read<'a>(
-    trusted: &'a Trusted,
-    path: &str,
-    time: Time,
-    signature: &MemberSignature,
-    now: Time,
-) -> Result<&'a MemberId, ReadError> {
-    // Before the signature: what is late costs nothing.
+/// Whether a read signature of `time` holds at `now`. It costs nothing, so it is asked before the signature is even
+/// taken apart.
+pub fn in_time(time: Time, now: Time) -> Result<(), ReadError> {
     let age = now.millis().saturating_sub(time.millis());
     if age > VALID_MILLIS {
         return Err(ReadError::Late);
@@ -88,15 +82,31 @@ pub fn verify_read<'a>(
     if age < -AHEAD_MILLIS {
         return Err(ReadError::Early);
     }
+    Ok(())
+}
+
+/// The member who signed to read `path` at `time`. That it was not used before is for the caller to know.
+///
+/// The cheapest question first: the instant, then whose key it is, and only of a member's key the signature.
+pub fn verify_read<'a>(
+    trusted: &'a Trusted,
+    path: &str,
+    time: Time,
+    signature: &MemberSignature,
+    now: Time,
+) -> Result<&'a MemberId, ReadError> {
+    in_time(time, now)?;
     let MemberSignature::Ssh { signature } = signature else {
         return Err(ReadError::Kind);
     };
-    let namespace = read_namespace(trusted.service(), trusted.environment());
-    let message = read_message(&namespace, path, time)?;
-    let key = sshsig::verify(signature, &namespace, &message)?;
-    let owner = trusted.roster().owner(&key);
+    let named = sshsig::unverified_key(signature)?;
+    let owner = trusted.roster().owner(&named);
     let owner: &Member = owner
         .filter(|member| member.active)
         .ok_or(ReadError::NotAMember)?;
+    let namespace = read_namespace(trusted.service(), trusted.environment());
+    let message = read_message(&namespace, path, time)?;
+    // It is the key that was looked up: a signature names one.
+    sshsig::verify(signature, &namespace, &message)?;
     Ok(&owner.id)
 }

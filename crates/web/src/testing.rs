@@ -128,9 +128,19 @@ impl Fixture {
     }
 
     pub async fn over(settings: Settings, publication: PublicationSettings, peer: Peer) -> Self {
+        let custodians = Custodians::with_others("production");
+        Self::of(custodians, settings, publication, peer).await
+    }
+
+    /// Held by these custodians.
+    pub async fn of(
+        custodians: Custodians,
+        settings: Settings,
+        publication: PublicationSettings,
+        peer: Peer,
+    ) -> Self {
         let place = Place::sqlite().await;
         let store = place.store.clone();
-        let custodians = Custodians::with_others("production");
         let now = Arc::new(AtomicI64::new(minute(0).millis()));
         let env = env(&now);
         let token = SoftwareToken::new(SERIAL, LABEL);

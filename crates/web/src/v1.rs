@@ -6,12 +6,14 @@ pub mod calls;
 mod ceremonies;
 mod ceremonies_waiting;
 mod ceremony;
+mod ceremony_draft;
 mod ceremony_events;
 mod ceremony_propose;
 mod ceremony_request;
 mod ceremony_signatures;
 mod ceremony_statement;
 mod ceremony_transcript;
+mod closed_answers;
 mod consistency;
 mod evidence;
 mod history;
@@ -80,6 +82,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremonies::handle, ceremony_propose::handle))
         .routes(routes!(ceremonies_waiting::handle))
         .routes(routes!(ceremony_events::handle))
+        .routes(routes!(ceremony_draft::handle))
         .routes(routes!(ceremony::handle))
         .routes(routes!(ceremony_request::handle))
         .routes(routes!(ceremony_statement::handle))

@@ -31,7 +31,7 @@ use verify::review;
 pub struct Session {
     client: Client,
     pin: Pin,
-    trusted: Arc<Trusted>,
+    pub(super) trusted: Arc<Trusted>,
 }
 
 /// A ceremony as it was read, held against its id and the chain.
@@ -153,9 +153,13 @@ impl Session {
     }
 
     /// The request before it on its first subject, if its transcript verifies and is the one that this request names.
-    async fn before(&self, fetched: &Fetched) -> Result<Option<Vec<u8>>, Failure> {
-        let named = fetched.request.lines.first().and_then(|line| line.previous);
-        let (Some(id), Some(named)) = (fetched.previous, named) else {
+    pub(super) async fn before(
+        &self,
+        request: &Request,
+        previous: Option<Sha256Digest>,
+    ) -> Result<Option<Vec<u8>>, Failure> {
+        let named = request.lines.first().and_then(|line| line.previous);
+        let (Some(id), Some(named)) = (previous, named) else {
             return Ok(None);
         };
         let path = format!("/v1/ceremonies/{id}/transcript");
@@ -287,7 +291,8 @@ pub async fn review(
         let transcript = transcript.ok_or_else(|| Failure::refused("it was not executed"))?;
         return review::statement(transcript.acceptance.statement.as_bytes(), output);
     }
-    let before = session.before(&fetched).await?;
+    let before = session.before(&fetched.request, fetched.previous);
+    let before = before.await?;
     review::request(&fetched.bytes, before.as_deref(), output)
 }
 

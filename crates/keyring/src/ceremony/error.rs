@@ -40,9 +40,18 @@ pub enum Error {
         member: trust::MemberId,
         most: usize,
     },
+    /// A member has proposed as often as anybody may within a day.
+    #[error("{member} has proposed {most} times within a day")]
+    Proposals {
+        member: trust::MemberId,
+        most: usize,
+    },
     /// A ceremony has as many notes as it may.
     #[error("the ceremony has {0} notes already")]
     Notes(usize),
+    /// A member has as many notes in it as one may.
+    #[error("the member has {0} notes in this ceremony already")]
+    NotesOfMember(usize),
     /// Of a rejection or a cancellation.
     #[error("a reason has 1 to 1000 characters, none of which hides something")]
     Reason,

@@ -14,6 +14,9 @@ use store::{CeremonySignatureRow, CeremonyState};
 /// Most notes of a ceremony.
 const MOST: usize = 20;
 
+/// Most notes of one member in a ceremony: nobody takes the room of the others.
+const OF_MEMBER: usize = 5;
+
 /// A note whose signature was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
@@ -56,6 +59,11 @@ impl CeremonyService {
         };
         let (by, at) = (Some(member), self.env.now());
         let said = Some((note, body));
+        let own = facts.notes().into_iter();
+        let own = own.filter(|one| by.as_ref() == Some(&one.member)).count();
+        if own >= OF_MEMBER {
+            return Err(Error::NotesOfMember(OF_MEMBER));
+        }
         self.add_signature(&facts, Purpose::Note, by, said, &signature, at)
             .await
     }

@@ -5,13 +5,14 @@ use trust::{Line, MemberId, Name, Request, Sha256Digest, Time};
 
 use super::error::Error;
 use super::service::CeremonyService;
-use store::{CeremonyHeadRow, CeremonyState, Heads};
+use store::{CeremonyHeadRow, CeremonyState, CeremonyUnderWay, Heads};
 
 /// Most ceremonies of a page.
 pub const PAGE_MAX: usize = 100;
 
-/// Rows that one page looks at: what a filter drops is looked at too, so a page may be short and have a next one.
-const LOOKED_AT: i64 = 500;
+/// Rows that a page looks at where the statement does not find what the filter asks for: what is dropped is looked at too,
+/// so a page may be short and have a next one.
+const LOOKED_AT: usize = 500;
 
 /// Which ceremonies are asked for; what is absent does not matter.
 #[derive(Debug, Clone, Default)]
@@ -54,8 +55,6 @@ pub struct Summary {
     pub approve_by: Time,
     pub execute_by: Time,
     pub updated_at: Time,
-    #[serde(skip)]
-    pub(super) is_open: bool,
 }
 
 pub struct Page {
@@ -67,7 +66,7 @@ pub struct Page {
 }
 
 /// Whether a ceremony in this state waits for somebody.
-pub(super) fn is_open(state: CeremonyState) -> bool {
+fn is_open(state: CeremonyState) -> bool {
     use CeremonyState as S;
     matches!(
         state,
@@ -82,11 +81,23 @@ impl Summary {
             return None;
         }
         let request = Request::decode(&row.request).ok()?;
-        Some(Self::with(row, &request))
+        Some(Self {
+            ceremony: row.id,
+            lines: request.lines,
+            operation: row.operation.to_string(),
+            ring: row.ring.clone(),
+            state: row.state.as_str(),
+            proposer: request.proposer,
+            reason: request.reason,
+            created_at: row.created_at,
+            approve_by: request.approve_by,
+            execute_by: request.execute_by,
+            updated_at: row.updated_at,
+        })
     }
 
     /// The same where the request was read before.
-    pub(super) fn with(row: &CeremonyHeadRow, request: &Request) -> Self {
+    pub(super) fn with(row: &CeremonyUnderWay, request: &Request) -> Self {
         Self {
             ceremony: row.id,
             lines: request.lines.clone(),
@@ -99,13 +110,7 @@ impl Summary {
             approve_by: request.approve_by,
             execute_by: request.execute_by,
             updated_at: row.updated_at,
-            is_open: is_open(row.state),
         }
-    }
-
-    /// Whether it waits for approvals or its execution, and still may.
-    pub(super) fn waits(&self, now: Time) -> bool {
-        self.is_open && (now <= self.execute_by || self.state == CeremonyState::Executed.as_str())
     }
 
     /// As far as the request says.
@@ -121,6 +126,16 @@ impl Summary {
 }
 
 impl Filter {
+    /// Whether the statement finds just what is asked for, and drops nothing.
+    fn is_found_by(&self, which: Heads<'_>) -> bool {
+        let rest = (&self.operation, &self.proposer, &self.subject) == (&None, &None, &None);
+        let state_and_ring = match which {
+            Heads::UnderWay => self.state == Some(StateFilter::Open) && self.ring.is_none(),
+            Heads::OfRing(_) | Heads::All => self.state.is_none(),
+        };
+        rest && state_and_ring
+    }
+
     /// As far as the row says, for which no request is parsed.
     fn takes(&self, row: &CeremonyHeadRow) -> bool {
         let state = match self.state {
@@ -131,7 +146,9 @@ impl Filter {
         };
         let operation = self.operation.as_ref();
         let ring = self.ring.as_ref();
+        let proposer = self.proposer.as_ref().zip(row.proposer.as_ref());
         state
+            && proposer.is_none_or(|(asked, filed)| asked == filed)
             && operation.is_none_or(|operation| row.operation.as_str() == operation)
             && ring.is_none_or(|ring| row.ring.as_ref() == Some(ring))
     }
@@ -161,9 +178,15 @@ impl CeremonyService {
             Some(ring) => Heads::OfRing(ring.as_str()),
             None => Heads::All,
         };
-        let rows = self.store.ceremony_heads(which, before, LOOKED_AT).await?;
+        // One more than is shown tells whether there is a next page.
+        let looked_at = match filter.is_found_by(which) {
+            true => limit + 1,
+            false => LOOKED_AT,
+        };
+        let rows = self.store.ceremony_heads(which, before, looked_at as i64);
+        let rows = rows.await?;
         let mut unreadable: Vec<_> = rows.unreadable.into_iter().map(|row| row.key).collect();
-        let mut left = rows.read.len() + unreadable.len() >= LOOKED_AT as usize;
+        let mut left = rows.read.len() + unreadable.len() >= looked_at;
         let mut ceremonies = Vec::new();
         let mut last = None;
         for row in rows.read {

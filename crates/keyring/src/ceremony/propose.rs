@@ -16,7 +16,6 @@ use trust::{
 };
 
 use super::error::Error;
-use super::pages::{Filter, PAGE_MAX, StateFilter, Summary};
 use super::service::{CeremonyService, SigningPayload};
 use super::vote::{encoded, normalized};
 use crate::keys::{Key, Ring, Snapshot};
@@ -25,6 +24,11 @@ use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
 /// Proposals that a member may have open over the network.
 pub const OPEN_PROPOSALS: usize = 20;
+
+/// Proposals of a member within a day over the network, withdrawn ones as well: each is a row and leaves that stay.
+pub const PROPOSALS_A_DAY: usize = 100;
+
+const DAY_MILLIS: i64 = 24 * 60 * 60 * 1_000;
 
 /// What somebody wants to be done.
 pub struct ProposalInput {
@@ -311,35 +315,27 @@ impl CeremonyService {
         Ok(id)
     }
 
-    /// A proposal stays until its end, so each member has a limited number of open ones. Two that are proposed at the
-    /// same moment may both be the last.
+    /// A proposal stays until its end, and its row for ever; so each member has a limited number of open ones, and of any
+    /// within a day. Two that are proposed at the same moment may both be the last.
     async fn within_quota(&self, request: &Request) -> Result<(), Error> {
         let Some(proposer) = request.proposer.as_ref().filter(|_| self.for_anybody) else {
             return Ok(());
         };
-        let now = self.env.now();
-        let mut open = 0;
-        let mut after = None;
-        let filter = Filter {
-            state: Some(StateFilter::Open),
-            proposer: Some(proposer.clone()),
-            ..Filter::default()
-        };
-        loop {
-            let page = self.page(&filter, after, PAGE_MAX).await?;
-            let waits = |summary: &&Summary| summary.waits(now);
-            open += page.ceremonies.iter().filter(waits).count();
-            if open >= OPEN_PROPOSALS {
-                return Err(Error::Quota {
-                    member: proposer.clone(),
-                    most: OPEN_PROPOSALS,
-                });
-            }
-            after = page.next;
-            if after.is_none() {
-                return Ok(());
-            }
+        let since = self.env.now().millis().saturating_sub(DAY_MILLIS);
+        let proposed = self.store.proposals_of(proposer.as_str(), since).await?;
+        if proposed.open >= OPEN_PROPOSALS {
+            return Err(Error::Quota {
+                member: proposer.clone(),
+                most: OPEN_PROPOSALS,
+            });
         }
+        if proposed.filed >= PROPOSALS_A_DAY {
+            return Err(Error::Proposals {
+                member: proposer.clone(),
+                most: PROPOSALS_A_DAY,
+            });
+        }
+        Ok(())
     }
 
     /// One more than any key of the ring has, or was ever meant to have: a number is used once,

@@ -1,8 +1,8 @@
-//! What a member reads before signing, in one piece and in exact bytes.
+//! What a member reads before signing, in one piece and in exact bytes; and what everybody reads once it is closed.
 
 use std::sync::Arc;
 
-use trust::{Request, Sha256Digest, Trusted};
+use trust::{Request, Sha256Digest, Transcript, Trusted};
 
 use super::error::Error;
 use super::note::Note;
@@ -12,6 +12,8 @@ use store::CeremonyState;
 
 /// A ceremony as it is now.
 pub struct Reading {
+    /// It never changes any more.
+    pub is_closed: bool,
     pub report: Report,
     pub request: Vec<u8>,
     /// From the execution on, with the acceptances so far.
@@ -27,29 +29,47 @@ impl CeremonyService {
         Ok(self.store.ceremony_state(id).await? == Some(CeremonyState::Closed))
     }
 
+    /// A closed one is read from its transcript alone, under the roster of its time.
     pub async fn reading(&self, id: &str) -> Result<Reading, Error> {
+        let row = self.row(id).await?;
+        if let (CeremonyState::Closed, Some(transcript)) = (row.state, &row.transcript) {
+            return Ok(Reading {
+                is_closed: true,
+                report: self.finished(transcript)?,
+                notes: noted(&Transcript::decode(transcript)?),
+                previous: self.previous(&Request::decode(&row.request)?).await?,
+                transcript: row.transcript,
+                request: row.request,
+            });
+        }
         let facts = self.facts(id).await?;
         let report = self.report_of(&facts)?;
-        let transcript = match (&facts.row.transcript, &facts.row.execution) {
-            (Some(transcript), _) => Some(transcript.clone()),
-            (None, Some(_)) => Some(facts.acceptances()?.0.encode()?),
-            (None, None) => None,
+        let transcript = match &facts.row.execution {
+            Some(_) => Some(facts.acceptances()?.0.encode()?),
+            None => None,
         };
-        let request = Request::decode(&facts.row.request)?;
-        let mut previous = None;
-        if let Some(line) = request.lines.first()
-            && let Some(before) = line.sequence.checked_sub(1).filter(|before| *before > 0)
-        {
-            let subject = line.subject.to_string();
-            previous = self.store.done_at(&subject, before.cast_signed()).await?;
-        }
         Ok(Reading {
+            is_closed: false,
             report,
             transcript,
-            previous,
+            previous: self.previous(&Request::decode(&facts.row.request)?).await?,
             notes: facts.notes(),
             request: facts.row.request,
         })
+    }
+
+    /// The ceremony that took the place before the request's on its first subject.
+    pub async fn previous(&self, request: &Request) -> Result<Option<Sha256Digest>, Error> {
+        let Some(line) = request.lines.first() else {
+            return Ok(None);
+        };
+        match line.sequence.checked_sub(1).filter(|before| *before > 0) {
+            Some(before) => {
+                let subject = line.subject.to_string();
+                Ok(self.store.done_at(&subject, before.cast_signed()).await?)
+            }
+            None => Ok(None),
+        }
     }
 
     /// Genesis, rosters and policies as they are stored, in canonical JSON; none before the genesis.
@@ -70,4 +90,17 @@ impl CeremonyService {
         let row = self.row(id).await?;
         Ok(draft(&row)?.acceptance.statement.into_bytes())
     }
+}
+
+/// Of the record itself: the steps that are notes.
+fn noted(transcript: &Transcript) -> Vec<Note> {
+    let notes = transcript.record.steps.iter().filter_map(|step| {
+        let witness = step.witness.as_ref()?;
+        Some(Note {
+            at: step.at,
+            member: witness.name.parse().ok()?,
+            note: witness.note.clone(),
+        })
+    });
+    notes.collect()
 }

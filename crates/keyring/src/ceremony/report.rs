@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::Serialize;
 use trust::tally::NotCounted;
-use trust::{Kid, Line, Request};
+use trust::{Kid, Line, Request, verify_transcript};
 
 use super::error::{Error, describe_standing};
 use super::service::{CeremonyFacts, CeremonyService};
@@ -58,7 +58,27 @@ impl CeremonyService {
         self.report_of(&self.facts(id).await?)
     }
 
+    /// Of a closed ceremony: what its transcript says, once it verifies under the roster and the policy of its time.
+    pub(super) fn finished(&self, transcript: &[u8]) -> Result<Report, Error> {
+        let verified = verify_transcript(transcript, &self.pin)?;
+        let request = verified.request();
+        let digest = verified.statement().request_digest;
+        let mut report = Report::of(request, digest.to_string());
+        report.state = CeremonyState::Closed.to_string();
+        report.standing = "finished".to_owned();
+        report.approved_by = members(verified.approved_by().iter());
+        report.accepted_by = members(verified.accepted_by().iter());
+        let needed = verified.trusted().policy().to_accept(&request.operation);
+        report.acceptances_needed = Some(needed.get());
+        report.kids = kids(&verified.statement().outcome);
+        Ok(report)
+    }
+
     pub(super) fn report_of(&self, facts: &CeremonyFacts) -> Result<Report, Error> {
+        if let (CeremonyState::Closed, Some(transcript)) = (facts.row.state, &facts.row.transcript)
+        {
+            return self.finished(transcript);
+        }
         let request = Request::decode(&facts.row.request)?;
         let mut report = Report::of(&request, facts.id.clone());
         report.state = facts.row.state.to_string();
@@ -73,10 +93,9 @@ impl CeremonyService {
             report.acceptances_needed = Some(tally.needed.get());
             report.not_counted = not_counted(&tally.not_counted);
             report.kids = kids(&tally.statement().outcome);
-            report.standing = match (facts.row.state, tally.is_complete()) {
-                (CeremonyState::Closed, _) => "finished".to_owned(),
-                (_, true) => "accepted".to_owned(),
-                (_, false) => format!(
+            report.standing = match tally.is_complete() {
+                true => "accepted".to_owned(),
+                false => format!(
                     "waiting for {} more acceptance(s)",
                     tally.needed.get().saturating_sub(tally.counted.len())
                 ),

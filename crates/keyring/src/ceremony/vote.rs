@@ -38,21 +38,25 @@ impl CeremonyService {
             return Err(Error::NotApproved(tally.into_standing()));
         }
         let last = facts.ceremony.approvals.len() - 1;
-        if let Some(not) = tally.not_counted.iter().find(|not| not.index == last) {
-            let why = not.why.to_string();
-            self.record_refusal("approve", &facts, &why).await?;
-            return Err(Error::DoesNotCount(why));
+        let mut before = facts.ceremony.approvals[..last].iter();
+        // Whoever took it before died, or lost the database, before the row was moved.
+        let unfinished = tally.standing == Standing::Approved
+            && facts.row.state == CeremonyState::Proposed
+            && before.any(|approval| approval.signature == signature);
+        match tally.not_counted.iter().find(|not| not.index == last) {
+            Some(_) if unfinished => {}
+            Some(not) => {
+                let why = not.why.to_string();
+                self.record_refusal("approve", &facts, &why).await?;
+                return Err(Error::DoesNotCount(why));
+            }
+            None => {
+                let member = tally.counted.last().map(|counted| counted.member.clone());
+                let purpose = Purpose::Approve;
+                self.add_signature(&facts, purpose, member, None, &signature, received_at)
+                    .await?;
+            }
         }
-        let member = tally.counted.last().map(|counted| counted.member.clone());
-        self.add_signature(
-            &facts,
-            Purpose::Approve,
-            member,
-            None,
-            &signature,
-            received_at,
-        )
-        .await?;
         if tally.standing == Standing::Approved && facts.row.state == CeremonyState::Proposed {
             let to = CeremonyState::Approved;
             let moved = self.move_to(&facts, CeremonyState::Proposed, to, "approved");
@@ -114,6 +118,8 @@ impl CeremonyService {
                 "not an active custodian's signature over this request",
             ),
         };
+        // Kept before by somebody who died before the row was moved.
+        let unfinished = all.iter().any(|before| before.signature == signature);
         *all = vec![objection];
         let tally = facts.tally(received_at);
         let by = match (&tally.standing, to) {
@@ -126,8 +132,10 @@ impl CeremonyService {
         };
         let by = Some(by);
         let why = Some((reason, body));
-        self.add_signature(&facts, purpose, by, why, &signature, received_at)
-            .await?;
+        if !unfinished {
+            self.add_signature(&facts, purpose, by, why, &signature, received_at)
+                .await?;
+        }
         let moved = self.move_to(&facts, facts.row.state, to, to.as_str());
         match moved.await {
             // An approval moved it at the same time. It blocks by its signature already; the row only tells so.

@@ -10,6 +10,7 @@ use trust::word::Word;
 use trust::{Kid, Pin, Sha256Digest, Time, Transcript, Trusted};
 
 use super::Error;
+use super::notes::{self, Noted};
 use crate::rows::{Certified, verify_transcript};
 use store::{
     CeremonyMark, CeremonyRow, CeremonyState, KeyRow, PageStart, Rows, Store, UnreadableRow,
@@ -32,6 +33,8 @@ pub struct Ceremony {
     pub request: Sha256Digest,
     pub execution: Option<Sha256Digest>,
     pub transcript: Option<Sha256Digest>,
+    /// In the record, once it was carried out.
+    pub notes: Option<Vec<Noted>>,
     /// Of a new origin whose transcript can be decoded.
     pub repeats: Option<Repeats>,
     /// Of the keys whose rows name this ceremony, in the order of those.
@@ -216,6 +219,7 @@ impl Ceremony {
             updated_at: row.updated_at,
             request: Sha256Digest::of(&row.request),
             execution: row.execution.as_deref().map(Sha256Digest::of),
+            notes: row.execution.as_deref().and_then(notes::of_record),
             transcript: transcript.map(Sha256Digest::of),
             repeats: match row.operation.as_str() {
                 "new-origin" => Repeats::of(&row),

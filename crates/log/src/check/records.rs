@@ -6,9 +6,10 @@ use std::sync::Arc;
 
 use trust::leaf::ActKind;
 use trust::recovery::VETO;
-use trust::{Pin, Purpose, Sha256Digest};
+use trust::{Pin, Purpose, Sha256Digest, Time};
 
 use super::ceremonies::{Ceremonies, Ceremony};
+use super::notes::{self, Noted};
 use store::{
     CeremonyState, CredentialName, CredentialRow, DocumentRow, RingRow, Rows, Store, UnreadableRow,
     VoteRow,
@@ -31,10 +32,13 @@ pub fn unreadable(rows: &[UnreadableRow], findings: &mut Findings) {
 
 /// What is kept of a custodian's signature.
 pub struct Vote {
-    index: i64,
-    ceremony: Sha256Digest,
+    pub index: i64,
+    pub ceremony: Sha256Digest,
     purpose: Purpose,
     digest: Sha256Digest,
+    pub received_at: Time,
+    /// Of a note: its text.
+    pub noted: Option<Sha256Digest>,
 }
 
 impl Vote {
@@ -48,6 +52,8 @@ impl Vote {
                 Purpose::Veto => Sha256Digest::of(&row.vote.body),
                 _ => Sha256Digest::of(row.vote.signature.as_bytes()),
             },
+            received_at: row.vote.received_at,
+            noted: notes::text_of(&row.vote),
         }
     }
 }
@@ -87,6 +93,52 @@ pub fn votes(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
                 findings.add("vote_missing", Some(act.index), what);
             }
         }
+    }
+}
+
+/// Notes in the records of ceremonies against their rows and leaves.
+pub fn notes(rows: &Ceremonies, votes: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
+    let mut of_ceremony: BTreeMap<Sha256Digest, Vec<Noted>> = BTreeMap::new();
+    for vote in &votes.read {
+        let Some(text) = vote.noted else { continue };
+        let acts = acts.of_ceremony(&vote.ceremony.to_string());
+        let leaf = acts.iter().find(|act| act.index == vote.index);
+        of_ceremony.entry(vote.ceremony).or_default().push(Noted {
+            at: vote.received_at,
+            text,
+            by: leaf.map_or_else(String::new, |act| act.leaf.actor.clone()),
+        });
+    }
+    for ceremony in rows.iter() {
+        let there = of_ceremony.remove(&ceremony.id).unwrap_or_default();
+        compare_notes(ceremony, there, findings);
+    }
+}
+
+/// A revocation or a correction is carried out in one step, and a note that comes at that moment is not in its record.
+fn compare_notes(ceremony: &Ceremony, mut there: Vec<Noted>, findings: &mut Findings) {
+    let Some(record) = &ceremony.notes else {
+        return;
+    };
+    for noted in record {
+        match there.iter().position(|row| row == noted) {
+            Some(place) => drop(there.swap_remove(place)),
+            None => {
+                let what = format!(
+                    "the record of ceremony {} has a note of {} that is in no row and leaf",
+                    ceremony.id, noted.at
+                );
+                findings.add("note", None, what);
+            }
+        }
+    }
+    let at_once = !matches!(ceremony.operation.as_str(), "generate" | "destroy");
+    for noted in there.iter().filter(|_| !at_once) {
+        let what = format!(
+            "a note of {} is missing in the record of ceremony {}",
+            noted.at, ceremony.id
+        );
+        findings.add("note", None, what);
     }
 }
 

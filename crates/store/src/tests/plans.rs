@@ -31,6 +31,7 @@ const FEW: &[&str] = &[
     "key_object_under_way",
     "ceremony_open",
     "ceremony_under_way",
+    "ceremony_under_way_of_proposer",
     "signing_key_one_primary",
     "signing_key_in_use",
 ];
@@ -289,6 +290,9 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (ceremony_pages::HEADS, "ceremony_created"),
         (ceremony_pages::HEADS_OF_RING, "ceremony_of_ring"),
         (ceremony_pages::HEADS_UNDER_WAY, "ceremony_under_way"),
+        (ceremony_pages::UNDER_WAY, "ceremony_under_way"),
+        (ceremony_pages::OPEN_OF, "ceremony_under_way_of_proposer"),
+        (ceremony_pages::FILED_SINCE, "ceremony_of_proposer"),
         (objects::OBJECTS_ON, "key_object_"),
     ] {
         let plan = plan(&place, sql).await;

@@ -24,7 +24,7 @@ pub async fn migrations_that_changed_are_refused(place: Place) {
 /// A replica of an older program, after a newer one has migrated.
 pub async fn case_c8_a_newer_schema_says_so(place: Place) {
     place
-        .raw("UPDATE _sqlx_migrations SET version = 99 WHERE version = 10")
+        .raw("UPDATE _sqlx_migrations SET version = 99 WHERE version = (SELECT MAX(version) FROM _sqlx_migrations)")
         .await
         .unwrap();
     let schema = place.store.schema().await.unwrap();

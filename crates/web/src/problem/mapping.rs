@@ -74,15 +74,17 @@ impl From<ceremony::Error> for Problem {
             E::Unknown(_) => Self::new(Code::UnknownCeremony, text).about("ceremony"),
             E::State { .. } => Self::new(Code::CeremonyState, text),
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
-            E::NotApproved(_) | E::Unfit(_) | E::Suspension(_) => {
+            E::NotApproved(_) | E::Unfit(_) | E::Plan(_) | E::Suspension(_) => {
                 Self::new(Code::RequestRefused, text)
             }
             // A document that cannot follow the chain says why.
             E::Chain(ref cause) => Self::new(Code::RequestRefused, cause.to_string()),
             E::NoGenesis => Self::new(Code::RequestRefused, "no genesis is installed"),
             E::DoesNotCount(why) => Self::new(Code::SignatureNotCounted, why).about("signature"),
-            E::Quota { .. } => Self::new(Code::QuotaExceeded, text).about("request.proposer"),
-            E::Notes(_) => Self::new(Code::QuotaExceeded, text).about("note"),
+            E::Quota { .. } | E::Proposals { .. } => {
+                Self::new(Code::QuotaExceeded, text).about("request.proposer")
+            }
+            E::Notes(_) | E::NotesOfMember(_) => Self::new(Code::QuotaExceeded, text).about("note"),
             E::Text(_) => Self::member("note", text),
             E::Reason => Self::member("reason", text),
             E::Store(ref cause) if cause.is_conflict() => Self::new(
@@ -94,7 +96,6 @@ impl From<ceremony::Error> for Problem {
             | E::Transcript(_)
             | E::Roster(_)
             | E::Suspensions(_)
-            | E::Plan(_)
             | E::NoExecutor
             | E::Json(_)
             | E::Token(_)

@@ -23,9 +23,8 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "trust_chain" => Call::ReadPublished,
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
-        | "ceremonies_waiting" | "ceremony_events" | "statements" | "statement" => {
-            Call::ReadOpenCeremonies
-        }
+        | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" | "statements"
+        | "statement" => Call::ReadOpenCeremonies,
         "propose" | "submit_signature" | "open_statement" | "sign_statement" => {
             Call::SubmitToCeremonies
         }

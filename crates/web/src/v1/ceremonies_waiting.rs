@@ -1,5 +1,6 @@
 //! `GET /v1/ceremonies/waiting`: what waits for a member, at once or as soon as it is something else.
 
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use axum::extract::State;
@@ -105,16 +106,17 @@ pub async fn handle(
     let member = member(&who, asked.member)?;
     let until = Instant::now() + Duration::from_secs(wait);
     let until = until.min(context.deadline.checked_sub(MARGIN).unwrap_or(until));
-    let mut answer = current(&state, member.as_ref()).await?;
+    let mut watch = Watch::new(member);
+    let mut answer = watch.look(&state).await?;
     let same = |answer: &WaitingAnswer| asked.known.as_ref() == Some(&answer.version);
     if same(&answer) && wait > 0 {
         let _permit = state.streams.enter(who.key())?;
         while same(&answer) && Instant::now() < until && !state.is_stopping() {
             tokio::time::sleep(LOOK).await;
-            answer = current(&state, member.as_ref()).await?;
+            answer = watch.look(&state).await?;
         }
     }
-    json(&answer)
+    json(&*answer)
 }
 
 /// Whom it is about; none means all open ceremonies.
@@ -127,30 +129,128 @@ pub fn member(who: &Reader, named: Option<String>) -> Result<Option<MemberId>, P
     }))
 }
 
-/// What waits now.
-pub async fn current(
-    state: &ServerState,
-    member: Option<&MemberId>,
-) -> Result<WaitingAnswer, Problem> {
-    let snapshot = state.services.keys.current();
-    let ceremonies: Vec<_> = match snapshot.trusted() {
-        None => Vec::new(),
-        Some(trusted) => {
-            let read = (snapshot.versions.ceremonies, snapshot.versions.trust);
-            let all = state.waiting.at(read, trusted).await?;
-            let now = state.services.env.now();
-            let wanted = all.iter().filter(|waiting| wanted(waiting, member, now));
-            wanted.take(MOST).map(WaitingView::of).collect()
+/// What waits for one reader. While nothing changed it is looked at and not made anew: nobody pays for those who wait.
+pub struct Watch {
+    member: Option<MemberId>,
+    seen: Option<Seen>,
+}
+
+struct Seen {
+    /// Of ceremonies and trust documents.
+    read: (i64, i64),
+    all: Arc<Vec<Waiting>>,
+    /// After this instant something waits no more.
+    until: Option<Time>,
+    answer: Arc<WaitingAnswer>,
+}
+
+impl Watch {
+    pub fn new(member: Option<MemberId>) -> Self {
+        Self { member, seen: None }
+    }
+
+    /// What waits now: the very answer of the last look where nothing changed since.
+    pub async fn look(&mut self, state: &ServerState) -> Result<Arc<WaitingAnswer>, Problem> {
+        let snapshot = state.services.keys.current();
+        let read = (snapshot.versions.ceremonies, snapshot.versions.trust);
+        let now = state.services.env.now();
+        let in_time = |seen: &&mut Seen| seen.until.is_none_or(|until| now <= until);
+        if let Some(seen) = self.seen.as_mut().filter(in_time)
+            && seen.read == read
+        {
+            return Ok(Arc::clone(&seen.answer));
         }
-    };
-    let text = serde_json::to_vec(&ceremonies);
-    let text = text.map_err(|error| Problem::caused_by(Code::Internal, &error))?;
-    Ok(WaitingAnswer {
-        ceremonies,
-        version: Sha256Digest::of(&text).to_string(),
-    })
+        let all = match snapshot.trusted() {
+            None => Arc::default(),
+            Some(trusted) => state.waiting.at(read, trusted).await?,
+        };
+        if let Some(seen) = self.seen.as_mut().filter(in_time)
+            && Arc::ptr_eq(&seen.all, &all)
+        {
+            seen.read = read;
+            return Ok(Arc::clone(&seen.answer));
+        }
+        let member = self.member.as_ref();
+        let wanted = all.iter().filter(|waiting| wanted(waiting, member, now));
+        let wanted: Vec<_> = wanted.take(MOST).collect();
+        // Without a member time changes nothing: what is late is shown until it is ended.
+        let deadlines = wanted.iter().filter_map(|waiting| waiting.until);
+        let until = member.and_then(|_| deadlines.min());
+        let answer = Arc::new(WaitingAnswer::of(&wanted)?);
+        self.seen = Some(Seen {
+            read,
+            all: Arc::clone(&all),
+            until,
+            answer: Arc::clone(&answer),
+        });
+        Ok(answer)
+    }
+}
+
+impl WaitingAnswer {
+    fn of(wanted: &[&Waiting]) -> Result<Self, Problem> {
+        let ceremonies: Vec<_> = wanted.iter().copied().map(WaitingView::of).collect();
+        let text = serde_json::to_vec(&ceremonies);
+        let text = text.map_err(|error| Problem::caused_by(Code::Internal, &error))?;
+        Ok(Self {
+            ceremonies,
+            version: Sha256Digest::of(&text).to_string(),
+        })
+    }
 }
 
 fn wanted(waiting: &Waiting, member: Option<&MemberId>, now: Time) -> bool {
     member.is_none_or(|member| waiting.is_for(member, now))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use super::Watch;
+    use crate::testing::Fixture;
+
+    /// Two hundred who wait look a thousand times a second.
+    #[tokio::test]
+    async fn who_waits_costs_a_look_until_something_changes() {
+        let fixture = Fixture::new().await;
+        let open = fixture.propose("records", fixture.generate()).await;
+        let mut alice = Watch::new(Some("alice".parse().unwrap()));
+        let mut all = Watch::new(None);
+        let state = &fixture.state;
+        let first = (
+            alice.look(state).await.unwrap(),
+            all.look(state).await.unwrap(),
+        );
+        assert_eq!(first.0.ceremonies.len(), 1);
+        // The database could not be asked, and the answer is the very same one.
+        for sql in [
+            "ALTER TABLE ceremony_signature RENAME TO away_signature",
+            "ALTER TABLE ceremony RENAME TO away",
+        ] {
+            fixture.place.raw(sql).await.unwrap();
+        }
+        for _ in 0..100 {
+            fixture.wait_millis(100);
+            assert!(Arc::ptr_eq(&alice.look(state).await.unwrap(), &first.0));
+            assert!(Arc::ptr_eq(&all.look(state).await.unwrap(), &first.1));
+        }
+        for sql in [
+            "ALTER TABLE away RENAME TO ceremony",
+            "ALTER TABLE away_signature RENAME TO ceremony_signature",
+        ] {
+            fixture.place.raw(sql).await.unwrap();
+        }
+        // A deadline passes without a change of the database.
+        fixture.wait(61);
+        let late = alice.look(state).await.unwrap();
+        assert!(late.ceremonies.is_empty() && late.version != first.0.version);
+        assert!(Arc::ptr_eq(&all.look(state).await.unwrap(), &first.1));
+        // And something changes.
+        let next = fixture.propose("records", fixture.generate()).await;
+        let now = alice.look(state).await.unwrap();
+        assert_eq!(now.ceremonies.len(), 1);
+        assert_eq!(all.look(state).await.unwrap().ceremonies.len(), 2);
+        assert_ne!(open, next);
+    }
 }

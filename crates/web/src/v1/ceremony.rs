@@ -1,7 +1,8 @@
 //! `GET /v1/ceremonies/{ceremony}`: everything that a member reads before signing, in exact bytes.
 
+use axum::body::Bytes;
 use axum::extract::State;
-use axum::http::{HeaderMap, Uri};
+use axum::http::{HeaderMap, HeaderValue, Uri};
 use axum::response::Response;
 use keyring::ceremony::{Reading, Report};
 use serde::Serialize;
@@ -11,8 +12,10 @@ use utoipa::ToSchema;
 use crate::middleware::context::RequestContext;
 use crate::problem::{self, Code, Problem};
 use crate::v1::reader::reader;
-use crate::v1::response::{Named, json, no_query};
+use crate::v1::response::{NO_STORE, Named, bytes_of, no_query};
 use crate::v1::state::{ServerState, SharedState};
+
+const JSON: HeaderValue = HeaderValue::from_static("application/json");
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CeremonyAnswer {
@@ -30,7 +33,7 @@ pub struct CeremonyAnswer {
     notes: Vec<NoteView>,
 }
 
-/// How far a ceremony is, counted anew by the tally.
+/// How far a ceremony is, counted anew by the tally; of a closed one, by its transcript under the roster of its time.
 #[derive(Debug, Serialize, ToSchema)]
 pub struct CeremonyReport {
     ceremony: String,
@@ -113,9 +116,20 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
+    let named: Option<Sha256Digest> = ceremony.parse().ok();
+    if let Some(known) = named.and_then(|id| state.closed.of(&id)) {
+        return Ok(bytes_of(known, JSON, NO_STORE));
+    }
     let id = readable(&state, &context, &ceremony, &headers, &uri).await?;
     let reading = state.services.ceremonies.reading(&id).await?;
-    json(&CeremonyAnswer::of(reading)?)
+    let closed = reading.is_closed;
+    let answer = serde_json::to_vec(&CeremonyAnswer::of(reading)?);
+    let answer = answer.map_err(|error| Problem::caused_by(Code::Internal, &error))?;
+    let answer = Bytes::from(answer);
+    if let Some(id) = named.filter(|_| closed) {
+        state.closed.keep(id, answer.clone());
+    }
+    Ok(bytes_of(answer, JSON, NO_STORE))
 }
 
 impl CeremonyAnswer {

@@ -1,6 +1,7 @@
 //! `GET /v1/ceremonies/events`: what waits for a member, told whenever it is something else (server-sent events).
 
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -11,14 +12,13 @@ use axum::response::Response;
 use hyper::body::Frame;
 use serde::Deserialize;
 use tokio::sync::mpsc;
-use trust::MemberId;
 
 use crate::middleware::context::RequestContext;
-use crate::problem::{self, Code, Problem};
-use crate::v1::ceremonies_waiting::{LOOK, current, member};
+use crate::problem::{self, Problem};
+use crate::v1::ceremonies_waiting::{LOOK, WaitingAnswer, Watch, member};
 use crate::v1::reader::reader;
 use crate::v1::response::{NO_STORE, bytes_of, query};
-use crate::v1::state::{ServerState, SharedState};
+use crate::v1::state::SharedState;
 use crate::v1::streams::StreamPermit;
 
 /// Something is sent at least this often, so that both ends see that the other one is there.
@@ -64,54 +64,57 @@ pub async fn handle(
     let asked: Query = query(&uri)?;
     let member = member(&who, asked.member)?;
     let permit = state.streams.enter(who.key())?;
-    let first = event(&state, member.as_ref()).await?;
+    let mut watch = Watch::new(member);
+    let first = watch.look(&state).await?;
     // The next one waits until this one was taken.
     let (sender, receiver) = mpsc::channel(1);
     let strangers = state.services.strangers.clone();
-    strangers.spawn(tell(state, member, first, sender, permit));
+    strangers.spawn(tell(state, watch, first, sender, permit));
     let kind = HeaderValue::from_static("text/event-stream");
     Ok(bytes_of(Body::new(Events(receiver)), kind, NO_STORE))
 }
 
-/// The version that it tells of, and its text.
-async fn event(state: &ServerState, member: Option<&MemberId>) -> Result<(String, Bytes), Problem> {
-    let answer = current(state, member).await?;
-    let data = serde_json::to_string(&answer);
-    let data = data.map_err(|error| Problem::caused_by(Code::Internal, &error))?;
-    let version = answer.version;
-    let text = format!("event: waiting\nid: {version}\ndata: {data}\n\n");
-    Ok((version, text.into()))
+fn event(answer: &WaitingAnswer) -> Result<Bytes, serde_json::Error> {
+    let data = serde_json::to_string(answer)?;
+    let version = &answer.version;
+    Ok(format!("event: waiting\nid: {version}\ndata: {data}\n\n").into())
 }
 
 /// Ends with the client, with the time, with the service, or with the first thing that cannot be read. The permit is given
 /// back with the work.
 async fn tell(
     state: SharedState,
-    member: Option<MemberId>,
-    first: (String, Bytes),
+    mut watch: Watch,
+    first: Arc<WaitingAnswer>,
     sender: mpsc::Sender<Bytes>,
     permit: StreamPermit,
 ) {
     let until = Instant::now() + LONGEST;
-    let (mut told, text) = first;
     let mut sent = Instant::now();
+    let Ok(text) = event(&first) else {
+        return;
+    };
     if sender.send(text).await.is_err() {
         return;
     }
+    let mut told = first;
     while Instant::now() < until && !state.is_stopping() {
         tokio::select! {
             () = sender.closed() => break,
             () = tokio::time::sleep(LOOK) => {}
         }
-        let Ok((version, text)) = event(&state, member.as_ref()).await else {
+        let Ok(answer) = watch.look(&state).await else {
             break;
         };
-        let text = match version == told {
-            false => text,
+        let text = match Arc::ptr_eq(&answer, &told) || answer.version == told.version {
+            false => match event(&answer) {
+                Ok(text) => text,
+                Err(_) => break,
+            },
             true if sent.elapsed() < HEARTBEAT => continue,
             true => Bytes::from_static(b":\n\n"),
         };
-        (told, sent) = (version, Instant::now());
+        (told, sent) = (answer, Instant::now());
         // Of a client that takes nothing there is none more.
         if sender.send_timeout(text, HEARTBEAT).await.is_err() {
             break;

@@ -2,6 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use keyring::ceremony::admit_proposal;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -32,7 +33,7 @@ pub struct ProposeAnswer {
 /// Propose
 ///
 /// Needs no credentials: only the signature of the member whom the request names as its proposer is taken. A member has at
-/// most 20 open proposals.
+/// most 20 open proposals, and proposes at most 100 times a day.
 #[utoipa::path(
     post,
     path = "/v1/ceremonies",
@@ -53,7 +54,11 @@ pub async fn handle(
     no_query(request.uri())?;
     let asked: ProposeRequest = body::strict_within(&context, request, BODY_LIMIT).await?;
     let bytes = asked.request.into_bytes();
-    trust::Request::decode(&bytes).map_err(|error| Problem::from(error).inside("request"))?;
+    let request = trust::Request::decode(&bytes);
+    let request = request.map_err(|error| Problem::from(error).inside("request"))?;
+    // Before anything is looked up: who is no member costs one signature at most.
+    let snapshot = state.services.keys.current();
+    admit_proposal(snapshot.trusted(), &request, &bytes, &asked.signature)?;
     let ceremonies = &state.services.ceremonies;
     let ceremony = ceremonies.propose(bytes, &asked.signature).await?;
     json(&ProposeAnswer { ceremony })

@@ -2,7 +2,9 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use keyring::ceremony::Submission;
 use serde::Deserialize;
+use trust::Purpose;
 use utoipa::ToSchema;
 
 use crate::middleware::body;
@@ -29,6 +31,18 @@ enum SignedFor {
     Note,
 }
 
+impl SignedFor {
+    fn purpose(self) -> Purpose {
+        match self {
+            Self::Approve => Purpose::Approve,
+            Self::Reject => Purpose::Reject,
+            Self::Cancel => Purpose::Cancel,
+            Self::Accept => Purpose::Accept,
+            Self::Note => Purpose::Note,
+        }
+    }
+}
+
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub struct SubmitSignature {
@@ -43,8 +57,9 @@ pub struct SubmitSignature {
 
 /// Submit a signature
 ///
-/// Needs no credentials: a signature authenticates itself, and one that does not count is refused with the reason. The
-/// answer is how far the ceremony is then. Execution is not offered over HTTP.
+/// Needs no credentials: a signature authenticates itself, and one that does not count is refused with the reason. Whoever
+/// is no active member is answered `signature_not_counted`, whether there is such a ceremony or not, unless it is closed.
+/// The answer is how far the ceremony is then. Execution is not offered over HTTP.
 #[utoipa::path(
     post,
     path = "/v1/ceremonies/{ceremony}/signatures",
@@ -70,12 +85,21 @@ pub async fn handle(
         let expected = "expected the SHA-256 of a request, in lower-case hex";
         Problem::new(Code::UnknownCeremony, expected).about("ceremony")
     })?;
-    let id = id.to_string();
     let objects = matches!(asked.purpose, SignedFor::Reject | SignedFor::Cancel);
     let reason = text("reason", asked.reason.as_deref(), objects)?;
     let notes = asked.purpose == SignedFor::Note;
     let note = text("note", asked.note.as_deref(), notes)?;
     let (ceremonies, signature) = (&state.services.ceremonies, &asked.signature);
+    let submission = Submission {
+        purpose: asked.purpose.purpose(),
+        signature,
+        text: if notes { note } else { reason },
+    };
+    let snapshot = state.services.keys.current();
+    ceremonies
+        .admit(snapshot.trusted(), id, &submission)
+        .await?;
+    let id = id.to_string();
     let report = match asked.purpose {
         SignedFor::Approve => ceremonies.approve(&id, signature).await?,
         SignedFor::Reject => ceremonies.reject(&id, reason, signature).await?,

@@ -97,6 +97,9 @@ fn member(
     let time: Time = time
         .parse()
         .map_err(|_| bad(TIME, "expected an instant such as 2026-11-22T09:00:00.000Z"))?;
+    // Before anything is decoded: what is late costs nothing.
+    let now = state.services.env.now();
+    read::in_time(time, now).map_err(|error| invalid(&error.to_string()))?;
     let armored =
         trust::base64url::decode(signature).and_then(|bytes| String::from_utf8(bytes).ok());
     let armored =
@@ -108,7 +111,6 @@ fn member(
         Problem::new(Code::InvalidCredentials, "no roster is installed").about(SIGNATURE)
     })?;
     let path = uri.path_and_query().map_or("/", |path| path.as_str());
-    let now = state.services.env.now();
     let signature = MemberSignature::ssh(armored);
     let member = read::verify_read(trusted, path, time, &signature, now)
         .map_err(|error| invalid(&error.to_string()))?;

@@ -7,6 +7,7 @@ use crate::middleware::layer::RequestLayer;
 use crate::middleware::routes::Route;
 use crate::services::Services;
 use crate::settings::Settings;
+use crate::v1::closed_answers::ClosedAnswers;
 use crate::v1::history_pages::HistoryPages;
 use crate::v1::jwks_cache;
 use crate::v1::streams::Streams;
@@ -21,6 +22,8 @@ pub struct ServerState {
     pub history: HistoryPages,
     /// Read signatures of members that were used.
     pub reads: UsedReads,
+    /// Answers about closed ceremonies.
+    pub closed: ClosedAnswers,
     /// Open ceremonies and for whom they wait.
     pub waiting: Waitings,
     pub streams: Streams,
@@ -47,6 +50,7 @@ impl ServerState {
             jwks: jwks_cache::Cache::default(),
             history: HistoryPages::new(services.clone(), settings.issuer.clone()),
             reads: UsedReads::default(),
+            closed: ClosedAnswers::default(),
             waiting: Waitings::new(services.ceremonies.clone()),
             streams: Streams::new(settings.max_in_flight),
             counted: Mutex::default(),

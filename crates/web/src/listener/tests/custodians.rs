@@ -1,8 +1,12 @@
 //! Custodians over HTTP, with nothing but their keys: ceremonies from the proposal to the end, and whoever tries to have
 //! their way without a quorum.
 
+mod drafts;
+mod faults;
+mod reach;
 mod recovery;
 mod roster;
+mod strangers;
 mod threats;
 
 use std::time::Duration;
@@ -12,6 +16,7 @@ use axum::extract::Request;
 use keyring::ceremony::{CeremonyService, SigningPayload};
 use keyring::rotation::RingChange;
 use serde_json::{Value, json};
+use testkit::custodians::Custodians;
 use trust::note::NoteBody;
 use trust::{Namespace, Purpose, Sha256Digest, Time, dsse, read};
 
@@ -304,11 +309,14 @@ async fn a_body_that_is_not_what_was_asked_for_names_its_member() {
     }
     let none = Sha256Digest::of(b"none").to_string();
     let approve = fixture.approval("alice", &id).await;
-    for id in [none.as_str(), "x", &id.to_uppercase()] {
+    for id in ["x", &id.to_uppercase()] {
         fixture
             .refuses(id, approve.clone(), "unknown_ceremony")
             .await;
     }
+    fixture
+        .refuses(&none, approve, "signature_not_counted")
+        .await;
     for request in ["", "{}", "{\"v\":1}", "[1]", "{\"v\":1,\"v\":1}"] {
         let body = json!({"request": request, "signature": "x"}).to_string();
         let answered = fixture.post(LIST, body).await;
@@ -420,4 +428,35 @@ async fn rosters_and_policies_are_public_and_walk_from_the_pinned_genesis() {
     let chains: trust::Chains = trust::json::require_canonical(&answered.body).unwrap();
     trust::chain::walk(&chains, fixture.custodians.pin()).unwrap();
     assert_eq!(answered.header("access-control-allow-origin"), "*");
+}
+
+/// `ssh-keygen` asks for a provider of security keys, so the signatures are made here as PROTOCOL.u2f says.
+#[tokio::test]
+async fn a_security_key_reads_and_signs_over_http_if_it_is_touched() {
+    let custodians = Custodians::with_a_security_key("production");
+    let mut settings = crate::testing::settings();
+    settings.request_timeout = Duration::from_secs(60);
+    settings.body_limit_bytes = 1 << 20;
+    let fixture = Fixture::of(custodians, settings, <_>::default(), <_>::default()).await;
+    let id = fixture.open().await;
+    let read = fixture.read_as("alice", &one(&id)).await;
+    assert_eq!(read.status, 200, "{}", read.json());
+    let request = fixture.ceremonies().request(&id).await.unwrap().0;
+    let namespace = fixture.namespace(Purpose::Approve);
+    let bytes = dsse::pae(&namespace, &request);
+    let signature = fixture.custodians.untouched("alice", &namespace, &bytes);
+    let untouched = json!({"purpose": "approve", "signature": signature});
+    let refused = fixture.refuses(&id, untouched, "signature_not_counted");
+    let refused = refused.await.json()["detail"].to_string();
+    assert!(refused.contains("touched"), "{refused}");
+    for who in ["alice", "bob"] {
+        let approval = fixture.approval(who, &id).await;
+        assert_eq!(fixture.submit(&id, approval).await.status, 200);
+    }
+    fixture.execute(&id).await;
+    for who in ["alice", "bob"] {
+        let accepted = fixture.acceptance(who, &id).await;
+        assert_eq!(fixture.submit(&id, accepted).await.status, 200);
+    }
+    assert_eq!(fixture.state_of(&id).await, "closed");
 }

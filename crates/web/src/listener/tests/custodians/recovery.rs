@@ -26,7 +26,7 @@ impl Fixture {
             delay_seconds: DELAY as u64 * 3_600,
         });
         let body = next.encode().unwrap();
-        let filed = self.file("recovery-roster", &body, "alice").await;
+        let filed = self.file_statement("recovery-roster", &body, "alice").await;
         assert_eq!(filed.status, 200, "{}", filed.json());
         for who in ["bob", "rita", "rob"] {
             let signed = self.agree(Purpose::RecoveryRoster, &body, who).await;
@@ -49,7 +49,7 @@ impl Fixture {
     /// With all its signatures, which announces it.
     async fn announced(&self) -> Vec<u8> {
         let body = self.recovered();
-        let filed = self.file("recovery", &body, "rita").await;
+        let filed = self.file_statement("recovery", &body, "rita").await;
         assert_eq!(filed.status, 200, "{}", filed.json());
         for who in ["frank", "grace"] {
             let open = self.agree(Purpose::Recover, &body, who).await.json();
@@ -137,11 +137,11 @@ async fn a_lost_roster_is_recovered_after_its_delay_and_both_are_shown_by_the_lo
     assert!(fixture.state.services.keys.refused().is_empty());
     // Whoever recovered decides nothing else, and the new roster goes on.
     let body = fixture.next_roster(|roster| roster.members.push(member("heidi", "heidi")));
-    let refused = fixture.file("roster", &body, "rita").await;
+    let refused = fixture.file_statement("roster", &body, "rita").await;
     assert_eq!(refused.code(), "signature_not_counted");
     for (who, filed) in [("frank", true), ("grace", false), ("heidi", false)] {
         let answered = match filed {
-            true => fixture.file("roster", &body, who).await,
+            true => fixture.file_statement("roster", &body, who).await,
             false => fixture.agree(Purpose::Roster, &body, who).await,
         };
         assert_eq!(answered.status, 200, "{}", answered.json());
@@ -175,18 +175,18 @@ async fn a_recovery_is_opened_by_whoever_may_recover_and_void_when_the_roster_ch
     let fixture = service().await;
     fixture.publish_log().await;
     let body = fixture.recovered();
-    let refused = fixture.file("recovery", &body, "rita").await;
+    let refused = fixture.file_statement("recovery", &body, "rita").await;
     assert_eq!(refused.code(), "request_refused", "{}", refused.json());
     fixture.enrol().await;
     let body = fixture.recovered();
     for who in ["alice", "frank", "mallory"] {
-        let refused = fixture.file("recovery", &body, who).await;
+        let refused = fixture.file_statement("recovery", &body, who).await;
         assert_eq!(refused.code(), "signature_not_counted", "{who}");
     }
     let body = fixture.announced().await;
     // The custodians are not lost: they go on, and the recovery is void.
     let other = fixture.next_roster(|roster| roster.members.push(member("heidi", "heidi")));
-    fixture.file("roster", &other, "alice").await;
+    fixture.file_statement("roster", &other, "alice").await;
     for who in ["bob", "heidi"] {
         fixture.agree(Purpose::Roster, &other, who).await;
     }

@@ -75,7 +75,7 @@ impl Fixture {
         body.encode().unwrap()
     }
 
-    pub async fn file(&self, kind: &str, body: &[u8], who: &str) -> Answered {
+    pub async fn file_statement(&self, kind: &str, body: &[u8], who: &str) -> Answered {
         let purpose = match kind {
             "roster" => Purpose::Roster,
             "policy" => Purpose::Policy,
@@ -107,7 +107,10 @@ impl Fixture {
     /// The roster without Carol holds.
     async fn replace_carol(&self) {
         let body = self.without_carol();
-        assert_eq!(self.file("roster", &body, "alice").await.status, 200);
+        assert_eq!(
+            self.file_statement("roster", &body, "alice").await.status,
+            200
+        );
         for who in ["bob", "frank"] {
             let answered = self.agree(Purpose::Roster, &body, who).await;
             assert_eq!(answered.status, 200, "{}", answered.json());
@@ -117,14 +120,14 @@ impl Fixture {
 
     async fn suspend(&self, who: &str) {
         let body = self.suspension_of(who);
-        let answered = self.file("suspension", &body, who).await;
+        let answered = self.file_statement("suspension", &body, who).await;
         assert_eq!(answered.json()["state"], "effective", "{}", answered.json());
     }
 
     /// Refused, and nothing was changed.
     async fn refuses_statement(&self, kind: &str, body: &[u8], who: &str, code: &str) -> Answered {
         let before = self.world().await;
-        let answered = self.file(kind, body, who).await;
+        let answered = self.file_statement(kind, body, who).await;
         assert_eq!(answered.code(), code, "{}", answered.json());
         assert_eq!(self.world().await, before, "{code} changed something");
         answered
@@ -138,7 +141,10 @@ async fn a_lost_custodian_is_replaced_by_old_and_new_and_replicas_follow_without
     let open = fixture.open().await;
     let body = fixture.without_carol();
     let id = Sha256Digest::of(&body);
-    let filed = fixture.file("roster", &body, "alice").await.json();
+    let filed = fixture
+        .file_statement("roster", &body, "alice")
+        .await
+        .json();
     assert_eq!(filed["statement"], id.to_string());
     assert_eq!(
         (
@@ -196,7 +202,13 @@ async fn a_policy_changes_with_the_old_and_the_new_threshold() {
             .thresholds
             .set("policy", Threshold::try_from(3).unwrap());
     });
-    assert_eq!(fixture.file("policy", &body, "alice").await.status, 200);
+    assert_eq!(
+        fixture
+            .file_statement("policy", &body, "alice")
+            .await
+            .status,
+        200
+    );
     let two = fixture.agree(Purpose::Policy, &body, "bob").await.json();
     assert_eq!((&two["state"], &two["needed"]), (&json!("open"), &json!(3)));
     let three = fixture.agree(Purpose::Policy, &body, "carol").await.json();
@@ -205,7 +217,7 @@ async fn a_policy_changes_with_the_old_and_the_new_threshold() {
     let body = fixture.next_policy(|policy| {
         policy.thresholds.set("policy", Threshold::FLOOR);
     });
-    fixture.file("policy", &body, "alice").await;
+    fixture.file_statement("policy", &body, "alice").await;
     let two = fixture.agree(Purpose::Policy, &body, "bob").await.json();
     assert_eq!(two["state"], "open", "{two}");
 }
@@ -232,7 +244,13 @@ async fn a_member_suspends_themselves_at_once_and_the_key_is_worth_nothing() {
     fixture
         .refuses_statement("roster", &body, "bob", "signature_not_counted")
         .await;
-    assert_eq!(fixture.file("roster", &body, "alice").await.status, 200);
+    assert_eq!(
+        fixture
+            .file_statement("roster", &body, "alice")
+            .await
+            .status,
+        200
+    );
     let refused = fixture.agree(Purpose::Roster, &body, "bob").await;
     assert_eq!(refused.code(), "signature_not_counted");
     // A thief cannot keep the roster as it is.
@@ -260,7 +278,10 @@ async fn suspension_by_somebody_else_needs_two_custodians() {
             .refuses_statement("suspension", &body, who, "signature_not_counted")
             .await;
     }
-    let one = fixture.file("suspension", &body, "alice").await.json();
+    let one = fixture
+        .file_statement("suspension", &body, "alice")
+        .await
+        .json();
     assert_eq!(one["state"], "open");
     let id = fixture.open().await;
     assert_eq!(
@@ -362,7 +383,7 @@ async fn roster_rolled_back_or_cut_off_or_from_elsewhere_is_not_filed() {
     let mut spaced = old.clone();
     spaced.push(b' ');
     for (kind, body) in [("roster", &spaced[..]), ("policy", &old), ("roster", b"{}")] {
-        let answered = fixture.file(kind, body, "alice").await;
+        let answered = fixture.file_statement(kind, body, "alice").await;
         assert_eq!(
             answered.status,
             StatusCode::BAD_REQUEST,
@@ -372,7 +393,7 @@ async fn roster_rolled_back_or_cut_off_or_from_elsewhere_is_not_filed() {
     }
     fixture.replace_carol().await;
     // The one before is not installed a second time, nor is one that follows what it followed.
-    let again = fixture.file("roster", &old, "alice").await;
+    let again = fixture.file_statement("roster", &old, "alice").await;
     assert_eq!(again.code(), "ceremony_state", "{}", again.json());
 }
 
@@ -380,7 +401,10 @@ async fn roster_rolled_back_or_cut_off_or_from_elsewhere_is_not_filed() {
 async fn of_two_rosters_that_follow_the_same_one_the_second_is_void() {
     let fixture = service().await;
     let other = fixture.next_roster(|roster| roster.members.push(member("grace", "grace")));
-    assert_eq!(fixture.file("roster", &other, "bob").await.status, 200);
+    assert_eq!(
+        fixture.file_statement("roster", &other, "bob").await.status,
+        200
+    );
     fixture.replace_carol().await;
     let void = fixture.agree(Purpose::Roster, &other, "alice").await;
     assert_eq!(void.code(), "ceremony_state");
@@ -393,7 +417,7 @@ async fn of_two_rosters_that_follow_the_same_one_the_second_is_void() {
 async fn a_rejected_roster_stays_rejected_and_a_late_one_expires() {
     let fixture = service().await;
     let body = fixture.without_carol();
-    fixture.file("roster", &body, "alice").await;
+    fixture.file_statement("roster", &body, "alice").await;
     let id = Sha256Digest::of(&body).to_string();
     let rejection = fixture.objection("carol", Purpose::Reject, &id, "I stay");
     let rejected = fixture.about(&body, &rejection).await.json();
@@ -404,7 +428,7 @@ async fn a_rejected_roster_stays_rejected_and_a_late_one_expires() {
     );
 
     let body = fixture.next_roster(|roster| roster.members.push(member("grace", "grace")));
-    fixture.file("roster", &body, "alice").await;
+    fixture.file_statement("roster", &body, "alice").await;
     fixture.wait(15 * 24 * 60);
     assert_eq!(
         fixture.agree(Purpose::Roster, &body, "bob").await.code(),
@@ -421,7 +445,13 @@ async fn a_member_has_five_statements_open_and_a_stranger_none() {
                 .members
                 .push(member(&format!("new{number}"), &format!("new{number}")));
         });
-        assert_eq!(fixture.file("roster", &body, "alice").await.status, 200);
+        assert_eq!(
+            fixture
+                .file_statement("roster", &body, "alice")
+                .await
+                .status,
+            200
+        );
     }
     let body = fixture.without_carol();
     fixture
@@ -434,5 +464,8 @@ async fn a_member_has_five_statements_open_and_a_stranger_none() {
     fixture
         .refuses_statement("roster", &body, "mallory", "signature_not_counted")
         .await;
-    assert_eq!(fixture.file("roster", &body, "bob").await.status, 200);
+    assert_eq!(
+        fixture.file_statement("roster", &body, "bob").await.status,
+        200
+    );
 }

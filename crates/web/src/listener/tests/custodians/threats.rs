@@ -250,10 +250,10 @@ async fn threat_a_signature_of_another_kind_person_or_ceremony_is_counted() {
     // Nothing was executed yet.
     let accepted =
         json!({"purpose": "accept", "signature": fixture.signed("bob", Purpose::Accept, &request)});
-    fixture.refuses(&id, accepted, "ceremony_state").await;
+    fixture.refuses(&id, accepted, refused).await;
     // Anybody can be refused without end: it is one leaf.
     assert!(fixture.leaves("refusal").await.is_empty());
-    assert_eq!(fixture.strangers_refused().await["count"], 13);
+    assert_eq!(fixture.strangers_refused().await["count"], 14);
 }
 
 #[tokio::test]
@@ -298,7 +298,12 @@ async fn threat_the_request_is_changed_after_it_was_proposed() {
     ] {
         fixture.place.raw(&sql).await.unwrap();
     }
-    fixture.refuses(&id, approval, "request_refused").await;
+    // It is no signature over what stands there, and a rejection is over the id.
+    fixture
+        .refuses(&id, approval, "signature_not_counted")
+        .await;
+    let rejected = fixture.objection("alice", Purpose::Reject, &id, "no");
+    fixture.refuses(&id, rejected, "request_refused").await;
     assert_eq!(
         fixture.get_as(OPERATOR, &one(&id)).await.code(),
         "request_refused"
@@ -419,9 +424,10 @@ async fn threat_a_request_has_as_many_lines_as_fit_into_a_body() {
     let mut request = trust::Request::decode(&request).unwrap();
     let line = request.lines[0].clone();
     request.lines = vec![line; 200];
+    let bytes = request.encode().unwrap();
     let body = json!({
-        "request": String::from_utf8(request.encode().unwrap()).unwrap(),
-        "signature": fixture.note_of("alice", &id, "not a proposal")["signature"],
+        "request": String::from_utf8(bytes.clone()).unwrap(),
+        "signature": fixture.signed("carol", Purpose::Propose, &bytes),
     });
     let before = fixture.world().await;
     let answered = fixture.post(LIST, body.to_string()).await;
@@ -447,12 +453,16 @@ async fn threat_a_text_hides_something_or_is_too_long() {
     let mut changed = fixture.note_of("alice", &id, "all is well");
     changed["note"] = json!("nothing is well");
     fixture.refuses(&id, changed, "signature_not_counted").await;
-    for number in 0..20 {
-        let note = fixture.note_of("alice", &id, &format!("note {number}"));
-        assert_eq!(fixture.submit(&id, note).await.status, 200);
+    // Nobody takes the room of the others.
+    for who in ["alice", "bob", "carol", "dave"] {
+        for number in 0..5 {
+            let note = fixture.note_of(who, &id, &format!("note {number}"));
+            assert_eq!(fixture.submit(&id, note).await.status, 200);
+        }
+        let note = fixture.note_of(who, &id, "one too many");
+        let answered = fixture.refuses(&id, note, "quota_exceeded").await;
+        assert_eq!(answered.member(), "note");
     }
-    let note = fixture.note_of("alice", &id, "one too many");
-    fixture.refuses(&id, note, "quota_exceeded").await;
     // The longest that is allowed is the longest that can be kept.
     fixture.wait(1);
     let id = fixture.open().await;
