@@ -16,6 +16,7 @@ mod page;
 mod records;
 mod resume;
 mod state;
+mod statements;
 mod tables;
 mod tree;
 
@@ -195,7 +196,9 @@ impl Auditor {
         records::log_acts(&did, &roots, &tables.tree.origin, &mut findings);
         records::votes(&tables.votes, &trail.acts, &mut findings);
         records::unreadable(&tables.statements.unreadable, &mut findings);
-        records::statements(&tables.statements, &trail.acts, &mut findings);
+        statements::statements(&tables.statements, &trail.acts, &mut findings);
+        let times = log_acts.times();
+        statements::recoveries(&tables.recoveries, &trail.acts, &times, &mut findings);
         records::notes(
             &tables.ceremonies,
             &tables.votes,

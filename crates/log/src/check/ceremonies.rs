@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::thread::available_parallelism;
 
 use tokio::task::JoinSet;
+use trust::chain::Recovered;
 use trust::word::Word;
 use trust::{Kid, Pin, Sha256Digest, Time, Transcript, Trusted};
 
@@ -142,6 +143,14 @@ impl Ceremonies {
 }
 
 const NO_TRANSCRIPT: &str = "it has no transcript";
+
+impl Chain {
+    /// Oldest first.
+    pub fn recoveries(&self) -> Vec<Recovered> {
+        let trusted = self.trusted.as_ref();
+        trusted.map_or_else(Vec::new, |trusted| trusted.recoveries().to_vec())
+    }
+}
 
 /// One way through the documents.
 struct Reading<'a> {

@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use trust::leaf::ActKind;
-use trust::recovery::VETO;
 use trust::{Pin, Purpose, Sha256Digest, Time};
 
 use super::ceremonies::{Ceremonies, Ceremony};
@@ -35,7 +34,7 @@ pub struct Vote {
     pub index: i64,
     pub ceremony: Sha256Digest,
     purpose: Purpose,
-    digest: Sha256Digest,
+    pub digest: Sha256Digest,
     pub received_at: Time,
     /// Of a note: its text.
     pub noted: Option<Sha256Digest>,
@@ -139,38 +138,6 @@ fn compare_notes(ceremony: &Ceremony, mut there: Vec<Noted>, findings: &mut Find
             noted.at, ceremony.id
         );
         findings.add("note", None, what);
-    }
-}
-
-/// Signatures over rosters, policies and suspensions.
-pub fn statements(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
-    let mut there = BTreeSet::new();
-    for vote in &rows.read {
-        there.insert(vote.index);
-        let id = vote.ceremony.to_string();
-        let told = acts.statements.iter().any(|act| {
-            act.index == vote.index
-                && act.leaf.reference.as_deref() == Some(&*id)
-                && tells(act, vote.digest)
-        });
-        if !told {
-            let what = format!("a signature of statement {id} differs from the one in its leaf");
-            findings.add("statement_unlogged", Some(vote.index), what);
-        }
-    }
-    for act in &acts.statements {
-        let signed = matches!(
-            act.leaf.action.as_str(),
-            "propose" | "sign" | "reject" | VETO
-        );
-        let unreadable = || rows.is_unreadable(&act.index.to_string());
-        if signed && !there.contains(&act.index) && !unreadable() {
-            let what = format!(
-                "{} recorded {} of a statement: the signature is not in the database",
-                act.leaf.actor, act.leaf.action
-            );
-            findings.add("statement_missing", Some(act.index), what);
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use trust::chain::Recovered;
 use trust::error_chain;
 
 use super::ceremonies::{Ceremonies, Chain};
@@ -23,6 +24,8 @@ pub struct Tables {
     /// Signatures over rosters, policies and suspensions.
     pub statements: Rows<Vote>,
     pub documents: Vec<DocumentRow>,
+    /// Of the chain, oldest first.
+    pub recoveries: Vec<Recovered>,
     /// Why roster and policy do not verify.
     pub distrusted: Option<String>,
     pub credentials: Rows<CredentialRow>,
@@ -98,6 +101,7 @@ impl Auditor {
                     ceremonies,
                     votes,
                     statements,
+                    recoveries: chain.recoveries(),
                     documents,
                     distrusted,
                     credentials,
