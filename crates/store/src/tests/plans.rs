@@ -291,7 +291,8 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (ceremony_pages::HEADS_OF_RING, "ceremony_of_ring"),
         (ceremony_pages::HEADS_UNDER_WAY, "ceremony_under_way"),
         (ceremony_pages::UNDER_WAY, "ceremony_under_way"),
-        (ceremony_pages::OPEN_OF, "ceremony_under_way_of_proposer"),
+        // By the member, or by what is open, which is bounded.
+        (ceremony_pages::OPEN_OF, "ceremony_under_way"),
         (ceremony_pages::FILED_SINCE, "ceremony_of_proposer"),
         (objects::OBJECTS_ON, "key_object_"),
     ] {
