@@ -6,7 +6,7 @@ use clap::{Parser, Subcommand};
 
 use verify::output::{EXIT_CODES, Style};
 
-use super::{access, audit, ceremony, config, evidence, health, key, log, ring, sign};
+use super::{access, audit, ceremony, config, evidence, health, key, log, notify, ring, sign};
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
 #[derive(Debug, Parser)]
@@ -59,6 +59,9 @@ pub enum Command {
     /// Access tokens and client certificates of callers.
     #[command(subcommand)]
     Access(access::Command),
+    /// Notifications: what waits, dead letters, and a test of a receiver.
+    #[command(subcommand)]
+    Notify(notify::Command),
     /// Sign a file with a running service.
     Sign(sign::Sign),
     /// Verify signatures with a running service or a JWKS file, or an evidence file offline.
