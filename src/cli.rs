@@ -14,6 +14,7 @@ mod health;
 mod key;
 mod log;
 mod migrate;
+mod notify;
 mod prune;
 mod ring;
 mod sign;
@@ -25,6 +26,7 @@ use std::process::ExitCode;
 pub use arguments::{Arguments, Command};
 pub use context::{CliContext, compare_clocks, from_keys, variable};
 pub use log::{Command as LogCommand, witness_failed};
+pub use notify::context as notify_context;
 
 use base::Env;
 use verify::output::Output;
@@ -57,6 +59,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,
         Command::Log(command) => log::run(&arguments.config, command, world, &output).await,
         Command::Access(command) => access::run(&arguments.config, command, world, &output).await,
+        Command::Notify(command) => notify::run(&arguments.config, command, world, &output).await,
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => signatures::run(command, &output).await,
         Command::Evidence(command) => evidence::run(command, &output).await,

@@ -45,6 +45,8 @@ pub struct Config {
     pub verification: keyring::verification::Settings,
     pub trust: Trust,
     #[serde(default)]
+    pub notify: notify::Settings,
+    #[serde(default)]
     pub telemetry: Telemetry,
 }
 
@@ -80,6 +82,18 @@ impl Config {
             environment: name(&self.service.environment)?,
         };
         keyring::keys::Settings::new(pin, &self.publication)
+    }
+
+    /// Who notifications are from, and where custodians reach the service.
+    pub fn sender(&self) -> notify::Sender {
+        let url = self.notify.public_url.as_ref();
+        let url = url.unwrap_or(&self.service.issuer);
+        notify::Sender {
+            service: self.service.name.clone(),
+            environment: self.service.environment.clone(),
+            url: url.trim_end_matches('/').to_owned(),
+            genesis: self.trust.genesis,
+        }
     }
 
     /// Reads the file and lays the given environment over it. The environment is a parameter so
@@ -120,6 +134,7 @@ impl Config {
         config.store.resolve(base);
         config.log.resolve(base);
         config.verification.resolve(base);
+        config.notify.resolve(base);
         config.validate()?;
         Ok(config)
     }
@@ -133,6 +148,7 @@ impl Config {
             token::validate(executor, "executor.uri")?;
         }
         self.log.validate(self.profile)?;
+        self.notify.validate(self.profile)?;
         Ok(self.publication.validate(self.profile)?)
     }
 }

@@ -188,6 +188,7 @@ async fn serve(
         (deadlines, evidence_builder.clone()),
         |(deadlines, evidence)| Box::pin(deadlines.clone().keep_deadlines(evidence.clone())),
     );
+    start_notifications(&mut tasks, &config, &world, &store, &keys, &instance)?;
     let followed = reload::Reload {
         file: path.to_owned(),
         environment: world.environment.clone(),
@@ -230,6 +231,27 @@ async fn serve(
         tracing::warn!("the database's connections did not close in time");
     }
     served.map_err(cannot_serve)
+}
+
+/// Those who are told of ceremonies. Nothing waits for them, and they hold up nothing.
+fn start_notifications(
+    tasks: &mut Tasks,
+    config: &Config,
+    world: &World,
+    store: &Store,
+    keys: &Arc<keyring::keys::Keys>,
+    instance: &str,
+) -> Result<(), Failure> {
+    let known = Arc::clone(keys);
+    let roster = move || {
+        let snapshot = known.current();
+        snapshot.trusted().map(|trusted| trusted.roster().clone())
+    };
+    let context = cli::notify_context(config, world, store.clone(), instance.to_owned(), roster);
+    let notifier = notify::Notifier::new(context);
+    let notifier = notifier.map_err(|problem| Failure::new(Code::Usage, problem))?;
+    notifier.start(tasks);
+    Ok(())
 }
 
 /// An address that cannot be had is one thing, files that cannot be used are another.

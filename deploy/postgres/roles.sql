@@ -76,6 +76,13 @@ GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
 -- Answers to repeated requests and leases are no part of the trail.
 GRANT INSERT, DELETE ON idempotency TO chancery_service;
 GRANT INSERT, UPDATE (holder, until) ON lease TO chancery_service;
+-- Nor are messages about what the trail has.
+GRANT UPDATE (size) ON outbox_told TO chancery_service;
+GRANT INSERT, DELETE ON outbox_message TO chancery_service;
+GRANT INSERT, UPDATE (state, attempts, since, next_at, finished_at, error), DELETE ON outbox_delivery
+    TO chancery_service;
+GRANT INSERT, UPDATE (dropped, dropped_at) ON outbox_receiver TO chancery_service;
+GRANT INSERT, UPDATE (data, ended_at, told_at), DELETE ON outbox_alert TO chancery_service;
 -- Triggers on what changed write it for whoever changed it.
 GRANT UPDATE (value) ON version TO chancery_service, chancery_archivist;
 

@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 
 use verify::output::{EXIT_CODES, Style};
 
-use super::{access, audit, ceremony, config, evidence, health, key, log, ring, sign, trust};
+use super::{
+    access, audit, ceremony, config, evidence, health, key, log, notify, ring, sign, trust,
+};
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
 #[derive(Debug, Parser)]
@@ -62,6 +64,9 @@ pub enum Command {
     /// Access tokens and client certificates of callers.
     #[command(subcommand)]
     Access(access::Command),
+    /// Notifications: what waits, dead letters, and a test of a receiver.
+    #[command(subcommand)]
+    Notify(notify::Command),
     /// Sign a file with a running service.
     Sign(sign::Sign),
     /// Verify signatures with a running service or a JWKS file, or an evidence file offline.

@@ -5,6 +5,7 @@ mod clock;
 mod database;
 mod listeners;
 mod log;
+mod notifications;
 mod token;
 
 use std::path::Path;
@@ -17,6 +18,7 @@ use clock::clock;
 use database::{account, credentials, database, history, trust_and_keys};
 use listeners::{addresses, authorities, filter, tls};
 use log::{log, witnesses};
+use notifications::notifications;
 use token::{executor, signing, token};
 use verify::output::{Code, Failure, Output, table};
 
@@ -39,6 +41,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
                 checks.push(log(&config, world, &store, &keys, pool.clone()).await);
                 checks.extend(history(&config, &keys));
                 checks.extend(credentials(&store).await);
+                checks.extend(notifications(&config, world, &store, &keys).await);
                 if let Some(pool) = pool {
                     checks.extend(signing(&keys, &pool, world).await);
                 }

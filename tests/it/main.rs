@@ -57,4 +57,7 @@ mod log_superuser;
 mod log_witness;
 mod log_witness_answers;
 mod log_witnesses;
+mod notify_alerts;
+mod notify_mail;
+mod notify_webhook;
 mod upgrade;

@@ -12,6 +12,7 @@ pub mod kept;
 pub mod load;
 pub mod past;
 pub mod process;
+pub mod receiver;
 pub mod rust_source;
 pub mod small_disk;
 pub mod template;

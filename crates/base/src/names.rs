@@ -93,6 +93,20 @@ pub const LOG_HALTED: &str = "chancery_log_halted";
 pub const GROUP_COMMIT_LEAVES: &str = "chancery_group_commit_leaves";
 /// Upper bounds in leaves.
 pub const LEAVES_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 1_000.0];
+/// Counter, label `receiver`: notifications that a receiver acknowledged.
+pub const NOTIFY_DELIVERED: &str = "chancery_notifications_delivered_total";
+/// Counter, label `receiver`: attempts that failed.
+pub const NOTIFY_FAILED: &str = "chancery_notifications_failed_total";
+/// Counter, label `receiver`: notifications that are not tried any more.
+pub const NOTIFY_GIVEN_UP: &str = "chancery_notifications_given_up_total";
+/// Counter: notifications that were not kept because too many waited for their receiver.
+pub const NOTIFY_DROPPED: &str = "chancery_notifications_dropped_total";
+/// Gauge, label `receiver`: notifications that wait.
+pub const NOTIFY_WAITING: &str = "chancery_notifications_waiting";
+/// Gauge: how long the notification that waits longest has waited.
+pub const NOTIFY_OLDEST_SECONDS: &str = "chancery_notifications_oldest_waiting_seconds";
+/// Gauge: notifications that were given up and not forgotten yet.
+pub const NOTIFY_DEAD: &str = "chancery_notifications_dead";
 /// Gauge, 1 or 0: the database answered at the scrape.
 pub const DATABASE_UP: &str = "chancery_database_up";
 /// Gauge, labels `pool` (`service`, `visitors`; SQLite's `writer`), `state` (`used`, `idle`): connections to the database.
@@ -206,6 +220,7 @@ pub fn describe() {
     describe_gauge!(TASK_UP, "1 while the background task is running.");
     describe_counter!(TASK_RESTARTS, "Restarts of background tasks after a panic.");
     describe_of_the_log();
+    describe_of_notifications();
     describe_of_the_process();
 }
 
@@ -236,6 +251,29 @@ fn describe_of_the_log() {
         "1 while the log is halted and nothing is signed."
     );
     describe_histogram!(GROUP_COMMIT_LEAVES, "Leaves of one group commit.");
+}
+
+fn describe_of_notifications() {
+    describe_counter!(
+        NOTIFY_DELIVERED,
+        "Notifications acknowledged by their receiver."
+    );
+    describe_counter!(
+        NOTIFY_FAILED,
+        "Attempts to deliver a notification that failed."
+    );
+    describe_counter!(NOTIFY_GIVEN_UP, "Notifications that became dead letters.");
+    describe_counter!(
+        NOTIFY_DROPPED,
+        "Notifications not kept because too many waited for their receiver."
+    );
+    describe_gauge!(NOTIFY_WAITING, "Notifications waiting, by receiver.");
+    describe_gauge!(
+        NOTIFY_OLDEST_SECONDS,
+        Unit::Seconds,
+        "How long the oldest waiting notification has waited."
+    );
+    describe_gauge!(NOTIFY_DEAD, "Dead letters.");
 }
 
 fn describe_of_the_process() {

@@ -303,6 +303,12 @@ impl Store {
         on!(self, engine => reads::all(engine, LEAVES_OF_KEYS, &values))
     }
 
+    /// The same, at most so many.
+    pub async fn acts_from(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
+        let values = [Value::Int(from), Value::Int(limit.clamp(0, MAX_PAGE))];
+        on!(self, engine => reads::all(engine, LEAVES_OF_KEYS, &values))
+    }
+
     /// The latest time that any of these leaves tells.
     pub async fn latest_time(&self, first: i64, last: i64) -> Result<Option<i64>, Error> {
         let values = [Value::Int(first), Value::Int(last)];

@@ -5,7 +5,7 @@
 //! [`Store::commit_signatures`], which also fences keys that may not sign any more. Everything else
 //! is [`Housekeeping`] ([`Store::keep`]): leases, the index and the counts of signatures, expired answers; and, by
 //! functions of their own because they answer more than a number, the Merkle tree and its
-//! checkpoints, which are computed from the leaves.
+//! checkpoints, which are computed from the leaves, and the outbox, which tells others of them.
 //!
 //! The database orders and keeps; it is not believed. Whoever reads a key from here tallies its
 //! transcript again before using it.
@@ -48,6 +48,8 @@ mod log_head;
 mod migrate;
 mod new_origin;
 mod objects;
+mod outbox;
+mod outbox_alerts;
 mod postgres;
 mod reads;
 mod recover;
@@ -98,6 +100,10 @@ pub use lines::{LineHeadRow, LineRow, OrderUseRow};
 pub use migrate::Schema;
 pub use new_origin::BeginOrigin;
 pub use objects::{KeyObjectRow, ObjectState};
+pub use outbox::{
+    Addressee, Announced, DeliveryRow, DeliveryState, DroppedRow, MOST_COUNTED, NewMessage,
+};
+pub use outbox_alerts::AlertRow;
 pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;

@@ -12,6 +12,7 @@ mod life;
 mod lines;
 mod new_origin;
 mod objects;
+mod outbox;
 mod plans;
 mod races;
 mod raw;
@@ -129,6 +130,10 @@ contract! {
     tree::pruning_goes_on_where_it_died,
     new_origin::case_l2_origin_begins_once_with_all_of_its_ceremony,
     new_origin::case_l2_no_hand_gives_the_log_another_origin,
+    outbox::a_message_is_kept_once_and_delivered_once,
+    outbox::what_waits_for_a_receiver_is_bounded_and_the_rest_counted,
+    outbox::old_messages_go_in_pages_and_what_waits_stays,
+    outbox::a_condition_lasts_until_its_end_was_acknowledged,
     schema::migrations_that_changed_are_refused,
     schema::case_c8_a_newer_schema_says_so,
 }

@@ -45,6 +45,11 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
         &["object_store", "reqwest"],
     ),
     (
+        "crates/notify",
+        &["base", "store", "trust"],
+        &["lettre", "reqwest"],
+    ),
+    (
         "crates/keyring",
         &["access", "base", "log", "store", "token", "trust"],
         &[],
@@ -87,8 +92,8 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     (
         ".",
         &[
-            "access", "base", "keyring", "log", "store", "token", "trust", "verify", "web",
-            "witness",
+            "access", "base", "keyring", "log", "notify", "store", "token", "trust", "verify",
+            "web", "witness",
         ],
         &["clap", "rustls"],
     ),

@@ -24,6 +24,8 @@ const GROWING: &[&str] = &[
     "key_object",
     "signing_key",
     "order_use",
+    "outbox_message",
+    "outbox_delivery",
 ];
 
 /// Indexes of what is under way, which is little at any time.
@@ -34,6 +36,8 @@ const FEW: &[&str] = &[
     "ceremony_under_way_of_proposer",
     "signing_key_one_primary",
     "signing_key_in_use",
+    // At most as many for each receiver as its setting allows.
+    "outbox_delivery_due",
 ];
 
 /// Leaves and answers that the planner sees.
@@ -295,6 +299,9 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (ceremony_pages::OPEN_OF, "ceremony_under_way"),
         (ceremony_pages::FILED_SINCE, "ceremony_of_proposer"),
         (objects::OBJECTS_ON, "key_object_"),
+        (outbox::DUE, "outbox_delivery_due"),
+        (outbox::LATEST_DELIVERIES, "outbox_delivery_state"),
+        (outbox::FORGET_MESSAGES, "outbox_message_created"),
     ] {
         let plan = plan(&place, sql).await;
         let found = plan.iter().any(|line| line.contains(index));

@@ -148,6 +148,8 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     log_head::STATEMENTS,
     crate::new_origin::STATEMENTS,
     objects::STATEMENTS,
+    outbox::STATEMENTS,
+    outbox_alerts::STATEMENTS,
     recover::STATEMENTS,
     rings::STATEMENTS,
     tree::STATEMENTS,

@@ -1,0 +1,72 @@
+//! Conditions for an Alertmanager, by its API version 2. It forgets what it is not told of again, so it is told each minute.
+
+use std::time::Duration;
+
+use reqwest::Client;
+use serde_json::{Value, json};
+use store::AlertRow;
+use trust::Time;
+use url::Url;
+
+use crate::event::{EventKind, Facts};
+use crate::http;
+use crate::render::{self, Sender};
+use crate::retry::Outcome;
+use crate::template::Language;
+
+/// How often a condition that holds is told.
+pub const EVERY: Duration = Duration::from_secs(60);
+
+/// A condition that is not told for so long is over for the Alertmanager: if we die, nobody is called for ever.
+const LASTS: Duration = Duration::from_secs(300);
+
+/// Alerts of one request.
+pub const TOGETHER: usize = 64;
+
+/// Where alerts are posted.
+pub fn endpoint(base: &str) -> Result<Url, String> {
+    let text = format!("{}/api/v2/alerts", base.trim_end_matches('/'));
+    Url::parse(&text).map_err(|error| format!("url: {error}"))
+}
+
+/// One alert. Labels name it, so they never change while it fires.
+pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> Option<Value> {
+    let facts: Facts = serde_json::from_str(&row.data).ok()?;
+    let kind = EventKind::of(&row.kind)?;
+    let text = render::text(sender, language, (kind, &facts), None, None);
+    let id = facts.ceremony.map(|id| id.to_string()).unwrap_or_default();
+    let (name, severity) = match kind {
+        EventKind::Test => ("ChanceryNotificationTest", "info"),
+        _ => ("ChanceryCeremonyDeadlineNear", "warning"),
+    };
+    let all = [
+        ("alertname", name),
+        ("severity", severity),
+        ("service", &sender.service),
+        ("environment", &sender.environment),
+        ("ceremony", &id),
+        ("operation", &facts.operation),
+        ("ring", facts.ring.as_deref().unwrap_or_default()),
+        ("state", &facts.state),
+    ];
+    // An empty label is no label.
+    let labels = all.into_iter().filter(|(_, value)| !value.is_empty());
+    let labels: serde_json::Map<String, Value> = labels
+        .map(|(name, value)| (name.to_owned(), json!(value)))
+        .collect();
+    let mut description = facts.reason.clone();
+    if let Some(until) = facts.until {
+        description = format!("{description} ({until})");
+    }
+    Some(json!({
+        "labels": labels,
+        "annotations": { "summary": text.subject, "description": description },
+        "startsAt": row.started_at,
+        "endsAt": row.ended_at.unwrap_or(now + LASTS),
+        "generatorURL": format!("{}/v1/ceremonies/{id}", sender.url),
+    }))
+}
+
+pub async fn send(client: &Client, url: &Url, alerts: &[Value], now: Time) -> Outcome {
+    http::send(client.post(url.clone()).json(alerts), now).await
+}

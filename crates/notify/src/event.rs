@@ -1,0 +1,269 @@
+//! What is told of, and what is kept of it until it was delivered.
+
+use serde::{Deserialize, Serialize};
+use trust::leaf::{ActKind, ActLeaf};
+use trust::text::spelled_out;
+use trust::{MemberId, Request, Role, Roster, Sha256Digest, Time};
+
+/// Longest text that a message repeats, in characters.
+const MAX_TEXT: usize = 400;
+
+/// Subjects that are named.
+const MAX_SUBJECTS: usize = 3;
+
+/// The kinds of events, by the names that receivers see.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum EventKind {
+    #[serde(rename = "ceremony.proposed")]
+    Proposed,
+    #[serde(rename = "ceremony.approved")]
+    Approved,
+    #[serde(rename = "ceremony.rejected")]
+    Rejected,
+    #[serde(rename = "ceremony.cancelled")]
+    Cancelled,
+    /// It waits for acceptances.
+    #[serde(rename = "ceremony.executed")]
+    Executed,
+    #[serde(rename = "ceremony.closed")]
+    Closed,
+    #[serde(rename = "ceremony.expired")]
+    Expired,
+    #[serde(rename = "ceremony.failed")]
+    Failed,
+    #[serde(rename = "ceremony.deadline-near")]
+    DeadlineNear,
+    /// At an operator's word.
+    #[serde(rename = "test")]
+    Test,
+}
+
+impl EventKind {
+    pub const ALL: [Self; 10] = [
+        Self::Proposed,
+        Self::Approved,
+        Self::Rejected,
+        Self::Cancelled,
+        Self::Executed,
+        Self::Closed,
+        Self::Expired,
+        Self::Failed,
+        Self::DeadlineNear,
+        Self::Test,
+    ];
+
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Proposed => "ceremony.proposed",
+            Self::Approved => "ceremony.approved",
+            Self::Rejected => "ceremony.rejected",
+            Self::Cancelled => "ceremony.cancelled",
+            Self::Executed => "ceremony.executed",
+            Self::Closed => "ceremony.closed",
+            Self::Expired => "ceremony.expired",
+            Self::Failed => "ceremony.failed",
+            Self::DeadlineNear => "ceremony.deadline-near",
+            Self::Test => "test",
+        }
+    }
+
+    pub fn of(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+
+    /// What a leaf tells of; most tell of nothing that anybody waits for.
+    pub fn of_act(act: &ActLeaf) -> Option<Self> {
+        match (act.kind, act.action.as_str()) {
+            (ActKind::Ceremony, "propose") => Some(Self::Proposed),
+            (ActKind::Ceremony, "approved") => Some(Self::Approved),
+            // The signature, which says who and why; the move behind it says nothing more.
+            (ActKind::Ceremony, "reject") => Some(Self::Rejected),
+            (ActKind::Ceremony, "cancel") => Some(Self::Cancelled),
+            (
+                ActKind::Ceremony,
+                "generated" | "destroyed" | "corrected" | "adopted after a crash",
+            )
+            | (ActKind::Key, "revoke") => Some(Self::Executed),
+            (ActKind::Ceremony, "accepted") | (ActKind::Log, "clock-correction") => {
+                Some(Self::Closed)
+            }
+            (ActKind::Ceremony, "expired") => Some(Self::Expired),
+            (ActKind::Ceremony, "failed" | "overtaken") => Some(Self::Failed),
+            _ => None,
+        }
+    }
+
+    /// Whether those who get it are to do something.
+    pub const fn asks(self) -> bool {
+        matches!(self, Self::Proposed | Self::Executed | Self::DeadlineNear)
+    }
+
+    /// Whom it concerns: those who are asked, or all who can be. The proposer does not count, and is told of the end.
+    pub fn audience(self, roster: &Roster, proposer: Option<&MemberId>) -> Vec<MemberId> {
+        let custodians = roster.active(Role::Custodian);
+        let asked = custodians.filter(|member| !self.asks() || Some(&member.id) != proposer);
+        let mut ids: Vec<MemberId> = asked.map(|member| member.id.clone()).collect();
+        if let Some(proposer) = proposer.filter(|id| !self.asks() && !ids.contains(id)) {
+            ids.push(proposer.clone());
+        }
+        ids
+    }
+}
+
+/// A message's facts. Outside text is bounded and spelled out here, so that nothing later has to think of it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Facts {
+    /// When it happened.
+    pub at: Time,
+    /// After this instant what is asked for does not count.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ceremony: Option<Sha256Digest>,
+    /// As the ceremony stood.
+    pub state: String,
+    pub operation: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<String>,
+    pub subjects: Vec<String>,
+    /// Beyond those named.
+    pub more_subjects: usize,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proposer: Option<String>,
+    /// Why it was proposed.
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// Who did it, as the log names them.
+    pub by: String,
+    /// Why it was rejected or cancelled, or failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kid: Option<String>,
+    /// Where the log tells of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub log_index: Option<i64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub approve_by: Option<Time>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub execute_by: Option<Time>,
+}
+
+impl Facts {
+    /// Of a ceremony, without what happened.
+    pub fn of_request(id: Sha256Digest, request: &Request, at: Time) -> Self {
+        let lines = request.lines.iter();
+        let subjects = lines.map(|line| shown(&line.subject.to_string()));
+        Self {
+            at,
+            until: None,
+            ceremony: Some(id),
+            state: String::new(),
+            operation: request.operation.word().to_owned(),
+            ring: request.operation.ring().map(ToString::to_string),
+            subjects: subjects.take(MAX_SUBJECTS).collect(),
+            more_subjects: request.lines.len().saturating_sub(MAX_SUBJECTS),
+            proposer: request.proposer.as_ref().map(ToString::to_string),
+            reason: shown(&request.reason),
+            ticket: request.ticket.as_deref().map(shown),
+            by: String::new(),
+            why: None,
+            kid: None,
+            log_index: None,
+            approve_by: Some(request.approve_by),
+            execute_by: Some(request.execute_by),
+        }
+    }
+
+    /// Of an act in a ceremony.
+    pub fn of_act(
+        kind: EventKind,
+        (index, act): (i64, &ActLeaf),
+        id: Sha256Digest,
+        request: &Request,
+    ) -> Self {
+        let objects = matches!(
+            kind,
+            EventKind::Rejected | EventKind::Cancelled | EventKind::Failed
+        );
+        let facts = Self::of_request(id, request, act.time);
+        Self {
+            until: (kind == EventKind::Proposed).then_some(request.approve_by),
+            state: state(kind).to_owned(),
+            by: shown(&act.actor),
+            why: act.reason.as_deref().filter(|_| objects).map(shown),
+            kid: act.kid.as_ref().map(|kid| kid.as_str().to_owned()),
+            log_index: Some(index),
+            ..facts
+        }
+    }
+
+    /// Of nothing that happened.
+    pub fn of_test(at: Time, by: &str) -> Self {
+        Self {
+            at,
+            until: None,
+            ceremony: None,
+            state: String::new(),
+            operation: "test".to_owned(),
+            ring: None,
+            subjects: Vec::new(),
+            more_subjects: 0,
+            proposer: None,
+            reason: String::new(),
+            ticket: None,
+            by: shown(by),
+            why: None,
+            kid: None,
+            log_index: None,
+            approve_by: None,
+            execute_by: None,
+        }
+    }
+}
+
+const fn state(kind: EventKind) -> &'static str {
+    match kind {
+        EventKind::Proposed => "proposed",
+        EventKind::Approved => "approved",
+        EventKind::Rejected => "rejected",
+        EventKind::Cancelled => "cancelled",
+        EventKind::Executed => "executed",
+        EventKind::Closed => "closed",
+        EventKind::Expired => "expired",
+        EventKind::Failed => "failed",
+        EventKind::DeadlineNear | EventKind::Test => "",
+    }
+}
+
+/// On one line, bounded, with everything that hides spelled out. `kept` of `most` characters.
+pub fn shown(text: &str) -> String {
+    let mut out: String = spelled_out(text);
+    if let Some((place, _)) = out.char_indices().nth(MAX_TEXT) {
+        out.truncate(place);
+        out.push('…');
+    }
+    out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_kind_has_one_name_everywhere() {
+        for kind in EventKind::ALL {
+            let written = serde_json::to_value(kind).unwrap();
+            assert_eq!(written, kind.name());
+            assert_eq!(EventKind::of(kind.name()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn text_that_hides_something_is_shown_escaped_and_bounded() {
+        let shown = shown("a\r\nBcc: b\u{202e}c");
+        assert_eq!(shown, "a\\u{d}\\u{a}Bcc: b\\u{202e}c");
+        assert!(super::shown(&"x".repeat(9_000)).chars().count() <= MAX_TEXT + 1);
+    }
+}

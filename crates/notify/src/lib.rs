@@ -1,0 +1,31 @@
+//! Notifications: one outbox, and its ways out (ADR 53).
+//!
+//! What happened is read off the log and put into the outbox once, whichever replica does it and whenever it dies
+//! ([`announce`]). Each receiver then gets it at least once, and never again once its acknowledgement was written down
+//! ([`deliver`]). Nothing rests on a message: whoever gets one looks for themselves.
+
+mod address;
+mod alertmanager;
+mod announce;
+mod context;
+mod deliver;
+mod event;
+mod http;
+mod lease;
+mod mail;
+mod notifier;
+mod render;
+mod retry;
+mod settings;
+mod template;
+#[cfg(test)]
+mod tests;
+mod webhook;
+
+pub use context::Context;
+pub use event::EventKind;
+pub use notifier::{Notifier, Problem};
+pub use render::Sender;
+pub use retry::Outcome;
+pub use settings::{Alertmanager, Mail, Receiver, Security, Settings, Webhook};
+pub use template::Language;

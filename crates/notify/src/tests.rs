@@ -1,0 +1,7 @@
+//! The outbox as a whole, with a clock that is set by hand and receivers that do what a test says.
+
+mod away;
+mod bounds;
+mod endpoint;
+mod once;
+mod world;
