@@ -122,7 +122,7 @@ fn tokens_of_a_real_issuer_count_through_its_rotation_and_its_outage() {
     sign(&service, &third).problem(503, "issuer_unavailable");
     assert_eq!(usable(&service), Some(0.0));
     assert_eq!(sign(&service, &own).status, 200, "others do not notice");
-    assert_eq!(get(&service, "/v1/jwks", &third).status, 200);
+    assert_eq!(get(&service, "/v1/trust", &third).status, 200);
     issuer.return_again();
     until("it is believed again", || {
         sign(&service, &third).status == 200
@@ -131,7 +131,7 @@ fn tokens_of_a_real_issuer_count_through_its_rotation_and_its_outage() {
     let auditor = issuer.token("watcher-app", "chancery");
     let leaves = service.leaves(&auditor, 0);
     for (kind, name) in [
-        ("signature", "\"oidc:test:signer-app\""),
+        ("sign", "\"oidc:test:signer-app\""),
         ("refusal", "\"oidc:test:watcher-app\""),
     ] {
         let mut of_kind = leaves.iter().filter(|leaf| leaf["kind"] == kind);

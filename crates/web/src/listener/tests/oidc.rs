@@ -49,7 +49,7 @@ async fn a_token_of_an_issuer_signs_and_stands_in_the_log_by_its_principal() {
     for _ in 0..2 {
         assert_eq!(sign(&fixture, &token).await.status, StatusCode::OK);
     }
-    let leaves = fixture.leaves("signature").await;
+    let leaves = fixture.leaves("sign").await;
     let last = leaves.last().unwrap().to_string();
     assert!(last.contains("\"oidc:test:payments\""), "{last}");
     // The service's own tokens are what they were.
@@ -67,6 +67,7 @@ async fn threat_bad_tokens_of_an_issuer_are_refused_and_counted_as_those_of_stra
     let other = IssuerKey::new("one", Algorithm::Es256);
     let forged = other.token(&TestIssuer::claims(&fixture, "payments", &["signers"]));
     let size = fixture.store.log_size().await.unwrap();
+    let public = format!("/v1/keys/{}", fixture.kid());
     let mut count = 0;
     for (token, why) in [
         (with("aud", json!("other")), "audience"),
@@ -94,7 +95,7 @@ async fn threat_bad_tokens_of_an_issuer_are_refused_and_counted_as_those_of_stra
         assert!(!said.contains(&token), "{said}");
         count += 1;
         // What anybody may ask is answered all the same.
-        let answered = fixture.get_as(&token, "/v1/jwks").await;
+        let answered = fixture.get_as(&token, &public).await;
         assert_eq!(answered.status, StatusCode::OK, "{why}");
     }
     assert_eq!(fixture.store.log_size().await.unwrap(), size);
@@ -125,8 +126,9 @@ async fn an_issuer_whose_keys_are_not_known_is_503_and_changes_nothing_for_other
     assert_eq!(answered.status, StatusCode::SERVICE_UNAVAILABLE);
     assert_eq!(answered.code(), "issuer_unavailable");
     assert!(!answered.header("retry-after").is_empty());
+    let public = format!("/v1/keys/{}", fixture.kid());
     assert_eq!(
-        fixture.get_as(&token, "/v1/jwks").await.status,
+        fixture.get_as(&token, &public).await.status,
         StatusCode::OK
     );
     assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
