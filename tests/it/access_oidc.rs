@@ -131,11 +131,14 @@ fn tokens_of_a_real_issuer_count_through_its_rotation_and_its_outage() {
     let auditor = issuer.token("watcher-app", "chancery");
     let leaves = service.leaves(&auditor, 0);
     for (kind, name) in [
-        ("sign", "\"oidc:test:signer-app\""),
-        ("refusal", "\"oidc:test:watcher-app\""),
+        ("sign", "oidc:test:signer-app"),
+        ("refusal", "oidc:test:watcher-app"),
     ] {
         let mut of_kind = leaves.iter().filter(|leaf| leaf["kind"] == kind);
-        assert!(of_kind.any(|leaf| leaf.to_string().contains(name)), "{kind}: {leaves:?}");
+        assert!(
+            of_kind.any(|leaf| leaf.to_string().contains(name)),
+            "{kind}: {leaves:?}"
+        );
     }
     // No token stands anywhere.
     let secret = third.rsplit('.').next().expect("a signature");

@@ -127,10 +127,7 @@ async fn an_issuer_whose_keys_are_not_known_is_503_and_changes_nothing_for_other
     assert_eq!(answered.code(), "issuer_unavailable");
     assert!(!answered.header("retry-after").is_empty());
     let public = format!("/v1/keys/{}", fixture.kid());
-    assert_eq!(
-        fixture.get_as(&token, &public).await.status,
-        StatusCode::OK
-    );
+    assert_eq!(fixture.get_as(&token, &public).await.status, StatusCode::OK);
     assert_eq!(fixture.sign(SIGN, GOOD).await.status, StatusCode::OK);
     issuer.publish(&fixture);
     assert_eq!(sign(&fixture, &token).await.status, StatusCode::OK);
