@@ -7,6 +7,7 @@ use std::net::TcpListener;
 use std::path::Path;
 use std::sync::Arc;
 use std::thread;
+use std::time::Instant;
 
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustls::pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
@@ -62,7 +63,7 @@ fn tokens_of_a_real_issuer_count_through_its_rotation_and_its_outage() {
     installation.open_log();
     let own = installation.grant("integrity-service", &format!("signer:{RING}"));
     let mut issuer = Issuer::new("ES256");
-    let times = r#"refresh_floor = "1s", refresh = "2s", keep_keys = "5s", time_limit = "1s", token_type = "at+jwt","#;
+    let times = r#"refresh_floor = "1s", refresh = "2s", keep_keys = "8s", time_limit = "1s", token_type = "at+jwt","#;
     let issuers = setting(&issuer.url, "ES256", times);
     let service = installation.serve_with(&[(ISSUERS, issuers.as_str())]);
 
@@ -95,11 +96,13 @@ fn tokens_of_a_real_issuer_count_through_its_rotation_and_its_outage() {
         sign(&service, &third).status == 200
     });
     for old in [&first, &second] {
-        sign(&service, old).problem(401, "invalid_credentials");
+        // 503 while the keys are being read.
+        until("it is refused", || sign(&service, old).status == 401);
+        assert_ne!(sign(&service, old).status, 200);
     }
 
     // Unknown kids do not have it asked without end.
-    let before = issuer.asked();
+    let (before, started) = (issuer.asked(), Instant::now());
     let forged = IssuerKey::new("unknown", Algorithm::Es256);
     let now = std::time::SystemTime::UNIX_EPOCH
         .elapsed()
@@ -112,7 +115,8 @@ fn tokens_of_a_real_issuer_count_through_its_rotation_and_its_outage() {
     for _ in 0..200 {
         assert!(matches!(sign(&service, &forged).status, 401 | 503));
     }
-    assert!(issuer.asked() - before <= 10, "{}", issuer.asked() - before);
+    let asked = issuer.asked() - before;
+    assert!(asked <= started.elapsed().as_secs() + 2, "{asked}");
 
     issuer.leave();
     assert_eq!(sign(&service, &third).status, 200, "its keys are known");
