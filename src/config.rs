@@ -31,6 +31,8 @@ pub struct Config {
     pub service: Service,
     #[serde(default)]
     pub http: web::Http,
+    #[serde(default)]
+    pub access: ::access::oidc::Settings,
     pub store: ::store::Settings,
     pub token: ::token::Settings,
     /// The executor's own way to the token: a PIN that may create and destroy. Used by
@@ -132,6 +134,7 @@ impl Config {
             .try_into()
             .map_err(|e| Error::Shape(Box::new(e)))?;
         config.store.resolve(base);
+        config.access.resolve(base);
         config.log.resolve(base);
         config.verification.resolve(base);
         config.notify.resolve(base);
@@ -142,6 +145,7 @@ impl Config {
     fn validate(&self) -> Result<(), Error> {
         self.service.validate()?;
         self.http.validate(self.profile)?;
+        self.access.validate()?;
         self.store.validate(self.profile)?;
         token::validate(&self.token, "token.uri")?;
         if let Some(executor) = &self.executor {

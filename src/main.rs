@@ -15,6 +15,7 @@ use clap::Parser as _;
 
 use crate::cli::{Arguments, Command, LogCommand, World};
 use crate::config::Config;
+use access::oidc::Oidc;
 use base::signals::{Hangup, shutdown_signal};
 use base::system::{fill, now};
 use base::{Env, Tasks};
@@ -198,6 +199,8 @@ async fn serve(
         hangup: Hangup::new(),
     };
     tasks.start("reload", followed, |reload| Box::pin(reload.follow()));
+    let oidc = Arc::new(Oidc::new(&config.access.oidc, &env));
+    oidc.start(&mut tasks);
     warn_of_unfinished(&store).await;
     let services = web::Services {
         keys,
@@ -210,6 +213,7 @@ async fn serve(
         log,
         token: pool,
         strangers: strangers.handle().clone(),
+        oidc,
         env: env.clone(),
         metrics,
         instance: instance.clone(),

@@ -1,3 +1,5 @@
+mod check_token;
+
 use std::path::Path;
 
 use base64ct::{Base64UrlUnpadded, Encoding as _};
@@ -9,6 +11,7 @@ use trust::leaf::ActKind;
 use super::{CliContext, World};
 use access::{Role, access_token_hash};
 use base::settings::duration;
+use check_token::CheckToken;
 use log::Event;
 use store::{Change, CredentialName, CredentialRow};
 use verify::output::{Code, Failure, Output, table};
@@ -22,6 +25,8 @@ pub enum Command {
     List,
     /// Withdraw a credential.
     Withdraw(Withdraw),
+    /// Say whom a bearer token stands for and with which roles, or why it is refused.
+    CheckToken(CheckToken),
 }
 
 #[derive(Debug, Args)]
@@ -56,11 +61,12 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
-    let open = CliContext::new(path, world).await?;
+    let open = || CliContext::new(path, world);
     match command {
-        Command::Grant(grant) => self::grant(&open, world, grant, output).await,
-        Command::List => list(&open, world, output).await,
-        Command::Withdraw(withdraw) => self::withdraw(&open, world, withdraw, output).await,
+        Command::Grant(grant) => self::grant(&open().await?, world, grant, output).await,
+        Command::List => list(&open().await?, world, output).await,
+        Command::Withdraw(named) => withdraw(&open().await?, world, named, output).await,
+        Command::CheckToken(command) => check_token::run(path, &command, world, output).await,
     }
 }
 

@@ -6,6 +6,7 @@ mod database;
 mod listeners;
 mod log;
 mod notifications;
+mod oidc;
 mod token;
 
 use std::path::Path;
@@ -49,6 +50,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
             checks.extend(witnesses(&config).await);
             checks.extend(addresses(&config).await);
             checks.extend(config.http.tls.as_ref().map(|files| tls(files, world)));
+            checks.extend(oidc::issuers(&config, world).await);
             checks.push(authorities(&config, world));
             checks.extend(filter(&config));
             checks.push(executor(&config, world).await);

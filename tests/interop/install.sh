@@ -1,5 +1,5 @@
 #!/bin/sh
-# Puts the verifiers and witnesses of other people, at the versions and hashes of the lock files beside this script,
+# Puts the verifiers, witnesses and the issuer of other people, at the versions and hashes of the lock files beside this script,
 # under target/interop/. Silent, and without network, when they are there already.
 set -eu
 here=$(cd "$(dirname "$0")" && pwd)
@@ -7,12 +7,13 @@ into="$here/../../target/interop"
 mkdir -p "$into"
 
 want=$(cat "$here/package-lock.json" "$here/requirements.txt" "$here/jose-verifier.mjs" \
+    "$here/oidc-issuer.mjs" \
     "$here/witnesses/go.mod" "$here/witnesses/go.sum" | cksum)
 [ "$(cat "$into/installed" 2>/dev/null)" = "$want" ] && exit 0
 rm -f "$into/installed"
 
-echo "interop: installing the verifiers of npm jose and PyJWT under target/interop"
-cp "$here/package.json" "$here/package-lock.json" "$here/jose-verifier.mjs" "$into/"
+echo "interop: installing npm jose and oidc-provider and PyJWT under target/interop"
+cp "$here/package.json" "$here/package-lock.json" "$here/jose-verifier.mjs" "$here/oidc-issuer.mjs" "$into/"
 (cd "$into" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null)
 
 python3 -m venv --clear "$into/python"

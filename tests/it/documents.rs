@@ -232,3 +232,24 @@ fn every_configuration_shipped_is_accepted() {
         assert_eq!(said.code, Some(0), "{}: {}", file.display(), said.stderr);
     }
 }
+
+/// Sections to be put behind a configuration.
+#[test]
+fn every_issuer_shipped_is_accepted_alone_and_with_the_others() {
+    let read = |name: &str| read(&format!("deploy/config/{name}.toml"));
+    let (base, names) = (read("embedded"), ["oidc-issuer", "oidc-kubernetes"]);
+    let mut all = base.clone();
+    let directory = tempfile::tempdir().expect("a directory");
+    for name in names {
+        all += &read(name);
+        for text in [&format!("{base}{}", read(name)), &all] {
+            let file = directory.path().join("chancery.toml");
+            fs::write(&file, text).expect("written");
+            let mut command = Command::new(env!("CARGO_BIN_EXE_chancery"));
+            command.arg("--config").arg(&file).args(["config", "print"]);
+            let said = run(&mut command, b"");
+            assert_eq!(said.code, Some(0), "{name}: {}", said.stderr);
+            assert!(said.text().contains("[[access.oidc.issuer"), "{name}");
+        }
+    }
+}

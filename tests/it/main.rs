@@ -9,6 +9,7 @@
 
 mod support;
 
+mod access_oidc;
 mod api_foreign;
 mod api_forgery;
 mod api_formats;

@@ -8,6 +8,7 @@ pub mod database;
 pub mod forwarder;
 pub mod http;
 pub mod installation;
+pub mod issuer;
 pub mod kept;
 pub mod load;
 pub mod past;

@@ -13,7 +13,7 @@ pub enum GrantError {
     Principal(#[from] NotAPrincipalName),
     /// Acts of this principal would look like those of somebody else.
     #[error(
-        "the audit trail uses this name for others: `chancery`, `anonymous`, and names that begin with `custodian:`, `member:`, `cli:`, `anonymous@`, `executor:`, `witness:` or `order:`"
+        "the audit trail uses this name for others: `chancery`, `anonymous`, and names that begin with `custodian:`, `member:`, `cli:`, `anonymous@`, `executor:`, `witness:`, `order:` or `oidc:`"
     )]
     Reserved,
     #[error("give the name alone, without `DNS:`, `URI:`, `IP:` or `email:` before it")]
@@ -93,6 +93,8 @@ mod tests {
             "anonymous",
             "anonymous@192.0.2.1",
             "executor:a",
+            "oidc:cluster:a",
+            "OIDC:a",
         ] {
             assert_eq!(principal(text), Err(GrantError::Reserved), "{text}");
         }

@@ -4,6 +4,7 @@
 
 pub mod calls;
 pub mod grant;
+pub mod oidc;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -139,6 +140,14 @@ impl Principal {
             roles: [Role::Signer(ring.to_owned())].into(),
             expires_at: None,
         }
+    }
+
+    pub fn roles(&self) -> &[Role] {
+        &self.roles
+    }
+
+    pub fn expires_at(&self) -> Option<Time> {
+        self.expires_at
     }
 
     fn is_live(&self, now: Time) -> bool {

@@ -19,6 +19,13 @@ pub const PROBLEMS: &str = "chancery_http_problems_total";
 pub const REFUSALS: &str = "chancery_refusals_total";
 /// Counter: refusals of unknown callers beyond what is written to the trail.
 pub const REFUSALS_NOT_WRITTEN: &str = "chancery_refusals_not_written_total";
+/// Counter, labels `issuer` (as the configuration calls it), `outcome` (`read`, `failed`): attempts to read the keys of an
+/// OIDC issuer.
+pub const OIDC_REFRESHES: &str = "chancery_oidc_key_reads_total";
+/// Gauge, label `issuer`: since its keys were read.
+pub const OIDC_KEYS_AGE: &str = "chancery_oidc_keys_age_seconds";
+/// Gauge, label `issuer`, 1 or 0: its keys were read recently enough that its tokens are believed.
+pub const OIDC_USABLE: &str = "chancery_oidc_issuer_usable";
 /// Gauge: when the certificate of the API listener expires, Unix time.
 pub const TLS_CERTIFICATE_EXPIRES: &str = "chancery_tls_certificate_expires_timestamp_seconds";
 /// Gauge: how far the clock of this process is ahead of the database's.
@@ -147,6 +154,19 @@ pub fn describe() {
     describe_counter!(
         REFUSALS,
         "Requests refused for missing credentials or permissions."
+    );
+    describe_counter!(
+        OIDC_REFRESHES,
+        "Attempts to read the keys of an OIDC issuer, by issuer and outcome."
+    );
+    describe_gauge!(
+        OIDC_KEYS_AGE,
+        Unit::Seconds,
+        "Time since the keys of the OIDC issuer were read."
+    );
+    describe_gauge!(
+        OIDC_USABLE,
+        "1 while the keys of the OIDC issuer are recent enough that its tokens are accepted."
     );
     describe_gauge!(
         RING_READY,

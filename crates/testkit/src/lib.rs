@@ -5,6 +5,7 @@ pub mod custodian;
 pub mod custodians;
 pub mod http;
 pub mod installation;
+pub mod issuer;
 pub mod ports;
 pub mod postgres;
 pub mod process;

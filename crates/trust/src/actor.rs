@@ -24,8 +24,8 @@ pub enum Actor<'a> {
 }
 
 /// What names of the log begin with: those that are given, that were given by earlier versions, and that are kept for
-/// executors, witnesses and standing orders.
-const BEGINNINGS: [&str; 7] = [
+/// executors, witnesses, standing orders and the principals of OIDC issuers.
+const BEGINNINGS: [&str; 8] = [
     "custodian:",
     "member:",
     "cli:",
@@ -33,6 +33,7 @@ const BEGINNINGS: [&str; 7] = [
     "executor:",
     "witness:",
     "order:",
+    "oidc:",
 ];
 
 impl fmt::Display for Actor<'_> {

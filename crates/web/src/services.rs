@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use access::oidc::Oidc;
 use base::Env;
 use keyring::ceremony::CeremonyService;
 use keyring::keys::Keys;
@@ -28,6 +29,8 @@ pub struct Services {
     pub log: Log,
     pub token: Pool,
     pub env: Env,
+    /// Whose bearer tokens are believed.
+    pub oidc: Arc<Oidc>,
     /// Does the work of callers without credentials.
     pub strangers: Handle,
     /// Renders what the recorder of metrics has counted.

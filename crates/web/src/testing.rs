@@ -1,6 +1,8 @@
 //! The server over real services: a database in a temporary directory, keys that custodians of the test brought in by
 //! ceremonies, a token in memory. Nothing listens; what comes out is what a caller would see.
 
+pub mod oidc;
+
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -26,6 +28,7 @@ use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::state::{ServerState, SharedState};
 use access::access_token_hash;
+use access::oidc::{Oidc, OidcSettings};
 use base::{Env, Tasks};
 use keyring::ceremony::{CeremonyService, Draft, ProposalInput, SigningPayload};
 use keyring::keys::{self, Keys, PublicationSettings};
@@ -119,9 +122,20 @@ impl Fixture {
     }
 
     /// The same service; what callers without credentials ask is done by the threads of `place`.
-    pub fn with_strangers(mut self, place: &Handle) -> Self {
+    pub fn with_strangers(self, place: &Handle) -> Self {
+        self.with_services(|services| services.strangers = place.clone())
+    }
+
+    /// The same service; tokens of these issuers are believed.
+    pub fn with_oidc(self, settings: &OidcSettings) -> Self {
+        self.with_services(|services| {
+            services.oidc = Arc::new(Oidc::new(settings, &services.env));
+        })
+    }
+
+    fn with_services(mut self, change: impl FnOnce(&mut Services)) -> Self {
         let mut services = self.state.services.clone();
-        services.strangers = place.clone();
+        change(&mut services);
         self.state = ServerState::new(services, self.state.settings.clone(), paths());
         self.connection = Connection::new(self.state.clone(), router(&self.state), Peer::default());
         self
@@ -204,6 +218,7 @@ impl Fixture {
             log: Log::new(store.clone()),
             token: token.pool(),
             strangers: Handle::current(),
+            oidc: Arc::new(Oidc::new(&OidcSettings::default(), &env)),
             env,
             metrics: metrics_exporter_prometheus::PrometheusBuilder::new()
                 .build_recorder()

@@ -38,7 +38,11 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     // Optional: for its feature `testing`.
     ("crates/store", &["base", "testkit", "trust"], &["sqlx"]),
     ("crates/token", &["hsm", "trust"], &[]),
-    ("crates/access", &["store", "trust"], &[]),
+    (
+        "crates/access",
+        &["base", "store", "trust"],
+        &["jsonwebtoken", "reqwest"],
+    ),
     (
         "crates/log",
         &["base", "store", "trust"],

@@ -68,7 +68,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
             HttpBuilder::new()
                 .scheme(HttpAuthScheme::Bearer)
                 .description(Some(
-                    "An access token; a client certificate is the alternative",
+                    "An access token of the service, or a JWT of a configured OIDC issuer; a client certificate is the alternative",
                 ))
                 .build(),
         ),

@@ -84,6 +84,15 @@ fn read_gauges(state: &ServerState) {
     gauge!(names::KEPT_COMPLETE).set(if complete { 1.0 } else { 0.0 });
     gauge!(names::IN_FLIGHT).set(state.layer.limits.in_flight() as f64);
 
+    for issuer in state.services.oidc.issuers() {
+        let standing = issuer.standing();
+        let usable = if standing.usable { 1.0 } else { 0.0 };
+        gauge!(names::OIDC_USABLE, "issuer" => standing.name.clone()).set(usable);
+        if let Some(age) = standing.age {
+            gauge!(names::OIDC_KEYS_AGE, "issuer" => standing.name).set(age.as_secs_f64());
+        }
+    }
+
     let snapshot = state.services.keys.current();
     gauge!(names::SNAPSHOT_VERSION).set(snapshot.version as f64);
     gauge!(names::SNAPSHOT_AGE_SECONDS).set(state.services.keys.confirmed_ago().as_secs_f64());

@@ -1,6 +1,7 @@
 //! The listeners over real sockets: time limits, shutdown, TLS.
 
 mod custodians;
+mod oidc;
 mod permissions;
 
 use std::io::{Read as _, Write as _};

@@ -16,7 +16,7 @@ use metrics::counter;
 use tokio::runtime::Handle;
 use tracing::Instrument as _;
 
-use crate::middleware::auth::{self, Caller};
+use crate::middleware::auth::{self, Caller, Presented};
 use crate::middleware::context::{Context, RequestContext};
 use crate::middleware::cross_origin;
 use crate::middleware::limits::{Limits, Permit};
@@ -94,7 +94,7 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
     let (mut request, rest) = rest::of(request);
 
     let mut caller = Caller::Anonymous;
-    let admitted = admit(&layer, &mut request, &peer, started, &mut caller);
+    let admitted = admit(&layer, &mut request, &peer, started, &mut caller).await;
     let mut response = match &admitted {
         Err(problem) => problem.clone().into_response(),
         Ok(_) if method == Method::OPTIONS && known.is_some() => {
@@ -173,25 +173,38 @@ pub async fn run(State(layer): State<Arc<RequestLayer>>, request: Request, next:
 }
 
 /// Everything that is asked before a handler sees the request.
-fn admit(
+async fn admit(
     layer: &RequestLayer,
     request: &mut Request,
     peer: &Peer,
     started: Instant,
     caller: &mut Caller,
 ) -> Result<(Instant, Permit), Problem> {
-    let snapshot = layer.services.keys.current();
-    *caller = auth::authenticate(
+    let deadline = started + layer.request_timeout;
+    let presented = auth::presented(
         request.headers(),
         peer,
-        &snapshot.credentials,
+        &layer.services.keys.current().credentials,
+        &layer.services.oidc,
         layer.services.env.now(),
     );
     // Nothing behind this line sees the access token, so nothing behind it can log it.
     request.headers_mut().remove(AUTHORIZATION);
-    let permit = layer.limits.enter(caller)?;
-    layer.limits.admit(caller, peer.address)?;
-    let deadline = started + layer.request_timeout;
+    let permit = match presented {
+        Presented::Caller(found) => {
+            *caller = found;
+            enter(layer, caller, peer)?
+        }
+        Presented::Token(token) => {
+            // Until its signature is verified it is a stranger's.
+            let permit = enter(layer, &Caller::Anonymous, peer)?;
+            *caller = verified(layer, token, permit.clone(), deadline).await?;
+            match caller.name() {
+                Some(_) => enter(layer, caller, peer)?,
+                None => permit,
+            }
+        }
+    };
     request
         .extensions_mut()
         .insert(RequestContext(Arc::new(Context {
@@ -201,6 +214,28 @@ fn admit(
             time_limit: layer.request_timeout,
         })));
     Ok((deadline, permit))
+}
+
+fn enter(layer: &RequestLayer, caller: &Caller, peer: &Peer) -> Result<Permit, Problem> {
+    let permit = layer.limits.enter(caller)?;
+    layer.limits.admit(caller, peer.address)?;
+    Ok(permit)
+}
+
+/// By the threads of strangers: whoever signs does not wait for the signatures that strangers send to be verified.
+async fn verified(
+    layer: &RequestLayer,
+    token: String,
+    permit: Permit,
+    deadline: Instant,
+) -> Result<Caller, Problem> {
+    let oidc = Arc::clone(&layer.services.oidc);
+    let verified = async move { auth::verify(&oidc, &token).await };
+    let done = work::run(&layer.services.strangers, permit, deadline, verified).await;
+    done.map_err(|unfinished| match unfinished {
+        Unfinished::Late => Problem::new(Code::DeadlineExceeded, "time limit"),
+        Unfinished::Panicked => Problem::new(Code::Internal, "the work ended with a panic"),
+    })
 }
 
 /// A route that the table of calls does not know is for nobody; a path without a route has nothing to give.

@@ -37,6 +37,7 @@ pub enum Code {
     TokenUnavailable,
     DatabaseUnavailable,
     LogUnavailable,
+    IssuerUnavailable,
     NotInLog,
     Pruned,
     BadSignature,
@@ -50,7 +51,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 40] = [
+    pub const ALL: [Self; 41] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -81,6 +82,7 @@ impl Code {
         Self::TokenUnavailable,
         Self::DatabaseUnavailable,
         Self::LogUnavailable,
+        Self::IssuerUnavailable,
         Self::NotInLog,
         Self::Pruned,
         Self::BadSignature,
@@ -202,6 +204,11 @@ impl Code {
                 "log_unavailable",
                 "The transparency log is unavailable",
             ),
+            Self::IssuerUnavailable => (
+                S::SERVICE_UNAVAILABLE,
+                "issuer_unavailable",
+                "The keys of the access token's issuer are unavailable",
+            ),
             Self::NotInLog => (
                 S::CONFLICT,
                 "not_in_log",
@@ -256,6 +263,7 @@ impl Code {
             | Self::TokenUnavailable
             | Self::DatabaseUnavailable
             | Self::LogUnavailable
+            | Self::IssuerUnavailable
             | Self::OutcomeUnknown => Some(Duration::from_secs(1)),
             _ => None,
         }
@@ -267,7 +275,8 @@ impl Code {
             Self::Overloaded
             | Self::TokenUnavailable
             | Self::DatabaseUnavailable
-            | Self::LogUnavailable => {
+            | Self::LogUnavailable
+            | Self::IssuerUnavailable => {
                 Some("Nothing was signed or changed. Retry after the time given in Retry-After.")
             }
             // The work may have been finished after the answer was given up.

@@ -8,6 +8,7 @@ use tower::ServiceExt as _;
 use crate::listener::golden::compare;
 use crate::listener::openapi;
 use crate::middleware::routes::Route;
+use crate::testing::oidc::{self, TestIssuer};
 use crate::testing::{self, Fixture};
 
 /// A role of each kind, those that are restricted with what the requests ask for.
@@ -70,20 +71,30 @@ async fn admitted(fixture: &Fixture, method: &Method, path: &str, token: Option<
 
 #[tokio::test]
 async fn every_route_is_for_exactly_those_roles_that_the_table_names() {
-    let fixture = Fixture::new().await;
+    let groups = RoleKind::ALL.map(|kind| (kind.name(), role(kind)));
+    let fixture = Fixture::new().await.with_oidc(&oidc::settings(&groups));
+    let issuer = TestIssuer::new();
+    issuer.publish(&fixture);
+    // A principal of each role twice: one of the database's, one of an issuer's.
+    let mut callers = Vec::new();
     for kind in RoleKind::ALL {
         fixture.grant_token(kind.name(), &[&role(kind)]).await;
+        let token = issuer.token(&fixture, kind.name(), &[kind.name()]);
+        callers.push((kind, [kind.name().to_owned(), token]));
     }
+    let nobody = issuer.token(&fixture, "nobody", &[]);
     let open = fixture.propose("records", fixture.generate()).await;
     let mut text = String::new();
     for route in openapi::paths() {
         let path = filled(&fixture, &route.path, &open);
         for (method, call) in &route.operations {
             let call = call.unwrap_or_else(|| panic!("{method} {path} is not in the table"));
-            let mut let_in = Vec::new();
-            for kind in RoleKind::ALL {
-                if admitted(&fixture, method, &path, Some(kind.name())).await {
-                    let_in.push(kind);
+            let mut let_in = [Vec::new(), Vec::new()];
+            for (kind, tokens) in &callers {
+                for (let_in, token) in let_in.iter_mut().zip(tokens) {
+                    if admitted(&fixture, method, &path, Some(token)).await {
+                        let_in.push(*kind);
+                    }
                 }
             }
             let anonymous = admitted(&fixture, method, &path, None).await;
@@ -96,10 +107,12 @@ async fn every_route_is_for_exactly_those_roles_that_the_table_names() {
                     roles
                 }
             };
-            assert_eq!(let_in, expected, "{method} {path}");
+            assert_eq!(let_in, [expected.clone(), expected], "{method} {path}");
             assert_eq!(anonymous, allowed.is_public(), "{method} {path}");
-            let wrong = admitted(&fixture, method, &path, Some("nothing")).await;
-            assert_eq!(wrong, allowed.is_public(), "{method} {path}");
+            for wrong in ["nothing", &nobody] {
+                let wrong = admitted(&fixture, method, &path, Some(wrong)).await;
+                assert_eq!(wrong, allowed.is_public(), "{method} {path}");
+            }
             let (path, name) = (&route.path, call.name());
             text.push_str(&format!("{method} {path}: {name}, {}\n", allowed.text()));
         }
