@@ -192,6 +192,15 @@ impl Announcer {
         if now.since(act.time) >= self.context.settings.dead_after {
             return Ok(None);
         }
+        if kind.is_of_trust() {
+            let Ok(id) = id.parse() else {
+                return Ok(None);
+            };
+            let facts = Facts::of_statement(kind, (row.index, &act), id);
+            let audience = roster.map(|roster| kind.audience(roster, None));
+            let audience = audience.unwrap_or_default();
+            return Ok(self.message(kind, format!("leaf/{}", row.index), &facts, &audience, now));
+        }
         let Some((id, request)) = self.request(id).await? else {
             return Ok(None);
         };

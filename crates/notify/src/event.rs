@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use trust::leaf::{ActKind, ActLeaf};
+use trust::recovery::ANNOUNCE;
 use trust::text::spelled_out;
 use trust::{MemberId, Request, Role, Roster, Sha256Digest, Time};
 
@@ -10,6 +11,9 @@ const MAX_TEXT: usize = 400;
 
 /// Subjects that are named.
 const MAX_SUBJECTS: usize = 3;
+
+/// What the action of a leaf begins with that tells of the installation of a document.
+const INSTALL: &str = "install-";
 
 /// The kinds of events, by the names that receivers see.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -33,13 +37,24 @@ pub enum EventKind {
     Failed,
     #[serde(rename = "ceremony.deadline-near")]
     DeadlineNear,
+    /// The next roster or policy, or a suspension, waits for signatures.
+    #[serde(rename = "trust.proposed")]
+    TrustProposed,
+    /// A roster, policy or recovery roster is in effect; what was open under the one before is void.
+    #[serde(rename = "trust.changed")]
+    TrustChanged,
+    #[serde(rename = "trust.suspended")]
+    TrustSuspended,
+    /// Any member may veto it until it takes effect.
+    #[serde(rename = "trust.recovery-announced")]
+    TrustRecovery,
     /// At an operator's word.
     #[serde(rename = "test")]
     Test,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 14] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -49,6 +64,10 @@ impl EventKind {
         Self::Expired,
         Self::Failed,
         Self::DeadlineNear,
+        Self::TrustProposed,
+        Self::TrustChanged,
+        Self::TrustSuspended,
+        Self::TrustRecovery,
         Self::Test,
     ];
 
@@ -63,6 +82,10 @@ impl EventKind {
             Self::Expired => "ceremony.expired",
             Self::Failed => "ceremony.failed",
             Self::DeadlineNear => "ceremony.deadline-near",
+            Self::TrustProposed => "trust.proposed",
+            Self::TrustChanged => "trust.changed",
+            Self::TrustSuspended => "trust.suspended",
+            Self::TrustRecovery => "trust.recovery-announced",
             Self::Test => "test",
         }
     }
@@ -89,8 +112,23 @@ impl EventKind {
             }
             (ActKind::Ceremony, "expired") => Some(Self::Expired),
             (ActKind::Ceremony, "failed" | "overtaken") => Some(Self::Failed),
+            (ActKind::Roster | ActKind::Policy | ActKind::Suspension, "propose") => {
+                Some(Self::TrustProposed)
+            }
+            (ActKind::Roster, "install-genesis") => None,
+            (ActKind::Roster, action) if action.starts_with(INSTALL) => Some(Self::TrustChanged),
+            (ActKind::Suspension, "suspend") => Some(Self::TrustSuspended),
+            (ActKind::Roster, ANNOUNCE) => Some(Self::TrustRecovery),
             _ => None,
         }
+    }
+
+    /// Whether it is about roster, policy or a suspension, and no ceremony.
+    pub const fn is_of_trust(self) -> bool {
+        matches!(
+            self,
+            Self::TrustProposed | Self::TrustChanged | Self::TrustSuspended | Self::TrustRecovery
+        )
     }
 
     /// Whether those who get it are to do something.
@@ -100,6 +138,10 @@ impl EventKind {
 
     /// Whom it concerns: those who are asked, or all who can be. The proposer does not count, and is told of the end.
     pub fn audience(self, roster: &Roster, proposer: Option<&MemberId>) -> Vec<MemberId> {
+        if self == Self::TrustRecovery {
+            let members = roster.members.iter().filter(|member| member.active);
+            return members.map(|member| member.id.clone()).collect();
+        }
         let custodians = roster.active(Role::Custodian);
         let asked = custodians.filter(|member| !self.asks() || Some(&member.id) != proposer);
         let mut ids: Vec<MemberId> = asked.map(|member| member.id.clone()).collect();
@@ -199,6 +241,24 @@ impl Facts {
         }
     }
 
+    /// Of an act about roster, policy or a suspension.
+    pub fn of_statement(kind: EventKind, (index, act): (i64, &ActLeaf), id: Sha256Digest) -> Self {
+        let about = act.action.strip_prefix(INSTALL);
+        let about = match (kind, about) {
+            (EventKind::TrustRecovery, _) => "recovery".to_owned(),
+            (_, Some(about)) => shown(about),
+            (_, None) => act.kind.to_string(),
+        };
+        Self {
+            ceremony: Some(id),
+            operation: about,
+            by: shown(&act.actor),
+            why: act.reason.as_deref().map(shown),
+            log_index: Some(index),
+            ..Self::of_test(act.time, "")
+        }
+    }
+
     /// Of nothing that happened.
     pub fn of_test(at: Time, by: &str) -> Self {
         Self {
@@ -233,7 +293,12 @@ const fn state(kind: EventKind) -> &'static str {
         EventKind::Closed => "closed",
         EventKind::Expired => "expired",
         EventKind::Failed => "failed",
-        EventKind::DeadlineNear | EventKind::Test => "",
+        EventKind::DeadlineNear
+        | EventKind::TrustProposed
+        | EventKind::TrustChanged
+        | EventKind::TrustSuspended
+        | EventKind::TrustRecovery
+        | EventKind::Test => "",
     }
 }
 

@@ -30,6 +30,10 @@ macro_rules! texts {
             EventKind::Expired => text!($language, "expired"),
             EventKind::Failed => text!($language, "failed"),
             EventKind::DeadlineNear => text!($language, "deadline-near"),
+            EventKind::TrustProposed => text!($language, "trust-proposed"),
+            EventKind::TrustChanged => text!($language, "trust-changed"),
+            EventKind::TrustSuspended => text!($language, "trust-suspended"),
+            EventKind::TrustRecovery => text!($language, "trust-recovery"),
             EventKind::Test => text!($language, "test"),
         }
     };
