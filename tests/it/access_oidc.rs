@@ -188,7 +188,7 @@ fn check_token_says_whom_a_token_stands_for_and_doctor_asks_the_issuer() {
     assert_eq!(found["principal"], "oidc:test:payments");
     assert_eq!(found["roles"], json!(["signer:integrity"]));
     assert_eq!((&found["issuer"], said.code), (&json!("test"), Some(0)));
-    let file = installation.file("token");
+    let file = installation.file("bearer");
     fs::write(&file, format!("Bearer {token}\n")).expect("written");
     let said = check(&installation, &issuers, b"", text(&file));
     assert_eq!(said.json()["principal"], "oidc:test:payments");
