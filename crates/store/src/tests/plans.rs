@@ -301,7 +301,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (objects::OBJECTS_ON, "key_object_"),
         (outbox::DUE, "outbox_delivery_due"),
         (outbox::LATEST_DELIVERIES, "outbox_delivery_state"),
-        (outbox::FORGET_MESSAGES, "outbox_message_created"),
+        (outbox::OLD_MESSAGES, "outbox_message_created"),
     ] {
         let plan = plan(&place, sql).await;
         let found = plan.iter().any(|line| line.contains(index));
