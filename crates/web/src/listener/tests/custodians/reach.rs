@@ -112,6 +112,7 @@ async fn a_thousand_open_and_a_hundred_thousand_past_ceremonies_are_asked_for_in
         let mut request = request.clone();
         // Carol has more open than she may, Dave none.
         request.proposer = Some("dave".parse().unwrap());
+        request.nonce.0[2] ^= 1;
         let bytes = request.encode().unwrap();
         let body = json!({
             "request": String::from_utf8(bytes.clone()).unwrap(),
