@@ -3,7 +3,6 @@
 
 mod drafts;
 mod faults;
-mod reach;
 mod strangers;
 mod threats;
 
