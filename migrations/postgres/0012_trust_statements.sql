@@ -71,3 +71,6 @@ CREATE TRIGGER trust_statement_signature_changed AFTER INSERT ON trust_statement
 
 -- The leaf that tells of the installation: a ceremony under a roster was carried out before the next one.
 ALTER TABLE trust_document ADD COLUMN idx BIGINT;
+
+-- What is told of them is read off the log.
+CREATE INDEX log_leaf_trust ON log_leaf (idx) WHERE kind IN ('roster', 'policy', 'suspension');

@@ -76,3 +76,6 @@ BEGIN UPDATE version SET value = (SELECT size FROM log_head) WHERE subject = 'ce
 
 -- The leaf that tells of the installation: a ceremony under a roster was carried out before the next one.
 ALTER TABLE trust_document ADD COLUMN idx INTEGER;
+
+-- What is told of them is read off the log.
+CREATE INDEX log_leaf_trust ON log_leaf (idx) WHERE kind IN ('roster', 'policy', 'suspension');

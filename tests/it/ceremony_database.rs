@@ -174,7 +174,7 @@ fn roster_appended_in_the_database_by_one_who_was_never_elected() {
         .read_bytes("body", "FROM trust_document WHERE kind = 'genesis'");
     let bytes = case.database.bytes(&document);
     case.database.run(&format!(
-        "INSERT INTO trust_document VALUES (1, 'roster', 2, {bytes})"
+        "INSERT INTO trust_document (place, kind, version, body) VALUES (1, 'roster', 2, {bytes})"
     ));
     case.database.announce();
     until("the replica says so", || {
@@ -339,7 +339,7 @@ fn insert_key(
     let number = database.one("SELECT CAST(MAX(number) + 1 AS TEXT) FROM key_object");
     let old = case.kid.as_str();
     database.run(&format!(
-        "INSERT INTO ceremony
+        "INSERT INTO ceremony (id, operation, ring, state, nonce, request, execution, transcript, created_at, updated_at)
          SELECT '{ceremony}', operation, ring, 'closed', substr('{ceremony}', 1, 32), {request}, execution, {transcript}, created_at, updated_at
          FROM ceremony WHERE id = (SELECT ceremony FROM signing_key WHERE kid = '{old}');
          INSERT INTO key_object (id, kind, device, label, place, location, ring, number, ceremony, state, kid, created_at, updated_at)

@@ -132,7 +132,7 @@ fn roster_is_inserted(database: &mut Database, _: &Past) -> Option<i64> {
         .replace("berta", "mallory");
     let bytes = database.bytes(edited.as_bytes());
     database.run(&format!(
-        "INSERT INTO trust_document VALUES (1, 'roster', 2, {bytes})"
+        "INSERT INTO trust_document (place, kind, version, body) VALUES (1, 'roster', 2, {bytes})"
     ));
     None
 }

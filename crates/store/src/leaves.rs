@@ -25,6 +25,9 @@ statements! {
     /// Acts that may tell of a key.
     LEAVES_OF_KEYS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind IN ('key', 'ceremony', 'log') AND idx >= $1 ORDER BY idx LIMIT $2");
+    /// Acts about rosters, policies and suspensions, in the words of their index.
+    LEAVES_OF_TRUST = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind IN ('roster', 'policy', 'suspension') AND idx >= $1 ORDER BY idx LIMIT $2");
     LATEST_TIME = "SELECT MAX(time) FROM log_leaf WHERE idx >= $1 AND idx <= $2";
     LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
@@ -303,10 +306,21 @@ impl Store {
         on!(self, engine => reads::all(engine, LEAVES_OF_KEYS, &values))
     }
 
-    /// The same, at most so many.
+    /// The same with rosters, policies and suspensions, at most so many.
     pub async fn acts_from(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
-        let values = [Value::Int(from), Value::Int(limit.clamp(0, MAX_PAGE))];
-        on!(self, engine => reads::all(engine, LEAVES_OF_KEYS, &values))
+        let limit = limit.clamp(0, MAX_PAGE);
+        let values = [Value::Int(from), Value::Int(limit)];
+        // Two statements see two moments: what came after the first of them is for the next time, or it could be passed over.
+        let size = self.log_size().await?;
+        let mut acts: Vec<LeafRow> =
+            on!(self, engine => reads::all(engine, LEAVES_OF_KEYS, &values))?;
+        let trust: Vec<LeafRow> =
+            on!(self, engine => reads::all(engine, LEAVES_OF_TRUST, &values))?;
+        acts.extend(trust);
+        acts.retain(|leaf| leaf.index < size);
+        acts.sort_by_key(|leaf| leaf.index);
+        acts.truncate(usize::try_from(limit).unwrap_or(usize::MAX));
+        Ok(acts)
     }
 
     /// The latest time that any of these leaves tells.

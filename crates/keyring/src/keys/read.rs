@@ -107,11 +107,11 @@ impl Reading<'_> {
             }));
         }
         let documents = store.documents().await?;
-        let installed = Arc::new(Installed::read(store, &documents).await?);
         let trusted: Option<Arc<Trusted>> = unverified_chains(&documents)?
             .map(|chains| trust::chain::walk(&chains, &settings.pin))
             .transpose()?
             .map(Arc::new);
+        let installed = Arc::new(Installed::read(store, &documents).await?);
         // Documents are only added: a chain that ends before, or went another way, was put back by somebody.
         let before = self.seen.and_then(|seen| seen.trusted.as_ref());
         if let Some(before) = before
