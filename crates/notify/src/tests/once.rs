@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use store::{CeremonyState, DeliveryState};
+use trust::leaf::ActKind;
 
 use super::endpoint::{Answer, Endpoint, OK};
 use super::world::{World, webhook};
@@ -35,6 +36,41 @@ async fn an_event_is_announced_once_whichever_replica_does_it_and_whenever_it_di
         })
         .collect();
     assert_eq!(types, ["ceremony.proposed", "ceremony.rejected"]);
+}
+
+#[tokio::test]
+async fn who_is_trusted_is_told_in_the_order_of_the_log_between_ceremonies() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let mut one = world.replica("one", &webhook(&endpoint.address));
+    let id = world.propose("a").await;
+    for (kind, action) in [
+        (ActKind::Roster, "install-genesis"),
+        (ActKind::Roster, "propose"),
+        (ActKind::Roster, "sign"),
+        (ActKind::Roster, "install-roster"),
+        (ActKind::Suspension, "suspend"),
+        (ActKind::Roster, "announce-recovery"),
+    ] {
+        world.act(kind, action, id).await;
+    }
+    world.reject(id).await;
+    for _ in 0..8 {
+        one.round().await.unwrap();
+    }
+    let types = endpoint.seen().into_iter().map(|one| {
+        let body: serde_json::Value = serde_json::from_str(&one.body).unwrap();
+        body["type"].as_str().unwrap().to_owned()
+    });
+    let expected = [
+        "ceremony.proposed",
+        "trust.proposed",
+        "trust.changed",
+        "trust.suspended",
+        "trust.recovery-announced",
+        "ceremony.rejected",
+    ];
+    assert_eq!(types.collect::<Vec<_>>(), expected);
 }
 
 #[tokio::test]

@@ -164,15 +164,33 @@ impl World {
     }
 
     async fn commit(&self, change: &Change, action: &str, actor: &str, id: Sha256Digest) {
+        self.commit_as(ActKind::Ceremony, change, action, actor, id)
+            .await;
+    }
+
+    /// An act about roster, policy or a suspension.
+    pub async fn act(&self, kind: ActKind, action: &str, id: Sha256Digest) {
+        self.commit_as(kind, &Change::Record, action, "chancery", id)
+            .await;
+    }
+
+    async fn commit_as(
+        &self,
+        kind: ActKind,
+        change: &Change,
+        action: &str,
+        actor: &str,
+        id: Sha256Digest,
+    ) {
         let now = self.now();
         let act = ActLeaf {
             reference: Some(id.to_string()),
             reason: Some("not today".to_owned()),
-            ..ActLeaf::new(ActKind::Ceremony, action, actor, now)
+            ..ActLeaf::new(kind, action, actor, now)
         };
         let leaf = Leaf {
             time: now.millis(),
-            kind: ActKind::Ceremony.name(),
+            kind: kind.name(),
             ring: None,
             kid: None,
             sig_hash: None,
