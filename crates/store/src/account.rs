@@ -4,6 +4,7 @@ use crate::database::{AnyEngine, Store};
 use crate::engine::{Columns, Connection, Engine};
 use crate::error::Error;
 use crate::log_head::no_head;
+use crate::sqlite::writer::Writer;
 
 /// The account that PostgreSQL knows this program by.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,17 @@ fn connections<D: sqlx::Database>(name: &'static str, pool: &sqlx::Pool<D>) -> P
     }
 }
 
+/// Its connection stays out of the pool between two transactions.
+fn writer(writer: &Writer) -> PoolConnections {
+    let pool = connections("writer", writer.pool());
+    let kept = u32::from(writer.is_idle());
+    PoolConnections {
+        used: pool.used.saturating_sub(kept),
+        idle: pool.idle + kept,
+        ..pool
+    }
+}
+
 impl Store {
     /// None where the engine has no accounts.
     pub async fn account(&self) -> Result<Option<Account>, Error> {
@@ -65,7 +77,7 @@ impl Store {
     pub fn connections(&self) -> Vec<PoolConnections> {
         match &self.engine {
             AnyEngine::Sqlite(engine) => vec![
-                connections("writer", &engine.writer),
+                writer(&engine.writer),
                 connections("service", &engine.readers),
                 connections("visitors", &engine.visitors),
             ],

@@ -1,7 +1,7 @@
 //! The little that both engines have in common: statements with values in, rows out, and a
 //! transaction that is thrown away with its connection unless it was ended in so many words.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::future::Future;
 use std::time::Duration;
 
@@ -127,6 +127,8 @@ pub(crate) struct Begun<T> {
     /// After it was moved.
     pub head: Head,
     pub active: HashSet<String>,
+    /// How many of the leaves were inserted already.
+    pub written: u64,
 }
 
 /// A leaf on its way in: time, kind, ring, kid, sig_hash, body.
@@ -147,12 +149,14 @@ pub(crate) trait Engine: Send + Sync {
 
     fn head(&self) -> HeadStatements;
 
-    /// Begins with the log head and reads then which of these keys (a JSON array of kids) may sign: nobody can change
-    /// that until the end of the transaction.
+    /// Begins with the log head and reads then which of these keys may sign: nobody can change that until the end of
+    /// the transaction. An engine may insert `leaves`, as the last ones, in the same call if all of the keys may sign:
+    /// all of them or none.
     fn begin_signatures(
         &self,
         taken: Taken,
-        kids: &str,
+        kids: &BTreeSet<&str>,
+        leaves: &[LeafColumns<'_>],
     ) -> impl Future<Output = Result<Begun<Self::Transaction>, Error>> + Send;
 
     /// All in one statement; the number of rows. At most [`MAX_BATCH`] of them.
@@ -191,15 +195,30 @@ pub(crate) async fn within<T>(
     }
 }
 
+/// Where a connection goes that is needed no more and has nothing unfinished on it.
+pub(crate) trait Home<C>: Send {
+    fn put_back(self, connection: C);
+}
+
+/// The pool that it came from.
+pub(crate) struct ToPool;
+
+impl<C> Home<C> for ToPool {
+    fn put_back(self, connection: C) {
+        drop(connection);
+    }
+}
+
 /// Writes the connection of one engine: sqlx's traits do not allow one generic body in fewer
 /// lines than its bounds would take.
 macro_rules! connection {
-    ($Db:ty, $Row:ty, $classify:path) => {
+    ($Db:ty, $Row:ty, $Home:ty, $classify:path) => {
         /// A connection out of the pool. It is closed instead of returned while a statement or a
         /// transaction is unfinished on it: whoever drops it there leaves nothing half done. So is one that was
         /// told that its server is not there for us, such as a primary that has become a standby.
         pub(crate) struct TxConnection {
-            connection: sqlx::pool::PoolConnection<$Db>,
+            /// With where it goes; nothing when that has been decided.
+            connection: Option<(sqlx::pool::PoolConnection<$Db>, $Home)>,
             limit: std::time::Duration,
             breaker: Option<std::sync::Arc<crate::breaker::Breaker>>,
             in_statement: bool,
@@ -214,16 +233,33 @@ macro_rules! connection {
                 breaker: Option<std::sync::Arc<crate::breaker::Breaker>>,
             ) -> Result<Self, Error> {
                 match pool.acquire().await {
-                    Ok(connection) => Ok(Self {
-                        connection,
-                        limit,
-                        breaker,
-                        in_statement: false,
-                        in_transaction: false,
-                        unusable: false,
-                    }),
+                    Ok(connection) => {
+                        let home = $crate::engine::ToPool.into();
+                        Ok(Self::over(connection, home, limit, breaker))
+                    }
                     Err(source) => Err(not_acquired(pool, source)),
                 }
+            }
+
+            fn over(
+                connection: sqlx::pool::PoolConnection<$Db>,
+                home: $Home,
+                limit: std::time::Duration,
+                breaker: Option<std::sync::Arc<crate::breaker::Breaker>>,
+            ) -> Self {
+                Self {
+                    connection: Some((connection, home)),
+                    limit,
+                    breaker,
+                    in_statement: false,
+                    in_transaction: false,
+                    unusable: false,
+                }
+            }
+
+            fn connection(&mut self) -> Result<&mut <$Db as sqlx::Database>::Connection, Error> {
+                let (connection, _) = self.connection.as_mut().ok_or_else(Error::closed)?;
+                Ok(&mut **connection)
             }
 
             /// One that was told that its server is not there for us is not used again.
@@ -238,19 +274,10 @@ macro_rules! connection {
                 }
             }
 
-            async fn begin(self, sql: &'static str) -> Result<Self, Error> {
-                self.begin_with(sql, &[]).await.map(|(held, _)| held)
-            }
-
-            /// `sql` begins with BEGIN and may go on; the rows of what follows.
-            async fn begin_with(
-                mut self,
-                sql: &'static str,
-                values: &[Value<'_>],
-            ) -> Result<(Self, Vec<$Row>), Error> {
+            async fn begin(mut self, sql: &'static str) -> Result<Self, Error> {
                 self.in_transaction = true;
-                let rows = self.fetch(sql, values).await?;
-                Ok((self, rows))
+                self.fetch(sql, &[]).await?;
+                Ok(self)
             }
 
             async fn end(mut self, sql: &'static str) -> Result<(), Error> {
@@ -277,9 +304,14 @@ macro_rules! connection {
 
         impl Drop for TxConnection {
             fn drop(&mut self) {
+                let Some((mut connection, home)) = self.connection.take() else {
+                    return;
+                };
                 if self.in_statement || self.in_transaction || self.unusable {
-                    self.connection.close_on_drop();
+                    connection.close_on_drop();
+                    return;
                 }
+                $crate::engine::Home::put_back(home, connection);
             }
         }
 
@@ -292,8 +324,9 @@ macro_rules! connection {
                 values: &[Value<'_>],
             ) -> Result<u64, Error> {
                 self.in_statement = true;
-                let work = Self::query(sql, values).execute(&mut *self.connection);
-                let done = within(self.limit, "write", work, $classify).await;
+                let limit = self.limit;
+                let work = Self::query(sql, values).execute(self.connection()?);
+                let done = within(limit, "write", work, $classify).await;
                 self.note(&done);
                 let done = done?;
                 self.in_statement = false;
@@ -306,8 +339,9 @@ macro_rules! connection {
                 values: &[Value<'_>],
             ) -> Result<Vec<$Row>, Error> {
                 self.in_statement = true;
-                let work = Self::query(sql, values).fetch_all(&mut *self.connection);
-                let rows = within(self.limit, "read", work, $classify).await;
+                let limit = self.limit;
+                let work = Self::query(sql, values).fetch_all(self.connection()?);
+                let rows = within(limit, "read", work, $classify).await;
                 self.note(&rows);
                 let rows = rows?;
                 self.in_statement = false;

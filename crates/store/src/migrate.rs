@@ -36,7 +36,7 @@ impl Schema {
 /// sqlx locks nothing on SQLite, so two processes that start at once would both apply the first
 /// migration: the write lock is taken around all of them, which also makes them one transaction.
 pub(crate) async fn sqlite(engine: &SqliteEngine) -> Result<(), Error> {
-    let mut connection = engine.writer.acquire().await.map_err(failed)?;
+    let (mut connection, _turn) = engine.writer.acquire().await.map_err(failed)?;
     let begin = connection.begin_with("BEGIN IMMEDIATE");
     let mut transaction = begin.await.map_err(failed)?;
     SQLITE.run(&mut *transaction).await.map_err(failed)?;

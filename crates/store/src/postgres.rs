@@ -1,6 +1,6 @@
 //! PostgreSQL: any number of replicas, ordered by the row of the log head.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::pin::pin;
 use std::str::FromStr;
 use std::sync::Arc;
@@ -19,7 +19,7 @@ use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
     json, within,
 };
-use crate::engine::{HeadStatements, Taken};
+use crate::engine::{HeadStatements, Taken, ToPool};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
 use crate::leases::take_lease;
@@ -271,11 +271,18 @@ impl Engine for PostgresEngine {
     async fn begin_signatures(
         &self,
         taken: Taken,
-        kids: &str,
+        kids: &BTreeSet<&str>,
+        _leaves: &[LeafColumns<'_>],
     ) -> Result<Begun<TxConnection>, Error> {
+        let kids = json(kids)?;
         let mut tx = self.begin().await?;
-        match head_and_keys(&mut tx, self.head(), taken, kids).await {
-            Ok((head, active)) => Ok(Begun { tx, head, active }),
+        match head_and_keys(&mut tx, self.head(), taken, &kids).await {
+            Ok((head, active)) => Ok(Begun {
+                tx,
+                head,
+                active,
+                written: 0,
+            }),
             Err(error) => {
                 self.rollback(tx).await;
                 Err(error)
@@ -322,7 +329,7 @@ async fn head_and_keys(
     Ok((head, active?))
 }
 
-connection!(Postgres, PgRow, classify);
+connection!(Postgres, PgRow, ToPool, classify);
 
 /// The pool goes on trying to connect until its time is up: with room left in it, that means
 /// that the server is away and not that we are busy.

@@ -77,14 +77,21 @@ pub(crate) async fn commit<E: Engine>(
         is_news: false,
         time: times.max().unwrap_or_default(),
     };
+    // Answers known before go first: with any to look for, no leaf is written yet.
+    let leaves: Vec<_> = match batch.iter().any(|record| record.idempotency.is_some()) {
+        true => Vec::new(),
+        false => batch.iter().map(|record| record.leaf.columns()).collect(),
+    };
     let before = fence.before();
     let Begun {
         mut tx,
         head,
         active,
-    } = engine.begin_signatures(taken, &json(&kids)?).await?;
+        written,
+    } = engine.begin_signatures(taken, &kids, &leaves).await?;
     let first = head.size - reserved;
     let written = match fence.check(before, &head, first) {
+        Ok(()) if written > 0 => all_written(batch, first, &active, written),
         Ok(()) => write::<E>(&mut tx, batch, first, &active, covered).await,
         Err(error) => Err(error),
     };
@@ -126,6 +133,29 @@ fn check(batch: &[SignatureRecord]) -> Result<(), Error> {
 
 /// An answer on its way in: with the index of its leaf and its time.
 type PlacedAnswer<'a> = (&'a Idempotency, i64, i64);
+
+/// Every leaf is in its place already. That each key may sign was a condition of it, and is looked at once more.
+fn all_written(
+    batch: &[SignatureRecord],
+    first: i64,
+    active: &HashSet<String>,
+    written: u64,
+) -> Result<Written, Error> {
+    expect_rows(written, batch.len())?;
+    if !batch.iter().all(|record| active.contains(&record.kid)) {
+        return Err(Error::Corrupt {
+            what: "a leaf of a key that may not sign",
+            source: None,
+        });
+    }
+    let outcomes = (first..).take(batch.len());
+    Ok(Written {
+        outcomes: outcomes
+            .map(|index| SignatureOutcome::Committed { index })
+            .collect(),
+        again: Vec::new(),
+    })
+}
 
 async fn write<E: Engine>(
     tx: &mut E::Transaction,

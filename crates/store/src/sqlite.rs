@@ -1,12 +1,15 @@
 //! The embedded default: one file in WAL mode, one writer, a few readers.
 
 pub(crate) mod bulk;
+pub(crate) mod writer;
 
+use std::collections::BTreeSet;
 use std::fs::OpenOptions;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::time::Duration;
 
+use sqlx::pool::PoolConnection;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous,
 };
@@ -15,13 +18,14 @@ use sqlx::{Pool, Sqlite};
 use crate::asked;
 use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
-    within,
+    json, within,
 };
-use crate::engine::{HeadStatements, Taken};
+use crate::engine::{HeadStatements, Home, Taken, ToPool};
 use crate::error::{self, Error, Subject};
 use crate::fence::Head;
 use crate::leases::take_lease;
 use crate::log_head;
+use writer::{Turn, Writer};
 
 /// Waiting for another process that holds the file, a backup for instance.
 const BUSY: Duration = Duration::from_secs(5);
@@ -34,7 +38,7 @@ const READERS: u32 = 4;
 #[derive(Clone)]
 pub(crate) struct SqliteEngine {
     /// One connection: writers queue here in order and never meet SQLITE_BUSY among themselves.
-    pub writer: Pool<Sqlite>,
+    pub writer: Writer,
     pub readers: Pool<Sqlite>,
     /// Readers of strangers, so that they do not wait in the service's way.
     pub visitors: Pool<Sqlite>,
@@ -77,19 +81,13 @@ impl SqliteEngine {
             .map_err(|source| classify("connect", source))?;
         let visitors = pool().max_connections(READERS).connect_lazy_with(read_only);
         Ok(Self {
-            writer,
+            writer: Writer::new(writer),
             readers,
             visitors,
             visiting: false,
         })
     }
 }
-
-pub(crate) const BEGIN_SIGNATURES: &str = "BEGIN IMMEDIATE;
-    UPDATE log_head SET size = size + $1, version = version + $2, clock = MAX(clock, $3) WHERE id = 1
-    RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0,
-        (SELECT json_group_array(kid) FROM signing_key
-            WHERE state = 'active' AND kid IN (SELECT value FROM json_each($4)))";
 
 /// A file has no name that a copy of it had not.
 pub(crate) const HEAD: HeadStatements = HeadStatements {
@@ -165,36 +163,39 @@ impl Engine for SqliteEngine {
 
     /// IMMEDIATE: the write lock is taken here, so nothing read inside can be out of date.
     async fn begin(&self) -> Result<TxConnection, Error> {
-        TxConnection::acquire(&self.writer, STATEMENT, None)
-            .await?
-            .begin("BEGIN IMMEDIATE")
-            .await
+        self.write().await?.begin("BEGIN IMMEDIATE").await
     }
 
     fn head(&self) -> HeadStatements {
         HEAD
     }
 
-    /// One call: each is a way to SQLite's thread and back, which costs more than the statement.
     async fn begin_signatures(
         &self,
         taken: Taken,
-        kids: &str,
+        kids: &BTreeSet<&str>,
+        leaves: &[LeafColumns<'_>],
     ) -> Result<Begun<TxConnection>, Error> {
-        let held = TxConnection::acquire(&self.writer, STATEMENT, None).await?;
-        let [leaves, news, time] = taken.values();
-        let values = [leaves, news, time, Value::Text(kids)];
-        let (tx, rows) = held.begin_with(BEGIN_SIGNATURES, &values).await?;
-        let row = rows.first().ok_or(Error::Corrupt {
-            what: "no log head",
-            source: None,
-        })?;
+        let asked = json(kids)?;
+        let (sql, values) = bulk::begin(taken, &asked, kids.len(), leaves)?;
+        let (tx, row) = self.write().await?.begin_with(sql, &values).await?;
+        let row = row.ok_or_else(log_head::no_head)?;
         let active = serde_json::from_str(&row.text(5)?).map_err(|_| Error::Corrupt {
             what: "a malformed list of keys",
             source: None,
         })?;
-        let head = Head::read(row)?;
-        Ok(Begun { tx, head, active })
+        let head = Head::read(&row)?;
+        let written = match leaves {
+            // What came before was another transaction's.
+            [] => 0,
+            _ => row.int(6)?.unsigned_abs(),
+        };
+        Ok(Begun {
+            tx,
+            head,
+            active,
+            written,
+        })
     }
 
     async fn commit(&self, tx: TxConnection) -> Result<(), Error> {
@@ -231,7 +232,56 @@ impl Engine for SqliteEngine {
     }
 }
 
-connection!(Sqlite, SqliteRow, classify);
+connection!(Sqlite, SqliteRow, Return, classify);
+
+/// Where a connection goes.
+enum Return {
+    ToPool(ToPool),
+    ToWriter(Turn),
+}
+
+impl From<ToPool> for Return {
+    fn from(pool: ToPool) -> Self {
+        Self::ToPool(pool)
+    }
+}
+
+impl Home<PoolConnection<Sqlite>> for Return {
+    fn put_back(self, connection: PoolConnection<Sqlite>) {
+        match self {
+            Self::ToPool(pool) => pool.put_back(connection),
+            Self::ToWriter(turn) => turn.put_back(connection),
+        }
+    }
+}
+
+impl SqliteEngine {
+    async fn write(&self) -> Result<TxConnection, Error> {
+        let acquired = self.writer.acquire().await;
+        let (connection, turn) = acquired.map_err(|source| classify("connect", source))?;
+        let home = Return::ToWriter(turn);
+        Ok(TxConnection::over(connection, home, STATEMENT, None))
+    }
+}
+
+impl TxConnection {
+    /// `sql` begins with BEGIN and ends with what is asked: its first row. Nothing is waited for after that.
+    async fn begin_with(
+        mut self,
+        sql: &'static str,
+        values: &[Value<'_>],
+    ) -> Result<(Self, Option<SqliteRow>), Error> {
+        self.in_transaction = true;
+        self.in_statement = true;
+        let limit = self.limit;
+        let work = Self::query(sql, values).fetch_optional(self.connection()?);
+        let row = within(limit, "write", work, classify).await;
+        self.note(&row);
+        let row = row?;
+        self.in_statement = false;
+        Ok((self, row))
+    }
+}
 
 fn not_acquired(_pool: &Pool<Sqlite>, source: sqlx::Error) -> Error {
     classify("connect", source)

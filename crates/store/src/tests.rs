@@ -50,6 +50,8 @@ contract! {
     life::revoked_primary_hands_over_to_its_successor,
     signing::indexes_are_contiguous_from_zero,
     signing::revoked_key_gets_no_leaf_and_leaves_no_gap,
+    signing::groups_of_every_size_get_their_leaves,
+    signing::group_of_a_revoked_key_leaves_nothing,
     signing::first_answer_stands,
     signing::case_l1_an_answer_is_kept_by_whoever_gives_it,
     ceremonies::ceremonies_stand_in_the_lines_of_their_subjects,

@@ -34,6 +34,7 @@ pub async fn case_v1_a_process_whose_clock_is_off_writes_nothing(place: Place) {
     let signed = place.store.commit_signatures(&batch).await.unwrap_err();
     assert!(matches!(signed, Error::ClockOff { .. }), "{signed}");
     assert_eq!(place.store.log_size().await.unwrap(), size);
+    assert!(place.store.leaf(size).await.unwrap().is_none());
     let halted = place.store.halted().unwrap();
     assert!(halted.why.contains("differ by"), "{halted:?}");
     place.store.look().await.unwrap();

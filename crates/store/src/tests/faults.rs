@@ -3,12 +3,13 @@
 use std::time::{Duration, Instant};
 
 use sqlx::sqlite::SqliteConnectOptions;
-use sqlx::{ConnectOptions, Executor};
+use sqlx::{AssertSqlSafe, ConnectOptions, Executor, Row as _};
 
 use super::super::*;
 use super::place::Place;
 use super::server;
 use super::world::*;
+use crate::engine::{Engine as _, Home as _};
 
 /// Everything that was acknowledged is there, in its place, and nothing else.
 async fn check_log(store: &Store, acknowledged: &[i64]) {
@@ -48,11 +49,13 @@ async fn file_without_room_takes_nothing_and_loses_nothing() {
     let database::AnyEngine::Sqlite(engine) = &place.store.engine else {
         panic!()
     };
-    engine
-        .writer
-        .execute("PRAGMA max_page_count = 150")
-        .await
-        .unwrap();
+    let limit = async |pages: u32| {
+        let pragma = format!("PRAGMA max_page_count = {pages}");
+        let (mut connection, turn) = engine.writer.acquire().await.unwrap();
+        connection.execute(AssertSqlSafe(pragma)).await.unwrap();
+        turn.put_back(connection);
+    };
+    limit(150).await;
     let mut acknowledged = Vec::new();
     let full = loop {
         let n = acknowledged.len();
@@ -71,13 +74,42 @@ async fn file_without_room_takes_nothing_and_loses_nothing() {
     assert!(matches!(full, Error::Full { .. }), "{full:?}");
     assert!(!full.is_transient() && !acknowledged.is_empty());
     check_log(&place.store, &acknowledged).await;
-    engine
-        .writer
-        .execute("PRAGMA max_page_count = 1000000")
-        .await
-        .unwrap();
+    limit(1_000_000).await;
     acknowledged.push(record(&place.store).await.unwrap());
     check_log(&place.store, &acknowledged).await;
+}
+
+/// Nobody asks whether it is alive, so nobody waits for the answer; what was left unfinished goes with its connection.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn writer_keeps_its_connection_until_something_is_left_unfinished_on_it() {
+    let place = Place::sqlite().await;
+    let kid = place.open_ring("atp").await;
+    let database::AnyEngine::Sqlite(engine) = &place.store.engine else {
+        panic!()
+    };
+    let cache = async || {
+        let (mut connection, turn) = engine.writer.acquire().await.unwrap();
+        let row = connection.fetch_one("PRAGMA cache_size").await.unwrap();
+        turn.put_back(connection);
+        row.get::<i64, _>(0)
+    };
+    let usual = cache().await;
+    let (mut connection, turn) = engine.writer.acquire().await.unwrap();
+    connection.execute("PRAGMA cache_size = 777").await.unwrap();
+    turn.put_back(connection);
+    let one = [signature(&kid, "atp", "one")];
+    place.store.commit_signatures(&one).await.unwrap();
+    record(&place.store).await.unwrap();
+    assert_eq!(cache().await, 777);
+    let writer = place.store.connections()[0];
+    assert_eq!(
+        (writer.pool, writer.used, writer.idle, writer.limit),
+        ("writer", 0, 1, 1)
+    );
+    drop(engine.begin().await.unwrap());
+    let two = [signature(&kid, "atp", "two")];
+    place.store.commit_signatures(&two).await.unwrap();
+    assert_eq!(cache().await, usual);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -58,6 +58,44 @@ pub async fn revoked_key_gets_no_leaf_and_leaves_no_gap(place: Place) {
     assert_eq!(place.change(Change::Record).await.unwrap(), size + 2);
 }
 
+/// On SQLite a statement has places for more rows than a group has leaves.
+pub async fn groups_of_every_size_get_their_leaves(place: Place) {
+    let kid = place.open_ring("atp").await;
+    for count in [1, 2, 4, 5, 17, 64, 65, MAX_BATCH] {
+        let size = place.store.log_size().await.unwrap();
+        let batch: Vec<_> = (0..count)
+            .map(|n| signature(&kid, "atp", &format!("{count}-{n}")))
+            .collect();
+        let outcomes = place.store.commit_signatures(&batch).await.unwrap();
+        let placed = (size..).take(count);
+        let expected: Vec<_> = placed
+            .map(|index| SignatureOutcome::Committed { index })
+            .collect();
+        assert_eq!(outcomes, expected);
+        assert_eq!(place.store.log_size().await.unwrap(), size + count as i64);
+        let last = place.store.leaf(size + count as i64 - 1).await.unwrap();
+        assert_eq!(last.unwrap().body, batch[count - 1].leaf.body);
+    }
+}
+
+/// What a group before had inserted is not taken for what this one has.
+pub async fn group_of_a_revoked_key_leaves_nothing(place: Place) {
+    let revoked = place.open_ring("atp").await;
+    let other = place.open_ring("oauth").await;
+    let change = place.revocation("stop", "atp", &revoked).await;
+    place.change(change).await.unwrap();
+    let good = |name: &str| [signature(&other, "oauth", name)];
+    place.store.commit_signatures(&good("a")).await.unwrap();
+    let size = place.store.log_size().await.unwrap();
+    let refused = [signature(&revoked, "atp", "b")];
+    let outcomes = place.store.commit_signatures(&refused).await.unwrap();
+    assert_eq!(outcomes, [SignatureOutcome::KeyMayNotSign]);
+    assert_eq!(place.store.log_size().await.unwrap(), size);
+    assert!(place.store.leaf(size).await.unwrap().is_none());
+    let outcomes = place.store.commit_signatures(&good("c")).await.unwrap();
+    assert_eq!(outcomes, [SignatureOutcome::Committed { index: size }]);
+}
+
 pub async fn first_answer_stands(place: Place) {
     let kid = place.open_ring("atp").await;
     let size = place.store.log_size().await.unwrap();
