@@ -198,7 +198,7 @@ fn check_token_says_whom_a_token_stands_for_and_doctor_asks_the_issuer() {
     let other = key.token(&other);
     let said = check(&installation, &issuers, other.as_bytes(), "-");
     assert_eq!(said.code, Some(3), "{said:?}");
-    let all = format!("{:?}", said);
+    let all = String::from_utf8_lossy(&said.stdout).into_owned() + &said.stderr;
     assert!(
         all.contains("another audience") && !all.contains(&other),
         "{all}"

@@ -1,8 +1,8 @@
 //! Notifications: one outbox, and its ways out (ADR 53).
 //!
 //! What happened is read off the log and put into the outbox once, whichever replica does it and whenever it dies
-//! ([`announce`]). Each receiver then gets it at least once, and never again once its acknowledgement was written down
-//! ([`deliver`]). Nothing rests on a message: whoever gets one looks for themselves.
+//! (`announce`). Each receiver then gets it at least once, and never again once its acknowledgement was written down
+//! (`deliver`). Nothing rests on a message: whoever gets one looks for themselves.
 
 mod address;
 mod alertmanager;

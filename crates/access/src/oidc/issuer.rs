@@ -204,7 +204,7 @@ impl Issuer {
 
     /// These are its keys from now on; how many can be used.
     pub fn take(&self, set: KeySet) -> usize {
-        let count = set.len();
+        let count = set.count();
         let at = self.env.now();
         let read = Some(Arc::new(Read { set, at }));
         *self.read.write().unwrap_or_else(PoisonError::into_inner) = read;

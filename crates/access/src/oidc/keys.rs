@@ -89,7 +89,7 @@ impl KeySet {
         self.left_out.contains_key(kid)
     }
 
-    pub fn len(&self) -> usize {
+    pub fn count(&self) -> usize {
         self.keys.len()
     }
 

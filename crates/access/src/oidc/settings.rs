@@ -131,10 +131,9 @@ impl Settings {
     /// Files that are named by relative paths are beside the configuration.
     pub fn resolve(&mut self, base: &Path) {
         for issuer in &mut self.oidc.issuer {
-            for file in [&mut issuer.ca_file, &mut issuer.bearer_file] {
-                if let Some(path) = file {
-                    *path = base.join(&path);
-                }
+            let files = [&mut issuer.ca_file, &mut issuer.bearer_file];
+            for path in files.into_iter().flatten() {
+                *path = base.join(&path);
             }
         }
     }

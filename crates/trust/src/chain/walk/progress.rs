@@ -1,4 +1,4 @@
-//! How far a document is that members are still signing. [`super::walk`] has the last word; this says what it
+//! How far a document is that members are still signing. `walk` has the last word; this says what it
 //! would, signature by signature, before there are enough.
 
 use std::collections::BTreeSet;
