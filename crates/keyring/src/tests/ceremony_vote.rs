@@ -226,10 +226,12 @@ async fn the_last_approval_counts_though_the_row_did_not_move() {
     all.repair().await;
     assert_eq!(all.state().await, PROPOSED);
     assert_eq!(approvals(&all, &id).await, 2);
-    // The answer was lost, so it is given again: it is not kept twice.
-    let again = all.approve(&id, "bob").await.unwrap_err();
-    assert!(matches!(again, Error::DoesNotCount(_)), "{again:?}");
+    // The answer was lost, so it is given again: it finishes what was begun, and is not kept twice.
+    let again = all.approve(&id, "bob").await.unwrap();
+    assert_eq!(again.state, "approved");
     assert_eq!(approvals(&all, &id).await, 2);
+    let once_more = all.approve(&id, "bob").await.unwrap_err();
+    assert!(matches!(once_more, Error::DoesNotCount(_)), "{once_more:?}");
     all.execute(&id).await.unwrap();
     assert_eq!(all.state().await, "generate executed | present | - | pair");
 }
