@@ -18,6 +18,8 @@ const BUSY: Duration = Duration::from_millis(5);
 const IDLE: Duration = Duration::from_millis(100);
 /// Kills within a minute that open the circuit.
 const KILLS: usize = 3;
+/// What a process may take to bring the token up, however short its calls have to be.
+const START: Duration = Duration::from_secs(2);
 /// Between proofs of a worker that failed the last one.
 const PROVE_AGAIN: Duration = Duration::from_millis(50);
 /// How long ended workers may take before they are killed.
@@ -126,11 +128,10 @@ fn kill_hung(pool: &mut Pool, now: Instant) {
         if slot.phase == Phase::Dying {
             continue;
         }
-        let starting = match slot.phase {
-            // Loading a library and logging in is more than one call.
-            Phase::Starting { since } => now - since > hard * 4,
-            _ => false,
-        };
+        // Others wait for its lock meanwhile, so the first attempt gets no more time than one call. Later ones get more:
+        // loading a library and logging in may be slower than any call.
+        let patience = hard.max(START) * (1 << slot.failures.min(2));
+        let starting = slot.attempt.is_some_and(|since| now - since > patience);
         // Age in flight counts, not silence: a worker with many sessions may answer while one of them hangs.
         // One long call (a generation) holds up what came behind it.
         let limit = if slot.flights().any(|flight| flight.slow) {
@@ -207,7 +208,7 @@ fn may_start(shared: &Shared, pool: &mut Pool, now: Instant, after: &mut After) 
         }
         return reconsider(shared, pool, now);
     }
-    let starting = |slot: &WorkerSlot| matches!(slot.phase, Phase::Queued | Phase::Starting { .. });
+    let starting = |slot: &WorkerSlot| matches!(slot.phase, Phase::Queued | Phase::Starting);
     !pool.slots.iter().any(starting)
 }
 

@@ -44,7 +44,8 @@ pub fn start(
     // the process ends with its socket.
     let slot = &mut pool.slots[index];
     slot.incarnation += 1;
-    slot.phase = Phase::Starting { since: now };
+    slot.phase = Phase::Starting;
+    slot.attempt = Some(now);
     slot.last_answer = now;
     let incarnation = slot.incarnation;
     slot.child = Some(child);
@@ -186,11 +187,17 @@ fn status(
     after: &mut After,
 ) {
     match status {
-        Status::Queued => pool.slots[index].phase = Phase::Queued,
+        Status::Queued => {
+            let slot = &mut pool.slots[index];
+            slot.phase = Phase::Queued;
+            slot.attempt = None;
+        }
         Status::Starting => {
-            if !matches!(pool.slots[index].phase, Phase::Down) {
-                pool.slots[index].phase = Phase::Starting { since: now };
+            let slot = &mut pool.slots[index];
+            if slot.phase != Phase::Down {
+                slot.phase = Phase::Starting;
             }
+            slot.attempt = Some(now);
         }
         Status::Ready {
             generation,
@@ -207,6 +214,7 @@ fn status(
             slot.generation = generation;
             slot.sessions = sessions;
             slot.phase = Phase::Ready;
+            slot.attempt = None;
             if pool.circuit.open {
                 pool.prove(index, now, after);
             }
@@ -220,6 +228,7 @@ fn status(
             }
             pool.last_error = Some(error);
             pool.slots[index].phase = Phase::Down;
+            pool.slots[index].attempt = None;
         }
         Status::Stopped { error } => {
             tracing::error!(%error, "token unusable until an operator intervenes");
@@ -249,6 +258,7 @@ fn gone(pool: &mut Pool, index: usize) -> After {
     }
     let pause = super::back_off::back_off(slot.failures);
     slot.phase = Phase::Vacant { from: now + pause };
+    slot.attempt = None;
     if let Some(child) = &mut slot.child {
         kill(child);
     }

@@ -19,9 +19,7 @@ pub enum Phase {
     /// Waits for another process of this token to finish its start.
     Queued,
     /// Inside the library for the first time.
-    Starting {
-        since: Instant,
-    },
+    Starting,
     /// Up again after an open circuit; signs a probe before it gets work.
     Proving,
     Ready,
@@ -55,6 +53,9 @@ pub struct WorkerSlot {
     pub generation: u64,
     /// Starts in a row that came to nothing.
     pub failures: u32,
+    /// Since when the process has been inside the library to bring the token up, with the token's start lock in its
+    /// hand: in its first attempt or in a later one, while it says that the token is down.
+    pub attempt: Option<Instant>,
     pub last_answer: Instant,
     /// The low sixteen bits of a frame's id are the index here.
     slots: Vec<Option<InFlight>>,
@@ -74,6 +75,7 @@ impl WorkerSlot {
             sessions: 1,
             generation: 0,
             failures: 0,
+            attempt: None,
             last_answer: now,
             slots: Vec::new(),
             used: 0,

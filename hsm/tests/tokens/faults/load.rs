@@ -32,7 +32,15 @@ pub fn under_load(
                     while !stop.load(Ordering::Relaxed) {
                         seed += 4;
                         let began = Instant::now();
-                        assert_signs(signer, &keys[seed as usize % keys.len()], seed);
+                        let key = &keys[seed as usize % keys.len()];
+                        if let Err(error) = signs(signer, key, seed) {
+                            // What became of the workers says whose fault it is.
+                            panic!(
+                                "after {:?}: {error:?}; {:#?}",
+                                began.elapsed(),
+                                signer.health()
+                            );
+                        }
                         longest = longest.max(began.elapsed());
                         served.fetch_add(1, Ordering::Relaxed);
                     }

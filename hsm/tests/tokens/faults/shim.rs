@@ -188,6 +188,8 @@ fn a_slow_token_is_slow_and_not_dead() {
     for seed in 0..10 {
         assert_signs(&signer, &key, seed);
     }
+    // So slow that whoever watches the clock is not overtaken, however busy the machine is.
+    shimmed.inject("C_Sign sleep 2000");
     let outcome = signer.sign(&key, &input_for(key.scheme, 1), within(20));
     assert_eq!(
         outcome,
@@ -223,6 +225,51 @@ fn a_hung_call_is_killed_and_its_request_served_by_another() {
     }
     let counters = signer.health().counters;
     assert_eq!(counters.failures, 0);
+}
+
+/// It holds the start lock, for which every other process of the token waits.
+#[test]
+fn a_worker_that_hangs_while_it_brings_a_lost_token_up_again_is_killed_before_the_circuit_opens() {
+    let shimmed = Shimmed::fresh();
+    let executor = shimmed.token.executor();
+    let key = new_key(&executor, KeySpec::P256);
+    let mut config = shimmed.token.config();
+    config.processes = Some(2);
+    // Found by a probe alone it would take a probe's interval of 5 s, and the time that a call may take.
+    config.hard_timeout = Some(std::time::Duration::from_secs(2));
+    config.circuit_after = std::time::Duration::from_secs(6);
+    let signer = started(config, hsm::Power::Use);
+    assert_signs(&signer, &key, 1);
+    std::thread::scope(|scope| {
+        // The token is lost, so the workers try again and again by themselves.
+        shimmed.inject("C_Sign rv 0x30\nC_Login rv 0x30");
+        let caller = scope.spawn(|| assert_signs(&signer, &key, 2));
+        let until = soon();
+        while !signer
+            .health()
+            .processes
+            .iter()
+            .all(|process| !process.ready)
+        {
+            assert!(std::time::Instant::now() < until, "{:?}", signer.health());
+            pause(1);
+        }
+        let before = shimmed.calls("C_Login");
+        shimmed.inject("C_Login hang");
+        while shimmed.calls("C_Login") == before {
+            assert!(std::time::Instant::now() < until, "{:?}", signer.health());
+            pause(1);
+        }
+        shimmed.heal();
+        caller.join().unwrap();
+    });
+    let counters = signer.health().counters;
+    assert!(counters.processes_killed > 0, "{counters:?}");
+    assert_eq!(
+        (counters.failures, counters.circuit_opened),
+        (0, 0),
+        "{counters:?}"
+    );
 }
 
 #[test]
