@@ -26,7 +26,7 @@ test:
 ## demonstration: ceremonies, signatures over a real log file, a rotation under load, a compromise; PART=custodians shows
 ## custodians at a distance: a 3-of-5 ceremony over HTTP, a roster change, a suspension
 demo:
-	@.ci/setup build token
+	@.ci/setup build token $(if $(PART),mail)
 	$(CARGO) build --locked -p chancery -p chancery-demo --bins
 	@$${CARGO_TARGET_DIR:-target}/debug/chancery-demo $(if $(PART),--part $(PART))
 

@@ -1,5 +1,5 @@
-//! Five custodians at a distance: ceremonies over HTTP with their own keys, one rejection, and a roster change that
-//! replaces a lost custodian while another ceremony is open.
+//! Five custodians at a distance: ceremonies over HTTP with their own keys, announced by mail, one rejection, and a
+//! roster change that replaces a lost custodian while another ceremony is open.
 
 use std::fs;
 use std::path::Path;
@@ -11,6 +11,7 @@ use testkit::custodian::Custodian;
 use testkit::installation::text;
 
 use super::RING;
+use super::mail::Mail;
 use super::stage::Stage;
 use verify::output::{Code, Failure, Output};
 
@@ -27,6 +28,7 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
     }
     stage.installation.found_by("3")?;
     stage.installation.install()?;
+    let mail = Mail::start(stage, &FOUNDERS, output)?;
     stage.chancery(&["ring", "create", RING, "--algorithm", "ES256", "--apply"])?;
     stage.serve()?;
     let far = Far {
@@ -49,14 +51,31 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
         &far.by("ada", &["ceremony", "propose", "first.request"])?,
         "ceremony",
     )?;
-    far.by("berta", &["ceremony", "review", &rejected])?;
-    far.by("berta", &["ceremony", "approve", &rejected])?;
+    match &mail {
+        Some(mail) => {
+            let asked = mail.to("berta", "Your approval is asked", output)?;
+            asked.show(output);
+            // Nothing but what she was sent, and her key.
+            for command in ["chancery ceremony review", "chancery ceremony approve"] {
+                let words = asked.command(command, "berta")?;
+                let words: Vec<&str> = words.iter().map(String::as_str).collect();
+                stage.chancery(&words)?;
+            }
+        }
+        None => {
+            far.by("berta", &["ceremony", "review", &rejected])?;
+            far.by("berta", &["ceremony", "approve", &rejected])?;
+        }
+    }
     let no = ["--reason", "the ticket is missing"];
     far.by(
         "emil",
         &[&["ceremony", "reject", &rejected], &no[..]].concat(),
     )?;
     let late = far.refused("carla", &["ceremony", "approve", &rejected])?;
+    if let Some(mail) = &mail {
+        mail.to("carla", "ejected", output)?;
+    }
 
     act(
         "The same, with a ticket: three of five approve, the machine with the token executes, three accept",
@@ -163,6 +182,7 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
         "roster": installed["state"], "open_ceremony": void["state"],
         "suspension": suspended["state"], "approval_by_the_thief": thief,
         "second_verifier": verified, "tampered_transcript": tampered,
+        "announced_by_mail": mail.is_some(),
     });
     output.result(&summary, || describe(&summary));
     let good = installed["state"] == "effective"
@@ -263,12 +283,14 @@ fn describe(summary: &Value) -> String {
     };
     format!(
         "\nSummary\n\
+         \x20 announced by mail     {}\n\
          \x20 rejected              {}; another approval: {}\n\
          \x20 first key             {}\n\
          \x20 roster change         {}; the ceremony that was open is {}\n\
          \x20 second key            {} (approved and accepted by the new custodian too)\n\
          \x20 suspension            {}; the thief's approval: {}\n\
          \x20 transcripts           by the second verifier: {}; with one byte changed {}",
+        text("announced_by_mail"),
         text("rejected"),
         text("approved_after_rejection"),
         text("first_kid"),

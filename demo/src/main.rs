@@ -4,6 +4,7 @@
 mod custodians;
 mod isolation;
 mod load;
+mod mail;
 mod stage;
 mod theft;
 
