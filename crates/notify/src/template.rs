@@ -154,7 +154,6 @@ mod tests {
         "why",
         "state",
         "ceremony",
-        "words",
     ];
 
     fn names(template: &str) -> BTreeSet<&str> {

@@ -1,5 +1,7 @@
 //! A request, or the statement of what was done, as custodians read it, rendered from its bytes.
 
+mod summary;
+
 use std::fmt::Write as _;
 
 use serde::Serialize;
@@ -20,6 +22,8 @@ use crate::words;
 /// A request for reading: what it says, what it changes, and the digest to read aloud.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Review {
+    /// What a request asks for, in sentences, and what in it is easily overlooked.
+    pub summary: Vec<String>,
     /// Member and value, in the request's order.
     pub lines: Vec<(String, String)>,
     /// What is different from the last verified state, in words.
@@ -171,6 +175,7 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
     };
     let digest = Sha256Digest::of(body);
     Ok(Review {
+        summary: Vec::new(),
         lines,
         changes,
         digest,
@@ -191,6 +196,7 @@ pub fn review(request: &[u8], before: Option<&Request>) -> Result<Review, JsonEr
         ),
     };
     Ok(Review {
+        summary: summary::summary(&request),
         lines,
         changes,
         digest,
@@ -205,6 +211,7 @@ pub fn review_statement(statement: &[u8]) -> Result<Review, JsonError> {
     let read: crate::approval::Statement = json::require_canonical(statement)?;
     let value = serde_json::to_value(&read).map_err(|error| JsonError::Write(error.to_string()))?;
     Ok(Review {
+        summary: Vec::new(),
         lines: flatten(&value)?,
         changes: Vec::new(),
         digest,
@@ -283,12 +290,18 @@ impl Review {
             .max()
             .unwrap_or(0);
         let mut out = String::new();
-        for (path, value) in &self.lines {
+        for sentence in &self.summary {
             // Writing to a String cannot fail.
+            let _ = writeln!(out, "{sentence}");
+        }
+        if !self.summary.is_empty() {
+            out.push_str("\nIn full:\n");
+        }
+        for (path, value) in &self.lines {
             let _ = writeln!(out, "{path:width$}  {value}");
         }
         if !self.changes.is_empty() {
-            out.push_str("\nChanges:\n");
+            out.push_str("\nChanges against what was verified last:\n");
         }
         for change in &self.changes {
             let _ = writeln!(out, "  {change}");

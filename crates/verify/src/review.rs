@@ -32,7 +32,7 @@ pub fn request(bytes: &[u8], before: Option<&[u8]>, output: &Output) -> Result<(
     let before = before.map(trust::Request::decode).transpose();
     let review = trust::review::review(bytes, before.map_err(failed)?.as_ref()).map_err(failed)?;
     let shown = json!({
-        "lines": review.lines, "changes": review.changes,
+        "summary": review.summary, "lines": review.lines, "changes": review.changes,
         "digest": review.digest, "words": review.words,
     });
     output.result(&shown, || review.render());

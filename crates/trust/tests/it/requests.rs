@@ -279,6 +279,26 @@ fn a_review_shows_every_member_the_difference_and_the_words() {
         assert!(text.contains(shown), "{shown} in\n{text}");
     }
     assert_eq!(review.words.split_whitespace().count(), 32);
+    // What it asks for comes first, in sentences.
+    let (head, _) = text.split_once("In full:").unwrap();
+    for shown in [
+        "a new ES256 key, number 2 of ring",
+        "in use from",
+        "cannot be taken from token",
+    ] {
+        assert!(head.contains(shown), "{shown} in\n{head}");
+    }
+    let early = |at: &str| {
+        let mut request = second.clone();
+        request.approve_by = at.parse().unwrap();
+        let review = trust::review::review(&request.encode().unwrap(), None).unwrap();
+        review
+            .summary
+            .iter()
+            .any(|sentence| sentence.contains("as soon as it has been accepted"))
+    };
+    assert!(early("2100-01-01T00:00:00.000Z"));
+    assert!(!early("2000-01-01T00:00:00.000Z"));
     // Nothing in a request moves the cursor of who reviews it.
     second.reason = "\u{1b}[2Jharmless".to_owned();
     let text = trust::review::review(&second.encode().unwrap(), None)

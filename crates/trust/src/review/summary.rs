@@ -1,0 +1,70 @@
+//! What a request asks for, in sentences. The lines below it stay the whole truth: a summary leaves out, they do not.
+
+use crate::place::Place;
+use crate::request::{Generate, KeyPurpose, Operation, Request};
+use crate::text;
+
+/// What is asked for, and what in it is easily overlooked.
+pub(super) fn summary(request: &Request) -> Vec<String> {
+    match &request.operation {
+        Operation::Generate(generate) => birth(request, generate),
+        Operation::Revoke(revoke) => {
+            let mut out = vec![format!(
+                "key {} of ring {} is revoked: {}; it never comes back",
+                revoke.number, revoke.ring, revoke.reason,
+            )];
+            if let Some(since) = revoke.compromised_since {
+                out.push(format!(
+                    "signatures that cannot be proven to be older than {since} are not trusted any more"
+                ));
+            }
+            out
+        }
+        Operation::Destroy(destroy) => {
+            let keys = destroy.keys.iter();
+            keys.map(|key| {
+                format!(
+                    "the private half of key {} of ring {} is destroyed, wherever it is; it never comes back",
+                    key.number, key.ring
+                )
+            })
+            .collect()
+        }
+        _ => Vec::new(),
+    }
+}
+
+fn birth(request: &Request, generate: &Generate) -> Vec<String> {
+    let what = match generate.purpose {
+        KeyPurpose::Sign { algorithm, .. } => format!("a new {algorithm} key"),
+        KeyPurpose::Wrap { .. } => "a new wrapping key".to_owned(),
+    };
+    let mut out = vec![
+        format!(
+            "{what}, number {} of ring {}",
+            generate.number, generate.ring
+        ),
+        format!(
+            "in use from {} to {}",
+            generate.activate_at, generate.retire_at
+        ),
+    ];
+    if let Some(predecessor) = &generate.predecessor {
+        out.push(format!("after key {predecessor}"));
+    }
+    if let Place::Pkcs11(place) = &generate.place {
+        let can = if place.template.extractable {
+            "CAN"
+        } else {
+            "cannot"
+        };
+        let token = text::spelled_out(&place.token_label);
+        out.push(format!("it {can} be taken from token {token}"));
+    }
+    if generate.activate_at <= request.approve_by {
+        out.push(
+            "NOTE: it may be in use as soon as it has been accepted, for activate_at lies before approve_by".to_owned(),
+        );
+    }
+    out
+}
