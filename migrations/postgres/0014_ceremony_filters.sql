@@ -2,10 +2,12 @@
 -- filter that nothing fits reads nothing. It finds; what a ceremony says is in its request alone. Never edit this file
 -- once it has landed.
 
--- Those that have ended, and those of one state.
+-- Those that have ended, and those that ended in one way. Each in other words than what is under way, so that a planner
+-- takes neither for another.
 CREATE INDEX ceremony_past ON ceremony (created_at, id)
+    WHERE state NOT IN ('proposed', 'approved', 'executing', 'executed');
+CREATE INDEX ceremony_of_end ON ceremony (state, created_at, id)
     WHERE state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed');
-CREATE INDEX ceremony_of_state ON ceremony (state, created_at, id);
 CREATE INDEX ceremony_of_operation ON ceremony (operation, created_at, id);
 
 -- Rows of before migration 13 have no proposer yet. One whose request cannot be read keeps none.

@@ -33,11 +33,12 @@ statements! {
         FROM ceremony_line AS l CROSS JOIN ceremony AS c
         WHERE c.id = l.ceremony AND l.subject = $4 AND (l.created_at, l.ceremony) < ($1, $2)
         ORDER BY l.created_at DESC, l.ceremony DESC LIMIT $3";
-    HEADS_IN_STATE = concat!("SELECT ", head_columns!(), " FROM ceremony
-        WHERE state = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    /// In the words of the index of how ceremonies ended.
+    HEADS_OF_END = concat!("SELECT ", head_columns!(), " FROM ceremony
+        WHERE state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed') AND state = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     /// In the words of the index of what has ended.
     HEADS_PAST = concat!("SELECT ", head_columns!(), " FROM ceremony
-        WHERE state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed')
+        WHERE state NOT IN ('proposed', 'approved', 'executing', 'executed')
         AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     STATE = "SELECT state FROM ceremony WHERE id = $1";
     HEAD = concat!("SELECT ", head_columns!(), " FROM ceremony WHERE id = $1");
@@ -89,7 +90,8 @@ pub enum Heads<'a> {
     /// Proposed and not ended.
     UnderWay,
     Past,
-    InState(CeremonyState),
+    /// That ended in this state.
+    EndedAs(CeremonyState),
     OfRing(&'a str),
     OfOperation(&'a str),
     OfProposer(&'a str),
@@ -235,7 +237,7 @@ impl Store {
             Heads::All => (HEADS, None),
             Heads::UnderWay => (HEADS_UNDER_WAY, None),
             Heads::Past => (HEADS_PAST, None),
-            Heads::InState(state) => (HEADS_IN_STATE, Some(state.as_str())),
+            Heads::EndedAs(state) => (HEADS_OF_END, Some(state.as_str())),
             Heads::OfRing(ring) => (HEADS_OF_RING, Some(ring)),
             Heads::OfOperation(operation) => (HEADS_OF_OPERATION, Some(operation)),
             Heads::OfProposer(member) => (HEADS_OF_PROPOSER, Some(member)),

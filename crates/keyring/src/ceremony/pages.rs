@@ -129,10 +129,15 @@ impl Filter {
     /// What is asked for, each with an index that finds just that, the rarest first as far as one can tell.
     fn sources(&self) -> Vec<Heads<'_>> {
         let subject = self.subject.as_deref().map(Heads::OfSubject);
-        let open = (self.state == Some(StateFilter::Open)).then_some(Heads::UnderWay);
+        let open = match self.state {
+            Some(StateFilter::Open) => true,
+            Some(StateFilter::Is(state)) => is_open(state),
+            Some(StateFilter::Past) | None => false,
+        };
+        let open = open.then_some(Heads::UnderWay);
         let proposer = self.proposer.as_ref();
         let state = match self.state {
-            Some(StateFilter::Is(state)) => Some(Heads::InState(state)),
+            Some(StateFilter::Is(state)) if open.is_none() => Some(Heads::EndedAs(state)),
             _ => None,
         };
         let past = (self.state == Some(StateFilter::Past)).then_some(Heads::Past);
@@ -192,6 +197,10 @@ impl CeremonyService {
             unreadable: Vec::new(),
         };
         let (which, before, looked_at) = match sources.as_slice() {
+            // Of what is open a state may be asked for, and that is little at any time.
+            [Heads::UnderWay] if filter.state != Some(StateFilter::Open) => {
+                (Heads::UnderWay, before, LOOKED_AT)
+            }
             // The statement finds just what is asked for; one more than is shown tells whether there is a next page.
             [one] => (*one, before, limit + 1),
             [first, ..] => match self.first_possible(&sources, before).await? {

@@ -296,7 +296,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (ceremony_pages::HEADS_OF_OPERATION, "ceremony_of_operation"),
         (ceremony_pages::HEADS_OF_PROPOSER, "ceremony_of_member"),
         (ceremony_pages::HEADS_OF_SUBJECT, "ceremony_line_of_subject"),
-        (ceremony_pages::HEADS_IN_STATE, "ceremony_of_state"),
+        (ceremony_pages::HEADS_OF_END, "ceremony_of_end"),
         (ceremony_pages::HEADS_PAST, "ceremony_past"),
         (ceremony_pages::HEADS_UNDER_WAY, "ceremony_under_way"),
         (ceremony_pages::UNDER_WAY, "ceremony_under_way"),
