@@ -63,8 +63,10 @@ impl Installation {
         let token = memory_directory("chancery-bench-")?;
         let api = free_port()?;
         let mut made = made::Installation::with_token(Plan {
-            program: std::env::var_os(VARIABLE)
-                .map_or_else(|| env!("CARGO_BIN_EXE_chancery").into(), Into::into),
+            // Absolute, for it runs in the installation's directory.
+            program: std::path::absolute(
+                std::env::var_os(VARIABLE).unwrap_or_else(|| env!("CARGO_BIN_EXE_chancery").into()),
+            )?,
             directory: directory.path().to_owned(),
             token: token.path().join("token"),
             token_label: TOKEN.to_owned(),

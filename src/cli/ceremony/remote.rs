@@ -292,6 +292,11 @@ pub async fn review(
     }
     let before = session.before(&fetched.request, fetched.previous);
     let before = before.await?;
+    output.remark(format!(
+        "Checked by this program: service {}, environment {}, rosters and policies from the genesis {} on, and that these \
+         bytes are the ceremony {id}.\n",
+        session.pin.service, session.pin.environment, session.pin.genesis
+    ));
     review::request(&fetched.bytes, before.as_deref(), output)
 }
 
