@@ -24,6 +24,22 @@ statements! {
         WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     HEADS_OF_RING = concat!("SELECT ", head_columns!(), " FROM ceremony
         WHERE ring = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    HEADS_OF_OPERATION = concat!("SELECT ", head_columns!(), " FROM ceremony
+        WHERE operation = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    HEADS_OF_PROPOSER = concat!("SELECT ", head_columns!(), " FROM ceremony
+        WHERE proposer = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    /// From the places in the line of a subject to their ceremonies: SQLite keeps this order.
+    HEADS_OF_SUBJECT = "SELECT c.id, c.operation, c.ring, c.state, c.request, c.created_at, c.updated_at, c.proposer
+        FROM ceremony_line AS l CROSS JOIN ceremony AS c
+        WHERE c.id = l.ceremony AND l.subject = $4 AND (l.created_at, l.ceremony) < ($1, $2)
+        ORDER BY l.created_at DESC, l.ceremony DESC LIMIT $3";
+    /// In the words of the index of how ceremonies ended.
+    HEADS_OF_END = concat!("SELECT ", head_columns!(), " FROM ceremony
+        WHERE state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed') AND state = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    /// In the words of the index of what has ended.
+    HEADS_PAST = concat!("SELECT ", head_columns!(), " FROM ceremony
+        WHERE state NOT IN ('proposed', 'approved', 'executing', 'executed')
+        AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     STATE = "SELECT state FROM ceremony WHERE id = $1";
     HEAD = concat!("SELECT ", head_columns!(), " FROM ceremony WHERE id = $1");
     /// In the words of the index of what a member has open.
@@ -73,7 +89,13 @@ pub enum Heads<'a> {
     All,
     /// Proposed and not ended.
     UnderWay,
+    Past,
+    /// That ended in this state.
+    EndedAs(CeremonyState),
     OfRing(&'a str),
+    OfOperation(&'a str),
+    OfProposer(&'a str),
+    OfSubject(&'a str),
 }
 
 /// How much a member has proposed.
@@ -211,13 +233,22 @@ impl Store {
             Value::Text(id),
             Value::Int(limit.clamp(0, MAX_PAGE)),
         ];
+        let (sql, word) = match which {
+            Heads::All => (HEADS, None),
+            Heads::UnderWay => (HEADS_UNDER_WAY, None),
+            Heads::Past => (HEADS_PAST, None),
+            Heads::EndedAs(state) => (HEADS_OF_END, Some(state.as_str())),
+            Heads::OfRing(ring) => (HEADS_OF_RING, Some(ring)),
+            Heads::OfOperation(operation) => (HEADS_OF_OPERATION, Some(operation)),
+            Heads::OfProposer(member) => (HEADS_OF_PROPOSER, Some(member)),
+            Heads::OfSubject(subject) => (HEADS_OF_SUBJECT, Some(subject)),
+        };
         let [at, id, limit] = before;
-        match which {
-            Heads::All => on!(self, engine => rows::each(engine, HEADS, &before)),
-            Heads::UnderWay => on!(self, engine => rows::each(engine, HEADS_UNDER_WAY, &before)),
-            Heads::OfRing(ring) => {
-                let values = [at, id, limit, Value::Text(ring)];
-                on!(self, engine => rows::each(engine, HEADS_OF_RING, &values))
+        match word {
+            None => on!(self, engine => rows::each(engine, sql, &before)),
+            Some(word) => {
+                let values = [at, id, limit, Value::Text(word)];
+                on!(self, engine => rows::each(engine, sql, &values))
             }
         }
     }

@@ -87,6 +87,11 @@ impl Fence {
         let _ = self.clock.set((clock, tolerance));
     }
 
+    /// In milliseconds; 0 where the clocks are not compared.
+    pub fn tolerance(&self) -> i64 {
+        self.clock.get().map_or(0, |(_, tolerance)| *tolerance)
+    }
+
     pub fn before(&self) -> Before {
         Before {
             committed: self.committed.load(Ordering::Relaxed),

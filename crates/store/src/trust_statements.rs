@@ -25,6 +25,11 @@ statements! {
     /// In the words of the index of what is open.
     OPEN_STATEMENTS = concat!("SELECT ", statement_columns!(), " FROM trust_statement
         WHERE state IN ('open', 'announced') ORDER BY created_at, id LIMIT $1");
+    /// In the words of the index of what is open; without the documents, which are long.
+    OPEN_MARKS = "SELECT s.id, s.kind, s.state, s.opened_by, s.created_at, s.closes_at, s.announced, s.effect,
+            (SELECT COUNT(*) FROM trust_statement_signature AS g WHERE g.statement = s.id)
+        FROM trust_statement AS s
+        WHERE s.state IN ('open', 'announced') ORDER BY s.created_at DESC, s.id DESC LIMIT $1";
     /// In the words of the index of what suspends.
     SUSPENSIONS = concat!("SELECT ", statement_columns!(), " FROM trust_statement
         WHERE kind = 'suspension' AND state = 'effective' AND follows = $1 ORDER BY id LIMIT $2");
@@ -177,6 +182,41 @@ pub struct StatementRow {
     pub announced: Option<i64>,
     /// The leaf with which it took effect.
     pub effect: Option<i64>,
+}
+
+/// A statement that can be signed, without its document, and how many signatures it has.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StatementMark {
+    pub id: Sha256Digest,
+    pub kind: StatementKind,
+    pub state: StatementState,
+    pub opened_by: String,
+    pub created_at: Time,
+    pub closes_at: Time,
+    pub announced: Option<i64>,
+    pub effect: Option<i64>,
+    /// Stored ones, of every purpose; they are only added.
+    pub signatures: i64,
+}
+
+impl Keyed for StatementMark {
+    const TABLE: &'static str = StatementRow::TABLE;
+}
+
+impl FromColumns for StatementMark {
+    fn read(row: &impl Columns) -> Result<Self, Error> {
+        Ok(Self {
+            id: row.parsed(0, "trust_statement.id")?,
+            kind: StatementKind::read_word(row, 1)?,
+            state: StatementState::read_word(row, 2)?,
+            opened_by: row.text(3)?,
+            created_at: row.time(4, "trust_statement.created_at")?,
+            closes_at: row.time(5, "trust_statement.closes_at")?,
+            announced: row.maybe_int(6)?,
+            effect: row.maybe_int(7)?,
+            signatures: row.int(8)?,
+        })
+    }
 }
 
 impl Keyed for StatementRow {
@@ -348,6 +388,12 @@ impl Store {
     pub async fn open_statements(&self, limit: i64) -> Result<Rows<StatementRow>, Error> {
         let limit = [Value::Int(limit.clamp(1, MAX_PAGE))];
         on!(self, engine => rows::each(engine, OPEN_STATEMENTS, &limit))
+    }
+
+    /// Those that can be signed, the newest first and without their documents; at most [`MAX_PAGE`].
+    pub async fn open_statement_marks(&self, limit: i64) -> Result<Rows<StatementMark>, Error> {
+        let limit = [Value::Int(limit.clamp(1, MAX_PAGE))];
+        on!(self, engine => rows::each(engine, OPEN_MARKS, &limit))
     }
 
     /// Suspensions under the roster with this digest; at most [`SUSPENSIONS_MAX`]. One that cannot be read is an error:

@@ -27,6 +27,11 @@ impl Store {
         self.fence.compare_clocks(clock, tolerance);
     }
 
+    /// How far the clocks may differ; nothing where they are not compared.
+    pub fn clock_tolerance(&self) -> std::time::Duration {
+        std::time::Duration::from_millis(self.fence.tolerance().unsigned_abs())
+    }
+
     /// Reads the database's clock (milliseconds) and what it is known by, without writing. What is wrong with them
     /// is in [`Self::halted`] afterwards.
     pub async fn look(&self) -> Result<(i64, String), Error> {

@@ -10,8 +10,8 @@ use store::{CeremonyHeadRow, CeremonyState, CeremonyUnderWay, Heads};
 /// Most ceremonies of a page.
 pub const PAGE_MAX: usize = 100;
 
-/// Rows that a page looks at where the statement does not find what the filter asks for: what is dropped is looked at too,
-/// so a page may be short and have a next one.
+/// Rows that a page looks at where several things are asked for: what is dropped is looked at too, so a page may be short
+/// and have a next one.
 const LOOKED_AT: usize = 500;
 
 /// Which ceremonies are asked for; what is absent does not matter.
@@ -126,14 +126,35 @@ impl Summary {
 }
 
 impl Filter {
-    /// Whether the statement finds just what is asked for, and drops nothing.
-    fn is_found_by(&self, which: Heads<'_>) -> bool {
-        let rest = (&self.operation, &self.proposer, &self.subject) == (&None, &None, &None);
-        let state_and_ring = match which {
-            Heads::UnderWay => self.state == Some(StateFilter::Open) && self.ring.is_none(),
-            Heads::OfRing(_) | Heads::All => self.state.is_none(),
+    /// What is asked for, each with an index that finds just that, the rarest first as far as one can tell.
+    fn sources(&self) -> Vec<Heads<'_>> {
+        let subject = self.subject.as_deref().map(Heads::OfSubject);
+        let open = match self.state {
+            Some(StateFilter::Open) => true,
+            Some(StateFilter::Is(state)) => is_open(state),
+            Some(StateFilter::Past) | None => false,
         };
-        rest && state_and_ring
+        let open = open.then_some(Heads::UnderWay);
+        let proposer = self.proposer.as_ref();
+        let state = match self.state {
+            Some(StateFilter::Is(state)) if open.is_none() => Some(Heads::EndedAs(state)),
+            _ => None,
+        };
+        let past = (self.state == Some(StateFilter::Past)).then_some(Heads::Past);
+        let all = [
+            subject,
+            open,
+            proposer.map(|member| Heads::OfProposer(member.as_str())),
+            state,
+            self.ring.as_ref().map(|ring| Heads::OfRing(ring.as_str())),
+            self.operation.as_deref().map(Heads::OfOperation),
+            past,
+        ];
+        let mut sources: Vec<_> = all.into_iter().flatten().collect();
+        if sources.is_empty() {
+            sources.push(Heads::All);
+        }
+        sources
     }
 
     /// As far as the row says, for which no request is parsed.
@@ -146,13 +167,16 @@ impl Filter {
         };
         let operation = self.operation.as_ref();
         let ring = self.ring.as_ref();
-        let proposer = self.proposer.as_ref().zip(row.proposer.as_ref());
+        let proposer = self.proposer.as_ref();
         state
-            && proposer.is_none_or(|(asked, filed)| asked == filed)
+            && proposer.is_none_or(|proposer| row.proposer.as_ref() == Some(proposer))
             && operation.is_none_or(|operation| row.operation.as_str() == operation)
             && ring.is_none_or(|ring| row.ring.as_ref() == Some(ring))
     }
 }
+
+/// Before which instant and id a page begins.
+type Before = (i64, String);
 
 impl CeremonyService {
     /// Costs the same however many ceremonies there have been.
@@ -163,26 +187,29 @@ impl CeremonyService {
         limit: usize,
     ) -> Result<Page, Error> {
         let limit = limit.clamp(1, PAGE_MAX);
-        let id = after.map(|cursor| cursor.id.to_string());
-        let before = match (&after, &id) {
-            (Some(cursor), Some(id)) => (cursor.created_at.millis(), id.as_str()),
-            _ => (i64::MAX, ""),
+        let before = after.map_or((i64::MAX, String::new()), |cursor| {
+            (cursor.created_at.millis(), cursor.id.to_string())
+        });
+        let sources = filter.sources();
+        let none = Page {
+            ceremonies: Vec::new(),
+            next: None,
+            unreadable: Vec::new(),
         };
-        let open = match filter.state {
-            Some(StateFilter::Open) => true,
-            Some(StateFilter::Is(state)) => is_open(state),
-            Some(StateFilter::Past) | None => false,
+        let (which, before, looked_at) = match sources.as_slice() {
+            // Of what is open a state may be asked for, and that is little at any time.
+            [Heads::UnderWay] if filter.state != Some(StateFilter::Open) => {
+                (Heads::UnderWay, before, LOOKED_AT)
+            }
+            // The statement finds just what is asked for; one more than is shown tells whether there is a next page.
+            [one] => (*one, before, limit + 1),
+            [first, ..] => match self.first_possible(&sources, before).await? {
+                Some(before) => (*first, before, LOOKED_AT),
+                None => return Ok(none),
+            },
+            [] => return Ok(none),
         };
-        let which = match &filter.ring {
-            _ if open => Heads::UnderWay,
-            Some(ring) => Heads::OfRing(ring.as_str()),
-            None => Heads::All,
-        };
-        // One more than is shown tells whether there is a next page.
-        let looked_at = match filter.is_found_by(which) {
-            true => limit + 1,
-            false => LOOKED_AT,
-        };
+        let before = (before.0, before.1.as_str());
         let rows = self.store.ceremony_heads(which, before, looked_at as i64);
         let rows = rows.await?;
         let mut unreadable: Vec<_> = rows.unreadable.into_iter().map(|row| row.key).collect();
@@ -212,5 +239,26 @@ impl CeremonyService {
             next: last.filter(|_| left),
             unreadable,
         })
+    }
+
+    /// Nothing newer is of all sources, since of one of them nothing newer is there; none where one has nothing at all. So
+    /// what is rare is found behind any number of others.
+    async fn first_possible(
+        &self,
+        sources: &[Heads<'_>],
+        mut before: Before,
+    ) -> Result<Option<Before>, Error> {
+        for which in sources {
+            let (at, id) = (before.0, before.1.as_str());
+            let found = self.store.ceremony_heads(*which, (at, id), 1).await?;
+            match found.read.first() {
+                // Behind it, and before all that is older: longer than any id that it is compared with.
+                Some(row) => before = (row.created_at.millis(), format!("{}0", row.id)),
+                // One that cannot be read is told by the page.
+                None if !found.unreadable.is_empty() => {}
+                None => return Ok(None),
+            }
+        }
+        Ok(Some(before))
     }
 }

@@ -196,10 +196,10 @@ async fn fill(place: &Place) {
 /// Ended ceremonies, each with its key, for the planner of PostgreSQL.
 const CEREMONIES: &[&str] = &[
     "SET session_replication_role = replica",
-    "INSERT INTO ceremony (id, operation, ring, state, nonce, request, transcript, created_at, updated_at)
-        SELECT lpad(to_hex(n), 64, '0'), 'generate', 'atp', 'closed', lpad(to_hex(n), 32, '0'), '', '', n, n
+    "INSERT INTO ceremony (id, operation, ring, state, nonce, request, transcript, created_at, updated_at, proposer)
+        SELECT lpad(to_hex(n), 64, '0'), 'generate', 'atp', 'closed', lpad(to_hex(n), 32, '0'), '', '', n, n, 'ada'
         FROM generate_series(1, 2000) AS n",
-    "INSERT INTO ceremony_line SELECT lpad(to_hex(n), 64, '0'), 'ring/r' || n, n, 1
+    "INSERT INTO ceremony_line SELECT lpad(to_hex(n), 64, '0'), 'ring/r' || n, n, 1, n
         FROM generate_series(1, 2000) AS n",
     "INSERT INTO order_use SELECT lpad(to_hex(n / 100), 32, '0'), n, lpad(to_hex(n), 64, '0')
         FROM generate_series(1, 2000) AS n",
@@ -293,6 +293,11 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (ceremonies::MARKS, "ceremony_"),
         (ceremony_pages::HEADS, "ceremony_created"),
         (ceremony_pages::HEADS_OF_RING, "ceremony_of_ring"),
+        (ceremony_pages::HEADS_OF_OPERATION, "ceremony_of_operation"),
+        (ceremony_pages::HEADS_OF_PROPOSER, "ceremony_of_member"),
+        (ceremony_pages::HEADS_OF_SUBJECT, "ceremony_line_of_subject"),
+        (ceremony_pages::HEADS_OF_END, "ceremony_of_end"),
+        (ceremony_pages::HEADS_PAST, "ceremony_past"),
         (ceremony_pages::HEADS_UNDER_WAY, "ceremony_under_way"),
         (ceremony_pages::UNDER_WAY, "ceremony_under_way"),
         // By the member, or by what is open, which is bounded.

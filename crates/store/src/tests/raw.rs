@@ -63,6 +63,7 @@ pub async fn past_cannot_be_changed(place: Place) {
         "UPDATE ceremony_line SET seq = seq + 1",
         "UPDATE ceremony_line SET subject = 'ring/other'",
         "UPDATE ceremony_line SET ceremony = 'x'",
+        "UPDATE ceremony_line SET created_at = created_at + 1",
         "UPDATE ceremony_line SET done = 2",
         // Done without having been carried out; and carried out, but not done.
         "UPDATE ceremony_line SET done = 1",

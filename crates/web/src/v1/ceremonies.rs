@@ -33,7 +33,7 @@ struct Asked {
 pub struct CeremoniesAnswer {
     /// The newest first.
     ceremonies: Vec<CeremonySummary>,
-    /// `after` of the next page. A page of a filter may be short, or empty, and have a next one.
+    /// `after` of the next page. A page of several filters may be short, or empty, and have a next one.
     #[serde(skip_serializing_if = "Option::is_none")]
     next: Option<String>,
     /// Ids of ceremonies on this page whose row was changed or cannot be read; each is an alarm.

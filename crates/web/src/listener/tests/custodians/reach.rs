@@ -64,9 +64,14 @@ async fn a_thousand_open_and_a_hundred_thousand_past_ceremonies_are_served() {
         "DROP TRIGGER ceremony_begins",
         "DROP TRIGGER ceremony_changed_by_insert",
         "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 100000)
-            INSERT INTO ceremony (id, operation, ring, state, nonce, request, transcript, created_at, updated_at)
-            SELECT printf('%064x', n), 'generate', 'records', 'closed', printf('%032x', n), x'7b7d', x'7b7d', n, n
+            INSERT INTO ceremony (id, operation, ring, state, nonce, request, transcript, created_at, updated_at, proposer)
+            SELECT printf('%064x', n), 'generate', 'records', 'closed', printf('%032x', n), x'7b7d', x'7b7d', n, n, 'carol'
             FROM series",
+        "DROP TRIGGER ceremony_line_begins",
+        "DROP TRIGGER ceremony_line_created",
+        "DROP TRIGGER ceremony_line_changed_by_insert",
+        "INSERT INTO ceremony_line (ceremony, subject, seq, done, created_at)
+            SELECT id, 'ring/records', created_at, 0, created_at FROM ceremony WHERE request = x'7b7d'",
     ] {
         fixture.place.raw(sql).await.unwrap();
     }
@@ -88,6 +93,10 @@ async fn a_thousand_open_and_a_hundred_thousand_past_ceremonies_are_served() {
         "/v1/ceremonies?state=past&limit=100",
         "/v1/ceremonies?ring=records&state=rejected",
         "/v1/ceremonies?subject=ring/none",
+        "/v1/ceremonies?subject=ring/records&state=rejected",
+        "/v1/ceremonies?proposer=bob",
+        "/v1/ceremonies?proposer=carol&state=past&operation=revoke",
+        "/v1/ceremonies?proposer=carol&ring=records&operation=generate&state=past",
         "/v1/ceremonies/waiting?member=alice",
         &one(&id),
     ] {
