@@ -7,6 +7,7 @@ mod proposal;
 mod remote;
 mod remote_arguments;
 mod remote_new;
+mod waiting;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,6 +24,7 @@ pub use self::remote::Session;
 pub use self::remote_arguments::Remote;
 use self::remote_arguments::RemoteReader;
 pub use self::remote_new::propose as propose_at;
+use self::remote_new::renew as renew_at;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
@@ -48,6 +50,8 @@ pub enum Command {
         ceremony: String,
         #[command(flatten)]
         input: ProposalArgs,
+        #[command(flatten)]
+        remote: Remote,
     },
     /// List ceremonies and their states, the newest last; go back with `--before`.
     List(list::List),
@@ -108,7 +112,8 @@ pub enum Command {
 pub enum New {
     /// A new key for a ring.
     Generate(Generate),
-    /// Say of leaves that a wrong clock wrote that they are not younger than an instant. `log clock` shows them.
+    /// Say of leaves that a wrong clock wrote that they are not younger than an instant. `log clock` shows them. With
+    /// `--url` nothing is signed unless first, last and bound are given; without them it is shown.
     ClockCorrection(Correction),
     /// Go on under another origin, after published leaves were lost for good.
     #[command(name = "new-origin")]
@@ -181,6 +186,8 @@ pub struct Correction {
     input: ProposalArgs,
     #[command(flatten)]
     leaves: clock::Leaves,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 #[derive(Debug, Args)]
@@ -283,9 +290,10 @@ pub async fn run(
             exported(&payload, &export.out, output)
         }
         Command::Bundle(command) => bundle::run(path, command, world, output).await,
-        Command::List(command) if command.reader.remote.is_given()? => {
-            remote::list(&command.reader, &command, world, output).await
-        }
+        Command::List(command) if command.reader.remote.is_given()? => match command.waiting {
+            true => waiting::list(&command.reader, &command, world, output).await,
+            false => remote::list(&command.reader, &command, world, output).await,
+        },
         Command::Show { ceremony, reader } if reader.remote.is_given()? => {
             remote::show(&reader, &ceremony, world, output).await
         }
@@ -318,9 +326,20 @@ pub async fn run(
                 activate_in: new.activate_in,
                 lifetime: new.lifetime,
             };
-            let asked = (new.ring, wanted);
+            let asked = (Some(new.ring), wanted);
             propose_at(&new.remote, asked, new.input, true, world, output).await
         }
+        Command::New(New::ClockCorrection(new)) if new.remote.is_given()? => {
+            let leaves = new.leaves.named();
+            let asked = (None, Wanted::Correct(leaves));
+            let apply = leaves.are_named();
+            propose_at(&new.remote, asked, new.input, apply, world, output).await
+        }
+        Command::Renew {
+            ceremony,
+            input,
+            remote,
+        } if remote.is_given()? => renew_at(&remote, &ceremony, input, world, output).await,
         Command::New(New::Origin(new)) => bundle::propose(path, new, world, output).await,
         command => with_service(path, command, world, output).await,
     }
@@ -337,11 +356,13 @@ async fn with_service(
     match command {
         Command::New(New::Generate(new)) => generate(&open, new, world, output).await,
         Command::New(New::ClockCorrection(new)) => {
-            let order = clock::correction(&open, new.leaves, world).await?;
-            let draft = Draft::CorrectClock(order);
+            let order = service.correction(&new.leaves.named()).await;
+            let draft = Draft::CorrectClock(order.map_err(failed)?);
             propose(&open, world, None, new.input, draft, output).await
         }
-        Command::Renew { ceremony, input } => {
+        Command::Renew {
+            ceremony, input, ..
+        } => {
             let (request, _) = service.request(&ceremony).await.map_err(failed)?;
             let request = Request::decode(&request).map_err(Failure::refused)?;
             let draft = Draft::again(&request.operation, request.created_at).map_err(failed)?;

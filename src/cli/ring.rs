@@ -152,7 +152,7 @@ pub async fn run(
 ) -> Result<(), Failure> {
     let command = match command {
         Command::Archive(archive) if archive.remote.is_given()? => {
-            let asked = (archive.name, Wanted::Destroy { kid: archive.kid });
+            let asked = (Some(archive.name), Wanted::Destroy { kid: archive.kid });
             let (remote, apply) = (archive.remote, archive.apply);
             return ceremony::propose_at(&remote, asked, archive.proposal, apply, world, output)
                 .await;
@@ -163,7 +163,7 @@ pub async fn run(
                 reason: revoke.because.reason(),
                 compromised_since: revoke.compromised_since,
             };
-            let (asked, apply) = ((revoke.name, wanted), revoke.apply);
+            let (asked, apply) = ((Some(revoke.name), wanted), revoke.apply);
             let (remote, proposal) = (revoke.remote, revoke.proposal);
             return ceremony::propose_at(&remote, asked, proposal, apply, world, output).await;
         }

@@ -86,6 +86,9 @@ pub enum Command {
     Review {
         /// Its id, or a file.
         statement: String,
+        /// File for the bytes that are signed; never overwritten. Whoever has a key that is new signs it.
+        #[arg(long)]
+        out: Option<PathBuf>,
         #[command(flatten)]
         reader: Reader,
     },
@@ -222,7 +225,11 @@ pub async fn run(
             told(&fetched.report, output);
             Ok(())
         }
-        Command::Review { statement, reader } => {
+        Command::Review {
+            statement,
+            out,
+            reader,
+        } => {
             let place = Place::open(path, &reader.remote, world).await?;
             let (kind, body) = match is_file(&statement) {
                 true => document(&read(Path::new(&statement))?)?,
@@ -232,7 +239,12 @@ pub async fn run(
                     (fetched.kind, fetched.body)
                 }
             };
-            let before = holds(&*place.trusted().await?, kind)?;
+            let trusted = place.trusted().await?;
+            if let Some(out) = &out {
+                let payload = payload(&trusted, kind.purpose(), &body);
+                super::genesis::write(out, &payload.bytes)?;
+            }
+            let before = holds(&trusted, kind)?;
             verify::review::document(&file(kind, body), before.as_deref(), output)
         }
         Command::Sign(sign) => {

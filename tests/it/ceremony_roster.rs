@@ -69,8 +69,40 @@ fn a_lost_custodian_is_replaced_from_afar_and_every_replica_follows_and_believes
         .json();
     assert_eq!(offline["digest"], id.as_str());
 
-    let signed = does(&case, &other, &["trust", "sign", &id, "--key", berta]);
+    // It is on Berta's list beside the ceremony, with what she types.
+    let waits = || {
+        does(
+            &case,
+            &other,
+            &["ceremony", "list", "--waiting", "--key", berta],
+        )
+    };
+    let of_both = || {
+        let all = waits();
+        let all = all.as_array().expect("a list").iter();
+        all.map(|one| one["asked"].to_string()).collect::<String>()
+    };
+    until("both wait for Berta", || of_both() == "\"approve\"\"sign\"");
+    let listed = waits()[1].clone();
+    assert_eq!(
+        (&listed["statement"], &listed["kind"]),
+        (&filed["statement"], &Value::from("roster"))
+    );
+    let mut signed = Value::Null;
+    for command in listed["next"].as_array().expect("commands") {
+        let words: Vec<&str> = command.as_str().expect("text").split(' ').skip(1).collect();
+        signed = does(&case, &other, &[&words[..], &["--key", berta]].concat());
+    }
     assert_eq!(signed["state"], "open", "{signed}");
+    until("nothing is left for her to sign", || {
+        of_both() == "\"approve\""
+    });
+    // The bytes that a new key signs, as they were filed.
+    let copy = case.installation.file("copy");
+    let words = ["trust", "review", &id, "--out", text(&copy), "--key", berta];
+    does(&case, &other, &words);
+    let bytes = |file: &std::path::Path| std::fs::read(file).expect("a file");
+    assert_eq!(bytes(&copy), bytes(&file));
     let early = elsewhere(
         &case,
         &case.service,
@@ -104,8 +136,8 @@ fn a_lost_custodian_is_replaced_from_afar_and_every_replica_follows_and_believes
         "--key",
         ada,
     ];
-    let renew = renew.into_iter().chain(["--reason", "the roster changed"]);
-    let renewed = member(&case.installation.chancery(renew).json(), "ceremony");
+    let renew = [&renew[..], &["--reason", "the roster changed"]].concat();
+    let renewed = member(&does(&case, &other, &renew), "ceremony");
     does(
         &case,
         &other,

@@ -78,10 +78,12 @@ fn a_correction_bounds_the_time_of_a_signature_everywhere() {
     );
     assert!(bound < written, "{bound} {written}");
 
-    let id = propose(
-        &installation,
-        &correction(&installation, &origin(&service), index, &bound),
-    );
+    let (ada, named) = (&installation.custodians[0], index.to_string());
+    let new = ["ceremony", "new", "clock-correction", "--reason", "a clock"];
+    let by = ["--proposer", &ada.id, "--key", text(ada.key_file())];
+    let leaves = ["--first", &named, "--last", &named, "--bound", &bound];
+    let words = new.into_iter().chain(by).chain(leaves);
+    let id = member(&installation.chancery(words).json(), "ceremony");
     installation.vote_all("approve", &id);
     installation.chancery(["ceremony", "execute", &id]);
     assert_eq!(existed_at(&service, &jws), written, "not yet accepted");
@@ -264,7 +266,16 @@ fn case_v1_what_a_wrong_clock_wrote_halts_the_log_until_a_ceremony_corrects_it()
     let ada = &installation.custodians[0];
     let new = ["ceremony", "new", "clock-correction", "--reason", "a clock"];
     let by = ["--proposer", &ada.id, "--key", text(ada.key_file())];
-    let proposed = installation.chancery(new.into_iter().chain(by)).json();
+    // From her own machine, where nothing is signed that she did not name.
+    let url = format!("http://{}", service.api);
+    let at = ["--url", &url, "--genesis", &installation.genesis];
+    let words = || new.into_iter().chain(by).chain(at);
+    let plan = installation.chancery(words()).json();
+    assert_eq!(plan["applied"], false, "{plan}");
+    let (first, bound) = (index.to_string(), member(&shown, "bound"));
+    assert!(plan["lines"].to_string().contains(&first), "{plan}");
+    let leaves = ["--first", &first, "--last", &first, "--bound", &bound];
+    let proposed = installation.chancery(words().chain(leaves)).json();
     let id = member(&proposed, "ceremony");
     installation.vote_all("approve", &id);
     installation.chancery(["ceremony", "execute", &id]);

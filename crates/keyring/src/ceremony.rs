@@ -6,6 +6,7 @@
 mod accept;
 mod admission;
 mod bundle;
+mod correction;
 mod deadlines;
 mod error;
 mod execute;
@@ -24,6 +25,7 @@ mod wish;
 
 pub use admission::{Submission, admit_proposal};
 pub use bundle::{Bundle, BundleReport};
+pub use correction::WrongLeaves;
 pub use error::{Error, Kind};
 pub use new_origin::PermittedOrigin;
 pub use note::Note;
@@ -33,6 +35,6 @@ pub use reading::Reading;
 pub use reconcile::{Alone, Finding};
 pub use report::{Report, kids};
 pub use service::{CeremonyService, File, SigningPayload, open_file};
-pub use statements::{OPEN_STATEMENTS, StatementReport, StatementSummary};
-pub use waiting::{Asked, Waiting, Waitings};
+pub use statements::{Asked, OPEN_STATEMENTS, StatementReport, StatementSummary};
+pub use waiting::{Waiting, WaitingStatement, Waitings, Waits};
 pub use wish::{NotAsWished, Wanted, Wish};

@@ -24,6 +24,7 @@ mod same_database;
 mod settings;
 mod signer;
 mod storage;
+mod suspects;
 mod suspended;
 #[cfg(test)]
 mod tests;
@@ -54,6 +55,7 @@ pub use same_database::confirm as confirm_database;
 pub use settings::Settings;
 pub use signer::{CheckpointNotSigned, CheckpointSignature, CheckpointSigner, Later};
 pub use storage::{Error as StorageError, Storage};
+pub use suspects::{Suspects, suspects};
 pub use suspended::{SuspensionsError, suspended, suspensions};
 pub use tree_store::INTEGRATOR;
 

@@ -20,7 +20,7 @@ pub struct List {
     /// Those of this state; with `--url`.
     #[arg(long, value_enum, requires = "url")]
     pub state: Option<Which>,
-    /// Those that wait for your signature; with `--url`.
+    /// What waits for you, statements of `chancery trust` as well, and the commands that come next; with `--url`.
     #[arg(long, requires = "url", conflicts_with = "state")]
     pub waiting: bool,
     #[command(flatten)]

@@ -35,9 +35,9 @@ pub struct Session {
 }
 
 /// A ceremony as it was read, held against its id and the chain.
-struct Fetched {
+pub(super) struct Fetched {
     bytes: Vec<u8>,
-    request: Request,
+    pub(super) request: Request,
     transcript: Option<Transcript>,
     previous: Option<Sha256Digest>,
     report: Value,
@@ -114,7 +114,12 @@ impl Session {
         self.client.get_with(path, &headers).await
     }
 
-    async fn fetch(&self, world: &World, key: &Path, id: &str) -> Result<Fetched, Failure> {
+    pub(super) async fn fetch(
+        &self,
+        world: &World,
+        key: &Path,
+        id: &str,
+    ) -> Result<Fetched, Failure> {
         let digest: Sha256Digest = id.parse().map_err(|_| {
             Failure::usage("expected the full id of a ceremony: 64 hexadecimal digits")
         })?;
@@ -205,19 +210,13 @@ pub async fn list(
     let mut after: Option<String> = None;
     loop {
         let left = (command.limit as usize).saturating_sub(rows.len());
-        let path = match (command.waiting, &after) {
-            (true, _) => "/v1/ceremonies/waiting".to_owned(),
-            (false, after) => {
-                let mut path = format!("/v1/ceremonies?limit={}", left.clamp(1, 100));
-                if let Some(state) = &command.state {
-                    path.push_str(&format!("&state={}", state.word()));
-                }
-                if let Some(after) = after {
-                    path.push_str(&format!("&after={after}"));
-                }
-                path
-            }
-        };
+        let mut path = format!("/v1/ceremonies?limit={}", left.clamp(1, 100));
+        if let Some(state) = &command.state {
+            path.push_str(&format!("&state={}", state.word()));
+        }
+        if let Some(after) = &after {
+            path.push_str(&format!("&after={after}"));
+        }
         let bytes = session.read(world, key, &path).await?;
         let page: Value = serde_json::from_slice(&bytes).map_err(Failure::refused)?;
         rows.extend(page["ceremonies"].as_array().cloned().unwrap_or_default());
@@ -427,7 +426,7 @@ fn digest(id: &str) -> Result<Sha256Digest, Failure> {
 }
 
 /// What the service says, for a terminal: nothing in it moves the cursor.
-fn said(value: &Value) -> String {
+pub(super) fn said(value: &Value) -> String {
     match value {
         Value::String(text) => spelled_out(text),
         Value::Null => String::new(),

@@ -1,6 +1,7 @@
 //! What members sign about whom to trust: the next roster, the next policy, and suspensions. The document is the
 //! request: one kind of signature, no execution and no acceptance. When there are enough it takes effect.
 
+mod asks;
 mod judged;
 mod recovery;
 mod report;
@@ -23,6 +24,7 @@ use store::{
     StatementState,
 };
 
+pub use asks::{Ask, Asked};
 pub use report::{StatementReport, StatementSummary};
 
 /// Statements that a member may have open.

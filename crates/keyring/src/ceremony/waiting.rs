@@ -1,36 +1,33 @@
-//! For whom ceremonies wait. It tells people where to look and permits nothing: a signature is counted when it comes, by
-//! the tally, and whom a stored one is by is taken from the key that it names, unverified.
+//! For whom ceremonies and statements wait. It tells people where to look and permits nothing: a signature is counted when
+//! it comes, by the tally. Whom a stored one in a ceremony is by is taken from the key that it names, unverified.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
 use trust::sshkey::SshKey;
 use trust::{
-    MemberId, MemberSignature, Purpose, Request, Role, Roster, Sha256Digest, Time, Trusted, sshsig,
+    MemberId, MemberSignature, Purpose, Request, Role, Sha256Digest, Time, Trusted, sshsig,
 };
 
 use super::error::Error;
 use super::pages::Summary;
 use super::service::CeremonyService;
-use store::{CeremonySignatureRow, CeremonyUnderWay, PageStart};
+use super::statements::{Ask, Asked};
+use crate::keys::Snapshot;
+use store::{CeremonySignatureRow, CeremonyUnderWay, PageStart, StatementMark};
 
 /// Open ceremonies that are looked at; older ones wait unseen.
 const MOST: i64 = 2_000;
+
+/// The same of statements, of which a member has a few open.
+const MOST_STATEMENTS: i64 = 500;
 
 /// Ceremonies that are read together.
 const TOGETHER: usize = 200;
 
 /// Signatures since the last reading that are looked through.
 const MOST_VOTES: i64 = 1_000;
-
-/// What is asked of a member.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Asked {
-    Approve,
-    Accept,
-}
 
 /// An open ceremony and who could go on with it.
 #[derive(Debug, Clone, Serialize)]
@@ -53,7 +50,58 @@ impl Waiting {
     }
 }
 
-/// At which versions of the database it was read.
+/// One thing that an open statement asks for: the next roster or policy, a suspension or a recovery. One that asks for
+/// several things is there once for each.
+#[derive(Debug, Clone, Serialize)]
+pub struct WaitingStatement {
+    pub statement: Sha256Digest,
+    pub kind: &'static str,
+    pub state: &'static str,
+    pub opened_by: String,
+    pub created_at: Time,
+    /// None where nobody could do anything.
+    pub asked: Option<Asked>,
+    /// After this instant a signature is not taken. A recovery may take effect from this instant on.
+    pub until: Option<Time>,
+    /// Those of the next roster too, who may read nothing yet.
+    pub waiting_for: Vec<MemberId>,
+}
+
+impl WaitingStatement {
+    /// Whether this member could do it now.
+    pub fn is_for(&self, member: &MemberId, now: Time) -> bool {
+        self.asked.is_some()
+            && self.ends().is_none_or(|until| now <= until)
+            && self.waiting_for.contains(member)
+    }
+
+    /// After this instant it waits no more. A recovery that may take effect can be vetoed until it does.
+    pub fn ends(&self) -> Option<Time> {
+        self.until.filter(|_| self.asked != Some(Asked::Veto))
+    }
+
+    fn of(mark: &StatementMark, ask: Option<&Ask>) -> Self {
+        Self {
+            statement: mark.id,
+            kind: mark.kind.as_str(),
+            state: mark.state.as_str(),
+            opened_by: mark.opened_by.clone(),
+            created_at: mark.created_at,
+            asked: ask.map(|ask| ask.asked),
+            until: ask.map_or(Some(mark.closes_at), |ask| ask.until),
+            waiting_for: ask.map(|ask| ask.of.clone()).unwrap_or_default(),
+        }
+    }
+}
+
+/// All that waits for somebody, each the newest first.
+#[derive(Debug, Default)]
+pub struct Waits {
+    pub ceremonies: Vec<Waiting>,
+    pub statements: Vec<WaitingStatement>,
+}
+
+/// At which versions of the database it was read: of ceremonies and trust documents.
 type Read = (i64, i64);
 
 /// What waits, read once for each version of the ceremonies and shared by all who ask.
@@ -65,11 +113,20 @@ pub struct Waitings {
 /// What was read before and does not change.
 #[derive(Default)]
 struct Known {
-    waiting: Option<(Read, Arc<Vec<Waiting>>)>,
+    waiting: Option<(Read, Arc<Waits>)>,
     /// Open ceremonies by their ids. A request never changes, and signatures are only added.
     open: HashMap<Sha256Digest, Seen>,
     /// Signatures of leaves before this one were read.
     until: i64,
+    /// Open statements by their ids. The document never changes, and signatures are only added.
+    statements: HashMap<Sha256Digest, Judgement>,
+}
+
+/// What a statement asks for, as long as its row and whom to trust are the same.
+struct Judgement {
+    mark: StatementMark,
+    trust: i64,
+    asks: Vec<Ask>,
 }
 
 struct Seen {
@@ -86,24 +143,71 @@ impl Waitings {
         }
     }
 
-    /// As of these versions of ceremonies and trust documents, or later. Whoever comes while it is being read waits
-    /// for that reading. As long as nothing changed it is the same one.
-    pub async fn at(&self, read: Read, trusted: &Trusted) -> Result<Arc<Vec<Waiting>>, Error> {
+    /// As of the snapshot's versions of ceremonies and trust documents, or later. Whoever comes while it is being read
+    /// waits for that reading. As long as nothing changed it is the same one.
+    pub async fn at(&self, snapshot: &Snapshot) -> Result<Arc<Waits>, Error> {
+        let Some(trusted) = snapshot.trusted() else {
+            return Ok(Arc::default());
+        };
+        let read = (snapshot.versions.ceremonies, snapshot.versions.trust);
         let mut known = self.known.lock().await;
         if let Some((at, waiting)) = &known.waiting
             && *at == read
         {
             return Ok(Arc::clone(waiting));
         }
-        let waiting = self.service.waiting(trusted.roster(), &mut known);
-        let waiting = Arc::new(waiting.await?);
+        let people = (trusted, snapshot.suspended());
+        let waiting = Arc::new(Waits {
+            ceremonies: self.service.waiting(people, &mut known).await?,
+            statements: self
+                .service
+                .statements_waiting(people, read.1, &mut known)
+                .await?,
+        });
         known.waiting = Some((read, Arc::clone(&waiting)));
         Ok(waiting)
     }
 }
 
+/// Whom to trust, and of them who is not counted.
+type People<'a> = (&'a Trusted, &'a BTreeSet<MemberId>);
+
 impl CeremonyService {
-    async fn waiting(&self, roster: &Roster, known: &mut Known) -> Result<Vec<Waiting>, Error> {
+    /// What changed since it was looked at last is judged anew, and nothing else.
+    async fn statements_waiting(
+        &self,
+        (trusted, suspended): People<'_>,
+        trust: i64,
+        known: &mut Known,
+    ) -> Result<Vec<WaitingStatement>, Error> {
+        // A row that cannot be read is told by `statements`.
+        let marks = self.store.open_statement_marks(MOST_STATEMENTS).await?.read;
+        let mut judged = HashMap::with_capacity(marks.len());
+        let mut waiting = Vec::new();
+        for mark in marks {
+            let before = known.statements.remove(&mark.id);
+            let judgement = match before {
+                Some(before) if before.mark == mark && before.trust == trust => before,
+                _ => Judgement {
+                    asks: self.asks(mark.id, trusted, suspended).await?,
+                    trust,
+                    mark,
+                },
+            };
+            let mark = &judgement.mark;
+            let asks = judgement.asks.iter();
+            waiting.extend(asks.map(|ask| WaitingStatement::of(mark, Some(ask))));
+            if judgement.asks.is_empty() {
+                waiting.push(WaitingStatement::of(mark, None));
+            }
+            judged.insert(mark.id, judgement);
+        }
+        // Those that ended are forgotten.
+        known.statements = judged;
+        Ok(waiting)
+    }
+
+    async fn waiting(&self, people: People<'_>, known: &mut Known) -> Result<Vec<Waiting>, Error> {
         // A row that cannot be read is told by `page`.
         let rows = self.store.under_way(MOST).await?.read;
         let until = self.store.log_size().await?;
@@ -117,7 +221,7 @@ impl CeremonyService {
         // Those that ended are forgotten.
         let ids: HashSet<_> = rows.iter().map(|row| row.id).collect();
         known.open.retain(|id, _| ids.contains(id));
-        let of = |row: &CeremonyUnderWay| Some(waits(row, known.open.get(&row.id)?, roster));
+        let of = |row: &CeremonyUnderWay| Some(waits(row, known.open.get(&row.id)?, people));
         Ok(rows.iter().filter_map(of).collect())
     }
 
@@ -173,8 +277,9 @@ fn named(row: &CeremonySignatureRow) -> Option<(Purpose, SshKey)> {
     Some((row.purpose, sshsig::unverified_key(&signature).ok()?))
 }
 
-fn waits(row: &CeremonyUnderWay, seen: &Seen, roster: &Roster) -> Waiting {
+fn waits(row: &CeremonyUnderWay, seen: &Seen, (trusted, suspended): People<'_>) -> Waiting {
     use store::CeremonyState as S;
+    let roster = trusted.roster();
     let Seen { request, signed } = seen;
     let summary = Summary::with(row, request);
     let (asked, purpose, until) = match row.state {
@@ -191,6 +296,7 @@ fn waits(row: &CeremonyUnderWay, seen: &Seen, roster: &Roster) -> Waiting {
     let have: Vec<_> = owners.map(|member| &member.id).collect();
     let could = |member: &&trust::Member| {
         asked.is_some()
+            && !suspended.contains(&member.id)
             && request.proposer.as_ref() != Some(&member.id)
             && !have.contains(&&member.id)
     };

@@ -4,8 +4,12 @@
 use std::time::Duration;
 
 use trust::request::RevocationReason;
-use trust::{KeyPurpose, Kid, MemberId, Name, Operation, Place, Request, Template, Time, Trusted};
+use trust::{
+    Generate, JsonError, KeyPurpose, Kid, MemberId, Name, Operation, Place, Request, Sha256Digest,
+    Template, Time, Trusted,
+};
 
+use super::correction::WrongLeaves;
 use super::error::Error;
 use super::propose::{Draft, ProposalInput};
 use super::service::CeremonyService;
@@ -17,7 +21,8 @@ const CLOCKS: Duration = Duration::from_secs(5 * 60);
 /// A request that is to be drafted.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Wish {
-    pub ring: Name,
+    /// Of operations on one ring, but for those that are proposed anew.
+    pub ring: Option<Name>,
     pub proposer: MemberId,
     pub reason: String,
     pub ticket: Option<String>,
@@ -27,7 +32,7 @@ pub struct Wish {
     pub wanted: Wanted,
 }
 
-/// What is to be done with the ring.
+/// What is to be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wanted {
     Generate {
@@ -43,6 +48,10 @@ pub enum Wanted {
         reason: RevocationReason,
         compromised_since: Option<Time>,
     },
+    /// Of the log's clock.
+    Correct(WrongLeaves),
+    /// The same as in this request, under the roster and policy of now.
+    Again(Box<Request>),
 }
 
 /// What differs between the wish and the request.
@@ -52,10 +61,12 @@ pub struct NotAsWished(pub &'static str);
 
 impl Wish {
     /// What asks for the draft.
-    pub fn path(&self) -> String {
-        let mut path = format!("/v1/ceremonies/draft?ring={}", self.ring);
+    pub fn path(&self) -> Result<String, JsonError> {
+        let mut path = "/v1/ceremonies/draft".to_owned();
+        let mut before = '?';
         let mut add = |name: &str, value: &str| {
-            path.push_str(&format!("&{name}="));
+            path.push_str(&format!("{before}{name}="));
+            before = '&';
             for byte in value.bytes() {
                 match byte {
                     b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
@@ -66,6 +77,9 @@ impl Wish {
             }
         };
         let millis = |duration: Duration| duration.as_millis().to_string();
+        if let Some(ring) = &self.ring {
+            add("ring", ring.as_str());
+        }
         add("proposer", self.proposer.as_str());
         add("reason", &self.reason);
         if let Some(ticket) = &self.ticket {
@@ -100,8 +114,23 @@ impl Wish {
                     add("compromised_since", &since.to_string());
                 }
             }
+            Wanted::Correct(leaves) => {
+                add("operation", "clock-correction");
+                if let Some((first, last)) = leaves.range {
+                    add("first", &first.to_string());
+                    add("last", &last.to_string());
+                }
+                if let Some(bound) = leaves.bound {
+                    add("bound", &bound.to_string());
+                }
+            }
+            Wanted::Again(request) => {
+                add("operation", "renew");
+                let id = Sha256Digest::of(&request.encode()?);
+                add("ceremony", &id.to_string());
+            }
         }
-        path
+        Ok(path)
     }
 
     /// Whether the request is what was wished for, under the roster and policy that the member knows from the genesis.
@@ -113,10 +142,6 @@ impl Wish {
         before: Option<&Request>,
         now: Time,
     ) -> Result<(), NotAsWished> {
-        let same = |what: &'static str, is: bool| match is {
-            true => Ok(()),
-            false => Err(NotAsWished(what)),
-        };
         same("form", request.check().is_ok())?;
         let here = (trusted.service(), trusted.environment());
         let named = (&request.service, &request.environment);
@@ -147,7 +172,7 @@ impl Wish {
                 },
                 Operation::Generate(order),
             ) => {
-                same("ring", order.ring == self.ring)?;
+                same("ring", Some(&order.ring) == self.ring.as_ref())?;
                 let activate_at = made + activate_in.unwrap_or_default();
                 same("publish_at", order.publish_at == made)?;
                 same("activate_at", order.activate_at >= activate_at)?;
@@ -172,8 +197,8 @@ impl Wish {
                 Ok(())
             }
             (Wanted::Destroy { kid }, Operation::Destroy(order)) => {
-                let of = order.keys.iter().map(|key| (&key.ring, &key.kid));
-                same("key", of.eq([(&self.ring, kid)]))
+                let of = order.keys.iter().map(|key| (Some(&key.ring), &key.kid));
+                same("key", of.eq([(self.ring.as_ref(), kid)]))
             }
             (
                 Wanted::Revoke {
@@ -183,15 +208,56 @@ impl Wish {
                 },
                 Operation::Revoke(order),
             ) => {
-                same("key", (&order.ring, &order.kid) == (&self.ring, kid))?;
+                let named = (Some(&order.ring), &order.kid);
+                same("key", named == (self.ring.as_ref(), kid))?;
                 let because = (order.reason, order.compromised_since);
                 same(
                     "reason of revocation",
                     because == (*reason, *compromised_since),
                 )
             }
+            (Wanted::Correct(leaves), Operation::ClockCorrection(order)) => {
+                same("range of leaves", leaves.fit(order))
+            }
+            (Wanted::Again(before), _) => same_again(before, request),
             _ => Err(NotAsWished("operation")),
         }
+    }
+}
+
+fn same(what: &'static str, is: bool) -> Result<(), NotAsWished> {
+    match is {
+        true => Ok(()),
+        false => Err(NotAsWished(what)),
+    }
+}
+
+/// Whether one does what the other does. Of a new key its number and predecessor, its id on the token and its label are of
+/// now, and its times are as long after the making as they were.
+fn same_again(before: &Request, request: &Request) -> Result<(), NotAsWished> {
+    match (&before.operation, &request.operation) {
+        (Operation::Generate(then), Operation::Generate(now)) => {
+            same("ring", now.ring == then.ring)?;
+            same("purpose", now.purpose == then.purpose)?;
+            same("usage", now.usage == then.usage)?;
+            let (Place::Pkcs11(there), Place::Pkcs11(here)) = (&then.place, &now.place) else {
+                return Err(NotAsWished("place"));
+            };
+            let token = (&here.token_serial, &here.token_label);
+            same("token", token == (&there.token_serial, &there.token_label))?;
+            same("template", here.template == there.template)?;
+            let times = |request: &Request, order: &Generate| {
+                let published = order.publish_at == request.created_at;
+                let activate_in = order.activate_at.since(request.created_at);
+                let lifetime = order.retire_at.since(order.activate_at);
+                (published, activate_in, lifetime)
+            };
+            same(
+                "life of the key",
+                times(before, then) == times(request, now),
+            )
+        }
+        (then, now) => same("operation", now == then),
     }
 }
 
@@ -205,6 +271,7 @@ impl CeremonyService {
     ) -> Result<Request, Error> {
         let now = self.env.now();
         let safety = self.safety.publish_safety();
+        let mut ring = wish.ring;
         let draft = match wish.wanted {
             Wanted::Generate {
                 activate_in,
@@ -225,9 +292,14 @@ impl CeremonyService {
                 reason,
                 compromised_since,
             },
+            Wanted::Correct(leaves) => Draft::CorrectClock(self.correction(&leaves).await?),
+            Wanted::Again(request) => {
+                ring = request.operation.ring().cloned();
+                Draft::again(&request.operation, request.created_at)?
+            }
         };
         let input = ProposalInput {
-            ring: Some(wish.ring),
+            ring,
             proposer: wish.proposer,
             reason: wish.reason,
             ticket: wish.ticket,
@@ -252,7 +324,7 @@ mod tests {
 
     fn wish() -> Wish {
         Wish {
-            ring: "integrity".parse().unwrap(),
+            ring: Some("integrity".parse().unwrap()),
             proposer: "ada".parse().unwrap(),
             reason: "new & better, 100 %".to_owned(),
             ticket: None,
@@ -268,7 +340,7 @@ mod tests {
 
     #[test]
     fn what_is_asked_for_is_spelled_for_a_path() {
-        let path = wish().path();
+        let path = wish().path().unwrap();
         let kid = "A".repeat(43);
         assert_eq!(
             path,
@@ -277,6 +349,21 @@ mod tests {
                  &approve_within_ms=3600000&execute_within_ms=7200000&operation=revoke&kid={kid}\
                  &because=compromised&compromised_since=1970-01-01T00%3A00%3A00.000Z"
             )
+        );
+        let leaves = WrongLeaves {
+            range: Some((3, 5)),
+            bound: None,
+        };
+        let correction = Wish {
+            ring: None,
+            ticket: Some("T-1".to_owned()),
+            wanted: Wanted::Correct(leaves),
+            ..wish()
+        };
+        assert_eq!(
+            correction.path().unwrap(),
+            "/v1/ceremonies/draft?proposer=ada&reason=new%20%26%20better%2C%20100%20%25&ticket=T-1\
+             &approve_within_ms=3600000&execute_within_ms=7200000&operation=clock-correction&first=3&last=5"
         );
     }
 }

@@ -131,6 +131,11 @@ impl Snapshot {
         self.suspended.contains(member)
     }
 
+    /// Members who do not count, under the roster of today.
+    pub fn suspended(&self) -> &BTreeSet<MemberId> {
+        &self.suspended
+    }
+
     /// Oldest first; of a ring whose row cannot be read, too.
     pub fn keys_of_ring(&self, name: &str) -> Option<&[Arc<Key>]> {
         match self.rings.get(name) {

@@ -1,4 +1,5 @@
-//! `GET /v1/ceremonies/waiting`: what waits for a member, at once or as soon as it is something else.
+//! `GET /v1/ceremonies/waiting`: ceremonies and statements that wait for a member, at once or as soon as it is something
+//! else.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -6,7 +7,7 @@ use std::time::{Duration, Instant};
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use keyring::ceremony::{Asked, Waiting};
+use keyring::ceremony::{Asked, Waiting, WaitingStatement, Waits};
 use serde::{Deserialize, Serialize};
 use trust::{MemberId, Sha256Digest, Time};
 use utoipa::ToSchema;
@@ -21,7 +22,7 @@ use crate::v1::state::{ServerState, SharedState};
 /// How often the read model in memory is looked at; the database is read when it has changed.
 pub const LOOK: Duration = Duration::from_millis(200);
 
-/// Ceremonies of an answer at most, the newest.
+/// Ceremonies of an answer at most, the newest, and as many statements.
 const MOST: usize = 200;
 
 /// What is left of the request's time for the answer.
@@ -39,6 +40,11 @@ struct Query {
 pub struct WaitingAnswer {
     /// Open ceremonies, the newest first, at most 200.
     ceremonies: Vec<WaitingView>,
+    /// What open statements ask for (the next roster or policy, suspensions, recoveries), the newest first, at most 200.
+    /// One that asks for several things is there once for each.
+    statements: Vec<WaitingStatementView>,
+    /// There is more of either than this answer has: see `/v1/ceremonies` and `/v1/trust/statements`, which have pages.
+    more: bool,
     /// Names this state of things: `known` of the next request.
     pub version: String,
 }
@@ -59,10 +65,47 @@ impl WaitingView {
     fn of(waiting: &Waiting) -> Self {
         Self {
             summary: waiting.summary.clone().into(),
-            asked: waiting.asked.map(|asked| match asked {
-                Asked::Approve => "approve",
-                Asked::Accept => "accept",
-            }),
+            asked: waiting.asked.map(Asked::as_str),
+            waiting_for: waiting.waiting_for.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Serialize, ToSchema)]
+pub struct WaitingStatementView {
+    /// SHA-256 of the document.
+    #[schema(value_type = String)]
+    statement: Sha256Digest,
+    /// `roster`, `policy`, `suspension`, `recovery-roster` or `recovery`.
+    kind: &'static str,
+    /// `open`, or `announced`: a recovery that waits for its delay.
+    state: &'static str,
+    opened_by: String,
+    #[schema(value_type = String, format = DateTime)]
+    created_at: Time,
+    /// `sign`; `acknowledge`, with a key that is new for the member; or `veto`, for who is against a recovery. Absent
+    /// where nobody could do anything.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asked: Option<&'static str>,
+    /// Nobody signs it after this instant. A recovery may take effect from this instant on, unless it is vetoed.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    until: Option<Time>,
+    /// Who could do it, those of the next roster included. A hint, as above.
+    #[schema(value_type = Vec<String>)]
+    waiting_for: Vec<MemberId>,
+}
+
+impl WaitingStatementView {
+    fn of(waiting: &WaitingStatement) -> Self {
+        Self {
+            statement: waiting.statement,
+            kind: waiting.kind,
+            state: waiting.state,
+            opened_by: waiting.opened_by.clone(),
+            created_at: waiting.created_at,
+            asked: waiting.asked.map(Asked::as_str),
+            until: waiting.until,
             waiting_for: waiting.waiting_for.clone(),
         }
     }
@@ -70,8 +113,8 @@ impl WaitingView {
 
 /// What waits for a member
 ///
-/// For those who may read open ceremonies. Without `member` it is the member who signed the request; for a principal, all
-/// open ceremonies. With `known` and `wait` the answer comes when it is another one, or when the time is over.
+/// Ceremonies, and statements about whom to trust. For those who may read open ceremonies. Without `member` it is the
+/// member who signed the request; for a principal, all that is open. With `known` and `wait` the answer comes when it is another one, or when the time is over.
 #[utoipa::path(
     get,
     path = "/v1/ceremonies/waiting",
@@ -138,7 +181,7 @@ pub struct Watch {
 struct Seen {
     /// Of ceremonies and trust documents.
     read: (i64, i64),
-    all: Arc<Vec<Waiting>>,
+    all: Arc<Waits>,
     /// After this instant something waits no more.
     until: Option<Time>,
     answer: Arc<WaitingAnswer>,
@@ -160,10 +203,7 @@ impl Watch {
         {
             return Ok(Arc::clone(&seen.answer));
         }
-        let all = match snapshot.trusted() {
-            None => Arc::default(),
-            Some(trusted) => state.waiting.at(read, trusted).await?,
-        };
+        let all = state.waiting.at(&snapshot).await?;
         if let Some(seen) = self.seen.as_mut().filter(in_time)
             && Arc::ptr_eq(&seen.all, &all)
         {
@@ -171,12 +211,18 @@ impl Watch {
             return Ok(Arc::clone(&seen.answer));
         }
         let member = self.member.as_ref();
-        let wanted = all.iter().filter(|waiting| wanted(waiting, member, now));
-        let wanted: Vec<_> = wanted.take(MOST).collect();
+        let is_for = |is_for: &dyn Fn(&MemberId) -> bool| member.is_none_or(is_for);
+        let ceremonies = all.ceremonies.iter();
+        let ceremonies = ceremonies.filter(|one| is_for(&|member| one.is_for(member, now)));
+        let ceremonies: Vec<_> = ceremonies.take(MOST + 1).collect();
+        let statements = all.statements.iter();
+        let statements = statements.filter(|one| is_for(&|member| one.is_for(member, now)));
+        let statements: Vec<_> = statements.take(MOST + 1).collect();
         // Without a member time changes nothing: what is late is shown until it is ended.
-        let deadlines = wanted.iter().filter_map(|waiting| waiting.until);
+        let deadlines = ceremonies.iter().filter_map(|waiting| waiting.until);
+        let deadlines = deadlines.chain(statements.iter().filter_map(|waiting| waiting.ends()));
         let until = member.and_then(|_| deadlines.min());
-        let answer = Arc::new(WaitingAnswer::of(&wanted)?);
+        let answer = Arc::new(WaitingAnswer::of(&ceremonies, &statements)?);
         self.seen = Some(Seen {
             read,
             all: Arc::clone(&all),
@@ -188,19 +234,21 @@ impl Watch {
 }
 
 impl WaitingAnswer {
-    fn of(wanted: &[&Waiting]) -> Result<Self, Problem> {
-        let ceremonies: Vec<_> = wanted.iter().copied().map(WaitingView::of).collect();
-        let text = serde_json::to_vec(&ceremonies);
+    fn of(ceremonies: &[&Waiting], statements: &[&WaitingStatement]) -> Result<Self, Problem> {
+        let more = ceremonies.len() > MOST || statements.len() > MOST;
+        let ceremonies = ceremonies.iter().take(MOST);
+        let ceremonies: Vec<_> = ceremonies.copied().map(WaitingView::of).collect();
+        let statements = statements.iter().take(MOST);
+        let statements: Vec<_> = statements.copied().map(WaitingStatementView::of).collect();
+        let text = serde_json::to_vec(&(&ceremonies, &statements, more));
         let text = text.map_err(|error| Problem::caused_by(Code::Internal, &error))?;
         Ok(Self {
             ceremonies,
+            statements,
+            more,
             version: Sha256Digest::of(&text).to_string(),
         })
     }
-}
-
-fn wanted(waiting: &Waiting, member: Option<&MemberId>, now: Time) -> bool {
-    member.is_none_or(|member| waiting.is_for(member, now))
 }
 
 #[cfg(test)]
@@ -227,6 +275,7 @@ mod tests {
         for sql in [
             "ALTER TABLE ceremony_signature RENAME TO away_signature",
             "ALTER TABLE ceremony RENAME TO away",
+            "ALTER TABLE trust_statement RENAME TO away_statement",
         ] {
             fixture.place.raw(sql).await.unwrap();
         }
@@ -238,6 +287,7 @@ mod tests {
         for sql in [
             "ALTER TABLE away RENAME TO ceremony",
             "ALTER TABLE away_signature RENAME TO ceremony_signature",
+            "ALTER TABLE away_statement RENAME TO trust_statement",
         ] {
             fixture.place.raw(sql).await.unwrap();
         }

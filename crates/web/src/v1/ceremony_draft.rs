@@ -5,9 +5,9 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use keyring::ceremony::{Wanted, Wish};
+use keyring::ceremony::{Wanted, Wish, WrongLeaves};
 use serde::{Deserialize, Serialize};
-use trust::Sha256Digest;
+use trust::{Kid, Operation, Request, Sha256Digest};
 use utoipa::ToSchema;
 
 use crate::middleware::context::RequestContext;
@@ -23,7 +23,7 @@ const LONGEST_MILLIS: u64 = 100 * 366 * 24 * 60 * 60 * 1_000;
 #[serde(deny_unknown_fields)]
 struct Asked {
     operation: String,
-    ring: String,
+    ring: Option<String>,
     proposer: String,
     reason: String,
     ticket: Option<String>,
@@ -34,6 +34,10 @@ struct Asked {
     kid: Option<String>,
     because: Option<String>,
     compromised_since: Option<String>,
+    first: Option<u64>,
+    last: Option<u64>,
+    bound: Option<String>,
+    ceremony: Option<String>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -51,15 +55,16 @@ pub struct DraftAnswer {
 ///
 /// A request with everything resolved: place in the line of its subject, number, algorithm, token, roster, policy, times. For
 /// those who may read open ceremonies. Nothing is kept: it is proposed at `POST /v1/ceremonies`, with its proposer's
-/// signature. `chancery ceremony new generate --url` and `chancery ring archive|revoke --url` compare it before they sign.
+/// signature. `chancery ceremony new … --url`, `chancery ceremony renew --url` and `chancery ring archive|revoke --url`
+/// compare it before they sign.
 #[utoipa::path(
     get,
     path = "/v1/ceremonies/draft",
     operation_id = "ceremony_draft",
     tag = "ceremonies",
     params(
-        ("operation" = String, Query, description = "`generate`, `destroy` or `revoke`"),
-        ("ring" = String, Query, description = "Name of the ring"),
+        ("operation" = String, Query, description = "`generate`, `destroy`, `revoke`, `clock-correction`, or `renew` for the same as another ceremony"),
+        ("ring" = Option<String>, Query, description = "Of `generate`, `destroy` and `revoke`: name of the ring"),
         ("proposer" = String, Query, description = "The id of the member who will sign it"),
         ("reason" = String, Query, description = "For the record: 1 to 1000 characters"),
         ("ticket" = Option<String>, Query, description = "For the record"),
@@ -70,6 +75,10 @@ pub struct DraftAnswer {
         ("kid" = Option<String>, Query, description = "Of `destroy` and `revoke`: the key"),
         ("because" = Option<String>, Query, description = "Of `revoke`: `unspecified`, `compromised` or `superseded`"),
         ("compromised_since" = Option<String>, Query, description = "Of `revoke` with `compromised`: the earliest instant"),
+        ("first" = Option<u64>, Query, description = "Of `clock-correction`: the first leaf that the wrong clock wrote, with `last`; by default what lies ahead of the clock"),
+        ("last" = Option<u64>, Query, description = "Of `clock-correction`: the last one"),
+        ("bound" = Option<String>, Query, description = "Of `clock-correction`: the instant that they are not younger than; by default the time of the next leaf, or now"),
+        ("ceremony" = Option<String>, Query, description = "Of `renew`: the id of the ceremony"),
         ("Chancery-Time" = Option<String>, Header, description = "When the request was signed, such as 2026-11-22T09:00:00.000Z"),
         ("Chancery-Signature" = Option<String>, Header, description = "A member's read signature"),
     ),
@@ -87,20 +96,43 @@ pub async fn handle(
     uri: Uri,
 ) -> Result<Response, Problem> {
     reader(&state, &context, &headers, &uri)?;
-    let wish = wish(query(&uri)?)?;
-    // However old the key is that is named.
-    let (kid, token) = match &wish.wanted {
-        Wanted::Generate { .. } => (None, token(&state)?),
-        Wanted::Destroy { kid } | Wanted::Revoke { kid, .. } => (Some(kid.clone()), <_>::default()),
-    };
-    let snapshot = state.services.keys.snapshot_with(kid).await?;
+    let asked: Asked = query(&uri)?;
+    check(&asked)?;
     let ceremonies = &state.services.ceremonies;
+    let renewed = match (asked.operation.as_str(), &asked.ceremony) {
+        ("renew", Some(id)) => {
+            let id: Sha256Digest = parsed("ceremony", id, "expected the id of a ceremony")?;
+            let (request, _) = ceremonies.request(&id.to_string()).await?;
+            Some(Request::decode(&request)?)
+        }
+        _ => None,
+    };
+    let wish = wish(asked, renewed)?;
+    let token = match &wish.wanted {
+        Wanted::Generate { .. } => token(&state)?,
+        _ => <_>::default(),
+    };
+    // However old the key is that is named.
+    let kid = named(&wish.wanted);
+    let snapshot = state.services.keys.snapshot_with(kid).await?;
     let request = ceremonies.draft_of(wish, token, &snapshot).await?;
     let previous = ceremonies.previous(&request).await?;
     let bytes = request.encode().map_err(Problem::from)?;
     let request = String::from_utf8(bytes);
     let request = request.map_err(|error| Problem::caused_by(Code::Internal, &error))?;
     json(&DraftAnswer { request, previous })
+}
+
+fn named(wanted: &Wanted) -> Option<Kid> {
+    match wanted {
+        Wanted::Destroy { kid } | Wanted::Revoke { kid, .. } => Some(kid.clone()),
+        Wanted::Again(request) => match &request.operation {
+            Operation::Revoke(order) => Some(order.kid.clone()),
+            Operation::Destroy(order) => order.keys.first().map(|key| key.kid.clone()),
+            _ => None,
+        },
+        Wanted::Generate { .. } | Wanted::Correct(_) => None,
+    }
 }
 
 /// Serial and label of the token that this replica signs with. Where the executor has another one, it refuses the request.
@@ -128,29 +160,60 @@ fn millis(name: &str, millis: u64) -> Result<Duration, Problem> {
     }
 }
 
-fn wish(asked: Asked) -> Result<Wish, Problem> {
-    let absent = |name: &str, given: bool| match given {
-        true => Err(bad(name, "not allowed for this operation")),
+/// Which parameters an operation has.
+fn parameters(operation: &str) -> Result<&'static [&'static str], Problem> {
+    match operation {
+        "generate" => Ok(&["ring", "activate_in_ms", "lifetime_ms"]),
+        "destroy" => Ok(&["ring", "kid"]),
+        "revoke" => Ok(&["ring", "kid", "because", "compromised_since"]),
+        "clock-correction" => Ok(&["first", "last", "bound"]),
+        "renew" => Ok(&["ceremony"]),
+        _ => Err(bad(
+            "operation",
+            "expected generate, destroy, revoke, clock-correction or renew",
+        )),
+    }
+}
+
+/// Every parameter is one of the operation's.
+fn check(asked: &Asked) -> Result<(), Problem> {
+    let allowed = parameters(&asked.operation)?;
+    for (name, given) in [
+        ("ring", asked.ring.is_some()),
+        ("kid", asked.kid.is_some()),
+        ("activate_in_ms", asked.activate_in_ms.is_some()),
+        ("lifetime_ms", asked.lifetime_ms.is_some()),
+        ("because", asked.because.is_some()),
+        ("compromised_since", asked.compromised_since.is_some()),
+        ("first", asked.first.is_some()),
+        ("last", asked.last.is_some()),
+        ("bound", asked.bound.is_some()),
+        ("ceremony", asked.ceremony.is_some()),
+    ] {
+        if given && !allowed.contains(&name) {
+            return Err(bad(name, "not allowed for this operation"));
+        }
+    }
+    match allowed.contains(&"ring") && asked.ring.is_none() {
+        true => Err(missing("ring")),
         false => Ok(()),
-    };
+    }
+}
+
+fn missing(name: &str) -> Problem {
+    bad(name, "missing for this operation")
+}
+
+/// `renewed` is the request of the ceremony that is named.
+fn wish(asked: Asked, renewed: Option<Request>) -> Result<Wish, Problem> {
     let kid = || {
-        let kid = asked.kid.as_deref();
-        let kid = kid.ok_or_else(|| bad("kid", "missing for this operation"))?;
+        let kid = asked.kid.as_deref().ok_or_else(|| missing("kid"))?;
         parsed("kid", kid, "expected a kid")
     };
-    let generates = asked.operation == "generate";
-    let revokes = asked.operation == "revoke";
-    absent("kid", generates && asked.kid.is_some())?;
-    absent(
-        "activate_in_ms",
-        !generates && asked.activate_in_ms.is_some(),
-    )?;
-    absent("lifetime_ms", !generates && asked.lifetime_ms.is_some())?;
-    absent("because", !revokes && asked.because.is_some())?;
-    absent(
-        "compromised_since",
-        !revokes && asked.compromised_since.is_some(),
-    )?;
+    let instant = |name: &str, text: Option<&str>| {
+        let time = text.map(|text| parsed(name, text, "expected an instant"));
+        time.transpose()
+    };
     let wanted = match asked.operation.as_str() {
         "generate" => Wanted::Generate {
             activate_in: match asked.activate_in_ms {
@@ -162,9 +225,7 @@ fn wish(asked: Asked) -> Result<Wish, Problem> {
             },
             lifetime: millis(
                 "lifetime_ms",
-                asked
-                    .lifetime_ms
-                    .ok_or_else(|| bad("lifetime_ms", "missing for this operation"))?,
+                asked.lifetime_ms.ok_or_else(|| missing("lifetime_ms"))?,
             )?,
         },
         "destroy" => Wanted::Destroy { kid: kid()? },
@@ -175,16 +236,24 @@ fn wish(asked: Asked) -> Result<Wish, Problem> {
                 asked.because.as_deref().unwrap_or("unspecified"),
                 "expected unspecified, compromised or superseded",
             )?,
-            compromised_since: asked
-                .compromised_since
-                .as_deref()
-                .map(|since| parsed("compromised_since", since, "expected an instant"))
-                .transpose()?,
+            compromised_since: instant("compromised_since", asked.compromised_since.as_deref())?,
         },
-        _ => return Err(bad("operation", "expected generate, destroy or revoke")),
+        "clock-correction" => Wanted::Correct(WrongLeaves {
+            range: match (asked.first, asked.last) {
+                (None, None) => None,
+                (Some(first), Some(last)) => Some((first, last)),
+                (None, Some(_)) => return Err(missing("first")),
+                (Some(_), None) => return Err(missing("last")),
+            },
+            bound: instant("bound", asked.bound.as_deref())?,
+        }),
+        _ => Wanted::Again(Box::new(renewed.ok_or_else(|| missing("ceremony"))?)),
     };
+    let ring = asked.ring.as_deref();
     Ok(Wish {
-        ring: parsed("ring", &asked.ring, "expected a name")?,
+        ring: ring
+            .map(|ring| parsed("ring", ring, "expected a name"))
+            .transpose()?,
         proposer: parsed("proposer", &asked.proposer, "expected a member's id")?,
         reason: asked.reason,
         ticket: asked.ticket,

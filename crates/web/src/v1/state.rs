@@ -24,7 +24,7 @@ pub struct ServerState {
     pub reads: UsedReads,
     /// Answers about closed ceremonies.
     pub closed: ClosedAnswers,
-    /// Open ceremonies and for whom they wait.
+    /// Open ceremonies and statements, and for whom they wait.
     pub waiting: Waitings,
     pub streams: Streams,
     /// The read model's version whose keys were counted last.

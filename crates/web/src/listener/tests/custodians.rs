@@ -1,6 +1,7 @@
 //! Custodians over HTTP, with nothing but their keys: ceremonies from the proposal to the end, and whoever tries to have
 //! their way without a quorum.
 
+mod anew;
 mod drafts;
 mod faults;
 mod reach;
@@ -8,6 +9,7 @@ mod recovery;
 mod roster;
 mod strangers;
 mod threats;
+mod waiting;
 
 use std::time::Duration;
 
@@ -267,6 +269,55 @@ async fn a_list_is_filtered_and_read_page_by_page() {
     ] {
         let answered = fixture.get_as(OPERATOR, &format!("{LIST}?{query}")).await;
         assert_eq!(answered.code(), "bad_query", "{query}");
+    }
+}
+
+/// One that was rejected lies behind more past ones than a page looks at.
+#[tokio::test]
+async fn a_filter_that_little_fits_reads_no_history() {
+    let fixture = service().await;
+    let id = fixture.open().await;
+    let rejected = fixture.objection("alice", Purpose::Reject, &id, "no");
+    assert_eq!(fixture.submit(&id, rejected).await.status, 200);
+    let after = fixture.now().millis();
+    for sql in [
+        "DROP TRIGGER ceremony_begins".to_owned(),
+        format!(
+            "WITH RECURSIVE series (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM series WHERE n < 2000)
+            INSERT INTO ceremony (id, operation, ring, state, nonce, request, transcript, created_at, updated_at, proposer)
+            SELECT printf('%064x', n), 'generate', 'records', 'closed', printf('%032x', n), x'7b7d', x'7b7d',
+                {after} + n, {after} + n, 'carol' FROM series"
+        ),
+    ] {
+        fixture.place.raw(&sql).await.unwrap();
+    }
+    for (query, found) in [
+        ("state=rejected", true),
+        ("state=rejected&ring=records", true),
+        ("state=rejected&proposer=carol&ring=records", true),
+        ("state=rejected&subject=ring/records", true),
+        (
+            "state=past&subject=ring/records&proposer=carol&limit=1",
+            true,
+        ),
+        ("state=rejected&operation=generate", true),
+        ("state=rejected&ring=digests", false),
+        ("state=cancelled", false),
+        ("state=past&operation=revoke", false),
+        ("operation=revoke&ring=records", false),
+        ("proposer=bob&ring=records&state=past", false),
+        ("subject=ring/none", false),
+        ("subject=ring/none&state=past", false),
+        ("ring=none&operation=generate", false),
+    ] {
+        let page = fixture.get_as(OPERATOR, &format!("{LIST}?{query}")).await;
+        let page = page.json();
+        let all = page["ceremonies"].as_array().unwrap();
+        let first = all.first().map(|one| one["ceremony"].as_str().unwrap());
+        assert_eq!(first, found.then_some(id.as_str()), "{query}: {page}");
+        if !query.contains("limit") {
+            assert!(page["next"].is_null(), "{query}: {page}");
+        }
     }
 }
 

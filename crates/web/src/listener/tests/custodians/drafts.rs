@@ -9,7 +9,7 @@ use super::*;
 impl Fixture {
     fn wish(&self, wanted: Wanted) -> Wish {
         Wish {
-            ring: "records".parse().unwrap(),
+            ring: Some("records".parse().unwrap()),
             proposer: "carol".parse().unwrap(),
             reason: "a wish & a test: 100 %".to_owned(),
             ticket: Some("T-1 \u{e9}".to_owned()),
@@ -26,7 +26,8 @@ impl Fixture {
 
     async fn drafted(&self, wish: &Wish) -> Request {
         let world = self.world().await;
-        let answered = self.read_as("carol", &wish.path()).await;
+        let who = wish.proposer.as_str();
+        let answered = self.read_as(who, &wish.path().unwrap()).await;
         assert_eq!(answered.status, 200, "{}", answered.json());
         assert_eq!(self.world().await, world, "a draft was kept");
         Request::decode(answered.json()["request"].as_str().unwrap().as_bytes()).unwrap()
@@ -40,10 +41,11 @@ impl Fixture {
     }
 
     async fn proposed(&self, request: &Request) -> Answered {
+        let who = request.proposer.as_ref().unwrap().as_str();
         let bytes = request.encode().unwrap();
         let body = json!({
             "request": String::from_utf8(bytes.clone()).unwrap(),
-            "signature": self.signed("carol", Purpose::Propose, &bytes),
+            "signature": self.signed(who, Purpose::Propose, &bytes),
         });
         self.post(LIST, body.to_string()).await
     }
@@ -92,12 +94,14 @@ async fn a_member_writes_every_proposal_with_nothing_but_a_key() {
     // What no quorum could approve is not drafted: the key signs.
     let kid = fixture.kid().parse().unwrap();
     let wish = fixture.wish(Wanted::Destroy { kid });
-    let refused = fixture.read_as("carol", &wish.path()).await;
+    let refused = fixture.read_as("carol", &wish.path().unwrap()).await;
     assert_eq!(refused.code(), "request_refused", "{}", refused.json());
     let none = Wanted::Destroy {
         kid: "A".repeat(43).parse().unwrap(),
     };
-    let refused = fixture.read_as("carol", &fixture.wish(none).path()).await;
+    let refused = fixture
+        .read_as("carol", &fixture.wish(none).path().unwrap())
+        .await;
     assert_eq!(refused.code(), "request_refused");
 }
 
@@ -187,7 +191,7 @@ async fn threat_the_service_drafts_another_request_than_was_asked_for() {
 #[tokio::test]
 async fn a_draft_is_for_members_and_its_parameters_are_its_operations() {
     let fixture = service().await;
-    let path = fixture.wish(generate()).path();
+    let path = fixture.wish(generate()).path().unwrap();
     assert_eq!(fixture.get(&path).await.code(), "unauthenticated");
     assert_eq!(fixture.get_as(SIGNER, &path).await.code(), "forbidden");
     assert_eq!(fixture.get_as(OPERATOR, &path).await.status, 200);
@@ -220,12 +224,39 @@ async fn a_draft_is_for_members_and_its_parameters_are_its_operations() {
             "compromised_since",
         ),
         ("&operation=new-origin", "operation"),
+        ("&operation=clock-correction", "ring"),
+        (&format!("&operation=renew&ceremony={kid}"), "ring"),
         ("&operation=generate&lifetime_ms=1&count=2", ""),
     ] {
         let answered = fixture.get_as(OPERATOR, &format!("{base}{rest}")).await;
         assert_eq!(answered.code(), "bad_query", "{rest}");
         assert_eq!(answered.member(), member, "{rest}");
     }
+    let base = &base.replace("ring=records&", "");
+    let id = Sha256Digest::of(b"none");
+    for (rest, code, member) in [
+        ("&operation=generate&lifetime_ms=1", "bad_query", "ring"),
+        ("&operation=renew", "bad_query", "ceremony"),
+        ("&operation=renew&ceremony=x", "bad_query", "ceremony"),
+        (
+            &format!("&operation=renew&ceremony={id}"),
+            "unknown_ceremony",
+            "ceremony",
+        ),
+        ("&operation=clock-correction&first=1", "bad_query", "last"),
+        (
+            "&operation=clock-correction&bound=now",
+            "bad_query",
+            "bound",
+        ),
+        ("&operation=clock-correction", "request_refused", ""),
+    ] {
+        let answered = fixture.get_as(OPERATOR, &format!("{base}{rest}")).await;
+        assert_eq!(answered.code(), code, "{rest}");
+        assert_eq!(answered.member(), member, "{rest}");
+    }
+    let base = "/v1/ceremonies/draft?ring=records&proposer=carol&reason=a\
+                &approve_within_ms=1000&execute_within_ms=2000";
     // A proposer who is nobody, and a reason that hides something.
     for (from, to) in [("carol", "mallory"), ("reason=a", "reason=%E2%80%AE")] {
         let path = format!("{base}&operation=generate&lifetime_ms=1").replace(from, to);

@@ -10,11 +10,11 @@ use super::service;
 use crate::testing::{Answered, Fixture};
 
 /// Hours from the announcement on.
-const DELAY: i64 = 72;
+pub const DELAY: i64 = 72;
 
 impl Fixture {
     /// Rita and Rob may recover.
-    async fn enrol(&self) {
+    pub async fn enrol(&self) {
         let next = self.trusted(|trusted| RecoveryRoster {
             v: V1,
             service: trusted.service().clone(),
@@ -36,7 +36,7 @@ impl Fixture {
     }
 
     /// Everybody but Alice is lost: Frank and Grace take over.
-    fn recovered(&self) -> Vec<u8> {
+    pub fn recovered(&self) -> Vec<u8> {
         self.next_roster(|roster| {
             let lost = roster.members.iter_mut();
             lost.filter(|member| member.id.as_str() != "alice")
@@ -47,7 +47,7 @@ impl Fixture {
     }
 
     /// With all its signatures, which announces it.
-    async fn announced(&self) -> Vec<u8> {
+    pub async fn announced(&self) -> Vec<u8> {
         let body = self.recovered();
         let filed = self.file_statement("recovery", &body, "rita").await;
         assert_eq!(filed.status, 200, "{}", filed.json());
@@ -60,7 +60,7 @@ impl Fixture {
         body
     }
 
-    async fn veto(&self, body: &[u8], who: &str) -> Answered {
+    pub async fn veto(&self, body: &[u8], who: &str) -> Answered {
         let veto = VetoBody {
             document_digest: Sha256Digest::of(body),
             reason: "I am here".to_owned(),
@@ -73,7 +73,7 @@ impl Fixture {
     }
 
     /// One look at what waits, as the service has twice a minute.
-    async fn keep(&self) {
+    pub async fn keep(&self) {
         let evidence = &self.state.services.evidence;
         self.ceremonies().keep(evidence).await.unwrap();
         self.state.services.keys.refresh().await;
@@ -86,7 +86,7 @@ impl Fixture {
     }
 }
 
-fn entitled(who: &str) -> RecoveryMember {
+pub fn entitled(who: &str) -> RecoveryMember {
     RecoveryMember {
         id: who.parse().unwrap(),
         name: who.to_owned(),

@@ -43,7 +43,7 @@ impl Fixture {
         })
     }
 
-    fn next_policy(&self, change: impl Fn(&mut Policy)) -> Vec<u8> {
+    pub fn next_policy(&self, change: impl Fn(&mut Policy)) -> Vec<u8> {
         self.trusted(|trusted| {
             let mut policy = trusted.policy().clone();
             policy.version += 1;
@@ -54,7 +54,7 @@ impl Fixture {
     }
 
     /// Carol leaves, and Frank comes.
-    fn without_carol(&self) -> Vec<u8> {
+    pub fn without_carol(&self) -> Vec<u8> {
         self.next_roster(|roster| {
             let carol = roster.members.iter_mut();
             carol
@@ -64,7 +64,7 @@ impl Fixture {
         })
     }
 
-    fn suspension_of(&self, who: &str) -> Vec<u8> {
+    pub fn suspension_of(&self, who: &str) -> Vec<u8> {
         let body = SuspensionBody {
             member: who.parse().unwrap(),
             nonce: Nonce([7; 16]),
@@ -105,7 +105,7 @@ impl Fixture {
     }
 
     /// The roster without Carol holds.
-    async fn replace_carol(&self) {
+    pub async fn replace_carol(&self) {
         let body = self.without_carol();
         assert_eq!(
             self.file_statement("roster", &body, "alice").await.status,
@@ -118,7 +118,7 @@ impl Fixture {
         assert_eq!(self.trusted(|trusted| trusted.roster().version), 2);
     }
 
-    async fn suspend(&self, who: &str) {
+    pub async fn suspend(&self, who: &str) {
         let body = self.suspension_of(who);
         let answered = self.file_statement("suspension", &body, who).await;
         assert_eq!(answered.json()["state"], "effective", "{}", answered.json());
