@@ -6,6 +6,7 @@ use testkit::issuer::{IssuerKey, IssuerServer, KEYS};
 use trust::{Algorithm, base64url};
 
 use super::{Fixture, NOW, read, service, written};
+use crate::oidc::token::UnverifiedToken;
 use crate::oidc::{Error, LONGEST, Refusal};
 
 #[tokio::test]
@@ -176,6 +177,26 @@ async fn threat_a_token_of_another_issuer() {
     }
     let claims = fixture.claims_without("iss");
     assert_eq!(fixture.refusal_of(&claims).await, Refusal::Issuer);
+}
+
+/// Whoever asks an issuer directly is told so too.
+#[tokio::test]
+async fn an_issuer_verifies_no_token_of_another() {
+    let fixture = Fixture::new();
+    let issuer = &fixture.oidc.issuers()[0];
+    for (iss, good) in [
+        (json!(fixture.server.url()), true),
+        (json!("https://other.example"), false),
+        (Value::Null, false),
+    ] {
+        let token = fixture.key.token(&fixture.claims_with("iss", iss));
+        let unverified = UnverifiedToken::parse(&token).unwrap();
+        let verified = issuer.verify(&unverified).await;
+        match good {
+            true => assert!(verified.is_ok()),
+            false => assert_eq!(verified.err(), Some(Error::Refused(Refusal::Issuer))),
+        }
+    }
 }
 
 #[tokio::test]
