@@ -16,6 +16,7 @@ mod propose;
 mod reading;
 mod reconcile;
 mod report;
+mod restore;
 mod service;
 mod statements;
 mod vote;
@@ -33,6 +34,8 @@ pub use reading::Reading;
 pub use reconcile::{Alone, Finding};
 pub use report::{Report, kids};
 pub use service::{CeremonyService, File, SigningPayload, open_file};
+#[cfg(test)]
+pub(crate) use statements::Decision;
 pub use statements::{OPEN_STATEMENTS, StatementReport, StatementSummary};
 pub use waiting::{Asked, Waiting, Waitings};
 pub use wish::{NotAsWished, Wanted, Wish};

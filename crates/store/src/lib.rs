@@ -113,5 +113,7 @@ pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
 pub use tree::TreeRow;
 pub use trust_documents::{DocumentKind, DocumentRow};
-pub use trust_statements::{SUSPENSIONS_MAX, StatementKind, StatementRow, StatementState};
+pub use trust_statements::{
+    DecidedBy, RestoredDocument, SUSPENSIONS_MAX, StatementKind, StatementRow, StatementState,
+};
 pub use versions::Versions;
