@@ -294,6 +294,18 @@ fn recovery_below_its_threshold() {
         let error = used.walked().unwrap_err();
         assert!(signatures(&error), "{error}");
     }
+    // Every new key has signed, and still too few of those who are to decide.
+    let document = lost.signed_by_enough(|roster| {
+        let frank = roster.members.last_mut().unwrap();
+        frank.roles = vec![Role::Operator];
+    });
+    lost.announce(document);
+    lost.take_effect(100 + DELAY);
+    let error = lost.walked().unwrap_err();
+    assert!(
+        error.to_string().contains("1 of 2 for the new roster"),
+        "{error}"
+    );
     // A newcomer whose key nobody has shown.
     let ghost = Custodian::quick("ghost");
     let document = lost.signed_by_enough(|roster| {

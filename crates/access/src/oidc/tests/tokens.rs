@@ -259,6 +259,12 @@ async fn threat_a_token_that_two_readers_read_differently() {
         );
     }
     let good = fixture.key.token(&fixture.claims());
+    // Bits that are no part of the signature: another spelling of the same bytes.
+    let rest = &good[..good.len() - 1];
+    for other in ["B", "R", "h", "x"] {
+        let refused = fixture.refusal(&format!("{rest}{other}")).await;
+        assert_eq!(refused, Refusal::Malformed, "{other}");
+    }
     for token in [
         format!("{good}="),
         good.replacen('.', "=.", 1),
@@ -358,6 +364,10 @@ async fn a_token_counts_from_its_beginning_to_its_end_and_the_skew_beyond() {
     assert_eq!(fixture.refusal_of(&later).await, Refusal::NotYet);
     later["nbf"] = json!(NOW + 30);
     assert!(fixture.outcome(&later).await.is_ok());
+    // Each of the two by itself: an issuer's clock that is ahead is no less ahead if `nbf` lies before.
+    let mut ahead = at(NOW + 31, NOW + 600);
+    ahead["nbf"] = json!(NOW - 1);
+    assert_eq!(fixture.refusal_of(&ahead).await, Refusal::NotYet);
 
     let exact = Fixture::with(Algorithm::Es256, r#"clock_skew = "0s""#);
     let ending = exact.claims_with("exp", json!(NOW + 1));
