@@ -56,11 +56,11 @@ async fn threat_verified_tokens_fill_the_memory() {
     let fixture = Fixture::new();
     let ending = fixture.claims_with("exp", json!(super::NOW + 60));
     let lasting = fixture.claims_with("exp", json!(super::NOW + 6_000));
-    let keeps = async |claims: &serde_json::Value, tokens: usize| {
+    let keeps = async |claims: &serde_json::Value, tokens: std::ops::Range<usize>| {
         let issuer = Arc::clone(&fixture.oidc.issuers()[0]);
         let token = fixture.key.token(claims);
         let unverified = UnverifiedToken::parse(&token).unwrap();
-        for n in 0..tokens {
+        for n in tokens {
             // Each by the same signature, as if it were another token.
             let verified = issuer.verify(&unverified).await.unwrap();
             let name = Sha256Digest::of(format!("{claims}{n}").as_bytes());
@@ -72,13 +72,13 @@ async fn threat_verified_tokens_fill_the_memory() {
         }
         fixture.oidc.recent.len()
     };
-    assert_eq!(keeps(&ending, MOST - 1).await, MOST - 1);
-    assert_eq!(keeps(&lasting, 1).await, MOST);
+    assert_eq!(keeps(&ending, 0..MOST - 1).await, MOST - 1);
+    assert_eq!(keeps(&lasting, 0..1).await, MOST);
     // Those that ended make room, and if none has, all are verified once more.
     fixture.wait(91);
-    assert_eq!(keeps(&lasting, 3).await, 3);
-    assert_eq!(keeps(&lasting, MOST).await, MOST);
-    assert_eq!(keeps(&lasting, MOST + 1).await, 1);
+    assert_eq!(keeps(&lasting, 1..3).await, 3);
+    assert_eq!(keeps(&lasting, 0..MOST).await, MOST);
+    assert_eq!(keeps(&lasting, 0..MOST + 1).await, 1);
 }
 
 #[tokio::test]

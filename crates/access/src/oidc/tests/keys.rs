@@ -160,6 +160,11 @@ fn a_key_verifies_with_no_algorithm_but_its_own() {
         let found = read(alg).verifies(Algorithm::Ps256, input, signature);
         assert_eq!(found, verifies, "{alg:?}");
     }
+    // Where the set says nothing, by its shape.
+    for algorithm in ALL {
+        let rsa = matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256);
+        assert_eq!(read(None).fits(algorithm), rsa, "{algorithm:?}");
+    }
     // Of a key for both, an issuer that is configured for one of them.
     let mut jwk = key.jwk();
     jwk.as_object_mut().unwrap().remove("alg");
