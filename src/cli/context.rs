@@ -26,11 +26,14 @@ pub struct CliContext {
     pub actor: String,
     pub settings: Settings,
     program: std::path::PathBuf,
+    /// Leaves or documents may be missing: this is about putting them back.
+    recovering: bool,
 }
 
 impl CliContext {
     pub async fn new(path: &Path, world: &World) -> Result<Self, Failure> {
-        let open = Self::for_recovery(path, world).await?;
+        let mut open = Self::for_recovery(path, world).await?;
+        open.recovering = false;
         log::confirm_database(&open.config.log, |name| variable(world, name), &open.store)
             .await
             .map_err(Failure::unavailable)?;
@@ -60,6 +63,7 @@ impl CliContext {
             store,
             settings,
             config,
+            recovering: true,
         })
     }
 
@@ -88,8 +92,12 @@ impl CliContext {
     }
 
     pub async fn keys(&self) -> Result<Arc<Keys>, Failure> {
-        let keys = Keys::load(self.store.clone(), self.settings.clone());
-        keys.await.map_err(from_keys)
+        let (store, settings) = (self.store.clone(), self.settings.clone());
+        let keys = match self.recovering {
+            true => Keys::load_for_recovery(store, settings).await,
+            false => Keys::load(store, settings).await,
+        };
+        keys.map_err(from_keys)
     }
 
     pub async fn snapshot(&self) -> Result<Arc<Snapshot>, Failure> {

@@ -16,9 +16,9 @@ use trust::{Name, Namespace, Purpose, Sha256Digest, Trusted, dsse};
 
 use self::draft::{PolicyChange, RecoveryChange, RosterChange, is_file};
 use self::place::Place;
-use super::World;
 use super::ceremony::{Remote, exported, signature};
 use super::genesis::read;
+use super::{CliContext, World};
 use keyring::ceremony::SigningPayload;
 use store::StatementKind;
 use verify::output::{Failure, Output, table};
@@ -98,6 +98,12 @@ pub enum Command {
     Reject(Objection),
     /// Veto a recovery, as any member of the roster may until it takes effect.
     Veto(Objection),
+    /// Put documents back that the database lost, from the chain that `GET /v1/trust` answered or a transcript contains:
+    /// those of which the log tells, and no others.
+    Restore {
+        /// The chain, or a transcript.
+        file: PathBuf,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -283,6 +289,16 @@ pub async fn run(
             };
             let body = body.encode().map_err(Failure::refused)?;
             object(&place, Purpose::Veto, &body, &objection, output).await
+        }
+        Command::Restore { file } => {
+            let open = CliContext::new(path, world).await?;
+            let service = open.ceremonies(world);
+            let count = service.restore_documents(&read(&file)?).await;
+            let count = count.map_err(super::context::failed)?;
+            output.result(&json!({"restored": count}), || {
+                format!("{count} document(s) put back.")
+            });
+            Ok(())
         }
     }
 }

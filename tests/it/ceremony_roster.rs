@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use crate::ceremony_database::Case;
 use crate::support::custodian::with_key;
-use crate::support::installation::{Service, member, text};
+use crate::support::installation::{Service, free_port, member, text};
 use crate::support::past::{check, codes};
 use crate::support::process::{Said, run, until};
 
@@ -173,8 +173,13 @@ fn a_lost_custodian_is_replaced_from_afar_and_every_replica_follows_and_believes
         assert!(reads(&case, replica, frank_key));
     }
     let report = check(&case.installation);
-    assert!(codes(&report).contains(&"statement_unlogged"), "{report}");
+    let found = codes(&report);
+    assert!(found.contains(&"statement_unlogged"), "{report}");
+    assert!(found.contains(&"suspension_unlogged"), "{report}");
 
+    let chain = case.installation.file("chain");
+    let answered = case.service.get("/v1/trust").into_body();
+    std::fs::write(&chain, answered).expect("a file");
     // He takes the roster back to the one before: replicas that knew the new one stay with it, and the check tells.
     case.database.disarm(&["trust_document"]);
     case.database
@@ -188,4 +193,28 @@ fn a_lost_custodian_is_replaced_from_afar_and_every_replica_follows_and_believes
     }
     let report = check(&case.installation);
     assert!(codes(&report).contains(&"document_missing"), "{report}");
+
+    // One that starts on what is left does not, until the roster is put back; whose copy it is does not matter.
+    let refused = serve(&case);
+    assert_eq!(refused.code, Some(3), "{refused:?}");
+    assert!(refused.stderr.contains("does not have"), "{refused:?}");
+    let restore = ["trust", "restore", text(&chain)];
+    let restored = case.installation.chancery(restore).json();
+    assert_eq!(restored["restored"], 1);
+    case.database.announce();
+    let third = case.installation.replica(&[]);
+    case.is_sound(&third);
+    assert!(reads(&case, &third, frank_key) && !reads(&case, &third, carl));
+    let report = check(&case.installation);
+    assert!(!codes(&report).contains(&"document_missing"), "{report}");
+}
+
+/// What a replica says that is started on ports of its own and ends.
+fn serve(case: &Case) -> Said {
+    let mut command = case.installation.command();
+    command
+        .env("CHANCERY_HTTP__LISTEN", free_port())
+        .env("CHANCERY_HTTP__OPERATIONS_LISTEN", free_port())
+        .arg("serve");
+    run(&mut command, b"")
 }

@@ -17,6 +17,7 @@ mod propose;
 mod reading;
 mod reconcile;
 mod report;
+mod restore;
 mod service;
 mod statements;
 mod vote;
@@ -35,6 +36,8 @@ pub use reading::Reading;
 pub use reconcile::{Alone, Finding};
 pub use report::{Report, kids};
 pub use service::{CeremonyService, File, SigningPayload, open_file};
+#[cfg(test)]
+pub(crate) use statements::Decision;
 pub use statements::{Asked, OPEN_STATEMENTS, StatementReport, StatementSummary};
 pub use waiting::{Waiting, WaitingStatement, Waitings, Waits};
 pub use wish::{NotAsWished, Wanted, Wish};

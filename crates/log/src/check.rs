@@ -195,8 +195,10 @@ impl Auditor {
         let did = records::done(&self.store, &tables.ceremonies, &trail.acts, &self.pin).await?;
         records::log_acts(&did, &roots, &tables.tree.origin, &mut findings);
         records::votes(&tables.votes, &trail.acts, &mut findings);
+        records::unreadable(&tables.signed.unreadable, &mut findings);
+        statements::signatures(&tables.signed, &trail.acts, &mut findings);
         records::unreadable(&tables.statements.unreadable, &mut findings);
-        statements::statements(&tables.statements, &trail.acts, &mut findings);
+        statements::states(&tables.statements, &trail.acts, &mut findings);
         let times = log_acts.times();
         statements::recoveries(&tables.recoveries, &trail.acts, &times, &mut findings);
         records::notes(

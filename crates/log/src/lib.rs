@@ -49,7 +49,8 @@ pub use prune::{Error as PruneError, Plan as PrunePlan, Pruner};
 pub use published::Published;
 pub use recover::{Error as RecoverError, Plan as RecoveryPlan, Recovered, Recovery};
 pub use rows::{
-    BoundKey, Certified, ChainRowError, bind_key, unverified_chains, verify_transcript,
+    BoundKey, Certified, ChainRowError, bind_key, document_rows, unverified_chains,
+    verify_transcript,
 };
 pub use same_database::confirm as confirm_database;
 pub use settings::Settings;

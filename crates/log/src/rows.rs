@@ -51,6 +51,36 @@ pub fn unverified_chains(rows: &[DocumentRow]) -> Result<Option<trust::Chains>, 
     Ok(chains)
 }
 
+/// The rows of a chain, without the leaves that tell of them.
+pub fn document_rows(chains: &trust::Chains) -> Result<Vec<DocumentRow>, trust::JsonError> {
+    use DocumentKind as K;
+    let (mut roster, mut policy, mut recovery) = (1, 1, 0);
+    let mut rows = vec![(K::Genesis, 1, trust::json::canonical(&chains.genesis)?)];
+    for change in &chains.changes {
+        let (kind, version, body) = match change {
+            Change::Roster(signed) => (K::Roster, &mut roster, trust::json::canonical(signed)),
+            Change::Policy(signed) => (K::Policy, &mut policy, trust::json::canonical(signed)),
+            Change::RecoveryRoster(signed) => {
+                let body = trust::json::canonical(signed);
+                (K::RecoveryRoster, &mut recovery, body)
+            }
+            Change::Recovery(change) => (K::Recovery, &mut roster, trust::json::canonical(change)),
+        };
+        *version += 1;
+        rows.push((kind, *version, body?));
+    }
+    let rows = (0..).zip(rows);
+    Ok(rows
+        .map(|(place, (kind, version, body))| DocumentRow {
+            place,
+            kind,
+            version,
+            body,
+            index: None,
+        })
+        .collect())
+}
+
 /// What a transcript says of a key, kept so that it is tallied once and not at every change.
 #[derive(Debug)]
 pub struct Certified {

@@ -20,6 +20,7 @@ use crate::statements::statements;
 
 statements! {
     MARKS = "SELECT id, state, updated_at FROM ceremony WHERE id >= $1 ORDER BY id LIMIT $2 OFFSET $3";
+    MARK = "SELECT id, state, updated_at FROM ceremony WHERE id = $1";
     PLACE_OF_CEREMONY = "SELECT created_at FROM ceremony WHERE id = $1";
     /// The newest of those that were proposed before.
     LATEST = concat!("SELECT ", ceremony_columns!(), " FROM ceremony
@@ -501,6 +502,11 @@ impl Store {
             Value::Int(start.behind),
         ];
         on!(self, engine => rows::page(engine, MARKS, &values, (start, limit)))
+    }
+
+    /// Where a ceremony stands.
+    pub async fn ceremony_mark(&self, id: &str) -> Result<Option<CeremonyMark>, Error> {
+        on!(self, engine => reads::one(engine, MARK, &[Value::Text(id)]))
     }
 
     /// Those of these ids that there are, in no order.

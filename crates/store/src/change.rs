@@ -28,7 +28,7 @@ use crate::objects::{KeyObjectRow, ObjectState};
 use crate::rings::{self, RingRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
-use crate::trust_statements::{self, StatementRow, StatementState};
+use crate::trust_statements::{self, DecidedBy, RestoredDocument, StatementRow, StatementState};
 
 /// Every change there is, apart from signatures. Each is one transaction with its leaf; each
 /// checks in SQL what it was planned on and fails with `Conflict` where that has changed.
@@ -60,10 +60,17 @@ pub enum Change {
         id: String,
         at: i64,
     },
-    /// The statement takes effect as the next document of the chain. Open ceremonies and other open documents are void.
+    /// The statement takes effect as the next document of the chain, unless something came since by which it might not.
+    /// Open ceremonies and other open documents are void.
     InstallDocument {
         statement: String,
         document: DocumentRow,
+        decided: DecidedBy,
+        at: i64,
+    },
+    /// Documents that the database lost come back behind those that it has, each with the leaf that tells of it.
+    RestoreDocuments {
+        documents: Vec<RestoredDocument>,
         at: i64,
     },
     CreateRing(RingRow),
@@ -311,8 +318,12 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         Change::InstallDocument {
             statement,
             document,
+            decided,
             at,
-        } => trust_statements::install(tx, statement, document, *at, index).await,
+        } => trust_statements::install(tx, statement, (document, decided), *at, index).await,
+        Change::RestoreDocuments { documents, at } => {
+            trust_statements::restore(tx, documents, *at).await
+        }
         Change::CreateRing(ring) => rings::create_ring(tx, ring).await,
         Change::Prune { below } => tree::allow_pruning(tx, *below).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,

@@ -114,6 +114,7 @@ pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
 pub use tree::TreeRow;
 pub use trust_documents::{DocumentKind, DocumentRow};
 pub use trust_statements::{
-    SUSPENSIONS_MAX, StatementKind, StatementMark, StatementRow, StatementState,
+    DecidedBy, RestoredDocument, SUSPENSIONS_MAX, StatementKind, StatementMark, StatementRow,
+    StatementState,
 };
 pub use versions::Versions;

@@ -21,6 +21,7 @@ mod roles;
 mod schema;
 mod severity;
 mod signing;
+mod statements;
 mod tree;
 mod versions;
 mod vocabulary;
@@ -82,6 +83,11 @@ contract! {
     raw::past_cannot_be_changed,
     raw::rows_keep_what_they_were_born_with,
     raw::half_states_and_jumps_are_refused,
+    statements::threat_a_rejection_races_the_last_signature,
+    statements::threat_a_suspension_races_the_last_signature,
+    statements::threat_a_veto_races_the_installation,
+    statements::one_of_two_documents_is_installed,
+    statements::lost_documents_come_back_with_their_leaves,
     races::concurrent_writers_leave_no_gap,
     races::revocation_fences_signatures,
     races::one_of_two_replicas_switches,

@@ -2,16 +2,22 @@
 
 use std::fmt;
 
+use crate::asked::leaf_columns;
 use crate::database::{Store, on};
 use crate::engine::{Columns, Connection, Value};
 use crate::error::{Error, Subject};
-use crate::reads::{self, FromColumns, Word};
+use crate::leaves::LeafRow;
+use crate::reads::{self, FromColumns, MAX_PAGE, Word};
 use crate::statements::statements;
 
 statements! {
     DOCUMENTS = "SELECT place, kind, version, body, idx FROM trust_document ORDER BY place";
     LAST_DOCUMENT = "SELECT COALESCE(MAX(version), 0) FROM trust_document WHERE kind = $1";
     NEXT_DOCUMENT = "SELECT COALESCE(MAX(place) + 1, 0) FROM trust_document";
+    /// Leaves that tell of documents, in the words of their index.
+    INSTALLATIONS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind = 'roster' AND substr(body, 1, 19) = '{\"action\":\"install-'
+        ORDER BY idx LIMIT $1");
     INSERT_DOCUMENT =
         "INSERT INTO trust_document (place, kind, version, body, idx) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -141,5 +147,11 @@ impl Store {
     /// In the order of the chain. One that cannot be read is an error: what comes after it rests on it.
     pub async fn documents(&self) -> Result<Vec<DocumentRow>, Error> {
         on!(self, engine => reads::all(engine, DOCUMENTS, &[]))
+    }
+
+    /// The leaves that tell of installations of documents, oldest first; at most [`MAX_PAGE`].
+    pub async fn installations(&self) -> Result<Vec<LeafRow>, Error> {
+        let limit = [Value::Int(MAX_PAGE)];
+        on!(self, engine => reads::all(engine, INSTALLATIONS, &limit))
     }
 }

@@ -33,6 +33,8 @@ statements! {
     /// In the words of the index of what suspends.
     SUSPENSIONS = concat!("SELECT ", statement_columns!(), " FROM trust_statement
         WHERE kind = 'suspension' AND state = 'effective' AND follows = $1 ORDER BY id LIMIT $2");
+    ALL_STATEMENTS = concat!("SELECT ", statement_columns!(), " FROM trust_statement
+        WHERE id >= $1 ORDER BY id LIMIT $2 OFFSET $3");
     STATEMENT_SIGNATURES = "SELECT statement, purpose, body, signature, received_at
         FROM trust_statement_signature WHERE statement = $1 ORDER BY idx";
     ALL_STATEMENT_SIGNATURES = "SELECT statement, purpose, body, signature, received_at, idx
@@ -50,14 +52,23 @@ statements! {
     EFFECT = "UPDATE trust_statement SET effect = $2, updated_at = $3
         WHERE id = $1 AND state = 'announced' AND effect IS NULL AND NOT EXISTS (SELECT 1
         FROM trust_statement_signature WHERE statement = $1 AND purpose = 'veto')";
+    /// Not once somebody objected, or anything about whom to trust changed, since it was decided.
+    INSTALL = "UPDATE trust_statement SET state = 'effective', updated_at = $2
+        WHERE id = $1 AND state IN ('open', 'announced') AND NOT EXISTS (SELECT 1
+        FROM trust_statement_signature WHERE statement = $1 AND purpose IN ('reject', 'veto') AND idx >= $3)
+        AND (SELECT value FROM version WHERE subject = 'trust') = $4";
+    /// What was signed after the leaf $2, which installs a document, is not of before it.
     VOID_DOCUMENTS = "UPDATE trust_statement SET state = 'void', updated_at = $1
-        WHERE state IN ('open', 'announced') AND kind <> 'suspension'";
+        WHERE state IN ('open', 'announced') AND kind <> 'suspension' AND NOT EXISTS (SELECT 1
+        FROM trust_statement_signature s WHERE s.statement = trust_statement.id AND s.idx > $2)";
     VOID_SUSPENSIONS = "UPDATE trust_statement SET state = 'void', updated_at = $1
-        WHERE state IN ('open', 'announced') AND kind = 'suspension'";
+        WHERE state IN ('open', 'announced') AND kind = 'suspension' AND NOT EXISTS (SELECT 1
+        FROM trust_statement_signature s WHERE s.statement = trust_statement.id AND s.idx > $2)";
     /// In the words of the index of what is under way.
     VOID_CEREMONIES = "UPDATE ceremony SET state = 'cancelled', updated_at = $1
         WHERE state IN ('proposed', 'approved', 'executing', 'executed')
-        AND state IN ('proposed', 'approved')";
+        AND state IN ('proposed', 'approved') AND NOT EXISTS (SELECT 1
+        FROM ceremony_signature s WHERE s.ceremony = ceremony.id AND s.idx > $2)";
 }
 
 /// Most suspensions under one roster that are read.
@@ -159,6 +170,25 @@ impl Word for StatementState {
     fn word(self) -> &'static str {
         self.as_str()
     }
+}
+
+/// What an installation was decided by, read before anything else of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DecidedBy {
+    /// Objections of leaves below were looked at.
+    pub log_size: i64,
+    /// [`crate::Versions::trust`]: documents and suspensions were read at it or later.
+    pub trust: i64,
+}
+
+/// A document that the database lost.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RestoredDocument {
+    pub row: DocumentRow,
+    /// The statement that it was.
+    pub statement: String,
+    /// The leaf that tells of its installation.
+    pub index: i64,
 }
 
 /// What members sign about whom to trust; unverified.
@@ -347,27 +377,75 @@ pub(crate) async fn end<C: Connection>(
     }
 }
 
-/// The next document takes effect. What was written under the one before it, and is not carried out, is void: each
-/// request and each document names what it was written under.
+/// The next document takes effect, unless something came meanwhile by which it might not. What was written under the one
+/// before it, and is not carried out, is void: each request and each document names what it was written under.
 pub(crate) async fn install<C: Connection>(
     tx: &mut C,
     statement: &str,
+    (document, decided): (&DocumentRow, &DecidedBy),
+    at: i64,
+    index: i64,
+) -> Result<(), Error> {
+    let values = [
+        Value::Text(statement),
+        Value::Int(at),
+        Value::Int(decided.log_size),
+        Value::Int(decided.trust),
+    ];
+    guarded(tx, INSTALL, &values, Subject::Statement).await?;
+    succeed(tx, document, at, index).await
+}
+
+/// The document is the newest, and what it makes void is void.
+async fn succeed<C: Connection>(
+    tx: &mut C,
     document: &DocumentRow,
     at: i64,
     index: i64,
 ) -> Result<(), Error> {
-    end(tx, statement, StatementState::Effective, at).await?;
     trust_documents::install_documents(tx, std::slice::from_ref(document), index).await?;
-    tx.execute(VOID_DOCUMENTS, &[Value::Int(at)]).await?;
     use trust_documents::DocumentKind as K;
-    if matches!(document.kind, K::Roster | K::Recovery) {
-        tx.execute(VOID_SUSPENSIONS, &[Value::Int(at)]).await?;
+    if document.kind == K::Genesis {
+        return Ok(());
     }
-    tx.execute(VOID_CEREMONIES, &[Value::Int(at)]).await?;
+    let values = [at, index].map(Value::Int);
+    tx.execute(VOID_DOCUMENTS, &values).await?;
+    if matches!(document.kind, K::Roster | K::Recovery) {
+        tx.execute(VOID_SUSPENSIONS, &values).await?;
+    }
+    tx.execute(VOID_CEREMONIES, &values).await?;
+    Ok(())
+}
+
+/// Documents that the database lost come back, each with the leaf that tells of it.
+pub(crate) async fn restore<C: Connection>(
+    tx: &mut C,
+    documents: &[RestoredDocument],
+    at: i64,
+) -> Result<(), Error> {
+    for document in documents {
+        // Its statement may be there as it was before.
+        let to = StatementState::Effective;
+        let values = [
+            Value::Text(&document.statement),
+            Value::Text(to.as_str()),
+            Value::Int(at),
+        ];
+        tx.execute(END_STATEMENT, &values).await?;
+        succeed(tx, &document.row, at, document.index).await?;
+    }
     Ok(())
 }
 
 impl Store {
+    /// To be read before anything that an installation is decided by.
+    pub async fn decided_by(&self) -> Result<DecidedBy, Error> {
+        Ok(DecidedBy {
+            log_size: self.log_size().await?,
+            trust: self.versions().await?.trust,
+        })
+    }
+
     pub async fn statement(&self, id: &str) -> Result<Option<StatementRow>, Error> {
         let id = [Value::Text(id)];
         on!(self, engine => reads::one(engine, STATEMENT, &id))
@@ -394,6 +472,21 @@ impl Store {
     pub async fn open_statement_marks(&self, limit: i64) -> Result<Rows<StatementMark>, Error> {
         let limit = [Value::Int(limit.clamp(1, MAX_PAGE))];
         on!(self, engine => rows::each(engine, OPEN_MARKS, &limit))
+    }
+
+    /// A page of all statements by their ids; at most [`MAX_PAGE`].
+    pub async fn all_statements(
+        &self,
+        start: &PageStart,
+        limit: i64,
+    ) -> Result<Page<StatementRow>, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let values = [
+            Value::Text(&start.key),
+            Value::Int(limit),
+            Value::Int(start.behind),
+        ];
+        on!(self, engine => rows::page(engine, ALL_STATEMENTS, &values, (start, limit)))
     }
 
     /// Suspensions under the roster with this digest; at most [`SUSPENSIONS_MAX`]. One that cannot be read is an error:

@@ -138,6 +138,11 @@ impl SoftwareToken {
         }
     }
 
+    /// What a person removes with the vendor's tool.
+    pub fn remove(&self, cka_id: [u8; 16]) {
+        self.state().objects.remove(&cka_id);
+    }
+
     /// Signatures that were made.
     pub fn signatures(&self) -> u64 {
         self.state().signatures

@@ -24,7 +24,7 @@ use crate::roster::{KeyOwners, Roster, RosterError};
 
 pub use recovery::{LoggedVeto, Recovered, Recovery, RecoveryError};
 pub(crate) use walk::walk_with;
-pub use walk::{Next, Progress, possible, progress, verify_recovery_document};
+pub use walk::{Next, Progress, possible, progress};
 pub use whole::walk;
 
 /// What is configured in every replica, and printed: where trust starts.

@@ -184,35 +184,6 @@ pub fn recovery_ready(announced_at: Time, delay: Duration, now: Time) -> bool {
     delay > Duration::ZERO && now.since(announced_at) >= delay
 }
 
-/// The leaf that announces the recovery whose document has this digest.
-pub fn announcement_act(document: Sha256Digest, actor: &str, time: Time) -> ActLeaf {
-    act(ANNOUNCE, document, document, actor, time)
-}
-
-/// The leaf with which it takes effect.
-pub fn effect_act(document: Sha256Digest, actor: &str, time: Time) -> ActLeaf {
-    act(RECOVER, document, document, actor, time)
-}
-
-/// The leaf of a veto: `veto` is the digest of its body.
-pub fn veto_act(document: Sha256Digest, veto: Sha256Digest, actor: &str, time: Time) -> ActLeaf {
-    act(VETO, document, veto, actor, time)
-}
-
-fn act(
-    action: &str,
-    document: Sha256Digest,
-    digest: Sha256Digest,
-    actor: &str,
-    time: Time,
-) -> ActLeaf {
-    ActLeaf {
-        digest: Some(digest),
-        reference: Some(document.to_string()),
-        ..ActLeaf::new(ActKind::Roster, action, actor, time)
-    }
-}
-
 /// Whether a leaf says so of the recovery whose document has this digest.
 pub(crate) fn tells(act: &ActLeaf, action: &str, document: Sha256Digest) -> bool {
     let of_it = match action {

@@ -10,7 +10,7 @@ use super::issuer::{Issuer, Verified};
 use crate::Principal;
 
 /// Tokens that are kept.
-const MOST: usize = 10_000;
+pub const MOST: usize = if cfg!(test) { 20 } else { 10_000 };
 
 struct Entry {
     issuer: Arc<Issuer>,
@@ -35,6 +35,12 @@ impl Recent {
         }
         all.remove(token);
         None
+    }
+
+    #[cfg(test)]
+    pub fn len(&self) -> usize {
+        let all = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        all.len()
     }
 
     pub fn put(&self, token: Sha256Digest, issuer: Arc<Issuer>, verified: Verified, now: Time) {

@@ -169,7 +169,7 @@ impl CeremonyFacts {
     }
 
     /// What was carried out under an earlier roster or policy may be accepted under it until its deadline.
-    fn may_be_accepted(&self, now: Time) -> Result<(), Error> {
+    pub(super) fn may_be_accepted(&self, now: Time) -> Result<(), Error> {
         let execute_by = Request::decode(&self.row.request)?.execute_by;
         match self.held_under.is_some() && now > execute_by {
             false => Ok(()),

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use base::Trouble;
 use trust::tally::Standing;
-use trust::{Request, error_chain};
+use trust::{Operation, Request, error_chain};
 
 use super::error::Error;
-use super::service::CeremonyService;
+use super::service::{CeremonyFacts, CeremonyService};
 use crate::verification::EvidenceBuilder;
 use store::{CeremonyState, Heads};
 
@@ -84,9 +84,13 @@ impl CeremonyService {
     /// By what its row says; the tally has the last word.
     fn is_late(&self, state: CeremonyState, request: &[u8]) -> bool {
         Request::decode(request).is_ok_and(|request| {
+            let generates = matches!(request.operation, Operation::Generate(_));
             let deadline = match state {
                 CeremonyState::Proposed => request.approve_by,
                 CeremonyState::Approved => request.execute_by,
+                // Under a former roster or policy nobody may accept it any more. What else was carried out had its effect
+                // then, and keeps its place in its line.
+                CeremonyState::Executed if generates => request.execute_by,
                 _ => return false,
             };
             self.env.now() > deadline
@@ -100,6 +104,13 @@ impl CeremonyService {
             return Ok(false);
         }
         let now = self.env.now();
+        let from = facts.row.state;
+        if from == CeremonyState::Executed {
+            if facts.may_be_accepted(now).is_ok() {
+                return Ok(false);
+            }
+            return self.end_late(&facts, CeremonyState::Expired).await;
+        }
         let to = match facts.tally(now).into_standing() {
             Standing::Expired { .. } => CeremonyState::Expired,
             // Whoever took the signature died before the row was moved.
@@ -113,12 +124,20 @@ impl CeremonyService {
                 return Ok(false);
             }
         };
-        let from = facts.row.state;
-        tracing::info!(ceremony = id, state = %to, "the time of a ceremony is over");
-        match self.move_to(&facts, from, to, to.as_str()).await {
-            // Another replica ended it, or somebody rejected it in between.
+        self.end_late(&facts, to).await
+    }
+
+    async fn end_late(&self, facts: &CeremonyFacts, to: CeremonyState) -> Result<bool, Error> {
+        let (id, from) = (&facts.id, facts.row.state);
+        match self.move_to(facts, from, to, to.as_str()).await {
+            // Another replica ended it, or somebody rejected or accepted it in between; or another ceremony was carried
+            // out after it, and names it.
             Err(Error::Store(error)) if error.is_conflict() => Ok(false),
-            done => done.map(|()| true),
+            Err(error) => Err(error),
+            Ok(()) => {
+                tracing::info!(ceremony = id, state = %to, "the time of a ceremony is over");
+                Ok(true)
+            }
         }
     }
 }

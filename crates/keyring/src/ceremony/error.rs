@@ -30,6 +30,13 @@ pub enum Error {
     /// A suspension that has no effect, whoever signs it.
     #[error("{0}")]
     Suspension(#[from] trust::tally::SuspensionError),
+    /// One of several, which do not wait for it.
+    #[error("statement {id} cannot be settled or ended")]
+    Statement {
+        id: String,
+        #[source]
+        source: Box<Error>,
+    },
     #[error("{0}")]
     Plan(#[from] trust::plan::Blocked),
     #[error("generation and destruction need the executor's token access ([executor])")]
@@ -99,6 +106,7 @@ impl Error {
                 token::RetryHint::Alert => Kind::Failed,
                 _ => Kind::Unavailable,
             },
+            Self::Statement { source, .. } => source.kind(),
             Self::Json(_) | Self::Randomness(_) | Self::Suspensions(_) => Kind::Failed,
             _ => Kind::Refused,
         }

@@ -9,6 +9,8 @@
 //! | intended | anything else | abandoned and reported; never published |
 //! | destroying | nothing | the destruction is recorded |
 //! | destroying | anything | still there: the ceremony has failed and is proposed anew |
+//! | present, and its ceremony ended without a key | anything | reported: its private half is for a person to destroy |
+//! | present, and its ceremony ended without a key | nothing | recorded as destroyed |
 //! | present | not a pair | reported, critical |
 //! | gone or abandoned | anything | reported; a person removes it with the vendor's tool |
 //! | no row | anything | reported: born without a ceremony; never published, never touched |
@@ -206,6 +208,19 @@ impl CeremonyService {
                     .await?;
                 finding(why, "the ceremony has failed; propose it again")
             }
+            (ObjectState::Present, found) if self.is_given_up(object).await? => match found {
+                Some(_) => finding(
+                    "its ceremony ended without acceptance: the key will never be published",
+                    "none; destroy its private half, remove it from the token manually",
+                ),
+                None => {
+                    let facts = self.facts(&object.ceremony.to_string()).await?;
+                    let why = "never accepted, and gone from the token";
+                    self.resolve(&facts, &object.id, ObjectState::Destroyed, why)
+                        .await?;
+                    finding(why, "recorded as destroyed")
+                }
+            },
             (ObjectState::Present, Some(pair)) if pair.is_complete() => None,
             (ObjectState::Present, _) => {
                 finding("missing or incomplete on the token", "reported as CRITICAL")
@@ -213,6 +228,19 @@ impl CeremonyService {
             (_, Some(_)) => finding("recorded as destroyed but still on the token", "reported"),
             (_, None) => None,
         })
+    }
+
+    /// Whether the ceremony that made it ended, and not with a key.
+    async fn is_given_up(&self, object: &KeyObjectRow) -> Result<bool, Error> {
+        let ceremony = object.ceremony.to_string();
+        let made_by = self.store.ceremony_mark(&ceremony).await?;
+        use CeremonyState as S;
+        Ok(made_by.is_some_and(|made_by| {
+            matches!(
+                made_by.state,
+                S::Rejected | S::Expired | S::Cancelled | S::Failed
+            )
+        }))
     }
 
     /// Two custodians accepted at once, or a crash came between an acceptance and the closing.

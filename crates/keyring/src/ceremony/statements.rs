@@ -5,27 +5,25 @@ mod asks;
 mod judged;
 mod recovery;
 mod report;
+mod settle;
 
 use trust::approval::ObjectionBody;
-use trust::chain::Change as Step;
 use trust::format::V1;
 use trust::leaf::ActKind;
 use trust::text::is_plain;
-use trust::{Chains, MemberId, MemberSignature, Purpose, Role, Sha256Digest, Time, json};
+use trust::{MemberId, MemberSignature, Purpose, Role, Sha256Digest, Time};
 
 use super::error::Error;
 use super::service::CeremonyService;
 use super::vote::{encoded, normalized};
-use crate::verification::EvidenceBuilder;
 use judged::Judged;
 use log::{Event, suspended};
-use store::{
-    CeremonySignatureRow, Change, DocumentKind, DocumentRow, StatementKind, StatementRow,
-    StatementState,
-};
+use store::{CeremonySignatureRow, Change, StatementKind, StatementRow, StatementState};
 
 pub use asks::{Ask, Asked};
 pub use report::{StatementReport, StatementSummary};
+#[cfg(test)]
+pub(crate) use settle::Decision;
 
 /// Statements that a member may have open.
 pub const OPEN_STATEMENTS: usize = 5;
@@ -204,145 +202,6 @@ impl CeremonyService {
         self.end_statement(&row, StatementState::Rejected, "rejected")
             .await?;
         self.statement_report(id).await
-    }
-
-    /// Lets a statement take effect of which nothing is missing. If we die before, the next signature does, or
-    /// whoever looks after deadlines.
-    async fn settle_statement(&self, id: &str) -> Result<(), Error> {
-        let stored = self.stored_statement(id).await?;
-        let row = &stored.row;
-        if row.state != StatementState::Open {
-            return Ok(());
-        }
-        let (chains, trusted) = self.trusted().await?;
-        let suspended = suspended(&self.store, &trusted).await?;
-        // Whoever took a rejection may have died before the end.
-        for objection in &stored.objections {
-            let signature = MemberSignature::decode(objection.signature.as_bytes())?;
-            let by = trust::tally::objector(&trusted, &objection.body, &signature, &suspended);
-            if by.is_some() {
-                return self
-                    .end_statement(row, StatementState::Rejected, "rejected")
-                    .await;
-            }
-        }
-        let judged = Judged::of(&trusted, row.kind, &row.body, stored.agreed, &suspended)?;
-        if !judged.is_complete() {
-            return Ok(());
-        }
-        let Some(document) = judged.document() else {
-            return self
-                .end_statement(row, StatementState::Effective, "suspend")
-                .await;
-        };
-        let (kind, version) = match row.kind {
-            StatementKind::Recovery => return self.announce(row).await,
-            StatementKind::Policy => (DocumentKind::Policy, trusted.policy().version + 1),
-            StatementKind::RecoveryRoster => {
-                let before = trusted.recovery().map_or(0, |before| before.version);
-                (DocumentKind::RecoveryRoster, before + 1)
-            }
-            StatementKind::Roster | StatementKind::Suspension => {
-                (DocumentKind::Roster, trusted.roster().version + 1)
-            }
-        };
-        let body = json::canonical(&document)?;
-        let step = match kind {
-            DocumentKind::Policy => Step::Policy(document),
-            DocumentKind::RecoveryRoster => Step::RecoveryRoster(document),
-            _ => Step::Roster(document),
-        };
-        self.install(id, (chains.as_ref().clone(), step), (kind, version, body))
-            .await
-    }
-
-    /// The next document of the chain. What every replica and every verifier will ask is asked here: nothing is installed
-    /// that they would refuse.
-    async fn install(
-        &self,
-        id: &str,
-        (mut chains, step): (Chains, Step),
-        (kind, version, body): (DocumentKind, u64, Vec<u8>),
-    ) -> Result<(), Error> {
-        chains.changes.push(step);
-        trust::chain::walk(&chains, &self.pin)?;
-        let now = self.env.now();
-        let digest = Sha256Digest::of(&body);
-        let change = Change::InstallDocument {
-            statement: id.to_owned(),
-            document: DocumentRow {
-                place: chains.changes.len() as i64,
-                kind,
-                version: version.cast_signed(),
-                body,
-                index: None,
-            },
-            at: now.millis(),
-        };
-        let action = format!("install-{kind}");
-        let event = Event {
-            kind: ActKind::Roster,
-            action: &action,
-            digest: Some(digest),
-            reference: Some(id),
-            ..self.event()
-        };
-        self.unless_ended(id, self.log.commit(&change, &event).await.map(drop))
-            .await
-    }
-
-    async fn end_statement(
-        &self,
-        row: &StatementRow,
-        to: StatementState,
-        action: &str,
-    ) -> Result<(), Error> {
-        let now = self.env.now();
-        let id = row.id.to_string();
-        let change = Change::EndStatement {
-            id: id.clone(),
-            to,
-            at: now.millis(),
-        };
-        let event = Event {
-            reference: Some(&id),
-            ..self.told(row.kind, action, row.id, now)
-        };
-        self.unless_ended(&id, self.log.commit(&change, &event).await.map(drop))
-            .await
-    }
-
-    /// Somebody else may have ended it at the same time, which is as good.
-    async fn unless_ended(&self, id: &str, done: Result<(), store::Error>) -> Result<(), Error> {
-        match done {
-            Err(error) if error.is_conflict() => match self.stored_statement(id).await?.row.state {
-                StatementState::Open => Err(error.into()),
-                _ => Ok(()),
-            },
-            done => Ok(done?),
-        }
-    }
-
-    /// Ends what nobody may sign any more, and settles what was complete when somebody died.
-    pub(super) async fn keep_statements(&self, evidence: &EvidenceBuilder) -> Result<(), Error> {
-        let now = self.env.now();
-        for row in self.store.open_statements(MOST).await?.read {
-            if row.state == StatementState::Announced {
-                self.advance_recovery(&row, evidence).await?;
-                continue;
-            }
-            if now > row.closes_at {
-                self.end_statement(&row, StatementState::Expired, "expired")
-                    .await?;
-                continue;
-            }
-            match self.settle_statement(&row.id.to_string()).await {
-                // What cannot follow any more waits for its end.
-                Err(Error::Chain(_) | Error::Suspension(_) | Error::Json(_)) => {}
-                done => done?,
-            }
-        }
-        Ok(())
     }
 
     async fn within_statement_quota(&self, member: &MemberId) -> Result<(), Error> {

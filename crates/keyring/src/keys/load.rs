@@ -47,9 +47,19 @@ impl Keys {
         message.ok().map(|message| Sha256Digest::of(&message))
     }
 
-    /// Reads everything once. Fails where the chain from the pinned genesis does not hold; a
-    /// single key that does not tally is left out and reported.
+    /// Reads everything once. Fails where the chain from the pinned genesis does not hold, or is not
+    /// the one of which the log tells; a single key that does not tally is left out and reported.
     pub async fn load(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
+        Self::read(store, settings, true).await
+    }
+
+    /// The same, also where documents are missing of which the log tells: for whatever puts leaves
+    /// back, which come before documents.
+    pub async fn load_for_recovery(store: Store, settings: Settings) -> Result<Arc<Self>, Error> {
+        Self::read(store, settings, false).await
+    }
+
+    async fn read(store: Store, settings: Settings, whole: bool) -> Result<Arc<Self>, Error> {
         let archive = Archive::new(&store, settings.archive_bytes);
         let acts = tokio::sync::Mutex::new(ActIndex::default());
         let cpu = Cpu::default();
@@ -61,6 +71,7 @@ impl Keys {
             acts: &acts,
             withheld: &BTreeSet::new(),
             seen: None,
+            whole,
         };
         let snapshot = reading.read().await?;
         report(&snapshot, None);
@@ -159,6 +170,7 @@ impl Keys {
             acts: &self.acts,
             withheld: self.withheld(),
             seen,
+            whole: true,
         };
         match reading.read().await {
             // A database that forgot something may have forgotten a revocation (case L2).

@@ -43,6 +43,8 @@ pub(super) struct Reading<'a> {
     pub withheld: &'a BTreeSet<Kid>,
     /// What is the same in the database as in this snapshot is taken from there.
     pub seen: Option<&'a Snapshot>,
+    /// A document that is missing and of which the log tells is an error.
+    pub whole: bool,
 }
 
 impl Reading<'_> {
@@ -118,6 +120,13 @@ impl Reading<'_> {
             && !trusted.as_ref().is_some_and(|now| now.extends(before))
         {
             return Err(Error::RolledBack);
+        }
+        if let (true, Err(missing)) = (self.whole, installed.require_whole()) {
+            // It may have been installed since the documents were read.
+            return match store.version().await? == versions.all {
+                true => Err(missing.into()),
+                false => Ok(None),
+            };
         }
         let suspended = match &trusted {
             Some(trusted) => suspended(store, trusted).await?,

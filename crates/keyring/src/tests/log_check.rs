@@ -16,14 +16,14 @@ use crate::rotation::RingChange;
 
 const NEW: &str = "log-2.example";
 
-struct Checked {
-    all: Installation,
+pub(super) struct Checked {
+    pub all: Installation,
     verifying: Verifying,
     state: tempfile::TempDir,
 }
 
 impl Checked {
-    async fn new() -> Self {
+    pub async fn new() -> Self {
         let all = Installation::new().await;
         all.open_ring("log").await;
         all.open_ring("records").await;
@@ -96,7 +96,7 @@ impl Checked {
     }
 
     /// So many leaves more, some of them signatures, all under a checkpoint.
-    async fn grow(&self, leaves: usize) {
+    pub async fn grow(&self, leaves: usize) {
         let log = Log::new(self.all.store.clone());
         for number in 0..leaves {
             if number % 50 == 0 {
@@ -132,13 +132,13 @@ impl Checked {
         self.auditor(full).check(|_, _| {}).await.unwrap()
     }
 
-    async fn clean(&self, full: bool) -> Report {
+    pub async fn clean(&self, full: bool) -> Report {
         let report = self.check(full).await;
         assert!(report.findings.is_empty(), "{:?}", report.findings);
         report
     }
 
-    async fn codes(&self, full: bool) -> Vec<&'static str> {
+    pub async fn codes(&self, full: bool) -> Vec<&'static str> {
         let report = self.check(full).await;
         report.findings.iter().map(|finding| finding.code).collect()
     }

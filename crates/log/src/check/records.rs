@@ -292,6 +292,7 @@ fn state(acts: &[Arc<Act>]) -> &'static str {
             ("approved", _) => "approved",
             ("rejected", _) => "rejected",
             ("cancelled", _) => "cancelled",
+            ("expired", _) => "expired",
             ("intend-generation" | "intend-destruction", _) => "executing",
             (action, _) if EXECUTED.contains(&action) => "executed",
             (action, _) if CLOSED.contains(&action) => "closed",

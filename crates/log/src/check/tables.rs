@@ -7,6 +7,7 @@ use trust::error_chain;
 
 use super::ceremonies::{Ceremonies, Chain};
 use super::records::Vote;
+use super::statements::Statement;
 use super::{Auditor, Error};
 use crate::rows::unverified_chains;
 use store::{CredentialRow, DocumentRow, KeyRow, PageStart, RingRow, Rows, Store, TreeRow};
@@ -22,7 +23,8 @@ pub struct Tables {
     pub ceremonies: Ceremonies,
     pub votes: Rows<Vote>,
     /// Signatures over rosters, policies and suspensions.
-    pub statements: Rows<Vote>,
+    pub signed: Rows<Vote>,
+    pub statements: Rows<Statement>,
     pub documents: Vec<DocumentRow>,
     /// Of the chain, oldest first.
     pub recoveries: Vec<Recovered>,
@@ -35,15 +37,29 @@ pub struct Tables {
 /// Signatures that are read together.
 const VOTES: i64 = 2_000;
 
-/// The signatures of all ceremonies, as digests.
-async fn votes(store: &Store) -> Result<Rows<Vote>, Error> {
+/// Statements that are read together, with their bodies.
+const STATEMENTS: i64 = 200;
+
+/// What members signed.
+#[derive(Clone, Copy)]
+enum Signed {
+    Ceremonies,
+    /// Whom to trust.
+    Statements,
+}
+
+/// All of these signatures, as digests.
+async fn votes(store: &Store, signed: Signed) -> Result<Rows<Vote>, Error> {
     let mut votes = Rows {
         read: Vec::new(),
         unreadable: Vec::new(),
     };
     let mut next = Some(PageStart::default());
     while let Some(start) = next {
-        let page = store.votes(&start, VOTES).await?;
+        let page = match signed {
+            Signed::Ceremonies => store.votes(&start, VOTES).await?,
+            Signed::Statements => store.all_statement_signatures(&start, VOTES).await?,
+        };
         votes.read.extend(page.rows.read.into_iter().map(Vote::new));
         votes.unreadable.extend(page.rows.unreadable);
         next = page.next;
@@ -51,20 +67,21 @@ async fn votes(store: &Store) -> Result<Rows<Vote>, Error> {
     Ok(votes)
 }
 
-/// The same of statements about whom to trust.
-async fn statements(store: &Store) -> Result<Rows<Vote>, Error> {
-    let mut votes = Rows {
+/// What members say about whom to trust, and what became of it.
+async fn statements(store: &Store) -> Result<Rows<Statement>, Error> {
+    let mut statements = Rows {
         read: Vec::new(),
         unreadable: Vec::new(),
     };
     let mut next = Some(PageStart::default());
     while let Some(start) = next {
-        let page = store.all_statement_signatures(&start, VOTES).await?;
-        votes.read.extend(page.rows.read.into_iter().map(Vote::new));
-        votes.unreadable.extend(page.rows.unreadable);
+        let page = store.all_statements(&start, STATEMENTS).await?;
+        let read = page.rows.read.into_iter().map(Statement::new);
+        statements.read.extend(read);
+        statements.unreadable.extend(page.rows.unreadable);
         next = page.next;
     }
-    Ok(votes)
+    Ok(statements)
 }
 
 impl Auditor {
@@ -86,7 +103,8 @@ impl Auditor {
             ceremonies
                 .refresh(store, &keys.read, &chain, self.ceremonies)
                 .await?;
-            let votes = votes(store).await?;
+            let signed = votes(store, Signed::Statements).await?;
+            let votes = votes(store, Signed::Ceremonies).await?;
             let statements = statements(store).await?;
             let credentials = store.credentials().await?;
             let rings = store.rings().await?;
@@ -100,6 +118,7 @@ impl Auditor {
                     keys,
                     ceremonies,
                     votes,
+                    signed,
                     statements,
                     recoveries: chain.recoveries(),
                     documents,

@@ -1,23 +1,22 @@
 //! Walking the chain: the only way to a [`Trusted`].
 
+mod candidate;
 mod document;
-mod progress;
 mod recover;
+
+use std::collections::BTreeSet;
 
 use crate::digest::Sha256Digest;
 use crate::json;
-use crate::namespace::Purpose;
-use crate::policy::{Policy, Threshold};
+use crate::policy::Policy;
 use crate::request::DocumentRef;
 use crate::roster::{KeyOwners, Member, Role, Roster};
-use crate::tally::Electorate;
 
 use super::{ChainError, Chains, Change, Genesis, Pin, SignedDocument, Trusted};
-use document::{Document, ExpectedDocument};
-pub use progress::{Next, Progress, progress};
-use recover::{LogKeysOfChain, next_recovery_roster, recover};
+use candidate::{first, next_policy, next_recovery_roster, next_roster};
+use recover::{LogKeysOfChain, recover};
 
-pub use recover::verify_recovery_document;
+pub use candidate::{Next, Progress, progress};
 
 /// Walks from the pinned genesis to the newest document; `log_keys` verifies the transcripts of the
 /// log's keys where a change has some.
@@ -27,57 +26,37 @@ pub(crate) fn walk_with(
     log_keys: LogKeysOfChain,
 ) -> Result<Trusted, ChainError> {
     let mut trusted = genesis(&chains.genesis, pin)?;
-    for (at, change) in chains.changes.iter().enumerate() {
-        let index = at + 1;
+    // A suspension is no matter of the chain: its documents count for ever, or never.
+    let nobody = BTreeSet::new();
+    for change in &chains.changes {
         match change {
-            Change::Roster(signed) => next_roster(&mut trusted, signed, pin, index)?,
-            Change::Policy(signed) => next_policy(&mut trusted, signed, pin, index)?,
-            Change::RecoveryRoster(signed) => {
-                next_recovery_roster(&mut trusted, signed, pin, index)?;
+            Change::Roster(signed) => {
+                let (roster, digest) = next_roster(&trusted, signed, &nobody)?.verified()?;
+                trusted.accept_roster(roster, digest);
             }
-            Change::Recovery(change) => recover(&mut trusted, change, pin, index, log_keys)?,
+            Change::Policy(signed) => {
+                let (policy, digest) = next_policy(&trusted, signed, &nobody)?.verified()?;
+                trusted.documents.push(digest);
+                let version = policy.version;
+                trusted.policy_ref = DocumentRef { version, digest };
+                trusted.policy = policy;
+            }
+            Change::RecoveryRoster(signed) => {
+                let next = next_recovery_roster(&trusted, signed, &nobody)?;
+                let (next, digest) = next.verified()?;
+                trusted.documents.push(digest);
+                trusted.key_owners.extend_recovery(&next.as_roster());
+                let version = next.version;
+                trusted.recovery = Some((next, DocumentRef { version, digest }));
+            }
+            Change::Recovery(change) => recover(&mut trusted, change, pin, log_keys)?,
         }
     }
     Ok(trusted)
 }
 
 fn genesis(signed: &SignedDocument, pin: &Pin) -> Result<Trusted, ChainError> {
-    let document = Document::new(signed, Purpose::Genesis, pin, 0);
-    let found = document.digest();
-    if found != pin.genesis {
-        return Err(ChainError::Genesis {
-            found,
-            pinned: pin.genesis,
-        });
-    }
-    let unverified: Genesis = document.read()?;
-    let Genesis { roster, policy, .. } = &unverified;
-    let first = ExpectedDocument {
-        version: 1,
-        previous: None,
-    };
-    document.stands_at(
-        first,
-        &roster.service,
-        &roster.environment,
-        roster.version,
-        roster.previous,
-    )?;
-    document.stands_at(
-        first,
-        &policy.service,
-        &policy.environment,
-        policy.version,
-        policy.previous,
-    )?;
-    possible(roster, policy, 0)?;
-
-    // All members with all their keys, which is also their acknowledgement of duty.
-    let members = roster.members.iter().filter(|member| member.active).count();
-    document.signed_by(&Electorate::everybody(roster), members, "all members")?;
-    document.shows_new_keys(None, roster)?;
-
-    let Genesis { roster, policy, .. } = unverified;
+    let (Genesis { roster, policy, .. }, digest) = first(signed, pin)?.verified()?;
     let reference = |canonical: Result<Vec<u8>, _>| match canonical {
         Ok(bytes) => Ok(DocumentRef {
             version: 1,
@@ -92,103 +71,24 @@ fn genesis(signed: &SignedDocument, pin: &Pin) -> Result<Trusted, ChainError> {
         policy_ref: reference(json::canonical(&policy))?,
         roster,
         policy,
-        documents: vec![found],
+        documents: vec![digest],
         key_owners,
         recovery: None,
         recoveries: Vec::new(),
     })
 }
 
-/// TUF 5.3.4: the threshold of the old roster and of the new one; and every new key shows that
-/// somebody has it.
-fn next_roster(
-    trusted: &mut Trusted,
-    signed: &SignedDocument,
-    pin: &Pin,
-    index: usize,
-) -> Result<(), ChainError> {
-    let document = Document::new(signed, Purpose::Roster, pin, index);
-    let unverified: Roster = document.read()?;
-    let Roster {
-        service,
-        environment,
-        version,
-        previous,
-        ..
-    } = &unverified;
-    let next = ExpectedDocument {
-        version: trusted.roster.version + 1,
-        previous: Some(trusted.head()),
-    };
-    document.stands_at(next, service, environment, *version, *previous)?;
-    possible(&unverified, &trusted.policy, index)?;
-    unverified
-        .follows(&trusted.roster, &trusted.key_owners)
-        .map_err(|source| ChainError::Roster { index, source })?;
-
-    let needed = trusted.policy.thresholds.of("roster").get();
-    document.signed_by(
-        &Electorate::custodians(&trusted.roster),
-        needed,
-        "the old roster",
-    )?;
-    document.signed_by(
-        &Electorate::custodians(&unverified),
-        needed,
-        "the new roster",
-    )?;
-    document.shows_new_keys(Some(&trusted.roster), &unverified)?;
-
-    accept_roster(trusted, unverified, document.digest());
-    Ok(())
-}
-
-/// The roster holds from here on.
-fn accept_roster(trusted: &mut Trusted, roster: Roster, digest: Sha256Digest) {
-    trusted.documents.push(digest);
-    trusted.roster_ref = DocumentRef {
-        version: roster.version,
-        digest,
-    };
-    trusted.key_owners.extend(&roster);
-    trusted.roster = roster;
-}
-
-/// The threshold of the old policy and of the new one.
-fn next_policy(
-    trusted: &mut Trusted,
-    signed: &SignedDocument,
-    pin: &Pin,
-    index: usize,
-) -> Result<(), ChainError> {
-    let document = Document::new(signed, Purpose::Policy, pin, index);
-    let unverified: Policy = document.read()?;
-    let Policy {
-        service,
-        environment,
-        version,
-        previous,
-        ..
-    } = &unverified;
-    let next = ExpectedDocument {
-        version: trusted.policy.version + 1,
-        previous: Some(trusted.head()),
-    };
-    document.stands_at(next, service, environment, *version, *previous)?;
-    possible(&trusted.roster, &unverified, index)?;
-
-    let old = trusted.policy.thresholds.of("policy");
-    let needed = Threshold::max(old, unverified.thresholds.of("policy")).get();
-    let custodians = Electorate::custodians(&trusted.roster);
-    document.signed_by(&custodians, needed, "the old and the new threshold")?;
-
-    trusted.documents.push(document.digest());
-    trusted.policy_ref = DocumentRef {
-        version: unverified.version,
-        digest: document.digest(),
-    };
-    trusted.policy = unverified;
-    Ok(())
+impl Trusted {
+    /// The roster holds from here on.
+    fn accept_roster(&mut self, roster: Roster, digest: Sha256Digest) {
+        self.documents.push(digest);
+        self.roster_ref = DocumentRef {
+            version: roster.version,
+            digest,
+        };
+        self.key_owners.extend(&roster);
+        self.roster = roster;
+    }
 }
 
 /// Every threshold can be reached although whoever proposes does not count: by one custodian fewer

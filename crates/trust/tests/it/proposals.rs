@@ -4,7 +4,10 @@
 use trust::approval::Outcome;
 use trust::request::{OrderUse, RequestError};
 use trust::suspension::Suspension;
-use trust::tally::{AcceptanceError, Obstacle, Standing, WhyNot, tally_acceptance};
+use trust::tally::{
+    AcceptanceError, Obstacle, Standing, SuspensionError, WhyNot, tally_acceptance,
+    tally_suspension,
+};
 use trust::*;
 
 use crate::support::{Custodian, NewKey, World, name, sign_all};
@@ -234,6 +237,10 @@ fn a_suspension_that_does_not_hold_silences_nobody() {
         ..good()
     };
     assert_eq!(suspending(&world, changed), Standing::Approved);
+    // Of nobody on the roster.
+    let stranger = world.suspension("mallory", &[&world.alice, &world.carol]);
+    let refused = tally_suspension(&world.trusted(), &stranger).unwrap_err();
+    assert_eq!(refused, SuspensionError::Member(name("mallory")));
     // Of somebody else.
     let carol = world.suspension("carol", &[&world.bob]);
     assert_eq!(suspending(&world, carol), Standing::Approved);

@@ -2,13 +2,13 @@
 
 use std::time::Duration;
 
-use trust::chain::{ChainError, Change, RecoveryError, verify_recovery_document, walk};
+use trust::chain::{ChainError, Change, RecoveryError, walk};
 use trust::leaf::ActKind;
-use trust::recovery::{VetoError, announcement_act, effect_act, verify_veto};
+use trust::recovery::{VetoError, verify_veto};
 use trust::tally::WhyNot;
 use trust::*;
 
-use crate::recoveries::{DELAY, Lost, ORIGIN, enrolment, recovery_roster, walked};
+use crate::recoveries::{DELAY, Lost, ORIGIN, enrolment, progress_of, recovery_roster, walked};
 use crate::story::generated;
 use crate::support::{Custodian, NewKey, World, minute, name, revoke};
 
@@ -286,15 +286,26 @@ fn recovery_below_its_threshold() {
         vec![],
     ] {
         let document = lost.signed(|_| (), &signers);
-        let trusted = lost.world.trusted();
-        let error = verify_recovery_document(&trusted, &document, &lost.world.pin).unwrap_err();
-        assert!(signatures(&error), "{error}");
+        let progress = progress_of(&lost.world, &document).unwrap();
+        assert!(!progress.is_complete(), "{progress:?}");
         let mut used = Lost::new();
         used.announce(document);
         used.take_effect(100 + DELAY);
         let error = used.walked().unwrap_err();
         assert!(signatures(&error), "{error}");
     }
+    // Every new key has signed, and still too few of those who are to decide.
+    let document = lost.signed_by_enough(|roster| {
+        let frank = roster.members.last_mut().unwrap();
+        frank.roles = vec![Role::Operator];
+    });
+    lost.announce(document);
+    lost.take_effect(100 + DELAY);
+    let error = lost.walked().unwrap_err();
+    assert!(
+        error.to_string().contains("1 of 2 for the new roster"),
+        "{error}"
+    );
     // A newcomer whose key nobody has shown.
     let ghost = Custodian::quick("ghost");
     let document = lost.signed_by_enough(|roster| {
@@ -489,25 +500,4 @@ fn nobody_recovers_without_an_enrolment() {
     let source = RecoveryError::NotEnrolled;
     let error = ChainError::Recovery { index: 1, source };
     assert_eq!(lost.walked().unwrap_err(), error);
-}
-
-/// A leaf is found by what it says, so what it says is what the service is given to write.
-#[test]
-fn leaves_of_a_recovery_are_acts_on_the_roster() {
-    let digest = Sha256Digest::of(b"document");
-    for (act, action) in [
-        (
-            announcement_act(digest, "x", minute(0)),
-            "announce-recovery",
-        ),
-        (effect_act(digest, "x", minute(0)), "recover"),
-        (
-            recovery::veto_act(digest, digest, "x", minute(0)),
-            "veto-recovery",
-        ),
-    ] {
-        assert_eq!((act.kind, act.action.as_str()), (ActKind::Roster, action));
-        assert_eq!(act.digest, Some(digest));
-        assert_eq!(act.reference, Some(digest.to_string()));
-    }
 }

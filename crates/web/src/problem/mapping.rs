@@ -95,6 +95,7 @@ impl From<ceremony::Error> for Problem {
             E::Acceptance(_)
             | E::Transcript(_)
             | E::Roster(_)
+            | E::Statement { .. }
             | E::Suspensions(_)
             | E::NoExecutor
             | E::Json(_)

@@ -4,9 +4,11 @@ use std::sync::Arc;
 
 use serde_json::json;
 use testkit::issuer::{DISCOVERY, IssuerKey, IssuerServer, KEYS, Page};
-use trust::{Algorithm, error_chain};
+use trust::{Algorithm, Sha256Digest, error_chain};
 
 use super::{Fixture, read, service, written};
+use crate::oidc::recent::MOST;
+use crate::oidc::token::UnverifiedToken;
 use crate::oidc::{Error, FetchError, Refusal, Unavailable};
 
 #[tokio::test]
@@ -46,6 +48,37 @@ async fn a_verified_token_is_known_until_it_ends() {
     fixture.wait(1);
     assert_eq!(fixture.oidc.recent(&token), None);
     assert_eq!(fixture.refusal(&token).await, Refusal::Expired);
+}
+
+/// A program that has a new token each minute, for years.
+#[tokio::test]
+async fn threat_verified_tokens_fill_the_memory() {
+    let fixture = Fixture::new();
+    let ending = fixture.claims_with("exp", json!(super::NOW + 60));
+    let lasting = fixture.claims_with("exp", json!(super::NOW + 6_000));
+    let keeps = async |claims: &serde_json::Value, tokens: std::ops::Range<usize>| {
+        let issuer = Arc::clone(&fixture.oidc.issuers()[0]);
+        let token = fixture.key.token(claims);
+        let unverified = UnverifiedToken::parse(&token).unwrap();
+        for n in tokens {
+            // Each by the same signature, as if it were another token.
+            let verified = issuer.verify(&unverified).await.unwrap();
+            let name = Sha256Digest::of(format!("{claims}{n}").as_bytes());
+            let now = fixture.oidc.env.now();
+            fixture
+                .oidc
+                .recent
+                .put(name, Arc::clone(&issuer), verified, now);
+        }
+        fixture.oidc.recent.len()
+    };
+    assert_eq!(keeps(&ending, 0..MOST - 1).await, MOST - 1);
+    assert_eq!(keeps(&lasting, 0..1).await, MOST);
+    // Those that ended make room, and if none has, all are verified once more.
+    fixture.wait(91);
+    assert_eq!(keeps(&lasting, 1..3).await, 3);
+    assert_eq!(keeps(&lasting, 0..MOST).await, MOST);
+    assert_eq!(keeps(&lasting, 0..MOST + 1).await, 1);
 }
 
 #[tokio::test]
@@ -162,6 +195,20 @@ async fn threat_an_issuer_that_is_away_is_believed_until_the_limit_and_not_longe
     fixture.server.set_away(false);
     fixture.wait(30);
     assert!(fixture.verify(&token).await.is_ok() && issuer.standing().usable);
+}
+
+/// Otherwise a clock that ran a year ahead would keep a new key from being found for a year.
+#[tokio::test]
+async fn a_clock_that_was_set_back_begins_the_floor_anew() {
+    let fixture = Fixture::new();
+    let mut claims = fixture.claims();
+    claims["iat"] = json!(super::NOW - 100);
+    assert!(fixture.outcome(&claims).await.is_ok());
+    let next = IssuerKey::new("two", Algorithm::Es256);
+    fixture.server.publish(&[&fixture.key, &next]);
+    fixture.wait(-60);
+    assert!(fixture.verify(&next.token(&claims)).await.is_ok());
+    assert_eq!(fixture.server.count(KEYS), 2);
 }
 
 #[tokio::test]

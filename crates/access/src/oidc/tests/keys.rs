@@ -142,6 +142,39 @@ async fn threat_a_key_of_the_wrong_type_for_the_algorithm() {
     assert_eq!(server.count(KEYS), 1);
 }
 
+/// What the set says of a key binds whoever verifies with it, whatever was asked before.
+#[test]
+fn a_key_verifies_with_no_algorithm_but_its_own() {
+    let key = IssuerKey::new("one", Algorithm::Ps256);
+    let token = key.token(&json!({}));
+    let (input, signature) = token.rsplit_once('.').unwrap();
+    let read = |algorithm: Option<&str>| {
+        let mut jwk = key.jwk();
+        match algorithm {
+            Some(algorithm) => jwk["alg"] = json!(algorithm),
+            None => drop(jwk.as_object_mut().unwrap().remove("alg")),
+        }
+        parse(&[jwk]).get("one").unwrap().clone()
+    };
+    for (alg, verifies) in [(Some("PS256"), true), (None, true), (Some("RS256"), false)] {
+        let found = read(alg).verifies(Algorithm::Ps256, input, signature);
+        assert_eq!(found, verifies, "{alg:?}");
+    }
+    // Where the set says nothing, by its shape.
+    for algorithm in ALL {
+        let rsa = matches!(algorithm, Algorithm::Ps256 | Algorithm::Rs256);
+        assert_eq!(read(None).fits(algorithm), rsa, "{algorithm:?}");
+    }
+    // Of a key for both, an issuer that is configured for one of them.
+    let mut jwk = key.jwk();
+    jwk.as_object_mut().unwrap().remove("alg");
+    let set = json!({ "keys": [jwk] }).to_string();
+    let set = KeySet::parse(set.as_bytes(), &[Algorithm::Rs256]).unwrap();
+    let found = set.get("one").unwrap();
+    assert!(!found.fits(Algorithm::Ps256) && found.fits(Algorithm::Rs256));
+    assert!(!found.verifies(Algorithm::Ps256, input, signature));
+}
+
 #[tokio::test]
 async fn a_kid_that_cannot_be_used_does_not_have_the_keys_read_again() {
     let fixture = Fixture::new();

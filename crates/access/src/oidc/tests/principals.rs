@@ -81,6 +81,24 @@ async fn threat_an_empty_or_unknown_claim_gives_no_role_and_no_principal() {
     assert_eq!(fixture.refusal_of(&claims).await, Refusal::NoPrincipal);
 }
 
+/// Settings refuse it; an empty claim is worth nothing even so.
+#[tokio::test]
+async fn a_mapping_without_a_value_matches_nothing() {
+    let key = IssuerKey::new("one", Algorithm::Es256);
+    let server = IssuerServer::new(&[&key]);
+    let mut settings = read(&super::written(&server.url(), "ES256", ""));
+    settings.map[0].value.clear();
+    let (oidc, _) = service(vec![settings]);
+    for groups in [json!(""), json!([""]), json!(["", "x"])] {
+        let claims = json!({
+            "iss": server.url(), "aud": "chancery", "sub": "a",
+            "iat": NOW, "exp": NOW + 600, "groups": groups,
+        });
+        let refused = oidc.verify(&key.token(&claims)).await;
+        assert_eq!(refused, Err(crate::oidc::Error::Refused(Refusal::NoRole)));
+    }
+}
+
 #[tokio::test]
 async fn threat_a_subject_that_looks_like_somebody_else() {
     let fixture = Fixture::new();

@@ -115,6 +115,13 @@ fn what_would_not_do_what_is_meant_is_refused_at_the_start() {
     assert!(
         check(&text.replacen("https://id.example\"", "kubernetes/serviceaccount\"", 1)).is_ok()
     );
+    for unprintable in ["", "two words", "gr\u{fc}n"] {
+        let text = text.replacen("https://id.example\"", &format!("{unprintable}\""), 1);
+        assert!(
+            check(&text).unwrap_err().contains("printable"),
+            "{unprintable}"
+        );
+    }
 }
 
 #[test]

@@ -6,6 +6,7 @@ use testkit::issuer::{IssuerKey, IssuerServer, KEYS};
 use trust::{Algorithm, base64url};
 
 use super::{Fixture, NOW, read, service, written};
+use crate::oidc::token::UnverifiedToken;
 use crate::oidc::{Error, LONGEST, Refusal};
 
 #[tokio::test]
@@ -178,6 +179,26 @@ async fn threat_a_token_of_another_issuer() {
     assert_eq!(fixture.refusal_of(&claims).await, Refusal::Issuer);
 }
 
+/// Whoever asks an issuer directly is told so too.
+#[tokio::test]
+async fn an_issuer_verifies_no_token_of_another() {
+    let fixture = Fixture::new();
+    let issuer = &fixture.oidc.issuers()[0];
+    for (iss, good) in [
+        (json!(fixture.server.url()), true),
+        (json!("https://other.example"), false),
+        (Value::Null, false),
+    ] {
+        let token = fixture.key.token(&fixture.claims_with("iss", iss));
+        let unverified = UnverifiedToken::parse(&token).unwrap();
+        let verified = issuer.verify(&unverified).await;
+        match good {
+            true => assert!(verified.is_ok()),
+            false => assert_eq!(verified.err(), Some(Error::Refused(Refusal::Issuer))),
+        }
+    }
+}
+
 #[tokio::test]
 async fn threat_a_token_of_one_issuer_under_the_kid_of_another() {
     let keys = ["a", "b"].map(|_| IssuerKey::new("one", Algorithm::Es256));
@@ -238,6 +259,12 @@ async fn threat_a_token_that_two_readers_read_differently() {
         );
     }
     let good = fixture.key.token(&fixture.claims());
+    // Bits that are no part of the signature: another spelling of the same bytes.
+    let rest = &good[..good.len() - 1];
+    for other in ["B", "R", "h", "x"] {
+        let refused = fixture.refusal(&format!("{rest}{other}")).await;
+        assert_eq!(refused, Refusal::Malformed, "{other}");
+    }
     for token in [
         format!("{good}="),
         good.replacen('.', "=.", 1),
@@ -337,6 +364,10 @@ async fn a_token_counts_from_its_beginning_to_its_end_and_the_skew_beyond() {
     assert_eq!(fixture.refusal_of(&later).await, Refusal::NotYet);
     later["nbf"] = json!(NOW + 30);
     assert!(fixture.outcome(&later).await.is_ok());
+    // Each of the two by itself: an issuer's clock that is ahead is no less ahead if `nbf` lies before.
+    let mut ahead = at(NOW + 31, NOW + 600);
+    ahead["nbf"] = json!(NOW - 1);
+    assert_eq!(fixture.refusal_of(&ahead).await, Refusal::NotYet);
 
     let exact = Fixture::with(Algorithm::Es256, r#"clock_skew = "0s""#);
     let ending = exact.claims_with("exp", json!(NOW + 1));

@@ -185,8 +185,8 @@ fn of_document(
             unproven.push(id.clone());
         }
     }
-    let mut sign = missing(old, &progress.old, progress.needed.get());
-    for id in missing(new, &progress.new, progress.needed_new.get()) {
+    let mut sign = missing(old, &progress.old, progress.needed);
+    for id in missing(new, &progress.new, progress.needed_new) {
         // Whoever proves a key of the next roster counts by it.
         if !sign.contains(&id) && !unproven.contains(&id) {
             sign.push(id);

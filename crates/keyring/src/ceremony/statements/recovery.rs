@@ -8,6 +8,7 @@ use trust::recovery::{ANNOUNCE, RECOVER, VETO, VetoBody, recovery_ready, verify_
 use trust::text::is_plain;
 use trust::{MemberSignature, Purpose, Sha256Digest, Time};
 
+use super::settle::Installation;
 use super::{REASON_MAX, StatementReport, Stored, judged::Judged, kept};
 use crate::ceremony::error::Error;
 use crate::ceremony::service::CeremonyService;
@@ -94,6 +95,7 @@ impl CeremonyService {
         evidence: &EvidenceBuilder,
     ) -> Result<(), Error> {
         let id = row.id.to_string();
+        let decided = self.store.decided_by().await?;
         let stored = self.stored_statement(&id).await?;
         let (chains, trusted) = self.trusted().await?;
         for veto in &stored.vetoes {
@@ -157,11 +159,15 @@ impl CeremonyService {
         };
         let body = trust::json::canonical(&recovery)?;
         let version = trusted.roster().version + 1;
-        self.install(
-            &id,
-            (chains.as_ref().clone(), Step::Recovery(Box::new(recovery))),
-            (DocumentKind::Recovery, version, body),
-        )
+        self.install(Installation {
+            id,
+            chains,
+            step: Step::Recovery(Box::new(recovery)),
+            kind: DocumentKind::Recovery,
+            version,
+            body,
+            decided,
+        })
         .await
     }
 }

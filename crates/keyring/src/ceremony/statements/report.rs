@@ -111,8 +111,8 @@ impl CeremonyService {
         report.not_counted = not_counted(judged.not_counted());
         match &judged {
             Judged::Document { progress, .. } => {
-                report.needed = Some(progress.needed.get());
-                report.needed_new = Some(progress.needed_new.get());
+                report.needed = Some(progress.needed);
+                report.needed_new = Some(progress.needed_new);
                 report.signed_by = members(progress.old.iter().map(|counted| &counted.member));
                 report.signed_by_new = members(progress.new.iter().map(|counted| &counted.member));
                 let unproven = progress.unproven.iter();
@@ -123,8 +123,8 @@ impl CeremonyService {
                 };
                 report.standing = format!(
                     "waiting for {} of {by}, {} of the next one and {} new keys",
-                    progress.needed.get().saturating_sub(progress.old.len()),
-                    progress.needed_new.get().saturating_sub(progress.new.len()),
+                    progress.needed.saturating_sub(progress.old.len()),
+                    progress.needed_new.saturating_sub(progress.new.len()),
                     progress.unproven.len()
                 );
             }

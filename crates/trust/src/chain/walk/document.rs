@@ -3,7 +3,7 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-use crate::chain::{ChainError, Pin, SignedDocument};
+use crate::chain::{ChainError, Pin, SignedDocument, Trusted};
 use crate::digest::Sha256Digest;
 use crate::json;
 use crate::name::Name;
@@ -15,7 +15,8 @@ use crate::tally::{Ballot, Counted, Electorate, NotCounted, count, verify};
 /// A document with what it takes to verify it.
 pub struct Document<'a> {
     signed: &'a SignedDocument,
-    pin: &'a Pin,
+    service: &'a Name,
+    environment: &'a Name,
     namespace: Namespace,
     /// What was signed.
     message: Vec<u8>,
@@ -31,16 +32,43 @@ pub struct ExpectedDocument {
 }
 
 impl<'a> Document<'a> {
-    pub fn new(signed: &'a SignedDocument, purpose: Purpose, pin: &'a Pin, index: usize) -> Self {
-        let namespace = Namespace::new(purpose, &pin.service, &pin.environment);
+    /// The document at place 0.
+    pub fn genesis(signed: &'a SignedDocument, pin: &'a Pin) -> Self {
+        Self::new(
+            signed,
+            Purpose::Genesis,
+            (&pin.service, &pin.environment),
+            0,
+        )
+    }
+
+    /// The document after the newest one.
+    pub fn next(signed: &'a SignedDocument, purpose: Purpose, trusted: &'a Trusted) -> Self {
+        let home = (trusted.service(), trusted.environment());
+        Self::new(signed, purpose, home, trusted.documents.len())
+    }
+
+    fn new(
+        signed: &'a SignedDocument,
+        purpose: Purpose,
+        (service, environment): (&'a Name, &'a Name),
+        index: usize,
+    ) -> Self {
+        let namespace = Namespace::new(purpose, service, environment);
         let message = signed.message(&namespace);
         Self {
             signed,
-            pin,
+            service,
+            environment,
             namespace,
             message,
             index,
         }
+    }
+
+    /// Its place in the chain.
+    pub fn index(&self) -> usize {
+        self.index
     }
 
     pub fn digest(&self) -> Sha256Digest {
@@ -65,7 +93,7 @@ impl<'a> Document<'a> {
         previous: Option<Sha256Digest>,
     ) -> Result<(), ChainError> {
         let index = self.index;
-        if (service, environment) != (&self.pin.service, &self.pin.environment) {
+        if (service, environment) != (self.service, self.environment) {
             let (service, environment) = (service.clone(), environment.clone());
             return Err(ChainError::Elsewhere {
                 index,
@@ -84,27 +112,6 @@ impl<'a> Document<'a> {
             return Err(ChainError::Previous { index });
         }
         Ok(())
-    }
-
-    /// Refuses a document that fewer than `needed` distinct members of the electorate signed.
-    pub fn signed_by(
-        &self,
-        electorate: &Electorate<'_>,
-        needed: usize,
-        whom: &str,
-    ) -> Result<(), ChainError> {
-        let (counted, not_counted) = self.counted(electorate);
-        if counted.len() >= needed {
-            return Ok(());
-        }
-        let mut what = format!("{} of {needed} for {whom}", counted.len());
-        for each in not_counted {
-            what.push_str(&format!("; signature {}: {}", each.index, each.why));
-        }
-        Err(ChainError::Signatures {
-            index: self.index,
-            what,
-        })
     }
 
     /// Who of the electorate signed, each member once.
@@ -136,23 +143,5 @@ impl<'a> Document<'a> {
             }
         }
         found
-    }
-
-    /// Refuses a roster with a key that its member did not have before and that did not sign: a
-    /// member listed with somebody else's key, or with none that exists, could never be counted.
-    pub fn shows_new_keys(
-        &self,
-        before: Option<&Roster>,
-        roster: &Roster,
-    ) -> Result<(), ChainError> {
-        let signed = self.keys();
-        let missing = |(_, key): &(MemberId, SshKey)| !signed.contains(&Some(key.clone()));
-        match self.new_keys(before, roster).into_iter().find(missing) {
-            None => Ok(()),
-            Some((member, _)) => Err(ChainError::Signatures {
-                index: self.index,
-                what: format!("a new key of {member}"),
-            }),
-        }
     }
 }

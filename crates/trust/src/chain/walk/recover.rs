@@ -1,23 +1,19 @@
 //! The recovery roster, and what it may do: one recovery at a time, seen by everybody.
 
 use crate::chain::recovery::{LoggedVeto, Recovered, Recovery, RecoveryError};
-use crate::chain::{ChainError, Pin, SignedDocument, Trusted};
+use crate::chain::{ChainError, Pin, Trusted};
 use crate::digest::Sha256Digest;
 use crate::jwk::PublicKey;
 use crate::leaf::{self, ActLeaf, Leaf};
-use crate::namespace::Purpose;
 use crate::proofs::{Proofs, Proven};
 use crate::recovery::{
     ANNOUNCE, RECOVER, RecoveryRoster, RecoveryRosterError, VETO, recovery_ready, tells,
     verify_veto,
 };
-use crate::request::DocumentRef;
-use crate::roster::{MemberId, Roster};
-use crate::tally::Electorate;
+use crate::roster::MemberId;
 use crate::tlog::policy::WitnessPolicy;
 
-use super::document::{Document, ExpectedDocument};
-use super::{accept_roster, possible};
+use super::candidate::next_roster_by_recovery;
 
 /// The keys of the log by their transcripts, none of which may be of another chain than the one so
 /// far; or which of them does not hold, and why.
@@ -35,117 +31,19 @@ impl Trusted {
     }
 }
 
-/// The threshold of the roster; and every key of every recovery member, which is also the
-/// acknowledgement of duty.
-pub fn next_recovery_roster(
-    trusted: &mut Trusted,
-    signed: &SignedDocument,
-    pin: &Pin,
-    index: usize,
-) -> Result<(), ChainError> {
-    let document = Document::new(signed, Purpose::RecoveryRoster, pin, index);
-    let unverified: RecoveryRoster = document.read()?;
-    let RecoveryRoster {
-        service,
-        environment,
-        version,
-        previous,
-        ..
-    } = &unverified;
-    let before = trusted.recovery.as_ref();
-    let next = ExpectedDocument {
-        version: before.map_or(0, |(_, reference)| reference.version) + 1,
-        previous: Some(trusted.head()),
-    };
-    document.stands_at(next, service, environment, *version, *previous)?;
-    trusted
-        .may_enrol(&unverified)
-        .map_err(|source| ChainError::RecoveryRoster { index, source })?;
-
-    let needed = trusted.policy.thresholds.of("recovery-roster").get();
-    let custodians = Electorate::custodians(&trusted.roster);
-    document.signed_by(&custodians, needed, "the roster")?;
-    document.shows_new_keys(None, &unverified.as_roster())?;
-
-    trusted.documents.push(document.digest());
-    let reference = DocumentRef {
-        version: unverified.version,
-        digest: document.digest(),
-    };
-    trusted.key_owners.extend_recovery(&unverified.as_roster());
-    trusted.recovery = Some((unverified, reference));
-    Ok(())
-}
-
-/// Verifies the document of a recovery, before anything about it is in the log: what is announced
-/// has been signed by enough. Returns the roster that it would put in place.
-pub fn verify_recovery_document(
-    trusted: &Trusted,
-    signed: &SignedDocument,
-    pin: &Pin,
-) -> Result<Roster, ChainError> {
-    let index = usize::try_from(trusted.length()).unwrap_or(usize::MAX);
-    let document = Document::new(signed, Purpose::Recover, pin, index);
-    next_roster_by_recovery(trusted, &document, index)
-}
-
-/// The threshold of the recovery roster in place of the old one's; the new roster's own and its new
-/// keys as in any change.
-fn next_roster_by_recovery(
-    trusted: &Trusted,
-    document: &Document<'_>,
-    index: usize,
-) -> Result<Roster, ChainError> {
-    let Some((entitled, _)) = &trusted.recovery else {
-        let source = RecoveryError::NotEnrolled;
-        return Err(ChainError::Recovery { index, source });
-    };
-    let unverified: Roster = document.read()?;
-    let Roster {
-        service,
-        environment,
-        version,
-        previous,
-        ..
-    } = &unverified;
-    let next = ExpectedDocument {
-        version: trusted.roster.version + 1,
-        previous: Some(trusted.head()),
-    };
-    document.stands_at(next, service, environment, *version, *previous)?;
-    possible(&unverified, &trusted.policy, index)?;
-    unverified
-        .follows(&trusted.roster, &trusted.key_owners)
-        .map_err(|source| ChainError::Roster { index, source })?;
-
-    let people = entitled.as_roster();
-    let needed = entitled.threshold.get();
-    document.signed_by(
-        &Electorate::everybody(&people),
-        needed,
-        "the recovery roster",
-    )?;
-    let needed = trusted.policy.thresholds.of("roster").get();
-    let custodians = Electorate::custodians(&unverified);
-    document.signed_by(&custodians, needed, "the new roster")?;
-    document.shows_new_keys(Some(&trusted.roster), &unverified)?;
-    Ok(unverified)
-}
-
 /// The signatures first: nobody can have proofs checked who is not entitled to recover.
 pub fn recover(
     trusted: &mut Trusted,
     change: &Recovery,
     pin: &Pin,
-    index: usize,
     log_keys: LogKeysOfChain,
 ) -> Result<(), ChainError> {
-    let document = Document::new(&change.document, Purpose::Recover, pin, index);
-    let roster = next_roster_by_recovery(trusted, &document, index)?;
-    let recovered = evidence(trusted, change, document.digest(), pin, log_keys)
+    let index = trusted.documents.len();
+    let (roster, digest) = next_roster_by_recovery(trusted, &change.document)?.verified()?;
+    let recovered = evidence(trusted, change, digest, pin, log_keys)
         .map_err(|source| ChainError::Recovery { index, source })?;
     trusted.recoveries.push(recovered);
-    accept_roster(trusted, roster, document.digest());
+    trusted.accept_roster(roster, digest);
     Ok(())
 }
 

@@ -162,6 +162,13 @@ async fn a_recovery_is_vetoed_by_any_member_and_by_nobody_else() {
     // Dave is an operator, and a member.
     let vetoed = fixture.veto(&body, "dave").await.json();
     assert_eq!(vetoed["state"], "rejected", "{vetoed}");
+    // Whoever holds the recovery against the log finds the leaf by what it says.
+    let leaves = fixture.leaves("roster").await;
+    let mut leaves = leaves.iter();
+    let leaf = leaves.find(|leaf| leaf["action"] == trust::recovery::VETO);
+    let leaf = leaf.expect("a leaf");
+    assert_eq!(leaf["ref"], Sha256Digest::of(&body).to_string());
+    assert_eq!(leaf["actor"], "member:dave");
     fixture.wait(DELAY * 60 + 1);
     fixture.keep().await;
     fixture.publish_log().await;
@@ -194,4 +201,36 @@ async fn a_recovery_is_opened_by_whoever_may_recover_and_void_when_the_roster_ch
     fixture.wait(DELAY * 60 + 1);
     fixture.keep().await;
     assert_eq!(fixture.trusted(|trusted| trusted.roster().version), 2);
+}
+
+/// One row that somebody has to mend, and behind it one that ends by itself.
+#[tokio::test]
+async fn a_recovery_that_cannot_be_read_keeps_no_other_statement_from_ending() {
+    let fixture = service().await;
+    fixture.publish_log().await;
+    fixture.enrol().await;
+    let recovery = fixture.announced().await;
+    fixture.wait(1);
+    let late = fixture.next_roster(|roster| roster.members.push(member("heidi", "heidi")));
+    let filed = fixture.file_statement("roster", &late, "alice").await;
+    assert_eq!(filed.status, 200, "{}", filed.json());
+    let id = Sha256Digest::of(&recovery);
+    for sql in [
+        "DROP TRIGGER trust_statement_immutable".to_owned(),
+        format!("UPDATE trust_statement SET announced = 1000000 WHERE id = '{id}'"),
+    ] {
+        fixture.place.raw(&sql).await.unwrap();
+    }
+    fixture.wait(15 * 24 * 60);
+    let evidence = &fixture.state.services.evidence;
+    let failed = fixture.ceremonies().keep(evidence).await.unwrap_err();
+    let told = trust::error_chain(&failed);
+    assert!(told.contains(&id.to_string()), "{told}");
+    assert!(told.contains("announcement is missing"), "{told}");
+    let state = fixture.state_of_statement(&late).await;
+    assert_eq!(state["state"], "expired", "{state}");
+    assert_eq!(
+        fixture.state_of_statement(&recovery).await["state"],
+        "announced"
+    );
 }

@@ -353,7 +353,9 @@ async fn a_generation_is_not_accepted_under_a_former_roster_after_its_deadline()
         .submit(&id, fixture.acceptance("bob", &id).await)
         .await;
     assert_eq!(late.code(), "ceremony_expired", "{}", late.json());
-    assert_eq!(fixture.state_of(&id).await, "executed");
+    let expired = fixture.state.services.ceremonies.expire().await;
+    assert_eq!(expired.unwrap(), 1);
+    assert_eq!(fixture.state_of(&id).await, "expired");
 }
 
 #[tokio::test]
