@@ -226,6 +226,25 @@ async fn threat_a_replica_starts_on_a_roster_that_was_rolled_back() {
     let other = Installation::new().await;
     let refused = other.service().restore_documents(&chain).await;
     assert!(matches!(refused, Err(Error::Unfit(_))), "{refused:?}");
+    // Nor does another document in the place of one that it does tell of.
+    for who in ["frank", "mallory"] {
+        other.install_roster_with(who).await;
+    }
+    let forged = other.service().chains().await.unwrap().unwrap();
+    take_out(2).await;
+    let refused = service.restore_documents(&forged).await;
+    assert!(matches!(refused, Err(Error::Unfit(_))), "{refused:?}");
+    assert_eq!(service.restore_documents(&chain).await.unwrap(), 1);
+    // Where there was nothing but the genesis.
+    let founded = Installation::new().await;
+    for sql in [
+        "DROP TRIGGER trust_document_no_delete",
+        "DELETE FROM trust_document",
+    ] {
+        founded.place.raw(sql).await.unwrap();
+    }
+    let keys = Keys::load(founded.store.clone(), founded.settings.clone());
+    assert!(keys.await.is_err());
 
     // Those who left put another one in the place of the newest: the log knows of the one before it.
     take_out(2).await;

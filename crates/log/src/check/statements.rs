@@ -85,7 +85,7 @@ fn state_of_row(row: &Statement, told: &[&Act], acts: &Acts, findings: &mut Find
     let in_log = state_in_log(row.kind, told, acts);
     let has_effect =
         |state| row.kind == StatementKind::Suspension && state == Some(StatementState::Effective);
-    let (here, there) = (row.whole && has_effect(Some(row.state)), has_effect(in_log));
+    let (here, there) = (has_effect(Some(row.state)), has_effect(in_log));
     let what = match in_log {
         None => format!("the log contains no proposal of statement {id}"),
         Some(_) if !row.whole => {
@@ -100,7 +100,8 @@ fn state_of_row(row: &Statement, told: &[&Act], acts: &Acts, findings: &mut Find
     // Whom a suspension concerns would count, or not count, against what was logged.
     let code = match (here, there) {
         (true, false) => "suspension_unlogged",
-        (false, true) => "suspension_missing",
+        // One that was changed suspends nobody.
+        (_, true) if !here || !row.whole => "suspension_missing",
         _ if in_log.is_none() => "statement_unlogged",
         _ => "statement_state",
     };

@@ -1,6 +1,6 @@
 //! From the pinned genesis to today, and everything that is not the way.
 
-use trust::chain::{ChainError, Change, walk};
+use trust::chain::{ChainError, Change, Genesis, walk};
 use trust::policy::{Threshold, Thresholds};
 use trust::roster::RosterError;
 use trust::*;
@@ -36,6 +36,36 @@ fn the_genesis_is_signed_by_all() {
         walk(&world.chains, &world.pin),
         Err(ChainError::Signatures { .. })
     ));
+}
+
+/// A key that nobody has could never be counted, and one of somebody else counts for the wrong person.
+#[test]
+fn each_key_of_the_genesis_has_signed_it() {
+    let world = World::quick();
+    let second = Custodian::quick("second");
+    let body = world.chains.genesis.body.as_bytes();
+    let mut genesis: Genesis = json::require_canonical(body).unwrap();
+    let own = genesis.roster.members[0].id.clone();
+    genesis.roster.members[0]
+        .keys
+        .extend(second.member(&[]).keys);
+    let body = genesis.encode().unwrap();
+    let pin = Pin {
+        genesis: Sha256Digest::of(&body),
+        ..world.pin.clone()
+    };
+    let walked = |signers: &[&Custodian]| {
+        let chains = Chains {
+            genesis: world.signed(Purpose::Genesis, body.clone(), signers),
+            changes: Vec::new(),
+        };
+        walk(&chains, &pin)
+    };
+    let mut signers = vec![&world.alice, &world.bob, &world.carol, &world.dave];
+    let error = walked(&signers).unwrap_err().to_string();
+    assert!(error.contains(&format!("a new key of {own}")), "{error}");
+    signers.push(&second);
+    assert!(walked(&signers).is_ok());
 }
 
 #[test]
