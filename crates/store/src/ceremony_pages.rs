@@ -22,12 +22,17 @@ macro_rules! head_columns {
 statements! {
     HEADS = concat!("SELECT ", head_columns!(), " FROM ceremony
         WHERE (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+    /// The last condition says nothing new, but no other index serves it: a planner that knows of few rings would go through
+    /// all ceremonies for one that nobody has. So with the next ones.
     HEADS_OF_RING = concat!("SELECT ", head_columns!(), " FROM ceremony
-        WHERE ring = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+        WHERE ring = $4 AND (created_at, id) < ($1, $2)
+        AND (ring, created_at, id) < ($4, $1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     HEADS_OF_OPERATION = concat!("SELECT ", head_columns!(), " FROM ceremony
-        WHERE operation = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+        WHERE operation = $4 AND (created_at, id) < ($1, $2)
+        AND (operation, created_at, id) < ($4, $1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     HEADS_OF_PROPOSER = concat!("SELECT ", head_columns!(), " FROM ceremony
-        WHERE proposer = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+        WHERE proposer = $4 AND (created_at, id) < ($1, $2)
+        AND (proposer, created_at, id) < ($4, $1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     /// From the places in the line of a subject to their ceremonies: SQLite keeps this order.
     HEADS_OF_SUBJECT = "SELECT c.id, c.operation, c.ring, c.state, c.request, c.created_at, c.updated_at, c.proposer
         FROM ceremony_line AS l CROSS JOIN ceremony AS c
@@ -35,7 +40,8 @@ statements! {
         ORDER BY l.created_at DESC, l.ceremony DESC LIMIT $3";
     /// In the words of the index of how ceremonies ended.
     HEADS_OF_END = concat!("SELECT ", head_columns!(), " FROM ceremony
-        WHERE state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed') AND state = $4 AND (created_at, id) < ($1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
+        WHERE state IN ('closed', 'rejected', 'expired', 'cancelled', 'failed') AND state = $4 AND (created_at, id) < ($1, $2)
+        AND (state, created_at, id) < ($4, $1, $2) ORDER BY created_at DESC, id DESC LIMIT $3");
     /// In the words of the index of what has ended.
     HEADS_PAST = concat!("SELECT ", head_columns!(), " FROM ceremony
         WHERE state NOT IN ('proposed', 'approved', 'executing', 'executed')
