@@ -14,10 +14,10 @@ statements! {
     DOCUMENTS = "SELECT place, kind, version, body, idx FROM trust_document ORDER BY place";
     LAST_DOCUMENT = "SELECT COALESCE(MAX(version), 0) FROM trust_document WHERE kind = $1";
     NEXT_DOCUMENT = "SELECT COALESCE(MAX(place) + 1, 0) FROM trust_document";
-    /// Leaves that tell of documents, in the words of their index.
+    /// A page of the leaves that tell of documents, in the words of their index.
     INSTALLATIONS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind = 'roster' AND substr(body, 1, 19) = '{\"action\":\"install-'
-        ORDER BY idx LIMIT $1");
+            AND idx >= $1 ORDER BY idx LIMIT $2");
     INSERT_DOCUMENT =
         "INSERT INTO trust_document (place, kind, version, body, idx) VALUES ($1, $2, $3, $4, $5)";
 }
@@ -149,9 +149,18 @@ impl Store {
         on!(self, engine => reads::all(engine, DOCUMENTS, &[]))
     }
 
-    /// The leaves that tell of installations of documents, oldest first; at most [`MAX_PAGE`].
+    /// The leaves that tell of installations of documents, oldest first; as many as the chain is long.
     pub async fn installations(&self) -> Result<Vec<LeafRow>, Error> {
-        let limit = [Value::Int(MAX_PAGE)];
-        on!(self, engine => reads::all(engine, INSTALLATIONS, &limit))
+        let mut all: Vec<LeafRow> = Vec::new();
+        loop {
+            let start = all.last().map_or(0, |leaf| leaf.index + 1);
+            let page = [Value::Int(start), Value::Int(MAX_PAGE)];
+            let page: Vec<LeafRow> = on!(self, engine => reads::all(engine, INSTALLATIONS, &page))?;
+            let full = page.len() as i64 == MAX_PAGE;
+            all.extend(page);
+            if !full {
+                return Ok(all);
+            }
+        }
     }
 }
