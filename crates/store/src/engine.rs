@@ -6,6 +6,7 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Error, Subject};
+use crate::executions::ExecutionStatements;
 use crate::fence::Head;
 
 /// A parameter. The schema knows integers, text and bytes only, on either engine.
@@ -93,6 +94,7 @@ pub(crate) struct Dialect {
     pub has_migrations: &'static str,
     /// Of a name and a holder, for so many milliseconds.
     pub take_lease: &'static str,
+    pub executions: ExecutionStatements,
 }
 
 /// What each engine writes in its own way: its clock, and the word that names the database.
