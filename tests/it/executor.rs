@@ -121,7 +121,7 @@ fn an_executor_killed_at_any_step_leaves_one_key_and_no_unaccounted_object() {
             let state = state(&mut database, &id);
             state == step || state == "executed"
         });
-        sleep(Duration::from_millis(round * 2));
+        sleep(Duration::from_millis(round * 20));
         let workers = executor.process.children();
         executor.process.kill();
         until("its worker has ended", || {

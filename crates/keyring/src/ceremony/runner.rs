@@ -127,10 +127,11 @@ impl Runner {
     fn pause(&mut self, ceremony: Sha256Digest, now: Instant, error: &Error) -> Waits {
         let why = error_chain(error);
         let before = self.waits.get(&ceremony);
-        let is_news = before.is_none_or(|before| before.why != why);
+        // Another executor's, which will soon have done it.
+        let is_claimed = matches!(error, Error::Claimed);
+        let is_news = !is_claimed && before.is_none_or(|before| before.why != why);
         let length = match before {
-            // Another executor's, who will soon have done it.
-            _ if matches!(error, Error::Claimed) => Duration::ZERO,
+            _ if is_claimed => Duration::ZERO,
             Some(before) => (before.length * 2).min(LONGEST_PAUSE),
             None => FIRST_PAUSE,
         };
