@@ -63,12 +63,15 @@ fn encode(body: &(impl Serialize + Clone)) -> Result<Vec<u8>, Error> {
 }
 
 fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, Error> {
-    let file: Digested<T> = json::require_canonical(bytes)?;
+    let changed = |why: &dyn std::fmt::Display| {
+        Error::Unfit(format!(
+            "the file was changed on the way, or is another one: {why}"
+        ))
+    };
+    let file: Digested<T> = json::require_canonical(bytes).map_err(|error| changed(&error))?;
     match Sha256Digest::of(&json::canonical(&file.body)?) == file.sha256 {
         true => Ok(file.body),
-        false => Err(Error::Unfit(
-            "the file was changed on the way: its digest is another one".to_owned(),
-        )),
+        false => Err(changed(&"its digest is another one")),
     }
 }
 
