@@ -275,7 +275,7 @@ fn an_approved_ceremony_without_an_executor_is_named() {
 
 fn http(operations: &str) -> Vec<u8> {
     let answer = crate::support::http::send(operations, "GET", "/health/ready", &[], b"");
-    answer.expect("an answer").body
+    answer.expect("an answer").body.clone()
 }
 
 fn in_production(installation: &Installation, words: &[&str], more: &[(&str, &str)]) -> Said {
