@@ -6,7 +6,6 @@ use std::future::Future;
 use std::time::Duration;
 
 use crate::error::{Error, Subject};
-use crate::executions::ExecutionStatements;
 use crate::fence::Head;
 
 /// A parameter. The schema knows integers, text and bytes only, on either engine.
@@ -95,6 +94,19 @@ pub(crate) struct Dialect {
     /// Of a name and a holder, for so many milliseconds.
     pub take_lease: &'static str,
     pub executions: ExecutionStatements,
+}
+
+/// About who carries a ceremony out: each engine has its own clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExecutionStatements {
+    /// For `$3` milliseconds, if nobody has it; one whose time has run out is not taken.
+    pub take: &'static str,
+    /// For `$3` milliseconds from now, as long as it is still held.
+    pub renew: &'static str,
+    /// One whose time has run out belongs to nobody from now on.
+    pub settle: &'static str,
+    /// All that are held, and how many milliseconds are left of each.
+    pub held: &'static str,
 }
 
 /// What each engine writes in its own way: its clock, and the word that names the database.

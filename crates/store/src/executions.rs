@@ -19,23 +19,10 @@ statements! {
         WHERE state IN ('proposed', 'approved', 'executing', 'executed') AND state = 'approved'";
 }
 
-/// What each engine writes in its own way, because of its clock.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct ExecutionStatements {
-    /// For `$3` milliseconds, if nobody has it; one whose time has run out is not taken.
-    pub take: &'static str,
-    /// For `$3` milliseconds from now, as long as it is still held.
-    pub renew: &'static str,
-    /// One whose time has run out belongs to nobody from now on.
-    pub settle: &'static str,
-    /// All that are held, and how many milliseconds are left of each.
-    pub held: &'static str,
-}
-
 /// By the clock `now`.
 macro_rules! execution_statements {
     ($now:literal) => {
-        $crate::executions::ExecutionStatements {
+        $crate::engine::ExecutionStatements {
             take: concat!(
                 "INSERT INTO execution (ceremony, holder, until) VALUES ($1, $2, ",
                 $now,
