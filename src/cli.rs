@@ -9,6 +9,7 @@ mod config;
 mod context;
 mod doctor;
 mod evidence;
+mod executor;
 mod genesis;
 mod health;
 mod key;
@@ -62,6 +63,9 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Notify(command) => notify::run(&arguments.config, command, world, &output).await,
         Command::Sign(command) => sign::run(command, &output).await,
         Command::Verify(command) => signatures::run(command, &output).await,
+        Command::Executor(command) => {
+            executor::run(&arguments.config, command, world, &output).await
+        }
         Command::Evidence(command) => evidence::run(command, &output).await,
     };
     match outcome {

@@ -2,6 +2,8 @@
 //! `CHANCERY_SECTION__NAME`; unknown settings are errors, because a setting that is silently
 //! ignored is a setting that somebody relies on.
 
+mod executor;
+mod offline;
 mod service;
 mod telemetry;
 mod token;
@@ -13,6 +15,8 @@ use ::trust::{Name, Pin};
 use base::settings::Profile;
 use serde::{Deserialize, Serialize};
 
+pub use executor::Executor;
+pub use offline::Offline;
 pub use service::Service;
 pub use telemetry::{Format, Telemetry};
 pub use trust::Trust;
@@ -35,10 +39,7 @@ pub struct Config {
     pub access: ::access::oidc::Settings,
     pub store: ::store::Settings,
     pub token: ::token::Settings,
-    /// The executor's own way to the token: a PIN that may create and destroy. Used by
-    /// `ceremony new generate`, `ceremony execute` and `ceremony reconcile`; without it this
-    /// configuration executes no ceremony but revocations.
-    pub executor: Option<::token::Settings>,
+    pub executor: Option<Executor>,
     #[serde(default)]
     pub publication: keyring::keys::PublicationSettings,
     #[serde(default)]
@@ -86,6 +87,13 @@ impl Config {
         keyring::keys::Settings::new(pin, &self.publication)
     }
 
+    /// Asked by the processes that run: the PIN of the replicas is not the executor's, or that is accepted.
+    pub fn pins_are_apart(&self) -> Result<(), base::settings::Invalid> {
+        let executor = self.executor.iter();
+        let mut apart = executor.map(|own| own.is_apart_from(&self.token, self.profile));
+        apart.next().unwrap_or(Ok(()))
+    }
+
     /// Who notifications are from, and where custodians reach the service.
     pub fn sender(&self) -> notify::Sender {
         let url = self.notify.public_url.as_ref();
@@ -104,16 +112,8 @@ impl Config {
         path: &Path,
         environment: impl IntoIterator<Item = (String, String)>,
     ) -> Result<Self, Error> {
-        let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        let table = text.parse().map_err(|source| Error::Syntax {
-            path: path.to_owned(),
-            source: Box::new(source),
-        })?;
         let base = path.parent().unwrap_or(Path::new("."));
-        Self::from_table(table, environment, base)
+        Self::from_table(read(path)?, environment, base)
     }
 
     fn from_table(
@@ -121,15 +121,7 @@ impl Config {
         environment: impl IntoIterator<Item = (String, String)>,
         base: &Path,
     ) -> Result<Self, Error> {
-        for (variable, value) in environment {
-            // Where the file is, is said to the command line and not in the file.
-            if variable == FILE_VARIABLE {
-                continue;
-            }
-            if let Some(rest) = variable.strip_prefix(PREFIX) {
-                overlay(&mut table, rest, &value).ok_or(Error::Variable { variable })?;
-            }
-        }
+        lay_over(&mut table, environment)?;
         let mut config: Self = toml::Value::Table(table)
             .try_into()
             .map_err(|e| Error::Shape(Box::new(e)))?;
@@ -149,12 +141,39 @@ impl Config {
         self.store.validate(self.profile)?;
         token::validate(&self.token, "token.uri")?;
         if let Some(executor) = &self.executor {
-            token::validate(executor, "executor.uri")?;
+            executor.validate(self.profile)?;
         }
         self.log.validate(self.profile)?;
         self.notify.validate(self.profile)?;
         Ok(self.publication.validate(self.profile)?)
     }
+}
+
+fn read(path: &Path) -> Result<toml::Table, Error> {
+    let text = std::fs::read_to_string(path).map_err(|source| Error::Read {
+        path: path.to_owned(),
+        source,
+    })?;
+    text.parse().map_err(|source| Error::Syntax {
+        path: path.to_owned(),
+        source: Box::new(source),
+    })
+}
+
+fn lay_over(
+    table: &mut toml::Table,
+    environment: impl IntoIterator<Item = (String, String)>,
+) -> Result<(), Error> {
+    for (variable, value) in environment {
+        // Where the file is, is said to the command line and not in the file.
+        if variable == FILE_VARIABLE {
+            continue;
+        }
+        if let Some(rest) = variable.strip_prefix(PREFIX) {
+            overlay(table, rest, &value).ok_or(Error::Variable { variable })?;
+        }
+    }
+    Ok(())
 }
 
 /// `SECTION__NAME` (or `SECTION__SUB__NAME`, or a bare top-level `NAME`) with a TOML value, or

@@ -2,6 +2,7 @@
 
 mod cli;
 mod config;
+mod executor;
 mod reload;
 mod start;
 mod telemetry;
@@ -15,6 +16,7 @@ use clap::Parser as _;
 
 use crate::cli::{Arguments, Command, LogCommand, World};
 use crate::config::Config;
+use crate::start::{CLOSING, cannot_serve, listen_to};
 use access::oidc::Oidc;
 use base::signals::{Hangup, shutdown_signal};
 use base::system::{fill, now};
@@ -55,6 +57,9 @@ fn main() -> ExitCode {
             Ok(strangers) => runtime.block_on(serve(&arguments.config, world, &strangers)),
             Err(error) => Err(Failure::unavailable(error)),
         },
+        Command::Executor(options) if options.is_service() => {
+            runtime.block_on(executor::run(&arguments.config, &world))
+        }
         Command::Log(LogCommand::Witness(witness::Command::Serve(options))) => {
             runtime.block_on(serve_witness(options, world))
         }
@@ -79,9 +84,6 @@ fn threads_of_strangers() -> anyhow::Result<tokio::runtime::Runtime> {
         .context("cannot start threads")
 }
 
-/// How long connections to the database may take to close when the service stops.
-const CLOSING: std::time::Duration = std::time::Duration::from_secs(3);
-
 /// Builds the services from the ground up, and serves from them until it is told to stop.
 async fn serve(
     path: &Path,
@@ -91,12 +93,9 @@ async fn serve(
     let usage = |problem: String| Failure::new(Code::Usage, anyhow::anyhow!(problem));
     let config = Config::load(path, world.environment.iter().cloned())
         .map_err(|error| Failure::new(Code::Usage, error))?;
-    let format = match config.telemetry.format {
-        config::Format::Json => telemetry::Format::Json,
-        config::Format::Text => telemetry::Format::Text,
-    };
-    let filter = telemetry::init(&config.telemetry.filter, format)
-        .map_err(|error| Failure::new(Code::Usage, error))?;
+    let apart = config.pins_are_apart();
+    apart.map_err(|error| Failure::new(Code::Usage, error))?;
+    let filter = listen_to(&config)?;
     // From here on a hang-up does not end the process.
     let hangup = Hangup::new();
     let metrics = telemetry::record_metrics().context("cannot set up metrics")?;
@@ -112,8 +111,9 @@ async fn serve(
     let pin = settings.pin.clone();
     let mut shutdown = Box::pin(shutdown_signal());
     let starting = web::Starting::bind(&config.http, metrics.clone()).map_err(cannot_serve)?;
+    let waits_for = |why| starting.waits_for(why);
     let (store, keys) = tokio::select! {
-        opened = start::open(&config.store, &database, &settings, &starting) => opened?,
+        opened = start::open(&config.store, &database, &settings, &waits_for) => opened?,
         _ = &mut shutdown => return Ok(()),
     };
     cli::compare_clocks(&store, &config, &env);
@@ -256,15 +256,6 @@ fn start_notifications(
     let notifier = notifier.map_err(|problem| Failure::new(Code::Usage, problem))?;
     notifier.start(tasks);
     Ok(())
-}
-
-/// An address that cannot be had is one thing, files that cannot be used are another.
-fn cannot_serve(error: web::Error) -> Failure {
-    let code = match error.is_configuration() {
-        true => Code::Usage,
-        false => Code::Unavailable,
-    };
-    Failure::new(code, error)
 }
 
 /// A witness for the logs of other services; it has neither token nor database.

@@ -12,11 +12,16 @@ use tokio::time::sleep;
 use trust::error_chain;
 
 use crate::cli::from_keys;
-use verify::output::Failure;
+use crate::config::{self, Config};
+use crate::telemetry;
+use verify::output::{Code, Failure};
 
 /// Between the first attempts; each further pause is twice as long.
 const FIRST_PAUSE: Duration = Duration::from_millis(200);
 const LONGEST_PAUSE: Duration = Duration::from_secs(5);
+
+/// How long connections to the database may take to close when the service stops.
+pub const CLOSING: Duration = Duration::from_secs(3);
 
 /// The database with the schema of this program, and the keys in it. Waits for what can pass by itself or by what
 /// somebody does elsewhere; ends with what cannot.
@@ -24,7 +29,7 @@ pub async fn open(
     how: &store::Settings,
     database: &Database,
     settings: &keys::Settings,
-    starting: &web::Starting,
+    waits_for: &(dyn Fn(String) + Send + Sync),
 ) -> Result<(Store, Arc<Keys>), Failure> {
     let mut trouble = Trouble::default();
     let mut pause = FIRST_PAUSE;
@@ -47,7 +52,7 @@ pub async fn open(
         if trouble.is(&error).is_some() {
             tracing::error!(error, "waiting for the database");
         }
-        starting.waits_for(format!("waiting for the database: {error}"));
+        waits_for(format!("waiting for the database: {error}"));
         sleep(pause).await;
         pause = (pause * 2).min(LONGEST_PAUSE);
     }
@@ -75,4 +80,23 @@ async fn attempt(
 /// Nothing of it can be changed by another start of the same program with the same configuration.
 fn may_pass(error: &keys::Error) -> bool {
     matches!(error, keys::Error::Store(error) if error.may_pass())
+}
+
+/// From here on events are written.
+pub fn listen_to(config: &Config) -> Result<telemetry::Filter, Failure> {
+    let format = match config.telemetry.format {
+        config::Format::Json => telemetry::Format::Json,
+        config::Format::Text => telemetry::Format::Text,
+    };
+    telemetry::init(&config.telemetry.filter, format)
+        .map_err(|error| Failure::new(Code::Usage, error))
+}
+
+/// An address that cannot be had is one thing, files that cannot be used are another.
+pub fn cannot_serve(error: web::Error) -> Failure {
+    let code = match error.is_configuration() {
+        true => Code::Usage,
+        false => Code::Unavailable,
+    };
+    Failure::new(code, error)
 }

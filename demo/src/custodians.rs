@@ -232,7 +232,12 @@ impl Far<'_> {
         for voter in voters {
             self.by(voter, &["ceremony", "approve", id])?;
         }
-        let executed = self.stage.chancery(&["ceremony", "execute", id])?;
+        // As a service it would have done so by now.
+        let executed = self.stage.chancery(&["executor", "--once"])?;
+        let executed = &executed["executed"][0];
+        if executed["ceremony"] != id {
+            return Err(anyhow!("the executor did not carry {id} out").into());
+        }
         let kid = executed["kids"][0].as_str();
         let kid = kid.ok_or_else(|| anyhow!("no key was made"))?.to_owned();
         for voter in voters {

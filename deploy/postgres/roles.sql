@@ -75,7 +75,7 @@ GRANT INSERT, UPDATE (cosignatures) ON log_checkpoint TO chancery_service;
 
 -- Answers to repeated requests and leases are no part of the trail.
 GRANT INSERT, DELETE ON idempotency TO chancery_service;
-GRANT INSERT, UPDATE (holder, until) ON lease TO chancery_service;
+GRANT INSERT, UPDATE (holder, until) ON lease, execution TO chancery_service;
 -- Nor are messages about what the trail has.
 GRANT UPDATE (size) ON outbox_told TO chancery_service;
 GRANT INSERT, DELETE ON outbox_message TO chancery_service;

@@ -7,7 +7,8 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Style};
 
 use super::{
-    access, audit, ceremony, config, evidence, health, key, log, notify, ring, sign, trust,
+    access, audit, ceremony, config, evidence, executor, health, key, log, notify, ring, sign,
+    trust,
 };
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
@@ -33,6 +34,8 @@ pub struct Arguments {
 pub enum Command {
     /// Run the service.
     Serve,
+    /// Carry out approved ceremonies: as a service, once, or on a machine without a network.
+    Executor(executor::Executor),
     /// Check configuration, database, trust, keys, log and token, and print what to fix.
     Doctor,
     /// Ask the running service whether it is alive, ready or able to sign; exit code 0 or 4.

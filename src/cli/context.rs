@@ -128,12 +128,16 @@ impl CliContext {
     }
 
     pub fn ceremonies(&self, world: &World) -> CeremonyService {
-        CeremonyService::new(
+        let service = CeremonyService::new(
             self.store.clone(),
             world.env.clone(),
             &self.settings,
             self.actor.clone(),
-        )
+        );
+        match &self.config.executor {
+            Some(executor) => service.with_lease(executor.lease),
+            None => service,
+        }
     }
 
     /// The executor's own way to the token.
@@ -141,7 +145,7 @@ impl CliContext {
         let section = self.config.executor.as_ref().ok_or_else(|| {
             Failure::usage("the configuration has no [executor] section, which is needed to access the token for a ceremony")
         })?;
-        Executor::start(section, &self.program).map_err(Failure::unavailable)
+        Executor::start(&section.token(), &self.program).map_err(Failure::unavailable)
     }
 }
 

@@ -9,6 +9,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::support::database::Database;
+use crate::support::executor::on_token;
 use crate::support::installation::{Installation, member, text};
 use crate::support::process::{Running, Said, is_running, until};
 
@@ -19,26 +20,6 @@ fn new_ring() -> (Installation, Database) {
     installation.create_ring(RING, &[]);
     let database = Database::open(&installation.sqlite_url());
     (installation, database)
-}
-
-/// Objects on the token by CKA_ID: how many private and public ones.
-fn on_token(installation: &Installation) -> BTreeMap<String, (usize, usize)> {
-    let mut found = BTreeMap::new();
-    for (kind, private) in [("privkey", true), ("pubkey", false)] {
-        let said = installation.token_tool(&["--list-objects", "--type", kind]);
-        for line in said.text().lines() {
-            let Some(id) = line.trim().strip_prefix("ID:") else {
-                continue;
-            };
-            let counts: &mut (usize, usize) = found.entry(id.trim().to_owned()).or_default();
-            if private {
-                counts.0 += 1
-            } else {
-                counts.1 += 1
-            }
-        }
-    }
-    found
 }
 
 fn reconcile(installation: &Installation) -> Vec<(String, String)> {

@@ -31,6 +31,8 @@ mod doctor;
 mod documents;
 mod documents_log;
 mod documents_story;
+mod executor;
+mod executor_files;
 mod fault_database;
 mod fault_service;
 mod fault_table;

@@ -5,6 +5,7 @@ pub mod authority;
 pub mod ceremony;
 pub mod custodian;
 pub mod database;
+pub mod executor;
 pub mod forwarder;
 pub mod http;
 pub mod installation;

@@ -137,6 +137,15 @@ pub const PROCESS_FILES: &str = "process_open_fds";
 /// Gauge.
 pub const PROCESS_MOST_FILES: &str = "process_max_fds";
 
+/// Gauge: approved ceremonies that wait for an executor.
+pub const EXECUTOR_WAITING: &str = "chancery_executor_waiting_ceremonies";
+/// Gauge: how long the one that was approved first has waited.
+pub const EXECUTOR_OLDEST_SECONDS: &str = "chancery_executor_oldest_waiting_seconds";
+/// Counter of the executor, label `outcome` (`executed`, `refused`).
+pub const EXECUTOR_CEREMONIES: &str = "chancery_executor_ceremonies_total";
+/// Counter of the executor, label `outcome` (`done`, `failed`): how often it looked for approved ceremonies.
+pub const EXECUTOR_ROUNDS: &str = "chancery_executor_rounds_total";
+
 /// Says of each figure what it means.
 pub fn describe() {
     describe_counter!(SIGNATURES, "Signatures released, by ring and kid.");
@@ -241,6 +250,7 @@ pub fn describe() {
     describe_counter!(TASK_RESTARTS, "Restarts of background tasks after a panic.");
     describe_of_the_log();
     describe_of_notifications();
+    describe_of_the_executor();
     describe_of_the_process();
 }
 
@@ -294,6 +304,26 @@ fn describe_of_notifications() {
         "How long the oldest waiting notification has waited."
     );
     describe_gauge!(NOTIFY_DEAD, "Dead letters.");
+}
+
+fn describe_of_the_executor() {
+    describe_gauge!(
+        EXECUTOR_WAITING,
+        "Approved ceremonies that wait for an executor."
+    );
+    describe_gauge!(
+        EXECUTOR_OLDEST_SECONDS,
+        Unit::Seconds,
+        "How long the approved ceremony that waits longest has waited for an executor."
+    );
+    describe_counter!(
+        EXECUTOR_CEREMONIES,
+        "Approved ceremonies that the executor carried out or refused to."
+    );
+    describe_counter!(
+        EXECUTOR_ROUNDS,
+        "How often the executor looked for approved ceremonies."
+    );
 }
 
 fn describe_of_the_process() {

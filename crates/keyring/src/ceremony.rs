@@ -6,10 +6,13 @@
 mod accept;
 mod admission;
 mod bundle;
+mod carried;
+mod claim;
 mod correction;
 mod deadlines;
 mod error;
 mod execute;
+mod intend;
 mod new_origin;
 mod note;
 mod pages;
@@ -18,6 +21,7 @@ mod reading;
 mod reconcile;
 mod report;
 mod restore;
+mod runner;
 mod service;
 mod statements;
 mod vote;
@@ -26,6 +30,7 @@ mod wish;
 
 pub use admission::{Submission, admit_proposal};
 pub use bundle::{Bundle, BundleReport};
+pub use carried::{CarriedRequest, CarriedResult, Look, carry_out};
 pub use correction::WrongLeaves;
 pub use error::{Error, Kind};
 pub use new_origin::PermittedOrigin;
@@ -35,6 +40,7 @@ pub use propose::{Draft, ProposalInput};
 pub use reading::Reading;
 pub use reconcile::{Alone, Finding};
 pub use report::{Report, kids};
+pub use runner::{Delayed, Round, Runner};
 pub use service::{CeremonyService, File, SigningPayload, open_file};
 #[cfg(test)]
 pub(crate) use statements::Decision;

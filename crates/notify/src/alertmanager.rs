@@ -37,6 +37,7 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
     let id = facts.ceremony.map(|id| id.to_string()).unwrap_or_default();
     let (name, severity) = match kind {
         EventKind::Test => ("ChanceryNotificationTest", "info"),
+        EventKind::ExecutorLate => ("ChanceryExecutorLate", "warning"),
         _ => ("ChanceryCeremonyDeadlineNear", "warning"),
     };
     let all = [

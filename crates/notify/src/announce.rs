@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::Trouble;
+use base::{EXECUTOR_LATE, Trouble};
 use metrics::{counter, gauge};
 use store::{
     AlertRow, CeremonyHeadRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage,
@@ -60,8 +60,9 @@ pub struct Announcer {
     forgot: Option<Time>,
 }
 
-/// A ceremony that ends soon.
+/// A ceremony that ends soon, or that no executor carries out.
 struct Near {
+    kind: EventKind,
     key: String,
     id: Sha256Digest,
     proposer: Option<MemberId>,
@@ -259,15 +260,14 @@ impl Announcer {
         let new = near.iter().filter(|near| !self.near.contains(&near.key));
         for near in new {
             let mut audience = match &roster {
-                Some(roster) => EventKind::DeadlineNear.audience(roster, near.proposer.as_ref()),
+                Some(roster) => near.kind.audience(roster, near.proposer.as_ref()),
                 None => Vec::new(),
             };
             if near.state == CeremonyState::Proposed {
                 let signed = self.approved_by(&near.id, roster.as_ref()).await?;
                 audience.retain(|id| !signed.contains(id));
             }
-            let kind = EventKind::DeadlineNear;
-            messages.extend(self.message(kind, near.key.clone(), &near.facts, &audience, now));
+            messages.extend(self.message(near.kind, near.key.clone(), &near.facts, &audience, now));
         }
         if !messages.is_empty() {
             let at = self.context.store.told().await?;
@@ -290,6 +290,7 @@ impl Announcer {
             for row in &rows.read {
                 before = (row.created_at.millis(), row.id.to_string());
                 near.extend(near_end(row, self.context.settings.deadline_near, now));
+                near.extend(executor_late(row, now));
             }
             if !full || rows.read.is_empty() || near.len() >= MOST_NEAR {
                 near.truncate(MOST_NEAR);
@@ -343,7 +344,7 @@ impl Announcer {
                 let row = AlertRow {
                     receiver: name.clone(),
                     key: near.key.clone(),
-                    kind: EventKind::DeadlineNear.name().to_owned(),
+                    kind: near.kind.name().to_owned(),
                     subject: near.id.to_string(),
                     data,
                     started_at: near.since,
@@ -405,6 +406,7 @@ fn near_end(row: &CeremonyHeadRow, within: Duration, now: Time) -> Option<Near> 
     let state = row.state.as_str();
     let within = i64::try_from(within.as_millis()).unwrap_or(0);
     Some(Near {
+        kind: EventKind::DeadlineNear,
         key: format!("deadline/{}/{state}", row.id),
         id: row.id,
         proposer: request.proposer.clone(),
@@ -413,6 +415,29 @@ fn near_end(row: &CeremonyHeadRow, within: Duration, now: Time) -> Option<Near> 
         facts: Facts {
             until: Some(until),
             state: state.to_owned(),
+            ..Facts::of_request(row.id, &request, now)
+        },
+    })
+}
+
+/// Whether an approved ceremony has waited for its executor for so long that there is none.
+fn executor_late(row: &CeremonyHeadRow, now: Time) -> Option<Near> {
+    let waits = row.state == CeremonyState::Approved && now.since(row.updated_at) >= EXECUTOR_LATE;
+    if !waits || Sha256Digest::of(&row.request) != row.id {
+        return None;
+    }
+    let request = Request::decode(&row.request).ok()?;
+    Some(Near {
+        kind: EventKind::ExecutorLate,
+        key: format!("executor/{}", row.id),
+        id: row.id,
+        proposer: request.proposer.clone(),
+        state: row.state,
+        since: row.updated_at + EXECUTOR_LATE,
+        facts: Facts {
+            until: Some(request.execute_by),
+            state: row.state.as_str().to_owned(),
+            why: Some("executor".to_owned()),
             ..Facts::of_request(row.id, &request, now)
         },
     })

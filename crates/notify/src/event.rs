@@ -37,6 +37,9 @@ pub enum EventKind {
     Failed,
     #[serde(rename = "ceremony.deadline-near")]
     DeadlineNear,
+    /// It is approved, and for long no executor has carried it out.
+    #[serde(rename = "ceremony.executor-late")]
+    ExecutorLate,
     /// The next roster or policy, or a suspension, waits for signatures.
     #[serde(rename = "trust.proposed")]
     TrustProposed,
@@ -54,7 +57,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 15] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -64,6 +67,7 @@ impl EventKind {
         Self::Expired,
         Self::Failed,
         Self::DeadlineNear,
+        Self::ExecutorLate,
         Self::TrustProposed,
         Self::TrustChanged,
         Self::TrustSuspended,
@@ -82,6 +86,7 @@ impl EventKind {
             Self::Expired => "ceremony.expired",
             Self::Failed => "ceremony.failed",
             Self::DeadlineNear => "ceremony.deadline-near",
+            Self::ExecutorLate => "ceremony.executor-late",
             Self::TrustProposed => "trust.proposed",
             Self::TrustChanged => "trust.changed",
             Self::TrustSuspended => "trust.suspended",
@@ -294,6 +299,7 @@ const fn state(kind: EventKind) -> &'static str {
         EventKind::Expired => "expired",
         EventKind::Failed => "failed",
         EventKind::DeadlineNear
+        | EventKind::ExecutorLate
         | EventKind::TrustProposed
         | EventKind::TrustChanged
         | EventKind::TrustSuspended

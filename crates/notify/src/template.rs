@@ -30,6 +30,7 @@ macro_rules! texts {
             EventKind::Expired => text!($language, "expired"),
             EventKind::Failed => text!($language, "failed"),
             EventKind::DeadlineNear => text!($language, "deadline-near"),
+            EventKind::ExecutorLate => text!($language, "executor-late"),
             EventKind::TrustProposed => text!($language, "trust-proposed"),
             EventKind::TrustChanged => text!($language, "trust-changed"),
             EventKind::TrustSuspended => text!($language, "trust-suspended"),

@@ -93,6 +93,20 @@ pub(crate) struct Dialect {
     pub has_migrations: &'static str,
     /// Of a name and a holder, for so many milliseconds.
     pub take_lease: &'static str,
+    pub executions: ExecutionStatements,
+}
+
+/// About who carries a ceremony out: each engine has its own clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct ExecutionStatements {
+    /// For `$3` milliseconds, if nobody has it; one whose time has run out is not taken.
+    pub take: &'static str,
+    /// For `$3` milliseconds from now, as long as it is still held.
+    pub renew: &'static str,
+    /// One whose time has run out belongs to nobody from now on.
+    pub settle: &'static str,
+    /// All that are held, and how many milliseconds are left of each.
+    pub held: &'static str,
 }
 
 /// What each engine writes in its own way: its clock, and the word that names the database.

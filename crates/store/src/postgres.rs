@@ -21,6 +21,7 @@ use crate::engine::{
 };
 use crate::engine::{HeadStatements, Taken, ToPool};
 use crate::error::{self, Error, Subject};
+use crate::executions::execution_statements;
 use crate::fence::Head;
 use crate::leases::take_lease;
 use crate::log_head::{self, take_head};
@@ -247,6 +248,7 @@ impl Engine for PostgresEngine {
             (SELECT ctid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2))",
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
         take_lease: take_lease!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
+        executions: execution_statements!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {

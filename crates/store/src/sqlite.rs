@@ -22,6 +22,7 @@ use crate::engine::{
 };
 use crate::engine::{HeadStatements, Home, Taken, ToPool};
 use crate::error::{self, Error, Subject};
+use crate::executions::execution_statements;
 use crate::fence::Head;
 use crate::leases::take_lease;
 use crate::log_head;
@@ -151,6 +152,7 @@ impl Engine for SqliteEngine {
             (SELECT rowid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2)",
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
         take_lease: take_lease!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+        executions: execution_statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {

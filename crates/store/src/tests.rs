@@ -6,6 +6,7 @@ mod ceremonies;
 mod clock;
 mod conflicts;
 mod counts;
+mod executions;
 mod faults;
 mod index;
 mod life;
@@ -123,6 +124,8 @@ contract! {
     severity::private_half_of_a_revoked_key_is_destroyed_once,
     severity::two_keys_are_destroyed_only_when_both_are_gone,
     severity::failed_destruction_tells_of_what_is_gone,
+    executions::an_execution_is_held_by_one_and_run_out_by_nobody,
+    executions::of_two_executors_at_once_one_has_it,
     versions::change_bumps_its_subject_alone,
     versions::versions_only_grow,
     vocabulary::unknown_word_is_refused_until_it_has_a_row,

@@ -15,7 +15,7 @@ pub use backend::{Backend, Found, Generated, Pending, Status};
 pub use executor::Executor;
 pub use handle::Handle;
 pub use pool::Pool;
-pub use settings::Settings;
+pub use settings::{QUEUE_LIMIT, Settings};
 
 /// What went wrong at the token, with what may be done about it.
 #[derive(Debug, Clone, thiserror::Error)]

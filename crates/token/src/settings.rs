@@ -1,6 +1,7 @@
 //! What an operator sets.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -25,6 +26,17 @@ pub struct Settings {
     pub environment: BTreeMap<String, String>,
 }
 
+/// The default of [`Settings::queue_limit`].
+pub const QUEUE_LIMIT: usize = 4_096;
+
 fn queue_limit() -> usize {
-    4_096
+    QUEUE_LIMIT
+}
+
+impl Settings {
+    /// The file of the PIN; none where the URI names none or cannot be read.
+    pub fn pin_file(&self) -> Option<PathBuf> {
+        let uri: hsm::Pkcs11Uri = self.uri.parse().ok()?;
+        uri.pin_source.map(|hsm::PinSource::File(path)| path)
+    }
 }

@@ -2,13 +2,18 @@
 
 use std::time::{Duration, Instant};
 
+use base::EXECUTOR_LATE;
 use keyring::keys::Keys;
 use keyring::signing::probe_key;
+use store::{CeremonyState, Store};
 use token::{Executor, Pool};
 
-use super::check::{Check, bad, good};
+use super::check::{Check, bad, good, note};
 use crate::cli::World;
 use crate::config::Config;
+
+/// Open ceremonies that are looked at.
+const MOST_WAITING: i64 = 2_000;
 
 /// How long the token gets to answer.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -20,7 +25,7 @@ pub async fn executor(config: &Config, world: &World) -> Check {
             "not configured: this host executes no ceremonies",
         );
     };
-    let identity = match Executor::start(section, &world.program) {
+    let identity = match Executor::start(&section.token(), &world.program) {
         Ok(executor) => executor.identity().await,
         Err(error) => Err(error),
     };
@@ -32,6 +37,54 @@ pub async fn executor(config: &Config, world: &World) -> Check {
             "check [executor]: the URI, the pin-source and the settings of the PKCS#11 module",
         ),
     }
+}
+
+/// Whether replicas have a PIN of their own.
+pub fn pins(config: &Config) -> Option<Check> {
+    let what = "PIN of the executor";
+    let executor = config.executor.as_ref()?;
+    if let Err(error) = config.pins_are_apart() {
+        let advice = "on a token with roles give [token] a PIN that may only use keys; `serve` and `executor` do not start like this";
+        return Some(bad(what, error.to_string(), advice));
+    }
+    Some(match executor.has_pin_of(&config.token) {
+        true => note(
+            what,
+            "that of [token] too: only this program keeps a replica from generating and destroying",
+            "use a token with roles where that matters",
+        ),
+        false => good(what, "another one than that of [token]"),
+    })
+}
+
+/// Approved ceremonies that nobody carries out.
+pub async fn waiting(store: &Store, world: &World) -> Option<Check> {
+    let what = "ceremonies approved";
+    let rows = match store.under_way(MOST_WAITING).await {
+        Ok(rows) => rows.read,
+        Err(error) => {
+            let found = trust::error_chain(&error);
+            return Some(bad(what, found, "check the database server's log"));
+        }
+    };
+    let now = world.env.now();
+    let waits = rows
+        .iter()
+        .filter(|row| row.state == CeremonyState::Approved);
+    let late = waits.filter(|row| now.since(row.updated_at) >= EXECUTOR_LATE);
+    let late: Vec<String> = late
+        .map(|row| {
+            let minutes = now.since(row.updated_at).as_secs() / 60;
+            let ring = row.ring.as_ref().map(|ring| format!(" of ring {ring}"));
+            let (id, operation, ring) = (row.id, &row.operation, ring.unwrap_or_default());
+            format!("{operation}{ring} waits for an executor since {minutes} minutes ({id})")
+        })
+        .collect();
+    (!late.is_empty()).then(|| {
+        let advice =
+            "start `chancery executor`, or run `chancery executor --once`, and read why it refuses";
+        bad(what, late.join("; "), advice)
+    })
 }
 
 /// One signature by each primary, which is thrown away.

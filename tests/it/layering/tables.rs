@@ -5,7 +5,12 @@
 pub const MODULES: &[(&str, &[&[&str]])] = &[
     (
         "src",
-        &[&["config", "telemetry"], &["cli"], &["reload", "start"]],
+        &[
+            &["config", "telemetry"],
+            &["cli"],
+            &["reload", "start"],
+            &["executor"],
+        ],
     ),
     (
         "crates/keyring/src",

@@ -41,6 +41,15 @@ pub enum Error {
     Plan(#[from] trust::plan::Blocked),
     #[error("generation and destruction need the executor's token access ([executor])")]
     NoExecutor,
+    #[error(
+        "the token has an object of this request, or lacks one of them: it was carried out before, by this file or another; --read-back tells what the token has"
+    )]
+    CarriedOutBefore,
+    #[error("another executor is carrying it out")]
+    Claimed,
+    /// Nothing more was done.
+    #[error("the time of this executor's lease ran out; run `chancery ceremony reconcile`")]
+    ClaimLost,
     /// A member has more proposals open than anybody may.
     #[error("{member} has {most} open proposals already")]
     Quota {
@@ -74,6 +83,8 @@ pub enum Error {
     Store(#[from] store::Error),
     #[error("the token failed; run `chancery ceremony reconcile` before retrying")]
     Token(#[from] token::Error),
+    #[error("the keys cannot be read")]
+    Keys(#[from] crate::keys::Error),
     #[error("the ceremony cannot be prepared")]
     Randomness(#[from] base::NoRandomness),
 }
@@ -107,6 +118,9 @@ impl Error {
                 _ => Kind::Unavailable,
             },
             Self::Statement { source, .. } => source.kind(),
+            Self::Keys(crate::keys::Error::Store(error)) if !error.is_conflict() => {
+                Kind::Unavailable
+            }
             Self::Json(_) | Self::Randomness(_) | Self::Suspensions(_) => Kind::Failed,
             _ => Kind::Refused,
         }

@@ -14,19 +14,21 @@ use trust::format::V1;
 use trust::leaf::ActKind;
 use trust::transcript::{Record, Step};
 use trust::{
-    Approved, ApprovedOperation, ClockCorrection, Destroy, DestroyKey, Generate, Kid, Location,
-    Name, Outcome, Place, Request, Revoke, Sha256Digest, Time, Transcript,
+    Approved, ApprovedOperation, ClockCorrection, Destroy, DestroyKey, Generate, Kid, Name,
+    Outcome, Place, Request, Revoke, Sha256Digest, Time, Transcript,
 };
 
+use super::claim::Claim;
 use super::error::Error;
+use super::intend::{numbered, sole_location};
 use super::reconcile::Alone;
 use super::report::Report;
 use super::service::CeremonyFacts;
 use super::service::CeremonyService;
 use super::vote::require_state;
-use crate::keys::{Key, Ring, Snapshot};
+use crate::keys::Snapshot;
 use log::Event;
-use store::{AfterLatest, CeremonyState, Change, KeyObjectRow, ObjectState};
+use store::{AfterLatest, CeremonyState, Change, ObjectState};
 use token::{Executor, Generated, Handle};
 
 impl CeremonyService {
@@ -43,6 +45,19 @@ impl CeremonyService {
         if let Some(executor) = executor {
             self.reconcile(executor, Alone::Unknown).await?;
         }
+        let claim = self.claim(id).await?;
+        let done = self.carry_out(&claim, id, executor, snapshot).await;
+        claim.give_back().await;
+        done
+    }
+
+    async fn carry_out(
+        &self,
+        claim: &Claim,
+        id: &str,
+        executor: Option<&Executor>,
+        snapshot: &Snapshot,
+    ) -> Result<Report, Error> {
         let facts = self.facts(id).await?;
         require_state(
             &facts,
@@ -52,32 +67,18 @@ impl CeremonyService {
         // Counted here and now, from the stored bytes: the row's state is nobody's permission. This
         // is also the instant of the intent, so that what is adopted later tallies as it did now.
         let now = self.env.now();
-        let approved = match facts.tally(now).into_approved() {
-            Ok(approved) => approved,
-            Err(refused) => {
-                let why = super::error::describe_standing(&refused.standing);
-                self.record_refusal("execute", &facts, &why).await?;
-                return Err(Error::NotApproved(refused.standing));
-            }
-        };
-        if facts.row.state == CeremonyState::Proposed {
-            self.move_to(
-                &facts,
-                CeremonyState::Proposed,
-                CeremonyState::Approved,
-                "approved",
-            )
-            .await?;
-        }
-        match approved {
+        match self.approved_now(&facts, now).await? {
             ApprovedOperation::Generate(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
-                let kid = self.generate(&facts, approved, executor, now).await?;
+                let kid = self
+                    .generate((&facts, claim), approved, executor, now)
+                    .await?;
                 return self.generated_report(&facts.id, &kid).await;
             }
             ApprovedOperation::Destroy(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
-                self.destroy(&facts, approved, executor, snapshot).await?;
+                self.destroy((&facts, claim), approved, executor, snapshot)
+                    .await?;
             }
             ApprovedOperation::Revoke(approved) => self.revoke(&facts, &approved, snapshot).await?,
             ApprovedOperation::ClockCorrection(approved) => {
@@ -92,9 +93,29 @@ impl CeremonyService {
         self.report(&facts.id).await
     }
 
-    async fn generate(
+    pub(super) async fn approved_now(
         &self,
         facts: &CeremonyFacts,
+        now: Time,
+    ) -> Result<ApprovedOperation, Error> {
+        let approved = match facts.tally(now).into_approved() {
+            Ok(approved) => approved,
+            Err(refused) => {
+                let why = super::error::describe_standing(&refused.standing);
+                self.record_refusal("execute", facts, &why).await?;
+                return Err(Error::NotApproved(refused.standing));
+            }
+        };
+        if facts.row.state == CeremonyState::Proposed {
+            let (from, to) = (CeremonyState::Proposed, CeremonyState::Approved);
+            self.move_to(facts, from, to, "approved").await?;
+        }
+        Ok(approved)
+    }
+
+    async fn generate(
+        &self,
+        (facts, claim): (&CeremonyFacts, &Claim),
         approved: Approved<Generate>,
         executor: &Executor,
         intended_at: Time,
@@ -104,31 +125,9 @@ impl CeremonyService {
             return Err(Error::Unfit("key vaults are not supported".to_owned()));
         };
         require_token(executor, &place.token_serial, &place.token_label).await?;
-        let unfit = |e: trust::word::NotAWord| Error::Unfit(e.to_string());
-        let object = KeyObjectRow {
-            id: order.place.object(),
-            kind: order.place.kind().parse().map_err(unfit)?,
-            device: order.place.device(),
-            label: order.place.label().to_owned(),
-            place: order.place.clone(),
-            location: None,
-            ring: order.ring.clone(),
-            number: order.number,
-            ceremony: facts.row.id,
-            state: ObjectState::Intended,
-            kid: None,
-            destruction: None,
-            created_at: intended_at,
-            updated_at: intended_at,
-        };
-        let change = Change::IntendGeneration {
-            ceremony: facts.id.clone(),
-            object: Box::new(object),
-            at: intended_at.millis(),
-        };
-        self.log
-            .commit(&change, &self.about(facts, "intend-generation"))
-            .await?;
+        claim.hold().await?;
+        self.intend_generation(facts, &order, intended_at).await?;
+        claim.hold().await?;
         match executor.generate(approved).await {
             Ok(generated) => {
                 self.record_generation(
@@ -163,28 +162,23 @@ impl CeremonyService {
         executed_at: Time,
         how: &str,
     ) -> Result<Kid, Error> {
-        let request = Request::decode(&facts.row.request)?;
-        let digest = Sha256Digest::of(&facts.row.request);
-        let kid = generated.public.kid();
-        let message = possession_message(&request, digest, &kid)?;
-        let (Place::Pkcs11(place), Some((algorithm, _))) = (&order.place, order.purpose.signing())
-        else {
-            return Err(Error::Unfit("no signing key on a PKCS#11 token".to_owned()));
-        };
-        let handle = Handle::new(place.cka_id.0, generated.spki.clone(), algorithm);
-        let possession = executor.prove(&handle, algorithm, &message).await?;
-        let outcome = Outcome::Generated(Box::new(GeneratedOutcome {
-            attestation: generated.attestation.clone().map(Base64Url),
-            key: NewKey::Public {
-                kid: kid.clone(),
-                possession: Base64Url(possession),
-                public_key: Base64Url(generated.spki.clone()),
-                spki_digest: generated.public.spki_digest(),
-            },
-            location: generated.location.clone(),
-            read_back: generated.read_back.clone(),
-        }));
+        let outcome = generated_outcome(&facts.row.request, order, generated, executor).await?;
+        self.record_outcome(facts, order, outcome, executed_at, how)
+            .await
+    }
+
+    /// The same from what another machine told of it.
+    pub(super) async fn record_outcome(
+        &self,
+        facts: &CeremonyFacts,
+        order: &Generate,
+        generated: GeneratedOutcome,
+        executed_at: Time,
+        how: &str,
+    ) -> Result<Kid, Error> {
+        let (kid, location) = (generated.key.kid().clone(), generated.location.clone());
         let steps = self.noted_by_now(facts).await?;
+        let outcome = Outcome::Generated(Box::new(generated));
         let draft = facts.draft(steps, outcome, executed_at, how)?;
         // What custodians could not accept is not even put before them.
         trust::tally::tally_acceptance(&facts.trusted, &draft.record, &draft.acceptance)?;
@@ -193,7 +187,7 @@ impl CeremonyService {
         let change = Change::RecordGeneration {
             ceremony: facts.id.clone(),
             object: order.place.object(),
-            location: Box::new(generated.location.clone()),
+            location: Box::new(location),
             kid: kid.clone(),
             execution,
             at: self.env.now().millis(),
@@ -222,47 +216,22 @@ impl CeremonyService {
     /// itself, so that the log tells of each, and the statement of all of them comes last.
     async fn destroy(
         &self,
-        facts: &CeremonyFacts,
+        (facts, claim): (&CeremonyFacts, &Claim),
         approved: Approved<Destroy>,
         executor: &Executor,
         snapshot: &Snapshot,
     ) -> Result<(), Error> {
         let approved = Arc::new(approved);
         let keys = &approved.order().keys;
-        let mut intended_at = self.env.now();
-        let mut spkis = Vec::with_capacity(keys.len());
-        let mut objects = Vec::with_capacity(keys.len());
-        for order in keys {
-            let ring = snapshot
-                .rings
-                .get(order.ring.as_str())
-                .ok_or_else(|| Error::Unfit(format!("unknown ring {}", order.ring)))?;
-            let key = numbered(ring, &order.kid, order.number)?;
-            trust::plan::plan_archive(&ring.plan_keys(), &order.kid)?;
-            let location = sole_location(order)?;
-            let Location::Pkcs11(at) = location else {
-                return Err(Error::Unfit("key vaults are not supported".to_owned()));
-            };
-            if key.location != *location {
-                return Err(Error::Unfit(format!(
-                    "key {} is not at the location in the request",
-                    order.kid
-                )));
-            }
+        let ending = self.checked_for_destruction(keys, snapshot)?;
+        for at in &ending.at {
             require_token(executor, &at.token_serial, &at.token_label).await?;
-            objects.push(location.object());
-            intended_at = intended_at.max(key.last_change());
-            spkis.push(key.spki.clone());
         }
-        let change = Change::IntendDestruction {
-            ceremony: facts.id.clone(),
-            objects,
-            at: intended_at.millis(),
-        };
-        self.log
-            .commit(&change, &self.about(facts, "intend-destruction"))
-            .await?;
-        for (order, spki) in keys.iter().zip(spkis) {
+        claim.hold().await?;
+        self.intend_destruction(facts, &ending).await?;
+        let intended_at = ending.intended_at;
+        for (order, spki) in keys.iter().zip(ending.spkis) {
+            claim.hold().await?;
             match executor.destroy(approved.clone(), order, spki).await {
                 Ok(()) => {}
                 // An earlier attempt had done it.
@@ -483,7 +452,12 @@ impl CeremonyFacts {
         executed_at: Time,
         how: &str,
     ) -> Result<Transcript, Error> {
-        let record = Record {
+        stated(self.record(steps)?, outcome, executed_at, how)
+    }
+
+    /// What a tally needs, and what happened until now.
+    pub(super) fn record(&self, steps: Vec<Step>) -> Result<Record, Error> {
+        Ok(Record {
             v: V1,
             chains: self.chains.as_ref().clone(),
             request: text(self.row.request.clone())?,
@@ -494,9 +468,38 @@ impl CeremonyFacts {
             cancellations: self.ceremony.cancellations.clone(),
             suspensions: self.ceremony.suspensions.clone(),
             steps,
-        };
-        stated(record, outcome, executed_at, how)
+        })
     }
+}
+
+/// A new key, with its own proof that it can sign.
+pub(super) async fn generated_outcome(
+    request: &[u8],
+    order: &Generate,
+    generated: &Generated,
+    executor: &Executor,
+) -> Result<GeneratedOutcome, Error> {
+    let digest = Sha256Digest::of(request);
+    let request = Request::decode(request)?;
+    let kid = generated.public.kid();
+    let message = possession_message(&request, digest, &kid)?;
+    let (Place::Pkcs11(place), Some((algorithm, _))) = (&order.place, order.purpose.signing())
+    else {
+        return Err(Error::Unfit("no signing key on a PKCS#11 token".to_owned()));
+    };
+    let handle = Handle::new(place.cka_id.0, generated.spki.clone(), algorithm);
+    let possession = executor.prove(&handle, algorithm, &message).await?;
+    Ok(GeneratedOutcome {
+        attestation: generated.attestation.clone().map(Base64Url),
+        key: NewKey::Public {
+            kid,
+            possession: Base64Url(possession),
+            public_key: Base64Url(generated.spki.clone()),
+            spki_digest: generated.public.spki_digest(),
+        },
+        location: generated.location.clone(),
+        read_back: generated.read_back.clone(),
+    })
 }
 
 /// What was done about a record, as it will be accepted. From here on the record is frozen.
@@ -537,7 +540,11 @@ fn text(bytes: Vec<u8>) -> Result<String, Error> {
 }
 
 /// Asked immediately before the token is touched: custodians approved this device and no other.
-async fn require_token(executor: &Executor, serial: &str, label: &str) -> Result<(), Error> {
+pub(super) async fn require_token(
+    executor: &Executor,
+    serial: &str,
+    label: &str,
+) -> Result<(), Error> {
     let (found_serial, found_label) = executor.identity().await?;
     if (found_serial.as_str(), found_label.as_str()) == (serial, label) {
         return Ok(());
@@ -545,27 +552,4 @@ async fn require_token(executor: &Executor, serial: &str, label: &str) -> Result
     Err(Error::Unfit(format!(
         "the request is for token {label} ({serial}), the connected token is {found_label} ({found_serial})"
     )))
-}
-
-/// Where a key is. This version makes no second copy, so it destroys none.
-fn sole_location(order: &DestroyKey) -> Result<&Location, Error> {
-    match order.locations.as_slice() {
-        [location] => Ok(location),
-        _ => Err(Error::Unfit(format!(
-            "key {} has several locations; only one per key is supported",
-            order.kid
-        ))),
-    }
-}
-
-/// The key that is meant: people read its number, not its kid.
-fn numbered<'a>(ring: &'a Ring, kid: &Kid, number: u32) -> Result<&'a Key, Error> {
-    let key = super::propose::find(ring, kid)?;
-    match key.number == number {
-        true => Ok(key),
-        false => Err(Error::Unfit(format!(
-            "the request names key {number} of ring {}, but {kid} is key {}",
-            ring.name, key.number
-        ))),
-    }
 }

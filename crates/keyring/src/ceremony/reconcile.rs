@@ -15,8 +15,9 @@
 //! | gone or abandoned | anything | reported; a person removes it with the vendor's tool |
 //! | no row | anything | reported: born without a ceremony; never published, never touched |
 //!
-//! What was begun less than two minutes ago may still be under way in another executor and is left
-//! alone, unless the caller knows better ([`Alone`]). One object that cannot be settled does not
+//! What another executor's lease says is under way is left alone, and so is what was begun less than two minutes ago without
+//! one, unless the caller knows better ([`Alone`]); what is carried on a file is left alone in any case. A lease that ran out
+//! says that its executor died: what it left is settled, and only then somebody else may go on. One object that cannot be settled does not
 //! keep the others from it.
 //!
 //! And an executed ceremony that enough custodians have accepted is closed.
@@ -27,10 +28,11 @@ use std::time::Duration;
 use serde::Serialize;
 use trust::{Destroy, DestroyKey, Kid, Location, Operation, Place, Request, Time};
 
+use super::claim::ON_A_FILE;
 use super::error::{Error, Kind};
 use super::service::CeremonyFacts;
 use super::service::CeremonyService;
-use store::{CeremonyState, KeyObjectRow, ObjectState, UnreadableRow};
+use store::{CeremonyState, HeldExecution, KeyObjectRow, ObjectState, UnreadableRow};
 use token::{Executor, Found};
 use trust::error_chain;
 
@@ -77,6 +79,7 @@ impl CeremonyService {
             })
             .collect();
         let mut findings = self.close_accepted().await?;
+        let held = self.store.held_executions().await?;
         let mut objects = self.store.objects_on(&device).await?;
         // What the token should not have any more, or never had; there may be any number that it does not have.
         let read = objects.read.iter().map(|row| row.id.as_str());
@@ -100,13 +103,12 @@ impl CeremonyService {
                 continue;
             }
             let found = on_token.remove(&object.id);
-            if alone == Alone::Unknown && self.is_under_way(&object) {
+            if let Some((finding, action)) = self.is_under_way(&object, &held, alone) {
                 findings.push(Finding {
                     object: object.id,
                     ring: object.ring.to_string(),
-                    finding: "started less than two minutes ago and possibly still in progress"
-                        .to_owned(),
-                    action: "left unchanged; --alone resolves it".to_owned(),
+                    finding: finding.to_owned(),
+                    action: action.to_owned(),
                 });
                 continue;
             }
@@ -126,16 +128,51 @@ impl CeremonyService {
             finding: "on the token without a ceremony".to_owned(),
             action: "reported only; it is not trusted, published or changed".to_owned(),
         }));
+        self.settle_leases(&held).await?;
         Ok(findings)
     }
 
-    fn is_under_way(&self, object: &KeyObjectRow) -> bool {
-        let begun = matches!(
-            object.state,
-            ObjectState::Intended | ObjectState::Destroying
-        );
-        let age = self.env.now().since(object.updated_at);
-        begun && age < UNDER_WAY
+    /// Of executors that died: nothing that they left is unknown any more.
+    async fn settle_leases(&self, held: &[HeldExecution]) -> Result<(), Error> {
+        for held in held.iter().filter(|held| held.left.is_none()) {
+            let id = held.ceremony.to_string();
+            if self.store.ceremony_state(&id).await? != Some(CeremonyState::Executing) {
+                self.store.settle_execution(&id).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Why an object is left alone.
+    fn is_under_way(
+        &self,
+        object: &KeyObjectRow,
+        held: &[HeldExecution],
+        alone: Alone,
+    ) -> Option<(&'static str, &'static str)> {
+        let ceremony = match object.state {
+            ObjectState::Intended => Some(object.ceremony),
+            ObjectState::Destroying => object.destruction,
+            _ => return None,
+        };
+        let mut held = held.iter();
+        let young = self.env.now().since(object.updated_at) < UNDER_WAY;
+        match held.find(|held| Some(held.ceremony) == ceremony) {
+            Some(held) if held.left.is_none() => None,
+            Some(held) if held.holder == ON_A_FILE => Some((
+                "carried out elsewhere, and its result comes on a file",
+                "left unchanged; `chancery executor import` brings the result",
+            )),
+            Some(_) if alone == Alone::Unknown => Some((
+                "in progress in another executor",
+                "left unchanged; --alone resolves it",
+            )),
+            None if young && alone == Alone::Unknown => Some((
+                "started less than two minutes ago and possibly still in progress",
+                "left unchanged; --alone resolves it",
+            )),
+            _ => None,
+        }
     }
 
     async fn settle(

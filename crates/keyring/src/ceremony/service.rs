@@ -1,6 +1,7 @@
 //! Where ceremonies are held: the database, the log, the clock, and the pin.
 
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use trust::actor::Actor;
 use trust::approval::{Approval, Objection, ObjectionBody, acceptance_message, objection_message};
@@ -21,6 +22,10 @@ use base::Env;
 use log::{Event, Log, suspensions, unverified_chains};
 use store::{CeremonyRow, CeremonySignatureRow, Change, DocumentKind, DocumentRow, Store};
 
+/// How long an executor has a ceremony: longer than any administrative call may take, with what is written before and after
+/// it.
+const LEASE: Duration = Duration::from_secs(150);
+
 /// Holds ceremonies. Cheap to make.
 #[derive(Clone)]
 pub struct CeremonyService {
@@ -33,6 +38,8 @@ pub struct CeremonyService {
     pub(super) actor: String,
     /// Whoever asks may be anybody: what is refused is counted by who asks, and each member has a quota.
     pub(super) for_anybody: bool,
+    /// How long an executor has a ceremony without asking again.
+    pub(super) lease: Duration,
     /// The chain as it was walked last: whose documents are still the same is not walked again.
     walked: Arc<Mutex<Option<Walked>>>,
 }
@@ -78,6 +85,7 @@ impl CeremonyService {
             safety: settings.safety,
             actor,
             for_anybody: false,
+            lease: LEASE,
             walked: Arc::default(),
         }
     }

@@ -124,7 +124,7 @@ impl Installation {
 
 /// As it was decided before the other came: refused, and nothing is installed.
 async fn overtaken(all: &Installation, id: &str, decided: Decision) {
-    let refused = all.service().carry_out(decided).await.unwrap_err();
+    let refused = all.service().put_into_effect(decided).await.unwrap_err();
     let conflict = matches!(&refused, Error::Store(error) if error.is_conflict());
     assert!(conflict, "{refused:?}");
     assert_eq!(all.state_of(id).await, StatementState::Open);
@@ -149,7 +149,7 @@ async fn threat_a_rejection_races_the_last_signature() {
     overtaken(&all, &id, decided).await;
     // Whoever looks again sees it.
     let again = service.decide_statement(&id).await.unwrap().unwrap();
-    service.carry_out(again).await.unwrap();
+    service.put_into_effect(again).await.unwrap();
     assert_eq!(all.state_of(&id).await, StatementState::Rejected);
 }
 
@@ -168,7 +168,7 @@ async fn a_rejection_that_does_not_count_is_looked_at_and_passed_over() {
     all.keep_only(Purpose::Reject, &id, body, signature).await;
     let service = all.service();
     let decided = service.decide_statement(&id).await.unwrap().unwrap();
-    service.carry_out(decided).await.unwrap();
+    service.put_into_effect(decided).await.unwrap();
     assert_eq!(all.state_of(&id).await, StatementState::Effective);
 }
 

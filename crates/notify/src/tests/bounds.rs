@@ -125,6 +125,36 @@ async fn a_deadline_that_is_near_is_told_once() {
 }
 
 #[tokio::test]
+async fn an_approved_ceremony_without_an_executor_is_told_once_with_its_reason() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let settings = webhook(&endpoint.address);
+    let mut notifier = world.replica("a", &settings);
+    let id = world.propose_for("one", 9 * HOUR).await;
+    world.move_to(id, store::CeremonyState::Approved).await;
+    let late = || {
+        let seen = endpoint.seen();
+        let late = seen.into_iter().map(|one| one.body);
+        let late = late.filter(|body| body.contains("ceremony.executor-late"));
+        late.collect::<Vec<_>>()
+    };
+    world.pass(base::EXECUTOR_LATE - Duration::from_secs(60));
+    notifier.round().await.unwrap();
+    assert!(late().is_empty());
+    world.pass(Duration::from_secs(120));
+    for _ in 0..3 {
+        notifier.round().await.unwrap();
+        world.pass(Duration::from_secs(30));
+        // A new process knows nothing of it.
+        notifier = world.replica("a", &settings);
+    }
+    assert_eq!(late().len(), 1);
+    let body: serde_json::Value = serde_json::from_str(&late()[0]).unwrap();
+    assert_eq!(body["data"]["facts"]["why"], "executor");
+    assert_eq!(body["data"]["facts"]["ceremony"], id.to_string());
+}
+
+#[tokio::test]
 async fn a_condition_is_told_each_minute_while_it_holds_and_once_when_it_ends() {
     let world = World::new().await;
     let endpoint = Endpoint::start().await;

@@ -26,6 +26,7 @@ const GROWING: &[&str] = &[
     "order_use",
     "outbox_message",
     "outbox_delivery",
+    "execution",
 ];
 
 /// Indexes of what is under way, which is little at any time.
@@ -38,6 +39,7 @@ const FEW: &[&str] = &[
     "signing_key_in_use",
     // At most as many for each receiver as its setting allows.
     "outbox_delivery_due",
+    "execution_held",
 ];
 
 /// Leaves and answers that the planner sees.

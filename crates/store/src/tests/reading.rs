@@ -139,6 +139,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     checkpoints::STATEMENTS,
     clock_correction::STATEMENTS,
     credentials::STATEMENTS,
+    executions::STATEMENTS,
     idempotency::STATEMENTS,
     index::STATEMENTS,
     keys::STATEMENTS,
@@ -193,6 +194,10 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.forget_answers,
             dialect.has_migrations,
             dialect.take_lease,
+            dialect.executions.take,
+            dialect.executions.renew,
+            dialect.executions.settle,
+            dialect.executions.held,
         ]
     };
     let own = match &place.store.engine {

@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::super::*;
 use super::place::Place;
 use super::world::*;
-use super::{lines, outbox, severity};
+use super::{executions, lines, outbox, severity};
 
 const ROLES: &str = include_str!("../../../../deploy/postgres/roles.sql");
 
@@ -36,6 +36,7 @@ async fn services_account_does_what_the_store_does_and_no_more() {
     lines::ceremony_without_a_ring_lives(place).await;
     severity::two_keys_are_destroyed_only_when_both_are_gone(as_the_service().await).await;
     lines::an_orders_use_is_not_taken_twice(as_the_service().await).await;
+    executions::an_execution_is_held_by_one_and_run_out_by_nobody(as_the_service().await).await;
     outbox::a_message_is_kept_once_and_delivered_once(as_the_service().await).await;
     outbox::what_waits_for_a_receiver_is_bounded_and_the_rest_counted(as_the_service().await).await;
     outbox::old_messages_go_in_pages_and_what_waits_stays(as_the_service().await).await;

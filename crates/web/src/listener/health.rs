@@ -43,6 +43,18 @@ struct Parts {
     rings: Vec<Ring>,
     snapshot: Snapshot,
     log: Log,
+    executor: Executor,
+}
+
+/// Of approved ceremonies. Whether there is an executor takes nothing away from this replica.
+#[derive(Debug, Serialize)]
+struct Executor {
+    /// False where one has waited so long that there is no executor, or it refuses; also while the database is away.
+    ok: bool,
+    /// How many wait for it; null while the database is away.
+    waiting: Option<u64>,
+    /// How long the oldest has waited.
+    oldest_ms: u64,
 }
 
 #[derive(Debug, Serialize)]
@@ -163,9 +175,29 @@ fn of_ring(name: &str, outcome: Option<&Outcome>, token: bool) -> Ring {
     }
 }
 
+async fn executor(state: &SharedState, database: bool) -> Executor {
+    let waiting = async {
+        let asked = state.services.store.waiting_for_executor();
+        match database {
+            true => tokio::time::timeout(PROBE, asked).await.ok()?.ok(),
+            false => None,
+        }
+    };
+    let waiting = waiting.await;
+    let now = state.services.env.now();
+    let since = waiting.and_then(|waiting| waiting.since);
+    let oldest = since.map(|since| now.since(since)).unwrap_or_default();
+    Executor {
+        ok: waiting.is_some() && oldest < base::EXECUTOR_LATE,
+        waiting: waiting.map(|waiting| waiting.count),
+        oldest_ms: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX),
+    }
+}
+
 async fn readiness(state: &SharedState) -> Readiness {
     let pinged = tokio::time::timeout(PROBE, state.services.store.ping()).await;
     let database = matches!(pinged, Ok(Ok(())));
+    let executor = executor(state, database).await;
     let token = state.services.token.status();
     let snapshot = state.services.keys.current();
     let age = state.services.keys.confirmed_ago();
@@ -220,6 +252,7 @@ async fn readiness(state: &SharedState) -> Readiness {
                 keys: usize::try_from(snapshot.count()).unwrap_or(usize::MAX),
                 refused: state.services.keys.refused().len(),
             },
+            executor,
             log: Log {
                 ok: goes_on && published.late.is_none(),
                 late: published.late.as_deref().map(str::to_owned),

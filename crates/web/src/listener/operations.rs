@@ -155,6 +155,13 @@ async fn read_database(state: &ServerState) {
         }
         gauge!(names::DATABASE_CONNECTIONS_LIMIT, "pool" => pool.pool).set(f64::from(pool.limit));
     }
+    let waiting = state.services.store.waiting_for_executor();
+    if let Ok(Ok(waiting)) = tokio::time::timeout(health::PROBE, waiting).await {
+        gauge!(names::EXECUTOR_WAITING).set(waiting.count as f64);
+        let now = state.services.env.now();
+        let age = waiting.since.map(|since| now.since(since));
+        gauge!(names::EXECUTOR_OLDEST_SECONDS).set(age.unwrap_or_default().as_secs_f64());
+    }
     let size = tokio::time::timeout(health::PROBE, state.services.store.log_size()).await;
     gauge!(names::DATABASE_UP).set(bit(matches!(size, Ok(Ok(_)))));
     if let Ok(Ok(size)) = size {

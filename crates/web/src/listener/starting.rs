@@ -36,8 +36,16 @@ pub struct Starting {
 }
 
 struct Shared {
-    why: RwLock<String>,
+    standing: RwLock<Standing>,
     metrics: PrometheusHandle,
+}
+
+/// What readiness is answered with.
+struct Standing {
+    ready: bool,
+    /// The service will be another one's to answer for.
+    starting: bool,
+    why: String,
 }
 
 impl Starting {
@@ -52,7 +60,11 @@ impl Starting {
         };
         let socket = bind("operations", address)?;
         let shared = Arc::new(Shared {
-            why: RwLock::new("the service is starting".to_owned()),
+            standing: RwLock::new(Standing {
+                ready: false,
+                starting: true,
+                why: "the service is starting".to_owned(),
+            }),
             metrics,
         });
         let accepting = socket.try_clone().map_err(failed)?;
@@ -71,11 +83,25 @@ impl Starting {
 
     /// What readiness answers with.
     pub fn waits_for(&self, why: String) {
-        *self
-            .shared
-            .why
-            .write()
-            .unwrap_or_else(PoisonError::into_inner) = why;
+        self.set(Standing {
+            ready: false,
+            starting: true,
+            why,
+        });
+    }
+
+    /// The same for a process that has started and serves nothing but this.
+    pub fn is_ready(&self, ready: bool, why: String) {
+        self.set(Standing {
+            ready,
+            starting: false,
+            why,
+        });
+    }
+
+    fn set(&self, standing: Standing) {
+        let shared = self.shared.standing.write();
+        *shared.unwrap_or_else(PoisonError::into_inner) = standing;
     }
 
     /// The socket, for the service: whoever connects in between is answered by it.
@@ -90,19 +116,28 @@ impl Starting {
 fn router(shared: Arc<Shared>) -> Router {
     Router::new()
         .route("/health/live", get(health::live))
-        .route("/health/ready", get(not_ready))
-        .route("/health/ready/{*part}", get(not_ready))
+        .route("/health/ready", get(ready))
+        .route("/health/ready/{*part}", get(ready))
         .route("/metrics", get(metrics))
         .with_state(shared)
 }
 
-async fn not_ready(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
-    let why = shared
-        .why
-        .read()
-        .unwrap_or_else(PoisonError::into_inner)
-        .clone();
-    let mut response = json(&serde_json::json!({"ready": false, "starting": true, "why": why}))?;
+async fn ready(State(shared): State<Arc<Shared>>) -> Result<Response, Problem> {
+    let standing = shared.standing.read();
+    let (body, ready) = {
+        let standing = standing.unwrap_or_else(PoisonError::into_inner);
+        let Standing {
+            ready,
+            starting,
+            why,
+        } = &*standing;
+        let body = serde_json::json!({"ready": ready, "starting": starting, "why": why});
+        (body, *ready)
+    };
+    let mut response = json(&body)?;
+    if ready {
+        return Ok(response);
+    }
     *response.status_mut() = StatusCode::SERVICE_UNAVAILABLE;
     let again = HeaderValue::from_static("1");
     response.headers_mut().insert(RETRY_AFTER, again);

@@ -72,7 +72,9 @@ impl From<ceremony::Error> for Problem {
         let text = error.to_string();
         match error {
             E::Unknown(_) => Self::new(Code::UnknownCeremony, text).about("ceremony"),
-            E::State { .. } => Self::new(Code::CeremonyState, text),
+            E::State { .. } | E::Claimed | E::ClaimLost | E::CarriedOutBefore => {
+                Self::new(Code::CeremonyState, text)
+            }
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
             E::NotApproved(_) | E::Unfit(_) | E::Plan(_) | E::Suspension(_) => {
                 Self::new(Code::RequestRefused, text)
@@ -100,6 +102,7 @@ impl From<ceremony::Error> for Problem {
             | E::NoExecutor
             | E::Json(_)
             | E::Token(_)
+            | E::Keys(_)
             | E::Randomness(_) => Self::caused_by(Code::Internal, &error),
         }
     }

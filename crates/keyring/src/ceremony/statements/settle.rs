@@ -51,7 +51,7 @@ impl CeremonyService {
             let Some(decision) = self.decide_statement(id).await? else {
                 return Ok(());
             };
-            match self.carry_out(decision).await {
+            match self.put_into_effect(decision).await {
                 // It is still open: somebody objected, or was suspended, since it was decided.
                 Err(Error::Store(error)) if error.is_conflict() && attempts.next().is_some() => {}
                 done => return done,
@@ -114,7 +114,7 @@ impl CeremonyService {
         }))))
     }
 
-    pub(crate) async fn carry_out(&self, decision: Decision) -> Result<(), Error> {
+    pub(crate) async fn put_into_effect(&self, decision: Decision) -> Result<(), Error> {
         match decision {
             Decision::End { row, to, action } => self.end_statement(&row, to, action).await,
             Decision::Announce(row) => self.announce(&row).await,
