@@ -2,6 +2,7 @@
 //! `CHANCERY_SECTION__NAME`; unknown settings are errors, because a setting that is silently
 //! ignored is a setting that somebody relies on.
 
+mod orders;
 mod service;
 mod telemetry;
 mod token;
@@ -13,6 +14,7 @@ use ::trust::{Name, Pin};
 use base::settings::Profile;
 use serde::{Deserialize, Serialize};
 
+pub use orders::Orders;
 pub use service::Service;
 pub use telemetry::{Format, Telemetry};
 pub use trust::Trust;
@@ -39,6 +41,8 @@ pub struct Config {
     /// `ceremony new generate`, `ceremony execute` and `ceremony reconcile`; without it this
     /// configuration executes no ceremony but revocations.
     pub executor: Option<::token::Settings>,
+    #[serde(default)]
+    pub orders: Orders,
     #[serde(default)]
     pub publication: keyring::keys::PublicationSettings,
     #[serde(default)]
@@ -138,6 +142,7 @@ impl Config {
         config.log.resolve(base);
         config.verification.resolve(base);
         config.notify.resolve(base);
+        config.orders.resolve(base);
         config.validate()?;
         Ok(config)
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::order::KeyFile;
 use super::{World, config};
 use crate::config::Config;
 use keyring::ceremony::CeremonyService;
@@ -120,12 +121,16 @@ impl CliContext {
     }
 
     pub fn ceremonies(&self, world: &World) -> CeremonyService {
-        CeremonyService::new(
+        let service = CeremonyService::new(
             self.store.clone(),
             world.env.clone(),
             &self.settings,
             self.actor.clone(),
-        )
+        );
+        match &self.config.orders.result_key {
+            Some(key) => service.with_result_signer(Arc::new(KeyFile(key.clone()))),
+            None => service,
+        }
     }
 
     /// The executor's own way to the token.

@@ -19,6 +19,7 @@ mod service;
 pub mod serving;
 mod signing;
 mod signing_faults;
+mod standing_orders;
 mod unreadable_rows;
 mod verification;
 mod verification_batch;

@@ -48,6 +48,7 @@ mod log_head;
 mod migrate;
 mod new_origin;
 mod objects;
+mod orders;
 mod outbox;
 mod outbox_alerts;
 mod postgres;
@@ -100,6 +101,7 @@ pub use lines::{LineHeadRow, LineRow, OrderUseRow};
 pub use migrate::Schema;
 pub use new_origin::BeginOrigin;
 pub use objects::{KeyObjectRow, ObjectState};
+pub use orders::{OrderRow, OrderWithdrawalRow, UseRow};
 pub use outbox::{
     Addressee, Announced, DeliveryRow, DeliveryState, DroppedRow, MOST_COUNTED, NewMessage,
 };

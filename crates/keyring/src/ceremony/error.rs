@@ -34,6 +34,13 @@ pub enum Error {
     Plan(#[from] trust::plan::Blocked),
     #[error("generation and destruction need the executor's token access ([executor])")]
     NoExecutor,
+    #[error("unknown standing order {0}")]
+    UnknownOrder(String),
+    /// Made under a standing order by a program that is not its executor.
+    #[error("a key under a standing order needs the executor's own key ([executor] result_key)")]
+    NoResultSigner,
+    #[error("the executor's key did not sign the result: {0}")]
+    ResultSigner(String),
     /// A member has more proposals open than anybody may.
     #[error("{member} has {most} open proposals already")]
     Quota {

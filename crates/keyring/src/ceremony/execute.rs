@@ -41,7 +41,8 @@ impl CeremonyService {
         snapshot: &Snapshot,
     ) -> Result<Report, Error> {
         if let Some(executor) = executor {
-            self.reconcile(executor, Alone::Unknown).await?;
+            // On the heap: it may settle what another execution began.
+            Box::pin(self.reconcile(executor, Alone::Unknown)).await?;
         }
         let facts = self.facts(id).await?;
         require_state(
@@ -72,7 +73,12 @@ impl CeremonyService {
         match approved {
             ApprovedOperation::Generate(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
+                if facts.ceremony.order.is_some() && self.result_signer.is_none() {
+                    return Err(Error::NoResultSigner);
+                }
                 let kid = self.generate(&facts, approved, executor, now).await?;
+                // Where the executor's signature accepts it.
+                Box::pin(self.close_if_accepted(&facts.id)).await?;
                 return self.generated_report(&facts.id, &kid).await;
             }
             ApprovedOperation::Destroy(approved) => {
@@ -83,6 +89,7 @@ impl CeremonyService {
             ApprovedOperation::ClockCorrection(approved) => {
                 self.correct(&facts, &approved, now).await?;
             }
+            ApprovedOperation::Order(approved) => self.order(&facts, &approved, now).await?,
             ApprovedOperation::NewOrigin(_) => {
                 let why = "a new origin is begun by `chancery ceremony bundle apply`";
                 self.record_refusal("execute", &facts, why).await?;
@@ -185,7 +192,10 @@ impl CeremonyService {
             read_back: generated.read_back.clone(),
         }));
         let steps = self.noted_by_now(facts).await?;
-        let draft = facts.draft(steps, outcome, executed_at, how)?;
+        let mut draft = facts.draft(steps, outcome, executed_at, how)?;
+        if request.order.is_some() {
+            draft.acceptance.result = Some(self.sign_result(&request, &draft)?);
+        }
         // What custodians could not accept is not even put before them.
         trust::tally::tally_acceptance(&facts.trusted, &draft.record, &draft.acceptance)?;
         let execution = draft.encode()?;
@@ -476,7 +486,7 @@ impl CeremonyService {
 
 impl CeremonyFacts {
     /// The transcript as it will be, without acceptances.
-    fn draft(
+    pub(super) fn draft(
         &self,
         steps: Vec<Step>,
         outcome: Outcome,
@@ -487,7 +497,7 @@ impl CeremonyFacts {
             v: V1,
             chains: self.chains.as_ref().clone(),
             request: text(self.row.request.clone())?,
-            order: None,
+            order: self.ceremony.order.clone(),
             proposal: self.ceremony.proposal.clone(),
             approvals: self.ceremony.approvals.clone(),
             rejections: self.ceremony.rejections.clone(),

@@ -72,6 +72,7 @@ impl From<ceremony::Error> for Problem {
         let text = error.to_string();
         match error {
             E::Unknown(_) => Self::new(Code::UnknownCeremony, text).about("ceremony"),
+            E::UnknownOrder(_) => Self::new(Code::UnknownOrder, text).about("order"),
             E::State { .. } => Self::new(Code::CeremonyState, text),
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
             E::NotApproved(_) | E::Unfit(_) | E::Plan(_) | E::Suspension(_) => {
@@ -97,6 +98,8 @@ impl From<ceremony::Error> for Problem {
             | E::Roster(_)
             | E::Suspensions(_)
             | E::NoExecutor
+            | E::NoResultSigner
+            | E::ResultSigner(_)
             | E::Json(_)
             | E::Token(_)
             | E::Randomness(_) => Self::caused_by(Code::Internal, &error),
