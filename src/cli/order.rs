@@ -56,7 +56,7 @@ pub struct KeyFile(pub PathBuf);
 
 impl ResultSigner for KeyFile {
     fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String> {
-        ssh::sign(&self.0, namespace, bytes).map_err(|failure| failure.to_string())
+        ssh::sign(&self.0, namespace, bytes).map_err(|failure| format!("{:#}", failure.error))
     }
 }
 

@@ -14,8 +14,8 @@ use trust::note::NoteBody;
 use trust::tally::tally_acceptance;
 use trust::text::spelled_out;
 use trust::{
-    Chains, Namespace, Pin, Purpose, Request, Sha256Digest, Transcript, Trusted, dsse, json, read,
-    verify_transcript,
+    Chains, Kid, Namespace, Pin, Purpose, Request, Sha256Digest, Transcript, Trusted, dsse, json,
+    read, verify_transcript,
 };
 
 use super::super::{World, ssh};

@@ -171,7 +171,6 @@ impl OrderInput {
 
 /// An order whose transcript verifies.
 pub(super) struct VerifiedOrder {
-    pub row: OrderRow,
     pub order: StandingOrder,
     /// Its transcript, as a record under it has it.
     pub text: String,
@@ -250,7 +249,6 @@ impl CeremonyService {
         let text = String::from_utf8(bytes)
             .map_err(|_| Error::Unfit("a transcript is not UTF-8".to_owned()))?;
         Ok(VerifiedOrder {
-            row,
             order,
             text,
             verified,

@@ -164,6 +164,7 @@ pub async fn handle(
         )
         .about("order")
     })?;
-    let report = state.services.ceremonies.order_report(&id.to_string());
-    json(&OrderAnswer::from(report.await?))
+    let id = id.to_string();
+    let report = state.services.ceremonies.order_report(&id).await?;
+    json(&OrderAnswer::from(report))
 }
