@@ -174,6 +174,8 @@ pub(super) struct VerifiedOrder {
     pub order: StandingOrder,
     /// Its transcript, as a record under it has it.
     pub text: String,
+    /// By its row, which the transaction asks again, and the log.
+    pub withdrawn: bool,
     pub verified: VerifiedTranscript,
 }
 
@@ -251,6 +253,7 @@ impl CeremonyService {
         Ok(VerifiedOrder {
             order,
             text,
+            withdrawn: row.withdrawal.is_some(),
             verified,
         })
     }

@@ -51,6 +51,11 @@ impl CeremonyService {
         snapshot: &Snapshot,
     ) -> Result<String, Error> {
         let known = self.verified_order(order).await?;
+        if known.withdrawn {
+            return Err(Error::Unfit(format!(
+                "the standing order {order} is withdrawn"
+            )));
+        }
         if let Some(waits) = self.open_use(order).await? {
             return Ok(waits);
         }

@@ -3,6 +3,7 @@
 
 mod drafts;
 mod faults;
+mod orders;
 mod reach;
 mod recovery;
 mod roster;
