@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
-use super::order::KeyFile;
+use super::ssh::KeyFile;
 use super::{World, config};
 use crate::config::Config;
 use keyring::ceremony::CeremonyService;

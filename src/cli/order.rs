@@ -6,8 +6,9 @@ use std::sync::Arc;
 use clap::{Args, Subcommand};
 
 use super::context::failed;
-use super::{CliContext, World, ssh};
-use keyring::ceremony::{ORDERS_MAX, OrderReport, ResultSigner};
+use super::ssh::{self, KeyFile};
+use super::{CliContext, World};
+use keyring::ceremony::{ORDERS_MAX, OrderReport};
 use verify::output::{Failure, Output, table};
 
 #[derive(Debug, Subcommand)]
@@ -48,16 +49,6 @@ pub struct Withdraw {
     /// Why, in words for the record.
     #[arg(long)]
     reason: String,
-}
-
-/// A key file of the executor's, used by `ssh-keygen` as custodians use theirs.
-#[derive(Debug)]
-pub struct KeyFile(pub PathBuf);
-
-impl ResultSigner for KeyFile {
-    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String> {
-        ssh::sign(&self.0, namespace, bytes).map_err(|failure| format!("{:#}", failure.error))
-    }
 }
 
 pub async fn run(

@@ -13,7 +13,7 @@ use crate::engine::{Columns, Connection, Engine, Value, guarded, json};
 use crate::error::{Error, Subject};
 use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
 use crate::objects::expect_all_gone;
-use crate::orders;
+use crate::order_fence;
 use crate::reads::{self, FromColumns, MAX_PAGE, Word};
 use crate::rings;
 use crate::rows::{self, Keyed, Page, PageStart, Rows};
@@ -274,7 +274,7 @@ pub(crate) async fn propose<C: Connection>(
         });
     }
     if let Some(order) = order {
-        orders::expect_permitted(tx, &order.order, order.number).await?;
+        order_fence::expect_permitted(tx, &order.order, order.number).await?;
     }
     file(tx, row, lines, proposal).await?;
     let id = row.id.to_string();

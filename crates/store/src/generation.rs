@@ -10,7 +10,7 @@ use crate::error::{Error, Subject};
 use crate::keys;
 use crate::lines::{expect_next, lines};
 use crate::objects::{self, KeyObjectRow, ObjectState, expect_idle, object};
-use crate::orders::expect_not_withdrawn;
+use crate::order_fence::expect_not_withdrawn;
 
 /// If we die after this commit the object may or may not exist: reconciliation looks.
 pub(crate) async fn intend_generation<C: Connection>(

@@ -11,7 +11,7 @@ use crate::decode::{Decode, unreadable};
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::objects::{ObjectState, expect_destruction, move_object, object};
-use crate::orders::expect_not_withdrawn;
+use crate::order_fence::expect_not_withdrawn;
 use crate::reads::FromColumns;
 use crate::rings::touch;
 use crate::rows::{self, Keyed, Rows};

@@ -48,6 +48,7 @@ mod log_head;
 mod migrate;
 mod new_origin;
 mod objects;
+mod order_fence;
 mod orders;
 mod outbox;
 mod outbox_alerts;

@@ -10,6 +10,7 @@ use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Engine, Value};
 use crate::error::{Error, Subject};
 use crate::leaves::LeafRow;
+use crate::order_fence::{PERMITTED, WITHDRAWN_ORDER};
 use crate::reads::{self, FromColumns, MAX_PAGE, Word};
 use crate::rows::{self, Keyed, Page, PageStart};
 use crate::statements::statements;
@@ -24,17 +25,17 @@ statements! {
     ORDER = concat!("SELECT ", order_columns!(), " FROM standing_order WHERE id = $1");
     ORDERS_BEFORE = concat!("SELECT ", order_columns!(), " FROM standing_order
         WHERE (accepted_at, id) < ($1, $2) ORDER BY accepted_at DESC, id DESC LIMIT $3");
-    USES = "SELECT u.use_number, u.ceremony, c.state, c.created_at, o.kid FROM order_use u
-        JOIN ceremony c ON c.id = u.ceremony LEFT JOIN key_object o ON o.ceremony = u.ceremony
-        WHERE u.order_id = $1 ORDER BY u.use_number";
+    /// Each looked for by its id: a join would read all ceremonies for those of one order.
+    USES = "SELECT use_number, ceremony,
+            (SELECT state FROM ceremony WHERE id = order_use.ceremony),
+            (SELECT created_at FROM ceremony WHERE id = order_use.ceremony),
+            (SELECT kid FROM key_object WHERE ceremony = order_use.ceremony)
+        FROM order_use WHERE order_id = $1 ORDER BY use_number";
     LAST_USE = "SELECT COALESCE(MAX(use_number), 0) FROM order_use WHERE order_id = $1";
     ORDER_OF = "SELECT order_id, use_number FROM order_use WHERE ceremony = $1";
     INSERT_ORDER = "INSERT INTO standing_order
         (id, ceremony, ring, uses, not_before, not_after, accepted_at)
         VALUES ($1, $2, $3, $4, $5, $6, $7)";
-    PERMITTED = "SELECT uses, withdrawn_at FROM standing_order WHERE id = $1";
-    WITHDRAWN = "SELECT COUNT(*) FROM order_use u JOIN standing_order s ON s.id = u.order_id
-        WHERE u.ceremony = $1 AND s.withdrawn_at IS NOT NULL";
     WITHDRAW = "UPDATE standing_order
         SET withdrawn_at = $2, withdrawal = $3, signature = $4, idx = $5
         WHERE id = $1 AND withdrawn_at IS NULL";
@@ -153,44 +154,6 @@ pub(crate) async fn accept<C: Connection>(
             source,
         }),
         other => other.map(drop),
-    }
-}
-
-/// Under the lock: there is such an order, it has this use, and nobody withdrew it.
-pub(crate) async fn expect_permitted<C: Connection>(
-    tx: &mut C,
-    order: &str,
-    number: i64,
-) -> Result<(), Error> {
-    let row = tx.fetch_optional(PERMITTED, &[Value::Text(order)]).await?;
-    let row = row.ok_or(Error::NotFound {
-        what: Subject::Order,
-    })?;
-    if row.maybe_int(1)?.is_some() {
-        return Err(WITHDRAWN_ORDER);
-    }
-    match (1..=row.int(0)?).contains(&number) {
-        true => Ok(()),
-        false => Err(Error::conflict(Subject::OrderUse)),
-    }
-}
-
-const WITHDRAWN_ORDER: Error = Error::Already {
-    what: Subject::Order,
-    why: "is withdrawn",
-};
-
-/// A withdrawal and the next step of a ceremony under the order may come at the same time; whichever commits first wins.
-pub(crate) async fn expect_not_withdrawn<C: Connection>(
-    tx: &mut C,
-    ceremony: &str,
-) -> Result<(), Error> {
-    match tx
-        .fetch_optional(WITHDRAWN, &[Value::Text(ceremony)])
-        .await?
-    {
-        Some(row) if row.int(0)? > 0 => Err(WITHDRAWN_ORDER),
-        _ => Ok(()),
     }
 }
 

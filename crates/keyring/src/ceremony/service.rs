@@ -16,7 +16,7 @@ use trust::{
 pub use trust::review::File;
 
 use super::error::Error;
-use super::under_order::ResultSigner;
+use super::result_signer::ResultSigner;
 use crate::keys::Settings;
 use base::Env;
 use log::{Event, Log, suspensions, unverified_chains};

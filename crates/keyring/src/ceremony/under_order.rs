@@ -1,6 +1,5 @@
 //! Keys under a standing order: asked for by nobody but the order, made by its executor, who signs the result.
 
-use std::fmt;
 use std::time::Duration;
 
 use trust::format::V1;
@@ -26,18 +25,6 @@ use token::Executor;
 
 /// How long a use stays open that nobody carries out; then it is lost.
 const OPEN: Duration = Duration::from_secs(24 * 3_600);
-
-/// The executor's own key, with which it signs results.
-pub trait ResultSigner: Send + Sync {
-    /// An armored SSH signature over these bytes in this namespace, or why there is none.
-    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String>;
-}
-
-impl fmt::Debug for dyn ResultSigner {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("ResultSigner")
-    }
-}
 
 impl CeremonyService {
     /// Asks for the next key under an order, as it is known and as of now. Returns the ceremony, which

@@ -148,6 +148,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     log_head::STATEMENTS,
     crate::new_origin::STATEMENTS,
     objects::STATEMENTS,
+    order_fence::STATEMENTS,
     orders::STATEMENTS,
     outbox::STATEMENTS,
     outbox_alerts::STATEMENTS,
