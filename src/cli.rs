@@ -16,6 +16,7 @@ mod key;
 mod log;
 mod migrate;
 mod notify;
+mod order;
 mod prune;
 mod ring;
 mod sign;
@@ -56,6 +57,7 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Ceremony(command) => {
             ceremony::run(&arguments.config, command, world, &output).await
         }
+        Command::Order(command) => order::run(&arguments.config, command, world, &output).await,
         Command::Trust(command) => trust::run(&arguments.config, command, world, &output).await,
         Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,
         Command::Log(command) => log::run(&arguments.config, command, world, &output).await,

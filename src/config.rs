@@ -4,6 +4,7 @@
 
 mod executor;
 mod offline;
+mod orders;
 mod service;
 mod telemetry;
 mod token;
@@ -17,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 pub use executor::Executor;
 pub use offline::Offline;
+pub use orders::Orders;
 pub use service::Service;
 pub use telemetry::{Format, Telemetry};
 pub use trust::Trust;
@@ -40,6 +42,8 @@ pub struct Config {
     pub store: ::store::Settings,
     pub token: ::token::Settings,
     pub executor: Option<Executor>,
+    #[serde(default)]
+    pub orders: Orders,
     #[serde(default)]
     pub publication: keyring::keys::PublicationSettings,
     #[serde(default)]
@@ -130,6 +134,7 @@ impl Config {
         config.log.resolve(base);
         config.verification.resolve(base);
         config.notify.resolve(base);
+        config.orders.resolve(base);
         config.validate()?;
         Ok(config)
     }

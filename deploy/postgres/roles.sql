@@ -59,6 +59,8 @@ GRANT INSERT, UPDATE (version) ON ring TO chancery_service;
 GRANT INSERT, UPDATE (state, execution, transcript, updated_at) ON ceremony TO chancery_service;
 GRANT INSERT, UPDATE (done) ON ceremony_line TO chancery_service;
 GRANT INSERT, UPDATE (state, updated_at, announced, effect) ON trust_statement TO chancery_service;
+GRANT INSERT, UPDATE (withdrawn_at, withdrawal, signature, idx) ON standing_order
+    TO chancery_service;
 GRANT INSERT, UPDATE (state, kid, location, destruction, updated_at) ON key_object
     TO chancery_service;
 GRANT INSERT, UPDATE (state, role, activated_at, demoted_at, retired_at, archived_at, revoked_at,

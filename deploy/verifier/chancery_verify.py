@@ -123,6 +123,7 @@ def of_ceremony(ceremony: Ceremony) -> dict:
         "possession": ceremony.possession,
         "approved": ceremony.approved,
         "accepted": ceremony.accepted,
+        "accepted_by_executor": ceremony.by_executor,
         "logged": ceremony.logged,
         "digest": ceremony.digest,
     }

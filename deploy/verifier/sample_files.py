@@ -317,6 +317,8 @@ def subjects_of(operation: dict) -> list:
     ((kind, order),) = operation.items()
     if kind == "generate":
         return [f"ring/{order['ring']}"]
+    if kind == "order":
+        return [f"order/{order['id']}"]
     if kind == "destroy":
         return [f"key/{key['kid']}" for key in order["keys"]]
     return [f"key/{order['kid']}"] if kind == "revoke" else ["log"]

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Style};
 
 use super::{
-    access, audit, ceremony, config, evidence, executor, health, key, log, notify, ring, sign,
-    trust,
+    access, audit, ceremony, config, evidence, executor, health, key, log, notify, order, ring,
+    sign, trust,
 };
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
@@ -55,6 +55,9 @@ pub enum Command {
     /// Ceremonies: generation, destruction and revocation of keys under a quorum of custodians.
     #[command(subcommand)]
     Ceremony(ceremony::Command),
+    /// Standing orders: keys of a ring that custodians approved in advance.
+    #[command(subcommand)]
+    Order(order::Command),
     /// Whom the service trusts: roster, policy, and suspensions of members.
     #[command(subcommand)]
     Trust(trust::Command),

@@ -2,6 +2,7 @@
 
 mod bundle;
 mod list;
+mod order;
 mod payload;
 mod proposal;
 mod remote;
@@ -112,6 +113,8 @@ pub enum Command {
 pub enum New {
     /// A new key for a ring.
     Generate(Generate),
+    /// Keys of a ring in advance: a standing order, limited in time and number.
+    Order(order::Order),
     /// Say of leaves that a wrong clock wrote that they are not younger than an instant. `log clock` shows them. With
     /// `--url` nothing is signed unless first, last and bound are given; without them it is shown.
     ClockCorrection(Correction),
@@ -217,15 +220,16 @@ pub struct Vote {
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Accept {
-    /// The id of the ceremony, as `ceremony list` shows it.
-    ceremony: String,
+    /// The id of the ceremony, as `ceremony list` shows it; several are accepted by a signature each.
+    #[arg(required = true)]
+    ceremonies: Vec<String>,
     /// Your SSH key. The bytes to sign come from the database: also give `--kid` where the
     /// ceremony concerns a key.
     #[arg(long, group = "how")]
     key: Option<PathBuf>,
-    /// The kid that you accept, as read aloud.
-    #[arg(long, allow_hyphen_values = true)]
-    kid: Option<Kid>,
+    /// The kid that you accept, as read aloud; once for each ceremony.
+    #[arg(long = "kid", id = "kid", allow_hyphen_values = true)]
+    kids: Vec<Kid>,
     /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
     #[arg(long, group = "how")]
     signature: Option<PathBuf>,
@@ -355,6 +359,7 @@ async fn with_service(
     let service = open.ceremonies(world);
     match command {
         Command::New(New::Generate(new)) => generate(&open, new, world, output).await,
+        Command::New(New::Order(new)) => order::order(&open, new, world, output).await,
         Command::New(New::ClockCorrection(new)) => {
             let order = service.correction(&new.leaves.named()).await;
             let draft = Draft::CorrectClock(order.map_err(failed)?);
@@ -404,24 +409,9 @@ async fn with_service(
             Ok(())
         }
         Command::Accept(accept) => {
-            let payload = service.acceptance_payload(&accept.ceremony).await;
-            let payload = payload.map_err(failed)?;
-            if accept.key.is_some() || accept.kid.is_some() {
-                same_statement(&payload, &accept.ceremony, accept.kid.as_ref())?;
-            }
-            let signature =
-                signature(accept.key.as_deref(), accept.signature.as_deref(), &payload)?;
-            let report = service.accept(&accept.ceremony, &signature).await;
-            let report = report.map_err(failed)?;
-            output.result(&report, || report.to_string());
-            let enough = report
-                .acceptances_needed
-                .is_some_and(|needed| report.accepted_by.len() >= needed);
-            if let (true, "generate", Some(ring)) = (enough, report.operation, &report.ring) {
-                output.remark(format!(
-                    "The key is published from now on. It can sign when it has been published for {} (publish_safety): then run `chancery ring rotate {ring} --apply`.",
-                    base::settings::duration::spelled(open.config.publication.publish_safety)
-                ));
+            accept.one_signature_each()?;
+            for ceremony in &accept.ceremonies {
+                accept_one(&open, &service, &accept, ceremony, output).await?;
             }
             Ok(())
         }
@@ -487,6 +477,44 @@ async fn with_service(
         | Command::Bundle(_)
         | Command::New(New::Origin(_)) => Ok(()),
     }
+}
+
+impl Accept {
+    /// A signature made elsewhere is over one statement.
+    fn one_signature_each(&self) -> Result<(), Failure> {
+        match self.signature.is_some() && self.ceremonies.len() > 1 {
+            true => Err(Failure::usage("--signature accepts one ceremony")),
+            false => Ok(()),
+        }
+    }
+}
+
+async fn accept_one(
+    open: &CliContext,
+    service: &CeremonyService,
+    accept: &Accept,
+    ceremony: &str,
+    output: &Output,
+) -> Result<(), Failure> {
+    let payload = service.acceptance_payload(ceremony).await;
+    let payload = payload.map_err(failed)?;
+    if accept.key.is_some() || !accept.kids.is_empty() {
+        same_statement(&payload, ceremony, &accept.kids)?;
+    }
+    let signature = signature(accept.key.as_deref(), accept.signature.as_deref(), &payload)?;
+    let report = service.accept(ceremony, &signature).await;
+    let report = report.map_err(failed)?;
+    output.result(&report, || report.to_string());
+    let enough = report
+        .acceptances_needed
+        .is_some_and(|needed| report.accepted_by.len() >= needed);
+    if let (true, "generate", Some(ring)) = (enough, report.operation, &report.ring) {
+        output.remark(format!(
+            "The key is published from now on. It can sign when it has been published for {} (publish_safety): then run `chancery ring rotate {ring} --apply`.",
+            base::settings::duration::spelled(open.config.publication.publish_safety)
+        ));
+    }
+    Ok(())
 }
 
 /// A request as `new` wrote it, with its proposer's signature.

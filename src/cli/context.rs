@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::Context as _;
 
+use super::ssh::KeyFile;
 use super::{World, config};
 use crate::config::Config;
 use keyring::ceremony::CeremonyService;
@@ -134,8 +135,12 @@ impl CliContext {
             &self.settings,
             self.actor.clone(),
         );
-        match &self.config.executor {
+        let service = match &self.config.executor {
             Some(executor) => service.with_lease(executor.lease),
+            None => service,
+        };
+        match &self.config.orders.result_key {
+            Some(key) => service.with_result_signer(Arc::new(KeyFile(key.clone()))),
             None => service,
         }
     }

@@ -1,12 +1,23 @@
 //! Signatures by a custodian's own key, made by the custodian's own `ssh-keygen`.
 
 use std::io::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::Context as _;
 
+use keyring::ceremony::ResultSigner;
 use verify::output::{Code, Failure};
+
+/// A key file of the executor's, used by `ssh-keygen` as custodians use theirs.
+#[derive(Debug)]
+pub struct KeyFile(pub PathBuf);
+
+impl ResultSigner for KeyFile {
+    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String> {
+        sign(&self.0, namespace, bytes).map_err(|failure| format!("{:#}", failure.error))
+    }
+}
 
 /// Has `ssh-keygen -Y sign` sign the bytes. `key` is a private key file, or a public key file
 /// whose private half an agent or a hardware key holds; a passphrase, a touch or a PIN is asked

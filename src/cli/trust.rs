@@ -373,6 +373,9 @@ fn document(bytes: &[u8]) -> Result<(StatementKind, Vec<u8>), Failure> {
         File::Veto(_) => Err(Failure::usage(
             "a veto is submitted by `chancery trust veto`",
         )),
+        File::Withdrawal(_) => Err(Failure::usage(
+            "a withdrawal is submitted by `chancery order withdraw`",
+        )),
         File::Request(_) | File::Statement(_) => Err(Failure::usage(
             "the file belongs to a ceremony: see `chancery ceremony`",
         )),

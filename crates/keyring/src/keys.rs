@@ -19,6 +19,7 @@ mod settings;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod under_order;
 
 pub use archive::NoKey;
 pub use cpu::{Cpu, Share, Unfinished};

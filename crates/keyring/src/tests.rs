@@ -22,6 +22,7 @@ mod service;
 pub mod serving;
 mod signing;
 mod signing_faults;
+mod standing_orders;
 mod statements;
 mod unreadable_rows;
 mod verification;

@@ -35,6 +35,8 @@ pub struct Event<'a> {
     pub reference: Option<&'a str>,
     pub ring: Option<&'a str>,
     pub time: Time,
+    /// Which use of a standing order.
+    pub use_number: Option<u64>,
 }
 
 impl<'a> Event<'a> {
@@ -56,6 +58,7 @@ impl<'a> Event<'a> {
             reference: None,
             ring: None,
             time,
+            use_number: None,
         }
     }
 
@@ -76,6 +79,7 @@ impl<'a> Event<'a> {
             reference: self.reference.map(str::to_owned),
             ring: self.ring.map(owned),
             until: self.counted.map(|(_, _, until)| until),
+            use_number: self.use_number,
             ..ActLeaf::new(
                 self.kind,
                 shorten(self.action),

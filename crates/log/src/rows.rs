@@ -4,6 +4,7 @@
 use store::{DocumentKind, DocumentRow, KeyRow, KeyStatus};
 use trust::chain::Change;
 use trust::life::Life;
+use trust::order_log::LoggedUse;
 use trust::{
     Algorithm, KeyState, Location, Pin, PublicKey, Sha256Digest, Time, Trusted, Verifier,
     error_chain,
@@ -94,6 +95,8 @@ pub struct Certified {
     pub documents: u64,
     /// What is accepted under a former roster is accepted by then.
     pub execute_by: Time,
+    /// What the log has to tell, of a key made under a standing order.
+    pub used: Option<LoggedUse>,
 }
 
 /// What a row's transcript says of the key, once it is verified from the pin.
@@ -110,6 +113,13 @@ pub fn verify_transcript(
     let prepared_at = verified.statement().executed_at;
     let documents = verified.trusted().length();
     let execute_by = verified.request().execute_by;
+    let request = verified.statement().request_digest;
+    let used = verified.under().map(|under| LoggedUse {
+        used: under.used,
+        request,
+        earliest: under.order.earliest(under.used.number.get()),
+        not_after: under.order.not_after,
+    });
     let accepted = verified
         .into_accepted(&row.kid)
         .map_err(|e| error_chain(&e))?;
@@ -122,6 +132,7 @@ pub fn verify_transcript(
         prepared_at,
         documents,
         execute_by,
+        used,
     })
 }
 

@@ -98,6 +98,20 @@ macro_rules! leaf_columns {
 }
 pub(crate) use leaf_columns;
 
+/// Of a standing order, by the index over what these leaves name.
+pub(crate) const LEAVES_OF_ORDER_SQLITE: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf INDEXED BY log_leaf_order
+    WHERE kind = 'order' AND json_extract(body, '$.ref') = $1 ORDER BY idx LIMIT $2"
+);
+pub(crate) const LEAVES_OF_ORDER_POSTGRES: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf
+    WHERE kind = 'order' AND (body::jsonb) ->> 'ref' = $1 ORDER BY idx LIMIT $2"
+);
+
 /// The leaves of a key from an index on, with no other filter: what is asked for by strangers reads as many rows as it
 /// returns. Each engine is held to the index by key and place; along the log it would read the leaves of all other keys.
 pub(crate) const LEAVES_OF_KID_SQLITE: &str = concat!(

@@ -13,6 +13,7 @@ use crate::engine::{Columns, Connection, Engine, Value, guarded, json};
 use crate::error::{Error, Subject};
 use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
 use crate::objects::expect_all_gone;
+use crate::order_fence;
 use crate::reads::{self, FromColumns, MAX_PAGE, Word};
 use crate::rings;
 use crate::rows::{self, Keyed, Page, PageStart, Rows};
@@ -273,6 +274,9 @@ pub(crate) async fn propose<C: Connection>(
             what: "a ceremony without a line, or not with one of proposal and order",
         });
     }
+    if let Some(order) = order {
+        order_fence::expect_permitted(tx, &order.order, order.number).await?;
+    }
     file(tx, row, lines, proposal).await?;
     let id = row.id.to_string();
     if let Some(order) = order {
@@ -469,14 +473,14 @@ pub(crate) async fn close<C: Connection>(
     guarded(tx, CLOSE, &values, Subject::CeremonyState).await
 }
 
-/// For what took effect when it was carried out; a generated key is accepted instead.
+/// For what took effect when it was carried out; a generated key and a standing order are accepted instead.
 pub(crate) async fn close_effective<C: Connection>(
     tx: &mut C,
     id: &str,
     transcript: &[u8],
     at: i64,
 ) -> Result<(), Error> {
-    if standing(tx, id).await?.operation == "generate" {
+    if matches!(&*standing(tx, id).await?.operation, "generate" | "order") {
         return Err(Error::conflict(Subject::Ceremony));
     }
     close(tx, id, transcript, at).await

@@ -25,6 +25,7 @@ use crate::lines::{LineRow, OrderUseRow};
 use crate::log_head::{self, take_head};
 use crate::new_origin::{self, BeginOrigin};
 use crate::objects::{KeyObjectRow, ObjectState};
+use crate::orders::{self, OrderRow};
 use crate::rings::{self, RingRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
@@ -171,6 +172,20 @@ pub enum Change {
         at: i64,
         /// What the log's clock is taken back by.
         corrected: Option<Corrected>,
+    },
+    /// executed → closed, for a standing order: keys may be made under it.
+    AcceptOrder {
+        order: Box<OrderRow>,
+        transcript: Vec<u8>,
+        at: i64,
+    },
+    /// Once, by this leaf. What waits under the order is void; what was made and not accepted under it never is.
+    WithdrawOrder {
+        /// Hex.
+        order: String,
+        body: Vec<u8>,
+        signature: String,
+        at: i64,
     },
     /// The log goes on under another origin, whose first leaf this is; the whole ceremony with it.
     BeginOrigin(Box<BeginOrigin>),
@@ -381,6 +396,17 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             transcript,
             at,
         } => keys::accept(tx, ceremony, key, transcript, *at).await,
+        Change::AcceptOrder {
+            order,
+            transcript,
+            at,
+        } => orders::accept(tx, order, transcript, *at).await,
+        Change::WithdrawOrder {
+            order,
+            body,
+            signature,
+            at,
+        } => orders::withdraw(tx, order, (body, signature), *at, index).await,
         Change::SwitchPrimary {
             ring,
             expected_version,

@@ -74,6 +74,8 @@ pub(crate) struct Dialect {
     pub fill_index: &'static str,
     /// Of a key, from an index on; in order.
     pub leaves_of_kid: &'static str,
+    /// Of a standing order; in order.
+    pub leaves_of_order: &'static str,
     /// Ceremonies of ids.
     pub ceremonies_of: &'static str,
     /// Keys of kids.

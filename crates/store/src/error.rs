@@ -158,6 +158,11 @@ impl Error {
         )
     }
 
+    /// Whether it is about something that has ended already.
+    pub fn is_already(&self) -> bool {
+        matches!(self, Self::Already { .. })
+    }
+
     /// A rule of the database said no, not its machine.
     pub fn is_conflict(&self) -> bool {
         matches!(
@@ -241,6 +246,7 @@ pub enum Subject {
     CeremonySignature,
     /// Of a standing order.
     OrderUse,
+    Order,
     KeyObject,
     KeyObjectState,
     Document,
@@ -271,6 +277,7 @@ impl fmt::Display for Subject {
             }
             Self::CeremonySignature => "the member's signature",
             Self::OrderUse => "the use of the standing order",
+            Self::Order => "the standing order",
             Self::KeyObject => "the key object",
             Self::KeyObjectState => "the state of the key object",
             Self::Document => "the version of the document",

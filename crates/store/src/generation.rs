@@ -10,6 +10,7 @@ use crate::error::{Error, Subject};
 use crate::keys;
 use crate::lines::{expect_next, lines};
 use crate::objects::{self, KeyObjectRow, ObjectState, expect_idle, object};
+use crate::order_fence::expect_not_withdrawn;
 
 /// If we die after this commit the object may or may not exist: reconciliation looks.
 pub(crate) async fn intend_generation<C: Connection>(
@@ -41,6 +42,7 @@ pub(crate) async fn intend_generation<C: Connection>(
     expect_next(tx, &lines).await?;
     expect_idle(tx, &object.device, ceremony).await?;
     expect_unrejected(tx, ceremony).await?;
+    expect_not_withdrawn(tx, ceremony).await?;
     advance(
         tx,
         ceremony,

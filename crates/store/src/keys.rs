@@ -11,6 +11,7 @@ use crate::decode::{Decode, unreadable};
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
 use crate::objects::{ObjectState, expect_destruction, move_object, object};
+use crate::order_fence::expect_not_withdrawn;
 use crate::reads::FromColumns;
 use crate::rings::touch;
 use crate::rows::{self, Keyed, Rows};
@@ -211,6 +212,7 @@ pub(crate) async fn accept<C: Connection>(
     at: i64,
 ) -> Result<(), Error> {
     let standing = expect(tx, ceremony, "generate", CeremonyState::Executed).await?;
+    expect_not_withdrawn(tx, ceremony).await?;
     let object = object(tx, &key.object).await?;
     if object.state != ObjectState::Present {
         return Err(Error::conflict(Subject::KeyObjectState));

@@ -49,6 +49,8 @@ mod log_head;
 mod migrate;
 mod new_origin;
 mod objects;
+mod order_fence;
+mod orders;
 mod outbox;
 mod outbox_alerts;
 mod postgres;
@@ -102,6 +104,7 @@ pub use lines::{LineHeadRow, LineRow, OrderUseRow};
 pub use migrate::Schema;
 pub use new_origin::BeginOrigin;
 pub use objects::{KeyObjectRow, ObjectState};
+pub use orders::{OrderRow, OrderWithdrawalRow, UseRow};
 pub use outbox::{
     Addressee, Announced, DeliveryRow, DeliveryState, DroppedRow, MOST_COUNTED, NewMessage,
 };

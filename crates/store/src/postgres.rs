@@ -234,6 +234,7 @@ impl Engine for PostgresEngine {
             CROSS JOIN LATERAL (SELECT value::bigint AS idx) AS leaf
             ON CONFLICT DO NOTHING",
         leaves_of_kid: asked::LEAVES_OF_KID_POSTGRES,
+        leaves_of_order: asked::LEAVES_OF_ORDER_POSTGRES,
         ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
         signatures_of:
             "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature

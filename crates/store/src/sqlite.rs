@@ -138,6 +138,7 @@ impl Engine for SqliteEngine {
             SELECT value / 2097152, substr($1, 1 + 8 * key, 8), value FROM json_each($2) WHERE TRUE
             ON CONFLICT DO NOTHING",
         leaves_of_kid: asked::LEAVES_OF_KID_SQLITE,
+        leaves_of_order: asked::LEAVES_OF_ORDER_SQLITE,
         ceremonies_of: asked::CEREMONIES_OF_SQLITE,
         signatures_of:
             "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature

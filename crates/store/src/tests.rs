@@ -13,6 +13,7 @@ mod life;
 mod lines;
 mod new_origin;
 mod objects;
+mod orders;
 mod outbox;
 mod plans;
 mod races;
@@ -119,6 +120,11 @@ contract! {
     lines::place_is_given_back_only_if_it_is_the_last,
     lines::nonce_is_used_by_what_was_carried_out,
     lines::an_orders_use_is_not_taken_twice,
+    orders::an_order_is_accepted_once_and_found_with_its_uses,
+    orders::an_order_is_used_as_often_as_it_says,
+    orders::a_withdrawn_order_permits_nothing_more,
+    orders::two_executors_at_once_do_not_use_one_number,
+    orders::what_the_log_tells_of_an_order_is_found,
     lines::ceremony_without_a_ring_lives,
     severity::a_severity_is_never_lowered,
     severity::private_half_of_a_revoked_key_is_destroyed_once,

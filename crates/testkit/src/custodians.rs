@@ -35,6 +35,7 @@ struct Person {
 /// Alice and Bob approve and accept what Carol proposes.
 pub struct Custodians {
     people: Vec<Person>,
+    routine_rings: Vec<Name>,
     chains: Chains,
     pin: Pin,
 }
@@ -53,6 +54,7 @@ impl Custodians {
         Self::of(
             environment,
             ["alice", "bob", "carol"].map(Person::new).into(),
+            &[],
         )
     }
 
@@ -67,17 +69,28 @@ impl Custodians {
             active: false,
             ..Person::new("erin")
         });
-        Self::of(environment, people)
+        Self::of(environment, people, &[])
+    }
+
+    /// With the executors `robot` and `second`; the policy calls these rings routine.
+    pub fn with_executors(environment: &str, routine_rings: &[&str]) -> Self {
+        let mut people = Vec::from(["alice", "bob", "carol"].map(Person::new));
+        people.extend(["robot", "second"].map(|id| Person {
+            role: Role::Executor,
+            ..Person::new(id)
+        }));
+        Self::of(environment, people, routine_rings)
     }
 
     /// The same, and Alice's key is in a security key, which she touches.
     pub fn with_a_security_key(environment: &str) -> Self {
         let others = ["bob", "carol"].map(Person::new);
         let alice = Person::with_security_key("alice");
-        Self::of(environment, [alice].into_iter().chain(others).collect())
+        let people = [alice].into_iter().chain(others).collect();
+        Self::of(environment, people, &[])
     }
 
-    fn of(environment: &str, people: Vec<Person>) -> Self {
+    fn of(environment: &str, people: Vec<Person>, routine_rings: &[&str]) -> Self {
         let pin = Pin {
             genesis: Sha256Digest::of(b""),
             service: name("seal"),
@@ -85,6 +98,7 @@ impl Custodians {
         };
         let mut custodians = Self {
             people,
+            routine_rings: routine_rings.iter().map(|ring| name(ring)).collect(),
             chains: Chains {
                 genesis: SignedDocument {
                     body: String::new(),
@@ -163,7 +177,7 @@ impl Custodians {
             environment: self.pin.environment.clone(),
             version: 1,
             previous: None,
-            routine_rings: Vec::new(),
+            routine_rings: self.routine_rings.clone(),
             thresholds: Thresholds::uniform(Threshold::try_from(2).unwrap()),
         }
     }

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use crate::history::{History, NotAHistory};
 use crate::leaf::{ActKind, ActLeaf};
+use crate::withdrawal::USE;
 use crate::{Kid, Time};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +35,7 @@ impl Act {
 pub struct Acts {
     /// What makes the state of each key.
     pub keys: BTreeMap<Kid, Vec<Arc<Act>>>,
-    /// By the digest of the ceremony's request.
+    /// By the digest of the ceremony's request; a use of a standing order too, which proposes one.
     pub ceremonies: BTreeMap<String, Vec<Arc<Act>>>,
     /// Installations of genesis, rosters and policies.
     pub documents: Vec<Arc<Act>>,
@@ -43,6 +44,8 @@ pub struct Acts {
     pub grants: Vec<Arc<Act>>,
     pub withdrawals: Vec<Arc<Act>>,
     pub rings: Vec<Arc<Act>>,
+    /// Uses and withdrawals, by the standing order.
+    pub orders: BTreeMap<String, Vec<Arc<Act>>>,
     /// What was done to the log.
     pub log_acts: Vec<Arc<Act>>,
 }
@@ -68,6 +71,15 @@ impl Acts {
             (ActKind::Access, "grant") => self.grants.push(act),
             (ActKind::Access, "withdraw") => self.withdrawals.push(act),
             (ActKind::Ring, "create") => self.rings.push(act),
+            (ActKind::Order, _) => {
+                if let (USE, Some(ceremony)) = (leaf.action.as_str(), leaf.digest) {
+                    let of = self.ceremonies.entry(ceremony.to_string()).or_default();
+                    of.push(act.clone());
+                }
+                if let Some(order) = leaf.reference.clone() {
+                    self.orders.entry(order).or_default().push(act);
+                }
+            }
             _ => {}
         }
     }

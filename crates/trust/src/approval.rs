@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::base64url::Base64Url;
+use crate::bytes16::Nonce;
 use crate::digest::Sha256Digest;
 use crate::dsse;
 use crate::format::V1;
@@ -118,6 +119,11 @@ pub enum Outcome {
         root: Sha256Digest,
         /// How many they are.
         size: u64,
+    },
+    /// Keys may be made under the standing order, as ordered.
+    Ordered {
+        /// The order.
+        id: Nonce,
     },
 }
 

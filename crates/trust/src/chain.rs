@@ -178,6 +178,12 @@ impl Trusted {
             .unwrap_or(self.roster_ref.digest)
     }
 
+    /// Digest of the first document, which is pinned.
+    pub fn genesis(&self) -> Sha256Digest {
+        let first = self.documents.first();
+        first.copied().unwrap_or(self.roster_ref.digest)
+    }
+
     /// How many documents the chain has.
     pub fn length(&self) -> u64 {
         self.documents.len() as u64

@@ -40,6 +40,7 @@ pub mod member_signature;
 pub mod name;
 pub mod namespace;
 pub mod note;
+pub mod order_log;
 pub mod place;
 pub mod plan;
 pub mod policy;
@@ -70,6 +71,7 @@ pub mod tlog;
 pub mod transcript;
 pub mod usage;
 pub mod verdict;
+pub mod withdrawal;
 pub mod word;
 pub mod words;
 
@@ -89,7 +91,7 @@ pub use policy::{Policy, Threshold};
 pub use recovery::RecoveryRoster;
 pub use request::{
     ClockCorrection, Destroy, DestroyKey, DocumentRef, Generate, KeyPurpose, NewOrigin, Operation,
-    Request, Revoke, Usage,
+    OrderUse, Request, Revoke, StandingOrder, Usage,
 };
 pub use roster::{Member, MemberId, MemberKey, Role, Roster};
 pub use safety::Safety;

@@ -38,6 +38,8 @@ pub enum Purpose {
     Recover,
     /// Forbids a recovery.
     Veto,
+    /// Withdraws a standing order.
+    Withdraw,
     /// Made by a new key itself: it has the private half.
     Possession,
 }
@@ -61,6 +63,7 @@ impl Purpose {
             Self::RecoveryRoster => "recovery-roster",
             Self::Recover => "recover",
             Self::Veto => "veto",
+            Self::Withdraw => "withdraw",
             Self::Possession => "possession",
         }
     }

@@ -78,7 +78,8 @@ pub struct Policy {
     pub version: u64,
     /// Digest of the document before it in the chain; `null` in the genesis.
     pub previous: Option<Sha256Digest>,
-    /// The rings that a standing order may rotate, in ascending order. Every other is critical.
+    /// The rings in ascending order for whose keys, made under a standing order, the executor's signature over the
+    /// result is acceptance enough. Every other is critical.
     pub routine_rings: Vec<Name>,
     /// How many, for what.
     pub thresholds: Thresholds,
@@ -212,8 +213,8 @@ impl Policy {
         Ok(())
     }
 
-    /// Whether a standing order may rotate the ring, whose keys have this usage. Keys of the log,
-    /// of a CA and those that wrap others are critical, whatever is written.
+    /// Whether the executor's signature accepts what is made for the ring, whose keys have this usage, under a
+    /// standing order. Keys of the log, of a CA and those that wrap others are critical, whatever is written.
     pub fn is_routine(&self, ring: &Name, usage: Usage) -> bool {
         match usage {
             Usage::Log | Usage::Wrap | Usage::Certificates => false,

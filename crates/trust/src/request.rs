@@ -1,7 +1,10 @@
 //! Requests: what custodians are asked to approve, with everything resolved.
 
 mod check;
+mod misfit;
 mod operation;
+mod purpose;
+mod standing_order;
 
 use std::num::NonZeroU32;
 
@@ -20,9 +23,15 @@ use crate::time::Time;
 pub use crate::usage::Usage;
 
 pub use check::RequestError;
+pub use misfit::Misfit;
 pub use operation::{
-    ClockCorrection, Destroy, DestroyKey, Generate, KeyPurpose, LostLeaves, NewOrigin, Operation,
-    RevocationReason, Revoke, WrapAlgorithm, WrapKeySpec,
+    ClockCorrection, Destroy, DestroyKey, Generate, LostLeaves, NewOrigin, Operation,
+    RevocationReason, Revoke,
+};
+pub use purpose::{KeyPurpose, WrapAlgorithm, WrapKeySpec};
+pub use standing_order::{
+    MOST_USES, OrderError, OrderExecutor, OrderPlace, OrderToken, OrderWindow, StandingOrder,
+    Weekday,
 };
 
 /// The whole input of one ceremony. Nothing is defaulted later; what is approved is what is done.

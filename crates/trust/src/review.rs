@@ -17,6 +17,7 @@ use crate::request::{Operation, Request, request_digest};
 use crate::roster::Roster;
 use crate::suspension::SuspensionBody;
 use crate::text;
+use crate::withdrawal::WithdrawalBody;
 use crate::words;
 
 /// A request for reading: what it says, what it changes, and the digest to read aloud.
@@ -53,6 +54,8 @@ pub enum File {
     Recovery(Vec<u8>),
     /// The bytes of a veto.
     Veto(Vec<u8>),
+    /// The bytes of the withdrawal of a standing order.
+    Withdrawal(Vec<u8>),
 }
 
 /// A file that is none of a custodian's.
@@ -87,6 +90,7 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
         (Purpose::RecoveryRoster, File::RecoveryRoster),
         (Purpose::Recover, File::Recovery),
         (Purpose::Veto, File::Veto),
+        (Purpose::Withdraw, File::Withdrawal),
     ] {
         let prefix = format!("chancery/{}.", purpose.word());
         if namespace.starts_with(&prefix) {
@@ -112,7 +116,7 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
 }
 
 impl File {
-    /// The namespace that the body names; a suspension and a veto name none.
+    /// The namespace that the body names; a suspension, a veto and a withdrawal name none.
     fn namespace(&self) -> Result<Option<String>, JsonError> {
         let (purpose, service, environment) = match self {
             Self::Roster(body) => {
@@ -134,6 +138,10 @@ impl File {
             }
             Self::Veto(body) => {
                 let _: VetoBody = json::require_canonical(body)?;
+                return Ok(None);
+            }
+            Self::Withdrawal(body) => {
+                let _: WithdrawalBody = json::require_canonical(body)?;
                 return Ok(None);
             }
             Self::Suspension(body) => {
@@ -162,6 +170,7 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
         File::Roster(body) | File::Recovery(body) => (body, read::<Roster>),
         File::RecoveryRoster(body) => (body, read::<RecoveryRoster>),
         File::Veto(body) => (body, read::<VetoBody>),
+        File::Withdrawal(body) => (body, read::<WithdrawalBody>),
         File::Policy(body) => (body, read::<Policy>),
         File::Suspension(body) => (body, read::<SuspensionBody>),
         File::Request(body) => return review(body, None),
@@ -169,7 +178,7 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
     };
     let lines = read(body)?;
     let changes = match (file, before) {
-        (File::Suspension(_) | File::Veto(_), _) => Vec::new(),
+        (File::Suspension(_) | File::Veto(_) | File::Withdrawal(_), _) => Vec::new(),
         (_, None) => vec!["nothing to compare with".to_owned()],
         (_, Some(before)) => differences(&read(before)?, &lines),
     };

@@ -5,6 +5,7 @@
 
 mod accept;
 mod count;
+mod order;
 mod proof;
 mod suspended;
 
@@ -19,7 +20,7 @@ use crate::json::{self, JsonError};
 use crate::member_signature::MemberSignature;
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::Threshold;
-use crate::request::{Request, RequestError, request_digest};
+use crate::request::{Operation, Request, RequestError, request_digest};
 use crate::roster::{Member, MemberId, Role};
 use crate::subject::Subject;
 use crate::suspension::Suspension;
@@ -31,6 +32,7 @@ pub use accept::{
 pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count, verify};
 pub use count::{Counted, NotCounted, WhyNot};
+pub use order::{OrderObstacle, UnderOrder, still_active};
 pub use proof::{Accepted, Approved, ApprovedOperation};
 pub use suspended::{SuspensionError, SuspensionTally, suspended, tally_suspension};
 
@@ -140,9 +142,12 @@ pub enum Obstacle {
     /// Not signed by the member it names as its proposer.
     #[error("the proposal is not signed by {0}")]
     Proposal(MemberId),
-    /// Under a standing order.
-    #[error("standing orders are not supported")]
-    Order,
+    /// Under a standing order that does not permit it, or not as one is used.
+    #[error("{0}")]
+    Order(#[from] OrderObstacle),
+    /// Of a standing order: nobody could sign its results.
+    #[error("{0} is not an active executor with the key that the order names")]
+    Executor(MemberId),
 }
 
 /// Where a ceremony stands.
@@ -207,6 +212,7 @@ pub struct Tally {
     /// Kept so that the approved value is made of exactly what was tallied.
     request: Option<Request>,
     digest: Sha256Digest,
+    under: Option<UnderOrder>,
 }
 
 impl Deref for Tally {
@@ -241,10 +247,14 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
                 findings,
                 request: None,
                 digest,
+                under: None,
             };
         }
     };
-    let needed = trusted.policy().to_approve(&request.operation);
+    let needed = match request.order {
+        Some(_) => order::needed(trusted),
+        None => trusted.policy().to_approve(&request.operation),
+    };
     let namespace = Namespace::new(Purpose::Approve, trusted.service(), trusted.environment());
     // The bytes that were stored, not the request written anew.
     let message = dsse::pae(&namespace.to_string(), &ceremony.request);
@@ -260,7 +270,18 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
     let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
 
     let mut obstacles = obstacles(trusted, &request, history, now);
-    obstacles.extend(proposal(trusted, &request, ceremony, &suspended));
+    obstacles.extend(executor(trusted, &request, &suspended));
+    let under = match order::under_order(trusted, &request, ceremony, &suspended, now) {
+        Ok(under) => under,
+        Err(obstacle) => {
+            obstacles.push(obstacle.into());
+            None
+        }
+    };
+    // A request that names neither is refused already.
+    if request.order.is_none() {
+        obstacles.extend(proposal(trusted, &request, ceremony, &suspended));
+    }
     let standing = if !obstacles.is_empty() {
         Standing::Refused(obstacles)
     } else if let Some((by, reason)) = rejection(trusted, digest, &ceremony.rejections) {
@@ -272,7 +293,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
             deadline: "execute_by",
             at: request.execute_by,
         }
-    } else if counted.len() >= needed.get() {
+    } else if under.is_some() || counted.len() >= needed.get() {
         Standing::Approved
     } else if now > request.approve_by {
         Standing::Expired {
@@ -294,6 +315,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
         findings,
         request: Some(request),
         digest,
+        under,
     }
 }
 
@@ -306,7 +328,10 @@ impl Tally {
         } = self.findings;
         match (standing, self.request) {
             (Standing::Approved, Some(request)) => {
-                let by = counted.into_iter().map(|counted| counted.member).collect();
+                let by = match self.under {
+                    Some(under) => under.approved_by,
+                    None => counted.into_iter().map(|counted| counted.member).collect(),
+                };
                 Ok(proof::approved(request, self.digest, by))
             }
             (standing, _) => Err(NotApproved { standing }),
@@ -321,6 +346,11 @@ impl Tally {
     /// The digest of the request that was tallied.
     pub fn request_digest(&self) -> Sha256Digest {
         self.digest
+    }
+
+    /// The standing order that permits it, if it is under one.
+    pub fn under(&self) -> Option<&UnderOrder> {
+        self.under.as_ref()
     }
 }
 
@@ -380,6 +410,19 @@ fn obstacles(trusted: &Trusted, request: &Request, history: &History, now: Time)
     found
 }
 
+/// Of a standing order: its executor can sign results. Whether still, is asked at each use.
+fn executor(
+    trusted: &Trusted,
+    request: &Request,
+    suspended: &BTreeSet<MemberId>,
+) -> Option<Obstacle> {
+    let Operation::Order(order) = &request.operation else {
+        return None;
+    };
+    let holds = order::executor_holds(trusted, order, suspended);
+    (!holds).then(|| Obstacle::Executor(order.executor.member.clone()))
+}
+
 /// The proposer is a member who may propose, and has signed the very request.
 fn proposal(
     trusted: &Trusted,
@@ -387,10 +430,7 @@ fn proposal(
     ceremony: &Ceremony,
     suspended: &BTreeSet<MemberId>,
 ) -> Option<Obstacle> {
-    if request.order.is_some() || ceremony.order.is_some() {
-        return Some(Obstacle::Order);
-    }
-    // Without either, the content is refused already.
+    // Without one, the content is refused already.
     let proposer = request.proposer.as_ref()?;
     let may = |member: &Member| member.active && !member.roles.contains(&Role::Executor);
     if !trusted.roster().member(proposer).is_some_and(may) || suspended.contains(proposer) {

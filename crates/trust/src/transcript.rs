@@ -26,8 +26,8 @@ use crate::roster::MemberId;
 use crate::subject::Subject;
 use crate::suspension::Suspension;
 use crate::tally::{
-    AcceptanceError, Accepted, Ceremony, Finished, NotAccepted, WhyNot, statement_about,
-    tally_statement,
+    AcceptanceError, Accepted, Ceremony, Finished, NotAccepted, UnderOrder, WhyNot,
+    statement_about, tally_statement,
 };
 use crate::time::Time;
 
@@ -196,6 +196,8 @@ pub struct VerifiedTranscript {
     logged_at: BTreeMap<Sha256Digest, Time>,
     finished: Finished,
     trusted: Trusted,
+    under: Option<UnderOrder>,
+    by_executor: Option<MemberId>,
 }
 
 /// Verifies a transcript from its bytes and the pinned genesis alone: no network, no service.
@@ -248,6 +250,8 @@ fn verify(unverified: Transcript, pin: &Pin) -> Result<VerifiedTranscript, Trans
             .core_digest()
             .map_err(TranscriptError::Unreadable)?,
         logged_at: log_proofs::check(&unverified, pin, &counted)?,
+        under: tally.under().cloned(),
+        by_executor: tally.by_executor.clone(),
         finished: tally.into_finished()?,
         trusted,
     };
@@ -273,6 +277,16 @@ impl VerifiedTranscript {
     /// Who accepted.
     pub fn accepted_by(&self) -> &[MemberId] {
         &self.accepted_by
+    }
+
+    /// The standing order under which it happened, if it did under one.
+    pub fn under(&self) -> Option<&UnderOrder> {
+        self.under.as_ref()
+    }
+
+    /// The executor, where its signature over the result is acceptance enough.
+    pub fn by_executor(&self) -> Option<&MemberId> {
+        self.by_executor.as_ref()
     }
 
     /// The digest that names the ceremony; the next request of the same line has it as `previous`.
@@ -306,7 +320,7 @@ impl VerifiedTranscript {
             Finished::Generated(accepted) => vec![accepted.kid()],
             Finished::WrapKey(kid) | Finished::Revoked(kid) => vec![kid],
             Finished::Destroyed(kids) => kids.iter().collect(),
-            Finished::Corrected(_) | Finished::NewOrigin => Vec::new(),
+            Finished::Corrected(_) | Finished::NewOrigin | Finished::Ordered(_) => Vec::new(),
         }
     }
 
@@ -366,6 +380,12 @@ pub enum SuccessionError {
         /// Its place, from 0.
         index: usize,
     },
+    /// A use of a standing order is taken twice.
+    #[error("transcript {index} takes a use of a standing order again")]
+    Use {
+        /// Its place, from 0.
+        index: usize,
+    },
     /// Its chain is not a continuation of the chain before it in its line.
     #[error("transcript {index} has a chain that does not extend the previous one")]
     Chain {
@@ -378,11 +398,16 @@ pub enum SuccessionError {
 /// claims about its past is what happened. The order across subjects is the log's.
 pub fn verify_succession(transcripts: &[VerifiedTranscript]) -> Result<(), SuccessionError> {
     let mut nonces = BTreeSet::new();
+    let mut uses = BTreeSet::new();
     let mut heads: BTreeMap<&Subject, (u64, &VerifiedTranscript)> = BTreeMap::new();
     for (index, transcript) in transcripts.iter().enumerate() {
         let request = &transcript.request;
         if !nonces.insert(request.nonce) {
             return Err(SuccessionError::Nonce { index });
+        }
+        let used = request.order.map(|used| (used.id, used.number));
+        if used.is_some_and(|used| !uses.insert(used)) {
+            return Err(SuccessionError::Use { index });
         }
         for line in &request.lines {
             let before = heads.insert(&line.subject, (line.sequence, transcript));

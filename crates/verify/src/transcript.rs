@@ -48,6 +48,16 @@ pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
         Finished::WrapKey(_) => Some("stated"),
         _ => None,
     };
+    let under = verified.under();
+    let order = under.map(|under| json!({"id": under.used.id, "use": under.used.number}));
+    let order_line = under.map(|under| {
+        let (id, number, uses) = (under.used.id, under.used.number, under.order.uses);
+        format!("under        standing order {id}, use {number} of {uses}\n")
+    });
+    let accepted_by = match verified.by_executor() {
+        Some(executor) => format!("{executor} (executor)"),
+        None => joined(verified.accepted_by()),
+    };
     output.result(
         &json!({
             "valid": true,
@@ -60,18 +70,20 @@ pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
             "approvals_in_log": verified.logged_at().len(),
             "possession": possession,
             "approved_by": verified.approved_by(), "accepted_by": verified.accepted_by(),
+            "order": order, "accepted_by_executor": verified.by_executor(),
         }),
         || {
             format!(
-                "VALID: {} for {}/{}\nsubject      {}\nkid          {}\n{}approved by  {}\naccepted by  {}",
+                "VALID: {} for {}/{}\nsubject      {}\nkid          {}\n{}{}approved by  {}\naccepted by  {}",
                 verified.request().operation.word(),
                 pin.service,
                 pin.environment,
                 joined(verified.request().lines.iter().map(|line| &line.subject)),
                 joined(verified.kids()),
                 possession.map_or_else(String::new, |how| format!("possession   {how}\n")),
+                order_line.unwrap_or_default(),
                 joined(verified.approved_by()),
-                joined(verified.accepted_by()),
+                accepted_by,
             )
         },
     );

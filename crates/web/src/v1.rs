@@ -33,6 +33,8 @@ mod key_transcript;
 mod leaf_evidence;
 mod log_checkpoint;
 mod log_tile;
+mod order;
+mod orders;
 pub mod reader;
 mod receipt;
 pub mod response;
@@ -87,6 +89,8 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony_request::handle))
         .routes(routes!(ceremony_statement::handle))
         .routes(routes!(ceremony_signatures::handle))
+        .routes(routes!(orders::handle))
+        .routes(routes!(order::handle))
         .routes(routes!(trust_chain::handle))
         .routes(routes!(
             trust_statements::handle,

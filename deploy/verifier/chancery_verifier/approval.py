@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from . import ceremony_forms as forms
-from . import operations
+from . import operations, orders
 from .counting import Count, Rules, count, threshold, without_deadline
 from .lines import check_lines
 from .refusal import Malformed, Refused
@@ -18,19 +18,37 @@ class Approval:
     request: dict
     counted: Count
     suspended: frozenset
+    under: orders.UnderOrder | None = None
+
+    @property
+    def approved(self) -> list:
+        """Of a ceremony under a standing order: who approved that, and would count."""
+        return self.counted.members if self.under is None else self.under.approved
 
 
-def judge_approval(record: dict, chain: Chain, executed_at: str) -> Approval:
+def judge_approval(record: dict, chain: Chain, executed_at: str, verify_core) -> Approval:
     request = _read_request(record["request"])
     _check_content(request)
     _check_written_under(request, chain, executed_at)
-    if request["order"] is not None or record["order"] is not None:
-        raise _refused("Order: standing orders are not supported")
     suspended = frozenset(_suspended(record["suspensions"], chain))
-    _check_proposal(record, request, chain, suspended)
+    operation, order = request["operation"]
+    if operation == "order" and not orders.executor_holds(order, chain.roster, suspended):
+        raise _refused(f"Executor: {order['executor']['member']}")
+    under = None
+    if request["order"] is not None:
+        try:
+            under = orders.judge_use(record, request, chain, suspended, executed_at, verify_core)
+        except Refused as error:
+            raise _refused(f"Order: {error}") from None
+    else:
+        if record["order"] is not None:
+            raise _refused("Order: NotUnder: the request is not under a standing order")
+        _check_proposal(record, request, chain, suspended)
     _check_not_refused(record, request, chain)
     if executed_at > request["execute_by"]:
         raise _not_approved("Expired", "executed after `execute_by`")
+    if under is not None:
+        return Approval(request, Count(), suspended, under)
     counted = _count_approvals(record, request, chain, suspended, executed_at)
     needed = threshold(chain.policy, operations.threshold_word(*request["operation"]))
     if len(counted.members) < needed:
@@ -66,6 +84,8 @@ def _check_content(request: dict) -> None:
         if not request["created_at"] <= request["approve_by"] <= request["execute_by"]:
             raise Malformed("Order: `created_at`, `approve_by`, `execute_by`")
         operations.check_content(operation, order, request["created_at"])
+        if operation == "order" and order["id"] != request["nonce"]:
+            raise Malformed("StandingOrder: Id: not the request's nonce")
     except Malformed as error:
         raise _refused(f"Content: {error}") from None
 

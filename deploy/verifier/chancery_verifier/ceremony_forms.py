@@ -2,15 +2,11 @@
 
 from . import operations, place, shape
 from .refusal import Malformed
+from .operations import ssh_key
 from .shape import array, boolean, bytes_of_b64u, instant, kinded, mapping, one_of, or_null, record, tagged, text
-from .sshsig import read_key_text
 from .strict_json import read_canonical
 
 MAX_THRESHOLDS = 100
-
-
-def ssh_key(value):
-    return read_key_text(text(value))
 
 
 def _credential_id(value) -> str:
@@ -135,6 +131,7 @@ outcome = tagged(
         "revoked": record({"kid": shape.kid}),
         "corrected": operations.clock_correction,
         "new-origin": record({"origin": text, "root": shape.digest, "size": shape.uint}),
+        "ordered": record({"id": shape.hex16}),
     }
 )
 statement = record(

@@ -14,7 +14,7 @@ def check_lines(lines: list, subjects: list) -> None:
 
 def verify_succession(ceremonies: list) -> None:
     """Of many transcripts that hold, oldest first."""
-    last, nonces = {}, set()
+    last, nonces, uses = {}, set(), set()
     for ceremony in ceremonies:
         for line in ceremony.request["lines"]:
             sequence, before = last.get(line["subject"], (0, None))
@@ -24,6 +24,10 @@ def verify_succession(ceremonies: list) -> None:
         if nonce in nonces:
             raise Refused("Nonce", f"the nonce {nonce} is reused")
         nonces.add(nonce)
+        used = ceremony.request["order"] and (ceremony.request["order"]["id"], ceremony.request["order"]["use"])
+        if used is not None and used in uses:
+            raise Refused("Use", f"use {used[1]} of the standing order {used[0]} is taken again")
+        uses.add(used)
 
 
 def _check_step(line: dict, sequence: int, before, ceremony) -> None:

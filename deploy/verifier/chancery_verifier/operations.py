@@ -1,10 +1,11 @@
 """What a request can order: the operations of docs/TRANSCRIPT.md section 3, their subjects, and their content (section 7)."""
 
-from . import shape
+from . import orders, shape
 from .keys import SPECS_OF_ALGORITHM
-from .place import check_plain, check_template, location, place
+from .place import check_plain, check_template, location, place, template
 from .refusal import Malformed
 from .shape import array, instant, is_plain, one_of, or_null, record, tagged, text
+from .sshsig import read_key_text
 from .tlog import EMPTY_ROOT, Checkpoint, is_key_name, read_checkpoint
 
 MAX_KEYS = 100
@@ -55,6 +56,30 @@ new_origin = record(
         "size": shape.uint,
     }
 )
+
+
+def ssh_key(value):
+    return read_key_text(text(value))
+
+
+_u16 = shape.integer(0, 2**16 - 1)
+standing_order = record(
+    {
+        "activate_after_seconds": shape.uint,
+        "executor": record({"key": ssh_key, "member": shape.name}),
+        "id": shape.hex16,
+        "interval_seconds": shape.uint,
+        "lifetime_seconds": shape.uint,
+        "not_after": instant,
+        "not_before": instant,
+        "place": tagged({"pkcs11": record({"template": template, "token_label": text, "token_serial": text})}),
+        "purpose": purpose,
+        "ring": shape.name,
+        "usage": shape.usage,
+        "uses": shape.u32,
+        "window": record({"days": array(one_of(*orders.DAYS)), "from_minute": _u16, "until_minute": _u16}),
+    }
+)
 operation = tagged(
     {
         "generate": generate,
@@ -62,6 +87,7 @@ operation = tagged(
         "revoke": revoke,
         "clock-correction": clock_correction,
         "new-origin": new_origin,
+        "order": standing_order,
     }
 )
 
@@ -72,6 +98,8 @@ def subjects_of(kind: str, order: dict) -> list:
         return [f"ring/{order['ring']}"]
     if kind == "destroy":
         return [f"key/{key['kid']}" for key in order["keys"]]
+    if kind == "order":
+        return [f"order/{order['id']}"]
     return [f"key/{order['kid']}"] if kind == "revoke" else ["log"]
 
 
@@ -169,10 +197,15 @@ def end_of_old_origin(order: dict) -> Checkpoint:
     return checkpoint
 
 
+def _check_order(order: dict, created_at: str) -> None:
+    orders.check_order(order, created_at, SPECS_OF_ALGORITHM)
+
+
 _CHECKS = {
     "generate": _check_generate,
     "destroy": _check_destroy,
     "revoke": _check_revoke,
     "clock-correction": _check_correction,
     "new-origin": _check_new_origin,
+    "order": _check_order,
 }

@@ -44,6 +44,8 @@ def _expected(operation: str, order: dict) -> tuple:
         return "revoked", {"kid": order["kid"]}
     if operation == "clock-correction":
         return "corrected", order
+    if operation == "order":
+        return "ordered", {"id": order["id"]}
     return "new-origin", {name: order[name] for name in ("origin", "root", "size")}
 
 

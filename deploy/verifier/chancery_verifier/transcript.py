@@ -8,6 +8,7 @@ from .approval import Approval, judge_approval
 from .counting import Rules, count, threshold, without_deadline
 from .keys import PublicKey
 from .operations import subjects_of
+from .orders import check_result
 from .outcome import check_outcome
 from .refusal import Malformed, Refused
 from .roster import Chain, Pin
@@ -30,6 +31,7 @@ class Ceremony:
     core_digest: str
     executed_at: str
     chain_digests: list
+    by_executor: str | None = None  # whose signature over the result accepts it
     logged: dict = field(default_factory=dict)  # of each member who approved the instant that the log gives
 
     @property
@@ -76,6 +78,21 @@ def verify_core(data: bytes, pin: Pin) -> Ceremony:
     return ceremony
 
 
+def verify_order(data: bytes, pin: Pin) -> Ceremony:
+    """The transcript of a standing order. No order stands under another, however deep a file is nested."""
+    try:
+        record = forms.transcript(read_canonical(data))["record"]
+        request = forms.read_text(forms.request, record["request"])
+    except Malformed as error:
+        raise Refused("Transcript", str(error)) from None
+    if request["operation"][0] != "order" or request["order"] is not None or record["order"] is not None:
+        raise Refused("OtherOrder", "the transcript is not of a standing order")
+    try:
+        return verify_core(data, pin)
+    except Refused as error:
+        raise Refused("Transcript", str(error)) from None
+
+
 def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
     try:
         value = read_canonical(data)
@@ -85,26 +102,26 @@ def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
     record, acceptance = transcript["record"], transcript["acceptance"]
     if bool(transcript["log_keys"]) != bool(transcript["log_proofs"]):
         raise Refused("LogProofs", "one of `log_keys` and `log_proofs` is empty, and the other is not")
-    if acceptance["result"] is not None:
-        raise Refused("Order", "standing orders are not supported")
     statement = _read_statement(acceptance["statement"])
     if statement["record_digest"] != sha256_hex(canonical(value["record"])):
         raise Refused("Ceremony/OtherRecord", "the statement refers to a different record")
     chain = Chain(record["chains"], pin, verify_core)
-    approval = judge_approval(record, chain, statement["executed_at"])
+    approval = judge_approval(record, chain, statement["executed_at"], verify_order)
     request, request_digest = approval.request, sha256_hex(record["request"].encode())
     if statement["request_digest"] != request_digest:
         raise Refused("Ceremony/OtherRequest", "the statement refers to a different request")
     if statement["executed_at"] < request["created_at"]:
         raise Refused("Ceremony/TooEarly", "executed before it was requested")
+    by_executor = check_result(acceptance, approval.under, chain)
     kid, key = check_outcome(request, request_digest, statement["outcome"], chain.pin)
     ceremony = Ceremony(
         pin=chain.pin,
         request=request,
         kid=kid,
         key=key,
-        approved=approval.counted.members,
-        accepted=_count_acceptances(acceptance, approval, chain),
+        approved=approval.approved,
+        accepted=_count_acceptances(acceptance, approval, chain, by_executor),
+        by_executor=by_executor,
         digest=sha256_hex(acceptance["statement"].encode()),
         request_digest=request_digest,
         core_digest=sha256_hex(canonical(value | {"log_keys": [], "log_proofs": []})),
@@ -121,7 +138,7 @@ def _read_statement(body: str) -> dict:
         raise Refused("Ceremony/Unreadable", str(error)) from None
 
 
-def _count_acceptances(acceptance: dict, approval: Approval, chain: Chain) -> list:
+def _count_acceptances(acceptance: dict, approval: Approval, chain: Chain, by_executor: str | None) -> list:
     """Section 9, steps 10 and 11."""
     signed, namespace = without_deadline(acceptance["signatures"]), chain.pin.namespace("accept")
     rules = Rules(proposer=approval.request["proposer"], suspended=approval.suspended)
@@ -130,6 +147,6 @@ def _count_acceptances(acceptance: dict, approval: Approval, chain: Chain) -> li
         raise Refused("Superfluous", counted.others[0])
     revocation = approval.request["operation"][0] == "revoke"
     needed = threshold(chain.policy, "revoke" if revocation else "accept")
-    if len(counted.members) < needed:
+    if by_executor is None and len(counted.members) < needed:
         raise Refused("NotAccepted", f"{len(counted.members)} acceptances of {needed}")
     return counted.members

@@ -39,18 +39,21 @@ pub fn signature(
 pub fn same_statement(
     payload: &SigningPayload,
     ceremony: &str,
-    kid: Option<&Kid>,
+    kids: &[Kid],
 ) -> Result<(), Failure> {
     let (_, body) = trust::dsse::parse_pae(&payload.bytes).map_err(Failure::refused)?;
     let statement: trust::approval::Statement =
         trust::json::require_canonical(body).map_err(Failure::refused)?;
     let found = ceremony::kids(&statement.outcome);
-    if kid.is_none() && !found.is_empty() {
+    if kids.is_empty() && !found.is_empty() {
         return Err(Failure::usage(
             "--key requires --kid: the kid as read aloud",
         ));
     }
-    let same = kid.map_or(found.is_empty(), |kid| found.contains(kid));
+    let same = match kids {
+        [] => found.is_empty(),
+        kids => found.iter().any(|kid| kids.contains(kid)),
+    };
     if same && statement.request_digest.to_string() == ceremony {
         return Ok(());
     }

@@ -59,7 +59,9 @@ pub async fn drafted(
     // However old the key is that is named.
     let kids = match &draft {
         Draft::Destroy { kid } | Draft::Revoke { kid, .. } => vec![kid.clone()],
-        Draft::Generate { .. } | Draft::CorrectClock(_) | Draft::NewOrigin(_) => Vec::new(),
+        Draft::Generate { .. } | Draft::CorrectClock(_) | Draft::NewOrigin(_) | Draft::Order(_) => {
+            Vec::new()
+        }
     };
     let snapshot = open.snapshot_with(kids).await?;
     let proposal = ProposalInput {

@@ -14,8 +14,8 @@ use trust::note::NoteBody;
 use trust::tally::tally_acceptance;
 use trust::text::spelled_out;
 use trust::{
-    Chains, Namespace, Pin, Purpose, Request, Sha256Digest, Transcript, Trusted, dsse, json, read,
-    verify_transcript,
+    Chains, Kid, Namespace, Pin, Purpose, Request, Sha256Digest, Transcript, Trusted, dsse, json,
+    read, verify_transcript,
 };
 
 use super::super::{World, ssh};
@@ -332,12 +332,27 @@ pub async fn approve(vote: &Vote, world: &World, output: &Output) -> Result<(), 
 
 /// Signs only what a quorum approved, as counted here, from the genesis.
 pub async fn accept(accept: &Accept, world: &World, output: &Output) -> Result<(), Failure> {
-    let id = &accept.ceremony;
+    accept.one_signature_each()?;
     let Some(key) = &accept.key else {
         let signature = accept.signature.as_deref();
-        return made_elsewhere(&accept.remote, id, "accept", signature, output).await;
+        for id in &accept.ceremonies {
+            made_elsewhere(&accept.remote, id, "accept", signature, output).await?;
+        }
+        return Ok(());
     };
     let session = accept.remote.open().await?;
+    for id in &accept.ceremonies {
+        accept_one(&session, (id, key, &accept.kids), world, output).await?;
+    }
+    Ok(())
+}
+
+async fn accept_one(
+    session: &Session,
+    (id, key, kids): (&str, &Path, &[Kid]),
+    world: &World,
+    output: &Output,
+) -> Result<(), Failure> {
     let fetched = session.fetch(world, key, id).await?;
     let transcript = fetched.transcript.as_ref();
     let transcript = transcript
@@ -355,7 +370,7 @@ pub async fn accept(accept: &Accept, world: &World, output: &Output) -> Result<(
         namespace: session.namespace(Purpose::Accept),
         bytes: acceptance_message(&fetched.request, statement),
     };
-    same_statement(&payload, id, accept.kid.as_ref())?;
+    same_statement(&payload, id, kids)?;
     let signature = ssh::sign(key, &payload.namespace, &payload.bytes)?;
     let body = json!({"purpose": "accept", "signature": signature});
     session.submit(id, &body, output).await

@@ -65,6 +65,10 @@ impl CeremonyService {
             !tally.not_counted.iter().any(|not| Some(not.index) == index)
         });
         match self.close(&facts, transcript).await {
+            Err(Error::Store(error)) if error.is_already() => {
+                Box::pin(self.give_up_withdrawn(id)).await?;
+                Ok(false)
+            }
             // Another process closed it in between.
             Err(Error::Store(error))
                 if error.is_conflict() && self.row(id).await?.state == CeremonyState::Closed =>
@@ -115,6 +119,11 @@ impl CeremonyService {
                     at: at.millis(),
                 }
             }
+            trust::Operation::Order(order) => Change::AcceptOrder {
+                order: Box::new(Self::accepted_order(order, facts.row.id, at)),
+                transcript: bytes,
+                at: at.millis(),
+            },
             operation => {
                 // What changes the log itself takes effect by this very leaf.
                 if let trust::Operation::ClockCorrection(order) = operation {
@@ -159,7 +168,7 @@ impl CeremonyFacts {
     pub(super) fn acceptances(&self) -> Result<(Transcript, AcceptanceTally), Error> {
         let mut transcript = draft(&self.row)?;
         transcript.acceptance = Acceptance {
-            result: None,
+            result: transcript.acceptance.result,
             statement: transcript.acceptance.statement,
             signatures: self.accepts.clone(),
         };

@@ -50,6 +50,13 @@ pub enum Error {
     /// Nothing more was done.
     #[error("the time of this executor's lease ran out; run `chancery ceremony reconcile`")]
     ClaimLost,
+    #[error("unknown standing order {0}")]
+    UnknownOrder(String),
+    /// Made under a standing order by a program that is not its executor.
+    #[error("a key under a standing order needs the executor's own key ([executor] result_key)")]
+    NoResultSigner,
+    #[error("the executor's key did not sign the result: {0}")]
+    ResultSigner(String),
     /// A member has more proposals open than anybody may.
     #[error("{member} has {most} open proposals already")]
     Quota {

@@ -43,7 +43,8 @@ impl CeremonyService {
         snapshot: &Snapshot,
     ) -> Result<Report, Error> {
         if let Some(executor) = executor {
-            self.reconcile(executor, Alone::Unknown).await?;
+            // On the heap: it may settle what another execution began.
+            Box::pin(self.reconcile(executor, Alone::Unknown)).await?;
         }
         let claim = self.claim(id).await?;
         let done = self.carry_out(&claim, id, executor, snapshot).await;
@@ -70,9 +71,14 @@ impl CeremonyService {
         match self.approved_now(&facts, now).await? {
             ApprovedOperation::Generate(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
+                if facts.ceremony.order.is_some() && self.result_signer.is_none() {
+                    return Err(Error::NoResultSigner);
+                }
                 let kid = self
                     .generate((&facts, claim), approved, executor, now)
                     .await?;
+                // Where the executor's signature accepts it.
+                Box::pin(self.close_if_accepted(&facts.id)).await?;
                 return self.generated_report(&facts.id, &kid).await;
             }
             ApprovedOperation::Destroy(approved) => {
@@ -84,6 +90,7 @@ impl CeremonyService {
             ApprovedOperation::ClockCorrection(approved) => {
                 self.correct(&facts, &approved, now).await?;
             }
+            ApprovedOperation::Order(approved) => self.order(&facts, &approved, now).await?,
             ApprovedOperation::NewOrigin(_) => {
                 let why = "a new origin is begun by `chancery ceremony bundle apply`";
                 self.record_refusal("execute", &facts, why).await?;
@@ -179,7 +186,11 @@ impl CeremonyService {
         let (kid, location) = (generated.key.kid().clone(), generated.location.clone());
         let steps = self.noted_by_now(facts).await?;
         let outcome = Outcome::Generated(Box::new(generated));
-        let draft = facts.draft(steps, outcome, executed_at, how)?;
+        let mut draft = facts.draft(steps, outcome, executed_at, how)?;
+        let request = Request::decode(&facts.row.request)?;
+        if request.order.is_some() {
+            draft.acceptance.result = Some(self.sign_result(&request, &draft)?);
+        }
         // What custodians could not accept is not even put before them.
         trust::tally::tally_acceptance(&facts.trusted, &draft.record, &draft.acceptance)?;
         let execution = draft.encode()?;
@@ -445,7 +456,7 @@ impl CeremonyService {
 
 impl CeremonyFacts {
     /// The transcript as it will be, without acceptances.
-    fn draft(
+    pub(super) fn draft(
         &self,
         steps: Vec<Step>,
         outcome: Outcome,
@@ -461,7 +472,7 @@ impl CeremonyFacts {
             v: V1,
             chains: self.chains.as_ref().clone(),
             request: text(self.row.request.clone())?,
-            order: None,
+            order: self.ceremony.order.clone(),
             proposal: self.ceremony.proposal.clone(),
             approvals: self.ceremony.approvals.clone(),
             rejections: self.ceremony.rejections.clone(),

@@ -17,6 +17,7 @@ use trust::{
 
 use super::error::Error;
 use super::service::{CeremonyService, SigningPayload};
+use super::standing_order::OrderInput;
 use super::vote::{encoded, normalized};
 use crate::keys::{Key, Ring, Snapshot};
 use log::{Event, suspensions};
@@ -63,6 +64,8 @@ pub enum Draft {
     CorrectClock(ClockCorrection),
     /// A log that lost leaves for good.
     NewOrigin(Box<NewOrigin>),
+    /// Keys of a ring in advance.
+    Order(Box<OrderInput>),
 }
 
 impl Draft {
@@ -95,6 +98,10 @@ impl Draft {
             Operation::NewOrigin(_) => {
                 Err(Error::Unfit("a new origin is held on files".to_owned()))
             }
+            Operation::Order(_) => Err(Error::Unfit(
+                "its instants are its own: propose it anew by `chancery ceremony new order`"
+                    .to_owned(),
+            )),
         }
     }
 }
@@ -122,6 +129,7 @@ impl CeremonyService {
             Ok::<_, Error>((name, ring))
         };
         let now = self.env.now();
+        let mut nonce = None;
         let operation = match input.draft {
             Draft::Generate {
                 token_serial,
@@ -164,6 +172,13 @@ impl CeremonyService {
             }
             Draft::CorrectClock(order) => Operation::ClockCorrection(order),
             Draft::NewOrigin(order) => Operation::NewOrigin(*order),
+            Draft::Order(order) => {
+                let id = *nonce.insert(Nonce(self.env.random()?));
+                let safety = self.safety.publish_safety();
+                let (name, ring) = ring()?;
+                let order = order.resolved(id, (name, ring), &trusted, safety)?;
+                Operation::Order(Box::new(order))
+            }
             Draft::Revoke {
                 kid,
                 reason,
@@ -225,7 +240,10 @@ impl CeremonyService {
             created_at: now,
             approve_by: input.approve_by,
             execute_by: input.execute_by,
-            nonce: Nonce(self.env.random()?),
+            nonce: match nonce {
+                Some(nonce) => nonce,
+                None => Nonce(self.env.random()?),
+            },
         };
         // What no quorum could approve is not even proposed.
         request.check().map_err(|e| Error::Unfit(e.to_string()))?;
@@ -340,7 +358,7 @@ impl CeremonyService {
 
     /// One more than any key of the ring has, or was ever meant to have: a number is used once,
     /// also when the birth failed.
-    async fn next_number(&self, ring: &Ring) -> Result<u32, Error> {
+    pub(super) async fn next_number(&self, ring: &Ring) -> Result<u32, Error> {
         let intended = self.store.highest_number(&ring.name).await?;
         let accepted = ring.keys.iter().map(|key| key.number).max();
         Ok(intended.max(accepted.unwrap_or(0)) + 1)
@@ -378,7 +396,7 @@ pub(super) fn filed(
 }
 
 /// What the line of a subject names as its last ceremony.
-fn statement_digest(execution: &[u8]) -> Result<Sha256Digest, Error> {
+pub(super) fn statement_digest(execution: &[u8]) -> Result<Sha256Digest, Error> {
     let draft = trust::Transcript::decode(execution)?;
     Ok(Sha256Digest::of(draft.acceptance.statement.as_bytes()))
 }

@@ -26,7 +26,7 @@ use std::collections::{HashMap, HashSet};
 use std::time::Duration;
 
 use serde::Serialize;
-use trust::{Destroy, DestroyKey, Kid, Location, Operation, Place, Request, Time};
+use trust::{Destroy, DestroyKey, Location, Operation, Place, Request, Time};
 
 use super::claim::ON_A_FILE;
 use super::error::{Error, Kind};
@@ -192,9 +192,15 @@ impl CeremonyService {
         Ok(match (object.state, found) {
             (ObjectState::Intended, Some(pair)) if pair.is_complete() => {
                 match self.adopt(object, executor).await {
-                    Ok(_) => finding(
+                    Ok(true) => finding("generated but not recorded", "adopted and accepted"),
+                    Ok(false) => finding(
                         "generated but not recorded",
                         "adopted; custodians decide whether to accept it",
+                    ),
+                    // Under a standing order only its executor knows.
+                    Err(Error::NoResultSigner) => finding(
+                        "generated but not recorded, under a standing order",
+                        "left to the order's executor",
                     ),
                     // Token or database are out of reach: nothing is known, nothing is concluded.
                     Err(error) if error.kind() == Kind::Unavailable => return Err(error),
@@ -330,7 +336,7 @@ impl CeremonyService {
         }
     }
 
-    async fn adopt(&self, object: &KeyObjectRow, executor: &Executor) -> Result<Kid, Error> {
+    async fn adopt(&self, object: &KeyObjectRow, executor: &Executor) -> Result<bool, Error> {
         let facts = self.facts(&object.ceremony.to_string()).await?;
         let request = Request::decode(&facts.row.request)?;
         let Operation::Generate(order) = &request.operation else {
@@ -351,7 +357,9 @@ impl CeremonyService {
             intended_at,
             "adopted after a crash",
         )
-        .await
+        .await?;
+        // Where the executor's signature accepts it.
+        Box::pin(self.close_if_accepted(&facts.id)).await
     }
 }
 

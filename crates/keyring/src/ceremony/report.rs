@@ -69,7 +69,10 @@ impl CeremonyService {
         report.approved_by = members(verified.approved_by().iter());
         report.accepted_by = members(verified.accepted_by().iter());
         let needed = verified.trusted().policy().to_accept(&request.operation);
-        report.acceptances_needed = Some(needed.get());
+        report.acceptances_needed = match verified.by_executor() {
+            Some(_) => Some(0),
+            None => Some(needed.get()),
+        };
         report.kids = kids(&verified.statement().outcome);
         Ok(report)
     }
@@ -90,7 +93,10 @@ impl CeremonyService {
                 .map(ToString::to_string)
                 .collect();
             report.accepted_by = members(tally.counted.iter().map(|c| &c.member));
-            report.acceptances_needed = Some(tally.needed.get());
+            report.acceptances_needed = match &tally.by_executor {
+                Some(_) => Some(0),
+                None => Some(tally.needed.get()),
+            };
             report.not_counted = not_counted(&tally.not_counted);
             report.kids = kids(&tally.statement().outcome);
             report.standing = match tally.is_complete() {
@@ -103,7 +109,11 @@ impl CeremonyService {
             drop(transcript);
         } else {
             let tally = facts.tally(self.env.now());
-            report.approved_by = members(tally.counted.iter().map(|c| &c.member));
+            report.approved_by = match tally.under() {
+                // Once, for all keys under it.
+                Some(under) => members(under.approved_by.iter()),
+                None => members(tally.counted.iter().map(|c| &c.member)),
+            };
             report.approvals_needed = tally.needed.map(trust::Threshold::get);
             report.not_counted = not_counted(&tally.not_counted);
             report.standing = describe_standing(&tally.standing);
@@ -118,7 +128,7 @@ pub fn kids(outcome: &trust::Outcome) -> Vec<Kid> {
         O::Generated(generated) => vec![generated.key.kid().clone()],
         O::Destroyed { kids } => kids.clone(),
         O::Revoked { kid } => vec![kid.clone()],
-        O::Corrected(_) | O::NewOrigin { .. } => Vec::new(),
+        O::Corrected(_) | O::NewOrigin { .. } | O::Ordered { .. } => Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use trust::{
 pub use trust::review::File;
 
 use super::error::Error;
+use super::result_signer::ResultSigner;
 use crate::keys::Settings;
 use base::Env;
 use log::{Event, Log, suspensions, unverified_chains};
@@ -36,6 +37,8 @@ pub struct CeremonyService {
     pub(super) safety: Safety,
     /// Who operates, for the audit trail.
     pub(super) actor: String,
+    /// Of the executor of standing orders.
+    pub(super) result_signer: Option<Arc<dyn ResultSigner>>,
     /// Whoever asks may be anybody: what is refused is counted by who asks, and each member has a quota.
     pub(super) for_anybody: bool,
     /// How long an executor has a ceremony without asking again.
@@ -84,9 +87,18 @@ impl CeremonyService {
             pin: settings.pin.clone(),
             safety: settings.safety,
             actor,
+            result_signer: None,
             for_anybody: false,
             lease: LEASE,
             walked: Arc::default(),
+        }
+    }
+
+    /// As the executor of standing orders, which signs what it does under them.
+    pub fn with_result_signer(self, signer: Arc<dyn ResultSigner>) -> Self {
+        Self {
+            result_signer: Some(signer),
+            ..self
         }
     }
 
@@ -264,7 +276,15 @@ impl CeremonyService {
             ceremony = transcript.record.ceremony();
             accepts = transcript.acceptance.signatures;
         }
-        let history = self.history(&Request::decode(&row.request)?, &id).await?;
+        let request = Request::decode(&row.request)?;
+        // As it was when it was carried out.
+        if ceremony.order.is_none() {
+            ceremony.order = match &row.execution {
+                Some(execution) => Transcript::decode(execution)?.record.order,
+                None => self.order_of(&request).await?,
+            };
+        }
+        let history = self.history(&request, &id).await?;
         Ok(CeremonyFacts {
             row,
             id,

@@ -283,6 +283,8 @@ fn waits(row: &CeremonyUnderWay, seen: &Seen, (trusted, suspended): People<'_>) 
     let Seen { request, signed } = seen;
     let summary = Summary::with(row, request);
     let (asked, purpose, until) = match row.state {
+        // What a standing order permits waits for nobody's signature.
+        S::Proposed if request.order.is_some() => (None, Purpose::Approve, None),
         S::Proposed => (
             Some(Asked::Approve),
             Purpose::Approve,

@@ -4,6 +4,7 @@
 use trust::leaf::{ActKind, ActLeaf, Leaf};
 use trust::{Sha256Digest, Time};
 
+use super::under_order;
 use log::Certified;
 use store::{DocumentKind, DocumentRow, KeyRow, LeafRow, Store};
 
@@ -83,6 +84,9 @@ impl Installed {
         known: &Certified,
         accepted: Option<i64>,
     ) -> Result<Option<String>, store::Error> {
+        if let Some(why) = under_order::refuses(store, known, accepted).await? {
+            return Ok(Some(why));
+        }
         let Some(ended) = self.ended(known.documents) else {
             return Ok(None);
         };

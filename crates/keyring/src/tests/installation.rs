@@ -27,7 +27,7 @@ pub const LONG: i64 = 2 * 24 * 60;
 pub struct Installation {
     pub place: Place,
     pub store: Store,
-    pub custodians: custodians::Custodians,
+    pub custodians: Arc<custodians::Custodians>,
     pub token: SoftwareToken,
     pub settings: Settings,
     pub env: Env,
@@ -47,8 +47,20 @@ impl Installation {
         Self::over(Place::sqlite().await)
     }
 
+    /// With executors, whose signatures accept keys of these rings.
+    pub async fn with_executors(routine_rings: &[&str]) -> Self {
+        let custodians = custodians::Custodians::with_executors("production", routine_rings);
+        let all = Self::of(Place::sqlite().await, custodians);
+        let genesis = all.custodians.genesis();
+        all.service().install_genesis(&genesis).await.unwrap();
+        all
+    }
+
     pub fn over(place: Place) -> Self {
-        let custodians = custodians::Custodians::with_others("production");
+        Self::of(place, custodians::Custodians::with_others("production"))
+    }
+
+    fn of(place: Place, custodians: custodians::Custodians) -> Self {
         let now = Arc::new(AtomicI64::new(minute(0).millis()));
         let clock = now.clone();
         let count = AtomicU64::new(1);
@@ -68,7 +80,7 @@ impl Installation {
         Self {
             store: place.store.clone(),
             place,
-            custodians,
+            custodians: Arc::new(custodians),
             token: SoftwareToken::new(SERIAL, LABEL),
             settings,
             env,
@@ -459,4 +471,9 @@ const GUARDS: &[&str] = &[
     "signing_key_revocation",
     "signing_key_archived",
     "trust_document_no_update",
+    "standing_order_immutable",
+    "standing_order_no_delete",
+    "order_use_no_delete",
+    "order_use_no_update",
+    "order_use_permitted",
 ];

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use trust::history::History;
 use trust::leaf::ActKind;
+use trust::order_log::check_use;
 use trust::tlog::note::VerifierKey;
 use trust::{Kid, LOG_RING, PublicKey, Sha256Digest};
 
@@ -101,6 +102,15 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
     if accepted.leaf.digest.is_some() && accepted.leaf.digest != key.transcript {
         let what = format!("the transcript of key {kid} is not the one that was accepted");
         findings.add("transcript", Some(accepted.index), what);
+    }
+    // By what the leaves tell, as they were written.
+    if let Some(used) = certified.and_then(|certified| certified.used.as_ref()) {
+        let of_order = acts.orders.get(&used.used.id.to_string());
+        let of_order = of_order.into_iter().flatten().map(AsRef::as_ref);
+        let found = check_use(used, accepted.index, of_order, |act| act.leaf.time);
+        if let Err(fault) = found {
+            findings.add("order", Some(accepted.index), format!("key {kid}: {fault}"));
+        }
     }
     let prepared_at = certified.map_or(accepted.leaf.time, |certified| certified.prepared_at);
     // As they were written: the rows repeat that.

@@ -16,6 +16,7 @@ use store::{
 use trust::acts::{Act, Acts};
 use trust::finding::Findings;
 use trust::log_acts::{LogAct, LogHistory};
+use trust::withdrawal::{USE, WITHDRAW};
 
 /// A digest that the leaf does not name is one of an older program; that is told once, elsewhere.
 fn tells(act: &Act, digest: Sha256Digest) -> bool {
@@ -161,7 +162,7 @@ pub fn ceremonies(
     for row in rows.iter() {
         let id = row.id.to_string();
         let of = acts.of_ceremony(&id);
-        ceremony(row, of, &voids, findings);
+        ceremony(row, of, &voids, acts, findings);
         let executed = of
             .iter()
             .find(|act| EXECUTED.contains(&act.leaf.action.as_str()));
@@ -187,13 +188,21 @@ pub fn ceremonies(
     }
 }
 
-fn ceremony(row: &Ceremony, acts: &[Arc<Act>], voids: &[i64], findings: &mut Findings) {
+/// The leaf that withdrew the standing order under which a ceremony is.
+fn withdrawn(of: &[Arc<Act>], acts: &Acts) -> Option<i64> {
+    let used = of.iter().find(|act| act.leaf.action == USE)?;
+    let of_order = acts.orders.get(used.leaf.reference.as_ref()?)?;
+    let withdrawal = of_order.iter().find(|act| act.leaf.action == WITHDRAW);
+    withdrawal.map(|act| act.index)
+}
+
+fn ceremony(row: &Ceremony, acts: &[Arc<Act>], voids: &[i64], all: &Acts, findings: &mut Findings) {
     let id = &row.id;
     let by = |actions: &[&str]| {
         let mut found = acts.iter();
         found.rfind(|act| actions.contains(&act.leaf.action.as_str()))
     };
-    match by(&["propose"]) {
+    match by(&["propose", USE]) {
         // The log in which it would stand was halted: the ceremony was held on files, and one leaf tells of all of it.
         None if row.operation.as_str() == "new-origin" && by(&CLOSED).is_some() => {
             new_origin(row, by(&CLOSED), findings);
@@ -230,7 +239,8 @@ fn ceremony(row: &Ceremony, acts: &[Arc<Act>], voids: &[i64], findings: &mut Fin
     }
     let mut state = state(acts);
     let last = acts.last().map_or(0, |act| act.index);
-    if matches!(state, "proposed" | "approved") && voids.iter().any(|void| *void > last) {
+    let mut voids = voids.iter().copied().chain(withdrawn(acts, all));
+    if matches!(state, "proposed" | "approved") && voids.any(|void| void > last) {
         state = "cancelled";
     }
     if state != row.state.as_str() {
@@ -273,8 +283,9 @@ fn new_origin(row: &Ceremony, act: Option<&Arc<Act>>, findings: &mut Findings) {
 }
 
 /// Acts that carry a ceremony out, with the digest of what the executor wrote.
-const EXECUTED: [&str; 6] = [
+const EXECUTED: [&str; 7] = [
     "generated",
+    "ordered",
     "adopted after a crash",
     "destroyed",
     "destroyed, found after a crash",

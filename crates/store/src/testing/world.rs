@@ -135,6 +135,45 @@ pub fn ordered(name: &str, number: i64) -> Change {
     }
 }
 
+/// A generation as the `seq`th of its ring, by a use of the order of this name.
+pub fn birth_under(order: &str, number: i64, name: &str, seq: i64, ring: &str) -> Change {
+    Change::ProposeCeremony {
+        row: Box::new(ceremony(name, "generate", Some(ring))),
+        lines: vec![line(&of_ring(ring), seq)],
+        proposal: None,
+        order: Some(OrderUseRow {
+            order: nonce(order),
+            number,
+        }),
+    }
+}
+
+pub fn accept_order(name: &str, ring: &str, uses: u32) -> Change {
+    Change::AcceptOrder {
+        order: Box::new(OrderRow {
+            id: nonce(name).parse().unwrap(),
+            ceremony: digest(name).parse().unwrap(),
+            ring: ring.parse().unwrap(),
+            uses,
+            not_before: Time::from_millis(NOW),
+            not_after: Time::from_millis(NOW + 1),
+            accepted_at: Time::from_millis(NOW),
+            withdrawal: None,
+        }),
+        transcript: format!("transcript of {name}").into_bytes(),
+        at: NOW,
+    }
+}
+
+pub fn withdraw(order: &str) -> Change {
+    Change::WithdrawOrder {
+        order: nonce(order),
+        body: b"enough".to_vec(),
+        signature: "s".into(),
+        at: NOW,
+    }
+}
+
 pub fn object(name: &str, ring: &str, number: i64) -> KeyObjectRow {
     KeyObjectRow {
         id: object_id(name),
@@ -380,6 +419,14 @@ impl Place {
     pub async fn approved(&self, name: &str, ring: &str) {
         self.approved_of(name, "generate", Some(ring), &[of_ring(ring)])
             .await;
+    }
+
+    /// Custodians ordered so many keys of a ring in advance.
+    pub async fn order(&self, name: &str, ring: &str, uses: u32) {
+        let subjects = [format!("order/{}", nonce(name))];
+        self.approved_of(name, "order", Some(ring), &subjects).await;
+        self.change(execute(name)).await.unwrap();
+        self.change(accept_order(name, ring, uses)).await.unwrap();
     }
 
     /// The next ceremony of a key, with its approvals: a destruction or a revocation.

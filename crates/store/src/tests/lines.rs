@@ -163,6 +163,10 @@ pub async fn nonce_is_used_by_what_was_carried_out(place: Place) {
 }
 
 pub async fn an_orders_use_is_not_taken_twice(place: Place) {
+    place.ring("atp").await;
+    for order in ["order", "another order"] {
+        place.order(order, "atp", 2).await;
+    }
     place.change(ordered("a", 1)).await.unwrap();
     conflicts(&place, ordered("b", 1), Subject::OrderUse).await;
     assert_eq!(place.store.ceremony(&digest("b")).await.unwrap(), None);

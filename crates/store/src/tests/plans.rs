@@ -24,6 +24,7 @@ const GROWING: &[&str] = &[
     "key_object",
     "signing_key",
     "order_use",
+    "standing_order",
     "outbox_message",
     "outbox_delivery",
     "execution",
@@ -204,6 +205,9 @@ const CEREMONIES: &[&str] = &[
     "INSERT INTO ceremony_line SELECT lpad(to_hex(n), 64, '0'), 'ring/r' || n, n, 1, n
         FROM generate_series(1, 2000) AS n",
     "INSERT INTO order_use SELECT lpad(to_hex(n / 100), 32, '0'), n, lpad(to_hex(n), 64, '0')
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO standing_order (id, ceremony, ring, uses, not_before, not_after, accepted_at)
+        SELECT lpad(to_hex(n), 32, '0'), lpad(to_hex(n), 64, '0'), 'atp', 100, 0, 1, n
         FROM generate_series(1, 2000) AS n",
     "INSERT INTO ceremony_signature SELECT lpad(to_hex(n / 5), 64, '0'), 'approve', '', n, n, 100000 + n
         FROM generate_series(1, 10000) AS n",

@@ -38,6 +38,7 @@ pub async fn past_cannot_be_changed(place: Place) {
         .change(Change::GrantCredential(credential(san("a"))))
         .await
         .unwrap();
+    place.order("order", "atp", 2).await;
     place.change(ordered("ordered", 1)).await.unwrap();
     for sql in [
         "INSERT INTO log_key_act (subject, idx, act) VALUES ('x', 0, '')",
@@ -79,6 +80,12 @@ pub async fn past_cannot_be_changed(place: Place) {
         "INSERT INTO order_use SELECT * FROM order_use",
         "INSERT INTO order_use (order_id, use_number, ceremony)
             SELECT order_id, 2, 'x' FROM order_use",
+        "DELETE FROM standing_order",
+        "UPDATE standing_order SET uses = 3",
+        "UPDATE standing_order SET not_after = not_after + 1",
+        "INSERT INTO standing_order SELECT * FROM standing_order",
+        // Withdrawn by nobody.
+        "UPDATE standing_order SET withdrawn_at = 1",
         "DELETE FROM log_head",
         "DELETE FROM ring",
         "DELETE FROM ceremony",

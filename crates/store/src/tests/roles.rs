@@ -44,7 +44,9 @@ async fn services_account_does_what_the_store_does_and_no_more() {
 
     let place = as_the_service().await;
     let first = place.open_ring("atp").await;
+    place.order("order", "atp", 2).await;
     place.change(ordered("ordered", 1)).await.unwrap();
+    place.change(withdraw("order")).await.unwrap();
     place
         .change(Change::GrantCredential(credential(san("a"))))
         .await
@@ -63,6 +65,8 @@ async fn services_account_does_what_the_store_does_and_no_more() {
         "DELETE FROM ceremony_line",
         "UPDATE order_use SET use_number = use_number",
         "DELETE FROM order_use",
+        "UPDATE standing_order SET uses = uses",
+        "DELETE FROM standing_order",
         "UPDATE key_object SET place = place",
         "UPDATE key_object SET device = device",
         "DELETE FROM key_object",

@@ -53,6 +53,8 @@ pub async fn change_bumps_its_subject_alone(place: Place) {
     let install = Change::InstallDocuments(vec![genesis]);
     place.change(install).await.unwrap();
     assert_eq!(changed(&place, &mut seen).await, ["trust"]);
+    place.order("order", "other", 2).await;
+    assert_eq!(changed(&place, &mut seen).await, ["ceremonies"]);
     place.change(ordered("ordered", 1)).await.unwrap();
     assert_eq!(changed(&place, &mut seen).await, ["ceremonies"]);
 

@@ -12,8 +12,8 @@ use crate::tlog::merkle::empty_root;
 use crate::tlog::note::Note;
 
 use super::{
-    Destroy, Generate, KeyPurpose, LostLeaves, NewOrigin, Operation, Request, RevocationReason,
-    Revoke, Usage,
+    Destroy, Generate, KeyPurpose, LostLeaves, NewOrigin, Operation, OrderError, Request,
+    RevocationReason, Revoke, Usage,
 };
 
 /// Most keys that one ceremony destroys.
@@ -81,6 +81,9 @@ pub enum RequestError {
     /// No name of a log, or not the one that is meant.
     #[error("operation.{0}: {1}")]
     Origin(&'static str, &'static str),
+    /// What no quorum can order in advance.
+    #[error("operation.order.{0}")]
+    StandingOrder(#[from] OrderError),
 }
 
 impl Request {
@@ -117,6 +120,7 @@ impl Request {
                 ordered("bound", order.bound, "created_at", self.created_at)
             }
             Operation::NewOrigin(order) => order.check(),
+            Operation::Order(order) => Ok(order.check(self.nonce, self.created_at)?),
         }
     }
 

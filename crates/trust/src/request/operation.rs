@@ -3,16 +3,17 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::alg::{Algorithm, KeySpec};
 use crate::digest::Sha256Digest;
 use crate::jwk::Kid;
 use crate::name::Name;
 use crate::place::{Location, Place};
 use crate::spelled::spelled;
 use crate::subject::Subject;
-use crate::template::Use;
 use crate::time::Time;
 use crate::usage::Usage;
+
+use super::purpose::KeyPurpose;
+use super::standing_order::StandingOrder;
 
 /// What a ceremony does.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,6 +30,8 @@ pub enum Operation {
     ClockCorrection(ClockCorrection),
     /// Begin a new log after leaves were lost.
     NewOrigin(NewOrigin),
+    /// Approve keys of a ring in advance.
+    Order(Box<StandingOrder>),
 }
 
 /// Generates key `number` of a ring.
@@ -54,94 +57,6 @@ pub struct Generate {
     pub retire_at: Time,
     /// The key it succeeds; `null` for the first of a ring.
     pub predecessor: Option<Kid>,
-}
-
-/// What a key is for, and its shape.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case", deny_unknown_fields)]
-pub enum KeyPurpose {
-    /// A pair: the private half signs, the public half is published.
-    Sign {
-        /// The ring's algorithm.
-        algorithm: Algorithm,
-        /// The key's shape.
-        key_spec: KeySpec,
-    },
-    /// A secret key that wraps other keys.
-    Wrap {
-        /// How it wraps.
-        algorithm: WrapAlgorithm,
-        /// The key's shape.
-        key_spec: WrapKeySpec,
-    },
-}
-
-/// How a key wraps.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WrapAlgorithm {
-    /// AES Key Wrap with a 256-bit key (RFC 3394, RFC 7518 section 4.4).
-    A256Kw,
-}
-
-/// The shape of a wrapping key.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum WrapKeySpec {
-    /// AES with 256 bits.
-    Aes256,
-}
-
-impl WrapAlgorithm {
-    /// All, in a stable order.
-    pub const ALL: [Self; 1] = [Self::A256Kw];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::A256Kw => "A256KW",
-        }
-    }
-}
-
-impl WrapKeySpec {
-    /// All, in a stable order.
-    pub const ALL: [Self; 1] = [Self::Aes256];
-
-    fn name(self) -> &'static str {
-        match self {
-            Self::Aes256 => "AES-256",
-        }
-    }
-}
-
-spelled!(WrapAlgorithm, "algorithm");
-spelled!(WrapKeySpec, "key spec");
-
-impl KeyPurpose {
-    /// Whether it signs or wraps.
-    pub fn used(&self) -> Use {
-        match self {
-            Self::Sign { .. } => Use::Sign,
-            Self::Wrap { .. } => Use::Wrap,
-        }
-    }
-
-    /// The shape, as a device tells it.
-    pub fn key_spec(&self) -> String {
-        match self {
-            Self::Sign { key_spec, .. } => key_spec.to_string(),
-            Self::Wrap { key_spec, .. } => key_spec.to_string(),
-        }
-    }
-
-    /// How a signing key signs, and its shape.
-    pub fn signing(&self) -> Option<(Algorithm, KeySpec)> {
-        match self {
-            Self::Sign {
-                algorithm,
-                key_spec,
-            } => Some((*algorithm, *key_spec)),
-            Self::Wrap { .. } => None,
-        }
-    }
 }
 
 /// Destroys private halves. Their public halves stay for ever.
@@ -262,6 +177,7 @@ impl Operation {
             }
             Self::Revoke(order) => vec![Subject::Key(order.kid.clone())],
             Self::ClockCorrection(_) | Self::NewOrigin(_) => vec![Subject::Log],
+            Self::Order(order) => vec![Subject::Order(order.id)],
         }
     }
 
@@ -275,6 +191,7 @@ impl Operation {
                 one.then_some(ring)
             }
             Self::Revoke(order) => Some(&order.ring),
+            Self::Order(order) => Some(&order.ring),
             Self::ClockCorrection(_) | Self::NewOrigin(_) => None,
         }
     }
@@ -287,6 +204,7 @@ impl Operation {
             Self::Revoke(_) => "revoke",
             Self::ClockCorrection(_) => "clock-correction",
             Self::NewOrigin(_) => "new-origin",
+            Self::Order(_) => "order",
         }
     }
 }

@@ -14,15 +14,15 @@ use crate::jwk::{Kid, PublicKey, PublicKeyError};
 use crate::namespace::{Namespace, Purpose};
 use crate::place::{Location, ReadBack, not_as_ordered};
 use crate::policy::Threshold;
-use crate::request::{ClockCorrection, Generate, KeyPurpose, Operation, Request};
+use crate::request::{ClockCorrection, Generate, KeyPurpose, Operation, Request, StandingOrder};
 use crate::roster::MemberId;
 use crate::signature::Verifier;
 use crate::time::Time;
 use crate::transcript::Record;
 
 use super::{
-    Accepted, Ballot, Counted, Electorate, Findings, History, Last, NotCounted, Standing, count,
-    suspended, tally,
+    Accepted, Ballot, Counted, Electorate, Findings, History, Last, NotCounted, Standing,
+    UnderOrder, WhyNot, count, suspended, tally, verify,
 };
 
 /// Why what was done cannot be accepted by any number of signatures.
@@ -59,8 +59,18 @@ pub enum AcceptanceError {
     #[error("read back from the token: {0} differs from the request")]
     ReadBack(&'static str),
     /// An executor's result without a standing order.
-    #[error("standing orders are not supported")]
+    #[error("the executor signed a result that is not under a standing order")]
     Order,
+    /// Under a standing order, and the executor did not sign what was done. What was read back is
+    /// the service's word alone then.
+    #[error("the executor's signature over the result is missing")]
+    NoResult,
+    /// It is not a signature over this statement.
+    #[error("the executor's signature over the result does not count: {0}")]
+    Result(WhyNot),
+    /// By a key that the order does not name.
+    #[error("the result is not signed by the executor that the standing order names")]
+    OtherExecutor,
     /// The key did not sign the challenge.
     #[error("the proof of possession of the new key is invalid")]
     Possession,
@@ -75,6 +85,9 @@ pub struct AcceptanceFindings {
     pub not_counted: Vec<NotCounted>,
     /// How many are needed.
     pub needed: Threshold,
+    /// The executor whose signature over the result counts as acceptance: under a standing order,
+    /// for a ring that the policy calls routine.
+    pub by_executor: Option<MemberId>,
 }
 
 /// The tally of acceptances. Its findings can be read through it and by nobody be written.
@@ -87,6 +100,7 @@ pub struct AcceptanceTally {
     statement: Statement,
     digest: Sha256Digest,
     new_key: Option<Made>,
+    under: Option<UnderOrder>,
 }
 
 /// A new key that was checked against its order.
@@ -119,6 +133,8 @@ pub enum Finished {
     Corrected(ClockCorrection),
     /// The log has a new origin.
     NewOrigin,
+    /// Keys may be made under the standing order.
+    Ordered(Box<StandingOrder>),
 }
 
 /// Not enough custodians accepted.
@@ -171,13 +187,17 @@ pub(crate) fn tally_statement(
     let history = History::claimed_by(&ceremony.request);
     let approval = tally(trusted, &ceremony, &history, statement.executed_at);
     let approved_digest = approval.digest;
+    let under = approval.under;
     let Findings {
         counted, standing, ..
     } = approval.findings;
     let approvals = counted.iter().map(|counted| counted.index).collect();
     let (request, approved_by) = match (standing, approval.request) {
         (Standing::Approved, Some(request)) => {
-            let by: Vec<_> = counted.into_iter().map(|counted| counted.member).collect();
+            let by = match &under {
+                Some(under) => under.approved_by.clone(),
+                None => counted.into_iter().map(|counted| counted.member).collect(),
+            };
             (request, by)
         }
         (standing, _) => return Err(AcceptanceError::NotApproved(standing)),
@@ -188,9 +208,7 @@ pub(crate) fn tally_statement(
     if statement.executed_at < request.created_at {
         return Err(AcceptanceError::TooEarly(statement.executed_at));
     }
-    if acceptance.result.is_some() {
-        return Err(AcceptanceError::Order);
-    }
+    let by_executor = result(trusted, under.as_ref(), acceptance)?;
     let new_key = check_outcome(&request, approved_digest, &statement.outcome)?;
 
     let namespace = Namespace::new(Purpose::Accept, trusted.service(), trusted.environment());
@@ -211,6 +229,7 @@ pub(crate) fn tally_statement(
             counted,
             not_counted,
             needed,
+            by_executor,
         },
         request,
         approved_by,
@@ -218,7 +237,32 @@ pub(crate) fn tally_statement(
         statement,
         digest,
         new_key,
+        under,
     })
+}
+
+/// The executor's signature over what was done under a standing order. Returns the executor if it
+/// is acceptance enough.
+fn result(
+    trusted: &Trusted,
+    under: Option<&UnderOrder>,
+    acceptance: &Acceptance,
+) -> Result<Option<MemberId>, AcceptanceError> {
+    let (order, result) = match (under, &acceptance.result) {
+        (None, None) => return Ok(None),
+        (None, Some(_)) => return Err(AcceptanceError::Order),
+        (Some(_), None) => return Err(AcceptanceError::NoResult),
+        (Some(under), Some(result)) => (&under.order, result),
+    };
+    let namespace = Namespace::new(Purpose::Result, trusted.service(), trusted.environment());
+    let message = dsse::pae(&namespace.to_string(), acceptance.statement.as_bytes());
+    let key = verify(result, &namespace, &message).map_err(AcceptanceError::Result)?;
+    // That it is an active executor's is a condition of the approval.
+    if key != order.executor.key {
+        return Err(AcceptanceError::OtherExecutor);
+    }
+    let routine = trusted.policy().is_routine(&order.ring, order.usage);
+    Ok(routine.then(|| order.executor.member.clone()))
 }
 
 /// Checks what was done against what was approved. Returns the new key, if there is one.
@@ -239,6 +283,7 @@ fn check_outcome(
         (Operation::NewOrigin(order), Outcome::NewOrigin { origin, root, size }) => {
             (&order.origin, &order.root, &order.size) == (origin, root, size)
         }
+        (Operation::Order(order), Outcome::Ordered { id }) => order.id == *id,
         _ => false,
     };
     match as_ordered {
@@ -328,9 +373,14 @@ fn as_ordered(
 }
 
 impl AcceptanceTally {
-    /// Whether enough custodians accepted.
+    /// Whether enough custodians accepted, or the executor where that is enough.
     pub fn is_complete(&self) -> bool {
-        self.counted.len() >= self.needed.get()
+        self.by_executor.is_some() || self.counted.len() >= self.needed.get()
+    }
+
+    /// The standing order under which it happened.
+    pub fn under(&self) -> Option<&UnderOrder> {
+        self.under.as_ref()
     }
 
     /// The request.
@@ -390,6 +440,7 @@ impl AcceptanceTally {
             (_, Outcome::Revoked { kid }, _) => Ok(Finished::Revoked(kid)),
             (_, Outcome::Corrected(correction), _) => Ok(Finished::Corrected(correction)),
             (_, Outcome::NewOrigin { .. }, _) => Ok(Finished::NewOrigin),
+            (Operation::Order(order), Outcome::Ordered { .. }, _) => Ok(Finished::Ordered(order)),
             // The outcome was checked against the operation when the tally was made.
             _ => Err(refusal),
         }

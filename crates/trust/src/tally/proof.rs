@@ -7,7 +7,9 @@ use crate::alg::Algorithm;
 use crate::digest::Sha256Digest;
 use crate::jwk::{Kid, PublicKey};
 use crate::place::Location;
-use crate::request::{ClockCorrection, Destroy, Generate, NewOrigin, Operation, Request, Revoke};
+use crate::request::{
+    ClockCorrection, Destroy, Generate, NewOrigin, Operation, Request, Revoke, StandingOrder,
+};
 use crate::roster::MemberId;
 
 /// A quorum approved `order`, once.
@@ -61,6 +63,8 @@ pub enum ApprovedOperation {
     ClockCorrection(Approved<ClockCorrection>),
     /// Begin a new log.
     NewOrigin(Approved<NewOrigin>),
+    /// Let keys be made in advance.
+    Order(Approved<Box<StandingOrder>>),
 }
 
 pub(super) fn approved(
@@ -88,6 +92,7 @@ pub(super) fn approved(
         Operation::Revoke(order) => A::Revoke(prove(order, request, digest, by)),
         Operation::ClockCorrection(order) => A::ClockCorrection(prove(order, request, digest, by)),
         Operation::NewOrigin(order) => A::NewOrigin(prove(order, request, digest, by)),
+        Operation::Order(order) => A::Order(prove(order, request, digest, by)),
     }
 }
 

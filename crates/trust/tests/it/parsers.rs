@@ -15,6 +15,7 @@ use trust::*;
 use crate::log_proofs::InLog;
 use crate::recoveries::Lost;
 use crate::story::primary;
+use crate::support::ordered::{request_for_order, standing_order};
 use crate::support::{
     Custodian, NewKey, World, armored, destroy, generate, in_vault, log, minute, revoke, wrap_key,
 };
@@ -160,6 +161,9 @@ fn requests() -> Vec<(Parser, Vec<u8>)> {
         root: log::root(&["a"]),
         size: 1,
     };
+    let order = request_for_order(&world, standing_order(&Custodian::quick("robot")));
+    assert_eq!(order.check(), Ok(()));
+    let order = (targets::request as Parser, order.encode().unwrap());
     [
         Operation::Generate(in_a_vault),
         Operation::Generate(wrap_key("kek")),
@@ -174,6 +178,7 @@ fn requests() -> Vec<(Parser, Vec<u8>)> {
         assert_eq!(request.check(), Ok(()));
         (targets::request as Parser, request.encode().unwrap())
     })
+    .chain([order])
     .collect()
 }
 

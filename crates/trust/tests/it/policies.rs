@@ -8,6 +8,7 @@ use trust::roster::RosterError;
 use trust::tally::Standing;
 use trust::*;
 
+use crate::support::ordered::standing_order;
 use crate::support::{
     Custodian, NewKey, World, destroy, first_policy, first_roster, generate, minute, name, revoke,
     sign_all,
@@ -157,6 +158,7 @@ fn every_operation_is_counted_by_its_own_threshold() {
         root: Sha256Digest::of(b""),
         size: 1,
     };
+    let order = standing_order(&Custodian::quick("robot"));
     let operations = [
         ("generate", Operation::Generate(generate("jwt"))),
         ("rotate", Operation::Generate(rotation)),
@@ -164,6 +166,7 @@ fn every_operation_is_counted_by_its_own_threshold() {
         ("revoke", revoke(&kid)),
         ("clock-correction", Operation::ClockCorrection(correction)),
         ("new-origin", Operation::NewOrigin(new_origin)),
+        ("order", Operation::Order(Box::new(order))),
     ];
     let policy = |word: &str| {
         let mut policy = first_policy(&name("production"), 5);

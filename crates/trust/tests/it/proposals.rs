@@ -5,7 +5,7 @@ use trust::approval::Outcome;
 use trust::request::{OrderUse, RequestError};
 use trust::suspension::Suspension;
 use trust::tally::{
-    AcceptanceError, Obstacle, Standing, SuspensionError, WhyNot, tally_acceptance,
+    AcceptanceError, Obstacle, OrderObstacle, Standing, SuspensionError, WhyNot, tally_acceptance,
     tally_suspension,
 };
 use trust::*;
@@ -76,7 +76,7 @@ fn an_operator_may_propose_and_then_three_can_count() {
 }
 
 #[test]
-fn exactly_one_of_proposer_and_order_is_given_and_orders_are_not_known() {
+fn exactly_one_of_proposer_and_order_is_given_and_an_order_is_shown() {
     let world = World::quick();
     let order = Some(OrderUse {
         id: bytes16::Nonce([4; 16]),
@@ -96,17 +96,19 @@ fn exactly_one_of_proposer_and_order_is_given_and_orders_are_not_known() {
         refused(&|request| request.proposer = None),
         std::slice::from_ref(&content)
     );
+    let missing = Obstacle::Order(OrderObstacle::Missing);
     assert_eq!(
         refused(&|request| request.order = order),
-        [content, Obstacle::Order]
+        [content, missing.clone()]
     );
     let under_an_order = |request: &mut Request| {
         (request.order, request.proposer) = (order, None);
     };
-    assert_eq!(refused(&under_an_order), [Obstacle::Order]);
-    // Nor is an order's transcript carried along, or an executor's result.
+    assert_eq!(refused(&under_an_order), [missing]);
+    // Nor is an order's transcript carried along for nothing, or an executor's result.
+    let not_under = Obstacle::Order(OrderObstacle::NotUnder);
     let found = standing(&world, |ceremony| ceremony.order = Some("{}".to_owned()));
-    assert_eq!(found, Standing::Refused(vec![Obstacle::Order]));
+    assert_eq!(found, Standing::Refused(vec![not_under]));
     let mut transcript = world.transcript();
     let statement = transcript.acceptance.statement.clone();
     let result = world.signature(Purpose::Result, statement.as_bytes(), &world.dave);

@@ -2,6 +2,7 @@
 
 mod device;
 pub mod log;
+pub mod ordered;
 mod people;
 
 use trust::approval::{

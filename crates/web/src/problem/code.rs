@@ -23,6 +23,7 @@ pub enum Code {
     UnknownRing,
     UnknownKey,
     UnknownCeremony,
+    UnknownOrder,
     NoCertificate,
     KeyRevoked,
     NoActiveKey,
@@ -51,7 +52,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 41] = [
+    pub const ALL: [Self; 42] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -68,6 +69,7 @@ impl Code {
         Self::UnknownRing,
         Self::UnknownKey,
         Self::UnknownCeremony,
+        Self::UnknownOrder,
         Self::NoCertificate,
         Self::KeyRevoked,
         Self::NoActiveKey,
@@ -150,6 +152,7 @@ impl Code {
             Self::UnknownRing => (S::NOT_FOUND, "unknown_ring", "Unknown ring"),
             Self::UnknownKey => (S::NOT_FOUND, "unknown_key", "Unknown key"),
             Self::UnknownCeremony => (S::NOT_FOUND, "unknown_ceremony", "Unknown ceremony"),
+            Self::UnknownOrder => (S::NOT_FOUND, "unknown_order", "Unknown standing order"),
             Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
             Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
             Self::NoActiveKey => (S::CONFLICT, "no_active_key", "The ring has no active key"),

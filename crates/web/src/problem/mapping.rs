@@ -75,6 +75,7 @@ impl From<ceremony::Error> for Problem {
             E::State { .. } | E::Claimed | E::ClaimLost | E::CarriedOutBefore => {
                 Self::new(Code::CeremonyState, text)
             }
+            E::UnknownOrder(_) => Self::new(Code::UnknownOrder, text).about("order"),
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
             E::NotApproved(_) | E::Unfit(_) | E::Plan(_) | E::Suspension(_) => {
                 Self::new(Code::RequestRefused, text)
@@ -100,6 +101,8 @@ impl From<ceremony::Error> for Problem {
             | E::Statement { .. }
             | E::Suspensions(_)
             | E::NoExecutor
+            | E::NoResultSigner
+            | E::ResultSigner(_)
             | E::Json(_)
             | E::Token(_)
             | E::Keys(_)

@@ -227,5 +227,6 @@ pub fn as_ordered(operation: &Operation) -> Outcome {
             root: order.root,
             size: order.size,
         },
+        Operation::Order(order) => Outcome::Ordered { id: order.id },
     }
 }

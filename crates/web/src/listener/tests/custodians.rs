@@ -4,6 +4,7 @@
 mod anew;
 mod drafts;
 mod faults;
+mod orders;
 mod reach;
 mod recovery;
 mod roster;

@@ -1,0 +1,105 @@
+"""Tests of standing orders and of what is made under them. All files are made here, with new keys."""
+
+import json
+import unittest
+
+from chancery_verifier.lines import verify_succession
+from chancery_verifier.orders import after
+from chancery_verifier.refusal import Refused
+from chancery_verifier.roster import Pin
+from chancery_verifier.shape import LAST_INSTANT
+from chancery_verifier.transcript import verify_transcript
+from sample_files import Installation, ServiceKey, canonical
+from sample_orders import Use, ask, orders, standing_order
+
+# By the beginning of their names; each of them is made.
+HOLD = (
+    "order", "use", "use-last", "use-accepted-too", "critical-two", "from-5", "until-900", "window-thursday", "place-cka_id",
+    "executor-suspended-by-one", "approver-suspended-zoe", "order-usage-raw", "order-uses-366", "order-until-year",
+)  # fmt: skip
+REFUSED = {
+    "use-too-many": "Misfit: Use", "from-4": "Misfit: Early", "until-901": "Misfit: Late", "interval-14-2": "Misfit: Early",
+    "window-friday": "Misfit: Window", "place-template": "Misfit: Differs", "generate-other-ring": "Misfit: Differs",
+    "generate-predecessor": "Misfit: First", "revocation": "Misfit: Operation", "without-order": "Missing", "with-approvals": "Signed",
+    "not-under": "NotUnder", "of-a-key": "OtherOrder", "of-another-order": "OtherOrder", "of-more-uses": "Transcript",
+    "of-another-genesis": "Transcript", "of-an-order-with-proofs": "Transcript", "before-the-order": "TooEarly",
+    "approver-suspended-grace": "Paused", "executor-suspended": "Executor", "order-executor-eve-eve": "Executor",
+    "order-usage-wrap": "StandingOrder: Critical", "order-other-nonce": "StandingOrder: Id", "order-uses-367": "StandingOrder: Uses",
+    "order-until-longer": "StandingOrder: Duration", "order-window-no-day": "StandingOrder: Window",
+    "order-place-extractable": "StandingOrder: Template", "order-lifetime_seconds-0": "StandingOrder: Seconds",
+}  # fmt: skip
+WORDS = {
+    "result-none": "Ceremony/NoResult", "result-none-accepted": "Ceremony/NoResult", "result-by-ada": "Ceremony/OtherExecutor",
+    "result-of-another": "Ceremony/Result", "order-with-result": "Ceremony/Order", "critical-one": "NotAccepted",
+    "critical-nobody": "NotAccepted", "use-accepted-by-the-executor": "Superfluous", "order-other-outcome": "Ceremony/OtherOutcome",
+}  # fmt: skip
+
+
+def house() -> Installation:
+    installation = Installation()
+    for who, *roles in (("zoe",), ("eve", "operator"), ("max", "executor")):
+        installation.join(who, *roles)
+    return installation
+
+
+class Orders(unittest.TestCase):
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.installation = house()
+        cls.files = dict(orders(cls.installation))
+
+    def verify(self, transcript: str):
+        return verify_transcript(transcript.encode(), Pin(self.installation.genesis_digest))
+
+    def test_what_an_order_permits_holds(self):
+        for name in HOLD:
+            with self.subTest(name):
+                self.verify(self.files[name])
+
+    def test_what_it_does_not_permit_is_refused_for_its_reason(self):
+        for name, reason in REFUSED.items():
+            with self.subTest(name), self.assertRaisesRegex(Refused, f"^Ceremony/NotApproved: Refused: .*{reason}"):
+                self.verify(self.files[name])
+        for name, word in WORDS.items():
+            with self.subTest(name), self.assertRaisesRegex(Refused, f"^{word}:"):
+                self.verify(self.files[name])
+
+    def test_no_byte_can_be_changed(self):
+        changed = [text for name, text in self.files.items() if name.startswith("byte-")]
+        self.assertGreater(len(changed), 50)
+        for text in changed:
+            with self.assertRaises(Refused):
+                self.verify(text)
+
+    def test_the_executor_accepts_and_the_approvers_of_the_order_approved(self):
+        ceremony = self.verify(self.files["use"])
+        self.assertEqual((ceremony.by_executor, ceremony.accepted), ("max", []))
+        self.assertEqual(ceremony.approved, ["grace", "mary"])
+        self.assertIsNone(self.verify(self.files["critical-two"]).by_executor)
+
+    def test_a_use_is_taken_once(self):
+        installation, key = house(), ServiceKey()
+        pin = Pin(installation.genesis_digest)
+        order = standing_order(installation, "oauth", key)
+        asked = ask(installation, order)
+        use = Use(installation, order, asked, key)
+        made = [verify_transcript(text.encode(), pin) for text in (asked, use.make(use=1), use.make(use=2))]
+        verify_succession(made)
+        again = verify_transcript(use.make(use=1).encode(), pin)
+        with self.assertRaisesRegex(Refused, "^Use:"):
+            verify_succession([*made, again])
+
+    def test_instants_end(self):
+        self.assertEqual(after("2026-12-31T23:59:59.999Z", 1), "2027-01-01T00:00:00.999Z")
+        self.assertEqual(after("9999-12-30T21:59:59.999Z", 1), LAST_INSTANT)
+        self.assertEqual(after("9999-12-30T21:59:59.999Z", 10**12), LAST_INSTANT)
+
+    def test_an_order_stands_under_no_other(self):
+        file = json.loads(self.files["order"])
+        file["record"]["order"] = self.files["order"]
+        with self.assertRaises(Refused):
+            self.verify(canonical(file))
+
+
+if __name__ == "__main__":
+    unittest.main()
