@@ -118,7 +118,7 @@ mod tests {
         // What says itself that it needs credentials.
         let private = |method: &Method, path: &str| {
             let (paths, method) = (&described["paths"], method.as_str().to_lowercase());
-            ["{ring}", "{ceremony}", "{statement}", ""]
+            ["{ring}", "{ceremony}", "{statement}", "{order}", ""]
                 .iter()
                 .any(|name| {
                     let path = path.replacen("records", name, 1);
