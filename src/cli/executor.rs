@@ -133,7 +133,7 @@ fn shown(round: &Round) -> String {
     let rows: Vec<[String; 3]> = executed.chain(waits).chain(findings).collect();
     match rows.is_empty() {
         true => "No ceremony waits for the executor.".to_owned(),
-        false => table(&["", "", "what"], rows.into_iter()),
+        false => table(&["", "", "what"], rows),
     }
 }
 

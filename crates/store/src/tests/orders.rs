@@ -8,7 +8,10 @@ use super::world::*;
 async fn withdrawn(place: &Place, change: Change) {
     let size = place.store.log_size().await.unwrap();
     match place.change(change.clone()).await {
-        Err(Error::Already { what, .. }) if what == Subject::Order => {}
+        Err(Error::Already {
+            what: Subject::Order,
+            ..
+        }) => {}
         other => panic!("{change:?}: {other:?}"),
     }
     assert_eq!(place.store.log_size().await.unwrap(), size);
@@ -151,7 +154,10 @@ pub async fn two_executors_at_once_do_not_use_one_number(place: Place) {
             let change = birth_under("order", 1, &name, 1, "atp");
             match store.commit(&change, &leaf("order")).await {
                 Ok(_) => 1,
-                Err(Error::Conflict { what, .. }) if what == Subject::OrderUse => 0,
+                Err(Error::Conflict {
+                    what: Subject::OrderUse,
+                    ..
+                }) => 0,
                 other => panic!("{other:?}"),
             }
         }));
