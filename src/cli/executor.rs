@@ -23,7 +23,7 @@ pub struct Executor {
     #[arg(long, conflicts_with = "bundle")]
     once: bool,
     /// Carry out the request of a file written by `executor export`, without a database. Of the configuration only the
-    /// service's name, its environment and [executor] are read.
+    /// service's name, its environment and `[executor]` are read.
     #[arg(long, value_name = "FILE", requires = "out", requires = "genesis")]
     bundle: Option<PathBuf>,
     /// File for what was done, for `executor import`; never overwritten.
