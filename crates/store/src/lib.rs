@@ -33,6 +33,7 @@ mod decode;
 mod destruction;
 mod engine;
 mod error;
+mod execution_statements;
 mod executions;
 mod fence;
 mod generation;

@@ -22,7 +22,7 @@ use crate::engine::{
 };
 use crate::engine::{HeadStatements, Home, Taken, ToPool};
 use crate::error::{self, Error, Subject};
-use crate::executions::execution_statements;
+use crate::execution_statements::execution_statements;
 use crate::fence::Head;
 use crate::leases::take_lease;
 use crate::log_head;
