@@ -29,6 +29,7 @@ pub use arguments::{Arguments, Command};
 pub use context::{CliContext, compare_clocks, from_keys, variable};
 pub use log::{Command as LogCommand, witness_failed};
 pub use notify::context as notify_context;
+pub use ssh::KeyFile;
 
 use base::Env;
 use verify::output::Output;

@@ -1,6 +1,7 @@
 //! `chancery executor` as a service: it waits for approved ceremonies and carries them out, until it is told to stop.
 
 use std::path::Path;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -78,6 +79,10 @@ pub async fn run(path: &Path, world: &World) -> Result<(), Failure> {
     let actor = actor.to_string();
     let service = CeremonyService::new(store.clone(), world.env.clone(), &settings, actor)
         .with_lease(section.lease);
+    let service = match &config.orders.result_key {
+        Some(key) => service.with_result_signer(Arc::new(cli::KeyFile(key.clone()))),
+        None => service,
+    };
     let runner = Runner::new(service, executor, settings);
     let mut shown = Shown {
         health: health.as_ref(),
@@ -179,8 +184,20 @@ impl Shown<'_> {
             }
         };
         counter!(names::EXECUTOR_ROUNDS, "outcome" => "done").increment(1);
-        if self.trouble.is_over() {
-            tracing::info!("approved ceremonies are carried out again");
+        match &round.unavailable {
+            Some(why) => {
+                if let Some(count) = self.trouble.is(why) {
+                    tracing::error!(
+                        error = why,
+                        count,
+                        "what needs the token is not carried out"
+                    );
+                }
+            }
+            None if self.trouble.is_over() => {
+                tracing::info!("approved ceremonies are carried out again");
+            }
+            None => {}
         }
         for finding in &round.findings {
             let (object, ring) = (&finding.object, &finding.ring);
@@ -204,10 +221,13 @@ impl Shown<'_> {
             let count = u32::try_from(waiting.count).unwrap_or(u32::MAX);
             gauge!(names::EXECUTOR_WAITING).set(count);
         }
-        self.is_ready(
-            true,
-            format!("{} approved ceremonies wait", round.waits.len()),
-        );
+        match &round.unavailable {
+            Some(why) => self.is_ready(false, why.clone()),
+            None => self.is_ready(
+                true,
+                format!("{} approved ceremonies wait", round.waits.len()),
+            ),
+        }
     }
 
     fn is_ready(&self, ready: bool, why: String) {

@@ -108,7 +108,10 @@ async fn once(path: &Path, world: &World, output: &Output) -> Result<(), Failure
     let mut runner = Runner::new(open.ceremonies(world), executor, open.settings.clone());
     let round = runner.round(&|| false).await.map_err(failed)?;
     output.result(&round, || shown(&round));
-    Ok(())
+    match round.unavailable {
+        Some(why) => Err(Failure::unavailable(anyhow::Error::msg(why))),
+        None => Ok(()),
+    }
 }
 
 fn shown(round: &Round) -> String {

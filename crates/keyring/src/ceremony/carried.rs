@@ -300,7 +300,11 @@ impl CeremonyService {
         match self.intend_elsewhere(&id, snapshot).await {
             Ok(()) => {}
             Err(error) => {
-                self.store.give_back_execution(&id, ON_A_FILE).await?;
+                // Not that of another export, whose file is out already.
+                let state = self.row(&id).await?.state;
+                if matches!(state, CeremonyState::Proposed | CeremonyState::Approved) {
+                    self.store.give_back_execution(&id, ON_A_FILE).await?;
+                }
                 return Err(error);
             }
         }
@@ -309,6 +313,7 @@ impl CeremonyService {
 
     async fn intend_elsewhere(&self, id: &str, snapshot: &Snapshot) -> Result<(), Error> {
         let facts = self.facts(id).await?;
+        not_under_an_order(&facts)?;
         let now = self.env.now();
         match self.approved_now(&facts, now).await? {
             ApprovedOperation::Generate(approved) => {
@@ -385,6 +390,7 @@ impl CeremonyService {
                 needed: "executing, on a file",
             });
         }
+        not_under_an_order(&facts)?;
         let file = self.carried_request(&facts).await?;
         if Sha256Digest::of(&file) != result.request_file {
             let why = "the result is not of the file that was exported, or roster, policy or suspensions have changed since";
@@ -478,4 +484,16 @@ fn objects_of(order: &Destroy) -> Result<Vec<String>, Error> {
 
 fn other_outcome() -> Error {
     Error::Unfit("the result is of another operation than the request".to_owned())
+}
+
+/// What comes on a file is only stated, and under a standing order the executor's signature over it may be acceptance enough:
+/// it signs what it has made itself and nothing else.
+fn not_under_an_order(facts: &CeremonyFacts) -> Result<(), Error> {
+    match facts.ceremony.order {
+        None => Ok(()),
+        Some(_) => Err(Error::Unfit(
+            "a key under a standing order is made where its executor's key and the database are"
+                .to_owned(),
+        )),
+    }
 }

@@ -65,15 +65,15 @@ impl CeremonyService {
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "approved",
         )?;
+        if facts.ceremony.order.is_some() && self.result_signer.is_none() {
+            return Err(Error::NoResultSigner);
+        }
         // Counted here and now, from the stored bytes: the row's state is nobody's permission. This
         // is also the instant of the intent, so that what is adopted later tallies as it did now.
         let now = self.env.now();
         match self.approved_now(&facts, now).await? {
             ApprovedOperation::Generate(approved) => {
                 let executor = executor.ok_or(Error::NoExecutor)?;
-                if facts.ceremony.order.is_some() && self.result_signer.is_none() {
-                    return Err(Error::NoResultSigner);
-                }
                 let kid = self
                     .generate((&facts, claim), approved, executor, now)
                     .await?;

@@ -35,6 +35,7 @@ use super::service::CeremonyService;
 use store::{CeremonyState, HeldExecution, KeyObjectRow, ObjectState, UnreadableRow};
 use token::{Executor, Found};
 use trust::error_chain;
+use trust::tally::AcceptanceError;
 
 /// One disagreement between database and token, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -197,8 +198,12 @@ impl CeremonyService {
                         "generated but not recorded",
                         "adopted; custodians decide whether to accept it",
                     ),
-                    // Under a standing order only its executor knows.
-                    Err(Error::NoResultSigner) => finding(
+                    // Under a standing order its executor signs, and nobody else says that it is lost.
+                    Err(
+                        Error::NoResultSigner
+                        | Error::ResultSigner(_)
+                        | Error::Acceptance(AcceptanceError::OtherExecutor),
+                    ) => finding(
                         "generated but not recorded, under a standing order",
                         "left to the order's executor",
                     ),

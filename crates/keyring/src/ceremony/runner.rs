@@ -47,6 +47,9 @@ pub struct Round {
     pub waits: Vec<Delayed>,
     /// What an executor that died left, and what became of it.
     pub findings: Vec<Finding>,
+    /// Why the token was out of reach, if it was: what needs it waits, and what does not goes on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unavailable: Option<String>,
 }
 
 /// An approved ceremony that is not carried out.
@@ -69,8 +72,8 @@ impl Runner {
         }
     }
 
-    /// Looks once. `stops` is asked before each ceremony; what was begun is ended. An error is of token or database, and
-    /// of no ceremony alone.
+    /// Looks once. `stops` is asked before each ceremony; what was begun is ended. An error is of the database, and of no
+    /// ceremony alone.
     pub async fn round(
         &mut self,
         stops: &(dyn Fn() -> bool + Send + Sync),
@@ -78,9 +81,12 @@ impl Runner {
         let mut round = Round::default();
         if self.service.is_unsettled().await? {
             let findings = self.service.reconcile(&self.executor, Alone::Unknown);
-            round.findings = findings.await?;
+            match findings.await {
+                Ok(findings) => round.findings = findings,
+                Err(error @ Error::Token(_)) => round.unavailable = Some(error_chain(&error)),
+                Err(error) => return Err(error),
+            }
         }
-        // Standing orders: the ceremonies of keys that are due under them are filed here, and carried out below.
         let approved = self.service.approved().await?;
         let is_approved = |id: &Sha256Digest| approved.iter().any(|row| row.id == *id);
         self.waits.retain(|id, _| is_approved(id));
@@ -97,10 +103,18 @@ impl Runner {
                 });
                 continue;
             }
-            match self.carry_out(&row.id.to_string()).await {
+            let id = row.id.to_string();
+            // A revocation has to be possible when the token is gone, and just then.
+            if round.unavailable.is_some() && self.service.touches_token(&id).await? {
+                continue;
+            }
+            match self.carry_out(&id).await {
                 Ok(report) => {
                     self.waits.remove(&row.id);
                     round.executed.push(report);
+                }
+                Err(error @ Error::Token(_)) if error.kind() == Kind::Unavailable => {
+                    round.unavailable = Some(error_chain(&error));
                 }
                 Err(error) if error.kind() == Kind::Unavailable => return Err(error),
                 Err(error) => round.waits.push(self.pause(row.id, now, &error)),

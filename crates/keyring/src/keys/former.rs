@@ -84,7 +84,7 @@ impl Installed {
         known: &Certified,
         accepted: Option<i64>,
     ) -> Result<Option<String>, store::Error> {
-        if let Some(why) = under_order::refuses(store, known, accepted).await? {
+        if let Some(why) = under_order::refuses(store, row, known, accepted).await? {
             return Ok(Some(why));
         }
         let Some(ended) = self.ended(known.documents) else {
