@@ -601,7 +601,7 @@ class Votes(Transcripts):
             else:
                 self.assertIn(why, self.refused("Ceremony/NotApproved", verify_transcript, transcript, pin))
 
-    def test_standing_orders_are_not_known(self):
+    def test_a_use_or_a_result_without_its_standing_order_is_refused(self):
         order = {"id": "0" * 32, "use": 1}
         self.not_approved("Order", self.generate(request={"proposer": None, "order": order}, record={"proposal": None}))
         self.not_approved("Proposer", self.generate(request={"order": order}))
@@ -610,7 +610,7 @@ class Votes(Transcripts):
             self.not_approved(why, self.generate(request=asked, record={"proposal": None}))
         self.not_approved("Order", self.generate(record={"order": "{}"}))
         result = self.installation.sign("grace", "result", "{}")
-        self.refused("Order", self.verify, self.generate(acceptance={"result": result}))
+        self.refused("Ceremony/Order", self.verify, self.generate(acceptance={"result": result}))
 
     def test_a_passkey_is_read_and_not_counted(self):
         request = self.request_of(self.revocation())

@@ -28,7 +28,7 @@ carl = "de"
 fn plain(receiver: &Receiver) -> String {
     let port = receiver.address.rsplit_once(':').expect("a port").1;
     format!(
-        "[notify.receivers.people]\nkind = \"mail\"\nserver = \"localhost:{port}\"\nsecurity = \"none\"\nallow_private = true\nfrom = \"keys@keys.example\"\ntimeout = \"2s\"\n{PEOPLE}"
+        "[notify.receivers.people]\nkind = \"mail\"\nserver = \"localhost:{port}\"\nsecurity = \"none\"\nallow_private = true\nfrom = \"keys@keys.example\"\ntimeout = \"10s\"\n{PEOPLE}"
     )
 }
 

@@ -13,7 +13,7 @@ use super::installation::{Installation, free_port};
 use super::process::{Running, repository};
 
 /// How long anything may take to arrive: a lease of another process has to run out, and a machine may be busy.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_secs(180);
 
 pub struct Receiver {
     pub address: String,
