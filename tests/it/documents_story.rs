@@ -363,6 +363,10 @@ impl Reader {
         let lose = self.tries(&section.next("chancery log recover"), &[]);
         assert!(!lose.stderr.contains("Usage:"), "{lose:?}");
         section.next("chancery log check");
+        // All documents are there, and this is no copy of them: it is refused, and not because of how it is written.
+        let restore = section.next("chancery trust restore");
+        let said = self.tries(&restore, &[("FILE", "kept-1")]);
+        assert!(!said.stderr.contains("Usage:"), "{said:?}");
         // The database has this key: its word is not needed, and does no harm.
         let keys = self.runs(&section.next("chancery log vkey"), &[]);
         let key = keys.lines().next().unwrap_or_default();
