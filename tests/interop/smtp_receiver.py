@@ -21,6 +21,8 @@ answer = "250 OK"
 class Handler:
     async def handle_DATA(self, server, session, envelope):
         message = email.message_from_bytes(envelope.content, policy=email.policy.SMTP)
+        # What is said is what is answered: the next line may change it in between.
+        given = answer
         print(
             json.dumps(
                 {
@@ -30,12 +32,12 @@ class Handler:
                     "body": message.get_content(),
                     "tls": session.ssl is not None,
                     "user": getattr(session, "user", None),
-                    "answer": answer,
+                    "answer": given,
                 }
             ),
             flush=True,
         )
-        return answer
+        return given
 
 
 def main():
