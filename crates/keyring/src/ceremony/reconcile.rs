@@ -35,7 +35,6 @@ use super::service::CeremonyService;
 use store::{CeremonyState, HeldExecution, KeyObjectRow, ObjectState, UnreadableRow};
 use token::{Executor, Found};
 use trust::error_chain;
-use trust::tally::AcceptanceError;
 
 /// One disagreement between database and token, and what became of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -198,12 +197,8 @@ impl CeremonyService {
                         "generated but not recorded",
                         "adopted; custodians decide whether to accept it",
                     ),
-                    // Under a standing order its executor signs, and nobody else says that it is lost.
-                    Err(
-                        Error::NoResultSigner
-                        | Error::ResultSigner(_)
-                        | Error::Acceptance(AcceptanceError::OtherExecutor),
-                    ) => finding(
+                    // Under a standing order only its executor knows, and its key may be away for a while.
+                    Err(Error::NoResultSigner | Error::ResultSigner(_)) => finding(
                         "generated but not recorded, under a standing order",
                         "left to the order's executor",
                     ),

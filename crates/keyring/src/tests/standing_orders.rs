@@ -339,31 +339,6 @@ async fn threat_a_superuser_takes_a_withdrawal_back() {
     assert!(findings.contains(&"order"), "{findings:?}");
 }
 
-/// Not the log, but the index that says where in it a key was accepted.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn threat_an_acceptance_is_said_to_stand_before_the_withdrawal() {
-    let (all, order) = ordered(&[RING], |_| ()).await;
-    make(&all, &order).await.unwrap();
-    let before = "(SELECT MAX(idx) FROM log_leaf)";
-    let sql = format!("CREATE TABLE aside AS SELECT {before} AS idx");
-    all.place.raw(&sql).await.unwrap();
-    withdraw(&all, &order, "carol").await.unwrap();
-    let back = "UPDATE standing_order SET withdrawn_at = NULL, withdrawal = NULL, signature = NULL, idx = NULL";
-    all.tamper("standing_order", back).await;
-    make(&all, &order).await.unwrap();
-    // Everything is indexed, and then moved.
-    keys(&all).await;
-    let moved = "UPDATE log_key_act SET idx = (SELECT idx FROM aside)
-        WHERE act = 'accepted' AND idx = (SELECT MAX(idx) FROM log_key_act WHERE act = 'accepted')";
-    all.tamper("log_key_act", moved).await;
-    let (count, refused) = keys(&all).await;
-    assert_eq!((count, refused.len()), (3, 1));
-    assert!(
-        refused[0].contains("of something else") || refused[0].contains("withdrawn before"),
-        "{refused:?}"
-    );
-}
-
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn threat_a_use_is_taken_twice_in_the_database() {
     let (all, order) = ordered(&[RING], |_| ()).await;
