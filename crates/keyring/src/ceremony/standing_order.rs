@@ -270,8 +270,8 @@ impl CeremonyService {
         Ok(bytes.and_then(|bytes| String::from_utf8(bytes).ok()))
     }
 
-    /// The newest orders, and what is left of each.
-    /// Before this instant and id, and where the next page begins if there may be one.
+    /// The newest orders before this instant and id, what is left of each, and where the next page begins if there may be
+    /// one.
     pub async fn orders(
         &self,
         before: (i64, &str),

@@ -20,7 +20,7 @@ use super::service::CeremonyService;
 use super::vote::normalized;
 use crate::keys::Snapshot;
 use log::{Event, suspensions};
-use store::{CeremonyState, Change, OrderUseRow};
+use store::{CeremonyState, Change, OrderUseRow, UseRow};
 use token::Executor;
 
 /// How long a use stays open that nobody carries out; then it is lost.
@@ -214,12 +214,12 @@ impl CeremonyService {
         // What an earlier executor left half done is settled first: it may be this order's, and then it is the key.
         let before = self.store.uses_of(order).await?;
         Box::pin(self.reconcile(executor, Alone::Unknown)).await?;
-        for used in before {
-            let id = used.ceremony.to_string();
-            let state = self.row(&id).await?.state;
-            let made = matches!(state, CeremonyState::Executed | CeremonyState::Closed);
-            if made && state != used.state {
-                return self.report(&id).await;
+        for used in self.store.uses_of(order).await? {
+            let made = matches!(used.state, CeremonyState::Executed | CeremonyState::Closed);
+            let mut earlier = before.iter();
+            let settled = |was: &UseRow| was.ceremony == used.ceremony && was.state != used.state;
+            if made && earlier.any(settled) {
+                return self.report(&used.ceremony.to_string()).await;
             }
         }
         let id = self.propose_under_order(order, snapshot).await?;

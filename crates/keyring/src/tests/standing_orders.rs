@@ -382,6 +382,24 @@ async fn threat_a_superuser_inserts_an_order_or_a_use() {
     assert_eq!((count, believed.len()), (4, 0));
 }
 
+/// The executor signs what it has made. What a file says of a token elsewhere it would sign unseen.
+#[tokio::test]
+async fn threat_a_key_under_an_order_comes_on_a_file() {
+    let (all, order) = ordered(&[RING], |_| ()).await;
+    let snapshot = all.snapshot().await;
+    let service = executor(&all);
+    let id = service
+        .propose_under_order(&order, &snapshot)
+        .await
+        .unwrap();
+    let refused = service.export_execution(&id, &snapshot).await.unwrap_err();
+    assert!(matches!(refused, Error::Unfit(_)), "{refused}");
+    // Nobody holds it, and the order's executor goes on with it.
+    assert!(all.store.held_executions().await.unwrap().is_empty());
+    assert_eq!(make(&all, &order).await.unwrap().ceremony, id);
+    assert_eq!(keys(&all).await, (2, vec![]));
+}
+
 #[tokio::test]
 async fn threat_two_executors_at_once() {
     let (all, order) = ordered(&[RING], |_| ()).await;
