@@ -15,8 +15,7 @@ pub enum MemberSignature {
         /// Armored, see [`crate::sshsig::normalize`].
         signature: String,
     },
-    /// A passkey's assertion (WebAuthn Level 2, section 7.2). Its form is settled; no version
-    /// counts one yet.
+    /// A passkey's assertion (WebAuthn Level 3 section 7.2), whose challenge is SHA-256 of the bytes.
     Webauthn {
         /// Section 6.1.
         authenticator_data: Base64Url,

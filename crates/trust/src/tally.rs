@@ -30,8 +30,8 @@ pub use accept::{
     AcceptanceError, AcceptanceFindings, AcceptanceTally, Finished, NotAccepted, tally_acceptance,
 };
 pub(crate) use accept::{statement_about, tally_statement};
-pub(crate) use count::{Ballot, Electorate, count, verify};
-pub use count::{Counted, NotCounted, WhyNot};
+pub(crate) use count::{Ballot, Electorate, count, verify, verify_by};
+pub use count::{Counted, NotCounted, WhyNot, missing};
 pub use order::{OrderObstacle, UnderOrder, still_active};
 pub use proof::{Accepted, Approved, ApprovedOperation};
 pub use suspended::{SuspensionError, SuspensionTally, suspended, tally_suspension};
@@ -157,7 +157,7 @@ pub enum Standing {
     Approved,
     /// Not yet enough.
     Waiting {
-        /// How many more.
+        /// How many more; one where enough count, and all by passkeys.
         missing: usize,
     },
     /// A custodian rejected it.
@@ -266,8 +266,10 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
     let suspended = suspended(trusted, &ceremony.suspensions);
     let electorate = Electorate::custodians(trusted.roster())
         .without(request.proposer.as_ref())
-        .suspending(&suspended);
+        .suspending(&suspended)
+        .and_passkeys(request.operation.takes_passkeys());
     let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
+    let missing = missing(&counted, needed);
 
     let mut obstacles = obstacles(trusted, &request, history, now);
     obstacles.extend(executor(trusted, &request, &suspended));
@@ -293,7 +295,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
             deadline: "execute_by",
             at: request.execute_by,
         }
-    } else if under.is_some() || counted.len() >= needed.get() {
+    } else if under.is_some() || missing == 0 {
         Standing::Approved
     } else if now > request.approve_by {
         Standing::Expired {
@@ -301,9 +303,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
             at: request.approve_by,
         }
     } else {
-        Standing::Waiting {
-            missing: needed.get() - counted.len(),
-        }
+        Standing::Waiting { missing }
     };
     let findings = Findings {
         counted,
@@ -453,7 +453,8 @@ fn rejection(
     digest: Sha256Digest,
     rejections: &[Objection],
 ) -> Option<(MemberId, String)> {
-    let electorate = Electorate::custodians(trusted.roster());
+    // Whatever is asked, a passkey is good enough to say no.
+    let electorate = Electorate::custodians(trusted.roster()).and_passkeys(true);
     let mut found = objections(trusted, Purpose::Reject, &electorate, digest, rejections);
     found.next()
 }

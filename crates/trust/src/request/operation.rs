@@ -196,6 +196,22 @@ impl Operation {
         }
     }
 
+    /// Whether approvals and acceptances by passkeys count, beside at least one that is by none. Not of what is hardest to
+    /// undo: the first key of a ring, keys of the log, of a CA and those that wrap others, destruction, and the log itself.
+    pub fn takes_passkeys(&self) -> bool {
+        match self {
+            Self::Generate(order) => {
+                let ordinary = match order.usage {
+                    Usage::Structured | Usage::Raw | Usage::Sealed => true,
+                    Usage::Certificates | Usage::Log | Usage::Wrap => false,
+                };
+                ordinary && order.predecessor.is_some()
+            }
+            Self::Revoke(_) | Self::Order(_) => true,
+            Self::Destroy(_) | Self::ClockCorrection(_) | Self::NewOrigin(_) => false,
+        }
+    }
+
     /// The operation in one word.
     pub fn word(&self) -> &'static str {
         match self {
