@@ -10,6 +10,7 @@ from sample_files import (
 )  # fmt: skip
 
 from sample_orders import orders
+from sample_passkeys import passkeys
 from sample_recovery import recoveries
 
 # Plain, and no names of keys.
@@ -18,7 +19,7 @@ NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus
 
 def write_transcripts(directory: pathlib.Path, installation: Installation) -> None:
     """The installation has, beside its custodians, `eve`, who is an operator, and `max`, who is an executor."""
-    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders)
+    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders, passkeys)
     for maker in makers:
         for name, transcript in maker(installation):
             (directory / f"{maker.__name__}-{name}.transcript").write_text(transcript, encoding="utf-8")

@@ -32,6 +32,7 @@ pub mod history;
 pub mod json;
 pub mod jwk;
 pub mod jws;
+pub mod key_name;
 pub mod leaf;
 pub mod life;
 pub mod log_acts;

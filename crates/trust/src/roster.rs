@@ -10,10 +10,9 @@ use crate::alg::Algorithm;
 use crate::base64url::{self, Base64Url};
 use crate::digest::Sha256Digest;
 use crate::format::V1;
-use crate::member_signature::MemberSignature;
+use crate::key_name::KeyName;
 use crate::name::Name;
 use crate::sshkey::SshKey;
-use crate::sshsig;
 use crate::text;
 use crate::time::Time;
 use crate::webauthn::{PasskeyKey, PasskeyKeyError};
@@ -416,15 +415,11 @@ impl Roster {
         keys.find(|key| key.credential_id() == Some(id))
     }
 
-    /// Whose key a signature names, unverified: it costs nothing and proves nothing.
-    pub fn named_by(&self, signature: &MemberSignature) -> Option<&Member> {
-        match signature {
-            MemberSignature::Ssh { signature } => {
-                self.owner(&sshsig::unverified_key(signature).ok()?)
-            }
-            MemberSignature::Webauthn { credential_id, .. } => {
-                self.owner_of(self.passkey(credential_id)?)
-            }
+    /// The member, active or not, whose key has this name.
+    pub fn named(&self, name: &KeyName) -> Option<&Member> {
+        match name {
+            KeyName::Ssh(public) => self.owner(public),
+            KeyName::Passkey(id) => self.owner_of(self.passkey(id)?),
         }
     }
 

@@ -30,8 +30,8 @@ pub use accept::{
     AcceptanceError, AcceptanceFindings, AcceptanceTally, Finished, NotAccepted, tally_acceptance,
 };
 pub(crate) use accept::{statement_about, tally_statement};
-pub(crate) use count::{Ballot, Electorate, count, verify, verify_by};
-pub use count::{Counted, NotCounted, WhyNot, missing};
+pub(crate) use count::{Ballot, Electorate, count, verify};
+pub use count::{Counted, NotCounted, WhyNot, missing, verify_by};
 pub use order::{OrderObstacle, UnderOrder, still_active};
 pub use proof::{Accepted, Approved, ApprovedOperation};
 pub use suspended::{SuspensionError, SuspensionTally, suspended, tally_suspension};

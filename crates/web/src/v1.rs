@@ -35,6 +35,7 @@ mod log_checkpoint;
 mod log_tile;
 mod order;
 mod orders;
+mod passkey_options;
 pub mod reader;
 mod receipt;
 pub mod response;
@@ -47,6 +48,7 @@ mod sign_batch;
 mod sign_request;
 pub mod state;
 pub mod streams;
+mod submitted_signature;
 mod trust_chain;
 mod trust_statement;
 mod trust_statement_open;
@@ -88,6 +90,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony::handle))
         .routes(routes!(ceremony_request::handle))
         .routes(routes!(ceremony_statement::handle))
+        .routes(routes!(passkey_options::handle))
         .routes(routes!(ceremony_signatures::handle))
         .routes(routes!(orders::handle))
         .routes(routes!(order::handle))

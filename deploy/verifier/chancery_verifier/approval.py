@@ -51,7 +51,7 @@ def judge_approval(record: dict, chain: Chain, executed_at: str, verify_core) ->
         return Approval(request, Count(), suspended, under)
     counted = _count_approvals(record, request, chain, suspended, executed_at)
     needed = threshold(chain.policy, operations.threshold_word(*request["operation"]))
-    if len(counted.members) < needed:
+    if counted.missing(needed) > 0:
         raise _not_approved("Waiting or Expired", f"{len(counted.members)} approvals of {needed} {counted.others}")
     return Approval(request, counted, suspended)
 
@@ -153,7 +153,7 @@ def _check_not_refused(record: dict, request: dict, chain: Chain) -> None:
     """One that counts is enough; one that does not is without effect, whatever its form."""
     digest = sha256_hex(record["request"].encode())
     for rejection in record["rejections"]:
-        members = _members_who_refuse(rejection, "reject", digest, chain, Rules())
+        members = _members_who_refuse(rejection, "reject", digest, chain, Rules(passkeys=True))
         if members:
             raise _not_approved("Rejected", f"by {members[0]}")
     for cancellation in record["cancellations"]:
@@ -175,5 +175,6 @@ def _members_who_refuse(refusal: dict, purpose: str, request_digest: str, chain:
 def _count_approvals(record: dict, request: dict, chain: Chain, suspended: frozenset, executed_at: str) -> Count:
     deadline = min(request["approve_by"], executed_at)
     signed = [(approval["signature"], approval["received_at"] <= deadline) for approval in record["approvals"]]
-    rules = Rules(proposer=request["proposer"], suspended=suspended)
+    takes_passkeys = operations.takes_passkeys(*request["operation"])
+    rules = Rules(proposer=request["proposer"], suspended=suspended, passkeys=takes_passkeys)
     return count(signed, chain.pin.namespace("approve"), record["request"], chain.roster, rules)

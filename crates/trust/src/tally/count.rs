@@ -198,7 +198,7 @@ pub(crate) fn verify(
 
 /// The key of whatever kind that made a signature over `message`. A passkey is found on the roster, and used where the
 /// roster says; the namespace is in the message, and so in the challenge.
-pub(crate) fn verify_by(
+pub fn verify_by(
     roster: &Roster,
     signature: &MemberSignature,
     namespace: &Namespace,

@@ -24,7 +24,7 @@ pub fn of_operation(id: &str) -> Option<Call> {
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
         | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" | "statements"
-        | "statement" | "orders" | "order" => Call::ReadOpenCeremonies,
+        | "passkey_options" | "statement" | "orders" | "order" => Call::ReadOpenCeremonies,
         "propose" | "submit_signature" | "open_statement" | "sign_statement" => {
             Call::SubmitToCeremonies
         }

@@ -14,6 +14,7 @@ use crate::v1::ceremony::CeremonyReport;
 use crate::v1::ceremony_propose::BODY_LIMIT;
 use crate::v1::response::{Named, json, no_query};
 use crate::v1::state::SharedState;
+use crate::v1::submitted_signature::{SignatureForm, SubmittedSignature};
 
 /// What a signature is for: the word of its namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -47,8 +48,9 @@ impl SignedFor {
 #[serde(deny_unknown_fields)]
 pub struct SubmitSignature {
     purpose: SignedFor,
-    /// By `ssh-keygen -Y sign`, armored.
-    signature: String,
+    /// By `ssh-keygen -Y sign`, armored; or by a passkey, where it counts.
+    #[schema(value_type = SignatureForm)]
+    signature: SubmittedSignature,
     /// Of a rejection or a cancellation, and of nothing else: 1 to 1000 characters.
     reason: Option<String>,
     /// Of a note, and of nothing else: 1 to 1000 characters.
@@ -89,7 +91,7 @@ pub async fn handle(
     let reason = text("reason", asked.reason.as_deref(), objects)?;
     let notes = asked.purpose == SignedFor::Note;
     let note = text("note", asked.note.as_deref(), notes)?;
-    let (ceremonies, signature) = (&state.services.ceremonies, &asked.signature);
+    let (ceremonies, signature) = (&state.services.ceremonies, asked.signature.as_str());
     let submission = Submission {
         purpose: asked.purpose.purpose(),
         signature,
