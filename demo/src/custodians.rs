@@ -12,6 +12,7 @@ use testkit::installation::text;
 
 use super::RING;
 use super::mail::Mail;
+use super::passkeys;
 use super::stage::Stage;
 use verify::output::{Code, Failure, Output};
 
@@ -176,7 +177,11 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
     }
     let tampered = stage.tampered("renewed.transcript", &far.genesis)?;
 
+    let second = |file: &str| far.second_verifier(file);
+    let with_passkeys = passkeys::play(stage, output, (&far.url, &far.genesis), &second).await?;
+
     let summary = json!({
+        "passkeys": with_passkeys,
         "rejected": rejected, "approved_after_rejection": late,
         "first_kid": first_kid, "second_kid": second_kid,
         "roster": installed["state"], "open_ceremony": void["state"],

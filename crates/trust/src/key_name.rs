@@ -18,9 +18,7 @@ impl KeyName {
     /// Of a signature that nobody verified yet.
     pub fn unverified(signature: &MemberSignature) -> Result<Self, SshSigError> {
         match signature {
-            MemberSignature::Ssh { signature } => {
-                Ok(Self::Ssh(sshsig::unverified_key(signature)?))
-            }
+            MemberSignature::Ssh { signature } => Ok(Self::Ssh(sshsig::unverified_key(signature)?)),
             MemberSignature::Webauthn { credential_id, .. } => {
                 Ok(Self::Passkey(credential_id.clone()))
             }

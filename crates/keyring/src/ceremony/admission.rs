@@ -8,9 +8,7 @@ use trust::format::V1;
 use trust::key_name::KeyName;
 use trust::note::NoteBody;
 use trust::tally::{Obstacle, Standing, WhyNot, verify_by};
-use trust::{
-    MemberId, MemberSignature, Namespace, Purpose, Request, Sha256Digest, Trusted, dsse,
-};
+use trust::{MemberId, MemberSignature, Namespace, Purpose, Request, Sha256Digest, Trusted, dsse};
 
 use super::error::Error;
 use super::service::{CeremonyService, draft};
@@ -132,10 +130,7 @@ pub fn admit_proposal(
 }
 
 /// The active member whose key a signature names. Nothing is verified by that, and nothing looked up.
-fn of_member<'a>(
-    trusted: &'a Trusted,
-    signature: &MemberSignature,
-) -> Result<&'a MemberId, Error> {
+fn of_member<'a>(trusted: &'a Trusted, signature: &MemberSignature) -> Result<&'a MemberId, Error> {
     let name = KeyName::unverified(signature).map_err(not_counted)?;
     let owner = trusted.roster().named(&name);
     let owner = owner.ok_or_else(|| not_counted(WhyNot::UnknownKey))?;

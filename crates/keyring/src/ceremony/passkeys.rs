@@ -87,7 +87,10 @@ pub fn enrolment_options(
     let namespace = Namespace::new(kind.purpose(), &next.service, &next.environment);
     let message = dsse::pae(&namespace.to_string(), body);
     let asked = |id: &MemberId| member.is_none_or(|member| member == id);
-    let members = next.members.iter().filter(|each| each.active && asked(&each.id));
+    let members = next
+        .members
+        .iter()
+        .filter(|each| each.active && asked(&each.id));
     let keys = members.flat_map(|member| &member.keys);
     let new = keys.filter(|key| trusted.roster().owner_of(key).is_none());
     Ok(RequestOptions::by(passkeys, new, &message))

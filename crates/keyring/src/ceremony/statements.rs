@@ -14,8 +14,8 @@ use trust::text::is_plain;
 use trust::{MemberId, MemberSignature, Purpose, Role, Sha256Digest, Time};
 
 use super::error::Error;
-use super::service::CeremonyService;
 use super::passkeys::{attested, counter};
+use super::service::CeremonyService;
 use super::vote::{encoded, normalized};
 use judged::Judged;
 use log::{Event, suspended};

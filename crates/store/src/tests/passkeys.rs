@@ -26,7 +26,7 @@ fn is_clone(done: Result<i64, Error>) -> bool {
 
 pub async fn threat_cloned_counter(place: Place) {
     place.ring("atp").await;
-    place.change(propose("a", "atp", 1)).await.unwrap();
+    place.change(birth("a", 1, "atp")).await.unwrap();
     let mut number = 0;
     let mut says = |credential: u8, count: u32| {
         number += 1;

@@ -94,9 +94,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     let id = readable(&state, &context, &ceremony, &headers, &uri).await?;
     let asked: Asked = query(&uri)?;
-    let bad = |name: &str, expected: &str| {
-        Problem::new(Code::BadQuery, expected).about(name)
-    };
+    let bad = |name: &str, expected: &str| Problem::new(Code::BadQuery, expected).about(name);
     let purpose = match asked.purpose.as_str() {
         "approve" => Purpose::Approve,
         "accept" => Purpose::Accept,
