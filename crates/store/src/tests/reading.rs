@@ -153,6 +153,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     orders::STATEMENTS,
     outbox::STATEMENTS,
     outbox_alerts::STATEMENTS,
+    passkeys::STATEMENTS,
     recover::STATEMENTS,
     rings::STATEMENTS,
     tree::STATEMENTS,

@@ -5,6 +5,7 @@ mod anew;
 mod drafts;
 mod faults;
 mod orders;
+mod passkeys;
 mod reach;
 mod recovery;
 mod roster;
