@@ -27,7 +27,7 @@ use crate::subject::Subject;
 use crate::suspension::Suspension;
 use crate::tally::{
     AcceptanceError, Accepted, Ceremony, Finished, NotAccepted, UnderOrder, WhyNot,
-    statement_about, tally_statement,
+    statement_about, suspended, tally_statement,
 };
 use crate::time::Time;
 
@@ -198,6 +198,7 @@ pub struct VerifiedTranscript {
     trusted: Trusted,
     under: Option<UnderOrder>,
     by_executor: Option<MemberId>,
+    suspended: BTreeSet<MemberId>,
 }
 
 /// Verifies a transcript from its bytes and the pinned genesis alone: no network, no service.
@@ -252,6 +253,7 @@ fn verify(unverified: Transcript, pin: &Pin) -> Result<VerifiedTranscript, Trans
         logged_at: log_proofs::check(&unverified, pin, &counted)?,
         under: tally.under().cloned(),
         by_executor: tally.by_executor.clone(),
+        suspended: suspended(&trusted, &record.suspensions),
         finished: tally.into_finished()?,
         trusted,
     };
@@ -287,6 +289,11 @@ impl VerifiedTranscript {
     /// The executor, where its signature over the result is acceptance enough.
     pub fn by_executor(&self) -> Option<&MemberId> {
         self.by_executor.as_ref()
+    }
+
+    /// Members who were suspended when it was carried out.
+    pub fn suspended(&self) -> &BTreeSet<MemberId> {
+        &self.suspended
     }
 
     /// The digest that names the ceremony; the next request of the same line has it as `previous`.
