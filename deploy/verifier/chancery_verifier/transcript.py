@@ -31,6 +31,9 @@ class Ceremony:
     core_digest: str
     executed_at: str
     chain_digests: list
+    roster: dict
+    suspended: frozenset
+    steps: list
     by_executor: str | None = None  # whose signature over the result accepts it
     logged: dict = field(default_factory=dict)  # of each member who approved the instant that the log gives
 
@@ -127,6 +130,9 @@ def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
         core_digest=sha256_hex(canonical(value | {"log_keys": [], "log_proofs": []})),
         executed_at=statement["executed_at"],
         chain_digests=chain.digests,
+        roster=chain.roster,
+        suspended=approval.suspended,
+        steps=record["steps"],
     )
     return transcript, ceremony, approval
 

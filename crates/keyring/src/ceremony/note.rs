@@ -121,7 +121,7 @@ impl CeremonyService {
                 self.record_refusal(purpose.word(), &facts, &why).await?;
                 return Err(match error {
                     NoteError::Text | NoteError::Decider(_) | NoteError::Instant(_) => {
-                        Error::Text(error)
+                        Error::Exception(error)
                     }
                     _ => Error::DoesNotCount(why),
                 });

@@ -40,3 +40,4 @@ mod threats_to_recovery;
 mod tlog;
 mod transcripts;
 mod witnesses;
+mod worked_example;
