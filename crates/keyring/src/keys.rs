@@ -25,7 +25,7 @@ mod under_order;
 pub use archive::NoKey;
 pub use cpu::{Cpu, Share, Unfinished};
 pub use error::Error;
-pub(crate) use foreseen::fault_of_use;
+pub(crate) use foreseen::{fault_of_use, leaves_of_use};
 pub use load::Keys;
 pub use past::{AcceptedPage, KeyPage};
 pub use publish::Document;

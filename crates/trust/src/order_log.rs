@@ -29,6 +29,9 @@ const INTENT: &str = "intend-generation";
 /// Actions of the leaves that tell of a new key.
 const BIRTHS: [&str; 2] = ["generated", "adopted after a crash"];
 
+/// Actions of the leaves of a ceremony that tell how a key was made.
+pub const MAKING: [&str; 3] = [INTENT, BIRTHS[0], BIRTHS[1]];
+
 /// What the log has to say about a key under a standing order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LoggedUse {
@@ -143,6 +146,28 @@ pub enum UseFault {
     /// The executor did not count when the key was accepted.
     #[error("leaf {0}: the executor was suspended before the key was accepted")]
     Suspended(i64),
+}
+
+/// Whether an act is one of those by which [`check_use`] judges and that a transcript shows: of the order and of the use,
+/// of the key's making, and of the key before.
+pub fn is_shown(expected: &LoggedUse, act: &ActLeaf) -> bool {
+    let of_order = [
+        (ORDERED, expected.order.execution),
+        (ACCEPTED, expected.order.core),
+    ]
+    .into_iter()
+    .any(|(action, digest)| {
+        is_about(act, action, expected.order.request) && act.digest == Some(digest)
+    });
+    let of_use = is_use(act, expected.used.id, expected.used.number.get())
+        && act.digest == Some(expected.request);
+    let making = is_about(act, INTENT, expected.request)
+        || BIRTHS
+            .iter()
+            .any(|how| is_about(act, how, expected.request));
+    let before = (act.kind, act.action.as_str()) == (ActKind::Ceremony, ACCEPTED)
+        && act.kid.as_ref() == Some(&expected.predecessor);
+    of_order || of_use || making || before
 }
 
 /// Whether the acts of the log bear out a key under an order. `acts` has at least those of the kind `order` about the order,

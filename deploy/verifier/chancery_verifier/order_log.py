@@ -38,12 +38,12 @@ class OfOrder:
             return self._is_use(act) and act["digest"] == self.ceremony.request_digest
         if act["kind"] == "roster":
             return self._ends_the_chain(act)
-        if act["kind"] != "ceremony":
+        if act["kind"] != "ceremony" or act["ref"] == self.ceremony.request_digest:
             return False
-        if act["ref"] == logged.request_digest:
-            expected = {"accepted": logged.core_digest, "ordered": logged.execution_digest}.get(act["action"])
-            return expected is not None and act["digest"] == expected
-        return act["action"] == "accepted" and act["kid"] == self.ceremony.order["predecessor"]
+        digests = {"accepted": logged.core_digest, "ordered": logged.execution_digest}
+        of_order = act["ref"] == logged.request_digest and act["digest"] == digests.get(act["action"], "")
+        before = act["action"] == "accepted" and act["kid"] == self.ceremony.order["predecessor"]
+        return of_order or before
 
     def check(self, acts: list, end: int) -> None:
         """`acts` are pairs of index and act, in the order of the log; `end` is the index of the key's acceptance."""

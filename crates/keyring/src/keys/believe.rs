@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use moka::future::Cache;
+use trust::order_log::LoggedUse;
 use trust::tally::KnownOrders;
 use trust::{KeyState, Kid, Location, Pin, Trusted};
 
@@ -270,6 +271,12 @@ impl Key {
     pub(crate) fn state_of(&self, row: &KeyRow) -> Option<KeyState> {
         let bound = bind_key(row, &self.certified).ok()?;
         Some(bound.state)
+    }
+
+    /// What the log has to say of it, of a key under a standing order; and how long the chain was under which it was made.
+    pub(crate) fn logged_use(&self) -> Option<(&LoggedUse, u64)> {
+        let used = self.certified.used.as_ref()?;
+        Some((used, self.certified.documents))
     }
 
     pub(super) fn set_acts(&mut self, acts: &KeyActs) {

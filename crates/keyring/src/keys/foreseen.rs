@@ -3,7 +3,7 @@
 
 use trust::acts::Act;
 use trust::leaf::{ActKind, ActLeaf};
-use trust::order_log::{ACCEPTED, LoggedUse, UseFault};
+use trust::order_log::{ACCEPTED, LoggedUse, UseFault, is_shown};
 use trust::{Pin, Time};
 
 use super::error::Error;
@@ -34,4 +34,27 @@ pub async fn fault_of_use(
     Ok(Orders::default()
         .fault(store, used, place, Some(&accepted))
         .await?)
+}
+
+/// The leaves by which a key under a standing order is judged and that its transcript shows, before that of its acceptance.
+pub async fn leaves_of_use(
+    store: &Store,
+    used: &LoggedUse,
+    documents: u64,
+    accepted: i64,
+) -> Result<Vec<i64>, store::Error> {
+    let acts = Orders::default().acts(store, used).await?;
+    let shown = acts.iter().filter(|act| is_shown(used, &act.leaf));
+    let mut shown: Vec<i64> = shown.map(|act| act.index).collect();
+    // The end of the chain under which the order was held, where the key's own chain is longer.
+    let next = usize::try_from(used.order.documents).unwrap_or(usize::MAX);
+    if documents > used.order.documents
+        && let Some(row) = store.documents().await?.get(next)
+    {
+        shown.extend(row.index);
+    }
+    shown.retain(|index| *index < accepted);
+    shown.sort_unstable();
+    shown.dedup();
+    Ok(shown)
 }

@@ -93,6 +93,15 @@ impl Orders {
         Ok(check_use(used, &place, acts).err())
     }
 
+    /// All acts by which a key under an order is judged, in no order.
+    pub async fn acts(&self, store: &Store, used: &LoggedUse) -> Result<Vec<Act>, store::Error> {
+        let told = self.told(store, used, 0).await?;
+        let mut acts = ceremony(store, &used.request).await?.0;
+        acts.extend(predecessor(store, &used.predecessor).await?);
+        acts.extend(told.acts.iter().cloned());
+        Ok(acts)
+    }
+
     /// Read once for all keys that were accepted by then: leaves do not change.
     async fn told(
         &self,

@@ -10,12 +10,11 @@ use crate::jwk::PublicKey;
 use crate::leaf::{self, ActKind, ActLeaf, Leaf};
 use crate::member_signature::MemberSignature;
 use crate::name::LOG_RING;
-use crate::order_log::{ACCEPTED, LoggedUse, ORDERED, UseFault, UsePlace, check_use};
+use crate::order_log::{LoggedUse, UseFault, UsePlace, check_use, is_shown};
 use crate::proofs::{NotProven, Proofs, told};
 use crate::request::{Operation, Request};
 use crate::time::Time;
 use crate::tlog::policy::WitnessPolicy;
-use crate::withdrawal::is_use;
 
 use super::{Transcript, TranscriptError, verify_core};
 
@@ -268,26 +267,9 @@ impl<'a> OfOrder<'a> {
 
     /// Whether a leaf is one of them.
     fn tells(&self, act: &ActLeaf) -> bool {
-        let order = self.used.order.request.to_string();
-        match act.kind {
-            ActKind::Order => {
-                is_use(act, self.used.used.id, self.used.used.number.get())
-                    && act.digest == Some(self.used.request)
-            }
-            ActKind::Ceremony if act.reference.as_deref() == Some(order.as_str()) => {
-                let digest = match act.action.as_str() {
-                    ACCEPTED => self.used.order.core,
-                    ORDERED => self.used.order.execution,
-                    _ => return false,
-                };
-                act.digest == Some(digest)
-            }
-            ActKind::Ceremony => {
-                act.action == ACCEPTED && act.kid.as_ref() == Some(&self.used.predecessor)
-            }
-            ActKind::Roster => self.ends_the_chain(act),
-            _ => false,
-        }
+        let own = act.reference.as_deref() == Some(self.used.request.to_string().as_str());
+        let of_ceremony = own && act.kind == ActKind::Ceremony;
+        (is_shown(self.used, act) && !of_ceremony) || self.ends_the_chain(act)
     }
 
     fn ends_the_chain(&self, act: &ActLeaf) -> bool {
