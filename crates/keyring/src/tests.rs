@@ -18,6 +18,7 @@ pub mod installation;
 mod keys;
 mod log_check;
 mod log_check_statements;
+mod orders_in_log;
 mod rotation;
 mod service;
 pub mod serving;
