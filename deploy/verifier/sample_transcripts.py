@@ -9,6 +9,7 @@ from sample_files import (
     location_of, minute, sha256, token_place, tree_root, vault_place, with_log,
 )  # fmt: skip
 
+from sample_order_log import order_proofs
 from sample_orders import orders
 from sample_recovery import recoveries
 
@@ -24,7 +25,7 @@ NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus
 
 def write_transcripts(directory: pathlib.Path, installation: Installation) -> None:
     """The installation has, beside its custodians, the `MEMBERS`."""
-    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders)
+    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders, order_proofs)
     for maker in makers:
         for name, transcript in maker(installation):
             (directory / f"{maker.__name__}-{name}.transcript").write_text(transcript, encoding="utf-8")

@@ -7,7 +7,7 @@ from chancery_verifier.roster import Pin
 from chancery_verifier.transcript import verify_transcript
 from chancery_verifier.witnesses import Attested, judge_attestations, read_attestations
 from refusals import Refusals
-from sample_files import Installation, Person, ServiceKey, canonical
+from sample_files import Installation, Person, ServiceKey, canonical, minute
 
 
 def house() -> Installation:

@@ -211,11 +211,13 @@ impl Facts<'_> {
         html.raw("</table>\n");
     }
 
-    /// The act that ended the ceremony in the log; it is the last that the file proves.
+    /// The act that ended the ceremony in the log: it names the core.
     pub fn log(&self, html: &mut Html) {
         html.heading("In the log").raw("<table class=\"facts\">\n");
-        let last = self.transcript.log_proofs.last();
-        let proof = last.and_then(|last| TlogProof::parse(last.proof.as_bytes()).ok());
+        let core = self.verified.core_digest().to_string();
+        let mut acts = self.transcript.log_proofs.iter();
+        let end = acts.find(|act| act.leaf.contains(&core));
+        let proof = end.and_then(|last| TlogProof::parse(last.proof.as_bytes()).ok());
         let checkpoint =
             (proof.as_ref()).and_then(|proof| Checkpoint::parse(&proof.checkpoint.text).ok());
         match (proof, checkpoint) {
@@ -225,7 +227,7 @@ impl Facts<'_> {
                 });
                 let acts = self.transcript.log_proofs.len();
                 let index = format!(
-                    "{}, the last of {acts} acts that the file proves",
+                    "{}, which ends the ceremony; {acts} acts are proven",
                     proof.index
                 );
                 of_own(html, "index", &index);
