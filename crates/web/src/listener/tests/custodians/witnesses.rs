@@ -93,11 +93,9 @@ async fn a_witness_notes_an_exception_and_attests_what_was_closed() {
     let made = trust::printed::print(&bytes, fixture.custodians.pin(), &file.attestations);
     assert_eq!(html, made.unwrap());
     assert_eq!(fixture.get(&path).await.body, html.as_bytes());
-    let none = fixture.get(&format!(
-        "{}/record",
-        one(&Sha256Digest::of(b"x").to_string())
-    ));
-    assert_eq!(none.await.code(), "unknown_ceremony");
+    let none = one(&Sha256Digest::of(b"x").to_string());
+    let none = format!("{none}/record");
+    assert_eq!(fixture.get(&none).await.code(), "unknown_ceremony");
 }
 
 #[tokio::test]
