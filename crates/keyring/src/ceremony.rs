@@ -41,7 +41,7 @@ pub use error::{Error, Kind};
 pub use new_origin::PermittedOrigin;
 pub use note::{ExceptionInput, Note};
 pub use pages::{Cursor, Filter, PAGE_MAX, Page, StateFilter, Summary};
-pub use passkeys::{Attestation, enrolment_options};
+pub use passkeys::{PasskeyAttestation, enrolment_options};
 pub use propose::{Draft, ProposalInput};
 pub use reading::Reading;
 pub use reconcile::{Alone, Finding};

@@ -26,7 +26,7 @@ use crate::log_head::{self, take_head};
 use crate::new_origin::{self, BeginOrigin};
 use crate::objects::{KeyObjectRow, ObjectState};
 use crate::orders::{self, OrderRow};
-use crate::passkeys::{self, AttestationRow};
+use crate::passkeys::{self, PasskeyAttestationRow};
 use crate::rings::{self, RingRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
@@ -49,7 +49,7 @@ pub enum Change {
     /// The same by a new passkey, with what came with its registration.
     SignStatementByPasskey {
         signature: CeremonySignatureRow,
-        attestation: AttestationRow,
+        attestation: PasskeyAttestationRow,
     },
     /// Open, and not any more; a document by [`Self::InstallDocument`].
     EndStatement {

@@ -111,7 +111,7 @@ pub use outbox::{
     Addressee, Announced, DeliveryRow, DeliveryState, DroppedRow, MOST_COUNTED, NewMessage,
 };
 pub use outbox_alerts::AlertRow;
-pub use passkeys::AttestationRow;
+pub use passkeys::PasskeyAttestationRow;
 pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;

@@ -20,14 +20,14 @@ statements! {
 
 /// What an authenticator said of a credential when it was made; unverified, and nothing depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct AttestationRow {
+pub struct PasskeyAttestationRow {
     /// Its id, base64url.
     pub credential: String,
     /// The attestation object.
     pub attestation: Vec<u8>,
 }
 
-impl FromColumns for AttestationRow {
+impl FromColumns for PasskeyAttestationRow {
     fn read(row: &impl Columns) -> Result<Self, Error> {
         Ok(Self {
             credential: row.text(0)?,
@@ -68,7 +68,7 @@ pub(crate) async fn count<C: Connection>(tx: &mut C, signature: &str) -> Result<
 pub(crate) async fn keep_attestation<C: Connection>(
     tx: &mut C,
     statement: &str,
-    row: &AttestationRow,
+    row: &PasskeyAttestationRow,
 ) -> Result<(), Error> {
     let values = [
         Value::Text(statement),
@@ -80,7 +80,10 @@ pub(crate) async fn keep_attestation<C: Connection>(
 
 impl Store {
     /// What came with the passkeys that a statement's signatures prove.
-    pub async fn attestations(&self, statement: &str) -> Result<Vec<AttestationRow>, Error> {
+    pub async fn passkey_attestations(
+        &self,
+        statement: &str,
+    ) -> Result<Vec<PasskeyAttestationRow>, Error> {
         let id = [Value::Text(statement)];
         on!(self, engine => reads::all(engine, ATTESTATIONS, &id))
     }

@@ -11,11 +11,11 @@ use trust::{
 
 use super::error::Error;
 use super::service::CeremonyService;
-use store::{AttestationRow, StatementKind, StatementRow, Subject};
+use store::{PasskeyAttestationRow, StatementKind, StatementRow, Subject};
 
 /// What came with a credential that a statement's signature proves; unverified.
 #[derive(Debug, Clone, Serialize)]
-pub struct Attestation {
+pub struct PasskeyAttestation {
     /// The credential's id, base64url.
     pub credential_id: String,
     /// Of the attestation statement; `none` where there is none.
@@ -59,12 +59,12 @@ impl CeremonyService {
     }
 
     /// What came with the new passkeys of a statement.
-    pub async fn attestations(&self, id: &str) -> Result<Vec<Attestation>, Error> {
-        let rows = self.store.attestations(id).await?;
+    pub async fn passkey_attestations(&self, id: &str) -> Result<Vec<PasskeyAttestation>, Error> {
+        let rows = self.store.passkey_attestations(id).await?;
         let read = rows.into_iter().filter_map(|row| {
             // One that this program kept can be read.
             let read = registration::of_attestation(&row.attestation, None).ok()?;
-            Some(Attestation {
+            Some(PasskeyAttestation {
                 credential_id: row.credential,
                 format: read.format,
                 aaguid: trust::hex::encode(&read.aaguid),
@@ -113,7 +113,7 @@ pub(super) fn attested(
     row: &StatementRow,
     signature: &MemberSignature,
     attestation: Option<Vec<u8>>,
-) -> Result<Option<AttestationRow>, Error> {
+) -> Result<Option<PasskeyAttestationRow>, Error> {
     let unfit = |why: &str| Err(Error::Unfit(why.to_owned()));
     let (credential_id, attestation) = match (signature, attestation) {
         (MemberSignature::Ssh { .. }, None) => return Ok(None),
@@ -132,7 +132,7 @@ pub(super) fn attested(
     let read = registration::of_attestation(&attestation, roster.passkeys.as_ref());
     let read = read.map_err(|error| Error::Unfit(format!("the attestation: {error}")))?;
     match known == Some(&read.key) {
-        true => Ok(Some(AttestationRow {
+        true => Ok(Some(PasskeyAttestationRow {
             credential: base64url::encode(&credential_id.0),
             attestation,
         })),

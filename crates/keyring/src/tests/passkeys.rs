@@ -293,7 +293,7 @@ async fn a_passkey_is_enrolled_with_its_attestation_which_is_kept() {
     );
     let broken = by(b"none".to_vec()).await.unwrap_err();
     assert!(broken.to_string().contains("the attestation"), "{broken}");
-    assert!(service.attestations(&id).await.unwrap().is_empty());
+    assert!(service.passkey_attestations(&id).await.unwrap().is_empty());
     let ssh = all.signed("bob", Purpose::Roster, &body);
     let with_ssh = service.sign_statement_by_passkey(&id, &ssh, passkey.attestation());
     assert!(with_ssh.await.is_err());
@@ -304,7 +304,7 @@ async fn a_passkey_is_enrolled_with_its_attestation_which_is_kept() {
         (report.state, report.signed_by.len(), report.unproven.len()),
         ("open", 1, 0)
     );
-    let kept = service.attestations(&id).await.unwrap();
+    let kept = service.passkey_attestations(&id).await.unwrap();
     assert_eq!((kept.len(), kept[0].format.as_str()), (1, "none"));
     assert_eq!(kept[0].attestation.0, passkey.attestation());
     assert_eq!(kept[0].aaguid, "07".repeat(16));
@@ -319,7 +319,8 @@ async fn threat_a_roster_change_approved_by_passkey() {
     let body = all.roster_changed(change).await;
     let message = all.roster_message(&body);
     let service = all.service();
-    let opened = service.open_statement(StatementKind::Roster, body.clone(), &alice.sign(&message));
+    let signature = alice.sign(&message);
+    let opened = service.open_statement(StatementKind::Roster, body.clone(), &signature);
     let refused = why(opened.await.unwrap_err());
     assert_eq!(refused, "signatures of passkeys do not count here");
     let id = all.file(StatementKind::Roster, &body, "alice").await;

@@ -58,7 +58,7 @@ pub async fn threat_cloned_counter(place: Place) {
 
 pub async fn an_attestation_comes_with_the_signature_and_stays(place: Place) {
     let id = open(&place, "roster", StatementKind::Roster).await;
-    let attestation = AttestationRow {
+    let attestation = PasskeyAttestationRow {
         credential: trust::base64url::encode(&[1; 16]),
         attestation: b"attestation".to_vec(),
     };
@@ -68,11 +68,11 @@ pub async fn an_attestation_comes_with_the_signature_and_stays(place: Place) {
     };
     place.change(by_passkey(3)).await.unwrap();
     let kept = [attestation.clone()];
-    assert_eq!(place.store.attestations(&id).await.unwrap(), kept);
+    assert_eq!(place.store.passkey_attestations(&id).await.unwrap(), kept);
     // The counter goes on from there, and the same one does not come twice.
     assert!(is_clone(place.change(by_passkey(3)).await));
     assert!(place.change(by_passkey(4)).await.is_err());
-    assert_eq!(place.store.attestations(&id).await.unwrap(), kept);
+    assert_eq!(place.store.passkey_attestations(&id).await.unwrap(), kept);
     place.refuses("DELETE FROM passkey_attestation").await;
     place
         .refuses("UPDATE passkey_attestation SET credential = credential")

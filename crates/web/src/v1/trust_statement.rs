@@ -3,7 +3,7 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use keyring::ceremony::{Attestation, StatementReport};
+use keyring::ceremony::{PasskeyAttestation, StatementReport};
 use serde::Serialize;
 use trust::{Sha256Digest, Time};
 use utoipa::ToSchema;
@@ -23,12 +23,12 @@ pub struct StatementAnswer {
     /// What a browser is asked for, where the document is a roster with new passkeys; null elsewhere.
     passkey: Option<PasskeyOptions>,
     /// What came with the new passkeys that have signed. Nothing of it is verified, and nothing depends on it.
-    attestations: Vec<AttestationView>,
+    passkey_attestations: Vec<PasskeyAttestationView>,
 }
 
 /// What an authenticator said of a credential when it was made.
 #[derive(Debug, Serialize, ToSchema)]
-pub struct AttestationView {
+pub struct PasskeyAttestationView {
     /// Base64url.
     credential_id: String,
     /// Of the attestation statement; `none` where there is none.
@@ -39,8 +39,8 @@ pub struct AttestationView {
     attestation: String,
 }
 
-impl From<Attestation> for AttestationView {
-    fn from(kept: Attestation) -> Self {
+impl From<PasskeyAttestation> for PasskeyAttestationView {
+    fn from(kept: PasskeyAttestation) -> Self {
         Self {
             credential_id: kept.credential_id,
             format: kept.format,
@@ -149,11 +149,11 @@ pub async fn handle(
     // Of a roster with passkeys that are new.
     let passkey = ceremonies.enrolment_options(&id, None).await.ok();
     let passkey = passkey.filter(|options| !options.allow_credentials.is_empty());
-    let attestations = ceremonies.attestations(&id).await?;
+    let kept = ceremonies.passkey_attestations(&id).await?;
     json(&StatementAnswer {
         statement: report.into(),
         body,
         passkey: passkey.map(Into::into),
-        attestations: attestations.into_iter().map(Into::into).collect(),
+        passkey_attestations: kept.into_iter().map(Into::into).collect(),
     })
 }

@@ -45,7 +45,7 @@ impl Fixture {
         let message = self.bytes(Purpose::Roster, &body);
         let challenge = base64url::encode(Sha256Digest::of(&message).as_bytes());
         assert_eq!(shown["passkey"]["challenge"], challenge);
-        assert_eq!(shown["attestations"], json!([]));
+        assert_eq!(shown["passkey_attestations"], json!([]));
         let assertion = passkey.browser_json(&message);
         let attestation = base64url::encode(&passkey.attestation());
         let mut sent = json!({"purpose": "sign", "signature": assertion});
@@ -57,7 +57,7 @@ impl Fixture {
         let signed = self.about(&body, &sent).await;
         assert_eq!(signed.json()["unproven"], json!([]), "{}", signed.json());
         let shown = self.read_as("alice", &path).await.json();
-        assert_eq!(shown["attestations"][0]["attestation"], attestation);
+        assert_eq!(shown["passkey_attestations"][0]["attestation"], attestation);
         let signed = self.agree(Purpose::Roster, &body, "bob").await.json();
         assert_eq!(signed["state"], "effective", "{signed}");
         passkey
