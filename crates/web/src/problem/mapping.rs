@@ -88,7 +88,9 @@ impl From<ceremony::Error> for Problem {
                 Self::new(Code::QuotaExceeded, text).about("request.proposer")
             }
             E::Notes(_) | E::NotesOfMember(_) => Self::new(Code::QuotaExceeded, text).about("note"),
+            E::Attestations(_) => Self::new(Code::QuotaExceeded, text).about("body"),
             E::Text(_) => Self::member("note", text),
+            E::Exception(_) => Self::member("body", text),
             E::Reason => Self::member("reason", text),
             E::Store(ref cause) if cause.is_conflict() => Self::new(
                 Code::CeremonyState,
