@@ -14,6 +14,7 @@ mod ceremony_files;
 mod ceremony_generate;
 mod ceremony_propose;
 mod ceremony_vote;
+mod ceremony_witness;
 pub mod installation;
 mod keys;
 mod log_check;
