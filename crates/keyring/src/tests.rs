@@ -17,6 +17,7 @@ pub mod installation;
 mod keys;
 mod log_check;
 mod log_check_statements;
+mod orders_due;
 mod rotation;
 mod service;
 pub mod serving;

@@ -46,6 +46,17 @@ impl CeremonyService {
             // On the heap: it may settle what another execution began.
             Box::pin(self.reconcile(executor, Alone::Unknown)).await?;
         }
+        self.execute_settled(id, executor, snapshot).await
+    }
+
+    /// The same, by somebody who has just seen that nobody left anything half done: to compare all of a token for each of
+    /// many keys would cost more with each key.
+    pub(super) async fn execute_settled(
+        &self,
+        id: &str,
+        executor: Option<&Executor>,
+        snapshot: &Snapshot,
+    ) -> Result<Report, Error> {
         let claim = self.claim(id).await?;
         let done = self.carry_out(&claim, id, executor, snapshot).await;
         claim.give_back().await;
@@ -65,8 +76,13 @@ impl CeremonyService {
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "approved",
         )?;
-        if facts.ceremony.order.is_some() && self.result_signer.is_none() {
-            return Err(Error::NoResultSigner);
+        if facts.ceremony.order.is_some() {
+            // Before anything is made: what another key signs is accepted by nobody.
+            match facts.tally(self.env.now()).under() {
+                Some(under) => self.require_signer(&under.order)?,
+                None if self.result_signer.is_none() => return Err(Error::NoResultSigner),
+                None => {}
+            }
         }
         // Counted here and now, from the stored bytes: the row's state is nobody's permission. This
         // is also the instant of the intent, so that what is adopted later tallies as it did now.

@@ -95,7 +95,7 @@ impl CeremonyService {
         // Nothing is known of what they are about, so nothing is concluded.
         for row in &objects.unreadable {
             on_token.remove(&row.key);
-            findings.push(unreadable(row));
+            findings.push(Finding::unreadable(row));
         }
         for object in objects.read {
             // Objects of another token are another run's business.
@@ -290,7 +290,7 @@ impl CeremonyService {
     async fn close_accepted(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = Vec::new();
         let rows = self.store.executed_ceremonies().await?;
-        findings.extend(rows.unreadable.iter().map(unreadable));
+        findings.extend(rows.unreadable.iter().map(Finding::unreadable));
         for row in rows.read {
             let (finding, action) = match self.close_if_accepted(&row.id.to_string()).await {
                 Ok(false) => continue,
@@ -363,15 +363,18 @@ impl CeremonyService {
     }
 }
 
-fn unreadable(row: &UnreadableRow) -> Finding {
-    Finding {
-        object: match row.table {
-            "key_object" => row.key.clone(),
-            _ => "-".to_owned(),
-        },
-        ring: "-".to_owned(),
-        finding: row.to_string(),
-        action: "no action taken; fix the cause and reconcile again".to_owned(),
+impl Finding {
+    /// Nothing is known of what it is about.
+    pub(super) fn unreadable(row: &UnreadableRow) -> Self {
+        Self {
+            object: match row.table {
+                "key_object" => row.key.clone(),
+                _ => "-".to_owned(),
+            },
+            ring: "-".to_owned(),
+            finding: row.to_string(),
+            action: "no action taken; fix the cause and reconcile again".to_owned(),
+        }
     }
 }
 

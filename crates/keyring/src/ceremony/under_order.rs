@@ -8,8 +8,8 @@ use trust::request::{CkaId, Nonce, OrderPlace, OrderUse, Request};
 use trust::tally::Standing;
 use trust::withdrawal::USE;
 use trust::{
-    Generate, Line, MemberSignature, Operation, Place, Purpose, Sha256Digest, Time, Transcript,
-    dsse, place,
+    Generate, Line, MemberSignature, Operation, Place, Purpose, Sha256Digest, StandingOrder, Time,
+    Transcript, dsse, place,
 };
 
 use super::error::Error;
@@ -43,7 +43,10 @@ impl CeremonyService {
                 "the standing order {order} is withdrawn"
             )));
         }
-        if let Some(waits) = self.open_use(order).await? {
+        // Of another executor's keys nobody could accept one, and each would cost a use.
+        self.require_signer(&known.order)?;
+        let uses = self.store.uses_of(order).await?;
+        if let Some((waits, _)) = self.open_use(&uses).await? {
             return Ok(waits);
         }
         let now = self.env.now();
@@ -169,11 +172,14 @@ impl CeremonyService {
     }
 
     /// The use of an order that was taken and waits to be carried out, or to be settled after a crash.
-    async fn open_use(&self, order: &str) -> Result<Option<String>, Error> {
+    pub(super) async fn open_use(
+        &self,
+        uses: &[UseRow],
+    ) -> Result<Option<(String, CeremonyState)>, Error> {
         use CeremonyState as S;
         let open = |state| matches!(state, S::Proposed | S::Approved | S::Executing);
         let now = self.env.now();
-        for used in self.store.uses_of(order).await?.into_iter().rev() {
+        for used in uses.iter().rev() {
             if !open(used.state) {
                 continue;
             }
@@ -182,7 +188,7 @@ impl CeremonyService {
             // What is late, or was overtaken in its line, is lost.
             let overtaken = self.is_overtaken(&request).await?;
             if used.state == S::Executing || (now <= request.execute_by && !overtaken) {
-                return Ok(Some(id));
+                return Ok(Some((id, used.state)));
             }
         }
         Ok(None)
@@ -224,6 +230,21 @@ impl CeremonyService {
         }
         let id = self.propose_under_order(order, snapshot).await?;
         Box::pin(self.execute(&id, Some(executor), snapshot)).await
+    }
+
+    /// Whether it could sign what is made under a standing order.
+    pub(super) fn signs_results(&self) -> bool {
+        self.result_signer.is_some()
+    }
+
+    /// Whether this is the executor that the order names, by the key that it names.
+    pub(super) fn require_signer(&self, order: &StandingOrder) -> Result<(), Error> {
+        let signer = self.result_signer.as_ref().ok_or(Error::NoResultSigner)?;
+        let key = signer.public_key().map_err(Error::ResultSigner)?;
+        match key == order.executor.key {
+            true => Ok(()),
+            false => Err(Error::OtherExecutor(order.executor.member.clone())),
+        }
     }
 
     /// The executor's signature over what was done under a standing order.

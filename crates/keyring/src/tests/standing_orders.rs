@@ -8,6 +8,7 @@ use testkit::custodians::Custodians;
 use testkit::token::Fault;
 use trust::order_log::UseFault;
 use trust::request::OrderWindow;
+use trust::sshkey::SshKey;
 
 use super::installation::{Installation, LABEL, LONG, SERIAL};
 use super::serving::Verifying;
@@ -15,14 +16,31 @@ use crate::ceremony::{
     CeremonyService, Draft, Error, OrderInput, OrderReport, Report, ResultSigner,
 };
 
-const RING: &str = "records";
+pub(super) const RING: &str = "records";
 
 /// An executor's key.
 struct Robot(Arc<Custodians>, &'static str);
 
 impl ResultSigner for Robot {
+    fn public_key(&self) -> Result<SshKey, String> {
+        Ok(self.0.public_key(self.1))
+    }
+
     fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String> {
         Ok(self.0.signature(self.1, namespace, bytes))
+    }
+}
+
+/// Says that it is the robot.
+struct Liar(Arc<Custodians>);
+
+impl ResultSigner for Liar {
+    fn public_key(&self) -> Result<SshKey, String> {
+        Ok(self.0.public_key("robot"))
+    }
+
+    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String> {
+        Ok(self.0.signature("second", namespace, bytes))
     }
 }
 
@@ -43,7 +61,10 @@ fn input(all: &Installation) -> OrderInput {
 }
 
 /// A ring that signs, and an order for its next keys.
-async fn ordered(routine: &[&str], change: impl FnOnce(&mut OrderInput)) -> (Installation, String) {
+pub(super) async fn ordered(
+    routine: &[&str],
+    change: impl FnOnce(&mut OrderInput),
+) -> (Installation, String) {
     let all = Installation::with_executors(routine).await;
     for ring in ["log", RING] {
         Box::pin(all.open_ring(ring)).await;
@@ -52,7 +73,7 @@ async fn ordered(routine: &[&str], change: impl FnOnce(&mut OrderInput)) -> (Ins
     (all, order)
 }
 
-async fn order(all: &Installation, change: impl FnOnce(&mut OrderInput)) -> String {
+pub(super) async fn order(all: &Installation, change: impl FnOnce(&mut OrderInput)) -> String {
     let mut input = input(all);
     change(&mut input);
     let id = Box::pin(all.closed(RING, Draft::Order(Box::new(input)))).await;
@@ -63,11 +84,11 @@ async fn order(all: &Installation, change: impl FnOnce(&mut OrderInput)) -> Stri
     found.unwrap().order
 }
 
-fn executor(all: &Installation) -> CeremonyService {
+pub(super) fn executor(all: &Installation) -> CeremonyService {
     by(all, "robot")
 }
 
-fn by(all: &Installation, who: &'static str) -> CeremonyService {
+pub(super) fn by(all: &Installation, who: &'static str) -> CeremonyService {
     let signer = Robot(all.custodians.clone(), who);
     all.service().with_result_signer(Arc::new(signer))
 }
@@ -86,7 +107,11 @@ async fn make_by(
     service.make_under_order(order, &token, &snapshot).await
 }
 
-async fn withdraw(all: &Installation, order: &str, who: &str) -> Result<OrderReport, Error> {
+pub(super) async fn withdraw(
+    all: &Installation,
+    order: &str,
+    who: &str,
+) -> Result<OrderReport, Error> {
     let service = all.service();
     let payload = service.withdrawal_payload(order, "enough").await?;
     let signature = all
@@ -95,12 +120,12 @@ async fn withdraw(all: &Installation, order: &str, who: &str) -> Result<OrderRep
     service.withdraw_order(order, "enough", &signature).await
 }
 
-async fn report(all: &Installation, order: &str) -> OrderReport {
+pub(super) async fn report(all: &Installation, order: &str) -> OrderReport {
     all.service().order_report(order).await.unwrap()
 }
 
 /// Keys of the ring in the database, and those that no replica believes.
-async fn keys(all: &Installation) -> (usize, Vec<String>) {
+pub(super) async fn keys(all: &Installation) -> (usize, Vec<String>) {
     let mut keys = all.store.keys().await.unwrap().all().unwrap();
     keys.retain(|key| key.ring.as_str() == RING);
     let refused = all.snapshot().await.refused.clone();
@@ -119,7 +144,7 @@ async fn findings(all: &Installation) -> Vec<&'static str> {
     report.findings.iter().map(|finding| finding.code).collect()
 }
 
-async fn sound(all: &Installation) {
+pub(super) async fn sound(all: &Installation) {
     assert_eq!(findings(all).await, [""; 0]);
 }
 
@@ -288,11 +313,20 @@ async fn threat_a_result_by_another_executor() {
     for who in ["second", "alice", "mallory"] {
         let refused = make_by(&all, by(&all, who), &order).await.unwrap_err();
         let told = refused.to_string();
-        assert!(matches!(refused, Error::Acceptance(_)), "{told}");
-        // Nobody can accept what it made: it is abandoned, and the use is lost.
-        all.wait(3);
+        assert!(matches!(refused, Error::OtherExecutor(_)), "{told}");
     }
-    assert_eq!(keys(&all).await, (1, vec![]));
+    // Not a use was taken, and nothing made.
+    assert_eq!(report(&all, &order).await.left, 3);
+    // One that says the right name and signs with its own key: nobody can accept what it says of the key. The order's
+    // executor finds the key on the token, and signs for what it sees.
+    let signer = Liar(all.custodians.clone());
+    let liar = all.service().with_result_signer(Arc::new(signer));
+    let refused = make_by(&all, liar, &order).await.unwrap_err();
+    assert!(matches!(refused, Error::Acceptance(_)), "{refused}");
+    all.wait(3);
+    make(&all, &order).await.unwrap();
+    assert_eq!(keys(&all).await, (2, vec![]));
+    assert_eq!(report(&all, &order).await.left, 2);
 }
 
 #[tokio::test]
