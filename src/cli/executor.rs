@@ -13,13 +13,14 @@ use crate::config::Offline;
 use keyring::ceremony::{CarriedRequest, CeremonyService, Look, Round, Runner, carry_out};
 use verify::output::{Code, Failure, Output, table};
 
-/// Without a sub-command or a file it is a service: it carries out what is approved until it is stopped.
+/// Without a sub-command or a file it is a service: it carries out what is approved, and what standing orders make due, until
+/// it is stopped.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Executor {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Carry out what is approved now, and end.
+    /// Carry out what is approved or due now, and end.
     #[arg(long, conflicts_with = "bundle")]
     once: bool,
     /// Carry out the request of a file written by `executor export`, without a database. Of the configuration only the
@@ -128,14 +129,26 @@ fn shown(round: &Round) -> String {
             waits.why.clone(),
         ]
     });
+    let rotated = round.rotated.iter().map(|rotated| {
+        let done = format!("{} became primary", rotated.kid);
+        [rotated.order.to_string(), "rotated".to_owned(), done]
+    });
+    let orders = round.orders.iter();
+    let orders = orders.map(|waits| {
+        let order = waits.order.to_string();
+        [order, "waits".to_owned(), waits.why.clone()]
+    });
     let findings = round.findings.iter();
     let findings = findings.map(|finding| {
         let found = format!("{}: {}", finding.finding, finding.action);
         [finding.object.clone(), "found".to_owned(), found]
     });
-    let rows: Vec<[String; 3]> = executed.chain(waits).chain(findings).collect();
+    let rows = executed.chain(rotated).chain(waits).chain(orders);
+    let rows: Vec<[String; 3]> = rows.chain(findings).collect();
     match rows.is_empty() {
-        true => "No ceremony waits for the executor.".to_owned(),
+        true => {
+            "No ceremony waits for the executor, and no key of a standing order is due.".to_owned()
+        }
         false => table(&["", "", "what"], rows),
     }
 }

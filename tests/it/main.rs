@@ -63,4 +63,5 @@ mod log_witnesses;
 mod notify_alerts;
 mod notify_mail;
 mod notify_webhook;
+mod orders_night;
 mod upgrade;

@@ -102,6 +102,7 @@ impl From<ceremony::Error> for Problem {
             | E::Suspensions(_)
             | E::NoExecutor
             | E::NoResultSigner
+            | E::OtherExecutor(_)
             | E::ResultSigner(_)
             | E::Json(_)
             | E::Token(_)
