@@ -55,6 +55,15 @@ pub enum Command {
         /// The file that it wrote.
         file: PathBuf,
     },
+    /// End what is on a file that will not come back, or whose result is refused because the roster has changed since: the
+    /// ceremony has failed, and is proposed anew. Destroy the file first.
+    Recall {
+        /// The id of the ceremony.
+        ceremony: String,
+        /// Why, in words for the record.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 impl Executor {
@@ -86,6 +95,20 @@ pub async fn run(
             Ok(())
         }
         Executor {
+            command: Some(Command::Recall { ceremony, reason }),
+            ..
+        } => {
+            let open = CliContext::new(path, world).await?;
+            let service = open.ceremonies(world);
+            let report = service.recall_execution(&ceremony, &reason).await;
+            let report = report.map_err(failed)?;
+            output.result(&report, || report.to_string());
+            output.remark(
+                "What the other machine made of it, or makes yet, is accepted by nobody; remove it there with the vendor's tool.",
+            );
+            Ok(())
+        }
+        Executor {
             bundle: Some(bundle),
             out: Some(out),
             genesis: Some(genesis),
@@ -104,7 +127,6 @@ pub async fn run(
 
 async fn once(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
     let open = CliContext::new(path, world).await?;
-    open.config.pins_are_apart().map_err(Failure::usage)?;
     let executor = open.executor()?;
     let mut runner = Runner::new(open.ceremonies(world), executor, open.settings.clone());
     let round = runner.round(&|| false).await.map_err(failed)?;

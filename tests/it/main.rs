@@ -33,6 +33,7 @@ mod documents_log;
 mod documents_story;
 mod executor;
 mod executor_files;
+mod executor_orders;
 mod fault_database;
 mod fault_service;
 mod fault_table;

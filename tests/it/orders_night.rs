@@ -7,7 +7,9 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::{Duration, Instant};
 
 use base::Env;
-use keyring::ceremony::{CeremonyService, Draft, OrderInput, ProposalInput, ResultSigner, Runner};
+use keyring::ceremony::{
+    CeremonyService, Draft, OrderInput, ProposalInput, ResultSigner, Runner, SigningPayload,
+};
 use keyring::keys::{Keys, PublicationSettings, Settings};
 use keyring::rotation::{self, RingChange};
 use log::{Event, Log};
@@ -62,9 +64,8 @@ impl Night {
         self.now.fetch_add(millis, Ordering::Relaxed);
     }
 
-    /// By three custodians, from the request to its end.
-    async fn hold(&self, ring: &str, draft: Draft) {
-        self.keys.refresh().await;
+    /// Proposed by one custodian and approved by two.
+    async fn approved(&self, ring: &str, draft: Draft) -> String {
         let snapshot = self.keys.current();
         let input = ProposalInput {
             ring: Some(ring.parse().expect("a name")),
@@ -76,25 +77,30 @@ impl Night {
             draft,
         };
         let service = &self.service;
-        let sign = |who: &str, payload: keyring::ceremony::SigningPayload| {
-            self.custodians
-                .signature(who, &payload.namespace, &payload.bytes)
-        };
         let request = service.draft_request(input, &snapshot).await.unwrap();
         let payload = CeremonyService::proposal_payload(&request).unwrap();
         let bytes = request.encode().unwrap();
-        let id = service.propose(bytes, &sign("carol", payload)).await;
-        let id = id.unwrap();
+        let signature = self.sign("carol", &payload);
+        let id = service.propose(bytes, &signature).await.unwrap();
         for who in ["alice", "bob"] {
             let payload = service.approval_payload(&id).await.unwrap();
-            service.approve(&id, &sign(who, payload)).await.unwrap();
+            let signature = self.sign(who, &payload);
+            service.approve(&id, &signature).await.unwrap();
         }
-        let executor = Some(&self.executor);
-        service.execute(&id, executor, &snapshot).await.unwrap();
+        id
+    }
+
+    async fn accept(&self, id: &str) {
         for who in ["alice", "bob"] {
-            let payload = service.acceptance_payload(&id).await.unwrap();
-            service.accept(&id, &sign(who, payload)).await.unwrap();
+            let payload = self.service.acceptance_payload(id).await.unwrap();
+            let signature = self.sign(who, &payload);
+            self.service.accept(id, &signature).await.unwrap();
         }
+    }
+
+    fn sign(&self, who: &str, payload: &SigningPayload) -> String {
+        let SigningPayload { namespace, bytes } = payload;
+        self.custodians.signature(who, namespace, bytes)
     }
 
     async fn primaries(&self) -> BTreeMap<u32, usize> {
@@ -109,7 +115,7 @@ impl Night {
 }
 
 fn rings() -> Vec<String> {
-    (0..RINGS).map(|number| format!("ring-{number:03}")).collect()
+    (0..RINGS).map(|number| format!("r{number:03}")).collect()
 }
 
 /// Rings that sign with their first key, each with a standing order for the next ones.
@@ -186,6 +192,9 @@ async fn ordered() -> (Night, tempfile::TempDir) {
             ..Event::new(ActKind::Ring, "create", "test", night.now())
         };
         log.commit(&Change::CreateRing(row), &event).await.unwrap();
+    }
+    night.keys.refresh().await;
+    for ring in &rings {
         let (token_serial, token_label) = night.token.clone();
         let first = Draft::Generate {
             token_serial,
@@ -193,7 +202,7 @@ async fn ordered() -> (Night, tempfile::TempDir) {
             activate_in: Duration::ZERO,
             lifetime: LIFETIME,
         };
-        night.hold(ring, first).await;
+        night.approved(ring, first).await;
         let (token_serial, token_label) = night.token.clone();
         let order = OrderInput {
             activate_after: AHEAD,
@@ -212,7 +221,14 @@ async fn ordered() -> (Night, tempfile::TempDir) {
                 ..OrderWindow::always()
             },
         };
-        night.hold(ring, Draft::Order(Box::new(order))).await;
+        night.approved(ring, Draft::Order(Box::new(order))).await;
+    }
+    let (service, executor) = (night.service.clone(), night.executor.clone());
+    let mut runner = Runner::new(service, executor, night.settings.clone());
+    let round = runner.round(&|| false).await.unwrap();
+    assert_eq!(round.executed.len(), 2 * RINGS, "{:?}", round.waits);
+    for report in round.executed {
+        night.accept(&report.ceremony).await;
     }
     night.goes_on(2 * HOUR);
     night.keys.refresh().await;

@@ -30,6 +30,7 @@ mod service;
 mod standing_order;
 mod statements;
 mod under_order;
+mod verified_order;
 mod vote;
 mod waiting;
 mod wish;

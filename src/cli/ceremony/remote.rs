@@ -93,7 +93,7 @@ impl Session {
         self.client.post(path, body).await
     }
 
-    fn namespace(&self, purpose: Purpose) -> String {
+    pub(super) fn namespace(&self, purpose: Purpose) -> String {
         Namespace::new(purpose, self.trusted.service(), self.trusted.environment()).to_string()
     }
 

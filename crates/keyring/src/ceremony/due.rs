@@ -9,6 +9,7 @@ use super::schedule::{Need, NextUse, next_use};
 use super::service::CeremonyService;
 use crate::keys::{Ring, Snapshot};
 use crate::rotation::{self, RingChange};
+use base::step;
 use store::{CeremonyState, OrderRow, UseRow};
 use trust::KeyState;
 
@@ -130,7 +131,10 @@ impl CeremonyService {
         };
         let reason = format!("standing order {}", order.id);
         match rotation::apply(&plan, &self.log, &self.actor, Some(&reason), now).await {
-            Ok(_) => Ok(Ok(kid)),
+            Ok(_) => {
+                step::reached("rotated");
+                Ok(Ok(kid))
+            }
             // Somebody changed the ring in between.
             Err(error) if error.is_conflict() => Ok(Err(Some(now))),
             Err(error) => Err(error.into()),

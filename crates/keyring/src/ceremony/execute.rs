@@ -27,6 +27,7 @@ use super::service::CeremonyFacts;
 use super::service::CeremonyService;
 use super::vote::require_state;
 use crate::keys::Snapshot;
+use base::step;
 use log::Event;
 use store::{AfterLatest, CeremonyState, Change, ObjectState};
 use token::{Executor, Generated, Handle};
@@ -58,6 +59,7 @@ impl CeremonyService {
         snapshot: &Snapshot,
     ) -> Result<Report, Error> {
         let claim = self.claim(id).await?;
+        step::reached("claimed");
         let done = self.carry_out(&claim, id, executor, snapshot).await;
         claim.give_back().await;
         done
@@ -95,6 +97,7 @@ impl CeremonyService {
                     .await?;
                 // Where the executor's signature accepts it.
                 Box::pin(self.close_if_accepted(&facts.id)).await?;
+                step::reached("closed");
                 return self.generated_report(&facts.id, &kid).await;
             }
             ApprovedOperation::Destroy(approved) => {
@@ -133,6 +136,7 @@ impl CeremonyService {
             let (from, to) = (CeremonyState::Proposed, CeremonyState::Approved);
             self.move_to(facts, from, to, "approved").await?;
         }
+        step::reached("approved");
         Ok(approved)
     }
 
@@ -150,9 +154,11 @@ impl CeremonyService {
         require_token(executor, &place.token_serial, &place.token_label).await?;
         claim.hold().await?;
         self.intend_generation(facts, &order, intended_at).await?;
+        step::reached("intended");
         claim.hold().await?;
         match executor.generate(approved).await {
             Ok(generated) => {
+                step::reached("generated");
                 self.record_generation(
                     facts,
                     &order,
@@ -206,6 +212,7 @@ impl CeremonyService {
         let request = Request::decode(&facts.row.request)?;
         if request.order.is_some() {
             draft.acceptance.result = Some(self.sign_result(&request, &draft)?);
+            step::reached("signed");
         }
         // What custodians could not accept is not even put before them.
         trust::tally::tally_acceptance(&facts.trusted, &draft.record, &draft.acceptance)?;
@@ -225,6 +232,7 @@ impl CeremonyService {
             ..self.about(facts, how)
         };
         self.log.commit(&change, &event).await?;
+        step::reached("recorded");
         Ok(kid)
     }
 
@@ -275,6 +283,7 @@ impl CeremonyService {
                 }
             }
             self.archive(facts, order, intended_at).await?;
+            step::reached("archived");
         }
         self.record_destruction(facts, approved.order(), intended_at, "destroyed")
             .await

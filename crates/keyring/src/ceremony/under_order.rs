@@ -19,6 +19,7 @@ use super::report::Report;
 use super::service::CeremonyService;
 use super::vote::normalized;
 use crate::keys::Snapshot;
+use base::step;
 use log::{Event, suspensions};
 use store::{CeremonyState, Change, OrderUseRow, UseRow};
 use token::Executor;
@@ -168,6 +169,7 @@ impl CeremonyService {
             }),
         };
         self.log.commit(&change, &event).await?;
+        step::reached("filed");
         Ok(id.to_string())
     }
 
