@@ -1,6 +1,6 @@
 //! Steps at which a test lets the process die, by their names. A build without debug assertions has none of it.
 
-/// Ends the process at once, without anything that a drop would do, where `CHANCERY_DIES_AT` names this step: `NAME`, or
+/// Ends the process at once, without anything that a drop would do, where `DIES_AT_STEP` names this step: `NAME`, or
 /// `NAME:2` for the second time that it is reached.
 #[cfg(debug_assertions)]
 pub fn reached(step: &str) {
@@ -10,7 +10,7 @@ pub fn reached(step: &str) {
     static WANTED: OnceLock<Option<(String, u32)>> = OnceLock::new();
     static SEEN: AtomicU32 = AtomicU32::new(0);
     let wanted = WANTED.get_or_init(|| {
-        let text = std::env::var("CHANCERY_DIES_AT").ok()?;
+        let text = std::env::var("DIES_AT_STEP").ok()?;
         Some(match text.split_once(':') {
             Some((name, count)) => (name.to_owned(), count.parse().ok()?),
             None => (text, 1),

@@ -19,8 +19,10 @@ const MOST: i64 = 2_000;
 /// What is to be done about an order now.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Due {
-    /// The next use is taken, or one that was taken before goes on.
-    Use,
+    /// This use is taken, and no other: of two executors who saw that it is due one takes it.
+    Use(u32),
+    /// One that was taken before goes on: its ceremony.
+    GoOn(String),
     /// Another key is not needed, or may not be made yet: look again at this instant, or when something changed.
     Wait(Option<Time>),
     /// Why there will be none, unless something changes.
@@ -54,7 +56,7 @@ impl CeremonyService {
         match self.open_use(uses).await? {
             // Another one has it, or died: that is settled before anything else happens here.
             Some((_, CeremonyState::Executing)) => return Ok(Due::Wait(None)),
-            Some(_) => return Ok(Due::Use),
+            Some((id, _)) => return Ok(Due::GoOn(id)),
             None => {}
         }
         let Some(ring) = snapshot.rings.get(order.ring.as_str()) else {
@@ -62,7 +64,7 @@ impl CeremonyService {
         };
         let need = self.need(ring, uses, snapshot).await?;
         Ok(match next_use(order, &need, &self.safety, now) {
-            NextUse::Now => Due::Use,
+            NextUse::Now => Due::Use(need.taken.saturating_add(1)),
             NextUse::At(at) => Due::Wait(Some(at)),
             NextUse::None(why) => Due::No(why),
         })

@@ -57,7 +57,7 @@ impl Pauses {
     ) -> Result<Trouble, Error> {
         let why = error_chain(&error);
         match &error {
-            Error::Claimed => return Ok(Trouble::Another(why)),
+            Error::Claimed | Error::State { .. } => return Ok(Trouble::Another(why)),
             Error::Token(_) if error.kind() == Kind::Unavailable => return Ok(Trouble::Token(why)),
             // The others are not to wait for somebody who mends a row.
             Error::Store(corrupt) if corrupt.is_corrupt() => {}

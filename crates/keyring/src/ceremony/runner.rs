@@ -293,9 +293,14 @@ impl Runner {
             Err(until) => rests_until = until,
         }
         match service.due(order, &uses, snapshot).await? {
-            Due::Use => {
+            Due::Use(number) => {
                 known.rests = None;
-                let report = self.next_use(&id).await?;
+                let report = self.make(&id, Some(number), None).await?;
+                round.executed.push(report);
+            }
+            Due::GoOn(ceremony) => {
+                known.rests = None;
+                let report = self.make(&id, None, Some(ceremony)).await?;
                 round.executed.push(report);
             }
             Due::Wait(until) => {
@@ -307,7 +312,13 @@ impl Runner {
         Ok(())
     }
 
-    async fn next_use(&mut self, order: &str) -> Result<Report, Error> {
+    /// A use that is taken, or the ceremony of one that was taken before.
+    async fn make(
+        &mut self,
+        order: &str,
+        number: Option<u32>,
+        ceremony: Option<String>,
+    ) -> Result<Report, Error> {
         let service = &self.service;
         // Whatever the last one left.
         if service.is_unsettled().await? {
@@ -315,7 +326,10 @@ impl Runner {
         }
         let snapshot = self.keys().await?.current();
         let service = &self.service;
-        let id = service.propose_under_order(order, &snapshot).await?;
+        let id = match ceremony {
+            Some(id) => id,
+            None => service.propose_use(order, number, &snapshot).await?,
+        };
         let executor = Some(&self.executor);
         service.execute_settled(&id, executor, &snapshot).await
     }

@@ -38,6 +38,16 @@ impl CeremonyService {
         order: &str,
         snapshot: &Snapshot,
     ) -> Result<String, Error> {
+        self.propose_use(order, None, snapshot).await
+    }
+
+    /// The same of this very use, where one is given: if it was taken meanwhile, nothing is asked for.
+    pub(super) async fn propose_use(
+        &self,
+        order: &str,
+        number: Option<u32>,
+        snapshot: &Snapshot,
+    ) -> Result<String, Error> {
         let known = self.verified_order(order).await?;
         if known.withdrawn {
             return Err(Error::Unfit(format!(
@@ -51,7 +61,10 @@ impl CeremonyService {
             return Ok(waits);
         }
         let now = self.env.now();
-        let number = self.store.last_use(order).await?.saturating_add(1);
+        let number = match number {
+            Some(number) => number.into(),
+            None => self.store.last_use(order).await?.saturating_add(1),
+        };
         let used = u32::try_from(number)
             .ok()
             .and_then(std::num::NonZeroU32::new)
