@@ -50,6 +50,9 @@ pub enum Error {
     /// Nothing more was done.
     #[error("the time of this executor's lease ran out; run `chancery ceremony reconcile`")]
     ClaimLost,
+    /// What every replica would say of the key.
+    #[error("the key cannot be accepted under its standing order: {0}")]
+    Use(#[from] trust::order_log::UseFault),
     #[error("unknown standing order {0}")]
     UnknownOrder(String),
     /// Made under a standing order by a program that is not its executor.
@@ -78,6 +81,12 @@ pub enum Error {
     /// A member has as many notes in it as one may.
     #[error("the member has {0} notes in this ceremony already")]
     NotesOfMember(usize),
+    /// What is said of an exception cannot be.
+    #[error("{0}")]
+    Exception(trust::note::NoteError),
+    /// A ceremony has as many attestations as it may.
+    #[error("the ceremony has {0} attestations already")]
+    Attestations(usize),
     /// Of a rejection or a cancellation.
     #[error("a reason has 1 to 1000 characters, none of which hides something")]
     Reason,

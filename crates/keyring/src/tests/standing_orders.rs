@@ -6,7 +6,6 @@ use std::time::Duration;
 use log::{Auditor, Storage};
 use testkit::custodians::Custodians;
 use testkit::token::Fault;
-use trust::order_log::UseFault;
 use trust::request::OrderWindow;
 use trust::sshkey::SshKey;
 
@@ -44,7 +43,7 @@ impl ResultSigner for Liar {
     }
 }
 
-fn input(all: &Installation) -> OrderInput {
+pub(super) fn input(all: &Installation) -> OrderInput {
     OrderInput {
         activate_after: Duration::from_secs(24 * 3_600),
         executor: "robot".parse().unwrap(),
@@ -93,11 +92,11 @@ pub(super) fn by(all: &Installation, who: &'static str) -> CeremonyService {
     all.service().with_result_signer(Arc::new(signer))
 }
 
-async fn make(all: &Installation, order: &str) -> Result<Report, Error> {
+pub(super) async fn make(all: &Installation, order: &str) -> Result<Report, Error> {
     make_by(all, executor(all), order).await
 }
 
-async fn make_by(
+pub(super) async fn make_by(
     all: &Installation,
     service: CeremonyService,
     order: &str,
@@ -133,7 +132,7 @@ pub(super) async fn keys(all: &Installation) -> (usize, Vec<String>) {
 }
 
 /// What the check of the log finds, by its codes.
-async fn findings(all: &Installation) -> Vec<&'static str> {
+pub(super) async fn findings(all: &Installation) -> Vec<&'static str> {
     let verifying = Verifying::over(all).await;
     verifying.covered().await;
     let storage = Storage::open(&verifying.settings, |_| None).unwrap();
@@ -355,37 +354,6 @@ async fn threat_an_order_is_used_after_its_withdrawal() {
         "withdrawn"
     );
     assert_eq!(keys(&all).await, (1, vec![]));
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn threat_a_superuser_takes_a_withdrawal_back() {
-    let (all, order) = ordered(&[RING], |_| ()).await;
-    make(&all, &order).await.unwrap();
-    withdraw(&all, &order, "carol").await.unwrap();
-    let back = "UPDATE standing_order SET withdrawn_at = NULL, withdrawal = NULL, signature = NULL, idx = NULL";
-    all.tamper("standing_order", back).await;
-    // The executor is told so by its database, and makes the key; nobody believes it.
-    make(&all, &order).await.unwrap();
-    let (count, refused) = keys(&all).await;
-    assert_eq!((count, refused.len()), (3, 1));
-    assert!(refused[0].contains("was withdrawn before"), "{refused:?}");
-    let findings = findings(&all).await;
-    assert!(findings.contains(&"order"), "{findings:?}");
-}
-
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn threat_a_use_is_taken_twice_in_the_database() {
-    let (all, order) = ordered(&[RING], |_| ()).await;
-    make(&all, &order).await.unwrap();
-    all.tamper("order_use", "DELETE FROM order_use").await;
-    make(&all, &order).await.unwrap();
-    let (count, refused) = keys(&all).await;
-    assert_eq!((count, refused.len()), (3, 1));
-    let taken = UseFault::Taken(0).to_string();
-    let taken = taken.split(": ").nth(1).unwrap().to_owned();
-    assert!(refused[0].ends_with(&taken), "{refused:?}");
-    let findings = findings(&all).await;
-    assert!(findings.contains(&"order"), "{findings:?}");
 }
 
 #[tokio::test]
