@@ -19,6 +19,7 @@ pub mod installation;
 mod keys;
 mod log_check;
 mod log_check_statements;
+mod orders_due;
 mod orders_in_log;
 mod rotation;
 mod service;

@@ -36,6 +36,7 @@ mod leaf_evidence;
 mod log_checkpoint;
 mod log_tile;
 mod order;
+mod order_withdraw;
 mod orders;
 pub mod reader;
 mod receipt;
@@ -95,6 +96,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony_signatures::handle))
         .routes(routes!(orders::handle))
         .routes(routes!(order::handle))
+        .routes(routes!(order_withdraw::handle))
         .routes(routes!(trust_chain::handle))
         .routes(routes!(
             trust_statements::handle,

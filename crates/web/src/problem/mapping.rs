@@ -104,6 +104,7 @@ impl From<ceremony::Error> for Problem {
             | E::Suspensions(_)
             | E::NoExecutor
             | E::NoResultSigner
+            | E::OtherExecutor(_)
             | E::ResultSigner(_)
             | E::Json(_)
             | E::Token(_)

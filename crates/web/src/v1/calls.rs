@@ -27,7 +27,7 @@ pub fn of_operation(id: &str) -> Option<Call> {
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
         | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" | "statements"
         | "statement" | "orders" | "order" => Call::ReadOpenCeremonies,
-        "propose" | "submit_signature" | "open_statement" | "sign_statement" => {
+        "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order" => {
             Call::SubmitToCeremonies
         }
         "audit" => Call::ReadAuditTrail,
