@@ -12,8 +12,10 @@ statements! {
     LINE_HEAD = "SELECT l.seq, l.ceremony, c.execution FROM ceremony_line l
         JOIN ceremony c ON c.id = l.ceremony
         WHERE l.subject = $1 AND l.done = 1 ORDER BY l.seq DESC LIMIT 1";
-    LAST_OF_LINE = "SELECT COALESCE(MAX(seq), 0) FROM ceremony_line
-        WHERE subject = $1 AND done = 1";
+    /// A stop takes a place too.
+    LAST_OF_LINE = "SELECT COALESCE(MAX(seq), 0) FROM (
+        SELECT MAX(seq) AS seq FROM ceremony_line WHERE subject = $1 AND done = 1
+        UNION ALL SELECT MAX(seq) FROM emergency_stop WHERE subject = $1) AS last";
     INSERT_LINE = "INSERT INTO ceremony_line (ceremony, subject, seq, done)
         VALUES ($1, $2, $3, 0)";
     LINES_DONE = "UPDATE ceremony_line SET done = 1 WHERE ceremony = $1 AND done = 0";

@@ -40,6 +40,8 @@ pub enum Purpose {
     Veto,
     /// Withdraws a standing order.
     Withdraw,
+    /// Stops the signing of a ring, or of all.
+    Stop,
     /// Made by a new key itself: it has the private half.
     Possession,
 }
@@ -64,6 +66,7 @@ impl Purpose {
             Self::Recover => "recover",
             Self::Veto => "veto",
             Self::Withdraw => "withdraw",
+            Self::Stop => "stop",
             Self::Possession => "possession",
         }
     }

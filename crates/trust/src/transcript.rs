@@ -320,7 +320,12 @@ impl VerifiedTranscript {
             Finished::Generated(accepted) => vec![accepted.kid()],
             Finished::WrapKey(kid) | Finished::Revoked(kid) => vec![kid],
             Finished::Destroyed(kids) => kids.iter().collect(),
-            Finished::Corrected(_) | Finished::NewOrigin | Finished::Ordered(_) => Vec::new(),
+            Finished::EmergencyRotated(order) => vec![&order.standby, &order.kid],
+            Finished::Ratified(order) => vec![&order.kid],
+            Finished::Corrected(_)
+            | Finished::NewOrigin
+            | Finished::Ordered(_)
+            | Finished::Resumed(_) => Vec::new(),
         }
     }
 
