@@ -38,5 +38,5 @@ CREATE TRIGGER emergency_stop_changed AFTER INSERT ON emergency_stop
 -- What may keep a ring from signing: asked in the transaction of each signature.
 CREATE INDEX log_leaf_emergency ON log_leaf (kind, idx) WHERE kind = 'emergency';
 -- An emergency rotation is a revocation that says until when it has to be ratified.
-CREATE INDEX log_leaf_unratified ON log_leaf (kind, idx)
+CREATE INDEX log_leaf_unratified ON log_leaf (((body::jsonb) ->> 'action'), idx)
     WHERE kind = 'key' AND ((body::jsonb) ->> 'until') IS NOT NULL;

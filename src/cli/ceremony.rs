@@ -150,6 +150,12 @@ pub struct ProposalArgs {
     out: Option<PathBuf>,
 }
 
+impl ProposalArgs {
+    pub fn key(&self) -> Option<&Path> {
+        self.key.as_deref()
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Propose {

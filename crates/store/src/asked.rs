@@ -118,7 +118,7 @@ macro_rules! unratified {
         "kind = 'key' AND json_extract(body, '$.until') IS NOT NULL"
     };
     (postgres) => {
-        "kind = 'key' AND ((body::jsonb) ->> 'until') IS NOT NULL"
+        "kind = 'key' AND ((body::jsonb) ->> 'until') IS NOT NULL AND ((body::jsonb) ->> 'action') = 'revoke'"
     };
 }
 pub(crate) use unratified;
@@ -138,10 +138,10 @@ macro_rules! last_emergency {
     (postgres) => {
         concat!(
             "GREATEST(COALESCE((SELECT idx FROM log_leaf
-                    WHERE kind = 'emergency' ORDER BY kind DESC, idx DESC LIMIT 1), -1),
+                    WHERE kind = 'emergency' ORDER BY idx DESC LIMIT 1), -1),
                 COALESCE((SELECT idx FROM log_leaf WHERE ",
             $crate::asked::unratified!(postgres),
-            " ORDER BY kind DESC, idx DESC LIMIT 1), -1))"
+            " ORDER BY idx DESC LIMIT 1), -1))"
         )
     };
 }

@@ -7,7 +7,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::bytes16::Nonce;
-use crate::chain::Trusted;
+use crate::chain::{Chains, Change, Pin, Trusted, walk};
 use crate::digest::Sha256Digest;
 use crate::dsse;
 use crate::format::V1;
@@ -168,4 +168,22 @@ pub fn verify_stop(
         by: counted.member,
         body: read,
     })
+}
+
+/// The chain as it was under a roster, if that is one of it.
+pub fn roster_of(chains: &Chains, pin: &Pin, roster: DocumentRef) -> Option<Trusted> {
+    let is_it = |change: &Change| match change {
+        Change::Roster(document) => Sha256Digest::of(document.body.as_bytes()) == roster.digest,
+        Change::Recovery(recovery) => {
+            Sha256Digest::of(recovery.document.body.as_bytes()) == roster.digest
+        }
+        Change::Policy(_) | Change::RecoveryRoster(_) => false,
+    };
+    let length = chains.changes.iter().position(is_it).map_or(0, |at| at + 1);
+    let then = Chains {
+        genesis: chains.genesis.clone(),
+        changes: chains.changes.get(..length)?.to_vec(),
+    };
+    let trusted = walk(&then, pin).ok()?;
+    (trusted.roster_ref() == roster).then_some(trusted)
 }

@@ -15,6 +15,9 @@ mod ceremony_statement;
 mod ceremony_transcript;
 mod closed_answers;
 mod consistency;
+mod emergency;
+mod emergency_stop;
+mod emergency_stop_draft;
 mod evidence;
 mod history;
 mod history_pages;
@@ -91,6 +94,9 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony_signatures::handle))
         .routes(routes!(orders::handle))
         .routes(routes!(order::handle))
+        .routes(routes!(emergency::handle))
+        .routes(routes!(emergency_stop::handle))
+        .routes(routes!(emergency_stop_draft::handle))
         .routes(routes!(trust_chain::handle))
         .routes(routes!(
             trust_statements::handle,

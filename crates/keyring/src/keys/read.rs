@@ -18,7 +18,7 @@ use super::publish::Document;
 use super::settings::Settings;
 use super::snapshot::{Key, Ring, Snapshot, UnreadableRing};
 use access::Credentials;
-use log::{ActIndex, Certified, suspended, unverified_chains};
+use log::{ActIndex, Certified, EmergencyReading, suspended, unverified_chains};
 use store::{EndedBefore, KeyCounts, KeyRow, RingRow, Rows, Store, UnreadableRow, Versions};
 
 /// Rows of ended keys that are read together.
@@ -85,7 +85,13 @@ impl Reading<'_> {
             }
         };
         // A key is read with its object and its ceremony, so a change of those is one of keys too.
-        if let Some(seen) = same(|v| [v.keys, v.trust, v.ceremonies]) {
+        let mut seen = same(|v| [v.keys, v.trust, v.ceremonies]);
+        if let Some(same) = seen
+            && same.emergency.is_old(store).await?
+        {
+            seen = None;
+        }
+        if let Some(seen) = seen {
             if store.version().await? != versions.all {
                 return Ok(None);
             }
@@ -106,11 +112,14 @@ impl Reading<'_> {
                 refused: Vec::new(),
                 unreadable,
                 times,
+                emergency: seen.emergency.clone(),
             }));
         }
         let documents = store.documents().await?;
-        let trusted: Option<Arc<Trusted>> = unverified_chains(&documents)?
-            .map(|chains| trust::chain::walk(&chains, &settings.pin))
+        let chains = unverified_chains(&documents)?;
+        let trusted: Option<Arc<Trusted>> = chains
+            .as_ref()
+            .map(|chains| trust::chain::walk(chains, &settings.pin))
             .transpose()?
             .map(Arc::new);
         let installed = Arc::new(Installed::read(store, &documents).await?);
@@ -128,6 +137,13 @@ impl Reading<'_> {
                 false => Ok(None),
             };
         }
+        let emergency = EmergencyReading {
+            store,
+            pin: &settings.pin,
+            chain: chains.as_ref().zip(trusted.as_deref()),
+            seen: self.seen.map(|seen| &*seen.emergency),
+        };
+        let emergency = Arc::new(emergency.read().await?);
         let suspended = match &trusted {
             Some(trusted) => suspended(store, trusted).await?,
             None => BTreeSet::new(),
@@ -179,6 +195,7 @@ impl Reading<'_> {
             refused,
             unreadable,
             times,
+            emergency,
         }))
     }
 

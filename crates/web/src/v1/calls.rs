@@ -24,8 +24,8 @@ pub fn of_operation(id: &str) -> Option<Call> {
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
         | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" | "statements"
-        | "statement" | "orders" | "order" => Call::ReadOpenCeremonies,
-        "propose" | "submit_signature" | "open_statement" | "sign_statement" => {
+        | "statement" | "orders" | "order" | "emergency" | "stop_draft" => Call::ReadOpenCeremonies,
+        "propose" | "submit_signature" | "open_statement" | "sign_statement" | "stop_signing" => {
             Call::SubmitToCeremonies
         }
         "audit" => Call::ReadAuditTrail,
