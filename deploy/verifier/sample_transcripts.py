@@ -9,6 +9,7 @@ from sample_files import (
     location_of, minute, sha256, token_place, tree_root, vault_place, with_log,
 )  # fmt: skip
 
+from sample_emergency import emergencies, stops
 from sample_orders import orders
 from sample_recovery import recoveries
 
@@ -17,11 +18,20 @@ NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus
 
 
 def write_transcripts(directory: pathlib.Path, installation: Installation) -> None:
-    """The installation has, beside its custodians, `eve`, who is an operator, and `max`, who is an executor."""
-    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders)
+    """The installation has, beside its custodians, those of `PEOPLE`."""
+    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders, emergencies)
     for maker in makers:
         for name, transcript in maker(installation):
             (directory / f"{maker.__name__}-{name}.transcript").write_text(transcript, encoding="utf-8")
+    for name, stop in stops(installation):
+        (directory / f"stops-{name}.stop").write_text(stop, encoding="utf-8")
+
+
+# With their roles.
+PEOPLE = (
+    ("zoe",), ("eve", "operator"), ("max", "executor"), ("lena", "security-lead"), ("mona", "on-call-manager"), ("otto", "on-call"),
+    ("ida", "custodian", "security-lead", "on-call-manager"),
+)  # fmt: skip
 
 
 def generations(installation: Installation):
@@ -300,7 +310,7 @@ def log_proofs(installation: Installation):
 
 if __name__ == "__main__":
     house = Installation()
-    for who, *roles in (("zoe",), ("eve", "operator"), ("max", "executor")):
+    for who, *roles in PEOPLE:
         house.join(who, *roles)
     write_transcripts(pathlib.Path(sys.argv[1]), house)
     print(house.genesis_digest)

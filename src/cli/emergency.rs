@@ -33,6 +33,8 @@ pub enum Command {
     Rotate(Rotate),
     /// Propose the ratification of a ring's emergency rotation.
     Ratify(Ratify),
+    /// Verify a stop offline, against the pinned digest of the genesis alone.
+    Verify(verify::Stop),
 }
 
 #[derive(Debug, Args)]
@@ -156,6 +158,7 @@ pub async fn run(
         Command::Submit(submit) => self::submit(path, &submit, world, output).await,
         Command::Resume(resume) => self::resume(path, resume, world, output).await,
         Command::Rotate(rotate) => self::rotate(path, rotate, world, output).await,
+        Command::Verify(stop) => verify::stop::run(&stop, output),
         Command::Ratify(ratify) => self::ratify(path, ratify, world, output).await,
     }
 }

@@ -13,6 +13,7 @@ mod ceremony_files;
 mod ceremony_generate;
 mod ceremony_propose;
 mod ceremony_vote;
+mod emergency;
 pub mod installation;
 mod keys;
 mod log_check;

@@ -3,9 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trust::emergency::{Emergencies, EmergencyAct, STOP};
+use trust::emergency::{Emergencies, EmergencyAct, RATIFY, STOP};
+use trust::finding::Finding;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
 use trust::stop::{VerifiedStop, roster_of, verify_stop};
+use trust::stop_file::tells;
 use trust::{Chains, MemberSignature, Pin, Sha256Digest, Time, Trusted};
 
 use store::{LeafRow, MAX_PAGE, PageStart, StopRow, Store};
@@ -18,7 +20,7 @@ const TOGETHER: i64 = 500;
 pub struct EmergencyState {
     known: Emergencies,
     judged: i64,
-    faults: Vec<String>,
+    faults: Vec<Finding>,
     /// What resumes and ratifications did, by their ceremonies: a transcript is verified once.
     verified: BTreeMap<String, (ActLeaf, EmergencyAct)>,
     /// Stops whose statements hold: a signature is verified once.
@@ -46,9 +48,24 @@ impl EmergencyState {
         self.judged
     }
 
-    /// What the database says and the log or the members do not, in words.
-    pub fn faults(&self) -> &[String] {
+    /// What the database says and the log or the members do not.
+    pub fn faults(&self) -> &[Finding] {
         &self.faults
+    }
+
+    /// What a leaf tells, if it holds.
+    pub fn act(&self, leaf: &ActLeaf) -> Option<EmergencyAct> {
+        match EmergencyAct::ceremony(leaf) {
+            None => EmergencyAct::told(leaf),
+            Some(ceremony) => {
+                let verified = self.verified.get(ceremony);
+                verified.and_then(|(same, done)| (same == leaf).then(|| done.clone()))
+            }
+        }
+    }
+
+    fn fault(&mut self, code: &'static str, index: Option<i64>, what: String) {
+        self.faults.push(Finding { code, what, index });
     }
 
     /// The statement of a stop, if it holds.
@@ -72,8 +89,8 @@ impl EmergencyReading<'_> {
         let mut stops = BTreeMap::new();
         for row in self.leaves(state.judged).await? {
             let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
-                let what = format!("leaf {} of an emergency cannot be read", row.index);
-                state.faults.push(what);
+                let what = "a leaf of an emergency cannot be read".to_owned();
+                state.fault("emergency", Some(row.index), what);
                 continue;
             };
             if (act.kind, act.action.as_str()) == (ActKind::Emergency, STOP) {
@@ -123,10 +140,14 @@ impl EmergencyReading<'_> {
                 let verified = (act.clone(), done);
                 state.verified.insert(ceremony.to_owned(), verified);
             }
-            Err(why) => state.faults.push(format!(
-                "leaf {}: {} has no valid ceremony and no effect: {why}",
-                row.index, act.action
-            )),
+            Err(why) => {
+                let code = match act.action.as_str() {
+                    RATIFY => "ratification",
+                    _ => "resume",
+                };
+                let what = format!("{} has no valid ceremony and no effect: {why}", act.action);
+                state.fault(code, Some(row.index), what);
+            }
         }
         Ok(())
     }
@@ -156,7 +177,7 @@ impl EmergencyReading<'_> {
         while let Some(start) = next {
             let page = self.store.stops(&start, TOGETHER).await?;
             for row in &page.rows.unreadable {
-                state.faults.push(format!("a stop cannot be read: {row}"));
+                state.fault("unreadable_row", None, row.to_string());
             }
             for row in page.rows.read {
                 let index = row.index.unwrap_or(-1);
@@ -176,15 +197,15 @@ impl EmergencyReading<'_> {
                     }
                     Err(why) => {
                         let what = format!("stop {} of {}: {why}", row.id, row.line.subject);
-                        state.faults.push(what);
+                        state.fault("stop", row.index, what);
                     }
                 }
             }
             next = page.next;
         }
         for index in leaves.keys().filter(|index| !there.contains(index)) {
-            let what = format!("leaf {index}: no valid statement of this stop is in the database; it stops all the same");
-            state.faults.push(what);
+            let what = "no valid statement of this stop is in the database; it stops all the same";
+            state.fault("stop_missing", Some(*index), what.to_owned());
         }
         Ok(())
     }
@@ -202,11 +223,6 @@ pub fn check_stop(
     if Sha256Digest::of(&row.body) != row.id {
         return Err("its body has another digest".to_owned());
     }
-    let told = (leaf.reference.as_deref(), leaf.digest);
-    let digest = Sha256Digest::of(row.signature.as_bytes());
-    if told != (Some(&*row.id.to_string()), Some(digest)) {
-        return Err("its leaf tells of another".to_owned());
-    }
     let read = trust::stop::StopBody::decode(&row.body).map_err(|error| error.to_string())?;
     let signature = MemberSignature::decode(row.signature.as_bytes());
     let signature = signature.map_err(|error| error.to_string())?;
@@ -223,8 +239,8 @@ pub fn check_stop(
     if line != (&row.line.subject, row.line.seq) {
         return Err("its row has another place in the line".to_owned());
     }
-    if verified.scope.ring().map(trust::Name::as_str) != leaf.ring.as_deref() {
-        return Err("its leaf tells of another ring".to_owned());
+    if !tells(leaf, &verified, Sha256Digest::of(row.signature.as_bytes())) {
+        return Err("its leaf tells of another".to_owned());
     }
     match leaf.time <= verified.body.expires_at {
         true => Ok(verified),

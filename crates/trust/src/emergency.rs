@@ -16,14 +16,7 @@ use crate::subject::Scope;
 use crate::tally::Finished;
 use crate::time::Time;
 
-/// The action of the leaf of a stop.
-pub const STOP: &str = "stop";
-
-/// The action of the leaf by which a resume takes effect.
-pub const RESUME: &str = "resume";
-
-/// The action of the leaf by which a ratification takes effect.
-pub const RATIFY: &str = "ratify";
+pub use crate::leaf::{RATIFY, RESUME, STOP};
 
 /// What a leaf tells.
 #[derive(Clone, Debug, PartialEq, Eq)]

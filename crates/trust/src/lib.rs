@@ -60,6 +60,7 @@ pub mod sshkey;
 pub mod sshsig;
 pub mod state;
 pub mod stop;
+pub mod stop_file;
 pub mod subject;
 pub mod suspension;
 pub mod tally;

@@ -170,8 +170,8 @@ pub fn verify_stop(
     })
 }
 
-/// The chain as it was under a roster, if that is one of it.
-pub fn roster_of(chains: &Chains, pin: &Pin, roster: DocumentRef) -> Option<Trusted> {
+/// The documents up to a roster, unverified; none where it is not one of them.
+pub fn chain_of(chains: &Chains, roster: DocumentRef) -> Option<Chains> {
     let is_it = |change: &Change| match change {
         Change::Roster(document) => Sha256Digest::of(document.body.as_bytes()) == roster.digest,
         Change::Recovery(recovery) => {
@@ -179,11 +179,18 @@ pub fn roster_of(chains: &Chains, pin: &Pin, roster: DocumentRef) -> Option<Trus
         }
         Change::Policy(_) | Change::RecoveryRoster(_) => false,
     };
-    let length = chains.changes.iter().position(is_it).map_or(0, |at| at + 1);
-    let then = Chains {
+    let length = match roster.version {
+        1 => 0,
+        _ => chains.changes.iter().position(is_it)? + 1,
+    };
+    Some(Chains {
         genesis: chains.genesis.clone(),
         changes: chains.changes.get(..length)?.to_vec(),
-    };
-    let trusted = walk(&then, pin).ok()?;
+    })
+}
+
+/// The chain as it was under a roster, if that is one of it.
+pub fn roster_of(chains: &Chains, pin: &Pin, roster: DocumentRef) -> Option<Trusted> {
+    let trusted = walk(&chain_of(chains, roster)?, pin).ok()?;
     (trusted.roster_ref() == roster).then_some(trusted)
 }

@@ -10,10 +10,12 @@ mod offline;
 pub mod output;
 pub mod review;
 pub mod signatures;
+pub mod stop;
 pub mod transcript;
 mod watch;
 
 pub use monitor::{Monitor, findings};
 pub use review::Review;
 pub use signatures::Verify;
+pub use stop::Stop;
 pub use transcript::Transcript;

@@ -18,6 +18,7 @@ mod consistency;
 mod emergency;
 mod emergency_stop;
 mod emergency_stop_draft;
+mod emergency_stop_file;
 mod evidence;
 mod history;
 mod history_pages;
@@ -97,6 +98,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(emergency::handle))
         .routes(routes!(emergency_stop::handle))
         .routes(routes!(emergency_stop_draft::handle))
+        .routes(routes!(emergency_stop_file::handle))
         .routes(routes!(trust_chain::handle))
         .routes(routes!(
             trust_statements::handle,

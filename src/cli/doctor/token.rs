@@ -93,7 +93,8 @@ pub fn emergency(keys: &Keys, world: &World) -> Check {
     let (snapshot, now) = (keys.current(), world.env.now());
     if !snapshot.emergency.faults().is_empty() {
         let advice = "somebody wrote to the database beside the service: run `chancery log check`";
-        return bad(what, snapshot.emergency.faults().join("; "), advice);
+        let faults = snapshot.emergency.faults().iter().map(ToString::to_string);
+        return bad(what, faults.collect::<Vec<_>>().join("; "), advice);
     }
     let stopped: Vec<String> = snapshot
         .rings

@@ -139,7 +139,7 @@ impl CeremonyService {
         EmergencyReport {
             stops: stops.collect(),
             unratified: unratified.collect(),
-            faults: state.faults().to_vec(),
+            faults: state.faults().iter().map(ToString::to_string).collect(),
         }
     }
 

@@ -223,9 +223,12 @@ fn report(snapshot: &Snapshot, before: Option<&Snapshot>) {
             "unreadable row left out"
         );
     }
-    let said = |what: &String| before.is_some_and(|seen| seen.emergency.faults().contains(what));
-    for what in snapshot.emergency.faults().iter().filter(|what| !said(what)) {
-        error!(what, "an act of an emergency or its statement does not hold");
+    let faults = snapshot.emergency.faults().iter();
+    for fault in faults.filter(|fault| {
+        !before.is_some_and(|before| before.emergency.faults().contains(fault))
+    }) {
+        let (code, index, what) = (fault.code, fault.index, &fault.what);
+        error!(code, index, what, "an act of an emergency or its statement does not hold");
     }
     let said = |key: &RejectedKey| before.is_some_and(|before| before.refused.contains(key));
     for refused in snapshot.refused.iter().filter(|key| !said(key)) {

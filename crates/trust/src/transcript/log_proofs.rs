@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
-use crate::emergency;
 use crate::json::JsonError;
 use crate::jwk::PublicKey;
 use crate::leaf::{self, ActKind, ActLeaf, Leaf};
@@ -186,8 +185,8 @@ impl Here {
         let request = Request::decode(record.request.as_bytes()).map_err(LogProofsError::Write)?;
         let end = match request.operation.word() {
             word @ ("clock-correction" | "new-origin") => (ActKind::Log, word),
-            "resume" => (ActKind::Emergency, emergency::RESUME),
-            "ratification" => (ActKind::Emergency, emergency::RATIFY),
+            "resume" => (ActKind::Emergency, leaf::RESUME),
+            "ratification" => (ActKind::Emergency, leaf::RATIFY),
             _ => (ActKind::Ceremony, "accepted"),
         };
         Ok(Self {

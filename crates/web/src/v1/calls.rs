@@ -20,6 +20,7 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "key_certificate"
         | "key_transcript"
         | "ceremony_transcript"
+        | "stop_file"
         | "trust_chain" => Call::ReadPublished,
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
