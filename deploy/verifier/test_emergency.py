@@ -33,7 +33,7 @@ WORDS = {
 }  # fmt: skip
 STOPS = ("one", "all", "later", "by-otto", "by-ida", "logged")
 REFUSED_STOPS = {
-    "by-lena": "Stop/Signature", "by-eve": "Stop/Signature", "by-max": "Stop/Signature", "other-purpose": "Stop/Signature",
+    "by-lena": "Stop/Role", "by-eve": "Stop/Role", "by-max": "Stop/Role", "other-purpose": "Stop/Signature",
     "body-log": "Stop/Subject", "body-ring": "Stop/Subject", "body-zero": "Stop/Sequence", "body-second": "Stop/Sequence",
     "body-first-after": "Stop/Sequence", "body-nobody": "Stop/Reason", "body-other-roster": "Stop/Roster", "body-other-member": "Stop/Unreadable",
     "logged-late": "LogProofs", "logged-all-as-one": "LogProofs", "one-array": "LogProofs",

@@ -1,5 +1,8 @@
 //! `chancery emergency`: stop signing, let it go on, rotate onto a standby key at once.
 
+mod clock;
+mod drill;
+
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -33,6 +36,9 @@ pub enum Command {
     Rotate(Rotate),
     /// Propose the ratification of a ring's emergency rotation.
     Ratify(Ratify),
+    /// Walk through an emergency on a ring that is there for it, with a clock: stop, rotation, ratification, resume. The
+    /// figures are read back from the log.
+    Drill(drill::Drill),
     /// Verify a stop offline, against the pinned digest of the genesis alone.
     Verify(verify::Stop),
 }
@@ -158,6 +164,7 @@ pub async fn run(
         Command::Submit(submit) => self::submit(path, &submit, world, output).await,
         Command::Resume(resume) => self::resume(path, resume, world, output).await,
         Command::Rotate(rotate) => self::rotate(path, rotate, world, output).await,
+        Command::Drill(drill) => drill::run(path, drill, world, output).await,
         Command::Verify(stop) => verify::stop::run(&stop, output),
         Command::Ratify(ratify) => self::ratify(path, ratify, world, output).await,
     }

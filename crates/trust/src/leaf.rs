@@ -30,6 +30,9 @@ pub const RESUME: &str = "resume";
 /// The action of the leaf by which a ratification takes effect.
 pub const RATIFY: &str = "ratify";
 
+/// The action of the leaf with which a drill of an emergency begins.
+pub const DRILL: &str = "drill";
+
 /// A signature that was released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -68,14 +68,15 @@ def verify_stop(data: bytes, pin: Pin, verify_core) -> Stop:
     except Malformed as error:
         raise Refused("Unreadable", str(error)) from None
     chain = Chain(file["chains"], pin, verify_core)
+    signed = without_deadline([file["signature"]])
+    counted = count(signed, chain.pin.namespace("stop"), file["body"], chain.roster, Rules(roles=STOPPERS))
+    if not counted.members:
+        word = "Stop/Role" if counted.others[0].startswith("Role:") else "Stop/Signature"
+        raise Refused(word, counted.others[0])
     try:
         body = forms.read_text(forms.stop, file["body"])
     except Malformed as error:
         raise Refused("Stop/Unreadable", str(error)) from None
-    signed = without_deadline([file["signature"]])
-    counted = count(signed, chain.pin.namespace("stop"), file["body"], chain.roster, Rules(roles=STOPPERS))
-    if not counted.members:
-        raise Refused("Stop/Signature", counted.others[0])
     _check_body(body, chain)
     return Stop(
         pin=chain.pin,

@@ -1,6 +1,5 @@
 //! Emergencies over a database, a token and a log: stopped by one, let go on by the threshold, and stolen from.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use log::{Auditor, Storage};
@@ -11,6 +10,7 @@ use trust::{Kid, Sha256Digest};
 use super::installation::{Installation, LONG};
 use super::serving::{Serving, Verifying, asked};
 use crate::ceremony::{Draft, EmergencyReport, Error, Report};
+use crate::keys::Snapshot;
 use crate::signing;
 
 const RING: &str = "records";
@@ -25,7 +25,8 @@ async fn opened() -> (Installation, Kid) {
 async fn draft(all: &Installation, ring: Option<&str>) -> StopBody {
     let ring = ring.map(|ring| ring.parse().unwrap());
     let hour = Duration::from_secs(3_600);
-    let draft = all.service().stop_draft(ring.as_ref(), "stolen laptop", hour);
+    let service = all.service();
+    let draft = service.stop_draft(ring.as_ref(), "stolen laptop", hour);
     draft.await.unwrap()
 }
 
@@ -71,6 +72,11 @@ async fn signs(serving: &Serving) -> Result<(), String> {
     }
 }
 
+fn publishes(snapshot: &Snapshot, kid: &Kid) -> bool {
+    let jwks = &snapshot.rings[RING].jwks.bytes;
+    String::from_utf8_lossy(jwks).contains(kid.as_str())
+}
+
 /// What the check of the log finds, by its codes.
 async fn findings(all: &Installation) -> Vec<&'static str> {
     let verifying = Verifying::over(all).await;
@@ -85,7 +91,7 @@ async fn findings(all: &Installation) -> Vec<&'static str> {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn one_custodian_or_the_member_on_call_stops_and_the_threshold_resumes() {
-    let (all, _) = opened().await;
+    let (all, kid) = opened().await;
     let serving = Serving::over(&all).await;
     assert_eq!(signs(&serving).await, Ok(()));
     for (round, who) in ["alice", "otto"].into_iter().enumerate() {
@@ -94,8 +100,7 @@ async fn one_custodian_or_the_member_on_call_stops_and_the_threshold_resumes() {
         let why = signs(&serving).await.unwrap_err();
         assert!(why.contains(&format!("by {who}: stolen laptop")), "{why}");
         // Keys are published and verified as before.
-        let snapshot = serving.keys.current();
-        assert_eq!(snapshot.rings[RING].jwks.kids.len(), 1);
+        assert!(publishes(&serving.keys.current(), &kid));
         let id = Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
         let report = all.service().report(&id).await.unwrap();
         assert_eq!(report.lines[0].sequence, 2 * (round as u64 + 1));
@@ -286,18 +291,17 @@ async fn a_database_superuser_who_deletes_a_stop_lets_no_replica_sign() {
     assert!(why.contains("its statement is missing"), "{why}");
     assert_eq!(state(&all).await.faults.len(), 1);
     assert!(findings(&all).await.contains(&"stop_missing"));
-    // The threshold can still end what the log tells.
     let report = state(&all).await;
     let ends = Ended::Stop {
         digest: report.stops[0].stop,
         sequence: 1,
     };
     assert_eq!(report.stops[0].sequence, None);
-    let resume = all.service().draft_request(
-        all.proposal(RING, Draft::Resume { ends }),
-        &*all.snapshot().await,
-    );
-    assert!(resume.await.is_err(), "its line begins anew, which no quorum is asked");
+    let (service, snapshot) = (all.service(), all.snapshot().await);
+    let proposal = all.proposal(RING, Draft::Resume { ends });
+    let resume = service.draft_request(proposal, &snapshot);
+    // The line begins anew, which no quorum is asked: the row has to come back first.
+    assert!(resume.await.is_err());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -356,7 +360,7 @@ async fn an_emergency_rotation_switches_and_revokes_in_one_breath_and_is_ratifie
     let mut told = leaves.iter().filter(|leaf| leaf.kind == "key");
     let leaf = told.next().unwrap();
     assert!(leaf.body.contains(r#""until":"#) && told.next().is_none());
-    assert!(!keys.rings[RING].jwks.kids.contains(&old.kid));
+    assert!(publishes(&keys, &new.kid) && !publishes(&keys, &old.kid));
     let waiting = state(&all).await.unratified;
     assert_eq!((waiting.len(), waiting[0].missed), (1, false));
     for who in ["alice", "bob"] {
@@ -454,6 +458,5 @@ async fn a_superuser_who_takes_the_deadline_of_a_rotation_away_is_found() {
     let sql = r#"UPDATE log_leaf SET body = json_remove(body, '$.until')
         WHERE kind = 'key' AND json_extract(body, '$.until') IS NOT NULL"#;
     all.tamper("log_leaf", sql).await;
-    assert!(!findings(&all).await.is_empty());
-    let _ = Arc::new(());
+    assert!(findings(&all).await.contains(&"rotation"));
 }

@@ -107,10 +107,6 @@ impl Trail {
         }
     }
 
-    pub fn times(&self) -> Arc<CorrectedTimes> {
-        self.times.clone()
-    }
-
     pub fn corrected(&self) -> &Clock {
         &self.corrected
     }

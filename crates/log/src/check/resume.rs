@@ -5,7 +5,7 @@ use trust::tlog::merkle::leaf_hash;
 use trust::tlog::tile::{Resource, TileId, WIDTH, tiles_for_root};
 
 use super::files::fetch;
-use super::leaves::{Read, Seal, Trail};
+use super::leaves::{Read, Seal};
 use super::state::{Mark, State};
 use super::tree::{Block, Opened};
 use super::{Error, Pass};
