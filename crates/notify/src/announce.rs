@@ -10,6 +10,7 @@ use metrics::{counter, gauge};
 use store::{
     AlertRow, CeremonyHeadRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage,
 };
+use trust::emergency::Unratified;
 use trust::leaf::Leaf;
 use trust::{
     MemberId, MemberSignature, Purpose, Request, Roster, Sha256Digest, Time, error_chain, hex,
@@ -193,11 +194,14 @@ impl Announcer {
         if now.since(act.time) >= self.context.settings.dead_after {
             return Ok(None);
         }
-        if kind.is_of_trust() {
+        if !kind.is_of_a_ceremony() {
             let Ok(id) = id.parse() else {
                 return Ok(None);
             };
-            let facts = Facts::of_statement(kind, (row.index, &act), id);
+            let facts = match kind {
+                EventKind::EmergencyStopped => Facts::of_stop((row.index, &act), id),
+                _ => Facts::of_statement(kind, (row.index, &act), id),
+            };
             let audience = roster.map(|roster| kind.audience(roster, None));
             let audience = audience.unwrap_or_default();
             return Ok(self.message(kind, format!("leaf/{}", row.index), &facts, &audience, now));
@@ -280,7 +284,12 @@ impl Announcer {
     }
 
     async fn deadlines(&self, now: Time) -> Result<Vec<Near>, Error> {
-        let mut near = Vec::new();
+        let within = self.context.settings.deadline_near;
+        let unratified = (self.context.unratified)();
+        let unratified = unratified.iter();
+        let mut near: Vec<Near> = unratified
+            .filter_map(|each| ratification(each, within, now))
+            .collect();
         let mut before = (i64::MAX, String::new());
         loop {
             let at = (before.0, before.1.as_str());
@@ -417,6 +426,31 @@ fn near_end(row: &CeremonyHeadRow, within: Duration, now: Time) -> Option<Near> 
             state: state.to_owned(),
             ..Facts::of_request(row.id, &request, now)
         },
+    })
+}
+
+/// Whether an emergency rotation has to be ratified soon, or should have been.
+fn ratification(each: &Unratified, within: Duration, now: Time) -> Option<Near> {
+    let within = within.min(each.until.since(each.since) / 3);
+    let missed = now > each.until;
+    if !missed && each.until.since(now) > within {
+        return None;
+    }
+    let (kind, word) = match missed {
+        true => (EventKind::RatificationMissed, "missed"),
+        false => (EventKind::RatificationDue, "due"),
+    };
+    let due = Time::from_millis(
+        each.until.millis() - i64::try_from(within.as_millis()).unwrap_or(0),
+    );
+    Some(Near {
+        kind,
+        key: format!("ratification/{}/{word}", each.rotation),
+        id: each.rotation,
+        proposer: None,
+        state: CeremonyState::Executed,
+        since: if missed { each.until } else { due },
+        facts: Facts::of_unratified(each, now),
     })
 }
 
