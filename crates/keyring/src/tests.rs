@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_faults;
+mod archive_kill;
 mod ceremony_accept;
 mod ceremony_bundle;
 mod ceremony_carried;
@@ -18,6 +19,7 @@ pub mod installation;
 mod keys;
 mod log_check;
 mod log_check_statements;
+mod orders_in_log;
 mod rotation;
 mod service;
 pub mod serving;

@@ -74,12 +74,16 @@ pub(crate) struct Dialect {
     pub fill_index: &'static str,
     /// Of a key, from an index on; in order.
     pub leaves_of_kid: &'static str,
-    /// Of a standing order; in order.
+    /// Of a standing order, from an index on; in order.
     pub leaves_of_order: &'static str,
     /// Leaves by which rings are kept from signing, or go on; in order.
     pub emergency_leaves: &'static str,
     /// The index of the last of them, or -1.
     pub last_emergency: &'static str,
+    /// Of a ceremony, from an index on; in order.
+    pub leaves_of_ceremony: &'static str,
+    /// At places in the log; in order.
+    pub leaves_at: &'static str,
     /// Ceremonies of ids.
     pub ceremonies_of: &'static str,
     /// Keys of kids.

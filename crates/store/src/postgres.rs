@@ -242,6 +242,8 @@ impl Engine for PostgresEngine {
         leaves_of_order: asked::LEAVES_OF_ORDER_POSTGRES,
         emergency_leaves: asked::EMERGENCY_LEAVES_POSTGRES,
         last_emergency: asked::LAST_EMERGENCY_POSTGRES,
+        leaves_of_ceremony: asked::LEAVES_OF_CEREMONY_POSTGRES,
+        leaves_at: asked::LEAVES_AT_POSTGRES,
         ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
         signatures_of:
             "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature

@@ -104,5 +104,7 @@ pub use subject::{Line, Scope, Subject};
 pub use tally::{Accepted, Approved, ApprovedOperation, Ceremony, History, Tally, tally};
 pub use template::Template;
 pub use time::Time;
-pub use transcript::{Transcript, TranscriptError, VerifiedTranscript, verify_transcript};
+pub use transcript::{
+    Transcript, TranscriptError, VerifiedTranscript, verify_transcript, verify_transcript_knowing,
+};
 pub use verdict::{Verdict, verdict};

@@ -33,7 +33,7 @@ pub use accept::{
 pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count, verify};
 pub use count::{Counted, NotCounted, WhyNot};
-pub use order::{OrderObstacle, UnderOrder, still_active};
+pub use order::{KnownOrders, OrderObstacle, UnderOrder, still_active};
 pub use proof::{Accepted, Approved, ApprovedOperation};
 pub use suspended::{SuspensionError, SuspensionTally, suspended, tally_suspension};
 
@@ -234,6 +234,17 @@ pub struct NotApproved {
 
 /// Counts. `now` is the log's time.
 pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Time) -> Tally {
+    tally_knowing(trusted, ceremony, history, now, &KnownOrders::default())
+}
+
+/// The same where standing orders were verified before.
+pub(crate) fn tally_knowing(
+    trusted: &Trusted,
+    ceremony: &Ceremony,
+    history: &History,
+    now: Time,
+    orders: &KnownOrders,
+) -> Tally {
     let digest = request_digest(&ceremony.request);
     let request = match Request::decode(&ceremony.request) {
         Ok(request) => request,
@@ -273,7 +284,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
 
     let mut obstacles = obstacles(trusted, &request, history, now);
     obstacles.extend(executor(trusted, &request, &suspended));
-    let under = match order::under_order(trusted, &request, ceremony, &suspended, now) {
+    let under = match order::under_order(trusted, (&request, ceremony), &suspended, now, orders) {
         Ok(under) => under,
         Err(obstacle) => {
             obstacles.push(obstacle.into());

@@ -50,6 +50,9 @@ pub enum Error {
     /// Nothing more was done.
     #[error("the time of this executor's lease ran out; run `chancery ceremony reconcile`")]
     ClaimLost,
+    /// What every replica would say of the key.
+    #[error("the key cannot be accepted under its standing order: {0}")]
+    Use(#[from] trust::order_log::UseFault),
     #[error("unknown standing order {0}")]
     UnknownOrder(String),
     /// Made under a standing order by a program that is not its executor.

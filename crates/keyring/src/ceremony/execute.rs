@@ -12,6 +12,7 @@ use trust::approval::{
 use trust::base64url::Base64Url;
 use trust::format::V1;
 use trust::leaf::ActKind;
+use trust::tally::Standing;
 use trust::transcript::{Record, Step};
 use trust::{
     Approved, ApprovedOperation, ClockCorrection, Destroy, DestroyKey, Generate, Kid, Name,
@@ -198,6 +199,13 @@ impl CeremonyService {
         let mut draft = facts.draft(steps, outcome, executed_at, how)?;
         let request = Request::decode(&facts.row.request)?;
         if request.order.is_some() {
+            // By the leaf that tells of it, whatever instant the executor states.
+            if self.env.now() > request.execute_by {
+                return Err(Error::NotApproved(Standing::Expired {
+                    deadline: "execute_by",
+                    at: request.execute_by,
+                }));
+            }
             draft.acceptance.result = Some(self.sign_result(&request, &draft)?);
         }
         // What custodians could not accept is not even put before them.

@@ -416,20 +416,19 @@ impl CeremonyService {
         // If we die before, reconciliation does it.
         for used in self.store.uses_of(order).await? {
             if used.state == CeremonyState::Executed {
-                self.give_up_withdrawn(&used.ceremony.to_string()).await?;
+                let id = used.ceremony.to_string();
+                self.give_up_use(&id, "the standing order is withdrawn")
+                    .await?;
             }
         }
         self.order_report(order).await
     }
 
-    /// What was made under an order that was withdrawn meanwhile is never accepted.
-    pub(super) async fn give_up_withdrawn(&self, ceremony: &str) -> Result<(), Error> {
+    /// What was made under an order that was withdrawn meanwhile, or that is held against its executor, is never accepted.
+    pub(super) async fn give_up_use(&self, ceremony: &str, why: &str) -> Result<(), Error> {
         let facts = self.facts(ceremony).await?;
-        let from = CeremonyState::Executed;
-        match self
-            .move_to(&facts, from, CeremonyState::Failed, "failed")
-            .await
-        {
+        let step = (CeremonyState::Executed, CeremonyState::Failed);
+        match self.move_because(&facts, step, "failed", Some(why)).await {
             // Others of the line follow it, or somebody was first.
             Err(Error::Store(error)) if error.is_conflict() => Ok(()),
             done => done,

@@ -225,6 +225,17 @@ impl CeremonyService {
         to: CeremonyState,
         action: &str,
     ) -> Result<(), Error> {
+        self.move_because(facts, (from, to), action, None).await
+    }
+
+    /// The same, and why.
+    pub(super) async fn move_because(
+        &self,
+        facts: &CeremonyFacts,
+        (from, to): (CeremonyState, CeremonyState),
+        action: &str,
+        reason: Option<&str>,
+    ) -> Result<(), Error> {
         let change = Change::MoveCeremony {
             id: facts.id.clone(),
             from,
@@ -233,6 +244,7 @@ impl CeremonyService {
         };
         let event = Event {
             action,
+            reason,
             reference: Some(&facts.id),
             ring: facts.row.ring.as_ref().map(Name::as_str),
             ..self.event()

@@ -144,7 +144,7 @@ fn compare_notes(ceremony: &Ceremony, mut there: Vec<Noted>, findings: &mut Find
 }
 
 /// Which leaf ended a chain of so many documents: what was carried out under it was so before.
-fn ended(documents: &[DocumentRow], length: u64) -> Option<i64> {
+pub fn ended(documents: &[DocumentRow], length: u64) -> Option<i64> {
     let next = documents.get(usize::try_from(length).ok()?)?;
     next.index
 }

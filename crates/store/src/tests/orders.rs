@@ -184,7 +184,7 @@ pub async fn what_the_log_tells_of_an_order_is_found(place: Place) {
         place.change(Change::Record).await.unwrap();
     }
     let of = async |order: &str, limit| {
-        let leaves = place.store.leaves_of_order(&nonce(order), limit).await;
+        let leaves = place.store.leaves_of_order(&nonce(order), 0, limit).await;
         let indexes = leaves.unwrap().into_iter().map(|leaf| leaf.index);
         indexes.collect::<Vec<_>>()
     };

@@ -190,6 +190,8 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.leaves_of_order,
             dialect.emergency_leaves,
             dialect.last_emergency,
+            dialect.leaves_of_ceremony,
+            dialect.leaves_at,
             dialect.ceremonies_of,
             dialect.keys_of,
             dialect.objects,

@@ -110,8 +110,17 @@ impl Ordered {
         };
         let mut request = self.world.request_for(Operation::Generate(generate));
         request.proposer = None;
+        // The ring has had its first key.
+        request.lines[0].sequence = 2;
+        request.lines[0].previous = Some(Sha256Digest::of(b"the first key"));
         request.order = NonZeroU32::new(number).map(|number| OrderUse { id: ID, number });
         request
+    }
+
+    /// The ring's first key, which the others succeed.
+    pub fn first_key(&self) -> VerifiedTranscript {
+        let first = self.world.transcript();
+        self.verify(&first).unwrap()
     }
 
     pub fn ceremony(&self, request: &Request) -> Ceremony {
@@ -128,7 +137,7 @@ impl Ordered {
 
     pub fn standing_at(&self, request: &Request, now: Time) -> tally::Standing {
         let ceremony = self.ceremony(request);
-        let history = History::default();
+        let history = History::claimed_by(&ceremony.request);
         tally(&self.world.trusted(), &ceremony, &history, now).into_standing()
     }
 
