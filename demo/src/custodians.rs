@@ -175,6 +175,7 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
         verified.push(far.second_verifier(file)?);
     }
     let tampered = stage.tampered("renewed.transcript", &far.genesis)?;
+    super::drill::play(&far).await?;
 
     let summary = json!({
         "rejected": rejected, "approved_after_rejection": late,
@@ -202,11 +203,11 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
 }
 
 /// Custodians on machines of their own: no database, no configuration but the address and the genesis.
-struct Far<'a> {
-    stage: &'a Stage,
-    output: &'a Output,
+pub(super) struct Far<'a> {
+    pub(super) stage: &'a Stage,
+    pub(super) output: &'a Output,
     url: String,
-    genesis: String,
+    pub(super) genesis: String,
 }
 
 impl Far<'_> {
@@ -215,7 +216,7 @@ impl Far<'_> {
         [words, &more].concat()
     }
 
-    fn by(&self, who: &str, words: &[&str]) -> Result<Value, Failure> {
+    pub(super) fn by(&self, who: &str, words: &[&str]) -> Result<Value, Failure> {
         self.stage.chancery(&self.words(who, words))
     }
 
@@ -228,7 +229,7 @@ impl Far<'_> {
     }
 
     /// From the first approval to the key in JWKS.
-    fn finish(&self, id: &str, voters: &[&str]) -> Result<String, Failure> {
+    pub(super) fn finish(&self, id: &str, voters: &[&str]) -> Result<String, Failure> {
         for voter in voters {
             self.by(voter, &["ceremony", "approve", id])?;
         }
@@ -247,7 +248,7 @@ impl Far<'_> {
     }
 
     /// Its verdict; none where it is not there.
-    fn second_verifier(&self, file: &str) -> Result<Option<String>, Failure> {
+    pub(super) fn second_verifier(&self, file: &str) -> Result<Option<String>, Failure> {
         let script = std::path::absolute(SECOND_VERIFIER)?;
         if !script.is_file() {
             let remark = "  (the second verifier is not installed; it is part of the source tree)";

@@ -38,6 +38,9 @@ pub struct DrillStep {
     /// The leaf that tells of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub index: Option<i64>,
+    /// What the leaf names: the stop, or the ceremony.
+    #[serde(rename = "ref", skip_serializing_if = "Option::is_none")]
+    pub reference: Option<String>,
     pub in_time: bool,
 }
 
@@ -77,9 +80,9 @@ pub async fn read_back(store: &Store, ring: &str) -> Result<Option<DrillReport>,
     let Some((index, began)) = began else {
         return Ok(None);
     };
-    let mut found: [Option<(i64, Time)>; PLAN.len()] = [None; PLAN.len()];
-    found[0] = Some((index, began.time));
-    let mut approved: Vec<(i64, Time, Option<String>)> = Vec::new();
+    let mut found: [Option<Found>; PLAN.len()] = Default::default();
+    found[0] = Some(Found::new(index, &began));
+    let mut approved: Vec<Found> = Vec::new();
     let mut from = index + 1;
     loop {
         let filter = LeafFilter {
@@ -98,17 +101,16 @@ pub async fn read_back(store: &Store, ring: &str) -> Result<Option<DrillReport>,
             if !of_ring(&act) {
                 continue;
             }
-            let at = Some((row.index, act.time));
+            let at = Found::new(row.index, &act);
             let places: &[usize] = match (act.kind, &*act.action) {
                 (ActKind::Emergency, STOP) => &[1],
                 (ActKind::Ceremony, "approve") => {
-                    approved.push((row.index, act.time, act.reference.clone()));
+                    approved.push(at.clone());
                     &[]
                 }
                 (ActKind::Key, "revoke") if act.until.is_some() => {
                     let mut by = approved.iter();
-                    let last = by.rfind(|(_, _, ceremony)| *ceremony == act.reference);
-                    found[2] = last.map(|(index, time, _)| (*index, *time));
+                    found[2] = by.rfind(|by| by.reference == at.reference).cloned();
                     &[3, 4]
                 }
                 (ActKind::Emergency, RATIFY) => &[5],
@@ -117,7 +119,7 @@ pub async fn read_back(store: &Store, ring: &str) -> Result<Option<DrillReport>,
             };
             for place in places {
                 if let Some(slot) = found.get_mut(*place) {
-                    *slot = slot.or(at);
+                    slot.get_or_insert_with(|| at.clone());
                 }
             }
         }
@@ -125,19 +127,38 @@ pub async fn read_back(store: &Store, ring: &str) -> Result<Option<DrillReport>,
     Ok(Some(report(ring, (index, began.time), &found)))
 }
 
-fn report(ring: &str, (index, began_at): (i64, Time), found: &[Option<(i64, Time)>]) -> DrillReport {
+/// A step, as a leaf tells it.
+#[derive(Debug, Clone)]
+struct Found {
+    index: i64,
+    at: Time,
+    reference: Option<String>,
+}
+
+impl Found {
+    fn new(index: i64, act: &ActLeaf) -> Self {
+        Self {
+            index,
+            at: act.time,
+            reference: act.reference.clone(),
+        }
+    }
+}
+
+fn report(ring: &str, (index, began_at): (i64, Time), found: &[Option<Found>]) -> DrillReport {
     let millis = |at: Time| u64::try_from(at.since(began_at).as_millis()).unwrap_or(u64::MAX);
     let steps = PLAN.iter().zip(found);
     let steps: Vec<DrillStep> = steps
         .map(|(&(step, from_minute, until_minute), found)| {
-            let after_ms = found.map(|(_, at)| millis(at));
+            let after_ms = found.as_ref().map(|found| millis(found.at));
             DrillStep {
                 step,
                 from_minute,
                 until_minute,
-                at: found.map(|(_, at)| at),
+                at: found.as_ref().map(|found| found.at),
                 after_ms,
-                index: found.map(|(index, _)| index),
+                index: found.as_ref().map(|found| found.index),
+                reference: found.as_ref().and_then(|found| found.reference.clone()),
                 in_time: after_ms.is_some_and(|after| after <= until_minute * 60_000),
             }
         })
@@ -179,12 +200,18 @@ mod tests {
 
     #[test]
     fn a_step_that_is_late_or_missing_is_told() {
-        let at = |minutes: i64| Some((minutes, Time::from_millis(minutes * 60_000)));
+        let at = |minutes: i64| {
+            Some(Found {
+                index: minutes,
+                at: Time::from_millis(minutes * 60_000),
+                reference: None,
+            })
+        };
         let began = (0, Time::from_millis(0));
         let good = [at(0), at(1), at(10), at(20), at(20), at(50), at(60)];
         let all = report("drill", began, &good);
         assert!(all.in_time && all.took_ms == 60 * 60_000);
-        let mut late = good;
+        let mut late = good.clone();
         late[6] = at(61);
         assert!(!report("drill", began, &late).in_time);
         late[6] = None;
