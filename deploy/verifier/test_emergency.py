@@ -9,7 +9,7 @@ from chancery_verifier.roster import Pin
 from chancery_verifier.transcript import verify_core, verify_transcript
 from sample_emergency import emergencies, stops
 from sample_files import Installation
-from sample_transcripts import PEOPLE
+from sample_transcripts import MEMBERS
 
 # By their whole names; each of them is made.
 HOLD = (
@@ -44,7 +44,7 @@ class Emergencies(unittest.TestCase):
     @classmethod
     def setUpClass(cls) -> None:
         cls.installation = Installation()
-        for who, *roles in PEOPLE:
+        for who, *roles in MEMBERS:
             cls.installation.join(who, *roles)
         cls.files, cls.stops = dict(emergencies(cls.installation)), dict(stops(cls.installation))
 

@@ -8,6 +8,7 @@ pub mod input;
 pub mod monitor;
 mod offline;
 pub mod output;
+pub mod record;
 pub mod review;
 pub mod signatures;
 pub mod stop;
@@ -15,6 +16,7 @@ pub mod transcript;
 mod watch;
 
 pub use monitor::{Monitor, findings};
+pub use record::Record;
 pub use review::Review;
 pub use signatures::Verify;
 pub use stop::Stop;
