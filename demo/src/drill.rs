@@ -46,7 +46,10 @@ pub async fn play(far: &Far<'_>) -> Result<(), Failure> {
         let words = ["ceremony", "new", "generate", "--ring", RING];
         let more = ["--proposer", "fanny", "--reason", "a drill"];
         stage.chancery(&[&words[..], &more, &["--out", request]].concat())?;
-        let id = text(&far.by("fanny", &["ceremony", "propose", request])?, "ceremony")?;
+        let id = text(
+            &far.by("fanny", &["ceremony", "propose", request])?,
+            "ceremony",
+        )?;
         let kid = far.finish(&id, &VOTERS)?;
         let key = stage.chancery(&["key", "show", &kid])?;
         let activate_at = text(&key, "activate_at")?
@@ -102,7 +105,8 @@ fn verified(far: &Far<'_>, report: &Value) -> Result<(), Failure> {
                 let file = format!("{}.transcript", name.replace(' ', "-"));
                 let words = ["ceremony", "transcript", &reference, "--out", &file];
                 far.stage.chancery(&words)?;
-                far.stage.chancery(&["ceremony", "verify", &file, "--genesis", genesis])?;
+                far.stage
+                    .chancery(&["ceremony", "verify", &file, "--genesis", genesis])?;
                 file
             }
             _ => continue,

@@ -156,7 +156,9 @@ pub async fn run(
         }
         Command::State(_) => {
             let open = CliContext::new(path, world).await?;
-            let report = open.ceremonies(world).emergency_report(&*open.snapshot().await?);
+            let report = open
+                .ceremonies(world)
+                .emergency_report(&*open.snapshot().await?);
             output.result(&report, || report.to_string());
             Ok(())
         }
@@ -227,7 +229,10 @@ async fn stop(path: &Path, stop: &Stop, world: &World, output: &Output) -> Resul
     let done = match (payload, session) {
         (Some((open, service)), _) => {
             let snapshot = open.snapshot().await?;
-            service.stop(bytes, &signature, &snapshot).await.map_err(failed)?
+            service
+                .stop(bytes, &signature, &snapshot)
+                .await
+                .map_err(failed)?
         }
         (None, Some(session)) => posted(&session, bytes, &signature).await?,
         (None, None) => return Err(Failure::usage("no service and no database")),
@@ -240,7 +245,10 @@ fn session_message(session: &ceremony::Session, body: &[u8]) -> (String, Vec<u8>
     let trusted = session.trusted();
     let (service, environment) = (trusted.service(), trusted.environment());
     let namespace = Namespace::new(Purpose::Stop, service, environment);
-    (namespace.to_string(), stop_message(service, environment, body))
+    (
+        namespace.to_string(),
+        stop_message(service, environment, body),
+    )
 }
 
 /// What the service drafts is what was asked for, or it is not signed.
@@ -288,16 +296,19 @@ async fn posted(
 }
 
 fn told(body: &StopBody, done: Sha256Digest, output: &Output) {
-    let own = body.encode().is_ok_and(|bytes| Sha256Digest::of(&bytes) == done);
+    let own = body
+        .encode()
+        .is_ok_and(|bytes| Sha256Digest::of(&bytes) == done);
     let what = body.line.subject.to_string();
     let what = what.trim_start_matches("stop/").to_owned();
     let who = match what.as_str() {
         "*" => "all rings are stopped".to_owned(),
         ring => format!("ring {ring} is stopped"),
     };
-    output.result(&json!({"stop": done, "subject": body.line.subject, "new": own}), || {
-        format!("{who}\nstop         {done}")
-    });
+    output.result(
+        &json!({"stop": done, "subject": body.line.subject, "new": own}),
+        || format!("{who}\nstop         {done}"),
+    );
     if !own {
         output.remark("It was stopped already; nothing was written.");
     }
@@ -348,7 +359,8 @@ async fn resume(
     output: &Output,
 ) -> Result<(), Failure> {
     let ring = resume.whose.ring;
-    let nothing = || Failure::refused("nothing keeps it from signing: see `chancery emergency state`");
+    let nothing =
+        || Failure::refused("nothing keeps it from signing: see `chancery emergency state`");
     if resume.remote.is_given()? {
         let session = resume.remote.open().await?;
         let report = reported(&session, key(&resume.input)?, world).await?;
@@ -358,7 +370,9 @@ async fn resume(
             .await;
     }
     let open = CliContext::new(path, world).await?;
-    let report = open.ceremonies(world).emergency_report(&*open.snapshot().await?);
+    let report = open
+        .ceremonies(world)
+        .emergency_report(&*open.snapshot().await?);
     let ends = report.to_end(ring.as_ref()).ok_or_else(nothing)?;
     if let Ended::Stop { digest, .. } = &ends {
         output.remark(format!("ends the stop {digest}"));
@@ -392,12 +406,31 @@ async fn rotate(
             .await;
     }
     let open = CliContext::new(path, world).await?;
+    in_doubt(&open, &rotate, output).await?;
     let draft = Draft::EmergencyRotation {
         standby: rotate.standby,
         compromised_since: rotate.compromised_since,
         ratify_within: rotate.ratify_within,
     };
     ceremony::propose(&open, world, Some(rotate.ring), rotate.input, draft, output).await
+}
+
+/// How many signatures by the key that signs now are concerned.
+async fn in_doubt(open: &CliContext, rotate: &Rotate, output: &Output) -> Result<(), Failure> {
+    let snapshot = open.snapshot().await?;
+    let ring = snapshot.rings.get(rotate.ring.as_str());
+    let Some(key) = ring.and_then(|ring| ring.primary.as_ref()) else {
+        return Ok(());
+    };
+    let (kid, since) = (key.kid.as_str(), rotate.compromised_since);
+    let days = open.store.signatures_by_day(kid, since.millis()).await;
+    let days = days.map_err(Failure::unavailable)?;
+    let count: i64 = days.iter().map(|day| day.signatures).sum();
+    output.remark(format!(
+        "blast radius: {count} signatures by {kid} since {since}, on {} days; all of them: /v1/keys/{kid}/blast-radius?since={since}",
+        days.len()
+    ));
+    Ok(())
 }
 
 async fn ratify(

@@ -235,7 +235,10 @@ pub fn check_stop(
         }
     };
     let verified = verify_stop(roster, &row.body, &signature).map_err(|error| error.to_string())?;
-    let line = (&verified.body.line.subject.to_string(), verified.body.line.sequence.cast_signed());
+    let line = (
+        &verified.body.line.subject.to_string(),
+        verified.body.line.sequence.cast_signed(),
+    );
     if line != (&row.line.subject, row.line.seq) {
         return Err("its row has another place in the line".to_owned());
     }

@@ -440,9 +440,8 @@ fn ratification(each: &Unratified, within: Duration, now: Time) -> Option<Near> 
         true => (EventKind::RatificationMissed, "missed"),
         false => (EventKind::RatificationDue, "due"),
     };
-    let due = Time::from_millis(
-        each.until.millis() - i64::try_from(within.as_millis()).unwrap_or(0),
-    );
+    let due =
+        Time::from_millis(each.until.millis() - i64::try_from(within.as_millis()).unwrap_or(0));
     Some(Near {
         kind,
         key: format!("ratification/{}/{word}", each.rotation),

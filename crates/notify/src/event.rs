@@ -1,8 +1,8 @@
 //! What is told of, and what is kept of it until it was delivered.
 
 use serde::{Deserialize, Serialize};
-use trust::leaf::{ActKind, ActLeaf, RATIFY, RESUME, STOP};
 use trust::emergency::Unratified;
+use trust::leaf::{ActKind, ActLeaf, RATIFY, RESUME, STOP};
 use trust::recovery::ANNOUNCE;
 use trust::text::spelled_out;
 use trust::{MemberId, Request, Role, Roster, Sha256Digest, Time};
@@ -140,7 +140,11 @@ impl EventKind {
             (ActKind::Key, "revoke") if act.until.is_some() => Some(Self::EmergencyRotated),
             (
                 ActKind::Ceremony,
-                "generated" | "destroyed" | "corrected" | "adopted after a crash" | "resumed"
+                "generated"
+                | "destroyed"
+                | "corrected"
+                | "adopted after a crash"
+                | "resumed"
                 | "ratified",
             )
             | (ActKind::Key, "revoke") => Some(Self::Executed),

@@ -129,7 +129,9 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         (Language::De, "emergency-rotation") => {
             "ein Ersatzschlüssel signiert sofort, der bisherige wird für ungültig erklärt; das ist endgültig"
         }
-        (Language::De, "ratification") => "einem Notwechsel des Schlüssels wird nachträglich zugestimmt",
+        (Language::De, "ratification") => {
+            "einem Notwechsel des Schlüssels wird nachträglich zugestimmt"
+        }
         (Language::De, _) => "siehe die Prüfung",
     }
 }

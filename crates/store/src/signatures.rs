@@ -99,7 +99,9 @@ pub(crate) async fn commit<E: Engine>(
         active,
         emergency,
         written,
-    } = engine.begin_signatures(taken, &kids, &leaves, judged).await?;
+    } = engine
+        .begin_signatures(taken, &kids, &leaves, judged)
+        .await?;
     let first = head.size - reserved;
     let refuses = |record: &SignatureRecord| {
         let time = record.leaf.time;

@@ -118,7 +118,9 @@ async fn emergency_leaves<E: Engine>(
 
 async fn last_emergency<E: Engine>(engine: &E) -> Result<i64, Error> {
     let mut reader = engine.reader().await?;
-    let row = reader.fetch_optional(E::DIALECT.last_emergency, &[]).await?;
+    let row = reader
+        .fetch_optional(E::DIALECT.last_emergency, &[])
+        .await?;
     row.map_or(Ok(-1), |row| row.int(0))
 }
 

@@ -72,7 +72,10 @@ impl EmergencyAct {
         if (act.kind, &*act.action) != (ActKind::Emergency, STOP) {
             return None;
         }
-        let ring = act.ring.as_deref().and_then(|ring| ring.parse::<Name>().ok());
+        let ring = act
+            .ring
+            .as_deref()
+            .and_then(|ring| ring.parse::<Name>().ok());
         let scope = ring.map_or(Scope::All, Scope::Ring);
         Some(Self::Stopped { scope, digest })
     }
@@ -327,7 +330,10 @@ mod tests {
         assert!(!stopped(&[stop(Some("other"), "one")]));
         assert!(stopped(&[one.clone(), resume(Some("oauth"), ended("two"))]));
         assert!(stopped(&[one.clone(), resume(None, ended("one"))]));
-        assert!(!stopped(&[one.clone(), resume(Some("oauth"), ended("one"))]));
+        assert!(!stopped(&[
+            one.clone(),
+            resume(Some("oauth"), ended("one"))
+        ]));
         // All rings are stopped beside it, but for the log's own.
         let all = [stop(None, "all"), one, resume(Some("oauth"), ended("one"))];
         assert!(stopped(&all));
@@ -354,13 +360,21 @@ mod tests {
         assert!(unratified.stopped("other", at(101)).is_none());
         let agreed = after(&[rotated(), ratified("oauth")]);
         assert_eq!(agreed.stopped("oauth", at(101)), None);
-        assert!(after(&[rotated(), ratified("other")]).stopped("oauth", at(101)).is_some());
+        assert!(
+            after(&[rotated(), ratified("other")])
+                .stopped("oauth", at(101))
+                .is_some()
+        );
         // Too late, it is none; the threshold decides by a resume.
         let mut late = after(&[rotated()]);
         late.apply(2, at(101), &ratified("oauth"));
         assert!(late.stopped("oauth", at(102)).is_some());
         let rotation = digest("rotation");
-        late.apply(3, at(103), &resume(Some("oauth"), Ended::Unratified { rotation }));
+        late.apply(
+            3,
+            at(103),
+            &resume(Some("oauth"), Ended::Unratified { rotation }),
+        );
         assert_eq!(late.stopped("oauth", at(104)), None);
     }
 

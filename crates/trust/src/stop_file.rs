@@ -102,7 +102,9 @@ fn logged_at(
     let signature = signature.map_err(StopFileError::Unreadable)?;
     match tells(&act, stop, signature) {
         false => Err(no("the leaf tells of another stop")),
-        true if act.time > stop.body.expires_at => Err(no("the stop is in the log after its expiry")),
+        true if act.time > stop.body.expires_at => {
+            Err(no("the stop is in the log after its expiry"))
+        }
         true => Ok(Some(act.time)),
     }
 }

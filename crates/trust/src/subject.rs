@@ -78,7 +78,9 @@ const ALL_RINGS: &str = "*";
 
 /// The text names no subject.
 #[derive(Debug, thiserror::Error)]
-#[error("expected ring/NAME, key/KID, trust, order/ID, tenant/ID, log, ca/NAME, stop/RING or stop/*")]
+#[error(
+    "expected ring/NAME, key/KID, trust, order/ID, tenant/ID, log, ca/NAME, stop/RING or stop/*"
+)]
 pub struct NotASubject;
 
 impl fmt::Display for Subject {
@@ -164,8 +166,8 @@ mod tests {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
         for bad in [
-            "", "ring", "ring/", "ring/A", "key/x", "trust/", "log/a", "asset/a",
-            "stop", "stop/", "stop/**", "stop/A",
+            "", "ring", "ring/", "ring/A", "key/x", "trust/", "log/a", "asset/a", "stop", "stop/",
+            "stop/**", "stop/A",
         ] {
             assert!(bad.parse::<Subject>().is_err(), "{bad}");
         }

@@ -492,8 +492,7 @@ pub fn verify_succession(transcripts: &[VerifiedTranscript]) -> Result<(), Succe
         for line in &request.lines {
             let before = heads.insert(&line.subject, (line.sequence, transcript));
             let expected = before.map_or(0, |(sequence, _)| sequence) + 1;
-            let after_stops =
-                matches!(line.subject, Subject::Stop(_)) && line.sequence > expected;
+            let after_stops = matches!(line.subject, Subject::Stop(_)) && line.sequence > expected;
             if line.sequence != expected && !after_stops {
                 return Err(SuccessionError::Sequence {
                     index,

@@ -167,7 +167,11 @@ fn report(ring: &str, (index, began_at): (i64, Time), found: &[Option<Found>]) -
         ring: ring.to_owned(),
         began_at,
         index,
-        took_ms: steps.iter().filter_map(|step| step.after_ms).max().unwrap_or(0),
+        took_ms: steps
+            .iter()
+            .filter_map(|step| step.after_ms)
+            .max()
+            .unwrap_or(0),
         in_time: steps.iter().all(|step| step.in_time),
         steps,
     }
@@ -175,16 +179,26 @@ fn report(ring: &str, (index, began_at): (i64, Time), found: &[Option<Found>]) -
 
 impl fmt::Display for DrillReport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "drill of ring {}, begun at {} (leaf {})", self.ring, self.began_at, self.index)?;
+        writeln!(
+            f,
+            "drill of ring {}, begun at {} (leaf {})",
+            self.ring, self.began_at, self.index
+        )?;
         writeln!(f, "{:<24}{:>10}  {:>12}  leaf", "step", "plan", "took")?;
         for step in &self.steps {
             let plan = format!("{}-{} min", step.from_minute, step.until_minute);
             let took = step.after_ms.map_or_else(|| "missing".to_owned(), spelled);
-            let leaf = step.index.map_or_else(|| "-".to_owned(), |index| index.to_string());
+            let leaf = step
+                .index
+                .map_or_else(|| "-".to_owned(), |index| index.to_string());
             let late = if step.in_time { "" } else { "  LATE" };
             writeln!(f, "{:<24}{plan:>10}  {took:>12}  {leaf}{late}", step.step)?;
         }
-        let verdict = if self.in_time { "in time" } else { "NOT IN TIME" };
+        let verdict = if self.in_time {
+            "in time"
+        } else {
+            "NOT IN TIME"
+        };
         write!(f, "in all {}: {verdict}", spelled(self.took_ms))
     }
 }

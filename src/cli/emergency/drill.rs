@@ -67,12 +67,7 @@ fn is_for_drills(ring: &Name) -> bool {
     ring.as_str() == "drill" || ring.as_str().starts_with("drill-")
 }
 
-pub async fn run(
-    path: &Path,
-    drill: Drill,
-    world: &World,
-    output: &Output,
-) -> Result<(), Failure> {
+pub async fn run(path: &Path, drill: Drill, world: &World, output: &Output) -> Result<(), Failure> {
     if !is_for_drills(&drill.ring) {
         return Err(Failure::refused(format!(
             "{} is no ring for drills: its name has to be `drill` or begin with `drill-`",
@@ -92,7 +87,8 @@ pub async fn run(
         held.play().await?;
     }
     let report = read_back(&open.store, drill.ring.as_str()).await?;
-    let report = report.ok_or_else(|| Failure::refused("the log tells of no drill of this ring"))?;
+    let report =
+        report.ok_or_else(|| Failure::refused("the log tells of no drill of this ring"))?;
     told(&report, &drill, output)
 }
 
@@ -104,7 +100,9 @@ fn told(report: &DrillReport, drill: &Drill, output: &Output) -> Result<(), Fail
     output.result(report, || report.to_string());
     match report.in_time {
         true => Ok(()),
-        false => Err(Failure::refused("the drill is not complete, or took too long")),
+        false => Err(Failure::refused(
+            "the drill is not complete, or took too long",
+        )),
     }
 }
 
@@ -146,7 +144,8 @@ impl Held<'_> {
     async fn detect(&self) -> Result<(), Failure> {
         let snapshot = self.open.snapshot().await?;
         let ring = snapshot.rings.get(self.drill.ring.as_str());
-        let ring = ring.ok_or_else(|| Failure::usage(format!("unknown ring {}", self.drill.ring)))?;
+        let ring =
+            ring.ok_or_else(|| Failure::usage(format!("unknown ring {}", self.drill.ring)))?;
         let now = self.world.env.now();
         if ring.successor(&self.open.settings.safety, now).is_none() {
             return Err(Failure::refused(
@@ -164,7 +163,9 @@ impl Held<'_> {
     }
 
     async fn stop(&self) -> Result<(), Failure> {
-        let draft = self.service.stop_draft(Some(&self.drill.ring), &self.drill.reason, OPEN);
+        let draft = self
+            .service
+            .stop_draft(Some(&self.drill.ring), &self.drill.reason, OPEN);
         let body = draft.await.map_err(failed)?;
         let payload = self.service.stop_payload(&body).map_err(failed)?;
         let bytes = body.encode().map_err(Failure::refused)?;
@@ -239,7 +240,9 @@ impl Held<'_> {
             approved.map(done).map_err(failed)
         };
         self.signatures(&wanted, take).await?;
-        let snapshot = self.open.snapshot_with(self.service.kids(id).await.map_err(failed)?);
+        let snapshot = self
+            .open
+            .snapshot_with(self.service.kids(id).await.map_err(failed)?);
         let executed = self.service.execute(id, None, &*snapshot.await?).await;
         executed.map_err(failed)?;
         self.output.remark(format!("{file}: carried out"));
@@ -345,7 +348,9 @@ fn signatures_of(directory: &Path, file: &str) -> Result<BTreeSet<PathBuf>, Fail
         let entry = entry.map_err(Failure::unavailable)?;
         let name = entry.file_name();
         let Some(name) = name.to_str() else { continue };
-        let mine = name.strip_prefix(file).is_some_and(|rest| rest.starts_with('.'));
+        let mine = name
+            .strip_prefix(file)
+            .is_some_and(|rest| rest.starts_with('.'));
         if mine && name.ends_with(".sig") {
             found.insert(entry.path());
         }

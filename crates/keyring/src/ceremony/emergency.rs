@@ -9,7 +9,7 @@ use trust::emergency::{STOP, Unratified};
 use trust::format::V1;
 use trust::leaf::ActKind;
 use trust::plan::Blocked;
-use trust::request::{EmergencyRotation, Ended, Nonce, Ratification, RevocationReason, Resume};
+use trust::request::{EmergencyRotation, Ended, Nonce, Ratification, Resume, RevocationReason};
 use trust::stop::{StopBody, StopError, verify_stop};
 use trust::tally::Last;
 use trust::text::is_plain;
@@ -129,13 +129,17 @@ impl CeremonyService {
                 reason: statement.map(|held| held.body.reason.clone()),
             }
         });
-        let unratified = state.known().rotations().iter().map(|each| UnratifiedReport {
-            ring: each.ring.clone(),
-            rotation: each.rotation,
-            since: each.since,
-            until: each.until,
-            missed: now > each.until,
-        });
+        let unratified = state
+            .known()
+            .rotations()
+            .iter()
+            .map(|each| UnratifiedReport {
+                ring: each.ring.clone(),
+                rotation: each.rotation,
+                since: each.since,
+                until: each.until,
+                missed: now > each.until,
+            });
         EmergencyReport {
             stops: stops.collect(),
             unratified: unratified.collect(),
@@ -209,7 +213,9 @@ impl CeremonyService {
         let now = self.env.now();
         if now > stop.body.expires_at {
             let at = stop.body.expires_at;
-            return Err(Error::Unfit(format!("the stop had to be submitted by {at}")));
+            return Err(Error::Unfit(format!(
+                "the stop had to be submitted by {at}"
+            )));
         }
         let ring = stop.scope.ring();
         if ring.is_some_and(|ring| snapshot.keys_of_ring(ring.as_str()).is_none()) {
@@ -458,7 +464,10 @@ pub(super) fn primary(ring: &Ring) -> Result<&Key, Error> {
 /// The last emergency rotation of a ring that waits for its ratification, or missed it.
 fn unratified<'a>(snapshot: &'a Snapshot, ring: &Name) -> Option<&'a Unratified> {
     let known = snapshot.emergency.known();
-    known.rotations().iter().rfind(|each| each.ring == ring.as_str())
+    known
+        .rotations()
+        .iter()
+        .rfind(|each| each.ring == ring.as_str())
 }
 
 /// Of the ring's last emergency rotation, if it is the one that is meant.
@@ -470,7 +479,9 @@ pub(super) fn ratification(
 ) -> Result<Ratification, Error> {
     let meant = |each: &&Unratified| rotation.is_none_or(|rotation| rotation == each.rotation);
     let waiting = unratified(snapshot, name).filter(meant).ok_or_else(|| {
-        Error::Unfit(format!("no emergency rotation of ring {name} waits for its ratification"))
+        Error::Unfit(format!(
+            "no emergency rotation of ring {name} waits for its ratification"
+        ))
     })?;
     Ok(Ratification {
         kid: primary(ring)?.kid.clone(),
@@ -508,7 +519,11 @@ impl fmt::Display for EmergencyReport {
             let who = stop.ring.as_ref().map_or("all rings", Name::as_str);
             let by = stop.by.as_ref().map_or("unknown", Name::as_str);
             let reason = stop.reason.as_deref().unwrap_or("its statement is missing");
-            writeln!(f, "stopped      {who} since {} by {by}: {reason}", stop.since)?;
+            writeln!(
+                f,
+                "stopped      {who} since {} by {by}: {reason}",
+                stop.since
+            )?;
             writeln!(f, "  stop       {}", stop.stop)?;
         }
         for each in &self.unratified {

@@ -51,13 +51,17 @@ pub enum Wanted {
     /// Of the log's clock.
     Correct(WrongLeaves),
     /// Of the ring, or of all where none is named.
-    Resume { ends: Ended },
+    Resume {
+        ends: Ended,
+    },
     EmergencyRotation {
         standby: Option<Kid>,
         compromised_since: Time,
         ratify_within: Duration,
     },
-    Ratification { rotation: Sha256Digest },
+    Ratification {
+        rotation: Sha256Digest,
+    },
     /// The same as in this request, under the roster and policy of now.
     Again(Box<Request>),
 }

@@ -226,11 +226,14 @@ fn report(snapshot: &Snapshot, before: Option<&Snapshot>) {
         );
     }
     let faults = snapshot.emergency.faults().iter();
-    for fault in faults.filter(|fault| {
-        !before.is_some_and(|before| before.emergency.faults().contains(fault))
-    }) {
+    for fault in faults
+        .filter(|fault| !before.is_some_and(|before| before.emergency.faults().contains(fault)))
+    {
         let (code, index, what) = (fault.code, fault.index, &fault.what);
-        error!(code, index, what, "an act of an emergency or its statement does not hold");
+        error!(
+            code,
+            index, what, "an act of an emergency or its statement does not hold"
+        );
     }
     let said = |key: &RejectedKey| before.is_some_and(|before| before.refused.contains(key));
     for refused in snapshot.refused.iter().filter(|key| !said(key)) {

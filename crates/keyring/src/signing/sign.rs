@@ -181,9 +181,7 @@ impl Signing {
                 match outcome {
                     Err(
                         Error::KeyMayNotSign(_) | Error::NoActiveKey(_) | Error::Stopped { .. },
-                    )
-                        if attempt == Attempt::First =>
-                    {
+                    ) if attempt == Attempt::First => {
                         again.push((place, item));
                     }
                     done => results[place] = Some(done),
@@ -276,11 +274,9 @@ impl Signing {
         let mut records = Vec::with_capacity(signatures.len());
         let mut recorded = Vec::with_capacity(signatures.len());
         for ((place, item, prepared), signature) in under_way.into_iter().zip(signatures) {
-            let made = signature
-                .map_err(Error::Token)
-                .and_then(|signature| {
-                    self.record(request, (&key, judged), &item, prepared, &signature)
-                });
+            let made = signature.map_err(Error::Token).and_then(|signature| {
+                self.record(request, (&key, judged), &item, prepared, &signature)
+            });
             match made {
                 Ok((record, signed)) => {
                     records.push(record);

@@ -167,7 +167,9 @@ async fn what_is_stopped_already_adds_nothing_however_often_it_is_stopped() {
         };
         let input = proposal(to_resume(&all, ring).await);
         let id = Box::pin(all.try_propose(input)).await.unwrap();
-        Box::pin(carried_out(&all, &id, &["alice", "bob"])).await.unwrap();
+        Box::pin(carried_out(&all, &id, &["alice", "bob"]))
+            .await
+            .unwrap();
         for who in ["alice", "bob"] {
             all.accept(&id, who).await.unwrap();
         }
@@ -285,7 +287,8 @@ async fn a_database_superuser_who_inserts_a_stop_is_reported_and_stops_nothing()
 async fn a_database_superuser_who_deletes_a_stop_lets_no_replica_sign() {
     let (all, _) = opened().await;
     stop(&all, Some(RING), "alice").await.unwrap();
-    all.tamper("emergency_stop", "DELETE FROM emergency_stop").await;
+    all.tamper("emergency_stop", "DELETE FROM emergency_stop")
+        .await;
     let serving = Serving::over(&all).await;
     let why = signs(&serving).await.unwrap_err();
     assert!(why.contains("its statement is missing"), "{why}");
@@ -354,7 +357,10 @@ async fn an_emergency_rotation_switches_and_revokes_in_one_breath_and_is_ratifie
     let (old, new) = (&keys.keys[&old], &keys.keys[&new]);
     assert_eq!((old.status(), new.status()), ("revoked", "primary"));
     let revoked = old.state.life().revocation.unwrap();
-    assert_eq!(revoked.reason, trust::request::RevocationReason::Compromised);
+    assert_eq!(
+        revoked.reason,
+        trust::request::RevocationReason::Compromised
+    );
     // One leaf tells of both, and until when it has to be ratified.
     let leaves = all.store.leaves(size, 100).await.unwrap();
     let mut told = leaves.iter().filter(|leaf| leaf.kind == "key");

@@ -94,7 +94,10 @@ pub async fn a_ring_that_is_not_ratified_in_time_signs_no_more(place: Place) {
     assert_eq!(signed(&place, &kid, "two", until(NOW)).await, unjudged);
     assert_eq!(signed(&place, &kid, "two", until(NOW - 1)).await, unjudged);
     let good = signed(&place, &kid, "two", until(i64::MAX)).await;
-    assert!(matches!(good, SignatureOutcome::Committed { .. }), "{good:?}");
+    assert!(
+        matches!(good, SignatureOutcome::Committed { .. }),
+        "{good:?}"
+    );
     // A revocation that nobody has to ratify is none of these.
     let leaf = told("key", r#"{"action":"revoke","kind":"key"}"#);
     place.store.commit(&Change::Record, &leaf).await.unwrap();
@@ -113,10 +116,21 @@ pub async fn stops_and_resumes_share_a_line(place: Place) {
     // The line of all rings is another.
     stopped(&place, "all", "stop/*", 1).await.unwrap();
     let row = ceremony("resume", "resume", Some("atp"));
-    conflicts(&place, propose(row.clone(), &[line("stop/atp", 1)]), sequence).await;
-    place.change(propose(row, &[line("stop/atp", 2)])).await.unwrap();
+    conflicts(
+        &place,
+        propose(row.clone(), &[line("stop/atp", 1)]),
+        sequence,
+    )
+    .await;
+    place
+        .change(propose(row, &[line("stop/atp", 2)]))
+        .await
+        .unwrap();
     use CeremonyState as S;
-    place.move_ceremony("resume", S::Proposed, S::Approved).await.unwrap();
+    place
+        .move_ceremony("resume", S::Proposed, S::Approved)
+        .await
+        .unwrap();
     place.change(execute("resume")).await.unwrap();
     conflicts(&place, change("again", 2), sequence).await;
     // The schema has the last word.

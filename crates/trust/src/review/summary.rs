@@ -1,9 +1,7 @@
 //! What a request asks for, in sentences. The lines below it stay the whole truth: a summary leaves out, they do not.
 
 use crate::place::Place;
-use crate::request::{
-    Ended, Generate, KeyPurpose, Operation, Request, Resume, StandingOrder,
-};
+use crate::request::{Ended, Generate, KeyPurpose, Operation, Request, Resume, StandingOrder};
 use crate::text;
 
 /// What is asked for, and what in it is easily overlooked.

@@ -55,7 +55,9 @@ pub(super) fn missing(
         approvers.iter().filter(|each| !each.passkey).count(),
     );
     match operation {
-        Operation::EmergencyRotation(_) => needed.get().saturating_sub(all).max(lacking(&approvers)),
+        Operation::EmergencyRotation(_) => {
+            needed.get().saturating_sub(all).max(lacking(&approvers))
+        }
         // What lets signing go on is decided away from the service's own pages.
         Operation::Resume(_) | Operation::Ratification(_) => needed.get().saturating_sub(keys),
         _ => needed.get().saturating_sub(all),
@@ -125,14 +127,27 @@ mod tests {
     #[test]
     fn three_distinct_members_fill_the_three_roles() {
         let (lead, manager, custodian) = ([SecurityLead], [OnCallManager], [Custodian]);
-        let three = [(&lead[..], false), (&manager[..], false), (&custodian[..], false)];
+        let three = [
+            (&lead[..], false),
+            (&manager[..], false),
+            (&custodian[..], false),
+        ];
         assert_eq!(lack(&three), 0);
         assert_eq!(lack(&three[..2]), 1);
         assert_eq!(lack(&[]), 3);
         // Who could fill several fills the one that nobody else does.
-        let (all, two) = ([Custodian, SecurityLead, OnCallManager], [Custodian, SecurityLead]);
-        assert_eq!(lack(&[(&all, false), (&two, false), (&custodian, false)]), 0);
-        assert_eq!(lack(&[(&custodian, false), (&custodian, false), (&all, false)]), 1);
+        let (all, two) = (
+            [Custodian, SecurityLead, OnCallManager],
+            [Custodian, SecurityLead],
+        );
+        assert_eq!(
+            lack(&[(&all, false), (&two, false), (&custodian, false)]),
+            0
+        );
+        assert_eq!(
+            lack(&[(&custodian, false), (&custodian, false), (&all, false)]),
+            1
+        );
         assert_eq!(lack(&[(&[Operator], false), (&lead, false)]), 2);
     }
 
@@ -145,9 +160,8 @@ mod tests {
     #[test]
     fn an_emergency_rotation_by_two_passkeys_of_three_lacks_one() {
         let (lead, manager, custodian) = ([SecurityLead], [OnCallManager], [Custodian]);
-        let by = |first, second, third| {
-            lack(&[(&lead, first), (&manager, second), (&custodian, third)])
-        };
+        let by =
+            |first, second, third| lack(&[(&lead, first), (&manager, second), (&custodian, third)]);
         assert_eq!(by(true, false, false), 0);
         assert_eq!(by(true, true, false), 1);
         assert_eq!(by(true, true, true), 2);

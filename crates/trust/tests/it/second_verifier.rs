@@ -84,7 +84,10 @@ fn both_verifiers_agree_on_every_transcript() {
     for file in &files {
         let second = &second[file.to_str().unwrap()];
         let bytes = std::fs::read(file).unwrap();
-        if file.extension().is_some_and(|extension| extension == "stop") {
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "stop")
+        {
             stops.compare(file, &bytes, &pin, second);
             continue;
         }

@@ -13,8 +13,8 @@ use serde::Serialize;
 use crate::problem::{Code, Problem};
 use crate::v1::response::{Named, json};
 use crate::v1::state::SharedState;
-use keyring::signing::Outcome;
 use keyring::keys::Snapshot as KeySnapshot;
+use keyring::signing::Outcome;
 use trust::{LOG_RING, Time};
 
 /// A probe has an answer within this time, whatever hangs.

@@ -290,9 +290,9 @@ impl Code {
                 Some("Nothing was signed or changed. Retry after the time given in Retry-After.")
             }
             // People decide when; nobody can say when that will be.
-            Self::SigningStopped => {
-                Some("Nothing was signed. Signing was stopped in an emergency and goes on when the custodians resume it.")
-            }
+            Self::SigningStopped => Some(
+                "Nothing was signed. Signing was stopped in an emergency and goes on when the custodians resume it.",
+            ),
             // The work may have been finished after the answer was given up.
             Self::DeadlineExceeded | Self::OutcomeUnknown => {
                 Some("The outcome is unknown. Retry with the same Idempotency-Key.")

@@ -295,7 +295,10 @@ fn wish(asked: Asked, renewed: Option<Request>) -> Result<Wish, Problem> {
         "ratification" => Wanted::Ratification {
             rotation: parsed(
                 "rotation",
-                asked.rotation.as_deref().ok_or_else(|| missing("rotation"))?,
+                asked
+                    .rotation
+                    .as_deref()
+                    .ok_or_else(|| missing("rotation"))?,
                 DIGEST,
             )?,
         },

@@ -68,7 +68,10 @@ pub async fn handle(
     let ring = asked.ring.as_deref().map(str::parse::<Name>).transpose();
     let ring = ring.map_err(|_| bad("ring", "expected the name of a ring"))?;
     if !(1..=LONGEST_MILLIS).contains(&asked.expires_in_ms) {
-        return Err(bad("expires_in_ms", "expected milliseconds, of a year at most"));
+        return Err(bad(
+            "expires_in_ms",
+            "expected milliseconds, of a year at most",
+        ));
     }
     let expires_in = Duration::from_millis(asked.expires_in_ms);
     let ceremonies = &state.services.ceremonies;
