@@ -203,6 +203,7 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
         verified.push(far.second_verifier(file)?);
     }
     let tampered = stage.tampered("renewed.transcript", &far.genesis)?;
+    super::drill::play(&far).await?;
 
     let shown = parts.iter();
     let shown: serde_json::Map<String, Value> = shown
@@ -285,7 +286,7 @@ impl Far<'_> {
     }
 
     /// From the first approval to the key in JWKS.
-    fn finish(&self, id: &str, voters: &[&str]) -> Result<String, Failure> {
+    pub(super) fn finish(&self, id: &str, voters: &[&str]) -> Result<String, Failure> {
         for voter in voters {
             self.by(voter, &["ceremony", "approve", id])?;
         }

@@ -212,6 +212,8 @@ impl Here {
         let request = Request::decode(record.request.as_bytes()).map_err(LogProofsError::Write)?;
         let end = match request.operation.word() {
             word @ ("clock-correction" | "new-origin") => (ActKind::Log, word),
+            "resume" => (ActKind::Emergency, leaf::RESUME),
+            "ratification" => (ActKind::Emergency, leaf::RATIFY),
             _ => (ActKind::Ceremony, "accepted"),
         };
         Ok(Self {
