@@ -30,6 +30,7 @@ mod ceremony_votes;
 mod doctor;
 mod documents;
 mod documents_log;
+mod documents_scripts;
 mod documents_story;
 mod executor;
 mod executor_files;

@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_faults;
+mod archive_kill;
 mod ceremony_accept;
 mod ceremony_bundle;
 mod ceremony_carried;

@@ -21,7 +21,7 @@ use crate::member_signature::MemberSignature;
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::Threshold;
 use crate::request::{Operation, Request, RequestError, request_digest};
-use crate::roster::{Member, MemberId, Role};
+use crate::roster::{Member, MemberId};
 use crate::subject::Subject;
 use crate::suspension::Suspension;
 use crate::time::Time;
@@ -443,8 +443,11 @@ fn proposal(
 ) -> Option<Obstacle> {
     // Without one, the content is refused already.
     let proposer = request.proposer.as_ref()?;
-    let may = |member: &Member| member.active && !member.roles.contains(&Role::Executor);
-    if !trusted.roster().member(proposer).is_some_and(may) || suspended.contains(proposer) {
+    let may = trusted
+        .roster()
+        .member(proposer)
+        .is_some_and(Member::may_propose);
+    if !may || suspended.contains(proposer) {
         return Some(Obstacle::Proposer(proposer.clone()));
     }
     let namespace = Namespace::new(Purpose::Propose, trusted.service(), trusted.environment());

@@ -28,7 +28,7 @@ use crate::subject::Subject;
 use crate::suspension::Suspension;
 use crate::tally::{
     AcceptanceError, AcceptanceTally, Accepted, Ceremony, Finished, KnownOrders, NotAccepted,
-    UnderOrder, WhyNot, statement_about, tally_statement,
+    UnderOrder, WhyNot, statement_about, suspended, tally_statement,
 };
 use crate::time::Time;
 
@@ -206,6 +206,7 @@ pub struct VerifiedTranscript {
     trusted: Trusted,
     under: Option<UnderOrder>,
     by_executor: Option<MemberId>,
+    suspended: BTreeSet<MemberId>,
     logged_use: Option<Box<LoggedUse>>,
 }
 
@@ -276,6 +277,7 @@ fn verify(
         logged_use: logged_use.map(Box::new),
         under: tally.under().cloned(),
         by_executor: tally.by_executor.clone(),
+        suspended: suspended(&trusted, &record.suspensions),
         finished: tally.into_finished()?,
         trusted,
     };
@@ -354,6 +356,11 @@ impl VerifiedTranscript {
     /// The executor, where its signature over the result is acceptance enough.
     pub fn by_executor(&self) -> Option<&MemberId> {
         self.by_executor.as_ref()
+    }
+
+    /// Members who were suspended when it was carried out.
+    pub fn suspended(&self) -> &BTreeSet<MemberId> {
+        &self.suspended
     }
 
     /// The digest that names the ceremony; the next request of the same line has it as `previous`.

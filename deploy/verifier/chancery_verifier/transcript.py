@@ -33,6 +33,9 @@ class Ceremony:
     execution_digest: str  # of the core without the acceptances of custodians
     executed_at: str
     chain_digests: list
+    roster: dict
+    suspended: frozenset
+    steps: list
     under: UnderOrder | None = None
     by_executor: str | None = None  # whose signature over the result accepts it
     logged: dict = field(default_factory=dict)  # of each member who approved the instant that the log gives
@@ -133,6 +136,9 @@ def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
         execution_digest=sha256_hex(canonical(value | without | {"acceptance": value["acceptance"] | {"signatures": []}})),
         executed_at=statement["executed_at"],
         chain_digests=chain.digests,
+        roster=chain.roster,
+        suspended=approval.suspended,
+        steps=record["steps"],
         under=approval.under,
     )
     return transcript, ceremony, approval

@@ -22,7 +22,8 @@ pub struct Submission<'a> {
     pub purpose: Purpose,
     /// Armored.
     pub signature: &'a str,
-    /// The reason or the note that was signed; empty for the other purposes.
+    /// The reason or the note that was signed, or the body of an exception or an attestation; empty for the other
+    /// purposes.
     pub text: &'a str,
 }
 
@@ -46,7 +47,7 @@ impl CeremonyService {
             found: found.to_string(),
             needed,
         };
-        if state == Some(CeremonyState::Closed) {
+        if state == Some(CeremonyState::Closed) && submission.purpose != Purpose::Witness {
             return Err(wrong(CeremonyState::Closed));
         }
         let purpose = submission.purpose;
@@ -97,6 +98,8 @@ impl CeremonyService {
                 };
                 Ok(over(&body.encode()?))
             }
+            // Whether the body is about this ceremony is for whoever takes it.
+            Purpose::Exception | Purpose::Witness => Ok(over(text.as_bytes())),
             _ => Ok(Vec::new()),
         }
     }
@@ -152,7 +155,8 @@ fn not_counted(why: impl std::fmt::Display) -> Error {
 fn taken(purpose: Purpose) -> (&'static [CeremonyState], &'static str) {
     match purpose {
         Purpose::Accept => (&[CeremonyState::Executed], "executed"),
-        Purpose::Note => (OPEN, "proposed or approved"),
+        Purpose::Note | Purpose::Exception => (OPEN, "proposed or approved"),
+        Purpose::Witness => (&[CeremonyState::Closed], "closed"),
         _ => (OPEN, "proposed"),
     }
 }

@@ -78,6 +78,12 @@ pub enum Error {
     /// A member has as many notes in it as one may.
     #[error("the member has {0} notes in this ceremony already")]
     NotesOfMember(usize),
+    /// What is said of an exception cannot be.
+    #[error("{0}")]
+    Exception(trust::note::NoteError),
+    /// A ceremony has as many attestations as it may.
+    #[error("the ceremony has {0} attestations already")]
+    Attestations(usize),
     /// Of a rejection or a cancellation.
     #[error("a reason has 1 to 1000 characters, none of which hides something")]
     Reason,

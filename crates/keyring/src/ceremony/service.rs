@@ -17,6 +17,7 @@ use trust::{
 pub use trust::review::File;
 
 use super::error::Error;
+use super::note::is_said;
 use super::result_signer::ResultSigner;
 use crate::keys::Settings;
 use base::Env;
@@ -266,7 +267,9 @@ impl CeremonyService {
         let mut notes = Vec::new();
         for signature in self.store.ceremony_signatures(&id).await? {
             match signature.purpose {
-                Purpose::Note => notes.push(signature),
+                purpose if is_said(purpose) => notes.push(signature),
+                // Beside the transcript, once it is closed.
+                Purpose::Witness => {}
                 _ => sort(signature, &mut ceremony, &mut accepts)?,
             }
         }

@@ -168,7 +168,9 @@ impl CeremonyService {
         let custodian = member.map(|member| {
             let actor = match purpose {
                 // Any member may have proposed, and may note something.
-                Purpose::Cancel | Purpose::Note => Actor::Member(member.as_str()),
+                Purpose::Cancel | Purpose::Note | Purpose::Exception | Purpose::Witness => {
+                    Actor::Member(member.as_str())
+                }
                 _ => Actor::Custodian(member.as_str()),
             };
             actor.to_string()

@@ -82,7 +82,14 @@ pub fn votes(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
             let vote = act.leaf.kind == ActKind::Ceremony
                 && matches!(
                     act.leaf.action.as_str(),
-                    "propose" | "approve" | "reject" | "cancel" | "accept" | "note"
+                    "propose"
+                        | "approve"
+                        | "reject"
+                        | "cancel"
+                        | "accept"
+                        | "note"
+                        | "exception"
+                        | "witness"
                 );
             let unreadable = || rows.is_unreadable(&act.index.to_string());
             if vote && !there.contains(&act.index) && !unreadable() {

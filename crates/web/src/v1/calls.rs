@@ -20,6 +20,8 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "key_certificate"
         | "key_transcript"
         | "ceremony_transcript"
+        | "ceremony_attestations"
+        | "ceremony_record"
         | "trust_chain" => Call::ReadPublished,
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
