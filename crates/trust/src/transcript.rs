@@ -10,6 +10,7 @@
 //! second.
 
 mod log_proofs;
+mod order_proofs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,8 @@ use crate::time::Time;
 pub use crate::logged::Logged;
 pub use log_proofs::LogProofsError;
 pub(crate) use log_proofs::{log_keys, log_keys_of_chain};
+pub(crate) use order_proofs::OfOrder;
+pub use order_proofs::OrderProofsError;
 
 /// Everything about a ceremony up to its execution. Frozen when the statement is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
