@@ -6,6 +6,7 @@ mod drill;
 mod isolation;
 mod load;
 mod mail;
+mod orders;
 mod stage;
 mod theft;
 

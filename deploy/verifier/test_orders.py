@@ -84,6 +84,11 @@ class Orders(unittest.TestCase):
         for text in changed:
             with self.assertRaises(Refused):
                 self.verify(text)
+        order = self.files["order"].encode()
+        for place in range(len(order)):
+            tampered = order[:place] + bytes([order[place] ^ 1]) + order[place + 1 :]
+            with self.assertRaises(Refused):
+                verify_transcript(tampered, Pin(self.installation.genesis_digest))
 
     def test_the_executor_accepts_and_the_approvers_of_the_order_approved(self):
         ceremony = self.verify(self.files["use"])

@@ -8,6 +8,7 @@ mod proposal;
 mod remote;
 mod remote_arguments;
 mod remote_new;
+mod remote_orders;
 mod waiting;
 mod witness;
 
@@ -27,6 +28,7 @@ pub use self::remote_arguments::Remote;
 use self::remote_arguments::RemoteReader;
 pub use self::remote_new::propose as propose_at;
 use self::remote_new::renew as renew_at;
+pub use self::remote_orders::withdraw as withdraw_at;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};

@@ -169,6 +169,15 @@ impl Custodians {
         }
     }
 
+    /// The key of a member; one that the roster does not know of anybody else.
+    pub fn public_key(&self, who: &str) -> SshKey {
+        let member = self.people.iter().find(|person| person.id.as_str() == who);
+        match member {
+            Some(person) => person.public.clone(),
+            None => Person::new(who).public,
+        }
+    }
+
     /// What somebody's security key signs that nobody touched.
     pub fn untouched(&self, who: &str, namespace: &str, file: &[u8]) -> String {
         let mut people = self.people.iter();

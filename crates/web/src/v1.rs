@@ -40,6 +40,7 @@ mod leaf_evidence;
 mod log_checkpoint;
 mod log_tile;
 mod order;
+mod order_withdraw;
 mod orders;
 pub mod reader;
 mod receipt;
@@ -99,6 +100,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony_signatures::handle))
         .routes(routes!(orders::handle))
         .routes(routes!(order::handle))
+        .routes(routes!(order_withdraw::handle))
         .routes(routes!(emergency::handle))
         .routes(routes!(emergency_stop::handle))
         .routes(routes!(emergency_stop_draft::handle))

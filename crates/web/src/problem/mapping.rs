@@ -78,7 +78,7 @@ impl From<ceremony::Error> for Problem {
             }
             E::UnknownOrder(_) => Self::new(Code::UnknownOrder, text).about("order"),
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
-            E::NotApproved(_) | E::Unfit(_) | E::Plan(_) | E::Suspension(_) | E::Use(_) => {
+            E::NotApproved(_) | E::Unfit(_) | E::Use(_) | E::Plan(_) | E::Suspension(_) => {
                 Self::new(Code::RequestRefused, text)
             }
             // A document that cannot follow the chain says why.
@@ -105,6 +105,7 @@ impl From<ceremony::Error> for Problem {
             | E::Suspensions(_)
             | E::NoExecutor
             | E::NoResultSigner
+            | E::OtherExecutor(_)
             | E::ResultSigner(_)
             | E::Json(_)
             | E::Token(_)

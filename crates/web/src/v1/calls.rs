@@ -28,9 +28,8 @@ pub fn of_operation(id: &str) -> Option<Call> {
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
         | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" | "statements"
         | "statement" | "orders" | "order" | "emergency" | "stop_draft" => Call::ReadOpenCeremonies,
-        "propose" | "submit_signature" | "open_statement" | "sign_statement" | "stop_signing" => {
-            Call::SubmitToCeremonies
-        }
+        "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order"
+        | "stop_signing" => Call::SubmitToCeremonies,
         "audit" => Call::ReadAuditTrail,
         "receipt" | "consistency" | "leaf_evidence" | "evidence" | "log_checkpoint"
         | "log_tile" => Call::ReadLog,
