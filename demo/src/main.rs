@@ -2,9 +2,11 @@
 //! machine. Every step is a command that a person could type, and is shown as such.
 
 mod custodians;
+mod drill;
 mod isolation;
 mod load;
 mod mail;
+mod orders;
 mod passkeys;
 mod stage;
 mod theft;

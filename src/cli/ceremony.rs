@@ -8,6 +8,7 @@ mod proposal;
 mod remote;
 mod remote_arguments;
 mod remote_new;
+mod remote_orders;
 mod waiting;
 mod witness;
 
@@ -27,6 +28,7 @@ pub use self::remote_arguments::Remote;
 use self::remote_arguments::RemoteReader;
 pub use self::remote_new::propose as propose_at;
 use self::remote_new::renew as renew_at;
+pub use self::remote_orders::withdraw as withdraw_at;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
@@ -155,6 +157,12 @@ pub struct ProposalArgs {
     /// File for the bytes that the proposer signs; never overwritten.
     #[arg(long)]
     out: Option<PathBuf>,
+}
+
+impl ProposalArgs {
+    pub fn key(&self) -> Option<&Path> {
+        self.key.as_deref()
+    }
 }
 
 #[derive(Debug, Args)]

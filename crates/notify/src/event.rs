@@ -1,10 +1,13 @@
 //! What is told of, and what is kept of it until it was delivered.
 
 use serde::{Deserialize, Serialize};
-use trust::leaf::{ActKind, ActLeaf};
+use store::CeremonyState;
+use trust::emergency::Unratified;
+use trust::leaf::{ActKind, ActLeaf, RATIFY, RESUME, STOP};
 use trust::recovery::ANNOUNCE;
 use trust::text::spelled_out;
-use trust::{MemberId, Request, Role, Roster, Sha256Digest, Time};
+use trust::withdrawal::WITHDRAW;
+use trust::{MemberId, Operation, Request, Role, Roster, Sha256Digest, Time};
 
 /// Longest text that a message repeats, in characters.
 const MAX_TEXT: usize = 400;
@@ -40,6 +43,17 @@ pub enum EventKind {
     /// It is approved, and for long no executor has carried it out.
     #[serde(rename = "ceremony.executor-late")]
     ExecutorLate,
+    /// A standing order is in effect: keys are made under it from now on.
+    #[serde(rename = "order.approved")]
+    OrderApproved,
+    /// A key was made under a standing order and is published.
+    #[serde(rename = "order.used")]
+    OrderUsed,
+    #[serde(rename = "order.withdrawn")]
+    OrderWithdrawn,
+    /// Few uses or little time are left of a standing order.
+    #[serde(rename = "order.running-out")]
+    OrderRunningOut,
     /// The next roster or policy, or a suspension, waits for signatures.
     #[serde(rename = "trust.proposed")]
     TrustProposed,
@@ -51,13 +65,30 @@ pub enum EventKind {
     /// Any member may veto it until it takes effect.
     #[serde(rename = "trust.recovery-announced")]
     TrustRecovery,
+    /// Somebody stopped the signing of a ring, or of all.
+    #[serde(rename = "emergency.stopped")]
+    EmergencyStopped,
+    /// The threshold let it go on.
+    #[serde(rename = "emergency.resumed")]
+    EmergencyResumed,
+    /// A ring signs with its standby key, and the key before it is revoked.
+    #[serde(rename = "emergency.rotated")]
+    EmergencyRotated,
+    #[serde(rename = "emergency.ratified")]
+    EmergencyRatified,
+    /// An emergency rotation waits, and its ring will stop signing.
+    #[serde(rename = "emergency.ratification-due")]
+    RatificationDue,
+    /// It does not sign any more.
+    #[serde(rename = "emergency.ratification-missed")]
+    RatificationMissed,
     /// At an operator's word.
     #[serde(rename = "test")]
     Test,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 25] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -68,10 +99,20 @@ impl EventKind {
         Self::Failed,
         Self::DeadlineNear,
         Self::ExecutorLate,
+        Self::OrderApproved,
+        Self::OrderUsed,
+        Self::OrderWithdrawn,
+        Self::OrderRunningOut,
         Self::TrustProposed,
         Self::TrustChanged,
         Self::TrustSuspended,
         Self::TrustRecovery,
+        Self::EmergencyStopped,
+        Self::EmergencyResumed,
+        Self::EmergencyRotated,
+        Self::EmergencyRatified,
+        Self::RatificationDue,
+        Self::RatificationMissed,
         Self::Test,
     ];
 
@@ -87,10 +128,20 @@ impl EventKind {
             Self::Failed => "ceremony.failed",
             Self::DeadlineNear => "ceremony.deadline-near",
             Self::ExecutorLate => "ceremony.executor-late",
+            Self::OrderApproved => "order.approved",
+            Self::OrderUsed => "order.used",
+            Self::OrderWithdrawn => "order.withdrawn",
+            Self::OrderRunningOut => "order.running-out",
             Self::TrustProposed => "trust.proposed",
             Self::TrustChanged => "trust.changed",
             Self::TrustSuspended => "trust.suspended",
             Self::TrustRecovery => "trust.recovery-announced",
+            Self::EmergencyStopped => "emergency.stopped",
+            Self::EmergencyResumed => "emergency.resumed",
+            Self::EmergencyRotated => "emergency.rotated",
+            Self::EmergencyRatified => "emergency.ratified",
+            Self::RatificationDue => "emergency.ratification-due",
+            Self::RatificationMissed => "emergency.ratification-missed",
             Self::Test => "test",
         }
     }
@@ -107,14 +158,25 @@ impl EventKind {
             // The signature, which says who and why; the move behind it says nothing more.
             (ActKind::Ceremony, "reject") => Some(Self::Rejected),
             (ActKind::Ceremony, "cancel") => Some(Self::Cancelled),
+            (ActKind::Key, "revoke") if act.until.is_some() => Some(Self::EmergencyRotated),
             (
                 ActKind::Ceremony,
-                "generated" | "destroyed" | "corrected" | "adopted after a crash",
+                "generated"
+                | "destroyed"
+                | "corrected"
+                | "adopted after a crash"
+                | "ordered"
+                | "resumed"
+                | "ratified",
             )
             | (ActKind::Key, "revoke") => Some(Self::Executed),
+            (ActKind::Emergency, STOP) => Some(Self::EmergencyStopped),
+            (ActKind::Emergency, RESUME) => Some(Self::EmergencyResumed),
+            (ActKind::Emergency, RATIFY) => Some(Self::EmergencyRatified),
             (ActKind::Ceremony, "accepted") | (ActKind::Log, "clock-correction") => {
                 Some(Self::Closed)
             }
+            (ActKind::Order, WITHDRAW) => Some(Self::OrderWithdrawn),
             (ActKind::Ceremony, "expired") => Some(Self::Expired),
             (ActKind::Ceremony, "failed" | "overtaken") => Some(Self::Failed),
             (ActKind::Roster | ActKind::Policy | ActKind::Suspension, "propose") => {
@@ -128,12 +190,31 @@ impl EventKind {
         }
     }
 
+    /// The same of a ceremony that is about a standing order or under one, as the ceremony stands now. Nobody proposes or
+    /// approves a key under an order, and where its executor accepts it nobody else is asked: then it is told once, when the
+    /// key is published.
+    pub fn of_order(self, request: &Request, state: CeremonyState) -> Option<Self> {
+        let is_order = matches!(request.operation, Operation::Order(_));
+        match (self, request.order.is_some()) {
+            (Self::Closed, false) if is_order => Some(Self::OrderApproved),
+            (Self::Closed, true) => Some(Self::OrderUsed),
+            (Self::Approved, true) => None,
+            (Self::Executed, true) if state == CeremonyState::Closed => None,
+            _ => Some(self),
+        }
+    }
+
     /// Whether it is about roster, policy or a suspension, and no ceremony.
     pub const fn is_of_trust(self) -> bool {
         matches!(
             self,
             Self::TrustProposed | Self::TrustChanged | Self::TrustSuspended | Self::TrustRecovery
         )
+    }
+
+    /// Whether it names a ceremony in its reference.
+    pub const fn is_of_a_ceremony(self) -> bool {
+        !self.is_of_trust() && !matches!(self, Self::EmergencyStopped)
     }
 
     /// Whether those who get it are to do something.
@@ -143,7 +224,17 @@ impl EventKind {
 
     /// Whom it concerns: those who are asked, or all who can be. The proposer does not count, and is told of the end.
     pub fn audience(self, roster: &Roster, proposer: Option<&MemberId>) -> Vec<MemberId> {
-        if self == Self::TrustRecovery {
+        let everybody = matches!(
+            self,
+            Self::TrustRecovery
+                | Self::EmergencyStopped
+                | Self::EmergencyResumed
+                | Self::EmergencyRotated
+                | Self::EmergencyRatified
+                | Self::RatificationDue
+                | Self::RatificationMissed
+        );
+        if everybody {
             let members = roster.members.iter().filter(|member| member.active);
             return members.map(|member| member.id.clone()).collect();
         }
@@ -172,6 +263,9 @@ pub struct Facts {
     pub operation: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ring: Option<String>,
+    /// The standing order that it is about or under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     pub subjects: Vec<String>,
     /// Beyond those named.
     pub more_subjects: usize,
@@ -209,6 +303,7 @@ impl Facts {
             state: String::new(),
             operation: request.operation.word().to_owned(),
             ring: request.operation.ring().map(ToString::to_string),
+            order: order_of(request),
             subjects: subjects.take(MAX_SUBJECTS).collect(),
             more_subjects: request.lines.len().saturating_sub(MAX_SUBJECTS),
             proposer: request.proposer.as_ref().map(ToString::to_string),
@@ -232,11 +327,18 @@ impl Facts {
     ) -> Self {
         let objects = matches!(
             kind,
-            EventKind::Rejected | EventKind::Cancelled | EventKind::Failed
+            EventKind::Rejected
+                | EventKind::Cancelled
+                | EventKind::Failed
+                | EventKind::OrderWithdrawn
         );
         let facts = Self::of_request(id, request, act.time);
         Self {
-            until: (kind == EventKind::Proposed).then_some(request.approve_by),
+            until: match kind {
+                EventKind::Proposed => Some(request.approve_by),
+                EventKind::EmergencyRotated => act.until,
+                _ => None,
+            },
             state: state(kind).to_owned(),
             by: shown(&act.actor),
             why: act.reason.as_deref().filter(|_| objects).map(shown),
@@ -264,6 +366,34 @@ impl Facts {
         }
     }
 
+    /// Of a stop of signing.
+    pub fn of_stop((index, act): (i64, &ActLeaf), stop: Sha256Digest) -> Self {
+        let ring = act.ring.as_deref().map(shown);
+        Self {
+            ceremony: Some(stop),
+            operation: STOP.to_owned(),
+            subjects: vec![format!("stop/{}", ring.as_deref().unwrap_or("*"))],
+            ring,
+            reason: act.reason.as_deref().map(shown).unwrap_or_default(),
+            by: shown(&act.actor),
+            log_index: Some(index),
+            ..Self::of_test(act.time, "")
+        }
+    }
+
+    /// Of an emergency rotation that is not ratified.
+    pub fn of_unratified(each: &Unratified, at: Time) -> Self {
+        Self {
+            until: Some(each.until),
+            ceremony: Some(each.rotation),
+            operation: "ratification".to_owned(),
+            ring: Some(shown(&each.ring)),
+            subjects: vec![format!("ring/{}", shown(&each.ring))],
+            log_index: Some(each.index),
+            ..Self::of_test(at, "")
+        }
+    }
+
     /// Of nothing that happened.
     pub fn of_test(at: Time, by: &str) -> Self {
         Self {
@@ -273,6 +403,7 @@ impl Facts {
             state: String::new(),
             operation: "test".to_owned(),
             ring: None,
+            order: None,
             subjects: Vec::new(),
             more_subjects: 0,
             proposer: None,
@@ -288,22 +419,35 @@ impl Facts {
     }
 }
 
+fn order_of(request: &Request) -> Option<String> {
+    match (&request.operation, request.order) {
+        (Operation::Order(order), _) => Some(order.id.to_string()),
+        (_, under) => under.map(|under| under.id.to_string()),
+    }
+}
+
 const fn state(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Proposed => "proposed",
         EventKind::Approved => "approved",
         EventKind::Rejected => "rejected",
         EventKind::Cancelled => "cancelled",
-        EventKind::Executed => "executed",
-        EventKind::Closed => "closed",
+        EventKind::Executed | EventKind::EmergencyRotated => "executed",
+        EventKind::Closed | EventKind::EmergencyResumed | EventKind::EmergencyRatified => "closed",
         EventKind::Expired => "expired",
         EventKind::Failed => "failed",
+        EventKind::OrderApproved | EventKind::OrderUsed => "closed",
+        EventKind::OrderWithdrawn => "withdrawn",
         EventKind::DeadlineNear
         | EventKind::ExecutorLate
+        | EventKind::OrderRunningOut
         | EventKind::TrustProposed
         | EventKind::TrustChanged
         | EventKind::TrustSuspended
         | EventKind::TrustRecovery
+        | EventKind::EmergencyStopped
+        | EventKind::RatificationDue
+        | EventKind::RatificationMissed
         | EventKind::Test => "",
     }
 }

@@ -31,10 +31,20 @@ macro_rules! texts {
             EventKind::Failed => text!($language, "failed"),
             EventKind::DeadlineNear => text!($language, "deadline-near"),
             EventKind::ExecutorLate => text!($language, "executor-late"),
+            EventKind::OrderApproved => text!($language, "order-approved"),
+            EventKind::OrderUsed => text!($language, "order-used"),
+            EventKind::OrderWithdrawn => text!($language, "order-withdrawn"),
+            EventKind::OrderRunningOut => text!($language, "order-running-out"),
             EventKind::TrustProposed => text!($language, "trust-proposed"),
             EventKind::TrustChanged => text!($language, "trust-changed"),
             EventKind::TrustSuspended => text!($language, "trust-suspended"),
             EventKind::TrustRecovery => text!($language, "trust-recovery"),
+            EventKind::EmergencyStopped => text!($language, "emergency-stopped"),
+            EventKind::EmergencyResumed => text!($language, "emergency-resumed"),
+            EventKind::EmergencyRotated => text!($language, "emergency-rotated"),
+            EventKind::EmergencyRatified => text!($language, "emergency-ratified"),
+            EventKind::RatificationDue => text!($language, "ratification-due"),
+            EventKind::RatificationMissed => text!($language, "ratification-missed"),
             EventKind::Test => text!($language, "test"),
         }
     };
@@ -105,7 +115,13 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         (Language::En, "clock-correction") => {
             "times in the log that a wrong clock wrote are corrected"
         }
+        (Language::En, "order") => "keys of a ring are approved in advance: a standing order",
         (Language::En, "new-origin") => "the log goes on after a loss",
+        (Language::En, "resume") => "signing that was stopped goes on",
+        (Language::En, "emergency-rotation") => {
+            "a standby key signs at once, and the key before it is declared invalid; this cannot be undone"
+        }
+        (Language::En, "ratification") => "an emergency rotation is agreed with",
         (Language::En, _) => "see the review",
         (Language::De, "generate") => "für einen Schlüsselring wird ein neuer Schlüssel erzeugt",
         (Language::De, "destroy") => "private Schlüssel werden zerstört; das ist endgültig",
@@ -113,7 +129,17 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         (Language::De, "clock-correction") => {
             "Zeiten im Protokoll, die eine falsche Uhr schrieb, werden berichtigt"
         }
+        (Language::De, "order") => {
+            "Schlüsseln eines Rings wird im Voraus zugestimmt: ein Dauerauftrag"
+        }
         (Language::De, "new-origin") => "das Protokoll wird nach einem Verlust fortgesetzt",
+        (Language::De, "resume") => "das angehaltene Signieren geht weiter",
+        (Language::De, "emergency-rotation") => {
+            "ein Ersatzschlüssel signiert sofort, der bisherige wird für ungültig erklärt; das ist endgültig"
+        }
+        (Language::De, "ratification") => {
+            "einem Notwechsel des Schlüssels wird nachträglich zugestimmt"
+        }
         (Language::De, _) => "siehe die Prüfung",
     }
 }
@@ -155,6 +181,8 @@ mod tests {
         "why",
         "state",
         "ceremony",
+        "order",
+        "kid",
     ];
 
     fn names(template: &str) -> BTreeSet<&str> {

@@ -25,6 +25,8 @@ pub fn minute(minutes: i64) -> Time {
 struct Person {
     id: Name,
     role: Role,
+    /// Besides it.
+    more: Vec<Role>,
     active: bool,
     pair: Ed25519KeyPair,
     public: SshKey,
@@ -87,6 +89,27 @@ impl Custodians {
         Self::of(environment, people, routine_rings)
     }
 
+    /// With those who act in an emergency: Lena leads security, Mona manages those on call, Otto is on call, and Ida is a
+    /// custodian in all three roles.
+    pub fn for_emergencies(environment: &str) -> Self {
+        let mut people = Vec::from(["alice", "bob", "carol"].map(Person::new));
+        for (id, role) in [
+            ("lena", Role::SecurityLead),
+            ("mona", Role::OnCallManager),
+            ("otto", Role::OnCall),
+        ] {
+            people.push(Person {
+                role,
+                ..Person::new(id)
+            });
+        }
+        people.push(Person {
+            more: vec![Role::SecurityLead, Role::OnCallManager],
+            ..Person::new("ida")
+        });
+        Self::of(environment, people, &[])
+    }
+
     /// The same, and Alice's key is in a security key, which she touches.
     pub fn with_a_security_key(environment: &str) -> Self {
         let others = ["bob", "carol"].map(Person::new);
@@ -146,6 +169,15 @@ impl Custodians {
         }
     }
 
+    /// The key of a member; one that the roster does not know of anybody else.
+    pub fn public_key(&self, who: &str) -> SshKey {
+        let member = self.people.iter().find(|person| person.id.as_str() == who);
+        match member {
+            Some(person) => person.public.clone(),
+            None => Person::new(who).public,
+        }
+    }
+
     /// What somebody's security key signs that nobody touched.
     pub fn untouched(&self, who: &str, namespace: &str, file: &[u8]) -> String {
         let mut people = self.people.iter();
@@ -157,7 +189,7 @@ impl Custodians {
         let member = |person: &Person| Member {
             id: person.id.clone(),
             name: person.id.to_string(),
-            roles: vec![person.role.clone()],
+            roles: [vec![person.role.clone()], person.more.clone()].concat(),
             keys: vec![MemberKey::Ssh {
                 public: person.public.clone(),
             }],
@@ -364,6 +396,7 @@ impl Person {
         Self {
             id: name(id),
             role: Role::Custodian,
+            more: Vec::new(),
             active: true,
             public: public.parse().unwrap(),
             pair,

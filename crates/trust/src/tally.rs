@@ -5,6 +5,7 @@
 
 mod accept;
 mod count;
+mod emergency;
 mod order;
 mod proof;
 mod suspended;
@@ -275,12 +276,12 @@ pub(crate) fn tally_knowing(
         late: approval.received_at > request.approve_by || approval.received_at > now,
     });
     let suspended = suspended(trusted, &ceremony.suspensions);
-    let electorate = Electorate::custodians(trusted.roster())
+    let electorate = emergency::electorate(trusted.roster(), &request.operation)
         .without(request.proposer.as_ref())
         .suspending(&suspended)
         .and_passkeys(request.operation.takes_passkeys());
     let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
-    let missing = missing(&counted, needed);
+    let missing = emergency::missing(trusted, &request.operation, &counted, needed);
 
     let mut obstacles = obstacles(trusted, &request, history, now);
     obstacles.extend(executor(trusted, &request, &suspended));

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use base::EXECUTOR_LATE;
 use keyring::keys::Keys;
 use keyring::signing::probe_key;
 use store::{CeremonyState, Store};
@@ -58,7 +57,7 @@ pub fn pins(config: &Config) -> Option<Check> {
 }
 
 /// Approved ceremonies that nobody carries out.
-pub async fn waiting(store: &Store, world: &World) -> Option<Check> {
+pub async fn waiting(store: &Store, late: Duration, world: &World) -> Option<Check> {
     let what = "ceremonies approved";
     let rows = match store.under_way(MOST_WAITING).await {
         Ok(rows) => rows.read,
@@ -71,7 +70,7 @@ pub async fn waiting(store: &Store, world: &World) -> Option<Check> {
     let waits = rows
         .iter()
         .filter(|row| row.state == CeremonyState::Approved);
-    let late = waits.filter(|row| now.since(row.updated_at) >= EXECUTOR_LATE);
+    let late = waits.filter(|row| now.since(row.updated_at) >= late);
     let late: Vec<String> = late
         .map(|row| {
             let minutes = now.since(row.updated_at).as_secs() / 60;
@@ -85,6 +84,37 @@ pub async fn waiting(store: &Store, world: &World) -> Option<Check> {
             "start `chancery executor`, or run `chancery executor --once`, and read why it refuses";
         bad(what, late.join("; "), advice)
     })
+}
+
+/// What keeps rings from signing, or soon will.
+pub fn emergency(keys: &Keys, world: &World) -> Check {
+    let what = "emergency";
+    let (snapshot, now) = (keys.current(), world.env.now());
+    if !snapshot.emergency.faults().is_empty() {
+        let advice = "somebody wrote to the database beside the service: run `chancery log check`";
+        let faults = snapshot.emergency.faults().iter().map(ToString::to_string);
+        return bad(what, faults.collect::<Vec<_>>().join("; "), advice);
+    }
+    let stopped: Vec<String> = snapshot
+        .rings
+        .keys()
+        .filter_map(|ring| Some(format!("ring {ring}: {}", snapshot.stopped(ring, now)?)))
+        .collect();
+    if !stopped.is_empty() {
+        let advice = "signing goes on when the threshold resumes: `chancery emergency resume`";
+        return bad(what, stopped.join("; "), advice);
+    }
+    let waiting = snapshot.emergency.known().rotations().iter();
+    let waiting: Vec<String> = waiting
+        .map(|each| format!("ring {} stops signing after {}", each.ring, each.until))
+        .collect();
+    match waiting.is_empty() {
+        true => good(what, "no ring is stopped"),
+        false => {
+            let advice = "the threshold ratifies it: `chancery emergency ratify`";
+            note(what, waiting.join("; "), advice)
+        }
+    }
 }
 
 /// One signature by each primary, which is thrown away.

@@ -4,14 +4,17 @@
 //! not, and whatever its state; only closed ones are public.
 
 use trust::approval::{ObjectionBody, acceptance_message};
+use trust::bytes16::Nonce;
 use trust::format::V1;
 use trust::key_name::KeyName;
 use trust::note::NoteBody;
 use trust::tally::{Obstacle, Standing, WhyNot, verify_by};
+use trust::withdrawal::withdrawal_message;
 use trust::{MemberId, MemberSignature, Namespace, Purpose, Request, Sha256Digest, Trusted, dsse};
 
 use super::error::Error;
 use super::service::{CeremonyService, draft};
+use super::standing_order::withdrawal_body;
 use super::vote::normalized;
 use store::{CeremonyHeadRow, CeremonyState};
 
@@ -59,6 +62,27 @@ impl CeremonyService {
             Some(state) if taken.contains(&state) => Ok(()),
             Some(state) => Err(wrong(state)),
         }
+    }
+
+    /// The same for the withdrawal of a standing order. Whoever is no active member learns nothing of it.
+    pub async fn admit_withdrawal(
+        &self,
+        trusted: Option<&Trusted>,
+        order: Nonce,
+        (reason, signature): (&str, &str),
+    ) -> Result<(), Error> {
+        let trusted = trusted.ok_or(Error::NoGenesis)?;
+        let signature = normalized(signature)?;
+        of_member(trusted, &signature)?;
+        let (service, environment) = (trusted.service(), trusted.environment());
+        let message = match self.store.order(&order.to_string()).await? {
+            Some(row) => withdrawal_message(service, environment, &withdrawal_body(&row, reason)?),
+            // Nobody signs it.
+            None => Vec::new(),
+        };
+        let namespace = Namespace::new(Purpose::Withdraw, service, environment);
+        verify_by(trusted.roster(), &signature, &namespace, &message).map_err(not_counted)?;
+        Ok(())
     }
 
     /// What has to be signed. Where there is nothing that could be, it is a message that nobody signs: so it takes as long

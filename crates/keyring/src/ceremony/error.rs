@@ -56,8 +56,11 @@ pub enum Error {
     #[error("unknown standing order {0}")]
     UnknownOrder(String),
     /// Made under a standing order by a program that is not its executor.
-    #[error("a key under a standing order needs the executor's own key ([executor] result_key)")]
+    #[error("a key under a standing order needs the executor's own key (orders.result_key)")]
     NoResultSigner,
+    /// Nothing was asked for and nothing made.
+    #[error("the standing order is for the executor {0} with another key than orders.result_key")]
+    OtherExecutor(trust::MemberId),
     #[error("the executor's key did not sign the result: {0}")]
     ResultSigner(String),
     /// A member has more proposals open than anybody may.

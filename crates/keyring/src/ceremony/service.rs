@@ -19,6 +19,7 @@ pub use trust::review::File;
 use super::error::Error;
 use super::note::is_said;
 use super::result_signer::ResultSigner;
+use super::verified_order::KnownOrders;
 use crate::keys::Settings;
 use base::Env;
 use log::{Event, Log, suspensions, unverified_chains};
@@ -44,6 +45,8 @@ pub struct CeremonyService {
     pub(super) for_anybody: bool,
     /// How long an executor has a ceremony without asking again.
     pub(super) lease: Duration,
+    /// Standing orders that were verified before.
+    pub(super) known_orders: Arc<KnownOrders>,
     /// The chain as it was walked last: whose documents are still the same is not walked again.
     walked: Arc<Mutex<Option<Walked>>>,
 }
@@ -91,6 +94,7 @@ impl CeremonyService {
             result_signer: None,
             for_anybody: false,
             lease: LEASE,
+            known_orders: Arc::default(),
             walked: Arc::default(),
         }
     }
@@ -217,6 +221,9 @@ impl CeremonyService {
             ..History::default()
         };
         for line in &request.lines {
+            if let Some(last) = self.last_stop(&line.subject).await? {
+                history.lines.insert(line.subject.clone(), last);
+            }
             let Some(head) = self.store.line_head(&line.subject.to_string()).await? else {
                 continue;
             };
@@ -229,7 +236,10 @@ impl CeremonyService {
                     .map_err(|_| Error::Unfit("a negative sequence number".to_owned()))?,
                 digest: Sha256Digest::of(draft.acceptance.statement.as_bytes()),
             };
-            history.lines.insert(line.subject.clone(), last);
+            let before = history.lines.get(&line.subject);
+            if before.is_none_or(|stop| stop.sequence < last.sequence) {
+                history.lines.insert(line.subject.clone(), last);
+            }
         }
         Ok(history)
     }
@@ -315,6 +325,7 @@ impl CeremonyService {
         Ok(match request.operation {
             O::Destroy(order) => order.keys.into_iter().map(|key| key.kid).collect(),
             O::Revoke(order) => vec![order.kid],
+            O::EmergencyRotation(order) => vec![order.kid, order.standby],
             _ => Vec::new(),
         })
     }

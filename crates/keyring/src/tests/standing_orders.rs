@@ -7,6 +7,7 @@ use log::{Auditor, Storage};
 use testkit::custodians::Custodians;
 use testkit::token::Fault;
 use trust::request::OrderWindow;
+use trust::sshkey::SshKey;
 
 use super::installation::{Installation, LABEL, LONG, SERIAL};
 use super::serving::Verifying;
@@ -20,8 +21,25 @@ pub(super) const RING: &str = "records";
 struct Robot(Arc<Custodians>, &'static str);
 
 impl ResultSigner for Robot {
+    fn public_key(&self) -> Result<SshKey, String> {
+        Ok(self.0.public_key(self.1))
+    }
+
     fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String> {
         Ok(self.0.signature(self.1, namespace, bytes))
+    }
+}
+
+/// Says that it is the robot.
+struct Liar(Arc<Custodians>);
+
+impl ResultSigner for Liar {
+    fn public_key(&self) -> Result<SshKey, String> {
+        Ok(self.0.public_key("robot"))
+    }
+
+    fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String> {
+        Ok(self.0.signature("second", namespace, bytes))
     }
 }
 
@@ -69,7 +87,7 @@ pub(super) fn executor(all: &Installation) -> CeremonyService {
     by(all, "robot")
 }
 
-fn by(all: &Installation, who: &'static str) -> CeremonyService {
+pub(super) fn by(all: &Installation, who: &'static str) -> CeremonyService {
     let signer = Robot(all.custodians.clone(), who);
     all.service().with_result_signer(Arc::new(signer))
 }
@@ -294,11 +312,20 @@ async fn threat_a_result_by_another_executor() {
     for who in ["second", "alice", "mallory"] {
         let refused = make_by(&all, by(&all, who), &order).await.unwrap_err();
         let told = refused.to_string();
-        assert!(matches!(refused, Error::Acceptance(_)), "{told}");
-        // Nobody can accept what it made: it is abandoned, and the use is lost.
-        all.wait(3);
+        assert!(matches!(refused, Error::OtherExecutor(_)), "{told}");
     }
-    assert_eq!(keys(&all).await, (1, vec![]));
+    // Not a use was taken, and nothing made.
+    assert_eq!(report(&all, &order).await.left, 3);
+    // One that says the right name and signs with its own key: nobody can accept what it says of the key. The order's
+    // executor finds the key on the token, and signs for what it sees.
+    let signer = Liar(all.custodians.clone());
+    let liar = all.service().with_result_signer(Arc::new(signer));
+    let refused = make_by(&all, liar, &order).await.unwrap_err();
+    assert!(matches!(refused, Error::Acceptance(_)), "{refused}");
+    all.wait(3);
+    make(&all, &order).await.unwrap();
+    assert_eq!(keys(&all).await, (2, vec![]));
+    assert_eq!(report(&all, &order).await.left, 2);
 }
 
 #[tokio::test]
