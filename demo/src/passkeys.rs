@@ -181,7 +181,9 @@ pub async fn play(
     let by_passkeys = stage.chancery(&["ceremony", "show", &id])?;
     by("ada", &["ceremony", "approve", &id])?;
     let executed = stage.chancery(&["executor", "--once"])?;
-    let kid = executed["executed"][0]["kids"][0].as_str();
+    let mut all = executed["executed"].as_array().into_iter().flatten();
+    let own = all.find(|each| each["ceremony"] == id.as_str());
+    let kid = own.and_then(|own| own["kids"][0].as_str());
     let kid = kid.ok_or_else(|| anyhow!("no key was made"))?.to_owned();
     stage.chancery(&["ceremony", "acceptance", &id, "--out", "passkeys.result"])?;
 

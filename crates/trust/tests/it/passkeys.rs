@@ -3,13 +3,13 @@
 use trust::approval::Outcome;
 use trust::browser::{self, RequestOptions};
 use trust::chain::{ChainError, Change, Next, progress, walk};
-use trust::request::Usage;
+use trust::request::{EmergencyRotation, Ended, Ratification, Resume, Usage};
 use trust::roster::{PasskeysError, RosterError};
 use trust::tally::{Standing, WhyNot, tally_acceptance};
 use trust::*;
 
 use crate::support::passkeys::{Passkey, relying_party};
-use crate::support::{Custodian, NewKey, World, destroy, generate, minute, revoke};
+use crate::support::{Custodian, NewKey, World, destroy, generate, minute, name, revoke};
 
 /// The second key of a ring.
 pub fn rotation(world: &World) -> Request {
@@ -142,6 +142,23 @@ fn what_is_hardest_to_undo_takes_no_passkey() {
     ] {
         assert_eq!(operation.takes_passkeys(), takes, "{}", operation.word());
     }
+    let rotation = Sha256Digest::of(b"rotation");
+    let ratification = Ratification {
+        kid: NewKey::generate().kid(),
+        ring: name("atp-integrity"),
+        rotation,
+    };
+    let resume = Resume {
+        ends: Ended::Unratified { rotation },
+        ring: None,
+    };
+    for (operation, takes) in [
+        (emergency_rotation(), true),
+        (Operation::Ratification(ratification), false),
+        (Operation::Resume(resume), false),
+    ] {
+        assert_eq!(operation.takes_passkeys(), takes, "{}", operation.word());
+    }
     let request = world.request();
     let ceremony = approved_by(&world, &request, &[&world.alice], &[&bob, &alice]);
     let tally = world.tally(&ceremony);
@@ -161,6 +178,37 @@ fn what_is_hardest_to_undo_takes_no_passkey() {
         (tally.missing(), &tally.not_counted[0].why),
         (1, &WhyNot::Kind)
     );
+}
+
+fn emergency_rotation() -> Operation {
+    Operation::EmergencyRotation(Box::new(EmergencyRotation {
+        compromised_since: minute(0),
+        kid: NewKey::generate().kid(),
+        number: 1,
+        ratify_within_seconds: 3_600,
+        ring: name("atp-integrity"),
+        standby: NewKey::generate().kid(),
+        standby_number: 2,
+    }))
+}
+
+#[test]
+fn of_an_emergency_rotation_one_of_three_signs_by_passkey() {
+    let (mut world, alice, bob) = World::with_passkeys();
+    let roles = |roster: &mut Roster| {
+        roster.members[0].roles.push(Role::SecurityLead);
+        roster.members[1].roles.push(Role::OnCallManager);
+    };
+    let document = world.next_roster(roles, &[&world.alice, &world.bob]);
+    world.chains.changes.push(Change::Roster(document));
+    let mut request = world.request_for(emergency_rotation());
+    request.proposer = Some(world.dave.id.clone());
+    let one = approved_by(&world, &request, &[&world.bob, &world.carol], &[&alice]);
+    assert_eq!(world.tally(&one).standing, Standing::Approved);
+    let two = approved_by(&world, &request, &[&world.carol], &[&alice, &bob]);
+    let tally = world.tally(&two);
+    assert_eq!(tally.counted.len(), 3);
+    assert_eq!(tally.standing, Standing::Waiting { missing: 1 });
 }
 
 #[test]
