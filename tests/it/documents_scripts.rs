@@ -252,7 +252,7 @@ impl Room {
         assert!(seen.contains(&id), "{seen}");
         self.as_by("dora", &script.next("chancery trust sign next-roster"), &is);
         let said = self.as_by("berta", &script.next("chancery trust sign ID"), &is);
-        assert!(said.contains("installed"), "{said}");
+        assert!(said.contains("effective"), "{said}");
         self.refuses("carl", &script.next("chancery trust reject ID"), &is);
         let shown = self.as_by("", &script.next("chancery trust show"), &is);
         assert!(shown.contains("dora"), "{shown}");
@@ -288,7 +288,7 @@ impl Room {
         // "The other custodians sign as in that script."
         let sign = "chancery trust sign ID --url URL --genesis SHA256 --key KEY";
         let said = self.as_by("carl", sign, &[("ID", &next)]);
-        assert!(said.contains("installed"), "{said}");
+        assert!(said.contains("effective"), "{said}");
         self.as_by("", &script.next("chancery trust show"), &is);
         script.end();
     }
@@ -363,7 +363,7 @@ impl Room {
         assert!(seen.contains("rob"), "{seen}");
         let sign = script.next("chancery trust sign recovery-roster");
         let said = ["rita", "rob", "carl"].map(|who| self.as_by(who, &sign, &[]));
-        assert!(said[2].contains("installed"), "{said:?}");
+        assert!(said[2].contains("effective"), "{said:?}");
         let shown = self.as_by("", &script.next("chancery trust show"), &[]);
         assert!(shown.contains("rita"), "{shown}");
         self.reader.takes_away("next-roster");
@@ -379,7 +379,7 @@ impl Room {
         let said = ["rob", "frank", "gina"].map(|who| self.as_by(who, &sign, &is));
         assert!(said[2].contains("announced"), "{said:?}");
         let said = self.as_by("carl", &script.next("chancery trust veto ID"), &is);
-        assert!(said.contains("vetoed"), "{said}");
+        assert!(said.contains("rejected"), "{said}");
         self.as_by("", &script.next("chancery trust show"), &is);
         script.end();
     }

@@ -47,6 +47,15 @@ impl Installation {
         Self::over(Place::sqlite().await)
     }
 
+    /// With those who act in an emergency.
+    pub async fn for_emergencies() -> Self {
+        let custodians = custodians::Custodians::for_emergencies("production");
+        let all = Self::of(Place::sqlite().await, custodians);
+        let genesis = all.custodians.genesis();
+        all.service().install_genesis(&genesis).await.unwrap();
+        all
+    }
+
     /// With executors, whose signatures accept keys of these rings.
     pub async fn with_executors(routine_rings: &[&str]) -> Self {
         let custodians = custodians::Custodians::with_executors("production", routine_rings);
@@ -459,6 +468,7 @@ const GUARDS: &[&str] = &[
     "log_leaf_no_delete",
     "log_leaf_contiguous",
     "log_key_act_no_delete",
+    "log_key_act_no_update",
     "log_key_accepted_no_delete",
     "log_checkpoint_no_delete",
     "ring_immutable",
@@ -471,9 +481,12 @@ const GUARDS: &[&str] = &[
     "signing_key_revocation",
     "signing_key_archived",
     "trust_document_no_update",
+    "trust_statement_signature_no_delete",
     "standing_order_immutable",
     "standing_order_no_delete",
     "order_use_no_delete",
     "order_use_no_update",
     "order_use_permitted",
+    "emergency_stop_no_delete",
+    "emergency_stop_no_update",
 ];

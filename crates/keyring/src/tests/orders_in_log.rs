@@ -1,19 +1,21 @@
 //! Keys under standing orders held against the log: what an honest program does not let take effect, and what no replica
 //! believes of one that has the database, the token and the executor's key.
 
-use std::time::Duration;
-
 use log::{Event, Log};
 use store::{Change, KeyRow, KeyStatus, StatementKind};
-use trust::leaf::ActKind;
+use trust::approval::Statement;
+use trust::evidence::Evidence;
+use trust::leaf::{ActKind, Leaf};
+use trust::transcript::Logged;
 use trust::{Operation, Purpose, Sha256Digest, Transcript, verify_transcript};
 
 use super::installation::{Installation, LONG};
+use super::serving::Verifying;
 use super::standing_orders::{
     RING, executor, findings, keys, make, order, ordered, report, sound, withdraw,
 };
-use crate::ceremony::{Alone, Draft};
-use crate::keys::Keys;
+use crate::ceremony::Alone;
+use crate::rotation::RingChange;
 
 /// Lets a key take effect that was made and given up, as a hostile program would.
 async fn publish(all: &Installation, id: &str) {
@@ -76,6 +78,15 @@ async fn refused_by_everybody(all: &Installation, order: &str) -> String {
     refused.remove(0)
 }
 
+/// By two custodians.
+async fn suspend(all: &Installation, who: &str) -> String {
+    let body = all.suspension_of(who).await;
+    let id = all.file(StatementKind::Suspension, &body, "alice").await;
+    let state = all.agree(StatementKind::Suspension, &body, "bob").await;
+    assert_eq!(state, "effective");
+    id
+}
+
 const TAKEN_BACK: &str = "UPDATE standing_order SET withdrawn_at = NULL, withdrawal = NULL, signature = NULL, idx = NULL";
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -105,7 +116,6 @@ async fn threat_an_order_is_dated_back() {
     let (all, order) = ordered(&[RING], |_| ()).await;
     let asked = report(&all, &order).await.ceremony;
     make(&all, &order).await.unwrap();
-    sound(&all).await;
     let moved = format!(
         "UPDATE log_leaf SET body = replace(body, '{asked}', '{}')
         WHERE kind = 'ceremony' AND substr(body, 1, 21) = '{{\"action\":\"accepted\",'",
@@ -158,8 +168,7 @@ async fn threat_a_suspended_executor_s_earlier_result_is_accepted() {
     let (all, order) = ordered(&[], |_| ()).await;
     let made = make(&all, &order).await.unwrap();
     assert_eq!(made.state, "executed");
-    let body = all.suspension_of("robot").await;
-    all.file(StatementKind::Suspension, &body, "robot").await;
+    suspend(&all, "robot").await;
     for who in ["alice", "bob"] {
         all.accept(&made.ceremony, who).await.unwrap();
     }
@@ -179,8 +188,7 @@ async fn threat_a_key_of_a_suspended_executor_is_published() {
     all.break_at(when.0, when.1).await;
     make(&all, &order).await.unwrap_err();
     all.repair().await;
-    let body = all.suspension_of("robot").await;
-    let suspension = all.file(StatementKind::Suspension, &body, "robot").await;
+    let suspension = suspend(&all, "robot").await;
     all.wait(3);
     let token = all.token.executor();
     executor(&all)
@@ -393,4 +401,115 @@ async fn threat_a_withdrawal_is_forged_in_the_database() {
         .await
         .unwrap();
     assert_eq!(findings(&all).await, ["order_withdrawal"]);
+}
+
+/// What a stranger is given of a key under an order has the leaves about the order, and none of them can be left out that
+/// speaks for it.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_transcript_under_an_order_shows_what_the_log_says_of_the_order() {
+    let (all, order) = ordered(&[RING], |_| ()).await;
+    all.install_roster_with("frank").await;
+    let made = make(&all, &order).await.unwrap();
+    let verifying = Verifying::over(&all).await;
+    verifying.covered().await;
+    let kid = made.kids.first().unwrap();
+    let proven = verifying.evidence.transcript_of(kid).await.unwrap();
+    let pin = &all.settings.pin;
+    verify_transcript(&proven, pin).unwrap();
+    let whole = Transcript::decode(&proven).unwrap();
+    let action = |logged: &Logged| match Leaf::parse(logged.leaf.as_bytes()) {
+        Ok(Leaf::Act(act)) => act.action,
+        other => panic!("{other:?}"),
+    };
+    let actions: Vec<String> = whole.log_proofs.iter().map(action).collect();
+    let expected = [
+        "accepted",
+        "ordered",
+        "accepted",
+        "install-roster",
+        "use",
+        "intend-generation",
+        "generated",
+        "accepted",
+    ];
+    assert_eq!(actions, expected);
+    for place in 0..actions.len() {
+        let mut without = whole.clone();
+        without.log_proofs.remove(place);
+        let refused = verify_transcript(&without.encode().unwrap(), pin).is_err();
+        // That it was carried out in time matters where it was accepted later.
+        assert_eq!(refused, actions[place] != "ordered", "{}", actions[place]);
+    }
+    for at in (0..proven.len()).step_by(211) {
+        let mut changed = proven.clone();
+        changed[at] ^= 1;
+        assert!(verify_transcript(&changed, pin).is_err(), "byte {at}");
+    }
+    // And so has an evidence file, in which the acceptance is the first act of the key's life.
+    all.wait(LONG);
+    all.change(RING, &RingChange::Rotate).await;
+    verifying.serving.keys.refresh().await;
+    verifying.serving.jws(RING, "payload").await;
+    verifying.covered().await;
+    let signed = all.store.log_size().await.unwrap() - 1;
+    let file = verifying.evidence.of_leaf(signed).await.unwrap();
+    let file = Evidence::decode(&file).unwrap();
+    let actions: Vec<String> = file.order.iter().map(action).collect();
+    assert_eq!(actions, expected[..7]);
+    for place in 0..actions.len() {
+        let mut without = file.clone();
+        without.order.remove(place);
+        let verified =
+            trust::evidence::verify(&without.encode().unwrap(), pin.genesis, None).map(drop);
+        match actions[place].as_str() {
+            "ordered" => verified.unwrap(),
+            what => assert_eq!(verified.unwrap_err().word, "order", "{what}"),
+        }
+    }
+}
+
+/// With the executor's key somebody makes a key under an order that the custodians did not approve so.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn threat_a_superuser_inserts_an_order_and_a_key_under_it() {
+    let (all, order) = ordered(&[RING], |_| ()).await;
+    let made = make(&all, &order).await.unwrap();
+    let kept = all.store.transcript(&made.ceremony).await.unwrap().unwrap();
+    let pin = &all.settings.pin;
+    verify_transcript(&kept, pin).unwrap();
+    let under = |change: &dyn Fn(&mut Transcript)| {
+        let mut file = Transcript::decode(&kept).unwrap();
+        let text = file.record.order.clone().unwrap();
+        let mut of_order = Transcript::decode(text.as_bytes()).unwrap();
+        change(&mut of_order);
+        let forged = String::from_utf8(of_order.encode().unwrap()).unwrap();
+        file.record.order = Some(forged);
+        // The executor's key signs it.
+        let text = &file.acceptance.statement;
+        let mut statement: Statement = trust::json::require_canonical(text.as_bytes()).unwrap();
+        statement.record_digest = file.record.digest().unwrap();
+        let statement = statement.encode().unwrap();
+        let signature = all.signed("robot", Purpose::Result, &statement);
+        let signature = trust::sshsig::normalize(&signature).unwrap();
+        file.acceptance.statement = String::from_utf8(statement).unwrap();
+        file.acceptance.result = Some(trust::MemberSignature::ssh(signature));
+        file.encode().unwrap()
+    };
+    verify_transcript(&under(&|_| ()), pin).unwrap();
+    let approved_by_one = under(&|order| drop(order.record.approvals.pop()));
+    let accepted_by_one = under(&|order| drop(order.acceptance.signatures.pop()));
+    let enlarged = under(&|order| {
+        let more = order.record.request.replace(r#""uses":3"#, r#""uses":9"#);
+        order.record.request = more;
+    });
+    for forged in [approved_by_one, accepted_by_one, enlarged] {
+        let hex = trust::hex::encode(&forged);
+        let sql = format!(
+            "UPDATE ceremony SET transcript = X'{hex}' WHERE id = '{}'",
+            made.ceremony
+        );
+        all.tamper("ceremony", &sql).await;
+        let (count, refused) = keys(&all).await;
+        assert_eq!((count, refused.len()), (2, 1));
+        assert!(refused[0].contains("Order(Transcript("), "{refused:?}");
+    }
 }

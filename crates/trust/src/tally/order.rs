@@ -98,16 +98,16 @@ impl KnownOrders {
         self.verified.load(Ordering::Relaxed)
     }
 
-    /// The order of this transcript. One that does not hold is not kept.
+    /// The order of this transcript. One that does not hold is not kept. Whoever asks meanwhile waits, so that none is
+    /// verified twice.
     fn order(&self, text: &str, pin: &Pin) -> Result<Arc<KnownOrder>, OrderObstacle> {
         let digest = Sha256Digest::of(text.as_bytes());
-        let lock = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = lock().get(&digest).filter(|known| known.pin == *pin) {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&digest).filter(|known| known.pin == *pin) {
             return Ok(known.clone());
         }
         self.verified.fetch_add(1, Ordering::Relaxed);
         let order = Arc::new(KnownOrder::read(text, pin)?);
-        let mut known = lock();
         if known.len() >= MOST_KNOWN {
             known.clear();
         }

@@ -382,15 +382,18 @@ fn approvers_who_left_pause_the_order() {
 #[test]
 fn one_byte_of_a_transcript_under_an_order_changed() {
     let ordered = Ordered::routine();
-    let good = ordered.transcript(&ordered.request(1), &[]);
-    let bytes = good.encode().unwrap();
-    assert!(verify_transcript(&bytes, &ordered.world.pin).is_ok());
-    for at in (0..bytes.len()).step_by(97) {
-        let mut changed = bytes.clone();
-        changed[at] ^= 1;
-        assert!(
-            verify_transcript(&changed, &ordered.world.pin).is_err(),
-            "byte {at}"
-        );
+    let pin = &ordered.world.pin;
+    let under = ordered.transcript(&ordered.request(1), &[]);
+    // Each byte of the order, and of a key under it, which has the order's in it, every so many.
+    for (bytes, step) in [
+        (ordered.order.clone().into_bytes(), 1),
+        (under.encode().unwrap(), 11),
+    ] {
+        assert!(verify_transcript(&bytes, pin).is_ok());
+        for at in (0..bytes.len()).step_by(step) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(verify_transcript(&changed, pin).is_err(), "byte {at}");
+        }
     }
 }

@@ -54,6 +54,7 @@ impl From<signing::Error> for Problem {
             E::IdempotencyMismatch => {
                 Self::new(Code::IdempotencyMismatch, text).about("Idempotency-Key")
             }
+            E::Stopped { .. } => Self::caused_by(Code::SigningStopped, &error),
             E::KeyMayNotSign(_) => Self::new(Code::KeyMayNotSign, text),
             E::Token(ref cause) => from_token(cause, &error),
             E::Log(log::Error::Store(ref cause)) => Self::caused_by(of_store(cause), &error),
@@ -77,7 +78,7 @@ impl From<ceremony::Error> for Problem {
             }
             E::UnknownOrder(_) => Self::new(Code::UnknownOrder, text).about("order"),
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
-            E::NotApproved(_) | E::Unfit(_) | E::Plan(_) | E::Suspension(_) | E::Use(_) => {
+            E::NotApproved(_) | E::Unfit(_) | E::Use(_) | E::Plan(_) | E::Suspension(_) => {
                 Self::new(Code::RequestRefused, text)
             }
             // A document that cannot follow the chain says why.
