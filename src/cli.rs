@@ -8,6 +8,7 @@ mod clock;
 mod config;
 mod context;
 mod doctor;
+mod emergency;
 mod evidence;
 mod executor;
 mod genesis;
@@ -59,6 +60,9 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
             ceremony::run(&arguments.config, command, world, &output).await
         }
         Command::Order(command) => order::run(&arguments.config, command, world, &output).await,
+        Command::Emergency(command) => {
+            emergency::run(&arguments.config, command, world, &output).await
+        }
         Command::Trust(command) => trust::run(&arguments.config, command, world, &output).await,
         Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,
         Command::Log(command) => log::run(&arguments.config, command, world, &output).await,

@@ -252,7 +252,10 @@ fn start_notifications(
         let snapshot = known.current();
         snapshot.trusted().map(|trusted| trusted.roster().clone())
     };
-    let context = cli::notify_context(config, world, store.clone(), instance.to_owned(), roster);
+    let mut context =
+        cli::notify_context(config, world, store.clone(), instance.to_owned(), roster);
+    let known = Arc::clone(keys);
+    context.unratified = Box::new(move || known.current().emergency.known().rotations().to_vec());
     let notifier = notify::Notifier::new(context);
     let notifier = notifier.map_err(|problem| Failure::new(Code::Usage, problem))?;
     notifier.start(tasks);

@@ -13,7 +13,7 @@ use testkit::installation::text;
 
 use super::mail::Mail;
 use super::stage::Stage;
-use super::{RING, orders};
+use super::{RING, drill, orders};
 use verify::output::{Code, Failure, Output};
 
 /// The verifier that somebody else wrote, in another language; it is part of the sources.
@@ -24,7 +24,7 @@ const FOUNDERS: [&str; 5] = ["ada", "berta", "carla", "dora", "emil"];
 
 /// What goes on after the roster changed, each in a file of its own; ada, berta, carla and fanny are custodians then, three of
 /// whom have to agree.
-const PARTS: [(&str, Play); 1] = [("standing order", orders::play)];
+const PARTS: [(&str, Play); 2] = [("standing order", orders::play), ("drill", drill::play)];
 
 /// Tells one part of the story.
 type Play = fn(&Far<'_>) -> Result<Told, Failure>;
@@ -285,7 +285,7 @@ impl Far<'_> {
     }
 
     /// From the first approval to the key in JWKS.
-    fn finish(&self, id: &str, voters: &[&str]) -> Result<String, Failure> {
+    pub fn finish(&self, id: &str, voters: &[&str]) -> Result<String, Failure> {
         for voter in voters {
             self.by(voter, &["ceremony", "approve", id])?;
         }

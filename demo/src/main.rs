@@ -2,6 +2,7 @@
 //! machine. Every step is a command that a person could type, and is shown as such.
 
 mod custodians;
+mod drill;
 mod isolation;
 mod load;
 mod mail;

@@ -50,7 +50,7 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO chancery_service, chancery_archiv
 
 -- What is never changed. Words of vocabularies come with migrations alone.
 GRANT INSERT ON log_leaf, log_signature_part, trust_document, ceremony_signature, order_use,
-    trust_statement_signature
+    trust_statement_signature, emergency_stop
     TO chancery_service;
 
 -- What has a state, in the columns of its state.

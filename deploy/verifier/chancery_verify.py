@@ -6,6 +6,7 @@ import dataclasses
 import json
 import sys
 
+from chancery_verifier.emergency import Stop, verify_stop
 from chancery_verifier.evidence import verify_evidence
 from chancery_verifier.lines import verify_succession
 from chancery_verifier.policy import MAX_POLICY, WitnessPolicy
@@ -13,7 +14,7 @@ from chancery_verifier.refusal import Malformed, Refused
 from chancery_verifier.roster import Pin
 from chancery_verifier.shape import digest as read_digest
 from chancery_verifier.strict_json import read_strict
-from chancery_verifier.transcript import Ceremony, verify_transcript
+from chancery_verifier.transcript import Ceremony, verify_core, verify_transcript
 from chancery_verifier.witnesses import Attested, judge_attestations, read_attestations
 
 MAX_FILE = 16 * 1024 * 1024
@@ -44,7 +45,7 @@ def main() -> int:
 
 def read_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="chancery_verify.py", description=__doc__)
-    parser.add_argument("files", metavar="FILE", nargs="+", help="an evidence file or a transcript")
+    parser.add_argument("files", metavar="FILE", nargs="+", help="an evidence file, a transcript or a stop")
     parser.add_argument("--genesis", required=True, metavar="SHA256", help="the pinned SHA-256 of the genesis")
     parser.add_argument("--witness-policy", metavar="FILE", help="c2sp.org/tlog-policy; for evidence files")
     parser.add_argument(
@@ -78,17 +79,19 @@ def attestations_in(path: str) -> list:
 
 def check(data: bytes, path: str, genesis: str, policy: WitnessPolicy | None, attestations: list) -> tuple:
     """Whether it holds, and the members of the answer."""
-    transcript = is_transcript(data, path)
+    kind = kind_of(data, path)
 
     def look() -> tuple:
         if len(data) > MAX_FILE:
             raise Malformed(f"more than {MAX_FILE} bytes")
-        if transcript:
+        if kind == "transcript":
             return True, of_ceremony(verify_transcript(data, Pin(genesis)), attestations)
+        if kind == "stop":
+            return True, of_stop(verify_stop(data, Pin(genesis), verify_core))
         result = verify_evidence(data, genesis, policy)
         return result.verdict in GOOD_VERDICTS, dataclasses.asdict(result)
 
-    return answer_of(look, "Unreadable" if transcript else "malformed")
+    return answer_of(look, "malformed" if kind == "evidence" else "Unreadable")
 
 
 def check_succession(paths: list, genesis: str) -> tuple:
@@ -112,15 +115,35 @@ def answer_of(look, word: str) -> tuple:
         return False, {"refused": word, "why": f"{type(error).__name__}: {error}"}
 
 
-def is_transcript(data: bytes, path: str) -> bool:
+def kind_of(data: bytes, path: str) -> str:
     """By the name of the file, else by what is in it."""
-    if path.endswith((".evidence", ".transcript")):
-        return path.endswith(".transcript")
+    for kind in ("evidence", "transcript", "stop"):
+        if path.endswith(f".{kind}"):
+            return kind
     try:
         value = read_strict(data[:MAX_FILE])
     except Malformed:
-        return False
-    return isinstance(value, dict) and "record" in value
+        return "evidence"
+    if not isinstance(value, dict):
+        return "evidence"
+    if "record" in value:
+        return "transcript"
+    return "stop" if "chains" in value and "body" in value else "evidence"
+
+
+def of_stop(stop: Stop) -> dict:
+    return {
+        "holds": True,
+        "service": stop.pin.service,
+        "environment": stop.pin.environment,
+        "subject": stop.body["line"]["subject"],
+        "sequence": stop.body["line"]["sequence"],
+        "by": stop.by,
+        "reason": stop.body["reason"],
+        "expires_at": stop.body["expires_at"],
+        "logged": stop.logged,
+        "digest": stop.digest,
+    }
 
 
 def of_ceremony(ceremony: Ceremony, attestations: list) -> dict:

@@ -13,6 +13,7 @@ import random
 import sys
 
 from sample_files import ALGORITHMS, INPUTS, Installation, Log, ServiceKey, Story, Witness, WrappingKey, b64u, canonical, minute, tree_root, with_log
+from sample_order_log import order_evidence
 from sample_transcripts import MEMBERS, write_transcripts
 
 LIVES = 120
@@ -51,6 +52,8 @@ def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
             write(f"{algorithm}-{covers}", story, [(witness, minute(110))])
         story = Story(algorithm, "ES256", installation=installation).activate().sign()
         write(f"{algorithm}-ES256", story, [(witness, minute(110))])
+    for name, story, changed in order_evidence(installation):
+        write(name, story, **changed)
     subjects(write, installation)
     numbers(write, installation)
     severities(write, installation)

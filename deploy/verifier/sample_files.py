@@ -321,7 +321,9 @@ def subjects_of(operation: dict) -> list:
         return [f"order/{order['id']}"]
     if kind == "destroy":
         return [f"key/{key['kid']}" for key in order["keys"]]
-    return [f"key/{order['kid']}"] if kind == "revoke" else ["log"]
+    if kind == "resume":
+        return [f"stop/{order['ring'] or '*'}"]
+    return [f"key/{order['kid']}"] if kind in ("revoke", "emergency-rotation", "ratification") else ["log"]
 
 
 class WrappingKey:
@@ -428,7 +430,10 @@ def acts_of_ceremony(transcript: str) -> list:
 
 def kind_of_end(request: dict) -> dict:
     ((operation, _),) = request["operation"].items()
-    return {"kind": "log", "action": operation} if operation in ("clock-correction", "new-origin") else {}
+    if operation in ("clock-correction", "new-origin"):
+        return {"kind": "log", "action": operation}
+    emergency = {"resume": "resume", "ratification": "ratify"}
+    return {"kind": "emergency", "action": emergency[operation]} if operation in emergency else {}
 
 
 def with_log(transcript: str, log, log_birth: str, acts=None, **changed) -> str:

@@ -2,7 +2,7 @@
 
 import json
 
-from sample_files import Installation, Log, ServiceKey, b64u, canonical, core, minute, sha256, with_log
+from sample_files import Installation, Log, ServiceKey, Story, b64u, canonical, core, minute, sha256, with_log
 from sample_orders import Use, ask, standing_order
 
 RING = "oauth"
@@ -74,6 +74,55 @@ class Logged:
         yield f"{prefix}-adopted", self.make(born={"action": "adopted after a crash"})
         yield f"{prefix}-end-alone", self.make(["accepted"])
         yield f"{prefix}-own-alone", self.make(["intent", "born", "accepted"])
+
+
+class OrderStory(Story):
+    """A key that was made under a standing order, and signs once. `names`: which leaves, in which order; `changed`: members
+    of leaves."""
+
+    RING = RING
+
+    def __init__(self, installation: Installation, names=None, **changed) -> None:
+        super().__init__(installation=installation)
+        order = standing_order(installation, RING, self.key)
+        asked = ask(installation, order)
+        self.birth = Use(installation, order, asked, self.key).make()
+        acts = acts_of_use(asked, self.birth)
+        self.log, self.life, self.order = Log(self.log_key), [], []
+        self.log.append({"kind": "admin", "action": "heartbeat", "actor": "chancery", "time": minute(0)})
+        for name in names or acts:
+            (self.life if name == "accepted" else self.order).append(len(self.log.leaves))
+            more = {"ring": RING} if name == "accepted" else {}
+            self.log.append(acts[name] | more | changed.get(name, {}))
+        self.activate().sign()
+
+    def members(self, cosignatures=(), **changed) -> dict:
+        order = [{"leaf": self.log.leaves[index], "proof": self.log.proof(index)} for index in self.order]
+        return super().members(cosignatures, **{"order": order} | changed)
+
+
+def order_evidence(installation: Installation):
+    def make(*names, **changed) -> OrderStory:
+        return OrderStory(installation, names or None, **changed)
+
+    good = make()
+    yield "order-good", good, {}
+    yield "order-none", good, {"order": None}
+    yield "order-empty", good, {"order": []}
+    yield "order-backwards", good, {"order": good.members()["order"][::-1]}
+    yield "order-twice", good, {"order": [good.members()["order"][0], *good.members()["order"]]}
+    yield "order-with-another", good, {"order": [*good.members()["order"], good.members()["life"][1]]}
+    yield "order-of-no-order", Story(installation=installation).activate().sign(), {"order": good.members()["order"]}
+    names = ("ordered", "order", "before", "use", "intent", "born", "accepted")
+    for number, name in enumerate(names[:-1]):
+        leaves = good.members()["order"]
+        yield f"order-without-{name}", good, {"order": leaves[:number] + leaves[number + 1 :]}
+        others = [each for each in names if each != name]
+        yield f"order-last-{name}", make(*others, name), {}
+        yield f"order-other-digest-{name}", make(**{name: {"digest": "0" * 64}}), {}
+        yield f"order-late-{name}", make(**{name: {"time": minute(601)}}), {}
+    yield "order-late-accepted", make(accepted={"time": minute(601)}), {}
+    yield "order-unnamed-accepted", make(accepted={"ref": "0" * 64}), {}
 
 
 def next_policy(installation: Installation) -> dict:

@@ -9,6 +9,7 @@ from sample_files import (
     location_of, minute, sha256, token_place, tree_root, vault_place, with_log,
 )  # fmt: skip
 
+from sample_emergency import emergencies, stops
 from sample_order_log import order_proofs
 from sample_orders import orders
 from sample_recovery import recoveries
@@ -17,6 +18,8 @@ from sample_recovery import recoveries
 MEMBERS = (
     ("zoe",), ("eve", "operator"), ("max", "executor"), ("wim", "witness"), ("wea", "witness", "seen-before"),
     ("wop", "witness", "operator"), ("adam", "administrator"),
+    ("lena", "security-lead"), ("mona", "on-call-manager"), ("otto", "on-call"),
+    ("ida", "custodian", "security-lead", "on-call-manager"),
 )  # fmt: skip
 
 # Plain, and no names of keys.
@@ -25,10 +28,12 @@ NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus
 
 def write_transcripts(directory: pathlib.Path, installation: Installation) -> None:
     """The installation has, beside its custodians, the `MEMBERS`."""
-    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders, order_proofs)
+    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders, order_proofs, emergencies)
     for maker in makers:
         for name, transcript in maker(installation):
             (directory / f"{maker.__name__}-{name}.transcript").write_text(transcript, encoding="utf-8")
+    for name, stop in stops(installation):
+        (directory / f"stops-{name}.stop").write_text(stop, encoding="utf-8")
 
 
 def generations(installation: Installation):

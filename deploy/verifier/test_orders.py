@@ -3,6 +3,7 @@
 import json
 import unittest
 
+from chancery_verifier.evidence import verify_evidence
 from chancery_verifier.lines import verify_succession
 from chancery_verifier.orders import after
 from chancery_verifier.refusal import Refused
@@ -10,7 +11,7 @@ from chancery_verifier.roster import Pin
 from chancery_verifier.shape import LAST_INSTANT
 from chancery_verifier.transcript import verify_transcript
 from sample_files import Installation, ServiceKey, canonical
-from sample_order_log import order_proofs
+from sample_order_log import order_evidence, order_proofs
 from sample_orders import Use, ask, orders, standing_order
 
 # By the beginning of their names; each of them is made.
@@ -123,6 +124,22 @@ class Orders(unittest.TestCase):
         for text in changed:
             with self.assertRaises(Refused):
                 verify_transcript(text.encode(), pin)
+
+    def test_an_evidence_file_shows_what_the_log_says_of_an_order(self):
+        installation = house()
+        files = {name: story.evidence(**changed) for name, story, changed in order_evidence(installation)}
+        for name in ("order-good", "order-none", "order-without-ordered"):
+            with self.subTest(name):
+                self.assertEqual(verify_evidence(files[name], installation.genesis_digest).verdict, "VALID")
+        for name, reason in (
+            ("order-empty", "malformed"), ("order-backwards", "order"), ("order-twice", "order"), ("order-with-another", "order"),
+            ("order-of-no-order", "order|proof|log_key"), ("order-without-use", "order: .*Unlogged"), ("order-last-use", "order"),
+            ("order-without-order", "order: .*OrderUnlogged"), ("order-last-order", "order"), ("order-late-born", "order: .*Time"),
+            ("order-without-born", "order: .*Unmade"), ("order-without-intent", "order: .*Unmade"), ("order-late-intent", "order: .*Time"),
+            ("order-without-before", "order: .*Predecessor"), ("order-late-accepted", "life"), ("order-unnamed-accepted", "order: .*Unaccepted"),
+        ):  # fmt: skip
+            with self.subTest(name), self.assertRaisesRegex(Refused, f"^({reason})"):
+                verify_evidence(files[name], installation.genesis_digest)
 
     def test_instants_end(self):
         self.assertEqual(after("2026-12-31T23:59:59.999Z", 1), "2027-01-01T00:00:00.999Z")

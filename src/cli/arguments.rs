@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Style};
 
 use super::{
-    access, audit, ceremony, config, evidence, executor, health, key, log, notify, order, ring,
-    sign, trust,
+    access, audit, ceremony, config, emergency, evidence, executor, health, key, log, notify,
+    order, ring, sign, trust,
 };
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
@@ -58,6 +58,9 @@ pub enum Command {
     /// Standing orders: keys of a ring that custodians approved in advance.
     #[command(subcommand)]
     Order(order::Command),
+    /// Emergencies: stop signing, let it go on, rotate onto a standby key at once.
+    #[command(subcommand)]
+    Emergency(emergency::Command),
     /// Whom the service trusts: roster, policy, and suspensions of members.
     #[command(subcommand)]
     Trust(trust::Command),

@@ -159,6 +159,12 @@ pub struct ProposalArgs {
     out: Option<PathBuf>,
 }
 
+impl ProposalArgs {
+    pub fn key(&self) -> Option<&Path> {
+        self.key.as_deref()
+    }
+}
+
 #[derive(Debug, Args)]
 #[command(group = ArgGroup::new("how").required(true))]
 pub struct Propose {

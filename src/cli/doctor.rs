@@ -20,7 +20,7 @@ use database::{account, credentials, database, history, trust_and_keys};
 use listeners::{addresses, authorities, filter, tls};
 use log::{log, witnesses};
 use notifications::notifications;
-use token::{executor, pins, signing, token, waiting};
+use token::{emergency, executor, pins, signing, token, waiting};
 use verify::output::{Code, Failure, Output, table};
 
 pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
@@ -45,6 +45,7 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
                 checks.extend(notifications(&config, world, &store, &keys).await);
                 let late = config.notify.executor_late;
                 checks.extend(waiting(&store, late, world).await);
+                checks.push(emergency(&keys, world));
                 if let Some(pool) = pool {
                     checks.extend(signing(&keys, &pool, world).await);
                 }

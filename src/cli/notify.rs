@@ -75,6 +75,7 @@ pub fn context(
         sender: config.sender(),
         instance,
         roster: Box::new(roster),
+        unratified: Box::new(Vec::new),
         variable: Box::new(variable),
     }
 }

@@ -376,6 +376,9 @@ fn document(bytes: &[u8]) -> Result<(StatementKind, Vec<u8>), Failure> {
         File::Withdrawal(_) => Err(Failure::usage(
             "a withdrawal is submitted by `chancery order withdraw`",
         )),
+        File::Stop(_) => Err(Failure::usage(
+            "a stop is submitted by `chancery emergency submit`",
+        )),
         File::Request(_) | File::Statement(_) => Err(Failure::usage(
             "the file belongs to a ceremony: see `chancery ceremony`",
         )),

@@ -12,6 +12,7 @@ const DOCUMENTS: &[&str] = &[
     "CHANGELOG.md",
     "docs/ARCHITECTURE.md",
     "docs/CEREMONY.md",
+    "docs/EMERGENCY.md",
     "docs/KEY-STATES.md",
     "docs/LOG.md",
     "docs/OPERATION.md",

@@ -47,6 +47,12 @@ pub const JWKS_REQUESTS: &str = "chancery_jwks_requests_total";
 pub const HSM_UP: &str = "chancery_hsm_up";
 /// Gauge, label `ring`, 1 or 0: the last signature of the ring, a caller's or a probe's, succeeded.
 pub const RING_READY: &str = "chancery_ring_ready";
+/// Gauge, label `ring`, 1 or 0: signing is stopped in an emergency.
+pub const RING_STOPPED: &str = "chancery_ring_stopped";
+/// Gauge, label `ring`: until its emergency rotation has to be ratified; 0 where none waits.
+pub const RATIFICATION_LEFT: &str = "chancery_emergency_ratification_left_seconds";
+/// Gauge: acts and statements of emergencies in the database that do not hold.
+pub const EMERGENCY_FAULTS: &str = "chancery_emergency_faults";
 /// Gauge: signatures waiting for the token.
 pub const HSM_QUEUE: &str = "chancery_hsm_queue_length";
 /// Gauge: rises with every re-initialisation of the token's library.
@@ -180,6 +186,19 @@ pub fn describe() {
     describe_gauge!(
         RING_READY,
         "Whether the last signature of the ring succeeded, by ring; 1 or 0."
+    );
+    describe_gauge!(
+        RING_STOPPED,
+        "Whether the ring's signing is stopped in an emergency, by ring; 1 or 0."
+    );
+    describe_gauge!(
+        RATIFICATION_LEFT,
+        Unit::Seconds,
+        "Time until the ring's emergency rotation has to be ratified, by ring; 0 where none waits."
+    );
+    describe_gauge!(
+        EMERGENCY_FAULTS,
+        "Acts and statements of emergencies in the database that do not hold."
     );
     describe_gauge!(
         TLS_CERTIFICATE_EXPIRES,

@@ -7,6 +7,7 @@
 mod archive;
 mod believe;
 mod cpu;
+mod emergency;
 mod error;
 mod find;
 mod follow;

@@ -15,6 +15,7 @@ mod ceremony_generate;
 mod ceremony_propose;
 mod ceremony_vote;
 mod ceremony_witness;
+mod emergency;
 pub mod installation;
 mod keys;
 mod log_check;

@@ -7,6 +7,7 @@ mod radius;
 mod rules;
 mod settings;
 mod sought;
+mod stop;
 mod transcript;
 mod verify;
 

@@ -8,6 +8,7 @@
 
 mod act_index;
 mod ceremonies;
+mod emergency;
 mod files;
 mod keys;
 mod leaves;
@@ -23,6 +24,7 @@ mod tree;
 
 use std::collections::{BTreeMap, VecDeque};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 use trust::leaf::ActKind;
@@ -159,11 +161,12 @@ impl Auditor {
             keys: log_keys,
         };
         let origins: Vec<OriginKeys> = ended.chain([present]).collect();
+        let emergency = Arc::new(self.emergency(&tables).await?);
         let mut pass = Pass {
             auditor: self,
             tables: &tables,
             tree: Tree::new(&tables.tree, &origins),
-            trail: Trail::corrected_by(log_acts.times()),
+            trail: Trail::corrected_by(log_acts.times()).stopped_by(emergency.clone()),
             due: VecDeque::new(),
             mark: Mark {
                 log_acts: log_acts.log_acts().iter().map(|act| act.index).collect(),
@@ -211,6 +214,8 @@ impl Auditor {
         );
         let did = records::done(&self.store, &tables.ceremonies, &trail.acts, &self.pin).await?;
         records::log_acts(&did, &roots, &tables.tree.origin, &mut findings);
+        emergency::faults(&emergency, &mut findings);
+        emergency::rotations(&self.store, &tables.ceremonies, &trail.acts, &mut findings).await?;
         records::votes(&tables.votes, &trail.acts, &mut findings);
         records::unreadable(&tables.signed.unreadable, &mut findings);
         statements::signatures(&tables.signed, &trail.acts, &mut findings);

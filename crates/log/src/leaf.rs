@@ -35,8 +35,12 @@ pub struct Event<'a> {
     pub reference: Option<&'a str>,
     pub ring: Option<&'a str>,
     pub time: Time,
+    /// Of an emergency rotation: until when it has to be ratified.
+    pub until: Option<Time>,
     /// Which use of a standing order.
     pub use_number: Option<u64>,
+    /// Of a stop: its place in its line.
+    pub version: Option<u64>,
 }
 
 impl<'a> Event<'a> {
@@ -58,7 +62,9 @@ impl<'a> Event<'a> {
             reference: None,
             ring: None,
             time,
+            until: None,
             use_number: None,
+            version: None,
         }
     }
 
@@ -78,8 +84,9 @@ impl<'a> Event<'a> {
             reason: self.reason.map(owned),
             reference: self.reference.map(str::to_owned),
             ring: self.ring.map(owned),
-            until: self.counted.map(|(_, _, until)| until),
+            until: self.until.or(self.counted.map(|(_, _, until)| until)),
             use_number: self.use_number,
+            version: self.version,
             ..ActLeaf::new(
                 self.kind,
                 shorten(self.action),

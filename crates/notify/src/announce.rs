@@ -17,7 +17,7 @@ use trust::{
 use crate::context::Context;
 use crate::event::{EventKind, Facts};
 use crate::lease::Lease;
-use crate::near::{Near, executor_late, near_end, running_out};
+use crate::near::{Near, executor_late, near_end, ratification, running_out};
 use crate::settings::Receiver;
 use base::names::{NOTIFY_DROPPED, NOTIFY_OLDEST_SECONDS, NOTIFY_WAITING};
 
@@ -194,11 +194,14 @@ impl Announcer {
         if now.since(act.time) >= self.context.settings.dead_after {
             return Ok(None);
         }
-        if kind.is_of_trust() {
+        if !kind.is_of_a_ceremony() {
             let Ok(id) = id.parse() else {
                 return Ok(None);
             };
-            let facts = Facts::of_statement(kind, (row.index, &act), id);
+            let facts = match kind {
+                EventKind::EmergencyStopped => Facts::of_stop((row.index, &act), id),
+                _ => Facts::of_statement(kind, (row.index, &act), id),
+            };
             let audience = roster.map(|roster| kind.audience(roster, None));
             let audience = audience.unwrap_or_default();
             return Ok(self.message(kind, format!("leaf/{}", row.index), &facts, &audience, now));
@@ -320,7 +323,12 @@ impl Announcer {
     }
 
     async fn deadlines(&self, now: Time) -> Result<Vec<Near>, Error> {
-        let mut near = Vec::new();
+        let within = self.context.settings.deadline_near;
+        let unratified = (self.context.unratified)();
+        let unratified = unratified.iter();
+        let mut near: Vec<Near> = unratified
+            .filter_map(|each| ratification(each, within, now))
+            .collect();
         let mut before = (i64::MAX, String::new());
         loop {
             let at = (before.0, before.1.as_str());

@@ -2,6 +2,7 @@
 
 use base::Env;
 use store::{Addressee, Store};
+use trust::emergency::Unratified;
 use trust::{MemberId, Roster};
 
 use crate::event::EventKind;
@@ -18,6 +19,8 @@ pub struct Context {
     pub instance: String,
     /// Who the members are, as far as it was verified.
     pub roster: Box<dyn Fn() -> Option<Roster> + Send + Sync>,
+    /// Emergency rotations that are not ratified, as far as it was verified.
+    pub unratified: Box<dyn Fn() -> Vec<Unratified> + Send + Sync>,
     /// Looks a variable of the environment up.
     pub variable: Box<dyn Fn(&str) -> Option<String> + Send + Sync>,
 }

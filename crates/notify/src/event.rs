@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 use store::CeremonyState;
-use trust::leaf::{ActKind, ActLeaf};
+use trust::emergency::Unratified;
+use trust::leaf::{ActKind, ActLeaf, RATIFY, RESUME, STOP};
 use trust::recovery::ANNOUNCE;
 use trust::text::spelled_out;
 use trust::withdrawal::WITHDRAW;
@@ -64,13 +65,30 @@ pub enum EventKind {
     /// Any member may veto it until it takes effect.
     #[serde(rename = "trust.recovery-announced")]
     TrustRecovery,
+    /// Somebody stopped the signing of a ring, or of all.
+    #[serde(rename = "emergency.stopped")]
+    EmergencyStopped,
+    /// The threshold let it go on.
+    #[serde(rename = "emergency.resumed")]
+    EmergencyResumed,
+    /// A ring signs with its standby key, and the key before it is revoked.
+    #[serde(rename = "emergency.rotated")]
+    EmergencyRotated,
+    #[serde(rename = "emergency.ratified")]
+    EmergencyRatified,
+    /// An emergency rotation waits, and its ring will stop signing.
+    #[serde(rename = "emergency.ratification-due")]
+    RatificationDue,
+    /// It does not sign any more.
+    #[serde(rename = "emergency.ratification-missed")]
+    RatificationMissed,
     /// At an operator's word.
     #[serde(rename = "test")]
     Test,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 25] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -89,6 +107,12 @@ impl EventKind {
         Self::TrustChanged,
         Self::TrustSuspended,
         Self::TrustRecovery,
+        Self::EmergencyStopped,
+        Self::EmergencyResumed,
+        Self::EmergencyRotated,
+        Self::EmergencyRatified,
+        Self::RatificationDue,
+        Self::RatificationMissed,
         Self::Test,
     ];
 
@@ -112,6 +136,12 @@ impl EventKind {
             Self::TrustChanged => "trust.changed",
             Self::TrustSuspended => "trust.suspended",
             Self::TrustRecovery => "trust.recovery-announced",
+            Self::EmergencyStopped => "emergency.stopped",
+            Self::EmergencyResumed => "emergency.resumed",
+            Self::EmergencyRotated => "emergency.rotated",
+            Self::EmergencyRatified => "emergency.ratified",
+            Self::RatificationDue => "emergency.ratification-due",
+            Self::RatificationMissed => "emergency.ratification-missed",
             Self::Test => "test",
         }
     }
@@ -128,11 +158,21 @@ impl EventKind {
             // The signature, which says who and why; the move behind it says nothing more.
             (ActKind::Ceremony, "reject") => Some(Self::Rejected),
             (ActKind::Ceremony, "cancel") => Some(Self::Cancelled),
+            (ActKind::Key, "revoke") if act.until.is_some() => Some(Self::EmergencyRotated),
             (
                 ActKind::Ceremony,
-                "generated" | "destroyed" | "corrected" | "adopted after a crash" | "ordered",
+                "generated"
+                | "destroyed"
+                | "corrected"
+                | "adopted after a crash"
+                | "ordered"
+                | "resumed"
+                | "ratified",
             )
             | (ActKind::Key, "revoke") => Some(Self::Executed),
+            (ActKind::Emergency, STOP) => Some(Self::EmergencyStopped),
+            (ActKind::Emergency, RESUME) => Some(Self::EmergencyResumed),
+            (ActKind::Emergency, RATIFY) => Some(Self::EmergencyRatified),
             (ActKind::Ceremony, "accepted") | (ActKind::Log, "clock-correction") => {
                 Some(Self::Closed)
             }
@@ -172,6 +212,11 @@ impl EventKind {
         )
     }
 
+    /// Whether it names a ceremony in its reference.
+    pub const fn is_of_a_ceremony(self) -> bool {
+        !self.is_of_trust() && !matches!(self, Self::EmergencyStopped)
+    }
+
     /// Whether those who get it are to do something.
     pub const fn asks(self) -> bool {
         matches!(self, Self::Proposed | Self::Executed | Self::DeadlineNear)
@@ -179,7 +224,17 @@ impl EventKind {
 
     /// Whom it concerns: those who are asked, or all who can be. The proposer does not count, and is told of the end.
     pub fn audience(self, roster: &Roster, proposer: Option<&MemberId>) -> Vec<MemberId> {
-        if self == Self::TrustRecovery {
+        let everybody = matches!(
+            self,
+            Self::TrustRecovery
+                | Self::EmergencyStopped
+                | Self::EmergencyResumed
+                | Self::EmergencyRotated
+                | Self::EmergencyRatified
+                | Self::RatificationDue
+                | Self::RatificationMissed
+        );
+        if everybody {
             let members = roster.members.iter().filter(|member| member.active);
             return members.map(|member| member.id.clone()).collect();
         }
@@ -279,7 +334,11 @@ impl Facts {
         );
         let facts = Self::of_request(id, request, act.time);
         Self {
-            until: (kind == EventKind::Proposed).then_some(request.approve_by),
+            until: match kind {
+                EventKind::Proposed => Some(request.approve_by),
+                EventKind::EmergencyRotated => act.until,
+                _ => None,
+            },
             state: state(kind).to_owned(),
             by: shown(&act.actor),
             why: act.reason.as_deref().filter(|_| objects).map(shown),
@@ -304,6 +363,34 @@ impl Facts {
             why: act.reason.as_deref().map(shown),
             log_index: Some(index),
             ..Self::of_test(act.time, "")
+        }
+    }
+
+    /// Of a stop of signing.
+    pub fn of_stop((index, act): (i64, &ActLeaf), stop: Sha256Digest) -> Self {
+        let ring = act.ring.as_deref().map(shown);
+        Self {
+            ceremony: Some(stop),
+            operation: STOP.to_owned(),
+            subjects: vec![format!("stop/{}", ring.as_deref().unwrap_or("*"))],
+            ring,
+            reason: act.reason.as_deref().map(shown).unwrap_or_default(),
+            by: shown(&act.actor),
+            log_index: Some(index),
+            ..Self::of_test(act.time, "")
+        }
+    }
+
+    /// Of an emergency rotation that is not ratified.
+    pub fn of_unratified(each: &Unratified, at: Time) -> Self {
+        Self {
+            until: Some(each.until),
+            ceremony: Some(each.rotation),
+            operation: "ratification".to_owned(),
+            ring: Some(shown(&each.ring)),
+            subjects: vec![format!("ring/{}", shown(&each.ring))],
+            log_index: Some(each.index),
+            ..Self::of_test(at, "")
         }
     }
 
@@ -345,8 +432,8 @@ const fn state(kind: EventKind) -> &'static str {
         EventKind::Approved => "approved",
         EventKind::Rejected => "rejected",
         EventKind::Cancelled => "cancelled",
-        EventKind::Executed => "executed",
-        EventKind::Closed => "closed",
+        EventKind::Executed | EventKind::EmergencyRotated => "executed",
+        EventKind::Closed | EventKind::EmergencyResumed | EventKind::EmergencyRatified => "closed",
         EventKind::Expired => "expired",
         EventKind::Failed => "failed",
         EventKind::OrderApproved | EventKind::OrderUsed => "closed",
@@ -358,6 +445,9 @@ const fn state(kind: EventKind) -> &'static str {
         | EventKind::TrustChanged
         | EventKind::TrustSuspended
         | EventKind::TrustRecovery
+        | EventKind::EmergencyStopped
+        | EventKind::RatificationDue
+        | EventKind::RatificationMissed
         | EventKind::Test => "",
     }
 }

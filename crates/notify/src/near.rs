@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use store::{CeremonyHeadRow, CeremonyState, OrderRow};
+use trust::emergency::Unratified;
 use trust::{MemberId, Operation, Request, Sha256Digest, Time};
 
 use crate::event::{EventKind, Facts};
@@ -104,5 +105,29 @@ pub fn running_out(row: &OrderRow, taken: i64, request: &Request, now: Time) -> 
             why: Some(format!("{left} of {} uses are left", order.uses)),
             ..Facts::of_request(row.ceremony, request, now)
         },
+    })
+}
+
+/// Whether an emergency rotation has to be ratified soon, or should have been.
+pub fn ratification(each: &Unratified, within: Duration, now: Time) -> Option<Near> {
+    let within = within.min(each.until.since(each.since) / 3);
+    let missed = now > each.until;
+    if !missed && each.until.since(now) > within {
+        return None;
+    }
+    let (kind, word) = match missed {
+        true => (EventKind::RatificationMissed, "missed"),
+        false => (EventKind::RatificationDue, "due"),
+    };
+    let due =
+        Time::from_millis(each.until.millis() - i64::try_from(within.as_millis()).unwrap_or(0));
+    Some(Near {
+        kind,
+        key: format!("ratification/{}/{word}", each.rotation),
+        id: each.rotation,
+        proposer: None,
+        state: CeremonyState::Executed,
+        since: if missed { each.until } else { due },
+        facts: Facts::of_unratified(each, now),
     })
 }

@@ -39,6 +39,12 @@ macro_rules! texts {
             EventKind::TrustChanged => text!($language, "trust-changed"),
             EventKind::TrustSuspended => text!($language, "trust-suspended"),
             EventKind::TrustRecovery => text!($language, "trust-recovery"),
+            EventKind::EmergencyStopped => text!($language, "emergency-stopped"),
+            EventKind::EmergencyResumed => text!($language, "emergency-resumed"),
+            EventKind::EmergencyRotated => text!($language, "emergency-rotated"),
+            EventKind::EmergencyRatified => text!($language, "emergency-ratified"),
+            EventKind::RatificationDue => text!($language, "ratification-due"),
+            EventKind::RatificationMissed => text!($language, "ratification-missed"),
             EventKind::Test => text!($language, "test"),
         }
     };
@@ -111,6 +117,11 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         }
         (Language::En, "order") => "keys of a ring are approved in advance: a standing order",
         (Language::En, "new-origin") => "the log goes on after a loss",
+        (Language::En, "resume") => "signing that was stopped goes on",
+        (Language::En, "emergency-rotation") => {
+            "a standby key signs at once, and the key before it is declared invalid; this cannot be undone"
+        }
+        (Language::En, "ratification") => "an emergency rotation is agreed with",
         (Language::En, _) => "see the review",
         (Language::De, "generate") => "für einen Schlüsselring wird ein neuer Schlüssel erzeugt",
         (Language::De, "destroy") => "private Schlüssel werden zerstört; das ist endgültig",
@@ -122,6 +133,13 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
             "Schlüsseln eines Rings wird im Voraus zugestimmt: ein Dauerauftrag"
         }
         (Language::De, "new-origin") => "das Protokoll wird nach einem Verlust fortgesetzt",
+        (Language::De, "resume") => "das angehaltene Signieren geht weiter",
+        (Language::De, "emergency-rotation") => {
+            "ein Ersatzschlüssel signiert sofort, der bisherige wird für ungültig erklärt; das ist endgültig"
+        }
+        (Language::De, "ratification") => {
+            "einem Notwechsel des Schlüssels wird nachträglich zugestimmt"
+        }
         (Language::De, _) => "siehe die Prüfung",
     }
 }

@@ -138,6 +138,70 @@ pub(crate) const LEAVES_AT_POSTGRES: &str = concat!(
     " FROM log_leaf WHERE idx IN (SELECT json_array_elements_text($1::json)::bigint) ORDER BY idx"
 );
 
+/// An emergency rotation is a revocation that says until when it has to be ratified.
+macro_rules! unratified {
+    (sqlite) => {
+        "kind = 'key' AND json_extract(body, '$.until') IS NOT NULL"
+    };
+    (postgres) => {
+        "kind = 'key' AND ((body::jsonb) ->> 'until') IS NOT NULL AND ((body::jsonb) ->> 'action') = 'revoke'"
+    };
+}
+pub(crate) use unratified;
+
+/// The index of the last leaf by which a ring may have been kept from signing; -1 before the first. By indexes of few
+/// leaves: it is asked for each batch of signatures.
+macro_rules! last_emergency {
+    (sqlite) => {
+        concat!(
+            "MAX(COALESCE((SELECT idx FROM log_leaf INDEXED BY log_leaf_emergency
+                    WHERE kind = 'emergency' ORDER BY idx DESC LIMIT 1), -1),
+                COALESCE((SELECT idx FROM log_leaf INDEXED BY log_leaf_unratified WHERE ",
+            $crate::asked::unratified!(sqlite),
+            " ORDER BY idx DESC LIMIT 1), -1))"
+        )
+    };
+    (postgres) => {
+        concat!(
+            "GREATEST(COALESCE((SELECT idx FROM log_leaf
+                    WHERE kind = 'emergency' ORDER BY idx DESC LIMIT 1), -1),
+                COALESCE((SELECT idx FROM log_leaf WHERE ",
+            $crate::asked::unratified!(postgres),
+            " ORDER BY idx DESC LIMIT 1), -1))"
+        )
+    };
+}
+pub(crate) use last_emergency;
+
+pub(crate) const LAST_EMERGENCY_SQLITE: &str = concat!("SELECT ", last_emergency!(sqlite));
+pub(crate) const LAST_EMERGENCY_POSTGRES: &str = concat!("SELECT ", last_emergency!(postgres));
+
+/// Leaves by which rings are kept from signing, or go on, from an index on.
+pub(crate) const EMERGENCY_LEAVES_SQLITE: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM (SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf INDEXED BY log_leaf_emergency WHERE kind = 'emergency' AND idx >= $1
+        UNION ALL SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf INDEXED BY log_leaf_unratified WHERE ",
+    unratified!(sqlite),
+    " AND idx >= $1) AS told ORDER BY idx LIMIT $2"
+);
+pub(crate) const EMERGENCY_LEAVES_POSTGRES: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM (SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf WHERE kind = 'emergency' AND idx >= $1
+        UNION ALL SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf WHERE ",
+    unratified!(postgres),
+    " AND idx >= $1) AS told ORDER BY idx LIMIT $2"
+);
+
 /// The leaves of a key from an index on, with no other filter: what is asked for by strangers reads as many rows as it
 /// returns. Each engine is held to the index by key and place; along the log it would read the leaves of all other keys.
 pub(crate) const LEAVES_OF_KID_SQLITE: &str = concat!(

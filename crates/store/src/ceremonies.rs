@@ -454,7 +454,9 @@ pub(crate) async fn execute<C: Connection>(
 ) -> Result<(), Error> {
     let standing = standing(tx, id).await?;
     let from = match standing.operation.as_str() {
-        "generate" | "revoke" => return Err(Error::conflict(Subject::Ceremony)),
+        "generate" | "revoke" | "emergency-rotation" => {
+            return Err(Error::conflict(Subject::Ceremony));
+        }
         "destroy" => {
             expect_all_gone(tx, id).await?;
             CeremonyState::Executing

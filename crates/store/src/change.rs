@@ -27,6 +27,7 @@ use crate::new_origin::{self, BeginOrigin};
 use crate::objects::{KeyObjectRow, ObjectState};
 use crate::orders::{self, OrderRow};
 use crate::rings::{self, RingRow};
+use crate::stops::{self, StopRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
 use crate::trust_statements::{self, DecidedBy, RestoredDocument, StatementRow, StatementState};
@@ -187,6 +188,8 @@ pub enum Change {
         signature: String,
         at: i64,
     },
+    /// By this leaf, if it is the next of its line: no signature is released that was made without knowing of it.
+    StopSigning(Box<StopRow>),
     /// The log goes on under another origin, whose first leaf this is; the whole ceremony with it.
     BeginOrigin(Box<BeginOrigin>),
     /// Reconciliation's result for an object: `abandoned` (never came to be, or will never be
@@ -407,6 +410,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             signature,
             at,
         } => orders::withdraw(tx, order, (body, signature), *at, index).await,
+        Change::StopSigning(row) => stops::stop(tx, row, index).await,
         Change::SwitchPrimary {
             ring,
             expected_version,

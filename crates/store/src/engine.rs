@@ -76,6 +76,10 @@ pub(crate) struct Dialect {
     pub leaves_of_kid: &'static str,
     /// Of a standing order, from an index on; in order.
     pub leaves_of_order: &'static str,
+    /// Leaves by which rings are kept from signing, or go on; in order.
+    pub emergency_leaves: &'static str,
+    /// The index of the last of them, or -1.
+    pub last_emergency: &'static str,
     /// Of a ceremony, from an index on; in order.
     pub leaves_of_ceremony: &'static str,
     /// At places in the log; in order.
@@ -147,6 +151,8 @@ pub(crate) struct Begun<T> {
     /// After it was moved.
     pub head: Head,
     pub active: HashSet<String>,
+    /// The last leaf by which a ring may have been kept from signing, or -1.
+    pub emergency: i64,
     /// How many of the leaves were inserted already.
     pub written: u64,
 }
@@ -170,13 +176,14 @@ pub(crate) trait Engine: Send + Sync {
     fn head(&self) -> HeadStatements;
 
     /// Begins with the log head and reads then which of these keys may sign: nobody can change that until the end of
-    /// the transaction. An engine may insert `leaves`, as the last ones, in the same call if all of the keys may sign:
-    /// all of them or none.
+    /// the transaction. An engine may insert `leaves`, as the last ones, in the same call if all of the keys may sign and
+    /// no leaf from `judged` on may keep a ring from signing: all of them or none.
     fn begin_signatures(
         &self,
         taken: Taken,
         kids: &BTreeSet<&str>,
         leaves: &[LeafColumns<'_>],
+        judged: i64,
     ) -> impl Future<Output = Result<Begun<Self::Transaction>, Error>> + Send;
 
     /// All in one statement; the number of rows. At most [`MAX_BATCH`] of them.

@@ -362,7 +362,16 @@ pub(crate) async fn revoke<C: Connection>(
         since,
         at,
     } = *revocation;
-    let standing = expect(tx, ceremony, "revoke", CeremonyState::Approved).await?;
+    let standing = standing(tx, ceremony).await?;
+    // An emergency rotation revokes the primary and makes its successor the primary: never one without the other.
+    match standing.operation.as_str() {
+        "revoke" => {}
+        "emergency-rotation" if successor.is_some() => {}
+        _ => return Err(Error::conflict(Subject::Ceremony)),
+    }
+    if standing.state != CeremonyState::Approved {
+        return Err(Error::conflict(Subject::CeremonyState));
+    }
     if standing.ring.as_deref() != Some(ring) {
         return Err(Error::conflict(Subject::Ring));
     }

@@ -28,6 +28,9 @@ statements! {
     /// Acts about rosters, policies and suspensions, in the words of their index.
     LEAVES_OF_TRUST = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind IN ('roster', 'policy', 'suspension') AND idx >= $1 ORDER BY idx LIMIT $2");
+    /// Acts of emergencies, in the words of their index.
+    LEAVES_OF_EMERGENCIES = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind = 'emergency' AND idx >= $1 ORDER BY idx LIMIT $2");
     /// Suspensions that took effect, in the words of their index.
     SUSPENDED = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind = 'suspension' AND substr(body, 1, 20) = '{\"action\":\"suspend\",'
@@ -349,7 +352,7 @@ impl Store {
         on!(self, engine => reads::all(engine, SUSPENDED, &values))
     }
 
-    /// The same with rosters, policies and suspensions, at most so many.
+    /// The same with rosters, policies, suspensions and emergencies, at most so many.
     pub async fn acts_from(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
         let limit = limit.clamp(0, MAX_PAGE);
         let values = [Value::Int(from), Value::Int(limit)];
@@ -360,6 +363,9 @@ impl Store {
         let trust: Vec<LeafRow> =
             on!(self, engine => reads::all(engine, LEAVES_OF_TRUST, &values))?;
         acts.extend(trust);
+        let emergencies: Vec<LeafRow> =
+            on!(self, engine => reads::all(engine, LEAVES_OF_EMERGENCIES, &values))?;
+        acts.extend(emergencies);
         acts.retain(|leaf| leaf.index < size);
         acts.sort_by_key(|leaf| leaf.index);
         acts.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

@@ -64,6 +64,7 @@ mod settings;
 mod signatures;
 mod sqlite;
 mod statements;
+mod stops;
 mod tail;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
@@ -117,6 +118,7 @@ pub use role::{Role, RoleKind, UnknownRole};
 pub use rows::{Page, PageStart, Rows};
 pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};
+pub use stops::{Judged, StopRow};
 pub use tree::TreeRow;
 pub use trust_documents::{DocumentKind, DocumentRow};
 pub use trust_statements::{

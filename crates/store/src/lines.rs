@@ -14,6 +14,7 @@ statements! {
         WHERE l.subject = $1 AND l.done = 1 ORDER BY l.seq DESC LIMIT 1";
     LAST_OF_LINE = "SELECT COALESCE(MAX(seq), 0) FROM ceremony_line
         WHERE subject = $1 AND done = 1";
+    LAST_STOP_OF_LINE = "SELECT COALESCE(MAX(seq), 0) FROM emergency_stop WHERE subject = $1";
     INSERT_LINE = "INSERT INTO ceremony_line (ceremony, subject, seq, done)
         VALUES ($1, $2, $3, 0)";
     LINES_DONE = "UPDATE ceremony_line SET done = 1 WHERE ceremony = $1 AND done = 0";
@@ -71,10 +72,14 @@ impl FromColumns for LineHeadRow {
 pub(crate) async fn expect_next<C: Connection>(tx: &mut C, lines: &[LineRow]) -> Result<(), Error> {
     for line in lines {
         let values = [Value::Text(&line.subject)];
-        let last = match tx.fetch_optional(LAST_OF_LINE, &values).await? {
-            Some(last) => last.int(0)?,
-            None => 0,
-        };
+        let mut last = 0;
+        for sql in [LAST_OF_LINE, LAST_STOP_OF_LINE] {
+            // In a line of stops they take places too.
+            if sql == LAST_OF_LINE || line.subject.starts_with("stop/") {
+                let row = tx.fetch_optional(sql, &values).await?;
+                last = last.max(row.map_or(Ok(0), |row| row.int(0))?);
+            }
+        }
         if line.seq != last + 1 {
             return Err(Error::conflict(Subject::CeremonySequence));
         }

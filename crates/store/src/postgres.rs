@@ -194,8 +194,13 @@ pub(crate) const INSERT_LEAVES: &str = "INSERT INTO log_leaf
     SELECT $1 + place - 1, (value->>0)::bigint, value->>1, value->>2, value->>3, value->>4,
         value->>5
     FROM json_array_elements($2::json) WITH ORDINALITY AS given (value, place)";
-pub(crate) const ACTIVE_OF: &str = "SELECT kid FROM signing_key WHERE state = 'active'
-    AND kid = ANY (ARRAY (SELECT json_array_elements_text($1::json)))";
+/// Of kids in a JSON array, those that may sign; beside each the last leaf by which a ring may have been kept from signing.
+pub(crate) const ACTIVE_OF: &str = concat!(
+    "SELECT kid, ",
+    asked::last_emergency!(postgres),
+    " FROM signing_key WHERE state = 'active'
+    AND kid = ANY (ARRAY (SELECT json_array_elements_text($1::json)))"
+);
 pub(crate) const INSERT_ANSWERS: &str = "INSERT INTO idempotency
         (principal, key, request_hash, response, idx, time)
     SELECT value->>0, value->>1, value->>2, value->>3, (value->>4)::bigint, (value->>5)::bigint
@@ -235,6 +240,8 @@ impl Engine for PostgresEngine {
             ON CONFLICT DO NOTHING",
         leaves_of_kid: asked::LEAVES_OF_KID_POSTGRES,
         leaves_of_order: asked::LEAVES_OF_ORDER_POSTGRES,
+        emergency_leaves: asked::EMERGENCY_LEAVES_POSTGRES,
+        last_emergency: asked::LAST_EMERGENCY_POSTGRES,
         leaves_of_ceremony: asked::LEAVES_OF_CEREMONY_POSTGRES,
         leaves_at: asked::LEAVES_AT_POSTGRES,
         ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
@@ -278,14 +285,16 @@ impl Engine for PostgresEngine {
         taken: Taken,
         kids: &BTreeSet<&str>,
         _leaves: &[LeafColumns<'_>],
+        _judged: i64,
     ) -> Result<Begun<TxConnection>, Error> {
         let kids = json(kids)?;
         let mut tx = self.begin().await?;
         match head_and_keys(&mut tx, self.head(), taken, &kids).await {
-            Ok((head, active)) => Ok(Begun {
+            Ok((head, active, emergency)) => Ok(Begun {
                 tx,
                 head,
                 active,
+                emergency,
                 written: 0,
             }),
             Err(error) => {
@@ -327,11 +336,13 @@ async fn head_and_keys(
     statements: HeadStatements,
     taken: Taken,
     kids: &str,
-) -> Result<(Head, HashSet<String>), Error> {
+) -> Result<(Head, HashSet<String>, i64), Error> {
     let head = take_head(tx, statements, taken).await?;
     let rows = tx.fetch(ACTIVE_OF, &[Value::Text(kids)]).await?;
     let active: Result<_, _> = rows.iter().map(|row| row.text(0)).collect();
-    Ok((head, active?))
+    // Without a key that may sign nobody asks.
+    let emergency = rows.first().map_or(Ok(i64::MAX), |row| row.int(1));
+    Ok((head, active?, emergency?))
 }
 
 connection!(Postgres, PgRow, ToPool, classify);

@@ -1,6 +1,6 @@
 //! The hot path: a batch of signatures on their way out, in one transaction.
 
-use std::collections::{BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeSet, HashMap};
 
 use crate::database::{Store, on};
 use crate::engine::Taken;
@@ -11,6 +11,7 @@ use crate::idempotency::{Idempotency, IdempotentAnswer};
 use crate::kept::KeptLeaf;
 use crate::leaves::{Leaf, check_leaf, uncovered};
 use crate::log_head;
+use crate::stops::Judged;
 
 /// What the log puts into one transaction at most.
 pub const MAX_BATCH: usize = 256;
@@ -21,6 +22,8 @@ pub struct SignatureRecord {
     pub leaf: Leaf,
     /// The key that signed; the transaction refuses it unless it is active.
     pub kid: String,
+    /// The transaction refuses it if something could have stopped its ring since.
+    pub judged: Judged,
     pub idempotency: Option<Idempotency>,
 }
 
@@ -40,6 +43,9 @@ pub enum SignatureOutcome {
     },
     /// The key is not active any more (or never was): the signature must not leave.
     KeyMayNotSign,
+    /// The log may tell of a stop that whoever signed did not know of, or the time for a ratification has passed: the
+    /// signature must not leave.
+    Unjudged,
     /// The idempotency key was used before, perhaps by another replica a moment ago.
     AnsweredBefore(IdempotentAnswer),
 }
@@ -78,21 +84,36 @@ pub(crate) async fn commit<E: Engine>(
         time: times.max().unwrap_or_default(),
     };
     // Answers known before go first: with any to look for, no leaf is written yet.
-    let leaves: Vec<_> = match batch.iter().any(|record| record.idempotency.is_some()) {
+    let one_by_one =
+        |record: &SignatureRecord| record.idempotency.is_some() || record.judged.until.is_some();
+    let leaves: Vec<_> = match batch.iter().any(one_by_one) {
         true => Vec::new(),
         false => batch.iter().map(|record| record.leaf.columns()).collect(),
     };
     let before = fence.before();
+    let judged = batch.iter().map(|record| record.judged.below);
+    let judged = judged.min().unwrap_or_default();
     let Begun {
         mut tx,
         head,
         active,
+        emergency,
         written,
-    } = engine.begin_signatures(taken, &kids, &leaves).await?;
+    } = engine
+        .begin_signatures(taken, &kids, &leaves, judged)
+        .await?;
     let first = head.size - reserved;
+    let refuses = |record: &SignatureRecord| {
+        let time = record.leaf.time;
+        match active.contains(&record.kid) {
+            false => Some(SignatureOutcome::KeyMayNotSign),
+            true => (!record.judged.permits(emergency, head.now, time))
+                .then_some(SignatureOutcome::Unjudged),
+        }
+    };
     let written = match fence.check(before, &head, first) {
-        Ok(()) if written > 0 => all_written(batch, first, &active, written),
-        Ok(()) => write::<E>(&mut tx, batch, first, &active, covered).await,
+        Ok(()) if written > 0 => all_written(batch, first, &refuses, written),
+        Ok(()) => write::<E>(&mut tx, batch, first, &refuses, covered).await,
         Err(error) => Err(error),
     };
     match written {
@@ -134,15 +155,18 @@ fn check(batch: &[SignatureRecord]) -> Result<(), Error> {
 /// An answer on its way in: with the index of its leaf and its time.
 type PlacedAnswer<'a> = (&'a Idempotency, i64, i64);
 
+/// Why the signature must not leave, if it must not.
+type Refuses<'a> = dyn Fn(&SignatureRecord) -> Option<SignatureOutcome> + Sync + 'a;
+
 /// Every leaf is in its place already. That each key may sign was a condition of it, and is looked at once more.
 fn all_written(
     batch: &[SignatureRecord],
     first: i64,
-    active: &HashSet<String>,
+    refuses: &Refuses<'_>,
     written: u64,
 ) -> Result<Written, Error> {
     expect_rows(written, batch.len())?;
-    if !batch.iter().all(|record| active.contains(&record.kid)) {
+    if !batch.iter().all(|record| refuses(record).is_none()) {
         return Err(Error::Corrupt {
             what: "a leaf of a key that may not sign",
             source: None,
@@ -161,7 +185,7 @@ async fn write<E: Engine>(
     tx: &mut E::Transaction,
     batch: &[SignatureRecord],
     first: i64,
-    active: &HashSet<String>,
+    refuses: &Refuses<'_>,
     covered: i64,
 ) -> Result<Written, Error> {
     let known = known_answers::<E>(tx, batch).await?;
@@ -179,8 +203,8 @@ async fn write<E: Engine>(
             outcomes.push(SignatureOutcome::AnsweredBefore(answer));
             continue;
         }
-        if !active.contains(record.kid.as_str()) {
-            outcomes.push(SignatureOutcome::KeyMayNotSign);
+        if let Some(refused) = refuses(record) {
+            outcomes.push(refused);
             continue;
         }
         let index = next;

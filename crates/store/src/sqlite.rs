@@ -139,6 +139,8 @@ impl Engine for SqliteEngine {
             ON CONFLICT DO NOTHING",
         leaves_of_kid: asked::LEAVES_OF_KID_SQLITE,
         leaves_of_order: asked::LEAVES_OF_ORDER_SQLITE,
+        emergency_leaves: asked::EMERGENCY_LEAVES_SQLITE,
+        last_emergency: asked::LAST_EMERGENCY_SQLITE,
         leaves_of_ceremony: asked::LEAVES_OF_CEREMONY_SQLITE,
         leaves_at: asked::LEAVES_AT_SQLITE,
         ceremonies_of: asked::CEREMONIES_OF_SQLITE,
@@ -180,9 +182,10 @@ impl Engine for SqliteEngine {
         taken: Taken,
         kids: &BTreeSet<&str>,
         leaves: &[LeafColumns<'_>],
+        judged: i64,
     ) -> Result<Begun<TxConnection>, Error> {
         let asked = json(kids)?;
-        let (sql, values) = bulk::begin(taken, &asked, kids.len(), leaves)?;
+        let (sql, values) = bulk::begin(taken, (&asked, kids.len()), leaves, judged)?;
         let (tx, row) = self.write().await?.begin_with(sql, &values).await?;
         let row = row.ok_or_else(log_head::no_head)?;
         let active = serde_json::from_str(&row.text(5)?).map_err(|_| Error::Corrupt {
@@ -193,12 +196,13 @@ impl Engine for SqliteEngine {
         let written = match leaves {
             // What came before was another transaction's.
             [] => 0,
-            _ => row.int(6)?.unsigned_abs(),
+            _ => row.int(7)?.unsigned_abs(),
         };
         Ok(Begun {
             tx,
             head,
             active,
+            emergency: row.int(6)?,
             written,
         })
     }

@@ -24,6 +24,7 @@ mod schema;
 mod severity;
 mod signing;
 mod statements;
+mod stops;
 mod tree;
 mod versions;
 mod vocabulary;
@@ -125,6 +126,9 @@ contract! {
     orders::a_withdrawn_order_permits_nothing_more,
     orders::two_executors_at_once_do_not_use_one_number,
     orders::what_the_log_tells_of_an_order_is_found,
+    stops::a_frozen_replica_that_wakes_after_a_stop_releases_nothing,
+    stops::a_ring_that_is_not_ratified_in_time_signs_no_more,
+    stops::stops_and_resumes_share_a_line,
     lines::ceremony_without_a_ring_lives,
     severity::a_severity_is_never_lowered,
     severity::private_half_of_a_revoked_key_is_destroyed_once,

@@ -25,6 +25,8 @@ pub fn minute(minutes: i64) -> Time {
 struct Person {
     id: Name,
     role: Role,
+    /// Besides it.
+    more: Vec<Role>,
     active: bool,
     pair: Ed25519KeyPair,
     public: SshKey,
@@ -85,6 +87,27 @@ impl Custodians {
             ..Person::new(id)
         }));
         Self::of(environment, people, routine_rings)
+    }
+
+    /// With those who act in an emergency: Lena leads security, Mona manages those on call, Otto is on call, and Ida is a
+    /// custodian in all three roles.
+    pub fn for_emergencies(environment: &str) -> Self {
+        let mut people = Vec::from(["alice", "bob", "carol"].map(Person::new));
+        for (id, role) in [
+            ("lena", Role::SecurityLead),
+            ("mona", Role::OnCallManager),
+            ("otto", Role::OnCall),
+        ] {
+            people.push(Person {
+                role,
+                ..Person::new(id)
+            });
+        }
+        people.push(Person {
+            more: vec![Role::SecurityLead, Role::OnCallManager],
+            ..Person::new("ida")
+        });
+        Self::of(environment, people, &[])
     }
 
     /// The same, and Alice's key is in a security key, which she touches.
@@ -166,7 +189,7 @@ impl Custodians {
         let member = |person: &Person| Member {
             id: person.id.clone(),
             name: person.id.to_string(),
-            roles: vec![person.role.clone()],
+            roles: [vec![person.role.clone()], person.more.clone()].concat(),
             keys: vec![MemberKey::Ssh {
                 public: person.public.clone(),
             }],
@@ -373,6 +396,7 @@ impl Person {
         Self {
             id: name(id),
             role: Role::Custodian,
+            more: Vec::new(),
             active: true,
             public: public.parse().unwrap(),
             pair,

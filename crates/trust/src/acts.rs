@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use crate::emergency::{self, EmergencyAct};
 use crate::history::{History, NotAHistory};
 use crate::leaf::{ActKind, ActLeaf};
 use crate::withdrawal::USE;
@@ -48,6 +49,8 @@ pub struct Acts {
     pub orders: BTreeMap<String, Vec<Arc<Act>>>,
     /// What was done to the log.
     pub log_acts: Vec<Arc<Act>>,
+    /// What keeps rings from signing, and lets them go on.
+    pub emergencies: Vec<Arc<Act>>,
 }
 
 impl Acts {
@@ -57,9 +60,14 @@ impl Acts {
         if LogAct::is_meant(&act.leaf) {
             self.log_acts.push(act.clone());
         }
+        if EmergencyAct::is_meant(&act.leaf) {
+            self.emergencies.push(act.clone());
+        }
         let leaf = &act.leaf;
         match (leaf.kind, leaf.action.as_str()) {
-            (ActKind::Ceremony | ActKind::Log, _) | (ActKind::Key, "revoke" | "archive") => {
+            (ActKind::Ceremony | ActKind::Log, _)
+            | (ActKind::Key, "revoke" | "archive")
+            | (ActKind::Emergency, emergency::RESUME | emergency::RATIFY) => {
                 if let Some(ceremony) = leaf.reference.clone() {
                     self.ceremonies.entry(ceremony).or_default().push(act);
                 }

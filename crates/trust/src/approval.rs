@@ -13,7 +13,7 @@ use crate::member_signature::MemberSignature;
 use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
 use crate::place::{Location, ReadBack};
-use crate::request::{ClockCorrection, Generate, Request};
+use crate::request::{ClockCorrection, Generate, Request, Resume};
 use crate::time::Time;
 
 /// A member's signature over [`Request::message`]: the proposer's, or a custodian's approval.
@@ -124,6 +124,20 @@ pub enum Outcome {
     Ordered {
         /// The order.
         id: Nonce,
+    },
+    /// Signing goes on, as ordered.
+    Resumed(Resume),
+    /// The standby key is the primary, and the key before it is revoked.
+    EmergencyRotated {
+        /// The new primary.
+        kid: Kid,
+        /// The key that is revoked.
+        revoked: Kid,
+    },
+    /// The emergency rotation is agreed with.
+    Ratified {
+        /// SHA-256 of its request.
+        rotation: Sha256Digest,
     },
 }
 

@@ -40,6 +40,9 @@ pub struct Evidence {
     pub life: Vec<Logged>,
     /// Transcripts of the keys that signed the checkpoints in the file.
     pub log_keys: Vec<String>,
+    /// Of a key under a standing order, acts about the order and the making of the key, oldest first.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub order: Vec<Logged>,
     /// New origins of the log, oldest first.
     pub origins: Vec<Certified>,
     /// The tlog-proof of `leaf`.
@@ -125,7 +128,7 @@ impl Covers {
 #[error("{word}: {why}")]
 pub struct EvidenceError {
     /// As docs/LOG.md has it: `malformed`, `log_key`, `transcript`, `proof`, `origin`, `correction`,
-    /// `leaf`, `life`, `revocation`, `subject`.
+    /// `leaf`, `life`, `order`, `revocation`, `subject`.
     pub word: &'static str,
     /// What was wrong.
     pub why: String,
@@ -178,6 +181,7 @@ impl Evidence {
             file.life.len(),
             file.log_keys.len(),
             file.corrections.len(),
+            file.order.len(),
             file.origins.len(),
         ];
         if longest.into_iter().any(|length| length > MAX_LIFE) {

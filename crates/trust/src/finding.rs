@@ -18,6 +18,15 @@ pub struct Finding {
     pub index: Option<i64>,
 }
 
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.index {
+            Some(index) => write!(f, "leaf {index}: {}", self.what),
+            None => f.write_str(&self.what),
+        }
+    }
+}
+
 /// Findings so far. Bounded, however much is wrong.
 #[derive(Debug, Default)]
 pub struct Findings {

@@ -21,6 +21,18 @@ pub const MAX_LEN: usize = 1024;
 /// Longest name of an algorithm.
 const MAX_ALG: usize = 40;
 
+/// The action of the leaf of a stop of signing.
+pub const STOP: &str = "stop";
+
+/// The action of the leaf by which a resume takes effect.
+pub const RESUME: &str = "resume";
+
+/// The action of the leaf by which a ratification takes effect.
+pub const RATIFY: &str = "ratify";
+
+/// The action of the leaf with which a drill of an emergency begins.
+pub const DRILL: &str = "drill";
+
 /// A signature that was released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

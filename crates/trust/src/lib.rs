@@ -23,6 +23,7 @@ pub mod clock;
 pub mod digest;
 pub mod dsse;
 mod ed25519;
+pub mod emergency;
 mod error_chain;
 pub mod evidence;
 pub mod exception;
@@ -61,6 +62,8 @@ pub mod spelled;
 pub mod sshkey;
 pub mod sshsig;
 pub mod state;
+pub mod stop;
+pub mod stop_file;
 pub mod subject;
 pub mod suspension;
 pub mod tally;
@@ -93,14 +96,14 @@ pub use place::{Location, Place};
 pub use policy::{Policy, Threshold};
 pub use recovery::RecoveryRoster;
 pub use request::{
-    ClockCorrection, Destroy, DestroyKey, DocumentRef, Generate, KeyPurpose, NewOrigin, Operation,
-    OrderUse, Request, Revoke, StandingOrder, Usage,
+    ClockCorrection, Destroy, DestroyKey, DocumentRef, EmergencyRotation, Generate, KeyPurpose,
+    NewOrigin, Operation, OrderUse, Ratification, Request, Resume, Revoke, StandingOrder, Usage,
 };
 pub use roster::{Member, MemberId, MemberKey, Role, Roster};
 pub use safety::Safety;
 pub use signature::{BadSignature, Verifier};
 pub use state::KeyState;
-pub use subject::{Line, Subject};
+pub use subject::{Line, Scope, Subject};
 pub use tally::{Accepted, Approved, ApprovedOperation, Ceremony, History, Tally, tally};
 pub use template::Template;
 pub use time::Time;

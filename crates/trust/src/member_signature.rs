@@ -37,6 +37,11 @@ impl MemberSignature {
         }
     }
 
+    /// Whether it was made in a browser, on a page that the service itself serves.
+    pub fn is_passkey(&self) -> bool {
+        matches!(self, Self::Webauthn { .. })
+    }
+
     /// The canonical form, by whose digest the log names the signature.
     pub fn encode(&self) -> Result<Vec<u8>, JsonError> {
         json::canonical(self)

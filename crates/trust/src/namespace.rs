@@ -44,6 +44,8 @@ pub enum Purpose {
     Veto,
     /// Withdraws a standing order.
     Withdraw,
+    /// Stops the signing of a ring, or of all.
+    Stop,
     /// Made by a new key itself: it has the private half.
     Possession,
 }
@@ -70,6 +72,7 @@ impl Purpose {
             Self::Recover => "recover",
             Self::Veto => "veto",
             Self::Withdraw => "withdraw",
+            Self::Stop => "stop",
             Self::Possession => "possession",
         }
     }

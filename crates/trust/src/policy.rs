@@ -236,7 +236,7 @@ impl Policy {
     pub fn to_accept(&self, operation: &Operation) -> Threshold {
         match operation {
             // Two may revoke in a hurry; asking for more to record it would leave it unrecorded.
-            Operation::Revoke(_) => self.thresholds.of("revoke"),
+            Operation::Revoke(_) | Operation::EmergencyRotation(_) => self.thresholds.of("revoke"),
             _ => self.thresholds.of("accept"),
         }
     }

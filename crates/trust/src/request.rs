@@ -1,6 +1,7 @@
 //! Requests: what custodians are asked to approve, with everything resolved.
 
 mod check;
+mod emergency;
 mod misfit;
 mod operation;
 mod purpose;
@@ -23,6 +24,7 @@ use crate::time::Time;
 pub use crate::usage::Usage;
 
 pub use check::RequestError;
+pub use emergency::{EmergencyRotation, Ended, RATIFY_WITHIN, Ratification, Resume};
 pub use misfit::Misfit;
 pub use operation::{
     ClockCorrection, Destroy, DestroyKey, Generate, LostLeaves, NewOrigin, Operation,

@@ -15,6 +15,7 @@ use crate::policy::Policy;
 use crate::recovery::{RecoveryRoster, VetoBody};
 use crate::request::{Operation, Request, request_digest};
 use crate::roster::Roster;
+use crate::stop::StopBody;
 use crate::suspension::SuspensionBody;
 use crate::text;
 use crate::withdrawal::WithdrawalBody;
@@ -56,6 +57,8 @@ pub enum File {
     Veto(Vec<u8>),
     /// The bytes of the withdrawal of a standing order.
     Withdrawal(Vec<u8>),
+    /// The bytes of a stop of signing.
+    Stop(Vec<u8>),
 }
 
 /// A file that is none of a custodian's.
@@ -91,6 +94,7 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
         (Purpose::Recover, File::Recovery),
         (Purpose::Veto, File::Veto),
         (Purpose::Withdraw, File::Withdrawal),
+        (Purpose::Stop, File::Stop),
     ] {
         let prefix = format!("chancery/{}.", purpose.word());
         if namespace.starts_with(&prefix) {
@@ -116,7 +120,7 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
 }
 
 impl File {
-    /// The namespace that the body names; a suspension, a veto and a withdrawal name none.
+    /// The namespace that the body names; a suspension, a veto, a withdrawal and a stop name none.
     fn namespace(&self) -> Result<Option<String>, JsonError> {
         let (purpose, service, environment) = match self {
             Self::Roster(body) => {
@@ -142,6 +146,10 @@ impl File {
             }
             Self::Withdrawal(body) => {
                 let _: WithdrawalBody = json::require_canonical(body)?;
+                return Ok(None);
+            }
+            Self::Stop(body) => {
+                let _: StopBody = json::require_canonical(body)?;
                 return Ok(None);
             }
             Self::Suspension(body) => {
@@ -171,6 +179,7 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
         File::RecoveryRoster(body) => (body, read::<RecoveryRoster>),
         File::Veto(body) => (body, read::<VetoBody>),
         File::Withdrawal(body) => (body, read::<WithdrawalBody>),
+        File::Stop(body) => (body, read::<StopBody>),
         File::Policy(body) => (body, read::<Policy>),
         File::Suspension(body) => (body, read::<SuspensionBody>),
         File::Request(body) => return review(body, None),
@@ -178,7 +187,9 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
     };
     let lines = read(body)?;
     let changes = match (file, before) {
-        (File::Suspension(_) | File::Veto(_) | File::Withdrawal(_), _) => Vec::new(),
+        (File::Suspension(_) | File::Veto(_) | File::Withdrawal(_) | File::Stop(_), _) => {
+            Vec::new()
+        }
         (_, None) => vec!["nothing to compare with".to_owned()],
         (_, Some(before)) => differences(&read(before)?, &lines),
     };

@@ -9,7 +9,7 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use crate::bytes16::Nonce;
 use crate::digest::Sha256Digest;
 use crate::jwk::Kid;
-use crate::name::Name;
+use crate::name::{LOG_RING, Name};
 
 /// What a ceremony is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,11 +28,59 @@ pub enum Subject {
     Log,
     /// `ca/NAME`: a certification authority.
     Ca(Name),
+    /// `stop/RING`, or `stop/*` for all rings: stops of signing, and their ends.
+    Stop(Scope),
 }
+
+/// Whose signing is stopped.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// One ring's.
+    Ring(Name),
+    /// That of every ring but the log's own, which signs its checkpoints all the same.
+    All,
+}
+
+impl Scope {
+    /// The scope of a ring, or of all where none is named.
+    pub fn of(ring: Option<&Name>) -> Self {
+        ring.cloned().map_or(Self::All, Self::Ring)
+    }
+
+    /// The ring, if it is one.
+    pub fn ring(&self) -> Option<&Name> {
+        match self {
+            Self::Ring(ring) => Some(ring),
+            Self::All => None,
+        }
+    }
+
+    /// Whether the signing of this ring is in it.
+    pub fn includes(&self, ring: &str) -> bool {
+        match self {
+            Self::Ring(name) => name.as_str() == ring,
+            Self::All => ring != LOG_RING,
+        }
+    }
+}
+
+impl fmt::Display for Scope {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ring(name) => name.fmt(f),
+            Self::All => f.write_str(ALL_RINGS),
+        }
+    }
+}
+
+/// No ring has this name.
+const ALL_RINGS: &str = "*";
 
 /// The text names no subject.
 #[derive(Debug, thiserror::Error)]
-#[error("expected ring/NAME, key/KID, trust, order/ID, tenant/ID, log or ca/NAME")]
+#[error(
+    "expected ring/NAME, key/KID, trust, order/ID, tenant/ID, log, ca/NAME, stop/RING or stop/*"
+)]
 pub struct NotASubject;
 
 impl fmt::Display for Subject {
@@ -45,6 +93,7 @@ impl fmt::Display for Subject {
             Self::Tenant(name) => write!(f, "tenant/{name}"),
             Self::Log => f.write_str("log"),
             Self::Ca(name) => write!(f, "ca/{name}"),
+            Self::Stop(scope) => write!(f, "stop/{scope}"),
         }
     }
 }
@@ -64,6 +113,8 @@ impl FromStr for Subject {
             Some(("order", id)) => read(id).map(Self::Order),
             Some(("tenant", name)) => read(name).map(Self::Tenant),
             Some(("ca", name)) => read(name).map(Self::Ca),
+            Some(("stop", ALL_RINGS)) => Ok(Self::Stop(Scope::All)),
+            Some(("stop", name)) => read(name).map(|name| Self::Stop(Scope::Ring(name))),
             _ => Err(NotASubject),
         }
     }
@@ -109,11 +160,14 @@ mod tests {
             "tenant/t42",
             "log",
             "ca/mesh",
+            "stop/atp-integrity",
+            "stop/*",
         ] {
             assert_eq!(text.parse::<Subject>().unwrap().to_string(), text);
         }
         for bad in [
-            "", "ring", "ring/", "ring/A", "key/x", "trust/", "log/a", "asset/a",
+            "", "ring", "ring/", "ring/A", "key/x", "trust/", "log/a", "asset/a", "stop", "stop/",
+            "stop/**", "stop/A",
         ] {
             assert!(bad.parse::<Subject>().is_err(), "{bad}");
         }

@@ -5,6 +5,7 @@
 
 mod accept;
 mod count;
+mod emergency;
 mod order;
 mod proof;
 mod suspended;
@@ -275,10 +276,11 @@ pub(crate) fn tally_knowing(
         late: approval.received_at > request.approve_by || approval.received_at > now,
     });
     let suspended = suspended(trusted, &ceremony.suspensions);
-    let electorate = Electorate::custodians(trusted.roster())
+    let electorate = emergency::electorate(trusted.roster(), &request.operation)
         .without(request.proposer.as_ref())
         .suspending(&suspended);
     let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
+    let missing = emergency::missing(trusted, &request.operation, ceremony, &counted, needed);
 
     let mut obstacles = obstacles(trusted, &request, history, now);
     obstacles.extend(executor(trusted, &request, &suspended));
@@ -304,7 +306,7 @@ pub(crate) fn tally_knowing(
             deadline: "execute_by",
             at: request.execute_by,
         }
-    } else if under.is_some() || counted.len() >= needed.get() {
+    } else if under.is_some() || missing == 0 {
         Standing::Approved
     } else if now > request.approve_by {
         Standing::Expired {
@@ -312,9 +314,7 @@ pub(crate) fn tally_knowing(
             at: request.approve_by,
         }
     } else {
-        Standing::Waiting {
-            missing: needed.get() - counted.len(),
-        }
+        Standing::Waiting { missing }
     };
     let findings = Findings {
         counted,

@@ -10,6 +10,7 @@
 //! second.
 
 mod log_proofs;
+mod order_proofs;
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -35,6 +36,8 @@ use crate::time::Time;
 pub use crate::logged::Logged;
 pub use log_proofs::LogProofsError;
 pub(crate) use log_proofs::{log_keys, log_keys_of_chain};
+pub(crate) use order_proofs::OfOrder;
+pub use order_proofs::OrderProofsError;
 
 /// Everything about a ceremony up to its execution. Frozen when the statement is written.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -394,7 +397,12 @@ impl VerifiedTranscript {
             Finished::Generated(accepted) => vec![accepted.kid()],
             Finished::WrapKey(kid) | Finished::Revoked(kid) => vec![kid],
             Finished::Destroyed(kids) => kids.iter().collect(),
-            Finished::Corrected(_) | Finished::NewOrigin | Finished::Ordered(_) => Vec::new(),
+            Finished::EmergencyRotated(order) => vec![&order.standby, &order.kid],
+            Finished::Ratified(order) => vec![&order.kid],
+            Finished::Corrected(_)
+            | Finished::NewOrigin
+            | Finished::Ordered(_)
+            | Finished::Resumed(_) => Vec::new(),
         }
     }
 
@@ -469,7 +477,8 @@ pub enum SuccessionError {
 }
 
 /// Checks that transcripts, oldest first and complete, form one line per subject: what each request
-/// claims about its past is what happened. The order across subjects is the log's.
+/// claims about its past is what happened. The order across subjects is the log's. In the line of stops and resumes the
+/// stops, which are no ceremonies, take places too; they are not looked at.
 pub fn verify_succession(transcripts: &[VerifiedTranscript]) -> Result<(), SuccessionError> {
     let mut nonces = BTreeSet::new();
     let mut uses = BTreeSet::new();
@@ -486,7 +495,8 @@ pub fn verify_succession(transcripts: &[VerifiedTranscript]) -> Result<(), Succe
         for line in &request.lines {
             let before = heads.insert(&line.subject, (line.sequence, transcript));
             let expected = before.map_or(0, |(sequence, _)| sequence) + 1;
-            if line.sequence != expected {
+            let after_stops = matches!(line.subject, Subject::Stop(_)) && line.sequence > expected;
+            if line.sequence != expected && !after_stops {
                 return Err(SuccessionError::Sequence {
                     index,
                     subject: line.subject.clone(),
@@ -494,7 +504,7 @@ pub fn verify_succession(transcripts: &[VerifiedTranscript]) -> Result<(), Succe
                     expected,
                 });
             }
-            if line.previous != before.map(|(_, before)| before.digest) {
+            if !after_stops && line.previous != before.map(|(_, before)| before.digest) {
                 return Err(SuccessionError::Previous {
                     index,
                     subject: line.subject.clone(),

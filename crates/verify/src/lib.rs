@@ -11,6 +11,7 @@ pub mod output;
 pub mod record;
 pub mod review;
 pub mod signatures;
+pub mod stop;
 pub mod transcript;
 mod watch;
 
@@ -18,4 +19,5 @@ pub use monitor::{Monitor, findings};
 pub use record::Record;
 pub use review::Review;
 pub use signatures::Verify;
+pub use stop::Stop;
 pub use transcript::Transcript;

@@ -6,7 +6,8 @@ use base::system::now;
 use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Output, Style};
 use verify::{
-    Monitor, Record, Review, Transcript, Verify, monitor, record, review, signatures, transcript,
+    Monitor, Record, Review, Stop, Transcript, Verify, monitor, record, review, signatures, stop,
+    transcript,
 };
 
 /// Verifies signatures, evidence files and transcripts of a Chancery service, offline or with its
@@ -28,6 +29,8 @@ enum Command {
     Signature(Verify),
     /// Verify the transcript of a ceremony against the pinned digest of the genesis.
     Transcript(Transcript),
+    /// Verify a stop of signing against the pinned digest of the genesis.
+    Stop(Stop),
     /// Verify the transcript of a ceremony, and write its record for paper: HTML that prints on two sheets.
     Record(Record),
     /// Render a file to be signed in a ceremony, with the digest to read aloud.
@@ -46,6 +49,7 @@ async fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Signature(command) => signatures::run(command, &output).await,
         Command::Transcript(command) => transcript::run(&command, &output),
+        Command::Stop(command) => stop::run(&command, &output),
         Command::Record(command) => record::run(&command, &output),
         Command::Review(command) => review::run(&command, &output),
         Command::Monitor(command) => monitor::run(command, &now, &output).await,

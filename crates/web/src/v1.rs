@@ -17,6 +17,10 @@ mod ceremony_statement;
 mod ceremony_transcript;
 mod closed_answers;
 mod consistency;
+mod emergency;
+mod emergency_stop;
+mod emergency_stop_draft;
+mod emergency_stop_file;
 mod evidence;
 mod history;
 mod history_pages;
@@ -97,6 +101,10 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(orders::handle))
         .routes(routes!(order::handle))
         .routes(routes!(order_withdraw::handle))
+        .routes(routes!(emergency::handle))
+        .routes(routes!(emergency_stop::handle))
+        .routes(routes!(emergency_stop_draft::handle))
+        .routes(routes!(emergency_stop_file::handle))
         .routes(routes!(trust_chain::handle))
         .routes(routes!(
             trust_statements::handle,

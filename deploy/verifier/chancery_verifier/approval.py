@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from . import ceremony_forms as forms
-from . import operations, orders
+from . import emergency, operations, orders
 from .counting import Count, Rules, count, threshold, without_deadline
 from .lines import check_lines
 from .refusal import Malformed, Refused
@@ -51,8 +51,9 @@ def judge_approval(record: dict, chain: Chain, executed_at: str, verify_core) ->
         return Approval(request, Count(), suspended, under)
     counted = _count_approvals(record, request, chain, suspended, executed_at)
     needed = threshold(chain.policy, operations.threshold_word(*request["operation"]))
-    if len(counted.members) < needed:
-        raise _not_approved("Waiting or Expired", f"{len(counted.members)} approvals of {needed} {counted.others}")
+    missing = emergency.missing(operation, record["approvals"], counted, needed, chain.roster)
+    if missing:
+        raise _not_approved("Waiting or Expired", f"{missing} of {needed} approvals are missing {counted.others}")
     return Approval(request, counted, suspended)
 
 
@@ -83,7 +84,7 @@ def _check_content(request: dict) -> None:
             raise Malformed("Text: `ticket`")
         if not request["created_at"] <= request["approve_by"] <= request["execute_by"]:
             raise Malformed("Order: `created_at`, `approve_by`, `execute_by`")
-        operations.check_content(operation, order, request["created_at"])
+        operations.check_content(operation, order, request["created_at"], request["lines"])
         if operation == "order" and order["id"] != request["nonce"]:
             raise Malformed("StandingOrder: Id: not the request's nonce")
     except Malformed as error:
@@ -182,5 +183,6 @@ def _members_who_refuse(refusal: dict, purpose: str, request_digest: str, chain:
 def _count_approvals(record: dict, request: dict, chain: Chain, suspended: frozenset, executed_at: str) -> Count:
     deadline = min(request["approve_by"], executed_at)
     signed = [(approval["signature"], approval["received_at"] <= deadline) for approval in record["approvals"]]
-    rules = Rules(proposer=request["proposer"], suspended=suspended)
+    roles = emergency.ROLES if request["operation"][0] == "emergency-rotation" else ("custodian",)
+    rules = Rules(roles=roles, proposer=request["proposer"], suspended=suspended)
     return count(signed, chain.pin.namespace("approve"), record["request"], chain.roster, rules)

@@ -132,6 +132,9 @@ outcome = tagged(
         "corrected": operations.clock_correction,
         "new-origin": record({"origin": text, "root": shape.digest, "size": shape.uint}),
         "ordered": record({"id": shape.hex16}),
+        "resumed": operations.resume,
+        "emergency-rotated": record({"kid": shape.kid, "revoked": shape.kid}),
+        "ratified": record({"rotation": shape.digest}),
     }
 )
 statement = record(
@@ -149,6 +152,18 @@ veto = record({"v": shape.version_one, "document_digest": shape.digest, "reason"
 refusal = record({"v": shape.version_one, "reason": text, "request_digest": shape.digest})
 suspension = record(
     {"v": shape.version_one, "member": shape.name, "nonce": shape.hex16, "reason": text, "roster": reference},
+)
+# What one member signs to stop signing.
+_line = record({"subject": shape.subject, "sequence": shape.uint, "previous": or_null(shape.digest)})
+stop = record(
+    {
+        "v": shape.version_one,
+        "expires_at": instant,
+        "line": _line,
+        "nonce": shape.hex16,
+        "reason": text,
+        "roster": reference,
+    }
 )
 _step = record(
     {"at": instant, "what": text, "witness": or_null(record({"name": text, "note": text}))},
@@ -189,6 +204,16 @@ transcript = record(
         ),
         "log_keys": array(text),
         "log_proofs": array(record(_logged)),
+    }
+)
+stop_file = record(
+    {
+        "v": shape.version_one,
+        "body": text,
+        "chains": record({"genesis": signed, "changes": array(_change)}),
+        "log_keys": array(text),
+        "log_proofs": array(record(_logged)),
+        "signature": member_signature,
     }
 )
 

@@ -25,6 +25,7 @@ class Rules:
     """Who may count in one list of signatures."""
 
     custodians: bool = True
+    roles: tuple = ("custodian",)  # one of them is enough; of no importance without `custodians`
     proposer: str | None = None
     suspended: frozenset = frozenset()
 
@@ -62,8 +63,8 @@ def _member_that_counts(wire: bytes, in_time: bool, roster: dict, rules: Rules, 
         raise Refused("Inactive", who)
     if who in rules.suspended:
         raise Refused("Suspended", who)
-    if rules.custodians and "custodian" not in member["roles"]:
-        raise Refused("Role", f"{who} is not a custodian")
+    if rules.custodians and not set(rules.roles) & set(member["roles"]):
+        raise Refused("Role", f"{who} is not a {' or '.join(rules.roles)}")
     if who == rules.proposer:
         raise Refused("Proposer", f"{who} is the proposer")
     if not in_time:

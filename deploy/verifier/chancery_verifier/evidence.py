@@ -7,6 +7,7 @@ from . import shape, subject
 from .leaves import read_act, read_signature
 from .life import Life, read_life
 from .operations import LOG_RING
+from .order_log import OfOrder
 from .origins import Clock, Line, Ruled, read_line
 from .policy import WitnessPolicy
 from .proofs import Prover, check_distinct, log_key_of
@@ -18,7 +19,7 @@ from .tlog import Checkpoint
 from .transcript import Ceremony, verify_core
 
 MAX_OF_EACH = 1000
-_LISTS = ("corrections", "life", "log_keys", "origins")
+_LISTS = ("corrections", "life", "log_keys", "order", "origins")
 
 _logged = record({"leaf": text, "proof": text})
 _ruled = record({"leaf": text, "proof": text, "transcript": text})
@@ -36,7 +37,7 @@ _evidence = record(
         "type": one_of("chancery-evidence"),
         "v": shape.version_one,
     },
-    optional={"revocation": text, "subject": subject.form},
+    optional={"order": array(_logged), "revocation": text, "subject": subject.form},
 )
 
 
@@ -63,6 +64,8 @@ def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = No
     proven = _verify_proofs(file, pin, Prover(log_keys, policy))
     leaf = _check_leaf(file["leaf"], birth)
     life = read_life([act["leaf"] for act in file["life"]], proven.life, birth, proven.clock)
+    if file["order"]:
+        _check_order(file, proven, birth)
     if file["revocation"] is not None:
         _check_revocation(file["revocation"], pin, life, birth)
     wrong = None
@@ -99,6 +102,10 @@ def _refusing(word: str):
 def _read_file(data: bytes) -> dict:
     with _refusing("malformed"):
         file = _evidence(read_canonical(data))
+        if file["order"] is None:
+            file["order"] = []
+        elif not file["order"]:
+            raise Malformed("`order` is there, and empty")
         for name in _LISTS:
             if len(file[name]) > MAX_OF_EACH:
                 raise Malformed(f"more than {MAX_OF_EACH} in `{name}`")
@@ -142,12 +149,13 @@ class Proven:
     place: tuple
     checkpoint: Checkpoint
     life: list
+    order: list
     clock: Clock
 
 
 def _verify_proofs(file: dict, pin: Pin, prover: Prover) -> Proven:
     with _refusing("proof"):
-        logged = [(one["leaf"], prover.prove(one["leaf"], one["proof"])) for one in (file, *file["life"])]
+        logged = [(one["leaf"], prover.prove(one["leaf"], one["proof"])) for one in (file, *file["life"], *file["order"])]
     proof = logged[0][1]
     with _refusing("origin"):
         origins = [_verify_ruled(origin, pin, prover) for origin in file["origins"]]
@@ -165,7 +173,9 @@ def _verify_proofs(file: dict, pin: Pin, prover: Prover) -> Proven:
     with _refusing("origin"):
         for end in line.ends:
             prover.check_end(end)
-    return Proven(places[0], proof.checkpoint, places[1 : 1 + len(file["life"])], clock)
+    behind = 1 + len(file["life"])
+    order = places[behind : behind + len(file["order"])]
+    return Proven(places[0], proof.checkpoint, places[1:behind], order, clock)
 
 
 def _check_places(logged: list, line: Line) -> list:
@@ -192,6 +202,27 @@ def _check_leaf(leaf: str, birth: Ceremony) -> dict:
         if members[member] != expected:
             raise Refused("leaf", f"`{member}` is not that of the transcript")
     return members
+
+
+# Step 6a: the standing order.
+
+
+def _check_order(file: dict, proven: Proven, birth: Ceremony) -> None:
+    with _refusing("order"):
+        order = OfOrder.of(birth, read_canonical(file["transcript"].encode())["record"]["chains"]["changes"])
+        if order is None:
+            raise Malformed("the key was made under no standing order")
+        acts = []
+        for place, logged in zip(proven.order, file["order"]):
+            if acts and place <= acts[-1][0]:
+                raise Malformed("not in log order")
+            act = read_act(logged["leaf"])
+            if not order.tells(act) and not order.makes(act):
+                raise Malformed("a leaf that is not of the order or of the key")
+            acts.append((place, act))
+        end = proven.life[0]
+        acts.append((end, read_act(file["life"][0]["leaf"])))
+        order.check(sorted(acts, key=lambda pair: pair[0]), end)
 
 
 # Step 7: the ceremony of the revocation.

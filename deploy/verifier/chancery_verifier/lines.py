@@ -19,7 +19,7 @@ def verify_succession(ceremonies: list) -> None:
         for line in ceremony.request["lines"]:
             sequence, before = last.get(line["subject"], (0, None))
             _check_step(line, sequence, before, ceremony)
-            last[line["subject"]] = (sequence + 1, ceremony)
+            last[line["subject"]] = (line["sequence"], ceremony)
         nonce = ceremony.request["nonce"]
         if nonce in nonces:
             raise Refused("Nonce", f"the nonce {nonce} is reused")
@@ -32,11 +32,13 @@ def verify_succession(ceremonies: list) -> None:
 
 def _check_step(line: dict, sequence: int, before, ceremony) -> None:
     subject = line["subject"]
-    if line["sequence"] != sequence + 1:
+    # A stop, which is no ceremony, takes a place in the line of the resumes.
+    stops = subject.startswith("stop/") and line["sequence"] > sequence + 1
+    if line["sequence"] != sequence + 1 and not stops:
         raise Refused("Sequence", f"{subject}: {line['sequence']} follows {sequence}")
     if before is None:
         return  # that `previous` is null was seen when the request was judged
-    if line["previous"] != before.digest:
+    if not stops and line["previous"] != before.digest:
         raise Refused("Previous", f"{subject}: {line['sequence']} does not reference the previous ceremony")
     if ceremony.chain_digests[: len(before.chain_digests)] != before.chain_digests:
         raise Refused("Chain", f"{subject}: {line['sequence']} has a chain that does not extend the previous one")

@@ -76,8 +76,15 @@ def _check_act(act: dict, ceremony, expected: dict) -> None:
 
 def _end(ceremony) -> tuple:
     """Kind and action of the act that ends it."""
-    on_log = ceremony.operation in ("clock-correction", "new-origin")
-    return ("log", ceremony.operation) if on_log else ("ceremony", "accepted")
+    return _ENDS.get(ceremony.operation, ("ceremony", "accepted"))
+
+
+_ENDS = {
+    "clock-correction": ("log", "clock-correction"),
+    "new-origin": ("log", "new-origin"),
+    "resume": ("emergency", "resume"),
+    "ratification": ("emergency", "ratify"),
+}
 
 
 def _ends(acts: list, ceremony) -> list:

@@ -12,6 +12,7 @@ MAX_KEYS = 100
 MAX_LOCATIONS = 16
 MAX_ORIGIN = 200
 LOG_RING = "log"
+RATIFY_WITHIN = 24 * 60 * 60
 REASONS = ("unspecified", "compromised", "superseded")
 
 purpose = tagged(
@@ -80,6 +81,29 @@ standing_order = record(
         "window": record({"days": array(one_of(*orders.DAYS)), "from_minute": _u16, "until_minute": _u16}),
     }
 )
+resume = record(
+    {
+        "ends": tagged(
+            {
+                "stop": record({"digest": shape.digest, "sequence": shape.uint}),
+                "unratified": record({"rotation": shape.digest}),
+            }
+        ),
+        "ring": or_null(shape.name),
+    }
+)
+emergency_rotation = record(
+    {
+        "compromised_since": instant,
+        "kid": shape.kid,
+        "number": shape.u32,
+        "ratify_within_seconds": shape.uint,
+        "ring": shape.name,
+        "standby": shape.kid,
+        "standby_number": shape.u32,
+    }
+)
+ratification = record({"kid": shape.kid, "ring": shape.name, "rotation": shape.digest})
 operation = tagged(
     {
         "generate": generate,
@@ -88,6 +112,9 @@ operation = tagged(
         "clock-correction": clock_correction,
         "new-origin": new_origin,
         "order": standing_order,
+        "resume": resume,
+        "emergency-rotation": emergency_rotation,
+        "ratification": ratification,
     }
 )
 
@@ -100,7 +127,9 @@ def subjects_of(kind: str, order: dict) -> list:
         return [f"key/{key['kid']}" for key in order["keys"]]
     if kind == "order":
         return [f"order/{order['id']}"]
-    return [f"key/{order['kid']}"] if kind == "revoke" else ["log"]
+    if kind == "resume":
+        return [f"stop/{order['ring'] or '*'}"]
+    return [f"key/{order['kid']}"] if kind in ("revoke", "emergency-rotation", "ratification") else ["log"]
 
 
 def threshold_word(kind: str, order: dict) -> str:
@@ -108,9 +137,12 @@ def threshold_word(kind: str, order: dict) -> str:
     return "rotate" if kind == "generate" and order["predecessor"] is not None else kind
 
 
-def check_content(kind: str, order: dict, created_at: str) -> None:
+def check_content(kind: str, order: dict, created_at: str, lines: list) -> None:
     """Raises Malformed that begins with the name of the reason."""
-    _CHECKS[kind](order, created_at)
+    if kind == "resume":
+        _check_resume(order, lines)
+    else:
+        _CHECKS[kind](order, created_at)
 
 
 def _need(condition: bool, reason: str) -> None:
@@ -201,6 +233,36 @@ def _check_order(order: dict, created_at: str) -> None:
     orders.check_order(order, created_at, SPECS_OF_ALGORITHM)
 
 
+def _need_another_ring(order: dict) -> None:
+    _need(order["ring"] != LOG_RING, "LogRing")
+
+
+def _check_resume(order: dict, lines: list) -> None:
+    _need_another_ring(order)
+    kind, ended = order["ends"]
+    if kind == "unratified":
+        _need(order["ring"] is not None, "Emergency: an emergency rotation is of one ring")
+        return
+    _need(ended["sequence"] > 0, "Emergency: the stop has no place in its line")
+    for line in lines:
+        _need(ended["sequence"] < line["sequence"], "Emergency: the stop is not before the resume")
+        follows = ended["sequence"] + 1 == line["sequence"]
+        _need(not follows or line["previous"] == ended["digest"], "Emergency: the stop is another one")
+
+
+def _check_emergency_rotation(order: dict, created_at: str) -> None:
+    _need_another_ring(order)
+    _need(order["number"] != 0 and order["standby_number"] != 0, "NumberZero")
+    _need(order["compromised_since"] <= created_at, "Order: `compromised_since` after `created_at`")
+    same = order["kid"] == order["standby"] or order["number"] == order["standby_number"]
+    _need(not same, "Emergency: the standby key is the one that is revoked")
+    _need(1 <= order["ratify_within_seconds"] <= RATIFY_WITHIN, "Emergency: `ratify_within_seconds`")
+
+
+def _check_ratification(order: dict, _created_at: str) -> None:
+    _need_another_ring(order)
+
+
 _CHECKS = {
     "generate": _check_generate,
     "destroy": _check_destroy,
@@ -208,4 +270,6 @@ _CHECKS = {
     "clock-correction": _check_correction,
     "new-origin": _check_new_origin,
     "order": _check_order,
+    "emergency-rotation": _check_emergency_rotation,
+    "ratification": _check_ratification,
 }

@@ -45,8 +45,12 @@ class OfOrder:
         before = act["action"] == "accepted" and act["kid"] == self.ceremony.order["predecessor"]
         return of_order or before
 
-    def check(self, acts: list, end: int) -> None:
-        """`acts` are pairs of index and act, in the order of the log; `end` is the index of the key's acceptance."""
+    def makes(self, act: dict) -> bool:
+        """Whether a leaf of the key's own ceremony tells how it was made."""
+        return any(_is_about(act, action, self.ceremony.request_digest) for action in ("intend-generation", *BIRTHS))
+
+    def check(self, acts: list, end) -> None:
+        """`acts` are pairs of place and act, in the order of the log; `end` is the place of the key's acceptance."""
         ended = next((index for index, act in acts if self._ends_the_chain(act)), None)
         acts = [(index, act) for index, act in acts if index <= end]
         if self.next_document is not None and ended is None:
@@ -62,7 +66,7 @@ class OfOrder:
         before = _first(acts, self._precedes)
         _need(before is not None and before[0] < used[0], "Predecessor")
 
-    def _check_order(self, acts: list, used: int, ended: int | None) -> None:
+    def _check_order(self, acts: list, used, ended) -> None:
         logged = self.under.logged
         accepted = _first(acts, lambda act: _is_about(act, "accepted", logged.request_digest))
         _need(accepted is not None and accepted[0] < used, "OrderUnlogged")
@@ -76,7 +80,7 @@ class OfOrder:
         in_time = done is not None and done[0] < ended and accepted[1]["time"] <= logged.execute_by
         _need(in_time, "FormerRoster")
 
-    def _check_made(self, acts: list, used: int, accepted: tuple) -> None:
+    def _check_made(self, acts: list, used, accepted: tuple) -> None:
         request = self.ceremony.request_digest
         intent = _first(acts, lambda act: _is_about(act, "intend-generation", request), used)
         _need(intent is not None, "Unmade")
@@ -118,8 +122,8 @@ def _is_about(act: dict, action: str, request: str) -> bool:
     return (act["kind"], act["action"], act["ref"]) == ("ceremony", action, request)
 
 
-def _first(acts: list, is_it, start: int = 0):
-    return next(((index, act) for index, act in acts if index >= start and is_it(act)), None)
+def _first(acts: list, is_it, start=None):
+    return next(((index, act) for index, act in acts if (start is None or index >= start) and is_it(act)), None)
 
 
 def _need(condition: bool, reason: str) -> None:

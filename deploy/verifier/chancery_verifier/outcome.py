@@ -44,6 +44,12 @@ def _expected(operation: str, order: dict) -> tuple:
         return "revoked", {"kid": order["kid"]}
     if operation == "clock-correction":
         return "corrected", order
+    if operation == "resume":
+        return "resumed", order
+    if operation == "emergency-rotation":
+        return "emergency-rotated", {"kid": order["standby"], "revoked": order["kid"]}
+    if operation == "ratification":
+        return "ratified", {"rotation": order["rotation"]}
     if operation == "order":
         return "ordered", {"id": order["id"]}
     return "new-origin", {name: order[name] for name in ("origin", "root", "size")}

@@ -228,7 +228,13 @@ key_spec = one_of(*KEY_SPECS)
 usage = one_of(*USAGES)
 word = matching(r"[a-z][a-z0-9-]{0,39}", "a word of a-z, 0-9 and -, beginning with a letter")
 
-_NAMES_OF_SUBJECTS = {"ring": name, "key": kid, "order": hex16, "tenant": name, "ca": name}
+
+def _stopped(value) -> str:
+    """One ring, or `*` for all of them."""
+    return value if value == "*" else name(value)
+
+
+_NAMES_OF_SUBJECTS = {"ring": name, "key": kid, "order": hex16, "tenant": name, "ca": name, "stop": _stopped}
 
 _NOT_PLAIN = (
     (0x0000, 0x001F), (0x007F, 0x009F), (0x00AD, 0x00AD), (0x034F, 0x034F), (0x061C, 0x061C), (0x115F, 0x1160),

@@ -158,7 +158,7 @@ def _count_acceptances(acceptance: dict, approval: Approval, chain: Chain, by_ex
     counted = count(signed, namespace, acceptance["statement"], chain.roster, rules)
     if counted.others:
         raise Refused("Superfluous", counted.others[0])
-    revocation = approval.request["operation"][0] == "revoke"
+    revocation = approval.request["operation"][0] in ("revoke", "emergency-rotation")
     needed = threshold(chain.policy, "revoke" if revocation else "accept")
     if by_executor is None and len(counted.members) < needed:
         raise Refused("NotAccepted", f"{len(counted.members)} acceptances of {needed}")

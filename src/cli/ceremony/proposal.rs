@@ -59,9 +59,13 @@ pub async fn drafted(
     // However old the key is that is named.
     let kids = match &draft {
         Draft::Destroy { kid } | Draft::Revoke { kid, .. } => vec![kid.clone()],
-        Draft::Generate { .. } | Draft::CorrectClock(_) | Draft::NewOrigin(_) | Draft::Order(_) => {
-            Vec::new()
-        }
+        Draft::EmergencyRotation { standby, .. } => standby.iter().cloned().collect(),
+        Draft::Generate { .. }
+        | Draft::CorrectClock(_)
+        | Draft::NewOrigin(_)
+        | Draft::Order(_)
+        | Draft::Resume { .. }
+        | Draft::Ratification { .. } => Vec::new(),
     };
     let snapshot = open.snapshot_with(kids).await?;
     let proposal = ProposalInput {

@@ -86,6 +86,37 @@ pub async fn waiting(store: &Store, late: Duration, world: &World) -> Option<Che
     })
 }
 
+/// What keeps rings from signing, or soon will.
+pub fn emergency(keys: &Keys, world: &World) -> Check {
+    let what = "emergency";
+    let (snapshot, now) = (keys.current(), world.env.now());
+    if !snapshot.emergency.faults().is_empty() {
+        let advice = "somebody wrote to the database beside the service: run `chancery log check`";
+        let faults = snapshot.emergency.faults().iter().map(ToString::to_string);
+        return bad(what, faults.collect::<Vec<_>>().join("; "), advice);
+    }
+    let stopped: Vec<String> = snapshot
+        .rings
+        .keys()
+        .filter_map(|ring| Some(format!("ring {ring}: {}", snapshot.stopped(ring, now)?)))
+        .collect();
+    if !stopped.is_empty() {
+        let advice = "signing goes on when the threshold resumes: `chancery emergency resume`";
+        return bad(what, stopped.join("; "), advice);
+    }
+    let waiting = snapshot.emergency.known().rotations().iter();
+    let waiting: Vec<String> = waiting
+        .map(|each| format!("ring {} stops signing after {}", each.ring, each.until))
+        .collect();
+    match waiting.is_empty() {
+        true => good(what, "no ring is stopped"),
+        false => {
+            let advice = "the threshold ratifies it: `chancery emergency ratify`";
+            note(what, waiting.join("; "), advice)
+        }
+    }
+}
+
 /// One signature by each primary, which is thrown away.
 pub async fn signing(keys: &Keys, pool: &Pool, world: &World) -> Option<Check> {
     let what = "signing";

@@ -1,6 +1,7 @@
 //! Acceptances: only with them does what was done take effect, for a key: is it published.
 
 use trust::approval::Acceptance;
+use trust::emergency::{RATIFY, RESUME};
 use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, Counted, Standing, WhyNot, suspended, tally_acceptance};
 use trust::{Member, Name, Purpose, Request, Role, Time, Transcript, verify_transcript};
@@ -138,6 +139,12 @@ impl CeremonyService {
                 // What changes the log itself takes effect by this very leaf.
                 if let trust::Operation::ClockCorrection(order) = operation {
                     act = (ActKind::Log, "clock-correction", Some(order.clone()));
+                }
+                // As what keeps a ring from signing, or does not any more.
+                match operation {
+                    trust::Operation::Resume(_) => act = (ActKind::Emergency, RESUME, None),
+                    trust::Operation::Ratification(_) => act = (ActKind::Emergency, RATIFY, None),
+                    _ => {}
                 }
                 if let [one] = verified.kids().as_slice() {
                     kid = Some((*one).clone());

@@ -111,6 +111,15 @@ impl CeremonyService {
                 self.correct(&facts, &approved, now).await?;
             }
             ApprovedOperation::Order(approved) => self.order(&facts, &approved, now).await?,
+            ApprovedOperation::Resume(approved) => {
+                self.resume(&facts, &approved, snapshot, now).await?;
+            }
+            ApprovedOperation::EmergencyRotation(approved) => {
+                self.rotate_at_once(&facts, &approved, snapshot).await?;
+            }
+            ApprovedOperation::Ratification(approved) => {
+                self.ratify(&facts, &approved, snapshot, now).await?;
+            }
             ApprovedOperation::NewOrigin(_) => {
                 let why = "a new origin is begun by `chancery ceremony bundle apply`";
                 self.record_refusal("execute", &facts, why).await?;

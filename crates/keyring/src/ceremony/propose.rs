@@ -8,13 +8,14 @@ use trust::approval::Approval;
 use trust::format::V1;
 use trust::life::Revocation;
 use trust::place::{Pkcs11Place, Place};
-use trust::request::{CkaId, ClockCorrection, NewOrigin, Nonce, RevocationReason};
+use trust::request::{CkaId, ClockCorrection, Ended, NewOrigin, Nonce, RevocationReason};
 use trust::tally::{Obstacle, Standing};
 use trust::{
-    Ceremony, Destroy, DestroyKey, Generate, History, KeyPurpose, KeyState, Kid, Line, Name,
-    Operation, Purpose, Request, Revoke, Sha256Digest, Template, Time,
+    Ceremony, Destroy, DestroyKey, EmergencyRotation, Generate, History, KeyPurpose, KeyState, Kid,
+    Name, Operation, Purpose, Request, Resume, Revoke, Sha256Digest, Template, Time,
 };
 
+use super::emergency::{primary, ratification};
 use super::error::Error;
 use super::service::{CeremonyService, SigningPayload};
 use super::standing_order::OrderInput;
@@ -66,6 +67,21 @@ pub enum Draft {
     NewOrigin(Box<NewOrigin>),
     /// Keys of a ring in advance.
     Order(Box<OrderInput>),
+    /// Signing goes on: of the ring, or of all where none is named.
+    Resume {
+        ends: Ended,
+    },
+    /// The primary is revoked as compromised, and a standby key signs at once.
+    EmergencyRotation {
+        /// By default the one that would take over if the primary were revoked.
+        standby: Option<Kid>,
+        compromised_since: Time,
+        ratify_within: Duration,
+    },
+    Ratification {
+        /// By default the ring's last emergency rotation.
+        rotation: Option<Sha256Digest>,
+    },
 }
 
 impl Draft {
@@ -95,6 +111,17 @@ impl Draft {
                 compromised_since: order.compromised_since,
             }),
             Operation::ClockCorrection(order) => Ok(Self::CorrectClock(order.clone())),
+            Operation::Resume(order) => Ok(Self::Resume {
+                ends: order.ends.clone(),
+            }),
+            Operation::EmergencyRotation(order) => Ok(Self::EmergencyRotation {
+                standby: Some(order.standby.clone()),
+                compromised_since: order.compromised_since,
+                ratify_within: Duration::from_secs(order.ratify_within_seconds),
+            }),
+            Operation::Ratification(order) => Ok(Self::Ratification {
+                rotation: Some(order.rotation),
+            }),
             Operation::NewOrigin(_) => {
                 Err(Error::Unfit("a new origin is held on files".to_owned()))
             }
@@ -171,6 +198,32 @@ impl CeremonyService {
                 destroy(name, ring, kid)?
             }
             Draft::CorrectClock(order) => Operation::ClockCorrection(order),
+            Draft::Resume { ends } => {
+                let ring = input.ring.clone();
+                Operation::Resume(Resume { ends, ring })
+            }
+            Draft::EmergencyRotation {
+                standby,
+                compromised_since,
+                ratify_within,
+            } => {
+                let (name, ring) = ring()?;
+                let standby = self.standby(ring, standby, now)?;
+                let primary = primary(ring)?;
+                Operation::EmergencyRotation(Box::new(EmergencyRotation {
+                    compromised_since,
+                    kid: primary.kid.clone(),
+                    number: primary.number,
+                    ratify_within_seconds: ratify_within.as_secs(),
+                    ring: name.clone(),
+                    standby: standby.kid.clone(),
+                    standby_number: standby.number,
+                }))
+            }
+            Draft::Ratification { rotation } => {
+                let (name, ring) = ring()?;
+                Operation::Ratification(ratification(name, ring, rotation, snapshot)?)
+            }
             Draft::NewOrigin(order) => Operation::NewOrigin(*order),
             Draft::Order(order) => {
                 let id = *nonce.insert(Nonce(self.env.random()?));
@@ -212,18 +265,7 @@ impl CeremonyService {
         };
         let mut lines = Vec::new();
         for subject in operation.subjects() {
-            let head = self.store.line_head(&subject.to_string()).await?;
-            let (previous, last) = match head {
-                Some(head) => (Some(statement_digest(&head.execution)?), head.seq),
-                None => (None, 0),
-            };
-            lines.push(Line {
-                previous,
-                sequence: u64::try_from(last)
-                    .map_err(|_| Error::Unfit("a negative sequence number".to_owned()))?
-                    + 1,
-                subject,
-            });
+            lines.push(self.next_line(subject).await?);
         }
         let request = Request {
             v: V1,

@@ -128,7 +128,12 @@ pub fn kids(outcome: &trust::Outcome) -> Vec<Kid> {
         O::Generated(generated) => vec![generated.key.kid().clone()],
         O::Destroyed { kids } => kids.clone(),
         O::Revoked { kid } => vec![kid.clone()],
-        O::Corrected(_) | O::NewOrigin { .. } | O::Ordered { .. } => Vec::new(),
+        O::EmergencyRotated { kid, .. } => vec![kid.clone()],
+        O::Corrected(_)
+        | O::NewOrigin { .. }
+        | O::Ordered { .. }
+        | O::Resumed(_)
+        | O::Ratified { .. } => Vec::new(),
     }
 }
 

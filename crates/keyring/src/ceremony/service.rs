@@ -220,6 +220,9 @@ impl CeremonyService {
             ..History::default()
         };
         for line in &request.lines {
+            if let Some(last) = self.last_stop(&line.subject).await? {
+                history.lines.insert(line.subject.clone(), last);
+            }
             let Some(head) = self.store.line_head(&line.subject.to_string()).await? else {
                 continue;
             };
@@ -232,7 +235,10 @@ impl CeremonyService {
                     .map_err(|_| Error::Unfit("a negative sequence number".to_owned()))?,
                 digest: Sha256Digest::of(draft.acceptance.statement.as_bytes()),
             };
-            history.lines.insert(line.subject.clone(), last);
+            let before = history.lines.get(&line.subject);
+            if before.is_none_or(|stop| stop.sequence < last.sequence) {
+                history.lines.insert(line.subject.clone(), last);
+            }
         }
         Ok(history)
     }
@@ -318,6 +324,7 @@ impl CeremonyService {
         Ok(match request.operation {
             O::Destroy(order) => order.keys.into_iter().map(|key| key.kid).collect(),
             O::Revoke(order) => vec![order.kid],
+            O::EmergencyRotation(order) => vec![order.kid, order.standby],
             _ => Vec::new(),
         })
     }

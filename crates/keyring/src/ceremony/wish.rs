@@ -3,7 +3,7 @@
 
 use std::time::Duration;
 
-use trust::request::RevocationReason;
+use trust::request::{Ended, RevocationReason};
 use trust::{
     Generate, JsonError, KeyPurpose, Kid, MemberId, Name, Operation, Place, Request, Sha256Digest,
     Template, Time, Trusted,
@@ -50,6 +50,18 @@ pub enum Wanted {
     },
     /// Of the log's clock.
     Correct(WrongLeaves),
+    /// Of the ring, or of all where none is named.
+    Resume {
+        ends: Ended,
+    },
+    EmergencyRotation {
+        standby: Option<Kid>,
+        compromised_since: Time,
+        ratify_within: Duration,
+    },
+    Ratification {
+        rotation: Sha256Digest,
+    },
     /// The same as in this request, under the roster and policy of now.
     Again(Box<Request>),
 }
@@ -62,20 +74,8 @@ pub struct NotAsWished(pub &'static str);
 impl Wish {
     /// What asks for the draft.
     pub fn path(&self) -> Result<String, JsonError> {
-        let mut path = "/v1/ceremonies/draft".to_owned();
-        let mut before = '?';
-        let mut add = |name: &str, value: &str| {
-            path.push_str(&format!("{before}{name}="));
-            before = '&';
-            for byte in value.bytes() {
-                match byte {
-                    b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
-                        path.push(char::from(byte));
-                    }
-                    byte => path.push_str(&format!("%{byte:02X}")),
-                }
-            }
-        };
+        let mut asked = Vec::new();
+        let mut add = |name, value: &str| asked.push((name, value.to_owned()));
         let millis = |duration: Duration| duration.as_millis().to_string();
         if let Some(ring) = &self.ring {
             add("ring", ring.as_str());
@@ -129,8 +129,34 @@ impl Wish {
                 let id = Sha256Digest::of(&request.encode()?);
                 add("ceremony", &id.to_string());
             }
+            Wanted::Resume { ends } => {
+                add("operation", "resume");
+                match ends {
+                    Ended::Stop { digest, sequence } => {
+                        add("stop", &digest.to_string());
+                        add("sequence", &sequence.to_string());
+                    }
+                    Ended::Unratified { rotation } => add("rotation", &rotation.to_string()),
+                }
+            }
+            Wanted::EmergencyRotation {
+                standby,
+                compromised_since,
+                ratify_within,
+            } => {
+                add("operation", "emergency-rotation");
+                if let Some(standby) = standby {
+                    add("kid", standby.as_str());
+                }
+                add("compromised_since", &compromised_since.to_string());
+                add("ratify_within_ms", &millis(*ratify_within));
+            }
+            Wanted::Ratification { rotation } => {
+                add("operation", "ratification");
+                add("rotation", &rotation.to_string());
+            }
         }
-        Ok(path)
+        Ok(spelled("/v1/ceremonies/draft", &asked))
     }
 
     /// Whether the request is what was wished for, under the roster and policy that the member knows from the genesis.
@@ -219,10 +245,53 @@ impl Wish {
             (Wanted::Correct(leaves), Operation::ClockCorrection(order)) => {
                 same("range of leaves", leaves.fit(order))
             }
+            (Wanted::Resume { ends }, Operation::Resume(order)) => {
+                same("ring", order.ring == self.ring)?;
+                same("stop", order.ends == *ends)
+            }
+            (
+                Wanted::EmergencyRotation {
+                    standby,
+                    compromised_since,
+                    ratify_within,
+                },
+                Operation::EmergencyRotation(order),
+            ) => {
+                same("ring", Some(&order.ring) == self.ring.as_ref())?;
+                let named = standby.as_ref().is_none_or(|kid| *kid == order.standby);
+                same("standby key", named)?;
+                let since = order.compromised_since == *compromised_since;
+                same("compromised_since", since)?;
+                let within = order.ratify_within_seconds == ratify_within.as_secs();
+                same("time for the ratification", within)
+            }
+            (Wanted::Ratification { rotation }, Operation::Ratification(order)) => {
+                same("ring", Some(&order.ring) == self.ring.as_ref())?;
+                same("emergency rotation", order.rotation == *rotation)
+            }
             (Wanted::Again(before), _) => same_again(before, request),
             _ => Err(NotAsWished("operation")),
         }
     }
+}
+
+/// A path with a query.
+pub fn spelled(path: &str, asked: &[(&str, String)]) -> String {
+    let mut path = path.to_owned();
+    let mut before = '?';
+    for (name, value) in asked {
+        path.push_str(&format!("{before}{name}="));
+        before = '&';
+        for byte in value.bytes() {
+            match byte {
+                b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'.' | b'_' | b'~' => {
+                    path.push(char::from(byte));
+                }
+                byte => path.push_str(&format!("%{byte:02X}")),
+            }
+        }
+    }
+    path
 }
 
 fn same(what: &'static str, is: bool) -> Result<(), NotAsWished> {
@@ -293,6 +362,19 @@ impl CeremonyService {
                 compromised_since,
             },
             Wanted::Correct(leaves) => Draft::CorrectClock(self.correction(&leaves).await?),
+            Wanted::Resume { ends } => Draft::Resume { ends },
+            Wanted::EmergencyRotation {
+                standby,
+                compromised_since,
+                ratify_within,
+            } => Draft::EmergencyRotation {
+                standby,
+                compromised_since,
+                ratify_within,
+            },
+            Wanted::Ratification { rotation } => Draft::Ratification {
+                rotation: Some(rotation),
+            },
             Wanted::Again(request) => {
                 ring = request.operation.ring().cloned();
                 Draft::again(&request.operation, request.created_at)?

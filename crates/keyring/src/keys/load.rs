@@ -152,13 +152,19 @@ impl Keys {
         let _one = self.refreshing.lock().await;
         let seen = self.current.load().version;
         match self.store.version().await {
-            Ok(version) if version == seen => self.confirm(),
+            // A leaf that came around the head's version is looked at all the same.
+            Ok(version) if version == seen && !self.has_emergency().await => self.confirm(),
             Ok(_) => self.replace(Some(&self.current())).await,
             Err(error) => error!(
                 error = error_chain(&error),
                 "cannot read the version of the database"
             ),
         }
+    }
+
+    async fn has_emergency(&self) -> bool {
+        let known = self.current().emergency.clone();
+        known.is_old(&self.store).await.unwrap_or(true)
     }
 
     /// What is the same in the database as in the snapshot `seen` is taken from there.
@@ -217,6 +223,16 @@ fn report(snapshot: &Snapshot, before: Option<&Snapshot>) {
             key = row.key,
             why = row.why,
             "unreadable row left out"
+        );
+    }
+    let faults = snapshot.emergency.faults().iter();
+    for fault in faults
+        .filter(|fault| !before.is_some_and(|before| before.emergency.faults().contains(fault)))
+    {
+        let (code, index, what) = (fault.code, fault.index, &fault.what);
+        error!(
+            code,
+            index, what, "an act of an emergency or its statement does not hold"
         );
     }
     let said = |key: &RejectedKey| before.is_some_and(|before| before.refused.contains(key));

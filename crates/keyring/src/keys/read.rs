@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::snapshot::{Key, Ring, Snapshot, UnreadableRing};
 use super::under_order::Orders;
 use access::Credentials;
-use log::{ActIndex, Certified, suspended, unverified_chains};
+use log::{ActIndex, Certified, EmergencyReading, suspended, unverified_chains};
 use store::{EndedBefore, KeyCounts, KeyRow, RingRow, Rows, Store, UnreadableRow, Versions};
 
 /// Rows of ended keys that are read together.
@@ -87,7 +87,13 @@ impl Reading<'_> {
             }
         };
         // A key is read with its object and its ceremony, so a change of those is one of keys too.
-        if let Some(seen) = same(|v| [v.keys, v.trust, v.ceremonies]) {
+        let mut seen = same(|v| [v.keys, v.trust, v.ceremonies]);
+        if let Some(same) = seen
+            && same.emergency.is_old(store).await?
+        {
+            seen = None;
+        }
+        if let Some(seen) = seen {
             if store.version().await? != versions.all {
                 return Ok(None);
             }
@@ -108,11 +114,14 @@ impl Reading<'_> {
                 refused: Vec::new(),
                 unreadable,
                 times,
+                emergency: seen.emergency.clone(),
             }));
         }
         let documents = store.documents().await?;
-        let trusted: Option<Arc<Trusted>> = unverified_chains(&documents)?
-            .map(|chains| trust::chain::walk(&chains, &settings.pin))
+        let chains = unverified_chains(&documents)?;
+        let trusted: Option<Arc<Trusted>> = chains
+            .as_ref()
+            .map(|chains| trust::chain::walk(chains, &settings.pin))
             .transpose()?
             .map(Arc::new);
         let installed_before = self.seen.map(|seen| seen.installed.as_ref());
@@ -132,6 +141,13 @@ impl Reading<'_> {
                 false => Ok(None),
             };
         }
+        let emergency = EmergencyReading {
+            store,
+            pin: &settings.pin,
+            chain: chains.as_ref().zip(trusted.as_deref()),
+            seen: self.seen.map(|seen| &*seen.emergency),
+        };
+        let emergency = Arc::new(emergency.read().await?);
         let suspended = match &trusted {
             Some(trusted) => suspended(store, trusted).await?,
             None => BTreeSet::new(),
@@ -184,6 +200,7 @@ impl Reading<'_> {
             refused,
             unreadable,
             times,
+            emergency,
         }))
     }
 

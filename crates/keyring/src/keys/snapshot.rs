@@ -11,7 +11,7 @@ use trust::{
 };
 
 use access::Credentials;
-use log::Certified;
+use log::{Certified, EmergencyState};
 use store::{KeyCounts, KeyRow, UnreadableRow};
 use token::Handle;
 use trust::log_acts::CorrectedTimes;
@@ -115,6 +115,8 @@ pub struct Snapshot {
     pub unreadable: Vec<UnreadableRow>,
     /// Of the log's leaves, as corrected.
     pub times: Arc<CorrectedTimes>,
+    /// What keeps rings from signing, by the log.
+    pub emergency: Arc<EmergencyState>,
 }
 
 /// Where readers find the present [`Snapshot`]; one atomic load per request.

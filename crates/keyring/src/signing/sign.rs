@@ -17,7 +17,7 @@ use crate::keys::{Key, Keys, Ring, Snapshot};
 use access::Principal;
 use base::Env;
 use log::{self, Group, SignatureLeaf};
-use store::{Idempotency, SignatureOutcome, SignatureRecord, Store};
+use store::{Idempotency, Judged, SignatureOutcome, SignatureRecord, Store};
 use token::{self, Pool};
 
 /// Items of a batch that are under way together.
@@ -179,9 +179,9 @@ impl Signing {
             let mut again = Vec::new();
             for (place, item, outcome) in self.attempt(request, items).await {
                 match outcome {
-                    Err(Error::KeyMayNotSign(_) | Error::NoActiveKey(_))
-                        if attempt == Attempt::First =>
-                    {
+                    Err(
+                        Error::KeyMayNotSign(_) | Error::NoActiveKey(_) | Error::Stopped { .. },
+                    ) if attempt == Attempt::First => {
                         again.push((place, item));
                     }
                     done => results[place] = Some(done),
@@ -227,6 +227,15 @@ impl Signing {
         items: Vec<(usize, Item)>,
     ) -> Vec<(usize, Item, Result<Signed, Error>)> {
         let snapshot = self.keys.current();
+        if let Some(why) = snapshot.stopped(request.ring, self.env.now()) {
+            let stopped = |(place, item)| {
+                let ring = request.ring.to_owned();
+                let why = why.clone();
+                (place, item, Err(Error::Stopped { ring, why }))
+            };
+            return items.into_iter().map(stopped).collect();
+        }
+        let judged = snapshot.judged(request.ring);
         let primary = primary(&snapshot, request.ring);
         let (ring, key) = match primary {
             Ok(found) => found,
@@ -265,9 +274,9 @@ impl Signing {
         let mut records = Vec::with_capacity(signatures.len());
         let mut recorded = Vec::with_capacity(signatures.len());
         for ((place, item, prepared), signature) in under_way.into_iter().zip(signatures) {
-            let made = signature
-                .map_err(Error::Token)
-                .and_then(|signature| self.record(request, &key, &item, prepared, &signature));
+            let made = signature.map_err(Error::Token).and_then(|signature| {
+                self.record(request, (&key, judged), &item, prepared, &signature)
+            });
             match made {
                 Ok((record, signed)) => {
                     records.push(record);
@@ -284,7 +293,7 @@ impl Signing {
                 self.readiness.write(None);
                 let released = recorded.into_iter().zip(outcomes);
                 results.extend(released.map(|((place, item, signed), outcome)| {
-                    let outcome = release(signed, &item, outcome);
+                    let outcome = release(signed, (request.ring, &item), outcome);
                     (place, item, outcome)
                 }));
             }
@@ -306,7 +315,7 @@ impl Signing {
     fn record(
         &self,
         request: &Request<'_>,
-        key: &Key,
+        (key, judged): (&Key, Judged),
         item: &Item,
         prepared: Prepared,
         signature: &[u8],
@@ -344,6 +353,7 @@ impl Signing {
         let record = SignatureRecord {
             leaf,
             kid: key.kid.as_str().to_owned(),
+            judged,
             idempotency,
         };
         Ok((record, signed))
@@ -397,10 +407,18 @@ fn prepare(ring: &Ring, key: &Key, format: &Format) -> Result<Prepared, Error> {
 }
 
 /// The last gate: what the transaction said of this signature.
-fn release(signed: Signed, item: &Item, outcome: SignatureOutcome) -> Result<Signed, Error> {
+fn release(
+    signed: Signed,
+    (ring, item): (&str, &Item),
+    outcome: SignatureOutcome,
+) -> Result<Signed, Error> {
     match outcome {
         SignatureOutcome::Committed { index } => Ok(Signed { index, ..signed }),
         SignatureOutcome::KeyMayNotSign => Err(Error::KeyMayNotSign(signed.kid)),
+        SignatureOutcome::Unjudged => Err(Error::Stopped {
+            ring: ring.to_owned(),
+            why: "the log tells of a stop, or an emergency rotation was not ratified".to_owned(),
+        }),
         SignatureOutcome::AnsweredBefore(stored) => {
             let hash = item.idempotency.as_ref().map(|(_, hash)| hash.as_str());
             answer::from_stored(&stored, hash.unwrap_or_default(), &item.format)

@@ -48,6 +48,9 @@ pub enum Error {
     /// The key was revoked or retired while its signature was on the way; it was not released.
     #[error("key {0} is no longer permitted to sign")]
     KeyMayNotSign(Kid),
+    /// By a person's signature, or because an emergency rotation was not ratified: only the threshold lets it go on.
+    #[error("signing with ring {ring:?} is stopped: {why}")]
+    Stopped { ring: String, why: String },
     #[error("the HSM did not sign")]
     Token(#[source] token::Error),
     #[error("the signature could not be recorded, so it was not released")]

@@ -47,6 +47,15 @@ impl Installation {
         Self::over(Place::sqlite().await)
     }
 
+    /// With those who act in an emergency.
+    pub async fn for_emergencies() -> Self {
+        let custodians = custodians::Custodians::for_emergencies("production");
+        let all = Self::of(Place::sqlite().await, custodians);
+        let genesis = all.custodians.genesis();
+        all.service().install_genesis(&genesis).await.unwrap();
+        all
+    }
+
     /// With executors, whose signatures accept keys of these rings.
     pub async fn with_executors(routine_rings: &[&str]) -> Self {
         let custodians = custodians::Custodians::with_executors("production", routine_rings);
@@ -478,4 +487,6 @@ const GUARDS: &[&str] = &[
     "order_use_no_delete",
     "order_use_no_update",
     "order_use_permitted",
+    "emergency_stop_no_delete",
+    "emergency_stop_no_update",
 ];

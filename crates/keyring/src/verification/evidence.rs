@@ -19,7 +19,7 @@ use trust::{Kid, Pin};
 use super::question::{Claim, Error};
 use super::sought::Sought;
 use super::verify::{Checked, check};
-use crate::keys::{Key, Keys, Share};
+use crate::keys::{Key, Keys, Share, leaves_of_use};
 use log::Proofs;
 use store::Store;
 use trust::log_acts::LogAct;
@@ -149,6 +149,7 @@ impl EvidenceBuilder {
         let key = &*key;
         let mut signers = BTreeSet::from([receipt.log_kid.clone()]);
         let acts = self.whole_life(key, &mut signers).await?;
+        let order = self.of_order(key, &mut signers).await?;
         let (origins, corrections) = self.log_acts(&mut signers).await?;
         let log_keys = self.log_keys(signers).await?;
         let revocation = match acts.history.revoked_by() {
@@ -162,6 +163,7 @@ impl EvidenceBuilder {
             leaf: receipt.leaf.body,
             life: acts.life,
             log_keys,
+            order,
             origins,
             revocation: revocation.map(text).transpose()?,
             service: self.pin.service.clone(),
@@ -180,6 +182,28 @@ impl EvidenceBuilder {
             }
         })?;
         Ok(bytes)
+    }
+
+    /// What the log tells of the standing order under which the key was made, if it was under one.
+    async fn of_order(
+        &self,
+        key: &Key,
+        signers: &mut BTreeSet<String>,
+    ) -> Result<Vec<Logged>, NoEvidence> {
+        let (Some((used, documents)), Some(accepted)) = (key.logged_use(), key.log_index) else {
+            return Ok(Vec::new());
+        };
+        let mut order = Vec::new();
+        for index in leaves_of_use(&self.store, used, documents, accepted).await? {
+            let receipt = self.proofs.receipt(index).await?;
+            let receipt = receipt.ok_or(NoEvidence::NotFound)?;
+            signers.insert(receipt.log_kid);
+            order.push(Logged {
+                leaf: receipt.leaf.body,
+                proof: receipt.proof.to_string(),
+            });
+        }
+        Ok(order)
     }
 
     /// New origins of the log, and corrections of its clock, which a reader has to know to read its

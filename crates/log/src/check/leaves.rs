@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use trust::leaf::{ActKind, Leaf};
+use trust::emergency::{Emergencies, EmergencyAct};
+use trust::leaf::{ActKind, Leaf, SignatureLeaf};
 use trust::tlog::merkle::{empty_root, leaf_hash};
 use trust::{Sha256Digest, Time};
 
+use crate::emergency::EmergencyState;
 use store::LeafRow;
 use trust::acts::Acts;
 use trust::finding::Findings;
@@ -30,6 +32,10 @@ pub struct Trail {
     pub unknown: BTreeMap<String, usize>,
     /// All leaves that are no signatures.
     pub seal: Seal,
+    /// What resumes and ratifications did, by their transcripts.
+    emergency: Arc<EmergencyState>,
+    /// What keeps rings from signing at this place.
+    stops: Emergencies,
 }
 
 /// Which acts were read: their number, and a chain of SHA-256 over their indexes and hashes. Whoever reads the same leaves
@@ -69,6 +75,24 @@ impl Trail {
         }
     }
 
+    pub fn stopped_by(self, emergency: Arc<EmergencyState>) -> Self {
+        Self { emergency, ..self }
+    }
+
+    /// From the first leaf on.
+    pub fn anew(&self) -> Self {
+        Self::corrected_by(self.times.clone()).stopped_by(self.emergency.clone())
+    }
+
+    /// A signature of a ring that was stopped should not have been released.
+    fn stopped(&self, row: &LeafRow, leaf: &SignatureLeaf, findings: &mut Findings) {
+        let ring = leaf.ring.as_str();
+        if self.stops.stopped(ring, leaf.time).is_some() {
+            let what = format!("a signature of ring {ring}, which was stopped");
+            findings.add("stopped", Some(row.index), what);
+        }
+    }
+
     /// Without a body, which may be gone after retention, its columns are all there is.
     pub fn row(&mut self, row: &LeafRow, read: Option<Read>, findings: &mut Findings) {
         let told = read.and_then(|read| self.body(row, read, findings));
@@ -81,10 +105,6 @@ impl Trail {
             let what = format!("the time {time} is before {before}, the time of an earlier leaf");
             findings.add("backdated", Some(row.index), what);
         }
-    }
-
-    pub fn times(&self) -> Arc<CorrectedTimes> {
-        self.times.clone()
     }
 
     pub fn corrected(&self) -> &Clock {
@@ -124,7 +144,10 @@ impl Trail {
             findings.add("columns", Some(row.index), what);
         }
         match leaf {
-            Leaf::Signature(leaf) => leaf.time,
+            Leaf::Signature(leaf) => {
+                self.stopped(row, &leaf, findings);
+                leaf.time
+            }
             Leaf::Unknown(leaf) => {
                 *self.unknown.entry(leaf.kind.to_string()).or_default() += 1;
                 leaf.time
@@ -140,6 +163,11 @@ impl Trail {
                 );
                 self.without_digest += usize::from(recorded && act.digest.is_none());
                 let time = act.time;
+                if EmergencyAct::is_meant(&act)
+                    && let Some(done) = self.emergency.act(&act)
+                {
+                    self.stops.apply(row.index, time, &done);
+                }
                 self.acts.note(row.index, *act);
                 time
             }

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use trust::emergency;
 use trust::leaf::ActKind;
 use trust::{Pin, Purpose, Sha256Digest, Time};
 
@@ -290,9 +291,11 @@ fn new_origin(row: &Ceremony, act: Option<&Arc<Act>>, findings: &mut Findings) {
 }
 
 /// Acts that carry a ceremony out, with the digest of what the executor wrote.
-const EXECUTED: [&str; 7] = [
+const EXECUTED: [&str; 9] = [
     "generated",
     "ordered",
+    "resumed",
+    "ratified",
     "adopted after a crash",
     "destroyed",
     "destroyed, found after a crash",
@@ -301,7 +304,13 @@ const EXECUTED: [&str; 7] = [
 ];
 
 /// Acts that end a ceremony, with the digest of its transcript.
-const CLOSED: [&str; 3] = ["accepted", "clock-correction", "new-origin"];
+const CLOSED: [&str; 5] = [
+    "accepted",
+    "clock-correction",
+    "new-origin",
+    emergency::RESUME,
+    emergency::RATIFY,
+];
 
 /// Where a ceremony stands by its acts. A failure does not undo an end that came before it.
 fn state(acts: &[Arc<Act>]) -> &'static str {

@@ -5,7 +5,7 @@ use trust::tlog::merkle::leaf_hash;
 use trust::tlog::tile::{Resource, TileId, WIDTH, tiles_for_root};
 
 use super::files::fetch;
-use super::leaves::{Read, Seal, Trail};
+use super::leaves::{Read, Seal};
 use super::state::{Mark, State};
 use super::tree::{Block, Opened};
 use super::{Error, Pass};
@@ -63,8 +63,7 @@ impl Pass<'_> {
         let from = state.mark.from;
         if let Some(why) = self.acts_before(from, &state.mark.seal).await? {
             findings.remark(format!("starts anew: {why}"));
-            let times = self.trail.times();
-            self.trail = Trail::corrected_by(times);
+            self.trail = self.trail.anew();
             return Ok(0);
         }
         if let Err(why) = self.edge(&state.mark).await? {

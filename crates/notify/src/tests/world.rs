@@ -64,6 +64,7 @@ impl World {
                 genesis: Sha256Digest::of(b"genesis"),
             },
             instance: instance.to_owned(),
+            unratified: Box::new(Vec::new),
             roster: Box::new(|| Some(roster())),
             variable: Box::new(|_| None),
         };

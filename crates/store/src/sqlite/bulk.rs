@@ -4,6 +4,7 @@
 use std::sync::LazyLock;
 
 use super::TxConnection;
+use crate::asked::last_emergency;
 use crate::engine::{Connection, LeafColumns, Taken, Value};
 use crate::error::Error;
 
@@ -11,26 +12,31 @@ use crate::error::Error;
 /// fills the next larger one up with NULL, which `WHERE` leaves out.
 const SIZES: [usize; 5] = [1, 4, 16, 64, 256];
 
-/// Moves the head, and answers with it, with those of the keys (a JSON array of kids) that may sign, and with the number
-/// of rows that the INSERT before it inserted.
+/// Moves the head, and answers with it, with those of the keys (a JSON array of kids) that may sign, with the last leaf by
+/// which a ring may have been kept from signing, and with the number of rows that the INSERT before it inserted.
 macro_rules! head_and_keys {
     () => {
-        "UPDATE log_head SET size = size + ?, version = version + ?, clock = MAX(clock, ?)
+        concat!(
+            "UPDATE log_head SET size = size + ?, version = version + ?, clock = MAX(clock, ?)
         WHERE id = 1
         RETURNING size, clock, CAST(unixepoch('subsec') * 1000 AS INTEGER), '', 0,
             (SELECT json_group_array(kid) FROM signing_key
                 WHERE state = 'active' AND kid IN (SELECT value FROM json_each(?))),
-            changes()"
+            ",
+            last_emergency!(sqlite),
+            ", changes()"
+        )
     };
 }
 
 pub(super) const BEGIN: &str = concat!("BEGIN IMMEDIATE; ", head_and_keys!());
 
-/// The same after as many leaves, which are inserted only if so many of the keys (a JSON array of kids) may sign.
+/// The same after as many leaves, which are inserted only if so many of the keys (a JSON array of kids) may sign, and if
+/// what keeps rings from signing is below an index.
 static BEGIN_WITH_LEAVES: LazyLock<[String; 5]> = LazyLock::new(|| {
     SIZES.map(|size| {
         let rows = vec!["(?, ?, ?, ?, ?, ?, ?)"; size].join(", ");
-        let head = head_and_keys!();
+        let (head, last) = (head_and_keys!(), last_emergency!(sqlite));
         format!(
             "BEGIN IMMEDIATE;
             INSERT INTO log_leaf (idx, time, kind, ring, kid, sig_hash, body)
@@ -38,7 +44,8 @@ static BEGIN_WITH_LEAVES: LazyLock<[String; 5]> = LazyLock::new(|| {
                 column2, column3, column4, column5, column6, column7
             FROM (VALUES {rows}) WHERE column1 IS NOT NULL AND ? =
                 (SELECT count(*) FROM signing_key
-                    WHERE state = 'active' AND kid IN (SELECT value FROM json_each(?)));
+                    WHERE state = 'active' AND kid IN (SELECT value FROM json_each(?)))
+                AND {last} < ?;
             {head}"
         )
     })
@@ -48,21 +55,23 @@ static BEGIN_WITH_LEAVES: LazyLock<[String; 5]> = LazyLock::new(|| {
 /// keys may sign: one call instead of two, because each is a way to SQLite's thread and back.
 pub(super) fn begin<'v>(
     taken: Taken,
-    kids: &'v str,
-    count: usize,
+    (kids, count): (&'v str, usize),
     leaves: &[LeafColumns<'v>],
+    judged: i64,
 ) -> Result<(&'static str, Vec<Value<'v>>), Error> {
     let (mut sql, mut values) = (BEGIN, Vec::new());
     if !leaves.is_empty() {
         let at = SIZES.iter().position(|size| *size >= leaves.len());
         let at = at.ok_or(TOO_MANY)?;
         sql = &BEGIN_WITH_LEAVES[at];
-        values.reserve(7 * SIZES[at] + 6);
+        values.reserve(7 * SIZES[at] + 7);
         for (place, [time, kind, ring, kid, sig_hash, body]) in (0..).zip(leaves.iter().copied()) {
             values.extend([Value::Int(place), time, kind, ring, kid, sig_hash, body]);
         }
         values.resize(7 * SIZES[at], Value::MaybeInt(None));
-        values.extend([Value::Int(count as i64), Value::Text(kids)]);
+        let permitted = [Value::Int(count as i64), Value::Text(kids)];
+        values.extend(permitted);
+        values.push(Value::Int(judged));
     }
     values.extend(taken.values());
     values.push(Value::Text(kids));

@@ -342,6 +342,7 @@ pub fn signature(kid: &str, ring: &str, name: &str) -> SignatureRecord {
         body: format!(r#"{{"kind":"sign","kid":"{kid}","name":"{name}","v":1}}"#),
     };
     SignatureRecord {
+        judged: Judged::default(),
         leaf,
         kid: kid.into(),
         idempotency: None,

@@ -25,6 +25,7 @@ const GROWING: &[&str] = &[
     "signing_key",
     "order_use",
     "standing_order",
+    "emergency_stop",
     "outbox_message",
     "outbox_delivery",
     "execution",

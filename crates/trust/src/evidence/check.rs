@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Covers, Evidence, EvidenceError, EvidenceReport, Subject};
+use crate::acts::Act;
 use crate::alg::Algorithm;
 use crate::base64url;
 use crate::chain::Pin;
@@ -14,6 +15,7 @@ use crate::jwk::PublicKey;
 use crate::leaf::{self, ActKind, ActLeaf, Leaf, SignatureLeaf};
 use crate::life::Life;
 use crate::name::LOG_RING;
+use crate::order_log::LoggedUse;
 use crate::proofs::{NotProven, Proofs, Proven, told};
 use crate::request::{Generate, Operation};
 use crate::signature::{Verifier, canonical};
@@ -22,7 +24,7 @@ use crate::time::Time;
 use crate::tlog::checkpoint::Checkpoint;
 use crate::tlog::merkle::leaf_hash;
 use crate::tlog::policy::WitnessPolicy;
-use crate::transcript::{VerifiedTranscript, log_keys, verify_core};
+use crate::transcript::{OfOrder, Transcript, VerifiedTranscript, log_keys, verify_core};
 use crate::verdict::{Existence, Facts, verdict};
 
 fn refused(word: &'static str, why: impl std::fmt::Display) -> EvidenceError {
@@ -48,6 +50,7 @@ struct Certified {
     public: PublicKey,
     prepared_at: Time,
     digest: Sha256Digest,
+    used: Option<LoggedUse>,
 }
 
 pub(super) fn check(
@@ -71,19 +74,21 @@ pub(super) fn check(
     let witnesses = witnesses.cloned().unwrap_or_else(WitnessPolicy::none);
     let mut proofs = Proofs::new(&log_keys, witnesses);
     let proven = proofs.check(&file.proof, &file.leaf)?;
-    let acts = file.life.iter();
+    let acts = file.life.iter().chain(&file.order);
     let acts: Vec<Proven> = acts
         .map(|act| proofs.check(&act.proof, &act.leaf))
         .collect::<Result<_, _>>()?;
     let mut log = Log::read(file, &pin, &mut proofs, &proven)?;
     let place = log.stands("proof", &proven, &file.leaf)?;
-    let acts: Vec<LogPlace> = (acts.iter().zip(&file.life))
+    let mut acts: Vec<LogPlace> = (acts.iter().zip(file.life.iter().chain(&file.order)))
         .map(|(act, logged)| log.stands("proof", act, &logged.leaf))
         .collect::<Result<_, _>>()?;
+    let of_order = acts.split_off(file.life.len());
     log.whole(&proofs)?;
     let leaf = signature_leaf(&file.leaf, &key)?;
     let (history, places) = life(file, &key, &acts, &log)?;
     let whole = history.state().map_err(|error| refused("life", error))?;
+    under_order(file, &key, &acts, &of_order)?;
     revocation(file, &key, &history, &pin)?;
     let (checks, fits_usage) = match &file.subject {
         Some(subject) => subject_checks(subject, &leaf, &key)?,
@@ -144,6 +149,7 @@ fn certified(text: &str, pin: &Pin) -> Result<Certified, EvidenceError> {
     let verified = verify_core(text.as_bytes(), pin).map_err(|error| no(&error))?;
     let prepared_at = verified.statement().executed_at;
     let digest = verified.core_digest();
+    let used = verified.logged_use().cloned();
     let accepted = verified.into_key().map_err(|error| no(&error))?;
     Ok(Certified {
         order: accepted.order().clone(),
@@ -151,6 +157,7 @@ fn certified(text: &str, pin: &Pin) -> Result<Certified, EvidenceError> {
         public: accepted.public_key().clone(),
         prepared_at,
         digest,
+        used,
     })
 }
 
@@ -398,6 +405,48 @@ fn life(
         return Err(refused("life", "no act"));
     }
     Ok((history, places))
+}
+
+/// Step 6a: what the file has of the standing order under which the key was made.
+fn under_order(
+    file: &Evidence,
+    key: &Certified,
+    life: &[LogPlace],
+    places: &[LogPlace],
+) -> Result<(), EvidenceError> {
+    if file.order.is_empty() {
+        return Ok(());
+    }
+    let no = |why: &dyn std::fmt::Display| refused("order", why);
+    let used = key.used.as_ref();
+    let used = used.ok_or_else(|| no(&"the key was made under no standing order"))?;
+    let transcript = Transcript::decode(file.transcript.as_bytes()).map_err(|error| no(&error))?;
+    let order = OfOrder::new(&transcript.record.chains, used).map_err(|error| no(&error))?;
+    // By their order: of leaves of several origins the indexes do not ascend.
+    let mut told = Vec::with_capacity(places.len() + 1);
+    for (logged, place) in file.order.iter().zip(places) {
+        if told.last().is_some_and(|(before, _)| *before >= *place) {
+            return Err(no(&"not in log order"));
+        }
+        let Leaf::Act(act) = parse_leaf("order", &logged.leaf)? else {
+            return Err(no(&"not an act"));
+        };
+        if !order.tells(&act) && !order.makes(&act) {
+            return Err(no(&"the leaf does not belong to the order or to the key"));
+        }
+        told.push((*place, *act));
+    }
+    let (Some(accepted), Some(first)) = (life.first(), file.life.first()) else {
+        return Err(refused("life", "no act"));
+    };
+    let end = told.partition_point(|(place, _)| place < accepted);
+    told.insert(end, (*accepted, act(&first.leaf)?));
+    let acts: Vec<Act> = (0..)
+        .zip(told)
+        .map(|(index, (_, leaf))| Act { index, leaf })
+        .collect();
+    let end = i64::try_from(end).unwrap_or(i64::MAX);
+    order.check(end, &acts).map_err(|error| no(&error))
 }
 
 /// Where the acts of a life stand in the log.

@@ -207,6 +207,14 @@ impl Facts<'_> {
                 of_own(html, "stated", &done);
             }
             Outcome::Ordered { id } => of_own(html, "standing order", &id.to_string()),
+            Outcome::Resumed(_) => of_own(html, "stated", "signing goes on, as ordered"),
+            Outcome::EmergencyRotated { kid, revoked } => {
+                of_own(html, "the primary from now on", kid.as_str());
+                of_own(html, "revoked as compromised", revoked.as_str());
+            }
+            Outcome::Ratified { rotation } => {
+                of_own(html, "emergency rotation", &rotation.to_string());
+            }
         }
         html.raw("</table>\n");
     }

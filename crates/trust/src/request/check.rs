@@ -84,6 +84,12 @@ pub enum RequestError {
     /// What no quorum can order in advance.
     #[error("operation.order.{0}")]
     StandingOrder(#[from] OrderError),
+    /// In an emergency, what no quorum can approve.
+    #[error("operation.{0}")]
+    Emergency(&'static str),
+    /// The log's ring, whose signing is never stopped.
+    #[error("operation.{0}.ring: not of the ring log")]
+    LogRing(&'static str),
 }
 
 impl Request {
@@ -121,6 +127,9 @@ impl Request {
             }
             Operation::NewOrigin(order) => order.check(),
             Operation::Order(order) => Ok(order.check(self.nonce, self.created_at)?),
+            Operation::Resume(order) => order.check(&self.lines),
+            Operation::EmergencyRotation(order) => order.check(self.created_at),
+            Operation::Ratification(order) => order.check(),
         }
     }
 
@@ -266,14 +275,14 @@ impl Revoke {
 }
 
 /// Key 0 of a ring there is none: whoever reads such a request has been shown another key.
-fn from_one(operation: &'static str, number: u32) -> Result<(), RequestError> {
+pub(super) fn from_one(operation: &'static str, number: u32) -> Result<(), RequestError> {
     match number {
         0 => Err(RequestError::NumberZero(operation)),
         _ => Ok(()),
     }
 }
 
-fn ordered(
+pub(super) fn ordered(
     earlier: &'static str,
     earlier_at: Time,
     later: &'static str,

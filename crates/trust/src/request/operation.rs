@@ -8,10 +8,11 @@ use crate::jwk::Kid;
 use crate::name::Name;
 use crate::place::{Location, Place};
 use crate::spelled::spelled;
-use crate::subject::Subject;
+use crate::subject::{Scope, Subject};
 use crate::time::Time;
 use crate::usage::Usage;
 
+use super::emergency::{EmergencyRotation, Ratification, Resume};
 use super::purpose::KeyPurpose;
 use super::standing_order::StandingOrder;
 
@@ -32,6 +33,12 @@ pub enum Operation {
     NewOrigin(NewOrigin),
     /// Approve keys of a ring in advance.
     Order(Box<StandingOrder>),
+    /// End a stop of signing.
+    Resume(Resume),
+    /// Rotate onto a standby key at once, and revoke the primary.
+    EmergencyRotation(Box<EmergencyRotation>),
+    /// Agree with an emergency rotation.
+    Ratification(Ratification),
 }
 
 /// Generates key `number` of a ring.
@@ -178,6 +185,10 @@ impl Operation {
             Self::Revoke(order) => vec![Subject::Key(order.kid.clone())],
             Self::ClockCorrection(_) | Self::NewOrigin(_) => vec![Subject::Log],
             Self::Order(order) => vec![Subject::Order(order.id)],
+            Self::Resume(order) => vec![Subject::Stop(Scope::of(order.ring.as_ref()))],
+            // As a revocation, so that nothing but what concerns that key makes it void.
+            Self::EmergencyRotation(order) => vec![Subject::Key(order.kid.clone())],
+            Self::Ratification(order) => vec![Subject::Key(order.kid.clone())],
         }
     }
 
@@ -192,6 +203,9 @@ impl Operation {
             }
             Self::Revoke(order) => Some(&order.ring),
             Self::Order(order) => Some(&order.ring),
+            Self::Resume(order) => order.ring.as_ref(),
+            Self::EmergencyRotation(order) => Some(&order.ring),
+            Self::Ratification(order) => Some(&order.ring),
             Self::ClockCorrection(_) | Self::NewOrigin(_) => None,
         }
     }
@@ -205,6 +219,9 @@ impl Operation {
             Self::ClockCorrection(_) => "clock-correction",
             Self::NewOrigin(_) => "new-origin",
             Self::Order(_) => "order",
+            Self::Resume(_) => "resume",
+            Self::EmergencyRotation(_) => "emergency-rotation",
+            Self::Ratification(_) => "ratification",
         }
     }
 }

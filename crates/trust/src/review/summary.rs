@@ -1,7 +1,7 @@
 //! What a request asks for, in sentences. The lines below it stay the whole truth: a summary leaves out, they do not.
 
 use crate::place::Place;
-use crate::request::{Generate, KeyPurpose, Operation, Request, StandingOrder};
+use crate::request::{Ended, Generate, KeyPurpose, Operation, Request, Resume, StandingOrder};
 use crate::text;
 
 /// What is asked for, and what in it is easily overlooked.
@@ -30,6 +30,25 @@ pub(super) fn summary(request: &Request) -> Vec<String> {
             })
             .collect()
         }
+        Operation::Resume(resume) => vec![resumed(resume)],
+        Operation::EmergencyRotation(rotation) => vec![
+            format!(
+                "EMERGENCY: key {} of ring {} becomes the primary at once, and key {} is revoked as compromised; it never comes back",
+                rotation.standby_number, rotation.ring, rotation.number
+            ),
+            format!(
+                "signatures that cannot be proven to be older than {} are not trusted any more",
+                rotation.compromised_since
+            ),
+            format!(
+                "the ring stops signing unless the threshold ratifies it within {} s",
+                rotation.ratify_within_seconds
+            ),
+        ],
+        Operation::Ratification(ratified) => vec![format!(
+            "ring {} goes on signing with key {}, to which it was rotated in an emergency",
+            ratified.ring, ratified.kid
+        )],
         Operation::ClockCorrection(done) => vec![format!(
             "leaves {} to {} of the log {} count as not younger than {}, whatever their times say",
             done.first,
@@ -53,6 +72,19 @@ pub(super) fn summary(request: &Request) -> Vec<String> {
             out
         }
         Operation::Order(order) => ordered(order),
+    }
+}
+
+fn resumed(resume: &Resume) -> String {
+    let who = match &resume.ring {
+        Some(ring) => format!("ring {ring} signs"),
+        None => "all rings sign".to_owned(),
+    };
+    match &resume.ends {
+        Ended::Stop { digest, .. } => format!("{who} again, as far as the stop {digest} kept it"),
+        Ended::Unratified { rotation } => format!(
+            "{who} again, although the emergency rotation {rotation} was not ratified in time"
+        ),
     }
 }
 

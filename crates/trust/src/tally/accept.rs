@@ -14,7 +14,10 @@ use crate::jwk::{Kid, PublicKey, PublicKeyError};
 use crate::namespace::{Namespace, Purpose};
 use crate::place::{Location, ReadBack, not_as_ordered};
 use crate::policy::Threshold;
-use crate::request::{ClockCorrection, Generate, KeyPurpose, Operation, Request, StandingOrder};
+use crate::request::{
+    ClockCorrection, EmergencyRotation, Generate, KeyPurpose, Operation, Ratification, Request,
+    Resume, StandingOrder,
+};
 use crate::roster::MemberId;
 use crate::signature::Verifier;
 use crate::time::Time;
@@ -135,6 +138,12 @@ pub enum Finished {
     NewOrigin,
     /// Keys may be made under the standing order.
     Ordered(Box<StandingOrder>),
+    /// What it names does not keep a ring from signing any more.
+    Resumed(Resume),
+    /// The ring signs with its standby key, and the key before it is revoked.
+    EmergencyRotated(Box<EmergencyRotation>),
+    /// The emergency rotation is agreed with.
+    Ratified(Ratification),
 }
 
 /// Not enough custodians accepted.
@@ -286,6 +295,13 @@ fn check_outcome(
             (&order.origin, &order.root, &order.size) == (origin, root, size)
         }
         (Operation::Order(order), Outcome::Ordered { id }) => order.id == *id,
+        (Operation::Resume(order), Outcome::Resumed(done)) => order == done,
+        (Operation::EmergencyRotation(order), Outcome::EmergencyRotated { kid, revoked }) => {
+            (&order.standby, &order.kid) == (kid, revoked)
+        }
+        (Operation::Ratification(order), Outcome::Ratified { rotation }) => {
+            order.rotation == *rotation
+        }
         _ => false,
     };
     match as_ordered {
@@ -443,6 +459,9 @@ impl AcceptanceTally {
             (_, Outcome::Corrected(correction), _) => Ok(Finished::Corrected(correction)),
             (_, Outcome::NewOrigin { .. }, _) => Ok(Finished::NewOrigin),
             (Operation::Order(order), Outcome::Ordered { .. }, _) => Ok(Finished::Ordered(order)),
+            (_, Outcome::Resumed(resume), _) => Ok(Finished::Resumed(resume)),
+            (Operation::EmergencyRotation(order), _, _) => Ok(Finished::EmergencyRotated(order)),
+            (Operation::Ratification(order), _, _) => Ok(Finished::Ratified(order)),
             // The outcome was checked against the operation when the tally was made.
             _ => Err(refusal),
         }

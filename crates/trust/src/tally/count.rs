@@ -21,8 +21,8 @@ pub(crate) struct Ballot<'a> {
 /// Who may be counted.
 pub(crate) struct Electorate<'a> {
     roster: &'a Roster,
-    /// `None`: every active member, whatever the role.
-    role: Option<Role>,
+    /// One of them is enough; none: every active member, whatever the role.
+    roles: &'static [Role],
     excluded: Option<&'a MemberId>,
     suspended: Option<&'a BTreeSet<MemberId>>,
 }
@@ -31,7 +31,7 @@ impl<'a> Electorate<'a> {
     pub fn everybody(roster: &'a Roster) -> Self {
         Self {
             roster,
-            role: None,
+            roles: &[],
             excluded: None,
             suspended: None,
         }
@@ -39,10 +39,24 @@ impl<'a> Electorate<'a> {
 
     pub fn custodians(roster: &'a Roster) -> Self {
         Self {
-            roster,
-            role: Some(Role::Custodian),
-            excluded: None,
-            suspended: None,
+            roles: &[Role::Custodian],
+            ..Self::everybody(roster)
+        }
+    }
+
+    /// Who may stop signing.
+    pub fn stoppers(roster: &'a Roster) -> Self {
+        Self {
+            roles: &[Role::Custodian, Role::OnCall],
+            ..Self::everybody(roster)
+        }
+    }
+
+    /// Who may approve an emergency rotation.
+    pub fn emergency(roster: &'a Roster) -> Self {
+        Self {
+            roles: &super::emergency::ROLES,
+            ..Self::everybody(roster)
         }
     }
 
@@ -66,10 +80,8 @@ impl<'a> Electorate<'a> {
             WhyNot::Inactive
         } else if self.suspended.is_some_and(|all| all.contains(&member.id)) {
             WhyNot::Suspended
-        } else if self
-            .role
-            .as_ref()
-            .is_some_and(|role| !member.roles.contains(role))
+        } else if !self.roles.is_empty()
+            && !self.roles.iter().any(|role| member.roles.contains(role))
         {
             WhyNot::Role
         } else if self.excluded == Some(&member.id) {

@@ -8,7 +8,8 @@ use crate::digest::Sha256Digest;
 use crate::jwk::{Kid, PublicKey};
 use crate::place::Location;
 use crate::request::{
-    ClockCorrection, Destroy, Generate, NewOrigin, Operation, Request, Revoke, StandingOrder,
+    ClockCorrection, Destroy, EmergencyRotation, Generate, NewOrigin, Operation, Ratification,
+    Request, Resume, Revoke, StandingOrder,
 };
 use crate::roster::MemberId;
 
@@ -65,6 +66,12 @@ pub enum ApprovedOperation {
     NewOrigin(Approved<NewOrigin>),
     /// Let keys be made in advance.
     Order(Approved<Box<StandingOrder>>),
+    /// End a stop of signing.
+    Resume(Approved<Resume>),
+    /// Rotate onto a standby key at once.
+    EmergencyRotation(Approved<Box<EmergencyRotation>>),
+    /// Agree with an emergency rotation.
+    Ratification(Approved<Ratification>),
 }
 
 pub(super) fn approved(
@@ -93,6 +100,11 @@ pub(super) fn approved(
         Operation::ClockCorrection(order) => A::ClockCorrection(prove(order, request, digest, by)),
         Operation::NewOrigin(order) => A::NewOrigin(prove(order, request, digest, by)),
         Operation::Order(order) => A::Order(prove(order, request, digest, by)),
+        Operation::Resume(order) => A::Resume(prove(order, request, digest, by)),
+        Operation::EmergencyRotation(order) => {
+            A::EmergencyRotation(prove(order, request, digest, by))
+        }
+        Operation::Ratification(order) => A::Ratification(prove(order, request, digest, by)),
     }
 }
 

@@ -3,19 +3,20 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::acts::Act;
-use crate::chain::{Change, Pin, Trusted};
+use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
-use crate::json::{self, JsonError};
+use crate::json::JsonError;
 use crate::jwk::PublicKey;
 use crate::leaf::{self, ActKind, ActLeaf, Leaf};
 use crate::member_signature::MemberSignature;
 use crate::name::LOG_RING;
-use crate::order_log::{LoggedUse, UseFault, UsePlace, check_use, is_shown};
+use crate::order_log::LoggedUse;
 use crate::proofs::{NotProven, Proofs, told};
 use crate::request::{Operation, Request};
 use crate::time::Time;
 use crate::tlog::policy::WitnessPolicy;
 
+use super::order_proofs::{OfOrder, OrderProofsError};
 use super::{Transcript, TranscriptError, verify_core};
 
 /// Proofs that do not hold, or are of other leaves.
@@ -47,7 +48,7 @@ pub enum LogProofsError {
     Late,
     /// Of a key under a standing order: what the leaves about the order say.
     #[error("the use of the standing order: {0}")]
-    Use(#[from] UseFault),
+    Use(#[from] OrderProofsError),
     /// A signature cannot be written.
     #[error("a signature cannot be serialised")]
     Write(#[from] JsonError),
@@ -112,9 +113,9 @@ pub(super) fn check(
     let mut before: Option<(u64, String)> = None;
     let mut approved = BTreeMap::new();
     let mut ends = Vec::new();
-    let order = used
-        .map(|used| OfOrder::new(transcript, used))
-        .transpose()?;
+    let chains = &transcript.record.chains;
+    let order = used.map(|used| OfOrder::new(chains, used)).transpose();
+    let order = order.map_err(LogProofsError::Write)?;
     let (mut told, mut is_told) = (Vec::new(), false);
     for (number, logged) in transcript.log_proofs.iter().enumerate() {
         let proven = proofs
@@ -158,7 +159,8 @@ pub(super) fn check(
         return Err(LogProofsError::Missing("the end of the ceremony").into());
     }
     if let (Some(order), Some(end), true) = (&order, ends.first(), is_told) {
-        order.check(i64::try_from(*end).unwrap_or(i64::MAX), &told)?;
+        let end = i64::try_from(*end).unwrap_or(i64::MAX);
+        order.check(end, &told).map_err(LogProofsError::Use)?;
     }
     for signature in counted {
         let digest = signature.digest().map_err(LogProofsError::Write)?;
@@ -212,6 +214,8 @@ impl Here {
         let request = Request::decode(record.request.as_bytes()).map_err(LogProofsError::Write)?;
         let end = match request.operation.word() {
             word @ ("clock-correction" | "new-origin") => (ActKind::Log, word),
+            "resume" => (ActKind::Emergency, leaf::RESUME),
+            "ratification" => (ActKind::Emergency, leaf::RATIFY),
             _ => (ActKind::Ceremony, "accepted"),
         };
         Ok(Self {
@@ -237,59 +241,5 @@ impl Here {
             None => true,
         };
         of_it && named
-    }
-}
-
-/// Leaves about the standing order under which a key was made. A file of before they were in it has none of them, and shows
-/// as much as it did.
-struct OfOrder<'a> {
-    used: &'a LoggedUse,
-    /// SHA-256 of the document that ended the chain under which the order was held, if one did.
-    next: Option<Sha256Digest>,
-}
-
-impl<'a> OfOrder<'a> {
-    fn new(transcript: &Transcript, used: &'a LoggedUse) -> Result<Self, LogProofsError> {
-        let changes = &transcript.record.chains.changes;
-        // The genesis is the first document.
-        let next = usize::try_from(used.order.documents).unwrap_or(usize::MAX);
-        let next = next.checked_sub(1).and_then(|next| changes.get(next));
-        let bytes = match next {
-            None => None,
-            Some(Change::Recovery(change)) => Some(json::canonical(change)?),
-            Some(Change::Roster(one) | Change::Policy(one) | Change::RecoveryRoster(one)) => {
-                Some(json::canonical(one)?)
-            }
-        };
-        let next = bytes.map(|bytes| Sha256Digest::of(&bytes));
-        Ok(Self { used, next })
-    }
-
-    /// Whether a leaf is one of them.
-    fn tells(&self, act: &ActLeaf) -> bool {
-        let own = act.reference.as_deref() == Some(self.used.request.to_string().as_str());
-        let of_ceremony = own && act.kind == ActKind::Ceremony;
-        (is_shown(self.used, act) && !of_ceremony) || self.ends_the_chain(act)
-    }
-
-    fn ends_the_chain(&self, act: &ActLeaf) -> bool {
-        let installed = act.kind == ActKind::Roster && act.action.starts_with("install-");
-        installed && act.digest.is_some() && act.digest == self.next
-    }
-
-    /// With `end`, the leaf that tells of the key's acceptance.
-    fn check(&self, end: i64, told: &[Act]) -> Result<(), LogProofsError> {
-        let mut ends = told.iter().filter(|act| self.ends_the_chain(&act.leaf));
-        let ended = ends.next().map(|act| act.index);
-        if self.next.is_some() && ended.is_none() {
-            let what = "the end of the chain under which the order was held";
-            return Err(LogProofsError::Missing(what));
-        }
-        let place = UsePlace {
-            accepted: end,
-            ended,
-            suspensions: &[],
-        };
-        Ok(check_use(self.used, &place, told)?)
     }
 }

@@ -28,6 +28,34 @@ fn run(command: &mut Command) -> String {
     String::from_utf8(output.stdout).unwrap()
 }
 
+/// Stops of signing, which are no transcripts.
+#[derive(Debug, Default)]
+struct Stops {
+    held: usize,
+    refused: usize,
+    disagreements: Vec<String>,
+}
+
+impl Stops {
+    fn compare(&mut self, file: &Path, bytes: &[u8], pin: &Pin, second: &Value) {
+        let first = stop_file::verify_stop_file(bytes, pin);
+        let told = first.as_ref().ok().map(|verified| {
+            let logged = verified.logged_at.map(|at| at.to_string());
+            (verified.stop.digest.to_string(), logged)
+        });
+        let text = |member: &str| second[member].as_str().map(str::to_owned);
+        if told != text("digest").map(|digest| (digest, text("logged"))) {
+            let first = first.as_ref().err().map(|error| error_chain(&error));
+            let disagreement = format!("{}: {first:?}, {second}", file.display());
+            self.disagreements.push(disagreement);
+        }
+        match first {
+            Ok(_) => self.held += 1,
+            Err(_) => self.refused += 1,
+        }
+    }
+}
+
 #[test]
 fn both_verifiers_agree_on_every_transcript() {
     let directory = tempfile::tempdir().unwrap();
@@ -52,9 +80,18 @@ fn both_verifiers_agree_on_every_transcript() {
         .collect();
     assert_eq!(second.len(), files.len());
     let (mut held, mut recovered, mut disagreements) = (0, 0, Vec::new());
+    let mut stops = Stops::default();
     for file in &files {
-        let first = verify_transcript(&std::fs::read(file).unwrap(), &pin);
         let second = &second[file.to_str().unwrap()];
+        let bytes = std::fs::read(file).unwrap();
+        if file
+            .extension()
+            .is_some_and(|extension| extension == "stop")
+        {
+            stops.compare(file, &bytes, &pin, second);
+            continue;
+        }
+        let first = verify_transcript(&bytes, &pin);
         let digest = first.as_ref().ok().map(|verified| verified.digest());
         if second["digest"].as_str() != digest.map(|digest| digest.to_string()).as_deref() {
             let first = first.as_ref().err().map(|error| error_chain(&error));
@@ -64,7 +101,9 @@ fn both_verifiers_agree_on_every_transcript() {
         let recoveries = first.map_or(0, |verified| verified.trusted().recoveries().len());
         recovered += usize::from(recoveries > 0);
     }
+    disagreements.append(&mut stops.disagreements);
     assert!(disagreements.is_empty(), "{}", disagreements.join("\n"));
+    assert!(stops.held > 5 && stops.refused > 25, "{stops:?}");
     let refused = files.len() - held;
     assert!(held > 50 && refused > 200, "{held} held, {refused} refused");
     assert!(recovered > 8, "{recovered} of them after a recovery");

@@ -181,6 +181,7 @@ impl Story {
             leaf: String::new(),
             life: self.life.iter().map(logged).collect(),
             log_keys: vec![self.log_birth.clone()],
+            order: vec![],
             origins: self.certified(&self.origins),
             proof: String::new(),
             revocation: self.revocation.clone(),

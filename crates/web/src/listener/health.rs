@@ -1,6 +1,7 @@
 //! Liveness and readiness. Readiness is asked by part, because the parts stand apart: JWKS needs
 //! the read model alone, verification the database too, and signing also the token and the log.
 
+use std::collections::BTreeMap;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
@@ -12,8 +13,9 @@ use serde::Serialize;
 use crate::problem::{Code, Problem};
 use crate::v1::response::{Named, json};
 use crate::v1::state::SharedState;
+use keyring::keys::Snapshot as KeySnapshot;
 use keyring::signing::Outcome;
-use trust::LOG_RING;
+use trust::{LOG_RING, Time};
 
 /// A probe has an answer within this time, whatever hangs.
 pub(super) const PROBE: Duration = Duration::from_secs(2);
@@ -44,6 +46,20 @@ struct Parts {
     snapshot: Snapshot,
     log: Log,
     executor: Executor,
+    emergency: Emergency,
+}
+
+/// What keeps rings from signing, and what of it does not hold.
+#[derive(Debug, Serialize)]
+struct Emergency {
+    /// False while a ring is stopped, or an act of an emergency does not hold.
+    ok: bool,
+    /// Rings that are stopped, with the reason.
+    stopped: BTreeMap<String, String>,
+    /// Rings that stop signing at an instant, unless their emergency rotation is ratified.
+    unratified: BTreeMap<String, Time>,
+    /// What the database says and the log or the members do not.
+    faults: usize,
 }
 
 /// Of approved ceremonies. Whether there is an executor takes nothing away from this replica.
@@ -164,13 +180,32 @@ fn answer(able: bool, readiness: Readiness) -> Result<Response, Problem> {
     Ok(response)
 }
 
+fn emergency(snapshot: &KeySnapshot, now: Time) -> Emergency {
+    let stopped: BTreeMap<String, String> = snapshot
+        .rings
+        .keys()
+        .filter_map(|ring| Some((ring.to_string(), snapshot.stopped(ring, now)?)))
+        .collect();
+    let known = snapshot.emergency.known();
+    let waiting = known.rotations().iter().filter(|each| now <= each.until);
+    let unratified = waiting.map(|each| (each.ring.clone(), each.until));
+    let faults = snapshot.emergency.faults().len();
+    Emergency {
+        ok: stopped.is_empty() && faults == 0,
+        stopped,
+        unratified: unratified.collect(),
+        faults,
+    }
+}
+
 /// Before its first signature a ring is as good as the token.
-fn of_ring(name: &str, outcome: Option<&Outcome>, token: bool) -> Ring {
+fn of_ring(name: &str, outcome: Option<&Outcome>, token: bool, stopped: Option<&String>) -> Ring {
     let age = outcome.map_or(0, |outcome| outcome.at.elapsed().as_millis());
+    let failed = outcome.and_then(|outcome| outcome.error.as_deref().map(str::to_owned));
     Ring {
         ring: name.to_owned(),
-        ok: outcome.map_or(token, Outcome::is_good),
-        why: outcome.and_then(|outcome| outcome.error.as_deref().map(str::to_owned)),
+        ok: stopped.is_none() && outcome.map_or(token, Outcome::is_good),
+        why: stopped.map(|why| format!("stopped {why}")).or(failed),
         age_ms: u64::try_from(age).unwrap_or(u64::MAX),
     }
 }
@@ -213,7 +248,12 @@ async fn readiness(state: &SharedState) -> Readiness {
         .rings
         .values()
         .filter(|ring| ring.primary.is_some());
-    let rings = rings.map(|ring| of_ring(&ring.name, outcomes.rings.get(&ring.name), token.ready));
+    let emergency = emergency(&snapshot, state.services.env.now());
+    let rings = rings.map(|ring| {
+        let stopped = emergency.stopped.get(&*ring.name);
+        let outcome = outcomes.rings.get(&ring.name);
+        of_ring(&ring.name, outcome, token.ready, stopped)
+    });
     let rings: Vec<Ring> = rings.collect();
     // A ring that cannot sign does not take the service away from the others.
     let mut signers = rings.iter().filter(|ring| ring.ring != LOG_RING).peekable();
@@ -253,6 +293,7 @@ async fn readiness(state: &SharedState) -> Readiness {
                 refused: state.services.keys.refused().len(),
             },
             executor,
+            emergency,
             log: Log {
                 ok: goes_on && published.late.is_none(),
                 late: published.late.as_deref().map(str::to_owned),

@@ -101,6 +101,15 @@ fn read_gauges(state: &ServerState) {
         let rows = snapshot.unreadable.iter().filter(|row| row.table == table);
         gauge!(names::ROWS_UNREADABLE, "table" => table).set(rows.count() as f64);
     }
+    let now = state.services.env.now();
+    gauge!(names::EMERGENCY_FAULTS).set(snapshot.emergency.faults().len() as f64);
+    for name in snapshot.rings.keys() {
+        let stopped = snapshot.stopped(name, now).is_some();
+        gauge!(names::RING_STOPPED, "ring" => name.to_string()).set(f64::from(u8::from(stopped)));
+        let until = snapshot.emergency.known().until(name);
+        let left = until.map_or(0.0, |until| until.since(now).as_secs_f64());
+        gauge!(names::RATIFICATION_LEFT, "ring" => name.to_string()).set(left);
+    }
     let mut counted = state.counted.lock().unwrap_or_else(PoisonError::into_inner);
     // There may be a million keys: they are counted when something has changed.
     if *counted != Some(snapshot.version) {
@@ -110,7 +119,6 @@ fn read_gauges(state: &ServerState) {
         }
     }
     drop(counted);
-    let now = state.services.env.now();
     // Archived and revoked keys do not age, and there may be a million of them.
     let ageing = snapshot
         .rings

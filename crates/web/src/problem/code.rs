@@ -28,6 +28,7 @@ pub enum Code {
     KeyRevoked,
     NoActiveKey,
     KeyMayNotSign,
+    SigningStopped,
     WrongUsage,
     WrongAlgorithm,
     WrongHash,
@@ -52,7 +53,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 42] = [
+    pub const ALL: [Self; 43] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -74,6 +75,7 @@ impl Code {
         Self::KeyRevoked,
         Self::NoActiveKey,
         Self::KeyMayNotSign,
+        Self::SigningStopped,
         Self::WrongUsage,
         Self::WrongAlgorithm,
         Self::WrongHash,
@@ -160,6 +162,11 @@ impl Code {
                 S::CONFLICT,
                 "key_may_not_sign",
                 "The key is no longer active",
+            ),
+            Self::SigningStopped => (
+                S::SERVICE_UNAVAILABLE,
+                "signing_stopped",
+                "Signing with the ring is stopped",
             ),
             Self::WrongUsage => (
                 S::UNPROCESSABLE_ENTITY,
@@ -282,6 +289,10 @@ impl Code {
             | Self::IssuerUnavailable => {
                 Some("Nothing was signed or changed. Retry after the time given in Retry-After.")
             }
+            // People decide when; nobody can say when that will be.
+            Self::SigningStopped => Some(
+                "Nothing was signed. Signing was stopped in an emergency and goes on when the custodians resume it.",
+            ),
             // The work may have been finished after the answer was given up.
             Self::DeadlineExceeded | Self::OutcomeUnknown => {
                 Some("The outcome is unknown. Retry with the same Idempotency-Key.")

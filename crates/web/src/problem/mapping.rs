@@ -54,6 +54,7 @@ impl From<signing::Error> for Problem {
             E::IdempotencyMismatch => {
                 Self::new(Code::IdempotencyMismatch, text).about("Idempotency-Key")
             }
+            E::Stopped { .. } => Self::caused_by(Code::SigningStopped, &error),
             E::KeyMayNotSign(_) => Self::new(Code::KeyMayNotSign, text),
             E::Token(ref cause) => from_token(cause, &error),
             E::Log(log::Error::Store(ref cause)) => Self::caused_by(of_store(cause), &error),

@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
 use keyring::ceremony::{Wanted, Wish, WrongLeaves};
 use serde::{Deserialize, Serialize};
+use trust::request::{Ended, RATIFY_WITHIN};
 use trust::{Kid, Operation, Request, Sha256Digest};
 use utoipa::ToSchema;
 
@@ -15,6 +16,8 @@ use crate::problem::{self, Code, Problem};
 use crate::v1::reader::reader;
 use crate::v1::response::{json, query};
 use crate::v1::state::{ServerState, SharedState};
+
+const DIGEST: &str = "expected a SHA-256, in lower-case hex";
 
 /// A hundred years.
 const LONGEST_MILLIS: u64 = 100 * 366 * 24 * 60 * 60 * 1_000;
@@ -38,6 +41,10 @@ struct Asked {
     last: Option<u64>,
     bound: Option<String>,
     ceremony: Option<String>,
+    stop: Option<String>,
+    sequence: Option<u64>,
+    rotation: Option<String>,
+    ratify_within_ms: Option<u64>,
 }
 
 #[derive(Debug, Serialize, ToSchema)]
@@ -63,8 +70,8 @@ pub struct DraftAnswer {
     operation_id = "ceremony_draft",
     tag = "ceremonies",
     params(
-        ("operation" = String, Query, description = "`generate`, `destroy`, `revoke`, `clock-correction`, or `renew` for the same as another ceremony"),
-        ("ring" = Option<String>, Query, description = "Of `generate`, `destroy` and `revoke`: name of the ring"),
+        ("operation" = String, Query, description = "`generate`, `destroy`, `revoke`, `clock-correction`, `resume`, `emergency-rotation`, `ratification`, or `renew` for the same as another ceremony"),
+        ("ring" = Option<String>, Query, description = "Of all but `clock-correction` and `renew`: name of the ring; of `resume` without it of all rings"),
         ("proposer" = String, Query, description = "The id of the member who will sign it"),
         ("reason" = String, Query, description = "For the record: 1 to 1000 characters"),
         ("ticket" = Option<String>, Query, description = "For the record"),
@@ -72,13 +79,17 @@ pub struct DraftAnswer {
         ("execute_within_ms" = u64, Query, description = "It is not executed after this time from now"),
         ("activate_in_ms" = Option<u64>, Query, description = "Of `generate`: time from now until the key may become primary, at least `publish_safety`"),
         ("lifetime_ms" = Option<u64>, Query, description = "Of `generate`: how long the key signs once active"),
-        ("kid" = Option<String>, Query, description = "Of `destroy` and `revoke`: the key"),
+        ("kid" = Option<String>, Query, description = "Of `destroy` and `revoke`: the key; of `emergency-rotation`: the standby key, by default the one that would take over"),
         ("because" = Option<String>, Query, description = "Of `revoke`: `unspecified`, `compromised` or `superseded`"),
-        ("compromised_since" = Option<String>, Query, description = "Of `revoke` with `compromised`: the earliest instant"),
+        ("compromised_since" = Option<String>, Query, description = "Of `revoke` with `compromised`, and of `emergency-rotation`: the earliest instant"),
         ("first" = Option<u64>, Query, description = "Of `clock-correction`: the first leaf that the wrong clock wrote, with `last`; by default what lies ahead of the clock"),
         ("last" = Option<u64>, Query, description = "Of `clock-correction`: the last one"),
         ("bound" = Option<String>, Query, description = "Of `clock-correction`: the instant that they are not younger than; by default the time of the next leaf, or now"),
         ("ceremony" = Option<String>, Query, description = "Of `renew`: the id of the ceremony"),
+        ("stop" = Option<String>, Query, description = "Of `resume`: SHA-256 of the stop that it ends, with `sequence`"),
+        ("sequence" = Option<u64>, Query, description = "Of `resume`: the place of that stop in its line"),
+        ("rotation" = Option<String>, Query, description = "Of `ratification`, and of `resume` where one was not ratified in time: the emergency rotation, by its ceremony"),
+        ("ratify_within_ms" = Option<u64>, Query, description = "Of `emergency-rotation`: after which the ring stops signing unless it is ratified; 24 h at most, and the default"),
         ("Chancery-Time" = Option<String>, Header, description = "When the request was signed, such as 2026-11-22T09:00:00.000Z"),
         ("Chancery-Signature" = Option<String>, Header, description = "A member's read signature"),
     ),
@@ -131,7 +142,11 @@ fn named(wanted: &Wanted) -> Option<Kid> {
             Operation::Destroy(order) => order.keys.first().map(|key| key.kid.clone()),
             _ => None,
         },
-        Wanted::Generate { .. } | Wanted::Correct(_) => None,
+        Wanted::EmergencyRotation { standby, .. } => standby.clone(),
+        Wanted::Generate { .. }
+        | Wanted::Correct(_)
+        | Wanted::Resume { .. }
+        | Wanted::Ratification { .. } => None,
     }
 }
 
@@ -168,9 +183,12 @@ fn parameters(operation: &str) -> Result<&'static [&'static str], Problem> {
         "revoke" => Ok(&["ring", "kid", "because", "compromised_since"]),
         "clock-correction" => Ok(&["first", "last", "bound"]),
         "renew" => Ok(&["ceremony"]),
+        "resume" => Ok(&["ring", "stop", "sequence", "rotation"]),
+        "emergency-rotation" => Ok(&["ring", "kid", "compromised_since", "ratify_within_ms"]),
+        "ratification" => Ok(&["ring", "rotation"]),
         _ => Err(bad(
             "operation",
-            "expected generate, destroy, revoke, clock-correction or renew",
+            "expected generate, destroy, revoke, clock-correction, resume, emergency-rotation, ratification or renew",
         )),
     }
 }
@@ -189,12 +207,17 @@ fn check(asked: &Asked) -> Result<(), Problem> {
         ("last", asked.last.is_some()),
         ("bound", asked.bound.is_some()),
         ("ceremony", asked.ceremony.is_some()),
+        ("stop", asked.stop.is_some()),
+        ("sequence", asked.sequence.is_some()),
+        ("rotation", asked.rotation.is_some()),
+        ("ratify_within_ms", asked.ratify_within_ms.is_some()),
     ] {
         if given && !allowed.contains(&name) {
             return Err(bad(name, "not allowed for this operation"));
         }
     }
-    match allowed.contains(&"ring") && asked.ring.is_none() {
+    let needs_ring = allowed.contains(&"ring") && asked.operation != "resume";
+    match needs_ring && asked.ring.is_none() {
         true => Err(missing("ring")),
         false => Ok(()),
     }
@@ -247,6 +270,38 @@ fn wish(asked: Asked, renewed: Option<Request>) -> Result<Wish, Problem> {
             },
             bound: instant("bound", asked.bound.as_deref())?,
         }),
+        "resume" => Wanted::Resume {
+            ends: match (&asked.stop, asked.sequence, &asked.rotation) {
+                (Some(stop), Some(sequence), None) => Ended::Stop {
+                    digest: parsed("stop", stop, DIGEST)?,
+                    sequence,
+                },
+                (None, None, Some(rotation)) => Ended::Unratified {
+                    rotation: parsed("rotation", rotation, DIGEST)?,
+                },
+                _ => return Err(bad("stop", "expected stop and sequence, or rotation")),
+            },
+        },
+        "emergency-rotation" => Wanted::EmergencyRotation {
+            standby: asked.kid.as_ref().map(|_| kid()).transpose()?,
+            compromised_since: instant("compromised_since", asked.compromised_since.as_deref())?
+                .ok_or_else(|| missing("compromised_since"))?,
+            ratify_within: asked
+                .ratify_within_ms
+                .map(|time| millis("ratify_within_ms", time))
+                .transpose()?
+                .unwrap_or(Duration::from_secs(RATIFY_WITHIN)),
+        },
+        "ratification" => Wanted::Ratification {
+            rotation: parsed(
+                "rotation",
+                asked
+                    .rotation
+                    .as_deref()
+                    .ok_or_else(|| missing("rotation"))?,
+                DIGEST,
+            )?,
+        },
         _ => Wanted::Again(Box::new(renewed.ok_or_else(|| missing("ceremony"))?)),
     };
     let ring = asked.ring.as_deref();

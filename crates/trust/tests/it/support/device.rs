@@ -228,5 +228,13 @@ pub fn as_ordered(operation: &Operation) -> Outcome {
             size: order.size,
         },
         Operation::Order(order) => Outcome::Ordered { id: order.id },
+        Operation::Resume(order) => Outcome::Resumed(order.clone()),
+        Operation::EmergencyRotation(order) => Outcome::EmergencyRotated {
+            kid: order.standby.clone(),
+            revoked: order.kid.clone(),
+        },
+        Operation::Ratification(order) => Outcome::Ratified {
+            rotation: order.rotation,
+        },
     }
 }

@@ -3,6 +3,7 @@
 
 mod anew;
 mod drafts;
+mod emergency;
 mod faults;
 mod orders;
 mod reach;

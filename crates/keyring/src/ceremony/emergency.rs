@@ -1,0 +1,542 @@
+//! Emergencies: stops by one person's signature, the ceremonies that end them, and rotations onto a standby key at once.
+
+use std::fmt;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use trust::actor::Actor;
+use trust::emergency::{STOP, Unratified};
+use trust::format::V1;
+use trust::leaf::ActKind;
+use trust::plan::Blocked;
+use trust::request::{EmergencyRotation, Ended, Nonce, Ratification, Resume, RevocationReason};
+use trust::stop::{StopBody, StopError, verify_stop};
+use trust::tally::Last;
+use trust::text::is_plain;
+use trust::{
+    Approved, KeyState, Kid, Line, MemberId, Name, Namespace, Outcome, Purpose, Scope,
+    Sha256Digest, Subject, Time, dsse,
+};
+
+use super::error::Error;
+use super::intend::numbered;
+use super::propose::{find, statement_digest};
+use super::service::{CeremonyFacts, CeremonyService, SigningPayload};
+use super::vote::{encoded, normalized};
+use crate::keys::{Key, Ring, Snapshot};
+use log::{Event, suspended};
+use store::{AfterLatest, Change, LineRow, StopRow};
+
+/// The longest that a stop may be signed before it is submitted.
+const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// What keeps rings from signing, or soon will.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct EmergencyReport {
+    /// Stops that have not ended, oldest first.
+    pub stops: Vec<StopReport>,
+    /// Emergency rotations that wait for their ratification, or missed it.
+    pub unratified: Vec<UnratifiedReport>,
+    /// What the database says and the log or the members do not.
+    pub faults: Vec<String>,
+}
+
+/// A stop that has not ended.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct StopReport {
+    /// SHA-256 of its body, which names it.
+    pub stop: Sha256Digest,
+    /// Absent of a stop of all rings.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ring: Option<Name>,
+    /// When the log was told.
+    pub since: Time,
+    /// The leaf that tells of it.
+    pub index: i64,
+    /// Its place in its line; absent where its statement is missing or does not hold.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sequence: Option<u64>,
+    /// Who signed it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<MemberId>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+}
+
+/// An emergency rotation that nobody has ratified.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct UnratifiedReport {
+    pub ring: String,
+    /// The ceremony.
+    pub rotation: Sha256Digest,
+    pub since: Time,
+    /// The ring does not sign later.
+    pub until: Time,
+    /// Whether it does not sign now.
+    pub missed: bool,
+}
+
+impl CeremonyService {
+    /// The next place in the line of a subject.
+    pub(super) async fn next_line(&self, subject: Subject) -> Result<Line, Error> {
+        let head = self.store.line_head(&subject.to_string()).await?;
+        let mut last = match head {
+            Some(head) => Some(Last {
+                sequence: sequence(head.seq)?,
+                digest: statement_digest(&head.execution)?,
+            }),
+            None => None,
+        };
+        if let Some(stop) = self.last_stop(&subject).await?
+            && last.is_none_or(|last| last.sequence < stop.sequence)
+        {
+            last = Some(stop);
+        }
+        Ok(Line {
+            previous: last.map(|last| last.digest),
+            sequence: last.map_or(0, |last| last.sequence) + 1,
+            subject,
+        })
+    }
+
+    /// The last stop of a line.
+    pub(super) async fn last_stop(&self, subject: &Subject) -> Result<Option<Last>, Error> {
+        if !matches!(subject, Subject::Stop(_)) {
+            return Ok(None);
+        }
+        let row = self.store.last_stop(&subject.to_string()).await?;
+        row.map(|row| {
+            Ok(Last {
+                sequence: sequence(row.line.seq)?,
+                digest: row.id,
+            })
+        })
+        .transpose()
+    }
+
+    /// What keeps rings from signing, as the snapshot has it.
+    pub fn emergency_report(&self, snapshot: &Snapshot) -> EmergencyReport {
+        let (state, now) = (&snapshot.emergency, self.env.now());
+        let stops = state.known().stops().iter().map(|stop| {
+            let statement = state.statement(&stop.digest);
+            StopReport {
+                stop: stop.digest,
+                ring: stop.scope.ring().cloned(),
+                since: stop.since,
+                index: stop.index,
+                sequence: statement.map(|held| held.body.line.sequence),
+                by: statement.map(|held| held.by.clone()),
+                reason: statement.map(|held| held.body.reason.clone()),
+            }
+        });
+        let unratified = state
+            .known()
+            .rotations()
+            .iter()
+            .map(|each| UnratifiedReport {
+                ring: each.ring.clone(),
+                rotation: each.rotation,
+                since: each.since,
+                until: each.until,
+                missed: now > each.until,
+            });
+        EmergencyReport {
+            stops: stops.collect(),
+            unratified: unratified.collect(),
+            faults: state.faults().iter().map(ToString::to_string).collect(),
+        }
+    }
+
+    /// A stop as a member could sign it now, of one ring or of all. Nothing is kept.
+    pub async fn stop_draft(
+        &self,
+        ring: Option<&Name>,
+        reason: &str,
+        expires_in: Duration,
+    ) -> Result<StopBody, Error> {
+        if !is_plain(reason, trust::stop::MAX_REASON) {
+            return Err(Error::Reason);
+        }
+        let (_, trusted) = self.trusted().await?;
+        let body = StopBody {
+            expires_at: self.env.now() + expires_in.min(LONGEST),
+            line: self.next_line(Subject::Stop(Scope::of(ring))).await?,
+            nonce: Nonce(self.env.random()?),
+            reason: reason.to_owned(),
+            roster: trusted.roster_ref(),
+            v: V1,
+        };
+        body.scope().map_err(unfit)?;
+        Ok(body)
+    }
+
+    /// The exact bytes that a member signs to stop.
+    pub fn stop_payload(&self, body: &StopBody) -> Result<SigningPayload, Error> {
+        let (service, environment) = (&self.pin.service, &self.pin.environment);
+        let namespace = Namespace::new(Purpose::Stop, service, environment).to_string();
+        Ok(SigningPayload {
+            bytes: dsse::pae(&namespace, &body.encode()?),
+            namespace,
+        })
+    }
+
+    /// Stops by one member's signature. What is stopped already stays stopped, and nothing is written: so nobody makes
+    /// the log longer by it than the threshold resumes.
+    pub async fn stop(
+        &self,
+        body: Vec<u8>,
+        signature: &str,
+        snapshot: &Snapshot,
+    ) -> Result<Sha256Digest, Error> {
+        let signature = normalized(signature)?;
+        let (_, trusted) = self.trusted().await?;
+        let refused = |error: &StopError| match error {
+            StopError::Signature(_) | StopError::Role => Error::DoesNotCount(error.to_string()),
+            error => Error::Unfit(error.to_string()),
+        };
+        let stop = match verify_stop(&trusted, &body, &signature) {
+            Ok(stop) => stop,
+            Err(error) => {
+                self.refused("stop", None, &error.to_string()).await?;
+                return Err(refused(&error));
+            }
+        };
+        if suspended(&self.store, &trusted).await?.contains(&stop.by) {
+            let why = trust::tally::WhyNot::Suspended.to_string();
+            self.refused("stop", None, &why).await?;
+            return Err(Error::DoesNotCount(why));
+        }
+        let mut open = snapshot.emergency.known().stops().iter();
+        if let Some(open) = open.find(|open| open.scope == stop.scope) {
+            return Ok(open.digest);
+        }
+        let now = self.env.now();
+        if now > stop.body.expires_at {
+            let at = stop.body.expires_at;
+            return Err(Error::Unfit(format!(
+                "the stop had to be submitted by {at}"
+            )));
+        }
+        let ring = stop.scope.ring();
+        if ring.is_some_and(|ring| snapshot.keys_of_ring(ring.as_str()).is_none()) {
+            return Err(Error::Unfit(format!("unknown ring {}", stop.scope)));
+        }
+        // A stop that was signed for another time, such as before a resume, does nothing.
+        let line = &stop.body.line;
+        if *line != self.next_line(line.subject.clone()).await? {
+            return Err(Error::Unfit(format!(
+                "the stop has sequence {} of {}, which is not the next; it was submitted before, or another came first",
+                line.sequence, line.subject
+            )));
+        }
+        let seq = i64::try_from(line.sequence)
+            .map_err(|_| Error::Unfit("the sequence number is too large".to_owned()))?;
+        let row = StopRow {
+            id: stop.digest,
+            line: LineRow {
+                subject: line.subject.to_string(),
+                seq,
+            },
+            body,
+            signature: encoded(&signature)?,
+            at: now,
+            index: None,
+        };
+        let (id, actor) = (
+            stop.digest.to_string(),
+            Actor::Member(stop.by.as_str()).to_string(),
+        );
+        let event = Event {
+            kind: ActKind::Emergency,
+            action: STOP,
+            actor: &actor,
+            digest: Some(signature.digest()?),
+            reason: Some(&stop.body.reason),
+            reference: Some(&id),
+            ring: ring.map(Name::as_str),
+            time: now,
+            version: Some(line.sequence),
+            ..self.event()
+        };
+        self.log
+            .commit(&Change::StopSigning(Box::new(row)), &event)
+            .await?;
+        Ok(stop.digest)
+    }
+
+    /// The key that an emergency rotation makes the primary: it waits long enough, published, for all to have it.
+    pub(super) fn standby(
+        &self,
+        ring: &Ring,
+        wanted: Option<Kid>,
+        now: Time,
+    ) -> Result<std::sync::Arc<Key>, Error> {
+        let Some(kid) = wanted else {
+            let found = ring.successor(&self.safety, now);
+            let standby = found.filter(|key| matches!(key.state, KeyState::Prepared { .. }));
+            return standby.ok_or(Error::Plan(Blocked::NoStandby));
+        };
+        find(ring, &kid)?;
+        let key = ring.keys.iter().find(|key| key.kid == kid).cloned();
+        let key = key.ok_or(Error::Plan(Blocked::NoStandby))?;
+        match key.state {
+            KeyState::Prepared {
+                published_at: Some(at),
+                ..
+            } if at + self.safety.publish_safety() <= now => Ok(key),
+            KeyState::Prepared {
+                published_at: Some(at),
+                ..
+            } => Err(Error::Plan(Blocked::NotReady {
+                kid,
+                ready_at: at + self.safety.publish_safety(),
+            })),
+            _ => Err(Error::Plan(Blocked::State {
+                kid,
+                found: key.status(),
+                expected: "prepared",
+            })),
+        }
+    }
+
+    /// The switch of the primary and the revocation of the old one are one transaction, so that no replica sees the ring
+    /// with both, or without one. It takes effect here, by the three approvals; ratification follows.
+    pub(super) async fn rotate_at_once(
+        &self,
+        facts: &CeremonyFacts,
+        approved: &Approved<Box<EmergencyRotation>>,
+        snapshot: &Snapshot,
+    ) -> Result<(), Error> {
+        let order = approved.order();
+        let ring = snapshot
+            .rings
+            .get(order.ring.as_str())
+            .ok_or_else(|| Error::Unfit(format!("unknown ring {}", order.ring)))?;
+        let key = numbered(ring, &order.kid, order.number)?;
+        if primary(ring)?.kid != order.kid {
+            return Err(Error::Plan(Blocked::State {
+                kid: order.kid.clone(),
+                found: key.status(),
+                expected: "primary",
+            }));
+        }
+        numbered(ring, &order.standby, order.standby_number)?;
+        let now = self.env.now();
+        let standby = self.standby(ring, Some(order.standby.clone()), now)?;
+        let earliest = now.max(key.last_change()).max(standby.last_change());
+        let outcome = Outcome::EmergencyRotated {
+            kid: order.standby.clone(),
+            revoked: order.kid.clone(),
+        };
+        let draft = facts.draft(facts.noted(), outcome, now, ROTATED)?;
+        let execution = draft.encode()?;
+        let digest = Sha256Digest::of(&execution);
+        let reason = RevocationReason::Compromised.to_string();
+        let change = |at: Time| Change::RevokeKey {
+            ceremony: facts.id.clone(),
+            ring: order.ring.to_string(),
+            expected_version: ring.version,
+            kid: order.kid.as_str().to_owned(),
+            reason: reason.clone(),
+            compromised_since: Some(order.compromised_since.millis()),
+            successor: Some(order.standby.as_str().to_owned()),
+            execution: execution.clone(),
+            at: at.millis(),
+        };
+        let event = |at: Time| Event {
+            kind: ActKind::Key,
+            kid: Some(&order.standby),
+            previous_kid: Some(&order.kid),
+            reason: Some(&reason),
+            compromised_since: Some(order.compromised_since),
+            digest: Some(digest),
+            time: at,
+            until: Some(at + Duration::from_secs(order.ratify_within_seconds)),
+            ..self.about(facts, "revoke")
+        };
+        let when = AfterLatest {
+            earliest: earliest.millis(),
+            strictly: true,
+        };
+        let make = |at| (change(at), event(at));
+        self.log.commit_at(&when, &make).await?;
+        Ok(())
+    }
+
+    /// Carried out by its record alone; it takes effect when it is accepted, by the leaf that says so.
+    pub(super) async fn resume(
+        &self,
+        facts: &CeremonyFacts,
+        approved: &Approved<Resume>,
+        snapshot: &Snapshot,
+        now: Time,
+    ) -> Result<(), Error> {
+        let order = approved.order();
+        let known = snapshot.emergency.known();
+        let there = match &order.ends {
+            Ended::Stop { digest, .. } => {
+                let mut stops = known.stops().iter();
+                stops.any(|stop| stop.digest == *digest && stop.scope == order.scope())
+            }
+            Ended::Unratified { rotation } => known
+                .rotations()
+                .iter()
+                .any(|each| each.rotation == *rotation && now > each.until),
+        };
+        if !there {
+            let why = "what it ends does not keep the ring from signing";
+            return Err(Error::Unfit(why.to_owned()));
+        }
+        let outcome = Outcome::Resumed(order.clone());
+        self.by_record(facts, outcome, RESUMED, now).await
+    }
+
+    /// As a resume.
+    pub(super) async fn ratify(
+        &self,
+        facts: &CeremonyFacts,
+        approved: &Approved<Ratification>,
+        snapshot: &Snapshot,
+        now: Time,
+    ) -> Result<(), Error> {
+        let order = approved.order();
+        let waiting = unratified(snapshot, &order.ring)
+            .filter(|each| each.rotation == order.rotation)
+            .ok_or_else(|| Error::Unfit("no such emergency rotation waits".to_owned()))?;
+        if now > waiting.until {
+            let at = waiting.until;
+            return Err(Error::Unfit(format!(
+                "the emergency rotation had to be ratified by {at}; the threshold decides by a resume"
+            )));
+        }
+        let outcome = Outcome::Ratified {
+            rotation: order.rotation,
+        };
+        self.by_record(facts, outcome, RATIFIED, now).await
+    }
+
+    async fn by_record(
+        &self,
+        facts: &CeremonyFacts,
+        outcome: Outcome,
+        how: &str,
+        now: Time,
+    ) -> Result<(), Error> {
+        let steps = self.noted_by_now(facts).await?;
+        let execution = facts.draft(steps, outcome, now, how)?.encode()?;
+        let digest = Sha256Digest::of(&execution);
+        let change = Change::ExecuteCeremony {
+            ceremony: facts.id.clone(),
+            execution,
+            at: now.millis(),
+        };
+        let event = Event {
+            digest: Some(digest),
+            ..self.about(facts, how)
+        };
+        self.log.commit(&change, &event).await?;
+        Ok(())
+    }
+}
+
+/// What happened, as the record says it.
+const ROTATED: &str = "rotated in an emergency";
+/// The action of the leaf that carries a resume out, too.
+const RESUMED: &str = "resumed";
+/// The same of a ratification.
+const RATIFIED: &str = "ratified";
+
+fn unfit(error: StopError) -> Error {
+    Error::Unfit(error.to_string())
+}
+
+fn sequence(number: i64) -> Result<u64, Error> {
+    u64::try_from(number).map_err(|_| Error::Unfit("a negative sequence number".to_owned()))
+}
+
+/// The key that signs.
+pub(super) fn primary(ring: &Ring) -> Result<&Key, Error> {
+    let primary = ring.keys.iter().find(|key| key.state.is_primary());
+    let none = || Error::Unfit(format!("ring {} has no primary key", ring.name));
+    primary.map(AsRef::as_ref).ok_or_else(none)
+}
+
+/// The last emergency rotation of a ring that waits for its ratification, or missed it.
+fn unratified<'a>(snapshot: &'a Snapshot, ring: &Name) -> Option<&'a Unratified> {
+    let known = snapshot.emergency.known();
+    known
+        .rotations()
+        .iter()
+        .rfind(|each| each.ring == ring.as_str())
+}
+
+/// Of the ring's last emergency rotation, if it is the one that is meant.
+pub(super) fn ratification(
+    name: &Name,
+    ring: &Ring,
+    rotation: Option<Sha256Digest>,
+    snapshot: &Snapshot,
+) -> Result<Ratification, Error> {
+    let meant = |each: &&Unratified| rotation.is_none_or(|rotation| rotation == each.rotation);
+    let waiting = unratified(snapshot, name).filter(meant).ok_or_else(|| {
+        Error::Unfit(format!(
+            "no emergency rotation of ring {name} waits for its ratification"
+        ))
+    })?;
+    Ok(Ratification {
+        kid: primary(ring)?.kid.clone(),
+        ring: name.clone(),
+        rotation: waiting.rotation,
+    })
+}
+
+impl EmergencyReport {
+    /// What a resume of this ring, or of all rings, would end: the oldest stop, or the rotation that was not ratified.
+    pub fn to_end(&self, ring: Option<&Name>) -> Option<Ended> {
+        let stop = self.stops.iter().find(|stop| stop.ring.as_ref() == ring);
+        if let Some(stop) = stop {
+            return Some(Ended::Stop {
+                digest: stop.stop,
+                sequence: stop.sequence?,
+            });
+        }
+        let missed = self
+            .unratified
+            .iter()
+            .find(|each| each.missed && Some(each.ring.as_str()) == ring.map(Name::as_str));
+        missed.map(|each| Ended::Unratified {
+            rotation: each.rotation,
+        })
+    }
+}
+
+impl fmt::Display for EmergencyReport {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.stops.is_empty() && self.unratified.is_empty() && self.faults.is_empty() {
+            writeln!(f, "no ring is stopped")?;
+        }
+        for stop in &self.stops {
+            let who = stop.ring.as_ref().map_or("all rings", Name::as_str);
+            let by = stop.by.as_ref().map_or("unknown", Name::as_str);
+            let reason = stop.reason.as_deref().unwrap_or("its statement is missing");
+            writeln!(
+                f,
+                "stopped      {who} since {} by {by}: {reason}",
+                stop.since
+            )?;
+            writeln!(f, "  stop       {}", stop.stop)?;
+        }
+        for each in &self.unratified {
+            let (ring, until) = (&each.ring, each.until);
+            match each.missed {
+                true => writeln!(f, "stopped      {ring}: not ratified until {until}")?,
+                false => writeln!(f, "unratified   {ring}: stops signing after {until}")?,
+            }
+            writeln!(f, "  rotation   {}", each.rotation)?;
+        }
+        for fault in &self.faults {
+            writeln!(f, "FAULT        {fault}")?;
+        }
+        Ok(())
+    }
+}

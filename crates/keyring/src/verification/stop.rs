@@ -1,0 +1,44 @@
+//! A stop of signing as a file, with the proof that the log tells of it.
+
+use trust::chain::Chains;
+use trust::format::V1;
+use trust::stop::{StopBody, chain_of};
+use trust::stop_file::{StopFile, verify_stop_file};
+use trust::{MemberSignature, Sha256Digest, error_chain};
+
+use super::evidence::{EvidenceBuilder, NoEvidence};
+use log::unverified_chains;
+
+impl EvidenceBuilder {
+    /// As it was signed, under the chain as it was, and with the proof as soon as a checkpoint covers its leaf. None where
+    /// there is no such stop. What would be refused is never given away.
+    pub async fn stop_file(&self, stop: &Sha256Digest) -> Result<Option<Vec<u8>>, NoEvidence> {
+        let Some(row) = self.store.stop(&stop.to_string()).await? else {
+            return Ok(None);
+        };
+        let broken = |error: &dyn std::error::Error| NoEvidence::Broken(error_chain(error));
+        let body = StopBody::decode(&row.body).map_err(|error| broken(&error))?;
+        let signature = MemberSignature::decode(row.signature.as_bytes());
+        let documents = self.store.documents().await?;
+        let chains = unverified_chains(&documents).map_err(|error| broken(&error))?;
+        let chains: Option<Chains> = chains.and_then(|chains| chain_of(&chains, body.roster));
+        let chains =
+            chains.ok_or_else(|| NoEvidence::Broken("no such roster in the chain".to_owned()))?;
+        let text = String::from_utf8(row.body).map_err(|error| broken(&error))?;
+        let mut file = StopFile {
+            body: text,
+            chains,
+            log_keys: Vec::new(),
+            log_proofs: Vec::new(),
+            signature: signature.map_err(|error| broken(&error))?,
+            v: V1,
+        };
+        let index = row.index.unwrap_or(-1);
+        if let Some((proofs, keys)) = self.logged(&[index]).await? {
+            (file.log_proofs, file.log_keys) = (proofs, keys);
+        }
+        let bytes = file.encode().map_err(|error| broken(&error))?;
+        verify_stop_file(&bytes, &self.pin).map_err(|error| broken(&error))?;
+        Ok(Some(bytes))
+    }
+}
