@@ -8,7 +8,7 @@ use crate::attestation::Attested;
 use crate::digest::Sha256Digest;
 use crate::exception::EXCEPTION_STEP;
 use crate::member_signature::MemberSignature;
-use crate::roster::{MemberId, Role};
+use crate::roster::{MemberId, MemberKey, Role};
 use crate::sshkey::SshKey;
 use crate::sshsig;
 use crate::time::Time;
@@ -53,13 +53,9 @@ fn rows<'a>(facts: &Facts<'a>, of_order: Option<&'a Transcript>) -> Vec<Row<'a>>
         let (signature, at) = (&approval.signature, Some(approval.received_at));
         rows.push(row("ordered", signature, at));
     }
-    let mut seen = BTreeSet::new();
-    for approval in &record.approvals {
-        let by = signer(facts, &approval.signature).map(|(member, _)| member);
-        let counted =
-            by.is_some_and(|by| facts.verified.approved_by().contains(&by) && seen.insert(by));
+    for (place, approval) in record.approvals.iter().enumerate() {
         rows.push(Row {
-            counted,
+            counted: facts.verified.approvals().contains(&place),
             ..row("approved", &approval.signature, Some(approval.received_at))
         });
     }
@@ -83,20 +79,49 @@ fn rows<'a>(facts: &Facts<'a>, of_order: Option<&'a Transcript>) -> Vec<Row<'a>>
     rows
 }
 
-/// Whose key made it, and the key; it was verified with the transcript.
-fn signer(facts: &Facts<'_>, signature: &MemberSignature) -> Option<(MemberId, SshKey)> {
-    let MemberSignature::Ssh { signature } = signature else {
-        return None;
-    };
-    let key = sshsig::unverified_key(signature).ok()?;
-    let owner = facts.verified.trusted().roster().owner(&key)?;
-    Some((owner.id.clone(), key))
+/// Whose key made a signature.
+struct Signer {
+    member: MemberId,
+    kind: &'static str,
+    fingerprint: String,
 }
 
-/// As `ssh-keygen -l` shows it.
-fn fingerprint(key: &SshKey) -> String {
-    let wire = key.wire();
-    let digest = Sha256Digest::of(&wire);
+/// By the roster of the ceremony; the signature was verified with the transcript.
+fn signer(facts: &Facts<'_>, signature: &MemberSignature) -> Option<Signer> {
+    let roster = facts.verified.trusted().roster();
+    match signature {
+        MemberSignature::Ssh { signature } => {
+            let key = sshsig::unverified_key(signature).ok()?;
+            Some(Signer {
+                member: roster.owner(&key)?.id.clone(),
+                kind: kind(&key),
+                fingerprint: fingerprint(&key.wire()),
+            })
+        }
+        MemberSignature::Webauthn {
+            credential_id: used,
+            ..
+        } => roster.members.iter().find_map(|member| {
+            let found = member.keys.iter().find_map(|key| match key {
+                MemberKey::Webauthn {
+                    credential_id,
+                    public_key,
+                    ..
+                } if credential_id == used => Some(fingerprint(&public_key.0)),
+                _ => None,
+            });
+            Some(Signer {
+                member: member.id.clone(),
+                kind: "passkey",
+                fingerprint: found?,
+            })
+        }),
+    }
+}
+
+/// As `ssh-keygen -l` shows it; of a passkey of its SubjectPublicKeyInfo.
+fn fingerprint(key: &[u8]) -> String {
+    let digest = Sha256Digest::of(key);
     format!(
         "SHA256:{}",
         Base64Unpadded::encode_string(digest.as_bytes())
@@ -127,17 +152,17 @@ pub(super) fn counted(facts: &Facts<'_>, html: &mut Html) {
         let logged = logged.and_then(|digest| facts.verified.logged_at().get(&digest));
         let member = by
             .as_ref()
-            .map_or("not on the roster", |(member, _)| member.as_str());
+            .map_or("not on the roster", |by| by.member.as_str());
         html.raw("<tr><td>")
             .text(row.verb)
             .raw(if row.counted { "" } else { " *" })
             .raw("</td><td>")
             .outside(member, Room::new(1, 14));
         html.raw("</td><td>");
-        if let Some((_, key)) = &by {
-            html.text(kind(key))
+        if let Some(by) = &by {
+            html.text(by.kind)
                 .raw("</td><td><code>")
-                .text(&fingerprint(key))
+                .text(&by.fingerprint)
                 .raw("</code>");
         } else {
             html.raw("</td><td>");
