@@ -11,7 +11,7 @@ use testkit::http::send;
 use testkit::installation::text;
 use trust::Time;
 
-use super::custodians::{Far, Told};
+use super::far::{Far, Told};
 use base::system::now;
 use verify::output::Failure;
 

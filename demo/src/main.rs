@@ -3,6 +3,7 @@
 
 mod custodians;
 mod drill;
+mod far;
 mod isolation;
 mod load;
 mod mail;

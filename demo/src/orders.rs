@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use testkit::installation::text;
 use testkit::process::Running;
 
-use super::custodians::{Far, Told};
+use super::far::{Far, Told};
 use super::{PUBLISH_SAFETY, RING};
 use verify::output::Failure;
 

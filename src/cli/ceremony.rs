@@ -562,10 +562,8 @@ async fn object(
         reason,
         ..
     } = objection;
-    let payload = service
-        .objection_payload(ceremony, purpose, reason)
-        .await
-        .map_err(failed)?;
+    let payload = service.objection_payload(ceremony, purpose, reason).await;
+    let payload = payload.map_err(failed)?;
     let signature = ssh::sign(key, &payload.namespace, &payload.bytes)?;
     let report = match purpose {
         Purpose::Cancel => service.cancel(ceremony, reason, &signature).await,

@@ -395,8 +395,8 @@ fn imports_go_down() {
             "use crate::{signing::Signer, keys::Key}; use super::Error; mod tests { use super::super::Error; }",
         ),
         (
-            "crates/keyring/src/rotation.rs",
-            "use crate::ceremony::Ceremony;",
+            "crates/keyring/src/ceremony/due.rs",
+            "use crate::rotation::Plan;",
         ),
         (
             "crates/web/src/v1/sign.rs",

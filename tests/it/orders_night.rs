@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use base::Env;
@@ -183,9 +183,16 @@ async fn ordered() -> (Arc<Night>, tempfile::TempDir) {
     let custodians = Arc::new(Custodians::with_executors("test", &names));
     let now = Arc::new(AtomicI64::new(minute(0).millis()));
     let clock = now.clone();
+    // Different each time; nobody guesses here.
+    let count = AtomicU64::new(1);
     let env = Env::new(
         move || Time::from_millis(clock.load(Ordering::Relaxed)),
-        base::system::fill,
+        move |bytes: &mut [u8]| {
+            bytes.fill(0);
+            let next = count.fetch_add(1, Ordering::Relaxed).to_be_bytes();
+            bytes[..8].copy_from_slice(&next);
+            Ok(())
+        },
     );
     let publication = PublicationSettings {
         publish_safety: HOUR,

@@ -17,6 +17,7 @@ mod execute;
 mod intend;
 mod new_origin;
 mod note;
+mod outcome;
 mod pages;
 mod passkeys;
 mod pauses;

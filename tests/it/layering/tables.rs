@@ -16,9 +16,8 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
         "crates/keyring/src",
         &[
             &["keys"],
-            &["signing", "verification"],
+            &["rotation", "signing", "verification"],
             &["ceremony"],
-            &["rotation"],
             &["tests"],
         ],
     ),

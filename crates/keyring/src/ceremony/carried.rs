@@ -19,8 +19,8 @@ use trust::{
 };
 
 use super::error::Error;
-use super::execute::{generated_outcome, require_token};
 use super::intend::sole_location;
+use super::outcome::{generated_outcome, require_token};
 use super::report::Report;
 use super::service::{CeremonyFacts, CeremonyService};
 use crate::keys::Snapshot;

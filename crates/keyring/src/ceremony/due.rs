@@ -7,6 +7,7 @@ use trust::{Kid, Operation, Time, plan::Blocked};
 use super::error::Error;
 use super::schedule::{Need, NextUse, next_use};
 use super::service::CeremonyService;
+use super::under_order::OPEN;
 use crate::keys::{Ring, Snapshot};
 use crate::rotation::{self, RingChange};
 use base::step;
@@ -49,7 +50,7 @@ impl CeremonyService {
     pub(super) async fn due(
         &self,
         order: &StandingOrder,
-        uses: &[UseRow],
+        (uses, others): (&[UseRow], &[UseRow]),
         snapshot: &Snapshot,
     ) -> Result<Due, Error> {
         let now = self.env.now();
@@ -62,7 +63,20 @@ impl CeremonyService {
         let Some(ring) = snapshot.rings.get(order.ring.as_str()) else {
             return Ok(Due::No("its ring is unknown, or cannot be read"));
         };
-        let need = self.need(ring, uses, snapshot).await?;
+        let mut need = self.need(ring, uses, snapshot).await?;
+        // What another order of the ring has under way is a successor, too.
+        for used in others {
+            use CeremonyState as S;
+            let waits = match used.state {
+                S::Executed | S::Executing => true,
+                S::Proposed | S::Approved => now.since(used.created_at) < OPEN,
+                _ => false,
+            };
+            if waits {
+                let ends = self.retire_at(&used.ceremony.to_string()).await?;
+                need.newest_ends = need.newest_ends.max(ends);
+            }
+        }
         Ok(match next_use(order, &need, &self.safety, now) {
             NextUse::Now => Due::Use(need.taken.saturating_add(1)),
             NextUse::At(at) => Due::Wait(Some(at)),

@@ -6,10 +6,7 @@
 
 use std::sync::Arc;
 
-use trust::approval::{
-    Acceptance, Generated as GeneratedOutcome, NewKey, Statement, possession_message,
-};
-use trust::base64url::Base64Url;
+use trust::approval::{Acceptance, Generated as GeneratedOutcome, Statement};
 use trust::format::V1;
 use trust::leaf::ActKind;
 use trust::tally::Standing;
@@ -22,6 +19,7 @@ use trust::{
 use super::claim::Claim;
 use super::error::Error;
 use super::intend::{numbered, sole_location};
+use super::outcome::{generated_outcome, require_token};
 use super::reconcile::Alone;
 use super::report::Report;
 use super::service::CeremonyFacts;
@@ -31,7 +29,7 @@ use crate::keys::Snapshot;
 use base::step;
 use log::Event;
 use store::{AfterLatest, CeremonyState, Change, ObjectState};
-use token::{Executor, Generated, Handle};
+use token::{Executor, Generated};
 
 impl CeremonyService {
     /// Carries an approved ceremony out. `snapshot` says what is, for revocation and destruction.
@@ -525,36 +523,6 @@ impl CeremonyFacts {
     }
 }
 
-/// A new key, with its own proof that it can sign.
-pub(super) async fn generated_outcome(
-    request: &[u8],
-    order: &Generate,
-    generated: &Generated,
-    executor: &Executor,
-) -> Result<GeneratedOutcome, Error> {
-    let digest = Sha256Digest::of(request);
-    let request = Request::decode(request)?;
-    let kid = generated.public.kid();
-    let message = possession_message(&request, digest, &kid)?;
-    let (Place::Pkcs11(place), Some((algorithm, _))) = (&order.place, order.purpose.signing())
-    else {
-        return Err(Error::Unfit("no signing key on a PKCS#11 token".to_owned()));
-    };
-    let handle = Handle::new(place.cka_id.0, generated.spki.clone(), algorithm);
-    let possession = executor.prove(&handle, algorithm, &message).await?;
-    Ok(GeneratedOutcome {
-        attestation: generated.attestation.clone().map(Base64Url),
-        key: NewKey::Public {
-            kid,
-            possession: Base64Url(possession),
-            public_key: Base64Url(generated.spki.clone()),
-            spki_digest: generated.public.spki_digest(),
-        },
-        location: generated.location.clone(),
-        read_back: generated.read_back.clone(),
-    })
-}
-
 /// What was done about a record, as it will be accepted. From here on the record is frozen.
 pub(super) fn stated(
     mut record: Record,
@@ -590,19 +558,4 @@ pub(super) fn stated(
 /// What was written as JSON.
 fn text(bytes: Vec<u8>) -> Result<String, Error> {
     String::from_utf8(bytes).map_err(|_| Error::Unfit("a document is not UTF-8".to_owned()))
-}
-
-/// Asked immediately before the token is touched: custodians approved this device and no other.
-pub(super) async fn require_token(
-    executor: &Executor,
-    serial: &str,
-    label: &str,
-) -> Result<(), Error> {
-    let (found_serial, found_label) = executor.identity().await?;
-    if (found_serial.as_str(), found_label.as_str()) == (serial, label) {
-        return Ok(());
-    }
-    Err(Error::Unfit(format!(
-        "the request is for token {label} ({serial}), the connected token is {found_label} ({found_serial})"
-    )))
 }

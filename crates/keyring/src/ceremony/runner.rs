@@ -249,7 +249,10 @@ impl Runner {
                 round.orders.push(delayed(why, false));
                 continue;
             }
-            match self.under_order(row, &snapshot, round).await {
+            let beside = rows.read.iter();
+            let beside = beside.filter(|other| other.ring == row.ring && other.id != row.id);
+            let of = (row, beside.map(|other| other.id).collect());
+            match self.under_order(of, &snapshot, round).await {
                 Ok(()) => self.orders_wait.end(row.ceremony),
                 Err(error) => match self.orders_wait.judge(row.ceremony, error, now)? {
                     Trouble::Token(why) => round.unavailable = Some(why),
@@ -262,10 +265,11 @@ impl Runner {
         Ok(())
     }
 
-    /// What is due under one order: its next key, and that the key which was made before becomes primary.
+    /// What is due under one order, beside others of its ring: its next key, and that the key which was made before becomes
+    /// primary.
     async fn under_order(
         &mut self,
-        row: &OrderRow,
+        (row, beside): (&OrderRow, Vec<Nonce>),
         snapshot: &Arc<Snapshot>,
         round: &mut Round,
     ) -> Result<(), Error> {
@@ -287,9 +291,17 @@ impl Runner {
         {
             return Ok(());
         }
+        let order = order.clone();
+        // Another order's key of this round would be a reason to make none.
+        let snapshot = &self.fresh(&row.ring, snapshot).await?;
+        let service = &self.service;
         let uses = service.store.uses_of(&id).await?;
+        let mut others = Vec::new();
+        for other in beside {
+            others.extend(service.store.uses_of(&other.to_string()).await?);
+        }
         let mut rests_until = None;
-        match service.rotate_if_due(order, &uses, snapshot).await? {
+        match service.rotate_if_due(&order, &uses, snapshot).await? {
             Ok(kid) => round.rotated.push(Rotated {
                 order: row.id,
                 ring: row.ring.clone(),
@@ -297,24 +309,27 @@ impl Runner {
             }),
             Err(until) => rests_until = until,
         }
-        match service.due(order, &uses, snapshot).await? {
+        let rests = match service.due(&order, (&uses, &others), snapshot).await? {
             Due::Use(number) => {
-                known.rests = None;
                 let take = (row, Some(number), None);
                 let report = self.make(take, snapshot).await?;
                 round.executed.push(report);
+                None
             }
             Due::GoOn(ceremony) => {
-                known.rests = None;
                 let take = (row, None, Some(ceremony));
                 let report = self.make(take, snapshot).await?;
                 round.executed.push(report);
+                None
             }
             Due::Wait(until) => {
                 let until = [rests_until, until].into_iter().flatten().min();
-                known.rests = Some((snapshot.version, until));
+                Some((snapshot.version, until))
             }
-            Due::No(_) => known.rests = Some((snapshot.version, rests_until)),
+            Due::No(_) => Some((snapshot.version, rests_until)),
+        };
+        if let Some(known) = self.orders.get_mut(&row.id) {
+            known.rests = rests;
         }
         Ok(())
     }

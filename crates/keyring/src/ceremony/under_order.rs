@@ -25,7 +25,7 @@ use store::{CeremonyState, Change, OrderUseRow, UseRow};
 use token::Executor;
 
 /// How long a use stays open that nobody carries out; then it is lost.
-const OPEN: Duration = Duration::from_secs(24 * 3_600);
+pub(super) const OPEN: Duration = Duration::from_secs(24 * 3_600);
 
 impl CeremonyService {
     /// Asks for the next key under an order, as it is known and as of now. Returns the ceremony, which

@@ -88,6 +88,23 @@ async fn an_executor_that_was_away_makes_one_key_and_not_all_that_were_due() {
 }
 
 #[tokio::test]
+async fn two_orders_of_one_ring_make_one_key() {
+    for routine in [&[RING][..], &[]] {
+        let (all, first) = ordered(routine, |_| ()).await;
+        let second = order(&all, |_| ()).await;
+        let mut runner = runner(&all);
+        all.wait(89 * DAY);
+        assert_eq!(look(&mut runner).await.executed.len(), 1, "{routine:?}");
+        for _ in 0..2 {
+            all.wait(1);
+            idle(&mut runner).await;
+        }
+        let left = report(&all, &first).await.left + report(&all, &second).await.left;
+        assert_eq!(left, 5, "{routine:?}");
+    }
+}
+
+#[tokio::test]
 async fn what_waits_for_custodians_is_not_made_a_second_time() {
     let (all, order) = ordered(&[], |_| ()).await;
     let mut runner = runner(&all);
