@@ -9,27 +9,10 @@ use crate::history::{History, NotAHistory};
 use crate::leaf::{ActKind, ActLeaf};
 use crate::withdrawal::USE;
 use crate::{Kid, Time};
-use serde::{Deserialize, Serialize};
 
 use crate::log_acts::LogAct;
 
-/// An act and its place.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Act {
-    pub index: i64,
-    pub leaf: ActLeaf,
-}
-
-impl Act {
-    /// The code of a finding that it rests on no ceremony, of an act on the log.
-    pub fn code(&self) -> &'static str {
-        match self.leaf.action.as_str() {
-            "new-origin" => "origin",
-            _ => "correction",
-        }
-    }
-}
+pub use crate::act::Act;
 
 /// By what they are about, each in the order of the log.
 #[derive(Debug, Default)]

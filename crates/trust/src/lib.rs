@@ -11,6 +11,7 @@
 //! authority says of a signature's age and [`verdict`](mod@verdict) what a signature made with it is
 //! worth.
 
+pub mod act;
 pub mod actor;
 pub mod acts;
 pub mod alg;

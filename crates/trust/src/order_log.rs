@@ -7,7 +7,7 @@
 #[cfg(test)]
 mod tests;
 
-use crate::acts::Act;
+use crate::act::Act;
 use crate::digest::Sha256Digest;
 use crate::jwk::Kid;
 use crate::leaf::{ActKind, ActLeaf};

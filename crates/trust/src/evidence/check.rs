@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Covers, Evidence, EvidenceError, EvidenceReport, Subject};
-use crate::acts::Act;
+use crate::act::Act;
 use crate::alg::Algorithm;
 use crate::base64url;
 use crate::chain::Pin;

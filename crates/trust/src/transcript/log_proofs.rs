@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::acts::Act;
+use crate::act::Act;
 use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
 use crate::json::JsonError;

@@ -1,6 +1,6 @@
 //! Leaves about the standing order under which a key was made, wherever a file brings them.
 
-use crate::acts::Act;
+use crate::act::Act;
 use crate::chain::{Chains, Change};
 use crate::digest::Sha256Digest;
 use crate::json::{self, JsonError};
