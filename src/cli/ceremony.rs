@@ -29,6 +29,7 @@ use self::remote_arguments::RemoteReader;
 pub use self::remote_new::propose as propose_at;
 use self::remote_new::renew as renew_at;
 pub use self::remote_orders::withdraw as withdraw_at;
+use self::witness::Note;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
@@ -254,20 +255,6 @@ pub struct Accept {
 }
 
 #[derive(Debug, Args)]
-pub struct Note {
-    /// The id of the ceremony, as `ceremony list` shows it.
-    ceremony: String,
-    /// Your SSH key.
-    #[arg(long)]
-    key: PathBuf,
-    /// What you note: 1 to 1000 characters.
-    #[arg(long)]
-    text: String,
-    #[command(flatten)]
-    remote: Remote,
-}
-
-#[derive(Debug, Args)]
 pub struct Reject {
     /// The id of the ceremony, as `ceremony list` shows it.
     ceremony: String,
@@ -442,20 +429,7 @@ async fn with_service(
             let (request, signature) = signed_proposal(&propose)?;
             file_request(&service, &request, &signature, output).await
         }
-        Command::Note(Note {
-            ceremony,
-            key,
-            text,
-            ..
-        }) => {
-            let payload = service.note_payload(&ceremony, &text).await;
-            let payload = payload.map_err(failed)?;
-            let signature = ssh::sign(&key, &payload.namespace, &payload.bytes)?;
-            let noted = service.note(&ceremony, &text, &signature).await;
-            noted.map_err(failed)?;
-            output.result(&json!({"noted": ceremony}), || "Noted.".to_owned());
-            Ok(())
-        }
+        Command::Note(note) => witness::note(&service, &note, output).await,
         Command::Exception(exception) => witness::except(&service, &exception, world, output).await,
         Command::Execute { ceremony } => {
             let executor = match service.touches_token(&ceremony).await.map_err(failed)? {

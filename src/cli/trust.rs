@@ -441,13 +441,24 @@ fn show(trusted: &Trusted, output: &Output) {
     });
     output.result(&shown, || {
         let mut text = format!(
-            "roster {} and policy {} of {}/{}, after {} documents\n\n",
+            "roster {} and policy {} of {}/{}, after {} documents\nroster       {}\npolicy       {}\n",
             roster.version,
             policy.version,
             roster.service,
             roster.environment,
-            trusted.length()
+            trusted.length(),
+            trusted.roster_ref().digest,
+            trusted.policy_ref().digest,
         );
+        if let Some(recovery) = trusted.recovery() {
+            let members = recovery.members.iter().map(|member| member.id.to_string());
+            let members = members.collect::<Vec<_>>().join(", ");
+            let (threshold, delay) = (recovery.threshold.get(), recovery.delay_seconds / 3_600);
+            text.push_str(&format!(
+                "recovery by  {threshold} of {members}, after {delay} h\n"
+            ));
+        }
+        text.push('\n');
         text.push_str(&table(
             &["member", "name", "roles", "keys", "active"],
             roster.members.iter().map(|member| {

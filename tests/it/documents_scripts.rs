@@ -294,11 +294,14 @@ impl Room {
     }
 
     fn emergency(&self, kid: &str) {
-        // A standby key, as there should be.
+        // A standby key, as there should be, which could sign by now.
         self.another_key();
+        self.reader
+            .runs_when_due("chancery ring rotate integrity", &[]);
         let mut script = Section::whole("docs/ceremonies/emergency.md");
-        let rotate = script.next("chancery ring rotate integrity --apply");
-        self.reader.runs_when_due(&rotate, &[]);
+        self.as_by("ada", &script.next("chancery emergency stop"), &[]);
+        let state = self.as_by("adam", &script.next("chancery emergency state"), &[]);
+        assert!(state.contains("integrity"), "{state}");
         let since = self.reader.runs("date -u +%Y-%m-%dT%H:%M:%S.000Z", &[]);
         let is = [("KID", kid), ("SINCE", since.as_str())];
         let id = last_line(&self.as_by("adam", &script.next("chancery ring revoke"), &is));
@@ -319,6 +322,20 @@ impl Room {
         }
         let shown = self.as_by("", &script.next("chancery ring show"), &is);
         assert!(shown.contains("revoked"), "{shown}");
+        let resume = script.next("chancery emergency resume");
+        let go = id_of(&last_line(&self.as_by("adam", &resume, &[])));
+        let goes = [("GO", go.as_str())];
+        let review = script.next("chancery ceremony review GO");
+        let approve = script.next("chancery ceremony approve GO");
+        for who in ["ada", "carl"] {
+            self.as_by(who, &review, &goes);
+            self.as_by(who, &approve, &goes);
+        }
+        self.as_by("", &script.next("chancery ceremony execute GO"), &goes);
+        let accept = script.next("chancery ceremony accept GO");
+        for who in ["ada", "carl"] {
+            self.as_by(who, &accept, &goes);
+        }
         self.as_by("", &script.next("curl -sS -o transcript.json"), &is);
         self.as_by("", &script.next("chancery ceremony record"), &is);
         assert!(

@@ -210,6 +210,7 @@ pub struct VerifiedTranscript {
     under: Option<UnderOrder>,
     by_executor: Option<MemberId>,
     suspended: BTreeSet<MemberId>,
+    approvals: Vec<usize>,
     logged_use: Option<Box<LoggedUse>>,
 }
 
@@ -281,6 +282,7 @@ fn verify(
         under: tally.under().cloned(),
         by_executor: tally.by_executor.clone(),
         suspended: suspended(&trusted, &record.suspensions),
+        approvals: tally.approvals().to_vec(),
         finished: tally.into_finished()?,
         trusted,
     };
@@ -359,6 +361,11 @@ impl VerifiedTranscript {
     /// The executor, where its signature over the result is acceptance enough.
     pub fn by_executor(&self) -> Option<&MemberId> {
         self.by_executor.as_ref()
+    }
+
+    /// The places of the approvals that counted, in the record.
+    pub(crate) fn approvals(&self) -> &[usize] {
+        &self.approvals
     }
 
     /// Members who were suspended when it was carried out.

@@ -20,6 +20,20 @@ use verify::client::Connect;
 use verify::output::{Failure, Output};
 
 #[derive(Debug, Args)]
+pub struct Note {
+    /// The id of the ceremony, as `ceremony list` shows it.
+    pub(super) ceremony: String,
+    /// Your SSH key.
+    #[arg(long)]
+    pub(super) key: PathBuf,
+    /// What you note: 1 to 1000 characters.
+    #[arg(long)]
+    pub(super) text: String,
+    #[command(flatten)]
+    pub(super) remote: Remote,
+}
+
+#[derive(Debug, Args)]
 pub struct Exception {
     /// The id of the ceremony, as `ceremony list` shows it.
     ceremony: String,
@@ -73,6 +87,18 @@ impl Exception {
 }
 
 /// With access to the database.
+pub async fn note(service: &CeremonyService, note: &Note, output: &Output) -> Result<(), Failure> {
+    let id = &note.ceremony;
+    let payload = service.note_payload(id, &note.text).await;
+    let payload = payload.map_err(failed)?;
+    let signature = ssh::sign(&note.key, &payload.namespace, &payload.bytes)?;
+    let noted = service.note(id, &note.text, &signature).await;
+    noted.map_err(failed)?;
+    output.result(&json!({"noted": id}), || "Noted.".to_owned());
+    Ok(())
+}
+
+/// The same of an exception.
 pub async fn except(
     service: &CeremonyService,
     exception: &Exception,

@@ -9,7 +9,7 @@ use trust::transcript::{Step, WitnessNote};
 use trust::{MemberId, MemberSignature, Purpose, Request, Sha256Digest, Time, Transcript};
 
 use super::error::Error;
-use super::service::{CeremonyFacts, CeremonyService, SigningPayload};
+use super::service::{CeremonyFacts, CeremonyService, SigningPayload, is_said};
 use super::vote::{normalized, require_state};
 use store::{CeremonySignatureRow, CeremonyState};
 
@@ -158,11 +158,6 @@ impl ExceptionInput {
         String::from_utf8(body.encode()?)
             .map_err(|_| Error::Unfit("an exception is not UTF-8".to_owned()))
     }
-}
-
-/// Whether signatures of this purpose are said for the record.
-pub(super) fn is_said(purpose: Purpose) -> bool {
-    matches!(purpose, Purpose::Note | Purpose::Exception)
 }
 
 fn step_of(purpose: Purpose) -> &'static str {

@@ -17,7 +17,6 @@ use trust::{
 pub use trust::review::File;
 
 use super::error::Error;
-use super::note::is_said;
 use super::result_signer::ResultSigner;
 use super::verified_order::KnownOrders;
 use crate::keys::Settings;
@@ -408,6 +407,11 @@ pub(super) fn objection_body(request: &[u8], reason: &str) -> Result<Vec<u8>, Er
         reason: reason.to_owned(),
     };
     Ok(body.encode()?)
+}
+
+/// Whether signatures of this purpose are said for the record.
+pub(super) fn is_said(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Note | Purpose::Exception)
 }
 
 fn sort(

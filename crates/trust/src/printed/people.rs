@@ -7,9 +7,10 @@ use base64ct::{Base64Unpadded, Encoding as _};
 use crate::attestation::Attested;
 use crate::digest::Sha256Digest;
 use crate::exception::EXCEPTION_STEP;
-use crate::key_name::KeyName;
 use crate::member_signature::MemberSignature;
 use crate::roster::{MemberId, MemberKey, Role};
+use crate::sshkey::SshKey;
+use crate::sshsig;
 use crate::time::Time;
 use crate::transcript::{Step, Transcript};
 
@@ -52,22 +53,9 @@ fn rows<'a>(facts: &Facts<'a>, of_order: Option<&'a Transcript>) -> Vec<Row<'a>>
         let (signature, at) = (&approval.signature, Some(approval.received_at));
         rows.push(row("ordered", signature, at));
     }
-    let mut seen = BTreeSet::new();
-    let signers = record.approvals.iter();
-    let signers = signers.filter_map(|approval| signer(facts, &approval.signature));
-    let by_ssh: BTreeSet<_> = signers
-        .filter(|(_, key)| !key.is_passkey())
-        .map(|(member, _)| member)
-        .collect();
-    for approval in &record.approvals {
-        // Another key of the member takes the passkey's place.
-        let by = signer(facts, &approval.signature);
-        let counted = by.is_some_and(|(by, key)| {
-            let replaced = key.is_passkey() && by_ssh.contains(&by);
-            facts.verified.approved_by().contains(&by) && !replaced && seen.insert(by)
-        });
+    for (place, approval) in record.approvals.iter().enumerate() {
         rows.push(Row {
-            counted,
+            counted: facts.verified.approvals().contains(&place),
             ..row("approved", &approval.signature, Some(approval.received_at))
         });
     }
@@ -91,23 +79,49 @@ fn rows<'a>(facts: &Facts<'a>, of_order: Option<&'a Transcript>) -> Vec<Row<'a>>
     rows
 }
 
-/// Whose key made it, and the key; it was verified with the transcript.
-fn signer(facts: &Facts<'_>, signature: &MemberSignature) -> Option<(MemberId, MemberKey)> {
-    let roster = facts.verified.trusted().roster();
-    let key = match KeyName::unverified(signature).ok()? {
-        KeyName::Ssh(public) => MemberKey::Ssh { public },
-        KeyName::Passkey(id) => roster.passkey(&id)?.clone(),
-    };
-    let owner = roster.owner_of(&key)?;
-    Some((owner.id.clone(), key))
+/// Whose key made a signature.
+struct Signer {
+    member: MemberId,
+    kind: &'static str,
+    fingerprint: String,
 }
 
-/// As `ssh-keygen -l` shows it; of a passkey the digest of its SubjectPublicKeyInfo.
-fn fingerprint(key: &MemberKey) -> String {
-    let digest = match key {
-        MemberKey::Ssh { public } => Sha256Digest::of(&public.wire()),
-        MemberKey::Webauthn { public_key, .. } => Sha256Digest::of(&public_key.0),
-    };
+/// By the roster of the ceremony; the signature was verified with the transcript.
+fn signer(facts: &Facts<'_>, signature: &MemberSignature) -> Option<Signer> {
+    let roster = facts.verified.trusted().roster();
+    match signature {
+        MemberSignature::Ssh { signature } => {
+            let key = sshsig::unverified_key(signature).ok()?;
+            Some(Signer {
+                member: roster.owner(&key)?.id.clone(),
+                kind: kind(&key),
+                fingerprint: fingerprint(&key.wire()),
+            })
+        }
+        MemberSignature::Webauthn {
+            credential_id: used,
+            ..
+        } => roster.members.iter().find_map(|member| {
+            let found = member.keys.iter().find_map(|key| match key {
+                MemberKey::Webauthn {
+                    credential_id,
+                    public_key,
+                    ..
+                } if credential_id == used => Some(fingerprint(&public_key.0)),
+                _ => None,
+            });
+            Some(Signer {
+                member: member.id.clone(),
+                kind: "passkey",
+                fingerprint: found?,
+            })
+        }),
+    }
+}
+
+/// As `ssh-keygen -l` shows it; of a passkey of its SubjectPublicKeyInfo.
+fn fingerprint(key: &[u8]) -> String {
+    let digest = Sha256Digest::of(key);
     format!(
         "SHA256:{}",
         Base64Unpadded::encode_string(digest.as_bytes())
@@ -115,11 +129,8 @@ fn fingerprint(key: &MemberKey) -> String {
 }
 
 /// In one short word.
-fn kind(key: &MemberKey) -> &'static str {
-    let MemberKey::Ssh { public } = key else {
-        return "passkey";
-    };
-    match public.as_str().split(' ').next().unwrap_or_default() {
+fn kind(key: &SshKey) -> &'static str {
+    match key.as_str().split(' ').next().unwrap_or_default() {
         "ssh-ed25519" => "Ed25519",
         "sk-ssh-ed25519@openssh.com" => "Ed25519-SK",
         "sk-ecdsa-sha2-nistp256@openssh.com" => "ECDSA-SK",
@@ -141,17 +152,17 @@ pub(super) fn counted(facts: &Facts<'_>, html: &mut Html) {
         let logged = logged.and_then(|digest| facts.verified.logged_at().get(&digest));
         let member = by
             .as_ref()
-            .map_or("not on the roster", |(member, _)| member.as_str());
+            .map_or("not on the roster", |by| by.member.as_str());
         html.raw("<tr><td>")
             .text(row.verb)
             .raw(if row.counted { "" } else { " *" })
             .raw("</td><td>")
             .outside(member, Room::new(1, 14));
         html.raw("</td><td>");
-        if let Some((_, key)) = &by {
-            html.text(kind(key))
+        if let Some(by) = &by {
+            html.text(by.kind)
                 .raw("</td><td><code>")
-                .text(&fingerprint(key))
+                .text(&by.fingerprint)
                 .raw("</code>");
         } else {
             html.raw("</td><td>");
