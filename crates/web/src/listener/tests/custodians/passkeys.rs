@@ -50,7 +50,7 @@ impl Fixture {
         let attestation = base64url::encode(&passkey.attestation());
         let mut sent = json!({"purpose": "sign", "signature": assertion});
         let refused = self.about(&body, &sent).await;
-        assert_eq!(refused.status, 409, "{}", refused.json());
+        assert_eq!(refused.code(), "request_refused", "{}", refused.json());
         sent["attestation"] = json!("=");
         assert_eq!(self.about(&body, &sent).await.code(), "bad_member");
         sent["attestation"] = json!(attestation);
@@ -168,7 +168,7 @@ async fn what_is_no_passkey_is_told_apart() {
     // The roster has none.
     let path = format!("{}/passkey?purpose=approve", one(&id));
     let answered = fixture.read_as("alice", &path).await;
-    assert_eq!(answered.status, 409, "{}", answered.json());
+    assert_eq!(answered.code(), "request_refused", "{}", answered.json());
     // Nobody reads it without a signature or a role.
     assert_eq!(fixture.get(&path).await.code(), "unauthenticated");
     let stranger = SoftPasskey::new("stranger");
