@@ -7,6 +7,7 @@ mod isolation;
 mod load;
 mod mail;
 mod orders;
+mod passkeys;
 mod stage;
 mod theft;
 

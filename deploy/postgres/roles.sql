@@ -50,11 +50,12 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO chancery_service, chancery_archiv
 
 -- What is never changed. Words of vocabularies come with migrations alone.
 GRANT INSERT ON log_leaf, log_signature_part, trust_document, ceremony_signature, order_use,
-    trust_statement_signature, emergency_stop
+    trust_statement_signature, emergency_stop, passkey_attestation
     TO chancery_service;
 
 -- What has a state, in the columns of its state.
 GRANT UPDATE (size, version, clock) ON log_head TO chancery_service;
+GRANT INSERT, UPDATE (sign_count) ON passkey_counter TO chancery_service;
 GRANT INSERT, UPDATE (version) ON ring TO chancery_service;
 GRANT INSERT, UPDATE (state, execution, transcript, updated_at) ON ceremony TO chancery_service;
 GRANT INSERT, UPDATE (done) ON ceremony_line TO chancery_service;

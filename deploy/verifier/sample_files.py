@@ -9,6 +9,7 @@ from cryptography.hazmat.primitives import hashes, keywrap, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, padding, rsa, utils
 
 SERVICE, ENVIRONMENT, ORIGIN = "chancery", "test", "keys.example.org/log"
+RP_ID, PAGE = "seal.example.org", "https://seal.example.org"
 ALGORITHMS = ("ES256", "ES384", "PS256", "RS256", "Ed25519")
 
 
@@ -182,6 +183,36 @@ def by_passkey() -> dict:
     """A signature of a kind that is read and not counted."""
     names = ("authenticator_data", "client_data", "credential_id", "signature")
     return {"kind": "webauthn"} | {name: b64u(name.encode()) for name in names}
+
+
+class Passkey:
+    """A credential of a software authenticator."""
+
+    def __init__(self, algorithm: str = "ES256") -> None:
+        self.key = ServiceKey(algorithm)
+        self.id = hashlib.sha256(self.key.spki).digest()
+
+    def member_key(self, **changed) -> dict:
+        key = {"kind": "webauthn", "algorithm": self.key.algorithm, "credential_id": b64u(self.id)}
+        return key | {"public_key": b64u(self.key.spki)} | changed
+
+    def sign(self, purpose: str, body: str, **said) -> dict:
+        """`said`: members of the client data (None: absent), `flags`, `rp_id`, `extra` bytes, `raw` client data."""
+        challenge = hashlib.sha256(pae(f"chancery/{purpose}.v1@{SERVICE}/{ENVIRONMENT}", body)).digest()
+        flags, rp_id, extra = said.pop("flags", 5), said.pop("rp_id", RP_ID), said.pop("extra", b"")
+        raw_data, edit = said.pop("raw", None), said.pop("edit", lambda signature: signature)
+        client = {"type": "webauthn.get", "challenge": b64u(challenge), "origin": PAGE, "crossOrigin": False} | said
+        client_data = json.dumps({name: value for name, value in client.items() if value is not None}).encode()
+        if raw_data is not None:
+            client_data = raw_data(client_data)
+        data = hashlib.sha256(rp_id.encode()).digest() + bytes([flags]) + bytes(4) + extra
+        signature = self.key.sign(data + hashlib.sha256(client_data).digest())
+        if self.key.algorithm == "ES256":
+            signature = utils.encode_dss_signature(int.from_bytes(signature[:32], "big"), int.from_bytes(signature[32:], "big"))
+        return {
+            "kind": "webauthn", "authenticator_data": b64u(data), "client_data": b64u(client_data),
+            "credential_id": b64u(self.id), "signature": b64u(edit(signature)),
+        }  # fmt: skip
 
 
 class Installation:

@@ -12,6 +12,7 @@ from sample_files import (
 from sample_emergency import emergencies, stops
 from sample_order_log import order_proofs
 from sample_orders import orders
+from sample_passkeys import passkeys
 from sample_recovery import recoveries
 
 # Beside the custodians.
@@ -28,7 +29,7 @@ NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus
 
 def write_transcripts(directory: pathlib.Path, installation: Installation) -> None:
     """The installation has, beside its custodians, the `MEMBERS`."""
-    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders, order_proofs, emergencies)
+    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders, order_proofs, emergencies, passkeys)
     for maker in makers:
         for name, transcript in maker(installation):
             (directory / f"{maker.__name__}-{name}.transcript").write_text(transcript, encoding="utf-8")

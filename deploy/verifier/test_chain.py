@@ -56,7 +56,8 @@ class Genesis(Foundings):
             ("Kind", lambda members: members[0]["keys"].append(PASSKEY)),
         ):  # fmt: skip
             self.refused_for("Chain/Roster", why, members=members)
-        self.refused_for("Chain/Roster", "Kind", roster={"passkeys": {"origins": ["https://a"], "rp_id": "a"}})
+        self.refused_for("Chain/Roster", "Passkeys: Origins", roster={"passkeys": {"origins": [], "rp_id": "a"}})
+        self.founded(roster={"passkeys": {"origins": ["https://a"], "rp_id": "a"}})
         self.refused_for("Chain/Signatures", "none of the signatures", members=lambda members: members[0]["keys"].append(
             {"kind": "ssh", "public": Person().public}))  # fmt: skip
         self.refused_for("Chain/Signatures", "mary has not signed", signers=("ada", "grace"))

@@ -612,17 +612,17 @@ class Votes(Transcripts):
         result = self.installation.sign("grace", "result", "{}")
         self.refused("Ceremony/Order", self.verify, self.generate(acceptance={"result": result}))
 
-    def test_a_passkey_is_read_and_not_counted(self):
+    def test_a_passkey_is_read_and_not_counted_without_a_relying_party(self):
         request = self.request_of(self.revocation())
         body, passkey = canonical(request), {"received_at": minute(1), "signature": by_passkey()}
         approvals = [self.installation.received(who, "approve", body) for who in ("grace", "mary")]
         self.verify(self.revocation(request, record={"approvals": [passkey, *approvals]}))
-        self.not_approved("Kind", self.revocation(request, record={"approvals": [passkey, approvals[0]]}))
+        self.not_approved("NotUsed", self.revocation(request, record={"approvals": [passkey, approvals[0]]}))
         rejection = self.installation.refusal("grace", "reject", request)
         self.verify(self.revocation(request, record={"rejections": [rejection | passkey]}))
         file = json.loads(self.revocation())
         file["acceptance"]["signatures"].append(by_passkey())
-        self.assertIn("Kind", self.refused("Superfluous", self.verify, canonical(file)))
+        self.assertIn("NotUsed", self.refused("Superfluous", self.verify, canonical(file)))
 
     def test_other_kinds_of_signatures_are_not_read(self):
         good = by_passkey()

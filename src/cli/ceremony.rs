@@ -226,7 +226,8 @@ pub struct Vote {
     /// Your SSH key; `ssh-keygen` signs with it, or with the agent or hardware key behind it.
     #[arg(long, group = "how")]
     key: Option<PathBuf>,
-    /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
+    /// A signature made with `ssh-keygen -Y sign` over the exported bytes; or by a passkey, the JSON that `toJSON()` of the
+    /// browser's answer wrote.
     #[arg(long, group = "how")]
     signature: Option<PathBuf>,
     #[command(flatten)]
@@ -246,7 +247,7 @@ pub struct Accept {
     /// The kid that you accept, as read aloud; once for each ceremony.
     #[arg(long = "kid", id = "kid", allow_hyphen_values = true)]
     kids: Vec<Kid>,
-    /// A signature made with `ssh-keygen -Y sign` over the exported bytes.
+    /// A signature made with `ssh-keygen -Y sign` over the exported bytes; or by a passkey, as for an approval.
     #[arg(long, group = "how")]
     signature: Option<PathBuf>,
     #[command(flatten)]

@@ -1,6 +1,7 @@
 //! Whom the service trusts: the roster, the policy, and members who are suspended.
 
 mod draft;
+mod passkey;
 mod place;
 
 use std::path::{Path, PathBuf};
@@ -94,6 +95,8 @@ pub enum Command {
     },
     /// Sign a document, or a suspension: to agree, or to prove a new key of yours.
     Sign(Sign),
+    /// Write what a browser is asked for, so that a passkey signs a file: PublicKeyCredentialRequestOptionsJSON.
+    PasskeyOptions(passkey::Options),
     /// Reject a document; one rejection ends it.
     Reject(Objection),
     /// Veto a recovery, as any member of the roster may until it takes effect.
@@ -142,9 +145,13 @@ pub struct Sign {
     /// Your SSH key.
     #[arg(long, group = "how")]
     key: Option<PathBuf>,
-    /// A signature made with `ssh-keygen -Y sign` over the file.
+    /// A signature made with `ssh-keygen -Y sign` over the file; or by a passkey, the JSON that `toJSON()` of the browser's
+    /// answer wrote.
     #[arg(long, group = "how")]
     signature: Option<PathBuf>,
+    /// Of a new passkey: the JSON that was written when it was made. The service keeps the attestation in it.
+    #[arg(long, requires = "signature")]
+    attestation: Option<PathBuf>,
     #[command(flatten)]
     remote: Remote,
 }
@@ -265,8 +272,18 @@ pub async fn run(
             };
             let trusted = place.trusted().await?;
             let signature = sign.signed(&payload(&trusted, kind.purpose(), &body))?;
-            let report = place.sign(Sha256Digest::of(&body), &signature).await?;
+            let attestation = sign.attestation.as_deref().map(passkey::attestation);
+            let attestation = attestation.transpose()?;
+            let id = Sha256Digest::of(&body);
+            let report = place.sign(id, &signature, attestation).await?;
             told(&report, output);
+            Ok(())
+        }
+        Command::PasskeyOptions(asked) => {
+            let place = Place::open(path, &asked.remote, world).await?;
+            let options = passkey::options(&*place.trusted().await?, &asked)?;
+            let text = serde_json::to_string(&options).map_err(Failure::refused)?;
+            output.result(&options, || text.clone());
             Ok(())
         }
         Command::Reject(objection) => {

@@ -122,6 +122,46 @@ pub fn member_signature(data: &[u8]) {
     }
 }
 
+/// What authenticators and browsers make: none of it is a signature over this message, and what is read of a registration
+/// can stand in a roster.
+pub fn webauthn(data: &[u8]) {
+    use trust::browser::{self, registration};
+    use trust::roster::{MemberKey, Passkeys};
+    use trust::webauthn::{self, Assertion, AuthenticatorData, ClientData, PasskeyKey};
+    let party = Passkeys {
+        origins: vec!["https://seal.example".to_owned()],
+        rp_id: "seal.example".to_owned(),
+    };
+    let _ = ClientData::parse(data);
+    if let Ok(read) = AuthenticatorData::parse(data) {
+        assert_eq!(read.rp_id_hash.as_bytes()[..], data[..32]);
+    }
+    let _ = browser::assertion(data);
+    if let Ok((client_data, attestation)) = browser::registration(data) {
+        let _ = registration::read(&party, &client_data, &attestation);
+    }
+    let Ok(read) = registration::of_attestation(data, None) else {
+        return;
+    };
+    if let MemberKey::Webauthn {
+        algorithm,
+        public_key,
+        ..
+    } = &read.key
+    {
+        let key = PasskeyKey::from_spki(*algorithm, &public_key.0).expect("its one form");
+        let assertion = Assertion {
+            authenticator_data: data,
+            client_data: data,
+            signature: data,
+        };
+        assert!(webauthn::verify(&party, &key, b"message", assertion).is_err());
+    }
+    let key = serde_json::to_value(&read.key).expect("writes");
+    let again: MemberKey = serde_json::from_value(key).expect("as a roster has it");
+    assert_eq!(again, read.key);
+}
+
 /// What people sign beside requests: statements, objections, suspensions.
 pub fn statement(data: &[u8]) {
     let same = |written: Result<Vec<u8>, JsonError>| assert_eq!(written.expect("writes"), data);

@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 
 use tempfile::TempDir;
 use testkit::http::send;
+use testkit::passkey::SoftPasskey;
 
 use crate::support::agreement::PYTHON;
 use crate::support::installation::{directory, free_port, text};
@@ -347,6 +348,49 @@ impl Reader {
         section.end();
     }
 
+    /// Berta gets a passkey and approves with it.
+    fn uses_a_passkey(&self) {
+        let mut section = Section::of("docs/CEREMONY.md", "Passkeys");
+        let [export, ask, approve, new, propose, prove, sign] = [
+            "chancery ceremony request",
+            "chancery trust passkey-options request",
+            "chancery ceremony approve",
+            "chancery trust new-roster",
+            "chancery trust propose",
+            "chancery trust passkey-options next-roster",
+            "chancery trust sign",
+        ]
+        .map(|begins| section.next(begins));
+        section.end();
+        let passkey = SoftPasskey::new("berta");
+        let write = |file: &str, json: String| fs::write(self.file(file), json).expect("written");
+        // What the page does with what it is given.
+        let answers = |command: &str, file: &str| {
+            let options = self.runs(command, &[]);
+            let options: serde_json::Value = serde_json::from_str(&options).expect("options");
+            let message = fs::read(self.file(file)).expect("the file");
+            let challenge = trust::Sha256Digest::of(&message);
+            let challenge = trust::base64url::encode(challenge.as_bytes());
+            assert_eq!(options["challenge"], challenge);
+            write("answer.json", passkey.browser_json(&message).to_string());
+        };
+        write("new.json", passkey.registration().to_string());
+        self.runs(&new, &[]);
+        self.runs(&propose, &[("KEY", "ada")]);
+        self.runs("chancery trust sign next-roster --key carl", &[]);
+        answers(&prove, "next-roster");
+        let said = self.runs(&sign, &[]);
+        assert!(said.contains("effective"), "{said}");
+
+        let rotate = "chancery ceremony new generate --ring integrity --proposer ada --key ada --reason rotation";
+        let id = self.runs(rotate, &[]);
+        self.takes_away("request");
+        self.runs(&export, &[("ID", &id)]);
+        answers(&ask, "request");
+        let said = self.runs(&approve, &[("ID", &id)]);
+        assert!(said.contains("approved by  berta"), "{said}");
+    }
+
     /// A database of yesterday, as docs/RECOVERY.md has it.
     fn recovers(&self, mut service: Running, serve: &str, sign: &str) {
         let mut section = Section::of("docs/RECOVERY.md", "Backups");
@@ -539,4 +583,5 @@ fn case_c8_the_stories_of_the_documents_run_as_printed() {
     reader.runs("chancery doctor", &[]);
     reader.recovers(service, &serve, &sign);
     reader.revokes(&kid);
+    reader.uses_a_passkey();
 }

@@ -90,6 +90,39 @@ impl Night {
         id
     }
 
+    /// The first key of each, and an order for the next ones.
+    async fn order(&self, rings: &[String]) {
+        for ring in rings {
+            let (token_serial, token_label) = self.token.clone();
+            let first = Draft::Generate {
+                token_serial,
+                token_label,
+                activate_in: Duration::ZERO,
+                lifetime: LIFETIME,
+            };
+            self.approved(ring, first).await;
+            let (token_serial, token_label) = self.token.clone();
+            let order = OrderInput {
+                activate_after: AHEAD,
+                executor: "robot".parse().expect("a name"),
+                executor_key: None,
+                interval: 24 * HOUR,
+                lifetime: LIFETIME,
+                not_after: self.now() + 365 * 24 * HOUR,
+                not_before: self.now(),
+                token_label,
+                token_serial,
+                uses: 4,
+                window: OrderWindow {
+                    from_minute: 0,
+                    until_minute: 4 * 60,
+                    ..OrderWindow::always()
+                },
+            };
+            self.approved(ring, Draft::Order(Box::new(order))).await;
+        }
+    }
+
     async fn accept(&self, id: &str) {
         for who in ["alice", "bob"] {
             let payload = self.service.acceptance_payload(id).await.unwrap();
@@ -119,7 +152,7 @@ fn rings() -> Vec<String> {
 }
 
 /// Rings that sign with their first key, each with a standing order for the next ones.
-async fn ordered() -> (Night, tempfile::TempDir) {
+async fn ordered() -> (Arc<Night>, tempfile::TempDir) {
     let directory = directory();
     let plan = Plan {
         program: env!("CARGO_BIN_EXE_chancery").into(),
@@ -194,41 +227,33 @@ async fn ordered() -> (Night, tempfile::TempDir) {
         log.commit(&Change::CreateRing(row), &event).await.unwrap();
     }
     night.keys.refresh().await;
-    for ring in &rings {
-        let (token_serial, token_label) = night.token.clone();
-        let first = Draft::Generate {
-            token_serial,
-            token_label,
-            activate_in: Duration::ZERO,
-            lifetime: LIFETIME,
-        };
-        night.approved(ring, first).await;
-        let (token_serial, token_label) = night.token.clone();
-        let order = OrderInput {
-            activate_after: AHEAD,
-            executor: "robot".parse().expect("a name"),
-            executor_key: None,
-            interval: 24 * HOUR,
-            lifetime: LIFETIME,
-            not_after: night.now() + 365 * 24 * HOUR,
-            not_before: night.now(),
-            token_label,
-            token_serial,
-            uses: 4,
-            window: OrderWindow {
-                from_minute: 0,
-                until_minute: 4 * 60,
-                ..OrderWindow::always()
-            },
-        };
-        night.approved(ring, Draft::Order(Box::new(order))).await;
+    let night = Arc::new(night);
+    let halves = rings.chunks(RINGS / 2).map(|half| {
+        let (night, half) = (night.clone(), half.to_vec());
+        tokio::spawn(async move { night.order(&half).await })
+    });
+    for half in halves.collect::<Vec<_>>() {
+        half.await.unwrap();
     }
     let (service, executor) = (night.service.clone(), night.executor.clone());
     let mut runner = Runner::new(service, executor, night.settings.clone());
     let round = runner.round(&|| false).await.unwrap();
     assert_eq!(round.executed.len(), 2 * RINGS, "{:?}", round.waits);
-    for report in round.executed {
-        night.accept(&report.ceremony).await;
+    let ids: Vec<String> = round
+        .executed
+        .into_iter()
+        .map(|report| report.ceremony)
+        .collect();
+    let halves = ids.chunks(RINGS).map(|half| {
+        let (night, half) = (night.clone(), half.to_vec());
+        tokio::spawn(async move {
+            for id in half {
+                night.accept(&id).await;
+            }
+        })
+    });
+    for half in halves.collect::<Vec<_>>() {
+        half.await.unwrap();
     }
     night.goes_on(2 * HOUR);
     night.keys.refresh().await;

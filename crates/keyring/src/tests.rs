@@ -22,6 +22,7 @@ mod log_check;
 mod log_check_statements;
 mod orders_due;
 mod orders_in_log;
+mod passkeys;
 mod rotation;
 mod service;
 pub mod serving;

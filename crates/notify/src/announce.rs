@@ -8,10 +8,10 @@ use std::time::Duration;
 use base::Trouble;
 use metrics::{counter, gauge};
 use store::{AlertRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage};
+use trust::key_name::KeyName;
 use trust::leaf::Leaf;
 use trust::{
     MemberId, MemberSignature, Purpose, Request, Roster, Sha256Digest, Time, error_chain, hex,
-    sshsig,
 };
 
 use crate::context::Context;
@@ -364,11 +364,8 @@ impl Announcer {
         let approvals = rows.iter().filter(|row| row.purpose == Purpose::Approve);
         let by = approvals.filter_map(|row| {
             let decoded = MemberSignature::decode(row.signature.as_bytes()).ok()?;
-            let MemberSignature::Ssh { signature } = decoded else {
-                return None;
-            };
-            let key = sshsig::unverified_key(&signature).ok()?;
-            roster.owner(&key).map(|member| member.id.clone())
+            let name = KeyName::unverified(&decoded).ok()?;
+            roster.named(&name).map(|member| member.id.clone())
         });
         Ok(by.collect())
     }

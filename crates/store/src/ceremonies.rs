@@ -14,6 +14,7 @@ use crate::error::{Error, Subject};
 use crate::lines::{self, LineRow, OrderUseRow, expect_next, give_back, lines};
 use crate::objects::expect_all_gone;
 use crate::order_fence;
+use crate::passkeys;
 use crate::reads::{self, FromColumns, MAX_PAGE, Word};
 use crate::rings;
 use crate::rows::{self, Keyed, Page, PageStart, Rows};
@@ -371,6 +372,7 @@ pub(crate) async fn add_signature<C: Connection>(
     if !due {
         return Err(Error::conflict(Subject::CeremonyState));
     }
+    passkeys::count(tx, &row.signature).await?;
     insert_signature(tx, row, index).await
 }
 

@@ -26,6 +26,7 @@ use crate::log_head::{self, take_head};
 use crate::new_origin::{self, BeginOrigin};
 use crate::objects::{KeyObjectRow, ObjectState};
 use crate::orders::{self, OrderRow};
+use crate::passkeys::{self, PasskeyAttestationRow};
 use crate::rings::{self, RingRow};
 use crate::stops::{self, StopRow};
 use crate::tree;
@@ -46,6 +47,11 @@ pub enum Change {
     },
     /// Only while it is open.
     SignStatement(CeremonySignatureRow),
+    /// The same by a new passkey, with what came with its registration.
+    SignStatementByPasskey {
+        signature: CeremonySignatureRow,
+        attestation: PasskeyAttestationRow,
+    },
     /// Open, and not any more; a document by [`Self::InstallDocument`].
     EndStatement {
         id: String,
@@ -330,6 +336,14 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             trust_statements::open(tx, row, signature, index).await
         }
         Change::SignStatement(row) => trust_statements::sign(tx, row, index).await,
+        Change::SignStatementByPasskey {
+            signature,
+            attestation,
+        } => {
+            trust_statements::sign(tx, signature, index).await?;
+            let statement = signature.ceremony.to_string();
+            passkeys::keep_attestation(tx, &statement, attestation).await
+        }
         Change::EndStatement { id, to, at } => trust_statements::end(tx, id, *to, *at).await,
         Change::AnnounceRecovery { id, at } => trust_statements::announce(tx, id, *at, index).await,
         Change::EffectRecovery { id, at } => trust_statements::effect(tx, id, *at, index).await,

@@ -253,6 +253,8 @@ pub enum Subject {
     /// Of members about whom to trust.
     Statement,
     Credential,
+    /// Of a passkey, as its authenticator counts.
+    PasskeyCounter,
     /// How far the Merkle tree goes.
     Tree,
     /// How many leaves there are.
@@ -283,6 +285,7 @@ impl fmt::Display for Subject {
             Self::Document => "the version of the document",
             Self::Statement => "the statement about roster or policy",
             Self::Credential => "the credential",
+            Self::PasskeyCounter => "the passkey's signature counter",
             Self::Tree => "the log's tree",
             Self::LogSize => "the number of leaves in the log",
             Self::Constraint => "a constraint of the schema",

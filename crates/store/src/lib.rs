@@ -54,6 +54,7 @@ mod order_fence;
 mod orders;
 mod outbox;
 mod outbox_alerts;
+mod passkeys;
 mod postgres;
 mod reads;
 mod recover;
@@ -111,6 +112,7 @@ pub use outbox::{
     Addressee, Announced, DeliveryRow, DeliveryState, DroppedRow, MOST_COUNTED, NewMessage,
 };
 pub use outbox_alerts::AlertRow;
+pub use passkeys::PasskeyAttestationRow;
 pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;

@@ -15,6 +15,7 @@ mod new_origin;
 mod objects;
 mod orders;
 mod outbox;
+mod passkeys;
 mod plans;
 mod races;
 mod raw;
@@ -86,6 +87,8 @@ contract! {
     raw::past_cannot_be_changed,
     raw::rows_keep_what_they_were_born_with,
     raw::half_states_and_jumps_are_refused,
+    passkeys::threat_cloned_counter,
+    passkeys::an_attestation_comes_with_the_signature_and_stays,
     statements::threat_a_rejection_races_the_last_signature,
     statements::threat_a_suspension_races_the_last_signature,
     statements::threat_a_veto_races_the_installation,

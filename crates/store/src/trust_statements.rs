@@ -7,6 +7,7 @@ use crate::database::{Store, on};
 use crate::decode::Decode;
 use crate::engine::{Columns, Connection, Value, guarded};
 use crate::error::{Error, Subject};
+use crate::passkeys;
 use crate::reads::{self, FromColumns, MAX_PAGE, Word};
 use crate::rows::{self, Keyed, Page, PageStart, Rows};
 use crate::statements::statements;
@@ -312,6 +313,7 @@ pub(crate) async fn sign<C: Connection>(
         .transpose()?;
     match (state, row.purpose) {
         (Some(StatementState::Open), _) | (Some(StatementState::Announced), Purpose::Veto) => {
+            passkeys::count(tx, &row.signature).await?;
             insert(tx, row, index).await
         }
         _ => Err(Error::conflict(Subject::Statement)),

@@ -6,6 +6,7 @@ pub mod custodians;
 pub mod http;
 pub mod installation;
 pub mod issuer;
+pub mod passkey;
 pub mod ports;
 pub mod postgres;
 pub mod process;

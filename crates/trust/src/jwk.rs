@@ -257,6 +257,16 @@ impl PublicKey {
         jwk.into_key()
     }
 
+    /// The point or the modulus, in the form of [`crate::sshkey::SshKey::material`]: a modulus is an SSH mpint, whose
+    /// first bit is no sign.
+    pub(crate) fn material(&self) -> Vec<u8> {
+        match &self.material {
+            Material::Ec { x, y, .. } => [&[4], x.as_slice(), y].concat(),
+            Material::Rsa { n, .. } => [&[0], n.as_slice()].concat(),
+            Material::Okp { x } => x.to_vec(),
+        }
+    }
+
     fn of(material: Material) -> Self {
         let kid = material.thumbprint();
         Self { material, kid }

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::base64url::Base64Url;
 use crate::digest::Sha256Digest;
 use crate::json::{self, JsonError};
+use crate::webauthn::AuthenticatorData;
 
 /// A member's signature over the bytes that the place in which it stands names.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,8 +16,7 @@ pub enum MemberSignature {
         /// Armored, see [`crate::sshsig::normalize`].
         signature: String,
     },
-    /// A passkey's assertion (WebAuthn Level 2, section 7.2). Its form is settled; no version
-    /// counts one yet.
+    /// A passkey's assertion (WebAuthn Level 3 section 7.2), whose challenge is SHA-256 of the bytes.
     Webauthn {
         /// Section 6.1.
         authenticator_data: Base64Url,
@@ -35,6 +35,21 @@ impl MemberSignature {
         Self::Ssh {
             signature: armored.into(),
         }
+    }
+
+    /// A passkey's id and how often it signed, as its authenticator says; unverified. `None` of other signatures, and where
+    /// the authenticator data cannot be read.
+    pub fn sign_count(&self) -> Option<(&Base64Url, u32)> {
+        let Self::Webauthn {
+            authenticator_data,
+            credential_id,
+            ..
+        } = self
+        else {
+            return None;
+        };
+        let data = AuthenticatorData::parse(&authenticator_data.0).ok()?;
+        Some((credential_id, data.sign_count))
     }
 
     /// Whether it was made in a browser, on a page that the service itself serves.

@@ -7,14 +7,18 @@ use std::str::FromStr;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::alg::Algorithm;
-use crate::base64url::Base64Url;
+use crate::base64url::{self, Base64Url};
 use crate::digest::Sha256Digest;
 use crate::format::V1;
+use crate::key_name::KeyName;
 use crate::name::Name;
 use crate::sshkey::SshKey;
 use crate::text;
 use crate::time::Time;
+use crate::webauthn::{PasskeyKey, PasskeyKeyError};
 use crate::word::{NotAWord, Word};
+
+pub use crate::relying_party::{Passkeys, PasskeysError};
 
 /// A member's short name. Members are counted by it, never by keys or signatures.
 pub type MemberId = Name;
@@ -37,18 +41,8 @@ pub struct Roster {
     pub members: Vec<Member>,
     /// No request is approved under it later.
     pub expires_at: Option<Time>,
-    /// Where passkeys are used. No version counts passkeys yet, so it is `null`.
+    /// Where passkeys are used; `null` where they are not.
     pub passkeys: Option<Passkeys>,
-}
-
-/// The relying party of WebAuthn.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Passkeys {
-    /// The pages that may ask for an assertion, exactly.
-    pub origins: Vec<String>,
-    /// Its id, a host name.
-    pub rp_id: String,
 }
 
 /// One person.
@@ -77,7 +71,7 @@ pub enum MemberKey {
         /// `type base64`, without a comment.
         public: SshKey,
     },
-    /// A passkey. Its form is settled; no version counts one yet.
+    /// A passkey, used by a browser. It is a second kind of signer: see [`crate::request::Operation::takes_passkeys`].
     Webauthn {
         /// How it signs.
         #[serde(deserialize_with = "passkey_algorithm")]
@@ -116,6 +110,54 @@ impl MemberKey {
         match self {
             Self::Ssh { public } => Some(public),
             Self::Webauthn { .. } => None,
+        }
+    }
+
+    /// The credential's id, if it is a passkey.
+    pub fn credential_id(&self) -> Option<&Base64Url> {
+        match self {
+            Self::Ssh { .. } => None,
+            Self::Webauthn { credential_id, .. } => Some(credential_id),
+        }
+    }
+
+    /// Whether it signs in a browser.
+    pub fn is_passkey(&self) -> bool {
+        self.credential_id().is_some()
+    }
+
+    /// What two keys must not share: the point or the modulus, whatever kind they are listed under; of a passkey also
+    /// the id by which it is found.
+    fn materials(&self) -> Vec<Vec<u8>> {
+        match self {
+            Self::Ssh { public } => vec![public.material()],
+            Self::Webauthn {
+                algorithm,
+                credential_id,
+                public_key,
+            } => {
+                // A roster with a key that cannot be read is refused before.
+                let key = PasskeyKey::from_spki(*algorithm, &public_key.0);
+                let material = key.map_or_else(|_| public_key.0.clone(), |key| key.material());
+                vec![material, [b"webauthn\0", &credential_id.0[..]].concat()]
+            }
+        }
+    }
+}
+
+/// One line, for people.
+impl fmt::Display for MemberKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ssh { public } => public.fmt(f),
+            Self::Webauthn {
+                algorithm,
+                credential_id,
+                ..
+            } => {
+                let id = base64url::encode(&credential_id.0);
+                write!(f, "passkey {algorithm} {id}")
+            }
         }
     }
 }
@@ -233,8 +275,8 @@ pub enum RosterError {
     /// text finds the same key under another type as well.
     #[error("members {0} and {1} share a key")]
     SharedKey(MemberId, MemberId),
-    /// An active member nobody could recognise.
-    #[error("member {0} is active but has no key")]
+    /// An active member nobody could recognise, or only in a browser: what no passkey may sign would wait for ever.
+    #[error("member {0} is active but has no SSH key")]
     NoKey(MemberId),
     /// The name is empty, too long, or has characters that do not print.
     #[error("the name of member {0} is not 1 to 100 printable characters")]
@@ -245,9 +287,15 @@ pub enum RosterError {
     /// An executor's signature is never counted, so it can have no role that counts.
     #[error("member {0} is an executor and must have no other role")]
     ExecutorRole(MemberId),
-    /// A passkey, or the settings of passkeys.
-    #[error("passkeys are not supported")]
-    Kind,
+    /// A passkey where there is no relying party.
+    #[error("member {0} has a passkey, but the roster has no settings for passkeys")]
+    Kind(MemberId),
+    /// The relying party's settings.
+    #[error("passkeys.{0}")]
+    Passkeys(#[from] PasskeysError),
+    /// A passkey's public key.
+    #[error("member {0}: {1}")]
+    PasskeyKey(MemberId, PasskeyKeyError),
     /// A member of the roster before is not listed any more.
     #[error("member {0} is missing; former members must remain listed as inactive")]
     Dropped(MemberId),
@@ -298,8 +346,8 @@ impl Roster {
     /// Refuses duplicate ids and shared key material, former members included: a key that has
     /// belonged to one person must not come to count for another.
     pub fn check(&self) -> Result<(), RosterError> {
-        if self.passkeys.is_some() {
-            return Err(RosterError::Kind);
+        if let Some(passkeys) = &self.passkeys {
+            passkeys.check()?;
         }
         let mut ids = BTreeSet::new();
         let mut materials: BTreeMap<Vec<u8>, &MemberId> = BTreeMap::new();
@@ -310,7 +358,7 @@ impl Roster {
             if !text::is_plain(&member.name, 100) {
                 return Err(RosterError::Name(member.id.clone()));
             }
-            if member.active && member.keys.is_empty() {
+            if member.active && !member.keys.iter().any(|key| key.ssh().is_some()) {
                 return Err(RosterError::NoKey(member.id.clone()));
             }
             let roles: BTreeSet<_> = member.roles.iter().collect();
@@ -321,9 +369,11 @@ impl Roster {
                 return Err(RosterError::ExecutorRole(member.id.clone()));
             }
             for key in &member.keys {
-                let public = key.ssh().ok_or(RosterError::Kind)?;
-                if let Some(other) = materials.insert(public.material(), &member.id) {
-                    return Err(RosterError::SharedKey(other.clone(), member.id.clone()));
+                self.usable(&member.id, key)?;
+                for material in key.materials() {
+                    if let Some(other) = materials.insert(material, &member.id) {
+                        return Err(RosterError::SharedKey(other.clone(), member.id.clone()));
+                    }
                 }
             }
         }
@@ -343,10 +393,29 @@ impl Roster {
         key_owners.free_for(self)
     }
 
+    /// Refuses a passkey whose signatures nobody could verify. Former members' too: their keys stay theirs.
+    fn usable(&self, id: &MemberId, key: &MemberKey) -> Result<(), RosterError> {
+        let MemberKey::Webauthn {
+            algorithm,
+            public_key,
+            ..
+        } = key
+        else {
+            return Ok(());
+        };
+        if self.passkeys.is_none() {
+            return Err(RosterError::Kind(id.clone()));
+        }
+        match PasskeyKey::from_spki(*algorithm, &public_key.0) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(RosterError::PasskeyKey(id.clone(), error)),
+        }
+    }
+
     fn materials(&self) -> impl Iterator<Item = (Vec<u8>, &MemberId)> {
         self.members.iter().flat_map(|member| {
-            let keys = member.keys.iter().filter_map(MemberKey::ssh);
-            keys.map(move |public| (public.material(), &member.id))
+            let materials = member.keys.iter().flat_map(MemberKey::materials);
+            materials.map(move |material| (material, &member.id))
         })
     }
 
@@ -362,6 +431,26 @@ impl Roster {
             keys.any(|public| public == key)
         };
         self.members.iter().find(owns)
+    }
+
+    /// The member, active or not, to whom exactly this key belongs, of whatever kind it is.
+    pub fn owner_of(&self, key: &MemberKey) -> Option<&Member> {
+        let mut members = self.members.iter();
+        members.find(|member| member.keys.contains(key))
+    }
+
+    /// The passkey with this id.
+    pub fn passkey(&self, id: &Base64Url) -> Option<&MemberKey> {
+        let mut keys = self.members.iter().flat_map(|member| &member.keys);
+        keys.find(|key| key.credential_id() == Some(id))
+    }
+
+    /// The member, active or not, whose key has this name.
+    pub fn named(&self, name: &KeyName) -> Option<&Member> {
+        match name {
+            KeyName::Ssh(public) => self.owner(public),
+            KeyName::Passkey(id) => self.owner_of(self.passkey(id)?),
+        }
     }
 
     /// The active members with a role.

@@ -32,7 +32,7 @@ pub use accept::{
 };
 pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count, verify};
-pub use count::{Counted, NotCounted, WhyNot};
+pub use count::{Counted, NotCounted, WhyNot, missing, verify_by};
 pub use order::{KnownOrders, OrderObstacle, UnderOrder, still_active};
 pub use proof::{Accepted, Approved, ApprovedOperation};
 pub use suspended::{SuspensionError, SuspensionTally, suspended, tally_suspension};
@@ -158,7 +158,7 @@ pub enum Standing {
     Approved,
     /// Not yet enough.
     Waiting {
-        /// How many more.
+        /// How many more; one where enough count, and all by passkeys.
         missing: usize,
     },
     /// A custodian rejected it.
@@ -278,9 +278,10 @@ pub(crate) fn tally_knowing(
     let suspended = suspended(trusted, &ceremony.suspensions);
     let electorate = emergency::electorate(trusted.roster(), &request.operation)
         .without(request.proposer.as_ref())
-        .suspending(&suspended);
+        .suspending(&suspended)
+        .and_passkeys(request.operation.takes_passkeys());
     let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
-    let missing = emergency::missing(trusted, &request.operation, ceremony, &counted, needed);
+    let missing = emergency::missing(trusted, &request.operation, &counted, needed);
 
     let mut obstacles = obstacles(trusted, &request, history, now);
     obstacles.extend(executor(trusted, &request, &suspended));
@@ -467,7 +468,8 @@ fn rejection(
     digest: Sha256Digest,
     rejections: &[Objection],
 ) -> Option<(MemberId, String)> {
-    let electorate = Electorate::custodians(trusted.roster());
+    // Whatever is asked, a passkey is good enough to say no.
+    let electorate = Electorate::custodians(trusted.roster()).and_passkeys(true);
     let mut found = objections(trusted, Purpose::Reject, &electorate, digest, rejections);
     found.next()
 }

@@ -42,6 +42,7 @@ mod log_tile;
 mod order;
 mod order_withdraw;
 mod orders;
+mod passkey_options;
 pub mod reader;
 mod receipt;
 pub mod response;
@@ -54,6 +55,7 @@ mod sign_batch;
 mod sign_request;
 pub mod state;
 pub mod streams;
+mod submitted_signature;
 mod trust_chain;
 mod trust_statement;
 mod trust_statement_open;
@@ -97,6 +99,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony::handle))
         .routes(routes!(ceremony_request::handle))
         .routes(routes!(ceremony_statement::handle))
+        .routes(routes!(passkey_options::handle))
         .routes(routes!(ceremony_signatures::handle))
         .routes(routes!(orders::handle))
         .routes(routes!(order::handle))

@@ -161,7 +161,7 @@ def _check_not_refused(record: dict, request: dict, chain: Chain) -> None:
     """One that counts is enough; one that does not is without effect, whatever its form."""
     digest = sha256_hex(record["request"].encode())
     for rejection in record["rejections"]:
-        members = _members_who_refuse(rejection, "reject", digest, chain, Rules())
+        members = _members_who_refuse(rejection, "reject", digest, chain, Rules(passkeys=True))
         if members:
             raise _not_approved("Rejected", f"by {members[0]}")
     for cancellation in record["cancellations"]:
@@ -184,5 +184,6 @@ def _count_approvals(record: dict, request: dict, chain: Chain, suspended: froze
     deadline = min(request["approve_by"], executed_at)
     signed = [(approval["signature"], approval["received_at"] <= deadline) for approval in record["approvals"]]
     roles = emergency.ROLES if request["operation"][0] == "emergency-rotation" else ("custodian",)
-    rules = Rules(roles=roles, proposer=request["proposer"], suspended=suspended)
+    takes_passkeys = operations.takes_passkeys(*request["operation"])
+    rules = Rules(roles=roles, proposer=request["proposer"], suspended=suspended, passkeys=takes_passkeys)
     return count(signed, chain.pin.namespace("approve"), record["request"], chain.roster, rules)

@@ -27,8 +27,9 @@ def missing(operation: str, approvals: list, counted, needed: int, roster: dict)
         roles = {member["id"]: set(member["roles"]) for member in roster["members"]}
         approvers = [(roles[who], key) for who, key in zip(counted.members, keys)]
         return max(needed - len(approvers), _lacking(approvers), 0)
-    enough = sum(keys) if operation in ("resume", "ratification") else len(keys)
-    return max(needed - enough, 0)
+    if operation in ("resume", "ratification"):
+        return max(needed - sum(keys), 0)
+    return counted.missing(needed)
 
 
 def _lacking(approvers: list) -> int:

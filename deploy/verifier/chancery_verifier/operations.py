@@ -137,6 +137,13 @@ def threshold_word(kind: str, order: dict) -> str:
     return "rotate" if kind == "generate" and order["predecessor"] is not None else kind
 
 
+def takes_passkeys(kind: str, order: dict) -> bool:
+    """Whether passkeys count beside others: section 5."""
+    if kind == "generate":
+        return order["predecessor"] is not None and order["usage"] in ("structured", "raw", "sealed")
+    return kind in ("revoke", "order", "emergency-rotation")
+
+
 def check_content(kind: str, order: dict, created_at: str, lines: list) -> None:
     """Raises Malformed that begins with the name of the reason."""
     if kind == "resume":

@@ -3,8 +3,10 @@
 from dataclasses import dataclass
 
 from . import ceremony_forms as forms
-from . import recovery
-from .counting import Count, Rules, check_every_key_signed, check_people, count, floor, refuse_twice, threshold, without_deadline
+from . import passkeys, recovery
+from .counting import (
+    Count, Rules, check_every_key_signed, check_people, count, floor, materials, name_of, refuse_twice, threshold, without_deadline,
+)  # fmt: skip
 from .refusal import Malformed, Refused
 from .operations import LOG_RING
 from .shape import sha256_hex
@@ -43,8 +45,11 @@ def _check_members(roster: dict) -> None:
         if "executor" in member["roles"] and len(member["roles"]) > 1:
             raise Refused("Chain/Roster", f"ExecutorRole: {member['id']} has another role, too")
     if roster["passkeys"] is not None:
-        raise Refused("Chain/Roster", "Kind: passkeys are not supported")
-    check_people(roster["members"], "Chain/Roster")
+        try:
+            passkeys.check_relying_party(roster["passkeys"])
+        except Malformed as error:
+            raise Refused("Chain/Roster", f"Passkeys: {error}") from None
+    check_people(roster["members"], "Chain/Roster", roster["passkeys"])
 
 
 def _check_reachable(roster: dict, largest: int) -> None:
@@ -163,7 +168,8 @@ class Chain:
     def _remember_keys(self, members: list) -> None:
         for member in members:
             for key in member["keys"]:
-                self._holders.setdefault(key["public"].material, member["id"])
+                for material in materials(key):
+                    self._holders.setdefault(material, member["id"])
 
     def _check_next_roster(self, new: dict) -> None:
         """It is possible, nobody is dropped from the list, and no key passes from one member to another."""
@@ -179,9 +185,10 @@ class Chain:
     def refuse_former_keys(self, members: list, word: str) -> None:
         for member in members:
             for key in member["keys"]:
-                holder = self._holders.get(key["public"].material, member["id"])
-                if holder != member["id"]:
-                    raise Refused(word, f"FormerKey: of {holder}, now with {member['id']}")
+                for material in materials(key):
+                    holder = self._holders.get(material, member["id"])
+                    if holder != member["id"]:
+                        raise Refused(word, f"FormerKey: of {holder}, now with {member['id']}")
 
     def _need_custodians(self, kind: str, document: dict, roster: dict, needed: int) -> Count:
         signed = without_deadline(document["signatures"])
@@ -193,7 +200,7 @@ class Chain:
     def _check_those_who_follow(self, purpose: str, new: dict, document: dict) -> None:
         """The new roster's own threshold, and every key that its member did not have before."""
         counted = self._need_custodians(purpose, document, new, threshold(self.policy, "roster"))
-        known = {member["id"]: {key["public"].wire for key in member["keys"]} for member in self.roster["members"]}
+        known = {member["id"]: {name_of(key) for key in member["keys"]} for member in self.roster["members"]}
         for member in _active(new):
             check_every_key_signed(member, known.get(member["id"], set()), counted)
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass, field, replace
 
 from . import ceremony_forms as forms
-from . import log_proofs
+from . import log_proofs, operations
 from .approval import Approval, judge_approval
 from .counting import Rules, count, threshold, without_deadline
 from .keys import PublicKey
@@ -154,12 +154,13 @@ def _read_statement(body: str) -> dict:
 def _count_acceptances(acceptance: dict, approval: Approval, chain: Chain, by_executor: str | None) -> list:
     """Section 9, steps 10 and 11."""
     signed, namespace = without_deadline(acceptance["signatures"]), chain.pin.namespace("accept")
-    rules = Rules(proposer=approval.request["proposer"], suspended=approval.suspended)
+    takes_passkeys = operations.takes_passkeys(*approval.request["operation"])
+    rules = Rules(proposer=approval.request["proposer"], suspended=approval.suspended, passkeys=takes_passkeys)
     counted = count(signed, namespace, acceptance["statement"], chain.roster, rules)
     if counted.others:
         raise Refused("Superfluous", counted.others[0])
     revocation = approval.request["operation"][0] in ("revoke", "emergency-rotation")
     needed = threshold(chain.policy, "revoke" if revocation else "accept")
-    if by_executor is None and len(counted.members) < needed:
+    if by_executor is None and counted.missing(needed) > 0:
         raise Refused("NotAccepted", f"{len(counted.members)} acceptances of {needed}")
     return counted.members

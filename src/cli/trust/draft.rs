@@ -15,6 +15,7 @@ use trust::{Member, Name, Policy, Roster, Threshold, Time, Trusted, json};
 
 use super::super::World;
 use super::super::genesis::{member, roles};
+use super::passkey::{PasskeyChange, pair};
 use base::settings::duration;
 use verify::output::Failure;
 
@@ -42,6 +43,8 @@ pub struct RosterChange {
     /// The roster has no end.
     #[arg(long)]
     never_expires: bool,
+    #[command(flatten)]
+    passkeys: PasskeyChange,
 }
 
 /// What changes in the policy; everything else stays as it is.
@@ -70,16 +73,6 @@ pub struct RecoveryChange {
     /// How long a recovery is announced before it takes effect: 24 hours to 30 days.
     #[arg(long, default_value = "72h", value_parser = duration::parse_positive)]
     delay: Duration,
-}
-
-fn pair(text: &str) -> Result<(Name, &str), Failure> {
-    let (id, rest) = text
-        .split_once('=')
-        .ok_or_else(|| Failure::usage(format!("{text:?}: expected ID=…")))?;
-    let id = id
-        .parse()
-        .map_err(|e| Failure::usage(format!("{id:?}: {e}")))?;
-    Ok((id, rest))
 }
 
 fn key(file: &str) -> Result<MemberKey, Failure> {
@@ -131,6 +124,7 @@ pub fn roster(trusted: &Trusted, change: &RosterChange) -> Result<Vec<u8>, Failu
         let (id, words) = pair(text)?;
         listed(&mut roster, &id)?.roles = roles(words.split(','))?;
     }
+    change.passkeys.apply(&mut roster)?;
     if change.never_expires {
         roster.expires_at = None;
     }

@@ -62,14 +62,31 @@ impl Place {
         }
     }
 
-    pub async fn sign(&self, id: Sha256Digest, signature: &str) -> Result<Value, Failure> {
+    /// With the attestation of a new passkey, where it is one's signature.
+    pub async fn sign(
+        &self,
+        id: Sha256Digest,
+        signature: &str,
+        attestation: Option<Vec<u8>>,
+    ) -> Result<Value, Failure> {
         match self {
             Self::Here(service) => {
-                let report = service.sign_statement(&id.to_string(), signature).await;
+                let id = id.to_string();
+                let report = match attestation {
+                    None => service.sign_statement(&id, signature).await,
+                    Some(attestation) => {
+                        service
+                            .sign_statement_by_passkey(&id, signature, attestation)
+                            .await
+                    }
+                };
                 value(&report.map_err(failed)?)
             }
             Self::There(session) => {
-                let body = json!({"purpose": "sign", "signature": signature});
+                let mut body = json!({"purpose": "sign", "signature": signature});
+                if let Some(attestation) = attestation {
+                    body["attestation"] = trust::base64url::encode(&attestation).into();
+                }
                 let path = format!("/v1/trust/statements/{id}/signatures");
                 session.post(&path, &body).await
             }

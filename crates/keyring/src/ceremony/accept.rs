@@ -209,7 +209,7 @@ impl CeremonyFacts {
     /// Whoever left, or is suspended, since it was carried out accepts nothing more: of what was accepted before, the log
     /// tells the order.
     fn counts_today(&self, counted: &Counted) -> Result<(), Error> {
-        let owner = self.trusted.roster().owner(&counted.key);
+        let owner = self.trusted.roster().owner_of(&counted.key);
         let active = |member: &&Member| member.active && member.roles.contains(&Role::Custodian);
         if owner
             .filter(active)

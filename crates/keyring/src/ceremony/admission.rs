@@ -6,12 +6,11 @@
 use trust::approval::{ObjectionBody, acceptance_message};
 use trust::bytes16::Nonce;
 use trust::format::V1;
+use trust::key_name::KeyName;
 use trust::note::NoteBody;
-use trust::tally::{Obstacle, Standing, WhyNot};
+use trust::tally::{Obstacle, Standing, WhyNot, verify_by};
 use trust::withdrawal::withdrawal_message;
-use trust::{
-    MemberId, MemberSignature, Namespace, Purpose, Request, Sha256Digest, Trusted, dsse, sshsig,
-};
+use trust::{MemberId, MemberSignature, Namespace, Purpose, Request, Sha256Digest, Trusted, dsse};
 
 use super::error::Error;
 use super::service::{CeremonyService, draft};
@@ -23,7 +22,7 @@ use store::{CeremonyHeadRow, CeremonyState};
 #[derive(Debug, Clone, Copy)]
 pub struct Submission<'a> {
     pub purpose: Purpose,
-    /// Armored.
+    /// Armored, or a passkey's as JSON.
     pub signature: &'a str,
     /// The reason or the note that was signed, or the body of an exception or an attestation; empty for the other
     /// purposes.
@@ -42,7 +41,7 @@ impl CeremonyService {
     ) -> Result<(), Error> {
         let trusted = trusted.ok_or(Error::NoGenesis)?;
         let signature = normalized(submission.signature)?;
-        let (armored, _) = of_member(trusted, &signature)?;
+        of_member(trusted, &signature)?;
         let head = self.store.ceremony_head(&id.to_string()).await?;
         let (taken, needed) = taken(submission.purpose);
         let state = head.as_ref().map(|head| head.state);
@@ -57,7 +56,7 @@ impl CeremonyService {
         let namespace = Namespace::new(purpose, trusted.service(), trusted.environment());
         let message = self.message(&namespace, id, submission, head.as_ref());
         let message = message.await?;
-        sshsig::verify(armored, &namespace, &message).map_err(not_counted)?;
+        verify_by(trusted.roster(), &signature, &namespace, &message).map_err(not_counted)?;
         match state {
             None => Err(Error::Unknown(id.to_string())),
             Some(state) if taken.contains(&state) => Ok(()),
@@ -74,7 +73,7 @@ impl CeremonyService {
     ) -> Result<(), Error> {
         let trusted = trusted.ok_or(Error::NoGenesis)?;
         let signature = normalized(signature)?;
-        let (armored, _) = of_member(trusted, &signature)?;
+        of_member(trusted, &signature)?;
         let (service, environment) = (trusted.service(), trusted.environment());
         let message = match self.store.order(&order.to_string()).await? {
             Some(row) => withdrawal_message(service, environment, &withdrawal_body(&row, reason)?),
@@ -82,7 +81,7 @@ impl CeremonyService {
             None => Vec::new(),
         };
         let namespace = Namespace::new(Purpose::Withdraw, service, environment);
-        sshsig::verify(armored, &namespace, &message).map_err(not_counted)?;
+        verify_by(trusted.roster(), &signature, &namespace, &message).map_err(not_counted)?;
         Ok(())
     }
 
@@ -142,8 +141,11 @@ pub fn admit_proposal(
     let signature = normalized(signature)?;
     let namespace = Namespace::new(Purpose::Propose, trusted.service(), trusted.environment());
     let message = dsse::pae(&namespace.to_string(), bytes);
-    let signed = of_member(trusted, &signature).is_ok_and(|(armored, member)| {
-        member == proposer && sshsig::verify(armored, &namespace, &message).is_ok()
+    // No proposal is by passkey.
+    let signed = of_member(trusted, &signature).is_ok_and(|member| {
+        member == proposer
+            && verify_by(trusted.roster(), &signature, &namespace, &message)
+                .is_ok_and(|key| !key.is_passkey())
     });
     match signed {
         true => Ok(()),
@@ -154,19 +156,13 @@ pub fn admit_proposal(
     }
 }
 
-/// The armored text and the active member whose key it names. Nothing is verified by that, and nothing looked up.
-fn of_member<'a>(
-    trusted: &'a Trusted,
-    signature: &'a MemberSignature,
-) -> Result<(&'a str, &'a MemberId), Error> {
-    let MemberSignature::Ssh { signature } = signature else {
-        return Err(not_counted(WhyNot::Kind));
-    };
-    let key = sshsig::unverified_key(signature).map_err(not_counted)?;
-    let owner = trusted.roster().owner(&key);
+/// The active member whose key a signature names. Nothing is verified by that, and nothing looked up.
+fn of_member<'a>(trusted: &'a Trusted, signature: &MemberSignature) -> Result<&'a MemberId, Error> {
+    let name = KeyName::unverified(signature).map_err(not_counted)?;
+    let owner = trusted.roster().named(&name);
     let owner = owner.ok_or_else(|| not_counted(WhyNot::UnknownKey))?;
     match owner.active {
-        true => Ok((signature, &owner.id)),
+        true => Ok(&owner.id),
         false => Err(not_counted(WhyNot::Inactive)),
     }
 }

@@ -220,7 +220,7 @@ impl Bundle {
                 report.acceptances_needed = Some(tally.needed.get());
                 report.not_counted = not_counted(&tally.not_counted);
                 report.state = "approved".to_owned();
-                let missing = tally.needed.get().saturating_sub(tally.counted.len());
+                let missing = tally.missing();
                 report.standing = match missing {
                     0 => "accepted".to_owned(),
                     _ => format!("waiting for {missing} more acceptance(s)"),

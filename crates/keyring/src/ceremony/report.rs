@@ -101,10 +101,7 @@ impl CeremonyService {
             report.kids = kids(&tally.statement().outcome);
             report.standing = match tally.is_complete() {
                 true => "accepted".to_owned(),
-                false => format!(
-                    "waiting for {} more acceptance(s)",
-                    tally.needed.get().saturating_sub(tally.counted.len())
-                ),
+                false => format!("waiting for {} more acceptance(s)", tally.missing()),
             };
             drop(transcript);
         } else {

@@ -196,9 +196,14 @@ impl Runner {
             Standing::Approved => {}
             standing => return Err(Error::NotApproved(standing)),
         }
-        let keys = self.keys().await?;
+        let kids = self.service.kids(id).await?;
+        let keys = match &self.keys {
+            // What makes something new asks for no key.
+            Some(keys) if kids.is_empty() => Arc::clone(keys),
+            _ => self.keys().await?,
+        };
         let service = &self.service;
-        let snapshot = keys.snapshot_with(service.kids(id).await?).await;
+        let snapshot = keys.snapshot_with(kids).await;
         let snapshot = snapshot.map_err(crate::keys::Error::from)?;
         let executor = touches_token.then_some(&self.executor);
         // The whole token is compared once in a round, and where somebody died.
@@ -261,7 +266,7 @@ impl Runner {
     async fn under_order(
         &mut self,
         row: &OrderRow,
-        snapshot: &Snapshot,
+        snapshot: &Arc<Snapshot>,
         round: &mut Round,
     ) -> Result<(), Error> {
         let (service, id) = (&self.service, row.id.to_string());
@@ -295,12 +300,14 @@ impl Runner {
         match service.due(order, &uses, snapshot).await? {
             Due::Use(number) => {
                 known.rests = None;
-                let report = self.make(&id, Some(number), None).await?;
+                let take = (row, Some(number), None);
+                let report = self.make(take, snapshot).await?;
                 round.executed.push(report);
             }
             Due::GoOn(ceremony) => {
                 known.rests = None;
-                let report = self.make(&id, None, Some(ceremony)).await?;
+                let take = (row, None, Some(ceremony));
+                let report = self.make(take, snapshot).await?;
                 round.executed.push(report);
             }
             Due::Wait(until) => {
@@ -315,23 +322,34 @@ impl Runner {
     /// A use that is taken, or the ceremony of one that was taken before.
     async fn make(
         &mut self,
-        order: &str,
-        number: Option<u32>,
-        ceremony: Option<String>,
+        (order, number, ceremony): (&OrderRow, Option<u32>, Option<String>),
+        snapshot: &Arc<Snapshot>,
     ) -> Result<Report, Error> {
         let service = &self.service;
         // Whatever the last one left.
         if service.is_unsettled().await? {
             service.reconcile(&self.executor, Alone::Unknown).await?;
         }
-        let snapshot = self.keys().await?.current();
+        let snapshot = self.fresh(&order.ring, snapshot).await?;
         let service = &self.service;
+        let order = order.id.to_string();
         let id = match ceremony {
             Some(id) => id,
-            None => service.propose_use(order, number, &snapshot).await?,
+            None => service.propose_use(&order, number, &snapshot).await?,
         };
         let executor = Some(&self.executor);
         service.execute_settled(&id, executor, &snapshot).await
+    }
+
+    /// As this ring is now. Of a hundred rings that rotate in a night each would otherwise cost reading what the others changed.
+    async fn fresh(&mut self, ring: &Name, known: &Arc<Snapshot>) -> Result<Arc<Snapshot>, Error> {
+        let rows = self.service.store.rings().await?.read;
+        let mut rows = rows.iter();
+        let version = rows.find(|row| row.name == *ring).map(|row| row.version);
+        match known.rings.get(ring.as_str()).map(|ring| ring.version) == version {
+            true => Ok(Arc::clone(known)),
+            false => Ok(self.keys().await?.current()),
+        }
     }
 
     /// As they are now.

@@ -14,6 +14,7 @@ use trust::text::is_plain;
 use trust::{MemberId, MemberSignature, Purpose, Role, Sha256Digest, Time};
 
 use super::error::Error;
+use super::passkeys::{attested, counter};
 use super::service::CeremonyService;
 use super::vote::{encoded, normalized};
 use judged::Judged;
@@ -56,7 +57,7 @@ impl CeremonyService {
         let signature = normalized(signature)?;
         let id = Sha256Digest::of(&body);
         if self.store.statement(&id.to_string()).await?.is_some() {
-            return self.sign_stored(id, signature).await;
+            return self.sign_stored(id, signature, None).await;
         }
         let (_, trusted) = self.trusted().await?;
         let suspended = suspended(&self.store, &trusted).await?;
@@ -128,13 +129,27 @@ impl CeremonyService {
         signature: &str,
     ) -> Result<StatementReport, Error> {
         let id = id.parse().map_err(|_| Error::Unknown(id.to_owned()))?;
-        self.sign_stored(id, normalized(signature)?).await
+        self.sign_stored(id, normalized(signature)?, None).await
+    }
+
+    /// The same by a passkey that is new on the next roster, with the attestation object of its registration, which is
+    /// kept.
+    pub async fn sign_statement_by_passkey(
+        &self,
+        id: &str,
+        signature: &str,
+        attestation: Vec<u8>,
+    ) -> Result<StatementReport, Error> {
+        let id = id.parse().map_err(|_| Error::Unknown(id.to_owned()))?;
+        let signature = normalized(signature)?;
+        self.sign_stored(id, signature, Some(attestation)).await
     }
 
     async fn sign_stored(
         &self,
         id: Sha256Digest,
         signature: MemberSignature,
+        attestation: Option<Vec<u8>>,
     ) -> Result<StatementReport, Error> {
         let digest = id;
         let id = id.to_string();
@@ -155,9 +170,14 @@ impl CeremonyService {
             reference: Some(&id),
             ..self.told(row.kind, "sign", signature.digest()?, now)
         };
-        self.log
-            .commit(&Change::SignStatement(kept), &event)
-            .await?;
+        let change = match attested(&row, &signature, attestation)? {
+            None => Change::SignStatement(kept),
+            Some(attestation) => Change::SignStatementByPasskey {
+                signature: kept,
+                attestation,
+            },
+        };
+        self.log.commit(&change, &event).await.map_err(counter)?;
         self.settle_statement(&id).await?;
         self.statement_report(&id).await
     }

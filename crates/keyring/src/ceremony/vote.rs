@@ -6,9 +6,10 @@ use trust::approval::{Approval, Objection};
 use trust::leaf::ActKind;
 use trust::tally::{Standing, Tally};
 use trust::text::is_plain;
-use trust::{MemberId, MemberSignature, Name, Purpose, Time, sshsig};
+use trust::{MemberId, MemberSignature, Name, Purpose, Time, browser, sshsig};
 
 use super::error::Error;
+use super::passkeys::counter;
 use super::report::Report;
 use super::service::CeremonyService;
 use super::service::{CeremonyFacts, objection_body};
@@ -192,10 +193,12 @@ impl CeremonyService {
             time: received_at,
             ..self.event()
         };
-        self.log
-            .commit(&Change::AddCeremonySignature(row), &event)
-            .await?;
-        Ok(())
+        let change = Change::AddCeremonySignature(row);
+        let done = self.log.commit(&change, &event).await.map_err(counter);
+        if let Err(Error::DoesNotCount(why)) = &done {
+            self.record_refusal(purpose.word(), facts, why).await?;
+        }
+        done.map(drop)
     }
 
     pub(super) async fn record_refusal(
@@ -276,11 +279,24 @@ pub(super) fn require_state(
     })
 }
 
-/// One spelling for each signature, so that the same one is recognised.
+/// One spelling for each signature, so that the same one is recognised. What `ssh-keygen` writes is armored; a passkey's
+/// is JSON, either as documents have it or as a browser hands it out.
 pub(super) fn normalized(signature: &str) -> Result<MemberSignature, Error> {
-    sshsig::normalize(signature)
-        .map(MemberSignature::ssh)
-        .map_err(|e| Error::DoesNotCount(e.to_string()))
+    let not_counted = |why: &dyn std::fmt::Display| Error::DoesNotCount(why.to_string());
+    let json = signature.trim();
+    if !json.starts_with('{') {
+        let armored = sshsig::normalize(signature).map_err(|error| not_counted(&error))?;
+        return Ok(MemberSignature::ssh(armored));
+    }
+    match trust::json::parse_strict(json.as_bytes()) {
+        Ok(signature @ MemberSignature::Webauthn { .. }) => Ok(signature),
+        // Its armor may be spelled in several ways.
+        Ok(MemberSignature::Ssh { signature }) => {
+            let armored = sshsig::normalize(&signature).map_err(|error| not_counted(&error))?;
+            Ok(MemberSignature::ssh(armored))
+        }
+        Err(_) => browser::assertion(json.as_bytes()).map_err(|error| not_counted(&error)),
+    }
 }
 
 /// As it is kept: the canonical form, whose digest the log has.

@@ -5,10 +5,8 @@ use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
 
 use serde::Serialize;
-use trust::sshkey::SshKey;
-use trust::{
-    MemberId, MemberSignature, Purpose, Request, Role, Sha256Digest, Time, Trusted, sshsig,
-};
+use trust::key_name::KeyName;
+use trust::{MemberId, MemberSignature, Purpose, Request, Role, Sha256Digest, Time, Trusted};
 
 use super::error::Error;
 use super::pages::Summary;
@@ -132,7 +130,7 @@ struct Judgement {
 struct Seen {
     request: Request,
     /// Keys that signatures name, and what they are for.
-    signed: Vec<(Purpose, SshKey)>,
+    signed: Vec<(Purpose, KeyName)>,
 }
 
 impl Waitings {
@@ -249,7 +247,7 @@ impl CeremonyService {
     }
 
     async fn read_open(&self, ids: &[String], known: &mut Known) -> Result<(), Error> {
-        let mut signed: HashMap<Sha256Digest, Vec<(Purpose, SshKey)>> = HashMap::new();
+        let mut signed: HashMap<Sha256Digest, Vec<(Purpose, KeyName)>> = HashMap::new();
         for signature in self.store.signatures_of(ids).await? {
             let of = signed.entry(signature.ceremony).or_default();
             of.extend(named(&signature));
@@ -269,12 +267,9 @@ impl CeremonyService {
 }
 
 /// The key that a signature names, unverified.
-fn named(row: &CeremonySignatureRow) -> Option<(Purpose, SshKey)> {
+fn named(row: &CeremonySignatureRow) -> Option<(Purpose, KeyName)> {
     let decoded = MemberSignature::decode(row.signature.as_bytes()).ok()?;
-    let MemberSignature::Ssh { signature } = decoded else {
-        return None;
-    };
-    Some((row.purpose, sshsig::unverified_key(&signature).ok()?))
+    Some((row.purpose, KeyName::unverified(&decoded).ok()?))
 }
 
 fn waits(row: &CeremonyUnderWay, seen: &Seen, (trusted, suspended): People<'_>) -> Waiting {
@@ -294,7 +289,11 @@ fn waits(row: &CeremonyUnderWay, seen: &Seen, (trusted, suspended): People<'_>) 
         _ => (None, Purpose::Approve, None),
     };
     let of_purpose = signed.iter().filter(|(signed, _)| *signed == purpose);
-    let owners = of_purpose.filter_map(|(_, key)| roster.owner(key));
+    let names: Vec<_> = of_purpose.map(|(_, name)| name).collect();
+    // Where all signed by passkey, each of them may give the one signature that is by none.
+    let all_by_passkey = names.iter().all(|name| name.is_passkey());
+    let done = names.iter().filter(|_| !all_by_passkey);
+    let owners = done.filter_map(|name| roster.named(name));
     let have: Vec<_> = owners.map(|member| &member.id).collect();
     let could = |member: &&trust::Member| {
         asked.is_some()

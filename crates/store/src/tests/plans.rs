@@ -311,6 +311,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (ceremony_pages::OPEN_OF, "ceremony_under_way"),
         (ceremony_pages::FILED_SINCE, "ceremony_of_proposer"),
         (objects::OBJECTS_ON, "key_object_"),
+        (orders::ORDERS_UNTIL, "standing_order_holds"),
         (outbox::DUE, "outbox_delivery_due"),
         (outbox::LATEST_DELIVERIES, "outbox_delivery_state"),
         (outbox::OLD_MESSAGES, "outbox_message_created"),

@@ -154,6 +154,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     stops::STATEMENTS,
     outbox::STATEMENTS,
     outbox_alerts::STATEMENTS,
+    passkeys::STATEMENTS,
     recover::STATEMENTS,
     rings::STATEMENTS,
     tree::STATEMENTS,

@@ -22,7 +22,7 @@ fn statement(name: &str, kind: StatementKind, follows: Sha256Digest) -> Statemen
     }
 }
 
-fn signature(name: &str, purpose: Purpose, who: &str) -> CeremonySignatureRow {
+pub fn signature(name: &str, purpose: Purpose, who: &str) -> CeremonySignatureRow {
     CeremonySignatureRow {
         ceremony: Sha256Digest::of(name.as_bytes()),
         purpose,
@@ -32,7 +32,7 @@ fn signature(name: &str, purpose: Purpose, who: &str) -> CeremonySignatureRow {
     }
 }
 
-async fn open(place: &Place, name: &str, kind: StatementKind) -> String {
+pub async fn open(place: &Place, name: &str, kind: StatementKind) -> String {
     let row = Box::new(statement(name, kind, Sha256Digest::of(b"roster")));
     let signature = signature(name, kind.purpose(), "alice");
     let change = Change::OpenStatement { row, signature };

@@ -210,6 +210,27 @@ impl Operation {
         }
     }
 
+    /// Whether approvals and acceptances by passkeys count, beside at least one that is by none. Not of what is hardest to
+    /// undo: the first key of a ring, keys of the log, of a CA and those that wrap others, destruction, and the log itself.
+    pub fn takes_passkeys(&self) -> bool {
+        match self {
+            Self::Generate(order) => {
+                let ordinary = match order.usage {
+                    Usage::Structured | Usage::Raw | Usage::Sealed => true,
+                    Usage::Certificates | Usage::Log | Usage::Wrap => false,
+                };
+                ordinary && order.predecessor.is_some()
+            }
+            // Of an emergency rotation two of three sign by other means: see the tally.
+            Self::Revoke(_) | Self::Order(_) | Self::EmergencyRotation(_) => true,
+            Self::Destroy(_)
+            | Self::ClockCorrection(_)
+            | Self::NewOrigin(_)
+            | Self::Resume(_)
+            | Self::Ratification(_) => false,
+        }
+    }
+
     /// The operation in one word.
     pub fn word(&self) -> &'static str {
         match self {

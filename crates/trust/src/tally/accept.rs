@@ -25,7 +25,7 @@ use crate::transcript::Record;
 
 use super::{
     Accepted, Ballot, Counted, Electorate, Findings, History, KnownOrders, Last, NotCounted,
-    Standing, UnderOrder, WhyNot, count, suspended, tally_knowing, verify,
+    Standing, UnderOrder, WhyNot, count, missing, suspended, tally_knowing, verify,
 };
 
 /// Why what was done cannot be accepted by any number of signatures.
@@ -231,7 +231,8 @@ pub(crate) fn tally_statement(
     let suspended = suspended(trusted, &record.suspensions);
     let electorate = Electorate::custodians(trusted.roster())
         .without(request.proposer.as_ref())
-        .suspending(&suspended);
+        .suspending(&suspended)
+        .and_passkeys(request.operation.takes_passkeys());
     let (counted, not_counted) = count(&electorate, &namespace, &message, ballots);
     let needed = trusted.policy().to_accept(&request.operation);
     let digest = Sha256Digest::of(bytes);
@@ -393,7 +394,15 @@ fn as_ordered(
 impl AcceptanceTally {
     /// Whether enough custodians accepted, or the executor where that is enough.
     pub fn is_complete(&self) -> bool {
-        self.by_executor.is_some() || self.counted.len() >= self.needed.get()
+        self.missing() == 0
+    }
+
+    /// How many more custodians have to accept; one where enough did, and all by passkeys.
+    pub fn missing(&self) -> usize {
+        match self.by_executor {
+            Some(_) => 0,
+            None => missing(&self.counted, self.needed),
+        }
     }
 
     /// The standing order under which it happened.

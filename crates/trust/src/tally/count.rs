@@ -7,9 +7,11 @@ use std::collections::BTreeSet;
 
 use crate::member_signature::MemberSignature;
 use crate::namespace::Namespace;
-use crate::roster::{Member, MemberId, Role, Roster};
+use crate::policy::Threshold;
+use crate::roster::{Member, MemberId, MemberKey, Role, Roster};
 use crate::sshkey::SshKey;
 use crate::sshsig::{self, SshSigError};
+use crate::webauthn::{self, Assertion, PasskeyError, PasskeyKey};
 
 /// One signature, not yet verified.
 pub(crate) struct Ballot<'a> {
@@ -25,6 +27,8 @@ pub(crate) struct Electorate<'a> {
     roles: &'static [Role],
     excluded: Option<&'a MemberId>,
     suspended: Option<&'a BTreeSet<MemberId>>,
+    /// Signatures by passkeys count, beside others.
+    passkeys: bool,
 }
 
 impl<'a> Electorate<'a> {
@@ -34,6 +38,7 @@ impl<'a> Electorate<'a> {
             roles: &[],
             excluded: None,
             suspended: None,
+            passkeys: false,
         }
     }
 
@@ -74,8 +79,33 @@ impl<'a> Electorate<'a> {
         }
     }
 
-    fn admit(&self, key: &SshKey) -> Result<&'a Member, (Option<MemberId>, WhyNot)> {
-        let member = self.roster.owner(key).ok_or((None, WhyNot::UnknownKey))?;
+    /// Passkeys count too, where they do.
+    pub fn and_passkeys(self, passkeys: bool) -> Self {
+        Self { passkeys, ..self }
+    }
+
+    /// Whose signature it is, in time and by a key of a kind that counts.
+    fn judge(
+        &self,
+        namespace: &Namespace,
+        message: &[u8],
+        ballot: &Ballot<'_>,
+    ) -> Result<(MemberKey, &'a MemberId), (Option<MemberId>, WhyNot)> {
+        let key = match ballot.signature {
+            MemberSignature::Webauthn { .. } if !self.passkeys => Err(WhyNot::Kind),
+            signature => verify_by(self.roster, signature, namespace, message),
+        };
+        let key = key.map_err(|why| (None, why))?;
+        let id = &self.admit(&key)?.id;
+        match ballot.late {
+            true => Err((Some(id.clone()), WhyNot::Late)),
+            false => Ok((key, id)),
+        }
+    }
+
+    fn admit(&self, key: &MemberKey) -> Result<&'a Member, (Option<MemberId>, WhyNot)> {
+        let member = self.roster.owner_of(key);
+        let member = member.ok_or((None, WhyNot::UnknownKey))?;
         let why = if !member.active {
             WhyNot::Inactive
         } else if self.suspended.is_some_and(|all| all.contains(&member.id)) {
@@ -101,7 +131,22 @@ pub struct Counted {
     /// The member.
     pub member: MemberId,
     /// The key the member signed with.
-    pub key: SshKey,
+    pub key: MemberKey,
+}
+
+impl Counted {
+    /// Whether the member signed in a browser.
+    pub fn is_by_passkey(&self) -> bool {
+        self.key.is_passkey()
+    }
+}
+
+/// How many more have to sign. One of those who count has to sign by other means than a passkey, whatever the threshold:
+/// the page on which a passkey is used is served by the service itself.
+pub fn missing(counted: &[Counted], needed: Threshold) -> usize {
+    let all_by_passkey = counted.iter().all(Counted::is_by_passkey);
+    let fewer = needed.get().saturating_sub(counted.len());
+    fewer.max(usize::from(all_by_passkey))
 }
 
 /// A signature that did not count.
@@ -121,9 +166,12 @@ pub enum WhyNot {
     /// It does not verify over these bytes in this namespace.
     #[error("{0}")]
     Signature(#[from] SshSigError),
-    /// A passkey's assertion.
-    #[error("signatures of passkeys are not supported")]
+    /// A passkey's assertion where none counts, whatever it says.
+    #[error("signatures of passkeys do not count here")]
     Kind,
+    /// A passkey's assertion that does not verify over these bytes.
+    #[error("{0}")]
+    Passkey(#[from] PasskeyError),
     /// Nobody on the roster has this key.
     #[error("the key belongs to no roster member")]
     UnknownKey,
@@ -147,7 +195,7 @@ pub enum WhyNot {
     Late,
 }
 
-/// The key that made a signature over `message`. Whether it means anything is the roster's to say.
+/// The SSH key that made a signature over `message`. Whether it means anything is the roster's to say.
 pub(crate) fn verify(
     signature: &MemberSignature,
     namespace: &Namespace,
@@ -159,36 +207,79 @@ pub(crate) fn verify(
     }
 }
 
+/// The key of whatever kind that made a signature over `message`. A passkey is found on the roster, and used where the
+/// roster says; the namespace is in the message, and so in the challenge.
+pub fn verify_by(
+    roster: &Roster,
+    signature: &MemberSignature,
+    namespace: &Namespace,
+    message: &[u8],
+) -> Result<MemberKey, WhyNot> {
+    let MemberSignature::Webauthn {
+        authenticator_data,
+        client_data,
+        credential_id,
+        signature,
+    } = signature
+    else {
+        let public = verify(signature, namespace, message)?;
+        return Ok(MemberKey::Ssh { public });
+    };
+    let passkeys = roster.passkeys.as_ref().ok_or(PasskeyError::NotUsed)?;
+    let found = roster.passkey(credential_id).ok_or(WhyNot::UnknownKey)?;
+    if let MemberKey::Webauthn {
+        algorithm,
+        public_key,
+        ..
+    } = found
+    {
+        let key = PasskeyKey::from_spki(*algorithm, &public_key.0).map_err(PasskeyError::Key)?;
+        let assertion = Assertion {
+            authenticator_data: &authenticator_data.0,
+            client_data: &client_data.0,
+            signature: &signature.0,
+        };
+        webauthn::verify(passkeys, &key, message, assertion)?;
+    }
+    Ok(found.clone())
+}
+
 /// Verifies every ballot over `message` and counts distinct members.
+///
+/// A member who signed by passkey may sign again by another key, which then counts in its place: else nobody could give
+/// the one signature that is by no passkey where all have used theirs.
 pub(crate) fn count<'a>(
     electorate: &Electorate<'_>,
     namespace: &Namespace,
     message: &[u8],
     ballots: impl IntoIterator<Item = Ballot<'a>>,
 ) -> (Vec<Counted>, Vec<NotCounted>) {
-    let (mut counted, mut not_counted) = (Vec::new(), Vec::new());
-    let mut seen = BTreeSet::new();
+    let (mut counted, mut not_counted): (Vec<Counted>, Vec<NotCounted>) = Default::default();
     for (index, ballot) in ballots.into_iter().enumerate() {
-        let judged = verify(ballot.signature, namespace, message)
-            .map_err(|why| (None, why))
-            .and_then(|key| {
-                let id = &electorate.admit(&key)?.id;
-                if ballot.late {
-                    return Err((Some(id.clone()), WhyNot::Late));
-                }
-                if !seen.insert(id.clone()) {
-                    return Err((Some(id.clone()), WhyNot::Again));
-                }
-                Ok(Counted {
-                    index,
-                    member: id.clone(),
-                    key,
-                })
-            });
-        match judged {
-            Ok(member) => counted.push(member),
-            Err((member, why)) => not_counted.push(NotCounted { index, member, why }),
+        let judged = electorate.judge(namespace, message, &ballot);
+        let (key, member) = match judged {
+            Ok(judged) => judged,
+            Err((member, why)) => {
+                not_counted.push(NotCounted { index, member, why });
+                continue;
+            }
+        };
+        let before = counted.iter().position(|each| each.member == *member);
+        let again = match before {
+            Some(place) if !counted[place].is_by_passkey() || key.is_passkey() => Some(index),
+            Some(place) => Some(counted.remove(place).index),
+            None => None,
+        };
+        if let Some(index) = again {
+            let member = Some(member.clone());
+            let why = WhyNot::Again;
+            not_counted.push(NotCounted { index, member, why });
+        }
+        if again != Some(index) {
+            let member = member.clone();
+            counted.push(Counted { index, member, key });
         }
     }
+    not_counted.sort_by_key(|not| not.index);
     (counted, not_counted)
 }

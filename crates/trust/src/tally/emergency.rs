@@ -5,7 +5,7 @@ use crate::policy::Threshold;
 use crate::request::Operation;
 use crate::roster::{Role, Roster};
 
-use super::{Ceremony, Counted, Electorate};
+use super::{Counted, Electorate};
 
 /// An emergency rotation needs one of each, three distinct members.
 pub(super) static ROLES: [Role; 3] = [Role::SecurityLead, Role::OnCallManager, Role::Custodian];
@@ -32,7 +32,6 @@ struct Approver<'a> {
 pub(super) fn missing(
     trusted: &Trusted,
     operation: &Operation,
-    ceremony: &Ceremony,
     counted: &[Counted],
     needed: Threshold,
 ) -> usize {
@@ -43,11 +42,7 @@ pub(super) fn missing(
                 .roster()
                 .member(&counted.member)
                 .map_or(&[], |member| member.roles.as_slice()),
-            // One that cannot be found there is counted as the weaker kind.
-            passkey: ceremony
-                .approvals
-                .get(counted.index)
-                .is_none_or(|approval| approval.signature.is_passkey()),
+            passkey: counted.is_by_passkey(),
         })
         .collect();
     let (all, keys) = (
@@ -60,7 +55,7 @@ pub(super) fn missing(
         }
         // What lets signing go on is decided away from the service's own pages.
         Operation::Resume(_) | Operation::Ratification(_) => needed.get().saturating_sub(keys),
-        _ => needed.get().saturating_sub(all),
+        _ => super::missing(counted, needed),
     }
 }
 

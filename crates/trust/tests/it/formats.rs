@@ -3,7 +3,6 @@
 
 use serde_json::{Value, json};
 use trust::leaf::{ActKind, Leaf};
-use trust::roster::Passkeys;
 use trust::*;
 
 use crate::support::{NewKey, World, destroy, minute, name, revoke};
@@ -144,15 +143,16 @@ fn passkey() -> MemberSignature {
 }
 
 #[test]
-fn a_passkeys_signature_is_not_counted_wherever_it_stands() {
+fn a_passkeys_signature_is_not_counted_wherever_it_stands_without_passkeys_on_the_roster() {
     use tally::{Obstacle, Standing, WhyNot};
     let world = World::quick();
-    let request = world.request();
+    let request = crate::passkeys::rotation(&world);
+    let not_used = WhyNot::Passkey(webauthn::PasskeyError::NotUsed);
     let mut ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
     ceremony.approvals[1].signature = passkey();
     let tally = world.tally(&ceremony);
     assert_eq!(tally.standing, Standing::Waiting { missing: 1 });
-    assert_eq!(tally.not_counted[0].why, WhyNot::Kind);
+    assert_eq!(tally.not_counted[0].why, not_used);
     assert_eq!(tally.not_counted[0].member, None);
 
     let mut ceremony = world.ceremony(&request, &[&world.alice, &world.bob]);
@@ -172,6 +172,7 @@ fn a_passkeys_signature_is_not_counted_wherever_it_stands() {
     let error = verify_transcript(&transcript.encode().unwrap(), &world.pin).unwrap_err();
     let expected = TranscriptError::Superfluous {
         index: 1,
+        // The first key of a ring.
         why: WhyNot::Kind,
     };
     assert_eq!(error.to_string(), expected.to_string());
@@ -183,33 +184,22 @@ fn a_passkeys_signature_is_not_counted_wherever_it_stands() {
 }
 
 #[test]
-fn a_roster_with_passkeys_is_read_and_refused() {
+fn a_roster_with_a_passkey_and_no_relying_party_is_read_and_refused() {
     use chain::{ChainError, Change, walk};
     let world = World::quick();
-    type Edit = fn(&mut Roster);
-    let edits: [Edit; 2] = [
-        |roster| {
-            roster.members[0].keys.push(MemberKey::Webauthn {
-                algorithm: Algorithm::Es256,
-                credential_id: Base64Url(vec![1; 16]),
-                public_key: Base64Url(NewKey::generate().public().to_spki_der()),
-            })
-        },
-        |roster| {
-            roster.passkeys = Some(Passkeys {
-                origins: vec!["https://seal.example".to_owned()],
-                rp_id: "seal.example".to_owned(),
-            })
-        },
-    ];
-    for edit in edits {
-        let document = world.next_roster(edit, &[&world.alice, &world.bob]);
-        let mut chains = world.chains.clone();
-        chains.changes.push(Change::Roster(document));
-        let source = roster::RosterError::Kind;
-        let error = walk(&chains, &world.pin).unwrap_err();
-        assert_eq!(error, ChainError::Roster { index: 1, source });
-    }
+    let with_passkey = |roster: &mut Roster| {
+        roster.members[0].keys.push(MemberKey::Webauthn {
+            algorithm: Algorithm::Es256,
+            credential_id: Base64Url(vec![1; 16]),
+            public_key: Base64Url(NewKey::generate().public().to_spki_der()),
+        })
+    };
+    let document = world.next_roster(with_passkey, &[&world.alice, &world.bob]);
+    let mut chains = world.chains.clone();
+    chains.changes.push(Change::Roster(document));
+    let source = roster::RosterError::Kind(world.alice.id.clone());
+    let error = walk(&chains, &world.pin).unwrap_err();
+    assert_eq!(error, ChainError::Roster { index: 1, source });
 }
 
 #[test]

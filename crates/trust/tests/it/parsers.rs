@@ -105,7 +105,45 @@ fn seeds() -> Vec<(Parser, Vec<u8>)> {
     .chain(requests())
     .chain(recovery_seeds())
     .chain(log_seeds())
+    .chain(passkey_seeds())
     .collect()
+}
+
+/// The standard's own: a registration, an assertion, and what browsers write of them.
+fn passkey_seeds() -> Vec<(Parser, Vec<u8>)> {
+    let vectors = include_str!("../../src/webauthn/tests/vectors.txt");
+    let (_, example) = vectors
+        .split_once("[sctn-test-vectors-packed-es256]")
+        .unwrap();
+    let value = |name: &str| {
+        let (_, rest) = example.split_once(&format!("{name} = ")).unwrap();
+        hex::decode(rest.lines().next().unwrap()).unwrap()
+    };
+    let text = |name: &str| base64url::encode(&value(name));
+    let browser = |response: serde_json::Value| {
+        let json = serde_json::json!({
+            "rawId": "AAAA", "type": "public-key", "response": response,
+        });
+        json.to_string().into_bytes()
+    };
+    let registration = serde_json::json!({
+        "attestationObject": text("registration.attestationObject"),
+        "clientDataJSON": text("registration.clientDataJSON"),
+    });
+    let assertion = serde_json::json!({
+        "authenticatorData": text("authentication.authenticatorData"),
+        "clientDataJSON": text("authentication.clientDataJSON"),
+        "signature": text("authentication.signature"),
+    });
+    [
+        value("registration.attestationObject"),
+        value("authentication.authenticatorData"),
+        value("authentication.clientDataJSON"),
+        browser(registration),
+        browser(assertion),
+    ]
+    .map(|seed| (targets::webauthn as Parser, seed))
+    .into()
 }
 
 /// What a recovery is made of, without the transcript of the log's key.

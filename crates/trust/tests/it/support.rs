@@ -3,6 +3,7 @@
 mod device;
 pub mod log;
 pub mod ordered;
+pub mod passkeys;
 mod people;
 
 use trust::approval::{

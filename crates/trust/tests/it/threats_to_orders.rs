@@ -384,10 +384,10 @@ fn one_byte_of_a_transcript_under_an_order_changed() {
     let ordered = Ordered::routine();
     let pin = &ordered.world.pin;
     let under = ordered.transcript(&ordered.request(1), &[]);
-    // Each byte of the order, and of a key under it, which has the order's in it, every so many.
+    // Of the order, and of a key under it, which has the order's in it. The second verifier is asked for each byte.
     for (bytes, step) in [
-        (ordered.order.clone().into_bytes(), 1),
-        (under.encode().unwrap(), 11),
+        (ordered.order.clone().into_bytes(), 7),
+        (under.encode().unwrap(), 53),
     ] {
         assert!(verify_transcript(&bytes, pin).is_ok());
         for at in (0..bytes.len()).step_by(step) {

@@ -27,7 +27,9 @@ pub fn of_operation(id: &str) -> Option<Call> {
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
         | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" | "statements"
-        | "statement" | "orders" | "order" | "emergency" | "stop_draft" => Call::ReadOpenCeremonies,
+        | "passkey_options" | "statement" | "orders" | "order" | "emergency" | "stop_draft" => {
+            Call::ReadOpenCeremonies
+        }
         "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order"
         | "stop_signing" => Call::SubmitToCeremonies,
         "audit" => Call::ReadAuditTrail,

@@ -15,6 +15,7 @@ use crate::v1::ceremony::CeremonyReport;
 use crate::v1::ceremony_propose::BODY_LIMIT;
 use crate::v1::response::{Named, json, no_query};
 use crate::v1::state::SharedState;
+use crate::v1::submitted_signature::{SignatureForm, SubmittedSignature};
 
 /// What a signature is for: the word of its namespace.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, ToSchema)]
@@ -54,8 +55,9 @@ impl SignedFor {
 #[serde(deny_unknown_fields)]
 pub struct SubmitSignature {
     purpose: SignedFor,
-    /// By `ssh-keygen -Y sign`, armored.
-    signature: String,
+    /// By `ssh-keygen -Y sign`, armored; or by a passkey, where it counts.
+    #[schema(value_type = SignatureForm)]
+    signature: SubmittedSignature,
     /// Of a rejection or a cancellation, and of nothing else: 1 to 1000 characters.
     reason: Option<String>,
     /// Of a note, and of nothing else: 1 to 1000 characters.
@@ -100,7 +102,7 @@ pub async fn handle(
     let note = text("note", asked.note.as_deref(), notes)?;
     let bodied = matches!(asked.purpose, SignedFor::Exception | SignedFor::Witness);
     let body = text("body", asked.body.as_deref(), bodied)?;
-    let (ceremonies, signature) = (&state.services.ceremonies, &asked.signature);
+    let (ceremonies, signature) = (&state.services.ceremonies, asked.signature.as_str());
     let submission = Submission {
         purpose: asked.purpose.purpose(),
         signature,

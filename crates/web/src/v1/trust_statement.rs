@@ -3,13 +3,14 @@
 use axum::extract::State;
 use axum::http::{HeaderMap, Uri};
 use axum::response::Response;
-use keyring::ceremony::StatementReport;
+use keyring::ceremony::{PasskeyAttestation, StatementReport};
 use serde::Serialize;
 use trust::{Sha256Digest, Time};
 use utoipa::ToSchema;
 
 use crate::middleware::context::RequestContext;
 use crate::problem::{self, Code, Problem};
+use crate::v1::passkey_options::PasskeyOptions;
 use crate::v1::reader::reader;
 use crate::v1::response::{Named, json, no_query};
 use crate::v1::state::SharedState;
@@ -19,6 +20,34 @@ pub struct StatementAnswer {
     statement: StatementView,
     /// The canonical document: these bytes are what is signed, and their SHA-256 is the id.
     body: String,
+    /// What a browser is asked for, where the document is a roster with new passkeys; null elsewhere.
+    passkey: Option<PasskeyOptions>,
+    /// What came with the new passkeys that have signed. Nothing of it is verified, and nothing depends on it.
+    passkey_attestations: Vec<PasskeyAttestationView>,
+}
+
+/// What an authenticator said of a credential when it was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct PasskeyAttestationView {
+    /// Base64url.
+    credential_id: String,
+    /// Of the attestation statement; `none` where there is none.
+    format: String,
+    /// The model of the authenticator, in hex.
+    aaguid: String,
+    /// The attestation object, base64url.
+    attestation: String,
+}
+
+impl From<PasskeyAttestation> for PasskeyAttestationView {
+    fn from(kept: PasskeyAttestation) -> Self {
+        Self {
+            credential_id: kept.credential_id,
+            format: kept.format,
+            aaguid: kept.aaguid,
+            attestation: trust::base64url::encode(&kept.attestation.0),
+        }
+    }
 }
 
 /// How far a statement is, counted anew.
@@ -117,8 +146,14 @@ pub async fn handle(
     let (_, body) = ceremonies.statement_body(&id).await?;
     let body = String::from_utf8(body).map_err(|e| Problem::caused_by(Code::Internal, &e))?;
     let report = ceremonies.statement_report(&id).await?;
+    // Of a roster with passkeys that are new.
+    let passkey = ceremonies.enrolment_options(&id, None).await.ok();
+    let passkey = passkey.filter(|options| !options.allow_credentials.is_empty());
+    let kept = ceremonies.passkey_attestations(&id).await?;
     json(&StatementAnswer {
         statement: report.into(),
         body,
+        passkey: passkey.map(Into::into),
+        passkey_attestations: kept.into_iter().map(Into::into).collect(),
     })
 }

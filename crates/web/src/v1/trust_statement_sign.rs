@@ -11,6 +11,7 @@ use crate::problem::{self, Problem};
 use crate::v1::ceremony_propose::BODY_LIMIT;
 use crate::v1::response::{Named, json, no_query};
 use crate::v1::state::SharedState;
+use crate::v1::submitted_signature::{SignatureForm, SubmittedSignature};
 use crate::v1::trust_statement::{StatementView, statement_id};
 
 /// What a signature says.
@@ -29,8 +30,12 @@ enum Says {
 #[serde(deny_unknown_fields)]
 pub struct SignStatement {
     purpose: Says,
-    /// By `ssh-keygen -Y sign`, armored.
-    signature: String,
+    /// By `ssh-keygen -Y sign`, armored; or by a passkey that is new on the next roster, which shows that it is there.
+    #[schema(value_type = SignatureForm)]
+    signature: SubmittedSignature,
+    /// With a passkey's signature, and with no other: the attestation object of its registration, base64url. It is kept;
+    /// nothing depends on it.
+    attestation: Option<String>,
     /// Of a rejection or a veto, and of nothing else: 1 to 1000 characters.
     reason: Option<String>,
 }
@@ -61,17 +66,30 @@ pub async fn handle(
     let asked: SignStatement = body::strict_within(&context, request, BODY_LIMIT).await?;
     let id = statement_id(&statement)?;
     let ceremonies = &state.services.ceremonies;
+    let signature = asked.signature.as_str();
+    let attestation = match (asked.purpose, &asked.attestation) {
+        (_, None) => None,
+        (Says::Sign, Some(text)) => {
+            let object = trust::base64url::decode(text);
+            let expected = "expected base64url without padding";
+            Some(object.ok_or_else(|| Problem::member("attestation", expected))?)
+        }
+        (_, Some(_)) => {
+            let why = "not allowed for this purpose";
+            return Err(Problem::member("attestation", why));
+        }
+    };
     let report = match (asked.purpose, asked.reason.as_deref()) {
-        (Says::Sign, None) => ceremonies.sign_statement(&id, &asked.signature).await?,
-        (Says::Reject, Some(reason)) => {
-            let signature = &asked.signature;
-            ceremonies.reject_statement(&id, reason, signature).await?
-        }
-        (Says::Veto, Some(reason)) => {
-            ceremonies
-                .veto_statement(&id, reason, &asked.signature)
-                .await?
-        }
+        (Says::Sign, None) => match attestation {
+            None => ceremonies.sign_statement(&id, signature).await?,
+            Some(attestation) => {
+                ceremonies
+                    .sign_statement_by_passkey(&id, signature, attestation)
+                    .await?
+            }
+        },
+        (Says::Reject, Some(reason)) => ceremonies.reject_statement(&id, reason, signature).await?,
+        (Says::Veto, Some(reason)) => ceremonies.veto_statement(&id, reason, signature).await?,
         (Says::Sign, Some(_)) => {
             return Err(Problem::member("reason", "not allowed for this purpose"));
         }

@@ -3,10 +3,11 @@
 use std::collections::BTreeSet;
 
 use trust::chain::{self, Next, Progress, SignedDocument};
+use trust::key_name::KeyName;
 use trust::recovery::RecoveryRoster;
 use trust::suspension::Suspension;
 use trust::tally::{Counted, NotCounted, SuspensionTally, WhyNot, tally_suspension};
-use trust::{MemberId, MemberKey, MemberSignature, Roster, Time, Trusted, json, sshsig};
+use trust::{MemberId, MemberKey, MemberSignature, Roster, Time, Trusted, json};
 
 use crate::ceremony::error::Error;
 use store::StatementKind;
@@ -161,17 +162,18 @@ impl<'a> People<'a> {
     }
 
     fn owner(&self, signature: &MemberSignature) -> Option<MemberId> {
-        let MemberSignature::Ssh { signature } = signature else {
-            return None;
-        };
-        let key = sshsig::unverified_key(signature).ok()?;
+        let name = KeyName::unverified(signature).ok()?;
         let mut rosters = [Some(self.roster), self.next_roster.as_ref()]
             .into_iter()
             .flatten();
-        let member = rosters.find_map(|roster| roster.owner(&key));
+        let member = rosters.find_map(|roster| roster.named(&name));
         if let Some(member) = member {
             return Some(member.id.clone());
         }
+        // On a recovery roster there are no passkeys.
+        let KeyName::Ssh(key) = name else {
+            return None;
+        };
         let entitled = [self.recovery, self.next_recovery.as_ref()];
         let mut entitled = entitled
             .into_iter()

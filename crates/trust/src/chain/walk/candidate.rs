@@ -11,8 +11,7 @@ use crate::digest::Sha256Digest;
 use crate::namespace::Purpose;
 use crate::policy::{Policy, Threshold};
 use crate::recovery::RecoveryRoster;
-use crate::roster::{MemberId, Roster};
-use crate::sshkey::SshKey;
+use crate::roster::{MemberId, MemberKey, Roster};
 use crate::tally::{Counted, Electorate, NotCounted};
 
 /// A document that can stand there, if enough have signed it.
@@ -26,10 +25,10 @@ pub struct Candidate<T> {
     /// Those whom it would install, where they are others.
     new: Option<Count>,
     /// Keys that are new for their member, who has to show that they are there: a member listed with somebody else's key,
-    /// or with none that exists, could never be counted.
-    new_keys: Vec<(MemberId, SshKey)>,
+    /// or with none that exists, could never be counted. A passkey shows it too, and counts all the same for nothing.
+    new_keys: Vec<(MemberId, MemberKey)>,
     /// The key of each signature that verifies.
-    signers: Vec<Option<SshKey>>,
+    signers: Vec<Option<MemberKey>>,
 }
 
 /// Who counts of an electorate.
@@ -53,7 +52,7 @@ pub struct Progress {
     /// Who counts by the roster that it would install.
     pub new: Vec<Counted>,
     /// Keys that are new for their member and have not signed yet.
-    pub unproven: Vec<(MemberId, SshKey)>,
+    pub unproven: Vec<(MemberId, MemberKey)>,
     /// Signatures that are good for nothing, and why they do not count by the roster before.
     pub not_counted: Vec<NotCounted>,
 }
@@ -138,6 +137,8 @@ pub fn first(signed: &SignedDocument, pin: &Pin) -> Result<Candidate<Genesis>, C
     let everybody = Electorate::everybody(roster);
     let all = Count::of(&document, &everybody, members, "all members");
     let keys = document.new_keys(None, roster);
+    let signers = document.keys(roster);
+    let keys = (keys, signers);
     Ok(Candidate::new(&document, unverified, (all, None), keys))
 }
 
@@ -156,6 +157,7 @@ pub fn next_roster(
     let new = custodians(&roster);
     let new = Count::of(&document, &new, needed.get(), "the new roster");
     let keys = document.new_keys(Some(&trusted.roster), &roster);
+    let keys = (keys, document.keys(&roster));
     Ok(Candidate::new(&document, roster, (old, Some(new)), keys))
 }
 
@@ -184,7 +186,8 @@ pub fn next_policy(
     let custodians = Electorate::custodians(&trusted.roster).suspending(suspended);
     let whom = "the old and the new threshold";
     let count = Count::of(&document, &custodians, needed, whom);
-    Ok(Candidate::new(&document, policy, (count, None), Vec::new()))
+    let keys = (Vec::new(), Vec::new());
+    Ok(Candidate::new(&document, policy, (count, None), keys))
 }
 
 /// The threshold of the roster; and every key of every recovery member, which is also the
@@ -215,7 +218,8 @@ pub fn next_recovery_roster(
     let needed = trusted.policy.thresholds.of("recovery-roster").get();
     let custodians = Electorate::custodians(&trusted.roster).suspending(suspended);
     let count = Count::of(&document, &custodians, needed, "the roster");
-    let keys = document.new_keys(None, &next.as_roster());
+    let people = next.as_roster();
+    let keys = (document.new_keys(None, &people), document.keys(&people));
     Ok(Candidate::new(&document, next, (count, None), keys))
 }
 
@@ -241,6 +245,7 @@ pub fn next_roster_by_recovery(
     let new = Electorate::custodians(&roster);
     let new = Count::of(&document, &new, needed, "the new roster");
     let keys = document.new_keys(Some(&trusted.roster), &roster);
+    let keys = (keys, document.keys(&roster));
     Ok(Candidate::new(&document, roster, (old, Some(new)), keys))
 }
 
@@ -301,7 +306,7 @@ impl<T> Candidate<T> {
         document: &Document<'_>,
         unverified: T,
         (old, new): (Count, Option<Count>),
-        new_keys: Vec<(MemberId, SshKey)>,
+        (new_keys, signers): (Vec<(MemberId, MemberKey)>, Vec<Option<MemberKey>>),
     ) -> Self {
         Self {
             unverified,
@@ -310,7 +315,7 @@ impl<T> Candidate<T> {
             old,
             new,
             new_keys,
-            signers: document.keys(),
+            signers,
         }
     }
 
@@ -364,8 +369,8 @@ impl<T> Candidate<T> {
         }
     }
 
-    fn unproven(&self) -> impl Iterator<Item = &(MemberId, SshKey)> {
-        let shown = |key: &SshKey| self.signers.iter().flatten().any(|signer| signer == key);
+    fn unproven(&self) -> impl Iterator<Item = &(MemberId, MemberKey)> {
+        let shown = |key: &MemberKey| self.signers.iter().flatten().any(|signer| signer == key);
         self.new_keys.iter().filter(move |(_, key)| !shown(key))
     }
 }

@@ -9,8 +9,7 @@ use crate::json;
 use crate::name::Name;
 use crate::namespace::{Namespace, Purpose};
 use crate::roster::{MemberId, MemberKey, Roster};
-use crate::sshkey::SshKey;
-use crate::tally::{Ballot, Counted, Electorate, NotCounted, count, verify};
+use crate::tally::{Ballot, Counted, Electorate, NotCounted, count, verify_by};
 
 /// A document with what it takes to verify it.
 pub struct Document<'a> {
@@ -123,22 +122,22 @@ impl<'a> Document<'a> {
         count(electorate, &self.namespace, &self.message, ballots)
     }
 
-    /// The key of each signature; none where it does not verify.
-    pub fn keys(&self) -> Vec<Option<SshKey>> {
+    /// The key of each signature, of a passkey by the roster that would know it; none where it does not verify.
+    pub fn keys(&self, roster: &Roster) -> Vec<Option<MemberKey>> {
         let signatures = self.signed.signatures.iter();
-        let verified =
-            signatures.map(|signature| verify(signature, &self.namespace, &self.message).ok());
+        let verified = signatures
+            .map(|signature| verify_by(roster, signature, &self.namespace, &self.message).ok());
         verified.collect()
     }
 
     /// The keys of active members that they did not have in the roster before.
-    pub fn new_keys(&self, before: Option<&Roster>, roster: &Roster) -> Vec<(MemberId, SshKey)> {
+    pub fn new_keys(&self, before: Option<&Roster>, roster: &Roster) -> Vec<(MemberId, MemberKey)> {
         let mut found = Vec::new();
         for member in roster.members.iter().filter(|member| member.active) {
-            for public in member.keys.iter().filter_map(MemberKey::ssh) {
-                let owner = before.and_then(|before| before.owner(public));
+            for key in &member.keys {
+                let owner = before.and_then(|before| before.owner_of(key));
                 if owner.is_none_or(|owner| owner.id != member.id) {
-                    found.push((member.id.clone(), public.clone()));
+                    found.push((member.id.clone(), key.clone()));
                 }
             }
         }

@@ -6,6 +6,7 @@ mod drafts;
 mod emergency;
 mod faults;
 mod orders;
+mod passkeys;
 mod reach;
 mod recovery;
 mod roster;
