@@ -7,10 +7,9 @@ use base64ct::{Base64Unpadded, Encoding as _};
 use crate::attestation::Attested;
 use crate::digest::Sha256Digest;
 use crate::exception::EXCEPTION_STEP;
+use crate::key_name::KeyName;
 use crate::member_signature::MemberSignature;
 use crate::roster::{MemberId, MemberKey, Role};
-use crate::sshkey::SshKey;
-use crate::sshsig;
 use crate::time::Time;
 use crate::transcript::{Step, Transcript};
 
@@ -79,49 +78,23 @@ fn rows<'a>(facts: &Facts<'a>, of_order: Option<&'a Transcript>) -> Vec<Row<'a>>
     rows
 }
 
-/// Whose key made a signature.
-struct Signer {
-    member: MemberId,
-    kind: &'static str,
-    fingerprint: String,
-}
-
-/// By the roster of the ceremony; the signature was verified with the transcript.
-fn signer(facts: &Facts<'_>, signature: &MemberSignature) -> Option<Signer> {
+/// Whose key made it, and the key; it was verified with the transcript.
+fn signer(facts: &Facts<'_>, signature: &MemberSignature) -> Option<(MemberId, MemberKey)> {
     let roster = facts.verified.trusted().roster();
-    match signature {
-        MemberSignature::Ssh { signature } => {
-            let key = sshsig::unverified_key(signature).ok()?;
-            Some(Signer {
-                member: roster.owner(&key)?.id.clone(),
-                kind: kind(&key),
-                fingerprint: fingerprint(&key.wire()),
-            })
-        }
-        MemberSignature::Webauthn {
-            credential_id: used,
-            ..
-        } => roster.members.iter().find_map(|member| {
-            let found = member.keys.iter().find_map(|key| match key {
-                MemberKey::Webauthn {
-                    credential_id,
-                    public_key,
-                    ..
-                } if credential_id == used => Some(fingerprint(&public_key.0)),
-                _ => None,
-            });
-            Some(Signer {
-                member: member.id.clone(),
-                kind: "passkey",
-                fingerprint: found?,
-            })
-        }),
-    }
+    let key = match KeyName::unverified(signature).ok()? {
+        KeyName::Ssh(public) => MemberKey::Ssh { public },
+        KeyName::Passkey(id) => roster.passkey(&id)?.clone(),
+    };
+    let owner = roster.owner_of(&key)?;
+    Some((owner.id.clone(), key))
 }
 
-/// As `ssh-keygen -l` shows it; of a passkey of its SubjectPublicKeyInfo.
-fn fingerprint(key: &[u8]) -> String {
-    let digest = Sha256Digest::of(key);
+/// As `ssh-keygen -l` shows it; of a passkey the digest of its SubjectPublicKeyInfo.
+fn fingerprint(key: &MemberKey) -> String {
+    let digest = match key {
+        MemberKey::Ssh { public } => Sha256Digest::of(&public.wire()),
+        MemberKey::Webauthn { public_key, .. } => Sha256Digest::of(&public_key.0),
+    };
     format!(
         "SHA256:{}",
         Base64Unpadded::encode_string(digest.as_bytes())
@@ -129,8 +102,11 @@ fn fingerprint(key: &[u8]) -> String {
 }
 
 /// In one short word.
-fn kind(key: &SshKey) -> &'static str {
-    match key.as_str().split(' ').next().unwrap_or_default() {
+fn kind(key: &MemberKey) -> &'static str {
+    let MemberKey::Ssh { public } = key else {
+        return "passkey";
+    };
+    match public.as_str().split(' ').next().unwrap_or_default() {
         "ssh-ed25519" => "Ed25519",
         "sk-ssh-ed25519@openssh.com" => "Ed25519-SK",
         "sk-ecdsa-sha2-nistp256@openssh.com" => "ECDSA-SK",
@@ -152,17 +128,17 @@ pub(super) fn counted(facts: &Facts<'_>, html: &mut Html) {
         let logged = logged.and_then(|digest| facts.verified.logged_at().get(&digest));
         let member = by
             .as_ref()
-            .map_or("not on the roster", |by| by.member.as_str());
+            .map_or("not on the roster", |(member, _)| member.as_str());
         html.raw("<tr><td>")
             .text(row.verb)
             .raw(if row.counted { "" } else { " *" })
             .raw("</td><td>")
             .outside(member, Room::new(1, 14));
         html.raw("</td><td>");
-        if let Some(by) = &by {
-            html.text(by.kind)
+        if let Some((_, key)) = &by {
+            html.text(kind(key))
                 .raw("</td><td><code>")
-                .text(&by.fingerprint)
+                .text(&fingerprint(key))
                 .raw("</code>");
         } else {
             html.raw("</td><td>");
