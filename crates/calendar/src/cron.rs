@@ -90,7 +90,8 @@ impl Cron {
 
     /// The pattern in English words.
     pub fn describe(&self) -> String {
-        format!("{} (UTC)", self.pattern.describe())
+        let words = self.pattern.describe();
+        format!("{}, UTC", words.trim_end_matches('.'))
     }
 
     /// The first slot after `at`.
@@ -252,7 +253,7 @@ mod tests {
             slots,
             expected.map(|(previous, next)| (previous.to_owned(), next.to_owned()))
         );
-        assert_eq!(cron("0 1 * * *").describe(), "At 01:00 (UTC)");
+        assert_eq!(cron("0 1 * * *").describe(), "At 01:00, UTC");
         assert!(cron("0 6 * * SUN").describe().contains("Sunday"));
     }
 

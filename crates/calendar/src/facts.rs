@@ -113,9 +113,9 @@ pub struct AssetFacts {
     /// A rotation that was asked for and has no event yet.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub request: Option<Request>,
-    /// A rotation that is open.
-    #[serde(skip_serializing_if = "Option::is_none", default)]
-    pub event: Option<OpenEvent>,
+    /// Rotations that are open, until their old version is retired; the last may be of a version after the next.
+    #[serde(skip_serializing_if = "Vec::is_empty", default)]
+    pub events: Vec<OpenEvent>,
     /// Whether a person holds it back.
     #[serde(skip_serializing_if = "std::ops::Not::not", default)]
     pub held: bool,

@@ -11,8 +11,9 @@
 //! 4. what follows from the overdue comes last.
 
 mod due;
-mod ledger;
+pub(crate) mod ledger;
 mod orders;
+mod picture;
 mod place;
 mod planned;
 mod view;
@@ -20,8 +21,8 @@ mod view;
 pub use ledger::{Conflict, Resource};
 pub use planned::{Late, Plan, Rotation, Unplanned, Why};
 
-use crate::facts::{Facts, Order};
-use crate::policy::Policies;
+use crate::facts::{AssetFacts, Facts, Order};
+use crate::policy::{Policies, Policy};
 use crate::time::{Span, Time};
 
 /// The longest horizon: ten years.
@@ -37,4 +38,10 @@ pub fn plan(
 ) -> Plan {
     let until = now + horizon.min(LONGEST_HORIZON);
     place::Planner::new(facts, policies, orders, now, until).run()
+}
+
+/// When the asset's next version has to be the primary, if anything in its policy has a date for it.
+pub fn due_at(asset: &AssetFacts, policy: &Policy) -> Option<Time> {
+    let basis = due::Basis::of(asset).ok()?;
+    basis.due(policy).map(|due| due.at)
 }

@@ -5,6 +5,9 @@ use crate::policy::Policy;
 use crate::time::{Span, Time};
 use crate::words::{Reason, Trigger};
 
+/// What the steps of a rotation take, with an attempt or two that fail: it begins so much earlier than it would have to.
+pub(super) const WORK: Span = Span::hours(1);
+
 /// What the next rotation of an asset follows from. It does not depend on when it is asked: replicas whose clocks differ
 /// plan the same.
 #[derive(Clone, Copy, Debug)]
@@ -130,7 +133,7 @@ impl Hours {
         } else {
             Time::from_hour(promote)
         };
-        let latest = (promote - policy.lead()).hour();
+        let latest = (promote - policy.lead() - WORK).hour();
         let latest = open.last_by(latest).unwrap_or(latest);
         let first = ceiling_hour(from);
         let jitter = i64::try_from(policy.jitter().as_seconds() / crate::time::HOUR).unwrap_or(0);

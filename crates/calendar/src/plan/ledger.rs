@@ -24,7 +24,7 @@ pub enum Resource {
 
 /// The resources that one rotation takes, by their numbers in the ledger.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Takes([Option<u32>; 3]);
+pub(crate) struct Takes([Option<u32>; 3]);
 
 impl Takes {
     fn each(self) -> impl Iterator<Item = u32> {
@@ -57,7 +57,7 @@ type Table<V> = HashMap<u64, V, BuildHasherDefault<Mixed>>;
 /// Hours in use. An hour that is full points to its nearest neighbours that were not when it was asked last; pointers are
 /// shortened as they are followed, so that ten thousand rotations in one hour cost no more than in many.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(crate) struct Ledger {
     resources: Vec<(Resource, u32)>,
     numbers: HashMap<Resource, u32>,
     counts: Table<u32>,
@@ -71,7 +71,7 @@ fn key(resource: u32, hour: i64) -> u64 {
 }
 
 impl Ledger {
-    pub(super) fn takes(
+    pub(crate) fn takes(
         &mut self,
         limits: &Limits,
         token: bool,
@@ -102,7 +102,7 @@ impl Ledger {
     }
 
     /// Enters a rotation, whether there is room or not.
-    pub(super) fn enter(&mut self, takes: Takes, hour: i64) {
+    pub(crate) fn enter(&mut self, takes: Takes, hour: i64) {
         for resource in takes.each() {
             *self.counts.entry(key(resource, hour)).or_insert(0) += 1;
         }
@@ -116,6 +116,11 @@ impl Ledger {
         self.counts
             .get(&key(resource, hour))
             .is_some_and(|count| *count >= limit)
+    }
+
+    /// Whether an hour has room for all.
+    pub(crate) fn has_room(&self, takes: Takes, hour: i64) -> bool {
+        takes.each().all(|resource| !self.is_full(resource, hour))
     }
 
     /// The nearest hour not after `hour` with room for one resource.
@@ -163,7 +168,7 @@ impl Ledger {
     }
 
     /// The last hour between `lowest` and `hour` that is open and has room for all.
-    pub(super) fn room_by(
+    pub(crate) fn room_by(
         &mut self,
         takes: Takes,
         open: &OpenHours,
@@ -185,7 +190,7 @@ impl Ledger {
     }
 
     /// The first hour between `hour` and `highest` that is open and has room for all.
-    pub(super) fn room_from(
+    pub(crate) fn room_from(
         &mut self,
         takes: Takes,
         open: &OpenHours,
@@ -208,7 +213,7 @@ impl Ledger {
 
     /// The hours with more rotations than their limit: events that were given their hour under other limits, and
     /// emergencies, which do not wait.
-    pub(super) fn conflicts(&self) -> Vec<Conflict> {
+    pub(crate) fn conflicts(&self) -> Vec<Conflict> {
         let over = self.counts.iter().filter_map(|(key, count)| {
             let (resource, limit) = self.resources.get(usize::try_from(key >> 32).ok()?)?;
             let hour = i64::try_from(key & 0xffff_ffff).ok()?;
@@ -245,8 +250,10 @@ mod tests {
 
     #[test]
     fn the_nearest_hour_with_room_for_all_is_found() {
-        let mut limits = Limits::default();
-        limits.token_per_hour = std::num::NonZeroU32::new(2).unwrap();
+        let limits = Limits {
+            token_per_hour: std::num::NonZeroU32::new(2).unwrap(),
+            ..Limits::default()
+        };
         let mut ledger = Ledger::default();
         let team: Word = "security".parse().unwrap();
         let owner: Word = "orders".parse().unwrap();

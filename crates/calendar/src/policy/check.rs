@@ -58,7 +58,7 @@ pub enum PolicyError {
     )]
     GraceShorterThanOverlap { grace: Span, overlap: Span },
     #[error(
-        "interval {interval} is not longer than publish safety {publish_safety} + overlap {overlap} + jitter {jitter}: one rotation would begin before the other ended"
+        "interval {interval} is not longer than publish safety {publish_safety} + overlap {overlap} + jitter {jitter} + 1h: one rotation would begin before the other ended"
     )]
     IntervalTooShort {
         interval: Span,
@@ -215,8 +215,13 @@ fn spans(
         }
         _ => {}
     }
-    // Begun earliest, `jitter` before it has to, the next rotation must not meet the end of this one.
-    if interval <= publish_safety.plus(overlap).plus(jitter) {
+    // Begun earliest, `jitter` and an hour before it has to, the next rotation must not meet the end of this one.
+    if interval
+        <= publish_safety
+            .plus(overlap)
+            .plus(jitter)
+            .plus(Span::hours(1))
+    {
         errors.push(PolicyError::IntervalTooShort {
             interval,
             publish_safety,

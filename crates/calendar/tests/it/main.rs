@@ -7,7 +7,12 @@
     reason = "a test that cannot go on ends"
 )]
 
+mod admissions;
+mod next_steps;
+mod pictures;
 mod planner;
 mod planner_faults;
 mod policies;
+mod properties;
+mod simulations;
 mod support;

@@ -242,7 +242,7 @@ fn an_expiry_alone_defines_a_period_and_nothing_does_not() {
     let no_date = errors("api_key", |document| {
         document.triggers = vec![Trigger::Manual]
     });
-    let frameworks: Vec<_> = no_date.iter().map(|error| match error {
+    let frameworks = no_date.iter().map(|error| match error {
         PolicyError::OutsideFloor { framework, .. } => *framework,
         other => panic!("{other}"),
     });

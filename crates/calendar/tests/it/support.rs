@@ -38,7 +38,7 @@ pub fn asset(name: &str, key_type: &str, since: Time) -> AssetFacts {
         }],
         usage: None,
         request: None,
-        event: None,
+        events: Vec::new(),
         held: false,
     }
 }
@@ -103,7 +103,7 @@ pub fn applied(facts: &Facts, orders: &[Order], plan: &Plan) -> (Facts, Vec<Orde
     let (mut facts, mut orders) = (facts.clone(), orders.to_vec());
     for asset in &mut facts.assets {
         let rotation = plan.rotations.iter().find(|each| each.asset == asset.name);
-        let Some(rotation) = rotation.filter(|_| asset.event.is_none()) else {
+        let Some(rotation) = rotation.filter(|_| asset.events.is_empty()) else {
             continue;
         };
         if let calendar::Consent::Order(id) = &rotation.consent {
@@ -111,7 +111,7 @@ pub fn applied(facts: &Facts, orders: &[Order], plan: &Plan) -> (Facts, Vec<Orde
             order.used += 1;
         }
         asset.request = None;
-        asset.event = Some(OpenEvent {
+        asset.events.push(OpenEvent {
             id: format!("kr_{}_{}", asset.name, rotation.version),
             version: rotation.version,
             trigger: rotation.trigger,
