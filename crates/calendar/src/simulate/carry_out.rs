@@ -164,36 +164,41 @@ impl Engine {
         if let Some(event) = self.events.get_mut(index) {
             event.facts.promoted_at = Some(now);
             event.lived.promoted_at = Some(now);
+            event.old = old.map(|old| old.number);
         }
         self.publish_set(asset, now);
         self.one_primary(asset, now);
-        if !emergency {
-            self.way_back(asset, number, now);
-        }
+        self.check_way_back(index, now);
         self.late(index, now);
     }
 
-    /// The old version is there, may sign, and is published as before.
-    fn way_back(&mut self, asset: usize, version: u32, now: Time) {
-        let Some((there, policy)) = self.of(asset) else {
-            return;
-        };
-        let old = there
-            .versions
-            .iter()
-            .find(|each| matches!(each.state, VersionState::Secondary { .. }));
-        let set = self.sets.get(&there.name).and_then(|sets| sets.last());
-        let good = old.is_some_and(|old| {
-            !policy.key_type().published
-                || set.is_some_and(|set| set.versions.contains(&old.number))
-        });
-        let name = there.name.clone();
-        if !good {
-            self.findings.push(Finding::NoWayBack {
-                asset: name,
+    /// The old version of an event that did not reach its last step, if it can become the primary again: it is there, may sign,
+    /// and is published as before.
+    fn way_back(&self, index: usize) -> Option<u32> {
+        let event = self.events.get(index)?;
+        let (asset, policy) = self.of(event.asset)?;
+        let old = event.old?;
+        let there = asset.versions.iter().find(|each| each.number == old)?;
+        let set = self.sets.get(&asset.name).and_then(|sets| sets.last());
+        let shown = set.is_some_and(|set| set.versions.contains(&old));
+        let good = matches!(there.state, VersionState::Secondary { .. });
+        (good && (shown || !policy.key_type().published)).then_some(old)
+    }
+
+    fn check_way_back(&mut self, index: usize, now: Time) {
+        if self.way_back(index).is_none()
+            && let Some(event) = self
+                .events
+                .get(index)
+                .filter(|event| !event.facts.is_emergency())
+        {
+            let (asset, version) = (event.lived.asset.clone(), event.lived.version);
+            let finding = Finding::NoWayBack {
+                asset,
                 version,
                 at: now,
-            });
+            };
+            self.findings.push(finding);
         }
     }
 
@@ -213,21 +218,8 @@ impl Engine {
         let Some((asset, number)) = self.subject(index) else {
             return;
         };
-        let emergency = self
-            .events
-            .get(index)
-            .is_some_and(|event| event.facts.is_emergency());
-        if !emergency {
-            self.way_back(asset, number, now);
-        }
-        let old: Vec<u32> = self.facts.assets.get(asset).map_or_else(Vec::new, |asset| {
-            let secondary = asset
-                .versions
-                .iter()
-                .filter(|each| matches!(each.state, VersionState::Secondary { .. }));
-            secondary.map(|each| each.number).collect()
-        });
-        for old in old {
+        self.check_way_back(index, now);
+        if let Some(old) = self.way_back(index) {
             self.set_state(asset, old, VersionState::Retired { since: now });
             self.end_signer(asset, old, now, false);
         }
@@ -245,17 +237,21 @@ impl Engine {
     }
 
     fn archive(&mut self, index: usize, now: Time) {
-        let Some((asset, number)) = self.subject(index) else {
+        let Some((asset, old)) = self
+            .events
+            .get(index)
+            .and_then(|event| Some((event.asset, event.old?)))
+        else {
             return;
         };
-        // All that is older than this event's version and ended: kept in the archive, and not here.
+        // Kept in the archive, and not here.
         if let Some(asset) = self.facts.assets.get_mut(asset) {
             asset.versions.retain(|each| {
                 let ended = matches!(
                     each.state,
                     VersionState::Retired { .. } | VersionState::Revoked { .. }
                 );
-                !(ended && each.number < number)
+                !(ended && each.number == old)
             });
         }
         if let Some(event) = self.events.get_mut(index) {
@@ -264,27 +260,26 @@ impl Engine {
         self.publish_set(asset, now);
     }
 
-    /// The old version becomes the primary again; the new one signs nothing more, and what it signed can be checked.
-    pub(super) fn roll_back(&mut self, index: usize, now: Time) {
+    /// The old version becomes the primary again; the new one signs nothing more, and what it signed can be checked. Not if an
+    /// emergency has taken its place meanwhile.
+    pub(super) fn roll_back(&mut self, index: usize, now: Time) -> bool {
         let Some((asset, number)) = self.subject(index) else {
-            return;
+            return false;
         };
-        let old = self.facts.assets.get(asset).and_then(|asset| {
-            let secondary = asset
-                .versions
-                .iter()
-                .filter(|each| matches!(each.state, VersionState::Secondary { .. }));
-            secondary.map(|each| each.number).max()
-        });
-        let Some(old) = old else {
-            if let Some(asset) = self.facts.assets.get(asset) {
-                self.findings.push(Finding::NoWayBack {
-                    asset: asset.name.clone(),
-                    version: number,
-                    at: now,
-                });
+        let primary = self
+            .facts
+            .assets
+            .get(asset)
+            .and_then(|asset| asset.primary().ok());
+        let in_place = primary.is_some_and(|(primary, _)| primary.number == number);
+        let Some(old) = self.way_back(index).filter(|_| in_place) else {
+            if let Some(event) = self.events.get_mut(index) {
+                event.facts.roll_back = false;
             }
-            return;
+            if in_place {
+                self.check_way_back(index, now);
+            }
+            return false;
         };
         self.set_state(asset, number, VersionState::Retired { since: now });
         self.end_signer(asset, number, now, false);
@@ -297,6 +292,7 @@ impl Engine {
         self.publish_set(asset, now);
         self.one_primary(asset, now);
         self.close(index);
+        true
     }
 
     /// Ends an event that promoted nothing: its version is taken back, and was never used.
@@ -310,6 +306,11 @@ impl Engine {
                 each.number != version
                     || each.state != VersionState::Prepared { published_at: None }
             });
+        }
+        // What was never made, or is gone, leaves its number to the next.
+        let there = self.facts.assets.get(asset);
+        if !there.is_some_and(|asset| asset.versions.iter().any(|each| each.number == version)) {
+            self.made.remove(&(asset, version));
         }
         if let Some(event) = self.events.get_mut(index) {
             event.facts.state = EventState::Cancelled;

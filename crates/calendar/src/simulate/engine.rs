@@ -28,6 +28,8 @@ const LOOK_AGAIN: Span = Span::hours(6);
 pub(super) struct Event {
     pub(super) asset: usize,
     pub(super) facts: EventFacts,
+    /// The version that its own replaced.
+    pub(super) old: Option<u32>,
     pub(super) lived: Lived,
     /// When it was approved, or will be; `None` if never.
     pub(super) approved_at: Option<Time>,
@@ -184,6 +186,7 @@ impl Engine {
         self.events.push(Event {
             asset,
             facts,
+            old: event.promoted_at.and_then(|_| event.version.checked_sub(1)),
             lived,
             approved_at,
             held_by: Vec::new(),
@@ -288,9 +291,10 @@ impl Engine {
             let event = self.events.get(index).filter(|event| !event.closed)?;
             (event.asset, event.facts.is_emergency(), event.facts.slot)
         };
-        // The rotations of one asset are done one after the other.
-        let first = self.open.get(asset).and_then(|open| open.first());
-        if !emergency && first.is_some_and(|first| *first != index) {
+        // The rotations of one asset are done one after the other; the end of an old version's grace is in nobody's way.
+        let open = self.open.get(asset).map_or(&[][..], Vec::as_slice);
+        let behind = open.first().is_some_and(|first| *first != index) && open.contains(&index);
+        if behind && !emergency {
             return Some(self.hold(index, Reason::AlreadyRotates, now, now + Span::hours(1)));
         }
         self.refresh(index, now);
@@ -343,10 +347,7 @@ impl Engine {
                     .unwrap_or(now + LOOK_AGAIN);
                 Some(self.hold(index, reason, now, until))
             }
-            Next::RollBack => {
-                self.roll_back(index, now);
-                None
-            }
+            Next::RollBack => (!self.roll_back(index, now)).then_some(now),
             Next::Cancel => {
                 let version = event.lived.version;
                 self.take_back(index, version);

@@ -298,7 +298,7 @@ impl Planner<'_> {
                 (placed.rotation.slot, number, placed.rotation)
             })
             .collect();
-        placed.sort_unstable_by(|a, b| (a.0, a.1, a.2.version).cmp(&(b.0, b.1, b.2.version)));
+        placed.sort_unstable_by_key(|each| (each.0, each.1, each.2.version));
         unplanned.sort_by(|a, b| (&a.asset, a.why).cmp(&(&b.asset, b.why)));
         let mut conflicts = ledger.conflicts();
         // Hours that are over have passed, whatever was in them.
