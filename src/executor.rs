@@ -1,4 +1,5 @@
-//! `chancery executor` as a service: it waits for approved ceremonies and carries them out, until it is told to stop.
+//! `chancery executor` as a service: it waits for approved ceremonies and for what standing orders make due, and carries it
+//! out, until it is told to stop.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use crate::{start, telemetry};
 use base::names;
 use base::signals::{Hangup, shutdown_signal};
 use base::{Env, Trouble};
-use keyring::ceremony::{CeremonyService, Error, Round, Runner};
+use keyring::ceremony::{CeremonyService, Error, Finding, Rotated, Round, Runner};
 use store::Store;
 use token::Executor;
 use trust::actor::Actor;
@@ -87,8 +88,9 @@ pub async fn run(path: &Path, world: &World) -> Result<(), Failure> {
     let mut shown = Shown {
         health: health.as_ref(),
         trouble: Trouble::default(),
+        found: Vec::new(),
     };
-    tracing::info!("waiting for approved ceremonies");
+    tracing::info!("waiting for approved ceremonies and standing orders");
     let ended = look(
         runner,
         &store,
@@ -164,6 +166,8 @@ fn jittered(env: &Env, poll: Duration) -> Duration {
 struct Shown<'a> {
     health: Option<&'a web::Starting>,
     trouble: Trouble,
+    /// As told the last time.
+    found: Vec<Finding>,
 }
 
 impl Shown<'_> {
@@ -199,10 +203,14 @@ impl Shown<'_> {
             }
             None => {}
         }
+        // What is not settled is found in each round, and is no news then.
         for finding in &round.findings {
-            let (object, ring) = (&finding.object, &finding.ring);
-            tracing::warn!(object, ring, action = finding.action, "{}", finding.finding);
+            if !self.found.contains(finding) {
+                let (object, ring) = (&finding.object, &finding.ring);
+                tracing::warn!(object, ring, action = finding.action, "{}", finding.finding);
+            }
         }
+        self.found.clone_from(&round.findings);
         for report in &round.executed {
             counter!(names::EXECUTOR_CEREMONIES, "outcome" => "executed").increment(1);
             let (ceremony, operation) = (&report.ceremony, report.operation);
@@ -216,6 +224,15 @@ impl Shown<'_> {
                 why = waits.why,
                 "an approved ceremony is not carried out"
             );
+        }
+        for Rotated { order, ring, kid } in &round.rotated {
+            let (order, ring) = (order.to_string(), ring.as_str());
+            tracing::info!(order, ring, %kid, "a key became primary under its standing order");
+        }
+        for waits in round.orders.iter().filter(|waits| waits.is_news) {
+            let (order, ring) = (waits.order.to_string(), waits.ring.as_str());
+            let why = &waits.why;
+            tracing::warn!(order, ring, why, "a key under a standing order is not made");
         }
         if let Ok(waiting) = store.waiting_for_executor().await {
             let count = u32::try_from(waiting.count).unwrap_or(u32::MAX);

@@ -216,6 +216,7 @@ async fn serve(
         oidc,
         env: env.clone(),
         metrics,
+        executor_late: config.notify.executor_late,
         instance: instance.clone(),
     };
     let mut settings = web::Settings::new(&config.http, config.service.issuer.clone());

@@ -1,5 +1,6 @@
-//! Five custodians at a distance: ceremonies over HTTP with their own keys, announced by mail, one rejection, and a
-//! roster change that replaces a lost custodian while another ceremony is open.
+//! Five custodians at a distance: ceremonies over HTTP with their own keys, announced by mail, one rejection, a
+//! roster change that replaces a lost custodian while another ceremony is open, and what custodians have approved for good
+//! and for bad days, each in a file of its own.
 
 use std::fs;
 use std::path::Path;
@@ -10,9 +11,9 @@ use serde_json::{Value, json};
 use testkit::custodian::Custodian;
 use testkit::installation::text;
 
-use super::RING;
 use super::mail::Mail;
 use super::stage::Stage;
+use super::{RING, orders};
 use verify::output::{Code, Failure, Output};
 
 /// The verifier that somebody else wrote, in another language; it is part of the sources.
@@ -21,11 +22,29 @@ const SECOND_VERIFIER: &str = "deploy/verifier/chancery_verify.py";
 /// Who holds the ceremonies; three have to agree.
 const FOUNDERS: [&str; 5] = ["ada", "berta", "carla", "dora", "emil"];
 
+/// What goes on after the roster changed, each in a file of its own; ada, berta, carla and fanny are custodians then, three of
+/// whom have to agree.
+const PARTS: [(&str, Play); 1] = [("standing order", orders::play)];
+
+/// Tells one part of the story.
+type Play = fn(&Far<'_>) -> Result<Told, Failure>;
+
+/// What a part of the story showed.
+pub struct Told {
+    /// As it stands in the summary.
+    pub shown: Value,
+    /// In a line.
+    pub words: String,
+    pub good: bool,
+}
+
 pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
     let act = |text: &str| output.remark(format!("\n== {text}"));
     for custodian in FOUNDERS {
         stage.installation.add_custodian(custodian, "ed25519")?;
     }
+    stage.installation.add_executor(orders::EXECUTOR)?;
+    stage.installation.routine_rings = vec![RING.to_owned()];
     stage.installation.found_by("3")?;
     stage.installation.install()?;
     let mail = Mail::start(stage, &FOUNDERS, output)?;
@@ -99,7 +118,11 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
     let first_kid = far.finish(&first, &["berta", "carla", "dora"])?;
 
     act("Emil has lost his key: Fanny replaces him while another ceremony is open");
-    draft("third.request", "berta", "standby key")?;
+    // It signs for a moment only: the standing order of later has a successor to make.
+    let words = ["ceremony", "new", "generate", "--ring", RING];
+    let more = ["--proposer", "berta", "--reason", "standby key"];
+    let file = ["--lifetime", "10s", "--out", "third.request"];
+    stage.chancery(&[&words[..], &more, &file].concat())?;
     let open = text(
         &far.by("berta", &["ceremony", "propose", "third.request"])?,
         "ceremony",
@@ -163,6 +186,11 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
     )?;
     let thief = far.refused("dora", &["ceremony", "approve", &after])?;
 
+    let mut parts = Vec::new();
+    for (name, play) in PARTS {
+        parts.push((name, play(&far)?));
+    }
+
     act("Every transcript, verified offline by both verifiers from the pinned digest alone");
     let mut verified = Vec::new();
     for (id, file) in [
@@ -176,19 +204,28 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
     }
     let tampered = stage.tampered("renewed.transcript", &far.genesis)?;
 
+    let shown = parts.iter();
+    let shown: serde_json::Map<String, Value> = shown
+        .map(|(name, told)| (name.replace(' ', "_"), told.shown.clone()))
+        .collect();
     let summary = json!({
         "rejected": rejected, "approved_after_rejection": late,
         "first_kid": first_kid, "second_kid": second_kid,
         "roster": installed["state"], "open_ceremony": void["state"],
         "suspension": suspended["state"], "approval_by_the_thief": thief,
         "second_verifier": verified, "tampered_transcript": tampered,
-        "announced_by_mail": mail.is_some(),
+        "announced_by_mail": mail.is_some(), "parts": shown,
     });
-    output.result(&summary, || describe(&summary));
+    output.result(&summary, || {
+        let lines = parts.iter();
+        let lines = lines.map(|(name, told)| format!("\n  {name:<21} {}", told.words));
+        describe(&summary) + &lines.collect::<String>()
+    });
     let good = installed["state"] == "effective"
         && void["state"] == "cancelled"
         && suspended["state"] == "effective"
         && tampered == "refused"
+        && parts.iter().all(|(_, told)| told.good)
         && verified
             .iter()
             .all(|verdict| verdict.as_deref() != Some("refused"));
@@ -202,11 +239,11 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
 }
 
 /// Custodians on machines of their own: no database, no configuration but the address and the genesis.
-struct Far<'a> {
-    stage: &'a Stage,
-    output: &'a Output,
-    url: String,
-    genesis: String,
+pub struct Far<'a> {
+    pub stage: &'a Stage,
+    pub output: &'a Output,
+    pub url: String,
+    pub genesis: String,
 }
 
 impl Far<'_> {
@@ -215,12 +252,32 @@ impl Far<'_> {
         [words, &more].concat()
     }
 
-    fn by(&self, who: &str, words: &[&str]) -> Result<Value, Failure> {
+    pub fn by(&self, who: &str, words: &[&str]) -> Result<Value, Failure> {
         self.stage.chancery(&self.words(who, words))
     }
 
+    /// Both verifiers about a transcript, and about the same with a byte changed; whether it is as it has to be.
+    pub fn verified(&self, ceremony: &str, file: &str) -> Result<(Value, bool), Failure> {
+        let (stage, genesis) = (self.stage, &self.genesis);
+        stage.chancery(&["ceremony", "transcript", ceremony, "--out", file])?;
+        stage.chancery(&["ceremony", "verify", file, "--genesis", genesis])?;
+        let second = self.second_verifier(file)?;
+        let tampered = stage.tampered(file, genesis)?;
+        let tampered_second = self.second_verifier("tampered.transcript")?;
+        let is = |verdict: &Option<String>, word: &str| {
+            verdict.as_deref().is_none_or(|verdict| verdict == word)
+        };
+        let good =
+            is(&second, "verified") && tampered == "refused" && is(&tampered_second, "refused");
+        let shown = json!({
+            "verifier": "verified", "second_verifier": second,
+            "tampered": tampered, "tampered_second_verifier": tampered_second,
+        });
+        Ok((shown, good))
+    }
+
     /// Why the service refuses it; an error if it does not.
-    fn refused(&self, who: &str, words: &[&str]) -> Result<String, Failure> {
+    pub fn refused(&self, who: &str, words: &[&str]) -> Result<String, Failure> {
         let said = self.stage.said(&self.words(who, words))?;
         let why = said["error"]["message"].as_str();
         let why = why.ok_or_else(|| anyhow!("{} was not refused", words.join(" ")))?;
@@ -247,7 +304,7 @@ impl Far<'_> {
     }
 
     /// Its verdict; none where it is not there.
-    fn second_verifier(&self, file: &str) -> Result<Option<String>, Failure> {
+    pub fn second_verifier(&self, file: &str) -> Result<Option<String>, Failure> {
         let script = std::path::absolute(SECOND_VERIFIER)?;
         if !script.is_file() {
             let remark = "  (the second verifier is not installed; it is part of the source tree)";

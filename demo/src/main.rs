@@ -5,6 +5,7 @@ mod custodians;
 mod isolation;
 mod load;
 mod mail;
+mod orders;
 mod stage;
 mod theft;
 

@@ -14,6 +14,7 @@ from chancery_verifier.roster import Pin
 from chancery_verifier.shape import digest as read_digest
 from chancery_verifier.strict_json import read_strict
 from chancery_verifier.transcript import Ceremony, verify_transcript
+from chancery_verifier.witnesses import Attested, judge_attestations, read_attestations
 
 MAX_FILE = 16 * 1024 * 1024
 HOLDS, USAGE, DOES_NOT_HOLD = 0, 2, 5
@@ -25,13 +26,14 @@ def main() -> int:
     try:
         genesis = read_digest(arguments.genesis)
         policy = read_policy(arguments.witness_policy)
+        attestations = [one for path in arguments.attestations for one in attestations_in(path)]
         if arguments.succession:
             holds, answer = check_succession(arguments.files, genesis)
             report(answer, arguments.output)
             return HOLDS if holds else DOES_NOT_HOLD
         every_one = True
         for path in arguments.files:
-            holds, answer = check(read_file(path, MAX_FILE + 1), path, genesis, policy)
+            holds, answer = check(read_file(path, MAX_FILE + 1), path, genesis, policy, attestations)
             report(answer if len(arguments.files) == 1 else {"file": path} | answer, arguments.output)
             every_one &= holds
     except (OSError, Malformed) as error:
@@ -45,6 +47,9 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("files", metavar="FILE", nargs="+", help="an evidence file or a transcript")
     parser.add_argument("--genesis", required=True, metavar="SHA256", help="the pinned SHA-256 of the genesis")
     parser.add_argument("--witness-policy", metavar="FILE", help="c2sp.org/tlog-policy; for evidence files")
+    parser.add_argument(
+        "--attestations", metavar="FILE", action="append", default=[], help="what witnesses attested of the transcript"
+    )
     parser.add_argument("--succession", action="store_true", help="the transcripts, oldest first, follow each other")
     parser.add_argument("--output", choices=("text", "json"), default="text")
     return parser.parse_args()
@@ -64,7 +69,14 @@ def read_policy(path: str | None) -> WitnessPolicy | None:
         raise Malformed(f"{path}: {error}") from None
 
 
-def check(data: bytes, path: str, genesis: str, policy: WitnessPolicy | None) -> tuple:
+def attestations_in(path: str) -> list:
+    try:
+        return read_attestations(read_file(path, MAX_FILE))
+    except Malformed as error:
+        raise Malformed(f"{path}: {error}") from None
+
+
+def check(data: bytes, path: str, genesis: str, policy: WitnessPolicy | None, attestations: list) -> tuple:
     """Whether it holds, and the members of the answer."""
     transcript = is_transcript(data, path)
 
@@ -72,7 +84,7 @@ def check(data: bytes, path: str, genesis: str, policy: WitnessPolicy | None) ->
         if len(data) > MAX_FILE:
             raise Malformed(f"more than {MAX_FILE} bytes")
         if transcript:
-            return True, of_ceremony(verify_transcript(data, Pin(genesis)))
+            return True, of_ceremony(verify_transcript(data, Pin(genesis)), attestations)
         result = verify_evidence(data, genesis, policy)
         return result.verdict in GOOD_VERDICTS, dataclasses.asdict(result)
 
@@ -111,7 +123,7 @@ def is_transcript(data: bytes, path: str) -> bool:
     return isinstance(value, dict) and "record" in value
 
 
-def of_ceremony(ceremony: Ceremony) -> dict:
+def of_ceremony(ceremony: Ceremony, attestations: list) -> dict:
     return {
         "holds": True,
         "service": ceremony.pin.service,
@@ -126,7 +138,20 @@ def of_ceremony(ceremony: Ceremony) -> dict:
         "accepted_by_executor": ceremony.by_executor,
         "logged": ceremony.logged,
         "digest": ceremony.digest,
+        "noted": [noted(step) for step in ceremony.steps if step["what"] in ("note", "exception")],
+        "attested": [attested(each) for each in judge_attestations(attestations, ceremony)],
     }
+
+
+def noted(step: dict) -> str:
+    witness = step["witness"] or {"name": "", "note": ""}
+    return f"{step['at']} {step['what']} by {witness['name']}: {witness['note']}"
+
+
+def attested(each: Attested | Refused) -> str:
+    if isinstance(each, Refused):
+        return f"NOT VALID: {each.word}: {each.why}"
+    return each.witness if each.note is None else f"{each.witness}: {each.note}"
 
 
 def report(answer: dict, output: str) -> None:

@@ -13,7 +13,7 @@ import random
 import sys
 
 from sample_files import ALGORITHMS, INPUTS, Installation, Log, ServiceKey, Story, Witness, WrappingKey, b64u, canonical, minute, tree_root, with_log
-from sample_transcripts import write_transcripts
+from sample_transcripts import MEMBERS, write_transcripts
 
 LIVES = 120
 OTHER = b64u(b"n" * 32)
@@ -38,7 +38,7 @@ HEARTBEAT = {"kind": "admin", "action": "x", "actor": "x", "time": minute(110)}
 
 def main(directory: pathlib.Path, transcripts: pathlib.Path | None) -> None:
     installation, witness, stranger = Installation(), Witness("w.example.org"), Witness("w.example.org")
-    for who, *roles in (("zoe",), ("eve", "operator"), ("max", "executor")):
+    for who, *roles in MEMBERS:
         installation.join(who, *roles)
     stranger.key_id = witness.key_id  # a line in the name of the witness that does not check
 

@@ -225,7 +225,7 @@ class Installation:
 
     def references(self) -> dict:
         return {
-            kind: {"version": 1, "digest": sha256(canonical(document))}
+            kind: {"version": document["version"], "digest": sha256(canonical(document))}
             for kind, document in (("roster", self.roster), ("policy", self.policy))
         }
 

@@ -64,6 +64,8 @@ class Use:
 
 def orders(installation: Installation):
     key = ServiceKey()
+    for ring in ("oauth", "ring"):
+        installation.generate(ring, ServiceKey())
     yield from _asked(installation, key)
     order = standing_order(installation, "oauth", key)
     use = Use(installation, order, ask(installation, order), key)
@@ -159,6 +161,8 @@ def _differences(use: Use):
     yield "with-proposal", use.make(record={"proposal": record_of.received("ada", "propose", "{}")})
     yield "with-approvals", use.make(record={"approvals": [record_of.received("ada", "approve", "{}")]})
     yield "without-order", use.make(record={"order": None})
+    first = [{"subject": "ring/oauth", "sequence": 1, "previous": None}]
+    yield "first-of-its-line", use.make(request={"lines": first})
     yield "with-proposer", use.make(request={"proposer": "ada"})
     yield "not-under", use.make(request={"order": None, "proposer": "ada"})
     revoke = {"revoke": {"ring": "oauth", "kid": use.key.kid, "number": 1, "reason": "superseded", "compromised_since": None}}

@@ -9,16 +9,23 @@ from sample_files import (
     location_of, minute, sha256, token_place, tree_root, vault_place, with_log,
 )  # fmt: skip
 
+from sample_order_log import order_proofs
 from sample_orders import orders
 from sample_recovery import recoveries
+
+# Beside the custodians.
+MEMBERS = (
+    ("zoe",), ("eve", "operator"), ("max", "executor"), ("wim", "witness"), ("wea", "witness", "seen-before"),
+    ("wop", "witness", "operator"), ("adam", "administrator"),
+)  # fmt: skip
 
 # Plain, and no names of keys.
 NO_NAMES = (("space", "a b"), ("nbsp", "a\u00a0b"), ("wide", "a\u3000b"), ("plus", "a+b"))
 
 
 def write_transcripts(directory: pathlib.Path, installation: Installation) -> None:
-    """The installation has, beside its custodians, `eve`, who is an operator, and `max`, who is an executor."""
-    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders)
+    """The installation has, beside its custodians, the `MEMBERS`."""
+    makers = (generations, places, operations, lines, votes, suspensions, log_proofs, recoveries, orders, order_proofs)
     for maker in makers:
         for name, transcript in maker(installation):
             (directory / f"{maker.__name__}-{name}.transcript").write_text(transcript, encoding="utf-8")
@@ -205,7 +212,7 @@ def votes(installation: Installation):
     yield "proposal-by-another", make(proposal=installation.received("grace", "propose", body))
     yield "proposal-of-approval", make(proposal=installation.received("ada", "approve", body))
     yield "proposal-by-passkey", make(proposal={"received_at": minute(1), "signature": by_passkey()})
-    for who in ("eve", "max", "nobody"):
+    for who in ("eve", "max", "wim", "wea", "wop", "adam", "nobody"):
         yield f"proposer-{who}", make(installation.request(order, proposer=who))
     standing = {"id": "0" * 32, "use": 1}
     yield "order", make(installation.request(order, proposer=None, order=standing), proposal=None)
@@ -214,7 +221,7 @@ def votes(installation: Installation):
     yield "order-and-proposer", make(installation.request(order, order=standing))
     yield "neither", make(installation.request(order, proposer=None), proposal=None)
     yield "order-in-record", make(order="{}")
-    for who in ("ada", "grace", "eve", "max"):
+    for who in ("ada", "grace", "eve", "max", "wim", "adam"):
         for member, purpose in (("rejections", "reject"), ("cancellations", "cancel")):
             yield f"{purpose}-{who}", make(**{member: [installation.refusal(who, purpose, request)]})
             other = installation.refusal(who, purpose, request | {"nonce": "f" * 32})
@@ -300,7 +307,7 @@ def log_proofs(installation: Installation):
 
 if __name__ == "__main__":
     house = Installation()
-    for who, *roles in (("zoe",), ("eve", "operator"), ("max", "executor")):
+    for who, *roles in MEMBERS:
         house.join(who, *roles)
     write_transcripts(pathlib.Path(sys.argv[1]), house)
     print(house.genesis_digest)

@@ -10,6 +10,7 @@ from chancery_verifier.roster import Pin
 from chancery_verifier.shape import LAST_INSTANT
 from chancery_verifier.transcript import verify_transcript
 from sample_files import Installation, ServiceKey, canonical
+from sample_order_log import order_proofs
 from sample_orders import Use, ask, orders, standing_order
 
 # By the beginning of their names; each of them is made.
@@ -20,13 +21,26 @@ HOLD = (
 REFUSED = {
     "use-too-many": "Misfit: Use", "from-4": "Misfit: Early", "until-901": "Misfit: Late", "interval-14-2": "Misfit: Early",
     "window-friday": "Misfit: Window", "place-template": "Misfit: Differs", "generate-other-ring": "Misfit: Differs",
-    "generate-predecessor": "Misfit: First", "revocation": "Misfit: Operation", "without-order": "Missing", "with-approvals": "Signed",
+    "generate-predecessor": "Misfit: First", "first-of-its-line": "Misfit: First", "revocation": "Misfit: Operation", "without-order": "Missing", "with-approvals": "Signed",
     "not-under": "NotUnder", "of-a-key": "OtherOrder", "of-another-order": "OtherOrder", "of-more-uses": "Transcript",
     "of-another-genesis": "Transcript", "of-an-order-with-proofs": "Transcript", "before-the-order": "TooEarly",
     "approver-suspended-grace": "Paused", "executor-suspended": "Executor", "order-executor-eve-eve": "Executor",
     "order-usage-wrap": "StandingOrder: Critical", "order-other-nonce": "StandingOrder: Id", "order-uses-367": "StandingOrder: Uses",
     "order-until-longer": "StandingOrder: Duration", "order-window-no-day": "StandingOrder: Window",
     "order-place-extractable": "StandingOrder: Template", "order-lifetime_seconds-0": "StandingOrder: Seconds",
+}  # fmt: skip
+PROVEN = (
+    "leaves-good", "leaves-without-ordered", "leaves-end-alone", "leaves-own-alone", "leaves-adopted", "leaves-accepted-at-600",
+    "leaves-window-11", "leaves-critical-12", "leaves-critical-700", "policy-good", "policy-between",
+)  # fmt: skip
+NOT_PROVEN = {
+    "leaves-without-order": "OrderUnlogged", "leaves-last-order": "Unaccepted|OrderUnlogged", "leaves-without-use": "Unlogged",
+    "leaves-without-before": "Predecessor", "leaves-of-another-ring": "Predecessor", "leaves-without-intent": "Unmade",
+    "leaves-without-born": "Unmade", "leaves-born-other-kid": "Unmade", "leaves-use-at-4": "Time", "leaves-intent-at-601": "Time",
+    "leaves-born-at-601": "Time", "leaves-accepted-at-601": "Time", "leaves-window-10": "Time", "leaves-window-12": "Time",
+    "leaves-use-other-digest": "not of this ceremony", "leaves-withdrawn": "not of this ceremony", "leaves-of-another-use": "not of this ceremony",
+    "policy-without-installed": "end of the chain", "policy-first": "FormerRoster", "policy-between-late": "FormerRoster",
+    "policy-between-other": "not of this ceremony",
 }  # fmt: skip
 WORDS = {
     "result-none": "Ceremony/NoResult", "result-none-accepted": "Ceremony/NoResult", "result-by-ada": "Ceremony/OtherExecutor",
@@ -70,6 +84,11 @@ class Orders(unittest.TestCase):
         for text in changed:
             with self.assertRaises(Refused):
                 self.verify(text)
+        order = self.files["order"].encode()
+        for place in range(len(order)):
+            tampered = order[:place] + bytes([order[place] ^ 1]) + order[place + 1 :]
+            with self.assertRaises(Refused):
+                verify_transcript(tampered, Pin(self.installation.genesis_digest))
 
     def test_the_executor_accepts_and_the_approvers_of_the_order_approved(self):
         ceremony = self.verify(self.files["use"])
@@ -81,13 +100,29 @@ class Orders(unittest.TestCase):
         installation, key = house(), ServiceKey()
         pin = Pin(installation.genesis_digest)
         order = standing_order(installation, "oauth", key)
-        asked = ask(installation, order)
+        asked, first = ask(installation, order), installation.generate("oauth", ServiceKey())
         use = Use(installation, order, asked, key)
-        made = [verify_transcript(text.encode(), pin) for text in (asked, use.make(use=1), use.make(use=2))]
+        made = [verify_transcript(text.encode(), pin) for text in (asked, first, use.make(use=1), use.make(use=2))]
         verify_succession(made)
         again = verify_transcript(use.make(use=1).encode(), pin)
         with self.assertRaisesRegex(Refused, "^Use:"):
             verify_succession([*made, again])
+
+    def test_what_the_log_says_of_an_order_is_held_against_it(self):
+        """An order that is dated back, made late, or follows no key: the leaves that the file brings do not bear it out."""
+        installation = house()
+        files, pin = dict(order_proofs(installation)), Pin(installation.genesis_digest)
+        for name in PROVEN:
+            with self.subTest(name):
+                verify_transcript(files[name].encode(), pin)
+        for name, reason in NOT_PROVEN.items():
+            with self.subTest(name), self.assertRaisesRegex(Refused, f"^LogProofs: .*{reason}"):
+                verify_transcript(files[name].encode(), pin)
+        changed = [text for name, text in files.items() if name.startswith("leaves-byte-")]
+        self.assertGreater(len(changed), 20)
+        for text in changed:
+            with self.assertRaises(Refused):
+                verify_transcript(text.encode(), pin)
 
     def test_instants_end(self):
         self.assertEqual(after("2026-12-31T23:59:59.999Z", 1), "2027-01-01T00:00:00.999Z")

@@ -8,7 +8,9 @@ mod proposal;
 mod remote;
 mod remote_arguments;
 mod remote_new;
+mod remote_orders;
 mod waiting;
+mod witness;
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -26,6 +28,7 @@ pub use self::remote_arguments::Remote;
 use self::remote_arguments::RemoteReader;
 pub use self::remote_new::propose as propose_at;
 use self::remote_new::renew as renew_at;
+pub use self::remote_orders::withdraw as withdraw_at;
 use super::context::failed;
 use super::genesis::{self, read, write};
 use super::{CliContext, World, clock, ssh};
@@ -84,6 +87,12 @@ pub enum Command {
     Cancel(Reject),
     /// Note something for the record, as a witness does; until it is executed.
     Note(Note),
+    /// Note for the record that something went otherwise than planned, and who decided; until it is executed.
+    Exception(witness::Exception),
+    /// Attest, as a witness, that you saw the ceremony of this transcript; once it is closed. It counts towards nothing.
+    Attest(witness::Attest),
+    /// Verify a transcript offline, and write its record for paper: one HTML file that prints on two sheets.
+    Record(verify::Record),
     /// Execute an approved ceremony; a revocation needs no token.
     Execute {
         /// The id of the ceremony, as `ceremony list` shows it.
@@ -273,6 +282,11 @@ pub async fn run(
 ) -> Result<(), Failure> {
     match command {
         Command::Genesis(command) => genesis::run(path, command, world, output).await,
+        Command::Record(record) => verify::record::run(&record, output),
+        Command::Attest(attest) => witness::attest(path, attest, world, output).await,
+        Command::Exception(exception) if exception.remote.is_given()? => {
+            witness::except_at(&exception, world, output).await
+        }
         Command::Verify(transcript) => verify::transcript::run(&transcript, output),
         Command::Review { ceremony, .. } if Path::new(&ceremony).is_file() => {
             match ceremony::open_file(&read(Path::new(&ceremony))?).map_err(failed)? {
@@ -435,6 +449,7 @@ async fn with_service(
             output.result(&json!({"noted": ceremony}), || "Noted.".to_owned());
             Ok(())
         }
+        Command::Exception(exception) => witness::except(&service, &exception, world, output).await,
         Command::Execute { ceremony } => {
             let executor = match service.touches_token(&ceremony).await.map_err(failed)? {
                 true => Some(open.executor()?),
@@ -474,6 +489,8 @@ async fn with_service(
         }
         Command::Genesis(_)
         | Command::Verify(_)
+        | Command::Record(_)
+        | Command::Attest(_)
         | Command::Bundle(_)
         | Command::New(New::Origin(_)) => Ok(()),
     }

@@ -145,8 +145,9 @@ impl CliContext {
         }
     }
 
-    /// The executor's own way to the token.
+    /// The executor's own way to the token, by a PIN that no replica has.
     pub fn executor(&self) -> Result<Executor, Failure> {
+        self.config.pins_are_apart().map_err(Failure::usage)?;
         let section = self.config.executor.as_ref().ok_or_else(|| {
             Failure::usage("the configuration has no [executor] section, which is needed to access the token for a ceremony")
         })?;

@@ -43,7 +43,8 @@ pub async fn run(path: &Path, world: &World, output: &Output) -> Result<(), Fail
                 checks.extend(history(&config, &keys));
                 checks.extend(credentials(&store).await);
                 checks.extend(notifications(&config, world, &store, &keys).await);
-                checks.extend(waiting(&store, world).await);
+                let late = config.notify.executor_late;
+                checks.extend(waiting(&store, late, world).await);
                 if let Some(pool) = pool {
                     checks.extend(signing(&keys, &pool, world).await);
                 }

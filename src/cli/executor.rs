@@ -13,13 +13,14 @@ use crate::config::Offline;
 use keyring::ceremony::{CarriedRequest, CeremonyService, Look, Round, Runner, carry_out};
 use verify::output::{Code, Failure, Output, table};
 
-/// Without a sub-command or a file it is a service: it carries out what is approved until it is stopped.
+/// Without a sub-command or a file it is a service: it carries out what is approved, and what standing orders make due, until
+/// it is stopped.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true)]
 pub struct Executor {
     #[command(subcommand)]
     command: Option<Command>,
-    /// Carry out what is approved now, and end.
+    /// Carry out what is approved or due now, and end.
     #[arg(long, conflicts_with = "bundle")]
     once: bool,
     /// Carry out the request of a file written by `executor export`, without a database. Of the configuration only the
@@ -54,6 +55,15 @@ pub enum Command {
         /// The file that it wrote.
         file: PathBuf,
     },
+    /// End what is on a file that will not come back, or whose result is refused because the roster has changed since: the
+    /// ceremony has failed, and is proposed anew. Destroy the file first.
+    Recall {
+        /// The id of the ceremony.
+        ceremony: String,
+        /// Why, in words for the record.
+        #[arg(long)]
+        reason: String,
+    },
 }
 
 impl Executor {
@@ -85,6 +95,20 @@ pub async fn run(
             Ok(())
         }
         Executor {
+            command: Some(Command::Recall { ceremony, reason }),
+            ..
+        } => {
+            let open = CliContext::new(path, world).await?;
+            let service = open.ceremonies(world);
+            let report = service.recall_execution(&ceremony, &reason).await;
+            let report = report.map_err(failed)?;
+            output.result(&report, || report.to_string());
+            output.remark(
+                "What the other machine made of it, or makes yet, is accepted by nobody; remove it there with the vendor's tool.",
+            );
+            Ok(())
+        }
+        Executor {
             bundle: Some(bundle),
             out: Some(out),
             genesis: Some(genesis),
@@ -103,7 +127,6 @@ pub async fn run(
 
 async fn once(path: &Path, world: &World, output: &Output) -> Result<(), Failure> {
     let open = CliContext::new(path, world).await?;
-    open.config.pins_are_apart().map_err(Failure::usage)?;
     let executor = open.executor()?;
     let mut runner = Runner::new(open.ceremonies(world), executor, open.settings.clone());
     let round = runner.round(&|| false).await.map_err(failed)?;
@@ -128,14 +151,26 @@ fn shown(round: &Round) -> String {
             waits.why.clone(),
         ]
     });
+    let rotated = round.rotated.iter().map(|rotated| {
+        let done = format!("{} became primary", rotated.kid);
+        [rotated.order.to_string(), "rotated".to_owned(), done]
+    });
+    let orders = round.orders.iter();
+    let orders = orders.map(|waits| {
+        let order = waits.order.to_string();
+        [order, "waits".to_owned(), waits.why.clone()]
+    });
     let findings = round.findings.iter();
     let findings = findings.map(|finding| {
         let found = format!("{}: {}", finding.finding, finding.action);
         [finding.object.clone(), "found".to_owned(), found]
     });
-    let rows: Vec<[String; 3]> = executed.chain(waits).chain(findings).collect();
+    let rows = executed.chain(rotated).chain(waits).chain(orders);
+    let rows: Vec<[String; 3]> = rows.chain(findings).collect();
     match rows.is_empty() {
-        true => "No ceremony waits for the executor.".to_owned(),
+        true => {
+            "No ceremony waits for the executor, and no key of a standing order is due.".to_owned()
+        }
         false => table(&["", "", "what"], rows),
     }
 }

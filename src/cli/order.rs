@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use clap::{Args, Subcommand};
 
+use super::ceremony::{Remote, withdraw_at};
 use super::context::failed;
 use super::ssh::{self, KeyFile};
 use super::{CliContext, World};
@@ -49,6 +50,8 @@ pub struct Withdraw {
     /// Why, in words for the record.
     #[arg(long)]
     reason: String,
+    #[command(flatten)]
+    remote: Remote,
 }
 
 pub async fn run(
@@ -57,6 +60,12 @@ pub async fn run(
     world: &World,
     output: &Output,
 ) -> Result<(), Failure> {
+    if let Command::Withdraw(withdraw) = &command
+        && withdraw.remote.is_given()?
+    {
+        let of = (withdraw.order.as_str(), withdraw.reason.as_str());
+        return withdraw_at(&withdraw.remote, of, &withdraw.key, world, output).await;
+    }
     let open = CliContext::new(path, world).await?;
     let service = open.ceremonies(world);
     match command {
@@ -75,7 +84,9 @@ pub async fn run(
             Ok(())
         }
         Command::Withdraw(withdraw) => {
-            let Withdraw { order, key, reason } = &withdraw;
+            let Withdraw {
+                order, key, reason, ..
+            } = &withdraw;
             let payload = service.withdrawal_payload(order, reason).await;
             let payload = payload.map_err(failed)?;
             let signature = ssh::sign(key, &payload.namespace, &payload.bytes)?;

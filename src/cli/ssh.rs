@@ -7,6 +7,7 @@ use std::process::{Command, Stdio};
 use anyhow::Context as _;
 
 use keyring::ceremony::ResultSigner;
+use trust::sshkey::SshKey;
 use verify::output::{Code, Failure};
 
 /// A key file of the executor's, used by `ssh-keygen` as custodians use theirs.
@@ -14,9 +15,32 @@ use verify::output::{Code, Failure};
 pub struct KeyFile(pub PathBuf);
 
 impl ResultSigner for KeyFile {
+    fn public_key(&self) -> Result<SshKey, String> {
+        public(&self.0)
+    }
+
     fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String> {
         sign(&self.0, namespace, bytes).map_err(|failure| format!("{:#}", failure.error))
     }
+}
+
+/// The public half of a key file: of the file itself, of the one beside it, or as `ssh-keygen` derives it.
+fn public(key: &Path) -> Result<SshKey, String> {
+    let mut beside = key.as_os_str().to_owned();
+    beside.push(".pub");
+    for file in [key, Path::new(&beside)] {
+        let text = std::fs::read_to_string(file).ok();
+        if let Some(key) = text.and_then(|text| SshKey::from_pub_file(&text).ok()) {
+            return Ok(key);
+        }
+    }
+    let derived = Command::new("ssh-keygen")
+        .args(["-y", "-f"])
+        .arg(key)
+        .output();
+    let derived = derived.map_err(|error| format!("cannot run ssh-keygen: {error}"))?;
+    let text = String::from_utf8_lossy(&derived.stdout);
+    SshKey::from_pub_file(&text).map_err(|_| format!("{} has no public key", key.display()))
 }
 
 /// Has `ssh-keygen -Y sign` sign the bytes. `key` is a private key file, or a public key file

@@ -18,6 +18,12 @@ const DOCUMENTS: &[&str] = &[
     "docs/RECOVERY.md",
     "docs/THREAT-MODEL.md",
     "docs/TRANSCRIPT.md",
+    "docs/ceremonies/emergency.md",
+    "docs/ceremonies/first-key.md",
+    "docs/ceremonies/lost-custodian.md",
+    "docs/ceremonies/recovery.md",
+    "docs/ceremonies/roster-change.md",
+    "docs/ceremonies/rotation.md",
 ];
 
 fn read(path: &str) -> String {

@@ -24,7 +24,7 @@ const PROGRAMS: [&str; 7] = [
 ];
 
 /// The commands of one section, in their order. Each has to be taken.
-struct Section {
+pub struct Section {
     name: String,
     commands: VecDeque<String>,
 }
@@ -35,13 +35,23 @@ fn spans(prose: &str) -> impl Iterator<Item = &str> {
 }
 
 impl Section {
-    fn of(document: &str, heading: &str) -> Self {
+    pub fn of(document: &str, heading: &str) -> Self {
         let name = format!("{document}, {heading}");
         let all = fs::read_to_string(repository(document)).expect("the document");
         let (_, rest) = all
             .split_once(&format!("\n## {heading}\n"))
             .unwrap_or_else(|| panic!("{name}"));
         let section = rest.split("\n## ").next().unwrap_or_default();
+        Self::within(name, section)
+    }
+
+    /// Of a whole document.
+    pub fn whole(document: &str) -> Self {
+        let all = fs::read_to_string(repository(document)).expect("the document");
+        Self::within(document.to_owned(), &all)
+    }
+
+    fn within(name: String, section: &str) -> Self {
         let joined = section.replace("\\\n", " ");
         let (mut code, mut prose) = (Vec::new(), String::new());
         for line in joined.lines() {
@@ -64,13 +74,13 @@ impl Section {
         Self { name, commands }
     }
 
-    fn next(&mut self, begins: &str) -> String {
+    pub fn next(&mut self, begins: &str) -> String {
         let command = self.commands.pop_front().unwrap_or_default();
         assert!(command.starts_with(begins), "{}: {command:?}", self.name);
         command
     }
 
-    fn end(self) {
+    pub fn end(self) {
         assert!(
             self.commands.is_empty(),
             "{}: {:?}",
@@ -97,14 +107,14 @@ fn filled(command: &str, values: &[(&str, &str)]) -> String {
     out
 }
 
-struct Reader {
+pub struct Reader {
     at: TempDir,
-    api: String,
+    pub api: String,
     operations: String,
 }
 
 impl Reader {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let new = Self {
             at: directory(),
             api: free_port(),
@@ -119,11 +129,11 @@ impl Reader {
         new
     }
 
-    fn file(&self, name: &str) -> String {
+    pub fn file(&self, name: &str) -> String {
         text(&self.at.path().join(name)).to_owned()
     }
 
-    fn read(&self, name: &str) -> String {
+    pub fn read(&self, name: &str) -> String {
         fs::read_to_string(self.file(name)).expect(name)
     }
 
@@ -144,12 +154,12 @@ impl Reader {
         (command, shell)
     }
 
-    fn tries(&self, command: &str, values: &[(&str, &str)]) -> Said {
+    pub fn tries(&self, command: &str, values: &[(&str, &str)]) -> Said {
         run(&mut self.shell(command, values).1, b"")
     }
 
     /// It has to succeed; what it printed.
-    fn runs(&self, command: &str, values: &[(&str, &str)]) -> String {
+    pub fn runs(&self, command: &str, values: &[(&str, &str)]) -> String {
         let (seen, mut shell) = self.shell(command, values);
         let said = run(&mut shell, b"");
         assert_eq!(said.code, Some(0), "{seen}\n{said:?}");
@@ -157,11 +167,11 @@ impl Reader {
     }
 
     /// What has to wait for something, tried until it succeeds.
-    fn runs_when_due(&self, command: &str, values: &[(&str, &str)]) {
+    pub fn runs_when_due(&self, command: &str, values: &[(&str, &str)]) {
         until(command, || self.tries(command, values).code == Some(0));
     }
 
-    fn serves(&self, command: &str) -> Running {
+    pub fn serves(&self, command: &str) -> Running {
         let (_, mut shell) = self.shell(&format!("exec {command}"), &[]);
         let log = fs::File::create(self.file("serve.log")).expect("a file");
         shell.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
@@ -171,14 +181,29 @@ impl Reader {
         service
     }
 
-    fn edits(&self, from: &str, to: &str) {
+    pub fn edits(&self, from: &str, to: &str) {
         let settings = self.read("chancery.toml");
         assert!(settings.contains(from), "{from}: {settings}");
         fs::write(self.file("chancery.toml"), settings.replacen(from, to, 1)).expect("written");
     }
 
-    fn takes_away(&self, name: &str) {
+    pub fn takes_away(&self, name: &str) {
         drop(fs::remove_file(self.file(name)));
+    }
+
+    /// For a token that was initialised with this module.
+    pub fn is_configured(&self, module: &str) {
+        let settings = fs::read_to_string(repository("deploy/config/embedded.toml"));
+        let settings = settings
+            .expect("settings")
+            .replace("/var/lib/chancery", text(self.at.path()))
+            .replace("/usr/lib/softhsm/libsofthsm2.so", module)
+            .replace("127.0.0.1:8080", &self.api)
+            .replace("127.0.0.1:9090", &self.operations);
+        fs::write(self.file("chancery.toml"), settings).expect("written");
+        // Nobody waits for a day here.
+        self.edits("profile = \"production\"", "profile = \"demonstration\"");
+        self.edits("publish_safety = \"24h\"", "publish_safety = \"4s\"");
     }
 
     /// The namespace in a printed command of `ssh-keygen`.
@@ -274,7 +299,7 @@ impl Reader {
     }
 
     /// "A ceremony for it as in 4", by the commands with `--key`.
-    fn makes_the_logs_key(&self) {
+    pub fn makes_the_logs_key(&self) {
         let mut section = Section::of("docs/CEREMONY.md", "Every key");
         let mut next = |begins: &str| loop {
             let command = section.commands.pop_front().expect(begins);
@@ -452,12 +477,12 @@ impl Reader {
 }
 
 /// Where a plan comes before the id.
-fn last_line(said: &str) -> String {
+pub fn last_line(said: &str) -> String {
     said.lines().last().unwrap_or_default().trim().to_owned()
 }
 
 /// Of a report of a ceremony.
-fn kid_of(report: &str) -> String {
+pub fn kid_of(report: &str) -> String {
     let line = report.lines().find(|line| line.starts_with("kid"));
     let kid = line.and_then(|line| line.split_whitespace().nth(1));
     kid.unwrap_or_else(|| panic!("{report}"))
@@ -470,16 +495,7 @@ fn case_c8_the_stories_of_the_documents_run_as_printed() {
     let reader = Reader::new();
     let mut section = Section::of("README.md", "First use");
     let module = reader.runs(&section.next("softhsm/init-token"), &[]);
-    let settings = fs::read_to_string(repository("deploy/config/embedded.toml")).expect("settings");
-    let settings = settings
-        .replace("/var/lib/chancery", text(reader.at.path()))
-        .replace("/usr/lib/softhsm/libsofthsm2.so", &module)
-        .replace("127.0.0.1:8080", &reader.api)
-        .replace("127.0.0.1:9090", &reader.operations);
-    fs::write(reader.file("chancery.toml"), settings).expect("written");
-    // Nobody waits for a day here.
-    reader.edits("profile = \"production\"", "profile = \"demonstration\"");
-    reader.edits("publish_safety = \"24h\"", "publish_safety = \"4s\"");
+    reader.is_configured(&module);
     let said = reader.tries(&section.next("chancery doctor"), &[]);
     assert_eq!(said.code, Some(1), "{said:?}");
     assert!(said.text().contains("run `chancery migrate`"), "{said:?}");

@@ -45,6 +45,13 @@ pub struct Plan {
     not_before: Time,
 }
 
+impl Plan {
+    /// The key that becomes primary, where one does.
+    pub fn next_primary(&self) -> Option<&Kid> {
+        self.new.as_ref()
+    }
+}
+
 /// Pure: facts in, steps out.
 pub fn plan(ring: &Ring, change: &RingChange, safety: &Safety, now: Time) -> Result<Plan, Blocked> {
     let keys = ring.plan_keys();

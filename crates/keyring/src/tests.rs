@@ -3,6 +3,7 @@
 
 mod archive;
 mod archive_faults;
+mod archive_kill;
 mod ceremony_accept;
 mod ceremony_bundle;
 mod ceremony_carried;
@@ -13,10 +14,13 @@ mod ceremony_files;
 mod ceremony_generate;
 mod ceremony_propose;
 mod ceremony_vote;
+mod ceremony_witness;
 pub mod installation;
 mod keys;
 mod log_check;
 mod log_check_statements;
+mod orders_due;
+mod orders_in_log;
 mod rotation;
 mod service;
 pub mod serving;

@@ -12,6 +12,7 @@ mod files;
 mod keys;
 mod leaves;
 mod notes;
+mod orders;
 mod page;
 mod records;
 mod resume;
@@ -38,6 +39,7 @@ use self::tables::Tables;
 use self::tree::{Opened, OriginKeys, Tree, compare_upper, is_pruned};
 use crate::act_index::ActIndex;
 use crate::storage::{Error as StorageError, Storage};
+use crate::suspended::SuspensionsError;
 use store::{self, CheckpointRow, Store};
 use trust::acts::Acts;
 use trust::finding::{Finding, Findings};
@@ -66,6 +68,8 @@ pub enum Error {
     Stopped,
     #[error("the tally of transcripts was not finished")]
     Unfinished,
+    #[error("suspensions cannot be read")]
+    Suspensions(#[from] SuspensionsError),
 }
 
 /// What there is and what is wrong with it.
@@ -185,7 +189,20 @@ impl Auditor {
         records::unreadable(&tables.rings.unreadable, &mut findings);
         records::unreadable(&tables.credentials.unreadable, &mut findings);
         let is_unreadable = |kid: &Kid| tables.keys.is_unreadable(kid.as_str());
-        keys::compare(&examined, is_unreadable, &trail.acts, &mut findings);
+        let held = keys::Held {
+            acts: &trail.acts,
+            documents: &tables.documents,
+            suspensions: &tables.suspensions,
+        };
+        keys::compare(&examined, is_unreadable, &held, &mut findings);
+        records::unreadable(&tables.orders.rows.unreadable, &mut findings);
+        let held = orders::Held {
+            acts: &trail.acts,
+            ceremonies: &tables.ceremonies,
+            documents: &tables.documents,
+            pin: &self.pin,
+        };
+        orders::compare(&tables.orders, &held, &mut findings);
         records::ceremonies(
             &tables.ceremonies,
             &tables.documents,

@@ -57,7 +57,7 @@ pub use settings::Settings;
 pub use signer::{CheckpointNotSigned, CheckpointSignature, CheckpointSigner, Later};
 pub use storage::{Error as StorageError, Storage};
 pub use suspects::{Suspects, suspects};
-pub use suspended::{SuspensionsError, suspended, suspensions};
+pub use suspended::{SuspensionsError, suspended, suspended_by_log, suspensions};
 pub use tree_store::INTEGRATOR;
 
 /// Why nothing was recorded, and so nothing happened.

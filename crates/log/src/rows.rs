@@ -5,6 +5,7 @@ use store::{DocumentKind, DocumentRow, KeyRow, KeyStatus};
 use trust::chain::Change;
 use trust::life::Life;
 use trust::order_log::LoggedUse;
+use trust::tally::KnownOrders;
 use trust::{
     Algorithm, KeyState, Location, Pin, PublicKey, Sha256Digest, Time, Trusted, Verifier,
     error_chain,
@@ -99,27 +100,24 @@ pub struct Certified {
     pub used: Option<LoggedUse>,
 }
 
-/// What a row's transcript says of the key, once it is verified from the pin.
+/// What a row's transcript says of the key, once it is verified from the pin. `orders` are standing orders that were
+/// verified for other keys.
 pub fn verify_transcript(
     bytes: &[u8],
     pin: &Pin,
     trusted: &Trusted,
     row: &KeyRow,
+    orders: &KnownOrders,
 ) -> Result<Certified, String> {
-    let verified = trust::verify_transcript(bytes, pin).map_err(|e| error_chain(&e))?;
+    let verified = trust::verify_transcript_knowing(bytes, pin, orders);
+    let verified = verified.map_err(|e| error_chain(&e))?;
     if !trusted.extends(verified.trusted()) {
         return Err("its ceremony was held under a different chain of rosters".to_owned());
     }
     let prepared_at = verified.statement().executed_at;
     let documents = verified.trusted().length();
     let execute_by = verified.request().execute_by;
-    let request = verified.statement().request_digest;
-    let used = verified.under().map(|under| LoggedUse {
-        used: under.used,
-        request,
-        earliest: under.order.earliest(under.used.number.get()),
-        not_after: under.order.not_after,
-    });
+    let used = verified.logged_use().cloned();
     let accepted = verified
         .into_accepted(&row.kid)
         .map_err(|e| error_chain(&e))?;

@@ -38,6 +38,7 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
     let (name, severity) = match kind {
         EventKind::Test => ("ChanceryNotificationTest", "info"),
         EventKind::ExecutorLate => ("ChanceryExecutorLate", "warning"),
+        EventKind::OrderRunningOut => ("ChanceryOrderRunningOut", "warning"),
         _ => ("ChanceryCeremonyDeadlineNear", "warning"),
     };
     let all = [
@@ -49,6 +50,7 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
         ("operation", &facts.operation),
         ("ring", facts.ring.as_deref().unwrap_or_default()),
         ("state", &facts.state),
+        ("order", facts.order.as_deref().unwrap_or_default()),
     ];
     // An empty label is no label.
     let labels = all.into_iter().filter(|(_, value)| !value.is_empty());

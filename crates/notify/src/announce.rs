@@ -5,11 +5,9 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use base::{EXECUTOR_LATE, Trouble};
+use base::Trouble;
 use metrics::{counter, gauge};
-use store::{
-    AlertRow, CeremonyHeadRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage,
-};
+use store::{AlertRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage};
 use trust::leaf::Leaf;
 use trust::{
     MemberId, MemberSignature, Purpose, Request, Roster, Sha256Digest, Time, error_chain, hex,
@@ -19,6 +17,7 @@ use trust::{
 use crate::context::Context;
 use crate::event::{EventKind, Facts};
 use crate::lease::Lease;
+use crate::near::{Near, executor_late, near_end, running_out};
 use crate::settings::Receiver;
 use base::names::{NOTIFY_DROPPED, NOTIFY_OLDEST_SECONDS, NOTIFY_WAITING};
 
@@ -32,6 +31,10 @@ const EVERY: Duration = Duration::from_secs(1);
 
 /// How often it is looked for deadlines, and how much waits.
 const DEADLINES: Duration = Duration::from_secs(5);
+
+/// How often it is looked what is left of standing orders, and how many are looked at.
+const ORDERS: Duration = Duration::from_secs(60);
+const MOST_ORDERS: i64 = 1_000;
 
 /// How often old messages are forgotten, and how many at once.
 const FORGET: Duration = Duration::from_secs(600);
@@ -57,19 +60,10 @@ pub struct Announcer {
     /// Deadlines that were told of while they are near.
     near: HashSet<String>,
     looked: Option<Time>,
+    /// Standing orders of which little is left, and when it was looked for them.
+    orders: Vec<Near>,
+    orders_looked: Option<Time>,
     forgot: Option<Time>,
-}
-
-/// A ceremony that ends soon, or that no executor carries out.
-struct Near {
-    kind: EventKind,
-    key: String,
-    id: Sha256Digest,
-    proposer: Option<MemberId>,
-    state: CeremonyState,
-    facts: Facts,
-    /// From when on it was near.
-    since: Time,
 }
 
 impl Announcer {
@@ -85,6 +79,8 @@ impl Announcer {
             lease,
             near: HashSet::new(),
             looked: None,
+            orders: Vec::new(),
+            orders_looked: None,
             forgot: None,
         }
     }
@@ -119,9 +115,14 @@ impl Announcer {
         if !self.lease.is_held().await? {
             // Whoever has it tells of deadlines; when it comes to us nothing is known.
             self.near.clear();
+            self.orders_looked = None;
             return Ok(());
         }
         while self.announce_acts(now).await? {}
+        if due(self.orders_looked, ORDERS) {
+            self.orders = self.orders_near(now).await?;
+            self.orders_looked = Some(now);
+        }
         if looks {
             self.look_at_deadlines(now).await?;
         }
@@ -202,7 +203,17 @@ impl Announcer {
             let audience = audience.unwrap_or_default();
             return Ok(self.message(kind, format!("leaf/{}", row.index), &facts, &audience, now));
         }
-        let Some((id, request)) = self.request(id).await? else {
+        let about = match kind {
+            EventKind::OrderWithdrawn => self.ceremony_of(id).await?,
+            _ => Some(id.clone()),
+        };
+        let Some(id) = about else {
+            return Ok(None);
+        };
+        let Some((id, state, request)) = self.request(&id).await? else {
+            return Ok(None);
+        };
+        let Some(kind) = kind.of_order(&request, state) else {
             return Ok(None);
         };
         let facts = Facts::of_act(kind, (row.index, &act), id, &request);
@@ -213,7 +224,10 @@ impl Announcer {
     }
 
     /// Of a ceremony whose request is the one that the id names.
-    async fn request(&self, id: &str) -> Result<Option<(Sha256Digest, Request)>, Error> {
+    async fn request(
+        &self,
+        id: &str,
+    ) -> Result<Option<(Sha256Digest, CeremonyState, Request)>, Error> {
         let row = match self.context.store.ceremony(id).await {
             Ok(row) => row,
             // Of one row alone; the others are not to wait for somebody who mends it.
@@ -223,8 +237,33 @@ impl Announcer {
         Ok(row.and_then(|row| {
             let same = Sha256Digest::of(&row.request) == row.id;
             let request = Request::decode(&row.request).ok().filter(|_| same)?;
-            Some((row.id, request))
+            Some((row.id, row.state, request))
         }))
+    }
+
+    /// The ceremony that asked for a standing order.
+    async fn ceremony_of(&self, order: &str) -> Result<Option<String>, Error> {
+        match self.context.store.order(order).await {
+            Ok(row) => Ok(row.map(|row| row.ceremony.to_string())),
+            Err(error) if error.is_corrupt() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Standing orders that end soon or are nearly used up.
+    async fn orders_near(&self, now: Time) -> Result<Vec<Near>, Error> {
+        let store = &self.context.store;
+        let mut near = Vec::new();
+        let rows = store.orders_until((now.millis(), ""), MOST_ORDERS).await?;
+        for row in rows.rows.read {
+            let taken = store.last_use(&row.id.to_string()).await?;
+            let Some((_, _, request)) = self.request(&row.ceremony.to_string()).await? else {
+                continue;
+            };
+            near.extend(running_out(&row, taken, &request, now));
+        }
+        near.truncate(MOST_NEAR);
+        Ok(near)
     }
 
     fn message(
@@ -254,7 +293,8 @@ impl Announcer {
 
     /// Tells of deadlines that are near, once those who get messages, and again and again those who get conditions.
     async fn look_at_deadlines(&mut self, now: Time) -> Result<(), Error> {
-        let near = self.deadlines(now).await?;
+        let mut near = self.deadlines(now).await?;
+        near.extend(self.orders.iter().cloned());
         let roster = (self.context.roster)();
         let mut messages = Vec::new();
         let new = near.iter().filter(|near| !self.near.contains(&near.key));
@@ -290,7 +330,7 @@ impl Announcer {
             for row in &rows.read {
                 before = (row.created_at.millis(), row.id.to_string());
                 near.extend(near_end(row, self.context.settings.deadline_near, now));
-                near.extend(executor_late(row, now));
+                near.extend(executor_late(row, self.context.settings.executor_late, now));
             }
             if !full || rows.read.is_empty() || near.len() >= MOST_NEAR {
                 near.truncate(MOST_NEAR);
@@ -386,59 +426,4 @@ pub fn message_id(context: &Context, dedup: &str) -> String {
     let digest = Sha256Digest::of(named.as_bytes());
     let (half, _) = digest.as_bytes().split_at(16);
     format!("msg_{}", hex::encode(half))
-}
-
-/// Whether a ceremony ends soon: within the time of the setting or a third of its own, whichever is less.
-fn near_end(row: &CeremonyHeadRow, within: Duration, now: Time) -> Option<Near> {
-    if Sha256Digest::of(&row.request) != row.id {
-        return None;
-    }
-    let request = Request::decode(&row.request).ok()?;
-    let until = match row.state {
-        CeremonyState::Proposed => request.approve_by,
-        CeremonyState::Approved => request.execute_by,
-        _ => return None,
-    };
-    let within = within.min(until.since(row.created_at) / 3);
-    if now > until || until.since(now) > within {
-        return None;
-    }
-    let state = row.state.as_str();
-    let within = i64::try_from(within.as_millis()).unwrap_or(0);
-    Some(Near {
-        kind: EventKind::DeadlineNear,
-        key: format!("deadline/{}/{state}", row.id),
-        id: row.id,
-        proposer: request.proposer.clone(),
-        state: row.state,
-        since: Time::from_millis(until.millis() - within),
-        facts: Facts {
-            until: Some(until),
-            state: state.to_owned(),
-            ..Facts::of_request(row.id, &request, now)
-        },
-    })
-}
-
-/// Whether an approved ceremony has waited for its executor for so long that there is none.
-fn executor_late(row: &CeremonyHeadRow, now: Time) -> Option<Near> {
-    let waits = row.state == CeremonyState::Approved && now.since(row.updated_at) >= EXECUTOR_LATE;
-    if !waits || Sha256Digest::of(&row.request) != row.id {
-        return None;
-    }
-    let request = Request::decode(&row.request).ok()?;
-    Some(Near {
-        kind: EventKind::ExecutorLate,
-        key: format!("executor/{}", row.id),
-        id: row.id,
-        proposer: request.proposer.clone(),
-        state: row.state,
-        since: row.updated_at + EXECUTOR_LATE,
-        facts: Facts {
-            until: Some(request.execute_by),
-            state: row.state.as_str().to_owned(),
-            why: Some("executor".to_owned()),
-            ..Facts::of_request(row.id, &request, now)
-        },
-    })
 }

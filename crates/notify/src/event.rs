@@ -1,10 +1,12 @@
 //! What is told of, and what is kept of it until it was delivered.
 
 use serde::{Deserialize, Serialize};
+use store::CeremonyState;
 use trust::leaf::{ActKind, ActLeaf};
 use trust::recovery::ANNOUNCE;
 use trust::text::spelled_out;
-use trust::{MemberId, Request, Role, Roster, Sha256Digest, Time};
+use trust::withdrawal::WITHDRAW;
+use trust::{MemberId, Operation, Request, Role, Roster, Sha256Digest, Time};
 
 /// Longest text that a message repeats, in characters.
 const MAX_TEXT: usize = 400;
@@ -40,6 +42,17 @@ pub enum EventKind {
     /// It is approved, and for long no executor has carried it out.
     #[serde(rename = "ceremony.executor-late")]
     ExecutorLate,
+    /// A standing order is in effect: keys are made under it from now on.
+    #[serde(rename = "order.approved")]
+    OrderApproved,
+    /// A key was made under a standing order and is published.
+    #[serde(rename = "order.used")]
+    OrderUsed,
+    #[serde(rename = "order.withdrawn")]
+    OrderWithdrawn,
+    /// Few uses or little time are left of a standing order.
+    #[serde(rename = "order.running-out")]
+    OrderRunningOut,
     /// The next roster or policy, or a suspension, waits for signatures.
     #[serde(rename = "trust.proposed")]
     TrustProposed,
@@ -57,7 +70,7 @@ pub enum EventKind {
 }
 
 impl EventKind {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 19] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -68,6 +81,10 @@ impl EventKind {
         Self::Failed,
         Self::DeadlineNear,
         Self::ExecutorLate,
+        Self::OrderApproved,
+        Self::OrderUsed,
+        Self::OrderWithdrawn,
+        Self::OrderRunningOut,
         Self::TrustProposed,
         Self::TrustChanged,
         Self::TrustSuspended,
@@ -87,6 +104,10 @@ impl EventKind {
             Self::Failed => "ceremony.failed",
             Self::DeadlineNear => "ceremony.deadline-near",
             Self::ExecutorLate => "ceremony.executor-late",
+            Self::OrderApproved => "order.approved",
+            Self::OrderUsed => "order.used",
+            Self::OrderWithdrawn => "order.withdrawn",
+            Self::OrderRunningOut => "order.running-out",
             Self::TrustProposed => "trust.proposed",
             Self::TrustChanged => "trust.changed",
             Self::TrustSuspended => "trust.suspended",
@@ -109,12 +130,13 @@ impl EventKind {
             (ActKind::Ceremony, "cancel") => Some(Self::Cancelled),
             (
                 ActKind::Ceremony,
-                "generated" | "destroyed" | "corrected" | "adopted after a crash",
+                "generated" | "destroyed" | "corrected" | "adopted after a crash" | "ordered",
             )
             | (ActKind::Key, "revoke") => Some(Self::Executed),
             (ActKind::Ceremony, "accepted") | (ActKind::Log, "clock-correction") => {
                 Some(Self::Closed)
             }
+            (ActKind::Order, WITHDRAW) => Some(Self::OrderWithdrawn),
             (ActKind::Ceremony, "expired") => Some(Self::Expired),
             (ActKind::Ceremony, "failed" | "overtaken") => Some(Self::Failed),
             (ActKind::Roster | ActKind::Policy | ActKind::Suspension, "propose") => {
@@ -125,6 +147,20 @@ impl EventKind {
             (ActKind::Suspension, "suspend") => Some(Self::TrustSuspended),
             (ActKind::Roster, ANNOUNCE) => Some(Self::TrustRecovery),
             _ => None,
+        }
+    }
+
+    /// The same of a ceremony that is about a standing order or under one, as the ceremony stands now. Nobody proposes or
+    /// approves a key under an order, and where its executor accepts it nobody else is asked: then it is told once, when the
+    /// key is published.
+    pub fn of_order(self, request: &Request, state: CeremonyState) -> Option<Self> {
+        let is_order = matches!(request.operation, Operation::Order(_));
+        match (self, request.order.is_some()) {
+            (Self::Closed, false) if is_order => Some(Self::OrderApproved),
+            (Self::Closed, true) => Some(Self::OrderUsed),
+            (Self::Approved, true) => None,
+            (Self::Executed, true) if state == CeremonyState::Closed => None,
+            _ => Some(self),
         }
     }
 
@@ -172,6 +208,9 @@ pub struct Facts {
     pub operation: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ring: Option<String>,
+    /// The standing order that it is about or under.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub order: Option<String>,
     pub subjects: Vec<String>,
     /// Beyond those named.
     pub more_subjects: usize,
@@ -209,6 +248,7 @@ impl Facts {
             state: String::new(),
             operation: request.operation.word().to_owned(),
             ring: request.operation.ring().map(ToString::to_string),
+            order: order_of(request),
             subjects: subjects.take(MAX_SUBJECTS).collect(),
             more_subjects: request.lines.len().saturating_sub(MAX_SUBJECTS),
             proposer: request.proposer.as_ref().map(ToString::to_string),
@@ -232,7 +272,10 @@ impl Facts {
     ) -> Self {
         let objects = matches!(
             kind,
-            EventKind::Rejected | EventKind::Cancelled | EventKind::Failed
+            EventKind::Rejected
+                | EventKind::Cancelled
+                | EventKind::Failed
+                | EventKind::OrderWithdrawn
         );
         let facts = Self::of_request(id, request, act.time);
         Self {
@@ -273,6 +316,7 @@ impl Facts {
             state: String::new(),
             operation: "test".to_owned(),
             ring: None,
+            order: None,
             subjects: Vec::new(),
             more_subjects: 0,
             proposer: None,
@@ -288,6 +332,13 @@ impl Facts {
     }
 }
 
+fn order_of(request: &Request) -> Option<String> {
+    match (&request.operation, request.order) {
+        (Operation::Order(order), _) => Some(order.id.to_string()),
+        (_, under) => under.map(|under| under.id.to_string()),
+    }
+}
+
 const fn state(kind: EventKind) -> &'static str {
     match kind {
         EventKind::Proposed => "proposed",
@@ -298,8 +349,11 @@ const fn state(kind: EventKind) -> &'static str {
         EventKind::Closed => "closed",
         EventKind::Expired => "expired",
         EventKind::Failed => "failed",
+        EventKind::OrderApproved | EventKind::OrderUsed => "closed",
+        EventKind::OrderWithdrawn => "withdrawn",
         EventKind::DeadlineNear
         | EventKind::ExecutorLate
+        | EventKind::OrderRunningOut
         | EventKind::TrustProposed
         | EventKind::TrustChanged
         | EventKind::TrustSuspended

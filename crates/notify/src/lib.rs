@@ -13,6 +13,7 @@ mod event;
 mod http;
 mod lease;
 mod mail;
+mod near;
 mod notifier;
 mod render;
 mod retry;

@@ -62,6 +62,8 @@ pub fn text(
             "why" => facts.why.clone()?,
             "state" => facts.state.clone(),
             "ceremony" => facts.ceremony?.to_string(),
+            "order" => facts.order.clone()?,
+            "kid" => facts.kid.clone()?,
             _ => return None,
         })
     };

@@ -39,6 +39,9 @@ pub struct Settings {
     /// How long before a deadline of a ceremony it is told that it is near; at most a third of its time.
     #[serde(with = "duration")]
     pub deadline_near: Duration,
+    /// How long an approved ceremony may wait for an executor: then there is none, which `doctor` and `/health/ready` tell too.
+    #[serde(with = "duration")]
+    pub executor_late: Duration,
     /// By name.
     pub receivers: BTreeMap<String, Receiver>,
 }
@@ -51,6 +54,7 @@ impl Default for Settings {
             retention: Duration::from_secs(30 * 86_400),
             most_waiting: 1_000,
             deadline_near: Duration::from_secs(86_400),
+            executor_late: Duration::from_secs(15 * 60),
             receivers: BTreeMap::new(),
         }
     }

@@ -31,6 +31,10 @@ macro_rules! texts {
             EventKind::Failed => text!($language, "failed"),
             EventKind::DeadlineNear => text!($language, "deadline-near"),
             EventKind::ExecutorLate => text!($language, "executor-late"),
+            EventKind::OrderApproved => text!($language, "order-approved"),
+            EventKind::OrderUsed => text!($language, "order-used"),
+            EventKind::OrderWithdrawn => text!($language, "order-withdrawn"),
+            EventKind::OrderRunningOut => text!($language, "order-running-out"),
             EventKind::TrustProposed => text!($language, "trust-proposed"),
             EventKind::TrustChanged => text!($language, "trust-changed"),
             EventKind::TrustSuspended => text!($language, "trust-suspended"),
@@ -105,6 +109,7 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         (Language::En, "clock-correction") => {
             "times in the log that a wrong clock wrote are corrected"
         }
+        (Language::En, "order") => "keys of a ring are approved in advance: a standing order",
         (Language::En, "new-origin") => "the log goes on after a loss",
         (Language::En, _) => "see the review",
         (Language::De, "generate") => "für einen Schlüsselring wird ein neuer Schlüssel erzeugt",
@@ -112,6 +117,9 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         (Language::De, "revoke") => "ein Schlüssel wird für ungültig erklärt; das ist endgültig",
         (Language::De, "clock-correction") => {
             "Zeiten im Protokoll, die eine falsche Uhr schrieb, werden berichtigt"
+        }
+        (Language::De, "order") => {
+            "Schlüsseln eines Rings wird im Voraus zugestimmt: ein Dauerauftrag"
         }
         (Language::De, "new-origin") => "das Protokoll wird nach einem Verlust fortgesetzt",
         (Language::De, _) => "siehe die Prüfung",
@@ -155,6 +163,8 @@ mod tests {
         "why",
         "state",
         "ceremony",
+        "order",
+        "kid",
     ];
 
     fn names(template: &str) -> BTreeSet<&str> {

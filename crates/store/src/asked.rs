@@ -103,13 +103,39 @@ pub(crate) const LEAVES_OF_ORDER_SQLITE: &str = concat!(
     "SELECT ",
     leaf_columns!(),
     " FROM log_leaf INDEXED BY log_leaf_order
-    WHERE kind = 'order' AND json_extract(body, '$.ref') = $1 ORDER BY idx LIMIT $2"
+    WHERE kind = 'order' AND json_extract(body, '$.ref') = $1 AND idx >= $2 ORDER BY idx LIMIT $3"
 );
 pub(crate) const LEAVES_OF_ORDER_POSTGRES: &str = concat!(
     "SELECT ",
     leaf_columns!(),
     " FROM log_leaf
-    WHERE kind = 'order' AND (body::jsonb) ->> 'ref' = $1 ORDER BY idx LIMIT $2"
+    WHERE kind = 'order' AND (body::jsonb) ->> 'ref' = $1 AND idx >= $2 ORDER BY idx LIMIT $3"
+);
+
+/// The leaves of one ceremony, likewise.
+pub(crate) const LEAVES_OF_CEREMONY_SQLITE: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf INDEXED BY log_leaf_ceremony
+    WHERE kind = 'ceremony' AND json_extract(body, '$.ref') = $1 AND idx >= $2 ORDER BY idx LIMIT $3"
+);
+pub(crate) const LEAVES_OF_CEREMONY_POSTGRES: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf
+    WHERE kind = 'ceremony' AND (body::jsonb) ->> 'ref' = $1 AND idx >= $2 ORDER BY idx LIMIT $3"
+);
+
+/// Leaves at places in a JSON array.
+pub(crate) const LEAVES_AT_SQLITE: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf WHERE idx IN (SELECT value FROM json_each($1)) ORDER BY idx"
+);
+pub(crate) const LEAVES_AT_POSTGRES: &str = concat!(
+    "SELECT ",
+    leaf_columns!(),
+    " FROM log_leaf WHERE idx IN (SELECT json_array_elements_text($1::json)::bigint) ORDER BY idx"
 );
 
 /// The leaves of a key from an index on, with no other filter: what is asked for by strangers reads as many rows as it

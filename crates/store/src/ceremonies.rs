@@ -353,10 +353,15 @@ pub(crate) async fn add_signature<C: Connection>(
 ) -> Result<(), Error> {
     let state = standing(tx, &row.ceremony.to_string()).await?.state;
     let due = match row.purpose {
-        Purpose::Approve | Purpose::Reject | Purpose::Cancel | Purpose::Note => {
+        Purpose::Approve
+        | Purpose::Reject
+        | Purpose::Cancel
+        | Purpose::Note
+        | Purpose::Exception => {
             matches!(state, CeremonyState::Proposed | CeremonyState::Approved)
         }
         Purpose::Accept => state == CeremonyState::Executed,
+        Purpose::Witness => state == CeremonyState::Closed,
         _ => {
             return Err(Error::Malformed {
                 what: "a purpose that no signature in a ceremony has",

@@ -28,9 +28,9 @@ statements! {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CeremonySignatureRow {
     pub ceremony: Sha256Digest,
-    /// Propose, approve, reject, cancel, accept or note; of a statement roster, policy, suspend or reject.
+    /// Propose, approve, reject, cancel, accept, note, exception or witness; of a statement roster, policy, suspend or reject.
     pub purpose: Purpose,
-    /// The signed body for `reject`, `cancel` and `note`; empty where it is the request or the statement.
+    /// The signed body for `reject`, `cancel`, `note`, `exception` and `witness`; empty where it is the request or the statement.
     pub body: Vec<u8>,
     /// [`trust::MemberSignature`] as canonical JSON; the trail has the digest of this text.
     pub signature: String,
@@ -53,6 +53,8 @@ impl Word for Purpose {
         Self::Cancel,
         Self::Accept,
         Self::Note,
+        Self::Exception,
+        Self::Witness,
         Self::Roster,
         Self::Policy,
         Self::Suspend,

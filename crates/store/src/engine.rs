@@ -74,8 +74,12 @@ pub(crate) struct Dialect {
     pub fill_index: &'static str,
     /// Of a key, from an index on; in order.
     pub leaves_of_kid: &'static str,
-    /// Of a standing order; in order.
+    /// Of a standing order, from an index on; in order.
     pub leaves_of_order: &'static str,
+    /// Of a ceremony, from an index on; in order.
+    pub leaves_of_ceremony: &'static str,
+    /// At places in the log; in order.
+    pub leaves_at: &'static str,
     /// Ceremonies of ids.
     pub ceremonies_of: &'static str,
     /// Keys of kids.

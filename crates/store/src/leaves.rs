@@ -2,7 +2,7 @@
 
 use crate::asked::leaf_columns;
 use crate::database::{Store, on};
-use crate::engine::{Columns, Connection, Engine, LeafColumns, Value};
+use crate::engine::{Columns, Connection, Engine, LeafColumns, Value, json};
 use crate::error::Error;
 use crate::kept::KeptLeaf;
 use crate::log_head;
@@ -28,6 +28,10 @@ statements! {
     /// Acts about rosters, policies and suspensions, in the words of their index.
     LEAVES_OF_TRUST = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind IN ('roster', 'policy', 'suspension') AND idx >= $1 ORDER BY idx LIMIT $2");
+    /// Suspensions that took effect, in the words of their index.
+    SUSPENDED = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind = 'suspension' AND substr(body, 1, 20) = '{\"action\":\"suspend\",'
+            AND idx >= $1 ORDER BY idx LIMIT $2");
     LATEST_TIME = "SELECT MAX(time) FROM log_leaf WHERE idx >= $1 AND idx <= $2";
     LEAVES_OF_TIME = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE idx >= $1 AND time >= $2 AND time <= $3 ORDER BY idx LIMIT $4");
@@ -230,6 +234,17 @@ async fn leaves_of_key<E: Engine>(engine: &E, values: &[Value<'_>]) -> Result<Ve
     all(engine, E::DIALECT.leaves_of_kid, values).await
 }
 
+async fn leaves_of_ceremony<E: Engine>(
+    engine: &E,
+    values: &[Value<'_>],
+) -> Result<Vec<LeafRow>, Error> {
+    all(engine, E::DIALECT.leaves_of_ceremony, values).await
+}
+
+async fn leaves_at<E: Engine>(engine: &E, values: &[Value<'_>]) -> Result<Vec<LeafRow>, Error> {
+    all(engine, E::DIALECT.leaves_at, values).await
+}
+
 pub(crate) async fn leaves_of<E: Engine>(
     engine: &E,
     filter: &LeafFilter,
@@ -304,6 +319,34 @@ impl Store {
     pub async fn leaves_of_keys(&self, from: i64) -> Result<Vec<LeafRow>, Error> {
         let values = [Value::Int(from), Value::Int(MAX_PAGE)];
         on!(self, engine => reads::all(engine, LEAVES_OF_KEYS, &values))
+    }
+
+    /// The next leaves of one ceremony from this index on, but for what was done to a key or to the log; at most
+    /// [`MAX_PAGE`].
+    pub async fn leaves_of_ceremony(
+        &self,
+        ceremony: &str,
+        from: i64,
+        limit: i64,
+    ) -> Result<Vec<LeafRow>, Error> {
+        let limit = Value::Int(limit.clamp(0, MAX_PAGE));
+        let values = [Value::Text(ceremony), Value::Int(from), limit];
+        on!(self, engine => leaves_of_ceremony(engine, &values))
+    }
+
+    /// The leaves at these places that are there, in order.
+    pub async fn leaves_at(&self, indexes: &[i64]) -> Result<Vec<LeafRow>, Error> {
+        if indexes.is_empty() {
+            return Ok(Vec::new());
+        }
+        let asked = json(&indexes)?;
+        on!(self, engine => leaves_at(engine, &[Value::Text(&asked)]))
+    }
+
+    /// Suspensions that took effect from this index on, at most [`MAX_PAGE`].
+    pub async fn leaves_of_suspensions(&self, from: i64) -> Result<Vec<LeafRow>, Error> {
+        let values = [Value::Int(from), Value::Int(MAX_PAGE)];
+        on!(self, engine => reads::all(engine, SUSPENDED, &values))
     }
 
     /// The same with rosters, policies and suspensions, at most so many.

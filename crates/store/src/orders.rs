@@ -25,6 +25,11 @@ statements! {
     ORDER = concat!("SELECT ", order_columns!(), " FROM standing_order WHERE id = $1");
     ORDERS_BEFORE = concat!("SELECT ", order_columns!(), " FROM standing_order
         WHERE (accepted_at, id) < ($1, $2) ORDER BY accepted_at DESC, id DESC LIMIT $3");
+    ALL_ORDERS = concat!("SELECT ", order_columns!(), " FROM standing_order
+        WHERE id >= $1 ORDER BY id LIMIT $2 OFFSET $3");
+    /// In the words of the index of those that hold.
+    ORDERS_UNTIL = concat!("SELECT ", order_columns!(), " FROM standing_order
+        WHERE withdrawn_at IS NULL AND (not_after, id) > ($1, $2) ORDER BY not_after, id LIMIT $3");
     /// Each looked for by its id: a join would read all ceremonies for those of one order.
     USES = "SELECT use_number, ceremony,
             (SELECT state FROM ceremony WHERE id = order_use.ceremony),
@@ -231,6 +236,18 @@ impl Store {
         on!(self, engine => rows::page(engine, ORDERS_BEFORE, &values, (&start, limit)))
     }
 
+    /// Those that nobody withdrew and that end after this instant and id, the next to end first; at most [`MAX_PAGE`].
+    pub async fn orders_until(
+        &self,
+        (not_after, id): (i64, &str),
+        limit: i64,
+    ) -> Result<Page<OrderRow>, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let values = [Value::Int(not_after), Value::Text(id), Value::Int(limit)];
+        let start = PageStart::default();
+        on!(self, engine => rows::page(engine, ORDERS_UNTIL, &values, (&start, limit)))
+    }
+
     /// The uses of an order that were taken, in their order; there are never more than an order has.
     pub async fn uses_of(&self, order: &str) -> Result<Vec<UseRow>, Error> {
         on!(self, engine => reads::all(engine, USES, &[Value::Text(order)]))
@@ -246,9 +263,26 @@ impl Store {
         on!(self, engine => order_of(engine, ceremony))
     }
 
-    /// The first leaves that tell of an order, oldest first.
-    pub async fn leaves_of_order(&self, order: &str, limit: i64) -> Result<Vec<LeafRow>, Error> {
-        let values = [Value::Text(order), Value::Int(limit.clamp(0, MAX_PAGE))];
+    /// The next leaves that tell of an order from this index on, oldest first; at most [`MAX_PAGE`].
+    pub async fn leaves_of_order(
+        &self,
+        order: &str,
+        from: i64,
+        limit: i64,
+    ) -> Result<Vec<LeafRow>, Error> {
+        let limit = Value::Int(limit.clamp(0, MAX_PAGE));
+        let values = [Value::Text(order), Value::Int(from), limit];
         on!(self, engine => leaves_of_order(engine, &values))
+    }
+
+    /// A page of all orders by their ids.
+    pub async fn all_orders(&self, start: &PageStart, limit: i64) -> Result<Page<OrderRow>, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let values = [
+            Value::Text(&start.key),
+            Value::Int(limit),
+            Value::Int(start.behind),
+        ];
+        on!(self, engine => rows::page(engine, ALL_ORDERS, &values, (start, limit)))
     }
 }

@@ -235,6 +235,8 @@ impl Engine for PostgresEngine {
             ON CONFLICT DO NOTHING",
         leaves_of_kid: asked::LEAVES_OF_KID_POSTGRES,
         leaves_of_order: asked::LEAVES_OF_ORDER_POSTGRES,
+        leaves_of_ceremony: asked::LEAVES_OF_CEREMONY_POSTGRES,
+        leaves_at: asked::LEAVES_AT_POSTGRES,
         ceremonies_of: asked::CEREMONIES_OF_POSTGRES,
         signatures_of:
             "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature

@@ -139,6 +139,8 @@ impl Engine for SqliteEngine {
             ON CONFLICT DO NOTHING",
         leaves_of_kid: asked::LEAVES_OF_KID_SQLITE,
         leaves_of_order: asked::LEAVES_OF_ORDER_SQLITE,
+        leaves_of_ceremony: asked::LEAVES_OF_CEREMONY_SQLITE,
+        leaves_at: asked::LEAVES_AT_SQLITE,
         ceremonies_of: asked::CEREMONIES_OF_SQLITE,
         signatures_of:
             "SELECT ceremony, purpose, body, signature, received_at FROM ceremony_signature

@@ -58,7 +58,7 @@ impl Custodians {
         )
     }
 
-    /// Besides them Dave, an operator, and Erin, who was a custodian once.
+    /// Besides them Dave, an operator, Erin, who was a custodian once, Wendy, a witness, and Adam, an administrator.
     pub fn with_others(environment: &str) -> Self {
         let mut people = Vec::from(["alice", "bob", "carol"].map(Person::new));
         people.push(Person {
@@ -69,6 +69,11 @@ impl Custodians {
             active: false,
             ..Person::new("erin")
         });
+        let more = [("wendy", Role::Witness), ("adam", Role::Administrator)];
+        people.extend(more.map(|(id, role)| Person {
+            role,
+            ..Person::new(id)
+        }));
         Self::of(environment, people, &[])
     }
 
@@ -138,6 +143,15 @@ impl Custodians {
         match member {
             Some(person) => person.armored(namespace, file),
             None => Person::new(who).armored(namespace, file),
+        }
+    }
+
+    /// The key of a member; one that the roster does not know of anybody else.
+    pub fn public_key(&self, who: &str) -> SshKey {
+        let member = self.people.iter().find(|person| person.id.as_str() == who);
+        match member {
+            Some(person) => person.public.clone(),
+            None => Person::new(who).public,
         }
     }
 

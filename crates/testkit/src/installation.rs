@@ -56,6 +56,10 @@ pub struct Installation {
     /// The token's library.
     pub module: String,
     pub custodians: Vec<Custodian>,
+    /// Members who make keys under standing orders.
+    pub executors: Vec<Custodian>,
+    /// Rings whose keys under a standing order the executor's signature accepts; in ascending order.
+    pub routine_rings: Vec<String>,
     /// The digest that is pinned.
     pub genesis: String,
 }
@@ -67,6 +71,8 @@ impl Installation {
             plan,
             module: String::new(),
             custodians: Vec::new(),
+            executors: Vec::new(),
+            routine_rings: Vec::new(),
             genesis: String::new(),
         };
         let (token, label) = (new.relative(&new.plan.token), new.plan.token_label.clone());
@@ -90,7 +96,15 @@ impl Installation {
         Ok(())
     }
 
-    /// The first roster and policy, signed by all custodians with a threshold of two, and the configuration that pins
+    /// An executor of standing orders with a fresh key, a file without a passphrase.
+    pub fn add_executor(&mut self, id: &str) -> Result<()> {
+        self.tell(&format!("ssh-keygen -t ed25519 -C {id} -f {id}"));
+        let new = Custodian::new(&self.plan.directory, id, "ed25519")?;
+        self.executors.push(new);
+        Ok(())
+    }
+
+    /// The first roster and policy, signed by all members with a threshold of two, and the configuration that pins
     /// them.
     pub fn found(&mut self) -> Result<()> {
         self.found_by("2")
@@ -106,15 +120,22 @@ impl Installation {
             let key = self.relative(&custodian.public_key_file());
             format!("{}={key}", custodian.id)
         };
-        let members: Vec<String> = self.custodians.iter().map(member).collect();
+        let executor = |executor: &Custodian| format!("{},executor", member(executor));
+        let custodians = self.custodians.iter().map(member);
+        let members: Vec<String> = custodians
+            .chain(self.executors.iter().map(executor))
+            .collect();
         members
             .iter()
             .for_each(|member| new.extend(["--member", member]));
+        for ring in &self.routine_rings {
+            new.extend(["--routine-ring", ring]);
+        }
         let namespace = text(&self.chancery(&new)?, "namespace")?;
         let mut assemble = vec!["ceremony", "genesis", "assemble", DRAFT];
         assemble.extend(["--out", "genesis.json"]);
         let mut signatures = Vec::new();
-        for custodian in &self.custodians {
+        for custodian in self.custodians.iter().chain(&self.executors) {
             let key = self.relative(custodian.key_file());
             self.tell(&format!(
                 "ssh-keygen -Y sign -n {namespace} -f {key} {DRAFT}"

@@ -30,6 +30,10 @@ pub enum Purpose {
     Suspend,
     /// Notes something for the record of a ceremony.
     Note,
+    /// Notes that something went otherwise than planned.
+    Exception,
+    /// Attests what a witness saw in a ceremony that is closed.
+    Witness,
     /// Shows who reads an open ceremony.
     Read,
     /// A recovery roster.
@@ -59,6 +63,8 @@ impl Purpose {
             Self::Result => "result",
             Self::Suspend => "suspend",
             Self::Note => "note",
+            Self::Exception => "exception",
+            Self::Witness => "witness",
             Self::Read => "read",
             Self::RecoveryRoster => "recovery-roster",
             Self::Recover => "recover",

@@ -7,14 +7,18 @@ use crate::dsse;
 use crate::format::V1;
 use crate::json::{self, JsonError};
 use crate::member_signature::MemberSignature;
-use crate::namespace::Purpose;
+use crate::namespace::{Namespace, Purpose};
 use crate::request::Request;
-use crate::roster::{MemberId, Roster};
+use crate::roster::{Member, MemberId, Roster};
 use crate::sshsig;
 use crate::text;
+use crate::time::Time;
 
 /// Most characters of a note.
 pub const NOTE_MAX: usize = 1_000;
+
+/// What the step of a note says in the record.
+pub const NOTE_STEP: &str = "note";
 
 /// What is signed for the record.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -40,6 +44,15 @@ pub enum NoteError {
     /// Not by an active member.
     #[error("not an active member's signature over this note")]
     Signature,
+    /// Nobody of this name decides anything.
+    #[error("{0} is not an active member")]
+    Decider(MemberId),
+    /// It has not happened yet, or before the request was made.
+    #[error("{0} is not between the request and now")]
+    Instant(Time),
+    /// Members of this role note nothing.
+    #[error("only custodians, witnesses and administrators note something for the record")]
+    Role,
     /// The body cannot be read.
     #[error("the note cannot be parsed: {0}")]
     Json(#[from] JsonError),
@@ -65,16 +78,7 @@ pub fn verify_note<'a>(
     body: &[u8],
     signature: &MemberSignature,
 ) -> Result<(&'a MemberId, String), NoteError> {
-    let MemberSignature::Ssh { signature } = signature else {
-        return Err(NoteError::Signature);
-    };
-    // Whose key it is costs less than the signature.
-    let named = sshsig::unverified_key(signature).map_err(|_| NoteError::Signature)?;
-    let owner = roster.owner(&named).filter(|member| member.active);
-    let owner = owner.ok_or(NoteError::Signature)?;
-    let namespace = request.namespace(Purpose::Note);
-    let message = note_message(request, body);
-    sshsig::verify(signature, &namespace, &message).map_err(|_| NoteError::Signature)?;
+    let owner = noted_by(roster, &request.namespace(Purpose::Note), body, signature)?;
     let read: NoteBody = json::require_canonical(body)?;
     if read.request_digest != request_digest {
         return Err(NoteError::Request);
@@ -83,4 +87,23 @@ pub fn verify_note<'a>(
         true => Ok((&owner.id, read.note)),
         false => Err(NoteError::Text),
     }
+}
+
+/// The active member who signed a text for the record.
+pub(crate) fn noted_by<'a>(
+    roster: &'a Roster,
+    namespace: &Namespace,
+    body: &[u8],
+    signature: &MemberSignature,
+) -> Result<&'a Member, NoteError> {
+    let MemberSignature::Ssh { signature } = signature else {
+        return Err(NoteError::Signature);
+    };
+    // Whose key it is costs less than the signature.
+    let named = sshsig::unverified_key(signature).map_err(|_| NoteError::Signature)?;
+    let owner = roster.owner(&named).filter(|member| member.active);
+    let owner = owner.ok_or(NoteError::Signature)?;
+    let message = dsse::pae(&namespace.to_string(), body);
+    sshsig::verify(signature, namespace, &message).map_err(|_| NoteError::Signature)?;
+    Ok(owner)
 }

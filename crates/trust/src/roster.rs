@@ -135,19 +135,25 @@ pub enum Role {
     Operator,
     /// Signs the results of standing orders, and does nothing else.
     Executor,
+    /// May note and attest what was seen in a ceremony; alone it does not give the right to propose.
+    Witness,
+    /// Leads ceremonies: may propose and note.
+    Administrator,
     /// A role of a later version; it gives no power here.
     Other(Word),
 }
 
 impl Role {
     /// The roles that this version knows, in a stable order.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 8] = [
         Self::Custodian,
         Self::SecurityLead,
         Self::OnCallManager,
         Self::OnCall,
         Self::Operator,
         Self::Executor,
+        Self::Witness,
+        Self::Administrator,
     ];
 
     fn name(&self) -> &str {
@@ -158,6 +164,8 @@ impl Role {
             Self::OnCall => "on-call",
             Self::Operator => "operator",
             Self::Executor => "executor",
+            Self::Witness => "witness",
+            Self::Administrator => "administrator",
             Self::Other(word) => word.as_str(),
         }
     }
@@ -190,6 +198,28 @@ impl<'de> Deserialize<'de> for Role {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let text = String::deserialize(deserializer)?;
         text.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+impl Member {
+    /// Whether the member may ask for a ceremony: everybody active but executors, and witnesses who have no other role
+    /// that this version knows.
+    pub fn may_propose(&self) -> bool {
+        let only_witnesses = self.roles.contains(&Role::Witness)
+            && (self.roles.iter()).all(|role| matches!(role, Role::Witness | Role::Other(_)));
+        self.active && !self.roles.contains(&Role::Executor) && !only_witnesses
+    }
+
+    /// Whether the member's notes and exceptions are taken for the record of a ceremony.
+    pub fn may_note(&self) -> bool {
+        let takes =
+            |role: &Role| matches!(role, Role::Custodian | Role::Witness | Role::Administrator);
+        self.active && self.roles.iter().any(takes)
+    }
+
+    /// Whether the member may attest afterwards what was seen in a ceremony.
+    pub fn may_attest(&self) -> bool {
+        self.active && self.roles.contains(&Role::Witness)
     }
 }
 

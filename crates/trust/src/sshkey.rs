@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use base64ct::{Base64, Encoding as _};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use ssh_key::public::{EcdsaPublicKey, KeyData};
 
@@ -92,6 +93,12 @@ impl SshKey {
     /// The one spelling.
     pub fn as_str(&self) -> &str {
         &self.text
+    }
+
+    /// The same in its wire form.
+    pub(crate) fn wire(&self) -> Vec<u8> {
+        let base64 = self.text.split(' ').nth(1).unwrap_or_default();
+        Base64::decode_vec(base64).unwrap_or_default()
     }
 
     pub(crate) fn data(&self) -> &KeyData {

@@ -21,7 +21,7 @@ use crate::member_signature::MemberSignature;
 use crate::namespace::{Namespace, Purpose};
 use crate::policy::Threshold;
 use crate::request::{Operation, Request, RequestError, request_digest};
-use crate::roster::{Member, MemberId, Role};
+use crate::roster::{Member, MemberId};
 use crate::subject::Subject;
 use crate::suspension::Suspension;
 use crate::time::Time;
@@ -32,7 +32,7 @@ pub use accept::{
 pub(crate) use accept::{statement_about, tally_statement};
 pub(crate) use count::{Ballot, Electorate, count, verify};
 pub use count::{Counted, NotCounted, WhyNot};
-pub use order::{OrderObstacle, UnderOrder, still_active};
+pub use order::{KnownOrders, OrderObstacle, UnderOrder, still_active};
 pub use proof::{Accepted, Approved, ApprovedOperation};
 pub use suspended::{SuspensionError, SuspensionTally, suspended, tally_suspension};
 
@@ -233,6 +233,17 @@ pub struct NotApproved {
 
 /// Counts. `now` is the log's time.
 pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Time) -> Tally {
+    tally_knowing(trusted, ceremony, history, now, &KnownOrders::default())
+}
+
+/// The same where standing orders were verified before.
+pub(crate) fn tally_knowing(
+    trusted: &Trusted,
+    ceremony: &Ceremony,
+    history: &History,
+    now: Time,
+    orders: &KnownOrders,
+) -> Tally {
     let digest = request_digest(&ceremony.request);
     let request = match Request::decode(&ceremony.request) {
         Ok(request) => request,
@@ -271,7 +282,7 @@ pub fn tally(trusted: &Trusted, ceremony: &Ceremony, history: &History, now: Tim
 
     let mut obstacles = obstacles(trusted, &request, history, now);
     obstacles.extend(executor(trusted, &request, &suspended));
-    let under = match order::under_order(trusted, &request, ceremony, &suspended, now) {
+    let under = match order::under_order(trusted, (&request, ceremony), &suspended, now, orders) {
         Ok(under) => under,
         Err(obstacle) => {
             obstacles.push(obstacle.into());
@@ -432,8 +443,11 @@ fn proposal(
 ) -> Option<Obstacle> {
     // Without one, the content is refused already.
     let proposer = request.proposer.as_ref()?;
-    let may = |member: &Member| member.active && !member.roles.contains(&Role::Executor);
-    if !trusted.roster().member(proposer).is_some_and(may) || suspended.contains(proposer) {
+    let may = trusted
+        .roster()
+        .member(proposer)
+        .is_some_and(Member::may_propose);
+    if !may || suspended.contains(proposer) {
         return Some(Obstacle::Proposer(proposer.clone()));
     }
     let namespace = Namespace::new(Purpose::Propose, trusted.service(), trusted.environment());

@@ -15,19 +15,20 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use crate::approval::{Acceptance, Approval, Objection, Statement};
+use crate::approval::{Acceptance, Approval, Objection, Outcome, Statement};
 use crate::chain::{ChainError, Chains, Pin, Trusted, walk_with};
 use crate::digest::Sha256Digest;
 use crate::format::V1;
 use crate::json::{self, JsonError};
 use crate::jwk::{Kid, PublicKey};
-use crate::request::Request;
+use crate::order_log::LoggedUse;
+use crate::request::{Operation, Request};
 use crate::roster::MemberId;
 use crate::subject::Subject;
 use crate::suspension::Suspension;
 use crate::tally::{
-    AcceptanceError, Accepted, Ceremony, Finished, NotAccepted, UnderOrder, WhyNot,
-    statement_about, tally_statement,
+    AcceptanceError, AcceptanceTally, Accepted, Ceremony, Finished, KnownOrders, NotAccepted,
+    UnderOrder, WhyNot, statement_about, suspended, tally_statement,
 };
 use crate::time::Time;
 
@@ -141,6 +142,13 @@ impl Transcript {
         Ok(Sha256Digest::of(&self.core().encode()?))
     }
 
+    /// SHA-256 of what the executor wrote: the core without acceptances of custodians.
+    pub fn execution_digest(&self) -> Result<Sha256Digest, JsonError> {
+        let mut executed = self.core();
+        executed.acceptance.signatures.clear();
+        Ok(Sha256Digest::of(&executed.encode()?))
+    }
+
     /// Reads the file; nothing in it is verified by that.
     pub fn decode(bytes: &[u8]) -> Result<Self, JsonError> {
         json::require_canonical(bytes)
@@ -198,14 +206,23 @@ pub struct VerifiedTranscript {
     trusted: Trusted,
     under: Option<UnderOrder>,
     by_executor: Option<MemberId>,
+    suspended: BTreeSet<MemberId>,
+    logged_use: Option<Box<LoggedUse>>,
 }
 
 /// Verifies a transcript from its bytes and the pinned genesis alone: no network, no service.
 pub fn verify_transcript(bytes: &[u8], pin: &Pin) -> Result<VerifiedTranscript, TranscriptError> {
-    verify(
-        Transcript::decode(bytes).map_err(TranscriptError::Unreadable)?,
-        pin,
-    )
+    verify_transcript_knowing(bytes, pin, &KnownOrders::default())
+}
+
+/// The same of one of many transcripts, of which some are under the same standing orders.
+pub fn verify_transcript_knowing(
+    bytes: &[u8],
+    pin: &Pin,
+    orders: &KnownOrders,
+) -> Result<VerifiedTranscript, TranscriptError> {
+    let unverified = Transcript::decode(bytes).map_err(TranscriptError::Unreadable)?;
+    verify(unverified, pin, orders)
 }
 
 /// Verifies a transcript inside another file, where it has no proofs of its own.
@@ -214,16 +231,20 @@ pub(crate) fn verify_core(bytes: &[u8], pin: &Pin) -> Result<VerifiedTranscript,
     if !unverified.log_keys.is_empty() || !unverified.log_proofs.is_empty() {
         return Err(TranscriptError::NotACore);
     }
-    verify(unverified, pin)
+    verify(unverified, pin, &KnownOrders::default())
 }
 
-fn verify(unverified: Transcript, pin: &Pin) -> Result<VerifiedTranscript, TranscriptError> {
+fn verify(
+    unverified: Transcript,
+    pin: &Pin,
+    orders: &KnownOrders,
+) -> Result<VerifiedTranscript, TranscriptError> {
     let Transcript {
         record, acceptance, ..
     } = &unverified;
     let statement = statement_about(record, acceptance)?;
     let trusted = walk_with(&record.chains, pin, log_keys_of_chain)?;
-    let tally = tally_statement(&trusted, record, acceptance, statement)?;
+    let tally = tally_statement(&trusted, record, acceptance, statement, orders)?;
     if let Some(each) = tally.not_counted.first() {
         return Err(TranscriptError::Superfluous {
             index: each.index,
@@ -236,6 +257,11 @@ fn verify(unverified: Transcript, pin: &Pin) -> Result<VerifiedTranscript, Trans
         .filter_map(|index| record.approvals.get(*index))
         .map(|approval| &approval.signature)
         .collect();
+    let core_digest = unverified
+        .core_digest()
+        .map_err(TranscriptError::Unreadable)?;
+    let logged_use = logged_use(&unverified, &tally, core_digest)?;
+    let logged_at = log_proofs::check(&unverified, pin, &counted, logged_use.as_ref())?;
     let verified = VerifiedTranscript {
         request: tally.request().clone(),
         statement: tally.statement().clone(),
@@ -246,16 +272,54 @@ fn verify(unverified: Transcript, pin: &Pin) -> Result<VerifiedTranscript, Trans
             .map(|counted| counted.member.clone())
             .collect(),
         digest: tally.transcript_digest(),
-        core_digest: unverified
-            .core_digest()
-            .map_err(TranscriptError::Unreadable)?,
-        logged_at: log_proofs::check(&unverified, pin, &counted)?,
+        core_digest,
+        logged_at,
+        logged_use: logged_use.map(Box::new),
         under: tally.under().cloned(),
         by_executor: tally.by_executor.clone(),
+        suspended: suspended(&trusted, &record.suspensions),
         finished: tally.into_finished()?,
         trusted,
     };
     Ok(verified)
+}
+
+/// What the log has to say of a key under a standing order.
+fn logged_use(
+    unverified: &Transcript,
+    tally: &AcceptanceTally,
+    core: Sha256Digest,
+) -> Result<Option<LoggedUse>, TranscriptError> {
+    let request = tally.request();
+    let (Some(under), Operation::Generate(generate), Outcome::Generated(made)) = (
+        tally.under(),
+        &request.operation,
+        &tally.statement().outcome,
+    ) else {
+        return Ok(None);
+    };
+    // Of every key under an order: the tally refuses one without.
+    let Some(predecessor) = generate.predecessor.clone() else {
+        return Ok(None);
+    };
+    let execution = unverified
+        .execution_digest()
+        .map_err(TranscriptError::Unreadable)?;
+    Ok(Some(LoggedUse {
+        used: under.used,
+        request: tally.statement().request_digest,
+        execution,
+        core,
+        kid: made.key.kid().clone(),
+        ring: generate.ring.clone(),
+        predecessor,
+        executor: under.order.executor.member.clone(),
+        by_executor: tally.by_executor.is_some(),
+        earliest: under.order.earliest(under.used.number.get()),
+        window: under.order.window.clone(),
+        execute_by: request.execute_by,
+        order: under.logged.clone(),
+    }))
 }
 
 impl VerifiedTranscript {
@@ -284,9 +348,19 @@ impl VerifiedTranscript {
         self.under.as_ref()
     }
 
+    /// What the log has to say of it, of a key under a standing order.
+    pub fn logged_use(&self) -> Option<&LoggedUse> {
+        self.logged_use.as_deref()
+    }
+
     /// The executor, where its signature over the result is acceptance enough.
     pub fn by_executor(&self) -> Option<&MemberId> {
         self.by_executor.as_ref()
+    }
+
+    /// Members who were suspended when it was carried out.
+    pub fn suspended(&self) -> &BTreeSet<MemberId> {
+        &self.suspended
     }
 
     /// The digest that names the ceremony; the next request of the same line has it as `previous`.

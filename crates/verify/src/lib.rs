@@ -8,12 +8,14 @@ pub mod input;
 pub mod monitor;
 mod offline;
 pub mod output;
+pub mod record;
 pub mod review;
 pub mod signatures;
 pub mod transcript;
 mod watch;
 
 pub use monitor::{Monitor, findings};
+pub use record::Record;
 pub use review::Review;
 pub use signatures::Verify;
 pub use transcript::Transcript;

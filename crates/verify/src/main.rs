@@ -5,7 +5,9 @@ use std::process::ExitCode;
 use base::system::now;
 use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Output, Style};
-use verify::{Monitor, Review, Transcript, Verify, monitor, review, signatures, transcript};
+use verify::{
+    Monitor, Record, Review, Transcript, Verify, monitor, record, review, signatures, transcript,
+};
 
 /// Verifies signatures, evidence files and transcripts of a Chancery service, offline or with its
 /// public API, and monitors its log. It needs no account.
@@ -26,6 +28,8 @@ enum Command {
     Signature(Verify),
     /// Verify the transcript of a ceremony against the pinned digest of the genesis.
     Transcript(Transcript),
+    /// Verify the transcript of a ceremony, and write its record for paper: HTML that prints on two sheets.
+    Record(Record),
     /// Render a file to be signed in a ceremony, with the digest to read aloud.
     Review(Review),
     /// Monitor a log from outside: that it is append-only and fresh, and that every published key
@@ -42,6 +46,7 @@ async fn main() -> ExitCode {
     let done = match arguments.command {
         Command::Signature(command) => signatures::run(command, &output).await,
         Command::Transcript(command) => transcript::run(&command, &output),
+        Command::Record(command) => record::run(&command, &output),
         Command::Review(command) => review::run(&command, &output),
         Command::Monitor(command) => monitor::run(command, &now, &output).await,
     };

@@ -58,6 +58,8 @@ pub struct Monitor {
 struct RoundOutcome {
     state: Option<State>,
     findings: Vec<Finding>,
+    /// What happened that is no finding, as with standing orders.
+    told: Vec<String>,
     size: Option<u64>,
     read: u64,
 }
@@ -88,6 +90,11 @@ pub async fn run(
                 keep(&command.state, outcome.state.as_ref())?;
                 state = outcome.state.or(state);
                 alarms = outcome.findings;
+                let at = now();
+                for told in &outcome.told {
+                    let line = json!({"at": at, "told": told});
+                    output.line(&line, || format!("{at} {told}"));
+                }
             }
             Err(failure) => alarms.push(Finding {
                 code: "unreachable",
@@ -130,6 +137,7 @@ async fn look(
     let mut state = None;
     let mut read = 0;
     let mut all: Vec<Finding> = Vec::new();
+    let mut told_of: Vec<String> = Vec::new();
     let mut lasting: Option<Vec<Finding>> = None;
     let mut size = None;
     for look in 1..=LOOKS {
@@ -146,7 +154,8 @@ async fn look(
             Some(_) => round.watch.read(),
             None => 0,
         };
-        let (found, next) = judged(round, command, now);
+        let (found, remarks, next) = judged(round, command, now);
+        let is_read = next.is_some();
         state = next.or(state);
         let (passing, told): (Vec<_>, Vec<_>) = found
             .into_iter()
@@ -157,6 +166,10 @@ async fn look(
                 .filter(|new| !all.contains(new))
                 .collect::<Vec<_>>(),
         );
+        // Of leaves, of which each is read once.
+        if is_read {
+            told_of.extend(remarks);
+        }
         let still: Vec<Finding> = match lasting {
             None => passing,
             Some(earlier) => earlier
@@ -174,6 +187,7 @@ async fn look(
     Ok(RoundOutcome {
         state,
         findings: all,
+        told: told_of,
         size,
         read,
     })
@@ -183,7 +197,7 @@ fn judged(
     round: Round,
     command: &Monitor,
     now: &(impl Fn() -> Time + Sync),
-) -> (Vec<Finding>, Option<State>) {
+) -> (Vec<Finding>, Vec<String>, Option<State>) {
     let mut findings = round.findings;
     if round.checkpoint.is_some() {
         let witnessed = round.witnessed.as_ref();
@@ -191,20 +205,25 @@ fn judged(
         let watch = &round.watch;
         watch.fresh(witnessed, command.max_age, now, &mut findings);
     }
-    (findings.into_parts().0, round.state)
+    let (findings, remarks) = findings.into_parts();
+    (findings, remarks, round.state)
 }
 
 fn report(outcome: &RoundOutcome, output: &Output) -> Result<(), Failure> {
     let shown: Value = json!({
         "size": outcome.size,
         "read": outcome.read,
+        "told": outcome.told,
         "findings": outcome.findings,
     });
     output.result(&shown, || {
         let size = outcome
             .size
             .map_or_else(|| "?".to_owned(), |size| size.to_string());
-        let head = format!("{size} leaves, {} of them new\n", outcome.read);
+        let mut head = format!("{size} leaves, {} of them new\n", outcome.read);
+        for told in &outcome.told {
+            head = head + told + "\n";
+        }
         match outcome.findings.is_empty() {
             true => head + "no findings",
             false => head + &findings(&outcome.findings),

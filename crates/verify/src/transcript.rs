@@ -1,13 +1,18 @@
 //! The transcript of a ceremony, verified from the pinned genesis (`docs/TRANSCRIPT.md`).
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap::Args;
 use serde_json::json;
 
+use trust::attestation::{self, Attestation, Attestations, Attested, verify_attestations};
+use trust::exception::EXCEPTION_STEP;
+use trust::note::NOTE_STEP;
 use trust::tally::Finished;
-use trust::{Name, Pin, Sha256Digest};
+use trust::text::spelled_out;
+use trust::transcript::Step;
+use trust::{Name, Pin, Sha256Digest, VerifiedTranscript};
 
 use crate::output::{Code, Failure, Output};
 
@@ -24,24 +29,86 @@ pub struct Transcript {
     /// The expected environment; default: the one in the transcript.
     #[arg(long)]
     environment: Option<Name>,
+    /// What witnesses attested of it: a file of `ceremony attest`, or the answer at `/v1/ceremonies/ID/attestations`.
+    #[arg(long)]
+    attestations: Vec<PathBuf>,
+}
+
+/// A transcript that was verified, with what was given beside it.
+pub struct Verified {
+    pub bytes: Vec<u8>,
+    pub pin: Pin,
+    pub transcript: VerifiedTranscript,
+    /// Not verified.
+    pub attestations: Vec<Attestation>,
+}
+
+/// Most steps that are listed; the file has them all.
+const MOST_STEPS: usize = 60;
+
+/// Most characters of a note that are shown.
+const MOST_TEXT: usize = 1_200;
+
+impl Transcript {
+    /// Reads the files, and verifies the transcript.
+    pub fn verified(&self) -> Result<Verified, Failure> {
+        let bytes = std::fs::read(&self.file)
+            .with_context(|| format!("cannot read {}", self.file.display()))?;
+        // Whom it says it is for; what it is for is decided by the pinned genesis.
+        let unverified = trust::Transcript::decode(&bytes)
+            .and_then(|transcript| trust::Request::decode(transcript.record.request.as_bytes()))
+            .map_err(|e| Failure::new(Code::NotValid, e))?;
+        let (service, environment) = (unverified.service, unverified.environment);
+        let pin = Pin {
+            genesis: self.genesis,
+            service: self.service.clone().unwrap_or(service),
+            environment: self.environment.clone().unwrap_or(environment),
+        };
+        let transcript = trust::verify_transcript(&bytes, &pin);
+        let transcript = transcript.map_err(|e| Failure::new(Code::NotValid, e))?;
+        let mut attestations = Vec::new();
+        for file in &self.attestations {
+            attestations.extend(read_attestations(file)?.attestations);
+        }
+        Ok(Verified {
+            bytes,
+            pin,
+            transcript,
+            attestations,
+        })
+    }
+}
+
+/// A file of attestations, unverified.
+fn read_attestations(file: &Path) -> Result<Attestations, Failure> {
+    let shown = file.display();
+    let bytes = std::fs::read(file).with_context(|| format!("cannot read {shown}"))?;
+    if bytes.len() > attestation::MAX_LEN {
+        return Err(Failure::usage(format!("{shown} is too long")));
+    }
+    Attestations::decode(&bytes).map_err(|error| Failure::usage(format!("{shown}: {error}")))
 }
 
 /// The verified transcript, in words.
 pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
-    let bytes = std::fs::read(&verify.file)
-        .with_context(|| format!("cannot read {}", verify.file.display()))?;
-    let not_valid = |e: trust::TranscriptError| Failure::new(Code::NotValid, e);
-    // Whom it says it is for; what it is for is decided by the pinned genesis.
-    let unverified = trust::Transcript::decode(&bytes)
-        .and_then(|transcript| trust::Request::decode(transcript.record.request.as_bytes()))
-        .map_err(|e| Failure::new(Code::NotValid, e))?;
-    let (service, environment) = (unverified.service, unverified.environment);
-    let pin = Pin {
-        genesis: verify.genesis,
-        service: verify.service.clone().unwrap_or(service),
-        environment: verify.environment.clone().unwrap_or(environment),
-    };
-    let verified = trust::verify_transcript(&bytes, &pin).map_err(not_valid)?;
+    let Verified {
+        bytes,
+        pin,
+        transcript: verified,
+        attestations,
+    } = verify.verified()?;
+    let steps = trust::Transcript::decode(&bytes).map_err(|e| Failure::new(Code::NotValid, e))?;
+    let steps = steps.record.steps;
+    let attested = verify_attestations(&verified, &attestations);
+    let told: Vec<_> = attested
+        .iter()
+        .map(|attested| match attested {
+            Ok(attested) => {
+                json!({"valid": true, "witness": attested.witness, "note": attested.note})
+            }
+            Err(why) => json!({"valid": false, "why": why.to_string()}),
+        })
+        .collect();
     // Nobody without the device can tell whether it holds a key that has no public half.
     let possession = match verified.finished() {
         Finished::Generated(_) => Some("proven"),
@@ -71,10 +138,12 @@ pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
             "possession": possession,
             "approved_by": verified.approved_by(), "accepted_by": verified.accepted_by(),
             "order": order, "accepted_by_executor": verified.by_executor(),
+            "core_digest": verified.core_digest(),
+            "steps": steps, "attestations": told,
         }),
         || {
             format!(
-                "VALID: {} for {}/{}\nsubject      {}\nkid          {}\n{}{}approved by  {}\naccepted by  {}",
+                "VALID: {} for {}/{}\nsubject      {}\nkid          {}\n{}{}approved by  {}\naccepted by  {}{}{}",
                 verified.request().operation.word(),
                 pin.service,
                 pin.environment,
@@ -84,10 +153,60 @@ pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
                 order_line.unwrap_or_default(),
                 joined(verified.approved_by()),
                 accepted_by,
+                noted(&steps),
+                witnessed(&attested),
             )
         },
     );
     Ok(())
+}
+
+/// What was noted before the execution: it is covered by the acceptances, and as true as its author.
+fn noted(steps: &[Step]) -> String {
+    let is_noted = |step: &&Step| step.what == NOTE_STEP || step.what == EXCEPTION_STEP;
+    let mut all = steps.iter().filter(is_noted);
+    let mut out = String::new();
+    for step in all.by_ref().take(MOST_STEPS) {
+        let (name, note) = match &step.witness {
+            Some(witness) => (witness.name.as_str(), witness.note.as_str()),
+            None => ("", ""),
+        };
+        let (name, note) = (shown(name), shown(note));
+        out += &format!("\n{:<12} {}, {name}: {note}", step.what, step.at);
+    }
+    match all.count() {
+        0 => out,
+        more => out + &format!("\nand {more} more steps, in the file"),
+    }
+}
+
+fn witnessed(attested: &[Result<Attested, attestation::NotAttested>]) -> String {
+    let mut out = String::new();
+    for each in attested {
+        out += &match each {
+            Ok(Attested { witness, note, .. }) => {
+                let note = note
+                    .as_deref()
+                    .map_or_else(String::new, |note| format!(": {}", shown(note)));
+                format!("\nwitnessed    by {witness}{note}")
+            }
+            Err(why) => format!("\nwitnessed    NOT VALID: {why}"),
+        };
+    }
+    out
+}
+
+/// Text from outside for a terminal.
+fn shown(text: &str) -> String {
+    let start: String = text.chars().take(MOST_TEXT).collect();
+    match start.len() < text.len() {
+        true => format!(
+            "{}… ({} characters)",
+            spelled_out(&start),
+            text.chars().count()
+        ),
+        false => spelled_out(&start),
+    }
 }
 
 fn joined(all: impl IntoIterator<Item = impl std::fmt::Display>) -> String {

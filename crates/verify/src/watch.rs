@@ -7,6 +7,7 @@
 //! times are judged as corrected. Nothing here fetches anything.
 
 mod line;
+mod orders;
 mod state;
 #[cfg(test)]
 mod tests;
@@ -24,6 +25,7 @@ use trust::tlog::policy::Witnessed;
 use trust::{Kid, LOG_RING, Sha256Digest, Time};
 
 use self::line::Line;
+use self::orders::Orders;
 use trust::acts::{Act, Acts, acceptance, replay};
 use trust::finding::Findings;
 use trust::log_acts::LogAct;
@@ -59,6 +61,7 @@ pub struct LogReader {
     frontier: Frontier,
     clock: Clock,
     acts: Acts,
+    orders: Orders,
     line: Line,
 }
 
@@ -73,6 +76,10 @@ impl LogReader {
             for act in &state.acts {
                 watch.acts.of_keys(&Arc::new(act.clone()));
             }
+            watch.orders = match &state.orders {
+                Some(orders) => Orders::resume(orders),
+                None => Orders::from(state.size),
+            };
             watch.line = Line::resume(&state);
             watch.remembered = Some(state);
         }
@@ -86,6 +93,7 @@ impl LogReader {
             frontier: Frontier::new(),
             clock: Clock::default(),
             acts: Acts::default(),
+            orders: Orders::default(),
             line: Line::default(),
         }
     }
@@ -174,6 +182,7 @@ impl LogReader {
                 if LogAct::is_meant(&act.leaf) {
                     self.line.note(act);
                 } else {
+                    self.orders.note(&act, findings);
                     self.acts.of_keys(&Arc::new(act));
                 }
                 time
@@ -263,6 +272,14 @@ impl LogReader {
                 format!("key {kid} is published with a transcript other than the accepted one");
             findings.add("key_unlogged", Some(accepted.index), what);
         }
+        if let Some(used) = &certificate.used {
+            let before = self.acts.keys.get(&used.predecessor);
+            let of_keys = before.into_iter().flatten().map(AsRef::as_ref);
+            if let Some(fault) = self.orders.fault(used, accepted.index, of_keys) {
+                let what = format!("key {kid} is published outside of its standing order: {fault}");
+                findings.add("order", Some(accepted.index), what);
+            }
+        }
         let time = |act: &Act| self.line.time(act.index.unsigned_abs(), act.leaf.time);
         let history = replay(kid, certificate.prepared_at, acts, time).and_then(|history| {
             let last = acts.last().map_or(0, |act| act.index);
@@ -326,6 +343,7 @@ impl LogReader {
             frontier: self.frontier.hashes().to_vec(),
             genesis: self.genesis,
             line: self.line.known(now),
+            orders: Some(self.orders.clone()),
             note: note.to_owned(),
             root: now.root,
             size: now.size,

@@ -1,6 +1,7 @@
 //! What the listeners serve from; built by `main`.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use access::oidc::Oidc;
 use base::Env;
@@ -35,6 +36,8 @@ pub struct Services {
     pub strangers: Handle,
     /// Renders what the recorder of metrics has counted.
     pub metrics: PrometheusHandle,
+    /// How long an approved ceremony may wait: then there is no executor.
+    pub executor_late: Duration,
     /// Names this process in the request ids that it makes; different for every start.
     pub instance: String,
 }

@@ -42,8 +42,8 @@ pub const SIGNER: &str = "signer-token";
 pub const OPERATOR: &str = "operator-token";
 pub const AUDITOR: &str = "auditor-token";
 
-const SERIAL: &str = "0123456789abcdef";
-const LABEL: &str = "test";
+pub const SERIAL: &str = "0123456789abcdef";
+pub const LABEL: &str = "test";
 /// Longer than `publish_safety`.
 pub const LONG: i64 = 2 * 24 * 60;
 
@@ -223,6 +223,7 @@ impl Fixture {
             metrics: metrics_exporter_prometheus::PrometheusBuilder::new()
                 .build_recorder()
                 .handle(),
+            executor_late: Duration::from_secs(900),
             instance: "test".to_owned(),
             keys,
         };
@@ -373,7 +374,7 @@ impl Fixture {
     }
 
     /// A ceremony from its proposal to its end.
-    async fn ceremony(&self, ring: &str, draft: Draft) {
+    pub async fn ceremony(&self, ring: &str, draft: Draft) {
         let revokes = matches!(draft, Draft::Revoke { .. });
         let id = self.propose(ring, draft).await;
         let ceremonies = self.ceremonies();

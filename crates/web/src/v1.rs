@@ -6,9 +6,11 @@ pub mod calls;
 mod ceremonies;
 mod ceremonies_waiting;
 mod ceremony;
+mod ceremony_attestations;
 mod ceremony_draft;
 mod ceremony_events;
 mod ceremony_propose;
+mod ceremony_record;
 mod ceremony_request;
 mod ceremony_signatures;
 mod ceremony_statement;
@@ -34,6 +36,7 @@ mod leaf_evidence;
 mod log_checkpoint;
 mod log_tile;
 mod order;
+mod order_withdraw;
 mod orders;
 pub mod reader;
 mod receipt;
@@ -81,6 +84,8 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(key_certificate::handle))
         .routes(routes!(key_transcript::handle))
         .routes(routes!(ceremony_transcript::handle))
+        .routes(routes!(ceremony_attestations::handle))
+        .routes(routes!(ceremony_record::handle))
         .routes(routes!(ceremonies::handle, ceremony_propose::handle))
         .routes(routes!(ceremonies_waiting::handle))
         .routes(routes!(ceremony_events::handle))
@@ -91,6 +96,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(ceremony_signatures::handle))
         .routes(routes!(orders::handle))
         .routes(routes!(order::handle))
+        .routes(routes!(order_withdraw::handle))
         .routes(routes!(trust_chain::handle))
         .routes(routes!(
             trust_statements::handle,

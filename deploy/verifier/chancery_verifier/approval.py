@@ -108,10 +108,17 @@ def _active_member(who: str, chain: Chain) -> dict | None:
     return None
 
 
+def _may_propose(member: dict) -> bool:
+    """Section 7: no executor, and no witness who has no other role that is known."""
+    others = {"custodian", "security-lead", "on-call-manager", "on-call", "operator", "administrator"}
+    only_witnesses = "witness" in member["roles"] and not others & set(member["roles"])
+    return "executor" not in member["roles"] and not only_witnesses
+
+
 def _check_proposal(record: dict, request: dict, chain: Chain, suspended: frozenset) -> None:
     who, proposal = request["proposer"], record["proposal"]
     member = _active_member(who, chain)
-    if member is None or "executor" in member["roles"]:
+    if member is None or not _may_propose(member):
         raise _refused(f"Proposer: {who} is not an active member with permission to propose")
     if who in suspended:
         raise _refused(f"Proposer: {who} is suspended")

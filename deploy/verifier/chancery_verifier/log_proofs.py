@@ -6,16 +6,24 @@ from .proofs import Prover, check_distinct, log_key_of
 from .refusal import Malformed, Refused
 
 
-def check(transcript: dict, ceremony, approvals, verify_core) -> dict:
-    """Of each member whose approval counts, the time of its leaf. `approvals` are counted; `verify_core` verifies a transcript."""
+def check(transcript: dict, ceremony, counted, verify_core) -> dict:
+    """Of each member whose approval counts, the time of its leaf. `counted` are the approvals that count, and what leaves
+    about a standing order have to be, if the ceremony is under one; `verify_core` verifies a transcript."""
+    approvals, order = counted
     try:
         keys = [log_key_of(_verify(text, ceremony, verify_core)) for text in transcript["log_keys"]]
         check_distinct(keys)
         acts = _read_acts(transcript["log_proofs"], keys)
         expected = _expected_digests(transcript)
+        others = [act for _, act in acts if order is not None and order.tells(act)]
         for _, act in acts:
-            _check_act(act, ceremony, expected)
-        return _times(acts, ceremony, transcript["record"]["approvals"], approvals)
+            if act not in others:
+                _check_act(act, ceremony, expected)
+        own = [pair for pair in acts if pair[1] not in others]
+        times = _times(own, ceremony, transcript["record"]["approvals"], approvals)
+        if others:
+            order.check(acts, _ends(own, ceremony)[0])
+        return times
     except Malformed as error:
         raise Refused("LogProofs", str(error)) from None
 
@@ -49,7 +57,7 @@ def _expected_digests(transcript: dict) -> dict:
         return {signatures.digest(one["signature"]) for one in received}
 
     return {
-        "propose": of([record["proposal"]]),
+        "propose": of([record["proposal"]] if record["proposal"] else []),
         "approve": of(record["approvals"]),
         "reject": of(record["rejections"]),
         "cancel": of(record["cancellations"]),
@@ -72,11 +80,15 @@ def _end(ceremony) -> tuple:
     return ("log", ceremony.operation) if on_log else ("ceremony", "accepted")
 
 
+def _ends(acts: list, ceremony) -> list:
+    """The indexes of the acts that end it."""
+    return [index for index, act in acts if (act["kind"], act["action"]) == _end(ceremony)]
+
+
 def _times(acts: list, ceremony, received: list, approvals) -> dict:
-    end = _end(ceremony)
     # The approvals of a new origin are in the log that it ends, which took no leaves any more.
     needed = ceremony.operation != "new-origin"
-    ends = [index for index, act in acts if (act["kind"], act["action"]) == end]
+    end, ends = _end(ceremony), _ends(acts, ceremony)
     if len(ends) != 1:
         raise Malformed(f"{len(ends)} acts `{end[1]}` in place of one")
     times = {}

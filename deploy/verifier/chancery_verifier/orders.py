@@ -20,12 +20,24 @@ _FORMAT = "%Y-%m-%dT%H:%M:%S.%fZ"
 
 
 @dataclass(frozen=True)
+class LoggedOrder:
+    """What leaves of the log say of the order's own ceremony."""
+
+    request_digest: str
+    execution_digest: str
+    core_digest: str
+    execute_by: str
+    documents: int
+
+
+@dataclass(frozen=True)
 class UnderOrder:
     """The order under which a ceremony is, which use of it, and who of those who approved it would count."""
 
     order: dict
     use: int
     approved: list
+    logged: LoggedOrder
 
 
 def after(instant: str, seconds: int) -> str:
@@ -122,7 +134,14 @@ def judge_use(record: dict, request: dict, chain, suspended: frozenset, executed
         raise Refused("Executor", ceremony.order["executor"]["member"])
     use = request["order"]["use"]
     _check_fits(ceremony.order, use, request, executed_at)
-    return UnderOrder(ceremony.order, use, approved)
+    logged = LoggedOrder(
+        ceremony.request_digest,
+        ceremony.execution_digest,
+        ceremony.core_digest,
+        ceremony.request["execute_by"],
+        len(ceremony.chain_digests),
+    )
+    return UnderOrder(ceremony.order, use, approved, logged)
 
 
 def _check_fits(order: dict, use: int, request: dict, now: str) -> None:
@@ -148,17 +167,21 @@ def _check_fits(order: dict, use: int, request: dict, now: str) -> None:
     for name, value in (expected | token | {"label": label}).items():
         if found[name] != value:
             raise Refused("Misfit", f"Differs: `{name}`")
-    if asked["predecessor"] is None:
+    if asked["predecessor"] is None or any(line["previous"] is None for line in request["lines"]):
         raise Refused("Misfit", "First: the first key of a ring")
     begin = earliest(order, use)
     if request["created_at"] < begin or now < begin:
         raise Refused("Misfit", f"Early: not before {begin}")
     if request["execute_by"] > order["not_after"] or now > order["not_after"]:
         raise Refused("Misfit", f"Late: until {order['not_after']}")
-    moment, window = datetime.strptime(now, _FORMAT), order["window"]
-    minute = moment.hour * 60 + moment.minute
-    if DAYS[moment.weekday()] not in window["days"] or not window["from_minute"] <= minute < window["until_minute"]:
+    if not is_in_window(order["window"], now):
         raise Refused("Misfit", "Window")
+
+
+def is_in_window(window: dict, instant: str) -> bool:
+    moment = datetime.strptime(instant, _FORMAT)
+    minute = moment.hour * 60 + moment.minute
+    return DAYS[moment.weekday()] in window["days"] and window["from_minute"] <= minute < window["until_minute"]
 
 
 def check_result(acceptance: dict, under: UnderOrder | None, chain) -> str | None:

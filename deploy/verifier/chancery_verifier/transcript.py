@@ -8,7 +8,8 @@ from .approval import Approval, judge_approval
 from .counting import Rules, count, threshold, without_deadline
 from .keys import PublicKey
 from .operations import subjects_of
-from .orders import check_result
+from .order_log import OfOrder
+from .orders import UnderOrder, check_result
 from .outcome import check_outcome
 from .refusal import Malformed, Refused
 from .roster import Chain, Pin
@@ -29,8 +30,13 @@ class Ceremony:
     digest: str
     request_digest: str
     core_digest: str
+    execution_digest: str  # of the core without the acceptances of custodians
     executed_at: str
     chain_digests: list
+    roster: dict
+    suspended: frozenset
+    steps: list
+    under: UnderOrder | None = None
     by_executor: str | None = None  # whose signature over the result accepts it
     logged: dict = field(default_factory=dict)  # of each member who approved the instant that the log gives
 
@@ -67,7 +73,8 @@ def verify_transcript(data: bytes, pin: Pin) -> Ceremony:
     transcript, ceremony, approval = _verify_all_but_the_log(data, pin)
     if not transcript["log_proofs"]:
         return ceremony
-    return replace(ceremony, logged=log_proofs.check(transcript, ceremony, approval.counted, verify_core))
+    order = OfOrder.of(ceremony, read_canonical(data)["record"]["chains"]["changes"])
+    return replace(ceremony, logged=log_proofs.check(transcript, ceremony, (approval.counted, order), verify_core))
 
 
 def verify_core(data: bytes, pin: Pin) -> Ceremony:
@@ -114,6 +121,7 @@ def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
         raise Refused("Ceremony/TooEarly", "executed before it was requested")
     by_executor = check_result(acceptance, approval.under, chain)
     kid, key = check_outcome(request, request_digest, statement["outcome"], chain.pin)
+    without = {"log_keys": [], "log_proofs": []}
     ceremony = Ceremony(
         pin=chain.pin,
         request=request,
@@ -124,9 +132,14 @@ def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
         by_executor=by_executor,
         digest=sha256_hex(acceptance["statement"].encode()),
         request_digest=request_digest,
-        core_digest=sha256_hex(canonical(value | {"log_keys": [], "log_proofs": []})),
+        core_digest=sha256_hex(canonical(value | without)),
+        execution_digest=sha256_hex(canonical(value | without | {"acceptance": value["acceptance"] | {"signatures": []}})),
         executed_at=statement["executed_at"],
         chain_digests=chain.digests,
+        roster=chain.roster,
+        suspended=approval.suspended,
+        steps=record["steps"],
+        under=approval.under,
     )
     return transcript, ceremony, approval
 

@@ -14,8 +14,8 @@ use trust::note::NoteBody;
 use trust::tally::tally_acceptance;
 use trust::text::spelled_out;
 use trust::{
-    Chains, Kid, Namespace, Pin, Purpose, Request, Sha256Digest, Transcript, Trusted, dsse, json,
-    read, verify_transcript,
+    Chains, Kid, Namespace, Pin, Purpose, Request, Sha256Digest, Transcript, Trusted,
+    VerifiedTranscript, dsse, json, read, verify_transcript,
 };
 
 use super::super::{World, ssh};
@@ -93,7 +93,7 @@ impl Session {
         self.client.post(path, body).await
     }
 
-    fn namespace(&self, purpose: Purpose) -> String {
+    pub(super) fn namespace(&self, purpose: Purpose) -> String {
         Namespace::new(purpose, self.trusted.service(), self.trusted.environment()).to_string()
     }
 
@@ -181,7 +181,24 @@ impl Session {
         Ok(Some(transcript.record.request.into_bytes()))
     }
 
-    async fn submit(&self, id: &str, body: &Value, output: &Output) -> Result<(), Failure> {
+    /// The transcript of a closed ceremony, verified here; it has to be of the id.
+    pub(super) async fn closed(&self, id: Sha256Digest) -> Result<VerifiedTranscript, Failure> {
+        let path = format!("/v1/ceremonies/{id}/transcript");
+        let bytes = self.client.find(&path).await?;
+        let bytes = bytes.ok_or_else(|| Failure::refused("the ceremony is not closed"))?;
+        let verified = verify_transcript(&bytes, &self.pin).map_err(Failure::refused)?;
+        match verified.statement().request_digest == id {
+            true => Ok(verified),
+            false => Err(Failure::refused("the transcript is of another request")),
+        }
+    }
+
+    pub(super) async fn submit(
+        &self,
+        id: &str,
+        body: &Value,
+        output: &Output,
+    ) -> Result<(), Failure> {
         submit(&self.client, id, body, output).await
     }
 }
@@ -267,8 +284,12 @@ pub async fn show(
     output.result(&shown, || {
         let mut text = render(&fetched.report);
         for note in fetched.notes.as_array().into_iter().flatten() {
-            let (member, note) = (said(&note["member"]), said(&note["note"]));
-            text.push_str(&format!("note         {member}: {note}\n"));
+            let (member, said) = (said(&note["member"]), said(&note["note"]));
+            let what = match note["what"] == "exception" {
+                true => "exception",
+                false => "note",
+            };
+            text.push_str(&format!("{what:<12} {member}: {said}\n"));
         }
         text
     });

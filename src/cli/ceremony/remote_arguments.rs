@@ -18,7 +18,7 @@ pub struct Remote {
     #[arg(long, requires = "url")]
     pub genesis: Option<Sha256Digest>,
     #[command(flatten)]
-    connect: Connect,
+    pub(super) connect: Connect,
 }
 
 /// The same for what only reads: who reads shows it by a signature.

@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use base::EXECUTOR_LATE;
 use keyring::keys::Keys;
 use keyring::signing::probe_key;
 use store::{CeremonyState, Store};
@@ -58,7 +57,7 @@ pub fn pins(config: &Config) -> Option<Check> {
 }
 
 /// Approved ceremonies that nobody carries out.
-pub async fn waiting(store: &Store, world: &World) -> Option<Check> {
+pub async fn waiting(store: &Store, late: Duration, world: &World) -> Option<Check> {
     let what = "ceremonies approved";
     let rows = match store.under_way(MOST_WAITING).await {
         Ok(rows) => rows.read,
@@ -71,7 +70,7 @@ pub async fn waiting(store: &Store, world: &World) -> Option<Check> {
     let waits = rows
         .iter()
         .filter(|row| row.state == CeremonyState::Approved);
-    let late = waits.filter(|row| now.since(row.updated_at) >= EXECUTOR_LATE);
+    let late = waits.filter(|row| now.since(row.updated_at) >= late);
     let late: Vec<String> = late
         .map(|row| {
             let minutes = now.since(row.updated_at).as_secs() / 60;

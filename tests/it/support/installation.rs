@@ -74,6 +74,21 @@ impl Installation {
         new
     }
 
+    /// Founded by these custodians and executors, with rings that the policy calls routine.
+    pub fn founded_with(
+        directory: TempDir,
+        url: &str,
+        (custodians, executors): (Vec<Custodian>, Vec<Custodian>),
+        routine_rings: Vec<String>,
+    ) -> Self {
+        let mut new = Self::unfounded(directory, url, custodians, free_port());
+        new.made.executors = executors;
+        new.made.routine_rings = routine_rings;
+        must(new.made.found());
+        must(new.made.install());
+        new
+    }
+
     /// An empty token and a configuration; the database at `url` stays as it is.
     pub fn with_token(
         directory: TempDir,

@@ -10,6 +10,7 @@ use super::report::Report;
 use super::service::CeremonyService;
 use super::service::{CeremonyFacts, draft};
 use super::vote::{normalized, require_state};
+use crate::keys::fault_of_use;
 use log::Event;
 use store::{CeremonyState, Change, KeyRow, KeyStatus};
 
@@ -66,7 +67,12 @@ impl CeremonyService {
         });
         match self.close(&facts, transcript).await {
             Err(Error::Store(error)) if error.is_already() => {
-                Box::pin(self.give_up_withdrawn(id)).await?;
+                Box::pin(self.give_up_use(id, "the standing order is withdrawn")).await?;
+                Ok(false)
+            }
+            // What every replica would refuse is not published.
+            Err(Error::Use(fault)) => {
+                Box::pin(self.give_up_use(id, &fault.to_string())).await?;
                 Ok(false)
             }
             // Another process closed it in between.
@@ -86,6 +92,10 @@ impl CeremonyService {
         let verified = verify_transcript(&bytes, &self.pin)?;
         // The executor's clock may be ahead of ours; a life does not run backwards.
         let at = self.env.now().max(verified.statement().executed_at);
+        if let Some(used) = verified.logged_use() {
+            let fault = fault_of_use(&self.store, &self.pin, used, at).await?;
+            fault.map_or(Ok(()), Err)?;
+        }
         let digest = verified.core_digest();
         let mut kid = None;
         let mut act = (ActKind::Ceremony, "accepted", None);

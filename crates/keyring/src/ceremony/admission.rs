@@ -4,15 +4,18 @@
 //! not, and whatever its state; only closed ones are public.
 
 use trust::approval::{ObjectionBody, acceptance_message};
+use trust::bytes16::Nonce;
 use trust::format::V1;
 use trust::note::NoteBody;
 use trust::tally::{Obstacle, Standing, WhyNot};
+use trust::withdrawal::withdrawal_message;
 use trust::{
     MemberId, MemberSignature, Namespace, Purpose, Request, Sha256Digest, Trusted, dsse, sshsig,
 };
 
 use super::error::Error;
 use super::service::{CeremonyService, draft};
+use super::standing_order::withdrawal_body;
 use super::vote::normalized;
 use store::{CeremonyHeadRow, CeremonyState};
 
@@ -22,7 +25,8 @@ pub struct Submission<'a> {
     pub purpose: Purpose,
     /// Armored.
     pub signature: &'a str,
-    /// The reason or the note that was signed; empty for the other purposes.
+    /// The reason or the note that was signed, or the body of an exception or an attestation; empty for the other
+    /// purposes.
     pub text: &'a str,
 }
 
@@ -46,7 +50,7 @@ impl CeremonyService {
             found: found.to_string(),
             needed,
         };
-        if state == Some(CeremonyState::Closed) {
+        if state == Some(CeremonyState::Closed) && submission.purpose != Purpose::Witness {
             return Err(wrong(CeremonyState::Closed));
         }
         let purpose = submission.purpose;
@@ -59,6 +63,27 @@ impl CeremonyService {
             Some(state) if taken.contains(&state) => Ok(()),
             Some(state) => Err(wrong(state)),
         }
+    }
+
+    /// The same for the withdrawal of a standing order. Whoever is no active member learns nothing of it.
+    pub async fn admit_withdrawal(
+        &self,
+        trusted: Option<&Trusted>,
+        order: Nonce,
+        (reason, signature): (&str, &str),
+    ) -> Result<(), Error> {
+        let trusted = trusted.ok_or(Error::NoGenesis)?;
+        let signature = normalized(signature)?;
+        let (armored, _) = of_member(trusted, &signature)?;
+        let (service, environment) = (trusted.service(), trusted.environment());
+        let message = match self.store.order(&order.to_string()).await? {
+            Some(row) => withdrawal_message(service, environment, &withdrawal_body(&row, reason)?),
+            // Nobody signs it.
+            None => Vec::new(),
+        };
+        let namespace = Namespace::new(Purpose::Withdraw, service, environment);
+        sshsig::verify(armored, &namespace, &message).map_err(not_counted)?;
+        Ok(())
     }
 
     /// What has to be signed. Where there is nothing that could be, it is a message that nobody signs: so it takes as long
@@ -97,6 +122,8 @@ impl CeremonyService {
                 };
                 Ok(over(&body.encode()?))
             }
+            // Whether the body is about this ceremony is for whoever takes it.
+            Purpose::Exception | Purpose::Witness => Ok(over(text.as_bytes())),
             _ => Ok(Vec::new()),
         }
     }
@@ -152,7 +179,8 @@ fn not_counted(why: impl std::fmt::Display) -> Error {
 fn taken(purpose: Purpose) -> (&'static [CeremonyState], &'static str) {
     match purpose {
         Purpose::Accept => (&[CeremonyState::Executed], "executed"),
-        Purpose::Note => (OPEN, "proposed or approved"),
+        Purpose::Note | Purpose::Exception => (OPEN, "proposed or approved"),
+        Purpose::Witness => (&[CeremonyState::Closed], "closed"),
         _ => (OPEN, "proposed"),
     }
 }

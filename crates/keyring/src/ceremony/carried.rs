@@ -18,7 +18,6 @@ use trust::{
     PublicKey, Request, Sha256Digest, Time, Trusted, json,
 };
 
-use super::claim::ON_A_FILE;
 use super::error::Error;
 use super::execute::{generated_outcome, require_token};
 use super::intend::sole_location;
@@ -27,6 +26,8 @@ use super::service::{CeremonyFacts, CeremonyService};
 use crate::keys::Snapshot;
 use store::{CeremonyState, KeyObjectRow, ObjectState};
 use token::{Executor, Found};
+use trust::text::is_plain;
+use trust::withdrawal::MAX_REASON;
 
 /// Beyond `execute_by`, for the way back.
 const WAY_BACK: Duration = Duration::from_secs(3_600);
@@ -125,9 +126,13 @@ impl CarriedRequest {
         Sha256Digest::of(self.record.request.as_bytes())
     }
 
-    /// Counted anew, as of the intent and as of now. This machine's clock has nothing to compare itself with, so a clock
-    /// that is before the intent is wrong.
-    fn approved(&self, trusted: &Trusted, now: Time) -> Result<ApprovedOperation, Error> {
+    /// Counted anew, as of the intent and, where something is to be done, as of now. This machine's clock has nothing to
+    /// compare itself with, so a clock that is before the intent is wrong.
+    fn approved(
+        &self,
+        trusted: &Trusted,
+        (now, look): (Time, Look),
+    ) -> Result<ApprovedOperation, Error> {
         if self.intended_at.since(now) > BEHIND {
             let why = format!(
                 "the clock of this machine says {now}, which is before the file was written ({})",
@@ -139,8 +144,17 @@ impl CarriedRequest {
         let history = History::claimed_by(&ceremony.request);
         let tally = |at| trust::tally(trusted, &ceremony, &history, at).into_approved();
         let not = |not: trust::tally::NotApproved| Error::NotApproved(not.standing);
-        drop(tally(self.intended_at).map_err(not)?);
-        tally(now.max(self.intended_at)).map_err(not)
+        let intended = tally(self.intended_at).map_err(not)?;
+        match look {
+            // What the token has is told however late it is: it was made in its time or is not there.
+            Look::ReadBack => Ok(intended),
+            Look::CarryOut => tally(now.max(self.intended_at)).map_err(not),
+        }
+    }
+
+    /// Whether anything may still be done.
+    fn is_late(&self, now: Time) -> Result<bool, Error> {
+        Ok(now > Request::decode(self.record.request.as_bytes())?.execute_by)
     }
 }
 
@@ -181,7 +195,7 @@ pub async fn carry_out(
 ) -> Result<CarriedResult, Error> {
     let file = CarriedRequest::decode(bytes)?;
     let trusted = trust::chain::walk(&file.record.chains, pin)?;
-    let outcome = match file.approved(&trusted, now)? {
+    let outcome = match file.approved(&trusted, (now, look))? {
         ApprovedOperation::Generate(approved) => {
             let order = approved.order().clone();
             let Place::Pkcs11(place) = &order.place else {
@@ -214,7 +228,7 @@ pub async fn carry_out(
         }
         ApprovedOperation::Destroy(approved) => {
             let order = approved.order().clone();
-            file.destroy(Arc::new(approved), &order, executor, look)
+            file.destroy(Arc::new(approved), &order, executor, (now, look))
                 .await?
         }
         _ => {
@@ -240,7 +254,7 @@ impl CarriedRequest {
         approved: Arc<trust::Approved<Destroy>>,
         order: &Destroy,
         executor: &Executor,
-        look: Look,
+        (now, look): (Time, Look),
     ) -> Result<Option<Outcome>, Error> {
         if self.public_keys.len() != order.keys.len() {
             let why = "the file has not the public keys of the keys in its request";
@@ -267,6 +281,14 @@ impl CarriedRequest {
         match look {
             Look::CarryOut if !all => return Err(Error::CarriedOutBefore),
             Look::ReadBack if all => return Ok(None),
+            Look::ReadBack if !left.is_empty() && self.is_late(now)? => {
+                let why = format!(
+                    "{} of {} keys are destroyed, and it is too late for the others: end it by `chancery executor recall` and propose it anew",
+                    order.keys.len() - left.len(),
+                    order.keys.len()
+                );
+                return Err(Error::Unfit(why));
+            }
             _ => {}
         }
         for (key, spki) in left {
@@ -281,34 +303,68 @@ impl CarriedRequest {
 impl CeremonyService {
     /// An approved ceremony for a machine without a network: the intent is written, and from then on it is carried out
     /// there or nowhere. The same file again, as long as it has not come back.
+    ///
+    /// Until the intent the lease is a short one, as of any executor: if we die before it, somebody else carries it out soon.
+    /// If we die after it and before the long one, no file has left, and reconciliation ends it.
     pub async fn export_execution(&self, id: &str, snapshot: &Snapshot) -> Result<Vec<u8>, Error> {
-        if self.is_on_a_file(id).await? {
+        if let Some(claim) = self.claim_on_a_file(id).await? {
             let facts = self.facts(id).await?;
             if facts.row.state == CeremonyState::Executing {
+                claim.hold_for(self.way(&facts)?).await?;
                 return self.carried_request(&facts).await;
             }
         }
-        let row = self.approved_row(id).await?;
-        let request = Request::decode(&row.request)?;
-        let lasts = request.execute_by.since(self.env.now()) + WAY_BACK;
-        let id = row.id.to_string();
-        let taken = self.store.take_execution(&id, ON_A_FILE, lasts).await?;
-        // Whoever exported it died before the intent.
-        if !taken && !self.is_on_a_file(&id).await? {
-            return Err(Error::Claimed);
+        let claim = self.claim_for_a_file(id).await?;
+        if let Err(error) = self.intend_elsewhere(id, snapshot).await {
+            claim.give_back().await;
+            return Err(error);
         }
-        match self.intend_elsewhere(&id, snapshot).await {
-            Ok(()) => {}
-            Err(error) => {
-                // Not that of another export, whose file is out already.
-                let state = self.row(&id).await?.state;
-                if matches!(state, CeremonyState::Proposed | CeremonyState::Approved) {
-                    self.store.give_back_execution(&id, ON_A_FILE).await?;
-                }
-                return Err(error);
+        let facts = self.facts(id).await?;
+        claim.hold_for(self.way(&facts)?).await?;
+        self.carried_request(&facts).await
+    }
+
+    /// How long a file may be under way.
+    fn way(&self, facts: &CeremonyFacts) -> Result<Duration, Error> {
+        let execute_by = Request::decode(&facts.row.request)?.execute_by;
+        Ok(execute_by.since(self.env.now()) + WAY_BACK)
+    }
+
+    /// Ends what is on a file that will not come back, or whose result can no longer be accepted, because roster, policy or
+    /// suspensions have changed since. Whatever that machine did or does: a key that it made is never accepted, and one that
+    /// it destroyed is destroyed once more, by a ceremony that finds nothing.
+    pub async fn recall_execution(&self, id: &str, reason: &str) -> Result<Report, Error> {
+        if !is_plain(reason, MAX_REASON) {
+            return Err(Error::Reason);
+        }
+        let facts = self.facts(id).await?;
+        let claim = self.claim_on_a_file(&facts.id).await?;
+        let (CeremonyState::Executing, Some(claim)) = (facts.row.state, claim) else {
+            return Err(Error::State {
+                found: facts.row.state.to_string(),
+                needed: "executing, on a file",
+            });
+        };
+        let why = format!("recalled: {reason}");
+        match &Request::decode(&facts.row.request)?.operation {
+            Operation::Generate(order) => {
+                let object = order.place.object();
+                self.resolve(&facts, &object, ObjectState::Abandoned, &why)
+                    .await?;
             }
+            Operation::Destroy(order) => {
+                for object in self.objects(&objects_of(order)?).await? {
+                    // An import that died in the middle recorded some.
+                    if object.state == ObjectState::Destroying {
+                        self.resolve(&facts, &object.id, ObjectState::Present, &why)
+                            .await?;
+                    }
+                }
+            }
+            _ => return Err(Error::Unfit("it touches no token".to_owned())),
         }
-        self.carried_request(&self.facts(&id).await?).await
+        claim.give_back().await;
+        self.report(&facts.id).await
     }
 
     async fn intend_elsewhere(&self, id: &str, snapshot: &Snapshot) -> Result<(), Error> {
@@ -329,28 +385,17 @@ impl CeremonyService {
         }
     }
 
-    async fn is_on_a_file(&self, id: &str) -> Result<bool, Error> {
-        let held = self.store.held_executions().await?;
-        let mut held = held.iter();
-        Ok(held.any(|held| held.holder == ON_A_FILE && held.ceremony.to_string() == id))
-    }
-
     /// Made of what the database has, so it is the same each time.
     async fn carried_request(&self, facts: &CeremonyFacts) -> Result<Vec<u8>, Error> {
         let request = Request::decode(&facts.row.request)?;
-        let (kids, objects) = match &request.operation {
-            Operation::Generate(order) => (Vec::new(), vec![order.place.object()]),
+        let kids: Vec<String> = match &request.operation {
+            Operation::Generate(_) => Vec::new(),
             Operation::Destroy(order) => {
                 let kids = order.keys.iter().map(|key| key.kid.to_string());
-                (kids.collect(), objects_of(order)?)
+                kids.collect()
             }
             _ => return Err(Error::Unfit("it touches no token".to_owned())),
         };
-        let intended = self.objects(&objects).await?;
-        let intended_at = intended.iter().map(|object| match object.state {
-            ObjectState::Intended => object.created_at,
-            _ => object.updated_at,
-        });
         let rows = self.store.keys_of(&kids).await?;
         let mut public_keys = Vec::with_capacity(kids.len());
         for kid in &kids {
@@ -360,7 +405,8 @@ impl CeremonyService {
             public_keys.push(Base64Url(row.spki.clone()));
         }
         let file = CarriedRequest {
-            intended_at: intended_at.max().unwrap_or_default(),
+            // When it began to be carried out. Its objects would not do: an import that died in the middle moved some.
+            intended_at: facts.row.updated_at,
             public_keys,
             record: facts.record(self.noted_by_now(facts).await?)?,
             kind: RequestKind::ChanceryExecutionRequest,
@@ -384,16 +430,17 @@ impl CeremonyService {
         let result = CarriedResult::decode(bytes)?;
         let id = result.ceremony.to_string();
         let facts = self.facts(&id).await?;
-        if facts.row.state != CeremonyState::Executing || !self.is_on_a_file(&id).await? {
+        let claim = self.claim_on_a_file(&id).await?;
+        let (CeremonyState::Executing, Some(claim)) = (facts.row.state, claim) else {
             return Err(Error::State {
                 found: facts.row.state.to_string(),
                 needed: "executing, on a file",
             });
-        }
+        };
         not_under_an_order(&facts)?;
         let file = self.carried_request(&facts).await?;
         if Sha256Digest::of(&file) != result.request_file {
-            let why = "the result is not of the file that was exported, or roster, policy or suspensions have changed since";
+            let why = "the result is not of the file that was exported, or roster, policy or suspensions have changed since: it can be ended by `chancery executor recall`";
             self.record_refusal("import", &facts, why).await?;
             return Err(Error::Unfit(why.to_owned()));
         }
@@ -410,7 +457,7 @@ impl CeremonyService {
             }
             _ => return Err(Error::Unfit("it touches no token".to_owned())),
         }
-        self.store.give_back_execution(&id, ON_A_FILE).await?;
+        claim.give_back().await;
         self.report(&id).await
     }
 

@@ -12,9 +12,15 @@ use super::error::Error;
 use super::service::CeremonyService;
 use store::{CeremonyRow, CeremonyState, Store};
 
-/// Who holds what is carried out elsewhere and comes back on a file. Nobody settles it before its time has run out,
-/// whoever says that no other executor is running.
-pub(super) const ON_A_FILE: &str = "file";
+/// How holders begin of what is carried out elsewhere and comes back on a file; the rest is the exporter's own. Nobody
+/// settles it before its time has run out, whoever says that no other executor is running.
+const ON_A_FILE: &str = "file";
+
+pub(super) fn is_on_a_file(holder: &str) -> bool {
+    let rest = holder.strip_prefix(ON_A_FILE);
+    // Those of before had one name for all.
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+}
 
 /// Of one executor, for one ceremony.
 pub(super) struct Claim {
@@ -34,17 +40,40 @@ impl CeremonyService {
 
     /// Takes an approved ceremony, or refuses because another executor has it.
     pub(super) async fn claim(&self, id: &str) -> Result<Claim, Error> {
-        let row = self.approved_row(id).await?;
         let holder: [u8; 16] = self.env.random()?;
-        let claim = Claim {
-            store: self.store.clone(),
-            ceremony: row.id.to_string(),
-            holder: hex::encode(&holder),
-            lease: self.lease,
-        };
+        self.claim_as(id, hex::encode(&holder)).await
+    }
+
+    /// The same for whoever puts it on a file.
+    pub(super) async fn claim_for_a_file(&self, id: &str) -> Result<Claim, Error> {
+        let holder: [u8; 16] = self.env.random()?;
+        let holder = format!("{ON_A_FILE}/{}", hex::encode(&holder));
+        self.claim_as(id, holder).await
+    }
+
+    async fn claim_as(&self, id: &str, holder: String) -> Result<Claim, Error> {
+        let row = self.approved_row(id).await?;
+        let claim = self.claim_of(row.id.to_string(), holder);
         match claim.take().await? {
             true => Ok(claim),
             false => Err(Error::Claimed),
+        }
+    }
+
+    /// That of whoever put it on a file, if somebody did.
+    pub(super) async fn claim_on_a_file(&self, id: &str) -> Result<Option<Claim>, Error> {
+        let held = self.store.held_executions().await?;
+        let mut held = held.into_iter();
+        let held = held.find(|held| is_on_a_file(&held.holder) && held.ceremony.to_string() == id);
+        Ok(held.map(|held| self.claim_of(id.to_owned(), held.holder)))
+    }
+
+    fn claim_of(&self, ceremony: String, holder: String) -> Claim {
+        Claim {
+            store: self.store.clone(),
+            ceremony,
+            holder,
+            lease: self.lease,
         }
     }
 
@@ -73,9 +102,14 @@ impl Claim {
     /// Asked immediately before each step after which nobody else must have come in: from here on as long as any such step
     /// takes.
     pub(super) async fn hold(&self) -> Result<(), Error> {
+        self.hold_for(self.lease).await
+    }
+
+    /// For so long from here on.
+    pub(super) async fn hold_for(&self, time: Duration) -> Result<(), Error> {
         let renewed = self
             .store
-            .renew_execution(&self.ceremony, &self.holder, self.lease);
+            .renew_execution(&self.ceremony, &self.holder, time);
         match renewed.await? {
             true => Ok(()),
             false => Err(Error::ClaimLost),

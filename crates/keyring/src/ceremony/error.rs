@@ -50,11 +50,17 @@ pub enum Error {
     /// Nothing more was done.
     #[error("the time of this executor's lease ran out; run `chancery ceremony reconcile`")]
     ClaimLost,
+    /// What every replica would say of the key.
+    #[error("the key cannot be accepted under its standing order: {0}")]
+    Use(#[from] trust::order_log::UseFault),
     #[error("unknown standing order {0}")]
     UnknownOrder(String),
     /// Made under a standing order by a program that is not its executor.
-    #[error("a key under a standing order needs the executor's own key ([executor] result_key)")]
+    #[error("a key under a standing order needs the executor's own key (orders.result_key)")]
     NoResultSigner,
+    /// Nothing was asked for and nothing made.
+    #[error("the standing order is for the executor {0} with another key than orders.result_key")]
+    OtherExecutor(trust::MemberId),
     #[error("the executor's key did not sign the result: {0}")]
     ResultSigner(String),
     /// A member has more proposals open than anybody may.
@@ -75,6 +81,12 @@ pub enum Error {
     /// A member has as many notes in it as one may.
     #[error("the member has {0} notes in this ceremony already")]
     NotesOfMember(usize),
+    /// What is said of an exception cannot be.
+    #[error("{0}")]
+    Exception(trust::note::NoteError),
+    /// A ceremony has as many attestations as it may.
+    #[error("the ceremony has {0} attestations already")]
+    Attestations(usize),
     /// Of a rejection or a cancellation.
     #[error("a reason has 1 to 1000 characters, none of which hides something")]
     Reason,

@@ -12,6 +12,7 @@ use trust::approval::{
 use trust::base64url::Base64Url;
 use trust::format::V1;
 use trust::leaf::ActKind;
+use trust::tally::Standing;
 use trust::transcript::{Record, Step};
 use trust::{
     Approved, ApprovedOperation, ClockCorrection, Destroy, DestroyKey, Generate, Kid, Name,
@@ -27,6 +28,7 @@ use super::service::CeremonyFacts;
 use super::service::CeremonyService;
 use super::vote::require_state;
 use crate::keys::Snapshot;
+use base::step;
 use log::Event;
 use store::{AfterLatest, CeremonyState, Change, ObjectState};
 use token::{Executor, Generated, Handle};
@@ -46,7 +48,19 @@ impl CeremonyService {
             // On the heap: it may settle what another execution began.
             Box::pin(self.reconcile(executor, Alone::Unknown)).await?;
         }
+        self.execute_settled(id, executor, snapshot).await
+    }
+
+    /// The same, by somebody who has just seen that nobody left anything half done: to compare all of a token for each of
+    /// many keys would cost more with each key.
+    pub(super) async fn execute_settled(
+        &self,
+        id: &str,
+        executor: Option<&Executor>,
+        snapshot: &Snapshot,
+    ) -> Result<Report, Error> {
         let claim = self.claim(id).await?;
+        step::reached("claimed");
         let done = self.carry_out(&claim, id, executor, snapshot).await;
         claim.give_back().await;
         done
@@ -65,8 +79,13 @@ impl CeremonyService {
             &[CeremonyState::Proposed, CeremonyState::Approved],
             "approved",
         )?;
-        if facts.ceremony.order.is_some() && self.result_signer.is_none() {
-            return Err(Error::NoResultSigner);
+        if facts.ceremony.order.is_some() {
+            // Before anything is made: what another key signs is accepted by nobody.
+            match facts.tally(self.env.now()).under() {
+                Some(under) => self.require_signer(&under.order)?,
+                None if self.result_signer.is_none() => return Err(Error::NoResultSigner),
+                None => {}
+            }
         }
         // Counted here and now, from the stored bytes: the row's state is nobody's permission. This
         // is also the instant of the intent, so that what is adopted later tallies as it did now.
@@ -79,6 +98,7 @@ impl CeremonyService {
                     .await?;
                 // Where the executor's signature accepts it.
                 Box::pin(self.close_if_accepted(&facts.id)).await?;
+                step::reached("closed");
                 return self.generated_report(&facts.id, &kid).await;
             }
             ApprovedOperation::Destroy(approved) => {
@@ -117,6 +137,7 @@ impl CeremonyService {
             let (from, to) = (CeremonyState::Proposed, CeremonyState::Approved);
             self.move_to(facts, from, to, "approved").await?;
         }
+        step::reached("approved");
         Ok(approved)
     }
 
@@ -134,9 +155,11 @@ impl CeremonyService {
         require_token(executor, &place.token_serial, &place.token_label).await?;
         claim.hold().await?;
         self.intend_generation(facts, &order, intended_at).await?;
+        step::reached("intended");
         claim.hold().await?;
         match executor.generate(approved).await {
             Ok(generated) => {
+                step::reached("generated");
                 self.record_generation(
                     facts,
                     &order,
@@ -189,7 +212,15 @@ impl CeremonyService {
         let mut draft = facts.draft(steps, outcome, executed_at, how)?;
         let request = Request::decode(&facts.row.request)?;
         if request.order.is_some() {
+            // By the leaf that tells of it, whatever instant the executor states.
+            if self.env.now() > request.execute_by {
+                return Err(Error::NotApproved(Standing::Expired {
+                    deadline: "execute_by",
+                    at: request.execute_by,
+                }));
+            }
             draft.acceptance.result = Some(self.sign_result(&request, &draft)?);
+            step::reached("signed");
         }
         // What custodians could not accept is not even put before them.
         trust::tally::tally_acceptance(&facts.trusted, &draft.record, &draft.acceptance)?;
@@ -209,6 +240,7 @@ impl CeremonyService {
             ..self.about(facts, how)
         };
         self.log.commit(&change, &event).await?;
+        step::reached("recorded");
         Ok(kid)
     }
 
@@ -259,6 +291,7 @@ impl CeremonyService {
                 }
             }
             self.archive(facts, order, intended_at).await?;
+            step::reached("archived");
         }
         self.record_destruction(facts, approved.order(), intended_at, "destroyed")
             .await

@@ -3,6 +3,7 @@
 use super::error::Error;
 use super::service::{CeremonyFacts, CeremonyService};
 use crate::keys::{Key, Ring, Snapshot};
+use log::Event;
 use store::{Change, KeyObjectRow, ObjectState};
 use trust::place::Pkcs11Location;
 use trust::{DestroyKey, Generate, Kid, Location, Time};
@@ -47,7 +48,11 @@ impl CeremonyService {
             object: Box::new(object),
             at: at.millis(),
         };
-        let event = self.about(facts, "intend-generation");
+        // A standing order permits it at this instant.
+        let event = Event {
+            time: at,
+            ..self.about(facts, "intend-generation")
+        };
         self.log.commit(&change, &event).await?;
         Ok(())
     }

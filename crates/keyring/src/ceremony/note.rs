@@ -1,28 +1,46 @@
-//! Notes of members for the record: what a witness saw. They are in the transcript, permit nothing and forbid nothing.
+//! What members say for the record: notes, and exceptions from what was planned. They are in the transcript, permit
+//! nothing and forbid nothing.
 
+use trust::exception::{EXCEPTION_STEP, ExceptionBody, exception_message, verify_exception};
 use trust::format::V1;
-use trust::note::{NOTE_MAX, NoteBody, NoteError, note_message, verify_note};
+use trust::note::{NOTE_MAX, NOTE_STEP, NoteBody, NoteError, note_message, verify_note};
 use trust::text::is_plain;
 use trust::transcript::{Step, WitnessNote};
-use trust::{MemberId, MemberSignature, Purpose, Request, Sha256Digest, Time};
+use trust::{MemberId, MemberSignature, Purpose, Request, Sha256Digest, Time, Transcript};
 
 use super::error::Error;
 use super::service::{CeremonyFacts, CeremonyService, SigningPayload};
 use super::vote::{normalized, require_state};
 use store::{CeremonySignatureRow, CeremonyState};
 
-/// Most notes of a ceremony.
+/// Most notes of a ceremony, and most exceptions.
 const MOST: usize = 20;
 
-/// Most notes of one member in a ceremony: nobody takes the room of the others.
+/// Most of one member in a ceremony, of each: nobody takes the room of the others.
 const OF_MEMBER: usize = 5;
 
-/// A note whose signature was verified.
+/// How far the clock of whoever notes an exception may be ahead.
+const AHEAD_MILLIS: i64 = 300_000;
+
+/// A note or an exception whose signature was verified.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Note {
     pub at: Time,
+    /// What its step says: `note` or `exception`.
+    pub what: &'static str,
     pub member: MemberId,
+    /// As the record has it; of an exception with who decided, and when it happened.
     pub note: String,
+}
+
+/// What a member says of something that went otherwise than planned.
+#[derive(Debug, Clone)]
+pub struct ExceptionInput {
+    /// What, and what was decided.
+    pub exception: String,
+    pub decided_by: MemberId,
+    /// When it happened.
+    pub at: Time,
 }
 
 impl CeremonyService {
@@ -36,57 +54,151 @@ impl CeremonyService {
         })
     }
 
-    /// Takes an active member's note, until the ceremony is executed: then the record is frozen.
+    /// The body of an exception, and what is signed of it.
+    pub async fn exception_payload(
+        &self,
+        id: &str,
+        input: &ExceptionInput,
+    ) -> Result<(String, SigningPayload), Error> {
+        let row = self.row(id).await?;
+        let request = Request::decode(&row.request)?;
+        let body = input.body(row.id)?;
+        let payload = SigningPayload {
+            namespace: request.namespace(Purpose::Exception).to_string(),
+            bytes: exception_message(&request, body.as_bytes()),
+        };
+        Ok((body, payload))
+    }
+
+    /// Takes a member's note, until the ceremony is executed: then the record is frozen.
     pub async fn note(&self, id: &str, note: &str, signature: &str) -> Result<(), Error> {
         if !is_plain(note, NOTE_MAX) {
             return Err(Error::Text(NoteError::Text));
         }
+        let id: Sha256Digest = (id.parse()).map_err(|_| Error::Unknown(id.to_owned()))?;
+        let body = note_body(id, note)?;
+        self.take_note(&id.to_string(), Purpose::Note, body, signature)
+            .await
+    }
+
+    /// The same of an exception, by its canonical body.
+    pub async fn exception(&self, id: &str, body: &str, signature: &str) -> Result<(), Error> {
+        let body = body.as_bytes().to_vec();
+        self.take_note(id, Purpose::Exception, body, signature)
+            .await
+    }
+
+    async fn take_note(
+        &self,
+        id: &str,
+        purpose: Purpose,
+        body: Vec<u8>,
+        signature: &str,
+    ) -> Result<(), Error> {
         let signature = normalized(signature)?;
         let facts = self.facts(id).await?;
         let open = [CeremonyState::Proposed, CeremonyState::Approved];
         require_state(&facts, &open, "proposed or approved")?;
-        if facts.notes.len() >= MOST {
+        let before = facts.notes();
+        let before = || before.iter().filter(|one| one.what == step_of(purpose));
+        if before().count() >= MOST {
             return Err(Error::Notes(MOST));
         }
-        let body = note_body(facts.row.id, note)?;
-        let member = match facts.signed_note(&body, &signature) {
-            Ok((member, _)) => member.clone(),
+        let now = self.env.now();
+        let judged = facts.said(purpose, &body, &signature).and_then(|said| {
+            let may = (facts.trusted.roster().member(&said.member))
+                .is_some_and(|member| member.may_note());
+            match (may, said.happened_at) {
+                (false, _) => Err(NoteError::Role),
+                (true, Some(at)) if !facts.could_happen(at, now) => Err(NoteError::Instant(at)),
+                (true, _) => Ok(said),
+            }
+        });
+        let said = match judged {
+            Ok(said) => said,
             Err(error) => {
                 let why = error.to_string();
-                self.record_refusal("note", &facts, &why).await?;
-                return Err(Error::DoesNotCount(why));
+                self.record_refusal(purpose.word(), &facts, &why).await?;
+                return Err(match error {
+                    NoteError::Text | NoteError::Decider(_) | NoteError::Instant(_) => {
+                        Error::Exception(error)
+                    }
+                    _ => Error::DoesNotCount(why),
+                });
             }
         };
-        let (by, at) = (Some(member), self.env.now());
-        let said = Some((note, body));
-        let own = facts.notes().into_iter();
-        let own = own.filter(|one| by.as_ref() == Some(&one.member)).count();
+        let own = before().filter(|one| one.member == said.member).count();
         if own >= OF_MEMBER {
             return Err(Error::NotesOfMember(OF_MEMBER));
         }
-        self.add_signature(&facts, Purpose::Note, by, said, &signature, at)
+        let text = Some((said.text.as_str(), body));
+        self.add_signature(&facts, purpose, Some(said.member), text, &signature, now)
             .await
     }
 
     /// The notes as steps of the record, once nobody can add another.
     pub(super) async fn noted_by_now(&self, facts: &CeremonyFacts) -> Result<Vec<Step>, Error> {
         let rows = self.store.ceremony_signatures(&facts.id).await?;
-        let notes = rows.into_iter().filter(|row| row.purpose == Purpose::Note);
+        let notes = rows.into_iter().filter(|row| is_said(row.purpose));
         let notes: Vec<_> = notes.collect();
         Ok(steps(facts.verified(&notes)))
+    }
+}
+
+impl ExceptionInput {
+    /// The canonical body.
+    pub fn body(&self, request_digest: Sha256Digest) -> Result<String, Error> {
+        let body = ExceptionBody {
+            at: self.at,
+            decided_by: self.decided_by.clone(),
+            exception: self.exception.clone(),
+            request_digest,
+            v: V1,
+        };
+        String::from_utf8(body.encode()?)
+            .map_err(|_| Error::Unfit("an exception is not UTF-8".to_owned()))
+    }
+}
+
+/// Whether signatures of this purpose are said for the record.
+pub(super) fn is_said(purpose: Purpose) -> bool {
+    matches!(purpose, Purpose::Note | Purpose::Exception)
+}
+
+fn step_of(purpose: Purpose) -> &'static str {
+    match purpose {
+        Purpose::Exception => EXCEPTION_STEP,
+        _ => NOTE_STEP,
     }
 }
 
 fn steps(notes: Vec<Note>) -> Vec<Step> {
     let steps = notes.into_iter().map(|note| Step {
         at: note.at,
-        what: "note".to_owned(),
+        what: note.what.to_owned(),
         witness: Some(WitnessNote {
             name: note.member.to_string(),
             note: note.note,
         }),
     });
     steps.collect()
+}
+
+/// Of a record: the steps that somebody noted.
+pub(super) fn noted_in(transcript: &Transcript) -> Vec<Note> {
+    let notes = transcript.record.steps.iter().filter_map(|step| {
+        let witness = step.witness.as_ref()?;
+        Some(Note {
+            at: step.at,
+            what: match step.what.as_str() {
+                EXCEPTION_STEP => EXCEPTION_STEP,
+                _ => NOTE_STEP,
+            },
+            member: witness.name.parse().ok()?,
+            note: witness.note.clone(),
+        })
+    });
+    notes.collect()
 }
 
 fn note_body(request_digest: Sha256Digest, note: &str) -> Result<Vec<u8>, Error> {
@@ -98,15 +210,53 @@ fn note_body(request_digest: Sha256Digest, note: &str) -> Result<Vec<u8>, Error>
     Ok(body.encode()?)
 }
 
+/// What a signature says for the record.
+struct Said {
+    member: MemberId,
+    /// As the record has it.
+    step: String,
+    /// As it was written.
+    text: String,
+    /// Of an exception.
+    happened_at: Option<Time>,
+}
+
 impl CeremonyFacts {
-    fn signed_note(
+    fn said(
         &self,
+        purpose: Purpose,
         body: &[u8],
         signature: &MemberSignature,
-    ) -> Result<(&MemberId, String), NoteError> {
+    ) -> Result<Said, NoteError> {
         let request = Request::decode(&self.row.request)?;
-        let roster = self.trusted.roster();
-        verify_note(roster, &request, self.row.id, body, signature)
+        let (roster, id) = (self.trusted.roster(), self.row.id);
+        match purpose {
+            Purpose::Exception => {
+                let (member, read) = verify_exception(roster, &request, id, body, signature)?;
+                Ok(Said {
+                    member: member.clone(),
+                    step: read.step(),
+                    happened_at: Some(read.at),
+                    text: read.exception,
+                })
+            }
+            _ => {
+                let (member, text) = verify_note(roster, &request, id, body, signature)?;
+                Ok(Said {
+                    member: member.clone(),
+                    step: text.clone(),
+                    text,
+                    happened_at: None,
+                })
+            }
+        }
+    }
+
+    /// Not before the ceremony was asked for, and not in the future.
+    fn could_happen(&self, at: Time, now: Time) -> bool {
+        let asked = Request::decode(&self.row.request).map(|request| request.created_at);
+        let latest = Time::from_millis(now.millis().saturating_add(AHEAD_MILLIS));
+        asked.is_ok_and(|asked| asked <= at) && at <= latest
     }
 
     /// Those that verify. A row that does not was not written by us, and says nothing.
@@ -117,11 +267,12 @@ impl CeremonyFacts {
     fn verified(&self, rows: &[CeremonySignatureRow]) -> Vec<Note> {
         let verified = |row: &CeremonySignatureRow| {
             let signature = MemberSignature::decode(row.signature.as_bytes()).ok()?;
-            let (member, note) = self.signed_note(&row.body, &signature).ok()?;
+            let said = self.said(row.purpose, &row.body, &signature).ok()?;
             Some(Note {
                 at: row.received_at,
-                member: member.clone(),
-                note,
+                what: step_of(row.purpose),
+                member: said.member,
+                note: said.step,
             })
         };
         rows.iter().filter_map(verified).collect()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use trust::{Request, Sha256Digest, Transcript, Trusted};
 
 use super::error::Error;
-use super::note::Note;
+use super::note::{Note, noted_in};
 use super::report::Report;
 use super::service::{CeremonyService, draft};
 use store::CeremonyState;
@@ -36,7 +36,7 @@ impl CeremonyService {
             return Ok(Reading {
                 is_closed: true,
                 report: self.finished(transcript)?,
-                notes: noted(&Transcript::decode(transcript)?),
+                notes: noted_in(&Transcript::decode(transcript)?),
                 previous: self.previous(&Request::decode(&row.request)?).await?,
                 transcript: row.transcript,
                 request: row.request,
@@ -90,17 +90,4 @@ impl CeremonyService {
         let row = self.row(id).await?;
         Ok(draft(&row)?.acceptance.statement.into_bytes())
     }
-}
-
-/// Of the record itself: the steps that are notes.
-fn noted(transcript: &Transcript) -> Vec<Note> {
-    let notes = transcript.record.steps.iter().filter_map(|step| {
-        let witness = step.witness.as_ref()?;
-        Some(Note {
-            at: step.at,
-            member: witness.name.parse().ok()?,
-            note: witness.note.clone(),
-        })
-    });
-    notes.collect()
 }

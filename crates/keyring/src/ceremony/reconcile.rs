@@ -28,7 +28,7 @@ use std::time::Duration;
 use serde::Serialize;
 use trust::{Destroy, DestroyKey, Location, Operation, Place, Request, Time};
 
-use super::claim::ON_A_FILE;
+use super::claim::is_on_a_file;
 use super::error::{Error, Kind};
 use super::service::CeremonyFacts;
 use super::service::CeremonyService;
@@ -95,7 +95,7 @@ impl CeremonyService {
         // Nothing is known of what they are about, so nothing is concluded.
         for row in &objects.unreadable {
             on_token.remove(&row.key);
-            findings.push(unreadable(row));
+            findings.push(Finding::unreadable(row));
         }
         for object in objects.read {
             // Objects of another token are another run's business.
@@ -122,6 +122,7 @@ impl CeremonyService {
                 }),
             }
         }
+        findings.extend(self.record_destroyed(&held, alone).await?);
         findings.extend(on_token.into_iter().map(|(object, found)| Finding {
             object,
             ring: found.label.clone(),
@@ -132,15 +133,70 @@ impl CeremonyService {
         Ok(findings)
     }
 
-    /// Of executors that died: nothing that they left is unknown any more.
+    /// Of executors that died: nothing that they left is unknown any more. One that cannot be read keeps no other waiting.
     async fn settle_leases(&self, held: &[HeldExecution]) -> Result<(), Error> {
+        let mut failed = None;
         for held in held.iter().filter(|held| held.left.is_none()) {
             let id = held.ceremony.to_string();
-            if self.store.ceremony_state(&id).await? != Some(CeremonyState::Executing) {
-                self.store.settle_execution(&id).await?;
+            match self.store.ceremony_state(&id).await {
+                Ok(Some(CeremonyState::Executing)) => {}
+                Ok(_) => {
+                    self.store.settle_execution(&id).await?;
+                }
+                Err(error) if error.is_corrupt() => failed = failed.or(Some(error)),
+                Err(error) => return Err(error.into()),
             }
         }
-        Ok(())
+        failed.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Destructions of which every key is gone and recorded, and the statement of all of them is not: whoever carried them
+    /// out died in between. As of the intent, when the quorum held.
+    async fn record_destroyed(
+        &self,
+        held: &[HeldExecution],
+        alone: Alone,
+    ) -> Result<Vec<Finding>, Error> {
+        let mut findings = Vec::new();
+        for id in self.store.executing().await? {
+            let mut held = held.iter();
+            let lapsed = match held.find(|held| held.ceremony.to_string() == id) {
+                Some(held) if held.left.is_none() => true,
+                Some(held) if alone == Alone::Unknown || is_on_a_file(&held.holder) => continue,
+                _ => alone == Alone::Yes,
+            };
+            let (finding, action) = match self.record_if_destroyed(&id, lapsed).await {
+                Ok(false) => continue,
+                Ok(true) => ("destroyed, and not stated".to_owned(), "recorded"),
+                Err(error) if error.kind() == Kind::Unavailable && !is_corrupt(&error) => {
+                    return Err(error);
+                }
+                Err(error) => (error_chain(&error), "none"),
+            };
+            findings.push(Finding {
+                object: "-".to_owned(),
+                ring: String::new(),
+                finding: format!("ceremony {id}: {finding}"),
+                action: action.to_owned(),
+            });
+        }
+        Ok(findings)
+    }
+
+    /// `is_left`: nobody is at its last step just now.
+    async fn record_if_destroyed(&self, id: &str, is_left: bool) -> Result<bool, Error> {
+        let facts = self.facts(id).await?;
+        let request = Request::decode(&facts.row.request)?;
+        let Operation::Destroy(order) = &request.operation else {
+            return Ok(false);
+        };
+        let at = facts.row.updated_at;
+        let young = self.env.now().since(at) < UNDER_WAY && !is_left;
+        if facts.row.state != CeremonyState::Executing || young {
+            return Ok(false);
+        }
+        self.record_if_all_gone(&facts, order, at).await?;
+        Ok(self.row(id).await?.state != CeremonyState::Executing)
     }
 
     /// Why an object is left alone.
@@ -159,9 +215,9 @@ impl CeremonyService {
         let young = self.env.now().since(object.updated_at) < UNDER_WAY;
         match held.find(|held| Some(held.ceremony) == ceremony) {
             Some(held) if held.left.is_none() => None,
-            Some(held) if held.holder == ON_A_FILE => Some((
+            Some(held) if is_on_a_file(&held.holder) => Some((
                 "carried out elsewhere, and its result comes on a file",
-                "left unchanged; `chancery executor import` brings the result",
+                "left unchanged; `chancery executor import` brings the result, `chancery executor recall` ends it",
             )),
             Some(_) if alone == Alone::Unknown => Some((
                 "in progress in another executor",
@@ -290,7 +346,7 @@ impl CeremonyService {
     async fn close_accepted(&self) -> Result<Vec<Finding>, Error> {
         let mut findings = Vec::new();
         let rows = self.store.executed_ceremonies().await?;
-        findings.extend(rows.unreadable.iter().map(unreadable));
+        findings.extend(rows.unreadable.iter().map(Finding::unreadable));
         for row in rows.read {
             let (finding, action) = match self.close_if_accepted(&row.id.to_string()).await {
                 Ok(false) => continue,
@@ -363,15 +419,23 @@ impl CeremonyService {
     }
 }
 
-fn unreadable(row: &UnreadableRow) -> Finding {
-    Finding {
-        object: match row.table {
-            "key_object" => row.key.clone(),
-            _ => "-".to_owned(),
-        },
-        ring: "-".to_owned(),
-        finding: row.to_string(),
-        action: "no action taken; fix the cause and reconcile again".to_owned(),
+/// Of one row alone.
+fn is_corrupt(error: &Error) -> bool {
+    matches!(error, Error::Store(error) if error.is_corrupt())
+}
+
+impl Finding {
+    /// Nothing is known of what it is about.
+    pub(super) fn unreadable(row: &UnreadableRow) -> Self {
+        Self {
+            object: match row.table {
+                "key_object" => row.key.clone(),
+                _ => "-".to_owned(),
+            },
+            ring: "-".to_owned(),
+            finding: row.to_string(),
+            action: "no action taken; fix the cause and reconcile again".to_owned(),
+        }
     }
 }
 

@@ -2,8 +2,13 @@
 
 use std::fmt;
 
+use trust::sshkey::SshKey;
+
 /// The executor's own key, with which it signs results.
 pub trait ResultSigner: Send + Sync {
+    /// The public half, by which orders name it, or why it is not known.
+    fn public_key(&self) -> Result<SshKey, String>;
+
     /// An armored SSH signature over these bytes in this namespace, or why there is none.
     fn sign(&self, namespace: &str, bytes: &[u8]) -> Result<String, String>;
 }

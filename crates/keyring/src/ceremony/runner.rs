@@ -1,41 +1,50 @@
-//! The executor as a process of its own: what is approved is carried out, by the one way there is.
+//! The executor as a process of its own: what is approved is carried out, and what standing orders make due is asked for and
+//! carried out, by the one way there is.
 
-use std::collections::HashMap;
-use std::time::Duration;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use serde::Serialize;
 use tokio::time::Instant;
+use trust::bytes16::Nonce;
+use trust::request::StandingOrder;
 use trust::tally::Standing;
-use trust::{Sha256Digest, error_chain};
+use trust::{Kid, Name, Sha256Digest, Time, error_chain};
 
-use super::error::{Error, Kind};
+use super::due::Due;
+use super::error::Error;
+use super::pauses::{Pauses, Trouble};
 use super::reconcile::{Alone, Finding};
 use super::report::Report;
 use super::service::CeremonyService;
-use crate::keys::{Keys, Settings};
-use store::{CeremonyState, CeremonyUnderWay};
+use crate::keys::{Keys, Settings, Snapshot};
+use store::{CeremonyState, CeremonyUnderWay, OrderRow};
 use token::Executor;
 
 /// Open ceremonies that are looked at.
 const MOST: i64 = 2_000;
 
-/// Until what a rule refused is tried again; each further pause is twice as long.
-const FIRST_PAUSE: Duration = Duration::from_secs(15);
-const LONGEST_PAUSE: Duration = Duration::from_secs(15 * 60);
-
-/// Carries approved ceremonies out.
+/// Carries approved ceremonies and standing orders out.
 pub struct Runner {
     service: CeremonyService,
     executor: Executor,
     settings: Settings,
-    waits: HashMap<Sha256Digest, Pause>,
+    /// Read once, and then what changed.
+    keys: Option<Arc<Keys>>,
+    /// Ceremonies.
+    waits: Pauses,
+    /// Standing orders, by the ceremonies that asked for them.
+    orders_wait: Pauses,
+    orders: HashMap<Nonce, Known>,
 }
 
-/// Since it was refused.
-struct Pause {
-    until: Instant,
-    length: Duration,
-    why: String,
+/// A standing order as it was verified once. Whatever is asked for under it is verified again.
+struct Known {
+    /// None where another executor makes its keys.
+    order: Option<StandingOrder>,
+    /// As long as the database is at this version nothing is to be done about it, before this instant or at all.
+    rests: Option<(i64, Option<Time>)>,
 }
 
 /// What came of one look.
@@ -45,6 +54,10 @@ pub struct Round {
     pub executed: Vec<Report>,
     /// Approved, and a rule refused to carry it out.
     pub waits: Vec<Delayed>,
+    /// Keys that became primary as their standing orders say.
+    pub rotated: Vec<Rotated>,
+    /// Standing orders whose next key is due and is not made.
+    pub orders: Vec<DelayedOrder>,
     /// What an executor that died left, and what became of it.
     pub findings: Vec<Finding>,
     /// Why the token was out of reach, if it was: what needs it waits, and what does not goes on.
@@ -62,104 +75,274 @@ pub struct Delayed {
     pub is_news: bool,
 }
 
+/// A key that took over.
+#[derive(Debug, Clone, Serialize)]
+pub struct Rotated {
+    pub order: Nonce,
+    pub ring: Name,
+    pub kid: Kid,
+}
+
+/// A standing order of which a key is due.
+#[derive(Debug, Clone, Serialize)]
+pub struct DelayedOrder {
+    pub order: Nonce,
+    pub ring: Name,
+    pub why: String,
+    /// Whether that is new.
+    #[serde(skip)]
+    pub is_news: bool,
+}
+
 impl Runner {
     pub fn new(service: CeremonyService, executor: Executor, settings: Settings) -> Self {
         Self {
             service,
             executor,
             settings,
-            waits: HashMap::new(),
+            keys: None,
+            waits: Pauses::default(),
+            orders_wait: Pauses::default(),
+            orders: HashMap::new(),
         }
     }
 
-    /// Looks once. `stops` is asked before each ceremony; what was begun is ended. An error is of the database, and of no
-    /// ceremony alone.
+    /// Looks once. `stops` is asked before each ceremony and each order; what was begun is ended. An error is of the
+    /// database, and of no ceremony alone.
     pub async fn round(
         &mut self,
         stops: &(dyn Fn() -> bool + Send + Sync),
     ) -> Result<Round, Error> {
         let mut round = Round::default();
-        if self.service.is_unsettled().await? {
-            let findings = self.service.reconcile(&self.executor, Alone::Unknown);
-            match findings.await {
-                Ok(findings) => round.findings = findings,
-                Err(error @ Error::Token(_)) => round.unavailable = Some(error_chain(&error)),
-                Err(error) => return Err(error),
-            }
+        self.settle(&mut round).await?;
+        self.approved(&mut round, stops).await?;
+        if round.unavailable.is_none() {
+            self.under_orders(&mut round, stops).await?;
         }
+        Ok(round)
+    }
+
+    /// A new act on top of an unknown one would leave two unknowns.
+    async fn settle(&self, round: &mut Round) -> Result<(), Error> {
+        if !self.service.is_unsettled().await? {
+            return Ok(());
+        }
+        let findings = self.service.reconcile(&self.executor, Alone::Unknown);
+        match findings.await {
+            Ok(findings) => round.findings.extend(findings),
+            Err(error @ Error::Token(_)) => round.unavailable = Some(error_chain(&error)),
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
+    async fn approved(
+        &mut self,
+        round: &mut Round,
+        stops: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<(), Error> {
         let approved = self.service.approved().await?;
-        let is_approved = |id: &Sha256Digest| approved.iter().any(|row| row.id == *id);
-        self.waits.retain(|id, _| is_approved(id));
+        let ids = approved.iter().map(|row| row.id);
+        self.waits.keep(&ids.collect());
         for row in &approved {
             if stops() {
                 break;
             }
             let now = Instant::now();
-            if let Some(pause) = self.waits.get(&row.id).filter(|pause| now < pause.until) {
+            if let Some(why) = self.waits.why(row.id, now) {
                 round.waits.push(Delayed {
                     ceremony: row.id,
-                    why: pause.why.clone(),
+                    why,
                     is_news: false,
                 });
                 continue;
             }
             let id = row.id.to_string();
-            // A revocation has to be possible when the token is gone, and just then.
-            if round.unavailable.is_some() && self.service.touches_token(&id).await? {
-                continue;
-            }
-            match self.carry_out(&id).await {
-                Ok(report) => {
-                    self.waits.remove(&row.id);
+            match self.carry_out(&id, round).await {
+                Ok(None) => {}
+                Ok(Some(report)) => {
+                    self.waits.end(row.id);
                     round.executed.push(report);
                 }
-                Err(error @ Error::Token(_)) if error.kind() == Kind::Unavailable => {
-                    round.unavailable = Some(error_chain(&error));
+                Err(error) => {
+                    let (why, is_news) = match self.waits.judge(row.id, error, now)? {
+                        Trouble::Token(why) => {
+                            round.unavailable = Some(why);
+                            continue;
+                        }
+                        Trouble::One(why, is_news) => (why, is_news),
+                        Trouble::Another(why) => (why, false),
+                    };
+                    round.waits.push(Delayed {
+                        ceremony: row.id,
+                        why,
+                        is_news,
+                    });
                 }
-                Err(error) if error.kind() == Kind::Unavailable => return Err(error),
-                Err(error) => round.waits.push(self.pause(row.id, now, &error)),
             }
         }
-        Ok(round)
+        Ok(())
     }
 
-    async fn carry_out(&self, id: &str) -> Result<Report, Error> {
-        let service = &self.service;
+    /// None where it needs the token, which is out of reach.
+    async fn carry_out(&mut self, id: &str, round: &mut Round) -> Result<Option<Report>, Error> {
+        let touches_token = self.service.touches_token(id).await?;
+        // A revocation has to be possible when the token is gone, and just then.
+        if touches_token && round.unavailable.is_some() {
+            return Ok(None);
+        }
         // A refusal by `execute` is a leaf, and this asks again and again.
-        match service.standing(id).await? {
+        match self.service.standing(id).await? {
             Standing::Approved => {}
             standing => return Err(Error::NotApproved(standing)),
         }
-        let executor = service.touches_token(id).await?;
-        let executor = executor.then_some(&self.executor);
-        let keys = Keys::load(service.store.clone(), self.settings.clone()).await?;
+        let keys = self.keys().await?;
+        let service = &self.service;
         let snapshot = keys.snapshot_with(service.kids(id).await?).await;
         let snapshot = snapshot.map_err(crate::keys::Error::from)?;
-        service.execute(id, executor, &snapshot).await
+        let executor = touches_token.then_some(&self.executor);
+        // The whole token is compared once in a round, and where somebody died.
+        let report = match round.executed.is_empty() || service.is_unsettled().await? {
+            true => service.execute(id, executor, &snapshot).await,
+            false => service.execute_settled(id, executor, &snapshot).await,
+        };
+        report.map(Some)
     }
 
-    fn pause(&mut self, ceremony: Sha256Digest, now: Instant, error: &Error) -> Delayed {
-        let why = error_chain(error);
-        let before = self.waits.get(&ceremony);
-        // Another executor's, which will soon have done it.
-        let is_claimed = matches!(error, Error::Claimed);
-        let is_news = !is_claimed && before.is_none_or(|before| before.why != why);
-        let length = match before {
-            _ if is_claimed => Duration::ZERO,
-            Some(before) => (before.length * 2).min(LONGEST_PAUSE),
-            None => FIRST_PAUSE,
-        };
-        let pause = Pause {
-            until: now + length,
-            length,
-            why: why.clone(),
-        };
-        self.waits.insert(ceremony, pause);
-        Delayed {
-            ceremony,
-            why,
-            is_news,
+    async fn under_orders(
+        &mut self,
+        round: &mut Round,
+        stops: &(dyn Fn() -> bool + Send + Sync),
+    ) -> Result<(), Error> {
+        // Whoever has no key signs no result.
+        if !self.service.signs_results() {
+            return Ok(());
         }
+        let rows = self.service.orders_that_hold().await?;
+        let findings = rows.unreadable.iter().map(Finding::unreadable);
+        round.findings.extend(findings);
+        self.orders_wait
+            .keep(&rows.read.iter().map(|row| row.ceremony).collect());
+        let held: HashSet<Nonce> = rows.read.iter().map(|row| row.id).collect();
+        self.orders.retain(|id, _| held.contains(id));
+        if rows.read.is_empty() {
+            return Ok(());
+        }
+        let snapshot = self.keys().await?.current();
+        for row in &rows.read {
+            if stops() || round.unavailable.is_some() {
+                break;
+            }
+            let now = Instant::now();
+            let delayed = |why, is_news| DelayedOrder {
+                order: row.id,
+                ring: row.ring.clone(),
+                why,
+                is_news,
+            };
+            if let Some(why) = self.orders_wait.why(row.ceremony, now) {
+                round.orders.push(delayed(why, false));
+                continue;
+            }
+            match self.under_order(row, &snapshot, round).await {
+                Ok(()) => self.orders_wait.end(row.ceremony),
+                Err(error) => match self.orders_wait.judge(row.ceremony, error, now)? {
+                    Trouble::Token(why) => round.unavailable = Some(why),
+                    Trouble::One(why, is_news) => round.orders.push(delayed(why, is_news)),
+                    // Two executors took it at once.
+                    Trouble::Another(_) => {}
+                },
+            }
+        }
+        Ok(())
+    }
+
+    /// What is due under one order: its next key, and that the key which was made before becomes primary.
+    async fn under_order(
+        &mut self,
+        row: &OrderRow,
+        snapshot: &Snapshot,
+        round: &mut Round,
+    ) -> Result<(), Error> {
+        let (service, id) = (&self.service, row.id.to_string());
+        let known = match self.orders.entry(row.id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(place) => place.insert(Known {
+                order: service.order_of_ours(&id).await?,
+                rests: None,
+            }),
+        };
+        let Some(order) = &known.order else {
+            return Ok(());
+        };
+        let now = service.env.now();
+        if let Some((version, until)) = known.rests
+            && version == snapshot.version
+            && until.is_none_or(|until| now < until)
+        {
+            return Ok(());
+        }
+        let uses = service.store.uses_of(&id).await?;
+        let mut rests_until = None;
+        match service.rotate_if_due(order, &uses, snapshot).await? {
+            Ok(kid) => round.rotated.push(Rotated {
+                order: row.id,
+                ring: row.ring.clone(),
+                kid,
+            }),
+            Err(until) => rests_until = until,
+        }
+        match service.due(order, &uses, snapshot).await? {
+            Due::Use(number) => {
+                known.rests = None;
+                let report = self.make(&id, Some(number), None).await?;
+                round.executed.push(report);
+            }
+            Due::GoOn(ceremony) => {
+                known.rests = None;
+                let report = self.make(&id, None, Some(ceremony)).await?;
+                round.executed.push(report);
+            }
+            Due::Wait(until) => {
+                let until = [rests_until, until].into_iter().flatten().min();
+                known.rests = Some((snapshot.version, until));
+            }
+            Due::No(_) => known.rests = Some((snapshot.version, rests_until)),
+        }
+        Ok(())
+    }
+
+    /// A use that is taken, or the ceremony of one that was taken before.
+    async fn make(
+        &mut self,
+        order: &str,
+        number: Option<u32>,
+        ceremony: Option<String>,
+    ) -> Result<Report, Error> {
+        let service = &self.service;
+        // Whatever the last one left.
+        if service.is_unsettled().await? {
+            service.reconcile(&self.executor, Alone::Unknown).await?;
+        }
+        let snapshot = self.keys().await?.current();
+        let service = &self.service;
+        let id = match ceremony {
+            Some(id) => id,
+            None => service.propose_use(order, number, &snapshot).await?,
+        };
+        let executor = Some(&self.executor);
+        service.execute_settled(&id, executor, &snapshot).await
+    }
+
+    /// As they are now.
+    async fn keys(&mut self) -> Result<Arc<Keys>, Error> {
+        if let Some(keys) = &self.keys {
+            keys.refresh().await;
+            return Ok(Arc::clone(keys));
+        }
+        let store = self.service.store.clone();
+        let keys = Keys::load(store, self.settings.clone()).await?;
+        Ok(Arc::clone(self.keys.insert(keys)))
     }
 }
 

@@ -17,7 +17,9 @@ use trust::{
 pub use trust::review::File;
 
 use super::error::Error;
+use super::note::is_said;
 use super::result_signer::ResultSigner;
+use super::verified_order::KnownOrders;
 use crate::keys::Settings;
 use base::Env;
 use log::{Event, Log, suspensions, unverified_chains};
@@ -43,6 +45,8 @@ pub struct CeremonyService {
     pub(super) for_anybody: bool,
     /// How long an executor has a ceremony without asking again.
     pub(super) lease: Duration,
+    /// Standing orders that were verified before.
+    pub(super) known_orders: Arc<KnownOrders>,
     /// The chain as it was walked last: whose documents are still the same is not walked again.
     walked: Arc<Mutex<Option<Walked>>>,
 }
@@ -90,6 +94,7 @@ impl CeremonyService {
             result_signer: None,
             for_anybody: false,
             lease: LEASE,
+            known_orders: Arc::default(),
             walked: Arc::default(),
         }
     }
@@ -266,7 +271,9 @@ impl CeremonyService {
         let mut notes = Vec::new();
         for signature in self.store.ceremony_signatures(&id).await? {
             match signature.purpose {
-                Purpose::Note => notes.push(signature),
+                purpose if is_said(purpose) => notes.push(signature),
+                // Beside the transcript, once it is closed.
+                Purpose::Witness => {}
                 _ => sort(signature, &mut ceremony, &mut accepts)?,
             }
         }

@@ -1,7 +1,9 @@
 //! Standing orders: asked for, carried out by their record, accepted like everything else, shown with what is left, and
 //! withdrawn by one custodian.
 
+use std::collections::BTreeSet;
 use std::fmt;
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -12,14 +14,14 @@ use trust::request::{
     Nonce, OrderExecutor, OrderPlace, OrderToken, OrderUse, OrderWindow, Request,
 };
 use trust::sshkey::SshKey;
-use trust::tally::{Finished, still_active, suspended};
+use trust::tally::{still_active, suspended};
 use trust::text::is_plain;
 use trust::withdrawal::{
     MAX_REASON, WITHDRAW, WithdrawalBody, verify_withdrawal, withdrawal_message,
 };
 use trust::{
     Approved, KeyPurpose, Kid, Member, MemberId, MemberSignature, Name, Outcome, Purpose, Role,
-    Sha256Digest, StandingOrder, Template, Time, Trusted, VerifiedTranscript, verify_transcript,
+    Sha256Digest, StandingOrder, Template, Time, Trusted,
 };
 
 use super::error::Error;
@@ -105,6 +107,9 @@ pub struct WithdrawalReport {
     pub reason: String,
 }
 
+/// Whom to trust, and who of them is suspended.
+type People = (Arc<Trusted>, BTreeSet<MemberId>);
+
 /// Orders of a page.
 pub const ORDERS_MAX: i64 = 100;
 
@@ -169,16 +174,6 @@ impl OrderInput {
     }
 }
 
-/// An order whose transcript verifies.
-pub(super) struct VerifiedOrder {
-    pub order: StandingOrder,
-    /// Its transcript, as a record under it has it.
-    pub text: String,
-    /// By its row, which the transaction asks again, and the log.
-    pub withdrawn: bool,
-    pub verified: VerifiedTranscript,
-}
-
 impl CeremonyService {
     /// An order takes effect when it is accepted: it is carried out by its record alone.
     pub(super) async fn order(
@@ -224,38 +219,9 @@ impl CeremonyService {
         }
     }
 
-    async fn order_row(&self, order: &str) -> Result<OrderRow, Error> {
+    pub(super) async fn order_row(&self, order: &str) -> Result<OrderRow, Error> {
         let row = self.store.order(order).await?;
         row.ok_or_else(|| Error::UnknownOrder(order.to_owned()))
-    }
-
-    /// The order of this id, verified from its transcript; what its row says is not believed.
-    pub(super) async fn verified_order(&self, order: &str) -> Result<VerifiedOrder, Error> {
-        let row = self.order_row(order).await?;
-        self.verified(row).await
-    }
-
-    async fn verified(&self, row: OrderRow) -> Result<VerifiedOrder, Error> {
-        let bytes = self.transcript(&row.ceremony.to_string()).await?;
-        let verified = verify_transcript(&bytes, &self.pin)?;
-        let Finished::Ordered(order) = verified.finished() else {
-            return Err(Error::UnknownOrder(row.id.to_string()));
-        };
-        let order = order.as_ref().clone();
-        if order.id != row.id || order.ring != row.ring {
-            return Err(Error::Unfit(format!(
-                "the row of the standing order {} differs from its transcript",
-                row.id
-            )));
-        }
-        let text = String::from_utf8(bytes)
-            .map_err(|_| Error::Unfit("a transcript is not UTF-8".to_owned()))?;
-        Ok(VerifiedOrder {
-            order,
-            text,
-            withdrawn: row.withdrawal.is_some(),
-            verified,
-        })
     }
 
     /// The transcript of the order that a request is under, for its record.
@@ -284,8 +250,9 @@ impl CeremonyService {
         let last = rows.last().filter(|_| full);
         let next = last.map(|row| (row.accepted_at.millis(), row.id.to_string()));
         let mut reports = Vec::new();
+        let people = self.people().await?;
         for row in rows {
-            reports.push(self.report_of_order(row).await?);
+            reports.push(self.report_of_order(row, &people).await?);
         }
         Ok((reports, next))
     }
@@ -293,13 +260,22 @@ impl CeremonyService {
     /// An order, and what is left of it.
     pub async fn order_report(&self, order: &str) -> Result<OrderReport, Error> {
         let row = self.order_row(order).await?;
-        self.report_of_order(row).await
+        let people = self.people().await?;
+        self.report_of_order(row, &people).await
     }
 
-    async fn report_of_order(&self, row: OrderRow) -> Result<OrderReport, Error> {
-        let uses = self.store.uses_of(&row.id.to_string()).await?;
+    async fn people(&self) -> Result<People, Error> {
         let (_, trusted) = self.trusted().await?;
         let suspended = suspended(&trusted, &suspensions(&self.store, &trusted).await?);
+        Ok((trusted, suspended))
+    }
+
+    async fn report_of_order(
+        &self,
+        row: OrderRow,
+        (trusted, suspended): &People,
+    ) -> Result<OrderReport, Error> {
+        let uses = self.store.uses_of(&row.id.to_string()).await?;
         let taken = uses.iter().map(|used| used.number).max().unwrap_or(0);
         let needed = trusted.policy().thresholds.of("order").get();
         let withdrawn = row.withdrawal.as_ref().map(|told| {
@@ -307,7 +283,7 @@ impl CeremonyService {
             let signature = MemberSignature::decode(told.signature.as_bytes()).ok();
             let of = (row.id, row.ceremony);
             let by = signature
-                .and_then(|signature| verify_withdrawal(&trusted, of, &told.body, &signature).ok());
+                .and_then(|signature| verify_withdrawal(trusted, of, &told.body, &signature).ok());
             WithdrawalReport {
                 at: told.at,
                 by,
@@ -335,8 +311,8 @@ impl CeremonyService {
         };
         match self.verified(row).await {
             Ok(known) => {
-                report.approved_by = known.verified.approved_by().to_vec();
-                report.still_active = still_active(&trusted, &report.approved_by, &suspended);
+                report.approved_by = known.approved_by;
+                report.still_active = still_active(trusted, &report.approved_by, suspended);
                 let (ring, usage) = (&known.order.ring, known.order.usage);
                 report.routine = trusted.policy().is_routine(ring, usage);
                 let next = taken + 1;
@@ -416,20 +392,19 @@ impl CeremonyService {
         // If we die before, reconciliation does it.
         for used in self.store.uses_of(order).await? {
             if used.state == CeremonyState::Executed {
-                self.give_up_withdrawn(&used.ceremony.to_string()).await?;
+                let id = used.ceremony.to_string();
+                self.give_up_use(&id, "the standing order is withdrawn")
+                    .await?;
             }
         }
         self.order_report(order).await
     }
 
-    /// What was made under an order that was withdrawn meanwhile is never accepted.
-    pub(super) async fn give_up_withdrawn(&self, ceremony: &str) -> Result<(), Error> {
+    /// What was made under an order that was withdrawn meanwhile, or that is held against its executor, is never accepted.
+    pub(super) async fn give_up_use(&self, ceremony: &str, why: &str) -> Result<(), Error> {
         let facts = self.facts(ceremony).await?;
-        let from = CeremonyState::Executed;
-        match self
-            .move_to(&facts, from, CeremonyState::Failed, "failed")
-            .await
-        {
+        let step = (CeremonyState::Executed, CeremonyState::Failed);
+        match self.move_because(&facts, step, "failed", Some(why)).await {
             // Others of the line follow it, or somebody was first.
             Err(Error::Store(error)) if error.is_conflict() => Ok(()),
             done => done,
@@ -437,7 +412,7 @@ impl CeremonyService {
     }
 }
 
-fn withdrawal_body(row: &OrderRow, reason: &str) -> Result<Vec<u8>, Error> {
+pub(super) fn withdrawal_body(row: &OrderRow, reason: &str) -> Result<Vec<u8>, Error> {
     if !is_plain(reason, MAX_REASON) {
         return Err(Error::Reason);
     }

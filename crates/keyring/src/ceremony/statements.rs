@@ -74,7 +74,10 @@ impl CeremonyService {
                 let own = known.and_then(|key| trusted.roster().owner(&key));
                 own.is_some_and(|own| own.id == opener)
                     && member.active
-                    && !member.roles.contains(&Role::Executor)
+                    && (member.may_propose()
+                        // A witness's own lost key.
+                        || kind == StatementKind::Suspension
+                            && !member.roles.contains(&Role::Executor))
             }
         };
         if !entitled {

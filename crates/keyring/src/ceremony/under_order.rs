@@ -8,8 +8,8 @@ use trust::request::{CkaId, Nonce, OrderPlace, OrderUse, Request};
 use trust::tally::Standing;
 use trust::withdrawal::USE;
 use trust::{
-    Generate, Line, MemberSignature, Operation, Place, Purpose, Sha256Digest, Time, Transcript,
-    dsse, place,
+    Generate, Line, MemberSignature, Operation, Place, Purpose, Sha256Digest, StandingOrder, Time,
+    Transcript, dsse, place,
 };
 
 use super::error::Error;
@@ -19,6 +19,7 @@ use super::report::Report;
 use super::service::CeremonyService;
 use super::vote::normalized;
 use crate::keys::Snapshot;
+use base::step;
 use log::{Event, suspensions};
 use store::{CeremonyState, Change, OrderUseRow, UseRow};
 use token::Executor;
@@ -37,17 +38,33 @@ impl CeremonyService {
         order: &str,
         snapshot: &Snapshot,
     ) -> Result<String, Error> {
+        self.propose_use(order, None, snapshot).await
+    }
+
+    /// The same of this very use, where one is given: if it was taken meanwhile, nothing is asked for.
+    pub(super) async fn propose_use(
+        &self,
+        order: &str,
+        number: Option<u32>,
+        snapshot: &Snapshot,
+    ) -> Result<String, Error> {
         let known = self.verified_order(order).await?;
         if known.withdrawn {
             return Err(Error::Unfit(format!(
                 "the standing order {order} is withdrawn"
             )));
         }
-        if let Some(waits) = self.open_use(order).await? {
+        // Of another executor's keys nobody could accept one, and each would cost a use.
+        self.require_signer(&known.order)?;
+        let uses = self.store.uses_of(order).await?;
+        if let Some((waits, _)) = self.open_use(&uses).await? {
             return Ok(waits);
         }
         let now = self.env.now();
-        let number = self.store.last_use(order).await?.saturating_add(1);
+        let number = match number {
+            Some(number) => number.into(),
+            None => self.store.last_use(order).await?.saturating_add(1),
+        };
         let used = u32::try_from(number)
             .ok()
             .and_then(std::num::NonZeroU32::new)
@@ -165,15 +182,19 @@ impl CeremonyService {
             }),
         };
         self.log.commit(&change, &event).await?;
+        step::reached("filed");
         Ok(id.to_string())
     }
 
     /// The use of an order that was taken and waits to be carried out, or to be settled after a crash.
-    async fn open_use(&self, order: &str) -> Result<Option<String>, Error> {
+    pub(super) async fn open_use(
+        &self,
+        uses: &[UseRow],
+    ) -> Result<Option<(String, CeremonyState)>, Error> {
         use CeremonyState as S;
         let open = |state| matches!(state, S::Proposed | S::Approved | S::Executing);
         let now = self.env.now();
-        for used in self.store.uses_of(order).await?.into_iter().rev() {
+        for used in uses.iter().rev() {
             if !open(used.state) {
                 continue;
             }
@@ -182,7 +203,7 @@ impl CeremonyService {
             // What is late, or was overtaken in its line, is lost.
             let overtaken = self.is_overtaken(&request).await?;
             if used.state == S::Executing || (now <= request.execute_by && !overtaken) {
-                return Ok(Some(id));
+                return Ok(Some((id, used.state)));
             }
         }
         Ok(None)
@@ -224,6 +245,21 @@ impl CeremonyService {
         }
         let id = self.propose_under_order(order, snapshot).await?;
         Box::pin(self.execute(&id, Some(executor), snapshot)).await
+    }
+
+    /// Whether it could sign what is made under a standing order.
+    pub(super) fn signs_results(&self) -> bool {
+        self.result_signer.is_some()
+    }
+
+    /// Whether this is the executor that the order names, by the key that it names.
+    pub(super) fn require_signer(&self, order: &StandingOrder) -> Result<(), Error> {
+        let signer = self.result_signer.as_ref().ok_or(Error::NoResultSigner)?;
+        let key = signer.public_key().map_err(Error::ResultSigner)?;
+        match key == order.executor.key {
+            true => Ok(()),
+            false => Err(Error::OtherExecutor(order.executor.member.clone())),
+        }
     }
 
     /// The executor's signature over what was done under a standing order.

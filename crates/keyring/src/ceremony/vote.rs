@@ -168,7 +168,9 @@ impl CeremonyService {
         let custodian = member.map(|member| {
             let actor = match purpose {
                 // Any member may have proposed, and may note something.
-                Purpose::Cancel | Purpose::Note => Actor::Member(member.as_str()),
+                Purpose::Cancel | Purpose::Note | Purpose::Exception | Purpose::Witness => {
+                    Actor::Member(member.as_str())
+                }
                 _ => Actor::Custodian(member.as_str()),
             };
             actor.to_string()
@@ -225,6 +227,17 @@ impl CeremonyService {
         to: CeremonyState,
         action: &str,
     ) -> Result<(), Error> {
+        self.move_because(facts, (from, to), action, None).await
+    }
+
+    /// The same, and why.
+    pub(super) async fn move_because(
+        &self,
+        facts: &CeremonyFacts,
+        (from, to): (CeremonyState, CeremonyState),
+        action: &str,
+        reason: Option<&str>,
+    ) -> Result<(), Error> {
         let change = Change::MoveCeremony {
             id: facts.id.clone(),
             from,
@@ -233,6 +246,7 @@ impl CeremonyService {
         };
         let event = Event {
             action,
+            reason,
             reference: Some(&facts.id),
             ring: facts.row.ring.as_ref().map(Name::as_str),
             ..self.event()

@@ -14,6 +14,7 @@ use super::believe::{self, Believed, Believer, load_key, tally};
 use super::cpu::{Cpu, Share};
 use super::settings::Settings;
 use super::snapshot::{Key, RejectedKey, Snapshot};
+use super::under_order::Orders;
 use base::names::ARCHIVE_READS;
 use log::{ActIndex, Certified};
 use store::{KeyRow, Rows, Store};
@@ -77,6 +78,7 @@ pub(super) struct Archive {
     /// For known callers, and for strangers.
     stores: [Store; 2],
     tallied: Cache<Kid, Arc<Certified>>,
+    orders: Orders,
     keys: Cache<Place, Found>,
     refused: Mutex<BTreeMap<String, Arc<str>>>,
     /// How many keys were read.
@@ -108,6 +110,7 @@ impl Archive {
                 .max_capacity(bytes)
                 .weigher(of_tally)
                 .build(),
+            orders: Orders::default(),
             keys: Cache::builder().max_capacity(bytes).weigher(of_key).build(),
             refused: Mutex::default(),
             reads: AtomicU64::new(0),
@@ -116,6 +119,11 @@ impl Archive {
 
     pub fn tallied(&self) -> &Cache<Kid, Arc<Certified>> {
         &self.tallied
+    }
+
+    /// What is kept of standing orders.
+    pub fn orders(&self) -> &Orders {
+        &self.orders
     }
 
     pub fn store(&self, share: Share) -> &Store {
@@ -206,7 +214,18 @@ impl Archive {
             key.set_acts(acts);
         }
         let installed = &asked.snapshot.installed;
-        let refuses = installed.refuses(store, &row, &key.certified, key.log_index);
+        let told = match key
+            .log_index
+            .filter(|_| installed.asks_for_leaf(&key.certified))
+        {
+            Some(index) => store.leaf(index).await.map_err(NoKey::of_store)?,
+            None => None,
+        };
+        let (of_key, accepted) = (
+            (&row, key.certified.as_ref()),
+            (key.log_index, told.as_ref()),
+        );
+        let refuses = installed.refuses(store, of_key, accepted, &self.orders);
         match refuses.await.map_err(NoKey::of_store)? {
             Some(why) => Ok(Err(why.into())),
             None => Ok(Ok(Arc::new(key))),
@@ -224,8 +243,8 @@ impl Archive {
             return Ok(Err("no transcript".into()));
         };
         let (pin, trusted) = (asked.settings.pin.clone(), asked.snapshot.trusted.clone());
-        let of = row.clone();
-        let work = move || tally(&bytes, &pin, trusted.as_deref(), &of);
+        let (of, orders) = (row.clone(), self.orders.known.clone());
+        let work = move || tally(&bytes, &pin, trusted.as_deref(), &of, &orders);
         let known = match asked.cpu.run(asked.share, work).await? {
             Ok(known) => known,
             Err(why) => return Ok(Err(why.into())),
@@ -245,6 +264,7 @@ impl Archive {
             installed: asked.snapshot.installed.clone(),
             seen: Some(asked.snapshot),
             tallied: &self.tallied,
+            orders: &self.orders,
             withheld: asked.withheld,
             cpu: asked.cpu,
             share: asked.share,

@@ -5,11 +5,14 @@ use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use moka::future::Cache;
+use trust::order_log::LoggedUse;
+use trust::tally::KnownOrders;
 use trust::{KeyState, Kid, Location, Pin, Trusted};
 
 use super::cpu::{Cpu, Share, Unfinished};
 use super::former::Installed;
 use super::snapshot::{Key, RejectedKey, Snapshot};
+use super::under_order::Orders;
 use log::{ActIndex, BoundKey, Certified, KeyActs, bind_key, verify_transcript};
 use store::{KeyRow, Rows, Store};
 use token::Handle;
@@ -27,6 +30,7 @@ pub(super) struct Believer<'a> {
     pub seen: Option<&'a Snapshot>,
     /// What transcripts of other keys say.
     pub tallied: &'a Cache<Kid, Arc<Certified>>,
+    pub orders: &'a Orders,
     pub withheld: &'a BTreeSet<Kid>,
     pub cpu: &'a Cpu,
     pub share: Share,
@@ -102,6 +106,13 @@ impl Believer<'_> {
         let kids: Vec<Kid> = new.iter().map(|(_, kid)| kid.clone()).collect();
         let held = self.acts.lock().await.held(&kids);
         let mut acts = held.complete(self.store).await?;
+        let looked_at = new.iter().filter_map(|(at, kid)| {
+            let key = believed.keys.get(*at)?;
+            let asks = self.installed.asks_for_leaf(&key.certified);
+            acts.get(kid).and_then(|of| of.accepted).filter(|_| asks)
+        });
+        let looked_at: Vec<i64> = looked_at.collect();
+        let leaves = self.store.leaves_at(&looked_at).await?;
         // From the last on, so that the places before stay.
         for (at, kid) in new.into_iter().rev() {
             let of = acts.remove(&kid).unwrap_or_default();
@@ -109,9 +120,12 @@ impl Believer<'_> {
                 continue;
             };
             key.set_acts(&of);
-            let refuses =
-                self.installed
-                    .refuses(self.store, &key.row, &key.certified, key.log_index);
+            let of_key = (&key.row, key.certified.as_ref());
+            let told = leaves.iter().find(|leaf| Some(leaf.index) == key.log_index);
+            let accepted = (key.log_index, told);
+            let refuses = self
+                .installed
+                .refuses(self.store, of_key, accepted, self.orders);
             if let Some(why) = refuses.await? {
                 believed.refused.push(RejectedKey::new(&key.row, why));
                 believed.keys.remove(at);
@@ -186,9 +200,10 @@ impl Believer<'_> {
         }
         let kids: Vec<Kid> = work.iter().map(|(row, _)| row.kid.clone()).collect();
         let (pin, trusted) = (self.pin.clone(), self.trusted.clone());
+        let orders = self.orders.known.clone();
         let all = move || {
             let each = work.iter().map(|(row, bytes)| {
-                let known = tally(bytes, &pin, trusted.as_deref(), row);
+                let known = tally(bytes, &pin, trusted.as_deref(), row, &orders);
                 (row.kid.clone(), known)
             });
             each.collect()
@@ -210,9 +225,10 @@ pub(super) fn tally(
     pin: &Pin,
     trusted: Option<&Trusted>,
     row: &KeyRow,
+    orders: &KnownOrders,
 ) -> Result<Arc<Certified>, String> {
     let trusted = trusted.ok_or_else(|| "no roster in the database verifies".to_owned())?;
-    verify_transcript(bytes, pin, trusted, row).map(Arc::new)
+    verify_transcript(bytes, pin, trusted, row, orders).map(Arc::new)
 }
 
 /// The key as memory keeps it, without its acts.
@@ -255,6 +271,12 @@ impl Key {
     pub(crate) fn state_of(&self, row: &KeyRow) -> Option<KeyState> {
         let bound = bind_key(row, &self.certified).ok()?;
         Some(bound.state)
+    }
+
+    /// What the log has to say of it, of a key under a standing order; and how long the chain was under which it was made.
+    pub(crate) fn logged_use(&self) -> Option<(&LoggedUse, u64)> {
+        let used = self.certified.used.as_ref()?;
+        Some((used, self.certified.documents))
     }
 
     pub(super) fn set_acts(&mut self, acts: &KeyActs) {

@@ -107,6 +107,12 @@ impl Keys {
         refused
     }
 
+    /// How often standing orders were read for the keys under them: their leaves, and their transcripts.
+    pub fn order_reads(&self) -> (u64, u64) {
+        let orders = self.archive.orders();
+        (orders.reads(), orders.known.verified())
+    }
+
     /// How many keys were read from the database one by one.
     pub fn archive_reads(&self) -> u64 {
         self.archive.reads()

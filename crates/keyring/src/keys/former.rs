@@ -1,11 +1,13 @@
 //! Keys of ceremonies under a former roster or policy. Whoever left may have kept a key, and a transcript alone does not
 //! show when it was made: the log does. What was carried out after the next document was installed is refused.
 
+use trust::acts::Act;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
-use trust::{Sha256Digest, Time};
+use trust::order_log::{ACCEPTED, LoggedUse, Suspended};
+use trust::{Pin, Sha256Digest};
 
-use super::under_order;
-use log::Certified;
+use super::under_order::{Orders, Place, acts};
+use log::{Certified, SuspensionsError, suspended_by_log};
 use store::{DocumentKind, DocumentRow, KeyRow, LeafRow, Store};
 
 /// A chain that is not the one of which the log tells.
@@ -20,22 +22,31 @@ pub enum InstalledError {
     Missing(i64),
     #[error("the leaves of documents cannot be read")]
     Store(#[from] store::Error),
+    #[error("the suspensions of which the log tells cannot be read")]
+    Suspensions(#[from] SuspensionsError),
 }
 
-/// Leaves of a key that are looked at: its birth is the first.
-const FIRST: i64 = 16;
+/// Leaves of a ceremony that are looked at.
+const MOST: i64 = 1_000;
 
-/// The leaves that tell of the installation of each document after the genesis.
+/// The leaves that tell of the installation of each document after the genesis, and who was suspended between which.
 #[derive(Debug, Default)]
 pub struct Installed {
     leaves: Vec<i64>,
+    suspensions: Vec<Suspended>,
     /// The first leaf of a document that is not there.
     missing: Option<i64>,
 }
 
 impl Installed {
-    /// A document of which the log does not tell was put into the database by somebody else.
-    pub async fn read(store: &Store, rows: &[DocumentRow]) -> Result<Self, InstalledError> {
+    /// A document of which the log does not tell was put into the database by somebody else. Suspensions that were read
+    /// `before` are not read again.
+    pub async fn read(
+        store: &Store,
+        pin: &Pin,
+        rows: &[DocumentRow],
+        before: Option<&Self>,
+    ) -> Result<Self, InstalledError> {
         // The genesis is pinned, and the first to be missing.
         let told = store.installations().await?.into_iter();
         let mut told = told.filter(|leaf| rows.is_empty() || !is_of_genesis(leaf));
@@ -59,6 +70,8 @@ impl Installed {
         }
         let after = told.next().map(|leaf| leaf.index);
         installed.missing = installed.missing.or(after);
+        let before = before.map_or(&[][..], |before| &before.suspensions);
+        installed.suspensions = suspended_by_log(store, pin, rows, before).await?;
         Ok(installed)
     }
 
@@ -76,36 +89,54 @@ impl Installed {
         self.leaves.get(next).copied()
     }
 
-    /// Why the key is refused, if it is. `accepted` is the leaf that tells of its acceptance.
-    pub async fn refuses(
+    /// Where a key under a standing order stands that was accepted at this leaf.
+    pub(super) fn place(&self, used: &LoggedUse, accepted: Option<i64>) -> Place<'_> {
+        Place {
+            accepted,
+            ended: self.ended(used.order.documents),
+            suspensions: &self.suspensions,
+        }
+    }
+
+    /// Whether the leaf of the key's acceptance is looked at: its chain is not the one of today.
+    pub(super) fn asks_for_leaf(&self, known: &Certified) -> bool {
+        self.ended(known.documents).is_some()
+    }
+
+    /// Why the key is refused, if it is. `accepted` is the leaf that tells of its acceptance, by the index of acts, and
+    /// `told` what stands there, where it is looked at.
+    pub(super) async fn refuses(
         &self,
         store: &Store,
-        row: &KeyRow,
-        known: &Certified,
-        accepted: Option<i64>,
+        (row, known): (&KeyRow, &Certified),
+        (accepted, told): (Option<i64>, Option<&LeafRow>),
+        orders: &Orders,
     ) -> Result<Option<String>, store::Error> {
-        if let Some(why) = under_order::refuses(store, row, known, accepted).await? {
-            return Ok(Some(why));
+        if let Some(used) = &known.used {
+            let place = self.place(used, accepted);
+            if let Some(fault) = orders.fault(store, used, place, None).await? {
+                return Ok(Some(fault.to_string()));
+            }
         }
         let Some(ended) = self.ended(known.documents) else {
             return Ok(None);
         };
         let before = |index: i64| index < ended;
-        if accepted.is_some_and(before) {
+        // The index is not the log: somebody could have it point before the end of the chain.
+        if told.is_some_and(|leaf| before(leaf.index) && is_acceptance(leaf, row)) {
             return Ok(None);
         }
-        let leaves = store.leaves_of_key(row.kid.as_str(), 0, FIRST).await?;
         let ceremony = row.ceremony.to_string();
-        let about = |leaf: &&LeafRow| match Leaf::parse(leaf.body.as_bytes()) {
-            Ok(Leaf::Act(act)) => {
-                act.kind == ActKind::Ceremony && act.reference.as_deref() == Some(&*ceremony)
-            }
-            _ => false,
-        };
+        let acts = acts(store.leaves_of_ceremony(&ceremony, 0, MOST).await?);
+        let of_key = |act: &&Act| act.leaf.kid.as_ref() == Some(&row.kid);
         // The first that names the key is the one that was written when it was made.
-        let born = leaves.iter().find(about).map(|leaf| leaf.index);
-        let accepted = leaves.iter().find(|leaf| Some(leaf.index) == accepted);
-        let in_time = accepted.is_some_and(|leaf| Time::from_millis(leaf.time) <= known.execute_by);
+        let born = acts.iter().find(of_key).map(|act| act.index);
+        let mut accepts = acts.iter().filter(of_key);
+        let accepted = accepts.find(|act| act.leaf.action == ACCEPTED);
+        if accepted.is_some_and(|act| before(act.index)) {
+            return Ok(None);
+        }
+        let in_time = accepted.is_some_and(|act| act.leaf.time <= known.execute_by);
         let why = match (born.is_some_and(before), in_time) {
             (true, true) => return Ok(None),
             (true, false) => "it was accepted under a former roster after its deadline",
@@ -113,6 +144,17 @@ impl Installed {
         };
         Ok(Some(why.to_owned()))
     }
+}
+
+/// Whether the leaf tells that this key was accepted in its ceremony.
+fn is_acceptance(leaf: &LeafRow, row: &KeyRow) -> bool {
+    let Ok(Leaf::Act(act)) = Leaf::parse(leaf.body.as_bytes()) else {
+        return false;
+    };
+    act.kind == ActKind::Ceremony
+        && act.action == ACCEPTED
+        && act.kid.as_ref() == Some(&row.kid)
+        && act.reference.as_deref() == Some(&*row.ceremony.to_string())
 }
 
 fn act(leaf: &LeafRow) -> Option<Box<ActLeaf>> {

@@ -17,6 +17,7 @@ use super::former::Installed;
 use super::publish::Document;
 use super::settings::Settings;
 use super::snapshot::{Key, Ring, Snapshot, UnreadableRing};
+use super::under_order::Orders;
 use access::Credentials;
 use log::{ActIndex, Certified, suspended, unverified_chains};
 use store::{EndedBefore, KeyCounts, KeyRow, RingRow, Rows, Store, UnreadableRow, Versions};
@@ -38,6 +39,7 @@ pub(super) struct Reading<'a> {
     pub store: &'a Store,
     pub settings: &'a Settings,
     pub tallied: &'a Cache<Kid, Arc<Certified>>,
+    pub orders: &'a Orders,
     pub cpu: &'a Cpu,
     pub acts: &'a tokio::sync::Mutex<ActIndex>,
     pub withheld: &'a BTreeSet<Kid>,
@@ -113,7 +115,9 @@ impl Reading<'_> {
             .map(|chains| trust::chain::walk(&chains, &settings.pin))
             .transpose()?
             .map(Arc::new);
-        let installed = Arc::new(Installed::read(store, &documents).await?);
+        let installed_before = self.seen.map(|seen| seen.installed.as_ref());
+        let installed = Installed::read(store, &settings.pin, &documents, installed_before).await?;
+        let installed = Arc::new(installed);
         // Documents are only added: a chain that ends before, or went another way, was put back by somebody.
         let before = self.seen.and_then(|seen| seen.trusted.as_ref());
         if let Some(before) = before
@@ -141,6 +145,7 @@ impl Reading<'_> {
             installed: installed.clone(),
             seen: self.seen,
             tallied: self.tallied,
+            orders: self.orders,
             withheld: self.withheld,
             cpu: self.cpu,
             share: Share::Known,

@@ -1,5 +1,8 @@
 //! What is carried out on a machine without a network, and what comes back.
 
+use std::time::Duration;
+
+use store::StatementKind;
 use testkit::custodians::Custodians;
 use testkit::token::{Fault, SoftwareToken};
 use trust::{Pin, Purpose, Sha256Digest};
@@ -252,4 +255,128 @@ async fn only_what_is_approved_and_touches_a_token_goes_on_a_file() {
     );
     assert!(all.store.held_executions().await.unwrap().is_empty());
     all.execute(&revocation).await.unwrap();
+}
+
+/// What waits for an executor that died before the intent is not on a file, whatever its holder is called.
+#[tokio::test]
+async fn an_exporter_that_died_before_the_intent_keeps_nobody_for_long() {
+    let all = Installation::new().await;
+    all.create_ring("records").await;
+    let id = all.approved("records", Installation::generation()).await;
+    let second = Duration::from_secs(1);
+    let taken = all.store.take_execution(&id, "file/dead", second).await;
+    assert!(taken.unwrap());
+    // Each exporter is one of its own.
+    let refused = export(&all, &id).await.unwrap_err();
+    assert!(matches!(refused, Error::Claimed), "{refused:?}");
+    let over = all.store.renew_execution(&id, "file/dead", Duration::ZERO);
+    assert!(over.await.unwrap());
+    all.execute(&id).await.unwrap();
+    assert_eq!(all.state().await, "generate executed | present | - | pair");
+}
+
+#[tokio::test]
+async fn the_lease_of_a_file_is_short_until_the_intent_and_long_after_it() {
+    let all = Installation::new().await;
+    all.create_ring("records").await;
+    let id = all.approved("records", Installation::generation()).await;
+    all.break_at("UPDATE ON ceremony", "NEW.state = 'executing'")
+        .await;
+    export(&all, &id).await.unwrap_err();
+    assert!(all.store.held_executions().await.unwrap().is_empty());
+    all.repair().await;
+    export(&all, &id).await.unwrap();
+    let held = all.store.held_executions().await.unwrap();
+    let left = held[0].left.unwrap();
+    assert!(left > Duration::from_secs(2 * 3_600), "{left:?}");
+}
+
+#[tokio::test]
+async fn what_the_token_has_is_told_after_the_deadline_too() {
+    let (all, _, file) = exported().await;
+    let result = carried(&all, &file, Look::CarryOut).await.unwrap();
+    all.wait(121);
+    let late = carried(&all, &file, Look::CarryOut).await.unwrap_err();
+    assert!(matches!(late, Error::NotApproved(_)), "{late:?}");
+    let told = carried(&all, &file, Look::ReadBack).await.unwrap();
+    assert_eq!(told.kids(), result.kids());
+    import(&all, &told).await.unwrap();
+    assert_eq!(all.state().await, "generate executed | present | - | pair");
+}
+
+/// The destruction of a ring's first key, on a file.
+async fn destruction() -> (Installation, String, Vec<u8>) {
+    let (all, first) = Installation::open("records").await;
+    all.next_primary("records").await;
+    all.wait(LONG);
+    all.change("records", &RingChange::Retire(first.clone()))
+        .await;
+    let id = all.approved("records", Draft::Destroy { kid: first }).await;
+    let file = export(&all, &id).await.unwrap();
+    (all, id, file)
+}
+
+#[tokio::test]
+async fn an_import_that_died_in_the_middle_is_taken_again() {
+    let (all, id, file) = destruction().await;
+    let result = carried(&all, &file, Look::CarryOut).await.unwrap();
+    all.wait(1);
+    all.break_at("UPDATE ON ceremony", "NEW.state = 'executed'")
+        .await;
+    import(&all, &result).await.unwrap_err();
+    all.repair().await;
+    all.wait(1);
+    assert_eq!(export(&all, &id).await.unwrap(), file, "the same file");
+    import(&all, &result).await.unwrap();
+    for who in ["alice", "bob"] {
+        all.accept(&id, who).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn what_does_not_come_back_is_recalled() {
+    let (all, id, file) = exported().await;
+    let recall = async |id: &str, reason: &str| all.service().recall_execution(id, reason).await;
+    let nothing = recall(&id, "").await.unwrap_err();
+    assert!(matches!(nothing, Error::Reason), "{nothing:?}");
+    // Its roster is another one by now: nobody would take the result.
+    let own = all.suspension_of("carol").await;
+    all.file(StatementKind::Suspension, &own, "carol").await;
+    let result = carried(&all, &file, Look::CarryOut).await.unwrap();
+    let refused = import(&all, &result).await.unwrap_err();
+    assert!(refused.to_string().contains("executor recall"), "{refused}");
+    recall(&id, "carol is suspended").await.unwrap();
+    assert_eq!(all.state().await, "generate failed | abandoned | - | pair");
+    assert_eq!(
+        all.last_act().await,
+        "ceremony failed: recalled: carol is suspended"
+    );
+    assert!(all.store.held_executions().await.unwrap().is_empty());
+    for twice in [
+        recall(&id, "again").await.map(drop).unwrap_err(),
+        import(&all, &result).await.unwrap_err(),
+    ] {
+        assert!(matches!(twice, Error::State { .. }), "{twice:?}");
+    }
+    // The key that was made there is told where this token is seen, and trusted nowhere.
+    let found = all.reconcile().await;
+    assert_eq!(
+        found,
+        ["recorded as destroyed but still on the token -> reported"]
+    );
+}
+
+#[tokio::test]
+async fn a_recalled_destruction_is_told_until_another_one_states_it() {
+    let (all, id, file) = destruction().await;
+    carried(&all, &file, Look::CarryOut).await.unwrap();
+    let recalled = all.service().recall_execution(&id, "lost").await.unwrap();
+    assert_eq!(recalled.state, "failed");
+    let kid = all.service().kids(&id).await.unwrap().remove(0);
+    assert_eq!(
+        all.reconcile().await,
+        ["missing or incomplete on the token -> reported as CRITICAL"]
+    );
+    // It is proposed anew; a device says then that it has no such key, which is as good as destroyed.
+    all.approved("records", Draft::Destroy { kid }).await;
 }

@@ -138,10 +138,31 @@ async fn a_destruction_that_the_database_did_not_record_is_recorded_later() {
                 state("executed", "destroyed", "archived", "pair")
             );
         } else {
+            // Every key is gone, and the statement of all of them is missing: it says the instant of the intent.
             assert_eq!(
                 all.state().await,
                 state("executing", "destroyed", "archived", "pair")
             );
+            let intended_at = all.store.ceremony(&id).await.unwrap().unwrap().updated_at;
+            let found = all.reconcile().await;
+            assert_eq!(
+                found,
+                [format!(
+                    "ceremony {id}: destroyed, and not stated -> recorded"
+                )]
+            );
+            let row = all.store.ceremony(&id).await.unwrap().unwrap();
+            let draft = trust::Transcript::decode(&row.execution.unwrap()).unwrap();
+            let statement = draft.acceptance.statement;
+            let told = format!("\"executed_at\":\"{intended_at}\"");
+            assert!(statement.contains(&told), "{statement}");
+        }
+        assert_eq!(
+            all.state().await,
+            state("executed", "destroyed", "archived", "pair")
+        );
+        for who in ["alice", "bob"] {
+            all.accept(&id, who).await.unwrap();
         }
     }
 }

@@ -198,3 +198,27 @@ async fn a_token_that_is_away_is_no_ceremonys_fault() {
     let show = all.service().report(&id).await.unwrap();
     assert_eq!(show.state, "failed");
 }
+
+#[tokio::test]
+async fn one_row_that_cannot_be_read_keeps_no_other_waiting() {
+    let (all, unreadable) = approved().await;
+    all.create_ring("others").await;
+    all.wait(1);
+    let next = all.approved("others", Installation::generation()).await;
+    for sql in [
+        "INSERT INTO signature_purpose (word) VALUES ('nonsense')".to_owned(),
+        format!(
+            "INSERT INTO ceremony_signature SELECT ceremony, 'nonsense', body, signature, received_at, 99999
+             FROM ceremony_signature WHERE ceremony = '{unreadable}' LIMIT 1"
+        ),
+    ] {
+        all.place.raw(&sql).await.unwrap();
+    }
+    let mut runner = runner(&all);
+    let round = runner.round(&|| false).await.unwrap();
+    assert_eq!(round.executed.len(), 1, "{round:?}");
+    assert_eq!(round.executed[0].ceremony, next);
+    assert_eq!(round.waits.len(), 1);
+    assert_eq!(round.waits[0].ceremony.to_string(), unreadable);
+    assert!(round.waits[0].is_news);
+}

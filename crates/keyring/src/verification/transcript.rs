@@ -7,6 +7,7 @@ use trust::transcript::Logged;
 use trust::{Kid, MemberSignature, Sha256Digest, Transcript};
 
 use super::evidence::{EvidenceBuilder, NoEvidence};
+use crate::keys::leaves_of_use;
 use log::Receipt;
 
 impl EvidenceBuilder {
@@ -24,7 +25,13 @@ impl EvidenceBuilder {
             return Ok(core);
         };
         let votes = self.store.votes_of(&key.ceremony.to_string()).await?;
-        let indexes: Vec<i64> = votes.iter().map(|vote| vote.index).chain([end]).collect();
+        let of_order = match key.logged_use() {
+            Some((used, documents)) => leaves_of_use(&self.store, used, documents, end).await?,
+            None => Vec::new(),
+        };
+        let votes = votes.iter().map(|vote| vote.index);
+        let indexes: BTreeSet<i64> = votes.chain(of_order.iter().copied()).chain([end]).collect();
+        let indexes: Vec<i64> = indexes.into_iter().collect();
         let signatures = signatures(&transcript)?;
         let mut receipts = Vec::with_capacity(indexes.len());
         for index in &indexes {
@@ -51,7 +58,9 @@ impl EvidenceBuilder {
         }
         let mut signers = BTreeSet::new();
         for receipt in receipts {
-            if receipt.leaf.index != end && !of_the_transcript(&receipt.leaf.body, &signatures) {
+            let index = receipt.leaf.index;
+            let shown = index == end || of_order.contains(&index);
+            if !shown && !of_the_transcript(&receipt.leaf.body, &signatures) {
                 continue;
             }
             signers.insert(receipt.log_kid);

@@ -7,8 +7,9 @@ use std::thread::available_parallelism;
 
 use tokio::task::JoinSet;
 use trust::chain::Recovered;
+use trust::tally::{Finished, KnownOrders};
 use trust::word::Word;
-use trust::{Kid, Pin, Sha256Digest, Time, Transcript, Trusted};
+use trust::{Kid, Pin, Sha256Digest, StandingOrder, Time, Transcript, Trusted};
 
 use super::Error;
 use super::notes::{self, Noted};
@@ -36,6 +37,8 @@ pub struct Ceremony {
     pub transcript: Option<Sha256Digest>,
     /// In the record, once it was carried out.
     pub notes: Option<Vec<Noted>>,
+    /// Of a standing order with a transcript: what it orders.
+    pub ordered: Option<Result<Box<StandingOrder>, String>>,
     /// Of a new origin whose transcript can be decoded.
     pub repeats: Option<Repeats>,
     /// Of the keys whose rows name this ceremony, in the order of those.
@@ -59,6 +62,8 @@ struct Tally {
 pub struct Chain {
     pub pin: Pin,
     pub trusted: Option<Trusted>,
+    /// Standing orders that were verified so far.
+    pub orders: KnownOrders,
 }
 
 /// All of them, and the rows that cannot be read.
@@ -145,6 +150,20 @@ impl Ceremonies {
 const NO_TRANSCRIPT: &str = "it has no transcript";
 
 impl Chain {
+    /// What the transcript of a standing order says, under a chain of which this one is a continuation.
+    fn ordered(&self, bytes: &[u8]) -> Result<Box<StandingOrder>, String> {
+        let verified = trust::verify_transcript(bytes, &self.pin);
+        let verified = verified.map_err(|error| trust::error_chain(&error))?;
+        let trusted = self.trusted.as_ref();
+        if !trusted.is_some_and(|trusted| trusted.extends(verified.trusted())) {
+            return Err("it was approved under a different chain of rosters".to_owned());
+        }
+        match verified.finished() {
+            Finished::Ordered(order) => Ok(order.clone()),
+            _ => Err("its ceremony has a different operation".to_owned()),
+        }
+    }
+
     /// Oldest first.
     pub fn recoveries(&self) -> Vec<Recovered> {
         let trusted = self.trusted.as_ref();
@@ -215,7 +234,9 @@ impl Ceremony {
             let certified = match (transcript, &chain.trusted) {
                 (None, _) => Err(NO_TRANSCRIPT.to_owned()),
                 (_, None) => Err("no roster verifies".to_owned()),
-                (Some(bytes), Some(trusted)) => verify_transcript(bytes, &chain.pin, trusted, &key),
+                (Some(bytes), Some(trusted)) => {
+                    verify_transcript(bytes, &chain.pin, trusted, &key, &chain.orders)
+                }
             };
             Tally {
                 kid: key.kid,
@@ -230,6 +251,10 @@ impl Ceremony {
             execution: row.execution.as_deref().map(Sha256Digest::of),
             notes: row.execution.as_deref().and_then(notes::of_record),
             transcript: transcript.map(Sha256Digest::of),
+            ordered: match (row.operation.as_str(), transcript) {
+                ("order", Some(bytes)) => Some(chain.ordered(bytes)),
+                _ => None,
+            },
             repeats: match row.operation.as_str() {
                 "new-origin" => Repeats::of(&row),
                 _ => None,
@@ -283,6 +308,7 @@ mod tests {
         let chain = Arc::new(Chain {
             pin: Custodians::new("production").pin().clone(),
             trusted: None,
+            orders: KnownOrders::default(),
         });
         let mut ceremonies = Ceremonies::default();
         let mut requests = async |names: &[&str]| -> Vec<Sha256Digest> {

@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use trust::history::History;
 use trust::leaf::ActKind;
-use trust::order_log::check_use;
+use trust::order_log::{LoggedUse, Suspended, UseFault, UsePlace, check_use};
 use trust::tlog::note::VerifierKey;
 use trust::{Kid, LOG_RING, PublicKey, Sha256Digest};
 
 use super::ceremonies::Ceremonies;
 use crate::rows::{Certified, bind_key, status};
-use store::KeyRow;
+use store::{DocumentRow, KeyRow};
 use trust::acts::{Act, Acts, acceptance, replay};
 use trust::finding::Findings;
 
@@ -55,15 +55,23 @@ pub fn log_keys(examined: &[Examined<'_>], origin: &str) -> BTreeMap<Kid, Verifi
     keys.collect()
 }
 
+/// What keys are held against.
+pub struct Held<'a> {
+    pub acts: &'a Acts,
+    pub documents: &'a [DocumentRow],
+    pub suspensions: &'a [Suspended],
+}
+
 /// Each row against its transcript and its life in the log; and the log's keys without a row.
 pub fn compare(
     examined: &[Examined<'_>],
     is_unreadable: impl Fn(&Kid) -> bool,
-    acts: &Acts,
+    held: &Held<'_>,
     findings: &mut Findings,
 ) {
+    let acts = held.acts;
     for key in examined {
-        one(key, acts, findings);
+        one(key, held, findings);
     }
     let there: HashSet<&Kid> = examined.iter().map(|key| &key.row.kid).collect();
     for (kid, acts) in &acts.keys {
@@ -75,8 +83,8 @@ pub fn compare(
     }
 }
 
-fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
-    let row = key.row;
+fn one(key: &Examined<'_>, held: &Held<'_>, findings: &mut Findings) {
+    let (row, acts) = (key.row, held.acts);
     let certified = match key.certified {
         Ok(certified) => {
             if let Err(why) = bind_key(row, certified) {
@@ -103,14 +111,10 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
         let what = format!("the transcript of key {kid} is not the one that was accepted");
         findings.add("transcript", Some(accepted.index), what);
     }
-    // By what the leaves tell, as they were written.
-    if let Some(used) = certified.and_then(|certified| certified.used.as_ref()) {
-        let of_order = acts.orders.get(&used.used.id.to_string());
-        let of_order = of_order.into_iter().flatten().map(AsRef::as_ref);
-        let found = check_use(used, accepted.index, of_order, |act| act.leaf.time);
-        if let Err(fault) = found {
-            findings.add("order", Some(accepted.index), format!("key {kid}: {fault}"));
-        }
+    if let Some(used) = certified.and_then(|certified| certified.used.as_ref())
+        && let Err(fault) = held.bears_out(used, accepted.index)
+    {
+        findings.add("order", Some(accepted.index), format!("key {kid}: {fault}"));
     }
     let prepared_at = certified.map_or(accepted.leaf.time, |certified| certified.prepared_at);
     // As they were written: the rows repeat that.
@@ -127,6 +131,28 @@ fn one(key: &Examined<'_>, acts: &Acts, findings: &mut Findings) {
                 findings.add("key_state", last, what);
             }
         }
+    }
+}
+
+impl Held<'_> {
+    /// A key under a standing order against what the log tells of the order and of the key.
+    fn bears_out(&self, used: &LoggedUse, accepted: i64) -> Result<(), UseFault> {
+        let of_order = self.acts.orders.get(&used.used.id.to_string());
+        let ceremonies = [used.order.request, used.request]
+            .into_iter()
+            .flat_map(|request| self.acts.of_ceremony(&request.to_string()));
+        let before = self.acts.keys.get(&used.predecessor);
+        let acts = of_order
+            .into_iter()
+            .chain(before)
+            .flatten()
+            .chain(ceremonies);
+        let place = UsePlace {
+            accepted,
+            ended: super::records::ended(self.documents, used.order.documents),
+            suspensions: self.suspensions,
+        };
+        check_use(used, &place, acts.map(AsRef::as_ref))
     }
 }
 

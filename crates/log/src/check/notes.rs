@@ -1,7 +1,8 @@
 //! Notes of members: what the record of a ceremony says that somebody noted, and what a row says.
 
 use trust::actor::Actor;
-use trust::note::NoteBody;
+use trust::exception::{EXCEPTION_STEP, ExceptionBody};
+use trust::note::{NOTE_STEP, NoteBody};
 use trust::{MemberId, Purpose, Sha256Digest, Time, Transcript};
 
 use store::CeremonySignatureRow;
@@ -17,12 +18,18 @@ pub struct Noted {
 
 /// What a row says was noted; who, its leaf says. None of what is no note.
 pub fn text_of(row: &CeremonySignatureRow) -> Option<Sha256Digest> {
-    if row.purpose != Purpose::Note {
-        return None;
-    }
     // What cannot be read is in no record.
-    let body: Option<NoteBody> = trust::json::require_canonical(&row.body).ok();
-    let note = body.map(|body| body.note).unwrap_or_default();
+    let note = match row.purpose {
+        Purpose::Note => {
+            let body: Option<NoteBody> = trust::json::require_canonical(&row.body).ok();
+            body.map(|body| body.note).unwrap_or_default()
+        }
+        Purpose::Exception => {
+            let body: Option<ExceptionBody> = trust::json::require_canonical(&row.body).ok();
+            body.map(|body| body.step()).unwrap_or_default()
+        }
+        _ => return None,
+    };
     Some(Sha256Digest::of(note.as_bytes()))
 }
 
@@ -30,7 +37,8 @@ pub fn text_of(row: &CeremonySignatureRow) -> Option<Sha256Digest> {
 pub fn of_record(execution: &[u8]) -> Option<Vec<Noted>> {
     let transcript = Transcript::decode(execution).ok()?;
     let steps = transcript.record.steps.into_iter();
-    let notes = steps.filter(|step| step.what == "note").filter_map(|step| {
+    let notes = steps.filter(|step| step.what == NOTE_STEP || step.what == EXCEPTION_STEP);
+    let notes = notes.filter_map(|step| {
         let witness = step.witness?;
         let member: Option<MemberId> = witness.name.parse().ok();
         Some(Noted {

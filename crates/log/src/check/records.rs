@@ -82,7 +82,14 @@ pub fn votes(rows: &Rows<Vote>, acts: &Acts, findings: &mut Findings) {
             let vote = act.leaf.kind == ActKind::Ceremony
                 && matches!(
                     act.leaf.action.as_str(),
-                    "propose" | "approve" | "reject" | "cancel" | "accept" | "note"
+                    "propose"
+                        | "approve"
+                        | "reject"
+                        | "cancel"
+                        | "accept"
+                        | "note"
+                        | "exception"
+                        | "witness"
                 );
             let unreadable = || rows.is_unreadable(&act.index.to_string());
             if vote && !there.contains(&act.index) && !unreadable() {
@@ -143,7 +150,7 @@ fn compare_notes(ceremony: &Ceremony, mut there: Vec<Noted>, findings: &mut Find
 }
 
 /// Which leaf ended a chain of so many documents: what was carried out under it was so before.
-fn ended(documents: &[DocumentRow], length: u64) -> Option<i64> {
+pub fn ended(documents: &[DocumentRow], length: u64) -> Option<i64> {
     let next = documents.get(usize::try_from(length).ok()?)?;
     next.index
 }

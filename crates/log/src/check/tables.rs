@@ -4,12 +4,15 @@ use std::sync::Arc;
 
 use trust::chain::Recovered;
 use trust::error_chain;
+use trust::order_log::Suspended;
 
 use super::ceremonies::{Ceremonies, Chain};
+use super::orders::Orders;
 use super::records::Vote;
 use super::statements::Statement;
 use super::{Auditor, Error};
 use crate::rows::unverified_chains;
+use crate::suspended::suspended_by_log;
 use store::{CredentialRow, DocumentRow, KeyRow, PageStart, RingRow, Rows, Store, TreeRow};
 
 /// How often the tables are read again because something happened meanwhile. Documents of ceremonies are read once, so
@@ -32,6 +35,9 @@ pub struct Tables {
     pub distrusted: Option<String>,
     pub credentials: Rows<CredentialRow>,
     pub rings: Rows<RingRow>,
+    pub orders: Orders,
+    /// Of all times, by the log.
+    pub suspensions: Vec<Suspended>,
 }
 
 /// Signatures that are read together.
@@ -108,6 +114,8 @@ impl Auditor {
             let statements = statements(store).await?;
             let credentials = store.credentials().await?;
             let rings = store.rings().await?;
+            let orders = Orders::read(store).await?;
+            let suspensions = suspended_by_log(store, &self.pin, &documents, &[]).await?;
             // Signatures change no version: the tree is read just before the log that is as long or longer.
             let tree = store.tree().await?;
             let head = store.log_size().await?;
@@ -125,6 +133,8 @@ impl Auditor {
                     distrusted,
                     credentials,
                     rings,
+                    orders,
+                    suspensions,
                 });
             }
         }
@@ -145,6 +155,14 @@ impl Auditor {
             Err(error) => (None, Some(error_chain(&error))),
         };
         let pin = self.pin.clone();
-        (Arc::new(Chain { pin, trusted }), why)
+        let orders = trust::tally::KnownOrders::default();
+        (
+            Arc::new(Chain {
+                pin,
+                trusted,
+                orders,
+            }),
+            why,
+        )
     }
 }

@@ -138,7 +138,7 @@ async fn an_approved_ceremony_without_an_executor_is_told_once_with_its_reason()
         let late = late.filter(|body| body.contains("ceremony.executor-late"));
         late.collect::<Vec<_>>()
     };
-    world.pass(base::EXECUTOR_LATE - Duration::from_secs(60));
+    world.pass(crate::Settings::default().executor_late - Duration::from_secs(60));
     notifier.round().await.unwrap();
     assert!(late().is_empty());
     world.pass(Duration::from_secs(120));

@@ -183,13 +183,65 @@ pub async fn what_the_log_tells_of_an_order_is_found(place: Place) {
         place.store.commit(&Change::Record, &leaf).await.unwrap();
         place.change(Change::Record).await.unwrap();
     }
-    let of = async |order: &str, limit| {
-        let leaves = place.store.leaves_of_order(&nonce(order), limit).await;
-        let indexes = leaves.unwrap().into_iter().map(|leaf| leaf.index);
-        indexes.collect::<Vec<_>>()
+    let indexes = |leaves: Vec<LeafRow>| -> Vec<i64> {
+        let indexes = leaves.into_iter().map(|leaf| leaf.index);
+        indexes.collect()
     };
-    assert_eq!(of("a", 10).await, [0, 4]);
-    assert_eq!(of("a", 1).await, [0]);
-    assert_eq!(of("b", 10).await, [2]);
-    assert_eq!(of("c", 10).await, [0; 0]);
+    let of = async |order: &str, from, limit| {
+        let leaves = place
+            .store
+            .leaves_of_order(&nonce(order), from, limit)
+            .await;
+        indexes(leaves.unwrap())
+    };
+    assert_eq!(of("a", 0, 10).await, [0, 4]);
+    assert_eq!(of("a", 0, 1).await, [0]);
+    assert_eq!(of("a", 1, 10).await, [4]);
+    assert_eq!(of("b", 0, 10).await, [2]);
+    assert_eq!(of("c", 0, 10).await, [0; 0]);
+
+    // Of a ceremony, and of suspensions that took effect; and whatever stands at some places.
+    for (kind, body) in [
+        (
+            "ceremony",
+            r#"{"action":"approve","kind":"ceremony","ref":"x","v":1}"#,
+        ),
+        ("key", r#"{"action":"revoke","kind":"key","ref":"x","v":1}"#),
+        (
+            "ceremony",
+            r#"{"action":"accepted","kind":"ceremony","ref":"y","v":1}"#,
+        ),
+        (
+            "suspension",
+            r#"{"action":"propose","kind":"suspension","ref":"x","v":1}"#,
+        ),
+        (
+            "suspension",
+            r#"{"action":"suspend","actor":"a","kind":"suspension","ref":"x","v":1}"#,
+        ),
+        (
+            "ceremony",
+            r#"{"action":"accepted","kind":"ceremony","ref":"x","v":1}"#,
+        ),
+    ] {
+        let leaf = Leaf {
+            body: body.to_owned(),
+            ..leaf(kind)
+        };
+        place.store.commit(&Change::Record, &leaf).await.unwrap();
+    }
+    let of = async |ceremony: &str, from, limit| {
+        let leaves = place.store.leaves_of_ceremony(ceremony, from, limit).await;
+        indexes(leaves.unwrap())
+    };
+    assert_eq!(of("x", 0, 10).await, [6, 11]);
+    assert_eq!(of("x", 7, 10).await, [11]);
+    assert_eq!(of("x", 0, 1).await, [6]);
+    assert_eq!(of("z", 0, 10).await, [0; 0]);
+    let suspended = async |from| indexes(place.store.leaves_of_suspensions(from).await.unwrap());
+    assert_eq!(suspended(0).await, [10]);
+    assert_eq!(suspended(11).await, [0; 0]);
+    let at = async |places: &[i64]| indexes(place.store.leaves_at(places).await.unwrap());
+    assert_eq!(at(&[11, 4, 999]).await, [4, 11]);
+    assert_eq!(at(&[]).await, [0; 0]);
 }

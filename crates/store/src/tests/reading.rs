@@ -187,6 +187,8 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.fill_index,
             dialect.leaves_of_kid,
             dialect.leaves_of_order,
+            dialect.leaves_of_ceremony,
+            dialect.leaves_at,
             dialect.ceremonies_of,
             dialect.keys_of,
             dialect.objects,

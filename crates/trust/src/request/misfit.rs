@@ -61,7 +61,9 @@ impl StandingOrder {
         if let Some(what) = self.difference(request, generate) {
             return Some(Misfit::Differs(what));
         }
-        if generate.predecessor.is_none() {
+        // By its predecessor, and by the line of its ring, which every key of the ring has moved.
+        let begins = request.lines.iter().any(|line| line.previous.is_none());
+        if generate.predecessor.is_none() || begins {
             return Some(Misfit::First);
         }
         let earliest = self.earliest(number);

@@ -1,7 +1,7 @@
 //! What a request asks for, in sentences. The lines below it stay the whole truth: a summary leaves out, they do not.
 
 use crate::place::Place;
-use crate::request::{Generate, KeyPurpose, Operation, Request};
+use crate::request::{Generate, KeyPurpose, Operation, Request, StandingOrder};
 use crate::text;
 
 /// What is asked for, and what in it is easily overlooked.
@@ -30,8 +30,53 @@ pub(super) fn summary(request: &Request) -> Vec<String> {
             })
             .collect()
         }
-        _ => Vec::new(),
+        Operation::ClockCorrection(done) => vec![format!(
+            "leaves {} to {} of the log {} count as not younger than {}, whatever their times say",
+            done.first,
+            done.last,
+            text::spelled_out(&done.origin),
+            done.bound,
+        )],
+        Operation::NewOrigin(begun) => {
+            let (old, new) = (&begun.previous_origin, &begun.origin);
+            let (old, new) = (text::spelled_out(old), text::spelled_out(new));
+            let mut out = vec![format!(
+                "the log goes on as {new}, with the first {} leaves of {old}",
+                begun.size
+            )];
+            if let Some(lost) = begun.lost {
+                let (first, last) = (lost.first, lost.last);
+                out.push(format!(
+                    "leaves {first} to {last} of {old} are given up as lost"
+                ));
+            }
+            out
+        }
+        Operation::Order(order) => ordered(order),
     }
+}
+
+fn ordered(order: &StandingOrder) -> Vec<String> {
+    let (ring, uses) = (&order.ring, order.uses);
+    let (executor, days) = (&order.executor.member, &order.window.days);
+    let days: Vec<_> = days.iter().map(ToString::to_string).collect();
+    let clock = |minute: u16| format!("{:02}:{:02}", minute / 60, minute % 60);
+    let (from, until) = (order.window.from_minute, order.window.until_minute);
+    vec![
+        format!(
+            "up to {uses} new keys of ring {ring}, made by the executor {executor} without another approval"
+        ),
+        format!(
+            "from {} to {}, not faster than one every {} seconds",
+            order.not_before, order.not_after, order.interval_seconds
+        ),
+        format!(
+            "on {}, between {} and {} UTC",
+            days.join(", "),
+            clock(from),
+            clock(until)
+        ),
+    ]
 }
 
 fn birth(request: &Request, generate: &Generate) -> Vec<String> {

@@ -21,8 +21,8 @@ use crate::time::Time;
 use crate::transcript::Record;
 
 use super::{
-    Accepted, Ballot, Counted, Electorate, Findings, History, Last, NotCounted, Standing,
-    UnderOrder, WhyNot, count, suspended, tally, verify,
+    Accepted, Ballot, Counted, Electorate, Findings, History, KnownOrders, Last, NotCounted,
+    Standing, UnderOrder, WhyNot, count, suspended, tally_knowing, verify,
 };
 
 /// Why what was done cannot be accepted by any number of signatures.
@@ -173,6 +173,7 @@ pub fn tally_acceptance(
         record,
         acceptance,
         statement_about(record, acceptance)?,
+        &KnownOrders::default(),
     )
 }
 
@@ -181,11 +182,12 @@ pub(crate) fn tally_statement(
     record: &Record,
     acceptance: &Acceptance,
     statement: Statement,
+    orders: &KnownOrders,
 ) -> Result<AcceptanceTally, AcceptanceError> {
     let bytes = acceptance.statement.as_bytes();
     let ceremony = record.ceremony();
     let history = History::claimed_by(&ceremony.request);
-    let approval = tally(trusted, &ceremony, &history, statement.executed_at);
+    let approval = tally_knowing(trusted, &ceremony, &history, statement.executed_at, orders);
     let approved_digest = approval.digest;
     let under = approval.under;
     let Findings {

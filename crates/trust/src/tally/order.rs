@@ -3,15 +3,18 @@
 //! The order's transcript stands in the record of each ceremony under it, so that a key verifies by its own file. What
 //! the file cannot show is that the order was not withdrawn and that a use was not taken twice: the log does.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
 use crate::error_chain::error_chain;
+use crate::order_log::LoggedOrder;
 use crate::request::{Misfit, Operation, OrderUse, Request, StandingOrder};
 use crate::roster::{Member, MemberId, Role};
 use crate::time::Time;
-use crate::transcript::{Transcript, verify_core};
+use crate::transcript::{Transcript, VerifiedTranscript, verify_core};
 
 use super::{Ceremony, Finished};
 use crate::policy::Threshold;
@@ -65,17 +68,96 @@ pub struct UnderOrder {
     pub used: OrderUse,
     /// The members who approved it and are active custodians.
     pub approved_by: Vec<MemberId>,
-    /// The digest of the request that asked for the order.
-    pub request_digest: Sha256Digest,
+    /// What the log has to say about the order's own ceremony.
+    pub logged: LoggedOrder,
+}
+
+/// Most orders whose transcripts are kept.
+const MOST_KNOWN: usize = 64;
+
+/// Standing orders that were verified: all keys under one order have its transcript, which never says anything else. What
+/// is kept is bounded.
+#[derive(Debug, Default)]
+pub struct KnownOrders {
+    known: Mutex<BTreeMap<Sha256Digest, Arc<KnownOrder>>>,
+    verified: AtomicU64,
+}
+
+/// What a verified transcript says.
+#[derive(Debug)]
+struct KnownOrder {
+    pin: Pin,
+    verified: VerifiedTranscript,
+    order: StandingOrder,
+    logged: LoggedOrder,
+}
+
+impl KnownOrders {
+    /// How many transcripts of orders were verified, because they were not known.
+    pub fn verified(&self) -> u64 {
+        self.verified.load(Ordering::Relaxed)
+    }
+
+    /// The order of this transcript. One that does not hold is not kept. Whoever asks meanwhile waits, so that none is
+    /// verified twice.
+    fn order(&self, text: &str, pin: &Pin) -> Result<Arc<KnownOrder>, OrderObstacle> {
+        let digest = Sha256Digest::of(text.as_bytes());
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(known) = known.get(&digest).filter(|known| known.pin == *pin) {
+            return Ok(known.clone());
+        }
+        self.verified.fetch_add(1, Ordering::Relaxed);
+        let order = Arc::new(KnownOrder::read(text, pin)?);
+        if known.len() >= MOST_KNOWN {
+            known.clear();
+        }
+        known.insert(digest, order.clone());
+        Ok(order)
+    }
+}
+
+impl KnownOrder {
+    fn read(text: &str, pin: &Pin) -> Result<Self, OrderObstacle> {
+        let told = |error: &dyn std::error::Error| OrderObstacle::Transcript(error_chain(error));
+        let unverified = Transcript::decode(text.as_bytes()).map_err(|error| told(&error))?;
+        let asked = Request::decode(unverified.record.request.as_bytes());
+        let asked = asked.map_err(|error| told(&error))?;
+        // Before anything is verified: no order stands under another, however deep a file is nested.
+        if !matches!(asked.operation, Operation::Order(_))
+            || asked.order.is_some()
+            || unverified.record.order.is_some()
+        {
+            return Err(OrderObstacle::OtherOrder);
+        }
+        let verified = verify_core(text.as_bytes(), pin).map_err(|error| told(&error))?;
+        let Finished::Ordered(order) = verified.finished() else {
+            return Err(OrderObstacle::OtherOrder);
+        };
+        let logged = LoggedOrder {
+            request: verified.statement().request_digest,
+            execution: unverified
+                .execution_digest()
+                .map_err(|error| told(&error))?,
+            core: verified.core_digest(),
+            execute_by: verified.request().execute_by,
+            documents: verified.trusted().length(),
+        };
+        Ok(Self {
+            pin: pin.clone(),
+            order: order.as_ref().clone(),
+            logged,
+            verified,
+        })
+    }
 }
 
 /// The order of a ceremony, if it is under one that permits it.
 pub(super) fn under_order(
     trusted: &Trusted,
-    request: &Request,
-    ceremony: &Ceremony,
+    (request, ceremony): (&Request, &Ceremony),
     suspended: &BTreeSet<MemberId>,
     now: Time,
+    orders: &KnownOrders,
 ) -> Result<Option<UnderOrder>, OrderObstacle> {
     let (used, text) = match (request.order, &ceremony.order) {
         (None, None) => return Ok(None),
@@ -86,52 +168,38 @@ pub(super) fn under_order(
     if ceremony.proposal.is_some() || !ceremony.approvals.is_empty() {
         return Err(OrderObstacle::Signed);
     }
-    let told = |error: &dyn std::error::Error| OrderObstacle::Transcript(error_chain(error));
-    let unverified = Transcript::decode(text.as_bytes()).map_err(|error| told(&error))?;
-    let asked = Request::decode(unverified.record.request.as_bytes());
-    let asked = asked.map_err(|error| told(&error))?;
-    // Before anything is verified: no order stands under another, however deep a file is nested.
-    if !matches!(asked.operation, Operation::Order(_))
-        || asked.order.is_some()
-        || unverified.record.order.is_some()
-    {
-        return Err(OrderObstacle::OtherOrder);
-    }
     let pin = Pin {
         genesis: trusted.genesis(),
         service: trusted.service().clone(),
         environment: trusted.environment().clone(),
     };
-    let verified = verify_core(text.as_bytes(), &pin).map_err(|error| told(&error))?;
+    let known = orders.order(text, &pin)?;
+    let (order, verified) = (&known.order, &known.verified);
     if !trusted.extends(verified.trusted()) {
         return Err(OrderObstacle::OtherChain);
     }
-    let Finished::Ordered(order) = verified.finished() else {
-        return Err(OrderObstacle::OtherOrder);
-    };
     if order.id != used.id {
         return Err(OrderObstacle::OtherOrder);
     }
     if request.created_at < verified.statement().executed_at {
         return Err(OrderObstacle::TooEarly);
     }
-    let order: StandingOrder = (**order).clone();
     let approved_by = still_active(trusted, verified.approved_by(), suspended);
     let needed = needed(trusted).get();
     if approved_by.len() < needed {
         let active = approved_by.len();
         return Err(OrderObstacle::Paused { active, needed });
     }
-    if !executor_holds(trusted, &order, suspended) {
-        return Err(OrderObstacle::Executor(order.executor.member));
+    if !executor_holds(trusted, order, suspended) {
+        return Err(OrderObstacle::Executor(order.executor.member.clone()));
     }
     match order.misfit(request, used.number.get(), now) {
         Some(misfit) => Err(misfit.into()),
         None => Ok(Some(UnderOrder {
-            order,
+            order: order.clone(),
             used,
             approved_by,
-            request_digest: verified.statement().request_digest,
+            logged: known.logged.clone(),
         })),
     }
 }

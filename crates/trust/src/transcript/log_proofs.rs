@@ -2,13 +2,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::chain::{Pin, Trusted};
+use crate::acts::Act;
+use crate::chain::{Change, Pin, Trusted};
 use crate::digest::Sha256Digest;
-use crate::json::JsonError;
+use crate::json::{self, JsonError};
 use crate::jwk::PublicKey;
 use crate::leaf::{self, ActKind, ActLeaf, Leaf};
 use crate::member_signature::MemberSignature;
 use crate::name::LOG_RING;
+use crate::order_log::{LoggedUse, UseFault, UsePlace, check_use, is_shown};
 use crate::proofs::{NotProven, Proofs, told};
 use crate::request::{Operation, Request};
 use crate::time::Time;
@@ -43,6 +45,9 @@ pub enum LogProofsError {
     /// Received in time by the service's word, and not by the log's.
     #[error("an approval was logged after approve_by")]
     Late,
+    /// Of a key under a standing order: what the leaves about the order say.
+    #[error("the use of the standing order: {0}")]
+    Use(#[from] UseFault),
     /// A signature cannot be written.
     #[error("a signature cannot be serialised")]
     Write(#[from] JsonError),
@@ -92,6 +97,7 @@ pub(super) fn check(
     transcript: &Transcript,
     pin: &Pin,
     counted: &[&MemberSignature],
+    used: Option<&LoggedUse>,
 ) -> Result<BTreeMap<Sha256Digest, Time>, TranscriptError> {
     if transcript.log_keys.is_empty() != transcript.log_proofs.is_empty() {
         return Err(LogProofsError::Incomplete.into());
@@ -106,6 +112,10 @@ pub(super) fn check(
     let mut before: Option<(u64, String)> = None;
     let mut approved = BTreeMap::new();
     let mut ends = Vec::new();
+    let order = used
+        .map(|used| OfOrder::new(transcript, used))
+        .transpose()?;
+    let (mut told, mut is_told) = (Vec::new(), false);
     for (number, logged) in transcript.log_proofs.iter().enumerate() {
         let proven = proofs
             .check(&logged.proof, &logged.leaf)
@@ -118,9 +128,23 @@ pub(super) fn check(
         before = Some((proven.index, proven.origin));
         let short = logged.leaf.len() <= leaf::MAX_LEN;
         let act = match Leaf::parse(logged.leaf.as_bytes()) {
-            Ok(Leaf::Act(act)) if short && here.tells(&act) => act,
+            Ok(Leaf::Act(act)) if short => act,
             _ => return Err(LogProofsError::OtherLeaf(number).into()),
         };
+        let of_order = order.as_ref().is_some_and(|order| order.tells(&act));
+        if order.is_some() {
+            told.push(Act {
+                index: i64::try_from(proven.index).unwrap_or(i64::MAX),
+                leaf: act.as_ref().clone(),
+            });
+        }
+        if of_order {
+            is_told = true;
+            continue;
+        }
+        if !here.tells(&act) {
+            return Err(LogProofsError::OtherLeaf(number).into());
+        }
         match (act.action.as_str(), act.digest) {
             ("approve", Some(digest)) if ends.is_empty() => {
                 approved.entry(digest).or_insert(act.time);
@@ -132,6 +156,9 @@ pub(super) fn check(
     proofs.whole().map_err(LogProofsError::Keys)?;
     if ends.len() != 1 {
         return Err(LogProofsError::Missing("the end of the ceremony").into());
+    }
+    if let (Some(order), Some(end), true) = (&order, ends.first(), is_told) {
+        order.check(i64::try_from(*end).unwrap_or(i64::MAX), &told)?;
     }
     for signature in counted {
         let digest = signature.digest().map_err(LogProofsError::Write)?;
@@ -210,5 +237,59 @@ impl Here {
             None => true,
         };
         of_it && named
+    }
+}
+
+/// Leaves about the standing order under which a key was made. A file of before they were in it has none of them, and shows
+/// as much as it did.
+struct OfOrder<'a> {
+    used: &'a LoggedUse,
+    /// SHA-256 of the document that ended the chain under which the order was held, if one did.
+    next: Option<Sha256Digest>,
+}
+
+impl<'a> OfOrder<'a> {
+    fn new(transcript: &Transcript, used: &'a LoggedUse) -> Result<Self, LogProofsError> {
+        let changes = &transcript.record.chains.changes;
+        // The genesis is the first document.
+        let next = usize::try_from(used.order.documents).unwrap_or(usize::MAX);
+        let next = next.checked_sub(1).and_then(|next| changes.get(next));
+        let bytes = match next {
+            None => None,
+            Some(Change::Recovery(change)) => Some(json::canonical(change)?),
+            Some(Change::Roster(one) | Change::Policy(one) | Change::RecoveryRoster(one)) => {
+                Some(json::canonical(one)?)
+            }
+        };
+        let next = bytes.map(|bytes| Sha256Digest::of(&bytes));
+        Ok(Self { used, next })
+    }
+
+    /// Whether a leaf is one of them.
+    fn tells(&self, act: &ActLeaf) -> bool {
+        let own = act.reference.as_deref() == Some(self.used.request.to_string().as_str());
+        let of_ceremony = own && act.kind == ActKind::Ceremony;
+        (is_shown(self.used, act) && !of_ceremony) || self.ends_the_chain(act)
+    }
+
+    fn ends_the_chain(&self, act: &ActLeaf) -> bool {
+        let installed = act.kind == ActKind::Roster && act.action.starts_with("install-");
+        installed && act.digest.is_some() && act.digest == self.next
+    }
+
+    /// With `end`, the leaf that tells of the key's acceptance.
+    fn check(&self, end: i64, told: &[Act]) -> Result<(), LogProofsError> {
+        let mut ends = told.iter().filter(|act| self.ends_the_chain(&act.leaf));
+        let ended = ends.next().map(|act| act.index);
+        if self.next.is_some() && ended.is_none() {
+            let what = "the end of the chain under which the order was held";
+            return Err(LogProofsError::Missing(what));
+        }
+        let place = UsePlace {
+            accepted: end,
+            ended,
+            suspensions: &[],
+        };
+        Ok(check_use(self.used, &place, told)?)
     }
 }

@@ -182,7 +182,7 @@ fn a_rejection_blocks_what_an_order_permits() {
     let standing = tally(
         &ordered.world.trusted(),
         &ceremony,
-        &History::default(),
+        &History::claimed_by(&ceremony.request),
         now,
     );
     assert!(matches!(
@@ -244,13 +244,14 @@ fn one_custodian_withdraws_an_order_and_nobody_else_does() {
 fn uses_of_an_order_form_a_line_with_the_other_keys_of_the_ring() {
     let mut ordered = Ordered::routine();
     let order = verify_transcript(ordered.order.as_bytes(), &ordered.world.pin).unwrap();
-    let mut all = vec![order];
-    let mut before: Option<Sha256Digest> = None;
+    let first = ordered.first_key();
+    let mut before = Some(first.digest());
+    let mut all = vec![order, first];
     for number in 1..=2_u32 {
         ordered.world.clock = BEGINS + u64::from(number);
         let mut request = ordered.request(number);
         request.nonce = bytes16::Nonce([10 + u8::try_from(number).unwrap(); 16]);
-        request.lines[0].sequence = number.into();
+        request.lines[0].sequence = u64::from(number) + 1;
         request.lines[0].previous = before;
         let verified = ordered.verify(&ordered.transcript(&request, &[])).unwrap();
         before = Some(verified.digest());

@@ -29,7 +29,8 @@ fn misfit(ordered: &Ordered, change: impl FnOnce(&mut Request)) -> Misfit {
 
 fn obstacle(ordered: &Ordered, ceremony: &Ceremony) -> OrderObstacle {
     let now = minute(ordered.world.clock + 10);
-    let tally = tally(&ordered.world.trusted(), ceremony, &History::default(), now);
+    let history = History::claimed_by(&ceremony.request);
+    let tally = tally(&ordered.world.trusted(), ceremony, &history, now);
     match tally.into_standing() {
         Standing::Refused(obstacles) => match obstacles.as_slice() {
             [Obstacle::Order(obstacle)] => obstacle.clone(),
@@ -57,21 +58,62 @@ fn an_order_used_once_too_often() {
     let misfit = Misfit::Use { number: 4, uses: 3 };
     assert_eq!(fourth, [Obstacle::Order(OrderObstacle::Misfit(misfit))]);
     // The same use twice is seen in all transcripts together.
-    let mut all = Vec::new();
-    let mut before = None;
-    for sequence in 1..=2_u8 {
+    let mut all = vec![ordered.first_key()];
+    for sequence in 2..=3_u8 {
         let mut request = ordered.request(1);
         request.nonce = bytes16::Nonce([sequence; 16]);
         request.lines[0].sequence = sequence.into();
-        request.lines[0].previous = before;
+        request.lines[0].previous = all.last().map(VerifiedTranscript::digest);
         let verified = ordered.verify(&ordered.transcript(&request, &[])).unwrap();
-        before = Some(verified.digest());
         all.push(verified);
     }
     assert!(matches!(
         verify_succession(&all),
-        Err(SuccessionError::Use { index: 1 })
+        Err(SuccessionError::Use { index: 2 })
     ));
+}
+
+#[test]
+fn an_order_used_for_the_first_key_of_a_ring() {
+    let ordered = Ordered::routine();
+    let first = misfit(&ordered, |request| {
+        request.lines[0].sequence = 1;
+        request.lines[0].previous = None;
+    });
+    assert_eq!(first, Misfit::First);
+    let no_predecessor = misfit(&ordered, |request| generate(request).predecessor = None);
+    assert_eq!(no_predecessor, Misfit::First);
+}
+
+/// Many keys have the transcript of one order: it is verified once, and what is kept of it permits nothing more.
+#[test]
+fn an_order_is_verified_once_for_all_its_keys() {
+    let ordered = Ordered::routine();
+    let orders = tally::KnownOrders::default();
+    let verify = |transcript: &Transcript, pin: &Pin| {
+        verify_transcript_knowing(&transcript.encode().unwrap(), pin, &orders)
+    };
+    let pin = &ordered.world.pin;
+    for number in 1..=3 {
+        let made = ordered.transcript(&ordered.request(number), &[]);
+        verify(&made, pin).unwrap();
+        assert_eq!(orders.verified(), 1);
+    }
+    let fourth = ordered.transcript(&ordered.request(4), &[]);
+    assert!(verify(&fourth, pin).is_err());
+    // Of another pin it is another order, and one that does not hold is not kept.
+    let elsewhere = Pin {
+        environment: name("staging"),
+        ..pin.clone()
+    };
+    let made = ordered.transcript(&ordered.request(1), &[]);
+    assert!(verify(&made, &elsewhere).is_err());
+    let mut bad = Transcript::decode(ordered.order.as_bytes()).unwrap();
+    bad.acceptance.signatures.pop();
+    let mut under = ordered.transcript(&ordered.request(1), &[]);
+    under.record.order = Some(String::from_utf8(bad.encode().unwrap()).unwrap());
+    assert!(verify(&under, pin).is_err());
+    assert!(verify(&made, pin).is_ok());
 }
 
 #[test]
@@ -164,7 +206,6 @@ fn an_order_used_with_another_template_or_anything_else_changed() {
         of_key(&|key| later(&mut key.retire_at)),
         Misfit::Differs("retire_at")
     );
-    assert_eq!(of_key(&|key| key.predecessor = None), Misfit::First);
     let revoked = misfit(&ordered, |request| {
         let operation = crate::support::revoke(&NewKey::generate().kid());
         request.lines[0].subject = operation.subjects().remove(0);
@@ -341,15 +382,18 @@ fn approvers_who_left_pause_the_order() {
 #[test]
 fn one_byte_of_a_transcript_under_an_order_changed() {
     let ordered = Ordered::routine();
-    let good = ordered.transcript(&ordered.request(1), &[]);
-    let bytes = good.encode().unwrap();
-    assert!(verify_transcript(&bytes, &ordered.world.pin).is_ok());
-    for at in (0..bytes.len()).step_by(97) {
-        let mut changed = bytes.clone();
-        changed[at] ^= 1;
-        assert!(
-            verify_transcript(&changed, &ordered.world.pin).is_err(),
-            "byte {at}"
-        );
+    let pin = &ordered.world.pin;
+    let under = ordered.transcript(&ordered.request(1), &[]);
+    // Each byte of the order, and of a key under it, which has the order's in it, every so many.
+    for (bytes, step) in [
+        (ordered.order.clone().into_bytes(), 1),
+        (under.encode().unwrap(), 11),
+    ] {
+        assert!(verify_transcript(&bytes, pin).is_ok());
+        for at in (0..bytes.len()).step_by(step) {
+            let mut changed = bytes.clone();
+            changed[at] ^= 1;
+            assert!(verify_transcript(&changed, pin).is_err(), "byte {at}");
+        }
     }
 }

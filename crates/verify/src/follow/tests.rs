@@ -350,6 +350,7 @@ fn acts_on_a_key_are_judged_at_the_times_that_were_corrected() {
             ring: "atp".to_owned(),
             prepared_at: minute(4_999),
             digest: Sha256Digest::of(b""),
+            used: None,
         };
         let published = [Published {
             kid: &kid,

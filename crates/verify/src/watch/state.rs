@@ -7,6 +7,7 @@ use trust::tlog::checkpoint::Checkpoint;
 use trust::tlog::merkle::Frontier;
 use trust::tlog::note::Note;
 
+use super::orders::Orders;
 use trust::acts::Act;
 use trust::log_acts::LogHistory;
 use trust::log_clock::Clock;
@@ -25,6 +26,9 @@ pub struct State {
     pub(super) genesis: Sha256Digest,
     /// Its origins, of which the newest is that of the checkpoint, and corrections of its clock.
     pub(super) line: LogHistory,
+    /// What is told of standing orders; absent in a file of before there were any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) orders: Option<Orders>,
     /// The last good checkpoint, with its signatures: the evidence, should the log fork.
     pub(super) note: String,
     pub(super) root: Sha256Digest,

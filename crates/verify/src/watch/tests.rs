@@ -153,6 +153,7 @@ fn a_published_key_has_its_ceremony_in_the_log_and_lives() {
         ring: "atp".to_owned(),
         prepared_at: Time::from_millis(0),
         digest: Sha256Digest::of(b"transcript"),
+        used: None,
     };
     let accepted = |digest: &[u8]| {
         let text = String::from_utf8(leaf(1, kid.as_str(), "accepted")).unwrap();

@@ -6,6 +6,7 @@ use trust::{Kid, Pin, PublicKey, Request, Sha256Digest, Time, Transcript, Verifi
 use trust::acts::Act;
 use trust::error_chain;
 use trust::log_acts::LogAct;
+use trust::order_log::LoggedUse;
 
 /// A key by its verified transcript.
 #[derive(Debug, Clone)]
@@ -15,6 +16,8 @@ pub struct Certificate {
     pub prepared_at: Time,
     /// SHA-256 of the transcript without the log's proofs, as the log names it.
     pub digest: Sha256Digest,
+    /// What the log has to say of it, of a key under a standing order.
+    pub used: Option<LoggedUse>,
 }
 
 impl Certificate {
@@ -24,6 +27,7 @@ impl Certificate {
         let verified: VerifiedTranscript = verified.map_err(|error| error_chain(&error))?;
         let prepared_at = verified.statement().executed_at;
         let digest = verified.core_digest();
+        let used = verified.logged_use().cloned();
         let accepted = verified
             .into_accepted(kid)
             .map_err(|error| error_chain(&error))?;
@@ -32,6 +36,7 @@ impl Certificate {
             ring: accepted.order().ring.to_string(),
             prepared_at,
             digest,
+            used,
         })
     }
 }

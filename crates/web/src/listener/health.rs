@@ -188,7 +188,7 @@ async fn executor(state: &SharedState, database: bool) -> Executor {
     let since = waiting.and_then(|waiting| waiting.since);
     let oldest = since.map(|since| now.since(since)).unwrap_or_default();
     Executor {
-        ok: waiting.is_some() && oldest < base::EXECUTOR_LATE,
+        ok: waiting.is_some() && oldest < state.services.executor_late,
         waiting: waiting.map(|waiting| waiting.count),
         oldest_ms: u64::try_from(oldest.as_millis()).unwrap_or(u64::MAX),
     }

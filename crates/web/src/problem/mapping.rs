@@ -77,7 +77,7 @@ impl From<ceremony::Error> for Problem {
             }
             E::UnknownOrder(_) => Self::new(Code::UnknownOrder, text).about("order"),
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
-            E::NotApproved(_) | E::Unfit(_) | E::Plan(_) | E::Suspension(_) => {
+            E::NotApproved(_) | E::Unfit(_) | E::Use(_) | E::Plan(_) | E::Suspension(_) => {
                 Self::new(Code::RequestRefused, text)
             }
             // A document that cannot follow the chain says why.
@@ -88,7 +88,9 @@ impl From<ceremony::Error> for Problem {
                 Self::new(Code::QuotaExceeded, text).about("request.proposer")
             }
             E::Notes(_) | E::NotesOfMember(_) => Self::new(Code::QuotaExceeded, text).about("note"),
+            E::Attestations(_) => Self::new(Code::QuotaExceeded, text).about("body"),
             E::Text(_) => Self::member("note", text),
+            E::Exception(_) => Self::member("body", text),
             E::Reason => Self::member("reason", text),
             E::Store(ref cause) if cause.is_conflict() => Self::new(
                 Code::CeremonyState,
@@ -102,6 +104,7 @@ impl From<ceremony::Error> for Problem {
             | E::Suspensions(_)
             | E::NoExecutor
             | E::NoResultSigner
+            | E::OtherExecutor(_)
             | E::ResultSigner(_)
             | E::Json(_)
             | E::Token(_)

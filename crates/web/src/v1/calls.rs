@@ -20,12 +20,14 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "key_certificate"
         | "key_transcript"
         | "ceremony_transcript"
+        | "ceremony_attestations"
+        | "ceremony_record"
         | "trust_chain" => Call::ReadPublished,
         "rings" | "ring" | "inventory" => Call::ReadInventory,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
         | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" | "statements"
         | "statement" | "orders" | "order" => Call::ReadOpenCeremonies,
-        "propose" | "submit_signature" | "open_statement" | "sign_statement" => {
+        "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order" => {
             Call::SubmitToCeremonies
         }
         "audit" => Call::ReadAuditTrail,

@@ -62,7 +62,10 @@ pub struct CeremonyReport {
 pub struct NoteView {
     #[schema(value_type = String, format = DateTime)]
     at: trust::Time,
+    /// `note` or `exception`.
+    what: &'static str,
     member: String,
+    /// Of an exception with who decided, and when it happened.
     note: String,
 }
 
@@ -146,6 +149,7 @@ impl CeremonyAnswer {
                 .into_iter()
                 .map(|note| NoteView {
                     at: note.at,
+                    what: note.what,
                     member: note.member.to_string(),
                     note: note.note,
                 })

@@ -1,4 +1,5 @@
-//! `POST /v1/ceremonies/{ceremony}/signatures`: approvals, rejections, cancellations, acceptances and notes.
+//! `POST /v1/ceremonies/{ceremony}/signatures`: approvals, rejections, cancellations, acceptances,
+//! notes, exceptions, and what witnesses attest.
 
 use axum::extract::{Request, State};
 use axum::response::Response;
@@ -29,6 +30,10 @@ enum SignedFor {
     Accept,
     /// Over the request's digest and a note.
     Note,
+    /// Over a body: what went otherwise than planned, who decided, and when it happened.
+    Exception,
+    /// Over a body: the digest of the closed ceremony's transcript, by a witness.
+    Witness,
 }
 
 impl SignedFor {
@@ -39,6 +44,8 @@ impl SignedFor {
             Self::Cancel => Purpose::Cancel,
             Self::Accept => Purpose::Accept,
             Self::Note => Purpose::Note,
+            Self::Exception => Purpose::Exception,
+            Self::Witness => Purpose::Witness,
         }
     }
 }
@@ -53,6 +60,8 @@ pub struct SubmitSignature {
     reason: Option<String>,
     /// Of a note, and of nothing else: 1 to 1000 characters.
     note: Option<String>,
+    /// Of an exception or an attestation, and of nothing else: the canonical JSON (RFC 8785) that was signed.
+    body: Option<String>,
 }
 
 /// Submit a signature
@@ -89,11 +98,17 @@ pub async fn handle(
     let reason = text("reason", asked.reason.as_deref(), objects)?;
     let notes = asked.purpose == SignedFor::Note;
     let note = text("note", asked.note.as_deref(), notes)?;
+    let bodied = matches!(asked.purpose, SignedFor::Exception | SignedFor::Witness);
+    let body = text("body", asked.body.as_deref(), bodied)?;
     let (ceremonies, signature) = (&state.services.ceremonies, &asked.signature);
     let submission = Submission {
         purpose: asked.purpose.purpose(),
         signature,
-        text: if notes { note } else { reason },
+        // One of them, by the purpose.
+        text: [reason, note, body]
+            .into_iter()
+            .find(|text| !text.is_empty())
+            .unwrap_or_default(),
     };
     let snapshot = state.services.keys.current();
     ceremonies
@@ -107,6 +122,14 @@ pub async fn handle(
         SignedFor::Accept => ceremonies.accept(&id, signature).await?,
         SignedFor::Note => {
             ceremonies.note(&id, note, signature).await?;
+            ceremonies.report(&id).await?
+        }
+        SignedFor::Exception => {
+            ceremonies.exception(&id, body, signature).await?;
+            ceremonies.report(&id).await?
+        }
+        SignedFor::Witness => {
+            ceremonies.attest(&id, body, signature).await?;
             ceremonies.report(&id).await?
         }
     };

@@ -127,6 +127,14 @@ impl From<WithdrawalReport> for OrderWithdrawalView {
     }
 }
 
+/// As it stands in a path.
+pub fn order_id(order: &str) -> Result<trust::bytes16::Nonce, Problem> {
+    order.parse().map_err(|_| {
+        let expected = "expected the id of a standing order, in lower-case hex";
+        Problem::new(Code::UnknownOrder, expected).about("order")
+    })
+}
+
 /// One standing order
 ///
 /// For principals with a role that reads, and for members who sign the request, as at `/v1/ceremonies`.
@@ -157,14 +165,7 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     no_query(&uri)?;
     reader(&state, &context, &headers, &uri)?;
-    let id: trust::bytes16::Nonce = order.parse().map_err(|_| {
-        Problem::new(
-            Code::UnknownOrder,
-            "expected the id of a standing order, in lower-case hex",
-        )
-        .about("order")
-    })?;
-    let id = id.to_string();
+    let id = order_id(&order)?.to_string();
     let report = state.services.ceremonies.order_report(&id).await?;
     json(&OrderAnswer::from(report))
 }

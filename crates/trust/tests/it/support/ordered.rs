@@ -84,34 +84,13 @@ impl Ordered {
 
     /// Asks for key 2 of the ring.
     pub fn request(&self, number: u32) -> Request {
-        let created_at = minute(self.world.clock);
-        let activate_at = created_at + Duration::from_secs(3_600);
-        let key = number + 1;
-        let place = Place::Pkcs11(Pkcs11Place {
-            cka_id: CkaId([u8::try_from(key).unwrap(); 16]),
-            label: format!("seal/production/atp-integrity/{key}"),
-            template: Template::signing_key(),
-            token_label: "seal-1".to_owned(),
-            token_serial: "0a1b2c3d".to_owned(),
-        });
-        let generate = Generate {
-            ring: name("atp-integrity"),
-            number: key,
-            purpose: KeyPurpose::Sign {
-                algorithm: Algorithm::Es256,
-                key_spec: KeySpec::P256,
-            },
-            usage: Usage::Structured,
-            place,
-            publish_at: created_at,
-            activate_at,
-            retire_at: activate_at + Duration::from_secs(90 * 86_400),
-            predecessor: Some(NewKey::generate().kid()),
-        };
-        let mut request = self.world.request_for(Operation::Generate(generate));
-        request.proposer = None;
-        request.order = NonZeroU32::new(number).map(|number| OrderUse { id: ID, number });
-        request
+        request_under(&self.world, number)
+    }
+
+    /// The ring's first key, which the others succeed.
+    pub fn first_key(&self) -> VerifiedTranscript {
+        let first = self.world.transcript();
+        self.verify(&first).unwrap()
     }
 
     pub fn ceremony(&self, request: &Request) -> Ceremony {
@@ -128,7 +107,7 @@ impl Ordered {
 
     pub fn standing_at(&self, request: &Request, now: Time) -> tally::Standing {
         let ceremony = self.ceremony(request);
-        let history = History::default();
+        let history = History::claimed_by(&ceremony.request);
         tally(&self.world.trusted(), &ceremony, &history, now).into_standing()
     }
 
@@ -184,6 +163,41 @@ pub fn world(routine: bool) -> (World, Custodian) {
         world.chains.changes.push(Change::Policy(policy));
     }
     (world, robot)
+}
+
+/// Asks for a key under the order.
+pub fn request_under(world: &World, number: u32) -> Request {
+    let created_at = minute(world.clock);
+    let activate_at = created_at + Duration::from_secs(3_600);
+    let key = number + 1;
+    let place = Place::Pkcs11(Pkcs11Place {
+        cka_id: CkaId([u8::try_from(key).unwrap(); 16]),
+        label: format!("seal/production/atp-integrity/{key}"),
+        template: Template::signing_key(),
+        token_label: "seal-1".to_owned(),
+        token_serial: "0a1b2c3d".to_owned(),
+    });
+    let generate = Generate {
+        ring: name("atp-integrity"),
+        number: key,
+        purpose: KeyPurpose::Sign {
+            algorithm: Algorithm::Es256,
+            key_spec: KeySpec::P256,
+        },
+        usage: Usage::Structured,
+        place,
+        publish_at: created_at,
+        activate_at,
+        retire_at: activate_at + Duration::from_secs(90 * 86_400),
+        predecessor: Some(NewKey::generate().kid()),
+    };
+    let mut request = world.request_for(Operation::Generate(generate));
+    request.proposer = None;
+    // The ring has had its first key.
+    request.lines[0].sequence = 2;
+    request.lines[0].previous = Some(Sha256Digest::of(b"the first key"));
+    request.order = NonZeroU32::new(number).map(|number| OrderUse { id: ID, number });
+    request
 }
 
 pub fn request_for_order(world: &World, order: StandingOrder) -> Request {

@@ -11,6 +11,7 @@ mod roster;
 mod strangers;
 mod threats;
 mod waiting;
+mod witnesses;
 
 use std::time::Duration;
 
@@ -175,7 +176,7 @@ async fn a_ceremony_is_held_over_http_with_nothing_but_keys() {
     assert_eq!(whole["ceremony"]["state"], "proposed");
 
     let noted = fixture
-        .submit(&id, fixture.note_of("dave", &id, "the safe was locked"))
+        .submit(&id, fixture.note_of("wendy", &id, "the safe was locked"))
         .await;
     assert_eq!(noted.status, 200, "{}", noted.json());
     for (who, standing) in [

@@ -56,7 +56,7 @@ async fn fault_the_database_fails_while_a_signature_is_kept() {
     assert_eq!(fixture.post(LIST, body.to_string()).await.status, 200);
     fixture.state.services.keys.refresh().await;
 
-    let note = fixture.note_of("dave", &id, "seen");
+    let note = fixture.note_of("wendy", &id, "seen");
     fixture.breaks("ceremony_signature", "INSERT", "").await;
     fixture.fails_and_is_sent_again(&id, note).await;
     let approval = fixture.approval("alice", &id).await;

@@ -17,12 +17,14 @@ async fn put_back(fixture: &Fixture, tables: &[&str]) {
     }
 }
 
-const PURPOSES: [Purpose; 5] = [
+const PURPOSES: [Purpose; 7] = [
     Purpose::Approve,
     Purpose::Reject,
     Purpose::Cancel,
     Purpose::Accept,
     Purpose::Note,
+    Purpose::Exception,
+    Purpose::Witness,
 ];
 
 /// What somebody sends without having read anything, in the form that is expected.
@@ -32,6 +34,7 @@ fn blind(fixture: &Fixture, who: &str, purpose: Purpose) -> Value {
     match purpose {
         Purpose::Reject | Purpose::Cancel => body["reason"] = json!("no"),
         Purpose::Note => body["note"] = json!("seen"),
+        Purpose::Exception | Purpose::Witness => body["body"] = json!("{}"),
         _ => {}
     }
     body

@@ -454,7 +454,11 @@ async fn threat_a_text_hides_something_or_is_too_long() {
     changed["note"] = json!("nothing is well");
     fixture.refuses(&id, changed, "signature_not_counted").await;
     // Nobody takes the room of the others.
-    for who in ["alice", "bob", "carol", "dave"] {
+    let operator = fixture.note_of("dave", &id, "I operate");
+    fixture
+        .refuses(&id, operator, "signature_not_counted")
+        .await;
+    for who in ["alice", "bob", "carol", "wendy"] {
         for number in 0..5 {
             let note = fixture.note_of(who, &id, &format!("note {number}"));
             assert_eq!(fixture.submit(&id, note).await.status, 200);
