@@ -180,7 +180,9 @@ fn pure_crate(
 ) {
     let for_tests = within.ends_with("/tests.rs") || within.contains("/tests/");
     for path in rust_source::paths(tokens) {
-        let other = PURE.iter().any(|pure| *pure == path.segments[0] && *pure != name);
+        let other = PURE
+            .iter()
+            .any(|pure| *pure == path.segments[0] && *pure != name);
         if other || ["hsm", "chancery"].contains(&path.segments[0].as_str()) {
             add(
                 path.line,

@@ -1,7 +1,7 @@
 //! Pictures of a plan and of a simulated year: SVG, light, readable without colours, of a bounded size.
 //!
 //! A row is an asset, or a key type where there are many assets; a column is a day or a week. The darker a cell, the more
-//! rotations begin in it. A diamond is a ceremony, a bar above the cell something late, a pale band the time in which
+//! rotations begin in it, compared with the others of its row. A diamond is a ceremony, a bar above the cell something late, a pale band the time in which
 //! two versions work.
 
 use std::fmt::Write;
@@ -16,6 +16,9 @@ pub const MOST_ASSET_ROWS: usize = 24;
 
 /// No picture is larger, whatever it shows.
 pub const MOST_BYTES: usize = 192 * 1_024;
+
+/// The row of all that have none of their own.
+const OTHERS: &str = "others";
 
 /// Most columns.
 const MOST_COLUMNS: u64 = 100;
@@ -89,8 +92,8 @@ impl Picture {
             Some(index) => index,
             None if self.rows.len() < MOST_ROWS => self.push(label),
             None => {
-                let others = self.rows.iter().position(|row| row.label == "others");
-                others.unwrap_or_else(|| self.push("others"))
+                let others = self.rows.iter().position(|row| row.label == OTHERS);
+                others.unwrap_or_else(|| self.push(OTHERS))
             }
         };
         self.rows.get_mut(index)
@@ -173,17 +176,12 @@ impl Picture {
             escape(&self.remark, 150)
         )?;
         self.write_ticks(svg, cell, height)?;
-        let most = self
-            .rows
-            .iter()
-            .flat_map(|row| &row.cells)
-            .map(|cell| cell.count)
-            .max()
-            .unwrap_or(0);
-        for (index, row) in self.rows.iter().enumerate() {
-            row.write(svg, TOP + index * ROW, cell, most, self.columns)?;
+        let mut rows: Vec<&Row> = self.rows.iter().collect();
+        rows.sort_by_key(|row| (row.label == OTHERS, row.label.as_str()));
+        for (index, row) in rows.into_iter().enumerate() {
+            row.write(svg, TOP + index * ROW, cell, self.columns)?;
         }
-        write_legend(svg, height - 20, most)?;
+        write_legend(svg, height - 20)?;
         svg.push_str("</svg>\n");
         Ok(())
     }
@@ -209,14 +207,7 @@ impl Picture {
 }
 
 impl Row {
-    fn write(
-        &self,
-        svg: &mut String,
-        y: usize,
-        cell: usize,
-        most: u32,
-        columns: usize,
-    ) -> std::fmt::Result {
+    fn write(&self, svg: &mut String, y: usize, cell: usize, columns: usize) -> std::fmt::Result {
         write!(svg, "<g transform=\"translate({LABELS} {y})\">")?;
         write!(
             svg,
@@ -229,6 +220,7 @@ impl Row {
             columns * cell + 8,
             self.total
         )?;
+        let most = self.cells.iter().map(|each| each.count).max().unwrap_or(0);
         let band = runs(&self.cells, cell, 9, 4, |each| each.band);
         write_path(svg, &band, "#e6ebf0")?;
         for (level, shade) in SHADES.iter().enumerate() {
@@ -299,7 +291,7 @@ fn write_path(svg: &mut String, data: &str, fill: &str) -> std::fmt::Result {
     write!(svg, "<path fill=\"{fill}\" d=\"{data}\"/>")
 }
 
-fn write_legend(svg: &mut String, y: usize, most: u32) -> std::fmt::Result {
+fn write_legend(svg: &mut String, y: usize) -> std::fmt::Result {
     let mut x = LABELS;
     for shade in SHADES {
         writeln!(
@@ -309,13 +301,13 @@ fn write_legend(svg: &mut String, y: usize, most: u32) -> std::fmt::Result {
         )?;
         x += 16;
     }
-    let text = format!("1 to {most} rotations begin");
+    let text = "few to many begin, by the row";
     writeln!(
         svg,
         "<text x=\"{}\" y=\"{y}\" fill=\"#5b6875\">{text}</text>",
         x + 6
     )?;
-    x += 210;
+    x += 230;
     writeln!(
         svg,
         "<path d=\"M{x} {}l4 5l-4 5l-4-5z\" fill=\"#f2b84b\" stroke=\"#7a5200\"/>",
