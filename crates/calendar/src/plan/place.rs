@@ -2,8 +2,7 @@
 
 mod settle;
 
-use std::cmp::Reverse;
-use std::collections::{BinaryHeap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
 use crate::facts::{AssetFacts, Consent, Facts, OpenEvent, Order};
 use crate::policy::{Policies, Policy};
@@ -15,9 +14,9 @@ use super::ledger::{Ledger, Takes};
 use super::orders::Orders;
 use super::planned::{Plan, Rotation, Unplanned, Why};
 
-/// Where a candidate stands in line: the hour that it would like, how important it is, a number by its name, its asset, its
+/// Where a candidate stands among those that would like the same hour: how important it is, a number by its name, its asset, its
 /// version. The number makes the order one of names, whatever order the assets were listed in.
-type Rank = (i64, Priority, u64, usize, u32);
+type Rank = (Priority, u64, usize, u32);
 
 /// A rotation that has no hour yet.
 #[derive(Clone, Copy)]
@@ -61,7 +60,8 @@ pub(super) struct Planner<'a> {
     ledger: Ledger,
     orders: Orders<'a>,
     entries: Vec<Entry<'a>>,
-    queue: BinaryHeap<Reverse<Rank>>,
+    /// By the hour that they would like.
+    queue: BTreeMap<i64, Vec<Rank>>,
     placed: Vec<Placed>,
     unplanned: Vec<Unplanned>,
 }
@@ -88,7 +88,7 @@ impl<'a> Planner<'a> {
             ledger: Ledger::default(),
             orders: Orders::new(orders),
             entries: Vec::with_capacity(facts.assets.len()),
-            queue: BinaryHeap::new(),
+            queue: BTreeMap::new(),
             placed: Vec::with_capacity(facts.assets.len()),
             unplanned: Vec::new(),
         }
@@ -256,15 +256,10 @@ impl<'a> Planner<'a> {
         }
         if let Some(entry) = self.entries.get_mut(index) {
             let priority = entry.policy.priority();
-            let rank = (
-                candidate.hours.preferred,
-                priority,
-                entry.number,
-                index,
-                entry.next,
-            );
+            let rank = (priority, entry.number, index, entry.next);
             entry.candidate = Some(candidate);
-            self.queue.push(Reverse(rank));
+            let hour = candidate.hours.preferred;
+            self.queue.entry(hour).or_default().push(rank);
         }
     }
 
@@ -274,13 +269,13 @@ impl<'a> Planner<'a> {
     }
 
     fn place_queue(&mut self) {
-        while let Some(Reverse((_, _, _, entry, _))) = self.queue.pop() {
-            if let Some(candidate) = self
-                .entries
-                .get_mut(entry)
-                .and_then(|entry| entry.candidate.take())
-            {
-                self.place(entry, candidate, None);
+        while let Some((_, mut hour)) = self.queue.pop_first() {
+            hour.sort_unstable();
+            for (_, _, entry, _) in hour {
+                let entry_there = self.entries.get_mut(entry);
+                if let Some(candidate) = entry_there.and_then(|entry| entry.candidate.take()) {
+                    self.place(entry, candidate, None);
+                }
             }
         }
     }

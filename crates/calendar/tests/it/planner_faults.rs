@@ -329,3 +329,20 @@ fn a_collision_that_was_decided_before_is_named() {
         (slot, 2)
     );
 }
+
+#[test]
+fn a_certificate_that_lives_shorter_than_a_rotation_takes_is_named_and_does_not_fill_the_plan() {
+    let mut brief = asset("mesh/brief", "mesh_certificate", now());
+    brief.versions[0].expires_at = Some(now() + Span::minutes(10));
+    let plan = plan(&facts(vec![brief]), &policies(), &[], now(), days(2));
+    assert!(plan.rotations.len() <= 50, "{}", plan.rotations.len());
+    let late: Vec<_> = plan
+        .rotations
+        .iter()
+        .map(|each| each.late.map(|late| late.reason))
+        .collect();
+    assert!(
+        late.iter().all(|reason| *reason == Some(Reason::TooShort)),
+        "{late:?}"
+    );
+}

@@ -2,7 +2,7 @@
 
 use crate::facts::{Consent, OpenEvent};
 use crate::key_type::Grace;
-use crate::plan::due::{Basis, ceiling_hour};
+use crate::plan::due::{Basis, WORK, ceiling_hour};
 use crate::plan::ledger::Takes;
 use crate::plan::planned::{Late, Plan, Rotation};
 use crate::policy::Policy;
@@ -208,7 +208,9 @@ impl Planner<'_> {
         } else {
             placed.basis.after(begins_at, promote_at)
         };
-        self.enqueue(placed.entry, basis, retire_at);
+        // What lives too short to be planned for does not fill its hour again and again.
+        let from = retire_at.max(begins_at + WORK);
+        self.enqueue(placed.entry, basis, from);
     }
 
     /// What is overdue begins in the first hours that have room, the important first.
