@@ -8,7 +8,9 @@ use std::fmt;
 use std::fs;
 use std::path::Path;
 
-use self::tables::{CRATES, IMPURE, MODULES, NOT_IN_HSM, TRUST_DEPENDENCIES};
+use self::tables::{
+    CALENDAR_DEPENDENCIES, CRATES, IMPURE, MODULES, NOT_IN_HSM, PURE, TRUST_DEPENDENCIES,
+};
 use crate::support::rust_source::{self, Token};
 
 const MOST_LINES: usize = 600;
@@ -111,8 +113,12 @@ fn inspect(file: &str, source: &str) -> Vec<Violation> {
             );
         }
     }
-    if let Some(within) = file.strip_prefix("crates/trust/src/") {
-        pure_crate(within, &tokens, &mut add);
+    let pure = PURE.iter().find_map(|name| {
+        let within = file.strip_prefix("crates/")?.strip_prefix(name)?;
+        Some((*name, within.strip_prefix("/src/")?))
+    });
+    if let Some((name, within)) = pure {
+        pure_crate(name, within, &tokens, &mut add);
     } else if file.starts_with("hsm/src/") {
         blocking_crate(&tokens, &mut add);
     }
@@ -166,14 +172,22 @@ fn modules(
     }
 }
 
-fn pure_crate(within: &str, tokens: &[Token], add: &mut impl FnMut(usize, Rule, String)) {
+fn pure_crate(
+    name: &str,
+    within: &str,
+    tokens: &[Token],
+    add: &mut impl FnMut(usize, Rule, String),
+) {
     let for_tests = within.ends_with("/tests.rs") || within.contains("/tests/");
     for path in rust_source::paths(tokens) {
-        if ["hsm", "chancery"].contains(&path.segments[0].as_str()) {
+        let other = PURE
+            .iter()
+            .any(|pure| *pure == path.segments[0] && *pure != name);
+        if other || ["hsm", "chancery"].contains(&path.segments[0].as_str()) {
             add(
                 path.line,
                 Rule::Floor,
-                format!("`trust` names `{}`", path.segments[0]),
+                format!("`{name}` names `{}`", path.segments[0]),
             );
         }
         let impure = IMPURE.iter().find(|p| {
@@ -188,7 +202,7 @@ fn pure_crate(within: &str, tokens: &[Token], add: &mut impl FnMut(usize, Rule, 
                 path.line,
                 Rule::Pure,
                 format!(
-                    "`{}`: trust is a function of its arguments",
+                    "`{}`: {name} is a function of its arguments",
                     impure.join("::")
                 ),
             );
@@ -198,7 +212,7 @@ fn pure_crate(within: &str, tokens: &[Token], add: &mut impl FnMut(usize, Rule, 
         add(
             token.line,
             Rule::Pure,
-            "`async`: trust is a function of its arguments".to_owned(),
+            format!("`async`: {name} is a function of its arguments"),
         );
     }
 }
@@ -308,11 +322,16 @@ fn every_source_keeps_to_its_floor_and_room() {
 
 #[test]
 fn crates_depend_on_what_they_may() {
-    for dependency in dependencies_of("crates/trust/Cargo.toml") {
-        assert!(
-            TRUST_DEPENDENCIES.contains(&dependency.as_str()),
-            "crates/trust/Cargo.toml: `{dependency}` is not on the list"
-        );
+    for (name, list) in [
+        ("trust", TRUST_DEPENDENCIES),
+        ("calendar", CALENDAR_DEPENDENCIES),
+    ] {
+        for dependency in dependencies_of(&format!("crates/{name}/Cargo.toml")) {
+            assert!(
+                list.contains(&dependency.as_str()),
+                "crates/{name}/Cargo.toml: `{dependency}` is not on the list"
+            );
+        }
     }
     for dependency in dependencies_of("hsm/Cargo.toml") {
         assert!(
@@ -445,6 +464,21 @@ fn trust_is_pure_and_the_crates_are_strangers() {
         ),
         ("crates/trust/src/time.rs", "async fn f() {}", Rule::Pure),
         ("crates/trust/src/time.rs", "use hsm::KeySpec;", Rule::Floor),
+        (
+            "crates/calendar/src/time.rs",
+            "use std::time::Instant;",
+            Rule::Pure,
+        ),
+        (
+            "crates/calendar/src/time.rs",
+            "use trust::Time;",
+            Rule::Floor,
+        ),
+        (
+            "crates/trust/src/time.rs",
+            "use calendar::Time;",
+            Rule::Floor,
+        ),
         (
             "crates/keyring/src/keys.rs",
             "use base::system::now;",

@@ -37,6 +37,8 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
 /// no other may name.
 pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("crates/trust", &[], &[]),
+    // Pure, like `trust`, and a stranger to it: an auditor has no use for a calendar.
+    ("crates/calendar", &[], &["croner"]),
     ("crates/base", &["trust"], &[]),
     ("hsm", &[], &["cryptoki"]),
     // Optional: for its feature `testing`.
@@ -131,7 +133,13 @@ pub const TRUST_DEPENDENCIES: &[&str] = &[
     "x509-cert",
 ];
 
-/// What would make `trust` depend on where and when it runs.
+/// What `calendar` may build on: nothing that does anything.
+pub const CALENDAR_DEPENDENCIES: &[&str] = &["croner", "jiff", "serde", "serde_json", "thiserror"];
+
+/// The crates that are functions of their arguments.
+pub const PURE: &[&str] = &["trust", "calendar"];
+
+/// What would make a pure crate depend on where and when it runs.
 pub const IMPURE: &[&[&str]] = &[
     &["std", "fs"],
     &["std", "net"],
