@@ -20,7 +20,7 @@ pub struct PasskeyChange {
     /// A passkey for a member: `id=file`, the JSON that `toJSON()` of a new PublicKeyCredential wrote. It counts beside the
     /// member's SSH key, and signs no roster, policy or first key. Repeat for more.
     #[arg(long = "add-passkey")]
-    add: Vec<String>,
+    add_passkeys: Vec<String>,
     /// The relying party's id: the host of the pages that ask, or one above it.
     #[arg(long, requires = "origins")]
     rp_id: Option<String>,
@@ -28,7 +28,7 @@ pub struct PasskeyChange {
     #[arg(long = "origin", id = "origins", requires = "rp_id")]
     origins: Vec<String>,
     /// The roster has no passkeys any more: everybody's are put away.
-    #[arg(long, conflicts_with_all = ["add", "rp_id"])]
+    #[arg(long, conflicts_with_all = ["add_passkeys", "rp_id"])]
     no_passkeys: bool,
 }
 
@@ -70,7 +70,7 @@ impl PasskeyChange {
                 member.keys.retain(|key| !key.is_passkey());
             }
         }
-        for text in &self.add {
+        for text in &self.add_passkeys {
             let (id, file) = pair(text)?;
             let passkeys = roster.passkeys.clone().ok_or_else(|| {
                 Failure::usage("the roster has no passkeys yet: give --rp-id and --origin")
