@@ -65,6 +65,10 @@ impl SoftPasskey {
         String::from_utf8(signature.encode().unwrap()).unwrap()
     }
 
+    #[expect(
+        clippy::disallowed_methods,
+        reason = "a passkey of a test is random without anybody's help"
+    )]
     fn assertion(&self, message: &[u8], count: u32) -> MemberSignature {
         let challenge = base64url::encode(Sha256Digest::of(message).as_bytes());
         let client_data = json!({

@@ -326,7 +326,7 @@ mod tests {
     fn a_stop_ends_by_the_resume_that_names_it_and_no_other() {
         let stopped = |acts: &[EmergencyAct]| after(acts).stopped("oauth", at(9)).is_some();
         let one = stop(Some("oauth"), "one");
-        assert!(stopped(&[one.clone()]));
+        assert!(stopped(std::slice::from_ref(&one)));
         assert!(!stopped(&[stop(Some("other"), "one")]));
         assert!(stopped(&[one.clone(), resume(Some("oauth"), ended("two"))]));
         assert!(stopped(&[one.clone(), resume(None, ended("one"))]));

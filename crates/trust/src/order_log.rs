@@ -193,9 +193,9 @@ pub fn check_use<'a>(
             && leaf.kid.as_ref() == Some(&expected.predecessor)
             && leaf.ring.as_deref() == Some(expected.ring.as_str())
     };
-    if !told
+    if told
         .first(precedes)
-        .is_some_and(|act| act.index < used.index)
+        .is_none_or(|act| act.index >= used.index)
     {
         return Err(UseFault::Predecessor);
     }

@@ -21,6 +21,9 @@ use testkit::postgres::Server;
 pub const RING: &str = "atp";
 pub const RAW: &str = "digests";
 pub const LOG: &str = "log";
+/// What rotates under a standing order, and who carries that out.
+const ORDERED: &str = "tokens";
+const ROBOT: &str = "robot";
 
 /// In the issuer and in the log's origin, for ever. Nothing listens there: replicas have ports of their own.
 const HOST: &str = "127.0.0.1:18080";
@@ -327,6 +330,8 @@ fn live(installation: &Installation, kept: &Kept) -> [String; 2] {
     }
 
     documents_change(installation);
+    stopped_once(installation);
+    rotated_by_an_executor(installation);
     let service = installation.replica(&[]);
     let sign = |ring, body: &Value| signed(&service, ring, &token, body);
     let before = sign(RING, &jws(b"before the theft"));
@@ -395,7 +400,7 @@ fn documents_change(installation: &Installation) {
     let [ada, berta, _] = installation.custodians.as_slice() else {
         panic!("three")
     };
-    let [dora, rita, rob] = ["dora", "rita", "rob"].map(person);
+    let [dora, rita, rob, robot] = ["dora", "rita", "rob", ROBOT].map(person);
     let of = |person: &Custodian| format!("{}={}", person.id, text(&person.public_key_file()));
     let file = |words: &[&str]| {
         let key = ["--key", text(ada.key_file())];
@@ -407,15 +412,17 @@ fn documents_change(installation: &Installation) {
         let said = installation.chancery(words).json();
         member(&said, "state")
     };
-    let roster = file(&["new-roster", "--add", &of(&dora)]);
+    let executor = format!("{},executor", of(&robot));
+    let roster = file(&["new-roster", "--add", &of(&dora), "--add", &executor]);
     assert_eq!(sign(&roster, berta), "open");
+    assert_eq!(sign(&roster, &robot), "open");
     assert_eq!(sign(&roster, &dora), "effective");
     let policy = file(&[
         "new-policy",
         "--threshold",
-        "order=3",
+        "destroy=3",
         "--routine-ring",
-        RAW,
+        ORDERED,
     ]);
     assert_eq!(sign(&policy, berta), "effective");
     let (one, other) = (of(&rita), of(&rob));
@@ -434,6 +441,45 @@ fn documents_change(installation: &Installation) {
     ];
     let key = text(dora.key_file());
     installation.chancery(suspend.into_iter().chain([key]));
+}
+
+/// A ring that a custodian stopped, and that the threshold let go on.
+fn stopped_once(installation: &Installation) {
+    let [ada, berta, _] = installation.custodians.as_slice() else {
+        panic!("three")
+    };
+    let words = ["emergency", "stop", "--ring", RAW, "--reason", "a trial"];
+    let key = ["--key", text(berta.key_file())];
+    installation.chancery(words.into_iter().chain(key));
+    let words = ["emergency", "resume", "--ring", RAW, "--reason", "its end"];
+    let proposer = ["--proposer", &ada.id, "--key", text(ada.key_file())];
+    let said = installation.chancery(words.into_iter().chain(proposer));
+    let id = member(&said.json(), "ceremony");
+    holds(installation, &id);
+}
+
+/// A ring's first key by ceremony, and its second one under a standing order.
+fn rotated_by_an_executor(installation: &Installation) {
+    installation.create_ring(ORDERED, &[]);
+    installation.give_birth(ORDERED);
+    installation.rotate_when_safe(ORDERED);
+    let words = ["ceremony", "new", "order", "--ring", ORDERED];
+    let of = ["--executor", ROBOT, "--uses", "2", "--lifetime", "90d"];
+    let id = installation.propose_words(&[&words[..], &of].concat());
+    holds(installation, &id);
+    let orders = installation.chancery(["order", "list"]).json();
+    let order = member(&orders[0], "order");
+    let robot = installation.file(ROBOT);
+    let made = ["order", "use", &order, "--key", text(&robot)];
+    let made = installation.chancery(made).json();
+    assert_eq!(made["state"], "closed", "{made}");
+}
+
+/// A ceremony without a key to compare, from its approvals to its end.
+fn holds(installation: &Installation, id: &str) {
+    installation.vote_all("approve", id);
+    installation.chancery(["ceremony", "execute", id]);
+    installation.vote_all("accept", id);
 }
 
 /// A key whose record has a note that is not ASCII, and a suspension.

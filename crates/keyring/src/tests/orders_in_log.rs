@@ -433,12 +433,12 @@ async fn a_transcript_under_an_order_shows_what_the_log_says_of_the_order() {
         "accepted",
     ];
     assert_eq!(actions, expected);
-    for place in 0..actions.len() {
+    for (place, action) in actions.iter().enumerate() {
         let mut without = whole.clone();
         without.log_proofs.remove(place);
         let refused = verify_transcript(&without.encode().unwrap(), pin).is_err();
         // That it was carried out in time matters where it was accepted later.
-        assert_eq!(refused, actions[place] != "ordered", "{}", actions[place]);
+        assert_eq!(refused, action != "ordered", "{action}");
     }
     for at in (0..proven.len()).step_by(211) {
         let mut changed = proven.clone();
@@ -456,12 +456,12 @@ async fn a_transcript_under_an_order_shows_what_the_log_says_of_the_order() {
     let file = Evidence::decode(&file).unwrap();
     let actions: Vec<String> = file.order.iter().map(action).collect();
     assert_eq!(actions, expected[..7]);
-    for place in 0..actions.len() {
+    for (place, action) in actions.iter().enumerate() {
         let mut without = file.clone();
         without.order.remove(place);
         let verified =
             trust::evidence::verify(&without.encode().unwrap(), pin.genesis, None).map(drop);
-        match actions[place].as_str() {
+        match action.as_str() {
             "ordered" => verified.unwrap(),
             what => assert_eq!(verified.unwrap_err().word, "order", "{what}"),
         }
