@@ -107,7 +107,7 @@ impl Browser {
 /// Verifies a file by the second verifier; none where it is not there.
 type SecondVerifier<'a> = &'a dyn Fn(&str) -> Result<Option<String>, Failure>;
 
-/// The roster and the ring of the part before: Ada, Berta, Carla and Fanny are custodians, and Dora has suspended herself.
+/// The roster and the ring of the part before: Ada, Berta, Carla and Fanny are custodians.
 pub async fn play(
     stage: &Stage,
     output: &Output,
@@ -130,14 +130,7 @@ pub async fn play(
         ));
         stage.write(&format!("{who}.registration"), registered.to_string())?;
     }
-    let words = [
-        "trust",
-        "new-roster",
-        "--remove",
-        "dora",
-        "--out",
-        "passkey-roster",
-    ];
+    let words = ["trust", "new-roster", "--out", "passkey-roster"];
     let party = ["--rp-id", RP_ID, "--origin", PAGE];
     let added = [
         "--add-passkey",
