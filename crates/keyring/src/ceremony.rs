@@ -15,6 +15,7 @@ mod emergency;
 mod error;
 mod execute;
 mod intend;
+mod known_orders;
 mod new_origin;
 mod note;
 mod outcome;

@@ -17,8 +17,8 @@ use trust::{
 pub use trust::review::File;
 
 use super::error::Error;
+use super::known_orders::KnownOrders;
 use super::result_signer::ResultSigner;
-use super::verified_order::KnownOrders;
 use crate::keys::Settings;
 use base::Env;
 use log::{Event, Log, suspensions, unverified_chains};
