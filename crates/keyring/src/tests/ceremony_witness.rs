@@ -81,7 +81,9 @@ async fn threat_exceptions_and_attestations_are_rewritten_or_taken_out_in_the_da
         }
         assert!(all.place.raw(sql).await.unwrap() > 0, "{sql}");
     };
-    hand("CREATE TABLE kept AS SELECT * FROM ceremony_signature WHERE purpose IN ('exception', 'witness')").await;
+    let kept = "CREATE TABLE kept AS SELECT * FROM ceremony_signature
+        WHERE purpose IN ('exception', 'witness')";
+    all.place.raw(kept).await.unwrap();
     for (purpose, changed, gone) in [
         ("exception", &["note"][..], &["vote_missing", "note"][..]),
         ("witness", &[][..], &["vote_missing"][..]),
@@ -94,13 +96,17 @@ async fn threat_exceptions_and_attestations_are_rewritten_or_taken_out_in_the_da
             "UPDATE ceremony_signature SET body = X'7b7d' WHERE purpose = '{purpose}'"
         ))
         .await;
-        assert_eq!(checked.codes(true).await, changed, "{purpose}");
+        // Once for the row, and once for the leaf that bears out another one.
+        let mut codes = checked.codes(true).await;
+        codes.dedup();
+        assert_eq!(codes, changed, "{purpose}");
         if purpose == "witness" {
             assert!(verify_attestations(&verified, &file().await)[0].is_err());
         }
         hand(&format!("DELETE {of}")).await;
         let mut codes = checked.codes(true).await;
         codes.sort_unstable_by_key(|code| *code == "note");
+        codes.dedup();
         assert_eq!(codes, gone, "{purpose}");
         hand(&back).await;
         checked.clean(true).await;
