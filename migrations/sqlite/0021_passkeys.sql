@@ -22,6 +22,10 @@ CREATE TRIGGER passkey_attestation_no_update BEFORE UPDATE ON passkey_attestatio
 BEGIN SELECT RAISE(ABORT, 'passkey_attestation is append-only'); END;
 CREATE TRIGGER passkey_attestation_no_delete BEFORE DELETE ON passkey_attestation
 BEGIN SELECT RAISE(ABORT, 'passkey_attestation is append-only'); END;
+CREATE TRIGGER passkey_attestation_no_replace BEFORE INSERT ON passkey_attestation
+WHEN EXISTS (SELECT 1 FROM passkey_attestation
+             WHERE statement = NEW.statement AND credential = NEW.credential)
+BEGIN SELECT RAISE(ABORT, 'passkey_attestation is append-only'); END;
 
 -- A counter that goes back is what tells of a copy of the key.
 CREATE TRIGGER passkey_counter_rises BEFORE UPDATE ON passkey_counter
@@ -29,3 +33,8 @@ WHEN NEW.credential <> OLD.credential OR NEW.sign_count < OLD.sign_count
 BEGIN SELECT RAISE(ABORT, 'passkey_counter never goes back'); END;
 CREATE TRIGGER passkey_counter_no_delete BEFORE DELETE ON passkey_counter
 BEGIN SELECT RAISE(ABORT, 'passkey_counter is never deleted'); END;
+-- Only a lower one: an upsert begins as an insert of the row that is there.
+CREATE TRIGGER passkey_counter_no_replace BEFORE INSERT ON passkey_counter
+WHEN EXISTS (SELECT 1 FROM passkey_counter
+             WHERE credential = NEW.credential AND sign_count > NEW.sign_count)
+BEGIN SELECT RAISE(ABORT, 'passkey_counter never goes back'); END;

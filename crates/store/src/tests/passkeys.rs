@@ -54,6 +54,10 @@ pub async fn threat_cloned_counter(place: Place) {
         .refuses("UPDATE passkey_counter SET sign_count = 0")
         .await;
     place.refuses("DELETE FROM passkey_counter").await;
+    if place.is_sqlite() {
+        let back = "REPLACE INTO passkey_counter SELECT credential, 9 FROM passkey_counter WHERE sign_count = 10";
+        place.refuses(back).await;
+    }
 }
 
 pub async fn an_attestation_comes_with_the_signature_and_stays(place: Place) {
@@ -77,4 +81,9 @@ pub async fn an_attestation_comes_with_the_signature_and_stays(place: Place) {
     place
         .refuses("UPDATE passkey_attestation SET credential = credential")
         .await;
+    if place.is_sqlite() {
+        place
+            .refuses("REPLACE INTO passkey_attestation SELECT statement, credential, X'00' FROM passkey_attestation")
+            .await;
+    }
 }
