@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
 use crate::error_chain;
+use crate::jwk::Kid;
 use crate::leaf::{ActKind, ActLeaf};
 use crate::name::Name;
 use crate::request::{Ended, Ratification, Resume};
@@ -32,6 +33,8 @@ pub enum EmergencyAct {
     Rotated {
         /// The ring.
         ring: String,
+        /// The standby key that became the primary. Where a leaf names none, nothing is ratified.
+        kid: Option<Kid>,
         /// SHA-256 of the request.
         rotation: Sha256Digest,
         /// Later, the ring does not sign.
@@ -65,6 +68,7 @@ impl EmergencyAct {
         if is_rotation(act) {
             return Some(Self::Rotated {
                 ring: act.ring.clone().unwrap_or_default(),
+                kid: act.kid.clone(),
                 rotation: digest,
                 until: act.until?,
             });
@@ -135,6 +139,8 @@ pub struct OpenStop {
 pub struct Unratified {
     /// The ring.
     pub ring: String,
+    /// The standby key that became the primary.
+    pub kid: Option<Kid>,
     /// SHA-256 of its request.
     pub rotation: Sha256Digest,
     /// The leaf that tells of it.
@@ -143,6 +149,15 @@ pub struct Unratified {
     pub since: Time,
     /// Later, the ring does not sign.
     pub until: Time,
+}
+
+impl Unratified {
+    /// Whether the threshold agreed with this rotation, onto this key.
+    pub fn is_ratified_by(&self, ratified: &Ratification) -> bool {
+        self.rotation == ratified.rotation
+            && self.ring == ratified.ring.as_str()
+            && self.kid.as_ref() == Some(&ratified.kid)
+    }
 }
 
 /// What keeps rings from signing, by the leaves so far.
@@ -179,12 +194,14 @@ impl Emergencies {
             }
             EmergencyAct::Rotated {
                 ring,
+                kid,
                 rotation,
                 until,
             } => {
                 if !self.ended.contains(rotation) {
                     self.rotations.push(Unratified {
                         ring: ring.clone(),
+                        kid: kid.clone(),
                         rotation: *rotation,
                         index,
                         since: time,
@@ -211,11 +228,7 @@ impl Emergencies {
                 }
             }
             EmergencyAct::Ratified(ratified) => {
-                let ends = |each: &Unratified| {
-                    each.rotation == ratified.rotation
-                        && each.ring == ratified.ring.as_str()
-                        && time <= each.until
-                };
+                let ends = |each: &Unratified| each.is_ratified_by(ratified) && time <= each.until;
                 self.end_rotation(ratified.rotation, ends);
             }
         }
@@ -300,15 +313,20 @@ mod tests {
         let leaf = ActLeaf {
             reference: Some(digest("rotation").to_string()),
             ring: Some("oauth".to_owned()),
+            kid: Some(kid("A")),
             until: Some(at(100)),
             ..ActLeaf::new(ActKind::Key, "revoke", "test", at(1))
         };
         EmergencyAct::told(&leaf).unwrap()
     }
 
+    fn kid(letter: &str) -> Kid {
+        letter.repeat(43).parse().unwrap()
+    }
+
     fn ratified(ring: &str) -> EmergencyAct {
         EmergencyAct::Ratified(Ratification {
-            kid: "A".repeat(43).parse().unwrap(),
+            kid: kid("A"),
             ring: name(ring),
             rotation: digest("rotation"),
         })
@@ -376,6 +394,16 @@ mod tests {
             &resume(Some("oauth"), Ended::Unratified { rotation }),
         );
         assert_eq!(late.stopped("oauth", at(104)), None);
+    }
+
+    #[test]
+    fn a_ratification_of_another_key_than_the_rotation_made_the_primary_is_none() {
+        let EmergencyAct::Ratified(mut other) = ratified("oauth") else {
+            unreachable!()
+        };
+        other.kid = kid("Q");
+        let after = after(&[rotated(), EmergencyAct::Ratified(other)]);
+        assert!(after.stopped("oauth", at(101)).is_some());
     }
 
     #[test]

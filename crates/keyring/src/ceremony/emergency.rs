@@ -400,8 +400,8 @@ impl CeremonyService {
         now: Time,
     ) -> Result<(), Error> {
         let order = approved.order();
-        let waiting = unratified(snapshot, &order.ring)
-            .filter(|each| each.rotation == order.rotation)
+        let waiting = unratified(snapshot, &order.ring, Some(order.rotation))
+            .filter(|each| each.is_ratified_by(order))
             .ok_or_else(|| Error::Unfit("no such emergency rotation waits".to_owned()))?;
         if now > waiting.until {
             let at = waiting.until;
@@ -461,30 +461,32 @@ pub(super) fn primary(ring: &Ring) -> Result<&Key, Error> {
     primary.map(AsRef::as_ref).ok_or_else(none)
 }
 
-/// The last emergency rotation of a ring that waits for its ratification, or missed it.
-fn unratified<'a>(snapshot: &'a Snapshot, ring: &Name) -> Option<&'a Unratified> {
-    let known = snapshot.emergency.known();
-    known
-        .rotations()
-        .iter()
-        .rfind(|each| each.ring == ring.as_str())
+/// The last emergency rotation of a ring that waits for its ratification, or missed it, and is the one that is meant.
+fn unratified<'a>(
+    snapshot: &'a Snapshot,
+    ring: &Name,
+    rotation: Option<Sha256Digest>,
+) -> Option<&'a Unratified> {
+    let waiting = snapshot.emergency.known().rotations().iter();
+    let mut waiting = waiting.filter(|each| each.ring == ring.as_str());
+    waiting.rfind(|each| rotation.is_none_or(|rotation| rotation == each.rotation))
 }
 
-/// Of the ring's last emergency rotation, if it is the one that is meant.
+/// Of the ring's last emergency rotation, or of the one that is meant. The key is the one that the rotation made the
+/// primary, whichever is today's.
 pub(super) fn ratification(
     name: &Name,
-    ring: &Ring,
     rotation: Option<Sha256Digest>,
     snapshot: &Snapshot,
 ) -> Result<Ratification, Error> {
-    let meant = |each: &&Unratified| rotation.is_none_or(|rotation| rotation == each.rotation);
-    let waiting = unratified(snapshot, name).filter(meant).ok_or_else(|| {
+    let none = || {
         Error::Unfit(format!(
             "no emergency rotation of ring {name} waits for its ratification"
         ))
-    })?;
+    };
+    let waiting = unratified(snapshot, name, rotation).ok_or_else(none)?;
     Ok(Ratification {
-        kid: primary(ring)?.kid.clone(),
+        kid: waiting.kid.clone().ok_or_else(none)?,
         ring: name.clone(),
         rotation: waiting.rotation,
     })

@@ -402,6 +402,33 @@ async fn an_emergency_rotation_that_is_not_ratified_stops_its_ring_until_the_thr
     assert_eq!(findings(&all).await, [""; 0]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_earlier_of_two_rotations_is_ratified_with_the_key_that_it_made_the_primary() {
+    let (all, _, new) = with_standby().await;
+    let third = Box::pin(all.standby(RING)).await;
+    all.wait(LONG);
+    let onto = |kid: &Kid| Draft::EmergencyRotation {
+        standby: Some(kid.clone()),
+        compromised_since: all.now(),
+        ratify_within: Duration::from_secs(24 * 3_600),
+    };
+    let first = all.propose(RING, onto(&new)).await;
+    Box::pin(carried_out(&all, &first, &THREE)).await.unwrap();
+    let second = all.propose(RING, onto(&third)).await;
+    Box::pin(carried_out(&all, &second, &THREE)).await.unwrap();
+    let waiting = || async {
+        let waiting = state(&all).await.unratified.into_iter();
+        let waiting = waiting.map(|each| each.rotation.to_string());
+        waiting.collect::<Vec<_>>()
+    };
+    assert_eq!(waiting().await, [first.clone(), second.clone()]);
+    let rotation = Some(first.parse().unwrap());
+    let id = Box::pin(all.closed(RING, Draft::Ratification { rotation })).await;
+    let report = all.service().report(&id).await.unwrap();
+    assert_eq!(report.lines[0].subject.to_string(), format!("key/{new}"));
+    assert_eq!(waiting().await, [second]);
+}
+
 fn to_end(rotation: &str) -> Draft {
     Draft::Resume {
         ends: Ended::Unratified {
