@@ -28,6 +28,8 @@ pub enum EmergencyAct {
         scope: Scope,
         /// SHA-256 of the body of the stop.
         digest: Sha256Digest,
+        /// Its place in the line, as the leaf has it.
+        sequence: Option<u64>,
     },
     /// A ring signs with its standby key, and has to be ratified.
     Rotated {
@@ -81,7 +83,11 @@ impl EmergencyAct {
             .as_deref()
             .and_then(|ring| ring.parse::<Name>().ok());
         let scope = ring.map_or(Scope::All, Scope::Ring);
-        Some(Self::Stopped { scope, digest })
+        Some(Self::Stopped {
+            scope,
+            digest,
+            sequence: act.version,
+        })
     }
 
     /// What the leaf of a resume or of a ratification did, if it and the transcript that it names say the same, under a
@@ -128,6 +134,8 @@ pub struct OpenStop {
     pub scope: Scope,
     /// SHA-256 of its body.
     pub digest: Sha256Digest,
+    /// Its place in the line by its leaf; 0 where the leaf has none that could be, see [`place`].
+    pub sequence: u64,
     /// The leaf that tells of it.
     pub index: i64,
     /// The time of that leaf.
@@ -149,6 +157,20 @@ pub struct Unratified {
     pub since: Time,
     /// Later, the ring does not sign.
     pub until: Time,
+}
+
+/// The place of a stop in its line by the leaf at this index; 0 where it has none that could be: each place before it
+/// has a leaf of its own. Only somebody who wrote leaves by hand made such a one, and by its digest alone it ends.
+pub fn place(sequence: Option<u64>, index: i64) -> u64 {
+    let could_be = |place: &u64| i64::try_from(*place).is_ok_and(|place| place <= index);
+    sequence.filter(could_be).unwrap_or_default()
+}
+
+impl OpenStop {
+    /// Whether the digest and the place name this one.
+    pub fn is_named(&self, (digest, sequence): (Sha256Digest, u64)) -> bool {
+        self.digest == digest && self.sequence == sequence
+    }
 }
 
 impl Unratified {
@@ -181,12 +203,17 @@ impl Emergencies {
     /// The next act, in the order of the log. A stop that has ended does not stop again, however often it is told.
     pub fn apply(&mut self, index: i64, time: Time, act: &EmergencyAct) {
         match act {
-            EmergencyAct::Stopped { scope, digest } => {
+            EmergencyAct::Stopped {
+                scope,
+                digest,
+                sequence,
+            } => {
                 let known = self.stops.iter().any(|stop| stop.digest == *digest);
                 if !known && !self.ended.contains(digest) {
                     self.stops.push(OpenStop {
                         scope: scope.clone(),
                         digest: *digest,
+                        sequence: place(*sequence, index),
                         index,
                         since: time,
                     });
@@ -212,8 +239,9 @@ impl Emergencies {
             EmergencyAct::Resumed(resume) => {
                 let scope = resume.scope();
                 match &resume.ends {
-                    Ended::Stop { digest, .. } => {
-                        let ends = |stop: &OpenStop| stop.digest == *digest && stop.scope == scope;
+                    Ended::Stop { digest, sequence } => {
+                        let named = (*digest, *sequence);
+                        let ends = |stop: &OpenStop| stop.is_named(named) && stop.scope == scope;
                         if self.stops.iter().any(ends) {
                             self.stops.retain(|stop| !ends(stop));
                             self.ended.insert(*digest);
@@ -290,6 +318,7 @@ mod tests {
         let leaf = ActLeaf {
             reference: Some(digest(named).to_string()),
             ring: ring.map(str::to_owned),
+            version: Some(1),
             ..ActLeaf::new(ActKind::Emergency, STOP, "test", at(1))
         };
         EmergencyAct::told(&leaf).unwrap()
@@ -356,6 +385,30 @@ mod tests {
         let all = [stop(None, "all"), one, resume(Some("oauth"), ended("one"))];
         assert!(stopped(&all));
         assert!(after(&all).stopped("log", at(9)).is_none());
+    }
+
+    #[test]
+    fn a_stop_without_a_place_that_could_be_ends_by_its_digest_alone() {
+        let named = |sequence| Ended::Stop {
+            digest: digest("one"),
+            sequence,
+        };
+        for (version, place) in [(None, 0), (Some(0), 0), (Some(1), 1), (Some(2), 0)] {
+            let EmergencyAct::Stopped { scope, digest, .. } = stop(None, "one") else {
+                unreachable!()
+            };
+            let told = EmergencyAct::Stopped {
+                scope,
+                digest,
+                sequence: version,
+            };
+            let ends = |sequence| {
+                let resumed = resume(None, named(sequence));
+                after(&[told.clone(), resumed]).stops().is_empty()
+            };
+            assert_eq!((ends(0), ends(1)), (place == 0, place == 1), "{version:?}");
+            assert!(!ends(2));
+        }
     }
 
     #[test]

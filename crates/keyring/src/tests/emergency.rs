@@ -294,17 +294,32 @@ async fn a_database_superuser_who_deletes_a_stop_lets_no_replica_sign() {
     assert!(why.contains("its statement is missing"), "{why}");
     assert_eq!(state(&all).await.faults.len(), 1);
     assert!(findings(&all).await.contains(&"stop_missing"));
-    let report = state(&all).await;
-    let ends = Ended::Stop {
-        digest: report.stops[0].stop,
-        sequence: 1,
-    };
-    assert_eq!(report.stops[0].sequence, None);
-    let (service, snapshot) = (all.service(), all.snapshot().await);
-    let proposal = all.proposal(RING, Draft::Resume { ends });
-    let resume = service.draft_request(proposal, &snapshot);
-    // The line begins anew, which no quorum is asked: the row has to come back first.
-    assert!(resume.await.is_err());
+    // The leaf has its place in the line, by which the threshold ends it.
+    let ends = to_resume(&all, Some(RING)).await;
+    let id = Box::pin(all.closed(RING, ends)).await;
+    let report = all.service().report(&id).await.unwrap();
+    assert_eq!(report.lines[0].sequence, 2);
+    assert_eq!(signs(&serving).await, Ok(()));
+    // And the line goes on.
+    assert_eq!(draft(&all, Some(RING)).await.line.sequence, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_a_database_superuser_inserts_into_the_log_can_be_ended() {
+    let (all, _) = opened().await;
+    let serving = Serving::over(&all).await;
+    for version in ["", r#","version":9007199254740991"#] {
+        let body = format!(
+            r#"{{"action":"stop","actor":"x","kind":"emergency","ref":"garbage{}","ring":"records","time":"{}","v":1{version}}}"#,
+            version.len(),
+            all.now()
+        );
+        insert_leaf(&all, "emergency", &body).await;
+        assert!(signs(&serving).await.is_err());
+        assert_eq!(state(&all).await.stops[0].sequence, 0);
+        Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+        assert_eq!(signs(&serving).await, Ok(()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
