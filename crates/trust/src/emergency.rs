@@ -9,6 +9,7 @@ use std::collections::BTreeSet;
 use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
 use crate::error_chain;
+use crate::jwk::Kid;
 use crate::leaf::{ActKind, ActLeaf};
 use crate::name::Name;
 use crate::request::{Ended, Ratification, Resume};
@@ -27,11 +28,15 @@ pub enum EmergencyAct {
         scope: Scope,
         /// SHA-256 of the body of the stop.
         digest: Sha256Digest,
+        /// Its place in the line, as the leaf has it.
+        sequence: Option<u64>,
     },
     /// A ring signs with its standby key, and has to be ratified.
     Rotated {
         /// The ring.
         ring: String,
+        /// The standby key that became the primary. Where a leaf names none, nothing is ratified.
+        kid: Option<Kid>,
         /// SHA-256 of the request.
         rotation: Sha256Digest,
         /// Later, the ring does not sign.
@@ -65,6 +70,7 @@ impl EmergencyAct {
         if is_rotation(act) {
             return Some(Self::Rotated {
                 ring: act.ring.clone().unwrap_or_default(),
+                kid: act.kid.clone(),
                 rotation: digest,
                 until: act.until?,
             });
@@ -77,7 +83,11 @@ impl EmergencyAct {
             .as_deref()
             .and_then(|ring| ring.parse::<Name>().ok());
         let scope = ring.map_or(Scope::All, Scope::Ring);
-        Some(Self::Stopped { scope, digest })
+        Some(Self::Stopped {
+            scope,
+            digest,
+            sequence: act.version,
+        })
     }
 
     /// What the leaf of a resume or of a ratification did, if it and the transcript that it names say the same, under a
@@ -124,6 +134,8 @@ pub struct OpenStop {
     pub scope: Scope,
     /// SHA-256 of its body.
     pub digest: Sha256Digest,
+    /// Its place in the line by its leaf; 0 where the leaf has none that could be, see [`place`].
+    pub sequence: u64,
     /// The leaf that tells of it.
     pub index: i64,
     /// The time of that leaf.
@@ -135,6 +147,8 @@ pub struct OpenStop {
 pub struct Unratified {
     /// The ring.
     pub ring: String,
+    /// The standby key that became the primary.
+    pub kid: Option<Kid>,
     /// SHA-256 of its request.
     pub rotation: Sha256Digest,
     /// The leaf that tells of it.
@@ -143,6 +157,29 @@ pub struct Unratified {
     pub since: Time,
     /// Later, the ring does not sign.
     pub until: Time,
+}
+
+/// The place of a stop in its line by the leaf at this index; 0 where it has none that could be: each place before it
+/// has a leaf of its own. Only somebody who wrote leaves by hand made such a one, and by its digest alone it ends.
+pub fn place(sequence: Option<u64>, index: i64) -> u64 {
+    let could_be = |place: &u64| i64::try_from(*place).is_ok_and(|place| place <= index);
+    sequence.filter(could_be).unwrap_or_default()
+}
+
+impl OpenStop {
+    /// Whether the digest and the place name this one.
+    pub fn is_named(&self, (digest, sequence): (Sha256Digest, u64)) -> bool {
+        self.digest == digest && self.sequence == sequence
+    }
+}
+
+impl Unratified {
+    /// Whether the threshold agreed with this rotation, onto this key.
+    pub fn is_ratified_by(&self, ratified: &Ratification) -> bool {
+        self.rotation == ratified.rotation
+            && self.ring == ratified.ring.as_str()
+            && self.kid.as_ref() == Some(&ratified.kid)
+    }
 }
 
 /// What keeps rings from signing, by the leaves so far.
@@ -166,12 +203,17 @@ impl Emergencies {
     /// The next act, in the order of the log. A stop that has ended does not stop again, however often it is told.
     pub fn apply(&mut self, index: i64, time: Time, act: &EmergencyAct) {
         match act {
-            EmergencyAct::Stopped { scope, digest } => {
+            EmergencyAct::Stopped {
+                scope,
+                digest,
+                sequence,
+            } => {
                 let known = self.stops.iter().any(|stop| stop.digest == *digest);
                 if !known && !self.ended.contains(digest) {
                     self.stops.push(OpenStop {
                         scope: scope.clone(),
                         digest: *digest,
+                        sequence: place(*sequence, index),
                         index,
                         since: time,
                     });
@@ -179,12 +221,14 @@ impl Emergencies {
             }
             EmergencyAct::Rotated {
                 ring,
+                kid,
                 rotation,
                 until,
             } => {
                 if !self.ended.contains(rotation) {
                     self.rotations.push(Unratified {
                         ring: ring.clone(),
+                        kid: kid.clone(),
                         rotation: *rotation,
                         index,
                         since: time,
@@ -195,8 +239,9 @@ impl Emergencies {
             EmergencyAct::Resumed(resume) => {
                 let scope = resume.scope();
                 match &resume.ends {
-                    Ended::Stop { digest, .. } => {
-                        let ends = |stop: &OpenStop| stop.digest == *digest && stop.scope == scope;
+                    Ended::Stop { digest, sequence } => {
+                        let named = (*digest, *sequence);
+                        let ends = |stop: &OpenStop| stop.is_named(named) && stop.scope == scope;
                         if self.stops.iter().any(ends) {
                             self.stops.retain(|stop| !ends(stop));
                             self.ended.insert(*digest);
@@ -211,11 +256,7 @@ impl Emergencies {
                 }
             }
             EmergencyAct::Ratified(ratified) => {
-                let ends = |each: &Unratified| {
-                    each.rotation == ratified.rotation
-                        && each.ring == ratified.ring.as_str()
-                        && time <= each.until
-                };
+                let ends = |each: &Unratified| each.is_ratified_by(ratified) && time <= each.until;
                 self.end_rotation(ratified.rotation, ends);
             }
         }
@@ -277,6 +318,7 @@ mod tests {
         let leaf = ActLeaf {
             reference: Some(digest(named).to_string()),
             ring: ring.map(str::to_owned),
+            version: Some(1),
             ..ActLeaf::new(ActKind::Emergency, STOP, "test", at(1))
         };
         EmergencyAct::told(&leaf).unwrap()
@@ -300,15 +342,20 @@ mod tests {
         let leaf = ActLeaf {
             reference: Some(digest("rotation").to_string()),
             ring: Some("oauth".to_owned()),
+            kid: Some(kid("A")),
             until: Some(at(100)),
             ..ActLeaf::new(ActKind::Key, "revoke", "test", at(1))
         };
         EmergencyAct::told(&leaf).unwrap()
     }
 
+    fn kid(letter: &str) -> Kid {
+        letter.repeat(43).parse().unwrap()
+    }
+
     fn ratified(ring: &str) -> EmergencyAct {
         EmergencyAct::Ratified(Ratification {
-            kid: "A".repeat(43).parse().unwrap(),
+            kid: kid("A"),
             ring: name(ring),
             rotation: digest("rotation"),
         })
@@ -338,6 +385,30 @@ mod tests {
         let all = [stop(None, "all"), one, resume(Some("oauth"), ended("one"))];
         assert!(stopped(&all));
         assert!(after(&all).stopped("log", at(9)).is_none());
+    }
+
+    #[test]
+    fn a_stop_without_a_place_that_could_be_ends_by_its_digest_alone() {
+        let named = |sequence| Ended::Stop {
+            digest: digest("one"),
+            sequence,
+        };
+        for (version, place) in [(None, 0), (Some(0), 0), (Some(1), 1), (Some(2), 0)] {
+            let EmergencyAct::Stopped { scope, digest, .. } = stop(None, "one") else {
+                unreachable!()
+            };
+            let told = EmergencyAct::Stopped {
+                scope,
+                digest,
+                sequence: version,
+            };
+            let ends = |sequence| {
+                let resumed = resume(None, named(sequence));
+                after(&[told.clone(), resumed]).stops().is_empty()
+            };
+            assert_eq!((ends(0), ends(1)), (place == 0, place == 1), "{version:?}");
+            assert!(!ends(2));
+        }
     }
 
     #[test]
@@ -376,6 +447,16 @@ mod tests {
             &resume(Some("oauth"), Ended::Unratified { rotation }),
         );
         assert_eq!(late.stopped("oauth", at(104)), None);
+    }
+
+    #[test]
+    fn a_ratification_of_another_key_than_the_rotation_made_the_primary_is_none() {
+        let EmergencyAct::Ratified(mut other) = ratified("oauth") else {
+            unreachable!()
+        };
+        other.kid = kid("Q");
+        let after = after(&[rotated(), EmergencyAct::Ratified(other)]);
+        assert!(after.stopped("oauth", at(101)).is_some());
     }
 
     #[test]

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use trust::actor::Actor;
-use trust::emergency::{STOP, Unratified};
+use trust::emergency::{EmergencyAct, STOP, Unratified, place};
 use trust::format::V1;
-use trust::leaf::ActKind;
+use trust::leaf::{ActKind, Leaf};
 use trust::plan::Blocked;
 use trust::request::{EmergencyRotation, Ended, Nonce, Ratification, Resume, RevocationReason};
 use trust::stop::{StopBody, StopError, verify_stop};
@@ -25,7 +25,7 @@ use super::service::{CeremonyFacts, CeremonyService, SigningPayload};
 use super::vote::{encoded, normalized};
 use crate::keys::{Key, Ring, Snapshot};
 use log::{Event, suspended};
-use store::{AfterLatest, Change, LineRow, StopRow};
+use store::{AfterLatest, Change, LeafRow, LineRow, MAX_PAGE, StopRow};
 
 /// The longest that a stop may be signed before it is submitted.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
@@ -53,10 +53,10 @@ pub struct StopReport {
     pub since: Time,
     /// The leaf that tells of it.
     pub index: i64,
-    /// Its place in its line; absent where its statement is missing or does not hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub sequence: Option<u64>,
-    /// Who signed it.
+    /// Its place in its line; 0 where its leaf has none that could be.
+    #[serde(default)]
+    pub sequence: u64,
+    /// Who signed it; absent where its statement is missing or does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<MemberId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -105,13 +105,27 @@ impl CeremonyService {
             return Ok(None);
         }
         let row = self.store.last_stop(&subject.to_string()).await?;
-        row.map(|row| {
-            Ok(Last {
+        let mut last = match row {
+            Some(row) => Some(Last {
                 sequence: sequence(row.line.seq)?,
                 digest: row.id,
-            })
-        })
-        .transpose()
+            }),
+            None => None,
+        };
+        // The leaf of a stop keeps its place where the row is gone.
+        let mut from = 0;
+        loop {
+            let page = self.store.emergency_leaves(from).await?;
+            for leaf in &page {
+                let told = stop_of_leaf(leaf, subject);
+                let later = |told: &Last| last.is_none_or(|last| last.sequence < told.sequence);
+                last = told.filter(later).or(last);
+            }
+            match page.last() {
+                Some(leaf) if page.len() as i64 == MAX_PAGE => from = leaf.index + 1,
+                _ => return Ok(last),
+            }
+        }
     }
 
     /// What keeps rings from signing, as the snapshot has it.
@@ -124,7 +138,7 @@ impl CeremonyService {
                 ring: stop.scope.ring().cloned(),
                 since: stop.since,
                 index: stop.index,
-                sequence: statement.map(|held| held.body.line.sequence),
+                sequence: stop.sequence,
                 by: statement.map(|held| held.by.clone()),
                 reason: statement.map(|held| held.body.reason.clone()),
             }
@@ -374,9 +388,10 @@ impl CeremonyService {
         let order = approved.order();
         let known = snapshot.emergency.known();
         let there = match &order.ends {
-            Ended::Stop { digest, .. } => {
+            Ended::Stop { digest, sequence } => {
+                let named = (*digest, *sequence);
                 let mut stops = known.stops().iter();
-                stops.any(|stop| stop.digest == *digest && stop.scope == order.scope())
+                stops.any(|stop| stop.is_named(named) && stop.scope == order.scope())
             }
             Ended::Unratified { rotation } => known
                 .rotations()
@@ -400,8 +415,8 @@ impl CeremonyService {
         now: Time,
     ) -> Result<(), Error> {
         let order = approved.order();
-        let waiting = unratified(snapshot, &order.ring)
-            .filter(|each| each.rotation == order.rotation)
+        let waiting = unratified(snapshot, &order.ring, Some(order.rotation))
+            .filter(|each| each.is_ratified_by(order))
             .ok_or_else(|| Error::Unfit("no such emergency rotation waits".to_owned()))?;
         if now > waiting.until {
             let at = waiting.until;
@@ -454,6 +469,24 @@ fn sequence(number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| Error::Unfit("a negative sequence number".to_owned()))
 }
 
+/// The stop of this line of which a leaf tells, if it has a place.
+fn stop_of_leaf(leaf: &LeafRow, subject: &Subject) -> Option<Last> {
+    let Ok(Leaf::Act(act)) = Leaf::parse(leaf.body.as_bytes()) else {
+        return None;
+    };
+    match EmergencyAct::told(&act)? {
+        EmergencyAct::Stopped {
+            scope,
+            digest,
+            sequence,
+        } if *subject == Subject::Stop(scope.clone()) => {
+            let sequence = Some(place(sequence, leaf.index)).filter(|place| *place > 0)?;
+            Some(Last { sequence, digest })
+        }
+        _ => None,
+    }
+}
+
 /// The key that signs.
 pub(super) fn primary(ring: &Ring) -> Result<&Key, Error> {
     let primary = ring.keys.iter().find(|key| key.state.is_primary());
@@ -461,30 +494,32 @@ pub(super) fn primary(ring: &Ring) -> Result<&Key, Error> {
     primary.map(AsRef::as_ref).ok_or_else(none)
 }
 
-/// The last emergency rotation of a ring that waits for its ratification, or missed it.
-fn unratified<'a>(snapshot: &'a Snapshot, ring: &Name) -> Option<&'a Unratified> {
-    let known = snapshot.emergency.known();
-    known
-        .rotations()
-        .iter()
-        .rfind(|each| each.ring == ring.as_str())
+/// The last emergency rotation of a ring that waits for its ratification, or missed it, and is the one that is meant.
+fn unratified<'a>(
+    snapshot: &'a Snapshot,
+    ring: &Name,
+    rotation: Option<Sha256Digest>,
+) -> Option<&'a Unratified> {
+    let waiting = snapshot.emergency.known().rotations().iter();
+    let mut waiting = waiting.filter(|each| each.ring == ring.as_str());
+    waiting.rfind(|each| rotation.is_none_or(|rotation| rotation == each.rotation))
 }
 
-/// Of the ring's last emergency rotation, if it is the one that is meant.
+/// Of the ring's last emergency rotation, or of the one that is meant. The key is the one that the rotation made the
+/// primary, whichever is today's.
 pub(super) fn ratification(
     name: &Name,
-    ring: &Ring,
     rotation: Option<Sha256Digest>,
     snapshot: &Snapshot,
 ) -> Result<Ratification, Error> {
-    let meant = |each: &&Unratified| rotation.is_none_or(|rotation| rotation == each.rotation);
-    let waiting = unratified(snapshot, name).filter(meant).ok_or_else(|| {
+    let none = || {
         Error::Unfit(format!(
             "no emergency rotation of ring {name} waits for its ratification"
         ))
-    })?;
+    };
+    let waiting = unratified(snapshot, name, rotation).ok_or_else(none)?;
     Ok(Ratification {
-        kid: primary(ring)?.kid.clone(),
+        kid: waiting.kid.clone().ok_or_else(none)?,
         ring: name.clone(),
         rotation: waiting.rotation,
     })
@@ -497,7 +532,7 @@ impl EmergencyReport {
         if let Some(stop) = stop {
             return Some(Ended::Stop {
                 digest: stop.stop,
-                sequence: stop.sequence?,
+                sequence: stop.sequence,
             });
         }
         let missed = self

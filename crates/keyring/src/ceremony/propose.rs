@@ -221,8 +221,8 @@ impl CeremonyService {
                 }))
             }
             Draft::Ratification { rotation } => {
-                let (name, ring) = ring()?;
-                Operation::Ratification(ratification(name, ring, rotation, snapshot)?)
+                let (name, _) = ring()?;
+                Operation::Ratification(ratification(name, rotation, snapshot)?)
             }
             Draft::NewOrigin(order) => Operation::NewOrigin(*order),
             Draft::Order(order) => {

@@ -294,17 +294,32 @@ async fn a_database_superuser_who_deletes_a_stop_lets_no_replica_sign() {
     assert!(why.contains("its statement is missing"), "{why}");
     assert_eq!(state(&all).await.faults.len(), 1);
     assert!(findings(&all).await.contains(&"stop_missing"));
-    let report = state(&all).await;
-    let ends = Ended::Stop {
-        digest: report.stops[0].stop,
-        sequence: 1,
-    };
-    assert_eq!(report.stops[0].sequence, None);
-    let (service, snapshot) = (all.service(), all.snapshot().await);
-    let proposal = all.proposal(RING, Draft::Resume { ends });
-    let resume = service.draft_request(proposal, &snapshot);
-    // The line begins anew, which no quorum is asked: the row has to come back first.
-    assert!(resume.await.is_err());
+    // The leaf has its place in the line, by which the threshold ends it.
+    let ends = to_resume(&all, Some(RING)).await;
+    let id = Box::pin(all.closed(RING, ends)).await;
+    let report = all.service().report(&id).await.unwrap();
+    assert_eq!(report.lines[0].sequence, 2);
+    assert_eq!(signs(&serving).await, Ok(()));
+    // And the line goes on.
+    assert_eq!(draft(&all, Some(RING)).await.line.sequence, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_that_a_database_superuser_inserts_into_the_log_can_be_ended() {
+    let (all, _) = opened().await;
+    let serving = Serving::over(&all).await;
+    for version in ["", r#","version":9007199254740991"#] {
+        let body = format!(
+            r#"{{"action":"stop","actor":"x","kind":"emergency","ref":"garbage{}","ring":"records","time":"{}","v":1{version}}}"#,
+            version.len(),
+            all.now()
+        );
+        insert_leaf(&all, "emergency", &body).await;
+        assert!(signs(&serving).await.is_err());
+        assert_eq!(state(&all).await.stops[0].sequence, 0);
+        Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+        assert_eq!(signs(&serving).await, Ok(()));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -400,6 +415,33 @@ async fn an_emergency_rotation_that_is_not_ratified_stops_its_ring_until_the_thr
     assert_eq!(signs(&serving).await, Ok(()));
     assert_eq!(all.snapshot().await.keys[&old].status(), "revoked");
     assert_eq!(findings(&all).await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_earlier_of_two_rotations_is_ratified_with_the_key_that_it_made_the_primary() {
+    let (all, _, new) = with_standby().await;
+    let third = Box::pin(all.standby(RING)).await;
+    all.wait(LONG);
+    let onto = |kid: &Kid| Draft::EmergencyRotation {
+        standby: Some(kid.clone()),
+        compromised_since: all.now(),
+        ratify_within: Duration::from_secs(24 * 3_600),
+    };
+    let first = all.propose(RING, onto(&new)).await;
+    Box::pin(carried_out(&all, &first, &THREE)).await.unwrap();
+    let second = all.propose(RING, onto(&third)).await;
+    Box::pin(carried_out(&all, &second, &THREE)).await.unwrap();
+    let waiting = || async {
+        let waiting = state(&all).await.unratified.into_iter();
+        let waiting = waiting.map(|each| each.rotation.to_string());
+        waiting.collect::<Vec<_>>()
+    };
+    assert_eq!(waiting().await, [first.clone(), second.clone()]);
+    let rotation = Some(first.parse().unwrap());
+    let id = Box::pin(all.closed(RING, Draft::Ratification { rotation })).await;
+    let report = all.service().report(&id).await.unwrap();
+    assert_eq!(report.lines[0].subject.to_string(), format!("key/{new}"));
+    assert_eq!(waiting().await, [second]);
 }
 
 fn to_end(rotation: &str) -> Draft {

@@ -72,7 +72,7 @@ impl From<EmergencyReport> for EmergencyAnswer {
             ring: stop.ring,
             since: stop.since,
             index: stop.index,
-            sequence: stop.sequence,
+            sequence: Some(stop.sequence),
             by: stop.by,
             reason: stop.reason,
         });
