@@ -196,6 +196,9 @@ impl CeremonyService {
         let change = Change::AddCeremonySignature(row);
         let done = self.log.commit(&change, &event).await.map_err(counter);
         if let Err(Error::DoesNotCount(why)) = &done {
+            // The signature is valid: it is the member's, or that of whoever has a copy of the passkey.
+            let member = custodian.as_deref().unwrap_or_default();
+            tracing::warn!(member, ceremony = facts.id, why, "a passkey may be cloned");
             self.record_refusal(purpose.word(), facts, why).await?;
         }
         done.map(drop)

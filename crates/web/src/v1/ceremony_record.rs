@@ -38,11 +38,11 @@ pub async fn handle(
     let id = closed(&state, &ceremony).await?;
     let printed = state.services.ceremonies.printed(&id).await?;
     // To make it a transcript is verified.
-    let page = match state.closed.of(&printed.of) {
+    let page = match state.printed.of(&printed.of) {
         Some(known) => known,
         None => {
             let page = Bytes::from(printed.page()?);
-            state.closed.keep(printed.of, page.clone());
+            state.printed.keep(printed.of, page.clone());
             page
         }
     };

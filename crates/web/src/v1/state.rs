@@ -24,6 +24,8 @@ pub struct ServerState {
     pub reads: UsedReads,
     /// Answers about closed ceremonies.
     pub closed: ClosedAnswers,
+    /// Pages for paper, by what they were made of.
+    pub printed: ClosedAnswers,
     /// Open ceremonies and statements, and for whom they wait.
     pub waiting: Waitings,
     pub streams: Streams,
@@ -51,6 +53,7 @@ impl ServerState {
             history: HistoryPages::new(services.clone(), settings.issuer.clone()),
             reads: UsedReads::default(),
             closed: ClosedAnswers::default(),
+            printed: ClosedAnswers::default(),
             waiting: Waitings::new(services.ceremonies.clone()),
             streams: Streams::new(settings.max_in_flight),
             counted: Mutex::default(),
