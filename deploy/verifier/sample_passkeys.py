@@ -130,7 +130,9 @@ def passkeys(base: Installation):
         for first in (True, False):
             order = {"usage": usage} | ({} if first else {"number": 2, "predecessor": ServiceKey().kid})
             of = WithPasskeys(base)
-            text = of.generate(f"ring-{usage}", ServiceKey(), order=order)
+            later = {"subject": f"ring/ring-{usage}", "sequence": 2, "previous": sha256("the first key")}
+            lines = {} if first else {"lines": [later]}
+            text = of.generate(f"ring-{usage}", ServiceKey(), order=order, request=lines)
             yield f"generate-{usage}-{first}", with_acceptances(text, lambda body: by("grace", "mary!")("accept")(of, body))
 
     # A passkey is enough to reject, and for nothing else.

@@ -16,7 +16,7 @@ pub fn rotation(world: &World) -> Request {
     let mut order = generate("atp-integrity");
     order.number = 2;
     order.predecessor = Some(NewKey::generate().kid());
-    world.request_for(Operation::Generate(order))
+    world.later(Operation::Generate(order))
 }
 
 /// A new key, as ordered.
