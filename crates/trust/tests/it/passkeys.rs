@@ -285,6 +285,43 @@ fn a_passkey_is_enrolled_by_the_threshold_and_its_own_assertion_over_the_roster(
     assert!(walked(&short).is_err());
 }
 
+/// A key that came with a member who was not active has never signed, and has to when the member becomes active.
+#[test]
+fn enrolment_in_two_steps_without_the_key() {
+    let mut world = World::quick();
+    let passkey = Passkey::new(Algorithm::Es256, "erin");
+    let erin = Custodian::quick("erin");
+    let both = [&world.alice, &world.bob];
+    let listed = world.next_roster(
+        |roster| {
+            let mut member = erin.member(&[Role::Custodian]);
+            member.active = false;
+            member.keys.push(passkey.member_key());
+            roster.passkeys = Some(relying_party());
+            roster.members.push(member);
+        },
+        &both,
+    );
+    world.chains.changes.push(Change::Roster(listed));
+    let activate = |roster: &mut Roster| roster.members.last_mut().unwrap().active = true;
+    let walked = |custodians: &[&Custodian], passkeys: &[&Passkey]| {
+        let document = world.roster_with(activate, custodians, passkeys);
+        let mut chains = world.chains.clone();
+        chains.changes.push(Change::Roster(document));
+        walk(&chains, &world.pin).map(drop)
+    };
+    let all = [&world.alice, &world.bob, &erin];
+    for (custodians, passkeys) in [
+        (&all[..2], &[][..]),
+        (&all[..], &[]),
+        (&all[..2], &[&passkey]),
+    ] {
+        let error = walked(custodians, passkeys).unwrap_err().to_string();
+        assert!(error.contains("a new key of erin"), "{error}");
+    }
+    assert_eq!(walked(&all, &[&passkey]), Ok(()));
+}
+
 #[test]
 fn a_roster_refuses_passkeys_that_nobody_could_use_or_that_are_two_members() {
     let (world, alice, bob) = World::with_passkeys();
