@@ -277,6 +277,18 @@ fn a_passkey_is_enrolled_by_the_threshold_and_its_own_assertion_over_the_roster(
     document.signatures.push(impostor.signed(&message));
     assert!(walked(&document).is_err());
 
+    // The first one proves it; what the same key makes besides is good for nothing.
+    let mut more = world.roster_with(change, &both, &[&passkey, &passkey]);
+    more.signatures.push(more.signatures[2].clone());
+    let far = progress(&trusted, Next::Roster, &more, &nobody).unwrap();
+    assert!(far.is_complete() && far.serves(2));
+    let again: Vec<_> = far
+        .not_counted
+        .iter()
+        .map(|not| (not.index, &not.why))
+        .collect();
+    assert_eq!(again, [(3, &WhyNot::Again), (4, &WhyNot::Again)]);
+
     // It shows that somebody has the key, and is nobody's vote.
     let mut short = world.roster_with(change, &[&world.bob], &[&passkey]);
     let error = walked(&short).unwrap_err().to_string();
