@@ -156,7 +156,8 @@ def _differences(use: Use):
         ("usage", "raw"), ("publish_at", minute(9)), ("activate_at", minute(12)), ("retire_at", minute(72)), ("predecessor", None), ("number", 3),
     ):  # fmt: skip
         yield f"generate-{name}", use.make(generate={name: change})
-    yield "generate-other-ring", use.make(generate={"ring": "atp-integrity"})
+    later = {"lines": [{"subject": "ring/atp-integrity", "sequence": 2, "previous": "0" * 64}]}
+    yield "generate-other-ring", use.make(generate={"ring": "atp-integrity"}, request=later)
     record_of = use.installation
     yield "with-proposal", use.make(record={"proposal": record_of.received("ada", "propose", "{}")})
     yield "with-approvals", use.make(record={"approvals": [record_of.received("ada", "approve", "{}")]})

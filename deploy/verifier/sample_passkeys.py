@@ -9,6 +9,9 @@ from sample_files import (
 AS_THEY_SHOULD_BE = {"origins": [PAGE], "rp_id": RP_ID}
 OTHERS = ("https://seal.example.org:8443", "https://a.seal.example.org", "http://localhost:80", "https://seal.example.org/")
 
+# A map, in which a map is the value.
+MAP_OF_A_MAP = b"\xa1\x01\xa1\x01\x01"
+
 
 class WithPasskeys(Installation):
     """Ada proposes; Grace has an ES256 passkey and Mary an Ed25519 one, enrolled by a roster change."""
@@ -98,6 +101,8 @@ def passkeys(base: Installation):
         ("extensions-deep", {"flags": 133, "extra": b"\xa1\x61x" + 4 * b"\x81" + b"\x01"}),
         ("extensions-deeper", {"flags": 133, "extra": b"\xa1\x61x" + 5 * b"\x81" + b"\x01"}),
         ("extensions-float", {"flags": 133, "extra": b"\xa1\x61x\xf9\x00\x00"}), ("extensions-simple", {"flags": 133, "extra": b"\xa1\x61x\xf8\x1f"}),
+        ("extensions-map-as-key", {"flags": 133, "extra": b"\xa1\x61x\xa1" + MAP_OF_A_MAP + b"\x01"}),
+        ("extensions-map-as-key-twice", {"flags": 133, "extra": b"\xa1\x61x\xa2" + MAP_OF_A_MAP + b"\x01" + MAP_OF_A_MAP + b"\x02"}),
         ("credential-and-extensions", {"flags": 197, "extra": bytes(16) + b"\x00\x01a\xa0\xa0"}),
         ("too-much", {"flags": 133, "extra": b"\xa1\x61x\x59\x10\x00" + bytes(4096)}),
         ("space", {"raw": lambda data: b" " + data + b"\n"}), ("bom", {"raw": lambda data: b"\xef\xbb\xbf" + data}),
@@ -125,7 +130,9 @@ def passkeys(base: Installation):
         for first in (True, False):
             order = {"usage": usage} | ({} if first else {"number": 2, "predecessor": ServiceKey().kid})
             of = WithPasskeys(base)
-            text = of.generate(f"ring-{usage}", ServiceKey(), order=order)
+            later = {"subject": f"ring/ring-{usage}", "sequence": 2, "previous": sha256("the first key")}
+            lines = {} if first else {"lines": [later]}
+            text = of.generate(f"ring-{usage}", ServiceKey(), order=order, request=lines)
             yield f"generate-{usage}-{first}", with_acceptances(text, lambda body: by("grace", "mary!")("accept")(of, body))
 
     # A passkey is enough to reject, and for nothing else.

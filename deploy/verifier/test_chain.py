@@ -148,7 +148,8 @@ class Thresholds(Foundings):
 
         def rotate(installation, approve):
             order = {"number": 2, "predecessor": b64u(b"p" * 32)}
-            return installation.generate("ring", self.key, order=order, approve=approve)
+            later = {"lines": [{"subject": "ring/ring", "sequence": 2, "previous": sha256("the first key")}]}
+            return installation.generate("ring", self.key, order=order, request=later, approve=approve)
 
         def correct(installation, approve):
             bound = {"first": 1, "last": 1, "bound": minute(0), "origin": ORIGIN}

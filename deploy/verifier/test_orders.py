@@ -22,7 +22,7 @@ HOLD = (
 REFUSED = {
     "use-too-many": "Misfit: Use", "from-4": "Misfit: Early", "until-901": "Misfit: Late", "interval-14-2": "Misfit: Early",
     "window-friday": "Misfit: Window", "place-template": "Misfit: Differs", "generate-other-ring": "Misfit: Differs",
-    "generate-predecessor": "Misfit: First", "first-of-its-line": "Misfit: First", "revocation": "Misfit: Operation", "without-order": "Missing", "with-approvals": "Signed",
+    "generate-predecessor": "Misfit: First", "first-of-its-line": "Predecessor", "revocation": "Misfit: Operation", "without-order": "Missing", "with-approvals": "Signed",
     "not-under": "NotUnder", "of-a-key": "OtherOrder", "of-another-order": "OtherOrder", "of-more-uses": "Transcript",
     "of-another-genesis": "Transcript", "of-an-order-with-proofs": "Transcript", "before-the-order": "TooEarly",
     "approver-suspended-grace": "Paused", "executor-suspended": "Executor", "order-executor-eve-eve": "Executor",

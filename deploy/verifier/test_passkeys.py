@@ -91,12 +91,12 @@ class Passkeys(Refusals):
 
     def test_every_byte_of_authenticator_data_has_a_meaning(self):
         wrong = "attested extended trailing too-much " + " ".join(
-            f"extensions-{name}" for name in "array number long tag twice text deeper simple".split()
+            f"extensions-{name}" for name in "array number long tag twice text deeper simple map-as-key-twice".split()
         )
         self.not_approved("Passkey: AuthenticatorData", *(f"said-{name}" for name in wrong.split()))
         self.not_approved("Passkey: Attested", "said-credential-and-extensions")
         self.not_approved("Passkey: BackupState", "said-backup-state")
-        self.hold(*(f"said-{name}" for name in "backed-up reserved extensions extensions-deep extensions-float".split()))
+        self.hold(*(f"said-{name}" for name in "backed-up reserved extensions extensions-deep extensions-float extensions-map-as-key".split()))
 
     def test_a_signature_has_one_encoding(self):
         wrong = "signature no-signature der-trailing der-long"

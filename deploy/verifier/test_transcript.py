@@ -218,6 +218,9 @@ class Generations(Transcripts):
             ("Ceremony/NotApproved", "Roster", {"request": {"roster": {"version": 2, "digest": "0" * 64}}}),
             ("Ceremony/NotApproved", "Number", {"order": {"number": 0}}),
             ("Ceremony/NotApproved", "Number", {"order": {"predecessor": other.kid}}),
+            ("Ceremony/NotApproved", "Predecessor", {
+                "order": {"number": 2, "predecessor": other.kid},
+                "request": {"lines": [{"subject": "ring/ring", "sequence": 1, "previous": None}]}}),
             ("Ceremony/OtherRecord", "record", {"statement": {"record_digest": "0" * 64}}),
             ("Ceremony/OtherRequest", "request", {"statement": {"request_digest": "0" * 64}}),
             ("Ceremony/Unreadable", "v", {"statement": {"v": 2}}),

@@ -150,6 +150,10 @@ def check_content(kind: str, order: dict, created_at: str, lines: list) -> None:
         _check_resume(order, lines)
     else:
         _CHECKS[kind](order, created_at)
+    if kind == "generate":
+        # By its line and not by its number, which a birth that failed uses up.
+        first = any(line["previous"] is None for line in lines)
+        _need(not (first and order["predecessor"] is not None), "Predecessor: of a key in the first act on its ring")
 
 
 def _need(condition: bool, reason: str) -> None:

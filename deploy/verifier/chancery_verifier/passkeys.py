@@ -286,4 +286,5 @@ def _map(rest: bytes, count: int, depth: int) -> tuple:
 
 
 def _comparable(item):
-    return ("map", tuple(item.items())) if isinstance(item, dict) else item
+    """The same without what has no hash, to any depth. Keys and the items of arrays are so already."""
+    return ("map", tuple((key, _comparable(value)) for key, value in item.items())) if isinstance(item, dict) else item

@@ -198,9 +198,9 @@ class Chain:
         return counted
 
     def _check_those_who_follow(self, purpose: str, new: dict, document: dict) -> None:
-        """The new roster's own threshold, and every key that its member did not have before."""
+        """The new roster's own threshold, and every key that its member did not have before, as an active one."""
         counted = self._need_custodians(purpose, document, new, threshold(self.policy, "roster"))
-        known = {member["id"]: {name_of(key) for key in member["keys"]} for member in self.roster["members"]}
+        known = {member["id"]: {name_of(key) for key in member["keys"]} for member in _active(self.roster)}
         for member in _active(new):
             check_every_key_signed(member, known.get(member["id"], set()), counted)
 

@@ -50,22 +50,30 @@ impl Html {
     }
 
     /// What somebody wrote, in its room and isolated from the direction of its neighbours. What does not fit is cut, and
-    /// that is said in front of it, where nothing can hide it.
+    /// that is said in front of it, where nothing can hide it; in few columns where the words would take most of the room.
     pub fn outside(&mut self, text: &str, room: Room) -> &mut Self {
         let whole = spelled_out(text);
-        let cut = cut(&whole, room.lines * room.columns);
+        let columns = room.lines * room.columns;
         self.raw(room.class());
-        match cut {
+        match cut(&whole, columns) {
             None => self.text(&whole),
             Some(_) => {
-                let notice = format!(
+                let mut notice = format!(
                     "[cut, {} characters in the transcript] ",
                     text.chars().count()
                 );
-                let left = (room.lines * room.columns).saturating_sub(notice.len());
-                let end = self::cut(&whole, left).unwrap_or(whole.len());
-                self.text(&notice)
-                    .text(whole.get(..end).unwrap_or_default())
+                let short = notice.len() * 3 > columns * 2;
+                if short {
+                    // At least as wide as what is said in the end.
+                    notice = format!("[+{}]", whole.chars().count());
+                }
+                let left = columns.saturating_sub(notice.len());
+                let end = cut(&whole, left).unwrap_or(whole.len());
+                let (shown, rest) = whole.split_at_checked(end).unwrap_or_default();
+                if short {
+                    notice = format!("[+{}]", rest.chars().count());
+                }
+                self.text(&notice).text(shown)
             }
         };
         self.raw("</bdi>")
@@ -119,6 +127,21 @@ mod tests {
         );
         let exact = shown(&"x".repeat(80), room);
         assert!(!exact.contains("cut"), "{exact}");
+        // The longest id of a member in the narrowest room: what is left of it is more than the notice.
+        let narrow = Room::new(1, 14);
+        let id = "administrator-".repeat(5);
+        assert_eq!(
+            shown(&id[..63], narrow),
+            "<bdi class=\"one\">[+54]administr</bdi>"
+        );
+        assert_eq!(
+            shown("fifteen-letters", narrow),
+            "<bdi class=\"one\">[+6]fifteen-l</bdi>"
+        );
+        assert_eq!(
+            shown("fourteen-chars", narrow),
+            "<bdi class=\"one\">fourteen-chars</bdi>"
+        );
         // Wide ones.
         assert!(shown(&"界".repeat(41), room).contains("[cut, 41"));
         assert!(!shown(&"界".repeat(40), room).contains("cut"));

@@ -48,6 +48,9 @@ pub enum RequestError {
     /// Numbers start at 1, and exactly the first key has no predecessor.
     #[error("operation.generate.number: {0} is inconsistent with the given predecessor")]
     Number(u32),
+    /// The first act on a ring makes its first key.
+    #[error("operation.generate.predecessor: the first ceremony of a ring has none")]
+    Predecessor,
     /// Numbers start at 1.
     #[error("operation.{0}.number: numbers start at 1")]
     NumberZero(&'static str),
@@ -107,7 +110,15 @@ impl Request {
         ordered("created_at", self.created_at, "approve_by", self.approve_by)?;
         ordered("approve_by", self.approve_by, "execute_by", self.execute_by)?;
         match &self.operation {
-            Operation::Generate(order) => order.check(),
+            Operation::Generate(order) => {
+                order.check()?;
+                // By its line and not by its number, which a birth that failed uses up.
+                let first = self.lines.iter().any(|line| line.previous.is_none());
+                match first && order.predecessor.is_some() {
+                    true => Err(RequestError::Predecessor),
+                    false => Ok(()),
+                }
+            }
             Operation::Destroy(order) => order.check(),
             Operation::Revoke(order) => {
                 from_one("revoke", order.number)?;

@@ -16,7 +16,7 @@ pub fn rotation(world: &World) -> Request {
     let mut order = generate("atp-integrity");
     order.number = 2;
     order.predecessor = Some(NewKey::generate().kid());
-    world.request_for(Operation::Generate(order))
+    world.later(Operation::Generate(order))
 }
 
 /// A new key, as ordered.
@@ -277,12 +277,61 @@ fn a_passkey_is_enrolled_by_the_threshold_and_its_own_assertion_over_the_roster(
     document.signatures.push(impostor.signed(&message));
     assert!(walked(&document).is_err());
 
+    // The first one proves it; what the same key makes besides is good for nothing.
+    let mut more = world.roster_with(change, &both, &[&passkey, &passkey]);
+    more.signatures.push(more.signatures[2].clone());
+    let far = progress(&trusted, Next::Roster, &more, &nobody).unwrap();
+    assert!(far.is_complete() && far.serves(2));
+    let again: Vec<_> = far
+        .not_counted
+        .iter()
+        .map(|not| (not.index, &not.why))
+        .collect();
+    assert_eq!(again, [(3, &WhyNot::Again), (4, &WhyNot::Again)]);
+
     // It shows that somebody has the key, and is nobody's vote.
     let mut short = world.roster_with(change, &[&world.bob], &[&passkey]);
     let error = walked(&short).unwrap_err().to_string();
     assert!(error.contains("1 of 2 for the old roster"), "{error}");
     short.signatures.push(assertion);
     assert!(walked(&short).is_err());
+}
+
+/// A key that came with a member who was not active has never signed, and has to when the member becomes active.
+#[test]
+fn enrolment_in_two_steps_without_the_key() {
+    let mut world = World::quick();
+    let passkey = Passkey::new(Algorithm::Es256, "erin");
+    let erin = Custodian::quick("erin");
+    let both = [&world.alice, &world.bob];
+    let listed = world.next_roster(
+        |roster| {
+            let mut member = erin.member(&[Role::Custodian]);
+            member.active = false;
+            member.keys.push(passkey.member_key());
+            roster.passkeys = Some(relying_party());
+            roster.members.push(member);
+        },
+        &both,
+    );
+    world.chains.changes.push(Change::Roster(listed));
+    let activate = |roster: &mut Roster| roster.members.last_mut().unwrap().active = true;
+    let walked = |custodians: &[&Custodian], passkeys: &[&Passkey]| {
+        let document = world.roster_with(activate, custodians, passkeys);
+        let mut chains = world.chains.clone();
+        chains.changes.push(Change::Roster(document));
+        walk(&chains, &world.pin).map(drop)
+    };
+    let all = [&world.alice, &world.bob, &erin];
+    for (custodians, passkeys) in [
+        (&all[..2], &[][..]),
+        (&all[..], &[]),
+        (&all[..2], &[&passkey]),
+    ] {
+        let error = walked(custodians, passkeys).unwrap_err().to_string();
+        assert!(error.contains("a new key of erin"), "{error}");
+    }
+    assert_eq!(walked(&all, &[&passkey]), Ok(()));
 }
 
 #[test]

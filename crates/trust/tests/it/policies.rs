@@ -210,7 +210,7 @@ fn the_threshold_that_is_written_is_the_one_that_is_tallied() {
     // A rotation is none of it.
     let mut rotation = generate("atp-integrity");
     (rotation.number, rotation.predecessor) = (2, Some(NewKey::generate().kid()));
-    let request = world.request_for(Operation::Generate(rotation));
+    let request = world.later(Operation::Generate(rotation));
     let two = world.ceremony(&request, &[&world.alice, &world.bob]);
     assert_eq!(world.tally(&two).standing, Standing::Approved);
 }

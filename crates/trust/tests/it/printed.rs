@@ -215,7 +215,8 @@ fn the_largest_record_prints_on_two_sheets() {
     let mut generate = crate::support::generate("atp-integrity");
     generate.number = 2;
     generate.predecessor = Some(NewKey::generate().public().kid());
-    let request = all.proposed(Operation::Generate(generate));
+    let mut request = all.proposed(Operation::Generate(generate));
+    (request.lines[0].sequence, request.lines[0].previous) = (2, Some(Sha256Digest::of(b"a")));
     let outcome = Outcome::Generated(NewKey::generate().generated(&request));
     let transcript = all.close(&request, None, outcome, |record| {
         let rejection = all.world().rejection(&request, &all.wendy);

@@ -90,6 +90,12 @@ fn contradictions_cannot_be_approved() {
         order(r).predecessor = Some(NewKey::generate().public().kid())
     });
     assert_eq!(error, RequestError::Number(1));
+    // Else few could make the first key of a ring, or passkeys, by naming one before it that there is not.
+    let later = |request: &mut Request| {
+        let kid = NewKey::generate().public().kid();
+        (order(request).number, order(request).predecessor) = (2, Some(kid));
+    };
+    assert_eq!(refused(&world, later), RequestError::Predecessor);
     let ring = Subject::Ring(name("atp-integrity"));
     assert_eq!(
         refused(&world, |r| r.lines[0].sequence = 2),

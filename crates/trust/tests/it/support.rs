@@ -164,6 +164,16 @@ impl World {
         self.request_for(Operation::Generate(generate("atp-integrity")))
     }
 
+    /// The second act on each of its lines.
+    pub fn later(&self, operation: Operation) -> Request {
+        let mut request = self.request_for(operation);
+        for line in &mut request.lines {
+            line.sequence = 2;
+            line.previous = Some(Sha256Digest::of(b"the first act"));
+        }
+        request
+    }
+
     pub fn request_for(&self, operation: Operation) -> Request {
         let trusted = self.trusted();
         Request {
@@ -255,7 +265,8 @@ impl World {
     }
 
     pub fn tally(&self, ceremony: &Ceremony) -> Tally {
-        tally(&self.trusted(), ceremony, &History::default(), minute(10))
+        let history = History::claimed_by(&ceremony.request);
+        tally(&self.trusted(), ceremony, &history, minute(10))
     }
 
     /// The record of a ceremony that was carried out.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use trust::approval::Outcome;
 use trust::chain::Change;
 use trust::place::{Place, ReadBack};
-use trust::request::Misfit;
+use trust::request::{Misfit, RequestError};
 use trust::tally::{AcceptanceError, Obstacle, OrderObstacle, Standing};
 use trust::transcript::{SuccessionError, verify_succession};
 use trust::*;
@@ -76,11 +76,20 @@ fn an_order_used_once_too_often() {
 #[test]
 fn an_order_used_for_the_first_key_of_a_ring() {
     let ordered = Ordered::routine();
-    let first = misfit(&ordered, |request| {
-        request.lines[0].sequence = 1;
-        request.lines[0].previous = None;
-    });
-    assert_eq!(first, Misfit::First);
+    let mut first = ordered.request(1);
+    (first.lines[0].sequence, first.lines[0].previous) = (1, None);
+    let now = first.created_at + Duration::from_secs(600);
+    let Standing::Refused(obstacles) = ordered.standing_at(&first, now) else {
+        panic!("the first key of a ring under an order");
+    };
+    // The same without an order: what names a key before it is not the first.
+    assert!(matches!(
+        obstacles.as_slice(),
+        [
+            Obstacle::Content(RequestError::Predecessor),
+            Obstacle::Order(OrderObstacle::Misfit(Misfit::First))
+        ]
+    ));
     let no_predecessor = misfit(&ordered, |request| generate(request).predecessor = None);
     assert_eq!(no_predecessor, Misfit::First);
 }

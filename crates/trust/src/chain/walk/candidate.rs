@@ -12,7 +12,7 @@ use crate::namespace::Purpose;
 use crate::policy::{Policy, Threshold};
 use crate::recovery::RecoveryRoster;
 use crate::roster::{MemberId, MemberKey, Roster};
-use crate::tally::{Counted, Electorate, NotCounted};
+use crate::tally::{Counted, Electorate, NotCounted, WhyNot};
 
 /// A document that can stand there, if enough have signed it.
 pub struct Candidate<T> {
@@ -345,16 +345,24 @@ impl<T> Candidate<T> {
             signers,
             ..
         } = self;
-        let proves = |index: usize| {
-            let key = signers.get(index).and_then(Option::as_ref);
-            new_keys.iter().any(|(_, new)| key == Some(new))
+        // Which of the signatures by its key one is, if the key is new; the first of them proves it.
+        let earlier = |index: usize| {
+            let key = signers.get(index)?.as_ref()?;
+            let new = new_keys.iter().any(|(_, new)| key == new);
+            let before = signers.iter().take(index).flatten();
+            new.then(|| before.filter(|signer| *signer == key).count())
         };
         let not_by_new = |index: usize| {
             let mut not = new.iter().flat_map(|new| &new.not_counted);
             new.is_none() || not.any(|not| not.index == index)
         };
         let mut not_counted = old.not_counted;
-        not_counted.retain(|not| not_by_new(not.index) && !proves(not.index));
+        not_counted.retain(|not| not_by_new(not.index) && earlier(not.index) != Some(0));
+        for not in &mut not_counted {
+            if earlier(not.index).is_some() {
+                not.why = WhyNot::Again;
+            }
+        }
         let (needed_new, new) = match new {
             Some(new) => (new.needed, new.counted),
             None => (old.needed, old.counted.clone()),

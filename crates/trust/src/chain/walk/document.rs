@@ -130,13 +130,14 @@ impl<'a> Document<'a> {
         verified.collect()
     }
 
-    /// The keys of active members that they did not have in the roster before.
+    /// The keys of active members that they did not have in the roster before. What somebody had who was not active there is
+    /// new: nobody has ever had to sign with it.
     pub fn new_keys(&self, before: Option<&Roster>, roster: &Roster) -> Vec<(MemberId, MemberKey)> {
         let mut found = Vec::new();
         for member in roster.members.iter().filter(|member| member.active) {
             for key in &member.keys {
                 let owner = before.and_then(|before| before.owner_of(key));
-                if owner.is_none_or(|owner| owner.id != member.id) {
+                if owner.is_none_or(|owner| owner.id != member.id || !owner.active) {
                     found.push((member.id.clone(), key.clone()));
                 }
             }
