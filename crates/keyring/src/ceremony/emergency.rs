@@ -14,8 +14,8 @@ use trust::stop::{StopBody, StopError, verify_stop};
 use trust::tally::Last;
 use trust::text::is_plain;
 use trust::{
-    Approved, KeyState, Kid, Line, MemberId, Name, Namespace, Outcome, Purpose, Scope,
-    Sha256Digest, Subject, Time, dsse,
+    Approved, KeyState, Kid, Line, MemberId, Name, Namespace, Operation, Outcome, Purpose, Request,
+    Scope, Sha256Digest, Subject, Time, dsse,
 };
 
 use super::error::Error;
@@ -113,17 +113,24 @@ impl CeremonyService {
             None => None,
         };
         // The leaf of a stop keeps its place where the row is gone.
-        let mut from = 0;
+        for leaf in self.emergency_leaves().await? {
+            let told = stop_of_leaf(&leaf, subject);
+            let later = |told: &Last| last.is_none_or(|last| last.sequence < told.sequence);
+            last = told.filter(later).or(last);
+        }
+        Ok(last)
+    }
+
+    /// All of them, oldest first.
+    async fn emergency_leaves(&self) -> Result<Vec<LeafRow>, Error> {
+        let (mut all, mut from) = (Vec::new(), 0);
         loop {
             let page = self.store.emergency_leaves(from).await?;
-            for leaf in &page {
-                let told = stop_of_leaf(leaf, subject);
-                let later = |told: &Last| last.is_none_or(|last| last.sequence < told.sequence);
-                last = told.filter(later).or(last);
-            }
-            match page.last() {
-                Some(leaf) if page.len() as i64 == MAX_PAGE => from = leaf.index + 1,
-                _ => return Ok(last),
+            let full = page.len() as i64 == MAX_PAGE;
+            from = page.last().map_or(from, |row| row.index + 1);
+            all.extend(page);
+            if !full {
+                return Ok(all);
             }
         }
     }
@@ -430,6 +437,38 @@ impl CeremonyService {
         self.by_record(facts, outcome, RATIFIED, now).await
     }
 
+    /// Refuses what a leaf of this time would tell in vain: a ratification after the deadline of its rotation.
+    pub(super) async fn still_in_time(&self, facts: &CeremonyFacts, at: Time) -> Result<(), Error> {
+        let request = Request::decode(&facts.row.request)?;
+        let Operation::Ratification(order) = request.operation else {
+            return Ok(());
+        };
+        let leaves = self.emergency_leaves().await?;
+        let deadline = leaves.iter().find_map(|leaf| match told(leaf)? {
+            EmergencyAct::Rotated {
+                ring,
+                kid,
+                rotation,
+                until,
+            } if rotation == order.rotation
+                && ring == order.ring.as_str()
+                && kid.as_ref() == Some(&order.kid) =>
+            {
+                Some(until)
+            }
+            _ => None,
+        });
+        match deadline {
+            Some(until) if at <= until => Ok(()),
+            Some(until) => Err(Error::NoEffect(format!(
+                "too late: the emergency rotation had to be ratified by {until}; a resume is needed"
+            ))),
+            None => Err(Error::NoEffect(
+                "the log tells of no such emergency rotation".to_owned(),
+            )),
+        }
+    }
+
     async fn by_record(
         &self,
         facts: &CeremonyFacts,
@@ -469,12 +508,16 @@ fn sequence(number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| Error::Unfit("a negative sequence number".to_owned()))
 }
 
+fn told(leaf: &LeafRow) -> Option<EmergencyAct> {
+    match Leaf::parse(leaf.body.as_bytes()) {
+        Ok(Leaf::Act(act)) => EmergencyAct::told(&act),
+        _ => None,
+    }
+}
+
 /// The stop of this line of which a leaf tells, if it has a place.
 fn stop_of_leaf(leaf: &LeafRow, subject: &Subject) -> Option<Last> {
-    let Ok(Leaf::Act(act)) = Leaf::parse(leaf.body.as_bytes()) else {
-        return None;
-    };
-    match EmergencyAct::told(&act)? {
+    match told(leaf)? {
         EmergencyAct::Stopped {
             scope,
             digest,

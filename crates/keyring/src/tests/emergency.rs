@@ -444,6 +444,27 @@ async fn the_earlier_of_two_rotations_is_ratified_with_the_key_that_it_made_the_
     assert_eq!(waiting().await, [second]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ratification_that_is_accepted_too_late_is_refused_and_told_to_nobody() {
+    let (all, _, _) = with_standby().await;
+    let id = all.propose(RING, rotation(&all)).await;
+    Box::pin(carried_out(&all, &id, &THREE)).await.unwrap();
+    let ratification = Draft::Ratification { rotation: None };
+    let late = all.approved(RING, ratification).await;
+    all.execute(&late).await.unwrap();
+    all.accept(&late, "alice").await.unwrap();
+    all.wait(24 * 60 + 1);
+    let size = all.store.log_size().await.unwrap();
+    let refused = all.accept(&late, "bob").await.unwrap_err();
+    assert!(matches!(refused, Error::NoEffect(_)), "{refused:?}");
+    let row = all.store.ceremony(&late).await.unwrap().unwrap();
+    assert_eq!(row.state, store::CeremonyState::Executed);
+    let told = all.store.leaves(size, 100).await.unwrap();
+    assert!(told.iter().all(|leaf| leaf.kind != "emergency"), "{told:?}");
+    Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+    assert_eq!(signs(&Serving::over(&all).await).await, Ok(()));
+}
+
 fn to_end(rotation: &str) -> Draft {
     Draft::Resume {
         ends: Ended::Unratified {
