@@ -178,6 +178,18 @@ async fn what_is_stopped_already_adds_nothing_however_often_it_is_stopped() {
     assert_eq!(findings(&all).await, [""; 0]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_missed_the_resume_stops_anew() {
+    let (all, _) = opened().await;
+    let first = stop(&all, Some(RING), "alice").await.unwrap();
+    let behind = all.snapshot().await;
+    Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+    let (body, signature) = signed(&all, &draft(&all, Some(RING)).await, "alice");
+    let second = all.service().stop(body, &signature, &behind).await;
+    assert_ne!(second.unwrap(), first);
+    assert!(signs(&Serving::over(&all).await).await.is_err());
+}
+
 async fn carried_out(all: &Installation, id: &str, who: &[&str]) -> Result<Report, Error> {
     for who in who {
         all.approve(id, who).await?;
