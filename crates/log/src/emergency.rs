@@ -10,7 +10,7 @@ use trust::stop::{VerifiedStop, roster_of, verify_stop};
 use trust::stop_file::tells;
 use trust::{Chains, MemberSignature, Pin, Sha256Digest, Time, Trusted};
 
-use store::{LeafRow, MAX_PAGE, PageStart, StopRow, Store};
+use store::{DocumentRow, LeafRow, MAX_PAGE, PageStart, StopRow, Store};
 
 /// Stops that are read together.
 const TOGETHER: i64 = 500;
@@ -33,6 +33,8 @@ pub struct EmergencyReading<'a> {
     pub pin: &'a Pin,
     /// The chain as it is, and what it comes to.
     pub chain: Option<(&'a Chains, &'a Trusted)>,
+    /// The documents of the chain, with the leaves that tell of them.
+    pub documents: &'a [DocumentRow],
     /// What was verified before is not verified again.
     pub seen: Option<&'a EmergencyState>,
 }
@@ -132,7 +134,7 @@ impl EmergencyReading<'_> {
         let before = self.seen.and_then(|seen| seen.verified.get(ceremony));
         let done = match before.filter(|(leaf, _)| leaf == act) {
             Some((_, done)) => Ok(done.clone()),
-            None => self.verified(ceremony, act).await?,
+            None => self.verified(ceremony, (row.index, act)).await?,
         };
         match done {
             Ok(done) => {
@@ -155,14 +157,41 @@ impl EmergencyReading<'_> {
     async fn verified(
         &self,
         ceremony: &str,
-        act: &ActLeaf,
+        (index, act): (i64, &ActLeaf),
     ) -> Result<Result<EmergencyAct, String>, store::Error> {
         let Some((_, trusted)) = self.chain else {
             return Ok(Err("no roster in the database verifies".to_owned()));
         };
-        Ok(match self.store.transcript(ceremony).await? {
+        let read = match self.store.transcript(ceremony).await? {
             Some(bytes) => EmergencyAct::read(act, &bytes, self.pin, trusted),
             None => Err("its transcript is not in the database".to_owned()),
+        };
+        let (done, held) = match read {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        let next = usize::try_from(held.documents).ok();
+        let Some(next) = next.and_then(|next| self.documents.get(next)) else {
+            return Ok(Ok(done));
+        };
+        // The leaf that ended the chain under which it was held.
+        let before = |index: i64| next.index.is_some_and(|ended| index < ended);
+        if before(index) {
+            return Ok(Ok(done));
+        }
+        let mut carried_out = false;
+        for leaf in self.store.leaves_of_ceremony(ceremony, 0, MAX_PAGE).await? {
+            carried_out |= before(leaf.index) && is_execution(&leaf, ceremony);
+        }
+        Ok(match (carried_out, act.time <= held.execute_by) {
+            (true, true) => Ok(done),
+            (true, false) => {
+                Err("it was accepted under a former roster after its deadline".to_owned())
+            }
+            (false, _) => {
+                let why = "it was carried out under a roster or policy that did not hold any more";
+                Err(why.to_owned())
+            }
         })
     }
 
@@ -209,6 +238,16 @@ impl EmergencyReading<'_> {
         }
         Ok(())
     }
+}
+
+/// Whether the leaf tells that this resume, or ratification, was carried out.
+fn is_execution(leaf: &LeafRow, ceremony: &str) -> bool {
+    let Ok(Leaf::Act(act)) = Leaf::parse(leaf.body.as_bytes()) else {
+        return false;
+    };
+    act.kind == ActKind::Ceremony
+        && matches!(&*act.action, "resumed" | "ratified")
+        && act.reference.as_deref() == Some(ceremony)
 }
 
 /// The statement of a stop, if its row is the one that its leaf tells of, and a member signed it who might.

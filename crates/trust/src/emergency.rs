@@ -97,7 +97,7 @@ impl EmergencyAct {
         transcript: &[u8],
         pin: &Pin,
         trusted: &Trusted,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, HeldUnder), String> {
         let verified = crate::verify_transcript(transcript, pin);
         let verified = verified.map_err(|error| error_chain(&error))?;
         let request = verified.statement().request_digest.to_string();
@@ -107,6 +107,10 @@ impl EmergencyAct {
         if !trusted.extends(verified.trusted()) {
             return Err("it was held under a different chain of rosters".to_owned());
         }
+        let held = HeldUnder {
+            documents: verified.trusted().length(),
+            execute_by: verified.request().execute_by,
+        };
         let done = match (verified.finished(), &*act.action) {
             (Finished::Resumed(resume), RESUME) => {
                 let ring = resume.ring.as_ref().map(Name::as_str);
@@ -118,8 +122,19 @@ impl EmergencyAct {
             }
             _ => None,
         };
-        done.ok_or_else(|| "the leaf differs from the ceremony".to_owned())
+        done.map(|done| (done, held))
+            .ok_or_else(|| "the leaf differs from the ceremony".to_owned())
     }
+}
+
+/// Under which rosters the ceremony of an act was held, which may be former ones. Whoever left may have kept a key, and a
+/// transcript does not show when it was made: the log does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldUnder {
+    /// How many documents the chain had.
+    pub documents: u64,
+    /// Later, nothing is accepted under a former chain.
+    pub execute_by: Time,
 }
 
 /// A revocation that has to be ratified is an emergency rotation.

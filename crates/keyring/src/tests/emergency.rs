@@ -355,6 +355,29 @@ async fn a_database_superuser_who_inserts_a_resume_lets_no_replica_sign() {
     assert!(findings(&all).await.contains(&"resume"));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resume_under_a_former_roster_lets_no_replica_sign() {
+    let (all, _) = opened().await;
+    stop(&all, Some(RING), "alice").await.unwrap();
+    let size = all.store.log_size().await.unwrap();
+    let id = Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+    all.install_roster_with("frank").await;
+    // What was carried out while its roster held, holds.
+    assert_eq!(signs(&Serving::over(&all).await).await, Ok(()));
+    // The same transcript, as if whoever left had made it today.
+    let leaves = all.store.leaves(size, 100).await.unwrap();
+    let resume = leaves.iter().find(|leaf| leaf.kind == "emergency").unwrap();
+    let sql = format!(
+        "UPDATE log_leaf SET kind = 'admin', body = json_set(body, '$.kind', 'admin', '$.ref', 'x')
+         WHERE idx >= {size} AND json_extract(body, '$.ref') = '{id}'"
+    );
+    all.tamper("log_leaf", &sql).await;
+    insert_leaf(&all, "emergency", &resume.body).await;
+    assert!(signs(&Serving::over(&all).await).await.is_err());
+    let faults = state(&all).await.faults.join(" ");
+    assert!(faults.contains("did not hold any more"), "{faults}");
+}
+
 fn rotation(all: &Installation) -> Draft {
     Draft::EmergencyRotation {
         standby: None,
