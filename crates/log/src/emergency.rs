@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trust::emergency::{Emergencies, EmergencyAct, RATIFY, STOP};
+use trust::emergency::{Emergencies, EmergencyAct, OpenStop, RATIFY, STOP};
 use trust::finding::Finding;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
 use trust::stop::{VerifiedStop, roster_of, verify_stop};
@@ -101,6 +101,11 @@ impl EmergencyReading<'_> {
             self.note(&mut state, &row, &act).await?;
         }
         self.statements(&mut state, stops).await?;
+        let before = self.seen.map(|seen| seen.known());
+        for index in before.map_or_else(Vec::new, |before| state.known.keep(before)) {
+            let what = "the log told of what keeps a ring from signing, and does not any more; it holds all the same";
+            state.fault("emergency_forgotten", Some(index), what.to_owned());
+        }
         Ok(state)
     }
 
@@ -227,6 +232,13 @@ impl EmergencyReading<'_> {
                     Err(why) => {
                         let what = format!("stop {} of {}: {why}", row.id, row.line.subject);
                         state.fault("stop", row.index, what);
+                        // The leaf of what a member did sign may have been rewritten.
+                        if !leaves.contains_key(&index)
+                            && let Ok(stop) = check_statement(&row, self.pin, self.chain)
+                            && state.known.keep_stop(unlogged(&row, &stop))
+                        {
+                            state.held.insert(row.id, (row, stop));
+                        }
                     }
                 }
             }
@@ -257,7 +269,34 @@ pub fn check_stop(
     pin: &Pin,
     chain: Option<(&Chains, &Trusted)>,
 ) -> Result<VerifiedStop, String> {
-    let leaf = leaf.ok_or("the log does not tell of it; it stops nothing")?;
+    let leaf = leaf.ok_or("the log does not tell of it")?;
+    let verified = check_statement(row, pin, chain)?;
+    if !tells(leaf, &verified, Sha256Digest::of(row.signature.as_bytes())) {
+        return Err("its leaf tells of another".to_owned());
+    }
+    match leaf.time <= verified.body.expires_at {
+        true => Ok(verified),
+        false => Err("it was taken after its expiry".to_owned()),
+    }
+}
+
+/// What the row of a stop says by itself, as the leaf that tells of it would.
+fn unlogged(row: &StopRow, stop: &VerifiedStop) -> OpenStop {
+    OpenStop {
+        scope: stop.scope.clone(),
+        digest: stop.digest,
+        sequence: stop.body.line.sequence,
+        index: row.index.unwrap_or(-1),
+        since: row.at,
+    }
+}
+
+/// The statement of a stop, if a member signed it who might.
+fn check_statement(
+    row: &StopRow,
+    pin: &Pin,
+    chain: Option<(&Chains, &Trusted)>,
+) -> Result<VerifiedStop, String> {
     let (chains, trusted) = chain.ok_or("no roster in the database verifies")?;
     if Sha256Digest::of(&row.body) != row.id {
         return Err("its body has another digest".to_owned());
@@ -281,11 +320,5 @@ pub fn check_stop(
     if line != (&row.line.subject, row.line.seq) {
         return Err("its row has another place in the line".to_owned());
     }
-    if !tells(leaf, &verified, Sha256Digest::of(row.signature.as_bytes())) {
-        return Err("its leaf tells of another".to_owned());
-    }
-    match leaf.time <= verified.body.expires_at {
-        true => Ok(verified),
-        false => Err("it was taken after its expiry".to_owned()),
-    }
+    Ok(verified)
 }

@@ -203,6 +203,8 @@ pub struct Emergencies {
     stops: Vec<OpenStop>,
     rotations: Vec<Unratified>,
     ended: BTreeSet<Sha256Digest>,
+    /// Stops that a resume named, whether or not the log tells of them.
+    named: BTreeSet<Sha256Digest>,
 }
 
 /// Why a ring does not sign.
@@ -255,6 +257,7 @@ impl Emergencies {
                 let scope = resume.scope();
                 match &resume.ends {
                     Ended::Stop { digest, sequence } => {
+                        self.named.insert(*digest);
                         let named = (*digest, *sequence);
                         let ends = |stop: &OpenStop| stop.is_named(named) && stop.scope == scope;
                         if self.stops.iter().any(ends) {
@@ -275,6 +278,36 @@ impl Emergencies {
                 self.end_rotation(ratified.rotation, ends);
             }
         }
+    }
+
+    /// A stop whose leaf is not there, though there was one: it holds unless a resume names it. Returns whether it does.
+    pub fn keep_stop(&mut self, stop: OpenStop) -> bool {
+        let known = self.stops.iter().any(|each| each.digest == stop.digest);
+        let kept =
+            !known && !self.ended.contains(&stop.digest) && !self.named.contains(&stop.digest);
+        if kept {
+            self.stops.push(stop);
+        }
+        kept
+    }
+
+    /// Keeps what was open `before` and neither is nor has ended: leaves do not go away, but somebody may rewrite them.
+    /// Returns where they were.
+    pub fn keep(&mut self, before: &Self) -> Vec<i64> {
+        let mut kept = Vec::new();
+        for stop in &before.stops {
+            if self.keep_stop(stop.clone()) {
+                kept.push(stop.index);
+            }
+        }
+        for rotation in &before.rotations {
+            let known = |each: &Unratified| each.rotation == rotation.rotation;
+            if !self.rotations.iter().any(known) && !self.ended.contains(&rotation.rotation) {
+                self.rotations.push(rotation.clone());
+                kept.push(rotation.index);
+            }
+        }
+        kept
     }
 
     fn end_rotation(&mut self, rotation: Sha256Digest, ends: impl Fn(&Unratified) -> bool) {
@@ -472,6 +505,22 @@ mod tests {
         other.kid = kid("Q");
         let after = after(&[rotated(), EmergencyAct::Ratified(other)]);
         assert!(after.stopped("oauth", at(101)).is_some());
+    }
+
+    #[test]
+    fn what_was_open_and_is_not_told_any_more_is_kept_until_it_is_ended() {
+        let before = after(&[stop(Some("oauth"), "one"), rotated()]);
+        let mut now = Emergencies::default();
+        assert_eq!(now.keep(&before), [1, 2]);
+        assert_eq!(now.keep(&before), [0; 0]);
+        assert!(now.stopped("oauth", at(9)).is_some());
+        let mut ended = after(&[
+            resume(Some("oauth"), ended("one")),
+            rotated(),
+            ratified("oauth"),
+        ]);
+        assert_eq!(ended.keep(&before), [0; 0]);
+        assert_eq!(ended.stopped("oauth", at(101)), None);
     }
 
     #[test]

@@ -291,7 +291,10 @@ async fn a_database_superuser_who_inserts_a_stop_is_reported_and_stops_nothing()
     assert_eq!(signs(&serving).await, Ok(()));
     let faults = state(&all).await.faults;
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].contains("it stops nothing"), "{faults:?}");
+    assert!(
+        faults[0].contains("the log does not tell of it"),
+        "{faults:?}"
+    );
     assert!(findings(&all).await.contains(&"stop"));
 }
 
@@ -314,6 +317,19 @@ async fn a_database_superuser_who_deletes_a_stop_lets_no_replica_sign() {
     assert_eq!(signs(&serving).await, Ok(()));
     // And the line goes on.
     assert_eq!(draft(&all, Some(RING)).await.line.sequence, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_whose_leaf_is_made_another_kind_holds_until_a_resume_names_it() {
+    let (all, _) = opened().await;
+    stop(&all, Some(RING), "alice").await.unwrap();
+    let sql = "UPDATE log_leaf SET kind = 'admin' WHERE kind = 'emergency'";
+    all.tamper("log_leaf", sql).await;
+    // A replica that begins now, too.
+    assert!(signs(&Serving::over(&all).await).await.is_err());
+    assert_eq!(state(&all).await.faults.len(), 1);
+    Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+    assert_eq!(signs(&Serving::over(&all).await).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
