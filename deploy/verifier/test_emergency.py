@@ -13,8 +13,8 @@ from sample_transcripts import MEMBERS
 
 # By their whole names; each of them is made.
 HOLD = (
-    "resume", "resume-all", "resume-later", "resume-unratified", "rotation", "rotation-ida-as-manager", "rotation-five", "rotation-at-once",
-    "rotation-now", "ratification", "ratification-logged",
+    "resume", "resume-all", "resume-later", "resume-other-stop", "resume-no-place", "resume-unratified", "rotation",
+    "rotation-ida-as-manager", "rotation-five", "rotation-at-once", "rotation-now", "ratification", "ratification-logged",
 )  # fmt: skip
 WAITING = (
     "rotation-one-person", "rotation-two-people", "rotation-ida-and-two", "rotation-custodians", "rotation-without-manager",
@@ -22,7 +22,7 @@ WAITING = (
     "ratification-by-one", "ratification-by-the-three",
 )  # fmt: skip
 CONTENT = {
-    "resume-log": "LogRing", "resume-other-stop": "Emergency", "resume-itself": "Emergency", "resume-no-place": "Emergency",
+    "resume-log": "LogRing", "resume-itself": "Emergency",
     "resume-unratified-all": "Emergency", "resume-other-line": "Lines", "rotation-log": "LogRing", "rotation-zero": "NumberZero",
     "rotation-same-key": "Emergency", "rotation-never": "Emergency", "rotation-long": "Emergency", "rotation-tomorrow": "Order",
     "rotation-of-standby": "Lines", "ratification-other-line": "Lines",

@@ -3,14 +3,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trust::emergency::{Emergencies, EmergencyAct, RATIFY, STOP};
+use trust::emergency::{Emergencies, EmergencyAct, OpenStop, RATIFY, STOP};
 use trust::finding::Finding;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
 use trust::stop::{VerifiedStop, roster_of, verify_stop};
 use trust::stop_file::tells;
 use trust::{Chains, MemberSignature, Pin, Sha256Digest, Time, Trusted};
 
-use store::{LeafRow, MAX_PAGE, PageStart, StopRow, Store};
+use store::{DocumentRow, LeafRow, MAX_PAGE, PageStart, StopRow, Store};
 
 /// Stops that are read together.
 const TOGETHER: i64 = 500;
@@ -33,6 +33,8 @@ pub struct EmergencyReading<'a> {
     pub pin: &'a Pin,
     /// The chain as it is, and what it comes to.
     pub chain: Option<(&'a Chains, &'a Trusted)>,
+    /// The documents of the chain, with the leaves that tell of them.
+    pub documents: &'a [DocumentRow],
     /// What was verified before is not verified again.
     pub seen: Option<&'a EmergencyState>,
 }
@@ -99,6 +101,11 @@ impl EmergencyReading<'_> {
             self.note(&mut state, &row, &act).await?;
         }
         self.statements(&mut state, stops).await?;
+        let before = self.seen.map(|seen| seen.known());
+        for index in before.map_or_else(Vec::new, |before| state.known.keep(before)) {
+            let what = "the log told of what keeps a ring from signing, and does not any more; it holds all the same";
+            state.fault("emergency_forgotten", Some(index), what.to_owned());
+        }
         Ok(state)
     }
 
@@ -132,7 +139,7 @@ impl EmergencyReading<'_> {
         let before = self.seen.and_then(|seen| seen.verified.get(ceremony));
         let done = match before.filter(|(leaf, _)| leaf == act) {
             Some((_, done)) => Ok(done.clone()),
-            None => self.verified(ceremony, act).await?,
+            None => self.verified(ceremony, (row.index, act)).await?,
         };
         match done {
             Ok(done) => {
@@ -155,14 +162,41 @@ impl EmergencyReading<'_> {
     async fn verified(
         &self,
         ceremony: &str,
-        act: &ActLeaf,
+        (index, act): (i64, &ActLeaf),
     ) -> Result<Result<EmergencyAct, String>, store::Error> {
         let Some((_, trusted)) = self.chain else {
             return Ok(Err("no roster in the database verifies".to_owned()));
         };
-        Ok(match self.store.transcript(ceremony).await? {
+        let read = match self.store.transcript(ceremony).await? {
             Some(bytes) => EmergencyAct::read(act, &bytes, self.pin, trusted),
             None => Err("its transcript is not in the database".to_owned()),
+        };
+        let (done, held) = match read {
+            Ok(read) => read,
+            Err(why) => return Ok(Err(why)),
+        };
+        let next = usize::try_from(held.documents).ok();
+        let Some(next) = next.and_then(|next| self.documents.get(next)) else {
+            return Ok(Ok(done));
+        };
+        // The leaf that ended the chain under which it was held.
+        let before = |index: i64| next.index.is_some_and(|ended| index < ended);
+        if before(index) {
+            return Ok(Ok(done));
+        }
+        let mut carried_out = false;
+        for leaf in self.store.leaves_of_ceremony(ceremony, 0, MAX_PAGE).await? {
+            carried_out |= before(leaf.index) && is_execution(&leaf, ceremony);
+        }
+        Ok(match (carried_out, act.time <= held.execute_by) {
+            (true, true) => Ok(done),
+            (true, false) => {
+                Err("it was accepted under a former roster after its deadline".to_owned())
+            }
+            (false, _) => {
+                let why = "it was carried out under a roster or policy that did not hold any more";
+                Err(why.to_owned())
+            }
         })
     }
 
@@ -198,6 +232,13 @@ impl EmergencyReading<'_> {
                     Err(why) => {
                         let what = format!("stop {} of {}: {why}", row.id, row.line.subject);
                         state.fault("stop", row.index, what);
+                        // The leaf of what a member did sign may have been rewritten.
+                        if !leaves.contains_key(&index)
+                            && let Ok(stop) = check_statement(&row, self.pin, self.chain)
+                            && state.known.keep_stop(unlogged(&row, &stop))
+                        {
+                            state.held.insert(row.id, (row, stop));
+                        }
                     }
                 }
             }
@@ -211,6 +252,16 @@ impl EmergencyReading<'_> {
     }
 }
 
+/// Whether the leaf tells that this resume, or ratification, was carried out.
+fn is_execution(leaf: &LeafRow, ceremony: &str) -> bool {
+    let Ok(Leaf::Act(act)) = Leaf::parse(leaf.body.as_bytes()) else {
+        return false;
+    };
+    act.kind == ActKind::Ceremony
+        && matches!(&*act.action, "resumed" | "ratified")
+        && act.reference.as_deref() == Some(ceremony)
+}
+
 /// The statement of a stop, if its row is the one that its leaf tells of, and a member signed it who might.
 pub fn check_stop(
     row: &StopRow,
@@ -218,7 +269,34 @@ pub fn check_stop(
     pin: &Pin,
     chain: Option<(&Chains, &Trusted)>,
 ) -> Result<VerifiedStop, String> {
-    let leaf = leaf.ok_or("the log does not tell of it; it stops nothing")?;
+    let leaf = leaf.ok_or("the log does not tell of it")?;
+    let verified = check_statement(row, pin, chain)?;
+    if !tells(leaf, &verified, Sha256Digest::of(row.signature.as_bytes())) {
+        return Err("its leaf tells of another".to_owned());
+    }
+    match leaf.time <= verified.body.expires_at {
+        true => Ok(verified),
+        false => Err("it was taken after its expiry".to_owned()),
+    }
+}
+
+/// What the row of a stop says by itself, as the leaf that tells of it would.
+fn unlogged(row: &StopRow, stop: &VerifiedStop) -> OpenStop {
+    OpenStop {
+        scope: stop.scope.clone(),
+        digest: stop.digest,
+        sequence: stop.body.line.sequence,
+        index: row.index.unwrap_or(-1),
+        since: row.at,
+    }
+}
+
+/// The statement of a stop, if a member signed it who might.
+fn check_statement(
+    row: &StopRow,
+    pin: &Pin,
+    chain: Option<(&Chains, &Trusted)>,
+) -> Result<VerifiedStop, String> {
     let (chains, trusted) = chain.ok_or("no roster in the database verifies")?;
     if Sha256Digest::of(&row.body) != row.id {
         return Err("its body has another digest".to_owned());
@@ -242,11 +320,5 @@ pub fn check_stop(
     if line != (&row.line.subject, row.line.seq) {
         return Err("its row has another place in the line".to_owned());
     }
-    if !tells(leaf, &verified, Sha256Digest::of(row.signature.as_bytes())) {
-        return Err("its leaf tells of another".to_owned());
-    }
-    match leaf.time <= verified.body.expires_at {
-        true => Ok(verified),
-        false => Err("it was taken after its expiry".to_owned()),
-    }
+    Ok(verified)
 }

@@ -97,7 +97,7 @@ impl EmergencyAct {
         transcript: &[u8],
         pin: &Pin,
         trusted: &Trusted,
-    ) -> Result<Self, String> {
+    ) -> Result<(Self, HeldUnder), String> {
         let verified = crate::verify_transcript(transcript, pin);
         let verified = verified.map_err(|error| error_chain(&error))?;
         let request = verified.statement().request_digest.to_string();
@@ -107,6 +107,10 @@ impl EmergencyAct {
         if !trusted.extends(verified.trusted()) {
             return Err("it was held under a different chain of rosters".to_owned());
         }
+        let held = HeldUnder {
+            documents: verified.trusted().length(),
+            execute_by: verified.request().execute_by,
+        };
         let done = match (verified.finished(), &*act.action) {
             (Finished::Resumed(resume), RESUME) => {
                 let ring = resume.ring.as_ref().map(Name::as_str);
@@ -118,8 +122,19 @@ impl EmergencyAct {
             }
             _ => None,
         };
-        done.ok_or_else(|| "the leaf differs from the ceremony".to_owned())
+        done.map(|done| (done, held))
+            .ok_or_else(|| "the leaf differs from the ceremony".to_owned())
     }
+}
+
+/// Under which rosters the ceremony of an act was held, which may be former ones. Whoever left may have kept a key, and a
+/// transcript does not show when it was made: the log does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HeldUnder {
+    /// How many documents the chain had.
+    pub documents: u64,
+    /// Later, nothing is accepted under a former chain.
+    pub execute_by: Time,
 }
 
 /// A revocation that has to be ratified is an emergency rotation.
@@ -188,6 +203,8 @@ pub struct Emergencies {
     stops: Vec<OpenStop>,
     rotations: Vec<Unratified>,
     ended: BTreeSet<Sha256Digest>,
+    /// Stops that a resume named, whether or not the log tells of them.
+    named: BTreeSet<Sha256Digest>,
 }
 
 /// Why a ring does not sign.
@@ -240,6 +257,7 @@ impl Emergencies {
                 let scope = resume.scope();
                 match &resume.ends {
                     Ended::Stop { digest, sequence } => {
+                        self.named.insert(*digest);
                         let named = (*digest, *sequence);
                         let ends = |stop: &OpenStop| stop.is_named(named) && stop.scope == scope;
                         if self.stops.iter().any(ends) {
@@ -260,6 +278,36 @@ impl Emergencies {
                 self.end_rotation(ratified.rotation, ends);
             }
         }
+    }
+
+    /// A stop whose leaf is not there, though there was one: it holds unless a resume names it. Returns whether it does.
+    pub fn keep_stop(&mut self, stop: OpenStop) -> bool {
+        let known = self.stops.iter().any(|each| each.digest == stop.digest);
+        let kept =
+            !known && !self.ended.contains(&stop.digest) && !self.named.contains(&stop.digest);
+        if kept {
+            self.stops.push(stop);
+        }
+        kept
+    }
+
+    /// Keeps what was open `before` and neither is nor has ended: leaves do not go away, but somebody may rewrite them.
+    /// Returns where they were.
+    pub fn keep(&mut self, before: &Self) -> Vec<i64> {
+        let mut kept = Vec::new();
+        for stop in &before.stops {
+            if self.keep_stop(stop.clone()) {
+                kept.push(stop.index);
+            }
+        }
+        for rotation in &before.rotations {
+            let known = |each: &Unratified| each.rotation == rotation.rotation;
+            if !self.rotations.iter().any(known) && !self.ended.contains(&rotation.rotation) {
+                self.rotations.push(rotation.clone());
+                kept.push(rotation.index);
+            }
+        }
+        kept
     }
 
     fn end_rotation(&mut self, rotation: Sha256Digest, ends: impl Fn(&Unratified) -> bool) {
@@ -457,6 +505,22 @@ mod tests {
         other.kid = kid("Q");
         let after = after(&[rotated(), EmergencyAct::Ratified(other)]);
         assert!(after.stopped("oauth", at(101)).is_some());
+    }
+
+    #[test]
+    fn what_was_open_and_is_not_told_any_more_is_kept_until_it_is_ended() {
+        let before = after(&[stop(Some("oauth"), "one"), rotated()]);
+        let mut now = Emergencies::default();
+        assert_eq!(now.keep(&before), [1, 2]);
+        assert_eq!(now.keep(&before), [0; 0]);
+        assert!(now.stopped("oauth", at(9)).is_some());
+        let mut ended = after(&[
+            resume(Some("oauth"), ended("one")),
+            rotated(),
+            ratified("oauth"),
+        ]);
+        assert_eq!(ended.keep(&before), [0; 0]);
+        assert_eq!(ended.stopped("oauth", at(101)), None);
     }
 
     #[test]

@@ -27,6 +27,7 @@ impl CeremonyService {
         require_state(&facts, &[CeremonyState::Executed], "executed")?;
         facts.accepts.push(signature.clone());
         facts.may_be_accepted(self.env.now())?;
+        self.still_in_time(&facts, self.env.now()).await?;
         let (_, tally) = facts.acceptances()?;
         let last = facts.accepts.len() - 1;
         if let Some(counted) = tally.counted.iter().find(|counted| counted.index == last) {
@@ -76,6 +77,8 @@ impl CeremonyService {
                 Box::pin(self.give_up_use(id, &fault.to_string())).await?;
                 Ok(false)
             }
+            // It stays as it is: nobody is told of what has no effect.
+            Err(Error::NoEffect(_)) => Ok(false),
             // Another process closed it in between.
             Err(Error::Store(error))
                 if error.is_conflict() && self.row(id).await?.state == CeremonyState::Closed =>
@@ -97,6 +100,7 @@ impl CeremonyService {
             let fault = fault_of_use(&self.store, &self.pin, used, at).await?;
             fault.map_or(Ok(()), Err)?;
         }
+        self.still_in_time(facts, at).await?;
         let digest = verified.core_digest();
         let mut kid = None;
         let mut act = (ActKind::Ceremony, "accepted", None);

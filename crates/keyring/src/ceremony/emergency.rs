@@ -1,9 +1,7 @@
 //! Emergencies: stops by one person's signature, the ceremonies that end them, and rotations onto a standby key at once.
 
-use std::fmt;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
 use trust::actor::Actor;
 use trust::emergency::{EmergencyAct, STOP, Unratified, place};
 use trust::format::V1;
@@ -14,7 +12,7 @@ use trust::stop::{StopBody, StopError, verify_stop};
 use trust::tally::Last;
 use trust::text::is_plain;
 use trust::{
-    Approved, KeyState, Kid, Line, MemberId, Name, Namespace, Outcome, Purpose, Scope,
+    Approved, KeyState, Kid, Line, Name, Namespace, Operation, Outcome, Purpose, Request, Scope,
     Sha256Digest, Subject, Time, dsse,
 };
 
@@ -29,52 +27,6 @@ use store::{AfterLatest, Change, LeafRow, LineRow, MAX_PAGE, StopRow};
 
 /// The longest that a stop may be signed before it is submitted.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
-
-/// What keeps rings from signing, or soon will.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct EmergencyReport {
-    /// Stops that have not ended, oldest first.
-    pub stops: Vec<StopReport>,
-    /// Emergency rotations that wait for their ratification, or missed it.
-    pub unratified: Vec<UnratifiedReport>,
-    /// What the database says and the log or the members do not.
-    pub faults: Vec<String>,
-}
-
-/// A stop that has not ended.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct StopReport {
-    /// SHA-256 of its body, which names it.
-    pub stop: Sha256Digest,
-    /// Absent of a stop of all rings.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub ring: Option<Name>,
-    /// When the log was told.
-    pub since: Time,
-    /// The leaf that tells of it.
-    pub index: i64,
-    /// Its place in its line; 0 where its leaf has none that could be.
-    #[serde(default)]
-    pub sequence: u64,
-    /// Who signed it; absent where its statement is missing or does not hold.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub by: Option<MemberId>,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-}
-
-/// An emergency rotation that nobody has ratified.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-pub struct UnratifiedReport {
-    pub ring: String,
-    /// The ceremony.
-    pub rotation: Sha256Digest,
-    pub since: Time,
-    /// The ring does not sign later.
-    pub until: Time,
-    /// Whether it does not sign now.
-    pub missed: bool,
-}
 
 impl CeremonyService {
     /// The next place in the line of a subject.
@@ -113,51 +65,25 @@ impl CeremonyService {
             None => None,
         };
         // The leaf of a stop keeps its place where the row is gone.
-        let mut from = 0;
-        loop {
-            let page = self.store.emergency_leaves(from).await?;
-            for leaf in &page {
-                let told = stop_of_leaf(leaf, subject);
-                let later = |told: &Last| last.is_none_or(|last| last.sequence < told.sequence);
-                last = told.filter(later).or(last);
-            }
-            match page.last() {
-                Some(leaf) if page.len() as i64 == MAX_PAGE => from = leaf.index + 1,
-                _ => return Ok(last),
-            }
+        for leaf in self.emergency_leaves().await? {
+            let told = stop_of_leaf(&leaf, subject);
+            let later = |told: &Last| last.is_none_or(|last| last.sequence < told.sequence);
+            last = told.filter(later).or(last);
         }
+        Ok(last)
     }
 
-    /// What keeps rings from signing, as the snapshot has it.
-    pub fn emergency_report(&self, snapshot: &Snapshot) -> EmergencyReport {
-        let (state, now) = (&snapshot.emergency, self.env.now());
-        let stops = state.known().stops().iter().map(|stop| {
-            let statement = state.statement(&stop.digest);
-            StopReport {
-                stop: stop.digest,
-                ring: stop.scope.ring().cloned(),
-                since: stop.since,
-                index: stop.index,
-                sequence: stop.sequence,
-                by: statement.map(|held| held.by.clone()),
-                reason: statement.map(|held| held.body.reason.clone()),
+    /// All of them, oldest first.
+    async fn emergency_leaves(&self) -> Result<Vec<LeafRow>, Error> {
+        let (mut all, mut from) = (Vec::new(), 0);
+        loop {
+            let page = self.store.emergency_leaves(from).await?;
+            let full = page.len() as i64 == MAX_PAGE;
+            from = page.last().map_or(from, |row| row.index + 1);
+            all.extend(page);
+            if !full {
+                return Ok(all);
             }
-        });
-        let unratified = state
-            .known()
-            .rotations()
-            .iter()
-            .map(|each| UnratifiedReport {
-                ring: each.ring.clone(),
-                rotation: each.rotation,
-                since: each.since,
-                until: each.until,
-                missed: now > each.until,
-            });
-        EmergencyReport {
-            stops: stops.collect(),
-            unratified: unratified.collect(),
-            faults: state.faults().iter().map(ToString::to_string).collect(),
         }
     }
 
@@ -220,8 +146,12 @@ impl CeremonyService {
             self.refused("stop", None, &why).await?;
             return Err(Error::DoesNotCount(why));
         }
+        // By what the log tells now: of a stop that has ended meanwhile nobody hears that it holds.
         let mut open = snapshot.emergency.known().stops().iter();
-        if let Some(open) = open.find(|open| open.scope == stop.scope) {
+        if let Some(open) = open.find(|open| open.scope == stop.scope)
+            && !snapshot.emergency.is_old(&self.store).await?
+            && self.store.version().await? >= snapshot.version
+        {
             return Ok(open.digest);
         }
         let now = self.env.now();
@@ -430,6 +360,38 @@ impl CeremonyService {
         self.by_record(facts, outcome, RATIFIED, now).await
     }
 
+    /// Refuses what a leaf of this time would tell in vain: a ratification after the deadline of its rotation.
+    pub(super) async fn still_in_time(&self, facts: &CeremonyFacts, at: Time) -> Result<(), Error> {
+        let request = Request::decode(&facts.row.request)?;
+        let Operation::Ratification(order) = request.operation else {
+            return Ok(());
+        };
+        let leaves = self.emergency_leaves().await?;
+        let deadline = leaves.iter().find_map(|leaf| match told(leaf)? {
+            EmergencyAct::Rotated {
+                ring,
+                kid,
+                rotation,
+                until,
+            } if rotation == order.rotation
+                && ring == order.ring.as_str()
+                && kid.as_ref() == Some(&order.kid) =>
+            {
+                Some(until)
+            }
+            _ => None,
+        });
+        match deadline {
+            Some(until) if at <= until => Ok(()),
+            Some(until) => Err(Error::NoEffect(format!(
+                "too late: the emergency rotation had to be ratified by {until}; a resume is needed"
+            ))),
+            None => Err(Error::NoEffect(
+                "the log tells of no such emergency rotation".to_owned(),
+            )),
+        }
+    }
+
     async fn by_record(
         &self,
         facts: &CeremonyFacts,
@@ -469,12 +431,16 @@ fn sequence(number: i64) -> Result<u64, Error> {
     u64::try_from(number).map_err(|_| Error::Unfit("a negative sequence number".to_owned()))
 }
 
+fn told(leaf: &LeafRow) -> Option<EmergencyAct> {
+    match Leaf::parse(leaf.body.as_bytes()) {
+        Ok(Leaf::Act(act)) => EmergencyAct::told(&act),
+        _ => None,
+    }
+}
+
 /// The stop of this line of which a leaf tells, if it has a place.
 fn stop_of_leaf(leaf: &LeafRow, subject: &Subject) -> Option<Last> {
-    let Ok(Leaf::Act(act)) = Leaf::parse(leaf.body.as_bytes()) else {
-        return None;
-    };
-    match EmergencyAct::told(&act)? {
+    match told(leaf)? {
         EmergencyAct::Stopped {
             scope,
             digest,
@@ -523,55 +489,4 @@ pub(super) fn ratification(
         ring: name.clone(),
         rotation: waiting.rotation,
     })
-}
-
-impl EmergencyReport {
-    /// What a resume of this ring, or of all rings, would end: the oldest stop, or the rotation that was not ratified.
-    pub fn to_end(&self, ring: Option<&Name>) -> Option<Ended> {
-        let stop = self.stops.iter().find(|stop| stop.ring.as_ref() == ring);
-        if let Some(stop) = stop {
-            return Some(Ended::Stop {
-                digest: stop.stop,
-                sequence: stop.sequence,
-            });
-        }
-        let missed = self
-            .unratified
-            .iter()
-            .find(|each| each.missed && Some(each.ring.as_str()) == ring.map(Name::as_str));
-        missed.map(|each| Ended::Unratified {
-            rotation: each.rotation,
-        })
-    }
-}
-
-impl fmt::Display for EmergencyReport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if self.stops.is_empty() && self.unratified.is_empty() && self.faults.is_empty() {
-            writeln!(f, "no ring is stopped")?;
-        }
-        for stop in &self.stops {
-            let who = stop.ring.as_ref().map_or("all rings", Name::as_str);
-            let by = stop.by.as_ref().map_or("unknown", Name::as_str);
-            let reason = stop.reason.as_deref().unwrap_or("its statement is missing");
-            writeln!(
-                f,
-                "stopped      {who} since {} by {by}: {reason}",
-                stop.since
-            )?;
-            writeln!(f, "  stop       {}", stop.stop)?;
-        }
-        for each in &self.unratified {
-            let (ring, until) = (&each.ring, each.until);
-            match each.missed {
-                true => writeln!(f, "stopped      {ring}: not ratified until {until}")?,
-                false => writeln!(f, "unratified   {ring}: stops signing after {until}")?,
-            }
-            writeln!(f, "  rotation   {}", each.rotation)?;
-        }
-        for fault in &self.faults {
-            writeln!(f, "FAULT        {fault}")?;
-        }
-        Ok(())
-    }
 }

@@ -145,6 +145,7 @@ impl Reading<'_> {
             store,
             pin: &settings.pin,
             chain: chains.as_ref().zip(trusted.as_deref()),
+            documents: &documents,
             seen: self.seen.map(|seen| &*seen.emergency),
         };
         let emergency = Arc::new(emergency.read().await?);

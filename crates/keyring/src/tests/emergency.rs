@@ -178,6 +178,18 @@ async fn what_is_stopped_already_adds_nothing_however_often_it_is_stopped() {
     assert_eq!(findings(&all).await, [""; 0]);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_replica_that_missed_the_resume_stops_anew() {
+    let (all, _) = opened().await;
+    let first = stop(&all, Some(RING), "alice").await.unwrap();
+    let behind = all.snapshot().await;
+    Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+    let (body, signature) = signed(&all, &draft(&all, Some(RING)).await, "alice");
+    let second = all.service().stop(body, &signature, &behind).await;
+    assert_ne!(second.unwrap(), first);
+    assert!(signs(&Serving::over(&all).await).await.is_err());
+}
+
 async fn carried_out(all: &Installation, id: &str, who: &[&str]) -> Result<Report, Error> {
     for who in who {
         all.approve(id, who).await?;
@@ -279,7 +291,10 @@ async fn a_database_superuser_who_inserts_a_stop_is_reported_and_stops_nothing()
     assert_eq!(signs(&serving).await, Ok(()));
     let faults = state(&all).await.faults;
     assert_eq!(faults.len(), 1, "{faults:?}");
-    assert!(faults[0].contains("it stops nothing"), "{faults:?}");
+    assert!(
+        faults[0].contains("the log does not tell of it"),
+        "{faults:?}"
+    );
     assert!(findings(&all).await.contains(&"stop"));
 }
 
@@ -302,6 +317,19 @@ async fn a_database_superuser_who_deletes_a_stop_lets_no_replica_sign() {
     assert_eq!(signs(&serving).await, Ok(()));
     // And the line goes on.
     assert_eq!(draft(&all, Some(RING)).await.line.sequence, 3);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_stop_whose_leaf_is_made_another_kind_holds_until_a_resume_names_it() {
+    let (all, _) = opened().await;
+    stop(&all, Some(RING), "alice").await.unwrap();
+    let sql = "UPDATE log_leaf SET kind = 'admin' WHERE kind = 'emergency'";
+    all.tamper("log_leaf", sql).await;
+    // A replica that begins now, too.
+    assert!(signs(&Serving::over(&all).await).await.is_err());
+    assert_eq!(state(&all).await.faults.len(), 1);
+    Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+    assert_eq!(signs(&Serving::over(&all).await).await, Ok(()));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -341,6 +369,29 @@ async fn a_database_superuser_who_inserts_a_resume_lets_no_replica_sign() {
     }
     assert_eq!(state(&all).await.faults.len(), 2);
     assert!(findings(&all).await.contains(&"resume"));
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_resume_under_a_former_roster_lets_no_replica_sign() {
+    let (all, _) = opened().await;
+    stop(&all, Some(RING), "alice").await.unwrap();
+    let size = all.store.log_size().await.unwrap();
+    let id = Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+    all.install_roster_with("frank").await;
+    // What was carried out while its roster held, holds.
+    assert_eq!(signs(&Serving::over(&all).await).await, Ok(()));
+    // The same transcript, as if whoever left had made it today.
+    let leaves = all.store.leaves(size, 100).await.unwrap();
+    let resume = leaves.iter().find(|leaf| leaf.kind == "emergency").unwrap();
+    let sql = format!(
+        "UPDATE log_leaf SET kind = 'admin', body = json_set(body, '$.kind', 'admin', '$.ref', 'x')
+         WHERE idx >= {size} AND json_extract(body, '$.ref') = '{id}'"
+    );
+    all.tamper("log_leaf", &sql).await;
+    insert_leaf(&all, "emergency", &resume.body).await;
+    assert!(signs(&Serving::over(&all).await).await.is_err());
+    let faults = state(&all).await.faults.join(" ");
+    assert!(faults.contains("did not hold any more"), "{faults}");
 }
 
 fn rotation(all: &Installation) -> Draft {
@@ -442,6 +493,27 @@ async fn the_earlier_of_two_rotations_is_ratified_with_the_key_that_it_made_the_
     let report = all.service().report(&id).await.unwrap();
     assert_eq!(report.lines[0].subject.to_string(), format!("key/{new}"));
     assert_eq!(waiting().await, [second]);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_ratification_that_is_accepted_too_late_is_refused_and_told_to_nobody() {
+    let (all, _, _) = with_standby().await;
+    let id = all.propose(RING, rotation(&all)).await;
+    Box::pin(carried_out(&all, &id, &THREE)).await.unwrap();
+    let ratification = Draft::Ratification { rotation: None };
+    let late = all.approved(RING, ratification).await;
+    all.execute(&late).await.unwrap();
+    all.accept(&late, "alice").await.unwrap();
+    all.wait(24 * 60 + 1);
+    let size = all.store.log_size().await.unwrap();
+    let refused = all.accept(&late, "bob").await.unwrap_err();
+    assert!(matches!(refused, Error::NoEffect(_)), "{refused:?}");
+    let row = all.store.ceremony(&late).await.unwrap().unwrap();
+    assert_eq!(row.state, store::CeremonyState::Executed);
+    let told = all.store.leaves(size, 100).await.unwrap();
+    assert!(told.iter().all(|leaf| leaf.kind != "emergency"), "{told:?}");
+    Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
+    assert_eq!(signs(&Serving::over(&all).await).await, Ok(()));
 }
 
 fn to_end(rotation: &str) -> Draft {

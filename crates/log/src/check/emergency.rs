@@ -26,6 +26,7 @@ impl Auditor {
             store: &self.store,
             pin: &self.pin,
             chain: chains.as_ref().zip(trusted.as_ref()),
+            documents: &tables.documents,
             seen: None,
         };
         reading.read().await

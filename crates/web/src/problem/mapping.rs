@@ -78,9 +78,12 @@ impl From<ceremony::Error> for Problem {
             }
             E::UnknownOrder(_) => Self::new(Code::UnknownOrder, text).about("order"),
             E::NotApproved(Standing::Expired { .. }) => Self::new(Code::CeremonyExpired, text),
-            E::NotApproved(_) | E::Unfit(_) | E::Use(_) | E::Plan(_) | E::Suspension(_) => {
-                Self::new(Code::RequestRefused, text)
-            }
+            E::NotApproved(_)
+            | E::Unfit(_)
+            | E::NoEffect(_)
+            | E::Use(_)
+            | E::Plan(_)
+            | E::Suspension(_) => Self::new(Code::RequestRefused, text),
             // A document that cannot follow the chain says why.
             E::Chain(ref cause) => Self::new(Code::RequestRefused, cause.to_string()),
             E::NoGenesis => Self::new(Code::RequestRefused, "no genesis is installed"),

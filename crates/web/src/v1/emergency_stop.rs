@@ -52,6 +52,8 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     no_query(request.uri())?;
     let asked: StopRequest = body::strict_within(&context, request, BODY_LIMIT).await?;
+    // Where that fails, nothing counts as stopped already, and this stop is written.
+    state.services.keys.refresh().await;
     let snapshot = state.services.keys.current();
     let ceremonies = &state.services.ceremonies;
     let body = asked.stop.into_bytes();
