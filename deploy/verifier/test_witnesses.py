@@ -2,7 +2,7 @@
 
 import unittest
 
-from chancery_verifier.refusal import Refused
+from chancery_verifier.refusal import Malformed, Refused
 from chancery_verifier.roster import Pin
 from chancery_verifier.transcript import verify_transcript
 from chancery_verifier.witnesses import Attested, judge_attestations, read_attestations
@@ -31,7 +31,7 @@ class Witnesses(Refusals):
     def attested(self, ceremony, who: str, purpose: str = "witness", **changed) -> dict:
         said = {"v": 1, "core_digest": ceremony.core_digest, "request_digest": ceremony.request_digest, "note": None}
         body = canonical(said | changed)
-        return {"body": body, "received_at": minute(9), "signature": self.installation.sign(who, purpose, body)}
+        return {"body": body, "log": None, "received_at": minute(9), "signature": self.installation.sign(who, purpose, body)}
 
     def test_a_witness_attests_the_transcript(self):
         ceremony = self.verified()
@@ -41,6 +41,12 @@ class Witnesses(Refusals):
         }  # fmt: skip
         read = read_attestations(canonical(file).encode())
         self.assertEqual(judge_attestations(read, ceremony), [Attested("wim", None), Attested("wea", "seen")])
+        for log in ({}, False, {"leaf": "", "proof": []}):
+            with self.assertRaises(Malformed):
+                read_attestations(canonical(file | {"attestations": [file["attestations"][0] | {"log": log}]}).encode())
+        del file["attestations"][0]["log"]
+        with self.assertRaises(Malformed):
+            read_attestations(canonical(file).encode())
 
     def test_what_does_not_hold_says_why_and_the_transcript_holds(self):
         ceremony = self.verified(approve=["grace", "wea"])

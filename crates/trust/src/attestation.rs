@@ -45,11 +45,18 @@ pub struct AttestationBody {
 pub struct Attestation {
     /// Canonical JSON of an [`AttestationBody`].
     pub body: String,
+    /// The room of its leaf and of the proof of it. Nothing covers it.
+    pub log: NotShown,
     /// When the service received it; `null` in a file that no service has seen. Nothing covers it.
     pub received_at: Option<Time>,
     /// Over [`attestation_message`].
     pub signature: MemberSignature,
 }
+
+/// `null`, where a leaf and its proof may stand one day: that the log had the attestation before a certain head. Whoever
+/// reads files of today refuses one that has it, rather than to leave a proof unread.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotShown;
 
 /// The file: what was attested of one ceremony. It stands beside the transcript, whose bytes are complete without it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

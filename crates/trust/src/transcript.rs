@@ -201,6 +201,7 @@ pub struct VerifiedTranscript {
     request: Request,
     statement: Statement,
     approved_by: Vec<MemberId>,
+    by_passkey: Vec<MemberId>,
     accepted_by: Vec<MemberId>,
     digest: Sha256Digest,
     core_digest: Sha256Digest,
@@ -270,6 +271,7 @@ fn verify(
         request: tally.request().clone(),
         statement: tally.statement().clone(),
         approved_by: tally.approved_by().to_vec(),
+        by_passkey: tally.by_passkey().to_vec(),
         accepted_by: tally
             .counted
             .iter()
@@ -341,6 +343,11 @@ impl VerifiedTranscript {
     /// Who approved.
     pub fn approved_by(&self) -> &[MemberId] {
         &self.approved_by
+    }
+
+    /// Who of them approved by passkey.
+    pub fn by_passkey(&self) -> &[MemberId] {
+        &self.by_passkey
     }
 
     /// Who accepted.

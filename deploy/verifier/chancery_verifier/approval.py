@@ -21,6 +21,11 @@ class Approval:
     under: orders.UnderOrder | None = None
 
     @property
+    def by_passkey(self) -> frozenset:
+        """Who approved by passkey."""
+        return frozenset(who for who, passkey in zip(self.counted.members, self.counted.passkeys) if passkey)
+
+    @property
     def approved(self) -> list:
         """Of a ceremony under a standing order: who approved that, and would count."""
         return self.counted.members if self.under is None else self.under.approved

@@ -130,6 +130,9 @@ def judge_use(record: dict, request: dict, chain, suspended: frozenset, executed
     needed = threshold(chain.policy, "order")
     if len(approved) < needed:
         raise Refused("Paused", f"{len(approved)} of the {needed} approvers needed are active")
+    # As when it was approved: one of them by another key, whoever else has left.
+    if all(who in ceremony.by_passkey for who in approved):
+        raise Refused("Paused", "all approvers who are active signed by passkey")
     if not executor_holds(ceremony.order, chain.roster, suspended):
         raise Refused("Executor", ceremony.order["executor"]["member"])
     use = request["order"]["use"]

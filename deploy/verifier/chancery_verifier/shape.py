@@ -64,6 +64,12 @@ def or_null(reader):
     return lambda value: None if value is None else reader(value)
 
 
+def null(value) -> None:
+    """The room of what may be added one day."""
+    if value is not None:
+        raise Malformed("Content: null was expected")
+
+
 def array(reader):
     def read(value) -> list:
         if not isinstance(value, list):

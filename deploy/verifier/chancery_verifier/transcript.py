@@ -38,6 +38,7 @@ class Ceremony:
     steps: list
     under: UnderOrder | None = None
     by_executor: str | None = None  # whose signature over the result accepts it
+    by_passkey: frozenset = frozenset()  # who of those who approved did it so
     logged: dict = field(default_factory=dict)  # of each member who approved the instant that the log gives
 
     @property
@@ -128,6 +129,7 @@ def _verify_all_but_the_log(data: bytes, pin: Pin) -> tuple:
         kid=kid,
         key=key,
         approved=approval.approved,
+        by_passkey=approval.by_passkey,
         accepted=_count_acceptances(acceptance, approval, chain, by_executor),
         by_executor=by_executor,
         digest=sha256_hex(acceptance["statement"].encode()),

@@ -14,7 +14,10 @@ MAX_FILE = 512 * 1024
 MAX_NOTE = 1000
 
 _body = record({"core_digest": shape.digest, "note": or_null(text), "request_digest": shape.digest, "v": shape.version_one})
-_attestation = record({"body": text, "received_at": or_null(instant), "signature": forms.member_signature})
+# `log` has room for a leaf and its proof, which no file of today has.
+_attestation = record(
+    {"body": text, "log": shape.null, "received_at": or_null(instant), "signature": forms.member_signature}
+)
 _file = record({"attestations": array(_attestation), "request_digest": shape.digest, "v": shape.version_one})
 
 

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use serde_json::json;
-use trust::attestation::{Attestation, Attestations, verify_attestation};
+use trust::attestation::{Attestation, Attestations, NotShown, verify_attestation};
 use trust::format::V1;
 use trust::{
     MemberSignature, Name, Pin, Purpose, Request, Sha256Digest, Time, Transcript, dsse, sshsig,
@@ -195,6 +195,7 @@ fn of_file(file: &Path, attest: &Attest, output: &Output) -> Result<(), Failure>
     let signature = sshsig::normalize(&signature).map_err(Failure::refused)?;
     let attestation = Attestation {
         body,
+        log: NotShown,
         received_at: None,
         signature: MemberSignature::ssh(signature),
     };

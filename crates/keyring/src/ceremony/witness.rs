@@ -1,7 +1,7 @@
 //! What witnesses attest of a ceremony that is closed. It stands beside the transcript and counts towards nothing.
 
 use trust::attestation::{
-    self, Attestation, AttestationBody, Attestations, NotAttested, attestation_message,
+    self, Attestation, AttestationBody, Attestations, NotAttested, NotShown, attestation_message,
     verify_attestation, verify_attestations,
 };
 use trust::format::V1;
@@ -35,6 +35,7 @@ impl CeremonyService {
         let now = self.env.now();
         let attestation = Attestation {
             body: body.to_owned(),
+            log: NotShown,
             received_at: Some(now),
             signature: signature.clone(),
         };
@@ -159,6 +160,7 @@ fn read(row: CeremonySignatureRow) -> Result<Attestation, Error> {
     let body = String::from_utf8(row.body);
     Ok(Attestation {
         body: body.map_err(|_| Error::Unfit("a stored attestation is not UTF-8".to_owned()))?,
+        log: NotShown,
         received_at: Some(row.received_at),
         signature: MemberSignature::decode(row.signature.as_bytes())?,
     })

@@ -99,6 +99,7 @@ pub struct AcceptanceTally {
     findings: AcceptanceFindings,
     request: Request,
     approved_by: Vec<MemberId>,
+    by_passkey: Vec<MemberId>,
     approvals: Vec<usize>,
     statement: Statement,
     digest: Sha256Digest,
@@ -203,6 +204,8 @@ pub(crate) fn tally_statement(
         counted, standing, ..
     } = approval.findings;
     let approvals = counted.iter().map(|counted| counted.index).collect();
+    let by_passkey = counted.iter().filter(|counted| counted.is_by_passkey());
+    let by_passkey = by_passkey.map(|counted| counted.member.clone()).collect();
     let (request, approved_by) = match (standing, approval.request) {
         (Standing::Approved, Some(request)) => {
             let by = match &under {
@@ -245,6 +248,7 @@ pub(crate) fn tally_statement(
         },
         request,
         approved_by,
+        by_passkey,
         approvals,
         statement,
         digest,
@@ -418,6 +422,11 @@ impl AcceptanceTally {
     /// Who approved it.
     pub fn approved_by(&self) -> &[MemberId] {
         &self.approved_by
+    }
+
+    /// Who of them approved by passkey.
+    pub fn by_passkey(&self) -> &[MemberId] {
+        &self.by_passkey
     }
 
     /// The places of the approvals that counted, from 0.

@@ -51,6 +51,9 @@ pub enum OrderObstacle {
         /// How many have to be.
         needed: usize,
     },
+    /// Whoever approved it by another key than a passkey is no active custodian.
+    #[error("the standing order is paused: all its approvers who are active signed by passkey")]
+    PausedByPasskeys,
     /// Its executor left, or has another key by now.
     #[error("{0} is not an active executor with the key that the standing order names")]
     Executor(MemberId),
@@ -189,6 +192,10 @@ pub(super) fn under_order(
     if approved_by.len() < needed {
         let active = approved_by.len();
         return Err(OrderObstacle::Paused { active, needed });
+    }
+    // As when it was approved: one of them by another key, whoever else has left.
+    if (approved_by.iter()).all(|member| verified.by_passkey().contains(member)) {
+        return Err(OrderObstacle::PausedByPasskeys);
     }
     if !executor_holds(trusted, order, suspended) {
         return Err(OrderObstacle::Executor(order.executor.member.clone()));

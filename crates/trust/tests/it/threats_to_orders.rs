@@ -11,8 +11,10 @@ use trust::tally::{AcceptanceError, Obstacle, OrderObstacle, Standing};
 use trust::transcript::{SuccessionError, verify_succession};
 use trust::*;
 
+use crate::passkeys::approved_by;
 use crate::support::ordered::{BEGINS, Ordered, request_for_order, standing_order, world};
-use crate::support::{Custodian, NewKey, minute, name};
+use crate::support::passkeys::{Passkey, relying_party};
+use crate::support::{Custodian, NewKey, as_ordered, minute, name};
 
 fn misfit(ordered: &Ordered, change: impl FnOnce(&mut Request)) -> Misfit {
     let mut request = ordered.request(1);
@@ -386,6 +388,58 @@ fn approvers_who_left_pause_the_order() {
     );
     ordered.world.chains.changes.push(Change::Roster(changed));
     assert_eq!(ordered.standing(&ordered.request(1)), Standing::Approved);
+}
+
+/// Alice approved by her key, Bob and Carol by passkeys; what is left when she goes could not have approved the order.
+#[test]
+fn passkeys_alone_keep_no_order() {
+    let (mut world, robot) = world(true);
+    let (bob, carol) = (
+        Passkey::new(Algorithm::Ed25519, "bob"),
+        Passkey::new(Algorithm::Es256, "carol"),
+    );
+    let listed = world.roster_with(
+        |roster| {
+            roster.passkeys = Some(relying_party());
+            for passkey in [("bob", &bob), ("carol", &carol)] {
+                let mut members = roster.members.iter_mut();
+                let member = members.find(|member| member.id == name(passkey.0)).unwrap();
+                member.keys.push(passkey.1.member_key());
+            }
+        },
+        &[&world.alice, &world.bob],
+        &[&bob, &carol],
+    );
+    world.chains.changes.push(Change::Roster(listed));
+    let mut request = request_for_order(&world, standing_order(&robot));
+    request.proposer = Some(world.dave.id.clone());
+    let ceremony = approved_by(&world, &request, &[&world.alice], &[&bob, &carol]);
+    let order = world.finished(&ceremony, as_ordered(&request.operation));
+    let order = String::from_utf8(order.encode().unwrap()).unwrap();
+    world.clock = BEGINS;
+    let mut ordered = Ordered {
+        world,
+        robot,
+        order,
+    };
+    assert_eq!(ordered.standing(&ordered.request(1)), Standing::Approved);
+    let world = &ordered.world;
+    let erin = Custodian::quick("erin");
+    let changed = world.next_roster(
+        |roster| {
+            for member in &mut roster.members {
+                member.active = member.active && member.id != name("alice");
+            }
+            roster.members.push(erin.member(&[Role::Custodian]));
+        },
+        &[&world.alice, &world.bob, &world.carol, &erin],
+    );
+    ordered.world.chains.changes.push(Change::Roster(changed));
+    let request = ordered.request(1);
+    assert_eq!(
+        obstacle(&ordered, &ordered.ceremony(&request)),
+        OrderObstacle::PausedByPasskeys
+    );
 }
 
 #[test]

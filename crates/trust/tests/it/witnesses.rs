@@ -1,7 +1,7 @@
 //! What witnesses attest of a ceremony, and what does not hold.
 
 use trust::attestation::{
-    Attestation, AttestationBody, Attestations, NotAttested, verify_attestation,
+    Attestation, AttestationBody, Attestations, NotAttested, NotShown, verify_attestation,
     verify_attestations,
 };
 use trust::chain::Change;
@@ -22,6 +22,7 @@ pub fn attest(
     Attestation {
         signature: world.signature(Purpose::Witness, &body, witness),
         body: String::from_utf8(body).unwrap(),
+        log: NotShown,
         received_at: None,
     }
 }
@@ -151,6 +152,7 @@ fn threat_an_attestation_that_does_not_hold() {
         Attestation {
             signature: world.signature(Purpose::Witness, &bytes, &all.wendy),
             body: String::from_utf8(bytes).unwrap(),
+            log: NotShown,
             received_at: None,
         }
     };
@@ -182,6 +184,14 @@ fn threat_an_attestation_that_does_not_hold() {
     ] {
         let judged = verify_attestation(&verified, &attestation);
         assert_eq!(judged.unwrap_err(), why);
+    }
+    // The room for a proof is empty, and is there.
+    let written = String::from_utf8(json::canonical(&mine).unwrap()).unwrap();
+    assert!(written.contains(r#""log":null,"#), "{written}");
+    for instead in ["", r#""log":{},"#, r#""log":false,"#] {
+        let written = written.replace(r#""log":null,"#, instead);
+        let read = json::require_canonical::<Attestation>(written.as_bytes());
+        assert!(read.is_err(), "{written}");
     }
     let again = verify_attestations(&verified, &[mine.clone(), mine]);
     assert_eq!(again[1], Err(NotAttested::Again(name("wendy"))));

@@ -1,6 +1,8 @@
 //! Exceptions, what witnesses attest, and the record for paper, over HTTP.
 
-use trust::attestation::{Attestation, AttestationBody, Attestations, verify_attestations};
+use trust::attestation::{
+    Attestation, AttestationBody, Attestations, NotShown, verify_attestations,
+};
 use trust::exception::ExceptionBody;
 use trust::format::V1;
 use trust::{Pin, VerifiedTranscript, verify_transcript};
@@ -161,6 +163,7 @@ async fn threat_an_attestation_of_what_is_not_closed_or_by_whom_it_cannot_be() {
     assert_eq!(answered.code(), "unknown_ceremony");
     let read = Attestation {
         body: attestation["body"].as_str().unwrap().to_owned(),
+        log: NotShown,
         received_at: None,
         signature: trust::MemberSignature::ssh("x"),
     };
