@@ -38,7 +38,7 @@ pub struct StopView {
     since: Time,
     /// The leaf that tells of it.
     index: i64,
-    /// Its place in its line; absent where its statement does not hold.
+    /// Its place in its line, by its leaf; 0 where that has none that could be.
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<u64>,
     /// Who signed it.
