@@ -16,6 +16,7 @@ mod emergency_report;
 mod error;
 mod execute;
 mod intend;
+mod key_of_ring;
 mod known_orders;
 mod new_origin;
 mod note;

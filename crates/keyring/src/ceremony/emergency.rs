@@ -17,9 +17,8 @@ use trust::{
 };
 
 use super::error::Error;
-use super::intend::numbered;
-use super::propose::{find, statement_digest};
-use super::service::{CeremonyFacts, CeremonyService, SigningPayload};
+use super::key_of_ring::{find, numbered, primary};
+use super::service::{CeremonyFacts, CeremonyService, SigningPayload, statement_digest};
 use super::vote::{encoded, normalized};
 use crate::keys::{Key, Ring, Snapshot};
 use log::{Event, suspended};
@@ -451,13 +450,6 @@ fn stop_of_leaf(leaf: &LeafRow, subject: &Subject) -> Option<Last> {
         }
         _ => None,
     }
-}
-
-/// The key that signs.
-pub(super) fn primary(ring: &Ring) -> Result<&Key, Error> {
-    let primary = ring.keys.iter().find(|key| key.state.is_primary());
-    let none = || Error::Unfit(format!("ring {} has no primary key", ring.name));
-    primary.map(AsRef::as_ref).ok_or_else(none)
 }
 
 /// The last emergency rotation of a ring that waits for its ratification, or missed it, and is the one that is meant.

@@ -18,7 +18,8 @@ use trust::{
 
 use super::claim::Claim;
 use super::error::Error;
-use super::intend::{numbered, sole_location};
+use super::intend::sole_location;
+use super::key_of_ring::numbered;
 use super::outcome::{generated_outcome, require_token};
 use super::reconcile::Alone;
 use super::report::Report;

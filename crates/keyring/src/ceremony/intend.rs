@@ -1,12 +1,13 @@
 //! The intent: written before a token is touched, so that whatever happens then is found by it.
 
 use super::error::Error;
+use super::key_of_ring::numbered;
 use super::service::{CeremonyFacts, CeremonyService};
-use crate::keys::{Key, Ring, Snapshot};
+use crate::keys::Snapshot;
 use log::Event;
 use store::{Change, KeyObjectRow, ObjectState};
 use trust::place::Pkcs11Location;
-use trust::{DestroyKey, Generate, Kid, Location, Time};
+use trust::{DestroyKey, Generate, Location, Time};
 
 /// Keys that may be destroyed, as they are now.
 pub(super) struct Ending {
@@ -118,18 +119,6 @@ pub(super) fn sole_location(order: &DestroyKey) -> Result<&Location, Error> {
         _ => Err(Error::Unfit(format!(
             "key {} has several locations; only one per key is supported",
             order.kid
-        ))),
-    }
-}
-
-/// The key that is meant: people read its number, not its kid.
-pub(super) fn numbered<'a>(ring: &'a Ring, kid: &Kid, number: u32) -> Result<&'a Key, Error> {
-    let key = super::propose::find(ring, kid)?;
-    match key.number == number {
-        true => Ok(key),
-        false => Err(Error::Unfit(format!(
-            "the request names key {number} of ring {}, but {kid} is key {}",
-            ring.name, key.number
         ))),
     }
 }

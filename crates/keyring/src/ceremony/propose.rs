@@ -15,12 +15,13 @@ use trust::{
     Name, Operation, Purpose, Request, Resume, Revoke, Sha256Digest, Template, Time,
 };
 
-use super::emergency::{primary, ratification};
+use super::emergency::ratification;
 use super::error::Error;
+use super::key_of_ring::{find, primary};
 use super::service::{CeremonyService, SigningPayload};
 use super::standing_order::OrderInput;
 use super::vote::{encoded, normalized};
-use crate::keys::{Key, Ring, Snapshot};
+use crate::keys::{Ring, Snapshot};
 use log::{Event, suspensions};
 use store::{CeremonyRow, CeremonySignatureRow, CeremonyState, Change, LineRow};
 
@@ -437,12 +438,6 @@ pub(super) fn filed(
     Ok((row, lines))
 }
 
-/// What the line of a subject names as its last ceremony.
-pub(super) fn statement_digest(execution: &[u8]) -> Result<Sha256Digest, Error> {
-    let draft = trust::Transcript::decode(execution)?;
-    Ok(Sha256Digest::of(draft.acceptance.statement.as_bytes()))
-}
-
 fn destroy(name: &Name, ring: &Ring, kid: Kid) -> Result<Operation, Error> {
     let key = find(ring, &kid)?;
     trust::plan::plan_archive(&ring.plan_keys(), &kid)?;
@@ -454,12 +449,4 @@ fn destroy(name: &Name, ring: &Ring, kid: Kid) -> Result<Operation, Error> {
             kid,
         }],
     }))
-}
-
-pub(super) fn find<'a>(ring: &'a Ring, kid: &Kid) -> Result<&'a Key, Error> {
-    ring.keys
-        .iter()
-        .find(|key| key.kid == *kid)
-        .map(AsRef::as_ref)
-        .ok_or_else(|| Error::Unfit(format!("ring {} has no key {kid}", ring.name)))
 }

@@ -391,6 +391,12 @@ impl CeremonyService {
     }
 }
 
+/// What the line of a subject names as its last ceremony.
+pub(super) fn statement_digest(execution: &[u8]) -> Result<Sha256Digest, Error> {
+    let draft = trust::Transcript::decode(execution)?;
+    Ok(Sha256Digest::of(draft.acceptance.statement.as_bytes()))
+}
+
 /// What the executor wrote: the transcript as it will be, without acceptances.
 pub(super) fn draft(row: &CeremonyRow) -> Result<Transcript, Error> {
     let bytes = row.execution.as_deref().ok_or_else(|| Error::State {

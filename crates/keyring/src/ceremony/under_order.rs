@@ -13,10 +13,10 @@ use trust::{
 };
 
 use super::error::Error;
-use super::propose::{filed, statement_digest};
+use super::propose::filed;
 use super::reconcile::Alone;
 use super::report::Report;
-use super::service::CeremonyService;
+use super::service::{CeremonyService, statement_digest};
 use super::vote::normalized;
 use crate::keys::Snapshot;
 use base::step;
