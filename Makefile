@@ -24,7 +24,8 @@ test:
 	@tests/run.sh
 
 ## demonstration: ceremonies, signatures over a real log file, a rotation under load, a compromise; PART=custodians shows
-## custodians at a distance: a 3-of-5 ceremony over HTTP, a roster change, a suspension
+## custodians at a distance: a 3-of-5 ceremony over HTTP, a roster change, a suspension, a standing order with an executor
+## apart, an emergency drill, a ceremony with passkeys
 demo:
 	@.ci/setup build token $(if $(PART),mail)
 	$(CARGO) build --locked -p chancery -p chancery-demo --bins
