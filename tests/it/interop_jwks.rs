@@ -31,61 +31,123 @@ fn accepted(verifiers: &mut [Verifier], jws: &str) -> String {
     kids[0].clone()
 }
 
+/// Signs and has each signature checked at once, by clients whose caches were filled before, until `act` is over and ten
+/// more were made. Returns the kids, and what `act` returned.
+fn under_load<T>(
+    service: &Service,
+    signer: &str,
+    verifiers: &mut [Verifier],
+    act: impl FnOnce() -> T,
+) -> (Vec<String>, T) {
+    let stop = AtomicBool::new(false);
+    let count = AtomicUsize::new(0);
+    thread::scope(|scope| {
+        let load = scope.spawn(|| {
+            let mut kids = Vec::new();
+            while !stop.load(Ordering::Relaxed) {
+                let payload = format!("signature {}", kids.len());
+                let jws = service.jws(RING, signer, payload.as_bytes());
+                kids.push(accepted(verifiers, &jws));
+                count.store(kids.len(), Ordering::Relaxed);
+            }
+            kids
+        });
+        let acted = act();
+        let after = count.load(Ordering::Relaxed);
+        // A signature that fails ends the other thread.
+        until("there are signatures of all of it", || {
+            load.is_finished() || count.load(Ordering::Relaxed) > after + 10
+        });
+        stop.store(true, Ordering::Relaxed);
+        (load.join().expect("no signature failed"), acted)
+    })
+}
+
+/// A replica may be seconds behind the database; until it follows, it signs with the key before. Returns a signature by
+/// `kid`.
+fn signed_by(service: &Service, signer: &str, verifiers: &mut [Verifier], kid: &str) -> String {
+    let mut jws = String::new();
+    until("the other key signs", || {
+        jws = service.jws(RING, signer, b"after it");
+        accepted(verifiers, &jws) == kid
+    });
+    jws
+}
+
 #[test]
 fn strangers_accept_every_signature_through_a_rotation() {
     let installation = Installation::new();
     let first = installation.open_ring(RING);
     let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
     let service = installation.serve();
-    let mut verifiers = verifiers(&service);
+    let mut warm = verifiers(&service);
 
     let before = service.jws(RING, &signer, b"before the rotation");
-    assert_eq!(accepted(&mut verifiers, &before), first);
-
-    // Signatures go on while the next key is born, published and made primary; each is checked at once by clients
-    // whose caches were filled before.
-    let stop = AtomicBool::new(false);
-    let count = AtomicUsize::new(0);
-    let (second, during) = thread::scope(|scope| {
-        let load = scope.spawn(|| {
-            let mut kids = Vec::new();
-            while !stop.load(Ordering::Relaxed) {
-                let jws = service.jws(
-                    RING,
-                    &signer,
-                    format!("signature {}", kids.len()).as_bytes(),
-                );
-                kids.push(accepted(&mut verifiers, &jws));
-                count.store(kids.len(), Ordering::Relaxed);
-            }
-            kids
-        });
+    assert_eq!(accepted(&mut warm, &before), first);
+    let (during, second) = under_load(&service, &signer, &mut warm, || {
         let second = installation.give_birth(RING);
         installation.rotate_when_safe(RING);
-        // A signature that fails ends the other thread.
-        until("there are signatures of all of it", || {
-            load.is_finished() || count.load(Ordering::Relaxed) > 10
-        });
-        stop.store(true, Ordering::Relaxed);
-        (second, load.join().expect("no signature failed"))
+        second
     });
     assert_ne!(first, second);
-    assert!(
-        during.len() > 10,
-        "only {} signatures during the rotation",
-        during.len()
-    );
     assert!(during.contains(&first));
 
-    let mut verifiers = verifiers_of(verifiers, &service);
-    // A replica may be seconds behind the database; until it follows, it signs with the key before.
-    let mut after = String::new();
-    until("the new key signs", || {
-        after = service.jws(RING, &signer, b"after the rotation");
-        accepted(&mut verifiers, &after) == second
-    });
+    let mut verifiers = verifiers_of(warm, &service);
+    let after = signed_by(&service, &signer, &mut verifiers, &second);
     assert_eq!(accepted(&mut verifiers, &before), first);
     assert_eq!(service.verdict(&before), "VALID");
+    assert_eq!(service.verdict(&after), "VALID");
+}
+
+#[test]
+fn strangers_accept_every_signature_through_a_roll_back() {
+    let installation = Installation::new();
+    let first = installation.open_ring(RING);
+    let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
+    let second = installation.give_birth(RING);
+    let service = installation.serve();
+    let mut warm = verifiers(&service);
+    installation.rotate_when_safe(RING);
+    let rotated = signed_by(&service, &signer, &mut warm, &second);
+
+    let (during, ()) = under_load(&service, &signer, &mut warm, || {
+        installation.chancery(["ring", "roll-back", RING, "--apply"]);
+    });
+    assert!(during.contains(&second));
+
+    let mut verifiers = verifiers_of(warm, &service);
+    let after = signed_by(&service, &signer, &mut verifiers, &first);
+    assert_eq!(accepted(&mut verifiers, &rotated), second);
+    assert_eq!(service.verdict(&rotated), "VALID");
+    assert_eq!(service.verdict(&after), "VALID");
+}
+
+/// The key that signs is revoked as compromised, and the standby key, published before, signs in the same moment: no caller
+/// and no verifier with a warm cache meets anything that it cannot check.
+#[test]
+fn strangers_accept_every_signature_through_an_emergency() {
+    let installation = Installation::new();
+    let first = installation.open_ring(RING);
+    let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
+    let standby = installation.give_birth(RING);
+    let service = installation.serve();
+    installation.until_rotation_is_safe(RING);
+    let mut warm = verifiers(&service);
+    let before = service.jws(RING, &signer, b"before the emergency");
+    assert_eq!(accepted(&mut warm, &before), first);
+
+    let (during, _) = under_load(&service, &signer, &mut warm, || {
+        installation.revoke(RING, &first, &["--because", "compromised"])
+    });
+    assert!(during.contains(&first));
+
+    let after = signed_by(&service, &signer, &mut warm, &standby);
+    // The set has the old key no more, and neither has a cache that is filled now.
+    for cold in &mut verifiers(&service) {
+        let name = cold.name;
+        assert_eq!(cold.verify(&after).as_ref(), Ok(&standby), "{name}");
+        assert!(cold.verify(&before).is_err(), "{name}");
+    }
     assert_eq!(service.verdict(&after), "VALID");
 }
 
