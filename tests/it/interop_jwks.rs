@@ -31,6 +31,14 @@ fn accepted(verifiers: &mut [Verifier], jws: &str) -> String {
     kids[0].clone()
 }
 
+struct Over<'a>(&'a AtomicBool);
+
+impl Drop for Over<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
 /// Signs and has each signature checked at once, by clients whose caches were filled before, until `act` is over and ten
 /// more were made. Returns the kids, and what `act` returned.
 fn under_load<T>(
@@ -52,13 +60,15 @@ fn under_load<T>(
             }
             kids
         });
+        // Whatever becomes of the act, the other thread ends.
+        let over = Over(&stop);
         let acted = act();
         let after = count.load(Ordering::Relaxed);
         // A signature that fails ends the other thread.
         until("there are signatures of all of it", || {
             load.is_finished() || count.load(Ordering::Relaxed) > after + 10
         });
-        stop.store(true, Ordering::Relaxed);
+        drop(over);
         (load.join().expect("no signature failed"), acted)
     })
 }
@@ -137,7 +147,12 @@ fn strangers_accept_every_signature_through_an_emergency() {
     assert_eq!(accepted(&mut warm, &before), first);
 
     let (during, _) = under_load(&service, &signer, &mut warm, || {
-        installation.revoke(RING, &first, &["--because", "compromised"])
+        let since = ["--compromised-since", "2026-01-01T00:00:00.000Z"];
+        installation.revoke(
+            RING,
+            &first,
+            &[&["--because", "compromised"][..], &since].concat(),
+        )
     });
     assert!(during.contains(&first));
 
