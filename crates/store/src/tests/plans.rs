@@ -297,8 +297,6 @@ pub async fn emergencies_are_found_by_indexes_of_their_own(place: Place) {
         database::AnyEngine::Postgres(_) => postgres::PostgresEngine::DIALECT.emergency,
     };
     for (sql, index) in [
-        (asked.stop_lines, "log_leaf_stop"),
-        (asked.rotation_lines, "log_leaf_rotation"),
         (asked.stops_before, "log_leaf_stop"),
         (asked.rotations_before, "log_leaf_rotation"),
         (asked.ends_after, "log_leaf_stop_end"),
@@ -308,6 +306,17 @@ pub async fn emergencies_are_found_by_indexes_of_their_own(place: Place) {
         let plan = plan(&place, sql).await;
         let found = plan.iter().any(|line| line.contains(index));
         assert!(found, "{sql}: {plan:#?}");
+    }
+    if place.is_sqlite() {
+        // PostgreSQL does not show how it finds what a recursion selects.
+        for (sql, index) in [
+            (asked.stop_lines, "log_leaf_stop"),
+            (asked.rotation_lines, "log_leaf_rotation"),
+        ] {
+            let plan = plan(&place, sql).await;
+            let found = plan.iter().any(|line| line.contains(index));
+            assert!(found, "{sql}: {plan:#?}");
+        }
     }
 }
 

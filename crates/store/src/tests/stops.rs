@@ -274,11 +274,15 @@ pub async fn what_is_said_for_the_record_is_counted_where_it_is_kept(place: Plac
     place.ring("atp").await;
     place.change(birth("a", 1, "atp")).await.unwrap();
     let said = |number: usize, before| {
-        let Change::AddCeremonySignature(row) = sign("a", "note", &format!("note {number}")) else {
+        let signed = sign("a", "approve", &format!("note {number}"));
+        let Change::AddCeremonySignature(row) = signed else {
             unreachable!()
         };
         Change::AddToRecord {
-            signature: row,
+            signature: CeremonySignatureRow {
+                purpose: trust::Purpose::Note,
+                ..row
+            },
             before,
         }
     };
