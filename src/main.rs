@@ -183,7 +183,8 @@ async fn serve(
         (signing.clone(), instance.clone()),
         |(signing, instance)| Box::pin(signing.clone().probe(instance.clone())),
     );
-    let deadlines = CeremonyService::for_anybody(store.clone(), env.clone(), &settings);
+    let deadlines = CeremonyService::for_anybody(store.clone(), env.clone(), &settings)
+        .keeping_refusals_of(&ceremonies);
     tasks.start(
         "ceremony deadlines",
         (deadlines, evidence_builder.clone()),

@@ -19,6 +19,8 @@ pub const PROBLEMS: &str = "chancery_http_problems_total";
 pub const REFUSALS: &str = "chancery_refusals_total";
 /// Counter: refusals of unknown callers beyond what is written to the trail.
 pub const REFUSALS_NOT_WRITTEN: &str = "chancery_refusals_not_written_total";
+/// Counter: signatures of passkeys that were refused because their counter did not rise.
+pub const PASSKEYS_CLONED: &str = "chancery_passkey_clones_refused_total";
 /// Counter, labels `issuer` (as the configuration calls it), `outcome` (`read`, `failed`): attempts to read the keys of an
 /// OIDC issuer.
 pub const OIDC_REFRESHES: &str = "chancery_oidc_key_reads_total";
@@ -169,6 +171,10 @@ pub fn describe() {
     describe_counter!(
         REFUSALS,
         "Requests refused for missing credentials or permissions."
+    );
+    describe_counter!(
+        PASSKEYS_CLONED,
+        "Signatures of passkeys refused because their counter did not rise: there may be a copy of the passkey."
     );
     describe_counter!(
         OIDC_REFRESHES,

@@ -8,6 +8,8 @@ mod admission;
 mod bundle;
 mod carried;
 mod claim;
+mod cloned;
+mod clones;
 mod correction;
 mod deadlines;
 mod due;
@@ -42,7 +44,7 @@ mod waiting;
 mod wish;
 mod witness;
 
-pub use admission::{Submission, admit_proposal};
+pub use admission::{Submission, admit_proposal, admit_stop};
 pub use bundle::{Bundle, BundleReport};
 pub use carried::{CarriedRequest, CarriedResult, Look, carry_out};
 pub use correction::WrongLeaves;

@@ -16,6 +16,7 @@ mod ceremony_propose;
 mod ceremony_vote;
 mod ceremony_witness;
 mod emergency;
+mod emergency_costs;
 pub mod installation;
 mod keys;
 mod log_check;

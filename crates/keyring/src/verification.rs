@@ -8,6 +8,7 @@ mod rules;
 mod settings;
 mod sought;
 mod stop;
+mod stop_files;
 mod transcript;
 mod verify;
 

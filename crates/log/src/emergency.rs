@@ -1,19 +1,32 @@
 //! What keeps rings from signing, as the log tells it: read off its leaves, each resume and ratification held against its
 //! transcript. Rows stop nothing and let nothing go on; where they differ from the leaves, that is told.
+//!
+//! Whoever serves reads of each ring what is newest, and from then on what comes; the check of the log reads everything.
+
+mod newest;
+mod source;
+mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trust::emergency::{Emergencies, EmergencyAct, OpenStop, RATIFY, STOP};
+use trust::emergency::{Emergencies, EmergencyAct, RATIFY, STOP};
 use trust::finding::Finding;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
-use trust::stop::{VerifiedStop, roster_of, verify_stop};
-use trust::stop_file::tells;
-use trust::{Chains, MemberSignature, Pin, Sha256Digest, Time, Trusted};
+use trust::stop::VerifiedStop;
+use trust::{Chains, Pin, Sha256Digest, Subject, Time, Trusted};
 
+use self::newest::read;
+use self::source::{Source, digest_of};
+use self::statement::{Rosters, unlogged};
 use store::{DocumentRow, LeafRow, MAX_PAGE, PageStart, StopRow, Store};
+
+pub use source::Cost;
 
 /// Stops that are read together.
 const TOGETHER: i64 = 500;
+
+/// Leaves without effect that are looked at again, because what they rest on may come back.
+const DOUBTFUL: usize = 1_000;
 
 /// What is known of emergencies at one size of the log.
 #[derive(Debug, Clone, Default)]
@@ -21,10 +34,17 @@ pub struct EmergencyState {
     known: Emergencies,
     judged: i64,
     faults: Vec<Finding>,
+    /// The last leaf that was looked at: its index and its body. Another one there is another log.
+    last: Option<(i64, String)>,
+    /// Leaves of stops that have not ended.
+    open: BTreeMap<i64, ActLeaf>,
+    /// Leaves that had no effect.
+    doubtful: Vec<LeafRow>,
     /// What resumes and ratifications did, by their ceremonies: a transcript is verified once.
     verified: BTreeMap<String, (ActLeaf, EmergencyAct)>,
     /// Stops whose statements hold: a signature is verified once.
     held: BTreeMap<Sha256Digest, (StopRow, VerifiedStop)>,
+    cost: Cost,
 }
 
 /// What acts are held against.
@@ -35,7 +55,7 @@ pub struct EmergencyReading<'a> {
     pub chain: Option<(&'a Chains, &'a Trusted)>,
     /// The documents of the chain, with the leaves that tell of them.
     pub documents: &'a [DocumentRow],
-    /// What was verified before is not verified again.
+    /// What was judged before is not judged again.
     pub seen: Option<&'a EmergencyState>,
 }
 
@@ -55,7 +75,12 @@ impl EmergencyState {
         &self.faults
     }
 
-    /// What a leaf tells, if it holds.
+    /// What it took to come from the last state to this one.
+    pub fn cost(&self) -> Cost {
+        self.cost
+    }
+
+    /// What a leaf tells, if it holds; where everything was read.
     pub fn act(&self, leaf: &ActLeaf) -> Option<EmergencyAct> {
         match EmergencyAct::ceremony(leaf) {
             None => EmergencyAct::told(leaf),
@@ -70,6 +95,14 @@ impl EmergencyState {
         self.faults.push(Finding { code, what, index });
     }
 
+    /// A leaf without effect, and why.
+    fn doubt(&mut self, code: &'static str, row: &LeafRow, what: String) {
+        self.fault(code, Some(row.index), what);
+        if self.doubtful.len() < DOUBTFUL {
+            self.doubtful.push(row.clone());
+        }
+    }
+
     /// The statement of a stop, if it holds.
     pub fn statement(&self, stop: &Sha256Digest) -> Option<&VerifiedStop> {
         self.held.get(stop).map(|(_, verified)| verified)
@@ -82,93 +115,211 @@ impl EmergencyState {
 }
 
 impl EmergencyReading<'_> {
+    /// What there is now, of what came since `seen` alone where the log is the same. Costs the same however much has ended.
     pub async fn read(&self) -> Result<EmergencyState, store::Error> {
+        let source = Source::new(self.store);
         // Whatever is told from here on is not looked at, and the next signature's transaction finds it.
+        let judged = source.log_size().await?;
+        let mut state = match self.seen {
+            Some(seen) if self.goes_on(seen, judged, &source).await? => {
+                self.since(seen, judged, &source).await?
+            }
+            _ => self.anew(judged, &source).await?,
+        };
+        state.verified.clear();
+        let known = &state.known;
+        let holds = |index: &i64| known.stops().iter().any(|stop| stop.index == *index);
+        state.open.retain(|index, _| holds(index));
+        self.statements(&mut state, &source).await?;
+        state.cost = source.cost();
+        Ok(state)
+    }
+
+    /// Everything, each act and each statement, for the check of the log.
+    pub async fn read_all(&self) -> Result<EmergencyState, store::Error> {
+        let source = Source::new(self.store);
         let mut state = EmergencyState {
-            judged: self.store.log_size().await?,
+            judged: source.log_size().await?,
             ..EmergencyState::default()
         };
-        let mut stops = BTreeMap::new();
-        for row in self.leaves(state.judged).await? {
-            let Ok(Leaf::Act(act)) = Leaf::parse(row.body.as_bytes()) else {
-                let what = "a leaf of an emergency cannot be read".to_owned();
-                state.fault("emergency", Some(row.index), what);
-                continue;
-            };
-            if (act.kind, act.action.as_str()) == (ActKind::Emergency, STOP) {
-                stops.insert(row.index, act.as_ref().clone());
-            }
-            self.note(&mut state, &row, &act).await?;
+        for row in source.leaves(0, state.judged).await? {
+            self.note(&mut state, &source, &row).await?;
         }
-        self.statements(&mut state, stops).await?;
+        let mut there = BTreeSet::new();
+        let mut rosters = Rosters::new(self.pin, self.chain);
+        let mut next = Some(PageStart::default());
+        while let Some(start) = next {
+            let page = source.stops(&start, TOGETHER).await?;
+            for row in &page.rows.unreadable {
+                state.fault("unreadable_row", None, row.to_string());
+            }
+            for row in page.rows.read {
+                if let Some(unlogged) = statement(&mut state, &mut rosters, row, &mut there) {
+                    keep(&mut state, unlogged);
+                }
+            }
+            next = page.next;
+        }
+        missing(&mut state, &there);
+        state.cost = source.cost();
+        Ok(state)
+    }
+
+    /// Whether the log is the one that was seen, and longer.
+    async fn goes_on(
+        &self,
+        seen: &EmergencyState,
+        judged: i64,
+        source: &Source<'_>,
+    ) -> Result<bool, store::Error> {
+        if judged < seen.judged {
+            return Ok(false);
+        }
+        let last = source.last_before(seen.judged).await?;
+        Ok(last.map(|row| (row.index, row.body)) == seen.last)
+    }
+
+    async fn since(
+        &self,
+        seen: &EmergencyState,
+        judged: i64,
+        source: &Source<'_>,
+    ) -> Result<EmergencyState, store::Error> {
+        let mut state = EmergencyState {
+            judged,
+            faults: Vec::new(),
+            ..seen.clone()
+        };
+        for row in std::mem::take(&mut state.doubtful) {
+            self.note(&mut state, source, &row).await?;
+        }
+        for row in source.leaves(seen.judged, judged).await? {
+            self.note(&mut state, source, &row).await?;
+            state.last = Some((row.index, row.body));
+        }
+        self.forgotten(&mut state, source).await?;
+        Ok(state)
+    }
+
+    async fn anew(&self, judged: i64, source: &Source<'_>) -> Result<EmergencyState, store::Error> {
+        let mut state = EmergencyState {
+            judged,
+            ..EmergencyState::default()
+        };
+        self.newest(&mut state, source).await?;
+        let last = source.last_before(judged).await?;
+        state.last = last.map(|row| (row.index, row.body));
         let before = self.seen.map(|seen| seen.known());
         for index in before.map_or_else(Vec::new, |before| state.known.keep(before)) {
-            let what = "the log told of what keeps a ring from signing, and does not any more; it holds all the same";
-            state.fault("emergency_forgotten", Some(index), what.to_owned());
+            state.fault("emergency_forgotten", Some(index), FORGOTTEN.to_owned());
         }
         Ok(state)
     }
 
-    /// Below an index, oldest first.
-    async fn leaves(&self, below: i64) -> Result<Vec<LeafRow>, store::Error> {
-        let (mut all, mut from) = (Vec::new(), 0);
-        loop {
-            let page = self.store.emergency_leaves(from).await?;
-            let full = page.len() as i64 == MAX_PAGE;
-            from = page.last().map_or(from, |row| row.index + 1);
-            all.extend(page.into_iter().filter(|row| row.index < below));
-            if !full || from >= below {
-                return Ok(all);
+    /// What holds and of which the log does not tell any more. It holds all the same.
+    async fn forgotten(
+        &self,
+        state: &mut EmergencyState,
+        source: &Source<'_>,
+    ) -> Result<(), store::Error> {
+        let known = &state.known;
+        let by_row = |stop: &Sha256Digest, index| {
+            state.held.contains_key(stop) && !state.open.contains_key(&index)
+        };
+        let stops = known.stops().iter().map(|stop| (stop.index, stop.digest));
+        let stops = stops.filter(|(index, digest)| !by_row(digest, *index));
+        let rotations = known.rotations().iter();
+        let rotations = rotations.map(|each| (each.index, each.rotation));
+        let expected: Vec<_> = stops.chain(rotations).collect();
+        let indexes: Vec<i64> = expected.iter().map(|(index, _)| *index).collect();
+        let mut told = BTreeMap::new();
+        for part in indexes.chunks(TOGETHER as usize) {
+            for row in source.leaves_at(part).await? {
+                let act = read(&row).and_then(|act| EmergencyAct::told(&act));
+                told.insert(row.index, act.as_ref().and_then(digest_of));
             }
         }
+        for (index, digest) in expected {
+            if told.get(&index) != Some(&Some(digest)) {
+                state.fault("emergency_forgotten", Some(index), FORGOTTEN.to_owned());
+            }
+        }
+        Ok(())
     }
 
     async fn note(
         &self,
         state: &mut EmergencyState,
+        source: &Source<'_>,
         row: &LeafRow,
-        act: &ActLeaf,
     ) -> Result<(), store::Error> {
+        let Some(act) = read(row) else {
+            let what = "a leaf of an emergency cannot be read".to_owned();
+            state.doubt("emergency", row, what);
+            return Ok(());
+        };
         let time = Time::from_millis(row.time);
-        let Some(ceremony) = EmergencyAct::ceremony(act) else {
-            if let Some(told) = EmergencyAct::told(act) {
+        if (act.kind, act.action.as_str()) == (ActKind::Emergency, STOP) {
+            state.open.insert(row.index, act.as_ref().clone());
+        }
+        let Some(ceremony) = EmergencyAct::ceremony(&act) else {
+            if let Some(told) = EmergencyAct::told(&act) {
                 state.known.apply(row.index, time, &told);
             }
             return Ok(());
         };
-        let before = self.seen.and_then(|seen| seen.verified.get(ceremony));
-        let done = match before.filter(|(leaf, _)| leaf == act) {
-            Some((_, done)) => Ok(done.clone()),
-            None => self.verified(ceremony, (row.index, act)).await?,
-        };
-        match done {
-            Ok(done) => {
-                state.known.apply(row.index, time, &done);
-                let verified = (act.clone(), done);
-                state.verified.insert(ceremony.to_owned(), verified);
-            }
+        match self
+            .done(state, source, (row.index, &*act), ceremony)
+            .await?
+        {
+            Ok(done) => state.known.apply(row.index, time, &done),
             Err(why) => {
                 let code = match act.action.as_str() {
                     RATIFY => "ratification",
                     _ => "resume",
                 };
                 let what = format!("{} has no valid ceremony and no effect: {why}", act.action);
-                state.fault(code, Some(row.index), what);
+                state.doubt(code, row, what);
             }
         }
         Ok(())
     }
 
+    /// What the leaf of a resume or a ratification did, by its transcript.
+    async fn done(
+        &self,
+        state: &mut EmergencyState,
+        source: &Source<'_>,
+        (index, act): (i64, &ActLeaf),
+        ceremony: &str,
+    ) -> Result<Result<EmergencyAct, String>, store::Error> {
+        if let Some((leaf, done)) = state.verified.get(ceremony)
+            && leaf == act
+        {
+            return Ok(Ok(done.clone()));
+        }
+        let done = self.verified(source, ceremony, (index, act)).await?;
+        if let Ok(done) = &done {
+            let verified = (act.clone(), done.clone());
+            state.verified.insert(ceremony.to_owned(), verified);
+        }
+        Ok(done)
+    }
+
     async fn verified(
         &self,
+        source: &Source<'_>,
         ceremony: &str,
         (index, act): (i64, &ActLeaf),
     ) -> Result<Result<EmergencyAct, String>, store::Error> {
         let Some((_, trusted)) = self.chain else {
             return Ok(Err("no roster in the database verifies".to_owned()));
         };
-        let read = match self.store.transcript(ceremony).await? {
-            Some(bytes) => EmergencyAct::read(act, &bytes, self.pin, trusted),
+        let read = match source.transcript(ceremony).await? {
+            Some(bytes) => {
+                source.verifies();
+                EmergencyAct::read(act, &bytes, self.pin, trusted)
+            }
             None => Err("its transcript is not in the database".to_owned()),
         };
         let (done, held) = match read {
@@ -185,7 +336,7 @@ impl EmergencyReading<'_> {
             return Ok(Ok(done));
         }
         let mut carried_out = false;
-        for leaf in self.store.leaves_of_ceremony(ceremony, 0, MAX_PAGE).await? {
+        for leaf in source.leaves_of_ceremony(ceremony, MAX_PAGE).await? {
             carried_out |= before(leaf.index) && is_execution(&leaf, ceremony);
         }
         Ok(match (carried_out, act.time <= held.execute_by) {
@@ -200,55 +351,104 @@ impl EmergencyReading<'_> {
         })
     }
 
-    /// Each row against the leaf that tells of it, and each leaf of a stop against its row.
+    /// The statements behind what has ended of each line, against the leaves that tell of them, and these against their
+    /// statements.
     async fn statements(
         &self,
         state: &mut EmergencyState,
-        leaves: BTreeMap<i64, ActLeaf>,
+        source: &Source<'_>,
     ) -> Result<(), store::Error> {
         let mut there = BTreeSet::new();
-        let mut next = Some(PageStart::default());
-        while let Some(start) = next {
-            let page = self.store.stops(&start, TOGETHER).await?;
-            for row in &page.rows.unreadable {
-                state.fault("unreadable_row", None, row.to_string());
-            }
-            for row in page.rows.read {
-                let index = row.index.unwrap_or(-1);
-                // One that came after the leaves were read.
-                if index >= state.judged {
-                    continue;
+        let mut rosters = Rosters::new(self.pin, self.chain);
+        let before = std::mem::take(&mut state.held);
+        for subject in source.stop_subjects().await? {
+            let settled = match subject.parse() {
+                Ok(Subject::Stop(scope)) => state.known.settled(&scope),
+                _ => 0,
+            };
+            let mut after = i64::try_from(settled).unwrap_or(i64::MAX);
+            loop {
+                let rows = source.stops_of(&subject, after, TOGETHER).await?;
+                for row in &rows.unreadable {
+                    state.fault("unreadable_row", None, row.to_string());
                 }
-                let before = self.seen.and_then(|seen| seen.held.get(&row.id));
-                let checked = match (before, leaves.get(&index)) {
-                    (Some((same, verified)), Some(_)) if *same == row => Ok(verified.clone()),
-                    (_, leaf) => check_stop(&row, leaf, self.pin, self.chain),
-                };
-                match checked {
-                    Ok(verified) => {
+                let full = (rows.read.len() + rows.unreadable.len()) as i64 == TOGETHER;
+                let last = rows.read.last().map(|row| row.line.seq);
+                for row in rows.read {
+                    let index = row.index.unwrap_or(-1);
+                    if let Some((same, verified)) = before.get(&row.id)
+                        && *same == row
+                        && state.open.contains_key(&index)
+                    {
                         there.insert(index);
-                        state.held.insert(row.id, (row, verified));
+                        state.held.insert(row.id, (row, verified.clone()));
+                        continue;
                     }
-                    Err(why) => {
-                        let what = format!("stop {} of {}: {why}", row.id, row.line.subject);
-                        state.fault("stop", row.index, what);
-                        // The leaf of what a member did sign may have been rewritten.
-                        if !leaves.contains_key(&index)
-                            && let Ok(stop) = check_statement(&row, self.pin, self.chain)
-                            && state.known.keep_stop(unlogged(&row, &stop))
-                        {
-                            state.held.insert(row.id, (row, stop));
-                        }
+                    source.verifies();
+                    let unlogged = statement(state, &mut rosters, row, &mut there);
+                    let Some((row, stop)) = unlogged else {
+                        continue;
+                    };
+                    if !state.known.knows(&stop.digest) {
+                        let named = (&stop.scope, &stop.digest);
+                        self.ends_of_row(state, source, named, index).await?;
                     }
+                    keep(state, (row, stop));
+                }
+                match last {
+                    Some(last) if full => after = last,
+                    _ => break,
                 }
             }
-            next = page.next;
         }
-        for index in leaves.keys().filter(|index| !there.contains(index)) {
-            let what = "no valid statement of this stop is in the database; it stops all the same";
-            state.fault("stop_missing", Some(*index), what.to_owned());
-        }
+        missing(state, &there);
         Ok(())
+    }
+}
+
+const FORGOTTEN: &str =
+    "the log told of what keeps a ring from signing, and does not any more; it holds all the same";
+
+/// Holds a row against its leaf. Of what a member did sign the leaf may have been rewritten: that is given back.
+fn statement(
+    state: &mut EmergencyState,
+    rosters: &mut Rosters<'_>,
+    row: StopRow,
+    there: &mut BTreeSet<i64>,
+) -> Option<(StopRow, VerifiedStop)> {
+    let index = row.index.unwrap_or(-1);
+    // One that came after the leaves were read.
+    if index >= state.judged {
+        return None;
+    }
+    match rosters.stop(&row, state.open.get(&index)) {
+        Ok(verified) => {
+            there.insert(index);
+            state.held.insert(row.id, (row, verified));
+            None
+        }
+        Err(why) => {
+            let what = format!("stop {} of {}: {why}", row.id, row.line.subject);
+            state.fault("stop", row.index, what);
+            let stop = rosters.statement(&row).ok()?;
+            Some((row, stop))
+        }
+    }
+}
+
+fn keep(state: &mut EmergencyState, (row, stop): (StopRow, VerifiedStop)) {
+    let holds = |known: &Emergencies| known.stops().iter().any(|open| open.digest == stop.digest);
+    if holds(&state.known) || state.known.keep_stop(unlogged(&row, &stop)) {
+        state.held.insert(row.id, (row, stop));
+    }
+}
+
+/// Leaves of stops whose statements are not there.
+fn missing(state: &mut EmergencyState, there: &BTreeSet<i64>) {
+    let missing: Vec<i64> = state.open.keys().copied().collect();
+    for index in missing.into_iter().filter(|index| !there.contains(index)) {
+        let what = "no valid statement of this stop is in the database; it stops all the same";
+        state.fault("stop_missing", Some(index), what.to_owned());
     }
 }
 
@@ -260,65 +460,4 @@ fn is_execution(leaf: &LeafRow, ceremony: &str) -> bool {
     act.kind == ActKind::Ceremony
         && matches!(&*act.action, "resumed" | "ratified")
         && act.reference.as_deref() == Some(ceremony)
-}
-
-/// The statement of a stop, if its row is the one that its leaf tells of, and a member signed it who might.
-pub fn check_stop(
-    row: &StopRow,
-    leaf: Option<&ActLeaf>,
-    pin: &Pin,
-    chain: Option<(&Chains, &Trusted)>,
-) -> Result<VerifiedStop, String> {
-    let leaf = leaf.ok_or("the log does not tell of it")?;
-    let verified = check_statement(row, pin, chain)?;
-    if !tells(leaf, &verified, Sha256Digest::of(row.signature.as_bytes())) {
-        return Err("its leaf tells of another".to_owned());
-    }
-    match leaf.time <= verified.body.expires_at {
-        true => Ok(verified),
-        false => Err("it was taken after its expiry".to_owned()),
-    }
-}
-
-/// What the row of a stop says by itself, as the leaf that tells of it would.
-fn unlogged(row: &StopRow, stop: &VerifiedStop) -> OpenStop {
-    OpenStop {
-        scope: stop.scope.clone(),
-        digest: stop.digest,
-        sequence: stop.body.line.sequence,
-        index: row.index.unwrap_or(-1),
-        since: row.at,
-    }
-}
-
-/// The statement of a stop, if a member signed it who might.
-fn check_statement(
-    row: &StopRow,
-    pin: &Pin,
-    chain: Option<(&Chains, &Trusted)>,
-) -> Result<VerifiedStop, String> {
-    let (chains, trusted) = chain.ok_or("no roster in the database verifies")?;
-    if Sha256Digest::of(&row.body) != row.id {
-        return Err("its body has another digest".to_owned());
-    }
-    let read = trust::stop::StopBody::decode(&row.body).map_err(|error| error.to_string())?;
-    let signature = MemberSignature::decode(row.signature.as_bytes());
-    let signature = signature.map_err(|error| error.to_string())?;
-    let then;
-    let roster = match read.roster == trusted.roster_ref() {
-        true => trusted,
-        false => {
-            then = roster_of(chains, pin, read.roster).ok_or("it names no roster of the chain")?;
-            &then
-        }
-    };
-    let verified = verify_stop(roster, &row.body, &signature).map_err(|error| error.to_string())?;
-    let line = (
-        &verified.body.line.subject.to_string(),
-        verified.body.line.sequence.cast_signed(),
-    );
-    if line != (&row.line.subject, row.line.seq) {
-        return Err("its row has another place in the line".to_owned());
-    }
-    Ok(verified)
 }

@@ -53,6 +53,9 @@ const MOST_NEAR: usize = 1_000;
 /// comes after it.
 const MAX_DATA: usize = 16_384;
 
+/// Of one member's passkey nobody is told more often.
+const AGAIN_MILLIS: i64 = 3_600_000;
+
 /// Writes messages.
 pub struct Announcer {
     context: Arc<Context>,
@@ -198,13 +201,24 @@ impl Announcer {
             let Ok(id) = id.parse() else {
                 return Ok(None);
             };
-            let facts = match kind {
-                EventKind::EmergencyStopped => Facts::of_stop((row.index, &act), id),
-                _ => Facts::of_statement(kind, (row.index, &act), id),
+            let told = (row.index, act.as_ref());
+            let (facts, dedup) = match kind {
+                EventKind::EmergencyStopped => (Facts::of_stop(told, id), None),
+                // Whoever has the passkey can be refused again and again.
+                EventKind::PasskeyCloned => {
+                    let hour = act.time.millis().div_euclid(AGAIN_MILLIS);
+                    let dedup = format!("passkey/{}/{hour}", act.actor);
+                    (Facts::of_clone(told, id), Some(dedup))
+                }
+                _ => (Facts::of_statement(kind, told, id), None),
             };
-            let audience = roster.map(|roster| kind.audience(roster, None));
+            let audience = roster.map(|roster| match kind {
+                EventKind::PasskeyCloned => EventKind::of_passkey(roster, &act.actor),
+                _ => kind.audience(roster, None),
+            });
             let audience = audience.unwrap_or_default();
-            return Ok(self.message(kind, format!("leaf/{}", row.index), &facts, &audience, now));
+            let dedup = dedup.unwrap_or_else(|| format!("leaf/{}", row.index));
+            return Ok(self.message(kind, dedup, &facts, &audience, now));
         }
         let about = match kind {
             EventKind::OrderWithdrawn => self.ceremony_of(id).await?,

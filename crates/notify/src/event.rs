@@ -3,11 +3,11 @@
 use serde::{Deserialize, Serialize};
 use store::CeremonyState;
 use trust::emergency::Unratified;
-use trust::leaf::{ActKind, ActLeaf, RATIFY, RESUME, STOP};
+use trust::leaf::{ActKind, ActLeaf, CLONED, RATIFY, RESUME, STOP};
 use trust::recovery::ANNOUNCE;
 use trust::text::spelled_out;
 use trust::withdrawal::WITHDRAW;
-use trust::{MemberId, Operation, Request, Role, Roster, Sha256Digest, Time};
+use trust::{Member, MemberId, Operation, Request, Role, Roster, Sha256Digest, Time};
 
 /// Longest text that a message repeats, in characters.
 const MAX_TEXT: usize = 400;
@@ -82,13 +82,16 @@ pub enum EventKind {
     /// It does not sign any more.
     #[serde(rename = "emergency.ratification-missed")]
     RatificationMissed,
+    /// A passkey's signature was refused because its counter did not rise.
+    #[serde(rename = "passkey.cloned")]
+    PasskeyCloned,
     /// At an operator's word.
     #[serde(rename = "test")]
     Test,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -113,6 +116,7 @@ impl EventKind {
         Self::EmergencyRatified,
         Self::RatificationDue,
         Self::RatificationMissed,
+        Self::PasskeyCloned,
         Self::Test,
     ];
 
@@ -142,6 +146,7 @@ impl EventKind {
             Self::EmergencyRatified => "emergency.ratified",
             Self::RatificationDue => "emergency.ratification-due",
             Self::RatificationMissed => "emergency.ratification-missed",
+            Self::PasskeyCloned => "passkey.cloned",
             Self::Test => "test",
         }
     }
@@ -170,6 +175,7 @@ impl EventKind {
                 | "ratified",
             )
             | (ActKind::Key, "revoke") => Some(Self::Executed),
+            (ActKind::Refusal, CLONED) => Some(Self::PasskeyCloned),
             (ActKind::Emergency, STOP) => Some(Self::EmergencyStopped),
             (ActKind::Emergency, RESUME) => Some(Self::EmergencyResumed),
             (ActKind::Emergency, RATIFY) => Some(Self::EmergencyRatified),
@@ -214,12 +220,25 @@ impl EventKind {
 
     /// Whether it names a ceremony in its reference.
     pub const fn is_of_a_ceremony(self) -> bool {
-        !self.is_of_trust() && !matches!(self, Self::EmergencyStopped)
+        !self.is_of_trust() && !matches!(self, Self::EmergencyStopped | Self::PasskeyCloned)
     }
 
     /// Whether those who get it are to do something.
     pub const fn asks(self) -> bool {
         matches!(self, Self::Proposed | Self::Executed | Self::DeadlineNear)
+    }
+
+    /// Whom a passkey that may be copied concerns: whose it is, and those on call.
+    pub fn of_passkey(roster: &Roster, actor: &str) -> Vec<MemberId> {
+        let whose = actor.split_once(':').map(|(_, id)| id);
+        let concerned = |member: &&Member| {
+            Some(member.id.as_str()) == whose || member.roles.contains(&Role::OnCall)
+        };
+        let active = roster.members.iter().filter(|member| member.active);
+        active
+            .filter(concerned)
+            .map(|member| member.id.clone())
+            .collect()
     }
 
     /// Whom it concerns: those who are asked, or all who can be. The proposer does not count, and is told of the end.
@@ -381,6 +400,19 @@ impl Facts {
         }
     }
 
+    /// Of a passkey whose counter did not rise, and the ceremony or statement that it would have signed.
+    pub fn of_clone((index, act): (i64, &ActLeaf), signed: Sha256Digest) -> Self {
+        Self {
+            ceremony: Some(signed),
+            operation: "passkey".to_owned(),
+            ring: act.ring.as_deref().map(shown),
+            by: shown(&act.actor),
+            why: act.reason.as_deref().map(shown),
+            log_index: Some(index),
+            ..Self::of_test(act.time, "")
+        }
+    }
+
     /// Of an emergency rotation that is not ratified.
     pub fn of_unratified(each: &Unratified, at: Time) -> Self {
         Self {
@@ -448,6 +480,7 @@ const fn state(kind: EventKind) -> &'static str {
         | EventKind::EmergencyStopped
         | EventKind::RatificationDue
         | EventKind::RatificationMissed
+        | EventKind::PasskeyCloned
         | EventKind::Test => "",
     }
 }
@@ -473,6 +506,27 @@ mod tests {
             assert_eq!(written, kind.name());
             assert_eq!(EventKind::of(kind.name()), Some(kind));
         }
+    }
+
+    #[test]
+    fn a_passkey_that_may_be_copied_concerns_whose_it_is_and_those_on_call() {
+        let member = |id: &str, roles: &[&str], active: bool| serde_json::json!({"id": id, "name": id, "roles": roles, "keys": [], "active": active});
+        let roster: Roster = serde_json::from_value(serde_json::json!({
+            "v": 1, "service": "chancery", "environment": "test", "version": 1, "previous": null,
+            "members": [
+                member("ada", &["custodian"], true),
+                member("berta", &["custodian"], true),
+                member("carl", &["on-call"], true),
+                member("dora", &["on-call"], false),
+            ], "expires_at": null, "passkeys": null,
+        }))
+        .unwrap();
+        let told = |actor| {
+            let ids = EventKind::of_passkey(&roster, actor);
+            ids.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(told("custodian:ada"), ["ada", "carl"]);
+        assert_eq!(told("cli:0:root"), ["carl"]);
     }
 
     #[test]

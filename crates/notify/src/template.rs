@@ -45,6 +45,7 @@ macro_rules! texts {
             EventKind::EmergencyRatified => text!($language, "emergency-ratified"),
             EventKind::RatificationDue => text!($language, "ratification-due"),
             EventKind::RatificationMissed => text!($language, "ratification-missed"),
+            EventKind::PasskeyCloned => text!($language, "passkey-cloned"),
             EventKind::Test => text!($language, "test"),
         }
     };

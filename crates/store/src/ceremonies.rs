@@ -403,7 +403,8 @@ pub(crate) async fn move_by_hand<C: Connection>(
     }
     advance(tx, id, from, to, at).await?;
     match from {
-        S::Executed => give_back(tx, id).await,
+        // What came after a ratification in its line names it.
+        S::Executed if standing.operation != "ratification" => give_back(tx, id).await,
         _ => Ok(()),
     }
 }

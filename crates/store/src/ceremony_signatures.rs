@@ -19,6 +19,7 @@ statements! {
         FROM ceremony_signature WHERE idx >= $1 ORDER BY idx LIMIT $2 OFFSET $3";
     REJECTED = "SELECT COUNT(*) FROM ceremony_signature
         WHERE ceremony = $1 AND purpose IN ('reject', 'cancel')";
+    OF_PURPOSE = "SELECT COUNT(*) FROM ceremony_signature WHERE ceremony = $1 AND purpose = $2";
     INSERT_CEREMONY_SIGNATURE = "INSERT INTO ceremony_signature
         (ceremony, purpose, body, signature, received_at, idx)
         VALUES ($1, $2, $3, $4, $5, $6)";
@@ -104,6 +105,21 @@ pub(crate) async fn expect_unrejected<C: Connection>(tx: &mut C, id: &str) -> Re
     match tx.fetch_optional(REJECTED, &[Value::Text(id)]).await? {
         Some(row) if row.int(0)? > 0 => Err(Error::conflict(Subject::CeremonyState)),
         _ => Ok(()),
+    }
+}
+
+/// Two that are submitted at the same time were both counted before either was there: the second is counted anew.
+pub(crate) async fn expect_so_many<C: Connection>(
+    tx: &mut C,
+    row: &CeremonySignatureRow,
+    before: i64,
+) -> Result<(), Error> {
+    let ceremony = row.ceremony.to_string();
+    let values = [Value::Text(&ceremony), Value::Text(row.purpose.word())];
+    let there = tx.fetch_optional(OF_PURPOSE, &values).await?;
+    match there.map_or(Ok(0), |row| row.int(0))? == before {
+        true => Ok(()),
+        false => Err(Error::conflict(Subject::CeremonyRecord)),
     }
 }
 

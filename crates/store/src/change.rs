@@ -8,7 +8,7 @@ use trust::{Kid, Location};
 
 use crate::after_latest::AfterLatest;
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
-use crate::ceremony_signatures::CeremonySignatureRow;
+use crate::ceremony_signatures::{self, CeremonySignatureRow};
 use crate::clock_correction::{CORRECTION, Corrected, Reckoned, reckon};
 use crate::credentials::{self, CredentialName, CredentialRow};
 use crate::database::{Store, on};
@@ -92,6 +92,12 @@ pub enum Change {
     },
     /// Only while proposed or approved (approve, reject, cancel) or executed (accept).
     AddCeremonySignature(CeremonySignatureRow),
+    /// The same of what is bounded in number, as long as just so many of this purpose are there: whoever counted them, and
+    /// whose they are, counted all.
+    AddToRecord {
+        signature: CeremonySignatureRow,
+        before: i64,
+    },
     MoveCeremony {
         id: String,
         from: CeremonyState,
@@ -315,7 +321,9 @@ async fn write<E: Engine>(
 async fn passes_a_clock_ahead<C: Connection>(tx: &mut C, change: &Change) -> Result<bool, Error> {
     let ceremony = match change {
         Change::ProposeCeremony { row, .. } => return Ok(row.operation.as_str() == CORRECTION),
-        Change::AddCeremonySignature(row) => row.ceremony.to_string(),
+        Change::AddCeremonySignature(row) | Change::AddToRecord { signature: row, .. } => {
+            row.ceremony.to_string()
+        }
         Change::MoveCeremony { id, .. } => id.clone(),
         Change::ExecuteCeremony { ceremony, .. } | Change::CloseCeremony { ceremony, .. } => {
             ceremony.clone()
@@ -367,6 +375,10 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
             order,
         } => ceremonies::propose(tx, row, lines, proposal.as_ref(), order.as_ref(), index).await,
         Change::AddCeremonySignature(row) => ceremonies::add_signature(tx, row, index).await,
+        Change::AddToRecord { signature, before } => {
+            ceremony_signatures::expect_so_many(tx, signature, *before).await?;
+            ceremonies::add_signature(tx, signature, index).await
+        }
         Change::MoveCeremony { id, from, to, at } => {
             ceremonies::move_by_hand(tx, id, *from, *to, *at).await
         }

@@ -100,10 +100,28 @@ pub(crate) struct Dialect {
     pub insert_accepted: &'static str,
     /// Deletes answers of before an instant, at most so many, the oldest first.
     pub forget_answers: &'static str,
+    pub emergency: EmergencyStatements,
     pub has_migrations: &'static str,
     /// Of a name and a holder, for so many milliseconds.
     pub take_lease: &'static str,
     pub executions: ExecutionStatements,
+}
+
+/// About leaves, in the words of their indexes.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct EmergencyStatements {
+    /// Rings that were ever stopped, and the empty text.
+    pub stop_lines: &'static str,
+    /// Rings that were ever rotated in an emergency, and the empty text.
+    pub rotation_lines: &'static str,
+    /// The newest stops of a ring before an index.
+    pub stops_before: &'static str,
+    /// The newest rotations of a ring before an index.
+    pub rotations_before: &'static str,
+    /// What ended stops and rotations of a ring, behind an index; in order.
+    pub ends_after: &'static str,
+    /// The last leaf of all these before an index.
+    pub last_before: &'static str,
 }
 
 /// About who carries a ceremony out: each engine has its own clock.

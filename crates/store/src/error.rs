@@ -244,6 +244,8 @@ pub enum Subject {
     /// Another one is being carried out, or was interrupted.
     OtherCeremony,
     CeremonySignature,
+    /// What members said for the record of a ceremony, or attested of it.
+    CeremonyRecord,
     /// Of a standing order.
     OrderUse,
     Order,
@@ -278,6 +280,7 @@ impl fmt::Display for Subject {
                 "another ceremony, in execution or interrupted (run `chancery ceremony reconcile`),"
             }
             Self::CeremonySignature => "the member's signature",
+            Self::CeremonyRecord => "what members said of the ceremony",
             Self::OrderUse => "the use of the standing order",
             Self::Order => "the standing order",
             Self::KeyObject => "the key object",

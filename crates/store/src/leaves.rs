@@ -31,6 +31,10 @@ statements! {
     /// Acts of emergencies, in the words of their index.
     LEAVES_OF_EMERGENCIES = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind = 'emergency' AND idx >= $1 ORDER BY idx LIMIT $2");
+    /// Refusals of passkeys that may be copied, in the words of their index.
+    LEAVES_OF_CLONES = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind = 'refusal' AND substr(body, 1, 26) = '{\"action\":\"cloned-passkey\"'
+            AND idx >= $1 ORDER BY idx LIMIT $2");
     /// Suspensions that took effect, in the words of their index.
     SUSPENDED = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind = 'suspension' AND substr(body, 1, 20) = '{\"action\":\"suspend\",'
@@ -352,7 +356,8 @@ impl Store {
         on!(self, engine => reads::all(engine, SUSPENDED, &values))
     }
 
-    /// The same with rosters, policies, suspensions and emergencies, at most so many.
+    /// The same with rosters, policies, suspensions, emergencies and refusals of passkeys that may be copied, at most so
+    /// many.
     pub async fn acts_from(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
         let limit = limit.clamp(0, MAX_PAGE);
         let values = [Value::Int(from), Value::Int(limit)];
@@ -366,6 +371,9 @@ impl Store {
         let emergencies: Vec<LeafRow> =
             on!(self, engine => reads::all(engine, LEAVES_OF_EMERGENCIES, &values))?;
         acts.extend(emergencies);
+        let clones: Vec<LeafRow> =
+            on!(self, engine => reads::all(engine, LEAVES_OF_CLONES, &values))?;
+        acts.extend(clones);
         acts.retain(|leaf| leaf.index < size);
         acts.sort_by_key(|leaf| leaf.index);
         acts.truncate(usize::try_from(limit).unwrap_or(usize::MAX));

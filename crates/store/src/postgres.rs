@@ -256,6 +256,7 @@ impl Engine for PostgresEngine {
         insert_accepted: asked::INSERT_ACCEPTED_POSTGRES,
         forget_answers: "DELETE FROM idempotency WHERE ctid = ANY (ARRAY
             (SELECT ctid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2))",
+        emergency: crate::emergency_statements::POSTGRES,
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
         take_lease: take_lease!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
         executions: execution_statements!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),

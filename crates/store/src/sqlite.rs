@@ -155,6 +155,7 @@ impl Engine for SqliteEngine {
         insert_accepted: asked::INSERT_ACCEPTED_SQLITE,
         forget_answers: "DELETE FROM idempotency WHERE rowid IN
             (SELECT rowid FROM idempotency WHERE time < $1 ORDER BY time LIMIT $2)",
+        emergency: crate::emergency_statements::SQLITE,
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
         take_lease: take_lease!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
         executions: execution_statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),

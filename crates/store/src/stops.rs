@@ -18,6 +18,7 @@ macro_rules! stop_columns {
         "id, subject, seq, body, signature, at, idx"
     };
 }
+pub(crate) use stop_columns;
 
 statements! {
     STOP = concat!("SELECT ", stop_columns!(), " FROM emergency_stop WHERE id = $1");

@@ -4,7 +4,7 @@
 //! A database can be rewritten, the log cannot. A stop holds by its leaf alone, whatever became of its statement; it ends
 //! by the leaf of a resume whose transcript verifies and names it. So nobody who writes rows lets a ring sign.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
@@ -205,6 +205,10 @@ pub struct Emergencies {
     ended: BTreeSet<Sha256Digest>,
     /// Stops that a resume named, whether or not the log tells of them.
     named: BTreeSet<Sha256Digest>,
+    /// In each line of stops the last place of one that has ended: those before it have ended, too.
+    settled: BTreeMap<Scope, u64>,
+    /// Of each ring the leaf of the last emergency rotation that is agreed with, or was ended.
+    agreed: BTreeMap<String, i64>,
 }
 
 /// Why a ring does not sign.
@@ -217,7 +221,9 @@ pub enum Stopped<'a> {
 }
 
 impl Emergencies {
-    /// The next act, in the order of the log. A stop that has ended does not stop again, however often it is told.
+    /// The next act, in the order of the log. A stop that has ended does not stop again, however often it is told. What ends
+    /// a stop, or a rotation, ends those of which the log told before in the same line, or ring, as well: so nothing before
+    /// the newest that has ended needs to be read.
     pub fn apply(&mut self, index: i64, time: Time, act: &EmergencyAct) {
         match act {
             EmergencyAct::Stopped {
@@ -260,9 +266,9 @@ impl Emergencies {
                         self.named.insert(*digest);
                         let named = (*digest, *sequence);
                         let ends = |stop: &OpenStop| stop.is_named(named) && stop.scope == scope;
-                        if self.stops.iter().any(ends) {
-                            self.stops.retain(|stop| !ends(stop));
-                            self.ended.insert(*digest);
+                        let index = self.stops.iter().find(|stop| ends(stop));
+                        if let Some(index) = index.map(|stop| stop.index) {
+                            self.end_stops(&scope, index, *sequence);
                         }
                     }
                     Ended::Unratified { rotation } => {
@@ -283,8 +289,10 @@ impl Emergencies {
     /// A stop whose leaf is not there, though there was one: it holds unless a resume names it. Returns whether it does.
     pub fn keep_stop(&mut self, stop: OpenStop) -> bool {
         let known = self.stops.iter().any(|each| each.digest == stop.digest);
-        let kept =
-            !known && !self.ended.contains(&stop.digest) && !self.named.contains(&stop.digest);
+        let over = self.ended.contains(&stop.digest)
+            || self.named.contains(&stop.digest)
+            || (1..=self.settled(&stop.scope)).contains(&stop.sequence);
+        let kept = !known && !over;
         if kept {
             self.stops.push(stop);
         }
@@ -302,7 +310,10 @@ impl Emergencies {
         }
         for rotation in &before.rotations {
             let known = |each: &Unratified| each.rotation == rotation.rotation;
-            if !self.rotations.iter().any(known) && !self.ended.contains(&rotation.rotation) {
+            let agreed = self.agreed.get(&rotation.ring);
+            let over = self.ended.contains(&rotation.rotation)
+                || agreed.is_some_and(|agreed| rotation.index < *agreed);
+            if !self.rotations.iter().any(known) && !over {
                 self.rotations.push(rotation.clone());
                 kept.push(rotation.index);
             }
@@ -310,11 +321,45 @@ impl Emergencies {
         kept
     }
 
+    /// The stop of this leaf and place, and whatever of the line the log told of before.
+    fn end_stops(&mut self, scope: &Scope, index: i64, sequence: u64) {
+        // One without a place is of nobody's line, and ends alone.
+        let before = |stop: &OpenStop| sequence > 0 && stop.index < index;
+        let over = |stop: &OpenStop| stop.scope == *scope && (stop.index == index || before(stop));
+        let ended = self.stops.iter().filter(|stop| over(stop));
+        self.ended.extend(ended.map(|stop| stop.digest));
+        self.stops.retain(|stop| !over(stop));
+        let last = self.settled.entry(scope.clone()).or_default();
+        *last = sequence.max(*last);
+    }
+
+    /// What ends a rotation ends those of the same ring before it: the threshold agreed with what the ring came to.
     fn end_rotation(&mut self, rotation: Sha256Digest, ends: impl Fn(&Unratified) -> bool) {
-        if self.rotations.iter().any(&ends) {
-            self.rotations.retain(|each| !ends(each));
-            self.ended.insert(rotation);
-        }
+        // Whoever tells of it again later ends nothing in between.
+        let Some(ended) = self.rotations.iter().find(|each| ends(each)).cloned() else {
+            return;
+        };
+        let before = |each: &Unratified| each.ring == ended.ring && each.index < ended.index;
+        self.rotations.retain(|each| !ends(each) && !before(each));
+        self.ended.insert(rotation);
+        let last = self.agreed.entry(ended.ring).or_insert(ended.index);
+        *last = ended.index.max(*last);
+    }
+
+    /// The last place of a stop of this line that has ended; 0 where none has.
+    pub fn settled(&self, scope: &Scope) -> u64 {
+        self.settled.get(scope).copied().unwrap_or_default()
+    }
+
+    /// Whether a stop holds, has ended, or was named by what would end it.
+    pub fn knows(&self, stop: &Sha256Digest) -> bool {
+        let open = self.stops.iter().any(|open| open.digest == *stop);
+        open || self.ended.contains(stop) || self.named.contains(stop)
+    }
+
+    /// Whether nothing keeps a ring from signing, or will.
+    pub fn is_empty(&self) -> bool {
+        self.stops.is_empty() && self.rotations.is_empty()
     }
 
     /// Stops that have not ended, oldest first.
@@ -347,189 +392,4 @@ impl Emergencies {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn at(seconds: i64) -> Time {
-        Time::from_millis(seconds * 1_000)
-    }
-
-    fn name(text: &str) -> Name {
-        text.parse().unwrap()
-    }
-
-    fn digest(text: &str) -> Sha256Digest {
-        Sha256Digest::of(text.as_bytes())
-    }
-
-    fn stop(ring: Option<&str>, named: &str) -> EmergencyAct {
-        let leaf = ActLeaf {
-            reference: Some(digest(named).to_string()),
-            ring: ring.map(str::to_owned),
-            version: Some(1),
-            ..ActLeaf::new(ActKind::Emergency, STOP, "test", at(1))
-        };
-        EmergencyAct::told(&leaf).unwrap()
-    }
-
-    fn resume(ring: Option<&str>, ends: Ended) -> EmergencyAct {
-        EmergencyAct::Resumed(Resume {
-            ends,
-            ring: ring.map(name),
-        })
-    }
-
-    fn ended(named: &str) -> Ended {
-        Ended::Stop {
-            digest: digest(named),
-            sequence: 1,
-        }
-    }
-
-    fn rotated() -> EmergencyAct {
-        let leaf = ActLeaf {
-            reference: Some(digest("rotation").to_string()),
-            ring: Some("oauth".to_owned()),
-            kid: Some(kid("A")),
-            until: Some(at(100)),
-            ..ActLeaf::new(ActKind::Key, "revoke", "test", at(1))
-        };
-        EmergencyAct::told(&leaf).unwrap()
-    }
-
-    fn kid(letter: &str) -> Kid {
-        letter.repeat(43).parse().unwrap()
-    }
-
-    fn ratified(ring: &str) -> EmergencyAct {
-        EmergencyAct::Ratified(Ratification {
-            kid: kid("A"),
-            ring: name(ring),
-            rotation: digest("rotation"),
-        })
-    }
-
-    fn after(acts: &[EmergencyAct]) -> Emergencies {
-        let mut all = Emergencies::default();
-        for (index, act) in (1..).zip(acts) {
-            all.apply(index, at(index), act);
-        }
-        all
-    }
-
-    #[test]
-    fn a_stop_ends_by_the_resume_that_names_it_and_no_other() {
-        let stopped = |acts: &[EmergencyAct]| after(acts).stopped("oauth", at(9)).is_some();
-        let one = stop(Some("oauth"), "one");
-        assert!(stopped(std::slice::from_ref(&one)));
-        assert!(!stopped(&[stop(Some("other"), "one")]));
-        assert!(stopped(&[one.clone(), resume(Some("oauth"), ended("two"))]));
-        assert!(stopped(&[one.clone(), resume(None, ended("one"))]));
-        assert!(!stopped(&[
-            one.clone(),
-            resume(Some("oauth"), ended("one"))
-        ]));
-        // All rings are stopped beside it, but for the log's own.
-        let all = [stop(None, "all"), one, resume(Some("oauth"), ended("one"))];
-        assert!(stopped(&all));
-        assert!(after(&all).stopped("log", at(9)).is_none());
-    }
-
-    #[test]
-    fn a_stop_without_a_place_that_could_be_ends_by_its_digest_alone() {
-        let named = |sequence| Ended::Stop {
-            digest: digest("one"),
-            sequence,
-        };
-        for (version, place) in [(None, 0), (Some(0), 0), (Some(1), 1), (Some(2), 0)] {
-            let EmergencyAct::Stopped { scope, digest, .. } = stop(None, "one") else {
-                unreachable!()
-            };
-            let told = EmergencyAct::Stopped {
-                scope,
-                digest,
-                sequence: version,
-            };
-            let ends = |sequence| {
-                let resumed = resume(None, named(sequence));
-                after(&[told.clone(), resumed]).stops().is_empty()
-            };
-            assert_eq!((ends(0), ends(1)), (place == 0, place == 1), "{version:?}");
-            assert!(!ends(2));
-        }
-    }
-
-    #[test]
-    fn a_stop_replayed_after_its_resume_does_nothing() {
-        let one = stop(Some("oauth"), "one");
-        let end = resume(Some("oauth"), ended("one"));
-        let again = after(&[one.clone(), end.clone(), one.clone()]);
-        assert_eq!(again.stopped("oauth", at(9)), None);
-        // And the resume is none of a later stop.
-        let later = after(&[one, end.clone(), stop(Some("oauth"), "two"), end]);
-        assert!(later.stopped("oauth", at(9)).is_some());
-    }
-
-    #[test]
-    fn a_rotation_that_is_not_ratified_in_time_stops_its_ring() {
-        let unratified = after(&[rotated()]);
-        assert_eq!(unratified.until("oauth"), Some(at(100)));
-        assert_eq!(unratified.stopped("oauth", at(100)), None);
-        assert!(unratified.stopped("oauth", at(101)).is_some());
-        assert!(unratified.stopped("other", at(101)).is_none());
-        let agreed = after(&[rotated(), ratified("oauth")]);
-        assert_eq!(agreed.stopped("oauth", at(101)), None);
-        assert!(
-            after(&[rotated(), ratified("other")])
-                .stopped("oauth", at(101))
-                .is_some()
-        );
-        // Too late, it is none; the threshold decides by a resume.
-        let mut late = after(&[rotated()]);
-        late.apply(2, at(101), &ratified("oauth"));
-        assert!(late.stopped("oauth", at(102)).is_some());
-        let rotation = digest("rotation");
-        late.apply(
-            3,
-            at(103),
-            &resume(Some("oauth"), Ended::Unratified { rotation }),
-        );
-        assert_eq!(late.stopped("oauth", at(104)), None);
-    }
-
-    #[test]
-    fn a_ratification_of_another_key_than_the_rotation_made_the_primary_is_none() {
-        let EmergencyAct::Ratified(mut other) = ratified("oauth") else {
-            unreachable!()
-        };
-        other.kid = kid("Q");
-        let after = after(&[rotated(), EmergencyAct::Ratified(other)]);
-        assert!(after.stopped("oauth", at(101)).is_some());
-    }
-
-    #[test]
-    fn what_was_open_and_is_not_told_any_more_is_kept_until_it_is_ended() {
-        let before = after(&[stop(Some("oauth"), "one"), rotated()]);
-        let mut now = Emergencies::default();
-        assert_eq!(now.keep(&before), [1, 2]);
-        assert_eq!(now.keep(&before), [0; 0]);
-        assert!(now.stopped("oauth", at(9)).is_some());
-        let mut ended = after(&[
-            resume(Some("oauth"), ended("one")),
-            rotated(),
-            ratified("oauth"),
-        ]);
-        assert_eq!(ended.keep(&before), [0; 0]);
-        assert_eq!(ended.stopped("oauth", at(101)), None);
-    }
-
-    #[test]
-    fn what_cannot_be_made_out_stops_more_and_not_less() {
-        let leaf = ActLeaf {
-            ring: Some("NO RING".to_owned()),
-            ..ActLeaf::new(ActKind::Emergency, STOP, "test", at(1))
-        };
-        let act = EmergencyAct::told(&leaf).unwrap();
-        assert!(after(&[act]).stopped("oauth", at(9)).is_some());
-    }
-}
+mod tests;

@@ -33,6 +33,9 @@ pub const RATIFY: &str = "ratify";
 /// The action of the leaf with which a drill of an emergency begins.
 pub const DRILL: &str = "drill";
 
+/// The action of a refusal of a passkey's signature whose counter did not rise: there may be a copy of the passkey.
+pub const CLONED: &str = "cloned-passkey";
+
 /// A signature that was released.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

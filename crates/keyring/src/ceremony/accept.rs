@@ -77,7 +77,7 @@ impl CeremonyService {
                 Box::pin(self.give_up_use(id, &fault.to_string())).await?;
                 Ok(false)
             }
-            // It stays as it is: nobody is told of what has no effect.
+            // Nobody is told of what has no effect; it ends with the others whose time is over.
             Err(Error::NoEffect(_)) => Ok(false),
             // Another process closed it in between.
             Err(Error::Store(error))

@@ -8,9 +8,12 @@ use trust::bytes16::Nonce;
 use trust::format::V1;
 use trust::key_name::KeyName;
 use trust::note::NoteBody;
+use trust::stop::{StopBody, StopError};
 use trust::tally::{Obstacle, Standing, WhyNot, verify_by};
 use trust::withdrawal::withdrawal_message;
-use trust::{MemberId, MemberSignature, Namespace, Purpose, Request, Sha256Digest, Trusted, dsse};
+use trust::{
+    MemberId, MemberSignature, Namespace, Purpose, Request, Sha256Digest, Time, Trusted, dsse,
+};
 
 use super::error::Error;
 use super::service::{CeremonyService, draft};
@@ -125,6 +128,39 @@ impl CeremonyService {
             Purpose::Exception | Purpose::Witness => Ok(over(text.as_bytes())),
             _ => Ok(Vec::new()),
         }
+    }
+}
+
+/// The same for a stop: it is one, it can still be submitted, and an active member signed it. Costs no look-up; `body` is
+/// what was signed. Whether the member may stop, and whether it is the next of its line, is for whoever takes it.
+pub fn admit_stop(
+    trusted: Option<&Trusted>,
+    body: &[u8],
+    signature: &str,
+    now: Time,
+) -> Result<(), Error> {
+    let trusted = trusted.ok_or(Error::NoGenesis)?;
+    let read = StopBody::decode(body);
+    let read = read.map_err(|error| Error::Unfit(StopError::Unreadable(error).to_string()))?;
+    read.scope()
+        .map_err(|error| Error::Unfit(error.to_string()))?;
+    still_fresh(&read, now)?;
+    let signature = normalized(signature)?;
+    of_member(trusted, &signature)?;
+    let namespace = Namespace::new(Purpose::Stop, trusted.service(), trusted.environment());
+    let message = dsse::pae(&namespace.to_string(), body);
+    verify_by(trusted.roster(), &signature, &namespace, &message).map_err(not_counted)?;
+    Ok(())
+}
+
+/// A stop is not taken after its expiry.
+pub(super) fn still_fresh(stop: &StopBody, now: Time) -> Result<(), Error> {
+    let at = stop.expires_at;
+    match now <= at {
+        true => Ok(()),
+        false => Err(Error::Unfit(format!(
+            "the stop had to be submitted by {at}"
+        ))),
     }
 }
 

@@ -18,6 +18,13 @@ const EVERY: Duration = Duration::from_secs(30);
 /// Open ceremonies that are looked at together.
 const TOGETHER: i64 = 500;
 
+/// How much longer a ratification is left open than it may be accepted: clocks of replicas differ.
+const CLOCKS: Duration = Duration::from_secs(30);
+
+/// Why a ratification ends that was carried out and not accepted in time.
+pub(super) const NOT_RATIFIED: &str =
+    "the emergency rotation was not ratified in time; a resume is needed";
+
 impl CeremonyService {
     /// Ends what is late, again and again, until dropped.
     pub async fn keep_deadlines(self, evidence: EvidenceBuilder) {
@@ -43,6 +50,7 @@ impl CeremonyService {
     /// Once.
     pub async fn keep(&self, evidence: &EvidenceBuilder) -> Result<(), Error> {
         let expired = self.expire().await;
+        self.write_clones().await;
         // Those that cannot be ended keep no others waiting.
         let kept = self.keep_statements(evidence).await;
         expired.and(kept)
@@ -61,7 +69,7 @@ impl CeremonyService {
             let full = (rows.read.len() + rows.unreadable.len()) as i64 == TOGETHER;
             for row in &rows.read {
                 before = (row.created_at.millis(), row.id.to_string());
-                if !self.is_late(row.state, &row.request) {
+                if !self.may_be_late(row.state, &row.request) {
                     continue;
                 }
                 match self.expire_one(&before.1).await {
@@ -81,10 +89,16 @@ impl CeremonyService {
         }
     }
 
-    /// By what its row says; the tally has the last word.
-    fn is_late(&self, state: CeremonyState, request: &[u8]) -> bool {
+    /// By what its row says; the tally, or the log, has the last word.
+    fn may_be_late(&self, state: CeremonyState, request: &[u8]) -> bool {
         Request::decode(request).is_ok_and(|request| {
             let generates = matches!(request.operation, Operation::Generate(_));
+            // The log says until when.
+            if let (CeremonyState::Executed, Operation::Ratification(_)) =
+                (state, &request.operation)
+            {
+                return true;
+            }
             let deadline = match state {
                 CeremonyState::Proposed => request.approve_by,
                 CeremonyState::Approved => request.execute_by,
@@ -100,16 +114,28 @@ impl CeremonyService {
     async fn expire_one(&self, id: &str) -> Result<bool, Error> {
         let facts = self.facts(id).await?;
         // It may have been executed, or ended by another replica, since the page was read.
-        if !self.is_late(facts.row.state, &facts.row.request) {
+        if !self.may_be_late(facts.row.state, &facts.row.request) {
             return Ok(false);
         }
         let now = self.env.now();
         let from = facts.row.state;
         if from == CeremonyState::Executed {
+            let request = Request::decode(&facts.row.request)?;
+            if let Operation::Ratification(order) = request.operation {
+                // Of one that the log does not tell of nothing is known.
+                let until = self.deadline(&order).await?;
+                return match until.is_some_and(|until| now > until + CLOCKS) {
+                    true => {
+                        self.end_late(&facts, CeremonyState::Failed, Some(NOT_RATIFIED))
+                            .await
+                    }
+                    false => Ok(false),
+                };
+            }
             if facts.may_be_accepted(now).is_ok() {
                 return Ok(false);
             }
-            return self.end_late(&facts, CeremonyState::Expired).await;
+            return self.end_late(&facts, CeremonyState::Expired, None).await;
         }
         let to = match facts.tally(now).into_standing() {
             Standing::Expired { .. } => CeremonyState::Expired,
@@ -124,12 +150,18 @@ impl CeremonyService {
                 return Ok(false);
             }
         };
-        self.end_late(&facts, to).await
+        self.end_late(&facts, to, None).await
     }
 
-    async fn end_late(&self, facts: &CeremonyFacts, to: CeremonyState) -> Result<bool, Error> {
+    async fn end_late(
+        &self,
+        facts: &CeremonyFacts,
+        to: CeremonyState,
+        why: Option<&str>,
+    ) -> Result<bool, Error> {
         let (id, from) = (&facts.id, facts.row.state);
-        match self.move_to(facts, from, to, to.as_str()).await {
+        let moved = self.move_because(facts, (from, to), to.as_str(), why);
+        match moved.await {
             // Another replica ended it, or somebody rejected or accepted it in between; or another ceremony was carried
             // out after it, and names it.
             Err(Error::Store(error)) if error.is_conflict() => Ok(false),

@@ -16,16 +16,20 @@ use trust::{
     Sha256Digest, Subject, Time, dsse,
 };
 
+use super::admission::still_fresh;
 use super::error::Error;
 use super::key_of_ring::{find, numbered, primary};
 use super::service::{CeremonyFacts, CeremonyService, SigningPayload, statement_digest};
 use super::vote::{encoded, normalized};
 use crate::keys::{Key, Ring, Snapshot};
 use log::{Event, suspended};
-use store::{AfterLatest, Change, LeafRow, LineRow, MAX_PAGE, StopRow};
+use store::{AfterLatest, Change, Hindrance, LeafRow, LineRow, StopRow};
 
 /// The longest that a stop may be signed before it is submitted.
 const LONGEST: Duration = Duration::from_secs(366 * 24 * 60 * 60);
+
+/// Leaves of a ring that are read together; most often the newest is the one.
+const FEW: i64 = 16;
 
 impl CeremonyService {
     /// The next place in the line of a subject.
@@ -56,7 +60,7 @@ impl CeremonyService {
             return Ok(None);
         }
         let row = self.store.last_stop(&subject.to_string()).await?;
-        let mut last = match row {
+        let last = match row {
             Some(row) => Some(Last {
                 sequence: sequence(row.line.seq)?,
                 digest: row.id,
@@ -64,24 +68,58 @@ impl CeremonyService {
             None => None,
         };
         // The leaf of a stop keeps its place where the row is gone.
-        for leaf in self.emergency_leaves().await? {
-            let told = stop_of_leaf(&leaf, subject);
-            let later = |told: &Last| last.is_none_or(|last| last.sequence < told.sequence);
-            last = told.filter(later).or(last);
-        }
-        Ok(last)
+        let told = self.last_told(subject).await?;
+        let later = |told: &Last| last.is_none_or(|last| last.sequence < told.sequence);
+        Ok(told.filter(later).or(last))
     }
 
-    /// All of them, oldest first.
-    async fn emergency_leaves(&self) -> Result<Vec<LeafRow>, Error> {
-        let (mut all, mut from) = (Vec::new(), 0);
+    /// The last stop of a line of which a leaf tells that has a place.
+    async fn last_told(&self, subject: &Subject) -> Result<Option<Last>, Error> {
+        let Subject::Stop(scope) = subject else {
+            return Ok(None);
+        };
+        let ring = scope.ring().map_or("", Name::as_str);
+        let mut before = i64::MAX;
         loop {
-            let page = self.store.emergency_leaves(from).await?;
-            let full = page.len() as i64 == MAX_PAGE;
-            from = page.last().map_or(from, |row| row.index + 1);
-            all.extend(page);
-            if !full {
-                return Ok(all);
+            let of = Hindrance::Stop;
+            let page = self.store.hindrances_before(of, ring, before, FEW).await?;
+            let told = page.iter().filter_map(|leaf| stop_of_leaf(leaf, subject));
+            if let Some(last) = told.max_by_key(|told| told.sequence) {
+                return Ok(Some(last));
+            }
+            match page.last() {
+                Some(last) if page.len() as i64 == FEW => before = last.index,
+                _ => return Ok(None),
+            }
+        }
+    }
+
+    /// Until when the log says that a rotation had to be ratified.
+    pub(super) async fn deadline(&self, order: &Ratification) -> Result<Option<Time>, Error> {
+        let mut before = i64::MAX;
+        loop {
+            let (of, ring) = (Hindrance::Rotation, order.ring.as_str());
+            let page = self.store.hindrances_before(of, ring, before, FEW).await?;
+            let deadlines = page.iter().filter_map(|leaf| match told(leaf)? {
+                EmergencyAct::Rotated {
+                    ring,
+                    kid,
+                    rotation,
+                    until,
+                } if rotation == order.rotation
+                    && ring == order.ring.as_str()
+                    && kid.as_ref() == Some(&order.kid) =>
+                {
+                    Some(until)
+                }
+                _ => None,
+            });
+            if let Some(until) = deadlines.min() {
+                return Ok(Some(until));
+            }
+            match page.last() {
+                Some(last) if page.len() as i64 == FEW => before = last.index,
+                _ => return Ok(None),
             }
         }
     }
@@ -154,12 +192,7 @@ impl CeremonyService {
             return Ok(open.digest);
         }
         let now = self.env.now();
-        if now > stop.body.expires_at {
-            let at = stop.body.expires_at;
-            return Err(Error::Unfit(format!(
-                "the stop had to be submitted by {at}"
-            )));
-        }
+        still_fresh(&stop.body, now)?;
         let ring = stop.scope.ring();
         if ring.is_some_and(|ring| snapshot.keys_of_ring(ring.as_str()).is_none()) {
             return Err(Error::Unfit(format!("unknown ring {}", stop.scope)));
@@ -365,21 +398,7 @@ impl CeremonyService {
         let Operation::Ratification(order) = request.operation else {
             return Ok(());
         };
-        let leaves = self.emergency_leaves().await?;
-        let deadline = leaves.iter().find_map(|leaf| match told(leaf)? {
-            EmergencyAct::Rotated {
-                ring,
-                kid,
-                rotation,
-                until,
-            } if rotation == order.rotation
-                && ring == order.ring.as_str()
-                && kid.as_ref() == Some(&order.kid) =>
-            {
-                Some(until)
-            }
-            _ => None,
-        });
+        let deadline = self.deadline(&order).await?;
         match deadline {
             Some(until) if at <= until => Ok(()),
             Some(until) => Err(Error::NoEffect(format!(

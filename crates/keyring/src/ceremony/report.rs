@@ -4,8 +4,9 @@ use std::fmt;
 
 use serde::Serialize;
 use trust::tally::NotCounted;
-use trust::{Kid, Line, Request, verify_transcript};
+use trust::{Kid, Line, Operation, Request, verify_transcript};
 
+use super::deadlines::NOT_RATIFIED;
 use super::error::{Error, describe_standing};
 use super::service::{CeremonyFacts, CeremonyService};
 use store::CeremonyState;
@@ -99,9 +100,11 @@ impl CeremonyService {
             };
             report.not_counted = not_counted(&tally.not_counted);
             report.kids = kids(&tally.statement().outcome);
-            report.standing = match tally.is_complete() {
-                true => "accepted".to_owned(),
-                false => format!("waiting for {} more acceptance(s)", tally.missing()),
+            let ratifies = matches!(request.operation, Operation::Ratification(_));
+            report.standing = match (facts.row.state, tally.is_complete()) {
+                (CeremonyState::Failed, _) if ratifies => NOT_RATIFIED.to_owned(),
+                (_, true) => "accepted".to_owned(),
+                (_, false) => format!("waiting for {} more acceptance(s)", tally.missing()),
             };
             drop(transcript);
         } else {

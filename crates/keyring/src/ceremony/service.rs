@@ -16,6 +16,7 @@ use trust::{
 
 pub use trust::review::File;
 
+use super::clones::Clones;
 use super::error::Error;
 use super::known_orders::KnownOrders;
 use super::result_signer::ResultSigner;
@@ -48,6 +49,8 @@ pub struct CeremonyService {
     pub(super) known_orders: Arc<KnownOrders>,
     /// The chain as it was walked last: whose documents are still the same is not walked again.
     walked: Arc<Mutex<Option<Walked>>>,
+    /// Refused signatures of passkeys that are not written yet.
+    pub(super) clones: Arc<Clones>,
 }
 
 /// A chain that holds, with the rows that it was read from.
@@ -95,6 +98,15 @@ impl CeremonyService {
             lease: LEASE,
             known_orders: Arc::default(),
             walked: Arc::default(),
+            clones: Arc::default(),
+        }
+    }
+
+    /// Writes down what another one counted: it looks at it again and again.
+    pub fn keeping_refusals_of(self, other: &Self) -> Self {
+        Self {
+            clones: other.clones.clone(),
+            ..self
         }
     }
 

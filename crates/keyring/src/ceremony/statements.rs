@@ -13,6 +13,7 @@ use trust::leaf::ActKind;
 use trust::text::is_plain;
 use trust::{MemberId, MemberSignature, Purpose, Role, Sha256Digest, Time};
 
+use super::clones::Refused;
 use super::error::Error;
 use super::passkeys::{attested, counter};
 use super::service::CeremonyService;
@@ -177,7 +178,16 @@ impl CeremonyService {
                 attestation,
             },
         };
-        self.log.commit(&change, &event).await.map_err(counter)?;
+        let done = self.log.commit(&change, &event).await.map_err(counter);
+        if let Err(Error::DoesNotCount(why)) = &done {
+            let refused = Refused {
+                reference: id.clone(),
+                ring: None,
+                why: format!("{}: {why}", row.kind.purpose().word()),
+            };
+            self.note_clone(&actor, refused).await;
+        }
+        done?;
         self.settle_statement(&id).await?;
         self.statement_report(&id).await
     }

@@ -8,13 +8,14 @@ use trust::tally::{Standing, Tally};
 use trust::text::is_plain;
 use trust::{MemberId, MemberSignature, Name, Purpose, Time, browser, sshsig};
 
+use super::clones::Refused;
 use super::error::Error;
 use super::passkeys::counter;
 use super::report::Report;
 use super::service::CeremonyService;
 use super::service::{CeremonyFacts, objection_body};
 use log::Event;
-use store::{CeremonySignatureRow, CeremonyState, Change};
+use store::{CeremonySignatureRow, CeremonyState, Change, Subject};
 
 /// Most characters of a reason, as of a request's.
 const REASON_MAX: usize = 1_000;
@@ -165,6 +166,47 @@ impl CeremonyService {
         received_at: Time,
     ) -> Result<(), Error> {
         let (reason, body) = objection.unzip();
+        let row = row(facts, purpose, body, (signature, received_at))?;
+        let change = Change::AddCeremonySignature(row);
+        let (by, said) = (member.as_ref(), (purpose, reason, received_at));
+        self.keep_signature(facts, change, by, said, signature)
+            .await
+    }
+
+    /// The same of what a member says for the record, where just so many of the purpose were counted: whether nobody else
+    /// said something meanwhile. If somebody did, nothing was written, and it is counted anew.
+    pub(super) async fn add_to_record(
+        &self,
+        facts: &CeremonyFacts,
+        (purpose, member): (Purpose, &MemberId),
+        (text, body): (&str, Vec<u8>),
+        (signature, received_at): (&MemberSignature, Time),
+        before: usize,
+    ) -> Result<bool, Error> {
+        let signed = row(facts, purpose, Some(body), (signature, received_at))?;
+        let change = Change::AddToRecord {
+            signature: signed,
+            before: i64::try_from(before).unwrap_or(i64::MAX),
+        };
+        let said = (purpose, Some(text), received_at);
+        let added = self.keep_signature(facts, change, Some(member), said, signature);
+        match added.await {
+            Err(Error::Store(store::Error::Conflict {
+                what: Subject::CeremonyRecord,
+                ..
+            })) => Ok(false),
+            done => done.map(|()| true),
+        }
+    }
+
+    async fn keep_signature(
+        &self,
+        facts: &CeremonyFacts,
+        change: Change,
+        member: Option<&MemberId>,
+        (purpose, reason, received_at): (Purpose, Option<&str>, Time),
+        signature: &MemberSignature,
+    ) -> Result<(), Error> {
         // Whose signature it is, by the tally; who typed the command proves nothing.
         let custodian = member.map(|member| {
             let actor = match purpose {
@@ -176,13 +218,6 @@ impl CeremonyService {
             };
             actor.to_string()
         });
-        let row = CeremonySignatureRow {
-            ceremony: facts.row.id,
-            purpose,
-            body: body.unwrap_or_default(),
-            signature: encoded(signature)?,
-            received_at,
-        };
         let event = Event {
             action: purpose.word(),
             digest: Some(signature.digest()?),
@@ -193,13 +228,16 @@ impl CeremonyService {
             time: received_at,
             ..self.event()
         };
-        let change = Change::AddCeremonySignature(row);
         let done = self.log.commit(&change, &event).await.map_err(counter);
         if let Err(Error::DoesNotCount(why)) = &done {
             // The signature is valid: it is the member's, or that of whoever has a copy of the passkey.
-            let member = custodian.as_deref().unwrap_or_default();
-            tracing::warn!(member, ceremony = facts.id, why, "a passkey may be cloned");
-            self.record_refusal(purpose.word(), facts, why).await?;
+            let refused = Refused {
+                reference: facts.id.clone(),
+                ring: facts.row.ring.as_ref().map(ToString::to_string),
+                why: format!("{}: {why}", purpose.word()),
+            };
+            let actor = custodian.as_deref().unwrap_or(&self.actor);
+            self.note_clone(actor, refused).await;
         }
         done.map(drop)
     }
@@ -260,6 +298,21 @@ impl CeremonyService {
         self.log.commit(&change, &event).await?;
         Ok(())
     }
+}
+
+fn row(
+    facts: &CeremonyFacts,
+    purpose: Purpose,
+    body: Option<Vec<u8>>,
+    (signature, received_at): (&MemberSignature, Time),
+) -> Result<CeremonySignatureRow, Error> {
+    Ok(CeremonySignatureRow {
+        ceremony: facts.row.id,
+        purpose,
+        body: body.unwrap_or_default(),
+        signature: encoded(signature)?,
+        received_at,
+    })
 }
 
 impl CeremonyFacts {

@@ -29,6 +29,22 @@ impl CeremonyService {
     /// the roster under which the ceremony was held.
     pub async fn attest(&self, id: &str, body: &str, signature: &str) -> Result<(), Error> {
         let signature = normalized(signature)?;
+        // Each time another one was first; and there are not more of them.
+        for _ in 0..=attestation::MOST {
+            if self.attest_once(id, body, &signature).await? {
+                return Ok(());
+            }
+        }
+        Err(Error::Attestations(attestation::MOST))
+    }
+
+    /// Whether nobody else attested something while this one was judged.
+    async fn attest_once(
+        &self,
+        id: &str,
+        body: &str,
+        signature: &MemberSignature,
+    ) -> Result<bool, Error> {
         let facts = self.facts(id).await?;
         require_state(&facts, &[CeremonyState::Closed], "closed")?;
         let (verified, _) = self.closed_transcript(&facts.id).await?;
@@ -73,9 +89,9 @@ impl CeremonyService {
             return Err(Error::DoesNotCount(why));
         }
         let note = attested.note.unwrap_or_default();
-        let said = Some((note.as_str(), body.as_bytes().to_vec()));
-        let by = Some(attested.witness);
-        self.add_signature(&facts, Purpose::Witness, by, said, &signature, now)
+        let said = (note.as_str(), body.as_bytes().to_vec());
+        let by = (Purpose::Witness, &attested.witness);
+        self.add_to_record(&facts, by, said, (signature, now), before.len())
             .await
     }
 
@@ -114,6 +130,7 @@ impl CeremonyService {
         let mut of = bytes.clone();
         of.extend(attested.encode()?);
         Ok(Printed {
+            ceremony: attested.request_digest,
             of: Sha256Digest::of(&of),
             transcript: bytes,
             attestations: attested.attestations,
@@ -124,6 +141,8 @@ impl CeremonyService {
 
 /// What a page is made of.
 pub struct Printed {
+    pub ceremony: Sha256Digest,
+    /// Of the transcript and the attestations.
     pub of: Sha256Digest,
     transcript: Vec<u8>,
     attestations: Vec<Attestation>,
@@ -131,9 +150,14 @@ pub struct Printed {
 }
 
 impl Printed {
-    /// Verifies the transcript, and writes the page.
-    pub fn page(&self) -> Result<String, Error> {
-        let page = trust::printed::print(&self.transcript, &self.pin, &self.attestations);
+    /// The transcript, without proofs of the log.
+    pub fn transcript(&self) -> &[u8] {
+        &self.transcript
+    }
+
+    /// Verifies the transcript, which may have proofs, and writes the page.
+    pub fn page(&self, transcript: &[u8]) -> Result<String, Error> {
+        let page = trust::printed::print(transcript, &self.pin, &self.attestations);
         Ok(page?)
     }
 }

@@ -19,7 +19,7 @@ use super::settings::Settings;
 use super::snapshot::{Key, Ring, Snapshot, UnreadableRing};
 use super::under_order::Orders;
 use access::Credentials;
-use log::{ActIndex, Certified, EmergencyReading, suspended, unverified_chains};
+use log::{ActIndex, Certified, EmergencyCost, EmergencyReading, suspended, unverified_chains};
 use store::{EndedBefore, KeyCounts, KeyRow, RingRow, Rows, Store, UnreadableRow, Versions};
 
 /// Rows of ended keys that are read together.
@@ -149,6 +149,11 @@ impl Reading<'_> {
             seen: self.seen.map(|seen| &*seen.emergency),
         };
         let emergency = Arc::new(emergency.read().await?);
+        let EmergencyCost {
+            statements,
+            verified,
+        } = emergency.cost();
+        tracing::debug!(statements, verified, "emergencies judged");
         let suspended = match &trusted {
             Some(trusted) => suspended(store, trusted).await?,
             None => BTreeSet::new(),

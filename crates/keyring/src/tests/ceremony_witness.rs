@@ -1,5 +1,6 @@
 //! Exceptions and attestations: limits, and hands in the database.
 
+use store::testing::place::Place;
 use trust::attestation::verify_attestations;
 use trust::verify_transcript;
 
@@ -44,6 +45,71 @@ async fn exceptions_are_as_many_as_notes_and_nobody_takes_the_room_of_the_others
     let row = all.service().reading(&id).await.unwrap();
     assert_eq!(row.notes.len(), 20);
     assert!(row.notes.iter().all(|note| note.what == "exception"));
+}
+
+/// All at once, by connections of their own.
+async fn at_once(
+    submitted: Vec<impl Future<Output = Result<(), Error>> + Send + 'static>,
+) -> (usize, Vec<Error>) {
+    let tasks: Vec<_> = submitted.into_iter().map(tokio::spawn).collect();
+    let (mut taken, mut refused) = (0, Vec::new());
+    for task in tasks {
+        match task.await.unwrap() {
+            Ok(()) => taken += 1,
+            Err(error) => refused.push(error),
+        }
+    }
+    (taken, refused)
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn threat_requests_at_once_take_no_more_room_than_one_after_another() {
+    let all = Installation::over(Place::postgres().await);
+    let genesis = all.custodians.genesis();
+    all.service().install_genesis(&genesis).await.unwrap();
+    all.open_ring("records").await;
+    let id = all.propose("records", Installation::generation()).await;
+    let mut said = Vec::new();
+    for number in 0..12 {
+        let input = ExceptionInput {
+            exception: format!("the {number}th adapter was missing"),
+            decided_by: "alice".parse().unwrap(),
+            at: all.now(),
+        };
+        let service = all.service();
+        let (body, payload) = service.exception_payload(&id, &input).await.unwrap();
+        let signature = (all.custodians).signature("wendy", &payload.namespace, &payload.bytes);
+        let id = id.clone();
+        said.push(async move { service.exception(&id, &body, &signature).await });
+    }
+    let (taken, refused) = at_once(said).await;
+    assert_eq!((taken, refused.len()), (5, 7), "{refused:?}");
+    let by_member = |error: &Error| matches!(error, Error::NotesOfMember(5));
+    assert!(refused.iter().all(by_member), "{refused:?}");
+    // There is room for the others.
+    all.exception("bob", &id, "the safe was locked")
+        .await
+        .unwrap();
+
+    for who in ["alice", "bob"] {
+        all.approve(&id, who).await.unwrap();
+    }
+    all.execute(&id).await.unwrap();
+    for who in ["alice", "bob"] {
+        all.accept(&id, who).await.unwrap();
+    }
+    let mut attested = Vec::new();
+    for number in 0..8 {
+        let (service, note) = (all.service(), Some(format!("the {number}th time")));
+        let (body, payload) = service.attestation_payload(&id, note).await.unwrap();
+        let signature = (all.custodians).signature("wendy", &payload.namespace, &payload.bytes);
+        let id = id.clone();
+        attested.push(async move { service.attest(&id, &body, &signature).await });
+    }
+    let (taken, refused) = at_once(attested).await;
+    assert_eq!((taken, refused.len()), (1, 7), "{refused:?}");
+    let file = all.service().attestations(&id).await.unwrap();
+    assert_eq!(file.attestations.len(), 1);
 }
 
 /// `log check` tells of a row that is gone, and of one that says something else; whoever reads the file sees whether a

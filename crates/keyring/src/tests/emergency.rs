@@ -13,16 +13,16 @@ use crate::ceremony::{Draft, EmergencyReport, Error, Report};
 use crate::keys::Snapshot;
 use crate::signing;
 
-const RING: &str = "records";
+pub const RING: &str = "records";
 
-async fn opened() -> (Installation, Kid) {
+pub async fn opened() -> (Installation, Kid) {
     let all = Installation::for_emergencies().await;
     Box::pin(all.open_ring("log")).await;
     let kid = Box::pin(all.open_ring(RING)).await;
     (all, kid)
 }
 
-async fn draft(all: &Installation, ring: Option<&str>) -> StopBody {
+pub async fn draft(all: &Installation, ring: Option<&str>) -> StopBody {
     let ring = ring.map(|ring| ring.parse().unwrap());
     let hour = Duration::from_secs(3_600);
     let service = all.service();
@@ -30,7 +30,7 @@ async fn draft(all: &Installation, ring: Option<&str>) -> StopBody {
     draft.await.unwrap()
 }
 
-fn signed(all: &Installation, body: &StopBody, who: &str) -> (Vec<u8>, String) {
+pub fn signed(all: &Installation, body: &StopBody, who: &str) -> (Vec<u8>, String) {
     let payload = all.service().stop_payload(body).unwrap();
     let signature = all
         .custodians
@@ -38,30 +38,34 @@ fn signed(all: &Installation, body: &StopBody, who: &str) -> (Vec<u8>, String) {
     (body.encode().unwrap(), signature)
 }
 
-async fn submit(all: &Installation, stop: &(Vec<u8>, String)) -> Result<Sha256Digest, Error> {
+pub async fn submit(all: &Installation, stop: &(Vec<u8>, String)) -> Result<Sha256Digest, Error> {
     let snapshot = all.snapshot().await;
     let (body, signature) = stop;
     all.service().stop(body.clone(), signature, &snapshot).await
 }
 
-async fn stop(all: &Installation, ring: Option<&str>, who: &str) -> Result<Sha256Digest, Error> {
+pub async fn stop(
+    all: &Installation,
+    ring: Option<&str>,
+    who: &str,
+) -> Result<Sha256Digest, Error> {
     let body = draft(all, ring).await;
     submit(all, &signed(all, &body, who)).await
 }
 
-async fn state(all: &Installation) -> EmergencyReport {
+pub async fn state(all: &Installation) -> EmergencyReport {
     all.service().emergency_report(&*all.snapshot().await)
 }
 
 /// Draft of the resume that ends what keeps the ring, or all, from signing.
-async fn to_resume(all: &Installation, ring: Option<&str>) -> Draft {
+pub async fn to_resume(all: &Installation, ring: Option<&str>) -> Draft {
     let ring = ring.map(|ring| ring.parse().unwrap());
     let ends = state(all).await.to_end(ring.as_ref()).unwrap();
     Draft::Resume { ends }
 }
 
 /// A ring that signs, and the reason if it does not.
-async fn signs(serving: &Serving) -> Result<(), String> {
+pub async fn signs(serving: &Serving) -> Result<(), String> {
     match serving.sign(RING, "payload").await {
         Ok(_) => Ok(()),
         Err(signing::Error::Stopped { ring, why }) => {
@@ -78,7 +82,7 @@ fn publishes(snapshot: &Snapshot, kid: &Kid) -> bool {
 }
 
 /// What the check of the log finds, by its codes.
-async fn findings(all: &Installation) -> Vec<&'static str> {
+pub async fn findings(all: &Installation) -> Vec<&'static str> {
     let verifying = Verifying::over(all).await;
     verifying.covered().await;
     let storage = Storage::open(&verifying.settings, |_| None).unwrap();
@@ -190,7 +194,7 @@ async fn a_replica_that_missed_the_resume_stops_anew() {
     assert!(signs(&Serving::over(&all).await).await.is_err());
 }
 
-async fn carried_out(all: &Installation, id: &str, who: &[&str]) -> Result<Report, Error> {
+pub async fn carried_out(all: &Installation, id: &str, who: &[&str]) -> Result<Report, Error> {
     for who in who {
         all.approve(id, who).await?;
     }
@@ -265,7 +269,7 @@ async fn a_resume_does_not_end_a_later_stop() {
 }
 
 /// As the database's owner could, with the leaf's index moved past what is there.
-async fn insert_leaf(all: &Installation, kind: &str, body: &str) {
+pub async fn insert_leaf(all: &Installation, kind: &str, body: &str) {
     let size = all.store.log_size().await.unwrap();
     let now = all.now().millis();
     let sql = format!(
@@ -394,7 +398,7 @@ async fn a_resume_under_a_former_roster_lets_no_replica_sign() {
     assert!(faults.contains("did not hold any more"), "{faults}");
 }
 
-fn rotation(all: &Installation) -> Draft {
+pub fn rotation(all: &Installation) -> Draft {
     Draft::EmergencyRotation {
         standby: None,
         compromised_since: all.now(),
@@ -403,14 +407,14 @@ fn rotation(all: &Installation) -> Draft {
 }
 
 /// A ring with a standby key that verifiers have had long enough.
-async fn with_standby() -> (Installation, Kid, Kid) {
+pub async fn with_standby() -> (Installation, Kid, Kid) {
     let (all, old) = opened().await;
     let new = Box::pin(all.standby(RING)).await;
     all.wait(LONG);
     (all, old, new)
 }
 
-const THREE: [&str; 3] = ["lena", "mona", "alice"];
+pub const THREE: [&str; 3] = ["lena", "mona", "alice"];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_emergency_rotation_switches_and_revokes_in_one_breath_and_is_ratified() {
@@ -512,11 +516,21 @@ async fn a_ratification_that_is_accepted_too_late_is_refused_and_told_to_nobody(
     assert_eq!(row.state, store::CeremonyState::Executed);
     let told = all.store.leaves(size, 100).await.unwrap();
     assert!(told.iter().all(|leaf| leaf.kind != "emergency"), "{told:?}");
+    // It is over, and people are told why.
+    assert_eq!(all.service().expire().await.unwrap(), 1);
+    let report = all.service().report(&late).await.unwrap();
+    let (state, why) = (report.state.as_str(), report.standing.as_str());
+    let expected = "the emergency rotation was not ratified in time; a resume is needed";
+    assert_eq!((state, why), ("failed", expected));
+    let last = all.store.leaves(size, 100).await.unwrap().pop().unwrap();
+    assert!(last.body.contains(r#""action":"failed""#) && last.body.contains(expected));
+    assert_eq!(all.service().expire().await.unwrap(), 0);
     Box::pin(all.closed(RING, to_resume(&all, Some(RING)).await)).await;
     assert_eq!(signs(&Serving::over(&all).await).await, Ok(()));
+    assert_eq!(findings(&all).await, [""; 0]);
 }
 
-fn to_end(rotation: &str) -> Draft {
+pub fn to_end(rotation: &str) -> Draft {
     Draft::Resume {
         ends: Ended::Unratified {
             rotation: rotation.parse().unwrap(),

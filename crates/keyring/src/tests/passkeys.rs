@@ -5,7 +5,7 @@ use testkit::passkey::{RP_ID, SoftPasskey, relying_party};
 use trust::{MemberKey, Purpose, Roster, Sha256Digest, dsse};
 
 use super::installation::Installation;
-use crate::ceremony::{Error, Report, SigningPayload};
+use crate::ceremony::{CeremonyService, Error, Report, SigningPayload};
 
 impl Installation {
     /// The next roster, changed.
@@ -145,7 +145,8 @@ async fn threat_cloned_counter() {
             why.contains("the passkey's signature counter did not rise"),
             "{why}"
         );
-        assert_eq!(all.last_act().await, format!("refusal approve: {why}"));
+        let told = format!("refusal cloned-passkey: approve: {why}");
+        assert_eq!(all.last_act().await, told);
     }
     let signatures = all.store.ceremony_signatures(&other).await.unwrap();
     assert!(signatures.iter().all(|row| row.purpose == Purpose::Propose));
@@ -156,6 +157,41 @@ async fn threat_cloned_counter() {
     all.approve_with(&other, &bob.sign_at(&second, 3))
         .await
         .unwrap();
+}
+
+/// Over HTTP, where a refusal is no leaf otherwise.
+#[tokio::test]
+async fn threat_a_copied_passkey_is_in_the_log_once_a_minute_however_often_it_is_refused() {
+    let (all, [_, bob], id) = rotating().await;
+    let message = all.approval_of(&id).await.bytes;
+    all.approve_with(&id, &bob.sign_at(&message, 5))
+        .await
+        .unwrap();
+    let other = all.propose("records", Installation::generation()).await;
+    let message = all.approval_of(&other).await.bytes;
+    let anybody = CeremonyService::for_anybody(all.store.clone(), all.env.clone(), &all.settings);
+    let size = all.store.log_size().await.unwrap();
+    for _ in 0..3 {
+        let refused = anybody.approve(&other, &bob.sign_at(&message, 4)).await;
+        why(refused.unwrap_err());
+    }
+    assert_eq!(all.store.log_size().await.unwrap(), size + 1);
+    let of_bob = r#""actor":"custodian:bob","count":1,"#;
+    let leaf = all.store.leaf(size).await.unwrap().unwrap();
+    assert!(leaf.body.contains(of_bob), "{}", leaf.body);
+    assert!(leaf.body.contains(&format!(r#""ref":"{other}""#)));
+    // What came meanwhile is written by whoever looks again and again.
+    let keeping = CeremonyService::for_anybody(all.store.clone(), all.env.clone(), &all.settings)
+        .keeping_refusals_of(&anybody);
+    keeping.write_clones().await;
+    assert_eq!(all.store.log_size().await.unwrap(), size + 1);
+    all.wait(1);
+    keeping.write_clones().await;
+    keeping.write_clones().await;
+    assert_eq!(all.store.log_size().await.unwrap(), size + 2);
+    let leaf = all.store.leaf(size + 1).await.unwrap().unwrap();
+    assert!(leaf.body.contains(r#""count":2,"#), "{}", leaf.body);
+    assert_eq!(leaf.kind, "refusal");
 }
 
 #[tokio::test]

@@ -18,6 +18,7 @@ use trust::{Kid, Pin};
 
 use super::question::{Claim, Error};
 use super::sought::Sought;
+use super::stop_files::{StopFiles, stop_files};
 use super::verify::{Checked, check};
 use crate::keys::{Key, Keys, Share, leaves_of_use};
 use log::Proofs;
@@ -80,6 +81,7 @@ pub struct EvidenceBuilder {
     pub(super) store: Store,
     pub(super) proofs: Proofs,
     pub(super) pin: Pin,
+    pub(super) stops: StopFiles,
 }
 
 impl EvidenceBuilder {
@@ -89,6 +91,7 @@ impl EvidenceBuilder {
             store,
             proofs,
             pin,
+            stops: stop_files(),
         }
     }
 

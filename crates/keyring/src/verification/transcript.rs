@@ -4,11 +4,15 @@ use std::collections::BTreeSet;
 
 use trust::leaf::{ActLeaf, Leaf};
 use trust::transcript::Logged;
-use trust::{Kid, MemberSignature, Sha256Digest, Transcript};
+use trust::{Kid, MemberSignature, Name, Operation, Request, Sha256Digest, Transcript};
 
 use super::evidence::{EvidenceBuilder, NoEvidence};
 use crate::keys::leaves_of_use;
 use log::Receipt;
+use store::LeafRow;
+
+/// Leaves of one ceremony that are looked at for its end; of an emergency, what came after it in its ring.
+const OF_ONE: i64 = 1_000;
 
 impl EvidenceBuilder {
     /// As it was written, and with proofs as soon as a checkpoint covers the ceremony's end. What
@@ -19,16 +23,77 @@ impl EvidenceBuilder {
             .transcript(&key.ceremony.to_string())
             .await?
             .into_bytes();
-        let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
-        let mut transcript = Transcript::decode(&core).map_err(|error| broken(&error))?;
         let Some(end) = key.log_index else {
             return Ok(core);
         };
-        let votes = self.store.votes_of(&key.ceremony.to_string()).await?;
         let of_order = match key.logged_use() {
             Some((used, documents)) => leaves_of_use(&self.store, used, documents, end).await?,
             None => Vec::new(),
         };
+        self.proven(&key.ceremony, core, end, &of_order).await
+    }
+
+    /// The same of any closed ceremony, by what the database keeps of it.
+    pub async fn transcript_of_ceremony(
+        &self,
+        ceremony: &Sha256Digest,
+        core: Vec<u8>,
+    ) -> Result<Vec<u8>, NoEvidence> {
+        let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
+        let transcript = Transcript::decode(&core).map_err(|error| broken(&error))?;
+        let end = self.end_of(ceremony, &transcript).await?;
+        match end {
+            Some(end) => self.proven(ceremony, core, end, &[]).await,
+            None => Ok(core),
+        }
+    }
+
+    /// The leaf that ended a ceremony: it names the core.
+    async fn end_of(
+        &self,
+        ceremony: &Sha256Digest,
+        transcript: &Transcript,
+    ) -> Result<Option<i64>, NoEvidence> {
+        let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
+        let core = transcript.core_digest().map_err(|error| broken(&error))?;
+        let request = Request::decode(transcript.record.request.as_bytes());
+        let request = request.map_err(|error| broken(&error))?;
+        let id = ceremony.to_string();
+        let names = |leaf: &&LeafRow| match Leaf::parse(leaf.body.as_bytes()) {
+            Ok(Leaf::Act(act)) => {
+                act.digest == Some(core) && act.reference.as_deref() == Some(id.as_str())
+            }
+            _ => false,
+        };
+        if matches!(
+            request.operation,
+            Operation::ClockCorrection(_) | Operation::NewOrigin(_)
+        ) {
+            let acts = self.keys.log_acts().await?;
+            let act = acts.iter().find(|act| act.ceremony == id);
+            return Ok(act.map(|act| act.index));
+        }
+        let own = self.store.leaves_of_ceremony(&id, 0, OF_ONE).await?;
+        if let Operation::Resume(_) | Operation::Ratification(_) = request.operation {
+            let ring = request.operation.ring().map_or("", Name::as_str);
+            let last = own.last().map_or(-1, |leaf| leaf.index);
+            let ends = self.store.emergency_ends(ring, last, OF_ONE).await?;
+            return Ok(ends.iter().find(names).map(|leaf| leaf.index));
+        }
+        Ok(own.iter().find(names).map(|leaf| leaf.index))
+    }
+
+    /// With the acts of the ceremony up to its end, and those of its order, as far as checkpoints cover them all.
+    async fn proven(
+        &self,
+        ceremony: &Sha256Digest,
+        core: Vec<u8>,
+        end: i64,
+        of_order: &[i64],
+    ) -> Result<Vec<u8>, NoEvidence> {
+        let broken = |error: &dyn std::fmt::Display| NoEvidence::Broken(error.to_string());
+        let mut transcript = Transcript::decode(&core).map_err(|error| broken(&error))?;
+        let votes = self.store.votes_of(&ceremony.to_string()).await?;
         let votes = votes.iter().map(|vote| vote.index);
         let indexes: BTreeSet<i64> = votes.chain(of_order.iter().copied()).chain([end]).collect();
         let indexes: Vec<i64> = indexes.into_iter().collect();

@@ -29,7 +29,7 @@ impl Auditor {
             documents: &tables.documents,
             seen: None,
         };
-        reading.read().await
+        reading.read_all().await
     }
 }
 

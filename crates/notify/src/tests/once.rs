@@ -74,6 +74,34 @@ async fn who_is_trusted_is_told_in_the_order_of_the_log_between_ceremonies() {
 }
 
 #[tokio::test]
+async fn a_passkey_that_may_be_copied_is_told_of_once_an_hour() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let mut one = world.replica("one", &webhook(&endpoint.address));
+    let id = world.propose("a").await;
+    let clone = async || {
+        let action = trust::leaf::CLONED;
+        world.act(ActKind::Refusal, action, id).await;
+        world.act(ActKind::Refusal, "approve", id).await;
+    };
+    for _ in 0..3 {
+        clone().await;
+        one.round().await.unwrap();
+    }
+    world.pass(Duration::from_secs(3_600));
+    clone().await;
+    for _ in 0..4 {
+        one.round().await.unwrap();
+    }
+    let types = endpoint.seen().into_iter().map(|one| {
+        let body: serde_json::Value = serde_json::from_str(&one.body).unwrap();
+        body["type"].as_str().unwrap().to_owned()
+    });
+    let expected = ["ceremony.proposed", "passkey.cloned", "passkey.cloned"];
+    assert_eq!(types.collect::<Vec<_>>(), expected);
+}
+
+#[tokio::test]
 async fn a_page_of_acts_is_announced_by_one_of_two_that_read_it() {
     let world = World::new().await;
     let id = world.propose("a").await;

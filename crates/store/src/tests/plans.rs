@@ -289,6 +289,37 @@ pub async fn case_s4_old_answers_go_in_pages(place: Place) {
     );
 }
 
+/// Emergencies are found from the newest of each ring on, whatever else there is.
+pub async fn emergencies_are_found_by_indexes_of_their_own(place: Place) {
+    fill(&place).await;
+    let asked = match &place.store.engine {
+        database::AnyEngine::Sqlite(_) => sqlite::SqliteEngine::DIALECT.emergency,
+        database::AnyEngine::Postgres(_) => postgres::PostgresEngine::DIALECT.emergency,
+    };
+    for (sql, index) in [
+        (asked.stops_before, "log_leaf_stop"),
+        (asked.rotations_before, "log_leaf_rotation"),
+        (asked.ends_after, "log_leaf_stop_end"),
+        (asked.last_before, "log_leaf_unratified"),
+        (leaves::LEAVES_OF_CLONES, "log_leaf_passkey"),
+    ] {
+        let plan = plan(&place, sql).await;
+        let found = plan.iter().any(|line| line.contains(index));
+        assert!(found, "{sql}: {plan:#?}");
+    }
+    if place.is_sqlite() {
+        // PostgreSQL does not show how it finds what a recursion selects.
+        for (sql, index) in [
+            (asked.stop_lines, "log_leaf_stop"),
+            (asked.rotation_lines, "log_leaf_rotation"),
+        ] {
+            let plan = plan(&place, sql).await;
+            let found = plan.iter().any(|line| line.contains(index));
+            assert!(found, "{sql}: {plan:#?}");
+        }
+    }
+}
+
 /// Old keys are found by when they ended, and by when they were of use.
 pub async fn old_keys_are_found_by_an_index(place: Place) {
     fill(&place).await;

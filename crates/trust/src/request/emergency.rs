@@ -50,7 +50,7 @@ pub struct Ratification {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Resume {
-    /// What it ends, and nothing else: each stop has a resume of its own.
+    /// What it ends; with it what came before in the same line, or ring.
     pub ends: Ended,
     /// The ring; `null` of a stop of all rings.
     pub ring: Option<Name>,

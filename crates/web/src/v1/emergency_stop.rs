@@ -2,6 +2,7 @@
 
 use axum::extract::{Request, State};
 use axum::response::Response;
+use keyring::ceremony::admit_stop;
 use serde::{Deserialize, Serialize};
 use trust::Sha256Digest;
 use utoipa::ToSchema;
@@ -52,11 +53,14 @@ pub async fn handle(
 ) -> Result<Response, Problem> {
     no_query(request.uri())?;
     let asked: StopRequest = body::strict_within(&context, request, BODY_LIMIT).await?;
+    let body = asked.stop.into_bytes();
+    // Whoever is no member costs one signature, and no look-up.
+    let (now, snapshot) = (state.services.env.now(), state.services.keys.current());
+    admit_stop(snapshot.trusted(), &body, &asked.signature, now)?;
     // Where that fails, nothing counts as stopped already, and this stop is written.
     state.services.keys.refresh().await;
     let snapshot = state.services.keys.current();
     let ceremonies = &state.services.ceremonies;
-    let body = asked.stop.into_bytes();
     let stop = ceremonies.stop(body, &asked.signature, &snapshot).await?;
     // This replica need not wait to be told.
     state.services.keys.refresh().await;

@@ -76,3 +76,51 @@ async fn one_custodian_stops_signing_and_keys_stay_published() {
     let signed = fixture.sign(SIGN, BODY).await;
     assert_eq!(signed.status, 200, "{}", signed.json());
 }
+
+/// A stranger costs one signature: where the database is away he is answered all the same.
+#[tokio::test]
+async fn threat_anonymous_stops_ask_the_database_for_nothing() {
+    let fixture = service().await;
+    let path = "/v1/emergency/stops/draft?reason=stolen&expires_in_ms=60000&ring=records";
+    let draft = fixture.read_as("alice", path).await.json();
+    let stop = draft["stop"].as_str().unwrap().to_owned();
+    let pin = fixture.custodians.pin();
+    let bytes = trust::stop::stop_message(&pin.service, &pin.environment, stop.as_bytes());
+    let by = |who: &str, bytes: &[u8]| {
+        let namespace = fixture.namespace(Purpose::Stop);
+        let bytes = bytes.to_vec();
+        fixture.sign_as(who, &SigningPayload { namespace, bytes })
+    };
+    let post = async |stop: &str, signature: &str| {
+        let body = json!({"stop": stop, "signature": signature});
+        fixture.post("/v1/emergency/stops", body.to_string()).await
+    };
+    let away = "ALTER TABLE trust_document RENAME TO away";
+    fixture.place.raw(away).await.unwrap();
+    let before = fixture.world().await;
+    // A key of nobody, a member's signature over something else, something else than a stop, and one of no line of stops.
+    let of_a_key = stop.replace("stop/records", "key/records");
+    for (stop, signature, code) in [
+        (
+            stop.as_str(),
+            by("mallory", &bytes),
+            "signature_not_counted",
+        ),
+        (stop.as_str(), by("alice", b"else"), "signature_not_counted"),
+        ("{}", by("alice", &bytes), "request_refused"),
+        (of_a_key.as_str(), by("alice", &bytes), "request_refused"),
+    ] {
+        let answered = post(stop, &signature).await;
+        assert_eq!(answered.code(), code, "{}", answered.json());
+    }
+    // A member's is looked at.
+    let answered = post(&stop, &by("alice", &bytes)).await;
+    assert!(answered.status.is_server_error(), "{}", answered.json());
+    let back = "ALTER TABLE away RENAME TO trust_document";
+    fixture.place.raw(back).await.unwrap();
+    assert_eq!(fixture.world().await, before);
+    fixture.wait(2);
+    let late = post(&stop, &by("alice", &bytes)).await;
+    assert_eq!(late.code(), "request_refused");
+    assert_eq!(fixture.world().await, before);
+}

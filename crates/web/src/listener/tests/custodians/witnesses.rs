@@ -30,6 +30,13 @@ impl Fixture {
         json!({"purpose": "witness", "signature": signature, "body": body})
     }
 
+    async fn leaf_of_end(&self, id: &str) -> i64 {
+        let leaves = self.store.leaves_of_ceremony(id, 0, 100).await.unwrap();
+        let mut leaves = leaves.iter();
+        let end = leaves.rfind(|leaf| leaf.body.starts_with(r#"{"action":"accepted","#));
+        end.unwrap().index
+    }
+
     async fn approve_and_execute(&self, id: &str) {
         for who in ["alice", "bob"] {
             let approval = self.approval(who, id).await;
@@ -95,6 +102,20 @@ async fn a_witness_notes_an_exception_and_attests_what_was_closed() {
     let made = trust::printed::print(&bytes, fixture.custodians.pin(), &file.attestations);
     assert_eq!(html, made.unwrap());
     assert_eq!(fixture.get(&path).await.body, html.as_bytes());
+    // Its place in the log comes with the checkpoint that covers it, and the page stays as it is then.
+    assert!(
+        html.contains("this file has no proofs of the log"),
+        "{html}"
+    );
+    fixture.publish_log().await;
+    let end = fixture.leaf_of_end(&id).await;
+    let proven = fixture.get(&path).await.body;
+    let html = String::from_utf8(proven.to_vec()).unwrap();
+    let shown = format!("{end}, which ends the ceremony");
+    assert!(html.contains(&shown), "{html}");
+    fixture.ceremony("records", fixture.generate()).await;
+    fixture.publish_log().await;
+    assert_eq!(fixture.get(&path).await.body, proven);
     let none = one(&Sha256Digest::of(b"x").to_string());
     let none = format!("{none}/record");
     assert_eq!(fixture.get(&none).await.code(), "unknown_ceremony");
