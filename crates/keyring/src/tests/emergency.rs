@@ -13,9 +13,9 @@ use crate::ceremony::{Draft, EmergencyReport, Error, Report};
 use crate::keys::Snapshot;
 use crate::signing;
 
-const RING: &str = "records";
+pub(super) const RING: &str = "records";
 
-async fn opened() -> (Installation, Kid) {
+pub(super) async fn opened() -> (Installation, Kid) {
     let all = Installation::for_emergencies().await;
     Box::pin(all.open_ring("log")).await;
     let kid = Box::pin(all.open_ring(RING)).await;
@@ -44,24 +44,28 @@ async fn submit(all: &Installation, stop: &(Vec<u8>, String)) -> Result<Sha256Di
     all.service().stop(body.clone(), signature, &snapshot).await
 }
 
-async fn stop(all: &Installation, ring: Option<&str>, who: &str) -> Result<Sha256Digest, Error> {
+pub(super) async fn stop(
+    all: &Installation,
+    ring: Option<&str>,
+    who: &str,
+) -> Result<Sha256Digest, Error> {
     let body = draft(all, ring).await;
     submit(all, &signed(all, &body, who)).await
 }
 
-async fn state(all: &Installation) -> EmergencyReport {
+pub(super) async fn state(all: &Installation) -> EmergencyReport {
     all.service().emergency_report(&*all.snapshot().await)
 }
 
 /// Draft of the resume that ends what keeps the ring, or all, from signing.
-async fn to_resume(all: &Installation, ring: Option<&str>) -> Draft {
+pub(super) async fn to_resume(all: &Installation, ring: Option<&str>) -> Draft {
     let ring = ring.map(|ring| ring.parse().unwrap());
     let ends = state(all).await.to_end(ring.as_ref()).unwrap();
     Draft::Resume { ends }
 }
 
 /// A ring that signs, and the reason if it does not.
-async fn signs(serving: &Serving) -> Result<(), String> {
+pub(super) async fn signs(serving: &Serving) -> Result<(), String> {
     match serving.sign(RING, "payload").await {
         Ok(_) => Ok(()),
         Err(signing::Error::Stopped { ring, why }) => {
@@ -78,7 +82,7 @@ fn publishes(snapshot: &Snapshot, kid: &Kid) -> bool {
 }
 
 /// What the check of the log finds, by its codes.
-async fn findings(all: &Installation) -> Vec<&'static str> {
+pub(super) async fn findings(all: &Installation) -> Vec<&'static str> {
     let verifying = Verifying::over(all).await;
     verifying.covered().await;
     let storage = Storage::open(&verifying.settings, |_| None).unwrap();
