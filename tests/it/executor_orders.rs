@@ -185,8 +185,8 @@ fn an_executor_that_dies_at_any_step_of_an_order_makes_each_key_once() {
         let findings = said.json()["findings"].clone();
         told.extend(findings.as_array().cloned().unwrap_or_default());
         let report = ordered.report();
-        let used = report["used"].as_array().into_iter().flatten();
-        used.into_iter().any(|used| used["state"] == "failed")
+        let mut used = report["used"].as_array().into_iter().flatten();
+        used.any(|used| used["state"] == "failed")
     });
     let why = "planned but never generated";
     assert!(told.iter().any(|one| one["finding"] == why), "{told:?}");
