@@ -237,7 +237,7 @@ pub fn check_use<'a>(
         return Err(UseFault::Suspended(suspended.index));
     }
     // As the service pauses the order: whoever makes a key without it leaves the suspension out of the record.
-    match before(born.index).last() {
+    match before(born.index).next_back() {
         Some(last) if !expected.approved.holds_without(before(born.index)) => {
             Err(UseFault::Paused(last.index))
         }
