@@ -191,14 +191,14 @@ pub async fn play(stage: &mut Stage, output: &Output) -> Result<(), Failure> {
     let tampered = stage.tampered("renewed.transcript", &far.genesis)?;
 
     let second = |file: &str| far.second_verifier(file);
-    let with_passkeys = passkeys::play(stage, output, (&far.url, &far.genesis), &second).await?;
+    let told = passkeys::play(stage, output, (&far.url, &far.genesis), &second).await?;
+    parts.extend(["passkeys", "printed record"].into_iter().zip(told));
 
     let shown = parts.iter();
     let shown: serde_json::Map<String, Value> = shown
         .map(|(name, told)| (name.replace(' ', "_"), told.shown.clone()))
         .collect();
     let summary = json!({
-        "passkeys": with_passkeys,
         "rejected": rejected, "approved_after_rejection": late,
         "first_kid": first_kid, "second_kid": second_kid,
         "roster": installed["state"], "open_ceremony": void["state"],

@@ -9,16 +9,21 @@ use passkey_types::Passkey;
 use passkey_types::ctap2::{Aaguid, Ctap2Error};
 use passkey_types::webauthn::{CredentialCreationOptions, CredentialRequestOptions};
 use serde_json::{Value, json};
+use testkit::custodian::Custodian;
 use testkit::installation::text;
 use url::Url;
 
 use super::RING;
+use super::far::Told;
 use super::stage::Stage;
 use verify::output::{Failure, Output};
 
 /// The page on which custodians would approve, and the relying party in the roster.
 const PAGE: &str = "https://seal.example.com";
 const RP_ID: &str = "seal.example.com";
+
+/// Who sees the ceremony.
+const WITNESS: &str = "wendy";
 
 /// Somebody who is there, and is asked for a finger.
 struct Person;
@@ -70,21 +75,13 @@ impl Browser {
         made
     }
 
-    /// `navigator.credentials.create()`, and `toJSON()` of what it gives. `algorithm` is of COSE.
-    async fn create(&mut self, member: &str, algorithm: i64) -> Result<Value, Failure> {
-        let options = json!({"publicKey": {
-            "rp": {"id": RP_ID, "name": "Chancery"},
-            "user": {
-                "id": trust::base64url::encode(member.as_bytes()),
-                "name": member, "displayName": member,
-            },
-            "challenge": "AAAAAAAAAAAAAAAAAAAAAA",
-            "pubKeyCredParams": [{"type": "public-key", "alg": algorithm}],
-            "authenticatorSelection": {"userVerification": "required"},
-            "attestation": "none",
-        }});
+    /// `navigator.credentials.create()` with what the service gives for it, and `toJSON()` of the new credential. Of the
+    /// algorithms it has this one alone, named as in COSE.
+    async fn create(&mut self, options: &Value, algorithm: i64) -> Result<Value, Failure> {
+        let mut options = options.clone();
+        options["pubKeyCredParams"] = json!([{"type": "public-key", "alg": algorithm}]);
         let options: CredentialCreationOptions =
-            serde_json::from_value(options).context("the options")?;
+            serde_json::from_value(json!({ "publicKey": options })).context("the options")?;
         let mut client = Client::new(self.authenticator());
         let made = client.register(&self.page, options, DefaultClientData);
         let made = made.await.map_err(|e| anyhow!("no credential: {e:?}"))?;
@@ -113,7 +110,7 @@ pub async fn play(
     output: &Output,
     (url, genesis): (&str, &str),
     second_verifier: SecondVerifier<'_>,
-) -> Result<Value, Failure> {
+) -> Result<[Told; 2], Failure> {
     let act = |text: &str| output.remark(format!("\n== {text}"));
     let far = ["--url", url, "--genesis", genesis];
     let anybody = |words: &[&str]| stage.chancery(&[words, &far].concat());
@@ -124,13 +121,24 @@ pub async fn play(
     );
     let (mut carla, mut fanny) = (Browser::new()?, Browser::new()?);
     for (who, browser, algorithm) in [("carla", &mut carla, ES256), ("fanny", &mut fanny, EDDSA)] {
-        let registered = browser.create(who, algorithm).await?;
+        let words = ["trust", "new-passkey", "--member", who, "--rp-id", RP_ID];
+        let options = anybody(&words)?;
+        let registered = browser.create(&options, algorithm).await?;
         output.remark(format!(
             "(on {PAGE}: navigator.credentials.create() for {who})"
         ));
         stage.write(&format!("{who}.registration"), registered.to_string())?;
     }
-    let words = ["trust", "new-roster", "--out", "passkey-roster"];
+    output.remark("$ ssh-keygen -t ed25519 -C wendy -f wendy");
+    Custodian::new(stage.directory(), WITNESS, "ed25519")?;
+    let words = [
+        "trust",
+        "new-roster",
+        "--out",
+        "passkey-roster",
+        "--add",
+        "wendy=wendy.pub,witness",
+    ];
     let party = ["--rp-id", RP_ID, "--origin", PAGE];
     let added = [
         "--add-passkey",
@@ -143,6 +151,7 @@ pub async fn play(
     for who in ["berta", "carla"] {
         by(who, &["trust", "sign", &roster])?;
     }
+    by(WITNESS, &["trust", "sign", "passkey-roster"])?;
     let mut enrolled = Value::Null;
     for (who, browser) in [("carla", &mut carla), ("fanny", &mut fanny)] {
         let answer = asked(browser, stage, &far, ("passkey-roster", who), output).await?;
@@ -208,6 +217,7 @@ pub async fn play(
     let second = second_verifier(file)?;
     let tampered = stage.tampered(file, genesis)?;
     let second_tampered = second_verifier("tampered.transcript")?;
+    let printed = printed(stage, (file, genesis), output)?;
     let summary = json!({
         "roster": enrolled["state"], "by_passkeys_alone": by_passkeys["standing"], "kid": kid,
         "copied_passkey": cloned, "second_verifier": second,
@@ -218,10 +228,42 @@ pub async fn play(
         && tampered == "refused"
         && second.as_deref() != Some("refused")
         && second_tampered.as_deref() != Some("verified");
-    match good {
-        true => Ok(summary),
-        false => Err(anyhow!("the demonstration of passkeys failed: {summary}").into()),
-    }
+    let told = Told {
+        words: format!(
+            "{kid} approved and accepted by one SSH key and two passkeys; by passkeys alone: {}; a copied passkey: {cloned}; both verifiers: {}",
+            by_passkeys["standing"].as_str().unwrap_or("?"),
+            if good { "as it has to be" } else { "WRONG" },
+        ),
+        good,
+        shown: summary,
+    };
+    Ok([told, printed])
+}
+
+/// A witness attests the transcript, and its record is written for paper.
+fn printed(stage: &Stage, (file, genesis): (&str, &str), output: &Output) -> Result<Told, Failure> {
+    output.remark(
+        "\n== Wendy, a witness, was there: she attests the transcript, and its record is printed on two sheets",
+    );
+    let attest = ["ceremony", "attest", file, "--genesis", genesis];
+    let seen = ["--text", "the passkeys were in two hands"];
+    let own = ["--key", WITNESS, "--out", "passkeys.attestations"];
+    stage.chancery(&[&attest[..], &seen, &own].concat())?;
+    let record = ["ceremony", "record", file, "--genesis", genesis];
+    let beside = ["--attestations", "passkeys.attestations"];
+    let page = ["--out", "passkeys.html"];
+    let written = stage.chancery(&[&record[..], &beside, &page].concat())?;
+    let html = std::fs::read_to_string(stage.directory().join("passkeys.html"))?;
+    let good = html.contains("wendy attests this transcript") && written["sheets"] == 2;
+    Ok(Told {
+        words: format!(
+            "{} sheets in passkeys.html, attested by {WITNESS}: {}",
+            written["sheets"],
+            if good { "as it has to be" } else { "WRONG" },
+        ),
+        good,
+        shown: json!({"file": "passkeys.html", "sheets": written["sheets"], "witness": WITNESS}),
+    })
 }
 
 /// Algorithms of COSE: ECDSA on P-256 with SHA-256, and EdDSA.

@@ -34,7 +34,8 @@ def main() -> int:
             return HOLDS if holds else DOES_NOT_HOLD
         every_one = True
         for path in arguments.files:
-            holds, answer = check(read_file(path, MAX_FILE + 1), path, genesis, policy, attestations)
+            asked = (genesis, policy, arguments.require_order_use)
+            holds, answer = check(read_file(path, MAX_FILE + 1), path, asked, attestations)
             report(answer if len(arguments.files) == 1 else {"file": path} | answer, arguments.output)
             every_one &= holds
     except (OSError, Malformed) as error:
@@ -50,6 +51,11 @@ def read_arguments() -> argparse.Namespace:
     parser.add_argument("--witness-policy", metavar="FILE", help="c2sp.org/tlog-policy; for evidence files")
     parser.add_argument(
         "--attestations", metavar="FILE", action="append", default=[], help="what witnesses attested of the transcript"
+    )
+    parser.add_argument(
+        "--require-order-use",
+        action="store_true",
+        help="refuse a key under a standing order if the file does not show what the log says of its use",
     )
     parser.add_argument("--succession", action="store_true", help="the transcripts, oldest first, follow each other")
     parser.add_argument("--output", choices=("text", "json"), default="text")
@@ -77,21 +83,30 @@ def attestations_in(path: str) -> list:
         raise Malformed(f"{path}: {error}") from None
 
 
-def check(data: bytes, path: str, genesis: str, policy: WitnessPolicy | None, attestations: list) -> tuple:
-    """Whether it holds, and the members of the answer."""
-    kind = kind_of(data, path)
+def check(data: bytes, path: str, asked: tuple, attestations: list) -> tuple:
+    """Whether it holds, and the members of the answer. `asked` are the digest of the genesis, the policy of witnesses if
+    there is one, and whether the use of a standing order has to be shown."""
+    kind, (genesis, policy, needs_use) = kind_of(data, path), asked
 
     def look() -> tuple:
         if len(data) > MAX_FILE:
             raise Malformed(f"more than {MAX_FILE} bytes")
         if kind == "transcript":
-            return True, of_ceremony(verify_transcript(data, Pin(genesis)), attestations)
+            ceremony = verify_transcript(data, Pin(genesis))
+            require_use(needs_use, ceremony.order_use, "LogProofs")
+            return True, of_ceremony(ceremony, attestations)
         if kind == "stop":
             return True, of_stop(verify_stop(data, Pin(genesis), verify_core))
         result = verify_evidence(data, genesis, policy)
+        require_use(needs_use, result.order_use, "order")
         return result.verdict in GOOD_VERDICTS, dataclasses.asdict(result)
 
     return answer_of(look, "malformed" if kind == "evidence" else "Unreadable")
+
+
+def require_use(needed: bool, order_use: str | None, word: str) -> None:
+    if needed and order_use == "not-shown":
+        raise Refused(word, "the file does not show what the log says of the use of the standing order")
 
 
 def check_succession(paths: list, genesis: str) -> tuple:
@@ -159,6 +174,7 @@ def of_ceremony(ceremony: Ceremony, attestations: list) -> dict:
         "approved": ceremony.approved,
         "accepted": ceremony.accepted,
         "accepted_by_executor": ceremony.by_executor,
+        "order_use": ceremony.order_use,
         "logged": ceremony.logged,
         "digest": ceremony.digest,
         "noted": [noted(step) for step in ceremony.steps if step["what"] in ("note", "exception")],

@@ -5,6 +5,7 @@ import json
 from sample_files import (
     PAGE, RP_ID, Installation, Passkey, ServiceKey, b64u, canonical, location_of, minute, sha256, token_place,
 )  # fmt: skip
+from sample_orders import Use, standing_order
 
 AS_THEY_SHOULD_BE = {"origins": [PAGE], "rp_id": RP_ID}
 OTHERS = ("https://seal.example.org:8443", "https://a.seal.example.org", "http://localhost:80", "https://seal.example.org/")
@@ -37,6 +38,19 @@ class WithPasskeys(Installation):
             document["signatures"].append(passkey if isinstance(passkey, dict) else passkey.sign("roster", body))
         self.roster, self.changes = roster, [{"roster": document}]
         self.reference = {"version": 2, "digest": sha256(body)}
+
+    def followed(self, change, *signers) -> "WithPasskeys":
+        """With another roster after it, by Ada, Grace and these, of whom passkeys sign as they do."""
+        later = WithPasskeys.__new__(WithPasskeys)
+        later.__dict__.update(self.__dict__)
+        roster = json.loads(canonical(self.roster)) | {"version": 3, "previous": self.reference["digest"]}
+        change({member["id"]: member for member in roster["members"]})
+        body = canonical(roster)
+        document = self.signed("roster", body, "ada", "grace", *(each for each in signers if isinstance(each, str)))
+        document["signatures"] += [each.sign("roster", body) for each in signers if isinstance(each, Passkey)]
+        later.roster, later.changes = roster, self.changes + [{"roster": document}]
+        later.reference = {"version": 3, "digest": sha256(body)}
+        return later
 
     def references(self) -> dict:
         policy = {"version": 1, "digest": sha256(canonical(self.policy))}
@@ -155,6 +169,8 @@ def passkeys(base: Installation):
     def roster(**changed) -> str:
         return make(WithPasskeys(base, **changed))
 
+    yield from inactive(base, make)
+    yield from kept_by_passkeys(base, by)
     yield "roster-not-proven", roster(enrol=lambda of, _: [of.grace])
     yield "roster-proven-by-another", roster(enrol=lambda of, _: [of.grace, of.mary.sign("roster", "{}")])
     yield "roster-one-key", roster(signers=("ada",))
@@ -180,6 +196,42 @@ def passkeys(base: Installation):
     yield "roster-only-passkeys", roster(change=lambda document: document["members"][1].update(keys=document["members"][1]["keys"][1:]))
     gone = WithPasskeys(base, change=lambda document: document["members"][2].update(active=False) or document["members"][3].update(roles=["custodian"]))
     yield "removed-member", make(gone, approvals=by("grace", "mary!")("approve"), accepts=by("grace", "mary")("accept"))
+
+
+def inactive(base: Installation, make):
+    """A passkey of a member who is not active proves nothing; whoever comes back proves it, as every key."""
+    passkey = Passkey()
+
+    def leave(document: dict) -> None:
+        zoe = next(member for member in document["members"] if member["id"] == "zoe")
+        zoe.update(active=False, keys=zoe["keys"] + [passkey.member_key()])
+
+    def come_back(members: dict) -> None:
+        members["zoe"]["active"] = True
+
+    left = WithPasskeys(base, change=leave)
+    yield "roster-inactive", make(left)
+    yield "roster-inactive-proven", make(WithPasskeys(base, change=leave, enrol=lambda of, _: [of.grace, of.mary, passkey]))
+    for name, signers in (("", ("zoe", passkey)), ("-by-ssh-key", ("zoe",)), ("-by-passkey", (passkey,)), ("-by-nobody", ())):
+        yield f"roster-comes-back{name}", make(left.followed(come_back, *signers))
+
+
+def kept_by_passkeys(base: Installation, by):
+    """A standing order that Grace and Mary approved by passkey, and Zoe by SSH key."""
+    of, key = WithPasskeys(base), ServiceKey()
+    of.generate("oauth", ServiceKey())
+    order = standing_order(of, "oauth", key)
+    request = of.request({"order": order}, nonce=order["id"])
+    signed = by("grace!", "mary!", "zoe")("approve")(of, canonical(request))
+    approvals = [{"received_at": minute(1), "signature": each} for each in signed]
+    asked = of.transcript(request, lambda _: {"ordered": {"id": order["id"]}}, record={"approvals": approvals})
+    use = Use(of, order, asked, key)
+    yield "order", asked
+    yield "order-used", use.make()
+    for who in ("mary", "zoe"):
+        yield f"order-used-without-{who}", use.make(record={"suspensions": [of.suspension(who, who)]})
+    left = of.followed(lambda members: members["zoe"].update(active=False))
+    yield "order-used-after-zoe-left", Use(left, order, asked, key).make()
 
 
 def grace_key(roster: dict) -> dict:

@@ -1,6 +1,10 @@
 """Tests of standing orders and of what is made under them. All files are made here, with new keys."""
 
 import json
+import pathlib
+import subprocess
+import sys
+import tempfile
 import unittest
 
 from chancery_verifier.evidence import verify_evidence
@@ -124,6 +128,42 @@ class Orders(unittest.TestCase):
         for text in changed:
             with self.assertRaises(Refused):
                 verify_transcript(text.encode(), pin)
+
+    def test_a_file_says_whether_it_shows_the_use_of_its_order(self):
+        installation = house()
+        files, pin = dict(order_proofs(installation)), Pin(installation.genesis_digest)
+        for name, said in (("good", "shown"), ("adopted", "shown"), ("end-alone", "not-shown")):
+            with self.subTest(name):
+                self.assertEqual(verify_transcript(files[f"leaves-{name}"].encode(), pin).order_use, said)
+        self.assertEqual(self.verify(self.files["use"]).order_use, "not-shown")
+        self.assertIsNone(self.verify(self.files["order"]).order_use)
+        proven = {name: story.evidence(**changed) for name, story, changed in order_evidence(installation)}
+        for name, said in (("order-good", "shown"), ("order-none", "not-shown")):
+            with self.subTest(name):
+                self.assertEqual(verify_evidence(proven[name], installation.genesis_digest).order_use, said)
+
+    def test_a_use_that_is_not_shown_is_refused_where_it_is_required(self):
+        installation = house()
+        files = {"order-good.evidence": 0, "order-none.evidence": 5, "leaves-good.transcript": 0, "leaves-end-alone.transcript": 5}
+        made = {f"{name}.transcript": text.encode() for name, text in order_proofs(installation)}
+        # In this order: the transcripts are of a house that has another policy afterwards.
+        genesis = {name: installation.genesis_digest for name in made}
+        other = house()
+        made |= {f"{name}.evidence": story.evidence(**changed) for name, story, changed in order_evidence(other)}
+        program = pathlib.Path(__file__).with_name("chancery_verify.py")
+        with tempfile.TemporaryDirectory() as directory:
+            for name, code in files.items():
+                path = pathlib.Path(directory, name)
+                path.write_bytes(made[name])
+                command = [sys.executable, program, path, "--output", "json", "--genesis", genesis.get(name, other.genesis_digest)]
+                with self.subTest(name):
+                    said = subprocess.run(command, capture_output=True, text=True, check=False)
+                    self.assertEqual(said.returncode, 0, said.stderr)
+                    required = subprocess.run([*command, "--require-order-use"], capture_output=True, text=True, check=False)
+                    self.assertEqual(required.returncode, code, required.stderr)
+                    answer = json.loads(required.stdout)
+                    word = "order" if name.endswith("evidence") else "LogProofs"
+                    self.assertEqual(answer.get("refused"), word if code else None)
 
     def test_an_evidence_file_shows_what_the_log_says_of_an_order(self):
         installation = house()

@@ -107,6 +107,15 @@ class Passkeys(Refusals):
         self.refuse("Chain/Signatures", "1 of 2 for a roster", "roster-one-key")
         self.refuse("Chain/Signatures", "0 of 2 for a roster", "roster-all-passkeys")
 
+    def test_a_passkey_of_an_inactive_member_is_proven_when_the_member_comes_back(self):
+        self.hold("roster-inactive", "roster-inactive-proven", "roster-comes-back")
+        missing = ("by-ssh-key", "by-passkey", "by-nobody")
+        self.refuse("Chain/Signatures", "none of the signatures", *(f"roster-comes-back-{name}" for name in missing))
+
+    def test_an_order_that_only_passkeys_keep_is_paused(self):
+        self.hold("order", "order-used", "order-used-without-mary")
+        self.not_approved("Paused: all approvers who are active signed by passkey", "order-used-without-zoe", "order-used-after-zoe-left")
+
     def test_a_roster_refuses_passkeys_that_nobody_could_use(self):
         for why, names in (
             ("Passkeys: Origin:", ("origin-2", "origin-3")), ("Passkeys: Origins", ("origins-0", "origins-1", "origins-3")),

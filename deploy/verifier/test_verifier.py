@@ -689,7 +689,7 @@ class Command(unittest.TestCase):
         self.assertEqual((done.returncode, done.stderr), (0, ""))
         self.assertEqual(json.loads(done.stdout), {
             "verdict": "VALID_RETIRED_KEY", "reasons": [], "kid": story.key.kid, "ring": Story.RING, "usage": "structured", "log_index": story.index,
-            "existed_at": end_of(200), "witnessed": True, "subject": True})  # fmt: skip
+            "existed_at": end_of(200), "witnessed": True, "subject": True, "order_use": None})  # fmt: skip
         done = self.run_command("b.evidence", data[:-1], *genesis, "--output", "json")
         self.assertEqual((done.returncode, json.loads(done.stdout)["refused"]), (5, "malformed"))
         done = self.run_command("c.evidence", short().revoke("compromised", 50).evidence(), *genesis)

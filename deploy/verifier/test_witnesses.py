@@ -7,7 +7,7 @@ from chancery_verifier.roster import Pin
 from chancery_verifier.transcript import verify_transcript
 from chancery_verifier.witnesses import Attested, judge_attestations, read_attestations
 from refusals import Refusals
-from sample_files import Installation, Person, ServiceKey, canonical, minute
+from sample_files import Installation, Person, ServiceKey, by_passkey, canonical, minute
 
 
 def house() -> Installation:
@@ -55,6 +55,7 @@ class Witnesses(Refusals):
             ("Signature", self.attested(ceremony, "nobody")),
             ("Signature", self.attested(ceremony, "old")),
             ("Signature", self.attested(ceremony, "wim", purpose="note")),
+            ("Passkey", self.attested(ceremony, "wim") | {"signature": by_passkey()}),
             ("Role", self.attested(ceremony, "adam")),
             ("Role", self.attested(ceremony, "mary")),
             ("OtherTranscript", self.attested(other, "wim")),

@@ -32,7 +32,7 @@ pub use self::remote_orders::withdraw as withdraw_at;
 use self::witness::Note;
 use super::context::failed;
 use super::genesis::{self, read, write};
-use super::{CliContext, World, clock, ssh};
+use super::{CliContext, World, clock};
 use base::settings::duration;
 use keyring::ceremony::{self, Alone, CeremonyService, Draft, Wanted};
 use verify::output::{Failure, Output, table};
@@ -255,12 +255,20 @@ pub struct Accept {
 }
 
 #[derive(Debug, Args)]
+#[command(group = ArgGroup::new("how").required(true))]
 pub struct Reject {
     /// The id of the ceremony, as `ceremony list` shows it.
     ceremony: String,
     /// Your SSH key.
-    #[arg(long)]
-    key: PathBuf,
+    #[arg(long, group = "how")]
+    key: Option<PathBuf>,
+    /// A signature made elsewhere over the file that `--out` writes, with the same reason; a rejection by a passkey too, as for
+    /// an approval.
+    #[arg(long, group = "how")]
+    signature: Option<PathBuf>,
+    /// Only write the bytes that are signed to this file; never overwritten.
+    #[arg(long, group = "how")]
+    out: Option<PathBuf>,
     /// Why, in words for the record.
     #[arg(long)]
     reason: String,
@@ -557,14 +565,15 @@ async fn object(
     output: &Output,
 ) -> Result<(), Failure> {
     let Reject {
-        ceremony,
-        key,
-        reason,
-        ..
+        ceremony, reason, ..
     } = objection;
     let payload = service.objection_payload(ceremony, purpose, reason).await;
     let payload = payload.map_err(failed)?;
-    let signature = ssh::sign(key, &payload.namespace, &payload.bytes)?;
+    if let Some(out) = &objection.out {
+        return exported(&payload, out, output);
+    }
+    let (key, made) = (objection.key.as_deref(), objection.signature.as_deref());
+    let signature = signature(key, made, &payload)?;
     let report = match purpose {
         Purpose::Cancel => service.cancel(ceremony, reason, &signature).await,
         _ => service.reject(ceremony, reason, &signature).await,

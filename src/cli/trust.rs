@@ -97,6 +97,9 @@ pub enum Command {
     Sign(Sign),
     /// Write what a browser is asked for, so that a passkey signs a file: PublicKeyCredentialRequestOptionsJSON.
     PasskeyOptions(passkey::Options),
+    /// Write what a browser is asked for, so that it makes a passkey for a member: PublicKeyCredentialCreationOptionsJSON. What
+    /// the browser answers goes into a file, for `new-roster --add-passkey`.
+    NewPasskey(passkey::Creation),
     /// Reject a document; one rejection ends it.
     Reject(Objection),
     /// Veto a recovery, as any member of the roster may until it takes effect.
@@ -286,6 +289,14 @@ pub async fn run(
             output.result(&options, || text.clone());
             Ok(())
         }
+        Command::NewPasskey(asked) => {
+            let place = Place::open(path, &asked.remote, world).await?;
+            let challenge = world.env.random().map_err(Failure::unavailable)?;
+            let options = passkey::creation(&*place.trusted().await?, &asked, challenge)?;
+            let text = serde_json::to_string(&options).map_err(Failure::refused)?;
+            output.result(&options, || text.clone());
+            Ok(())
+        }
         Command::Reject(objection) => {
             let place = Place::open(path, &objection.remote, world).await?;
             let body = ObjectionBody {
@@ -395,6 +406,9 @@ fn document(bytes: &[u8]) -> Result<(StatementKind, Vec<u8>), Failure> {
         )),
         File::Stop(_) => Err(Failure::usage(
             "a stop is submitted by `chancery emergency submit`",
+        )),
+        File::Rejection(_) => Err(Failure::usage(
+            "a rejection is submitted by `chancery ceremony reject` or `chancery trust reject`",
         )),
         File::Request(_) | File::Statement(_) => Err(Failure::usage(
             "the file belongs to a ceremony: see `chancery ceremony`",

@@ -351,11 +351,18 @@ impl Reader {
     /// Berta gets a passkey and approves with it.
     fn uses_a_passkey(&self) {
         let mut section = Section::of("docs/CEREMONY.md", "Passkeys");
-        let [export, ask, approve, new, propose, prove, sign] = [
+        let [export, ask, approve, object, ask_no, reject, create, new] = [
             "chancery ceremony request",
             "chancery trust passkey-options request",
             "chancery ceremony approve",
+            "chancery ceremony reject",
+            "chancery trust passkey-options rejection",
+            "chancery ceremony reject",
+            "chancery trust new-passkey",
             "chancery trust new-roster",
+        ]
+        .map(|begins| section.next(begins));
+        let [propose, prove, sign] = [
             "chancery trust propose",
             "chancery trust passkey-options next-roster",
             "chancery trust sign",
@@ -374,6 +381,7 @@ impl Reader {
             assert_eq!(options["challenge"], challenge);
             write("answer.json", passkey.browser_json(&message).to_string());
         };
+        assert!(self.runs(&create, &[]).starts_with(r#"{"rp":{"id":""#));
         write("new.json", passkey.registration().to_string());
         self.runs(&new, &[]);
         self.runs(&propose, &[("KEY", "ada")]);
@@ -389,6 +397,11 @@ impl Reader {
         answers(&ask, "request");
         let said = self.runs(&approve, &[("ID", &id)]);
         assert!(said.contains("approved by  berta"), "{said}");
+        let values = [("ID", id.as_str()), ("TEXT", "no")];
+        self.runs(&object, &values);
+        answers(&ask_no, "rejection");
+        let said = self.runs(&reject, &values);
+        assert!(said.contains("rejected by berta: no"), "{said}");
     }
 
     /// A database of yesterday, as docs/RECOVERY.md has it.

@@ -301,7 +301,17 @@ fn one_pin_for_replica_and_executor_is_refused_unless_it_is_accepted() {
         let (before, _) = uri.split_once("pin-source=").expect("a source");
         format!("{before}pin-source=file:{}", text(pin))
     };
-    for words in [&["serve"][..], &["executor"], &["executor", "--once"]] {
+    installation.create_ring(RING, &[]);
+    let approved = approved(&installation, RING);
+    let order = "5".repeat(32);
+    for words in [
+        &["serve"][..],
+        &["executor"],
+        &["executor", "--once"],
+        &["ceremony", "execute", &approved],
+        &["ceremony", "reconcile"],
+        &["order", "use", &order],
+    ] {
         // By the same name, and by another.
         for uri in [own(&installation.token_file("pin")), own(&linked)] {
             let said = in_production(&installation, words, &[("CHANCERY_EXECUTOR__URI", &uri)]);
@@ -309,6 +319,10 @@ fn one_pin_for_replica_and_executor_is_refused_unless_it_is_accepted() {
             assert!(said.stderr.contains("executor.same_pin"), "{said:?}");
         }
     }
+    // Nothing was begun.
+    assert!(on_token(&installation).is_empty());
+    let state = installation.ceremony_state(&approved);
+    assert_eq!(state, "approved");
     let accepted = [("CHANCERY_EXECUTOR__SAME_PIN", "accepted")];
     let said = in_production(&installation, &["executor", "--once"], &accepted);
     assert_eq!(said.code, Some(0), "{said:?}");

@@ -4,13 +4,14 @@
 use std::fs;
 use std::process::Stdio;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use crate::support::custodian::{Custodian, with_key};
 use crate::support::database::Database;
 use crate::support::executor::on_token;
 use crate::support::installation::{Installation, directory, free_port, member, text};
 use crate::support::process::{Running, Said, run, until};
+use crate::support::receiver::{Receiver, configure};
 
 const RING: &str = "integrity";
 const ROBOT: &str = "robot";
@@ -25,6 +26,11 @@ impl Ordered {
     /// The ring signs with its first key, and there is an order whose keys end as soon as they begin: the next one is due at
     /// once.
     fn new() -> Self {
+        Self::founded().with_uses("50")
+    }
+
+    /// Without an order.
+    fn founded() -> Self {
         let directory = directory();
         let url = format!("sqlite:{}", directory.path().join("chancery.db").display());
         let custodians: Vec<Custodian> = ["ada", "berta", "carl"]
@@ -53,8 +59,16 @@ impl Ordered {
         installation.chancery(["ceremony", "execute", &id]);
         installation.vote_all("accept", &id);
         installation.rotate_when_safe(RING);
+        Self {
+            installation,
+            order: String::new(),
+        }
+    }
+
+    fn with_uses(self, uses: &str) -> Self {
+        let installation = self.installation;
         let words = ["ceremony", "new", "order", "--ring", RING];
-        let of = ["--executor", ROBOT, "--uses", "50", "--lifetime", "1s"];
+        let of = ["--executor", ROBOT, "--uses", uses, "--lifetime", "1s"];
         let id = installation.propose_words(&[&words[..], &of].concat());
         installation.vote_all("approve", &id);
         installation.chancery(["ceremony", "execute", &id]);
@@ -162,14 +176,78 @@ fn an_executor_that_dies_at_any_step_of_an_order_makes_each_key_once() {
     until("it dies at intended", || {
         ordered.once("intended").code.is_none()
     });
+    // Whoever settles it says so, and that the use is gone stands in the order and in the ceremony.
+    let left = ordered.report()["left"].clone();
+    let mut told = Vec::new();
     until("it is settled", || {
         let said = ordered.once("");
         assert_eq!(said.code, Some(0), "{said:?}");
+        let findings = said.json()["findings"].clone();
+        told.extend(findings.as_array().cloned().unwrap_or_default());
         let report = ordered.report();
-        let used = report["used"].as_array().and_then(|used| used.last());
-        used.is_some_and(|used| used["state"] == "failed")
+        let mut used = report["used"].as_array().into_iter().flatten();
+        used.any(|used| used["state"] == "failed")
     });
+    let why = "planned but never generated";
+    assert!(told.iter().any(|one| one["finding"] == why), "{told:?}");
+    let report = ordered.report();
+    let mut used = report["used"].as_array().into_iter().flatten();
+    let lost = used.find(|used| used["state"] == "failed");
+    let lost = lost.unwrap_or_else(|| panic!("{report}"));
+    assert!(lost["kid"].is_null(), "{lost}");
+    let now = report["left"].as_u64().expect("a number");
+    assert!(now <= left.as_u64().expect("a number"), "{report}");
+    let id = member(lost, "ceremony");
+    let leaf = format!(
+        "SELECT COALESCE(MAX(body), '') FROM log_leaf WHERE kind = 'ceremony' AND body LIKE '%\"failed\"%' AND body LIKE '%{id}%'"
+    );
+    let leaf = database.one(&leaf);
+    assert!(leaf.contains(why), "{leaf}");
     ordered.is_settled(&mut database, 1);
+}
+
+/// What webhooks are signed with; of nobody.
+const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+
+#[test]
+fn an_order_is_told_of_when_it_is_approved_used_nearly_used_up_and_withdrawn() {
+    let founded = Ordered::founded();
+    let hook = Receiver::webhook(&[SECRET]);
+    fs::write(founded.installation.file("secret"), SECRET).expect("written");
+    let section = format!(
+        "[notify.receivers.ops]\nkind = \"webhook\"\nurl = \"http://{}/hook\"\nallow_private = true\ntimeout = \"1s\"\nsecrets = [{{ file = \"secret\" }}]\n",
+        hook.address
+    );
+    configure(&founded.installation, &section);
+    let _service = founded.installation.serve();
+    let ordered = founded.with_uses("2");
+    // That little is left is told as soon as the use is taken, before its key is there.
+    let mut seen: Vec<Value> = Vec::new();
+    let mut told = |kind: &str| loop {
+        let mut all = seen.iter();
+        if let Some(told) = all.find(|got| got["body"]["type"] == kind) {
+            let facts = told["body"]["data"]["facts"].clone();
+            assert_eq!(facts["order"], ordered.order.as_str(), "{told}");
+            return facts;
+        }
+        seen.push(hook.next());
+    };
+    told("order.approved");
+    until("a key is made", || {
+        ordered.once("");
+        ordered.made() == 1
+    });
+    let used = told("order.used");
+    let made = ordered.report()["used"][0].clone();
+    assert_eq!(used["ceremony"], made["ceremony"], "{used}");
+    let left = told("order.running-out");
+    assert_eq!(left["why"], "1 of 2 uses are left");
+    let carl = ordered.installation.custodians[2].key_file();
+    let withdraw = ["order", "withdraw", &ordered.order, "--reason", "enough"];
+    let by = ["--key", text(carl)];
+    ordered.installation.chancery([&withdraw[..], &by].concat());
+    let withdrawn = told("order.withdrawn");
+    assert_eq!(withdrawn["why"], "enough", "{withdrawn}");
 }
 
 #[test]
@@ -201,4 +279,77 @@ fn a_ring_rotates_by_an_executor_apart_and_nobody_else() {
         .try_chancery(["order", "use", &ordered.order]);
     assert_eq!(said.code, Some(3), "{said:?}");
     assert_eq!(ordered.report()["left"], before);
+}
+
+/// What a service gives out of a key under an order shows the use; without the leaves about the order it shows less.
+#[test]
+fn a_file_that_does_not_show_the_use_is_refused_where_it_is_required() {
+    let ordered = Ordered::new();
+    let installation = &ordered.installation;
+    installation.open_log();
+    let token = installation.grant("integrity-service", "signer:integrity");
+    let service = installation.serve();
+    let mut primary = Value::Null;
+    until("a key of the order signs", || {
+        ordered.once("");
+        let ring = installation.chancery(["ring", "show", RING]).json();
+        let keys = ring["keys"].as_array().into_iter().flatten();
+        let mut keys = keys.filter(|key| key["state"] == "primary");
+        primary = keys.next().cloned().unwrap_or_default();
+        primary["number"].as_u64() > Some(1)
+    });
+    let kid = member(&primary, "kid");
+    let body = json!({"format": "jws", "payload": "AQID"});
+    let mut signed = Value::Null;
+    until("it has signed", || {
+        signed = service.sign(RING, &token, &body);
+        member(&signed, "kid") == kid
+    });
+    // As soon as a checkpoint covers it.
+    let whole = |path: &str, made: &dyn Fn() -> Vec<u8>| {
+        let mut file = Value::Null;
+        until(path, || {
+            file = serde_json::from_slice(&made()).unwrap_or_default();
+            let of_order =
+                ["log_proofs", "order"].map(|name| file[name].as_array().map_or(0, Vec::len));
+            of_order.iter().any(|count| *count >= 5)
+        });
+        file
+    };
+    let path = format!("/v1/keys/{kid}/transcript");
+    let transcript = whole(&path, &|| service.get(&path).into_body());
+    let asked = json!({"signature": {"jws": signed["jws"]}});
+    let evidence = || service.post("/v1/evidence", None, &asked).into_body();
+    let evidence = whole("/v1/evidence", &evidence);
+
+    let verified = |words: &[&str], file: &Value, required: bool| {
+        let path = installation.file("shown");
+        fs::write(&path, trust::json::canonical(file).expect("JSON")).expect("written");
+        let genesis = ["--genesis", &installation.genesis];
+        let mut words = [words, &[text(&path)], &genesis].concat();
+        if required {
+            words.push("--require-order-use");
+        }
+        let said = installation.try_chancery(words);
+        (said.code, said.json()["order_use"].clone())
+    };
+    for (words, whole, left_out) in [
+        (&["ceremony", "verify"][..], transcript, "log_proofs"),
+        (&["verify"], evidence, "order"),
+    ] {
+        let shown = (Some(0), json!("shown"));
+        assert_eq!(verified(words, &whole, false), shown, "{words:?}");
+        assert_eq!(verified(words, &whole, true), shown, "{words:?}");
+        let mut silent = whole.clone();
+        let members = silent.as_object_mut().expect("an object");
+        members.remove(left_out);
+        if left_out == "log_proofs" {
+            members.insert("log_proofs".to_owned(), json!([]));
+            members.insert("log_keys".to_owned(), json!([]));
+        }
+        let less = (Some(0), json!("not-shown"));
+        assert_eq!(verified(words, &silent, false), less, "{words:?}");
+        let (code, _) = verified(words, &silent, true);
+        assert_eq!(code, Some(5), "{words:?}");
+    }
 }

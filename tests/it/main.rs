@@ -35,6 +35,7 @@ mod documents_story;
 mod executor;
 mod executor_files;
 mod executor_orders;
+mod executor_told;
 mod fault_database;
 mod fault_service;
 mod fault_table;

@@ -31,6 +31,7 @@ mod signing;
 mod signing_faults;
 mod standing_orders;
 mod statements;
+mod suspended_in_log;
 mod unreadable_rows;
 mod verification;
 mod verification_batch;

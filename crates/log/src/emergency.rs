@@ -9,15 +9,17 @@ mod statement;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use trust::emergency::{Emergencies, EmergencyAct, RATIFY, STOP};
+use trust::emergency::{Emergencies, EmergencyAct, HeldUnder, RATIFY, STOP};
 use trust::finding::Finding;
 use trust::leaf::{ActKind, ActLeaf, Leaf};
+use trust::logged_quorum::{Suspended, Undecided};
 use trust::stop::VerifiedStop;
 use trust::{Chains, Pin, Sha256Digest, Subject, Time, Trusted};
 
 use self::newest::read;
 use self::source::{Source, digest_of};
 use self::statement::{Rosters, unlogged};
+use crate::suspended::{SuspensionsError, suspended_by_log};
 use store::{DocumentRow, LeafRow, MAX_PAGE, PageStart, StopRow, Store};
 
 pub use source::Cost;
@@ -55,6 +57,8 @@ pub struct EmergencyReading<'a> {
     pub chain: Option<(&'a Chains, &'a Trusted)>,
     /// The documents of the chain, with the leaves that tell of them.
     pub documents: &'a [DocumentRow],
+    /// Of which the log tells, in its order.
+    pub suspensions: &'a [Suspended],
     /// What was judged before is not judged again.
     pub seen: Option<&'a EmergencyState>,
 }
@@ -327,18 +331,24 @@ impl EmergencyReading<'_> {
             Err(why) => return Ok(Err(why)),
         };
         let next = usize::try_from(held.documents).ok();
-        let Some(next) = next.and_then(|next| self.documents.get(next)) else {
+        let next = next.and_then(|next| self.documents.get(next));
+        // The leaf that ended the chain under which it was held, if one did.
+        let before =
+            |index: i64| next.is_none_or(|next| next.index.is_some_and(|ended| index < ended));
+        let mut suspensions = self.suspensions.iter();
+        let suspended = suspensions.any(|suspended| suspended.index < index);
+        if before(index) && !suspended {
             return Ok(Ok(done));
-        };
-        // The leaf that ended the chain under which it was held.
-        let before = |index: i64| next.index.is_some_and(|ended| index < ended);
+        }
+        let leaves = source.leaves_of_ceremony(ceremony, MAX_PAGE).await?;
+        let executed = execution(&leaves, &held);
+        if let Err(why) = held.check(executed, index, self.suspensions) {
+            return Ok(Err(why.to_string()));
+        }
         if before(index) {
             return Ok(Ok(done));
         }
-        let mut carried_out = false;
-        for leaf in source.leaves_of_ceremony(ceremony, MAX_PAGE).await? {
-            carried_out |= before(leaf.index) && is_execution(&leaf, ceremony);
-        }
+        let carried_out = executed.is_some_and(before);
         Ok(match (carried_out, act.time <= held.execute_by) {
             (true, true) => Ok(done),
             (true, false) => {
@@ -452,12 +462,26 @@ fn missing(state: &mut EmergencyState, there: &BTreeSet<i64>) {
     }
 }
 
-/// Whether the leaf tells that this resume, or ratification, was carried out.
-fn is_execution(leaf: &LeafRow, ceremony: &str) -> bool {
-    let Ok(Leaf::Act(act)) = Leaf::parse(leaf.body.as_bytes()) else {
-        return false;
+/// The first leaf that tells that this resume, or ratification, was carried out.
+fn execution(leaves: &[LeafRow], held: &HeldUnder) -> Option<i64> {
+    let is_execution = |leaf: &&LeafRow| match Leaf::parse(leaf.body.as_bytes()) {
+        Ok(Leaf::Act(act)) => held.is_execution(&act),
+        _ => false,
     };
-    act.kind == ActKind::Ceremony
-        && matches!(&*act.action, "resumed" | "ratified")
-        && act.reference.as_deref() == Some(ceremony)
+    leaves.iter().find(is_execution).map(|leaf| leaf.index)
+}
+
+/// What every replica would have against a ceremony that took effect by the next leaf.
+pub async fn fault_of_decision(
+    store: &Store,
+    pin: &Pin,
+    documents: &[DocumentRow],
+    held: &HeldUnder,
+) -> Result<Option<Undecided>, SuspensionsError> {
+    let suspensions = suspended_by_log(store, pin, documents, &[]).await?;
+    let ceremony = held.ceremony().to_string();
+    let leaves = store.leaves_of_ceremony(&ceremony, 0, MAX_PAGE).await?;
+    let next = store.log_size().await?;
+    let checked = held.check(execution(&leaves, held), next, &suspensions);
+    Ok(checked.err())
 }

@@ -93,6 +93,9 @@ pub enum NotAttested {
     /// Empty, too long, or with characters that hide something.
     #[error("the note is not 1 to {NOTE_MAX} printable characters")]
     Text,
+    /// The witness watches the service, which serves the page that would ask for it.
+    #[error("a witness attests by an SSH key: a passkey signs what a page of the service shows")]
+    Passkey,
     /// Nobody's signature whom the roster of the ceremony has as active.
     #[error("{0}")]
     Signature(WhyNot),
@@ -162,7 +165,10 @@ pub fn verify_attestation(
     let (counted, not_counted) = count(&everybody, &namespace, &message, [ballot]);
     let Some(counted) = counted.into_iter().next() else {
         let why = not_counted.into_iter().next().map(|each| each.why);
-        return Err(NotAttested::Signature(why.unwrap_or(WhyNot::UnknownKey)));
+        return Err(match why.unwrap_or(WhyNot::UnknownKey) {
+            WhyNot::Kind => NotAttested::Passkey,
+            why => NotAttested::Signature(why),
+        });
     };
     let witness = counted.member;
     let listed = trusted.roster().member(&witness);

@@ -4,6 +4,8 @@
 //! A database can be rewritten, the log cannot. A stop holds by its leaf alone, whatever became of its statement; it ends
 //! by the leaf of a resume whose transcript verifies and names it. So nobody who writes rows lets a ring sign.
 
+mod held;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::chain::{Pin, Trusted};
@@ -18,6 +20,7 @@ use crate::tally::Finished;
 use crate::time::Time;
 
 pub use crate::leaf::{RATIFY, RESUME, STOP};
+pub use held::HeldUnder;
 
 /// What a leaf tells.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -107,10 +110,8 @@ impl EmergencyAct {
         if !trusted.extends(verified.trusted()) {
             return Err("it was held under a different chain of rosters".to_owned());
         }
-        let held = HeldUnder {
-            documents: verified.trusted().length(),
-            execute_by: verified.request().execute_by,
-        };
+        let held = HeldUnder::of(transcript, &verified);
+        let held = held.map_err(|error| error_chain(&error))?;
         let done = match (verified.finished(), &*act.action) {
             (Finished::Resumed(resume), RESUME) => {
                 let ring = resume.ring.as_ref().map(Name::as_str);
@@ -125,16 +126,6 @@ impl EmergencyAct {
         done.map(|done| (done, held))
             .ok_or_else(|| "the leaf differs from the ceremony".to_owned())
     }
-}
-
-/// Under which rosters the ceremony of an act was held, which may be former ones. Whoever left may have kept a key, and a
-/// transcript does not show when it was made: the log does.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct HeldUnder {
-    /// How many documents the chain had.
-    pub documents: u64,
-    /// Later, nothing is accepted under a former chain.
-    pub execute_by: Time,
 }
 
 /// A revocation that has to be ratified is an emergency rotation.

@@ -15,6 +15,7 @@ use crate::json::{self, JsonError};
 use crate::jwk::Kid;
 pub use crate::logged::Logged;
 use crate::name::Name;
+use crate::order_log::UseProof;
 use crate::request::Usage;
 use crate::time::Time;
 use crate::tlog::policy::WitnessPolicy;
@@ -155,6 +156,8 @@ pub struct EvidenceReport {
     pub witnessed: bool,
     /// Whether the signature itself is in the file and was checked.
     pub subject: bool,
+    /// Of a key under a standing order, whether the file brings the leaves that bear out its use.
+    pub order_use: Option<UseProof>,
     /// SHA-256 of the signature in its canonical form.
     pub sig_hash: Sha256Digest,
 }

@@ -42,6 +42,7 @@ pub mod life;
 pub mod log_acts;
 pub mod log_clock;
 pub mod logged;
+pub mod logged_quorum;
 pub mod member_signature;
 pub mod name;
 pub mod namespace;

@@ -7,15 +7,20 @@
 #[cfg(test)]
 mod tests;
 
+use serde::Serialize;
+
 use crate::act::Act;
 use crate::digest::Sha256Digest;
 use crate::jwk::Kid;
 use crate::leaf::{ActKind, ActLeaf};
+use crate::logged_quorum::{Decision, Quorum, Undecided};
 use crate::name::Name;
 use crate::request::{OrderUse, OrderWindow};
 use crate::roster::MemberId;
 use crate::time::Time;
 use crate::withdrawal::{is_use, is_withdrawal};
+
+pub use crate::logged_quorum::Suspended;
 
 /// The action of the leaf that ends a ceremony.
 pub const ACCEPTED: &str = "accepted";
@@ -51,6 +56,8 @@ pub struct LoggedUse {
     pub predecessor: Kid,
     /// Who made it.
     pub executor: MemberId,
+    /// Who of those who approved the order counted for this use by the record, and how many had to.
+    pub approved: Quorum,
     /// Whether the executor's signature accepts it.
     pub by_executor: bool,
     /// Before this instant it is not made.
@@ -76,6 +83,8 @@ pub struct LoggedOrder {
     pub execute_by: Time,
     /// How many documents the chain had under which it was held.
     pub documents: u64,
+    /// Whose signatures decided it.
+    pub decision: Decision,
 }
 
 /// Leaves of other things than the order, by which a use of it is judged.
@@ -89,15 +98,24 @@ pub struct UsePlace<'a> {
     pub suspensions: &'a [Suspended],
 }
 
-/// Leaves between which a member was suspended.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Suspended {
-    /// The leaf of the suspension.
-    pub index: i64,
-    /// The leaf of the next roster, which settled it.
-    pub until: Option<i64>,
-    /// None where the log tells of a suspension that is not there to be read: it may be anybody's.
-    pub member: Option<MemberId>,
+/// Whether a file brings the leaves that bear a use out. One of before they were in it has none, and so has one from which
+/// somebody took them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum UseProof {
+    /// The leaves are there, and bear it out.
+    Shown,
+    /// They are not.
+    NotShown,
+}
+
+impl UseProof {
+    pub(crate) fn of(shown: bool) -> Self {
+        match shown {
+            true => Self::Shown,
+            false => Self::NotShown,
+        }
+    }
 }
 
 /// What the log has against a use.
@@ -137,6 +155,9 @@ pub enum UseFault {
         "leaf {0}: the standing order was accepted under a roster or policy that did not hold any more"
     )]
     FormerRoster(i64),
+    /// Of those who decided the order too few counted.
+    #[error("leaf {0}: of the standing order: {1}")]
+    Undecided(i64, Undecided),
     /// The key has no beginning in the log between the use and the acceptance.
     #[error("the log does not tell that the key was made under the standing order")]
     Unmade,
@@ -146,6 +167,11 @@ pub enum UseFault {
     /// The executor did not count when the key was accepted.
     #[error("leaf {0}: the executor was suspended before the key was accepted")]
     Suspended(i64),
+    /// Too few of those who approved the order counted when the key was made.
+    #[error(
+        "leaf {0}: too few of those who approved the standing order were not suspended before the key was made"
+    )]
+    Paused(i64),
 }
 
 /// Whether an act is one of those by which [`check_use`] judges and that a transcript shows: of the order and of the use,
@@ -186,8 +212,8 @@ pub fn check_use<'a>(
     });
     let accepted = accepted.ok_or(UseFault::Unaccepted(place.accepted))?;
     let used = taken(expected, &told)?;
-    ordered(&expected.order, place.ended, used, &told)?;
-    made(expected, used, accepted, &told)?;
+    ordered(&expected.order, place, used, &told)?;
+    let born = made(expected, used, accepted, &told)?;
     let precedes = |leaf: &ActLeaf| {
         (leaf.kind, leaf.action.as_str()) == (ActKind::Ceremony, ACCEPTED)
             && leaf.kid.as_ref() == Some(&expected.predecessor)
@@ -199,16 +225,23 @@ pub fn check_use<'a>(
     {
         return Err(UseFault::Predecessor);
     }
-    let counts_no_more = |each: &&Suspended| {
-        each.member
-            .as_ref()
-            .is_none_or(|member| *member == expected.executor)
-            && each.index < accepted.index
-            && each.until.is_none_or(|until| until > used.index)
+    let before = |leaf: i64| {
+        let all = place.suspensions.iter();
+        all.filter(move |each| each.holds(leaf, used.index))
     };
-    match place.suspensions.iter().find(counts_no_more) {
-        Some(suspended) => Err(UseFault::Suspended(suspended.index)),
-        None => Ok(()),
+    let counts_no_more = |each: &&Suspended| {
+        let executor = |member: &MemberId| *member == expected.executor;
+        each.member.as_ref().is_none_or(executor)
+    };
+    if let Some(suspended) = before(accepted.index).find(counts_no_more) {
+        return Err(UseFault::Suspended(suspended.index));
+    }
+    // As the service pauses the order: whoever makes a key without it leaves the suspension out of the record.
+    match before(born.index).next_back() {
+        Some(last) if !expected.approved.holds_without(before(born.index)) => {
+            Err(UseFault::Paused(last.index))
+        }
+        _ => Ok(()),
     }
 }
 
@@ -230,7 +263,7 @@ fn taken<'a>(expected: &LoggedUse, told: &Told<'a>) -> Result<&'a Act, UseFault>
 /// The order was accepted before it was used, and by people who were who they are in its transcript.
 fn ordered(
     expected: &LoggedOrder,
-    ended: Option<i64>,
+    place: &UsePlace<'_>,
     used: &Act,
     told: &Told<'_>,
 ) -> Result<(), UseFault> {
@@ -241,13 +274,18 @@ fn ordered(
     if accepted.leaf.digest != Some(expected.core) {
         return Err(UseFault::OtherOrder(accepted.index));
     }
-    let Some(ended) = ended.filter(|ended| *ended < accepted.index) else {
-        return Ok(());
-    };
-    // As for every ceremony: what was carried out before is accepted under its own roster until its deadline.
     let carried_out = told.first(|leaf| {
         is_about(leaf, ORDERED, expected.request) && leaf.digest == Some(expected.execution)
     });
+    let executed = carried_out.map(|act| act.index);
+    let decided = expected
+        .decision
+        .check(executed, accepted.index, place.suspensions);
+    decided.map_err(|why| UseFault::Undecided(accepted.index, why))?;
+    let Some(ended) = place.ended.filter(|ended| *ended < accepted.index) else {
+        return Ok(());
+    };
+    // As for every ceremony: what was carried out before is accepted under its own roster until its deadline.
     let in_time = carried_out.is_some_and(|act| act.index < ended)
         && accepted.leaf.time <= expected.execute_by;
     match in_time {
@@ -256,8 +294,14 @@ fn ordered(
     }
 }
 
-/// The key was intended and made after its use was taken, when the order permitted it.
-fn made(expected: &LoggedUse, used: &Act, accepted: &Act, told: &Told<'_>) -> Result<(), UseFault> {
+/// The key was intended and made after its use was taken, when the order permitted it. Returns the leaf that tells of the
+/// key.
+fn made<'a>(
+    expected: &LoggedUse,
+    used: &Act,
+    accepted: &Act,
+    told: &Told<'a>,
+) -> Result<&'a Act, UseFault> {
     let intent = told.first_from(used.index, |leaf| is_about(leaf, INTENT, expected.request));
     let intent = intent.ok_or(UseFault::Unmade)?;
     expected.in_time(intent)?;
@@ -275,10 +319,10 @@ fn made(expected: &LoggedUse, used: &Act, accepted: &Act, told: &Told<'_>) -> Re
         .filter(|act| act.index < accepted.index)
         .ok_or(UseFault::Unmade)?;
     expected.in_time(born)?;
-    match expected.by_executor {
-        true => expected.in_time(accepted),
-        false => Ok(()),
+    if expected.by_executor {
+        expected.in_time(accepted)?;
     }
+    Ok(born)
 }
 
 impl LoggedUse {

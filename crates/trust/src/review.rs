@@ -7,6 +7,7 @@ use std::fmt::Write as _;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::approval::ObjectionBody;
 use crate::digest::Sha256Digest;
 use crate::dsse;
 use crate::json::{self, JsonError};
@@ -59,6 +60,8 @@ pub enum File {
     Withdrawal(Vec<u8>),
     /// The bytes of a stop of signing.
     Stop(Vec<u8>),
+    /// The bytes of a rejection, of a ceremony or of a document.
+    Rejection(Vec<u8>),
 }
 
 /// A file that is none of a custodian's.
@@ -95,6 +98,7 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
         (Purpose::Veto, File::Veto),
         (Purpose::Withdraw, File::Withdrawal),
         (Purpose::Stop, File::Stop),
+        (Purpose::Reject, File::Rejection),
     ] {
         let prefix = format!("chancery/{}.", purpose.word());
         if namespace.starts_with(&prefix) {
@@ -120,7 +124,7 @@ pub fn open_file(bytes: &[u8]) -> Result<File, NotAFile> {
 }
 
 impl File {
-    /// The namespace that the body names; a suspension, a veto, a withdrawal and a stop name none.
+    /// The namespace that the body names; a suspension, a veto, a withdrawal, a stop and a rejection name none.
     fn namespace(&self) -> Result<Option<String>, JsonError> {
         let (purpose, service, environment) = match self {
             Self::Roster(body) => {
@@ -152,6 +156,10 @@ impl File {
                 let _: StopBody = json::require_canonical(body)?;
                 return Ok(None);
             }
+            Self::Rejection(body) => {
+                let _: ObjectionBody = json::require_canonical(body)?;
+                return Ok(None);
+            }
             Self::Suspension(body) => {
                 let _: SuspensionBody = json::require_canonical(body)?;
                 return Ok(None);
@@ -180,6 +188,7 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
         File::Veto(body) => (body, read::<VetoBody>),
         File::Withdrawal(body) => (body, read::<WithdrawalBody>),
         File::Stop(body) => (body, read::<StopBody>),
+        File::Rejection(body) => (body, read::<ObjectionBody>),
         File::Policy(body) => (body, read::<Policy>),
         File::Suspension(body) => (body, read::<SuspensionBody>),
         File::Request(body) => return review(body, None),
@@ -187,9 +196,14 @@ pub fn review_document(file: &File, before: Option<&[u8]>) -> Result<Review, Jso
     };
     let lines = read(body)?;
     let changes = match (file, before) {
-        (File::Suspension(_) | File::Veto(_) | File::Withdrawal(_) | File::Stop(_), _) => {
-            Vec::new()
-        }
+        (
+            File::Suspension(_)
+            | File::Veto(_)
+            | File::Withdrawal(_)
+            | File::Stop(_)
+            | File::Rejection(_),
+            _,
+        ) => Vec::new(),
         (_, None) => vec!["nothing to compare with".to_owned()],
         (_, Some(before)) => differences(&read(before)?, &lines),
     };

@@ -22,7 +22,8 @@ use crate::digest::Sha256Digest;
 use crate::format::V1;
 use crate::json::{self, JsonError};
 use crate::jwk::{Kid, PublicKey};
-use crate::order_log::LoggedUse;
+use crate::logged_quorum::{Decision, Quorum};
+use crate::order_log::{LoggedUse, UseProof};
 use crate::request::{Operation, Request};
 use crate::roster::MemberId;
 use crate::subject::Subject;
@@ -203,6 +204,7 @@ pub struct VerifiedTranscript {
     approved_by: Vec<MemberId>,
     by_passkey: Vec<MemberId>,
     accepted_by: Vec<MemberId>,
+    accepted_by_passkey: Vec<MemberId>,
     digest: Sha256Digest,
     core_digest: Sha256Digest,
     logged_at: BTreeMap<Sha256Digest, Time>,
@@ -213,6 +215,7 @@ pub struct VerifiedTranscript {
     suspended: BTreeSet<MemberId>,
     approvals: Vec<usize>,
     logged_use: Option<Box<LoggedUse>>,
+    use_shown: bool,
 }
 
 /// Verifies a transcript from its bytes and the pinned genesis alone: no network, no service.
@@ -266,7 +269,7 @@ fn verify(
         .core_digest()
         .map_err(TranscriptError::Unreadable)?;
     let logged_use = logged_use(&unverified, &tally, core_digest)?;
-    let logged_at = log_proofs::check(&unverified, pin, &counted, logged_use.as_ref())?;
+    let shown = log_proofs::check(&unverified, pin, &counted, logged_use.as_ref())?;
     let verified = VerifiedTranscript {
         request: tally.request().clone(),
         statement: tally.statement().clone(),
@@ -277,9 +280,16 @@ fn verify(
             .iter()
             .map(|counted| counted.member.clone())
             .collect(),
+        accepted_by_passkey: tally
+            .counted
+            .iter()
+            .filter(|counted| counted.is_by_passkey())
+            .map(|counted| counted.member.clone())
+            .collect(),
         digest: tally.transcript_digest(),
         core_digest,
-        logged_at,
+        logged_at: shown.approved,
+        use_shown: shown.of_order,
         logged_use: logged_use.map(Box::new),
         under: tally.under().cloned(),
         by_executor: tally.by_executor.clone(),
@@ -321,6 +331,7 @@ fn logged_use(
         ring: generate.ring.clone(),
         predecessor,
         executor: under.order.executor.member.clone(),
+        approved: under.approved.clone(),
         by_executor: tally.by_executor.is_some(),
         earliest: under.order.earliest(under.used.number.get()),
         window: under.order.window.clone(),
@@ -355,6 +366,31 @@ impl VerifiedTranscript {
         &self.accepted_by
     }
 
+    /// Whose signatures decided it, as the log has to bear out.
+    pub fn decision(&self) -> Decision {
+        let (operation, policy) = (&self.request.operation, self.trusted.policy());
+        let needed = policy.to_approve(operation).get();
+        Decision {
+            proposer: self.request.proposer.clone(),
+            approved: Quorum {
+                members: self.approved_by.clone(),
+                by_passkey: self.by_passkey.clone(),
+                needed,
+                // What lets signing go on is approved by no passkey.
+                keys: match operation {
+                    Operation::Resume(_) | Operation::Ratification(_) => needed,
+                    _ => 1,
+                },
+            },
+            accepted: Quorum {
+                members: self.accepted_by.clone(),
+                by_passkey: self.accepted_by_passkey.clone(),
+                needed: policy.to_accept(operation).get(),
+                keys: 1,
+            },
+        }
+    }
+
     /// The standing order under which it happened, if it did under one.
     pub fn under(&self) -> Option<&UnderOrder> {
         self.under.as_ref()
@@ -363,6 +399,12 @@ impl VerifiedTranscript {
     /// What the log has to say of it, of a key under a standing order.
     pub fn logged_use(&self) -> Option<&LoggedUse> {
         self.logged_use.as_deref()
+    }
+
+    /// Whether the file brings the leaves that bear this out.
+    pub fn use_proof(&self) -> Option<UseProof> {
+        let used = self.logged_use.as_ref();
+        used.map(|_| UseProof::of(self.use_shown))
     }
 
     /// The executor, where its signature over the result is acceptance enough.

@@ -6,25 +6,36 @@ use anyhow::Context as _;
 use serde_json::{Value, json};
 use trust::Sha256Digest;
 use trust::evidence::{EvidenceError, EvidenceReport};
+use trust::order_log::UseProof;
 use trust::tlog::policy::WitnessPolicy;
 use trust::verdict::Outcome;
 
 use crate::output::{Code, Failure, Output, table};
+use crate::transcript::{USE_NOT_SHOWN, said_of_use};
 
 /// Whether a file says that it is evidence. What else it says is looked at in the check.
 pub fn is_evidence(bytes: &[u8]) -> bool {
     serde_json::from_slice::<Value>(bytes).is_ok_and(|value| value["type"] == "chancery-evidence")
 }
 
-/// The check, without a network.
+/// The check, without a network. With `order_use` a key under a standing order whose use the file does not show is refused.
 pub fn check(
     bytes: &[u8],
     genesis: Sha256Digest,
     policy: Option<&Path>,
+    order_use: bool,
     output: &Output,
 ) -> Result<(), Failure> {
     let policy = policy.map(read_policy).transpose()?;
-    match trust::evidence::verify(bytes, genesis, policy.as_ref()) {
+    let verified = trust::evidence::verify(bytes, genesis, policy.as_ref());
+    let verified = verified.and_then(|finding| match finding.order_use {
+        Some(UseProof::NotShown) if order_use => Err(EvidenceError {
+            word: "order",
+            why: USE_NOT_SHOWN.to_owned(),
+        }),
+        _ => Ok(finding),
+    });
+    match verified {
         Ok(finding) => {
             output.result(&shown(&finding), || human(&finding));
             match finding.verdict.outcome {
@@ -63,6 +74,7 @@ fn shown(finding: &EvidenceReport) -> Value {
         "existed_at": finding.verdict.existed_at,
         "witnessed": finding.witnessed,
         "subject": finding.subject,
+        "order_use": finding.order_use,
     })
 }
 
@@ -75,6 +87,7 @@ fn human(finding: &EvidenceReport) -> String {
         true => "by the witnesses' clocks",
         false => "by the log's own clock",
     };
+    let order_use = finding.order_use.map(said_of_use);
     let rows = [
         ["verdict", &text("verdict")],
         ["reasons", &reasons.join(", ")],
@@ -94,5 +107,6 @@ fn human(finding: &EvidenceReport) -> String {
         ],
     ]
     .map(|row| row.map(str::to_owned));
-    table(&["", ""], rows)
+    let of_order = order_use.map(|said| ["standing order", said].map(str::to_owned));
+    table(&["", ""], rows.into_iter().chain(of_order))
 }

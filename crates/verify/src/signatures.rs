@@ -34,6 +34,10 @@ pub struct Verify {
     /// With `--genesis`: the required witnesses (c2sp.org/tlog-policy).
     #[arg(long, requires = "genesis")]
     witness_policy: Option<PathBuf>,
+    /// With `--genesis`: refuse a signature by a key under a standing order if the file does not show what the log says of
+    /// the use of the order.
+    #[arg(long, requires = "genesis")]
+    require_order_use: bool,
     /// The payload of a detached JWS. Without it, that of `X.jws` is read from `X` if that file exists.
     #[arg(long, conflicts_with = "genesis")]
     payload: Option<PathBuf>,
@@ -52,7 +56,7 @@ pub async fn run(command: Verify, output: &Output) -> Result<(), Failure> {
     if let Some(genesis) = command.genesis {
         let bytes = std::fs::read(&command.file).with_context(unreadable)?;
         let policy = command.witness_policy.as_deref();
-        return evidence::check(&bytes, genesis, policy, output);
+        return evidence::check(&bytes, genesis, policy, command.require_order_use, output);
     }
     let text = std::fs::read_to_string(&command.file).with_context(unreadable)?;
     if evidence::is_evidence(text.as_bytes()) {

@@ -9,6 +9,7 @@ use serde_json::json;
 use trust::attestation::{self, Attestation, Attestations, Attested, verify_attestations};
 use trust::exception::EXCEPTION_STEP;
 use trust::note::NOTE_STEP;
+use trust::order_log::UseProof;
 use trust::tally::Finished;
 use trust::text::spelled_out;
 use trust::transcript::Step;
@@ -32,6 +33,10 @@ pub struct Transcript {
     /// What witnesses attested of it: a file of `ceremony attest`, or the answer at `/v1/ceremonies/ID/attestations`.
     #[arg(long)]
     attestations: Vec<PathBuf>,
+    /// Refuse a key under a standing order if the file does not show what the log says of its use: that the order was in
+    /// time, and the use taken once. Transcripts from `/v1/keys/KID/transcript` show it.
+    #[arg(long)]
+    require_order_use: bool,
 }
 
 /// A transcript that was verified, with what was given beside it.
@@ -42,6 +47,10 @@ pub struct Verified {
     /// Not verified.
     pub attestations: Vec<Attestation>,
 }
+
+/// Why a file that leaves the order's leaves out is refused.
+pub const USE_NOT_SHOWN: &str =
+    "the file does not show what the log says of the use of the standing order";
 
 /// Most steps that are listed; the file has them all.
 const MOST_STEPS: usize = 60;
@@ -66,6 +75,9 @@ impl Transcript {
         };
         let transcript = trust::verify_transcript(&bytes, &pin);
         let transcript = transcript.map_err(|e| Failure::new(Code::NotValid, e))?;
+        if self.require_order_use && transcript.use_proof() == Some(UseProof::NotShown) {
+            return Err(Failure::new(Code::NotValid, anyhow::anyhow!(USE_NOT_SHOWN)));
+        }
         let mut attestations = Vec::new();
         for file in &self.attestations {
             attestations.extend(read_attestations(file)?.attestations);
@@ -119,7 +131,8 @@ pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
     let order = under.map(|under| json!({"id": under.used.id, "use": under.used.number}));
     let order_line = under.map(|under| {
         let (id, number, uses) = (under.used.id, under.used.number, under.order.uses);
-        format!("under        standing order {id}, use {number} of {uses}\n")
+        let shown = verified.use_proof().map_or("", said_of_use);
+        format!("under        standing order {id}, use {number} of {uses}\nlog          {shown}\n")
     });
     let accepted_by = match verified.by_executor() {
         Some(executor) => format!("{executor} (executor)"),
@@ -137,7 +150,7 @@ pub fn run(verify: &Transcript, output: &Output) -> Result<(), Failure> {
             "approvals_in_log": verified.logged_at().len(),
             "possession": possession,
             "approved_by": verified.approved_by(), "accepted_by": verified.accepted_by(),
-            "order": order, "accepted_by_executor": verified.by_executor(),
+            "order": order, "order_use": verified.use_proof(), "accepted_by_executor": verified.by_executor(),
             "core_digest": verified.core_digest(),
             "steps": steps, "attestations": told,
         }),
@@ -177,6 +190,14 @@ fn noted(steps: &[Step]) -> String {
     match all.count() {
         0 => out,
         more => out + &format!("\nand {more} more steps, in the file"),
+    }
+}
+
+/// In words.
+pub fn said_of_use(proof: UseProof) -> &'static str {
+    match proof {
+        UseProof::Shown => "use shown by the log",
+        UseProof::NotShown => "use not shown: the file has nothing of what the log says of it",
     }
 }
 

@@ -7,7 +7,7 @@ from . import shape, subject
 from .leaves import read_act, read_signature
 from .life import Life, read_life
 from .operations import LOG_RING
-from .order_log import OfOrder
+from .order_log import OfOrder, said_of_use
 from .origins import Clock, Line, Ruled, read_line
 from .policy import WitnessPolicy
 from .proofs import Prover, check_distinct, log_key_of
@@ -54,6 +54,7 @@ class Result:
     existed_at: str | None
     witnessed: bool
     subject: bool
+    order_use: str | None  # of a key under a standing order, whether the file shows what the log says of its use
 
 
 def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = None) -> Result:
@@ -85,6 +86,7 @@ def verify_evidence(data: bytes, genesis: str, policy: WitnessPolicy | None = No
         existed_at=existed_at,
         witnessed=witnessed,
         subject=file["subject"] is not None,
+        order_use=None if birth.under is None else said_of_use(bool(file["order"])),
     )
 
 

@@ -6,9 +6,10 @@ from .proofs import Prover, check_distinct, log_key_of
 from .refusal import Malformed, Refused
 
 
-def check(transcript: dict, ceremony, counted, verify_core) -> dict:
-    """Of each member whose approval counts, the time of its leaf. `counted` are the approvals that count, and what leaves
-    about a standing order have to be, if the ceremony is under one; `verify_core` verifies a transcript."""
+def check(transcript: dict, ceremony, counted, verify_core) -> tuple:
+    """Of each member whose approval counts, the time of its leaf; and whether there are leaves that bear out the use of a
+    standing order. `counted` are the approvals that count, and what leaves about the order have to be, if the ceremony is
+    under one; `verify_core` verifies a transcript."""
     approvals, order = counted
     try:
         keys = [log_key_of(_verify(text, ceremony, verify_core)) for text in transcript["log_keys"]]
@@ -23,7 +24,7 @@ def check(transcript: dict, ceremony, counted, verify_core) -> dict:
         times = _times(own, ceremony, transcript["record"]["approvals"], approvals)
         if others:
             order.check(acts, _ends(own, ceremony)[0])
-        return times
+        return times, bool(others)
     except Malformed as error:
         raise Refused("LogProofs", str(error)) from None
 

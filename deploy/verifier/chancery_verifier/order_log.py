@@ -10,6 +10,10 @@ from .strict_json import canonical
 BIRTHS = ("generated", "adopted after a crash")
 
 
+def said_of_use(shown: bool) -> str:
+    return "shown" if shown else "not-shown"
+
+
 @dataclass(frozen=True)
 class OfOrder:
     """What the leaves about the order, and about its key, have to be."""

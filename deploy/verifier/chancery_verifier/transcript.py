@@ -8,7 +8,7 @@ from .approval import Approval, judge_approval
 from .counting import Rules, count, threshold, without_deadline
 from .keys import PublicKey
 from .operations import subjects_of
-from .order_log import OfOrder
+from .order_log import OfOrder, said_of_use
 from .orders import UnderOrder, check_result
 from .outcome import check_outcome
 from .refusal import Malformed, Refused
@@ -40,6 +40,7 @@ class Ceremony:
     by_executor: str | None = None  # whose signature over the result accepts it
     by_passkey: frozenset = frozenset()  # who of those who approved did it so
     logged: dict = field(default_factory=dict)  # of each member who approved the instant that the log gives
+    shows_use: bool = False  # whether the file has leaves that bear out the use of the order
 
     @property
     def operation(self) -> str:
@@ -62,6 +63,11 @@ class Ceremony:
         return self.order["purpose"][1]["algorithm"]
 
     @property
+    def order_use(self) -> str | None:
+        """Under a standing order: whether the file shows what the log says of its use."""
+        return None if self.under is None else said_of_use(self.shows_use)
+
+    @property
     def possession(self) -> str | None:
         """Of a generation: whether somebody has shown to have the private half."""
         if self.operation != "generate":
@@ -75,7 +81,8 @@ def verify_transcript(data: bytes, pin: Pin) -> Ceremony:
     if not transcript["log_proofs"]:
         return ceremony
     order = OfOrder.of(ceremony, read_canonical(data)["record"]["chains"]["changes"])
-    return replace(ceremony, logged=log_proofs.check(transcript, ceremony, (approval.counted, order), verify_core))
+    logged, shows_use = log_proofs.check(transcript, ceremony, (approval.counted, order), verify_core)
+    return replace(ceremony, logged=logged, shows_use=shows_use)
 
 
 def verify_core(data: bytes, pin: Pin) -> Ceremony:

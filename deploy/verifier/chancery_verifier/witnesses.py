@@ -49,6 +49,8 @@ def judge_attestations(attestations: list, ceremony: Ceremony) -> list:
 
 
 def judge_attestation(attestation: dict, ceremony: Ceremony) -> Attested:
+    if attestation["signature"]["kind"] == "webauthn":
+        raise Refused("Passkey", "a witness attests by an SSH key")
     body, namespace = attestation["body"], ceremony.pin.namespace("witness")
     counted = count([(attestation["signature"], True)], namespace, body, ceremony.roster, Rules(custodians=False))
     if not counted.members:

@@ -19,7 +19,7 @@ use trust::{
 };
 
 use super::super::{World, ssh};
-use super::payload::{same_request, same_statement};
+use super::payload::{exported, same_request, same_statement, signature};
 use super::remote_arguments::{Remote, RemoteReader};
 use super::{Accept, Note, Reject, Vote, list};
 use keyring::ceremony::SigningPayload;
@@ -408,7 +408,15 @@ pub async fn object(reject: &Reject, purpose: Purpose, output: &Output) -> Resul
     };
     let body = body.encode().map_err(Failure::refused)?;
     let namespace = session.namespace(purpose);
-    let signature = ssh::sign(&reject.key, &namespace, &dsse::pae(&namespace, &body))?;
+    let payload = SigningPayload {
+        bytes: dsse::pae(&namespace, &body),
+        namespace,
+    };
+    if let Some(out) = &reject.out {
+        return exported(&payload, out, output);
+    }
+    let (key, made) = (reject.key.as_deref(), reject.signature.as_deref());
+    let signature = signature(key, made, &payload)?;
     let body = json!({"purpose": purpose.word(), "signature": signature, "reason": reject.reason});
     session.submit(id, &body, output).await
 }

@@ -64,6 +64,10 @@ fn next(of: &str, asked: &str, operation: &Value, id: Sha256Digest) -> Vec<Strin
                 format!("chancery ceremony accept {id}{kid}"),
             ]
         }
+        ("ceremony", "attest") => vec![
+            format!("chancery ceremony show {id}"),
+            format!("chancery ceremony attest {id}"),
+        ],
         ("statement", "sign") => vec![
             format!("chancery trust review {id}"),
             format!("chancery trust sign {id}"),
@@ -130,6 +134,7 @@ mod tests {
         for (of, asked, command) in [
             ("ceremony", "approve", "chancery ceremony approve"),
             ("ceremony", "accept", "chancery ceremony accept"),
+            ("ceremony", "attest", "chancery ceremony attest"),
             ("statement", "sign", "chancery trust sign"),
             ("statement", "acknowledge", "chancery trust sign FILE"),
             ("statement", "veto", "chancery trust veto"),

@@ -57,7 +57,7 @@ pub struct Exception {
 pub struct Attest {
     /// The id of a closed ceremony; or the file of its transcript, which is verified from `--genesis` and needs no service.
     ceremony: String,
-    /// Your SSH key.
+    /// Your SSH key. A passkey attests nothing: the page that would ask for it is served by the service that you watch.
     #[arg(long)]
     key: PathBuf,
     /// What you saw besides what the transcript says: 1 to 1000 characters.

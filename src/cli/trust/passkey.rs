@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use trust::browser::{self, RequestOptions, registration};
+use trust::browser::{self, CreationOptions, RequestOptions, registration};
 use trust::review::{File, open_file};
 use trust::roster::{MemberKey, Passkeys};
 use trust::{Name, Roster, Trusted};
@@ -35,11 +35,25 @@ pub struct PasskeyChange {
 /// What a browser is asked for.
 #[derive(Debug, Args)]
 pub struct Options {
-    /// The file with the bytes to be signed, as `ceremony request`, `ceremony acceptance` or `trust review --out` writes it.
+    /// The file with the bytes to be signed, as `ceremony request`, `ceremony acceptance`, `ceremony reject --out` or
+    /// `trust review --out` writes it.
     file: PathBuf,
     /// Whose passkeys; without it everybody's.
     #[arg(long)]
     member: Option<Name>,
+    #[command(flatten)]
+    pub remote: Remote,
+}
+
+/// What a browser is asked for to make a passkey.
+#[derive(Debug, Args)]
+pub struct Creation {
+    /// The member whose it will be; one who is not on the roster yet, too.
+    #[arg(long)]
+    member: Name,
+    /// The relying party's id, where the roster has none yet: the host of the pages that ask, or one above it.
+    #[arg(long)]
+    rp_id: Option<String>,
     #[command(flatten)]
     pub remote: Remote,
 }
@@ -110,11 +124,40 @@ pub fn options(trusted: &Trusted, asked: &Options) -> Result<RequestOptions, Fai
     match open_file(&bytes).map_err(Failure::refused)? {
         File::Roster(body) => enrolment(StatementKind::Roster, &body),
         File::Recovery(body) => enrolment(StatementKind::Recovery, &body),
-        File::Request(_) | File::Statement(_) => {
+        File::Request(_) | File::Statement(_) | File::Rejection(_) => {
             let own = member.map(std::slice::from_ref);
             RequestOptions::new(trusted.roster(), own, &bytes)
                 .ok_or_else(|| Failure::refused("the roster has no passkeys"))
         }
         _ => Err(Failure::usage("no passkey signs this document")),
     }
+}
+
+/// PublicKeyCredentialCreationOptionsJSON for a member. The challenge proves nothing: whether somebody has the passkey is
+/// shown by its signature over the roster.
+pub fn creation(
+    trusted: &Trusted,
+    asked: &Creation,
+    challenge: [u8; 32],
+) -> Result<CreationOptions, Failure> {
+    let held = trusted.roster().passkeys.as_ref();
+    let rp_id = match (&asked.rp_id, held) {
+        (Some(rp_id), Some(held)) if *rp_id != held.rp_id => {
+            let why = format!("the roster has the relying party {}", held.rp_id);
+            return Err(Failure::refused(why));
+        }
+        (Some(rp_id), _) => rp_id.as_str(),
+        (None, Some(held)) => held.rp_id.as_str(),
+        (None, None) => {
+            return Err(Failure::usage(
+                "the roster has no passkeys yet: give --rp-id",
+            ));
+        }
+    };
+    Ok(CreationOptions::new(
+        trusted.roster(),
+        &asked.member,
+        rp_id,
+        &challenge,
+    ))
 }

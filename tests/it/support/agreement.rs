@@ -67,6 +67,7 @@ pub fn ask(
                 "existed_at": found.verdict.existed_at,
                 "witnessed": found.witnessed,
                 "subject": found.subject,
+                "order_use": found.order_use,
             }),
             Err(refused) => json!({"refused": refused.word, "why": refused.why}),
         })

@@ -1,10 +1,12 @@
 //! Acceptances: only with them does what was done take effect, for a key: is it published.
 
 use trust::approval::Acceptance;
-use trust::emergency::{RATIFY, RESUME};
+use trust::emergency::{HeldUnder, RATIFY, RESUME};
 use trust::leaf::ActKind;
 use trust::tally::{AcceptanceTally, Counted, Standing, WhyNot, suspended, tally_acceptance};
-use trust::{Member, Name, Purpose, Request, Role, Time, Transcript, verify_transcript};
+use trust::{
+    Member, Name, Purpose, Request, Role, Time, Transcript, VerifiedTranscript, verify_transcript,
+};
 
 use super::error::Error;
 use super::report::Report;
@@ -12,7 +14,7 @@ use super::service::CeremonyService;
 use super::service::{CeremonyFacts, draft};
 use super::vote::{normalized, require_state};
 use crate::keys::fault_of_use;
-use log::Event;
+use log::{Event, fault_of_decision};
 use store::{CeremonyState, Change, KeyRow, KeyStatus};
 
 impl CeremonyService {
@@ -101,6 +103,7 @@ impl CeremonyService {
             fault.map_or(Ok(()), Err)?;
         }
         self.still_in_time(facts, at).await?;
+        self.still_counts(&verified, &bytes).await?;
         let digest = verified.core_digest();
         let mut kid = None;
         let mut act = (ActKind::Ceremony, "accepted", None);
@@ -181,6 +184,31 @@ impl CeremonyService {
         };
         self.log.commit(&change, &event).await?;
         Ok(())
+    }
+}
+
+impl CeremonyService {
+    /// Refuses a resume, a ratification or a standing order that no replica would take: of those who decided it too few
+    /// count by the log. Others may accept it.
+    async fn still_counts(
+        &self,
+        verified: &VerifiedTranscript,
+        transcript: &[u8],
+    ) -> Result<(), Error> {
+        use trust::Operation as O;
+        let judged = matches!(
+            verified.request().operation,
+            O::Resume(_) | O::Ratification(_) | O::Order(_)
+        );
+        if !judged {
+            return Ok(());
+        }
+        let held = HeldUnder::of(transcript, verified)?;
+        let documents = self.store.documents().await?;
+        match fault_of_decision(&self.store, &self.pin, &documents, &held).await? {
+            None => Ok(()),
+            Some(why) => Err(Error::NoEffect(why.to_string())),
+        }
     }
 }
 

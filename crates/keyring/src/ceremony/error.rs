@@ -96,7 +96,8 @@ pub enum Error {
     /// What was asked for contradicts what is.
     #[error("{0}")]
     Unfit(String),
-    /// What was carried out comes too late to be accepted: the log would tell of it in vain.
+    /// What was carried out comes too late to be accepted, or too few of those who decided it count by the log, which would
+    /// tell of it in vain.
     #[error("{0}")]
     NoEffect(String),
     #[error("a document cannot be parsed or serialised")]

@@ -22,6 +22,7 @@ pub(super) struct KnownOrders(Mutex<HashMap<Sha256Digest, Arc<Known>>>);
 pub(super) struct Known {
     pub order: StandingOrder,
     pub approved_by: Vec<MemberId>,
+    pub by_passkey: Vec<MemberId>,
 }
 
 impl KnownOrders {
@@ -40,6 +41,7 @@ impl KnownOrders {
             Ok(Some(Arc::new(Known {
                 order: order.as_ref().clone(),
                 approved_by: verified.approved_by().to_vec(),
+                by_passkey: verified.by_passkey().to_vec(),
             })))
         };
         let verified = tokio::task::spawn_blocking(verify).await;

@@ -81,6 +81,9 @@ pub struct OrderReport {
     pub still_active: Vec<MemberId>,
     /// How many of them have to be.
     pub needed: usize,
+    /// Whether all who would count signed by passkey: then the order is paused, however many they are.
+    #[serde(skip)]
+    by_passkeys_alone: bool,
     pub used: Vec<UseReport>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub withdrawn: Option<WithdrawalReport>,
@@ -109,6 +112,10 @@ pub struct WithdrawalReport {
 
 /// Whom to trust, and who of them is suspended.
 type People = (Arc<Trusted>, BTreeSet<MemberId>);
+
+/// Why an order is paused of which enough approvers are left.
+const BY_PASSKEYS: &str =
+    "all approvers who are active signed by passkey; one has to have signed by another key";
 
 /// Orders of a page.
 pub const ORDERS_MAX: i64 = 100;
@@ -306,6 +313,7 @@ impl CeremonyService {
             approved_by: Vec::new(),
             still_active: Vec::new(),
             needed,
+            by_passkeys_alone: false,
             used: uses.into_iter().map(UseReport::of).collect(),
             withdrawn,
         };
@@ -313,6 +321,8 @@ impl CeremonyService {
             Ok(known) => {
                 report.approved_by = known.approved_by;
                 report.still_active = still_active(trusted, &report.approved_by, suspended);
+                let mut active = report.still_active.iter();
+                report.by_passkeys_alone = active.all(|member| known.by_passkey.contains(member));
                 let (ring, usage) = (&known.order.ring, known.order.usage);
                 report.routine = trusted.policy().is_routine(ring, usage);
                 let next = taken + 1;
@@ -454,6 +464,8 @@ impl OrderReport {
             let (active, needed) = (self.still_active.len(), self.needed);
             let told = format!("{active} of the {needed} approvers needed are active");
             ("paused", told)
+        } else if self.by_passkeys_alone {
+            ("paused", BY_PASSKEYS.to_owned())
         } else {
             let left = format!("{} of {} uses are left", self.left, self.uses);
             match self.next_use_after.filter(|next| now < *next) {

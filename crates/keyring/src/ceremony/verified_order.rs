@@ -15,6 +15,8 @@ pub(super) struct VerifiedOrder {
     /// By its row, which the transaction asks again, and the log.
     pub withdrawn: bool,
     pub approved_by: Vec<MemberId>,
+    /// Who of them signed by passkey.
+    pub by_passkey: Vec<MemberId>,
 }
 
 impl CeremonyService {
@@ -43,6 +45,7 @@ impl CeremonyService {
             text,
             withdrawn: row.withdrawal.is_some(),
             approved_by: known.approved_by.clone(),
+            by_passkey: known.by_passkey.clone(),
         })
     }
 }

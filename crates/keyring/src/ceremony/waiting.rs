@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::Serialize;
 use trust::key_name::KeyName;
@@ -13,7 +14,7 @@ use super::pages::Summary;
 use super::service::CeremonyService;
 use super::statements::{Ask, Asked};
 use crate::keys::Snapshot;
-use store::{CeremonySignatureRow, CeremonyUnderWay, PageStart, StatementMark};
+use store::{CeremonySignatureRow, CeremonyUnderWay, Heads, PageStart, StatementMark};
 
 /// Open ceremonies that are looked at; older ones wait unseen.
 const MOST: i64 = 2_000;
@@ -24,10 +25,16 @@ const MOST_STATEMENTS: i64 = 500;
 /// Ceremonies that are read together.
 const TOGETHER: usize = 200;
 
+/// Closed ceremonies that are looked at for witnesses, the newest.
+const MOST_CLOSED: i64 = 20;
+
+/// How long after its end a ceremony is attested.
+const ATTESTED_WITHIN: Duration = Duration::from_secs(14 * 86_400);
+
 /// Signatures since the last reading that are looked through.
 const MOST_VOTES: i64 = 1_000;
 
-/// An open ceremony and who could go on with it.
+/// An open ceremony and who could go on with it; or a closed one, and who could attest it.
 #[derive(Debug, Clone, Serialize)]
 pub struct Waiting {
     #[serde(flatten)]
@@ -156,7 +163,7 @@ impl Waitings {
         }
         let people = (trusted, snapshot.suspended());
         let waiting = Arc::new(Waits {
-            ceremonies: self.service.waiting(people, &mut known).await?,
+            ceremonies: self.service.all_waiting(people, &mut known).await?,
             statements: self
                 .service
                 .statements_waiting(people, read.1, &mut known)
@@ -203,6 +210,60 @@ impl CeremonyService {
         // Those that ended are forgotten.
         known.statements = judged;
         Ok(waiting)
+    }
+
+    /// Each the newest first, those that are open before those that witnesses saw the end of.
+    async fn all_waiting(
+        &self,
+        people: People<'_>,
+        known: &mut Known,
+    ) -> Result<Vec<Waiting>, Error> {
+        let mut all = self.waiting(people, known).await?;
+        all.extend(self.unattested(people).await?);
+        Ok(all)
+    }
+
+    /// Closed ceremonies, each with the witnesses who neither took part in it nor have attested it.
+    async fn unattested(&self, (trusted, suspended): People<'_>) -> Result<Vec<Waiting>, Error> {
+        let roster = trusted.roster();
+        let witnesses = roster.active(Role::Witness);
+        let witnesses: Vec<&MemberId> = witnesses
+            .filter(|member| member.may_attest() && !suspended.contains(&member.id))
+            .map(|member| &member.id)
+            .collect();
+        if witnesses.is_empty() {
+            return Ok(Vec::new());
+        }
+        let closed = Heads::EndedAs(store::CeremonyState::Closed);
+        let newest = (i64::MAX, "");
+        let rows = self.store.ceremony_heads(closed, newest, MOST_CLOSED);
+        let (mut rows, now) = (rows.await?.read, self.env.now());
+        rows.retain(|row| now <= row.updated_at + ATTESTED_WITHIN);
+        let ids: Vec<_> = rows.iter().map(|row| row.id.to_string()).collect();
+        let mut done: HashMap<Sha256Digest, Vec<&MemberId>> = HashMap::new();
+        for signature in self.store.signatures_of(&ids).await? {
+            use Purpose as P;
+            // Whoever noted something was there, and has not taken part by that.
+            let named = named(&signature).filter(|(purpose, _)| {
+                matches!(purpose, P::Propose | P::Approve | P::Accept | P::Witness)
+            });
+            let owner = named.and_then(|(_, name)| roster.named(&name));
+            let of = done.entry(signature.ceremony).or_default();
+            of.extend(owner.map(|owner| &owner.id));
+        }
+        let waiting = rows.iter().filter_map(|row| {
+            let done = done.get(&row.id).map_or(&[][..], Vec::as_slice);
+            let left = witnesses.iter().filter(|witness| !done.contains(witness));
+            let waiting_for: Vec<MemberId> = left.map(|witness| (*witness).clone()).collect();
+            let summary = Summary::of(row).filter(|_| !waiting_for.is_empty())?;
+            Some(Waiting {
+                summary,
+                asked: Some(Asked::Attest),
+                until: Some(row.updated_at + ATTESTED_WITHIN),
+                waiting_for,
+            })
+        });
+        Ok(waiting.collect())
     }
 
     async fn waiting(&self, people: People<'_>, known: &mut Known) -> Result<Vec<Waiting>, Error> {

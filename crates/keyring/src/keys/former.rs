@@ -89,6 +89,11 @@ impl Installed {
         self.leaves.get(next).copied()
     }
 
+    /// Who was suspended by the log, in its order.
+    pub(super) fn suspensions(&self) -> &[Suspended] {
+        &self.suspensions
+    }
+
     /// Where a key under a standing order stands that was accepted at this leaf.
     pub(super) fn place(&self, used: &LoggedUse, accepted: Option<i64>) -> Place<'_> {
         Place {

@@ -146,6 +146,7 @@ impl Reading<'_> {
             pin: &settings.pin,
             chain: chains.as_ref().zip(trusted.as_deref()),
             documents: &documents,
+            suspensions: installed.suspensions(),
             seen: self.seen.map(|seen| &*seen.emergency),
         };
         let emergency = Arc::new(emergency.read().await?);

@@ -43,6 +43,7 @@ async fn everything(all: &Installation) -> EmergencyState {
         pin: &all.settings.pin,
         chain: Some((&chains, &trusted)),
         documents: &documents,
+        suspensions: &[],
         seen: None,
     };
     reading.read_all().await.unwrap()

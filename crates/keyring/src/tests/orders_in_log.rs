@@ -6,6 +6,7 @@ use store::{Change, KeyRow, KeyStatus, StatementKind};
 use trust::approval::Statement;
 use trust::evidence::Evidence;
 use trust::leaf::{ActKind, Leaf};
+use trust::order_log::UseProof;
 use trust::transcript::Logged;
 use trust::{Operation, Purpose, Sha256Digest, Transcript, verify_transcript};
 
@@ -65,7 +66,7 @@ async fn publish(all: &Installation, id: &str) {
 }
 
 /// Made, and refused by the program that made it; a hostile one publishes it, and no replica believes it. Returns why.
-async fn refused_by_everybody(all: &Installation, order: &str) -> String {
+pub(super) async fn refused_by_everybody(all: &Installation, order: &str) -> String {
     let made = make(all, order).await.unwrap();
     assert_eq!(made.state, "failed", "{made:?}");
     let (before, refused) = keys(all).await;
@@ -415,8 +416,12 @@ async fn a_transcript_under_an_order_shows_what_the_log_says_of_the_order() {
     let kid = made.kids.first().unwrap();
     let proven = verifying.evidence.transcript_of(kid).await.unwrap();
     let pin = &all.settings.pin;
-    verify_transcript(&proven, pin).unwrap();
+    let proof = |transcript: &Transcript| {
+        let bytes = transcript.encode().unwrap();
+        verify_transcript(&bytes, pin).unwrap().use_proof()
+    };
     let whole = Transcript::decode(&proven).unwrap();
+    assert_eq!(proof(&whole), Some(UseProof::Shown));
     let action = |logged: &Logged| match Leaf::parse(logged.leaf.as_bytes()) {
         Ok(Leaf::Act(act)) => act.action,
         other => panic!("{other:?}"),
@@ -440,6 +445,15 @@ async fn a_transcript_under_an_order_shows_what_the_log_says_of_the_order() {
         // That it was carried out in time matters where it was accepted later.
         assert_eq!(refused, action != "ordered", "{action}");
     }
+    // Without all of them it shows less, and says so.
+    let mut silent = whole.clone();
+    let silent_core = whole.core_digest().unwrap().to_string();
+    silent.log_proofs.retain(|logged| {
+        let act = action(logged);
+        act == "accepted" && logged.leaf.contains(&silent_core)
+    });
+    assert_eq!(proof(&silent), Some(UseProof::NotShown));
+    assert_eq!(proof(&whole.core()), Some(UseProof::NotShown));
     for at in (0..proven.len()).step_by(211) {
         let mut changed = proven.clone();
         changed[at] ^= 1;
@@ -454,6 +468,16 @@ async fn a_transcript_under_an_order_shows_what_the_log_says_of_the_order() {
     let signed = all.store.log_size().await.unwrap() - 1;
     let file = verifying.evidence.of_leaf(signed).await.unwrap();
     let file = Evidence::decode(&file).unwrap();
+    let proof = |file: &Evidence| {
+        let found = trust::evidence::verify(&file.encode().unwrap(), pin.genesis, None);
+        found.unwrap().order_use
+    };
+    assert_eq!(proof(&file), Some(UseProof::Shown));
+    let silent = Evidence {
+        order: Vec::new(),
+        ..file.clone()
+    };
+    assert_eq!(proof(&silent), Some(UseProof::NotShown));
     let actions: Vec<String> = file.order.iter().map(action).collect();
     assert_eq!(actions, expected[..7]);
     for (place, action) in actions.iter().enumerate() {

@@ -5,7 +5,8 @@ use testkit::passkey::{RP_ID, SoftPasskey, relying_party};
 use trust::{MemberKey, Purpose, Roster, Sha256Digest, dsse};
 
 use super::installation::Installation;
-use crate::ceremony::{CeremonyService, Error, Report, SigningPayload};
+use super::standing_orders::{RING, input, make};
+use crate::ceremony::{CeremonyService, Draft, Error, Report, SigningPayload};
 
 impl Installation {
     /// The next roster, changed.
@@ -371,4 +372,43 @@ async fn threat_a_roster_change_approved_by_passkey() {
     }
     let report = service.statement_report(&id).await.unwrap();
     assert_eq!((report.state, report.signed_by.len()), ("open", 1));
+}
+
+/// Whoever signed by another key has left; that the other two are enough is not said of it.
+#[tokio::test]
+async fn an_order_that_only_passkeys_keep_is_paused_and_says_why() {
+    let all = Installation::with_executors(&[RING]).await;
+    for ring in ["log", RING] {
+        Box::pin(all.open_ring(ring)).await;
+    }
+    let passkeys = all.with_passkeys().await;
+    all.install_roster_with("frank").await;
+    let draft = Draft::Order(Box::new(input(&all)));
+    let ceremony = all.propose(RING, draft).await;
+    let message = all.approval_of(&ceremony).await.bytes;
+    for passkey in &passkeys {
+        let signature = passkey.sign(&message);
+        all.approve_with(&ceremony, &signature).await.unwrap();
+    }
+    all.approve(&ceremony, "frank").await.unwrap();
+    all.execute(&ceremony).await.unwrap();
+    for who in ["alice", "bob"] {
+        all.accept(&ceremony, who).await.unwrap();
+    }
+    let orders = || async {
+        let (orders, _) = all.service().orders((i64::MAX, ""), 10).await.unwrap();
+        orders.into_iter().next().unwrap()
+    };
+    let order = orders().await;
+    assert_eq!((order.state, order.still_active.len()), ("active", 3));
+    let body = all.suspension_of("frank").await;
+    all.file(StatementKind::Suspension, &body, "frank").await;
+    let paused = orders().await;
+    assert_eq!((paused.state, paused.still_active.len()), ("paused", 2));
+    let why =
+        "all approvers who are active signed by passkey; one has to have signed by another key";
+    assert_eq!(paused.standing, why);
+    let refused = make(&all, &order.order).await.unwrap_err().to_string();
+    let why = "all its approvers who are active signed by passkey";
+    assert!(refused.contains(why), "{refused}");
 }

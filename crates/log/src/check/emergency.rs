@@ -27,6 +27,7 @@ impl Auditor {
             pin: &self.pin,
             chain: chains.as_ref().zip(trusted.as_ref()),
             documents: &tables.documents,
+            suspensions: &tables.suspensions,
             seen: None,
         };
         reading.read_all().await

@@ -155,6 +155,29 @@ async fn an_approved_ceremony_without_an_executor_is_told_once_with_its_reason()
 }
 
 #[tokio::test]
+async fn an_executor_is_late_when_the_settings_say_so_and_not_before() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let settings = format!("executor_late = \"2h\"\n{}", webhook(&endpoint.address));
+    let mut notifier = world.replica("a", &settings);
+    let id = world.propose_for("one", 9 * HOUR).await;
+    world.move_to(id, store::CeremonyState::Approved).await;
+    let late = || {
+        let seen = endpoint.seen();
+        let late = seen.iter().map(|one| &one.body);
+        late.filter(|body| body.contains("ceremony.executor-late"))
+            .count()
+    };
+    // Longer than the default.
+    world.pass(2 * HOUR - Duration::from_secs(60));
+    notifier.round().await.unwrap();
+    assert_eq!(late(), 0);
+    world.pass(Duration::from_secs(120));
+    notifier.round().await.unwrap();
+    assert_eq!(late(), 1);
+}
+
+#[tokio::test]
 async fn a_condition_is_told_each_minute_while_it_holds_and_once_when_it_ends() {
     let world = World::new().await;
     let endpoint = Endpoint::start().await;

@@ -15,7 +15,7 @@ use crate::jwk::PublicKey;
 use crate::leaf::{self, ActKind, ActLeaf, Leaf, SignatureLeaf};
 use crate::life::Life;
 use crate::name::LOG_RING;
-use crate::order_log::LoggedUse;
+use crate::order_log::{LoggedUse, UseProof};
 use crate::proofs::{NotProven, Proofs, Proven, told};
 use crate::request::{Generate, Operation};
 use crate::signature::{Verifier, canonical};
@@ -139,6 +139,7 @@ pub(super) fn check(
         cosigners: proven.witnessed.cosigners,
         witnessed: by_witnesses.is_some(),
         subject: file.subject.is_some(),
+        order_use: (key.used.as_ref()).map(|_| UseProof::of(!file.order.is_empty())),
         sig_hash: leaf.sig_hash,
     })
 }

@@ -44,6 +44,17 @@ fn of_ceremony(index: i64, action: &str, request: &str, told: &str, key: Option<
     }
 }
 
+/// By Alice, Bob and Carol.
+fn approved() -> Quorum {
+    let members = ["alice", "bob", "carol"].map(|member| member.parse().unwrap());
+    Quorum {
+        members: members.to_vec(),
+        by_passkey: Vec::new(),
+        needed: 2,
+        keys: 1,
+    }
+}
+
 fn expected() -> LoggedUse {
     LoggedUse {
         used: OrderUse {
@@ -57,6 +68,7 @@ fn expected() -> LoggedUse {
         ring: "atp".parse().unwrap(),
         predecessor: kid("E"),
         executor: "robot".parse().unwrap(),
+        approved: approved(),
         by_executor: true,
         earliest: at(10),
         window: OrderWindow::always(),
@@ -67,6 +79,11 @@ fn expected() -> LoggedUse {
             core: digest("order's transcript"),
             execute_by: at(8),
             documents: 1,
+            decision: Decision {
+                proposer: Some("dave".parse().unwrap()),
+                approved: approved(),
+                accepted: approved(),
+            },
         },
     }
 }
@@ -253,4 +270,46 @@ fn threat_a_suspended_executor_s_earlier_result_is_accepted() {
     // Settled before the use, or after the acceptance.
     assert_eq!(during(8, Some(9), robot), Ok(()));
     assert_eq!(during(16, None, robot), Ok(()));
+}
+
+/// With these members suspended at a leaf, until another.
+fn suspending(suspended: &[(i64, Option<i64>, &str)]) -> Result<(), UseFault> {
+    let suspensions = suspended.iter().map(|(index, until, member)| Suspended {
+        index: *index,
+        until: *until,
+        member: Some(member.parse().unwrap()),
+    });
+    let suspensions: Vec<Suspended> = suspensions.collect();
+    let place = UsePlace {
+        suspensions: &suspensions,
+        ..PLACE
+    };
+    check_use(&expected(), &place, &acts())
+}
+
+#[test]
+fn threat_a_key_is_made_after_its_order_was_paused_by_suspensions() {
+    // One of three may be.
+    let one = suspending(&[(8, None, "alice"), (9, None, "second")]);
+    assert_eq!(one, Ok(()));
+    let two = |index, until| suspending(&[(8, None, "alice"), (index, until, "carol")]);
+    for index in 8..13 {
+        assert_eq!(two(index, None), Err(UseFault::Paused(index)));
+        assert_eq!(two(index, Some(14)), Err(UseFault::Paused(index)));
+    }
+    // After the key was made, or settled before its use.
+    assert_eq!(two(14, None), Ok(()));
+    assert_eq!(two(9, Some(10)), Ok(()));
+}
+
+#[test]
+fn threat_an_order_is_decided_by_members_whom_the_log_suspended() {
+    let undecided = |why| Err(UseFault::Undecided(6, why));
+    // Though the next roster had them again before the order was used.
+    let both = |index| suspending(&[(2, Some(8), "alice"), (index, Some(8), "carol")]);
+    assert_eq!(both(4), undecided(Undecided::Approvals));
+    assert_eq!(both(5), undecided(Undecided::Acceptances));
+    assert_eq!(both(7), Ok(()));
+    let proposer = suspending(&[(4, Some(8), "dave")]);
+    assert_eq!(proposer, undecided(Undecided::Proposer));
 }

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use base64ct::{Base64Unpadded, Encoding as _};
 
+use crate::approval::Approval;
 use crate::attestation::Attested;
 use crate::digest::Sha256Digest;
 use crate::exception::EXCEPTION_STEP;
@@ -48,9 +49,22 @@ fn rows<'a>(facts: &Facts<'a>, of_order: Option<&'a Transcript>) -> Vec<Row<'a>>
             Some(proposal.received_at),
         ));
     }
-    for approval in of_order.iter().flat_map(|order| &order.record.approvals) {
-        let (signature, at) = (&approval.signature, Some(approval.received_at));
-        rows.push(row("ordered", signature, at));
+    if let (Some(order), Some(under)) = (of_order, facts.verified.under()) {
+        let signed = |approval: &'a Approval, verb| {
+            let at = Some(approval.received_at);
+            row(verb, &approval.signature, at)
+        };
+        let proposal = order.record.proposal.iter();
+        rows.extend(proposal.map(|proposal| signed(proposal, "order asked")));
+        for (place, approval) in order.record.approvals.iter().enumerate() {
+            // Whoever approved the order and has left since counted for it, and not for this use.
+            let by = signer(facts, &approval.signature);
+            let counts = by.is_some_and(|(member, _)| under.approved_by.contains(&member));
+            rows.push(Row {
+                counted: counts && under.approvals.contains(&place),
+                ..signed(approval, "ordered")
+            });
+        }
     }
     for (place, approval) in record.approvals.iter().enumerate() {
         rows.push(Row {
@@ -165,7 +179,11 @@ fn quorum(facts: &Facts<'_>) -> String {
     let operation = &verified.request().operation;
     let approved = verified.approved_by().len();
     let approved = match verified.under() {
-        Some(_) => format!("Approved in advance by {approved}, in the standing order."),
+        Some(under) => format!(
+            "No approval of its own was needed: of those who approved the standing order, which {} proposed, {approved} of {} needed counted when it was used.",
+            (under.logged.decision.proposer.as_ref()).map_or("nobody", MemberId::as_str),
+            under.approved.needed,
+        ),
         None => format!(
             "Approved by {approved} of {} needed.",
             policy.to_approve(operation).get()

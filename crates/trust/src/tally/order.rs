@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::chain::{Pin, Trusted};
 use crate::digest::Sha256Digest;
 use crate::error_chain::error_chain;
+use crate::logged_quorum::Quorum;
 use crate::order_log::LoggedOrder;
 use crate::request::{Misfit, Operation, OrderUse, Request, StandingOrder};
 use crate::roster::{Member, MemberId, Role};
@@ -71,6 +72,10 @@ pub struct UnderOrder {
     pub used: OrderUse,
     /// The members who approved it and are active custodians.
     pub approved_by: Vec<MemberId>,
+    /// The same, with how many of them have to be.
+    pub approved: Quorum,
+    /// The places of the approvals that counted for the order, in its own record.
+    pub approvals: Vec<usize>,
     /// What the log has to say about the order's own ceremony.
     pub logged: LoggedOrder,
 }
@@ -144,6 +149,7 @@ impl KnownOrder {
             core: verified.core_digest(),
             execute_by: verified.request().execute_by,
             documents: verified.trusted().length(),
+            decision: verified.decision(),
         };
         Ok(Self {
             pin: pin.clone(),
@@ -205,6 +211,13 @@ pub(super) fn under_order(
         None => Ok(Some(UnderOrder {
             order: order.clone(),
             used,
+            approved: Quorum {
+                members: approved_by.clone(),
+                by_passkey: verified.by_passkey().to_vec(),
+                needed,
+                keys: 1,
+            },
+            approvals: verified.approvals().to_vec(),
             approved_by,
             logged: known.logged.clone(),
         })),

@@ -93,18 +93,27 @@ fn keys_within(
     Ok(keys)
 }
 
-/// Checks the proofs; returns when each approval, by its digest, was in the log.
+/// What proofs show that hold.
+#[derive(Default)]
+pub(super) struct Shown {
+    /// When each approval, by its digest, was in the log.
+    pub approved: BTreeMap<Sha256Digest, Time>,
+    /// Whether there are leaves that bear out the use of a standing order.
+    pub of_order: bool,
+}
+
+/// Checks the proofs.
 pub(super) fn check(
     transcript: &Transcript,
     pin: &Pin,
     counted: &[&MemberSignature],
     used: Option<&LoggedUse>,
-) -> Result<BTreeMap<Sha256Digest, Time>, TranscriptError> {
+) -> Result<Shown, TranscriptError> {
     if transcript.log_keys.is_empty() != transcript.log_proofs.is_empty() {
         return Err(LogProofsError::Incomplete.into());
     }
     if transcript.log_proofs.is_empty() {
-        return Ok(BTreeMap::new());
+        return Ok(Shown::default());
     }
     let keys = log_keys(&transcript.log_keys, pin)
         .map_err(|(number, why)| LogProofsError::Key(number, why))?;
@@ -172,7 +181,10 @@ pub(super) fn check(
             Some(_) => {}
         }
     }
-    Ok(approved)
+    Ok(Shown {
+        approved,
+        of_order: is_told,
+    })
 }
 
 /// What a leaf of this ceremony can name.

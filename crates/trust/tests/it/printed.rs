@@ -14,7 +14,7 @@ use trust::transcript::{Logged, Record, Step, WitnessNote};
 use trust::*;
 
 use crate::recoveries::Lost;
-use crate::support::ordered::{request_under, standing_order};
+use crate::support::ordered::{BEGINS, Ordered, request_for_order, request_under, standing_order};
 use crate::support::{Custodian, NewKey, World, log, minute};
 use crate::witnesses::attest;
 
@@ -304,7 +304,43 @@ fn the_record_of_an_orders_key_after_a_recovery_prints_on_two_sheets() {
     ] {
         assert!(html.contains(said), "{said}: {html}");
     }
+    // Who ordered it, each of whom counted, and that nobody had to approve the key itself.
+    let verb = |verb: &str| html.matches(&format!("<tr><td>{verb}</td>")).count();
+    let count = (verb("order asked"), verb("ordered"), verb("approved"));
+    assert_eq!(count, (1, 5, 0), "{html}");
+    let own = "No approval of its own was needed: of those who approved the standing order, which adam proposed, 5 of";
+    assert!(html.contains(own), "{html}");
     two_sheets("order", &html);
+}
+
+#[test]
+fn an_approval_of_an_order_that_did_not_count_is_marked() {
+    let (mut world, robot) = crate::support::ordered::world(true);
+    let order = standing_order(&robot);
+    let asked = request_for_order(&world, order.clone());
+    let outcome = Outcome::Ordered { id: order.id };
+    // Alice twice, and the proposer, who does not count.
+    let approvers = [&world.alice, &world.bob, &world.alice, &world.carol];
+    let ceremony = world.ceremony(&asked, &approvers);
+    let record = world.record(&ceremony);
+    let statement = world.statement(&record, outcome);
+    let ordered = Transcript {
+        v: V1,
+        acceptance: world.acceptance(&statement, &[&world.alice, &world.bob]),
+        record,
+        log_keys: vec![],
+        log_proofs: vec![],
+    };
+    world.clock = BEGINS;
+    let of_order = Ordered {
+        order: String::from_utf8(ordered.encode().unwrap()).unwrap(),
+        robot,
+        world,
+    };
+    let made = of_order.transcript(&of_order.request(1), &[]);
+    let html = print(&made.encode().unwrap(), &of_order.world.pin, &[]).unwrap();
+    let verb = |verb: &str| html.matches(&format!("<tr><td>{verb}</td>")).count();
+    assert_eq!((verb("ordered"), verb("ordered *")), (2, 2), "{html}");
 }
 
 #[test]

@@ -1,13 +1,14 @@
 //! What witnesses attest of a ceremony, and what does not hold.
 
 use trust::attestation::{
-    Attestation, AttestationBody, Attestations, NotAttested, NotShown, verify_attestation,
-    verify_attestations,
+    Attestation, AttestationBody, Attestations, NotAttested, NotShown, attestation_message,
+    verify_attestation, verify_attestations,
 };
 use trust::chain::Change;
 use trust::tally::{Standing, WhyNot};
 use trust::*;
 
+use crate::support::passkeys::Passkey;
 use crate::support::{Custodian, NewKey, World};
 
 /// What a witness signs about a transcript.
@@ -185,6 +186,20 @@ fn threat_an_attestation_that_does_not_hold() {
         let judged = verify_attestation(&verified, &attestation);
         assert_eq!(judged.unwrap_err(), why);
     }
+    // By a passkey, whoever's it is.
+    let passkey = Passkey::new(Algorithm::Es256, "wendy");
+    let (service, environment) = (&world.pin.service, &world.pin.environment);
+    let message = attestation_message(service, environment, mine.body.as_bytes());
+    let by_passkey = Attestation {
+        signature: passkey.signed(&message),
+        ..mine.clone()
+    };
+    let why = verify_attestation(&verified, &by_passkey).unwrap_err();
+    assert_eq!(why, NotAttested::Passkey);
+    assert!(
+        why.to_string()
+            .starts_with("a witness attests by an SSH key")
+    );
     // The room for a proof is empty, and is there.
     let written = String::from_utf8(json::canonical(&mine).unwrap()).unwrap();
     assert!(written.contains(r#""log":null,"#), "{written}");

@@ -163,6 +163,7 @@ fn named(leaf: &ActLeaf) -> &str {
 #[cfg(test)]
 mod tests {
     use trust::bytes16::Nonce;
+    use trust::logged_quorum::{Decision, Quorum};
     use trust::order_log::LoggedOrder;
     use trust::request::{OrderUse, OrderWindow};
     use trust::{Kid, Sha256Digest, Time};
@@ -226,6 +227,15 @@ mod tests {
         (orders, found.collect(), told)
     }
 
+    fn nobody() -> Quorum {
+        Quorum {
+            members: Vec::new(),
+            by_passkey: Vec::new(),
+            needed: 0,
+            keys: 0,
+        }
+    }
+
     fn expected() -> LoggedUse {
         LoggedUse {
             used: OrderUse {
@@ -239,6 +249,7 @@ mod tests {
             ring: "atp".parse().unwrap(),
             predecessor: kid("E"),
             executor: "robot".parse().unwrap(),
+            approved: nobody(),
             by_executor: true,
             earliest: Time::from_millis(10),
             window: OrderWindow::always(),
@@ -249,6 +260,11 @@ mod tests {
                 core: digest("order's transcript"),
                 execute_by: Time::from_millis(8),
                 documents: 1,
+                decision: Decision {
+                    proposer: None,
+                    approved: nobody(),
+                    accepted: nobody(),
+                },
             },
         }
     }

@@ -38,7 +38,8 @@ struct Query {
 
 #[derive(Debug, Serialize, ToSchema)]
 pub struct WaitingAnswer {
-    /// Open ceremonies, the newest first, at most 200.
+    /// Open ceremonies, the newest first, at most 200; for a witness also those that were closed within 14 days and that the
+    /// witness has not attested.
     ceremonies: Vec<WaitingView>,
     /// What open statements ask for (the next roster or policy, suspensions, recoveries), the newest first, at most 200.
     /// One that asks for several things is there once for each.
@@ -53,10 +54,10 @@ pub struct WaitingAnswer {
 pub struct WaitingView {
     #[serde(flatten)]
     summary: CeremonySummary,
-    /// `approve` or `accept`; absent where it waits for the executor.
+    /// `approve`, `accept`, or of a witness `attest`; absent where it waits for the executor.
     #[serde(skip_serializing_if = "Option::is_none")]
     asked: Option<&'static str>,
-    /// Active custodians who have not signed yet. A hint: what counts is counted when a signature comes.
+    /// Active custodians, or witnesses, who have not signed yet. A hint: what counts is counted when a signature comes.
     #[schema(value_type = Vec<String>)]
     waiting_for: Vec<MemberId>,
 }
@@ -212,8 +213,10 @@ impl Watch {
         }
         let member = self.member.as_ref();
         let is_for = |is_for: &dyn Fn(&MemberId) -> bool| member.is_none_or(is_for);
-        let ceremonies = all.ceremonies.iter();
-        let ceremonies = ceremonies.filter(|one| is_for(&|member| one.is_for(member, now)));
+        let ceremonies = all.ceremonies.iter().filter(|one| match member {
+            Some(member) => one.is_for(member, now),
+            None => one.asked != Some(Asked::Attest),
+        });
         let ceremonies: Vec<_> = ceremonies.take(MOST + 1).collect();
         let statements = all.statements.iter();
         let statements = statements.filter(|one| is_for(&|member| one.is_for(member, now)));

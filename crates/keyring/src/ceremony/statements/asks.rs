@@ -26,6 +26,8 @@ pub enum Asked {
     Acknowledge,
     /// Nothing, unless the member is against a recovery.
     Veto,
+    /// That a witness saw a ceremony that is closed.
+    Attest,
 }
 
 impl Asked {
@@ -36,6 +38,7 @@ impl Asked {
             Self::Sign => "sign",
             Self::Acknowledge => "acknowledge",
             Self::Veto => "veto",
+            Self::Attest => "attest",
         }
     }
 }

@@ -70,9 +70,21 @@ async fn a_witness_notes_an_exception_and_attests_what_was_closed() {
     let text = String::from_utf8(bytes.clone()).unwrap();
     assert!(text.contains("decided by alice at "), "{text}");
 
+    // It waits for her, and for nobody else.
+    let asked = async |who: &str| {
+        let answer = fixture.read_as(who, "/v1/ceremonies/waiting").await.json();
+        let all = answer["ceremonies"].as_array().unwrap().iter();
+        let mut of_it = all.filter(|one| one["ceremony"] == id);
+        of_it.next().cloned()
+    };
+    let waits = asked("wendy").await.unwrap();
+    let told = (&waits["asked"], &waits["waiting_for"]);
+    assert_eq!(told, (&json!("attest"), &json!(["wendy"])));
+    assert_eq!(asked("bob").await, None);
     let attestation = fixture.attestation_of("wendy", &verified, Some("all of it"));
     let answered = fixture.submit(&id, attestation.clone()).await;
     assert_eq!(answered.status, 200, "{}", answered.json());
+    assert_eq!(asked("wendy").await, None);
     assert_eq!(answered.json()["state"], "closed");
     fixture
         .refuses(&id, attestation, "signature_not_counted")
