@@ -128,7 +128,7 @@ async fn the_scheduler_is_paused_resumed_and_tells_its_jobs() {
         (&cleanup["runs"], &cleanup["failed"]),
         (&1.into(), &0.into())
     );
-    assert_eq!(cleanup["when"], "At 06:00, only on Sunday, UTC");
+    assert_eq!(cleanup["when"], "At 06:00, on Sunday, UTC");
 }
 
 #[tokio::test]
