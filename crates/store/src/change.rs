@@ -29,9 +29,8 @@ use crate::objects::{KeyObjectRow, ObjectState};
 use crate::orders::{self, OrderRow};
 use crate::passkeys::{self, PasskeyAttestationRow};
 use crate::rings::{self, RingRow};
-use crate::rotation_events::{
-    self, RotationEventRow, RotationLease, RotationMark, RotationPause, RotationWrite,
-};
+use crate::rotation_events::{self, RotationEventRow, RotationMark, RotationPause, RotationWrite};
+use crate::rotation_lease::RotationLease;
 use crate::stops::{self, StopRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};

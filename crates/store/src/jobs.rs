@@ -10,7 +10,7 @@ use crate::decode::Decode as _;
 use crate::engine::{Columns, Connection, Engine, Value, guarded, write};
 use crate::error::{Error, Subject};
 use crate::reads::{self, FromColumns, MAX_PAGE};
-use crate::rotation_events::{millis, taken};
+use crate::rotation_lease::{millis, taken};
 use crate::statements::statements;
 
 statements! {

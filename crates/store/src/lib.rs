@@ -63,6 +63,7 @@ mod recover;
 mod rings;
 mod role;
 mod rotation_events;
+mod rotation_lease;
 mod rotation_statements;
 mod rotation_steps;
 mod rows;
@@ -124,9 +125,8 @@ pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;
 pub use role::{Role, RoleKind, UnknownRole};
-pub use rotation_events::{
-    RotationEventRow, RotationLease, RotationMark, RotationPause, RotationWrite,
-};
+pub use rotation_events::{RotationEventRow, RotationMark, RotationPause, RotationWrite};
+pub use rotation_lease::RotationLease;
 pub use rotation_steps::{RotationReport, RotationStepRow, StepEnd};
 pub use rows::{Page, PageStart, Rows};
 pub use settings::{Identity, Settings};

@@ -10,6 +10,7 @@ use crate::decode::Decode as _;
 use crate::engine::{Columns, Connection, Engine, Value, guarded, write};
 use crate::error::{Error, Subject};
 use crate::reads::{self, FromColumns, MAX_PAGE};
+use crate::rotation_lease::{RotationLease, millis, shortened, taken};
 use crate::rotation_steps::{self, StepEnd};
 use crate::statements::statements;
 
@@ -55,9 +56,6 @@ statements! {
     PAUSE = "SELECT paused_at, paused_by, reason FROM rotation_pause WHERE id = 1";
     SET_PAUSE = "UPDATE rotation_pause SET paused_at = $1, paused_by = $2, reason = $3 WHERE id = 1";
 }
-
-/// Longest text of why something waits, in characters.
-const MAX_DETAIL: usize = 500;
 
 /// A rotation.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -141,13 +139,6 @@ impl FromColumns for RotationEventRow {
             lease_epoch: row.int(27)?,
         })
     }
-}
-
-/// A run of a rotation: whose writes are taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct RotationLease {
-    pub event: String,
-    pub epoch: i64,
 }
 
 /// How far a rotation is by now. What is `None` stays as it is, but for `waits` and `detail`.
@@ -278,10 +269,6 @@ pub(crate) async fn record<C: Connection>(
     guarded(tx, WRITE_EVENT, &values, Subject::Rotation).await
 }
 
-pub(crate) fn shortened(text: &str) -> String {
-    text.chars().take(MAX_DETAIL).collect()
-}
-
 pub(crate) async fn mark<C: Connection>(
     tx: &mut C,
     id: &str,
@@ -328,25 +315,6 @@ async fn keep<E: Engine>(
     }
 }
 
-/// A statement that answers with the epoch of a lease that it took.
-pub(crate) async fn taken<E: Engine>(
-    engine: &E,
-    sql: &'static str,
-    values: &[Value<'_>],
-) -> Result<Option<i64>, Error> {
-    let mut tx = engine.begin().await?;
-    match tx.fetch_optional(sql, values).await {
-        Ok(row) => {
-            let epoch = row.map(|row| row.int(0)).transpose()?;
-            engine.commit(tx).await.map(|()| epoch)
-        }
-        Err(error) => {
-            engine.rollback(tx).await;
-            Err(error)
-        }
-    }
-}
-
 async fn take<E: Engine>(engine: &E, values: &[Value<'_>]) -> Result<Option<i64>, Error> {
     taken(engine, E::DIALECT.rotations.take_event, values).await
 }
@@ -371,10 +339,6 @@ async fn now<E: Engine>(engine: &E) -> Result<Time, Error> {
         source: None,
     })?;
     row.time(0, "the database's time")
-}
-
-pub(crate) fn millis(time: Duration) -> i64 {
-    i64::try_from(time.as_millis()).unwrap_or(i64::MAX / 2)
 }
 
 impl Store {

@@ -7,7 +7,7 @@ use crate::decode::Decode as _;
 use crate::engine::{Columns, Connection, Engine, Value, guarded, write};
 use crate::error::{Error, Subject};
 use crate::reads::{self, FromColumns};
-use crate::rotation_events::{RotationLease, shortened};
+use crate::rotation_lease::{RotationLease, shortened};
 use crate::statements::statements;
 
 statements! {
