@@ -334,7 +334,8 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (ceremony_pages::FILED_SINCE, "ceremony_of_proposer"),
         (objects::OBJECTS_ON, "key_object_"),
         (orders::ORDERS_UNTIL, "standing_order_holds"),
-        (rotation_events::OPEN_EVENTS, "rotation_event_open"),
+        // Of what is open, by either of its indexes.
+        (rotation_events::OPEN_EVENTS, "rotation_event_"),
         (rotation_events::EVENTS_BEFORE, "rotation_event_created"),
         (rotation_events::EVENTS_OF_ASSET, "rotation_event_of_asset"),
         (rotation_events::ENDED_SINCE, "rotation_event_ended"),
