@@ -13,6 +13,7 @@ mod evidence;
 mod executor;
 mod genesis;
 mod health;
+mod job;
 mod key;
 mod log;
 mod migrate;
@@ -20,6 +21,7 @@ mod notify;
 mod order;
 mod prune;
 mod ring;
+mod rotation;
 mod sign;
 mod ssh;
 mod trust;
@@ -30,6 +32,7 @@ pub use arguments::{Arguments, Command};
 pub use context::{CliContext, compare_clocks, from_keys, variable};
 pub use log::{Command as LogCommand, witness_failed};
 pub use notify::context as notify_context;
+pub use rotation::scheduler;
 pub use ssh::KeyFile;
 
 use base::Env;
@@ -63,6 +66,10 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Emergency(command) => {
             emergency::run(&arguments.config, command, world, &output).await
         }
+        Command::Rotation(command) => {
+            rotation::run(&arguments.config, command, world, &output).await
+        }
+        Command::Job(command) => job::run(&arguments.config, command, world, &output).await,
         Command::Trust(command) => trust::run(&arguments.config, command, world, &output).await,
         Command::Audit(command) => audit::run(&arguments.config, command, world, &output).await,
         Command::Log(command) => log::run(&arguments.config, command, world, &output).await,

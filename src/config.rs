@@ -54,6 +54,8 @@ pub struct Config {
     #[serde(default)]
     pub notify: notify::Settings,
     #[serde(default)]
+    pub rotation: ::rotation::settings::Settings,
+    #[serde(default)]
     pub telemetry: Telemetry,
 }
 
@@ -134,6 +136,7 @@ impl Config {
         config.log.resolve(base);
         config.verification.resolve(base);
         config.notify.resolve(base);
+        config.rotation.resolve(base);
         config.orders.resolve(base);
         config.validate()?;
         Ok(config)
@@ -150,6 +153,7 @@ impl Config {
         }
         self.log.validate(self.profile)?;
         self.notify.validate(self.profile)?;
+        self.rotation.validate()?;
         Ok(self.publication.validate(self.profile)?)
     }
 }

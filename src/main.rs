@@ -191,6 +191,13 @@ async fn serve(
         |(deadlines, evidence)| Box::pin(deadlines.clone().keep_deadlines(evidence.clone())),
     );
     start_notifications(&mut tasks, &config, &world, &store, &keys, &instance)?;
+    let scheduler = cli::scheduler(&config, &world, &store, &keys, &settings, &instance)?;
+    if config.rotation.enabled {
+        tasks.start("rotation", scheduler.clone(), |scheduler| {
+            let scheduler = scheduler.clone();
+            Box::pin(async move { scheduler.follow().await })
+        });
+    }
     let followed = reload::Reload {
         file: path.to_owned(),
         environment: world.environment.clone(),
@@ -216,6 +223,7 @@ async fn serve(
         strangers: strangers.handle().clone(),
         oidc,
         env: env.clone(),
+        rotation: scheduler,
         metrics,
         executor_late: config.notify.executor_late,
         instance: instance.clone(),

@@ -86,6 +86,17 @@ GRANT INSERT, UPDATE (state, attempts, since, next_at, finished_at, error), DELE
     TO chancery_service;
 GRANT INSERT, UPDATE (dropped, dropped_at) ON outbox_receiver TO chancery_service;
 GRANT INSERT, UPDATE (data, ended_at, told_at), DELETE ON outbox_alert TO chancery_service;
+-- Rotations under way, and the jobs of the scheduler.
+GRANT INSERT, UPDATE (version, previous_version, state, consent, order_id, ceremony, made, published_at, promoted_at,
+    retired_at, held, cancel, roll_back, waits, detail, updated_at, ended_at, look_at, lease_owner, lease_epoch,
+    lease_until) ON rotation_event TO chancery_service;
+GRANT INSERT, UPDATE (ended_at, outcome, why, evidence) ON rotation_step TO chancery_service;
+GRANT INSERT ON rotation_report TO chancery_service;
+GRANT UPDATE (paused_at, paused_by, reason) ON rotation_pause TO chancery_service;
+GRANT INSERT, UPDATE (cron, paused, last_slot, catch_up) ON job TO chancery_service;
+GRANT INSERT, UPDATE (state, lease_owner, lease_epoch, lease_until, ended_at, summary), DELETE ON job_run
+    TO chancery_service;
+GRANT INSERT, UPDATE (at), DELETE ON propagation_ack TO chancery_service;
 -- Triggers on what changed write it for whoever changed it.
 GRANT UPDATE (value) ON version TO chancery_service, chancery_archivist;
 

@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Style};
 
 use super::{
-    access, audit, ceremony, config, emergency, evidence, executor, health, key, log, notify,
-    order, ring, sign, trust,
+    access, audit, ceremony, config, emergency, evidence, executor, health, job, key, log, notify,
+    order, ring, rotation, sign, trust,
 };
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
@@ -61,6 +61,12 @@ pub enum Command {
     /// Emergencies: stop signing, let it go on, rotate onto a standby key at once.
     #[command(subcommand)]
     Emergency(emergency::Command),
+    /// Rotations: the plan, what is under way, and what somebody wants of it.
+    #[command(subcommand)]
+    Rotation(rotation::Command),
+    /// The jobs of the scheduler.
+    #[command(subcommand)]
+    Job(job::Command),
     /// Whom the service trusts: roster, policy, and suspensions of members.
     #[command(subcommand)]
     Trust(trust::Command),

@@ -67,4 +67,5 @@ mod notify_alerts;
 mod notify_mail;
 mod notify_webhook;
 mod orders_night;
+mod rotation_ring;
 mod upgrade;

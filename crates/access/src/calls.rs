@@ -24,6 +24,16 @@ pub enum Call {
     ReadOpenCeremonies,
     /// Proposals and members' signatures: they authenticate themselves.
     SubmitToCeremonies,
+    /// Rotations with their reports, and the jobs of the scheduler.
+    ReadRotations,
+    /// The plan, rotations that are asked for, ended or tried again, and the scheduler's pause. It never replaces a quorum.
+    AdministerRotations,
+    /// An emergency is declared and what it takes is drafted; members of the roster order it.
+    DeclareEmergency,
+    /// Somebody says that a step of a rotation that happens elsewhere is done.
+    ReportRotations,
+    /// A verifier says that it has a key.
+    AcknowledgeKeys,
 }
 
 /// Who may make a call.
@@ -37,7 +47,7 @@ pub enum Allowed {
 }
 
 /// The table.
-const TABLE: [(Call, &str, Allowed); 8] = {
+const TABLE: [(Call, &str, Allowed); 13] = {
     use Allowed::{Anybody, MembersAndRoles, Roles};
     use RoleKind as R;
     [
@@ -61,6 +71,31 @@ const TABLE: [(Call, &str, Allowed); 8] = {
             MembersAndRoles(&[R::Operator, R::Administrator, R::OnCall, R::Auditor]),
         ),
         (Call::SubmitToCeremonies, "submit-to-ceremonies", Anybody),
+        (
+            Call::ReadRotations,
+            "read-rotations",
+            Roles(&[R::Operator, R::Administrator, R::OnCall, R::Auditor]),
+        ),
+        (
+            Call::AdministerRotations,
+            "administer-rotations",
+            Roles(&[R::Administrator]),
+        ),
+        (
+            Call::DeclareEmergency,
+            "declare-emergency",
+            Roles(&[R::Administrator, R::OnCall]),
+        ),
+        (
+            Call::ReportRotations,
+            "report-rotations",
+            Roles(&[R::Reporter, R::Administrator]),
+        ),
+        (
+            Call::AcknowledgeKeys,
+            "acknowledge-keys",
+            Roles(&[R::Prober]),
+        ),
     ]
 };
 
@@ -128,7 +163,8 @@ mod tests {
         let may = |text, call: Call| call.allowed().includes(&holder(text));
         assert!(may("auditor", Call::ReadAuditTrail) && !may("auditor", Call::ReadInventory));
         assert!(may("on-call", Call::ReadInventory) && !may("on-call", Call::ReadAuditTrail));
-        for text in ["gateway", "prober", "secret-reader:*", "encrypter:records"] {
+        assert!(may("prober", Call::AcknowledgeKeys) && !may("prober", Call::ReadRotations));
+        for text in ["gateway", "secret-reader:*", "encrypter:records"] {
             for (call, _, allowed) in TABLE {
                 assert_eq!(may(text, call), allowed.is_public(), "{text} {call:?}");
             }
@@ -137,5 +173,28 @@ mod tests {
             !Allowed::Roles(&[]).includes(&holder("administrator")),
             "a call without a row"
         );
+    }
+
+    #[test]
+    fn threat_a_reporter_of_one_asset_reports_for_another() {
+        let may = |role: &str, asset: &str| {
+            let principal = Principal {
+                name: "a".into(),
+                roles: [role.parse::<Role>().unwrap()].into(),
+                expires_at: None,
+            };
+            principal.may_report(asset)
+        };
+        assert!(may("reporter:external/a", "external/a"));
+        assert!(may("reporter:external/*", "external/a"));
+        assert!(may("administrator", "external/a"));
+        for role in [
+            "reporter:external/b",
+            "reporter:external/",
+            "reporter:signing/*",
+            "operator",
+        ] {
+            assert!(!may(role, "external/a"), "{role}");
+        }
     }
 }

@@ -31,6 +31,18 @@ impl Principal {
             .iter()
             .any(|role| matches!(role, Role::Signer(name) if name == ring))
     }
+
+    /// Whether it may say that a step of an asset's rotation is done: an administrator, or a reporter of just that asset.
+    pub fn may_report(&self, asset: &str) -> bool {
+        self.roles.iter().any(|role| match role {
+            Role::Administrator => true,
+            Role::Reporter(pattern) => match pattern.strip_suffix('*') {
+                Some(beginning) => asset.starts_with(beginning),
+                None => pattern == asset,
+            },
+            _ => false,
+        })
+    }
 }
 
 /// Why a certificate is nobody's.

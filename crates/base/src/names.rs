@@ -154,6 +154,15 @@ pub const EXECUTOR_CEREMONIES: &str = "chancery_executor_ceremonies_total";
 /// Counter of the executor, label `outcome` (`done`, `failed`): how often it looked for approved ceremonies.
 pub const EXECUTOR_ROUNDS: &str = "chancery_executor_rounds_total";
 
+/// Gauge, label `state` (`scheduled`, `running`, `waiting`, `failed`): rotations that are open.
+pub const ROTATIONS_OPEN: &str = "chancery_rotations_open";
+/// Counter, label `step`: attempts at steps of rotations that failed.
+pub const ROTATION_FAILURES: &str = "chancery_rotation_step_failures_total";
+/// Counter, labels `job`, `outcome` (`done`, `failed`): runs of jobs that this replica ended.
+pub const JOB_RUNS: &str = "chancery_job_runs_total";
+/// Gauge, label `job`: when a run of the job last succeeded, on whichever replica, Unix time.
+pub const JOB_SUCCEEDED: &str = "chancery_job_last_success_timestamp_seconds";
+
 /// Says of each figure what it means.
 pub fn describe() {
     describe_counter!(SIGNATURES, "Signatures released, by ring and kid.");
@@ -276,6 +285,7 @@ pub fn describe() {
     describe_of_the_log();
     describe_of_notifications();
     describe_of_the_executor();
+    describe_of_rotations();
     describe_of_the_process();
 }
 
@@ -348,6 +358,23 @@ fn describe_of_the_executor() {
     describe_counter!(
         EXECUTOR_ROUNDS,
         "How often the executor looked for approved ceremonies."
+    );
+}
+
+fn describe_of_rotations() {
+    describe_gauge!(ROTATIONS_OPEN, "Rotations that are open, by state.");
+    describe_counter!(
+        ROTATION_FAILURES,
+        "Attempts at steps of rotations that failed, by step."
+    );
+    describe_counter!(
+        JOB_RUNS,
+        "Runs of jobs that this replica ended, by job and outcome."
+    );
+    describe_gauge!(
+        JOB_SUCCEEDED,
+        Unit::Seconds,
+        "When a run of the job last succeeded, Unix time."
     );
 }
 

@@ -15,6 +15,8 @@ pub struct Event<'a> {
     /// What was done, such as `rotate` or `approve`.
     pub action: &'a str,
     pub actor: &'a str,
+    /// What rotates, as `kind/name[/scope]`.
+    pub asset: Option<&'a str>,
     /// Of a clock correction.
     pub bound: Option<Time>,
     /// Of an aggregate: how many, from and until when.
@@ -30,6 +32,8 @@ pub struct Event<'a> {
     pub kind: ActKind,
     pub origin: Option<&'a str>,
     pub previous_kid: Option<&'a Kid>,
+    /// Of a rotation: the version that is replaced.
+    pub previous_version: Option<u64>,
     pub reason: Option<&'a str>,
     /// The ceremony or document it rests on.
     pub reference: Option<&'a str>,
@@ -39,7 +43,7 @@ pub struct Event<'a> {
     pub until: Option<Time>,
     /// Which use of a standing order.
     pub use_number: Option<u64>,
-    /// Of a stop: its place in its line.
+    /// Of a stop: its place in its line; of a rotation: the new version.
     pub version: Option<u64>,
 }
 
@@ -49,6 +53,7 @@ impl<'a> Event<'a> {
         Self {
             action,
             actor,
+            asset: None,
             bound: None,
             counted: None,
             compromised_since: None,
@@ -58,6 +63,7 @@ impl<'a> Event<'a> {
             kind,
             origin: None,
             previous_kid: None,
+            previous_version: None,
             reason: None,
             reference: None,
             ring: None,
@@ -71,6 +77,7 @@ impl<'a> Event<'a> {
     pub(super) fn leaf(&self) -> Leaf {
         let owned = |text: &str| shorten(text).to_owned();
         let act = ActLeaf {
+            asset: self.asset.map(owned),
             bound: self.bound,
             compromised_since: self.compromised_since,
             count: self.counted.map(|(count, _, _)| count),
@@ -81,6 +88,7 @@ impl<'a> Event<'a> {
             last: self.leaves.map(|(_, last)| last),
             origin: self.origin.map(str::to_owned),
             previous_kid: self.previous_kid.cloned(),
+            previous_version: self.previous_version,
             reason: self.reason.map(owned),
             reference: self.reference.map(str::to_owned),
             ring: self.ring.map(owned),

@@ -18,6 +18,7 @@ use crate::engine::{Connection, Engine, expect_rows};
 use crate::error::Error;
 use crate::fence::{Fence, Head};
 use crate::generation;
+use crate::jobs;
 use crate::kept::KeptLeaf;
 use crate::keys::{self, KeyRow};
 use crate::leaves::{Leaf, check_leaf};
@@ -28,6 +29,8 @@ use crate::objects::{KeyObjectRow, ObjectState};
 use crate::orders::{self, OrderRow};
 use crate::passkeys::{self, PasskeyAttestationRow};
 use crate::rings::{self, RingRow};
+use crate::rotation_events::{self, RotationEventRow, RotationMark, RotationPause, RotationWrite};
+use crate::rotation_lease::RotationLease;
 use crate::stops::{self, StopRow};
 use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
@@ -217,11 +220,46 @@ pub enum Change {
     Prune {
         below: i64,
     },
+    /// A rotation begins; a conflict where another one of its version does already.
+    BeginRotation(Box<RotationEventRow>),
+    /// The promotion or the end of a rotation, by whoever has its lease.
+    RecordRotation {
+        lease: RotationLease,
+        done: Box<RotationWrite>,
+    },
+    /// A person wants it to go otherwise; only while it may.
+    MarkRotation {
+        event: String,
+        mark: RotationMark,
+        at: i64,
+    },
+    /// The scheduler is paused from now on, or no more.
+    PauseRotations(RotationPause),
+    /// The same of one job; a conflict where it is so already.
+    PauseJob {
+        job: String,
+        paused: bool,
+    },
     GrantCredential(CredentialRow),
     WithdrawCredential {
         name: CredentialName,
         at: i64,
     },
+}
+
+impl Change {
+    /// Whether no replica has to read anything again for it.
+    fn is_no_news(&self) -> bool {
+        matches!(
+            self,
+            Self::Record
+                | Self::BeginRotation(_)
+                | Self::RecordRotation { .. }
+                | Self::MarkRotation { .. }
+                | Self::PauseRotations(_)
+                | Self::PauseJob { .. }
+        )
+    }
 }
 
 /// A change with its leaf: known beforehand, or decided under the log head.
@@ -281,7 +319,7 @@ async fn write<E: Engine>(
 ) -> Result<(KeptLeaf, Head), Error> {
     let taken = Taken {
         leaves: 1,
-        is_news: !matches!(act, Act::Planned(Change::Record, _)),
+        is_news: !matches!(act, Act::Planned(change, _) if change.is_no_news()),
         time: match act {
             Act::Planned(_, leaf) => leaf.time,
             Act::Undecided(..) => 0,
@@ -366,6 +404,13 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         }
         Change::CreateRing(ring) => rings::create_ring(tx, ring).await,
         Change::Prune { below } => tree::allow_pruning(tx, *below).await,
+        Change::BeginRotation(row) => rotation_events::begin(tx, row).await,
+        Change::RecordRotation { lease, done } => rotation_events::record(tx, lease, done).await,
+        Change::MarkRotation { event, mark, at } => {
+            rotation_events::mark(tx, event, *mark, *at).await
+        }
+        Change::PauseRotations(pause) => rotation_events::set_pause(tx, pause).await,
+        Change::PauseJob { job, paused } => jobs::pause(tx, job, *paused).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,
         Change::WithdrawCredential { name, at } => credentials::withdraw(tx, name, *at).await,
         Change::ProposeCeremony {

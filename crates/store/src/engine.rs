@@ -105,6 +105,26 @@ pub(crate) struct Dialect {
     /// Of a name and a holder, for so many milliseconds.
     pub take_lease: &'static str,
     pub executions: ExecutionStatements,
+    pub rotations: RotationStatements,
+}
+
+/// About who runs a rotation or a job: each engine has its own clock.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct RotationStatements {
+    /// The database's time, in milliseconds.
+    pub now: &'static str,
+    /// For `$3` milliseconds, if nobody has it; answers with the epoch of the lease.
+    pub take_event: &'static str,
+    /// For `$3` milliseconds from now, as long as nobody else took it.
+    pub hold_event: &'static str,
+    /// Open ones that are to be looked at by an instant and that nobody has, those that wait longest first.
+    pub due_events: &'static str,
+    /// Of a slot, if no other run of the job is open.
+    pub begin_run: &'static str,
+    /// One whose owner's time has run out; answers with the epoch of the lease.
+    pub take_run: &'static str,
+    /// For `$4` milliseconds from now, as long as nobody else took it.
+    pub hold_run: &'static str,
 }
 
 /// About leaves, in the words of their indexes.

@@ -257,6 +257,10 @@ pub enum Subject {
     Credential,
     /// Of a passkey, as its authenticator counts.
     PasskeyCounter,
+    /// Another one has it, or it has ended.
+    Rotation,
+    /// Of a job: another one has it, or it has ended.
+    JobRun,
     /// How far the Merkle tree goes.
     Tree,
     /// How many leaves there are.
@@ -289,6 +293,8 @@ impl fmt::Display for Subject {
             Self::Statement => "the statement about roster or policy",
             Self::Credential => "the credential",
             Self::PasskeyCounter => "the passkey's signature counter",
+            Self::Rotation => "the rotation",
+            Self::JobRun => "the run of the job",
             Self::Tree => "the log's tree",
             Self::LogSize => "the number of leaves in the log",
             Self::Constraint => "a constraint of the schema",

@@ -5,7 +5,7 @@
 //! [`Store::commit_signatures`], which also fences keys that may not sign any more. Everything else
 //! is [`Housekeeping`] ([`Store::keep`]): leases, the index and the counts of signatures, expired answers; and, by
 //! functions of their own because they answer more than a number, the Merkle tree and its
-//! checkpoints, which are computed from the leaves, and the outbox, which tells others of them.
+//! checkpoints, which are computed from the leaves, the outbox, which tells others of them, and how far rotations and jobs are.
 //!
 //! The database orders and keeps; it is not believed. Whoever reads a key from here tallies its
 //! transcript again before using it.
@@ -42,6 +42,7 @@ mod generation;
 mod housekeeping;
 mod idempotency;
 mod index;
+mod jobs;
 mod kept;
 mod key_effects;
 mod keys;
@@ -58,10 +59,15 @@ mod outbox;
 mod outbox_alerts;
 mod passkeys;
 mod postgres;
+mod propagation;
 mod reads;
 mod recover;
 mod rings;
 mod role;
+mod rotation_events;
+mod rotation_lease;
+mod rotation_statements;
+mod rotation_steps;
 mod rows;
 mod settings;
 mod signatures;
@@ -100,6 +106,7 @@ pub use housekeeping::{ANSWERS, Housekeeping};
 pub use idempotency::{Idempotency, IdempotentAnswer};
 pub use index::MAX_INDEXED;
 pub use index::Occurrence;
+pub use jobs::{JobRow, JobRunRow, NewRun, RunLease};
 pub use kept::KeptLeaf;
 pub use key_effects::KeyEffect;
 pub use keys::{KeyRow, KeyStatus};
@@ -116,10 +123,14 @@ pub use outbox::{
 };
 pub use outbox_alerts::AlertRow;
 pub use passkeys::PasskeyAttestationRow;
+pub use propagation::AcknowledgementRow;
 pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;
 pub use role::{Role, RoleKind, UnknownRole};
+pub use rotation_events::{RotationEventRow, RotationMark, RotationPause, RotationWrite};
+pub use rotation_lease::RotationLease;
+pub use rotation_steps::{RotationReport, RotationStepRow, StepEnd};
 pub use rows::{Page, PageStart, Rows};
 pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};

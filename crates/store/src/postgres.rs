@@ -25,6 +25,7 @@ use crate::execution_statements::execution_statements;
 use crate::fence::Head;
 use crate::leases::take_lease;
 use crate::log_head::{self, take_head};
+use crate::rotation_statements::rotation_statements;
 
 const ACQUIRE: Duration = Duration::from_secs(5);
 /// A connection that takes longer is worth a look at whether there is a server.
@@ -260,6 +261,7 @@ impl Engine for PostgresEngine {
         has_migrations: "SELECT 1 WHERE to_regclass('_sqlx_migrations') IS NOT NULL",
         take_lease: take_lease!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
         executions: execution_statements!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
+        rotations: rotation_statements!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {

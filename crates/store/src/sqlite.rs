@@ -26,6 +26,7 @@ use crate::execution_statements::execution_statements;
 use crate::fence::Head;
 use crate::leases::take_lease;
 use crate::log_head;
+use crate::rotation_statements::rotation_statements;
 use writer::{Turn, Writer};
 
 /// Waiting for another process that holds the file, a backup for instance.
@@ -159,6 +160,7 @@ impl Engine for SqliteEngine {
         has_migrations: "SELECT name FROM sqlite_schema WHERE name = '_sqlx_migrations'",
         take_lease: take_lease!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
         executions: execution_statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+        rotations: rotation_statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {

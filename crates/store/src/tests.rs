@@ -21,6 +21,7 @@ mod races;
 mod raw;
 mod reading;
 mod roles;
+mod rotations;
 mod schema;
 mod severity;
 mod signing;
@@ -163,6 +164,11 @@ contract! {
     outbox::what_waits_for_a_receiver_is_bounded_and_the_rest_counted,
     outbox::old_messages_go_in_pages_and_what_waits_stays,
     outbox::a_condition_lasts_until_its_end_was_acknowledged,
+    rotations::a_version_is_made_by_one_rotation,
+    rotations::an_owner_that_was_overtaken_writes_nothing,
+    rotations::a_step_ends_once_and_is_tried_again_by_a_persons_word,
+    rotations::a_slot_of_a_job_is_run_once,
+    rotations::the_scheduler_is_paused_and_keys_are_acknowledged,
     schema::migrations_that_changed_are_refused,
     schema::case_c8_a_newer_schema_says_so,
 }

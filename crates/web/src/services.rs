@@ -11,6 +11,7 @@ use keyring::signing::Signing;
 use keyring::verification::{EvidenceBuilder, Verification};
 use log::{Log, Proofs};
 use metrics_exporter_prometheus::PrometheusHandle;
+use rotation::jobs::Scheduler;
 use store::Store;
 use token::Pool;
 use tokio::runtime::Handle;
@@ -34,6 +35,8 @@ pub struct Services {
     pub oidc: Arc<Oidc>,
     /// Does the work of callers without credentials.
     pub strangers: Handle,
+    /// What rotates, and when.
+    pub rotation: Scheduler,
     /// Renders what the recorder of metrics has counted.
     pub metrics: PrometheusHandle,
     /// How long an approved ceremony may wait: then there is no executor.

@@ -27,6 +27,8 @@ use crate::middleware::peer::Peer;
 use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::state::{ServerState, SharedState};
+use ::rotation::engine::{Clock, Propagation};
+use ::rotation::jobs::{Installation, Scheduler};
 use access::access_token_hash;
 use access::oidc::{Oidc, OidcSettings};
 use base::{Env, Tasks};
@@ -219,10 +221,11 @@ impl Fixture {
             token: token.pool(),
             strangers: Handle::current(),
             oidc: Arc::new(Oidc::new(&OidcSettings::default(), &env)),
-            env,
+            rotation: scheduler(&store, &keys, &env, &key_settings),
             metrics: metrics_exporter_prometheus::PrometheusBuilder::new()
                 .build_recorder()
                 .handle(),
+            env,
             executor_late: Duration::from_secs(900),
             instance: "test".to_owned(),
             keys,
@@ -558,6 +561,21 @@ fn env(now: &Arc<AtomicI64>) -> Env {
         move || Time::from_millis(clock.load(Ordering::Relaxed)),
         fill,
     )
+}
+
+/// Rotations by the clock of the test.
+fn scheduler(store: &Store, keys: &Arc<Keys>, env: &Env, settings: &keys::Settings) -> Scheduler {
+    Scheduler::of(Installation {
+        store: store.clone(),
+        keys: keys.clone(),
+        ceremonies: CeremonyService::new(store.clone(), env.clone(), settings, "test".to_owned()),
+        safety: settings.safety,
+        env: env.clone(),
+        clock: Clock::Given(env.clone()),
+        propagation: Propagation::default(),
+        owner: "test".to_owned(),
+        every: Duration::from_secs(60),
+    })
 }
 
 /// The claims of a compact JWT, unverified.

@@ -26,6 +26,7 @@ mod history;
 mod history_pages;
 mod instant;
 mod inventory;
+mod jobs;
 mod jwks;
 mod jwks_as_of;
 pub mod jwks_cache;
@@ -43,6 +44,7 @@ mod order;
 mod order_withdraw;
 mod orders;
 mod passkey_options;
+mod propagation;
 pub mod reader;
 mod receipt;
 pub mod response;
@@ -50,6 +52,24 @@ mod ring;
 mod ring_jwks;
 mod ring_jwks_as_of;
 mod rings;
+mod rotation_cancel;
+mod rotation_cleanup;
+mod rotation_emergency;
+mod rotation_event;
+mod rotation_events;
+mod rotation_execute;
+mod rotation_keys;
+mod rotation_plan;
+mod rotation_report;
+mod rotation_retry;
+mod rotation_roll_back;
+mod rotation_schedule;
+mod rotation_simulate;
+mod rotation_step;
+mod rotation_words;
+mod scheduler_pause;
+mod scheduler_resume;
+mod scheduler_status;
 mod sign;
 mod sign_batch;
 mod sign_request;
@@ -118,6 +138,24 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(rings::handle))
         .routes(routes!(ring::handle))
         .routes(routes!(inventory::handle))
+        .routes(routes!(rotation_plan::handle, rotation_schedule::handle))
+        .routes(routes!(rotation_execute::handle))
+        .routes(routes!(rotation_keys::handle))
+        .routes(routes!(rotation_cleanup::handle))
+        .routes(routes!(rotation_report::handle))
+        .routes(routes!(rotation_emergency::handle))
+        .routes(routes!(rotation_simulate::handle))
+        .routes(routes!(scheduler_status::handle))
+        .routes(routes!(scheduler_pause::handle))
+        .routes(routes!(scheduler_resume::handle))
+        .routes(routes!(rotation_events::handle))
+        .routes(routes!(rotation_event::handle))
+        .routes(routes!(rotation_cancel::handle))
+        .routes(routes!(rotation_roll_back::handle))
+        .routes(routes!(rotation_retry::handle))
+        .routes(routes!(rotation_step::handle))
+        .routes(routes!(jobs::handle))
+        .routes(routes!(propagation::handle))
         .routes(routes!(audit::handle))
         .routes(routes!(receipt::handle))
         .routes(routes!(consistency::handle))

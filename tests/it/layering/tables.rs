@@ -65,9 +65,14 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
+        "crates/rotation",
+        &["base", "calendar", "keyring", "log", "store", "trust"],
+        &["reqwest"],
+    ),
+    (
         "crates/web",
         &[
-            "access", "base", "keyring", "log", "store", "token", "trust",
+            "access", "base", "calendar", "keyring", "log", "rotation", "store", "token", "trust",
         ],
         &[
             "axum",
@@ -102,8 +107,8 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     (
         ".",
         &[
-            "access", "base", "keyring", "log", "notify", "store", "token", "trust", "verify",
-            "web", "witness",
+            "access", "base", "calendar", "keyring", "log", "notify", "rotation", "store", "token",
+            "trust", "verify", "web", "witness",
         ],
         &["clap", "rustls"],
     ),

@@ -19,8 +19,11 @@ use super::reconcile::{Alone, Finding};
 use super::report::Report;
 use super::service::CeremonyService;
 use crate::keys::{Keys, Settings, Snapshot};
-use store::{CeremonyState, CeremonyUnderWay, OrderRow};
+use store::{CeremonyState, CeremonyUnderWay, MAX_PAGE, OrderRow};
 use token::Executor;
+
+/// What the names of rings begin with where rotations are planned.
+const SIGNING: &str = "signing/";
 
 /// Open ceremonies that are looked at.
 const MOST: i64 = 2_000;
@@ -234,6 +237,7 @@ impl Runner {
             return Ok(());
         }
         let snapshot = self.keys().await?.current();
+        let rotating = self.rotating().await?;
         for row in &rows.read {
             if stops() || round.unavailable.is_some() {
                 break;
@@ -251,7 +255,8 @@ impl Runner {
             }
             let beside = rows.read.iter();
             let beside = beside.filter(|other| other.ring == row.ring && other.id != row.id);
-            let of = (row, beside.map(|other| other.id).collect());
+            let decided = rotating.contains(row.ring.as_str());
+            let of = (row, beside.map(|other| other.id).collect(), decided);
             match self.under_order(of, &snapshot, round).await {
                 Ok(()) => self.orders_wait.end(row.ceremony),
                 Err(error) => match self.orders_wait.judge(row.ceremony, error, now)? {
@@ -265,11 +270,20 @@ impl Runner {
         Ok(())
     }
 
+    /// Rings of which a rotation is open: an engine decides about them. What it asked for is carried out, and nothing is done
+    /// besides (ADR 65).
+    async fn rotating(&self) -> Result<HashSet<String>, Error> {
+        let open = self.service.store.open_rotations((SIGNING, 0), MAX_PAGE);
+        let open = open.await?.into_iter();
+        let rings = open.filter_map(|row| row.asset.strip_prefix(SIGNING).map(str::to_owned));
+        Ok(rings.collect())
+    }
+
     /// What is due under one order, beside others of its ring: its next key, and that the key which was made before becomes
     /// primary.
     async fn under_order(
         &mut self,
-        (row, beside): (&OrderRow, Vec<Nonce>),
+        (row, beside, decided): (&OrderRow, Vec<Nonce>, bool),
         snapshot: &Arc<Snapshot>,
         round: &mut Round,
     ) -> Result<(), Error> {
@@ -286,6 +300,7 @@ impl Runner {
         };
         let now = service.env.now();
         if let Some((version, until)) = known.rests
+            && !decided
             && version == snapshot.version
             && until.is_none_or(|until| now < until)
         {
@@ -301,7 +316,11 @@ impl Runner {
             others.extend(service.store.uses_of(&other.to_string()).await?);
         }
         let mut rests_until = None;
-        match service.rotate_if_due(&order, &uses, snapshot).await? {
+        let rotated = match decided {
+            true => Err(None),
+            false => service.rotate_if_due(&order, &uses, snapshot).await?,
+        };
+        match rotated {
             Ok(kid) => round.rotated.push(Rotated {
                 order: row.id,
                 ring: row.ring.clone(),
@@ -309,7 +328,9 @@ impl Runner {
             }),
             Err(until) => rests_until = until,
         }
-        let rests = match service.due(&order, (&uses, &others), snapshot).await? {
+        let due = service.due(&order, (&uses, &others), snapshot).await?;
+        let rests = match due {
+            Due::Use(_) | Due::Wait(_) | Due::No(_) if decided => None,
             Due::Use(number) => {
                 let take = (row, Some(number), None);
                 let report = self.make(take, snapshot).await?;

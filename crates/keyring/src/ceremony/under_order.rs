@@ -17,6 +17,7 @@ use super::propose::filed;
 use super::reconcile::Alone;
 use super::report::Report;
 use super::service::{CeremonyService, statement_digest};
+use super::verified_order::VerifiedOrder;
 use super::vote::normalized;
 use crate::keys::Snapshot;
 use base::step;
@@ -41,6 +42,19 @@ impl CeremonyService {
         self.propose_use(order, None, snapshot).await
     }
 
+    /// The same by the engine that decides when a ring rotates, and for its rotation, which the request names as its ticket:
+    /// the order's executor carries it out. Returns the ceremony; one that was asked for before and waits is returned again.
+    pub async fn ask_under_order(
+        &self,
+        order: &str,
+        rotation: &str,
+        snapshot: &Snapshot,
+    ) -> Result<String, Error> {
+        let known = self.usable_order(order).await?;
+        self.propose_of(known, None, Some(rotation.to_owned()), snapshot)
+            .await
+    }
+
     /// The same of this very use, where one is given: if it was taken meanwhile, nothing is asked for.
     pub(super) async fn propose_use(
         &self,
@@ -48,14 +62,30 @@ impl CeremonyService {
         number: Option<u32>,
         snapshot: &Snapshot,
     ) -> Result<String, Error> {
-        let known = self.verified_order(order).await?;
-        if known.withdrawn {
-            return Err(Error::Unfit(format!(
-                "the standing order {order} is withdrawn"
-            )));
-        }
+        let known = self.usable_order(order).await?;
         // Of another executor's keys nobody could accept one, and each would cost a use.
         self.require_signer(&known.order)?;
+        self.propose_of(known, number, None, snapshot).await
+    }
+
+    async fn usable_order(&self, order: &str) -> Result<VerifiedOrder, Error> {
+        let known = self.verified_order(order).await?;
+        match known.withdrawn {
+            true => Err(Error::Unfit(format!(
+                "the standing order {order} is withdrawn"
+            ))),
+            false => Ok(known),
+        }
+    }
+
+    async fn propose_of(
+        &self,
+        known: VerifiedOrder,
+        number: Option<u32>,
+        ticket: Option<String>,
+        snapshot: &Snapshot,
+    ) -> Result<String, Error> {
+        let order = &known.order.id.to_string();
         let uses = self.store.uses_of(order).await?;
         if let Some((waits, _)) = self.open_use(&uses).await? {
             return Ok(waits);
@@ -107,7 +137,7 @@ impl CeremonyService {
             }),
             proposer: None,
             reason: format!("use {used} of the standing order {order}"),
-            ticket: None,
+            ticket,
             created_at: now,
             approve_by: now,
             execute_by: (now + OPEN).min(standing.not_after).max(now),

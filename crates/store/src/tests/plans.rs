@@ -29,6 +29,11 @@ const GROWING: &[&str] = &[
     "outbox_message",
     "outbox_delivery",
     "execution",
+    "rotation_event",
+    "rotation_step",
+    "rotation_report",
+    "job_run",
+    "propagation_ack",
 ];
 
 /// Indexes of what is under way, which is little at any time.
@@ -42,6 +47,9 @@ const FEW: &[&str] = &[
     // At most as many for each receiver as its setting allows.
     "outbox_delivery_due",
     "execution_held",
+    "rotation_event_due",
+    "rotation_event_open",
+    "job_run_open",
 ];
 
 /// Leaves and answers that the planner sees.
@@ -222,6 +230,20 @@ const CEREMONIES: &[&str] = &[
         SELECT lpad(to_hex(n), 43, '0'), 'atp', 1000 + n, 'archived', n::text::bytea, 'o' || n, n, n, n, n, n,
             lpad(to_hex(n), 64, '0')
         FROM generate_series(1, 2000) AS n",
+    "INSERT INTO rotation_event (id, asset, key_type, version, cause, state, slot, due, consent, requested_by,
+            created_at, updated_at, ended_at, look_at)
+        SELECT 'kr_' || lpad(to_hex(n), 36, '0'), 'signing/r' || n / 20, 'signing', 1 + n % 20, 'time', 'done', n, n,
+            'automatic', 'chancery', n, n, n, n
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO rotation_step (event, step, attempt, place, started_at, ended_at, outcome, actor)
+        SELECT 'kr_' || lpad(to_hex(n / 8), 36, '0'), 's' || n % 8, 1, 1 + n % 8, n, n, 'done', 'chancery'
+        FROM generate_series(1, 10000) AS n",
+    "INSERT INTO rotation_report SELECT 'kr_' || lpad(to_hex(n), 36, '0'), 'test', n, 'somebody', '{}'
+        FROM generate_series(1, 2000) AS n",
+    "INSERT INTO job_run (job, slot, state, missed, lease_owner, lease_epoch, lease_until, started_at, ended_at)
+        SELECT 'job' || n % 6, n, 'done', 0, 'a', 1, 0, n, n FROM generate_series(1, 2000) AS n",
+    "INSERT INTO propagation_ack SELECT lpad(to_hex(n / 5), 43, '0'), 'p' || n % 5, n
+        FROM generate_series(1, 2000) AS n",
     "INSERT INTO log_checkpoint SELECT n, lpad(to_hex(n), 64, '0'), n, n, lpad(to_hex(1), 43, '0'), '', ''
         FROM generate_series(1, 2000) AS n",
 ];
@@ -343,6 +365,12 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (ceremony_pages::FILED_SINCE, "ceremony_of_proposer"),
         (objects::OBJECTS_ON, "key_object_"),
         (orders::ORDERS_UNTIL, "standing_order_holds"),
+        // Of what is open, by either of its indexes.
+        (rotation_events::OPEN_EVENTS, "rotation_event_"),
+        (rotation_events::EVENTS_BEFORE, "rotation_event_created"),
+        (rotation_events::EVENTS_OF_ASSET, "rotation_event_of_asset"),
+        (rotation_events::ENDED_SINCE, "rotation_event_ended"),
+        (jobs::OPEN_RUNS, "job_run_open"),
         (outbox::DUE, "outbox_delivery_due"),
         (outbox::LATEST_DELIVERIES, "outbox_delivery_state"),
         (outbox::OLD_MESSAGES, "outbox_message_created"),

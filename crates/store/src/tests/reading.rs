@@ -142,6 +142,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     emergency_lines::STATEMENTS,
     executions::STATEMENTS,
     idempotency::STATEMENTS,
+    jobs::STATEMENTS,
     index::STATEMENTS,
     keys::STATEMENTS,
     leases::STATEMENTS,
@@ -156,8 +157,11 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     outbox::STATEMENTS,
     outbox_alerts::STATEMENTS,
     passkeys::STATEMENTS,
+    propagation::STATEMENTS,
     recover::STATEMENTS,
     rings::STATEMENTS,
+    rotation_events::STATEMENTS,
+    rotation_steps::STATEMENTS,
     tree::STATEMENTS,
     trust_documents::STATEMENTS,
     trust_statements::STATEMENTS,
@@ -214,6 +218,13 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.executions.renew,
             dialect.executions.settle,
             dialect.executions.held,
+            dialect.rotations.now,
+            dialect.rotations.take_event,
+            dialect.rotations.hold_event,
+            dialect.rotations.due_events,
+            dialect.rotations.begin_run,
+            dialect.rotations.take_run,
+            dialect.rotations.hold_run,
         ]
     };
     let own = match &place.store.engine {

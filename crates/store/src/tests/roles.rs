@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::super::*;
 use super::place::Place;
 use super::world::*;
-use super::{executions, lines, outbox, severity};
+use super::{executions, lines, outbox, rotations, severity};
 
 const ROLES: &str = include_str!("../../../../deploy/postgres/roles.sql");
 
@@ -41,6 +41,10 @@ async fn services_account_does_what_the_store_does_and_no_more() {
     outbox::what_waits_for_a_receiver_is_bounded_and_the_rest_counted(as_the_service().await).await;
     outbox::old_messages_go_in_pages_and_what_waits_stays(as_the_service().await).await;
     outbox::a_condition_lasts_until_its_end_was_acknowledged(as_the_service().await).await;
+
+    rotations::a_step_ends_once_and_is_tried_again_by_a_persons_word(as_the_service().await).await;
+    rotations::a_slot_of_a_job_is_run_once(as_the_service().await).await;
+    rotations::the_scheduler_is_paused_and_keys_are_acknowledged(as_the_service().await).await;
 
     let place = as_the_service().await;
     let first = place.open_ring("atp").await;

@@ -25,6 +25,7 @@ use crate::v1::state::SharedState;
         (name = "verification", description = "Public: verdicts with their reasons"),
         (name = "log", description = "Public: the transparency log, its receipts and its files"),
         (name = "ceremonies", description = "For custodians, whose signatures authenticate themselves, and for those who watch over them"),
+        (name = "rotation", description = "For administrators, and for those who watch: what rotates, when, and how far it is"),
         (name = "operation", description = "For operators and auditors"),
     ),
 )]

@@ -3,6 +3,7 @@
 mod custodians;
 mod oidc;
 mod permissions;
+mod rotations;
 
 use std::io::{Read as _, Write as _};
 use std::net::SocketAddr;

@@ -24,6 +24,7 @@ pub enum Code {
     UnknownKey,
     UnknownCeremony,
     UnknownOrder,
+    UnknownRotation,
     NoCertificate,
     KeyRevoked,
     NoActiveKey,
@@ -45,6 +46,7 @@ pub enum Code {
     BadSignature,
     CeremonyState,
     CeremonyExpired,
+    RotationState,
     RequestRefused,
     SignatureNotCounted,
     QuotaExceeded,
@@ -53,7 +55,7 @@ pub enum Code {
 }
 
 impl Code {
-    pub const ALL: [Self; 43] = [
+    pub const ALL: [Self; 45] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -71,6 +73,7 @@ impl Code {
         Self::UnknownKey,
         Self::UnknownCeremony,
         Self::UnknownOrder,
+        Self::UnknownRotation,
         Self::NoCertificate,
         Self::KeyRevoked,
         Self::NoActiveKey,
@@ -92,6 +95,7 @@ impl Code {
         Self::BadSignature,
         Self::CeremonyState,
         Self::CeremonyExpired,
+        Self::RotationState,
         Self::RequestRefused,
         Self::SignatureNotCounted,
         Self::QuotaExceeded,
@@ -155,6 +159,7 @@ impl Code {
             Self::UnknownKey => (S::NOT_FOUND, "unknown_key", "Unknown key"),
             Self::UnknownCeremony => (S::NOT_FOUND, "unknown_ceremony", "Unknown ceremony"),
             Self::UnknownOrder => (S::NOT_FOUND, "unknown_order", "Unknown standing order"),
+            Self::UnknownRotation => (S::NOT_FOUND, "unknown_rotation", "Unknown rotation"),
             Self::NoCertificate => (S::NOT_FOUND, "no_certificate", "The key has no certificate"),
             Self::KeyRevoked => (S::GONE, "key_revoked", "The key was revoked"),
             Self::NoActiveKey => (S::CONFLICT, "no_active_key", "The ring has no active key"),
@@ -243,6 +248,11 @@ impl Code {
                 S::CONFLICT,
                 "ceremony_expired",
                 "A deadline of the ceremony has passed",
+            ),
+            Self::RotationState => (
+                S::CONFLICT,
+                "rotation_state",
+                "The rotation, or what rotates, is in a different state",
             ),
             Self::RequestRefused => (
                 S::UNPROCESSABLE_ENTITY,

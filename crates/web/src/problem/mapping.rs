@@ -118,6 +118,36 @@ impl From<ceremony::Error> for Problem {
     }
 }
 
+impl From<rotation::engine::error::Error> for Problem {
+    fn from(error: rotation::engine::error::Error) -> Self {
+        use calendar::admission::Refusal as R;
+        use rotation::engine::error::Error as E;
+        let text = error.to_string();
+        match error {
+            E::UnknownEvent(_) => Self::new(Code::UnknownRotation, text).about("event"),
+            E::UnknownJob(_) => Self::member("job", text),
+            E::UnknownStep(_) => Self::member("step", text),
+            E::Refused(R::UnknownType(_)) => Self::member("key_type", text),
+            E::Refused(R::UnknownAsset) => Self::member("asset", text),
+            E::Refused(R::ForceWithoutRight) => Self::new(Code::Forbidden, text),
+            E::Refused(R::AlreadyRotates { .. } | R::NotDue { .. })
+            | E::NotNow { .. }
+            | E::Runs(_)
+            | E::JobUnchanged(_) => Self::new(Code::RotationState, text),
+            E::Simulation(_) => Self::new(Code::BadMember, text),
+            E::Store(ref cause) if cause.is_conflict() => Self::new(
+                Code::RotationState,
+                "the rotation was changed at the same time; read it again",
+            ),
+            E::Store(ref cause) => Self::caused_by(of_store(cause), &error),
+            E::Orders(error) => error.into(),
+            E::Word { .. } | E::Policies(_) | E::Randomness(_) => {
+                Self::caused_by(Code::Internal, &error)
+            }
+        }
+    }
+}
+
 impl From<log::ProofError> for Problem {
     fn from(error: log::ProofError) -> Self {
         match &error {

@@ -32,6 +32,14 @@ pub fn of_operation(id: &str) -> Option<Call> {
         }
         "propose" | "submit_signature" | "open_statement" | "sign_statement" | "sign_order"
         | "stop_signing" => Call::SubmitToCeremonies,
+        "rotation_events" | "rotation_event" | "jobs" => Call::ReadRotations,
+        "schedule_rotation" | "rotation_plan" | "execute_rotation" | "rotation_keys"
+        | "rotation_cleanup" | "rotation_report" | "scheduler_status" | "pause_scheduler"
+        | "resume_scheduler" | "cancel_rotation" | "roll_back_rotation" | "retry_rotation"
+        | "simulate_rotations" => Call::AdministerRotations,
+        "emergency_rotation" => Call::DeclareEmergency,
+        "report_step" => Call::ReportRotations,
+        "acknowledge_key" => Call::AcknowledgeKeys,
         "audit" => Call::ReadAuditTrail,
         "receipt" | "consistency" | "leaf_evidence" | "evidence" | "log_checkpoint"
         | "log_tile" => Call::ReadLog,

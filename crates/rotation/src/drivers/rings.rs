@@ -1,0 +1,218 @@
+//! Rings as assets: what the planner is told of their keys and of the standing orders for them.
+
+use std::sync::Arc;
+
+use calendar::facts::{AssetFacts, Order, VersionFacts};
+use calendar::name::{AssetName, Word};
+use calendar::policy::Caches;
+use calendar::time::{Span, Time};
+use calendar::windows::{Weekday, Window};
+use calendar::words::VersionState;
+use calendar::{KeyTypes, Policies};
+use keyring::ceremony::CeremonyService;
+use keyring::keys::{Key, Keys, Ring};
+use store::Store;
+use trust::KeyState;
+use trust::request::{OrderWindow, StandingOrder};
+
+use super::Doing;
+use crate::engine::error::Error;
+use crate::engine::inventory::Inventory;
+use crate::times::{from_row, to_row};
+
+/// What the names of rings begin with.
+const KIND: &str = "signing/";
+
+/// The key type of a ring that nothing else is said of.
+const KEY_TYPE: &str = "signing";
+
+/// Orders of a page.
+const PAGE: i64 = 1_000;
+
+/// The asset that a ring is.
+pub fn asset_of_ring(ring: &str) -> String {
+    format!("{KIND}{ring}")
+}
+
+/// The ring that an asset is.
+pub fn ring_of_asset(asset: &str) -> Option<&str> {
+    asset.strip_prefix(KIND)
+}
+
+/// The rings of this installation under the policies that every installation begins with.
+pub struct Rings {
+    keys: Arc<Keys>,
+    ceremonies: CeremonyService,
+    store: Store,
+}
+
+impl Rings {
+    /// By the snapshot of the keys, and the orders' own transcripts.
+    pub fn new(keys: Arc<Keys>, ceremonies: CeremonyService, store: Store) -> Self {
+        Self {
+            keys,
+            ceremonies,
+            store,
+        }
+    }
+
+    /// Those that hold, by an index of them: what ended costs nothing.
+    async fn standing_orders(&self, now: Time) -> Result<Vec<Order>, Error> {
+        let mut found = Vec::new();
+        let mut place = (to_row(now).millis(), String::new());
+        loop {
+            let page = self.store.orders_until((place.0, &place.1), PAGE).await?;
+            let rows = page.rows.read;
+            for row in &rows {
+                let report = self.ceremonies.order_report(&row.id.to_string()).await?;
+                // One whose transcript does not verify permits nothing.
+                if let Some(permits) = &report.permits {
+                    let used = report.uses.saturating_sub(report.left);
+                    found.extend(order(permits, used, report.state == "paused"));
+                }
+            }
+            match rows.last() {
+                Some(last) if rows.len() as i64 == PAGE => {
+                    place = (last.not_after.millis(), last.id.to_string());
+                }
+                _ => return Ok(found),
+            }
+        }
+    }
+}
+
+impl Inventory for Rings {
+    fn policies(&self, now: Time) -> Doing<'_, Result<Arc<Policies>, Error>> {
+        let standard = Policies::standard(&KeyTypes::standard(), Caches::default(), now);
+        let policies = standard.map(Arc::new).map_err(|refused| {
+            let names = refused.iter().map(|each| each.key_type.to_string());
+            Error::Policies(names.collect::<Vec<_>>().join(", "))
+        });
+        Box::pin(async { policies })
+    }
+
+    fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>> {
+        Box::pin(async {
+            self.keys.refresh().await;
+            let snapshot = self.keys.current();
+            Ok(snapshot
+                .rings
+                .values()
+                .filter_map(|ring| facts(ring))
+                .collect())
+        })
+    }
+
+    fn orders(&self, now: Time) -> Doing<'_, Result<Vec<Order>, Error>> {
+        Box::pin(self.standing_orders(now))
+    }
+}
+
+/// A ring's name is always part of one of an asset.
+fn facts(ring: &Ring) -> Option<AssetFacts> {
+    let name: AssetName = asset_of_ring(&ring.name).parse().ok()?;
+    Some(AssetFacts {
+        name,
+        key_type: KEY_TYPE.parse().ok()?,
+        owner: None,
+        versions: ring.keys.iter().map(|key| version(key)).collect(),
+        usage: None,
+        request: None,
+        events: Vec::new(),
+        held: false,
+    })
+}
+
+fn version(key: &Key) -> VersionFacts {
+    let life = key.state.life();
+    let since = |at: Option<trust::Time>| from_row(at.unwrap_or(life.prepared_at));
+    VersionFacts {
+        number: key.number,
+        created_at: from_row(life.prepared_at),
+        expires_at: None,
+        state: match &key.state {
+            KeyState::Prepared { published_at, .. } => VersionState::Prepared {
+                published_at: published_at.map(from_row),
+            },
+            KeyState::Primary(active) => VersionState::Primary {
+                since: from_row(active.activated_at),
+            },
+            KeyState::Secondary { demoted_at, .. } => VersionState::Secondary {
+                since: from_row(*demoted_at),
+            },
+            KeyState::Retired(_) => VersionState::Retired {
+                since: since(life.retired_at),
+            },
+            KeyState::Archived { .. } => VersionState::Archived {
+                since: since(life.archived_at),
+            },
+            KeyState::Revoked { revocation, .. } => VersionState::Revoked {
+                since: from_row(revocation.revoked_at),
+            },
+        },
+    }
+}
+
+/// An order as the planner sees it; one of a ring whose name is no asset's does not exist.
+fn order(permits: &StandingOrder, used: u32, paused: bool) -> Option<Order> {
+    let id: Word = permits.id.to_string().parse().ok()?;
+    Some(Order {
+        id,
+        covers: asset_of_ring(permits.ring.as_str()).parse().ok()?,
+        not_before: from_row(permits.not_before),
+        not_after: from_row(permits.not_after),
+        uses: permits.uses,
+        used,
+        interval: Span::seconds(permits.interval_seconds),
+        windows: windows(&permits.window),
+        paused,
+    })
+}
+
+/// None where it is always open.
+fn windows(window: &OrderWindow) -> Vec<Window> {
+    if *window == OrderWindow::always() {
+        return Vec::new();
+    }
+    let days = window.days.iter().filter_map(|day| {
+        let word = day.to_string();
+        let mut all = Weekday::ALL.iter().copied();
+        all.find(|known| known.as_str() == word)
+    });
+    vec![Window {
+        days: days.collect(),
+        from_minute: window.from_minute,
+        until_minute: window.until_minute,
+    }]
+}
+
+/// The key of a number, if it is in memory.
+pub(super) fn key_of(ring: &Ring, number: u32) -> Option<&Arc<Key>> {
+    ring.keys.iter().find(|key| key.number == number)
+}
+
+/// The standby that a rotation would make the primary: the oldest that is newer than the primary.
+pub(super) fn standby_of(ring: &Ring) -> Option<&Arc<Key>> {
+    let newest = ring.primary.as_ref().map_or(0, |key| key.number);
+    let prepared = ring.keys.iter().filter(|key| {
+        key.number > newest
+            && matches!(
+                key.state,
+                KeyState::Prepared {
+                    published_at: Some(_),
+                    ..
+                }
+            )
+    });
+    prepared.min_by_key(|key| key.number)
+}
+
+/// When the ring's key was published, in any of its states.
+pub(super) fn published_at(key: &Key) -> Option<Time> {
+    key.state.life().published_at.map(from_row)
+}
+
+/// Now, as keys have it.
+pub(super) fn at(now: Time) -> trust::Time {
+    to_row(now)
+}

@@ -1,0 +1,468 @@
+//! Signing rings. Who may make a key is decided by a quorum: under a standing order this takes a use of it, which the order's
+//! executor carries out (ADR 56); without one it waits for a ceremony. What a replica may do by itself, it does here: make an
+//! accepted key the primary, roll back, retire.
+
+use std::sync::Arc;
+
+use base::step;
+use calendar::next_step::OldUse;
+use calendar::words::{Reason, Trigger};
+use keyring::ceremony::{CeremonyService, Kind};
+use keyring::keys::{Key, Keys, Ring};
+use keyring::rotation::{self, RingChange};
+use log::Log;
+use serde_json::json;
+use store::{CeremonyState, OrderRow, Store};
+use trust::plan::Blocked;
+use trust::{KeyState, Request, Safety, error_chain};
+
+use super::rings::{at, key_of, published_at, ring_of_asset, standby_of};
+use super::{Answer, Doing, Done, Driver, Task, Usage, Waits};
+use crate::times::from_row;
+
+/// Orders and open ceremonies that are looked at.
+const MOST: i64 = 2_000;
+
+/// Rings.
+pub struct Signing {
+    keys: Arc<Keys>,
+    ceremonies: CeremonyService,
+    store: Store,
+    log: Log,
+    safety: Safety,
+    /// For the log.
+    actor: String,
+}
+
+impl Signing {
+    /// What the names of rings begin with.
+    pub const KIND: &'static str = "signing";
+
+    /// `ceremonies` files what standing orders permit; `safety` is the installation's.
+    pub fn new(
+        keys: Arc<Keys>,
+        ceremonies: CeremonyService,
+        store: Store,
+        safety: Safety,
+        actor: String,
+    ) -> Self {
+        Self {
+            keys,
+            ceremonies,
+            log: Log::new(store.clone()),
+            store,
+            safety,
+            actor,
+        }
+    }
+
+    /// As it is now.
+    async fn ring(&self, task: Task<'_>) -> Result<Arc<Ring>, Answer> {
+        self.keys.refresh().await;
+        let name = ring_of_asset(&task.event.asset).unwrap_or_default();
+        let snapshot = self.keys.current();
+        let ring = snapshot.rings.get(name).cloned();
+        ring.ok_or_else(|| Answer::person(format!("the ring {name} is unknown, or unreadable")))
+    }
+
+    /// The version that this rotation makes, as far as it is there.
+    fn made<'a>(task: Task<'_>, ring: &'a Ring) -> Option<&'a Arc<Key>> {
+        match &task.event.made {
+            Some(kid) => ring.keys.iter().find(|key| key.kid.as_str() == kid),
+            None => standby_of(ring).or_else(|| {
+                // Somebody made it the primary meanwhile.
+                key_of(ring, task.event.version)
+                    .filter(|key| matches!(key.state, KeyState::Primary(_)))
+            }),
+        }
+    }
+
+    async fn check_ring(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let ring = self.ring(task).await?;
+        let Some(primary) = &ring.primary else {
+            return Ok(Answer::person("the ring has no primary key"));
+        };
+        Ok(Done::with(json!({
+            "primary": primary.kid,
+            "number": primary.number,
+            "roll_back": format!("chancery rotation roll-back {}", task.event.id),
+            "standby": standby_of(&ring).map(|key| &key.kid),
+        })))
+    }
+
+    async fn generate_key(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let ring = self.ring(task).await?;
+        if let Some(key) = Self::made(task, &ring) {
+            return Ok(Answer::Done(Done {
+                version: Some(key.number),
+                made: Some(key.kid.as_str().to_owned()),
+                previous: ring
+                    .primary
+                    .as_ref()
+                    .map(|primary| primary.number)
+                    .filter(|number| *number != key.number),
+                ceremony: Some(key.ceremony.to_string()),
+                evidence: json!({
+                    "kid": key.kid, "number": key.number, "ceremony": key.ceremony, "log_index": key.log_index,
+                }),
+                ..Done::default()
+            }));
+        }
+        if let Some(waits) = self.asked_before(task).await? {
+            return Ok(Answer::WaitFor(waits));
+        }
+        self.ask(task).await
+    }
+
+    /// The ceremony that was asked for before, if it can still come to a key.
+    async fn asked_before(&self, task: Task<'_>) -> Result<Option<Waits>, Answer> {
+        let Some(id) = &task.event.ceremony else {
+            return Ok(None);
+        };
+        let row = self.store.ceremony(id).await.map_err(unavailable)?;
+        let Some(row) = row else { return Ok(None) };
+        use CeremonyState as S;
+        let under_order = task.event.order.is_some();
+        let (reason, what) = match (row.state, under_order) {
+            (S::Proposed | S::Approved | S::Executing, true) | (S::Approved | S::Executing, _) => {
+                (Reason::Executor, "the executor has to carry it out")
+            }
+            (S::Draft | S::Proposed, false) | (S::Draft, true) => {
+                (Reason::Approval, "custodians have to approve it")
+            }
+            (S::Executed, _) => (Reason::Approval, "custodians have to accept the new key"),
+            // Its key is on its way into the snapshot.
+            (S::Closed, _) => (Reason::Executor, "its key is read"),
+            (S::Rejected | S::Expired | S::Cancelled | S::Failed, _) => return Ok(None),
+        };
+        let request = Request::decode(&row.request).ok();
+        let late = request.is_some_and(|request| at(task.now) > request.execute_by);
+        if late && matches!(row.state, S::Draft | S::Proposed | S::Approved) {
+            return Ok(None);
+        }
+        Ok(Some(Waits {
+            reason,
+            detail: format!("ceremony {id}: {what}"),
+            ceremony: Some(id.clone()),
+            order: task.event.order.clone(),
+        }))
+    }
+
+    /// A use of a standing order, or else a ceremony that people have to hold.
+    async fn ask(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let name = ring_of_asset(&task.event.asset).unwrap_or_default();
+        let orders = self.orders(task, name).await?;
+        let snapshot = self.keys.current();
+        let mut why = (
+            Reason::Approval,
+            "no standing order covers the ring".to_owned(),
+        );
+        for row in &orders {
+            let order = row.id.to_string();
+            let taken = self.store.last_use(&order).await.map_err(unavailable)?;
+            let rotation = &task.event.id;
+            let asked = self.ceremonies.ask_under_order(&order, rotation, &snapshot);
+            match asked.await {
+                Ok(ceremony) => {
+                    step::reached("rotation-filed");
+                    return Ok(Answer::WaitFor(Waits {
+                        reason: Reason::Executor,
+                        detail: format!("ceremony {ceremony} under the standing order {order}"),
+                        ceremony: Some(ceremony),
+                        order: Some(order),
+                    }));
+                }
+                Err(error) if error.kind() == Kind::Refused => {
+                    let reason = match taken >= i64::from(row.uses) {
+                        true => Reason::OrderUsedUp,
+                        false => Reason::OrderInterval,
+                    };
+                    why = (reason, format!("{order}: {}", error_chain(&error)));
+                }
+                Err(error) => return Err(Answer::transient(error_chain(&error))),
+            }
+        }
+        if let Some(ceremony) = self.with_ticket(task).await? {
+            return Ok(Answer::WaitFor(Waits {
+                reason: Reason::Approval,
+                detail: format!("ceremony {ceremony}: custodians have to approve it"),
+                ceremony: Some(ceremony),
+                order: None,
+            }));
+        }
+        let id = &task.event.id;
+        let reason = match why.0 {
+            // Until it permits the next use.
+            Reason::OrderInterval => Reason::OrderInterval,
+            _ => Reason::Approval,
+        };
+        Ok(Answer::waits(
+            reason,
+            format!(
+                "{}; a member of the roster may propose it: chancery ceremony new generate --ring {name} --ticket {id}",
+                why.1
+            ),
+        ))
+    }
+
+    /// Those of the ring that hold, the one that the planner chose first.
+    async fn orders(&self, task: Task<'_>, ring: &str) -> Result<Vec<OrderRow>, Answer> {
+        let now = at(task.now).millis();
+        let page = self.store.orders_until((now, ""), MOST).await;
+        let mut rows = page.map_err(unavailable)?.rows.read;
+        rows.retain(|row| row.ring.as_str() == ring && row.not_before <= at(task.now));
+        let chosen = |row: &OrderRow| task.event.order.as_ref() == Some(&row.id.to_string());
+        rows.sort_by_key(|row| !chosen(row));
+        Ok(rows)
+    }
+
+    /// The open ceremony that somebody proposed for this rotation.
+    async fn with_ticket(&self, task: Task<'_>) -> Result<Option<String>, Answer> {
+        let open = self.store.under_way(MOST).await.map_err(unavailable)?.read;
+        let ring = ring_of_asset(&task.event.asset);
+        let of_ring = open.into_iter();
+        let of_ring = of_ring.filter(|row| row.ring.as_ref().map(trust::Name::as_str) == ring);
+        for row in of_ring {
+            let id = row.id.to_string();
+            let found = self.store.ceremony(&id).await.map_err(unavailable)?;
+            let Some(found) = found else { continue };
+            let request = Request::decode(&found.request).ok();
+            if request.and_then(|request| request.ticket).as_ref() == Some(&task.event.id) {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
+    }
+
+    async fn published(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let ring = self.ring(task).await?;
+        let Some(key) = Self::made(task, &ring) else {
+            return Err(Answer::person("the new key is not there any more"));
+        };
+        let Some(since) = published_at(key) else {
+            return Ok(Answer::waits(
+                Reason::Approval,
+                "the new key is not accepted yet",
+            ));
+        };
+        Ok(Answer::Done(Done {
+            at: Some(since.min(task.now)),
+            evidence: json!({ "kid": key.kid, "published_at": since, "log_index": key.log_index }),
+            ..Done::default()
+        }))
+    }
+
+    /// It is in the set that verifiers fetch. That its private half is where its transcript says, custodians or the executor
+    /// have shown at its acceptance: who reads the snapshot has verified it again.
+    async fn tested(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let ring = self.ring(task).await?;
+        let Some(key) = Self::made(task, &ring) else {
+            return Err(Answer::person("the new key is not there any more"));
+        };
+        let kid = key.kid.as_str().as_bytes();
+        let in_set = ring.jwks.bytes.windows(kid.len()).any(|part| part == kid);
+        if !in_set {
+            return Ok(Answer::waits(
+                Reason::Propagation,
+                "the ring's key set does not have the new key",
+            ));
+        }
+        Ok(Done::with(json!({
+            "kid": key.kid,
+            "in_key_set": true,
+            "etag": ring.jwks.etag,
+            "possession": self.keys.possession_digest(key),
+        })))
+    }
+
+    async fn promoted(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let ring = self.ring(task).await?;
+        let Some(key) = Self::made(task, &ring) else {
+            return Err(Answer::person("the new key is not there any more"));
+        };
+        if let KeyState::Primary(active) = &key.state {
+            return Ok(Answer::Done(Done {
+                at: Some(from_row(active.activated_at).min(task.now)),
+                evidence: json!({ "kid": key.kid, "number": key.number }),
+                ..Done::default()
+            }));
+        }
+        if task.event.cause == Trigger::Event.as_str() {
+            let name = &ring.name;
+            return Ok(Answer::waits(
+                Reason::Approval,
+                format!(
+                    "an emergency rotation is ordered by members of the roster: chancery emergency rotate --ring {name}"
+                ),
+            ));
+        }
+        let plan = match rotation::plan(&ring, &RingChange::Rotate, &self.safety, at(task.now)) {
+            Ok(plan) => plan,
+            Err(blocked) => return Ok(wait_for(blocked)),
+        };
+        if plan.next_primary() != Some(&key.kid) {
+            return Err(Answer::person("another key would become the primary"));
+        }
+        let previous = ring.primary.as_ref().map(|primary| primary.number);
+        self.apply(&plan, task).await?;
+        Ok(Answer::Done(Done {
+            previous,
+            evidence: json!({ "kid": key.kid, "number": key.number, "previous": previous }),
+            ..Done::default()
+        }))
+    }
+
+    async fn apply(&self, plan: &rotation::Plan, task: Task<'_>) -> Result<(), Answer> {
+        let reason = format!("rotation {}", task.event.id);
+        let now = at(task.now);
+        let done = rotation::apply(plan, &self.log, &self.actor, Some(&reason), now).await;
+        match done {
+            Ok(_) => {
+                step::reached("rotation-applied");
+                self.keys.refresh().await;
+                Ok(())
+            }
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    /// The key that the new one replaced, if it is in memory: others have ended long ago.
+    fn previous<'a>(task: Task<'_>, ring: &'a Ring) -> Option<&'a Arc<Key>> {
+        key_of(ring, task.event.previous_version?)
+    }
+
+    async fn retired(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let ring = self.ring(task).await?;
+        let Some(key) = Self::previous(task, &ring) else {
+            return Ok(Done::with(
+                json!({ "previous": task.event.previous_version }),
+            ));
+        };
+        match &key.state {
+            KeyState::Secondary { .. } => {}
+            KeyState::Retired(_) | KeyState::Archived { .. } | KeyState::Revoked { .. } => {
+                return Ok(Done::with(json!({ "kid": key.kid, "state": key.status() })));
+            }
+            KeyState::Prepared { .. } | KeyState::Primary(_) => {
+                return Err(Answer::person(format!("the old key is {}", key.status())));
+            }
+        }
+        let change = RingChange::Retire(key.kid.clone());
+        match rotation::plan(&ring, &change, &self.safety, at(task.now)) {
+            Ok(plan) => self.apply(&plan, task).await?,
+            Err(blocked) => return Ok(wait_for(blocked)),
+        }
+        Ok(Done::with(json!({ "kid": key.kid, "state": "retired" })))
+    }
+
+    async fn rolled_back(&self, task: Task<'_>) -> Result<Answer, Answer> {
+        let ring = self.ring(task).await?;
+        let Some(key) = Self::previous(task, &ring) else {
+            return Err(Answer::person("there is no old key to roll back to"));
+        };
+        if matches!(key.state, KeyState::Primary(_)) {
+            return Ok(Done::with(json!({ "kid": key.kid })));
+        }
+        let plan = match rotation::plan(&ring, &RingChange::RollBack, &self.safety, at(task.now)) {
+            Ok(plan) => plan,
+            Err(blocked) => return Ok(wait_for(blocked)),
+        };
+        if plan.next_primary() != Some(&key.kid) {
+            return Err(Answer::person("another key would become the primary"));
+        }
+        self.apply(&plan, task).await?;
+        Ok(Done::with(json!({ "kid": key.kid })))
+    }
+
+    async fn used(&self, task: Task<'_>) -> Result<Usage, Answer> {
+        let ring = self.ring(task).await?;
+        let since = task.event.promoted_at.unwrap_or(task.event.created_at);
+        let mut uses = 0;
+        if let Some(key) = Self::previous(task, &ring) {
+            let kid = key.kid.as_str();
+            let days = self.store.signatures_by_day(kid, since.millis()).await;
+            uses = days
+                .map_err(unavailable)?
+                .iter()
+                .map(|day| day.signatures)
+                .sum();
+        }
+        // A key of a ring verifies for ever: what it signed before needs nothing of it.
+        Ok(Usage {
+            old: OldUse::Free,
+            evidence: json!({ "signatures_of_the_old_key_since": uses }),
+        })
+    }
+}
+
+/// Not yet, or not without a person.
+fn wait_for(blocked: Blocked) -> Answer {
+    match blocked {
+        Blocked::NotReady { ready_at, .. } => Answer::WaitUntil(from_row(ready_at)),
+        blocked => Answer::person(blocked.to_string()),
+    }
+}
+
+fn unavailable(error: store::Error) -> Answer {
+    Answer::transient(error_chain(&error))
+}
+
+fn either(answer: Result<Answer, Answer>) -> Answer {
+    answer.unwrap_or_else(|answer| answer)
+}
+
+impl Driver for Signing {
+    fn kind(&self) -> &'static str {
+        Self::KIND
+    }
+
+    fn check<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        Box::pin(async move { either(self.check_ring(task).await) })
+    }
+
+    fn generate<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        Box::pin(async move { either(self.generate_key(task).await) })
+    }
+
+    fn publish<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        Box::pin(async move { either(self.published(task).await) })
+    }
+
+    fn test<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        Box::pin(async move { either(self.tested(task).await) })
+    }
+
+    fn promote<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        Box::pin(async move { either(self.promoted(task).await) })
+    }
+
+    fn usage<'a>(&'a self, task: Task<'a>) -> Doing<'a, Usage> {
+        Box::pin(async move {
+            self.used(task).await.unwrap_or_else(|answer| Usage {
+                old: OldUse::Needed,
+                evidence: json!({ "unknown": format!("{answer:?}") }),
+            })
+        })
+    }
+
+    fn retire<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        Box::pin(async move { either(self.retired(task).await) })
+    }
+
+    fn archive<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        let old = task.event.previous_version;
+        // The private half is destroyed by a ceremony that collects many; the public one stays for ever.
+        let facts = json!({ "previous": old, "destruction": "by a ceremony for many keys" });
+        Box::pin(async { Done::with(facts) })
+    }
+
+    fn roll_back<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        Box::pin(async move { either(self.rolled_back(task).await) })
+    }
+
+    fn revoke<'a>(&'a self, task: Task<'a>) -> Doing<'a> {
+        // A key that was accepted and never signed is the standby of the next rotation.
+        let facts = json!({ "kept_as_standby": task.event.made });
+        Box::pin(async { Done::with(facts) })
+    }
+}

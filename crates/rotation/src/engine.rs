@@ -1,0 +1,93 @@
+//! The engine: one event, one lease. It asks the calendar what is next, writes that it begins, calls the driver, and writes
+//! what happened, in that order; so any replica goes on with any event wherever the last one died.
+
+mod ask;
+mod clock;
+pub mod error;
+mod event_id;
+mod facts;
+pub mod inventory;
+mod planning;
+mod propagation;
+mod report;
+mod run;
+
+pub use ask::{Emergency, Simulation};
+pub use clock::Clock;
+pub use planning::Known;
+pub use propagation::{HttpProbe, Probe, Propagation, Seen};
+pub use report::{Adherence, EventReport, StepReport};
+pub use run::{Ran, Round};
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::Env;
+use log::Log;
+use store::Store;
+
+use crate::drivers::Drivers;
+use inventory::Inventory;
+
+/// How long a replica has an event without writing anything about it: longer than any step may take before it answers.
+const LEASE: Duration = Duration::from_secs(150);
+
+/// What an engine is made of.
+pub struct Parts {
+    /// Events, steps, jobs.
+    pub store: Store,
+    /// Randomness of ids; the time is the database's.
+    pub env: Env,
+    /// The time.
+    pub clock: Clock,
+    /// What makes versions.
+    pub drivers: Drivers,
+    /// What there is, under which policies and orders.
+    pub inventory: Arc<dyn Inventory>,
+    /// How it is found out that a version has arrived.
+    pub propagation: Propagation,
+    /// Who this is among the replicas.
+    pub owner: String,
+    /// Who acts, for the log.
+    pub actor: String,
+}
+
+/// Cheap to clone.
+#[derive(Clone)]
+pub struct Engine(Arc<Inner>);
+
+struct Inner {
+    parts: Parts,
+    log: Log,
+}
+
+impl Engine {
+    /// Out of its parts; it does nothing by itself.
+    pub fn new(parts: Parts) -> Self {
+        let log = Log::new(parts.store.clone());
+        Self(Arc::new(Inner { parts, log }))
+    }
+
+    /// Where events are.
+    pub fn store(&self) -> &Store {
+        &self.0.parts.store
+    }
+
+    /// The time, by the database's clock.
+    pub async fn now(&self) -> Result<calendar::Time, store::Error> {
+        self.0.parts.clock.now().await
+    }
+
+    /// Who this is among the replicas.
+    pub fn owner(&self) -> &str {
+        &self.0.parts.owner
+    }
+
+    fn parts(&self) -> &Parts {
+        &self.0.parts
+    }
+
+    fn log(&self) -> &Log {
+        &self.0.log
+    }
+}

@@ -1,0 +1,341 @@
+//! What people ask for: a rotation now, an emergency, an end, another attempt, a pause, a look ahead.
+
+use calendar::admission::{Ask, admit};
+use calendar::facts::Request;
+use calendar::name::{AssetName, Word};
+use calendar::plan::Rotation;
+use calendar::simulate::{Fault, Report, Verifier, World, simulate};
+use calendar::words::Trigger;
+use calendar::{Span, Time};
+use log::Event;
+use serde::{Deserialize, Serialize};
+use store::{
+    Change, RotationEventRow, RotationMark, RotationPause, RotationReport as StepReported,
+};
+use trust::leaf::ActKind;
+
+use super::error::Error;
+use super::facts::step;
+use super::planning::Known;
+use super::{Engine, facts};
+use crate::times::to_row;
+
+/// How far ahead a rotation is looked for that begins now.
+const NOW: Span = Span::days(2);
+
+/// Longest simulation.
+const LONGEST: Span = Span::days(3_660);
+
+/// Most assets of a simulation that a caller asks for.
+const MOST_ASSETS: usize = 10_000;
+
+/// Longest evidence of a report.
+const LONGEST_EVIDENCE: usize = 4_096;
+
+/// An emergency as it was declared.
+#[derive(Clone, Debug)]
+pub struct Emergency {
+    /// The rotations that were drafted.
+    pub events: Vec<RotationEventRow>,
+}
+
+/// A look ahead.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Simulation {
+    /// For how many days: 1 to 3660; by default 365.
+    pub days: Option<u32>,
+    /// Two simulations of one seed are equal.
+    pub seed: u64,
+    /// What is out of order, and when.
+    pub faults: Vec<Fault>,
+    /// Who checks signatures; by default one that does as it is told.
+    pub verifiers: Vec<Verifier>,
+    /// By how many seconds each replica's clock is ahead of the database's.
+    pub replicas: Vec<i64>,
+}
+
+impl Engine {
+    /// Makes events of a key type, or of one asset of it: what is due, and with `force` what is not.
+    pub async fn schedule(
+        &self,
+        ask: Ask<'_>,
+        by: &str,
+        reason: Option<&str>,
+    ) -> Result<Vec<RotationEventRow>, Error> {
+        let mut known = self.known().await?;
+        let admitted = admit(ask, &known.facts, &known.policies, known.now)?;
+        let names: Vec<AssetName> = admitted.iter().map(|asset| asset.name.clone()).collect();
+        self.request(&mut known, &names, Trigger::Manual, (by, reason))
+            .await
+    }
+
+    /// Declares an emergency: the assets that are meant get a rotation each that waits for nobody but the quorum.
+    pub async fn declare(
+        &self,
+        key_type: &Word,
+        asset: Option<&AssetName>,
+        (by, reason): (&str, &str),
+    ) -> Result<Emergency, Error> {
+        use calendar::admission::Refusal;
+        let mut known = self.known().await?;
+        if known.policies.get(key_type).is_none() {
+            return Err(Refusal::UnknownType(key_type.clone()).into());
+        }
+        let meant =
+            known.facts.assets.iter().filter(|one| {
+                one.key_type == *key_type && asset.is_none_or(|name| one.name == *name)
+            });
+        let mut names = Vec::new();
+        let mut rotating = None;
+        for one in meant {
+            let declared = one
+                .events
+                .iter()
+                .find(|event| event.trigger == Trigger::Event);
+            match declared {
+                Some(event) => rotating = Some((one.name.clone(), event.id.clone())),
+                None => names.push(one.name.clone()),
+            }
+        }
+        match (names.is_empty(), rotating) {
+            (false, _) => {}
+            (true, Some((asset, event))) => {
+                return Err(Refusal::AlreadyRotates { asset, event }.into());
+            }
+            (true, None) => return Err(Refusal::UnknownAsset.into()),
+        }
+        let events = self.request(&mut known, &names, Trigger::Event, (by, Some(reason)));
+        let events = events.await?;
+        Ok(Emergency { events })
+    }
+
+    async fn request(
+        &self,
+        known: &mut Known,
+        names: &[AssetName],
+        trigger: Trigger,
+        (by, reason): (&str, Option<&str>),
+    ) -> Result<Vec<RotationEventRow>, Error> {
+        let at = known.now;
+        for asset in &mut known.facts.assets {
+            if names.contains(&asset.name) {
+                asset.request = Some(Request { trigger, at });
+            }
+        }
+        let plan = known.plan(NOW);
+        let asked = |one: &&Rotation| !one.has_event && names.contains(&one.asset);
+        let mut wanted: Vec<Rotation> = plan.rotations.iter().filter(asked).cloned().collect();
+        wanted.sort_by_key(|one| one.version);
+        for rotation in &mut wanted {
+            rotation.begins_at = Some(at.hour_start());
+        }
+        let wanted: Vec<&Rotation> = wanted.iter().collect();
+        let given = |rotation: &Rotation| match reason {
+            Some(reason) => reason.to_owned(),
+            None => rotation.sentence(),
+        };
+        self.make(known, &wanted, by, given).await
+    }
+
+    /// Ends one before its promotion.
+    pub async fn cancel(&self, id: &str, by: &str, reason: Option<&str>) -> Result<(), Error> {
+        self.mark(
+            id,
+            RotationMark::Cancel,
+            ("cancelled", "cancel"),
+            (by, reason),
+        )
+        .await
+    }
+
+    /// Makes the old version the primary again.
+    pub async fn roll_back(&self, id: &str, by: &str, reason: Option<&str>) -> Result<(), Error> {
+        let words = ("rolled back", "roll-back");
+        self.mark(id, RotationMark::RollBack, words, (by, reason))
+            .await
+    }
+
+    /// Lets a step that failed for good be tried again.
+    pub async fn retry(&self, id: &str, by: &str, reason: Option<&str>) -> Result<(), Error> {
+        let row = self.event(id).await?;
+        if row.state != "failed" && row.waits.as_deref() != Some("retry") {
+            return Err(not_now(&row, "tried again"));
+        }
+        self.mark(
+            id,
+            RotationMark::Retry,
+            ("tried again", "retry"),
+            (by, reason),
+        )
+        .await
+    }
+
+    async fn mark(
+        &self,
+        id: &str,
+        mark: RotationMark,
+        (what, action): (&'static str, &'static str),
+        (by, reason): (&str, Option<&str>),
+    ) -> Result<(), Error> {
+        let row = self.event(id).await?;
+        let now = to_row(self.now().await?);
+        let change = Change::MarkRotation {
+            event: id.to_owned(),
+            mark,
+            at: now.millis(),
+        };
+        let event = Event {
+            asset: Some(&row.asset),
+            version: Some(row.version.into()),
+            previous_version: row.previous_version.map(Into::into),
+            reason,
+            reference: Some(id),
+            ..Event::new(ActKind::Rotation, action, by, now)
+        };
+        match self.log().commit(&change, &event).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conflict() => Err(not_now(&self.event(id).await?, what)),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// The row of one.
+    pub async fn event(&self, id: &str) -> Result<RotationEventRow, Error> {
+        let row = self.store().rotation_event(id).await?;
+        row.ok_or_else(|| Error::UnknownEvent(id.to_owned()))
+    }
+
+    /// Somebody says that a step that happens elsewhere is done. The first word stands.
+    pub async fn report_step(
+        &self,
+        id: &str,
+        which: &str,
+        (by, evidence): (&str, &str),
+    ) -> Result<(), Error> {
+        let row = self.event(id).await?;
+        if step(which).is_none() && which != "roll-back" {
+            return Err(Error::UnknownStep(which.chars().take(40).collect()));
+        }
+        if row.ended_at.is_some() || evidence.len() > LONGEST_EVIDENCE {
+            return Err(not_now(&row, "reported"));
+        }
+        let report = StepReported {
+            at: to_row(self.now().await?),
+            by: by.to_owned(),
+            evidence: serde_json::json!({ "text": evidence }).to_string(),
+        };
+        let first = self
+            .store()
+            .report_rotation_step(id, which, &report)
+            .await?;
+        match first {
+            true => Ok(()),
+            false => Err(not_now(&row, "reported twice")),
+        }
+    }
+
+    /// Pauses the scheduler, or lets it go on. Emergencies do not wait for it.
+    pub async fn pause(&self, paused: bool, by: &str, reason: Option<&str>) -> Result<(), Error> {
+        let now = to_row(self.now().await?);
+        let pause = match paused {
+            true => RotationPause {
+                since: Some(now),
+                by: Some(by.to_owned()),
+                reason: reason.map(|reason| reason.chars().take(500).collect()),
+            },
+            false => RotationPause::default(),
+        };
+        let action = if paused { "pause" } else { "resume" };
+        let event = Event {
+            reason,
+            ..Event::new(ActKind::Rotation, action, by, now)
+        };
+        self.log()
+            .commit(&Change::PauseRotations(pause), &event)
+            .await?;
+        Ok(())
+    }
+
+    /// Pauses one job, or lets it go on.
+    pub async fn pause_job(&self, job: &str, paused: bool, by: &str) -> Result<(), Error> {
+        let jobs = self.store().jobs().await?;
+        if !jobs.iter().any(|row| row.name == job) {
+            return Err(Error::UnknownJob(job.chars().take(80).collect()));
+        }
+        let action = if paused { "pause-job" } else { "resume-job" };
+        let event = Event {
+            reference: Some(job),
+            ..Event::new(ActKind::Rotation, action, by, to_row(self.now().await?))
+        };
+        let change = Change::PauseJob {
+            job: job.to_owned(),
+            paused,
+        };
+        match self.log().commit(&change, &event).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conflict() => Err(Error::JobUnchanged(job.to_owned())),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// What would come of what there is, with what may go wrong.
+    pub async fn simulate(&self, asked: &Simulation) -> Result<Report, Error> {
+        let known = self.known().await?;
+        let days = asked.days.unwrap_or(365);
+        let horizon = Span::days(days.into());
+        let bad = |what: &str| Error::Simulation(what.to_owned());
+        if days == 0 || horizon > LONGEST {
+            return Err(bad("days: expected 1 to 3660"));
+        }
+        if known.facts.assets.len() > MOST_ASSETS {
+            return Err(bad(
+                "there are more than 10000 assets: simulate from a file",
+            ));
+        }
+        let bounded = asked.faults.len() <= 100 && asked.verifiers.len() <= 100;
+        if !bounded || asked.replicas.len() > 16 {
+            return Err(bad(
+                "expected at most 100 faults, 100 verifiers and 16 replicas",
+            ));
+        }
+        let world = world(&known, asked);
+        // It takes seconds of a processor.
+        let seed = asked.seed;
+        let ran = tokio::task::spawn_blocking(move || simulate(world, horizon, seed)).await;
+        let ran = ran.map_err(|_| bad("the simulation did not end"))?;
+        ran.map_err(|refused| {
+            let names = refused.iter().map(|each| each.key_type.to_string());
+            Error::Policies(names.collect::<Vec<_>>().join(", "))
+        })
+    }
+}
+
+fn world(known: &Known, asked: &Simulation) -> World {
+    let start: Time = known.now;
+    let mut world = World::standard(start, known.facts.clone(), known.orders.clone());
+    world.policies = known
+        .policies
+        .iter()
+        .map(|policy| policy.document().clone())
+        .collect();
+    world.faults.clone_from(&asked.faults);
+    if !asked.verifiers.is_empty() {
+        world.verifiers.clone_from(&asked.verifiers);
+    }
+    if !asked.replicas.is_empty() {
+        world.replicas.clone_from(&asked.replicas);
+    }
+    world
+}
+
+fn not_now(row: &RotationEventRow, what: &'static str) -> Error {
+    Error::NotNow {
+        event: row.id.clone(),
+        what,
+        state: match facts::reason(row.waits.as_deref().unwrap_or_default()) {
+            Ok(reason) => format!("{} ({reason})", row.state),
+            Err(_) => row.state.clone(),
+        },
+    }
+}

@@ -1,0 +1,76 @@
+//! What can go wrong beside a step.
+
+use calendar::admission::Refusal;
+
+/// Why nothing came of it.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The database's.
+    #[error("database error")]
+    Store(#[from] store::Error),
+    /// Of standing orders.
+    #[error("the standing orders cannot be read")]
+    Orders(#[from] keyring::ceremony::Error),
+    /// There is no such rotation.
+    #[error("unknown rotation {0}")]
+    UnknownEvent(String),
+    /// There is no such job.
+    #[error("unknown job {0}")]
+    UnknownJob(String),
+    /// There is no such step.
+    #[error("unknown step {0}")]
+    UnknownStep(String),
+    /// Nothing that was asked for becomes a rotation.
+    #[error(transparent)]
+    Refused(#[from] Refusal),
+    /// It is too late, or too early, for this.
+    #[error("rotation {event} cannot be {what}: it is {state}")]
+    NotNow {
+        /// Which.
+        event: String,
+        /// Cancelled, rolled back, tried again, reported.
+        what: &'static str,
+        /// How far it is.
+        state: String,
+    },
+    /// Another run of the job is open.
+    #[error("the job {0} runs already")]
+    Runs(String),
+    /// A job that is what it should become.
+    #[error("the job {0} is so already")]
+    JobUnchanged(String),
+    /// A word that this program cannot have written.
+    #[error("the database is corrupt: rotation_event.{column} is {value:?}")]
+    Word {
+        /// Which column.
+        column: &'static str,
+        /// What is there.
+        value: String,
+    },
+    /// Policies that cannot be kept.
+    #[error("the policies of {0} are refused")]
+    Policies(String),
+    /// A simulation that cannot begin.
+    #[error("{0}")]
+    Simulation(String),
+    /// No id could be made.
+    #[error("a rotation cannot be given an id")]
+    Randomness(#[from] base::NoRandomness),
+}
+
+impl Error {
+    /// A rule said no, not the machine.
+    pub fn is_refusal(&self) -> bool {
+        matches!(
+            self,
+            Self::UnknownEvent(_)
+                | Self::UnknownJob(_)
+                | Self::UnknownStep(_)
+                | Self::Refused(_)
+                | Self::NotNow { .. }
+                | Self::Runs(_)
+                | Self::JobUnchanged(_)
+                | Self::Simulation(_)
+        )
+    }
+}

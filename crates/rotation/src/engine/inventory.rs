@@ -1,0 +1,21 @@
+//! What the planner is told: a read model over what each driver owns, never a second truth.
+
+use std::sync::Arc;
+
+use calendar::facts::{AssetFacts, Order};
+use calendar::{Policies, Time};
+
+use super::error::Error;
+use crate::drivers::Doing;
+
+/// What there is, under which policies and standing orders.
+pub trait Inventory: Send + Sync {
+    /// The policies that are in force.
+    fn policies(&self, now: Time) -> Doing<'_, Result<Arc<Policies>, Error>>;
+
+    /// The assets with their versions. Events and requests are the engine's to add.
+    fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>>;
+
+    /// The standing orders that hold.
+    fn orders(&self, now: Time) -> Doing<'_, Result<Vec<Order>, Error>>;
+}

@@ -1,0 +1,450 @@
+//! The scheduler: six jobs, each run once for each slot in the whole installation, by the database's time. Slots that were
+//! missed are made up for by one run that says how many they were.
+//!
+//! Events that are due are also looked at by each replica between the jobs, because an event waits for minutes and hours that
+//! no job's slots fit (ADR 65). Whoever takes an event's lease runs it, so it does not matter who looks.
+
+mod work;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use base::{Env, Trouble, names};
+use calendar::cron::{Cron, JOBS, Missed};
+use calendar::{Span, Time};
+use keyring::ceremony::CeremonyService;
+use keyring::keys::Keys;
+use metrics::{counter, gauge};
+use serde::Serialize;
+use serde_json::{Value, json};
+use store::{JobRow, JobRunRow, NewRun, RotationPause, RunLease, Store};
+use trust::actor::Actor;
+use trust::{Safety, error_chain};
+
+use crate::drivers::{Drivers, External, Rings, Signing};
+use crate::engine::error::Error;
+use crate::engine::{Clock, Engine, Parts, Propagation};
+use crate::times::{from_row, to_row};
+
+/// How long a replica has a run without saying that it still works.
+const LEASE: Duration = Duration::from_secs(150);
+
+/// How often it says so.
+const HEARTBEAT: Duration = Duration::from_secs(30);
+
+/// Events that are looked at between two looks for jobs.
+const EVENTS: i64 = 1_000;
+
+/// Runs that the statistics of a job count.
+const COUNTED: i64 = 100;
+
+/// How long runs are kept after their slot.
+const KEPT: Span = Span::days(400);
+
+/// Runs jobs and looks at events.
+#[derive(Clone)]
+pub struct Scheduler {
+    engine: Engine,
+    every: Duration,
+}
+
+/// A job with its statistics.
+#[derive(Clone, Debug, Serialize)]
+pub struct JobReport {
+    /// Its name.
+    pub name: String,
+    /// What it does.
+    pub purpose: &'static str,
+    /// Its pattern.
+    pub cron: String,
+    /// The same in words.
+    pub when: String,
+    /// Whether it is paused by itself.
+    pub paused: bool,
+    /// Whether the pause of the scheduler holds it.
+    pub held: bool,
+    /// Its next slot.
+    pub next: Option<Time>,
+    /// Its last run.
+    pub last: Option<RunReport>,
+    /// When its last run ended that succeeded.
+    pub succeeded_at: Option<trust::Time>,
+    /// Of the last hundred runs.
+    pub runs: usize,
+    /// Of them failed.
+    pub failed: usize,
+    /// Slots that had no run of their own.
+    pub missed: u64,
+}
+
+/// A run of a job.
+#[derive(Clone, Debug, Serialize)]
+pub struct RunReport {
+    /// For which slot.
+    pub slot: trust::Time,
+    /// `running`, `done` or `failed`.
+    pub state: String,
+    /// How many slots before it had no run.
+    pub missed: u32,
+    /// When it began.
+    pub started_at: trust::Time,
+    /// When it ended.
+    pub ended_at: Option<trust::Time>,
+    /// What it did.
+    pub summary: Value,
+}
+
+/// The scheduler as a whole.
+#[derive(Clone, Debug, Serialize)]
+pub struct Status {
+    /// As of when.
+    pub now: Time,
+    /// Whether it is paused.
+    pub paused: bool,
+    /// Since when.
+    pub since: Option<trust::Time>,
+    /// By whom.
+    pub by: Option<String>,
+    /// Why.
+    pub reason: Option<String>,
+    /// Rotations that are open.
+    pub open: usize,
+    /// The jobs.
+    pub jobs: Vec<JobReport>,
+}
+
+/// A run that ended.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Finished {
+    /// Of which job.
+    pub job: String,
+    /// For which slot.
+    pub slot: Time,
+    /// How many slots before it had no run.
+    pub missed: u32,
+    /// Whether it did what it should.
+    pub succeeded: bool,
+    /// What it did.
+    pub summary: Value,
+}
+
+/// What an installation rotates with.
+pub struct Installation {
+    /// Events, steps, jobs.
+    pub store: Store,
+    /// The rings.
+    pub keys: Arc<Keys>,
+    /// Asks for keys under standing orders.
+    pub ceremonies: CeremonyService,
+    /// How long keys are published before they sign.
+    pub safety: Safety,
+    /// Randomness of ids.
+    pub env: Env,
+    /// The time.
+    pub clock: Clock,
+    /// How it is found out that a key has arrived.
+    pub propagation: Propagation,
+    /// Who this is among the replicas.
+    pub owner: String,
+    /// How often it looks for what is due.
+    pub every: Duration,
+}
+
+impl Scheduler {
+    /// With the drivers and the inventory of an installation: a kind of assets is one line here.
+    pub fn of(installation: Installation) -> Self {
+        let Installation {
+            store,
+            keys,
+            ceremonies,
+            ..
+        } = installation;
+        let actor = Actor::Service.to_string();
+        let safety = installation.safety;
+        let signing = Signing::new(
+            keys.clone(),
+            ceremonies.clone(),
+            store.clone(),
+            safety,
+            actor.clone(),
+        );
+        let drivers = Drivers::default()
+            .with(Arc::new(signing))
+            .with(Arc::new(External::new(store.clone())));
+        let inventory = Rings::new(keys, ceremonies, store.clone());
+        let engine = Engine::new(Parts {
+            store,
+            env: installation.env,
+            clock: installation.clock,
+            drivers,
+            inventory: Arc::new(inventory),
+            propagation: installation.propagation,
+            owner: installation.owner,
+            actor,
+        });
+        Self::new(engine, installation.every)
+    }
+
+    /// Over an engine; it does nothing by itself.
+    pub fn new(engine: Engine, every: Duration) -> Self {
+        Self { engine, every }
+    }
+
+    /// Again and again, until it is dropped. What was begun and not ended is gone on with by whoever looks next.
+    pub async fn follow(&self) {
+        let mut trouble = Trouble::default();
+        loop {
+            match self.round().await {
+                Ok(()) if trouble.is_over() => tracing::info!("rotations go on again"),
+                Ok(()) => {}
+                Err(error) => {
+                    let why = error_chain(&error);
+                    if let Some(count) = trouble.is(&why) {
+                        tracing::error!(error = why, count, "rotations do not go on");
+                    }
+                }
+            }
+            tokio::time::sleep(self.every).await;
+        }
+    }
+
+    async fn round(&self) -> Result<(), Error> {
+        self.tick().await?;
+        self.engine.look(EVENTS).await?;
+        self.tell().await
+    }
+
+    /// Runs the jobs whose slot has come, and goes on with runs whose owner died.
+    pub async fn tick(&self) -> Result<Vec<Finished>, Error> {
+        let mut finished = Vec::new();
+        let now = self.engine.now().await?;
+        self.prepare(now).await?;
+        for run in self.engine.store().open_runs().await? {
+            let (slot, owner) = (run.slot, self.engine.owner());
+            let taken = self.engine.store().take_run(&run.job, slot, owner, LEASE);
+            if let Some(lease) = taken.await? {
+                finished.extend(self.carry_out(lease, run.missed).await?);
+            }
+        }
+        let pause = self.engine.store().rotation_pause().await?;
+        for job in self.engine.store().jobs().await? {
+            if job.paused || (pause.since.is_some() && is_held(&job.name)) {
+                continue;
+            }
+            let Some(Missed { slot, count }) = due(&job, now) else {
+                continue;
+            };
+            let missed = count.saturating_sub(1);
+            let new = NewRun {
+                job: &job.name,
+                slot: to_row(slot),
+                missed,
+                owner: self.engine.owner(),
+                at: to_row(now),
+                by_hand: false,
+            };
+            if let Some(lease) = self.engine.store().begin_run(&new, LEASE).await? {
+                finished.extend(self.carry_out(lease, missed).await?);
+            }
+        }
+        Ok(finished)
+    }
+
+    /// Runs a job now, whatever its slots.
+    pub async fn run_now(&self, job: &str) -> Result<Finished, Error> {
+        let now = self.engine.now().await?;
+        self.prepare(now).await?;
+        if !JOBS.iter().any(|known| known.name == job) {
+            return Err(Error::UnknownJob(job.chars().take(80).collect()));
+        }
+        let new = NewRun {
+            job,
+            slot: to_row(now),
+            missed: 0,
+            owner: self.engine.owner(),
+            at: to_row(now),
+            by_hand: true,
+        };
+        let begun = self.engine.store().begin_run(&new, LEASE).await?;
+        let lease = begun.ok_or_else(|| Error::Runs(job.to_owned()))?;
+        let finished = self.carry_out(lease, 0).await?;
+        finished.ok_or_else(|| Error::Runs(job.to_owned()))
+    }
+
+    /// Jobs of before an installation's first look have no run.
+    async fn prepare(&self, now: Time) -> Result<(), Error> {
+        let there = self.engine.store().jobs().await?;
+        for job in &JOBS {
+            if there.iter().any(|row| row.name == job.name) {
+                continue;
+            }
+            let catch_up = Duration::from_secs(job.catch_up.as_seconds());
+            let store = self.engine.store();
+            store
+                .ensure_job(job.name, job.cron, catch_up, to_row(now))
+                .await?;
+        }
+        Ok(())
+    }
+
+    /// Under its lease, which is renewed while it works; none where another replica took it over.
+    async fn carry_out(&self, lease: RunLease, missed: u32) -> Result<Option<Finished>, Error> {
+        let store = self.engine.store();
+        let done = {
+            let work = work::run(&self.engine, &lease.job);
+            tokio::pin!(work);
+            loop {
+                tokio::select! {
+                    done = &mut work => break done,
+                    () = tokio::time::sleep(HEARTBEAT) => {
+                        match store.hold_run(&lease, LEASE).await {
+                            Ok(()) => {}
+                            Err(error) if error.is_conflict() => return Ok(None),
+                            Err(error) => return Err(error.into()),
+                        }
+                    }
+                }
+            }
+        };
+        let (state, summary) = match &done {
+            Ok(summary) => ("done", summary.clone()),
+            Err(error) => ("failed", json!({ "error": error_chain(error) })),
+        };
+        counter!(names::JOB_RUNS, "job" => lease.job.clone(), "outcome" => state).increment(1);
+        let at = self.engine.now().await?;
+        let text = bounded(&summary);
+        match store.end_run(&lease, state, &text, to_row(at)).await {
+            Ok(()) => {}
+            // It has the work's result twice at most: everything that a job does is done once.
+            Err(error) if error.is_conflict() => return Ok(None),
+            Err(error) => return Err(error.into()),
+        }
+        let before = to_row(at - KEPT);
+        store.forget_runs(&lease.job, before).await?;
+        if let Err(error) = done {
+            let why = error_chain(&error);
+            tracing::error!(job = lease.job, error = why, "a job failed");
+        }
+        Ok(Some(Finished {
+            slot: from_row(lease.slot),
+            job: lease.job,
+            missed,
+            succeeded: state == "done",
+            summary,
+        }))
+    }
+
+    /// The figures of this replica: what the database says, so that each replica shows the same.
+    async fn tell(&self) -> Result<(), Error> {
+        let mut open: Vec<(&str, u32)> = ["scheduled", "running", "waiting", "failed"]
+            .map(|state| (state, 0))
+            .into();
+        for row in self.engine.open_events().await? {
+            if let Some(counted) = open.iter_mut().find(|(state, _)| *state == row.state) {
+                counted.1 += 1;
+            }
+        }
+        for (state, count) in open {
+            gauge!(names::ROTATIONS_OPEN, "state" => state).set(count);
+        }
+        for job in &JOBS {
+            let runs = self.engine.store().runs(job.name, i64::MAX, 10).await?;
+            let succeeded = runs.iter().find(|run| run.state == "done");
+            if let Some(at) = succeeded.and_then(|run| run.ended_at) {
+                let seconds = u32::try_from(at.millis() / 1_000).unwrap_or(u32::MAX);
+                gauge!(names::JOB_SUCCEEDED, "job" => job.name).set(seconds);
+            }
+        }
+        Ok(())
+    }
+
+    /// Pause, jobs and statistics.
+    pub async fn status(&self) -> Result<Status, Error> {
+        let now = self.engine.now().await?;
+        self.prepare(now).await?;
+        let store = self.engine.store();
+        let pause = store.rotation_pause().await?;
+        let mut jobs = Vec::new();
+        for row in store.jobs().await? {
+            let runs = store.runs(&row.name, i64::MAX, COUNTED).await?;
+            jobs.push(report(row, runs, &pause, now));
+        }
+        Ok(Status {
+            now,
+            paused: pause.since.is_some(),
+            since: pause.since,
+            by: pause.by,
+            reason: pause.reason,
+            open: self.engine.open_events().await?.len(),
+            jobs,
+        })
+    }
+
+    /// The engine that it drives.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+}
+
+/// Whether the scheduler's pause holds the job: what makes or runs rotations. Watching goes on.
+fn is_held(job: &str) -> bool {
+    matches!(job, work::CHECK | work::EXECUTE | work::CLEANUP)
+}
+
+/// The slots that have come, as one. A pattern that somebody wrote into the database and that cannot be run holds its job alone.
+fn due(job: &JobRow, now: Time) -> Option<Missed> {
+    let cron: Cron = match job.cron.parse() {
+        Ok(cron) => cron,
+        Err(error) => {
+            let error = error_chain(&error);
+            tracing::error!(job = job.name, error, "a job's pattern cannot be run");
+            return None;
+        }
+    };
+    let catch_up = Span::seconds(job.catch_up.as_secs());
+    cron.due(from_row(job.last_slot), now, catch_up)
+}
+
+fn bounded(summary: &Value) -> String {
+    let text = summary.to_string();
+    match text.len() <= 16_000 {
+        true => text,
+        false => json!({ "left_out": text.len() }).to_string(),
+    }
+}
+
+fn report(row: JobRow, runs: Vec<JobRunRow>, pause: &RotationPause, now: Time) -> JobReport {
+    let cron: Option<Cron> = row.cron.parse().ok();
+    let known = JOBS.iter().find(|job| job.name == row.name);
+    let failed = runs.iter().filter(|run| run.state == "failed").count();
+    let missed = runs.iter().map(|run| u64::from(run.missed)).sum();
+    let succeeded = runs.iter().find(|run| run.state == "done");
+    JobReport {
+        purpose: known.map_or("", |job| job.purpose),
+        when: cron.as_ref().map(Cron::describe).unwrap_or_default(),
+        next: cron.as_ref().and_then(|cron| cron.next(now)),
+        paused: row.paused,
+        held: pause.since.is_some() && is_held(&row.name),
+        succeeded_at: succeeded.and_then(|run| run.ended_at),
+        runs: runs.len(),
+        failed,
+        missed,
+        last: runs.into_iter().next().map(Into::into),
+        cron: row.cron,
+        name: row.name,
+    }
+}
+
+impl From<JobRunRow> for RunReport {
+    fn from(run: JobRunRow) -> Self {
+        let summary = run.summary.as_deref().map(serde_json::from_str);
+        Self {
+            slot: run.slot,
+            state: run.state,
+            missed: run.missed,
+            started_at: run.started_at,
+            ended_at: run.ended_at,
+            summary: summary.and_then(Result::ok).unwrap_or_default(),
+        }
+    }
+}

@@ -1,0 +1,168 @@
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use base::settings::{Invalid, duration, is_loopback};
+use serde::{Deserialize, Serialize};
+use url::Url;
+
+/// Most probes, and most verifiers that acknowledge.
+const MOST: usize = 16;
+
+/// Longest time that a probe may take.
+const LONGEST_PROBE: Duration = Duration::from_secs(8);
+
+/// `[rotation]`: whether this replica rotates what is due, and how it finds out that a new version has arrived.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Settings {
+    /// Whether this replica takes part in it.
+    pub enabled: bool,
+    /// How often it looks for jobs and rotations that are due.
+    #[serde(with = "duration")]
+    pub every: Duration,
+    /// Principals with the role `prober` who have to acknowledge a new key before it becomes the primary.
+    pub verifiers: Vec<String>,
+    /// URLs that have to show a new key before it becomes the primary, by name.
+    pub probes: BTreeMap<String, ProbeSettings>,
+}
+
+/// `[rotation.probes.NAME]`.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProbeSettings {
+    /// Where a key set is fetched from: this service's public URL from outside, or a verifier's cache.
+    pub url: String,
+    /// Whether the URL may name this machine or an address of a private network.
+    #[serde(default)]
+    pub allow_private: bool,
+    /// Certificates in PEM that the server's has to lead to, instead of the system's.
+    pub ca_file: Option<PathBuf>,
+    /// How long it may take.
+    #[serde(with = "duration", default = "timeout")]
+    pub timeout: Duration,
+}
+
+fn timeout() -> Duration {
+    Duration::from_secs(5)
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            enabled: true,
+            every: Duration::from_secs(60),
+            verifiers: Vec::new(),
+            probes: BTreeMap::new(),
+        }
+    }
+}
+
+impl Settings {
+    /// Paths relative to the configuration file.
+    pub fn resolve(&mut self, base: &Path) {
+        for probe in self.probes.values_mut() {
+            if let Some(file) = &mut probe.ca_file {
+                *file = base.join(&file);
+            }
+        }
+    }
+
+    /// Refuses what is out of bounds.
+    pub fn validate(&self) -> Result<(), Invalid> {
+        let hour = Duration::from_secs(3_600);
+        if !(Duration::from_millis(100)..=hour).contains(&self.every) {
+            return Err(Invalid::new("rotation.every", "expected 100ms to 1h"));
+        }
+        if self.verifiers.len() > MOST || self.probes.len() > MOST {
+            let what = format!("expected at most {MOST} probes and {MOST} verifiers");
+            return Err(Invalid::new("rotation.probes", what));
+        }
+        for (name, probe) in &self.probes {
+            let invalid = |what: String| Invalid::new("rotation.probes", format!("{name}: {what}"));
+            let url = probe.url().map_err(invalid)?;
+            if !matches!(url.scheme(), "https" | "http") {
+                return Err(invalid("expected an https URL".to_owned()));
+            }
+            let private = url.host_str().is_none_or(is_private);
+            if private && !probe.allow_private {
+                return Err(invalid(format!(
+                    "{url} is private: it needs allow_private = true"
+                )));
+            }
+            if url.scheme() == "http" && !private {
+                return Err(invalid("expected an https URL".to_owned()));
+            }
+            if probe.timeout.is_zero() || probe.timeout > LONGEST_PROBE {
+                return Err(invalid("expected a timeout of up to 8s".to_owned()));
+            }
+        }
+        Ok(())
+    }
+}
+
+impl ProbeSettings {
+    /// Its address.
+    pub fn url(&self) -> Result<Url, String> {
+        Url::parse(&self.url).map_err(|error| format!("{:?}: {error}", self.url))
+    }
+}
+
+/// By its name or literal address; what a name resolves to is not asked.
+fn is_private(host: &str) -> bool {
+    let bare = host.trim_start_matches('[').trim_end_matches(']');
+    is_loopback(host)
+        || match bare.parse::<IpAddr>() {
+            Ok(IpAddr::V4(four)) => {
+                four.is_private() || four.is_link_local() || four.is_unspecified()
+            }
+            Ok(IpAddr::V6(six)) => {
+                six.is_unique_local() || six.is_unicast_link_local() || six.is_unspecified()
+            }
+            Err(_) => false,
+        }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn with(url: &str, allow_private: bool) -> Settings {
+        let probe = ProbeSettings {
+            url: url.to_owned(),
+            allow_private,
+            ca_file: None,
+            timeout: timeout(),
+        };
+        Settings {
+            probes: BTreeMap::from([("outside".to_owned(), probe)]),
+            ..Settings::default()
+        }
+    }
+
+    #[test]
+    fn probes_lead_outside_unless_it_is_said_otherwise() {
+        for url in [
+            "http://127.0.0.1:1/jwks",
+            "https://10.0.0.1/",
+            "https://[::1]/",
+        ] {
+            assert!(with(url, false).validate().is_err(), "{url}");
+            assert!(with(url, true).validate().is_ok(), "{url}");
+        }
+        assert!(
+            with("https://keys.example/jwks.json", false)
+                .validate()
+                .is_ok()
+        );
+        for url in ["http://keys.example/", "ftp://keys.example/", "keys"] {
+            assert!(with(url, true).validate().is_err(), "{url}");
+        }
+        let never = Settings {
+            every: Duration::ZERO,
+            ..Settings::default()
+        };
+        assert!(never.validate().is_err());
+    }
+}

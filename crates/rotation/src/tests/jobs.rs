@@ -1,0 +1,178 @@
+//! The scheduler's slots: missed, paused, by hand, and of a replica that died.
+
+use std::time::Duration;
+
+use calendar::Span;
+use store::NewRun;
+use store::testing::place::Place;
+
+use super::world::{World, at};
+use crate::engine::error::Error;
+use crate::jobs::{Finished, Scheduler};
+
+const CHECK: &str = "automated_key_rotation_check";
+
+fn scheduler(world: &World) -> Scheduler {
+    Scheduler::new(world.engine("one"), Duration::from_secs(1))
+}
+
+fn of<'a>(finished: &'a [Finished], job: &str) -> Vec<&'a Finished> {
+    finished.iter().filter(|run| run.job == job).collect()
+}
+
+pub async fn a_week_without_a_replica_is_made_up_for_by_one_run(place: Place) {
+    let world = World::new(place, 3);
+    let scheduler = scheduler(&world);
+    assert!(scheduler.tick().await.unwrap().is_empty());
+    world.until(at("2026-12-07T02:00:00.000Z"));
+    let finished = scheduler.tick().await.unwrap();
+    let [check] = of(&finished, CHECK)[..] else {
+        panic!("{finished:?}");
+    };
+    // From the 30th to the 7th at one o'clock: eight slots, one run.
+    assert_eq!(
+        (check.missed, check.slot),
+        (7, at("2026-12-07T01:00:00.000Z"))
+    );
+    assert_eq!(check.summary["made"], 3);
+    let [cleanup] = of(&finished, "key_rotation_cleanup")[..] else {
+        panic!("{finished:?}");
+    };
+    assert_eq!((cleanup.missed, cleanup.succeeded), (0, true));
+    // What is long overdue begins at once.
+    world.wait(Span::minutes(59));
+    let round = scheduler.engine().look(100).await.unwrap();
+    assert_eq!(round.failed.len(), 0);
+    for number in 0..3 {
+        assert_eq!(world.states(&format!("test/a{number}")).len(), 2);
+    }
+    assert!(scheduler.tick().await.unwrap().is_empty());
+    let status = scheduler.status().await.unwrap();
+    let job = status.jobs.iter().find(|job| job.name == CHECK).unwrap();
+    assert_eq!((job.runs, job.failed, job.missed), (1, 0, 7));
+    assert_eq!(job.when, "At 01:00, UTC");
+    assert_eq!(job.next, Some(at("2026-12-08T01:00:00.000Z")));
+}
+
+pub async fn a_run_whose_replica_died_is_gone_on_with(place: Place) {
+    let world = World::new(place, 2);
+    let scheduler = scheduler(&world);
+    scheduler.tick().await.unwrap();
+    // Another replica began the run of the first slot, and died.
+    let slot = at("2026-12-01T01:00:00.000Z");
+    let slot = trust::Time::from_millis(slot.millis());
+    let new = NewRun {
+        job: CHECK,
+        slot,
+        missed: 1,
+        owner: "dead",
+        at: slot,
+        by_hand: false,
+    };
+    let dead = world.store.begin_run(&new, Duration::from_secs(600)).await;
+    let dead = dead.unwrap().unwrap();
+    world.until(at("2026-12-01T01:10:00.000Z"));
+    let finished = scheduler.tick().await.unwrap();
+    assert!(of(&finished, CHECK).is_empty(), "it still has its lease");
+    let refused = scheduler.run_now(CHECK).await;
+    assert!(matches!(refused, Err(Error::Runs(_))), "{refused:?}");
+    world
+        .place
+        .raw("UPDATE job_run SET lease_until = 0")
+        .await
+        .unwrap();
+    let finished = scheduler.tick().await.unwrap();
+    let [check] = of(&finished, CHECK)[..] else {
+        panic!("{finished:?}");
+    };
+    assert_eq!((check.missed, check.succeeded), (1, true));
+    assert_eq!(check.summary["made"], 2);
+    // It wakes up and is told that it was overtaken.
+    let woken = world.store.end_run(&dead, "done", "{}", slot).await;
+    assert!(woken.is_err_and(|error| error.is_conflict()));
+}
+
+#[tokio::test]
+async fn fault_the_scheduler_is_paused_over_a_due_date() {
+    let world = World::new(Place::sqlite().await, 1);
+    let scheduler = scheduler(&world);
+    scheduler.tick().await.unwrap();
+    let engine = scheduler.engine();
+    engine
+        .pause(true, "somebody", Some("an audit"))
+        .await
+        .unwrap();
+    world.until(at("2026-12-03T02:00:00.000Z"));
+    let finished = scheduler.tick().await.unwrap();
+    assert!(of(&finished, CHECK).is_empty(), "{finished:?}");
+    // Watching goes on, and the plan lists what is due.
+    assert_eq!(of(&finished, "key_rotation_health_check").len(), 1);
+    let status = scheduler.status().await.unwrap();
+    assert!(status.paused && status.reason.as_deref() == Some("an audit"));
+    assert_eq!(engine.plan(Span::days(7)).await.unwrap().rotations.len(), 1);
+    engine.pause(false, "somebody", None).await.unwrap();
+    let finished = scheduler.tick().await.unwrap();
+    let [check] = of(&finished, CHECK)[..] else {
+        panic!("{finished:?}");
+    };
+    assert_eq!((check.missed, &check.summary["made"]), (3, &1.into()));
+}
+
+#[tokio::test]
+async fn a_job_is_run_by_hand_and_paused_by_itself() {
+    let world = World::new(Place::sqlite().await, 1);
+    let scheduler = scheduler(&world);
+    let engine = scheduler.engine();
+    for job in calendar::cron::JOBS {
+        let finished = scheduler.run_now(job.name).await.unwrap();
+        assert!(finished.succeeded, "{finished:?}");
+        world.wait(Span::seconds(1));
+    }
+    let unknown = scheduler.run_now("dance").await;
+    assert!(matches!(unknown, Err(Error::UnknownJob(_))));
+    engine.pause_job(CHECK, true, "somebody").await.unwrap();
+    let twice = engine.pause_job(CHECK, true, "somebody").await;
+    assert!(matches!(twice, Err(Error::JobUnchanged(_))));
+    let unknown = engine.pause_job("dance", true, "somebody").await;
+    assert!(matches!(unknown, Err(Error::UnknownJob(_))));
+    world.wait(Span::days(2));
+    let finished = scheduler.tick().await.unwrap();
+    assert!(of(&finished, CHECK).is_empty() && !finished.is_empty());
+    engine.pause_job(CHECK, false, "somebody").await.unwrap();
+    assert_eq!(of(&scheduler.tick().await.unwrap(), CHECK).len(), 1);
+}
+
+#[tokio::test]
+async fn fault_a_backlog_is_worked_off_by_what_the_token_and_the_team_can_do() {
+    let world = World::new(Place::sqlite().await, 500);
+    let engine = world.engine("one");
+    world.wait(Span::days(30));
+    let made = engine.make_due(Span::hours(49)).await.unwrap();
+    assert_eq!(made.len(), 500);
+    let mut by_hour = std::collections::BTreeMap::<i64, usize>::new();
+    for row in &made {
+        *by_hour.entry(row.slot.millis() / 3_600_000).or_default() += 1;
+    }
+    // 200 of one team in an hour.
+    assert!(by_hour.values().all(|count| *count <= 200), "{by_hour:?}");
+    assert!(by_hour.len() >= 3, "{by_hour:?}");
+    assert!(engine.make_due(Span::hours(49)).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn fault_a_cron_that_never_fires_or_fires_each_second_holds_its_job_alone() {
+    for cron in ["0 0 30 2 *", "* * * * * *"] {
+        let world = World::new(Place::sqlite().await, 1);
+        let scheduler = scheduler(&world);
+        scheduler.tick().await.unwrap();
+        let sql = format!("UPDATE job SET cron = '{cron}' WHERE name = '{CHECK}'");
+        world.place.raw(&sql).await.unwrap();
+        world.wait(Span::days(2));
+        let finished = scheduler.tick().await.unwrap();
+        assert!(of(&finished, CHECK).is_empty(), "{cron}");
+        assert!(finished.len() >= 3, "{finished:?}");
+        let status = scheduler.status().await.unwrap();
+        let job = status.jobs.iter().find(|job| job.name == CHECK).unwrap();
+        assert!(job.next.is_none() && job.when.is_empty());
+    }
+}
