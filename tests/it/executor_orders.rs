@@ -11,7 +11,6 @@ use crate::support::database::Database;
 use crate::support::executor::on_token;
 use crate::support::installation::{Installation, directory, free_port, member, text};
 use crate::support::process::{Running, Said, run, until};
-use crate::support::receiver::{Receiver, configure};
 
 const RING: &str = "integrity";
 const ROBOT: &str = "robot";
@@ -204,81 +203,6 @@ fn an_executor_that_dies_at_any_step_of_an_order_makes_each_key_once() {
     let leaf = database.one(&leaf);
     assert!(leaf.contains(why), "{leaf}");
     ordered.is_settled(&mut database, 1);
-}
-
-/// What webhooks are signed with; of nobody.
-const SECRET: &str = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
-
-#[test]
-fn an_order_is_told_of_when_it_is_approved_used_nearly_used_up_and_withdrawn() {
-    let founded = Ordered::founded();
-    let hook = Receiver::webhook(&[SECRET]);
-    fs::write(founded.installation.file("secret"), SECRET).expect("written");
-    let section = format!(
-        "[notify.receivers.ops]\nkind = \"webhook\"\nurl = \"http://{}/hook\"\nallow_private = true\ntimeout = \"1s\"\nsecrets = [{{ file = \"secret\" }}]\n",
-        hook.address
-    );
-    configure(&founded.installation, &section);
-    let _service = founded.installation.serve();
-    let ordered = founded.with_uses("2");
-    // That little is left is told as soon as the use is taken, before its key is there.
-    let mut seen: Vec<Value> = Vec::new();
-    let mut told = |kind: &str| loop {
-        let mut all = seen.iter();
-        if let Some(told) = all.find(|got| got["body"]["type"] == kind) {
-            let facts = told["body"]["data"]["facts"].clone();
-            assert_eq!(facts["order"], ordered.order.as_str(), "{told}");
-            return facts;
-        }
-        seen.push(hook.next());
-    };
-    told("order.approved");
-    until("a key is made", || {
-        ordered.once("");
-        ordered.made() == 1
-    });
-    let used = told("order.used");
-    let made = ordered.report()["used"][0].clone();
-    assert_eq!(used["ceremony"], made["ceremony"], "{used}");
-    let left = told("order.running-out");
-    assert_eq!(left["why"], "1 of 2 uses are left");
-    let carl = ordered.installation.custodians[2].key_file();
-    let withdraw = ["order", "withdraw", &ordered.order, "--reason", "enough"];
-    let by = ["--key", text(carl)];
-    ordered.installation.chancery([&withdraw[..], &by].concat());
-    let withdrawn = told("order.withdrawn");
-    assert_eq!(withdrawn["why"], "enough", "{withdrawn}");
-}
-
-#[test]
-fn a_ring_rotates_by_an_executor_apart_and_nobody_else() {
-    let ordered = Ordered::new();
-    let log = fs::File::create(ordered.installation.file("executor.log")).expect("a file");
-    let mut command = ordered.executor();
-    command
-        .arg("executor")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a file"))
-        .stderr(log);
-    let executor = Running::new(command.spawn().expect("it starts"));
-    until("its second key signs", || {
-        let ring = ordered.installation.chancery(["ring", "show", RING]).json();
-        let keys = ring["keys"].as_array().cloned().unwrap_or_default();
-        keys.iter()
-            .any(|key| key["state"] == "primary" && key["number"].as_u64() > Some(1))
-    });
-    until("it has said so", || {
-        let log = fs::read_to_string(ordered.installation.file("executor.log"));
-        log.is_ok_and(|log| log.contains("a key became primary under its standing order"))
-    });
-    drop(executor);
-    // A replica has no such key: it says so, and takes no use.
-    let before = ordered.report()["left"].clone();
-    let said = ordered
-        .installation
-        .try_chancery(["order", "use", &ordered.order]);
-    assert_eq!(said.code, Some(3), "{said:?}");
-    assert_eq!(ordered.report()["left"], before);
 }
 
 /// What a service gives out of a key under an order shows the use; without the leaves about the order it shows less.

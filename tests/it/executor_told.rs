@@ -1,79 +1,13 @@
-//! What an executor says of what it finds, and when others say that there is none.
-
-use std::fs;
-use std::process::Stdio;
+//! When it is said that there is no executor.
 
 use serde_json::Value;
 
 use crate::support::database::Database;
 use crate::support::http::send;
-use crate::support::installation::{Installation, free_port};
-use crate::support::process::{Running, run, until};
+use crate::support::installation::Installation;
+use crate::support::process::run;
 
 const RING: &str = "integrity";
-
-/// How many lines of a file have these words.
-fn lines(installation: &Installation, file: &str, words: &str) -> usize {
-    let log = fs::read_to_string(installation.file(file)).unwrap_or_default();
-    log.lines().filter(|line| line.contains(words)).count()
-}
-
-#[test]
-fn what_is_not_settled_is_traced_once_however_often_it_is_found() {
-    let installation = Installation::new();
-    installation.create_ring(RING, &[]);
-    let stray = "b1".repeat(16);
-    let made = ["--keypairgen", "--key-type", "EC:prime256v1", "--id"];
-    installation.token_tool(&[&made[..], &[&stray, "--label", "stray"]].concat());
-    // What another one left is not settled as long as its lease lasts, and token and database are compared in each round.
-    let id = installation.propose(RING);
-    installation.vote_all("approve", &id);
-    let lease = ("CHANCERY_EXECUTOR__LEASE", "10m");
-    let mut dies = installation.command();
-    dies.args(["executor", "--once"])
-        .envs([lease, ("DIES_AT_STEP", "intended")]);
-    assert_eq!(run(&mut dies, b"").code, None);
-    let log = fs::File::create(installation.file("executor.log")).expect("a file");
-    let listen = free_port();
-    installation.is_changed();
-    let mut command = installation.command();
-    command
-        .arg("executor")
-        .env("CHANCERY_EXECUTOR__LISTEN", &listen)
-        .env("CHANCERY_EXECUTOR__POLL", "50ms")
-        .stdin(Stdio::null())
-        .stdout(log.try_clone().expect("a file"))
-        .stderr(log);
-    let _executor = Running::new(command.spawn().expect("it starts"));
-    let rounds = || {
-        let answer = send(&listen, "GET", "/metrics", &[], b"").ok()?;
-        let metrics = String::from_utf8_lossy(&answer.body).into_owned();
-        let name = "chancery_executor_rounds_total{outcome=\"done\"} ";
-        let line = metrics.lines().find_map(|line| line.strip_prefix(name))?;
-        line.parse::<f64>().ok()
-    };
-    until("it has looked five times", || {
-        rounds().is_some_and(|rounds| rounds >= 5.0)
-    });
-    let held = "in progress in another executor";
-    assert_eq!(lines(&installation, "executor.log", held), 1);
-    let words = "on the token without a ceremony";
-    assert_eq!(lines(&installation, "executor.log", words), 1);
-    // Another one is news, and the first still is none.
-    let other = "b2".repeat(16);
-    installation.token_tool(&[&made[..], &[&other, "--label", "stray"]].concat());
-    until("it is found", || {
-        lines(&installation, "executor.log", words) == 2
-    });
-    let before = rounds();
-    until("it has looked again", || {
-        rounds()
-            .zip(before)
-            .is_some_and(|(now, before)| now >= before + 3.0)
-    });
-    assert_eq!(lines(&installation, "executor.log", words), 2);
-    assert_eq!(lines(&installation, "executor.log", held), 1);
-}
 
 /// Whether `/health/ready` and `doctor` say that a ceremony is carried out in time.
 fn in_time(installation: &Installation, operations: &str, late: &str) -> (Value, Value) {
