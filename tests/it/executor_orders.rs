@@ -2,7 +2,6 @@
 //! made when they are due, by nobody's word, whenever the process dies.
 
 use std::fs;
-use std::process::Stdio;
 
 use serde_json::{Value, json};
 
@@ -10,7 +9,7 @@ use crate::support::custodian::{Custodian, with_key};
 use crate::support::database::Database;
 use crate::support::executor::on_token;
 use crate::support::installation::{Installation, directory, free_port, member, text};
-use crate::support::process::{Running, Said, run, until};
+use crate::support::process::{Said, run, until};
 
 const RING: &str = "integrity";
 const ROBOT: &str = "robot";

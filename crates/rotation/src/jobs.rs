@@ -2,7 +2,7 @@
 //! missed are made up for by one run that says how many they were.
 //!
 //! Events that are due are also looked at by each replica between the jobs, because an event waits for minutes and hours that
-//! no job's slots fit (ADR 65). Whoever takes an event's lease runs it, so it does not matter who looks.
+//! no job's slots fit (ADR 64). Whoever takes an event's lease runs it, so it does not matter who looks.
 
 mod work;
 

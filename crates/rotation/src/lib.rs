@@ -1,5 +1,5 @@
 //! Rotation of everything that has to be renewed: drivers that make, publish, promote and end versions, the engine that runs
-//! one rotation step by step, and the jobs that say when (ADR 65). What is due is decided by the pure crate `calendar`.
+//! one rotation step by step, and the jobs that say when (ADR 64). What is due is decided by the pure crate `calendar`.
 
 /// What makes versions and puts them where they belong: one driver for each kind of asset.
 pub mod drivers;

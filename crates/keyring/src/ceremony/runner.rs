@@ -271,7 +271,7 @@ impl Runner {
     }
 
     /// Rings of which a rotation is open: an engine decides about them. What it asked for is carried out, and nothing is done
-    /// besides (ADR 65).
+    /// besides (ADR 64).
     async fn rotating(&self) -> Result<HashSet<String>, Error> {
         let open = self.service.store.open_rotations((SIGNING, 0), MAX_PAGE);
         let open = open.await?.into_iter();

@@ -1,4 +1,4 @@
--- Rotations as they run, the jobs of the scheduler and what verifiers acknowledge (ADR 65). The log tells of the beginning,
+-- Rotations as they run, the jobs of the scheduler and what verifiers acknowledge (ADR 64). The log tells of the beginning,
 -- the promotion and the end of each rotation; the rest of these rows is how far it is. Never edit this file once it has landed.
 
 -- One rotation of one asset: its new version. `look_at` is when somebody looks at it next. Whoever runs it has the lease, by
