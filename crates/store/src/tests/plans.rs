@@ -314,6 +314,26 @@ pub async fn case_s4_old_answers_go_in_pages(place: Place) {
 /// Emergencies are found from the newest of each ring on, whatever else there is.
 pub async fn emergencies_are_found_by_indexes_of_their_own(place: Place) {
     fill(&place).await;
+    if !place.is_sqlite() {
+        // Of an empty index any other is as good.
+        let first = place.store.log_size().await.unwrap();
+        let last = first + 6_000;
+        for sql in [
+            format!("UPDATE log_head SET size = {last}"),
+            format!(
+                "INSERT INTO log_leaf (idx, time, kind, body)
+                 SELECT n, n, CASE n % 3 WHEN 0 THEN 'key' ELSE 'emergency' END,
+                    CASE n % 3 WHEN 0 THEN '{{\"action\":\"revoke\",\"until\":\"x\",\"ring\":\"r'
+                        WHEN 1 THEN '{{\"action\":\"stop\",\"ring\":\"r'
+                        ELSE '{{\"action\":\"resume\",\"ring\":\"r' END || (n % 50) || '\"}}'
+                 FROM generate_series({first}, {last} - 1) AS n"
+            ),
+            "ANALYZE log_leaf".to_owned(),
+        ] {
+            let done = place.raw(&sql).await;
+            done.unwrap_or_else(|error| panic!("{sql}: {error}"));
+        }
+    }
     let asked = match &place.store.engine {
         database::AnyEngine::Sqlite(_) => sqlite::SqliteEngine::DIALECT.emergency,
         database::AnyEngine::Postgres(_) => postgres::PostgresEngine::DIALECT.emergency,
