@@ -18,7 +18,7 @@ impl SmallDisk {
         std::fs::create_dir(at).expect("a directory");
         let mut mount = Command::new("mount");
         mount
-            .args(["-t", "tmpfs", "-o", "size=1500k", "tmpfs"])
+            .args(["-t", "tmpfs", "-o", "size=6m", "tmpfs"])
             .arg(at)
             .stderr(Stdio::null());
         let mounted = run(&mut mount, b"").code == Some(0);
@@ -31,7 +31,7 @@ impl SmallDisk {
     /// `serve` with that limit: a write beyond it fails, as on a full disk.
     pub fn limit(&self, serve: &Command) -> Command {
         let mut sh = Command::new("sh");
-        let limit = if self.mounted { "unlimited" } else { "1500" };
+        let limit = if self.mounted { "unlimited" } else { "6000" };
         sh.args([
             "-c",
             "trap '' XFSZ; ulimit -f \"$1\"; shift; exec \"$@\"",
