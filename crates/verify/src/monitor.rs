@@ -97,7 +97,7 @@ pub async fn run(
                 }
             }
             Err(failure) => alarms.push(Finding {
-                code: "unreachable",
+                code: UNREACHABLE,
                 what: format!("{:#}", failure.error),
                 index: None,
             }),
@@ -122,8 +122,14 @@ pub async fn run(
     }
 }
 
+/// The service does not answer as it should: one alarm, whatever it says while it ends and starts.
+const UNREACHABLE: &str = "unreachable";
+
 fn name(finding: &Finding) -> (&'static str, String) {
-    (finding.code, finding.what.clone())
+    match finding.code {
+        UNREACHABLE => (UNREACHABLE, String::new()),
+        code => (code, finding.what.clone()),
+    }
 }
 
 /// Looks until nothing is left that may pass by itself, or it does not pass.
