@@ -55,7 +55,7 @@ async fn file_without_room_takes_nothing_and_loses_nothing() {
         connection.execute(AssertSqlSafe(pragma)).await.unwrap();
         turn.put_back(connection);
     };
-    limit(170).await;
+    limit(400).await;
     let mut acknowledged = Vec::new();
     let full = loop {
         let n = acknowledged.len();
