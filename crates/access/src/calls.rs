@@ -14,8 +14,12 @@ pub enum Call {
     ReadLog,
     /// Verdicts, and what a key signed.
     Verify,
-    /// Rings, and keys with their places.
+    /// Rings, keys with their places, assets, and the policies by which they rotate.
     ReadInventory,
+    /// Assets and policies are changed. No role changes the policy of a critical key type.
+    ManageInventory,
+    /// A rotation that somebody else carried out is reported.
+    ReportRotation,
     /// Every leaf of the log as the service keeps it.
     ReadAuditTrail,
     /// Signatures by a ring.
@@ -37,7 +41,7 @@ pub enum Allowed {
 }
 
 /// The table.
-const TABLE: [(Call, &str, Allowed); 8] = {
+const TABLE: [(Call, &str, Allowed); 10] = {
     use Allowed::{Anybody, MembersAndRoles, Roles};
     use RoleKind as R;
     [
@@ -48,6 +52,16 @@ const TABLE: [(Call, &str, Allowed); 8] = {
             Call::ReadInventory,
             "read-inventory",
             Roles(&[R::Operator, R::Administrator, R::OnCall]),
+        ),
+        (
+            Call::ManageInventory,
+            "manage-inventory",
+            Roles(&[R::Administrator]),
+        ),
+        (
+            Call::ReportRotation,
+            "report-rotation",
+            Roles(&[R::Reporter, R::Administrator]),
         ),
         (
             Call::ReadAuditTrail,

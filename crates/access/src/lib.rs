@@ -31,6 +31,19 @@ impl Principal {
             .iter()
             .any(|role| matches!(role, Role::Signer(name) if name == ring))
     }
+
+    /// Whether they may say that an asset was rotated: a reporter of its name, or of what its name begins with, or an
+    /// administrator.
+    pub fn may_report(&self, asset: &str) -> bool {
+        self.roles.iter().any(|role| match role {
+            Role::Reporter(pattern) => match pattern.strip_suffix('*') {
+                Some(beginning) => asset.starts_with(beginning),
+                None => asset == pattern,
+            },
+            Role::Administrator => true,
+            _ => false,
+        })
+    }
 }
 
 /// Why a certificate is nobody's.
@@ -201,6 +214,29 @@ mod tests {
         assert!(caller.may_sign("a") && !caller.may_sign("b"));
         assert!(all.by_access_token("secret", at(1_000)).is_none());
         assert!(all.by_access_token("Secret", at(0)).is_none());
+    }
+
+    #[test]
+    fn threat_a_reporter_reports_of_an_asset_of_others() {
+        let may = |role: &str, asset: &str| {
+            let all = readable(vec![row(token("secret"), "bot", role)]);
+            all.by_access_token("secret", at(0))
+                .expect("known")
+                .may_report(asset)
+        };
+        assert!(may("reporter:external/shop", "external/shop"));
+        assert!(may("reporter:external/shop/*", "external/shop/eu"));
+        assert!(may("reporter:*", "external/shop"));
+        assert!(may("administrator", "external/shop"));
+        for role in [
+            "reporter:external/shop",
+            "reporter:external/shop/*",
+            "signer:external/shop",
+            "operator",
+        ] {
+            assert!(!may(role, "external/shopping"), "{role}");
+        }
+        assert!(!may("reporter:external/shop/*", "external/shop"));
     }
 
     #[test]

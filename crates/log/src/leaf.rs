@@ -15,6 +15,8 @@ pub struct Event<'a> {
     /// What was done, such as `rotate` or `approve`.
     pub action: &'a str,
     pub actor: &'a str,
+    /// What rotates, as `kind/name[/scope]`.
+    pub asset: Option<&'a str>,
     /// Of a clock correction.
     pub bound: Option<Time>,
     /// Of an aggregate: how many, from and until when.
@@ -24,22 +26,26 @@ pub struct Event<'a> {
     /// SHA-256 of the document that the act put into the database: a request, a signature, a
     /// transcript, a genesis. With it the row cannot be exchanged later.
     pub digest: Option<Sha256Digest>,
+    /// Since when it is so: of a rotation that was reported, when its version came into use.
+    pub from: Option<Time>,
     /// The first and last leaf concerned.
     pub leaves: Option<(u64, u64)>,
     pub kid: Option<&'a Kid>,
     pub kind: ActKind,
     pub origin: Option<&'a str>,
     pub previous_kid: Option<&'a Kid>,
+    /// The version before it.
+    pub previous_version: Option<u64>,
     pub reason: Option<&'a str>,
     /// The ceremony or document it rests on.
     pub reference: Option<&'a str>,
     pub ring: Option<&'a str>,
     pub time: Time,
-    /// Of an emergency rotation: until when it has to be ratified.
+    /// Of an emergency rotation: until when it has to be ratified; of a rotation: when its version ends by itself.
     pub until: Option<Time>,
     /// Which use of a standing order.
     pub use_number: Option<u64>,
-    /// Of a stop: its place in its line.
+    /// The version concerned; of a stop: its place in its line.
     pub version: Option<u64>,
 }
 
@@ -49,15 +55,18 @@ impl<'a> Event<'a> {
         Self {
             action,
             actor,
+            asset: None,
             bound: None,
             counted: None,
             compromised_since: None,
             digest: None,
+            from: None,
             leaves: None,
             kid: None,
             kind,
             origin: None,
             previous_kid: None,
+            previous_version: None,
             reason: None,
             reference: None,
             ring: None,
@@ -71,16 +80,18 @@ impl<'a> Event<'a> {
     pub(super) fn leaf(&self) -> Leaf {
         let owned = |text: &str| shorten(text).to_owned();
         let act = ActLeaf {
+            asset: self.asset.map(str::to_owned),
             bound: self.bound,
             compromised_since: self.compromised_since,
             count: self.counted.map(|(count, _, _)| count),
             digest: self.digest,
             first: self.leaves.map(|(first, _)| first),
-            from: self.counted.map(|(_, from, _)| from),
+            from: self.from.or(self.counted.map(|(_, from, _)| from)),
             kid: self.kid.cloned(),
             last: self.leaves.map(|(_, last)| last),
             origin: self.origin.map(str::to_owned),
             previous_kid: self.previous_kid.cloned(),
+            previous_version: self.previous_version,
             reason: self.reason.map(owned),
             reference: self.reference.map(str::to_owned),
             ring: self.ring.map(owned),
@@ -178,6 +189,7 @@ mod tests {
             .parse()
             .expect("a kid");
         let event = Event {
+            asset: Some("external/an-asset"),
             bound: Some(Time::from_millis(1)),
             compromised_since: Some(Time::from_millis(1)),
             digest: Some(Sha256Digest::of(b"")),

@@ -7,6 +7,7 @@
 use trust::{Kid, Location};
 
 use crate::after_latest::AfterLatest;
+use crate::assets::{self, InventoryChange};
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::CeremonySignatureRow;
 use crate::clock_correction::{CORRECTION, Corrected, Reckoned, reckon};
@@ -211,6 +212,8 @@ pub enum Change {
     Prune {
         below: i64,
     },
+    /// Of the inventory or of what assets rotate by.
+    Inventory(Box<InventoryChange>),
     GrantCredential(CredentialRow),
     WithdrawCredential {
         name: CredentialName,
@@ -303,7 +306,7 @@ async fn write<E: Engine>(
     if let Some(reckoned) = reckoned {
         reckoned.set_back(tx, index, leaf.time).await?;
     }
-    apply(tx, change, index).await?;
+    apply::<E>(tx, change, index).await?;
     expect_rows(E::insert_leaves(tx, index, &[leaf.columns()]).await?, 1)?;
     if let Change::BeginOrigin(begin) = change {
         new_origin::enter(tx, begin).await?;
@@ -326,7 +329,11 @@ async fn passes_a_clock_ahead<C: Connection>(tx: &mut C, change: &Change) -> Res
     Ok(ceremonies::standing(tx, &ceremony).await?.operation == CORRECTION)
 }
 
-async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result<(), Error> {
+async fn apply<E: Engine>(
+    tx: &mut E::Transaction,
+    change: &Change,
+    index: i64,
+) -> Result<(), Error> {
     match change {
         Change::Record => Ok(()),
         Change::InstallDocuments(documents) => {
@@ -358,6 +365,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         }
         Change::CreateRing(ring) => rings::create_ring(tx, ring).await,
         Change::Prune { below } => tree::allow_pruning(tx, *below).await,
+        Change::Inventory(change) => assets::apply::<E>(tx, change, index).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,
         Change::WithdrawCredential { name, at } => credentials::withdraw(tx, name, *at).await,
         Change::ProposeCeremony {

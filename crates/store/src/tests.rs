@@ -2,6 +2,7 @@
 //! starts. What concerns one engine only stands in a file of its own.
 
 mod archive;
+mod assets;
 mod ceremonies;
 mod clock;
 mod conflicts;
@@ -158,6 +159,11 @@ contract! {
     outbox::what_waits_for_a_receiver_is_bounded_and_the_rest_counted,
     outbox::old_messages_go_in_pages_and_what_waits_stays,
     outbox::a_condition_lasts_until_its_end_was_acknowledged,
+    assets::rings_and_assets_of_others_are_one_list,
+    assets::assets_are_registered_all_or_none,
+    assets::a_report_makes_the_next_primary,
+    assets::policies_follow_each_other,
+    assets::no_hand_rewrites_the_inventory,
     schema::migrations_that_changed_are_refused,
     schema::case_c8_a_newer_schema_says_so,
 }

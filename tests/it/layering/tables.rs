@@ -12,6 +12,11 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
             &["executor"],
         ],
     ),
+    // The rooms of the inventory below those that act on it.
+    (
+        "crates/rotation/src",
+        &[&["error"], &["policies"], &["inventory"]],
+    ),
     (
         "crates/keyring/src",
         &[
@@ -42,7 +47,11 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("crates/base", &["trust"], &[]),
     ("hsm", &[], &["cryptoki"]),
     // Optional: for its feature `testing`.
-    ("crates/store", &["base", "testkit", "trust"], &["sqlx"]),
+    (
+        "crates/store",
+        &["base", "calendar", "testkit", "trust"],
+        &["sqlx"],
+    ),
     ("crates/token", &["hsm", "trust"], &[]),
     (
         "crates/access",
@@ -65,9 +74,14 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
         &[],
     ),
     (
+        "crates/rotation",
+        &["calendar", "log", "store", "trust"],
+        &["csv"],
+    ),
+    (
         "crates/web",
         &[
-            "access", "base", "keyring", "log", "store", "token", "trust",
+            "access", "base", "calendar", "keyring", "log", "rotation", "store", "token", "trust",
         ],
         &[
             "axum",
@@ -102,8 +116,8 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     (
         ".",
         &[
-            "access", "base", "keyring", "log", "notify", "store", "token", "trust", "verify",
-            "web", "witness",
+            "access", "base", "calendar", "keyring", "log", "notify", "rotation", "store", "token",
+            "trust", "verify", "web", "witness",
         ],
         &["clap", "rustls"],
     ),

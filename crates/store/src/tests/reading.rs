@@ -132,6 +132,7 @@ pub async fn signatures_are_counted_by_day(place: Place) {
 const ALL_STATEMENTS: &[&[&str]] = &[
     acts::STATEMENTS,
     archive::STATEMENTS,
+    assets::STATEMENTS,
     blast_radius::STATEMENTS,
     ceremonies::STATEMENTS,
     ceremony_pages::STATEMENTS,
@@ -142,6 +143,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     executions::STATEMENTS,
     idempotency::STATEMENTS,
     index::STATEMENTS,
+    inventory::STATEMENTS,
     keys::STATEMENTS,
     leases::STATEMENTS,
     leaves::STATEMENTS,
@@ -157,6 +159,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     passkeys::STATEMENTS,
     recover::STATEMENTS,
     rings::STATEMENTS,
+    rotation_policies::STATEMENTS,
     tree::STATEMENTS,
     trust_documents::STATEMENTS,
     trust_statements::STATEMENTS,
@@ -207,6 +210,9 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.executions.renew,
             dialect.executions.settle,
             dialect.executions.held,
+            dialect.assets.of,
+            dialect.assets.insert,
+            dialect.assets.insert_versions,
         ]
     };
     let own = match &place.store.engine {
