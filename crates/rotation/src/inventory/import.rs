@@ -22,7 +22,7 @@ const TOGETHER: usize = 1_000;
 /// A row as it was read.
 #[derive(Debug)]
 pub struct ImportRow {
-    /// The line of a CSV file, or the place in a JSON document, from 1.
+    /// The row of a CSV file, of which the header is the first, or the place in a JSON document, from 1.
     pub row: u64,
     /// What it says it is about, as far as that can be shown.
     pub asset: Option<String>,
@@ -94,7 +94,7 @@ pub fn read_csv(from: impl Read) -> Result<Vec<ImportRow>, ImportError> {
     let records = sheet::records(from)?.into_iter();
     Ok(records
         .map(|record| ImportRow {
-            row: record.line,
+            row: record.row,
             asset: record.asset,
             read: record.read,
         })

@@ -28,9 +28,10 @@ const COLUMNS: [(&str, bool); 10] = [
     ("state", false),
 ];
 
-/// A record that was read: its line, its first cell as far as it can be shown, and the document or all that is wrong.
+/// A record that was read: its row, its first cell as far as it can be shown, and the document or all that is wrong.
 pub struct Record {
-    pub line: u64,
+    /// The header is row 1; empty lines are not counted.
+    pub row: u64,
     pub asset: Option<String>,
     pub read: Result<AssetDocument, Vec<String>>,
 }
@@ -46,10 +47,12 @@ pub fn records(from: impl Read) -> Result<Vec<Record>, ImportError> {
     let mut record = csv::ByteRecord::new();
     let mut order = None;
     let mut found = Vec::new();
+    let mut row = 0;
     while reader.read_byte_record(&mut record).map_err(io_error)? {
         if reader.get_ref().limit() == 0 {
             return Err(ImportError::TooLong(MOST_BYTES));
         }
+        row += 1;
         let Some(columns) = &order else {
             order = Some(header(&record)?);
             continue;
@@ -57,8 +60,7 @@ pub fn records(from: impl Read) -> Result<Vec<Record>, ImportError> {
         if found.len() == MOST_ASSETS {
             return Err(ImportError::TooMany(MOST_ASSETS));
         }
-        let line = record.position().map_or(0, csv::Position::line);
-        found.push(self::record(line, &record, columns));
+        found.push(self::record(row, &record, columns));
     }
     match found.is_empty() {
         true => Err(ImportError::Empty),
@@ -97,7 +99,7 @@ fn header(record: &csv::ByteRecord) -> Result<Vec<&'static str>, ImportError> {
     }
 }
 
-fn record(line: u64, record: &csv::ByteRecord, columns: &[&'static str]) -> Record {
+fn record(row: u64, record: &csv::ByteRecord, columns: &[&'static str]) -> Record {
     let mut wrong = Vec::new();
     let mut cells = BTreeMap::new();
     if record.len() != columns.len() {
@@ -127,7 +129,7 @@ fn record(line: u64, record: &csv::ByteRecord, columns: &[&'static str]) -> Reco
         true => document(&cells),
         false => Err(wrong),
     };
-    Record { line, asset, read }
+    Record { row, asset, read }
 }
 
 /// A cell in the one spelling of its type.

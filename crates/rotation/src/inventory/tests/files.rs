@@ -9,7 +9,7 @@ async fn a_dry_run_says_what_would_be_and_writes_nothing() {
     let before = place.store.log_size().await.unwrap();
     let report = import(&inventory, rows(&[PARTNER, SHOP, OLD]), false).await;
     assert_eq!((report.new, report.refused, report.applied), (3, 0, false));
-    assert_eq!(report.rows[1].row, 3, "the line of the file");
+    assert_eq!(report.rows[1].row, 3, "the row of the sheet");
     assert_eq!(place.store.log_size().await.unwrap(), before);
     assert_eq!(names(&inventory, &Filter::default()).await, [""; 0]);
 
@@ -183,7 +183,7 @@ fn csv_with_a_bom_crlf_and_quotes_is_read() {
     let document = rows[0].read.as_ref().unwrap();
     assert_eq!(document.purpose, "calls, to the partner");
     assert_eq!(document.labels["tier"], "1");
-    assert_eq!(rows[1].row, 4);
+    assert_eq!(rows[1].row, 3, "an empty line is no row");
     // Columns in another order, and only those that must be.
     let few =
         "storage,rotated_at,asset,key_type\nfiles,2026-11-01T00:00:00.000Z,external/a,api_key\n";
