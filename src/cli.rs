@@ -2,6 +2,7 @@
 
 mod access;
 mod arguments;
+mod asset;
 mod audit;
 mod ceremony;
 mod clock;
@@ -18,6 +19,7 @@ mod log;
 mod migrate;
 mod notify;
 mod order;
+mod policy;
 mod prune;
 mod ring;
 mod sign;
@@ -59,6 +61,8 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Ceremony(command) => {
             ceremony::run(&arguments.config, command, world, &output).await
         }
+        Command::Asset(command) => asset::run(&arguments.config, command, world, &output).await,
+        Command::Policy(command) => policy::run(&arguments.config, command, world, &output).await,
         Command::Order(command) => order::run(&arguments.config, command, world, &output).await,
         Command::Emergency(command) => {
             emergency::run(&arguments.config, command, world, &output).await

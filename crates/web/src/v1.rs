@@ -1,5 +1,9 @@
 //! The endpoints, one a file: its errors, its documentation, its handler, its tests.
 
+mod asset;
+mod asset_report;
+mod asset_versions;
+mod assets_register;
 mod audit;
 mod blast_radius;
 pub mod calls;
@@ -36,6 +40,7 @@ mod key_life;
 mod key_log;
 mod key_pem;
 mod key_transcript;
+mod keys;
 mod leaf_evidence;
 mod log_checkpoint;
 mod log_tile;
@@ -43,6 +48,10 @@ mod order;
 mod order_withdraw;
 mod orders;
 mod passkey_options;
+mod policies;
+mod policy;
+mod policy_set;
+mod policy_versions;
 pub mod reader;
 mod receipt;
 pub mod response;
@@ -117,7 +126,15 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(trust_statement_sign::handle))
         .routes(routes!(rings::handle))
         .routes(routes!(ring::handle))
+        .routes(routes!(keys::handle))
         .routes(routes!(inventory::handle))
+        .routes(routes!(assets_register::handle))
+        .routes(routes!(asset::handle))
+        .routes(routes!(asset_versions::handle))
+        .routes(routes!(asset_report::handle))
+        .routes(routes!(policies::handle))
+        .routes(routes!(policy::handle, policy_set::handle))
+        .routes(routes!(policy_versions::handle))
         .routes(routes!(audit::handle))
         .routes(routes!(receipt::handle))
         .routes(routes!(consistency::handle))

@@ -118,12 +118,20 @@ mod tests {
         // What says itself that it needs credentials.
         let private = |method: &Method, path: &str| {
             let (paths, method) = (&described["paths"], method.as_str().to_lowercase());
-            ["{ring}", "{ceremony}", "{statement}", "{order}", ""]
-                .iter()
-                .any(|name| {
-                    let path = path.replacen("records", name, 1);
-                    paths[&path][&method]["security"].is_array()
-                })
+            [
+                "{ring}",
+                "{ceremony}",
+                "{statement}",
+                "{order}",
+                "{asset}",
+                "{key_type}",
+                "",
+            ]
+            .iter()
+            .any(|name| {
+                let path = path.replacen("records", name, 1);
+                paths[&path][&method]["security"].is_array()
+            })
         };
         for (method, path) in requests() {
             let request = |method: &Method| {
@@ -162,7 +170,7 @@ mod tests {
         let mut settings = testing::settings();
         settings.max_in_flight = 1;
         let fixture = Fixture::with(settings).await;
-        let roles = ["signer:records", "operator", "auditor"];
+        let roles = ["signer:records", "operator", "auditor", "administrator"];
         fixture.grant_token("all", &roles).await;
         let described = openapi::paths().collect::<Vec<_>>();
         let is_public = |method: &Method, path: &str| {
