@@ -20,6 +20,7 @@ mod api_publication;
 mod api_timestamp;
 mod api_usage;
 mod api_verdicts;
+mod assets;
 mod ceremony_crash;
 mod ceremony_database;
 mod ceremony_elsewhere;

@@ -39,9 +39,7 @@ use store::{AfterLatest, Change, Store};
 
 pub use act_index::{ActIndex, EndedOrigin, HeldAcceptances, HeldActs, KeyActs, VerifiedLogAct};
 pub use check::{Auditor, Error as CheckError, Report};
-pub use emergency::{
-    Cost as EmergencyCost, EmergencyReading, EmergencyState, fault_of_decision,
-};
+pub use emergency::{Cost as EmergencyCost, EmergencyReading, EmergencyState, fault_of_decision};
 pub use group::{Group, GroupCommitter};
 pub use integrator::Error as IntegrationError;
 pub use leaf::{Event, SignatureLeaf};

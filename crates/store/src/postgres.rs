@@ -19,10 +19,11 @@ use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
     json, within,
 };
-use crate::engine::{HeadStatements, Taken, ToPool};
+use crate::engine::{AssetStatements, HeadStatements, Taken, ToPool};
 use crate::error::{self, Error, Subject};
 use crate::execution_statements::execution_statements;
 use crate::fence::Head;
+use crate::inventory_statements;
 use crate::leases::take_lease;
 use crate::log_head::{self, take_head};
 use crate::rotation_statements::rotation_statements;
@@ -262,6 +263,11 @@ impl Engine for PostgresEngine {
         take_lease: take_lease!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
         executions: execution_statements!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
         rotations: rotation_statements!("(extract(epoch FROM clock_timestamp()) * 1000)::bigint"),
+        assets: AssetStatements {
+            of: inventory_statements::ASSETS_OF_POSTGRES,
+            insert: inventory_statements::INSERT_ASSETS_POSTGRES,
+            insert_versions: inventory_statements::INSERT_VERSIONS_POSTGRES,
+        },
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {

@@ -28,10 +28,13 @@ use crate::services::Services;
 use crate::settings::Settings;
 use crate::v1::state::{ServerState, SharedState};
 use ::rotation::engine::{Clock, Propagation};
+use ::rotation::inventory::Inventory;
 use ::rotation::jobs::{Installation, Scheduler};
+use ::rotation::policies::PolicyService;
 use access::access_token_hash;
 use access::oidc::{Oidc, OidcSettings};
 use base::{Env, Tasks};
+use calendar::policy::Caches;
 use keyring::ceremony::{CeremonyService, Draft, ProposalInput, SigningPayload};
 use keyring::keys::{self, Keys, PublicationSettings};
 use keyring::rotation::{self, RingChange};
@@ -214,6 +217,10 @@ impl Fixture {
                 store.for_visitors(),
                 env.clone(),
                 &key_settings,
+            ),
+            inventory: Inventory::new(
+                store.clone(),
+                PolicyService::new(store.clone(), Caches::default()),
             ),
             transparency_log: proofs,
             store: store.clone(),
@@ -478,10 +485,18 @@ impl Fixture {
 
     /// A request by the signer.
     pub async fn sign(&self, path: &str, body: &str) -> Answered {
+        self.post_as(SIGNER, path, body).await
+    }
+
+    pub async fn post_as(&self, access_token: &str, path: &str, body: &str) -> Answered {
+        self.send_as(access_token, Method::POST, path, body).await
+    }
+
+    pub async fn send_as(&self, who: &str, method: Method, path: &str, body: &str) -> Answered {
         let mut request = post(path, body.to_owned());
-        request
-            .headers_mut()
-            .insert("authorization", format!("Bearer {SIGNER}").parse().unwrap());
+        *request.method_mut() = method;
+        let bearer = format!("Bearer {who}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
         self.send(request).await
     }
 
