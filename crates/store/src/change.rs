@@ -13,13 +13,9 @@ use crate::ceremony_signatures::{self, CeremonySignatureRow};
 use crate::clock_correction::{CORRECTION, Corrected, Reckoned, reckon};
 use crate::credentials::{self, CredentialName, CredentialRow};
 use crate::database::{Store, on};
-use crate::destruction;
-use crate::engine::Taken;
-use crate::engine::{Connection, Engine, expect_rows};
+use crate::engine::{Connection, Engine, Taken, expect_rows};
 use crate::error::Error;
 use crate::fence::{Fence, Head};
-use crate::generation;
-use crate::jobs;
 use crate::kept::KeptLeaf;
 use crate::keys::{self, KeyRow};
 use crate::leaves::{Leaf, check_leaf};
@@ -33,9 +29,9 @@ use crate::rings::{self, RingRow};
 use crate::rotation_events::{self, RotationEventRow, RotationMark, RotationPause, RotationWrite};
 use crate::rotation_lease::RotationLease;
 use crate::stops::{self, StopRow};
-use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
 use crate::trust_statements::{self, DecidedBy, RestoredDocument, StatementRow, StatementState};
+use crate::{destruction, generation, jobs, tree};
 
 /// Every change there is, apart from signatures. Each is one transaction with its leaf; each
 /// checks in SQL what it was planned on and fails with `Conflict` where that has changed.

@@ -2,6 +2,7 @@
 //! ceremonies, a token in memory. Nothing listens; what comes out is what a caller would see.
 
 pub mod oidc;
+mod scheduler;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -26,10 +27,9 @@ use crate::middleware::auth::Caller;
 use crate::middleware::peer::Peer;
 use crate::services::Services;
 use crate::settings::Settings;
+use crate::testing::scheduler::scheduler;
 use crate::v1::state::{ServerState, SharedState};
-use ::rotation::engine::{Clock, Propagation};
 use ::rotation::inventory::Inventory;
-use ::rotation::jobs::{Installation, Scheduler};
 use ::rotation::policies::PolicyService;
 use access::access_token_hash;
 use access::oidc::{Oidc, OidcSettings};
@@ -576,21 +576,6 @@ fn env(now: &Arc<AtomicI64>) -> Env {
         move || Time::from_millis(clock.load(Ordering::Relaxed)),
         fill,
     )
-}
-
-/// Rotations by the clock of the test.
-fn scheduler(store: &Store, keys: &Arc<Keys>, env: &Env, settings: &keys::Settings) -> Scheduler {
-    Scheduler::of(Installation {
-        store: store.clone(),
-        keys: keys.clone(),
-        ceremonies: CeremonyService::new(store.clone(), env.clone(), settings, "test".to_owned()),
-        safety: settings.safety,
-        env: env.clone(),
-        clock: Clock::Given(env.clone()),
-        propagation: Propagation::default(),
-        owner: "test".to_owned(),
-        every: Duration::from_secs(60),
-    })
 }
 
 /// The claims of a compact JWT, unverified.
