@@ -1,8 +1,8 @@
 //! The planner: what rotates when, by what, with whose consent, and what stands in the way. Pure and deterministic.
 //!
 //! Each rotation is given an hour, its *slot*. The slot follows from facts, policies and orders alone; `now` decides only
-//! which of them are due or overdue, and when those can still begin. So replicas whose clocks differ, and one that plans
-//! again from what it has written, find the same slots:
+//! which of them are due or overdue, and when those can still begin. So replicas whose clocks find the same overdue, and one
+//! that plans again from what it has written, find the same slots:
 //! 1. events keep theirs, emergencies take theirs at once;
 //! 2. the others are taken in the order of the hour that they would like (as late as possible, less the jitter's part by
 //!    the asset's name), and get the nearest hour with room for the token, the team and the owner: earlier within the jitter,
