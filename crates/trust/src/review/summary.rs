@@ -30,7 +30,7 @@ pub(super) fn summary(request: &Request) -> Vec<String> {
             })
             .collect()
         }
-        Operation::Resume(resume) => vec![resumed(resume)],
+        Operation::Resume(resume) => resumed(resume),
         Operation::EmergencyRotation(rotation) => vec![
             format!(
                 "EMERGENCY: key {} of ring {} becomes the primary at once, and key {} is revoked as compromised; it never comes back",
@@ -45,10 +45,13 @@ pub(super) fn summary(request: &Request) -> Vec<String> {
                 rotation.ratify_within_seconds
             ),
         ],
-        Operation::Ratification(ratified) => vec![format!(
-            "ring {} goes on signing with key {}, to which it was rotated in an emergency",
-            ratified.ring, ratified.kid
-        )],
+        Operation::Ratification(ratified) => vec![
+            format!(
+                "ring {} goes on signing with key {}, to which it was rotated in an emergency",
+                ratified.ring, ratified.kid
+            ),
+            EARLIER_ROTATIONS.to_owned(),
+        ],
         Operation::ClockCorrection(done) => vec![format!(
             "leaves {} to {} of the log {} count as not younger than {}, whatever their times say",
             done.first,
@@ -75,18 +78,27 @@ pub(super) fn summary(request: &Request) -> Vec<String> {
     }
 }
 
-fn resumed(resume: &Resume) -> String {
+fn resumed(resume: &Resume) -> Vec<String> {
     let who = match &resume.ring {
         Some(ring) => format!("ring {ring} signs"),
         None => "all rings sign".to_owned(),
     };
     match &resume.ends {
-        Ended::Stop { digest, .. } => format!("{who} again, as far as the stop {digest} kept it"),
-        Ended::Unratified { rotation } => format!(
-            "{who} again, although the emergency rotation {rotation} was not ratified in time"
-        ),
+        Ended::Stop { digest, sequence } => vec![
+            format!("{who} again, as far as the stop {digest} kept it"),
+            format!("stops before it in the same line, with numbers below {sequence}, end with it"),
+        ],
+        Ended::Unratified { rotation } => vec![
+            format!(
+                "{who} again, although the emergency rotation {rotation} was not ratified in time"
+            ),
+            EARLIER_ROTATIONS.to_owned(),
+        ],
     }
 }
+
+const EARLIER_ROTATIONS: &str =
+    "emergency rotations of the ring before that one are settled with it";
 
 fn ordered(order: &StandingOrder) -> Vec<String> {
     let (ring, uses) = (&order.ring, order.uses);
@@ -144,4 +156,28 @@ fn birth(request: &Request, generate: &Generate) -> Vec<String> {
         );
     }
     out
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::digest::Sha256Digest;
+
+    #[test]
+    fn a_resume_says_all_that_it_ends() {
+        let said = |ends: Ended| {
+            let ring = Some("records".parse().unwrap());
+            resumed(&Resume { ends, ring }).join("\n")
+        };
+        let digest = Sha256Digest::of(b"stop");
+        let stop = said(Ended::Stop {
+            digest,
+            sequence: 3,
+        });
+        for shown in ["ring records signs again", "numbers below 3", "end with it"] {
+            assert!(stop.contains(shown), "{shown} in\n{stop}");
+        }
+        let rotation = said(Ended::Unratified { rotation: digest });
+        assert!(rotation.contains("before that one are settled with it"));
+    }
 }
