@@ -9,8 +9,8 @@ use crate::order_log::ORDERED;
 use crate::time::Time;
 use crate::transcript::{Transcript, VerifiedTranscript};
 
-/// What the log has to bear out of a resume, a ratification or a standing order. The rosters may be former ones, and whoever left may have kept a
-/// key.
+/// What the log has to bear out of a resume, a ratification or a standing order. The rosters may be former ones, and whoever
+/// left may have kept a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeldUnder {
     /// How many documents the chain had.
