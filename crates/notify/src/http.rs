@@ -1,4 +1,5 @@
-//! HTTP to receivers: to no other address than the configured one, no redirect, no proxy, and no answer is read.
+//! HTTP to what is configured, receivers of notifications and probes of rotations: to no other address than the configured one,
+//! no redirect, no proxy.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,7 +13,7 @@ use url::Url;
 use crate::address::{Resolver, is_private, literal};
 use crate::retry::{Outcome, retry_after};
 
-/// A client for one receiver.
+/// A client for one receiver or probe. Errors say what is wrong with its settings.
 pub fn client(
     url: &Url,
     allow_private: bool,

@@ -23,8 +23,10 @@ mod template;
 mod tests;
 mod webhook;
 
+pub use address::{is_private, literal};
 pub use context::Context;
 pub use event::EventKind;
+pub use http::client as http_client;
 pub use notifier::{Notifier, Problem};
 pub use render::Sender;
 pub use retry::Outcome;

@@ -1,5 +1,4 @@
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -85,7 +84,9 @@ impl Settings {
             if !matches!(url.scheme(), "https" | "http") {
                 return Err(invalid("expected an https URL".to_owned()));
             }
-            let private = url.host_str().is_none_or(is_private);
+            // What a name leads to is looked at when it is connected to.
+            let private = url.host_str().is_none_or(is_loopback)
+                || notify::literal(&url).is_some_and(notify::is_private);
             if private && !probe.allow_private {
                 return Err(invalid(format!(
                     "{url} is private: it needs allow_private = true"
@@ -107,21 +108,6 @@ impl ProbeSettings {
     pub fn url(&self) -> Result<Url, String> {
         Url::parse(&self.url).map_err(|error| format!("{:?}: {error}", self.url))
     }
-}
-
-/// By its name or literal address; what a name resolves to is not asked.
-fn is_private(host: &str) -> bool {
-    let bare = host.trim_start_matches('[').trim_end_matches(']');
-    is_loopback(host)
-        || match bare.parse::<IpAddr>() {
-            Ok(IpAddr::V4(four)) => {
-                four.is_private() || four.is_link_local() || four.is_unspecified()
-            }
-            Ok(IpAddr::V6(six)) => {
-                six.is_unique_local() || six.is_unicast_link_local() || six.is_unspecified()
-            }
-            Err(_) => false,
-        }
 }
 
 #[cfg(test)]

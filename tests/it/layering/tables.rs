@@ -66,7 +66,9 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     ),
     (
         "crates/rotation",
-        &["base", "calendar", "keyring", "log", "store", "trust"],
+        &[
+            "base", "calendar", "keyring", "log", "notify", "store", "trust",
+        ],
         &["reqwest"],
     ),
     (

@@ -1,7 +1,7 @@
 //! That a new version has arrived is proven, not assumed: URLs that have to show it, and verifiers that acknowledge it.
 
 use calendar::next_step;
-use reqwest::{Certificate, Client, redirect};
+use reqwest::Client;
 use serde_json::{Value, json};
 use store::Store;
 use trust::jwk::foreign::parse_set;
@@ -48,28 +48,15 @@ pub struct Propagation {
 }
 
 impl HttpProbe {
-    /// To no other address than the configured one: no redirect and no proxy.
+    /// To no other address than the configured one: no redirect, no proxy, and no private address unless that is allowed.
     pub fn new(name: &str, settings: &crate::settings::ProbeSettings) -> Result<Self, String> {
-        let mut builder = Client::builder()
-            .timeout(settings.timeout)
-            .redirect(redirect::Policy::none())
-            .no_proxy()
-            .user_agent("chancery");
-        if let Some(path) = &settings.ca_file {
-            let read = |error| format!("cannot read {}: {error}", path.display());
-            let pem = std::fs::read(path).map_err(read)?;
-            let all = Certificate::from_pem_bundle(&pem).unwrap_or_default();
-            if all.is_empty() {
-                return Err(format!("{}: expected certificates in PEM", path.display()));
-            }
-            builder = builder.tls_certs_only(all);
-        }
+        let url = settings.url()?;
+        let (private, ca_file) = (settings.allow_private, settings.ca_file.as_deref());
+        let client = notify::http_client(&url, private, ca_file, settings.timeout)?;
         Ok(Self {
             name: name.to_owned(),
-            url: settings.url()?,
-            client: builder
-                .build()
-                .map_err(|error| trust::error_chain(&error.without_url()))?,
+            url,
+            client,
         })
     }
 
