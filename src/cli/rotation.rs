@@ -261,7 +261,7 @@ pub async fn run(
         Command::Declare(asked) => {
             let why = (by, asked.reason.as_str());
             let declared = engine.declare(&asked.key_type, asked.asset.as_ref(), why);
-            let events = declared.await.map_err(failed)?.events.into_iter();
+            let events = declared.await.map_err(failed)?.into_iter();
             let events: Vec<EventReport> = events.map(EventReport::of).collect();
             output.result(&events, || listed(&events));
         }

@@ -12,7 +12,7 @@ mod propagation;
 mod report;
 mod run;
 
-pub use ask::{Emergency, Simulation};
+pub use ask::Simulation;
 pub use clock::Clock;
 pub use planning::Known;
 pub use propagation::{HttpProbe, Probe, Propagation, Seen};

@@ -29,15 +29,8 @@ const LONGEST: Span = Span::days(3_660);
 /// Most assets of a simulation that a caller asks for.
 const MOST_ASSETS: usize = 10_000;
 
-/// Longest evidence of a report.
-const LONGEST_EVIDENCE: usize = 4_096;
-
-/// An emergency as it was declared.
-#[derive(Clone, Debug)]
-pub struct Emergency {
-    /// The rotations that were drafted.
-    pub events: Vec<RotationEventRow>,
-}
+/// Longest evidence of a report, in characters.
+const LONGEST_EVIDENCE: usize = 1_000;
 
 /// A look ahead.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -70,13 +63,14 @@ impl Engine {
             .await
     }
 
-    /// Declares an emergency: the assets that are meant get a rotation each that waits for nobody but the quorum.
+    /// Declares an emergency: the assets that are meant get a rotation each that waits for nobody but the quorum. Returns these
+    /// drafts.
     pub async fn declare(
         &self,
         key_type: &Word,
         asset: Option<&AssetName>,
         (by, reason): (&str, &str),
-    ) -> Result<Emergency, Error> {
+    ) -> Result<Vec<RotationEventRow>, Error> {
         use calendar::admission::Refusal;
         let mut known = self.known().await?;
         if known.policies.get(key_type).is_none() {
@@ -105,9 +99,8 @@ impl Engine {
             }
             (true, None) => return Err(Refusal::UnknownAsset.into()),
         }
-        let events = self.request(&mut known, &names, Trigger::Event, (by, Some(reason)));
-        let events = events.await?;
-        Ok(Emergency { events })
+        self.request(&mut known, &names, Trigger::Event, (by, Some(reason)))
+            .await
     }
 
     async fn request(
@@ -217,7 +210,10 @@ impl Engine {
         if step(which).is_none() && which != "roll-back" {
             return Err(Error::UnknownStep(which.chars().take(40).collect()));
         }
-        if row.ended_at.is_some() || evidence.len() > LONGEST_EVIDENCE {
+        if !(1..=LONGEST_EVIDENCE).contains(&evidence.chars().count()) {
+            return Err(Error::Evidence);
+        }
+        if row.ended_at.is_some() {
             return Err(not_now(&row, "reported"));
         }
         let report = StepReported {

@@ -20,6 +20,9 @@ pub enum Error {
     /// There is no such step.
     #[error("unknown step {0}")]
     UnknownStep(String),
+    /// What somebody says for a step is empty, or too long.
+    #[error("evidence: expected 1 to 1000 characters")]
+    Evidence,
     /// Nothing that was asked for becomes a rotation.
     #[error(transparent)]
     Refused(#[from] Refusal),
@@ -66,6 +69,7 @@ impl Error {
             Self::UnknownEvent(_)
                 | Self::UnknownJob(_)
                 | Self::UnknownStep(_)
+                | Self::Evidence
                 | Self::Refused(_)
                 | Self::NotNow { .. }
                 | Self::Runs(_)

@@ -181,7 +181,7 @@ async fn an_emergency_waits_for_no_hour_no_pause_and_no_overlap() {
     let declared = engine
         .declare(&key_type, None, ("somebody", "it leaked"))
         .await;
-    let event = declared.unwrap().events.remove(0);
+    let event = declared.unwrap().remove(0);
     assert_eq!((event.cause.as_str(), event.version), ("event", 2));
     let twice = engine
         .declare(&key_type, None, ("somebody", "it leaked"))
@@ -245,12 +245,16 @@ async fn what_is_held_elsewhere_waits_for_a_persons_word_at_each_step() {
         let row = world.row(&event.id).await;
         assert_eq!(row.state, "waiting");
         assert!(row.detail.unwrap().contains(step));
+        for unfit in [String::new(), "x".repeat(1_001)] {
+            let said = engine.report_step(&event.id, step, ("somebody", &unfit));
+            assert!(matches!(said.await, Err(Error::Evidence)));
+        }
         let said = engine.report_step(&event.id, step, ("somebody", "done at the partner's"));
         said.await.unwrap();
     }
     assert_eq!(world.to_the_end(&engine, &event.id).await, ended("done"));
     let late = engine
-        .report_step(&event.id, "test", ("somebody", ""))
+        .report_step(&event.id, "test", ("somebody", "too late"))
         .await;
     assert!(matches!(late, Err(Error::NotNow { .. })));
     let unknown = engine

@@ -393,7 +393,7 @@ async fn threat_an_emergency_that_is_declared_replaces_no_signature() {
     let declared = scheduler
         .engine()
         .declare(&key_type, None, ("somebody", "it leaked"));
-    let event = declared.await.unwrap().events.remove(0);
+    let event = declared.await.unwrap().remove(0);
     assert_eq!(
         ring.waits_for(&scheduler, &event.id).await,
         Some(Reason::Executor)

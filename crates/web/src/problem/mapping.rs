@@ -127,6 +127,7 @@ impl From<rotation::engine::error::Error> for Problem {
             E::UnknownEvent(_) => Self::new(Code::UnknownRotation, text).about("event"),
             E::UnknownJob(_) => Self::member("job", text),
             E::UnknownStep(_) => Self::member("step", text),
+            E::Evidence => Self::member("evidence", text),
             E::Refused(R::UnknownType(_)) => Self::member("key_type", text),
             E::Refused(R::UnknownAsset) => Self::member("asset", text),
             E::Refused(R::ForceWithoutRight) => Self::new(Code::Forbidden, text),

@@ -59,6 +59,6 @@ pub async fn handle(
     let why = (by.as_str(), asked.reason.as_str());
     let declared = engine.declare(&key_type, asset.as_ref(), why).await?;
     json(&ScheduledRotations {
-        events: declared.events.into_iter().map(EventReport::of).collect(),
+        events: declared.into_iter().map(EventReport::of).collect(),
     })
 }
