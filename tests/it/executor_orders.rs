@@ -10,6 +10,7 @@ use crate::support::database::Database;
 use crate::support::executor::on_token;
 use crate::support::installation::{Installation, directory, free_port, member, text};
 use crate::support::process::{Said, run, until};
+use crate::support::receiver::{Receiver, configure};
 
 const RING: &str = "integrity";
 const ROBOT: &str = "robot";
@@ -275,4 +276,55 @@ fn a_file_that_does_not_show_the_use_is_refused_where_it_is_required() {
         let (code, _) = verified(words, &silent, true);
         assert_eq!(code, Some(5), "{words:?}");
     }
+}
+
+/// What is told of an order in the order in which it happens, each once, whichever service does it.
+#[test]
+fn an_order_tells_that_it_holds_is_used_runs_out_and_was_withdrawn() {
+    let founded = Ordered::founded();
+    let secret = "whsec_AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+    fs::write(founded.installation.file("one"), secret).expect("written");
+    let hook = Receiver::webhook(&[secret]);
+    let section = format!(
+        "[notify.receivers.ops]\nkind = \"webhook\"\nurl = \"http://{}/hook\"\nallow_private = true\ntimeout = \"1s\"\nsecrets = [{{ file = \"one\" }}]\n",
+        hook.address
+    );
+    configure(&founded.installation, &section);
+    let service = founded.installation.serve();
+    let ordered = founded.with_uses("2");
+    let mut told = Vec::new();
+    let mut next = |kind: &str| {
+        loop {
+            let got = hook.next();
+            let what = got["body"]["type"].as_str().unwrap_or_default();
+            if what.starts_with("order.") {
+                told.push(what.to_owned());
+            }
+            if what == kind {
+                return got["body"]["data"]["facts"].clone();
+            }
+        }
+    };
+    let facts = next("order.approved");
+    let report = ordered.report();
+    assert_eq!(facts["ceremony"], report["ceremony"], "{facts}");
+    drop(service);
+    until("a key is made under it", || {
+        ordered.once("");
+        ordered.made() == 1
+    });
+    let service = ordered.installation.serve();
+    let facts = next("order.used");
+    assert_eq!(facts["order"], ordered.order.as_str(), "{facts}");
+    let facts = next("order.running-out");
+    assert_eq!(facts["why"], "1 of 2 uses are left", "{facts}");
+    let (installation, berta) = (&ordered.installation, &ordered.installation.custodians[1]);
+    let key = text(berta.key_file()).to_owned();
+    let words = ["order", "withdraw", &ordered.order, "--reason", "enough"];
+    installation.chancery([&words[..], &["--key", &key]].concat());
+    let facts = next("order.withdrawn");
+    assert_eq!(facts["by"], "custodian:berta", "{facts}");
+    let each_once = ["approved", "used", "running-out", "withdrawn"];
+    assert_eq!(told, each_once.map(|name| format!("order.{name}")));
+    drop(service);
 }
