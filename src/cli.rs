@@ -2,6 +2,7 @@
 
 mod access;
 mod arguments;
+mod asset;
 mod audit;
 mod ceremony;
 mod clock;
@@ -19,6 +20,7 @@ mod log;
 mod migrate;
 mod notify;
 mod order;
+mod policy;
 mod prune;
 mod ring;
 mod rotation;
@@ -62,6 +64,8 @@ pub async fn run(arguments: Arguments, world: &World) -> ExitCode {
         Command::Ceremony(command) => {
             ceremony::run(&arguments.config, command, world, &output).await
         }
+        Command::Asset(command) => asset::run(&arguments.config, command, world, &output).await,
+        Command::Policy(command) => policy::run(&arguments.config, command, world, &output).await,
         Command::Order(command) => order::run(&arguments.config, command, world, &output).await,
         Command::Emergency(command) => {
             emergency::run(&arguments.config, command, world, &output).await

@@ -25,6 +25,8 @@ use keyring::ceremony::CeremonyService;
 use keyring::signing::{self, Signing};
 use keyring::verification::{self, EvidenceBuilder, Verification};
 use log::{Group, Log};
+use rotation::inventory::InventoryService;
+use rotation::policies::{PolicyService, caches_of};
 use store::Store;
 use token::Pool;
 use verify::output::{Code, Failure, Output};
@@ -109,6 +111,7 @@ async fn serve(
     let rules = verification::Rules::read(&config.verification)
         .map_err(|error| Failure::new(Code::Usage, error))?;
     let pin = settings.pin.clone();
+    let caches = caches_of(settings.longest_cached());
     let mut shutdown = Box::pin(shutdown_signal());
     let starting = web::Starting::bind(&config.http, metrics.clone()).map_err(cannot_serve)?;
     let waits_for = |why| starting.waits_for(why);
@@ -216,6 +219,7 @@ async fn serve(
         verification,
         evidence: evidence_builder,
         ceremonies,
+        inventory: InventoryService::new(store.clone(), PolicyService::new(store.clone(), caches)),
         transparency_log: proofs,
         store: store.clone(),
         log,

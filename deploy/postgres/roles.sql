@@ -33,7 +33,7 @@ BEGIN
     EXECUTE format('REVOKE CREATE, TEMPORARY ON DATABASE %I FROM PUBLIC', current_database());
     -- Whoever owns a table lifts its triggers; whoever owns a function writes it anew.
     FOR thing IN SELECT oid FROM pg_class
-        WHERE relnamespace = 'public'::regnamespace AND relkind = 'r' LOOP
+        WHERE relnamespace = 'public'::regnamespace AND relkind IN ('r', 'v') LOOP
         EXECUTE format('ALTER TABLE %s OWNER TO chancery_owner', thing);
     END LOOP;
     FOR code IN SELECT oid FROM pg_proc
@@ -50,13 +50,19 @@ GRANT SELECT ON ALL TABLES IN SCHEMA public TO chancery_service, chancery_archiv
 
 -- What is never changed. Words of vocabularies come with migrations alone.
 GRANT INSERT ON log_leaf, log_signature_part, trust_document, ceremony_signature, order_use,
-    trust_statement_signature, emergency_stop, passkey_attestation
+    trust_statement_signature, emergency_stop, passkey_attestation, rotation_policy
     TO chancery_service;
 
 -- What has a state, in the columns of its state.
 GRANT UPDATE (size, version, clock) ON log_head TO chancery_service;
 GRANT INSERT, UPDATE (sign_count) ON passkey_counter TO chancery_service;
 GRANT INSERT, UPDATE (version) ON ring TO chancery_service;
+GRANT INSERT, UPDATE (key_type, purpose, owner, labels, changed_at, changed_by) ON ring_asset TO chancery_service;
+GRANT INSERT, UPDATE (key_type, purpose, owner, storage, labels, changed_at, retired_at) ON external_asset
+    TO chancery_service;
+GRANT INSERT, UPDATE (state, since, rotated_at, expires_at) ON external_version TO chancery_service;
+-- Of the vocabularies the one to which an installation adds.
+GRANT INSERT ON key_type TO chancery_service;
 GRANT INSERT, UPDATE (state, execution, transcript, updated_at) ON ceremony TO chancery_service;
 GRANT INSERT, UPDATE (done) ON ceremony_line TO chancery_service;
 GRANT INSERT, UPDATE (state, updated_at, announced, effect) ON trust_statement TO chancery_service;

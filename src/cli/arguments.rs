@@ -7,8 +7,8 @@ use clap::{Parser, Subcommand};
 use verify::output::{EXIT_CODES, Style};
 
 use super::{
-    access, audit, ceremony, config, emergency, evidence, executor, health, job, key, log, notify,
-    order, ring, rotation, sign, trust,
+    access, asset, audit, ceremony, config, emergency, evidence, executor, health, job, key, log,
+    notify, order, policy, ring, rotation, sign, trust,
 };
 
 /// Chancery: an HSM-backed signing and JWKS service with a transparency log.
@@ -55,6 +55,12 @@ pub enum Command {
     /// Ceremonies: generation, destruction and revocation of keys under a quorum of custodians.
     #[command(subcommand)]
     Ceremony(ceremony::Command),
+    /// The inventory: all that rotates, with owners and dates; register, import, export and report.
+    #[command(subcommand)]
+    Asset(asset::Command),
+    /// Rotation policies: by which rules each key type rotates.
+    #[command(subcommand)]
+    Policy(policy::Command),
     /// Standing orders: keys of a ring that custodians approved in advance.
     #[command(subcommand)]
     Order(order::Command),

@@ -11,6 +11,8 @@ use crate::config::Config;
 use keyring::ceremony::CeremonyService;
 use keyring::keys::{self, Keys, Settings, Snapshot};
 use log::{Event, Log};
+use rotation::inventory::InventoryService;
+use rotation::policies::{PolicyService, caches_of};
 use store::{Change, Store};
 use token::Executor;
 use trust::Kid;
@@ -128,6 +130,13 @@ impl CliContext {
             .map_err(Failure::from)
     }
 
+    /// What rotates, and by which policies.
+    pub fn inventory(&self) -> InventoryService {
+        let caches = caches_of(self.settings.longest_cached());
+        let policies = PolicyService::new(self.store.clone(), caches);
+        InventoryService::new(self.store.clone(), policies)
+    }
+
     pub fn ceremonies(&self, world: &World) -> CeremonyService {
         let service = CeremonyService::new(
             self.store.clone(),
@@ -198,6 +207,15 @@ pub fn from_keys(error: keys::Error) -> Failure {
         keys::Error::Store(_) => Code::Unavailable,
         keys::Error::Archive(ref error) if error.may_pass() => Code::Unavailable,
         _ => Code::Refused,
+    };
+    Failure::new(code, error)
+}
+
+/// The same of assets and policies.
+pub fn from_rotation(error: rotation::error::Error) -> Failure {
+    let code = match error.is_refusal() {
+        true => Code::Refused,
+        false => Code::Unavailable,
     };
     Failure::new(code, error)
 }

@@ -12,7 +12,7 @@ want=$(cat "$here/package-lock.json" "$here/requirements.txt" "$here/jose-verifi
 [ "$(cat "$into/installed" 2>/dev/null)" = "$want" ] && exit 0
 rm -f "$into/installed"
 
-echo "interop: installing npm jose and oidc-provider and PyJWT under target/interop"
+echo "interop: installing npm jose and oidc-provider, PyJWT and the schemas of CycloneDX under target/interop"
 cp "$here/package.json" "$here/package-lock.json" "$here/jose-verifier.mjs" "$here/oidc-issuer.mjs" "$into/"
 (cd "$into" && npm ci --ignore-scripts --no-audit --no-fund --loglevel=error >/dev/null)
 

@@ -17,6 +17,7 @@ const DOCUMENTS: &[&str] = &[
     "docs/LOG.md",
     "docs/OPERATION.md",
     "docs/RECOVERY.md",
+    "docs/ROTATION.md",
     "docs/THREAT-MODEL.md",
     "docs/TRANSCRIPT.md",
     "docs/ceremonies/emergency.md",

@@ -14,8 +14,10 @@ pub enum Call {
     ReadLog,
     /// Verdicts, and what a key signed.
     Verify,
-    /// Rings, and keys with their places.
+    /// Rings, keys with their places, assets, and the policies by which they rotate.
     ReadInventory,
+    /// Assets and policies are changed. No role changes the policy of a critical key type.
+    ManageInventory,
     /// Every leaf of the log as the service keeps it.
     ReadAuditTrail,
     /// Signatures by a ring.
@@ -30,7 +32,7 @@ pub enum Call {
     AdministerRotations,
     /// An emergency is declared and what it takes is drafted; members of the roster order it.
     DeclareEmergency,
-    /// Somebody says that a step of a rotation that happens elsewhere is done.
+    /// Somebody says that a rotation that happens elsewhere, or a step of it, is done.
     ReportRotations,
     /// A verifier says that it has a key.
     AcknowledgeKeys,
@@ -47,7 +49,7 @@ pub enum Allowed {
 }
 
 /// The table.
-const TABLE: [(Call, &str, Allowed); 13] = {
+const TABLE: [(Call, &str, Allowed); 14] = {
     use Allowed::{Anybody, MembersAndRoles, Roles};
     use RoleKind as R;
     [
@@ -58,6 +60,11 @@ const TABLE: [(Call, &str, Allowed); 13] = {
             Call::ReadInventory,
             "read-inventory",
             Roles(&[R::Operator, R::Administrator, R::OnCall]),
+        ),
+        (
+            Call::ManageInventory,
+            "manage-inventory",
+            Roles(&[R::Administrator]),
         ),
         (
             Call::ReadAuditTrail,

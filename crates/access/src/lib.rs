@@ -216,6 +216,29 @@ mod tests {
     }
 
     #[test]
+    fn threat_a_reporter_reports_of_an_asset_of_others() {
+        let may = |role: &str, asset: &str| {
+            let all = readable(vec![row(token("secret"), "bot", role)]);
+            all.by_access_token("secret", at(0))
+                .expect("known")
+                .may_report(asset)
+        };
+        assert!(may("reporter:external/shop", "external/shop"));
+        assert!(may("reporter:external/shop/*", "external/shop/eu"));
+        assert!(may("reporter:*", "external/shop"));
+        assert!(may("administrator", "external/shop"));
+        for role in [
+            "reporter:external/shop",
+            "reporter:external/shop/*",
+            "signer:external/shop",
+            "operator",
+        ] {
+            assert!(!may(role, "external/shopping"), "{role}");
+        }
+        assert!(!may("reporter:external/shop/*", "external/shop"));
+    }
+
+    #[test]
     fn sans_of_two_principals_in_one_certificate_are_nobody() {
         let all = readable(vec![
             row(san("a.example"), "a", "operator"),

@@ -20,6 +20,7 @@ mod view;
 
 pub use ledger::{Conflict, Resource};
 pub use planned::{Late, Plan, Rotation, Unplanned, Why};
+pub use view::First;
 
 use crate::facts::{AssetFacts, Facts, Order};
 use crate::policy::{Policies, Policy};

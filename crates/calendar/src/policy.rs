@@ -142,6 +142,18 @@ pub struct Refused {
     pub errors: Vec<PolicyError>,
 }
 
+/// Of policies that were checked one by one, each perhaps as of another time. Of two for one key type the later counts.
+impl FromIterator<Policy> for Policies {
+    fn from_iter<I: IntoIterator<Item = Policy>>(policies: I) -> Self {
+        let named = policies.into_iter();
+        Self(
+            named
+                .map(|policy| (policy.document.key_type.clone(), policy))
+                .collect(),
+        )
+    }
+}
+
 impl Policies {
     /// Checks each document as of `now`. All that is wrong is told at once; nothing is in force unless all of it is right.
     pub fn check(

@@ -26,6 +26,8 @@ pub struct Event<'a> {
     /// SHA-256 of the document that the act put into the database: a request, a signature, a
     /// transcript, a genesis. With it the row cannot be exchanged later.
     pub digest: Option<Sha256Digest>,
+    /// Since when it is so: of a rotation that was reported, when its version came into use.
+    pub from: Option<Time>,
     /// The first and last leaf concerned.
     pub leaves: Option<(u64, u64)>,
     pub kid: Option<&'a Kid>,
@@ -39,7 +41,7 @@ pub struct Event<'a> {
     pub reference: Option<&'a str>,
     pub ring: Option<&'a str>,
     pub time: Time,
-    /// Of an emergency rotation: until when it has to be ratified.
+    /// Of an emergency rotation: until when it has to be ratified; of a rotation: when its version ends by itself.
     pub until: Option<Time>,
     /// Which use of a standing order.
     pub use_number: Option<u64>,
@@ -58,6 +60,7 @@ impl<'a> Event<'a> {
             counted: None,
             compromised_since: None,
             digest: None,
+            from: None,
             leaves: None,
             kid: None,
             kind,
@@ -83,7 +86,7 @@ impl<'a> Event<'a> {
             count: self.counted.map(|(count, _, _)| count),
             digest: self.digest,
             first: self.leaves.map(|(first, _)| first),
-            from: self.counted.map(|(_, from, _)| from),
+            from: self.from.or(self.counted.map(|(_, from, _)| from)),
             kid: self.kid.cloned(),
             last: self.leaves.map(|(_, last)| last),
             origin: self.origin.map(str::to_owned),
@@ -186,6 +189,7 @@ mod tests {
             .parse()
             .expect("a kid");
         let event = Event {
+            asset: Some("external/an-asset"),
             bound: Some(Time::from_millis(1)),
             compromised_since: Some(Time::from_millis(1)),
             digest: Some(Sha256Digest::of(b"")),

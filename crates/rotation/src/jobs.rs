@@ -24,6 +24,9 @@ use trust::{Safety, error_chain};
 use crate::drivers::{Drivers, External, Rings, Signing};
 use crate::engine::error::Error;
 use crate::engine::{Clock, Engine, Parts, Propagation};
+use crate::facts::InstallationFacts;
+use crate::inventory::InventoryService;
+use crate::policies::{PolicyService, caches_of};
 use crate::times::{from_row, to_row};
 
 /// How long a replica has a run without saying that it still works.
@@ -168,16 +171,18 @@ impl Scheduler {
             safety,
             actor.clone(),
         );
+        let policies = PolicyService::new(store.clone(), caches_of(keys.longest_cached()));
+        let inventory = InventoryService::new(store.clone(), policies);
         let drivers = Drivers::default()
             .with(Arc::new(signing))
-            .with(Arc::new(External::new(store.clone())));
-        let inventory = Rings::new(keys, ceremonies, store.clone());
+            .with(Arc::new(External::new(inventory.clone())));
+        let rings = Rings::new(keys, ceremonies, store.clone());
         let engine = Engine::new(Parts {
             store,
             env: installation.env,
             clock: installation.clock,
             drivers,
-            inventory: Arc::new(inventory),
+            inventory: Arc::new(InstallationFacts::new(inventory, rings)),
             propagation: installation.propagation,
             owner: installation.owner,
             actor,

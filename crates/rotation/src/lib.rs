@@ -1,12 +1,21 @@
-//! Rotation of everything that has to be renewed: drivers that make, publish, promote and end versions, the engine that runs
-//! one rotation step by step, and the jobs that say when (ADR 64). What is due is decided by the pure crate `calendar`.
+//! Rotation of everything that has to be renewed: what there is and by which rules it rotates, drivers that make, publish,
+//! promote and end versions, the engine that runs one rotation step by step, and the jobs that say when (ADR 64). What is due
+//! is decided by the pure crate `calendar`.
 
 /// What makes versions and puts them where they belong: one driver for each kind of asset.
 pub mod drivers;
 /// Rotations as they run: durable, resumed by any replica, each step once.
 pub mod engine;
+/// Why something of the inventory or of policies was not done.
+pub mod error;
+/// What the planner is told of an installation.
+mod facts;
+/// What there is: one list over rings and assets whose values somebody else keeps; import, export, reports.
+pub mod inventory;
 /// The scheduler and its six jobs.
 pub mod jobs;
+/// By which rules each key type rotates, version by version.
+pub mod policies;
 /// `[rotation]`.
 pub mod settings;
 mod times;

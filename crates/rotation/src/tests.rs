@@ -3,6 +3,7 @@
 
 mod engine;
 mod jobs;
+mod joined;
 mod kills;
 mod probes;
 mod replicas;

@@ -55,6 +55,7 @@ statements! {
     /// Those that sign or are about to.
     IN_USE = concat!(of_keys!(), "WHERE k.state IN ('prepared', 'active') ORDER BY k.ring, k.number");
     OF_RING = concat!(of_keys!(), "WHERE k.ring = $1 ORDER BY k.number DESC LIMIT $2");
+    OF_RING_BELOW = concat!(of_keys!(), "WHERE k.ring = $1 AND k.number < $2 ORDER BY k.number DESC LIMIT $3");
     /// The newest of those that ended before a place in their order.
     ENDED = concat!(of_keys!(), "WHERE k.ring = $1 AND k.retired_at IS NOT NULL
         AND (k.retired_at, k.number) < ($2, $3) ORDER BY k.retired_at DESC, k.number DESC LIMIT $4");
@@ -152,6 +153,17 @@ impl Store {
     pub async fn newest_keys(&self, ring: &str, limit: i64) -> Result<Rows<KeyRow>, Error> {
         let values = [Value::Text(ring), Value::Int(limit)];
         on!(self, engine => rows::each(engine, OF_RING, &values))
+    }
+
+    /// The keys of a ring below a number, from the highest on.
+    pub async fn keys_before(
+        &self,
+        ring: &str,
+        number: i64,
+        limit: i64,
+    ) -> Result<Rows<KeyRow>, Error> {
+        let values = [Value::Text(ring), Value::Int(number), Value::Int(limit)];
+        on!(self, engine => rows::each(engine, OF_RING_BELOW, &values))
     }
 
     /// The keys of a ring that were retired before this place, the latest first; revoked ones among them.

@@ -7,18 +7,15 @@
 use trust::{Kid, Location};
 
 use crate::after_latest::AfterLatest;
+use crate::assets::{self, InventoryChange};
 use crate::ceremonies::{self, CeremonyRow, CeremonyState};
 use crate::ceremony_signatures::{self, CeremonySignatureRow};
 use crate::clock_correction::{CORRECTION, Corrected, Reckoned, reckon};
 use crate::credentials::{self, CredentialName, CredentialRow};
 use crate::database::{Store, on};
-use crate::destruction;
-use crate::engine::Taken;
-use crate::engine::{Connection, Engine, expect_rows};
+use crate::engine::{Connection, Engine, Taken, expect_rows};
 use crate::error::Error;
 use crate::fence::{Fence, Head};
-use crate::generation;
-use crate::jobs;
 use crate::kept::KeptLeaf;
 use crate::keys::{self, KeyRow};
 use crate::leaves::{Leaf, check_leaf};
@@ -32,9 +29,9 @@ use crate::rings::{self, RingRow};
 use crate::rotation_events::{self, RotationEventRow, RotationMark, RotationPause, RotationWrite};
 use crate::rotation_lease::RotationLease;
 use crate::stops::{self, StopRow};
-use crate::tree;
 use crate::trust_documents::{self, DocumentRow};
 use crate::trust_statements::{self, DecidedBy, RestoredDocument, StatementRow, StatementState};
+use crate::{destruction, generation, jobs, tree};
 
 /// Every change there is, apart from signatures. Each is one transaction with its leaf; each
 /// checks in SQL what it was planned on and fails with `Conflict` where that has changed.
@@ -240,6 +237,8 @@ pub enum Change {
         job: String,
         paused: bool,
     },
+    /// Of the inventory or of what assets rotate by.
+    Inventory(Box<InventoryChange>),
     GrantCredential(CredentialRow),
     WithdrawCredential {
         name: CredentialName,
@@ -347,7 +346,7 @@ async fn write<E: Engine>(
     if let Some(reckoned) = reckoned {
         reckoned.set_back(tx, index, leaf.time).await?;
     }
-    apply(tx, change, index).await?;
+    apply::<E>(tx, change, index).await?;
     expect_rows(E::insert_leaves(tx, index, &[leaf.columns()]).await?, 1)?;
     if let Change::BeginOrigin(begin) = change {
         new_origin::enter(tx, begin).await?;
@@ -372,7 +371,11 @@ async fn passes_a_clock_ahead<C: Connection>(tx: &mut C, change: &Change) -> Res
     Ok(ceremonies::standing(tx, &ceremony).await?.operation == CORRECTION)
 }
 
-async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result<(), Error> {
+async fn apply<E: Engine>(
+    tx: &mut E::Transaction,
+    change: &Change,
+    index: i64,
+) -> Result<(), Error> {
     match change {
         Change::Record => Ok(()),
         Change::InstallDocuments(documents) => {
@@ -411,6 +414,7 @@ async fn apply<C: Connection>(tx: &mut C, change: &Change, index: i64) -> Result
         }
         Change::PauseRotations(pause) => rotation_events::set_pause(tx, pause).await,
         Change::PauseJob { job, paused } => jobs::pause(tx, job, *paused).await,
+        Change::Inventory(change) => assets::apply::<E>(tx, change, index).await,
         Change::GrantCredential(credential) => credentials::grant(tx, credential).await,
         Change::WithdrawCredential { name, at } => credentials::withdraw(tx, name, *at).await,
         Change::ProposeCeremony {

@@ -106,6 +106,18 @@ pub(crate) struct Dialect {
     pub take_lease: &'static str,
     pub executions: ExecutionStatements,
     pub rotations: RotationStatements,
+    pub assets: AssetStatements,
+}
+
+/// About many assets of the inventory at once.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct AssetStatements {
+    /// Of names.
+    pub of: &'static str,
+    /// Puts in [id, key_type, purpose, owner, storage, labels, registered_at, registered_by, retired_at].
+    pub insert: &'static str,
+    /// Puts in [asset, number, rotated_at, expires_at, reported_at, reported_by], each as the primary.
+    pub insert_versions: &'static str,
 }
 
 /// About who runs a rotation or a job: each engine has its own clock.

@@ -196,6 +196,14 @@ impl Error {
         Self::Conflict { what, source: None }
     }
 
+    /// The same conflict, named by what was changed: of a constraint that spoke.
+    pub(crate) fn about(self, what: Subject) -> Self {
+        match self {
+            Self::Conflict { source, .. } => Self::Conflict { what, source },
+            other => other,
+        }
+    }
+
     /// The same failure seen while committing: whoever did not hear the answer does not know it.
     pub(crate) fn at_commit(self) -> Self {
         match self {
@@ -261,6 +269,12 @@ pub enum Subject {
     Rotation,
     /// Of a job: another one has it, or it has ended.
     JobRun,
+    /// Of the inventory.
+    Asset,
+    AssetVersion,
+    KeyType,
+    /// The version of a rotation policy.
+    Policy,
     /// How far the Merkle tree goes.
     Tree,
     /// How many leaves there are.
@@ -295,6 +309,10 @@ impl fmt::Display for Subject {
             Self::PasskeyCounter => "the passkey's signature counter",
             Self::Rotation => "the rotation",
             Self::JobRun => "the run of the job",
+            Self::Asset => "the asset",
+            Self::AssetVersion => "the version of the asset",
+            Self::KeyType => "the key type",
+            Self::Policy => "the version of the rotation policy",
             Self::Tree => "the log's tree",
             Self::LogSize => "the number of leaves in the log",
             Self::Constraint => "a constraint of the schema",

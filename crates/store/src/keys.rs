@@ -75,6 +75,11 @@ impl KeyStatus {
         Self::Revoked,
     ];
 
+    /// The one of this word.
+    pub fn of(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|one| one.as_str() == word)
+    }
+
     /// In one word, with the role of an active key.
     pub fn as_str(self) -> &'static str {
         match self {

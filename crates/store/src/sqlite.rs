@@ -20,10 +20,11 @@ use crate::engine::{
     AnswerColumns, Begun, Columns, Connection, Dialect, Engine, LeafColumns, Value, connection,
     json, within,
 };
-use crate::engine::{HeadStatements, Home, Taken, ToPool};
+use crate::engine::{AssetStatements, HeadStatements, Home, Taken, ToPool};
 use crate::error::{self, Error, Subject};
 use crate::execution_statements::execution_statements;
 use crate::fence::Head;
+use crate::inventory_statements;
 use crate::leases::take_lease;
 use crate::log_head;
 use crate::rotation_statements::rotation_statements;
@@ -161,6 +162,11 @@ impl Engine for SqliteEngine {
         take_lease: take_lease!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
         executions: execution_statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
         rotations: rotation_statements!("CAST(unixepoch('subsec') * 1000 AS INTEGER)"),
+        assets: AssetStatements {
+            of: inventory_statements::ASSETS_OF_SQLITE,
+            insert: inventory_statements::INSERT_ASSETS_SQLITE,
+            insert_versions: inventory_statements::INSERT_VERSIONS_SQLITE,
+        },
     };
 
     async fn reader(&self) -> Result<TxConnection, Error> {

@@ -2,6 +2,7 @@
 //! starts. What concerns one engine only stands in a file of its own.
 
 mod archive;
+mod assets;
 mod ceremonies;
 mod clock;
 mod conflicts;
@@ -169,6 +170,11 @@ contract! {
     rotations::a_step_ends_once_and_is_tried_again_by_a_persons_word,
     rotations::a_slot_of_a_job_is_run_once,
     rotations::the_scheduler_is_paused_and_keys_are_acknowledged,
+    assets::rings_and_assets_of_others_are_one_list,
+    assets::assets_are_registered_all_or_none,
+    assets::a_report_makes_the_next_primary,
+    assets::policies_follow_each_other,
+    assets::no_hand_rewrites_the_inventory,
     schema::migrations_that_changed_are_refused,
     schema::case_c8_a_newer_schema_says_so,
 }

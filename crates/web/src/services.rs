@@ -11,6 +11,7 @@ use keyring::signing::Signing;
 use keyring::verification::{EvidenceBuilder, Verification};
 use log::{Log, Proofs};
 use metrics_exporter_prometheus::PrometheusHandle;
+use rotation::inventory::InventoryService;
 use rotation::jobs::Scheduler;
 use store::Store;
 use token::Pool;
@@ -25,6 +26,8 @@ pub struct Services {
     pub evidence: EvidenceBuilder,
     /// For custodians, of whom nothing is known but what they sign.
     pub ceremonies: CeremonyService,
+    /// What rotates, and by which policies.
+    pub inventory: InventoryService,
     pub transparency_log: Proofs,
     pub store: Store,
     /// Takes refusals.

@@ -2,6 +2,7 @@
 //! ceremonies, a token in memory. Nothing listens; what comes out is what a caller would see.
 
 pub mod oidc;
+mod scheduler;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, AtomicU64, Ordering};
@@ -26,12 +27,14 @@ use crate::middleware::auth::Caller;
 use crate::middleware::peer::Peer;
 use crate::services::Services;
 use crate::settings::Settings;
+use crate::testing::scheduler::scheduler;
 use crate::v1::state::{ServerState, SharedState};
-use ::rotation::engine::{Clock, Propagation};
-use ::rotation::jobs::{Installation, Scheduler};
+use ::rotation::inventory::InventoryService;
+use ::rotation::policies::PolicyService;
 use access::access_token_hash;
 use access::oidc::{Oidc, OidcSettings};
 use base::{Env, Tasks};
+use calendar::policy::Caches;
 use keyring::ceremony::{CeremonyService, Draft, ProposalInput, SigningPayload};
 use keyring::keys::{self, Keys, PublicationSettings};
 use keyring::rotation::{self, RingChange};
@@ -214,6 +217,10 @@ impl Fixture {
                 store.for_visitors(),
                 env.clone(),
                 &key_settings,
+            ),
+            inventory: InventoryService::new(
+                store.clone(),
+                PolicyService::new(store.clone(), Caches::default()),
             ),
             transparency_log: proofs,
             store: store.clone(),
@@ -478,10 +485,18 @@ impl Fixture {
 
     /// A request by the signer.
     pub async fn sign(&self, path: &str, body: &str) -> Answered {
+        self.post_as(SIGNER, path, body).await
+    }
+
+    pub async fn post_as(&self, access_token: &str, path: &str, body: &str) -> Answered {
+        self.send_as(access_token, Method::POST, path, body).await
+    }
+
+    pub async fn send_as(&self, who: &str, method: Method, path: &str, body: &str) -> Answered {
         let mut request = post(path, body.to_owned());
-        request
-            .headers_mut()
-            .insert("authorization", format!("Bearer {SIGNER}").parse().unwrap());
+        *request.method_mut() = method;
+        let bearer = format!("Bearer {who}").parse().unwrap();
+        request.headers_mut().insert("authorization", bearer);
         self.send(request).await
     }
 
@@ -561,21 +576,6 @@ fn env(now: &Arc<AtomicI64>) -> Env {
         move || Time::from_millis(clock.load(Ordering::Relaxed)),
         fill,
     )
-}
-
-/// Rotations by the clock of the test.
-fn scheduler(store: &Store, keys: &Arc<Keys>, env: &Env, settings: &keys::Settings) -> Scheduler {
-    Scheduler::of(Installation {
-        store: store.clone(),
-        keys: keys.clone(),
-        ceremonies: CeremonyService::new(store.clone(), env.clone(), settings, "test".to_owned()),
-        safety: settings.safety,
-        env: env.clone(),
-        clock: Clock::Given(env.clone()),
-        propagation: Propagation::default(),
-        owner: "test".to_owned(),
-        every: Duration::from_secs(60),
-    })
 }
 
 /// The claims of a compact JWT, unverified.

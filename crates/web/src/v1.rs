@@ -1,5 +1,9 @@
 //! The endpoints, one a file: its errors, its documentation, its handler, its tests.
 
+mod asset;
+mod asset_report;
+mod asset_versions;
+mod assets_register;
 mod audit;
 mod blast_radius;
 pub mod calls;
@@ -37,6 +41,7 @@ mod key_life;
 mod key_log;
 mod key_pem;
 mod key_transcript;
+mod keys;
 mod leaf_evidence;
 mod log_checkpoint;
 mod log_tile;
@@ -44,6 +49,10 @@ mod order;
 mod order_withdraw;
 mod orders;
 mod passkey_options;
+mod policies;
+mod policy;
+mod policy_set;
+mod policy_versions;
 mod propagation;
 pub mod reader;
 mod receipt;
@@ -137,6 +146,7 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(trust_statement_sign::handle))
         .routes(routes!(rings::handle))
         .routes(routes!(ring::handle))
+        .routes(routes!(keys::handle))
         .routes(routes!(inventory::handle))
         .routes(routes!(rotation_plan::handle, rotation_schedule::handle))
         .routes(routes!(rotation_execute::handle))
@@ -156,6 +166,13 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(rotation_step::handle))
         .routes(routes!(jobs::handle))
         .routes(routes!(propagation::handle))
+        .routes(routes!(assets_register::handle))
+        .routes(routes!(asset::handle))
+        .routes(routes!(asset_versions::handle))
+        .routes(routes!(asset_report::handle))
+        .routes(routes!(policies::handle))
+        .routes(routes!(policy::handle, policy_set::handle))
+        .routes(routes!(policy_versions::handle))
         .routes(routes!(audit::handle))
         .routes(routes!(receipt::handle))
         .routes(routes!(consistency::handle))

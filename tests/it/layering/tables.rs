@@ -12,6 +12,20 @@ pub const MODULES: &[(&str, &[&[&str]])] = &[
             &["executor"],
         ],
     ),
+    // What there is below those that act on it.
+    (
+        "crates/rotation/src",
+        &[
+            &["error", "settings", "times"],
+            &["policies"],
+            &["inventory"],
+            &["drivers"],
+            &["engine"],
+            &["facts"],
+            &["jobs"],
+            &["tests"],
+        ],
+    ),
     (
         "crates/keyring/src",
         &[
@@ -42,7 +56,11 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
     ("crates/base", &["trust"], &[]),
     ("hsm", &[], &["cryptoki"]),
     // Optional: for its feature `testing`.
-    ("crates/store", &["base", "testkit", "trust"], &["sqlx"]),
+    (
+        "crates/store",
+        &["base", "calendar", "testkit", "trust"],
+        &["sqlx"],
+    ),
     ("crates/token", &["hsm", "trust"], &[]),
     (
         "crates/access",
@@ -69,7 +87,7 @@ pub const CRATES: &[(&str, &[&str], &[&str])] = &[
         &[
             "base", "calendar", "keyring", "log", "notify", "store", "trust",
         ],
-        &["reqwest"],
+        &["csv", "reqwest"],
     ),
     (
         "crates/web",

@@ -44,21 +44,53 @@ impl Serialize for Rotation {
 
 impl Serialize for Plan {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let mut plan = serializer.serialize_struct("Plan", 9)?;
+        self.first(usize::MAX).serialize(serializer)
+    }
+}
+
+/// A plan of which no more is written than so many rotations, and so many assets without a date. What is left out is counted.
+pub struct First<'a> {
+    plan: &'a Plan,
+    most: usize,
+}
+
+impl Serialize for First<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Plan {
+            now,
+            until,
+            rotations,
+            unplanned,
+            conflicts,
+            exceptions,
+        } = self.plan;
+        let rows = rotations.get(..self.most).unwrap_or(rotations);
+        let undated = unplanned.get(..self.most).unwrap_or(unplanned);
+        let left_out = rotations.len().saturating_sub(rows.len());
+        let mut plan = serializer.serialize_struct("Plan", 10)?;
         plan.serialize_field("v", &1)?;
-        plan.serialize_field("now", &self.now)?;
-        plan.serialize_field("until", &self.until)?;
-        plan.serialize_field("counts", &self.counts())?;
-        plan.serialize_field("backlog_cleared_at", &self.backlog_cleared_at())?;
-        plan.serialize_field("conflicts", &self.conflicts)?;
-        plan.serialize_field("exceptions", &self.exceptions)?;
-        plan.serialize_field("unplanned", &self.unplanned)?;
-        plan.serialize_field("rotations", &self.rotations)?;
+        plan.serialize_field("now", now)?;
+        plan.serialize_field("until", until)?;
+        plan.serialize_field("counts", &self.plan.counts())?;
+        plan.serialize_field("backlog_cleared_at", &self.plan.backlog_cleared_at())?;
+        plan.serialize_field("conflicts", conflicts)?;
+        plan.serialize_field("exceptions", exceptions)?;
+        plan.serialize_field("unplanned", undated)?;
+        plan.serialize_field("rotations", rows)?;
+        match left_out {
+            0 => plan.skip_field("left_out")?,
+            left_out => plan.serialize_field("left_out", &left_out)?,
+        }
         plan.end()
     }
 }
 
 impl Plan {
+    /// As JSON with so many rotations at most, the first ones.
+    pub fn first(&self, most: usize) -> First<'_> {
+        First { plan: self, most }
+    }
+
     /// A table of the first `rows` rotations; what is left out is counted.
     pub fn table(&self, rows: usize) -> String {
         let head = [

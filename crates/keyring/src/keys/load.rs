@@ -39,6 +39,11 @@ pub struct Keys {
 }
 
 impl Keys {
+    /// How long any cache may serve what is published, at most.
+    pub fn longest_cached(&self) -> Duration {
+        self.settings.longest_cached()
+    }
+
     /// SHA-256 of what a key signed to show that it has its private half.
     pub fn possession_digest(&self, key: &Key) -> Option<Sha256Digest> {
         let pin = &self.settings.pin;

@@ -80,16 +80,25 @@ pub struct Settings {
     pub archive_bytes: u64,
 }
 
+fn longest_cached(max_age: Duration) -> Duration {
+    max_age * 3
+}
+
 const NEWEST: usize = 64;
 const ARCHIVE_BYTES: u64 = 16 << 20;
 
 impl Settings {
+    /// How long any cache may serve a JWKS at most: fresh, and stale while it cannot reach us.
+    pub fn longest_cached(&self) -> Duration {
+        longest_cached(self.max_age)
+    }
+
     pub fn new(pin: Pin, publication: &PublicationSettings) -> Result<Self, String> {
         // A key stays secondary as long as it was published before: the same caches are waited for.
         let safety = Safety::new(
             publication.publish_safety,
             publication.publish_safety,
-            publication.max_age() * 3,
+            longest_cached(publication.max_age()),
             SKEW,
         );
         Ok(Self {

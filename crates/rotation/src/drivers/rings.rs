@@ -1,30 +1,24 @@
 //! Rings as assets: what the planner is told of their keys and of the standing orders for them.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use calendar::facts::{AssetFacts, Order, VersionFacts};
-use calendar::name::{AssetName, Word};
-use calendar::policy::Caches;
+use calendar::facts::{Order, VersionFacts};
+use calendar::name::Word;
 use calendar::time::{Span, Time};
 use calendar::windows::{Weekday, Window};
 use calendar::words::VersionState;
-use calendar::{KeyTypes, Policies};
 use keyring::ceremony::CeremonyService;
 use keyring::keys::{Key, Keys, Ring};
 use store::Store;
 use trust::KeyState;
 use trust::request::{OrderWindow, StandingOrder};
 
-use super::Doing;
-use crate::engine::error::Error;
-use crate::engine::inventory::Inventory;
+use crate::error::Error;
 use crate::times::{from_row, to_row};
 
 /// What the names of rings begin with.
 const KIND: &str = "signing/";
-
-/// The key type of a ring that nothing else is said of.
-const KEY_TYPE: &str = "signing";
 
 /// Orders of a page.
 const PAGE: i64 = 1_000;
@@ -39,7 +33,7 @@ pub fn ring_of_asset(asset: &str) -> Option<&str> {
     asset.strip_prefix(KIND)
 }
 
-/// The rings of this installation under the policies that every installation begins with.
+/// The rings of this installation.
 pub struct Rings {
     keys: Arc<Keys>,
     ceremonies: CeremonyService,
@@ -56,8 +50,21 @@ impl Rings {
         }
     }
 
-    /// Those that hold, by an index of them: what ended costs nothing.
-    async fn standing_orders(&self, now: Time) -> Result<Vec<Order>, Error> {
+    /// The keys of each ring, as their transcripts show them now.
+    pub async fn versions(&self) -> BTreeMap<String, Vec<VersionFacts>> {
+        self.keys.refresh().await;
+        let snapshot = self.keys.current();
+        let rings = snapshot.rings.values();
+        rings
+            .map(|ring| {
+                let keys = ring.keys.iter().map(|key| version(key));
+                (ring.name.to_string(), keys.collect())
+            })
+            .collect()
+    }
+
+    /// The orders that hold, by an index of them: what ended costs nothing.
+    pub async fn standing_orders(&self, now: Time) -> Result<Vec<Order>, Error> {
         let mut found = Vec::new();
         let mut place = (to_row(now).millis(), String::new());
         loop {
@@ -79,48 +86,6 @@ impl Rings {
             }
         }
     }
-}
-
-impl Inventory for Rings {
-    fn policies(&self, now: Time) -> Doing<'_, Result<Arc<Policies>, Error>> {
-        let standard = Policies::standard(&KeyTypes::standard(), Caches::default(), now);
-        let policies = standard.map(Arc::new).map_err(|refused| {
-            let names = refused.iter().map(|each| each.key_type.to_string());
-            Error::Policies(names.collect::<Vec<_>>().join(", "))
-        });
-        Box::pin(async { policies })
-    }
-
-    fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>> {
-        Box::pin(async {
-            self.keys.refresh().await;
-            let snapshot = self.keys.current();
-            Ok(snapshot
-                .rings
-                .values()
-                .filter_map(|ring| facts(ring))
-                .collect())
-        })
-    }
-
-    fn orders(&self, now: Time) -> Doing<'_, Result<Vec<Order>, Error>> {
-        Box::pin(self.standing_orders(now))
-    }
-}
-
-/// A ring's name is always part of one of an asset.
-fn facts(ring: &Ring) -> Option<AssetFacts> {
-    let name: AssetName = asset_of_ring(&ring.name).parse().ok()?;
-    Some(AssetFacts {
-        name,
-        key_type: KEY_TYPE.parse().ok()?,
-        owner: None,
-        versions: ring.keys.iter().map(|key| version(key)).collect(),
-        usage: None,
-        request: None,
-        events: Vec::new(),
-        held: false,
-    })
 }
 
 fn version(key: &Key) -> VersionFacts {

@@ -8,9 +8,9 @@ pub enum Error {
     /// The database's.
     #[error("database error")]
     Store(#[from] store::Error),
-    /// Of standing orders.
-    #[error("the standing orders cannot be read")]
-    Orders(#[from] keyring::ceremony::Error),
+    /// Of the inventory, of policies or of standing orders.
+    #[error("what there is cannot be read")]
+    Inventory(#[source] crate::error::Error),
     /// There is no such rotation.
     #[error("unknown rotation {0}")]
     UnknownEvent(String),
@@ -59,6 +59,15 @@ pub enum Error {
     /// No id could be made.
     #[error("a rotation cannot be given an id")]
     Randomness(#[from] base::NoRandomness),
+}
+
+impl From<crate::error::Error> for Error {
+    fn from(error: crate::error::Error) -> Self {
+        match error {
+            crate::error::Error::Store(error) => Self::Store(error),
+            error => Self::Inventory(error),
+        }
+    }
 }
 
 impl Error {

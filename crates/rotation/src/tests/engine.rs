@@ -5,7 +5,7 @@ use calendar::admission::{Ask, Refusal};
 use calendar::words::{Reason, Step};
 use store::testing::place::Place;
 
-use super::world::{Fault, KEY_TYPE, World, asset};
+use super::world::{Fault, KEY_TYPE, World, asset, register};
 use crate::drivers::Doing;
 use crate::engine::error::Error;
 use crate::engine::{Engine, Probe, Propagation, Ran, Seen};
@@ -226,6 +226,13 @@ async fn what_is_held_elsewhere_waits_for_a_persons_word_at_each_step() {
         .elsewhere()
         .assets
         .push(asset("external/partner", since));
+    register(
+        &world.store,
+        ("external/partner", KEY_TYPE),
+        since,
+        world.now(),
+    )
+    .await;
     let engine = world.engine("one");
     let event = world.event(&engine, "external/partner").await;
     for step in [

@@ -44,8 +44,8 @@ impl ResultSigner for Robot {
     }
 }
 
-struct Ring {
-    place: Place,
+pub(super) struct Ring {
+    pub(super) place: Place,
     custodians: Arc<Custodians>,
     token: SoftwareToken,
     settings: Settings,
@@ -56,7 +56,7 @@ struct Ring {
 
 impl Ring {
     /// A ring that signs with its first key, which the policy calls routine.
-    async fn new() -> Self {
+    pub(super) async fn new() -> Self {
         let custodians = Arc::new(Custodians::with_executors("production", &[RING]));
         let now = Arc::new(AtomicI64::new(minute(0).millis()));
         let (clock, count) = (now.clone(), AtomicU64::new(1));
@@ -91,11 +91,11 @@ impl Ring {
         ring
     }
 
-    fn now(&self) -> Time {
+    pub(super) fn now(&self) -> Time {
         self.env.now()
     }
 
-    fn wait(&self, time: Duration) {
+    pub(super) fn wait(&self, time: Duration) {
         let millis = i64::try_from(time.as_millis()).unwrap();
         self.now.fetch_add(millis, Ordering::Relaxed);
     }
@@ -115,7 +115,7 @@ impl Ring {
         Runner::new(service, self.token.executor(), self.settings.clone())
     }
 
-    fn scheduler(&self) -> Scheduler {
+    pub(super) fn scheduler(&self) -> Scheduler {
         let store = self.place.store.clone();
         Scheduler::of(Installation {
             ceremonies: self.service(),
@@ -259,7 +259,7 @@ impl Ring {
         open.remove(0)
     }
 
-    async fn waits_for(&self, scheduler: &Scheduler, id: &str) -> Option<Reason> {
+    pub(super) async fn waits_for(&self, scheduler: &Scheduler, id: &str) -> Option<Reason> {
         for _ in 0..40 {
             match scheduler.engine().run(id).await.unwrap() {
                 Ran::Waits {

@@ -19,6 +19,8 @@ use crate::drivers::{Answer, Doing, Done, Driver, Drivers, External, Task, Usage
 use crate::engine::error::Error;
 use crate::engine::inventory::Inventory;
 use crate::engine::{Clock, Engine, Parts, Propagation, Ran};
+use crate::inventory::{InventoryService, rows_of};
+use crate::policies::PolicyService;
 
 /// Their key type: automatic, published for an hour, thirty days, a day of overlap, seven of grace.
 pub const KEY_TYPE: &str = "api_key";
@@ -83,6 +85,23 @@ pub fn asset(name: &str, since: Time) -> AssetFacts {
         events: Vec::new(),
         held: false,
     }
+}
+
+/// The inventory in the database.
+pub fn inventory(store: &Store) -> InventoryService {
+    let policies = PolicyService::new(store.clone(), Caches::default());
+    InventoryService::new(store.clone(), policies)
+}
+
+/// Registers an asset whose values somebody else keeps, with its first version in use since then.
+pub async fn register(store: &Store, (name, key_type): (&str, &str), since: Time, now: Time) {
+    let row = json!({
+        "asset": name, "key_type": key_type, "storage": "wrapped", "rotated_at": since,
+    });
+    let by = ("olga", trust::Time::from_millis(now.millis()));
+    let rows = rows_of(vec![row]).unwrap();
+    let report = inventory(store).import(rows, true, by).await.unwrap();
+    assert!(report.applied, "{report:?}");
 }
 
 impl World {
@@ -163,7 +182,7 @@ impl World {
         };
         let drivers = Drivers::default()
             .with(Arc::new(driver))
-            .with(Arc::new(External::new(store.clone())));
+            .with(Arc::new(External::new(inventory(&store))));
         Engine::new(Parts {
             store,
             env: self.env(ahead),

@@ -34,6 +34,9 @@ const GROWING: &[&str] = &[
     "rotation_report",
     "job_run",
     "propagation_ack",
+    "external_asset",
+    "external_version",
+    "rotation_policy",
 ];
 
 /// Indexes of what is under way, which is little at any time.
@@ -244,6 +247,11 @@ const CEREMONIES: &[&str] = &[
         SELECT 'job' || n % 6, n, 'done', 0, 'a', 1, 0, n, n FROM generate_series(1, 2000) AS n",
     "INSERT INTO propagation_ack SELECT lpad(to_hex(n / 5), 43, '0'), 'p' || n % 5, n
         FROM generate_series(1, 2000) AS n",
+    "INSERT INTO external_asset SELECT 'external/a' || n, 'api_key', '', NULL, 'wrapped', '{}', n, 'x', n, NULL
+        FROM generate_series(1, 5000) AS n",
+    "INSERT INTO external_version SELECT 'external/a' || (n / 2), 1 + n % 2, 'archived', n, n, n, NULL, n, 'x'
+        FROM generate_series(2, 10001) AS n",
+    "INSERT INTO rotation_policy SELECT 'api_key', 1 + n, '{}', 'x', 'x', n, n FROM generate_series(1, 2000) AS n",
     "INSERT INTO log_checkpoint SELECT n, lpad(to_hex(n), 64, '0'), n, n, lpad(to_hex(1), 43, '0'), '', ''
         FROM generate_series(1, 2000) AS n",
 ];
@@ -384,6 +392,7 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         // By the member, or by what is open, which is bounded.
         (ceremony_pages::OPEN_OF, "ceremony_under_way"),
         (ceremony_pages::FILED_SINCE, "ceremony_of_proposer"),
+        (inventory::ROTATED_AFTER, "external_version_rotated"),
         (objects::OBJECTS_ON, "key_object_"),
         (orders::ORDERS_UNTIL, "standing_order_holds"),
         // Of what is open, by either of its indexes.

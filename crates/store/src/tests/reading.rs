@@ -132,6 +132,7 @@ pub async fn signatures_are_counted_by_day(place: Place) {
 const ALL_STATEMENTS: &[&[&str]] = &[
     acts::STATEMENTS,
     archive::STATEMENTS,
+    assets::STATEMENTS,
     blast_radius::STATEMENTS,
     ceremonies::STATEMENTS,
     ceremony_pages::STATEMENTS,
@@ -144,6 +145,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     idempotency::STATEMENTS,
     jobs::STATEMENTS,
     index::STATEMENTS,
+    inventory::STATEMENTS,
     keys::STATEMENTS,
     leases::STATEMENTS,
     leaves::STATEMENTS,
@@ -162,6 +164,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     rings::STATEMENTS,
     rotation_events::STATEMENTS,
     rotation_steps::STATEMENTS,
+    rotation_policies::STATEMENTS,
     tree::STATEMENTS,
     trust_documents::STATEMENTS,
     trust_statements::STATEMENTS,
@@ -225,6 +228,9 @@ pub(super) fn every_statement(place: &Place) -> Vec<&'static str> {
             dialect.rotations.begin_run,
             dialect.rotations.take_run,
             dialect.rotations.hold_run,
+            dialect.assets.of,
+            dialect.assets.insert,
+            dialect.assets.insert_versions,
         ]
     };
     let own = match &place.store.engine {

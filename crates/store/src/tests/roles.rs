@@ -6,7 +6,7 @@ use secrecy::ExposeSecret;
 use super::super::*;
 use super::place::Place;
 use super::world::*;
-use super::{executions, lines, outbox, rotations, severity};
+use super::{assets, executions, lines, outbox, rotations, severity};
 
 const ROLES: &str = include_str!("../../../../deploy/postgres/roles.sql");
 
@@ -41,6 +41,9 @@ async fn services_account_does_what_the_store_does_and_no_more() {
     outbox::what_waits_for_a_receiver_is_bounded_and_the_rest_counted(as_the_service().await).await;
     outbox::old_messages_go_in_pages_and_what_waits_stays(as_the_service().await).await;
     outbox::a_condition_lasts_until_its_end_was_acknowledged(as_the_service().await).await;
+    assets::rings_and_assets_of_others_are_one_list(as_the_service().await).await;
+    assets::a_report_makes_the_next_primary(as_the_service().await).await;
+    assets::policies_follow_each_other(as_the_service().await).await;
 
     rotations::a_step_ends_once_and_is_tried_again_by_a_persons_word(as_the_service().await).await;
     rotations::a_slot_of_a_job_is_run_once(as_the_service().await).await;
@@ -86,6 +89,10 @@ async fn services_account_does_what_the_store_does_and_no_more() {
         "INSERT INTO operation (word) VALUES ('whatever')",
         "INSERT INTO signature_purpose (word) VALUES ('whatever')",
         "UPDATE usage SET word = 'x'",
+        "UPDATE rotation_policy SET reason = reason",
+        "DELETE FROM external_asset",
+        "UPDATE external_version SET number = number",
+        "UPDATE key_type SET word = word",
         "DELETE FROM algorithm",
     ] {
         let refused = place.raw(sql).await.unwrap_err().to_string();

@@ -42,7 +42,11 @@ pub fn describe() -> serde_json::Value {
 pub fn paths() -> impl Iterator<Item = Route> {
     let described = routes().split_for_parts().1;
     let described = described.paths.paths.into_iter().map(|(path, item)| {
-        let operations = [(Method::GET, item.get), (Method::POST, item.post)];
+        let operations = [
+            (Method::GET, item.get),
+            (Method::POST, item.post),
+            (Method::PUT, item.put),
+        ];
         let operations = operations.into_iter().filter_map(|(method, operation)| {
             let id = operation?.operation_id.unwrap_or_default();
             Some((method, v1::calls::of_operation(&id)))

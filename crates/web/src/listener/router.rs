@@ -123,6 +123,7 @@ mod tests {
                 "{ceremony}",
                 "{statement}",
                 "{order}",
+                "{asset}",
                 "{event}",
                 "{key_type}",
                 "{kid}",

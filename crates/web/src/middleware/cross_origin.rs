@@ -16,11 +16,16 @@ fn methods(route: &Route, which: impl Fn(Option<Call>) -> bool) -> HeaderValue {
         let mut operations = route.operations.iter();
         operations.any(|(known, call)| *known == method && which(*call))
     };
-    HeaderValue::from_static(match (has(Method::GET), has(Method::POST)) {
-        (true, true) => "GET, HEAD, POST, OPTIONS",
-        (true, false) => "GET, HEAD, OPTIONS",
-        (false, true) => "POST, OPTIONS",
-        (false, false) => "OPTIONS",
+    let known = [Method::GET, Method::POST, Method::PUT].map(has);
+    HeaderValue::from_static(match known {
+        [true, true, true] => "GET, HEAD, POST, PUT, OPTIONS",
+        [true, true, false] => "GET, HEAD, POST, OPTIONS",
+        [true, false, true] => "GET, HEAD, PUT, OPTIONS",
+        [true, false, false] => "GET, HEAD, OPTIONS",
+        [false, true, true] => "POST, PUT, OPTIONS",
+        [false, true, false] => "POST, OPTIONS",
+        [false, false, true] => "PUT, OPTIONS",
+        [false, false, false] => "OPTIONS",
     })
 }
 

@@ -50,12 +50,19 @@ pub enum Code {
     RequestRefused,
     SignatureNotCounted,
     QuotaExceeded,
+    UnknownAsset,
+    UnknownKeyType,
+    AssetsRefused,
+    AssetState,
+    PolicyRefused,
+    PolicyVersion,
+    CeremonyRequired,
     OutcomeUnknown,
     Internal,
 }
 
 impl Code {
-    pub const ALL: [Self; 45] = [
+    pub const ALL: [Self; 52] = [
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UnsupportedMediaType,
@@ -99,6 +106,13 @@ impl Code {
         Self::RequestRefused,
         Self::SignatureNotCounted,
         Self::QuotaExceeded,
+        Self::UnknownAsset,
+        Self::UnknownKeyType,
+        Self::AssetsRefused,
+        Self::AssetState,
+        Self::PolicyRefused,
+        Self::PolicyVersion,
+        Self::CeremonyRequired,
         Self::OutcomeUnknown,
         Self::Internal,
     ];
@@ -265,6 +279,33 @@ impl Code {
                 "The signature does not count",
             ),
             Self::QuotaExceeded => (S::CONFLICT, "quota_exceeded", "The quota is exhausted"),
+            Self::UnknownAsset => (S::NOT_FOUND, "unknown_asset", "Unknown asset"),
+            Self::UnknownKeyType => (S::NOT_FOUND, "unknown_key_type", "Unknown key type"),
+            Self::AssetsRefused => (
+                S::UNPROCESSABLE_ENTITY,
+                "assets_refused",
+                "An asset was refused, so none was registered",
+            ),
+            Self::AssetState => (
+                S::CONFLICT,
+                "asset_state",
+                "The asset is in a different state",
+            ),
+            Self::PolicyRefused => (
+                S::UNPROCESSABLE_ENTITY,
+                "policy_refused",
+                "The rotation policy cannot be put in force",
+            ),
+            Self::PolicyVersion => (
+                S::CONFLICT,
+                "policy_version",
+                "The version does not follow the policy in force",
+            ),
+            Self::CeremonyRequired => (
+                S::CONFLICT,
+                "ceremony_required",
+                "Only a quorum of custodians decides this",
+            ),
             Self::OutcomeUnknown => (
                 S::SERVICE_UNAVAILABLE,
                 "outcome_unknown",

@@ -141,10 +141,37 @@ impl From<rotation::engine::error::Error> for Problem {
                 "the rotation was changed at the same time; read it again",
             ),
             E::Store(ref cause) => Self::caused_by(of_store(cause), &error),
-            E::Orders(error) => error.into(),
-            E::Word { .. } | E::Policies(_) | E::Randomness(_) => {
+            E::Inventory(rotation::error::Error::Orders(error)) => error.into(),
+            E::Inventory(_) | E::Word { .. } | E::Policies(_) | E::Randomness(_) => {
                 Self::caused_by(Code::Internal, &error)
             }
+        }
+    }
+}
+
+impl From<rotation::error::Error> for Problem {
+    fn from(error: rotation::error::Error) -> Self {
+        use rotation::error::Error as E;
+        let text = error.to_string();
+        match error {
+            E::UnknownAsset => Self::new(Code::UnknownAsset, text).about("asset"),
+            E::UnknownKeyType(_) => Self::new(Code::UnknownKeyType, text).about("key_type"),
+            E::Refused(_) => Self::new(Code::BadMember, text),
+            E::Import(rotation::error::ImportError::Json(error)) => error.into(),
+            E::Import(_) => Self::member("csv", text),
+            E::State(_) => Self::new(Code::AssetState, text),
+            E::Policy(_) => Self::new(Code::PolicyRefused, text).about("document"),
+            E::PolicyVersion { .. } => {
+                Self::new(Code::PolicyVersion, text).about("document.version")
+            }
+            E::CeremonyRequired(_) => Self::new(Code::CeremonyRequired, text).about("key_type"),
+            E::Store(ref cause) if cause.is_conflict() => Self::new(
+                Code::AssetState,
+                "it was changed at the same time; read it again",
+            ),
+            E::Store(ref cause) => Self::caused_by(of_store(cause), &error),
+            E::Orders(error) => error.into(),
+            E::Json(_) => Self::caused_by(Code::Internal, &error),
         }
     }
 }

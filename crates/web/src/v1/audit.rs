@@ -129,7 +129,12 @@ mod tests {
             assert_eq!(answered.code(), "forbidden");
         }
         assert_eq!(fixture.get("/v1/audit").await.code(), "unauthenticated");
-        for path in ["/v1/rings", "/v1/rings/records", "/v1/inventory"] {
+        for path in [
+            "/v1/rings",
+            "/v1/rings/records",
+            "/v1/inventory",
+            "/v1/keys",
+        ] {
             let answered = fixture.get_as(AUDITOR, path).await;
             assert_eq!(answered.code(), "forbidden", "{path}");
         }

@@ -24,7 +24,10 @@ pub fn of_operation(id: &str) -> Option<Call> {
         | "ceremony_attestations"
         | "ceremony_record"
         | "trust_chain" => Call::ReadPublished,
-        "rings" | "ring" | "inventory" => Call::ReadInventory,
+        "rings" | "ring" | "keys" | "inventory" | "asset" | "asset_versions" | "policies"
+        | "policy" | "policy_versions" => Call::ReadInventory,
+        "register_assets" | "set_policy" => Call::ManageInventory,
+        "report_rotation" => Call::ReportRotations,
         "ceremonies" | "ceremony" | "ceremony_request" | "ceremony_statement"
         | "ceremonies_waiting" | "ceremony_events" | "ceremony_draft" | "statements"
         | "passkey_options" | "statement" | "orders" | "order" | "emergency" | "stop_draft" => {

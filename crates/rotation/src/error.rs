@@ -1,0 +1,75 @@
+//! Why something was not done. Nothing was written then, but where the store says that the outcome is unknown.
+
+use calendar::Word;
+use calendar::policy::PolicyError;
+
+/// Why something was not done.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("no asset has this name")]
+    UnknownAsset,
+    #[error("no key type has the name {0}")]
+    UnknownKeyType(String),
+    /// All that is wrong with what was given.
+    #[error("{}", .0.join("; "))]
+    Refused(Vec<String>),
+    /// The asset, or what is known of it, is not as it would have to be.
+    #[error("{0}")]
+    State(String),
+    /// All that is wrong with a policy.
+    #[error("{}", policy_reasons(.0).join("; "))]
+    Policy(Vec<PolicyError>),
+    #[error("version {given} of the policy, expected {next}: it follows the version in force")]
+    PolicyVersion { given: u32, next: u32 },
+    #[error(
+        "ceremony required: {0} is a critical key type, whose policy only the quorum changes, and this version has no ceremony for it"
+    )]
+    CeremonyRequired(Word),
+    #[error("import: {0}")]
+    Import(#[from] ImportError),
+    #[error("a document that cannot be written as JSON")]
+    Json(#[from] trust::JsonError),
+    #[error("the standing orders cannot be read")]
+    Orders(#[from] keyring::ceremony::Error),
+    #[error(transparent)]
+    Store(#[from] store::Error),
+}
+
+/// Why nothing of a file was read.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    #[error("the column {0} is missing")]
+    ColumnMissing(&'static str),
+    #[error(
+        "unknown column {0:?}: expected asset, key_type, purpose, owner, storage, version, rotated_at, expires_at, labels and state"
+    )]
+    ColumnUnknown(String),
+    #[error("the column {0} occurs twice")]
+    ColumnTwice(&'static str),
+    #[error("more than {0} assets: import them in several files")]
+    TooMany(usize),
+    #[error("more than {0} bytes: import them in several files")]
+    TooLong(u64),
+    #[error("there is no asset in it")]
+    Empty,
+    #[error("expected {{\"assets\": […]}} in strict JSON: {0}")]
+    Json(trust::JsonError),
+    #[error("it cannot be read: {0}")]
+    Read(#[from] std::io::Error),
+}
+
+/// Each error of a policy in words.
+pub fn policy_reasons(errors: &[PolicyError]) -> Vec<String> {
+    errors.iter().map(ToString::to_string).collect()
+}
+
+impl Error {
+    /// Whether a rule said no; all else is the machine's trouble.
+    pub fn is_refusal(&self) -> bool {
+        match self {
+            Self::Store(error) => error.is_conflict(),
+            Self::Json(_) | Self::Orders(_) => false,
+            _ => true,
+        }
+    }
+}
