@@ -151,7 +151,10 @@ pub fn scheduler(
         ceremonies: CeremonyService::for_anybody(store.clone(), world.env.clone(), settings),
         safety: settings.safety,
         env: world.env.clone(),
-        clock: Clock::Database(store.clone()),
+        clock: match config.simulation {
+            Some(_) => Clock::Given(world.env.clone()),
+            None => Clock::Database(store.clone()),
+        },
         propagation,
         owner: owner.to_owned(),
         every: config.rotation.every,
