@@ -27,7 +27,7 @@ test:
 ## custodians at a distance: a 3-of-5 ceremony over HTTP, a roster change, a suspension, a standing order with an executor
 ## apart, an emergency drill, a ceremony with passkeys; PART=rotation a quarter of the calendar by a clock that is moved
 demo:
-	@.ci/setup build token $(if $(filter custodians,$(PART)),mail)
+	@.ci/setup build token $(if $(PART),mail)
 	$(CARGO) build --locked -p chancery -p chancery-demo --bins
 	@$${CARGO_TARGET_DIR:-target}/debug/chancery-demo $(if $(PART),--part $(PART))
 

@@ -11,10 +11,14 @@ use testkit::installation::text;
 use trust::Time;
 
 use super::front::Front;
+use super::mail::Mail;
 use super::stage::{Scene, Stage};
 use super::{LOG_FILES, RING, orders};
 use base::system::now;
 use verify::output::{Code, Failure, Output};
+
+/// Two of them have to agree.
+const CUSTODIANS: [&str; 3] = ["ada", "grace", "mary"];
 
 const DAY: Duration = Duration::from_secs(86_400);
 
@@ -52,7 +56,7 @@ struct Calendar<'a> {
 
 pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(), Failure> {
     let act = |text: &str| output.remark(format!("\n== {text}"));
-    for custodian in ["ada", "grace", "mary"] {
+    for custodian in CUSTODIANS {
         stage.installation.add_custodian(custodian, "ed25519")?;
     }
     stage.installation.add_executor(orders::EXECUTOR)?;
@@ -63,6 +67,7 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
         "A ring that signs, and a standing order for its next keys: two of three custodians have approved them for a year",
     );
     stage.installation.install()?;
+    let mail = Mail::start(stage, &CUSTODIANS, output)?;
     stage.chancery(&["ring", "create", RING, "--algorithm", "ES256", "--apply"])?;
     let words = ["ceremony", "new", "generate", "--ring", RING];
     let first = [&words[..], &["--lifetime", "400d"]].concat();
@@ -122,6 +127,13 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
     })?;
     stage.shown(&["rotation", "show", &due])?;
     stage.shown(&["ring", "show", RING])?;
+    calendar.goes_on(
+        Duration::from_secs(61),
+        "a minute: those whom it concerns are told",
+    )?;
+    if let Some(mail) = &mail {
+        mail.to("grace", "A rotation waits", output)?.show(output);
+    }
     output.remark("  (the cache fetches the key set anew)");
     let set = stage.client()?.get("/.well-known/jwks.json").await?;
     front.refreshed(set);
@@ -161,6 +173,9 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
     let back = calendar.until("it is rolled back", Some(&second), |event| {
         event["state"] == "rolled-back"
     })?;
+    if let Some(mail) = &mail {
+        mail.to("ada", "rolled back", output)?;
+    }
     stage.shown(&["ring", "show", RING])?;
     stage.sign_lines("lines.txt", "back.jws", RING).await?;
     let after_roll_back = stage.verify("back.jws").await?;
@@ -183,7 +198,7 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
         "held_by": held["waits"], "why": held["detail"],
         "verdicts_old": old, "verdicts_new": new,
         "rolled_back": back["id"], "state": back["state"], "verdicts_after_roll_back": after_roll_back,
-        "uses_left": order["left"], "primary": ring["primary"], "picture_bytes": picture.len(),
+        "told_by_mail": mail.is_some(), "uses_left": order["left"], "primary": ring["primary"], "picture_bytes": picture.len(),
     });
     output.result(&summary, || describe(&summary));
     let all = |verdicts: &Value, word: &str| verdicts[word].as_u64() == Some(lines as u64);
@@ -297,6 +312,7 @@ fn describe(summary: &Value) -> String {
          \x20 old signatures        {}\n\
          \x20 new signatures        {}\n\
          \x20 another rotation      {}: {}; signatures then: {}\n\
+         \x20 told by mail          {}\n\
          \x20 the order             {} of 4 uses left",
         text("rotation"),
         text("trigger"),
@@ -311,6 +327,7 @@ fn describe(summary: &Value) -> String {
         text("rolled_back"),
         text("state"),
         text("verdicts_after_roll_back"),
+        text("told_by_mail"),
         text("uses_left"),
     )
 }
