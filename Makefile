@@ -25,7 +25,7 @@ test:
 
 ## demonstration: ceremonies, signatures over a real log file, a rotation under load, a compromise; PART=custodians shows
 ## custodians at a distance: a 3-of-5 ceremony over HTTP, a roster change, a suspension, a standing order with an executor
-## apart, an emergency drill, a ceremony with passkeys
+## apart, an emergency drill, a ceremony with passkeys; PART=rotation a quarter of the calendar by a clock that is moved
 demo:
 	@.ci/setup build token $(if $(PART),mail)
 	$(CARGO) build --locked -p chancery -p chancery-demo --bins

@@ -6,6 +6,7 @@ mod executor;
 mod offline;
 mod orders;
 mod service;
+mod simulation;
 mod telemetry;
 mod token;
 mod trust;
@@ -20,6 +21,7 @@ pub use executor::Executor;
 pub use offline::Offline;
 pub use orders::Orders;
 pub use service::Service;
+pub use simulation::{Simulation, simulated};
 pub use telemetry::{Format, Telemetry};
 pub use trust::Trust;
 
@@ -55,6 +57,7 @@ pub struct Config {
     pub notify: notify::Settings,
     #[serde(default)]
     pub rotation: ::rotation::settings::Settings,
+    pub simulation: Option<Simulation>,
     #[serde(default)]
     pub telemetry: Telemetry,
 }
@@ -138,6 +141,9 @@ impl Config {
         config.notify.resolve(base);
         config.rotation.resolve(base);
         config.orders.resolve(base);
+        if let Some(simulation) = &mut config.simulation {
+            simulation.resolve(base);
+        }
         config.validate()?;
         Ok(config)
     }
@@ -154,6 +160,9 @@ impl Config {
         self.log.validate(self.profile)?;
         self.notify.validate(self.profile)?;
         self.rotation.validate()?;
+        if let Some(simulation) = &self.simulation {
+            simulation.validate(&self.service, self.profile)?;
+        }
         Ok(self.publication.validate(self.profile)?)
     }
 }

@@ -48,9 +48,10 @@ fn main() -> ExitCode {
             return ExitCode::FAILURE;
         }
     };
+    let environment: Vec<(String, String)> = std::env::vars().collect();
     let world = World {
-        env: Env::new(now, fill),
-        environment: std::env::vars().collect(),
+        env: config::simulated(&arguments.config, &environment, Env::new(now, fill)),
+        environment,
         program: std::env::current_exe().unwrap_or_else(|_| "chancery".into()),
     };
     let output = Output::new("chancery", arguments.output);

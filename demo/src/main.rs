@@ -4,11 +4,13 @@
 mod custodians;
 mod drill;
 mod far;
+mod front;
 mod isolation;
 mod load;
 mod mail;
 mod orders;
 mod passkeys;
+mod rotation;
 mod stage;
 mod theft;
 
@@ -19,8 +21,9 @@ use std::time::Duration;
 use clap::Parser;
 use serde_json::{Value, json};
 
+use self::front::Front;
 use self::load::Load;
-use self::stage::Stage;
+use self::stage::{Scene, Stage};
 use verify::output::{Code, EXIT_CODES, Failure, Output, Style};
 
 /// How long a key is published before it signs, here only: long enough to be seen.
@@ -55,7 +58,7 @@ struct Arguments {
     /// The `chancery` program; the one beside this one when left out.
     #[arg(long)]
     program: Option<PathBuf>,
-    /// Instead of the whole story one part: `custodians` at a distance.
+    /// Instead of the whole story one part: `custodians` at a distance, or a `rotation` by the scheduler.
     #[arg(long, value_enum)]
     part: Option<Part>,
     /// Tables for people or JSON for programs.
@@ -67,6 +70,7 @@ struct Arguments {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 enum Part {
     Custodians,
+    Rotation,
 }
 
 #[tokio::main]
@@ -93,10 +97,23 @@ async fn run(arguments: Arguments, output: &Output) -> Result<(), Failure> {
         )));
     }
     output.remark("\n== A token, custodians, and a genesis signed by all of them");
-    let mut stage = Stage::new(arguments.directory, arguments.keep, program, output)?;
-    let outcome = match arguments.part {
-        Some(Part::Custodians) => custodians::play(&mut stage, output).await,
-        None => play(&mut stage, output).await,
+    let front = match arguments.part {
+        Some(Part::Rotation) => Some(Front::start()?),
+        _ => None,
+    };
+    let scene = match &front {
+        Some(front) => rotation::scene(front),
+        None => Scene {
+            environment: "demonstration",
+            publish_safety: PUBLISH_SAFETY,
+            settings: Vec::new(),
+        },
+    };
+    let mut stage = Stage::new(arguments.directory, arguments.keep, program, scene, output)?;
+    let outcome = match (arguments.part, &front) {
+        (_, Some(front)) => rotation::play(&mut stage, front, output).await,
+        (Some(Part::Custodians), _) => custodians::play(&mut stage, output).await,
+        _ => play(&mut stage, output).await,
     };
     if outcome.is_ok() && arguments.keep {
         output.remark(format!(

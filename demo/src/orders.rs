@@ -8,11 +8,12 @@ use std::thread::sleep;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, anyhow};
-use serde_json::{Value, json};
+use serde_json::json;
 use testkit::installation::text;
 use testkit::process::Running;
 
 use super::far::{Far, Told};
+use super::stage::Stage;
 use super::{PUBLISH_SAFETY, RING};
 use verify::output::Failure;
 
@@ -52,16 +53,16 @@ pub fn play(far: &Far<'_>) -> Result<Told, Failure> {
     let order = text(&orders[0], "order")?;
 
     output.remark("\n== Without a person: an executor apart, with its own PIN file and its own key for results");
-    let executor = apart(far)?;
+    let executor = apart(stage)?;
     output.remark("$ chancery --config executor.toml executor &");
     let end = Instant::now() + PATIENCE;
     let (key, made) = loop {
-        let told = quietly(far, &["order", "show", &order])?;
+        let told = stage.quietly(&["order", "show", &order])?;
         if let (Some(kid), Some(ceremony)) = (
             told["used"][0]["kid"].as_str(),
             told["used"][0]["ceremony"].as_str(),
         ) {
-            let key = quietly(far, &["key", "show", kid])?;
+            let key = stage.quietly(&["key", "show", kid])?;
             if key["state"] == "primary" {
                 break (key, ceremony.to_owned());
             }
@@ -103,8 +104,8 @@ pub fn play(far: &Far<'_>) -> Result<Told, Failure> {
 }
 
 /// With files of its own that no replica has. On a token with roles its PIN would be another one, too.
-fn apart(far: &Far<'_>) -> Result<Running, Failure> {
-    let installation = &far.stage.installation;
+pub fn apart(stage: &Stage) -> Result<Running, Failure> {
+    let installation = &stage.installation;
     let (shared, own) = (
         installation.token_file("pin"),
         installation.file("executor-pin"),
@@ -133,11 +134,4 @@ fn apart(far: &Far<'_>) -> Result<Running, Failure> {
         .stderr(log)
         .spawn()?;
     Ok(Running::new(child))
-}
-
-/// What somebody who waits asks again and again.
-fn quietly(far: &Far<'_>, words: &[&str]) -> Result<Value, Failure> {
-    let mut installation = far.stage.installation.clone();
-    installation.plan.narrate = None;
-    Ok(installation.chancery(words)?)
 }

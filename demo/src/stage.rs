@@ -12,18 +12,28 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use testkit::ceremony::Held;
 use testkit::installation::{Installation, Plan, Service, free_port, text};
+use testkit::process::run_in_sight;
 use trust::Time;
 
-use super::PUBLISH_SAFETY;
 use super::isolation::isolated;
 use base::system::now;
 use verify::client::{Client, Connect};
 use verify::output::{Failure, Output};
 
+/// What an installation is for.
+pub struct Scene {
+    pub environment: &'static str,
+    /// How long a key is published before it signs.
+    pub publish_safety: Duration,
+    /// Further lines of the configuration, each with its section.
+    pub settings: Vec<(&'static str, String)>,
+}
+
 /// Stopped when it is let go of, and removed if it is not to be kept.
 pub struct Stage {
     service: Option<Service>,
     pub installation: Installation,
+    output: Output,
     _directory: Option<TempDir>,
 }
 
@@ -40,6 +50,7 @@ impl Stage {
         directory: Option<PathBuf>,
         keep: bool,
         program: PathBuf,
+        scene: Scene,
         output: &Output,
     ) -> Result<Self, Failure> {
         let temporary = match &directory {
@@ -66,21 +77,23 @@ impl Stage {
             .or(temporary.as_ref().map(TempDir::path))
             .context("a directory")?
             .canonicalize()?;
-        let output = output.clone();
+        let (shown, output) = (output.clone(), output.clone());
+        let mut settings = vec![
+            ("service", format!("history_ring = \"{}\"", super::RING)),
+            ("telemetry", "format = \"text\"".to_owned()),
+        ];
+        settings.extend(scene.settings);
         let installation = Installation::with_token(Plan {
             program: std::path::absolute(program)?,
             token: directory.join("token"),
             directory,
             token_label: "demonstration".to_owned(),
-            environment: "demonstration".to_owned(),
+            environment: scene.environment.to_owned(),
             store: "sqlite:chancery.db".to_owned(),
             api: free_port()?,
             operations: free_port()?,
-            publish_safety: PUBLISH_SAFETY,
-            settings: vec![
-                ("service", format!("history_ring = \"{}\"", super::RING)),
-                ("telemetry", "format = \"text\"".to_owned()),
-            ],
+            publish_safety: scene.publish_safety,
+            settings,
             narrate: Some(Arc::new(move |command: &str| {
                 output.remark(format!("$ {command}"));
             })),
@@ -89,6 +102,7 @@ impl Stage {
         Ok(Self {
             service: None,
             installation,
+            output: shown,
             _directory: temporary,
         })
     }
@@ -104,6 +118,27 @@ impl Stage {
     /// Runs the program as a person would, in the directory, and returns its JSON.
     pub fn chancery(&self, arguments: &[&str]) -> Result<Value, Failure> {
         Ok(self.installation.chancery(arguments)?)
+    }
+
+    /// Runs the program as a person would and shows what it says.
+    pub fn shown(&self, arguments: &[&str]) -> Result<(), Failure> {
+        let told = self.installation.plan.narrate.iter();
+        told.for_each(|narrate| narrate(&format!("chancery {}", arguments.join(" "))));
+        let said = run_in_sight(self.installation.command().args(arguments), b"")?;
+        match said.code {
+            Some(0) => {
+                self.output.remark(said.text()?);
+                Ok(())
+            }
+            _ => Err(anyhow!("`chancery {}` failed", arguments.join(" ")).into()),
+        }
+    }
+
+    /// What somebody who waits asks again and again.
+    pub fn quietly(&self, arguments: &[&str]) -> Result<Value, Failure> {
+        let mut installation = self.installation.clone();
+        installation.plan.narrate = None;
+        Ok(installation.chancery(arguments)?)
     }
 
     /// The same, and without a network if that can be had.

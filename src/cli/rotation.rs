@@ -53,6 +53,10 @@ pub enum Command {
     RollBack(Marked),
     /// Let a step that failed be tried again.
     Retry(Marked),
+    /// Hold a rotation: no step of it begins until it is released.
+    Hold(Marked),
+    /// Let a rotation that was held go on.
+    Release(Marked),
     /// Say that a step of something that is held elsewhere is done.
     Done(Done),
     /// Declare an emergency: what it takes is drafted, and members of the roster order it.
@@ -68,6 +72,9 @@ pub enum Command {
         /// A file with faults, verifiers and replicas, as at `POST /v1/key-rotation/simulate`.
         #[arg(long)]
         world: Option<PathBuf>,
+        /// Also draw it as a picture (SVG) into this file, which must not exist.
+        #[arg(long)]
+        picture: Option<PathBuf>,
     },
     /// Show how well the policies are kept.
     Report,
@@ -151,7 +158,10 @@ pub fn scheduler(
         ceremonies: CeremonyService::for_anybody(store.clone(), world.env.clone(), settings),
         safety: settings.safety,
         env: world.env.clone(),
-        clock: Clock::Database(store.clone()),
+        clock: match config.simulation {
+            Some(_) => Clock::Given(world.env.clone()),
+            None => Clock::Database(store.clone()),
+        },
         propagation,
         owner: owner.to_owned(),
         every: config.rotation.every,
@@ -250,6 +260,14 @@ pub async fn run(
             let done = engine.retry(&event, by, reason.as_deref()).await;
             return told(&scheduler, &event, done, output).await;
         }
+        Command::Hold(Marked { event, reason }) => {
+            let done = engine.hold(&event, by, reason.as_deref()).await;
+            return told(&scheduler, &event, done, output).await;
+        }
+        Command::Release(Marked { event, reason }) => {
+            let done = engine.release(&event, by, reason.as_deref()).await;
+            return told(&scheduler, &event, done, output).await;
+        }
         Command::Done(Done {
             event,
             step,
@@ -265,13 +283,22 @@ pub async fn run(
             let events: Vec<EventReport> = events.map(EventReport::of).collect();
             output.result(&events, || listed(&events));
         }
-        Command::Simulate { days, seed, world } => {
+        Command::Simulate {
+            days,
+            seed,
+            world,
+            picture,
+        } => {
             let mut asked = match world {
                 Some(file) => read(&file)?,
                 None => Simulation::default(),
             };
             (asked.days, asked.seed) = (Some(days), seed);
             let report = engine.simulate(&asked).await.map_err(failed)?;
+            if let Some(file) = &picture {
+                let mut new = fs::File::create_new(file)?;
+                std::io::Write::write_all(&mut new, report.svg().as_bytes())?;
+            }
             output.result(&report, || {
                 format!(
                     "{} rotations of {} assets, {} of 1000 without a person, {} late, {} findings",
@@ -359,6 +386,9 @@ fn shown(report: &EventReport) -> String {
         if let Some(value) = value {
             text.push_str(&format!("{name:10} {value}\n"));
         }
+    }
+    if report.held {
+        text.push_str("held       until it is released\n");
     }
     text.push('\n');
     text.push_str(&table(

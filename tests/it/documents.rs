@@ -177,6 +177,27 @@ fn every_make_target_of_the_documents_exists() {
     assert!(seen > 4);
 }
 
+/// Those that the program knows, README and Makefile name, and nothing else.
+#[test]
+fn every_part_of_the_demonstration_is_documented() {
+    let source = read("demo/src/main.rs");
+    let (_, parts) = source.split_once("enum Part {").expect("the parts");
+    let (parts, _) = parts.split_once('}').expect("their end");
+    let parts: BTreeSet<String> = parts
+        .split(',')
+        .map(|part| part.trim().to_lowercase())
+        .filter(|part| !part.is_empty())
+        .collect();
+    for document in ["README.md", "Makefile"] {
+        let text = read(document);
+        let named = text.split("PART=").skip(1).filter_map(|rest| {
+            let end = rest.find(|c: char| !c.is_ascii_lowercase())?;
+            rest.get(..end).map(str::to_owned)
+        });
+        assert_eq!(named.collect::<BTreeSet<_>>(), parts, "{document}");
+    }
+}
+
 #[test]
 fn every_link_of_the_documents_leads_somewhere() {
     for document in DOCUMENTS {

@@ -5,8 +5,11 @@ use std::thread;
 
 use serde_json::json;
 
-use crate::support::installation::{Installation, PUBLISH_SAFETY, Service, base64url, member};
+use crate::support::installation::{
+    Installation, PUBLISH_SAFETY, Service, base64url, directory, member,
+};
 use crate::support::process::until;
+use crate::support::simulated::{DAY, Simulated};
 use crate::support::verifier::Verifier;
 
 const RING: &str = "integrity";
@@ -130,6 +133,74 @@ fn strangers_accept_every_signature_through_a_roll_back() {
     assert_eq!(accepted(&mut verifiers, &rotated), second);
     assert_eq!(service.verdict(&rotated), "VALID");
     assert_eq!(service.verdict(&after), "VALID");
+}
+
+/// Nobody does anything but let the time pass, and roll the second one back.
+#[test]
+fn strangers_accept_every_signature_through_rotations_by_the_scheduler_and_a_roll_back() {
+    let directory = directory();
+    let url = format!("sqlite:{}", directory.path().join("chancery.db").display());
+    let world = Simulated::new(directory, &url, "2");
+    let installation = &world.installation;
+    let signer = installation.grant("integrity-service", &format!("signer:{RING}"));
+    let service = installation.serve();
+    let _executor = world.executor_runs();
+    let mut warm = verifiers(&service);
+    let before = service.jws(RING, &signer, b"before the rotation");
+    let first = accepted(&mut warm, &before);
+    let promoted = |id: &str| {
+        world.until("its key is published", id, |event| {
+            event["published_at"].is_string()
+        });
+        world.passes(DAY + DAY / 24);
+        world.until("its key signs", id, |event| {
+            event["promoted_at"].is_string()
+        });
+        member(&world.rotation(id), "made")
+    };
+    let (during, second) = under_load(&service, &signer, &mut warm, || {
+        let id = world.scheduled();
+        let second = promoted(&id);
+        world.passes(DAY + DAY / 24);
+        world.until("the old key is retired", &id, |event| {
+            event["state"] == "done"
+        });
+        second
+    });
+    assert!(
+        during.contains(&first) && during.contains(&second),
+        "{during:?}"
+    );
+    let (during, third) = under_load(&service, &signer, &mut warm, || {
+        let id = world.scheduled();
+        let third = promoted(&id);
+        until("the new key signs", || {
+            let jws = service.jws(RING, &signer, b"until it is rolled back");
+            kid_of(&jws) == third
+        });
+        installation.chancery(["rotation", "roll-back", &id, "--reason", "callers fail"]);
+        world.until("it is rolled back", &id, |event| {
+            event["state"] == "rolled-back"
+        });
+        third
+    });
+    assert!(
+        during.contains(&second) && during.contains(&third),
+        "{during:?}"
+    );
+
+    let mut verifiers = verifiers_of(warm, &service);
+    let after = signed_by(&service, &signer, &mut verifiers, &second);
+    assert_eq!(accepted(&mut verifiers, &before), first);
+    assert_eq!(service.verdict(&before), "VALID_RETIRED_KEY");
+    assert_eq!(service.verdict(&after), "VALID");
+}
+
+fn kid_of(jws: &str) -> String {
+    let header = jws.split('.').next().expect("a header");
+    let bytes = trust::base64url::decode(header).expect("base64url");
+    let header: serde_json::Value = serde_json::from_slice(&bytes).expect("JSON");
+    member(&header, "kid")
 }
 
 /// The key that signs is revoked as compromised, and the standby key, published before, signs in the same moment: no caller

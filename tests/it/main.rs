@@ -69,5 +69,7 @@ mod notify_alerts;
 mod notify_mail;
 mod notify_webhook;
 mod orders_night;
+mod rotation_kill;
 mod rotation_ring;
+mod rotation_year;
 mod upgrade;

@@ -3,6 +3,7 @@
 pub mod agreement;
 pub mod authority;
 pub mod ceremony;
+pub mod clocked;
 pub mod custodian;
 pub mod database;
 pub mod executor;
@@ -16,6 +17,7 @@ pub mod past;
 pub mod process;
 pub mod receiver;
 pub mod rust_source;
+pub mod simulated;
 pub mod small_disk;
 pub mod template;
 pub mod verifier;

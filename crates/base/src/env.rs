@@ -2,6 +2,7 @@
 //! hand in their own.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use trust::Time;
 
@@ -25,6 +26,16 @@ impl Env {
         Self {
             now: Arc::new(now),
             fill: Arc::new(fill),
+        }
+    }
+
+    /// The same randomness at another time: the clock is ahead by what `ahead` says whenever it is asked.
+    #[must_use]
+    pub fn ahead(&self, ahead: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        let now = self.now.clone();
+        Self {
+            now: Arc::new(move || now() + ahead()),
+            fill: self.fill.clone(),
         }
     }
 

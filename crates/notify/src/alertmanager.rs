@@ -39,6 +39,11 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
         EventKind::Test => ("ChanceryNotificationTest", "info"),
         EventKind::ExecutorLate => ("ChanceryExecutorLate", "warning"),
         EventKind::OrderRunningOut => ("ChanceryOrderRunningOut", "warning"),
+        EventKind::RotationWaits => ("ChanceryRotationWaits", "warning"),
+        EventKind::RotationLate => ("ChanceryRotationLate", "critical"),
+        EventKind::RotationFailed => ("ChanceryRotationFailed", "critical"),
+        EventKind::RotationPaused => ("ChanceryRotationPaused", "warning"),
+        EventKind::EmergencyDeclared => ("ChanceryEmergencyDeclared", "critical"),
         _ => ("ChanceryCeremonyDeadlineNear", "warning"),
     };
     let all = [
@@ -51,6 +56,7 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
         ("ring", facts.ring.as_deref().unwrap_or_default()),
         ("state", &facts.state),
         ("order", facts.order.as_deref().unwrap_or_default()),
+        ("rotation", facts.rotation.as_deref().unwrap_or_default()),
     ];
     // An empty label is no label.
     let labels = all.into_iter().filter(|(_, value)| !value.is_empty());
@@ -66,7 +72,7 @@ pub fn alert(sender: &Sender, language: Language, row: &AlertRow, now: Time) -> 
         "annotations": { "summary": text.subject, "description": description },
         "startsAt": row.started_at,
         "endsAt": row.ended_at.unwrap_or(now + LASTS),
-        "generatorURL": format!("{}/v1/ceremonies/{id}", sender.url),
+        "generatorURL": render::link(sender, &facts).unwrap_or_else(|| sender.url.clone()),
     }))
 }
 

@@ -7,7 +7,10 @@ use std::time::Duration;
 
 use base::Trouble;
 use metrics::{counter, gauge};
-use store::{AlertRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage};
+use store::{
+    AlertRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, MAX_PAGE, NewMessage,
+    RotationEventRow,
+};
 use trust::key_name::KeyName;
 use trust::leaf::Leaf;
 use trust::{
@@ -18,6 +21,7 @@ use crate::context::Context;
 use crate::event::{EventKind, Facts};
 use crate::lease::Lease;
 use crate::near::{Near, executor_late, near_end, ratification, running_out};
+use crate::rotations::{self, rotations};
 use crate::settings::Receiver;
 use base::names::{NOTIFY_DROPPED, NOTIFY_OLDEST_SECONDS, NOTIFY_WAITING};
 
@@ -35,6 +39,13 @@ const DEADLINES: Duration = Duration::from_secs(5);
 /// How often it is looked what is left of standing orders, and how many are looked at.
 const ORDERS: Duration = Duration::from_secs(60);
 const MOST_ORDERS: i64 = 1_000;
+
+/// Rotations that are looked at; where more are open, those are the first by their names.
+const MOST_ROTATIONS: usize = 20_000;
+
+/// How far back it is looked for rotations that were rolled back: as long as messages may fail to be written. Whoever begins to
+/// look goes back as far as anything is told of.
+const LATELY: Duration = Duration::from_secs(3_600);
 
 /// How often old messages are forgotten, and how many at once.
 const FORGET: Duration = Duration::from_secs(600);
@@ -66,6 +77,9 @@ pub struct Announcer {
     /// Standing orders of which little is left, and when it was looked for them.
     orders: Vec<Near>,
     orders_looked: Option<Time>,
+    /// Rotations that do not go on by themselves, and when it was looked for them.
+    rotations: Vec<Near>,
+    rotations_looked: Option<Time>,
     forgot: Option<Time>,
 }
 
@@ -84,6 +98,8 @@ impl Announcer {
             looked: None,
             orders: Vec::new(),
             orders_looked: None,
+            rotations: Vec::new(),
+            rotations_looked: None,
             forgot: None,
         }
     }
@@ -119,12 +135,17 @@ impl Announcer {
             // Whoever has it tells of deadlines; when it comes to us nothing is known.
             self.near.clear();
             self.orders_looked = None;
+            self.rotations_looked = None;
             return Ok(());
         }
         while self.announce_acts(now).await? {}
         if due(self.orders_looked, ORDERS) {
             self.orders = self.orders_near(now).await?;
             self.orders_looked = Some(now);
+        }
+        if due(self.rotations_looked, rotations::EVERY) {
+            self.rotations = self.rotations_near(now).await?;
+            self.rotations_looked = Some(now);
         }
         if looks {
             self.look_at_deadlines(now).await?;
@@ -240,6 +261,37 @@ impl Announcer {
         Ok(self.message(kind, format!("leaf/{}", row.index), &facts, &audience, now))
     }
 
+    /// Rotations that do not go on by themselves, and those that were rolled back lately.
+    async fn rotations_near(&self, now: Time) -> Result<Vec<Near>, Error> {
+        let store = &self.context.store;
+        let mut open: Vec<RotationEventRow> = Vec::new();
+        while open.len() < MOST_ROTATIONS {
+            let last = open.last();
+            let place = last.map_or((String::new(), 0), |row| (row.asset.clone(), row.version));
+            let page = store.open_rotations((&place.0, place.1), MAX_PAGE).await?;
+            let full = page.len() as i64 == MAX_PAGE;
+            open.extend(page);
+            if !full {
+                break;
+            }
+        }
+        let lately = match self.rotations_looked {
+            Some(_) => LATELY,
+            None => self.context.settings.dead_after,
+        };
+        let lately = i64::try_from(lately.as_millis()).unwrap_or(i64::MAX);
+        let mut place = (now.millis().saturating_sub(lately), String::new());
+        let mut ended = Vec::new();
+        while ended.len() < MOST_ROTATIONS {
+            let page = store.rotations_ended((place.0, &place.1), MAX_PAGE).await?;
+            let Some(last) = page.last() else { break };
+            place = (last.ended_at.unwrap_or(now).millis(), last.id.clone());
+            ended.extend(page);
+        }
+        let pause = store.rotation_pause().await?;
+        Ok(rotations((&open, &ended), &pause, now))
+    }
+
     /// Of a ceremony whose request is the one that the id names.
     async fn request(
         &self,
@@ -299,7 +351,11 @@ impl Announcer {
             id: message_id(&self.context, &dedup),
             dedup,
             kind: kind.name().to_owned(),
-            subject: facts.ceremony.map(|id| id.to_string()).unwrap_or_default(),
+            subject: match (&facts.ceremony, &facts.rotation) {
+                (Some(id), _) => id.to_string(),
+                (None, Some(id)) => id.clone(),
+                (None, None) => String::new(),
+            },
             data: serde_json::to_string(facts)
                 .ok()
                 .filter(|data| data.len() <= MAX_DATA)?,
@@ -312,6 +368,7 @@ impl Announcer {
     async fn look_at_deadlines(&mut self, now: Time) -> Result<(), Error> {
         let mut near = self.deadlines(now).await?;
         near.extend(self.orders.iter().cloned());
+        near.extend(self.rotations.iter().cloned());
         let roster = (self.context.roster)();
         let mut messages = Vec::new();
         let new = near.iter().filter(|near| !self.near.contains(&near.key));
@@ -320,8 +377,8 @@ impl Announcer {
                 Some(roster) => near.kind.audience(roster, near.proposer.as_ref()),
                 None => Vec::new(),
             };
-            if near.state == CeremonyState::Proposed {
-                let signed = self.approved_by(&near.id, roster.as_ref()).await?;
+            if let (CeremonyState::Proposed, Some(id)) = (near.state, &near.ceremony) {
+                let signed = self.approved_by(id, roster.as_ref()).await?;
                 audience.retain(|id| !signed.contains(id));
             }
             messages.extend(self.message(near.kind, near.key.clone(), &near.facts, &audience, now));
@@ -396,7 +453,8 @@ impl Announcer {
                 .filter(|row| row.ended_at.is_none())
                 .map(|row| row.key.as_str())
                 .collect();
-            for near in near.iter().filter(|near| !runs.contains(near.key.as_str())) {
+            let new = near.iter().filter(|near| near.kind.lasts());
+            for near in new.filter(|near| !runs.contains(near.key.as_str())) {
                 let Ok(data) = serde_json::to_string(&near.facts) else {
                     continue;
                 };
@@ -404,7 +462,7 @@ impl Announcer {
                     receiver: name.clone(),
                     key: near.key.clone(),
                     kind: near.kind.name().to_owned(),
-                    subject: near.id.to_string(),
+                    subject: near.subject.clone(),
                     data,
                     started_at: near.since,
                     ended_at: None,

@@ -1,19 +1,22 @@
 //! What is told of, and what is kept of it until it was delivered.
 
 use serde::{Deserialize, Serialize};
-use store::CeremonyState;
+use store::{CeremonyState, RotationEventRow};
 use trust::emergency::Unratified;
 use trust::leaf::{ActKind, ActLeaf, CLONED, RATIFY, RESUME, STOP};
 use trust::recovery::ANNOUNCE;
 use trust::text::spelled_out;
 use trust::withdrawal::WITHDRAW;
-use trust::{Member, MemberId, Operation, Request, Role, Roster, Sha256Digest, Time};
+use trust::{Operation, Request, Sha256Digest, Time};
 
 /// Longest text that a message repeats, in characters.
 const MAX_TEXT: usize = 400;
 
 /// Subjects that are named.
 const MAX_SUBJECTS: usize = 3;
+
+/// What a rotation is called among operations.
+pub const ROTATION: &str = "rotation";
 
 /// What the action of a leaf begins with that tells of the installation of a document.
 const INSTALL: &str = "install-";
@@ -85,13 +88,30 @@ pub enum EventKind {
     /// A passkey's signature was refused because its counter did not rise.
     #[serde(rename = "passkey.cloned")]
     PasskeyCloned,
+    /// A rotation waits for people, or for a probe that has not seen its key.
+    #[serde(rename = "rotation.waiting")]
+    RotationWaits,
+    /// A step failed for good.
+    #[serde(rename = "rotation.failed")]
+    RotationFailed,
+    /// Its new version is not the primary, and should be.
+    #[serde(rename = "rotation.late")]
+    RotationLate,
+    #[serde(rename = "rotation.rolled-back")]
+    RotationRolledBack,
+    /// The scheduler is paused, and a rotation is due.
+    #[serde(rename = "rotation.paused")]
+    RotationPaused,
+    /// Somebody declared that assets have to be replaced at once.
+    #[serde(rename = "emergency.declared")]
+    EmergencyDeclared,
     /// At an operator's word.
     #[serde(rename = "test")]
     Test,
 }
 
 impl EventKind {
-    pub const ALL: [Self; 26] = [
+    pub const ALL: [Self; 32] = [
         Self::Proposed,
         Self::Approved,
         Self::Rejected,
@@ -117,6 +137,12 @@ impl EventKind {
         Self::RatificationDue,
         Self::RatificationMissed,
         Self::PasskeyCloned,
+        Self::RotationWaits,
+        Self::RotationFailed,
+        Self::RotationLate,
+        Self::RotationRolledBack,
+        Self::RotationPaused,
+        Self::EmergencyDeclared,
         Self::Test,
     ];
 
@@ -147,6 +173,12 @@ impl EventKind {
             Self::RatificationDue => "emergency.ratification-due",
             Self::RatificationMissed => "emergency.ratification-missed",
             Self::PasskeyCloned => "passkey.cloned",
+            Self::RotationWaits => "rotation.waiting",
+            Self::RotationFailed => "rotation.failed",
+            Self::RotationLate => "rotation.late",
+            Self::RotationRolledBack => "rotation.rolled-back",
+            Self::RotationPaused => "rotation.paused",
+            Self::EmergencyDeclared => "emergency.declared",
             Self::Test => "test",
         }
     }
@@ -223,47 +255,27 @@ impl EventKind {
         !self.is_of_trust() && !matches!(self, Self::EmergencyStopped | Self::PasskeyCloned)
     }
 
+    /// Whether it is about a rotation, or about the pause of all.
+    pub const fn is_of_a_rotation(self) -> bool {
+        matches!(
+            self,
+            Self::RotationWaits
+                | Self::RotationFailed
+                | Self::RotationLate
+                | Self::RotationRolledBack
+                | Self::RotationPaused
+                | Self::EmergencyDeclared
+        )
+    }
+
+    /// Whether it is a condition that holds until somebody has done something, and no act that is over.
+    pub const fn lasts(self) -> bool {
+        !matches!(self, Self::RotationRolledBack)
+    }
+
     /// Whether those who get it are to do something.
     pub const fn asks(self) -> bool {
         matches!(self, Self::Proposed | Self::Executed | Self::DeadlineNear)
-    }
-
-    /// Whom a passkey that may be copied concerns: whose it is, and those on call.
-    pub fn of_passkey(roster: &Roster, actor: &str) -> Vec<MemberId> {
-        let whose = actor.split_once(':').map(|(_, id)| id);
-        let concerned = |member: &&Member| {
-            Some(member.id.as_str()) == whose || member.roles.contains(&Role::OnCall)
-        };
-        let active = roster.members.iter().filter(|member| member.active);
-        active
-            .filter(concerned)
-            .map(|member| member.id.clone())
-            .collect()
-    }
-
-    /// Whom it concerns: those who are asked, or all who can be. The proposer does not count, and is told of the end.
-    pub fn audience(self, roster: &Roster, proposer: Option<&MemberId>) -> Vec<MemberId> {
-        let everybody = matches!(
-            self,
-            Self::TrustRecovery
-                | Self::EmergencyStopped
-                | Self::EmergencyResumed
-                | Self::EmergencyRotated
-                | Self::EmergencyRatified
-                | Self::RatificationDue
-                | Self::RatificationMissed
-        );
-        if everybody {
-            let members = roster.members.iter().filter(|member| member.active);
-            return members.map(|member| member.id.clone()).collect();
-        }
-        let custodians = roster.active(Role::Custodian);
-        let asked = custodians.filter(|member| !self.asks() || Some(&member.id) != proposer);
-        let mut ids: Vec<MemberId> = asked.map(|member| member.id.clone()).collect();
-        if let Some(proposer) = proposer.filter(|id| !self.asks() && !ids.contains(id)) {
-            ids.push(proposer.clone());
-        }
-        ids
     }
 }
 
@@ -285,6 +297,9 @@ pub struct Facts {
     /// The standing order that it is about or under.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub order: Option<String>,
+    /// The rotation that it is about.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rotation: Option<String>,
     pub subjects: Vec<String>,
     /// Beyond those named.
     pub more_subjects: usize,
@@ -323,6 +338,7 @@ impl Facts {
             operation: request.operation.word().to_owned(),
             ring: request.operation.ring().map(ToString::to_string),
             order: order_of(request),
+            rotation: None,
             subjects: subjects.take(MAX_SUBJECTS).collect(),
             more_subjects: request.lines.len().saturating_sub(MAX_SUBJECTS),
             proposer: request.proposer.as_ref().map(ToString::to_string),
@@ -426,6 +442,23 @@ impl Facts {
         }
     }
 
+    /// Of a rotation as its row says.
+    pub fn of_rotation(row: &RotationEventRow, at: Time) -> Self {
+        Self {
+            until: Some(row.due),
+            operation: ROTATION.to_owned(),
+            state: row.state.clone(),
+            order: row.order.clone(),
+            rotation: Some(row.id.clone()),
+            subjects: vec![shown(&row.asset)],
+            reason: row.reason.as_deref().map(shown).unwrap_or_default(),
+            by: shown(&row.requested_by),
+            why: row.detail.as_deref().map(shown),
+            kid: row.made.clone(),
+            ..Self::of_test(at, "")
+        }
+    }
+
     /// Of nothing that happened.
     pub fn of_test(at: Time, by: &str) -> Self {
         Self {
@@ -436,6 +469,7 @@ impl Facts {
             operation: "test".to_owned(),
             ring: None,
             order: None,
+            rotation: None,
             subjects: Vec::new(),
             more_subjects: 0,
             proposer: None,
@@ -481,6 +515,12 @@ const fn state(kind: EventKind) -> &'static str {
         | EventKind::RatificationDue
         | EventKind::RatificationMissed
         | EventKind::PasskeyCloned
+        | EventKind::RotationWaits
+        | EventKind::RotationFailed
+        | EventKind::RotationLate
+        | EventKind::RotationRolledBack
+        | EventKind::RotationPaused
+        | EventKind::EmergencyDeclared
         | EventKind::Test => "",
     }
 }
@@ -506,27 +546,6 @@ mod tests {
             assert_eq!(written, kind.name());
             assert_eq!(EventKind::of(kind.name()), Some(kind));
         }
-    }
-
-    #[test]
-    fn a_passkey_that_may_be_copied_concerns_whose_it_is_and_those_on_call() {
-        let member = |id: &str, roles: &[&str], active: bool| serde_json::json!({"id": id, "name": id, "roles": roles, "keys": [], "active": active});
-        let roster: Roster = serde_json::from_value(serde_json::json!({
-            "v": 1, "service": "chancery", "environment": "test", "version": 1, "previous": null,
-            "members": [
-                member("ada", &["custodian"], true),
-                member("berta", &["custodian"], true),
-                member("carl", &["on-call"], true),
-                member("dora", &["on-call"], false),
-            ], "expires_at": null, "passkeys": null,
-        }))
-        .unwrap();
-        let told = |actor| {
-            let ids = EventKind::of_passkey(&roster, actor);
-            ids.iter().map(ToString::to_string).collect::<Vec<_>>()
-        };
-        assert_eq!(told("custodian:ada"), ["ada", "carl"]);
-        assert_eq!(told("cli:0:root"), ["carl"]);
     }
 
     #[test]

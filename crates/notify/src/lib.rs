@@ -7,6 +7,7 @@
 mod address;
 mod alertmanager;
 mod announce;
+mod audience;
 mod context;
 mod deliver;
 mod event;
@@ -17,6 +18,7 @@ mod near;
 mod notifier;
 mod render;
 mod retry;
+mod rotations;
 mod settings;
 mod template;
 #[cfg(test)]

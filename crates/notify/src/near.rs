@@ -11,12 +11,16 @@ use crate::event::{EventKind, Facts};
 /// An order that holds for less than a tenth of its time, and for less than this, runs out.
 const LITTLE_TIME: Duration = Duration::from_secs(14 * 86_400);
 
-/// A ceremony that ends soon or that no executor carries out, or a standing order of which little is left.
+/// A ceremony that ends soon or that no executor carries out, a standing order of which little is left, a rotation that does
+/// not go on by itself.
 #[derive(Clone)]
 pub struct Near {
     pub kind: EventKind,
     pub key: String,
-    pub id: Sha256Digest,
+    /// The ceremony, rotation or whatever else it is about.
+    pub subject: String,
+    /// The ceremony whose approvals count.
+    pub ceremony: Option<Sha256Digest>,
     pub proposer: Option<MemberId>,
     pub state: CeremonyState,
     pub facts: Facts,
@@ -44,7 +48,8 @@ pub fn near_end(row: &CeremonyHeadRow, within: Duration, now: Time) -> Option<Ne
     Some(Near {
         kind: EventKind::DeadlineNear,
         key: format!("deadline/{}/{state}", row.id),
-        id: row.id,
+        subject: row.id.to_string(),
+        ceremony: Some(row.id),
         proposer: request.proposer.clone(),
         state: row.state,
         since: Time::from_millis(until.millis() - within),
@@ -66,7 +71,8 @@ pub fn executor_late(row: &CeremonyHeadRow, late: Duration, now: Time) -> Option
     Some(Near {
         kind: EventKind::ExecutorLate,
         key: format!("executor/{}", row.id),
-        id: row.id,
+        subject: row.id.to_string(),
+        ceremony: Some(row.id),
         proposer: request.proposer.clone(),
         state: row.state,
         since: row.updated_at + late,
@@ -96,7 +102,8 @@ pub fn running_out(row: &OrderRow, taken: i64, request: &Request, now: Time) -> 
     Some(Near {
         kind: EventKind::OrderRunningOut,
         key: format!("order/{}/{what}", row.id),
-        id: row.ceremony,
+        subject: row.ceremony.to_string(),
+        ceremony: Some(row.ceremony),
         proposer: request.proposer.clone(),
         state: CeremonyState::Closed,
         since,
@@ -124,7 +131,8 @@ pub fn ratification(each: &Unratified, within: Duration, now: Time) -> Option<Ne
     Some(Near {
         kind,
         key: format!("ratification/{}/{word}", each.rotation),
-        id: each.rotation,
+        subject: each.rotation.to_string(),
+        ceremony: Some(each.rotation),
         proposer: None,
         state: CeremonyState::Executed,
         since: if missed { each.until } else { due },

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 use trust::{MemberId, Roster, Sha256Digest, Time};
 
-use crate::event::{EventKind, Facts, shown};
+use crate::event::{EventKind, Facts, ROTATION, shown};
 use crate::template::{self, Language, Text};
 
 /// Whose messages they are.
@@ -63,6 +63,7 @@ pub fn text(
             "state" => facts.state.clone(),
             "ceremony" => facts.ceremony?.to_string(),
             "order" => facts.order.clone()?,
+            "rotation" => facts.rotation.clone()?,
             "kid" => facts.kid.clone()?,
             _ => return None,
         })
@@ -90,12 +91,22 @@ fn keys(member: Option<&trust::Member>) -> String {
     }
 }
 
+/// Where the service shows what it is about.
+pub fn link(sender: &Sender, facts: &Facts) -> Option<String> {
+    match (&facts.ceremony, &facts.rotation) {
+        (Some(id), _) => Some(format!("{}/v1/ceremonies/{id}", sender.url)),
+        (None, Some(id)) => Some(format!("{}/v1/key-rotation/events/{id}", sender.url)),
+        (None, None) if facts.operation == ROTATION => {
+            Some(format!("{}/v1/key-rotation/events", sender.url))
+        }
+        (None, None) => None,
+    }
+}
+
 /// The body of a webhook: the same on every attempt, because it is made of the facts alone.
 pub fn webhook_body(sender: &Sender, language: Language, kind: EventKind, facts: &Facts) -> Value {
     let summary = text(sender, language, (kind, facts), None, None).subject;
-    let link = facts
-        .ceremony
-        .map(|id| format!("{}/v1/ceremonies/{id}", sender.url));
+    let link = link(sender, facts);
     json!({
         "type": kind.name(),
         "timestamp": facts.at,

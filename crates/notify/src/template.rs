@@ -46,6 +46,12 @@ macro_rules! texts {
             EventKind::RatificationDue => text!($language, "ratification-due"),
             EventKind::RatificationMissed => text!($language, "ratification-missed"),
             EventKind::PasskeyCloned => text!($language, "passkey-cloned"),
+            EventKind::RotationWaits => text!($language, "rotation-waiting"),
+            EventKind::RotationFailed => text!($language, "rotation-failed"),
+            EventKind::RotationLate => text!($language, "rotation-late"),
+            EventKind::RotationRolledBack => text!($language, "rotation-rolled-back"),
+            EventKind::RotationPaused => text!($language, "rotation-paused"),
+            EventKind::EmergencyDeclared => text!($language, "emergency-declared"),
             EventKind::Test => text!($language, "test"),
         }
     };
@@ -123,6 +129,7 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
             "a standby key signs at once, and the key before it is declared invalid; this cannot be undone"
         }
         (Language::En, "ratification") => "an emergency rotation is agreed with",
+        (Language::En, "rotation") => "a key or secret is replaced by the calendar",
         (Language::En, _) => "see the review",
         (Language::De, "generate") => "für einen Schlüsselring wird ein neuer Schlüssel erzeugt",
         (Language::De, "destroy") => "private Schlüssel werden zerstört; das ist endgültig",
@@ -140,6 +147,9 @@ pub fn meaning(language: Language, operation: &str) -> &'static str {
         }
         (Language::De, "ratification") => {
             "einem Notwechsel des Schlüssels wird nachträglich zugestimmt"
+        }
+        (Language::De, "rotation") => {
+            "ein Schlüssel oder Geheimnis wird nach dem Kalender gewechselt"
         }
         (Language::De, _) => "siehe die Prüfung",
     }
@@ -161,6 +171,7 @@ mod tests {
 
     /// What templates may name.
     const VALUES: &[&str] = &[
+        "rotation",
         "service",
         "environment",
         "url",

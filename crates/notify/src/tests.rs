@@ -4,4 +4,5 @@ mod away;
 mod bounds;
 mod endpoint;
 mod once;
+mod rotations;
 mod world;

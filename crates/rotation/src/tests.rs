@@ -34,6 +34,7 @@ contract! {
     engine::a_rotation_is_cancelled_before_its_promotion_and_rolled_back_after_it,
     kills::a_replica_that_dies_at_any_step_is_followed_by_another,
     replicas::three_replicas_run_each_event_and_each_job_once,
+    replicas::two_replicas_ten_minutes_apart_go_by_the_database,
     jobs::a_week_without_a_replica_is_made_up_for_by_one_run,
     jobs::a_run_whose_replica_died_is_gone_on_with,
 }

@@ -53,6 +53,10 @@ statements! {
         WHERE id = $1 AND ended_at IS NULL AND promoted_at IS NOT NULL AND retired_at IS NULL";
     RETRY_EVENT = "UPDATE rotation_event SET state = 'waiting', look_at = $2, updated_at = $2
         WHERE id = $1 AND ended_at IS NULL";
+    HOLD_EVENT = "UPDATE rotation_event SET held = 1, look_at = $2, updated_at = $2
+        WHERE id = $1 AND ended_at IS NULL AND held = 0";
+    RELEASE_EVENT = "UPDATE rotation_event SET held = 0, look_at = $2, updated_at = $2
+        WHERE id = $1 AND ended_at IS NULL AND held = 1";
     PAUSE = "SELECT paused_at, paused_by, reason FROM rotation_pause WHERE id = 1";
     SET_PAUSE = "UPDATE rotation_pause SET paused_at = $1, paused_by = $2, reason = $3 WHERE id = 1";
 }
@@ -195,6 +199,10 @@ pub enum RotationMark {
     RollBack,
     /// A step that failed for good is tried again.
     Retry,
+    /// No step of it begins any more.
+    Hold,
+    /// It goes on.
+    Release,
 }
 
 /// Whether the scheduler is paused, since when, by whom and why.
@@ -279,12 +287,17 @@ pub(crate) async fn mark<C: Connection>(
         RotationMark::Cancel => CANCEL_EVENT,
         RotationMark::RollBack => ROLL_BACK_EVENT,
         RotationMark::Retry => RETRY_EVENT,
+        RotationMark::Hold => HOLD_EVENT,
+        RotationMark::Release => RELEASE_EVENT,
     };
     let values = [Value::Text(id), Value::Int(at)];
     guarded(tx, sql, &values, Subject::Rotation).await?;
     match mark {
         RotationMark::Retry => rotation_steps::retry(tx, id).await,
-        RotationMark::Cancel | RotationMark::RollBack => Ok(()),
+        RotationMark::Cancel
+        | RotationMark::RollBack
+        | RotationMark::Hold
+        | RotationMark::Release => Ok(()),
     }
 }
 

@@ -44,7 +44,7 @@ pub struct Plan {
     pub operations: String,
     /// How long a key is published before it may sign.
     pub publish_safety: Duration,
-    /// Further lines of the configuration, each with its section.
+    /// Further lines of the configuration, each with its section; a section that the others do not have comes after them.
     pub settings: Vec<(&'static str, String)>,
     /// Told each command before it runs, as a person would type it. With it the program's own remarks are seen, too.
     pub narrate: Option<Arc<dyn Fn(&str) + Send + Sync>>,
@@ -199,14 +199,18 @@ impl Installation {
             ("trust", format!("genesis = \"{}\"\n", self.genesis)),
             ("telemetry", String::new()),
         ];
-        let mut text = "profile = \"demonstration\"\n".to_owned();
+        let (mut text, mut further) = ("profile = \"demonstration\"\n".to_owned(), String::new());
         for (section, lines) in sections {
             text += &format!("\n[{section}]\n{lines}");
             for (_, line) in plan.settings.iter().filter(|(of, _)| *of == section) {
                 text += &format!("{line}\n");
             }
         }
-        text
+        let more = plan.settings.iter();
+        for (section, lines) in more.filter(|(of, _)| !text.contains(&format!("\n[{of}]\n"))) {
+            further += &format!("\n[{section}]\n{lines}\n");
+        }
+        text + &further
     }
 
     /// The token as `module` shows it.

@@ -67,8 +67,10 @@ mod rotation_emergency;
 mod rotation_event;
 mod rotation_events;
 mod rotation_execute;
+mod rotation_hold;
 mod rotation_keys;
 mod rotation_plan;
+mod rotation_release;
 mod rotation_report;
 mod rotation_retry;
 mod rotation_roll_back;
@@ -163,6 +165,8 @@ pub fn routes() -> OpenApiRouter<SharedState> {
         .routes(routes!(rotation_cancel::handle))
         .routes(routes!(rotation_roll_back::handle))
         .routes(routes!(rotation_retry::handle))
+        .routes(routes!(rotation_hold::handle))
+        .routes(routes!(rotation_release::handle))
         .routes(routes!(rotation_step::handle))
         .routes(routes!(jobs::handle))
         .routes(routes!(propagation::handle))

@@ -149,6 +149,23 @@ impl Engine {
             .await
     }
 
+    /// Holds it: a step that has begun comes to its end, and no other begins. Emergencies are not held.
+    pub async fn hold(&self, id: &str, by: &str, reason: Option<&str>) -> Result<(), Error> {
+        let row = self.event(id).await?;
+        if row.cause == Trigger::Event.as_str() {
+            return Err(not_now(&row, "held"));
+        }
+        self.mark(id, RotationMark::Hold, ("held", "hold"), (by, reason))
+            .await
+    }
+
+    /// Lets it go on.
+    pub async fn release(&self, id: &str, by: &str, reason: Option<&str>) -> Result<(), Error> {
+        let words = ("released", "release");
+        self.mark(id, RotationMark::Release, words, (by, reason))
+            .await
+    }
+
     /// Lets a step that failed for good be tried again.
     pub async fn retry(&self, id: &str, by: &str, reason: Option<&str>) -> Result<(), Error> {
         let row = self.event(id).await?;

@@ -59,6 +59,8 @@ pub struct EventReport {
     pub requested_by: String,
     /// Why.
     pub reason: Option<String>,
+    /// Whether somebody holds it.
+    pub held: bool,
     /// What it waits for.
     pub waits: Option<String>,
     /// The same in words.
@@ -152,6 +154,7 @@ impl EventReport {
             ended_at: row.ended_at,
             requested_by: row.requested_by,
             reason: row.reason,
+            held: row.held,
             waits: row.waits,
             detail: row.detail,
             late,

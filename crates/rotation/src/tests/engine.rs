@@ -218,6 +218,46 @@ async fn what_is_due_waits_while_the_scheduler_is_paused() {
     assert_eq!(world.to_the_end(&engine, &event.id).await, ended("done"));
 }
 
+/// By a person's word: what has begun comes to its end, nothing else begins, and the next one of the asset is not planned
+/// meanwhile.
+#[tokio::test]
+async fn a_rotation_that_is_held_goes_on_when_it_is_released() {
+    let world = sqlite(1).await;
+    let engine = world.engine("one");
+    let event = world.event(&engine, ASSET).await;
+    let early = engine.release(&event.id, "somebody", None).await;
+    assert!(matches!(early, Err(Error::NotNow { .. })), "{early:?}");
+    engine
+        .hold(&event.id, "somebody", Some("the partner is away"))
+        .await
+        .unwrap();
+    let twice = engine.hold(&event.id, "somebody", None).await;
+    assert!(matches!(twice, Err(Error::NotNow { .. })), "{twice:?}");
+    for _ in 0..3 {
+        world.wait(Span::days(1));
+        assert_eq!(reason(&world, &engine, &event.id).await, Reason::Held);
+    }
+    assert!(world.steps(&event.id).await.is_empty());
+    let plan = engine.plan(Span::days(90)).await.unwrap();
+    assert!(
+        plan.rotations.iter().all(|one| one.begins_at.is_none()),
+        "{plan:?}"
+    );
+    engine.release(&event.id, "somebody", None).await.unwrap();
+    assert_eq!(world.to_the_end(&engine, &event.id).await, ended("done"));
+    let leaves = world.leaves(&event.id).await;
+    assert!(
+        leaves[1].contains(" hold ") && leaves[2].contains(" release "),
+        "{leaves:?}"
+    );
+    // An emergency waits for nobody.
+    let key_type: calendar::Word = KEY_TYPE.parse().unwrap();
+    let declared = engine.declare(&key_type, None, ("somebody", "it leaked"));
+    let event = declared.await.unwrap().events.remove(0);
+    let held = engine.hold(&event.id, "somebody", None).await;
+    assert!(matches!(held, Err(Error::NotNow { .. })), "{held:?}");
+}
+
 #[tokio::test]
 async fn what_is_held_elsewhere_waits_for_a_persons_word_at_each_step() {
     let world = sqlite(0).await;

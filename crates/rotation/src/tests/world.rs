@@ -176,6 +176,29 @@ impl World {
     }
 
     fn engine_of(&self, owner: &str, store: Store, propagation: Propagation, ahead: i64) -> Engine {
+        // By the time that the database would say.
+        let clock = Clock::Given(self.env(0));
+        self.engine_by(owner, store, propagation, (self.env(ahead), clock))
+    }
+
+    /// Of a replica with connections of its own and a clock of its own, which is compared with the database's, by whose time it
+    /// goes.
+    pub async fn replica_by(&self, owner: &str, env: Env) -> Engine {
+        let store = self.place.replica().await;
+        let own = env.clone();
+        let own = Arc::new(move || own.now().millis());
+        store.compare_clocks(own, std::time::Duration::from_secs(2));
+        let clock = Clock::Database(store.clone());
+        self.engine_by(owner, store, Propagation::default(), (env, clock))
+    }
+
+    fn engine_by(
+        &self,
+        owner: &str,
+        store: Store,
+        propagation: Propagation,
+        (env, clock): (Env, Clock),
+    ) -> Engine {
         let driver = TestDriver {
             elsewhere: self.elsewhere.clone(),
             hangs: self.hangs.clone(),
@@ -185,9 +208,8 @@ impl World {
             .with(Arc::new(External::new(inventory(&store))));
         Engine::new(Parts {
             store,
-            env: self.env(ahead),
-            // By the time that the database would say.
-            clock: Clock::Given(self.env(0)),
+            env,
+            clock,
             drivers,
             inventory: Arc::new(Known(self.elsewhere.clone())),
             propagation,

@@ -39,7 +39,7 @@ pub fn of_operation(id: &str) -> Option<Call> {
         "schedule_rotation" | "rotation_plan" | "execute_rotation" | "rotation_keys"
         | "rotation_cleanup" | "rotation_report" | "scheduler_status" | "pause_scheduler"
         | "resume_scheduler" | "cancel_rotation" | "roll_back_rotation" | "retry_rotation"
-        | "simulate_rotations" => Call::AdministerRotations,
+        | "hold_rotation" | "release_rotation" | "simulate_rotations" => Call::AdministerRotations,
         "emergency_rotation" => Call::DeclareEmergency,
         "report_step" => Call::ReportRotations,
         "acknowledge_key" => Call::AcknowledgeKeys,

@@ -67,6 +67,15 @@ async fn an_administrator_schedules_executes_cancels_and_sees_what_happens() {
     assert_eq!(get(&path).await.json()["state"], "waiting");
     let refused = post(&format!("{path}/roll-back"), json!({})).await;
     assert_eq!(refused.code(), "rotation_state");
+    let held = post(&format!("{path}/hold"), json!({})).await;
+    assert_eq!(
+        (held.status, &held.json()["held"]),
+        (StatusCode::OK, &json!(true))
+    );
+    let twice = post(&format!("{path}/hold"), json!({})).await;
+    assert_eq!(twice.code(), "rotation_state");
+    let released = post(&format!("{path}/release"), json!({})).await;
+    assert_eq!(released.json()["held"], false);
     let cancelled = post(&format!("{path}/cancel"), json!({})).await;
     assert_eq!(cancelled.status, StatusCode::OK);
     post("/v1/key-rotation/execute", json!({ "event_id": id })).await;
@@ -89,7 +98,7 @@ async fn an_administrator_schedules_executes_cancels_and_sees_what_happens() {
         .iter()
         .map(|leaf| leaf["action"].as_str().unwrap())
         .collect();
-    assert_eq!(actions, ["begin", "cancel", "cancelled"]);
+    assert_eq!(actions, ["begin", "hold", "release", "cancel", "cancelled"]);
     assert_eq!(leaves[0]["actor"], ADMINISTRATOR);
     assert_eq!(leaves[0]["asset"], "signing/records");
     assert_eq!(
