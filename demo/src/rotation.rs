@@ -22,6 +22,10 @@ const CUSTODIANS: [&str; 3] = ["ada", "grace", "mary"];
 
 const DAY: Duration = Duration::from_secs(86_400);
 
+/// How often it is looked for what has to be told of, and a second.
+const MINUTE: Duration = Duration::from_secs(61);
+const TOLD: &str = "a minute: those whom it concerns are told";
+
 /// Lines that are signed before and after.
 const LINES: usize = 20;
 
@@ -127,10 +131,7 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
     })?;
     stage.shown(&["rotation", "show", &due])?;
     stage.shown(&["ring", "show", RING])?;
-    calendar.goes_on(
-        Duration::from_secs(61),
-        "a minute: those whom it concerns are told",
-    )?;
+    calendar.goes_on(MINUTE, TOLD)?;
     if let Some(mail) = &mail {
         mail.to("grace", "A rotation waits", output)?.show(output);
     }
@@ -173,6 +174,7 @@ pub async fn play(stage: &mut Stage, front: &Front, output: &Output) -> Result<(
     let back = calendar.until("it is rolled back", Some(&second), |event| {
         event["state"] == "rolled-back"
     })?;
+    calendar.goes_on(MINUTE, TOLD)?;
     if let Some(mail) = &mail {
         mail.to("ada", "rolled back", output)?;
     }
@@ -265,7 +267,9 @@ impl Calendar<'_> {
                 Some(id) => self.stage.quietly(&["rotation", "show", id])?,
                 None => {
                     let words = ["rotation", "events", "--asset", &self.asset];
-                    self.stage.quietly(&words)?[0].take()
+                    let mut events = self.stage.quietly(&words)?;
+                    // None of them yet, perhaps.
+                    events.get_mut(0).map(Value::take).unwrap_or_default()
                 }
             };
             if is_so(&event) {

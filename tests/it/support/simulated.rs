@@ -104,12 +104,16 @@ impl Simulated {
         self.installation.chancery(["rotation", "show", id]).json()
     }
 
-    /// While the executor has it the time goes on: a rotation looks again after half a minute.
+    /// A rotation looks half a minute after it asked the executor whether that has done it: as soon as it has the time goes on.
     pub fn until(&self, what: &str, id: &str, is_so: impl Fn(&Value) -> bool) {
         until(what, || {
             let event = self.rotation(id);
-            if event["waits"] == "executor" {
-                self.passes(Duration::from_secs(31));
+            let ceremony = event["ceremony"].as_str();
+            if let Some(ceremony) = ceremony.filter(|_| event["waits"] == "executor") {
+                let show = ["ceremony", "show", ceremony];
+                if self.installation.chancery(show).json()["state"] == "closed" {
+                    self.passes(Duration::from_secs(31));
+                }
             }
             is_so(&event)
         });
