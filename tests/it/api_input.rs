@@ -419,7 +419,7 @@ fn only_their_own_roles_open_the_other_doors() {
         )
         .expect("an answer")
     };
-    world.only_refusals(4, || {
+    world.only_refusals(5, || {
         for path in ["/v1/audit", "/v1/rings", "/v1/inventory", "/v1/keys"] {
             get(path, &world.signer).problem(403, "forbidden");
             world.service.get(path).problem(401, "unauthenticated");

@@ -138,7 +138,7 @@ mod tests {
             let answered = fixture.get_as(AUDITOR, path).await;
             assert_eq!(answered.code(), "forbidden", "{path}");
         }
-        assert_eq!(fixture.leaves("refusal").await.len(), 5);
+        assert_eq!(fixture.leaves("refusal").await.len(), 6);
         assert_eq!(fixture.strangers_refused().await["count"], 1);
     }
 
