@@ -38,13 +38,18 @@ struct Everything {
     rings: Rings,
     outside: Arc<Outside>,
     store: Store,
+    policies: tokio::sync::OnceCell<Arc<Policies>>,
     /// As they were read on which day.
     orders: tokio::sync::Mutex<(i64, Vec<Order>)>,
 }
 
 impl Inventory for Everything {
+    /// They are the same all year.
     fn policies(&self, now: Time) -> Doing<'_, Result<Arc<Policies>, Error>> {
-        self.rings.policies(now)
+        Box::pin(async move {
+            let read = self.policies.get_or_try_init(|| self.rings.policies(now));
+            Ok(read.await?.clone())
+        })
     }
 
     fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>> {
@@ -184,6 +189,7 @@ fn scheduler(world: &Clocked, outside: &Arc<Outside>) -> Scheduler {
             rings: Rings::new(keys, service, store.clone()),
             outside: outside.clone(),
             store: store.clone(),
+            policies: tokio::sync::OnceCell::new(),
             orders: tokio::sync::Mutex::default(),
         }),
         propagation: Propagation::default(),
