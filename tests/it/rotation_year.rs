@@ -3,16 +3,20 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use calendar::facts::{AssetFacts, Order, VersionFacts};
-use calendar::words::VersionState;
+use calendar::facts::{AssetFacts, Order};
+use calendar::policy::Caches;
 use calendar::{KeyTypes, Policies, Span, Time};
 use rotation::drivers::{Doing, Drivers, External, Rings, Signing};
 use rotation::engine::error::Error;
 use rotation::engine::inventory::Inventory;
 use rotation::engine::{Clock, Engine, Parts, Propagation, Simulation};
+use rotation::facts::InstallationFacts;
+use rotation::inventory::{InventoryService, rows_of};
 use rotation::jobs::Scheduler;
+use rotation::policies::PolicyService;
+use serde_json::json;
 use store::{RotationEventRow, Store};
 
 use crate::support::clocked::{Clocked, HOUR};
@@ -24,19 +28,14 @@ const SLOTS: [i64; 10] = [0, 1, 3, 4, 6, 8, 12, 16, 18, 20];
 const HOUR_MILLIS: i64 = 3_600_000;
 
 /// It rotates daily; for a year of it the test would take three times as long, so it is there for the last month.
-const DAILY: &str = "external/mesh_certificate";
+const DAILY: (&str, &str) = ("external/mesh_certificate", "mesh_certificate");
 const MONTH: Span = Span::days(30);
 
 const RINGS: [&str; 2] = ["receipts", "records"];
 
-/// What is held elsewhere, and what its reporter knows of it.
-#[derive(Default)]
-struct Outside(Mutex<BTreeMap<String, AssetFacts>>);
-
-/// Rings, and what is held elsewhere: an asset of each key type that no ring has.
+/// The facts of the installation, read no more often than they change.
 struct Everything {
-    rings: Rings,
-    outside: Arc<Outside>,
+    facts: InstallationFacts,
     store: Store,
     policies: tokio::sync::OnceCell<Arc<Policies>>,
     /// As they were read on which day.
@@ -47,17 +46,13 @@ impl Inventory for Everything {
     /// They are the same all year.
     fn policies(&self, now: Time) -> Doing<'_, Result<Arc<Policies>, Error>> {
         Box::pin(async move {
-            let read = self.policies.get_or_try_init(|| self.rings.policies(now));
+            let read = self.policies.get_or_try_init(|| self.facts.policies(now));
             Ok(read.await?.clone())
         })
     }
 
     fn assets(&self) -> Doing<'_, Result<Vec<AssetFacts>, Error>> {
-        Box::pin(async {
-            let mut all = self.rings.assets().await?;
-            all.extend(self.outside.lock().values().cloned());
-            Ok(all)
-        })
+        self.facts.assets()
     }
 
     /// Their transcripts are verified anew each day and after each use, and not for each of five thousand runs of jobs.
@@ -74,100 +69,49 @@ impl Inventory for Everything {
             if read == day && same.eq(uses) {
                 return Ok(orders);
             }
-            let orders = self.rings.orders(now).await?;
+            let orders = self.facts.orders(now).await?;
             *self.orders.lock().await = (day, orders.clone());
             Ok(orders)
         })
     }
 }
 
-impl Outside {
-    /// One of each key type but that of rings, in use since then.
-    fn of_each_type(since: Time) -> Self {
-        let types = KeyTypes::standard();
-        let elsewhere = types.iter().filter(|one| one.name.as_str() != "signing");
-        let assets = elsewhere.map(|one| {
-            let name = format!("external/{}", one.name);
-            let facts = AssetFacts {
-                name: name.parse().expect("a name"),
-                key_type: one.name.clone(),
-                owner: None,
-                versions: vec![VersionFacts {
-                    number: 1,
-                    created_at: since,
-                    expires_at: None,
-                    state: VersionState::Primary { since },
-                }],
-                usage: None,
-                request: None,
-                events: Vec::new(),
-                held: false,
-            };
-            (name, facts)
-        });
-        Self(Mutex::new(assets.collect()))
-    }
-
-    fn lock(&self) -> std::sync::MutexGuard<'_, BTreeMap<String, AssetFacts>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The reporter does a step and knows what has become of the versions.
-    fn does(&self, event: &RotationEventRow, step: &str, now: Time) {
-        let mut assets = self.lock();
-        let asset = assets.get_mut(&event.asset).expect("an asset");
-        let new = event.version;
-        let old = event.previous_version.expect("a version before");
-        let versions = &mut asset.versions;
-        let mut state = |number: u32, state: VersionState| {
-            let mut all = versions.iter_mut();
-            let found = all.find(|one| one.number == number);
-            found.expect("a version").state = state;
-        };
-        match step {
-            "publish" => state(
-                new,
-                VersionState::Prepared {
-                    published_at: Some(now),
-                },
-            ),
-            "promote" => {
-                state(old, VersionState::Secondary { since: now });
-                state(new, VersionState::Primary { since: now });
-            }
-            "retire" => state(old, VersionState::Retired { since: now }),
-            "generate" => versions.push(VersionFacts {
-                number: new,
-                created_at: now,
-                expires_at: None,
-                state: VersionState::Prepared { published_at: None },
-            }),
-            "archive" => versions.retain(|one| one.number != old),
-            _ => {}
-        }
-    }
-
-    /// Does what is waited for, and says so; how much that was.
-    async fn reports(&self, engine: &Engine, open: &[RotationEventRow]) -> usize {
-        let mut done = 0;
-        let mine = |row: &&RotationEventRow| {
-            row.waits.as_deref() == Some("person") && row.asset.starts_with("external/")
-        };
-        for row in open.iter().filter(mine) {
-            let report = engine.report(&row.id).await.expect("a report");
-            let begun = report.steps.iter().find(|step| step.outcome.is_none());
-            let step = begun.expect("a step that waits").step.clone();
-            self.does(row, &step, engine.now().await.expect("a time"));
-            let said = engine.report_step(&row.id, &step, ("reporter:partner", "done"));
-            said.await.expect("reported");
-            engine.run(&row.id).await.expect("it goes on");
-            done += 1;
-        }
-        done
-    }
+fn inventory(store: &Store) -> InventoryService {
+    let policies = PolicyService::new(store.clone(), Caches::default());
+    InventoryService::new(store.clone(), policies)
 }
 
-fn scheduler(world: &Clocked, outside: &Arc<Outside>) -> Scheduler {
+/// Registers what somebody else keeps, in use since now.
+async fn registered(world: &Clocked, assets: &[(&str, &str)]) {
+    let now = world.now();
+    let rows = assets.iter().map(|(name, key_type)| {
+        json!({"asset": name, "key_type": key_type, "storage": "wrapped", "rotated_at": now})
+    });
+    let rows = rows_of(rows.collect()).expect("rows");
+    let inventory = inventory(&world.place.store);
+    let report = inventory.import(rows, true, ("olga", now)).await.unwrap();
+    assert!(report.applied, "{report:?}");
+}
+
+/// The reporter of a partner does what is waited for, and says so; how much that was.
+async fn reports(engine: &Engine, open: &[RotationEventRow]) -> usize {
+    let mut done = 0;
+    let mine = |row: &&RotationEventRow| {
+        row.waits.as_deref() == Some("person") && row.asset.starts_with("external/")
+    };
+    for row in open.iter().filter(mine) {
+        let report = engine.report(&row.id).await.expect("a report");
+        let begun = report.steps.iter().find(|step| step.outcome.is_none());
+        let step = begun.expect("a step that waits").step.clone();
+        let said = engine.report_step(&row.id, &step, ("reporter:partner", "done"));
+        said.await.expect("reported");
+        engine.run(&row.id).await.expect("it goes on");
+        done += 1;
+    }
+    done
+}
+
+fn scheduler(world: &Clocked) -> Scheduler {
     let store = world.place.store.clone();
     let (keys, service) = (world.keys.clone(), world.service());
     let safety = world.settings.safety;
@@ -179,15 +123,15 @@ fn scheduler(world: &Clocked, outside: &Arc<Outside>) -> Scheduler {
         safety,
         actor.clone(),
     );
+    let rings = Rings::new(keys, service, store.clone());
     let engine = Engine::new(Parts {
         env: world.env.clone(),
         clock: Clock::Given(world.env.clone()),
         drivers: Drivers::default()
             .with(Arc::new(signing))
-            .with(Arc::new(External::new(store.clone()))),
+            .with(Arc::new(External::new(inventory(&store)))),
         inventory: Arc::new(Everything {
-            rings: Rings::new(keys, service, store.clone()),
-            outside: outside.clone(),
+            facts: InstallationFacts::new(inventory(&store), rings),
             store: store.clone(),
             policies: tokio::sync::OnceCell::new(),
             orders: tokio::sync::Mutex::default(),
@@ -226,8 +170,15 @@ async fn a_year_of_every_key_type_is_on_schedule_and_in_the_log() {
         world.ordered(ring, 8).await;
     }
     let start = at(world.now());
-    let outside = Arc::new(Outside::of_each_type(start));
-    let scheduler = scheduler(&world, &outside);
+    let types = KeyTypes::standard();
+    let elsewhere = types.iter().map(|one| one.name.as_str());
+    let elsewhere = elsewhere.filter(|name| !["signing", "mesh_certificate"].contains(name));
+    let named: Vec<(String, &str)> = elsewhere
+        .map(|key_type| (format!("external/{key_type}"), key_type))
+        .collect();
+    let named: Vec<(&str, &str)> = named.iter().map(|(name, of)| (name.as_str(), *of)).collect();
+    registered(&world, &named).await;
+    let scheduler = scheduler(&world);
     let engine = scheduler.engine();
     scheduler.tick().await.unwrap();
     let ninety = engine.plan(Span::days(90)).await.unwrap();
@@ -242,15 +193,13 @@ async fn a_year_of_every_key_type_is_on_schedule_and_in_the_log() {
 
     let mut runner = world.runner();
     let end = start + Span::days(365);
-    let mut daily = outside.lock().remove(DAILY);
+    let mut daily = Some(DAILY);
     let mut runs = 0;
     while at(world.now()) < end {
         if at(world.now()) >= end - MONTH
-            && let Some(mut asset) = daily.take()
+            && let Some(daily) = daily.take()
         {
-            let since = at(world.now());
-            asset.versions[0].state = VersionState::Primary { since };
-            outside.lock().insert(DAILY.to_owned(), asset);
+            registered(&world, &[daily]).await;
         }
         let finished = scheduler.tick().await.unwrap();
         let missed = finished.iter().map(|run| run.missed).sum::<u32>();
@@ -271,7 +220,7 @@ async fn a_year_of_every_key_type_is_on_schedule_and_in_the_log() {
                     "{done:?}"
                 );
             }
-            if outside.reports(engine, &open).await == 0 {
+            if reports(engine, &open).await == 0 {
                 break open;
             }
         };

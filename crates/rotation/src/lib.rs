@@ -9,7 +9,7 @@ pub mod engine;
 /// Why something of the inventory or of policies was not done.
 pub mod error;
 /// What the planner is told of an installation.
-mod facts;
+pub mod facts;
 /// What there is: one list over rings and assets whose values somebody else keeps; import, export, reports.
 pub mod inventory;
 /// The scheduler and its six jobs.
