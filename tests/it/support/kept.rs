@@ -24,6 +24,7 @@ pub const LOG: &str = "log";
 /// What rotates under a standing order, and who carries that out.
 const ORDERED: &str = "tokens";
 const ROBOT: &str = "robot";
+const PARTNERS: &str = "external/partner";
 
 /// In the issuer and in the log's origin, for ever. Nothing listens there: replicas have ports of their own.
 const HOST: &str = "127.0.0.1:18080";
@@ -332,6 +333,7 @@ fn live(installation: &Installation, kept: &Kept) -> [String; 2] {
     documents_change(installation);
     stopped_once(installation);
     rotated_by_an_executor(installation);
+    rotates_what_others_keep(installation);
     let service = installation.replica(&[]);
     let sign = |ring, body: &Value| signed(&service, ring, &token, body);
     let before = sign(RING, &jws(b"before the theft"));
@@ -473,6 +475,29 @@ fn rotated_by_an_executor(installation: &Installation) {
     let made = ["order", "use", &order, "--key", text(&robot)];
     let made = installation.chancery(made).json();
     assert_eq!(made["state"], "closed", "{made}");
+}
+
+/// A partner's key, a policy of our own for it, and a rotation that waits for the partner.
+fn rotates_what_others_keep(installation: &Installation) {
+    let words = ["asset", "register", PARTNERS, "--key-type", "api_key"];
+    let facts = [
+        "--storage",
+        "wrapped",
+        "--rotated-at",
+        "2025-01-01T00:00:00.000Z",
+    ];
+    installation.chancery([&words[..], &facts].concat());
+    let shown = installation.chancery(["policy", "show", "api_key"]).json();
+    let mut document = shown["document"].clone();
+    document["version"] = json!(2);
+    document["interval"] = json!("20d");
+    let file = installation.file("policy.json");
+    fs::write(&file, document.to_string()).expect("written");
+    installation.chancery(["policy", "set", text(&file), "--reason", "faster"]);
+    let words = ["rotation", "schedule", "api_key", "--asset", PARTNERS];
+    let why = ["--force", "--reason", "a trial"];
+    let said = installation.chancery([&words[..], &why].concat()).json();
+    assert_eq!(said[0]["asset"], PARTNERS, "{said}");
 }
 
 /// A ceremony without a key to compare, from its approvals to its end.

@@ -253,7 +253,7 @@ async fn a_rotation_that_is_held_goes_on_when_it_is_released() {
     // An emergency waits for nobody.
     let key_type: calendar::Word = KEY_TYPE.parse().unwrap();
     let declared = engine.declare(&key_type, None, ("somebody", "it leaked"));
-    let event = declared.await.unwrap().events.remove(0);
+    let event = declared.await.unwrap().remove(0);
     let held = engine.hold(&event.id, "somebody", None).await;
     assert!(matches!(held, Err(Error::NotNow { .. })), "{held:?}");
 }
