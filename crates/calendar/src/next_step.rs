@@ -1,7 +1,9 @@
 //! What is next for one rotation: the engine asks, does it, writes what happened, and asks again.
 //!
 //! The answer follows from what was written and from nothing else, so that any replica can go on with any event. A step that
-//! was begun and has no end is answered again: drivers find out what a lost attempt has done, and do not do it twice.
+//! was begun and has no end is answered again: drivers find out what a lost attempt has done, and do not do it twice. An attempt
+//! that came to a wait has done nothing yet: whoever holds or pauses it meanwhile keeps it from being gone on with, and a promotion
+//! is held against windows and probes again.
 
 mod facts;
 
@@ -45,9 +47,7 @@ pub enum Next {
 pub fn next_step(event: &EventFacts, policy: &Policy, now: Time) -> Next {
     match event.state {
         EventState::Done | EventState::RolledBack | EventState::Cancelled => return Next::Done,
-        EventState::Failed if !event.roll_back && !event.cancel => {
-            return Next::Waiting(Reason::Person);
-        }
+        EventState::Failed => return Next::Waiting(Reason::Person),
         _ => {}
     }
     // What was written lies ahead: the clock jumped back, or another's is wrong. Nothing is judged by such a clock.
@@ -59,7 +59,7 @@ pub fn next_step(event: &EventFacts, policy: &Policy, now: Time) -> Next {
     }
     if event.roll_back || event.cancel {
         match (event.promoted_at, event.is_done(Step::Retire)) {
-            (None, _) => return Next::Cancel,
+            (None, _) if !event.in_use => return Next::Cancel,
             (Some(_), false) if event.roll_back => return Next::RollBack,
             // Too late: the old version can do nothing new any more. The rotation goes on.
             _ => {}
@@ -71,7 +71,8 @@ pub fn next_step(event: &EventFacts, policy: &Policy, now: Time) -> Next {
     if let Some(next) = after_failure(event, step, now) {
         return next;
     }
-    if event.is_begun(step) {
+    // What is in use already is written, whatever holds what is not.
+    if event.is_under_way(step) || event.in_use && event.promoted_at.is_none() {
         return Next::Step(step);
     }
     if !event.is_emergency() {
@@ -81,6 +82,10 @@ pub fn next_step(event: &EventFacts, policy: &Policy, now: Time) -> Next {
         if event.paused {
             return Next::Waiting(Reason::Paused);
         }
+    }
+    // What was asked for is waited for, whatever the hour.
+    if event.is_begun(step) && step != Step::Promote {
+        return Next::Step(step);
     }
     match gate(event, policy, step, now) {
         Ok(()) => Next::Step(step),
@@ -94,11 +99,7 @@ fn after_failure(event: &EventFacts, step: Step, now: Time) -> Option<Next> {
     match record.outcome {
         Some(Outcome::Failed { transient: true }) if record.attempts < MOST_ATTEMPTS => {
             let until = record.ended_at? + pause_after(record.attempts);
-            Some(if now < until {
-                Next::WaitUntil(until)
-            } else {
-                Next::Step(step)
-            })
+            (now < until).then_some(Next::WaitUntil(until))
         }
         Some(Outcome::Failed { .. }) => Some(Next::Waiting(Reason::Person)),
         _ => None,

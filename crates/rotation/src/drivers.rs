@@ -146,6 +146,9 @@ pub trait Driver: Send + Sync {
     /// It becomes the primary.
     fn promote<'a>(&'a self, task: Task<'a>) -> Doing<'a>;
 
+    /// Whether the new version is the primary already, by whoever's act; `false` where that cannot be found out now.
+    fn in_use<'a>(&'a self, task: Task<'a>) -> Doing<'a, bool>;
+
     /// Whether the old version is still used.
     fn usage<'a>(&'a self, task: Task<'a>) -> Doing<'a, Usage>;
 

@@ -139,7 +139,7 @@ pub use role::{Role, RoleKind, UnknownRole};
 pub use rotation_events::{RotationEventRow, RotationMark, RotationPause, RotationWrite};
 pub use rotation_lease::RotationLease;
 pub use rotation_policies::{KeyTypeRow, PolicyRow};
-pub use rotation_steps::{RotationReport, RotationStepRow, StepEnd};
+pub use rotation_steps::{RotationReport, RotationStepRow, StepBegin, StepEnd};
 pub use rows::{Page, PageStart, Rows};
 pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};

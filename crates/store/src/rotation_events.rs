@@ -45,13 +45,20 @@ statements! {
             previous_version = COALESCE($12, previous_version), order_id = COALESCE($13, order_id),
             ceremony = COALESCE($14, ceremony), ended_at = $15, updated_at = $16
         WHERE id = $1 AND lease_epoch = $2 AND lease_owner <> '' AND ended_at IS NULL";
-    GIVE_BACK_EVENT = "UPDATE rotation_event SET lease_owner = '', lease_until = 0
+    /// What somebody marked meanwhile is looked at soon.
+    GIVE_BACK_EVENT = "UPDATE rotation_event SET lease_owner = '', lease_until = 0,
+            look_at = CASE WHEN look_at > updated_at + 30000 AND (cancel = 1 AND promoted_at IS NULL
+                OR roll_back = 1 AND promoted_at IS NOT NULL AND retired_at IS NULL) AND state <> 'failed'
+                THEN updated_at + 30000 ELSE look_at END
         WHERE id = $1 AND lease_epoch = $2 AND ended_at IS NULL";
-    CANCEL_EVENT = "UPDATE rotation_event SET cancel = 1, look_at = $2, updated_at = $2
+    CANCEL_EVENT = "UPDATE rotation_event SET cancel = 1, state = CASE state WHEN 'failed' THEN 'waiting' ELSE state END,
+            look_at = $2, updated_at = $2
         WHERE id = $1 AND ended_at IS NULL AND promoted_at IS NULL";
-    ROLL_BACK_EVENT = "UPDATE rotation_event SET roll_back = 1, look_at = $2, updated_at = $2
+    ROLL_BACK_EVENT = "UPDATE rotation_event SET roll_back = 1, state = CASE state WHEN 'failed' THEN 'waiting' ELSE state END,
+            look_at = $2, updated_at = $2
         WHERE id = $1 AND ended_at IS NULL AND promoted_at IS NOT NULL AND retired_at IS NULL";
-    RETRY_EVENT = "UPDATE rotation_event SET state = 'waiting', look_at = $2, updated_at = $2
+    /// A roll-back that cannot be is wanted no more.
+    RETRY_EVENT = "UPDATE rotation_event SET state = 'waiting', roll_back = CASE state WHEN 'failed' THEN 0 ELSE roll_back END, look_at = $2, updated_at = $2
         WHERE id = $1 AND ended_at IS NULL";
     HOLD_EVENT = "UPDATE rotation_event SET held = 1, look_at = $2, updated_at = $2
         WHERE id = $1 AND ended_at IS NULL AND held = 0";

@@ -18,6 +18,13 @@ statements! {
         VALUES ($1, $2, $3, $4, $5, $6)";
     HAS_EVENT = "UPDATE rotation_event SET state = 'running', updated_at = $3
         WHERE id = $1 AND lease_epoch = $2 AND lease_owner <> '' AND ended_at IS NULL";
+    /// The same, unless a mark or a pause came meanwhile. A mark that came too late counts no more.
+    MAY_BEGIN = "UPDATE rotation_event SET state = 'running', updated_at = $3
+        WHERE id = $1 AND lease_epoch = $2 AND lease_owner <> '' AND ended_at IS NULL
+            AND (cancel = 0 OR promoted_at IS NOT NULL)
+            AND (roll_back = 0 OR promoted_at IS NULL OR retired_at IS NOT NULL)
+            AND (cause = 'event' OR held = 0
+                AND NOT EXISTS (SELECT 1 FROM rotation_pause WHERE id = 1 AND paused_at IS NOT NULL))";
     END_STEP = "UPDATE rotation_step SET ended_at = $3, outcome = $4, why = $5, evidence = $6
         WHERE event = $1 AND step = $2 AND outcome IS NULL";
     RETRY_STEPS = "UPDATE rotation_step SET outcome = 'retried' WHERE event = $1 AND outcome IN ('transient', 'person')";
@@ -58,6 +65,15 @@ impl FromColumns for RotationStepRow {
             evidence: row.maybe_text(7)?,
         })
     }
+}
+
+/// How an attempt begins.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StepBegin {
+    /// It was begun, and came to a wait.
+    pub again: bool,
+    /// It conflicts with what somebody wants of the rotation, or with a pause.
+    pub unless_marked: bool,
 }
 
 /// How an attempt ended.
@@ -119,6 +135,7 @@ async fn begin_step<C: Connection>(
     tx: &mut C,
     lease: &RotationLease,
     (step, actor): (&str, &str),
+    how: StepBegin,
     at: Time,
 ) -> Result<(), Error> {
     let values = [
@@ -126,7 +143,14 @@ async fn begin_step<C: Connection>(
         Value::Int(lease.epoch),
         Value::Int(at.millis()),
     ];
-    guarded(tx, HAS_EVENT, &values, Subject::Rotation).await?;
+    let may = match how.unless_marked {
+        true => MAY_BEGIN,
+        false => HAS_EVENT,
+    };
+    guarded(tx, may, &values, Subject::Rotation).await?;
+    if how.again {
+        return Ok(());
+    }
     let of = [Value::Text(&lease.event), Value::Text(step)];
     let last = tx.fetch_optional(LAST_ATTEMPT, &of).await?;
     let (last, before) = match last {
@@ -148,10 +172,11 @@ async fn begin<E: Engine>(
     engine: &E,
     lease: &RotationLease,
     step: (&str, &str),
+    how: StepBegin,
     at: Time,
 ) -> Result<(), Error> {
     let mut tx = engine.begin().await?;
-    match begin_step(&mut tx, lease, step, at).await {
+    match begin_step(&mut tx, lease, step, how, at).await {
         Ok(()) => engine.commit(tx).await,
         Err(error) => {
             engine.rollback(tx).await;
@@ -161,15 +186,15 @@ async fn begin<E: Engine>(
 }
 
 impl Store {
-    /// An attempt at a step begins: written before anything is done.
+    /// An attempt at a step begins, by this actor: written before anything is done.
     pub async fn begin_rotation_step(
         &self,
         lease: &RotationLease,
-        step: &str,
-        actor: &str,
+        (step, actor): (&str, &str),
+        how: StepBegin,
         at: Time,
     ) -> Result<(), Error> {
-        on!(self, engine => begin(engine, lease, (step, actor), at))
+        on!(self, engine => begin(engine, lease, (step, actor), how, at))
     }
 
     /// The attempts of a rotation in the order in which they began; each step has few.

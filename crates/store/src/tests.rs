@@ -167,6 +167,7 @@ contract! {
     outbox::a_condition_lasts_until_its_end_was_acknowledged,
     rotations::a_version_is_made_by_one_rotation,
     rotations::an_owner_that_was_overtaken_writes_nothing,
+    rotations::a_step_does_not_begin_against_a_mark_or_a_pause,
     rotations::a_step_ends_once_and_is_tried_again_by_a_persons_word,
     rotations::a_slot_of_a_job_is_run_once,
     rotations::the_scheduler_is_paused_and_keys_are_acknowledged,

@@ -81,6 +81,9 @@ pub struct EventFacts {
     /// When it became the primary.
     #[serde(skip_serializing_if = "Option::is_none", default)]
     pub promoted_at: Option<Time>,
+    /// Whether it is the primary already, although that was not written yet: by an attempt that was lost, or by people.
+    #[serde(default)]
+    pub in_use: bool,
     /// What probes say.
     pub propagation: Propagation,
     /// Whether a campaign moves records to the new version.
@@ -113,6 +116,7 @@ impl EventFacts {
             steps: Vec::new(),
             published_at: None,
             promoted_at: None,
+            in_use: false,
             propagation: Propagation::NotAsked,
             campaign_running: false,
             old_use: OldUse::Free,
@@ -143,6 +147,11 @@ impl EventFacts {
     pub fn is_begun(&self, step: Step) -> bool {
         self.record(step)
             .is_some_and(|record| record.outcome.is_none())
+    }
+
+    /// Whether an attempt at a step was begun of which nobody knows what it did. One that came to a wait has done nothing yet.
+    pub fn is_under_way(&self, step: Step) -> bool {
+        self.is_begun(step) && self.state == EventState::Running
     }
 
     /// The last instant in its record.

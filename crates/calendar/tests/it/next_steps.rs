@@ -90,6 +90,7 @@ fn a_step_that_was_begun_and_has_no_end_is_gone_on_with() {
         let mut event = before(*step);
         let late = slot() + days(60);
         event.begin(*step, late);
+        event.state = EventState::Running;
         event.paused = true;
         assert_eq!(
             next_step(&event, policy(&policies, "jwt_signing"), late),
@@ -206,9 +207,9 @@ fn a_rotation_can_be_rolled_back_until_the_old_version_is_retired() {
                 "{step}: too late, it goes on: {next:?}"
             ),
         }
-        // One that failed can be rolled back too; one that is done cannot.
+        // A roll-back that failed for good waits for a person.
         event.state = EventState::Failed;
-        assert_ne!(
+        assert_eq!(
             next_step(&event, policy, later),
             Next::Waiting(Reason::Person)
         );
@@ -250,6 +251,46 @@ fn a_pause_and_a_hold_stop_each_step_but_no_emergency() {
             "{step}"
         );
     }
+}
+
+/// It was begun, and has come to a wait: for a time that was approved, or after a failure.
+#[test]
+fn a_promotion_that_waits_is_held_and_judged_anew() {
+    let policies = policies();
+    let policy = policy(&policies, "jwt_signing");
+    let later = slot() + days(10);
+    for failed in [false, true] {
+        let mut event = before(Step::Promote);
+        event.begin(Step::Promote, slot() + days(1));
+        if failed {
+            let transient = Outcome::Failed { transient: true };
+            event.end(Step::Promote, slot() + days(1), transient);
+        }
+        event.state = EventState::Waiting;
+        let next = |event: &EventFacts| next_step(event, policy, later);
+        assert_eq!(next(&event), Next::Step(Step::Promote));
+        let mut stopped = event.clone();
+        stopped.held = true;
+        assert_eq!(next(&stopped), Next::Waiting(Reason::Held));
+        stopped.held = false;
+        stopped.paused = true;
+        assert_eq!(next(&stopped), Next::Waiting(Reason::Paused));
+        stopped.paused = false;
+        stopped.propagation = Propagation::Contradicted;
+        assert_eq!(next(&stopped), Next::Waiting(Reason::ProbeContradicts));
+        // What it did all the same is written.
+        stopped.in_use = true;
+        (stopped.held, stopped.cancel) = (true, true);
+        assert_eq!(next(&stopped), Next::Step(Step::Promote));
+    }
+    // What somebody was asked for is not asked for anew because of the hour, and not while it is held.
+    let mut asked = before(Step::Generate);
+    asked.begin(Step::Generate, slot());
+    asked.state = EventState::Waiting;
+    assert_eq!(next_step(&asked, policy, later), Next::Step(Step::Generate));
+    asked.held = true;
+    let held = next_step(&asked, policy, later);
+    assert_eq!(held, Next::Waiting(Reason::Held));
 }
 
 #[test]

@@ -198,6 +198,13 @@ impl Driver for External {
         boxed(self.promoted(task))
     }
 
+    fn in_use<'a>(&'a self, task: Task<'a>) -> Doing<'a, bool> {
+        Box::pin(async move {
+            let row = self.asset(task).await;
+            row.is_ok_and(|row| Self::rotated(task, &row).is_some())
+        })
+    }
+
     fn usage<'a>(&'a self, _: Task<'a>) -> Doing<'a, Usage> {
         // Whoever reports the end of the old version knows that nothing uses it.
         Box::pin(async {

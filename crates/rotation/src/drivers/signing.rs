@@ -436,6 +436,15 @@ impl Driver for Signing {
         Box::pin(async move { either(self.promoted(task).await) })
     }
 
+    fn in_use<'a>(&'a self, task: Task<'a>) -> Doing<'a, bool> {
+        Box::pin(async move {
+            self.ring(task).await.is_ok_and(|ring| {
+                let key = Self::made(task, &ring);
+                key.is_some_and(|key| matches!(key.state, KeyState::Primary(_)))
+            })
+        })
+    }
+
     fn usage<'a>(&'a self, task: Task<'a>) -> Doing<'a, Usage> {
         Box::pin(async move {
             self.used(task).await.unwrap_or_else(|answer| Usage {

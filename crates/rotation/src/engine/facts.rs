@@ -71,7 +71,8 @@ pub fn open_event(row: &RotationEventRow) -> Result<OpenEvent, Error> {
     })
 }
 
-/// As [`calendar::next_step()`] judges it. What probes say and whether the old version is used, is asked for where it counts.
+/// As [`calendar::next_step()`] judges it. What probes say, whether the new version is in use and whether the old one is, is asked
+/// for where it counts.
 pub fn event_facts(
     row: &RotationEventRow,
     steps: &[RotationStepRow],
@@ -85,6 +86,7 @@ pub fn event_facts(
         steps: records(steps),
         published_at: row.published_at.map(from_row),
         promoted_at: row.promoted_at.map(from_row),
+        in_use: false,
         propagation: Propagation::NotAsked,
         campaign_running: false,
         old_use: OldUse::Free,

@@ -9,7 +9,8 @@ use log::Event;
 use metrics::counter;
 use serde_json::{Value, json};
 use store::{
-    Change, RotationEventRow, RotationLease, RotationPause, RotationStepRow, RotationWrite, StepEnd,
+    Change, RotationEventRow, RotationLease, RotationPause, RotationStepRow, RotationWrite,
+    StepBegin, StepEnd,
 };
 use trust::error_chain;
 use trust::leaf::ActKind;
@@ -148,7 +149,11 @@ impl Engine {
                 self.store().return_rotation(&lease).await?;
                 Ok(ran)
             }
-            Err(Error::Store(error)) if error.is_conflict() => Ok(Ran::Overtaken),
+            Err(Error::Store(error)) if error.is_conflict() => {
+                // By another owner, or by somebody who marked it meanwhile: that is looked at soon.
+                self.store().return_rotation(&lease).await?;
+                Ok(Ran::Overtaken)
+            }
             Err(error) => {
                 self.store().return_rotation(&lease).await?;
                 Err(error)
@@ -176,7 +181,7 @@ impl Engine {
         let unknown = || Error::UnknownEvent(id.clone());
         let row = self.store().rotation_event(id).await?.ok_or_else(unknown)?;
         let steps = self.store().rotation_steps(id).await?;
-        let facts = event_facts(&row, &steps, judged.pause.since.is_some())?;
+        let mut facts = event_facts(&row, &steps, judged.pause.since.is_some())?;
         let now = self.now().await?;
         *at = now;
         let key_type = row.key_type.parse().map_err(|_| Error::Word {
@@ -194,9 +199,7 @@ impl Engine {
                 .map(Some);
         };
         let task = Task { event: &row, now };
-        let (next, said) = self
-            .next(facts.clone(), policy, driver.as_ref(), task)
-            .await?;
+        let (next, said) = self.next(&mut facts, policy, driver.as_ref(), task).await?;
         match next {
             Next::Step(which) => {
                 self.carry_out(judged, (&row, &facts), (which, said), driver.as_ref(), now)
@@ -228,19 +231,23 @@ impl Engine {
         }
     }
 
-    /// What is next. Probes, and whether the old version is used, are asked for only where they decide; with what they said.
+    /// What is next. Probes, and whether the versions are used, are asked for only where they decide; with what they said.
     async fn next(
         &self,
-        mut facts: EventFacts,
+        facts: &mut EventFacts,
         policy: &Policy,
         driver: &dyn Driver,
         task: Task<'_>,
     ) -> Result<(Next, Value), Error> {
-        let next = next_step(&facts, policy, task.now);
+        let ends = facts.cancel || facts.roll_back;
+        if facts.promoted_at.is_none() && (ends || facts.record(Step::Promote).is_some()) {
+            facts.in_use = driver.in_use(task).await;
+        }
+        let next = next_step(facts, policy, task.now);
         let Next::Step(which) = next else {
             return Ok((next, Value::Null));
         };
-        if facts.is_begun(which) {
+        if facts.is_under_way(which) || facts.in_use {
             return Ok((next, Value::Null));
         }
         let said = match (which, &task.event.made) {
@@ -257,7 +264,7 @@ impl Engine {
             }
             _ => return Ok((next, Value::Null)),
         };
-        Ok((next_step(&facts, policy, task.now), said))
+        Ok((next_step(facts, policy, task.now), said))
     }
 
     /// Intent, effect, record.
@@ -270,12 +277,15 @@ impl Engine {
         now: Time,
     ) -> Result<Option<Ran>, Error> {
         let lease = judged.lease;
-        if !facts.is_begun(which) {
-            let (word, actor) = (which.as_str(), &self.parts().actor);
-            let begun = self
-                .store()
-                .begin_rotation_step(lease, word, actor, to_row(now));
-            begun.await?;
+        if !facts.is_under_way(which) {
+            let (store, at) = (self.store(), to_row(now));
+            let by = (which.as_str(), self.parts().actor.as_str());
+            let begin = StepBegin {
+                again: facts.is_begun(which),
+                // What was done is written, whoever wanted it otherwise.
+                unless_marked: !facts.in_use,
+            };
+            store.begin_rotation_step(lease, by, begin, at).await?;
         }
         step::reached(&format!("rotation-{which}-intended"));
         let task = Task { event: row, now };
@@ -380,9 +390,16 @@ impl Engine {
                 let why = (Some(waits.reason), waits.detail);
                 return self.wait(judged, row, now, why).await.map(Some);
             }
-            Answer::Failed { why, .. } => {
-                let why = (Some(Reason::Retry), why);
-                return self.wait(judged, row, now, why).await.map(Some);
+            Answer::Failed { transient, why } => {
+                let reason = match transient {
+                    true => Reason::Retry,
+                    false => Reason::Person,
+                };
+                let mut write = self.waiting(row, now, Some(reason), why);
+                if !transient {
+                    write.state = EventState::Failed.as_str();
+                }
+                return self.keep(judged, write, Some(reason)).await.map(Some);
             }
         }
         let now = self.now().await?.max(now);

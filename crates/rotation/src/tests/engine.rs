@@ -5,7 +5,7 @@ use calendar::admission::{Ask, Refusal};
 use calendar::words::{Reason, Step};
 use store::testing::place::Place;
 
-use super::world::{Fault, KEY_TYPE, World, asset, register};
+use super::world::{Fault, KEY_TYPE, When, World, asset, register};
 use crate::drivers::Doing;
 use crate::engine::error::Error;
 use crate::engine::{Engine, Probe, Propagation, Ran, Seen};
@@ -256,6 +256,49 @@ async fn a_rotation_that_is_held_goes_on_when_it_is_released() {
     let event = declared.await.unwrap().remove(0);
     let held = engine.hold(&event.id, "somebody", None).await;
     assert!(matches!(held, Err(Error::NotNow { .. })), "{held:?}");
+}
+
+/// The replica died when it had promoted and had not written so.
+#[tokio::test]
+async fn what_is_in_use_is_not_cancelled() {
+    let world = sqlite(1).await;
+    let engine = world.engine("one");
+    let event = world.event(&engine, ASSET).await;
+    world.elsewhere().fault = Some(Fault::Hangs(Step::Promote, When::After));
+    tokio::select! {
+        ran = world.to_the_end(&engine, &event.id) => panic!("{ran:?}"),
+        () = world.hangs.notified() => {}
+    }
+    world.elsewhere().fault = None;
+    engine.cancel(&event.id, "somebody", None).await.unwrap();
+    world.lease_ends(&event.id).await;
+    assert_eq!(world.to_the_end(&engine, &event.id).await, ended("done"));
+    assert_eq!(world.states(ASSET), ["archived", "primary"]);
+    let leaves = world.leaves(&event.id).await;
+    assert!(leaves[2].contains(" promote "), "{leaves:?}");
+}
+
+#[tokio::test]
+async fn a_roll_back_that_cannot_be_waits_for_a_person_who_takes_it_back() {
+    let world = sqlite(1).await;
+    let engine = world.engine("one");
+    let event = world.event(&engine, ASSET).await;
+    while world.row(&event.id).await.promoted_at.is_none() {
+        match engine.run(&event.id).await.unwrap() {
+            Ran::Waits { look_at, .. } => world.until(look_at),
+            other => panic!("{other:?}"),
+        }
+    }
+    // The test's driver fails a roll-back as it fails this step.
+    world.elsewhere().fault = Some(Fault::Fails(Step::Watch, false));
+    engine.roll_back(&event.id, "somebody", None).await.unwrap();
+    assert_eq!(reason(&world, &engine, &event.id).await, Reason::Person);
+    assert_eq!(world.row(&event.id).await.state, "failed");
+    assert_eq!(reason(&world, &engine, &event.id).await, Reason::Person);
+    world.elsewhere().fault = None;
+    engine.retry(&event.id, "somebody", None).await.unwrap();
+    assert_eq!(world.to_the_end(&engine, &event.id).await, ended("done"));
+    assert_eq!(world.states(ASSET), ["archived", "primary"]);
 }
 
 #[tokio::test]

@@ -404,6 +404,15 @@ impl Driver for TestDriver {
         }))
     }
 
+    fn in_use<'a>(&'a self, task: Task<'a>) -> Doing<'a, bool> {
+        let elsewhere = self.elsewhere.lock().unwrap();
+        let mut assets = elsewhere.assets.iter();
+        let asset = assets.find(|one| one.name.as_str() == task.event.asset);
+        let primary = asset.and_then(|asset| asset.primary().ok());
+        let is = primary.is_some_and(|(version, _)| version.number == task.event.version);
+        Box::pin(async move { is })
+    }
+
     fn usage<'a>(&'a self, _: Task<'a>) -> Doing<'a, Usage> {
         Box::pin(async {
             Usage {

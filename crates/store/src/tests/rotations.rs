@@ -10,6 +10,10 @@ use super::place::Place;
 use super::world::{NOW, leaf};
 
 const MINUTE: Duration = Duration::from_secs(60);
+const FIRST: StepBegin = StepBegin {
+    again: false,
+    unless_marked: true,
+};
 
 fn at(millis: i64) -> Time {
     Time::from_millis(NOW + millis)
@@ -118,7 +122,7 @@ pub async fn an_owner_that_was_overtaken_writes_nothing(place: Place) {
     assert!(take("three", MINUTE).await.is_none());
     let stale = place
         .store
-        .begin_rotation_step(&first, "generate", "chancery", at(1))
+        .begin_rotation_step(&first, ("generate", "chancery"), FIRST, at(1))
         .await;
     assert!(stale.is_err_and(|error| error.is_conflict()));
     let running = RotationWrite::new(at(1), "running");
@@ -149,6 +153,64 @@ pub async fn an_owner_that_was_overtaken_writes_nothing(place: Place) {
     assert!(returned.is_err_and(|error| error.is_conflict()));
 }
 
+/// Whatever the owner read before.
+pub async fn a_step_does_not_begin_against_a_mark_or_a_pause(place: Place) {
+    begun(&place, 1, 2).await;
+    let lease = place.store.take_rotation(&id(1), "one", MINUTE).await;
+    let lease = lease.unwrap().unwrap();
+    let begins = async |step, how| {
+        let begun = place
+            .store
+            .begin_rotation_step(&lease, (step, "chancery"), how, at(1));
+        let begun = begun.await;
+        assert!(
+            begun.as_ref().err().is_none_or(Error::is_conflict),
+            "{begun:?}"
+        );
+        begun.is_ok()
+    };
+    let pause = async |since| {
+        let (by, reason) = (Some("olga".to_owned()), None);
+        let pause = RotationPause { since, by, reason };
+        commit(&place, Change::PauseRotations(pause)).await.unwrap();
+    };
+    let mark = async |mark| {
+        let change = Change::MarkRotation {
+            event: id(1),
+            mark,
+            at: NOW,
+        };
+        commit(&place, change).await.unwrap();
+    };
+    pause(Some(at(1))).await;
+    assert!(!begins("generate", FIRST).await);
+    pause(None).await;
+    mark(RotationMark::Hold).await;
+    assert!(!begins("generate", FIRST).await);
+    mark(RotationMark::Release).await;
+    assert!(begins("generate", FIRST).await);
+    mark(RotationMark::Cancel).await;
+    let again = StepBegin {
+        again: true,
+        ..FIRST
+    };
+    assert!(!begins("generate", again).await);
+    // What was done all the same is written, and one more attempt is no more than that.
+    let written = StepBegin {
+        again: true,
+        unless_marked: false,
+    };
+    assert!(begins("generate", written).await);
+    assert_eq!(place.store.rotation_steps(&id(1)).await.unwrap().len(), 1);
+    // Whoever gives it back leaves it to be looked at soon.
+    let mut write = RotationWrite::new(at(2), "waiting");
+    write.look_at = at(3_600_000);
+    place.store.keep_rotation(&lease, &write).await.unwrap();
+    assert!(place.store.return_rotation(&lease).await.unwrap());
+    let due = place.store.due_rotations(at(30_002), 10).await.unwrap();
+    assert_eq!(due, [id(1)]);
+}
+
 pub async fn a_step_ends_once_and_is_tried_again_by_a_persons_word(place: Place) {
     begun(&place, 1, 2).await;
     let lease = place.store.take_rotation(&id(1), "one", MINUTE).await;
@@ -156,7 +218,7 @@ pub async fn a_step_ends_once_and_is_tried_again_by_a_persons_word(place: Place)
     let begin = async || {
         place
             .store
-            .begin_rotation_step(&lease, "test", "chancery", at(1))
+            .begin_rotation_step(&lease, ("test", "chancery"), FIRST, at(1))
             .await
             .unwrap();
     };
