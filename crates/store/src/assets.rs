@@ -12,6 +12,8 @@ use crate::error::{Error, Subject};
 use crate::inventory::ExternalVersionRow;
 use crate::keys::KeyStatus;
 use crate::rotation_policies::{self, KeyTypeRow, PolicyRow};
+use crate::rotation_reports;
+use crate::rotation_steps::RotationReport;
 use crate::statements::statements;
 
 statements! {
@@ -101,6 +103,13 @@ pub enum InventoryChange {
         turns: Vec<VersionTurn>,
         at: i64,
     },
+    /// Somebody says that a step of a rotation that happens elsewhere is done; a conflict unless it is waited for and nobody
+    /// said so before.
+    ReportStep {
+        event: String,
+        step: String,
+        report: RotationReport,
+    },
     /// Only as the next version of its key type.
     SetPolicy(Box<PolicyRow>),
     AddKeyType(Box<KeyTypeRow>),
@@ -128,6 +137,11 @@ pub(crate) async fn apply<E: Engine>(
         } => describe_ring(tx, ring, description, by, *at).await,
         InventoryChange::Report(version) => report(tx, version).await,
         InventoryChange::Turn { asset, turns, at } => turn(tx, asset, turns, *at).await,
+        InventoryChange::ReportStep {
+            event,
+            step,
+            report,
+        } => rotation_reports::report(tx, event, step, report).await,
         InventoryChange::SetPolicy(policy) => rotation_policies::set(tx, policy, index).await,
         InventoryChange::AddKeyType(key_type) => rotation_policies::add_type(tx, key_type).await,
     }
