@@ -77,6 +77,8 @@ CREATE INDEX external_version_in_use ON external_version (asset, number)
     WHERE state IN ('prepared', 'primary', 'secondary');
 -- What rotated longest ago.
 CREATE INDEX external_version_rotated ON external_version (rotated_at, asset) WHERE state = 'primary';
+-- A rotation that is reported is known by its asset and its time, whatever became of its version since.
+CREATE UNIQUE INDEX external_version_reported ON external_version (asset, rotated_at);
 
 -- What is said of a ring beside its keys. One without a row has the class of its usage.
 CREATE TABLE ring_asset (

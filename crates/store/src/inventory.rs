@@ -29,6 +29,8 @@ statements! {
     ASSET = concat!("SELECT ", inventory_columns!(), " FROM inventory WHERE asset = $1");
     EXTERNAL_VERSIONS = concat!("SELECT ", version_columns!(), " FROM external_version
         WHERE asset = $1 AND number < $2 ORDER BY number DESC LIMIT $3");
+    EXTERNAL_VERSION_REPORTED = concat!("SELECT ", version_columns!(), " FROM external_version
+        WHERE asset = $1 AND rotated_at = $2");
     /// In the words of the index of what rotated longest ago.
     ROTATED_AFTER = "SELECT asset, rotated_at FROM external_version
         WHERE state = 'primary' AND (rotated_at, asset) > ($1, $2) ORDER BY rotated_at, asset LIMIT $3";
@@ -302,6 +304,16 @@ impl Store {
         let limit = Value::Int(limit.clamp(1, MAX_PAGE));
         let values = [Value::Text(asset), Value::Int(below), limit];
         on!(self, engine => rows::each(engine, EXTERNAL_VERSIONS, &values))
+    }
+
+    /// The version of an asset that became its primary at this instant, whatever became of it since.
+    pub async fn external_version_reported(
+        &self,
+        asset: &str,
+        rotated_at: Time,
+    ) -> Result<Option<ExternalVersionRow>, Error> {
+        let values = [Value::Text(asset), Value::Int(rotated_at.millis())];
+        on!(self, engine => reads::one(engine, EXTERNAL_VERSION_REPORTED, &values))
     }
 
     /// The versions that are used or about to be, behind an asset and a number, in this order; at most [`MAX_PAGE`].

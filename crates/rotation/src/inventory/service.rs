@@ -164,19 +164,24 @@ impl InventoryService {
             repeated,
             log_index,
         };
-        match row.rotated_at {
-            Some(at) if at == rotated_at && row.expires_at == expires_at => {
-                return Ok(known(row.version, true, None));
+        // Also of a version that was rolled back, or has ended.
+        let reported = self
+            .store
+            .external_version_reported(name.as_str(), rotated_at);
+        match reported.await? {
+            Some(version) if version.expires_at == expires_at => {
+                return Ok(known(version.number, true, None));
             }
-            Some(at) if at == rotated_at => {
-                let what = format!("{name} was reported as rotated at {at} with another expiry");
+            Some(_) => {
+                let what =
+                    format!("{name} was reported as rotated at {rotated_at} with another expiry");
                 return Err(Error::State(what));
             }
-            Some(at) if at > rotated_at => {
-                let what = format!("{name} was rotated at {at}, which is later");
-                return Err(Error::State(what));
-            }
-            _ => {}
+            None => {}
+        }
+        if let Some(at) = row.rotated_at.filter(|at| *at > rotated_at) {
+            let what = format!("{name} was rotated at {at}, which is later");
+            return Err(Error::State(what));
         }
         let newest = self.store.external_versions(name.as_str(), i64::MAX, 1);
         let newest = newest.await?.all()?.first().map_or(0, |row| row.number);
@@ -196,7 +201,7 @@ impl InventoryService {
         let event = Event {
             asset: Some(name.as_str()),
             from: Some(rotated_at),
-            previous_version: (newest > 0).then_some(newest.into()),
+            previous_version: row.rotated_at.is_some().then_some(row.version.into()),
             until: expires_at,
             version: Some(number.into()),
             ..Event::new(ActKind::Rotation, "report", actor, now)

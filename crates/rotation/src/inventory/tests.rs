@@ -394,9 +394,22 @@ async fn a_rotation_is_rolled_back_and_its_old_version_ends() {
     ] {
         assert!(leaf.body.contains(part), "{part}: {}", leaf.body);
     }
-    // The next one is numbered behind what was rolled back.
+    // What was rolled back is not reported anew, and neither is what was in use before it.
+    for (rotated, version) in [(at(-1), 4), (row.rotated_at.unwrap(), 3)] {
+        let again = inventory.report(&partner, (rotated, None), ("bot", at(0)));
+        let again = again.await.unwrap();
+        assert_eq!((again.version, again.repeated), (version, true));
+    }
+    assert_eq!(inventory.asset(&partner).await.unwrap().version, 3);
+    // The next one is numbered behind what was rolled back, and replaces the one in use.
     let report = inventory.report(&partner, (at(0), None), ("bot", at(0)));
     assert_eq!(report.await.unwrap().version, 5);
+    let leaf = place.store.leaf(size + 1).await.unwrap().unwrap();
+    assert!(
+        leaf.body.contains(r#""previous_version":3"#),
+        "{}",
+        leaf.body
+    );
     for change in [VersionChange::Retire(3), VersionChange::Archive(3)] {
         for _ in 0..2 {
             turn(change).await.unwrap();

@@ -229,6 +229,8 @@ pub async fn a_report_makes_the_next_primary(place: Place) {
         (row.version, row.rotated_at),
         (3, Some(Time::from_millis(NOW + 3)))
     );
+    // The same rotation is not reported twice, though its version is the primary no more.
+    conflicts(&place, report("a", 5, NOW + 4), version).await;
     let forth = [
         turn(3, S::Primary, S::Secondary),
         turn(4, S::Secondary, S::Primary),
