@@ -97,7 +97,7 @@ CREATE TABLE ring_asset (
 -- assets there are. A scalar subquery looks at one row of an index; a join or an aggregate would read all rows for a page,
 -- and so would columns whose types differ, which is why some are cast (SQLite: restriction 25 of its query flattener).
 CREATE VIEW inventory (asset, kind, key_type, owner, state, storage, algorithm, version, created_at, rotated_at,
-    expires_at, purpose, labels) AS
+    expires_at, purpose, labels, changed_at) AS
 SELECT id, 'external', key_type, owner,
     CASE WHEN retired_at IS NOT NULL THEN 'retired'
         WHEN (SELECT number FROM external_version WHERE asset = id AND state = 'primary') IS NOT NULL THEN 'active'
@@ -109,7 +109,7 @@ SELECT id, 'external', key_type, owner,
     registered_at,
     (SELECT rotated_at FROM external_version WHERE asset = id AND state = 'primary'),
     (SELECT expires_at FROM external_version WHERE asset = id AND state = 'primary'),
-    purpose, labels
+    purpose, labels, changed_at
 FROM external_asset
 UNION ALL
 SELECT CAST('signing/' || ring.name AS TEXT), 'signing',
@@ -123,7 +123,8 @@ SELECT CAST('signing/' || ring.name AS TEXT), 'signing',
         (SELECT number FROM signing_key AS k WHERE k.ring = ring.name ORDER BY number DESC LIMIT 1), 0),
     ring.created_at,
     (SELECT activated_at FROM signing_key AS k WHERE k.ring = ring.name AND role = 'primary'),
-    CAST(NULL AS INTEGER), CAST(COALESCE(told.purpose, '') AS TEXT), CAST(COALESCE(told.labels, '{}') AS TEXT)
+    CAST(NULL AS INTEGER), CAST(COALESCE(told.purpose, '') AS TEXT), CAST(COALESCE(told.labels, '{}') AS TEXT),
+    told.changed_at
 FROM ring LEFT JOIN ring_asset AS told ON told.ring = ring.name;
 
 CREATE TRIGGER key_type_no_delete BEFORE DELETE ON key_type

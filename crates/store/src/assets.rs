@@ -20,12 +20,13 @@ statements! {
     EXTERNAL_ASSET = "SELECT retired_at FROM external_asset WHERE id = $1";
     DESCRIBE = "UPDATE external_asset
         SET key_type = $2, purpose = $3, owner = $4, storage = $5, labels = $6, changed_at = $7, retired_at = $8
-        WHERE id = $1 AND retired_at IS NULL";
+        WHERE id = $1 AND retired_at IS NULL AND changed_at = $9";
     DESCRIBE_RING = "INSERT INTO ring_asset (ring, key_type, purpose, owner, labels, changed_at, changed_by)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT (ring) DO UPDATE SET key_type = excluded.key_type, purpose = excluded.purpose,
             owner = excluded.owner, labels = excluded.labels, changed_at = excluded.changed_at,
-            changed_by = excluded.changed_by";
+            changed_by = excluded.changed_by
+        WHERE ring_asset.changed_at = $8";
     NEWEST = "SELECT number FROM external_version WHERE asset = $1 ORDER BY number DESC LIMIT 1";
     PRIMARY_SINCE = "SELECT rotated_at FROM external_version WHERE asset = $1 AND state = 'primary'";
     RETIRE_SECONDARY = "UPDATE external_version SET state = 'retired', since = $2
@@ -81,18 +82,22 @@ pub struct VersionTurn {
 pub enum InventoryChange {
     /// All of them or none. While this is written nothing else is.
     Register(Vec<NewAssetRow>),
-    /// Of one that is not retired; retired from `retired_at` on, and then never changed again.
+    /// Of one that is not retired; retired from `retired_at` on, and then never changed again. A conflict unless its last change
+    /// was at `was`.
     Describe {
         asset: AssetName,
         description: AssetDescription,
         storage: Storage,
         retired_at: Option<i64>,
+        was: i64,
         at: i64,
     },
+    /// A conflict unless the last change was at `was`, or there was none.
     DescribeRing {
         ring: Name,
         description: AssetDescription,
         by: String,
+        was: Option<i64>,
         at: i64,
     },
     /// The next primary of an asset; the one before becomes secondary, and what was secondary retires.
@@ -127,14 +132,19 @@ pub(crate) async fn apply<E: Engine>(
             description,
             storage,
             retired_at,
+            was,
             at,
-        } => describe(tx, asset, description, (*storage, *retired_at), *at).await,
+        } => {
+            let times = (*was, *at);
+            describe(tx, asset, description, (*storage, *retired_at), times).await
+        }
         InventoryChange::DescribeRing {
             ring,
             description,
             by,
+            was,
             at,
-        } => describe_ring(tx, ring, description, by, *at).await,
+        } => describe_ring(tx, ring, description, by, (*was, *at)).await,
         InventoryChange::Report(version) => report(tx, version).await,
         InventoryChange::Turn { asset, turns, at } => turn(tx, asset, turns, *at).await,
         InventoryChange::ReportStep {
@@ -209,7 +219,7 @@ async fn describe<C: Connection>(
     asset: &AssetName,
     description: &AssetDescription,
     (storage, retired_at): (Storage, Option<i64>),
-    at: i64,
+    (was, at): (i64, i64),
 ) -> Result<(), Error> {
     expect_in_use(tx, asset).await?;
     let labels = canonical(&description.labels)?;
@@ -222,6 +232,7 @@ async fn describe<C: Connection>(
         Value::Text(&labels),
         Value::Int(at),
         Value::MaybeInt(retired_at),
+        Value::Int(was),
     ];
     let described = guarded(tx, DESCRIBE, &values, Subject::Asset).await;
     described.map_err(|error| error.about(Subject::Asset))
@@ -232,7 +243,7 @@ async fn describe_ring<C: Connection>(
     ring: &Name,
     description: &AssetDescription,
     by: &str,
-    at: i64,
+    (was, at): (Option<i64>, i64),
 ) -> Result<(), Error> {
     // Fails where there is no such ring.
     crate::rings::ring_version(tx, ring.as_str()).await?;
@@ -245,6 +256,7 @@ async fn describe_ring<C: Connection>(
         Value::Text(&labels),
         Value::Int(at),
         Value::Text(by),
+        Value::MaybeInt(was),
     ];
     let described = guarded(tx, DESCRIBE_RING, &values, Subject::Asset).await;
     described.map_err(|error| error.about(Subject::Asset))

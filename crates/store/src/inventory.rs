@@ -100,6 +100,8 @@ pub struct InventoryRow {
     pub expires_at: Option<Time>,
     pub purpose: String,
     pub labels: BTreeMap<String, String>,
+    /// When what is said of it changed last; none of a ring of which nothing was said.
+    pub changed_at: Option<Time>,
 }
 
 impl Keyed for InventoryRow {
@@ -122,6 +124,7 @@ impl FromColumns for InventoryRow {
             expires_at: row.maybe_time(9, "inventory.expires_at")?,
             purpose: row.text(10)?,
             labels: labels.unwrap_or_default(),
+            changed_at: row.maybe_time(12, "inventory.changed_at")?,
         })
     }
 }

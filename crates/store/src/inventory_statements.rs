@@ -3,7 +3,8 @@
 
 macro_rules! inventory_columns {
     () => {
-        "asset, key_type, owner, state, storage, algorithm, version, created_at, rotated_at, expires_at, purpose, labels"
+        "asset, key_type, owner, state, storage, algorithm, version, created_at, rotated_at, expires_at, purpose, labels,
+        changed_at"
     };
 }
 pub(crate) use inventory_columns;

@@ -217,6 +217,23 @@ impl InventoryService {
         name: &AssetName,
         change: &AssetChange,
         reason: &str,
+        by: (&str, Time),
+    ) -> Result<InventoryRow, Error> {
+        // Of two changes at once the second looks again, so that neither takes the other back.
+        match self.try_change(name, change, reason, by).await {
+            Err(Error::Store(store::Error::Conflict {
+                what: Subject::Asset,
+                ..
+            })) => self.try_change(name, change, reason, by).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn try_change(
+        &self,
+        name: &AssetName,
+        change: &AssetChange,
+        reason: &str,
         (actor, now): (&str, Time),
     ) -> Result<InventoryRow, Error> {
         let row = self.asset(name).await?;
@@ -256,19 +273,23 @@ impl InventoryService {
             version: Some(row.version.into()),
             ..Event::new(ActKind::Rotation, action, actor, now)
         };
-        let at = now.millis();
+        // Each change has an instant of its own, by which the next one knows what it was made of.
+        let was = row.changed_at.map(Time::millis);
+        let at = was.map_or(now.millis(), |was| now.millis().max(was.saturating_add(1)));
         let change = match ring_of(name) {
             None => InventoryChange::Describe {
                 asset: name.clone(),
                 description,
                 storage,
-                retired_at: change.retire.then_some(at),
+                retired_at: change.retire.then_some(now.millis()),
+                was: was.unwrap_or_default(),
                 at,
             },
             Some(ring) => InventoryChange::DescribeRing {
                 ring: ring.parse().map_err(|_| Error::UnknownAsset)?,
                 description,
                 by: actor.to_owned(),
+                was,
                 at,
             },
         };

@@ -335,6 +335,32 @@ async fn an_asset_is_described_and_retired_and_never_deleted() {
 }
 
 #[tokio::test]
+async fn of_two_descriptions_at_once_none_is_lost() {
+    let (place, inventory) = inventory().await;
+    place.open_ring("records").await;
+    import(&inventory, rows(&[SHOP]), true).await;
+    let purpose = AssetChange {
+        purpose: Some("the shop".to_owned()),
+        ..AssetChange::default()
+    };
+    let owner = AssetChange {
+        owner: Some(Some("web-team".parse().unwrap())),
+        ..AssetChange::default()
+    };
+    for asset in ["external/shop.example", "signing/records"] {
+        let asset = name(asset);
+        let one = inventory.change(&asset, &purpose, "one", ("a", at(0)));
+        let other = inventory.change(&asset, &owner, "other", ("b", at(0)));
+        let (one, other) = tokio::join!(one, other);
+        one.unwrap();
+        other.unwrap();
+        let row = inventory.asset(&asset).await.unwrap();
+        assert_eq!(row.purpose, "the shop");
+        assert_eq!(row.owner.unwrap().as_str(), "web-team");
+    }
+}
+
+#[tokio::test]
 async fn the_planner_is_told_of_what_is_in_use() {
     let (place, inventory) = inventory().await;
     place.open_ring("records").await;
