@@ -36,6 +36,9 @@ statements! {
     INSERT_PRIMARY = "INSERT INTO external_version
         (asset, number, state, since, created_at, rotated_at, expires_at, reported_at, reported_by)
         VALUES ($1, $2, 'primary', $3, $3, $3, $4, $5, $6)";
+    /// In the words of the index of what is in use.
+    RETIRE_VERSIONS = "UPDATE external_version SET state = 'retired', since = $2
+        WHERE asset = $1 AND state IN ('prepared', 'primary', 'secondary')";
     TURN = "UPDATE external_version SET state = $4, since = $5 WHERE asset = $1 AND number = $2 AND state = $3";
 }
 
@@ -52,13 +55,13 @@ pub struct AssetDescription {
     pub labels: BTreeMap<String, String>,
 }
 
-/// An asset that is registered, with the version that is its primary.
+/// An asset that is registered, with the version that is its primary, or was that before the asset went out of use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAssetRow {
     pub asset: AssetName,
     pub description: AssetDescription,
     pub storage: Storage,
-    /// The number of its primary.
+    /// The number of that version.
     pub version: u32,
     pub rotated_at: Time,
     pub expires_at: Option<Time>,
@@ -164,6 +167,10 @@ async fn register<E: Engine>(tx: &mut E::Transaction, assets: &[NewAssetRow]) ->
         for new in some {
             let description = &new.description;
             let registered_at = new.registered_at.millis();
+            let state = match new.retired_at {
+                Some(_) => KeyStatus::Retired,
+                None => KeyStatus::Primary,
+            };
             rows.push(serde_json::json!([
                 new.asset.as_str(),
                 description.key_type.as_str(),
@@ -182,6 +189,7 @@ async fn register<E: Engine>(tx: &mut E::Transaction, assets: &[NewAssetRow]) ->
                 new.expires_at.map(Time::millis),
                 registered_at,
                 new.registered_by,
+                state.as_str(),
             ]));
         }
         let statements = E::DIALECT.assets;
@@ -235,7 +243,12 @@ async fn describe<C: Connection>(
         Value::Int(was),
     ];
     let described = guarded(tx, DESCRIBE, &values, Subject::Asset).await;
-    described.map_err(|error| error.about(Subject::Asset))
+    described.map_err(|error| error.about(Subject::Asset))?;
+    if let Some(since) = retired_at {
+        tx.execute(RETIRE_VERSIONS, &[values[0], Value::Int(since)])
+            .await?;
+    }
+    Ok(())
 }
 
 async fn describe_ring<C: Connection>(
