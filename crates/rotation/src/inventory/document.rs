@@ -19,6 +19,9 @@ const MOST_LABELS: usize = 16;
 /// Most characters of the value of a label.
 const LONGEST_LABEL: usize = 100;
 
+/// The highest number of a version that an asset is registered with, so that there are numbers behind it.
+const HIGHEST_FIRST: u32 = 1_000_000_000;
+
 /// The state of an asset in documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -159,8 +162,10 @@ impl AssetDocument {
             ));
         }
         wrong.extend(text_refusals(&self.purpose, &self.labels));
-        if self.version == 0 || self.version == u32::MAX {
-            wrong.push("version: versions are numbered from 1".to_owned());
+        if !(1..=HIGHEST_FIRST).contains(&self.version) {
+            wrong.push(format!(
+                "version: versions are numbered from 1, and the first here is {HIGHEST_FIRST} at most"
+            ));
         }
         match self.rotated_at {
             None => wrong.push("rotated_at: when the version in use came into use".to_owned()),

@@ -102,6 +102,10 @@ async fn one_refused_row_keeps_all_out_and_each_says_why() {
             "numbered from 1",
         ),
         (
+            "external/l2,api_key,,,wrapped,1000000001,2026-11-01T00:00:00.000Z,,,",
+            "1000000000 at most",
+        ),
+        (
             "external/m,api_key,,Team A,wrapped,,2026-11-01T00:00:00.000Z,,,",
             "owner: expected 1 to 40",
         ),
@@ -145,7 +149,7 @@ async fn one_refused_row_keeps_all_out_and_each_says_why() {
     }
     assert_eq!(place.store.log_size().await.unwrap(), before);
     assert!(
-        report.refusals(2).ends_with("and 13 more"),
+        report.refusals(2).ends_with("and 14 more"),
         "{}",
         report.refusals(2)
     );
