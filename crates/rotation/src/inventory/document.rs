@@ -123,6 +123,9 @@ pub fn is_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
+/// A sheet loses them.
+const BLANKS: &str = "blanks at the beginning or the end";
+
 /// All that is wrong with purpose and labels.
 pub fn text_refusals(purpose: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -130,6 +133,9 @@ pub fn text_refusals(purpose: &str, labels: &BTreeMap<String, String>) -> Vec<St
         wrong.push(format!(
             "purpose: expected up to {LONGEST_PURPOSE} characters of plain text"
         ));
+    }
+    if purpose.trim() != purpose {
+        wrong.push(format!("purpose: {BLANKS}"));
     }
     if is_formula(purpose) {
         wrong.push("purpose: a spreadsheet would take it for a formula".to_owned());
@@ -146,6 +152,9 @@ pub fn text_refusals(purpose: &str, labels: &BTreeMap<String, String>) -> Vec<St
             wrong.push(format!(
                 "labels.{name}: expected 1 to {LONGEST_LABEL} characters of plain text without ; and ="
             ));
+        }
+        if value.trim() != value {
+            wrong.push(format!("labels.{name}: {BLANKS}"));
         }
     }
     wrong
