@@ -53,6 +53,9 @@ CREATE TABLE external_asset (
     retired_at    BIGINT
 );
 CREATE INDEX external_asset_of_type ON external_asset (key_type, id);
+-- What is not out of use, however much is.
+CREATE INDEX external_asset_in_use ON external_asset (id) WHERE retired_at IS NULL;
+CREATE INDEX external_asset_of_type_in_use ON external_asset (key_type, id) WHERE retired_at IS NULL;
 
 CREATE TABLE external_version (
     asset       TEXT COLLATE "C" NOT NULL REFERENCES external_asset (id),
@@ -77,6 +80,8 @@ CREATE INDEX external_version_in_use ON external_version (asset, number)
     WHERE state IN ('prepared', 'primary', 'secondary');
 -- What rotated longest ago.
 CREATE INDEX external_version_rotated ON external_version (rotated_at, asset) WHERE state = 'primary';
+-- A rotation that is reported is known by its asset and its time, whatever became of its version since.
+CREATE UNIQUE INDEX external_version_reported ON external_version (asset, rotated_at);
 
 -- What is said of a ring beside its keys. One without a row has the class of its usage.
 CREATE TABLE ring_asset (
@@ -89,13 +94,14 @@ CREATE TABLE ring_asset (
     changed_by TEXT NOT NULL CHECK (changed_by <> '')
 );
 
--- All that rotates, a row for each asset; `version` is the primary, or the newest where none is. A further kind (data keys,
+-- All that rotates, a row for each asset; `version` is the primary, or the newest where none is, and of what is out of use
+-- `rotated_at` and `expires_at` are those of that one. A further kind (data keys,
 -- secrets, certificates) joins by a migration of its own: it drops the view and creates it anew with one more
 -- `UNION ALL SELECT`, whose first column is `kind/name[/scope]` and has an index, so that a page costs the same however many
 -- assets there are. A scalar subquery looks at one row of an index; a join or an aggregate would read all rows for a page,
 -- and so would columns whose types differ, which is why some are cast (SQLite: restriction 25 of its query flattener).
 CREATE VIEW inventory (asset, kind, key_type, owner, state, storage, algorithm, version, created_at, rotated_at,
-    expires_at, purpose, labels) AS
+    expires_at, purpose, labels, changed_at, retired_at) AS
 SELECT id, 'external', key_type, owner,
     CASE WHEN retired_at IS NOT NULL THEN 'retired'
         WHEN (SELECT number FROM external_version WHERE asset = id AND state = 'primary') IS NOT NULL THEN 'active'
@@ -105,9 +111,13 @@ SELECT id, 'external', key_type, owner,
     COALESCE((SELECT number FROM external_version WHERE asset = id AND state = 'primary'),
         (SELECT number FROM external_version WHERE asset = id ORDER BY number DESC LIMIT 1), 0),
     registered_at,
-    (SELECT rotated_at FROM external_version WHERE asset = id AND state = 'primary'),
-    (SELECT expires_at FROM external_version WHERE asset = id AND state = 'primary'),
-    purpose, labels
+    CASE WHEN retired_at IS NULL
+        THEN (SELECT rotated_at FROM external_version WHERE asset = id AND state = 'primary')
+        ELSE (SELECT rotated_at FROM external_version WHERE asset = id ORDER BY number DESC LIMIT 1) END,
+    CASE WHEN retired_at IS NULL
+        THEN (SELECT expires_at FROM external_version WHERE asset = id AND state = 'primary')
+        ELSE (SELECT expires_at FROM external_version WHERE asset = id ORDER BY number DESC LIMIT 1) END,
+    purpose, labels, changed_at, retired_at
 FROM external_asset
 UNION ALL
 SELECT ('signing/' || ring.name) COLLATE "C", 'signing',
@@ -121,7 +131,8 @@ SELECT ('signing/' || ring.name) COLLATE "C", 'signing',
         (SELECT number FROM signing_key AS k WHERE k.ring = ring.name ORDER BY number DESC LIMIT 1), 0),
     ring.created_at,
     (SELECT activated_at FROM signing_key AS k WHERE k.ring = ring.name AND role = 'primary'),
-    CAST(NULL AS BIGINT), CAST(COALESCE(told.purpose, '') AS TEXT), CAST(COALESCE(told.labels, '{}') AS TEXT)
+    CAST(NULL AS BIGINT), CAST(COALESCE(told.purpose, '') AS TEXT), CAST(COALESCE(told.labels, '{}') AS TEXT),
+    told.changed_at, CAST(NULL AS BIGINT)
 FROM ring LEFT JOIN ring_asset AS told ON told.ring = ring.name;
 
 CREATE TRIGGER key_type_append_only BEFORE UPDATE OR DELETE OR TRUNCATE ON key_type

@@ -4,6 +4,7 @@
 //! Events that are due are also looked at by each replica between the jobs, because an event waits for minutes and hours that
 //! no job's slots fit (ADR 64). Whoever takes an event's lease runs it, so it does not matter who looks.
 
+mod heartbeat;
 mod work;
 
 use std::sync::Arc;
@@ -295,21 +296,12 @@ impl Scheduler {
     /// Under its lease, which is renewed while it works; none where another replica took it over.
     async fn carry_out(&self, lease: RunLease, missed: u32) -> Result<Option<Finished>, Error> {
         let store = self.engine.store();
-        let done = {
-            let work = work::run(&self.engine, &lease.job);
-            tokio::pin!(work);
-            loop {
-                tokio::select! {
-                    done = &mut work => break done,
-                    () = tokio::time::sleep(HEARTBEAT) => {
-                        match store.hold_run(&lease, LEASE).await {
-                            Ok(()) => {}
-                            Err(error) if error.is_conflict() => return Ok(None),
-                            Err(error) => return Err(error.into()),
-                        }
-                    }
-                }
-            }
+        let work = work::run(&self.engine, &lease.job);
+        let hold = || store.hold_run(&lease, LEASE);
+        let done = match heartbeat::beside(work, (HEARTBEAT, LEASE), hold).await {
+            Ok(done) => done,
+            Err(error) if error.is_conflict() => return Ok(None),
+            Err(error) => return Err(error.into()),
         };
         let (state, summary) = match &done {
             Ok(summary) => ("done", summary.clone()),

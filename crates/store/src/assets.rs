@@ -12,18 +12,21 @@ use crate::error::{Error, Subject};
 use crate::inventory::ExternalVersionRow;
 use crate::keys::KeyStatus;
 use crate::rotation_policies::{self, KeyTypeRow, PolicyRow};
+use crate::rotation_reports;
+use crate::rotation_steps::RotationReport;
 use crate::statements::statements;
 
 statements! {
     EXTERNAL_ASSET = "SELECT retired_at FROM external_asset WHERE id = $1";
     DESCRIBE = "UPDATE external_asset
         SET key_type = $2, purpose = $3, owner = $4, storage = $5, labels = $6, changed_at = $7, retired_at = $8
-        WHERE id = $1 AND retired_at IS NULL";
+        WHERE id = $1 AND retired_at IS NULL AND changed_at = $9";
     DESCRIBE_RING = "INSERT INTO ring_asset (ring, key_type, purpose, owner, labels, changed_at, changed_by)
         VALUES ($1, $2, $3, $4, $5, $6, $7)
         ON CONFLICT (ring) DO UPDATE SET key_type = excluded.key_type, purpose = excluded.purpose,
             owner = excluded.owner, labels = excluded.labels, changed_at = excluded.changed_at,
-            changed_by = excluded.changed_by";
+            changed_by = excluded.changed_by
+        WHERE ring_asset.changed_at = $8";
     NEWEST = "SELECT number FROM external_version WHERE asset = $1 ORDER BY number DESC LIMIT 1";
     PRIMARY_SINCE = "SELECT rotated_at FROM external_version WHERE asset = $1 AND state = 'primary'";
     RETIRE_SECONDARY = "UPDATE external_version SET state = 'retired', since = $2
@@ -33,6 +36,9 @@ statements! {
     INSERT_PRIMARY = "INSERT INTO external_version
         (asset, number, state, since, created_at, rotated_at, expires_at, reported_at, reported_by)
         VALUES ($1, $2, 'primary', $3, $3, $3, $4, $5, $6)";
+    /// In the words of the index of what is in use.
+    RETIRE_VERSIONS = "UPDATE external_version SET state = 'retired', since = $2
+        WHERE asset = $1 AND state IN ('prepared', 'primary', 'secondary')";
     TURN = "UPDATE external_version SET state = $4, since = $5 WHERE asset = $1 AND number = $2 AND state = $3";
 }
 
@@ -49,13 +55,13 @@ pub struct AssetDescription {
     pub labels: BTreeMap<String, String>,
 }
 
-/// An asset that is registered, with the version that is its primary.
+/// An asset that is registered, with the version that is its primary, or was that before the asset went out of use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct NewAssetRow {
     pub asset: AssetName,
     pub description: AssetDescription,
     pub storage: Storage,
-    /// The number of its primary.
+    /// The number of that version.
     pub version: u32,
     pub rotated_at: Time,
     pub expires_at: Option<Time>,
@@ -79,18 +85,22 @@ pub struct VersionTurn {
 pub enum InventoryChange {
     /// All of them or none. While this is written nothing else is.
     Register(Vec<NewAssetRow>),
-    /// Of one that is not retired; retired from `retired_at` on, and then never changed again.
+    /// Of one that is not retired; retired from `retired_at` on, and then never changed again. A conflict unless its last change
+    /// was at `was`.
     Describe {
         asset: AssetName,
         description: AssetDescription,
         storage: Storage,
         retired_at: Option<i64>,
+        was: i64,
         at: i64,
     },
+    /// A conflict unless the last change was at `was`, or there was none.
     DescribeRing {
         ring: Name,
         description: AssetDescription,
         by: String,
+        was: Option<i64>,
         at: i64,
     },
     /// The next primary of an asset; the one before becomes secondary, and what was secondary retires.
@@ -100,6 +110,13 @@ pub enum InventoryChange {
         asset: AssetName,
         turns: Vec<VersionTurn>,
         at: i64,
+    },
+    /// Somebody says that a step of a rotation that happens elsewhere is done; a conflict unless it is waited for and nobody
+    /// said so before.
+    ReportStep {
+        event: String,
+        step: String,
+        report: RotationReport,
     },
     /// Only as the next version of its key type.
     SetPolicy(Box<PolicyRow>),
@@ -118,16 +135,26 @@ pub(crate) async fn apply<E: Engine>(
             description,
             storage,
             retired_at,
+            was,
             at,
-        } => describe(tx, asset, description, (*storage, *retired_at), *at).await,
+        } => {
+            let times = (*was, *at);
+            describe(tx, asset, description, (*storage, *retired_at), times).await
+        }
         InventoryChange::DescribeRing {
             ring,
             description,
             by,
+            was,
             at,
-        } => describe_ring(tx, ring, description, by, *at).await,
+        } => describe_ring(tx, ring, description, by, (*was, *at)).await,
         InventoryChange::Report(version) => report(tx, version).await,
         InventoryChange::Turn { asset, turns, at } => turn(tx, asset, turns, *at).await,
+        InventoryChange::ReportStep {
+            event,
+            step,
+            report,
+        } => rotation_reports::report(tx, event, step, report).await,
         InventoryChange::SetPolicy(policy) => rotation_policies::set(tx, policy, index).await,
         InventoryChange::AddKeyType(key_type) => rotation_policies::add_type(tx, key_type).await,
     }
@@ -140,6 +167,10 @@ async fn register<E: Engine>(tx: &mut E::Transaction, assets: &[NewAssetRow]) ->
         for new in some {
             let description = &new.description;
             let registered_at = new.registered_at.millis();
+            let state = match new.retired_at {
+                Some(_) => KeyStatus::Retired,
+                None => KeyStatus::Primary,
+            };
             rows.push(serde_json::json!([
                 new.asset.as_str(),
                 description.key_type.as_str(),
@@ -158,6 +189,7 @@ async fn register<E: Engine>(tx: &mut E::Transaction, assets: &[NewAssetRow]) ->
                 new.expires_at.map(Time::millis),
                 registered_at,
                 new.registered_by,
+                state.as_str(),
             ]));
         }
         let statements = E::DIALECT.assets;
@@ -195,7 +227,7 @@ async fn describe<C: Connection>(
     asset: &AssetName,
     description: &AssetDescription,
     (storage, retired_at): (Storage, Option<i64>),
-    at: i64,
+    (was, at): (i64, i64),
 ) -> Result<(), Error> {
     expect_in_use(tx, asset).await?;
     let labels = canonical(&description.labels)?;
@@ -208,9 +240,15 @@ async fn describe<C: Connection>(
         Value::Text(&labels),
         Value::Int(at),
         Value::MaybeInt(retired_at),
+        Value::Int(was),
     ];
     let described = guarded(tx, DESCRIBE, &values, Subject::Asset).await;
-    described.map_err(|error| error.about(Subject::Asset))
+    described.map_err(|error| error.about(Subject::Asset))?;
+    if let Some(since) = retired_at {
+        tx.execute(RETIRE_VERSIONS, &[values[0], Value::Int(since)])
+            .await?;
+    }
+    Ok(())
 }
 
 async fn describe_ring<C: Connection>(
@@ -218,7 +256,7 @@ async fn describe_ring<C: Connection>(
     ring: &Name,
     description: &AssetDescription,
     by: &str,
-    at: i64,
+    (was, at): (Option<i64>, i64),
 ) -> Result<(), Error> {
     // Fails where there is no such ring.
     crate::rings::ring_version(tx, ring.as_str()).await?;
@@ -231,6 +269,7 @@ async fn describe_ring<C: Connection>(
         Value::Text(&labels),
         Value::Int(at),
         Value::Text(by),
+        Value::MaybeInt(was),
     ];
     let described = guarded(tx, DESCRIBE_RING, &values, Subject::Asset).await;
     described.map_err(|error| error.about(Subject::Asset))

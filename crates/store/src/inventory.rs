@@ -26,14 +26,22 @@ statements! {
     INVENTORY = concat!("SELECT ", inventory_columns!(), " FROM inventory WHERE asset > $1 ORDER BY asset LIMIT $2");
     INVENTORY_OF_TYPE = concat!("SELECT ", inventory_columns!(), " FROM inventory
         WHERE key_type = $1 AND asset > $2 ORDER BY asset LIMIT $3");
+    /// In the words of the indexes of what is in use.
+    IN_USE = concat!("SELECT ", inventory_columns!(), " FROM inventory
+        WHERE retired_at IS NULL AND asset > $1 ORDER BY asset LIMIT $2");
+    IN_USE_OF_TYPE = concat!("SELECT ", inventory_columns!(), " FROM inventory
+        WHERE retired_at IS NULL AND key_type = $1 AND asset > $2 ORDER BY asset LIMIT $3");
     ASSET = concat!("SELECT ", inventory_columns!(), " FROM inventory WHERE asset = $1");
     EXTERNAL_VERSIONS = concat!("SELECT ", version_columns!(), " FROM external_version
         WHERE asset = $1 AND number < $2 ORDER BY number DESC LIMIT $3");
+    EXTERNAL_VERSION_REPORTED = concat!("SELECT ", version_columns!(), " FROM external_version
+        WHERE asset = $1 AND rotated_at = $2");
     /// In the words of the index of what rotated longest ago.
     ROTATED_AFTER = "SELECT asset, rotated_at FROM external_version
         WHERE state = 'primary' AND (rotated_at, asset) > ($1, $2) ORDER BY rotated_at, asset LIMIT $3";
-    /// What a plan needs of each asset.
-    ASSET_HEADS = "SELECT asset, key_type, owner, state FROM inventory WHERE asset > $1 ORDER BY asset LIMIT $2";
+    /// What a plan needs of each asset that is not out of use.
+    ASSET_HEADS = "SELECT asset, key_type, owner FROM inventory
+        WHERE retired_at IS NULL AND asset > $1 ORDER BY asset LIMIT $2";
     /// In the words of the index of what is in use.
     EXTERNAL_VERSIONS_IN_USE = concat!("SELECT ", version_columns!(), " FROM external_version
         WHERE state IN ('prepared', 'primary', 'secondary') AND (asset, number) > ($1, $2)
@@ -92,12 +100,14 @@ pub struct InventoryRow {
     /// The primary, or the newest where none is; 0 where there is none at all.
     pub version: u32,
     pub created_at: Time,
-    /// Since when the primary is that.
+    /// Since when the version is the primary, or since when it was that in an asset that is out of use.
     pub rotated_at: Option<Time>,
-    /// When the primary ends by itself.
+    /// When the same ends by itself.
     pub expires_at: Option<Time>,
     pub purpose: String,
     pub labels: BTreeMap<String, String>,
+    /// When what is said of it changed last; none of a ring of which nothing was said.
+    pub changed_at: Option<Time>,
 }
 
 impl Keyed for InventoryRow {
@@ -120,6 +130,7 @@ impl FromColumns for InventoryRow {
             expires_at: row.maybe_time(9, "inventory.expires_at")?,
             purpose: row.text(10)?,
             labels: labels.unwrap_or_default(),
+            changed_at: row.maybe_time(12, "inventory.changed_at")?,
         })
     }
 }
@@ -131,7 +142,6 @@ pub struct AssetHeadRow {
     pub key_type: Word,
     /// If not the team of the key type's policy.
     pub owner: Option<Word>,
-    pub state: AssetState,
 }
 
 impl Keyed for AssetHeadRow {
@@ -144,7 +154,6 @@ impl FromColumns for AssetHeadRow {
             asset: row.parsed(0, "inventory.asset")?,
             key_type: row.parsed(1, "inventory.key_type")?,
             owner: row.maybe_parsed(2, "inventory.owner")?,
-            state: AssetState::read_word(row, 3)?,
         })
     }
 }
@@ -260,7 +269,28 @@ impl Store {
         }
     }
 
-    /// What a plan needs of the assets behind a name, in their order; at most [`MAX_PAGE`].
+    /// The same of assets that are not out of use.
+    pub async fn assets_in_use_after(
+        &self,
+        key_type: Option<&str>,
+        after: &str,
+        limit: i64,
+    ) -> Result<AssetPage, Error> {
+        let limit = limit.clamp(1, MAX_PAGE);
+        let (after, most) = (Value::Text(after), Value::Int(limit));
+        match key_type {
+            Some(key_type) => {
+                let values = [Value::Text(key_type), after, most];
+                on!(self, engine => page(engine, (IN_USE_OF_TYPE, &values), limit))
+            }
+            None => {
+                let values = [after, most];
+                on!(self, engine => page(engine, (IN_USE, &values), limit))
+            }
+        }
+    }
+
+    /// What a plan needs of the assets behind a name that are not out of use, in their order; at most [`MAX_PAGE`].
     pub async fn asset_heads_after(
         &self,
         after: &str,
@@ -302,6 +332,16 @@ impl Store {
         let limit = Value::Int(limit.clamp(1, MAX_PAGE));
         let values = [Value::Text(asset), Value::Int(below), limit];
         on!(self, engine => rows::each(engine, EXTERNAL_VERSIONS, &values))
+    }
+
+    /// The version of an asset that became its primary at this instant, whatever became of it since.
+    pub async fn external_version_reported(
+        &self,
+        asset: &str,
+        rotated_at: Time,
+    ) -> Result<Option<ExternalVersionRow>, Error> {
+        let values = [Value::Text(asset), Value::Int(rotated_at.millis())];
+        on!(self, engine => reads::one(engine, EXTERNAL_VERSION_REPORTED, &values))
     }
 
     /// The versions that are used or about to be, behind an asset and a number, in this order; at most [`MAX_PAGE`].

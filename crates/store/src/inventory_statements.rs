@@ -3,7 +3,8 @@
 
 macro_rules! inventory_columns {
     () => {
-        "asset, key_type, owner, state, storage, algorithm, version, created_at, rotated_at, expires_at, purpose, labels"
+        "asset, key_type, owner, state, storage, algorithm, version, created_at, rotated_at, expires_at, purpose, labels,
+        changed_at"
     };
 }
 pub(crate) use inventory_columns;
@@ -31,13 +32,13 @@ pub(crate) const INSERT_ASSETS_POSTGRES: &str = "INSERT INTO external_asset
     SELECT value->>0, value->>1, value->>2, value->>3, value->>4, value->>5, (value->>6)::bigint, value->>7,
         (value->>6)::bigint, (value->>8)::bigint
     FROM json_array_elements($1::json) AS given (value)";
-/// Of arrays [asset, number, rotated_at, expires_at, reported_at, reported_by], each as the primary.
+/// Of arrays [asset, number, rotated_at, expires_at, reported_at, reported_by, state].
 pub(crate) const INSERT_VERSIONS_SQLITE: &str = "INSERT INTO external_version
     (asset, number, state, since, created_at, rotated_at, expires_at, reported_at, reported_by)
-    SELECT value->>0, value->>1, 'primary', value->>2, value->>2, value->>2, value->>3, value->>4, value->>5
+    SELECT value->>0, value->>1, value->>6, value->>2, value->>2, value->>2, value->>3, value->>4, value->>5
     FROM json_each($1)";
 pub(crate) const INSERT_VERSIONS_POSTGRES: &str = "INSERT INTO external_version
     (asset, number, state, since, created_at, rotated_at, expires_at, reported_at, reported_by)
-    SELECT value->>0, (value->>1)::bigint, 'primary', (value->>2)::bigint, (value->>2)::bigint, (value->>2)::bigint,
+    SELECT value->>0, (value->>1)::bigint, value->>6, (value->>2)::bigint, (value->>2)::bigint, (value->>2)::bigint,
         (value->>3)::bigint, (value->>4)::bigint, value->>5
     FROM json_array_elements($1::json) AS given (value)";

@@ -70,6 +70,7 @@ mod role;
 mod rotation_events;
 mod rotation_lease;
 mod rotation_policies;
+mod rotation_reports;
 mod rotation_statements;
 mod rotation_steps;
 mod rows;

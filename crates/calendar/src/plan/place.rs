@@ -131,6 +131,10 @@ impl<'a> Planner<'a> {
                     continue;
                 }
             };
+            let Some(next) = asset.newest().checked_add(1) else {
+                self.unplanned.push(unplanned(Why::NoNumber));
+                continue;
+            };
             let token = policy.key_type().uses_token();
             let takes = self.ledger.takes(
                 &self.facts.limits,
@@ -144,7 +148,7 @@ impl<'a> Planner<'a> {
                 policy,
                 takes,
                 number: asset.name.spread(0),
-                next: asset.newest().saturating_add(1),
+                next,
                 candidate: None,
             });
             if !self.begin(entry, basis) {

@@ -120,6 +120,8 @@ words! {
         TwoPrimaries = "two-primaries",
         /// Nothing in its policy has a date for it: no expiry, no limit in sight.
         NoDate = "no-date",
+        /// Its newest version has the highest number that there is.
+        NoNumber = "no-number",
         /// Another asset has its name.
         NameTwice = "name-twice",
     }

@@ -272,11 +272,13 @@ fn what_cannot_be_planned_is_named() {
     none.versions.clear();
     let mut two = asset("signing/damaged", "signing", now());
     two.versions.push(two.versions[0]);
+    let mut last = asset("signing/last", "signing", now());
+    last.versions[0].number = u32::MAX;
     let unknown = asset("nuclear/codes", "launch_code", now());
     let client = asset("client/partner", "client_certificate", now());
     let again = asset("client/partner", "client_certificate", now());
     let plan = plan(
-        &facts(vec![none, two, unknown, client, again]),
+        &facts(vec![none, two, last, unknown, client, again]),
         &policies(),
         &[],
         now(),
@@ -294,6 +296,7 @@ fn what_cannot_be_planned_is_named() {
             ("client/partner", Why::NameTwice),
             ("nuclear/codes", Why::NoPolicy),
             ("signing/damaged", Why::TwoPrimaries),
+            ("signing/last", Why::NoNumber),
             ("signing/new", Why::NoPrimary),
         ]
     );

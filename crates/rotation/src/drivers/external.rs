@@ -3,9 +3,9 @@
 
 use std::future::Future;
 
-use calendar::AssetName;
 use calendar::next_step::OldUse;
 use calendar::words::{Reason, Step};
+use calendar::{AssetName, Time};
 use serde_json::{Value, json};
 use store::{AssetState, InventoryRow, RotationReport};
 use trust::error_chain;
@@ -65,18 +65,58 @@ impl External {
         })
     }
 
-    /// The word of whoever did a step.
-    async fn report(&self, task: Task<'_>, step: &str) -> Result<RotationReport, Answer> {
+    /// The word of whoever did a step, and when it counts from: not before the step began.
+    async fn report(&self, task: Task<'_>, step: &str) -> Result<(RotationReport, Time), Answer> {
         let id = &task.event.id;
-        let report = self.inventory.store().rotation_report(id, step).await;
-        let report = report.map_err(|error| Answer::transient(error_chain(&error)))?;
-        report.ok_or_else(|| {
+        let store = self.inventory.store();
+        let Some(report) = store.rotation_report(id, step).await.map_err(unread)? else {
             let done = format!("chancery rotation done {id} {step} --evidence TEXT");
-            Answer::waits(
+            return Err(Answer::waits(
                 Reason::Person,
                 format!("somebody has to do the step {step} and say so: {done}"),
-            )
-        })
+            ));
+        };
+        let steps = store.rotation_steps(id).await.map_err(unread)?;
+        let attempts = steps.iter().filter(|one| one.step == step);
+        let began = attempts.map(|one| one.started_at).min();
+        let at = from_row(began.map_or(report.at, |began| report.at.max(began)));
+        Ok((report, at.min(task.now)))
+    }
+
+    /// Whether the old version has ended by what the inventory says: the asset is out of use, or a later rotation that was
+    /// reported as a whole has retired it. Where people report steps, one that they retired is also archived by their word.
+    async fn is_over(&self, task: Task<'_>, step: Step) -> Result<Option<Done>, Answer> {
+        let name = Self::name(task)?;
+        let row = self.inventory.asset(&name).await.map_err(failed)?;
+        if row.state == AssetState::Retired {
+            return Ok(Some(Done {
+                evidence: json!({ "asset": row.state.as_str() }),
+                ..Done::default()
+            }));
+        }
+        let Some(previous) = task.event.previous_version else {
+            return Ok(None);
+        };
+        let below = previous.checked_add(1);
+        let versions = self.inventory.versions(&name, below, 1).await;
+        let versions = versions.map_err(failed)?;
+        let Some(state) = versions.iter().find(|one| one.version == previous) else {
+            return Ok(None);
+        };
+        let is_over = match (state.state, step) {
+            ("archived" | "revoked", _) | ("retired", Step::Retire) => true,
+            ("retired", Step::Archive) => {
+                let retired = Step::Retire.as_str();
+                let reported = self.inventory.store();
+                let reported = reported.rotation_report(&task.event.id, retired).await;
+                reported.map_err(unread)?.is_none()
+            }
+            _ => false,
+        };
+        Ok(is_over.then(|| Done {
+            evidence: json!({ "old_version": previous, "state": state.state }),
+            ..Done::default()
+        }))
     }
 
     /// Done, as soon as somebody says so.
@@ -86,7 +126,7 @@ impl External {
             return Ok(Answer::Done(done));
         }
         let report = self.report(task, step.as_str()).await?;
-        Ok(Answer::Done(said(task, &report)))
+        Ok(Answer::Done(said(&report)))
     }
 
     /// The new version is in use, by a report of the rotation or of this step, which then is one of the rotation.
@@ -99,27 +139,33 @@ impl External {
             }));
         }
         let report = self.report(task, Step::Promote.as_str()).await?;
-        let (at, now) = (report.at.min(to_row(task.now)), to_row(task.now));
-        let by = (report.by.as_str(), now);
-        let rotated = self.inventory.report(&row.asset, (at, None), by).await;
+        let by = (report.0.by.as_str(), to_row(task.now));
+        let rotated = (to_row(report.1), None);
+        let rotated = self.inventory.report(&row.asset, rotated, by).await;
         let version = rotated.map_err(failed)?.version;
         Ok(Answer::Done(Done {
             version: Some(version),
-            ..said(task, &report)
+            ..said(&report)
         }))
     }
 
-    /// The old version ends, as soon as somebody says so.
+    /// The old version ends, as soon as somebody says so or the inventory does.
     async fn ended(
         &self,
         task: Task<'_>,
         (step, change): (Step, fn(u32) -> VersionChange),
     ) -> Result<Answer, Answer> {
-        let report = self.report(task, step.as_str()).await?;
+        let report = match self.report(task, step.as_str()).await {
+            Ok(report) => report,
+            Err(waits) => {
+                let over = self.is_over(task, step).await?;
+                return over.map(Answer::Done).ok_or(waits);
+            }
+        };
         if let Some(previous) = task.event.previous_version {
-            self.turn(task, change(previous), &report).await?;
+            self.turn(task, change(previous), &report.0).await?;
         }
-        Ok(Answer::Done(said(task, &report)))
+        Ok(Answer::Done(said(&report)))
     }
 
     async fn rolled_back(&self, task: Task<'_>) -> Result<Answer, Answer> {
@@ -129,8 +175,8 @@ impl External {
         };
         let from = task.event.version;
         let change = VersionChange::RollBack { from, to };
-        self.turn(task, change, &report).await?;
-        Ok(Answer::Done(said(task, &report)))
+        self.turn(task, change, &report.0).await?;
+        Ok(Answer::Done(said(&report)))
     }
 
     async fn turn(
@@ -147,13 +193,17 @@ impl External {
 }
 
 /// What a report of a step says.
-fn said(task: Task<'_>, report: &RotationReport) -> Done {
+fn said((report, at): &(RotationReport, Time)) -> Done {
     let said: Value = serde_json::from_str(&report.evidence).unwrap_or_default();
     Done {
-        at: Some(from_row(report.at).min(task.now)),
+        at: Some(*at),
         evidence: json!({ "reported_by": report.by, "reported_at": report.at, "said": said }),
         ..Done::default()
     }
+}
+
+fn unread(error: store::Error) -> Answer {
+    Answer::transient(error_chain(&error))
 }
 
 /// A rule said no, which a person has to look at, or the machine, which may say yes later. Of two who write at once the second

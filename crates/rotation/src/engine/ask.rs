@@ -10,8 +10,10 @@ use calendar::{Span, Time};
 use log::Event;
 use serde::{Deserialize, Serialize};
 use store::{
-    Change, RotationEventRow, RotationMark, RotationPause, RotationReport as StepReported,
+    Change, InventoryChange, RotationEventRow, RotationMark, RotationPause,
+    RotationReport as StepReported,
 };
+use trust::Sha256Digest;
 use trust::leaf::ActKind;
 
 use super::error::Error;
@@ -28,6 +30,9 @@ const LONGEST: Span = Span::days(3_660);
 
 /// Most assets of a simulation that a caller asks for.
 const MOST_ASSETS: usize = 10_000;
+
+/// What is reported of a roll-back.
+const ROLL_BACK_STEP: &str = "roll-back";
 
 /// Longest evidence of a report, in characters.
 const LONGEST_EVIDENCE: usize = 1_000;
@@ -216,7 +221,7 @@ impl Engine {
         row.ok_or_else(|| Error::UnknownEvent(id.to_owned()))
     }
 
-    /// Somebody says that a step that happens elsewhere is done. The first word stands.
+    /// Somebody says that a step that happens elsewhere is done: one that is waited for. The first word stands.
     pub async fn report_step(
         &self,
         id: &str,
@@ -224,7 +229,7 @@ impl Engine {
         (by, evidence): (&str, &str),
     ) -> Result<(), Error> {
         let row = self.event(id).await?;
-        if step(which).is_none() && which != "roll-back" {
+        if step(which).is_none() && which != ROLL_BACK_STEP {
             return Err(Error::UnknownStep(which.chars().take(40).collect()));
         }
         if !(1..=LONGEST_EVIDENCE).contains(&evidence.chars().count()) {
@@ -233,18 +238,54 @@ impl Engine {
         if row.ended_at.is_some() {
             return Err(not_now(&row, "reported"));
         }
+        self.expect_waited_for(&row, which).await?;
+        let now = to_row(self.now().await?);
         let report = StepReported {
-            at: to_row(self.now().await?),
+            at: now,
             by: by.to_owned(),
             evidence: serde_json::json!({ "text": evidence }).to_string(),
         };
-        let first = self
-            .store()
-            .report_rotation_step(id, which, &report)
-            .await?;
-        match first {
+        let event = Event {
+            asset: Some(&row.asset),
+            version: Some(row.version.into()),
+            previous_version: row.previous_version.map(Into::into),
+            digest: Some(Sha256Digest::of(report.evidence.as_bytes())),
+            reason: Some(which),
+            reference: Some(id),
+            ..Event::new(ActKind::Rotation, "report-step", by, now)
+        };
+        let change = Change::Inventory(Box::new(InventoryChange::ReportStep {
+            event: id.to_owned(),
+            step: which.to_owned(),
+            report,
+        }));
+        match self.log().commit(&change, &event).await {
+            Ok(_) => Ok(()),
+            Err(error) if error.is_conflict() => {
+                let row = self.event(id).await?;
+                self.expect_waited_for(&row, which).await?;
+                Err(not_now(&row, "reported twice"))
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// A step that has begun and has not ended; the roll-back as soon as somebody wants it.
+    async fn expect_waited_for(&self, row: &RotationEventRow, which: &str) -> Result<(), Error> {
+        let steps = self.store().rotation_steps(&row.id).await?;
+        let open = steps.iter().rfind(|step| step.outcome.is_none());
+        let open = open.map(|step| step.step.as_str());
+        let is_waited_for = match which {
+            ROLL_BACK_STEP => row.roll_back,
+            which => open == Some(which),
+        };
+        match is_waited_for {
             true => Ok(()),
-            false => Err(not_now(&row, "reported twice")),
+            false => Err(Error::NotWaitedFor {
+                event: row.id.clone(),
+                step: which.to_owned(),
+                open: open.unwrap_or("none").to_owned(),
+            }),
         }
     }
 

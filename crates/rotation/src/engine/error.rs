@@ -36,6 +36,16 @@ pub enum Error {
         /// How far it is.
         state: String,
     },
+    /// A report of a step that has not begun, or has ended.
+    #[error("rotation {event}: the step {step} is not waited for; the step that has begun: {open}")]
+    NotWaitedFor {
+        /// Of which rotation.
+        event: String,
+        /// Which step.
+        step: String,
+        /// The one that has begun, or `none`.
+        open: String,
+    },
     /// Another run of the job is open.
     #[error("the job {0} runs already")]
     Runs(String),
@@ -81,6 +91,7 @@ impl Error {
                 | Self::Evidence
                 | Self::Refused(_)
                 | Self::NotNow { .. }
+                | Self::NotWaitedFor { .. }
                 | Self::Runs(_)
                 | Self::JobUnchanged(_)
                 | Self::Simulation(_)

@@ -5,6 +5,8 @@ use std::sync::Arc;
 
 use calendar::facts::{Consent, Facts, Order, Pause};
 use calendar::plan::{Plan, Rotation, plan};
+use calendar::policy::Policy;
+use calendar::words::{Priority, Trigger};
 use calendar::{AssetFacts, Policies, Span, Time};
 use log::Event;
 use store::{Change, MAX_PAGE, RotationEventRow};
@@ -16,7 +18,7 @@ use super::event_id::event_id;
 use super::facts::open_event;
 use crate::times::{from_row, to_row};
 
-/// Most events that one call makes; a backlog is worked off by the next ones.
+/// Most events that are made of one plan; a backlog is planned again for the others.
 const MOST_EVENTS: usize = 10_000;
 
 /// The leaf of a rotation's beginning.
@@ -108,12 +110,34 @@ impl Engine {
 
     /// Makes events of what the plan has for the next time and has none yet; those that were made.
     pub async fn make_due(&self, horizon: Span) -> Result<Vec<RotationEventRow>, Error> {
-        let known = self.known().await?;
-        let plan = known.plan(horizon);
-        let wanted: Vec<&Rotation> = plan.rotations.iter().filter(|one| !one.has_event).collect();
+        self.make_due_by(horizon, MOST_EVENTS).await
+    }
+
+    /// So many of one plan, what is most urgent first, and then of the next one until nothing is left.
+    pub(crate) async fn make_due_by(
+        &self,
+        horizon: Span,
+        at_once: usize,
+    ) -> Result<Vec<RotationEventRow>, Error> {
         let reason = |rotation: &Rotation| rotation.sentence();
         let actor = self.parts().actor.clone();
-        self.make(&known, &wanted, &actor, reason).await
+        let mut made = Vec::new();
+        loop {
+            let known = self.known().await?;
+            let plan = known.plan(horizon);
+            let mut wanted: Vec<&Rotation> =
+                plan.rotations.iter().filter(|one| !one.has_event).collect();
+            wanted.sort_by_key(|one| urgency(&known, one));
+            let are_all = wanted.len() <= at_once;
+            wanted.truncate(at_once);
+            let some = self.make(&known, &wanted, &actor, reason).await?;
+            // Another replica makes what this one could not.
+            let is_over = are_all || some.is_empty();
+            made.extend(some);
+            if is_over {
+                return Ok(made);
+            }
+        }
     }
 
     /// Makes events of these, of each asset the first. Of two replicas that do the same at once, one makes each.
@@ -208,6 +232,16 @@ impl Engine {
             lease_epoch: 0,
         })
     }
+}
+
+/// What comes first: emergencies, then what its policy says is most important, then what has the earliest hour.
+fn urgency(known: &Known, rotation: &Rotation) -> (bool, Option<Priority>, Time) {
+    let policy = known.policies.get(&rotation.key_type);
+    (
+        rotation.trigger != Trigger::Event,
+        policy.map(Policy::priority),
+        rotation.slot,
+    )
 }
 
 /// Those that are over at their retirement are no events of the planner's any more.

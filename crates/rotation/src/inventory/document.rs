@@ -19,6 +19,9 @@ const MOST_LABELS: usize = 16;
 /// Most characters of the value of a label.
 const LONGEST_LABEL: usize = 100;
 
+/// The highest number of a version that an asset is registered with, so that there are numbers behind it.
+const HIGHEST_FIRST: u32 = 1_000_000_000;
+
 /// The state of an asset in documents.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -120,6 +123,9 @@ pub fn is_formula(text: &str) -> bool {
     text.starts_with(['=', '+', '-', '@', '\t', '\r'])
 }
 
+/// A sheet loses them.
+const BLANKS: &str = "blanks at the beginning or the end";
+
 /// All that is wrong with purpose and labels.
 pub fn text_refusals(purpose: &str, labels: &BTreeMap<String, String>) -> Vec<String> {
     let mut wrong = Vec::new();
@@ -127,6 +133,9 @@ pub fn text_refusals(purpose: &str, labels: &BTreeMap<String, String>) -> Vec<St
         wrong.push(format!(
             "purpose: expected up to {LONGEST_PURPOSE} characters of plain text"
         ));
+    }
+    if purpose.trim() != purpose {
+        wrong.push(format!("purpose: {BLANKS}"));
     }
     if is_formula(purpose) {
         wrong.push("purpose: a spreadsheet would take it for a formula".to_owned());
@@ -144,6 +153,9 @@ pub fn text_refusals(purpose: &str, labels: &BTreeMap<String, String>) -> Vec<St
                 "labels.{name}: expected 1 to {LONGEST_LABEL} characters of plain text without ; and ="
             ));
         }
+        if value.trim() != value {
+            wrong.push(format!("labels.{name}: {BLANKS}"));
+        }
     }
     wrong
 }
@@ -159,8 +171,10 @@ impl AssetDocument {
             ));
         }
         wrong.extend(text_refusals(&self.purpose, &self.labels));
-        if self.version == 0 || self.version == u32::MAX {
-            wrong.push("version: versions are numbered from 1".to_owned());
+        if !(1..=HIGHEST_FIRST).contains(&self.version) {
+            wrong.push(format!(
+                "version: versions are numbered from 1, and the first here is {HIGHEST_FIRST} at most"
+            ));
         }
         match self.rotated_at {
             None => wrong.push("rotated_at: when the version in use came into use".to_owned()),

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use calendar::AssetName;
 use calendar::facts::{AssetFacts, VersionFacts};
 use calendar::words::VersionState;
-use store::{AssetState, ExternalVersionRow, KeyStatus};
+use store::{ExternalVersionRow, KeyStatus};
 
 use super::document::calendar_time;
 use super::service::InventoryService;
@@ -25,9 +25,6 @@ impl InventoryService {
         loop {
             let page = self.store().asset_heads_after(&after, TOGETHER).await?;
             for row in page.rows.all()? {
-                if row.state == AssetState::Retired {
-                    continue;
-                }
                 assets.push(AssetFacts {
                     versions: versions.remove(&row.asset).unwrap_or_default(),
                     name: row.asset,

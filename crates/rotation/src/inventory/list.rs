@@ -186,14 +186,21 @@ impl InventoryService {
             next: None,
             unreadable: Vec::new(),
         };
+        // Whoever asks for what is in use does not read what is not.
+        let is_in_use = filter.state.is_some_and(|of| of != AssetState::Retired);
         let mut after = after.unwrap_or_default().to_owned();
         let mut read = 0;
         loop {
             let key_type = filter.key_type.as_ref().map(Word::as_str);
-            let page = self
-                .store()
-                .assets_after(key_type, &after, together)
-                .await?;
+            let store = self.store();
+            let page = match is_in_use {
+                true => {
+                    store
+                        .assets_in_use_after(key_type, &after, together)
+                        .await?
+                }
+                false => store.assets_after(key_type, &after, together).await?,
+            };
             read += page.rows.read.len();
             let unreadable = page.rows.unreadable.into_iter();
             list.unreadable.extend(unreadable.map(|row| row.key));

@@ -164,19 +164,24 @@ impl InventoryService {
             repeated,
             log_index,
         };
-        match row.rotated_at {
-            Some(at) if at == rotated_at && row.expires_at == expires_at => {
-                return Ok(known(row.version, true, None));
+        // Also of a version that was rolled back, or has ended.
+        let reported = self
+            .store
+            .external_version_reported(name.as_str(), rotated_at);
+        match reported.await? {
+            Some(version) if version.expires_at == expires_at => {
+                return Ok(known(version.number, true, None));
             }
-            Some(at) if at == rotated_at => {
-                let what = format!("{name} was reported as rotated at {at} with another expiry");
+            Some(_) => {
+                let what =
+                    format!("{name} was reported as rotated at {rotated_at} with another expiry");
                 return Err(Error::State(what));
             }
-            Some(at) if at > rotated_at => {
-                let what = format!("{name} was rotated at {at}, which is later");
-                return Err(Error::State(what));
-            }
-            _ => {}
+            None => {}
+        }
+        if let Some(at) = row.rotated_at.filter(|at| *at > rotated_at) {
+            let what = format!("{name} was rotated at {at}, which is later");
+            return Err(Error::State(what));
         }
         let newest = self.store.external_versions(name.as_str(), i64::MAX, 1);
         let newest = newest.await?.all()?.first().map_or(0, |row| row.number);
@@ -196,7 +201,7 @@ impl InventoryService {
         let event = Event {
             asset: Some(name.as_str()),
             from: Some(rotated_at),
-            previous_version: (newest > 0).then_some(newest.into()),
+            previous_version: row.rotated_at.is_some().then_some(row.version.into()),
             until: expires_at,
             version: Some(number.into()),
             ..Event::new(ActKind::Rotation, "report", actor, now)
@@ -208,6 +213,23 @@ impl InventoryService {
 
     /// Changes what is said of an asset, or takes it out of use. What is as it was already is no change and no leaf.
     pub async fn change(
+        &self,
+        name: &AssetName,
+        change: &AssetChange,
+        reason: &str,
+        by: (&str, Time),
+    ) -> Result<InventoryRow, Error> {
+        // Of two changes at once the second looks again, so that neither takes the other back.
+        match self.try_change(name, change, reason, by).await {
+            Err(Error::Store(store::Error::Conflict {
+                what: Subject::Asset,
+                ..
+            })) => self.try_change(name, change, reason, by).await,
+            outcome => outcome,
+        }
+    }
+
+    async fn try_change(
         &self,
         name: &AssetName,
         change: &AssetChange,
@@ -251,19 +273,23 @@ impl InventoryService {
             version: Some(row.version.into()),
             ..Event::new(ActKind::Rotation, action, actor, now)
         };
-        let at = now.millis();
+        // Each change has an instant of its own, by which the next one knows what it was made of.
+        let was = row.changed_at.map(Time::millis);
+        let at = was.map_or(now.millis(), |was| now.millis().max(was.saturating_add(1)));
         let change = match ring_of(name) {
             None => InventoryChange::Describe {
                 asset: name.clone(),
                 description,
                 storage,
-                retired_at: change.retire.then_some(at),
+                retired_at: change.retire.then_some(now.millis()),
+                was: was.unwrap_or_default(),
                 at,
             },
             Some(ring) => InventoryChange::DescribeRing {
                 ring: ring.parse().map_err(|_| Error::UnknownAsset)?,
                 description,
                 by: actor.to_owned(),
+                was,
                 at,
             },
         };

@@ -228,7 +228,8 @@ async fn a_page_has_what_its_filters_admit() {
             None => break,
         }
     }
-    assert_eq!(by_age, [old, shop, partner, "signing/records"]);
+    // Without what is out of use.
+    assert_eq!(by_age, [shop, partner, "signing/records"]);
     let mut after = None;
     let mut seen = Vec::new();
     loop {
@@ -251,6 +252,7 @@ async fn an_asset_is_described_and_retired_and_never_deleted() {
     place.open_ring("records").await;
     import(&inventory, rows(&[SHOP]), true).await;
     let shop = name("external/shop.example");
+    let rotated_at = inventory.asset(&shop).await.unwrap().rotated_at;
     let change = AssetChange {
         purpose: Some("the shop".to_owned()),
         owner: Some(Some("web-team".parse().unwrap())),
@@ -322,6 +324,12 @@ async fn an_asset_is_described_and_retired_and_never_deleted() {
         .await
         .unwrap();
     assert_eq!(row.state, AssetState::Retired);
+    assert_eq!((row.version, row.rotated_at), (1, rotated_at));
+    // With it its versions, so that no plan reads them.
+    let versions = inventory.versions(&shop, None, 10).await.unwrap();
+    assert_eq!((versions.len(), versions[0].state), (1, "retired"));
+    let in_use = place.store.external_versions_in_use(("", 0), 10).await;
+    assert_eq!(in_use.unwrap().read.len(), 0);
     let refused = inventory
         .change(&shop, &change, "back", by)
         .await
@@ -332,6 +340,63 @@ async fn an_asset_is_described_and_retired_and_never_deleted() {
     place
         .refuses("UPDATE external_asset SET purpose = 'x'")
         .await;
+}
+
+#[tokio::test]
+async fn of_two_descriptions_at_once_none_is_lost() {
+    let (place, inventory) = inventory().await;
+    place.open_ring("records").await;
+    import(&inventory, rows(&[SHOP]), true).await;
+    let purpose = AssetChange {
+        purpose: Some("the shop".to_owned()),
+        ..AssetChange::default()
+    };
+    let owner = AssetChange {
+        owner: Some(Some("web-team".parse().unwrap())),
+        ..AssetChange::default()
+    };
+    for asset in ["external/shop.example", "signing/records"] {
+        let asset = name(asset);
+        let one = inventory.change(&asset, &purpose, "one", ("a", at(0)));
+        let other = inventory.change(&asset, &owner, "other", ("b", at(0)));
+        let (one, other) = tokio::join!(one, other);
+        one.unwrap();
+        other.unwrap();
+        let row = inventory.asset(&asset).await.unwrap();
+        assert_eq!(row.purpose, "the shop");
+        assert_eq!(row.owner.unwrap().as_str(), "web-team");
+    }
+}
+
+#[tokio::test]
+async fn what_is_in_use_is_one_page_however_much_is_out_of_use() {
+    let (place, inventory) = inventory().await;
+    let row = |name: &str, state: &str| {
+        serde_json::json!({
+            "asset": format!("external/{name}"), "key_type": "api_key", "storage": "wrapped",
+            "rotated_at": at(-1), "state": state,
+        })
+    };
+    let mut rows: Vec<_> = (0..MOST_READ + 10)
+        .map(|n| row(&format!("a{n}"), "retired"))
+        .collect();
+    rows.push(row("b", "active"));
+    import(&inventory, rows_of(rows).unwrap(), true).await;
+    let in_use = place.store.external_versions_in_use(("", 0), 10).await;
+    assert_eq!(in_use.unwrap().read.len(), 1);
+    let policies = inventory.policies().current(at(0)).await.unwrap();
+    for key_type in [None, Some("api_key".parse().unwrap())] {
+        let filter = Filter {
+            state: Some(AssetState::Active),
+            key_type,
+            ..Filter::default()
+        };
+        let page = inventory.page(&filter, None, 10, &policies).await.unwrap();
+        assert_eq!((page.rows.len(), page.next.as_deref()), (1, None));
+        let page = inventory.oldest(&filter, None, 10, &policies).await;
+        let page = page.unwrap();
+        assert_eq!((page.rows.len(), page.next.as_deref()), (1, None));
+    }
 }
 
 #[tokio::test]
@@ -394,9 +459,22 @@ async fn a_rotation_is_rolled_back_and_its_old_version_ends() {
     ] {
         assert!(leaf.body.contains(part), "{part}: {}", leaf.body);
     }
-    // The next one is numbered behind what was rolled back.
+    // What was rolled back is not reported anew, and neither is what was in use before it.
+    for (rotated, version) in [(at(-1), 4), (row.rotated_at.unwrap(), 3)] {
+        let again = inventory.report(&partner, (rotated, None), ("bot", at(0)));
+        let again = again.await.unwrap();
+        assert_eq!((again.version, again.repeated), (version, true));
+    }
+    assert_eq!(inventory.asset(&partner).await.unwrap().version, 3);
+    // The next one is numbered behind what was rolled back, and replaces the one in use.
     let report = inventory.report(&partner, (at(0), None), ("bot", at(0)));
     assert_eq!(report.await.unwrap().version, 5);
+    let leaf = place.store.leaf(size + 1).await.unwrap().unwrap();
+    assert!(
+        leaf.body.contains(r#""previous_version":3"#),
+        "{}",
+        leaf.body
+    );
     for change in [VersionChange::Retire(3), VersionChange::Archive(3)] {
         for _ in 0..2 {
             turn(change).await.unwrap();

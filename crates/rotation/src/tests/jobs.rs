@@ -6,7 +6,7 @@ use calendar::Span;
 use store::NewRun;
 use store::testing::place::Place;
 
-use super::world::{World, at};
+use super::world::{World, asset, at};
 use crate::engine::error::Error;
 use crate::jobs::{Finished, Scheduler};
 
@@ -175,4 +175,25 @@ async fn fault_a_cron_that_never_fires_or_fires_each_second_holds_its_job_alone(
         let job = status.jobs.iter().find(|job| job.name == CHECK).unwrap();
         assert!(job.next.is_none() && job.when.is_empty());
     }
+}
+
+#[tokio::test]
+async fn of_a_backlog_the_most_important_begins_first_and_nothing_is_left() {
+    let world = World::new(Place::sqlite().await, 5);
+    // They are overdue, and what is more important is not yet.
+    world.wait(Span::days(3));
+    let mut important = asset("test/important", world.now() - Span::days(179));
+    important.key_type = "database_encryption".parse().unwrap();
+    world.elsewhere().assets.push(important);
+    let engine = world.engine("one");
+    let made = engine.make_due_by(Span::hours(49), 2).await.unwrap();
+    assert_eq!(made.len(), 6, "{made:?}");
+    assert_eq!(made[0].asset, "test/important");
+    assert!(
+        engine
+            .make_due_by(Span::hours(49), 2)
+            .await
+            .unwrap()
+            .is_empty()
+    );
 }

@@ -137,6 +137,92 @@ async fn a_rotation_that_is_reported_as_a_whole_is_not_waited_for_step_by_step()
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_whose_old_version_a_later_report_ends_is_done() {
+    let (ring, scheduler, inventory) = installation().await;
+    let (id, _) = event(&ring, &scheduler).await;
+    let partner = name(PARTNER);
+    // A program that reports rotations as a whole, and nothing else.
+    let report = async || {
+        let now = ring.now();
+        let report = inventory.report(&partner, (now, None), ("partner-bot", now));
+        report.await.unwrap()
+    };
+    report().await;
+    assert_eq!(ring.waits_for(&scheduler, &id).await, Some(Reason::Person));
+    ring.wait(DAY);
+    report().await;
+    assert_eq!(ring.waits_for(&scheduler, &id).await, None);
+    let row = ring.place.store.rotation_event(&id).await.unwrap().unwrap();
+    assert_eq!(row.state, "done");
+    let expected = [(3, "primary"), (2, "secondary"), (1, "retired")];
+    assert_eq!(states(&inventory).await, expected);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_rotation_of_an_asset_that_is_taken_out_of_use_after_its_promotion_is_done() {
+    let (ring, scheduler, inventory) = installation().await;
+    let (id, _) = event(&ring, &scheduler).await;
+    let (partner, now) = (name(PARTNER), ring.now());
+    let report = inventory.report(&partner, (now, None), ("partner-bot", now));
+    report.await.unwrap();
+    assert_eq!(ring.waits_for(&scheduler, &id).await, Some(Reason::Person));
+    let retire = AssetChange {
+        retire: true,
+        ..AssetChange::default()
+    };
+    let retired = inventory.change(&partner, &retire, "closed", ("olga", ring.now()));
+    retired.await.unwrap();
+    ring.wait(DAY);
+    assert_eq!(ring.waits_for(&scheduler, &id).await, None);
+    let row = ring.place.store.rotation_event(&id).await.unwrap().unwrap();
+    assert_eq!(row.state, "done");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn only_the_step_that_is_waited_for_is_reported_and_the_log_tells_of_it() {
+    let (ring, scheduler, _) = installation().await;
+    let (id, _) = event(&ring, &scheduler).await;
+    let engine = scheduler.engine();
+    let store = &ring.place.store;
+    let report = async |step: &str| engine.report_step(&id, step, ("olga", "done")).await;
+    assert_eq!(ring.waits_for(&scheduler, &id).await, Some(Reason::Person));
+    for step in ["retire", "archive", "promote", "pre-check", "roll-back"] {
+        let refused = report(step).await.unwrap_err();
+        assert!(refused.is_refusal(), "{refused}");
+        let said = refused.to_string();
+        assert!(said.contains("has begun: generate"), "{said}");
+        assert_eq!(store.rotation_report(&id, step).await.unwrap(), None);
+    }
+    let size = store.log_size().await.unwrap();
+    report("generate").await.unwrap();
+    let leaf = store.leaf(size).await.unwrap().unwrap();
+    for part in [
+        r#""action":"report-step""#,
+        r#""actor":"olga""#,
+        r#""kind":"rotation""#,
+        r#""reason":"generate""#,
+        &format!(r#""ref":"{id}""#),
+    ] {
+        assert!(leaf.body.contains(part), "{part}: {}", leaf.body);
+    }
+    let twice = report("generate").await.unwrap_err();
+    assert!(twice.to_string().contains("reported twice"), "{twice}");
+    assert_eq!(store.log_size().await.unwrap(), size + 1);
+    // A word from before its step counts from the step's beginning.
+    let early = store::RotationReport {
+        at: ring.now(),
+        by: "olga".to_owned(),
+        evidence: "{}".to_owned(),
+    };
+    let told = store.report_rotation_step(&id, "publish", &early).await;
+    assert!(told.unwrap());
+    ring.wait(DAY);
+    assert_eq!(ring.waits_for(&scheduler, &id).await, Some(Reason::Person));
+    let row = store.rotation_event(&id).await.unwrap().unwrap();
+    assert_eq!(row.published_at.unwrap(), early.at + DAY);
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_inventory_follows_a_roll_back() {
     let (ring, scheduler, inventory) = installation().await;
     let (id, _) = event(&ring, &scheduler).await;

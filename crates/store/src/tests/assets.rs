@@ -46,13 +46,14 @@ fn inventory(change: InventoryChange) -> Change {
     Change::Inventory(Box::new(change))
 }
 
-fn describe(name: &str, key_type: &str, retired_at: Option<i64>) -> Change {
+fn describe(name: &str, key_type: &str, retired_at: Option<i64>, was: i64) -> Change {
     inventory(InventoryChange::Describe {
         asset: format!("external/{name}").parse().unwrap(),
         description: description(key_type),
         storage: Storage::Files,
         retired_at,
-        at: NOW + 1,
+        was,
+        at: was + 1,
     })
 }
 
@@ -131,19 +132,28 @@ pub async fn rings_and_assets_of_others_are_one_list(place: Place) {
         .await;
     assert_eq!(some.unwrap().read.len(), 2);
 
-    let said = inventory(InventoryChange::DescribeRing {
-        ring: "oauth".parse().unwrap(),
-        description: description("jwt_signing"),
-        by: "olga".to_owned(),
-        at: NOW,
-    });
-    place.change(said.clone()).await.unwrap();
-    place.change(said).await.unwrap();
+    let said = |was: Option<i64>| {
+        inventory(InventoryChange::DescribeRing {
+            ring: "oauth".parse().unwrap(),
+            description: description("jwt_signing"),
+            by: "olga".to_owned(),
+            was,
+            at: was.map_or(NOW, |was| was + 1),
+        })
+    };
+    // Each is of what the one before said.
+    conflicts(&place, said(Some(NOW)), Subject::Asset).await;
+    place.change(said(None)).await.unwrap();
+    place.change(said(Some(NOW))).await.unwrap();
+    for was in [None, Some(NOW)] {
+        conflicts(&place, said(was), Subject::Asset).await;
+    }
     assert_eq!(names(&place, Some("jwt_signing"), "", 10).await, [all[4]]);
     let nobody = inventory(InventoryChange::DescribeRing {
         ring: "none".parse().unwrap(),
         description: description("jwt_signing"),
         by: "olga".to_owned(),
+        was: None,
         at: NOW,
     });
     missing(&place, nobody, Subject::Ring).await;
@@ -229,6 +239,8 @@ pub async fn a_report_makes_the_next_primary(place: Place) {
         (row.version, row.rotated_at),
         (3, Some(Time::from_millis(NOW + 3)))
     );
+    // The same rotation is not reported twice, though its version is the primary no more.
+    conflicts(&place, report("a", 5, NOW + 4), version).await;
     let forth = [
         turn(3, S::Primary, S::Secondary),
         turn(4, S::Secondary, S::Primary),
@@ -241,12 +253,14 @@ pub async fn a_report_makes_the_next_primary(place: Place) {
     );
 
     place
-        .change(describe("a", "webhook_secret", None))
+        .change(describe("a", "webhook_secret", None, NOW))
         .await
         .unwrap();
-    conflicts(&place, describe("a", "launch_code", None), Subject::Asset).await;
+    for (key_type, was) in [("launch_code", NOW + 1), ("api_key", NOW)] {
+        conflicts(&place, describe("a", key_type, None, was), Subject::Asset).await;
+    }
     place
-        .change(describe("a", "api_key", Some(NOW + 9)))
+        .change(describe("a", "api_key", Some(NOW + 9), NOW + 1))
         .await
         .unwrap();
     let row = place.store.asset("external/a").await.unwrap().unwrap();
@@ -254,7 +268,10 @@ pub async fn a_report_makes_the_next_primary(place: Place) {
         (row.state, row.storage),
         (AssetState::Retired, Storage::Files)
     );
-    for change in [report("a", 5, NOW + 9), describe("a", "api_key", None)] {
+    for change in [
+        report("a", 5, NOW + 9),
+        describe("a", "api_key", None, NOW + 2),
+    ] {
         let refused = place.change(change).await.unwrap_err();
         assert!(refused.is_already(), "{refused:?}");
     }
@@ -331,6 +348,7 @@ pub async fn no_hand_rewrites_the_inventory(place: Place) {
                 ring: "atp".parse().unwrap(),
                 description: description("jwt_signing"),
                 by: "olga".to_owned(),
+                was: None,
                 at: NOW,
             });
             place.change(said).await.unwrap();

@@ -247,7 +247,7 @@ const CEREMONIES: &[&str] = &[
         SELECT 'job' || n % 6, n, 'done', 0, 'a', 1, 0, n, n FROM generate_series(1, 2000) AS n",
     "INSERT INTO propagation_ack SELECT lpad(to_hex(n / 5), 43, '0'), 'p' || n % 5, n
         FROM generate_series(1, 2000) AS n",
-    "INSERT INTO external_asset SELECT 'external/a' || n, 'api_key', '', NULL, 'wrapped', '{}', n, 'x', n, NULL
+    "INSERT INTO external_asset SELECT 'external/a' || n, 'api_key', '', NULL, 'wrapped', '{}', n, 'x', n, CASE n % 10 WHEN 0 THEN NULL ELSE n END
         FROM generate_series(1, 5000) AS n",
     "INSERT INTO external_version SELECT 'external/a' || (n / 2), 1 + n % 2, 'archived', n, n, n, NULL, n, 'x'
         FROM generate_series(2, 10001) AS n",
@@ -392,6 +392,13 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         // By the member, or by what is open, which is bounded.
         (ceremony_pages::OPEN_OF, "ceremony_under_way"),
         (ceremony_pages::FILED_SINCE, "ceremony_of_proposer"),
+        (inventory::ASSET_HEADS, "external_asset_in_use"),
+        (inventory::IN_USE, "external_asset_in_use"),
+        (inventory::IN_USE_OF_TYPE, "external_asset_of_type_in_use"),
+        (
+            inventory::EXTERNAL_VERSION_REPORTED,
+            "external_version_reported",
+        ),
         (inventory::ROTATED_AFTER, "external_version_rotated"),
         (objects::OBJECTS_ON, "key_object_"),
         (orders::ORDERS_UNTIL, "standing_order_holds"),

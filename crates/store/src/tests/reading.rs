@@ -163,6 +163,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     recover::STATEMENTS,
     rings::STATEMENTS,
     rotation_events::STATEMENTS,
+    rotation_reports::STATEMENTS,
     rotation_steps::STATEMENTS,
     rotation_policies::STATEMENTS,
     tree::STATEMENTS,

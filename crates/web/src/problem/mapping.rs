@@ -133,6 +133,7 @@ impl From<rotation::engine::error::Error> for Problem {
             E::Refused(R::ForceWithoutRight) => Self::new(Code::Forbidden, text),
             E::Refused(R::AlreadyRotates { .. } | R::NotDue { .. })
             | E::NotNow { .. }
+            | E::NotWaitedFor { .. }
             | E::Runs(_)
             | E::JobUnchanged(_) => Self::new(Code::RotationState, text),
             E::Simulation(_) => Self::new(Code::BadMember, text),

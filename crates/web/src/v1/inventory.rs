@@ -117,6 +117,12 @@ pub async fn handle(
     };
     let next = page.next.as_deref();
     let next = next.map(|name| trust::base64url::encode(name.as_bytes()));
+    // An export that misses a row would be a wrong answer; JSON names those that cannot be read.
+    if format != Format::Json && !page.unreadable.is_empty() {
+        let count = page.unreadable.len();
+        let what = format!("{count} rows of this page cannot be read; as JSON it names them");
+        return Err(Problem::new(Code::Internal, what));
+    }
     let (bytes, content_type) = match format {
         Format::Json => {
             let assets = page.rows.iter();
@@ -355,6 +361,16 @@ mod tests {
             let bom = fixture.get_as(OPERATOR, &path).await;
             assert!(bom.header("content-type").ends_with(version));
             assert_eq!(bom.json()["specVersion"], version);
+        }
+        // A row that cannot be read is named, and no export leaves it out.
+        let damage = "UPDATE external_asset SET owner = 'No Word' WHERE id = 'external/shop'";
+        fixture.place.raw(damage).await.unwrap();
+        let named = fixture.get_as(OPERATOR, "/v1/inventory").await.json();
+        assert_eq!(named["unreadable"], json!(["external/shop"]));
+        for format in ["csv", "cbom-1.6", "cbom-1.7"] {
+            let path = format!("/v1/inventory?format={format}");
+            let refused = fixture.get_as(OPERATOR, &path).await;
+            assert_eq!(refused.code(), "internal", "{format}");
         }
         let refused = Fixture::new()
             .await

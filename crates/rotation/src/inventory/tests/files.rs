@@ -102,6 +102,10 @@ async fn one_refused_row_keeps_all_out_and_each_says_why() {
             "numbered from 1",
         ),
         (
+            "external/l2,api_key,,,wrapped,1000000001,2026-11-01T00:00:00.000Z,,,",
+            "1000000000 at most",
+        ),
+        (
             "external/m,api_key,,Team A,wrapped,,2026-11-01T00:00:00.000Z,,,",
             "owner: expected 1 to 40",
         ),
@@ -145,10 +149,24 @@ async fn one_refused_row_keeps_all_out_and_each_says_why() {
     }
     assert_eq!(place.store.log_size().await.unwrap(), before);
     assert!(
-        report.refusals(2).ends_with("and 13 more"),
+        report.refusals(2).ends_with("and 14 more"),
         "{}",
         report.refusals(2)
     );
+}
+
+#[tokio::test]
+async fn a_text_with_blanks_at_an_end_is_refused_because_a_sheet_loses_them() {
+    let (_place, inventory) = inventory().await;
+    for (purpose, label) in [(" calls", "prod"), ("calls ", "prod"), ("calls", "prod ")] {
+        let row = serde_json::json!({
+            "asset": "external/a", "key_type": "api_key", "storage": "wrapped",
+            "rotated_at": at(-1), "purpose": purpose, "labels": { "env": label },
+        });
+        let report = import(&inventory, rows_of(vec![row]).unwrap(), true).await;
+        let why = report.rows[0].why.join("\n");
+        assert!(why.contains("blanks"), "{purpose:?} {label:?}: {why}");
+    }
 }
 
 /// A row about `name` with this purpose.
