@@ -325,5 +325,6 @@ async fn report<C: Connection>(tx: &mut C, version: &ExternalVersionRow) -> Resu
         Value::Text(&version.reported_by),
     ];
     let reported = guarded(tx, INSERT_PRIMARY, &values, Subject::AssetVersion).await;
-    reported.map_err(|error| error.about(Subject::AssetVersion))
+    reported.map_err(|error| error.about(Subject::AssetVersion))?;
+    rotation_reports::reported(tx, version.asset.as_str(), version.reported_at).await
 }

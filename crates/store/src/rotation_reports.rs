@@ -1,4 +1,6 @@
-//! What people report of steps that happen elsewhere, as acts on the log.
+//! What people report of steps and of rotations that happen elsewhere, as acts on the log: what waits for it goes on at once.
+
+use trust::Time;
 
 use crate::engine::{Connection, Value, guarded};
 use crate::error::{Error, Subject};
@@ -12,6 +14,8 @@ statements! {
         WHERE id = $1 AND ended_at IS NULL AND (($2 = 'roll-back' AND roll_back = 1)
             OR EXISTS (SELECT 1 FROM rotation_step WHERE event = $1 AND step = $2 AND outcome IS NULL))
         ON CONFLICT DO NOTHING";
+    LOOK_AT_EVENT = "UPDATE rotation_event SET look_at = $2 WHERE id = $1 AND ended_at IS NULL AND look_at > $2";
+    LOOK_AT_ASSET = "UPDATE rotation_event SET look_at = $2 WHERE asset = $1 AND ended_at IS NULL AND look_at > $2";
 }
 
 /// A conflict where the step is not waited for, and where it was reported before.
@@ -28,5 +32,17 @@ pub(crate) async fn report<C: Connection>(
         Value::Text(&report.by),
         Value::Text(&report.evidence),
     ];
-    guarded(tx, REPORT_OPEN_STEP, &values, Subject::Rotation).await
+    guarded(tx, REPORT_OPEN_STEP, &values, Subject::Rotation).await?;
+    let at = [values[0], values[2]];
+    tx.execute(LOOK_AT_EVENT, &at).await.map(drop)
+}
+
+/// A rotation of this asset was reported as a whole.
+pub(crate) async fn reported<C: Connection>(
+    tx: &mut C,
+    asset: &str,
+    at: Time,
+) -> Result<(), Error> {
+    let values = [Value::Text(asset), Value::Int(at.millis())];
+    tx.execute(LOOK_AT_ASSET, &values).await.map(drop)
 }

@@ -30,8 +30,11 @@ const LONGEST_EVIDENCE: usize = 8_000;
 /// How long until somebody looks again at what waits for something that may come at any time.
 const SOON: Span = Span::seconds(30);
 
-/// The same of what people do.
+/// The same of what people do, with whose act it is not looked at by itself.
 const LATER: Span = Span::minutes(5);
+
+/// The same of what people say, which is looked at as soon as they have.
+const SAID: Span = Span::hours(1);
 
 /// What came of a look at one event.
 #[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
@@ -495,7 +498,8 @@ impl Engine {
             false => EventState::Waiting,
         };
         let pause = match reason {
-            Some(Reason::Person | Reason::Held | Reason::Paused | Reason::Approval) => LATER,
+            Some(Reason::Held | Reason::Paused | Reason::Approval) => LATER,
+            Some(Reason::Person) => SAID,
             _ => SOON,
         };
         let mut write = RotationWrite::new(to_row(now), state.as_str());

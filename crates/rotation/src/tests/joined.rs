@@ -54,11 +54,14 @@ async fn said(ring: &Ring, scheduler: &Scheduler, id: &str, steps: &[&str]) {
         let row = ring.place.store.rotation_event(id).await.unwrap().unwrap();
         let asked = format!("chancery rotation done {id} {step}");
         assert!(row.detail.unwrap().contains(&asked), "{step}");
+        assert!(row.look_at > ring.now(), "{step}");
         let engine = scheduler.engine();
         engine
             .report_step(id, step, ("olga", "done"))
             .await
             .unwrap();
+        let row = ring.place.store.rotation_event(id).await.unwrap().unwrap();
+        assert!(row.look_at <= ring.now(), "{step} is gone on with at once");
     }
 }
 
