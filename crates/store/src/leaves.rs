@@ -31,9 +31,9 @@ statements! {
     /// Acts of emergencies, in the words of their index.
     LEAVES_OF_EMERGENCIES = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind = 'emergency' AND idx >= $1 ORDER BY idx LIMIT $2");
-    /// Uses and withdrawals of standing orders, in the words of their index.
-    LEAVES_OF_ORDERS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
-        WHERE kind = 'order' AND idx >= $1 ORDER BY idx LIMIT $2");
+    /// Withdrawals of standing orders, in the words of their index.
+    LEAVES_OF_WITHDRAWALS = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
+        WHERE kind = 'order' AND substr(body, 1, 20) = '{\"action\":\"withdraw\"' AND idx >= $1 ORDER BY idx LIMIT $2");
     /// Refusals of passkeys that may be copied, in the words of their index.
     LEAVES_OF_CLONES = concat!("SELECT ", leaf_columns!(), " FROM log_leaf
         WHERE kind = 'refusal' AND substr(body, 1, 26) = '{\"action\":\"cloned-passkey\"'
@@ -359,8 +359,8 @@ impl Store {
         on!(self, engine => reads::all(engine, SUSPENDED, &values))
     }
 
-    /// The same with rosters, policies, suspensions, emergencies, orders and refusals of passkeys that may be copied, at most so
-    /// many.
+    /// The same with rosters, policies, suspensions, emergencies, withdrawals of orders and refusals of passkeys that may be
+    /// copied, at most so many.
     pub async fn acts_from(&self, from: i64, limit: i64) -> Result<Vec<LeafRow>, Error> {
         let limit = limit.clamp(0, MAX_PAGE);
         let values = [Value::Int(from), Value::Int(limit)];
@@ -374,9 +374,9 @@ impl Store {
         let emergencies: Vec<LeafRow> =
             on!(self, engine => reads::all(engine, LEAVES_OF_EMERGENCIES, &values))?;
         acts.extend(emergencies);
-        let orders: Vec<LeafRow> =
-            on!(self, engine => reads::all(engine, LEAVES_OF_ORDERS, &values))?;
-        acts.extend(orders);
+        let withdrawals: Vec<LeafRow> =
+            on!(self, engine => reads::all(engine, LEAVES_OF_WITHDRAWALS, &values))?;
+        acts.extend(withdrawals);
         let clones: Vec<LeafRow> =
             on!(self, engine => reads::all(engine, LEAVES_OF_CLONES, &values))?;
         acts.extend(clones);

@@ -352,7 +352,7 @@ pub async fn emergencies_are_found_by_indexes_of_their_own(place: Place) {
         (asked.ends_after, "log_leaf_stop_end"),
         (asked.last_before, "log_leaf_unratified"),
         (leaves::LEAVES_OF_CLONES, "log_leaf_passkey"),
-        (leaves::LEAVES_OF_ORDERS, "log_leaf_order_act"),
+        (leaves::LEAVES_OF_WITHDRAWALS, "log_leaf_withdrawal"),
     ] {
         let plan = plan(&place, sql).await;
         let found = plan.iter().any(|line| line.contains(index));
