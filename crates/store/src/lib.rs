@@ -72,6 +72,7 @@ mod rotation_lease;
 mod rotation_policies;
 mod rotation_statements;
 mod rotation_steps;
+mod rotation_told;
 mod rows;
 mod settings;
 mod signatures;
@@ -136,10 +137,13 @@ pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;
 pub use role::{Role, RoleKind, UnknownRole};
-pub use rotation_events::{RotationEventRow, RotationMark, RotationPause, RotationWrite};
+pub use rotation_events::{
+    Declaration, RotationEventRow, RotationMark, RotationPause, RotationWrite,
+};
 pub use rotation_lease::RotationLease;
 pub use rotation_policies::{KeyTypeRow, PolicyRow};
 pub use rotation_steps::{RotationReport, RotationStepRow, StepEnd};
+pub use rotation_told::Told;
 pub use rows::{Page, PageStart, Rows};
 pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};

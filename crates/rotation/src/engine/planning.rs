@@ -17,7 +17,7 @@ use super::facts::open_event;
 use crate::times::{from_row, to_row};
 
 /// Most events that one call makes; a backlog is worked off by the next ones.
-const MOST_EVENTS: usize = 10_000;
+pub(super) const MOST_EVENTS: usize = 10_000;
 
 /// The leaf of a rotation's beginning.
 const BEGIN: &str = "begin";
@@ -206,6 +206,8 @@ impl Engine {
             ended_at: None,
             look_at: to_row((slot - notice).max(now)),
             lease_epoch: 0,
+            declared_at: None,
+            retries: 0,
         })
     }
 }

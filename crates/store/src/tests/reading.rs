@@ -164,6 +164,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     rings::STATEMENTS,
     rotation_events::STATEMENTS,
     rotation_steps::STATEMENTS,
+    rotation_told::STATEMENTS,
     rotation_policies::STATEMENTS,
     tree::STATEMENTS,
     trust_documents::STATEMENTS,
