@@ -122,6 +122,8 @@ pub const NOTIFY_WAITING: &str = "chancery_notifications_waiting";
 pub const NOTIFY_OLDEST_SECONDS: &str = "chancery_notifications_oldest_waiting_seconds";
 /// Gauge: notifications that were given up and not forgotten yet.
 pub const NOTIFY_DEAD: &str = "chancery_notifications_dead";
+/// Gauge: 1 while more rotations do not go on by themselves than are looked at.
+pub const NOTIFY_ROTATIONS_LEFT: &str = "chancery_notifications_rotations_left_out";
 /// Gauge, 1 or 0: the database answered at the scrape.
 pub const DATABASE_UP: &str = "chancery_database_up";
 /// Gauge, labels `pool` (`service`, `visitors`; SQLite's `writer`), `state` (`used`, `idle`): connections to the database.
@@ -339,6 +341,10 @@ fn describe_of_notifications() {
         "How long the oldest waiting notification has waited."
     );
     describe_gauge!(NOTIFY_DEAD, "Dead letters.");
+    describe_gauge!(
+        NOTIFY_ROTATIONS_LEFT,
+        "1 while more rotations do not go on by themselves than are looked at."
+    );
 }
 
 fn describe_of_the_executor() {

@@ -7,10 +7,7 @@ use std::time::Duration;
 
 use base::Trouble;
 use metrics::{counter, gauge};
-use store::{
-    AlertRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, MAX_PAGE, NewMessage,
-    RotationEventRow,
-};
+use store::{AlertRow, CeremonyState, DeliveryState, Error, Heads, LeafRow, NewMessage};
 use trust::key_name::KeyName;
 use trust::leaf::Leaf;
 use trust::{
@@ -21,7 +18,8 @@ use crate::context::Context;
 use crate::event::{EventKind, Facts};
 use crate::lease::Lease;
 use crate::near::{Near, executor_late, near_end, ratification, running_out};
-use crate::rotations::{self, rotations};
+use crate::rotations;
+use crate::rotations_read::Rotations;
 use crate::settings::Receiver;
 use base::names::{NOTIFY_DROPPED, NOTIFY_OLDEST_SECONDS, NOTIFY_WAITING};
 
@@ -39,13 +37,6 @@ const DEADLINES: Duration = Duration::from_secs(5);
 /// How often it is looked what is left of standing orders, and how many are looked at.
 const ORDERS: Duration = Duration::from_secs(60);
 const MOST_ORDERS: i64 = 1_000;
-
-/// Rotations that are looked at; where more are open, those are the first by their names.
-const MOST_ROTATIONS: usize = 20_000;
-
-/// How far back it is looked for rotations that were rolled back: as long as messages may fail to be written. Whoever begins to
-/// look goes back as far as anything is told of.
-const LATELY: Duration = Duration::from_secs(3_600);
 
 /// How often old messages are forgotten, and how many at once.
 const FORGET: Duration = Duration::from_secs(600);
@@ -80,6 +71,7 @@ pub struct Announcer {
     /// Rotations that do not go on by themselves, and when it was looked for them.
     rotations: Vec<Near>,
     rotations_looked: Option<Time>,
+    looks: Rotations,
     forgot: Option<Time>,
 }
 
@@ -100,6 +92,7 @@ impl Announcer {
             orders_looked: None,
             rotations: Vec::new(),
             rotations_looked: None,
+            looks: Rotations::default(),
             forgot: None,
         }
     }
@@ -136,6 +129,7 @@ impl Announcer {
             self.near.clear();
             self.orders_looked = None;
             self.rotations_looked = None;
+            self.looks = Rotations::default();
             return Ok(());
         }
         while self.announce_acts(now).await? {}
@@ -144,7 +138,8 @@ impl Announcer {
             self.orders_looked = Some(now);
         }
         if due(self.rotations_looked, rotations::EVERY) {
-            self.rotations = self.rotations_near(now).await?;
+            let (store, told_for) = (&self.context.store, self.context.settings.dead_after);
+            self.rotations = self.looks.near(store, told_for, now).await?;
             self.rotations_looked = Some(now);
         }
         if looks {
@@ -259,37 +254,6 @@ impl Announcer {
         let audience = roster.map(|roster| kind.audience(roster, proposer));
         let audience = audience.unwrap_or_default();
         Ok(self.message(kind, format!("leaf/{}", row.index), &facts, &audience, now))
-    }
-
-    /// Rotations that do not go on by themselves, and those that were rolled back lately.
-    async fn rotations_near(&self, now: Time) -> Result<Vec<Near>, Error> {
-        let store = &self.context.store;
-        let mut open: Vec<RotationEventRow> = Vec::new();
-        while open.len() < MOST_ROTATIONS {
-            let last = open.last();
-            let place = last.map_or((String::new(), 0), |row| (row.asset.clone(), row.version));
-            let page = store.open_rotations((&place.0, place.1), MAX_PAGE).await?;
-            let full = page.len() as i64 == MAX_PAGE;
-            open.extend(page);
-            if !full {
-                break;
-            }
-        }
-        let lately = match self.rotations_looked {
-            Some(_) => LATELY,
-            None => self.context.settings.dead_after,
-        };
-        let lately = i64::try_from(lately.as_millis()).unwrap_or(i64::MAX);
-        let mut place = (now.millis().saturating_sub(lately), String::new());
-        let mut ended = Vec::new();
-        while ended.len() < MOST_ROTATIONS {
-            let page = store.rotations_ended((place.0, &place.1), MAX_PAGE).await?;
-            let Some(last) = page.last() else { break };
-            place = (last.ended_at.unwrap_or(now).millis(), last.id.clone());
-            ended.extend(page);
-        }
-        let pause = store.rotation_pause().await?;
-        Ok(rotations((&open, &ended), &pause, now))
     }
 
     /// Of a ceremony whose request is the one that the id names.

@@ -9,6 +9,7 @@ mod alertmanager;
 mod announce;
 mod audience;
 mod context;
+mod crowd;
 mod deliver;
 mod event;
 mod http;
@@ -19,6 +20,7 @@ mod notifier;
 mod render;
 mod retry;
 mod rotations;
+mod rotations_read;
 mod settings;
 mod template;
 #[cfg(test)]

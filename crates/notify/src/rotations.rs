@@ -7,21 +7,15 @@ use std::time::Duration;
 use store::{CeremonyState, RotationEventRow, RotationPause};
 use trust::Time;
 
+use crate::crowd::NAMED;
 use crate::event::{EventKind, Facts, ROTATION, shown};
 use crate::near::Near;
 
 /// How often it is looked for them.
 pub const EVERY: Duration = Duration::from_secs(60);
 
-/// Rotations of one kind that are told each for itself; what is more is told together, once a day.
-const MOST_ALONE: usize = 20;
-
-/// Assets that are named of those that are told together.
-const NAMED: usize = 3;
-
-const DAY_MILLIS: i64 = 86_400_000;
-
-/// What needs people, or somebody who looks why a key has not arrived. What waits for a time or for the executor does not.
+/// What needs people, or somebody who looks why a key has not arrived. What waits for a time or for the executor does not. The
+/// statement that reads them has the same words.
 const NEEDS_PEOPLE: [&str; 9] = [
     "approval",
     "order-used-up",
@@ -34,50 +28,61 @@ const NEEDS_PEOPLE: [&str; 9] = [
     "old-still-used",
 ];
 
-/// What there is to tell of the rotations that are open, and of those that ended lately.
-pub fn rotations(
-    (rows, ended): (&[RotationEventRow], &[RotationEventRow]),
-    pause: &RotationPause,
-    now: Time,
-) -> Vec<Near> {
+/// What was read of rotations.
+#[derive(Default)]
+pub struct Found {
+    /// Open ones that do not go on by themselves, or are late.
+    pub open: Vec<RotationEventRow>,
+    /// Open emergencies.
+    pub declared: Vec<RotationEventRow>,
+    /// Those that the scheduler's pause holds, the first that are due first.
+    pub held: Vec<RotationEventRow>,
+    /// Those that ended lately.
+    pub ended: Vec<RotationEventRow>,
+    pub pause: RotationPause,
+}
+
+/// What there is to tell of rotations each for itself, by kinds, in the order in which it is told.
+pub fn rotations(found: &Found, now: Time) -> BTreeMap<EventKind, Vec<Near>> {
     let mut by_kind = BTreeMap::<EventKind, Vec<Near>>::new();
-    for near in rows.iter().filter_map(|row| one(row, now)) {
+    let open = found.open.iter().filter_map(|row| one(row, now));
+    let back = found.ended.iter().filter(|row| row.state == "rolled-back");
+    for near in open.chain(back.map(|row| rolled_back(row, now))) {
         by_kind.entry(near.kind).or_default().push(near);
     }
-    let mut told = Vec::new();
-    for (kind, mut all) in by_kind {
+    for all in by_kind.values_mut() {
         all.sort_by(|a, b| (a.facts.until, &a.key).cmp(&(b.facts.until, &b.key)));
-        let rest = all.split_off(all.len().min(MOST_ALONE));
-        told.append(&mut all);
-        told.extend(together(kind, &rest, now));
     }
-    told.extend(paused(rows, pause, now));
-    told.extend(declared(rows));
-    let back = ended.iter().filter(|row| row.state == "rolled-back");
-    told.extend(back.map(|row| {
-        let at = row.ended_at.unwrap_or(now);
-        let facts = Facts {
-            why: None,
-            ..Facts::of_rotation(row, at)
-        };
-        near(
-            EventKind::RotationRolledBack,
-            row,
-            ("rolled-back", at),
-            facts,
-        )
-    }));
+    by_kind
+}
+
+/// What is told of many at once.
+pub fn others(found: &Found) -> Vec<Near> {
+    let mut told = declared(&found.declared);
+    told.extend(paused(&found.held, &found.pause));
     told
 }
 
-/// A declaration makes a rotation of each asset that it means, at one instant, and is told of once.
+fn rolled_back(row: &RotationEventRow, now: Time) -> Near {
+    let at = row.ended_at.unwrap_or(now);
+    let facts = Facts {
+        why: None,
+        ..Facts::of_rotation(row, at)
+    };
+    let kind = EventKind::RotationRolledBack;
+    near(kind, row, ("rolled-back", at), facts)
+}
+
+/// A declaration makes a rotation of each asset that it means, or one that is there an emergency, at one instant, and is told
+/// of once.
 fn declared(rows: &[RotationEventRow]) -> Vec<Near> {
+    let at = |row: &RotationEventRow| row.declared_at.unwrap_or(row.created_at);
     let mut by_declaration = BTreeMap::<(i64, &str), Vec<&RotationEventRow>>::new();
-    for row in rows.iter().filter(|row| row.cause == "event") {
-        let declaration = (row.created_at.millis(), row.key_type.as_str());
+    for row in rows {
+        let declaration = (at(row).millis(), row.key_type.as_str());
         by_declaration.entry(declaration).or_default().push(row);
     }
-    let of = |((at, key_type), rows): ((i64, &str), Vec<&RotationEventRow>)| {
+    let of = |((millis, key_type), rows): ((i64, &str), Vec<&RotationEventRow>)| {
         let first = rows.first()?;
         let named: Vec<String> = rows
             .iter()
@@ -88,12 +93,12 @@ fn declared(rows: &[RotationEventRow]) -> Vec<Near> {
             why: None,
             more_subjects: rows.len().saturating_sub(named.len()),
             subjects: named,
-            ..Facts::of_rotation(first, first.created_at)
+            ..Facts::of_rotation(first, at(first))
         };
         let kind = EventKind::EmergencyDeclared;
         Some(Near {
-            key: format!("declared/{key_type}/{at}"),
-            ..near(kind, first, ("declared", first.created_at), facts)
+            key: format!("declared/{key_type}/{millis}"),
+            ..near(kind, first, ("declared", at(first)), facts)
         })
     };
     by_declaration.into_iter().filter_map(of).collect()
@@ -132,40 +137,20 @@ fn one(row: &RotationEventRow, now: Time) -> Option<Near> {
         _ => return None,
     };
     let facts = Facts::of_rotation(row, now);
-    Some(near(kind, row, (word, since), facts))
-}
-
-/// The rest, as one: a backlog wakes nobody a thousand times.
-fn together(kind: EventKind, rest: &[Near], now: Time) -> Option<Near> {
-    let first = rest.first()?;
-    let day = now.millis().div_euclid(DAY_MILLIS);
-    let named = rest.iter().take(NAMED);
-    let named: Vec<String> = named.flat_map(|near| near.facts.subjects.clone()).collect();
-    Some(Near {
-        key: format!("rotations/{}/{day}", kind.name()),
-        subject: String::new(),
-        facts: Facts {
-            until: first.facts.until,
-            operation: ROTATION.to_owned(),
-            more_subjects: rest.len().saturating_sub(named.len()),
-            subjects: named,
-            why: first.facts.why.clone(),
-            state: first.facts.state.clone(),
-            ..Facts::of_test(now, "")
+    let near = near(kind, row, (word, since), facts);
+    Some(match (kind, row.retries) {
+        // What a person let be tried again and failed again is told again.
+        (EventKind::RotationFailed, 1..) => Near {
+            key: format!("{}-{}", near.key, row.retries),
+            ..near
         },
-        since: Time::from_millis(day * DAY_MILLIS),
-        ..first.clone()
+        _ => near,
     })
 }
 
 /// A pause is told of once, as soon as a rotation that it holds should have begun.
-fn paused(rows: &[RotationEventRow], pause: &RotationPause, now: Time) -> Option<Near> {
+fn paused(held: &[RotationEventRow], pause: &RotationPause) -> Option<Near> {
     let since = pause.since?;
-    let held = |row: &&RotationEventRow| {
-        row.promoted_at.is_none() && row.cause != "event" && row.slot <= now
-    };
-    let mut held: Vec<&RotationEventRow> = rows.iter().filter(held).collect();
-    held.sort_by_key(|row| row.due);
     let first = held.first()?;
     let named: Vec<String> = held
         .iter()

@@ -410,7 +410,7 @@ async fn apply<E: Engine>(
         Change::BeginRotation(row) => rotation_events::begin(tx, row).await,
         Change::RecordRotation { lease, done } => rotation_events::record(tx, lease, done).await,
         Change::MarkRotation { event, mark, at } => {
-            rotation_events::mark(tx, event, *mark, *at).await
+            rotation_events::mark(tx, event, mark, *at).await
         }
         Change::PauseRotations(pause) => rotation_events::set_pause(tx, pause).await,
         Change::PauseJob { job, paused } => jobs::pause(tx, job, *paused).await,

@@ -73,6 +73,7 @@ mod rotation_policies;
 mod rotation_reports;
 mod rotation_statements;
 mod rotation_steps;
+mod rotation_told;
 mod rows;
 mod settings;
 mod signatures;
@@ -137,10 +138,13 @@ pub use reads::MAX_PAGE;
 pub use recover::{LostLeaf, NotTaken};
 pub use rings::RingRow;
 pub use role::{Role, RoleKind, UnknownRole};
-pub use rotation_events::{RotationEventRow, RotationMark, RotationPause, RotationWrite};
+pub use rotation_events::{
+    Declaration, RotationEventRow, RotationMark, RotationPause, RotationWrite,
+};
 pub use rotation_lease::RotationLease;
 pub use rotation_policies::{KeyTypeRow, PolicyRow};
 pub use rotation_steps::{RotationReport, RotationStepRow, StepBegin, StepEnd};
+pub use rotation_told::Told;
 pub use rows::{Page, PageStart, Rows};
 pub use settings::{Identity, Settings};
 pub use signatures::{MAX_BATCH, SignatureOutcome, SignatureRecord};

@@ -13,6 +13,7 @@ statements! {
     MOVE_TOLD = "UPDATE outbox_told SET size = $2 WHERE id = 1 AND size = $1";
     INSERT_MESSAGE = "INSERT INTO outbox_message (id, dedup, kind, subject, data, created_at)
         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT DO NOTHING";
+    IS_TOLD = "SELECT COUNT(*) FROM outbox_message WHERE dedup = $1";
     INSERT_DELIVERY = "INSERT INTO outbox_delivery
         (message, receiver, recipient, state, attempts, since, next_at)
         VALUES ($1, $2, $3, 'waiting', 0, $4, $5) ON CONFLICT DO NOTHING";
@@ -294,6 +295,11 @@ fn shortened(error: &str) -> String {
 }
 
 impl Store {
+    /// Whether there is a message of this, kept as long as messages are.
+    pub async fn is_told(&self, dedup: &str) -> Result<bool, Error> {
+        on!(self, engine => reads::any(engine, IS_TOLD, &[Value::Text(dedup)]))
+    }
+
     /// Acts of the log below this index have their messages.
     pub async fn told(&self) -> Result<i64, Error> {
         let found = on!(self, engine => number(engine, TOLD, &[]))?;

@@ -18,9 +18,10 @@ macro_rules! event_columns {
     () => {
         "id, asset, key_type, version, previous_version, cause, state, slot, due, consent, order_id, ceremony, made,
         published_at, promoted_at, retired_at, requested_by, reason, held, cancel, roll_back, waits, detail, created_at,
-        updated_at, ended_at, look_at, lease_epoch"
+        updated_at, ended_at, look_at, lease_epoch, declared_at, retries"
     };
 }
+pub(crate) use event_columns;
 
 statements! {
     INSERT_EVENT = "INSERT INTO rotation_event (id, asset, key_type, version, previous_version, cause, state, slot, due,
@@ -58,8 +59,16 @@ statements! {
             look_at = $2, updated_at = $2
         WHERE id = $1 AND ended_at IS NULL AND promoted_at IS NOT NULL AND retired_at IS NULL";
     /// A roll-back that cannot be is wanted no more.
-    RETRY_EVENT = "UPDATE rotation_event SET state = 'waiting', roll_back = CASE state WHEN 'failed' THEN 0 ELSE roll_back END, look_at = $2, updated_at = $2
+    RETRY_EVENT = "UPDATE rotation_event SET state = 'waiting', waits = NULL, detail = NULL, retries = retries + 1,
+            roll_back = CASE state WHEN 'failed' THEN 0 ELSE roll_back END, look_at = $2, updated_at = $2
         WHERE id = $1 AND ended_at IS NULL";
+    /// Whoever has its lease wrote by what it was before, and writes no more: the next one has it after the lease.
+    DECLARE_EVENT = "UPDATE rotation_event SET cause = 'event', requested_by = $3, reason = $4, declared_at = $2, held = 0,
+            state = CASE WHEN state = 'failed' THEN 'waiting' ELSE state END, waits = NULL, detail = NULL,
+            retries = CASE WHEN state = 'failed' THEN retries + 1 ELSE retries END,
+            slot = CASE WHEN slot > $2 THEN $2 ELSE slot END, due = CASE WHEN due > $5 THEN $5 ELSE due END,
+            lease_epoch = lease_epoch + 1, look_at = $2, updated_at = $2
+        WHERE id = $1 AND ended_at IS NULL AND promoted_at IS NULL AND cause <> 'event' AND cancel = 0";
     HOLD_EVENT = "UPDATE rotation_event SET held = 1, look_at = $2, updated_at = $2
         WHERE id = $1 AND ended_at IS NULL AND held = 0";
     RELEASE_EVENT = "UPDATE rotation_event SET held = 0, look_at = $2, updated_at = $2
@@ -112,6 +121,10 @@ pub struct RotationEventRow {
     /// When it is looked at next.
     pub look_at: Time,
     pub lease_epoch: i64,
+    /// When it was declared an emergency, if it was there already.
+    pub declared_at: Option<Time>,
+    /// How often a person let a step be tried again.
+    pub retries: u32,
 }
 
 impl FromColumns for RotationEventRow {
@@ -148,6 +161,8 @@ impl FromColumns for RotationEventRow {
             ended_at: row.maybe_time(25, "rotation_event.ended_at")?,
             look_at: row.time(26, "rotation_event.look_at")?,
             lease_epoch: row.int(27)?,
+            declared_at: row.maybe_time(28, "rotation_event.declared_at")?,
+            retries: row.number(29, "rotation_event.retries")?,
         })
     }
 }
@@ -197,9 +212,20 @@ impl RotationWrite {
     }
 }
 
+/// By whom a rotation that is open becomes an emergency.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Declaration {
+    pub by: String,
+    pub reason: String,
+    /// When the new version has to be the primary at the latest.
+    pub due: Time,
+}
+
 /// What a person wants of a rotation.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum RotationMark {
+    /// It becomes an emergency, before its promotion and unless it is being cancelled; what failed is tried again.
+    Declare(Declaration),
     /// It shall end before its promotion.
     Cancel,
     /// The old version shall be the primary again.
@@ -287,20 +313,26 @@ pub(crate) async fn record<C: Connection>(
 pub(crate) async fn mark<C: Connection>(
     tx: &mut C,
     id: &str,
-    mark: RotationMark,
+    mark: &RotationMark,
     at: i64,
 ) -> Result<(), Error> {
     let sql = match mark {
+        RotationMark::Declare(_) => DECLARE_EVENT,
         RotationMark::Cancel => CANCEL_EVENT,
         RotationMark::RollBack => ROLL_BACK_EVENT,
         RotationMark::Retry => RETRY_EVENT,
         RotationMark::Hold => HOLD_EVENT,
         RotationMark::Release => RELEASE_EVENT,
     };
-    let values = [Value::Text(id), Value::Int(at)];
+    let mut values = vec![Value::Text(id), Value::Int(at)];
+    if let RotationMark::Declare(declared) = mark {
+        values.push(Value::Text(&declared.by));
+        values.push(Value::Text(&declared.reason));
+        values.push(Value::Int(declared.due.millis()));
+    }
     guarded(tx, sql, &values, Subject::Rotation).await?;
     match mark {
-        RotationMark::Retry => rotation_steps::retry(tx, id).await,
+        RotationMark::Declare(_) | RotationMark::Retry => rotation_steps::retry(tx, id).await,
         RotationMark::Cancel
         | RotationMark::RollBack
         | RotationMark::Hold

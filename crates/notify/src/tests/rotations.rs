@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use store::{Change, Leaf, RotationEventRow, RotationPause};
+use store::{Change, Declaration, Leaf, RotationEventRow, RotationMark, RotationPause};
 use trust::Time;
 use trust::leaf::{ActKind, ActLeaf};
 
@@ -46,6 +46,8 @@ fn row(number: usize, now: Time, cause: &str) -> RotationEventRow {
         ended_at: None,
         look_at: now,
         lease_epoch: 0,
+        declared_at: None,
+        retries: 0,
     }
 }
 
@@ -245,4 +247,165 @@ async fn fault_a_thousand_rotations_that_wait_are_a_few_messages() {
         .iter()
         .find(|one| one.body.contains("\"more_subjects\":977"));
     assert!(together.is_some());
+}
+
+impl World {
+    async fn all_wait(&self, numbers: std::ops::RangeInclusive<usize>, waits: &str) {
+        let sql = format!(
+            "UPDATE rotation_event SET state = 'waiting', waits = NULLIF('{waits}', ''), detail = 'nobody'
+             WHERE id BETWEEN '{}' AND '{}'",
+            id(*numbers.start()),
+            id(*numbers.end())
+        );
+        self.place.raw(&sql).await.unwrap();
+    }
+
+    async fn minute(&self, one: &mut crate::Notifier) {
+        self.pass(Duration::from_secs(61));
+        one.round().await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn fault_a_backlog_that_drains_is_told_of_no_more_than_one_that_stays() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let settings = webhook(&endpoint.address);
+    let mut one = world.replica("one", &settings);
+    for number in 1..=200 {
+        world.begin(number, "time").await;
+    }
+    world.all_wait(1..=200, "approval").await;
+    for done in (10..=170).step_by(10) {
+        for _ in 0..2 {
+            world.minute(&mut one).await;
+        }
+        world.all_wait(1..=done, "").await;
+        // Whoever is started anew knows who was told of, and that others were told together.
+        one = world.replica("one", &settings);
+    }
+    world.minute(&mut one).await;
+    let all = told(&endpoint);
+    // The first twenty, and one for the others; and while a hundred are less, another one at the most.
+    assert!((21..=22).contains(&all.len()), "{} {all:?}", all.len());
+    assert!(all.iter().all(|(kind, _)| kind == "rotation.waiting"));
+}
+
+#[tokio::test]
+async fn a_backlog_that_grows_tenfold_is_told_of_again_on_the_same_day() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let mut one = world.replica("one", &webhook(&endpoint.address));
+    for number in 1..=150 {
+        world.begin(number, "time").await;
+    }
+    let mut count = async |until, waits| {
+        world.all_wait(1..=until, waits).await;
+        for _ in 0..3 {
+            world.minute(&mut one).await;
+        }
+        told(&endpoint).len()
+    };
+    assert_eq!(count(25, "approval").await, 21);
+    assert_eq!(count(29, "approval").await, 21);
+    assert_eq!(count(60, "approval").await, 22);
+    assert_eq!(count(110, "approval").await, 22);
+    assert_eq!(count(150, "approval").await, 23);
+}
+
+#[tokio::test]
+async fn fault_a_hundred_that_are_rolled_back_are_a_few_messages() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let mut one = world.replica("one", &webhook(&endpoint.address));
+    for number in 1..=100 {
+        world.begin(number, "time").await;
+    }
+    let sql = format!(
+        "UPDATE rotation_event SET state = 'rolled-back', ended_at = {}",
+        world.now().millis()
+    );
+    world.place.raw(&sql).await.unwrap();
+    for _ in 0..5 {
+        world.minute(&mut one).await;
+    }
+    let all = told(&endpoint);
+    assert_eq!(all.len(), 21, "{all:?}");
+    assert!(all.iter().all(|(kind, _)| kind == "rotation.rolled-back"));
+}
+
+#[tokio::test]
+async fn a_failure_after_a_retry_is_told_of_again_and_the_retry_is_not() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let mut one = world.replica("one", &webhook(&endpoint.address));
+    world.begin(1, "time").await;
+    let failed = said("rotation.failed", "failed");
+    for times in 1..=3 {
+        world.is(1, "failed", "person").await;
+        for _ in 0..2 {
+            world.minute(&mut one).await;
+        }
+        assert_eq!(told(&endpoint), vec![failed.clone(); times]);
+        let retry = Change::MarkRotation {
+            event: id(1),
+            mark: RotationMark::Retry,
+            at: world.now().millis(),
+        };
+        world.commit_rotation(&retry, 1, "retry").await;
+        world.minute(&mut one).await;
+        assert_eq!(told(&endpoint).len(), times);
+    }
+}
+
+#[tokio::test]
+async fn fault_a_ring_is_told_of_however_many_others_wait_for_the_end_of_their_grace() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let mut one = world.replica("one", &webhook(&endpoint.address));
+    let now = world.now().millis();
+    let sql = format!(
+        "WITH RECURSIVE many (n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM many WHERE n < 20001)
+        INSERT INTO rotation_event (id, asset, key_type, version, cause, state, slot, due, consent, requested_by,
+            promoted_at, created_at, updated_at, look_at)
+        SELECT printf('kr_%036d', 100 + n), printf('external/a%05d', n), 'api_key', 2, 'time', 'waiting', {now}, {now},
+            'automatic', 'chancery', {now}, {now}, {now}, {now} FROM many"
+    );
+    assert_eq!(world.place.raw(&sql).await.unwrap(), 20_001);
+    world.begin(1, "time").await;
+    world.is(1, "failed", "person").await;
+    world.minute(&mut one).await;
+    world.minute(&mut one).await;
+    assert_eq!(told(&endpoint), [said("rotation.failed", "failed")]);
+}
+
+#[tokio::test]
+async fn an_open_rotation_that_is_declared_is_told_of_with_the_others_of_its_declaration() {
+    let world = World::new().await;
+    let endpoint = Endpoint::start().await;
+    let mut one = world.replica("one", &webhook(&endpoint.address));
+    for number in 1..=2 {
+        world.begin(number, "time").await;
+        world.pass(HOUR);
+    }
+    for number in 1..=2 {
+        let declared = Change::MarkRotation {
+            event: id(number),
+            mark: RotationMark::Declare(Declaration {
+                by: "user:olga".to_owned(),
+                reason: "it leaked".to_owned(),
+                due: world.now() + HOUR,
+            }),
+            at: world.now().millis(),
+        };
+        world.commit_rotation(&declared, number, "declare").await;
+    }
+    world.begin(3, "event").await;
+    world.minute(&mut one).await;
+    world.minute(&mut one).await;
+    assert_eq!(told(&endpoint), [said("emergency.declared", "declared")]);
+    let body = &endpoint.seen()[0].body;
+    for part in ["test/a00001", "test/a00003", "it leaked", "user:olga"] {
+        assert!(body.contains(part), "{part}: {body}");
+    }
 }

@@ -19,7 +19,7 @@ use super::facts::open_event;
 use crate::times::{from_row, to_row};
 
 /// Most events that are made of one plan; a backlog is planned again for the others.
-const MOST_EVENTS: usize = 10_000;
+pub(super) const MOST_EVENTS: usize = 10_000;
 
 /// The leaf of a rotation's beginning.
 const BEGIN: &str = "begin";
@@ -230,6 +230,8 @@ impl Engine {
             ended_at: None,
             look_at: to_row((slot - notice).max(now)),
             lease_epoch: 0,
+            declared_at: None,
+            retries: 0,
         })
     }
 }

@@ -52,6 +52,9 @@ const FEW: &[&str] = &[
     "execution_held",
     "rotation_event_due",
     "rotation_event_open",
+    "rotation_event_needs_people",
+    "rotation_event_unpromoted",
+    "rotation_event_declared",
     "job_run_open",
 ];
 
@@ -407,6 +410,12 @@ pub async fn old_keys_are_found_by_an_index(place: Place) {
         (rotation_events::EVENTS_BEFORE, "rotation_event_created"),
         (rotation_events::EVENTS_OF_ASSET, "rotation_event_of_asset"),
         (rotation_events::ENDED_SINCE, "rotation_event_ended"),
+        (rotation_told::NEED_PEOPLE, "rotation_event_needs_people"),
+        (rotation_told::LATE, "rotation_event_unpromoted"),
+        (rotation_told::DECLARED, "rotation_event_declared"),
+        (rotation_told::PAUSED, "rotation_event_unpromoted"),
+        // Of what is open, by either of its indexes.
+        (rotation_told::OPEN_BY_STATE, "rotation_event_"),
         (jobs::OPEN_RUNS, "job_run_open"),
         (outbox::DUE, "outbox_delivery_due"),
         (outbox::LATEST_DELIVERIES, "outbox_delivery_state"),

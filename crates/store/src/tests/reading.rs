@@ -165,6 +165,7 @@ const ALL_STATEMENTS: &[&[&str]] = &[
     rotation_events::STATEMENTS,
     rotation_reports::STATEMENTS,
     rotation_steps::STATEMENTS,
+    rotation_told::STATEMENTS,
     rotation_policies::STATEMENTS,
     tree::STATEMENTS,
     trust_documents::STATEMENTS,

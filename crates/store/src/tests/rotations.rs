@@ -53,6 +53,8 @@ fn event(number: u32, version: u32) -> RotationEventRow {
         ended_at: None,
         look_at: at(0),
         lease_epoch: 0,
+        declared_at: None,
+        retries: 0,
     }
 }
 
@@ -229,6 +231,8 @@ pub async fn a_step_ends_once_and_is_tried_again_by_a_persons_word(place: Place)
             why: Some("no answer".to_owned()),
             evidence: Some("{}".to_owned()),
         }),
+        waits: Some("person"),
+        detail: Some("no answer".to_owned()),
         ..RotationWrite::new(at(2), "waiting")
     };
     begin().await;
@@ -247,6 +251,8 @@ pub async fn a_step_ends_once_and_is_tried_again_by_a_persons_word(place: Place)
     // Nothing was promoted: there is nothing to roll back.
     conflicts(&place, mark(RotationMark::RollBack), Subject::Rotation).await;
     commit(&place, mark(RotationMark::Retry)).await.unwrap();
+    let row = place.store.rotation_event(&id(1)).await.unwrap().unwrap();
+    assert_eq!((row.waits, row.detail, row.retries), (None, None, 1));
     begin().await;
     place
         .store
@@ -284,6 +290,85 @@ pub async fn a_step_ends_once_and_is_tried_again_by_a_persons_word(place: Place)
     assert!(!told().await.unwrap());
     let found = place.store.rotation_report(&id(1), "promote").await;
     assert_eq!(found.unwrap(), Some(report));
+}
+
+/// Whoever runs it meanwhile wrote by what it was, and writes no more; nobody else has it until the lease is over.
+pub async fn a_declaration_overtakes_whoever_has_the_lease(place: Place) {
+    begun(&place, 1, 2).await;
+    let lease = place.store.take_rotation(&id(1), "one", MINUTE).await;
+    let lease = lease.unwrap().unwrap();
+    let mark = || Change::MarkRotation {
+        event: id(1),
+        mark: RotationMark::Declare(Declaration {
+            by: "olga".to_owned(),
+            reason: "it leaked".to_owned(),
+            due: at(7_200_000),
+        }),
+        at: NOW - 5,
+    };
+    place
+        .refuses("UPDATE rotation_event SET requested_by = 'mallory'")
+        .await;
+    commit(&place, mark()).await.unwrap();
+    let row = place.store.rotation_event(&id(1)).await.unwrap().unwrap();
+    // What was due before stays due then.
+    assert_eq!((row.slot, row.due), (at(-5), at(3_600_000)));
+    assert_eq!((row.look_at, row.declared_at), (at(-5), Some(at(-5))));
+    let later = RotationWrite::new(at(9_000_000), "waiting");
+    let stale = place.store.keep_rotation(&lease, &later).await;
+    assert!(stale.is_err_and(|error| error.is_conflict()));
+    let taken = place.store.take_rotation(&id(1), "two", MINUTE).await;
+    assert!(taken.unwrap().is_none());
+    conflicts(&place, mark(), Subject::Rotation).await;
+    for sql in [
+        "UPDATE rotation_event SET cause = 'time'",
+        "UPDATE rotation_event SET requested_by = 'mallory'",
+    ] {
+        place.refuses(sql).await;
+    }
+}
+
+/// Each by its index, and what only waits for a time is not among them.
+pub async fn rotations_that_are_told_of_are_read_by_themselves(place: Place) {
+    for (number, sql) in [
+        (1, "state = 'waiting'"),
+        (2, "state = 'waiting', waits = 'executor'"),
+        (3, "state = 'waiting', waits = 'approval'"),
+        (4, "state = 'failed'"),
+        (5, "cause = 'event'"),
+        (6, "promoted_at = 1"),
+    ] {
+        begun(&place, number, number + 1).await;
+        let sql = format!(
+            "UPDATE rotation_event SET {sql} WHERE id = '{}'",
+            id(number)
+        );
+        assert_eq!(place.raw(&sql).await.unwrap(), 1);
+    }
+    let told = async |which, place_of: (i64, &str)| {
+        let rows = place.store.rotations_told(which, place_of, 2).await;
+        let rows = rows.unwrap().into_iter();
+        rows.map(|row| row.id).collect::<Vec<_>>()
+    };
+    assert_eq!(told(Told::NeedPeople, (0, "")).await, [id(3), id(4)]);
+    let behind = (at(3_600_000).millis(), id(3));
+    let behind = (behind.0, behind.1.as_str());
+    assert_eq!(told(Told::NeedPeople, behind).await, [id(4)]);
+    assert_eq!(told(Told::Declared, (0, "")).await, [id(5)]);
+    let due = at(3_600_000);
+    assert!(told(Told::LateAt(due), (0, "")).await.is_empty());
+    let late = Told::LateAt(at(3_600_001));
+    assert_eq!(told(late, (0, "")).await, [id(1), id(2)]);
+    let behind = (due.millis(), id(4));
+    assert_eq!(told(late, (behind.0, behind.1.as_str())).await, [id(5)]);
+    assert!(told(Told::HeldAt(at(-1)), (0, "")).await.is_empty());
+    let behind = (due.millis(), id(3));
+    let behind = (behind.0, behind.1.as_str());
+    assert_eq!(told(Told::HeldAt(at(0)), behind).await, [id(4)]);
+    let mut counts = place.store.open_rotations_by_state().await.unwrap();
+    counts.sort();
+    let expected = [("failed", 1), ("scheduled", 2), ("waiting", 3)];
+    assert_eq!(counts, expected.map(|(state, n)| (state.to_owned(), n)));
 }
 
 pub async fn a_slot_of_a_job_is_run_once(place: Place) {
