@@ -47,7 +47,7 @@ pub enum Command {
         /// The rotation, `kr_…`.
         event: String,
     },
-    /// End a rotation before its promotion.
+    /// End a rotation before its promotion. What is due is made again by the next check: hold it instead if it shall not rotate.
     Cancel(Marked),
     /// Make the old version the primary again, until it is retired.
     RollBack(Marked),
@@ -59,7 +59,8 @@ pub enum Command {
     Release(Marked),
     /// Say that a step of something that is held elsewhere is done.
     Done(Done),
-    /// Declare an emergency: what it takes is drafted, and members of the roster order it.
+    /// Declare an emergency: what it takes is drafted, and members of the roster order it. What is open and not promoted becomes
+    /// part of it.
     Declare(Declare),
     /// Simulate what would come of the calendar.
     Simulate {
@@ -139,6 +140,10 @@ pub struct Declare {
     #[arg(long)]
     reason: String,
 }
+
+/// What people are told who cancel a rotation.
+const AGAIN: &str = "While it is due, the next check makes this version again; what shall not rotate for now is held instead: \
+    chancery rotation hold EVENT";
 
 /// A scheduler over this installation, by the database's clock.
 pub fn scheduler(
@@ -250,7 +255,11 @@ pub async fn run(
         }
         Command::Cancel(Marked { event, reason }) => {
             let done = engine.cancel(&event, by, reason.as_deref()).await;
-            return told(&scheduler, &event, done, output).await;
+            done.map_err(failed)?;
+            let report = engine.report(&event).await.map_err(failed)?;
+            output.result(&report, || {
+                format!("{}\n\n{AGAIN}", shown(&report).trim_end())
+            });
         }
         Command::RollBack(Marked { event, reason }) => {
             let done = engine.roll_back(&event, by, reason.as_deref()).await;

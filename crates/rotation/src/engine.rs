@@ -3,6 +3,7 @@
 
 mod ask;
 mod clock;
+mod declare;
 pub mod error;
 mod event_id;
 mod facts;

@@ -112,7 +112,7 @@ pub struct Status {
     /// Why.
     pub reason: Option<String>,
     /// Rotations that are open.
-    pub open: usize,
+    pub open: u64,
     /// The jobs.
     pub jobs: Vec<JobReport>,
 }
@@ -226,6 +226,10 @@ impl Scheduler {
         let now = self.engine.now().await?;
         self.prepare(now).await?;
         for run in self.engine.store().open_runs().await? {
+            // Of a replica that died: a pause stops what it left as well.
+            if self.stands(&run.job).await? {
+                continue;
+            }
             let (slot, owner) = (run.slot, self.engine.owner());
             let taken = self.engine.store().take_run(&run.job, slot, owner, LEASE);
             if let Some(lease) = taken.await? {
@@ -234,7 +238,7 @@ impl Scheduler {
         }
         let pause = self.engine.store().rotation_pause().await?;
         for job in self.engine.store().jobs().await? {
-            if job.paused || (pause.since.is_some() && is_held(&job.name)) {
+            if is_paused(&job, &pause) {
                 continue;
             }
             let Some(Missed { slot, count }) = due(&job, now) else {
@@ -254,6 +258,14 @@ impl Scheduler {
             }
         }
         Ok(finished)
+    }
+
+    /// Whether the job is paused now, by itself or with the scheduler.
+    async fn stands(&self, name: &str) -> Result<bool, Error> {
+        let pause = self.engine.store().rotation_pause().await?;
+        let jobs = self.engine.store().jobs().await?;
+        let mut named = jobs.iter().filter(|job| job.name == name);
+        Ok(named.any(|job| is_paused(job, &pause)))
     }
 
     /// Runs a job now, whatever its slots.
@@ -333,15 +345,10 @@ impl Scheduler {
 
     /// The figures of this replica: what the database says, so that each replica shows the same.
     async fn tell(&self) -> Result<(), Error> {
-        let mut open: Vec<(&str, u32)> = ["scheduled", "running", "waiting", "failed"]
-            .map(|state| (state, 0))
-            .into();
-        for row in self.engine.open_events().await? {
-            if let Some(counted) = open.iter_mut().find(|(state, _)| *state == row.state) {
-                counted.1 += 1;
-            }
-        }
-        for (state, count) in open {
+        let open = self.engine.store().open_rotations_by_state().await?;
+        for state in ["scheduled", "running", "waiting", "failed"] {
+            let counted = open.iter().find(|(word, _)| word == state);
+            let count = counted.map_or(0, |(_, count)| u32::try_from(*count).unwrap_or(u32::MAX));
             gauge!(names::ROTATIONS_OPEN, "state" => state).set(count);
         }
         for job in &JOBS {
@@ -361,6 +368,7 @@ impl Scheduler {
         self.prepare(now).await?;
         let store = self.engine.store();
         let pause = store.rotation_pause().await?;
+        let open = store.open_rotations_by_state().await?;
         let mut jobs = Vec::new();
         for row in store.jobs().await? {
             let runs = store.runs(&row.name, i64::MAX, COUNTED).await?;
@@ -372,7 +380,7 @@ impl Scheduler {
             since: pause.since,
             by: pause.by,
             reason: pause.reason,
-            open: self.engine.open_events().await?.len(),
+            open: open.into_iter().map(|(_, count)| count).sum(),
             jobs,
         })
     }
@@ -381,6 +389,11 @@ impl Scheduler {
     pub fn engine(&self) -> &Engine {
         &self.engine
     }
+}
+
+/// Whether the job is paused, by itself or by the scheduler's pause.
+fn is_paused(job: &JobRow, pause: &RotationPause) -> bool {
+    job.paused || (pause.since.is_some() && is_held(&job.name))
 }
 
 /// Whether the scheduler's pause holds the job: what makes or runs rotations. Watching goes on.

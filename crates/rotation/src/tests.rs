@@ -1,6 +1,7 @@
 //! The engine and the scheduler over real databases, with a driver of the tests and a clock in their hands; rings over a token
 //! in memory.
 
+mod declare;
 mod engine;
 mod jobs;
 mod joined;
@@ -29,6 +30,7 @@ macro_rules! contract {
 }
 
 contract! {
+    declare::threat_a_rotation_that_is_held_is_declared_and_waits_for_nobody,
     engine::a_rotation_goes_from_its_check_to_the_end_of_the_old_version,
     engine::a_step_that_fails_is_tried_again_and_then_left_to_a_person,
     engine::a_rotation_is_cancelled_before_its_promotion_and_rolled_back_after_it,

@@ -1,9 +1,11 @@
-//! What people ask for: a rotation now, an emergency, an end, another attempt, a pause, a look ahead.
+//! What people ask for: a rotation now, an end, another attempt, a pause, a look ahead.
+
+use std::collections::HashSet;
 
 use calendar::admission::{Ask, admit};
 use calendar::facts::Request;
-use calendar::name::{AssetName, Word};
-use calendar::plan::Rotation;
+use calendar::name::AssetName;
+use calendar::plan::{Rotation, Unplanned};
 use calendar::simulate::{Fault, Report, Verifier, World, simulate};
 use calendar::words::Trigger;
 use calendar::{Span, Time};
@@ -64,64 +66,27 @@ impl Engine {
         let mut known = self.known().await?;
         let admitted = admit(ask, &known.facts, &known.policies, known.now)?;
         let names: Vec<AssetName> = admitted.iter().map(|asset| asset.name.clone()).collect();
-        self.request(&mut known, &names, Trigger::Manual, (by, reason))
-            .await
+        let asked = (by, reason);
+        let made = self.request(&mut known, &names, Trigger::Manual, asked);
+        Ok(made.await?.0)
     }
 
-    /// Declares an emergency: the assets that are meant get a rotation each that waits for nobody but the quorum. Returns these
-    /// drafts.
-    pub async fn declare(
-        &self,
-        key_type: &Word,
-        asset: Option<&AssetName>,
-        (by, reason): (&str, &str),
-    ) -> Result<Vec<RotationEventRow>, Error> {
-        use calendar::admission::Refusal;
-        let mut known = self.known().await?;
-        if known.policies.get(key_type).is_none() {
-            return Err(Refusal::UnknownType(key_type.clone()).into());
-        }
-        let meant =
-            known.facts.assets.iter().filter(|one| {
-                one.key_type == *key_type && asset.is_none_or(|name| one.name == *name)
-            });
-        let mut names = Vec::new();
-        let mut rotating = None;
-        for one in meant {
-            let declared = one
-                .events
-                .iter()
-                .find(|event| event.trigger == Trigger::Event);
-            match declared {
-                Some(event) => rotating = Some((one.name.clone(), event.id.clone())),
-                None => names.push(one.name.clone()),
-            }
-        }
-        match (names.is_empty(), rotating) {
-            (false, _) => {}
-            (true, Some((asset, event))) => {
-                return Err(Refusal::AlreadyRotates { asset, event }.into());
-            }
-            (true, None) => return Err(Refusal::UnknownAsset.into()),
-        }
-        self.request(&mut known, &names, Trigger::Event, (by, Some(reason)))
-            .await
-    }
-
-    async fn request(
+    /// Plans these as if they were due now, and makes their events; with why those have none that the plan has no hour for.
+    pub(super) async fn request(
         &self,
         known: &mut Known,
         names: &[AssetName],
         trigger: Trigger,
         (by, reason): (&str, Option<&str>),
-    ) -> Result<Vec<RotationEventRow>, Error> {
+    ) -> Result<(Vec<RotationEventRow>, Vec<Unplanned>), Error> {
         let at = known.now;
+        let names: HashSet<&AssetName> = names.iter().collect();
         for asset in &mut known.facts.assets {
             if names.contains(&asset.name) {
                 asset.request = Some(Request { trigger, at });
             }
         }
-        let plan = known.plan(NOW);
+        let mut plan = known.plan(NOW);
         let asked = |one: &&Rotation| !one.has_event && names.contains(&one.asset);
         let mut wanted: Vec<Rotation> = plan.rotations.iter().filter(asked).cloned().collect();
         wanted.sort_by_key(|one| one.version);
@@ -133,7 +98,9 @@ impl Engine {
             Some(reason) => reason.to_owned(),
             None => rotation.sentence(),
         };
-        self.make(known, &wanted, by, given).await
+        let made = self.make(known, &wanted, by, given).await?;
+        plan.unplanned.retain(|one| names.contains(&one.asset));
+        Ok((made, plan.unplanned))
     }
 
     /// Ends one before its promotion.
@@ -186,7 +153,7 @@ impl Engine {
         .await
     }
 
-    async fn mark(
+    pub(super) async fn mark(
         &self,
         id: &str,
         mark: RotationMark,

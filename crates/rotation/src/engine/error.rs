@@ -26,6 +26,31 @@ pub enum Error {
     /// Nothing that was asked for becomes a rotation.
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// More than one declaration makes; nothing was declared.
+    #[error(
+        "{count} assets of {key_type} would rotate, more than the 10000 of one declaration: declare it by asset"
+    )]
+    TooMany {
+        /// Of which key type.
+        key_type: String,
+        /// How many.
+        count: usize,
+    },
+    /// An emergency is declared, and not for all that is meant.
+    #[error(
+        "{asset}{} got no emergency rotation ({why}); declared for {declared} others",
+        others(*.more)
+    )]
+    LeftOut {
+        /// The first of them.
+        asset: String,
+        /// How many more there are.
+        more: usize,
+        /// How many rotations were declared.
+        declared: usize,
+        /// Why the first has none.
+        why: String,
+    },
     /// It is too late, or too early, for this.
     #[error("rotation {event} cannot be {what}: it is {state}")]
     NotNow {
@@ -71,6 +96,13 @@ pub enum Error {
     Randomness(#[from] base::NoRandomness),
 }
 
+fn others(more: usize) -> String {
+    match more {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    }
+}
+
 impl From<crate::error::Error> for Error {
     fn from(error: crate::error::Error) -> Self {
         match error {
@@ -90,6 +122,8 @@ impl Error {
                 | Self::UnknownStep(_)
                 | Self::Evidence
                 | Self::Refused(_)
+                | Self::TooMany { .. }
+                | Self::LeftOut { .. }
                 | Self::NotNow { .. }
                 | Self::NotWaitedFor { .. }
                 | Self::Runs(_)

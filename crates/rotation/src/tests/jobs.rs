@@ -93,6 +93,37 @@ pub async fn a_run_whose_replica_died_is_gone_on_with(place: Place) {
 }
 
 #[tokio::test]
+async fn threat_a_run_whose_replica_died_is_not_gone_on_with_while_it_is_paused() {
+    let world = World::new(Place::sqlite().await, 2);
+    let scheduler = scheduler(&world);
+    scheduler.tick().await.unwrap();
+    let slot = at("2026-12-01T01:00:00.000Z");
+    let slot = trust::Time::from_millis(slot.millis());
+    let new = NewRun {
+        job: CHECK,
+        slot,
+        missed: 0,
+        owner: "dead",
+        at: slot,
+        by_hand: false,
+    };
+    let dead = world.store.begin_run(&new, Duration::ZERO).await;
+    assert!(dead.unwrap().is_some());
+    world.until(at("2026-12-01T01:10:00.000Z"));
+    let engine = scheduler.engine();
+    let runs = async || of(&scheduler.tick().await.unwrap(), CHECK).len();
+    engine.pause(true, "somebody", None).await.unwrap();
+    assert_eq!(runs().await, 0);
+    engine.pause_job(CHECK, true, "somebody").await.unwrap();
+    engine.pause(false, "somebody", None).await.unwrap();
+    assert_eq!(runs().await, 0);
+    assert!(engine.open_events().await.unwrap().is_empty());
+    engine.pause_job(CHECK, false, "somebody").await.unwrap();
+    assert_eq!(runs().await, 1);
+    assert_eq!(engine.open_events().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
 async fn fault_the_scheduler_is_paused_over_a_due_date() {
     let world = World::new(Place::sqlite().await, 1);
     let scheduler = scheduler(&world);

@@ -11,7 +11,7 @@ use crate::v1::state::SharedState;
 
 /// Cancel a rotation
 ///
-/// Until its version is promoted; what was made is kept as a standby or taken back. The answer is the rotation as it is then; it goes on within a minute.
+/// Until its version is promoted; what was made is kept as a standby or taken back. While it is due, the next check makes the same version again: hold what shall not rotate for now instead. The answer is the rotation as it is then; it goes on within a minute.
 #[utoipa::path(
     post,
     path = "/v1/key-rotation/events/{event}/cancel",

@@ -27,7 +27,9 @@ pub struct DeclareEmergency {
 
 /// Declare an emergency
 ///
-/// Makes a rotation of each asset of the key type that does not wait for its hour, a window or a pause. It replaces no signature:
+/// Makes a rotation of each asset of the key type that does not wait for its hour, a window or a pause; one that is open and not
+/// promoted becomes that, whether it is held or failed. An asset that gets none is an error that names it, and the others have
+/// theirs. At most 10 000 at once, or none. It replaces no signature:
 /// for signing keys members of the roster order the emergency rotation (`chancery emergency rotate`).
 #[utoipa::path(
     post,
@@ -37,7 +39,7 @@ pub struct DeclareEmergency {
     request_body = DeclareEmergency,
     responses(
         (status = 200, body = ScheduledRotations),
-        (status = "4XX", description = "No permission, an unknown key type, or an emergency that is declared already", body = problem::Document, content_type = "application/problem+json"),
+        (status = "4XX", description = "No permission, an unknown key type, an emergency that is declared already, or an asset that gets none", body = problem::Document, content_type = "application/problem+json"),
         (status = "5XX", description = "See `code` and Retry-After", body = problem::Document, content_type = "application/problem+json"),
     ),
     security(("access_token" = []), ("mtls" = [])),
