@@ -377,7 +377,7 @@ async fn what_is_in_use_is_one_page_however_much_is_out_of_use() {
             "rotated_at": at(-1), "state": state,
         })
     };
-    let mut rows: Vec<_> = (0..MOST_READ + 10)
+    let mut rows: Vec<_> = (0..super::list::MOST_READ + 10)
         .map(|n| row(&format!("a{n}"), "retired"))
         .collect();
     rows.push(row("b", "active"));
