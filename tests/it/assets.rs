@@ -196,9 +196,13 @@ fn what_is_due_of_an_asset_of_others_is_planned_and_waits_for_people() {
         promoted["promoted_at"], "2026-11-01T00:00:00.000Z",
         "{promoted}"
     );
-    for step in ["retire", "archive"] {
-        installation.chancery(["rotation", "done", &id, step, "--evidence", "gone"]);
-    }
+    // What is not waited for is not taken.
+    let done = |step| ["rotation", "done", &id, step, "--evidence", "gone"];
+    let early = installation.try_chancery(done("archive"));
+    assert_eq!(early.code, Some(3), "{early:?}");
+    installation.chancery(done("retire"));
+    assert_ne!(execute()["state"], "done");
+    installation.chancery(done("archive"));
     assert_eq!(execute()["state"], "done");
     let shown = installation.chancery(["asset", "show", partner]).json();
     assert_eq!(shown["versions"][1]["state"], "archived");
