@@ -95,7 +95,7 @@ GRANT INSERT, UPDATE (data, ended_at, told_at), DELETE ON outbox_alert TO chance
 -- Rotations under way, and the jobs of the scheduler.
 GRANT INSERT, UPDATE (version, previous_version, state, consent, order_id, ceremony, made, published_at, promoted_at,
     retired_at, held, cancel, roll_back, waits, detail, updated_at, ended_at, look_at, lease_owner, lease_epoch,
-    lease_until) ON rotation_event TO chancery_service;
+    lease_until, cause, requested_by, reason, slot, due, declared_at, retries) ON rotation_event TO chancery_service;
 GRANT INSERT, UPDATE (ended_at, outcome, why, evidence) ON rotation_step TO chancery_service;
 GRANT INSERT ON rotation_report TO chancery_service;
 GRANT UPDATE (paused_at, paused_by, reason) ON rotation_pause TO chancery_service;

@@ -46,6 +46,8 @@ async fn services_account_does_what_the_store_does_and_no_more() {
     assets::policies_follow_each_other(as_the_service().await).await;
 
     rotations::a_step_ends_once_and_is_tried_again_by_a_persons_word(as_the_service().await).await;
+    rotations::a_step_does_not_begin_against_a_mark_or_a_pause(as_the_service().await).await;
+    rotations::a_declaration_overtakes_whoever_has_the_lease(as_the_service().await).await;
     rotations::a_slot_of_a_job_is_run_once(as_the_service().await).await;
     rotations::the_scheduler_is_paused_and_keys_are_acknowledged(as_the_service().await).await;
 
