@@ -90,7 +90,7 @@ impl InventoryService {
         found.ok_or(Error::UnknownAsset)
     }
 
-    /// The versions of an asset below one, the highest first; at most [`VERSIONS_MAX`].
+    /// The versions of an asset below one, the highest first; at most a page.
     pub async fn versions(
         &self,
         name: &AssetName,

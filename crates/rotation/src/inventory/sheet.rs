@@ -223,7 +223,7 @@ fn neutralised(text: String) -> String {
     }
 }
 
-/// Assets as CSV, which [`records`] reads to the same.
+/// Assets as CSV, which an import reads to the same.
 pub fn sheet(assets: &[AssetDocument]) -> io::Result<Vec<u8>> {
     let mut writer = csv::WriterBuilder::new()
         .terminator(csv::Terminator::CRLF)
