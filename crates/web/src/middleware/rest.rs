@@ -10,19 +10,22 @@ use std::time::Duration;
 
 use axum::body::{Body, Bytes, HttpBody};
 use axum::extract::Request;
+use axum::http::Version;
 use axum::http::header::EXPECT;
 use hyper::body::{Frame, SizeHint};
 
 use crate::middleware::limits::Permit;
 
 /// Read before the answer goes out, at most.
-const BEFORE: usize = 64 * 1024;
+const LITTLE: usize = 64 * 1024;
 
 /// The answer waits for it no longer.
 const SOON: Duration = Duration::from_millis(500);
 
-/// Read behind the answer, at most.
-const BEHIND: usize = 8 << 20;
+/// Read behind the answer, at most; and before it over HTTP/2. Whoever sees the head of an answer there before
+/// all was sent may end the body, short of its declared length, which is a malformed request (RFC 9113
+/// section 8.1.1): the stream is reset, and what was not written of the answer is lost.
+const MUCH: usize = 8 << 20;
 
 /// And for no longer than this.
 const LATER: Duration = Duration::from_secs(5);
@@ -32,6 +35,8 @@ pub struct Rest {
     shared: Arc<Mutex<Shared>>,
     /// The client sends nothing until it is asked to (`Expect: 100-continue`).
     waits: bool,
+    /// An answer before the end of the body may be lost on its way.
+    whole: bool,
 }
 
 struct Shared {
@@ -81,6 +86,7 @@ pub fn of(request: Request) -> (Request, Option<Rest>) {
         return (request, None);
     }
     let waits = request.headers().contains_key(EXPECT);
+    let whole = request.version() == Version::HTTP_2;
     let (parts, body) = request.into_parts();
     let shared = Arc::new(Mutex::new(Shared {
         body,
@@ -90,12 +96,16 @@ pub fn of(request: Request) -> (Request, Option<Rest>) {
     let through = Body::new(Through(Arc::clone(&shared)));
     (
         Request::from_parts(parts, through),
-        Some(Rest { shared, waits }),
+        Some(Rest {
+            shared,
+            waits,
+            whole,
+        }),
     )
 }
 
 impl Rest {
-    /// Whether all of it was read; what is not read in time is read behind the answer by whoever has a
+    /// Whether all of it was read; what is not read in time is read behind the answer of whoever has a
     /// permit, and is not read otherwise. `wait` is whether the answer may wait at all.
     pub async fn read_on(self, permit: Option<Permit>, wait: bool) -> bool {
         // The work goes on, and the body is its own.
@@ -110,13 +120,18 @@ impl Rest {
             return false;
         }
         let soon = if wait { SOON } else { Duration::ZERO };
-        let before = tokio::time::timeout(soon, read(&mut shared.body, BEFORE)).await;
+        let most = if self.whole && permit.is_some() {
+            MUCH
+        } else {
+            LITTLE
+        };
+        let before = tokio::time::timeout(soon, read(&mut shared.body, most)).await;
         if matches!(before, Ok(true)) {
             return true;
         }
         if let Some(permit) = permit {
             tokio::spawn(async move {
-                let _ = tokio::time::timeout(LATER, read(&mut shared.body, BEHIND)).await;
+                let _ = tokio::time::timeout(LATER, read(&mut shared.body, MUCH)).await;
                 drop(permit);
             });
         }
@@ -141,6 +156,8 @@ async fn read(body: &mut Body, most: usize) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::middleware::auth::Caller;
+    use crate::middleware::limits::Limits;
 
     fn request(body: Body) -> Request {
         Request::post("/").body(body).unwrap()
@@ -149,10 +166,31 @@ mod tests {
     #[tokio::test]
     async fn case_c2_a_small_rest_is_read_and_a_large_one_is_not_waited_for() {
         assert!(of(request(Body::empty())).1.is_none());
-        for (size, all) in [(1, true), (BEFORE, true), (BEFORE + 1, false)] {
+        for (size, all) in [(1, true), (LITTLE, true), (LITTLE + 1, false)] {
             let (request, rest) = of(request(Body::from(vec![0; size])));
             drop(request);
             assert_eq!(rest.unwrap().read_on(None, true).await, all, "{size}");
+        }
+    }
+
+    #[tokio::test]
+    async fn case_c2_over_http2_the_rest_is_read_before_the_answer() {
+        let limits = Limits::new(1, None);
+        for (size, all) in [(LITTLE + 1, true), (MUCH, true), (MUCH + 1, false)] {
+            let mut sent = request(Body::from(vec![0; size]));
+            *sent.version_mut() = Version::HTTP_2;
+            let (sent, rest) = of(sent);
+            drop(sent);
+            let permit = limits.enter(&Caller::Anonymous).unwrap();
+            assert_eq!(
+                rest.unwrap().read_on(Some(permit), true).await,
+                all,
+                "{size}"
+            );
+            // What is read behind the answer holds the place until its end.
+            while limits.enter(&Caller::Anonymous).is_err() {
+                tokio::task::yield_now().await;
+            }
         }
     }
 
