@@ -12,6 +12,9 @@ pub const LONGEST_ASSET: usize = 200;
 /// Most characters of one part of a name.
 pub const LONGEST_PART: usize = 100;
 
+/// The kind of assets whose values somebody else keeps: none of their rotations is work of this installation's token.
+pub const EXTERNAL: &str = "external";
+
 /// What rotates: `kind/name` or `kind/name/scope`, for instance `signing/atp-integrity` or `dek/tenant-data/42`.
 ///
 /// The kind is 1 to 40 characters of `a-z`, `0-9`, `-` and `_`, beginning with a letter. Name and scope are 1 to 100
@@ -47,6 +50,11 @@ impl AssetName {
     /// What stands before the first `/`: which driver owns it.
     pub fn kind(&self) -> &str {
         self.0.split('/').next().unwrap_or_default()
+    }
+
+    /// Whether somebody else keeps its values.
+    pub fn is_external(&self) -> bool {
+        self.kind() == EXTERNAL
     }
 
     /// Whether this is `other` or, without a scope, what `other` is a scope of.

@@ -58,7 +58,7 @@ pub enum NeverOpens {
 }
 
 /// The hours of a week in which any of some windows is open, as far as whole hours go. Windows that overlap are one.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct OpenHours {
     /// One bit for each hour of the week, from Monday 00:00 UTC.
     bits: [bool; WEEK as usize],
