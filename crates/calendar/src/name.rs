@@ -65,11 +65,27 @@ impl AssetName {
 
     /// A number that is the same on every replica and in every version: FNV-1a of the name, then mixed with `salt`.
     pub fn spread(&self, salt: u64) -> u64 {
+        self.hash().spread(salt)
+    }
+
+    /// What each of these numbers is made of.
+    pub(crate) fn hash(&self) -> NameHash {
         let mut hash: u64 = 0xcbf2_9ce4_8422_2325;
         for byte in self.0.bytes() {
             hash = (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
         }
-        mix(hash ^ mix(salt))
+        NameHash(hash)
+    }
+}
+
+/// FNV-1a of a name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NameHash(u64);
+
+impl NameHash {
+    /// As [`AssetName::spread`].
+    pub(crate) fn spread(self, salt: u64) -> u64 {
+        mix(self.0 ^ mix(salt))
     }
 }
 

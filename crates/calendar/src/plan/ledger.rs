@@ -82,7 +82,6 @@ pub(crate) struct Ledger {
 /// The hours of some windows, with the pointers of those that have no room.
 struct Opens {
     hours: OpenHours,
-    is_always: bool,
     before: Table<i64>,
     after: Table<i64>,
 }
@@ -173,7 +172,6 @@ impl Ledger {
         hours.first_from(0)?;
         let number = self.opens.len();
         self.opens.push(Opens {
-            is_always: hours.is_always(),
             hours: hours.clone(),
             before: Table::default(),
             after: Table::default(),
@@ -184,7 +182,7 @@ impl Ledger {
 
     /// Whether a resource has no room in an hour, or the hour is closed.
     fn is_shut(&self, resource: u32, opens: &Opens, hour: i64) -> bool {
-        !opens.is_always && !opens.hours.at(hour) || self.is_full(resource, hour)
+        !opens.hours.is_always() && !opens.hours.at(hour) || self.is_full(resource, hour)
     }
 
     /// The nearest open hour not after `hour` with room for one resource.
@@ -321,10 +319,7 @@ mod tests {
         assert_eq!(ledger.room_by(takes, always, 90, 100), Some(99));
         assert_eq!(ledger.room_by(owned, always, 90, 100), Some(98));
         assert_eq!(ledger.room_by(owned, always, 99, 100), None);
-        assert_eq!(
-            ledger.room_from(owned, always, 99, 200),
-            Some(101)
-        );
+        assert_eq!(ledger.room_from(owned, always, 99, 200), Some(101));
         assert_eq!(ledger.room_from(owned, always, 99, 100), None);
         assert_eq!(ledger.conflicts(), []);
         ledger.enter(owned, 100);

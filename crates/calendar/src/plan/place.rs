@@ -5,6 +5,7 @@ mod settle;
 use std::collections::{BTreeMap, HashSet};
 
 use crate::facts::{AssetFacts, Consent, Facts, OpenEvent, Order};
+use crate::name::NameHash;
 use crate::policy::{Policies, Policy};
 use crate::time::{Span, Time};
 use crate::words::{ApprovalClass, Priority, Reason, Trigger};
@@ -33,6 +34,7 @@ struct Entry<'a> {
     takes: Takes,
     /// The policy's windows.
     open: Option<Open>,
+    hash: NameHash,
     number: u64,
     /// The version that comes next.
     next: u32,
@@ -145,6 +147,7 @@ impl<'a> Planner<'a> {
                 policy,
                 takes,
                 open,
+                hash: asset.name.hash(),
                 number: asset.name.spread(0),
                 next,
                 candidate: None,
@@ -231,10 +234,7 @@ impl<'a> Planner<'a> {
     /// Puts the next rotation in line, if it falls into the plan. Whether there is a date at all.
     fn enqueue(&mut self, entry: usize, basis: Basis, from: Time) -> bool {
         let Some(Entry {
-            asset,
-            policy,
-            next,
-            ..
+            policy, hash, next, ..
         }) = self.entries.get(entry)
         else {
             return false;
@@ -242,12 +242,8 @@ impl<'a> Planner<'a> {
         let Some(due) = basis.due(policy) else {
             return false;
         };
-        let hours = Hours::of(
-            policy,
-            due,
-            from.max(basis.since),
-            asset.name.spread(u64::from(*next)),
-        );
+        let place = hash.spread(u64::from(*next));
+        let hours = Hours::of(policy, due, from.max(basis.since), place);
         self.queue(entry, Candidate { due, hours, basis });
         true
     }
@@ -297,9 +293,10 @@ impl<'a> Planner<'a> {
             return;
         };
         let (asset, policy, takes, of_policy) = (*asset, *policy, *takes, *of_policy);
-        let standby = asset
-            .standby()
-            .filter(|_| candidate.due.trigger == Trigger::Event);
+        let standby = match candidate.due.trigger {
+            Trigger::Event => asset.standby(),
+            _ => None,
+        };
         let version = match standby {
             Some((standby, _)) => standby.number,
             None => {
@@ -378,7 +375,8 @@ impl<'a> Planner<'a> {
         let slot = Time::from_hour(hour.unwrap_or(hours.latest));
         let rotation = Rotation {
             asset: asset.name.clone(),
-            key_type: asset.key_type.clone(),
+            // That of the asset, which is one of many with it: all of these share one.
+            key_type: policy.key_type().name.clone(),
             owner: asset.owner.as_ref().unwrap_or(policy.owner()).clone(),
             version,
             trigger: due.trigger,

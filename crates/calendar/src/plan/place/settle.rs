@@ -289,15 +289,28 @@ impl Planner<'_> {
             policies,
             ..
         } = self;
-        let mut placed: Vec<(Time, u64, Rotation)> = placed
-            .into_iter()
-            .filter(|placed| placed.rotation.slot.min(placed.rotation.due) < until)
-            .map(|placed| {
-                let number = entries.get(placed.entry).map_or(0, |entry| entry.number);
-                (placed.rotation.slot, number, placed.rotation)
-            })
+        let within = |rotation: &Rotation| rotation.slot.min(rotation.due) < until;
+        let mut places: Vec<(Time, u64, u32, usize)> = (placed.iter().enumerate())
+            .filter(|(_, placed)| within(&placed.rotation))
+            .map(
+                |(
+                    index,
+                    Placed {
+                        entry, rotation, ..
+                    },
+                )| {
+                    let number = entries.get(*entry).map_or(0, |entry| entry.number);
+                    (rotation.slot, number, rotation.version, index)
+                },
+            )
             .collect();
-        placed.sort_unstable_by_key(|each| (each.0, each.1, each.2.version));
+        // Places are small to sort, and rotations are not.
+        places.sort_unstable();
+        let mut placed: Vec<Option<Rotation>> =
+            placed.into_iter().map(|one| Some(one.rotation)).collect();
+        let rotations = places
+            .into_iter()
+            .filter_map(|(.., index)| placed.get_mut(index)?.take());
         unplanned.sort_by(|a, b| (&a.asset, a.why).cmp(&(&b.asset, b.why)));
         let mut conflicts = ledger.conflicts();
         // Hours that are over have passed, whatever was in them.
@@ -305,10 +318,7 @@ impl Planner<'_> {
         Plan {
             now,
             until,
-            rotations: placed
-                .into_iter()
-                .map(|(_, _, rotation)| rotation)
-                .collect(),
+            rotations: rotations.collect(),
             unplanned,
             conflicts,
             exceptions: policies.exceptions(),
