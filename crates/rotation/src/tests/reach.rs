@@ -103,7 +103,7 @@ pub async fn a_large_inventory_is_imported_read_planned_and_checked_in_time(plac
 
 /// Ten thousand of them where `make reach` asks, and enough to be picked several times otherwise.
 pub async fn fault_ten_thousand_events_due_in_one_hour_are_each_begun_once(place: Place) {
-    let count = if is_asked_for() { 10_000 } else { 120 };
+    let count = if is_asked_for() { 10_000 } else { 60 };
     let world = World::new(place, count);
     let engine = world.engine("one");
     let key_type = KEY_TYPE.parse().unwrap();
