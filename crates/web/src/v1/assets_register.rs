@@ -82,8 +82,7 @@ impl From<ImportReport> for RegisterAnswer {
 ///
 /// Assets whose values somebody else keeps (`external/NAME[/SCOPE]`). Each has its verdict, and unless all are good none is
 /// registered. What is registered already and says the same is left alone, so the same request may come again; one that broke
-/// off between two parts of 2000 assets is completed by that. `dry_run` is true
-/// unless it is said otherwise.
+/// off between two parts of 2000 assets is completed by that. `dry_run` is true unless it is said otherwise.
 #[utoipa::path(
     post,
     path = "/v1/assets",
